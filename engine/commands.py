@@ -1,0 +1,130 @@
+"""Requests, in the imperative: what strategies ask for, what risk answered, what leaves for a venue.
+
+All are frozen and journaled before any byte leaves.  ``OrderIntent`` is a wish; ``Approved`` and ``Rejected`` are the
+gate's typed verdicts; ``NewOrder`` and ``CancelOrder`` are what a gateway encodes.
+"""
+
+from __future__ import annotations
+
+import enum
+from decimal import Decimal
+
+import msgspec
+
+from engine.events import Side
+
+
+class OrderType(enum.StrEnum):
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP_LIMIT = "stop_limit"
+
+
+class TimeInForce(enum.StrEnum):
+    GTC = "gtc"
+    GTD = "gtd"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+class RiskState(enum.StrEnum):
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
+class OrderIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=100):
+    """A strategy's wish.  ``qty`` is positive base units (contracts for futures); ``limit_px`` is None for market orders.
+
+    ``prediction_seq`` is the journal number of the prediction the wish rests on, 0 for none.
+    """
+
+    ts_ns: int
+    strategy: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    type: OrderType
+    limit_px: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.IOC
+    post_only: bool = False
+    reduce_only: bool = False
+    reason: str = ""
+    model: str = ""
+    prediction_seq: int = 0
+    parent_id: str = ""
+    trigger_px: Decimal | None = None
+    trailing_px: Decimal | None = None
+    expire_ns: int | None = None
+
+
+class CancelIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=101):
+    """A strategy's wish that one of its orders goes away.  Always allowed, in every risk state."""
+
+    ts_ns: int
+    strategy: str
+    client_order_id: str
+    reason: str = ""
+
+
+Intent = OrderIntent | CancelIntent
+
+
+class Approved(msgspec.Struct, frozen=True, gc=False):
+    """Has been checked: only the gate makes these, only these open orders.  ``notional`` is the worst case, in the
+    portfolio's currency, that the open order will hold from the moment it is opened."""
+
+    intent: OrderIntent
+    notional: Decimal
+
+
+class Rejected(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=102):
+    """Refused: which check, what it saw, what the limit was.  Journaled as a decision."""
+
+    ts_ns: int
+    intent: OrderIntent
+    check: str
+    seen: str
+    limit: str
+
+
+Verdict = Approved | Rejected
+
+
+class NewOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=103):
+    """Open this order.  ``client_order_id`` is unique for ever and the only id a resend may use."""
+
+    ts_ns: int
+    client_order_id: str
+    venue: str
+    intent: OrderIntent
+
+
+class CancelOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=104):
+    """Cancel.  ``venue_order_id`` is empty when the venue has not told it yet."""
+
+    ts_ns: int
+    client_order_id: str
+    venue: str
+    venue_order_id: str
+    instrument: str
+    reason: str = ""
+
+
+class RiskStateChanged(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=105):
+    ts_ns: int
+    before: RiskState
+    after: RiskState
+    reason: str
+
+
+class StrategyQuarantined(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=106):
+    """A strategy raised or returned nonsense: it is not called again, its orders are cancelled."""
+
+    ts_ns: int
+    strategy: str
+    text: str
+
+
+Command = NewOrder | CancelOrder
+Decision = Rejected | NewOrder | CancelOrder | RiskStateChanged | StrategyQuarantined

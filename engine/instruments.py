@@ -1,0 +1,82 @@
+"""What can be traded and by which rules; the one door from float64 to Decimal.
+
+``Instrument.price`` and ``Instrument.quantity`` are the only places where a float becomes a ``Decimal`` (a house-rule
+test bans ``Decimal(float)`` elsewhere): through ``repr``, then rounded in the direction that adds no risk.
+"""
+
+from __future__ import annotations
+
+import enum
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+
+import msgspec
+
+
+class AssetClass(enum.StrEnum):
+    SPOT = "spot"
+    PERPETUAL = "perpetual"
+    FUTURE = "future"
+    FX = "fx"
+    CFD = "cfd"
+    EQUITY = "equity"
+    OPTION = "option"
+
+
+class Instrument(msgspec.Struct, frozen=True, gc=False):
+    """One tradable thing on one venue.
+
+    ``id`` is canonical (``BTC/USD@coinbase``), ``venue_symbol`` the venue's own name.  ``tick_px`` and ``lot_qty`` are
+    the price and size steps; ``min_notional`` is in ``quote`` currency.  Fees are rates of notional
+    (``Decimal("0.0005")`` = 5 bps).  ``has_quote_sizes`` and ``has_trades`` declare what the feed gives: a feature that
+    needs more is refused, never invented.
+    """
+
+    id: str
+    venue: str
+    venue_symbol: str
+    base: str
+    quote: str
+    settlement: str
+    asset_class: AssetClass
+    tick_px: Decimal
+    lot_qty: Decimal
+    min_qty: Decimal
+    max_qty: Decimal
+    min_notional: Decimal
+    maker_fee_rate: Decimal
+    taker_fee_rate: Decimal
+    multiplier: Decimal = Decimal(1)
+    inverse: bool = False
+    can_short: bool = False
+    has_quote_sizes: bool = True
+    has_trades: bool = True
+    allows_negative_px: bool = False
+    expiry_ns: int | None = None
+    strike_px: Decimal | None = None
+    margin_rate: Decimal | None = None
+    session_calendar: str | None = None
+
+    def price(self, value: float, side: int = 0) -> Decimal:
+        """A float price on the tick grid: a buy (+1) rounds down, a sell (-1) up, a mark (0) to the nearest tick.
+
+        Raises ``ValueError`` for NaN and infinities: money is never made of those.
+        """
+        exact = Decimal(repr(float(value)))
+        if not exact.is_finite():
+            raise ValueError(f"price of {self.id} is not finite: {value!r}")
+        rounding = ROUND_HALF_EVEN if side == 0 else ROUND_FLOOR if side > 0 else ROUND_CEILING
+        return (exact / self.tick_px).to_integral_value(rounding) * self.tick_px
+
+    def quantity(self, value: float) -> Decimal:
+        """A float quantity on the lot grid, rounded towards zero.  Raises ``ValueError`` when it is not finite."""
+        exact = Decimal(repr(float(value)))
+        if not exact.is_finite():
+            raise ValueError(f"quantity of {self.id} is not finite: {value!r}")
+        lots = (abs(exact) / self.lot_qty).to_integral_value(ROUND_FLOOR) * self.lot_qty
+        return lots if exact >= 0 else -lots
+
+    def notional(self, qty: Decimal, px: Decimal) -> Decimal:
+        """Absolute value of a trade in the settlement currency; an inverse contract is worth ``qty * multiplier / px``."""
+        if self.inverse:
+            return abs(qty) * self.multiplier / px
+        return abs(qty) * px * self.multiplier

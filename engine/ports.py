@@ -1,0 +1,307 @@
+"""Small contracts between the core and everything around it.
+
+Adapters implement them outside ``engine``; each port's fake ships with the part that owns it.  These signatures change
+only with a decision record: everything hangs on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engine.codec import Record
+from engine.commands import CancelOrder, Command, Intent, NewOrder, OrderIntent, RiskState, Verdict
+from engine.events import InputEvent, MarketEvent, OrderFilled, Prediction, Side, Timer
+from engine.instruments import Instrument
+
+Float32Array = npt.NDArray[np.float32]
+
+
+# --- time -------------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Where time comes from.  The core never holds one: it sees time only on events."""
+
+    def now_ns(self) -> int:
+        """UTC nanoseconds that never step back: the monotonic clock anchored to UTC at start."""
+        ...
+
+    def wall_ns(self) -> int:
+        """The wall clock, which may step; compared with ``now_ns`` to make ``ClockStepped`` events."""
+        ...
+
+
+# --- what strategies and risk may read ----------------------------------------------------------------------------
+
+
+class Top(msgspec.Struct, gc=False):
+    """Best prices of one instrument, float64, updated in place by the book.  NaN means "not known"."""
+
+    bid_px: float = float("nan")
+    bid_qty: float = float("nan")
+    ask_px: float = float("nan")
+    ask_qty: float = float("nan")
+    last_px: float = float("nan")
+    ts_event_ns: int = 0
+    ts_recv_ns: int = 0
+    """Receive time of the last accepted quote or book change (0: none yet)."""
+    crossed: bool = False
+    suspect: bool = False
+    """True from a dropped bad tick or gap until the next good quote; blocks entries."""
+
+    @property
+    def mid_px(self) -> float:
+        return 0.5 * (self.bid_px + self.ask_px)
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Signed quantity, average entry price, realised profit and fees (portfolio currency for the last two)."""
+
+    qty: Decimal
+    avg_px: Decimal
+    realised: Decimal
+    fees: Decimal
+
+
+class OpenOrder(msgspec.Struct, frozen=True):
+    """An order that may still fill: not final, unknown outcomes included."""
+
+    client_order_id: str
+    strategy: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    leaves_qty: Decimal
+    limit_px: Decimal | None
+    state: str
+    reduce_only: bool
+    opened_ns: int
+
+
+class FeatureView(Protocol):
+    """What a strategy may read of a feature buffer."""
+
+    @property
+    def warm(self) -> bool: ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is not warm; empty when it is."""
+        ...
+
+    def latest(self, column: str) -> float:
+        """The newest value of a column (float64, NaN before the first row).  Raises ``KeyError`` for unknown names."""
+        ...
+
+
+class View(Protocol):
+    """Read-only state of the core at one event.  Nothing in it may be kept beyond the call."""
+
+    @property
+    def now_ns(self) -> int: ...
+
+    @property
+    def risk_state(self) -> RiskState: ...
+
+    def instrument(self, instrument: str) -> Instrument:
+        """Raises ``KeyError`` when not defined yet."""
+        ...
+
+    def instruments(self) -> Sequence[str]: ...
+
+    def top(self, instrument: str) -> Top | None:
+        """Best prices, None when nothing was ever received."""
+        ...
+
+    def position(self, instrument: str) -> Position: ...
+
+    def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
+        """Signed quantity that this strategy's own fills have built up."""
+        ...
+
+    def open_orders(self, instrument: str | None = None) -> Sequence[OpenOrder]: ...
+
+    def open_qty(self, instrument: str, side: Side) -> Decimal:
+        """Worst-case quantity that open and unknown orders of that side may still fill."""
+        ...
+
+    def mark_px(self, instrument: str) -> Decimal | None:
+        """Mid price as Decimal, None when there is no price."""
+        ...
+
+    def rate(self, currency: str) -> Decimal | None:
+        """Units of portfolio currency for one unit of ``currency``; None when not known."""
+        ...
+
+    def equity(self) -> Decimal | None:
+        """Equity in portfolio currency; None when any part of it has no price or rate (unknown is not zero)."""
+        ...
+
+    def equity_peak(self) -> Decimal | None: ...
+
+    def equity_day_start(self) -> Decimal | None:
+        """Equity at the first valuation of the current UTC day."""
+        ...
+
+    def features(self, instrument: str) -> FeatureView | None: ...
+
+    def tradable(self, instrument: str) -> str:
+        """Empty when market and user streams are up and the venue trades; else the reason it is not."""
+        ...
+
+
+# --- model, features, strategy, risk ------------------------------------------------------------------------------
+
+
+class Features(FeatureView, Protocol):
+    """The rolling buffer of one instrument."""
+
+    def update(self, event: MarketEvent) -> bool:
+        """Take in an accepted market event; True when it completed a new row."""
+        ...
+
+    def on_timer(self, now_ns: int) -> bool:
+        """Close a time bar whose boundary plus lateness has passed; True when that made a new row."""
+        ...
+
+    def window(self) -> Float32Array:
+        """The last W rows, oldest first, shape ``(W, F)`` float32, C-contiguous, a view: valid until the next update."""
+        ...
+
+    def mark_gap(self, reason: str) -> None:
+        """The feed had a hole: not warm until W clean rows have passed."""
+        ...
+
+
+class Model(Protocol):
+    @property
+    def version(self) -> str: ...
+
+    def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction:
+        """Never raises: a failure is a ``Prediction`` with that status.  ``window`` is only valid during the call."""
+        ...
+
+
+class Strategy(Protocol):
+    """Turns predictions and market state into intents.  Pure: same calls, same intents.  Sends nothing.
+
+    ``name`` is unique in a session.  Whatever a method raises quarantines the strategy.
+    """
+
+    name: str
+
+    def on_prediction(self, prediction: Prediction, prediction_seq: int, view: View) -> Sequence[Intent]: ...
+
+    def on_row(self, instrument: str, view: View) -> Sequence[Intent]:
+        """A new feature row is complete (also without a model)."""
+        ...
+
+    def on_quote(self, instrument: str, view: View) -> Sequence[Intent]:
+        """The best prices changed: exits by stop and take-profit live here."""
+        ...
+
+    def on_fill(self, fill: OrderFilled, view: View) -> Sequence[Intent]: ...
+
+    def on_timer(self, timer: Timer, view: View) -> Sequence[Intent]: ...
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON-able state, enough for ``restore`` to go on as if never stopped."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+class RiskGate(Protocol):
+    def review(self, intent: OrderIntent, view: View) -> Verdict:
+        """Judge one intent against the view.  Fails closed: what cannot be judged is rejected."""
+        ...
+
+    def on_opened(self, order: NewOrder) -> None:
+        """The approved order was opened: count it (rates, duplicates)."""
+        ...
+
+    def breach(self, view: View) -> tuple[RiskState, str] | None:
+        """Loss and drawdown breakers: the state to go to and why, or None.  Called on timers and after fills."""
+        ...
+
+
+# --- recording and sending ----------------------------------------------------------------------------------------
+
+
+class Recorder(Protocol):
+    """Gives a derived record the next ``seq`` and makes it outlive the process before it returns."""
+
+    def record(self, record: Record) -> int: ...
+
+
+class Journal(Protocol):
+    """Append-only storage.  ``append`` returns when the bytes are in mapped memory."""
+
+    def append(self, seq: int, record: Record) -> None:
+        """Raises ``JournalError`` when the record cannot be stored."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class VenueGateway(Protocol):
+    """Encodes and writes.  Calls never block; answers arrive as events.
+
+    ``submit`` and ``cancel`` raise nothing: what fails before a byte left is an ``OrderRejected`` event; what fails
+    after is an ``OrderOutcomeUnknown`` event.
+    """
+
+    @property
+    def venue(self) -> str: ...
+
+    def submit(self, order: NewOrder) -> None: ...
+
+    def cancel(self, cancel: CancelOrder) -> None: ...
+
+
+class Router(Protocol):
+    def send(self, command: Command) -> None: ...
+
+
+Publish = Callable[[InputEvent], None]
+"""How adapters hand facts to the bus.  Safe to call while the bus is busy: the event waits its turn."""
+
+
+class Probe(Protocol):
+    """Stage timing of one tick; the null probe does nothing (replay, tests)."""
+
+    def begin(self, ts_recv_ns: int) -> None: ...
+
+    def mark(self, stage: int) -> None: ...
+
+
+STAGES = ("decode", "journal", "book", "features", "model", "strategy", "risk", "order", "write")
+"""Names of the probe's stages, in path order; ``mark(i)`` ends stage ``i``."""
+
+
+# --- venue protocols (sans-I/O) -----------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class VenueProtocol(Protocol):
+    """Bytes in, events out; commands in, bytes out.  No clock, no socket, no await."""
+
+    def receive_frame(self, frame: bytes | bytearray | memoryview, recv_ns: int) -> Sequence[InputEvent]:
+        """Events of one text frame.  A malformed frame yields nothing and is counted; never raises."""
+        ...
+
+
+class FrameSink(Protocol):
+    """What a transport calls, synchronously: all frames of one socket read, stamped once."""
+
+    def on_frames(self, frames: Sequence[bytes | bytearray | memoryview], recv_ns: int) -> None: ...
+
+    def on_open(self) -> None: ...
+
+    def on_close(self, reason: str) -> None: ...

@@ -44,7 +44,7 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=10
     instrument: str
     side: Side
     qty: Decimal
-    type: OrderType
+    order_type: OrderType
     limit_px: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.IOC
     post_only: bool = False

@@ -1,0 +1,176 @@
+"""What goes into the matching engine and what comes out of it.
+
+Owns the order as the book sees it and the closed union of outcomes.  Does not match (``engine``), does not know money
+(``ledger``) or instrument rules (``rules``).  Everything is ``Decimal``.
+"""
+
+from __future__ import annotations
+
+import enum
+from decimal import Decimal
+
+import msgspec
+
+from engine.commands import OrderType, TimeInForce
+from engine.events import Side
+from engine.instruments import Instrument
+
+MARKET_ACCOUNT = "market"
+"""Account of everybody else: background flow and mirrored liquidity.  May trade with itself."""
+
+
+class SelfTrade(enum.StrEnum):
+    """What gives way when an order meets a resting order of its own account."""
+
+    CANCEL_NEWEST = "cancel_newest"
+    CANCEL_OLDEST = "cancel_oldest"
+    CANCEL_BOTH = "cancel_both"
+
+
+class CloseReason(enum.StrEnum):
+    """Why an order left the book.  ``NO_LIQUIDITY`` ends a market order that emptied the other side (or its budget
+    cannot buy one lot); ``REDUCED`` ends one that was reduced to nothing from outside."""
+
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    IOC = "ioc"
+    FOK = "fok"
+    STP = "stp"
+    NO_LIQUIDITY = "no_liquidity"
+    REDUCED = "reduced"
+
+
+class RefuseReason(enum.StrEnum):
+    """Why an order never existed."""
+
+    DUPLICATE_ID = "duplicate_id"
+    BAD_QTY = "bad_qty"
+    BAD_PX = "bad_px"
+    BAD_TRIGGER = "bad_trigger"
+    BAD_BUDGET = "bad_budget"
+    BAD_EXPIRY = "bad_expiry"
+    BAD_POST_ONLY = "bad_post_only"
+    POST_ONLY_WOULD_CROSS = "post_only_would_cross"
+    BOOK_FULL = "book_full"
+
+
+class BookOrder(msgspec.Struct, frozen=True, gc=False):
+    """One order as it arrives at the book.
+
+    ``qty`` is base units (contracts); a market order may give ``quote_qty`` instead (then ``qty`` is zero): a budget in
+    quote currency, fees not included.  ``limit_px`` is required except for market orders, which ignore it.  A stop-limit
+    needs ``trigger_px``; ``stop_up`` True fires at a last trade at or above it, False at or below; None means up for
+    a buy and down for a sell.  ``expire_ns`` is required for GTD.  ``reduce_only`` is carried for the account keeper; the
+    book does not know positions.
+    """
+
+    order_id: str
+    account: str
+    side: Side
+    order_type: OrderType
+    qty: Decimal
+    limit_px: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    quote_qty: Decimal | None = None
+    trigger_px: Decimal | None = None
+    stop_up: bool | None = None
+    expire_ns: int | None = None
+    reduce_only: bool = False
+
+
+def malformed(order: BookOrder, instrument: Instrument, ts_ns: int) -> RefuseReason | None:
+    """What makes this order one that no book could take at ``ts_ns``; None when nothing does."""
+    market = order.order_type is OrderType.MARKET
+    if order.quote_qty is not None:
+        # An inverse contract's notional is not in the quote currency: such a budget has no meaning.
+        if not market or order.qty or not order.quote_qty > 0 or instrument.inverse:
+            return RefuseReason.BAD_BUDGET
+    elif not order.qty > 0:
+        return RefuseReason.BAD_QTY
+    if not market and not _is_price(order.limit_px, instrument):
+        return RefuseReason.BAD_PX
+    if order.order_type is OrderType.STOP_LIMIT:
+        if not _is_price(order.trigger_px, instrument):
+            return RefuseReason.BAD_TRIGGER
+    elif order.trigger_px is not None:
+        return RefuseReason.BAD_TRIGGER
+    if order.time_in_force is TimeInForce.GTD and (order.expire_ns is None or order.expire_ns <= ts_ns):
+        return RefuseReason.BAD_EXPIRY
+    if order.post_only and (market or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)):
+        return RefuseReason.BAD_POST_ONLY
+    return None
+
+
+def _is_price(px: Decimal | None, instrument: Instrument) -> bool:
+    return px is not None and px.is_finite() and (px > 0 or instrument.allows_negative_px)
+
+
+class LiveOrder:
+    """An order inside the engine: resting on a level or waiting for its trigger.  Read-only for everybody else."""
+
+    __slots__ = ("account", "filled_qty", "leaves_qty", "limit_px", "order", "order_id", "seq", "side", "waiting")
+
+    def __init__(self, order: BookOrder, seq: int) -> None:
+        self.order = order
+        self.order_id = order.order_id
+        self.account = order.account
+        self.side = order.side
+        self.limit_px = order.limit_px
+        self.leaves_qty = order.qty
+        self.filled_qty = Decimal(0)
+        self.seq = seq
+        self.waiting = False
+        """True for a stop order that has not triggered."""
+
+
+# --- outcomes, in the order in which they happened ----------------------------------------------------------------
+
+
+class Opened(msgspec.Struct, frozen=True, gc=False):
+    """The order was taken: it rests, waits for its trigger, or is about to fill."""
+
+    order_id: str
+    account: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """The order never existed."""
+
+    order_id: str
+    reason: RefuseReason
+    account: str = ""
+
+
+class Filled(msgspec.Struct, frozen=True, gc=False):
+    """One match at the maker's price.  ``aggressor`` is the taker's side; ``match_id`` is unique in the engine."""
+
+    maker_id: str
+    taker_id: str
+    px: Decimal
+    qty: Decimal
+    aggressor: Side
+    match_id: str
+    ts_ns: int
+    maker_account: str = ""
+    taker_account: str = ""
+
+
+class Closed(msgspec.Struct, frozen=True, gc=False):
+    """The order is gone for good; ``filled_qty`` of it was executed in its life."""
+
+    order_id: str
+    reason: CloseReason
+    account: str = ""
+    filled_qty: Decimal = Decimal(0)
+
+
+class Triggered(msgspec.Struct, frozen=True, gc=False):
+    """A stop order's trigger was reached; it is a limit order from here on."""
+
+    order_id: str
+    account: str = ""
+
+
+Outcome = Opened | Refused | Filled | Closed | Triggered

@@ -1,0 +1,1 @@
+"""Paper trading in process: real market data outside, our own matching inside."""

@@ -1,0 +1,1 @@
+"""Recorded market data played as if it were a venue."""

@@ -39,7 +39,7 @@ class JournalError(KestrelError):
     """A journal cannot be written or read; nothing is sent while it stands."""
 
 
-class SessionLocked(KestrelError):
+class SessionLocked(KestrelError):  # noqa: N818 - said as users say it
     """Another daemon holds the session folder."""
 
 
@@ -55,5 +55,5 @@ class RemoteProtocolError(KestrelError):
     """The peer sent something outside its protocol: its mistake; counted, never fatal."""
 
 
-class IllegalTransition(KestrelError):
+class IllegalTransition(KestrelError):  # noqa: N818 - said as users say it
     """An order state machine met an event its table does not allow."""

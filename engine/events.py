@@ -315,7 +315,9 @@ class Prediction(Event, frozen=True, array_like=True, gc=False, tag=80):
     text: str = ""
 
 
-MarketEvent = Quote | Trade | BookSnapshot | BookDelta | Bar | InstrumentDefined | InstrumentStatus | VenueStatus | RateReported
+MarketEvent = (
+    Quote | Trade | BookSnapshot | BookDelta | Bar | InstrumentDefined | InstrumentStatus | VenueStatus | RateReported
+)
 AccountEvent = (
     OrderAccepted
     | OrderRejected

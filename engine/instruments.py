@@ -76,7 +76,7 @@ class Instrument(msgspec.Struct, frozen=True, gc=False):
         return lots if exact >= 0 else -lots
 
     def notional(self, qty: Decimal, px: Decimal) -> Decimal:
-        """Absolute value of a trade in the settlement currency; an inverse contract is worth ``qty * multiplier / px``."""
+        """Absolute value of a trade in settlement currency; inverse contracts: ``qty * multiplier / px``."""
         if self.inverse:
             return abs(qty) * self.multiplier / px
         return abs(qty) * px * self.multiplier

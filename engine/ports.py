@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.codec import Record
-from engine.commands import CancelOrder, Command, Intent, NewOrder, OrderIntent, RiskState, Verdict
-from engine.events import InputEvent, MarketEvent, OrderFilled, Prediction, Side, Timer
+from engine.commands import CancelOrder, Command, Intent, NewOrder, OrderIntent, RiskState, RiskStateChanged, Verdict
+from engine.events import Halted, InputEvent, MarketEvent, OrderFilled, Prediction, Reduced, Resumed, Side, Timer
 from engine.instruments import Instrument
 
 Float32Array = npt.NDArray[np.float32]
@@ -156,6 +156,16 @@ class View(Protocol):
         ...
 
 
+class Assembly(Protocol):
+    """Chooses what serves an instrument, when the instrument becomes known."""
+
+    def features_for(self, instrument: Instrument) -> Features | None: ...
+
+    def model_for(self, instrument: Instrument) -> Model | None:
+        """Raises ``BundleError`` when a model is asked for and none may be used here."""
+        ...
+
+
 # --- model, features, strategy, risk ------------------------------------------------------------------------------
 
 
@@ -171,7 +181,7 @@ class Features(FeatureView, Protocol):
         ...
 
     def window(self) -> Float32Array:
-        """The last W rows, oldest first, shape ``(W, F)`` float32, C-contiguous, a view: valid until the next update."""
+        """The last W rows, oldest first: ``(W, F)`` float32, C-contiguous; a view, valid until the next update."""
         ...
 
     def mark_gap(self, reason: str) -> None:
@@ -218,8 +228,18 @@ class Strategy(Protocol):
 
 
 class RiskGate(Protocol):
+    """Judges intents and owns the kill switch: the state latches until an explicit ``Resumed``."""
+
+    @property
+    def state(self) -> RiskState: ...
+
     def review(self, intent: OrderIntent, view: View) -> Verdict:
         """Judge one intent against the view.  Fails closed: what cannot be judged is rejected."""
+        ...
+
+    def review_again(self, intent: OrderIntent, view: View) -> Verdict:
+        """Judge an order that waited for the disk once more.  It was counted when it was opened: rate and duplicate
+        checks are skipped, all others apply."""
         ...
 
     def on_opened(self, order: NewOrder) -> None:
@@ -228,6 +248,14 @@ class RiskGate(Protocol):
 
     def breach(self, view: View) -> tuple[RiskState, str] | None:
         """Loss and drawdown breakers: the state to go to and why, or None.  Called on timers and after fills."""
+        ...
+
+    def apply(self, event: Halted | Reduced | Resumed) -> RiskStateChanged | None:
+        """An operator's command; None when it changes nothing."""
+        ...
+
+    def latch(self, state: RiskState, reason: str, ts_ns: int) -> RiskStateChanged | None:
+        """A breaker's or the core's own decision; never towards more freedom."""
         ...
 
 
@@ -305,3 +333,28 @@ class FrameSink(Protocol):
     def on_open(self) -> None: ...
 
     def on_close(self, reason: str) -> None: ...
+
+
+class Venue(Protocol):
+    """A connected venue as the supervisor drives it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def gateway(self) -> VenueGateway | None: ...
+
+    async def start(self) -> None:
+        """Publish instruments, balances and ``FeedUp``; returns when every stream is confirmed.
+
+        Raises ``VenueError`` (one line) when that cannot be had.
+        """
+        ...
+
+    async def finished(self) -> None:
+        """Returns when the feed has ended by itself (a recording); a live feed never does."""
+        ...
+
+    async def stop(self) -> None:
+        """Close every connection.  Safe to call twice."""
+        ...

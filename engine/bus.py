@@ -1,0 +1,104 @@
+"""The bus: gives every record its ``seq``, journals it, hands it to the core and the core's commands to the router.
+
+It is the only caller of the core.  Events that arrive while one is being handled (a gateway that refuses at once, say)
+wait their turn in a bounded queue: the core is never entered twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from engine.codec import Record
+from engine.core import TradingCore
+from engine.errors import JournalError
+from engine.events import Halted, InputEvent, Quote
+from engine.ports import Journal, Probe, Router
+
+WAITING_MAX = 65536
+"""Events that may wait while one is handled.  Policy when full: quotes are dropped and counted, nothing else is."""
+
+
+class EventBus:
+    """Also the ``Recorder`` of the core: derived records take the following numbers of the same ``seq``.
+
+    ``on_error(text, error)`` is told of a defect of ours inside the core and of a dead journal; trading is halted by
+    then.
+    """
+
+    def __init__(self, journal: Journal, probe: Probe, on_error: Callable[[str, Exception], None]) -> None:
+        self.seq = 0
+        self.dead = ""
+        self._journal = journal
+        self._probe = probe
+        self._on_error = on_error
+        self._core: TradingCore | None = None
+        self._router: Router | None = None
+        self._busy = False
+        self._waiting: deque[InputEvent] = deque()
+        self.waiting_dropped = 0
+
+    def attach(self, core: TradingCore, router: Router) -> None:
+        """Must be called before the first ``publish``."""
+        self._core = core
+        self._router = router
+
+    def publish(self, event: InputEvent) -> None:
+        """Handle an event now, or after the one being handled."""
+        if self._busy:
+            if len(self._waiting) >= WAITING_MAX and isinstance(event, Quote):
+                self.waiting_dropped += 1
+                return
+            self._waiting.append(event)
+            return
+        self._busy = True
+        try:
+            self._handle(event)
+            waiting = self._waiting
+            while waiting:
+                self._handle(waiting.popleft())
+        finally:
+            self._busy = False
+
+    def record(self, record: Record) -> int:
+        """Journal a derived record; returns its ``seq``."""
+        seq = self.seq + 1
+        self._journal.append(seq, record)
+        self.seq = seq
+        return seq
+
+    def _handle(self, event: InputEvent) -> None:
+        core, router = self._core, self._router
+        assert core is not None, "attach() comes before publish()"
+        assert router is not None
+        if self.dead:
+            return
+        probe = self._probe
+        probe.begin(event.ts_recv_ns)
+        seq = self.seq + 1
+        try:
+            self._journal.append(seq, event)
+        except JournalError as error:
+            # What is not on record did not happen: the core must not act on it.
+            self.dead = str(error)
+            self._on_error("the journal takes no more records; nothing is sent any more", error)
+            return
+        self.seq = seq
+        probe.mark(1)
+        try:
+            commands = core.on_event(event)
+            if commands:
+                for command in commands:
+                    router.send(command)
+                probe.mark(8)
+        except JournalError as error:
+            self.dead = str(error)
+            self._on_error("the journal takes no more records; nothing is sent any more", error)
+        except Exception as error:
+            # A defect of ours.  Fail closed: no new risk, but cancels and account facts go on.
+            core.counters.core_errors += 1
+            self._on_error(f"core failed on {type(event).__name__} {seq}", error)
+            if not isinstance(event, Halted):
+                self._waiting.appendleft(
+                    Halted(event.ts_recv_ns, event.ts_recv_ns, "core", f"{type(error).__name__}: {error}"[:300])
+                )

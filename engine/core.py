@@ -1,0 +1,313 @@
+"""The trading core: one synchronous function from event to commands, written once, in order.
+
+``TradingCore.on_event`` is the whole pipeline of one tick: book, features, model, strategy, risk, order.  It reads no
+clock (time is the event's ``ts_recv_ns``), waits for nothing and sends nothing: it returns commands, and every derived
+record (prediction, refusal, order) has been handed to the recorder before they are returned.
+
+Account facts and orders are handled in ``engine.desk``; this file owns the market side and the dispatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine import events as e
+from engine.commands import Command, Intent, RiskState, StrategyQuarantined
+from engine.counters import Counters
+from engine.desk import Desk
+from engine.instruments import Instrument
+from engine.lanes import Lane, StrategySlot
+from engine.orders import OrderManager
+from engine.portfolio import Portfolio
+from engine.ports import Assembly, Probe, Recorder, RiskGate
+from engine.sanity import bar_defect, quote_defect, trade_defect
+from engine.venues import VenueStates
+from engine.view import CoreView
+
+
+class NullProbe:
+    """Times nothing: for replay and tests."""
+
+    def begin(self, ts_recv_ns: int) -> None:
+        pass
+
+    def mark(self, stage: int) -> None:
+        pass
+
+
+class TradingCore:
+    """State of one daemon and the function that moves it.
+
+    ``hold_orders`` is journal mode ``always``: commands wait until ``JournalSynced`` covers their record, and risk
+    judges them again.  ``hold_deadline_ns``: an order that waited longer is dropped instead.
+    """
+
+    def __init__(
+        self,
+        *,
+        recorder: Recorder,
+        gate: RiskGate,
+        slots: Sequence[StrategySlot],
+        assembly: Assembly,
+        currency: str,
+        id_prefix: str,
+        hold_orders: bool = False,
+        hold_deadline_ns: int = 1_000_000_000,
+        probe: Probe | None = None,
+    ) -> None:
+        self.counters = Counters()
+        self.lanes: dict[str, Lane] = {}
+        self.venues = VenueStates()
+        self.portfolio = Portfolio(currency)
+        self.orders = OrderManager(id_prefix)
+        self.view = CoreView(self.lanes, self.orders, self.portfolio, self.venues)
+        self.slots = list(slots)
+        self.gate = gate
+        self.closing = False
+        self._assembly = assembly
+        self._recorder = recorder
+        self._probe: Probe = probe or NullProbe()
+        self.desk = Desk(
+            recorder=recorder,
+            gate=gate,
+            orders=self.orders,
+            portfolio=self.portfolio,
+            view=self.view,
+            counters=self.counters,
+            probe=self._probe,
+            hold_orders=hold_orders,
+            hold_deadline_ns=hold_deadline_ns,
+        )
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            e.Quote: self._on_quote,
+            e.Trade: self._on_trade,
+            e.BookDelta: self._on_book_delta,
+            e.BookSnapshot: self._on_book_snapshot,
+            e.Bar: self._on_bar,
+            e.Timer: self._on_timer,
+            e.InstrumentDefined: self._on_instrument,
+            e.InstrumentStatus: lambda event: self.venues.instrument_status(event),
+            e.VenueStatus: lambda event: self.venues.venue_status(event),
+            e.RateReported: lambda event: self.portfolio.set_rate(event.currency, event.rate),
+            e.BalanceReported: lambda event: self.portfolio.report_balance(event.venue, event.currency, event.total),
+            e.PositionReported: lambda event: self.portfolio.report_position(event.instrument, event.qty, event.avg_px),
+            e.OrderFilled: self._on_fill,
+            e.OrderAccepted: self.desk.on_accepted,
+            e.OrderRejected: self.desk.on_rejected,
+            e.OrderCancelled: self.desk.on_cancelled,
+            e.OrderExpired: self.desk.on_expired,
+            e.CancelRejected: self.desk.on_cancel_rejected,
+            e.OrderOutcomeUnknown: self.desk.on_unknown,
+            e.FeedUp: lambda event: self.venues.feed_up(event),
+            e.FeedDown: self._on_feed_down,
+            e.Gap: self._on_gap,
+            e.ClockStepped: self._ignore,
+            e.SessionStarted: self._ignore,
+            e.JournalSynced: self.desk.on_synced,
+            e.JournalFailed: self.desk.on_journal_failed,
+            e.Halted: self.desk.on_control,
+            e.Reduced: self.desk.on_control,
+            e.Resumed: self.desk.on_control,
+            e.ShutdownRequested: self._on_shutdown,
+        }
+
+    def on_event(self, event: e.InputEvent) -> Sequence[Command]:
+        """Handle one event; returns the commands to send, in order.  The list is reused by the next call."""
+        out = self.desk.out
+        out.clear()
+        self.counters.events += 1
+        view = self.view
+        view.now_ns = event.ts_recv_ns
+        view.risk_state = self.gate.state
+        self._handlers[type(event)](event)
+        return out
+
+    # --- market -------------------------------------------------------------------------------------------------
+
+    def _on_quote(self, quote: e.Quote) -> None:
+        lane = self.lanes.get(quote.instrument)
+        if lane is None:
+            Counters.add(self.counters.dropped, "unknown_instrument")
+            return
+        self._take_quote(lane, quote)
+
+    def _take_quote(self, lane: Lane, quote: e.Quote) -> None:
+        defect = quote_defect(quote, lane.instrument)
+        if defect:
+            self._drop(lane, defect)
+            return
+        counters = self.counters
+        counters.ticks += 1
+        counters.quotes += 1
+        lane.book.apply_quote(quote)
+        self._probe.mark(2)
+        row = lane.features is not None and lane.features.update(quote)
+        self._probe.mark(3)
+        if row:
+            self._on_row(lane, quote.ts_event_ns, quote.ts_recv_ns)
+        for slot in lane.slots:
+            if slot.alive:
+                self._call(slot, slot.strategy.on_quote, lane.instrument.id, self.view)
+
+    def _drop(self, lane: Lane, defect: str) -> None:
+        """A bad tick: counted, kept from features; entries wait for the next good quote."""
+        Counters.add(self.counters.dropped, defect)
+        lane.book.top.suspect = True
+        if defect == "crossed":
+            lane.book.top.crossed = True
+
+    def _on_trade(self, trade: e.Trade) -> None:
+        lane = self.lanes.get(trade.instrument)
+        if lane is None:
+            Counters.add(self.counters.dropped, "unknown_instrument")
+            return
+        defect = trade_defect(trade, lane.instrument)
+        if defect:
+            Counters.add(self.counters.dropped, defect)
+            return
+        self.counters.ticks += 1
+        self.counters.trades += 1
+        lane.book.top.last_px = trade.px
+        if lane.features is not None and lane.features.update(trade):
+            self._on_row(lane, trade.ts_event_ns, trade.ts_recv_ns)
+
+    def _on_book_snapshot(self, snapshot: e.BookSnapshot) -> None:
+        lane = self.lanes.get(snapshot.instrument)
+        if lane is None:
+            Counters.add(self.counters.dropped, "unknown_instrument")
+            return
+        best = lane.book.apply_snapshot(snapshot)
+        if best is not None:
+            self._take_quote(lane, best)
+
+    def _on_book_delta(self, delta: e.BookDelta) -> None:
+        lane = self.lanes.get(delta.instrument)
+        if lane is None:
+            Counters.add(self.counters.dropped, "unknown_instrument")
+            return
+        best = lane.book.apply_delta(delta)
+        if best is not None:
+            self._take_quote(lane, best)
+
+    def _on_bar(self, bar: e.Bar) -> None:
+        """A candle of the venue's history: it warms features up and never trades."""
+        lane = self.lanes.get(bar.instrument)
+        defect = bar_defect(bar) if lane is not None else "unknown_instrument"
+        if defect:
+            Counters.add(self.counters.dropped, defect)
+        elif lane is not None and lane.features is not None:
+            lane.features.update(bar)
+
+    def _on_row(self, lane: Lane, ts_event_ns: int, ts_recv_ns: int) -> None:
+        """A feature row is complete: predict, then ask the strategies."""
+        self.counters.rows += 1
+        features = lane.features
+        if features is None or not features.warm:
+            return
+        instrument = lane.instrument.id
+        if lane.model is not None:
+            prediction = lane.model.predict(instrument, features.window(), ts_event_ns, ts_recv_ns)
+            self._probe.mark(4)
+            prediction_seq = self._recorder.record(prediction)
+            self._count_prediction(prediction)
+            for slot in lane.slots:
+                if slot.alive and slot.uses_model:
+                    self._call(slot, slot.strategy.on_prediction, prediction, prediction_seq, self.view)
+        for slot in lane.slots:
+            if slot.alive:
+                self._call(slot, slot.strategy.on_row, instrument, self.view)
+
+    def _count_prediction(self, prediction: e.Prediction) -> None:
+        counters = self.counters
+        counters.predictions += 1
+        if prediction.status is e.PredictionStatus.LATE:
+            counters.late_predictions += 1
+        elif prediction.status is e.PredictionStatus.FAILED:
+            counters.failed_predictions += 1
+
+    # --- strategies ---------------------------------------------------------------------------------------------
+
+    def _call(self, slot: StrategySlot, method: Callable[..., Sequence[Intent]], *arguments: object) -> None:
+        """Ask one strategy and carry out its intents at once, so that the next one sees the orders they opened."""
+        if self.closing:
+            return
+        try:
+            intents = method(*arguments)
+        except Exception as error:  # user code: whatever it raises ends that strategy, not the engine
+            self._quarantine(slot, f"{type(error).__name__}: {error}")
+            return
+        if intents:
+            self._probe.mark(5)
+            if not self.desk.carry_out(slot, intents):
+                self._quarantine(slot, f"returned no intents of its own: {intents!r}"[:300])
+
+    def _quarantine(self, slot: StrategySlot, text: str) -> None:
+        slot.alive = False
+        self._recorder.record(StrategyQuarantined(self.view.now_ns, slot.name, text[:300]))
+        self.desk.cancel_all(f"strategy {slot.name} quarantined", strategy=slot.name)
+
+    # --- account, time, system ----------------------------------------------------------------------------------
+
+    def _on_fill(self, fill: e.OrderFilled) -> None:
+        strategy = self.desk.on_filled(fill, self._marks())
+        if strategy is None:
+            return
+        for slot in self.slots:
+            if slot.alive and slot.name == strategy:
+                self._call(slot, slot.strategy.on_fill, fill, self.view)
+
+    def _on_timer(self, timer: e.Timer) -> None:
+        self.desk.revalue(self._marks())
+        for lane in self.lanes.values():
+            if lane.features is not None and lane.features.on_timer(timer.ts_recv_ns):
+                self._on_row(lane, timer.ts_event_ns, timer.ts_recv_ns)
+        for slot in self.slots:
+            if slot.alive:
+                self._call(slot, slot.strategy.on_timer, timer, self.view)
+
+    def _on_instrument(self, event: e.InstrumentDefined) -> None:
+        definition = event.definition
+        lane = self.lanes.get(definition.id)
+        if lane is not None:
+            lane.instrument = definition
+        else:
+            self.lanes[definition.id] = self._new_lane(definition)
+        self.portfolio.define(definition)
+
+    def _new_lane(self, instrument: Instrument) -> Lane:
+        slots = [slot for slot in self.slots if slot.listens_to(instrument.id)]
+        features = self._assembly.features_for(instrument) if slots else None
+        model = self._assembly.model_for(instrument) if any(slot.uses_model for slot in slots) else None
+        return Lane(instrument, features, model, slots)
+
+    def _on_feed_down(self, event: e.FeedDown) -> None:
+        self.venues.feed_down(event)
+        if event.stream == "market":
+            self._break_market(event.venue, "", f"feed down: {event.reason}")
+
+    def _on_gap(self, event: e.Gap) -> None:
+        self.counters.gaps += 1
+        self._break_market(event.venue, event.instrument, f"gap: expected {event.expected}, got {event.got}")
+
+    def _break_market(self, venue: str, instrument: str, reason: str) -> None:
+        """Books are invalid and features not warm after a hole in the feed."""
+        for lane in self.lanes.values():
+            if lane.instrument.venue == venue and instrument in ("", lane.instrument.id):
+                lane.book.invalidate()
+                if lane.features is not None:
+                    lane.features.mark_gap(reason)
+
+    def _on_shutdown(self, event: e.ShutdownRequested) -> None:
+        self.closing = True
+        self.desk.cancel_all(f"shutdown: {event.reason}")
+
+    def _ignore(self, event: e.Event) -> None:
+        """Journaled for the record; changes nothing here."""
+
+    def _marks(self) -> Callable[[str], Any]:
+        return self.view.mark_px
+
+    @property
+    def risk_state(self) -> RiskState:
+        return self.gate.state

@@ -1,0 +1,247 @@
+"""The order desk of the core: intents in, commands out, account facts back.
+
+Owns the sequence strategy -> risk -> order -> record, the orders that wait for the disk, and what a change of risk
+state does to open orders.  The core calls it; it calls no strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine import events as e
+from engine.commands import (
+    Approved,
+    CancelIntent,
+    Command,
+    Intent,
+    OrderIntent,
+    Rejected,
+    RiskState,
+    RiskStateChanged,
+)
+from engine.counters import Counters
+from engine.errors import JournalError
+from engine.lanes import StrategySlot
+from engine.orders import FINAL, Happening, ManagedOrder, OrderManager, OrderState
+from engine.portfolio import Mark, Portfolio
+from engine.ports import Probe, Recorder, RiskGate
+from engine.view import CoreView
+
+HELD_MAX = 256
+"""Orders that may wait for the disk at once; one more is refused with the reason ``durability_backlog``."""
+
+
+class Desk:
+    """See the module docstring.  ``out`` collects the commands of the current event."""
+
+    def __init__(
+        self,
+        *,
+        recorder: Recorder,
+        gate: RiskGate,
+        orders: OrderManager,
+        portfolio: Portfolio,
+        view: CoreView,
+        counters: Counters,
+        probe: Probe,
+        hold_orders: bool,
+        hold_deadline_ns: int,
+    ) -> None:
+        self.out: list[Command] = []
+        self._recorder = recorder
+        self._gate = gate
+        self._orders = orders
+        self._portfolio = portfolio
+        self._view = view
+        self._counters = counters
+        self._probe = probe
+        self._hold_orders = hold_orders
+        self._hold_deadline_ns = hold_deadline_ns
+        self._held: dict[str, int] = {}  # client order id -> seq of its record
+
+    # --- intents ------------------------------------------------------------------------------------------------
+
+    def carry_out(self, slot: StrategySlot, intents: Sequence[Intent]) -> bool:
+        """Judge and open each intent in turn; False when the strategy returned something that is none of its own."""
+        try:
+            for intent in intents:
+                if not isinstance(intent, OrderIntent | CancelIntent) or intent.strategy != slot.name:
+                    return False
+        except TypeError:
+            return False
+        for intent in intents:
+            if isinstance(intent, OrderIntent):
+                self.place(intent)
+            else:
+                self._cancel_one(intent)
+        return True
+
+    def place(self, intent: OrderIntent) -> None:
+        """Risk, order, record, send: in that order, for one intent."""
+        self._counters.intents += 1
+        verdict = self._gate.review(intent, self._view)
+        self._probe.mark(6)
+        if isinstance(verdict, Rejected):
+            self._reject(verdict)
+            return
+        if self._hold_orders and len(self._held) >= HELD_MAX:
+            self._reject(Rejected(self._view.now_ns, intent, "durability_backlog", str(len(self._held)), str(HELD_MAX)))
+            return
+        self._open(verdict)
+
+    def _open(self, approved: Approved) -> None:
+        intent = approved.intent
+        venue = self._view.instrument(intent.instrument).venue
+        new = self._orders.open(approved, self._view.now_ns, venue)
+        try:
+            seq = self._recorder.record(new)
+        except JournalError as error:
+            # Nothing may leave that is not on record: the order never existed for the venue.
+            self._orders.happen(new.client_order_id, Happening.DROP)
+            self._latch(RiskState.HALTED, f"journal: {error.seen}")
+            return
+        self._gate.on_opened(new)
+        self._counters.orders += 1
+        if self._hold_orders:
+            self._held[new.client_order_id] = seq
+        else:
+            self._orders.happen(new.client_order_id, Happening.SEND)
+            self.out.append(new)
+        self._probe.mark(7)
+
+    def _reject(self, verdict: Rejected) -> None:
+        Counters.add(self._counters.rejected, verdict.check)
+        self._recorder.record(verdict)
+
+    def _cancel_one(self, intent: CancelIntent) -> None:
+        order = self._orders.get(intent.client_order_id)
+        if order is not None and order.intent.strategy == intent.strategy:
+            self._send_cancel(order, intent.reason)
+
+    def cancel_all(self, reason: str, strategy: str | None = None) -> None:
+        """Cancel every open order (of one strategy); an order that waits for the disk is dropped instead."""
+        for order in self._orders.open_orders():
+            if strategy is None or order.intent.strategy == strategy:
+                self._send_cancel(order, reason)
+
+    def _send_cancel(self, order: ManagedOrder, reason: str) -> None:
+        if order.state is OrderState.HELD:
+            self._drop_held(order, "cancelled before it was sent", reason)
+            return
+        if order.state in FINAL or order.cancel_sent:
+            return
+        command = self._orders.cancel(order, self._view.now_ns, reason)
+        self._recorder.record(command)
+        self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)
+        self._counters.cancels += 1
+        self.out.append(command)
+
+    # --- orders that wait for the disk ----------------------------------------------------------------------------
+
+    def on_synced(self, event: e.JournalSynced) -> None:
+        """Release every held order whose record is on disk, after risk has judged it again."""
+        for client_order_id in [cid for cid, at in self._held.items() if at <= event.upto_seq]:
+            order = self._orders.get(client_order_id)
+            if order is None or order.state is not OrderState.HELD:
+                self._held.pop(client_order_id, None)
+                continue
+            self._release(order)
+
+    def _release(self, order: ManagedOrder) -> None:
+        waited_ns = self._view.now_ns - order.opened_ns
+        if waited_ns > self._hold_deadline_ns:
+            self._drop_held(order, f"{waited_ns} ns", f"{self._hold_deadline_ns} ns", check="durability_deadline")
+            return
+        self._orders.suspend(order)
+        verdict = self._gate.review_again(order.intent, self._view)
+        self._orders.resume(order)
+        if isinstance(verdict, Rejected):
+            self._drop_held(order, verdict.seen, verdict.limit, check=verdict.check)
+            return
+        self._held.pop(order.client_order_id, None)
+        self._orders.happen(order.client_order_id, Happening.SEND)
+        self.out.append(order.new)
+
+    def _drop_held(self, order: ManagedOrder, seen: str, limit: str, check: str = "dropped") -> None:
+        self._held.pop(order.client_order_id, None)
+        self._orders.happen(order.client_order_id, Happening.DROP)
+        self._reject(Rejected(self._view.now_ns, order.intent, check, seen, limit))
+
+    # --- account facts --------------------------------------------------------------------------------------------
+
+    def on_accepted(self, event: e.OrderAccepted) -> None:
+        order = self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
+        if order is not None and order.cancel_sent and order.state is OrderState.ACCEPTED:
+            # An UNKNOWN order whose cancel is out has now shown itself: the cancel is still wanted.
+            self._orders.happen(event.client_order_id, Happening.CANCEL_SENT)
+
+    def on_rejected(self, event: e.OrderRejected) -> None:
+        Counters.add(self._counters.venue_rejected, event.reason)
+        self._orders.happen(event.client_order_id, Happening.REJECT)
+
+    def on_cancelled(self, event: e.OrderCancelled) -> None:
+        self._orders.happen(event.client_order_id, Happening.CANCEL, event.venue_order_id)
+
+    def on_expired(self, event: e.OrderExpired) -> None:
+        self._orders.happen(event.client_order_id, Happening.EXPIRE, event.venue_order_id)
+
+    def on_cancel_rejected(self, event: e.CancelRejected) -> None:
+        self._orders.happen(event.client_order_id, Happening.CANCEL_REFUSED)
+
+    def on_unknown(self, event: e.OrderOutcomeUnknown) -> None:
+        self._counters.unknown_outcomes += 1
+        self._orders.happen(event.client_order_id, Happening.LOSE)
+
+    def on_filled(self, fill: e.OrderFilled, mark: Mark) -> str | None:
+        """Book an execution once; the name of the strategy to tell, empty for an order that is not ours, None for a
+        duplicate."""
+        order, new = self._orders.fill(fill)
+        if not new:
+            return None
+        self._counters.fills += 1
+        strategy = ""
+        if order is None:
+            self._counters.external_fills += 1
+        else:
+            strategy = order.intent.strategy
+        self._portfolio.apply_fill(fill, strategy)
+        self.revalue(mark)
+        if order is not None and order.overfilled:
+            self._latch(
+                RiskState.REDUCING,
+                f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}",
+            )
+        return strategy
+
+    # --- money and state ------------------------------------------------------------------------------------------
+
+    def revalue(self, mark: Mark) -> None:
+        """Refresh equity and ask the breakers."""
+        self._portfolio.revalue(self._view.now_ns, mark)
+        breach = self._gate.breach(self._view)
+        if breach is not None:
+            self._latch(*breach)
+
+    def on_control(self, event: e.Halted | e.Reduced | e.Resumed) -> None:
+        self._changed(self._gate.apply(event))
+
+    def on_journal_failed(self, event: e.JournalFailed) -> None:
+        self._latch(RiskState.HALTED, f"journal: {event.text}")
+
+    def _latch(self, state: RiskState, reason: str) -> None:
+        self._changed(self._gate.latch(state, reason, self._view.now_ns))
+
+    def _changed(self, change: RiskStateChanged | None) -> None:
+        if change is None:
+            return
+        self._view.risk_state = change.after
+        self._recorder.record(change)
+        if change.after is RiskState.HALTED:
+            self.cancel_all(f"halted: {change.reason}")
+        elif change.after is RiskState.REDUCING:
+            self._cancel_entries(change.reason)
+
+    def _cancel_entries(self, reason: str) -> None:
+        for order in self._orders.open_orders():
+            if not order.intent.reduce_only:
+                self._send_cancel(order, f"reducing: {reason}")

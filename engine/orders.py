@@ -1,0 +1,277 @@
+"""The life of our orders: a state table, and the manager that is the only writer of order state.
+
+``TABLE`` is the state machine; a pair that is not in it is illegal and raises ``IllegalTransition`` naming both.  Fills
+are facts: they are booked in every state, distinct by ``(venue, trade_id)``, also after a cancel or a rejection.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from collections.abc import Sequence
+from decimal import Decimal
+
+from engine.commands import Approved, CancelOrder, NewOrder
+from engine.errors import IllegalTransition
+from engine.events import OrderFilled, Side
+from engine.ports import OpenOrder
+
+ZERO = Decimal(0)
+CLOSED_KEPT = 4096
+"""Closed orders remembered for late facts; older ones are forgotten, oldest first."""
+TRADES_KEPT = 65536
+"""Trade ids remembered against duplicates; older ones are forgotten, oldest first."""
+
+
+class OrderState(enum.StrEnum):
+    HELD = "held"  # journaled, waiting for the disk (journal mode "always")
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    PARTLY_FILLED = "partly_filled"
+    CANCEL_PENDING = "cancel_pending"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+class Happening(enum.StrEnum):
+    SEND = "send"
+    ACCEPT = "accept"
+    PARTIAL_FILL = "partial_fill"
+    FULL_FILL = "full_fill"
+    CANCEL_SENT = "cancel_sent"
+    CANCEL_REFUSED = "cancel_refused"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+    REJECT = "reject"
+    LOSE = "lose"  # the outcome became unknown
+    DROP = "drop"  # never sent: the second judgement or the disk refused it
+
+
+_S = OrderState
+_H = Happening
+FINAL = frozenset({_S.FILLED, _S.CANCELLED, _S.EXPIRED, _S.REJECTED})
+_LIVE = (_S.SENT, _S.UNKNOWN, _S.ACCEPTED, _S.PARTLY_FILLED, _S.CANCEL_PENDING)
+
+
+def _table() -> dict[tuple[OrderState, Happening], OrderState]:
+    table: dict[tuple[OrderState, Happening], OrderState] = {
+        (_S.HELD, _H.SEND): _S.SENT,
+        (_S.HELD, _H.DROP): _S.REJECTED,
+        (_S.SENT, _H.ACCEPT): _S.ACCEPTED,
+        (_S.UNKNOWN, _H.ACCEPT): _S.ACCEPTED,
+        # A second acknowledgement (REST answer and user stream both tell) changes nothing.
+        (_S.ACCEPTED, _H.ACCEPT): _S.ACCEPTED,
+        (_S.PARTLY_FILLED, _H.ACCEPT): _S.PARTLY_FILLED,
+        (_S.CANCEL_PENDING, _H.ACCEPT): _S.CANCEL_PENDING,
+        (_S.SENT, _H.LOSE): _S.UNKNOWN,
+        (_S.UNKNOWN, _H.LOSE): _S.UNKNOWN,
+        (_S.ACCEPTED, _H.LOSE): _S.UNKNOWN,
+        (_S.PARTLY_FILLED, _H.LOSE): _S.UNKNOWN,
+        (_S.CANCEL_PENDING, _H.LOSE): _S.UNKNOWN,
+        (_S.CANCEL_PENDING, _H.CANCEL_REFUSED): _S.ACCEPTED,
+    }
+    for state in _LIVE:
+        table[state, _H.PARTIAL_FILL] = _S.CANCEL_PENDING if state is _S.CANCEL_PENDING else _S.PARTLY_FILLED
+        table[state, _H.FULL_FILL] = _S.FILLED
+        table[state, _H.CANCEL] = _S.CANCELLED
+        table[state, _H.EXPIRE] = _S.EXPIRED
+        table[state, _H.REJECT] = _S.REJECTED
+        table[state, _H.CANCEL_SENT] = _S.CANCEL_PENDING
+        table.setdefault((state, _H.CANCEL_REFUSED), state)
+    # An unknown order keeps that name while a cancel is out: only evidence about the order itself resolves it.
+    table[_S.UNKNOWN, _H.CANCEL_SENT] = _S.UNKNOWN
+    for state in FINAL:
+        # Late facts: a fill after a cancel is booked and the order stays closed; late acknowledgements change nothing.
+        table[state, _H.PARTIAL_FILL] = state
+        table[state, _H.FULL_FILL] = _S.FILLED
+        for late in (_H.ACCEPT, _H.CANCEL, _H.EXPIRE, _H.REJECT, _H.LOSE, _H.CANCEL_SENT, _H.CANCEL_REFUSED):
+            table[state, late] = state
+    return table
+
+
+TABLE = _table()
+
+
+class ManagedOrder:
+    """One order of ours; written by ``OrderManager`` alone."""
+
+    __slots__ = (
+        "avg_px",
+        "cancel_sent",
+        "filled_qty",
+        "intent",
+        "new",
+        "notional",
+        "opened_ns",
+        "overfilled",
+        "reserved_qty",
+        "state",
+        "venue_order_id",
+    )
+
+    def __init__(self, new: NewOrder, notional: Decimal) -> None:
+        self.new = new
+        self.intent = new.intent
+        self.notional = notional
+        self.opened_ns = new.ts_ns
+        self.state = OrderState.HELD
+        self.venue_order_id = ""
+        self.filled_qty = ZERO
+        self.avg_px = ZERO
+        self.reserved_qty = ZERO
+        self.cancel_sent = False
+        self.overfilled = False
+
+    @property
+    def client_order_id(self) -> str:
+        return self.new.client_order_id
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        return max(self.intent.qty - self.filled_qty, ZERO)
+
+
+class OrderManager:
+    """Opens approved orders, follows them through ``TABLE`` and answers what they may still do to the position."""
+
+    def __init__(self, id_prefix: str) -> None:
+        self._id_prefix = id_prefix
+        self._count = 0
+        self._open: dict[str, ManagedOrder] = {}
+        self._closed: OrderedDict[str, ManagedOrder] = OrderedDict()
+        self._trades: OrderedDict[tuple[str, str], tuple[Decimal, Decimal, int]] = OrderedDict()
+        self._open_qty: dict[tuple[str, int], Decimal] = {}
+        self.duplicate_fills = 0
+        self.conflicting_fills = 0
+
+    def open(self, approved: Approved, ts_ns: int, venue: str) -> NewOrder:
+        """Give the approved intent its only client order id and hold its risk from now on."""
+        self._count += 1
+        new = NewOrder(ts_ns, f"{self._id_prefix}-{self._count}", venue, approved.intent)
+        order = ManagedOrder(new, approved.notional)
+        self._open[new.client_order_id] = order
+        self._reserve(order)
+        return new
+
+    def get(self, client_order_id: str) -> ManagedOrder | None:
+        return self._open.get(client_order_id) or self._closed.get(client_order_id)
+
+    def happen(self, client_order_id: str, what: Happening, venue_order_id: str = "") -> ManagedOrder | None:
+        """Move an order along ``TABLE``; None when the id is not ours (the caller counts it as external)."""
+        order = self.get(client_order_id)
+        if order is None:
+            return None
+        if venue_order_id and not order.venue_order_id:
+            order.venue_order_id = venue_order_id
+        if what is Happening.CANCEL_SENT:
+            order.cancel_sent = True
+        elif what is Happening.CANCEL_REFUSED:
+            order.cancel_sent = False
+        self._move(order, what)
+        return order
+
+    def fill(self, fill: OrderFilled) -> tuple[ManagedOrder | None, bool]:
+        """Book an execution once.  Returns the order (None: not ours) and whether the fill is new."""
+        key = (fill.venue, fill.trade_id)
+        values = (fill.qty, fill.px, int(fill.side))
+        seen = self._trades.get(key)
+        order = self.get(fill.client_order_id)
+        if seen is not None:
+            if seen == values:
+                self.duplicate_fills += 1
+            else:
+                self.conflicting_fills += 1
+            return order, False
+        self._trades[key] = values
+        if len(self._trades) > TRADES_KEPT:
+            self._trades.popitem(last=False)
+        if order is None:
+            return None, True
+        if fill.venue_order_id and not order.venue_order_id:
+            order.venue_order_id = fill.venue_order_id
+        filled = order.filled_qty + fill.qty
+        order.avg_px = (order.avg_px * order.filled_qty + fill.px * fill.qty) / filled
+        order.filled_qty = filled
+        order.overfilled = filled > order.intent.qty
+        self._move(order, Happening.FULL_FILL if filled >= order.intent.qty else Happening.PARTIAL_FILL)
+        return order, True
+
+    def cancel(self, order: ManagedOrder, ts_ns: int, reason: str) -> CancelOrder:
+        """The command that cancels this order; the caller records and sends it, then reports ``CANCEL_SENT``."""
+        return CancelOrder(
+            ts_ns, order.client_order_id, order.new.venue, order.venue_order_id, order.intent.instrument, reason
+        )
+
+    def open_qty(self, instrument: str, side: int) -> Decimal:
+        return self._open_qty.get((instrument, int(side)), ZERO)
+
+    def open_orders(self, instrument: str | None = None) -> list[ManagedOrder]:
+        if instrument is None:
+            return list(self._open.values())
+        return [order for order in self._open.values() if order.intent.instrument == instrument]
+
+    @property
+    def open_count(self) -> int:
+        return len(self._open)
+
+    @property
+    def unknown_count(self) -> int:
+        return sum(order.state is OrderState.UNKNOWN for order in self._open.values())
+
+    def suspend(self, order: ManagedOrder) -> None:
+        """Take an order's own reservation out while it is judged a second time."""
+        self._adjust(order, ZERO)
+
+    def resume(self, order: ManagedOrder) -> None:
+        self._reserve(order)
+
+    def _move(self, order: ManagedOrder, what: Happening) -> None:
+        after = TABLE.get((order.state, what))
+        if after is None:
+            raise IllegalTransition(
+                f"order {order.client_order_id} is {order.state} and cannot {what}", do="see the table in engine.orders"
+            )
+        if after is OrderState.ACCEPTED and order.filled_qty > ZERO:
+            after = OrderState.PARTLY_FILLED
+        order.state = after
+        if after in FINAL:
+            self._adjust(order, ZERO)
+            if self._open.pop(order.client_order_id, None) is not None:
+                self._closed[order.client_order_id] = order
+                if len(self._closed) > CLOSED_KEPT:
+                    self._closed.popitem(last=False)
+        else:
+            self._reserve(order)
+
+    def _reserve(self, order: ManagedOrder) -> None:
+        self._adjust(order, order.leaves_qty)
+
+    def _adjust(self, order: ManagedOrder, qty: Decimal) -> None:
+        """Set what this order holds in the open quantity of its side to ``qty``."""
+        key = (order.intent.instrument, int(order.intent.side))
+        self._open_qty[key] = self._open_qty.get(key, ZERO) - order.reserved_qty + qty
+        order.reserved_qty = qty
+
+
+def describe(order: ManagedOrder) -> OpenOrder:
+    """The read-only picture of an order that strategies and risk see."""
+    intent = order.intent
+    return OpenOrder(
+        order.client_order_id,
+        intent.strategy,
+        intent.instrument,
+        Side(intent.side),
+        intent.qty,
+        order.leaves_qty,
+        intent.limit_px,
+        order.state.value,
+        intent.reduce_only,
+        order.opened_ns,
+    )
+
+
+def describe_all(orders: Sequence[ManagedOrder]) -> list[OpenOrder]:
+    return [describe(order) for order in orders]

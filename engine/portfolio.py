@@ -1,0 +1,241 @@
+"""Positions, cash and equity, exact and in Decimal.  One writer: the core.
+
+Accounting.  A spot trade exchanges base for quote: cash moves by the full notional and the position is worth its mark.
+A margined trade (perpetual, future, FX, CFD) moves no cash at entry: realised profit and fees settle in the settlement
+currency, open profit is added at valuation.  Cost is the average entry price.  Unknown is never zero: equity is None
+while any part of it has no price or no currency rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from engine.events import OrderFilled
+from engine.instruments import AssetClass, Instrument
+from engine.ports import Position
+
+ZERO = Decimal(0)
+DAY_NS = 86_400_000_000_000
+FLAT = Position(ZERO, ZERO, ZERO, ZERO)
+_FULLY_PAID = frozenset({AssetClass.SPOT, AssetClass.EQUITY})
+
+Mark = Callable[[str], Decimal | None]
+
+
+class _Holding:
+    __slots__ = ("avg_px", "fees", "instrument", "qty", "realised")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.qty = ZERO
+        self.avg_px = ZERO
+        self.realised = ZERO  # settlement currency
+        self.fees = ZERO  # portfolio currency
+
+
+class Portfolio:
+    """Money of one daemon.  ``currency`` is what equity and limits are told in."""
+
+    def __init__(self, currency: str) -> None:
+        self.currency = currency
+        self._cash: dict[str, Decimal] = {}
+        self._rates: dict[str, Decimal] = {currency: Decimal(1)}
+        self._holdings: dict[str, _Holding] = {}
+        self._by_base: dict[tuple[str, str], _Holding] = {}
+        self._strategy_qty: dict[tuple[str, str], Decimal] = {}
+        self._reported: set[tuple[str, str]] = set()
+        self._equity: Decimal | None = None
+        self._peak: Decimal | None = None
+        self._day = -1
+        self._day_start: Decimal | None = None
+        self.unconverted_fees = 0
+
+    # --- facts --------------------------------------------------------------------------------------------------
+
+    def define(self, instrument: Instrument) -> None:
+        """Start (or refresh) the books of an instrument."""
+        holding = self._holdings.get(instrument.id)
+        if holding is None:
+            holding = self._holdings[instrument.id] = _Holding(instrument)
+            if instrument.asset_class in _FULLY_PAID:
+                self._by_base.setdefault((instrument.venue, instrument.base), holding)
+        holding.instrument = instrument
+
+    def set_rate(self, currency: str, rate: Decimal) -> None:
+        """One unit of ``currency`` is worth ``rate`` units of the portfolio currency."""
+        if currency != self.currency and rate.is_finite() and rate > ZERO:
+            self._rates[currency] = rate
+
+    def report_balance(self, venue: str, currency: str, total: Decimal) -> None:
+        """The first report of a currency opens the account; later ones belong to reconciliation and move nothing."""
+        key = (venue, currency)
+        if key in self._reported:
+            return
+        self._reported.add(key)
+        holding = self._by_base.get(key)
+        if holding is None:
+            self._cash[currency] = self._cash.get(currency, ZERO) + total
+        else:
+            holding.qty += total
+
+    def report_position(self, instrument: str, qty: Decimal, avg_px: Decimal) -> None:
+        """A margined position that existed before this session; later reports belong to reconciliation."""
+        holding = self._holdings.get(instrument)
+        key = (instrument, "")
+        if holding is None or key in self._reported:
+            return
+        self._reported.add(key)
+        holding.qty += qty
+        holding.avg_px = avg_px
+
+    def apply_fill(self, fill: OrderFilled, strategy: str) -> None:
+        """Book one distinct execution.  ``strategy`` is empty for an order that is not ours."""
+        holding = self._holdings.get(fill.instrument)
+        if holding is None:
+            raise KeyError(fill.instrument)
+        instrument = holding.instrument
+        signed_qty = fill.qty if fill.side > 0 else -fill.qty
+        realised = _close(holding, signed_qty, fill.px)
+        if instrument.asset_class in _FULLY_PAID:
+            self._add_cash(instrument.quote, -signed_qty * fill.px * instrument.multiplier)
+        else:
+            self._add_cash(instrument.settlement, realised)
+        self._pay_fee(holding, fill)
+        if strategy:
+            key = (strategy, fill.instrument)
+            self._strategy_qty[key] = self._strategy_qty.get(key, ZERO) + signed_qty
+
+    def _add_cash(self, currency: str, amount: Decimal) -> None:
+        self._cash[currency] = self._cash.get(currency, ZERO) + amount
+
+    def _pay_fee(self, holding: _Holding, fill: OrderFilled) -> None:
+        if fill.fee == ZERO:
+            return
+        self._add_cash(fill.fee_currency, -fill.fee)
+        rate = self._rates.get(fill.fee_currency)
+        if rate is None:
+            # Equity becomes unknown through the cash above; the fee column only says that it misses one.
+            self.unconverted_fees += 1
+        else:
+            holding.fees += fill.fee * rate
+
+    # --- valuation ----------------------------------------------------------------------------------------------
+
+    def value(self, mark: Mark) -> Decimal | None:
+        """Equity now, in portfolio currency; None when a held thing has no price or a held currency no rate."""
+        total = ZERO
+        for currency, amount in self._cash.items():
+            if amount == ZERO:
+                continue
+            rate = self._rates.get(currency)
+            if rate is None:
+                return None
+            total += amount * rate
+        for instrument_id, holding in self._holdings.items():
+            if holding.qty == ZERO:
+                continue
+            worth = self._worth(holding, mark(instrument_id))
+            if worth is None:
+                return None
+            total += worth
+        return total
+
+    def _worth(self, holding: _Holding, mark_px: Decimal | None) -> Decimal | None:
+        instrument = holding.instrument
+        paid = instrument.asset_class in _FULLY_PAID
+        rate = self._rates.get(instrument.quote if paid else instrument.settlement)
+        if mark_px is None or rate is None:
+            return None
+        if holding.avg_px == ZERO:
+            # A holding from before this session has no known cost: its first mark is its cost.
+            holding.avg_px = mark_px
+        if paid:
+            return holding.qty * mark_px * instrument.multiplier * rate
+        return _profit(instrument, holding.qty, holding.avg_px, mark_px) * rate
+
+    def revalue(self, now_ns: int, mark: Mark) -> None:
+        """Refresh equity, its peak and the day's start (UTC day of ``now_ns``)."""
+        equity = self.value(mark)
+        self._equity = equity
+        if equity is None:
+            return
+        if self._peak is None or equity > self._peak:
+            self._peak = equity
+        day = now_ns // DAY_NS
+        if day != self._day:
+            self._day = day
+            self._day_start = equity
+
+    @property
+    def equity(self) -> Decimal | None:
+        """Equity at the last valuation."""
+        return self._equity
+
+    @property
+    def equity_peak(self) -> Decimal | None:
+        return self._peak
+
+    @property
+    def equity_day_start(self) -> Decimal | None:
+        return self._day_start
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def rate(self, currency: str) -> Decimal | None:
+        return self._rates.get(currency)
+
+    def qty(self, instrument: str) -> Decimal:
+        holding = self._holdings.get(instrument)
+        return ZERO if holding is None else holding.qty
+
+    def position(self, instrument: str) -> Position:
+        holding = self._holdings.get(instrument)
+        if holding is None:
+            return FLAT
+        rate = self._rates.get(holding.instrument.settlement, ZERO)
+        return Position(holding.qty, holding.avg_px, holding.realised * rate, holding.fees)
+
+    def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
+        return self._strategy_qty.get((strategy, instrument), ZERO)
+
+    def cash(self) -> dict[str, Decimal]:
+        return dict(self._cash)
+
+
+def _profit(instrument: Instrument, qty: Decimal, entry_px: Decimal, exit_px: Decimal) -> Decimal:
+    """Profit in settlement currency of a signed quantity carried from ``entry_px`` to ``exit_px``.
+
+    Inverse contracts settle in base: ``qty * multiplier * (1/entry - 1/exit)``.
+    """
+    if instrument.inverse:
+        return qty * instrument.multiplier * (1 / entry_px - 1 / exit_px)
+    return qty * instrument.multiplier * (exit_px - entry_px)
+
+
+def _close(holding: _Holding, signed_qty: Decimal, px: Decimal) -> Decimal:
+    """Average-cost update of a holding by one trade; returns the realised profit of what it closed."""
+    before = holding.qty
+    after = before + signed_qty
+    realised = ZERO
+    if before == ZERO or (before > ZERO) == (signed_qty > ZERO):
+        holding.avg_px = _average(holding.instrument, before, holding.avg_px, signed_qty, px)
+    else:
+        closed = -signed_qty if abs(signed_qty) <= abs(before) else before
+        realised = _profit(holding.instrument, closed, holding.avg_px, px)
+        holding.realised += realised
+        if after == ZERO:
+            holding.avg_px = ZERO
+        elif (after > ZERO) != (before > ZERO):
+            holding.avg_px = px
+    holding.qty = after
+    return realised
+
+
+def _average(instrument: Instrument, qty: Decimal, avg_px: Decimal, added_qty: Decimal, px: Decimal) -> Decimal:
+    if ZERO in (qty, avg_px):
+        return px
+    total = qty + added_qty
+    if instrument.inverse:
+        return total / (qty / avg_px + added_qty / px)
+    return (avg_px * qty + px * added_qty) / total

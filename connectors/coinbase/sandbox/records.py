@@ -1,0 +1,133 @@
+"""Orders, fills and products as the sandbox keeps them.
+
+Owns the records and small derived figures.  How they look on the wire is ``wire``; what changes them is ``exchange``.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from connectors.coinbase.sandbox.settings import SandboxProduct
+from connectors.coinbase.sandbox.tape import Tape
+from connectors.matching.engine import MatchingEngine
+from engine.commands import OrderType
+from engine.events import Side
+from engine.instruments import AssetClass, Instrument
+
+ZERO = Decimal(0)
+_AVERAGE_STEP = Decimal("1E-12")
+OPEN_STATES = frozenset({"PENDING", "OPEN"})
+
+
+class OrderSpec(msgspec.Struct, frozen=True):
+    """A well-formed order request, prices and sizes already checked against the product's increments.
+
+    Exactly one of ``base_size`` and ``quote_size`` is set.  ``configuration`` is echoed as the client sent it.
+    """
+
+    client_order_id: str
+    product_id: str
+    side: Side
+    kind: OrderType
+    time_in_force: str
+    configuration: dict[str, Any]
+    base_size: Decimal | None
+    quote_size: Decimal | None
+    limit_px: Decimal | None = None
+    stop_px: Decimal | None = None
+    stop_up: bool | None = None
+    post_only: bool = False
+    expire_ns: int | None = None
+
+
+class OrderRecord(msgspec.Struct):
+    """One order from acceptance to its end; amounts are cumulative.
+
+    ``hold_left`` is what its account still has blocked for it, in ``hold_currency``.
+    """
+
+    order_id: str
+    spec: OrderSpec
+    created_ns: int
+    status: str = "PENDING"
+    filled_qty: Decimal = ZERO
+    filled_value: Decimal = ZERO
+    fees: Decimal = ZERO
+    fill_count: int = 0
+    last_fill_ns: int = 0
+    hold_left: Decimal = ZERO
+    hold_currency: str = ""
+    trigger_status: str = "INVALID_ORDER_TYPE"
+    cancel_message: str = ""
+    sequence: int = 0
+
+    @property
+    def average_px(self) -> Decimal:
+        return (self.filled_value / self.filled_qty).quantize(_AVERAGE_STEP) if self.filled_qty else ZERO
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """Base units that may still fill; zero once the order is closed or while it is sized in quote currency."""
+        if self.status not in OPEN_STATES or self.spec.base_size is None:
+            return ZERO
+        return self.spec.base_size - self.filled_qty
+
+    @property
+    def completion_percentage(self) -> Decimal:
+        if self.status == "FILLED":
+            return Decimal(100)
+        if self.spec.base_size is not None:
+            return self.filled_qty / self.spec.base_size * 100
+        assert self.spec.quote_size is not None
+        return self.filled_value / self.spec.quote_size * 100
+
+    @property
+    def value_after_fees(self) -> Decimal:
+        """Paid by a buyer with fees, received by a seller after fees."""
+        return self.filled_value + self.fees if self.spec.side is Side.BUY else self.filled_value - self.fees
+
+
+class FillRecord(msgspec.Struct, frozen=True):
+    entry_id: str
+    trade_id: str
+    order_id: str
+    product_id: str
+    side: Side
+    px: Decimal
+    qty: Decimal
+    commission: Decimal
+    maker: bool
+    ts_ns: int
+
+
+class Market(msgspec.Struct):
+    """One product: rules, book and history."""
+
+    product: SandboxProduct
+    instrument: Instrument
+    engine: MatchingEngine
+    tape: Tape
+    status_new_at_ns: int = 0
+
+
+def make_instrument(product: SandboxProduct, maker_fee_rate: Decimal, taker_fee_rate: Decimal) -> Instrument:
+    """The product as the engine knows instruments: id ``BTC/USD@coinbase``."""
+    return Instrument(
+        id=f"{product.base}/{product.quote}@coinbase",
+        venue="coinbase",
+        venue_symbol=product.product_id,
+        base=product.base,
+        quote=product.quote,
+        settlement=product.quote,
+        asset_class=AssetClass.SPOT,
+        tick_px=product.price_increment,
+        lot_qty=product.base_increment,
+        min_qty=product.base_min_size,
+        max_qty=product.base_max_size,
+        min_notional=product.quote_min_size,
+        maker_fee_rate=maker_fee_rate,
+        taker_fee_rate=taker_fee_rate,
+    )

@@ -1,0 +1,341 @@
+"""The venue's JSON objects, built from the sandbox's records.
+
+Owns field names, spellings and number forms of REST replies and WebSocket events.  Every price, size and amount is a
+plain decimal string (never an exponent).  Holds no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from connectors.coinbase.sandbox.records import OPEN_STATES, FillRecord, Market, OrderRecord
+from connectors.coinbase.sandbox.tape import Candle, PublicTrade
+from engine.commands import OrderType
+from engine.events import Side
+
+Json = dict[str, Any]
+Level = tuple[Decimal, Decimal]
+
+NO_TIME = "0001-01-01T00:00:00Z"
+SNAPSHOT_TIME = "1970-01-01T00:00:00Z"
+
+
+def number(value: Decimal) -> str:
+    """``Decimal("1E+2")`` -> ``"100"``; trailing zeros after the point are dropped."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"-0", ""} else text
+
+
+def at(ts_ns: int) -> str:
+    """``2026-11-20T14:03:07.123456789Z``"""
+    seconds, rest = divmod(ts_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+# --- products, prices -----------------------------------------------------------------------------------------------
+
+
+def product(market: Market, *, created_ns: int) -> Json:
+    """A spot product, all documented fields."""
+    rules = market.product
+    tape = market.tape
+    best = market.engine.best()
+    last = tape.last_px or rules.start_px
+    mid = (best[0] + best[2]) / 2 if best is not None else None
+    return {
+        "product_id": rules.product_id,
+        "price": number(last),
+        "price_percentage_change_24h": number(tape.change_24h_percent()),
+        "volume_24h": number(tape.volume_24h),
+        "volume_percentage_change_24h": "0",
+        "base_increment": number(rules.base_increment),
+        "quote_increment": number(rules.quote_increment),
+        "quote_min_size": number(rules.quote_min_size),
+        "quote_max_size": number(rules.quote_max_size),
+        "base_min_size": number(rules.base_min_size),
+        "base_max_size": number(rules.base_max_size),
+        "base_name": rules.base_name or rules.base,
+        "quote_name": "US Dollar" if rules.quote == "USD" else rules.quote,
+        "watched": False,
+        "is_disabled": False,
+        "new": False,
+        "status": "online",
+        "cancel_only": False,
+        "limit_only": False,
+        "post_only": False,
+        "trading_disabled": False,
+        "auction_mode": False,
+        "product_type": "SPOT",
+        "quote_currency_id": rules.quote,
+        "base_currency_id": rules.base,
+        "fcm_trading_session_details": None,
+        "mid_market_price": "" if mid is None else number(mid),
+        "alias": "",
+        "alias_to": [f"{rules.base}-USDC"] if rules.quote == "USD" else [],
+        "base_display_symbol": rules.base,
+        "quote_display_symbol": rules.quote,
+        "view_only": False,
+        "price_increment": number(rules.price_increment),
+        "display_name": rules.product_id,
+        "product_venue": "CBE",
+        "approximate_quote_24h_volume": number(tape.quote_volume_24h.quantize(Decimal("0.01"))),
+        "new_at": at(created_ns),
+        "future_product_details": None,
+    }
+
+
+def candle(entry: Candle) -> Json:
+    return {
+        "start": str(entry.start_s),
+        "low": number(entry.low_px),
+        "high": number(entry.high_px),
+        "open": number(entry.open_px),
+        "close": number(entry.close_px),
+        "volume": number(entry.volume_qty),
+    }
+
+
+def trade(product_id: str, entry: PublicTrade) -> Json:
+    return {
+        "trade_id": entry.trade_id,
+        "product_id": product_id,
+        "price": number(entry.px),
+        "size": number(entry.qty),
+        "time": at(entry.ts_ns),
+        "side": entry.maker_side,
+    }
+
+
+def rest_trade(product_id: str, entry: PublicTrade) -> Json:
+    return {**trade(product_id, entry), "bid": "", "ask": "", "exchange": "CBE"}
+
+
+def pricebook(product_id: str, bids: Sequence[Level], asks: Sequence[Level], now_ns: int) -> Json:
+    return {
+        "product_id": product_id,
+        "bids": [{"price": number(px), "size": number(qty)} for px, qty in bids],
+        "asks": [{"price": number(px), "size": number(qty)} for px, qty in asks],
+        "time": at(now_ns),
+    }
+
+
+def ticker(market: Market, *, with_quote: bool = True) -> Json:
+    """One ticker; the best bid and ask are left out of ``ticker_batch``."""
+    tape = market.tape
+    high, low, _ = tape.day()
+    made: Json = {
+        "type": "ticker",
+        "product_id": market.product.product_id,
+        "price": number(tape.last_px or market.product.start_px),
+        "volume_24_h": number(tape.volume_24h),
+        "low_24_h": number(low),
+        "high_24_h": number(high),
+        "low_52_w": number(low),
+        "high_52_w": number(high),
+        "price_percent_chg_24_h": number(tape.change_24h_percent()),
+    }
+    best = market.engine.best() if with_quote else None
+    if best is not None:
+        made["best_bid"] = number(best[0])
+        made["best_bid_quantity"] = number(best[1])
+        made["best_ask"] = number(best[2])
+        made["best_ask_quantity"] = number(best[3])
+    return made
+
+
+def level_change(side: Side, px: Decimal, qty: Decimal, event_time: str) -> Json:
+    return {
+        "side": "bid" if side is Side.BUY else "offer",
+        "event_time": event_time,
+        "price_level": number(px),
+        "new_quantity": number(qty),
+    }
+
+
+def status(market: Market) -> Json:
+    rules = market.product
+    return {
+        "product_type": "SPOT",
+        "id": rules.product_id,
+        "base_currency": rules.base,
+        "quote_currency": rules.quote,
+        "base_increment": number(rules.base_increment),
+        "quote_increment": number(rules.quote_increment),
+        "display_name": f"{rules.base}/{rules.quote}",
+        "status": "online",
+        "status_message": "",
+        "min_market_funds": number(rules.quote_min_size),
+    }
+
+
+# --- orders and fills -----------------------------------------------------------------------------------------------
+
+_ORDER_TYPES = {
+    OrderType.MARKET: ("MARKET", "Market"),
+    OrderType.LIMIT: ("LIMIT", "Limit"),
+    OrderType.STOP_LIMIT: ("STOP_LIMIT", "Stop Limit"),
+}
+
+
+def order(record: OrderRecord, *, user_id: str, portfolio_id: str) -> Json:
+    """The REST order object."""
+    spec = record.spec
+    return {
+        "order_id": record.order_id,
+        "product_id": spec.product_id,
+        "user_id": user_id,
+        "order_configuration": spec.configuration,
+        "side": spec.side.name,
+        "client_order_id": spec.client_order_id,
+        "status": record.status,
+        "time_in_force": spec.time_in_force,
+        "created_time": at(record.created_ns),
+        "completion_percentage": number(record.completion_percentage.quantize(Decimal("0.01"))),
+        "filled_size": number(record.filled_qty),
+        "average_filled_price": number(record.average_px),
+        "fee": "",
+        "number_of_fills": str(record.fill_count),
+        "filled_value": number(record.filled_value),
+        "pending_cancel": False,
+        "size_in_quote": spec.quote_size is not None,
+        "total_fees": number(record.fees),
+        "size_inclusive_of_fees": spec.quote_size is not None,
+        "total_value_after_fees": number(record.value_after_fees),
+        "trigger_status": record.trigger_status,
+        "order_type": _ORDER_TYPES[spec.kind][0],
+        "reject_reason": "REJECT_REASON_UNSPECIFIED",
+        "settled": record.status == "FILLED",
+        "product_type": "SPOT",
+        "reject_message": "",
+        "cancel_message": record.cancel_message,
+        "order_placement_source": "RETAIL_ADVANCED",
+        "outstanding_hold_amount": number(record.hold_left),
+        "is_liquidation": False,
+        "last_fill_time": at(record.last_fill_ns) if record.last_fill_ns else None,
+        "edit_history": [],
+        "leverage": "",
+        "margin_type": "UNKNOWN_MARGIN_TYPE",
+        "retail_portfolio_id": portfolio_id,
+        "originating_order_id": "",
+        "attached_order_id": "",
+        "attached_order_configuration": None,
+    }
+
+
+def user_order(record: OrderRecord, *, portfolio_id: str) -> Json:
+    """The user channel's order: cumulative amounts, booleans as text."""
+    spec = record.spec
+    return {
+        "order_id": record.order_id,
+        "client_order_id": spec.client_order_id,
+        "product_id": spec.product_id,
+        "order_side": spec.side.name,
+        "order_type": _ORDER_TYPES[spec.kind][1],
+        "status": record.status,
+        "cumulative_quantity": number(record.filled_qty),
+        "leaves_quantity": number(record.leaves_qty),
+        "avg_price": number(record.average_px),
+        "total_fees": number(record.fees),
+        "filled_value": number(record.filled_value),
+        "number_of_fills": str(record.fill_count),
+        "completion_percentage": number(record.completion_percentage.quantize(Decimal("0.01"))),
+        "limit_price": "" if spec.limit_px is None else number(spec.limit_px),
+        "stop_price": "" if spec.stop_px is None else number(spec.stop_px),
+        "time_in_force": spec.time_in_force,
+        "creation_time": at(record.created_ns),
+        "cancel_reason": record.cancel_message,
+        "reject_reason": "REJECT_REASON_UNSPECIFIED",
+        "product_type": "SPOT",
+        "trigger_status": record.trigger_status,
+        "outstanding_hold_amount": number(record.hold_left),
+        "total_value_after_fees": number(record.value_after_fees),
+        "post_only": "true" if spec.post_only else "false",
+        "contract_expiry_type": "UNKNOWN_CONTRACT_EXPIRY_TYPE",
+        "risk_managed_by": "UNKNOWN_RISK_MANAGEMENT_TYPE",
+        "retail_portfolio_id": portfolio_id,
+        "end_time": NO_TIME if spec.expire_ns is None else at(spec.expire_ns),
+        "start_time": NO_TIME,
+    }
+
+
+def fill(record: FillRecord, *, user_id: str, portfolio_id: str) -> Json:
+    return {
+        "entry_id": record.entry_id,
+        "trade_id": record.trade_id,
+        "order_id": record.order_id,
+        "trade_time": at(record.ts_ns),
+        "trade_type": "FILL",
+        "price": number(record.px),
+        "size": number(record.qty),
+        "commission": number(record.commission),
+        "product_id": record.product_id,
+        "sequence_timestamp": at(record.ts_ns),
+        "liquidity_indicator": "MAKER" if record.maker else "TAKER",
+        "size_in_quote": False,
+        "user_id": user_id,
+        "side": record.side.name,
+        "retail_portfolio_id": portfolio_id,
+    }
+
+
+def accepted(record: OrderRecord) -> Json:
+    spec = record.spec
+    return {
+        "success": True,
+        "failure_reason": "UNKNOWN_FAILURE_REASON",
+        "order_id": record.order_id,
+        "success_response": {
+            "order_id": record.order_id,
+            "product_id": spec.product_id,
+            "side": spec.side.name,
+            "client_order_id": spec.client_order_id,
+            "attached_order_id": "",
+        },
+        "order_configuration": spec.configuration,
+    }
+
+
+def refused(error: str, preview: str, message: str, configuration: object) -> Json:
+    return {
+        "success": False,
+        "failure_reason": "UNKNOWN_FAILURE_REASON",
+        "order_id": "",
+        "error_response": {
+            "error": error,
+            "message": message,
+            "error_details": "",
+            "preview_failure_reason": preview,
+            "new_order_failure_reason": "UNKNOWN_FAILURE_REASON",
+        },
+        "order_configuration": configuration,
+    }
+
+
+def account(uuid: str, currency: str, available: Decimal, hold: Decimal, **when: Any) -> Json:
+    """``when`` holds created_at, updated_at (text) and portfolio_id."""
+    fiat = currency in {"USD", "EUR", "GBP"}
+    return {
+        "uuid": uuid,
+        "name": f"{currency} Wallet",
+        "currency": currency,
+        "available_balance": {"value": number(available), "currency": currency},
+        "default": True,
+        "active": True,
+        "created_at": when["created_at"],
+        "updated_at": when["updated_at"],
+        "deleted_at": None,
+        "type": "ACCOUNT_TYPE_FIAT" if fiat else "ACCOUNT_TYPE_CRYPTO",
+        "ready": True,
+        "hold": {"value": number(hold), "currency": currency},
+        "retail_portfolio_id": when["portfolio_id"],
+        "platform": "ACCOUNT_PLATFORM_CONSUMER",
+    }
+
+
+def is_open(record: OrderRecord) -> bool:
+    return record.status in OPEN_STATES

@@ -1,0 +1,112 @@
+"""Bundles in a folder: list, show, verify, and the one that fits an instrument.
+
+Owns the choice only.  What makes a bundle valid is ``models.manifest``; opening it is ``models.onnx_model``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import BundleError
+from engine.instruments import Instrument
+from models.manifest import MANIFEST, Bundle, load_bundle
+
+AUTO = "auto"
+
+
+def bundle_paths(directory: Path | str) -> list[Path]:
+    """Folders that hold a manifest, by name.  Raises ``BundleError`` when the directory is missing."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise BundleError(
+            f"no folder of bundles at {directory}",
+            expected="a folder with one folder per bundle",
+            do="set models.directory",
+        )
+    return sorted(path.parent for path in directory.glob(f"*/{MANIFEST}"))
+
+
+def find_bundle(
+    directory: Path | str, instrument: Instrument, name: str = AUTO, *, now_ns: int | None = None
+) -> Bundle:
+    """The bundle called ``name``, or with ``auto`` the one made for such an instrument.
+
+    ``auto`` prefers the bundle whose features use more of what the feed gives, then the newer one, then the name.
+    Raises ``BundleError`` with every reason when none may be used.
+    """
+    directory = Path(directory)
+    if name != AUTO:
+        if Path(name).name != name or not (directory / name).is_dir():
+            known = ", ".join(path.name for path in bundle_paths(directory)) or "none"
+            raise BundleError(f"no bundle {name!r} in {directory}", expected=f"one of: {known}")
+        bundle = load_bundle(directory / name, now_ns=now_ns)
+        bundle.check_instrument(instrument)
+        return bundle
+    usable: list[Bundle] = []
+    reasons: list[str] = []
+    for path in bundle_paths(directory):
+        try:
+            bundle = load_bundle(path, now_ns=now_ns)
+        except BundleError as error:
+            reasons.append(f"{path.name}: {error}")
+            continue
+        against = bundle.reasons_against(instrument)
+        if against:
+            reasons.append(f"{path.name}: {', '.join(against)}")
+        else:
+            usable.append(bundle)
+    if not usable:
+        raise BundleError(
+            f"no bundle in {directory} may be used on {instrument.id} ({' | '.join(reasons) or 'the folder is empty'})",
+            do="train one for it, or choose a strategy that needs no model",
+        )
+    return min(usable, key=lambda b: (-len(b.spec.requires), -b.manifest.created_ns, b.manifest.name))
+
+
+def list_bundles(directory: Path | str, *, now_ns: int | None = None) -> list[dict[str, Any]]:
+    """One row per folder: name, version, what it is for, its state (``ok`` or why it is refused)."""
+    rows: list[dict[str, Any]] = []
+    for path in bundle_paths(directory):
+        try:
+            bundle = load_bundle(path, now_ns=now_ns)
+        except BundleError as error:
+            rows.append({"name": path.name, "version": "", "state": str(error)})
+            continue
+        manifest = bundle.manifest
+        rows.append(
+            {
+                "name": manifest.name,
+                "version": bundle.version,
+                "state": "ok",
+                "features": bundle.spec.name,
+                "sampling": str(bundle.spec.sampling),
+                "asset_classes": list(manifest.scope.asset_classes),
+                "inputs": sorted(manifest.scope.inputs),
+                "horizon_rows": manifest.label.horizon_rows,
+                "created": datetime.fromtimestamp(manifest.created_ns // 1_000_000_000, UTC).isoformat(),
+            }
+        )
+    return rows
+
+
+def show_bundle(path: Path | str, *, now_ns: int | None = None) -> dict[str, Any]:
+    """The whole manifest of a verified bundle as plain values, with its ``version``."""
+    bundle = load_bundle(path, now_ns=now_ns)
+    content: dict[str, Any] = msgspec.to_builtins(bundle.manifest)
+    return {"version": bundle.version, **content}
+
+
+def verify_bundle(path: Path | str, *, now_ns: int | None = None) -> dict[str, Any]:
+    """Load, open and run the golden tape.  Raises ``BundleError`` with what is wrong.
+
+    Returns ``version``, ``provider`` and the number of golden predictions that were compared.
+    """
+    from models.onnx_model import OnnxModel  # listing bundles needs no runtime
+
+    bundle = load_bundle(path, now_ns=now_ns)
+    model = OnnxModel(bundle)
+    return {"version": bundle.version, "provider": model.provider, "golden_predictions": len(bundle.golden.outputs)}

@@ -1,0 +1,165 @@
+"""A verified bundle served by ONNX Runtime, inline in the event flow.
+
+Owns the session, its buffers, the deadline and the counters.  Which bundle is loaded and whether it may be used on an
+instrument is decided before, by ``models.catalogue`` and ``models.manifest``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from engine.errors import BundleError
+from engine.events import Prediction, PredictionStatus
+from engine.ports import Float32Array
+from models.golden import check_tape
+from models.manifest import Bundle
+
+CPU = ("CPUExecutionProvider",)
+_WARM_UP_RUNS = 50
+_OK = PredictionStatus.OK
+_LATE = PredictionStatus.LATE
+_FAILED = PredictionStatus.FAILED
+
+
+class OnnxModel:
+    """Implements ``engine.ports.Model`` for one bundle and any number of instruments.
+
+    ``deadline_us``: a prediction that took longer is marked late (None: never); ``stopwatch`` returns nanoseconds.
+    Not thread-safe: input and output live in buffers that are bound once and reused.
+
+    Raises ``BundleError`` when the graph cannot be opened, differs from the manifest, or misses the golden tape.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        deadline_us: float | None = None,
+        stopwatch: Callable[[], int] = time.perf_counter_ns,
+        providers: Sequence[str] = CPU,
+    ) -> None:
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self.count = 0
+        self.late = 0
+        self.failed = 0
+        self._version = bundle.version
+        self._stopwatch = stopwatch
+        self._deadline_ns = math.inf if deadline_us is None else deadline_us * 1000
+        window, columns = bundle.spec.window, len(bundle.spec.columns)
+        self._session = _open(bundle, providers)
+        self._input = np.zeros((1, window, columns), np.float32)
+        self._row = self._input[0]
+        self._flat = self._input.reshape(-1)
+        self._zeros = np.zeros(window * columns, np.float32)
+        self._output = np.zeros((1, 1), np.float32)
+        # Raw pointers: the runtime reads and writes these very arrays; they live as long as the model.
+        self._binding = self._session.io_binding()
+        self._binding.bind_input(
+            manifest.inputs[0].name, "cpu", 0, np.float32, self._input.shape, self._input.ctypes.data
+        )
+        self._binding.bind_output(
+            manifest.outputs[0].name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data
+        )
+        self._run = self._session.run_with_iobinding
+        check_tape(
+            self._version,
+            bundle.spec,
+            bundle.golden,
+            self._predict_one,
+            features_rel=manifest.tolerance.features_rel,
+            outputs_abs=manifest.tolerance.outputs_abs,
+        )
+        for _ in range(_WARM_UP_RUNS):
+            self._run(self._binding)
+
+    @property
+    def version(self) -> str:
+        """``name@sha12``: the sha256 of the manifest, which holds that of every other file."""
+        return self._version
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that is really used."""
+        return str(self._session.get_providers()[0])
+
+    def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction:
+        """One inference over ``window`` (W, F) raw features.  Never raises: trouble is a prediction marked failed."""
+        self.count += 1
+        started_ns = self._stopwatch()
+        try:
+            self._row[:] = window
+            # 0 times NaN or infinity is NaN: one dot product finds a bad input in 0.5 us, and the graph's own clipping
+            # would hide it.
+            if float(self._flat.dot(self._zeros)) != 0.0:
+                return self._fail(instrument, ts_event_ns, ts_recv_ns, "a feature is not finite")
+            self._run(self._binding)
+            value = float(self._output[0, 0])
+        except Exception as error:  # the port promises that nothing is raised into the core
+            return self._fail(instrument, ts_event_ns, ts_recv_ns, f"{type(error).__name__}: {error}"[:200])
+        if not math.isfinite(value):
+            return self._fail(instrument, ts_event_ns, ts_recv_ns, "the output is not finite")
+        if self._stopwatch() - started_ns > self._deadline_ns:
+            self.late += 1
+            return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _LATE, (value,))
+        return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _OK, (value,))
+
+    def _fail(self, instrument: str, ts_event_ns: int, ts_recv_ns: int, text: str) -> Prediction:
+        self.failed += 1
+        return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _FAILED, (), text)
+
+    def _predict_one(self, window: Float32Array) -> float:
+        self._row[:] = window
+        self._run(self._binding)
+        return float(self._output[0, 0])
+
+
+def _open(bundle: Bundle, providers: Sequence[str]) -> Any:
+    options = ort.SessionOptions()
+    # One thread, no spinning: at 130 k parameters a second thread costs more in waking than it saves, and a spinning
+    # pool would take the core that the event loop runs on.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    missing = sorted(set(providers) - set(ort.get_available_providers()))
+    if missing or not providers:
+        raise BundleError(
+            f"execution provider {', '.join(missing) or 'list is empty'} is not installed",
+            expected=f"one of {', '.join(ort.get_available_providers())}",
+        )
+    try:
+        session = ort.InferenceSession(bundle.graph, options, providers=list(providers))
+    except Exception as error:  # the runtime raises its own types, one per status code
+        text = str(error).splitlines()[0][:200]
+        raise BundleError(
+            f"bundle {bundle.version}: the runtime refuses its graph: {text}", do="train it again"
+        ) from error
+    for kind, declared, found in (
+        ("input", bundle.manifest.inputs, session.get_inputs()),
+        ("output", bundle.manifest.outputs, session.get_outputs()),
+    ):
+        wanted = [(tensor.name, list(tensor.shape), tensor.dtype) for tensor in declared]
+        seen = [(node.name, _shape(node.shape), _dtype(node.type)) for node in found]
+        if wanted != seen:
+            raise BundleError(
+                f"bundle {bundle.version}: its graph has {kind}s {seen}", expected=f"{wanted}", do="train it again"
+            )
+    return session
+
+
+def _shape(shape: Sequence[int | str | None]) -> list[int]:
+    """Symbolic dimensions (the batch) as -1."""
+    return [size if isinstance(size, int) else -1 for size in shape]
+
+
+def _dtype(name: str) -> str:
+    return {"tensor(float)": "float32"}.get(name, name)

@@ -1,6 +1,6 @@
 """The order book of one instrument: best prices always, levels when the venue sends them.
 
-Owns ``Top`` (its only writer) and the level maps.  Judges no events (``engine.sanity`` does) and knows no orders of ours.
+Owns ``Top`` (its only writer) and the level maps.  Judges no events (``engine.sanity`` does), knows no orders of ours.
 Prices are float64 as the venue sent them: a level is found again by the same float.
 """
 

@@ -34,7 +34,7 @@ class RiskState(enum.StrEnum):
 
 
 class OrderIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=100):
-    """A strategy's wish.  ``qty`` is positive: base units, contracts for futures; ``limit_px`` is None for market orders.
+    """A strategy's wish.  ``qty`` is positive (contracts for futures); ``limit_px`` is None for market orders.
 
     ``prediction_seq`` is the journal number of the prediction the wish rests on, 0 for none.
     """

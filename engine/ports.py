@@ -355,6 +355,10 @@ class Venue(Protocol):
         """Returns when the feed has ended by itself (a recording); a live feed never does."""
         ...
 
+    def settle(self) -> None:
+        """Called on each timer: let an in-process exchange handle what is due.  Nothing to do for a real venue."""
+        ...
+
     async def stop(self) -> None:
         """Close every connection.  Safe to call twice."""
         ...

@@ -1,0 +1,86 @@
+"""House rules as tests: each banned thing names what to use instead."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGES = ("engine", "connectors", "strategies", "models", "risk", "config")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")) + [ROOT / "run.py"]
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=names(SOURCES))
+def test_no_decimal_is_made_of_a_float(path: Path) -> None:
+    """Invariant I8 in the source: Decimal(<float>) and Decimal(repr(...)) belong to Instrument.price and .quantity."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Decimal", "D", "decimal.Decimal") and node.args:
+            argument = node.args[0]
+            made_of_float = (isinstance(argument, ast.Constant) and isinstance(argument.value, float)) or (
+                isinstance(argument, ast.Call) and ast.unparse(argument.func) in ("float", "repr")
+            )
+            door = path == ROOT / "engine" / "instruments.py"
+            assert not made_of_float or door, f"{path}:{node.lineno}: use Instrument.price or Instrument.quantity"
+
+
+PURE = [
+    path
+    for path in SOURCES
+    if path.parts[len(ROOT.parts)] in ("engine", "risk", "strategies")
+    and "runtime" not in path.parts
+    and "data" not in path.parts
+] + sorted((ROOT / "connectors").rglob("protocol.py"))
+BANNED = {
+    "asyncio": "hand results to the bus as events",
+    "time": "read ts_recv_ns of the event",
+    "datetime": "use nanoseconds",
+    "random": "inject it",
+    "secrets": "inject it",
+    "socket": "belongs into an I/O shell",
+    "aiohttp": "belongs into an I/O shell",
+    "websockets": "belongs into an I/O shell",
+    "threading": "the core has one thread",
+    "uuid": "ids are injected",
+}
+
+
+@pytest.mark.parametrize("path", PURE, ids=names(PURE))
+def test_pure_code_imports_no_clock_no_randomness_no_network(path: Path) -> None:
+    """The deterministic part, module by module; import-linter forbids it indirectly too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        imported = []
+        if isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported = [node.module]
+        for name in imported:
+            root = name.split(".")[0]
+            assert root not in BANNED, f"{path}:{node.lineno}: {root}: {BANNED[root]}"
+
+
+def test_the_import_contracts_hold() -> None:
+    """import-linter on the real tree."""
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_every_unit_test_mirrors_a_module() -> None:
+    """tests/unit/<path>/test_<module>.py exists only where <path>/<module>.py (or a package of that name) does."""
+    strays = []
+    for path in (ROOT / "tests" / "unit").rglob("test_*.py"):
+        folder = path.parent.relative_to(ROOT / "tests" / "unit")
+        name = path.stem.removeprefix("test_")
+        base = ROOT / folder
+        if not ((base / f"{name}.py").exists() or (base / name).is_dir()):
+            strays.append(str(path.relative_to(ROOT)))
+    assert strays == []

@@ -1,0 +1,359 @@
+"""The pipeline of one tick, and what the core does when parts of it misbehave."""
+
+from __future__ import annotations
+
+from math import nan
+
+import pytest
+
+from engine import events as e
+from engine.commands import CancelIntent, CancelOrder, NewOrder, Rejected, RiskState, StrategyQuarantined
+from engine.lanes import StrategySlot
+from engine.orders import OrderState
+from tests.support.core import (
+    BTC,
+    D,
+    EveryQuote,
+    MemoryRecorder,
+    MidModel,
+    OpenGate,
+    Scripted,
+    build_core,
+    fill,
+    intent,
+    open_market,
+    quote,
+)
+
+
+def buyer(name: str = "s", **changes) -> Scripted:
+    """Buys one on every prediction."""
+    return Scripted(
+        name, on_prediction=lambda prediction, seq, view: [intent(strategy=name, prediction_seq=seq, **changes)]
+    )
+
+
+def test_one_tick_walks_the_pipeline_in_order() -> None:
+    """Quote in: prediction recorded, order recorded after it naming it, command out."""
+    recorder = MemoryRecorder()
+    core = build_core(recorder, buyer(), model=MidModel())
+    open_market(core)
+    commands = list(core.on_event(quote(10)))
+    prediction, order = recorder.records
+    assert isinstance(prediction, e.Prediction)
+    assert commands == [order]
+    assert isinstance(order, NewOrder)
+    assert order.intent.prediction_seq == 1
+    assert order.client_order_id == "k-1"
+    assert core.view.open_qty(BTC, e.Side.BUY) == 1
+
+
+@pytest.mark.fault("D1")
+@pytest.mark.parametrize(
+    ("bad", "defect"),
+    [
+        (quote(11, nan, 100.0), "not_finite"),
+        (quote(11, 0.0, 100.0), "not_positive"),
+        (quote(11, 101.0, 100.0), "crossed"),
+    ],
+)
+def test_a_bad_tick_reaches_neither_features_nor_prices(bad: e.Quote, defect: str) -> None:
+    """Counted by defect; the best prices stay but are suspect until the next good quote."""
+    features = EveryQuote()
+    core = build_core(MemoryRecorder(), Scripted(), features=lambda: features)
+    open_market(core)
+    core.on_event(quote(10))
+    core.on_event(bad)
+    top = core.view.top(BTC)
+    assert core.counters.dropped == {defect: 1}
+    assert (features.rows, top.bid_px, top.suspect) == (1, 100.0, True)
+    core.on_event(quote(12))
+    assert not top.suspect
+    assert not top.crossed
+
+
+@pytest.mark.fault("E8")
+def test_nothing_is_predicted_before_the_features_are_warm_or_after_a_gap() -> None:
+    """Warm after three rows; a gap starts again and its reason can be read."""
+    model = MidModel()
+    core = build_core(MemoryRecorder(), Scripted(), model=model, features=lambda: EveryQuote(3))
+    open_market(core)
+    for ts_ns in range(10, 14):
+        core.on_event(quote(ts_ns))
+    assert model.calls == 2
+    core.on_event(e.Gap(14, 14, "coinbase", BTC, 7, 9))
+    assert core.view.features(BTC).reason == "gap: expected 7, got 9"
+    assert core.view.top(BTC).suspect
+    core.on_event(quote(15))
+    assert model.calls == 2
+
+
+@pytest.mark.fault("C6")
+def test_both_streams_must_be_up_to_trade() -> None:
+    """tradable() names the stream that is missing."""
+    core = build_core(MemoryRecorder(), Scripted())
+    open_market(core)
+    assert core.view.tradable(BTC) == ""
+    core.on_event(e.FeedDown(20, 20, "coinbase", "user", "reset"))
+    assert core.view.tradable(BTC) == "user stream of coinbase is down: reset"
+    core.on_event(e.FeedUp(21, 21, "coinbase", "user"))
+    core.on_event(e.InstrumentStatus(22, 22, BTC, e.TradingStatus.CANCEL_ONLY))
+    assert core.view.tradable(BTC) == f"{BTC} is cancel_only"
+
+
+@pytest.mark.fault("A14")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda *_: 1 / 0,
+        lambda *_: [object()],
+        lambda *_: 7,
+        lambda *_: [intent(strategy="somebody-else")],
+    ],
+)
+def test_a_strategy_that_raises_or_answers_nonsense_is_quarantined(answer) -> None:
+    """It is not called again, its open orders are cancelled, others go on."""
+    bad = Scripted("bad", on_prediction=lambda *_: [intent(strategy="bad")])
+    good = Scripted("good")
+    recorder = MemoryRecorder()
+    core = build_core(recorder, bad, good, model=MidModel())
+    open_market(core)
+    core.on_event(quote(10))
+    bad.answers = {"on_row": answer}
+    commands = list(core.on_event(quote(11)))
+    assert [type(command) for command in commands] == [CancelOrder]
+    assert [record.strategy for record in recorder.of(StrategyQuarantined)] == ["bad"]
+    calls = len(bad.calls)
+    core.on_event(quote(12))
+    assert len(bad.calls) == calls
+    assert any(method == "on_row" and core.view.now_ns == 12 for method, _ in good.calls)
+
+
+def test_a_refused_intent_is_a_recorded_decision() -> None:
+    """Nothing leaves; the check is counted and journaled."""
+    gate = OpenGate()
+    gate.refuse = "stale_quote"
+    recorder = MemoryRecorder()
+    core = build_core(recorder, buyer(), gate=gate, model=MidModel())
+    open_market(core)
+    assert not core.on_event(quote(10))
+    assert core.counters.rejected == {"stale_quote": 1}
+    assert [record.check for record in recorder.of(Rejected)] == ["stale_quote"]
+
+
+@pytest.mark.fault("A8")
+def test_an_order_that_cannot_be_recorded_never_leaves() -> None:
+    """The journal refuses the order record: no command, no held risk, HALTED."""
+    recorder = MemoryRecorder()
+    recorder.fails_on = NewOrder
+    gate = OpenGate()
+    core = build_core(recorder, buyer(), gate=gate, model=MidModel())
+    open_market(core)
+    assert not core.on_event(quote(10))
+    assert gate.state is RiskState.HALTED
+    assert core.view.open_qty(BTC, e.Side.BUY) == 0
+
+
+def test_halting_cancels_everything_and_blocks_entries() -> None:
+    """One cancel for each open order; a second halt sends none again."""
+    gate = OpenGate()
+    core = build_core(MemoryRecorder(), buyer(), gate=gate, model=MidModel())
+    open_market(core)
+    core.on_event(quote(10))
+    core.on_event(quote(11))
+    commands = list(core.on_event(e.Halted(12, 12, "operator", "test")))
+    assert [command.client_order_id for command in commands if isinstance(command, CancelOrder)] == ["k-1", "k-2"]
+    assert not core.on_event(e.Halted(13, 13, "operator", "again"))
+    assert not core.on_event(quote(14))
+    assert core.counters.rejected == {"state": 1}
+
+
+def test_reducing_cancels_only_what_can_add_risk() -> None:
+    """The reduce-only order stays."""
+    wishes = iter([[intent()], [intent(e.Side.SELL, reduce_only=True)]])
+    core = build_core(MemoryRecorder(), Scripted(on_quote=lambda *_: next(wishes, [])))
+    open_market(core)
+    core.on_event(quote(10))
+    core.on_event(quote(11))
+    commands = list(core.on_event(e.Reduced(12, 12, "operator", "test")))
+    assert [command.client_order_id for command in commands] == ["k-1"]
+
+
+def test_a_breach_after_a_fill_latches() -> None:
+    """The breaker is asked after each fill and on each timer."""
+    gate = OpenGate()
+    core = build_core(MemoryRecorder(), buyer(), gate=gate, model=MidModel())
+    open_market(core)
+    (order,) = core.on_event(quote(10))
+    gate.breach_next = (RiskState.HALTED, "daily loss 10 over 5")
+    core.on_event(fill(order, "0.5", "100", "t1"))
+    assert gate.state is RiskState.HALTED
+
+
+@pytest.mark.fault("B7")
+def test_an_overfill_leads_to_reducing() -> None:
+    """Booked as the venue says, then REDUCING."""
+    gate = OpenGate()
+    core = build_core(MemoryRecorder(), buyer(), gate=gate, model=MidModel())
+    open_market(core)
+    (order,) = core.on_event(quote(10))
+    core.on_event(fill(order, "1.5", "100", "t1"))
+    assert gate.state is RiskState.REDUCING
+    assert core.portfolio.qty(BTC) == D("1.5")
+
+
+@pytest.mark.fault("B1")
+def test_a_duplicate_fill_moves_no_money_and_tells_nobody() -> None:
+    """Position, equity and the strategy see one fill."""
+    strategy = buyer()
+    core = build_core(MemoryRecorder(), strategy, model=MidModel())
+    open_market(core)
+    (order,) = core.on_event(quote(10))
+    for _ in range(2):
+        core.on_event(fill(order, "0.5", "100", "t1", fee="1"))
+    assert core.portfolio.qty(BTC) == D("0.5")
+    assert core.portfolio.cash()["USD"] == 949
+    assert [method for method, _ in strategy.calls].count("on_fill") == 1
+
+
+@pytest.mark.fault("B8")
+def test_a_fill_of_an_order_that_is_not_ours_is_booked() -> None:
+    """Position moves, counted as external, no strategy holds it."""
+    core = build_core(MemoryRecorder(), Scripted())
+    open_market(core)
+    foreign = NewOrder(1, "not-ours", "coinbase", intent())
+    core.on_event(fill(foreign, "0.5", "100", "t1"))
+    assert core.portfolio.qty(BTC) == D("0.5")
+    assert core.counters.external_fills == 1
+    assert core.view.strategy_qty("s", BTC) == 0
+
+
+@pytest.mark.fault("B14")
+def test_an_unknown_outcome_keeps_its_risk_until_evidence() -> None:
+    """Reset before the answer: the order still holds its quantity; an acknowledgement resolves it."""
+    core = build_core(MemoryRecorder(), buyer(), model=MidModel())
+    open_market(core)
+    (order,) = core.on_event(quote(10))
+    core.on_event(e.OrderOutcomeUnknown(11, 11, "coinbase", order.client_order_id, "reset"))
+    assert core.view.open_qty(BTC, e.Side.BUY) == 1
+    assert core.view.open_orders(BTC)[0].state == "unknown"
+    core.on_event(e.OrderAccepted(12, 12, "coinbase", order.client_order_id, "v1"))
+    assert core.view.open_orders(BTC)[0].state == "accepted"
+
+
+def test_strategies_cancel_only_their_own_orders() -> None:
+    """A cancel of somebody else's order is ignored, of one's own is sent once."""
+    core = build_core(
+        MemoryRecorder(),
+        buyer("a"),
+        Scripted("b", on_timer=lambda *_: [CancelIntent(1, "b", "k-1")]),
+        model=MidModel(),
+    )
+    open_market(core)
+    core.on_event(quote(10))
+    assert not core.on_event(e.Timer(11, 11, "tick"))
+    core.slots[0].strategy.answers = {"on_timer": lambda *_: [CancelIntent(1, "a", "k-1")]}
+    (cancel,) = core.on_event(e.Timer(12, 12, "tick"))
+    assert isinstance(cancel, CancelOrder)
+    assert not core.on_event(e.Timer(13, 13, "tick"))
+
+
+class TestDurableOrders:
+    """Journal mode ``always``: an order waits for the disk and is judged again."""
+
+    def test_an_order_leaves_only_after_its_record_is_on_disk(self) -> None:
+        """Synced below its seq: nothing; at its seq: the same command."""
+        recorder = MemoryRecorder()
+        core = build_core(recorder, buyer(), model=MidModel(), hold_orders=True)
+        open_market(core)
+        assert not core.on_event(quote(10))
+        assert core.view.open_qty(BTC, e.Side.BUY) == 1
+        assert not core.on_event(e.JournalSynced(11, 11, 1))
+        assert list(core.on_event(e.JournalSynced(12, 12, 2))) == recorder.of(NewOrder)
+        assert core.orders.get("k-1").state is OrderState.SENT
+
+    def test_risk_judges_it_again_and_its_own_reservation_does_not_count(self) -> None:
+        """The gate sees no open quantity during the second look; a refusal drops it and frees the risk."""
+        seen = []
+        gate = OpenGate()
+        gate.review_again = lambda wish, view: (seen.append(view.open_qty(BTC, e.Side.BUY)), gate.review(wish, view))[1]
+        recorder = MemoryRecorder()
+        core = build_core(recorder, buyer(), gate=gate, model=MidModel(), hold_orders=True)
+        open_market(core)
+        core.on_event(quote(10))
+        gate.refuse = "stale_quote"
+        assert not core.on_event(e.JournalSynced(12, 12, 99))
+        assert seen == [0]
+        assert core.view.open_qty(BTC, e.Side.BUY) == 0
+        assert [record.check for record in recorder.of(Rejected)] == ["stale_quote"]
+
+    @pytest.mark.fault("A9")
+    def test_a_slow_disk_drops_the_order(self) -> None:
+        """Older than the deadline when the disk answers: never sent."""
+        core = build_core(MemoryRecorder(), buyer(), model=MidModel(), hold_orders=True, hold_deadline_ns=100)
+        open_market(core)
+        core.on_event(quote(10))
+        assert not core.on_event(e.JournalSynced(111, 111, 99))
+        assert core.counters.rejected == {"durability_deadline": 1}
+
+    def test_halting_drops_what_waits(self) -> None:
+        """No cancel is sent for an order that never left."""
+        core = build_core(MemoryRecorder(), buyer(), model=MidModel(), hold_orders=True)
+        open_market(core)
+        core.on_event(quote(10))
+        assert not core.on_event(e.Halted(11, 11, "operator", ""))
+        assert not core.on_event(e.JournalSynced(12, 12, 99))
+        assert core.orders.open_count == 0
+
+    def test_the_waiting_table_is_bounded(self) -> None:
+        """The 257th order is refused with its reason."""
+        core = build_core(MemoryRecorder(), buyer(), model=MidModel(), hold_orders=True)
+        open_market(core)
+        for ts_ns in range(10, 10 + 257):
+            core.on_event(quote(ts_ns))
+        assert core.counters.rejected == {"durability_backlog": 1}
+
+
+def test_shutdown_stops_entries_and_cancels() -> None:
+    """After ShutdownRequested no strategy is called."""
+    strategy = buyer()
+    core = build_core(MemoryRecorder(), strategy, model=MidModel())
+    open_market(core)
+    core.on_event(quote(10))
+    (cancel,) = core.on_event(e.ShutdownRequested(11, 11, "SIGINT"))
+    assert isinstance(cancel, CancelOrder)
+    calls = len(strategy.calls)
+    assert not core.on_event(quote(12))
+    assert len(strategy.calls) == calls
+
+
+def test_a_strategy_hears_only_its_instruments() -> None:
+    """Listening to another instrument: no lane calls, no model, no features."""
+    core = build_core(MemoryRecorder(), model=MidModel())
+    other = Scripted("other")
+    core.slots.append(StrategySlot(other, instruments=frozenset({"ETH/USD@coinbase"})))
+    open_market(core)
+    core.on_event(quote(10))
+    assert other.calls == []
+    assert core.view.features(BTC) is None
+
+
+def test_an_event_of_an_unknown_instrument_is_counted() -> None:
+    """Never an exception."""
+    core = build_core(MemoryRecorder(), Scripted())
+    open_market(core)
+    core.on_event(quote(10, instrument="XRP/USD@coinbase"))
+    core.on_event(e.Trade(10, 10, "XRP/USD@coinbase", 1.0, 1.0, 1, "t"))
+    assert core.counters.dropped == {"unknown_instrument": 2}
+
+
+def test_book_changes_are_ticks_too() -> None:
+    """Snapshot and delta feed the same features as quotes do."""
+    features = EveryQuote()
+    core = build_core(MemoryRecorder(), Scripted(), features=lambda: features)
+    open_market(core)
+    core.on_event(e.BookSnapshot(10, 10, BTC, ((99.0, 1.0),), ((101.0, 1.0),)))
+    core.on_event(e.BookDelta(11, 11, BTC, ((1, 98.0, 4.0),)))
+    core.on_event(e.BookDelta(12, 12, BTC, ((1, 99.5, 4.0),)))
+    assert features.rows == 2
+    assert features.latest("mid") == 100.25

@@ -1,0 +1,164 @@
+"""The order state table and the manager's arithmetic of open risk."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.commands import Approved
+from engine.errors import IllegalTransition
+from engine.events import Side
+from engine.orders import FINAL, TABLE, Happening, OrderManager, OrderState
+from tests.support.core import BTC, D, fill, intent
+
+
+def opened(manager: OrderManager, qty: str = "1", side: Side = Side.BUY):
+    new = manager.open(Approved(intent(side, qty), D(0)), 10, "coinbase")
+    manager.happen(new.client_order_id, Happening.SEND)
+    return new
+
+
+def test_final_orders_never_come_back_to_life() -> None:
+    """Invariant I6 on the table itself: from a final state every happening stays final."""
+    for (before, _), after in TABLE.items():
+        if before in FINAL:
+            assert after in FINAL
+
+
+def test_only_an_unsent_order_can_be_dropped_or_sent() -> None:
+    """HELD is the only door to the wire."""
+    assert {state for (state, what) in TABLE if what in (Happening.SEND, Happening.DROP)} == {OrderState.HELD}
+
+
+def test_an_illegal_transition_names_state_and_happening() -> None:
+    """Sending twice."""
+    manager = OrderManager("k")
+    new = opened(manager)
+    with pytest.raises(IllegalTransition, match="is sent and cannot send"):
+        manager.happen(new.client_order_id, Happening.SEND)
+
+
+def test_open_quantity_is_what_may_still_fill() -> None:
+    """Reserved from opening, less fills, released at the end; unknown orders keep holding."""
+    manager = OrderManager("k")
+    first = opened(manager, "2")
+    second = opened(manager, "3")
+    assert manager.open_qty(BTC, Side.BUY) == 5
+    manager.fill(fill(first, "0.5", "100", "t1"))
+    assert manager.open_qty(BTC, Side.BUY) == D("4.5")
+    manager.happen(second.client_order_id, Happening.LOSE)
+    assert manager.open_qty(BTC, Side.BUY) == D("4.5")
+    assert manager.unknown_count == 1
+    manager.happen(first.client_order_id, Happening.CANCEL)
+    assert manager.open_qty(BTC, Side.BUY) == 3
+    manager.happen(second.client_order_id, Happening.REJECT)
+    assert manager.open_qty(BTC, Side.BUY) == 0
+    assert manager.open_qty(BTC, Side.SELL) == 0
+
+
+@pytest.mark.fault("B1")
+def test_a_duplicate_fill_is_counted_and_ignored() -> None:
+    """The same trade id with the same values twice."""
+    manager = OrderManager("k")
+    new = opened(manager)
+    assert manager.fill(fill(new, "0.4", "100", "t1"))[1]
+    assert not manager.fill(fill(new, "0.4", "100", "t1"))[1]
+    assert manager.duplicate_fills == 1
+    assert manager.get(new.client_order_id).filled_qty == D("0.4")
+
+
+@pytest.mark.fault("B2")
+def test_the_first_values_of_a_trade_id_stand() -> None:
+    """The same trade id with another quantity is a conflict."""
+    manager = OrderManager("k")
+    new = opened(manager)
+    manager.fill(fill(new, "0.4", "100", "t1"))
+    assert not manager.fill(fill(new, "0.5", "100", "t1"))[1]
+    assert manager.conflicting_fills == 1
+    assert manager.get(new.client_order_id).filled_qty == D("0.4")
+
+
+@pytest.mark.fault("B3")
+@given(st.permutations(range(5)))
+def test_fills_in_any_order_end_in_the_same_state(order: list[int]) -> None:
+    """Five fills and their duplicates, permuted."""
+    manager = OrderManager("k")
+    new = opened(manager, "1.5")
+    pieces = [fill(new, f"0.{i + 1}", f"{100 + i}", f"t{i}") for i in range(5)]
+    for i in order:
+        manager.fill(pieces[i])
+        manager.fill(pieces[order[0]])
+    managed = manager.get(new.client_order_id)
+    assert managed.state is OrderState.FILLED
+    assert managed.filled_qty == D("1.5")
+    assert abs(managed.avg_px - sum(p.px * p.qty for p in pieces) / D("1.5")) < D("1e-20")
+    assert manager.open_qty(BTC, Side.BUY) == 0
+
+
+@pytest.mark.fault("B4")
+def test_a_fill_before_the_acknowledgement_counts_as_one() -> None:
+    """SENT, fill, ACCEPT: partly filled, not accepted."""
+    manager = OrderManager("k")
+    new = opened(manager)
+    manager.fill(fill(new, "0.4", "100", "t1"))
+    manager.happen(new.client_order_id, Happening.ACCEPT, "v1")
+    assert manager.get(new.client_order_id).state is OrderState.PARTLY_FILLED
+
+
+@pytest.mark.fault("B5")
+def test_a_fill_after_the_cancel_is_booked() -> None:
+    """The order stays cancelled, the quantity is real."""
+    manager = OrderManager("k")
+    new = opened(manager)
+    manager.happen(new.client_order_id, Happening.CANCEL)
+    order, is_new = manager.fill(fill(new, "0.4", "100", "t1"))
+    assert is_new
+    assert order is not None
+    assert order.state is OrderState.CANCELLED
+    assert order.filled_qty == D("0.4")
+    assert manager.open_qty(BTC, Side.BUY) == 0
+
+
+@pytest.mark.fault("B7")
+def test_an_overfill_is_the_venues_truth() -> None:
+    """More than ordered is booked and marked."""
+    manager = OrderManager("k")
+    new = opened(manager)
+    manager.fill(fill(new, "0.8", "100", "t1"))
+    order, _ = manager.fill(fill(new, "0.8", "100", "t2"))
+    assert order is not None
+    assert order.overfilled
+    assert order.filled_qty == D("1.6")
+    assert manager.open_qty(BTC, Side.BUY) == 0
+
+
+happenings = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.sampled_from([h for h in Happening if h not in (Happening.SEND, Happening.DROP)] + ["fill"]),
+    ),
+    max_size=40,
+)
+
+
+@given(happenings)
+def test_open_quantity_always_equals_the_sum_over_live_orders(steps: list[tuple[int, object]]) -> None:
+    """Any interleaving of facts over four orders: no legal fact raises, the aggregate never drifts."""
+    manager = OrderManager("k")
+    orders = [opened(manager, str(i + 1), Side.BUY if i % 2 else Side.SELL) for i in range(4)]
+    for number, (index, what) in enumerate(steps):
+        if what == "fill":
+            manager.fill(fill(orders[index], "0.7", "100", f"t{number}"))
+        else:
+            manager.happen(orders[index].client_order_id, what)
+        for side in Side:
+            want = sum((o.leaves_qty for o in manager.open_orders() if o.intent.side is side), Decimal(0))
+            assert manager.open_qty(BTC, side) == want
+
+
+def test_an_unknown_id_is_nobodys_order() -> None:
+    """Answers None instead of guessing."""
+    assert OrderManager("k").happen("other", Happening.ACCEPT) is None

@@ -1,0 +1,105 @@
+"""Positions, cash and equity to the last digit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.events import Liquidity, OrderFilled, Side
+from engine.portfolio import DAY_NS, Portfolio
+from tests.support.core import BTC, D, perpetual, spot
+
+
+def execution(side: Side, qty: str, px: str, fee: str = "0", fee_currency: str = "USD") -> OrderFilled:
+    return OrderFilled(1, 1, "coinbase", "c", "v", "t", BTC, side, D(qty), D(px), D(fee), fee_currency, Liquidity.TAKER)
+
+
+trades = st.lists(
+    st.tuples(
+        st.sampled_from(list(Side)),
+        st.decimals("0.001", "5", places=3),
+        st.decimals("50", "150", places=2),
+        st.decimals("0", "1", places=2),
+    ),
+    max_size=30,
+)
+
+
+@given(trades, st.decimals("50", "150", places=2))
+def test_equity_is_cash_flow_plus_inventory_whatever_the_trades(steps: list, mark: Decimal) -> None:
+    """Spot and margined accounting of the same trades against the plain sum of signed cash flows (no averages)."""
+    for instrument in (spot(), perpetual()):
+        book = Portfolio("USD")
+        book.define(instrument)
+        book.report_balance("coinbase", "USD", D(1000))
+        flow, inventory = D(1000), D(0)
+        for side, qty, px, fee in steps:
+            book.apply_fill(execution(side, str(qty), str(px), str(fee)), "s")
+            flow -= int(side) * qty * px + fee
+            inventory += int(side) * qty
+        value = book.value(lambda _: mark)
+        assert value is not None
+        assert abs(value - (flow + inventory * mark)) < D("1e-15")
+        assert book.qty(BTC) == inventory == book.strategy_qty("s", BTC)
+
+
+def test_average_price_and_realised_profit() -> None:
+    """Buy 1 at 100, 1 at 110, sell 1.5 at 120, sell 1 at 90 (turns short)."""
+    book = Portfolio("USD")
+    book.define(perpetual())
+    for side, qty, px in ((Side.BUY, "1", "100"), (Side.BUY, "1", "110"), (Side.SELL, "1.5", "120")):
+        book.apply_fill(execution(side, qty, px), "s")
+    position = book.position(BTC)
+    assert (position.qty, position.avg_px, position.realised) == (D("0.5"), D(105), D("22.5"))
+    book.apply_fill(execution(Side.SELL, "1", "90"), "s")
+    position = book.position(BTC)
+    assert (position.qty, position.avg_px, position.realised) == (D("-0.5"), D(90), D(15))
+
+
+def test_unknown_is_never_zero() -> None:
+    """A held thing without a price, or a currency without a rate, makes equity unknown."""
+    book = Portfolio("USD")
+    book.define(spot())
+    book.report_balance("coinbase", "USD", D(1000))
+    book.apply_fill(execution(Side.BUY, "1", "100"), "s")
+    assert book.value(lambda _: None) is None
+    assert book.value(lambda _: D(100)) == 1000
+    book.apply_fill(execution(Side.BUY, "1", "100", "0.1", "BNB"), "s")
+    assert book.value(lambda _: D(100)) is None
+    assert book.unconverted_fees == 1
+    book.set_rate("BNB", D(500))
+    assert book.value(lambda _: D(100)) == 950
+
+
+def test_holdings_from_before_the_session_are_worth_their_mark() -> None:
+    """A reported base balance is a position whose cost is its first mark; a second report moves nothing."""
+    book = Portfolio("USD")
+    book.define(spot())
+    book.report_balance("coinbase", "USD", D(1000))
+    book.report_balance("coinbase", "BTC", D(2))
+    book.report_balance("coinbase", "BTC", D(5))
+    assert book.value(lambda _: D(100)) == 1200
+    assert book.position(BTC).avg_px == 100
+    assert book.value(lambda _: D(110)) == 1220
+
+
+def test_peak_and_day_start_follow_the_valuations() -> None:
+    """The peak only rises; the day's start changes at UTC midnight of the event's time."""
+    book = Portfolio("USD")
+    book.define(spot())
+    book.report_balance("coinbase", "BTC", D(1))
+    for ts_ns, mark in ((1, "100"), (2, "130"), (3, "90"), (DAY_NS + 1, "80")):
+        book.revalue(ts_ns, lambda _, mark=mark: D(mark))
+    assert (book.equity, book.equity_peak, book.equity_day_start) == (D(80), D(130), D(80))
+
+
+def test_inverse_contracts_settle_in_base() -> None:
+    """100 USD contracts: long 50 from 50,000 to 60,000 earns 5000/50000 - 5000/60000 BTC."""
+    book = Portfolio("BTC")
+    book.define(perpetual(inverse=True, multiplier=D(100), settlement="BTC"))
+    book.apply_fill(execution(Side.BUY, "50", "50000", "0", "BTC"), "s")
+    value = book.value(lambda _: D(60000))
+    assert value is not None
+    assert abs(value - (D(5000) / 50000 - D(5000) / 60000)) < D("1e-20")

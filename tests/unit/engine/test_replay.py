@@ -1,0 +1,168 @@
+"""Replay finds exactly the first decision that differs, and nothing where nothing differs."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from engine import events as e
+from engine.bus import EventBus
+from engine.codec import encode
+from engine.commands import NewOrder
+from engine.core import NullProbe
+from engine.instruments import Instrument
+from engine.replay import ReplayAssembly, ReplayRecorder, ReplayResult, replay
+from engine.router import OrderRouter
+from tests.support.core import (
+    BTC,
+    D,
+    EveryQuote,
+    FixedAssembly,
+    MemoryJournal,
+    MidModel,
+    Scripted,
+    Written,
+    build_core,
+    intent,
+    quote,
+    spot,
+)
+
+
+class Nowhere:
+    venue = "coinbase"
+
+    def submit(self, order) -> None:
+        pass
+
+    def cancel(self, cancel) -> None:
+        pass
+
+
+def strategy(threshold: float) -> Scripted:
+    """Buys at the bid when the prediction is above the threshold."""
+
+    def on_prediction(prediction, seq, view):
+        if prediction.values[0] <= threshold:
+            return []
+        top = view.top(BTC)
+        return [intent(limit_px=view.instrument(BTC).price(top.bid_px, 1), prediction_seq=seq)]
+
+    return Scripted(on_prediction=on_prediction)
+
+
+def recorded(threshold: float = 0.5) -> list[Written]:
+    """A session of 60 quotes whose mids climb through two fractions."""
+    journal = MemoryJournal()
+    bus = EventBus(journal, NullProbe(), lambda text, error: pytest.fail(text))
+    core = build_core(bus, strategy(threshold), model=MidModel())
+    router = OrderRouter(bus.publish)
+    router.add(Nowhere())
+    bus.attach(core, router)
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    for step in range(60):
+        bus.publish(quote(10 + step, 100.0 + step * 0.03, 100.01 + step * 0.03))
+    return journal.written
+
+
+def run(
+    records: list[Written], threshold: float = 0.5, fresh: MidModel | None = None, tolerance: float = 0.0
+) -> ReplayResult:
+    recorder = ReplayRecorder()
+    core = build_core(recorder, strategy(threshold))
+    core._assembly = ReplayAssembly(
+        recorder,
+        FixedAssembly(EveryQuote, fresh or MidModel()),
+        recompute=fresh is not None,
+        tolerance_for=lambda instrument: tolerance,
+    )
+    return replay(records, recorder, core)
+
+
+def test_the_same_core_makes_the_same_decisions() -> None:
+    """Identical, and it did decide something."""
+    result = run(recorded())
+    assert result.identical
+    assert result.decisions > 10
+    assert result.predictions == 60
+    assert result.unfinished == 0
+
+
+def test_recompute_counts_what_it_ran_again() -> None:
+    """The model runs on each recorded prediction."""
+    model = MidModel()
+    result = run(recorded(), fresh=model)
+    assert result.identical
+    assert result.recomputed_decisions == model.calls == 60
+
+
+def test_a_changed_threshold_shows_at_the_first_decision_it_changes() -> None:
+    """Raised: the first recorded order above only the old threshold is missing; its seq is named."""
+    records = recorded(0.5)
+    first = next(w.seq for w in records if isinstance(w.record, NewOrder) and w.record.intent.limit_px < D("100.70"))
+    difference = run(records, threshold=0.7).first_difference
+    assert difference is not None
+    assert difference.seq == first
+    assert "NewOrder" in difference.recorded
+    assert difference.replayed == ""
+
+
+def test_a_moved_quote_shows_at_the_decision_that_rests_on_it() -> None:
+    """One tick on the bid of a quote that led to an order."""
+    records = recorded()
+    place = next(i for i, w in enumerate(records) if isinstance(w.record, NewOrder))
+    source = max(i for i in range(place) if isinstance(records[i].record, e.Quote))
+    moved = msgspec.structs.replace(records[source].record, bid_px=records[source].record.bid_px - 0.01)
+    records[source] = Written(records[source].seq, encode(moved), moved)
+    difference = run(records).first_difference
+    assert difference is not None
+    assert difference.seq == records[place].seq
+    assert difference.recorded != difference.replayed
+
+
+def test_recompute_finds_a_model_that_answers_otherwise() -> None:
+    """Beyond the tolerance: the prediction's seq; within it: identical."""
+    other = MidModel()
+    other.offset = 1e-4
+    records = recorded()
+    difference = run(records, fresh=other).first_difference
+    assert difference is not None
+    assert difference.seq == next(w.seq for w in records if isinstance(w.record, e.Prediction))
+    assert run(records, fresh=other, tolerance=1e-3).identical
+
+
+def test_an_extra_and_a_missing_record_are_differences() -> None:
+    """A recorded order that nobody makes again; a made one that nobody recorded."""
+    records = recorded()
+    place = next(i for i, w in enumerate(records) if isinstance(w.record, NewOrder))
+    without = records[:place] + records[place + 1 :]
+    missing = run(without).first_difference
+    assert missing is not None
+    assert (missing.seq, missing.recorded) == (records[place].seq, "")
+    doubled = records[: place + 1] + [Written(records[place].seq + 1, records[place].raw, records[place].record)]
+    doubled += records[place + 1 :]
+    extra = run(doubled).first_difference
+    assert extra is not None
+    assert extra.replayed == ""
+
+
+def test_a_killed_session_replays_to_its_last_record() -> None:
+    """Cut after each record: identical, with what the process had no time to write counted as unfinished."""
+    records = recorded()[:60]
+    for end in range(2, len(records)):
+        result = run(records[:end])
+        assert result.identical, (end, result.first_difference)
+
+
+def test_a_session_replays_without_its_bundle() -> None:
+    """The record holds every prediction: an assembly that cannot load the model does not matter."""
+    from engine.errors import BundleError
+
+    class Gone(FixedAssembly):
+        def model_for(self, instrument: Instrument):
+            raise BundleError("bundle is gone")
+
+    recorder = ReplayRecorder()
+    core = build_core(recorder, strategy(0.5))
+    core._assembly = ReplayAssembly(recorder, Gone(EveryQuote, None), recompute=False, tolerance_for=lambda _: 0.0)
+    assert replay(recorded(), recorder, core).identical

@@ -1,0 +1,236 @@
+"""The risk checks: pure functions, one comparison and one name each.
+
+Each returns None when the order may pass, else a ``Finding``: the check's name, what it saw, what the limit was.  They
+read no view and keep no state; the gate (``risk.gate``) decides which apply to an order and feeds them.  Text is made
+only on a refusal, so that passing costs comparisons and nothing else.
+
+Comparisons are written ``not (value <= limit)`` where a float may be NaN: what cannot be compared is refused.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+
+from engine.commands import OrderIntent, OrderType, RiskState, TimeInForce
+from engine.events import Side
+from engine.instruments import Instrument
+from engine.ports import OpenOrder, Top
+
+Finding = tuple[str, str, str]
+"""``(check, seen, limit)``, as ``engine.commands.Rejected`` carries them."""
+
+ZERO = Decimal(0)
+BPS = Decimal(10_000)
+SECOND_NS = 1_000_000_000
+SIDES = (Side.BUY, Side.SELL)
+
+
+# --- what the order says of itself ------------------------------------------------------------------------------------
+
+
+def check_order_form(intent: OrderIntent, now_ns: int) -> Finding | None:
+    """The fields agree with each other and are exact, finite numbers."""
+    qty, limit_px = intent.qty, intent.limit_px
+    if type(qty) is not Decimal or not qty.is_finite() or qty <= ZERO:
+        return ("order_form", f"qty {qty!r}", "a finite Decimal above 0")
+    if intent.order_type is OrderType.MARKET:
+        if limit_px is not None or intent.post_only:
+            return ("order_form", "a market order with a limit price or post-only", "neither")
+    elif type(limit_px) is not Decimal or not limit_px.is_finite():
+        return ("order_form", f"limit_px {limit_px!r}", "a finite Decimal")
+    trigger_px = intent.trigger_px
+    if (trigger_px is not None) is not (intent.order_type is OrderType.STOP_LIMIT):
+        return ("order_form", f"{intent.order_type} with trigger_px {trigger_px!r}", "a trigger on stop orders only")
+    if trigger_px is not None and (type(trigger_px) is not Decimal or not trigger_px.is_finite()):
+        return ("order_form", f"trigger_px {trigger_px!r}", "a finite Decimal")
+    if intent.trailing_px is not None:
+        return ("order_form", "a trailing order", "no trailing orders: no gateway can place them")
+    if intent.side not in SIDES:
+        return ("order_form", f"side {intent.side!r}", "buy or sell")
+    tif = intent.time_in_force
+    if intent.post_only and (tif is TimeInForce.IOC or tif is TimeInForce.FOK):
+        return ("order_form", f"post-only with {tif}", "an order that may rest")
+    if tif is TimeInForce.GTD and (intent.expire_ns is None or intent.expire_ns <= now_ns):
+        return ("order_form", f"expire_ns {intent.expire_ns}", f"after {now_ns}")
+    return None
+
+
+def check_precision(intent: OrderIntent, instrument: Instrument) -> Finding | None:
+    """Price on the tick grid, quantity on the lot grid and within the venue's bounds (F1): never rounded here."""
+    qty = intent.qty
+    if qty % instrument.lot_qty != ZERO:
+        return ("lot", str(qty), f"a multiple of {instrument.lot_qty}")
+    if qty < instrument.min_qty:
+        return ("min_qty", str(qty), str(instrument.min_qty))
+    if qty > instrument.max_qty:
+        return ("max_qty", str(qty), str(instrument.max_qty))
+    for px in (intent.limit_px, intent.trigger_px):
+        if px is not None:
+            if px <= ZERO and not instrument.allows_negative_px:
+                return ("price_sign", str(px), "above 0")
+            if px % instrument.tick_px != ZERO:
+                return ("tick", str(px), f"a multiple of {instrument.tick_px}")
+    return None
+
+
+def check_min_notional(notional: Decimal, limit: Decimal) -> Finding | None:
+    """The venue's smallest order, both in the instrument's own currency."""
+    return ("min_notional", str(notional), str(limit)) if notional < limit else None
+
+
+# --- permission -------------------------------------------------------------------------------------------------------
+
+
+def check_state(state: RiskState) -> Finding | None:
+    """For orders that do not reduce: only ACTIVE lets them pass (I4)."""
+    return None if state is RiskState.ACTIVE else ("risk_state", str(state), "active, or an order that reduces")
+
+
+def check_allowed(instrument: str, allowed: frozenset[str]) -> Finding | None:
+    return None if instrument in allowed else ("allow_list", instrument, "an allowed instrument")
+
+
+def check_tradable(reason: str) -> Finding | None:
+    return None if reason == "" else ("tradable", reason, "streams up and venue trading")
+
+
+def check_short_sale(instrument: Instrument, after_qty: Decimal) -> Finding | None:
+    """``after_qty``: signed position if every open sell and this one fills."""
+    return (
+        ("short_sale", str(after_qty), "0: cannot be sold short")
+        if after_qty < ZERO and not instrument.can_short
+        else None
+    )
+
+
+def check_expiry(instrument: Instrument, now_ns: int) -> Finding | None:
+    expiry_ns = instrument.expiry_ns
+    return None if expiry_ns is None or now_ns < expiry_ns else ("expiry", str(now_ns), str(expiry_ns))
+
+
+def check_opposing(others_qty: Decimal, side: Side) -> Finding | None:
+    """F12: no entry against what other strategies hold.  ``others_qty``: the position less the strategy's own part."""
+    return ("opposing_strategy", str(others_qty), "no entry against it") if others_qty * side < ZERO else None
+
+
+def check_self_trade(intent: OrderIntent, orders: tuple[OpenOrder, ...]) -> Finding | None:
+    """No entry that could trade with an order of ours.  ``orders``: the open ones of this instrument."""
+    side, limit_px = intent.side, intent.limit_px
+    for order in orders:
+        if order.side != side and (
+            limit_px is None or order.limit_px is None or (limit_px - order.limit_px) * side >= ZERO
+        ):
+            return ("self_trade", f"{order.client_order_id} at {order.limit_px}", "no order of ours in the way")
+    return None
+
+
+# --- prices -----------------------------------------------------------------------------------------------------------
+
+
+def check_quote_fresh(top: Top | None, now_ns: int, limit_ns: int) -> Finding | None:
+    """There is a quote and it is young.  One from the future is as bad as an old one: a clock is wrong."""
+    if top is None or top.ts_recv_ns == 0:
+        return ("no_quote", "none", "a quote")
+    age_ns = now_ns - top.ts_recv_ns
+    if -limit_ns <= age_ns <= limit_ns:
+        return None
+    return ("stale_quote", f"{age_ns} ns", f"{limit_ns} ns")
+
+
+def check_book_sane(top: Top) -> Finding | None:
+    """Both sides known, not crossed, not locked, not under suspicion (D2)."""
+    if top.suspect:
+        return ("suspect_book", "a bad tick or gap", "a good quote since")
+    if top.crossed or not (top.bid_px < top.ask_px):
+        return ("crossed_book", f"bid {top.bid_px} ask {top.ask_px}", "bid below ask, both known")
+    return None
+
+
+def check_collar(px: Decimal, reference_px: Decimal, limit_bps: Decimal, side: int = 0) -> Finding | None:
+    """Distance from the reference.  ``side`` 0 judges both directions, a side only the one that pays more."""
+    gap = px - reference_px if side == 0 else (px - reference_px) * side
+    if (gap if side else abs(gap)) * BPS <= limit_bps * abs(reference_px):
+        return None
+    return ("collar", f"{px} against {reference_px}", f"{limit_bps} bps")
+
+
+def check_spread(top: Top, limit_bps: float) -> Finding | None:
+    """A market order pays the far touch: half the spread must lie within the collar."""
+    mid_px = top.mid_px
+    if 0.5 * (top.ask_px - top.bid_px) * 1e4 <= limit_bps * abs(mid_px):
+        return None
+    return ("collar", f"bid {top.bid_px} ask {top.ask_px}", f"{limit_bps} bps from mid")
+
+
+# --- size and exposure ------------------------------------------------------------------------------------------------
+
+
+def check_order_qty(qty: Decimal, limit: Decimal | None) -> Finding | None:
+    return None if limit is not None and qty <= limit else ("max_order_qty", str(qty), str(limit))
+
+
+def check_order_notional(notional: Decimal, limit: Decimal) -> Finding | None:
+    return None if notional <= limit else ("max_order_notional", str(notional), str(limit))
+
+
+def check_position_qty(worst_qty: Decimal, limit: Decimal | None) -> Finding | None:
+    """``worst_qty``: what is held in this order's direction if every open order that way and this one fills."""
+    return None if limit is not None and worst_qty <= limit else ("max_position_qty", str(worst_qty), str(limit))
+
+
+def check_position_notional(notional: Decimal, limit: Decimal) -> Finding | None:
+    return None if notional <= limit else ("max_position_notional", str(notional), str(limit))
+
+
+def check_gross(notional: Decimal, limit: Decimal) -> Finding | None:
+    return None if notional <= limit else ("max_gross_notional", str(notional), str(limit))
+
+
+def check_net(notional: Decimal, limit: Decimal) -> Finding | None:
+    return None if notional <= limit else ("max_net_notional", str(notional), str(limit))
+
+
+def check_reduces(closable_qty: Decimal, qty: Decimal) -> Finding | None:
+    """``closable_qty``: what is held against this order less what open orders of its side may already close."""
+    return None if qty <= closable_qty else ("reduce_only", str(qty), f"{max(closable_qty, ZERO)} left to close")
+
+
+def check_open_orders(count: int, limit: int) -> Finding | None:
+    return None if count < limit else ("max_open_orders", str(count), str(limit))
+
+
+# --- rates ------------------------------------------------------------------------------------------------------------
+
+
+def check_rate(name: str, times: deque[int], limit: int, now_ns: int) -> Finding | None:
+    """``times``: when the last orders (``limit`` at most) were opened, oldest first.  ``limit`` in any second pass."""
+    if len(times) < limit or now_ns - times[0] >= SECOND_NS:
+        return None
+    return (name, f"{len(times)} orders within {now_ns - times[0]} ns", f"{limit} a second")
+
+
+def check_duplicate(last_ns: int | None, now_ns: int, window_ns: int) -> Finding | None:
+    """``last_ns``: when the same wish was last granted."""
+    if last_ns is None or now_ns - last_ns >= window_ns:
+        return None
+    return ("duplicate", f"the same order {now_ns - last_ns} ns ago", f"{window_ns} ns")
+
+
+# --- losses -----------------------------------------------------------------------------------------------------------
+
+
+def check_daily_loss(equity: Decimal | None, day_start: Decimal | None, limit: Decimal) -> Finding | None:
+    """Unknown equity counts as a breach (F6)."""
+    if equity is None or day_start is None:
+        return ("equity_unknown", "no valuation", "a known equity")
+    return None if day_start - equity < limit else ("daily_loss", str(day_start - equity), str(limit))
+
+
+def check_drawdown(equity: Decimal | None, peak: Decimal | None, limit_bps: Decimal) -> Finding | None:
+    """Fall from the peak in basis points of the peak; without equity, or with none left, it is a breach."""
+    if equity is None or peak is None:
+        return ("equity_unknown", "no valuation", "a known equity")
+    if equity > ZERO and (peak - equity) * BPS < limit_bps * peak:
+        return None
+    return ("drawdown", f"{equity} from {peak}", f"{limit_bps} bps")

@@ -1,0 +1,361 @@
+"""The gate: which checks apply to an order, in which order, and the memory that rates and duplicates need.
+
+Owns the verdict, the order counters and the kill switch's state.  The comparisons are ``risk.checks``, the arithmetic
+of exposure is ``risk.exposure``.  Fails closed: what is missing, broken or raising means no entry (I12).
+
+Reservation: an approved order is opened before the next is judged, so the open order itself is what the next one is
+counted against; the gate keeps no second account that could disagree.
+
+Two kinds of orders
+-------------------
+An order *reduces* when it, together with every open order of its side, cannot take the position beyond zero, and it is
+flagged ``reduce_only`` or closes what its own strategy holds.  By effect, not by flag alone: exits must not be trapped.
+
+===================================  =======  =====================================================================
+check                                entries  reducing orders
+===================================  =======  =====================================================================
+form, instrument, tradable, expiry   yes      yes: the venue would refuse them anyway
+lot, tick, venue's sizes             yes      yes: the same
+kill switch, runaway, usable limits  yes      no: leaving is what those states are for
+allow-list, order and position size  yes      no: the position bounds a reducing order
+exposure, losses, equity, rates      yes      no: they get better
+open orders, self-trade, opposing    yes      no
+duplicate                            yes      no: ``reduce_only`` counts open orders, so a second one finds nothing left
+fresh and sane quote                 yes      limit: yes.  market, stop: no, leaving blind beats not leaving
+price collar                         both     limit: against the fresh mid, the costly side only; stop: against its
+                                     sides    trigger; market: none
+orders a second                      yes      yes, in buckets of their own
+===================================  =======  =====================================================================
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+
+from engine.commands import Approved, NewOrder, OrderIntent, OrderType, Rejected, RiskState, RiskStateChanged, Verdict
+from engine.events import Halted, Reduced, Resumed
+from engine.instruments import Instrument
+from engine.ports import Position, View
+from risk import checks
+from risk.checks import BPS, SECOND_NS, ZERO, Finding
+from risk.exposure import UnknownValueError, known_mark, known_rate, worst_case, worst_unit
+from risk.kill_switch import KillSwitch
+from risk.limits import EVERY_OTHER, Limits
+
+# What reducing orders are held to when the limit itself is unusable: strict, but no trap.
+EXIT_COLLAR_BPS = Decimal(100)
+EXIT_STALE_NS = 5 * SECOND_NS
+EXIT_ORDERS_PER_S = 1
+
+DUPLICATES_MAX = 10_000
+"""Wishes remembered at once; a full memory refuses entries until the oldest leave the window."""
+
+RUNAWAY_CHECKS = frozenset({"order_rate", "order_rate_instrument", "duplicate"})
+
+WishKey = tuple[str, str, int, Decimal, Decimal | None, Decimal | None, str]
+
+
+class Gate:
+    """Implements ``engine.ports.RiskGate`` for one account.  Deterministic: time comes from the view."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._unusable = limits.unusable()
+        self._switch = KillSwitch()
+        self._allowed = frozenset(limits.allowed_instruments)
+        self._order_qty = limits.max_order_qty
+        self._position_qty = limits.max_position_qty
+        collar_ok = limits.collar_bps.is_finite() and limits.collar_bps > ZERO
+        self._exit_collar_bps = limits.collar_bps if collar_ok else EXIT_COLLAR_BPS
+        self._spread_bps = float(self._exit_collar_bps)
+        self._market_factor = 1 + self._exit_collar_bps / BPS
+        self._exit_stale_ns = limits.stale_quote_ns if limits.stale_quote_ns > 0 else EXIT_STALE_NS
+        self._rate = max(limits.max_orders_per_s, EXIT_ORDERS_PER_S)
+        self._instrument_rate = max(limits.max_orders_per_s_instrument, EXIT_ORDERS_PER_S)
+        self._entry_times: deque[int] = deque(maxlen=self._rate)
+        self._exit_times: deque[int] = deque(maxlen=self._rate)
+        self._entry_times_of: dict[str, deque[int]] = {}
+        self._exit_times_of: dict[str, deque[int]] = {}
+        self._wishes: dict[WishKey, int] = {}
+        self._refusals: deque[int] = deque(maxlen=max(limits.max_rejections_per_s, 1))
+        self._runaway = ""
+        self._last_exit: OrderIntent | None = None
+
+    # --- state --------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> RiskState:
+        return self._switch.state
+
+    def apply(self, event: Halted | Reduced | Resumed) -> RiskStateChanged | None:
+        """An operator's event; None when it changes nothing.  A resume also forgets a runaway."""
+        if isinstance(event, Resumed):
+            self._runaway = ""
+            self._refusals.clear()
+        return self._switch.apply(event)
+
+    def latch(self, state: RiskState, reason: str, ts_ns: int) -> RiskStateChanged | None:
+        """Tighten to ``state`` (breach, broken journal, restart); never loosens.  None when it changes nothing."""
+        return self._switch.latch(state, reason, ts_ns)
+
+    def breach(self, view: View) -> tuple[RiskState, str] | None:
+        """The state to latch, and why.  Daily loss: REDUCING.  Drawdown, runaway loop, broken guard: HALTED.
+
+        Unknown equity latches nothing (it is unknown at every start) but denies entries while it lasts.
+        """
+        try:
+            if self._runaway:
+                return (RiskState.HALTED, self._runaway)
+            if self._unusable:
+                return (RiskState.REDUCING, f"limit unusable: {self._unusable}")
+            equity = view.equity()
+            if equity is None:
+                return None
+            found = checks.check_drawdown(equity, view.equity_peak(), self.limits.max_drawdown_bps)
+            if found is not None and found[0] == "drawdown":
+                return (RiskState.HALTED, f"drawdown {found[1]}, limit {found[2]}")
+            found = checks.check_daily_loss(equity, view.equity_day_start(), self.limits.max_daily_loss)
+            if found is not None and found[0] == "daily_loss":
+                return (RiskState.REDUCING, f"daily loss {found[1]}, limit {found[2]}")
+            return None
+        except Exception as error:  # a guard that cannot judge must stop trading, not the daemon
+            return (RiskState.HALTED, f"guard failed: {_brief(error)}")
+
+    # --- orders -------------------------------------------------------------------------------------------------
+
+    def review(self, intent: OrderIntent, view: View) -> Verdict:
+        """Judge one order.  Never raises: a failing guard is a rejection named ``guard_error``."""
+        try:
+            now_ns = view.now_ns
+            judged = self._judge(intent, view, now_ns)
+            if isinstance(judged, Decimal):
+                return Approved(intent, judged)
+            if judged[0] in RUNAWAY_CHECKS:
+                self._count_refusal(intent, judged[0], now_ns)
+        except UnknownValueError as missing:
+            judged = (missing.check, missing.seen, "a known, positive value")
+        except Exception as error:  # I12
+            judged = ("guard_error", _brief(error), "every guard to answer")
+        check, seen, limit = judged
+        ts_ns = getattr(view, "now_ns", None)
+        return Rejected(ts_ns if isinstance(ts_ns, int) else getattr(intent, "ts_ns", 0), intent, check, seen, limit)
+
+    def on_opened(self, order: NewOrder) -> None:
+        """Count an order that was opened.  One that was not just approved as reducing counts as an entry."""
+        intent, now_ns = order.intent, order.ts_ns
+        if intent is self._last_exit:
+            _remember(self._exit_times, now_ns)
+            _remember(self._times_of(self._exit_times_of, intent.instrument), now_ns)
+            return
+        _remember(self._entry_times, now_ns)
+        _remember(self._times_of(self._entry_times_of, intent.instrument), now_ns)
+        wishes, key = self._wishes, _wish(intent)
+        wishes.pop(key, None)  # re-inserted at the end: the first entry is always the oldest
+        wishes[key] = now_ns
+        while wishes:
+            oldest = next(iter(wishes))
+            if now_ns - wishes[oldest] < self.limits.duplicate_window_ns:
+                break
+            del wishes[oldest]
+
+    def _judge(self, intent: OrderIntent, view: View, now_ns: int) -> Finding | Decimal:
+        """The notional to hold, or the first finding."""
+        try:
+            instrument = view.instrument(intent.instrument)
+        except KeyError:
+            return ("instrument", intent.instrument, "a defined instrument")
+        found = (
+            checks.check_order_form(intent, now_ns)
+            or checks.check_tradable(view.tradable(intent.instrument))
+            or checks.check_expiry(instrument, now_ns)
+            or checks.check_precision(intent, instrument)
+        )
+        if found is not None:
+            return found
+        position = view.position(intent.instrument)
+        side, qty = intent.side, intent.qty
+        open_qty = view.open_qty(intent.instrument, side)
+        closable_qty = -position.qty * side - open_qty
+        if intent.reduce_only:
+            return checks.check_reduces(closable_qty, qty) or self._judge_exit(intent, view, instrument, now_ns)
+        if qty <= closable_qty and -view.strategy_qty(intent.strategy, intent.instrument) * side >= qty:
+            return self._judge_exit(intent, view, instrument, now_ns)
+        return self._judge_entry(intent, view, instrument, position=position, open_qty=open_qty, now_ns=now_ns)
+
+    def _judge_exit(self, intent: OrderIntent, view: View, instrument: Instrument, now_ns: int) -> Finding | Decimal:
+        found: Finding | None = None
+        limit_px = intent.limit_px
+        if intent.order_type is OrderType.LIMIT and limit_px is not None:
+            top = view.top(intent.instrument)
+            found = checks.check_quote_fresh(top, now_ns, self._exit_stale_ns)
+            if found is None and top is not None:
+                found = checks.check_book_sane(top)
+            if found is None:
+                mark_px = known_mark(view, instrument)
+                found = checks.check_collar(limit_px, mark_px, self._exit_collar_bps, intent.side)
+        elif limit_px is not None and intent.trigger_px is not None:
+            found = checks.check_collar(limit_px, intent.trigger_px, self._exit_collar_bps, intent.side)
+        if found is None and limit_px is not None:
+            found = checks.check_min_notional(instrument.notional(intent.qty, limit_px), instrument.min_notional)
+        found = (
+            found
+            or checks.check_rate("order_rate", self._exit_times, self._rate, now_ns)
+            or checks.check_rate(
+                "order_rate_instrument",
+                self._times_of(self._exit_times_of, intent.instrument),
+                self._instrument_rate,
+                now_ns,
+            )
+        )
+        if found is not None:
+            return found
+        self._last_exit = intent
+        try:
+            unit = worst_unit(
+                instrument,
+                (limit_px,),
+                known_mark(view, instrument),
+                known_rate(view, instrument),
+                self._market_factor,
+            )
+        except UnknownValueError:
+            return ZERO  # an exit whose worth is unknown holds nothing: it only takes exposure away
+        return unit * intent.qty
+
+    def _judge_entry(
+        self,
+        intent: OrderIntent,
+        view: View,
+        instrument: Instrument,
+        *,
+        position: Position,
+        open_qty: Decimal,
+        now_ns: int,
+    ) -> Finding | Decimal:
+        limits, name, side, qty = self.limits, intent.instrument, intent.side, intent.qty
+        if self._unusable:
+            return ("limit_unusable", self._unusable, "a positive, finite limit")
+        if self._runaway:
+            return ("runaway", self._runaway, "an operator's resume")
+        found = (
+            checks.check_state(self._switch.state)
+            or checks.check_state(view.risk_state)
+            or checks.check_allowed(name, self._allowed)
+        )
+        if found is not None:
+            return found
+        top = view.top(name)
+        found = checks.check_quote_fresh(top, now_ns, limits.stale_quote_ns)
+        if found is not None or top is None:
+            return found or ("no_quote", "none", "a quote")
+        found = (
+            checks.check_book_sane(top)
+            or self._check_price(intent, view, instrument)
+            or (checks.check_spread(top, self._spread_bps) if intent.limit_px is None else None)
+        )
+        if found is not None:
+            return found
+        orders = tuple(view.open_orders())
+        exposure = worst_case(
+            view,
+            instrument,
+            side=side,
+            qty=qty,
+            limit_px=intent.limit_px,
+            orders=orders,
+            market_factor=self._market_factor,
+        )
+        ahead = position.qty * side + open_qty + qty
+        others_qty = position.qty - view.strategy_qty(intent.strategy, name)
+        found = (
+            checks.check_order_qty(qty, _of(self._order_qty, name))
+            or checks.check_order_notional(exposure.order, limits.max_order_notional)
+            or checks.check_position_qty(ahead, _of(self._position_qty, name))
+            or checks.check_position_notional(exposure.position, limits.max_position_notional)
+            or checks.check_gross(exposure.gross, limits.max_gross_notional)
+            or checks.check_net(exposure.net, limits.max_net_notional)
+            or (checks.check_short_sale(instrument, -ahead) if side < 0 else None)
+            or checks.check_open_orders(len(orders), limits.max_open_orders)
+            or checks.check_opposing(others_qty, side)
+            or (checks.check_self_trade(intent, tuple(o for o in orders if o.instrument == name)) if orders else None)
+            or self._check_losses(view)
+            or self._check_pace(intent, now_ns)
+        )
+        return exposure.order if found is None else found
+
+    def _check_price(self, intent: OrderIntent, view: View, instrument: Instrument) -> Finding | None:
+        mark_px = known_mark(view, instrument)
+        limit_px = intent.limit_px
+        found = checks.check_min_notional(
+            instrument.notional(intent.qty, mark_px if limit_px is None else limit_px), instrument.min_notional
+        )
+        if found is not None or limit_px is None:
+            return found
+        reference_px = mark_px if intent.trigger_px is None else intent.trigger_px
+        return checks.check_collar(limit_px, reference_px, self.limits.collar_bps)
+
+    def _check_losses(self, view: View) -> Finding | None:
+        equity = view.equity()
+        return checks.check_daily_loss(
+            equity, view.equity_day_start(), self.limits.max_daily_loss
+        ) or checks.check_drawdown(equity, view.equity_peak(), self.limits.max_drawdown_bps)
+
+    def _check_pace(self, intent: OrderIntent, now_ns: int) -> Finding | None:
+        found = checks.check_rate("order_rate", self._entry_times, self._rate, now_ns) or checks.check_rate(
+            "order_rate_instrument",
+            self._times_of(self._entry_times_of, intent.instrument),
+            self._instrument_rate,
+            now_ns,
+        )
+        if found is not None:
+            return found
+        window_ns = self.limits.duplicate_window_ns
+        if len(self._wishes) >= DUPLICATES_MAX and now_ns - next(iter(self._wishes.values())) < window_ns:
+            return ("duplicate", f"{len(self._wishes)} orders within {window_ns} ns", "room to remember one more")
+        return checks.check_duplicate(self._wishes.get(_wish(intent)), now_ns, window_ns)
+
+    def _count_refusal(self, intent: OrderIntent, check: str, now_ns: int) -> None:
+        refusals = self._refusals
+        refusals.append(now_ns)
+        if len(refusals) == refusals.maxlen and now_ns - refusals[0] < SECOND_NS and not self._runaway:
+            self._runaway = (
+                f"runaway loop: {len(refusals)} refusals within {now_ns - refusals[0]} ns, "
+                f"the last of {intent.strategy} on {intent.instrument} by {check}"
+            )
+
+    def _times_of(self, times: dict[str, deque[int]], instrument: str) -> deque[int]:
+        # Bounded by the number of defined instruments: an undefined one never comes this far.
+        found = times.get(instrument)
+        if found is None:
+            found = times[instrument] = deque(maxlen=self._instrument_rate)
+        return found
+
+
+def _remember(times: deque[int], now_ns: int) -> None:
+    # What left the window goes, so that a generous limit does not mean a long memory.
+    while times and now_ns - times[0] >= SECOND_NS:
+        times.popleft()
+    times.append(now_ns)
+
+
+def _of(limits: dict[str, Decimal], instrument: str) -> Decimal | None:
+    limit = limits.get(instrument)
+    return limits.get(EVERY_OTHER) if limit is None else limit
+
+
+def _wish(intent: OrderIntent) -> WishKey:
+    return (
+        intent.strategy,
+        intent.instrument,
+        intent.side,
+        intent.qty,
+        intent.limit_px,
+        intent.trigger_px,
+        intent.order_type,
+    )
+
+
+def _brief(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}".replace("\n", " ")
+    return text if len(text) <= 160 else text[:157] + "..."

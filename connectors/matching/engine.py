@@ -106,6 +106,14 @@ class MatchingEngine:
         """Open orders of an account by id, oldest first; a live view, copy before changing the book."""
         return self._by_account.get(account, _NO_ORDERS)
 
+    def has_clients(self) -> bool:
+        """Whether any open order belongs to somebody else than the account ``market``."""
+        return len(self._orders) > len(self._by_account.get(MARKET_ACCOUNT, _NO_ORDERS))
+
+    def client_orders(self) -> list[LiveOrder]:
+        """Open orders of everybody but the account ``market``."""
+        return [o for name, mine in self._by_account.items() if name != MARKET_ACCOUNT for o in mine.values()]
+
     def queue(self, side: Side, px: Decimal) -> list[LiveOrder]:
         """Orders resting at a price, first to fill first."""
         level = self._side(side).level(px)

@@ -59,10 +59,11 @@ class BookOrder(msgspec.Struct, frozen=True, gc=False):
     """One order as it arrives at the book.
 
     ``qty`` is base units (contracts); a market order may give ``quote_qty`` instead (then ``qty`` is zero): a budget in
-    quote currency, fees not included.  ``limit_px`` is required except for market orders, which ignore it.  A stop-limit
-    needs ``trigger_px``; ``stop_up`` True fires at a last trade at or above it, False at or below; None means up for
-    a buy and down for a sell.  ``expire_ns`` is required for GTD.  ``reduce_only`` is carried for the account keeper; the
-    book does not know positions.
+    quote currency, fees not included.  ``limit_px`` is required except for market orders, which ignore it.
+
+    A stop-limit needs ``trigger_px``; ``stop_up`` True fires at a last trade at or above it, False at or below; None
+    means up for a buy and down for a sell.  ``expire_ns`` is required for GTD.  ``reduce_only`` is carried for the
+    account keeper; the book does not know positions.
     """
 
     order_id: str

@@ -1,0 +1,61 @@
+"""Whether an order keeps an instrument's published rules: steps, smallest and largest size, smallest notional.
+
+Owns the arithmetic of the rules, in the venue's role.  The book (``engine``) takes any positive number; the shells
+around it call this first.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from engine.instruments import Instrument
+
+_ZERO = Decimal(0)
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """Which field of the instrument was broken and how, in one line."""
+
+    reason: str
+    text: str
+
+
+def violation(
+    instrument: Instrument,
+    *,
+    qty: Decimal,
+    limit_px: Decimal | None = None,
+    trigger_px: Decimal | None = None,
+    reference_px: Decimal | None = None,
+    reduce_only: bool = False,
+) -> Violation | None:
+    """The first rule that an order of ``qty`` base units breaks, None when it keeps them all.
+
+    ``reference_px`` values a market order.  An order that only reduces may be below the smallest notional: a remainder
+    must be possible to close.
+    """
+    name = instrument.id
+    if not qty.is_finite() or qty <= _ZERO:
+        return Violation("bad_qty", f"quantity {qty} of {name}; expected a positive number")
+    for label, px in (("limit price", limit_px), ("trigger price", trigger_px)):
+        if px is None:
+            continue
+        if not px.is_finite() or (px <= _ZERO and not instrument.allows_negative_px):
+            return Violation("bad_px", f"{label} {px} of {name}; expected a positive number")
+        if px % instrument.tick_px:
+            return Violation("tick_px", f"{label} {px} of {name}; expected a multiple of {instrument.tick_px}")
+    if qty % instrument.lot_qty:
+        return Violation("lot_qty", f"quantity {qty} of {name}; expected a multiple of {instrument.lot_qty}")
+    if qty < instrument.min_qty:
+        return Violation("min_qty", f"quantity {qty} of {name}; expected at least {instrument.min_qty}")
+    if qty > instrument.max_qty:
+        return Violation("max_qty", f"quantity {qty} of {name}; expected at most {instrument.max_qty}")
+    px = limit_px if limit_px is not None else reference_px
+    if px and not reduce_only and not instrument.inverse:
+        notional = instrument.notional(qty, px)
+        if notional < instrument.min_notional:
+            expected = f"expected at least {instrument.min_notional} {instrument.quote}"
+            return Violation("min_notional", f"notional {notional} of {name}; {expected}")
+    return None

@@ -1,0 +1,321 @@
+"""The rolling feature window of one instrument: market events in, a ``(W, F)`` view for the model out.
+
+Owns the state record, the window ring, the cutting of time bars and what "warm" means.  The arithmetic is compiled
+(``engine.features.fused``); the model and the strategy only read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from engine.errors import DataError
+from engine.events import Bar, MarketEvent, Quote, Trade
+from engine.features import layout as at
+from engine.features import tape
+from engine.features.fused import kernel_for
+from engine.features.spec import FeatureSpec
+from engine.instruments import Instrument
+from engine.ports import Float32Array
+
+_TROUBLE = (TypeError, ValueError, OverflowError)
+"""What a value of the wrong type raises on its way into the kernel: such an event is refused like any other bad one."""
+
+
+class FeatureBuffer:
+    """Implements ``engine.ports.Features`` for one instrument.
+
+    ``update`` is called by the core with accepted market events only, in order.  It never raises: what the kernel
+    cannot use is counted in ``rejected`` (bad numbers) or ``late`` (older than the open time bar).
+
+    Raises ``DataError`` at construction when the instrument does not give what a column needs.
+    """
+
+    def __init__(self, spec: FeatureSpec, instrument: Instrument) -> None:
+        lacking = spec.lacking(instrument)
+        if lacking:
+            raise DataError(
+                f"{instrument.id} cannot feed {', '.join(lacking)} of feature spec {spec.name!r}",
+                expected="an instrument that gives what the columns need",
+                do="use a spec made for it, such as quote40",
+            )
+        self.spec = spec
+        self.instrument = instrument
+        kernel = kernel_for(spec)
+        self._step = kernel.step
+        self._private = kernel.private
+        self._values = kernel.values
+        self._index = {name: kernel.values + i for i, name in enumerate(spec.columns)}
+        self._w = spec.window
+        self._s = np.zeros(kernel.state_slots, np.float64)
+        self._ring = np.full((2 * self._w, len(spec.columns)), np.nan, np.float32)
+        # All W windows exist once: handing one out is an index.
+        self._views = tuple(self._ring[i : i + self._w] for i in range(self._w))
+        self._interval_ns = spec.sampling.interval_ns if spec.sampling.kind == "time_bar" else 0
+        self._lateness_ns = spec.sampling.lateness_ns
+        self._wants_trades = "trades" in spec.requires
+        # A candle's volume is traded quantity; where no trades exist the venue counts price updates, as the spec does.
+        self._takes_history = self._interval_ns > 0 and (spec.volume == "trades") == instrument.has_trades
+        self.rows = 0
+        """Rows made since construction."""
+        self.rejected = 0
+        self.late = 0
+        self.restarts = 0
+        self.on_bar: Callable[[], None] | None = None
+        """Called after each time bar that became a row: one update may complete several."""
+        self._gap_reason = ""
+        self._bar_start_ns: int | None = None
+        self._bar_partial = False
+        self._last_end_ns: int | None = None
+        self._last_event_ns: int | None = None
+        self._flat_rows = 0
+        self._configure()
+        self._clear()
+
+    def _configure(self) -> None:
+        s, spec = self._s, self.spec
+        sampling = spec.sampling
+        s[at.NEED_TICKS] = math.inf if sampling.kind == "time_bar" else sampling.ticks
+        s[at.USE_SIZES] = 1.0 if "sizes" in spec.requires else 0.0
+        s[at.TICK_VOLUME] = 1.0 if spec.volume == "ticks" else 0.0
+        s[at.PX_FLOOR] = -tape.LIMIT if self.instrument.allows_negative_px else 0.0
+        s[at.WINDOW] = spec.window
+        s[at.SILENCE_S] = spec.gap.silence_ns_max / 1e9 if spec.gap.silence_ns_max else math.inf
+
+    def _clear(self) -> None:
+        """Forget everything that older events left, configuration apart."""
+        ring_pos = self._s[at.RING_POS]
+        self._s[at.HAS_QUOTE : at.SLOTS] = 0.0
+        self._s[at.RING_POS] = ring_pos
+        self._s[self._private : self._values] = 0.0
+        self._s[self._values :] = np.nan
+        self._ring.fill(np.nan)
+        self._warm = False
+        self._bar_start_ns = None
+        self._last_end_ns = None
+        self._last_event_ns = None
+        self._flat_rows = 0
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def update(self, event: MarketEvent) -> bool:
+        """Take in an accepted market event; True when it completed a new row (several, after bars without quotes)."""
+        # Hot path: attribute access and one call into compiled code; everything rare is behind _refused and _timed.
+        kind = type(event)
+        if kind is Quote:
+            if self._interval_ns:
+                return self._timed(event)
+            try:
+                code = self._step(
+                    self._s, self._ring, 0, event.bid_px, event.bid_qty, event.ask_px, event.ask_qty, event.ts_event_ns
+                )
+            except _TROUBLE:
+                code = -1
+            if code > 0:
+                self.rows += 1
+                self._warm = code == 2
+                return True
+            return code < 0 and self._refused(event, code)
+        if kind is Trade:
+            if not self._wants_trades:
+                return False
+            if self._interval_ns:
+                return self._timed(event)
+            try:
+                code = self._step(self._s, self._ring, 1, event.px, event.qty, event.aggressor, 0.0, event.ts_event_ns)
+            except _TROUBLE:
+                code = -1
+            return code < 0 and self._refused(event, code)
+        if kind is Bar:
+            return self._history(event)
+        return False
+
+    def on_timer(self, now_ns: int) -> bool:
+        """Close time bars whose end plus the declared lateness has passed; True when that made a row."""
+        if self._bar_start_ns is None:
+            return False
+        before = self.rows
+        while self._bar_start_ns is not None and now_ns >= self._bar_start_ns + self._interval_ns + self._lateness_ns:
+            self._close_bar(self._bar_start_ns)
+        return self.rows > before
+
+    def mark_gap(self, reason: str) -> None:
+        """The feed had a hole: indicators restart, and the buffer is not warm until W clean rows have passed."""
+        self._gap_reason = reason or "gap in the feed"
+        self.restarts += 1
+        self._clear()
+
+    def _feed(self, event: Quote | Trade) -> int:
+        try:
+            if type(event) is Quote:
+                return self._step(
+                    self._s, self._ring, 0, event.bid_px, event.bid_qty, event.ask_px, event.ask_qty, event.ts_event_ns
+                )
+            assert type(event) is Trade
+            return self._step(self._s, self._ring, 1, event.px, event.qty, event.aggressor, 0.0, event.ts_event_ns)
+        except _TROUBLE:
+            return tape.REJECTED
+
+    def _refused(self, event: Quote | Trade, code: int) -> bool:
+        """The kernel took nothing: a bad event is counted, after a silence everything starts anew with this event."""
+        if code == tape.SILENCE:
+            self._restart_after_silence()
+            code = self._feed(event)
+        if code == tape.REJECTED:
+            self.rejected += 1
+        return self._made(code)
+
+    def _made(self, code: int) -> bool:
+        if code > 0:
+            self.rows += 1
+            self._warm = code == tape.WARM_ROW
+            return True
+        return False
+
+    def _restart_after_silence(self) -> None:
+        self.mark_gap(f"no event for more than {self.spec.gap.silence_ns_max / 1e9:g} s")
+
+    # --- time bars ------------------------------------------------------------------------------------------------
+
+    def _timed(self, event: Quote | Trade) -> bool:
+        """Close the bars that end at or before this event, then take it into the open one."""
+        ts_ns = event.ts_event_ns
+        if not _plausible(event):
+            self.rejected += 1
+            return False
+        silence = self.spec.gap.silence_ns_max
+        if silence and self._last_event_ns is not None and ts_ns - self._last_event_ns > silence:
+            # The open bar goes too: nobody knows what it missed.
+            self._restart_after_silence()
+        before = self.rows
+        if self._bar_start_ns is not None:
+            if ts_ns < self._bar_start_ns:
+                self.late += 1
+                return False
+            while self._bar_start_ns is not None and ts_ns >= self._bar_start_ns + self._interval_ns:
+                self._close_bar(self._bar_start_ns)
+        if self._bar_start_ns is None:
+            self._bar_start_ns = ts_ns - ts_ns % self._interval_ns
+            self._bar_partial = ts_ns != self._bar_start_ns
+        self._last_event_ns = ts_ns
+        if self._feed(event) == tape.REJECTED:
+            self.rejected += 1
+        return self.rows > before
+
+    def _close_bar(self, start_ns: int) -> None:
+        """End the open bar: a row, or nothing when its beginning was not seen, or a restart when rows are missing."""
+        end_ns = start_ns + self._interval_ns
+        if self._last_end_ns is not None and self._last_end_ns != start_ns:
+            missing = (start_ns - self._last_end_ns) // self._interval_ns
+            self.mark_gap(f"{missing} bars are missing between history and feed")
+            return
+        self._bar_start_ns = end_ns
+        if self._bar_partial:
+            self._bar_partial = False
+            # Directly after history the bar stays: its close is exact, and its part before our start is not knowable.
+            if self._last_end_ns is None:
+                self._step(self._s, self._ring, tape.DROP_BAR, 0.0, 0.0, 0.0, 0.0, end_ns)
+                return
+        if self._s[at.HAS_OPEN] == 0.0:
+            self._flat_rows += 1
+            if self._flat_rows > self.spec.gap.flat_rows_max:
+                self.mark_gap(f"no quote for {self._flat_rows} bars")
+                return
+        else:
+            self._flat_rows = 0
+        if self._made(self._step(self._s, self._ring, tape.CLOSE_BAR, 0.0, 0.0, 0.0, 0.0, end_ns)):
+            self._last_end_ns = end_ns
+            if self.on_bar is not None:
+                self.on_bar()
+
+    def _history(self, bar: Bar) -> bool:
+        """A candle of the venue's history becomes a row where it continues the rows there are."""
+        if not self._takes_history or bar.interval_ns != self._interval_ns:
+            return False
+        end_ns = bar.ts_event_ns
+        behind = self._last_end_ns is not None and end_ns <= self._last_end_ns
+        if behind or (self._bar_start_ns is not None and end_ns > self._bar_start_ns):
+            self.late += 1
+            return False
+        if self._last_end_ns is not None and end_ns != self._last_end_ns + self._interval_ns:
+            missing = (end_ns - self._last_end_ns) // self._interval_ns - 1
+            self.mark_gap(f"history lacks {max(missing, 1)} bars")
+        try:
+            self._s[at.BAR_VOLUME] = bar.volume_qty
+            code = self._step(
+                self._s,
+                self._ring,
+                tape.HISTORY_BAR,
+                bar.open_px,
+                bar.high_px,
+                bar.low_px,
+                bar.close_px,
+                end_ns,
+            )
+        except _TROUBLE:
+            code = tape.REJECTED
+        if not self._made(code):
+            # A hole by another name: the next candle does not continue the last one.
+            self.rejected += 1
+            return False
+        self._last_end_ns = end_ns
+        if self.on_bar is not None:
+            self.on_bar()
+        return True
+
+    # --- what others read -----------------------------------------------------------------------------------------
+
+    def window(self) -> Float32Array:
+        """The last W rows, oldest first, shape ``(W, F)`` float32, C-contiguous; a view, valid until the next update.
+
+        Rows before the first are NaN; ``warm`` says whether there are any.
+        """
+        return self._views[self.rows % self._w]
+
+    @property
+    def warm(self) -> bool:
+        """True when the last W rows are all finite in every column."""
+        return self._warm
+
+    @property
+    def reason(self) -> str:
+        """Why it is not warm; empty when it is."""
+        if self._warm:
+            return ""
+        have, need = int(self._s[at.ROWS]), self.spec.rows_to_warm
+        if have < need:
+            text = "waiting for the first row" if have == 0 else f"warming up: {have} of {need} rows"
+            return f"{self._gap_reason}; {text}" if self._gap_reason else text
+        empty = [name for name, slot in self._index.items() if not math.isfinite(self._s[slot])]
+        if empty:
+            return f"no value for {', '.join(empty)}"
+        return f"{int(self._s[at.CLEAN])} of {self._w} clean rows"
+
+    def latest(self, column: str) -> float:
+        """The newest value of a column, float64; NaN before its first.  Raises ``KeyError`` for unknown names."""
+        return float(self._s[self._index[column]])
+
+    @property
+    def row_ts_ns(self) -> int:
+        """Venue time of the newest row (the end of a time bar); 0 before the first."""
+        return int(self._s[at.ROW_S]) * 1_000_000_000 + int(self._s[at.ROW_NS])
+
+    @property
+    def mid_px(self) -> float:
+        """Close of the newest row; NaN before the first."""
+        return float(at.last(self._s, at.CLOSE, 0)) if self._s[at.ROWS] > 0.0 else math.nan
+
+
+def _plausible(event: Quote | Trade) -> bool:
+    """Numbers that may cut a bar: a time bar must not close on an event that is then refused."""
+    if type(event.ts_event_ns) is not int:
+        return False
+    try:
+        if type(event) is Trade:
+            return 0.0 < event.qty < tape.LIMIT
+        assert type(event) is Quote
+        return -tape.LIMIT < event.bid_px <= event.ask_px < tape.LIMIT
+    except TypeError:
+        return False

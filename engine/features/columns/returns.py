@@ -1,0 +1,96 @@
+"""Returns over lags, realised volatility and range over spans."""
+
+from __future__ import annotations
+
+import math
+
+from engine.features import layout as at
+from engine.features.column import Column, register
+from engine.features.jit import kernel
+from engine.features.layout import NAN, State
+
+
+@kernel
+def log_return(s: State, p: int, n: int) -> float:
+    if s[at.ROWS] < n + 1:
+        return NAN
+    newest = at.last(s, at.CLOSE, 0)
+    before = at.last(s, at.CLOSE, n)
+    if newest > 0.0 and before > 0.0:
+        return math.log(newest / before)
+    return NAN
+
+
+@kernel
+def realised_volatility(s: State, p: int, n: int) -> float:
+    if s[at.ROWS] < n + 1:
+        return NAN
+    return math.sqrt(at.sum_squares_last(s, at.RETURN, n, 0.0))
+
+
+@kernel
+def volatility_ratio(s: State, p: int, scale: float, short: float, long: float) -> float:
+    if long > 0.0:
+        return scale * short / long
+    return 1.0 if long == 0.0 else NAN
+
+
+@kernel
+def high_low_range(s: State, p: int, n: int) -> float:
+    if s[at.ROWS] < n:
+        return NAN
+    newest = at.last(s, at.CLOSE, 0)
+    if newest > 0.0:
+        return 1e4 * (at.max_last(s, at.HIGH, n) - at.min_last(s, at.LOW, n)) / newest
+    return NAN
+
+
+for _n in (1, 2, 3, 5, 10, 20, 50):
+    register(
+        Column(
+            name=f"ret_{_n}",
+            function=log_return,
+            params=(_n,),
+            formula=f"ln(close / close {_n} rows ago)",
+            unit="return",
+            inputs=("quotes",),
+            warm_rows=_n + 1,
+        )
+    )
+for _n in (5, 10, 20, 50):
+    register(
+        Column(
+            name=f"rv_{_n}",
+            function=realised_volatility,
+            params=(_n,),
+            formula=f"square root of the sum of squared ret_1 over {_n} rows",
+            unit="return",
+            inputs=("quotes",),
+            warm_rows=_n + 1,
+            source="T. Andersen, T. Bollerslev, Answering the skeptics (1998)",
+        )
+    )
+register(
+    Column(
+        name="rv_ratio",
+        function=volatility_ratio,
+        params=(math.sqrt(10.0),),
+        uses=("rv_5", "rv_50"),
+        formula="rv_5 / rv_50 * sqrt(50 / 5); 1 when nothing moved",
+        unit="ratio",
+        inputs=("quotes",),
+        warm_rows=51,
+    )
+)
+for _n in (5, 20, 50):
+    register(
+        Column(
+            name=f"range_{_n}_bps",
+            function=high_low_range,
+            params=(_n,),
+            formula=f"1e4 * (highest high - lowest low over {_n} rows) / close",
+            unit="bps",
+            inputs=("quotes",),
+            warm_rows=_n,
+        )
+    )

@@ -1,0 +1,110 @@
+"""The named column sets: ``core40`` and ``quote40``.
+
+Owns which columns they hold and in which order; the order is part of every model trained on them.
+"""
+
+from __future__ import annotations
+
+from engine.features.sampling import GapPolicy, Sampling
+from engine.features.spec import FeatureSpec
+
+INDICATORS = (
+    "sma_20",
+    "ema_12",
+    "rsi_14",
+    "atr_14",
+    "obv",
+    "vwap",
+    "macd_line",
+    "macd_signal",
+    "macd_histogram",
+    "bb_upper",
+    "bb_lower",
+    "bb_width",
+    "bb_position",
+)
+
+CORE40 = (
+    *INDICATORS,
+    "close",
+    "spread_bps",
+    "spread_20_bps",
+    "imbalance",
+    "imbalance_5",
+    "imbalance_20",
+    "microprice_bps",
+    "ofi_1",
+    "ofi_5",
+    "ofi_20",
+    "ofi_50",
+    "flow_5",
+    "flow_20",
+    "flow_50",
+    "volume",
+    "volume_ratio",
+    "rv_5",
+    "rv_20",
+    "rv_50",
+    "ret_1",
+    "ret_2",
+    "ret_5",
+    "ret_10",
+    "ret_20",
+    "ret_50",
+    "range_20_bps",
+    "log_duration_20",
+)
+
+QUOTE40 = (
+    *INDICATORS,
+    "close",
+    "spread_bps",
+    "spread_20_bps",
+    "spread_ratio",
+    "rv_5",
+    "rv_10",
+    "rv_20",
+    "rv_50",
+    "rv_ratio",
+    "ret_1",
+    "ret_2",
+    "ret_3",
+    "ret_5",
+    "ret_10",
+    "ret_20",
+    "ret_50",
+    "range_5_bps",
+    "range_20_bps",
+    "range_50_bps",
+    "tick_sign_5",
+    "tick_sign_20",
+    "tick_sign_50",
+    "efficiency_20",
+    "log_duration_1",
+    "log_duration_5",
+    "log_duration_20",
+    "log_duration_50",
+)
+
+
+def core40_spec(window: int = 30, sampling: Sampling | None = None, gap: GapPolicy | None = None) -> FeatureSpec:
+    """40 columns for instruments with quotes, sizes and trades: crypto, equities, futures."""
+    return _spec("core40", CORE40, "trades", window, sampling, gap)
+
+
+def quote40_spec(window: int = 30, sampling: Sampling | None = None, gap: GapPolicy | None = None) -> FeatureSpec:
+    """40 columns from quotes alone, no sizes and no trades: FX.  The declared volume is the count of quote changes."""
+    return _spec("quote40", QUOTE40, "ticks", window, sampling, gap)
+
+
+def _spec(
+    name: str, columns: tuple[str, ...], volume: str, window: int, sampling: Sampling | None, gap: GapPolicy | None
+) -> FeatureSpec:
+    return FeatureSpec(
+        name=name,
+        columns=columns,
+        window=window,
+        sampling=Sampling.tick() if sampling is None else sampling,
+        volume="ticks" if volume == "ticks" else "trades",
+        gap=GapPolicy(flat_rows_max=min(5, window - 1)) if gap is None else gap,
+    )

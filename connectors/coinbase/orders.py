@@ -1,0 +1,187 @@
+"""Orders and cancels as Coinbase's REST bodies, and the venue's answers as verdicts: pure.
+
+Owns which order kinds the venue takes, how a command becomes bytes, and what an answer to it proves.  Does not send.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+import msgspec
+
+from connectors.coinbase import wire
+from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
+from engine.errors import LocalProtocolError
+from engine.events import Side
+
+MAX_CLIENT_ID_CHARS = 128
+MAX_CANCELS = 100
+"""Ids in one batch_cancel."""
+
+
+class Verdict(enum.Enum):
+    """What an answer to POST /orders proves."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """``venue_order_id`` is set for ACCEPTED, ``reason`` (and the venue's ``text``) otherwise."""
+
+    verdict: Verdict
+    venue_order_id: str = ""
+    reason: str = ""
+    text: str = ""
+
+
+def encode_order(order: NewOrder, product_id: str) -> bytes:
+    """The JSON body of POST /orders.
+
+    ``reduce_only`` is not sent: the venue has no such field on spot, where a sell cannot exceed the holding.  Raises
+    ``LocalProtocolError`` for what the venue does not offer (market FOK, trailing stops, post-only IOC, ...).
+    """
+    if not 0 < len(order.client_order_id) <= MAX_CLIENT_ID_CHARS:
+        raise LocalProtocolError(
+            f"client order id of {len(order.client_order_id)} characters", expected=f"1 to {MAX_CLIENT_ID_CHARS}"
+        )
+    intent = order.intent
+    if intent.qty <= 0:
+        raise LocalProtocolError(f"order quantity {intent.qty}", expected="more than 0")
+    name, fields = _configuration(intent)
+    return wire.encode_json(
+        wire.OrderBody(
+            order.client_order_id, product_id, "BUY" if intent.side is Side.BUY else "SELL", {name: fields}
+        )
+    )
+
+
+def _configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
+    kind, tif = intent.order_type, intent.time_in_force
+    fields: dict[str, str | bool] = {"base_size": wire.plain(intent.qty)}
+    if intent.trailing_px is not None:
+        raise _unsupported("a trailing stop")
+    if kind is OrderType.MARKET:
+        if tif is TimeInForce.FOK or intent.post_only:
+            raise _unsupported(f"a market order with {'post-only' if intent.post_only else 'fill-or-kill'}")
+        return "market_market_ioc", fields
+    if intent.limit_px is None:
+        raise LocalProtocolError(f"a {kind.value} order without limit price", expected="a limit price")
+    fields["limit_price"] = wire.plain(intent.limit_px)
+    if kind is OrderType.STOP_LIMIT:
+        return _stop(intent, fields)
+    if tif in (TimeInForce.IOC, TimeInForce.FOK):
+        if intent.post_only:
+            raise _unsupported(f"a post-only order with {tif.value}")
+        return ("sor_limit_ioc" if tif is TimeInForce.IOC else "limit_limit_fok"), fields
+    fields["post_only"] = intent.post_only
+    if tif is TimeInForce.GTD:
+        fields["end_time"] = _end_time(intent)
+        return "limit_limit_gtd", fields
+    return "limit_limit_gtc", fields
+
+
+def _stop(intent: OrderIntent, fields: dict[str, str | bool]) -> tuple[str, dict[str, str | bool]]:
+    if intent.trigger_px is None:
+        raise LocalProtocolError("a stop order without trigger price", expected="a trigger price")
+    if intent.post_only or intent.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+        raise _unsupported(f"a stop order with {'post-only' if intent.post_only else intent.time_in_force.value}")
+    fields["stop_price"] = wire.plain(intent.trigger_px)
+    # A stop waits for the market to move against the position: a buy above it, a sell below it.
+    fields["stop_direction"] = "STOP_DIRECTION_STOP_UP" if intent.side is Side.BUY else "STOP_DIRECTION_STOP_DOWN"
+    if intent.time_in_force is TimeInForce.GTD:
+        fields["end_time"] = _end_time(intent)
+        return "stop_limit_stop_limit_gtd", fields
+    return "stop_limit_stop_limit_gtc", fields
+
+
+def _end_time(intent: OrderIntent) -> str:
+    if intent.expire_ns is None:
+        raise LocalProtocolError("a good-till-date order without expiry", expected="expire_ns")
+    return wire.format_time(intent.expire_ns)
+
+
+def _unsupported(what: str) -> LocalProtocolError:
+    return LocalProtocolError(f"{what} is not offered by coinbase", expected="another order type or time in force")
+
+
+def encode_cancels(venue_order_ids: Sequence[str]) -> bytes:
+    """The JSON body of POST /orders/batch_cancel; at most ``MAX_CANCELS`` ids."""
+    return wire.encode_json({"order_ids": list(venue_order_ids)})
+
+
+def read_order_answer(status: int, body: bytes) -> Answer:
+    """What the answer to POST /orders proves.  In doubt the verdict is UNKNOWN: the order may live.
+
+    The venue answers business refusals with HTTP 200 and ``success: false``.  A refusal for a duplicate client id is
+    proof that an order with it exists (fault B15), so it is UNKNOWN until the listing shows it.
+    """
+    if status == 401:
+        return Answer(Verdict.REJECTED, reason="unauthorized", text=_text(body))
+    if status == 429:
+        return Answer(Verdict.REJECTED, reason="rate_limited", text=_text(body))
+    if 400 <= status < 500 and status != 408:
+        return Answer(Verdict.REJECTED, reason=_error_name(body) or f"http_{status}", text=_text(body))
+    if status != 200:
+        return Answer(Verdict.UNKNOWN, reason=f"http_{status}", text=_text(body))
+    try:
+        answer = wire.decode_order_answer(body)
+    except msgspec.DecodeError:
+        return Answer(Verdict.UNKNOWN, reason="unreadable_answer", text=_text(body))
+    if answer.success:
+        if answer.success_response is None or not answer.success_response.order_id:
+            return Answer(Verdict.UNKNOWN, reason="unreadable_answer", text=_text(body))
+        return Answer(Verdict.ACCEPTED, venue_order_id=answer.success_response.order_id)
+    error = answer.error_response or wire.OrderError(error=answer.failure_reason)
+    reason = refusal_reason(error)
+    if reason.startswith("duplicate_client_order_id"):
+        return Answer(Verdict.UNKNOWN, reason=reason, text=error.message)
+    return Answer(Verdict.REJECTED, reason=reason, text=(error.message or error.error_details)[:200])
+
+
+_REASONS = (
+    ("INSUFFICIENT_FUND", "insufficient_funds"),
+    ("INVALID_LIMIT_PRICE_POST_ONLY", "would_take"),
+    ("INVALID_SIZE_PRECISION", "invalid_qty_precision"),
+    ("INVALID_PRICE_PRECISION", "invalid_px_precision"),
+    ("INVALID_BASE_SIZE_TOO_SMALL", "below_minimum"),
+    ("INVALID_QUOTE_SIZE_TOO_SMALL", "below_minimum"),
+    ("INVALID_BASE_SIZE_TOO_LARGE", "above_maximum"),
+    ("INVALID_QUOTE_SIZE_TOO_LARGE", "above_maximum"),
+    ("INVALID_PRODUCT_ID", "unknown_instrument"),
+    ("INVALID_NO_LIQUIDITY", "no_liquidity"),
+    ("TRADING_DISABLED", "trading_halted"),
+    ("PRODUCT_TRADING_HALTED", "trading_halted"),
+    ("ORDER_ENTRY_DISABLED", "trading_halted"),
+)
+"""Prefixes, because the venue writes INSUFFICIENT_FUND and INSUFFICIENT_FUNDS; a longer one stands before a shorter."""
+
+
+def refusal_reason(error: wire.OrderError) -> str:
+    """One name for a refusal: ours where the meaning is known, else the venue's own in lower case.
+
+    The set of names is open: one never seen before passes through.
+    """
+    for name in (error.error, error.new_order_failure_reason, error.preview_failure_reason):
+        bare = name.removeprefix("PREVIEW_")
+        if not bare or bare.startswith("UNKNOWN_"):
+            continue
+        for prefix, reason in _REASONS:
+            if bare.startswith(prefix):
+                return reason
+        return bare.lower()[:80]
+    return "unknown_reason"
+
+
+def _error_name(body: bytes) -> str:
+    try:
+        error = msgspec.json.decode(body, type=wire.OrderError, strict=False)
+    except msgspec.DecodeError:
+        return ""
+    return refusal_reason(error) if error.error else ""
+
+
+def _text(body: bytes) -> str:
+    return " ".join(body[:200].decode("utf-8", "replace").split())

@@ -1,0 +1,282 @@
+"""What happens to an order after its answer: fills read, unknown outcomes resolved, silent orders looked up.
+
+Owns the REST questions about orders and when they are asked.  Facts go through the tracker, which tells each once.
+An order without a known outcome is never sent again and never assumed rejected: listings decide (design, section 1.4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from connectors.coinbase import wire
+from connectors.coinbase.tracker import OrderTracker
+from connectors.rest import RestClient, RestError
+from engine.errors import VenueError
+from engine.events import InputEvent, OrderRejected
+from engine.ports import Clock
+
+NS_PER_S = 1_000_000_000
+LISTING_MARGIN_NS = 60 * NS_PER_S
+"""Listings start this long before the send: the venue's clock and the order's way there may differ from ours."""
+FILL_RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Waits between readings of fills that the stream claims and the listing does not show yet; the last one repeats."""
+CHECK_AFTER_S = 2.0
+CHECK_AGAIN_S = 5.0
+MAX_PAGES = 200
+_IDS_PER_CALL = 50
+
+T = TypeVar("T")
+
+
+class _Unknown(msgspec.Struct):
+    product_id: str
+    sent_ns: int
+    lost_ns: int
+    absent: int = 0
+
+
+class Settler:
+    """Two background tasks over one REST client.
+
+    ``emit`` publishes account events (the gateway's ``publish_all``).  ``venue_offset_ns`` is the venue's clock minus
+    ours.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        *,
+        rest: RestClient,
+        tracker: OrderTracker,
+        clock: Clock,
+        emit: Callable[[list[InputEvent]], None],
+        venue_offset_ns: Callable[[], int],
+        grace_s: float = 15.0,
+        poll_s: float = 0.5,
+    ) -> None:
+        self._venue = venue
+        self._rest = rest
+        self._tracker = tracker
+        self._clock = clock
+        self._emit = emit
+        self._offset_ns = venue_offset_ns
+        self._grace_ns = int(grace_s * NS_PER_S)
+        self._poll_s = poll_s
+        self._unknown: dict[str, _Unknown] = {}
+        self._checks: dict[str, float] = {}
+        self._fills_due: dict[str, None] = {}
+        self._fills_wake = asyncio.Event()
+        self._orders_wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failures = 0
+        self.last_error = ""
+
+    @property
+    def unknown_orders(self) -> int:
+        return len(self._unknown)
+
+    # --- requests, from the loop's callbacks ------------------------------------------------------------------------
+
+    def wake_for_fills(self) -> None:
+        """The tracker may want fills: called after every batch of the user stream."""
+        wanted = self._tracker.take_wanted()
+        if wanted:
+            self._fills_due.update(dict.fromkeys(wanted))
+            self._fills_wake.set()
+
+    def resolve(self, client_order_id: str, product_id: str, sent_ns: int, lost_ns: int) -> None:
+        """Find out whether this order exists; times are ours."""
+        self._unknown[client_order_id] = _Unknown(product_id, sent_ns, lost_ns)
+        self._orders_wake.set()
+
+    def check_later(self, client_order_id: str) -> None:
+        """Look the order up if nothing has ended it in ``CHECK_AFTER_S``."""
+        self._checks.setdefault(client_order_id, asyncio.get_running_loop().time() + CHECK_AFTER_S)
+
+    def check_now(self, client_order_id: str) -> None:
+        self._checks[client_order_id] = 0.0
+        self._orders_wake.set()
+
+    def reconcile(self) -> None:
+        """Messages of the user stream were lost: look up every open order."""
+        for order in self._tracker.open_orders():
+            if order.venue_order_id:
+                self._checks[order.client_order_id] = 0.0
+        self._orders_wake.set()
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._run_fills(), name=f"{self._venue}-fills"),
+            loop.create_task(self._run_orders(), name=f"{self._venue}-orders"),
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    # --- fills --------------------------------------------------------------------------------------------------
+
+    async def _run_fills(self) -> None:
+        tries = 0
+        while True:
+            if not self._fills_due:
+                tries = 0
+                await self._fills_wake.wait()
+            self._fills_wake.clear()
+            try:
+                await self.read_fills()
+            except VenueError as error:
+                self._failed(error)
+            if self._fills_due:
+                # Claimed by the stream, not listed yet.  A new claim does not wait for the pause to end.
+                pause_s = FILL_RETRY_S[min(tries, len(FILL_RETRY_S) - 1)]
+                tries += 1
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._fills_wake.wait(), pause_s)
+
+    async def read_fills(self) -> None:
+        """Read the fills of the orders that are due, book them, keep those due that are still short."""
+        due = list(self._fills_due)[:_IDS_PER_CALL]
+        if not due:
+            return
+        params = [("order_ids", order_id) for order_id in due] + [("limit", "100")]
+        fills: list[wire.Fill] = []
+        cursor = ""
+        for _ in range(MAX_PAGES):
+            page = await self._ask(
+                "/orders/historical/fills", params + ([("cursor", cursor)] if cursor else []), wire.Fills
+            )
+            fills.extend(page.fills)
+            cursor = page.cursor
+            if not cursor or not page.fills:
+                break
+        now_ns = self._clock.now_ns()
+        for fill in sorted(fills, key=lambda fill: fill.trade_time):  # stable: ties keep the listing's order
+            self._emit(self._tracker.book(fill, now_ns))
+        for order_id in due:
+            self._emit(self._tracker.fills_read(order_id, now_ns))
+            if not self._tracker.wants_fills(order_id):
+                self._fills_due.pop(order_id, None)
+
+    # --- orders -------------------------------------------------------------------------------------------------
+
+    async def _run_orders(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._orders_wake.wait(), self._poll_s)
+            self._orders_wake.clear()
+            try:
+                await self._check_due()
+                await self.resolve_unknown()
+            except VenueError as error:
+                self._failed(error)
+                await asyncio.sleep(self._poll_s)
+            self.wake_for_fills()
+
+    async def _check_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        for client_id in [c for c, due_s in self._checks.items() if due_s <= loop.time()]:
+            order = self._tracker.get(client_id)
+            if order is None or order.closed or not order.venue_order_id:
+                self._checks.pop(client_id, None)
+                continue
+            self._checks[client_id] = loop.time() + CHECK_AGAIN_S
+            try:
+                answer = await self._ask(f"/orders/historical/{order.venue_order_id}", (), wire.RestOrderAnswer)
+            except RestError as error:
+                if error.status != 404:
+                    raise
+                # Listings lag behind acceptances: "not found" is no evidence; it is asked again.
+                continue
+            self._observe(answer.order)
+            if order.closed:
+                self._checks.pop(client_id, None)
+        self.wake_for_fills()
+
+    async def resolve_unknown(self) -> None:
+        """One listing per product that has unknown orders; decide those that are found, or absent for long enough."""
+        by_product: dict[str, list[str]] = {}
+        for client_id, unknown in list(self._unknown.items()):
+            order = self._tracker.get(client_id)
+            if order is None or order.accepted or order.closed:
+                del self._unknown[client_id]  # the stream has told it meanwhile
+            else:
+                by_product.setdefault(unknown.product_id, []).append(client_id)
+        for product_id, client_ids in by_product.items():
+            since_ns = min(self._unknown[c].sent_ns for c in client_ids) + self._offset_ns() - LISTING_MARGIN_NS
+            asked_ns = self._clock.now_ns()
+            listed = {order.client_order_id: order for order in await self._list(product_id, since_ns)}
+            for client_id in client_ids:
+                if client_id in listed:
+                    del self._unknown[client_id]
+                    self._observe(listed[client_id])
+                else:
+                    self._absent(client_id, asked_ns)
+
+    def _absent(self, client_id: str, asked_ns: int) -> None:
+        unknown = self._unknown[client_id]
+        unknown.absent += 1
+        order = self._tracker.get(client_id)
+        if order is not None and order.accepted:
+            return  # told by the stream while the listing was under way
+        if unknown.absent >= 2 and asked_ns - unknown.lost_ns >= self._grace_ns:
+            del self._unknown[client_id]
+            self._tracker.not_sent(client_id)
+            now_ns = self._clock.now_ns()
+            text = f"absent from {unknown.absent} listings, the last {(asked_ns - unknown.lost_ns) / NS_PER_S:.1f} s later"
+            self._emit([OrderRejected(now_ns, now_ns, self._venue, client_id, "never_arrived", text)])
+
+    async def _list(self, product_id: str, since_ns: int) -> list[wire.RestOrder]:
+        params = [("product_ids", product_id), ("start_date", wire.format_time(since_ns)), ("limit", "100")]
+        orders: list[wire.RestOrder] = []
+        cursor = ""
+        for _ in range(MAX_PAGES):
+            page = await self._ask(
+                "/orders/historical/batch", params + ([("cursor", cursor)] if cursor else []), wire.RestOrders
+            )
+            orders.extend(page.orders)
+            if not page.has_next or not page.cursor:
+                return orders
+            cursor = page.cursor
+        # A listing cut short proves nothing about what is absent from it.
+        raise VenueError(f"order listing of {product_id} did not end after {MAX_PAGES} pages")
+
+    def _observe(self, order: wire.RestOrder) -> None:
+        now_ns = self._clock.now_ns()
+        self._emit(
+            self._tracker.observe(
+                client_order_id=order.client_order_id,
+                venue_order_id=order.order_id,
+                product_id=order.product_id,
+                status=order.status,
+                filled_qty=order.filled_size,
+                reason=(order.reject_message or order.reject_reason) if order.status == "FAILED" else order.cancel_message,
+                ts_event_ns=now_ns,
+                ts_recv_ns=now_ns,
+            )
+        )
+        self.wake_for_fills()
+
+    # --- helpers ------------------------------------------------------------------------------------------------
+
+    async def _ask(self, path: str, params: Sequence[tuple[str, str]], kind: type[T]) -> T:
+        body = await self._rest.get(path, params)
+        try:
+            return msgspec.json.decode(body, type=kind, strict=False)
+        except msgspec.DecodeError as error:
+            raise RestError(f"GET {path}: unreadable answer: {error}", expected=kind.__name__) from error
+
+    def _failed(self, error: VenueError) -> None:
+        """The question is asked again in the next round; until then nothing is assumed."""
+        self.failures += 1
+        self.last_error = str(error)

@@ -1,0 +1,271 @@
+"""What is known of each order at the venue, from three sources: answers, the user stream and REST listings.
+
+Owns one record per order and turns observations into account events, each fact told exactly once and in an order that
+never releases risk early: fills that the venue claims are booked before the order's end is told.  Pure: no clock, no
+socket.  The user stream gives cumulative quantities only; ``take_wanted`` says whose fills the shell must read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+from connectors.coinbase.wire import Fill, TimeParser
+from engine.events import (
+    InputEvent,
+    Liquidity,
+    OrderAccepted,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    Side,
+)
+
+ENDED_KEPT = 4096
+"""Ended orders remembered, for late and repeated messages; the oldest is forgotten first."""
+
+_LIVE = frozenset({"PENDING", "OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED"})
+_ENDED = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
+
+
+class Tracked(msgspec.Struct):
+    """One order.  ``ours`` is False for orders that this session did not send."""
+
+    client_order_id: str
+    ours: bool
+    venue_order_id: str = ""
+    accepted: bool = False
+    claimed_qty: Decimal = Decimal(0)
+    """What the venue says is filled in all."""
+    booked_qty: Decimal = Decimal(0)
+    """What was told as fills."""
+    end: str = ""
+    """The venue's final status once seen, told or not."""
+    end_reason: str = ""
+    closed: bool = False
+    """The end was told and every claimed fill was booked."""
+    entries: set[str] = msgspec.field(default_factory=set)
+    changed_ns: int = 0
+
+
+class OrderTracker:
+    """Every order of one venue account, by client id and by venue id.
+
+    ``since_ns`` is the session's start by the venue's clock: older fills of orders that are not ours are part of the
+    balances that were read at the start and are not told again.
+    """
+
+    def __init__(self, venue: str, products: Mapping[str, str], *, since_ns: int = 0) -> None:
+        self.venue = venue
+        self.since_ns = since_ns
+        self.unknown_status = 0
+        self.duplicate_fills = 0
+        self.conflicting_fills = 0
+        self._products = dict(products)
+        self._by_client: dict[str, Tracked] = {}
+        self._by_venue: dict[str, Tracked] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._wanted: dict[str, None] = {}
+        self._time = TimeParser()
+
+    # --- questions ----------------------------------------------------------------------------------------------
+
+    def get(self, client_order_id: str) -> Tracked | None:
+        return self._by_client.get(client_order_id)
+
+    def open_orders(self) -> list[Tracked]:
+        """Orders whose end, fills included, has not been told."""
+        return [order for order in self._by_client.values() if not order.closed]
+
+    def take_wanted(self) -> list[str]:
+        """Venue ids of orders whose fills must be read now; each is given once per observation that wants it."""
+        wanted = list(self._wanted)
+        self._wanted.clear()
+        return wanted
+
+    def wants_fills(self, venue_order_id: str) -> bool:
+        order = self._by_venue.get(venue_order_id)
+        return order is not None and order.booked_qty < order.claimed_qty
+
+    # --- observations -------------------------------------------------------------------------------------------
+
+    def sent(self, client_order_id: str, ts_ns: int) -> None:
+        """The request is about to leave: from now on the order may exist."""
+        self._by_client[client_order_id] = Tracked(client_order_id, True, changed_ns=ts_ns)
+
+    def not_sent(self, client_order_id: str) -> None:
+        """Nothing left, or the venue refused: the order does not exist."""
+        order = self._by_client.get(client_order_id)
+        if order is not None and not order.accepted:
+            order.end = order.end or "FAILED"
+            self._close(order)
+
+    def accepted(self, client_order_id: str, venue_order_id: str, ts_ns: int) -> list[InputEvent]:
+        """The venue answered with an order id."""
+        order = self._find(client_order_id, venue_order_id)
+        events: list[InputEvent] = []
+        self._accept(order, venue_order_id, ts_ns, ts_ns, events)
+        return events
+
+    def observe(
+        self,
+        *,
+        client_order_id: str,
+        venue_order_id: str,
+        product_id: str,
+        status: str,
+        filled_qty: str,
+        reason: str,
+        ts_event_ns: int,
+        ts_recv_ns: int,
+    ) -> list[InputEvent]:
+        """The venue told an order's state (user stream or REST).  Repetitions and late ones yield nothing."""
+        order = self._find(client_order_id, venue_order_id)
+        events: list[InputEvent] = []
+        if product_id not in self._products and not order.ours:
+            # Somebody else's order in something we do not trade.
+            order.end = status
+            self._close(order)
+            return events
+        claimed = _decimal(filled_qty)
+        if claimed is not None and claimed > order.claimed_qty:
+            order.claimed_qty = claimed
+            order.changed_ns = ts_recv_ns
+        if status in _ENDED:
+            if not order.end:
+                order.end, order.end_reason, order.changed_ns = status, reason, ts_recv_ns
+        elif status not in _LIVE:
+            # A status we do not know is not guessed: the order stays as it is and REST is asked later.
+            self.unknown_status += 1
+        if status != "FAILED" or order.claimed_qty > 0:
+            self._accept(order, venue_order_id, ts_event_ns, ts_recv_ns, events)
+        elif not order.venue_order_id:
+            self._bind(order, venue_order_id)
+        if order.booked_qty < order.claimed_qty:
+            self._wanted[venue_order_id] = None
+        self._tell_end(order, ts_event_ns, ts_recv_ns, events)
+        return events
+
+    def book(self, fill: Fill, ts_recv_ns: int) -> list[InputEvent]:
+        """One entry of the fills listing.  De-duplicated by ``entry_id``: trade ids repeat across orders."""
+        order = self._by_venue.get(fill.order_id)
+        instrument = self._products.get(fill.product_id)
+        if order is None or instrument is None:
+            return []
+        if fill.entry_id in order.entries:
+            self.duplicate_fills += 1
+            return []
+        side = _side(fill.side)
+        qty = fill.size / fill.price if fill.size_in_quote and fill.price else fill.size
+        if side is None or qty <= 0:
+            self.conflicting_fills += 1
+            return []
+        order.entries.add(fill.entry_id)
+        ts_ns = self._time(fill.trade_time) or ts_recv_ns
+        order.booked_qty += qty
+        events: list[InputEvent] = []
+        if order.ours or ts_ns >= self.since_ns:
+            self._accept(order, fill.order_id, ts_ns, ts_recv_ns, events)
+            events.append(
+                OrderFilled(
+                    ts_ns,
+                    ts_recv_ns,
+                    self.venue,
+                    order.client_order_id,
+                    fill.order_id,
+                    fill.entry_id,
+                    instrument,
+                    side,
+                    qty,
+                    fill.price,
+                    fill.commission,
+                    instrument.partition("@")[0].rpartition("/")[2],
+                    _LIQUIDITY.get(fill.liquidity_indicator, Liquidity.UNKNOWN),
+                )
+            )
+        self._tell_end(order, ts_ns, ts_recv_ns, events)
+        return events
+
+    def fills_read(self, venue_order_id: str, ts_recv_ns: int) -> list[InputEvent]:
+        """The listing of an order's fills was read to its end: an end that only waited for it can be told."""
+        order = self._by_venue.get(venue_order_id)
+        events: list[InputEvent] = []
+        if order is not None:
+            self._tell_end(order, ts_recv_ns, ts_recv_ns, events)
+        return events
+
+    # --- transitions --------------------------------------------------------------------------------------------
+
+    def _find(self, client_order_id: str, venue_order_id: str) -> Tracked:
+        order = self._by_venue.get(venue_order_id) or self._by_client.get(client_order_id)
+        if order is None:
+            # Not sent by this session.  Orders made by hand may lack a client id: the venue's id stands in.
+            name = client_order_id or venue_order_id
+            order = self._by_client[name] = Tracked(name, False)
+        return order
+
+    def _bind(self, order: Tracked, venue_order_id: str) -> None:
+        order.venue_order_id = venue_order_id
+        self._by_venue[venue_order_id] = order
+
+    def _accept(
+        self, order: Tracked, venue_order_id: str, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]
+    ) -> None:
+        if not order.venue_order_id:
+            self._bind(order, venue_order_id)
+        if not order.accepted:
+            order.accepted = True
+            order.changed_ns = ts_recv_ns
+            # Evidence that it exists overrules an earlier "it never arrived".
+            if order.closed and order.end == "FAILED":
+                order.closed, order.end = False, ""
+                self._ended.pop(order.client_order_id, None)
+            events.append(OrderAccepted(ts_event_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id))
+
+    def _tell_end(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
+        if not order.end or order.closed or order.booked_qty < order.claimed_qty:
+            return
+        args = (ts_event_ns, ts_recv_ns, self.venue, order.client_order_id)
+        if order.end == "CANCELLED":
+            events.append(OrderCancelled(*args, order.venue_order_id, order.end_reason))
+        elif order.end == "EXPIRED":
+            events.append(OrderExpired(*args, order.venue_order_id))
+        elif order.end == "FAILED" and order.booked_qty > 0:
+            # It did exist and did trade: what ended is the rest of it.
+            events.append(OrderCancelled(*args, order.venue_order_id, f"failed: {order.end_reason}".rstrip(": ")))
+        elif order.end == "FAILED":
+            # Also after an acceptance: accepted is not live (a post-only order that would cross fails afterwards).
+            events.append(OrderRejected(*args, order.end_reason.lower() or "failed"))
+        elif order.end == "FILLED" and order.claimed_qty == 0:
+            # Filled, but the quantity was not told: the listing must say it first.
+            self._wanted[order.venue_order_id] = None
+            return
+        self._close(order)
+
+    def _close(self, order: Tracked) -> None:
+        order.closed = True
+        self._ended[order.client_order_id] = None
+        while len(self._ended) > ENDED_KEPT:
+            name, _ = self._ended.popitem(last=False)
+            old = self._by_client.pop(name, None)
+            if old is not None:
+                self._by_venue.pop(old.venue_order_id, None)
+
+
+_LIQUIDITY = {"MAKER": Liquidity.MAKER, "TAKER": Liquidity.TAKER}
+
+
+def _side(text: str) -> Side | None:
+    return Side.BUY if text == "BUY" else Side.SELL if text == "SELL" else None
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() else None

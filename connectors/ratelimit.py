@@ -1,0 +1,56 @@
+"""A token bucket with a lane that cancels can always use.
+
+Owns the count of requests that may still leave.  Does not wait or read a clock: ``now_ns`` is given, and a caller that
+gets False decides itself what that means (an order is refused with that reason, a cancel waits).
+"""
+
+from __future__ import annotations
+
+NS_PER_S = 1_000_000_000
+
+
+class TokenBucket:
+    """``rate_per_s`` tokens a second up to ``burst``; ordinary requests leave ``reserve`` tokens for priority ones.
+
+    The reserve is what keeps a burst of new orders from delaying the cancels that would undo them (fault C7).
+    """
+
+    def __init__(self, rate_per_s: float, burst: int, *, reserve: int = 0, now_ns: int = 0) -> None:
+        if rate_per_s <= 0 or burst < 1 or not 0 <= reserve < burst:
+            raise ValueError(
+                f"rate limit needs rate_per_s > 0, burst >= 1, 0 <= reserve < burst: {rate_per_s=} {burst=} {reserve=}"
+            )
+        self._rate_per_ns = rate_per_s / NS_PER_S
+        self._burst = float(burst)
+        self._reserve = float(reserve)
+        self._tokens = float(burst)
+        self._last_ns = now_ns
+        self._paused_until_ns = 0
+
+    def try_take(self, now_ns: int, *, priority: bool = False) -> bool:
+        """Take one token if there is one for this lane.  A clock that steps back gives nothing and takes nothing."""
+        if now_ns > self._last_ns:
+            self._tokens = min(self._burst, self._tokens + (now_ns - self._last_ns) * self._rate_per_ns)
+            self._last_ns = now_ns
+        if now_ns < self._paused_until_ns and not priority:
+            return False
+        floor = 1.0 if priority else 1.0 + self._reserve
+        # A hair of tolerance: ten refills of 0.1 token must make one token.
+        if self._tokens + 1e-9 < floor:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def wait_ns(self, now_ns: int, *, priority: bool = False) -> int:
+        """Nanoseconds until ``try_take`` could succeed if nobody else takes; 0 when it can now."""
+        elapsed_ns = max(0, now_ns - self._last_ns)
+        tokens = min(self._burst, self._tokens + elapsed_ns * self._rate_per_ns)
+        floor = 1.0 if priority else 1.0 + self._reserve
+        refill_ns = 0 if tokens + 1e-9 >= floor else int((floor - tokens) / self._rate_per_ns) + 1
+        pause_ns = 0 if priority else max(0, self._paused_until_ns - now_ns)
+        return max(refill_ns, pause_ns)
+
+    def pause(self, until_ns: int) -> None:
+        """The venue said "too many" (429): the ordinary lane is shut until then.  Cancels go on at the bucket's rate."""
+        self._paused_until_ns = max(self._paused_until_ns, until_ns)
+        self._tokens = min(self._tokens, self._reserve + 1.0)

@@ -3,8 +3,8 @@
 Owns where a record goes, rotation, the reserve for cancels and the two background threads (one prepares segments, one
 syncs).  The bytes of a segment are ``engine.runtime.segment``, reading them ``engine.runtime.journal_reader``.
 
-``append`` copies the record into mapped memory and returns: no system call, no lock, no wait.  What is mapped outlives
-its process, so a kill loses nothing that was appended; what outlives the machine is a question of ``fsync``:
+``append`` copies the record into mapped memory and returns: no system call, no lock, no wait (but see ``patience_s``).
+What is mapped outlives its process, so a kill loses nothing that was appended; what outlives the machine is a question of ``fsync``:
 
 - ``never``: the operating system decides (about 30 s);
 - ``interval``: a thread syncs every 50 ms;
@@ -103,7 +103,10 @@ class JournalWriter:
     called from background threads: give something like ``lambda text: loop.call_soon_threadsafe(handle, text)``.
 
     Sizes are bytes.  ``reserve_bytes`` at the end of each ``orders`` segment take account facts, cancels and control
-    only, so that a session on a full disk can still be wound down.
+    only, so that a session on a full disk can still be wound down.  ``patience_s``: how long ``append`` may wait when a
+    segment is full and the next one is still being made although nothing failed.  That takes tens of MiB within the
+    time the disk needs to allocate some (a replay at full speed on a slow disk): a late tick is judged stale by risk, a
+    tick that cannot be recorded would end the session.  0 never waits.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class JournalWriter:
         orders_bytes: int = 16 << 20,
         reserve_bytes: int = 1 << 20,
         interval_s: float = 0.05,
+        patience_s: float = 1.0,
         on_synced: Callable[[int], None] | None = None,
         on_fault: Callable[[str], None] | None = None,
     ) -> None:
@@ -126,6 +130,7 @@ class JournalWriter:
         self._session = session
         self._fsync = fsync
         self._interval_s = interval_s
+        self._patience_s = patience_s
         self._reserve = min(reserve_bytes, orders_bytes // 4)
         self._on_synced = on_synced
         self._on_fault = on_fault
@@ -136,6 +141,8 @@ class JournalWriter:
         self._fault = ""
         self._preparing_failed = ""
         self._closed = False
+        self.waits = 0
+        """Times ``append`` had to wait for a segment."""
         self._retired: deque[MappedSegment] = deque()
         self._closable: deque[MappedSegment] = deque()
         self._stopping = threading.Event()
@@ -234,6 +241,13 @@ class JournalWriter:
         end = stream.tail + need
         if end <= soft:
             return
+        if stream.next is None and not self._preparing_failed and self._patience_s > 0:
+            self.waits += 1
+            self._keeper_wake.set()
+            with self._prepared:
+                self._prepared.wait_for(
+                    lambda: stream.next is not None or bool(self._preparing_failed), self._patience_s
+                )
         if stream.next is not None:
             self._rotate(stream)
             return
@@ -301,6 +315,8 @@ class JournalWriter:
             if not self._preparing_failed:
                 self._preparing_failed = text
                 self._report(text)
+            with self._prepared:
+                self._prepared.notify_all()
             return
         stream.next = made
         if self._orders.next is not None and self._market.next is not None:

@@ -1,0 +1,242 @@
+"""Prometheus metrics of one daemon: what is exported, under which name, and the HTTP endpoint.
+
+Owns exporting only.  The path counts in plain integers (``engine.counters``), histograms (``engine.runtime.probe``) and
+attributes of ``Gauges``; everything is turned into samples when somebody scrapes, on the endpoint's own thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from engine.commands import RiskState
+from engine.counters import Counters
+from engine.errors import ConfigError
+from engine.ports import STAGES, Clock
+from engine.runtime.histogram import Histogram
+from engine.runtime.journal import JournalStats
+from engine.runtime.logs import LogPipe
+from engine.runtime.probe import StageProbe
+
+DEFAULT_PORT = 9464
+LABELS_MAX = 50
+"""Different values of one label; the rest is added up as ``other`` (a venue's reasons are not ours to bound)."""
+
+COUNTER_HELP = {
+    "events": "Events handled by the core.",
+    "ticks": "Accepted quotes, book changes and trades.",
+    "quotes": "Accepted quotes and book changes.",
+    "trades": "Accepted public trades.",
+    "rows": "Feature rows completed.",
+    "predictions": "Predictions made, whatever their status.",
+    "late_predictions": "Predictions that missed their deadline.",
+    "failed_predictions": "Predictions that failed.",
+    "intents": "Order intents returned by strategies.",
+    "orders": "Orders opened.",
+    "cancels": "Cancels sent.",
+    "fills": "Fills of our orders.",
+    "external_fills": "Fills of orders this session did not open.",
+    "unknown_outcomes": "Orders whose outcome became unknown.",
+    "gaps": "Gaps in market or user streams.",
+    "core_errors": "Defects caught inside the core.",
+}
+TABLE_HELP = {
+    "rejected": ("risk_rejections", "check", "Intents refused by the risk gate, by check."),
+    "venue_rejected": ("venue_rejections", "reason", "Orders refused by the venue, by its reason."),
+    "dropped": ("dropped_events", "defect", "Market events dropped, by defect."),
+}
+
+
+class Gauges:
+    """What has a level rather than a count.  The owner sets attributes on the loop's thread, whole tables at a time."""
+
+    def __init__(self) -> None:
+        self.equity: float | None = None
+        """In portfolio currency; None (not exported) while any part of it is unknown."""
+        self.positions: dict[str, float] = {}
+        """Instrument -> signed quantity."""
+        self.feed_last_recv_ns: dict[str, int] = {}
+        """Instrument or stream -> receive time of its last message; exported as an age."""
+        self.queue_depths: dict[str, int] = {}
+        self.reconnects: dict[str, int] = {}
+        """Venue -> connections made again since the start."""
+        self.open_orders = 0
+        self.loop_lag_ns = 0
+        self.waiting_dropped = 0
+        self.risk_state: RiskState = RiskState.ACTIVE
+
+
+class Metrics(Collector):
+    """Everything a daemon exports, in a registry of its own; also the collector registered there."""
+
+    def __init__(
+        self,
+        *,
+        session: str,
+        counters: Counters,
+        probe: StageProbe,
+        clock: Clock,
+        journal_stats: Callable[[], JournalStats] | None = None,
+        logs: LogPipe | None = None,
+    ) -> None:
+        self.gauges = Gauges()
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._session = session
+        self._counters = counters
+        self._probe = probe
+        self._clock = clock
+        self._journal_stats = journal_stats
+        self._logs = logs
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._families():
+            yield metric
+            # Between families the scrape lets the trading thread have the interpreter: it waits microseconds, not the
+            # 5 ms after which the interpreter would switch by itself.
+            time.sleep(0)
+
+    def _families(self) -> Iterator[Metric]:
+        yield _gauge("kestrel_session", "1, with the session's id.", {(self._session,): 1.0}, ("session",))
+        yield from self._counter_families()
+        yield from self._gauge_families()
+        yield _histogram(
+            "kestrel_tick_to_order_seconds",
+            "From the receive stamp of a market event to the end of the write of its order.",
+            {(): self._probe.tick_to_order},
+            (),
+        )
+        yield _histogram(
+            "kestrel_stage_seconds",
+            f"Time of each stage of an event: {', '.join(STAGES)}.",
+            {(name,): histogram for name, histogram in self._probe.stages.items()},
+            ("stage",),
+        )
+        if self._journal_stats is not None:
+            yield from _journal_families(self._journal_stats())
+
+    def _counter_families(self) -> Iterator[Metric]:
+        for name, value in vars(self._counters).copy().items():
+            if isinstance(value, dict):
+                metric, label, text = TABLE_HELP.get(name, (name, "kind", f"Count of {name} by kind."))
+                yield _counter(f"kestrel_{metric}", text, _bounded(value), (label,))
+            elif isinstance(value, int):
+                text = COUNTER_HELP.get(name, f"Count of {name.replace('_', ' ')}.")
+                yield _counter(f"kestrel_{name}", text, {(): value}, ())
+        gauges = self.gauges
+        yield _counter(
+            "kestrel_reconnects", "Connections made again, by venue.", _bounded(gauges.reconnects), ("venue",)
+        )
+        yield _counter(
+            "kestrel_waiting_dropped",
+            "Quotes dropped because the bus's queue was full.",
+            {(): gauges.waiting_dropped},
+            (),
+        )
+        if self._logs is not None:
+            yield _counter("kestrel_log_lines_dropped", "Log lines dropped: queue full.", {(): self._logs.dropped}, ())
+            yield _counter("kestrel_log_lines_failed", "Log lines a sink did not take.", {(): self._logs.failed}, ())
+
+    def _gauge_families(self) -> Iterator[Metric]:
+        gauges = self.gauges
+        now_ns = self._clock.now_ns()
+        if gauges.equity is not None:
+            yield _gauge("kestrel_equity", "Equity in portfolio currency.", {(): gauges.equity}, ())
+        yield _gauge(
+            "kestrel_position_qty", "Signed position in base units.", _keyed(gauges.positions), ("instrument",)
+        )
+        ages: Samples = {
+            (name,): max(now_ns - received_ns, 0) / 1e9
+            for name, received_ns in gauges.feed_last_recv_ns.copy().items()
+            if received_ns > 0
+        }
+        yield _gauge("kestrel_feed_age_seconds", "Since the last message of a feed.", ages, ("feed",))
+        yield _gauge("kestrel_queue_depth", "Entries waiting in a queue.", _keyed(gauges.queue_depths), ("queue",))
+        yield _gauge("kestrel_open_orders", "Orders that may still fill.", {(): float(gauges.open_orders)}, ())
+        yield _gauge("kestrel_loop_lag_seconds", "How late the event loop is.", {(): gauges.loop_lag_ns / 1e9}, ())
+        states: Samples = {(state.value,): float(state is gauges.risk_state) for state in RiskState}
+        yield _gauge("kestrel_risk_state", "1 for the state the engine is in.", states, ("state",))
+
+    def start_http(
+        self, host: str = "127.0.0.1", port: int | Literal["auto"] = "auto"
+    ) -> tuple[str, Callable[[], None]]:
+        """Serve ``/metrics``; returns its URL and a function that stops serving.
+
+        ``auto`` takes port 9464, or a free one when that is taken.  Raises ``ConfigError`` when an explicit port is
+        taken or the host is none of this machine's.
+        """
+        for candidate in (DEFAULT_PORT, 0) if port == "auto" else (port,):
+            try:
+                server, thread = start_http_server(candidate, host, registry=self.registry)
+            except (OSError, OverflowError) as error:
+                if port == "auto" and candidate:
+                    continue
+                reason = getattr(error, "strerror", None) or str(error)
+                raise ConfigError(
+                    f"metrics endpoint {host}:{port}: {reason}", do="set metrics.port to a free port or to auto"
+                ) from error
+            break
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return f"http://{host}:{server.server_port}/metrics", stop
+
+
+Samples = dict[tuple[str, ...], Any]
+
+
+def _keyed(table: dict[str, Any]) -> Samples:
+    return {(name,): float(value) for name, value in table.copy().items()}
+
+
+def _bounded(table: dict[str, int]) -> Samples:
+    """The largest counts by name, the rest as ``other``."""
+    ordered = sorted(table.copy().items(), key=lambda item: (-item[1], item[0]))
+    samples: Samples = {(name,): count for name, count in ordered[:LABELS_MAX]}
+    rest = sum(count for _, count in ordered[LABELS_MAX:])
+    if rest:
+        samples[("other",)] = samples.get(("other",), 0) + rest
+    return samples
+
+
+def _counter(name: str, text: str, samples: Samples, labels: tuple[str, ...]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in samples.items():
+        family.add_metric(values, count)
+    return family
+
+
+def _gauge(name: str, text: str, samples: Samples, labels: tuple[str, ...]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, level in samples.items():
+        family.add_metric(values, level)
+    return family
+
+
+def _histogram(name: str, text: str, histograms: dict[tuple[str, ...], Histogram], labels: tuple[str, ...]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, histogram in histograms.items():
+        edges, total = histogram.cumulative()
+        buckets = [(repr(edge_ns / 1e9), float(count)) for edge_ns, count in edges]
+        family.add_metric(values, [*buckets, ("+Inf", float(total))], histogram.sum_ns / 1e9)
+    return family
+
+
+def _journal_families(stats: JournalStats) -> Iterator[Metric]:
+    yield _gauge("kestrel_journal_bytes", "Used bytes of the session's journal.", {(): float(stats.bytes)}, ())
+    yield _gauge("kestrel_journal_segments", "Segments written so far.", {(): float(stats.segments)}, ())
+    yield _gauge("kestrel_journal_last_seq", "Number of the last record.", {(): float(stats.last_seq)}, ())
+    yield _gauge("kestrel_journal_unsynced_records", "Not known to be on disk.", {(): float(stats.unsynced)}, ())
+    yield _gauge("kestrel_journal_fault", "1 while the journal has a fault.", {(): float(bool(stats.fault))}, ())

@@ -1,0 +1,88 @@
+"""Keeps secrets out of everything that is written: logs, session headers, dumps.
+
+Owns what counts as a secret: by the name of a field, by the look of a value, and by being one of the literal secrets
+that the configuration registered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+REDACTED = "[redacted]"
+_SECRET_WORDS = frozenset(
+    {
+        "apikey", "auth", "authorization", "bearer", "cookie", "credential", "credentials", "jwt", "key", "keys",
+        "passphrase", "passwd", "password", "pem", "pin", "private", "secret", "secrets", "signature", "token",
+        "tokens",
+    }
+)  # fmt: skip
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NAMES = r"api[_-]?key|access[_-]?key|private[_-]?key|secret|token|signature|passphrase|password|jwt|credentials?"
+_VALUES = (
+    re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL),
+    re.compile(r"\beyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"),  # a JSON Web Token
+    re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"),
+    re.compile(rf"(?i)(?<=[?&])[\w-]{0, 32}(?:{_NAMES})=[^&\s\"']+"),
+    re.compile(rf"(?i)\b[\w-]{0, 32}(?:{_NAMES})[\"']?\s*[=:]\s*[\"']?[^\s\"',;&}}\]]{{6,}}"),
+    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),  # user:password@host
+)
+_MAY_HOLD_SECRET = re.compile(rf"(?i)-----BEGIN|eyJ|bearer|basic|@|{_NAMES}")
+_DEPTH_MAX = 8
+
+
+def is_secret_name(name: str) -> bool:
+    """True for ``api_key``, ``X-Auth-Token``, ``clientSecret``; not for ``keyboard`` or ``tokenizer``."""
+    return any(word.lower() in _SECRET_WORDS for word in _WORDS.findall(name))
+
+
+class Redactor:
+    """Replaces secrets by ``[redacted]``.  ``add`` registers literal ones (configuration does, once it has them)."""
+
+    def __init__(self) -> None:
+        self._literals: tuple[str, ...] = ()
+
+    def add(self, secret: str) -> None:
+        """Strings under 6 characters are not registered: they would blank out ordinary words."""
+        parts = {secret, secret.strip(), secret.replace("\n", "\\n")}
+        known = {part for part in parts if len(part) >= 6} | set(self._literals)
+        self._literals = tuple(sorted(known, key=len, reverse=True))
+
+    def text(self, text: str) -> str:
+        for literal in self._literals:
+            if literal in text:
+                text = text.replace(literal, REDACTED)
+        if _MAY_HOLD_SECRET.search(text):
+            for pattern in _VALUES:
+                text = pattern.sub(REDACTED, text)
+        return text
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        """A copy of plain data with secrets replaced; anything that is not plain becomes its redacted ``str``."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if depth >= _DEPTH_MAX:
+            return "[too deep]"
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self.field(str(key), item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.value(item, depth + 1) for item in value]
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self.text(bytes(value).decode("utf-8", "replace"))
+        try:
+            return self.text(str(value))
+        except Exception:  # whatever a foreign __str__ raises must not reach who wanted to log it
+            return f"[unprintable {type(value).__name__}]"
+
+    def field(self, name: str, value: Any, depth: int = 0) -> Any:
+        """The value of a named field; a secret name hides it whole, unless there is nothing to hide."""
+        if is_secret_name(name) and value not in (None, "", False, True):
+            return REDACTED
+        return self.value(value, depth)
+
+
+redactor = Redactor()
+"""The process's own: one secret must be unknown to every sink, so there is one list."""

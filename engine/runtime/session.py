@@ -1,0 +1,266 @@
+"""The folder of one session: its name, its lock, its header and where everything in it lies.
+
+    var/sessions/<id>/  session.json  journal/  log/  summary.json  report.html  lock
+
+Owns the folder and the header; what the journal holds is ``engine.runtime.journal``'s.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.errors import DataError, SessionLocked
+from engine.runtime import provenance
+from engine.runtime.redaction import redactor
+
+HEADER_VERSION = 1
+_ID = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{4}$")
+
+
+class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that decides in a session; ``sha256`` is of its manifest, which names the rest."""
+
+    name: str
+    version: str
+    path: str
+    sha256: str
+
+
+class SessionHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """``session.json``: what decided, complete enough to explain why a replay differs.  Holds no secret."""
+
+    format_version: int
+    session: str
+    created: str
+    created_ns: int
+    mode: str
+    config: dict[str, Any]
+    config_hash: str
+    code_hash: str
+    git_commit: str
+    libraries: dict[str, str]
+    python: str
+    platform: str
+    processor: dict[str, Any]
+    models: tuple[ModelRecord, ...] = ()
+    features: dict[str, str] = {}
+    """Feature spec name -> fingerprint."""
+    seed: int | None = None
+
+
+def new_session_id(wall_ns: int) -> str:
+    """``20261121T104530-7f3a``: UTC, so that names sort by time; 16 random bits for two starts in one second."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(wall_ns // 1_000_000_000))}-{secrets.token_hex(2)}"
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """sha256 of the canonical JSON of a (redacted) configuration."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Whoever reads ``path`` sees all of the old content or all of the new, also after a power cut."""
+    making = path.with_name(f".{path.name}.tmp")
+    descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(making, path)
+    except OSError:
+        making.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class Session:
+    """One session's folder.  ``create`` for the daemon (takes the lock), ``open`` for readers (takes none)."""
+
+    def __init__(self, path: Path, header: SessionHeader, lock: int | None = None) -> None:
+        self.path = path
+        self.header = header
+        self._lock = lock
+
+    @property
+    def id(self) -> str:
+        return self.header.session
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "log"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        *,
+        mode: str,
+        config: Mapping[str, Any],
+        wall_ns: int,
+        code_root: Path,
+        session: str = "",
+        models: Sequence[ModelRecord] = (),
+        features: Mapping[str, str] | None = None,
+        seed: int | None = None,
+    ) -> Session:
+        """Make ``root/<id>``, lock it and write its header.  ``mode`` is what runs (``paper``, ``live``).
+
+        ``config`` is redacted here once more; ``code_root`` is the checkout.  An explicit ``session`` names the folder.
+        Raises ``SessionLocked`` when another daemon holds it, ``DataError`` when it was used before or cannot be
+        written.
+        """
+        name = session or new_session_id(wall_ns)
+        if len(name.encode()) > 40 or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise DataError(f"session id {name!r}", expected="at most 40 letters, digits, dots, dashes, underscores")
+        path = root / name
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = _lock(path)
+        except OSError as error:
+            raise DataError(f"cannot write {path}: {error.strerror}", do="choose a folder that is yours") from error
+        try:
+            if (path / "session.json").exists():
+                raise DataError(f"session {name} has already run", do="start without an id, or choose a new one")
+            plain = redactor.value(dict(config))
+            header = SessionHeader(
+                format_version=HEADER_VERSION,
+                session=name,
+                created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall_ns // 1_000_000_000)),
+                created_ns=wall_ns,
+                mode=mode,
+                config=plain,
+                config_hash=config_digest(plain),
+                models=tuple(models),
+                features=dict(features or {}),
+                seed=seed,
+                **provenance.describe(code_root),
+            )
+            for folder in ("journal", "log"):
+                (path / folder).mkdir(exist_ok=True)
+            write_atomically(path / "session.json", msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n")
+        except OSError as error:
+            os.close(lock)
+            raise DataError(f"cannot write {path}: {error.strerror}", do="free the disk or choose a folder") from error
+        except DataError:
+            os.close(lock)
+            raise
+        return cls(path, header, lock)
+
+    @classmethod
+    def open(cls, path: Path) -> Session:
+        """A recorded session, running or not.  Raises ``DataError`` when the folder holds none or a newer format's."""
+        file = path / "session.json"
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{path} holds no session ({file.name}: {error.strerror})", do="give a session's id or folder"
+            ) from error
+        try:
+            version = msgspec.json.decode(data).get("format_version")
+            if version != HEADER_VERSION:
+                raise DataError(
+                    f"{file} has header format version {version}",
+                    expected=f"version {HEADER_VERSION}",
+                    do="read it with the release that wrote it",
+                )
+            return cls(path, msgspec.json.decode(data, type=SessionHeader))
+        except (msgspec.MsgspecError, AttributeError) as error:
+            raise DataError(f"{file} is damaged: {error}", do="restore it from a copy") from error
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Raises ``DataError`` when the disk does not take it."""
+        try:
+            data = json.dumps(redactor.value(dict(summary)), indent=2, default=str)
+            write_atomically(self.summary, data.encode() + b"\n")
+        except OSError as error:
+            raise DataError(f"cannot write {self.summary}: {error.strerror}", do="free the disk") from error
+
+    def close(self) -> None:
+        """Let go of the lock.  Idempotent."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _lock(path: Path) -> int:
+    """The kernel drops an flock with its process, so a killed daemon leaves no stale lock."""
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise SessionLocked(
+            f"session folder {path} is held by process {holder}", do="stop that daemon or start another session"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def list_sessions(root: Path) -> list[str]:
+    """Ids under ``root`` that have a header, oldest first."""
+    if not root.is_dir():
+        return []
+    found = [path.parent for path in root.glob("*/session.json")]
+    return [path.name for path in sorted(found, key=lambda path: (not _ID.match(path.name), path.name))]
+
+
+def find_session(root: Path, wanted: str) -> Path:
+    """The folder of a session given by id, unique beginning of an id, folder, or ``latest`` (newest by its header).
+
+    Raises ``DataError`` that lists the nearest names.
+    """
+    as_path = Path(wanted)
+    if (as_path / "session.json").is_file():
+        return as_path
+    names = list_sessions(root)
+    if not names:
+        raise DataError(f"no session under {root}", do="run one first: python run.py paper")
+    if wanted == "latest":
+        return max((root / name for name in names), key=lambda path: (_created_ns(path), path.name))
+    if wanted in names:
+        return root / wanted
+    starting = [name for name in names if wanted and name.startswith(wanted)]
+    if len(starting) == 1:
+        return root / starting[0]
+    near = starting or difflib.get_close_matches(wanted, names, n=5, cutoff=0.0)
+    problem = f"{len(starting)} sessions start with {wanted!r}" if starting else f"no session {wanted!r} under {root}"
+    raise DataError(problem, expected=f"one of {', '.join(near[:5])}", do="or: latest, or a session's folder")
+
+
+def _created_ns(path: Path) -> int:
+    try:
+        return Session.open(path).header.created_ns
+    except DataError:
+        return -1

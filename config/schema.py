@@ -1,0 +1,359 @@
+"""Every setting: its name, type, default and meaning.
+
+Owns the shape of the configuration.  Where values come from (files, environment, command line) is ``config.load``;
+secrets are ``config.secrets`` and are no part of it.  The descriptions below are what ``config init`` writes into a
+starter file and what ``docs/configuration.md`` lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+
+PROFILES: Final = ("paper", "development", "testing", "production")
+REDACTED: Final = "**********"
+_SENSITIVE: Final = re.compile(
+    r"secret|token|passw|passphrase|credential|authorization|jwt|api_?key|private_?key", re.IGNORECASE
+)
+_USER_INFO: Final = re.compile(r"//[^/@\s]+@")
+NAME_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
+CURRENCY_PATTERN: Final = r"^[A-Z0-9]{2,12}$"
+SYMBOL_PATTERN: Final = r"^[A-Z0-9.\-]+/[A-Z0-9]+$"
+_DURATION: Final = re.compile(r"(\d+)(ms|s|m|h)")
+_DURATION_NS: Final = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+def _path(value: Path) -> Path:
+    # A key pasted where its file's name belongs must not travel on as a "path" into errors and dumps.
+    if "PRIVATE KEY" in str(value) or "\n" in str(value):
+        raise ValueError("the name of a file, not its content")
+    return value.expanduser()
+
+
+def _url(value: str) -> str:
+    """Plain http and ws carry keys and orders unprotected: they are for this machine only."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("https", "wss", "http", "ws") or not parts.hostname:
+        raise ValueError("a URL such as https://host or wss://host")
+    if parts.username or parts.password:
+        raise ValueError("a URL without user name and password")
+    if parts.scheme in ("http", "ws") and not _is_loopback(parts.hostname):
+        raise ValueError("https or wss for any other machine than this one")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+FilePath = Annotated[Path, AfterValidator(_path)]
+Url = Annotated[str, AfterValidator(_url)]
+Currency = Annotated[str, Field(pattern=CURRENCY_PATTERN)]
+Symbol = Annotated[str, Field(pattern=SYMBOL_PATTERN)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[Decimal, Field(gt=0)]
+NotNegative = Annotated[Decimal, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A group of settings.  Unknown keys are errors; values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class SessionSettings(Section):
+    directory: FilePath = Field(
+        default=Path("var/sessions"), description="folder that holds one folder for each session"
+    )
+
+
+class VenueSettings(Section):
+    name: Literal["coinbase"] = Field(default="coinbase", description="venue to trade on")
+    feed: Literal["sandbox", "live", "replay"] = Field(default="sandbox", description="where the market comes from")
+    symbols: list[Symbol] = Field(
+        default=["BTC/USD", "ETH/USD"],
+        min_length=1,
+        description="what to trade; feed replay takes it from the files instead",
+    )
+    channels: list[Literal["heartbeats", "ticker", "market_trades", "level2"]] = Field(
+        default=["heartbeats", "ticker", "market_trades"], description="market data channels to subscribe"
+    )
+    transport: Literal["websockets", "picows"] = Field(default="websockets", description="WebSocket library")
+    rest_url: Url | None = Field(default=None, description="empty: the venue's own, or the sandbox's")
+    ws_market_url: Url | None = Field(default=None, description="empty: the venue's own, or the sandbox's")
+    ws_user_url: Url | None = Field(default=None, description="empty: the venue's own, or the sandbox's")
+    key_file: FilePath | None = Field(
+        default=None, description="API key file as the venue gives it, mode 600; the sandbox's own"
+    )
+    order_connections: int = Field(default=4, ge=1, le=64, description="kept-alive connections for orders")
+    request_timeout_ms: int = Field(
+        default=5000, ge=100, le=60_000, description="then an order's outcome is unknown, ms"
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> VenueSettings:
+        if len(set(self.symbols)) != len(self.symbols):
+            raise ValueError("each symbol once")
+        return self
+
+
+class SandboxSettings(Section):
+    seed: int = Field(default=7, ge=0, description="of the synthetic market")
+    port: Port = Field(default=0, description="0: any free port")
+    speed: float = Field(default=1.0, gt=0, description="market seconds per second")
+    balances: dict[Currency, NotNegative] = Field(
+        default={"USD": Decimal(100_000)}, description="of the default account"
+    )
+
+
+class PaperSettings(Section):
+    balances: dict[Currency, NotNegative] = Field(
+        default={"USD": Decimal(100_000)},
+        description="at the start, where fills are made in process (feeds live and replay)",
+    )
+    latency_ms: float = Field(default=5.0, ge=0, le=60_000, description="from sending an order to its arrival, ms")
+    maker_fee_bps: NotNegative | None = Field(
+        default=None, description="empty: the instrument's own rate, bps of notional"
+    )
+    taker_fee_bps: NotNegative | None = Field(
+        default=None, description="empty: the instrument's own rate, bps of notional"
+    )
+    assumed_quote_qty: Positive = Field(
+        default=Decimal(100_000), description="size at the best price, base units, where the feed gives no sizes"
+    )
+
+
+class PortfolioSettings(Section):
+    currency: Currency = Field(default="USD", description="in which equity and limits are counted")
+    rates: dict[Currency, Positive] = Field(
+        default={"USDT": Decimal(1), "USDC": Decimal(1)},
+        description="worth of one unit in the portfolio's currency, at start",
+    )
+
+
+class StrategySettings(Section):
+    name: str = Field(pattern=NAME_PATTERN, description="unique in a session")
+    kind: str | None = Field(default=None, description="a built-in strategy: threshold, ema_cross")
+    path: str | None = Field(default=None, description="your own: folder/file.py:Class")
+    instruments: Literal["all"] | list[str] = Field(default="all", description="all, or ids such as BTC/USD@coinbase")
+    model: str = Field(default="auto", min_length=1, description="auto (a bundle that fits), none, or a bundle's name")
+    params: dict[str, JsonValue] = Field(default={}, description="the strategy's own")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StrategySettings:
+        if (self.kind is None) == (self.path is None):
+            raise ValueError("either kind or path")
+        return self
+
+
+class ModelsSettings(Section):
+    directory: FilePath = Field(default=Path("models/artifacts"), description="folder of model bundles")
+    deadline_us: int = Field(
+        default=1000, gt=0, description="a prediction that takes longer is late and not traded on, us"
+    )
+
+
+class SamplingSettings(Section):
+    kind: Literal["tick", "tick_bar", "time_bar"] = Field(default="tick", description="what makes a feature row")
+    every: int | str = Field(default=1, description="ticks of a tick_bar (100), time of a time_bar (500ms, 1s, 5m, 1h)")
+    lateness_ms: int = Field(default=0, ge=0, description="how long a time_bar waits for late events, ms")
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> SamplingSettings:
+        if self.kind == "time_bar":
+            _ = self.interval_ns
+        elif self.every_ticks < 1:
+            raise ValueError("every of at least 1 tick")
+        return self
+
+    @property
+    def every_ticks(self) -> int:
+        """Ticks of one tick bar.  Raises ``ValueError`` where ``every`` is a time."""
+        if isinstance(self.every, str) and not self.every.isdigit():
+            raise ValueError(f"every as a number of ticks for kind {self.kind}")
+        return int(self.every)
+
+    @property
+    def interval_ns(self) -> int:
+        """Length of one time bar, ns.  Raises ``ValueError`` where ``every`` is no time."""
+        match = _DURATION.fullmatch(str(self.every))
+        if match is None or int(match[1]) == 0:
+            raise ValueError("every as a time such as 500ms, 1s, 5m or 1h for kind time_bar")
+        return int(match[1]) * _DURATION_NS[match[2]]
+
+
+class FeaturesSettings(Section):
+    set: Literal["auto", "core40", "quote40"] = Field(default="auto", description="auto: what the model was trained on")
+    window: int = Field(default=30, ge=1, le=10_000, description="rows a model sees; set auto takes the model's")
+    sampling: SamplingSettings = Field(default=SamplingSettings(), description="set auto takes the model's")
+    columns_folder: FilePath | None = Field(default=None, description="folder of your own feature columns")
+
+
+class RiskSettings(Section):
+    """The fields of ``risk.limits.Limits``.  Empty means missing: a session does not start without every limit."""
+
+    allowed_instruments: Literal["all"] | list[str] | None = Field(
+        default=None, description="ids that may be entered; all (paper only): those of the session"
+    )
+    max_order_qty: dict[str, NotNegative] | None = Field(
+        default=None, description="of one order, base units by id, * for others"
+    )
+    max_position_qty: dict[str, NotNegative] | None = Field(
+        default=None, description="worst case, base units by id, * for others"
+    )
+    max_order_notional: NotNegative | None = Field(default=None, description="of one order, portfolio currency")
+    max_position_notional: NotNegative | None = Field(
+        default=None, description="worst case of one instrument, portfolio currency"
+    )
+    max_gross_notional: NotNegative | None = Field(default=None, description="sum over instruments, portfolio currency")
+    max_net_notional: NotNegative | None = Field(
+        default=None, description="longest or shortest in all, portfolio currency"
+    )
+    collar_bps: NotNegative | None = Field(default=None, description="distance of an order's price from the mid, bps")
+    stale_quote_ns: int | None = Field(default=None, ge=0, description="oldest quote to trade on, ns")
+    max_orders_per_s: int | None = Field(default=None, ge=0, description="in any one second, in all")
+    max_orders_per_s_instrument: int | None = Field(
+        default=None, ge=0, description="in any one second, each instrument"
+    )
+    max_rejections_per_s: int | None = Field(
+        default=None, ge=0, description="more refusals than that are a runaway: HALT"
+    )
+    duplicate_window_ns: int | None = Field(
+        default=None, ge=0, description="time in which the same wish is an error, ns"
+    )
+    max_open_orders: int | None = Field(default=None, ge=0, description="orders that may still fill")
+    max_daily_loss: NotNegative | None = Field(
+        default=None, description="since the UTC day's first valuation, portfolio currency"
+    )
+    max_drawdown_bps: NotNegative | None = Field(default=None, description="fall of equity from its peak, bps")
+
+
+class JournalSettings(Section):
+    fsync: Literal["interval", "never", "always"] = Field(
+        default="interval", description="always: an order waits for the disk"
+    )
+    interval_ms: int = Field(default=50, ge=1, le=60_000, description="between syncs, ms")
+    segment_mb: int = Field(default=64, ge=1, le=4096, description="size of one segment file, MB")
+
+
+class MetricsSettings(Section):
+    port: Literal["auto"] | Port = Field(default="auto", description="auto: 9464, or a free one")
+    host: str = Field(default="127.0.0.1", min_length=1, description="address the metrics endpoint listens on")
+
+
+class LogsSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity written")
+    directory: FilePath | None = Field(default=None, description="empty: log/ in the session's folder")
+    max_mb: int = Field(default=50, ge=1, description="size at which a log file rotates, MB")
+    keep: int = Field(default=5, ge=1, le=1000, description="rotated files kept")
+
+
+class EngineSettings(Section):
+    timer_ms: int = Field(default=100, ge=1, le=60_000, description="heartbeat of everything timed, ms")
+    shadow_tick: bool = Field(default=True, description="keep caches warm with ticks that go nowhere")
+    shadow_interval_ms: int = Field(default=1, ge=1, le=1000, description="between shadow ticks, ms")
+    uvloop: bool = Field(default=True, description="use it where it is installed")
+    conflate_lag_ms: float = Field(default=5.0, gt=0, description="lag beyond which superseded quotes are dropped, ms")
+    clock_step_limit_ms: int = Field(default=50, ge=1, description="wall clock against monotonic clock, ms")
+
+
+class ShutdownSettings(Section):
+    cancel_timeout_s: float = Field(default=5.0, gt=0, le=600, description="wait for open orders to be cancelled, s")
+
+
+class SecretsSettings(Section):
+    """Where secrets are looked up; never their values."""
+
+    file: FilePath | None = Field(default=None, description="YAML or JSON map of names to values, mode 600")
+    keyring: str | None = Field(default=None, description="service name in the system keyring")
+
+
+class Settings(Section):
+    """All settings of one daemon, checked.  Made by ``config.load.load``."""
+
+    profile: Literal["paper", "development", "testing", "production"] = Field(
+        default="paper", description="shipped settings that the files go over"
+    )
+    session: SessionSettings = SessionSettings()
+    venue: VenueSettings = VenueSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    paper: PaperSettings = PaperSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
+    strategies: list[StrategySettings] = Field(
+        default=[], description="what decides; each has its own state and positions"
+    )
+    models: ModelsSettings = ModelsSettings()
+    features: FeaturesSettings = FeaturesSettings()
+    risk: RiskSettings = RiskSettings()
+    journal: JournalSettings = JournalSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    logs: LogsSettings = LogsSettings()
+    engine: EngineSettings = EngineSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+    secrets: SecretsSettings = SecretsSettings()
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("strategies")
+    @classmethod
+    def _distinct_names(cls, value: list[StrategySettings]) -> list[StrategySettings]:
+        names = [strategy.name for strategy in value]
+        if len(set(names)) != len(names):
+            raise ValueError("each strategy name once")
+        return value
+
+    def redacted(self) -> dict[str, Any]:
+        """All settings as JSON-able values, with everything that looks like a secret blotted out."""
+        plain: dict[str, Any] = redact(self.model_dump(mode="json"))
+        return plain
+
+    def digest(self) -> str:
+        """sha256 (hex) of ``redacted`` in canonical JSON: names what decided, and gives no secret away."""
+        text = json.dumps(self.redacted(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where each key that is not at its default was set, by dotted key."""
+        return self._sources
+
+
+def is_sensitive(key: str) -> bool:
+    """Whether a key's name says that its value is a secret.  Names of files are none."""
+    return bool(_SENSITIVE.search(key)) and not key.lower().endswith(("_file", "_path"))
+
+
+def redact(value: Any, key: str = "") -> Any:
+    """``value`` with what looks like a secret, by its key or its content, replaced."""
+    if is_sensitive(key) and value is not None and not isinstance(value, Mapping | list):
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {
+            str(name): redact(part, f"{key}.{name}" if is_sensitive(key) else str(name)) for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [redact(part, key) for part in value]
+    if isinstance(value, str):
+        return REDACTED if "PRIVATE KEY" in value else _USER_INFO.sub(f"//{REDACTED}@", value)
+    return value

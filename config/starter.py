@@ -1,0 +1,74 @@
+"""The commented file that ``config init`` writes: every key at its default, with what it means.
+
+Owns its text, which is made from the schema, so that it cannot fall behind it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic.fields import FieldInfo
+
+from config.schema import Section, Settings, StrategySettings
+from engine.errors import ConfigError
+
+_HEAD: Final = """\
+# Settings of Kestrel.  Take the "#" off a line to set it; what is left out keeps the profile's value or the default.
+# Environment variables go over this file: KESTREL_VENUE__FEED=live is the key feed under venue.
+# No secrets here: see the section secrets.
+"""
+
+
+def init(path: Path | str) -> Path:
+    """Write a starter file.  Raises ``ConfigError`` when something is there already: nothing is overwritten."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(starter_text())
+    except FileExistsError:
+        raise ConfigError(f"{path} exists already", expected="a new file", do="choose another name") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}", do="choose another place") from None
+    return path
+
+
+def starter_text() -> str:
+    """The starter file.  Without its ``# `` before keys it sets every key to its default."""
+    return "\n".join([_HEAD, *_section_lines(Settings, 0)]) + "\n"
+
+
+def _section_lines(section: type[Section], depth: int) -> list[str]:
+    lines = []
+    indent = "  " * depth
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            lines += ["", f"{indent}{name}:"] if depth == 0 else [f"{indent}{name}:"]
+            lines += _section_lines(kind, depth + 1)
+        elif name == "strategies":
+            lines += ["", f"#strategies:  # {field.description}", *_strategy_lines()]
+        else:
+            lines.append(f"{indent}#{name}: {_yaml(_default(field))}  # {field.description}")
+    return lines
+
+
+def _strategy_lines() -> list[str]:
+    example: dict[str, Any] = {"name": "demo", "kind": "threshold"}
+    lines = []
+    for number, (name, field) in enumerate(StrategySettings.model_fields.items()):
+        value = example.get(name, None if field.is_required() else _default(field))
+        lines.append(f"#{'  - ' if number == 0 else '    '}{name}: {_yaml(value)}  # {field.description}")
+    return lines
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True, validated_data={})
+
+
+def _yaml(value: Any) -> str:
+    """JSON, which is YAML; Decimals and paths as what they read back to."""
+    text = json.dumps(value, default=str)
+    return text.strip('"') if isinstance(value, str | Path) and text.strip('"').replace("/", "").isalnum() else text

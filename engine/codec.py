@@ -10,15 +10,23 @@ import msgspec
 from engine import commands as c
 from engine import events as e
 
-Derived = e.Prediction | c.Rejected | c.NewOrder | c.CancelOrder | c.RiskStateChanged | c.StrategyQuarantined
+Derived = (
+    e.Prediction
+    | e.ModelAssigned
+    | c.Rejected
+    | c.NewOrder
+    | c.CancelOrder
+    | c.RiskStateChanged
+    | c.StrategyQuarantined
+)
 Record = e.InputEvent | Derived
 
 DERIVED_TYPES: frozenset[type] = frozenset(
-    {e.Prediction, c.Rejected, c.NewOrder, c.CancelOrder, c.RiskStateChanged, c.StrategyQuarantined}
+    {e.Prediction, e.ModelAssigned, c.Rejected, c.NewOrder, c.CancelOrder, c.RiskStateChanged, c.StrategyQuarantined}
 )
 """Records the core makes itself.  Replay compares them; everything else it feeds."""
 
-DECISION_TYPES: frozenset[type] = DERIVED_TYPES - {e.Prediction}
+DECISION_TYPES: frozenset[type] = DERIVED_TYPES - {e.Prediction, e.ModelAssigned}
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")
 _decoder = msgspec.msgpack.Decoder(Record)

@@ -277,8 +277,20 @@ class TradingCore:
 
     def _new_lane(self, instrument: Instrument) -> Lane:
         slots = [slot for slot in self.slots if slot.listens_to(instrument.id)]
-        features = self._assembly.features_for(instrument) if slots else None
-        model = self._assembly.model_for(instrument) if any(slot.uses_model for slot in slots) else None
+        if not slots:
+            return Lane(instrument, None, None, slots)
+        assembly = self._assembly
+        uses_model = any(slot.uses_model for slot in slots)
+        assignment = assembly.assign(instrument, uses_model)
+        now_ns = self.view.now_ns
+        self._recorder.record(
+            e.ModelAssigned(now_ns, now_ns, instrument.id, assignment.model, assignment.spec, assignment.facts)
+        )
+        features = assembly.features(instrument, assignment)
+        model = assembly.model(instrument, assignment) if uses_model else None
+        for slot in slots:
+            if slot.uses_model:
+                slot.strategy.on_model(instrument.id, dict(assignment.facts))
         return Lane(instrument, features, model, slots)
 
     def _on_feed_down(self, event: e.FeedDown) -> None:

@@ -315,6 +315,19 @@ class Prediction(Event, frozen=True, array_like=True, gc=False, tag=80):
     text: str = ""
 
 
+class ModelAssigned(Event, frozen=True, array_like=True, gc=False, tag=81):
+    """What serves an instrument from now on: model version, feature spec (its JSON) and the bundle's suggestions.
+
+    ``model`` and ``spec`` are empty where the instrument has none.  With this on record a session replays without its
+    bundle, and a bundle that changed shows as the first difference.
+    """
+
+    instrument: str
+    model: str
+    spec: str
+    facts: tuple[tuple[str, float], ...]
+
+
 MarketEvent = (
     Quote | Trade | BookSnapshot | BookDelta | Bar | InstrumentDefined | InstrumentStatus | VenueStatus | RateReported
 )

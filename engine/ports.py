@@ -6,7 +6,7 @@ only with a decision record: everything hangs on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -156,14 +156,24 @@ class View(Protocol):
         ...
 
 
+class Assignment(msgspec.Struct, frozen=True):
+    """What serves an instrument: see ``engine.events.ModelAssigned``."""
+
+    model: str = ""
+    spec: str = ""
+    facts: tuple[tuple[str, float], ...] = ()
+
+
 class Assembly(Protocol):
-    """Chooses what serves an instrument, when the instrument becomes known."""
+    """Chooses and builds what serves an instrument, when the instrument becomes known."""
 
-    def features_for(self, instrument: Instrument) -> Features | None: ...
-
-    def model_for(self, instrument: Instrument) -> Model | None:
+    def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
         """Raises ``BundleError`` when a model is asked for and none may be used here."""
         ...
+
+    def features(self, instrument: Instrument, assignment: Assignment) -> Features | None: ...
+
+    def model(self, instrument: Instrument, assignment: Assignment) -> Model | None: ...
 
 
 # --- model, features, strategy, risk ------------------------------------------------------------------------------
@@ -205,6 +215,10 @@ class Strategy(Protocol):
     """
 
     name: str
+
+    def on_model(self, instrument: str, facts: Mapping[str, float]) -> None:
+        """A model serves the instrument from now on; ``facts`` are its bundle's suggestions, such as thresholds."""
+        ...
 
     def on_prediction(self, prediction: Prediction, prediction_seq: int, view: View) -> Sequence[Intent]: ...
 

@@ -17,10 +17,9 @@ import msgspec
 
 from engine.codec import DECISION_TYPES, DERIVED_TYPES, Record, encode, render
 from engine.core import TradingCore
-from engine.errors import BundleError
-from engine.events import Prediction, PredictionStatus
+from engine.events import ModelAssigned, Prediction, PredictionStatus
 from engine.instruments import Instrument
-from engine.ports import Assembly, Features, Float32Array, Model
+from engine.ports import Assembly, Assignment, Features, Float32Array, Model
 
 
 class Recorded(Protocol):
@@ -151,21 +150,21 @@ class ReplayAssembly:
         self._recompute = recompute
         self._tolerance_for = tolerance_for
 
-    def features_for(self, instrument: Instrument) -> Features | None:
-        return self._assembly.features_for(instrument)
+    def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
+        """What the session recorded; with ``recompute``, what would be chosen now, to be compared with it."""
+        head = self._recorder.expected[0].record if self._recorder.expected else None
+        if self._recompute or not isinstance(head, ModelAssigned):
+            return self._assembly.assign(instrument, uses_model)
+        return Assignment(head.model, head.spec, head.facts)
 
-    def model_for(self, instrument: Instrument) -> Model | None:
-        if not self._recompute:
-            # Even without its bundle a session replays: the record holds every prediction.
-            try:
-                served = self._assembly.model_for(instrument)
-            except BundleError:
-                return RecordedModel(self._recorder, "recorded", None, 0.0)
-            return None if served is None else RecordedModel(self._recorder, served.version, None, 0.0)
-        served = self._assembly.model_for(instrument)
-        if served is None:
+    def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
+        return self._assembly.features(instrument, assignment)
+
+    def model(self, instrument: Instrument, assignment: Assignment) -> Model | None:
+        if not assignment.model:
             return None
-        return RecordedModel(self._recorder, served.version, served, self._tolerance_for(instrument))
+        fresh = self._assembly.model(instrument, assignment) if self._recompute else None
+        return RecordedModel(self._recorder, assignment.model, fresh, self._tolerance_for(instrument))
 
 
 def replay(

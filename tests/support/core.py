@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -25,7 +25,7 @@ from engine.core import TradingCore
 from engine.errors import JournalError
 from engine.instruments import AssetClass, Instrument
 from engine.lanes import StrategySlot
-from engine.ports import Features, Model, View
+from engine.ports import Assignment, Features, Model, View
 
 BTC = "BTC/USD@coinbase"
 D = Decimal
@@ -245,6 +245,9 @@ class Scripted:
 
         return call
 
+    def on_model(self, instrument: str, facts: Mapping[str, float]) -> None:
+        self.facts = dict(facts)
+
     def state(self) -> dict[str, Any]:
         return {}
 
@@ -257,10 +260,13 @@ class FixedAssembly:
         self._features = features
         self._model = model
 
-    def features_for(self, instrument: Instrument) -> Features | None:
+    def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
+        return Assignment(self._model.version if self._model and uses_model else "", "{}", (("buy", 0.6),))
+
+    def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
         return self._features()
 
-    def model_for(self, instrument: Instrument) -> Model | None:
+    def model(self, instrument: Instrument, assignment: Assignment) -> Model | None:
         return self._model
 
 

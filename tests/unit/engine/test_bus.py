@@ -46,8 +46,8 @@ def test_an_input_and_what_it_caused_are_neighbours() -> None:
     bus, core, journal, gateway, _ = running(on_prediction=lambda *_: [intent()])
     bus.publish(quote(10))
     kinds = [type(written.record) for written in journal.written]
-    assert kinds == [e.InstrumentDefined, e.Quote, e.Prediction, NewOrder, e.OrderRejected]
-    assert [written.seq for written in journal.written] == [1, 2, 3, 4, 5]
+    assert kinds == [e.InstrumentDefined, e.ModelAssigned, e.Quote, e.Prediction, NewOrder, e.OrderRejected]
+    assert [written.seq for written in journal.written] == [1, 2, 3, 4, 5, 6]
     assert gateway.seen[0].client_order_id == "k-1"
     assert core.orders.open_count == 0
 
@@ -73,15 +73,15 @@ def test_a_defect_in_the_core_halts_and_goes_on() -> None:
     bus.publish(e.Trade(10, 10, BTC, 1.0, 1.0, 1, "t"))
     assert gate.state is RiskState.HALTED
     assert core.counters.core_errors == 1
-    assert errors == ["core failed on Trade 2"]
-    assert [type(written.record) for written in journal.written][2] is e.Halted
+    assert errors == ["core failed on Trade 3"]
+    assert [type(written.record) for written in journal.written][3] is e.Halted
     bus.publish(quote(11))
     assert core.counters.ticks == 1
 
 
 def test_a_command_for_a_venue_without_gateway_comes_back_as_an_event() -> None:
     """Never lost in silence."""
-    bus, core, journal, gateway, _ = running(on_prediction=lambda *_: [intent()])
+    bus, core, journal, _gateway, _ = running(on_prediction=lambda *_: [intent()])
     core_router = OrderRouter(bus.publish)
     bus.attach(core, core_router)
     bus.publish(quote(10))

@@ -39,11 +39,13 @@ def test_one_tick_walks_the_pipeline_in_order() -> None:
     core = build_core(recorder, buyer(), model=MidModel())
     open_market(core)
     commands = list(core.on_event(quote(10)))
-    prediction, order = recorder.records
+    assigned, prediction, order = recorder.records
+    assert assigned == e.ModelAssigned(1, 1, BTC, "mid@1", "{}", (("buy", 0.6),))
+    assert core.slots[0].strategy.facts == {"buy": 0.6}
     assert isinstance(prediction, e.Prediction)
     assert commands == [order]
     assert isinstance(order, NewOrder)
-    assert order.intent.prediction_seq == 1
+    assert order.intent.prediction_seq == 2
     assert order.client_order_id == "k-1"
     assert core.view.open_qty(BTC, e.Side.BUY) == 1
 
@@ -268,8 +270,8 @@ class TestDurableOrders:
         open_market(core)
         assert not core.on_event(quote(10))
         assert core.view.open_qty(BTC, e.Side.BUY) == 1
-        assert not core.on_event(e.JournalSynced(11, 11, 1))
-        assert list(core.on_event(e.JournalSynced(12, 12, 2))) == recorder.of(NewOrder)
+        assert not core.on_event(e.JournalSynced(11, 11, 2))
+        assert list(core.on_event(e.JournalSynced(12, 12, 3))) == recorder.of(NewOrder)
         assert core.orders.get("k-1").state is OrderState.SENT
 
     def test_risk_judges_it_again_and_its_own_reservation_does_not_count(self) -> None:

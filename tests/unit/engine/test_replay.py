@@ -10,6 +10,7 @@ from engine.bus import EventBus
 from engine.codec import encode
 from engine.commands import NewOrder
 from engine.core import NullProbe
+from engine.errors import BundleError
 from engine.instruments import Instrument
 from engine.replay import ReplayAssembly, ReplayRecorder, ReplayResult, replay
 from engine.router import OrderRouter
@@ -139,7 +140,7 @@ def test_an_extra_and_a_missing_record_are_differences() -> None:
     missing = run(without).first_difference
     assert missing is not None
     assert (missing.seq, missing.recorded) == (records[place].seq, "")
-    doubled = records[: place + 1] + [Written(records[place].seq + 1, records[place].raw, records[place].record)]
+    doubled = [*records[: place + 1], Written(records[place].seq + 1, records[place].raw, records[place].record)]
     doubled += records[place + 1 :]
     extra = run(doubled).first_difference
     assert extra is not None
@@ -155,11 +156,13 @@ def test_a_killed_session_replays_to_its_last_record() -> None:
 
 
 def test_a_session_replays_without_its_bundle() -> None:
-    """The record holds every prediction: an assembly that cannot load the model does not matter."""
-    from engine.errors import BundleError
+    """The record holds every prediction and what served: an assembly that can load nothing does not matter."""
 
     class Gone(FixedAssembly):
-        def model_for(self, instrument: Instrument):
+        def assign(self, instrument: Instrument, uses_model: bool):
+            raise BundleError("bundle is gone")
+
+        def model(self, instrument: Instrument, assignment):
             raise BundleError("bundle is gone")
 
     recorder = ReplayRecorder()

@@ -4,7 +4,8 @@ Owns where a record goes, rotation, the reserve for cancels and the two backgrou
 syncs).  The bytes of a segment are ``engine.runtime.segment``, reading them ``engine.runtime.journal_reader``.
 
 ``append`` copies the record into mapped memory and returns: no system call, no lock, no wait (but see ``patience_s``).
-What is mapped outlives its process, so a kill loses nothing that was appended; what outlives the machine is a question of ``fsync``:
+What is mapped outlives its process, so a kill loses nothing that was appended; what outlives the machine is a question
+of ``fsync``:
 
 - ``never``: the operating system decides (about 30 s);
 - ``interval``: a thread syncs every 50 ms;
@@ -14,6 +15,7 @@ What is mapped outlives its process, so a kill loses nothing that was appended; 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import threading
@@ -22,7 +24,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
@@ -30,6 +32,7 @@ from engine import codec
 from engine.commands import CancelOrder, NewOrder, Rejected
 from engine.errors import JournalError
 from engine.events import MARKET_TYPES, Prediction
+from engine.runtime.journal_stream import PREFAULT_BYTES, JournalStats, Stream, tend
 from engine.runtime.segment import (
     CONTROL,
     END,
@@ -49,51 +52,10 @@ _PACK = [struct.Struct(f"<IQ{length}s").pack_into for length in range(_SHORT_BYT
 _NO_RESERVE: frozenset[type] = frozenset({NewOrder, Prediction, Rejected})
 """Refused when only the reserve is left: they add risk, or come at the pace of the market and would eat it."""
 _CONTROL_ROOM = 2 * (RECORD_BYTES + 16)
-_PREFAULT_BYTES = 4 << 20
 _RETRY_NS = 1_000_000_000
 
 _encode = codec.encode
 _crc32 = zlib.crc32
-
-
-class JournalStats(NamedTuple):
-    """For metrics.  ``bytes`` are used bytes of all segments, ``unsynced`` counts numbers not known to be on disk."""
-
-    bytes: int
-    segments: int
-    last_seq: int
-    synced_seq: int
-    unsynced: int
-    fault: str
-
-
-class _Stream:
-    """The writer's state of one stream.  Only the appending thread writes it, except ``next``, which it takes."""
-
-    __slots__ = (
-        "done_bytes", "forgotten", "limit", "name", "next", "opened", "retry_ns", "salt", "seen_tail", "segment",
-        "size", "tail", "view", "words",
-    )  # fmt: skip
-
-    def __init__(self, name: str, size: int, segment: MappedSegment) -> None:
-        self.name = name
-        self.size = size
-        self.opened = 0
-        self.done_bytes = 0
-        self.next: MappedSegment | None = None
-        self.retry_ns = 0
-        self.enter(segment)
-
-    def enter(self, segment: MappedSegment) -> None:
-        self.segment = segment
-        self.view = segment.view
-        self.words = segment.words
-        self.salt = segment.salt
-        self.tail = HEADER_BYTES
-        self.limit = 0
-        self.opened += 1
-        self.forgotten = 0
-        self.seen_tail = HEADER_BYTES
 
 
 class JournalWriter:
@@ -165,9 +127,9 @@ class JournalWriter:
                 raise JournalError(
                     f"{self._folder} holds a journal already", expected="an empty folder", do="start a new session"
                 )
-            self._orders = _Stream("orders", orders_bytes, self._make("orders", 1, orders_bytes))
+            self._orders = Stream("orders", orders_bytes, self._make("orders", 1, orders_bytes))
             try:
-                self._market = _Stream("market", market_bytes, self._make("market", 1, market_bytes))
+                self._market = Stream("market", market_bytes, self._make("market", 1, market_bytes))
             except OSError:
                 self._orders.segment.close()
                 self._orders.segment.path.unlink()
@@ -212,7 +174,7 @@ class JournalWriter:
 
     # --- the rare path: long records, first record, holes, rotation, faults ----------------------------------------
 
-    def _append_slowly(self, stream: _Stream, seq: int, record: codec.Record, payload: bytes) -> None:
+    def _append_slowly(self, stream: Stream, seq: int, record: codec.Record, payload: bytes) -> None:
         self._refuse_impossible(stream, seq, record, payload)
         self._make_room(stream, seq, record, RECORD_BYTES + len(payload))
         if self._next >= 0 and seq > self._next:
@@ -222,7 +184,7 @@ class JournalWriter:
         stream.tail = stream.segment.place(stream.tail, seq, payload)
         self._next = seq + 1
 
-    def _refuse_impossible(self, stream: _Stream, seq: int, record: codec.Record, payload: bytes) -> None:
+    def _refuse_impossible(self, stream: Stream, seq: int, record: codec.Record, payload: bytes) -> None:
         if self._closed:
             raise JournalError(f"record {seq} after the journal was closed", do="append before close")
         if seq < 0 or seq < self._next:
@@ -235,7 +197,7 @@ class JournalWriter:
         if self._fault and record.__class__ is NewOrder:
             raise JournalError(self._fault, do="stop, check the disk and start a new session")
 
-    def _make_room(self, stream: _Stream, seq: int, record: codec.Record, need: int) -> None:
+    def _make_room(self, stream: Stream, seq: int, record: codec.Record, need: int) -> None:
         hard = stream.segment.size - _CONTROL_ROOM
         soft = hard - (self._reserve if stream is self._orders else 0)
         end = stream.tail + need
@@ -258,7 +220,7 @@ class JournalWriter:
                 do="free disk space; cancels and account events still have a reserve",
             )
 
-    def _rotate(self, stream: _Stream) -> None:
+    def _rotate(self, stream: Stream) -> None:
         after = stream.next
         assert after is not None
         before = stream.segment
@@ -270,7 +232,7 @@ class JournalWriter:
         self._set_limit(stream)
         self._keeper_wake.set()
 
-    def _set_limit(self, stream: _Stream) -> None:
+    def _set_limit(self, stream: Stream) -> None:
         reserve = self._reserve if stream is self._orders else 0
         stream.limit = 0 if self._fault else stream.segment.size - _CONTROL_ROOM - reserve
 
@@ -288,7 +250,7 @@ class JournalWriter:
     # --- keeper thread: the next segments, page faults, resident memory ------------------------------------------
 
     def _make(self, name: str, number: int, size: int) -> MappedSegment:
-        return MappedSegment(self._folder, self._session, name, number, size=size, prefault=_PREFAULT_BYTES)
+        return MappedSegment(self._folder, self._session, name, number, size=size, prefault=PREFAULT_BYTES)
 
     def _keep(self) -> None:
         streams = (self._orders, self._market)
@@ -296,7 +258,7 @@ class JournalWriter:
             for stream in streams:
                 if stream.next is None and time.monotonic_ns() >= stream.retry_ns:
                     self._prepare(stream)
-                _tend(stream)
+                tend(stream)
                 if self._fault:
                     stream.limit = 0  # a rotation may have set it again meanwhile
             done = self._retired if self._fsync == "never" else self._closable
@@ -305,7 +267,7 @@ class JournalWriter:
             self._keeper_wake.wait(self._interval_s)
             self._keeper_wake.clear()
 
-    def _prepare(self, stream: _Stream) -> None:
+    def _prepare(self, stream: Stream) -> None:
         current = stream.segment
         try:
             made = self._make(stream.name, current.number + 1, stream.size)
@@ -361,7 +323,8 @@ class JournalWriter:
         command = self._command_seq
         if self._announced < command <= upto and self._on_synced is not None:
             self._announced = upto
-            self._on_synced(upto)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._on_synced(upto)
 
     def _sync_retired(self) -> None:
         while self._retired:
@@ -377,10 +340,8 @@ class JournalWriter:
 
     def _report(self, text: str) -> None:
         if self._on_fault is not None:
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to halt
                 self._on_fault(text)
-            except RuntimeError:  # the loop is closed: nobody is left to halt
-                return
 
     # --- for the owner ------------------------------------------------------------------------------------------------
 
@@ -436,24 +397,3 @@ class JournalWriter:
             os.close(folder)
         except OSError as error:
             raise JournalError(f"the end of the journal cannot be written: {error.strerror}") from error
-
-
-def _tend(stream: _Stream) -> None:
-    """Keep the pages just ahead of the tail writable and drop those well behind it from our resident memory.
-
-    A page's first store faults, and again after the system has written the page back: some 10 us each, taken here
-    instead of in ``append``.  How far ahead follows the pace of the last interval.
-    """
-    segment = stream.segment
-    tail = stream.tail
-    if stream.segment is not segment:  # rotated between the two reads: next time
-        return
-    moved = tail - stream.seen_tail
-    stream.seen_tail = tail
-    if moved > 0:
-        segment.populate(tail, tail + min(max(4 * moved, _PREFAULT_BYTES), 4 * _PREFAULT_BYTES))
-        if tail - stream.forgotten > 1 << 20:
-            stream.forgotten = segment.forget_before(stream.forgotten, tail - (1 << 18))
-    after = stream.next
-    if after is not None and tail > 0.9 * segment.size:
-        after.populate(0, 1 << 18)

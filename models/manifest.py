@@ -33,7 +33,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all parts of a manifest: a key nobody knows is an error, never ignored."""
 
 
-class Tensor(_Section):
+class Tensor(_Section, frozen=True):
     """``shape`` has -1 where the batch goes."""
 
     name: str
@@ -41,14 +41,14 @@ class Tensor(_Section):
     dtype: Literal["float32"]
 
 
-class Features(_Section):
+class Features(_Section, frozen=True):
     """``spec`` is the ``FeatureSpec`` as JSON; ``fingerprint`` that of the features the model was trained on."""
 
     fingerprint: str
     spec: dict[str, Any]
 
 
-class Label(_Section):
+class Label(_Section, frozen=True):
     """What was learned: ``horizon_rows`` is in rows of the feature spec."""
 
     kind: Literal["direction"]
@@ -56,21 +56,21 @@ class Label(_Section):
     text: str
 
 
-class Thresholds(_Section):
+class Thresholds(_Section, frozen=True):
     """Suggested entries on the first output: buy at or above, sell at or below; quantiles of the validation rows."""
 
     buy: float
     sell: float
 
 
-class Calibration(_Section):
+class Calibration(_Section, frozen=True):
     """Already inside the graph; recorded for the reader."""
 
     method: Literal["temperature"]
     temperature: float
 
 
-class Scope(_Section):
+class Scope(_Section, frozen=True):
     """What the model may be used on.  ``*`` means any; ``inputs`` are those its features need."""
 
     asset_classes: tuple[str, ...]
@@ -79,7 +79,7 @@ class Scope(_Section):
     instruments: tuple[str, ...] = (_ANY,)
 
 
-class Scaling(_Section):
+class Scaling(_Section, frozen=True):
     """How the graph scales one column: ``kind`` as in ``models.networks.served``, then the z-score."""
 
     column: str
@@ -88,7 +88,7 @@ class Scaling(_Section):
     std: float
 
 
-class Metric(_Section):
+class Metric(_Section, frozen=True):
     """A figure with its 95 % interval (block bootstrap over time); no interval where none was computed."""
 
     value: float
@@ -96,12 +96,12 @@ class Metric(_Section):
     high: float | None = None
 
 
-class DataFile(_Section):
+class DataFile(_Section, frozen=True):
     name: str
     sha256: str
 
 
-class Training(_Section):
+class Training(_Section, frozen=True):
     """Where the weights come from.  ``rows`` counts labelled rows of train, validation and test."""
 
     command: str
@@ -118,14 +118,14 @@ class Training(_Section):
     libraries: dict[str, str]
 
 
-class Tolerance(_Section):
+class Tolerance(_Section, frozen=True):
     """How far the golden tape may be off: features relative, outputs absolute."""
 
     features_rel: float
     outputs_abs: float
 
 
-class Manifest(_Section):
+class Manifest(_Section, frozen=True):
     """All that is known about a bundle.  ``metrics`` are of the test rows and of the served weights unless named."""
 
     schema: int

@@ -1,0 +1,153 @@
+"""What a training run is told: one YAML file, every key known.
+
+Owns the settings and their checks; the shipped ones lie in ``config/train``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import yaml
+
+from engine.errors import ConfigError
+from engine.features.sampling import Sampling
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Data(_Section, frozen=True):
+    """``files`` are relative to the data folder; ``start`` and ``end`` (ISO 8601, UTC) bound receive time."""
+
+    files: tuple[str, ...]
+    start: str | None = None
+    end: str | None = None
+
+
+class Features(_Section, frozen=True):
+    columns: Literal["core40", "quote40"]
+    window: int = 30
+    sampling: Sampling = Sampling()
+
+
+class LabelSettings(_Section, frozen=True):
+    """Direction of the mid over ``horizon_rows``; rows whose label spans more than ``span_s_max`` are left out."""
+
+    horizon_rows: int
+    span_s_max: float
+
+
+class Split(_Section, frozen=True):
+    """Shares of the rows in time order; the rest is the test."""
+
+    train: float = 0.6
+    validation: float = 0.2
+
+
+class Fit(_Section, frozen=True):
+    """``rows_per_epoch`` random training rows an epoch; ``eval_rows_max`` evenly spaced rows of validation and test."""
+
+    seeds: tuple[int, ...] = (1, 2, 3)
+    epochs: int = 8
+    patience: int = 2
+    batch: int = 256
+    rows_per_epoch: int = 24_576
+    eval_rows_max: int = 16_384
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.02
+    threads: int = 2
+
+
+class Entries(_Section, frozen=True):
+    """Quantiles of the validation predictions that become the bundle's suggested thresholds."""
+
+    sell_quantile: float = 0.2
+    buy_quantile: float = 0.8
+
+
+class ScopeSettings(_Section, frozen=True):
+    asset_classes: tuple[str, ...]
+    venues: tuple[str, ...] = ("*",)
+    instruments: tuple[str, ...] = ("*",)
+
+
+class NetworkSettings(_Section, frozen=True):
+    name: str = "cnn"
+    dropout: float = 0.2
+
+
+class TrainSettings(_Section, frozen=True):
+    name: str
+    task: Literal["direction"]
+    summary: str
+    data: Data
+    features: Features
+    label: LabelSettings
+    scope: ScopeSettings
+    split: Split = Split()
+    network: NetworkSettings = NetworkSettings()
+    fit: Fit = Fit()
+    entries: Entries = Entries()
+    expires_days: float | None = None
+
+
+def load_settings(path: Path) -> tuple[TrainSettings, str]:
+    """The settings and the sha256 of their file.  Raises ``ConfigError`` that names the file and the key."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}", expected="a YAML file of training settings"
+        ) from error
+    try:
+        settings = msgspec.convert(yaml.safe_load(raw), TrainSettings)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}{_nearest(str(error))}", do="see config/train for examples") from error
+    _check(path, settings)
+    return settings, hashlib.sha256(raw).hexdigest()
+
+
+def _nearest(message: str) -> str:
+    """For an unknown key, the key that was probably meant."""
+    if "unknown field" not in message:
+        return ""
+    key = message.split("`")[1]
+    sections = (TrainSettings, Data, Features, LabelSettings, Split, Fit, Entries, ScopeSettings, NetworkSettings)
+    known = [field for section in sections for field in section.__struct_fields__]
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def _check(path: Path, s: TrainSettings) -> None:
+    def require(good: bool, seen: str, expected: str) -> None:
+        if not good:
+            raise ConfigError(f"{path}: {seen}", expected=expected)
+
+    require(s.name.replace("-", "").isalnum(), f"name {s.name!r}", "letters, digits and dashes")
+    require(bool(s.data.files), "data.files is empty", "at least one file")
+    require(s.label.horizon_rows >= 1, f"label.horizon_rows {s.label.horizon_rows}", "at least 1")
+    require(s.label.span_s_max > 0, f"label.span_s_max {s.label.span_s_max}", "more than 0")
+    require(
+        min(s.split.train, s.split.validation) > 0 and s.split.train + s.split.validation < 1,
+        f"split {s.split.train} and {s.split.validation}",
+        "positive shares that leave some for the test",
+    )
+    require(
+        bool(s.fit.seeds) and s.fit.epochs >= 1 and s.fit.batch >= 2 and s.fit.rows_per_epoch >= s.fit.batch,
+        "fit settings",
+        "a seed, an epoch, a batch of 2 or more and rows_per_epoch of at least a batch",
+    )
+    require(s.fit.threads >= 1, f"fit.threads {s.fit.threads}", "at least 1")
+    require(
+        0 < s.entries.sell_quantile < s.entries.buy_quantile < 1,
+        f"entries {s.entries.sell_quantile} and {s.entries.buy_quantile}",
+        "0 < sell_quantile < buy_quantile < 1",
+    )

@@ -1,0 +1,210 @@
+"""One training run from settings to bundle; what ``run.py train`` calls.
+
+Owns the order of the steps.  Each step has its own file; the test part is scored once, after all choices are made.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import DataError
+from engine.features.column import lookup
+from models import networks
+from models.manifest import Metric
+from models.trainer import dataset
+from models.trainer.dataset import Dataset, Part
+from models.trainer.metrics import Blocks, log_losses, mean_metric, score
+from models.trainer.settings import TrainSettings, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+_CUMULATIVE = frozenset({"obv"})
+
+
+def train(
+    config_path: Path | str,
+    *,
+    out: Path | str | None = None,
+    data: Path | str | None = None,
+    dry_run: bool = False,
+    progress: Any = None,
+) -> dict[str, Any]:
+    """Train, calibrate, export, check and write a bundle.
+
+    ``out`` is the folder of bundles (default ``models/artifacts``), ``data`` that of the files (default: the variable
+    ``KESTREL_DATA``, else ``../shared/data``).  ``dry_run`` stops after the rows are built.  ``progress(text, share)``
+    is called along the way.  Returns what ``train --json`` prints.
+
+    Raises ``ConfigError``, ``DataError`` or ``BundleError``.
+    """
+    started = time.monotonic()
+    report = progress or (lambda _text, _share: None)
+    settings, config_hash = load_settings(Path(config_path))
+    networks.require_torch()
+    folder = Path(data or os.environ.get("KESTREL_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        raise DataError(f"no data folder at {folder}", expected="the folder of recorded files", do="set KESTREL_DATA")
+    spec = dataset.feature_spec(settings.features)
+    report("features", 0.0)
+    rows = dataset.build(settings, spec, folder)
+    report("features", 1.0)
+    counts = {"train": len(rows.train), "validation": len(rows.validation), "test": len(rows.test)}
+    head = {"task": settings.task, "name": settings.name, "rows": counts}
+    if dry_run:
+        return {**head, "bundle": None, "metrics": {}, "baselines": {}, "seconds": round(time.monotonic() - started, 1)}
+
+    from models.trainer.bundle import write_bundle  # these need torch
+    from models.trainer.fit import fit_one, predict
+
+    kinds = column_kinds(rows, spec.columns)
+    close_index = spec.columns.index("close")
+    runs = []
+    for seed in settings.fit.seeds:
+        served, loss = fit_one(rows, kinds, close_index, settings.network, settings.fit, seed, report)
+        runs.append((loss, seed, served))
+    best_loss, best_seed, best = min(runs, key=lambda run: (run[0], run[1]))
+
+    validation = rows.validation.every(settings.fit.eval_rows_max)
+    entries = settings.entries
+    sell, buy = np.quantile(predict(best, rows, validation), [entries.sell_quantile, entries.buy_quantile])
+
+    report("test", 0.0)
+    test = rows.test.every(settings.fit.eval_rows_max)
+    blocks = Blocks.cut(test.ts_ns, rows.label_span_s)
+    probabilities = predict(best, rows, test)
+    metrics = score(test.up, probabilities, blocks)
+    scored = score_baselines(rows, best, test, blocks, settings)
+    baselines = {name: metric for name, (metric, _) in scored.items()}
+    strongest = min(scored, key=lambda name: scored[name][0]["log_loss"].value)
+    losses = log_losses(test.up.astype(np.float64), probabilities)
+    other = log_losses(test.up.astype(np.float64), scored[strongest][1])
+    metrics["log_loss_minus_best_baseline"] = mean_metric(losses - other, blocks)
+    metrics |= across_seeds([predict(served, rows, test) for _, _, served in runs], test)
+    metrics |= trading_figures(rows, spec.columns, test, probabilities, float(sell), float(buy), blocks)
+    metrics["validation_log_loss"] = Metric(value=round(best_loss, 6))
+    report("test", 1.0)
+
+    levels = np.quantile(probabilities, [0.05, 0.5, 0.95])
+    quantiles = {name: round(float(level), 6) for name, level in zip(("p05", "p50", "p95"), levels, strict=True)}
+    bundle = write_bundle(
+        Path(out) if out is not None else ROOT / "models" / "artifacts",
+        settings=settings,
+        command=f"python run.py train --config {_shown(Path(config_path))}",
+        config_hash=config_hash,
+        spec=spec,
+        data=rows,
+        served=best,
+        served_seed=best_seed,
+        kinds=kinds,
+        thresholds=(float(sell), float(buy)),
+        metrics=metrics,
+        baselines=baselines,
+        strongest=strongest,
+        quantiles=quantiles,
+        libraries={name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy", "scikit-learn")},
+    )
+    plain = msgspec.to_builtins
+    return {
+        **head,
+        "bundle": str(bundle.path),
+        "version": bundle.version,
+        "metrics": plain(metrics),
+        "baselines": plain(baselines),
+        "best_baseline": strongest,
+        "prediction_quantiles": quantiles,
+        "thresholds": {"buy": float(buy), "sell": float(sell)},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def column_kinds(data: Dataset, columns: tuple[str, ...]) -> list[str]:
+    """How the graph scales each column: by its declared unit; a price unit is a level or a difference by its size.
+
+    A level (a mean, a band) stays near the close, a difference (MACD, ATR) near nothing: on training rows the typical
+    share of the close is beyond 0.5 for the one and below 0.1 for the other.
+    """
+    sample = data.values[data.train.every(4_096).position].astype(np.float64)  # (N, F)
+    close = np.abs(sample[:, columns.index("close")])
+    kinds = []
+    for i, name in enumerate(columns):
+        unit = lookup(name).unit
+        if unit == "price":
+            share = float(np.median(np.abs(sample[:, i]) / np.maximum(close, 1e-12)))
+            kinds.append("price" if share > 0.5 else "price_difference")
+        elif unit == "qty":
+            kinds.append("qty_total" if name in _CUMULATIVE else "qty")
+        else:
+            kinds.append("plain")
+    return kinds
+
+
+def score_baselines(
+    data: Dataset, served: Any, test: Part, blocks: Blocks, settings: TrainSettings
+) -> dict[str, tuple[dict[str, Metric], npt.NDArray[np.float64]]]:
+    """Metrics and probabilities of each baseline on exactly the rows the network is scored on."""
+    from models.trainer import baselines
+    from models.trainer.fit import normalised
+
+    train = data.train.every(settings.fit.eval_rows_max)
+    fitted = baselines.summarise(normalised(served, data, train)), train.up
+    unseen = baselines.summarise(normalised(served, data, test))
+    forecasts = {
+        "prior": baselines.prior(data, test),
+        "persistence": baselines.persistence(data, test),
+        "logistic_regression": baselines.logistic(fitted, unseen, settings.fit.seeds[0]),
+    }
+    return {name: (score(test.up, p, blocks), p) for name, p in forecasts.items()}
+
+
+def across_seeds(forecasts: list[npt.NDArray[np.float64]], test: Part) -> dict[str, Metric]:
+    """Mean, standard deviation and worst test log-loss over all seeds: their spread often exceeds the margins."""
+    up = test.up.astype(np.float64)
+    losses = np.array([float(log_losses(up, p).mean()) for p in forecasts])
+    return {
+        "log_loss_seeds_mean": Metric(value=round(float(losses.mean()), 6)),
+        "log_loss_seeds_sd": Metric(value=round(float(losses.std(ddof=1)) if len(losses) > 1 else 0.0, 6)),
+        "log_loss_seeds_worst": Metric(value=round(float(losses.max()), 6)),
+    }
+
+
+def trading_figures(
+    data: Dataset,
+    columns: tuple[str, ...],
+    test: Part,
+    p: npt.NDArray[np.float64],
+    sell: float,
+    buy: float,
+    blocks: Blocks,
+) -> dict[str, Metric]:
+    """What accuracy hides: the move won per entry beside what a round trip costs, both in bps of the mid.
+
+    ``entry_move_bps``: mean signed move of the mid over the horizon on rows beyond a threshold.  ``entry_cost_bps``:
+    the spread there (bought at the ask, sold at the bid) plus the taker fee twice, averaged over the instruments.
+    """
+    side = np.where(p >= buy, 1.0, np.where(p <= sell, -1.0, 0.0))
+    beyond = side != 0.0
+    if not beyond.any():
+        return {"entry_share": Metric(value=0.0)}
+    spread = 0.0
+    if "spread_bps" in columns:
+        spread = float(data.values[test.position[beyond], columns.index("spread_bps")].mean())
+    fee = float(np.mean([float(instrument.taker_fee_rate) for instrument in data.instruments])) * 1e4
+    chosen = Blocks(blocks.of_row[beyond], blocks.draws)
+    return {
+        "entry_share": Metric(value=round(float(beyond.mean()), 6)),
+        "entry_move_bps": mean_metric((side * test.move_bps)[beyond], chosen),
+        "entry_cost_bps": Metric(value=round(spread + 2 * fee, 6)),
+    }
+
+
+def _shown(path: Path) -> str:
+    """The path as typed from the repository's root; only the name when it lies elsewhere: no machine's paths."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(ROOT)) if resolved.is_relative_to(ROOT) else path.name

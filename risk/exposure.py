@@ -63,19 +63,16 @@ def known_rate(view: View, instrument: Instrument) -> Decimal:
     return rate
 
 
-def worst_unit(
-    instrument: Instrument, limit_pxs: Sequence[Decimal | None], mark_px: Decimal, rate: Decimal, market_factor: Decimal
-) -> Decimal:
-    """Largest worth of one base unit at the mark or at any of the limit prices (None: a market order)."""
-    unit = abs(instrument.notional(ONE, mark_px))
-    for limit_px in limit_pxs:
-        if limit_px is None:
-            # factor >= 1: the worst price is above the mark, for an inverse contract (worth 1 / px) below it.
-            worth = abs(instrument.notional(ONE, mark_px)) * market_factor
-        else:
-            worth = abs(instrument.notional(ONE, limit_px))
-        unit = max(unit, worth)
-    return unit * rate
+def worth(instrument: Instrument, px: Decimal) -> Decimal:
+    """Settlement currency for one base unit (contract) at ``px``, without sign."""
+    return abs(instrument.notional(ONE, px))
+
+
+def dearest(at_mark: Decimal, limit_px: Decimal | None, instrument: Instrument, market_factor: Decimal) -> Decimal:
+    """Largest worth of one base unit of an order, settlement currency: at the mark or at its limit price."""
+    # A market order's price is bounded by the collar only, so it is held to be that much dearer (factor >= 1).
+    at_limit = at_mark * market_factor if limit_px is None else worth(instrument, limit_px)
+    return at_limit if at_limit > at_mark else at_mark
 
 
 def worst_case(
@@ -93,42 +90,42 @@ def worst_case(
     Raises ``UnknownValueError`` when a price or rate of anything held, open or wanted is missing.
     """
     target = instrument.id
-    mark_px, rate = known_mark(view, instrument), known_rate(view, instrument)
-    order_unit = worst_unit(instrument, (limit_px,), mark_px, rate, market_factor)
     busy = {order.instrument for order in orders} if orders else ()
-    gross = net = position = ZERO
+    gross = net = position = new = ZERO
     counted = False
     for name in view.instruments():
-        held = view.position(name).qty
+        held_qty = view.position(name).qty
         wanted = name == target
-        if not wanted and held == ZERO and name not in busy:
+        if not wanted and held_qty == ZERO and name not in busy:
             continue
-        if wanted:
-            rules, px, currency_rate = instrument, mark_px, rate
-        else:
-            rules = view.instrument(name)
-            px, currency_rate = known_mark(view, rules), known_rate(view, rules)
-        ahead = held * side
-        with_order = ahead + qty if wanted else ahead
-        against = ahead
-        unit = against_unit = plain = abs(rules.notional(ONE, px)) * currency_rate
+        rules = instrument if wanted else view.instrument(name)
+        at_mark = worth(rules, known_mark(view, rules))
+        rate = known_rate(view, rules)
+        ahead_qty = against_qty = held_qty * side
+        ahead_worth = against_worth = at_mark
         if name in busy:
-            with_order += view.open_qty(name, side)
-            against -= view.open_qty(name, side.opposite)
-            ours = [order.limit_px for order in orders if order.instrument == name and order.side == side]
-            theirs = [order.limit_px for order in orders if order.instrument == name and order.side != side]
-            unit = worst_unit(rules, ours, px, currency_rate, market_factor)
-            against_unit = worst_unit(rules, theirs, px, currency_rate, market_factor)
+            ahead_qty += view.open_qty(name, side)
+            against_qty -= view.open_qty(name, side.opposite)
+            for order in orders:
+                if order.instrument == name:
+                    worst = dearest(at_mark, order.limit_px, rules, market_factor)
+                    if order.side == side:
+                        ahead_worth = max(ahead_worth, worst)
+                    else:
+                        against_worth = max(against_worth, worst)
         if wanted:
-            unit = max(unit, order_unit)
+            counted = True
+            worst = dearest(at_mark, limit_px, rules, market_factor)
+            new = worst * rate * qty
+            ahead_qty += qty
+            ahead_worth = max(ahead_worth, worst)
         # What offsets is counted at the mark: a better price of an order that may not fill must not hide risk.
-        directed = with_order * (unit if with_order > ZERO else plain)
-        opposed = against * (against_unit if against < ZERO else plain)
-        net += directed
-        gross += max(abs(directed), abs(opposed))
+        directed = ahead_qty * (ahead_worth if ahead_qty > ZERO else at_mark) * rate
+        opposed = against_qty * (against_worth if against_qty < ZERO else at_mark) * rate
         if wanted:
             position = directed
-            counted = True
+        net += directed
+        gross += max(abs(directed), abs(opposed))
     if not counted:
         raise UnknownValueError("instrument", f"{target} is not among the view's instruments")
-    return Exposure(order_unit * qty, position, gross, net)
+    return Exposure(new, position, gross, net)

@@ -30,7 +30,6 @@ orders a second                      yes      yes, in buckets of their own
 
 from __future__ import annotations
 
-from collections import deque
 from decimal import Decimal
 
 from engine.commands import Approved, NewOrder, OrderIntent, OrderType, Rejected, RiskState, RiskStateChanged, Verdict
@@ -39,21 +38,17 @@ from engine.instruments import Instrument
 from engine.ports import Position, View
 from risk import checks
 from risk.checks import BPS, SECOND_NS, ZERO, Finding
-from risk.exposure import UnknownValueError, known_mark, known_rate, worst_case, worst_unit
+from risk.exposure import UnknownValueError, dearest, known_mark, known_rate, worst_case, worth
 from risk.kill_switch import KillSwitch
 from risk.limits import EVERY_OTHER, Limits
+from risk.pace import RUNAWAY_CHECKS, Pace
 
 # What reducing orders are held to when the limit itself is unusable: strict, but no trap.
 EXIT_COLLAR_BPS = Decimal(100)
 EXIT_STALE_NS = 5 * SECOND_NS
-EXIT_ORDERS_PER_S = 1
 
-DUPLICATES_MAX = 10_000
-"""Wishes remembered at once; a full memory refuses entries until the oldest leave the window."""
-
-RUNAWAY_CHECKS = frozenset({"order_rate", "order_rate_instrument", "duplicate"})
-
-WishKey = tuple[str, str, int, Decimal, Decimal | None, Decimal | None, str]
+# Enum members are slow to reach through their class in CPython 3.11; this is the hot path.
+_LIMIT = OrderType.LIMIT
 
 
 class Gate:
@@ -71,15 +66,7 @@ class Gate:
         self._spread_bps = float(self._exit_collar_bps)
         self._market_factor = 1 + self._exit_collar_bps / BPS
         self._exit_stale_ns = limits.stale_quote_ns if limits.stale_quote_ns > 0 else EXIT_STALE_NS
-        self._rate = max(limits.max_orders_per_s, EXIT_ORDERS_PER_S)
-        self._instrument_rate = max(limits.max_orders_per_s_instrument, EXIT_ORDERS_PER_S)
-        self._entry_times: deque[int] = deque(maxlen=self._rate)
-        self._exit_times: deque[int] = deque(maxlen=self._rate)
-        self._entry_times_of: dict[str, deque[int]] = {}
-        self._exit_times_of: dict[str, deque[int]] = {}
-        self._wishes: dict[WishKey, int] = {}
-        self._refusals: deque[int] = deque(maxlen=max(limits.max_rejections_per_s, 1))
-        self._runaway = ""
+        self._pace = Pace(limits)
         self._last_exit: OrderIntent | None = None
 
     # --- state --------------------------------------------------------------------------------------------------
@@ -91,8 +78,7 @@ class Gate:
     def apply(self, event: Halted | Reduced | Resumed) -> RiskStateChanged | None:
         """An operator's event; None when it changes nothing.  A resume also forgets a runaway."""
         if isinstance(event, Resumed):
-            self._runaway = ""
-            self._refusals.clear()
+            self._pace.forgive()
         return self._switch.apply(event)
 
     def latch(self, state: RiskState, reason: str, ts_ns: int) -> RiskStateChanged | None:
@@ -105,8 +91,8 @@ class Gate:
         Unknown equity latches nothing (it is unknown at every start) but denies entries while it lasts.
         """
         try:
-            if self._runaway:
-                return (RiskState.HALTED, self._runaway)
+            if self._pace.runaway:
+                return (RiskState.HALTED, self._pace.runaway)
             if self._unusable:
                 return (RiskState.REDUCING, f"limit unusable: {self._unusable}")
             equity = view.equity()
@@ -126,40 +112,37 @@ class Gate:
 
     def review(self, intent: OrderIntent, view: View) -> Verdict:
         """Judge one order.  Never raises: a failing guard is a rejection named ``guard_error``."""
+        self._last_exit = None
+        return self._review(intent, view, again=False)
+
+    def review_again(self, intent: OrderIntent, view: View) -> Verdict:
+        """Judge an order that was opened and then waited.  It is counted already: no rate and duplicate checks.  The
+        view must not show the order itself among the open ones."""
+        return self._review(intent, view, again=True)
+
+    def on_opened(self, order: NewOrder) -> None:
+        """Count an order that was opened.  One that was not just approved as reducing counts as an entry."""
+        if order.intent is self._last_exit:
+            self._pace.count_exit(order.intent, order.ts_ns)
+        else:
+            self._pace.count_entry(order.intent, order.ts_ns)
+
+    def _review(self, intent: OrderIntent, view: View, *, again: bool) -> Verdict:
+        now_ns = 0
         try:
             now_ns = view.now_ns
-            judged = self._judge(intent, view, now_ns)
+            judged = self._judge(intent, view, now_ns, again)
             if isinstance(judged, Decimal):
                 return Approved(intent, judged)
             if judged[0] in RUNAWAY_CHECKS:
-                self._count_refusal(intent, judged[0], now_ns)
+                self._pace.count_refusal(intent, judged[0], now_ns)
         except UnknownValueError as missing:
             judged = (missing.check, missing.seen, "a known, positive value")
         except Exception as error:  # I12
             judged = ("guard_error", _brief(error), "every guard to answer")
-        check, seen, limit = judged
-        ts_ns = getattr(view, "now_ns", None)
-        return Rejected(ts_ns if isinstance(ts_ns, int) else getattr(intent, "ts_ns", 0), intent, check, seen, limit)
+        return Rejected(now_ns, intent, *judged)
 
-    def on_opened(self, order: NewOrder) -> None:
-        """Count an order that was opened.  One that was not just approved as reducing counts as an entry."""
-        intent, now_ns = order.intent, order.ts_ns
-        if intent is self._last_exit:
-            _remember(self._exit_times, now_ns)
-            _remember(self._times_of(self._exit_times_of, intent.instrument), now_ns)
-            return
-        _remember(self._entry_times, now_ns)
-        _remember(self._times_of(self._entry_times_of, intent.instrument), now_ns)
-        wishes, key = self._wishes, _wish(intent)
-        wishes.pop(key, None)  # re-inserted at the end: the first entry is always the oldest
-        wishes[key] = now_ns
-        while wishes:
-            oldest = next(iter(wishes))
-            if now_ns - wishes[oldest] < self.limits.duplicate_window_ns:
-                break
-            del wishes[oldest]
-
-    def _judge(self, intent: OrderIntent, view: View, now_ns: int) -> Finding | Decimal:
+    def _judge(self, intent: OrderIntent, view: View, now_ns: int, again: bool) -> Finding | Decimal:
         """The notional to hold, or the first finding."""
         try:
             instrument = view.instrument(intent.instrument)
@@ -178,15 +161,27 @@ class Gate:
         open_qty = view.open_qty(intent.instrument, side)
         closable_qty = -position.qty * side - open_qty
         if intent.reduce_only:
-            return checks.check_reduces(closable_qty, qty) or self._judge_exit(intent, view, instrument, now_ns)
-        if qty <= closable_qty and -view.strategy_qty(intent.strategy, intent.instrument) * side >= qty:
-            return self._judge_exit(intent, view, instrument, now_ns)
-        return self._judge_entry(intent, view, instrument, position=position, open_qty=open_qty, now_ns=now_ns)
+            found = checks.check_reduces(closable_qty, qty)
+            if found is not None:
+                return found
+            leaves = True
+        else:
+            leaves = qty <= closable_qty and -view.strategy_qty(intent.strategy, intent.instrument) * side >= qty
+        if leaves:
+            found = self._check_exit(intent, view, instrument, now_ns)
+            if found is None and not again:
+                found = self._pace.check_exit(intent, now_ns)
+            if found is not None:
+                return found
+            self._last_exit = intent
+            return self._exit_worth(intent, view, instrument)
+        judged = self._judge_entry(intent, view, instrument, position=position, open_qty=open_qty, now_ns=now_ns)
+        return judged if again or not isinstance(judged, Decimal) else self._pace.check_entry(intent, now_ns) or judged
 
-    def _judge_exit(self, intent: OrderIntent, view: View, instrument: Instrument, now_ns: int) -> Finding | Decimal:
+    def _check_exit(self, intent: OrderIntent, view: View, instrument: Instrument, now_ns: int) -> Finding | None:
         found: Finding | None = None
         limit_px = intent.limit_px
-        if intent.order_type is OrderType.LIMIT and limit_px is not None:
+        if intent.order_type is _LIMIT and limit_px is not None:
             top = view.top(intent.instrument)
             found = checks.check_quote_fresh(top, now_ns, self._exit_stale_ns)
             if found is None and top is not None:
@@ -198,30 +193,15 @@ class Gate:
             found = checks.check_collar(limit_px, intent.trigger_px, self._exit_collar_bps, intent.side)
         if found is None and limit_px is not None:
             found = checks.check_min_notional(instrument.notional(intent.qty, limit_px), instrument.min_notional)
-        found = (
-            found
-            or checks.check_rate("order_rate", self._exit_times, self._rate, now_ns)
-            or checks.check_rate(
-                "order_rate_instrument",
-                self._times_of(self._exit_times_of, intent.instrument),
-                self._instrument_rate,
-                now_ns,
-            )
-        )
-        if found is not None:
-            return found
-        self._last_exit = intent
+        return found
+
+    def _exit_worth(self, intent: OrderIntent, view: View, instrument: Instrument) -> Decimal:
         try:
-            unit = worst_unit(
-                instrument,
-                (limit_px,),
-                known_mark(view, instrument),
-                known_rate(view, instrument),
-                self._market_factor,
-            )
+            at_mark = worth(instrument, known_mark(view, instrument))
+            rate = known_rate(view, instrument)
         except UnknownValueError:
             return ZERO  # an exit whose worth is unknown holds nothing: it only takes exposure away
-        return unit * intent.qty
+        return dearest(at_mark, intent.limit_px, instrument, self._market_factor) * rate * intent.qty
 
     def _judge_entry(
         self,
@@ -236,8 +216,8 @@ class Gate:
         limits, name, side, qty = self.limits, intent.instrument, intent.side, intent.qty
         if self._unusable:
             return ("limit_unusable", self._unusable, "a positive, finite limit")
-        if self._runaway:
-            return ("runaway", self._runaway, "an operator's resume")
+        if self._pace.runaway:
+            return ("runaway", self._pace.runaway, "an operator's resume")
         found = (
             checks.check_state(self._switch.state)
             or checks.check_state(view.risk_state)
@@ -280,7 +260,6 @@ class Gate:
             or checks.check_opposing(others_qty, side)
             or (checks.check_self_trade(intent, tuple(o for o in orders if o.instrument == name)) if orders else None)
             or self._check_losses(view)
-            or self._check_pace(intent, now_ns)
         )
         return exposure.order if found is None else found
 
@@ -301,59 +280,10 @@ class Gate:
             equity, view.equity_day_start(), self.limits.max_daily_loss
         ) or checks.check_drawdown(equity, view.equity_peak(), self.limits.max_drawdown_bps)
 
-    def _check_pace(self, intent: OrderIntent, now_ns: int) -> Finding | None:
-        found = checks.check_rate("order_rate", self._entry_times, self._rate, now_ns) or checks.check_rate(
-            "order_rate_instrument",
-            self._times_of(self._entry_times_of, intent.instrument),
-            self._instrument_rate,
-            now_ns,
-        )
-        if found is not None:
-            return found
-        window_ns = self.limits.duplicate_window_ns
-        if len(self._wishes) >= DUPLICATES_MAX and now_ns - next(iter(self._wishes.values())) < window_ns:
-            return ("duplicate", f"{len(self._wishes)} orders within {window_ns} ns", "room to remember one more")
-        return checks.check_duplicate(self._wishes.get(_wish(intent)), now_ns, window_ns)
-
-    def _count_refusal(self, intent: OrderIntent, check: str, now_ns: int) -> None:
-        refusals = self._refusals
-        refusals.append(now_ns)
-        if len(refusals) == refusals.maxlen and now_ns - refusals[0] < SECOND_NS and not self._runaway:
-            self._runaway = (
-                f"runaway loop: {len(refusals)} refusals within {now_ns - refusals[0]} ns, "
-                f"the last of {intent.strategy} on {intent.instrument} by {check}"
-            )
-
-    def _times_of(self, times: dict[str, deque[int]], instrument: str) -> deque[int]:
-        # Bounded by the number of defined instruments: an undefined one never comes this far.
-        found = times.get(instrument)
-        if found is None:
-            found = times[instrument] = deque(maxlen=self._instrument_rate)
-        return found
-
-
-def _remember(times: deque[int], now_ns: int) -> None:
-    # What left the window goes, so that a generous limit does not mean a long memory.
-    while times and now_ns - times[0] >= SECOND_NS:
-        times.popleft()
-    times.append(now_ns)
-
 
 def _of(limits: dict[str, Decimal], instrument: str) -> Decimal | None:
     limit = limits.get(instrument)
     return limits.get(EVERY_OTHER) if limit is None else limit
-
-
-def _wish(intent: OrderIntent) -> WishKey:
-    return (
-        intent.strategy,
-        intent.instrument,
-        intent.side,
-        intent.qty,
-        intent.limit_px,
-        intent.trigger_px,
-        intent.order_type,
-    )
 
 
 def _brief(error: Exception) -> str:

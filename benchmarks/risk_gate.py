@@ -1,0 +1,176 @@
+"""How long the gate takes for one entry and one exit: ``python -m benchmarks.risk_gate``.
+
+Measures the whole review (all checks, Decimals included) against a view that answers from attributes, with nothing
+open and with five orders open.  Goal: 3 us at the median for one instrument and nothing open.  Not a test: it asserts
+nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from statistics import quantiles
+
+from engine.commands import Approved, OrderIntent, OrderType, RiskState
+from engine.events import Side
+from engine.instruments import AssetClass, Instrument
+from engine.ports import FeatureView, OpenOrder, Position, Top
+from risk.gate import Gate
+from risk.limits import Limits
+
+NOW_NS = 1_700_000_000_000_000_000
+NAME = "BTC/USD@coinbase"
+ROUNDS = 50_000
+ZERO = Decimal(0)
+
+INSTRUMENT = Instrument(
+    id=NAME,
+    venue="coinbase",
+    venue_symbol="BTC-USD",
+    base="BTC",
+    quote="USD",
+    settlement="USD",
+    asset_class=AssetClass.SPOT,
+    tick_px=Decimal("0.01"),
+    lot_qty=Decimal("0.00000001"),
+    min_qty=Decimal("0.00000001"),
+    max_qty=Decimal(3400),
+    min_notional=Decimal(1),
+    maker_fee_rate=Decimal("0.006"),
+    taker_fee_rate=Decimal("0.012"),
+)
+
+LIMITS = Limits(
+    allowed_instruments=(NAME,),
+    max_order_qty={"*": Decimal(10)},
+    max_position_qty={"*": Decimal(20)},
+    max_order_notional=Decimal(100_000),
+    max_position_notional=Decimal(1_000_000),
+    max_gross_notional=Decimal(1_000_000),
+    max_net_notional=Decimal(1_000_000),
+    collar_bps=Decimal(100),
+    stale_quote_ns=1_000_000_000,
+    max_orders_per_s=100,
+    max_orders_per_s_instrument=50,
+    max_rejections_per_s=100,
+    duplicate_window_ns=1_000_000_000,
+    max_open_orders=20,
+    max_daily_loss=Decimal(10_000),
+    max_drawdown_bps=Decimal(1_000),
+)
+
+
+class StillView:
+    """``engine.ports.View`` whose answers are attributes and dict look-ups, as the core's are."""
+
+    def __init__(self, qty: Decimal, orders: tuple[OpenOrder, ...]) -> None:
+        self.now_ns = NOW_NS
+        self.risk_state = RiskState.ACTIVE
+        self._names = (NAME,)
+        self._instruments = {NAME: INSTRUMENT}
+        self._top = {NAME: Top(59_999.99, 1.0, 60_000.01, 1.0, 60_000.0, NOW_NS, NOW_NS)}
+        self._position = {NAME: Position(qty, Decimal(60_000), ZERO, ZERO)}
+        self._orders = orders
+        self._open = {
+            (NAME, side): sum((o.leaves_qty for o in orders if o.side == side), ZERO) for side in (Side.BUY, Side.SELL)
+        }
+        self._mark = {NAME: Decimal("60000.00")}
+        self._rates = {"USD": Decimal(1)}
+        self._equity = Decimal(100_000)
+
+    def instrument(self, instrument: str) -> Instrument:
+        return self._instruments[instrument]
+
+    def instruments(self) -> Sequence[str]:
+        return self._names
+
+    def top(self, instrument: str) -> Top | None:
+        return self._top.get(instrument)
+
+    def position(self, instrument: str) -> Position:
+        return self._position[instrument]
+
+    def strategy_qty(self, strategy: str, instrument: str) -> Decimal:  # noqa: ARG002
+        return self._position[instrument].qty
+
+    def open_orders(self, instrument: str | None = None) -> Sequence[OpenOrder]:  # noqa: ARG002
+        return self._orders
+
+    def open_qty(self, instrument: str, side: Side) -> Decimal:
+        return self._open[instrument, side]
+
+    def mark_px(self, instrument: str) -> Decimal | None:
+        return self._mark.get(instrument)
+
+    def rate(self, currency: str) -> Decimal | None:
+        return self._rates.get(currency)
+
+    def equity(self) -> Decimal | None:
+        return self._equity
+
+    def equity_peak(self) -> Decimal | None:
+        return self._equity
+
+    def equity_day_start(self) -> Decimal | None:
+        return self._equity
+
+    def features(self, instrument: str) -> FeatureView | None:  # noqa: ARG002
+        return None
+
+    def tradable(self, instrument: str) -> str:  # noqa: ARG002
+        return ""
+
+
+def measure(name: str, view: StillView, intent: OrderIntent) -> None:
+    """Print p50 and p99 of one review in microseconds, the clock's own cost taken off."""
+    gate = Gate(LIMITS)
+    verdict = gate.review(intent, view)
+    if not isinstance(verdict, Approved):
+        raise SystemExit(f"{name}: the benchmark's own order was refused: {verdict}")
+    clock, times, empty = time.perf_counter_ns, [], []
+    for _ in range(ROUNDS):
+        start = clock()
+        gate.review(intent, view)
+        times.append(clock() - start)
+        start = clock()
+        empty.append(clock() - start)
+    cost_ns = quantiles(empty, n=100)[49]
+    cuts = quantiles(times, n=100)
+    print(
+        f"{name:32s} p50 {(cuts[49] - cost_ns) / 1e3:6.2f} us   p99 {(cuts[98] - cost_ns) / 1e3:6.2f} us   n {ROUNDS}"
+    )
+
+
+def main() -> None:
+    entry = OrderIntent(
+        NOW_NS, "bench", NAME, Side.BUY, Decimal("0.01"), OrderType.LIMIT, Decimal("60000.03"), reason="bench"
+    )
+    leave = OrderIntent(
+        NOW_NS, "bench", NAME, Side.SELL, Decimal("0.01"), OrderType.LIMIT, Decimal("59999.97"), reduce_only=True
+    )
+    resting = tuple(
+        OpenOrder(
+            client_order_id=f"o{i}",
+            strategy="bench",
+            instrument=NAME,
+            side=Side.BUY,
+            qty=Decimal("0.01"),
+            leaves_qty=Decimal("0.01"),
+            limit_px=Decimal(59_990 - i),
+            state="accepted",
+            reduce_only=False,
+            opened_ns=NOW_NS,
+        )
+        for i in range(5)
+    )
+    print(f"python {sys.version.split()[0]} on {platform.machine()}")
+    measure("entry, nothing open", StillView(ZERO, ()), entry)
+    measure("entry, five orders open", StillView(ZERO, resting), entry)
+    measure("exit", StillView(Decimal("0.01"), ()), leave)
+
+
+if __name__ == "__main__":
+    main()

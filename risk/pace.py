@@ -1,0 +1,127 @@
+"""How often orders were opened lately: rates, duplicates, runaway loops.
+
+Owns the gate's only memory of its own.  Every part of it is bounded: times leave with their second, wishes with their
+window (``DUPLICATES_MAX`` at once; a full memory refuses entries), counters exist for defined instruments only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+
+from engine.commands import OrderIntent
+from risk.checks import SECOND_NS, Finding, check_duplicate, check_rate
+from risk.limits import Limits
+
+EXIT_ORDERS_PER_S = 1
+"""What reducing orders are held to when the rate limit itself is unusable: slow, but no trap."""
+
+DUPLICATES_MAX = 10_000
+
+RUNAWAY_CHECKS = frozenset({"order_rate", "order_rate_instrument", "duplicate"})
+"""Refusals that mean a strategy asks again without looking."""
+
+WishKey = tuple[str, str, int, Decimal, Decimal | None, Decimal | None, str]
+
+
+class Lane:
+    """Times of the orders of one kind, entries or exits, in all and for each instrument."""
+
+    __slots__ = ("_by_instrument", "_in_all", "_limit", "_limit_instrument")
+
+    def __init__(self, limit: int, limit_instrument: int) -> None:
+        self._limit = limit
+        self._limit_instrument = limit_instrument
+        self._in_all: deque[int] = deque(maxlen=limit)
+        self._by_instrument: dict[str, deque[int]] = {}
+
+    def check(self, instrument: str, now_ns: int) -> Finding | None:
+        found = check_rate("order_rate", self._in_all, self._limit, now_ns)
+        times = self._by_instrument.get(instrument)
+        if found is not None or times is None:
+            return found
+        return check_rate("order_rate_instrument", times, self._limit_instrument, now_ns)
+
+    def count(self, instrument: str, now_ns: int) -> None:
+        times = self._by_instrument.get(instrument)
+        if times is None:
+            times = self._by_instrument[instrument] = deque(maxlen=self._limit_instrument)
+        _remember(self._in_all, now_ns)
+        _remember(times, now_ns)
+
+
+class Pace:
+    """Sliding windows over the gate's own orders.  Time is given with each call."""
+
+    __slots__ = ("_entries", "_exits", "_refusals", "_window_ns", "_wishes", "runaway")
+
+    def __init__(self, limits: Limits) -> None:
+        limit = max(limits.max_orders_per_s, EXIT_ORDERS_PER_S)
+        limit_instrument = max(limits.max_orders_per_s_instrument, EXIT_ORDERS_PER_S)
+        self._entries = Lane(limit, limit_instrument)
+        self._exits = Lane(limit, limit_instrument)
+        self._window_ns = limits.duplicate_window_ns
+        self._wishes: dict[WishKey, int] = {}
+        self._refusals: deque[int] = deque(maxlen=max(limits.max_rejections_per_s, 1))
+        self.runaway = ""
+        """Why this is a runaway loop; empty while it is none.  Latched until ``forgive``."""
+
+    def check_entry(self, intent: OrderIntent, now_ns: int) -> Finding | None:
+        found = self._entries.check(intent.instrument, now_ns)
+        if found is not None:
+            return found
+        wishes = self._wishes
+        if len(wishes) >= DUPLICATES_MAX and now_ns - next(iter(wishes.values())) < self._window_ns:
+            return ("duplicate", f"{len(wishes)} orders within {self._window_ns} ns", "room to remember one more")
+        return check_duplicate(wishes.get(_wish(intent)), now_ns, self._window_ns)
+
+    def check_exit(self, intent: OrderIntent, now_ns: int) -> Finding | None:
+        return self._exits.check(intent.instrument, now_ns)
+
+    def count_entry(self, intent: OrderIntent, now_ns: int) -> None:
+        self._entries.count(intent.instrument, now_ns)
+        wishes, key = self._wishes, _wish(intent)
+        wishes.pop(key, None)  # put back at the end: the first one is always the oldest
+        wishes[key] = now_ns
+        while wishes:
+            oldest = next(iter(wishes))
+            if now_ns - wishes[oldest] < self._window_ns:
+                break
+            del wishes[oldest]
+
+    def count_exit(self, intent: OrderIntent, now_ns: int) -> None:
+        self._exits.count(intent.instrument, now_ns)
+
+    def count_refusal(self, intent: OrderIntent, check: str, now_ns: int) -> None:
+        """Refused by a check of ``RUNAWAY_CHECKS``: the n-th within one second latches ``runaway`` (F3)."""
+        refusals = self._refusals
+        refusals.append(now_ns)
+        if len(refusals) == refusals.maxlen and now_ns - refusals[0] < SECOND_NS and not self.runaway:
+            self.runaway = (
+                f"runaway loop: {len(refusals)} refusals within {now_ns - refusals[0]} ns, "
+                f"the last of {intent.strategy} on {intent.instrument} by {check}"
+            )
+
+    def forgive(self) -> None:
+        """An operator resumed: start counting anew."""
+        self.runaway = ""
+        self._refusals.clear()
+
+
+def _remember(times: deque[int], now_ns: int) -> None:
+    # What left the window goes, so that a generous limit does not mean a long memory.
+    while times and now_ns - times[0] >= SECOND_NS:
+        times.popleft()
+    times.append(now_ns)
+
+
+def _wish(intent: OrderIntent) -> WishKey:
+    return (
+        intent.strategy,
+        intent.instrument,
+        intent.side,
+        intent.qty,
+        intent.limit_px,
+        intent.trigger_px,
+        intent.order_type,
+    )

@@ -115,11 +115,13 @@ class ScriptedTransport:
         self.refusals = refusals
         self.attempts = 0
         self.connections: list[ScriptedConnection] = []
+        self.options: list[dict[str, Any]] = []
 
     async def __call__(
-        self, url: str, sink: FrameSink, clock: Clock, *, headers: Mapping[str, str] | None = None, **_options: Any
+        self, url: str, sink: FrameSink, clock: Clock, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> ScriptedConnection:
         self.attempts += 1
+        self.options.append({"headers": headers, **options})
         if self.attempts <= self.refusals:
             raise VenueError(f"cannot open {url}: refused by the script")
         connection = ScriptedConnection(url, sink, clock)

@@ -11,10 +11,11 @@ import ssl as ssl_module
 from collections.abc import Mapping
 from typing import Any
 
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
 from connectors.ws import Keepalive, WsOptions, default_ssl
 from engine.errors import VenueError
 from engine.ports import Clock, FrameSink
-from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 _TEXT = WSMsgType.TEXT
 _BINARY = WSMsgType.BINARY
@@ -96,7 +97,7 @@ class PicowsConnection(WSListener):  # type: ignore[misc]
             self.frames_in += len(batch)
             self._sink.on_frames(batch, recv_ns)
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 -- picows' signature
         if self._keepalive is not None:
             self._keepalive.stop()
         if self._close_timer is not None:

@@ -51,6 +51,6 @@ class TokenBucket:
         return max(refill_ns, pause_ns)
 
     def pause(self, until_ns: int) -> None:
-        """The venue said "too many" (429): the ordinary lane is shut until then.  Cancels go on at the bucket's rate."""
+        """The venue said "too many" (429): the ordinary lane is shut until then, cancels go on."""
         self._paused_until_ns = max(self._paused_until_ns, until_ns)
         self._tokens = min(self._tokens, self._reserve + 1.0)

@@ -6,7 +6,6 @@ into ``VenueError``.  Does not decode bodies: callers know their types.
 
 from __future__ import annotations
 
-import asyncio
 import ssl as ssl_module
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
@@ -62,7 +61,7 @@ class RestClient:
             await session.close()
 
     async def get(self, path: str, params: Sequence[tuple[str, str]] = (), *, auth: bool = True) -> bytes:
-        """GET ``base_url + path``.  A 401 is tried once more with a fresh token: venues refuse valid ones under load."""
+        """GET ``base_url + path``.  A 401 is tried once more with a fresh token: some are spurious."""
         status, body = await self._call("GET", path, params, auth=auth)
         if status == 401 and auth and self._authorize is not None:
             status, body = await self._call("GET", path, params, auth=auth)
@@ -70,7 +69,9 @@ class RestClient:
             return body
         raise status_error("GET", self._path_prefix + path, status, body)
 
-    async def _call(self, method: str, path: str, params: Sequence[tuple[str, str]], *, auth: bool) -> tuple[int, bytes]:
+    async def _call(
+        self, method: str, path: str, params: Sequence[tuple[str, str]], *, auth: bool
+    ) -> tuple[int, bytes]:
         if self._session is None:
             raise no_answer(f"{method} {path}", "the REST session is not open")
         full_path = self._path_prefix + path
@@ -88,7 +89,7 @@ class RestClient:
                 if len(body) > MAX_BODY_BYTES:
                     raise no_answer(f"{method} {full_path}", f"answer larger than {MAX_BODY_BYTES} bytes")
                 return response.status, body
-        except (asyncio.TimeoutError, TimeoutError) as error:
+        except TimeoutError as error:
             raise no_answer(f"{method} {self._origin}{full_path}", f"no answer in {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise no_answer(f"{method} {self._origin}{full_path}", str(error) or type(error).__name__) from error

@@ -59,7 +59,7 @@ class WsHandle(Protocol):
     def is_open(self) -> bool: ...
 
     def send(self, data: bytes | str) -> None:
-        """Write one text message now.  On a connection that is closing or closed it does nothing: ``on_close`` tells."""
+        """Write one text message now.  Does nothing when closing or closed: ``on_close`` tells."""
         ...
 
     def close(self, reason: str = "closed by us") -> None:

@@ -1,7 +1,7 @@
 """One Coinbase stream kept alive: connect, subscribe, confirm, deliver, notice trouble, reconnect.
 
-Owns the connection's life and the load rule of a batch.  Does not read messages (``protocol``) and does not know orders:
-the user stream is the same feed with another protocol and another list of subscriptions.
+Owns the connection's life and the load rule of a batch.  Does not read messages (``protocol``) and does not know
+orders: the user stream is the same feed with another protocol and another list of subscriptions.
 """
 
 from __future__ import annotations

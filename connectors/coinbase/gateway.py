@@ -1,7 +1,8 @@
 """Orders out, their answers back: the Coinbase ``VenueGateway``.
 
-Owns the request bytes, what leaves when, and cancels that wait.  ``submit`` encodes and writes in the caller's own call:
-no task, no await, no signature.  What happens to orders after the answer (fills, unknown outcomes, checks) is ``settle``.
+Owns the request bytes, what leaves when, and cancels that wait.  ``submit`` encodes and writes in the caller's own
+call: no task, no await, no signature.  What happens to orders after the answer (fills, unknown outcomes, checks) is
+``settle``.
 """
 
 from __future__ import annotations
@@ -178,9 +179,7 @@ class CoinbaseGateway:
             return
         self.counters.rejected += 1
         self._tracker.not_sent(order.client_order_id)
-        self.publish(
-            OrderRejected(now_ns, now_ns, self._venue, order.client_order_id, answer.reason, answer.text)
-        )
+        self.publish(OrderRejected(now_ns, now_ns, self._venue, order.client_order_id, answer.reason, answer.text))
 
     def _on_order_unknown(self, order: NewOrder, reason: str) -> None:
         tracked = self._tracker.get(order.client_order_id)

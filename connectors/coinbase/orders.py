@@ -52,9 +52,7 @@ def encode_order(order: NewOrder, product_id: str) -> bytes:
         raise LocalProtocolError(f"order quantity {intent.qty}", expected="more than 0")
     name, fields = _configuration(intent)
     return wire.encode_json(
-        wire.OrderBody(
-            order.client_order_id, product_id, "BUY" if intent.side is Side.BUY else "SELL", {name: fields}
-        )
+        wire.OrderBody(order.client_order_id, product_id, "BUY" if intent.side is Side.BUY else "SELL", {name: fields})
     )
 
 

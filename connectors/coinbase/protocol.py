@@ -237,8 +237,8 @@ class CoinbaseMarketProtocol(StreamProtocol):
         for event in message.events:
             for t in event.tickers:
                 numbers = [_number(x) for x in (t.best_bid, t.best_bid_quantity, t.best_ask, t.best_ask_quantity)]
-                for instrument in self._products.get(t.product_id) or self._unknown():
-                    events.append(Quote(ts_ns, recv_ns, instrument, *numbers))
+                instruments = self._products.get(t.product_id) or self._unknown()
+                events.extend(Quote(ts_ns, recv_ns, instrument, *numbers) for instrument in instruments)
 
     def _trades(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
         message = wire.decode_trades(frame)
@@ -276,12 +276,10 @@ class CoinbaseMarketProtocol(StreamProtocol):
                 levels = [(u.side, u.price_level, u.new_quantity) for u in event.updates if u.new_quantity > 0.0]
                 bids = tuple(sorted(((px, qty) for side, px, qty in levels if side == "bid"), reverse=True))
                 asks = tuple(sorted((px, qty) for side, px, qty in levels if side != "bid"))
-                for instrument in instruments:
-                    events.append(BookSnapshot(ts_ns, recv_ns, instrument, bids, asks))
+                events.extend(BookSnapshot(ts_ns, recv_ns, i, bids, asks) for i in instruments)
             elif product in self._book_ready:
                 changes = tuple((1 if u.side == "bid" else -1, u.price_level, u.new_quantity) for u in event.updates)
-                for instrument in instruments:
-                    events.append(BookDelta(ts_ns, recv_ns, instrument, changes))
+                events.extend(BookDelta(ts_ns, recv_ns, i, changes) for i in instruments)
             else:
                 self.counters.book_not_ready += 1
 
@@ -293,8 +291,8 @@ class CoinbaseMarketProtocol(StreamProtocol):
         for event in message.events:
             for product in event.products:
                 status = _STATUS.get(product.status, TradingStatus.UNKNOWN)
-                for instrument in self._products.get(product.id, ()):
-                    events.append(InstrumentStatus(ts_ns, recv_ns, instrument, status))
+                instruments = self._products.get(product.id, ())
+                events.extend(InstrumentStatus(ts_ns, recv_ns, i, status) for i in instruments)
 
     # --- helpers ------------------------------------------------------------------------------------------------
 

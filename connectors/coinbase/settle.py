@@ -233,7 +233,9 @@ class Settler:
             del self._unknown[client_id]
             self._tracker.not_sent(client_id)
             now_ns = self._clock.now_ns()
-            text = f"absent from {unknown.absent} listings, the last {(asked_ns - unknown.lost_ns) / NS_PER_S:.1f} s later"
+            text = (
+                f"absent from {unknown.absent} listings, the last {(asked_ns - unknown.lost_ns) / NS_PER_S:.1f} s later"
+            )
             self._emit([OrderRejected(now_ns, now_ns, self._venue, client_id, "never_arrived", text)])
 
     async def _list(self, product_id: str, since_ns: int) -> list[wire.RestOrder]:
@@ -260,7 +262,9 @@ class Settler:
                 product_id=order.product_id,
                 status=order.status,
                 filled_qty=order.filled_size,
-                reason=(order.reject_message or order.reject_reason) if order.status == "FAILED" else order.cancel_message,
+                reason=(order.reject_message or order.reject_reason)
+                if order.status == "FAILED"
+                else order.cancel_message,
                 ts_event_ns=now_ns,
                 ts_recv_ns=now_ns,
             )

@@ -240,7 +240,7 @@ class OrderTracker:
         elif order.end == "FAILED":
             # Also after an acceptance: accepted is not live (a post-only order that would cross fails afterwards).
             events.append(OrderRejected(*args, order.end_reason.lower() or "failed"))
-        elif order.end == "FILLED" and order.claimed_qty == 0:
+        elif order.end == "FILLED" and order.claimed_qty == 0 and order.booked_qty == 0:
             # Filled, but the quantity was not told: the listing must say it first.
             self._wanted[order.venue_order_id] = None
             return

@@ -375,7 +375,7 @@ class TimeParser:
             try:
                 year, month, day = int(text[0:4]), int(text[5:7]), int(text[8:10])
                 hour, minute, second = int(text[11:13]), int(text[14:16]), int(text[17:19])
-                datetime(year, month, day, hour, minute, min(second, 59))
+                datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)  # refuses month 13, hour 24
             except ValueError:
                 return 0
             self._second_ns = timegm((year, month, day, hour, minute, second)) * NS_PER_S

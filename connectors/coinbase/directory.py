@@ -1,0 +1,174 @@
+"""What exists at the venue before anything moves: its clock, products, fees and balances, read by REST.
+
+Owns the mapping of canonical symbols to product ids and the ``Instrument``s made from products.  Does not stream.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import TypeVar
+
+import msgspec
+
+from connectors.coinbase import wire
+from connectors.coinbase.settings import CoinbaseSettings
+from connectors.rest import RestClient, RestError
+from engine.errors import VenueError
+from engine.events import BalanceReported, InputEvent, InstrumentDefined, InstrumentStatus, TradingStatus
+from engine.instruments import AssetClass, Instrument
+from engine.ports import Clock
+
+MAX_PAGES = 100
+
+T = TypeVar("T")
+
+
+class Directory:
+    """``define`` fills ``instruments`` (by id), ``products`` (id -> product) and ``market_products`` (label -> ids)."""
+
+    def __init__(self, settings: CoinbaseSettings, rest: RestClient, clock: Clock, *, private: bool) -> None:
+        self._settings = settings
+        self._rest = rest
+        self._clock = clock
+        self._private = private
+        self.instruments: dict[str, Instrument] = {}
+        self.products: dict[str, str] = {}
+        self.market_products: dict[str, tuple[str, ...]] = {}
+
+    async def clock_offset_ns(self) -> int:
+        """The venue's clock minus ours, measured against the middle of the round trip.
+
+        Raises ``VenueError`` when the venue cannot be asked or the clocks differ by more than ``skew_limit_s``.
+        """
+        before_ns = self._clock.now_ns()
+        answer = await self._get("/time", (), wire.ServerTime, auth=False)
+        after_ns = self._clock.now_ns()
+        offset_ns = answer.epochMillis * 1_000_000 - (before_ns + after_ns) // 2
+        if abs(offset_ns) > self._settings.skew_limit_s * 1e9:
+            raise VenueError(
+                f"this machine's clock is {-offset_ns / 1e9:+.1f} s off the clock of {self._settings.name}",
+                expected=f"at most {self._settings.skew_limit_s:g} s",
+                do="synchronise the clock (NTP)",
+            )
+        return offset_ns
+
+    async def define(self) -> list[InputEvent]:
+        """Read every configured symbol's product and the account's fees.  Raises ``VenueError`` for unknown symbols."""
+        settings = self._settings
+        maker, taker = settings.default_maker_fee_rate, settings.default_taker_fee_rate
+        if self._private:
+            tier = (await self._get("/transaction_summary", (), wire.TransactionSummary)).fee_tier
+            maker, taker = tier.maker_fee_rate, tier.taker_fee_rate
+        events: list[InputEvent] = []
+        for symbol in settings.symbols:
+            product = await self._product(symbol)
+            instrument = make_instrument(settings.name, symbol, product, maker, taker)
+            label = product.alias or product.product_id
+            self.instruments[instrument.id] = instrument
+            self.products[instrument.id] = product.product_id
+            self.market_products[label] = (*self.market_products.get(label, ()), instrument.id)
+            now_ns = self._clock.now_ns()
+            events.append(InstrumentDefined(now_ns, now_ns, instrument))
+            events.append(InstrumentStatus(now_ns, now_ns, instrument.id, trading_status(product)))
+        return events
+
+    async def balances(self) -> list[BalanceReported]:
+        """Every account of the key's portfolio.  A listing cut short raises: missing is not zero."""
+        totals: dict[str, tuple[Decimal, Decimal]] = {}
+        cursor = ""
+        for _ in range(MAX_PAGES):
+            params = [("limit", "250")] + ([("cursor", cursor)] if cursor else [])
+            page = await self._get("/accounts", params, wire.Accounts)
+            for account in page.accounts:
+                available = account.available_balance.value
+                held = account.hold.value if account.hold is not None else Decimal(0)
+                total, free = totals.get(account.currency, (Decimal(0), Decimal(0)))
+                totals[account.currency] = (total + available + held, free + available)
+            if not page.has_next or not page.cursor:
+                break
+            cursor = page.cursor
+        else:
+            raise VenueError(f"account listing of {self._settings.name} did not end after {MAX_PAGES} pages")
+        now_ns = self._clock.now_ns()
+        return [
+            BalanceReported(now_ns, now_ns, self._settings.name, currency, total, free)
+            for currency, (total, free) in totals.items()
+        ]
+
+    async def _product(self, symbol: str) -> wire.Product:
+        product_id = symbol.replace("/", "-")
+        try:
+            return await self._get(f"{self._root}/products/{product_id}", (), wire.Product, auth=self._private)
+        except RestError as error:
+            if error.status not in (400, 404):
+                raise
+        listed = await self._get(f"{self._root}/products", (), wire.ProductIds, auth=self._private)
+        names = [product.product_id.replace("-", "/") for product in listed.products]
+        nearest = difflib.get_close_matches(symbol.upper(), names, n=3, cutoff=0.4) or names[:3]
+        raise VenueError(
+            f"unknown symbol {symbol!r} on {self._settings.name}",
+            expected="one of its products",
+            do="did you mean " + ", ".join(nearest) + "?" if nearest else "",
+        )
+
+    @property
+    def _root(self) -> str:
+        return "" if self._private else "/market"
+
+    async def _get(self, path: str, params: Sequence[tuple[str, str]], kind: type[T], *, auth: bool = True) -> T:
+        body = await self._rest.get(path, params, auth=auth)
+        try:
+            return msgspec.json.decode(body, type=kind, strict=False)
+        except msgspec.DecodeError as error:
+            raise RestError(
+                f"GET {path}: unreadable answer: {error}", expected=kind.__name__, do="check the address"
+            ) from error
+
+
+def make_instrument(venue: str, symbol: str, product: wire.Product, maker: Decimal, taker: Decimal) -> Instrument:
+    """The ``Instrument`` of a spot product.  Raises ``VenueError`` for products that this connector does not trade."""
+    if product.product_type not in ("", "SPOT"):
+        raise VenueError(f"{symbol} on {venue} is a {product.product_type} product", expected="a spot product")
+    base, _, quote = symbol.partition("/")
+    tick_px = positive(product.price_increment) or product.quote_increment
+    if tick_px <= 0 or product.base_increment <= 0:
+        raise VenueError(f"{symbol} on {venue} has no price or size step", expected="increments above 0")
+    return Instrument(
+        id=f"{symbol}@{venue}",
+        venue=venue,
+        venue_symbol=product.product_id,
+        base=base,
+        quote=quote,
+        settlement=quote,
+        asset_class=AssetClass.SPOT,
+        tick_px=tick_px,
+        lot_qty=product.base_increment,
+        min_qty=product.base_min_size,
+        max_qty=product.base_max_size,
+        min_notional=positive(product.quote_min_size) or Decimal(0),
+        maker_fee_rate=maker,
+        taker_fee_rate=taker,
+    )
+
+
+def trading_status(product: wire.Product) -> TradingStatus:
+    """The strictest of the product's switches."""
+    if product.is_disabled or product.trading_disabled or product.view_only or product.auction_mode:
+        return TradingStatus.HALTED
+    if product.status not in ("online", ""):
+        return TradingStatus.HALTED
+    if product.cancel_only:
+        return TradingStatus.CANCEL_ONLY
+    if product.post_only:
+        return TradingStatus.POST_ONLY
+    return TradingStatus.LIMIT_ONLY if product.limit_only else TradingStatus.TRADING
+
+
+def positive(text: str) -> Decimal | None:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() and value > 0 else None

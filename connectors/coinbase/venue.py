@@ -1,0 +1,283 @@
+"""Coinbase as one object: start it, and facts are published; its gateway takes commands.
+
+Owns the order of a start and of a stop, and the wiring of the connector's parts.  Without a key file it is market-only:
+public data, no gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from connectors import picows_ws, ws
+from connectors.coinbase.auth import Key, TokenPool
+from connectors.coinbase.directory import Directory
+from connectors.coinbase.feed import CoinbaseFeed, subscription
+from connectors.coinbase.gateway import PREFIX, CoinbaseGateway
+from connectors.coinbase.protocol import CoinbaseMarketProtocol, StreamProtocol
+from connectors.coinbase.settings import CoinbaseSettings
+from connectors.coinbase.settle import Settler
+from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.user_protocol import CoinbaseUserProtocol
+from connectors.http import OrderChannel
+from connectors.lag import LoopLag
+from connectors.ratelimit import TokenBucket
+from connectors.reconnect import Backoff
+from connectors.rest import RestClient
+from engine.errors import VenueError
+from engine.instruments import Instrument
+from engine.ports import Clock, Publish
+
+NS_PER_S = 1_000_000_000
+TOKEN_REFRESH_S = 5.0
+SKEW_EVERY_S = 300.0
+
+
+class CoinbaseVenue:
+    """The connector.  ``publish`` receives every fact; ``start`` returns when the venue is ready to trade.
+
+    ``lag_ns`` tells how late the event loop is (default: a timer of its own).  ``rng`` jitters reconnections.
+    """
+
+    def __init__(
+        self,
+        settings: CoinbaseSettings,
+        publish: Publish,
+        clock: Clock,
+        *,
+        lag_ns: Callable[[], int] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Raises ``ConfigError`` for settings or a key file that cannot work."""
+        settings.check()
+        self.settings = settings
+        self.instruments: dict[str, Instrument] = {}
+        """By canonical id; filled by ``start``."""
+        self.offset_ns = 0
+        """The venue's clock minus ours."""
+        self.gateway: CoinbaseGateway | None = None
+        self.market_feed: CoinbaseFeed | None = None
+        self.user_feed: CoinbaseFeed | None = None
+        self.settler: Settler | None = None
+        self.channel: OrderChannel | None = None
+        self._publish = publish
+        self._clock = clock
+        self._lag_ns = lag_ns
+        self._own_lag: LoopLag | None = None
+        self._rng = rng or random.Random()
+        self._host = urlsplit(settings.rest_url).netloc
+        self._tokens: TokenPool | None = None
+        if settings.key_file:
+            self._tokens = TokenPool(
+                Key.from_file(settings.key_file),
+                self._host,
+                venue_now_ns=lambda: clock.now_ns() + self.offset_ns,
+                nonce=lambda: secrets.token_hex(32),
+            )
+        self._rest = RestClient(
+            settings.rest_url + PREFIX, authorize=self._authorize, timeout_s=settings.rest_timeout_s
+        )
+        self._directory = Directory(settings, self._rest, clock, private=self._tokens is not None)
+        self._housekeeper: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    def _authorize(self, method: str, path: str) -> dict[str, str]:
+        return {} if self._tokens is None else {"Authorization": f"Bearer {self._tokens.make(method, path)}"}
+
+    # --- start and stop -----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Clock, instruments, balances, order connections, streams; returns when every stream is confirmed.
+
+        Raises ``VenueError`` with one clear line, and leaves nothing open, when any of them cannot be had.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        settings = self.settings
+        if self._lag_ns is None:
+            self._own_lag = LoopLag(asyncio.get_running_loop())
+        await self._rest.start()
+        self.offset_ns = await self._directory.clock_offset_ns()
+        since_ns = self._clock.now_ns() + self.offset_ns
+        for event in await self._directory.define():
+            self._publish(event)
+        self.instruments = self._directory.instruments
+        if self._tokens is not None:
+            for balance in await self._directory.balances():
+                self._publish(balance)
+            await self._start_account(self._tokens, since_ns)
+        self.market_feed = self._feed(
+            settings.ws_market_url,
+            CoinbaseMarketProtocol(settings.name, self._directory.market_products, settings.channels),
+            self._publish,
+            subscriptions=self._market_subscriptions,
+            resync=self._resync_books,
+        )
+        self.market_feed.start()
+        wait_s = settings.open_timeout_s + settings.confirm_timeout_s
+        await self.market_feed.wait_up(wait_s)
+        if self.user_feed is not None:
+            await self.user_feed.wait_up(wait_s)
+        self._housekeeper = asyncio.get_running_loop().create_task(self._keep_house(), name=f"{self.name}-house")
+
+    async def _start_account(self, tokens: TokenPool, since_ns: int) -> None:
+        settings = self.settings
+        url = urlsplit(settings.rest_url)
+        secure = url.scheme == "https"
+        tracker = OrderTracker(self.name, {p: i for i, p in self._directory.products.items()}, since_ns=since_ns)
+        self.channel = OrderChannel(
+            url.hostname or "",
+            url.port or (443 if secure else 80),
+            ssl=ws.default_ssl(settings.rest_url, None),
+            backoff=lambda: Backoff(self._rng, base_s=0.1, cap_s=settings.backoff_cap_s, budget_per_minute=30),
+            connections=settings.order_connections,
+            timeout_s=settings.order_timeout_s,
+            open_timeout_s=settings.open_timeout_s,
+            warm_request=f"GET {PREFIX}/time HTTP/1.1\r\nHost: {self._host}\r\nUser-Agent: kestrel\r\n\r\n".encode(),
+            on_free=self._on_free_connection,
+        )
+        self.settler = Settler(
+            self.name,
+            rest=self._rest,
+            tracker=tracker,
+            clock=self._clock,
+            emit=lambda events: gateway.publish_all(events),
+            venue_offset_ns=lambda: self.offset_ns,
+            grace_s=settings.unknown_grace_s,
+        )
+        burst = max(4, int(settings.orders_per_s))
+        self.gateway = gateway = CoinbaseGateway(
+            self.name,
+            host=self._host,
+            products=self._directory.products,
+            publish=self._publish,
+            clock=self._clock,
+            writer=self.channel,
+            tokens=tokens,
+            tracker=tracker,
+            settler=self.settler,
+            bucket=TokenBucket(settings.orders_per_s, burst, reserve=burst // 4, now_ns=self._clock.now_ns()),
+        )
+        await self.channel.start()
+        self.settler.start()
+        settler = self.settler
+        self.user_feed = self._feed(
+            settings.ws_user_url,
+            CoinbaseUserProtocol(self.name, tracker),
+            gateway.publish,
+            subscriptions=self._user_subscriptions,
+            resync=lambda _handle: settler.reconcile(),
+            after_batch=settler.wake_for_fills,
+        )
+        self.user_feed.start()
+
+    def _on_free_connection(self) -> None:
+        if self.gateway is not None and self.gateway.waiting_cancels:
+            self.gateway.flush_cancels()
+
+    async def stop(self) -> None:
+        """Close everything, streams first; safe to call twice and after a failed start."""
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+            await asyncio.gather(self._housekeeper, return_exceptions=True)
+            self._housekeeper = None
+        for feed in (self.market_feed, self.user_feed):
+            if feed is not None:
+                await feed.stop()
+        if self.settler is not None:
+            await self.settler.stop()
+        if self.gateway is not None:
+            self.gateway.stop()
+        if self.channel is not None:
+            await self.channel.stop()
+        await self._rest.stop()
+        if self._own_lag is not None:
+            self._own_lag.stop()
+            self._own_lag = None
+
+    async def report_balances(self) -> None:
+        """Read the balances again and publish them.  Raises ``VenueError``."""
+        for balance in await self._directory.balances():
+            self._publish(balance)
+
+    # --- wiring -------------------------------------------------------------------------------------------------
+
+    def _feed(
+        self,
+        url: str,
+        protocol: StreamProtocol,
+        publish: Publish,
+        *,
+        subscriptions: Callable[[], Sequence[bytes]],
+        resync: Callable[[ws.WsHandle], None],
+        after_batch: Callable[[], None] | None = None,
+    ) -> CoinbaseFeed:
+        settings = self.settings
+        lag_ns = self._lag_ns or self._own_lag
+        assert lag_ns is not None
+        return CoinbaseFeed(
+            url,
+            protocol,
+            subscriptions=subscriptions,
+            publish=publish,
+            clock=self._clock,
+            connect=picows_ws.connect if settings.transport == "picows" else ws.connect,
+            backoff=Backoff(self._rng, base_s=settings.backoff_base_s, cap_s=settings.backoff_cap_s),
+            lag_ns=lag_ns,
+            options=ws.WsOptions(open_timeout_s=settings.open_timeout_s),
+            conflate_lag_ns=int(settings.conflate_lag_ms * 1e6),
+            confirm_timeout_s=settings.confirm_timeout_s,
+            silence_timeout_s=settings.silence_timeout_s,
+            resync=resync,
+            after_batch=after_batch,
+        )
+
+    def _market_subscriptions(self) -> list[bytes]:
+        products = list(self._directory.market_products)
+        return [
+            subscription("subscribe", channel, () if channel in ("heartbeats", "status") else products)
+            for channel in self.settings.channels
+        ]
+
+    def _resync_books(self, handle: ws.WsHandle) -> None:
+        """A new subscription begins with a snapshot (venue's level2 rule)."""
+        products = list(self._directory.market_products)
+        handle.send(subscription("unsubscribe", "level2", products))
+        handle.send(subscription("subscribe", "level2", products))
+
+    def _user_subscriptions(self) -> list[bytes]:
+        tokens = self._tokens
+        assert tokens is not None
+        if self.settler is not None and self.user_feed is not None and self.user_feed.connections > 1:
+            # What was told while we were away is read by REST; the snapshot lists open orders only.
+            self.settler.reconcile()
+        return [
+            subscription("subscribe", "heartbeats", (), tokens.make_stream()),
+            subscription("subscribe", "user", (), tokens.make_stream()),
+        ]
+
+    async def _keep_house(self) -> None:
+        """Tokens made ahead, and the clock offset every few minutes.  A failed question keeps the last answer."""
+        loop = asyncio.get_running_loop()
+        next_skew_s = loop.time() + SKEW_EVERY_S
+        while True:
+            await asyncio.sleep(TOKEN_REFRESH_S)
+            if self._tokens is not None:
+                self._tokens.refresh()
+            if loop.time() >= next_skew_s:
+                next_skew_s = loop.time() + SKEW_EVERY_S
+                try:
+                    self.offset_ns = await self._directory.clock_offset_ns()
+                except VenueError:
+                    continue

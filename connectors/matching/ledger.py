@@ -30,6 +30,11 @@ INSUFFICIENT_FUNDS = "insufficient_funds"
 SHORT_NOT_ALLOWED = "short_not_allowed"
 
 
+def is_fully_paid(instrument: Instrument) -> bool:
+    """Whether trades exchange base for quote, instead of moving a margined position."""
+    return instrument.asset_class in _FULLY_PAID
+
+
 class Balance(msgspec.Struct, frozen=True):
     """``available`` = ``total`` less holds of open orders and margin of positions."""
 
@@ -55,7 +60,7 @@ class LedgerPosition(msgspec.Struct):
 class _Hold:
     """What one open order binds.  ``per_qty`` is the part that a filled base unit releases."""
 
-    __slots__ = ("account", "amount", "currency", "instrument_id", "leaves_qty", "per_qty", "side")
+    __slots__ = ("account", "amount", "claims", "currency", "instrument_id", "leaves_qty", "per_qty", "side")
 
     def __init__(self, order: BookOrder, instrument: Instrument, currency: str, amount: Decimal) -> None:
         self.account = order.account
@@ -64,6 +69,7 @@ class _Hold:
         self.currency = currency
         self.amount = amount
         self.leaves_qty = order.qty
+        self.claims = not order.reduce_only
         self.per_qty = amount / order.qty if order.qty else _ZERO
 
 
@@ -141,7 +147,8 @@ class Ledger:
             refusal = SHORT_NOT_ALLOWED if short else INSUFFICIENT_FUNDS
         else:
             currency = instrument.settlement
-            opening_qty = self._opening_qty(order, instrument)
+            # A reduce-only order is kept within the position by whoever matches it: it never opens.
+            opening_qty = _ZERO if order.reduce_only else self._opening_qty(order, instrument)
             if opening_qty and order.side is Side.SELL and not instrument.can_short:
                 return SHORT_NOT_ALLOWED
             notional = instrument.notional(opening_qty, worst_px)
@@ -152,7 +159,7 @@ class Ledger:
         books = self._account(order.account)
         books.held[currency] = books.held.get(currency, _ZERO) + amount
         self._holds[order.order_id] = _Hold(order, instrument, currency, amount)
-        if instrument.asset_class not in _FULLY_PAID:
+        if instrument.asset_class not in _FULLY_PAID and not order.reduce_only:
             key = (instrument.id, order.side)
             books.claimed[key] = books.claimed.get(key, _ZERO) + order.qty
         return ""
@@ -245,7 +252,7 @@ class Ledger:
     @staticmethod
     def _unclaim(books: _Account, hold: _Hold, qty: Decimal) -> None:
         key = (hold.instrument_id, hold.side)
-        if key in books.claimed:
+        if hold.claims and key in books.claimed:
             books.claimed[key] -= qty
 
 

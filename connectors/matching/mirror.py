@@ -1,14 +1,15 @@
 """A real market's liquidity inside our own book, so that paper orders wait in a queue and pay the spread.
 
-Owns the orders of the account ``market`` in one engine, made from quotes and trades of a feed.  Matching is the engine's.
+Owns the orders of the account ``market`` in one engine, made from quotes and trades of a feed.  Matching is the
+engine's.
 
 Rules, each chosen so that a doubt costs us a fill and never gives one:
 
 - Only the best level of each side is mirrored, and levels where one of our orders rests.  A taker bigger than the best
   size gets the best size; the rest finds no liquidity.
-- A best size that grows joins the back of the queue; one that shrinks leaves from the back (cancels behind us) before it
-  leaves ahead of us.  What left ahead of us is remembered: the trade that explains it, should it come after the quote,
-  does not move us forward a second time.
+- A best size that grows joins the back of the queue; one that shrinks leaves from the back (cancels behind us) before
+  it leaves ahead of us.  What left ahead of us is remembered: the trade that explains it, should it come after the
+  quote, does not move us forward a second time.
 - An order behind the best price joins a queue of the best level's size (what rests there is not told by a quote).
 - A trade consumes the queue at its price in price-time order; a trade beyond our price fills us at our price.
 - A quote through our resting order fills it at our price, up to the quote's size.
@@ -30,6 +31,7 @@ from connectors.matching.engine import MatchingEngine
 from connectors.matching.orders import MARKET_ACCOUNT, BookOrder, Filled, LiveOrder, Outcome
 from engine.commands import OrderType, TimeInForce
 from engine.events import Quote, Side, Trade
+from engine.instruments import Instrument
 
 _ZERO = Decimal(0)
 _NOTHING: tuple[Outcome, ...] = ()
@@ -70,6 +72,11 @@ class MarketMirror:
         """Whether a usable quote was ever seen."""
         return self._quote is not None
 
+    def define(self, instrument: Instrument) -> None:
+        """The instrument's rules changed; the book stays."""
+        self._instrument = instrument
+        self.engine.instrument = instrument
+
     def mid_px(self) -> Decimal | None:
         """Middle of the last usable quote on the tick grid."""
         quote = self._quote
@@ -83,7 +90,7 @@ class MarketMirror:
         if not self.engine.has_clients():
             return _NOTHING
         out: list[Outcome] = []
-        self._sync(quote, out)
+        self._sync(quote, quote.ts_recv_ns, out)
         return out
 
     def on_trade(self, trade: Trade) -> Sequence[Outcome]:
@@ -103,33 +110,40 @@ class MarketMirror:
 
     def submit(self, order: BookOrder, now_ns: int) -> list[Outcome]:
         """Bring the book up to the last quote and send one of our orders into it."""
-        out = self.prepare()
+        out = self.prepare(now_ns)
         if order.order_type is not OrderType.MARKET and order.limit_px is not None:
             self._queue_ahead(order.side, order.limit_px, now_ns, out)
         done = self.engine.submit(order, now_ns)
+        quote = self._quote
+        if not self._instrument.has_trades and quote is not None:
+            done.extend(self.engine.trigger(*self._touch(quote)[::-1], now_ns))
         self._remember_taken(done, now_ns)
         out.extend(done)
         return out
 
-    def prepare(self) -> list[Outcome]:
+    def prepare(self, now_ns: int) -> list[Outcome]:
         """The book as of the last usable quote; needed before reading it (``sweep``) while no order of ours rests."""
         out: list[Outcome] = []
-        if not self.engine.has_clients() and self._trade_px is not None:
-            # Stop orders compare with the last trade; it was only remembered while nobody waited.
-            px = self._instrument.price(self._trade_px)
-            self.engine.trigger(px, px, 0)
-        if self._quote is not None and (self._quote is not self._synced or not self.engine.has_clients()):
-            self._sync(self._quote, out)
+        idle = not self.engine.has_clients()
+        if not self._instrument.has_trades:
+            # Stops of such an instrument go by its quotes; our own last fill may be hours old.
+            self.engine.last_px = None
+        elif idle and self._trade_px is not None:
+            # Stops compare with the last trade, which was only remembered while nobody waited.
+            self.engine.last_px = self._instrument.price(self._trade_px)
+        if self._quote is not None and (idle or self._quote is not self._synced):
+            self._sync(self._quote, now_ns, out)
         return out
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _sync(self, quote: Quote, out: list[Outcome]) -> None:
+    def _touch(self, quote: Quote) -> tuple[Decimal, Decimal]:
+        """Best bid and ask, outwards to the grid: a finer feed must not give us a better price than it showed."""
+        return self._instrument.price(quote.bid_px, 1), self._instrument.price(quote.ask_px, -1)
+
+    def _sync(self, quote: Quote, now_ns: int, out: list[Outcome]) -> None:
         self._synced = quote
-        now_ns = quote.ts_recv_ns
-        # Outwards to the grid: a feed finer than the grid must not give us a better price than it showed.
-        bid_px = self._instrument.price(quote.bid_px, 1)
-        ask_px = self._instrument.price(quote.ask_px, -1)
+        bid_px, ask_px = self._touch(quote)
         self._drop_levels(Side.BUY, bid_px, out)
         self._drop_levels(Side.SELL, ask_px, out)
         self._set_level(Side.BUY, bid_px, self._size(Side.BUY, bid_px, quote.bid_qty, now_ns), now_ns, out)
@@ -256,7 +270,7 @@ class MarketMirror:
     ) -> None:  # fmt: skip
         self._order_count += 1
         order = BookOrder(
-            f"m{self._order_count}", MARKET_ACCOUNT, side, OrderType.LIMIT, qty, px, time_in_force=time_in_force
+            f"~m{self._order_count}", MARKET_ACCOUNT, side, OrderType.LIMIT, qty, px, time_in_force=time_in_force
         )
         out.extend(self.engine.submit(order, now_ns))
 

@@ -309,7 +309,7 @@ class SyntheticFlow:
         exact_qty = max(self.instrument.lot_qty * lots, self.instrument.min_qty)
         self._order_count += 1
         order = BookOrder(
-            f"m{self._order_count}",
+            f"~m{self._order_count}",
             MARKET_ACCOUNT,
             side,
             OrderType.MARKET if limit_px is None else OrderType.LIMIT,

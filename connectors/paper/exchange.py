@@ -1,0 +1,414 @@
+"""A venue in this process: paper orders are matched against the mirrored real market.
+
+Owns the paper account of one venue: rules, funds, latency, order events.  Matching is ``connectors.matching.engine``,
+the outside market ``connectors.matching.mirror``, money ``connectors.matching.ledger``.
+
+Time is the feed's: it moves with ``advance`` only.  An order takes ``latency_ns`` to arrive and meets the market as it
+is then; answers are published when it arrives.  ``submit`` and ``cancel`` only queue, so nothing is published inside
+them.  Call order of a feed, for each market event::
+
+    exchange.advance(event.ts_recv_ns)   # what was under way arrives, at the market before the event
+    publish(event)                       # the core sees it and may send orders
+    exchange.on_market(event)            # the book moves; resting orders fill
+
+and ``advance(now_ns)`` from a timer, for the time between events.  Ids count up, so equal input gives equal output.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from connectors.matching.engine import MatchingEngine
+from connectors.matching.ledger import Balance, Ledger, LedgerPosition, is_fully_paid
+from connectors.matching.mirror import MarketMirror
+from connectors.matching.orders import BookOrder, Closed, CloseReason, Filled, Opened, Outcome, Refused
+from connectors.matching.rules import Violation, violation
+from connectors.paper.account import PaperOrder, RecentIds
+from engine.commands import CancelOrder, NewOrder, OrderType
+from engine.events import (
+    BalanceReported,
+    CancelRejected,
+    FeedUp,
+    InputEvent,
+    InstrumentDefined,
+    InstrumentStatus,
+    Liquidity,
+    OrderAccepted,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    Quote,
+    Side,
+    Trade,
+    TradingStatus,
+)
+from engine.instruments import Instrument
+from engine.ports import Publish
+
+ACCOUNT = "paper"
+_ZERO = Decimal(0)
+_OPEN = frozenset({TradingStatus.TRADING, TradingStatus.POST_ONLY, TradingStatus.LIMIT_ONLY})
+
+
+class PaperExchange:
+    """Implements ``engine.ports.VenueGateway`` for one venue.
+
+    ``balances`` is what the account starts with, by currency; None gives ``default_balance`` of every settlement
+    currency.  ``id_prefix`` goes into venue and trade ids: give the session's id where sessions share records.
+    ``assumed_notional`` and ``refill_ns``: see ``MarketMirror``.  Raises ``ValueError`` when an instrument is of
+    another venue.
+    """
+
+    def __init__(
+        self,
+        publish: Publish,
+        instruments: Iterable[Instrument],
+        *,
+        venue: str,
+        balances: Mapping[str, Decimal] | None = None,
+        default_balance: Decimal = Decimal(100_000),
+        latency_ns: int = 20_000_000,
+        id_prefix: str = "paper",
+        assumed_notional: Decimal = Decimal(100_000),
+        refill_ns: int = 1_000_000_000,
+    ) -> None:
+        self._publish = publish
+        self._venue = venue
+        self._latency_ns = latency_ns
+        self._prefix = id_prefix
+        self._assumed_notional = assumed_notional
+        self._refill_ns = refill_ns
+        self._mirrors: dict[str, MarketMirror] = {}
+        self._instruments: dict[str, Instrument] = {}
+        self._halted: set[str] = set()
+        self._ledger = Ledger()
+        self._arrivals: deque[tuple[int, NewOrder | CancelOrder]] = deque()
+        self._orders: dict[str, PaperOrder] = {}
+        self._recent = RecentIds(100_000)
+        self._order_count = 0
+        self._trade_count = 0
+        self._now_ns = 0
+        self.duplicates = 0
+        """Orders that came with an id that was used before; they are dropped."""
+        for instrument in instruments:
+            self.define(instrument)
+        if balances is None:
+            balances = {i.settlement: default_balance for i in self._instruments.values()}
+        for currency, amount in balances.items():
+            self._ledger.deposit(ACCOUNT, currency, amount)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def venue(self) -> str:
+        return self._venue
+
+    @property
+    def now_ns(self) -> int:
+        """Feed time of the last ``advance``."""
+        return self._now_ns
+
+    @property
+    def pending(self) -> int:
+        """Orders and cancels on their way."""
+        return len(self._arrivals)
+
+    @property
+    def last_due_ns(self) -> int:
+        """When the last of them arrives; ``now_ns`` when nothing is on its way."""
+        return self._arrivals[-1][0] if self._arrivals else self._now_ns
+
+    @property
+    def open_orders(self) -> int:
+        return len(self._orders)
+
+    def instruments(self) -> Sequence[Instrument]:
+        return list(self._instruments.values())
+
+    def balances(self) -> dict[str, Balance]:
+        return self._ledger.balances(ACCOUNT)
+
+    def position(self, instrument: str) -> LedgerPosition:
+        """Raises ``KeyError`` for an unknown instrument."""
+        return self._ledger.position(ACCOUNT, self._instruments[instrument])
+
+    def ignored(self) -> int:
+        """Quotes and trades that could not be matched against (crossed, locked, no numbers)."""
+        return sum(mirror.ignored_quotes + mirror.ignored_trades for mirror in self._mirrors.values())
+
+    # --- gateway ----------------------------------------------------------------------------------------------------
+
+    def submit(self, order: NewOrder) -> None:
+        """Queue an order; every answer is an event of a later ``advance`` or ``on_market``."""
+        self._arrivals.append((self._now_ns + self._latency_ns, order))
+
+    def cancel(self, cancel: CancelOrder) -> None:
+        """Queue a cancel; it arrives after every order that was sent before it."""
+        self._arrivals.append((self._now_ns + self._latency_ns, cancel))
+
+    # --- feed -------------------------------------------------------------------------------------------------------
+
+    def define(self, instrument: Instrument) -> None:
+        """Add an instrument.  New rules for a known one apply from now on; its book stays.  Publishes nothing."""
+        if instrument.venue != self._venue:
+            raise ValueError(f"instrument {instrument.id} is of venue {instrument.venue}; expected {self._venue}")
+        known = self._mirrors.get(instrument.id)
+        self._instruments[instrument.id] = instrument
+        if known is not None:
+            known.define(instrument)
+            return
+        engine = MatchingEngine(instrument, next_id=self._next_trade_id)
+        self._mirrors[instrument.id] = MarketMirror(
+            engine, assumed_notional=self._assumed_notional, refill_ns=self._refill_ns
+        )
+
+    def start(self, ts_ns: int, *, define: bool = True, streams: Sequence[str] = ("market", "user")) -> None:
+        """Publish what a session needs to know first: instruments (if ``define``), balances, streams that are up.
+
+        On a live feed the feed itself defines instruments and reports the market stream: then ``define=False`` and
+        ``streams=("user",)``.
+        """
+        self._now_ns = max(self._now_ns, ts_ns)
+        if define:
+            for instrument in self._instruments.values():
+                self._publish(InstrumentDefined(ts_ns, ts_ns, instrument))
+        for currency, balance in self._ledger.balances(ACCOUNT).items():
+            self._publish(BalanceReported(ts_ns, ts_ns, self._venue, currency, balance.total, balance.available))
+        for stream in streams:
+            self._publish(FeedUp(ts_ns, ts_ns, self._venue, stream))
+
+    def advance(self, now_ns: int) -> None:
+        """Feed time is ``now_ns`` (a step back is ignored): what arrives by then arrives, orders whose time is up go.
+
+        What is sent while this publishes arrives with a later call, so one call always ends.
+        """
+        self._now_ns = max(self._now_ns, now_ns)
+        if self._orders:
+            self._expire(self._now_ns)
+        arrivals = self._arrivals
+        for _ in range(len(arrivals)):
+            due_ns, command = arrivals[0]
+            if due_ns > self._now_ns:
+                return
+            arrivals.popleft()
+            if isinstance(command, NewOrder):
+                self._arrive(command, due_ns)
+            else:
+                self._arrive_cancel(command, due_ns)
+
+    def on_market(self, event: InputEvent) -> None:
+        """The outside market moved.  Events of other kinds, venues or unknown instruments are not this venue's."""
+        kind = type(event)
+        if kind is Quote:
+            assert isinstance(event, Quote)
+            mirror = self._mirrors.get(event.instrument)
+            if mirror is not None:
+                outcomes = mirror.on_quote(event)
+                if outcomes:
+                    self._report(mirror, outcomes, event.ts_recv_ns)
+        elif kind is Trade:
+            assert isinstance(event, Trade)
+            mirror = self._mirrors.get(event.instrument)
+            if mirror is not None:
+                outcomes = mirror.on_trade(event)
+                if outcomes:
+                    self._report(mirror, outcomes, event.ts_recv_ns)
+        elif isinstance(event, InstrumentDefined) and event.definition.venue == self._venue:
+            self.define(event.definition)
+        elif isinstance(event, InstrumentStatus) and event.instrument in self._mirrors:
+            (self._halted.discard if event.status in _OPEN else self._halted.add)(event.instrument)
+
+    # --- arrivals ---------------------------------------------------------------------------------------------------
+
+    def _arrive(self, new: NewOrder, ts_ns: int) -> None:
+        intent = new.intent
+        order_id = new.client_order_id
+        mirror = self._mirrors.get(intent.instrument)
+        if order_id in self._orders or order_id in self._recent:
+            # The first order of that id keeps its state: an answer under the id would be taken for its own.
+            self.duplicates += 1
+            return
+        if mirror is None:
+            self._reject(order_id, ts_ns, "unknown_instrument", f"{intent.instrument} is not traded here")
+            return
+        instrument = self._instruments[intent.instrument]
+        refusal = self._refusal(new, instrument, mirror)
+        if refusal is not None:
+            self._reject(order_id, ts_ns, refusal.reason, refusal.text)
+            return
+        qty = intent.qty
+        if intent.reduce_only:
+            # As venues do: the order closes what is there and the rest of it is cancelled.
+            qty = min(qty, self._ledger.closable_qty(ACCOUNT, instrument, intent.side))
+            qty -= qty % instrument.lot_qty
+            if qty <= _ZERO:
+                self._reject(order_id, ts_ns, "reduce_only", f"no position in {instrument.id} that it would reduce")
+                return
+        book_order = BookOrder(
+            order_id, ACCOUNT, intent.side, intent.order_type, qty, intent.limit_px, intent.time_in_force,
+            intent.post_only, None, intent.trigger_px, None, intent.expire_ns, intent.reduce_only,
+        )  # fmt: skip
+        prepared = mirror.prepare(ts_ns)
+        if prepared:
+            self._report(mirror, prepared, ts_ns)
+        reason = self._reserve(book_order, instrument, mirror)
+        if reason:
+            funds = self._ledger.balance(ACCOUNT, instrument.settlement).available
+            self._reject(order_id, ts_ns, reason, f"{instrument.id}: available {funds} {instrument.settlement}")
+            return
+        self._order_count += 1
+        self._orders[order_id] = PaperOrder(new, f"{self._prefix}-{self._order_count}", instrument, qty)
+        self._report(mirror, mirror.submit(book_order, ts_ns), ts_ns)
+
+    def _refusal(self, new: NewOrder, instrument: Instrument, mirror: MarketMirror) -> Violation | None:
+        intent = new.intent
+        if instrument.id in self._halted:
+            return Violation("halted", f"{instrument.id} does not trade now")
+        if not mirror.has_market:
+            return Violation("no_market", f"no quote of {instrument.id} was received yet")
+        if intent.trailing_px is not None:
+            return Violation("unsupported", "trailing stops are not matched on paper; expected a stop-limit order")
+        return violation(
+            instrument,
+            qty=intent.qty,
+            limit_px=None if intent.order_type is OrderType.MARKET else intent.limit_px,
+            trigger_px=intent.trigger_px,
+            reference_px=mirror.mid_px(),
+            reduce_only=intent.reduce_only,
+        )
+
+    def _reserve(self, order: BookOrder, instrument: Instrument, mirror: MarketMirror) -> str:
+        """Hold the worst case: a limit order's own price, for a market order the worst price it meets now."""
+        if order.order_type is not OrderType.MARKET and order.limit_px is not None:
+            worst_px = order.limit_px
+            if order.side is Side.SELL and order.order_type is OrderType.LIMIT:
+                # A margined sell may fill at the higher bid: that notional is what needs margin.
+                best_px = mirror.engine.best_px(Side.BUY)
+                worst_px = worst_px if best_px is None else max(worst_px, best_px)
+            return self._ledger.reserve(order, instrument, worst_px)
+        got_qty, worst_px = mirror.engine.sweep(order.side, qty=order.qty)
+        if not got_qty:
+            return ""  # nothing to trade with: the book will say so, and nothing can be spent
+        if order.side is Side.SELL:
+            worst_px = mirror.engine.best_px(Side.BUY) or worst_px
+        # Only what is there can trade: the rest of a market order costs nothing.
+        return self._ledger.reserve(msgspec.structs.replace(order, qty=got_qty), instrument, worst_px)
+
+    def _arrive_cancel(self, cancel: CancelOrder, ts_ns: int) -> None:
+        order_id = cancel.client_order_id
+        paper = self._orders.get(order_id)
+        if paper is None:
+            reason = "already_closed" if order_id in self._recent else "unknown_order"
+            self._publish(CancelRejected(ts_ns, ts_ns, self._venue, order_id, reason))
+            return
+        mirror = self._mirrors[paper.instrument.id]
+        closed = mirror.engine.cancel(order_id, ts_ns)
+        if closed is not None:
+            self._report(mirror, [closed], ts_ns)
+
+    def _expire(self, now_ns: int) -> None:
+        for mirror in self._mirrors.values():
+            if mirror.engine.has_clients():
+                outcomes = mirror.engine.expire(now_ns)
+                if outcomes:
+                    self._report(mirror, outcomes, now_ns)
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def _report(self, mirror: MarketMirror, outcomes: Sequence[Outcome], ts_ns: int) -> None:
+        """Turn outcomes of our account into events, money first: whoever reacts to an event sees balances after it."""
+        events: list[InputEvent] = []
+        filled = False
+        for outcome in outcomes:
+            kind = type(outcome)
+            if kind is Filled:
+                assert isinstance(outcome, Filled)
+                for order_id, account, side, liquidity in (
+                    (outcome.maker_id, outcome.maker_account, outcome.aggressor.opposite, Liquidity.MAKER),
+                    (outcome.taker_id, outcome.taker_account, outcome.aggressor, Liquidity.TAKER),
+                ):
+                    if account == ACCOUNT:
+                        events.append(self._fill(self._orders[order_id], outcome, side, liquidity, ts_ns))
+                        filled = True
+            elif outcome.account != ACCOUNT:  # type: ignore[union-attr]  # every other outcome has one account
+                continue
+            elif isinstance(outcome, Opened):
+                paper = self._orders[outcome.order_id]
+                events.append(OrderAccepted(ts_ns, ts_ns, self._venue, outcome.order_id, paper.venue_order_id))
+            elif isinstance(outcome, Closed):
+                event = self._close(outcome, ts_ns)
+                if event is not None:
+                    events.append(event)
+            elif isinstance(outcome, Refused):
+                self._forget(outcome.order_id)
+                events.append(
+                    OrderRejected(
+                        ts_ns, ts_ns, self._venue, outcome.order_id, outcome.reason.value, "refused by the book"
+                    )
+                )
+        if filled:
+            events.extend(self._trim_reduce_only(mirror, ts_ns))
+        for event in events:
+            self._publish(event)
+
+    def _fill(self, paper: PaperOrder, fill: Filled, side: Side, liquidity: Liquidity, ts_ns: int) -> OrderFilled:
+        order_id = paper.order.client_order_id
+        paper.filled_qty += fill.qty
+        fee = self._ledger.apply_fill(
+            ACCOUNT, paper.instrument, order_id=order_id, side=side, qty=fill.qty, px=fill.px, liquidity=liquidity
+        )
+        # Two of our own orders in one match would share its id: the maker's side gets its own.
+        suffix = "m" if liquidity is Liquidity.MAKER and fill.taker_account == ACCOUNT else ""
+        return OrderFilled(
+            ts_ns, ts_ns, self._venue, order_id, paper.venue_order_id, fill.match_id + suffix, paper.instrument.id,
+            side, fill.qty, fill.px, fee, paper.instrument.settlement, liquidity,
+        )  # fmt: skip
+
+    def _close(self, closed: Closed, ts_ns: int) -> InputEvent | None:
+        """The event that ends an order; None when its last fill did."""
+        paper = self._orders[closed.order_id]
+        self._forget(closed.order_id)
+        reason = closed.reason.value
+        if closed.reason is CloseReason.EXPIRED:
+            return OrderExpired(ts_ns, ts_ns, self._venue, closed.order_id, paper.venue_order_id)
+        if closed.reason is CloseReason.FILLED:
+            if paper.filled_qty >= paper.order.intent.qty:
+                return None
+            reason = "reduce_only"
+        elif closed.reason is CloseReason.REDUCED:
+            reason = "reduce_only"
+        return OrderCancelled(ts_ns, ts_ns, self._venue, closed.order_id, paper.venue_order_id, reason)
+
+    def _trim_reduce_only(self, mirror: MarketMirror, ts_ns: int) -> list[InputEvent]:
+        """After a fill: resting reduce-only orders never exceed what is left to reduce."""
+        events: list[InputEvent] = []
+        instrument = mirror.engine.instrument
+        if is_fully_paid(instrument):
+            return events  # a sell holds what it sells: it cannot exceed the holding
+        for live in list(mirror.engine.orders_of(ACCOUNT).values()):
+            if not live.order.reduce_only:
+                continue
+            excess = live.leaves_qty - self._ledger.closable_qty(ACCOUNT, instrument, live.side)
+            closed = mirror.engine.reduce(live.order_id, excess)  # nothing to do for an excess of zero or less
+            event = None if closed is None else self._close(closed, ts_ns)
+            if event is not None:
+                events.append(event)
+        return events
+
+    def _reject(self, order_id: str, ts_ns: int, reason: str, text: str) -> None:
+        self._recent.add(order_id)
+        self._publish(OrderRejected(ts_ns, ts_ns, self._venue, order_id, reason, text))
+
+    def _forget(self, order_id: str) -> None:
+        self._ledger.release(order_id)
+        self._orders.pop(order_id, None)
+        self._recent.add(order_id)
+
+    def _next_trade_id(self) -> str:
+        self._trade_count += 1
+        return f"{self._prefix}-t{self._trade_count}"

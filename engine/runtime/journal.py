@@ -140,8 +140,6 @@ class JournalWriter:
                 expected=f"room for {market_bytes + orders_bytes >> 20} MiB",
                 do="free disk space or lower journal sizes",
             ) from error
-        self._set_limit(self._orders)
-        self._set_limit(self._market)
 
     # --- the hot path -------------------------------------------------------------------------------------------
 
@@ -182,6 +180,7 @@ class JournalWriter:
         if stream.tail == HEADER_BYTES:
             stream.segment.start(seq)
         stream.tail = stream.segment.place(stream.tail, seq, payload)
+        stream.limit = 0 if self._fault else self._soft_limit(stream)
         self._next = seq + 1
 
     def _refuse_impossible(self, stream: Stream, seq: int, record: codec.Record, payload: bytes) -> None:
@@ -189,7 +188,7 @@ class JournalWriter:
             raise JournalError(f"record {seq} after the journal was closed", do="append before close")
         if seq < 0 or seq < self._next:
             raise JournalError(f"record number {seq}", expected=f"{max(self._next, 0)} or more")
-        room = stream.segment.size - HEADER_BYTES - _CONTROL_ROOM - (self._reserve if stream is self._orders else 0)
+        room = self._soft_limit(stream) - HEADER_BYTES
         if len(payload) + RECORD_BYTES > room:
             raise JournalError(
                 f"a {type(record).__name__} of {len(payload)} bytes", expected=f"at most {room}", do="enlarge segments"
@@ -199,9 +198,8 @@ class JournalWriter:
 
     def _make_room(self, stream: Stream, seq: int, record: codec.Record, need: int) -> None:
         hard = stream.segment.size - _CONTROL_ROOM
-        soft = hard - (self._reserve if stream is self._orders else 0)
         end = stream.tail + need
-        if end <= soft:
+        if end <= self._soft_limit(stream):
             return
         if stream.next is None and not self._preparing_failed and self._patience_s > 0:
             self.waits += 1
@@ -229,12 +227,11 @@ class JournalWriter:
         self._retired.append(before)  # before the stream leaves it: the syncer must find it in one of the two places
         stream.next = None
         stream.enter(after)
-        self._set_limit(stream)
         self._keeper_wake.set()
 
-    def _set_limit(self, stream: Stream) -> None:
-        reserve = self._reserve if stream is self._orders else 0
-        stream.limit = 0 if self._fault else stream.segment.size - _CONTROL_ROOM - reserve
+    def _soft_limit(self, stream: Stream) -> int:
+        """Where the reserve begins; also how far the fast path may go once a segment has its first record."""
+        return stream.segment.size - _CONTROL_ROOM - (self._reserve if stream is self._orders else 0)
 
     def _write_control(self, seq: int, kind: int, value: int) -> None:
         """A control record in the orders stream; each segment keeps room for a last hole and the end."""

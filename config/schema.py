@@ -139,8 +139,9 @@ class PaperSettings(Section):
     taker_fee_bps: NotNegative | None = Field(
         default=None, description="empty: the instrument's own rate, bps of notional"
     )
-    assumed_quote_qty: Positive = Field(
-        default=Decimal(100_000), description="size at the best price, base units, where the feed gives no sizes"
+    assumed_quote_notional: Positive = Field(
+        default=Decimal(100_000),
+        description="worth of the size at the best price where the feed gives none, quote currency",
     )
 
 
@@ -185,6 +186,10 @@ class SamplingSettings(Section):
             _ = self.interval_ns
         elif self.every_ticks < 1:
             raise ValueError("every of at least 1 tick")
+        if self.kind == "tick" and self.every_ticks != 1:
+            raise ValueError("every 1 for kind tick; a row for several ticks is kind tick_bar")
+        if self.kind != "time_bar" and self.lateness_ms:
+            raise ValueError("no lateness_ms: only a time_bar waits")
         return self
 
     @property

@@ -3,9 +3,9 @@
 Owns every change of that state.  Pure: time and ids are given, answers are returned, nothing is sent.  What streams
 have to tell is collected until ``drain`` (the caller pumps after each call).  Reading for REST lists is in ``queries``.
 
-Money.  A buy holds quote currency at its limit price with the taker fee, the worst it can cost; a market buy holds its
-budget, or the worst price of the levels that it reaches.  A sell holds base units.  Each fill moves both currencies and
-its fee; whatever is still held when the order closes is released.
+Money is the matching model's ledger: an order holds the worst it can cost (its limit price or, for a market order, the
+worst price of the levels it reaches now, with the higher fee), each fill moves both currencies and its fee, and what is
+still held when the order closes is released.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from connectors.coinbase.sandbox.records import (
     OrderSpec,
     make_instrument,
 )
-from connectors.coinbase.sandbox.requests import OrderRefused, parse_order
+from connectors.coinbase.sandbox.requests import UNKNOWN_FAILURE, UNKNOWN_PREVIEW, OrderRefused, parse_order
 from connectors.coinbase.sandbox.settings import SandboxProduct, SandboxSettings
 from connectors.coinbase.sandbox.tape import PublicTrade, Tape
-from connectors.coinbase.sandbox.translate import CLOSED, base_size, book_order, book_refusal, budget
+from connectors.coinbase.sandbox.translate import ACCOUNT, CLOSED, base_size, book_order, book_refusal, budget
 from connectors.coinbase.sandbox.wallets import Wallets
 from connectors.matching.changes import Change
 from connectors.matching.engine import MatchingEngine
-from connectors.matching.orders import Closed, CloseReason, Filled, Opened, Outcome, Refused, Triggered
-from engine.events import Side
+from connectors.matching.orders import BookOrder, Closed, CloseReason, Filled, Opened, Outcome, Refused, Triggered
+from engine.events import Liquidity, Side
 
 ZERO = Decimal(0)
 
@@ -68,7 +68,8 @@ class Exchange:
         self.open_orders: dict[str, OrderRecord] = {}
         self.fills: deque[FillRecord] = deque(maxlen=2 * settings.max_orders)
         self.fills_of: dict[str, list[FillRecord]] = {}
-        self.fee_totals = {"volume": ZERO, "fees": ZERO}
+        self.traded_value = ZERO
+        self.fees_paid = ZERO
         self._new_id = new_id
         self._trade_number = first_trade_id - 1
         self._sequence = 0
@@ -103,7 +104,7 @@ class Exchange:
         if known is not None:
             if self.settings.duplicate_mode == "reject":
                 text = f"client_order_id {known.spec.client_order_id} was used before"
-                return wire.refused("DUPLICATE_CLIENT_ORDER_ID", "UNKNOWN_PREVIEW_FAILURE_REASON", text, configuration)
+                return wire.refused("DUPLICATE_CLIENT_ORDER_ID", UNKNOWN_PREVIEW, text, configuration)
             return wire.accepted(known)
         try:
             spec = parse_order(body, self.products, now_ns)
@@ -129,7 +130,9 @@ class Exchange:
             if best is not None and worst:
                 touch = best[2] if spec.side is Side.BUY else best[0]
                 slippage = abs(worst - touch) / touch
-            self._hold_for(spec, market)
+            record = OrderRecord(order_id="preview", spec=spec, created_ns=now_ns)
+            self._reserve(record, market)
+            self.wallets.ledger.release(record.order_id)
         except OrderRefused as refusal:
             errors.append(refusal.preview)
         return {
@@ -167,44 +170,38 @@ class Exchange:
         """Hold the money, give the order to the book, take in what happened.  Raises ``OrderRefused``."""
         if len(self.open_orders) >= self.settings.max_open_orders:
             text = f"{len(self.open_orders)} orders are open, the most allowed"
-            raise OrderRefused("COMMANDER_REJECTED_NEW_ORDER", "UNKNOWN_PREVIEW_FAILURE_REASON", text)
+            raise OrderRefused("COMMANDER_REJECTED_NEW_ORDER", UNKNOWN_PREVIEW, text)
         market = self.markets[spec.product_id]
-        currency, hold = self._hold_for(spec, market)
-        self._sequence += 1
         record = OrderRecord(
             order_id=self._new_id(),
             spec=spec,
             created_ns=now_ns,
-            hold_left=hold,
-            hold_currency=currency,
             trigger_status="STOP_PENDING" if spec.stop_px is not None else "INVALID_ORDER_TYPE",
-            sequence=self._sequence,
+            sequence=self._sequence + 1,
         )
+        order = self._reserve(record, market)
+        self._sequence = record.sequence
         self.orders[record.order_id] = self.open_orders[record.order_id] = record
-        if spec.client_order_id:
-            self._by_client_id[spec.client_order_id] = record
-        self.wallets.change_hold(currency, hold, now_ns)
-        order = book_order(record, market, self.settings.taker_fee_rate)
+        self._by_client_id[spec.client_order_id] = record
         outcomes = market.engine.submit(order, now_ns)
         refusal = next((x for x in outcomes if isinstance(x, Refused)), None)
         if refusal is not None:
-            self._forget(record, now_ns)
+            self._forget(record)
         self.absorb(market, outcomes, now_ns)
         if refusal is not None:
             raise book_refusal(refusal.reason)
         return record
 
-    def _forget(self, record: OrderRecord, now_ns: int) -> None:
+    def _forget(self, record: OrderRecord) -> None:
         """The book refused it: the order never existed."""
-        self.wallets.change_hold(record.hold_currency, -record.hold_left, now_ns)
+        self.wallets.ledger.release(record.order_id)
         del self.orders[record.order_id], self.open_orders[record.order_id]
-        self._by_client_id.pop(record.spec.client_order_id, None)
+        del self._by_client_id[record.spec.client_order_id]
 
     def _expected(self, spec: OrderSpec, market: Market) -> tuple[Decimal, Decimal]:
         """``(base units, worst price)``: a limit order whole at its limit, a market order as the book is now."""
         if spec.limit_px is not None:
             return base_size(spec, market, self.settings.taker_fee_rate), spec.limit_px
-        quote_qty = budget(spec, self.settings.taker_fee_rate)
         got, worst = market.engine.sweep(
             spec.side, qty=spec.base_size, quote_qty=budget(spec, self.settings.taker_fee_rate)
         )
@@ -213,29 +210,26 @@ class Exchange:
             raise OrderRefused("INVALID_NO_LIQUIDITY", "PREVIEW_INVALID_NO_LIQUIDITY", text)
         return got, worst
 
-    def _hold_for(self, spec: OrderSpec, market: Market) -> tuple[str, Decimal]:
-        """Currency and amount to block.  Raises ``OrderRefused`` for too little money or a stop out of place."""
+    def _reserve(self, record: OrderRecord, market: Market) -> BookOrder:
+        """Hold what the order can cost at worst.  Raises ``OrderRefused``: too little money, a stop out of place."""
+        spec = record.spec
         last_px = market.tape.last_px
         if spec.stop_px is not None and last_px is not None:
             if spec.stop_up and spec.stop_px <= last_px:
                 text = f"stop price {spec.stop_px} is not above the last trade {last_px}"
-                raise OrderRefused("UNKNOWN_FAILURE_REASON", "PREVIEW_STOP_PRICE_BELOW_LAST_TRADE_PRICE", text)
+                raise OrderRefused(UNKNOWN_FAILURE, "PREVIEW_STOP_PRICE_BELOW_LAST_TRADE_PRICE", text)
             if not spec.stop_up and spec.stop_px >= last_px:
                 text = f"stop price {spec.stop_px} is not below the last trade {last_px}"
-                raise OrderRefused("UNKNOWN_FAILURE_REASON", "PREVIEW_STOP_PRICE_ABOVE_LAST_TRADE_PRICE", text)
-        base, worst = self._expected(spec, market)
-        if spec.side is Side.SELL:
-            currency, amount = market.instrument.base, base
-        else:
-            currency = market.instrument.quote
-            fee = 1 + self.settings.taker_fee_rate
-            market_by_quote = spec.quote_size is not None and spec.limit_px is None
-            amount = spec.quote_size if market_by_quote and spec.quote_size is not None else base * worst * fee
-        available = self.wallets[currency].available
-        if amount > available:
-            text = f"needs {wire.number(amount)} {currency}, available {wire.number(available)}"
+                raise OrderRefused(UNKNOWN_FAILURE, "PREVIEW_STOP_PRICE_ABOVE_LAST_TRADE_PRICE", text)
+        worst_px = self._expected(spec, market)[1]
+        order = book_order(record, market, self.settings.taker_fee_rate)
+        instrument = market.instrument
+        if self.wallets.ledger.reserve(order, instrument, worst_px):
+            currency = instrument.quote if spec.side is Side.BUY else instrument.base
+            available = wire.number(self.wallets.amounts(currency)[0])
+            text = f"not enough {currency} for this {spec.side.name}: available {available}"
             raise OrderRefused("INSUFFICIENT_FUND", "PREVIEW_INSUFFICIENT_FUND", text)
-        return currency, amount
+        return order
 
     # --- what the book did ------------------------------------------------------------------------------------------
 
@@ -248,7 +242,7 @@ class Exchange:
             elif isinstance(outcome, Closed):
                 record = orders.get(outcome.order_id)
                 if record is not None:
-                    self._on_closed(record, outcome.reason, now_ns)
+                    self._on_closed(record, outcome.reason)
             elif isinstance(outcome, Opened):
                 record = orders.get(outcome.order_id)
                 if record is not None:
@@ -263,6 +257,7 @@ class Exchange:
         if self._touched:
             for record in self._touched.values():
                 self._tell(record)
+            self.wallets.touch((market.instrument.base, market.instrument.quote), now_ns)
             self._touched.clear()
 
     def expire(self, now_ns: int) -> None:
@@ -288,6 +283,7 @@ class Exchange:
         return updates
 
     def _tell(self, record: OrderRecord) -> None:
+        record.hold_left = self.wallets.ledger.held(record.order_id)
         self._order_updates.append(wire.user_order(record, portfolio_id=self.portfolio_id))
 
     def _on_fill(self, market: Market, filled: Filled) -> None:
@@ -303,32 +299,23 @@ class Exchange:
     def _settle(self, record: OrderRecord, market: Market, filled: Filled, is_maker: bool) -> None:
         """Move money for one side of a match and write its fill."""
         spec = record.spec
-        instrument = market.instrument
-        rate = instrument.maker_fee_rate if is_maker else instrument.taker_fee_rate
         value = filled.px * filled.qty
-        fee = value * rate
+        fee = self.wallets.ledger.apply_fill(
+            ACCOUNT,
+            market.instrument,
+            order_id=record.order_id,
+            side=spec.side,
+            qty=filled.qty,
+            px=filled.px,
+            liquidity=Liquidity.MAKER if is_maker else Liquidity.TAKER,
+        )
         record.filled_qty += filled.qty
         record.filled_value += value
         record.fees += fee
         record.fill_count += 1
         record.last_fill_ns = filled.ts_ns
-        self.fee_totals["volume"] += value
-        self.fee_totals["fees"] += fee
-        wallets = self.wallets
-        if spec.side is Side.BUY:
-            wallets.change_total(instrument.quote, -(value + fee), filled.ts_ns)
-            wallets.change_total(instrument.base, filled.qty, filled.ts_ns)
-            if spec.limit_px is None:
-                left = max(ZERO, record.hold_left - value - fee)
-            else:
-                size = base_size(spec, market, instrument.taker_fee_rate)
-                left = (size - record.filled_qty) * spec.limit_px * (1 + instrument.taker_fee_rate)
-        else:
-            wallets.change_total(instrument.base, -filled.qty, filled.ts_ns)
-            wallets.change_total(instrument.quote, value - fee, filled.ts_ns)
-            left = max(ZERO, record.hold_left - filled.qty)
-        wallets.change_hold(record.hold_currency, left - record.hold_left, filled.ts_ns)
-        record.hold_left = left
+        self.traded_value += value
+        self.fees_paid += fee
         fill = FillRecord(
             entry_id=self._new_id(),
             trade_id=filled.match_id,
@@ -345,11 +332,9 @@ class Exchange:
         self.fills_of.setdefault(record.order_id, []).append(fill)
         self._touched[record.order_id] = record
 
-    def _on_closed(self, record: OrderRecord, reason: CloseReason, now_ns: int) -> None:
+    def _on_closed(self, record: OrderRecord, reason: CloseReason) -> None:
         record.status, record.cancel_message = CLOSED[reason]
-        if record.hold_left:
-            self.wallets.change_hold(record.hold_currency, -record.hold_left, now_ns)
-            record.hold_left = ZERO
+        self.wallets.ledger.release(record.order_id)
         self.open_orders.pop(record.order_id, None)
         self._touched[record.order_id] = record
         self._closed.append(record.order_id)

@@ -155,11 +155,12 @@ def account(exchange: Exchange, uuid: str) -> wire.Json | None:
     wallet = exchange.wallets.find(uuid)
     if wallet is None:
         return None
+    available, hold = exchange.wallets.amounts(wallet.currency)
     return wire.account(
         wallet.uuid,
         wallet.currency,
-        wallet.available,
-        wallet.hold,
+        available,
+        hold,
         created_at=wire.at(wallet.created_ns),
         updated_at=wire.at(wallet.updated_ns),
         portfolio_id=exchange.portfolio_id,
@@ -262,7 +263,7 @@ def list_fills(exchange: Exchange, params: Params) -> wire.Json:
 
 def transaction_summary(exchange: Exchange) -> wire.Json:
     settings = exchange.settings
-    volume, fees = float(exchange.fee_totals["volume"]), float(exchange.fee_totals["fees"])
+    volume, fees = float(exchange.traded_value), float(exchange.fees_paid)
     return {
         "total_volume": volume,
         "total_fees": fees,

@@ -46,7 +46,7 @@ class OrderSpec(msgspec.Struct, frozen=True):
 class OrderRecord(msgspec.Struct):
     """One order from acceptance to its end; amounts are cumulative.
 
-    ``hold_left`` is what its account still has blocked for it, in ``hold_currency``.
+    ``hold_left`` is what the ledger still holds for it: quote currency of a buy, base of a sell.
     """
 
     order_id: str
@@ -59,7 +59,6 @@ class OrderRecord(msgspec.Struct):
     fill_count: int = 0
     last_fill_ns: int = 0
     hold_left: Decimal = ZERO
-    hold_currency: str = ""
     trigger_status: str = "INVALID_ORDER_TYPE"
     cancel_message: str = ""
     sequence: int = 0

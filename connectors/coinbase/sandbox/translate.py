@@ -5,13 +5,15 @@ Owns the tables of both vocabularies.  Pure functions.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 from connectors.coinbase.sandbox.records import ZERO, Market, OrderRecord, OrderSpec
 from connectors.coinbase.sandbox.requests import UNKNOWN_PREVIEW, OrderRefused
 from connectors.matching.orders import BookOrder, CloseReason, RefuseReason
 from engine.commands import OrderType, TimeInForce
 from engine.events import Side
+
+_BUDGET_STEP = Decimal("1E-8")
 
 ACCOUNT = "portfolio"
 """The one account of the matching engine that belongs to API keys."""
@@ -39,7 +41,10 @@ def budget(spec: OrderSpec, taker_fee_rate: Decimal) -> Decimal | None:
     """Quote units that a market order sized in quote currency may trade: a buyer's fee comes out of its size."""
     if spec.quote_size is None:
         return None
-    return spec.quote_size / (1 + taker_fee_rate) if spec.side is Side.BUY else spec.quote_size
+    if spec.side is Side.SELL:
+        return spec.quote_size
+    # Rounded down, so that budget and fee together never ask for more than the size.
+    return (spec.quote_size / (1 + taker_fee_rate)).quantize(_BUDGET_STEP, ROUND_FLOOR)
 
 
 def base_size(spec: OrderSpec, market: Market, taker_fee_rate: Decimal) -> Decimal:

@@ -1,7 +1,6 @@
-"""Balances of the sandbox's portfolio: what is there, what open orders hold.
+"""How the venue shows balances: one account with an id per currency, over the ledger of the matching model.
 
-Owns totals and holds per currency and the account ids under which the venue shows them.  Does not know orders: the
-exchange says how much to hold, release, pay and receive.
+Owns the ids and times of accounts.  Amounts and holds are the ledger's.
 """
 
 from __future__ import annotations
@@ -11,26 +10,19 @@ from decimal import Decimal
 
 import msgspec
 
-ZERO = Decimal(0)
+from connectors.coinbase.sandbox.translate import ACCOUNT
+from connectors.matching.ledger import Ledger
 
 
 class Wallet(msgspec.Struct):
-    """``available`` + ``hold`` = ``total``."""
-
     uuid: str
     currency: str
-    total: Decimal
-    hold: Decimal
     created_ns: int
     updated_ns: int
 
-    @property
-    def available(self) -> Decimal:
-        return self.total - self.hold
-
 
 class Wallets:
-    """One portfolio."""
+    """Accounts of one portfolio, in the order in which they were opened."""
 
     def __init__(
         self,
@@ -40,34 +32,25 @@ class Wallets:
         new_id: Callable[[], str],
         now_ns: int,
     ) -> None:
+        self.ledger = Ledger()
         self._wallets: dict[str, Wallet] = {}
-        self._new_id = new_id
-        for currency, amount in balances:
-            self._open(currency, now_ns).total += amount
-        for currency in currencies:
-            self._open(currency, now_ns)
-
-    def _open(self, currency: str, now_ns: int) -> Wallet:
-        wallet = self._wallets.get(currency)
-        if wallet is None:
-            wallet = self._wallets[currency] = Wallet(self._new_id(), currency, ZERO, ZERO, now_ns, now_ns)
-        return wallet
+        for currency, amount in [*balances, *((currency, Decimal(0)) for currency in currencies)]:
+            self.ledger.deposit(ACCOUNT, currency, amount)
+            if currency not in self._wallets:
+                self._wallets[currency] = Wallet(new_id(), currency, now_ns, now_ns)
 
     def __iter__(self) -> Iterator[Wallet]:
         return iter(self._wallets.values())
 
-    def __getitem__(self, currency: str) -> Wallet:
-        return self._wallets[currency]
+    def touch(self, currencies: Iterable[str], now_ns: int) -> None:
+        """Balances or holds of these changed."""
+        for currency in currencies:
+            self._wallets[currency].updated_ns = now_ns
+
+    def amounts(self, currency: str) -> tuple[Decimal, Decimal]:
+        """``(available, hold)``; their sum is the total."""
+        balance = self.ledger.balance(ACCOUNT, currency)
+        return balance.available, balance.total - balance.available
 
     def find(self, uuid: str) -> Wallet | None:
         return next((wallet for wallet in self if wallet.uuid == uuid), None)
-
-    def change_hold(self, currency: str, by: Decimal, now_ns: int) -> None:
-        wallet = self._wallets[currency]
-        wallet.hold += by
-        wallet.updated_ns = now_ns
-
-    def change_total(self, currency: str, by: Decimal, now_ns: int) -> None:
-        wallet = self._wallets[currency]
-        wallet.total += by
-        wallet.updated_ns = now_ns

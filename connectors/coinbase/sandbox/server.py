@@ -1,0 +1,238 @@
+"""The Coinbase sandbox as a server on loopback: start, pace, stop.
+
+Owns the process side: port, key file, market pace, signals and the line that tells a parent where the server listens.
+One port serves REST, market streams (``/ws``) and user streams (``/ws-user``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import json
+import logging
+import os
+import signal
+import stat
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+from aiohttp import web
+
+from connectors.coinbase.sandbox.auth import Verifier
+from connectors.coinbase.sandbox.exchange import Exchange
+from connectors.coinbase.sandbox.keys import load_key_file, make_key_file
+from connectors.coinbase.sandbox.market import NS, BackgroundMarket, SyntheticMarket
+from connectors.coinbase.sandbox.rest import Rest
+from connectors.coinbase.sandbox.settings import SandboxSettings
+from connectors.coinbase.sandbox.stream import Hub
+from engine.errors import KestrelError, VenueError
+
+_log = logging.getLogger(__name__)
+_STDIN = 0
+_WARM_ENOUGH_NS = 200_000_000
+
+
+class RunningSandbox:
+    """A server that accepts connections.  ``await stop()`` ends it; ``failed`` is set when its market died."""
+
+    def __init__(
+        self, settings: SandboxSettings, exchange: Exchange, hub: Hub, runner: web.AppRunner, market: BackgroundMarket
+    ) -> None:
+        self.settings = settings
+        self.exchange = exchange
+        self.hub = hub
+        self.market = market
+        self.host = settings.host
+        self.port = 0
+        self.key_file = Path()
+        self.failed = asyncio.Event()
+        self._runner = runner
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def rest_url(self) -> str:
+        return f"http://{self._authority}"
+
+    @property
+    def ws_market_url(self) -> str:
+        return f"ws://{self._authority}/ws"
+
+    @property
+    def ws_user_url(self) -> str:
+        return f"ws://{self._authority}/ws-user"
+
+    @property
+    def _authority(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def addresses(self) -> dict[str, str]:
+        """What a client needs, the path of the key file included (never the key)."""
+        return {
+            "rest": self.rest_url,
+            "ws_market": self.ws_market_url,
+            "ws_user": self.ws_user_url,
+            "key_file": str(self.key_file),
+        }
+
+    def start_tasks(self) -> None:
+        for work, name in ((self._live(), "sandbox market"), (self._seconds(), "sandbox seconds")):
+            task = asyncio.create_task(work, name=name)
+            task.add_done_callback(self._task_ended)
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """Close streams, then the port.  Safe to call twice."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self.hub.close()
+        await self._runner.cleanup()
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("%s stopped", task.get_name(), exc_info=task.exception())
+            self.failed.set()
+
+    async def _live(self) -> None:
+        """Pass time to the market every ``step_ms``; a late wake-up makes one longer step, never a burst of steps."""
+        loop = asyncio.get_running_loop()
+        step_s = self.settings.step_ms / 1_000.0
+        due_s = loop.time()
+        while True:
+            self.market.step(time.time_ns())
+            self.hub.pump()
+            due_s = max(due_s + step_s, loop.time())
+            await asyncio.sleep(due_s - loop.time())
+
+    async def _seconds(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + 1.0
+        while True:
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
+            due_s = max(due_s + 1.0, loop.time())
+            self.exchange.expire(time.time_ns())
+            self.hub.pump()
+            self.hub.every_second()
+
+
+async def serve(settings: SandboxSettings) -> RunningSandbox:
+    """Make keys and history, open the port, let the market run.
+
+    Raises ``ConfigError`` for settings or key files that cannot be used and ``VenueError`` when the port is taken.
+    """
+    settings.check()
+    key_file = settings.key_file or Path(tempfile.mkdtemp(prefix="kestrel-sandbox-")) / "coinbase_key.json"
+    exists = key_file.exists()
+    main_key = load_key_file(key_file) if exists else make_key_file(key_file, algorithm=settings.key_algorithm)
+    keys = [main_key, *(load_key_file(path) for path in settings.extra_key_files)]
+    verifier = Verifier(keys, skew_s=settings.clock_skew_s)
+    now_ns = time.time_ns()
+    exchange = Exchange(settings, now_ns=now_ns, new_id=lambda: str(uuid.uuid4()), first_trade_id=now_ns // 1_000_000)
+    market = await _make_market(exchange, settings)
+    hub = Hub(settings, exchange, verifier, time.time_ns)
+    rest = Rest(settings, exchange, hub, verifier, time.time_ns)
+    runner = web.AppRunner(rest.application(), access_log=None, handle_signals=False)
+    await runner.setup()
+    running = RunningSandbox(settings, exchange, hub, runner, market)
+    running.key_file = key_file
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=1.0)
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        where = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise VenueError(
+                f"sandbox port {where} is in use", expected="a free port", do="stop the other server or give --port 0"
+            ) from None
+        raise VenueError(
+            f"sandbox cannot listen on {where}: {error.strerror}", do="choose another host or port"
+        ) from None
+    running.port = int(runner.addresses[0][1])
+    running.start_tasks()
+    return running
+
+
+async def _make_market(exchange: Exchange, settings: SandboxSettings) -> BackgroundMarket:
+    market = SyntheticMarket(exchange, settings)
+    at_ns = time.time_ns() - int(settings.warmup_s * NS)
+    market.step(at_ns)
+    # History ends about now, also when making it took a while; the live steps bring the last moments.
+    while at_ns < (until_ns := time.time_ns()) - _WARM_ENOUGH_NS:
+        at_ns = market.warm_up(at_ns, until_ns)
+        await asyncio.sleep(0)
+    exchange.drain()
+    return market
+
+
+async def main(settings: SandboxSettings) -> int:
+    """Serve until a signal, or until the parent that holds our stdin is gone.  Returns the exit code.
+
+    When ready, prints one JSON line on stdout: ``rest``, ``ws_market``, ``ws_user`` and ``key_file``.
+    """
+    try:
+        running = await serve(settings)
+    except KestrelError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    is_child = _watch_stdin(loop, stop)
+    parent = os.getppid()
+    gc.collect()
+    gc.freeze()
+    print(json.dumps(running.addresses()), flush=True)
+    try:
+        while not stop.is_set() and not running.failed.is_set():
+            # The pipe closes when a parent dies, unless a sibling inherited its other end: hence the second look.
+            if is_child and os.getppid() != parent:
+                break
+            try:
+                await asyncio.wait_for(stop.wait(), timeout=1.0)
+            except TimeoutError:
+                continue
+    finally:
+        if is_child:
+            loop.remove_reader(_STDIN)
+        await running.stop()
+    return 1 if running.failed.is_set() else 0
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> bool:
+    """A pipe on stdin is a parent's leash: its end means stop.  A terminal or /dev/null is none."""
+    try:
+        mode = os.fstat(_STDIN).st_mode
+    except OSError:
+        return False
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return False
+
+    def readable() -> None:
+        try:
+            data = os.read(_STDIN, 4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            loop.remove_reader(_STDIN)
+            stop.set()
+
+    loop.add_reader(_STDIN, readable)
+    return True
+
+
+def run(settings: SandboxSettings) -> int:
+    """``main`` on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main(settings))
+    return int(uvloop.run(main(settings)))

@@ -50,9 +50,10 @@ class FeatureBuffer:
         self._index = {name: kernel.values + i for i, name in enumerate(spec.columns)}
         self._w = spec.window
         self._s = np.zeros(kernel.state_slots, np.float64)
-        self._ring = np.full((2 * self._w, len(spec.columns)), np.nan, np.float32)
+        self._ring = np.full(2 * self._w * len(spec.columns), np.nan, np.float32)
         # All W windows exist once: handing one out is an index.
-        self._views = tuple(self._ring[i : i + self._w] for i in range(self._w))
+        table = self._ring.reshape(2 * self._w, len(spec.columns))
+        self._views = tuple(table[i : i + self._w] for i in range(self._w))
         self._interval_ns = spec.sampling.interval_ns if spec.sampling.kind == "time_bar" else 0
         self._lateness_ns = spec.sampling.lateness_ns
         self._wants_trades = "trades" in spec.requires
@@ -81,7 +82,6 @@ class FeatureBuffer:
         s[at.USE_SIZES] = 1.0 if "sizes" in spec.requires else 0.0
         s[at.TICK_VOLUME] = 1.0 if spec.volume == "ticks" else 0.0
         s[at.PX_FLOOR] = -tape.LIMIT if self.instrument.allows_negative_px else 0.0
-        s[at.WINDOW] = spec.window
         s[at.SILENCE_S] = spec.gap.silence_ns_max / 1e9 if spec.gap.silence_ns_max else math.inf
 
     def _clear(self) -> None:
@@ -103,8 +103,7 @@ class FeatureBuffer:
     def update(self, event: MarketEvent) -> bool:
         """Take in an accepted market event; True when it completed a new row (several, after bars without quotes)."""
         # Hot path: attribute access and one call into compiled code; everything rare is behind _refused and _timed.
-        kind = type(event)
-        if kind is Quote:
+        if type(event) is Quote:
             if self._interval_ns:
                 return self._timed(event)
             try:
@@ -118,7 +117,7 @@ class FeatureBuffer:
                 self._warm = code == 2
                 return True
             return code < 0 and self._refused(event, code)
-        if kind is Trade:
+        if type(event) is Trade:
             if not self._wants_trades:
                 return False
             if self._interval_ns:
@@ -128,7 +127,7 @@ class FeatureBuffer:
             except _TROUBLE:
                 code = -1
             return code < 0 and self._refused(event, code)
-        if kind is Bar:
+        if type(event) is Bar:
             return self._history(event)
         return False
 

@@ -27,11 +27,11 @@ INPUTS = frozenset({"quotes", "sizes", "trades", "volume"})
 class Column(msgspec.Struct, frozen=True, kw_only=True):
     """One feature: a kernel function and what is said about it.
 
-    ``function(state, private, *params, *uses) -> float64`` is called once per row, after the row is in the history.
-    ``private`` is the slot where ``private_slots`` floats of its own begin (zero after a restart); ``params`` are
-    constants; ``uses`` are values of other columns of the same row.  Until row ``warm_rows`` after a restart it
-    returns NaN, from then on a finite number.  Raise ``version`` whenever the same input may give another number:
-    models trained on the old one are then refused.
+    ``function(state, [private,] *params, *uses) -> float64`` is called once per row, after the row is in the history.
+    ``private`` is passed where ``private_slots`` is not 0: the slot where that many floats of its own begin (zero after
+    a restart).  ``params`` are constants; ``uses`` are values of other columns of the same row.  Until row
+    ``warm_rows`` after a restart it returns NaN, from then on a finite number.  Raise ``version`` whenever the same
+    input may give another number: models trained on the old one are then refused.
     """
 
     name: str
@@ -56,12 +56,14 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
             raise DataError(
                 f"column {self.name} needs {', '.join(sorted(unknown))}", expected=f"any of {', '.join(sorted(INPUTS))}"
             )
-        if not 1 <= self.warm_rows:
+        if self.warm_rows < 1:
             raise DataError(f"column {self.name} has warm_rows {self.warm_rows}", expected="at least 1")
         for value in self.params:
             if isinstance(value, int) and not 0 <= value < HISTORY:
                 raise DataError(
-                    f"column {self.name} looks back {value} rows", expected=f"less than {HISTORY}", do="use a shorter span"
+                    f"column {self.name} looks back {value} rows",
+                    expected=f"less than {HISTORY}",
+                    do="use a shorter span",
                 )
 
 

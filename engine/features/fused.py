@@ -26,7 +26,7 @@ from engine.features.spec import FeatureSpec
 
 Step = Callable[[State, npt.NDArray[np.float32], int, float, float, float, float, int], int]
 
-_SIGNATURE = "int64(float64[::1], float32[:,::1], int64, float64, float64, float64, float64, int64)"
+_SIGNATURE = "int64(float64[::1], float32[::1], int64, float64, float64, float64, float64, int64)"
 
 
 class Kernel(NamedTuple):
@@ -45,7 +45,7 @@ _built: dict[str, Kernel] = {}
 
 def kernel_for(spec: FeatureSpec) -> Kernel:
     """The kernel of a spec, compiled at most once per process (seconds the first time on a machine, then from disk)."""
-    source, state_slots, values = generate(spec.plan, spec.columns)
+    source, state_slots, values = generate(spec.plan, spec.columns, spec.window)
     found = _built.get(source)
     if found is None:
         module = _load(source, source_files(spec.plan))
@@ -54,7 +54,7 @@ def kernel_for(spec: FeatureSpec) -> Kernel:
     return found
 
 
-def generate(plan: tuple[Column, ...], outputs: tuple[str, ...]) -> tuple[str, int, int]:
+def generate(plan: tuple[Column, ...], outputs: tuple[str, ...], window: int) -> tuple[str, int, int]:
     """Source of the kernel, slots of its state, slot of the first value."""
     functions = {column.name: jit.python_source(column.function) for column in plan}
     modules = sorted({function.__module__ for function in functions.values()})
@@ -74,11 +74,15 @@ def generate(plan: tuple[Column, ...], outputs: tuple[str, ...]) -> tuple[str, i
     variable: dict[str, str] = {}
     for i, column in enumerate(plan):
         function = functions[column.name]
-        start = private if column.private_slots else 0
-        private += column.private_slots
-        arguments = ["s", str(start), *(repr(value) for value in column.params), *(variable[used] for used in column.uses)]
+        arguments = ["s"]
+        if column.private_slots:
+            arguments.append(str(private))
+            private += column.private_slots
+        arguments += [repr(value) for value in column.params]
+        arguments += [variable[used] for used in column.uses]
         variable[column.name] = f"v{i}"
-        lines.append(f"    v{i} = {alias[function.__module__]}.{function.__name__}({', '.join(arguments)})  # {column.name}")
+        call = f"{alias[function.__module__]}.{function.__name__}({', '.join(arguments)})"
+        lines.append(f"    v{i} = {call}  # {column.name}")
     values = private
     lines += [f"    s[{values + i}] = {variable[name]}" for i, name in enumerate(outputs)]
     lines += [
@@ -89,7 +93,7 @@ def generate(plan: tuple[Column, ...], outputs: tuple[str, ...]) -> tuple[str, i
         "    code = tape.take(s, kind, a, b, c, d, ts_ns)",
         "    if code == tape.ROW:",
         "        columns(s)",
-        f"        return tape.emit(s, ring, {values})",
+        f"        return tape.emit(s, ring, {values}, {len(outputs)}, {window})",
         "    return code",
         "",
     ]
@@ -101,7 +105,7 @@ def _load(source: str, user_files: set[Path]) -> ModuleType:
         ours = {Path(str(module.__file__)) for module in (jit, layout, tape, column_module)} | {Path(__file__)}
         folder = jit.cache_folder(ours | user_files)
         path = folder / f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}.py"
-        # A read-only checkout still runs: it compiles anew at every start (numba says RuntimeError, the system OSError).
+        # A read-only checkout still runs, compiling at every start (numba raises RuntimeError, the system OSError).
         with contextlib.suppress(OSError, RuntimeError):
             _write_once(path, source)
             return _execute(source.replace("ENTRY", "entry"), path)
@@ -130,7 +134,7 @@ def _execute(text: str, path: Path | None) -> ModuleType:
     module = ModuleType(name)
     # numba looks the module of a cached function up by name.
     sys.modules[name] = module
-    exec(compile(text, "<feature kernel>" if path is None else str(path), "exec"), module.__dict__)  # noqa: S102
+    exec(compile(text, "<feature kernel>" if path is None else str(path), "exec"), module.__dict__)
     return module
 
 

@@ -11,14 +11,18 @@ value of every column.  The history keeps the last ``HISTORY`` rows of every bas
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from typing import Protocol
 
 from engine.features.jit import kernel
 
-State: TypeAlias = npt.NDArray[np.float64]
+
+class State(Protocol):
+    """How kernels see the record: slots of float64.  It is a NumPy array, compiled or not."""
+
+    def __getitem__(self, slot: int, /) -> float: ...
+
+    def __setitem__(self, slot: int, value: float, /) -> None: ...
+
 
 NAN = math.nan
 
@@ -30,8 +34,7 @@ NEED_TICKS = 0  # quote changes that complete a row; infinity when time complete
 USE_SIZES = 1  # 1: quote quantities are part of the best quote
 TICK_VOLUME = 2  # 1: the declared volume of a row is its number of quote changes
 PX_FLOOR = 3  # prices must be greater; 0, or minus infinity where the instrument allows negative prices
-WINDOW = 4  # rows of the model's window
-SILENCE_S = 5  # seconds without an event after which the state restarts; infinity when never
+SILENCE_S = 4  # seconds without an event after which the state restarts; infinity when never
 
 # --- named slots: the last accepted quote ---------------------------------------------------------------------------
 HAS_QUOTE = 8
@@ -40,7 +43,7 @@ BID_QTY = 10
 ASK_PX = 11
 ASK_QTY = 12
 
-# --- named slots: the row being built ----------------------------------------------------------------------------------
+# --- named slots: the row being built ------------------------------------------------------------------------------
 HAS_OPEN = 16
 ROW_OPEN = 17
 ROW_HIGH = 18
@@ -66,13 +69,15 @@ BAR_VOLUME = 37  # volume of the historical bar being handed in
 SLOTS = 48
 
 # --- base series ------------------------------------------------------------------------------------------------------
-_STRIDE = 2 * HISTORY
+# A stride of 4096 bytes would put the same row of every series into one set of the processor's first cache.
+_STRIDE = 2 * HISTORY + 40
 OPEN = SLOTS  # price, mid
 HIGH = OPEN + _STRIDE
 LOW = HIGH + _STRIDE
 CLOSE = LOW + _STRIDE
 VOLUME = CLOSE + _STRIDE  # declared volume: traded base units, or quote changes
-FLOW = VOLUME + _STRIDE  # signed traded base units
+TRADED = VOLUME + _STRIDE  # traded base units
+FLOW = TRADED + _STRIDE  # the same signed by aggressor
 OFI = FLOW + _STRIDE  # order-flow imbalance, base units
 DEPTH = OFI + _STRIDE  # mean of bid and ask quantity at the row's end, base units
 IMBALANCE = DEPTH + _STRIDE  # (bid - ask) / (bid + ask) quantity at the row's end
@@ -83,7 +88,7 @@ ELAPSED = RETURN + _STRIDE  # seconds since the previous row
 PRIVATE = ELAPSED + _STRIDE
 """Where the columns' private state begins."""
 
-SERIES = (OPEN, HIGH, LOW, CLOSE, VOLUME, FLOW, OFI, DEPTH, IMBALANCE, SPREAD, RETURN, ELAPSED)
+SERIES = (OPEN, HIGH, LOW, CLOSE, VOLUME, TRADED, FLOW, OFI, DEPTH, IMBALANCE, SPREAD, RETURN, ELAPSED)
 
 
 @kernel

@@ -1,6 +1,6 @@
 """A feature spec: which columns, cut how, over which window; and the fingerprint that ties a model to it.
 
-Owns identity and its JSON form.  The columns are in ``engine.features.column``, the state in ``engine.features.buffer``.
+Owns identity and its JSON form.  Columns are in ``engine.features.column``, state in ``engine.features.buffer``.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         return tuple(found)
 
     def fingerprint(self) -> str:
-        """sha256, in hex, of all that decides the numbers: columns in order with versions, sampling, window, gap policy."""
+        """sha256 (hex) of all that decides the numbers: columns, order, versions, sampling, window, gap policy."""
         return self._fingerprint
 
     @cached_property

@@ -188,6 +188,7 @@ def _close_row(s: State, ts_ns: int) -> None:
     _put(s, at.HIGH, pos, s[at.ROW_HIGH])
     _put(s, at.LOW, pos, s[at.ROW_LOW])
     _put(s, at.VOLUME, pos, s[at.ROW_TICKS] if s[at.TICK_VOLUME] != 0.0 else s[at.ROW_VOLUME])
+    _put(s, at.TRADED, pos, s[at.ROW_VOLUME])
     _put(s, at.FLOW, pos, s[at.ROW_FLOW])
     _put(s, at.OFI, pos, s[at.ROW_OFI])
     total = s[at.BID_QTY] + s[at.ASK_QTY]
@@ -219,7 +220,7 @@ def take_history_bar(s: State, open_px: float, high_px: float, low_px: float, cl
     _put(s, at.HIGH, pos, high_px)
     _put(s, at.LOW, pos, low_px)
     _put(s, at.VOLUME, pos, volume)
-    for series in (at.FLOW, at.OFI, at.DEPTH, at.IMBALANCE, at.SPREAD):
+    for series in (at.TRADED, at.FLOW, at.OFI, at.DEPTH, at.IMBALANCE, at.SPREAD):
         _put(s, series, pos, NAN)
     return ROW
 
@@ -244,17 +245,22 @@ def take(s: State, kind: int, a: float, b: float, c: float, d: float, ts_ns: int
 
 
 @kernel
-def emit(s: State, ring: npt.NDArray[np.float32], values: int) -> int:
-    """Copy the newest column values (from slot ``values``) into the window ring, in both places; count clean rows."""
-    window = ring.shape[0] // 2
+def emit(s: State, ring: npt.NDArray[np.float32], values: int, width: int, window: int) -> int:
+    """Copy the newest ``width`` column values (from slot ``values``) into the window ring; count clean rows.
+
+    The ring holds ``2 * window`` rows, flat: each row is written at its place and ``window`` rows further, so that the
+    last ``window`` rows always lie side by side.
+    """
     pos = int(s[at.RING_POS])
+    first = pos * width
+    second = first + window * width
     clean = True
-    for j in range(ring.shape[1]):
+    for j in range(width):
         value = s[values + j]
-        ring[pos, j] = value
-        ring[pos + window, j] = value
-        if not -math.inf < value < math.inf:
-            clean = False
-    s[at.RING_POS] = (pos + 1) % window
+        ring[first + j] = value
+        ring[second + j] = value
+        # False for NaN and infinities; no branch, so that the loop can run on vectors.
+        clean = clean & (value - value == 0.0)
+    s[at.RING_POS] = pos + 1 if pos + 1 < window else 0
     s[at.CLEAN] = s[at.CLEAN] + 1.0 if clean else 0.0
-    return WARM_ROW if s[at.CLEAN] >= s[at.WINDOW] else ROW
+    return WARM_ROW if s[at.CLEAN] >= window else ROW

@@ -12,7 +12,7 @@ from engine.features.layout import NAN, State
 
 
 @kernel
-def deviation(s: State, p: int, n: int, mean: float) -> float:
+def deviation(s: State, n: int, mean: float) -> float:
     """Two passes: mean of squares minus squared mean has no digits left at price scale."""
     if s[at.ROWS] < n:
         return NAN
@@ -20,19 +20,19 @@ def deviation(s: State, p: int, n: int, mean: float) -> float:
 
 
 @kernel
-def offset(s: State, p: int, factor: float, mean: float, std: float) -> float:
+def offset(_s: State, factor: float, mean: float, std: float) -> float:
     return mean + factor * std
 
 
 @kernel
-def width(s: State, p: int, mean: float, std: float) -> float:
+def width(_s: State, mean: float, std: float) -> float:
     if mean > 0.0 or mean < 0.0:
         return 4.0 * std / mean
     return NAN
 
 
 @kernel
-def position(s: State, p: int, mean: float, std: float) -> float:
+def position(s: State, mean: float, std: float) -> float:
     if s[at.ROWS] < 1.0 or not std >= 0.0:
         return NAN
     if std > 0.0:

@@ -9,34 +9,40 @@ from engine.features.layout import NAN, State
 
 
 @kernel
-def order_flow_imbalance(s: State, p: int, n: int) -> float:
+def mean_depth(s: State, n: int) -> float:
+    if s[at.ROWS] < n:
+        return NAN
+    return at.sum_last(s, at.DEPTH, n) / n
+
+
+@kernel
+def order_flow_imbalance(s: State, n: int, depth: float) -> float:
     """A row's own imbalance is unknown on the first row after a restart, so it takes n + 1 rows."""
     if s[at.ROWS] < n + 1:
         return NAN
-    flow = at.sum_last(s, at.OFI, n)
-    depth = at.sum_last(s, at.DEPTH, n) / n
     if depth > 0.0:
-        return flow / depth
+        return at.sum_last(s, at.OFI, n) / depth
     return 0.0 if depth == 0.0 else NAN
 
 
 @kernel
-def trade_flow(s: State, p: int, n: int) -> float:
+def trade_flow(s: State, n: int) -> float:
     if s[at.ROWS] < n:
         return NAN
-    traded = at.sum_last(s, at.VOLUME, n)
+    traded = at.sum_last(s, at.TRADED, n)
     if traded > 0.0:
         return at.sum_last(s, at.FLOW, n) / traded
-    return 0.0
+    # NaN where a row came from a candle, which has no flow.
+    return 0.0 if traded == 0.0 else NAN
 
 
 @kernel
-def volume(s: State, p: int) -> float:
+def volume(s: State) -> float:
     return at.last(s, at.VOLUME, 0)
 
 
 @kernel
-def volume_ratio(s: State, p: int, short: int, long: int) -> float:
+def volume_ratio(s: State, short: int, long: int) -> float:
     if s[at.ROWS] < long:
         return NAN
     usual = at.sum_last(s, at.VOLUME, long) / long
@@ -46,7 +52,7 @@ def volume_ratio(s: State, p: int, short: int, long: int) -> float:
 
 
 @kernel
-def direction_balance(s: State, p: int, n: int) -> float:
+def direction_balance(s: State, n: int) -> float:
     if s[at.ROWS] < n + 1:
         return NAN
     now = at.CLOSE + at.HISTORY + int(s[at.POS])
@@ -59,16 +65,28 @@ def direction_balance(s: State, p: int, n: int) -> float:
     return balance / n
 
 
+register(
+    Column(
+        name="depth_20",
+        function=mean_depth,
+        params=(20,),
+        formula="mean over 20 rows of (bid qty + ask qty) / 2 of the best quote",
+        unit="qty",
+        inputs=("quotes", "sizes"),
+        warm_rows=20,
+    )
+)
 for _n in (1, 5, 20, 50):
     register(
         Column(
             name=f"ofi_{_n}",
             function=order_flow_imbalance,
             params=(_n,),
-            formula=f"sum of order-flow imbalance over {_n} rows / mean depth of the best quote over them",
+            uses=("depth_20",),
+            formula=f"sum of order-flow imbalance over {_n} rows / depth_20",
             unit="ratio",
             inputs=("quotes", "sizes"),
-            warm_rows=_n + 1,
+            warm_rows=max(_n + 1, 20),
             source="R. Cont, A. Kukanov, S. Stoikov, The price impact of order book events (2014)",
         )
     )

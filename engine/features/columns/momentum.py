@@ -59,7 +59,7 @@ def atr(s: State, p: int, n: int) -> float:
 
 
 @kernel
-def efficiency(s: State, p: int, n: int) -> float:
+def efficiency(s: State, n: int) -> float:
     if s[at.ROWS] < n + 1:
         return NAN
     now = at.CLOSE + at.HISTORY + int(s[at.POS])
@@ -77,7 +77,8 @@ register(
         function=rsi,
         params=(14,),
         private_slots=2,
-        formula="100 * gain / (gain + loss), both smoothed g += (x - g)/14 from the mean of the first 14; 50 when both are 0",
+        formula="100 * gain / (gain + loss), both smoothed g += (x - g)/14 from the mean of the first 14; "
+        "50 when both are 0",
         unit="percent",
         inputs=("quotes",),
         warm_rows=15,

@@ -9,19 +9,19 @@ from engine.features.layout import NAN, State
 
 
 @kernel
-def spread(s: State, p: int) -> float:
+def spread(s: State) -> float:
     return at.last(s, at.SPREAD, 0)
 
 
 @kernel
-def mean_spread(s: State, p: int, n: int) -> float:
+def mean_spread(s: State, n: int) -> float:
     if s[at.ROWS] < n:
         return NAN
     return at.sum_last(s, at.SPREAD, n) / n
 
 
 @kernel
-def ratio(s: State, p: int, above: float, below: float) -> float:
+def ratio(_s: State, above: float, below: float) -> float:
     if below > 0.0:
         return above / below
     # Only a market locked over the whole span has no mean spread: as wide as usual.
@@ -29,26 +29,31 @@ def ratio(s: State, p: int, above: float, below: float) -> float:
 
 
 @kernel
-def imbalance(s: State, p: int) -> float:
+def imbalance(s: State) -> float:
     return at.last(s, at.IMBALANCE, 0)
 
 
 @kernel
-def mean_imbalance(s: State, p: int, n: int) -> float:
+def mean_imbalance(s: State, n: int) -> float:
     if s[at.ROWS] < n:
         return NAN
     return at.sum_last(s, at.IMBALANCE, n) / n
 
 
 @kernel
-def microprice(s: State, p: int) -> float:
+def microprice(s: State) -> float:
     """The size-weighted mid less the mid is half the spread times the imbalance, exactly."""
     return 0.5 * at.last(s, at.SPREAD, 0) * at.last(s, at.IMBALANCE, 0)
 
 
 register(
     Column(
-        name="spread_bps", function=spread, formula="1e4 * (ask - bid) / mid", unit="bps", inputs=("quotes",), warm_rows=1
+        name="spread_bps",
+        function=spread,
+        formula="1e4 * (ask - bid) / mid",
+        unit="bps",
+        inputs=("quotes",),
+        warm_rows=1,
     )
 )
 register(

@@ -11,32 +11,29 @@ from engine.features.layout import NAN, State
 
 
 @kernel
-def log_return(s: State, p: int, n: int) -> float:
+def log_return(s: State, n: int) -> float:
+    """Returns add up, and a sum costs a fraction of a logarithm."""
     if s[at.ROWS] < n + 1:
         return NAN
-    newest = at.last(s, at.CLOSE, 0)
-    before = at.last(s, at.CLOSE, n)
-    if newest > 0.0 and before > 0.0:
-        return math.log(newest / before)
-    return NAN
+    return at.sum_last(s, at.RETURN, n)
 
 
 @kernel
-def realised_volatility(s: State, p: int, n: int) -> float:
+def realised_volatility(s: State, n: int) -> float:
     if s[at.ROWS] < n + 1:
         return NAN
     return math.sqrt(at.sum_squares_last(s, at.RETURN, n, 0.0))
 
 
 @kernel
-def volatility_ratio(s: State, p: int, scale: float, short: float, long: float) -> float:
+def volatility_ratio(_s: State, scale: float, short: float, long: float) -> float:
     if long > 0.0:
         return scale * short / long
     return 1.0 if long == 0.0 else NAN
 
 
 @kernel
-def high_low_range(s: State, p: int, n: int) -> float:
+def high_low_range(s: State, n: int) -> float:
     if s[at.ROWS] < n:
         return NAN
     newest = at.last(s, at.CLOSE, 0)
@@ -51,7 +48,7 @@ for _n in (1, 2, 3, 5, 10, 20, 50):
             name=f"ret_{_n}",
             function=log_return,
             params=(_n,),
-            formula=f"ln(close / close {_n} rows ago)",
+            formula=f"ln(close / close {_n} rows ago), as the sum of one-row returns",
             unit="return",
             inputs=("quotes",),
             warm_rows=_n + 1,

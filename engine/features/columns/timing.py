@@ -11,7 +11,7 @@ from engine.features.layout import NAN, State
 
 
 @kernel
-def log_duration(s: State, p: int, n: int) -> float:
+def log_duration(s: State, n: int) -> float:
     """The first row after a restart has no duration, so it takes n + 1 rows."""
     if s[at.ROWS] < n + 1:
         return NAN

@@ -9,12 +9,12 @@ from engine.features.layout import NAN, State
 
 
 @kernel
-def close(s: State, p: int) -> float:
+def close(s: State) -> float:
     return at.last(s, at.CLOSE, 0)
 
 
 @kernel
-def sma(s: State, p: int, n: int) -> float:
+def sma(s: State, n: int) -> float:
     if s[at.ROWS] < n:
         return NAN
     return at.sum_last(s, at.CLOSE, n) / n
@@ -67,12 +67,12 @@ def macd_signal(s: State, p: int, slow: int, n: int, line: float) -> float:
 
 
 @kernel
-def difference(s: State, p: int, left: float, right: float) -> float:
+def difference(_s: State, left: float, right: float) -> float:
     return left - right
 
 
 @kernel
-def vwap(s: State, p: int, n: int) -> float:
+def vwap(s: State, n: int) -> float:
     if s[at.ROWS] < n:
         return NAN
     now = at.HISTORY + int(s[at.POS])
@@ -107,7 +107,14 @@ def obv(s: State, p: int) -> float:
 
 
 register(
-    Column(name="close", function=close, formula="mid price at the row's end", unit="price", inputs=("quotes",), warm_rows=1)
+    Column(
+        name="close",
+        function=close,
+        formula="mid price at the row's end",
+        unit="price",
+        inputs=("quotes",),
+        warm_rows=1,
+    )
 )
 register(
     Column(

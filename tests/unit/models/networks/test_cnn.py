@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import ConfigError
+from models import networks
+
+torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
+
+from torch import nn  # noqa: E402
+
+from models.networks.served import KINDS, Normaliser, Served  # noqa: E402
+
+
+def _randomised_norms(network: nn.Module) -> nn.Module:
+    """Batch norms as after training: with their initial statistics, folding them would prove nothing."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_()
+    return network.eval()
+
+
+def test_the_cnn_has_exactly_the_documented_parameters():
+    """Counts trainable parameters through the table that the command prints."""
+    assert networks.table() == [{"name": "cnn", "parameters": 130_081, "input": [-1, 30, 40], "output": [-1, 1]}]
+
+
+def test_the_cnn_maps_a_batch_of_windows_to_one_logit_each():
+    """Runs batches of 2 and 7."""
+    network = networks.build("cnn").eval()
+    for batch in (2, 7):
+        assert network(torch.zeros(batch, 30, 40)).shape == (batch, 1)
+
+
+def test_an_unknown_network_is_refused_by_name():
+    """Asks for one that does not exist."""
+    with pytest.raises(ConfigError, match="unknown network 'cnm'"):
+        networks.build("cnm")
+
+
+def test_the_export_form_computes_the_same_function():
+    """Compares both forms on random windows with trained-like batch norms."""
+    torch.manual_seed(0)
+    network = _randomised_norms(networks.build("cnn"))
+    x = torch.randn(64, 30, 40)
+    with torch.no_grad():
+        assert (network(x) - network.export_form()(x)).abs().max() < 1e-4
+
+
+def _normaliser() -> Normaliser:
+    return Normaliser(["price", "price_difference", "qty", "qty_total", "plain"], 0)
+
+
+def test_the_normaliser_follows_its_formulas():
+    """Computes each kind by hand on a window of three rows."""
+    x = torch.tensor([[[98.0, 1.0, 2.0, 50.0, 0.3], [99.0, -1.0, -4.0, 52.0, -0.1], [100.0, 2.0, 0.0, 53.0, 0.5]]])
+    free = _normaliser().scale_free(x)[0]
+    expected = torch.tensor(
+        [
+            # bps of the last close 100; bps; mean |qty| is 2; distances -3, -1, 0 of mean size 4/3; as is
+            [-200.0, 100.0, 1.0, -2.25, 0.3],
+            [-100.0, -100.0, -2.0, -0.75, -0.1],
+            [0.0, 200.0, 0.0, 0.0, 0.5],
+        ]
+    )
+    torch.testing.assert_close(free, expected)
+
+
+def test_the_z_score_uses_the_fitted_statistics_and_is_cut_at_8():
+    """Sets mean and std by hand and looks at a value inside and one far outside."""
+    normaliser = _normaliser()
+    normaliser.mean.fill_(1.0)
+    normaliser.std.fill_(0.5)
+    z = normaliser(torch.tensor([[[100.0, 0.0, 1.0, 1.0, 2.0], [100.0, 0.0, 1.0, 1.0, 1e9]]]))
+    assert z[0, 0, 4] == pytest.approx(2.0)
+    assert z[0, 1, 4] == 8.0
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-38, 1e-10, 1.0, 1e20, 3.4e38])
+def test_every_finite_window_stays_finite(value):
+    """Windows of one size and of mixed signs, up to the ends of float32, for all kinds."""
+    normaliser = Normaliser(list(KINDS), 0)
+    torch.manual_seed(0)
+    x = torch.randn(16, 30, len(KINDS)).sign() * value
+    assert torch.isfinite(normaliser(x)).all()
+
+
+def test_fitting_makes_training_columns_standard():
+    """Fits on random windows and looks at mean and deviation of the result."""
+    torch.manual_seed(0)
+    normaliser = _normaliser()
+    x = torch.randn(200, 30, 5) * torch.tensor([1.0, 0.2, 3.0, 9.0, 0.01]) + torch.tensor([100.0, 0.1, 0.0, 5.0, 0.3])
+    normaliser.fit(x)
+    z = normaliser(x).reshape(-1, 5)
+    assert z.mean(dim=0).abs().max() < 0.05
+    assert (z.std(dim=0) - 1).abs().max() < 0.1
+
+
+def test_one_mad_tick_does_not_set_the_scale():
+    """Fits with and without a single value a million times too large."""
+    torch.manual_seed(0)
+    x = torch.randn(200, 30, 5) + 100.0
+    clean, dirty = _normaliser(), _normaliser()
+    clean.fit(x)
+    x = x.clone()
+    x[50, 3, 4] = 1e8
+    dirty.fit(x)
+    assert dirty.std[4] == pytest.approx(float(clean.std[4]), rel=0.05)
+
+
+def test_an_unknown_kind_is_refused():
+    """Misspells one."""
+    with pytest.raises(ValueError, match="prise"):
+        Normaliser(["prise"], 0)
+
+
+def test_the_served_module_returns_calibrated_probabilities():
+    """A temperature of 2 halves the logit."""
+    torch.manual_seed(0)
+    served = Served(Normaliser(["plain"] * 40, 0), networks.build("cnn")).eval()
+    served.temperature.fill_(2.0)
+    x = torch.randn(3, 30, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(served(x), torch.sigmoid(served.logits(x) / 2))

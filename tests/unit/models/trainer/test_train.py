@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from engine.errors import BundleError, ConfigError, DataError
+from engine.features.sets import quote40_spec
+from models.catalogue import verify_bundle
+from models.manifest import load_bundle
+from models.trainer import dataset
+from models.trainer.settings import load_settings
+from models.trainer.train import column_kinds, train
+
+SHIPPED = sorted((Path(__file__).resolve().parents[4] / "config" / "train").glob("*.yaml"))
+ROWS = 3_000
+
+
+def _settings(**changes):
+    settings = {
+        "name": "tiny",
+        "task": "direction",
+        "summary": "A test.",
+        "data": {"files": ["quotes.parquet"]},
+        "features": {"columns": "quote40", "window": 30},
+        "label": {"horizon_rows": 5, "span_s_max": 60},
+        "scope": {"asset_classes": ["fx"]},
+        "fit": {"seeds": [1], "epochs": 1, "rows_per_epoch": 512, "batch": 64, "eval_rows_max": 300, "threads": 1},
+    }
+    return settings | changes
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Quotes of a generated mean-reverting EUR/USD, written as the recorded files are."""
+    random = np.random.default_rng(5)
+    ts_ns = 1_400_000_000_000_000_000 + np.cumsum(random.integers(50_000_000, 900_000_000, ROWS))
+    level = np.zeros(ROWS)
+    for i in range(1, ROWS):
+        level[i] = 0.9 * level[i - 1] + random.normal()
+    bid = np.round(1.38 + 0.00002 * level, 5)
+    table = pa.table({"ts_ns": ts_ns, "bid": bid, "ask": np.round(bid + 0.00001 * random.integers(1, 4, ROWS), 5)})
+    table = table.replace_schema_metadata({"venue": "OANDA", "symbol": "EURUSD"})
+    pq.write_table(table, tmp_path / "quotes.parquet")
+    return tmp_path
+
+
+def _write(folder, settings):
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def _dataset(folder, **changes):
+    settings, _ = load_settings(_write(folder, _settings(**changes)))
+    return dataset.build(settings, dataset.feature_spec(settings.features), folder)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_settings_load_and_are_named_as_their_file(path):
+    """Loads every file of config/train."""
+    assert load_settings(path)[0].name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels": {}}, "did you mean `label`"),
+        ({"fit": {"seed": [1]}}, "did you mean `seeds`"),
+        ({"fit": {"epochs": "many"}}, "epochs"),
+        ({"split": {"train": 0.9, "validation": 0.2}}, "leave some for the test"),
+        ({"data": {"files": []}}, "at least one file"),
+        ({"label": {"horizon_rows": 0, "span_s_max": 1}}, "horizon_rows 0"),
+        ({"name": "../elsewhere"}, "name"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(tmp_path, changes, said):
+    """Writes one wrong value and reads the error."""
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_settings(_write(tmp_path, _settings(**changes)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_settings_file_is_named(tmp_path):
+    """Points at nothing."""
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_settings(tmp_path / "none.yaml")
+
+
+# --- rows -------------------------------------------------------------------------------------------------------
+
+
+def test_the_three_parts_do_not_touch(folder):
+    """Every training label is known before the first validation row, and a window lies between the parts."""
+    data = _dataset(folder)
+    for before, after in ((data.train, data.validation), (data.validation, data.test)):
+        last, first = before.position.max(), after.position.min()
+        assert last + 5 + data.window <= first
+        assert before.ts_ns.max() < after.ts_ns.min()
+
+
+def test_labels_say_where_the_mid_went(folder):
+    """Recomputes each label from the close column, which is the mid."""
+    data = _dataset(folder)
+    close = data.values[:, data_columns().index("close")].astype(np.float64)
+    for part in (data.train, data.validation, data.test):
+        change = close[part.position + 5] - close[part.position]
+        agree = np.sign(change) == np.where(part.up == 1.0, 1, -1)
+        assert agree[np.abs(change) > 2e-6].all()
+        assert (part.move_bps != 0).all()
+
+
+def data_columns():
+    return quote40_spec().columns
+
+
+def test_windows_end_at_their_row_and_hold_no_nan(folder):
+    """Compares a window with the rows it is cut from."""
+    data = _dataset(folder)
+    windows = data.windows(data.train.position[:10])
+    assert windows.shape == (10, 30, 40)
+    assert np.isfinite(windows).all()
+    at = int(data.train.position[3])
+    assert (windows[3] == data.values[at - 29 : at + 1]).all()
+
+
+def test_a_label_across_a_pause_is_left_out(folder):
+    """Allows labels of one second only: most five-row labels span more."""
+    assert len(_dataset(folder).train) > len(_dataset(folder, label={"horizon_rows": 5, "span_s_max": 2}).train) > 0
+
+
+def test_too_few_rows_are_refused(folder):
+    """Bounds the data to its first minute."""
+    with pytest.raises(DataError, match="labelled rows"):
+        _dataset(folder, data={"files": ["quotes.parquet"], "end": "2014-05-13T16:55:00Z"})
+
+
+def test_levels_and_differences_of_price_are_told_apart(folder):
+    """Looks at columns whose kind is known."""
+    data = _dataset(folder)
+    kinds = dict(zip(data_columns(), column_kinds(data, data_columns()), strict=True))
+    assert {kinds[name] for name in ("close", "sma_20", "ema_12", "bb_upper", "bb_lower", "vwap")} == {"price"}
+    assert {kinds[name] for name in ("macd_line", "macd_signal", "macd_histogram", "atr_14")} == {"price_difference"}
+    assert kinds["obv"] == "qty_total"
+    assert kinds["rsi_14"] == "plain"
+
+
+# --- the whole run ------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_counts_rows_and_writes_nothing(folder):
+    """Needs no training."""
+    pytest.importorskip("torch", reason="the trainer is not installed")
+    result = train(_write(folder, _settings()), out=folder / "out", data=folder, dry_run=True)
+    assert result["rows"]["train"] > 1000
+    assert not (folder / "out").exists()
+
+
+def test_a_missing_data_folder_is_named(folder):
+    """Points at a folder that does not exist."""
+    pytest.importorskip("torch", reason="the trainer is not installed")
+    with pytest.raises(DataError, match="no data folder"):
+        train(_write(folder, _settings()), data=folder / "none")
+
+
+def test_training_makes_a_bundle_that_opens_and_the_same_one_again(folder):
+    """Trains twice from the same seed: the graphs are equal byte for byte, and the bundle passes its golden tape."""
+    pytest.importorskip("torch", reason="the trainer is not installed")
+    pytest.importorskip("sklearn", reason="the trainer is not installed")
+    config = _write(folder, _settings())
+    stages = []
+    first = train(config, out=folder / "a", data=folder, progress=lambda text, share: stages.append((text, share)))
+    second = train(config, out=folder / "b", data=folder)
+    assert (folder / "a/tiny/model.onnx").read_bytes() == (folder / "b/tiny/model.onnx").read_bytes()
+    assert first["metrics"] == second["metrics"]
+    assert verify_bundle(folder / "a" / "tiny")["golden_predictions"] > 0
+    assert first["bundle"] == str(folder / "a" / "tiny")
+    assert set(first) >= {"bundle", "task", "metrics", "baselines", "seconds"}
+    assert set(first["baselines"]) == {"prior", "persistence", "logistic_regression"}
+    assert ("test", 1.0) in stages
+    manifest = load_bundle(folder / "a" / "tiny").manifest
+    assert manifest.training.parameters == 130_081
+    assert manifest.scope.inputs == ("quotes",)
+    assert str(folder) not in (folder / "a/tiny/manifest.json").read_text() + (folder / "a/tiny/README.md").read_text()
+    assert str(folder.anchor + "work").encode() not in (folder / "a/tiny/model.onnx").read_bytes()
+
+
+def test_an_export_that_computes_something_else_is_refused(folder):
+    """Exports one network and compares it with another."""
+    torch = pytest.importorskip("torch", reason="the trainer is not installed")
+    pytest.importorskip("onnxscript", reason="the trainer is not installed")
+    from models import networks
+    from models.networks.served import Normaliser, Served
+    from models.trainer.export import check_parity, export
+
+    torch.manual_seed(0)
+    one = Served(Normaliser(["plain"] * 40, 0), networks.build("cnn")).eval()
+    windows = np.random.default_rng(0).normal(size=(200, 30, 40)).astype(np.float32)
+    graph = export(one, 30, 40)
+    assert check_parity(one, graph, windows) <= 1e-5
+    with torch.no_grad():
+        one.network.head[8].bias += 1e-3
+    with pytest.raises(BundleError, match="off the trained network"):
+        check_parity(one, graph, windows)
+
+
+def test_the_temperature_found_is_the_best_one():
+    """Scales true logits by 3: the temperature that repairs them is 3."""
+    pytest.importorskip("torch", reason="the trainer is not installed")
+    from models.trainer.fit import temperature_of
+
+    random = np.random.default_rng(0)
+    logits = random.normal(size=50_000)
+    up = (random.random(50_000) < 1 / (1 + np.exp(-logits))).astype(np.float32)
+    assert temperature_of(3 * logits, up) == pytest.approx(3.0, rel=0.05)

@@ -27,7 +27,7 @@ class State(Protocol):
 NAN = math.nan
 
 HISTORY = 256
-"""Rows kept of each base series; the longest look-back of a column is one less."""
+"""Rows kept of each base series, a power of two; the longest look-back of a column is one less."""
 
 # --- named slots: configuration, fixed at construction ------------------------------------------------------------
 NEED_TICKS = 0  # quote changes that complete a row; infinity when time completes it
@@ -92,9 +92,18 @@ SERIES = (OPEN, HIGH, LOW, CLOSE, VOLUME, TRADED, FLOW, OFI, DEPTH, IMBALANCE, S
 
 
 @kernel
+def newest(s: State) -> int:
+    """Where the newest row lies within a series (its second copy).
+
+    The mask changes nothing; it tells the compiler that no index is negative, without which no sum runs on vectors.
+    """
+    return HISTORY + (int(s[POS]) & (HISTORY - 1))
+
+
+@kernel
 def last(s: State, series: int, lag: int) -> float:
     """Value of a series ``lag`` rows ago; 0 is the newest.  The caller knows that ``s[ROWS] > lag``."""
-    return s[series + HISTORY + int(s[POS]) - lag]
+    return s[series + newest(s) - lag]
 
 
 @kernel
@@ -103,7 +112,7 @@ def sum_last(s: State, series: int, n: int) -> float:
 
     Four running sums hide the latency of the addition; their order is part of the result, here and in plain Python.
     """
-    stop = series + HISTORY + int(s[POS]) + 1
+    stop = series + newest(s) + 1
     i = stop - n
     a = 0.0
     b = 0.0
@@ -124,7 +133,7 @@ def sum_last(s: State, series: int, n: int) -> float:
 @kernel
 def sum_squares_last(s: State, series: int, n: int, centre: float) -> float:
     """Sum of ``(x - centre)^2`` over the last ``n`` values."""
-    stop = series + HISTORY + int(s[POS]) + 1
+    stop = series + newest(s) + 1
     i = stop - n
     a = 0.0
     b = 0.0
@@ -145,7 +154,7 @@ def sum_squares_last(s: State, series: int, n: int, centre: float) -> float:
 @kernel
 def max_last(s: State, series: int, n: int) -> float:
     """Greatest of the last ``n`` values."""
-    stop = series + HISTORY + int(s[POS]) + 1
+    stop = series + newest(s) + 1
     best = s[stop - n]
     for i in range(stop - n + 1, stop):
         best = max(best, s[i])
@@ -155,7 +164,7 @@ def max_last(s: State, series: int, n: int) -> float:
 @kernel
 def min_last(s: State, series: int, n: int) -> float:
     """Least of the last ``n`` values."""
-    stop = series + HISTORY + int(s[POS]) + 1
+    stop = series + newest(s) + 1
     best = s[stop - n]
     for i in range(stop - n + 1, stop):
         best = min(best, s[i])

@@ -55,7 +55,7 @@ def volume_ratio(s: State, short: int, long: int) -> float:
 def direction_balance(s: State, n: int) -> float:
     if s[at.ROWS] < n + 1:
         return NAN
-    now = at.CLOSE + at.HISTORY + int(s[at.POS])
+    now = at.CLOSE + at.newest(s)
     balance = 0.0
     for i in range(now - n + 1, now + 1):
         if s[i] > s[i - 1]:

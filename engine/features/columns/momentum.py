@@ -62,7 +62,7 @@ def atr(s: State, p: int, n: int) -> float:
 def efficiency(s: State, n: int) -> float:
     if s[at.ROWS] < n + 1:
         return NAN
-    now = at.CLOSE + at.HISTORY + int(s[at.POS])
+    now = at.CLOSE + at.newest(s)
     path = 0.0
     for i in range(now - n + 1, now + 1):
         path += abs(s[i] - s[i - 1])

@@ -75,19 +75,19 @@ def difference(_s: State, left: float, right: float) -> float:
 def vwap(s: State, n: int) -> float:
     if s[at.ROWS] < n:
         return NAN
-    now = at.HISTORY + int(s[at.POS])
+    now = at.newest(s)
     weighted = 0.0
     plain = 0.0
     weight = 0.0
     for i in range(now - n + 1, now + 1):
-        typical = (s[at.HIGH + i] + s[at.LOW + i] + s[at.CLOSE + i]) / 3.0
+        typical = s[at.HIGH + i] + s[at.LOW + i] + s[at.CLOSE + i]
         weighted += typical * s[at.VOLUME + i]
         weight += s[at.VOLUME + i]
         plain += typical
     if weight > 0.0:
-        return weighted / weight
+        return weighted / weight / 3.0
     # Nothing traded in the window: the limit of equal, vanishing volumes.
-    return plain / n
+    return plain / n / 3.0
 
 
 @kernel

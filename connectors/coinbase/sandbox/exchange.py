@@ -183,7 +183,7 @@ class Exchange:
         self._sequence = record.sequence
         self.orders[record.order_id] = self.open_orders[record.order_id] = record
         self._by_client_id[spec.client_order_id] = record
-        outcomes = market.engine.submit(order, now_ns)
+        outcomes = market.submit(order, now_ns)
         refusal = next((x for x in outcomes if isinstance(x, Refused)), None)
         if refusal is not None:
             self._forget(record)
@@ -233,12 +233,15 @@ class Exchange:
 
     # --- what the book did ------------------------------------------------------------------------------------------
 
-    def absorb(self, market: Market, outcomes: Iterable[Outcome], now_ns: int) -> None:
-        """Take in outcomes of a product's book, from clients or from the background market."""
+    def absorb(self, market: Market, outcomes: Iterable[Outcome], now_ns: int, *, printed: bool = False) -> None:
+        """Take in outcomes of a product's book, from clients or from the background market.
+
+        ``printed`` says that a recorded trade caused them, which is on the tape already (``print_trade``).
+        """
         orders = self.orders
         for outcome in outcomes:
             if isinstance(outcome, Filled):
-                self._on_fill(market, outcome)
+                self._on_fill(market, outcome, printed=printed)
             elif isinstance(outcome, Closed):
                 record = orders.get(outcome.order_id)
                 if record is not None:
@@ -286,11 +289,18 @@ class Exchange:
         record.hold_left = self.wallets.ledger.held(record.order_id)
         self._order_updates.append(wire.user_order(record, portfolio_id=self.portfolio_id))
 
-    def _on_fill(self, market: Market, filled: Filled) -> None:
-        maker_side = filled.aggressor.opposite.name
-        public = PublicTrade(filled.match_id, filled.px, filled.qty, maker_side, filled.ts_ns)
-        market.tape.add(public)
-        self._trades.setdefault(market.product.product_id, []).append(public)
+    def print_trade(self, market: Market, px: Decimal, qty: Decimal, aggressor: Side, ts_ns: int) -> None:
+        """A trade of a recorded market goes on the tape."""
+        self._publish(market, PublicTrade(self._next_trade_id(), px, qty, aggressor.opposite.name, ts_ns))
+
+    def _publish(self, market: Market, trade: PublicTrade) -> None:
+        market.tape.add(trade)
+        self._trades.setdefault(market.product.product_id, []).append(trade)
+
+    def _on_fill(self, market: Market, filled: Filled, *, printed: bool) -> None:
+        if not printed:
+            maker_side = filled.aggressor.opposite.name
+            self._publish(market, PublicTrade(filled.match_id, filled.px, filled.qty, maker_side, filled.ts_ns))
         for order_id, is_maker in ((filled.maker_id, True), (filled.taker_id, False)):
             record = self.orders.get(order_id)
             if record is not None:

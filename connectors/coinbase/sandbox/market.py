@@ -14,7 +14,6 @@ from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.matching.synthetic import FlowSettings, SyntheticFlow
 
 NS = 1_000_000_000
-_WARMUP_STEP_NS = 250_000_000
 
 
 class BackgroundMarket(Protocol):
@@ -56,17 +55,3 @@ class SyntheticMarket:
             outcomes = flow.step(market.engine, now_ns)
             if outcomes:
                 self._exchange.absorb(market, outcomes, now_ns)
-
-    def warm_up(self, from_ns: int, until_ns: int) -> int:
-        """One second of history from ``from_ns`` on; returns where it ended, at most ``until_ns``.
-
-        Called again and again before the doors open, so that the caller can let other work run in between.
-        """
-        now_ns = from_ns
-        end_ns = min(from_ns + NS, until_ns)
-        while now_ns < end_ns:
-            now_ns = min(now_ns + _WARMUP_STEP_NS, end_ns)
-            self.step(now_ns)
-        # Nobody listens yet, and what is not drained would pile up.
-        self._exchange.drain()
-        return now_ns

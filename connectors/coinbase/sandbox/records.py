@@ -13,6 +13,8 @@ import msgspec
 from connectors.coinbase.sandbox.settings import SandboxProduct
 from connectors.coinbase.sandbox.tape import Tape
 from connectors.matching.engine import MatchingEngine
+from connectors.matching.mirror import MarketMirror
+from connectors.matching.orders import BookOrder, Outcome
 from engine.commands import OrderType
 from engine.events import Side
 from engine.instruments import AssetClass, Instrument
@@ -103,13 +105,19 @@ class FillRecord(msgspec.Struct, frozen=True):
 
 
 class Market(msgspec.Struct):
-    """One product: rules, book and history."""
+    """One product: rules, book and history; ``mirror`` when its market is a recorded one."""
 
     product: SandboxProduct
     instrument: Instrument
     engine: MatchingEngine
     tape: Tape
-    status_new_at_ns: int = 0
+    mirror: MarketMirror | None = None
+
+    def submit(self, order: BookOrder, now_ns: int) -> list[Outcome]:
+        """A client's order; in a mirrored market it queues behind what the record shows."""
+        if self.mirror is not None:
+            return self.mirror.submit(order, now_ns)
+        return self.engine.submit(order, now_ns)
 
 
 def make_instrument(product: SandboxProduct, maker_fee_rate: Decimal, taker_fee_rate: Decimal) -> Instrument:

@@ -26,6 +26,7 @@ from connectors.coinbase.sandbox.auth import Verifier
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.keys import load_key_file, make_key_file
 from connectors.coinbase.sandbox.market import NS, BackgroundMarket, SyntheticMarket
+from connectors.coinbase.sandbox.recorded import RecordedMarket, with_recorded_products
 from connectors.coinbase.sandbox.rest import Rest
 from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.coinbase.sandbox.stream import Hub
@@ -33,7 +34,8 @@ from engine.errors import KestrelError, VenueError
 
 _log = logging.getLogger(__name__)
 _STDIN = 0
-_WARM_ENOUGH_NS = 200_000_000
+_WARM_ENOUGH_NS = 500_000_000
+_WARMUP_STEP_NS = 250_000_000
 
 
 class RunningSandbox:
@@ -125,6 +127,8 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
 
     Raises ``ConfigError`` for settings or key files that cannot be used and ``VenueError`` when the port is taken.
     """
+    if settings.replay:
+        settings = with_recorded_products(settings)
     settings.check()
     key_file = settings.key_file or Path(tempfile.mkdtemp(prefix="kestrel-sandbox-")) / "coinbase_key.json"
     exists = key_file.exists()
@@ -159,14 +163,16 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
 
 
 async def _make_market(exchange: Exchange, settings: SandboxSettings) -> BackgroundMarket:
-    market = SyntheticMarket(exchange, settings)
+    """The market with ``warmup_s`` of history that ends about now, also when making it took a while."""
     at_ns = time.time_ns() - int(settings.warmup_s * NS)
+    market = RecordedMarket(exchange, settings, at_ns) if settings.replay else SyntheticMarket(exchange, settings)
     market.step(at_ns)
-    # History ends about now, also when making it took a while; the live steps bring the last moments.
     while at_ns < (until_ns := time.time_ns()) - _WARM_ENOUGH_NS:
-        at_ns = market.warm_up(at_ns, until_ns)
+        at_ns = min(at_ns + _WARMUP_STEP_NS, until_ns)
+        market.step(at_ns)
+        # Nobody listens yet, and what is not drained would pile up.
+        exchange.drain()
         await asyncio.sleep(0)
-    exchange.drain()
     return market
 
 

@@ -40,16 +40,23 @@ def at(ts_ns: int) -> str:
 # --- products, prices -----------------------------------------------------------------------------------------------
 
 
+def last_price(market: Market) -> Decimal:
+    """Last trade; without one (a market of quotes only) the middle of the book, else the starting price."""
+    if market.tape.last_px is not None:
+        return market.tape.last_px
+    best = market.engine.best()
+    return market.product.start_px if best is None else (best[0] + best[2]) / 2
+
+
 def product(market: Market, *, created_ns: int) -> Json:
     """A spot product, all documented fields."""
     rules = market.product
     tape = market.tape
     best = market.engine.best()
-    last = tape.last_px or rules.start_px
     mid = (best[0] + best[2]) / 2 if best is not None else None
     return {
         "product_id": rules.product_id,
-        "price": number(last),
+        "price": number(last_price(market)),
         "price_percentage_change_24h": number(tape.change_24h_percent()),
         "volume_24h": number(tape.volume_24h),
         "volume_percentage_change_24h": "0",
@@ -131,7 +138,7 @@ def ticker(market: Market, *, with_quote: bool = True) -> Json:
     made: Json = {
         "type": "ticker",
         "product_id": market.product.product_id,
-        "price": number(tape.last_px or market.product.start_px),
+        "price": number(last_price(market)),
         "volume_24_h": number(tape.volume_24h),
         "low_24_h": number(low),
         "high_24_h": number(high),

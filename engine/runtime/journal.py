@@ -186,8 +186,8 @@ class JournalWriter:
     def _refuse_impossible(self, stream: Stream, seq: int, record: codec.Record, payload: bytes) -> None:
         if self._closed:
             raise JournalError(f"record {seq} after the journal was closed", do="append before close")
-        if seq < 0 or seq < self._next:
-            raise JournalError(f"record number {seq}", expected=f"{max(self._next, 0)} or more")
+        if seq < 1 or seq < self._next:
+            raise JournalError(f"record number {seq}", expected=f"{max(self._next, 1)} or more")
         room = self._soft_limit(stream) - HEADER_BYTES
         if len(payload) + RECORD_BYTES > room:
             raise JournalError(

@@ -108,20 +108,35 @@ class _Merge:
                     f"the first {stream} segment in {folder} is {infos[0].path.name}", expected=f"{stream}-000001.seg"
                 )
         self._streams = {name: _StreamReader(infos, report) for name, infos in segments.items()}
-        self._expected = -1
+        firsts = [SegmentScan(infos[0].path).header.first_seq for infos in segments.values() if infos]
+        # The headers know the first number even if the record itself is gone.
+        self._expected = min((first for first in firsts if first > 0), default=0)
+        self._damaged: JournalError | None = None
 
     def __iter__(self) -> Iterator[tuple[str, Path, RawRecord]]:
         heads: dict[str, tuple[Path, RawRecord]] = {}
-        for name, reader in self._streams.items():
-            if (head := next(reader, None)) is not None:
-                heads[name] = head
+        for name in self._streams:
+            self._advance(name, heads)
         while heads:
             name = min(heads, key=lambda key: (heads[key][1].seq, heads[key][1].control))
             path, raw = heads.pop(name)
+            if self._damaged is not None and (raw.control or raw.seq != self._expected):
+                raise self._damaged
             self._check(path, raw)
             yield name, path, raw
-            if (head := next(self._streams[name], None)) is not None:
-                heads[name] = head
+            self._advance(name, heads)
+        if self._damaged is not None:
+            raise self._damaged
+
+    def _advance(self, name: str, heads: dict[str, tuple[Path, RawRecord]]) -> None:
+        """The stream's next record; its damage waits until the other stream has given what precedes it."""
+        try:
+            head = next(self._streams[name], None)
+        except JournalError as error:
+            self._damaged = self._damaged or error
+            return
+        if head is not None:
+            heads[name] = head
 
     def _check(self, path: Path, raw: RawRecord) -> None:
         report = self._report
@@ -131,7 +146,7 @@ class _Merge:
         if raw.control:
             self._take_control(where, raw)
             return
-        if self._expected >= 0 and raw.seq != self._expected:
+        if raw.seq != self._expected:
             missing = (
                 f"{self._expected} to {raw.seq - 1} are missing" if raw.seq > self._expected else "it is there twice"
             )
@@ -148,8 +163,14 @@ class _Merge:
         if kind == HOLE and value == self._expected:
             self._report.holes.append((value, raw.seq))
             self._expected = raw.seq + 1
-        elif kind == END and raw.seq == self._expected - 1:
+        elif kind == END and raw.seq == self._expected - 1 and not self._report.torn:
             self._report.closed = True
+        elif kind == END and self._report.torn:
+            torn = self._report.torn[0]
+            raise JournalError(
+                f"{torn.path.name} is damaged at offset {torn.offset}, and the end of the journal follows",
+                do="restore the file from a copy, or salvage what precedes",
+            )
         else:
             raise JournalError(
                 f"{where} notes {'a hole from' if kind == HOLE else 'the end at'} {value}",

@@ -115,6 +115,8 @@ def test_a_second_journal_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 def test_a_number_that_goes_back_is_refused_and_the_next_right_one_taken(tmp_path: Path) -> None:
     """Appends 1, 2, then 2 again, then 3: the repetition must not reach the file."""
     journal = write(tmp_path / "j", [quote(1), timer(2)])
+    with pytest.raises(JournalError, match=r"record number 0; expected 3 or more"):
+        journal.append(0, timer(0))
     with pytest.raises(JournalError, match=r"record number 2; expected 3 or more"):
         journal.append(2, timer(2))
     journal.append(3, quote(3))

@@ -35,6 +35,7 @@ class _Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._answer: tuple[int, bytes] | None = None
+        self._keep_alive = False
         self.on_done: OnDone | None = None
         self.on_lost: OnLost | None = None
         self.deadline_s = 0.0
@@ -89,7 +90,7 @@ class _Connection(asyncio.Protocol):
     def _finish(self, status: int, body: bytes) -> None:
         """Hand the answer over outside the parser, which would swallow what the callback raises."""
         done, self.on_done, self.on_lost, self._answer = self.on_done, None, None, None
-        if self._parser.should_keep_alive():
+        if self._keep_alive:
             self._channel._on_free(self)
         elif self._transport is not None:
             self._transport.close()
@@ -122,6 +123,8 @@ class _Connection(asyncio.Protocol):
             return
         if self._answer is not None:
             raise ValueError("two answers to one request")
+        # Here and not later: once the message is over the parser has forgotten it.
+        self._keep_alive = self._parser.should_keep_alive()
         self._answer = (status, b"".join(self._body))
 
 

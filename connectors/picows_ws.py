@@ -13,7 +13,7 @@ from typing import Any
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from connectors.ws import Keepalive, WsOptions, default_ssl
+from connectors.ws import SILENT, Keepalive, WsOptions, default_ssl
 from engine.errors import VenueError
 from engine.ports import Clock, FrameSink
 
@@ -44,11 +44,13 @@ class PicowsConnection(WSListener):  # type: ignore[misc]
         self._recv_ns = 0
         self._reason = ""
         self._close_timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Task[None] | None = None
 
     # --- picows callbacks ---------------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        self._waiter = self._loop.create_task(self._watch_end(transport), name="picows-end")
         self._keepalive = Keepalive(self._loop, self._options, self._ping, self.abort)
         self._sink.on_open()
 
@@ -58,6 +60,10 @@ class PicowsConnection(WSListener):  # type: ignore[misc]
             if self._keepalive is not None:
                 self._keepalive.last_s = self._loop.time()
         self.bytes_in += frame.payload_size
+        if transport.is_close_frame_sent and self._close_timer is None:
+            # picows found a protocol error, sent a close frame and goes on parsing: what follows is not trusted.
+            self.abort("protocol error")
+            return
         kind = frame.msg_type
         if frame.rsv1:
             self.abort("peer compressed a message although no compression was offered")
@@ -107,6 +113,15 @@ class PicowsConnection(WSListener):  # type: ignore[misc]
         self._sink.on_close(self._reason or "connection lost")
         if not self._closed.done():
             self._closed.set_result(None)
+
+    async def _watch_end(self, transport: WSTransport) -> None:
+        """Take what ended the connection: the peer's mistakes were told as a close, ours go to the loop's handler."""
+        try:
+            await transport.wait_disconnected()
+        except (WSError, OSError):
+            return
+        except Exception as error:
+            self._loop.call_exception_handler({"message": "a frame sink raised", "exception": error})
 
     # --- WsHandle -----------------------------------------------------------------------------------------------
 
@@ -164,6 +179,7 @@ async def connect(
                 max_frame_size=options.max_message_bytes,
                 extra_headers=dict(headers) if headers else None,
                 max_redirects=0,
+                logger_name=SILENT,
             )
     except (OSError, TimeoutError, WSError, ValueError) as error:
         why = "no answer in time" if isinstance(error, TimeoutError) else (str(error) or type(error).__name__)

@@ -31,9 +31,9 @@ from websockets.uri import parse_uri
 from engine.errors import VenueError
 from engine.ports import Clock, FrameSink
 
-_SILENT = logging.getLogger("kestrel.ws.library")
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
+SILENT = logging.getLogger("kestrel.ws.library")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
 """The library logs frames, tokens in subscriptions included, at DEBUG: it never gets a logger that prints."""
 
 
@@ -200,7 +200,8 @@ class WebsocketsConnection(asyncio.Protocol):
     # --- our side -----------------------------------------------------------------------------------------------
 
     def _on_response(self) -> None:
-        if self._ws.state is OPEN and not self._was_open:
+        # Not the state: a close in the same read as the answer has moved that on already.
+        if self._ws.handshake_exc is None and not self._was_open:
             self._was_open = True
             self._keepalive = Keepalive(self._loop, self._options, self._ping, self.abort)
             self._sink.on_open()
@@ -300,7 +301,7 @@ async def connect(
         uri,
         extensions=[ClientPerMessageDeflateFactory()] if options.compression else None,
         max_size=options.max_message_bytes,
-        logger=_SILENT,
+        logger=SILENT,
     )
     loop = asyncio.get_running_loop()
     connection: WebsocketsConnection | None = None

@@ -11,6 +11,7 @@ import msgspec
 
 from connectors.coinbase.sandbox import queries, wire
 from connectors.coinbase.sandbox.exchange import Exchange
+from connectors.coinbase.sandbox.times import at
 from engine.errors import RemoteProtocolError
 from engine.events import Side
 
@@ -90,7 +91,7 @@ def error(text: str) -> str:
 
 
 def heartbeat(now_ns: int, counter: int, uptime_s: float) -> str:
-    current = wire.at(now_ns).replace("T", " ").removesuffix("Z")
+    current = at(now_ns).replace("T", " ").removesuffix("Z")
     return events_json([{"current_time": f"{current} +0000 UTC m=+{uptime_s:.9f}", "heartbeat_counter": counter}])
 
 

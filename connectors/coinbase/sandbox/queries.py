@@ -12,8 +12,8 @@ from decimal import Decimal
 from connectors.coinbase.sandbox import wire
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.records import FillRecord, Market, OrderRecord
-from connectors.coinbase.sandbox.requests import BadRequest, parse_time_ns
 from connectors.coinbase.sandbox.tape import GRANULARITIES_S
+from connectors.coinbase.sandbox.times import BadRequest, at, parse_time_ns
 from engine.events import Side
 
 MAX_CANDLES = 350
@@ -161,8 +161,8 @@ def account(exchange: Exchange, uuid: str) -> wire.Json | None:
         wallet.currency,
         available,
         hold,
-        created_at=wire.at(wallet.created_ns),
-        updated_at=wire.at(wallet.updated_ns),
+        created_at=at(wallet.created_ns),
+        updated_at=at(wallet.updated_ns),
         portfolio_id=exchange.portfolio_id,
     )
 

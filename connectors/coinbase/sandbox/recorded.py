@@ -6,6 +6,7 @@ Owns pacing and re-stamping: what was recorded years ago happens now, so clients
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from connectors.matching.mirror import MarketMirror
 from engine.data.parquet import describe_files, read_events
 from engine.errors import DataError
 from engine.events import Quote, Side, Trade
+from engine.instruments import Instrument
 
 PLAY_MONEY = Decimal(100_000)
 
@@ -37,7 +39,7 @@ def with_recorded_products(settings: SandboxSettings) -> SandboxSettings:
             continue
         products[product_id] = SandboxProduct(
             product_id,
-            start_px=_first_px(info.path, instrument.id),
+            start_px=_first_px(info.path, instrument),
             price_increment=instrument.tick_px,
             base_increment=instrument.lot_qty,
             base_min_size=max(instrument.min_qty, instrument.lot_qty),
@@ -48,11 +50,11 @@ def with_recorded_products(settings: SandboxSettings) -> SandboxSettings:
     return msgspec.structs.replace(settings, products=tuple(products.values()), balances=tuple(balances.items()))
 
 
-def _first_px(path: Path, instrument_id: str) -> Decimal:
-    for event in read_events([path], [instrument_id]):
+def _first_px(path: Path, instrument: Instrument) -> Decimal:
+    for event in read_events([path], [instrument.id]):
         px = event.px if isinstance(event, Trade) else event.bid_px
-        if px > 0:
-            return Decimal(repr(px))
+        if 0 < px < math.inf:
+            return instrument.price(px)
     raise DataError(f"{path} has no usable row", expected="at least one quote or trade with a price above 0")
 
 

@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from connectors.coinbase.sandbox.records import OrderSpec
 from connectors.coinbase.sandbox.settings import SandboxProduct
+from connectors.coinbase.sandbox.times import BadRequest, parse_time_ns
 from engine.commands import OrderType
 from engine.errors import RemoteProtocolError
 from engine.events import Side
 
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,20})?")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 UNKNOWN_FAILURE = "UNKNOWN_FAILURE_REASON"
 UNKNOWN_PREVIEW = "UNKNOWN_PREVIEW_FAILURE_REASON"
-
-
-class BadRequest(RemoteProtocolError):  # noqa: N818 - the name of the HTTP answer
-    """The body or a parameter is malformed: HTTP 400 INVALID_ARGUMENT with this text."""
 
 
 class OrderRefused(RemoteProtocolError):  # noqa: N818 - a verdict, not a defect
@@ -213,23 +208,6 @@ def _end_time(fields: Mapping[str, Any], now_ns: int) -> int:
     if end_ns <= now_ns:
         raise OrderRefused("END_TIME_IS_IN_THE_PAST", UNKNOWN_PREVIEW, f"end_time {raw} is in the past")
     return end_ns
-
-
-def parse_time_ns(raw: object) -> int:
-    """RFC 3339 or unix seconds (as text) to UTC nanoseconds.  Raises ``BadRequest``."""
-    text = str(raw).strip()
-    try:
-        if _NUMBER.fullmatch(text):
-            return int(Decimal(text) * 1_000_000_000)
-        # fromisoformat keeps six digits; the venue writes up to nine.
-        trimmed = re.sub(r"(\.\d{6})\d+", r"\1", text)
-        when = datetime.fromisoformat(trimmed)
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=UTC)
-        since = when - _EPOCH
-        return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-    except (ValueError, OverflowError):
-        raise BadRequest(f"{text[:40]!r} is not a time such as 2026-11-20T14:03:07Z") from None
 
 
 def _number(fields: Mapping[str, Any], name: str) -> Decimal | None:

@@ -19,9 +19,9 @@ from connectors.coinbase.sandbox.auth import ApiKey, AuthError, Verifier
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.limits import PerSecond
 from connectors.coinbase.sandbox.queries import Params
-from connectors.coinbase.sandbox.requests import BadRequest
 from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.coinbase.sandbox.stream import Hub
+from connectors.coinbase.sandbox.times import BadRequest, at
 
 PREFIX = "/api/v3/brokerage"
 _MAX_BODY_BYTES = 1 << 20
@@ -136,7 +136,7 @@ class Rest:
 
     async def time(self, _: web.Request) -> web.Response:
         now_ns = self._now_ns()
-        iso = f"{wire.at(now_ns)[:19]}Z"
+        iso = f"{at(now_ns)[:19]}Z"
         millis = now_ns // 1_000_000
         return _reply({"iso": iso, "epochSeconds": str(millis // 1_000), "epochMillis": str(millis)})
 

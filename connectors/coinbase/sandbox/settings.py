@@ -5,6 +5,7 @@ Owns the settings and their checks.  Where they come from (command line, files) 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -42,6 +43,12 @@ DEFAULT_PRODUCTS = (
     SandboxProduct("BTC-USD", Decimal("61234.55"), base_name="Bitcoin"),
     SandboxProduct("ETH-USD", Decimal("2987.40"), base_max_size=Decimal(45_000), base_name="Ethereum"),
 )
+
+
+def products_named(product_ids: Sequence[str]) -> tuple[SandboxProduct, ...]:
+    """The default products of these names; an unknown one gets the default rules and a start price of 100."""
+    known = {product.product_id: product for product in DEFAULT_PRODUCTS}
+    return tuple(known.get(name) or SandboxProduct(name, Decimal(100)) for name in product_ids)
 
 
 class RateLimits(msgspec.Struct, frozen=True):

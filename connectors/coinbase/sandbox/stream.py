@@ -19,6 +19,7 @@ from connectors.coinbase.sandbox.auth import AuthError, Verifier
 from connectors.coinbase.sandbox.exchange import Exchange, Updates
 from connectors.coinbase.sandbox.limits import PerSecond
 from connectors.coinbase.sandbox.settings import SandboxSettings
+from connectors.coinbase.sandbox.times import at
 
 _log = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES = 1 << 20
@@ -214,7 +215,7 @@ class Hub:
         self._market_updates(updates)
 
     def _market_updates(self, updates: Updates) -> None:
-        timestamp = wire.at(self._now_ns())
+        timestamp = at(self._now_ns())
         for product_id, changes in updates.changes.items():
             if listeners := self._listeners("level2", product_id):
                 levels = [wire.level_change(side, px, qty, timestamp) for side, px, qty in changes]
@@ -271,7 +272,7 @@ class Hub:
     def _send_events(self, connection: Connection, channel: str, events: str) -> None:
         now_ns = self._now_ns()
         connection.last_update_ns = now_ns
-        self._send(connection, connection.text(channel, wire.at(now_ns), events))
+        self._send(connection, connection.text(channel, at(now_ns), events))
 
     def _send(self, connection: Connection, text: str) -> None:
         if connection.closing:

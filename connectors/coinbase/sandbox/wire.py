@@ -7,12 +7,12 @@ plain decimal string (never an exponent).  Holds no state.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from connectors.coinbase.sandbox.records import OPEN_STATES, FillRecord, Market, OrderRecord
 from connectors.coinbase.sandbox.tape import Candle, PublicTrade
+from connectors.coinbase.sandbox.times import at
 from engine.commands import OrderType
 from engine.events import Side
 
@@ -29,12 +29,6 @@ def number(value: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in {"-0", ""} else text
-
-
-def at(ts_ns: int) -> str:
-    """``2026-11-20T14:03:07.123456789Z``"""
-    seconds, rest = divmod(ts_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 # --- products, prices -----------------------------------------------------------------------------------------------

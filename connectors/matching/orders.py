@@ -86,9 +86,9 @@ def malformed(order: BookOrder, instrument: Instrument, ts_ns: int) -> RefuseRea
     market = order.order_type is OrderType.MARKET
     if order.quote_qty is not None:
         # An inverse contract's notional is not in the quote currency: such a budget has no meaning.
-        if not market or order.qty or not order.quote_qty > 0 or instrument.inverse:
+        if not market or order.qty != 0 or not _is_positive(order.quote_qty) or instrument.inverse:
             return RefuseReason.BAD_BUDGET
-    elif not order.qty > 0:
+    elif not _is_positive(order.qty):
         return RefuseReason.BAD_QTY
     if not market and not _is_price(order.limit_px, instrument):
         return RefuseReason.BAD_PX
@@ -102,6 +102,10 @@ def malformed(order: BookOrder, instrument: Instrument, ts_ns: int) -> RefuseRea
     if order.post_only and (market or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)):
         return RefuseReason.BAD_POST_ONLY
     return None
+
+
+def _is_positive(value: Decimal) -> bool:
+    return value.is_finite() and value > 0  # finite first: comparing with NaN raises
 
 
 def _is_price(px: Decimal | None, instrument: Instrument) -> bool:

@@ -77,6 +77,20 @@ def load(
     return settings
 
 
+def restore(recorded: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
+    """The settings of a recorded session (``Settings.redacted``), with ``overrides`` to ask "what if".
+
+    Nothing of today's files or environment takes part.  Raises ``ConfigError`` when they are of another release.
+    """
+    layers = Layers()
+    layers.add_mapping(recorded, "session")
+    layers.add_overrides(overrides)
+    try:
+        return Settings.model_validate(layers.values)
+    except ValidationError as error:
+        raise _type_error(error, layers) from None
+
+
 def explain(settings: Settings) -> list[Row]:
     """Every key with its value (JSON, secrets blotted out) and where it was set."""
     plain = settings.redacted()

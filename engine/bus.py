@@ -60,6 +60,11 @@ class EventBus:
         finally:
             self._busy = False
 
+    @property
+    def waiting(self) -> int:
+        """Events that wait while one is handled."""
+        return len(self._waiting)
+
     def record(self, record: Record) -> int:
         """Journal a derived record; returns its ``seq``."""
         seq = self.seq + 1

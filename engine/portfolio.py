@@ -46,6 +46,8 @@ class Portfolio:
         self._strategy_qty: dict[tuple[str, str], Decimal] = {}
         self._reported: set[tuple[str, str]] = set()
         self._equity: Decimal | None = None
+        self.equity_start: Decimal | None = None
+        """The first valuation of the session."""
         self._peak: Decimal | None = None
         self._day = -1
         self._day_start: Decimal | None = None
@@ -124,6 +126,8 @@ class Portfolio:
 
     def value(self, mark: Mark) -> Decimal | None:
         """Equity now, in portfolio currency; None when a held thing has no price or a held currency no rate."""
+        if not self._reported:
+            return None  # no account was ever told: its money is unknown, not zero
         total = ZERO
         for currency, amount in self._cash.items():
             if amount == ZERO:
@@ -160,6 +164,8 @@ class Portfolio:
         self._equity = equity
         if equity is None:
             return
+        if self.equity_start is None:
+            self.equity_start = equity
         if self._peak is None or equity > self._peak:
             self._peak = equity
         day = now_ns // DAY_NS

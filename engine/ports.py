@@ -356,7 +356,9 @@ class Venue(Protocol):
     def name(self) -> str: ...
 
     @property
-    def gateway(self) -> VenueGateway | None: ...
+    def gateways(self) -> Sequence[VenueGateway]:
+        """Order entry; a recording of several venues has several.  May be empty until the venue is being started."""
+        ...
 
     async def start(self) -> None:
         """Publish instruments, balances and ``FeedUp``; returns when every stream is confirmed.

@@ -134,7 +134,7 @@ class RecordedModel:
 class ReplayAssembly:
     """Serves the session's features again and its recorded predictions in place of models.
 
-    ``tolerance_for(instrument)`` gives the allowed difference of recomputed values.
+    ``tolerance()`` gives the allowed difference of recomputed values.
     """
 
     def __init__(
@@ -143,12 +143,12 @@ class ReplayAssembly:
         assembly: Assembly,
         *,
         recompute: bool,
-        tolerance_for: Callable[[Instrument], float],
+        tolerance: Callable[[], float],
     ) -> None:
         self._recorder = recorder
         self._assembly = assembly
         self._recompute = recompute
-        self._tolerance_for = tolerance_for
+        self._tolerance = tolerance
 
     def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
         """What the session recorded; with ``recompute``, what would be chosen now, to be compared with it."""
@@ -164,7 +164,7 @@ class ReplayAssembly:
         if not assignment.model:
             return None
         fresh = self._assembly.model(instrument, assignment) if self._recompute else None
-        return RecordedModel(self._recorder, assignment.model, fresh, self._tolerance_for(instrument))
+        return RecordedModel(self._recorder, assignment.model, fresh, self._tolerance())
 
 
 def replay(

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from engine.commands import Command, NewOrder
 from engine.events import CancelRejected, OrderRejected
 from engine.ports import Publish, VenueGateway
 
 
 class OrderRouter:
-    """A command for a venue without a gateway is refused as an event: it never disappears."""
+    """A command for a venue without a gateway is refused as an event: it never disappears.
 
-    def __init__(self, publish: Publish) -> None:
-        self._gateways: dict[str, VenueGateway] = {}
+    ``gateways`` is asked again for a venue that is not known yet: connectors make theirs while they start.
+    """
+
+    def __init__(self, publish: Publish, gateways: Callable[[], Iterable[VenueGateway]]) -> None:
+        self._known: dict[str, VenueGateway] = {}
+        self._gateways = gateways
         self._publish = publish
 
-    def add(self, gateway: VenueGateway) -> None:
-        self._gateways[gateway.venue] = gateway
+    def _find(self, venue: str) -> VenueGateway | None:
+        self._known = {gateway.venue: gateway for gateway in self._gateways()}
+        return self._known.get(venue)
 
     def send(self, command: Command) -> None:
-        gateway = self._gateways.get(command.venue)
+        gateway = self._known.get(command.venue) or self._find(command.venue)
         if isinstance(command, NewOrder):
             if gateway is not None:
                 gateway.submit(command)

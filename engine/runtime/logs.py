@@ -218,4 +218,4 @@ def shutdown() -> None:
 
 def get_logger(name: str) -> Any:
     """A structlog logger whose lines carry ``logger=name``; fields follow as keywords with units in their names."""
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger().bind(logger=name)

@@ -77,6 +77,19 @@ class Redactor:
         except Exception:  # whatever a foreign __str__ raises must not reach who wanted to log it
             return f"[unprintable {type(value).__name__}]"
 
+    def leaves(self, value: Any) -> Any:
+        """``value`` with every text in it redacted by its look, whatever the names around it.
+
+        For data whose owner has hidden secrets by name already (the configuration): its shape must survive.
+        """
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {str(key): self.leaves(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.leaves(item) for item in value]
+        return value
+
     def field(self, name: str, value: Any, depth: int = 0) -> Any:
         """The value of a named field; a secret name hides it whole, unless there is nothing to hide."""
         if is_secret_name(name) and value not in (None, "", False, True):

@@ -65,6 +65,11 @@ def new_session_id(wall_ns: int) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(wall_ns // 1_000_000_000))}-{secrets.token_hex(2)}"
 
 
+def order_prefix(session: str) -> str:
+    """What client order ids of a session begin with: ids are unique for ever because sessions are."""
+    return f"k{session}"
+
+
 def config_digest(config: Mapping[str, Any]) -> str:
     """sha256 of the canonical JSON of a (redacted) configuration."""
     return hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
@@ -134,7 +139,8 @@ class Session:
     ) -> Session:
         """Make ``root/<id>``, lock it and write its header.  ``mode`` is what runs (``paper``, ``live``).
 
-        ``config`` is redacted here once more; ``code_root`` is the checkout.  An explicit ``session`` names the folder.
+        ``config`` has been redacted by its owner (``Settings.redacted``); texts that look like secrets are hidden here
+        too.  ``code_root`` is the checkout.  An explicit ``session`` names the folder.
         Raises ``SessionLocked`` when another daemon holds it, ``DataError`` when it was used before or cannot be
         written.
         """
@@ -150,7 +156,7 @@ class Session:
         try:
             if (path / "session.json").exists():
                 raise DataError(f"session {name} has already run", do="start without an id, or choose a new one")
-            plain = redactor.value(dict(config))
+            plain = redactor.leaves(dict(config))
             header = SessionHeader(
                 format_version=HEADER_VERSION,
                 session=name,

@@ -19,10 +19,9 @@ from engine.bus import EventBus
 from engine.core import TradingCore
 from engine.errors import JournalError, KestrelError
 from engine.events import ClockStepped, Halted, InputEvent, Reduced, Resumed, ShutdownRequested, Timer
-from engine.ports import Clock, Venue
+from engine.ports import Clock, Publish, Venue
 from engine.runtime.clocks import ClockWatch
 from engine.runtime.control import ControlServer, clear_halt, read_halt
-from engine.runtime.lag import LagMeter
 
 
 class Supervisor:
@@ -36,11 +35,11 @@ class Supervisor:
         self,
         *,
         bus: EventBus,
+        publish: Publish,
         core: TradingCore,
         venue: Venue,
         clock: Clock,
         clock_watch: ClockWatch,
-        lag: LagMeter,
         session: str,
         run_dir: Path,
         timer_ms: int,
@@ -50,11 +49,11 @@ class Supervisor:
         on_second: Callable[[], None],
     ) -> None:
         self._bus = bus
+        self._publish_event = publish
         self._core = core
         self._venue = venue
         self._clock = clock
         self._clock_watch = clock_watch
-        self._lag = lag
         self._run_dir = run_dir
         self._timer_s = timer_ms / 1000.0
         self._cancel_timeout_s = cancel_timeout_s
@@ -79,7 +78,6 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             loop.add_signal_handler(number, self._on_signal, number)
-        self._lag.start()
         await self._control.start()
         self._tick()
         try:
@@ -95,7 +93,6 @@ class Supervisor:
             for handle in (self._ticking, self._second):
                 if handle is not None:
                     handle.cancel()
-            self._lag.stop()
             await self._control.stop()
             await self._venue.stop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
@@ -136,7 +133,7 @@ class Supervisor:
     async def _wind_down(self) -> None:
         """Entries stop, open orders are cancelled, the venue gets bounded time to confirm."""
         now_ns = self._now_ns()
-        self._bus.publish(ShutdownRequested(now_ns, now_ns, self._stop_reason))
+        self._publish_event(ShutdownRequested(now_ns, now_ns, self._stop_reason))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._cancel_timeout_s
         while self._core.orders.open_count and loop.time() < deadline and not self._bus.dead:
@@ -181,7 +178,7 @@ class Supervisor:
         self._publish(lambda at: Timer(at, at, "tick"))
 
     def _publish(self, make: Callable[[int], InputEvent]) -> None:
-        self._bus.publish(make(self._now_ns()))
+        self._publish_event(make(self._now_ns()))
 
     def _every_second(self) -> None:
         self._second = asyncio.get_running_loop().call_later(1.0, self._every_second)

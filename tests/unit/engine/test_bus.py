@@ -33,9 +33,8 @@ def running(gate: OpenGate | None = None, **answers):
     errors: list[str] = []
     bus = EventBus(journal, NullProbe(), lambda text, error: errors.append(text))
     core = build_core(bus, Scripted(**answers), gate=gate, model=MidModel())
-    router = OrderRouter(bus.publish)
     gateway = RefusingGateway(bus)
-    router.add(gateway)
+    router = OrderRouter(bus.publish, lambda: [gateway])
     bus.attach(core, router)
     bus.publish(e.InstrumentDefined(1, 1, spot()))
     return bus, core, journal, gateway, errors
@@ -82,7 +81,7 @@ def test_a_defect_in_the_core_halts_and_goes_on() -> None:
 def test_a_command_for_a_venue_without_gateway_comes_back_as_an_event() -> None:
     """Never lost in silence."""
     bus, core, journal, _gateway, _ = running(on_prediction=lambda *_: [intent()])
-    core_router = OrderRouter(bus.publish)
+    core_router = OrderRouter(bus.publish, list)
     bus.attach(core, core_router)
     bus.publish(quote(10))
     assert journal.written[-1].record.reason == "no_gateway"

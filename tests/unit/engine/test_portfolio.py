@@ -59,8 +59,9 @@ def test_average_price_and_realised_profit() -> None:
 
 
 def test_unknown_is_never_zero() -> None:
-    """A held thing without a price, or a currency without a rate, makes equity unknown."""
+    """No report of the account, a held thing without a price, or a currency without a rate: equity is unknown."""
     book = Portfolio("USD")
+    assert book.value(lambda _: D(100)) is None
     book.define(spot())
     book.report_balance("coinbase", "USD", D(1000))
     book.apply_fill(execution(Side.BUY, "1", "100"), "s")
@@ -99,6 +100,7 @@ def test_inverse_contracts_settle_in_base() -> None:
     """100 USD contracts: long 50 from 50,000 to 60,000 earns 5000/50000 - 5000/60000 BTC."""
     book = Portfolio("BTC")
     book.define(perpetual(inverse=True, multiplier=D(100), settlement="BTC"))
+    book.report_balance("coinbase", "BTC", D(0))
     book.apply_fill(execution(Side.BUY, "50", "50000", "0", "BTC"), "s")
     value = book.value(lambda _: D(60000))
     assert value is not None

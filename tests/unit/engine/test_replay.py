@@ -57,8 +57,7 @@ def recorded(threshold: float = 0.5) -> list[Written]:
     journal = MemoryJournal()
     bus = EventBus(journal, NullProbe(), lambda text, error: pytest.fail(text))
     core = build_core(bus, strategy(threshold), model=MidModel())
-    router = OrderRouter(bus.publish)
-    router.add(Nowhere())
+    router = OrderRouter(bus.publish, lambda: [Nowhere()])
     bus.attach(core, router)
     bus.publish(e.InstrumentDefined(1, 1, spot()))
     for step in range(60):
@@ -75,7 +74,7 @@ def run(
         recorder,
         FixedAssembly(EveryQuote, fresh or MidModel()),
         recompute=fresh is not None,
-        tolerance_for=lambda instrument: tolerance,
+        tolerance=lambda: tolerance,
     )
     return replay(records, recorder, core)
 
@@ -167,5 +166,5 @@ def test_a_session_replays_without_its_bundle() -> None:
 
     recorder = ReplayRecorder()
     core = build_core(recorder, strategy(0.5))
-    core._assembly = ReplayAssembly(recorder, Gone(EveryQuote, None), recompute=False, tolerance_for=lambda _: 0.0)
+    core._assembly = ReplayAssembly(recorder, Gone(EveryQuote, None), recompute=False, tolerance=lambda: 0.0)
     assert replay(recorded(), recorder, core).identical

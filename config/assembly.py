@@ -1,0 +1,106 @@
+"""Features and models as configured: which bundle and which feature spec serve an instrument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from config.schema import Settings
+from engine.errors import BundleError, ConfigError
+from engine.features import FeatureBuffer, FeatureSpec, Sampling, core40_spec, quote40_spec
+from engine.instruments import Instrument
+from engine.ports import Assignment, Features, Model
+from models.catalogue import find_bundle
+from models.manifest import Bundle
+from models.onnx_model import OnnxModel
+
+NO_MODEL = "none"
+
+
+class ConfiguredAssembly:
+    """Implements ``engine.ports.Assembly`` from settings.  Bundles are opened once and shared by instruments.
+
+    ``stopwatch`` returns nanoseconds; it times predictions against the deadline.
+    """
+
+    def __init__(self, settings: Settings, stopwatch: Callable[[], int]) -> None:
+        self._settings = settings
+        self._stopwatch = stopwatch
+        self._bundles: dict[str, Bundle] = {}
+        self._models: dict[str, OnnxModel] = {}
+
+    def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
+        if not uses_model:
+            return Assignment(spec=self._plain_spec(instrument).to_json().decode())
+        bundle = find_bundle(self._settings.models.directory, instrument, self._bundle_name(instrument))
+        self._bundles[bundle.version] = bundle
+        manifest = bundle.manifest
+        facts = (
+            ("buy", manifest.thresholds.buy),
+            ("sell", manifest.thresholds.sell),
+            ("return_scale_bps", manifest.return_scale_bps),
+            ("horizon_rows", float(manifest.label.horizon_rows)),
+        )
+        return Assignment(bundle.version, bundle.spec.to_json().decode(), facts)
+
+    def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
+        if not assignment.spec:
+            return None
+        return FeatureBuffer(FeatureSpec.from_json(assignment.spec), instrument)
+
+    def model(self, instrument: Instrument, assignment: Assignment) -> Model | None:
+        """Opens the bundle that was assigned; raises ``BundleError`` when it is not the one at hand any more."""
+        if not assignment.model:
+            return None
+        model = self._models.get(assignment.model)
+        if model is None:
+            bundle = self._bundles.get(assignment.model)
+            if bundle is None:
+                bundle = find_bundle(self._settings.models.directory, instrument, assignment.model.partition("@")[0])
+            if bundle.version != assignment.model:
+                raise BundleError(
+                    f"bundle {bundle.version} is installed", expected=assignment.model, do="restore that bundle"
+                )
+            model = OnnxModel(bundle, deadline_us=self._settings.models.deadline_us, stopwatch=self._stopwatch)
+            self._models[assignment.model] = model
+        return model
+
+    def twin(self) -> ConfiguredAssembly:
+        """The same choices with sessions and counters of its own: for a core that must leave no trace in this one."""
+        return ConfiguredAssembly(self._settings, self._stopwatch)
+
+    def tolerance(self) -> float:
+        """Largest allowed difference of a recomputed prediction on another machine."""
+        tolerances = [bundle.manifest.tolerance.outputs_abs for bundle in self._bundles.values()]
+        return max(tolerances, default=0.0)
+
+    @property
+    def models(self) -> list[OnnxModel]:
+        return list(self._models.values())
+
+    def _bundle_name(self, instrument: Instrument) -> str:
+        """The one bundle that the strategies on this instrument ask for."""
+        names = {
+            strategy.model
+            for strategy in self._settings.strategies
+            if strategy.model != NO_MODEL and (strategy.instruments == "all" or instrument.id in strategy.instruments)
+        }
+        if len(names) > 1:
+            raise ConfigError(
+                f"strategies on {instrument.id} ask for the models {', '.join(sorted(names))}",
+                expected="one model an instrument",
+                do="give them the same model or other instruments",
+            )
+        return names.pop()
+
+    def _plain_spec(self, instrument: Instrument) -> FeatureSpec:
+        """The configured feature set, for strategies without a model."""
+        wanted = self._settings.features
+        sampling = wanted.sampling
+        if sampling.kind == "time_bar":
+            cut = Sampling.time_bar(sampling.interval_ns, sampling.lateness_ms * 1_000_000)
+        else:
+            cut = Sampling.tick() if sampling.kind == "tick" else Sampling.tick_bar(sampling.every_ticks)
+        rich = core40_spec(window=wanted.window, sampling=cut)
+        if wanted.set == "core40" or (wanted.set == "auto" and not rich.lacking(instrument)):
+            return rich
+        return quote40_spec(window=wanted.window, sampling=cut)

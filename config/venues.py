@@ -1,0 +1,262 @@
+"""The venue a configuration asks for, in the shape the supervisor drives (``engine.ports.Venue``).
+
+Three feeds: a Coinbase-speaking server (the real one or the sandbox, with its order entry), the real public market with
+fills in this process, and recorded files with fills in this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from config.schema import Settings
+from connectors.coinbase.settings import CoinbaseSettings
+from connectors.coinbase.venue import CoinbaseVenue
+from connectors.paper.exchange import PaperExchange
+from connectors.replay.feed import ReplayVenue, Speed
+from engine.data.parquet import FileInfo, describe_files
+from engine.errors import VenueError
+from engine.events import InputEvent, InstrumentDefined
+from engine.instruments import Instrument
+from engine.ports import Clock, Publish, VenueGateway
+
+BPS = Decimal(10_000)
+MS_NS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where a Coinbase-speaking server listens; empty strings mean the venue's own."""
+
+    rest: str = ""
+    ws_market: str = ""
+    ws_user: str = ""
+    key_file: str = ""
+
+
+class Child(Protocol):
+    """A server process that says where it listens (``engine.runtime.child``)."""
+
+    @property
+    def last_words(self) -> str: ...
+
+    async def start(self) -> dict[str, Any]: ...
+
+    async def ended(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class SandboxTrading:
+    """The built-in exchange as a child process, traded over its own protocol exactly as the real venue would be."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        child: Child,
+        publish: Publish,
+        clock: Clock,
+        lag_ns: Callable[[], int],
+        say: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._child = child
+        self._publish = publish
+        self._clock = clock
+        self._lag_ns = lag_ns
+        self._say = say
+        self._venue: CoinbaseVenue | None = None
+
+    @property
+    def name(self) -> str:
+        return self._settings.venue.name
+
+    @property
+    def gateways(self) -> tuple[VenueGateway, ...]:
+        gateway = None if self._venue is None else self._venue.gateway
+        return () if gateway is None else (gateway,)
+
+    @property
+    def connector(self) -> CoinbaseVenue | None:
+        return self._venue
+
+    async def start(self) -> None:
+        said = await self._child.start()
+        endpoints = Endpoints(said["rest"], said["ws_market"], said["ws_user"], said["key_file"])
+        self._say(f"  exchange {endpoints.rest} (built-in, speaks Coinbase Advanced Trade)")
+        self._venue = CoinbaseVenue(
+            coinbase_settings(self._settings, endpoints), self._publish, self._clock, lag_ns=self._lag_ns
+        )
+        await self._venue.start()
+
+    async def finished(self) -> None:
+        await self._child.ended()
+        raise VenueError(f"the built-in exchange ended: {self._child.last_words or 'without a word'}")
+
+    def settle(self) -> None:
+        """It settles by itself."""
+
+    async def stop(self) -> None:
+        if self._venue is not None:
+            await self._venue.stop()
+        await self._child.stop()
+
+
+class CoinbaseOnPaper:
+    """The real public market, no keys; orders are matched in this process against its mirror."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        publish: Publish,
+        clock: Clock,
+        lag_ns: Callable[[], int],
+        endpoints: Endpoints,
+        id_prefix: str,
+    ) -> None:
+        public = msgspec.structs.replace(coinbase_settings(settings, endpoints), key_file="")
+        self._publish = publish
+        self._clock = clock
+        self._exchange = PaperExchange(
+            publish,
+            (),
+            venue=public.name,
+            balances=settings.paper.balances,
+            latency_ns=int(settings.paper.latency_ms * MS_NS),
+            id_prefix=id_prefix,
+            assumed_notional=settings.paper.assumed_quote_notional,
+        )
+        self._settings = settings
+        self._venue = CoinbaseVenue(public, self._on_event, clock, lag_ns=lag_ns)
+
+    @property
+    def name(self) -> str:
+        return self._venue.name
+
+    @property
+    def gateways(self) -> tuple[VenueGateway, ...]:
+        return (self._exchange,)
+
+    @property
+    def connector(self) -> CoinbaseVenue:
+        return self._venue
+
+    async def start(self) -> None:
+        await self._venue.start()
+        self._exchange.start(self._clock.now_ns(), define=False, streams=("user",))
+
+    async def finished(self) -> None:
+        await asyncio.Event().wait()
+
+    def settle(self) -> None:
+        self._exchange.advance(self._clock.now_ns())
+
+    async def stop(self) -> None:
+        await self._venue.stop()
+
+    def _on_event(self, event: InputEvent) -> None:
+        """What is under way arrives first, then the core sees the event, then resting orders meet it."""
+        if isinstance(event, InstrumentDefined):
+            event = msgspec.structs.replace(event, definition=with_paper_fees(event.definition, self._settings))
+        self._exchange.advance(event.ts_recv_ns)
+        self._publish(event)
+        self._exchange.on_market(event)
+
+
+class Recording:
+    """Recorded files, played through paper exchanges in data time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Sequence[Path],
+        speed: Speed,
+        publish: Publish,
+        clock: Clock,
+        report: Callable[[str], None],
+        id_prefix: str,
+    ) -> None:
+        """Raises ``DataError`` for files that cannot be played."""
+        own = settings.sources.get("paper.balances", "default") != "default"
+        self._venue = ReplayVenue(
+            paths,
+            publish,
+            clock=clock,
+            speed=speed,
+            timer_ms=settings.engine.timer_ms,
+            overrides={
+                info.instrument.id: with_paper_fees(info.instrument, settings) for info in describe_files(paths)
+            },
+            report=report,
+            balances=settings.paper.balances if own else None,
+            default_balance=settings.paper.balances.get(settings.portfolio.currency, Decimal(100_000)),
+            latency_ns=int(settings.paper.latency_ms * MS_NS),
+            id_prefix=id_prefix,
+            assumed_notional=settings.paper.assumed_quote_notional,
+        )
+        self._stop = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        return self._venue.name
+
+    @property
+    def gateways(self) -> tuple[VenueGateway, ...]:
+        return self._venue.gateways
+
+    async def start(self) -> None:
+        await self._venue.start()
+
+    async def finished(self) -> None:
+        await self._venue.run(self._stop)
+
+    def settle(self) -> None:
+        """After the end of the data: let cancels and their answers arrive, in data time."""
+        self._venue.drain()
+
+    async def stop(self) -> None:
+        self._stop.set()
+        await self._venue.stop()
+
+
+def recorded_instruments(infos: Sequence[FileInfo]) -> list[str]:
+    """Ids of what the files are about, in their order."""
+    return list(dict.fromkeys(info.instrument.id for info in infos))
+
+
+def with_paper_fees(instrument: Instrument, settings: Settings) -> Instrument:
+    """The instrument with the fee rates of the ``paper`` section, where it sets any."""
+    maker, taker = settings.paper.maker_fee_bps, settings.paper.taker_fee_bps
+    return msgspec.structs.replace(
+        instrument,
+        maker_fee_rate=instrument.maker_fee_rate if maker is None else maker / BPS,
+        taker_fee_rate=instrument.taker_fee_rate if taker is None else taker / BPS,
+    )
+
+
+def coinbase_settings(settings: Settings, endpoints: Endpoints) -> CoinbaseSettings:
+    """The connector's settings; explicit configuration wins over the endpoints of a sandbox."""
+    venue = settings.venue
+    given: Mapping[str, str] = {
+        "rest_url": venue.rest_url or endpoints.rest,
+        "ws_market_url": venue.ws_market_url or endpoints.ws_market,
+        "ws_user_url": venue.ws_user_url or endpoints.ws_user,
+        "key_file": str(venue.key_file) if venue.key_file else endpoints.key_file,
+    }
+    made = CoinbaseSettings(
+        symbols=tuple(venue.symbols),
+        channels=tuple(venue.channels),
+        transport=venue.transport,
+        order_connections=venue.order_connections,
+        order_timeout_s=venue.request_timeout_ms / 1000,
+        conflate_lag_ms=settings.engine.conflate_lag_ms,
+        **{name: value for name, value in given.items() if value},  # type: ignore[arg-type]  # all of these are text
+    )
+    made.check()
+    return made

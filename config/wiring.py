@@ -1,0 +1,66 @@
+"""From settings to the parts of a core: limits, gate, strategies.  What needs the runtime is wired in ``run.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from strategies.registry import load_strategy
+
+from config.assembly import NO_MODEL
+from config.load import session_limits
+from config.schema import Settings
+from engine.core import TradingCore
+from engine.errors import ConfigError
+from engine.lanes import StrategySlot
+from engine.ports import Assembly, Probe, Recorder
+from risk.gate import Gate
+
+DURABILITY_DEADLINE_NS = 1_000_000_000
+
+
+def resolve(settings: Settings, instruments: Sequence[str]) -> Settings:
+    """The settings with ``risk.allowed_instruments: all`` written out: what a session records must say it all."""
+    if settings.risk.allowed_instruments != "all":
+        return settings
+    risk = settings.risk.model_copy(update={"allowed_instruments": list(instruments)})
+    return settings.model_copy(update={"risk": risk})
+
+
+def build_slots(settings: Settings) -> list[StrategySlot]:
+    """The configured strategies.  Raises ``ConfigError`` for an unknown kind, a bad path or bad parameters."""
+    if not settings.strategies:
+        raise ConfigError("strategies is empty", expected="at least one strategy", do="see config/paper.yaml")
+    slots = []
+    for wanted in settings.strategies:
+        chosen = None if wanted.instruments == "all" else frozenset(wanted.instruments)
+        params: Mapping[str, Any] = wanted.params
+        strategy = load_strategy(
+            wanted.kind or wanted.path or "", wanted.name, sorted(chosen) if chosen is not None else None, params
+        )
+        slots.append(StrategySlot(strategy, instruments=chosen, uses_model=wanted.model != NO_MODEL))
+    return slots
+
+
+def build_core(
+    settings: Settings,
+    instruments: Sequence[str],
+    *,
+    recorder: Recorder,
+    assembly: Assembly,
+    id_prefix: str,
+    live: bool = False,
+    probe: Probe | None = None,
+) -> TradingCore:
+    """A core for ``instruments`` (ids) as configured; the daemon, a replay and a shadow build it alike."""
+    return TradingCore(
+        recorder=recorder,
+        gate=Gate(session_limits(settings, instruments, live=live)),
+        slots=build_slots(settings),
+        assembly=assembly,
+        currency=settings.portfolio.currency,
+        id_prefix=id_prefix,
+        hold_orders=settings.journal.fsync == "always",
+        hold_deadline_ns=DURABILITY_DEADLINE_NS,
+        probe=probe,
+    )

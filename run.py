@@ -1,0 +1,590 @@
+"""Kestrel's command line: ``python run.py COMMAND --help``.
+
+The only file that names concrete classes across packages; what they do lies there.  A ``KestrelError`` becomes
+one line on stderr and a non-zero exit; a traceback is a defect of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import decimal
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from engine.errors import ConfigError, KestrelError
+
+if TYPE_CHECKING:
+    from config.schema import Settings
+    from engine.ports import Clock, Publish, Venue
+
+ROOT = Path(__file__).resolve().parent
+JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
+ConfigOption = Annotated[list[Path] | None, typer.Option("--config", help="YAML or JSON file; later ones win")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one setting, such as sandbox.seed=3")
+]
+ReasonOption = Annotated[str, typer.Option(help="why, for the record")]
+
+app = typer.Typer(
+    name="kestrel",
+    help="Kestrel: an event-driven trading engine in which the model is a first-class citizen.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="Networks and model bundles.", no_args_is_help=True)
+config_app = typer.Typer(help="Where each setting comes from; a starter file.", no_args_is_help=True)
+sandbox_app = typer.Typer(help="Local venue servers with a real matching engine.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(config_app, name="config")
+app.add_typer(sandbox_app, name="sandbox")
+
+
+# --- trading ------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def paper(
+    files: Annotated[list[Path] | None, typer.Argument(help="recorded Parquet files, after --replay")] = None,
+    config: ConfigOption = None,
+    venue: Annotated[str | None, typer.Option(help="coinbase")] = None,
+    feed: Annotated[str | None, typer.Option(help="sandbox (default), live or replay")] = None,
+    play: Annotated[bool, typer.Option("--replay", help="play the recorded FILES that follow")] = False,
+    speed: Annotated[str, typer.Option(help="of recorded files: a factor of recorded pace, or max")] = "max",
+    seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="stop after so long")] = None,
+    session: Annotated[str, typer.Option(help="name of the session folder (default: made from the time)")] = "",
+    report: Annotated[bool, typer.Option(help="write report.html at the end")] = True,
+    assign: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Trade on paper: against the built-in exchange, the live market, or recorded files."""
+    from config.load import load
+    from engine.runtime.summary import encode
+
+    files = files or []
+    if files and not play:
+        raise ConfigError(f"unexpected argument {files[0]}", expected="--replay before recorded files")
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
+    wanted = _overrides(assign) | {"venue.name": venue, "venue.feed": "replay" if files else feed}
+    settings = load(config or (), overrides=wanted)
+    if settings.venue.feed == "replay" and not files:
+        raise ConfigError("feed replay without files", expected="--replay FILE...", do="name the recorded files")
+    daemon = _paper_daemon(
+        settings, files, _speed(speed), seconds=seconds, session=session, report=report, as_json=as_json
+    )
+    summary = _run_loop(daemon.run, uvloop=settings.engine.uvloop)
+    daemon.show(summary)
+    if as_json:
+        _print_line(encode(summary).decode())
+
+
+def _paper_daemon(
+    settings: Settings,
+    files: Sequence[Path],
+    speed: float | Literal["max"],
+    *,
+    seconds: float | None,
+    session: str,
+    report: bool,
+    as_json: bool,
+) -> Any:
+    """Wire a paper session: which instruments, which core, which venue."""
+    from config.assembly import ConfiguredAssembly
+    from config.venues import CoinbaseOnPaper, Endpoints, Recording, SandboxTrading, recorded_instruments
+    from config.wiring import build_core, resolve
+    from connectors.lag import LoopLag
+    from engine.data.parquet import describe_files
+    from engine.runtime.child import ChildServer
+    from engine.runtime.daemon import Daemon, Parts
+    from engine.runtime.shadow import make_warmer
+
+    infos = describe_files(files) if files else ()
+    instruments = (
+        recorded_instruments(infos)
+        if files
+        else [f"{symbol}@{settings.venue.name}" for symbol in settings.venue.symbols]
+    )
+    settings = resolve(settings, instruments)
+    assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
+
+    def make_venue(
+        publish: Publish,
+        clock: Clock,
+        lag_ns: Callable[[], int],
+        id_prefix: str,
+        folder: Path,
+        say: Callable[[str], None],
+    ) -> Venue:
+        if files:
+            return Recording(settings, files, speed, publish, clock, say, id_prefix)
+        if settings.venue.feed == "live":
+            return CoinbaseOnPaper(settings, publish, clock, lag_ns, Endpoints(), id_prefix)
+        key_file = folder / "sandbox_key.json"
+        child = ChildServer("sandbox", _sandbox_command(settings, key_file))
+        return SandboxTrading(settings, child, publish, clock, lag_ns, say)
+
+    return Daemon(
+        _options(
+            settings,
+            infos_start_ns=min((info.first_ns for info in infos), default=0),
+            seconds=seconds,
+            session=session,
+            report=report,
+            as_json=as_json,
+        ),
+        Parts(
+            core=lambda recorder, probe, prefix: build_core(
+                settings, instruments, recorder=recorder, assembly=assembly, id_prefix=prefix, probe=probe
+            ),
+            venue=make_venue,
+            lag=LoopLag,
+            warmer=lambda venue, core, clock: make_warmer(
+                venue,
+                core,
+                lambda recorder: build_core(
+                    settings,
+                    instruments,
+                    recorder=recorder,
+                    assembly=assembly.twin(),
+                    id_prefix="shadow",
+                ),
+                clock,
+                interval_ms=settings.engine.shadow_interval_ms if settings.engine.shadow_tick else 0,
+            ),
+        ),
+    )
+
+
+def _options(
+    settings: Settings, *, infos_start_ns: int, seconds: float | None, session: str, report: bool, as_json: bool
+) -> Any:
+    from engine.runtime.daemon import Options
+    from models.catalogue import list_bundles
+
+    data_time = settings.venue.feed == "replay"
+    named = [row["version"] for row in list_bundles(settings.models.directory) if row["version"]]
+    return Options(
+        mode="paper",
+        root=settings.session.directory,
+        code_root=ROOT,
+        config=settings.redacted(),
+        session=session,
+        seed=settings.sandbox.seed,
+        rates=sorted(settings.portfolio.rates.items()),
+        models=tuple(named),
+        feed=settings.venue.feed,
+        data_time=data_time,
+        start_ns=infos_start_ns,
+        fsync=settings.journal.fsync,
+        fsync_interval_ms=settings.journal.interval_ms,
+        segment_mb=settings.journal.segment_mb,
+        metrics_host=settings.metrics.host,
+        metrics_port=settings.metrics.port,
+        log_level=settings.logs.level,
+        log_folder=settings.logs.directory,
+        log_max_mb=settings.logs.max_mb,
+        log_keep=settings.logs.keep,
+        timer_ms=settings.engine.timer_ms,
+        clock_step_limit_ms=settings.engine.clock_step_limit_ms,
+        cancel_timeout_s=settings.shutdown.cancel_timeout_s,
+        seconds=seconds,
+        as_json=as_json,
+        report=report,
+    )
+
+
+def _sandbox_command(settings: Settings, key_file: Path) -> list[str]:
+    """The child that ``paper`` starts; it prints where it listens and ends with its stdin."""
+    command = [sys.executable, str(ROOT / "run.py"), "sandbox", "coinbase", "--key-file", str(key_file)]
+    command += ["--port", str(settings.sandbox.port), "--seed", str(settings.sandbox.seed)]
+    command += ["--speed", str(settings.sandbox.speed)]
+    for currency, amount in sorted(settings.sandbox.balances.items()):
+        command += ["--balance", f"{currency}={amount}"]
+    for symbol in settings.venue.symbols:
+        command += ["--product", symbol.replace("/", "-")]
+    return command
+
+
+@app.command()
+def replay(
+    session: Annotated[str, typer.Argument(help="id, unique beginning of an id, folder, or latest")],
+    recompute: Annotated[bool, typer.Option("--recompute", help="also run features and model again")] = False,
+    sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions"),
+    assign: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a recorded session again and report the first decision that differs (exit 1 if any)."""
+    from config.assembly import ConfiguredAssembly
+    from config.load import restore
+    from config.wiring import build_core
+    from engine.replay import ReplayAssembly, ReplayRecorder
+    from engine.replay import replay as run_replay
+    from engine.runtime.journal_reader import ReadReport, read_journal
+    from engine.runtime.provenance import library_versions, processor
+    from engine.runtime.session import Session, find_session, order_prefix
+
+    recorded = Session.open(find_session(sessions, session))
+    header = recorded.header
+    settings = restore(header.config, _overrides(assign))
+    assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
+    # Bits are comparable only where processor and libraries equal; elsewhere the bundle's tolerance holds.
+    same_machine = header.processor == processor() and header.libraries == library_versions()
+    recorder = ReplayRecorder()
+    core = build_core(
+        settings,
+        list(settings.risk.allowed_instruments or ()),
+        recorder=recorder,
+        assembly=ReplayAssembly(
+            recorder,
+            assembly,
+            recompute=recompute,
+            tolerance=lambda: 0.0 if same_machine else assembly.tolerance(),
+        ),
+        id_prefix=order_prefix(header.session),
+    )
+    report = ReadReport()
+    result = run_replay(read_journal(recorded.journal, report=report), recorder, core, _progress("replay"))
+    difference = result.first_difference
+    content: dict[str, Any] = {
+        "session": header.session,
+        "decisions": result.decisions,
+        "recomputed_decisions": result.recomputed_decisions,
+        "predictions": result.predictions,
+        "events": result.events,
+        "identical": result.identical,
+        "first_difference": None
+        if difference is None
+        else {"seq": difference.seq, "recorded": difference.recorded, "replayed": difference.replayed},
+        "unfinished": result.unfinished,
+        "torn_bytes": report.torn_bytes,
+    }
+    out = sys.stderr if as_json else sys.stdout
+    if difference is None:
+        print(
+            f"{header.session}: identical; {result.events} events, {result.decisions} decisions, "
+            f"{result.predictions} predictions ({result.recomputed_decisions} recomputed)",
+            file=out,
+        )
+    else:
+        print(f"{header.session}: differs at seq {difference.seq}", file=out)
+        print(f"- {difference.recorded or '(nothing)'}", file=out)
+        print(f"+ {difference.replayed or '(nothing)'}", file=out)
+    if as_json:
+        _print_json(content)
+    if difference is not None:
+        raise typer.Exit(1)
+
+
+# --- operating ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def status(
+    sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions"), as_json: JsonFlag = False
+) -> None:
+    """What running daemons say about themselves."""
+    from engine.runtime.control import ask, running_sessions
+
+    found = running_sessions(_run_dir(sessions))
+    if not found:
+        raise KestrelError("no daemon is running", do="start one: make paper")
+    answers = [ask(path, "status") for path in found]
+    for answer in answers:
+        for key, value in answer.items():
+            if key != "ok":
+                print(f"{key:<13} {json.dumps(value) if isinstance(value, dict) else value}")
+    if as_json:
+        _print_json({"daemons": answers})
+
+
+@app.command()
+def halt(
+    reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
+) -> None:
+    """Kill switch: cancel everything, let nothing out that adds risk.  Works when the daemon is stuck or absent."""
+    from engine.runtime.control import write_halt
+
+    # The file first: it needs nobody's answer.
+    path = write_halt(_run_dir(sessions), "operator", reason, time.time_ns())
+    print(f"wrote {path}: daemons halt, and none starts until 'resume'")
+    _tell("halt", reason, sessions, required=False)
+
+
+@app.command()
+def reduce(
+    reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
+) -> None:
+    """Only orders that reduce positions may leave."""
+    _tell("reduce", reason, sessions)
+
+
+@app.command()
+def resume(
+    reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
+) -> None:
+    """End a halt or a reduction, explicitly."""
+    from engine.runtime.control import clear_halt
+
+    if clear_halt(_run_dir(sessions)):
+        print("removed the HALT file")
+    _tell("resume", reason, sessions, required=False)
+
+
+def _tell(command: str, reason: str, sessions: Path, *, required: bool = True) -> None:
+    from engine.runtime.control import ask, running_sessions
+
+    found = running_sessions(_run_dir(sessions))
+    if not found and required:
+        raise KestrelError("no daemon is running", do="start one: make paper")
+    for path in found:
+        try:
+            answer = ask(path, command, {"reason": reason})
+            print(f"{path.stem}: {answer.get('state', answer)}")
+        except KestrelError as error:
+            print(f"{path.stem}: {error}", file=sys.stderr)
+
+
+def _run_dir(sessions: Path) -> Path:
+    return sessions.parent / "run"
+
+
+# --- venues, models, configuration --------------------------------------------------------------------------------
+
+
+@sandbox_app.command("coinbase")
+def sandbox_coinbase(
+    port: Annotated[int, typer.Option(help="0 takes a free one")] = 0,
+    seed: Annotated[int, typer.Option(help="of the synthetic market")] = 1,
+    speed: Annotated[float, typer.Option(help="market seconds per second")] = 1.0,
+    key_file: Annotated[Path | None, typer.Option(help="API key to accept; made when it does not exist")] = None,
+    product: Annotated[list[str] | None, typer.Option(help="BTC-USD; several allowed")] = None,
+    balance: Annotated[list[str] | None, typer.Option(help="USD=100000; several allowed")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Option("--replay", help="recorded quotes and trades as the market")
+    ] = None,
+) -> None:
+    """A Coinbase Advanced Trade server on this machine, with a synthetic or recorded market."""
+    from connectors.coinbase.sandbox.server import run as serve
+    from connectors.coinbase.sandbox.settings import SandboxSettings, products_named
+
+    settings = SandboxSettings(
+        port=port,
+        seed=seed,
+        speed=speed,
+        key_file=key_file if key_file is not None else Path("var/sandbox/coinbase_key.json"),
+        products=products_named(product) if product else SandboxSettings().products,
+        balances=_balances(balance) if balance else SandboxSettings().balances,
+        replay=tuple(files or ()),
+    )
+    raise typer.Exit(serve(settings))
+
+
+def _balances(texts: Sequence[str]) -> tuple[tuple[str, Decimal], ...]:
+    made = []
+    for text in texts:
+        currency, equals, amount = text.partition("=")
+        try:
+            made.append((currency, Decimal(amount)))
+        except decimal.InvalidOperation:
+            equals = ""
+        if not equals or not currency:
+            raise ConfigError(f"--balance {text}", expected="CURRENCY=AMOUNT, such as USD=100000")
+    return tuple(made)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Option("--config", help="such as config/train/demo-crypto.yaml")],
+    out: Annotated[Path | None, typer.Option(help="folder of bundles to write to")] = None,
+    data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train a network and write its bundle.  Needs the extra train (make test installs it)."""
+    try:
+        from models.trainer.train import train as run_training
+    except ModuleNotFoundError as error:
+        raise KestrelError(
+            f"the trainer needs {error.name}", expected="the extra train", do="pip install -e '.[cpu,train]'"
+        ) from None
+    result = run_training(config, out=out, data=data)
+    if as_json:
+        _print_json(result)
+
+
+@models_app.command("networks")
+def models_networks(as_json: JsonFlag = False) -> None:
+    """Networks that can be trained, with exact parameter counts."""
+    from models.networks import table
+
+    try:
+        rows = table()
+    except ModuleNotFoundError as error:
+        raise KestrelError(f"counting parameters needs {error.name}", do="pip install -e '.[cpu,train]'") from None
+    for row in rows:
+        print(f"{row['name']:<16} {row['parameters']:>10,}  {row['input']} -> {row['output']}")
+    if as_json:
+        _print_json({"networks": rows})
+
+
+@models_app.command("list")
+def models_list(
+    directory: Annotated[Path, typer.Option()] = Path("models/artifacts"), as_json: JsonFlag = False
+) -> None:
+    """Bundles and whether they may be used."""
+    from models.catalogue import list_bundles
+
+    rows = list_bundles(directory)
+    for row in rows:
+        print(f"{row['name']:<20} {row['version']:<34} {row['state']}")
+    if as_json:
+        _print_json({"models": rows})
+
+
+@models_app.command("show")
+def models_show(name: str, directory: Annotated[Path, typer.Option()] = Path("models/artifacts")) -> None:
+    """The whole manifest of a bundle."""
+    from models.catalogue import show_bundle
+
+    print(json.dumps(show_bundle(directory / name), indent=2, default=str))
+
+
+@models_app.command("verify")
+def models_verify(
+    name: str, directory: Annotated[Path, typer.Option()] = Path("models/artifacts"), as_json: JsonFlag = False
+) -> None:
+    """Load a bundle, open its graph and run its golden tape through the kernel that will serve."""
+    from models.catalogue import verify_bundle
+
+    result = verify_bundle(directory / name)
+    print(f"{result['version']}: ok on {result['provider']}, {result['golden_predictions']} golden predictions")
+    if as_json:
+        _print_json(result)
+
+
+@config_app.command("show")
+def config_show(config: ConfigOption = None, assign: SetOption = None, as_json: JsonFlag = False) -> None:
+    """Every setting, its value, and where it comes from."""
+    from config.load import explain, load
+
+    rows = explain(load(config or (), overrides=_overrides(assign)))
+    for row in rows:
+        print(f"{row.key:<38} {row.value:<44} {row.source}")
+    if as_json:
+        _print_json({"settings": [row._asdict() for row in rows]})
+
+
+@config_app.command("init")
+def config_init(path: Annotated[Path, typer.Argument()] = Path("kestrel.yaml")) -> None:
+    """Write a commented starter file."""
+    from config.starter import init
+
+    print(f"wrote {init(path)}")
+
+
+@app.command()
+def bench(
+    case: Annotated[list[str] | None, typer.Argument(help="lanes to run (default: all)")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="fewer repetitions")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the project's benchmarks on this machine."""
+    from benchmarks.suite import run_suite
+
+    result = run_suite(case or [], quick=quick)
+    if as_json:
+        _print_json(result)
+
+
+# --- shared -------------------------------------------------------------------------------------------------------
+
+
+def _overrides(assign: Sequence[str] | None) -> dict[str, Any]:
+    """``--set KEY=VALUE``: the value is YAML, so numbers, lists and true are what they look like."""
+    import yaml
+
+    made: dict[str, Any] = {}
+    for text in assign or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {text}", expected="KEY=VALUE, such as sandbox.seed=3")
+        try:
+            made[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {key}: the value is no YAML", expected="a number, a word, [a, list]") from None
+    return made
+
+
+def _speed(text: str) -> float | Literal["max"]:
+    if text == "max":
+        return "max"
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"--speed {text}", expected="a positive number or max") from None
+
+
+def _progress(what: str) -> Callable[[int], None] | None:
+    """A counter on a terminal's stderr; silence elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(count: int) -> None:
+        print(f"\r{what}: {count:,} events", end="", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _run_loop(make: Callable[[], Any], *, uvloop: bool) -> Any:
+    """Run a coroutine to its end, on uvloop where it is wanted and installed."""
+    factory = None
+    if uvloop:
+        try:
+            import uvloop as fast
+
+            factory = fast.new_event_loop
+        except ImportError:
+            factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(make())
+
+
+def _print_json(content: object) -> None:
+    _print_line(json.dumps(content, default=str))
+
+
+def _print_line(text: str) -> None:
+    sys.stdout.flush()
+    print(text, flush=True)
+
+
+def main() -> None:
+    """The entry point: known errors in one line, money never made of floats."""
+    for context in (decimal.DefaultContext, decimal.getcontext()):
+        context.traps[decimal.FloatOperation] = True
+    try:
+        app()
+    except KestrelError as error:
+        print(f"kestrel: {error}", file=sys.stderr)
+        if "--json" in sys.argv:
+            _print_json({"error": str(error)})
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("kestrel: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away: nothing to tell anybody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

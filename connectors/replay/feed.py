@@ -56,8 +56,8 @@ class ReplayVenue:
     ``paths`` may hold several instruments of several venues; ``instruments`` (ids) keeps only those; ``overrides``
     replaces rules (fees, steps) of an instrument by id.  ``speed`` is a factor of recorded pace or ``"max"``.
     ``clock`` only serves to keep pace and to give other tasks their turn.  ``report`` gets a line about each oddity of
-    the data.  ``balances`` (of each venue), ``default_balance``, ``latency_ns``, ``id_prefix``, ``assumed_notional``: see
-    ``PaperExchange``.
+    the data.  ``balances`` (of each venue), ``default_balance``, ``latency_ns``, ``id_prefix`` and ``assumed_notional``
+    are those of ``PaperExchange``.
 
     Raises ``DataError`` for missing or wrong files and for a speed that is no positive number.
     """

@@ -1,0 +1,316 @@
+"""The paper venue as the core meets it: commands in, events out, in feed time."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from connectors.paper.exchange import PaperExchange
+from engine.commands import OrderType, TimeInForce
+from engine.events import (
+    BalanceReported,
+    CancelRejected,
+    FeedUp,
+    InstrumentDefined,
+    InstrumentStatus,
+    Liquidity,
+    OrderAccepted,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    Side,
+    TradingStatus,
+)
+from engine.ports import VenueGateway
+from tests.support.matching import NAN, PERPETUAL, SPOT, D, cancel, new, quote, trade
+
+BUY, SELL = Side.BUY, Side.SELL
+LATENCY_NS = 20
+
+
+class Desk:
+    """A paper exchange with one instrument and the events it published; time moves by quotes and ``at``."""
+
+    def __init__(self, instrument=SPOT, **settings):
+        self.events = []
+        self.instrument = instrument
+        settings = {"balances": {instrument.quote: D(10_000)}, "latency_ns": LATENCY_NS} | settings
+        self.exchange = PaperExchange(self.events.append, [instrument], venue="test", **settings)
+
+    def quote(self, bid_px, ask_px, ts, **sizes):
+        event = quote(bid_px, ask_px, ts=ts, of=self.instrument.id, **sizes)
+        self.exchange.advance(ts)
+        self.exchange.on_market(event)
+        return self
+
+    def trade(self, px, qty, aggressor, ts):
+        self.exchange.advance(ts)
+        self.exchange.on_market(trade(px, qty, aggressor, ts=ts, of=self.instrument.id))
+        return self
+
+    def send(self, order_id, side, qty, px=None, **more):
+        self.exchange.submit(new(order_id, side, qty, px, of=self.instrument, **more))
+        return self
+
+    def at(self, ts):
+        self.exchange.advance(ts)
+        return self
+
+    def cancel(self, order_id):
+        self.exchange.cancel(cancel(order_id, self.instrument))
+        return self
+
+    def kinds(self, order_id):
+        return [type(e).__name__ for e in self.events if getattr(e, "client_order_id", None) == order_id]
+
+    def last(self, kind):
+        return next(e for e in reversed(self.events) if isinstance(e, kind))
+
+
+def opened(instrument=SPOT, **settings):
+    return Desk(instrument, **settings).quote(100, 101, 100)
+
+
+def test_it_is_a_gateway():
+    """The port's own runtime shape."""
+    gateway: VenueGateway = Desk().exchange
+    assert gateway.venue == "test"
+
+
+def test_start_reports_instruments_balances_and_streams():
+    """In the order in which a session needs them; a live feed asks for less."""
+    desk = Desk()
+    desk.exchange.start(5)
+    assert [type(e) for e in desk.events] == [InstrumentDefined, BalanceReported, FeedUp, FeedUp]
+    assert (desk.events[1].currency, desk.events[1].total) == ("USD", D(10_000))
+    assert {e.ts_recv_ns for e in desk.events} == {5}
+    desk.events.clear()
+    desk.exchange.start(6, define=False, streams=("user",))
+    assert [type(e) for e in desk.events] == [BalanceReported, FeedUp]
+
+
+def test_an_order_arrives_after_the_latency_and_meets_the_market_of_that_moment():
+    """Sent at 100 when the ask is 101; at 120 the ask is 103: it fills at 103, stamped 120."""
+    desk = opened().send("c1", BUY, "1")
+    assert desk.events == []
+    desk.quote(102, 103, 110).at(119)
+    assert desk.events == []
+    desk.at(125)
+    fill = desk.last(OrderFilled)
+    assert desk.kinds("c1") == ["OrderAccepted", "OrderFilled"]
+    assert (fill.px, fill.qty, fill.ts_event_ns) == (D(103), D(1), 120)
+    assert (fill.fee, fill.fee_currency, fill.liquidity) == (D("0.206"), "USD", Liquidity.TAKER)
+    assert fill.venue_order_id == desk.last(OrderAccepted).venue_order_id
+
+
+def test_a_resting_order_fills_as_maker_when_the_queue_before_it_has_traded():
+    """5 ahead of us at 100; a trade of 7 leaves us 2, at the maker's fee."""
+    desk = opened().send("c1", BUY, "3", "100").at(200).trade(100, 7, -1, 210)
+    fill = desk.last(OrderFilled)
+    assert (fill.px, fill.qty, fill.liquidity, fill.fee) == (D(100), D(2), Liquidity.MAKER, D("0.2"))
+    assert desk.kinds("c1") == ["OrderAccepted", "OrderFilled"]
+
+
+def test_submitting_never_publishes_and_one_advance_ends_although_answers_cause_orders():
+    """A core that answers each fill with an order, at no latency: one order a call, not an endless one."""
+    desk = Desk(latency_ns=0)
+
+    class Chatty(list):
+        def append(self, event):
+            super().append(event)
+            if isinstance(event, OrderFilled):
+                desk.send(f"c{len(self)}", BUY, "0.1")
+
+    desk.events = Chatty()
+    desk.exchange = PaperExchange(desk.events.append, [SPOT], venue="test", balances={"USD": D(10_000)}, latency_ns=0)
+    desk.quote(100, 101, 1).send("c0", BUY, "0.1")
+    assert not desk.events
+    for expected in (1, 2, 3):
+        desk.at(1)
+        assert sum(isinstance(e, OrderFilled) for e in desk.events) == expected
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (new("x", BUY, "0.15", "100"), "lot_qty"),
+        (new("x", BUY, "1", "100.2"), "tick_px"),
+        (new("x", BUY, "0.1", "50"), "min_notional"),
+        (new("x", BUY, "1001"), "max_qty"),
+        (new("x", BUY, "200", "100"), "insufficient_funds"),
+        (new("x", SELL, "1", "100"), "short_not_allowed"),
+        (new("x", BUY, "1", "101", post_only=True), "post_only_would_cross"),
+        (new("x", BUY, "1", "100", of=PERPETUAL), "unknown_instrument"),
+        (new("x", BUY, "1", "100", trailing_px=D(1)), "unsupported"),
+        (new("x", BUY, "1", "100", tif=TimeInForce.GTD, expire_ns=50), "bad_expiry"),
+        (new("x", SELL, "1", reduce_only=True), "reduce_only"),
+    ],
+)
+def test_each_refusal_is_one_rejection_that_leaves_nothing_behind(order, reason):
+    """The order never exists: no hold, nothing open."""
+    desk = opened()
+    desk.exchange.submit(order)
+    desk.at(200)
+    assert [(type(e), e.reason) for e in desk.events] == [(OrderRejected, reason)]
+    assert desk.exchange.open_orders == 0
+    assert desk.exchange.balances()["USD"].available == D(10_000)
+
+
+def test_before_the_first_quote_and_in_a_halt_nothing_is_accepted():
+    """No market, then a halt, then trading again."""
+    desk = Desk().at(50).send("early", BUY, "1").at(90)
+    assert desk.last(OrderRejected).reason == "no_market"
+    desk.quote(100, 101, 100)
+    desk.exchange.on_market(InstrumentStatus(1, 1, SPOT.id, TradingStatus.HALTED))
+    desk.send("halted", BUY, "1").at(200)
+    assert desk.last(OrderRejected).reason == "halted"
+    desk.exchange.on_market(InstrumentStatus(1, 1, SPOT.id, TradingStatus.TRADING))
+    assert desk.send("fine", BUY, "1").at(300).kinds("fine") == ["OrderAccepted", "OrderFilled"]
+
+
+def test_a_cancel_is_answered_whatever_became_of_the_order():
+    """Open: cancelled and its money free; filled: already closed; never seen: unknown."""
+    desk = opened().send("rest", BUY, "10", "99").at(200)
+    assert desk.exchange.balances()["USD"].available < 9100
+    desk.cancel("rest").at(300)
+    assert desk.last(OrderCancelled).reason == "cancelled"
+    assert desk.exchange.balances()["USD"].available == D(10_000)
+    desk.send("done", BUY, "1").at(400).cancel("done").cancel("never").at(500)
+    rejected = {e.client_order_id: e.reason for e in desk.events if isinstance(e, CancelRejected)}
+    assert rejected == {"done": "already_closed", "never": "unknown_order"}
+
+
+def test_a_cancel_sent_at_once_finds_its_order():
+    """Both are under way together and arrive in the order sent."""
+    assert opened().send("c", BUY, "1", "99").cancel("c").at(200).kinds("c") == ["OrderAccepted", "OrderCancelled"]
+
+
+def test_an_order_with_an_end_expires_by_feed_time():
+    """Good until 500: there at 499, expired at 500."""
+    desk = opened().send("c", BUY, "1", "99", tif=TimeInForce.GTD, expire_ns=500).at(499)
+    assert desk.kinds("c") == ["OrderAccepted"]
+    assert isinstance(desk.at(500).last(OrderExpired), OrderExpired)
+    assert desk.exchange.open_orders == 0
+
+
+def test_immediate_and_fill_or_kill_orders_end_as_cancelled_with_their_reason():
+    """Nothing crosses an IOC at 100; a FOK of 6 does not fit into 5."""
+    desk = opened().send("ioc", BUY, "1", "100", tif=TimeInForce.IOC).send("fok", BUY, "6", "101", tif=TimeInForce.FOK)
+    desk.at(200)
+    reasons = {e.client_order_id: e.reason for e in desk.events if isinstance(e, OrderCancelled)}
+    assert reasons == {"ioc": "ioc", "fok": "fok"}
+
+
+def test_an_id_that_comes_twice_is_one_order():
+    """A resend under the same id neither doubles the position nor disturbs the first order's state."""
+    desk = opened().send("c", BUY, "1").send("c", BUY, "1").at(200).send("c", BUY, "1").at(300)
+    assert desk.kinds("c") == ["OrderAccepted", "OrderFilled"]
+    assert desk.exchange.duplicates == 2
+    assert desk.exchange.position(SPOT.id).qty == D(1)
+
+
+def test_spot_money_adds_up_over_a_round_trip():
+    """Buy 1 at 101, sell 1 at 100, 0.2 % each: 10,000 - 101 - 0.202 + 100 - 0.2."""
+    desk = opened().send("b", BUY, "1").at(200).send("s", SELL, "1").at(300)
+    assert desk.kinds("s") == ["OrderAccepted", "OrderFilled"]
+    balances = desk.exchange.balances()
+    assert (balances["USD"].total, balances["USD"].available) == (D("9998.598"), D("9998.598"))
+    assert balances["BTC"].total == 0
+
+
+def test_a_short_is_margined_and_a_reduce_only_order_never_turns_it():
+    """Short 2; a reduce-only buy of 5 buys 2 and the rest is cancelled; flat then refuses another."""
+    desk = opened(PERPETUAL).send("s", SELL, "2").at(200)
+    assert desk.exchange.position(PERPETUAL.id).qty == D(-2)
+    desk.send("r", BUY, "5", reduce_only=True).at(300)
+    assert desk.kinds("r") == ["OrderAccepted", "OrderFilled", "OrderCancelled"]
+    assert desk.last(OrderCancelled).reason == "reduce_only"
+    assert desk.exchange.position(PERPETUAL.id).qty == D(0)
+    assert desk.send("r2", BUY, "1", reduce_only=True).at(400).last(OrderRejected).reason == "reduce_only"
+
+
+def test_a_resting_exit_goes_when_another_exit_has_closed_the_position():
+    """Take-profit and a market exit: after the exit the take-profit is cancelled, so it can never open a short."""
+    desk = opened(PERPETUAL).send("b", BUY, "2").at(200)
+    desk.send("tp", SELL, "2", "110", reduce_only=True).at(300)
+    desk.send("part", SELL, "1", reduce_only=True).at(400)
+    assert desk.kinds("tp") == ["OrderAccepted"]
+    desk.send("rest", SELL, "1", reduce_only=True).at(500)
+    assert desk.kinds("tp") == ["OrderAccepted", "OrderCancelled"]
+    assert desk.quote(120, 121, 600).exchange.position(PERPETUAL.id).qty == D(0)
+
+
+def test_a_trimmed_resting_exit_fills_only_what_was_left():
+    """Long 2, take-profit of 2, 1 sold elsewhere: the take-profit then sells 1 and ends as reduced."""
+    desk = opened(PERPETUAL).send("b", BUY, "2").at(200)
+    desk.send("tp", SELL, "2", "110", reduce_only=True).at(300).send("part", SELL, "1", reduce_only=True).at(400)
+    desk.quote(112, 113, 500)
+    assert [(e.qty, e.px) for e in desk.events if isinstance(e, OrderFilled)][-1] == (D(1), D(110))
+    assert desk.kinds("tp") == ["OrderAccepted", "OrderFilled", "OrderCancelled"]
+    assert desk.exchange.position(PERPETUAL.id).qty == D(0)
+
+
+def test_a_stop_limit_exit_fires_on_the_markets_trade():
+    """Long 1, stop at 99: a trade at 99 sends a sell that hits the bid of 98.5."""
+    desk = opened(PERPETUAL).send("b", BUY, "1").at(200)
+    desk.send("s", SELL, "1", "95", order_type=OrderType.STOP_LIMIT, trigger_px=D(99), reduce_only=True).at(300)
+    desk.quote(98.5, 99, 400)
+    assert desk.kinds("s") == ["OrderAccepted"]
+    desk.trade(99, 1, 1, 410)
+    assert desk.last(OrderFilled).px == D("98.5")
+    assert desk.exchange.position(PERPETUAL.id).qty == D(0)
+
+
+def test_margin_limits_what_can_be_opened_and_never_what_can_be_closed():
+    """With 100 and 10 % margin 9 at 101 open, 10 do not; at a loss beyond the balance the exit still goes."""
+    desk = opened(PERPETUAL, balances={"USDT": D(100)})
+    desk.quote(100, 101, 110, bid_qty=50.0, ask_qty=50.0).send("big", BUY, "10").at(200)
+    assert desk.last(OrderRejected).reason == "insufficient_funds"
+    desk.send("ok", BUY, "9").at(300).quote(50, 51, 400, bid_qty=50.0, ask_qty=50.0)
+    assert desk.send("exit", SELL, "9").at(500).kinds("exit") == ["OrderAccepted", "OrderFilled"]
+    assert desk.exchange.balances()["USDT"].total < 0
+
+
+def test_money_defaults_to_every_settlement_currency():
+    """Two instruments, two currencies, nothing configured."""
+    exchange = PaperExchange(lambda _event: None, [SPOT, PERPETUAL], venue="test")
+    assert {c: b.total for c, b in exchange.balances().items()} == {"USD": D(100_000), "USDT": D(100_000)}
+
+
+def test_bad_market_data_is_survived_and_counted():
+    """NaN, zero and crossed quotes, a trade without a price: no event, no exception."""
+    desk = opened()
+    for bid_px, ask_px in ((NAN, NAN), (0, 1), (102, 101)):
+        desk.quote(bid_px, ask_px, 110)
+    desk.trade(NAN, 1, 1, 120)
+    assert desk.events == []
+    assert desk.exchange.ignored() == 4
+    assert desk.send("c", BUY, "1").at(200).last(OrderFilled).px == D(101)
+
+
+def test_new_rules_of_an_instrument_apply_from_then_on():
+    """The lot becomes 1: 0.5 is refused now."""
+    desk = opened()
+    desk.exchange.on_market(InstrumentDefined(1, 1, msgspec.structs.replace(SPOT, lot_qty=D(1))))
+    assert desk.send("c", BUY, "0.5").at(200).last(OrderRejected).reason == "lot_qty"
+
+
+def test_an_instrument_of_another_venue_is_a_mistake():
+    """The wiring error is told at once."""
+    with pytest.raises(ValueError, match="elsewhere"):
+        PaperExchange(lambda _event: None, [msgspec.structs.replace(SPOT, venue="elsewhere")], venue="test")
+
+
+def test_equal_input_gives_equal_events():
+    """Two runs of the same quotes and orders, ids included."""
+
+    def run():
+        desk = opened(PERPETUAL)
+        for n in range(50):
+            desk.send(f"c{n}", BUY if n % 3 else SELL, "1", None if n % 2 else str(100 + n % 2))
+            desk.quote(100 + n % 4, 101 + n % 4, 200 + n * 30).trade(100 + n % 4, 3, -1, 210 + n * 30)
+        return desk.events
+
+    assert run() == run()
+    assert len(run()) > 60

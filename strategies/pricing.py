@@ -1,0 +1,36 @@
+"""Prices of orders that are meant to trade at once, from the float book to the exact tick grid.
+
+Owns the marketable price and what a usable book is.  The distance a price may have is risk's business.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import isfinite
+
+from engine.events import Side
+from engine.instruments import Instrument
+from engine.ports import Top
+
+
+def usable(top: Top | None) -> bool:
+    """Both sides known, bid below ask, nothing suspect: a book to trade on."""
+    return (
+        top is not None
+        and not top.suspect
+        and not top.crossed
+        and isfinite(top.bid_px)
+        and isfinite(top.ask_px)
+        and top.bid_px < top.ask_px
+    )
+
+
+def spread_bps(top: Top) -> float:
+    """Bid to ask in basis points of the mid."""
+    return (top.ask_px - top.bid_px) / abs(top.mid_px) * 1e4
+
+
+def marketable_px(instrument: Instrument, top: Top, side: Side, slip_ticks: int) -> Decimal:
+    """The far touch and ``slip_ticks`` beyond it: what a limit order pays at worst."""
+    touch_px = top.ask_px if side > 0 else top.bid_px
+    return instrument.price(touch_px, side) + instrument.tick_px * slip_ticks * side

@@ -217,5 +217,8 @@ def shutdown() -> None:
 
 
 def get_logger(name: str) -> Any:
-    """A structlog logger whose lines carry ``logger=name``; fields follow as keywords with units in their names."""
+    """A structlog logger whose lines carry ``logger=name``; fields follow as keywords with units in their names.
+
+    Call it after ``configure``: the logger keeps the sinks of that time.
+    """
     return structlog.get_logger().bind(logger=name)

@@ -24,8 +24,8 @@ _VALUES = (
     re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL),
     re.compile(r"\beyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"),  # a JSON Web Token
     re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"),
-    re.compile(rf"(?i)(?<=[?&])[\w-]{0, 32}(?:{_NAMES})=[^&\s\"']+"),
-    re.compile(rf"(?i)\b[\w-]{0, 32}(?:{_NAMES})[\"']?\s*[=:]\s*[\"']?[^\s\"',;&}}\]]{{6,}}"),
+    re.compile(rf"(?i)(?<=[?&])[\w-]{{0,32}}(?:{_NAMES})=[^&\s\"']+"),
+    re.compile(rf"(?i)\b[\w-]{{0,32}}(?:{_NAMES})[\"']?\s*[=:]\s*[\"']?[^\s\"',;&}}\]]{{6,}}"),
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),  # user:password@host
 )
 _MAY_HOLD_SECRET = re.compile(rf"(?i)-----BEGIN|eyJ|bearer|basic|@|{_NAMES}")

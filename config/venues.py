@@ -17,6 +17,7 @@ import msgspec
 
 from config.schema import Settings
 from connectors.coinbase.settings import CoinbaseSettings
+from connectors.coinbase.shadow import CoinbaseShadow
 from connectors.coinbase.venue import CoinbaseVenue
 from connectors.paper.exchange import PaperExchange
 from connectors.replay.feed import ReplayVenue, Speed
@@ -85,6 +86,9 @@ class SandboxTrading:
     @property
     def connector(self) -> CoinbaseVenue | None:
         return self._venue
+
+    def shadow(self) -> CoinbaseShadow | None:
+        return None if self._venue is None else self._venue.shadow()
 
     async def start(self) -> None:
         said = await self._child.start()

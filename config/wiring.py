@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from strategies.registry import load_strategy
+from collections.abc import Sequence
 
 from config.assembly import NO_MODEL
 from config.load import session_limits
@@ -15,6 +12,7 @@ from engine.errors import ConfigError
 from engine.lanes import StrategySlot
 from engine.ports import Assembly, Probe, Recorder
 from risk.gate import Gate
+from strategies.registry import load_strategy
 
 DURABILITY_DEADLINE_NS = 1_000_000_000
 
@@ -27,18 +25,26 @@ def resolve(settings: Settings, instruments: Sequence[str]) -> Settings:
     return settings.model_copy(update={"risk": risk})
 
 
-def build_slots(settings: Settings) -> list[StrategySlot]:
-    """The configured strategies.  Raises ``ConfigError`` for an unknown kind, a bad path or bad parameters."""
+def build_slots(settings: Settings, instruments: Sequence[str]) -> list[StrategySlot]:
+    """The configured strategies; ``all`` is every one of ``instruments`` (ids).
+
+    Raises ``ConfigError`` for an unknown kind, a bad path, bad parameters or an instrument that is not there.
+    """
     if not settings.strategies:
         raise ConfigError("strategies is empty", expected="at least one strategy", do="see config/paper.yaml")
     slots = []
     for wanted in settings.strategies:
-        chosen = None if wanted.instruments == "all" else frozenset(wanted.instruments)
-        params: Mapping[str, Any] = wanted.params
-        strategy = load_strategy(
-            wanted.kind or wanted.path or "", wanted.name, sorted(chosen) if chosen is not None else None, params
-        )
-        slots.append(StrategySlot(strategy, instruments=chosen, uses_model=wanted.model != NO_MODEL))
+        chosen = list(instruments) if wanted.instruments == "all" else wanted.instruments
+        for instrument in chosen:
+            if instrument not in instruments:
+                raise ConfigError(
+                    f"strategy {wanted.name} is to trade {instrument}",
+                    expected=f"one of {', '.join(instruments)}",
+                    do="correct its instruments or venue.symbols",
+                )
+        strategy = load_strategy(wanted.kind or wanted.path or "", wanted.name, chosen, wanted.params)
+        uses_model = wanted.model != NO_MODEL
+        slots.append(StrategySlot(strategy, instruments=frozenset(chosen), uses_model=uses_model))
     return slots
 
 
@@ -56,7 +62,7 @@ def build_core(
     return TradingCore(
         recorder=recorder,
         gate=Gate(session_limits(settings, instruments, live=live)),
-        slots=build_slots(settings),
+        slots=build_slots(settings, instruments),
         assembly=assembly,
         currency=settings.portfolio.currency,
         id_prefix=id_prefix,

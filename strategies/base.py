@@ -5,7 +5,7 @@ Owns the empty defaults of ``engine.ports.Strategy``.  Whatever a method returns
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -28,6 +28,9 @@ class BaseStrategy:
         self.name = name
         self.instruments = tuple(instruments)
         self.params = self.Params() if params is None else params
+
+    def on_model(self, instrument: str, facts: Mapping[str, float]) -> None:
+        """A model serves the instrument; override to take its suggestions (``buy``, ``sell``, ...)."""
 
     def on_prediction(self, prediction: Prediction, prediction_seq: int, view: View) -> Sequence[Intent]:  # noqa: ARG002
         return ()

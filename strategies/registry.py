@@ -24,7 +24,7 @@ from strategies.threshold import ThresholdStrategy
 
 KINDS: dict[str, type[Any]] = {"ema_cross": EmaCrossStrategy, "threshold": ThresholdStrategy}
 
-METHODS = ("on_prediction", "on_row", "on_quote", "on_fill", "on_timer", "state", "restore")
+METHODS = ("on_model", "on_prediction", "on_row", "on_quote", "on_fill", "on_timer", "state", "restore")
 
 
 def load_strategy(kind_or_path: str, name: str, instruments: Sequence[str], params: Mapping[str, Any]) -> Strategy:

@@ -6,9 +6,9 @@ Owns the signal, the cost rule and the exits by horizon, stop, take-profit and o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import isfinite
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from math import inf, isfinite
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -30,8 +30,9 @@ class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters; times are ns, ``*_bps`` basis points, notionals the instrument's quote currency.
 
     - ``mode``: ``probability`` (the first output is P(up)) or ``return_bps`` (it is the expected return in bps).
-    - ``buy``, ``sell``: signal at or above / at or below this output.
-    - ``return_scale_bps``: move that a sure prediction stands for; expected return = ``(2 p - 1) * return_scale_bps``.
+    - ``buy``, ``sell``: signal at or above / at or below this output; unset: what the model's bundle suggests.
+    - ``return_scale_bps``: move that a sure prediction stands for; expected return = ``(2 p - 1) * return_scale_bps``;
+      unset: the bundle's.
     - ``cost_multiple``: enter only when the expected return exceeds this many times ``spread + 2 * taker fee``; 0 asks
       nothing (demonstrations only: it loses its costs).
     - ``sizing``: ``volatility`` (``target_vol_bps`` over the span of the feature ``vol_column``, which is a return) or
@@ -43,9 +44,9 @@ class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     mode: Literal["probability", "return_bps"] = "probability"
-    buy: float = 0.55
-    sell: float = 0.45
-    return_scale_bps: float = 10.0
+    buy: float | None = None
+    sell: float | None = None
+    return_scale_bps: float | None = None
     cost_multiple: float = 1.0
     sizing: Literal["volatility", "fixed"] = "volatility"
     notional: float = 1000.0
@@ -71,14 +72,28 @@ class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name} is {value}, expected a finite number")
             if name not in {"buy", "sell"} and isinstance(value, float | int) and value < 0:
                 raise ValueError(f"{name} is {value}, expected 0 or more")
-        low, middle, high = (0.0, None, 1.0) if self.mode == "probability" else (float("-inf"), 0.0, float("inf"))
-        if not low <= self.sell < self.buy <= high or (middle is not None and not self.sell < middle < self.buy):
-            expected = "0 <= sell < buy <= 1" if self.mode == "probability" else "sell < 0 < buy"
-            raise ValueError(f"sell {self.sell} and buy {self.buy}, expected {expected} in mode {self.mode}")
+        if (self.buy is None) != (self.sell is None):
+            raise ValueError("buy and sell are to be given together, or both left to the model")
+        if self.buy is not None and self.sell is not None:
+            self._check_thresholds(self.buy, self.sell)
         if self.notional <= 0 or self.max_notional <= 0 or self.vol_floor_bps <= 0:
             raise ValueError("notional, max_notional and vol_floor_bps are to be above 0")
         if self.exit_retry_ns <= 0 or self.entry_retry_ns <= 0:
             raise ValueError("exit_retry_ns and entry_retry_ns are to be above 0")
+
+    def _check_thresholds(self, buy: float, sell: float) -> None:
+        low, middle, high = (0.0, None, 1.0) if self.mode == "probability" else (float("-inf"), 0.0, float("inf"))
+        if not low <= sell < buy <= high or (middle is not None and not sell < middle < buy):
+            expected = "0 <= sell < buy <= 1" if self.mode == "probability" else "sell < 0 < buy"
+            raise ValueError(f"sell {sell} and buy {buy}, expected {expected} in mode {self.mode}")
+
+
+class Signal(NamedTuple):
+    """What counts as a signal on one instrument."""
+
+    buy: float
+    sell: float
+    return_scale_bps: float
 
 
 class ThresholdStrategy(BaseStrategy):
@@ -92,6 +107,17 @@ class ThresholdStrategy(BaseStrategy):
         p = self.params
         attempts = p.exit_limit_attempts if p.order_type == "limit" else 0
         self._exits = Exits(name, instruments, ExitRules(p.slip_ticks, attempts, p.exit_retry_ns, p.cooldown_ns))
+
+        self._signals: dict[str, Signal] = {}
+
+    def on_model(self, instrument: str, facts: Mapping[str, float]) -> None:
+        """Settle the thresholds for the instrument: the parameters, else the bundle's, else no signal at all."""
+        p = self.params
+        self._signals[instrument] = Signal(
+            facts.get("buy", inf) if p.buy is None else p.buy,
+            facts.get("sell", -inf) if p.sell is None else p.sell,
+            facts.get("return_scale_bps", 0.0) if p.return_scale_bps is None else p.return_scale_bps,
+        )
 
     # --- signals ------------------------------------------------------------------------------------------------
 
@@ -140,15 +166,16 @@ class ThresholdStrategy(BaseStrategy):
         """``(+1, 0 or -1, expected return in bps)``; 0 for a prediction that must not be traded on (E1)."""
         if prediction.status is not _OK or not prediction.values:
             return 0, 0.0
-        p, value = self.params, prediction.values[0]
-        if not isfinite(value):
+        value = prediction.values[0]
+        signal = self._signals.get(prediction.instrument)
+        if signal is None or not isfinite(value):
             return 0, 0.0
         expected_bps = value
-        if p.mode == "probability":
+        if self.params.mode == "probability":
             if not 0.0 <= value <= 1.0:
                 return 0, 0.0
-            expected_bps = (2.0 * value - 1.0) * p.return_scale_bps
-        return (1 if value >= p.buy else -1 if value <= p.sell else 0), expected_bps
+            expected_bps = (2.0 * value - 1.0) * signal.return_scale_bps
+        return (1 if value >= signal.buy else -1 if value <= signal.sell else 0), expected_bps
 
     def _pays(self, instrument: Instrument, top: Top, gain_bps: float) -> bool:
         """In and out both cross half the spread and pay the taker fee."""

@@ -129,26 +129,31 @@ class CoinbaseGateway:
             self._refuse(order, "unknown_instrument", order.intent.instrument)
             return
         try:
-            body = encode_order(order, product)
+            request = self.encode(order, product)
         except LocalProtocolError as error:
             self._refuse(order, "unsupported", str(error))
             return
         if not self._bucket.try_take(now_ns):
             self._refuse(order, "rate_limited", "the request budget is used up")
             return
-        request = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (
-            self._order_head,
-            self._tokens.token(ORDERS_ROUTE),
-            len(body),
-            body,
-        )
         call = _OrderCall(self, order)
         self._tracker.sent(order.client_order_id, now_ns)
         if self._writer.try_send(request, call.on_done, call.on_lost):
             self.counters.submitted += 1
         else:
+            self._bucket.give_back()
             self._tracker.not_sent(order.client_order_id)
             self._refuse(order, "no_connection", "no free connection for orders")
+
+    def encode(self, order: NewOrder, product: str) -> bytes:
+        """The whole request, token included.  Raises ``LocalProtocolError`` for an order the venue does not know."""
+        body = encode_order(order, product)
+        return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (
+            self._order_head,
+            self._tokens.token(ORDERS_ROUTE),
+            len(body),
+            body,
+        )
 
     def _refuse(self, order: NewOrder, reason: str, text: str) -> None:
         """Nothing left this machine."""
@@ -233,6 +238,7 @@ class CoinbaseGateway:
                 self._retry_cancels(batch, f"outcome_unknown_{reason}")
 
             if not self._writer.try_send(request, done, lost):
+                self._bucket.give_back()
                 self._flush_later(RETRY_DELAY_S)
                 return
             self.counters.cancels += len(batch)

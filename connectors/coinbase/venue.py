@@ -20,6 +20,7 @@ from connectors.coinbase.gateway import PREFIX, CoinbaseGateway
 from connectors.coinbase.protocol import CoinbaseMarketProtocol, StreamProtocol
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.coinbase.settle import Settler
+from connectors.coinbase.shadow import CoinbaseShadow
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import CoinbaseUserProtocol
 from connectors.http import OrderChannel
@@ -205,6 +206,13 @@ class CoinbaseVenue:
         if self._own_lag is not None:
             self._own_lag.stop()
             self._own_lag = None
+
+    def shadow(self) -> CoinbaseShadow | None:
+        """The wire half for shadow ticks; None without order entry or before ``start``."""
+        if self.gateway is None:
+            return None
+        labels = {i: label for label, ids in self._directory.market_products.items() for i in ids}
+        return CoinbaseShadow(self.name, labels, self.gateway)
 
     async def report_balances(self) -> None:
         """Read the balances again and publish them.  Raises ``VenueError``."""

@@ -41,6 +41,10 @@ class TokenBucket:
         self._tokens -= 1.0
         return True
 
+    def give_back(self) -> None:
+        """The request of the last taken token did not leave after all."""
+        self._tokens = min(self._burst, self._tokens + 1.0)
+
     def wait_ns(self, now_ns: int, *, priority: bool = False) -> int:
         """Nanoseconds until ``try_take`` could succeed if nobody else takes; 0 when it can now."""
         elapsed_ns = max(0, now_ns - self._last_ns)

@@ -113,7 +113,8 @@ def _parse_secret(secret: str) -> _PrivateKey:
             return key
         if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
             return key
-        raise _no_key(f"a {type(key).__name__.removesuffix('PrivateKey')} key")
+        curve = f" on curve {key.curve.name}" if isinstance(key, ec.EllipticCurvePrivateKey) else ""
+        raise _no_key(f"of kind {type(key).__name__.removesuffix('PrivateKey')}{curve}")
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

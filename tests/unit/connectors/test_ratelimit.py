@@ -51,6 +51,15 @@ def test_a_pause_stops_orders_and_not_cancels() -> None:
     assert bucket.try_take(2 * S)
 
 
+def test_a_token_given_back_can_be_taken_again_and_never_exceeds_the_burst() -> None:
+    """Burst 1: take, give back, take; giving back to a full bucket adds nothing."""
+    bucket = TokenBucket(1.0, 1)
+    assert bucket.try_take(0)
+    bucket.give_back()
+    bucket.give_back()
+    assert [bucket.try_take(0), bucket.try_take(0)] == [True, False]
+
+
 def test_a_clock_that_steps_back_grants_nothing() -> None:
     """Empty the bucket, go back an hour, come back: no tokens appeared."""
     bucket = TokenBucket(1.0, 1, now_ns=3600 * S)

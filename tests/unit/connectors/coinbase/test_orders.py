@@ -1,0 +1,174 @@
+"""Commands to bodies, answers to verdicts."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.coinbase.orders import Verdict, encode_cancels, encode_order, read_order_answer
+from engine.commands import OrderType, TimeInForce
+from engine.errors import LocalProtocolError
+from engine.events import Side
+from tests.support.coinbase import TS_NS, accepted_answer, new_order, refused_answer
+
+LIMIT = {"base_size": "0.001", "limit_price": "60000"}
+STOP = {**LIMIT, "stop_price": "61000", "stop_direction": "STOP_DIRECTION_STOP_UP"}
+MARKET: dict[str, Any] = {"order_type": OrderType.MARKET, "limit_px": None, "time_in_force": TimeInForce.IOC}
+STOP_LIMIT: dict[str, Any] = {"order_type": OrderType.STOP_LIMIT, "trigger_px": Decimal(61000)}
+END = "2026-11-20T14:03:07.123456Z"
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "configuration"),
+    [
+        (MARKET, "market_market_ioc", {"base_size": "0.001"}),
+        ({"time_in_force": TimeInForce.IOC}, "sor_limit_ioc", LIMIT),
+        ({"time_in_force": TimeInForce.FOK}, "limit_limit_fok", LIMIT),
+        ({}, "limit_limit_gtc", {**LIMIT, "post_only": False}),
+        ({"post_only": True}, "limit_limit_gtc", {**LIMIT, "post_only": True}),
+        (
+            {"time_in_force": TimeInForce.GTD, "expire_ns": TS_NS},
+            "limit_limit_gtd",
+            {**LIMIT, "post_only": False, "end_time": END},
+        ),
+        (STOP_LIMIT, "stop_limit_stop_limit_gtc", STOP),
+        (
+            {**STOP_LIMIT, "side": Side.SELL, "time_in_force": TimeInForce.GTD, "expire_ns": TS_NS},
+            "stop_limit_stop_limit_gtd",
+            {**STOP, "stop_direction": "STOP_DIRECTION_STOP_DOWN", "end_time": END},
+        ),
+    ],
+)
+def test_each_kind_of_order_has_its_configuration(fields: Any, name: str, configuration: Any) -> None:
+    """The whole body against the venue's table."""
+    body = json.loads(encode_order(new_order(**fields), "BTC-USD"))
+    side = "SELL" if fields.get("side") is Side.SELL else "BUY"
+    assert body == {
+        "client_order_id": "c1",
+        "product_id": "BTC-USD",
+        "side": side,
+        "order_configuration": {name: configuration},
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**MARKET, "time_in_force": TimeInForce.FOK},
+        {**MARKET, "post_only": True},
+        {"limit_px": None},
+        {"time_in_force": TimeInForce.IOC, "post_only": True},
+        {"time_in_force": TimeInForce.GTD},
+        {"trailing_px": Decimal(1)},
+        {"order_type": OrderType.STOP_LIMIT},
+        {**STOP_LIMIT, "post_only": True},
+        {**STOP_LIMIT, "time_in_force": TimeInForce.FOK},
+        {"qty": Decimal(0)},
+    ],
+)
+def test_what_the_venue_does_not_offer_is_refused_before_a_byte_leaves(fields: Any) -> None:
+    """Rather than sent as something similar."""
+    with pytest.raises(LocalProtocolError, match="expected"):
+        encode_order(new_order(**fields), "BTC-USD")
+
+
+def test_a_client_id_over_the_limit_is_refused() -> None:
+    """129 characters."""
+    with pytest.raises(LocalProtocolError, match="129 characters"):
+        encode_order(new_order("x" * 129), "BTC-USD")
+
+
+@given(st.decimals(min_value="1e-18", max_value="1e12", allow_nan=False, allow_infinity=False))
+def test_numbers_never_have_an_exponent_and_keep_their_value(qty: Decimal) -> None:
+    """Any Decimal: the text is digits and a point, and equals the quantity."""
+    body = json.loads(encode_order(new_order(qty=qty), "BTC-USD"))
+    text = body["order_configuration"]["limit_limit_gtc"]["base_size"]
+    assert set(text) <= set("0123456789.")
+    assert Decimal(text) == qty
+
+
+def test_cancels_are_a_list_of_ids() -> None:
+    """The batch_cancel body."""
+    assert json.loads(encode_cancels(["a", "b"])) == {"order_ids": ["a", "b"]}
+
+
+def test_an_acceptance_carries_the_venues_id() -> None:
+    """HTTP 200 and success."""
+    answer = read_order_answer(200, accepted_answer("v9"))
+    assert (answer.verdict, answer.venue_order_id) == (Verdict.ACCEPTED, "v9")
+
+
+@pytest.mark.parametrize(
+    ("error", "preview", "reason"),
+    [
+        ("INSUFFICIENT_FUND", "PREVIEW_INSUFFICIENT_FUND", "insufficient_funds"),
+        ("INSUFFICIENT_FUNDS", "", "insufficient_funds"),
+        ("UNKNOWN_FAILURE_REASON", "PREVIEW_INSUFFICIENT_FUNDS", "insufficient_funds"),
+        ("INVALID_LIMIT_PRICE_POST_ONLY", "", "would_take"),
+        ("INVALID_LIMIT_PRICE", "", "invalid_limit_price"),
+        ("INVALID_SIZE_PRECISION", "", "invalid_qty_precision"),
+        ("", "PREVIEW_INVALID_BASE_SIZE_TOO_SMALL", "below_minimum"),
+        ("TRADING_DISABLED", "", "trading_halted"),
+        ("SOMETHING_NEW_IN_2031", "", "something_new_in_2031"),
+        ("", "", "unknown_reason"),
+    ],
+)
+def test_a_business_refusal_is_http_200_and_a_rejection(error: str, preview: str, reason: str) -> None:
+    """Known meanings get our name by prefix, unknown ones pass through."""
+    answer = read_order_answer(200, refused_answer(error, preview, "why"))
+    assert (answer.verdict, answer.reason, answer.text) == (Verdict.REJECTED, reason, "why")
+
+
+@pytest.mark.fault("B15")
+def test_a_duplicate_client_id_is_proof_of_an_order_and_no_rejection() -> None:
+    """The listing must say which."""
+    assert read_order_answer(200, refused_answer("DUPLICATE_CLIENT_ORDER_ID")).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (401, b"Unauthorized", "unauthorized"),
+        (429, b'{"errors":[{"id":"rate_limit_exceeded"}]}', "rate_limited"),
+        (400, b'{"error":"INVALID_ARGUMENT","message":"bad"}', "invalid_argument"),
+        (403, b'{"error":"PERMISSION_DENIED","message":"Missing required scopes"}', "permission_denied"),
+        (404, b"<html>", "http_404"),
+    ],
+)
+def test_a_refused_request_made_no_order(status: int, body: bytes, reason: str) -> None:
+    """4xx says that the request was not taken."""
+    answer = read_order_answer(status, body)
+    assert (answer.verdict, answer.reason) == (Verdict.REJECTED, reason)
+
+
+@pytest.mark.fault("B14")
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, b""),
+        (502, b"<html>bad gateway</html>"),
+        (503, b'{"error":"UNAVAILABLE"}'),
+        (408, b""),
+        (302, b""),
+        (200, b""),
+        (200, b"<html>"),
+        (200, b'{"success":true'),
+        (200, b'{"success":true}'),
+        (200, b'{"success":true,"success_response":{"order_id":""}}'),
+        (200, b'{"success":"perhaps"}'),
+    ],
+)
+def test_whatever_proves_nothing_leaves_the_outcome_unknown(status: int, body: bytes) -> None:
+    """Never assumed rejected."""
+    assert read_order_answer(status, body).verdict is Verdict.UNKNOWN
+
+
+@given(st.integers(100, 599), st.binary(max_size=300))
+def test_no_answer_raises(status: int, body: bytes) -> None:
+    """Any status with any bytes; only a readable success is an acceptance."""
+    assert read_order_answer(status, body).verdict is not Verdict.ACCEPTED

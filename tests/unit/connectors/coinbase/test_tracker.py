@@ -1,0 +1,223 @@
+"""Every order's facts told once, in an order that never releases risk early."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.coinbase import wire
+from connectors.coinbase.tracker import ENDED_KEPT, OrderTracker
+from engine.events import (
+    InputEvent,
+    Liquidity,
+    OrderAccepted,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    Side,
+)
+from tests.support.coinbase import BTC, TS_NS, fill
+
+
+def tracker(**options: Any) -> OrderTracker:
+    return OrderTracker("coinbase", {"BTC-USD": BTC}, **options)
+
+
+def observe(t: OrderTracker, status: str, filled: str = "0", reason: str = "", **more: Any) -> list[InputEvent]:
+    fields: dict[str, Any] = {"client_order_id": "c1", "venue_order_id": "v1", "product_id": "BTC-USD"}
+    return t.observe(
+        **{**fields, **more}, status=status, filled_qty=filled, reason=reason, ts_event_ns=TS_NS, ts_recv_ns=9
+    )
+
+
+def book(t: OrderTracker, entry: str = "e1", size: str = "0.4", **more: Any) -> list[InputEvent]:
+    return t.book(msgspec.json.decode(json.dumps(fill(entry, size=size, **more)), type=wire.Fill, strict=False), 9)
+
+
+def kinds(events: list[InputEvent]) -> list[type]:
+    return [type(event) for event in events]
+
+
+def test_the_acceptance_is_told_once_whoever_tells_it_first() -> None:
+    """REST answer and stream, in both orders."""
+    for first_rest in (True, False):
+        t = tracker()
+        t.sent("c1", 1)
+        events = t.accepted("c1", "v1", 5) if first_rest else observe(t, "OPEN")
+        events += observe(t, "OPEN") if first_rest else t.accepted("c1", "v1", 5)
+        assert kinds(events) == [OrderAccepted]
+
+
+def test_a_fill_carries_everything_and_its_entry_id_is_the_trade_id() -> None:
+    """Trade ids repeat across orders at this venue, entry ids do not."""
+    t = tracker()
+    t.sent("c1", 1)
+    observe(t, "OPEN", "0.4")
+    (event,) = book(t)
+    assert event == OrderFilled(
+        TS_NS, 9, "coinbase", "c1", "v1", "e1", BTC, Side.BUY, Decimal("0.4"), Decimal(100), Decimal("0.04"), "USD",
+        Liquidity.TAKER,
+    )  # fmt: skip
+
+
+@pytest.mark.fault("B1")
+def test_a_fill_listed_twice_is_booked_once() -> None:
+    """The listing is read anew for every partial fill, so repetition is the rule."""
+    t = tracker()
+    t.sent("c1", 1)
+    observe(t, "OPEN", "0.4")
+    book(t)
+    assert book(t) == []
+    assert t.duplicate_fills == 1
+
+
+@pytest.mark.fault("B9")
+def test_growth_wants_the_fills_until_they_are_booked() -> None:
+    """0.4, then 0.4 again, then 1.0."""
+    t = tracker()
+    t.sent("c1", 1)
+    observe(t, "OPEN")
+    assert t.take_wanted() == []
+    observe(t, "OPEN", "0.4")
+    assert (t.take_wanted(), t.take_wanted(), t.wants_fills("v1")) == (["v1"], [], True)
+    book(t)
+    observe(t, "OPEN", "0.4")
+    assert (t.take_wanted(), t.wants_fills("v1")) == ([], False)
+    observe(t, "OPEN", "1.0")
+    assert t.take_wanted() == ["v1"]
+
+
+@pytest.mark.fault("B5")
+def test_a_cancelled_order_ends_only_after_its_last_fill() -> None:
+    """CANCELLED with 0.4 filled: the end would release risk that a fill still needs, so it waits for the listing."""
+    t = tracker()
+    t.sent("c1", 1)
+    assert kinds(observe(t, "CANCELLED", "0.4", "User requested cancel")) == [OrderAccepted]
+    events = book(t)
+    assert kinds(events) == [OrderFilled, OrderCancelled]
+    assert events[1].reason == "User requested cancel"
+    assert observe(t, "CANCELLED", "0.4") == []
+
+
+def test_each_end_is_told_once_as_what_it_is() -> None:
+    """Filled tells no end of its own: the fills do."""
+    for status, expected in (
+        ("CANCELLED", [OrderAccepted, OrderCancelled]),
+        ("EXPIRED", [OrderAccepted, OrderExpired]),
+        ("FAILED", [OrderRejected]),
+    ):
+        t = tracker()
+        t.sent("c1", 1)
+        assert kinds(observe(t, status) + observe(t, status)) == expected
+        assert t.open_orders() == []
+    t = tracker()
+    t.sent("c1", 1)
+    assert kinds(observe(t, "FILLED", "0.4")) == [OrderAccepted]
+    assert kinds(book(t)) == [OrderFilled]
+    assert t.open_orders() == []
+
+
+def test_an_order_that_fails_after_its_acceptance_is_rejected_with_the_reason() -> None:
+    """A post-only order that would cross: accepted is not live."""
+    t = tracker()
+    t.sent("c1", 1)
+    t.accepted("c1", "v1", 5)
+    (event,) = observe(t, "FAILED", reason="INVALID_LIMIT_PRICE_POST_ONLY")
+    assert (type(event), event.reason) == (OrderRejected, "invalid_limit_price_post_only")
+
+
+@pytest.mark.fault("B4")
+def test_a_fill_before_any_acknowledgement_makes_it_accepted_first() -> None:
+    """The listing knows the order by its venue id only after the stream told it; the order of facts is kept."""
+    t = tracker()
+    t.sent("c1", 1)
+    assert kinds(observe(t, "FILLED", "0.4") + book(t)) == [OrderAccepted, OrderFilled]
+
+
+@pytest.mark.fault("C13")
+def test_an_unknown_status_changes_nothing() -> None:
+    """Counted; the order stays open."""
+    t = tracker()
+    t.sent("c1", 1)
+    t.accepted("c1", "v1", 5)
+    assert observe(t, "HALF_DONE") == []
+    assert (t.unknown_status, len(t.open_orders())) == (1, 1)
+
+
+def test_evidence_overrules_never_arrived() -> None:
+    """Given up as absent, then the stream shows it after all, filled."""
+    t = tracker()
+    t.sent("c1", 1)
+    t.not_sent("c1")
+    assert t.open_orders() == []
+    assert kinds(observe(t, "OPEN", "0.4") + book(t)) == [OrderAccepted, OrderFilled]
+    assert len(t.open_orders()) == 1
+
+
+@pytest.mark.fault("B8")
+def test_fills_from_before_the_session_of_foreign_orders_are_not_told_again() -> None:
+    """The balances read at the start contain them; a fill after the start is told, ours is told always."""
+    t = tracker(since_ns=TS_NS)
+    observe(t, "OPEN", "0.8", client_order_id="by-hand")
+    assert book(t, "old", trade_time="2026-11-20T14:03:06Z") == []
+    assert kinds(book(t, "new", trade_time="2026-11-20T14:03:08Z")) == [OrderFilled]
+    t.sent("c2", 1)
+    observe(t, "OPEN", "0.4", client_order_id="c2", venue_order_id="v2")
+    assert kinds(book(t, "ours", order_id="v2", trade_time="2026-11-20T14:03:06Z")) == [OrderFilled]
+
+
+def test_orders_in_other_products_are_none_of_ours() -> None:
+    """No event, nothing kept open."""
+    t = tracker()
+    assert observe(t, "OPEN", "1", product_id="DOGE-USD", client_order_id="x", venue_order_id="vx") == []
+    assert t.open_orders() == []
+
+
+def test_a_size_in_quote_currency_becomes_base_units() -> None:
+    """40 USD at 100 is 0.4."""
+    t = tracker()
+    observe(t, "OPEN", "0.4")
+    (event,) = book(t, size="40", size_in_quote=True)
+    assert event.qty == Decimal("0.4")
+
+
+def test_ended_orders_are_forgotten_oldest_first() -> None:
+    """The memory of ended orders is bounded; open ones are never forgotten."""
+    t = tracker()
+    t.sent("open", 1)
+    for index in range(ENDED_KEPT + 10):
+        t.sent(f"c{index}", 1)
+        t.not_sent(f"c{index}")
+    assert t.get("c0") is None
+    assert t.get(f"c{ENDED_KEPT + 9}") is not None
+    assert [order.client_order_id for order in t.open_orders()] == ["open"]
+
+
+@given(st.permutations(range(6)), st.lists(st.integers(0, 5), max_size=10))
+def test_any_order_of_messages_gives_the_same_position_and_one_end(order: list[int], repeats: list[int]) -> None:
+    """B1-B5 by permutation: answer, updates and fills in any order with repetitions; fills sum to the claim, one end."""
+    t = tracker()
+    t.sent("c1", 1)
+    steps = [
+        lambda: t.accepted("c1", "v1", 5),
+        lambda: observe(t, "OPEN", "0.4"),
+        lambda: observe(t, "CANCELLED", "0.7"),
+        lambda: book(t, "e1", "0.4"),
+        lambda: book(t, "e2", "0.3"),
+        lambda: t.fills_read("v1", 9),
+    ]
+    events: list[InputEvent] = []
+    for index in [*order, *repeats, 3, 4]:  # the listing is read again until the claim is covered
+        events += steps[index]()
+    assert sum(e.qty for e in events if isinstance(e, OrderFilled)) == Decimal("0.7")
+    assert kinds(events).count(OrderAccepted) == 1
+    assert kinds(events).count(OrderCancelled) == 1
+    assert kinds(events).index(OrderAccepted) == 0
+    assert t.open_orders() == []

@@ -1,0 +1,62 @@
+"""User frames: readiness and resynchronisation; what an order's update means is tested in test_tracker."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.user_protocol import SNAPSHOT_BATCH, CoinbaseUserProtocol
+from engine.events import FeedUp, Gap, OrderAccepted
+from tests.support.coinbase import BTC, TS_NS, ack, user, user_order
+
+
+def protocol() -> CoinbaseUserProtocol:
+    return CoinbaseUserProtocol("coinbase", OrderTracker("coinbase", {"BTC-USD": BTC}))
+
+
+ACK = {"heartbeats": ["heartbeats"], "user": ["some-user-id"]}
+
+
+@pytest.mark.parametrize("snapshot_first", [True, False])
+def test_up_needs_the_acknowledgement_and_the_end_of_the_snapshot(snapshot_first: bool) -> None:
+    """In either order; the venue acknowledges the user channel with a user id."""
+    p = protocol()
+    frames = [user(0, kind="snapshot"), ack(1, **ACK)] if snapshot_first else [ack(0, **ACK), user(1, kind="snapshot")]
+    assert p.receive_frame(frames[0], 7) == []
+    assert p.receive_frame(frames[1], 8) == [FeedUp(8, 8, "coinbase", "user")]
+
+
+def test_a_full_batch_is_not_the_end_of_the_snapshot() -> None:
+    """50 orders, then 1: up after the second batch, all orders told before."""
+    p = protocol()
+    p.receive_frame(ack(0, **ACK), 7)
+    batch = [user_order(f"v{i}", f"c{i}") for i in range(SNAPSHOT_BATCH)]
+    assert {type(e) for e in p.receive_frame(user(1, *batch, kind="snapshot"), 7)} == {OrderAccepted}
+    events = p.receive_frame(user(2, user_order("v50", "c50"), kind="snapshot"), 8)
+    assert [type(e) for e in events] == [OrderAccepted, FeedUp]
+
+
+def test_an_update_carries_both_times() -> None:
+    """The envelope's time and ours."""
+    p = protocol()
+    assert p.receive_frame(user(0, user_order()), 9) == [OrderAccepted(TS_NS, 9, "coinbase", "c1", "v1")]
+
+
+@pytest.mark.fault("B9")
+def test_a_gap_asks_for_the_orders_to_be_read_again() -> None:
+    """A lost message may have been a fill."""
+    p = protocol()
+    p.receive_frame(ack(0, **ACK), 7)
+    assert p.receive_frame(ack(3, **ACK), 8) == [Gap(8, 8, "coinbase", "", 1, 3)]
+    assert p.resync_wanted
+    p.reset()
+    assert not p.resync_wanted
+
+
+@pytest.mark.fault("C13")
+def test_optional_members_may_be_missing_and_unknown_ones_present() -> None:
+    """Only three members are sure by the venue's schema."""
+    p = protocol()
+    minimal = {"order_id": "v1", "status": "OPEN", "product_id": "BTC-USD", "surprise": {"a": [1]}}
+    (accepted,) = p.receive_frame(user(0, minimal), 7)
+    assert accepted.client_order_id == "v1"

@@ -1,0 +1,48 @@
+"""Times and numbers on the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.coinbase.wire import TimeParser, format_time, plain
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)), st.integers(0, 9), st.integers(0, 999_999_999))
+def test_times_of_any_precision_are_exact(when: datetime, digits: int, fraction: int) -> None:
+    """Against datetime's own calendar; 0 to 9 decimals, one parser for all so that its cache is tested too."""
+    text = f"{fraction:09d}"[:digits]
+    expected = int(when.replace(microsecond=0, tzinfo=UTC).timestamp()) * 10**9 + int((text or "0").ljust(9, "0"))
+    suffix = f".{text}Z" if digits else "Z"
+    assert PARSER(f"{when:%Y-%m-%dT%H:%M:%S}{suffix}") == expected
+
+
+PARSER = TimeParser()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "2026-13-20T14:03:07Z", "2026-11-20T24:03:07Z", "2026-11-20T14:03:07", "2026-11-20T14:03:07.Z",
+     "2026-11-20T14:03:07.12x4Z", "2026-11-20T14:03:07+01:00", "2026-11-20T14:03:07.1+01:00"],
+)  # fmt: skip
+def test_what_is_no_such_time_is_zero(text: str) -> None:
+    """After a good one of the same second as well."""
+    parser = TimeParser()
+    assert parser("2026-11-20T14:03:07Z") == 1_795_183_387_000_000_000
+    assert parser(text) == 0
+
+
+@given(st.integers(0, 4 * 10**18))
+def test_a_formatted_time_reads_back_to_the_microsecond(ts_ns: int) -> None:
+    """Rounded down, never up."""
+    assert TimeParser()(format_time(ts_ns)) == ts_ns // 1000 * 1000
+
+
+@pytest.mark.parametrize(("value", "text"), [("1E-8", "0.00000001"), ("1E+3", "1000"), ("0.10", "0.10")])
+def test_plain_numbers(value: str, text: str) -> None:
+    """No exponent."""
+    assert plain(Decimal(value)) == text

@@ -19,7 +19,7 @@ from engine.counters import Counters
 from engine.errors import ConfigError
 from engine.ports import STAGES, Clock
 from engine.runtime.histogram import Histogram
-from engine.runtime.journal import JournalStats
+from engine.runtime.journal_stream import JournalStats
 from engine.runtime.logs import LogPipe
 from engine.runtime.probe import StageProbe
 

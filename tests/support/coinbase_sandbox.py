@@ -40,7 +40,12 @@ def sign(key_file: Path, uri: str | None = None, *, ago_s: float = 0.0, **change
     private = serialization.load_pem_private_key(content["privateKey"].encode(), None)
     is_ec = isinstance(private, ec.EllipticCurvePrivateKey)
     now_s = int(time.time() - ago_s)
-    header = {"alg": "ES256" if is_ec else "EdDSA", "typ": "JWT", "kid": content["name"], "nonce": secrets.token_hex(16)}
+    header = {
+        "alg": "ES256" if is_ec else "EdDSA",
+        "typ": "JWT",
+        "kid": content["name"],
+        "nonce": secrets.token_hex(16),
+    }
     claims: dict[str, Any] = {"sub": content["name"], "iss": "cdp", "nbf": now_s, "exp": now_s + 120}
     if uri is not None:
         claims["uri"] = uri
@@ -100,7 +105,9 @@ class Client:
         headers = {"Authorization": f"Bearer {self.token(method, full) if token is None else token}"}
         url = self.sandbox.rest_url + full
         # The official client sends a body with every GET.
-        async with self.session.request(method, url, params=params, json={} if body is None else body, headers=headers) as r:
+        async with self.session.request(
+            method, url, params=params, json={} if body is None else body, headers=headers
+        ) as r:
             return r.status, await r.text(), dict(r.headers)
 
     async def call(self, method: str, path: str, *, params: Any = None, body: Any = None) -> Any:
@@ -114,7 +121,9 @@ class Client:
     async def post(self, path: str, body: Any) -> Any:
         return await self.call("POST", path, body=body)
 
-    async def order(self, side: str, product_id: str = "BTC-USD", client_order_id: str = "", **configuration: Any) -> Any:
+    async def order(
+        self, side: str, product_id: str = "BTC-USD", client_order_id: str = "", **configuration: Any
+    ) -> Any:
         """``order("BUY", market_market_ioc={...})``"""
         body = {
             "client_order_id": client_order_id or secrets.token_hex(8),

@@ -26,6 +26,7 @@ from connectors.coinbase.sandbox.times import BadRequest, at
 PREFIX = "/api/v3/brokerage"
 _MAX_BODY_BYTES = 1 << 20
 _MAX_CANCELS = 100
+_KEY = web.RequestKey("key", ApiKey)
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -116,7 +117,7 @@ class Rest:
         caller = request.remote or ""
         if not public:
             key = self._verifier.request(request.headers.get("Authorization", ""), request.method, path, now_ns / 1e9)
-            request["key"] = key
+            request[_KEY] = key
             caller = key.name
             if not (key.can_trade if request.method == "POST" else key.can_view):
                 raise _Fault(403, "PERMISSION_DENIED", "Missing required scopes")
@@ -184,7 +185,7 @@ class Rest:
         return _reply({"account": found})
 
     async def key_permissions(self, request: web.Request) -> web.Response:
-        key: ApiKey = request["key"]
+        key = request[_KEY]
         return _reply(
             {
                 "can_view": key.can_view,

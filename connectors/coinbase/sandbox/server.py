@@ -42,7 +42,13 @@ class RunningSandbox:
     """A server that accepts connections.  ``await stop()`` ends it; ``failed`` is set when its market died."""
 
     def __init__(
-        self, settings: SandboxSettings, exchange: Exchange, hub: Hub, runner: web.AppRunner, market: BackgroundMarket
+        self,
+        settings: SandboxSettings,
+        exchange: Exchange,
+        hub: Hub,
+        verifier: Verifier,
+        runner: web.AppRunner,
+        market: BackgroundMarket,
     ) -> None:
         self.settings = settings
         self.exchange = exchange
@@ -51,6 +57,7 @@ class RunningSandbox:
         self.host = settings.host
         self.port = 0
         self.key_file = Path()
+        self.verifier = verifier
         self.failed = asyncio.Event()
         self._runner = runner
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,12 +147,12 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
     market = await _make_market(exchange, settings)
     hub = Hub(settings, exchange, verifier, time.time_ns)
     rest = Rest(settings, exchange, hub, verifier, time.time_ns)
-    runner = web.AppRunner(rest.application(), access_log=None, handle_signals=False)
+    runner = web.AppRunner(rest.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
-    running = RunningSandbox(settings, exchange, hub, runner, market)
+    running = RunningSandbox(settings, exchange, hub, verifier, runner, market)
     running.key_file = key_file
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, settings.host, settings.port)
         await site.start()
     except OSError as error:
         await runner.cleanup()

@@ -126,6 +126,21 @@ class SandboxSettings(msgspec.Struct, frozen=True):
                 f"sandbox warmup_s {self.warmup_s}, step_ms {self.step_ms}, latency_ms {self.latency_ms}",
                 expected="warmup_s >= 0, step_ms > 0, latency_ms >= 0",
             )
+        if self.rate_per_s is not None and not 0.0 < self.rate_per_s <= 100_000.0:
+            raise ConfigError(f"sandbox rate_per_s {self.rate_per_s}", expected="above 0, at most 100000")
+        for name, rate in (("maker", self.maker_fee_rate), ("taker", self.taker_fee_rate)):
+            if not (rate.is_finite() and -1 < rate < 1):
+                raise ConfigError(
+                    f"sandbox {name} fee rate {rate}", expected="a share of the value, as 0.006 for 60 bps"
+                )
+        for name, bound in (
+            ("outbound_queue", self.outbound_queue),
+            ("max_orders", self.max_orders),
+            ("max_open_orders", self.max_open_orders),
+            ("max_trades", self.max_trades),
+        ):
+            if bound < 1:
+                raise ConfigError(f"sandbox {name} {bound}", expected="1 or more")
         if self.key_algorithm not in {"ES256", "EdDSA"}:
             raise ConfigError(f"sandbox key algorithm {self.key_algorithm!r}", expected="ES256 or EdDSA")
         if self.duplicate_mode not in {"original", "reject"}:

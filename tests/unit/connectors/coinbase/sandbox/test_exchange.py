@@ -78,7 +78,12 @@ def test_a_market_buy_walks_the_book_and_pays_the_taker_fee(venue: Venue) -> Non
     """1.5 BTC at 101 and 102: money, fills, order and stream checked by hand."""
     record = venue.order(venue.place("BUY", market_market_ioc={"base_size": "1.5"}))
     value = D(101) + D(51)
-    assert (record.status, record.filled_qty, record.filled_value, record.fees) == ("FILLED", D("1.5"), value, value * TAKER)
+    assert (record.status, record.filled_qty, record.filled_value, record.fees) == (
+        "FILLED",
+        D("1.5"),
+        value,
+        value * TAKER,
+    )
     assert venue.money("USD") == (D(1_000) - value * (1 + TAKER), 0)
     assert venue.money("BTC") == (D("3.5"), 0)
     fills = venue.exchange.fills_of[record.order_id]

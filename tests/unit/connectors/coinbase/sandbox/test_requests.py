@@ -36,7 +36,12 @@ def body(name: str, fields: object, **changes: object) -> dict[str, object]:
         ("limit_limit_gtc", LIMIT | {"post_only": "True"}, OrderType.LIMIT, "GOOD_UNTIL_CANCELLED"),
         ("limit_limit_gtd", LIMIT | {"end_time": LATER}, OrderType.LIMIT, "GOOD_UNTIL_DATE_TIME"),
         ("limit_limit_fok", LIMIT, OrderType.LIMIT, "FILL_OR_KILL"),
-        ("stop_limit_stop_limit_gtc", LIMIT | {"stop_price": "60000"} | UP, OrderType.STOP_LIMIT, "GOOD_UNTIL_CANCELLED"),
+        (
+            "stop_limit_stop_limit_gtc",
+            LIMIT | {"stop_price": "60000"} | UP,
+            OrderType.STOP_LIMIT,
+            "GOOD_UNTIL_CANCELLED",
+        ),
         (
             "stop_limit_stop_limit_gtd",
             LIMIT | {"stop_price": "60000", "end_time": LATER} | UP,

@@ -304,12 +304,12 @@ class FeatureBuffer:
     @property
     def mid_px(self) -> float:
         """Close of the newest row; NaN before the first."""
-        return float(at.last(self._s, at.CLOSE, 0)) if self._s[at.ROWS] > 0.0 else math.nan
+        return float(self._s[at.CLOSE + int(self._s[at.POS])]) if self._s[at.ROWS] > 0.0 else math.nan
 
 
 def _plausible(event: Quote | Trade) -> bool:
     """Numbers that may cut a bar: a time bar must not close on an event that is then refused."""
-    if type(event.ts_event_ns) is not int:
+    if type(event.ts_event_ns) is not int or not 0 <= event.ts_event_ns < 2**63:
         return False
     try:
         if type(event) is Trade:

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from engine.features import column as column_module
-from engine.features import jit, layout, tape
+from engine.features import jit, layout
 from engine.features.column import Column, source_files
 from engine.features.layout import State
 from engine.features.spec import FeatureSpec
@@ -102,7 +101,11 @@ def generate(plan: tuple[Column, ...], outputs: tuple[str, ...], window: int) ->
 
 def _load(source: str, user_files: set[Path]) -> ModuleType:
     if jit.enabled():
-        ours = {Path(str(module.__file__)) for module in (jit, layout, tape, column_module)} | {Path(__file__)}
+        here = Path(__file__).parent
+        # All built-in kernels at once, so that their specs share a folder.
+        ours = {here / f"{name}.py" for name in ("jit", "layout", "tape", "fused")} | set(
+            (here / "columns").glob("*.py")
+        )
         folder = jit.cache_folder(ours | user_files)
         path = folder / f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}.py"
         # A read-only checkout still runs, compiling at every start (numba raises RuntimeError, the system OSError).

@@ -206,7 +206,8 @@ def _sandbox_command(settings: Settings, key_file: Path) -> list[str]:
     """The child that ``paper`` starts; it prints where it listens and ends with its stdin."""
     command = [sys.executable, str(ROOT / "run.py"), "sandbox", "coinbase", "--key-file", str(key_file)]
     command += ["--port", str(settings.sandbox.port), "--seed", str(settings.sandbox.seed)]
-    command += ["--speed", str(settings.sandbox.speed)]
+    command += ["--speed", str(settings.sandbox.speed), "--rate", str(settings.sandbox.rate_per_s)]
+    command += ["--history", str(settings.sandbox.history_s)]
     for currency, amount in sorted(settings.sandbox.balances.items()):
         command += ["--balance", f"{currency}={amount}"]
     for symbol in settings.venue.symbols:
@@ -365,6 +366,8 @@ def sandbox_coinbase(
     port: Annotated[int, typer.Option(help="0 takes a free one")] = 0,
     seed: Annotated[int, typer.Option(help="of the synthetic market")] = 1,
     speed: Annotated[float, typer.Option(help="market seconds per second")] = 1.0,
+    rate: Annotated[float | None, typer.Option(help="orders and cancels of each product per second")] = None,
+    history: Annotated[float, typer.Option(help="seconds of market made before the start")] = 240.0,
     key_file: Annotated[Path | None, typer.Option(help="API key to accept; made when it does not exist")] = None,
     product: Annotated[list[str] | None, typer.Option(help="BTC-USD; several allowed")] = None,
     balance: Annotated[list[str] | None, typer.Option(help="USD=100000; several allowed")] = None,
@@ -380,6 +383,8 @@ def sandbox_coinbase(
         port=port,
         seed=seed,
         speed=speed,
+        rate_per_s=rate,
+        warmup_s=history,
         key_file=key_file if key_file is not None else Path("var/sandbox/coinbase_key.json"),
         products=products_named(product) if product else SandboxSettings().products,
         balances=_balances(balance) if balance else SandboxSettings().balances,

@@ -122,6 +122,13 @@ class SandboxSettings(Section):
     seed: int = Field(default=7, ge=0, description="of the synthetic market")
     port: Port = Field(default=0, description="0: any free port")
     speed: float = Field(default=1.0, gt=0, description="market seconds per second")
+    rate_per_s: float = Field(
+        default=100.0,
+        gt=0,
+        le=10_000,
+        description="orders and cancels of the synthetic market, each product, per second",
+    )
+    history_s: float = Field(default=60.0, ge=0, le=86_400, description="market made before the start, s")
     balances: dict[Currency, NotNegative] = Field(
         default={"USD": Decimal(100_000)}, description="of the default account"
     )

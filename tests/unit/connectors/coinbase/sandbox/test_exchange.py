@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from decimal import Decimal as D
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,14 +15,14 @@ from engine.commands import OrderType, TimeInForce
 from engine.events import Side
 
 NOW_NS = 1_795_183_387_000_000_000
-MAKER, TAKER = D("0.004"), D("0.006")
+MAKER, TAKER = Decimal("0.004"), Decimal("0.006")
 
 
 class Venue:
     """A sandbox with asks 101, 102, 103 and bids 99, 98, 97, one BTC each, and 1000 USD + 2 BTC of ours."""
 
     def __init__(self, **settings: Any) -> None:
-        given = {"balances": (("USD", D(1_000)), ("BTC", D(2))), **settings}
+        given = {"balances": (("USD", Decimal(1_000)), ("BTC", Decimal(2))), **settings}
         self.ids = itertools.count(1)
         self.exchange = Exchange(SandboxSettings(**given), now_ns=NOW_NS, new_id=lambda: f"id{next(self.ids)}")
         self.market = self.exchange.markets["BTC-USD"]
@@ -35,7 +35,9 @@ class Venue:
 
     def others(self, side: Side, px: int | str, qty: int | str, *, tif: TimeInForce = TimeInForce.GTC) -> None:
         """Somebody else's limit order."""
-        order = BookOrder(f"o{next(self.ids)}", MARKET_ACCOUNT, side, OrderType.LIMIT, D(qty), D(px), time_in_force=tif)
+        order = BookOrder(
+            f"o{next(self.ids)}", MARKET_ACCOUNT, side, OrderType.LIMIT, Decimal(qty), Decimal(px), time_in_force=tif
+        )
         outcomes = self.market.engine.submit(order, self.now_ns)
         self.exchange.absorb(self.market, outcomes, self.now_ns)
 
@@ -55,7 +57,7 @@ class Venue:
     def limit(self, side: str, px: int | str, qty: int | str, name: str = "limit_limit_gtc", **more: Any) -> Any:
         return self.place(side, **{name: {"base_size": str(qty), "limit_price": str(px), **more}})
 
-    def money(self, currency: str) -> tuple[D, D]:
+    def money(self, currency: str) -> tuple[Decimal, Decimal]:
         """(available, hold)"""
         return self.exchange.wallets.amounts(currency)
 
@@ -77,17 +79,17 @@ def reasons(reply: dict[str, Any]) -> tuple[str, str]:
 def test_a_market_buy_walks_the_book_and_pays_the_taker_fee(venue: Venue) -> None:
     """1.5 BTC at 101 and 102: money, fills, order and stream checked by hand."""
     record = venue.order(venue.place("BUY", market_market_ioc={"base_size": "1.5"}))
-    value = D(101) + D(51)
+    value = Decimal(101) + Decimal(51)
     assert (record.status, record.filled_qty, record.filled_value, record.fees) == (
         "FILLED",
-        D("1.5"),
+        Decimal("1.5"),
         value,
         value * TAKER,
     )
-    assert venue.money("USD") == (D(1_000) - value * (1 + TAKER), 0)
-    assert venue.money("BTC") == (D("3.5"), 0)
+    assert venue.money("USD") == (Decimal(1_000) - value * (1 + TAKER), 0)
+    assert venue.money("BTC") == (Decimal("3.5"), 0)
     fills = venue.exchange.fills_of[record.order_id]
-    assert [(fill.px, fill.qty, fill.maker) for fill in fills] == [(101, 1, False), (102, D("0.5"), False)]
+    assert [(fill.px, fill.qty, fill.maker) for fill in fills] == [(101, 1, False), (102, Decimal("0.5"), False)]
     assert sum(fill.commission for fill in fills) == record.fees
     assert [(t.px, t.maker_side) for t in venue.market.tape.trades] == [(101, "SELL"), (102, "SELL")]
     assert venue.updates() == [("PENDING", "0"), ("FILLED", "1.5")]
@@ -97,14 +99,14 @@ def test_a_quote_size_never_costs_more_than_it_says(venue: Venue) -> None:
     """All 1000 USD minus what is on offer; with fees the buyer stays within the size."""
     record = venue.order(venue.place("BUY", market_market_ioc={"quote_size": "150"}))
     assert record.status == "FILLED"
-    assert D("149.99") < record.filled_value + record.fees <= 150
+    assert Decimal("149.99") < record.filled_value + record.fees <= 150
     assert venue.money("USD")[1] == 0
 
 
 def test_the_whole_balance_can_be_spent_by_quote_size() -> None:
     """Budget and fee together are not a rounding error above the balance."""
     for amount in ("100.03", "99.99", "50.37"):
-        venue = Venue(balances=(("USD", D(amount)),))
+        venue = Venue(balances=(("USD", Decimal(amount)),))
         record = venue.order(venue.place("BUY", market_market_ioc={"quote_size": amount}))
         assert record.status == "FILLED"
         assert venue.money("USD")[0] >= 0
@@ -114,12 +116,12 @@ def test_a_sale_by_quote_size_brings_that_much_before_fees(venue: Venue) -> None
     """148.5 USD of a bid at 99 and one at 98."""
     record = venue.order(venue.place("SELL", market_market_ioc={"quote_size": "148"}))
     assert (record.status, record.filled_value) == ("FILLED", 148)
-    assert venue.money("BTC") == (D(2) - record.filled_qty, 0)
+    assert venue.money("BTC") == (Decimal(2) - record.filled_qty, 0)
 
 
 def test_a_market_order_that_empties_the_book_ends_cancelled_with_its_fills(venue: Venue) -> None:
     """3 of 3.5 asked for; with enough money."""
-    venue.exchange.wallets.ledger.deposit("portfolio", "USD", D(10_000))
+    venue.exchange.wallets.ledger.deposit("portfolio", "USD", Decimal(10_000))
     record = venue.order(venue.place("BUY", market_market_ioc={"base_size": "3.5"}))
     assert (record.status, record.filled_qty) == ("CANCELLED", 3)
     assert venue.money("USD")[1] == 0
@@ -132,13 +134,13 @@ def test_a_market_order_that_empties_the_book_ends_cancelled_with_its_fills(venu
 def test_a_resting_order_holds_its_worst_cost_fills_in_parts_and_pays_the_maker_fee(venue: Venue) -> None:
     """Open, 40 % by one seller, the rest by another; holds shrink with each fill."""
     record = venue.order(venue.limit("BUY", 100, 1))
-    assert venue.money("USD") == (D(1_000) - 100 * (1 + TAKER), 100 * (1 + TAKER))
+    assert venue.money("USD") == (Decimal(1_000) - 100 * (1 + TAKER), 100 * (1 + TAKER))
     venue.others(Side.SELL, 100, "0.4", tif=TimeInForce.IOC)
-    assert (record.status, record.filled_qty, record.leaves_qty) == ("OPEN", D("0.4"), D("0.6"))
+    assert (record.status, record.filled_qty, record.leaves_qty) == ("OPEN", Decimal("0.4"), Decimal("0.6"))
     assert record.hold_left == 60 * (1 + TAKER)
     venue.others(Side.SELL, 95, "0.6", tif=TimeInForce.IOC)
     assert (record.status, record.average_px, record.fees) == ("FILLED", 100, 100 * MAKER)
-    assert venue.money("USD") == (D(1_000) - 100 * (1 + MAKER), 0)
+    assert venue.money("USD") == (Decimal(1_000) - 100 * (1 + MAKER), 0)
     assert venue.updates() == [("PENDING", "0"), ("OPEN", "0"), ("OPEN", "0.4"), ("FILLED", "1")]
 
 
@@ -164,7 +166,7 @@ def test_immediate_orders_leave_nothing_behind(venue: Venue) -> None:
     whole = venue.order(venue.limit("BUY", 103, 2, "limit_limit_fok"))
     assert (whole.status, whole.filled_qty) == ("FILLED", 2)
     sold = venue.order(venue.place("SELL", sor_limit_ioc={"quote_size": "49.50", "limit_price": "99"}))
-    assert (sold.status, sold.filled_qty) == ("FILLED", D("0.5"))
+    assert (sold.status, sold.filled_qty) == ("FILLED", Decimal("0.5"))
     assert venue.money("USD")[1] == venue.money("BTC")[1] == 0
 
 
@@ -269,8 +271,8 @@ def test_a_preview_tells_the_cost_and_changes_nothing(venue: Venue) -> None:
     assert preview["errs"] == []
     assert venue.money("USD") == (1_000, 0)
     record = venue.order(venue.place("BUY", market_market_ioc={"base_size": "1"}))
-    assert D(preview["order_total"]) == record.value_after_fees
-    assert D(preview["commission_total"]) == record.fees
+    assert Decimal(preview["order_total"]) == record.value_after_fees
+    assert Decimal(preview["commission_total"]) == record.fees
     body["order_configuration"] = {"market_market_ioc": {"quote_size": "5000"}}
     assert venue.exchange.preview(body, NOW_NS)["errs"] == ["PREVIEW_INSUFFICIENT_FUND"]
 
@@ -279,7 +281,7 @@ def test_drain_tells_level_changes_trades_and_moved_quotes_once(venue: Venue) ->
     """A trade that empties the best ask; the second drain is silent."""
     venue.place("BUY", market_market_ioc={"base_size": "1"})
     updates = venue.exchange.drain()
-    assert updates.changes["BTC-USD"] == [(Side.SELL, D(101), D(0))]
+    assert updates.changes["BTC-USD"] == [(Side.SELL, Decimal(101), Decimal(0))]
     assert [t.px for t in updates.trades["BTC-USD"]] == [101]
     assert updates.quotes == {"BTC-USD"}
     empty = venue.exchange.drain()
@@ -288,7 +290,7 @@ def test_drain_tells_level_changes_trades_and_moved_quotes_once(venue: Venue) ->
 
 def test_money_is_conserved_over_many_orders(venue: Venue) -> None:
     """What we gained or lost equals the sum of our fills, whatever happened."""
-    venue.exchange.wallets.ledger.deposit("portfolio", "USD", D(100_000))
+    venue.exchange.wallets.ledger.deposit("portfolio", "USD", Decimal(100_000))
     for number in range(60):
         venue.others(Side.SELL if number % 2 else Side.BUY, 100 + (number * 7) % 9 - 4, "0.3")
         venue.limit("BUY" if number % 3 else "SELL", 100 + (number * 5) % 7 - 3, "0.25")

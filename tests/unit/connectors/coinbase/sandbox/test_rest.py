@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
-from decimal import Decimal as D
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -126,8 +126,8 @@ async def test_candles_are_newest_first_and_350_at_most(client: Client) -> None:
     for name in ("ONE_MINUTE", "FIVE_MINUTE", "FIFTEEN_MINUTE", "THIRTY_MINUTE", "ONE_HOUR", "SIX_HOUR", "ONE_DAY"):
         params = {"start": str(end - 300), "end": str(end), "granularity": name}
         for candle in (await client.get("/products/BTC-USD/candles", params))["candles"]:
-            assert D(candle["low"]) <= D(candle["open"]) <= D(candle["high"])
-            assert D(candle["volume"]) > 0
+            assert Decimal(candle["low"]) <= Decimal(candle["open"]) <= Decimal(candle["high"])
+            assert Decimal(candle["volume"]) > 0
     for buckets, status_wanted in ((350, 200), (351, 400)):
         params = {"start": str(end - 60 * buckets), "end": str(end), "granularity": "ONE_MINUTE"}
         status, text, _ = await client.raw("GET", "/products/BTC-USD/candles", params=params)
@@ -152,8 +152,8 @@ async def test_trades_book_and_best_prices_agree(client: Client) -> None:
     assert (trades["best_bid"], trades["best_ask"]) == (bids[0]["price"], asks[0]["price"])
     assert best["pricebooks"][0]["bids"] == bids[:1]
     assert len(bids) == len(asks) == 2
-    assert D(bids[1]["price"]) < D(bids[0]["price"]) < D(asks[0]["price"]) < D(asks[1]["price"])
-    assert D(book["spread_absolute"]) == D(asks[0]["price"]) - D(bids[0]["price"])
+    assert Decimal(bids[1]["price"]) < Decimal(bids[0]["price"]) < Decimal(asks[0]["price"]) < Decimal(asks[1]["price"])
+    assert Decimal(book["spread_absolute"]) == Decimal(asks[0]["price"]) - Decimal(bids[0]["price"])
     assert {"trade_id", "price", "size", "time", "side", "product_id"} <= set(trades["trades"][0])
     ids = [int(trade["trade_id"]) for trade in trades["trades"]]
     assert ids == sorted(ids, reverse=True)
@@ -224,7 +224,7 @@ async def test_an_order_is_found_by_id_with_its_configuration_and_hold(client: C
         order["order_configuration"] == {"limit_limit_gtc": BUY | {"post_only": True}} == reply["order_configuration"]
     )
     assert (order["status"], order["order_type"], order["time_in_force"]) == ("OPEN", "LIMIT", "GOOD_UNTIL_CANCELLED")
-    assert D(order["outstanding_hold_amount"]) == D("1.006")
+    assert Decimal(order["outstanding_hold_amount"]) == Decimal("1.006")
     assert (order["filled_size"], order["last_fill_time"], order["settled"]) == ("0", None, False)
     status, text, _ = await client.raw("GET", "/orders/historical/nobody")
     assert (status, json.loads(text)["error"]) == (404, "NOT_FOUND")
@@ -248,15 +248,15 @@ async def test_fills_are_paged_filtered_and_sum_to_the_order(client: Client) -> 
         order = (await client.get(f"/orders/historical/{order_id}"))["order"]
         fills = (await client.get("/orders/historical/fills", {"order_ids": order_id}))["fills"]
         assert sorted(f["entry_id"] for f in fills) == sorted(f["entry_id"] for f in seen if f["order_id"] == order_id)
-        assert sum(D(f["size"]) for f in fills) == D(order["filled_size"])
-        assert sum(D(f["commission"]) for f in fills) == D(order["total_fees"])
-        assert sum(D(f["size"]) * D(f["price"]) for f in fills) == D(order["filled_value"])
+        assert sum(Decimal(f["size"]) for f in fills) == Decimal(order["filled_size"])
+        assert sum(Decimal(f["commission"]) for f in fills) == Decimal(order["total_fees"])
+        assert sum(Decimal(f["size"]) * Decimal(f["price"]) for f in fills) == Decimal(order["filled_value"])
         assert {f["liquidity_indicator"] for f in fills} == {"TAKER"}
     assert (await client.get("/orders/historical/fills", {"product_id": "BTC-USD"}))["fills"] == []
     status, _, _ = await client.raw("GET", "/orders/historical/fills", params={"cursor": "unknown"})
     assert status == 400
     summary = await client.get("/transaction_summary")
-    assert summary["total_fees"] == pytest.approx(float(sum(D(f["commission"]) for f in seen)))
+    assert summary["total_fees"] == pytest.approx(float(sum(Decimal(f["commission"]) for f in seen)))
     assert summary["fee_tier"]["taker_fee_rate"] == "0.006"
 
 

@@ -187,9 +187,7 @@ async def test_a_reader_that_falls_behind_is_cut_off_and_counted(tmp_path: Path)
         assert len(hub.connections) == 1
         async with asyncio.timeout(5):
             gone = [s for s in (slow, other) if s.ws is not None]
-            await asyncio.wait(
-                [asyncio.create_task(s.ws.receive()) for s in gone], return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait([asyncio.create_task(s.ws.receive()) for s in gone], return_when=asyncio.FIRST_COMPLETED)
 
 
 async def test_more_dials_a_second_than_allowed_are_refused(tmp_path: Path) -> None:

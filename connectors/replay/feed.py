@@ -282,4 +282,5 @@ class ReplayVenue:
         self._publish(Timer(ts_ns, ts_ns, self._timer_name))
         self.result.timers += 1
         idle_ns = ts_ns - self._last_event_ns
-        self._next_timer_ns = ts_ns + max(self._timer_ns, min(3 * idle_ns, 60 * _SECOND_NS))
+        pause_ns = min(3 * idle_ns, 60 * _SECOND_NS) if idle_ns >= self._timer_ns else 0
+        self._next_timer_ns = ts_ns + max(self._timer_ns, pause_ns)

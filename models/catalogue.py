@@ -40,7 +40,7 @@ def find_bundle(
     """
     directory = Path(directory)
     if name != AUTO:
-        if Path(name).name != name or not (directory / name).is_dir():
+        if not name or Path(name).name != name or not (directory / name).is_dir():
             known = ", ".join(path.name for path in bundle_paths(directory)) or "none"
             raise BundleError(f"no bundle {name!r} in {directory}", expected=f"one of: {known}")
         bundle = load_bundle(directory / name, now_ns=now_ns)

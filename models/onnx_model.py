@@ -56,8 +56,7 @@ class OnnxModel:
         self._session = _open(bundle, providers)
         self._input = np.zeros((1, window, columns), np.float32)
         self._row = self._input[0]
-        self._flat = self._input.reshape(-1)
-        self._zeros = np.zeros(window * columns, np.float32)
+        self._finite = np.zeros((window, columns), np.bool_)
         self._output = np.zeros((1, 1), np.float32)
         # Raw pointers: the runtime reads and writes these very arrays; they live as long as the model.
         self._binding = self._session.io_binding()
@@ -95,9 +94,9 @@ class OnnxModel:
         started_ns = self._stopwatch()
         try:
             self._row[:] = window
-            # 0 times NaN or infinity is NaN: one dot product finds a bad input in 0.5 us, and the graph's own clipping
-            # would hide it.
-            if float(self._flat.dot(self._zeros)) != 0.0:
+            # The graph clips, so a bad input would come out as a plausible number; looking costs 1.7 us.
+            np.isfinite(self._row, self._finite)
+            if not self._finite.all():
                 return self._fail(instrument, ts_event_ns, ts_recv_ns, "a feature is not finite")
             self._run(self._binding)
             value = float(self._output[0, 0])

@@ -5,6 +5,8 @@ Owns the layers only.  It takes normalised columns; ``models.networks.served`` p
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
@@ -74,7 +76,8 @@ class _CnnExport(nn.Module):
         dense: list[nn.Module] = []
         for at in (0, 4):
             dense += [fuse_linear_bn_eval(_linear(cnn.head[at]), _norm(cnn.head[at + 1])), nn.ReLU()]
-        self.head = nn.Sequential(*dense, cnn.head[8])
+        # A copy: freezing this form must not freeze the network it was made from.
+        self.head = nn.Sequential(*dense, deepcopy(cnn.head[8]))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(1, 2).unsqueeze(2)  # (B, F, 1, W)

@@ -44,7 +44,7 @@ def render_card(manifest: Manifest, spec: FeatureSpec, data: Dataset, strongest:
         "",
         (
             "Split by time at the same moment for all instruments, labels purged, one window embargoed; the test part "
-            "was scored once, after all choices. Intervals: 95 %, block bootstrap over time."
+            "is scored after every choice is made. Intervals: 95 %, block bootstrap over time."
         ),
         "",
         "| | log-loss | accuracy | MCC | ROC-AUC |",
@@ -110,6 +110,6 @@ def _trading(metrics: dict[str, Metric]) -> list[str]:
         lines.append(
             "Why the accuracy is high: within a few ticks the lighter side of the book is usually the next to be "
             "taken, which queue imbalance and microprice show in advance (the logistic regression sees it as well). "
-            "The moves are smaller than the spread and the fees."
+            "The skill ends within seconds, and the moves are smaller than the spread and the fees."
         )
     return lines

@@ -1,6 +1,6 @@
 """One training run from settings to bundle; what ``run.py train`` calls.
 
-Owns the order of the steps.  Each step has its own file; the test part is scored once, after all choices are made.
+Owns the order of the steps.  Each step has its own file; the test part is scored after every choice is made.
 """
 
 from __future__ import annotations

@@ -50,6 +50,13 @@ def test_the_export_form_computes_the_same_function():
         assert (network(x) - network.export_form()(x)).abs().max() < 1e-4
 
 
+def test_making_the_export_form_leaves_the_network_trainable():
+    """Counts what still takes gradients afterwards."""
+    served = Served(Normaliser(["plain"] * 40, 0), networks.build("cnn"))
+    served.export_form()
+    assert sum(p.numel() for p in served.network.parameters() if p.requires_grad) == 130_081
+
+
 def _normaliser() -> Normaliser:
     return Normaliser(["price", "price_difference", "qty", "qty_total", "plain"], 0)
 

@@ -317,23 +317,23 @@ class MatchingEngine:
         """A market order with a budget in quote currency: whole lots, never above the budget."""
         other = self._side(live.side.opposite)
         checks_self = live.account not in self._exempt
-        while True:
-            level = other.best()
-            if level is None:
+        spent = False
+        while not spent and (level := other.best()) is not None:
+            can = self._affordable(budget, level.px)
+            if can <= 0:
+                spent = live.filled_qty > 0
                 break
             maker = level.first()
             if checks_self and maker.account == live.account:
                 if self._yield_to_self(live, maker, out):
                     return
                 continue
-            qty = min(maker.leaves_qty, self._affordable(budget, level.px))
-            if qty <= 0:
-                break
+            qty = min(maker.leaves_qty, can)
+            spent = qty == can  # ends here: the rest of a sale could buy one more lot only because prices fall
             live.leaves_qty = qty  # so that _trade sees the order it fills; the real measure is the budget
             budget -= self.instrument.notional(qty, level.px)
             out.append(self._trade(other, level, live, qty, ts_ns))
             self._close_if_filled(maker, out)
-        spent = self.last_px is not None and live.filled_qty > 0 and not self._affordable(budget, self.last_px)
         out.append(self._remove(live, CloseReason.FILLED if spent else CloseReason.NO_LIQUIDITY))
 
     def _affordable(self, budget: Decimal, px: Decimal) -> Decimal:
@@ -383,19 +383,19 @@ class MatchingEngine:
             if not other.reached_by(level.px, limit_px):
                 return False
             for maker in level.queue.values():
+                can = need if budget is None else self._affordable(budget, level.px)
+                if can <= 0:
+                    return budget is not live.order.quote_qty
                 if checks_self and maker.account == live.account:
                     if skip_own:
                         continue
                     return False
-                if budget is not None:
-                    can = self._affordable(budget, level.px)
-                    if can <= maker.leaves_qty:
-                        return can > 0 or budget is not live.order.quote_qty
-                    budget -= self.instrument.notional(maker.leaves_qty, level.px)
-                elif maker.leaves_qty >= need:
+                if maker.leaves_qty >= can:
                     return True
-                else:
+                if budget is None:
                     need -= maker.leaves_qty
+                else:
+                    budget -= self.instrument.notional(maker.leaves_qty, level.px)
         return False
 
     def _fire(self, up_px: Decimal, down_px: Decimal, ts_ns: int, out: list[Outcome]) -> None:

@@ -64,6 +64,15 @@ def test_a_budget_buys_whole_lots_and_never_more_than_it_can_pay():
     assert sum(D(p) * D(q) for *_, p, q in fills(out)) <= 530
 
 
+def test_a_spent_budget_does_not_meet_the_own_order_behind_it():
+    """A fill-or-kill sale for 337 is whole with 3.3 at 99.5; the own bid below is never touched."""
+    engine = book()
+    engine.submit(limit("own", BUY, "1", "98.5", account="me"), 0)
+    engine.submit(limit("other", BUY, "3.3", "99.5"), 0)
+    out = engine.submit(market("t", SELL, account="me", quote_qty=D(337), time_in_force=TimeInForce.FOK), 1)
+    assert ends(out) == {"other": "filled", "t": "filled"}
+
+
 def test_a_budget_below_one_lot_trades_nothing():
     """5 quote units do not buy 0.1 at 101."""
     out = ladder().submit(market("t", BUY, quote_qty=D(5)), 1)

@@ -37,6 +37,12 @@ class Answer(msgspec.Struct, frozen=True):
     text: str = ""
 
 
+# Bound once: looking a member up on its class costs more than the rest of the line.
+_MARKET, _STOP_LIMIT = OrderType.MARKET, OrderType.STOP_LIMIT
+_IOC, _FOK, _GTD = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTD
+_BUY = Side.BUY
+
+
 def encode_order(order: NewOrder, product_id: str) -> bytes:
     """The JSON body of POST /orders.
 
@@ -52,7 +58,7 @@ def encode_order(order: NewOrder, product_id: str) -> bytes:
         raise LocalProtocolError(f"order quantity {intent.qty}", expected="more than 0")
     name, fields = _configuration(intent)
     return wire.encode_json(
-        wire.OrderBody(order.client_order_id, product_id, "BUY" if intent.side is Side.BUY else "SELL", {name: fields})
+        wire.OrderBody(order.client_order_id, product_id, "BUY" if intent.side is _BUY else "SELL", {name: fields})
     )
 
 
@@ -61,21 +67,21 @@ def _configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
     fields: dict[str, str | bool] = {"base_size": wire.plain(intent.qty)}
     if intent.trailing_px is not None:
         raise _unsupported("a trailing stop")
-    if kind is OrderType.MARKET:
-        if tif is TimeInForce.FOK or intent.post_only:
+    if kind is _MARKET:
+        if tif is _FOK or intent.post_only:
             raise _unsupported(f"a market order with {'post-only' if intent.post_only else 'fill-or-kill'}")
         return "market_market_ioc", fields
     if intent.limit_px is None:
         raise LocalProtocolError(f"a {kind.value} order without limit price", expected="a limit price")
     fields["limit_price"] = wire.plain(intent.limit_px)
-    if kind is OrderType.STOP_LIMIT:
+    if kind is _STOP_LIMIT:
         return _stop(intent, fields)
-    if tif in (TimeInForce.IOC, TimeInForce.FOK):
+    if tif is _IOC or tif is _FOK:
         if intent.post_only:
             raise _unsupported(f"a post-only order with {tif.value}")
-        return ("sor_limit_ioc" if tif is TimeInForce.IOC else "limit_limit_fok"), fields
+        return ("sor_limit_ioc" if tif is _IOC else "limit_limit_fok"), fields
     fields["post_only"] = intent.post_only
-    if tif is TimeInForce.GTD:
+    if tif is _GTD:
         fields["end_time"] = _end_time(intent)
         return "limit_limit_gtd", fields
     return "limit_limit_gtc", fields
@@ -84,12 +90,12 @@ def _configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
 def _stop(intent: OrderIntent, fields: dict[str, str | bool]) -> tuple[str, dict[str, str | bool]]:
     if intent.trigger_px is None:
         raise LocalProtocolError("a stop order without trigger price", expected="a trigger price")
-    if intent.post_only or intent.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+    if intent.post_only or intent.time_in_force in (_IOC, _FOK):
         raise _unsupported(f"a stop order with {'post-only' if intent.post_only else intent.time_in_force.value}")
     fields["stop_price"] = wire.plain(intent.trigger_px)
     # A stop waits for the market to move against the position: a buy above it, a sell below it.
-    fields["stop_direction"] = "STOP_DIRECTION_STOP_UP" if intent.side is Side.BUY else "STOP_DIRECTION_STOP_DOWN"
-    if intent.time_in_force is TimeInForce.GTD:
+    fields["stop_direction"] = "STOP_DIRECTION_STOP_UP" if intent.side is _BUY else "STOP_DIRECTION_STOP_DOWN"
+    if intent.time_in_force is _GTD:
         fields["end_time"] = _end_time(intent)
         return "stop_limit_stop_limit_gtd", fields
     return "stop_limit_stop_limit_gtc", fields

@@ -216,7 +216,12 @@ class CoinbaseMarketProtocol(StreamProtocol):
         except msgspec.ValidationError:
             self._loose_tickers(frame, recv_ns, events)
             return
-        if not self._sequence(message.sequence_num, recv_ns, events) or not self._quotes_from_ticker:
+        seq = message.sequence_num
+        if seq == self._next_seq:  # the common case of _sequence, without the call
+            self._next_seq = seq + 1
+        elif not self._sequence(seq, recv_ns, events):
+            return
+        if not self._quotes_from_ticker:
             return
         ts_ns = self._time(message.timestamp) or recv_ns
         for event in message.events:

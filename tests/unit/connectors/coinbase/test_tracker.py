@@ -202,7 +202,7 @@ def test_ended_orders_are_forgotten_oldest_first() -> None:
 
 @given(st.permutations(range(6)), st.lists(st.integers(0, 5), max_size=10))
 def test_any_order_of_messages_gives_the_same_position_and_one_end(order: list[int], repeats: list[int]) -> None:
-    """B1-B5 by permutation: answer, updates and fills in any order with repetitions; fills sum to the claim, one end."""
+    """B1-B5 by permutation: answer, updates and fills in any order, repeated; fills sum to the claim, one end."""
     t = tracker()
     t.sent("c1", 1)
     steps = [

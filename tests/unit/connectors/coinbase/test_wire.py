@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from connectors.coinbase.wire import TimeParser, format_time, plain
 
 
-@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)), st.integers(0, 9), st.integers(0, 999_999_999))
+@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)), st.integers(0, 9), st.integers(0, 999_999_999))  # noqa: DTZ001 -- hypothesis wants naive bounds
 def test_times_of_any_precision_are_exact(when: datetime, digits: int, fraction: int) -> None:
     """Against datetime's own calendar; 0 to 9 decimals, one parser for all so that its cache is tested too."""
     text = f"{fraction:09d}"[:digits]

@@ -1,0 +1,153 @@
+"""Sans-I/O properties: any split of the bytes gives the same events, and no frame whatever raises."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.uri import parse_uri
+
+from connectors.coinbase.protocol import CoinbaseMarketProtocol, StreamProtocol
+from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.user_protocol import CoinbaseUserProtocol
+from connectors.fakes import FakeClock, RecordingSink
+from connectors.ws import WebsocketsConnection, WsOptions
+from engine import codec
+from engine.events import InputEvent
+from tests.support.coinbase import BTC, ack, heartbeat, levels, ticker, trade, trades, user, user_order
+from tests.support.ws_contract import frame as ws_frame
+
+MARKET = [
+    ack(0, heartbeats=["heartbeats"], ticker=["BTC-USD"], market_trades=["BTC-USD"]),
+    ticker(1),
+    trades(2, trade("2", "SELL"), trade("1")),
+    heartbeat(3, "17"),
+    levels(4, ("bid", "99", "1"), ("offer", "101", "2"), kind="snapshot"),
+    levels(5, ("bid", "99", "0")),
+    ticker(6, bid=""),
+    ticker(9),
+]
+USER = [
+    ack(0, heartbeats=["heartbeats"], user=["u"]),
+    user(1, user_order("v1", "c1", "OPEN", "0.4"), kind="snapshot"),
+    user(2, user_order("v1", "c1", "CANCELLED", "0.4")),
+    user(3, user_order("v2", "c2", "FAILED", reject_reason="INSUFFICIENT_FUND")),
+]
+
+
+def market() -> CoinbaseMarketProtocol:
+    return CoinbaseMarketProtocol("coinbase", {"BTC-USD": (BTC,)}, ("heartbeats", "ticker", "market_trades"))
+
+
+def account() -> CoinbaseUserProtocol:
+    return CoinbaseUserProtocol("coinbase", OrderTracker("coinbase", {"BTC-USD": BTC}))
+
+
+def read(protocol: StreamProtocol, frames: list[bytes]) -> list[InputEvent]:
+    return [event for frame in frames for event in protocol.receive_frame(frame, 7)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=60))
+def test_any_split_of_the_byte_stream_gives_the_same_events(sizes: list[int]) -> None:
+    """Frames on the wire, cut at arbitrary places and fed to the real transport, against the frames whole."""
+    stream = b"".join(ws_frame(1, frame) for frame in MARKET)
+
+    async def feed() -> list[bytes]:
+        sink = RecordingSink()
+        inner = ClientProtocol(parse_uri("ws://x/"), max_size=None)
+        connection = WebsocketsConnection(inner, sink, FakeClock(), WsOptions())
+        inner.state = inner.state.OPEN
+        inner.parser = super(ClientProtocol, inner).parse()
+        next(inner.parser)
+        at = index = 0
+        while at < len(stream):
+            size = sizes[index % len(sizes)]
+            connection.data_received(stream[at : at + size])
+            at += size
+            index += 1
+        return sink.frames
+
+    frames = asyncio.run(feed())
+    assert frames == MARKET
+    assert [codec.encode(e) for e in read(market(), frames)] == [codec.encode(e) for e in read(market(), MARKET)]
+
+
+def mutate(draw: Any, frame: bytes) -> bytes:
+    data = bytearray(frame)
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, max(0, len(data) - 1)))
+        kind = draw(st.sampled_from(["flip", "cut", "insert", "copy"]))
+        if kind == "flip" and data:
+            data[at] = draw(st.integers(0, 255))
+        elif kind == "cut":
+            del data[at : at + draw(st.integers(1, 40))]
+        elif kind == "insert":
+            data[at:at] = draw(st.sampled_from([b"null", b"-1e999", b'"', b"{", b"\xff", b"NaN", b"[[[[", b"0", b","]))
+        else:
+            data[at:at] = data[: draw(st.integers(0, 60))]
+    return bytes(data)
+
+
+@st.composite
+def mutated_frames(draw: Any, corpus: list[bytes]) -> list[bytes]:
+    return [mutate(draw, draw(st.sampled_from(corpus))) for _ in range(draw(st.integers(1, 6)))]
+
+
+@pytest.mark.fault("C12")
+@settings(deadline=None)
+@given(st.data())
+def test_mutated_frames_never_raise_and_what_they_yield_can_be_journaled(data: Any) -> None:
+    """Bytes flipped, cut, inserted and repeated, on both streams; afterwards a good connection works as ever."""
+    for make, corpus in ((market, MARKET), (account, USER)):
+        protocol = make()
+        for event in read(protocol, data.draw(mutated_frames(corpus))):
+            assert codec.encode(codec.decode(codec.encode(event))) == codec.encode(event)
+        protocol.reset()
+        fresh = [type(e) for e in read(make(), corpus[:1])]
+        assert [type(e) for e in read(protocol, corpus[:1])] == fresh
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def reshaped(draw: Any, corpus: list[bytes]) -> bytes:
+    """A good message with one member, at any depth, replaced by an arbitrary JSON value or removed."""
+    message = json.loads(draw(st.sampled_from(corpus)))
+    node: Any = message
+    for _ in range(8):
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        if not keys:
+            break
+        key = draw(st.sampled_from(keys))
+        if isinstance(node[key], dict | list) and node[key] and draw(st.booleans()):
+            node = node[key]
+            continue
+        if draw(st.booleans()):
+            node[key] = draw(json_values)
+        else:
+            del node[key]
+        break
+    return json.dumps(message).encode()
+
+
+@pytest.mark.fault("C13")
+@settings(deadline=None)
+@given(st.data())
+def test_reshaped_messages_never_raise(data: Any) -> None:
+    """The venue changed its schema somewhere: every frame is read or counted."""
+    for make, corpus in ((market, MARKET), (account, USER)):
+        protocol = make()
+        frames = data.draw(st.lists(reshaped(corpus), min_size=1, max_size=4))
+        read(protocol, frames)
+        assert protocol.counters.frames == len(frames)

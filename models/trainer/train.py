@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def train(
     out: Path | str | None = None,
     data: Path | str | None = None,
     dry_run: bool = False,
-    progress: Any = None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
     """Train, calibrate, export, check and write a bundle.
 

@@ -169,3 +169,12 @@ def test_an_exit_that_waits_in_a_runaway_still_leaves() -> None:
     assert send(gate, view, order()) == "duplicate"
     assert send(gate, view, order(qty=D(2))) == "runaway"
     assert send(gate, view, leave()) == ""
+
+
+def test_an_exit_judged_again_is_not_counted_twice() -> None:
+    """It waited for the disk: its rate is used up by itself, and it may still leave."""
+    view, gate = held(), Gate(make_limits(max_orders_per_s=1))
+    intent = leave()
+    assert send(gate, view, intent) == ""
+    assert check_of(gate.review_again(intent, view)) == ""
+    assert check_of(gate.review(intent, view)) == "order_rate"

@@ -1,0 +1,189 @@
+"""Whole sessions on recorded market data: what was decided is decided again, and a change shows where it matters."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+from engine import events as e
+from engine.commands import NewOrder
+from engine.runtime.journal import JournalWriter
+from engine.runtime.journal_reader import JournalRecord, read_journal
+from tests.support.daemon import paper_session, replay_session
+
+USDM_BTC = "binance_usdm_btcusdt_20240808"
+USDM_ETH = "binance_usdm_ethusdt_20240808"
+OANDA = "oanda_eurusd_quotes_20140501_20140515.parquet"
+
+
+def head_of(source: Path, rows: int, folder: Path) -> Path:
+    """The first rows of a recorded file, metadata kept."""
+    target = folder / source.name
+    pq.write_table(pq.read_table(source).slice(0, rows), target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def crypto(market_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """One session on two instruments with quotes and trades: ``(folder, summary)``."""
+    folder = tmp_path_factory.mktemp("crypto")
+    files = [
+        head_of(market_data / "ticks" / f"{name}_{kind}.parquet", rows, folder)
+        for name in (USDM_BTC, USDM_ETH)
+        for kind, rows in (("quotes", 12_000), ("trades", 4_000))
+    ]
+    return folder, paper_session(folder, files)
+
+
+def records(folder: Path, session: str) -> list[JournalRecord]:
+    return list(read_journal(folder / "sessions" / session / "journal"))
+
+
+_numbers = count()
+
+
+def rewritten(folder: Path, session: str, change: dict[int, e.Event]) -> str:
+    """A copy of a session in which some records were replaced, under valid checksums."""
+    name = f"changed-{next(_numbers)}"
+    source, target = folder / "sessions" / session, folder / "sessions" / name
+    target.mkdir()
+    shutil.copy(source / "session.json", target)
+    journal = JournalWriter(target / "journal", session=session, fsync="never")
+    for recorded in records(folder, session):
+        journal.append(recorded.seq, change.get(recorded.seq, recorded.record))  # type: ignore[arg-type]
+    journal.close()
+    return str(target)
+
+
+def test_a_session_trades_and_replays_identically(crypto: tuple[Path, dict[str, Any]]) -> None:
+    """Predictions, orders and fills on both instruments; then replay, and replay that computes everything again."""
+    folder, summary = crypto
+    assert summary["predictions"] > 1000
+    assert summary["orders"] > 10
+    assert summary["fills"] > 10
+    assert len(summary["positions"]) == 2
+    status, result = replay_session(folder, summary["session"])
+    assert (status, result["identical"], result["first_difference"]) == (0, True, None)
+    assert result["decisions"] >= summary["orders"]
+    status, result = replay_session(folder, summary["session"], "--recompute")
+    assert (status, result["identical"]) == (0, True)
+    assert result["recomputed_decisions"] == summary["predictions"]
+
+
+def test_string_hashing_decides_nothing(crypto: tuple[Path, dict[str, Any]]) -> None:
+    """Two values of PYTHONHASHSEED replay the same record without a difference."""
+    folder, summary = crypto
+    for seed in ("1", "4242"):
+        status, result = replay_session(folder, summary["session"], PYTHONHASHSEED=seed)
+        assert (status, result["identical"]) == (0, True)
+
+
+def test_two_runs_of_the_same_data_decide_the_same(
+    crypto: tuple[Path, dict[str, Any]], market_data: Path, tmp_path: Path
+) -> None:
+    """A second live run with another hash seed: the same intents by time, side, quantity and price.
+
+    Late predictions depend on wall time, so the deadline is generous here.
+    """
+    decided = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        folder.mkdir()
+        files = [
+            head_of(market_data / "ticks" / f"{USDM_BTC}_{kind}.parquet", rows, folder)
+            for kind, rows in (("quotes", 4_000), ("trades", 1_500))
+        ]
+        summary = paper_session(folder, files, "--set", "models.deadline_us=60000000", PYTHONHASHSEED=seed)
+        decided.append(
+            [
+                msgspec.to_builtins(r.record.intent)
+                for r in records(folder, summary["session"])
+                if isinstance(r.record, NewOrder)
+            ]
+        )
+    assert decided[0] == decided[1]
+    assert len(decided[0]) > 3
+
+
+def test_a_quote_moved_by_one_tick_shows_at_the_decision_that_rests_on_it(
+    crypto: tuple[Path, dict[str, Any]],
+) -> None:
+    """The far touch of the quote before a buy, one tick up: exit 1 and the order's seq."""
+    folder, summary = crypto
+    recorded = records(folder, summary["session"])
+    place, order = next(
+        (i, r) for i, r in enumerate(recorded) if isinstance(r.record, NewOrder) and r.record.intent.side is e.Side.BUY
+    )
+    wish = order.record.intent  # type: ignore[union-attr]
+    source = next(
+        r
+        for r in reversed(recorded[:place])
+        if isinstance(r.record, e.Quote) and r.record.instrument == wish.instrument
+    )
+    tick = 0.1 if "BTC" in wish.instrument else 0.01
+    quote = source.record
+    assert isinstance(quote, e.Quote)
+    moved = msgspec.structs.replace(quote, ask_px=round(quote.ask_px + tick, 2))
+    status, result = replay_session(folder, rewritten(folder, summary["session"], {source.seq: moved}))
+    assert status == 1
+    assert result["identical"] is False
+    assert result["first_difference"]["seq"] == order.seq
+    assert result["first_difference"]["recorded"] != result["first_difference"]["replayed"]
+
+
+def test_a_changed_threshold_shows_at_the_first_order_it_would_not_have_made(
+    crypto: tuple[Path, dict[str, Any]],
+) -> None:
+    """The buy threshold raised just above the prediction of one entry: exit 1 and that order's seq."""
+    folder, summary = crypto
+    recorded = records(folder, summary["session"])
+    values = {r.seq: r.record.values[0] for r in recorded if isinstance(r.record, e.Prediction) and r.record.values}
+    entries = [
+        r
+        for r in recorded
+        if isinstance(r.record, NewOrder) and not r.record.intent.reduce_only and r.record.intent.side is e.Side.BUY
+    ]
+    assigned = next(r.record for r in recorded if isinstance(r.record, e.ModelAssigned))
+    facts = dict(assigned.facts)
+    # A threshold above the weakest entry only: the entries before it still happen.
+    weakest = min(entries, key=lambda r: values[r.record.intent.prediction_seq])  # type: ignore[union-attr]
+    raised = values[weakest.record.intent.prediction_seq] + 1e-9  # type: ignore[union-attr]
+    status, result = replay_session(
+        folder,
+        summary["session"],
+        "--set",
+        f"strategies.0.params.buy={raised!r}",
+        "--set",
+        f"strategies.0.params.sell={facts['sell']!r}",
+    )
+    assert status == 1
+    assert result["first_difference"]["seq"] == weakest.seq
+    assert "NewOrder" in result["first_difference"]["recorded"]
+
+
+def test_quote_only_data_trades_with_its_own_bundle(market_data: Path, tmp_path: Path) -> None:
+    """OANDA EURUSD, no sizes and no trades: predictions, fills, identical replay."""
+    summary = paper_session(tmp_path, [head_of(market_data / "ticks" / OANDA, 12_000, tmp_path)])
+    assert summary["predictions"] > 1000
+    assert summary["fills"] > 0
+    assert [name.split("@")[0] for name in summary["models"]] == ["demo-fx"]
+    assert replay_session(tmp_path, summary["session"])[1]["identical"] is True
+
+
+def test_the_session_folder_says_what_decided(crypto: tuple[Path, dict[str, Any]]) -> None:
+    """Header, summary and report exist; hashes agree; no key anywhere."""
+    folder, summary = crypto
+    session = folder / "sessions" / summary["session"]
+    header = json.loads((session / "session.json").read_text())
+    assert header["config_hash"] == summary["config_hash"]
+    assert header["code_hash"] == summary["code_hash"]
+    page = (session / "report.html").read_text()
+    assert summary["session"] in page
+    assert "PRIVATE KEY" not in page + (session / "session.json").read_text()

@@ -1,0 +1,119 @@
+"""Runs the real program as a user would: ``run.py`` in a process of its own, sessions in the test's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TICKS = "ticks"
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Ours, without settings that a developer may have exported."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("KESTREL_") or name == "KESTREL_DATA"
+    }
+    kept.pop("CONFIG_FILE", None)
+    return {**kept, **changes}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "run.py"), *arguments]
+
+
+def kestrel(*arguments: str, timeout_s: float = 120.0, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run to the end.  Fails the test on a traceback: no user may ever see one."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr[-3000:]
+    return done
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return content
+
+
+def into(folder: Path) -> list[str]:
+    """Settings of a session that disturbs nobody: own folder, free port, small files, no shadow ticks."""
+    settings = {
+        "profile": "testing",
+        "session.directory": str(folder / "sessions"),
+        "metrics.port": "0",
+    }
+    return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+
+def paper_session(folder: Path, files: Sequence[Path], *extra: str, **env: str) -> dict[str, Any]:
+    """Trade recorded files at full speed; the summary."""
+    done = kestrel("paper", "--replay", *map(str, files), "--speed", "max", "--json", *into(folder), *extra, **env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return last_json(done)
+
+
+def replay_session(folder: Path, session: str, *extra: str, **env: str) -> tuple[int, dict[str, Any]]:
+    """Exit status and result of ``replay``."""
+    done = kestrel("replay", session, "--sessions", str(folder / "sessions"), "--json", *extra, **env)
+    return done.returncode, last_json(done)
+
+
+class Running:
+    """A daemon in the background."""
+
+    def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
+        self.folder = folder
+        self.out = folder / "stdout.txt"
+        self.err = folder / "stderr.txt"
+        with self.out.open("w") as out, self.err.open("w") as err:
+            self.process = subprocess.Popen(
+                command("paper", *arguments, *into(folder)),
+                cwd=ROOT,
+                env=environment(**env),
+                stdout=out,
+                stderr=err,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def wait_for(self, text: str, timeout_s: float = 90.0) -> None:
+        """Until a line of either stream contains ``text``."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            if text in self.said():
+                return
+            assert self.process.poll() is None, f"ended before it said {text!r}: {self.said()[-2000:]}"
+            time.sleep(0.05)
+        raise AssertionError(f"did not say {text!r} in {timeout_s} s: {self.said()[-2000:]}")
+
+    def said(self) -> str:
+        return self.out.read_text() + self.err.read_text()
+
+    def stop(self, number: int = signal.SIGINT, timeout_s: float = 60.0) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout_s)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def session(self) -> Path:
+        (found,) = (self.folder / "sessions").iterdir()
+        return found

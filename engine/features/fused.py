@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from engine.errors import DataError
 from engine.features import jit, layout
 from engine.features.column import Column, source_files
 from engine.features.layout import State
@@ -108,11 +109,21 @@ def _load(source: str, user_files: set[Path]) -> ModuleType:
         )
         folder = jit.cache_folder(ours | user_files)
         path = folder / f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}.py"
-        # A read-only checkout still runs, compiling at every start (numba raises RuntimeError, the system OSError).
-        with contextlib.suppress(OSError, RuntimeError):
-            _write_once(path, source)
-            return _execute(source.replace("ENTRY", "entry"), path)
-    return _execute(source.replace("ENTRY", "entry_uncached"), None)
+        # A read-only folder or a damaged cache costs seconds at a start, and nothing else.
+        for _ in range(2):
+            with contextlib.suppress(Exception):
+                _write_once(path, source)
+                return _execute(source.replace("ENTRY", "entry"), path)
+            _discard(path)
+    try:
+        return _execute(source.replace("ENTRY", "entry_uncached"), None)
+    except Exception as error:
+        first = next((line.strip() for line in reversed(str(error).splitlines()) if "rror" in line), str(error)[:200])
+        raise DataError(
+            f"the feature kernel does not compile: {type(error).__name__}: {first}",
+            expected="column functions of numbers, slots and the helpers of engine.features.layout",
+            do="fix the column or set KESTREL_NUMBA=0",
+        ) from error
 
 
 def _write_once(path: Path, source: str) -> None:
@@ -130,6 +141,13 @@ def _write_once(path: Path, source: str) -> None:
         pass
     finally:
         scratch.unlink()
+
+
+def _discard(path: Path) -> None:
+    """Remove what may be damaged: numba's files of this kernel."""
+    with contextlib.suppress(OSError):
+        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+            compiled.unlink()
 
 
 def _execute(text: str, path: Path | None) -> ModuleType:

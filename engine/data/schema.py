@@ -15,6 +15,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -278,9 +279,11 @@ def _step(file: Any, column: str) -> Decimal:
 
 
 def _exponent(value: float) -> int:
-    exact = Decimal(repr(value)).normalize()
-    exponent = exact.as_tuple().exponent
-    return max(exponent, -12) if isinstance(exponent, int) else 0
+    """Minus the number of decimals that the value's shortest text has, at most 12: 0.05 gives -2."""
+    if not isfinite(value):
+        return 0
+    decimals = f"{value:.12f}".rstrip("0").partition(".")[2]
+    return -len(decimals)
 
 
 def _check_overlap(infos: Sequence[FileInfo]) -> None:

@@ -75,12 +75,21 @@ def test_the_import_contracts_hold() -> None:
 
 
 def test_every_unit_test_mirrors_a_module() -> None:
-    """tests/unit/<path>/test_<module>.py exists only where <path>/<module>.py (or a package of that name) does."""
+    """tests/unit/<path>/test_<module>[_<topic>].py only where <path>/<module>.py (or a package of that name) is."""
     strays = []
     for path in (ROOT / "tests" / "unit").rglob("test_*.py"):
-        folder = path.parent.relative_to(ROOT / "tests" / "unit")
-        name = path.stem.removeprefix("test_")
-        base = ROOT / folder
-        if not ((base / f"{name}.py").exists() or (base / name).is_dir()):
+        folder = ROOT / path.parent.relative_to(ROOT / "tests" / "unit")
+        words = path.stem.removeprefix("test_").split("_")
+        names = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
+        if not any((folder / f"{name}.py").exists() or (folder / name).is_dir() for name in names):
             strays.append(str(path.relative_to(ROOT)))
     assert strays == []
+
+
+def test_only_run_imports_the_runtime_and_nobody_imports_run() -> None:
+    """run.py is a module, not a package, so import-linter does not see it."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            assert "run" not in names, f"{path}:{node.lineno} imports run.py"

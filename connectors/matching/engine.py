@@ -67,7 +67,7 @@ class MatchingEngine:
         self._by_account: dict[str, dict[str, LiveOrder]] = {}
         self._seq = 0
         self._stops = StopBook()
-        self._expiries: list[tuple[int, int, str]] = []
+        self._expiries: list[tuple[int, int, LiveOrder]] = []
         self._changes = LevelChanges(self._bids, self._asks)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class MatchingEngine:
             mine = self._by_account[order.account] = {}
         mine[order.order_id] = live
         if order.time_in_force is TimeInForce.GTD and order.expire_ns is not None:
-            heapq.heappush(self._expiries, (order.expire_ns, live.seq, order.order_id))
+            heapq.heappush(self._expiries, (order.expire_ns, live.seq, live))
         out.append(Opened(order.order_id, order.account))
         if order.order_type is OrderType.STOP_LIMIT:
             live.waiting = True
@@ -232,9 +232,8 @@ class MatchingEngine:
         out: list[Outcome] = []
         expiries = self._expiries
         while expiries and expiries[0][0] <= ts_ns:
-            _, seq, order_id = heapq.heappop(expiries)
-            live = self._orders.get(order_id)
-            if live is not None and live.seq == seq:
+            live = heapq.heappop(expiries)[2]
+            if self._orders.get(live.order_id) is live:
                 out.append(self._remove(live, CloseReason.EXPIRED))
         return out
 
@@ -403,6 +402,8 @@ class MatchingEngine:
         while (order_id := self._stops.pop_due(up_px, down_px)) is not None:
             live = self._orders[order_id]
             live.waiting = False
+            self._seq += 1
+            live.seq = self._seq  # its place in a queue counts from here
             out.append(Triggered(order_id, live.account))
             if live.order.post_only and self._would_take(live.side, live.limit_px):
                 out.append(self._remove(live, CloseReason.CANCELLED))
@@ -444,5 +445,5 @@ class MatchingEngine:
         # Expiries of closed orders stay in the heap until most of it is dead: amortised O(1), bounded by 2 x open + 64.
         if len(self._expiries) > 2 * len(self._orders) + 64:
             orders = self._orders
-            self._expiries = [x for x in self._expiries if (o := orders.get(x[2])) is not None and o.seq == x[1]]
+            self._expiries = [entry for entry in self._expiries if orders.get(entry[2].order_id) is entry[2]]
             heapq.heapify(self._expiries)

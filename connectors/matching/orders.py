@@ -126,6 +126,7 @@ class LiveOrder:
         self.leaves_qty = order.qty
         self.filled_qty = Decimal(0)
         self.seq = seq
+        """When it came to the book: an order of a smaller number has the better place at the same price."""
         self.waiting = False
         """True for a stop order that has not triggered."""
 

@@ -204,6 +204,17 @@ def test_a_stop_waits_for_its_trigger_and_then_is_a_limit_order():
     assert fills(out)[-1] == ("a3", "s", "102", "1")
 
 
+def test_a_triggered_stop_queues_behind_what_rested_before_it_fired_and_keeps_its_end():
+    """Fired after b1 came, it stands behind b1 in place and in number; at its time it still expires."""
+    engine = book()
+    engine.submit(stop("s", BUY, "1", "102", "100", time_in_force=TimeInForce.GTD, expire_ns=50), 1)
+    engine.submit(limit("b1", BUY, "2", "100"), 1)
+    engine.trigger(D(102), D(102), 2)
+    assert [live.order_id for live in engine.queue(BUY, D(100))] == ["b1", "s"]
+    assert engine.order("s").seq > engine.order("b1").seq
+    assert ends(engine.expire(50)) == {"s": "expired"}
+
+
 def test_triggered_stops_set_off_further_stops():
     """The first sell stop's own fill at 99 fires the second one."""
     engine = ladder()

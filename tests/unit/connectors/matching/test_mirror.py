@@ -167,9 +167,9 @@ def test_missing_sizes_become_the_assumed_notional():
 
 
 def test_a_feed_finer_than_the_grid_never_gives_a_better_price():
-    """Bid 100.2 and ask 100.8 on a grid of 0.5: we buy at 101 and sell at 100."""
+    """Bid 100.3 and ask 100.7 on a grid of 0.5: we buy at 101 and sell at 100."""
     mirror = mirrored()
-    mirror.on_quote(quote(100.2, 100.8))
+    mirror.on_quote(quote(100.3, 100.7))
     assert ours(mirror.submit(market("me", BUY, "1"), 1)) == [("101", "1")]
     assert ours(mirror.submit(market("me2", SELL, "1"), 2), "me2") == [("100", "1")]
 

@@ -65,7 +65,9 @@ def known_rate(view: View, instrument: Instrument) -> Decimal:
 
 def worth(instrument: Instrument, px: Decimal) -> Decimal:
     """Settlement currency for one base unit (contract) at ``px``, without sign."""
-    return abs(instrument.notional(ONE, px))
+    if instrument.inverse:
+        return abs(instrument.notional(ONE, px))
+    return abs(px * instrument.multiplier)
 
 
 def dearest(at_mark: Decimal, limit_px: Decimal | None, instrument: Instrument, market_factor: Decimal) -> Decimal:
@@ -82,10 +84,12 @@ def worst_case(
     side: Side,
     qty: Decimal,
     limit_px: Decimal | None,
+    mark_px: Decimal,
     orders: Sequence[OpenOrder],
     market_factor: Decimal,
 ) -> Exposure:
-    """Exposure if this order and every open one fills.  ``orders``: all open orders of the account.
+    """Exposure if this order and every open one fills.  ``orders``: all open orders of the account; ``mark_px``: what
+    ``known_mark`` says of the instrument.
 
     Raises ``UnknownValueError`` when a price or rate of anything held, open or wanted is missing.
     """
@@ -98,8 +102,11 @@ def worst_case(
         wanted = name == target
         if not wanted and held_qty == ZERO and name not in busy:
             continue
-        rules = instrument if wanted else view.instrument(name)
-        at_mark = worth(rules, known_mark(view, rules))
+        if wanted:
+            rules, at_mark = instrument, worth(instrument, mark_px)
+        else:
+            rules = view.instrument(name)
+            at_mark = worth(rules, known_mark(view, rules))
         rate = known_rate(view, rules)
         ahead_qty = against_qty = held_qty * side
         ahead_worth = against_worth = at_mark
@@ -121,11 +128,14 @@ def worst_case(
             ahead_worth = max(ahead_worth, worst)
         # What offsets is counted at the mark: a better price of an order that may not fill must not hide risk.
         directed = ahead_qty * (ahead_worth if ahead_qty > ZERO else at_mark) * rate
-        opposed = against_qty * (against_worth if against_qty < ZERO else at_mark) * rate
         if wanted:
             position = directed
         net += directed
-        gross += max(abs(directed), abs(opposed))
+        size = abs(directed)
+        if against_qty != ZERO:
+            opposed = abs(against_qty * (against_worth if against_qty < ZERO else at_mark) * rate)
+            size = max(size, opposed)
+        gross += size
     if not counted:
         raise UnknownValueError("instrument", f"{target} is not among the view's instruments")
     return Exposure(new, position, gross, net)

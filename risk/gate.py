@@ -6,49 +6,24 @@ of exposure is ``risk.exposure``.  Fails closed: what is missing, broken or rais
 Reservation: an approved order is opened before the next is judged, so the open order itself is what the next one is
 counted against; the gate keeps no second account that could disagree.
 
-Two kinds of orders
--------------------
-An order *reduces* when it, together with every open order of its side, cannot take the position beyond zero, and it is
-flagged ``reduce_only`` or closes what its own strategy holds.  By effect, not by flag alone: exits must not be trapped.
-
-===================================  =======  =====================================================================
-check                                entries  reducing orders
-===================================  =======  =====================================================================
-form, instrument, tradable, expiry   yes      yes: the venue would refuse them anyway
-lot, tick, venue's sizes             yes      yes: the same
-kill switch, runaway, usable limits  yes      no: leaving is what those states are for
-allow-list, order and position size  yes      no: the position bounds a reducing order
-exposure, losses, equity, rates      yes      no: they get better
-open orders, self-trade, opposing    yes      no
-duplicate                            yes      no: ``reduce_only`` counts open orders, so a second one finds nothing left
-fresh and sane quote                 yes      limit: yes.  market, stop: no, leaving blind beats not leaving
-price collar                         both     limit: against the fresh mid, the costly side only; stop: against its
-                                     sides    trigger; market: none
-orders a second                      yes      yes, in buckets of their own
-===================================  =======  =====================================================================
+What an order that reduces a position may skip is listed in ``risk.exits``.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from engine.commands import Approved, NewOrder, OrderIntent, OrderType, Rejected, RiskState, RiskStateChanged, Verdict
+from engine.commands import Approved, NewOrder, OrderIntent, Rejected, RiskState, RiskStateChanged, Verdict
 from engine.events import Halted, Reduced, Resumed
 from engine.instruments import Instrument
 from engine.ports import Position, View
 from risk import checks
-from risk.checks import BPS, SECOND_NS, ZERO, Finding
-from risk.exposure import UnknownValueError, dearest, known_mark, known_rate, worst_case, worth
+from risk.checks import BPS, Finding
+from risk.exits import ExitRules, check_exit, exit_worth
+from risk.exposure import UnknownValueError, known_mark, worst_case
 from risk.kill_switch import KillSwitch
 from risk.limits import EVERY_OTHER, Limits
 from risk.pace import RUNAWAY_CHECKS, Pace
-
-# What reducing orders are held to when the limit itself is unusable: strict, but no trap.
-EXIT_COLLAR_BPS = Decimal(100)
-EXIT_STALE_NS = 5 * SECOND_NS
-
-# Enum members are slow to reach through their class in CPython 3.11; this is the hot path.
-_LIMIT = OrderType.LIMIT
 
 
 class Gate:
@@ -61,11 +36,9 @@ class Gate:
         self._allowed = frozenset(limits.allowed_instruments)
         self._order_qty = limits.max_order_qty
         self._position_qty = limits.max_position_qty
-        collar_ok = limits.collar_bps.is_finite() and limits.collar_bps > ZERO
-        self._exit_collar_bps = limits.collar_bps if collar_ok else EXIT_COLLAR_BPS
-        self._spread_bps = float(self._exit_collar_bps)
-        self._market_factor = 1 + self._exit_collar_bps / BPS
-        self._exit_stale_ns = limits.stale_quote_ns if limits.stale_quote_ns > 0 else EXIT_STALE_NS
+        self._exits = ExitRules.of(limits)
+        self._spread_bps = float(self._exits.collar_bps)
+        self._market_factor = 1 + self._exits.collar_bps / BPS
         self._pace = Pace(limits)
         self._last_exit: OrderIntent | None = None
 
@@ -168,40 +141,15 @@ class Gate:
         else:
             leaves = qty <= closable_qty and -view.strategy_qty(intent.strategy, intent.instrument) * side >= qty
         if leaves:
-            found = self._check_exit(intent, view, instrument, now_ns)
+            found = check_exit(intent, view, instrument, now_ns, self._exits)
             if found is None and not again:
                 found = self._pace.check_exit(intent, now_ns)
             if found is not None:
                 return found
             self._last_exit = intent
-            return self._exit_worth(intent, view, instrument)
+            return exit_worth(intent, view, instrument, self._market_factor)
         judged = self._judge_entry(intent, view, instrument, position=position, open_qty=open_qty, now_ns=now_ns)
         return judged if again or not isinstance(judged, Decimal) else self._pace.check_entry(intent, now_ns) or judged
-
-    def _check_exit(self, intent: OrderIntent, view: View, instrument: Instrument, now_ns: int) -> Finding | None:
-        found: Finding | None = None
-        limit_px = intent.limit_px
-        if intent.order_type is _LIMIT and limit_px is not None:
-            top = view.top(intent.instrument)
-            found = checks.check_quote_fresh(top, now_ns, self._exit_stale_ns)
-            if found is None and top is not None:
-                found = checks.check_book_sane(top)
-            if found is None:
-                mark_px = known_mark(view, instrument)
-                found = checks.check_collar(limit_px, mark_px, self._exit_collar_bps, intent.side)
-        elif limit_px is not None and intent.trigger_px is not None:
-            found = checks.check_collar(limit_px, intent.trigger_px, self._exit_collar_bps, intent.side)
-        if found is None and limit_px is not None:
-            found = checks.check_min_notional(instrument.notional(intent.qty, limit_px), instrument.min_notional)
-        return found
-
-    def _exit_worth(self, intent: OrderIntent, view: View, instrument: Instrument) -> Decimal:
-        try:
-            at_mark = worth(instrument, known_mark(view, instrument))
-            rate = known_rate(view, instrument)
-        except UnknownValueError:
-            return ZERO  # an exit whose worth is unknown holds nothing: it only takes exposure away
-        return dearest(at_mark, intent.limit_px, instrument, self._market_factor) * rate * intent.qty
 
     def _judge_entry(
         self,
@@ -229,10 +177,12 @@ class Gate:
         found = checks.check_quote_fresh(top, now_ns, limits.stale_quote_ns)
         if found is not None or top is None:
             return found or ("no_quote", "none", "a quote")
-        found = (
-            checks.check_book_sane(top)
-            or self._check_price(intent, view, instrument)
-            or (checks.check_spread(top, self._spread_bps) if intent.limit_px is None else None)
+        found = checks.check_book_sane(top)
+        if found is not None:
+            return found
+        mark_px = known_mark(view, instrument)
+        found = self._check_price(intent, mark_px, instrument) or (
+            checks.check_spread(top, self._spread_bps) if intent.limit_px is None else None
         )
         if found is not None:
             return found
@@ -243,6 +193,7 @@ class Gate:
             side=side,
             qty=qty,
             limit_px=intent.limit_px,
+            mark_px=mark_px,
             orders=orders,
             market_factor=self._market_factor,
         )
@@ -263,8 +214,7 @@ class Gate:
         )
         return exposure.order if found is None else found
 
-    def _check_price(self, intent: OrderIntent, view: View, instrument: Instrument) -> Finding | None:
-        mark_px = known_mark(view, instrument)
+    def _check_price(self, intent: OrderIntent, mark_px: Decimal, instrument: Instrument) -> Finding | None:
         limit_px = intent.limit_px
         found = checks.check_min_notional(
             instrument.notional(intent.qty, mark_px if limit_px is None else limit_px), instrument.min_notional

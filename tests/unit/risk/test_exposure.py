@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from engine.events import Side
-from risk.exposure import Exposure, UnknownValueError, worst_case
+from risk.exposure import Exposure, UnknownValueError, known_mark, worst_case
 from tests.support.fake_view import FakeView, make_instrument
 from tests.support.gate import order
 from tests.support.limits import NAME
@@ -23,6 +23,7 @@ def exposure(view: FakeView, side: Side, qty: str, px: str | None) -> Exposure:
         side=side,
         qty=D(qty),
         limit_px=None if px is None else D(px),
+        mark_px=known_mark(view, view.instrument(NAME)),
         orders=view.open_orders(),
         market_factor=FACTOR,
     )

@@ -27,6 +27,7 @@ class ConfiguredAssembly:
         self._stopwatch = stopwatch
         self._bundles: dict[str, Bundle] = {}
         self._models: dict[str, OnnxModel] = {}
+        self._original: ConfiguredAssembly | None = None
 
     def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
         if not uses_model:
@@ -52,6 +53,8 @@ class ConfiguredAssembly:
         if not assignment.model:
             return None
         model = self._models.get(assignment.model)
+        if model is None and self._original is not None and assignment.model in self._original._models:
+            model = self._models[assignment.model] = self._original._models[assignment.model].twin()
         if model is None:
             bundle = self._bundles.get(assignment.model)
             if bundle is None:
@@ -65,8 +68,10 @@ class ConfiguredAssembly:
         return model
 
     def twin(self) -> ConfiguredAssembly:
-        """The same choices with sessions and counters of its own: for a core that must leave no trace in this one."""
-        return ConfiguredAssembly(self._settings, self._stopwatch)
+        """The same choices and weights with counters of its own: for a core that must leave no trace in this one."""
+        twin = ConfiguredAssembly(self._settings, self._stopwatch)
+        twin._original = self
+        return twin
 
     def tolerance(self) -> float:
         """Largest allowed difference of a recomputed prediction on another machine."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from engine.codec import Record
 from engine.core import TradingCore
 from engine.errors import JournalError
-from engine.events import Halted, InputEvent, Quote
+from engine.events import MARKET_TYPES, Halted, InputEvent, Quote
 from engine.ports import Journal, Probe, Router
 
 WAITING_MAX = 65536
@@ -37,6 +37,9 @@ class EventBus:
         self._busy = False
         self._waiting: deque[InputEvent] = deque()
         self.waiting_dropped = 0
+        self.unjournaled = 0
+        """Market events lost because the journal had no room for them."""
+        self._halting = False
 
     def attach(self, core: TradingCore, router: Router) -> None:
         """Must be called before the first ``publish``."""
@@ -84,9 +87,7 @@ class EventBus:
         try:
             self._journal.append(seq, event)
         except JournalError as error:
-            # What is not on record did not happen: the core must not act on it.
-            self.dead = str(error)
-            self._on_error("the journal takes no more records; nothing is sent any more", error)
+            self._not_journaled(event, error)
             return
         self.seq = seq
         probe.mark(1)
@@ -97,8 +98,7 @@ class EventBus:
                     router.send(command)
                 probe.mark(8)
         except JournalError as error:
-            self.dead = str(error)
-            self._on_error("the journal takes no more records; nothing is sent any more", error)
+            self._die(error)
         except Exception as error:
             # A defect of ours.  Fail closed: no new risk, but cancels and account facts go on.
             core.counters.core_errors += 1
@@ -107,3 +107,22 @@ class EventBus:
                 self._waiting.appendleft(
                     Halted(event.ts_recv_ns, event.ts_recv_ns, "core", f"{type(error).__name__}: {error}"[:300])
                 )
+
+    def _not_journaled(self, event: InputEvent, error: JournalError) -> None:
+        """What is not on record did not happen: the core must not act on it.
+
+        A market event that finds no room is lost and trading halts, by a record in what the journal keeps in reserve,
+        so that open orders can still be cancelled.  Anything else that finds no room is the end.
+        """
+        if type(event) not in MARKET_TYPES:
+            self._die(error)
+            return
+        self.unjournaled += 1
+        if not self._halting:
+            self._halting = True
+            self._on_error("the journal takes no more market data; trading halts", error)
+            self._waiting.append(Halted(event.ts_recv_ns, event.ts_recv_ns, "journal", error.seen[:300]))
+
+    def _die(self, error: JournalError) -> None:
+        self.dead = str(error)
+        self._on_error("the journal takes no more records; nothing is sent any more", error)

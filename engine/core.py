@@ -16,6 +16,7 @@ from engine import events as e
 from engine.commands import Command, Intent, RiskState, StrategyQuarantined
 from engine.counters import Counters
 from engine.desk import Desk
+from engine.errors import JournalError
 from engine.instruments import Instrument
 from engine.lanes import Lane, StrategySlot
 from engine.orders import OrderManager
@@ -209,7 +210,11 @@ class TradingCore:
         if lane.model is not None:
             prediction = lane.model.predict(instrument, features.window(), ts_event_ns, ts_recv_ns)
             self._probe.mark(4)
-            prediction_seq = self._recorder.record(prediction)
+            try:
+                prediction_seq = self._recorder.record(prediction)
+            except JournalError as error:
+                self.desk.halt(f"journal: {error.seen}")
+                return
             self._count_prediction(prediction)
             for slot in lane.slots:
                 if slot.alive and slot.uses_model:

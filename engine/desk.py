@@ -98,7 +98,7 @@ class Desk:
         except JournalError as error:
             # Nothing may leave that is not on record: the order never existed for the venue.
             self._orders.happen(new.client_order_id, Happening.DROP)
-            self._latch(RiskState.HALTED, f"journal: {error.seen}")
+            self.halt(f"journal: {error.seen}")
             return
         self._gate.on_opened(new)
         self._counters.orders += 1
@@ -111,7 +111,11 @@ class Desk:
 
     def _reject(self, verdict: Rejected) -> None:
         Counters.add(self._counters.rejected, verdict.check)
-        self._recorder.record(verdict)
+        try:
+            self._recorder.record(verdict)
+        except JournalError as error:
+            # On a full disk what is left of the journal is kept for cancels and account facts.
+            self.halt(f"journal: {error.seen}")
 
     def _cancel_one(self, intent: CancelIntent) -> None:
         order = self._orders.get(intent.client_order_id)
@@ -226,7 +230,11 @@ class Desk:
         self._changed(self._gate.apply(event))
 
     def on_journal_failed(self, event: e.JournalFailed) -> None:
-        self._latch(RiskState.HALTED, f"journal: {event.text}")
+        self.halt(f"journal: {event.text}")
+
+    def halt(self, reason: str) -> None:
+        """The core's own kill switch."""
+        self._latch(RiskState.HALTED, reason)
 
     def _latch(self, state: RiskState, reason: str) -> None:
         self._changed(self._gate.latch(state, reason, self._view.now_ns))

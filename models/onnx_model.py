@@ -44,6 +44,21 @@ class OnnxModel:
         stopwatch: Callable[[], int] = time.perf_counter_ns,
         providers: Sequence[str] = CPU,
     ) -> None:
+        self._bind(bundle, _open(bundle, providers), deadline_us, stopwatch)
+        manifest = bundle.manifest
+        check_tape(
+            self._version,
+            bundle.spec,
+            bundle.golden,
+            self._predict_one,
+            features_rel=manifest.tolerance.features_rel,
+            outputs_abs=manifest.tolerance.outputs_abs,
+        )
+        for _ in range(_WARM_UP_RUNS):
+            self._run(self._binding)
+
+    def _bind(self, bundle: Bundle, session: Any, deadline_us: float | None, stopwatch: Callable[[], int]) -> None:
+        """Counters and buffers of one user of a session."""
         manifest = bundle.manifest
         self.bundle = bundle
         self.count = 0
@@ -53,7 +68,7 @@ class OnnxModel:
         self._stopwatch = stopwatch
         self._deadline_ns = math.inf if deadline_us is None else deadline_us * 1000
         window, columns = bundle.spec.window, len(bundle.spec.columns)
-        self._session = _open(bundle, providers)
+        self._session = session
         self._input = np.zeros((1, window, columns), np.float32)
         self._row = self._input[0]
         self._finite = np.zeros((window, columns), np.bool_)
@@ -67,16 +82,12 @@ class OnnxModel:
             manifest.outputs[0].name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data
         )
         self._run = self._session.run_with_iobinding
-        check_tape(
-            self._version,
-            bundle.spec,
-            bundle.golden,
-            self._predict_one,
-            features_rel=manifest.tolerance.features_rel,
-            outputs_abs=manifest.tolerance.outputs_abs,
-        )
-        for _ in range(_WARM_UP_RUNS):
-            self._run(self._binding)
+
+    def twin(self) -> OnnxModel:
+        """The same weights in the same memory, with buffers and counters of its own: what a shadow runs on."""
+        twin = OnnxModel.__new__(OnnxModel)
+        twin._bind(self.bundle, self._session, None, self._stopwatch)
+        return twin
 
     @property
     def version(self) -> str:

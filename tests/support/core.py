@@ -117,10 +117,10 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self.written: list[Written] = []
-        self.full = False
+        self.full_for: tuple[type, ...] = ()
 
     def append(self, seq: int, record: Record) -> None:
-        if self.full:
+        if isinstance(record, self.full_for):
             raise JournalError("disk full")
         self.written.append(Written(seq, encode(record), record))
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+import pytest
+
 from engine import events as e
 from engine.bus import EventBus
-from engine.commands import NewOrder, RiskState
+from engine.commands import NewOrder, RiskState, RiskStateChanged
 from engine.core import NullProbe
 from engine.router import OrderRouter
 from tests.support.core import BTC, MemoryJournal, MidModel, OpenGate, Scripted, build_core, intent, quote, spot
@@ -51,12 +55,28 @@ def test_an_input_and_what_it_caused_are_neighbours() -> None:
     assert core.orders.open_count == 0
 
 
-def test_what_cannot_be_journaled_does_not_happen() -> None:
+@pytest.mark.fault("A8")
+def test_a_market_event_without_room_is_lost_and_halts() -> None:
+    """The market stream is full, the reserve is not: the core does not see the quote, HALTED is on record, open orders
+    are cancelled."""
+    gate = OpenGate()
+    bus, core, journal, gateway, errors = running(gate, on_prediction=lambda *_: [intent()])
+    journal.full_for = (e.Quote,)
+    bus.publish(quote(10))
+    bus.publish(quote(11))
+    assert core.counters.ticks == 0
+    assert gateway.seen == []
+    assert gate.state is RiskState.HALTED
+    assert (bus.unjournaled, bus.dead, len(errors)) == (2, "", 1)
+    assert [type(written.record) for written in journal.written][-2:] == [e.Halted, RiskStateChanged]
+
+
+def test_an_account_fact_without_room_ends_the_session() -> None:
     """A full journal: the core does not see the event, nothing is sent, later events are ignored."""
     bus, core, journal, gateway, errors = running(on_prediction=lambda *_: [intent()])
-    journal.full = True
-    bus.publish(quote(10))
-    journal.full = False
+    journal.full_for = (e.Event,)
+    bus.publish(e.BalanceReported(10, 10, "coinbase", "USD", Decimal(5), Decimal(5)))
+    journal.full_for = ()
     bus.publish(quote(11))
     assert core.counters.ticks == 0
     assert gateway.seen == []

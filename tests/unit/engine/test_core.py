@@ -156,6 +156,20 @@ def test_an_order_that_cannot_be_recorded_never_leaves() -> None:
     assert core.view.open_qty(BTC, e.Side.BUY) == 0
 
 
+@pytest.mark.fault("A8")
+@pytest.mark.parametrize("refused", [e.Prediction, Rejected])
+def test_a_decision_that_cannot_be_recorded_halts(refused: type) -> None:
+    """The journal keeps its reserve for cancels and account facts: predictions and refusals find no room first."""
+    recorder = MemoryRecorder()
+    recorder.fails_on = refused
+    gate = OpenGate()
+    gate.refuse = "stale_quote"
+    core = build_core(recorder, buyer(), gate=gate, model=MidModel())
+    open_market(core)
+    assert not core.on_event(quote(10))
+    assert gate.state is RiskState.HALTED
+
+
 def test_halting_cancels_everything_and_blocks_entries() -> None:
     """One cancel for each open order; a second halt sends none again."""
     gate = OpenGate()

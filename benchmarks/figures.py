@@ -1,0 +1,160 @@
+"""What a benchmark measures and how it is judged: readings, targets, percentiles.
+
+Owns the numbers only; running is ``suite``, showing is ``page``.  Times are microseconds unless a unit says otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any, Literal
+
+_read = time.perf_counter_ns
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on one figure of a reading."""
+
+    figure: Literal["p50", "p99", "per_second", "value"]
+    bound: float
+    at_least: bool = False
+
+    def met(self, value: float | None) -> bool:
+        if value is None:
+            return False
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        name = "" if self.figure == "value" else f"{self.figure.replace('per_second', 'rate')} "
+        return f"{name}{sign} {self.bound:,g}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measured case.  ``p50`` and ``p99`` are microseconds; ``value`` (in ``unit``) is for what is no latency."""
+
+    name: str
+    p50: float | None = None
+    p99: float | None = None
+    per_second: float | None = None
+    n: int = 0
+    value: float | None = None
+    unit: str = ""
+    targets: tuple[Target, ...] = ()
+    note: str = ""
+    profile: tuple[str, ...] = ()
+    spread: tuple[float, float] | None = None
+    """Lowest and highest median of the repetitions."""
+    error: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """``met``, ``missed``, ``failed`` (no figure), or empty without a target."""
+        if self.error:
+            return "failed"
+        if not self.targets:
+            return ""
+        return "met" if all(target.met(getattr(self, target.figure)) for target in self.targets) else "missed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row of ``bench --json``."""
+        row: dict[str, Any] = {
+            "name": self.name,
+            "p50": _rounded(self.p50),
+            "p99": _rounded(self.p99),
+            "per_second": _rounded(self.per_second),
+            "n": self.n,
+            "target": ", ".join(str(target) for target in self.targets),
+            "verdict": self.verdict,
+            "note": self.note,
+        }
+        if self.value is not None:
+            row |= {"value": _rounded(self.value), "unit": self.unit}
+        if self.spread is not None:
+            row["p50_range"] = [_rounded(self.spread[0]), _rounded(self.spread[1])]
+        if self.profile:
+            row["profile"] = list(self.profile)
+        if self.error:
+            row["error"] = self.error
+        return row
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something that can be measured by name.  ``run(quick)`` gives one or more readings, ``rounds`` times."""
+
+    name: str
+    run: Callable[[bool], list[Reading]]
+    rounds: int = 1
+    profile: Callable[[bool], Sequence[str]] | None = None
+    """Where the time goes, as lines of text; asked when a target is missed."""
+    readings: list[list[Reading]] = field(default_factory=list)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def percentile_us(ordered_ns: Sequence[int], share: float) -> float:
+    """Nearest-rank percentile of ascending nanoseconds, in microseconds."""
+    return ordered_ns[min(len(ordered_ns) - 1, int(share * len(ordered_ns)))] / 1e3
+
+
+def latency(name: str, samples_ns: Iterable[int], **more: Any) -> Reading:
+    """A reading of single times; raises ``ValueError`` when there are none."""
+    ordered = sorted(samples_ns)
+    if not ordered:
+        raise ValueError(f"{name}: nothing was measured")
+    return Reading(name, percentile_us(ordered, 0.5), percentile_us(ordered, 0.99), n=len(ordered), **more)
+
+
+def merge(rounds: Sequence[Sequence[Reading]]) -> list[Reading]:
+    """One reading per name: the median over the rounds of each figure, and the range of the medians."""
+    merged = []
+    for name in dict.fromkeys(reading.name for readings in rounds for reading in readings):
+        same = [reading for readings in rounds for reading in readings if reading.name == name]
+        good = [reading for reading in same if not reading.error]
+        if not good:
+            merged.append(same[0])
+            continue
+        p50s = [reading.p50 for reading in good if reading.p50 is not None]
+        merged.append(
+            replace(
+                good[-1],
+                p50=_median(good, "p50"),
+                p99=_median(good, "p99"),
+                per_second=_median(good, "per_second"),
+                value=_median(good, "value"),
+                n=sum(reading.n for reading in good),
+                spread=(min(p50s), max(p50s)) if len(p50s) > 1 else None,
+            )
+        )
+    return merged
+
+
+def _median(readings: Sequence[Reading], figure: str) -> float | None:
+    values = [value for reading in readings if (value := getattr(reading, figure)) is not None]
+    return median(values) if values else None
+
+
+def clock_cost_ns(rounds: int = 50_000) -> int:
+    """Median of reading the clock twice in a row: what timing a single call adds to it."""
+    samples = [0] * rounds
+    for number in range(rounds):
+        before = _read()
+        samples[number] = _read() - before
+    return sorted(samples)[rounds // 2]
+
+
+def time_each(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], overhead_ns: int) -> list[int]:
+    """Nanoseconds of ``function(*arguments[i])`` for each i, the clock's own cost taken off."""
+    samples = [0] * len(arguments)
+    for number, given in enumerate(arguments):
+        before = _read()
+        function(*given)
+        samples[number] = _read() - before
+    return [max(sample - overhead_ns, 0) for sample in samples]

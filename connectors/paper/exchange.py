@@ -95,12 +95,13 @@ class PaperExchange:
         self._now_ns = 0
         self.duplicates = 0
         """Orders that came with an id that was used before; they are dropped."""
+        self._started = False
+        # A live feed tells its instruments later: without given balances each new settlement currency gets the default.
+        self._default_balance = default_balance if balances is None else None
+        for currency, amount in (balances or {}).items():
+            self._ledger.deposit(ACCOUNT, currency, amount)
         for instrument in instruments:
             self.define(instrument)
-        if balances is None:
-            balances = {i.settlement: default_balance for i in self._instruments.values()}
-        for currency, amount in balances.items():
-            self._ledger.deposit(ACCOUNT, currency, amount)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +155,10 @@ class PaperExchange:
     # --- feed -------------------------------------------------------------------------------------------------------
 
     def define(self, instrument: Instrument) -> None:
-        """Add an instrument.  New rules for a known one apply from now on; its book stays.  Publishes nothing."""
+        """Add an instrument.  New rules for a known one apply from now on; its book stays.
+
+        Publishes nothing but, after ``start``, the balance of a currency that is new to the account.
+        """
         if instrument.venue != self._venue:
             raise ValueError(f"instrument {instrument.id} is of venue {instrument.venue}; expected {self._venue}")
         known = self._mirrors.get(instrument.id)
@@ -166,6 +170,11 @@ class PaperExchange:
         self._mirrors[instrument.id] = MarketMirror(
             engine, assumed_notional=self._assumed_notional, refill_ns=self._refill_ns
         )
+        currency = instrument.settlement
+        if self._default_balance is not None and currency not in self._ledger.balances(ACCOUNT):
+            self._ledger.deposit(ACCOUNT, currency, self._default_balance)
+            if self._started:
+                self._report_balance(currency, self._now_ns)
 
     def start(self, ts_ns: int, *, define: bool = True, streams: Sequence[str] = ("market", "user")) -> None:
         """Publish what a session needs to know first: instruments (if ``define``), balances, streams that are up.
@@ -174,11 +183,12 @@ class PaperExchange:
         ``streams=("user",)``.
         """
         self._now_ns = max(self._now_ns, ts_ns)
+        self._started = True
         if define:
             for instrument in self._instruments.values():
                 self._publish(InstrumentDefined(ts_ns, ts_ns, instrument))
-        for currency, balance in self._ledger.balances(ACCOUNT).items():
-            self._publish(BalanceReported(ts_ns, ts_ns, self._venue, currency, balance.total, balance.available))
+        for currency in self._ledger.balances(ACCOUNT):
+            self._report_balance(currency, ts_ns)
         for stream in streams:
             self._publish(FeedUp(ts_ns, ts_ns, self._venue, stream))
 
@@ -399,6 +409,10 @@ class PaperExchange:
             if event is not None:
                 events.append(event)
         return events
+
+    def _report_balance(self, currency: str, ts_ns: int) -> None:
+        balance = self._ledger.balance(ACCOUNT, currency)
+        self._publish(BalanceReported(ts_ns, ts_ns, self._venue, currency, balance.total, balance.available))
 
     def _reject(self, order_id: str, ts_ns: int, reason: str, text: str) -> None:
         self._recent.add(order_id)

@@ -278,6 +278,16 @@ def test_money_defaults_to_every_settlement_currency():
     assert {c: b.total for c, b in exchange.balances().items()} == {"USD": D(100_000), "USDT": D(100_000)}
 
 
+def test_an_instrument_told_by_a_live_feed_brings_its_default_balance():
+    """Nothing known at the start; the first definition adds money and says so, the second of that currency does not."""
+    events: list = []
+    exchange = PaperExchange(events.append, (), venue="test")
+    exchange.start(5, define=False, streams=("user",))
+    exchange.on_market(InstrumentDefined(6, 6, SPOT))
+    exchange.on_market(InstrumentDefined(7, 7, msgspec.structs.replace(SPOT, id="ETH/USD@test", base="ETH")))
+    assert [(e.currency, e.total) for e in events if isinstance(e, BalanceReported)] == [("USD", D(100_000))]
+
+
 def test_bad_market_data_is_survived_and_counted():
     """NaN, zero and crossed quotes, a trade without a price: no event, no exception."""
     desk = opened()

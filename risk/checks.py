@@ -119,7 +119,9 @@ def check_expiry(instrument: Instrument, now_ns: int) -> Finding | None:
 
 def check_opposing(others_qty: Decimal, side: Side) -> Finding | None:
     """F12: no entry against what other strategies hold.  ``others_qty``: the position less the strategy's own part."""
-    return ("opposing_strategy", str(others_qty), "no entry against it") if others_qty * side < ZERO else None
+    if others_qty < ZERO if side > 0 else others_qty > ZERO:
+        return ("opposing_strategy", str(others_qty), "no entry against it")
+    return None
 
 
 def check_self_trade(intent: OrderIntent, orders: tuple[OpenOrder, ...]) -> Finding | None:

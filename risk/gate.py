@@ -41,6 +41,7 @@ class Gate:
         self._market_factor = 1 + self._exits.collar_bps / BPS
         self._pace = Pace(limits)
         self._last_exit: OrderIntent | None = None
+        self._passed_losses: tuple[Decimal | None, Decimal | None, Decimal | None] | None = None
 
     # --- state --------------------------------------------------------------------------------------------------
 
@@ -132,7 +133,9 @@ class Gate:
         position = view.position(intent.instrument)
         side, qty = intent.side, intent.qty
         open_qty = view.open_qty(intent.instrument, side)
-        closable_qty = -position.qty * side - open_qty
+        # Signs by hand: a Decimal times an int costs three times a negation.
+        against_qty = position.qty if side < 0 else -position.qty
+        closable_qty = against_qty - open_qty
         if intent.reduce_only:
             found = checks.check_reduces(closable_qty, qty)
             if found is not None:
@@ -197,7 +200,7 @@ class Gate:
             orders=orders,
             market_factor=self._market_factor,
         )
-        ahead = position.qty * side + open_qty + qty
+        ahead = (position.qty if side > 0 else -position.qty) + open_qty + qty
         others_qty = position.qty - view.strategy_qty(intent.strategy, name)
         found = (
             checks.check_order_qty(qty, _of(self._order_qty, name))
@@ -225,10 +228,16 @@ class Gate:
         return checks.check_collar(limit_px, reference_px, self.limits.collar_bps)
 
     def _check_losses(self, view: View) -> Finding | None:
-        equity = view.equity()
-        return checks.check_daily_loss(
-            equity, view.equity_day_start(), self.limits.max_daily_loss
-        ) or checks.check_drawdown(equity, view.equity_peak(), self.limits.max_drawdown_bps)
+        equity, day_start, peak = view.equity(), view.equity_day_start(), view.equity_peak()
+        # Equity moves with valuations, not with orders: the same three objects need no second look.
+        passed = self._passed_losses
+        if passed is not None and equity is passed[0] and day_start is passed[1] and peak is passed[2]:
+            return None
+        found = checks.check_daily_loss(equity, day_start, self.limits.max_daily_loss) or checks.check_drawdown(
+            equity, peak, self.limits.max_drawdown_bps
+        )
+        self._passed_losses = (equity, day_start, peak) if found is None else None
+        return found
 
 
 def _of(limits: dict[str, Decimal], instrument: str) -> Decimal | None:

@@ -82,9 +82,11 @@ def check_precision(intent: OrderIntent, instrument: Instrument) -> Finding | No
     return None
 
 
-def check_min_notional(notional: Decimal, limit: Decimal) -> Finding | None:
-    """The venue's smallest order, both in the instrument's own currency."""
-    return ("min_notional", str(notional), str(limit)) if notional < limit else None
+def check_min_notional(instrument: Instrument, qty: Decimal, px: Decimal) -> Finding | None:
+    """The venue's smallest order, in quote currency; an inverse contract is worth its multiplier of that."""
+    worth = qty * instrument.multiplier if instrument.inverse else instrument.notional(qty, px)
+    limit = instrument.min_notional
+    return ("min_notional", str(worth), str(limit)) if worth < limit else None
 
 
 # --- permission -------------------------------------------------------------------------------------------------------

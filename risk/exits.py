@@ -78,7 +78,7 @@ def check_exit(
     elif limit_px is not None and intent.trigger_px is not None:
         found = checks.check_collar(limit_px, intent.trigger_px, rules.collar_bps, intent.side)
     if found is None and limit_px is not None:
-        found = checks.check_min_notional(instrument.notional(intent.qty, limit_px), instrument.min_notional)
+        found = checks.check_min_notional(instrument, intent.qty, limit_px)
     return found
 
 

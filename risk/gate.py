@@ -219,9 +219,7 @@ class Gate:
 
     def _check_price(self, intent: OrderIntent, mark_px: Decimal, instrument: Instrument) -> Finding | None:
         limit_px = intent.limit_px
-        found = checks.check_min_notional(
-            instrument.notional(intent.qty, mark_px if limit_px is None else limit_px), instrument.min_notional
-        )
+        found = checks.check_min_notional(instrument, intent.qty, mark_px if limit_px is None else limit_px)
         if found is not None or limit_px is None:
             return found
         reference_px = mark_px if intent.trigger_px is None else intent.trigger_px

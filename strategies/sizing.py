@@ -36,14 +36,16 @@ def volatility_target(
 
 
 def quantity_for(instrument: Instrument, notional: float, px: Decimal) -> Decimal:
-    """Base units (contracts) worth at most ``notional`` at ``px``, on the lot grid; 0 when that is too small."""
+    """Base units (contracts) worth at most ``notional`` (quote currency) at ``px``, on the lot grid; 0 when that is too small."""
     price = float(px)
     if not (math.isfinite(notional) and notional > 0.0 and price > 0.0):
         return ZERO
     multiplier = float(instrument.multiplier)
-    raw = notional * price / multiplier if instrument.inverse else notional / (price * multiplier)
+    # An inverse contract is worth `multiplier` of the quote currency, whatever the price.
+    raw = notional / multiplier if instrument.inverse else notional / (price * multiplier)
     qty = min(instrument.quantity(raw), floor_to_lot(instrument, instrument.max_qty))
-    if qty < instrument.min_qty or instrument.notional(qty, px) < instrument.min_notional:
+    worth = qty * instrument.multiplier if instrument.inverse else instrument.notional(qty, px)
+    if qty < instrument.min_qty or worth < instrument.min_notional:
         return ZERO
     return qty
 

@@ -10,9 +10,12 @@ import pytest
 from engine.events import Side
 from engine.ports import Top
 from risk import checks
+from tests.support.fake_view import make_instrument
 
 D = Decimal
 NAN = float("nan")
+TEN = make_instrument(min_notional=D(10))
+TEN_INVERSE = make_instrument(min_notional=D(10), inverse=True)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +30,8 @@ NAN = float("nan")
         (checks.check_net(D(2), D(1)), ("max_net_notional", "2", "1")),
         (checks.check_open_orders(3, 3), ("max_open_orders", "3", "3")),
         (checks.check_reduces(D(-1), D(1)), ("reduce_only", "1", "0 left to close")),
-        (checks.check_min_notional(D(9), D(10)), ("min_notional", "9", "10")),
+        (checks.check_min_notional(TEN_INVERSE, D(9), D(50_000)), ("min_notional", "9", "10")),
+        (checks.check_min_notional(TEN, D(3), D(3)), ("min_notional", "9", "10")),
         (checks.check_daily_loss(D(90), D(100), D(10)), ("daily_loss", "10", "10")),
         (checks.check_drawdown(D(90), D(100), D(1000)), ("drawdown", "90 from 100", "1000 bps")),
         (checks.check_collar(D(102), D(100), D(100)), ("collar", "102 against 100", "100 bps")),
@@ -50,7 +54,8 @@ def test_a_refusal_names_the_check_what_it_saw_and_the_limit(
         checks.check_net(D(-5), D(1)),
         checks.check_open_orders(2, 3),
         checks.check_reduces(D(1), D(1)),
-        checks.check_min_notional(D(10), D(10)),
+        checks.check_min_notional(TEN, D(2), D(5)),
+        checks.check_min_notional(TEN_INVERSE, D(10), D(50_000)),
         checks.check_daily_loss(D("90.01"), D(100), D(10)),
         checks.check_daily_loss(D(200), D(100), D(10)),
         checks.check_drawdown(D("90.01"), D(100), D(1000)),

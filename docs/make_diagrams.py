@@ -1,0 +1,101 @@
+"""Writes the pages that show state tables: ``python docs/make_diagrams.py`` after a table has changed.
+
+Owns their text, which is made from the tables themselves, so that a page cannot say anything else than the code does.
+``tests/tidy/test_documents.py`` compares the committed pages with what this makes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from engine.commands import RiskState
+from engine.orders import FINAL, TABLE, Happening, OrderState
+from risk.kill_switch import TRANSITIONS, Cause
+
+DOCS = Path(__file__).resolve().parent
+HOW = "Made by `python docs/make_diagrams.py`; edits here are lost."
+
+S = TypeVar("S", bound=enum.StrEnum)
+W = TypeVar("W", bound=enum.StrEnum)
+
+
+def order_states() -> str:
+    """``docs/order-states.md``."""
+    live = [state for state in OrderState if state not in FINAL]
+    moves = {pair: after for pair, after in TABLE.items() if pair[0] not in FINAL}
+    late = {pair: after for pair, after in TABLE.items() if pair[0] in FINAL and after is not pair[0]}
+    return "\n".join(
+        [
+            "# States of an order",
+            "",
+            f"{HOW} The table is `engine/orders.py: TABLE`, the states are `engine/orders.py: OrderState`.",
+            "",
+            "What leads back to the same state is left out of the picture.",
+            "",
+            *_diagram(moves, start=OrderState.HELD, final=sorted(FINAL)),
+            "",
+            "A pair without a cell is illegal: it raises `IllegalTransition` with both names, risk is halted and the",
+            "session ends. `accepted` becomes `partly_filled` where something was filled already.",
+            "",
+            *_table(live, list(Happening), TABLE),
+            "",
+            "Final states take late facts. A late acknowledgement changes nothing. A late fill is booked, because it",
+            "happened; one that completes the order makes it filled:",
+            "",
+            *(f"- `{state}` and `{what}`: `{after}`" for (state, what), after in sorted(late.items())),
+            "",
+        ]
+    )
+
+
+def risk_states() -> str:
+    """``docs/risk-states.md``."""
+    return "\n".join(
+        [
+            "# States of risk",
+            "",
+            f"{HOW} The table is `risk/kill_switch.py: TRANSITIONS`.",
+            "",
+            *_diagram(TRANSITIONS, start=RiskState.ACTIVE, final=[]),
+            "",
+            *_table(list(RiskState), list(Cause), TRANSITIONS),
+            "",
+        ]
+    )
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"order-states.md": order_states, "risk-states.md": risk_states}
+
+
+def _diagram(moves: Mapping[tuple[S, W], S], *, start: S, final: Iterable[S]) -> list[str]:
+    """Mermaid: one arrow for each pair of states, with everything that leads along it."""
+    arrows: dict[tuple[S, S], list[str]] = {}
+    for (before, what), after in moves.items():
+        if before is not after:
+            arrows.setdefault((before, after), []).append(what.value)
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {start}"]
+    lines += [f"    {before} --> {after}: {', '.join(whats)}" for (before, after), whats in arrows.items()]
+    lines += [f"    {state} --> [*]" for state in final]
+    return [*lines, "```"]
+
+
+def _table(states: list[S], whats: list[W], table: Mapping[tuple[S, W], S]) -> list[str]:
+    """One row for each thing that happens, one column for each state it finds."""
+    lines = [f"| | {' | '.join(states)} |", "|---" * (len(states) + 1) + "|"]
+    for what in whats:
+        cells = [table.get((state, what)) for state in states]
+        lines.append(f"| **{what}** | {' | '.join(cell.value if cell is not None else ' ' for cell in cells)} |")
+    return lines
+
+
+def main() -> None:
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), encoding="utf-8")
+        print(f"wrote docs/{name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,7 @@ def volatility_target(
 
 
 def quantity_for(instrument: Instrument, notional: float, px: Decimal) -> Decimal:
-    """Base units (contracts) worth at most ``notional`` (quote currency) at ``px``, on the lot grid; 0 when that is too small."""
+    """Base units (contracts) worth at most ``notional`` (quote currency) at ``px``; 0 when that is too small."""
     price = float(px)
     if not (math.isfinite(notional) and notional > 0.0 and price > 0.0):
         return ZERO

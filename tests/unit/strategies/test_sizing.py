@@ -52,12 +52,12 @@ def test_a_quantity_is_on_the_grid_within_bounds_and_never_worth_more(notional: 
         assert D(5) <= qty * px <= Decimal(str(notional)) * (1 + D("1e-12"))
 
 
-def test_contracts_count_their_multiplier_and_inverse_ones_their_price() -> None:
-    """1,000 USD: 1 contract of 10 units at 100; 1,000 contracts of 1 USD... in coin 10 at 100."""
+def test_contracts_count_their_multiplier_whatever_the_price_when_inverse() -> None:
+    """1,000 USD: one contract of 10 units at 100; 100 inverse contracts of 10 USD at any price."""
     assert quantity_for(make_instrument(multiplier=D(10), lot_qty=D(1)), 1000.0, D(100)) == D(1)
-    inverse = make_instrument(inverse=True, lot_qty=D(1), min_notional=D(0), max_qty=D(10_000))
-    assert quantity_for(inverse, 10.0, D(100)) == D(1000)
-    assert inverse.notional(D(1000), D(100)) == D(10)
+    inverse = make_instrument(inverse=True, multiplier=D(10), lot_qty=D(1), settlement="BTC", min_notional=D(1000))
+    assert quantity_for(inverse, 1000.0, D(100)) == quantity_for(inverse, 1000.0, D(50_000)) == D(100)
+    assert quantity_for(inverse, 999.0, D(100)) == 0
 
 
 @pytest.mark.parametrize(

@@ -210,3 +210,33 @@ def test_every_document_is_reached_from_the_readme() -> None:
     tracked = subprocess.run(["git", "ls-files", "docs"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     pages = {ROOT / name for name in tracked.split() if name.endswith(".md")}
     assert sorted(str(path.relative_to(ROOT)) for path in pages - seen) == []
+
+
+BOUND_ROW = re.compile(r"^\|[^|]*`([\w/]+\.py): (\w+(?:\.\w+)?)` \| ([\d,]+)( MiB)?[ |]", re.MULTILINE)
+
+
+def test_the_load_table_tells_the_bounds_of_the_code() -> None:
+    """Each row that names a constant and begins with a number: the number is the constant's value."""
+    rows = BOUND_ROW.findall(text_of(ROOT / "docs" / "architecture.md"))
+    checked = 0
+    for path, name, number, mib in rows:
+        value = constant(ROOT / path, name)
+        if value is None:
+            continue
+        checked += 1
+        assert value == int(number.replace(",", "")) * (1 << 20 if mib else 1), f"{path}: {name} is {value}"
+    assert checked >= 12
+
+
+def constant(path: Path, dotted: str) -> int | None:
+    """The integer that a module or class binds to a name; None where the name is no integer (a class, a function)."""
+    *owners, name = dotted.split(".")
+    body: list[ast.stmt] = ast.parse(path.read_text(encoding="utf-8")).body
+    for owner in owners:
+        body = next(node.body for node in body if isinstance(node, ast.ClassDef) and node.name == owner)
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets) and value is not None:
+            return int(eval(ast.unparse(value), {"__builtins__": {}}))  # numbers and operators of our own source
+    return None

@@ -147,10 +147,7 @@ def stages(quick: bool) -> list[Reading]:
         market = Market()
         warm_up(rig, market, writer)
         paced(rig, market, writer, 1_000 if quick else 4_000, 1_000)
-        return [
-            Reading(f"stage_{name}", p50, p99, n=count)
-            for name, p50, p99, count in rig.stages()
-        ]
+        return [Reading(f"stage_{name}", p50, p99, n=count) for name, p50, p99, count in rig.stages()]
 
 
 def cost_per_order(quick: bool) -> list[Reading]:
@@ -186,7 +183,7 @@ def cost_per_order(quick: bool) -> list[Reading]:
             value=last / first,
             unit="last / first",
             targets=(Target("value", 1.2),),
-            note=f"order with its answer and fill, no model: first {edge:,} {first:.1f} us, last {edge:,} {last:.1f} us",
+            note=f"with answer and fill, no model: first {edge:,} {first:.1f} us, last {edge:,} {last:.1f} us",
         )
     ]
 

@@ -1,4 +1,4 @@
-"""What an append to the journal costs: ``python -m benchmarks.journal [--json]``.
+"""What an append to the journal costs.
 
 Appends a quote (57 bytes as stored) to a real journal under ``var/`` with the default sizes, by sync mode: each append
 timed on its own for the percentiles (the cost of reading the clock, measured beside, is taken off), untimed for the
@@ -8,16 +8,12 @@ have time.  Goals: p50 <= 1 us, >= 200,000 records/s.  Not a test: it asserts no
 
 from __future__ import annotations
 
-import json
-import platform
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import Reading, Target, clock_cost_ns, latency
+from benchmarks.rig import scratch
 from engine.events import Quote
 from engine.runtime.journal import Fsync, JournalWriter
 
@@ -28,62 +24,40 @@ PACE_NS = 500_000
 QUOTE = Quote(1_700_000_000_000_000_000, 1_700_000_000_000_050_000, "BTC/USD@coinbase", 60_000.01, 0.5, 60_000.02, 1.25)
 
 
-def clock_cost_ns() -> int:
-    """Median of reading the clock twice in a row."""
-    read = time.perf_counter_ns
-    samples = []
-    for _ in range(100_000):
-        before = read()
-        samples.append(read() - before)
-    return sorted(samples)[len(samples) // 2]
-
-
-def percentiles(samples: list[int], overhead_ns: int) -> dict[str, float]:
-    """Microseconds at the median and the 99th percentile."""
-    ordered = sorted(samples)
-    return {
-        name: max(ordered[int(share * (len(ordered) - 1))] - overhead_ns, 0) / 1e3
-        for name, share in (("p50", 0.5), ("p99", 0.99))
-    }
-
-
 def with_journal(fsync: Fsync, measure: Callable[[JournalWriter], Any]) -> Any:
     """Run ``measure`` on a fresh journal on the disk that sessions use."""
-    root = Path(__file__).resolve().parent.parent / "var"
-    root.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="bench-journal-", dir=root))
-    journal = JournalWriter(folder / "journal", session="bench", fsync=fsync)
-    try:
-        journal.wait_ready()
-        return measure(journal)
-    finally:
-        journal.close()
-        shutil.rmtree(folder)
+    with scratch() as folder:
+        journal = JournalWriter(folder / "journal", session="bench", fsync=fsync)
+        try:
+            journal.wait_ready()
+            return measure(journal)
+        finally:
+            journal.close()
 
 
-def timed(journal: JournalWriter) -> list[int]:
+def timed(journal: JournalWriter, rounds: int) -> list[int]:
     append, read = journal.append, time.perf_counter_ns
-    samples = [0] * ROUNDS
-    for number in range(ROUNDS):
+    samples = [0] * rounds
+    for number in range(rounds):
         before = read()
         append(number + 1, QUOTE)
         samples[number] = read() - before
     return samples
 
 
-def untimed(journal: JournalWriter) -> float:
+def untimed(journal: JournalWriter, rounds: int) -> float:
     append = journal.append
     before = time.perf_counter()
-    for number in range(1, ROUNDS + 1):
+    for number in range(1, rounds + 1):
         append(number, QUOTE)
-    return ROUNDS / (time.perf_counter() - before)
+    return rounds / (time.perf_counter() - before)
 
 
-def paced(journal: JournalWriter) -> list[int]:
+def paced(journal: JournalWriter, rounds: int) -> list[int]:
     append, read = journal.append, time.perf_counter_ns
-    samples = [0] * PACED
+    samples = [0] * rounds
     due = read()
-    for number in range(PACED):
+    for number in range(rounds):
         due += PACE_NS
         while (left_ns := due - read()) > 0:
             time.sleep(max(left_ns - 100_000, 0) / 1e9)
@@ -93,28 +67,30 @@ def paced(journal: JournalWriter) -> list[int]:
     return samples
 
 
-def cases() -> list[dict[str, Any]]:
+def run(quick: bool) -> list[Reading]:
+    """By sync mode, then at the pace of a lively market."""
+    rounds, paced_rounds = (60_000, 1_500) if quick else (ROUNDS, PACED)
     overhead_ns = clock_cost_ns()
     modes: tuple[Fsync, ...] = ("interval", "never", "always")
-    results = []
+    readings = []
     for fsync in modes:
-        figures = percentiles(with_journal(fsync, timed), overhead_ns)
-        rate = max(with_journal(fsync, untimed) for _ in range(3))
-        results.append({"name": f"journal append, {fsync}", **figures, "per_second": round(rate), "n": ROUNDS})
-    figures = percentiles(with_journal("interval", paced), overhead_ns)
-    results.append({"name": "journal append, interval, 2,000/s", **figures, "per_second": 2_000, "n": PACED})
-    return results
+        samples = with_journal(fsync, lambda journal: timed(journal, rounds))
+        rate = max(with_journal(fsync, lambda journal: untimed(journal, rounds)) for _ in range(1 if quick else 3))
+        readings.append(
+            latency(
+                f"journal_append_{fsync}",
+                _without(samples, overhead_ns),
+                per_second=rate,
+                targets=(Target("p50", 1.0), Target("per_second", 200_000, at_least=True)),
+                note="57 bytes as stored",
+            )
+        )
+    samples = with_journal("interval", lambda journal: paced(journal, paced_rounds))
+    readings.append(
+        latency("journal_append_paced", _without(samples, overhead_ns), per_second=1e9 / PACE_NS, note="caches cool")
+    )
+    return readings
 
 
-def main() -> None:
-    results = cases()
-    if "--json" in sys.argv:
-        print(json.dumps({"cases": results, "machine": f"{platform.machine()} {platform.python_version()}"}))
-        return
-    print(f"{platform.machine()}, Python {platform.python_version()}; {len(QUOTE.instrument)}-letter instrument, quote")
-    for case in results:
-        print(f"{case['name']:<36} p50 {case['p50']:6.2f} us  p99 {case['p99']:6.2f} us  {case['per_second']:>9,}/s")
-
-
-if __name__ == "__main__":
-    main()
+def _without(samples: list[int], overhead_ns: int) -> list[int]:
+    return [max(sample - overhead_ns, 0) for sample in samples]

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import cast
 
 import msgspec
+
+from benchmarks.market import INSTRUMENT, NAME, PRODUCT, VENUE, Market
 from config.assembly import ConfiguredAssembly
 from config.load import load
 from config.wiring import build_core, resolve
-
-from benchmarks.market import INSTRUMENT, NAME, PRODUCT, VENUE, Market
 from connectors.coinbase import wire
 from connectors.coinbase.auth import Key, TokenPool
 from connectors.coinbase.gateway import CoinbaseGateway, OrderWriter
@@ -109,9 +109,6 @@ def client_id_of(request: bytes) -> str:
     return str(body["client_order_id"])
 
 
-
-
-
 def accepted_answer(number: int, client_order_id: str) -> bytes:
     """The venue's 200 to POST /orders."""
     return (
@@ -185,9 +182,7 @@ class Rig:
 
     def _core(self, recorder: Recorder, assembly: ConfiguredAssembly, probe: Probe | None, prefix: str) -> TradingCore:
         names = [instrument.id for instrument in self.instruments]
-        return build_core(
-            self._settings, names, recorder=recorder, assembly=assembly, id_prefix=prefix, probe=probe
-        )
+        return build_core(self._settings, names, recorder=recorder, assembly=assembly, id_prefix=prefix, probe=probe)
 
     def _make_venue(self, folder: Path, writer: OrderWriter) -> None:
         key_file = folder / "key.json"
@@ -299,7 +294,10 @@ class Rig:
         return ShadowTicker(self.core, twin, CoinbaseShadow(VENUE, labels, self.gateway), self.clock, interval_s)
 
     def check(self, tolerated: int = 0) -> None:
-        """``tolerated``: orders that may find no free connection.  Raises ``KestrelError`` when the core refused, failed or lost anything: its figures would mean nothing."""
+        """Raises ``KestrelError`` when the core refused, failed or lost anything: its figures would mean nothing.
+
+        ``tolerated``: orders of each kind that the shell may refuse (no free connection).
+        """
         counters = self.core.counters
         trouble = [
             *self.errors,

@@ -1,4 +1,4 @@
-"""How long the gate takes for one entry and one exit: ``python -m benchmarks.risk_gate``.
+"""How long the gate takes for one entry and one exit.
 
 Measures the whole review (all checks, Decimals included) against a view that answers from attributes, with nothing
 open and with five orders open.  Goal: 3 us at the median for one instrument and nothing open.  Not a test: it asserts
@@ -7,41 +7,22 @@ nothing.
 
 from __future__ import annotations
 
-import platform
-import sys
-import time
 from collections.abc import Sequence
 from decimal import Decimal
-from statistics import quantiles
 
+from benchmarks.figures import Reading, Target, clock_cost_ns, latency, time_each
+from benchmarks.market import INSTRUMENT, NAME
 from engine.commands import Approved, OrderIntent, OrderType, RiskState
+from engine.errors import KestrelError
 from engine.events import Side
-from engine.instruments import AssetClass, Instrument
+from engine.instruments import Instrument
 from engine.ports import FeatureView, OpenOrder, Position, Top
 from risk.gate import Gate
 from risk.limits import Limits
 
 NOW_NS = 1_700_000_000_000_000_000
-NAME = "BTC/USD@coinbase"
 ROUNDS = 50_000
 ZERO = Decimal(0)
-
-INSTRUMENT = Instrument(
-    id=NAME,
-    venue="coinbase",
-    venue_symbol="BTC-USD",
-    base="BTC",
-    quote="USD",
-    settlement="USD",
-    asset_class=AssetClass.SPOT,
-    tick_px=Decimal("0.01"),
-    lot_qty=Decimal("0.00000001"),
-    min_qty=Decimal("0.00000001"),
-    max_qty=Decimal(3400),
-    min_notional=Decimal(1),
-    maker_fee_rate=Decimal("0.006"),
-    taker_fee_rate=Decimal("0.012"),
-)
 
 LIMITS = Limits(
     allowed_instruments=(NAME,),
@@ -124,27 +105,17 @@ class StillView:
         return ""
 
 
-def measure(name: str, view: StillView, intent: OrderIntent) -> None:
-    """Print p50 and p99 of one review in microseconds, the clock's own cost taken off."""
+def _measure(name: str, view: StillView, intent: OrderIntent, rounds: int, targets: tuple[Target, ...]) -> Reading:
     gate = Gate(LIMITS)
     verdict = gate.review(intent, view)
     if not isinstance(verdict, Approved):
-        raise SystemExit(f"{name}: the benchmark's own order was refused: {verdict}")
-    clock, times, empty = time.perf_counter_ns, [], []
-    for _ in range(ROUNDS):
-        start = clock()
-        gate.review(intent, view)
-        times.append(clock() - start)
-        start = clock()
-        empty.append(clock() - start)
-    cost_ns = quantiles(empty, n=100)[49]
-    cuts = quantiles(times, n=100)
-    print(
-        f"{name:32s} p50 {(cuts[49] - cost_ns) / 1e3:6.2f} us   p99 {(cuts[98] - cost_ns) / 1e3:6.2f} us   n {ROUNDS}"
-    )
+        raise KestrelError(f"{name}: the benchmark's own order was refused: {verdict}")
+    return latency(name, time_each(gate.review, [(intent, view)] * rounds, clock_cost_ns()), targets=targets)
 
 
-def main() -> None:
+def run(quick: bool) -> list[Reading]:
+    """An entry with nothing open and with five orders open, and an exit."""
+    rounds = 10_000 if quick else ROUNDS
     entry = OrderIntent(
         NOW_NS, "bench", NAME, Side.BUY, Decimal("0.01"), OrderType.LIMIT, Decimal("60000.03"), reason="bench"
     )
@@ -166,11 +137,8 @@ def main() -> None:
         )
         for i in range(5)
     )
-    print(f"python {sys.version.split()[0]} on {platform.machine()}")
-    measure("entry, nothing open", StillView(ZERO, ()), entry)
-    measure("entry, five orders open", StillView(ZERO, resting), entry)
-    measure("exit", StillView(Decimal("0.01"), ()), leave)
-
-
-if __name__ == "__main__":
-    main()
+    return [
+        _measure("risk_entry", StillView(ZERO, ()), entry, rounds, (Target("p50", 3.0),)),
+        _measure("risk_entry_five_open", StillView(ZERO, resting), entry, rounds, ()),
+        _measure("risk_exit", StillView(Decimal("0.01"), ()), leave, rounds, ()),
+    ]

@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from strategies.base import BaseStrategy
 
 from engine.commands import Intent, OrderIntent, OrderType, TimeInForce
 from engine.events import Prediction, Side
 from engine.ports import View
+from strategies.base import BaseStrategy
 
 
 class EveryTickParams(msgspec.Struct, frozen=True):

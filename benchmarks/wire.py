@@ -1,7 +1,7 @@
 """Wire to wire on loopback: a ticker frame leaves another process, the order it causes arrives there.
 
-Real on our side: WebSocket transport, feed, everything of ``rig``, the kept-alive HTTP order connections.  The stopwatch
-is the other side's (``exchange_process``).
+Real on our side: WebSocket transport, feed, everything of ``rig``, the kept-alive HTTP order connections.  The
+stopwatch is the other side's (``exchange_process``).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from engine.errors import KestrelError
 
 WARM_UP = 800
 MISSING_MAX = 0.2
-"""Share of ticks that may stay without order.  On a quiet machine it is 0; on a busy one quotes are conflated after 5 ms
-of lag, and a tick that comes before the last order was answered makes none."""
+"""Share of ticks that may stay without order.  On a quiet machine it is 0; on a busy one quotes are conflated after
+5 ms of lag, and a tick that comes before the last order was answered makes none."""
 
 
 class _LateWriter:
@@ -84,9 +84,7 @@ async def _measure(transport: str, ticks: int, per_second: int, rig: Rig, writer
         heartbeat()
         shadow.start()
         settle_memory()
-        exchange.stdin.write(
-            json.dumps({"warm": WARM_UP, "ticks": ticks, "per_second": per_second}).encode() + b"\n"
-        )
+        exchange.stdin.write(json.dumps({"warm": WARM_UP, "ticks": ticks, "per_second": per_second}).encode() + b"\n")
         loop.call_later(WARM_UP / 1_000, rig.forget_stages)
         line = await asyncio.wait_for(exchange.stdout.readline(), 60.0 + 3.0 * ticks / per_second)
         if not line:
@@ -148,7 +146,7 @@ def picows_slow(quick: bool) -> list[Reading]:
 
 def profile(quick: bool, *, per_second: int) -> Sequence[str]:
     """How much of the way lies inside the process (the probe's stages) and how much in sockets and waking up."""
-    result, stages = _run("picows", 600 if per_second >= 1_000 else 200, per_second)
+    result, stages = _run("picows", (600 if per_second >= 1_000 else 200) * (1 if quick else 3), per_second)
     wire = latency("wire", result["latencies_ns"])
     lines = [f"{name:<14} p50 {p50:7.2f} us  p99 {p99:7.2f} us" for name, p50, p99, _ in stages]
     inside = next((p50 for name, p50, _, _ in stages if name == "tick_to_order"), 0.0)
@@ -158,4 +156,3 @@ def profile(quick: bool, *, per_second: int) -> Sequence[str]:
         f"the rest, {wire.p50 - inside:.1f} us, is the kernel's loopback, waking the process and picows"
     )
     return lines
-

@@ -1,0 +1,41 @@
+"""On what was measured: processor, cores, system, versions, commit, and how fast and how busy the machine was."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any
+
+from benchmarks.rig import ROOT
+from engine.runtime.provenance import git_commit, library_versions, processor
+
+
+def describe_machine() -> dict[str, Any]:
+    """Plain values for ``--json`` and the page.
+
+    ``loop_ns`` is the best time of one pass of an empty counting loop: it tells a slow or shared machine from a fast
+    one.  ``load_1m`` is the load average at the start: above 0 others were running.
+    """
+    return {
+        "processor": processor()["model"],
+        "cores": os.cpu_count(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "commit": git_commit(ROOT)[:12] + ("+" if git_commit(ROOT).endswith("+") else ""),
+        "libraries": library_versions(),
+        "loop_ns": round(_loop_ns(), 1),
+        "load_1m": round(os.getloadavg()[0], 2),
+    }
+
+
+def _loop_ns() -> float:
+    passes = 200_000
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter_ns()
+        total = 0
+        for number in range(passes):
+            total += number
+        best = min(best, (time.perf_counter_ns() - start) / passes)
+    return best

@@ -1,0 +1,146 @@
+"""The table of a run, on the terminal and as ``docs/benchmarks.md``.
+
+Owns the words around the figures; the figures come from ``suite``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks.figures import Reading
+from benchmarks.rig import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+PEER = {
+    "in_process_no_model": "57 / 165 us",
+    "in_process_cnn": "57 / 165 us, no model",
+    "cost_per_order": "180-640 us",
+}
+"""The leading open engine's own figures: p50 / p99 of its live engines from tick to order hand-off, without model,
+socket or signature; and what an order costs in its back-test."""
+
+WHAT = {
+    "in_process_cnn": "frame in memory to order bytes, CNN inline, an order on every tick, 1,000 ticks/s",
+    "in_process_no_model": "the same without a model (features run)",
+    "throughput_cnn": "ticks a second on one core, CNN on each (p50: us a tick)",
+    "wire_picows": "loopback, ticker frame out to order bytes in, picows, CNN, 1,000 ticks/s",
+    "wire_websockets": "the same over websockets, the default library",
+    "wire_picows_100": "the same over picows at 100 ticks/s, shadow ticks between",
+    "cost_per_order": "tick, order, answer and fill; last orders against first",
+    "features_core40": "one update of the 40-column window",
+    "features_quote40": "the same for quotes alone",
+    "memory_growth": "resident memory, 1 M ticks against 100,000",
+    "memory_50_instruments": "the daemon with 50 instruments",
+    "codec_ticker_to_quote": "a venue's ticker message to an event",
+    "codec_encode_quote": "an event to a journal record",
+    "codec_decode_quote": "and back",
+    "codec_order_request": "an order to its HTTP request, token made ahead",
+}
+
+
+def figure(reading: Reading) -> tuple[str, str, str]:
+    """p50, p99 and rate (or the value) as text."""
+    if reading.error:
+        return "-", "-", "failed"
+    p50 = "" if reading.p50 is None else f"{reading.p50:.2f}"
+    p99 = "" if reading.p99 is None else f"{reading.p99:.2f}"
+    if reading.value is not None:
+        return p50, p99, f"{reading.value:.2f} {reading.unit}"
+    return p50, p99, "" if reading.per_second is None else f"{reading.per_second:,.0f}/s"
+
+
+def target(reading: Reading) -> str:
+    return ", ".join(str(one) for one in reading.targets)
+
+
+def about(machine: dict[str, Any]) -> str:
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}, "
+        f"commit {machine['commit']}; load {machine['load_1m']}, an empty loop {machine['loop_ns']} ns a pass"
+    )
+
+
+def table(readings: Sequence[Reading], machine: dict[str, Any], *, quick: bool) -> str:
+    """Plain text, for a terminal or a log."""
+    lines = [about(machine), "quick run: few repetitions, take no figure from it" if quick else "", ""]
+    lines.append(f"{'case':<34}{'p50 us':>10}{'p99 us':>10}{'rate, value':>18}  {'target':<26}{'verdict':<9}peer")
+    for reading in readings:
+        p50, p99, rate = figure(reading)
+        peer = PEER.get(reading.name, "")
+        lines.append(
+            f"{reading.name:<34}{p50:>10}{p99:>10}{rate:>18}  {target(reading):<26}{reading.verdict:<9}{peer}".rstrip()
+        )
+        if reading.error or reading.note:
+            lines.append(f"    {reading.error or reading.note}")
+    for reading in readings:
+        if reading.profile:
+            lines += ["", f"{reading.name} missed its target; where the time goes:"]
+            lines += [f"    {line}" for line in reading.profile]
+    return "\n".join(line for line in lines if line is not None)
+
+
+def write(readings: Sequence[Reading], machine: dict[str, Any]) -> None:
+    """Rewrite ``docs/benchmarks.md`` from a full run."""
+    PAGE.write_text(render(readings, machine, datetime.now(UTC)), encoding="utf-8")
+
+
+def render(readings: Sequence[Reading], machine: dict[str, Any], when: datetime) -> str:
+    """The page as Markdown."""
+    lines = [
+        "# Benchmarks",
+        "",
+        f"Measured {when:%Y-%m-%d} on {about(machine)}.",
+        "Libraries: " + ", ".join(f"{name} {version}" for name, version in machine["libraries"].items()) + ".",
+        "",
+        "This page is written by `python run.py bench --write`; do not edit the figures by hand. `make bench` runs the",
+        "same cases without writing, `python run.py bench CASE... --quick` some of them shortly.",
+        "",
+        "| case | what | p50 us | p99 us | rate, value | target | verdict | leading open engine |",
+        "|---|---|---:|---:|---:|---|---|---|",
+    ]
+    for reading in readings:
+        p50, p99, rate = figure(reading)
+        spread = "" if reading.spread is None else f" ({reading.spread[0]:.1f}-{reading.spread[1]:.1f})"
+        what = WHAT.get(reading.name, reading.note)
+        lines.append(
+            f"| `{reading.name}` | {what} | {p50}{spread} | {p99} | {rate} | {target(reading)} | {reading.verdict} "
+            f"| {PEER.get(reading.name, '')} |"
+        )
+    lines += ["", *_notes(readings), "", *METHOD]
+    return "\n".join(lines) + "\n"
+
+
+def _notes(readings: Sequence[Reading]) -> list[str]:
+    lines = [f"- `{one.name}`: {one.error or one.note}" for one in readings if one.error or one.note]
+    missed = [one for one in readings if one.verdict == "missed"]
+    lines += ["", "## Missed targets", ""] if missed else ["", "No target was missed.", ""]
+    for reading in missed:
+        lines += [f"`{reading.name}`, target {target(reading)}. Where the time goes:", "", "```"]
+        lines += [*(reading.profile or (reading.note or "no profile",)), "```", ""]
+    return lines
+
+
+METHOD = [
+    "## How it is measured",
+    "",
+    "- A figure is the median over the rounds of a case; in brackets the lowest and highest median of a round. Rounds",
+    "  of the cases are interleaved. Warm-up is left out, and `gc.freeze()` follows it, as in the daemon.",
+    "- The path is the daemon's own: frame decoder, bus, journal on disk (`fsync: interval`), probe, book, features,",
+    "  ONNX Runtime with the demo CNN, risk gate with all checks, order record, gateway with a token made ahead. Two",
+    "  things stand in: a strategy that orders on every tick, and the account, which fills each accepted order; its",
+    "  answers pass the connector's own decoders and are not timed.",
+    "- In process: from before the receive stamp to the request's bytes at a writer that only keeps them. Between",
+    "  ticks the process sleeps, so caches cool as they do in production.",
+    "- Wire to wire: the stopwatch is the other process's, from before the frame is handed to the kernel to the",
+    "  moment a complete order request was read. It polls while it waits, so its own waking up is not counted.",
+    "  Shadow ticks are on; at 1,000 ticks/s real ticks leave them little room.",
+    "- `cost_per_order` is the whole cycle: tick, order, answer, fill, no model.",
+    "- Memory is what the kernel calls resident, mapped journal included, in MB of 10^6 bytes.",
+    "- The leading open engine's figures are its own, from its live engines (tick to order hand-off, without model,",
+    "  socket or signature) and its back-test (per order); they were taken on other machines and say what order of",
+    "  magnitude is usual, no more.",
+    "- p99 on a shared machine measures the machine too. The empty-loop figure at the top tells how fast it was.",
+]

@@ -1,0 +1,150 @@
+"""The benchmark suite runs, says what it measured, and judges by its targets.  No test here looks at a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from benchmarks import page
+from benchmarks.figures import Case, Reading, Target, merge
+from benchmarks.machine import describe_machine
+from benchmarks.market import PERIOD, PRODUCT, VENUE, Market, ask_cents, phase_of
+from benchmarks.rig import NullWriter, running
+from benchmarks.suite import CASES, run_suite
+from connectors.coinbase.protocol import CoinbaseMarketProtocol
+from engine.errors import ConfigError
+from engine.events import Quote, Trade
+
+DESIGN_LANES = {
+    "in_process_cnn",
+    "in_process_no_model",
+    "throughput_cnn",
+    "wire_picows",
+    "wire_websockets",
+    "wire_picows_100",
+    "cost_per_order",
+    "memory_growth",
+}
+
+
+def test_two_cheap_cases_run_and_report_every_promised_field(capsys: pytest.CaptureFixture[str]) -> None:
+    """run_suite on real cases in this process: the JSON has the fields that scripts rely on, the table every case."""
+    result = run_suite(["risk", "codec"], quick=True)
+    names = [case["name"] for case in result["cases"]]
+    assert names[:3] == ["risk_entry", "risk_entry_five_open", "risk_exit"]
+    for case in result["cases"]:
+        assert {"name", "p50", "p99", "per_second", "n"} <= case.keys()
+        assert case["n"] > 0
+        assert case["p99"] >= case["p50"] >= 0
+    assert result["machine"]["python"]
+    assert result["machine"]["cores"] >= 1
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names)
+
+
+def test_every_lane_of_the_design_is_a_case() -> None:
+    """By name, against the table of lanes."""
+    assert {case.name for case in CASES} >= DESIGN_LANES
+
+
+def test_an_unknown_case_names_the_nearest() -> None:
+    """A typing error ends in one line, before anything is measured."""
+    with pytest.raises(ConfigError, match="in_process_cnn"):
+        run_suite(["in_proces_cnn"])
+
+
+def test_a_page_is_not_written_from_a_part_of_the_suite() -> None:
+    """--write with cases or --quick would put half a table into the docs."""
+    with pytest.raises(ConfigError, match="full run"):
+        run_suite(["risk"], write=True)
+    with pytest.raises(ConfigError, match="full run"):
+        run_suite(quick=True, write=True)
+
+
+@pytest.mark.parametrize(
+    ("reading", "verdict"),
+    [
+        (Reading("a", p50=60.0, p99=149.0, targets=(Target("p50", 60), Target("p99", 150))), "met"),
+        (Reading("a", p50=60.1, p99=149.0, targets=(Target("p50", 60), Target("p99", 150))), "missed"),
+        (Reading("a", per_second=20_000.0, targets=(Target("per_second", 20_000, at_least=True),)), "met"),
+        (Reading("a", per_second=19_999.0, targets=(Target("per_second", 20_000, at_least=True),)), "missed"),
+        (Reading("a", targets=(Target("value", 10),)), "missed"),
+        (Reading("a", p50=1.0), ""),
+        (Reading("a", error="broken", targets=(Target("p50", 60),)), "failed"),
+    ],
+)
+def test_a_reading_is_judged_by_its_targets(reading: Reading, verdict: str) -> None:
+    """Bounds are inclusive, a missing figure misses, a failed case never passes."""
+    assert reading.verdict == verdict
+
+
+def test_rounds_merge_to_the_median_of_each_figure() -> None:
+    """Three rounds with one bad one: the median stands, the range shows it, the counts add up."""
+    merged = merge([[Reading("a", p50=value, p99=2 * value, n=10)] for value in (3.0, 90.0, 4.0)])
+    assert [(one.p50, one.p99, one.n, one.spread) for one in merged] == [(4.0, 8.0, 30, (3.0, 90.0))]
+
+
+def test_a_failed_case_does_not_end_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One case raises a known error: it is listed as failed, the next one still runs."""
+
+    def broken(quick: bool) -> list[Reading]:
+        raise ConfigError("no bundle")
+
+    cases = (Case("broken", broken), Case("sound", lambda quick: [Reading("sound", p50=1.0, p99=2.0, n=1)]))
+    monkeypatch.setattr("benchmarks.suite.CASES", cases)
+    rows = {row["name"]: row for row in run_suite(quick=True, show=False)["cases"]}
+    assert rows["broken"]["verdict"] == "failed"
+    assert "no bundle" in rows["broken"]["error"]
+    assert rows["sound"]["p50"] == 1.0
+
+
+def test_a_missed_target_is_shown_with_its_profile() -> None:
+    """Table and page both carry the profile's lines and the verdict."""
+    reading = Reading("lane", p50=99.0, p99=100.0, n=5, targets=(Target("p50", 60),), profile=("model  80 us",))
+    machine = describe_machine()
+    for text in (
+        page.table([reading], machine, quick=False),
+        page.render([reading], machine, datetime(2026, 1, 2, tzinfo=UTC)),
+    ):
+        assert "missed" in text
+        assert "model  80 us" in text
+        assert machine["python"] in text
+
+
+def test_an_order_names_its_tick_by_price() -> None:
+    """Every price of a period occurs once, and the way back from an order's limit price finds the tick."""
+    asks = [ask_cents(tick) for tick in range(PERIOD)]
+    assert len(set(asks)) == PERIOD
+    for tick in (0, 1, PERIOD // 2 - 1, PERIOD // 2, PERIOD - 1):
+        assert phase_of("BUY", f"{asks[tick] / 100:.2f}") == tick
+        assert phase_of("SELL", f"{(asks[tick] - 1) / 100:.2f}") == tick
+
+
+def test_the_benchmark_market_speaks_the_venues_protocol() -> None:
+    """Its frames through the connector's own decoder: one quote or trade each, no gap, nothing malformed."""
+    market = Market()
+    protocol = CoinbaseMarketProtocol(VENUE, {PRODUCT: ("BTC/USD@coinbase",)}, ("ticker", "market_trades"))
+    kinds = []
+    for number in range(20):
+        for frame in (market.ticker(10**18 + number), market.trade(10**18 + number)):
+            kinds += [type(event) for event in protocol.receive_frame(frame, 10**18 + number)]
+    assert kinds == [Quote, Trade] * 20
+    assert (protocol.counters.gaps, protocol.counters.malformed) == (0, 0)
+
+
+def test_the_rig_orders_on_every_warm_tick_and_ends_flat() -> None:
+    """The daemon's own path without sockets: as many fills as orders, in and out in turn, nothing refused."""
+    from benchmarks.in_process import tick, warm_up
+
+    writer = NullWriter()
+    with running(writer, model=False) as rig:
+        market = Market()
+        warm_up(rig, market, writer, 200)
+        before = writer.orders
+        assert all(tick(rig, market, writer) > 0 for _ in range(50))
+        rig.check()
+        assert writer.orders == before + 50
+        assert rig.core.counters.fills == writer.orders
+        assert rig.core.orders.open_count == 0
+        assert writer.request.startswith(b"POST /api/v3/brokerage/orders HTTP/1.1\r\n")

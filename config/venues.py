@@ -25,7 +25,7 @@ from engine.data.parquet import FileInfo, describe_files
 from engine.errors import VenueError
 from engine.events import InputEvent, InstrumentDefined
 from engine.instruments import Instrument
-from engine.ports import Clock, Publish, VenueGateway
+from engine.ports import Clock, FeedCounts, Publish, VenueGateway
 
 BPS = Decimal(10_000)
 MS_NS = 1_000_000
@@ -106,6 +106,9 @@ class SandboxTrading:
     def settle(self) -> None:
         """It settles by itself."""
 
+    def counts(self) -> FeedCounts:
+        return FeedCounts() if self._venue is None else self._venue.counts()
+
     async def stop(self) -> None:
         if self._venue is not None:
             await self._venue.stop()
@@ -160,6 +163,9 @@ class CoinbaseOnPaper:
 
     def settle(self) -> None:
         self._exchange.advance(self._clock.now_ns())
+
+    def counts(self) -> FeedCounts:
+        return self._venue.counts()
 
     async def stop(self) -> None:
         await self._venue.stop()
@@ -223,6 +229,9 @@ class Recording:
     def settle(self) -> None:
         """After the end of the data: let cancels and their answers arrive, in data time."""
         self._venue.drain()
+
+    def counts(self) -> FeedCounts:
+        return FeedCounts()
 
     async def stop(self) -> None:
         self._stop.set()

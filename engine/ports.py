@@ -349,6 +349,13 @@ class FrameSink(Protocol):
     def on_close(self, reason: str) -> None: ...
 
 
+class FeedCounts(msgspec.Struct, frozen=True):
+    """``conflated``: superseded quotes dropped before they got a ``seq``; ``reconnects``: connections made again."""
+
+    conflated: int = 0
+    reconnects: int = 0
+
+
 class Venue(Protocol):
     """A connected venue as the supervisor drives it."""
 
@@ -373,6 +380,10 @@ class Venue(Protocol):
 
     def settle(self) -> None:
         """Called on each timer: let an in-process exchange handle what is due.  Nothing to do for a real venue."""
+        ...
+
+    def counts(self) -> FeedCounts:
+        """What the feed did out of the core's sight."""
         ...
 
     async def stop(self) -> None:

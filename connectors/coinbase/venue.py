@@ -30,7 +30,7 @@ from connectors.reconnect import Backoff
 from connectors.rest import RestClient
 from engine.errors import VenueError
 from engine.instruments import Instrument
-from engine.ports import Clock, Publish
+from engine.ports import Clock, FeedCounts, Publish
 
 NS_PER_S = 1_000_000_000
 TOKEN_REFRESH_S = 5.0
@@ -213,6 +213,13 @@ class CoinbaseVenue:
             return None
         labels = {i: label for label, ids in self._directory.market_products.items() for i in ids}
         return CoinbaseShadow(self.name, labels, self.gateway)
+
+    def counts(self) -> FeedCounts:
+        feeds = [feed for feed in (self.market_feed, self.user_feed) if feed is not None]
+        return FeedCounts(
+            conflated=sum(feed.conflated for feed in feeds),
+            reconnects=sum(max(feed.connections - 1, 0) for feed in feeds),
+        )
 
     async def report_balances(self) -> None:
         """Read the balances again and publish them.  Raises ``VenueError``."""

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 from engine.bus import EventBus
 from engine.core import TradingCore
-from engine.errors import KestrelError
+from engine.errors import IllegalTransition, KestrelError
 from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported, SessionStarted
 from engine.portfolio import ZERO
 from engine.ports import Clock, Probe, Publish, Recorder, Venue
@@ -215,7 +215,7 @@ class Daemon:
             cancel_timeout_s=options.cancel_timeout_s,
             data_time=options.data_time,
             status=lambda: self._status(session),
-            on_second=lambda: self._on_second(metrics, lag_ns),
+            on_second=lambda: self._on_second(metrics, lag_ns, venue),
         )
         warmers: list[Warmer] = []
 
@@ -249,7 +249,7 @@ class Daemon:
 
     def _on_error(self, text: str, error: Exception) -> None:
         """The bus met a failure inside the core: a user's mistake ends the session, a defect is logged and halts it."""
-        if isinstance(error, KestrelError):
+        if isinstance(error, KestrelError) and not isinstance(error, IllegalTransition):
             self._fatal = self._fatal or error
             if self._supervisor is not None:
                 self._supervisor.stop(str(error))
@@ -269,7 +269,7 @@ class Daemon:
         say(f"  metrics  {metrics_url}")
         say("  stop     Ctrl-C        kill switch  python run.py halt")
 
-    def _on_second(self, metrics: Metrics, lag_ns: Callable[[], int]) -> None:
+    def _on_second(self, metrics: Metrics, lag_ns: Callable[[], int], venue: Venue) -> None:
         core = self._core
         self._console.line(core, self._probe.tick_to_order)
         gauges = metrics.gauges
@@ -283,6 +283,10 @@ class Daemon:
         gauges.queue_depths = {"bus": self._bus.waiting}
         gauges.loop_lag_ns = lag_ns()
         gauges.waiting_dropped = self._bus.waiting_dropped
+        gauges.unjournaled = self._bus.unjournaled
+        counts = venue.counts()
+        gauges.conflated = counts.conflated
+        gauges.reconnects = {venue.name: counts.reconnects}
         gauges.risk_state = core.gate.state
 
     def _status(self, session: Session) -> dict[str, Any]:
@@ -306,6 +310,14 @@ class Daemon:
         rejections = dict(counters.rejected)
         for text, count in counters.venue_rejected.items():
             rejections[f"venue: {text}"] = rejections.get(f"venue: {text}", 0) + count
+        drops = dict(counters.dropped)
+        for text, count in (
+            ("superseded", venue.counts().conflated),
+            ("bus_full", self._bus.waiting_dropped),
+            ("journal_full", self._bus.unjournaled),
+        ):
+            if count:
+                drops[text] = drops.get(text, 0) + count
         positions = {name: core.portfolio.position(name) for name in core.lanes}
         return SessionSummary(
             session=session.id,
@@ -322,7 +334,7 @@ class Daemon:
             equity=core.portfolio.equity,
             tick_to_order_us=_latency(self._probe.tick_to_order),
             late_predictions=counters.late_predictions,
-            dropped=sum(counters.dropped.values()) + self._bus.waiting_dropped,
+            dropped=sum(drops.values()),
             state=core.gate.state.value,
             started_ns=started_ns,
             ended_ns=self._clock.wall_ns(),
@@ -330,7 +342,7 @@ class Daemon:
             code_hash=session.header.code_hash,
             models=tuple(sorted({lane.model.version for lane in core.lanes.values() if lane.model is not None})),
             rejections=rejections,
-            drops=dict(counters.dropped),
+            drops=drops,
             currency=core.portfolio.currency,
             equity_start=core.portfolio.equity_start,
             fees=sum((at.fees for at in positions.values()), start=ZERO),
@@ -391,7 +403,9 @@ class Daemon:
             "tick to order": "nothing measured"
             if latency.p50 is None
             else f"p50 {latency.p50:.0f} us, p99 {latency.p99:.0f} us",
-            "report": str(self._options.root / summary.session / "report.html"),
+            "report": str(self._options.root / summary.session / "report.html")
+            if self._options.report
+            else "none asked for",
             "replay": f"python run.py replay {summary.session}",
         }
         self._console.summary(rows, f"session {summary.session}")

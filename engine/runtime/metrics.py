@@ -68,6 +68,8 @@ class Gauges:
         self.open_orders = 0
         self.loop_lag_ns = 0
         self.waiting_dropped = 0
+        self.conflated = 0
+        self.unjournaled = 0
         self.risk_state: RiskState = RiskState.ACTIVE
 
 
@@ -135,6 +137,10 @@ class Metrics(Collector):
         gauges = self.gauges
         yield _counter(
             "kestrel_reconnects", "Connections made again, by venue.", _bounded(gauges.reconnects), ("venue",)
+        )
+        yield _counter("kestrel_conflated", "Superseded quotes dropped under load.", {(): gauges.conflated}, ())
+        yield _counter(
+            "kestrel_unjournaled", "Market events the journal had no room for.", {(): gauges.unjournaled}, ()
         )
         yield _counter(
             "kestrel_waiting_dropped",

@@ -13,7 +13,9 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Reading, Target
 from benchmarks.rig import ROOT, Market, NullWriter, Rig, running, scratch
@@ -57,6 +59,40 @@ def grow(first: int, last: int) -> dict[str, float]:
                 marks[f"anon_{tick}"] = resident_mb(field="RssAnon")
         rig.check()
     return marks
+
+
+def where(first: int, last: int) -> list[str]:
+    """What was allocated between both counts of ticks and is still held; runs in a process of its own."""
+    from benchmarks.in_process import finish
+
+    writer = NullWriter()
+    with running(writer, model=False, every=ORDER_EVERY) as rig:
+        market = Market()
+        rig.receive(market.ticker(rig.clock.now_ns()))
+        rig.timer()
+        tracemalloc.start(1)
+        for tick in range(2, last + 1):
+            rig.receive(market.ticker(rig.clock.now_ns()))
+            finish(rig, market, writer)
+            if tick == first:
+                gc.collect()
+                before = tracemalloc.take_snapshot()
+        gc.collect()
+        grown = tracemalloc.take_snapshot().compare_to(before, "lineno")
+    return [
+        f"{change.size_diff / 1e6:+7.2f} MB {change.count_diff:+9,} blocks  "
+        f"{Path(change.traceback[0].filename).name}:{change.traceback[0].lineno}"
+        for change in grown[:10]
+    ]
+
+
+def profile(quick: bool) -> list[str]:
+    """Lines of code by what they still hold; Python's own objects only."""
+    first, last = (10_000, 30_000) if quick else (100_000, 250_000)
+    return [
+        f"held after {last:,} ticks that was not held after {first:,}:",
+        *_in_new_process("where", str(first), str(last))["lines"],
+    ]
 
 
 def growth(quick: bool) -> list[Reading]:
@@ -152,7 +188,7 @@ def hold(count: int) -> dict[str, float]:
     return {"rss": resident}
 
 
-def _in_new_process(*arguments: str) -> dict[str, float]:
+def _in_new_process(*arguments: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.memory", *arguments],
         cwd=ROOT,
@@ -163,15 +199,21 @@ def _in_new_process(*arguments: str) -> dict[str, float]:
     )
     if done.returncode:
         raise KestrelError(f"the memory run failed: {' '.join(done.stderr.strip().splitlines()[-1:])}")
-    marks: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    marks: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return marks
 
 
 def main() -> None:
     for context in (decimal.DefaultContext, decimal.getcontext()):
         context.traps[decimal.FloatOperation] = True
-    what, *numbers = sys.argv[1:]
-    print(json.dumps(grow(*map(int, numbers)) if what == "growth" else hold(*map(int, numbers))))
+    what, *texts = sys.argv[1:]
+    numbers = [int(text) for text in texts]
+    if what == "growth":
+        print(json.dumps(grow(*numbers)))
+    elif what == "where":
+        print(json.dumps({"lines": where(*numbers)}))
+    else:
+        print(json.dumps(hold(*numbers)))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ CASES: tuple[Case, ...] = (
     Case("journal", journal.run),
     Case("risk", risk_gate.run),
     Case("codec", codec.run),
-    Case("memory_growth", memory.growth),
+    Case("memory_growth", memory.growth, 1, memory.profile),
     Case("memory_50_instruments", memory.instruments),
 )
 

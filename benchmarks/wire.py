@@ -24,7 +24,7 @@ from connectors.reconnect import Backoff
 from engine.errors import KestrelError
 
 WARM_UP = 800
-MISSING_MAX = 0.2
+MISSING_MAX = 0.5
 """Share of ticks that may stay without order.  On a quiet machine it is 0; on a busy one quotes are conflated after
 5 ms of lag, and a tick that comes before the last order was answered makes none."""
 

@@ -7,6 +7,7 @@ one line on stderr and a non-zero exit; a traceback is a defect of ours.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import decimal
 import json
 import os
@@ -15,9 +16,10 @@ import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from engine.errors import ConfigError, KestrelError
 
@@ -72,15 +74,18 @@ def paper(
     files = files or []
     if files and not play:
         raise ConfigError(f"unexpected argument {files[0]}", expected="--replay before recorded files")
+    if play and not files:
+        raise ConfigError("--replay without files", expected="--replay FILE...", do="name the recorded files")
+    if play and feed not in (None, "replay"):
+        raise ConfigError(f"--feed {feed} with --replay", expected="one of the two", do="leave one of them out")
+    pace = _speed(speed)
     if seconds is not None and not 0 < seconds < float("inf"):
         raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
     wanted = _overrides(assign) | {"venue.name": venue, "venue.feed": "replay" if files else feed}
     settings = load(config or (), overrides=wanted)
     if settings.venue.feed == "replay" and not files:
         raise ConfigError("feed replay without files", expected="--replay FILE...", do="name the recorded files")
-    daemon = _paper_daemon(
-        settings, files, _speed(speed), seconds=seconds, session=session, report=report, as_json=as_json
-    )
+    daemon = _paper_daemon(settings, files, pace, seconds=seconds, session=session, report=report, as_json=as_json)
     summary = _run_loop(daemon.run, uvloop=settings.engine.uvloop)
     daemon.show(summary)
     if as_json:
@@ -100,7 +105,7 @@ def _paper_daemon(
     """Wire a paper session: which instruments, which core, which venue."""
     from config.assembly import ConfiguredAssembly
     from config.venues import CoinbaseOnPaper, Endpoints, Recording, SandboxTrading, recorded_instruments
-    from config.wiring import build_core, resolve
+    from config.wiring import build_core, check_models, resolve
     from connectors.lag import LoopLag
     from engine.data.parquet import describe_files
     from engine.runtime.child import ChildServer
@@ -115,6 +120,7 @@ def _paper_daemon(
     )
     settings = resolve(settings, instruments)
     assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
+    check_models(settings, [info.instrument for info in infos], assembly)
 
     def make_venue(
         publish: Publish,
@@ -298,13 +304,21 @@ def status(
     found = running_sessions(_run_dir(sessions))
     if not found:
         raise KestrelError("no daemon is running", do="start one: make paper")
-    answers = [ask(path, "status") for path in found]
+    answers: list[dict[str, Any]] = []
+    for path in found:
+        # One that is stuck must not hide the others.
+        try:
+            answers.append(ask(path, "status"))
+        except KestrelError as error:
+            answers.append({"session": path.stem, "state": "no answer", "error": str(error)})
     for answer in answers:
         for key, value in answer.items():
             if key != "ok":
                 print(f"{key:<13} {json.dumps(value) if isinstance(value, dict) else value}")
     if as_json:
         _print_json({"daemons": answers})
+    if any("error" in answer for answer in answers):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -314,10 +328,18 @@ def halt(
     """Kill switch: cancel everything, let nothing out that adds risk.  Works when the daemon is stuck or absent."""
     from engine.runtime.control import write_halt
 
-    # The file first: it needs nobody's answer.
-    path = write_halt(_run_dir(sessions), "operator", reason, time.time_ns())
-    print(f"wrote {path}: daemons halt, and none starts until 'resume'")
-    _tell("halt", reason, sessions, required=False)
+    # The file first: it needs nobody's answer.  A disk that takes no file must not keep the socket from being tried.
+    failed: KestrelError | None = None
+    try:
+        path = write_halt(_run_dir(sessions), "operator", reason, time.time_ns())
+        print(f"wrote {path}: daemons halt, and none starts until 'resume'")
+    except KestrelError as error:
+        failed = error
+    told = _tell("halt", reason, sessions, required=False)
+    if failed is not None:
+        raise failed
+    if not told:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -325,7 +347,8 @@ def reduce(
     reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
 ) -> None:
     """Only orders that reduce positions may leave."""
-    _tell("reduce", reason, sessions)
+    if not _tell("reduce", reason, sessions):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -337,21 +360,25 @@ def resume(
 
     if clear_halt(_run_dir(sessions)):
         print("removed the HALT file")
-    _tell("resume", reason, sessions, required=False)
+    if not _tell("resume", reason, sessions, required=False):
+        raise typer.Exit(1)
 
 
-def _tell(command: str, reason: str, sessions: Path, *, required: bool = True) -> None:
+def _tell(command: str, reason: str, sessions: Path, *, required: bool = True) -> bool:
+    """Tell every running daemon; False when one of them did not confirm."""
     from engine.runtime.control import ask, running_sessions
 
     found = running_sessions(_run_dir(sessions))
     if not found and required:
         raise KestrelError("no daemon is running", do="start one: make paper")
+    confirmed = True
     for path in found:
         try:
-            answer = ask(path, command, {"reason": reason})
-            print(f"{path.stem}: {answer.get('state', answer)}")
+            print(f"{path.stem}: {ask(path, command, {'reason': reason})['state']}")
         except KestrelError as error:
-            print(f"{path.stem}: {error}", file=sys.stderr)
+            confirmed = False
+            print(f"kestrel: {error}", file=sys.stderr)
+    return confirmed
 
 
 def _run_dir(sessions: Path) -> Path:
@@ -531,10 +558,10 @@ def _overrides(assign: Sequence[str] | None) -> dict[str, Any]:
 def _speed(text: str) -> float | Literal["max"]:
     if text == "max":
         return "max"
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"--speed {text}", expected="a positive number or max") from None
+    with contextlib.suppress(ValueError):
+        if 0 < (factor := float(text)) < float("inf"):
+            return factor
+    raise ConfigError(f"--speed {text}", expected="a positive number or max")
 
 
 def _progress(what: str) -> Callable[[int], None] | None:
@@ -571,17 +598,32 @@ def _print_line(text: str) -> None:
     print(text, flush=True)
 
 
+def _refuse(text: str, status: int) -> NoReturn:
+    print(f"kestrel: {text}", file=sys.stderr)
+    if "--json" in sys.argv:
+        _print_json({"error": text})
+    sys.exit(status)
+
+
 def main() -> None:
     """The entry point: known errors in one line, money never made of floats."""
     for context in (decimal.DefaultContext, decimal.getcontext()):
         context.traps[decimal.FloatOperation] = True
     try:
-        app()
+        status = app(standalone_mode=False)
+        if status == 130:
+            print("kestrel: interrupted", file=sys.stderr)
+        sys.exit(status if isinstance(status, int) else 0)
     except KestrelError as error:
-        print(f"kestrel: {error}", file=sys.stderr)
-        if "--json" in sys.argv:
-            _print_json({"error": str(error)})
-        sys.exit(error.exit_code)
+        _refuse(str(error), error.exit_code)
+    except TyperException as error:
+        # A wrong option or argument, in one line as well; a bare group of commands says its help.
+        said = error.format_message()
+        if "\n" in said.strip():
+            print(said)
+            sys.exit(2)
+        path = getattr(getattr(error, "ctx", None), "command_path", "run.py")
+        _refuse(f"{said.rstrip('.')}; see: python {path} --help", error.exit_code)
     except KeyboardInterrupt:
         print("kestrel: interrupted", file=sys.stderr)
         sys.exit(130)

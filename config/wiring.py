@@ -9,6 +9,7 @@ from config.load import session_limits
 from config.schema import Settings
 from engine.core import TradingCore
 from engine.errors import ConfigError
+from engine.instruments import Instrument
 from engine.lanes import StrategySlot
 from engine.ports import Assembly, Probe, Recorder
 from risk.gate import Gate
@@ -46,6 +47,18 @@ def build_slots(settings: Settings, instruments: Sequence[str]) -> list[Strategy
         uses_model = wanted.model != NO_MODEL
         slots.append(StrategySlot(strategy, instruments=frozenset(chosen), uses_model=uses_model))
     return slots
+
+
+def check_models(settings: Settings, instruments: Sequence[Instrument], assembly: Assembly) -> None:
+    """Refuse before a session exists what its core would refuse: an instrument for which no bundle may be used.
+
+    Raises ``BundleError`` with the reasons.
+    """
+    for instrument in {instrument.id: instrument for instrument in instruments}.values():
+        for wanted in settings.strategies:
+            if wanted.model != NO_MODEL and (wanted.instruments == "all" or instrument.id in wanted.instruments):
+                assembly.assign(instrument, True)
+                break
 
 
 def build_core(

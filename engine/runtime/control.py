@@ -24,12 +24,26 @@ Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 def write_halt(run_dir: Path, source: str, reason: str, now_ns: int) -> Path:
-    """Pull the kill switch by file: atomic, so that a half-written reason is never read."""
-    run_dir.mkdir(parents=True, exist_ok=True)
+    """Pull the kill switch by file: atomic, so that a half-written reason is never read.
+
+    Where the disk takes no content, an empty file halts as well.  Raises ``KestrelError`` when not even that works.
+    """
     path = run_dir / HALT_NAME
     scratch = path.with_suffix(f".{os.getpid()}")
-    scratch.write_text(json.dumps({"source": source, "reason": reason, "ts_ns": now_ns}) + "\n")
-    scratch.replace(path)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            scratch.write_text(json.dumps({"source": source, "reason": reason, "ts_ns": now_ns}) + "\n")
+            scratch.replace(path)
+        except OSError:
+            scratch.unlink(missing_ok=True)
+            path.touch()
+    except OSError as error:
+        raise KestrelError(
+            f"the kill-switch file {path} cannot be written: {error.strerror}",
+            expected="a folder that is yours and has room",
+            do="stop the daemons: Ctrl-C, or kill them by their process ids",
+        ) from error
     return path
 
 
@@ -38,7 +52,7 @@ def read_halt(run_dir: Path) -> dict[str, Any] | None:
     path = run_dir / HALT_NAME
     try:
         text = path.read_text(errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         return {"source": "file", "reason": f"{path} cannot be read: {error.strerror}"}
@@ -50,11 +64,18 @@ def read_halt(run_dir: Path) -> dict[str, Any] | None:
 
 
 def clear_halt(run_dir: Path) -> bool:
-    """Remove the kill-switch file; True when there was one."""
+    """Remove the kill-switch file; True when there was one.  Raises ``KestrelError`` when it cannot be removed."""
+    path = run_dir / HALT_NAME
     try:
-        (run_dir / HALT_NAME).unlink()
-    except FileNotFoundError:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise KestrelError(
+            f"the kill-switch file {path} cannot be removed: {error.strerror}",
+            expected="a file that is yours",
+            do="remove it by hand, then resume again",
+        ) from error
     return True
 
 
@@ -80,6 +101,17 @@ class ControlServer:
         self._folder = -1
 
     async def start(self) -> None:
+        """Raises ``KestrelError`` where no socket can be made: a daemon that nobody can halt does not start."""
+        try:
+            await self._listen()
+        except OSError as error:
+            raise KestrelError(
+                f"the control socket {self._path} cannot be made: {error.strerror or error}",
+                expected="a folder that is yours on a local disk",
+                do="choose another session.directory",
+            ) from error
+
+    async def _listen(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
@@ -106,6 +138,8 @@ class ControlServer:
             try:
                 request = json.loads(line)
                 reply = self._answer(str(request["command"]), dict(request.get("arguments") or {}))
+            except KestrelError as error:
+                reply = {"ok": False, "error": str(error)}
             except (ValueError, KeyError, TypeError):
                 reply = {"ok": False, "error": "expected one JSON line with a command"}
             writer.write(json.dumps(reply).encode() + b"\n")
@@ -131,19 +165,21 @@ def running_sessions(run_dir: Path) -> list[Path]:
 
 
 def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout_s: float = 3.0) -> dict[str, Any]:
-    """Send one command to a daemon.  Raises ``KestrelError`` when it does not answer in time."""
+    """Send one command to a daemon.  Raises ``KestrelError`` when it does not answer in time, or refuses."""
     try:
         with _connect(path, timeout_s) as connection:
             connection.sendall(json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 reply: dict[str, Any] = json.loads(stream.readline())
-                return reply
     except (OSError, ValueError) as error:
         raise KestrelError(
             f"the daemon of session {path.stem} does not answer: {error}",
             expected=f"an answer within {timeout_s:g} s",
             do="use 'halt': its file works when the loop is stuck",
         ) from None
+    if not reply.get("ok"):
+        raise KestrelError(f"the daemon of session {path.stem} refused {command!r}: {reply.get('error', reply)}")
+    return reply
 
 
 def _connect(path: Path, timeout_s: float) -> socket.socket:

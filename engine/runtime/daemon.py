@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ class Daemon:
         self._clock = SystemClock()
         self._probe = StageProbe(self._clock)
         self._fatal: KestrelError | None = None
+        self._recorded = False
         self._supervisor: Supervisor | None = None
 
     @property
@@ -107,6 +109,7 @@ class Daemon:
         """The whole session.  Raises ``KestrelError`` for everything a user can cause."""
         self._refuse_while_halted()
         options = self._options
+        fresh = not options.session or not (options.root / options.session).exists()
         session = Session.create(
             options.root,
             mode=options.mode,
@@ -116,21 +119,24 @@ class Daemon:
             session=options.session,
             seed=options.seed,
         )
-        folder = options.log_folder or session.logs
-        pipe = logs.configure(
-            folder,
-            level=options.log_level,
-            console=sys.stderr,
-            max_bytes=options.log_max_mb << 20,
-            backups=options.log_keep,
-        )
-        self._log = logs.get_logger("daemon")
         try:
-            summary = await self._run_journaled(session, pipe)
+            pipe = logs.configure(
+                options.log_folder or session.logs,
+                level=options.log_level,
+                console=sys.stderr,
+                max_bytes=options.log_max_mb << 20,
+                backups=options.log_keep,
+            )
+            self._log = logs.get_logger("daemon")
+            return await self._run_journaled(session, pipe)
+        except KestrelError:
+            if fresh and not self._recorded:
+                # Nothing happened in it: no folder that looks like a session, and its name stays free.
+                shutil.rmtree(session.path, ignore_errors=True)
+            raise
         finally:
             logs.shutdown()
             session.close()
-        return summary
 
     def _refuse_while_halted(self) -> None:
         halt = read_halt(self.run_dir)
@@ -197,6 +203,7 @@ class Daemon:
         options = self._options
         start_ns = options.start_ns or self._clock.now_ns()
         header = session.header
+        self._recorded = True
         self._publish(
             SessionStarted(start_ns, start_ns, session.id, header.config_hash, header.code_hash, options.models, ())
         )

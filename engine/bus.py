@@ -97,6 +97,7 @@ class EventBus:
                 for command in commands:
                     router.send(command)
                 probe.mark(8)
+            probe.end()
         except JournalError as error:
             self._die(error)
         except Exception as error:

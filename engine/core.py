@@ -36,6 +36,9 @@ class NullProbe:
     def mark(self, stage: int) -> None:
         pass
 
+    def end(self) -> None:
+        pass
+
 
 class TradingCore:
     """State of one daemon and the function that moves it.

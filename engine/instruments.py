@@ -7,7 +7,8 @@ test bans ``Decimal(float)`` elsewhere): through ``repr``, then rounded in the d
 from __future__ import annotations
 
 import enum
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from functools import cached_property
 
 import msgspec
 
@@ -22,7 +23,7 @@ class AssetClass(enum.StrEnum):
     OPTION = "option"
 
 
-class Instrument(msgspec.Struct, frozen=True, gc=False):
+class Instrument(msgspec.Struct, frozen=True, dict=True):
     """One tradable thing on one venue.
 
     ``id`` is canonical (``BTC/USD@coinbase``), ``venue_symbol`` the venue's own name.  ``tick_px`` and ``lot_qty`` are
@@ -65,6 +66,8 @@ class Instrument(msgspec.Struct, frozen=True, gc=False):
         if not exact.is_finite():
             raise ValueError(f"price of {self.id} is not finite: {value!r}")
         rounding = ROUND_HALF_EVEN if side == 0 else ROUND_FLOOR if side > 0 else ROUND_CEILING
+        if self._decimal_tick:
+            return exact.quantize(self.tick_px, rounding)  # one operation instead of three for most instruments
         return (exact / self.tick_px).to_integral_value(rounding) * self.tick_px
 
     def quantity(self, value: float) -> Decimal:
@@ -72,11 +75,26 @@ class Instrument(msgspec.Struct, frozen=True, gc=False):
         exact = Decimal(repr(float(value)))
         if not exact.is_finite():
             raise ValueError(f"quantity of {self.id} is not finite: {value!r}")
+        if self._decimal_lot:
+            return exact.quantize(self.lot_qty, ROUND_DOWN)
         lots = (abs(exact) / self.lot_qty).to_integral_value(ROUND_FLOOR) * self.lot_qty
         return lots if exact >= 0 else -lots
+
+    @cached_property
+    def _decimal_tick(self) -> bool:
+        return _is_power_of_ten(self.tick_px)
+
+    @cached_property
+    def _decimal_lot(self) -> bool:
+        return _is_power_of_ten(self.lot_qty)
 
     def notional(self, qty: Decimal, px: Decimal) -> Decimal:
         """Absolute value of a trade in settlement currency; inverse contracts: ``qty * multiplier / px``."""
         if self.inverse:
             return abs(qty) * self.multiplier / px
         return abs(qty) * px * self.multiplier
+
+
+def _is_power_of_ten(step: Decimal) -> bool:
+    """Whether rounding to the step's last digit is rounding to the step: 0.01 yes, 0.05 and 0.10 no."""
+    return step.as_tuple().digits == (1,)

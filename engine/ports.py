@@ -322,6 +322,10 @@ class Probe(Protocol):
 
     def mark(self, stage: int) -> None: ...
 
+    def end(self) -> None:
+        """The event and its commands are done: off the path, work out what the marks mean."""
+        ...
+
 
 STAGES = ("decode", "journal", "book", "features", "model", "strategy", "risk", "order", "write")
 """Names of the probe's stages, in path order; ``mark(i)`` ends stage ``i``."""

@@ -14,10 +14,10 @@ D = Decimal
 finite = st.floats(min_value=1e-6, max_value=1e9, allow_nan=False)
 
 
-@given(finite)
-def test_prices_round_in_the_direction_that_adds_no_risk(value: float) -> None:
+@given(finite, st.sampled_from(["0.05", "0.01", "0.00001", "1", "5", "0.25", "0.10"]))
+def test_prices_round_in_the_direction_that_adds_no_risk(value: float, tick: str) -> None:
     """A buy never pays more than asked, a sell never takes less, both within one tick and on the grid."""
-    instrument = spot(tick_px=D("0.05"))
+    instrument = spot(tick_px=D(tick))
     exact = D(repr(value))
     buy, sell = instrument.price(value, 1), instrument.price(value, -1)
     assert buy <= exact <= sell
@@ -26,12 +26,12 @@ def test_prices_round_in_the_direction_that_adds_no_risk(value: float) -> None:
     assert abs(instrument.price(value) - exact) * 2 <= instrument.tick_px
 
 
-@given(st.floats(min_value=-1e6, max_value=1e6, allow_nan=False))
-def test_quantities_round_towards_zero(value: float) -> None:
+@given(st.floats(min_value=-1e6, max_value=1e6, allow_nan=False), st.sampled_from(["0.001", "1", "0.05", "100"]))
+def test_quantities_round_towards_zero(value: float, lot: str) -> None:
     """Never more than asked, on the lot grid, sign kept."""
-    qty = spot(lot_qty=D("0.001")).quantity(value)
+    qty = spot(lot_qty=D(lot)).quantity(value)
     assert abs(qty) <= abs(D(repr(value)))
-    assert qty % D("0.001") == 0
+    assert qty % D(lot) == 0
     assert qty == 0 or (qty > 0) == (value > 0)
 
 

@@ -37,6 +37,7 @@ def test_stages_and_tick_to_order_of_one_tick(ticker: Ticker) -> None:
     for stage, took in ((JOURNAL, 10), (BOOK, 20), (ORDER, 30), (WRITE, 40)):
         ticker.now += took
         probe.mark(stage)
+    probe.end()
     sums = {name: histogram.sum_ns for name, histogram in probe.stages.items() if histogram.count}
     assert sums == {"decode": 100, "journal": 10, "book": 20, "order": 30, "write": 40}
     assert probe.tick_to_order.sum_ns == 200
@@ -51,11 +52,13 @@ def test_events_that_are_no_ticks_or_open_nothing_leave_tick_to_order_alone(tick
         for stage in marks:
             ticker.now += 5
             probe.mark(stage)
+        probe.end()
     assert probe.tick_to_order.count == 0
     probe.begin(0)
     for stage in (JOURNAL, BOOK, ORDER, WRITE):
         ticker.now += 5
         probe.mark(stage)
+    probe.end()
     assert probe.tick_to_order.count == 1
 
 
@@ -66,5 +69,20 @@ def test_receive_stamps_of_another_time_count_from_the_bus(ticker: Ticker) -> No
     for stage in (JOURNAL, BOOK, ORDER, WRITE):
         ticker.now += 5
         probe.mark(stage)
+    probe.end()
     assert probe.stages["decode"].count == 0
     assert probe.tick_to_order.sum_ns == 20
+
+
+def test_marks_beyond_the_bound_are_left_out(ticker: Ticker) -> None:
+    """An event with a thousand marks: 256 are counted, nothing raises, the next event is timed in full."""
+    probe = StageProbe(SystemClock())
+    probe.begin(0)
+    for _ in range(1000):
+        probe.mark(ORDER)
+    probe.end()
+    assert probe.stages["order"].count == 256
+    probe.begin(0)
+    probe.mark(JOURNAL)
+    probe.end()
+    assert probe.stages["journal"].count == 1

@@ -133,10 +133,10 @@ def _paper_daemon(
         if files:
             return Recording(settings, files, speed, publish, clock, say, id_prefix)
         if settings.venue.feed == "live":
-            return CoinbaseOnPaper(settings, publish, clock, lag_ns, Endpoints(), id_prefix)
+            return CoinbaseOnPaper(settings, publish, clock, lag_ns, Endpoints(), id_prefix, assembly.history)
         key_file = folder / "sandbox_key.json"
         child = ChildServer("sandbox", _sandbox_command(settings, key_file))
-        return SandboxTrading(settings, child, publish, clock, lag_ns, say)
+        return SandboxTrading(settings, child, publish, clock, lag_ns, say, assembly.history)
 
     return Daemon(
         _options(
@@ -617,11 +617,10 @@ def main() -> None:
     except KestrelError as error:
         _refuse(str(error), error.exit_code)
     except TyperException as error:
-        # A wrong option or argument, in one line as well; a bare group of commands says its help.
-        said = error.format_message()
-        if "\n" in said.strip():
-            print(said)
-            sys.exit(2)
+        # A wrong option or argument, in one line as well; a bare group of commands has said its help already.
+        said = error.format_message().strip()
+        if not said:
+            sys.exit(error.exit_code)
         path = getattr(getattr(error, "ctx", None), "command_path", "run.py")
         _refuse(f"{said.rstrip('.')}; see: python {path} --help", error.exit_code)
     except KeyboardInterrupt:

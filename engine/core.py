@@ -252,6 +252,7 @@ class TradingCore:
 
     def _quarantine(self, slot: StrategySlot, text: str) -> None:
         slot.alive = False
+        slot.reason = text[:300]
         self._recorder.record(StrategyQuarantined(self.view.now_ns, slot.name, text[:300]))
         self.desk.cancel_all(f"strategy {slot.name} quarantined", strategy=slot.name)
 

@@ -13,7 +13,7 @@ from engine.view import mark_of
 class StrategySlot:
     """A strategy, the instruments it listens to (None: all of them) and whether it is still trusted."""
 
-    __slots__ = ("alive", "instruments", "name", "strategy", "uses_model")
+    __slots__ = ("alive", "instruments", "name", "reason", "strategy", "uses_model")
 
     def __init__(
         self, strategy: Strategy, *, instruments: frozenset[str] | None = None, uses_model: bool = True
@@ -21,6 +21,7 @@ class StrategySlot:
         self.strategy = strategy
         self.name = strategy.name
         self.alive = True
+        self.reason = ""  # why it is not trusted any more
         self.instruments = instruments
         self.uses_model = uses_model
 

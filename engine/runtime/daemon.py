@@ -99,6 +99,7 @@ class Daemon:
         self._probe = StageProbe(self._clock)
         self._fatal: KestrelError | None = None
         self._recorded = False
+        self._quarantined: dict[str, str] = {}
         self._supervisor: Supervisor | None = None
 
     @property
@@ -237,6 +238,7 @@ class Daemon:
         finally:
             for warmer in warmers:
                 warmer.stop()
+        self._watch_strategies()
         if self._fatal is not None:
             raise self._fatal
         return reason
@@ -276,8 +278,20 @@ class Daemon:
         say(f"  metrics  {metrics_url}")
         say("  stop     Ctrl-C        kill switch  python run.py halt")
 
+    def _watch_strategies(self) -> None:
+        """A strategy that failed trades no more: say so once, where people look."""
+        for slot in self._core.slots:
+            if not slot.alive and slot.name not in self._quarantined:
+                self._quarantined[slot.name] = slot.reason
+                self._log.error(
+                    "strategy failed and was stopped: its orders are cancelled, its positions stay",
+                    strategy=slot.name,
+                    error=slot.reason,
+                )
+
     def _on_second(self, metrics: Metrics, lag_ns: Callable[[], int], venue: Venue) -> None:
         core = self._core
+        self._watch_strategies()
         self._console.line(core, self._probe.tick_to_order)
         gauges = metrics.gauges
         equity = core.portfolio.equity
@@ -349,6 +363,7 @@ class Daemon:
             code_hash=session.header.code_hash,
             models=tuple(sorted({lane.model.version for lane in core.lanes.values() if lane.model is not None})),
             rejections=rejections,
+            quarantined=dict(self._quarantined),
             drops=drops,
             currency=core.portfolio.currency,
             equity_start=core.portfolio.equity_start,
@@ -415,6 +430,8 @@ class Daemon:
             else "none asked for",
             "replay": f"python run.py replay {summary.session}",
         }
+        if summary.quarantined:
+            rows["failed"] = "; ".join(f"strategy {name}: {why}" for name, why in summary.quarantined.items())
         self._console.summary(rows, f"session {summary.session}")
 
 

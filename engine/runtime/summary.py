@@ -42,7 +42,8 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     ``equity`` is in ``currency``, None where a price or rate was missing at the end; ``rejected`` counts intents that
     risk refused plus orders that the venue refused, ``rejections`` splits them by reason, ``drops`` splits ``dropped``
-    (market events not used) by reason.  ``state`` is the risk state at the end.
+    (market events not used) by reason.  ``quarantined`` names strategies that failed, with what they raised.
+    ``state`` is the risk state at the end.
     """
 
     session: str
@@ -65,6 +66,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     rejections: dict[str, int] = {}
+    quarantined: dict[str, str] = {}
     drops: dict[str, int] = {}
     currency: str = "USD"
     equity_start: Decimal | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from config.schema import Settings
 from engine.errors import BundleError, ConfigError
-from engine.features import FeatureBuffer, FeatureSpec, Sampling, core40_spec, quote40_spec
+from engine.features import FeatureBuffer, FeatureSpec, Sampling, core40_spec, load_columns, quote40_spec
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
 from models.catalogue import find_bundle
@@ -22,12 +23,17 @@ class ConfiguredAssembly:
     ``stopwatch`` returns nanoseconds; it times predictions against the deadline.
     """
 
-    def __init__(self, settings: Settings, stopwatch: Callable[[], int]) -> None:
+    def __init__(
+        self, settings: Settings, stopwatch: Callable[[], int], original: ConfiguredAssembly | None = None
+    ) -> None:
         self._settings = settings
         self._stopwatch = stopwatch
+        if settings.features.columns_folder is not None and original is None:
+            load_columns(settings.features.columns_folder)
         self._bundles: dict[str, Bundle] = {}
         self._models: dict[str, OnnxModel] = {}
-        self._original: ConfiguredAssembly | None = None
+        self._specs: dict[str, FeatureSpec] = {}
+        self._original = original
 
     def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
         if not uses_model:
@@ -46,7 +52,16 @@ class ConfiguredAssembly:
     def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
         if not assignment.spec:
             return None
-        return FeatureBuffer(FeatureSpec.from_json(assignment.spec), instrument)
+        spec = FeatureSpec.from_json(assignment.spec)
+        self._specs[instrument.id] = spec
+        return FeatureBuffer(spec, instrument)
+
+    def history(self, instrument: str) -> tuple[int, int]:
+        """Bar length (ns) and number of past bars that its features warm up from; ``(0, 0)`` without time bars."""
+        spec = self._specs.get(instrument)
+        if spec is None or spec.sampling.kind != "time_bar":
+            return 0, 0
+        return spec.sampling.interval_ns, spec.rows_to_warm
 
     def model(self, instrument: Instrument, assignment: Assignment) -> Model | None:
         """Opens the bundle that was assigned; raises ``BundleError`` when it is not the one at hand any more."""
@@ -69,9 +84,7 @@ class ConfiguredAssembly:
 
     def twin(self) -> ConfiguredAssembly:
         """The same choices and weights with counters of its own: for a core that must leave no trace in this one."""
-        twin = ConfiguredAssembly(self._settings, self._stopwatch)
-        twin._original = self
-        return twin
+        return ConfiguredAssembly(self._settings, self._stopwatch, self)
 
     def tolerance(self) -> float:
         """Largest allowed difference of a recomputed prediction on another machine."""
@@ -105,6 +118,9 @@ class ConfiguredAssembly:
             cut = Sampling.time_bar(sampling.interval_ns, sampling.lateness_ms * 1_000_000)
         else:
             cut = Sampling.tick() if sampling.kind == "tick" else Sampling.tick_bar(sampling.every_ticks)
+        if wanted.columns is not None:
+            volume: Literal["trades", "ticks"] = "trades" if instrument.has_trades else "ticks"
+            return FeatureSpec("own", tuple(wanted.columns), wanted.window, cut, volume)
         rich = core40_spec(window=wanted.window, sampling=cut)
         if wanted.set == "core40" or (wanted.set == "auto" and not rich.lacking(instrument)):
             return rich

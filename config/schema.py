@@ -219,6 +219,9 @@ class FeaturesSettings(Section):
     set: Literal["auto", "core40", "quote40"] = Field(default="auto", description="auto: what the model was trained on")
     window: int = Field(default=30, ge=1, le=10_000, description="rows a model sees; set auto takes the model's")
     sampling: SamplingSettings = Field(default=SamplingSettings(), description="set auto takes the model's")
+    columns: list[str] | None = Field(
+        default=None, min_length=1, description="column names instead of a set, for strategies without a model"
+    )
     columns_folder: FilePath | None = Field(default=None, description="folder of your own feature columns")
 
 

@@ -29,6 +29,8 @@ from engine.ports import Clock, FeedCounts, Publish, VenueGateway
 
 BPS = Decimal(10_000)
 MS_NS = 1_000_000
+History = Callable[[str], tuple[int, int]]
+"""Asked with an instrument's id: bar length (ns) and number of past bars its features want."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,10 @@ class SandboxTrading:
         clock: Clock,
         lag_ns: Callable[[], int],
         say: Callable[[str], None],
+        history: History,
     ) -> None:
         self._settings = settings
+        self._history = history
         self._child = child
         self._publish = publish
         self._clock = clock
@@ -95,7 +99,11 @@ class SandboxTrading:
         endpoints = Endpoints(said["rest"], said["ws_market"], said["ws_user"], said["key_file"])
         self._say(f"  exchange {endpoints.rest} (built-in, speaks Coinbase Advanced Trade)")
         self._venue = CoinbaseVenue(
-            coinbase_settings(self._settings, endpoints), self._publish, self._clock, lag_ns=self._lag_ns
+            coinbase_settings(self._settings, endpoints),
+            self._publish,
+            self._clock,
+            lag_ns=self._lag_ns,
+            history=self._history,
         )
         await self._venue.start()
 
@@ -126,6 +134,7 @@ class CoinbaseOnPaper:
         lag_ns: Callable[[], int],
         endpoints: Endpoints,
         id_prefix: str,
+        history: History,
     ) -> None:
         public = msgspec.structs.replace(coinbase_settings(settings, endpoints), key_file="")
         self._publish = publish
@@ -140,7 +149,7 @@ class CoinbaseOnPaper:
             assumed_notional=settings.paper.assumed_quote_notional,
         )
         self._settings = settings
-        self._venue = CoinbaseVenue(public, self._on_event, clock, lag_ns=lag_ns)
+        self._venue = CoinbaseVenue(public, self._on_event, clock, lag_ns=lag_ns, history=history)
 
     @property
     def name(self) -> str:

@@ -13,10 +13,11 @@ from typing import TypeVar
 import msgspec
 
 from connectors.coinbase import wire
+from connectors.coinbase.history import fetch_bars
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.rest import RestClient, RestError
 from engine.errors import VenueError
-from engine.events import BalanceReported, InputEvent, InstrumentDefined, InstrumentStatus, TradingStatus
+from engine.events import BalanceReported, Bar, InputEvent, InstrumentDefined, InstrumentStatus, TradingStatus
 from engine.instruments import AssetClass, Instrument
 from engine.ports import Clock
 
@@ -96,6 +97,26 @@ class Directory:
             BalanceReported(now_ns, now_ns, self._settings.name, currency, total, free)
             for currency, (total, free) in totals.items()
         ]
+
+    async def history(self, instrument: str, interval_ns: int, bars: int, venue_now_ns: int) -> list[Bar]:
+        """Finished candles of the past, oldest first.  Raises ``VenueError`` when the venue does not give them."""
+        path = f"{self._root}/products/{self.products[instrument]}/candles"
+
+        async def get(where: str, params: Sequence[tuple[str, str]]) -> bytes:
+            return await self._rest.get(where, params, auth=self._private)
+
+        try:
+            return await fetch_bars(
+                get,
+                path,
+                instrument,
+                interval_ns=interval_ns,
+                bars=bars,
+                venue_now_ns=venue_now_ns,
+                recv_ns=self._clock.now_ns(),
+            )
+        except msgspec.DecodeError as error:
+            raise RestError(f"GET {path}: unreadable answer: {error}", expected="candles") from error
 
     async def _product(self, symbol: str) -> wire.Product:
         product_id = symbol.replace("/", "-")

@@ -17,6 +17,7 @@ from connectors.coinbase.auth import Key, TokenPool
 from connectors.coinbase.directory import Directory
 from connectors.coinbase.feed import CoinbaseFeed, subscription
 from connectors.coinbase.gateway import PREFIX, CoinbaseGateway
+from connectors.coinbase.history import granularity
 from connectors.coinbase.protocol import CoinbaseMarketProtocol, StreamProtocol
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.coinbase.settle import Settler
@@ -40,7 +41,9 @@ SKEW_EVERY_S = 300.0
 class CoinbaseVenue:
     """The connector.  ``publish`` receives every fact; ``start`` returns when the venue is ready to trade.
 
-    ``lag_ns`` tells how late the event loop is (default: a timer of its own).  ``rng`` jitters reconnections.
+    ``history(instrument)`` is asked once the instrument is defined: bar length (ns) and number of finished candles that
+    its features want from the past; ``(0, 0)`` for none.  ``lag_ns`` tells how late the event loop is (default: a timer
+    of its own).  ``rng`` jitters reconnections.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class CoinbaseVenue:
         *,
         lag_ns: Callable[[], int] | None = None,
         rng: random.Random | None = None,
+        history: Callable[[str], tuple[int, int]] = lambda _instrument: (0, 0),
     ) -> None:
         """Raises ``ConfigError`` for settings or a key file that cannot work."""
         settings.check()
@@ -69,6 +73,7 @@ class CoinbaseVenue:
         self._lag_ns = lag_ns
         self._own_lag: LoopLag | None = None
         self._rng = rng or random.Random()
+        self._history = history
         self._host = urlsplit(settings.rest_url).netloc
         self._tokens: TokenPool | None = None
         if settings.key_file:
@@ -114,6 +119,7 @@ class CoinbaseVenue:
         for event in await self._directory.define():
             self._publish(event)
         self.instruments = self._directory.instruments
+        await self._warm_up()
         if self._tokens is not None:
             for balance in await self._directory.balances():
                 self._publish(balance)
@@ -131,6 +137,15 @@ class CoinbaseVenue:
         if self.user_feed is not None:
             await self.user_feed.wait_up(wait_s)
         self._housekeeper = asyncio.get_running_loop().create_task(self._keep_house(), name=f"{self.name}-house")
+
+    async def _warm_up(self) -> None:
+        """Candles of the past for instruments whose features want them."""
+        for instrument in self.instruments:
+            interval_ns, bars = self._history(instrument)
+            if bars > 0 and granularity(interval_ns):
+                now_ns = self._clock.now_ns() + self.offset_ns
+                for bar in await self._directory.history(instrument, interval_ns, bars, now_ns):
+                    self._publish(bar)
 
     async def _start_account(self, tokens: TokenPool, since_ns: int) -> None:
         settings = self.settings

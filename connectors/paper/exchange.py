@@ -146,11 +146,11 @@ class PaperExchange:
 
     def submit(self, order: NewOrder) -> None:
         """Queue an order; every answer is an event of a later ``advance`` or ``on_market``."""
-        self._arrivals.append((self._now_ns + self._latency_ns, order))
+        self._arrivals.append((max(self._now_ns, order.ts_ns) + self._latency_ns, order))
 
     def cancel(self, cancel: CancelOrder) -> None:
         """Queue a cancel; it arrives after every order that was sent before it."""
-        self._arrivals.append((self._now_ns + self._latency_ns, cancel))
+        self._arrivals.append((max(self._now_ns, cancel.ts_ns) + self._latency_ns, cancel))
 
     # --- feed -------------------------------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ def paced(rig: Rig, market: Market, writer: NullWriter, ticks: int, per_second: 
 
 
 def _lane(name: str, *, model: bool, quick: bool, targets: tuple[Target, ...]) -> list[Reading]:
-    ticks = 1_500 if quick else 5_000
+    ticks = 1_500 if quick else 4_000
     writer = NullWriter()
     with running(writer, model=model) as rig:
         market = Market()

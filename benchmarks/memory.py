@@ -88,7 +88,7 @@ def where(first: int, last: int) -> list[str]:
 
 def profile(quick: bool) -> list[str]:
     """Lines of code by what they still hold; Python's own objects only."""
-    first, last = (10_000, 30_000) if quick else (100_000, 250_000)
+    first, last = (10_000, 30_000) if quick else (100_000, 180_000)
     return [
         f"held after {last:,} ticks that was not held after {first:,}:",
         *_in_new_process("where", str(first), str(last))["lines"],
@@ -125,7 +125,7 @@ def instruments(quick: bool) -> list[Reading]:
         marks = _in_new_process("instruments", str(INSTRUMENTS))
         note = "core, features, model, journal and gateway only"
         return [_instruments_reading(marks["rss"], note)]
-    seconds = 10.0
+    seconds = 6.0
     symbols = ["BTC/USD", "ETH/USD", *(f"C{number}/USD" for number in range(INSTRUMENTS - 2))]
     with scratch() as folder:
         daemon = subprocess.Popen(

@@ -175,7 +175,7 @@ class Rig:
         self.core = self._core(self.bus, self._assembly, self.probe, "bench")
         self._series = SeriesWatch(self.core)
         self._accepted: list[str] = []
-        self.on_accepted: Callable[[], None] | None = None
+        self.on_accepted: Callable[[], object] | None = None
         self._make_venue(folder, writer)
         self.bus.attach(self.core, OrderRouter(self.publish, lambda: (self.gateway,)))
         self._open_account()

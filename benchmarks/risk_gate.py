@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 from benchmarks.figures import Reading, Target, clock_cost_ns, latency, time_each
@@ -54,6 +54,7 @@ class StillView:
         self._instruments = {NAME: INSTRUMENT}
         self._top = {NAME: Top(59_999.99, 1.0, 60_000.01, 1.0, 60_000.0, NOW_NS, NOW_NS)}
         self._position = {NAME: Position(qty, Decimal(60_000), ZERO, ZERO)}
+        self._held = {NAME} if qty else set()
         self._orders = orders
         self._open = {
             (NAME, side): sum((o.leaves_qty for o in orders if o.side == side), ZERO) for side in (Side.BUY, Side.SELL)
@@ -73,6 +74,9 @@ class StillView:
 
     def position(self, instrument: str) -> Position:
         return self._position[instrument]
+
+    def held(self) -> Collection[str]:
+        return self._held
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:  # noqa: ARG002
         return self._position[instrument].qty

@@ -30,6 +30,7 @@ class EveryTick(BaseStrategy):
 
     def __init__(self, name: str, instruments: Sequence[str], params: Any = None) -> None:
         super().__init__(name, instruments, params)
+        self.params: EveryTickParams
         self._with_model = False
         self._ticks = 0
 

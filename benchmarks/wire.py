@@ -11,7 +11,6 @@ import json
 import random
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from benchmarks.figures import Reading, Target, latency
@@ -66,7 +65,7 @@ async def _measure(transport: str, ticks: int, per_second: int, rig: Rig, writer
         port = int(json.loads(await exchange.stdout.readline())["port"])
         rng = random.Random(1)
         writer.channel = channel = OrderChannel("127.0.0.1", port, backoff=lambda: Backoff(rng), connections=4)
-        rig.on_accepted = partial(loop.call_soon, rig.fill_accepted)
+        rig.on_accepted = lambda: loop.call_soon(rig.fill_accepted)
         feed = CoinbaseFeed(
             f"ws://127.0.0.1:{port}",
             rig.protocol,
@@ -115,7 +114,7 @@ def _run(transport: str, ticks: int, per_second: int) -> tuple[dict[str, Any], l
 
 
 def _lane(name: str, transport: str, *, quick: bool, per_second: int, targets: tuple[Target, ...]) -> list[Reading]:
-    ticks = (1_200 if quick else 4_000) if per_second >= 1_000 else (200 if quick else 1_000)
+    ticks = (1_200 if quick else 3_000) if per_second >= 1_000 else (200 if quick else 1_000)
     result, _ = _run(transport, ticks, per_second)
     samples = result["latencies_ns"]
     missing = ticks - len(samples)

@@ -607,6 +607,12 @@ def _refuse(text: str, status: int) -> NoReturn:
 
 def main() -> None:
     """The entry point: known errors in one line, money never made of floats."""
+    for descriptor in (0, 1, 2):
+        # Started with a stream closed: its number must not go to a journal file that a library then "prints" into.
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     for context in (decimal.DefaultContext, decimal.getcontext()):
         context.traps[decimal.FloatOperation] = True
     try:

@@ -5,6 +5,8 @@ Colour on a terminal, plain lines elsewhere.  Reads state and writes text; decid
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -23,12 +25,25 @@ from engine.runtime.histogram import Histogram
 _STATE_COLOUR = {RiskState.ACTIVE: "green", RiskState.REDUCING: "yellow", RiskState.HALTED: "bold red"}
 
 
+class _Terminal(Console):
+    """rich ends the process when its reader goes away; a trading session goes on, unseen."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        # What Python still buffers for the stream must not fail again at exit.
+        with contextlib.suppress(OSError, ValueError):
+            descriptor = self.file.fileno()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+
+
 class StatusConsole:
     """``stream`` is stdout, or stderr when stdout carries JSON alone.  A reader that went away is survived."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._rich = Console(file=self._stream, highlight=False, soft_wrap=True)
+        self._rich = _Terminal(file=self._stream, highlight=False, soft_wrap=True)
         self._last_ticks = 0
         self._last_s = time.monotonic()
 

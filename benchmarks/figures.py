@@ -50,6 +50,8 @@ class Reading:
     spread: tuple[float, float] | None = None
     """Lowest and highest median of the repetitions."""
     error: str = ""
+    incomplete: bool = False
+    """Too many samples are missing: those that came are the lucky ones, so no target counts as met."""
 
     @property
     def verdict(self) -> str:
@@ -58,7 +60,11 @@ class Reading:
             return "failed"
         if not self.targets:
             return ""
-        return "met" if all(target.met(getattr(self, target.figure)) for target in self.targets) else "missed"
+        return (
+            "met"
+            if not self.incomplete and all(target.met(getattr(self, target.figure)) for target in self.targets)
+            else "missed"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The row of ``bench --json``."""
@@ -71,6 +77,7 @@ class Reading:
             "target": ", ".join(str(target) for target in self.targets),
             "verdict": self.verdict,
             "note": self.note,
+            "incomplete": self.incomplete,
         }
         if self.value is not None:
             row |= {"value": _rounded(self.value), "unit": self.unit}
@@ -130,6 +137,8 @@ def merge(rounds: Sequence[Sequence[Reading]]) -> list[Reading]:
                 per_second=_median(good, "per_second"),
                 value=_median(good, "value"),
                 n=sum(reading.n for reading in good),
+                incomplete=any(reading.incomplete for reading in good),
+                note="; ".join(dict.fromkeys(reading.note for reading in good if reading.note)),
                 spread=(min(p50s), max(p50s)) if len(p50s) > 1 else None,
             )
         )

@@ -24,9 +24,16 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": git_commit(ROOT)[:12] + ("+" if git_commit(ROOT).endswith("+") else ""),
         "libraries": library_versions(),
+        "scheduling": _scheduling(),
         "loop_ns": round(_loop_ns(), 1),
         "load_1m": round(os.getloadavg()[0], 2),
     }
+
+
+def _scheduling() -> str:
+    """Real-time priority flatters a busy machine: it is said when a run had it."""
+    names = {os.SCHED_OTHER: "normal", os.SCHED_FIFO: "real-time (fifo)", os.SCHED_RR: "real-time (rr)"}
+    return names.get(os.sched_getscheduler(0), "other")
 
 
 def _loop_ns() -> float:

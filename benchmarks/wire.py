@@ -23,6 +23,8 @@ from connectors.reconnect import Backoff
 from engine.errors import KestrelError
 
 WARM_UP = 800
+COMPLETE_MISSING_MAX = 0.01
+"""More ticks without an order than this, and the lane meets no target: latencies are of those that got one."""
 MISSING_MAX = 0.5
 """Share of ticks that may stay without order.  On a quiet machine it is 0; on a busy one quotes are conflated after
 5 ms of lag, and a tick that comes before the last order was answered makes none."""
@@ -123,7 +125,16 @@ def _lane(name: str, transport: str, *, quick: bool, per_second: int, targets: t
     notes = [f"{missing} of {ticks} ticks made no order: busy machine"] if missing else []
     if result["shadow_ticks"] and per_second < 1_000:
         notes.append(f"{result['shadow_ticks']:,} shadow ticks between them")
-    return [latency(name, samples, per_second=float(per_second), targets=targets, note="; ".join(notes))]
+    return [
+        latency(
+            name,
+            samples,
+            per_second=float(per_second),
+            targets=targets,
+            note="; ".join(notes),
+            incomplete=missing > COMPLETE_MISSING_MAX * ticks,
+        )
+    ]
 
 
 def picows(quick: bool) -> list[Reading]:

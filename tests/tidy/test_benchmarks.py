@@ -70,6 +70,7 @@ def test_a_page_is_not_written_from_a_part_of_the_suite() -> None:
         (Reading("a", per_second=20_000.0, targets=(Target("per_second", 20_000, at_least=True),)), "met"),
         (Reading("a", per_second=19_999.0, targets=(Target("per_second", 20_000, at_least=True),)), "missed"),
         (Reading("a", targets=(Target("value", 10),)), "missed"),
+        (Reading("a", p50=1.0, targets=(Target("p50", 60),), incomplete=True), "missed"),
         (Reading("a", p50=1.0), ""),
         (Reading("a", error="broken", targets=(Target("p50", 60),)), "failed"),
     ],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from collections.abc import Sequence
 from decimal import Decimal
 
 from engine.commands import Approved, CancelOrder, NewOrder
@@ -107,6 +106,8 @@ class ManagedOrder:
         "notional",
         "opened_ns",
         "overfilled",
+        "picture",
+        "reserved_key",
         "reserved_qty",
         "state",
         "venue_order_id",
@@ -121,7 +122,9 @@ class ManagedOrder:
         self.venue_order_id = ""
         self.filled_qty = ZERO
         self.avg_px = ZERO
+        self.reserved_key = (new.intent.instrument, int(new.intent.side))
         self.reserved_qty = ZERO
+        self.picture: OpenOrder | None = None  # what ``describe`` made of the present state
         self.cancel_sent = False
         self.overfilled = False
 
@@ -131,7 +134,8 @@ class ManagedOrder:
 
     @property
     def leaves_qty(self) -> Decimal:
-        return max(self.intent.qty - self.filled_qty, ZERO)
+        leaves_qty = self.intent.qty - self.filled_qty
+        return leaves_qty if leaves_qty > ZERO else ZERO
 
 
 class OrderManager:
@@ -144,15 +148,18 @@ class OrderManager:
         self._closed: OrderedDict[str, ManagedOrder] = OrderedDict()
         self._trades: OrderedDict[tuple[str, str], tuple[Decimal, Decimal, int]] = OrderedDict()
         self._open_qty: dict[tuple[str, int], Decimal] = {}
+        self._described: dict[str | None, tuple[OpenOrder, ...]] = {}  # by instrument; emptied by every change
         self.duplicate_fills = 0
         self.conflicting_fills = 0
 
     def open(self, approved: Approved, ts_ns: int, venue: str) -> NewOrder:
         """Give the approved intent its only client order id and hold its risk from now on."""
         self._count += 1
-        new = NewOrder(ts_ns, f"{self._id_prefix}-{self._count}", venue, approved.intent)
+        client_order_id = f"{self._id_prefix}-{self._count}"
+        new = NewOrder(ts_ns, client_order_id, venue, approved.intent)
         order = ManagedOrder(new, approved.notional)
-        self._open[new.client_order_id] = order
+        self._open[client_order_id] = order
+        self._described.clear()
         self._reserve(order)
         return new
 
@@ -206,12 +213,23 @@ class OrderManager:
         )
 
     def open_qty(self, instrument: str, side: int) -> Decimal:
-        return self._open_qty.get((instrument, int(side)), ZERO)
+        return self._open_qty.get((instrument, side), ZERO)
 
     def open_orders(self, instrument: str | None = None) -> list[ManagedOrder]:
         if instrument is None:
             return list(self._open.values())
         return [order for order in self._open.values() if order.intent.instrument == instrument]
+
+    def described(self, instrument: str | None = None) -> tuple[OpenOrder, ...]:
+        """The open orders (of an instrument) as strategies and risk see them, oldest first."""
+        if not self._open:
+            return ()
+        found = self._described.get(instrument)
+        if found is None:
+            found = self._described[instrument] = tuple(
+                [order.picture or describe(order) for order in self.open_orders(instrument)]
+            )
+        return found
 
     @property
     def open_count(self) -> int:
@@ -237,6 +255,8 @@ class OrderManager:
         if after is OrderState.ACCEPTED and order.filled_qty > ZERO:
             after = OrderState.PARTLY_FILLED
         order.state = after
+        order.picture = None
+        self._described.clear()
         if after in FINAL:
             self._adjust(order, ZERO)
             if self._open.pop(order.client_order_id, None) is not None:
@@ -251,15 +271,17 @@ class OrderManager:
 
     def _adjust(self, order: ManagedOrder, qty: Decimal) -> None:
         """Set what this order holds in the open quantity of its side to ``qty``."""
-        key = (order.intent.instrument, int(order.intent.side))
-        self._open_qty[key] = self._open_qty.get(key, ZERO) - order.reserved_qty + qty
-        order.reserved_qty = qty
+        before_qty = order.reserved_qty
+        if qty != before_qty:
+            key = order.reserved_key
+            self._open_qty[key] = self._open_qty.get(key, ZERO) - before_qty + qty
+            order.reserved_qty = qty
 
 
 def describe(order: ManagedOrder) -> OpenOrder:
     """The read-only picture of an order that strategies and risk see."""
     intent = order.intent
-    return OpenOrder(
+    picture = order.picture = OpenOrder(
         order.client_order_id,
         intent.strategy,
         intent.instrument,
@@ -271,7 +293,4 @@ def describe(order: ManagedOrder) -> OpenOrder:
         intent.reduce_only,
         order.opened_ns,
     )
-
-
-def describe_all(orders: Sequence[ManagedOrder]) -> list[OpenOrder]:
-    return [describe(order) for order in orders]
+    return picture

@@ -8,7 +8,7 @@ while any part of it has no price or no currency rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 
 from engine.events import OrderFilled
@@ -24,7 +24,7 @@ Mark = Callable[[str], Decimal | None]
 
 
 class _Holding:
-    __slots__ = ("avg_px", "fees", "instrument", "qty", "realised")
+    __slots__ = ("avg_px", "fees", "instrument", "position", "qty", "rate", "realised")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -32,6 +32,8 @@ class _Holding:
         self.avg_px = ZERO
         self.realised = ZERO  # settlement currency
         self.fees = ZERO  # portfolio currency
+        self.position: Position | None = None  # what readers see of the above at ``rate``; None after any change
+        self.rate = ZERO
 
 
 class Portfolio:
@@ -43,14 +45,16 @@ class Portfolio:
         self._rates: dict[str, Decimal] = {currency: Decimal(1)}
         self._holdings: dict[str, _Holding] = {}
         self._by_base: dict[tuple[str, str], _Holding] = {}
+        self._held: dict[str, None] = {}  # instruments whose quantity is not zero
         self._strategy_qty: dict[tuple[str, str], Decimal] = {}
         self._reported: set[tuple[str, str]] = set()
-        self._equity: Decimal | None = None
+        self.equity: Decimal | None = None
+        """At the last valuation; None when something then had no price or no rate."""
         self.equity_start: Decimal | None = None
         """The first valuation of the session."""
-        self._peak: Decimal | None = None
+        self.equity_peak: Decimal | None = None
         self._day = -1
-        self._day_start: Decimal | None = None
+        self.equity_day_start: Decimal | None = None
         self.unconverted_fees = 0
 
     # --- facts --------------------------------------------------------------------------------------------------
@@ -63,6 +67,7 @@ class Portfolio:
             if instrument.asset_class in _FULLY_PAID:
                 self._by_base.setdefault((instrument.venue, instrument.base), holding)
         holding.instrument = instrument
+        holding.position = None
 
     def set_rate(self, currency: str, rate: Decimal) -> None:
         """One unit of ``currency`` is worth ``rate`` units of the portfolio currency."""
@@ -80,6 +85,7 @@ class Portfolio:
             self._cash[currency] = self._cash.get(currency, ZERO) + total
         else:
             holding.qty += total
+            self._changed(holding)
 
     def report_position(self, instrument: str, qty: Decimal, avg_px: Decimal) -> None:
         """A margined position that existed before this session; later reports belong to reconciliation."""
@@ -90,6 +96,7 @@ class Portfolio:
         self._reported.add(key)
         holding.qty += qty
         holding.avg_px = avg_px
+        self._changed(holding)
 
     def apply_fill(self, fill: OrderFilled, strategy: str) -> None:
         """Book one distinct execution.  ``strategy`` is empty for an order that is not ours."""
@@ -104,9 +111,18 @@ class Portfolio:
         else:
             self._add_cash(instrument.settlement, realised)
         self._pay_fee(holding, fill)
+        self._changed(holding)
         if strategy:
             key = (strategy, fill.instrument)
             self._strategy_qty[key] = self._strategy_qty.get(key, ZERO) + signed_qty
+
+    def _changed(self, holding: _Holding) -> None:
+        holding.position = None
+        name = holding.instrument.id
+        if holding.qty:
+            self._held[name] = None
+        else:
+            self._held.pop(name, None)
 
     def _add_cash(self, currency: str, amount: Decimal) -> None:
         self._cash[currency] = self._cash.get(currency, ZERO) + amount
@@ -154,6 +170,7 @@ class Portfolio:
         if holding.avg_px == ZERO:
             # A holding from before this session has no known cost: its first mark is its cost.
             holding.avg_px = mark_px
+            holding.position = None
         if paid:
             return holding.qty * mark_px * instrument.multiplier * rate
         return _profit(instrument, holding.qty, holding.avg_px, mark_px) * rate
@@ -161,30 +178,17 @@ class Portfolio:
     def revalue(self, now_ns: int, mark: Mark) -> None:
         """Refresh equity, its peak and the day's start (UTC day of ``now_ns``)."""
         equity = self.value(mark)
-        self._equity = equity
+        self.equity = equity
         if equity is None:
             return
         if self.equity_start is None:
             self.equity_start = equity
-        if self._peak is None or equity > self._peak:
-            self._peak = equity
+        if self.equity_peak is None or equity > self.equity_peak:
+            self.equity_peak = equity
         day = now_ns // DAY_NS
         if day != self._day:
             self._day = day
-            self._day_start = equity
-
-    @property
-    def equity(self) -> Decimal | None:
-        """Equity at the last valuation."""
-        return self._equity
-
-    @property
-    def equity_peak(self) -> Decimal | None:
-        return self._peak
-
-    @property
-    def equity_day_start(self) -> Decimal | None:
-        return self._day_start
+            self.equity_day_start = equity
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -200,7 +204,16 @@ class Portfolio:
         if holding is None:
             return FLAT
         rate = self._rates.get(holding.instrument.settlement, ZERO)
-        return Position(holding.qty, holding.avg_px, holding.realised * rate, holding.fees)
+        position = holding.position
+        if position is None or rate is not holding.rate:
+            holding.rate = rate
+            position = holding.position = Position(holding.qty, holding.avg_px, holding.realised * rate, holding.fees)
+        return position
+
+    @property
+    def held(self) -> Collection[str]:
+        """Instruments with a position that is not zero."""
+        return self._held
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         return self._strategy_qty.get((strategy, instrument), ZERO)

@@ -6,7 +6,7 @@ only with a decision record: everything hangs on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -120,6 +120,10 @@ class View(Protocol):
         ...
 
     def position(self, instrument: str) -> Position: ...
+
+    def held(self) -> Collection[str]:
+        """Instruments with a position that is not zero."""
+        ...
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         """Signed quantity that this strategy's own fills have built up."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from engine.commands import RiskState
 from engine.events import Side
 from engine.instruments import Instrument
-from engine.orders import OrderManager, describe_all
+from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import FeatureView, OpenOrder, Position, Top
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 class CoreView:
     """Reads the core's state.  ``now_ns`` and ``risk_state`` are set by the core before each event is handled."""
 
-    __slots__ = ("_lanes", "_orders", "_portfolio", "_venues", "now_ns", "risk_state")
+    __slots__ = ("_lanes", "_names", "_orders", "_portfolio", "_venues", "now_ns", "risk_state")
 
     def __init__(self, lanes: dict[str, Lane], orders: OrderManager, portfolio: Portfolio, venues: VenueStates) -> None:
         self._lanes = lanes
+        self._names: tuple[str, ...] = ()
         self._orders = orders
         self._portfolio = portfolio
         self._venues = venues
@@ -36,7 +37,9 @@ class CoreView:
         return self._lanes[instrument].instrument
 
     def instruments(self) -> Sequence[str]:
-        return list(self._lanes)
+        if len(self._names) != len(self._lanes):  # lanes come and never go
+            self._names = tuple(self._lanes)
+        return self._names
 
     def top(self, instrument: str) -> Top | None:
         lane = self._lanes.get(instrument)
@@ -47,13 +50,14 @@ class CoreView:
     def position(self, instrument: str) -> Position:
         return self._portfolio.position(instrument)
 
+    def held(self) -> Collection[str]:
+        return self._portfolio.held
+
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         return self._portfolio.strategy_qty(strategy, instrument)
 
     def open_orders(self, instrument: str | None = None) -> Sequence[OpenOrder]:
-        if self._orders.open_count == 0:
-            return ()
-        return describe_all(self._orders.open_orders(instrument))
+        return self._orders.described(instrument)
 
     def open_qty(self, instrument: str, side: Side) -> Decimal:
         return self._orders.open_qty(instrument, side)

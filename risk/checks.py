@@ -48,7 +48,7 @@ def check_order_form(intent: OrderIntent, now_ns: int) -> Finding | None:
     elif type(limit_px) is not Decimal or not limit_px.is_finite():
         return ("order_form", f"limit_px {limit_px!r}", "a finite Decimal")
     trigger_px = intent.trigger_px
-    if (trigger_px is not None) is not (intent.order_type is _STOP_LIMIT):
+    if (trigger_px is None) is (intent.order_type is _STOP_LIMIT):
         return ("order_form", f"{intent.order_type} with trigger_px {trigger_px!r}", "a trigger on stop orders only")
     if trigger_px is not None and (type(trigger_px) is not Decimal or not trigger_px.is_finite()):
         return ("order_form", f"trigger_px {trigger_px!r}", "a finite Decimal")
@@ -66,20 +66,21 @@ def check_order_form(intent: OrderIntent, now_ns: int) -> Finding | None:
 
 def check_precision(intent: OrderIntent, instrument: Instrument) -> Finding | None:
     """Price on the tick grid, quantity on the lot grid and within the venue's bounds (F1): never rounded here."""
-    qty = intent.qty
-    if qty % instrument.lot_qty != ZERO:
+    qty, limit_px, trigger_px = intent.qty, intent.limit_px, intent.trigger_px
+    if qty % instrument.lot_qty:
         return ("lot", str(qty), f"a multiple of {instrument.lot_qty}")
     if qty < instrument.min_qty:
         return ("min_qty", str(qty), str(instrument.min_qty))
     if qty > instrument.max_qty:
         return ("max_qty", str(qty), str(instrument.max_qty))
-    for px in (intent.limit_px, intent.trigger_px):
-        if px is not None:
-            if px <= ZERO and not instrument.allows_negative_px:
-                return ("price_sign", str(px), "above 0")
-            if px % instrument.tick_px != ZERO:
-                return ("tick", str(px), f"a multiple of {instrument.tick_px}")
-    return None
+    found = None if limit_px is None else _check_grid(limit_px, instrument)
+    return found if trigger_px is None or found is not None else _check_grid(trigger_px, instrument)
+
+
+def _check_grid(px: Decimal, instrument: Instrument) -> Finding | None:
+    if px <= ZERO and not instrument.allows_negative_px:
+        return ("price_sign", str(px), "above 0")
+    return ("tick", str(px), f"a multiple of {instrument.tick_px}") if px % instrument.tick_px else None
 
 
 def check_min_notional(instrument: Instrument, qty: Decimal, px: Decimal) -> Finding | None:
@@ -127,13 +128,13 @@ def check_opposing(others_qty: Decimal, side: Side) -> Finding | None:
 
 
 def check_self_trade(intent: OrderIntent, orders: tuple[OpenOrder, ...]) -> Finding | None:
-    """No entry that could trade with an order of ours.  ``orders``: the open ones of this instrument."""
-    side, limit_px = intent.side, intent.limit_px
+    """No entry that could trade with an order of ours.  ``orders``: the open ones of the account."""
+    side, limit_px, name = intent.side, intent.limit_px, intent.instrument
     for order in orders:
-        if order.side != side and (
-            limit_px is None or order.limit_px is None or (limit_px - order.limit_px) * side >= ZERO
-        ):
-            return ("self_trade", f"{order.client_order_id} at {order.limit_px}", "no order of ours in the way")
+        if order.side != side and order.instrument == name:
+            other_px = order.limit_px
+            if limit_px is None or other_px is None or (limit_px >= other_px if side > 0 else limit_px <= other_px):
+                return ("self_trade", f"{order.client_order_id} at {other_px}", "no order of ours in the way")
     return None
 
 

@@ -80,7 +80,6 @@ def dearest(at_mark: Decimal, limit_px: Decimal | None, instrument: Instrument, 
 def worst_case(
     view: View,
     instrument: Instrument,
-    *,
     side: Side,
     qty: Decimal,
     limit_px: Decimal | None,
@@ -94,20 +93,19 @@ def worst_case(
     Raises ``UnknownValueError`` when a price or rate of anything held, open or wanted is missing.
     """
     target = instrument.id
-    if not orders and _holds_nothing(view, target):
-        new = (
-            dearest(worth(instrument, mark_px), limit_px, instrument, market_factor)
-            * known_rate(view, instrument)
-            * qty
-        )
+    names = view.instruments()
+    if target not in names:
+        raise UnknownValueError("instrument", f"{target} is not among the view's instruments")
+    held = view.held()
+    if not held and not orders:  # a flat account, in which the order is all there is
+        at_mark = worth(instrument, mark_px)
+        new = dearest(at_mark, limit_px, instrument, market_factor) * known_rate(view, instrument) * qty
         return Exposure(new, new, new, new)
-    busy = {order.instrument for order in orders} if orders else ()
+    busy = {order.instrument for order in orders}
     gross = net = position = new = ZERO
-    counted = False
-    for name in view.instruments():
-        held_qty = view.position(name).qty
+    for name in names:
         wanted = name == target
-        if not wanted and held_qty == ZERO and name not in busy:
+        if not wanted and name not in held and name not in busy:
             continue
         if wanted:
             rules, at_mark = instrument, worth(instrument, mark_px)
@@ -115,7 +113,7 @@ def worst_case(
             rules = view.instrument(name)
             at_mark = worth(rules, known_mark(view, rules))
         rate = known_rate(view, rules)
-        ahead_qty = against_qty = held_qty * side
+        ahead_qty = against_qty = view.position(name).qty if side > 0 else -view.position(name).qty
         ahead_worth = against_worth = at_mark
         if name in busy:
             ahead_qty += view.open_qty(name, side)
@@ -123,32 +121,23 @@ def worst_case(
             for order in orders:
                 if order.instrument == name:
                     worst = dearest(at_mark, order.limit_px, rules, market_factor)
-                    if order.side == side:
-                        ahead_worth = max(ahead_worth, worst)
-                    else:
-                        against_worth = max(against_worth, worst)
+                    if order.side != side:
+                        against_worth = worst if worst > against_worth else against_worth
+                    elif worst > ahead_worth:
+                        ahead_worth = worst
         if wanted:
-            counted = True
             worst = dearest(at_mark, limit_px, rules, market_factor)
             new = worst * rate * qty
             ahead_qty += qty
-            ahead_worth = max(ahead_worth, worst)
+            ahead_worth = worst if worst > ahead_worth else ahead_worth
         # What offsets is counted at the mark: a better price of an order that may not fill must not hide risk.
         directed = ahead_qty * (ahead_worth if ahead_qty > ZERO else at_mark) * rate
         if wanted:
             position = directed
         net += directed
         size = abs(directed)
-        if against_qty != ZERO:
+        if against_qty:
             opposed = abs(against_qty * (against_worth if against_qty < ZERO else at_mark) * rate)
-            size = max(size, opposed)
+            size = opposed if opposed > size else size
         gross += size
-    if not counted:
-        raise UnknownValueError("instrument", f"{target} is not among the view's instruments")
     return Exposure(new, position, gross, net)
-
-
-def _holds_nothing(view: View, target: str) -> bool:
-    """The common case of a flat account, in which the order is all there is; the long way gives the same figures."""
-    names = view.instruments()
-    return target in names and not any(view.position(name).qty for name in names)

@@ -16,7 +16,7 @@ from decimal import Decimal
 from engine.commands import Approved, NewOrder, OrderIntent, Rejected, RiskState, RiskStateChanged, Verdict
 from engine.events import Halted, Reduced, Resumed
 from engine.instruments import Instrument
-from engine.ports import Position, View
+from engine.ports import View
 from risk import checks
 from risk.checks import BPS, Finding
 from risk.exits import ExitRules, check_exit, exit_worth
@@ -24,6 +24,8 @@ from risk.exposure import UnknownValueError, known_mark, worst_case
 from risk.kill_switch import KillSwitch
 from risk.limits import EVERY_OTHER, Limits
 from risk.pace import RUNAWAY_CHECKS, Pace
+
+_ACTIVE = RiskState.ACTIVE
 
 
 class Gate:
@@ -34,8 +36,7 @@ class Gate:
         self._unusable = limits.unusable()
         self._switch = KillSwitch()
         self._allowed = frozenset(limits.allowed_instruments)
-        self._order_qty = limits.max_order_qty
-        self._position_qty = limits.max_position_qty
+        self._qty_limits: dict[str, tuple[Decimal | None, Decimal | None]] = {}
         self._exits = ExitRules.of(limits)
         self._spread_bps = float(self._exits.collar_bps)
         self._market_factor = 1 + self._exits.collar_bps / BPS
@@ -87,12 +88,12 @@ class Gate:
     def review(self, intent: OrderIntent, view: View) -> Verdict:
         """Judge one order.  Never raises: a failing guard is a rejection named ``guard_error``."""
         self._last_exit = None
-        return self._review(intent, view, again=False)
+        return self._review(intent, view, False)
 
     def review_again(self, intent: OrderIntent, view: View) -> Verdict:
         """Judge an order that was opened and then waited.  It is counted already: no rate and duplicate checks.  The
         view must not show the order itself among the open ones."""
-        return self._review(intent, view, again=True)
+        return self._review(intent, view, True)
 
     def on_opened(self, order: NewOrder) -> None:
         """Count an order that was opened.  One that was not just approved as reducing counts as an entry."""
@@ -101,7 +102,7 @@ class Gate:
         else:
             self._pace.count_entry(order.intent, order.ts_ns)
 
-    def _review(self, intent: OrderIntent, view: View, *, again: bool) -> Verdict:
+    def _review(self, intent: OrderIntent, view: View, again: bool) -> Verdict:
         now_ns = 0
         try:
             now_ns = view.now_ns
@@ -116,114 +117,134 @@ class Gate:
             judged = ("guard_error", _brief(error), "every guard to answer")
         return Rejected(now_ns, intent, *judged)
 
+    # A call costs as much as two comparisons of Decimals.  So a check that is one comparison is called only when the
+    # same comparison, written in front of it, says that there is something to find; the check has the last word.
+
     def _judge(self, intent: OrderIntent, view: View, now_ns: int, again: bool) -> Finding | Decimal:
         """The notional to hold, or the first finding."""
+        name = intent.instrument
         try:
-            instrument = view.instrument(intent.instrument)
+            instrument = view.instrument(name)
         except KeyError:
-            return ("instrument", intent.instrument, "a defined instrument")
-        found = (
-            checks.check_order_form(intent, now_ns)
-            or checks.check_tradable(view.tradable(intent.instrument))
-            or checks.check_expiry(instrument, now_ns)
-            or checks.check_precision(intent, instrument)
-        )
+            return ("instrument", name, "a defined instrument")
+        found = checks.check_order_form(intent, now_ns)
         if found is not None:
             return found
-        position = view.position(intent.instrument)
+        closed = view.tradable(name)
+        if closed != "" or instrument.expiry_ns is not None:
+            found = checks.check_tradable(closed) or checks.check_expiry(instrument, now_ns)
+        found = found or checks.check_precision(intent, instrument)
+        if found is not None:
+            return found
         side, qty = intent.side, intent.qty
-        open_qty = view.open_qty(intent.instrument, side)
+        held_qty, open_qty = view.position(name).qty, view.open_qty(name, side)
         # Signs by hand: a Decimal times an int costs three times a negation.
-        against_qty = position.qty if side < 0 else -position.qty
-        closable_qty = against_qty - open_qty
+        closable_qty = (held_qty if side < 0 else -held_qty) - open_qty
         if intent.reduce_only:
             found = checks.check_reduces(closable_qty, qty)
             if found is not None:
                 return found
             leaves = True
         else:
-            leaves = qty <= closable_qty and -view.strategy_qty(intent.strategy, intent.instrument) * side >= qty
-        if leaves:
-            found = check_exit(intent, view, instrument, now_ns, self._exits)
-            if found is None and not again:
-                found = self._pace.check_exit(intent, now_ns)
-            if found is not None:
-                return found
-            self._last_exit = intent
-            return exit_worth(intent, view, instrument, self._market_factor)
-        judged = self._judge_entry(intent, view, instrument, position=position, open_qty=open_qty, now_ns=now_ns)
-        return judged if again or not isinstance(judged, Decimal) else self._pace.check_entry(intent, now_ns) or judged
+            leaves = qty <= closable_qty and -view.strategy_qty(intent.strategy, name) * side >= qty
+        if not leaves:
+            judged = self._judge_entry(intent, view, instrument, held_qty, open_qty, now_ns)
+            return judged if again or type(judged) is tuple else self._pace.check_entry(intent, now_ns) or judged
+        found = check_exit(intent, view, instrument, now_ns, self._exits)
+        if found is None and not again:
+            found = self._pace.check_exit(intent, now_ns)
+        if found is not None:
+            return found
+        self._last_exit = intent
+        return exit_worth(intent, view, instrument, self._market_factor)
 
     def _judge_entry(
-        self,
-        intent: OrderIntent,
-        view: View,
-        instrument: Instrument,
-        *,
-        position: Position,
-        open_qty: Decimal,
-        now_ns: int,
+        self, intent: OrderIntent, view: View, instrument: Instrument, held_qty: Decimal, open_qty: Decimal, now_ns: int
     ) -> Finding | Decimal:
-        limits, name, side, qty = self.limits, intent.instrument, intent.side, intent.qty
+        name, side, qty = intent.instrument, intent.side, intent.qty
+        found = self._check_permission(name, view, now_ns)
+        if found is not None:
+            return found
+        mark_px = known_mark(view, instrument)
+        found = self._check_price(intent, view, mark_px, instrument)
+        if found is not None:
+            return found
+        orders = tuple(view.open_orders())
+        worst = worst_case(view, instrument, side, qty, intent.limit_px, mark_px, orders, self._market_factor)
+        limits = self.limits
+        max_qty, max_position_qty = self._qty_limits.get(name) or self._qty_limits_of(name)
+        ahead_qty = (held_qty if side > 0 else -held_qty) + open_qty + qty
+        if (
+            max_qty is None
+            or max_position_qty is None
+            or qty > max_qty
+            or worst.order > limits.max_order_notional
+            or ahead_qty > max_position_qty
+            or worst.position > limits.max_position_notional
+            or worst.gross > limits.max_gross_notional
+            or worst.net > limits.max_net_notional
+        ):
+            found = (
+                checks.check_order_qty(qty, max_qty)
+                or checks.check_order_notional(worst.order, limits.max_order_notional)
+                or checks.check_position_qty(ahead_qty, max_position_qty)
+                or checks.check_position_notional(worst.position, limits.max_position_notional)
+                or checks.check_gross(worst.gross, limits.max_gross_notional)
+                or checks.check_net(worst.net, limits.max_net_notional)
+            )
+        if found is None and side < 0 and not instrument.can_short:
+            found = checks.check_short_sale(instrument, -ahead_qty)
+        if found is None and len(orders) >= limits.max_open_orders:
+            found = checks.check_open_orders(len(orders), limits.max_open_orders)
+        if found is None:
+            own_qty = view.strategy_qty(intent.strategy, name)
+            found = checks.check_opposing(held_qty - own_qty, side) if held_qty != own_qty else None
+        if found is None and orders:
+            found = checks.check_self_trade(intent, orders)
+        found = found or self._check_losses(view)
+        return worst.order if found is None else found
+
+    def _check_permission(self, name: str, view: View, now_ns: int) -> Finding | None:
+        """Whether there may be entries at all: limits, state, allow-list, a quote to judge by."""
         if self._unusable:
             return ("limit_unusable", self._unusable, "a positive, finite limit")
         if self._pace.runaway:
             return ("runaway", self._pace.runaway, "an operator's resume")
-        found = (
-            checks.check_state(self._switch.state)
-            or checks.check_state(view.risk_state)
-            or checks.check_allowed(name, self._allowed)
-        )
-        if found is not None:
-            return found
+        found: Finding | None = None
+        if self._switch.state is not _ACTIVE or view.risk_state is not _ACTIVE or name not in self._allowed:
+            found = (
+                checks.check_state(self._switch.state)
+                or checks.check_state(view.risk_state)
+                or checks.check_allowed(name, self._allowed)
+            )
+            if found is not None:
+                return found
         top = view.top(name)
-        found = checks.check_quote_fresh(top, now_ns, limits.stale_quote_ns)
+        found = checks.check_quote_fresh(top, now_ns, self.limits.stale_quote_ns)
         if found is not None or top is None:
             return found or ("no_quote", "none", "a quote")
-        found = checks.check_book_sane(top)
-        if found is not None:
-            return found
-        mark_px = known_mark(view, instrument)
-        found = self._check_price(intent, mark_px, instrument) or (
-            checks.check_spread(top, self._spread_bps) if intent.limit_px is None else None
-        )
-        if found is not None:
-            return found
-        orders = tuple(view.open_orders())
-        exposure = worst_case(
-            view,
-            instrument,
-            side=side,
-            qty=qty,
-            limit_px=intent.limit_px,
-            mark_px=mark_px,
-            orders=orders,
-            market_factor=self._market_factor,
-        )
-        ahead = (position.qty if side > 0 else -position.qty) + open_qty + qty
-        others_qty = position.qty - view.strategy_qty(intent.strategy, name)
-        found = (
-            checks.check_order_qty(qty, _of(self._order_qty, name))
-            or checks.check_order_notional(exposure.order, limits.max_order_notional)
-            or checks.check_position_qty(ahead, _of(self._position_qty, name))
-            or checks.check_position_notional(exposure.position, limits.max_position_notional)
-            or checks.check_gross(exposure.gross, limits.max_gross_notional)
-            or checks.check_net(exposure.net, limits.max_net_notional)
-            or (checks.check_short_sale(instrument, -ahead) if side < 0 else None)
-            or checks.check_open_orders(len(orders), limits.max_open_orders)
-            or checks.check_opposing(others_qty, side)
-            or (checks.check_self_trade(intent, tuple(o for o in orders if o.instrument == name)) if orders else None)
-            or self._check_losses(view)
-        )
-        return exposure.order if found is None else found
+        if top.suspect or top.crossed or not (top.bid_px < top.ask_px):
+            found = checks.check_book_sane(top)
+        return found
 
-    def _check_price(self, intent: OrderIntent, mark_px: Decimal, instrument: Instrument) -> Finding | None:
+    def _check_price(self, intent: OrderIntent, view: View, mark_px: Decimal, instrument: Instrument) -> Finding | None:
+        """Worth the venue's while, and near the market: the limit price, else the spread a market order pays."""
         limit_px = intent.limit_px
-        found = checks.check_min_notional(instrument, intent.qty, mark_px if limit_px is None else limit_px)
-        if found is not None or limit_px is None:
+        if limit_px is None:
+            found = checks.check_min_notional(instrument, intent.qty, mark_px)
+            top = view.top(intent.instrument)
+            return found if found is not None or top is None else checks.check_spread(top, self._spread_bps)
+        found = checks.check_min_notional(instrument, intent.qty, limit_px)
+        if found is not None:
             return found
         reference_px = mark_px if intent.trigger_px is None else intent.trigger_px
         return checks.check_collar(limit_px, reference_px, self.limits.collar_bps)
+
+    def _qty_limits_of(self, name: str) -> tuple[Decimal | None, Decimal | None]:
+        """Largest order and position of an instrument; worked out once (kept for allowed instruments only)."""
+        found = _of(self.limits.max_order_qty, name), _of(self.limits.max_position_qty, name)
+        self._qty_limits[name] = found
+        return found
 
     def _check_losses(self, view: View) -> Finding | None:
         equity, day_start, peak = view.equity(), view.equity_day_start(), view.equity_peak()

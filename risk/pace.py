@@ -36,10 +36,14 @@ class Lane:
         self._by_instrument: dict[str, deque[int]] = {}
 
     def check(self, instrument: str, now_ns: int) -> Finding | None:
-        found = check_rate("order_rate", self._in_all, self._limit, now_ns)
+        # A window that is not full needs no look at its oldest time.
+        if len(self._in_all) >= self._limit:
+            found = check_rate("order_rate", self._in_all, self._limit, now_ns)
+            if found is not None:
+                return found
         times = self._by_instrument.get(instrument)
-        if found is not None or times is None:
-            return found
+        if times is None or len(times) < self._limit_instrument:
+            return None
         return check_rate("order_rate_instrument", times, self._limit_instrument, now_ns)
 
     def count(self, instrument: str, now_ns: int) -> None:
@@ -53,7 +57,7 @@ class Lane:
 class Pace:
     """Sliding windows over the gate's own orders.  Time is given with each call."""
 
-    __slots__ = ("_entries", "_exits", "_refusals", "_window_ns", "_wishes", "runaway")
+    __slots__ = ("_entries", "_exits", "_key", "_keyed", "_refusals", "_window_ns", "_wishes", "runaway")
 
     def __init__(self, limits: Limits) -> None:
         limit = max(limits.max_orders_per_s, EXIT_ORDERS_PER_S)
@@ -62,6 +66,8 @@ class Pace:
         self._exits = Lane(limit, limit_instrument)
         self._window_ns = limits.duplicate_window_ns
         self._wishes: dict[WishKey, int] = {}
+        self._keyed: OrderIntent | None = None  # the intent that was judged last, and its key: it is counted next
+        self._key: WishKey | None = None
         self._refusals: deque[int] = deque(maxlen=max(limits.max_rejections_per_s, 1))
         self.runaway = ""
         """Why this is a runaway loop; empty while it is none.  Latched until ``forgive``."""
@@ -73,14 +79,15 @@ class Pace:
         wishes = self._wishes
         if len(wishes) >= DUPLICATES_MAX and now_ns - next(iter(wishes.values())) < self._window_ns:
             return ("duplicate", f"{len(wishes)} orders within {self._window_ns} ns", "room to remember one more")
-        return check_duplicate(wishes.get(_wish(intent)), now_ns, self._window_ns)
+        last_ns = wishes.get(self._key_of(intent)) if wishes else None
+        return None if last_ns is None else check_duplicate(last_ns, now_ns, self._window_ns)
 
     def check_exit(self, intent: OrderIntent, now_ns: int) -> Finding | None:
         return self._exits.check(intent.instrument, now_ns)
 
     def count_entry(self, intent: OrderIntent, now_ns: int) -> None:
         self._entries.count(intent.instrument, now_ns)
-        wishes, key = self._wishes, _wish(intent)
+        wishes, key = self._wishes, self._key_of(intent)
         wishes.pop(key, None)  # put back at the end: the first one is always the oldest
         wishes[key] = now_ns
         while wishes:
@@ -101,6 +108,13 @@ class Pace:
                 f"runaway loop: {len(refusals)} refusals within {now_ns - refusals[0]} ns, "
                 f"the last of {intent.strategy} on {intent.instrument} by {check}"
             )
+
+    def _key_of(self, intent: OrderIntent) -> WishKey:
+        key = self._key
+        if key is None or intent is not self._keyed:
+            key = self._key = _wish(intent)
+            self._keyed = intent
+        return key
 
     def forgive(self) -> None:
         """An operator resumed: start counting anew."""

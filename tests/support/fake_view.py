@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 from engine.commands import NewOrder, OrderIntent, RiskState
@@ -160,6 +160,9 @@ class FakeView:
 
     def position(self, instrument: str) -> Position:
         return Position(self.positions.get(instrument, ZERO), self.avg_pxs.get(instrument, ZERO), ZERO, ZERO)
+
+    def held(self) -> Collection[str]:
+        return [name for name, qty in self.positions.items() if qty]
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         return self.strategy_qtys.get((strategy, instrument), ZERO)

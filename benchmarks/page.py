@@ -59,7 +59,8 @@ def target(reading: Reading) -> str:
 def about(machine: dict[str, Any]) -> str:
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}, "
-        f"commit {machine['commit']}; {machine['scheduling']} scheduling, load {machine['load_1m']}, an empty loop {machine['loop_ns']} ns a pass"
+        f"commit {machine['commit']}; {machine['scheduling']} "
+        f"scheduling, load {machine['load_1m']}, an empty loop {machine['loop_ns']} ns a pass"
     )
 
 

@@ -526,12 +526,13 @@ def config_init(path: Annotated[Path, typer.Argument()] = Path("kestrel.yaml")) 
 def bench(
     case: Annotated[list[str] | None, typer.Argument(help="lanes to run (default: all)")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="fewer repetitions")] = False,
+    write: Annotated[bool, typer.Option("--write", help="rewrite docs/benchmarks.md (all lanes, not quick)")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run the project's benchmarks on this machine."""
     from benchmarks.suite import run_suite
 
-    result = run_suite(case or [], quick=quick)
+    result = run_suite(case or [], quick=quick, write=write)
     if as_json:
         _print_json(result)
 

@@ -19,7 +19,7 @@ ZERO = Decimal(0)
 CLOSED_KEPT = 4096
 """Closed orders remembered for late facts; older ones are forgotten, oldest first."""
 TRADES_KEPT = 65536
-"""Trade ids remembered against duplicates; older ones are forgotten, oldest first."""
+"""Trade ids remembered against duplicates, at least; from twice as many on the older half is forgotten."""
 
 
 class OrderState(enum.StrEnum):
@@ -146,7 +146,8 @@ class OrderManager:
         self._count = 0
         self._open: dict[str, ManagedOrder] = {}
         self._closed: OrderedDict[str, ManagedOrder] = OrderedDict()
-        self._trades: OrderedDict[tuple[str, str], tuple[Decimal, Decimal, int]] = OrderedDict()
+        self._trades: dict[str, int] = {}
+        self._older_trades: dict[str, int] = {}
         self._open_qty: dict[tuple[str, int], Decimal] = {}
         self._described: dict[str | None, tuple[OpenOrder, ...]] = {}  # by instrument; emptied by every change
         self.duplicate_fills = 0
@@ -182,19 +183,22 @@ class OrderManager:
 
     def fill(self, fill: OrderFilled) -> tuple[ManagedOrder | None, bool]:
         """Book an execution once.  Returns the order (None: not ours) and whether the fill is new."""
-        key = (fill.venue, fill.trade_id)
-        values = (fill.qty, fill.px, int(fill.side))
-        seen = self._trades.get(key)
         order = self.get(fill.client_order_id)
+        # Two tables of hashes instead of one of values: tens of thousands of fills a day must not cost memory.
+        key = f"{fill.venue}|{fill.trade_id}"
+        values = hash((fill.qty, fill.px, int(fill.side)))
+        seen = self._trades.get(key)
+        if seen is None:
+            seen = self._older_trades.get(key)
         if seen is not None:
             if seen == values:
                 self.duplicate_fills += 1
             else:
                 self.conflicting_fills += 1
             return order, False
+        if len(self._trades) >= TRADES_KEPT:
+            self._older_trades, self._trades = self._trades, {}
         self._trades[key] = values
-        if len(self._trades) > TRADES_KEPT:
-            self._trades.popitem(last=False)
         if order is None:
             return None, True
         if fill.venue_order_id and not order.venue_order_id:

@@ -81,6 +81,21 @@ async def always_ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         writer.write(OK)
 
 
+def test_an_order_leaves_in_the_callers_own_callback() -> None:
+    """On uvloop, which by itself keeps the bytes until the end of the loop's turn: nothing waits after the send."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def run() -> None:
+        async with channel_to(always_ok) as channel:
+            outcome = send(channel)
+            assert channel.back_pressure == 0
+            await until(lambda: outcome.seen)
+            assert outcome.seen == [(200, b"ok")]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
 async def test_one_request_in_flight_per_connection_and_none_free_is_refused() -> None:
     """Two connections, a server that waits: the third request is refused and nothing of it is written."""
     release = asyncio.Event()

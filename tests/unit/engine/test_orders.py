@@ -70,6 +70,20 @@ def test_a_duplicate_fill_is_counted_and_ignored() -> None:
     assert manager.get(new.client_order_id).filled_qty == D("0.4")
 
 
+@pytest.mark.fault("B1")
+def test_trade_ids_are_remembered_for_long_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a memory of ten: the last ten are always known, after twenty more the first is forgotten."""
+    monkeypatch.setattr("engine.orders.TRADES_KEPT", 10)
+    manager = OrderManager("k")
+    new = opened(manager, "1000")
+    for number in range(35):
+        assert manager.fill(fill(new, "1", "100", f"t{number}"))[1]
+        for recent in range(max(0, number - 9), number + 1):
+            assert not manager.fill(fill(new, "1", "100", f"t{recent}"))[1]
+    assert len(manager._trades) + len(manager._older_trades) <= 20
+    assert manager.fill(fill(new, "1", "100", "t0"))[1]
+
+
 @pytest.mark.fault("B2")
 def test_the_first_values_of_a_trade_id_stand() -> None:
     """The same trade id with another quantity is a conflict."""

@@ -73,19 +73,22 @@ def check_precision(intent: OrderIntent, instrument: Instrument) -> Finding | No
         return ("min_qty", str(qty), str(instrument.min_qty))
     if qty > instrument.max_qty:
         return ("max_qty", str(qty), str(instrument.max_qty))
-    found = None if limit_px is None else _check_grid(limit_px, instrument)
-    return found if trigger_px is None or found is not None else _check_grid(trigger_px, instrument)
-
-
-def _check_grid(px: Decimal, instrument: Instrument) -> Finding | None:
-    if px <= ZERO and not instrument.allows_negative_px:
-        return ("price_sign", str(px), "above 0")
-    return ("tick", str(px), f"a multiple of {instrument.tick_px}") if px % instrument.tick_px else None
+    if limit_px is not None:
+        if limit_px <= ZERO and not instrument.allows_negative_px:
+            return ("price_sign", str(limit_px), "above 0")
+        if limit_px % instrument.tick_px:
+            return ("tick", str(limit_px), f"a multiple of {instrument.tick_px}")
+    if trigger_px is not None:
+        if trigger_px <= ZERO and not instrument.allows_negative_px:
+            return ("price_sign", str(trigger_px), "above 0")
+        if trigger_px % instrument.tick_px:
+            return ("tick", str(trigger_px), f"a multiple of {instrument.tick_px}")
+    return None
 
 
 def check_min_notional(instrument: Instrument, qty: Decimal, px: Decimal) -> Finding | None:
     """The venue's smallest order, in quote currency; an inverse contract is worth its multiplier of that."""
-    worth = qty * instrument.multiplier if instrument.inverse else instrument.notional(qty, px)
+    worth = qty * instrument.multiplier if instrument.inverse else qty * px * instrument.multiplier
     limit = instrument.min_notional
     return ("min_notional", str(worth), str(limit)) if worth < limit else None
 
@@ -163,7 +166,8 @@ def check_book_sane(top: Top) -> Finding | None:
 def check_collar(px: Decimal, reference_px: Decimal, limit_bps: Decimal, side: int = 0) -> Finding | None:
     """Distance from the reference.  ``side`` 0 judges both directions, a side only the one that pays more."""
     gap = px - reference_px
-    gap = gap * side if side else abs(gap)
+    if side <= 0:
+        gap = -gap if side else abs(gap)
     if gap * BPS <= limit_bps * abs(reference_px):
         return None
     return ("collar", f"{px} against {reference_px}", f"{limit_bps} bps")

@@ -73,13 +73,17 @@ def worth(instrument: Instrument, px: Decimal) -> Decimal:
 def dearest(at_mark: Decimal, limit_px: Decimal | None, instrument: Instrument, market_factor: Decimal) -> Decimal:
     """Largest worth of one base unit of an order, settlement currency: at the mark or at its limit price."""
     # A market order's price is bounded by the collar only, so it is held to be that much dearer (factor >= 1).
-    at_limit = at_mark * market_factor if limit_px is None else worth(instrument, limit_px)
+    if limit_px is None:
+        at_limit = at_mark * market_factor
+    else:
+        at_limit = worth(instrument, limit_px) if instrument.inverse else abs(limit_px * instrument.multiplier)
     return at_limit if at_limit > at_mark else at_mark
 
 
 def worst_case(
     view: View,
     instrument: Instrument,
+    *,
     side: Side,
     qty: Decimal,
     limit_px: Decimal | None,
@@ -118,9 +122,11 @@ def worst_case(
         if name in busy:
             ahead_qty += view.open_qty(name, side)
             against_qty -= view.open_qty(name, side.opposite)
+            at_market, multiplier, inverse = at_mark * market_factor, rules.multiplier, rules.inverse
             for order in orders:
                 if order.instrument == name:
-                    worst = dearest(at_mark, order.limit_px, rules, market_factor)
+                    px = order.limit_px
+                    worst = at_market if px is None else worth(rules, px) if inverse else abs(px * multiplier)
                     if order.side != side:
                         against_worth = worst if worst > against_worth else against_worth
                     elif worst > ahead_worth:

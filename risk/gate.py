@@ -1,7 +1,8 @@
 """The gate: which checks apply to an order, in which order, and the memory that rates and duplicates need.
 
 Owns the verdict, the order counters and the kill switch's state.  The comparisons are ``risk.checks``, the arithmetic
-of exposure is ``risk.exposure``.  Fails closed: what is missing, broken or raising means no entry (I12).
+of exposure is ``risk.exposure``, the short way past both ``risk.screen``.  Fails closed: what is missing, broken or
+raising means no entry (I12).
 
 Reservation: an approved order is opened before the next is judged, so the open order itself is what the next one is
 counted against; the gate keeps no second account that could disagree.
@@ -24,6 +25,7 @@ from risk.exposure import UnknownValueError, known_mark, worst_case
 from risk.kill_switch import KillSwitch
 from risk.limits import EVERY_OTHER, Limits
 from risk.pace import RUNAWAY_CHECKS, Pace
+from risk.screen import Screen
 
 _ACTIVE = RiskState.ACTIVE
 
@@ -36,7 +38,7 @@ class Gate:
         self._unusable = limits.unusable()
         self._switch = KillSwitch()
         self._allowed = frozenset(limits.allowed_instruments)
-        self._qty_limits: dict[str, tuple[Decimal | None, Decimal | None]] = {}
+        self._screen = None if self._unusable else Screen(limits)
         self._exits = ExitRules.of(limits)
         self._spread_bps = float(self._exits.collar_bps)
         self._market_factor = 1 + self._exits.collar_bps / BPS
@@ -117,9 +119,6 @@ class Gate:
             judged = ("guard_error", _brief(error), "every guard to answer")
         return Rejected(now_ns, intent, *judged)
 
-    # A call costs as much as two comparisons of Decimals.  So a check that is one comparison is called only when the
-    # same comparison, written in front of it, says that there is something to find; the check has the last word.
-
     def _judge(self, intent: OrderIntent, view: View, now_ns: int, again: bool) -> Finding | Decimal:
         """The notional to hold, or the first finding."""
         name = intent.instrument
@@ -161,90 +160,76 @@ class Gate:
     def _judge_entry(
         self, intent: OrderIntent, view: View, instrument: Instrument, held_qty: Decimal, open_qty: Decimal, now_ns: int
     ) -> Finding | Decimal:
-        name, side, qty = intent.instrument, intent.side, intent.qty
-        found = self._check_permission(name, view, now_ns)
-        if found is not None:
-            return found
-        mark_px = known_mark(view, instrument)
-        found = self._check_price(intent, view, mark_px, instrument)
-        if found is not None:
-            return found
-        orders = tuple(view.open_orders())
-        worst = worst_case(view, instrument, side, qty, intent.limit_px, mark_px, orders, self._market_factor)
-        limits = self.limits
-        max_qty, max_position_qty = self._qty_limits.get(name) or self._qty_limits_of(name)
-        ahead_qty = (held_qty if side > 0 else -held_qty) + open_qty + qty
-        if (
-            max_qty is None
-            or max_position_qty is None
-            or qty > max_qty
-            or worst.order > limits.max_order_notional
-            or ahead_qty > max_position_qty
-            or worst.position > limits.max_position_notional
-            or worst.gross > limits.max_gross_notional
-            or worst.net > limits.max_net_notional
-        ):
-            found = (
-                checks.check_order_qty(qty, max_qty)
-                or checks.check_order_notional(worst.order, limits.max_order_notional)
-                or checks.check_position_qty(ahead_qty, max_position_qty)
-                or checks.check_position_notional(worst.position, limits.max_position_notional)
-                or checks.check_gross(worst.gross, limits.max_gross_notional)
-                or checks.check_net(worst.net, limits.max_net_notional)
-            )
-        if found is None and side < 0 and not instrument.can_short:
-            found = checks.check_short_sale(instrument, -ahead_qty)
-        if found is None and len(orders) >= limits.max_open_orders:
-            found = checks.check_open_orders(len(orders), limits.max_open_orders)
-        if found is None:
-            own_qty = view.strategy_qty(intent.strategy, name)
-            found = checks.check_opposing(held_qty - own_qty, side) if held_qty != own_qty else None
-        if found is None and orders:
-            found = checks.check_self_trade(intent, orders)
-        found = found or self._check_losses(view)
-        return worst.order if found is None else found
-
-    def _check_permission(self, name: str, view: View, now_ns: int) -> Finding | None:
-        """Whether there may be entries at all: limits, state, allow-list, a quote to judge by."""
+        """Most entries pass the screen; the others meet one check after the other."""
         if self._unusable:
             return ("limit_unusable", self._unusable, "a positive, finite limit")
         if self._pace.runaway:
             return ("runaway", self._pace.runaway, "an operator's resume")
-        found: Finding | None = None
-        if self._switch.state is not _ACTIVE or view.risk_state is not _ACTIVE or name not in self._allowed:
-            found = (
-                checks.check_state(self._switch.state)
-                or checks.check_state(view.risk_state)
-                or checks.check_allowed(name, self._allowed)
-            )
-            if found is not None:
-                return found
+        if self._switch.state is _ACTIVE and view.risk_state is _ACTIVE and self._screen is not None:
+            notional = self._screen.worth_of_entry(intent, view, instrument, held_qty, open_qty, now_ns)
+            if notional is not None:
+                return self._check_losses(view) or notional
+        return self._judge_in_full(intent, view, instrument, held_qty, open_qty, now_ns)
+
+    def _judge_in_full(
+        self, intent: OrderIntent, view: View, instrument: Instrument, held_qty: Decimal, open_qty: Decimal, now_ns: int
+    ) -> Finding | Decimal:
+        limits, name, side, qty = self.limits, intent.instrument, intent.side, intent.qty
+        found = (
+            checks.check_state(self._switch.state)
+            or checks.check_state(view.risk_state)
+            or checks.check_allowed(name, self._allowed)
+        )
+        if found is not None:
+            return found
         top = view.top(name)
-        found = checks.check_quote_fresh(top, now_ns, self.limits.stale_quote_ns)
+        found = checks.check_quote_fresh(top, now_ns, limits.stale_quote_ns)
         if found is not None or top is None:
             return found or ("no_quote", "none", "a quote")
-        if top.suspect or top.crossed or not (top.bid_px < top.ask_px):
-            found = checks.check_book_sane(top)
-        return found
-
-    def _check_price(self, intent: OrderIntent, view: View, mark_px: Decimal, instrument: Instrument) -> Finding | None:
-        """Worth the venue's while, and near the market: the limit price, else the spread a market order pays."""
-        limit_px = intent.limit_px
-        if limit_px is None:
-            found = checks.check_min_notional(instrument, intent.qty, mark_px)
-            top = view.top(intent.instrument)
-            return found if found is not None or top is None else checks.check_spread(top, self._spread_bps)
-        found = checks.check_min_notional(instrument, intent.qty, limit_px)
+        found = checks.check_book_sane(top)
         if found is not None:
+            return found
+        mark_px = known_mark(view, instrument)
+        found = self._check_price(intent, mark_px, instrument) or (
+            checks.check_spread(top, self._spread_bps) if intent.limit_px is None else None
+        )
+        if found is not None:
+            return found
+        orders = tuple(view.open_orders())
+        exposure = worst_case(
+            view,
+            instrument,
+            side=side,
+            qty=qty,
+            limit_px=intent.limit_px,
+            mark_px=mark_px,
+            orders=orders,
+            market_factor=self._market_factor,
+        )
+        ahead_qty = (held_qty if side > 0 else -held_qty) + open_qty + qty
+        others_qty = held_qty - view.strategy_qty(intent.strategy, name)
+        found = (
+            checks.check_order_qty(qty, _of(limits.max_order_qty, name))
+            or checks.check_order_notional(exposure.order, limits.max_order_notional)
+            or checks.check_position_qty(ahead_qty, _of(limits.max_position_qty, name))
+            or checks.check_position_notional(exposure.position, limits.max_position_notional)
+            or checks.check_gross(exposure.gross, limits.max_gross_notional)
+            or checks.check_net(exposure.net, limits.max_net_notional)
+            or (checks.check_short_sale(instrument, -ahead_qty) if side < 0 else None)
+            or checks.check_open_orders(len(orders), limits.max_open_orders)
+            or checks.check_opposing(others_qty, side)
+            or checks.check_self_trade(intent, orders)
+            or self._check_losses(view)
+        )
+        return exposure.order if found is None else found
+
+    def _check_price(self, intent: OrderIntent, mark_px: Decimal, instrument: Instrument) -> Finding | None:
+        limit_px = intent.limit_px
+        found = checks.check_min_notional(instrument, intent.qty, mark_px if limit_px is None else limit_px)
+        if found is not None or limit_px is None:
             return found
         reference_px = mark_px if intent.trigger_px is None else intent.trigger_px
         return checks.check_collar(limit_px, reference_px, self.limits.collar_bps)
-
-    def _qty_limits_of(self, name: str) -> tuple[Decimal | None, Decimal | None]:
-        """Largest order and position of an instrument; worked out once (kept for allowed instruments only)."""
-        found = _of(self.limits.max_order_qty, name), _of(self.limits.max_position_qty, name)
-        self._qty_limits[name] = found
-        return found
 
     def _check_losses(self, view: View) -> Finding | None:
         equity, day_start, peak = view.equity(), view.equity_day_start(), view.equity_peak()

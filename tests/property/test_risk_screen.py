@@ -1,0 +1,178 @@
+"""The short way through the gate never says anything but what all checks, asked one by one, would have said."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from engine.commands import Approved, OrderIntent, OrderType, Rejected, RiskState
+from engine.events import Side
+from engine.instruments import AssetClass
+from risk.exposure import known_mark, worst_case
+from risk.gate import Gate
+from tests.support.fake_view import FakeView, make_instrument
+from tests.support.gate import order
+from tests.support.limits import make_limits
+
+D = Decimal
+A, B = "BTC/USDT@binance_usdm", "ETH/EUR@binance_usdm"
+sides = st.sampled_from([Side.BUY, Side.SELL])
+lots = st.integers(200, 3_000).map(lambda count: D(count) / 1000)
+pxs = st.integers(9_960, 10_040).map(lambda ticks: D(ticks) / 100)
+
+
+@st.composite
+def intents(draw: st.DrawFn, names: tuple[str, ...], side: Side | None = None) -> OrderIntent:
+    is_market = draw(st.integers(0, 9)) == 9
+    return OrderIntent(
+        ts_ns=1,
+        strategy=draw(st.sampled_from(["s", "s", "s", "t"])),
+        instrument=draw(st.sampled_from(names)),
+        side=draw(sides) if side is None else side,
+        qty=draw(lots),
+        order_type=OrderType.MARKET if is_market else OrderType.LIMIT,
+        limit_px=None if is_market else draw(pxs),
+    )
+
+
+@st.composite
+def views(draw: st.DrawFn) -> FakeView:
+    """Accounts near the common one: mostly flat or held one way, mostly orders of one side, now and then all else."""
+    rarely = st.integers(0, 19).map(lambda number: number == 19)
+    changes: dict[str, Any] = {
+        "asset_class": AssetClass.PERPETUAL,
+        "can_short": not draw(rarely),
+        "inverse": draw(rarely),
+        "allows_negative_px": draw(rarely),
+        "multiplier": draw(st.sampled_from([D(1), D(1), D("0.1"), D(3)])),
+        "min_notional": draw(st.sampled_from([D(1), D(1), D(1), D(1), D(1), D(200)])),
+    }
+    view = FakeView(make_instrument(A, settlement="USDT", **changes), make_instrument(B, settlement="EUR", **changes))
+    view.rates = {
+        "USDT": draw(st.sampled_from([*[D(1)] * 8, *[D(1) / 3] * 6, D(0), D("NaN")])),
+        "EUR": D("1.2"),
+    }
+    for name in (A,) if draw(st.booleans()) else (A, B):
+        if not draw(st.booleans()):
+            view.hold(name, draw(lots) * draw(sides), strategy=draw(st.sampled_from(["s", "s", "t", ""])))
+    only = (A,) if draw(st.booleans()) else (A, B)
+    for intent in draw(st.lists(intents(only, draw(sides)) if draw(st.booleans()) else intents(only), max_size=4)):
+        view.open(intent)
+    if draw(rarely):
+        view.quote(A, draw(st.sampled_from([99.0, 100.01, -1.0, float("nan")])), 100.01)
+    if draw(rarely):
+        view.now_ns += draw(st.sampled_from([1_000_000_000, 1_000_000_001, -2_000_000_000]))
+    if draw(rarely):
+        view.equity_now = draw(st.sampled_from([None, D(9_400)]))
+    if draw(rarely):
+        view.risk_state = draw(st.sampled_from([RiskState.REDUCING, RiskState.ACTIVE]))
+    if draw(rarely):
+        view.marks_known = False
+    return view
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> dict[str, Any]:
+    """Limits near the sizes the orders have; one of them may sit exactly on a round figure that orders reach."""
+    money = st.integers(1, 40).map(lambda steps: steps * 100) | st.just(10_000)
+    by_name = st.sampled_from([{"*": 5}, {"*": 10}, {"*": 10}, {A: 3}, {B: 3}, {A: 12, "*": 1}])
+    return {
+        "allowed_instruments": draw(st.sampled_from([[A, B], [A, B], [A, B], [A], [A], [B]])),
+        "max_order_qty": draw(by_name),
+        "max_position_qty": draw(by_name),
+        "max_order_notional": draw(money),
+        "max_position_notional": draw(money),
+        "max_gross_notional": draw(money),
+        "max_net_notional": draw(money),
+        "collar_bps": draw(st.sampled_from([10, 50, 100, 120])),
+        "max_open_orders": draw(st.sampled_from([1, 2, 4, 20])),
+        "max_drawdown_bps": draw(st.sampled_from([1, 1_000])),
+    }
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(limits(), views(), intents((A,)))
+def test_the_screen_changes_no_verdict(values: dict[str, Any], view: FakeView, intent: OrderIntent) -> None:
+    """One order before two gates, one of which has no screen: the same verdict, down to what it saw and held."""
+    screened, plain = Gate(make_limits(**values)), Gate(make_limits(**values))
+    assert screened._screen is not None
+    plain._screen = None
+    expected = plain.review(intent, view)
+    assert screened.review(intent, view) == expected
+    # Not by equality alone: 1.0 and 1.00 are equal, and journaled differently.
+    if isinstance(expected, Approved):
+        assert str(screened.review(intent, view)) == str(expected)
+
+
+FIGURES = {
+    "max_order_notional": "order",
+    "max_position_notional": "position",
+    "max_gross_notional": "gross",
+    "max_net_notional": "net",
+}
+WIDE: dict[str, Any] = {
+    "allowed_instruments": [A, B],
+    **dict.fromkeys(FIGURES, 10**9),
+    "max_order_qty": {"*": 10**6},
+    "max_position_qty": {"*": 10**6},
+    "collar_bps": 2_000,
+}
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(views(), intents((A,)), st.sampled_from(sorted(FIGURES)))
+def test_a_limit_binds_at_the_very_figure(view: FakeView, intent: OrderIntent, which: str) -> None:
+    """The limit is set to the figure of ``risk.exposure``, then to the next smaller number: only the first passes."""
+    gate = Gate(make_limits(**WIDE))
+    assume(isinstance(gate.review(intent, view), Approved) and gate._last_exit is None)
+    figures = worst_case(
+        view,
+        view.instrument(A),
+        side=intent.side,
+        qty=intent.qty,
+        limit_px=intent.limit_px,
+        mark_px=known_mark(view, view.instrument(A)),
+        orders=view.open_orders(),
+        market_factor=D("1.2"),
+    )
+    figure = getattr(figures, FIGURES[which])
+    assume(figure > 0)
+    assert isinstance(Gate(make_limits(**{**WIDE, which: figure})).review(intent, view), Approved)
+    refused = Gate(make_limits(**{**WIDE, which: figure.next_minus()})).review(intent, view)
+    assert isinstance(refused, Rejected)
+    assert refused.check == which
+
+
+def test_the_common_entry_needs_no_other_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the long way taken out, a plain order and one beside open orders of its side still pass: by the screen."""
+    view = FakeView()
+    gate = Gate(make_limits())
+    monkeypatch.setattr(Gate, "_judge_in_full", None)
+    for _ in range(3):
+        assert isinstance(gate.review(order(), view), Approved)
+        view.open(order())
+
+
+def test_turning_a_position_around_counts_what_is_held() -> None:
+    """Short 3 at 100, buy 4: long 1 at worst, but the 300 of now are gross exposure until it fills."""
+    view = FakeView(make_instrument(A, asset_class=AssetClass.PERPETUAL, can_short=True, settlement="USD"))
+    view.hold(A, D(-3), strategy="s")
+    wish = order(instrument=A, qty=D(4))
+    assert isinstance(Gate(make_limits(allowed_instruments=[A], max_gross_notional=300)).review(wish, view), Approved)
+    refused = Gate(make_limits(allowed_instruments=[A], max_gross_notional=299)).review(wish, view)
+    assert isinstance(refused, Rejected)
+    assert refused.check == "max_gross_notional"
+
+
+def test_what_another_strategy_is_short_hides_behind_no_net_position() -> None:
+    """The account is long 1, this strategy alone long 3: the other is short 2, so no more is bought."""
+    view = FakeView(make_instrument(A, asset_class=AssetClass.PERPETUAL, can_short=True, settlement="USD"))
+    view.hold(A, D(1))
+    view.strategy_qtys = {("s", A): D(3), ("t", A): D(-2)}
+    refused = Gate(make_limits(allowed_instruments=[A])).review(order(instrument=A), view)
+    assert isinstance(refused, Rejected)
+    assert refused.check == "opposing_strategy"

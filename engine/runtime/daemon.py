@@ -235,6 +235,10 @@ class Daemon:
 
         try:
             reason = await supervisor.run(options.seconds, on_started)
+        except KestrelError:
+            if self._fatal is not None:
+                raise self._fatal from None  # what ended the start, rather than that it ended
+            raise
         finally:
             for warmer in warmers:
                 warmer.stop()

@@ -319,6 +319,7 @@ def test_the_sandbox_market_is_not_traded_with_a_damaged_bundle(tmp_path: Path) 
     bundles = f"models.directory={tmp_path / 'bundles'}"
     done = kestrel("paper", "--json", *into(tmp_path), "--set", bundles, "--set", "sandbox.history_s=0")
     assert done.returncode == 2
+    assert last_json(done)["error"].startswith("no bundle in ")
     assert "model.onnx has sha256" in last_json(done)["error"]
     assert done.stderr.strip().splitlines()[-1] == f"kestrel: {last_json(done)['error']}"
     (session,) = (tmp_path / "sessions").iterdir()

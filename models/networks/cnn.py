@@ -17,6 +17,7 @@ class Cnn(nn.Module):
 
     def __init__(self, *, window: int = 30, columns: int = 40, dropout: float = 0.2) -> None:
         super().__init__()
+        self.window = window
         self.features = nn.Sequential(
             nn.Conv1d(columns, 32, kernel_size=3, padding=1),  # (B, 32, W)
             nn.BatchNorm1d(32),
@@ -62,27 +63,45 @@ class Cnn(nn.Module):
 
 
 class _CnnExport(nn.Module):
+    """What is measured at batch 1 to be fastest in ONNX Runtime (7 % less than 2-d convolutions alone):
+
+    - the height comes before the turn to channels first, as the runtime then turns and blocks in one step
+    - no convolution computes the odd last value that its pooling drops
+    - the first two dense layers are convolutions too, and the data stays in channel blocks until 64 values are left
+    """
+
     def __init__(self, cnn: Cnn) -> None:
         super().__init__()
+        window = cnn.window
         layers: list[nn.Module] = []
         for at in (0, 4, 8):
             folded = fuse_conv_bn_eval(_conv(cnn.features[at]), _norm(cnn.features[at + 1]))
             kernel = folded.kernel_size[0]
-            wide = nn.Conv2d(folded.in_channels, folded.out_channels, (1, kernel), padding=(0, kernel // 2))
-            wide.weight.data = folded.weight.data.unsqueeze(2).clone()
-            wide.bias.data = folded.bias.data.clone()  # type: ignore[union-attr]
-            layers += [wide, nn.ReLU(), nn.MaxPool2d((1, 2))]
-        self.features = nn.Sequential(*layers)
-        dense: list[nn.Module] = []
-        for at in (0, 4):
-            dense += [fuse_linear_bn_eval(_linear(cnn.head[at]), _norm(cnn.head[at + 1])), nn.ReLU()]
+            # Zeros on the left as in training; on the right as many less as the last value has no partner.
+            layers.append(nn.ZeroPad2d((kernel // 2, kernel // 2 - window % 2, 0, 0)))
+            layers += [_wide(folded.weight.unsqueeze(2), folded.bias), nn.ReLU(), nn.MaxPool2d((1, 2))]
+            window //= 2
+        first = fuse_linear_bn_eval(_linear(cnn.head[0]), _norm(cnn.head[1]))
+        second = fuse_linear_bn_eval(_linear(cnn.head[4]), _norm(cnn.head[5]))
+        layers += [_wide(first.weight.reshape(first.out_features, -1, 1, window), first.bias), nn.ReLU()]
+        layers += [_wide(second.weight[:, :, None, None], second.bias), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
         # A copy: freezing this form must not freeze the network it was made from.
-        self.head = nn.Sequential(*dense, deepcopy(cnn.head[8]))
+        self.last = deepcopy(cnn.head[8])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.transpose(1, 2).unsqueeze(2)  # (B, F, 1, W)
-        logits: Tensor = self.head(torch.flatten(self.features(x), 1))  # (B, 1)
+        x = x.unsqueeze(1).permute(0, 3, 1, 2)  # (B, F, 1, W)
+        logits: Tensor = self.last(torch.flatten(self.layers(x), 1))  # (B, 1)
         return logits
+
+
+def _wide(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """A 2-d convolution without padding from ``weight (out, in, 1, kernel)`` and ``bias (out)``."""
+    assert bias is not None
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], (1, weight.shape[3]))
+    conv.weight.data = weight.detach().clone()
+    conv.bias.data = bias.detach().clone()  # type: ignore[union-attr]
+    return conv
 
 
 def _conv(module: nn.Module) -> nn.Conv1d:

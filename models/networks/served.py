@@ -15,30 +15,36 @@ from torch import Tensor, nn
 KINDS = ("price", "price_difference", "qty", "qty_total", "plain")
 """How a column is brought to a scale that does not depend on the instrument:
 
-- ``price``: distance to the window's last close, in bps of that close
-- ``price_difference``: bps of the window's last close
+- ``price``: distance to the window's last close, in bps of the window's mean close
+- ``price_difference``: bps of the window's mean close
 - ``qty``: multiples of the column's mean absolute value in the window
-- ``qty_total`` (cumulative, as OBV): distance to its last value, then as ``qty``
+- ``qty_total`` (cumulative, as OBV): distance to its last value, in multiples of the mean of the first ``qty`` column,
+  or of its own mean distance where there is no such column
 - ``plain``: ratios, returns, bps and counts stay as they are
 """
 
 CLIP = 8.0
 """Limit of a z-score: one mad tick must not saturate a layer."""
-_INPUT_LIMIT = 1e30
-"""Inputs are cut here so that no intermediate sum of a finite window leaves the range of float32."""
+INPUT_LIMIT = 1e30
+"""Features up to this size, either sign, give a finite result; greater ones are refused before the graph sees them."""
 _EPS = 1e-12
+"""Added to what is divided by: a window without volume gives zeros, not infinities."""
 
 
 class Normaliser(nn.Module):
     """Per column: to a scale-free unit by its kind, then ``(x - mean) / std``, clipped to +-8.
 
-    Written for few graph nodes: at batch 1 a node costs about a microsecond whatever it computes, so what each column
-    needs is picked from the window's last row by two small constant matrices instead of by slicing.
+    Written for few graph nodes on few elements: at batch 1 a node costs half a microsecond whatever it computes, and
+    one over the whole window a microsecond.  So what columns are measured in (close, quantities) is picked first,
+    totalled over the window in one node, and spread over the columns by one small constant matrix.  The reference is
+    subtracted before anything is scaled: folded into a constant term it would save a node and subtract, in float32,
+    numbers ten thousand times their difference.
     """
 
     offset_of_last: Tensor
-    scale_of_last: Tensor
-    typical_scale: Tensor
+    size_columns: Tensor
+    own_columns: Tensor
+    scale_of_size: Tensor
     constant_scale: Tensor
     mean: Tensor
     std: Tensor
@@ -50,9 +56,10 @@ class Normaliser(nn.Module):
         if unknown:
             raise ValueError(f"unknown column kinds {sorted(unknown)}; expected {KINDS}")
         columns = len(kinds)
+        qty = [j for j, kind in enumerate(kinds) if kind == "qty"]
+        own = [] if qty else [j for j, kind in enumerate(kinds) if kind == "qty_total"]
         offset = torch.zeros(columns, columns)  # (from last[i], to column j)
-        scale = torch.zeros(columns, columns)
-        typical = torch.zeros(columns)
+        scale = torch.zeros(1 + len(qty) + len(own), columns)  # (from mean size[i], to column j); size 0 is the close
         constant = torch.full((columns,), _EPS)
         for j, kind in enumerate(kinds):
             if kind == "price":
@@ -60,36 +67,38 @@ class Normaliser(nn.Module):
             elif kind == "qty_total":
                 offset[j, j] = 1.0
             if kind in ("price", "price_difference"):
-                scale[close_index, j] = 1e-4
+                scale[0, j] = 1e-4
             elif kind in ("qty", "qty_total"):
-                typical[j] = 1.0
+                measure = qty.index(j) if kind == "qty" else own.index(j) if own else 0
+                scale[1 + measure, j] = 1.0
             else:
                 constant[j] = 1.0
         self.register_buffer("offset_of_last", offset)
-        self.register_buffer("scale_of_last", scale)
-        self.register_buffer("typical_scale", typical)
+        self.register_buffer("size_columns", torch.tensor([close_index, *qty]))
+        self.register_buffer("own_columns", torch.tensor(own, dtype=torch.int64))
+        self.register_buffer("scale_of_size", scale)
         self.register_buffer("constant_scale", constant)
         self.register_buffer("mean", torch.zeros(columns))
         self.register_buffer("std", torch.ones(columns))
 
     def scale_free(self, x: Tensor) -> Tensor:
         """``(B, W, F)`` raw to ``(B, W, F)`` in units that do not depend on the instrument's price or lot."""
-        distance, scale = self._distance_and_scale(x)
-        return distance / scale.unsqueeze(1)
+        distance, total = self._distance_and_total_sizes(x)
+        return distance / (total @ (self.scale_of_size / x.shape[1]) + self.constant_scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        distance, scale = self._distance_and_scale(x)
-        gain = (1.0 / self.std) / scale  # (B, F)
-        return (distance * gain.unsqueeze(1) - self.mean / self.std).clamp(-CLIP, CLIP)  # (B, W, F)
+        # What is multiplied or divided by std alone is constant, so the export folds it.
+        spread = self.scale_of_size * self.std / x.shape[1]  # (1 + Q, F)
+        distance, total = self._distance_and_total_sizes(x)
+        scale = total @ spread + self.constant_scale * self.std  # (B, 1, F)
+        return (distance / scale - self.mean / self.std).clamp(-CLIP, CLIP)  # (B, W, F)
 
-    def _distance_and_scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = x.clamp(-_INPUT_LIMIT, _INPUT_LIMIT)  # (B, W, F)
-        last = x[:, -1]  # (B, F)
-        distance = x - (last @ self.offset_of_last).unsqueeze(1)  # (B, W, F)
-        total = torch.linalg.vector_norm(distance, ord=1, dim=1)  # (B, F)
-        of_last = last.abs() @ self.scale_of_last  # (B, F)
-        scale = of_last + total * (self.typical_scale / x.shape[1]) + self.constant_scale  # (B, F)
-        return distance, scale
+    def _distance_and_total_sizes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        distance = x - x[:, -1:] @ self.offset_of_last  # (B, W, F)
+        picked = x.index_select(2, self.size_columns)
+        if len(self.own_columns):
+            picked = torch.cat([picked, distance.index_select(2, self.own_columns)], dim=2)  # (B, W, 1 + Q)
+        return distance, torch.linalg.vector_norm(picked, ord=1, dim=1, keepdim=True)  # (B, 1, 1 + Q)
 
     def fit(self, windows: Tensor) -> None:
         """Sets mean and std from ``windows (N, W, F)``, which must be training rows only.

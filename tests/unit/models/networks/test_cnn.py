@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the trainer is not installed: pip i
 
 from torch import nn  # noqa: E402
 
-from models.networks.served import KINDS, Normaliser, Served  # noqa: E402
+from models.networks.served import INPUT_LIMIT, KINDS, Normaliser, Served  # noqa: E402
 
 
 def _randomised_norms(network: nn.Module) -> nn.Module:
@@ -67,10 +67,11 @@ def test_the_normaliser_follows_its_formulas():
     free = _normaliser().scale_free(x)[0]
     expected = torch.tensor(
         [
-            # bps of the last close 100; bps; mean |qty| is 2; distances -3, -1, 0 of mean size 4/3; as is
-            [-200.0, 100.0, 1.0, -2.25, 0.3],
-            [-100.0, -100.0, -2.0, -0.75, -0.1],
-            [0.0, 200.0, 0.0, 0.0, 0.5],
+            # distance to the last close 100 in bps of the mean close 99; bps of it; mean |qty| is 2; distances -3, -1,
+            # 0 in multiples of that 2; as is
+            [-2e4 / 99, 1e4 / 99, 1.0, -1.5, 0.3],
+            [-1e4 / 99, -1e4 / 99, -2.0, -0.5, -0.1],
+            [0.0, 2e4 / 99, 0.0, 0.0, 0.5],
         ]
     )
     torch.testing.assert_close(free, expected)
@@ -86,9 +87,9 @@ def test_the_z_score_uses_the_fitted_statistics_and_is_cut_at_8():
     assert z[0, 1, 4] == 8.0
 
 
-@pytest.mark.parametrize("value", [0.0, 1e-38, 1e-10, 1.0, 1e20, 3.4e38])
-def test_every_finite_window_stays_finite(value):
-    """Windows of one size and of mixed signs, up to the ends of float32, for all kinds."""
+@pytest.mark.parametrize("value", [0.0, 1e-38, 1e-10, 1.0, 1e20, INPUT_LIMIT])
+def test_every_window_up_to_the_limit_stays_finite(value):
+    """Windows of one size and of mixed signs, from nothing to the declared limit, for all kinds."""
     normaliser = Normaliser(list(KINDS), 0)
     torch.manual_seed(0)
     x = torch.randn(16, 30, len(KINDS)).sign() * value
@@ -116,6 +117,33 @@ def test_one_mad_tick_does_not_set_the_scale():
     x[50, 3, 4] = 1e8
     dirty.fit(x)
     assert dirty.std[4] == pytest.approx(float(clean.std[4]), rel=0.05)
+
+
+def test_a_price_far_above_its_moves_keeps_their_digits():
+    """Moves of a cent at 60,000 with a narrow z-score, against float64: a folded constant term would be off by 0.01."""
+    normaliser = Normaliser(["price", "plain"], 0)
+    normaliser.std.fill_(0.01)
+    x = torch.tensor([[[60_000.01, 0.0], [60_000.02, 0.0], [60_000.0, 0.0]]])
+    exact = x.double()[0, :, 0]
+    expected = ((exact - exact[-1]) / (exact.mean() * 1e-4) / 0.01).float()
+    torch.testing.assert_close(normaliser(x)[0, :, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_cumulative_column_without_a_quantity_is_measured_by_itself():
+    """Leaves out the qty column: distances -3, -1 and 0 have a mean size of 4/3."""
+    x = torch.tensor([[[98.0, 50.0], [99.0, 52.0], [100.0, 53.0]]])
+    free = Normaliser(["price", "qty_total"], 0).scale_free(x)[0, :, 1]
+    torch.testing.assert_close(free, torch.tensor([-2.25, -0.75, 0.0]))
+
+
+def test_the_export_form_of_other_window_lengths_computes_the_same_function():
+    """Windows of every rest after the three poolings: each changes which last values are dropped."""
+    torch.manual_seed(0)
+    for window in range(24, 32):
+        network = _randomised_norms(networks.build("cnn", window=window, columns=8))
+        x = torch.randn(4, window, 8)
+        with torch.no_grad():
+            assert (network(x) - network.export_form()(x)).abs().max() < 1e-4
 
 
 def test_an_unknown_kind_is_refused():

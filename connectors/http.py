@@ -73,8 +73,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        # uvloop otherwise keeps every write until the end of the loop's turn: an order would leave after its callback, and
-        # each one would look like back-pressure.
+        # uvloop otherwise keeps every write until the end of the loop's turn: an order would leave after its callback,
+        # and each one would look like back-pressure.
         self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.commands import Approved
 from engine.errors import IllegalTransition
 from engine.events import Side
-from engine.orders import FINAL, TABLE, Happening, OrderManager, OrderState
+from engine.orders import FINAL, TABLE, Happening, OrderManager, OrderState, describe
 from tests.support.core import BTC, D, fill, intent
 
 
@@ -171,6 +171,9 @@ def test_open_quantity_always_equals_the_sum_over_live_orders(steps: list[tuple[
         for side in Side:
             want = sum((o.leaves_qty for o in manager.open_orders() if o.intent.side is side), Decimal(0))
             assert manager.open_qty(BTC, side) == want
+        shown = manager.described()
+        assert shown == tuple(describe(order) for order in manager.open_orders()) == manager.described(BTC)
+        assert [o.leaves_qty for o in shown] == [o.leaves_qty for o in manager.open_orders()]
 
 
 def test_an_unknown_id_is_nobodys_order() -> None:

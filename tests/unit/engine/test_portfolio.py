@@ -45,6 +45,35 @@ def test_equity_is_cash_flow_plus_inventory_whatever_the_trades(steps: list, mar
         assert book.qty(BTC) == inventory == book.strategy_qty("s", BTC)
 
 
+@given(trades)
+def test_what_readers_see_is_never_older_than_the_last_fact(steps: list) -> None:
+    """Read after each trade and rate, beside a second book that is read once at the end: both show the same."""
+    read, unread = Portfolio("EUR"), Portfolio("EUR")
+    for book in (read, unread):
+        book.define(perpetual())
+        book.report_balance("coinbase", "USD", D(1000))
+    for number, (side, qty, px, fee) in enumerate(steps):
+        for book in (read, unread):
+            book.set_rate("USD", D(1) + D(number) / 10)
+            book.apply_fill(execution(side, str(qty), str(px), str(fee)), "s")
+        position = read.position(BTC)
+        assert (position.qty, list(read.held)) == (read.qty(BTC), [BTC] if read.qty(BTC) else [])
+    for book in (read, unread):
+        book.set_rate("USD", D(2))
+    assert read.position(BTC) == unread.position(BTC)
+
+
+def test_a_position_from_before_the_session_is_held() -> None:
+    """Both kinds of report, spot balance and margined position, enter what ``held`` names."""
+    paid, margined = Portfolio("USD"), Portfolio("USD")
+    paid.define(spot())
+    paid.report_balance("coinbase", "BTC", D(2))
+    margined.define(perpetual())
+    margined.report_position(BTC, D(-1), D(100))
+    assert list(paid.held) == list(margined.held) == [BTC]
+    assert margined.position(BTC).avg_px == D(100)
+
+
 def test_average_price_and_realised_profit() -> None:
     """Buy 1 at 100, 1 at 110, sell 1.5 at 120, sell 1 at 90 (turns short)."""
     book = Portfolio("USD")

@@ -1,0 +1,213 @@
+"""The operator's ways in: a Unix socket of one request each, and the kill-switch file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import KestrelError
+from engine.runtime.control import (
+    HALT_NAME,
+    REQUEST_MAX_BYTES,
+    ControlServer,
+    ask,
+    clear_halt,
+    read_halt,
+    running_sessions,
+    socket_path,
+    write_halt,
+)
+
+
+class Operated:
+    """Notes what it is asked; refuses ``bad``, fails on ``broken`` as a daemon's answer may."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append((command, arguments))
+        if command == "bad":
+            return {"ok": False, "error": "unknown command 'bad'"}
+        if command == "broken":
+            raise KestrelError("the file cannot be removed", do="remove it by hand")
+        return {"ok": True, "state": "active"}
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[tuple[Path, Operated]]:
+    operated = Operated()
+    server = ControlServer(tmp_path, "one", operated)
+    await server.start()
+    yield tmp_path, operated
+    await server.stop()
+
+
+def in_thread(*arguments: Any) -> Any:
+    """``ask`` blocks, as it does in the operator's own process."""
+    return asyncio.to_thread(ask, *arguments)
+
+
+async def test_a_command_reaches_the_daemon_with_its_arguments(served: tuple[Path, Operated]) -> None:
+    """One request, its answer, and what the daemon saw."""
+    run, operated = served
+    answer = await in_thread(socket_path(run, "one"), "halt", {"reason": "storm"})
+    assert answer == {"ok": True, "state": "active"}
+    assert operated.asked == [("halt", {"reason": "storm"})]
+
+
+async def test_the_socket_is_for_this_user_alone_and_goes_with_the_server(tmp_path: Path) -> None:
+    """Mode 600 while it serves; no file afterwards; a stale file from a killed daemon is no obstacle."""
+    socket_path(tmp_path, "one").write_text("left behind")
+    server = ControlServer(tmp_path, "one", Operated())
+    await server.start()
+    assert stat.S_IMODE(socket_path(tmp_path, "one").stat().st_mode) == 0o600
+    await server.stop()
+    assert not socket_path(tmp_path, "one").exists()
+    await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("bad", "refused 'bad': unknown command 'bad'"), ("broken", "refused 'broken': the file cannot be removed")],
+)
+async def test_a_refusal_comes_back_as_an_error(command: str, said: str, served: tuple[Path, Operated]) -> None:
+    """The daemon's own words, whether it answered no or could not."""
+    with pytest.raises(KestrelError, match="session one " + said):
+        await in_thread(socket_path(served[0], "one"), command)
+
+
+@pytest.mark.parametrize(
+    "line", [b"\n", b"halt\n", b"[1]\n", b'{"arguments": {}}\n', b'{"command": "x", "arguments": 5}\n']
+)
+async def test_a_request_that_is_no_command_is_answered_and_reaches_nobody(
+    line: bytes, served: tuple[Path, Operated]
+) -> None:
+    """What another program might write into the socket."""
+    run, operated = served
+    reader, writer = await asyncio.open_unix_connection(str(socket_path(run, "one")))
+    writer.write(line)
+    assert json.loads(await reader.readline())["ok"] is False
+    writer.close()
+    assert operated.asked == []
+
+
+async def test_a_request_beyond_the_bound_is_cut_off_and_the_next_one_is_served(
+    served: tuple[Path, Operated],
+) -> None:
+    """More than the limit without a line end: the connection ends; a new one works."""
+    run, operated = served
+    reader, writer = await asyncio.open_unix_connection(str(socket_path(run, "one")))
+    writer.write(b"x" * (REQUEST_MAX_BYTES * 4))
+    try:
+        assert b'"ok": true' not in await reader.read()
+    except ConnectionError:
+        pass
+    writer.close()
+    assert (await in_thread(socket_path(run, "one"), "status"))["ok"] is True
+    assert [command for command, _ in operated.asked] == ["status"]
+
+
+async def test_a_daemon_that_does_not_answer_is_an_error_that_names_the_way_out(tmp_path: Path) -> None:
+    """A socket that listens and never answers, as a stuck loop would."""
+    with socket.socket(socket.AF_UNIX) as stuck:
+        stuck.bind(str(socket_path(tmp_path, "stuck")))
+        stuck.listen()
+        with pytest.raises(KestrelError, match="use 'halt'"):
+            await asyncio.to_thread(ask, socket_path(tmp_path, "stuck"), "status", None, 0.05)
+
+
+async def test_running_sessions_are_the_ones_that_listen(served: tuple[Path, Operated]) -> None:
+    """A socket file that nobody serves is removed; one that is served is listed, newest name first."""
+    run, _ = served
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(socket_path(run, "dead")))
+    second = ControlServer(run, "two", Operated())
+    await second.start()
+    found = await asyncio.to_thread(running_sessions, run)
+    assert [path.stem for path in found] == ["two", "one"]
+    assert not socket_path(run, "dead").exists()
+    await second.stop()
+
+
+async def test_a_folder_too_deep_for_a_socket_address_works_as_well(tmp_path: Path) -> None:
+    """108 bytes are the limit of an address; the folder here alone is longer."""
+    run = tmp_path / ("deep" * 20) / ("er" * 20)
+    server = ControlServer(run, "one", Operated())
+    await server.start()
+    assert len(str(socket_path(run, "one"))) > 130
+    assert (await in_thread(socket_path(run, "one"), "status"))["ok"] is True
+    assert await asyncio.to_thread(running_sessions, run) == [socket_path(run, "one")]
+    await server.stop()
+
+
+async def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "run").write_text("")
+    with pytest.raises(KestrelError, match=r"control socket .* cannot be made"):
+        await ControlServer(tmp_path / "run", "one", Operated()).start()
+
+
+# --- the file -----------------------------------------------------------------------------------------------------
+
+
+def test_the_kill_switch_says_who_and_why_until_it_is_cleared(tmp_path: Path) -> None:
+    """Written, read, cleared once; nothing half-written is left in the folder."""
+    run = tmp_path / "run"
+    assert read_halt(run) is None
+    assert write_halt(run, "operator", "storm", 7) == run / HALT_NAME
+    assert read_halt(run) == {"source": "operator", "reason": "storm"}
+    assert [path.name for path in run.iterdir()] == [HALT_NAME]
+    assert clear_halt(run) is True
+    assert clear_halt(run) is False
+    assert read_halt(run) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "HALT file"), (b"by hand\n", "by hand"), (b"[1, 2]", "[1, 2]"), (b"\xff\xfe", "\ufffd\ufffd"), (b"{", "{")],
+)
+def test_a_file_with_any_content_halts(content: bytes, reason: str, tmp_path: Path) -> None:
+    """``touch HALT`` must be enough."""
+    (tmp_path / HALT_NAME).write_bytes(content)
+    assert read_halt(tmp_path) == {"source": "file", "reason": reason}
+
+
+def test_something_unreadable_in_its_place_halts_and_cannot_be_cleared_silently(tmp_path: Path) -> None:
+    """A folder called HALT: it cannot be read, so it halts; ``resume`` says that it cannot remove it."""
+    (tmp_path / HALT_NAME).mkdir()
+    found = read_halt(tmp_path)
+    assert found is not None
+    assert "cannot be read" in found["reason"]
+    with pytest.raises(KestrelError, match="cannot be removed"):
+        clear_halt(tmp_path)
+
+
+def test_a_run_folder_that_is_a_file_holds_no_kill_switch_and_takes_none(tmp_path: Path) -> None:
+    """Reading says no halt; writing is an error that tells how else to stop."""
+    run = tmp_path / "run"
+    run.write_text("")
+    assert read_halt(run) is None
+    assert clear_halt(run) is False
+    with pytest.raises(KestrelError, match="cannot be written"):
+        write_halt(run, "operator", "", 0)
+
+
+def test_a_disk_that_takes_no_content_still_gets_an_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing fails as on a full disk; creating a name does not, and that is enough to halt."""
+
+    def full(self: Path, text: str) -> int:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    write_halt(tmp_path, "operator", "storm", 0)
+    assert read_halt(tmp_path) == {"source": "file", "reason": "HALT file"}
+    assert [path.name for path in tmp_path.iterdir()] == [HALT_NAME]

@@ -9,32 +9,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import decimal
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
+from config import commands as config_commands
+from config.commands import parse_overrides
+from connectors.coinbase.sandbox.commands import sandbox_coinbase
+from engine.cli import ConfigOption, JsonFlag, SetOption, print_json, print_line
 from engine.errors import ConfigError, KestrelError
+from engine.runtime import commands as operator_commands
+from models import commands as models_commands
 
 if TYPE_CHECKING:
     from config.schema import Settings
     from engine.ports import Clock, Publish, Venue
 
 ROOT = Path(__file__).resolve().parent
-JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
-ConfigOption = Annotated[list[Path] | None, typer.Option("--config", help="YAML or JSON file; later ones win")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="one setting, such as sandbox.seed=3")
-]
-ReasonOption = Annotated[str, typer.Option(help="why, for the record")]
-
 app = typer.Typer(
     name="kestrel",
     help="Kestrel: an event-driven trading engine in which the model is a first-class citizen.",
@@ -42,11 +39,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-models_app = typer.Typer(help="Networks and model bundles.", no_args_is_help=True)
-config_app = typer.Typer(help="Where each setting comes from; a starter file.", no_args_is_help=True)
+app.add_typer(models_commands.app, name="models")
+app.add_typer(config_commands.app, name="config")
 sandbox_app = typer.Typer(help="Local venue servers with a real matching engine.", no_args_is_help=True)
-app.add_typer(models_app, name="models")
-app.add_typer(config_app, name="config")
+sandbox_app.command("coinbase")(sandbox_coinbase)
 app.add_typer(sandbox_app, name="sandbox")
 
 
@@ -81,7 +77,7 @@ def paper(
     pace = _speed(speed)
     if seconds is not None and not 0 < seconds < float("inf"):
         raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
-    wanted = _overrides(assign) | {"venue.name": venue, "venue.feed": "replay" if files else feed}
+    wanted = parse_overrides(assign) | {"venue.name": venue, "venue.feed": "replay" if files else feed}
     settings = load(config or (), overrides=wanted)
     if settings.venue.feed == "replay" and not files:
         raise ConfigError("feed replay without files", expected="--replay FILE...", do="name the recorded files")
@@ -89,7 +85,7 @@ def paper(
     summary = _run_loop(daemon.run, uvloop=settings.engine.uvloop)
     daemon.show(summary)
     if as_json:
-        _print_line(encode(summary).decode())
+        print_line(encode(summary).decode())
 
 
 def _paper_daemon(
@@ -241,7 +237,7 @@ def replay(
 
     recorded = Session.open(find_session(sessions, session))
     header = recorded.header
-    settings = restore(header.config, _overrides(assign))
+    settings = restore(header.config, parse_overrides(assign))
     assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
     # Bits are comparable only where processor and libraries equal; elsewhere the bundle's tolerance holds.
     same_machine = header.processor == processor() and header.libraries == library_versions()
@@ -286,151 +282,13 @@ def replay(
         print(f"- {difference.recorded or '(nothing)'}", file=out)
         print(f"+ {difference.replayed or '(nothing)'}", file=out)
     if as_json:
-        _print_json(content)
+        print_json(content)
     if difference is not None:
         raise typer.Exit(1)
 
 
-# --- operating ----------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def status(
-    sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions"), as_json: JsonFlag = False
-) -> None:
-    """What running daemons say about themselves."""
-    from engine.runtime.control import ask, running_sessions
-
-    found = running_sessions(_run_dir(sessions))
-    if not found:
-        raise KestrelError("no daemon is running", do="start one: make paper")
-    answers: list[dict[str, Any]] = []
-    for path in found:
-        # One that is stuck must not hide the others.
-        try:
-            answers.append(ask(path, "status"))
-        except KestrelError as error:
-            answers.append({"session": path.stem, "state": "no answer", "error": str(error)})
-    for answer in answers:
-        for key, value in answer.items():
-            if key != "ok":
-                print(f"{key:<13} {json.dumps(value) if isinstance(value, dict) else value}")
-    if as_json:
-        _print_json({"daemons": answers})
-    if any("error" in answer for answer in answers):
-        raise typer.Exit(1)
-
-
-@app.command()
-def halt(
-    reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
-) -> None:
-    """Kill switch: cancel everything, let nothing out that adds risk.  Works when the daemon is stuck or absent."""
-    from engine.runtime.control import write_halt
-
-    # The file first: it needs nobody's answer.  A disk that takes no file must not keep the socket from being tried.
-    failed: KestrelError | None = None
-    try:
-        path = write_halt(_run_dir(sessions), "operator", reason, time.time_ns())
-        print(f"wrote {path}: daemons halt, and none starts until 'resume'")
-    except KestrelError as error:
-        failed = error
-    told = _tell("halt", reason, sessions, required=False)
-    if failed is not None:
-        raise failed
-    if not told:
-        raise typer.Exit(1)
-
-
-@app.command()
-def reduce(
-    reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
-) -> None:
-    """Only orders that reduce positions may leave."""
-    if not _tell("reduce", reason, sessions):
-        raise typer.Exit(1)
-
-
-@app.command()
-def resume(
-    reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
-) -> None:
-    """End a halt or a reduction, explicitly."""
-    from engine.runtime.control import clear_halt
-
-    if clear_halt(_run_dir(sessions)):
-        print("removed the HALT file")
-    if not _tell("resume", reason, sessions, required=False):
-        raise typer.Exit(1)
-
-
-def _tell(command: str, reason: str, sessions: Path, *, required: bool = True) -> bool:
-    """Tell every running daemon; False when one of them did not confirm."""
-    from engine.runtime.control import ask, running_sessions
-
-    found = running_sessions(_run_dir(sessions))
-    if not found and required:
-        raise KestrelError("no daemon is running", do="start one: make paper")
-    confirmed = True
-    for path in found:
-        try:
-            print(f"{path.stem}: {ask(path, command, {'reason': reason})['state']}")
-        except KestrelError as error:
-            confirmed = False
-            print(f"kestrel: {error}", file=sys.stderr)
-    return confirmed
-
-
-def _run_dir(sessions: Path) -> Path:
-    return sessions.parent / "run"
-
-
-# --- venues, models, configuration --------------------------------------------------------------------------------
-
-
-@sandbox_app.command("coinbase")
-def sandbox_coinbase(
-    port: Annotated[int, typer.Option(help="0 takes a free one")] = 0,
-    seed: Annotated[int, typer.Option(help="of the synthetic market")] = 1,
-    speed: Annotated[float, typer.Option(help="market seconds per second")] = 1.0,
-    rate: Annotated[float | None, typer.Option(help="orders and cancels of each product per second")] = None,
-    history: Annotated[float, typer.Option(help="seconds of market made before the start")] = 240.0,
-    key_file: Annotated[Path | None, typer.Option(help="API key to accept; made when it does not exist")] = None,
-    product: Annotated[list[str] | None, typer.Option(help="BTC-USD; several allowed")] = None,
-    balance: Annotated[list[str] | None, typer.Option(help="USD=100000; several allowed")] = None,
-    files: Annotated[
-        list[Path] | None, typer.Option("--replay", help="recorded quotes and trades as the market")
-    ] = None,
-) -> None:
-    """A Coinbase Advanced Trade server on this machine, with a synthetic or recorded market."""
-    from connectors.coinbase.sandbox.server import run as serve
-    from connectors.coinbase.sandbox.settings import SandboxSettings, products_named
-
-    settings = SandboxSettings(
-        port=port,
-        seed=seed,
-        speed=speed,
-        rate_per_s=rate,
-        warmup_s=history,
-        key_file=key_file if key_file is not None else Path("var/sandbox/coinbase_key.json"),
-        products=products_named(product) if product else SandboxSettings().products,
-        balances=_balances(balance) if balance else SandboxSettings().balances,
-        replay=tuple(files or ()),
-    )
-    raise typer.Exit(serve(settings))
-
-
-def _balances(texts: Sequence[str]) -> tuple[tuple[str, Decimal], ...]:
-    made = []
-    for text in texts:
-        currency, equals, amount = text.partition("=")
-        try:
-            made.append((currency, Decimal(amount)))
-        except decimal.InvalidOperation:
-            equals = ""
-        if not equals or not currency:
-            raise ConfigError(f"--balance {text}", expected="CURRENCY=AMOUNT, such as USD=100000")
-    return tuple(made)
+for _command in (operator_commands.status, operator_commands.halt, operator_commands.reduce, operator_commands.resume):
+    app.command()(_command)
 
 
 @app.command()
@@ -449,77 +307,7 @@ def train(
         ) from None
     result = run_training(config, out=out, data=data)
     if as_json:
-        _print_json(result)
-
-
-@models_app.command("networks")
-def models_networks(as_json: JsonFlag = False) -> None:
-    """Networks that can be trained, with exact parameter counts."""
-    from models.networks import table
-
-    try:
-        rows = table()
-    except ModuleNotFoundError as error:
-        raise KestrelError(f"counting parameters needs {error.name}", do="pip install -e '.[cpu,train]'") from None
-    for row in rows:
-        print(f"{row['name']:<16} {row['parameters']:>10,}  {row['input']} -> {row['output']}")
-    if as_json:
-        _print_json({"networks": rows})
-
-
-@models_app.command("list")
-def models_list(
-    directory: Annotated[Path, typer.Option()] = Path("models/artifacts"), as_json: JsonFlag = False
-) -> None:
-    """Bundles and whether they may be used."""
-    from models.catalogue import list_bundles
-
-    rows = list_bundles(directory)
-    for row in rows:
-        print(f"{row['name']:<20} {row['version']:<34} {row['state']}")
-    if as_json:
-        _print_json({"models": rows})
-
-
-@models_app.command("show")
-def models_show(name: str, directory: Annotated[Path, typer.Option()] = Path("models/artifacts")) -> None:
-    """The whole manifest of a bundle."""
-    from models.catalogue import show_bundle
-
-    print(json.dumps(show_bundle(directory / name), indent=2, default=str))
-
-
-@models_app.command("verify")
-def models_verify(
-    name: str, directory: Annotated[Path, typer.Option()] = Path("models/artifacts"), as_json: JsonFlag = False
-) -> None:
-    """Load a bundle, open its graph and run its golden tape through the kernel that will serve."""
-    from models.catalogue import verify_bundle
-
-    result = verify_bundle(directory / name)
-    print(f"{result['version']}: ok on {result['provider']}, {result['golden_predictions']} golden predictions")
-    if as_json:
-        _print_json(result)
-
-
-@config_app.command("show")
-def config_show(config: ConfigOption = None, assign: SetOption = None, as_json: JsonFlag = False) -> None:
-    """Every setting, its value, and where it comes from."""
-    from config.load import explain, load
-
-    rows = explain(load(config or (), overrides=_overrides(assign)))
-    for row in rows:
-        print(f"{row.key:<38} {row.value:<44} {row.source}")
-    if as_json:
-        _print_json({"settings": [row._asdict() for row in rows]})
-
-
-@config_app.command("init")
-def config_init(path: Annotated[Path, typer.Argument()] = Path("kestrel.yaml")) -> None:
-    """Write a commented starter file."""
-    from config.starter import init
-
-    print(f"wrote {init(path)}")
+        print_json(result)
 
 
 @app.command()
@@ -534,26 +322,10 @@ def bench(
 
     result = run_suite(case or [], quick=quick, write=write)
     if as_json:
-        _print_json(result)
+        print_json(result)
 
 
 # --- shared -------------------------------------------------------------------------------------------------------
-
-
-def _overrides(assign: Sequence[str] | None) -> dict[str, Any]:
-    """``--set KEY=VALUE``: the value is YAML, so numbers, lists and true are what they look like."""
-    import yaml
-
-    made: dict[str, Any] = {}
-    for text in assign or ():
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"--set {text}", expected="KEY=VALUE, such as sandbox.seed=3")
-        try:
-            made[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {key}: the value is no YAML", expected="a number, a word, [a, list]") from None
-    return made
 
 
 def _speed(text: str) -> float | Literal["max"]:
@@ -590,19 +362,10 @@ def _run_loop(make: Callable[[], Any], *, uvloop: bool) -> Any:
         return runner.run(make())
 
 
-def _print_json(content: object) -> None:
-    _print_line(json.dumps(content, default=str))
-
-
-def _print_line(text: str) -> None:
-    sys.stdout.flush()
-    print(text, flush=True)
-
-
 def _refuse(text: str, status: int) -> NoReturn:
     print(f"kestrel: {text}", file=sys.stderr)
     if "--json" in sys.argv:
-        _print_json({"error": text})
+        print_json({"error": text})
     sys.exit(status)
 
 

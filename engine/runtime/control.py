@@ -23,6 +23,11 @@ REQUEST_MAX_BYTES = 4096
 Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
+def run_folder(sessions: Path) -> Path:
+    """Where sockets and the HALT file of the daemons lie whose sessions are in ``sessions``."""
+    return sessions.parent / "run"
+
+
 def write_halt(run_dir: Path, source: str, reason: str, now_ns: int) -> Path:
     """Pull the kill switch by file: atomic, so that a half-written reason is never read.
 

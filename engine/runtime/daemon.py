@@ -26,7 +26,7 @@ from engine.router import OrderRouter
 from engine.runtime import logs
 from engine.runtime.clocks import ClockWatch, SystemClock
 from engine.runtime.console import StatusConsole, money
-from engine.runtime.control import HALT_NAME, read_halt
+from engine.runtime.control import HALT_NAME, read_halt, run_folder
 from engine.runtime.histogram import Histogram
 from engine.runtime.journal import JournalWriter
 from engine.runtime.metrics import Metrics
@@ -104,7 +104,7 @@ class Daemon:
 
     @property
     def run_dir(self) -> Path:
-        return self._options.root.parent / "run"
+        return run_folder(self._options.root)
 
     async def run(self) -> SessionSummary:
         """The whole session.  Raises ``KestrelError`` for everything a user can cause."""

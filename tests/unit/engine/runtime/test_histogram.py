@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.runtime.histogram import _SIZE, Histogram, _index, _upper
+from engine.runtime.histogram import _SIZE, Histogram, _index, _upper, record_many
 
 
 def filled(values: list[int]) -> Histogram:
@@ -84,3 +84,15 @@ def test_cumulative_counts_are_exact_at_their_edges() -> None:
     assert edges[1][0] == 1536
     for edge, count in edges:
         assert count == sum(value < edge for value in values)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.one_of(st.integers(-10, 2**20), st.integers(0, 2**60)))))
+def test_recording_many_is_recording_each(values: list[tuple[int, int]]) -> None:
+    """Compares buckets, sum and maximum of three histograms, filled in one call and value by value."""
+    many, each = [Histogram() for _ in range(3)], [Histogram() for _ in range(3)]
+    for which, value in values:
+        each[which].record(value)
+    record_many(many, np.array([w for w, _ in values], np.intp), np.array([v for _, v in values], np.int64))
+    for one, other in zip(many, each, strict=True):
+        assert list(one.buckets()) == list(other.buckets())
+        assert (one.sum_ns, one.max_ns) == (other.sum_ns, other.max_ns)

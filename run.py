@@ -77,7 +77,8 @@ def paper(
     pace = _speed(speed)
     if seconds is not None and not 0 < seconds < float("inf"):
         raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
-    wanted = parse_overrides(assign) | {"venue.name": venue, "venue.feed": "replay" if files else feed}
+    named = {"venue.name": venue, "venue.feed": "replay" if files else feed}
+    wanted = parse_overrides(assign) | {key: value for key, value in named.items() if value is not None}
     settings = load(config or (), overrides=wanted)
     if settings.venue.feed == "replay" and not files:
         raise ConfigError("feed replay without files", expected="--replay FILE...", do="name the recorded files")

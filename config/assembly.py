@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from config.schema import Settings
-from engine.errors import BundleError, ConfigError
-from engine.features import FeatureBuffer, FeatureSpec, Sampling, core40_spec, load_columns, quote40_spec
+from config.schema import FeaturesSettings, Settings
+from engine.errors import BundleError, ConfigError, KestrelError
+from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, core40_spec, load_columns, quote40_spec
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
 from models.catalogue import find_bundle
@@ -113,15 +113,27 @@ class ConfiguredAssembly:
     def _plain_spec(self, instrument: Instrument) -> FeatureSpec:
         """The configured feature set, for strategies without a model."""
         wanted = self._settings.features
-        sampling = wanted.sampling
-        if sampling.kind == "time_bar":
-            cut = Sampling.time_bar(sampling.interval_ns, sampling.lateness_ms * 1_000_000)
-        else:
-            cut = Sampling.tick() if sampling.kind == "tick" else Sampling.tick_bar(sampling.every_ticks)
         if wanted.columns is not None:
-            volume: Literal["trades", "ticks"] = "trades" if instrument.has_trades else "ticks"
-            return FeatureSpec("own", tuple(wanted.columns), wanted.window, cut, volume)
+            return own_spec(wanted, has_trades=instrument.has_trades)
+        cut = _sampling(wanted)
         rich = core40_spec(window=wanted.window, sampling=cut)
         if wanted.set == "core40" or (wanted.set == "auto" and not rich.lacking(instrument)):
             return rich
         return quote40_spec(window=wanted.window, sampling=cut)
+
+
+def own_spec(wanted: FeaturesSettings, *, has_trades: bool) -> FeatureSpec:
+    """The spec of ``features.columns``.  Raises ``ConfigError`` when they make none."""
+    volume: Literal["trades", "ticks"] = "trades" if has_trades else "ticks"
+    gap = GapPolicy(flat_rows_max=max(0, min(GapPolicy().flat_rows_max, wanted.window - 1)))
+    try:
+        return FeatureSpec("own", tuple(wanted.columns or ()), wanted.window, _sampling(wanted), volume, gap)
+    except KestrelError as error:
+        raise ConfigError(f"features: {error}") from None
+
+
+def _sampling(wanted: FeaturesSettings) -> Sampling:
+    sampling = wanted.sampling
+    if sampling.kind == "time_bar":
+        return Sampling.time_bar(sampling.interval_ns, sampling.lateness_ms * 1_000_000)
+    return Sampling.tick() if sampling.kind == "tick" else Sampling.tick_bar(sampling.every_ticks)

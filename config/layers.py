@@ -125,10 +125,9 @@ class Layers:
                 self.set(parts, value, f"env {name}", lower=True)
 
     def add_overrides(self, overrides: Mapping[str, Any], source: str = "command line") -> None:
-        """Dotted keys (``venue.feed``, ``strategies.0.params.buy``); None means not given."""
+        """Dotted keys (``venue.feed``, ``strategies.0.params.buy``); None empties a key, as in a file."""
         for key, value in overrides.items():
-            if value is not None:
-                self.set(key.split("."), value, source)
+            self.set(key.split("."), value, source)
 
     def set(self, parts: list[str], value: Any, source: str, *, lower: bool = False) -> None:
         """Set one key.  ``lower`` (variables) lower-cases names of fields; keys of free maps are taken as written."""

@@ -74,6 +74,11 @@ Symbol = Annotated[str, Field(pattern=SYMBOL_PATTERN)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[Decimal, Field(gt=0)]
 NotNegative = Annotated[Decimal, Field(ge=0)]
+# Limits have an upper end: one so wide that it never binds is a typing error, not a limit.
+LimitAmount = Annotated[Decimal, Field(ge=0, le=10**15)]
+LimitBps = Annotated[Decimal, Field(ge=0, le=10_000)]
+LimitCount = Annotated[int, Field(ge=0, le=1_000_000)]
+LimitTime = Annotated[int, Field(ge=0, le=86_400 * 10**9)]
 
 
 class Section(BaseModel):
@@ -231,37 +236,37 @@ class RiskSettings(Section):
     allowed_instruments: Literal["all"] | list[str] | None = Field(
         default=None, description="ids that may be entered; all (paper only): those of the session"
     )
-    max_order_qty: dict[str, NotNegative] | None = Field(
+    max_order_qty: dict[str, LimitAmount] | None = Field(
         default=None, description="of one order, base units by id, * for others"
     )
-    max_position_qty: dict[str, NotNegative] | None = Field(
+    max_position_qty: dict[str, LimitAmount] | None = Field(
         default=None, description="worst case, base units by id, * for others"
     )
-    max_order_notional: NotNegative | None = Field(default=None, description="of one order, portfolio currency")
-    max_position_notional: NotNegative | None = Field(
+    max_order_notional: LimitAmount | None = Field(default=None, description="of one order, portfolio currency")
+    max_position_notional: LimitAmount | None = Field(
         default=None, description="worst case of one instrument, portfolio currency"
     )
-    max_gross_notional: NotNegative | None = Field(default=None, description="sum over instruments, portfolio currency")
-    max_net_notional: NotNegative | None = Field(
+    max_gross_notional: LimitAmount | None = Field(default=None, description="sum over instruments, portfolio currency")
+    max_net_notional: LimitAmount | None = Field(
         default=None, description="longest or shortest in all, portfolio currency"
     )
-    collar_bps: NotNegative | None = Field(default=None, description="distance of an order's price from the mid, bps")
-    stale_quote_ns: int | None = Field(default=None, ge=0, description="oldest quote to trade on, ns")
-    max_orders_per_s: int | None = Field(default=None, ge=0, description="in any one second, in all")
-    max_orders_per_s_instrument: int | None = Field(
-        default=None, ge=0, description="in any one second, each instrument"
+    collar_bps: LimitBps | None = Field(default=None, description="distance of an order's price from the mid, bps")
+    stale_quote_ns: LimitTime | None = Field(default=None, description="oldest quote to trade on, ns")
+    max_orders_per_s: LimitCount | None = Field(default=None, description="in any one second, in all")
+    max_orders_per_s_instrument: LimitCount | None = Field(
+        default=None, description="in any one second, each instrument"
     )
-    max_rejections_per_s: int | None = Field(
-        default=None, ge=0, description="more refusals than that are a runaway: HALT"
+    max_rejections_per_s: LimitCount | None = Field(
+        default=None, description="more refusals than that are a runaway: HALT"
     )
-    duplicate_window_ns: int | None = Field(
-        default=None, ge=0, description="time in which the same wish is an error, ns"
+    duplicate_window_ns: LimitTime | None = Field(
+        default=None, description="time in which the same wish is an error, ns"
     )
-    max_open_orders: int | None = Field(default=None, ge=0, description="orders that may still fill")
-    max_daily_loss: NotNegative | None = Field(
+    max_open_orders: LimitCount | None = Field(default=None, description="orders that may still fill")
+    max_daily_loss: LimitAmount | None = Field(
         default=None, description="since the UTC day's first valuation, portfolio currency"
     )
-    max_drawdown_bps: NotNegative | None = Field(default=None, description="fall of equity from its peak, bps")
+    max_drawdown_bps: LimitBps | None = Field(default=None, description="fall of equity from its peak, bps")
 
 
 class JournalSettings(Section):

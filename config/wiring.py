@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from config.assembly import NO_MODEL
+from config.assembly import NO_MODEL, own_spec
 from config.load import session_limits
 from config.schema import Settings
 from engine.core import TradingCore
@@ -12,6 +12,7 @@ from engine.errors import ConfigError
 from engine.instruments import Instrument
 from engine.lanes import StrategySlot
 from engine.ports import Assembly, Probe, Recorder
+from models.catalogue import AUTO, load_named
 from risk.gate import Gate
 from strategies.registry import load_strategy
 
@@ -50,10 +51,17 @@ def build_slots(settings: Settings, instruments: Sequence[str]) -> list[Strategy
 
 
 def check_models(settings: Settings, instruments: Sequence[Instrument], assembly: Assembly) -> None:
-    """Refuse before a session exists what its core would refuse: an instrument for which no bundle may be used.
+    """Refuse before a session exists what its core would refuse: features that make no spec, a bundle that is not
+    there, an instrument for which no bundle may be used.
 
-    Raises ``BundleError`` with the reasons.
+    Raises ``ConfigError`` or ``BundleError`` with the reasons.  ``instruments``: those known before the venue tells its
+    own (recorded files).
     """
+    if settings.features.columns is not None:
+        own_spec(settings.features, has_trades=True)
+    for wanted in settings.strategies:
+        if wanted.model not in (NO_MODEL, AUTO):
+            load_named(settings.models.directory, wanted.model)
     for instrument in {instrument.id: instrument for instrument in instruments}.values():
         for wanted in settings.strategies:
             if wanted.model != NO_MODEL and (wanted.instruments == "all" or instrument.id in wanted.instruments):

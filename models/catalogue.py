@@ -40,10 +40,7 @@ def find_bundle(
     """
     directory = Path(directory)
     if name != AUTO:
-        if not name or Path(name).name != name or not (directory / name).is_dir():
-            known = ", ".join(path.name for path in bundle_paths(directory)) or "none"
-            raise BundleError(f"no bundle {name!r} in {directory}", expected=f"one of: {known}")
-        bundle = load_bundle(directory / name, now_ns=now_ns)
+        bundle = load_named(directory, name, now_ns=now_ns)
         bundle.check_instrument(instrument)
         return bundle
     usable: list[Bundle] = []
@@ -65,6 +62,15 @@ def find_bundle(
             do="train one for it, or choose a strategy that needs no model",
         )
     return min(usable, key=lambda b: (-len(b.spec.requires), -b.manifest.created_ns, b.manifest.name))
+
+
+def load_named(directory: Path | str, name: str, *, now_ns: int | None = None) -> Bundle:
+    """The bundle called ``name``.  Raises ``BundleError`` when there is none or it may not be used at all."""
+    directory = Path(directory)
+    if not name or Path(name).name != name or not (directory / name).is_dir():
+        known = ", ".join(path.name for path in bundle_paths(directory)) or "none"
+        raise BundleError(f"no bundle {name!r} in {directory}", expected=f"one of: {known}")
+    return load_bundle(directory / name, now_ns=now_ns)
 
 
 def list_bundles(directory: Path | str, *, now_ns: int | None = None) -> list[dict[str, Any]]:

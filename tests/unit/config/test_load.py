@@ -41,7 +41,6 @@ def test_each_layer_goes_over_the_one_below(tmp_path: Path) -> None:
     assert load([low, high], env={}).models.deadline_us == 2
     assert load([low, high], env=env).models.deadline_us == 3
     assert load([low, high], env=env, overrides={key: 4}).models.deadline_us == 4
-    assert load([low, high], env=env, overrides={key: None}).models.deadline_us == 3
 
 
 def test_config_file_variable_names_a_file_only_when_none_is_given(tmp_path: Path) -> None:
@@ -129,6 +128,9 @@ def test_the_last_profile_named_is_used(tmp_path: Path) -> None:
         ("risk: {max_order_qty: {X: -1}}", ["risk.max_order_qty.X is -1", "greater than or equal to 0"]),
         ("risk: {max_order_qty: 5}", ["risk.max_order_qty is 5", "keys with values"]),
         ("risk: {collar_bps: .nan}", ["risk.collar_bps is nan", "a finite number"]),
+        ("risk: {max_gross_notional: 1.0e+16}", ["risk.max_gross_notional is 1e+16", "less than or equal to"]),
+        ("risk: {collar_bps: 10001}", ["risk.collar_bps is 10001", "less than or equal to 10000"]),
+        ("risk: {max_open_orders: 99999999}", ["risk.max_open_orders is 99999999", "less than or equal to"]),
         ("strategies: [{name: a}]", ["strategies.0 is not consistent", "either kind or path"]),
         ("strategies: [{name: a, kind: x}, {name: a, kind: y}]", ["each strategy name once"]),
         ("strategies: [{name: a, kind: x, instruments: [1]}]", ["strategies.0.instruments is [1]", "'all'"]),
@@ -228,6 +230,16 @@ def test_paper_limits_take_the_instruments_of_the_session() -> None:
 def explicit_limits(**changes: Any) -> str:
     risk = load(env={}).risk.model_dump(mode="json") | {"allowed_instruments": ["BTC/USD@coinbase"]} | changes
     return json.dumps({"risk": risk})
+
+
+def test_a_limit_emptied_on_the_command_line_is_missing_and_an_unknown_key_stays_unknown() -> None:
+    """``--set KEY=`` with a limit, with a key that may be empty, with a key that does not exist."""
+    cleared = load(env={}, overrides={"risk.max_order_notional": None})
+    with pytest.raises(ConfigError, match="'max_order_notional' is missing"):
+        session_limits(cleared, ["BTC/USD@coinbase"], live=False)
+    assert load(env={}, overrides={"venue.key_file": None}).venue.key_file is None
+    with pytest.raises(ConfigError, match=r"command line: unknown key 'venue.nope'"):
+        load(env={}, overrides={"venue.nope": None})
 
 
 def test_live_needs_every_limit_in_the_users_own_file(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ class SandboxSettings(Section):
         le=10_000,
         description="orders and cancels of the synthetic market, each product, per second",
     )
-    history_s: float = Field(default=60.0, ge=0, le=86_400, description="market made before the start, s")
+    history_s: float = Field(default=60.0, ge=0, le=3_600, description="market made before the start, s")
     balances: dict[Currency, NotNegative] = Field(
         default={"USD": Decimal(100_000)}, description="of the default account"
     )
@@ -142,7 +142,7 @@ class SandboxSettings(Section):
 class PaperSettings(Section):
     balances: dict[Currency, NotNegative] = Field(
         default={"USD": Decimal(100_000)},
-        description="at the start, where fills are made in process (feeds live and replay)",
+        description="at the start at each venue, where fills are made in process (feeds live and replay)",
     )
     latency_ms: float = Field(default=5.0, ge=0, le=60_000, description="from sending an order to its arrival, ms")
     maker_fee_bps: NotNegative | None = Field(

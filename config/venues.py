@@ -43,13 +43,17 @@ class Endpoints:
     key_file: str = ""
 
 
+START_LIMIT_S = 120.0
+"""An hour of history for a few products takes the exchange a quarter of that."""
+
+
 class Child(Protocol):
     """A server process that says where it listens (``engine.runtime.child``)."""
 
     @property
     def last_words(self) -> str: ...
 
-    async def start(self) -> dict[str, Any]: ...
+    async def start(self, timeout_s: float) -> dict[str, Any]: ...
 
     async def ended(self) -> None: ...
 
@@ -95,7 +99,11 @@ class SandboxTrading:
         return None if self._venue is None else self._venue.shadow()
 
     async def start(self) -> None:
-        said = await self._child.start()
+        try:
+            said = await self._child.start(START_LIMIT_S)
+        except VenueError as error:
+            do = "lower sandbox.history_s or sandbox.rate_per_s" if "said nothing" in error.seen else ""
+            raise VenueError(error.seen, do=do) from None
         endpoints = Endpoints(said["rest"], said["ws_market"], said["ws_user"], said["key_file"])
         self._say(f"  exchange {endpoints.rest} (built-in, speaks Coinbase Advanced Trade)")
         self._venue = CoinbaseVenue(

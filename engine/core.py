@@ -13,18 +13,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine import events as e
-from engine.commands import Command, Intent, RiskState, StrategyQuarantined
+from engine.commands import Command, RiskState, StrategyQuarantined
 from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
 from engine.instruments import Instrument
-from engine.lanes import Lane, StrategySlot
+from engine.lanes import Callback, Lane, StrategySlot
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Assembly, Probe, Recorder, RiskGate
 from engine.sanity import bar_defect, quote_defect, trade_defect
 from engine.venues import VenueStates
 from engine.view import CoreView
+
+# Enum members are slow to reach through their class in CPython 3.11.
+_LATE, _FAILED = e.PredictionStatus.LATE, e.PredictionStatus.FAILED
 
 
 class NullProbe:
@@ -71,7 +74,8 @@ class TradingCore:
         self.closing = False
         self._assembly = assembly
         self._recorder = recorder
-        self._probe: Probe = probe or NullProbe()
+        probe = probe or NullProbe()
+        self._mark = probe.mark
         self.desk = Desk(
             recorder=recorder,
             gate=gate,
@@ -79,7 +83,7 @@ class TradingCore:
             portfolio=self.portfolio,
             view=self.view,
             counters=self.counters,
-            probe=self._probe,
+            probe=probe,
             hold_orders=hold_orders,
             hold_deadline_ns=hold_deadline_ns,
         )
@@ -130,36 +134,33 @@ class TradingCore:
     # --- market -------------------------------------------------------------------------------------------------
 
     def _on_quote(self, quote: e.Quote) -> None:
+        counters = self.counters
         lane = self.lanes.get(quote.instrument)
         if lane is None:
-            Counters.add(self.counters.dropped, "unknown_instrument")
+            Counters.add(counters.dropped, "unknown_instrument")
             return
-        self._take_quote(lane, quote)
-
-    def _take_quote(self, lane: Lane, quote: e.Quote) -> None:
         defect = quote_defect(quote, lane.instrument)
         if defect:
             self._drop(lane, defect)
             return
-        counters = self.counters
         counters.ticks += 1
         counters.quotes += 1
         lane.book.apply_quote(quote)
-        self._probe.mark(2)
-        row = lane.features is not None and lane.features.update(quote)
-        self._probe.mark(3)
+        self._mark(2)
+        features = lane.features
+        row = features is not None and features.update(quote)
+        self._mark(3)
         if row:
             self._on_row(lane, quote.ts_event_ns, quote.ts_recv_ns)
-        for slot in lane.slots:
-            if slot.alive:
-                self._call(slot, slot.strategy.on_quote, lane.instrument.id, self.view)
+        for slot in lane.quote_slots:
+            self._ask(slot, slot.on_quote, quote.instrument)
 
     def _drop(self, lane: Lane, defect: str) -> None:
         """A bad tick: counted, kept from features; entries wait for the next good quote."""
         Counters.add(self.counters.dropped, defect)
-        lane.book.top.suspect = True
+        lane.top.suspect = True
         if defect == "crossed":
-            lane.book.top.crossed = True
+            lane.top.crossed = True
 
     def _on_trade(self, trade: e.Trade) -> None:
         lane = self.lanes.get(trade.instrument)
@@ -172,7 +173,7 @@ class TradingCore:
             return
         self.counters.ticks += 1
         self.counters.trades += 1
-        lane.book.top.last_px = trade.px
+        lane.top.last_px = trade.px
         if lane.features is not None and lane.features.update(trade):
             self._on_row(lane, trade.ts_event_ns, trade.ts_recv_ns)
 
@@ -183,7 +184,7 @@ class TradingCore:
             return
         best = lane.book.apply_snapshot(snapshot)
         if best is not None:
-            self._take_quote(lane, best)
+            self._on_quote(best)
 
     def _on_book_delta(self, delta: e.BookDelta) -> None:
         lane = self.lanes.get(delta.instrument)
@@ -192,7 +193,7 @@ class TradingCore:
             return
         best = lane.book.apply_delta(delta)
         if best is not None:
-            self._take_quote(lane, best)
+            self._on_quote(best)
 
     def _on_bar(self, bar: e.Bar) -> None:
         """A candle of the venue's history: it warms features up and never trades."""
@@ -210,43 +211,51 @@ class TradingCore:
         if features is None or not features.warm:
             return
         instrument = lane.instrument.id
-        if lane.model is not None:
-            prediction = lane.model.predict(instrument, features.window(), ts_event_ns, ts_recv_ns)
-            self._probe.mark(4)
+        model = lane.model
+        if model is not None:
+            prediction = model.predict(instrument, features.window(), ts_event_ns, ts_recv_ns)
+            self._mark(4)
             try:
                 prediction_seq = self._recorder.record(prediction)
             except JournalError as error:
                 self.desk.halt(f"journal: {error.seen}")
                 return
             self._count_prediction(prediction)
-            for slot in lane.slots:
-                if slot.alive and slot.uses_model:
-                    self._call(slot, slot.strategy.on_prediction, prediction, prediction_seq, self.view)
-        for slot in lane.slots:
-            if slot.alive:
-                self._call(slot, slot.strategy.on_row, instrument, self.view)
+            for slot in lane.prediction_slots:
+                self._ask(slot, slot.on_prediction, prediction, prediction_seq)
+        for slot in lane.row_slots:
+            self._ask(slot, slot.on_row, instrument)
 
     def _count_prediction(self, prediction: e.Prediction) -> None:
         counters = self.counters
         counters.predictions += 1
-        if prediction.status is e.PredictionStatus.LATE:
+        status = prediction.status
+        if status is _LATE:
             counters.late_predictions += 1
-        elif prediction.status is e.PredictionStatus.FAILED:
+        elif status is _FAILED:
             counters.failed_predictions += 1
 
     # --- strategies ---------------------------------------------------------------------------------------------
 
-    def _call(self, slot: StrategySlot, method: Callable[..., Sequence[Intent]], *arguments: object) -> None:
-        """Ask one strategy and carry out its intents at once, so that the next one sees the orders they opened."""
-        if self.closing:
+    def _ask(
+        self, slot: StrategySlot, callback: Callback | None, subject: object, prediction_seq: int | None = None
+    ) -> None:
+        """Ask one strategy and carry out its intents at once, so that the next one sees the orders they opened.
+
+        ``callback`` is None where the strategy never acts on that; a prediction comes with its ``seq``.
+        """
+        if callback is None or self.closing or not slot.alive:
             return
         try:
-            intents = method(*arguments)
+            if prediction_seq is None:
+                intents = callback(subject, self.view)
+            else:
+                intents = callback(subject, prediction_seq, self.view)
         except Exception as error:  # user code: whatever it raises ends that strategy, not the engine
             self._quarantine(slot, f"{type(error).__name__}: {error}")
             return
         if intents:
-            self._probe.mark(5)
+            self._mark(5)
             if not self.desk.carry_out(slot, intents):
                 self._quarantine(slot, f"returned no intents of its own: {intents!r}"[:300])
 
@@ -263,8 +272,8 @@ class TradingCore:
         if strategy is None:
             return
         for slot in self.slots:
-            if slot.alive and slot.name == strategy:
-                self._call(slot, slot.strategy.on_fill, fill, self.view)
+            if slot.name == strategy:
+                self._ask(slot, slot.on_fill, fill)
 
     def _on_timer(self, timer: e.Timer) -> None:
         self.desk.revalue(self._marks())
@@ -272,8 +281,7 @@ class TradingCore:
             if lane.features is not None and lane.features.on_timer(timer.ts_recv_ns):
                 self._on_row(lane, timer.ts_event_ns, timer.ts_recv_ns)
         for slot in self.slots:
-            if slot.alive:
-                self._call(slot, slot.strategy.on_timer, timer, self.view)
+            self._ask(slot, slot.on_timer, timer)
 
     def _on_instrument(self, event: e.InstrumentDefined) -> None:
         definition = event.definition

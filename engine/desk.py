@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from engine import events as e
 from engine.commands import (
-    Approved,
     CancelIntent,
     Command,
     Intent,
@@ -27,6 +26,7 @@ from engine.portfolio import Mark, Portfolio
 from engine.ports import Probe, Recorder, RiskGate
 from engine.view import CoreView
 
+_INTENTS = (OrderIntent, CancelIntent)
 HELD_MAX = 256
 """Orders that may wait for the disk at once; one more is refused with the reason ``durability_backlog``."""
 
@@ -54,7 +54,7 @@ class Desk:
         self._portfolio = portfolio
         self._view = view
         self._counters = counters
-        self._probe = probe
+        self._mark = probe.mark
         self._hold_orders = hold_orders
         self._hold_deadline_ns = hold_deadline_ns
         self._held: dict[str, int] = {}  # client order id -> seq of its record
@@ -63,14 +63,15 @@ class Desk:
 
     def carry_out(self, slot: StrategySlot, intents: Sequence[Intent]) -> bool:
         """Judge and open each intent in turn; False when the strategy returned something that is none of its own."""
+        name = slot.name
         try:
             for intent in intents:
-                if not isinstance(intent, OrderIntent | CancelIntent) or intent.strategy != slot.name:
+                if (type(intent) is not OrderIntent and not isinstance(intent, _INTENTS)) or intent.strategy != name:
                     return False
         except TypeError:
             return False
         for intent in intents:
-            if isinstance(intent, OrderIntent):
+            if type(intent) is OrderIntent or isinstance(intent, OrderIntent):
                 self.place(intent)
             else:
                 self._cancel_one(intent)
@@ -79,35 +80,31 @@ class Desk:
     def place(self, intent: OrderIntent) -> None:
         """Risk, order, record, send: in that order, for one intent."""
         self._counters.intents += 1
-        verdict = self._gate.review(intent, self._view)
-        self._probe.mark(6)
-        if isinstance(verdict, Rejected):
-            self._reject(verdict)
+        view, orders, gate = self._view, self._orders, self._gate
+        approved = gate.review(intent, view)
+        self._mark(6)
+        if isinstance(approved, Rejected):
+            self._reject(approved)
             return
         if self._hold_orders and len(self._held) >= HELD_MAX:
-            self._reject(Rejected(self._view.now_ns, intent, "durability_backlog", str(len(self._held)), str(HELD_MAX)))
+            self._reject(Rejected(view.now_ns, intent, "durability_backlog", str(len(self._held)), str(HELD_MAX)))
             return
-        self._open(verdict)
-
-    def _open(self, approved: Approved) -> None:
-        intent = approved.intent
-        venue = self._view.instrument(intent.instrument).venue
-        new = self._orders.open(approved, self._view.now_ns, venue)
+        new = orders.open(approved, view.now_ns, view.instrument(approved.intent.instrument).venue)
         try:
             seq = self._recorder.record(new)
         except JournalError as error:
             # Nothing may leave that is not on record: the order never existed for the venue.
-            self._orders.happen(new.client_order_id, Happening.DROP)
+            orders.happen(new.client_order_id, Happening.DROP)
             self.halt(f"journal: {error.seen}")
             return
-        self._gate.on_opened(new)
+        gate.on_opened(new)
         self._counters.orders += 1
         if self._hold_orders:
             self._held[new.client_order_id] = seq
         else:
-            self._orders.happen(new.client_order_id, Happening.SEND)
+            orders.send(new.client_order_id)
             self.out.append(new)
-        self._probe.mark(7)
+        self._mark(7)
 
     def _reject(self, verdict: Rejected) -> None:
         Counters.add(self._counters.rejected, verdict.check)

@@ -12,6 +12,9 @@ from functools import cached_property
 
 import msgspec
 
+_HALVES_MAX = 2.0e14
+"""Half ticks from which on a price may have more than the 15 digits that a float always tells apart."""
+
 
 class AssetClass(enum.StrEnum):
     SPOT = "spot"
@@ -62,6 +65,21 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
 
         Raises ``ValueError`` for NaN and infinities: money is never made of those.
         """
+        if type(value) is float:
+            per_unit = self._half_ticks
+            halves = value * per_unit
+            if -_HALVES_MAX < halves < _HALVES_MAX:
+                whole = round(halves)
+                if whole and whole / per_unit == value:  # on the grid or half way between two ticks
+                    ticks = whole >> 1
+                    if whole & 1:
+                        ticks += (ticks & 1) if side == 0 else (side < 0)
+                    if ticks:
+                        return self.tick_px * ticks
+        return self._price_by_text(value, side)
+
+    def _price_by_text(self, value: float, side: int) -> Decimal:
+        """``price`` of any number; what the short way above does not take, and what it must agree with."""
         exact = Decimal(repr(float(value)))
         if not exact.is_finite():
             raise ValueError(f"price of {self.id} is not finite: {value!r}")
@@ -79,6 +97,17 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
             return exact.quantize(self.lot_qty, ROUND_DOWN)
         lots = (abs(exact) / self.lot_qty).to_integral_value(ROUND_FLOOR) * self.lot_qty
         return lots if exact >= 0 else -lots
+
+    @cached_property
+    def _half_ticks(self) -> float:
+        """Half ticks in one unit of price; 0 when the tick is not one of 1, 0.1, 0.01, ...
+
+        Why the short way of ``price`` is exact: with ``n`` half ticks, ``n / _half_ticks`` is the float nearest to the
+        decimal number ``n`` half ticks stand for, because both operands are exact.  That decimal has 15 digits at most
+        (``_HALVES_MAX``), so no other one with as few digits has the same float, and ``repr`` shows this one.
+        """
+        digits = -int(self.tick_px.as_tuple().exponent)
+        return float(2 * 10**digits) if self._decimal_tick and 0 <= digits <= 22 else 0.0
 
     @cached_property
     def _decimal_tick(self) -> bool:

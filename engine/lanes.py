@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from math import isfinite
+from typing import Any
 
 from engine.book import OrderBook
+from engine.commands import Intent
 from engine.instruments import Instrument
 from engine.ports import Features, Model, Strategy
-from engine.view import mark_of
+
+Callback = Callable[..., Sequence[Intent]]
+
+
+def never_acts(method: Callback) -> Callback:
+    """Decorate the empty default of a strategy's callback: the core then leaves the call out."""
+    method.never_acts = True  # type: ignore[attr-defined]
+    return method
+
+
+def _acting(strategy: Strategy, name: str) -> Callback | None:
+    method: Any = getattr(strategy, name, None)
+    if method is None:  # a class of a user's own that lacks it: calling it says so and quarantines the strategy
+        return lambda *arguments: getattr(strategy, name)(*arguments)
+    return None if getattr(method, "never_acts", False) is True else method
 
 
 class StrategySlot:
-    """A strategy, the instruments it listens to (None: all of them) and whether it is still trusted."""
+    """A strategy, the instruments it listens to (None: all of them) and whether it is still trusted.
 
-    __slots__ = ("alive", "instruments", "name", "reason", "strategy", "uses_model")
+    ``on_prediction`` and so on are the strategy's own callbacks, looked up once; None where it has only the default
+    that does nothing (``never_acts``).
+    """
+
+    __slots__ = (
+        "alive",
+        "instruments",
+        "name",
+        "on_fill",
+        "on_prediction",
+        "on_quote",
+        "on_row",
+        "on_timer",
+        "reason",
+        "strategy",
+        "uses_model",
+    )
 
     def __init__(
         self, strategy: Strategy, *, instruments: frozenset[str] | None = None, uses_model: bool = True
@@ -24,6 +58,11 @@ class StrategySlot:
         self.reason = ""  # why it is not trusted any more
         self.instruments = instruments
         self.uses_model = uses_model
+        self.on_prediction = _acting(strategy, "on_prediction") if uses_model else None
+        self.on_row = _acting(strategy, "on_row")
+        self.on_quote = _acting(strategy, "on_quote")
+        self.on_fill = _acting(strategy, "on_fill")
+        self.on_timer = _acting(strategy, "on_timer")
 
     def listens_to(self, instrument: str) -> bool:
         return self.instruments is None or instrument in self.instruments
@@ -32,24 +71,43 @@ class StrategySlot:
 class Lane:
     """Everything the core keeps for one instrument."""
 
-    __slots__ = ("_marked_px", "_marked_top", "book", "features", "instrument", "model", "slots")
+    __slots__ = (
+        "_marked_ask_px",
+        "_marked_bid_px",
+        "_marked_px",
+        "book",
+        "features",
+        "instrument",
+        "model",
+        "prediction_slots",
+        "quote_slots",
+        "row_slots",
+        "slots",
+        "top",
+    )
 
     def __init__(
         self, instrument: Instrument, features: Features | None, model: Model | None, slots: list[StrategySlot]
     ) -> None:
         self.instrument = instrument
         self.book = OrderBook(instrument.id)
+        self.top = self.book.top  # one object for the life of the book
         self.features = features
         self.model = model
         self.slots = slots
-        self._marked_top = (0.0, 0.0)
+        # Who is called with what, so that nobody is asked in vain on each tick.
+        self.prediction_slots = tuple(slot for slot in slots if slot.on_prediction is not None)
+        self.row_slots = tuple(slot for slot in slots if slot.on_row is not None)
+        self.quote_slots = tuple(slot for slot in slots if slot.on_quote is not None)
+        self._marked_bid_px = self._marked_ask_px = 0.0
         self._marked_px: Decimal | None = None
 
     def mark_px(self) -> Decimal | None:
-        """Mid as Decimal; computed once per change of the best prices."""
-        top = self.book.top
-        key = (top.bid_px, top.ask_px)
-        if key != self._marked_top:
-            self._marked_top = key
-            self._marked_px = mark_of(self.instrument, top)
+        """Mid on the tick grid, None when the book has no price; computed once per change of the best prices."""
+        top = self.top
+        bid_px, ask_px = top.bid_px, top.ask_px
+        if bid_px != self._marked_bid_px or ask_px != self._marked_ask_px:
+            self._marked_bid_px, self._marked_ask_px = bid_px, ask_px
+            mid_px = 0.5 * (bid_px + ask_px)
+            self._marked_px = self.instrument.price(mid_px) if isfinite(mid_px) else None
         return self._marked_px

@@ -49,6 +49,7 @@ class Happening(enum.StrEnum):
     DROP = "drop"  # never sent: the second judgement or the disk refused it
 
 
+_HELD, _SENT = OrderState.HELD, OrderState.SENT
 _S = OrderState
 _H = Happening
 FINAL = frozenset({_S.FILLED, _S.CANCELLED, _S.EXPIRED, _S.REJECTED})
@@ -107,22 +108,22 @@ class ManagedOrder:
         "opened_ns",
         "overfilled",
         "picture",
-        "reserved_key",
+        "reserved",
         "reserved_qty",
         "state",
         "venue_order_id",
     )
 
-    def __init__(self, new: NewOrder, notional: Decimal) -> None:
+    def __init__(self, new: NewOrder, notional: Decimal, reserved: dict[str, Decimal]) -> None:
         self.new = new
         self.intent = new.intent
         self.notional = notional
         self.opened_ns = new.ts_ns
-        self.state = OrderState.HELD
+        self.state = _HELD
         self.venue_order_id = ""
         self.filled_qty = ZERO
         self.avg_px = ZERO
-        self.reserved_key = (new.intent.instrument, int(new.intent.side))
+        self.reserved = reserved  # open quantities of its side by instrument, ``reserved_qty`` of them its own
         self.reserved_qty = ZERO
         self.picture: OpenOrder | None = None  # what ``describe`` made of the present state
         self.cancel_sent = False
@@ -148,7 +149,8 @@ class OrderManager:
         self._closed: OrderedDict[str, ManagedOrder] = OrderedDict()
         self._trades: dict[str, int] = {}
         self._older_trades: dict[str, int] = {}
-        self._open_qty: dict[tuple[str, int], Decimal] = {}
+        self._buys: dict[str, Decimal] = {}  # open quantity by instrument
+        self._sells: dict[str, Decimal] = {}
         self._described: dict[str | None, tuple[OpenOrder, ...]] = {}  # by instrument; emptied by every change
         self.duplicate_fills = 0
         self.conflicting_fills = 0
@@ -157,12 +159,26 @@ class OrderManager:
         """Give the approved intent its only client order id and hold its risk from now on."""
         self._count += 1
         client_order_id = f"{self._id_prefix}-{self._count}"
-        new = NewOrder(ts_ns, client_order_id, venue, approved.intent)
-        order = ManagedOrder(new, approved.notional)
+        intent = approved.intent
+        new = NewOrder(ts_ns, client_order_id, venue, intent)
+        reserved = self._buys if intent.side > 0 else self._sells
+        order = ManagedOrder(new, approved.notional, reserved)
         self._open[client_order_id] = order
         self._described.clear()
-        self._reserve(order)
+        order.reserved_qty = qty = intent.qty
+        name = intent.instrument
+        reserved[name] = reserved.get(name, ZERO) + qty
         return new
+
+    def send(self, client_order_id: str) -> None:
+        """``happen(SEND)`` of an order that was just opened: what it may still fill is what it holds already."""
+        order = self._open[client_order_id]
+        if order.state is not _HELD or order.filled_qty:
+            self._move(order, Happening.SEND)
+            return
+        order.state = _SENT
+        order.picture = None
+        self._described.clear()
 
     def get(self, client_order_id: str) -> ManagedOrder | None:
         return self._open.get(client_order_id) or self._closed.get(client_order_id)
@@ -217,7 +233,7 @@ class OrderManager:
         )
 
     def open_qty(self, instrument: str, side: int) -> Decimal:
-        return self._open_qty.get((instrument, side), ZERO)
+        return (self._buys if side > 0 else self._sells).get(instrument, ZERO)
 
     def open_orders(self, instrument: str | None = None) -> list[ManagedOrder]:
         if instrument is None:
@@ -277,8 +293,8 @@ class OrderManager:
         """Set what this order holds in the open quantity of its side to ``qty``."""
         before_qty = order.reserved_qty
         if qty != before_qty:
-            key = order.reserved_key
-            self._open_qty[key] = self._open_qty.get(key, ZERO) - before_qty + qty
+            reserved, name = order.reserved, order.intent.instrument
+            reserved[name] = reserved.get(name, ZERO) - before_qty + qty
             order.reserved_qty = qty
 
 
@@ -293,7 +309,7 @@ def describe(order: ManagedOrder) -> OpenOrder:
         intent.qty,
         order.leaves_qty,
         intent.limit_px,
-        order.state.value,
+        order.state._value_,  # ``value`` is a slow look-up in CPython 3.11
         intent.reduce_only,
         order.opened_ns,
     )

@@ -8,7 +8,7 @@ while any part of it has no price or no currency rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from decimal import Decimal
 
 from engine.events import OrderFilled
@@ -24,7 +24,7 @@ Mark = Callable[[str], Decimal | None]
 
 
 class _Holding:
-    __slots__ = ("avg_px", "fees", "instrument", "position", "qty", "rate", "realised")
+    __slots__ = ("avg_px", "fees", "instrument", "position", "qty", "realised")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -32,8 +32,7 @@ class _Holding:
         self.avg_px = ZERO
         self.realised = ZERO  # settlement currency
         self.fees = ZERO  # portfolio currency
-        self.position: Position | None = None  # what readers see of the above at ``rate``; None after any change
-        self.rate = ZERO
+        self.position = FLAT  # what readers see of the above; made at each change, not on the way to an order
 
 
 class Portfolio:
@@ -43,9 +42,12 @@ class Portfolio:
         self.currency = currency
         self._cash: dict[str, Decimal] = {}
         self._rates: dict[str, Decimal] = {currency: Decimal(1)}
+        self.rate: Callable[[str], Decimal | None] = self._rates.get
+        """Units of the portfolio currency for one unit of the one given; None when not known."""
         self._holdings: dict[str, _Holding] = {}
         self._by_base: dict[tuple[str, str], _Holding] = {}
-        self._held: dict[str, None] = {}  # instruments whose quantity is not zero
+        self.held: dict[str, None] = {}
+        """Instruments with a position that is not zero; for readers."""
         self._strategy_qty: dict[tuple[str, str], Decimal] = {}
         self._reported: set[tuple[str, str]] = set()
         self.equity: Decimal | None = None
@@ -67,12 +69,14 @@ class Portfolio:
             if instrument.asset_class in _FULLY_PAID:
                 self._by_base.setdefault((instrument.venue, instrument.base), holding)
         holding.instrument = instrument
-        holding.position = None
+        self._show(holding)
 
     def set_rate(self, currency: str, rate: Decimal) -> None:
         """One unit of ``currency`` is worth ``rate`` units of the portfolio currency."""
         if currency != self.currency and rate.is_finite() and rate > ZERO:
             self._rates[currency] = rate
+            for holding in self._holdings.values():
+                self._show(holding)
 
     def report_balance(self, venue: str, currency: str, total: Decimal) -> None:
         """The first report of a currency opens the account; later ones belong to reconciliation and move nothing."""
@@ -117,12 +121,16 @@ class Portfolio:
             self._strategy_qty[key] = self._strategy_qty.get(key, ZERO) + signed_qty
 
     def _changed(self, holding: _Holding) -> None:
-        holding.position = None
+        self._show(holding)
         name = holding.instrument.id
         if holding.qty:
-            self._held[name] = None
+            self.held[name] = None
         else:
-            self._held.pop(name, None)
+            self.held.pop(name, None)
+
+    def _show(self, holding: _Holding) -> None:
+        rate = self._rates.get(holding.instrument.settlement, ZERO)
+        holding.position = Position(holding.qty, holding.avg_px, holding.realised * rate, holding.fees)
 
     def _add_cash(self, currency: str, amount: Decimal) -> None:
         self._cash[currency] = self._cash.get(currency, ZERO) + amount
@@ -170,7 +178,7 @@ class Portfolio:
         if holding.avg_px == ZERO:
             # A holding from before this session has no known cost: its first mark is its cost.
             holding.avg_px = mark_px
-            holding.position = None
+            self._show(holding)
         if paid:
             return holding.qty * mark_px * instrument.multiplier * rate
         return _profit(instrument, holding.qty, holding.avg_px, mark_px) * rate
@@ -192,28 +200,13 @@ class Portfolio:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def rate(self, currency: str) -> Decimal | None:
-        return self._rates.get(currency)
-
     def qty(self, instrument: str) -> Decimal:
         holding = self._holdings.get(instrument)
         return ZERO if holding is None else holding.qty
 
     def position(self, instrument: str) -> Position:
         holding = self._holdings.get(instrument)
-        if holding is None:
-            return FLAT
-        rate = self._rates.get(holding.instrument.settlement, ZERO)
-        position = holding.position
-        if position is None or rate is not holding.rate:
-            holding.rate = rate
-            position = holding.position = Position(holding.qty, holding.avg_px, holding.realised * rate, holding.fees)
-        return position
-
-    @property
-    def held(self) -> Collection[str]:
-        """Instruments with a position that is not zero."""
-        return self._held
+        return FLAT if holding is None else holding.position
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         return self._strategy_qty.get((strategy, instrument), ZERO)

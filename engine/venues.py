@@ -15,21 +15,32 @@ class VenueStates:
         self._up: dict[tuple[str, str], str] = {}  # (venue, stream) -> why it is down, "" when up
         self._venue_status: dict[str, TradingStatus] = {}
         self._instrument_status: dict[str, TradingStatus] = {}
+        self._reasons: dict[str, str] = {}  # by instrument: what ``reason_closed`` found since the last fact
 
     def feed_up(self, event: FeedUp) -> None:
         self._up[event.venue, event.stream] = ""
+        self._reasons.clear()
 
     def feed_down(self, event: FeedDown) -> None:
         self._up[event.venue, event.stream] = event.reason or "down"
+        self._reasons.clear()
 
     def venue_status(self, event: VenueStatus) -> None:
         self._venue_status[event.venue] = event.status
+        self._reasons.clear()
 
     def instrument_status(self, event: InstrumentStatus) -> None:
         self._instrument_status[event.instrument] = event.status
+        self._reasons.clear()
 
     def reason_closed(self, instrument: Instrument) -> str:
         """Empty when orders may leave; else what stands against it."""
+        reason = self._reasons.get(instrument.id)
+        if reason is None:
+            reason = self._reasons[instrument.id] = self._find_reason(instrument)
+        return reason
+
+    def _find_reason(self, instrument: Instrument) -> str:
         for stream in ("market", "user"):
             why = self._up.get((instrument.venue, stream), "never up")
             if why:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
-from math import isfinite
 from typing import TYPE_CHECKING
 
 from engine.commands import RiskState
@@ -20,15 +19,40 @@ if TYPE_CHECKING:
 
 
 class CoreView:
-    """Reads the core's state.  ``now_ns`` and ``risk_state`` are set by the core before each event is handled."""
+    """Reads the core's state.  ``now_ns`` and ``risk_state`` are set by the core before each event is handled.
 
-    __slots__ = ("_lanes", "_names", "_orders", "_portfolio", "_venues", "now_ns", "risk_state")
+    What the portfolio and the orders answer alone is their own method, bound here: it is asked several times a tick.
+    """
+
+    __slots__ = (
+        "_lanes",
+        "_names",
+        "_portfolio",
+        "_venues",
+        "now_ns",
+        "open_orders",
+        "open_qty",
+        "position",
+        "rate",
+        "risk_state",
+        "strategy_qty",
+    )
+
+    position: Callable[[str], Position]
+    strategy_qty: Callable[[str, str], Decimal]
+    rate: Callable[[str], Decimal | None]
+    open_orders: Callable[..., Sequence[OpenOrder]]
+    open_qty: Callable[[str, Side], Decimal]
 
     def __init__(self, lanes: dict[str, Lane], orders: OrderManager, portfolio: Portfolio, venues: VenueStates) -> None:
         self._lanes = lanes
         self._names: tuple[str, ...] = ()
-        self._orders = orders
         self._portfolio = portfolio
+        self.position = portfolio.position
+        self.strategy_qty = portfolio.strategy_qty
+        self.rate = portfolio.rate
+        self.open_orders = orders.described
+        self.open_qty = orders.open_qty
         self._venues = venues
         self.now_ns = 0
         self.risk_state = RiskState.ACTIVE
@@ -43,31 +67,16 @@ class CoreView:
 
     def top(self, instrument: str) -> Top | None:
         lane = self._lanes.get(instrument)
-        if lane is None or lane.book.top.ts_recv_ns == 0:
+        if lane is None or lane.top.ts_recv_ns == 0:
             return None
-        return lane.book.top
-
-    def position(self, instrument: str) -> Position:
-        return self._portfolio.position(instrument)
+        return lane.top
 
     def held(self) -> Collection[str]:
         return self._portfolio.held
 
-    def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
-        return self._portfolio.strategy_qty(strategy, instrument)
-
-    def open_orders(self, instrument: str | None = None) -> Sequence[OpenOrder]:
-        return self._orders.described(instrument)
-
-    def open_qty(self, instrument: str, side: Side) -> Decimal:
-        return self._orders.open_qty(instrument, side)
-
     def mark_px(self, instrument: str) -> Decimal | None:
         lane = self._lanes.get(instrument)
         return None if lane is None else lane.mark_px()
-
-    def rate(self, currency: str) -> Decimal | None:
-        return self._portfolio.rate(currency)
 
     def equity(self) -> Decimal | None:
         return self._portfolio.equity
@@ -87,9 +96,3 @@ class CoreView:
         if lane is None:
             return "instrument not defined"
         return self._venues.reason_closed(lane.instrument)
-
-
-def mark_of(instrument: Instrument, top: Top) -> Decimal | None:
-    """The mid price on the tick grid; None when the book has no price."""
-    mid_px = top.mid_px
-    return instrument.price(mid_px) if isfinite(mid_px) else None

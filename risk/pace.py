@@ -21,7 +21,7 @@ DUPLICATES_MAX = 10_000
 RUNAWAY_CHECKS = frozenset({"order_rate", "order_rate_instrument", "duplicate"})
 """Refusals that mean a strategy asks again without looking."""
 
-WishKey = tuple[str, str, int, Decimal, Decimal | None, Decimal | None, str]
+WishKey = tuple[str, str, bool, Decimal, Decimal | None, Decimal | None]
 
 
 class Lane:
@@ -50,14 +50,17 @@ class Lane:
         times = self._by_instrument.get(instrument)
         if times is None:
             times = self._by_instrument[instrument] = deque(maxlen=self._limit_instrument)
-        _remember(self._in_all, now_ns)
-        _remember(times, now_ns)
+        for lately in (self._in_all, times):
+            # What left the window goes, so that a generous limit does not mean a long memory.
+            while lately and now_ns - lately[0] >= SECOND_NS:
+                lately.popleft()
+            lately.append(now_ns)
 
 
 class Pace:
     """Sliding windows over the gate's own orders.  Time is given with each call."""
 
-    __slots__ = ("_entries", "_exits", "_key", "_keyed", "_refusals", "_window_ns", "_wishes", "runaway")
+    __slots__ = ("_entries", "_exits", "_key", "_keyed", "_newest_ns", "_refusals", "_window_ns", "_wishes", "runaway")
 
     def __init__(self, limits: Limits) -> None:
         limit = max(limits.max_orders_per_s, EXIT_ORDERS_PER_S)
@@ -66,6 +69,7 @@ class Pace:
         self._exits = Lane(limit, limit_instrument)
         self._window_ns = limits.duplicate_window_ns
         self._wishes: dict[WishKey, int] = {}
+        self._newest_ns = 0  # when the last of them was granted
         self._keyed: OrderIntent | None = None  # the intent that was judged last, and its key: it is counted next
         self._key: WishKey | None = None
         self._refusals: deque[int] = deque(maxlen=max(limits.max_rejections_per_s, 1))
@@ -77,9 +81,14 @@ class Pace:
         if found is not None:
             return found
         wishes = self._wishes
+        if not wishes:
+            return None
+        if now_ns - self._newest_ns >= self._window_ns:  # the last one left the window, and so did all before it
+            wishes.clear()
+            return None
         if len(wishes) >= DUPLICATES_MAX and now_ns - next(iter(wishes.values())) < self._window_ns:
             return ("duplicate", f"{len(wishes)} orders within {self._window_ns} ns", "room to remember one more")
-        last_ns = wishes.get(self._key_of(intent)) if wishes else None
+        last_ns = wishes.get(self._key_of(intent))
         return None if last_ns is None else check_duplicate(last_ns, now_ns, self._window_ns)
 
     def check_exit(self, intent: OrderIntent, now_ns: int) -> Finding | None:
@@ -88,6 +97,10 @@ class Pace:
     def count_entry(self, intent: OrderIntent, now_ns: int) -> None:
         self._entries.count(intent.instrument, now_ns)
         wishes, key = self._wishes, self._key_of(intent)
+        self._newest_ns = max(self._newest_ns, now_ns)
+        if not wishes:
+            wishes[key] = now_ns
+            return
         wishes.pop(key, None)  # put back at the end: the first one is always the oldest
         wishes[key] = now_ns
         while wishes:
@@ -112,7 +125,15 @@ class Pace:
     def _key_of(self, intent: OrderIntent) -> WishKey:
         key = self._key
         if key is None or intent is not self._keyed:
-            key = self._key = _wish(intent)
+            # The order's type is told by which prices it has; enum members in a key are slow to hash.
+            key = self._key = (
+                intent.strategy,
+                intent.instrument,
+                intent.side > 0,
+                intent.qty,
+                intent.limit_px,
+                intent.trigger_px,
+            )
             self._keyed = intent
         return key
 
@@ -120,22 +141,3 @@ class Pace:
         """An operator resumed: start counting anew."""
         self.runaway = ""
         self._refusals.clear()
-
-
-def _remember(times: deque[int], now_ns: int) -> None:
-    # What left the window goes, so that a generous limit does not mean a long memory.
-    while times and now_ns - times[0] >= SECOND_NS:
-        times.popleft()
-    times.append(now_ns)
-
-
-def _wish(intent: OrderIntent) -> WishKey:
-    return (
-        intent.strategy,
-        intent.instrument,
-        intent.side,
-        intent.qty,
-        intent.limit_px,
-        intent.trigger_px,
-        intent.order_type,
-    )

@@ -1,14 +1,15 @@
-"""The short way through the checks of an entry: the common order, which plainly passes them all.
+"""The short way through the gate: the common order, which plainly passes every check.
 
-Owns one function that may say "approved, worth this much" and otherwise says nothing: then the gate asks every check
-(``risk.gate``, ``risk.checks``, ``risk.exposure``) from the beginning.  So it decides no refusal and names none.
+Owns functions that may say "this passes" and otherwise say nothing: then the gate asks every check (``risk.gate``,
+``risk.checks``, ``risk.exits``, ``risk.exposure``) from the beginning.  So it decides no refusal and names none.
 
 Why it cannot approve what the checks refuse: it looks at the same values with the same Decimal operations in the same
-order, no floats and no tolerances, and gives up wherever the long way would need more than that.  It takes limit orders
-without a trigger on instruments that are no inverse contracts and have positive prices, in accounts where all that is
-held or open lies in this instrument and in this order's direction.  There the formulas of ``risk.exposure`` become
-``ahead_qty * ahead_worth * rate`` for position, gross and net alike: what is held is part of ``ahead_qty`` and is worth
-no more at the mark, so the other direction never counts for more.  A test compares it with the long way.
+order, no tolerances, and gives up wherever the long way would need more than that.  It takes limit orders without a
+trigger on instruments that are no inverse contracts, have positive prices and no expiry.  Entries it takes in accounts
+where all that is held or open lies in this instrument and in this order's direction.  There the formulas of
+``risk.exposure`` become ``ahead_qty * ahead_worth * rate`` for position, gross and net alike: what is held is part of
+``ahead_qty`` and is worth no more at the mark, so the other direction never counts for more.  NaN raises where it is
+compared and an infinity exceeds some limit; both end in the long way.  A test compares the two ways.
 """
 
 from __future__ import annotations
@@ -16,29 +17,75 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from engine.commands import OrderIntent
+from engine.commands import OrderIntent, OrderType, TimeInForce
 from engine.events import Side
 from engine.instruments import Instrument
 from engine.ports import OpenOrder, View
 from risk.checks import BPS, ZERO
 from risk.limits import EVERY_OTHER, Limits
 
+# Enum members are slow to reach through their class in CPython 3.11; this is the hot path.
+_LIMIT = OrderType.LIMIT
+_IOC = TimeInForce.IOC
+_GTC = TimeInForce.GTC
+_BUY, _SELL = Side.BUY, Side.SELL
+
+
+class Bounds:
+    """What an instrument's rules and the account's limits say of orders in it: worked out once per definition.
+
+    ``order_qty`` and ``position_qty`` are the limits of entries, None where none are possible.
+    """
+
+    __slots__ = (
+        "can_short",
+        "high_qty",
+        "instrument",
+        "is_plain",
+        "low_qty",
+        "order_qty",
+        "position_qty",
+        "settlement",
+    )
+
+    def __init__(self, instrument: Instrument, limits: Limits, *, listed: bool) -> None:
+        self.instrument = instrument
+        self.is_plain = (
+            listed
+            and not instrument.inverse
+            and not instrument.allows_negative_px
+            and instrument.expiry_ns is None
+            and instrument.lot_qty > ZERO
+            and instrument.tick_px > ZERO
+            and instrument.multiplier > ZERO
+        )
+        # A multiple of the lot that is above zero is at least one lot.
+        self.low_qty = max(instrument.min_qty, instrument.lot_qty)
+        self.high_qty = instrument.max_qty
+        self.can_short = instrument.can_short
+        self.settlement = instrument.settlement
+        self.order_qty: Decimal | None = None
+        self.position_qty: Decimal | None = None
+        if instrument.id in limits.allowed_instruments:
+            self.order_qty = limits.max_order_qty.get(instrument.id, limits.max_order_qty.get(EVERY_OTHER))
+            self.position_qty = limits.max_position_qty.get(instrument.id, limits.max_position_qty.get(EVERY_OTHER))
+
 
 class Screen:
     """The limits of one account, laid out for comparing.  Needs usable limits (``Limits.unusable``)."""
 
     __slots__ = (
-        "_allowed",
+        "_bounds",
         "_collar_bps",
+        "_limits",
         "_open_orders",
         "_order_notional",
-        "_qtys",
         "_stale_ns",
         "_total_notional",
     )
 
     def __init__(self, limits: Limits) -> None:
-        self._allowed = frozenset(limits.allowed_instruments)
+        self._limits = limits
         self._collar_bps = limits.collar_bps
         self._stale_ns = limits.stale_quote_ns
         self._open_orders = limits.max_open_orders
@@ -46,54 +93,70 @@ class Screen:
         self._total_notional = min(
             limits.max_position_notional, limits.max_gross_notional, limits.max_net_notional
         )  # the three figures are one here
-        self._qtys: dict[str, tuple[Decimal, Decimal]] = {}
-        for name in self._allowed:
-            order_qty = limits.max_order_qty.get(name, limits.max_order_qty.get(EVERY_OTHER))
-            position_qty = limits.max_position_qty.get(name, limits.max_position_qty.get(EVERY_OTHER))
-            if order_qty is not None and position_qty is not None:
-                self._qtys[name] = (order_qty, position_qty)
+        self._bounds: dict[str, Bounds] = {}
 
-    def worth_of_entry(
-        self, intent: OrderIntent, view: View, instrument: Instrument, held_qty: Decimal, open_qty: Decimal, now_ns: int
-    ) -> Decimal | None:
-        """Portfolio currency that the order holds, when permission, quote, price, size, exposure, number and direction
-        of orders all plainly pass; None when the checks have to say.
-
-        For an order that form and precision have passed, while the state is ACTIVE.  ``held_qty`` is the account's
-        signed position, ``open_qty`` what open orders of the order's side may still fill.
-        """
-        name, side, qty, limit_px = intent.instrument, intent.side, intent.qty, intent.limit_px
-        qtys = self._qtys.get(name)
-        if qtys is None or limit_px is None or intent.trigger_px is not None:
+    def bounds_of(self, intent: OrderIntent, view: View, now_ns: int) -> Bounds | None:
+        """The bounds of the intent's instrument, when form, precision, permission to trade and quote plainly pass;
+        None when the checks have to say.  Raises ``KeyError`` when the instrument is not defined."""
+        name, qty, limit_px = intent.instrument, intent.qty, intent.limit_px
+        instrument = view.instrument(name)
+        bounds = self._bounds.get(name)
+        if bounds is None or bounds.instrument is not instrument:
+            bounds = self._bounds[name] = Bounds(instrument, self._limits, listed=name in view.instruments())
+        if (
+            not bounds.is_plain
+            or intent.order_type is not _LIMIT
+            or type(qty) is not Decimal
+            or type(limit_px) is not Decimal
+            or intent.trigger_px is not None
+            or intent.trailing_px is not None
+        ):
             return None
-        if instrument.inverse or instrument.allows_negative_px or (side < 0 and not instrument.can_short):
+        side, tif = intent.side, intent.time_in_force
+        if (side is not _BUY and side is not _SELL) or (tif is not _GTC and (tif is not _IOC or intent.post_only)):
+            return None
+        if not bounds.low_qty <= qty <= bounds.high_qty or qty % instrument.lot_qty:
+            return None
+        if limit_px <= ZERO or limit_px % instrument.tick_px or view.tradable(name) != "":
             return None
         top = view.top(name)
         if top is None or top.ts_recv_ns == 0 or not -self._stale_ns <= now_ns - top.ts_recv_ns <= self._stale_ns:
             return None
         if top.suspect or top.crossed or not (top.bid_px < top.ask_px):
             return None
-        mark_px, rate = view.mark_px(name), view.rate(instrument.settlement)
-        if mark_px is None or rate is None or not mark_px.is_finite() or not rate.is_finite():
+        return bounds
+
+    def worth_of_entry(
+        self, intent: OrderIntent, view: View, bounds: Bounds, held_qty: Decimal, open_qty: Decimal, ahead_qty: Decimal
+    ) -> Decimal | None:
+        """Portfolio currency that the order holds, when price, size, exposure, number and direction of orders all
+        plainly pass; None when the checks have to say.
+
+        For an order that ``bounds_of`` has passed, while the state is ACTIVE.  ``held_qty`` is the account's signed
+        position, ``open_qty`` what open orders of the order's side may still fill, ``ahead_qty`` both and this order,
+        positive in its direction.
+        """
+        name, side, qty, limit_px = intent.instrument, intent.side, intent.qty, intent.limit_px
+        if limit_px is None or bounds.order_qty is None or bounds.position_qty is None:
             return None
-        if mark_px <= ZERO or rate <= ZERO or name not in view.instruments():
+        if qty > bounds.order_qty or ahead_qty > bounds.position_qty or open_qty < ZERO:
             return None
-        multiplier = instrument.multiplier
-        if qty * limit_px * multiplier < instrument.min_notional:
-            return None
-        if abs(limit_px - mark_px) * BPS > self._collar_bps * mark_px:
-            return None
-        before_qty = held_qty if side > 0 else -held_qty
-        if before_qty < ZERO:
-            return None
-        ahead_qty = before_qty + open_qty + qty
-        if qty > qtys[0] or ahead_qty > qtys[1]:
+        if (held_qty < ZERO) if side > 0 else (held_qty > ZERO or not bounds.can_short):
             return None
         own_qty = view.strategy_qty(intent.strategy, name)
         if own_qty != held_qty and (held_qty < own_qty if side > 0 else held_qty > own_qty):
             return None
+        mark_px, rate = view.mark_px(name), view.rate(bounds.settlement)
+        if mark_px is None or rate is None or mark_px <= ZERO or rate <= ZERO:
+            return None
+        if abs(limit_px - mark_px) * BPS > self._collar_bps * mark_px:
+            return None
+        instrument = bounds.instrument
+        multiplier = instrument.multiplier
+        if qty * limit_px * multiplier < instrument.min_notional:
+            return None
         # No max(): it costs more than all of this.
-        at_mark, at_limit = abs(mark_px * multiplier), abs(limit_px * multiplier)
+        at_mark, at_limit = mark_px * multiplier, limit_px * multiplier
         notional = (at_limit if at_limit > at_mark else at_mark) * rate * qty
         if notional > self._order_notional:
             return None
@@ -106,9 +169,25 @@ class Screen:
         dearest_px = _dearest(orders, name, side, limit_px)
         if dearest_px is None or len(orders) >= self._open_orders or view.open_qty(name, side.opposite):
             return None
-        worth = abs(dearest_px * multiplier)
+        worth = dearest_px * multiplier
         total = ahead_qty * (worth if worth > at_mark else at_mark) * rate
         return notional if total <= self._total_notional else None
+
+    def worth_of_exit(self, intent: OrderIntent, view: View, bounds: Bounds) -> Decimal | None:
+        """The same for an order that is known to reduce (``risk.exits``): its price and its smallest worth."""
+        limit_px = intent.limit_px
+        mark_px, rate = view.mark_px(intent.instrument), view.rate(bounds.settlement)
+        if limit_px is None or mark_px is None or rate is None or mark_px <= ZERO or rate <= ZERO:
+            return None
+        costs_px = limit_px - mark_px if intent.side > 0 else mark_px - limit_px
+        if costs_px > ZERO and costs_px * BPS > self._collar_bps * mark_px:
+            return None
+        qty, instrument = intent.qty, bounds.instrument
+        multiplier = instrument.multiplier
+        if qty * limit_px * multiplier < instrument.min_notional:
+            return None
+        at_mark, at_limit = mark_px * multiplier, limit_px * multiplier
+        return (at_limit if at_limit > at_mark else at_mark) * rate * qty
 
 
 def _dearest(orders: Sequence[OpenOrder], name: str, side: Side, px: Decimal) -> Decimal | None:

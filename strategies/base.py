@@ -12,6 +12,7 @@ import msgspec
 
 from engine.commands import Intent
 from engine.events import OrderFilled, Prediction, Timer
+from engine.lanes import never_acts
 from engine.ports import View
 
 
@@ -32,18 +33,23 @@ class BaseStrategy:
     def on_model(self, instrument: str, facts: Mapping[str, float]) -> None:
         """A model serves the instrument; override to take its suggestions (``buy``, ``sell``, ...)."""
 
+    @never_acts
     def on_prediction(self, prediction: Prediction, prediction_seq: int, view: View) -> Sequence[Intent]:  # noqa: ARG002
         return ()
 
+    @never_acts
     def on_row(self, instrument: str, view: View) -> Sequence[Intent]:  # noqa: ARG002
         return ()
 
+    @never_acts
     def on_quote(self, instrument: str, view: View) -> Sequence[Intent]:  # noqa: ARG002
         return ()
 
+    @never_acts
     def on_fill(self, fill: OrderFilled, view: View) -> Sequence[Intent]:  # noqa: ARG002
         return ()
 
+    @never_acts
     def on_timer(self, timer: Timer, view: View) -> Sequence[Intent]:  # noqa: ARG002
         return ()
 

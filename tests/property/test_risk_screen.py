@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from engine.commands import Approved, OrderIntent, OrderType, Rejected, RiskState
+from engine.commands import Approved, OrderIntent, OrderType, Rejected, RiskState, TimeInForce
 from engine.events import Side
 from engine.instruments import AssetClass
 from risk.exposure import known_mark, worst_case
 from risk.gate import Gate
-from tests.support.fake_view import FakeView, make_instrument
-from tests.support.gate import order
+from tests.support.fake_view import START_NS, FakeView, make_instrument
+from tests.support.gate import held, leave, order
 from tests.support.limits import make_limits
 
 D = Decimal
@@ -27,7 +27,10 @@ pxs = st.integers(9_960, 10_040).map(lambda ticks: D(ticks) / 100)
 
 @st.composite
 def intents(draw: st.DrawFn, names: tuple[str, ...], side: Side | None = None) -> OrderIntent:
-    is_market = draw(st.integers(0, 9)) == 9
+    kind = draw(st.integers(0, 9))
+    if kind == 8:
+        return draw(odd_intents(names))
+    is_market = kind == 9
     return OrderIntent(
         ts_ns=1,
         strategy=draw(st.sampled_from(["s", "s", "s", "t"])),
@@ -36,6 +39,29 @@ def intents(draw: st.DrawFn, names: tuple[str, ...], side: Side | None = None) -
         qty=draw(lots),
         order_type=OrderType.MARKET if is_market else OrderType.LIMIT,
         limit_px=None if is_market else draw(pxs),
+        reduce_only=draw(st.integers(0, 4)) == 4,
+    )
+
+
+@st.composite
+def odd_intents(draw: st.DrawFn, names: tuple[str, ...]) -> OrderIntent:
+    """Orders that something about their form, time in force, price or quantity makes uncommon or wrong."""
+    return OrderIntent(
+        ts_ns=1,
+        strategy="s",
+        instrument=draw(st.sampled_from(names)),
+        side=draw(st.sampled_from([Side.BUY, Side.SELL, 1, -1, 0])),
+        qty=draw(
+            st.sampled_from([D("0.5"), D("0.0005"), D("0.001"), D(0), D(-1), D("NaN"), D("Infinity"), D(2_000), 1])
+        ),
+        order_type=draw(st.sampled_from([OrderType.LIMIT, OrderType.LIMIT, OrderType.STOP_LIMIT])),
+        limit_px=draw(st.sampled_from([D(100), D("100.005"), D(-1), D("NaN"), D("Infinity"), None, 100.0])),
+        time_in_force=draw(st.sampled_from([*TimeInForce])),
+        post_only=draw(st.booleans()),
+        reduce_only=draw(st.booleans()),
+        trigger_px=draw(st.sampled_from([None, None, D(100)])),
+        trailing_px=draw(st.sampled_from([None, None, None, D(1)])),
+        expire_ns=draw(st.sampled_from([None, 1, 2 * START_NS])),
     )
 
 
@@ -72,6 +98,8 @@ def views(draw: st.DrawFn) -> FakeView:
         view.risk_state = draw(st.sampled_from([RiskState.REDUCING, RiskState.ACTIVE]))
     if draw(rarely):
         view.marks_known = False
+    if draw(rarely):
+        view.closed = {A: "market stream of binance_usdm is down: test"}
     return view
 
 
@@ -101,11 +129,34 @@ def test_the_screen_changes_no_verdict(values: dict[str, Any], view: FakeView, i
     screened, plain = Gate(make_limits(**values)), Gate(make_limits(**values))
     assert screened._screen is not None
     plain._screen = None
-    expected = plain.review(intent, view)
-    assert screened.review(intent, view) == expected
-    # Not by equality alone: 1.0 and 1.00 are equal, and journaled differently.
-    if isinstance(expected, Approved):
-        assert str(screened.review(intent, view)) == str(expected)
+    # By their text: 1.0 and 1.00 are equal, and journaled differently; NaN is equal to nothing.
+    for judge, judge_plainly in ((screened.review, plain.review), (screened.review_again, plain.review_again)):
+        assert str(judge(intent, view)) == str(judge_plainly(intent, view))
+        assert screened._last_exit is plain._last_exit
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(limits(), views(), st.lists(st.tuples(intents((A,)), st.integers(0, 400_000_000)), max_size=8), st.data())
+def test_the_screen_changes_no_verdict_of_a_sequence(
+    values: dict[str, Any], view: FakeView, batch: list[tuple[OrderIntent, int]], data: st.DataObject
+) -> None:
+    """Orders over time, some repeated, some filled, pace limits tight: both gates answer alike and count alike."""
+    values = {**values, "max_orders_per_s": 3, "max_orders_per_s_instrument": 2, "duplicate_window_ns": 300_000_000}
+    screened, plain = Gate(make_limits(**values)), Gate(make_limits(**values))
+    plain._screen = None
+    for intent, later_ns in batch:
+        view.now_ns += later_ns
+        for wish in (intent, intent) if data.draw(st.booleans()) else (intent,):
+            verdict = screened.review(wish, view)
+            assert str(verdict) == str(plain.review(wish, view))
+            if not isinstance(verdict, Approved):
+                continue
+            order = view.open(wish)
+            screened.on_opened(order)
+            plain.on_opened(order)
+            if data.draw(st.booleans()):
+                view.fill(order.client_order_id, wish.qty, D(100))
+    assert screened._pace.runaway == plain._pace.runaway
 
 
 FIGURES = {
@@ -151,10 +202,19 @@ def test_the_common_entry_needs_no_other_check(monkeypatch: pytest.MonkeyPatch) 
     """With the long way taken out, a plain order and one beside open orders of its side still pass: by the screen."""
     view = FakeView()
     gate = Gate(make_limits())
-    monkeypatch.setattr(Gate, "_judge_in_full", None)
+    monkeypatch.setattr(Gate, "_judge", None)
     for _ in range(3):
         assert isinstance(gate.review(order(), view), Approved)
         view.open(order())
+
+
+def test_the_common_exit_needs_no_other_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for an order that closes, by its flag and by its effect."""
+    monkeypatch.setattr(Gate, "_judge", None)
+    gate = Gate(make_limits())
+    for wish in (leave(), leave(reduce_only=False)):
+        assert isinstance(gate.review(wish, held()), Approved)
+        assert gate._last_exit is wish
 
 
 def test_turning_a_position_around_counts_what_is_held() -> None:

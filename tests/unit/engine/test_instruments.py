@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from math import inf, nextafter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.instruments import Instrument
 from tests.support.core import perpetual, spot
 
 D = Decimal
@@ -24,6 +26,34 @@ def test_prices_round_in_the_direction_that_adds_no_risk(value: float, tick: str
     assert sell - buy <= instrument.tick_px
     assert buy % instrument.tick_px == sell % instrument.tick_px == 0
     assert abs(instrument.price(value) - exact) * 2 <= instrument.tick_px
+
+
+@given(
+    st.integers(-(10**15), 10**15) | st.integers(-40, 40) | st.integers(-(2 * 10**7), 2 * 10**7),
+    st.sampled_from([0, 0, 1, -1, 7]),
+    st.sampled_from(["0.01", "0.1", "1", "0.00000001", "0.05", "10", "1E+1", "0.010", "1E-25"]),
+    st.sampled_from([0, 1, -1]),
+)
+def test_the_short_way_to_a_price_writes_what_the_text_says(halves: int, ulps: int, tick: str, side: int) -> None:
+    """Floats on half ticks and next to them, small to beyond 15 digits: the same digits, exponent and sign of zero."""
+    instrument = spot(tick_px=D(tick))
+    value = float(D(halves) * D(tick) / 2)
+    for _ in range(abs(ulps)):
+        value = nextafter(value, inf if ulps > 0 else -inf)
+    assert instrument.price(value, side).as_tuple() == instrument._price_by_text(value, side).as_tuple()
+
+
+@given(st.floats(allow_nan=False, min_value=-1e18, max_value=1e18), st.sampled_from([0, 1, -1]))
+def test_any_float_becomes_the_price_its_text_says(value: float, side: int) -> None:
+    """Arbitrary floats, by both ways."""
+    assert spot().price(value, side).as_tuple() == spot()._price_by_text(value, side).as_tuple()
+
+
+def test_the_short_way_is_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the long way taken out, prices on the grid and mid prices of a one-tick spread still come."""
+    monkeypatch.setattr(Instrument, "_price_by_text", None)
+    assert [str(spot().price(60000.01, side)) for side in (-1, 0, 1)] == ["60000.01"] * 3
+    assert [str(spot().price(100.125, side)) for side in (-1, 0, 1)] == ["100.13", "100.12", "100.12"]
 
 
 @given(st.floats(min_value=-1e6, max_value=1e6, allow_nan=False), st.sampled_from(["0.001", "1", "0.05", "100"]))

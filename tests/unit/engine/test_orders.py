@@ -176,6 +176,21 @@ def test_open_quantity_always_equals_the_sum_over_live_orders(steps: list[tuple[
         assert [o.leaves_qty for o in shown] == [o.leaves_qty for o in manager.open_orders()]
 
 
+def test_sending_at_once_is_the_table_s_step() -> None:
+    """Two managers, one moved by ``happen(SEND)``, one by ``send``: all that can be read of them is the same."""
+    by_table, at_once = OrderManager("k"), OrderManager("k")
+    for manager in (by_table, at_once):
+        manager.open(Approved(intent(Side.BUY, "2"), D(0)), 10, "coinbase")
+        assert manager.described()[0].state == "held"  # a picture from before the step must not outlive it
+    by_table.happen("k-1", Happening.SEND)
+    at_once.send("k-1")
+    assert at_once.described() == by_table.described()
+    assert at_once.described(BTC)[0].state == "sent"
+    assert at_once.open_qty(BTC, Side.BUY) == by_table.open_qty(BTC, Side.BUY) == 2
+    with pytest.raises(IllegalTransition):
+        at_once.send("k-1")
+
+
 def test_an_unknown_id_is_nobodys_order() -> None:
     """Answers None instead of guessing."""
     assert OrderManager("k").happen("other", Happening.ACCEPT) is None

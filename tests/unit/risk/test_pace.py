@@ -5,7 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from engine.events import Side
 from risk import pace
 from risk.pace import Pace
 from tests.support.gate import SECOND, order
@@ -43,6 +46,32 @@ def test_a_full_memory_of_wishes_refuses_entries(monkeypatch: pytest.MonkeyPatch
     assert found is not None
     assert found[0] == "duplicate"
     assert memory.check_entry(order(qty=D(9)), 100) is None
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([0, 1, 20, 50, 99, 100, 101, 250])), max_size=30))
+def test_a_wish_is_a_duplicate_while_one_granted_is_younger_than_the_window(steps: list[tuple[int, int]]) -> None:
+    """Any wishes at any times beside a list that remembers everything for ever."""
+    window_ns = 100
+    memory = Pace(make_limits(duplicate_window_ns=window_ns, max_orders_per_s=1_000, max_orders_per_s_instrument=1_000))
+    granted: list[tuple[Decimal, int]] = []
+    now_ns = 0
+    for qty, later_ns in steps:
+        now_ns += later_ns
+        wish = order(qty=D(qty))
+        seen = [at_ns for same_qty, at_ns in granted if same_qty == qty and now_ns - at_ns < window_ns]
+        assert (memory.check_entry(wish, now_ns) is not None) == bool(seen)
+        if not seen:
+            memory.count_entry(wish, now_ns)
+            granted.append((wish.qty, now_ns))
+
+
+def test_equal_amounts_are_one_wish_however_they_are_written() -> None:
+    """1 and 1.000 are the same quantity; the other side, price or trigger is another wish."""
+    memory = Pace(make_limits(duplicate_window_ns=100))
+    memory.count_entry(order(qty=D(1)), 0)
+    assert memory.check_entry(order(qty=D("1.000")), 1) is not None
+    for other in (order(side=Side.SELL), order(limit_px=D(99)), order(limit_px=None), order(trigger_px=D(99))):
+        assert memory.check_entry(other, 1) is None
 
 
 def test_a_limit_of_zero_leaves_exits_one_a_second() -> None:

@@ -25,6 +25,7 @@ from connectors.coinbase.sandbox.commands import sandbox_coinbase
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json, print_line
 from engine.errors import ConfigError, KestrelError
 from engine.runtime import commands as operator_commands
+from engine.runtime.redaction import redactor
 from models import commands as models_commands
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ def _sandbox_command(settings: Settings, key_file: Path) -> list[str]:
 def replay(
     session: Annotated[str, typer.Argument(help="id, unique beginning of an id, folder, or latest")],
     recompute: Annotated[bool, typer.Option("--recompute", help="also run features and model again")] = False,
+    salvage: Annotated[bool, typer.Option("--salvage", help="read a damaged journal up to its damage; exit 3")] = False,
     sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions"),
     assign: SetOption = None,
     as_json: JsonFlag = False,
@@ -231,12 +233,11 @@ def replay(
     from config.load import restore
     from config.wiring import build_core
     from engine.replay import ReplayAssembly, ReplayRecorder
-    from engine.replay import replay as run_replay
-    from engine.runtime.journal_reader import ReadReport, read_journal
     from engine.runtime.provenance import library_versions, processor
-    from engine.runtime.session import Session, find_session, order_prefix
+    from engine.runtime.rerun import open_recorded, rerun
+    from engine.runtime.session import order_prefix
 
-    recorded = Session.open(find_session(sessions, session))
+    recorded = open_recorded(sessions, session)
     header = recorded.header
     settings = restore(header.config, parse_overrides(assign))
     assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
@@ -255,37 +256,11 @@ def replay(
         ),
         id_prefix=order_prefix(header.session),
     )
-    report = ReadReport()
-    result = run_replay(read_journal(recorded.journal, report=report), recorder, core, _progress("replay"))
-    difference = result.first_difference
-    content: dict[str, Any] = {
-        "session": header.session,
-        "decisions": result.decisions,
-        "recomputed_decisions": result.recomputed_decisions,
-        "predictions": result.predictions,
-        "events": result.events,
-        "identical": result.identical,
-        "first_difference": None
-        if difference is None
-        else {"seq": difference.seq, "recorded": difference.recorded, "replayed": difference.replayed},
-        "unfinished": result.unfinished,
-        "torn_bytes": report.torn_bytes,
-    }
-    out = sys.stderr if as_json else sys.stdout
-    if difference is None:
-        print(
-            f"{header.session}: identical; {result.events} events, {result.decisions} decisions, "
-            f"{result.predictions} predictions ({result.recomputed_decisions} recomputed)",
-            file=out,
-        )
-    else:
-        print(f"{header.session}: differs at seq {difference.seq}", file=out)
-        print(f"- {difference.recorded or '(nothing)'}", file=out)
-        print(f"+ {difference.replayed or '(nothing)'}", file=out)
+    outcome = rerun(recorded, recorder, core, salvage=salvage)
+    outcome.show(sys.stderr if as_json else sys.stdout)
     if as_json:
-        print_json(content)
-    if difference is not None:
-        raise typer.Exit(1)
+        print_json(outcome.content())
+    raise typer.Exit(outcome.status)
 
 
 for _command in (operator_commands.status, operator_commands.halt, operator_commands.reduce, operator_commands.resume):
@@ -338,17 +313,6 @@ def _speed(text: str) -> float | Literal["max"]:
     raise ConfigError(f"--speed {text}", expected="a positive number or max")
 
 
-def _progress(what: str) -> Callable[[int], None] | None:
-    """A counter on a terminal's stderr; silence elsewhere."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(count: int) -> None:
-        print(f"\r{what}: {count:,} events", end="", file=sys.stderr, flush=True)
-
-    return show
-
-
 def _run_loop(make: Callable[[], Any], *, uvloop: bool) -> Any:
     """Run a coroutine to its end, on uvloop where it is wanted and installed."""
     factory = None
@@ -364,6 +328,7 @@ def _run_loop(make: Callable[[], Any], *, uvloop: bool) -> Any:
 
 
 def _refuse(text: str, status: int) -> NoReturn:
+    text = redactor.text(text)  # what a venue or a user's own code said may quote a key
     print(f"kestrel: {text}", file=sys.stderr)
     if "--json" in sys.argv:
         print_json({"error": text})

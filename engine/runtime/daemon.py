@@ -1,7 +1,8 @@
 """One session from an empty folder to its summary: journal, bus, core, venue, metrics, console, report.
 
 Owns the order in which a session is put together and taken apart.  What is put together is given by ``run.py`` as
-functions (``Parts``); how the session lives in between is ``engine.runtime.supervisor``.
+functions (``Parts``); how the session lives in between is ``engine.runtime.supervisor``, what is seen of it
+``engine.runtime.watch``, what it leaves behind ``engine.runtime.ending``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isnan
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,21 +20,21 @@ from engine.bus import EventBus
 from engine.core import TradingCore
 from engine.errors import IllegalTransition, KestrelError
 from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported, SessionStarted
-from engine.portfolio import ZERO
 from engine.ports import Clock, Probe, Publish, Recorder, Venue
 from engine.router import OrderRouter
 from engine.runtime import logs
 from engine.runtime.clocks import ClockWatch, SystemClock
-from engine.runtime.console import StatusConsole, money
+from engine.runtime.console import StatusConsole
 from engine.runtime.control import HALT_NAME, read_halt, run_folder
-from engine.runtime.histogram import Histogram
+from engine.runtime.ending import make_report, summarise, table_rows, with_open_orders, write_files
 from engine.runtime.journal import JournalWriter
 from engine.runtime.metrics import Metrics
 from engine.runtime.probe import StageProbe
 from engine.runtime.series import SeriesWatch
-from engine.runtime.session import Session, order_prefix, write_atomically
-from engine.runtime.summary import SERIES_FILE, Latency, PositionLine, SessionSummary, encode
+from engine.runtime.session import Session, order_prefix
+from engine.runtime.summary import SessionSummary
 from engine.runtime.supervisor import Supervisor
+from engine.runtime.watch import SessionWatch
 
 
 class Warmer(Protocol):
@@ -99,7 +99,7 @@ class Daemon:
         self._probe = StageProbe(self._clock)
         self._fatal: KestrelError | None = None
         self._recorded = False
-        self._quarantined: dict[str, str] = {}
+        self._trading = False
         self._supervisor: Supervisor | None = None
 
     @property
@@ -185,22 +185,31 @@ class Daemon:
             url, stop_metrics = metrics.start_http(options.metrics_host, options.metrics_port)
             try:
                 self._announce(session, url)
-                reason = await self._trade(session, venue, metrics, lag_ns)
+                watch = SessionWatch(
+                    session=session.id,
+                    core=core,
+                    bus=bus,
+                    venue=venue,
+                    probe=self._probe,
+                    gauges=metrics.gauges,
+                    lag_ns=lag_ns,
+                    console=self._console,
+                    log=self._log,
+                )
+                reason = await self._trade(session, venue, watch)
             finally:
                 stop_metrics()
+        except KestrelError as error:
+            journal.close()
+            if self._trading:
+                await self._leave(session, venue, started_ns, f"failure: {error.seen}")
+                raise with_open_orders(error, self._core, session.id) from None
+            raise
         finally:
             journal.close()
-        summary = self._summarise(session, venue, started_ns, reason)
-        await self._write(session, summary)
-        return summary
+        return await self._leave(session, venue, started_ns, reason)
 
-    async def _trade(
-        self,
-        session: Session,
-        venue: Venue,
-        metrics: Metrics,
-        lag_ns: Callable[[], int],
-    ) -> str:
+    async def _trade(self, session: Session, venue: Venue, watch: SessionWatch) -> str:
         options = self._options
         start_ns = options.start_ns or self._clock.now_ns()
         header = session.header
@@ -222,12 +231,13 @@ class Daemon:
             timer_ms=options.timer_ms,
             cancel_timeout_s=options.cancel_timeout_s,
             data_time=options.data_time,
-            status=lambda: self._status(session),
-            on_second=lambda: self._on_second(metrics, lag_ns, venue),
+            status=watch.status,
+            on_second=watch.on_second,
         )
         warmers: list[Warmer] = []
 
         def on_started() -> None:
+            self._trading = True
             warmer = self._parts.warmer(venue, self._core, self._clock)
             if warmer is not None:
                 warmer.start()
@@ -242,7 +252,7 @@ class Daemon:
         finally:
             for warmer in warmers:
                 warmer.stop()
-        self._watch_strategies()
+        watch.tell_failures()
         if self._fatal is not None:
             raise self._fatal
         return reason
@@ -273,7 +283,7 @@ class Daemon:
     def _now_ns(self) -> int:
         return self._core.view.now_ns if self._options.data_time else self._clock.now_ns()
 
-    # --- what people and machines see ---------------------------------------------------------------------------------
+    # --- the end --------------------------------------------------------------------------------------------------
 
     def _announce(self, session: Session, metrics_url: str) -> None:
         say = self._console.say
@@ -282,171 +292,33 @@ class Daemon:
         say(f"  metrics  {metrics_url}")
         say("  stop     Ctrl-C        kill switch  python run.py halt")
 
-    def _watch_strategies(self) -> None:
-        """A strategy that failed trades no more: say so once, where people look."""
-        for slot in self._core.slots:
-            if not slot.alive and slot.name not in self._quarantined:
-                self._quarantined[slot.name] = slot.reason
-                self._log.error(
-                    "strategy failed and was stopped: its orders are cancelled, its positions stay",
-                    strategy=slot.name,
-                    error=slot.reason,
-                )
-
-    def _on_second(self, metrics: Metrics, lag_ns: Callable[[], int], venue: Venue) -> None:
-        core = self._core
-        self._watch_strategies()
-        self._console.line(core, self._probe.tick_to_order)
-        gauges = metrics.gauges
-        equity = core.portfolio.equity
-        gauges.equity = None if equity is None else float(equity)
-        gauges.positions = {name: float(core.portfolio.qty(name)) for name in core.lanes}
-        gauges.feed_last_recv_ns = {
-            name: lane.book.top.ts_recv_ns for name, lane in core.lanes.items() if lane.book.top.ts_recv_ns
-        }
-        gauges.open_orders = core.orders.open_count
-        gauges.queue_depths = {"bus": self._bus.waiting}
-        gauges.loop_lag_ns = lag_ns()
-        gauges.waiting_dropped = self._bus.waiting_dropped
-        gauges.unjournaled = self._bus.unjournaled
-        counts = venue.counts()
-        gauges.conflated = counts.conflated
-        gauges.reconnects = {venue.name: counts.reconnects}
-        gauges.risk_state = core.gate.state
-
-    def _status(self, session: Session) -> dict[str, Any]:
-        core = self._core
-        return {
-            "session": session.id,
-            "state": core.gate.state.value,
-            "ticks": core.counters.ticks,
-            "predictions": core.counters.predictions,
-            "orders": core.counters.orders,
-            "open_orders": core.orders.open_count,
-            "fills": core.counters.fills,
-            "equity": money(core.portfolio.equity),
-            "positions": {name: str(core.portfolio.qty(name)) for name in core.lanes},
-            "not_trading": {name: why for name in core.lanes if (why := core.view.tradable(name))},
-        }
-
-    def _summarise(self, session: Session, venue: Venue, started_ns: int, reason: str) -> SessionSummary:
-        core = self._core
-        counters = core.counters
-        rejections = dict(counters.rejected)
-        for text, count in counters.venue_rejected.items():
-            rejections[f"venue: {text}"] = rejections.get(f"venue: {text}", 0) + count
-        drops = dict(counters.dropped)
-        for text, count in (
-            ("superseded", venue.counts().conflated),
-            ("bus_full", self._bus.waiting_dropped),
-            ("journal_full", self._bus.unjournaled),
-        ):
-            if count:
-                drops[text] = drops.get(text, 0) + count
-        positions = {name: core.portfolio.position(name) for name in core.lanes}
-        return SessionSummary(
-            session=session.id,
-            ticks=counters.ticks,
-            predictions=counters.predictions,
-            intents=counters.intents,
-            orders=counters.orders,
-            fills=counters.fills,
-            rejected=sum(rejections.values()),
-            positions={
-                name: PositionLine(qty=at.qty, avg_px=at.avg_px, realised=at.realised, fees=at.fees)
-                for name, at in positions.items()
-            },
-            equity=core.portfolio.equity,
-            tick_to_order_us=_latency(self._probe.tick_to_order),
-            late_predictions=counters.late_predictions,
-            dropped=sum(drops.values()),
-            state=core.gate.state.value,
+    async def _leave(self, session: Session, venue: Venue, started_ns: int, reason: str) -> SessionSummary:
+        """Summary and series, then the report by a child process; a full disk costs the files, not the session."""
+        summary = summarise(
+            session,
+            self._core,
+            self._bus,
+            venue,
+            self._probe,
+            feed=self._options.feed,
             started_ns=started_ns,
             ended_ns=self._clock.wall_ns(),
-            config_hash=session.header.config_hash,
-            code_hash=session.header.code_hash,
-            models=tuple(sorted({lane.model.version for lane in core.lanes.values() if lane.model is not None})),
-            rejections=rejections,
-            quarantined=dict(self._quarantined),
-            drops=drops,
-            currency=core.portfolio.currency,
-            equity_start=core.portfolio.equity_start,
-            fees=sum((at.fees for at in positions.values()), start=ZERO),
-            venue=venue.name,
-            feed=self._options.feed,
-            stopped_by=reason,
+            reason=reason,
         )
-
-    async def _write(self, session: Session, summary: SessionSummary) -> None:
-        """Summary and series, then the report by a child process; a full disk costs the files, not the session."""
-        try:
-            write_atomically(session.summary, encode(summary) + b"\n")
-            write_atomically(
-                session.path / SERIES_FILE, encode(self._series.collect(self._probe.tick_to_order)) + b"\n"
-            )
-        except OSError as error:
-            self._console.say(f"no summary written: {error.strerror}")
-            return
-        if self._options.report:
-            await self._make_report(session)
-
-    async def _make_report(self, session: Session) -> None:
-        """plotly has no place in this process, which may be asked to trade again."""
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "engine.runtime.report",
-            str(session.path.resolve()),
-            cwd=self._options.code_root,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            _, said = await asyncio.wait_for(child.communicate(), 60.0)
-        except (TimeoutError, asyncio.CancelledError):
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            self._console.say("no report: it took longer than 60 s")
-            return
-        if child.returncode:
-            self._console.say(f"no report: {said.decode(errors='replace').strip()[-200:]}")
+        problem = write_files(session.path, summary, self._series.collect(self._probe.tick_to_order))
+        if not problem and self._options.report:
+            problem = await make_report(session.path, self._options.code_root)
+        if problem:
+            self._console.say(problem)
+        return summary
 
     def show(self, summary: SessionSummary) -> None:
         """The table at the end."""
-        latency = summary.tick_to_order_us
-        rows = {
-            "stopped by": summary.stopped_by,
-            "state": summary.state,
-            "ticks": f"{summary.ticks:,}",
-            "predictions": f"{summary.predictions:,} ({summary.late_predictions} late)",
-            "orders": f"{summary.orders} opened of {summary.intents} intents, {summary.rejected} refused",
-            "fills": f"{summary.fills:,}",
-            "dropped": f"{summary.dropped:,}",
-            "positions": ", ".join(f"{name} {at.qty:f}" for name, at in summary.positions.items()) or "none",
-            "equity": f"{money(summary.equity)} {summary.currency} (start {money(summary.equity_start)})",
-            "fees": money(summary.fees),
-            "tick to order": "nothing measured"
-            if latency.p50 is None
-            else f"p50 {latency.p50:.0f} us, p99 {latency.p99:.0f} us",
-            "report": str(self._options.root / summary.session / "report.html")
-            if self._options.report
-            else "none asked for",
-            "replay": f"python run.py replay {summary.session}",
-        }
-        if summary.quarantined:
-            rows["failed"] = "; ".join(f"strategy {name}: {why}" for name, why in summary.quarantined.items())
-        self._console.summary(rows, f"session {summary.session}")
+        report = str(self._options.root / summary.session / "report.html") if self._options.report else "none asked for"
+        self._console.summary(table_rows(summary, report), f"session {summary.session}")
 
 
 def _later(loop: asyncio.AbstractEventLoop, call: Callable[[Any], None], value: object) -> None:
     """From a journal thread into the loop; a loop that is closing needs no news."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call, value)
-
-
-def _latency(histogram: Histogram) -> Latency:
-    p50_ns, p99_ns = histogram.percentile(0.5), histogram.percentile(0.99)
-    if isnan(p50_ns):
-        return Latency()
-    return Latency(p50=round(p50_ns / 1000.0, 1), p99=round(p99_ns / 1000.0, 1))

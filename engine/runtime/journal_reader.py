@@ -6,6 +6,7 @@ and reported; anything that would hide a record that was there is an error.  Nev
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,19 @@ import msgspec
 
 from engine import codec
 from engine.errors import JournalError
-from engine.runtime.segment import END, HOLE, RawRecord, SegmentInfo, SegmentScan, list_segments, parse_control
+from engine.runtime.segment import (
+    END,
+    HEADER_BYTES,
+    HOLE,
+    RECORD_BYTES,
+    RawRecord,
+    SegmentInfo,
+    SegmentScan,
+    list_segments,
+    parse_control,
+)
+
+RESTORE = "restore the files from a copy, or read what precedes: replay --salvage"
 
 
 class JournalRecord(NamedTuple):
@@ -50,6 +63,8 @@ class ReadReport:
         """Numbers that the writer itself says were never written, as ``(first, last)``."""
         self.stopped = ""
         """With ``salvage``: the damage at which reading stopped."""
+        self.left_out_bytes = 0
+        """With ``salvage``: what the files hold behind the last record that was read."""
 
     @property
     def torn_bytes(self) -> int:
@@ -72,6 +87,24 @@ def read_journal(
         if not salvage:
             raise
         result.stopped = str(error)
+        result.left_out_bytes = _left_out_bytes(Path(folder), result.last_seq)
+
+
+def _left_out_bytes(folder: Path, last_seq: int) -> int:
+    """Bytes in use behind record ``last_seq`` in all segments, whatever they may have been."""
+    left = 0
+    for path in sorted(folder.glob("*.seg")):
+        end = HEADER_BYTES
+        try:
+            for raw in SegmentScan(path).records():
+                if raw.seq > last_seq:
+                    break
+                end = raw.offset + RECORD_BYTES + len(raw.payload)
+            left += max(0, len(path.read_bytes().rstrip(b"\0")) - end)
+        except (JournalError, OSError, ValueError):
+            with contextlib.suppress(OSError):
+                left += path.stat().st_size
+    return left
 
 
 def _read(folder: Path, report: ReadReport) -> Iterator[JournalRecord]:
@@ -150,9 +183,7 @@ class _Merge:
             missing = (
                 f"{self._expected} to {raw.seq - 1} are missing" if raw.seq > self._expected else "it is there twice"
             )
-            raise JournalError(
-                f"{where}: {missing}", expected=f"{self._expected}", do="restore the files from a copy, or salvage"
-            )
+            raise JournalError(f"{where}: {missing}", expected=f"{self._expected}", do=RESTORE)
         self._expected = raw.seq + 1
 
     def _take_control(self, where: str, raw: RawRecord) -> None:
@@ -169,13 +200,13 @@ class _Merge:
             torn = self._report.torn[0]
             raise JournalError(
                 f"{torn.path.name} is damaged at offset {torn.offset}, and the end of the journal follows",
-                do="restore the file from a copy, or salvage what precedes",
+                do=RESTORE,
             )
         else:
             raise JournalError(
                 f"{where} notes {'a hole from' if kind == HOLE else 'the end at'} {value}",
                 expected=f"{self._expected if kind == HOLE else self._expected - 1}",
-                do="restore the files from a copy, or salvage",
+                do=RESTORE,
             )
 
 
@@ -205,7 +236,7 @@ class _StreamReader:
                     raise JournalError(
                         f"{torn.path.name} is damaged at offset {torn.offset} after record {last}, "
                         f"and record {raw.seq} follows",
-                        do="restore the file from a copy, or salvage what precedes",
+                        do=RESTORE,
                     )
                 if first and raw.seq != scan.header.first_seq:
                     raise JournalError(
@@ -225,7 +256,7 @@ class _StreamReader:
                 raise JournalError(
                     f"{info.path.name} is damaged at offset {damage.offset} after record {last}, "
                     f"and record {damage.good_after} follows",
-                    do="restore the file from a copy, or salvage what precedes",
+                    do=RESTORE,
                 )
             torn = TornTail(info.path, damage.offset, damage.size, damage.data)
             self._report.torn.append(torn)

@@ -22,10 +22,12 @@ from typing import Any
 import msgspec
 
 from engine.errors import DataError, SessionLocked
+from engine.events import SessionStarted
 from engine.runtime import provenance
 from engine.runtime.redaction import redactor
 
 HEADER_VERSION = 1
+HEADER_FILE = "session.json"
 _ID = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{4}$")
 
 
@@ -48,6 +50,7 @@ class SessionHeader(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     config: dict[str, Any]
     config_hash: str
+    """sha256 of ``config``; the journal's first record has it too."""
     code_hash: str
     git_commit: str
     libraries: dict[str, str]
@@ -58,6 +61,8 @@ class SessionHeader(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, str] = {}
     """Feature spec name -> fingerprint."""
     seed: int | None = None
+    config_sections: dict[str, str] = {}
+    """Section of ``config`` -> its sha256, so that a changed file can say where."""
 
 
 def new_session_id(wall_ns: int) -> str:
@@ -73,6 +78,10 @@ def order_prefix(session: str) -> str:
 def config_digest(config: Mapping[str, Any]) -> str:
     """sha256 of the canonical JSON of a (redacted) configuration."""
     return hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
+
+
+def section_digests(config: Mapping[str, Any]) -> dict[str, str]:
+    return {name: config_digest({name: value}) for name, value in config.items()}
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -115,14 +124,6 @@ class Session:
     def logs(self) -> Path:
         return self.path / "log"
 
-    @property
-    def summary(self) -> Path:
-        return self.path / "summary.json"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
     @classmethod
     def create(
         cls,
@@ -154,9 +155,10 @@ class Session:
         except OSError as error:
             raise DataError(f"cannot write {path}: {error.strerror}", do="choose a folder that is yours") from error
         try:
-            if (path / "session.json").exists():
+            if (path / HEADER_FILE).exists():
                 raise DataError(f"session {name} has already run", do="start without an id, or choose a new one")
-            plain = redactor.leaves(dict(config))
+            # As a reader of the file gets it back, so that digests of both are of the same thing.
+            plain = msgspec.json.decode(msgspec.json.encode(redactor.leaves(dict(config))))
             header = SessionHeader(
                 format_version=HEADER_VERSION,
                 session=name,
@@ -165,6 +167,7 @@ class Session:
                 mode=mode,
                 config=plain,
                 config_hash=config_digest(plain),
+                config_sections=section_digests(plain),
                 models=tuple(models),
                 features=dict(features or {}),
                 seed=seed,
@@ -172,7 +175,7 @@ class Session:
             )
             for folder in ("journal", "log"):
                 (path / folder).mkdir(exist_ok=True)
-            write_atomically(path / "session.json", msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n")
+            write_atomically(path / HEADER_FILE, msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n")
         except OSError as error:
             os.close(lock)
             raise DataError(f"cannot write {path}: {error.strerror}", do="free the disk or choose a folder") from error
@@ -184,7 +187,7 @@ class Session:
     @classmethod
     def open(cls, path: Path) -> Session:
         """A recorded session, running or not.  Raises ``DataError`` when the folder holds none or a newer format's."""
-        file = path / "session.json"
+        file = path / HEADER_FILE
         try:
             data = file.read_bytes()
         except OSError as error:
@@ -203,13 +206,38 @@ class Session:
         except (msgspec.MsgspecError, AttributeError) as error:
             raise DataError(f"{file} is damaged: {error}", do="restore it from a copy") from error
 
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Raises ``DataError`` when the disk does not take it."""
-        try:
-            data = json.dumps(redactor.value(dict(summary)), indent=2, default=str)
-            write_atomically(self.summary, data.encode() + b"\n")
-        except OSError as error:
-            raise DataError(f"cannot write {self.summary}: {error.strerror}", do="free the disk") from error
+    def check_config(self) -> None:
+        """Raises ``DataError`` when the configuration in the header is not the one that it was written with."""
+        header = self.header
+        if config_digest(header.config) == header.config_hash:
+            return
+        now = section_digests(header.config)
+        changed = [
+            name
+            for name in sorted({*now, *header.config_sections})
+            if now.get(name) != header.config_sections.get(name)
+        ]
+        where = f" (in: {', '.join(changed)})" if changed and header.config_sections else ""
+        raise DataError(
+            f"the configuration in {self.path / HEADER_FILE} was changed after the session{where}",
+            expected=f"one with sha256 {header.config_hash[:12]}..., not {config_digest(header.config)[:12]}...",
+            do="restore the file; to ask what another setting would have done, use replay --set KEY=VALUE",
+        )
+
+    def check_started(self, started: SessionStarted) -> None:
+        """Raises ``DataError`` when header and journal are not of the same session, configuration and code."""
+        header = self.header
+        for what, ours, recorded in (
+            ("session", header.session, started.session),
+            ("config_hash", header.config_hash, started.config_hash),
+            ("code_hash", header.code_hash, started.code_hash),
+        ):
+            if ours != recorded:
+                raise DataError(
+                    f"{self.path / HEADER_FILE} has {what} {ours}, but the journal was begun with {recorded}",
+                    expected="header and journal of one session",
+                    do="restore session.json",
+                )
 
     def close(self) -> None:
         """Let go of the lock.  Idempotent."""
@@ -248,7 +276,7 @@ def find_session(root: Path, wanted: str) -> Path:
     Raises ``DataError`` that lists the nearest names.
     """
     as_path = Path(wanted)
-    if (as_path / "session.json").is_file():
+    if (as_path / HEADER_FILE).is_file():
         return as_path
     names = list_sessions(root)
     if not names:

@@ -1,7 +1,8 @@
 """What a finished session says about itself: ``summary.json`` and ``series.json`` in its folder.
 
-Owns their shape, and a bounded way to collect the series while the session runs.  Who counts is the core; who draws is
-``engine.runtime.report``.  Money stays ``Decimal`` and is written as plain JSON numbers, digit for digit.
+Owns their shape, that no secret gets into them, and a bounded way to collect the series while the session runs.  Who
+counts is the core; who draws is ``engine.runtime.report``.  Money stays ``Decimal`` and is written as plain JSON
+numbers, digit for digit.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from engine.errors import DataError
+from engine.runtime.redaction import redactor
 
 SUMMARY_FILE: Final = "summary.json"
 SERIES_FILE: Final = "series.json"
@@ -37,13 +39,29 @@ class PositionLine(msgspec.Struct, frozen=True, kw_only=True):
     fees: Decimal
 
 
+class OpenOrderLine(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that was not known to be over when the session ended.  ``side`` is +1 or -1; ``state`` as in
+    ``engine.orders``; quantities in base units.  ``venue_order_id`` is empty where the venue never told one."""
+
+    client_order_id: str
+    venue_order_id: str
+    venue: str
+    instrument: str
+    side: int
+    state: str
+    qty: Decimal
+    leaves_qty: Decimal
+
+
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The object that ``paper --json`` prints.  Counts are of the whole session.
 
     ``equity`` is in ``currency``, None where a price or rate was missing at the end; ``rejected`` counts intents that
     risk refused plus orders that the venue refused, ``rejections`` splits them by reason, ``drops`` splits ``dropped``
     (market events not used) by reason.  ``quarantined`` names strategies that failed, with what they raised.
-    ``state`` is the risk state at the end.
+    ``state`` is the risk state at the end.  ``open_orders`` are the oldest of the ``open_order_count`` orders that may
+    still live at their venues, ``unknown_order_count`` of which have an outcome that nobody knows.  ``warnings`` are
+    lines for a person: what is left to be done by hand.
     """
 
     session: str
@@ -74,6 +92,10 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     venue: str = ""
     feed: str = ""
     stopped_by: str = ""
+    open_orders: tuple[OpenOrderLine, ...] = ()
+    open_order_count: int = 0
+    unknown_order_count: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 class FillPoint(msgspec.Struct, frozen=True, array_like=True):
@@ -132,6 +154,23 @@ class BoundedSeries:
 def encode(value: SessionSummary | SessionSeries) -> bytes:
     """One line of JSON."""
     return _encoder.encode(value)
+
+
+def redacted(summary: SessionSummary) -> SessionSummary:
+    """The summary without secrets: reasons come from venues and from user code, and are shown, written and drawn."""
+    plain = msgspec.to_builtins(summary, builtin_types=(Decimal,))
+    return msgspec.convert(_clean(plain), SessionSummary)
+
+
+def _clean(value: Any) -> Any:
+    """Texts and keys by their look; numbers and the shape stay."""
+    if isinstance(value, str):
+        return redactor.text(value)
+    if isinstance(value, dict):
+        return {redactor.text(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value
 
 
 def read_summary(folder: Path) -> SessionSummary:

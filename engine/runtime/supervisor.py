@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from engine.bus import EventBus
+from engine.commands import RiskState
 from engine.core import TradingCore
 from engine.errors import JournalError, KestrelError
 from engine.events import ClockStepped, Halted, InputEvent, Reduced, Resumed, ShutdownRequested, Timer
 from engine.ports import Clock, Publish, Venue
 from engine.runtime.clocks import ClockWatch
 from engine.runtime.control import ControlServer, clear_halt, read_halt
+
+_SETTLE_S = 0.02
+"""Between two looks at the orders that are to be cancelled at the end."""
 
 
 class Supervisor:
@@ -98,7 +102,10 @@ class Supervisor:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
                 loop.remove_signal_handler(number)
         if self._bus.dead:
-            raise JournalError(self._bus.dead, do="free the disk, then start a new session; this one can be replayed")
+            raise JournalError(
+                f"the journal failed: {self._bus.dead}",
+                do="free the disk, then start a new session; this one can be replayed",
+            )
         return self._stop_reason
 
     async def _start_venue(self) -> None:
@@ -131,14 +138,19 @@ class Supervisor:
                     await task
 
     async def _wind_down(self) -> None:
-        """Entries stop, open orders are cancelled, the venue gets bounded time to confirm."""
-        now_ns = self._now_ns()
-        self._publish_event(ShutdownRequested(now_ns, now_ns, self._stop_reason))
+        """Entries stop, open orders are cancelled, the venue gets bounded time to confirm.
+
+        Timers go on meanwhile: on them the core asks again for cancels that were refused or got lost.
+        """
+        self._publish(lambda at: ShutdownRequested(at, at, self._stop_reason))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._cancel_timeout_s
         while self._core.orders.open_count and loop.time() < deadline and not self._bus.dead:
             self._venue.settle()
-            await asyncio.sleep(0.02)
+            if self._data_time and self._core.orders.open_count:
+                # The recording is over and brings no timers any more; its time goes on nevertheless.
+                self._publish_timer(after_ns=int(self._timer_s * 1e9))
+            await asyncio.sleep(_SETTLE_S)
         self._publish_timer()
 
     def stop(self, reason: str) -> None:
@@ -174,8 +186,8 @@ class Supervisor:
         if self._bus.dead:
             self.stop("journal failure")
 
-    def _publish_timer(self) -> None:
-        self._publish(lambda at: Timer(at, at, "tick"))
+    def _publish_timer(self, after_ns: int = 0) -> None:
+        self._publish(lambda at: Timer(at + after_ns, at + after_ns, "tick"))
 
     def _publish(self, make: Callable[[int], InputEvent]) -> None:
         self._publish_event(make(self._now_ns()))
@@ -190,7 +202,8 @@ class Supervisor:
         found = read_halt(self._run_dir)
         if found is None:
             self._halt_seen = False
-        elif not self._halt_seen:
+        elif not self._halt_seen or self._core.gate.state is not RiskState.HALTED:
+            # While the file lies there nothing trades, whatever was done about an earlier one.
             self._halt_seen = True
             self._publish(lambda at: Halted(at, at, str(found["source"]), str(found["reason"])))
 
@@ -204,6 +217,7 @@ class Supervisor:
             self._publish(lambda at: Reduced(at, at, "operator", reason))
         elif command == "resume":
             clear_halt(self._run_dir)
+            self._halt_seen = False  # the next file is another one, even if it comes before the next look
             self._publish(lambda at: Resumed(at, at, "operator", reason))
         elif command == "stop":
             self.stop("operator")

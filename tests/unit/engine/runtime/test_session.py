@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 from engine.errors import DataError, SessionLocked
+from engine.events import SessionStarted
 from engine.runtime.session import (
     ModelRecord,
     Session,
@@ -151,11 +153,39 @@ def test_atomic_writing_keeps_the_old_content_when_it_fails(tmp_path: Path, monk
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_the_summary_is_written_without_secrets(tmp_path: Path) -> None:
-    """Decimals become text, secrets disappear."""
+def edit(path: Path, change: Any) -> None:
+    """Rewrite the header as somebody with an editor would."""
+    header = json.loads((path / "session.json").read_text())
+    change(header)
+    (path / "session.json").write_text(json.dumps(header))
+
+
+def test_a_changed_configuration_is_refused_and_named(tmp_path: Path) -> None:
+    """An untouched header passes; one value of one section changed, one section added, and digests not recorded."""
+    config = {"risk": {"max_order_notional": "500", "bps": 1e-05}, "venue": {"name": "coinbase"}, "seed": 7}
+    session = Session.create(tmp_path, mode="paper", config=config, wall_ns=WALL_NS, code_root=tmp_path)
+    session.close()
+    Session.open(session.path).check_config()
+    edit(session.path, lambda header: header["config"]["risk"].update(max_order_notional="5000"))
+    with pytest.raises(DataError, match=r"was changed after the session \(in: risk\); expected .*; restore the file"):
+        Session.open(session.path).check_config()
+    edit(session.path, lambda header: header["config"].update(more=1))
+    with pytest.raises(DataError, match=r"\(in: more, risk\)"):
+        Session.open(session.path).check_config()
+    edit(session.path, lambda header: header.pop("config_sections"))
+    with pytest.raises(DataError, match="was changed after the session; expected"):
+        Session.open(session.path).check_config()
+
+
+def test_a_header_of_another_session_does_not_fit_the_journal(tmp_path: Path) -> None:
+    """What the journal's first record says against each of the three fields."""
     session = create(tmp_path)
-    session.write_summary({"equity": 1.5, "token": "abcdefgh", "note": "ok"})
-    assert msgspec.json.decode(session.summary.read_bytes()) == {"equity": 1.5, "token": "[redacted]", "note": "ok"}
+    header = session.header
+    started = SessionStarted(1, 1, header.session, header.config_hash, header.code_hash, (), ())
+    session.check_started(started)
+    for field in ("session", "config_hash", "code_hash"):
+        with pytest.raises(DataError, match=f"has {field} .*, but the journal was begun with other"):
+            session.check_started(msgspec.structs.replace(started, **{field: "other"}))
     session.close()
 
 

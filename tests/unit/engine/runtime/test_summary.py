@@ -16,12 +16,14 @@ from engine.runtime.summary import (
     BoundedSeries,
     FillPoint,
     Latency,
+    OpenOrderLine,
     PositionLine,
     SessionSeries,
     SessionSummary,
     encode,
     read_series,
     read_summary,
+    redacted,
 )
 
 SUMMARY = SessionSummary(
@@ -109,3 +111,29 @@ def test_a_series_needs_room_for_two_points() -> None:
     """A limit of one could not keep first and last."""
     with pytest.raises(ValueError, match="below 2"):
         BoundedSeries(1)
+
+
+def test_a_redacted_summary_keeps_its_figures_and_loses_secrets(tmp_path: Path) -> None:
+    """A token in what a strategy raised, in a venue's reason (a key of a table) and in why it stopped."""
+    token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJvcmdhbml6YXRpb25zIn0.c2lnbmF0dXJlc2lnbmF0dXJl"
+    secret = msgspec.structs.replace(
+        SUMMARY,
+        quarantined={"mine": f"ValueError: Bearer {token}"},
+        rejections={f"venue: bad token {token}": 3, "collar": 1},
+        stopped_by=f"failure: {token}",
+        open_orders=(
+            OpenOrderLine(
+                client_order_id="k-1", venue_order_id="", venue="c", instrument="A/B@c", side=-1, state="unknown",
+                qty=Decimal("0.10"), leaves_qty=Decimal("1E-8"),
+            ),
+        ),
+    )  # fmt: skip
+    clean = redacted(secret)
+    assert token not in encode(clean).decode()
+    assert sum(clean.rejections.values()) == 4
+    assert clean.open_orders == secret.open_orders
+    assert clean.positions == secret.positions
+    assert clean.equity == secret.equity
+    assert redacted(SUMMARY) == SUMMARY
+    (tmp_path / "summary.json").write_bytes(encode(clean))
+    assert read_summary(tmp_path) == clean

@@ -1,0 +1,220 @@
+"""What a session leaves behind when it is over: its summary, what is still open at the venue, files, report, table.
+
+Owns the words and the files of an end.  What is counted is the core's; how a session ends is
+``engine.runtime.supervisor``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from math import isnan
+from pathlib import Path
+
+from engine.bus import EventBus
+from engine.core import TradingCore
+from engine.errors import KestrelError
+from engine.orders import ManagedOrder, OrderState
+from engine.portfolio import ZERO
+from engine.ports import Venue
+from engine.runtime.console import money
+from engine.runtime.histogram import Histogram
+from engine.runtime.probe import StageProbe
+from engine.runtime.session import Session, order_prefix, write_atomically
+from engine.runtime.summary import (
+    SERIES_FILE,
+    SUMMARY_FILE,
+    Latency,
+    OpenOrderLine,
+    PositionLine,
+    SessionSeries,
+    SessionSummary,
+    encode,
+    redacted,
+)
+
+OPEN_SHOWN = 10
+"""Open orders named one by one; the rest is counted."""
+REPORT_S = 60.0
+
+
+def summarise(
+    session: Session,
+    core: TradingCore,
+    bus: EventBus,
+    venue: Venue,
+    probe: StageProbe,
+    *,
+    feed: str,
+    started_ns: int,
+    ended_ns: int,
+    reason: str,
+) -> SessionSummary:
+    """The summary of a session that is over, free of secrets.  Times are wall-clock ns."""
+    counters = core.counters
+    rejections = dict(counters.rejected)
+    for text, count in counters.venue_rejected.items():
+        rejections[f"venue: {text}"] = rejections.get(f"venue: {text}", 0) + count
+    drops = dict(counters.dropped)
+    for text, count in (
+        ("superseded", venue.counts().conflated),
+        ("bus_full", bus.waiting_dropped),
+        ("journal_full", bus.unjournaled),
+    ):
+        if count:
+            drops[text] = drops.get(text, 0) + count
+    positions = {name: core.portfolio.position(name) for name in core.lanes}
+    left = core.orders.open_orders()
+    warning = open_orders_text(left, session.id)
+    return redacted(
+        SessionSummary(
+            session=session.id,
+            ticks=counters.ticks,
+            predictions=counters.predictions,
+            intents=counters.intents,
+            orders=counters.orders,
+            fills=counters.fills,
+            rejected=sum(rejections.values()),
+            positions={
+                name: PositionLine(qty=at.qty, avg_px=at.avg_px, realised=at.realised, fees=at.fees)
+                for name, at in positions.items()
+            },
+            equity=core.portfolio.equity,
+            tick_to_order_us=_latency(probe.tick_to_order),
+            late_predictions=counters.late_predictions,
+            dropped=sum(drops.values()),
+            state=core.gate.state.value,
+            started_ns=started_ns,
+            ended_ns=ended_ns,
+            config_hash=session.header.config_hash,
+            code_hash=session.header.code_hash,
+            models=tuple(sorted({lane.model.version for lane in core.lanes.values() if lane.model is not None})),
+            rejections=rejections,
+            quarantined={slot.name: slot.reason for slot in core.slots if not slot.alive},
+            drops=drops,
+            currency=core.portfolio.currency,
+            equity_start=core.portfolio.equity_start,
+            fees=sum((at.fees for at in positions.values()), start=ZERO),
+            venue=venue.name,
+            feed=feed,
+            stopped_by=reason,
+            open_orders=tuple(_line(order) for order in left[:OPEN_SHOWN]),
+            open_order_count=len(left),
+            unknown_order_count=_unknown(left),
+            warnings=(warning,) if warning else (),
+        )
+    )
+
+
+def _line(order: ManagedOrder) -> OpenOrderLine:
+    return OpenOrderLine(
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id,
+        venue=order.new.venue,
+        instrument=order.intent.instrument,
+        side=int(order.intent.side),
+        state=order.state.value,
+        qty=order.intent.qty,
+        leaves_qty=order.leaves_qty,
+    )
+
+
+def _unknown(orders: list[ManagedOrder]) -> int:
+    return sum(order.state is OrderState.UNKNOWN for order in orders)
+
+
+def open_orders_text(orders: list[ManagedOrder], session: str) -> str:
+    """What may still live at the venues, and how to look; empty when nothing does."""
+    if not orders:
+        return ""
+    named = ", ".join(f"{order.client_order_id} ({order.state.value})" for order in orders[:OPEN_SHOWN])
+    more = f" and {len(orders) - OPEN_SHOWN} more" if len(orders) > OPEN_SHOWN else ""
+    unknown = _unknown(orders)
+    venues = ", ".join(sorted({order.new.venue for order in orders}))
+    return (
+        f"{len(orders)} order{'s' if len(orders) > 1 else ''} may still live at {venues}"
+        f"{f', {unknown} of unknown outcome' if unknown else ''}: {named}{more}; "
+        f"look there for client order ids that begin with {order_prefix(session)} and cancel what lives"
+    )
+
+
+def with_open_orders(error: KestrelError, core: TradingCore, session: str) -> KestrelError:
+    """The error that ended a session, saying in the same line what it left at the venue."""
+    text = open_orders_text(core.orders.open_orders(), session)
+    if not text:
+        return error
+    return type(error)(f"{error.seen}; {text}", expected=error.expected, do=error.do)
+
+
+def _latency(histogram: Histogram) -> Latency:
+    p50_ns, p99_ns = histogram.percentile(0.5), histogram.percentile(0.99)
+    if isnan(p50_ns):
+        return Latency()
+    return Latency(p50=round(p50_ns / 1000.0, 1), p99=round(p99_ns / 1000.0, 1))
+
+
+def write_files(folder: Path, summary: SessionSummary, series: SessionSeries) -> str:
+    """Write ``summary.json`` and ``series.json``; a line about what went wrong, empty when nothing did.
+
+    The only writer of both: what it is given has been redacted by ``summarise``.
+    """
+    try:
+        write_atomically(folder / SUMMARY_FILE, encode(summary) + b"\n")
+        write_atomically(folder / SERIES_FILE, encode(series) + b"\n")
+    except OSError as error:
+        return f"no summary written: {error.strerror}"
+    return ""
+
+
+async def make_report(folder: Path, code_root: Path, timeout_s: float = REPORT_S) -> str:
+    """Let a child process make ``report.html``: plotly has no place in this one, which may be asked to trade again.
+
+    Returns a line about what went wrong, empty when nothing did.
+    """
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "engine.runtime.report",
+        str(folder.resolve()),
+        cwd=code_root,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, said = await asyncio.wait_for(child.communicate(), timeout_s)
+    except (TimeoutError, asyncio.CancelledError):
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        return f"no report: it took longer than {timeout_s:g} s"
+    if child.returncode:
+        return f"no report: {said.decode(errors='replace').strip()[-200:]}"
+    return ""
+
+
+def table_rows(summary: SessionSummary, report: str) -> dict[str, str]:
+    """The table at the end; ``report`` is the path of the report, or why there is none."""
+    latency = summary.tick_to_order_us
+    rows = {
+        "stopped by": summary.stopped_by,
+        "state": summary.state,
+        "ticks": f"{summary.ticks:,}",
+        "predictions": f"{summary.predictions:,} ({summary.late_predictions} late)",
+        "orders": f"{summary.orders} opened of {summary.intents} intents, {summary.rejected} refused",
+        "fills": f"{summary.fills:,}",
+        "dropped": f"{summary.dropped:,}",
+        "positions": ", ".join(f"{name} {at.qty:f}" for name, at in summary.positions.items()) or "none",
+        "equity": f"{money(summary.equity)} {summary.currency} (start {money(summary.equity_start)})",
+        "fees": money(summary.fees),
+        "tick to order": "nothing measured"
+        if latency.p50 is None
+        else f"p50 {latency.p50:.0f} us, p99 {latency.p99:.0f} us",
+        "report": report,
+        "replay": f"python run.py replay {summary.session}",
+    }
+    if summary.quarantined:
+        rows["failed"] = "; ".join(f"strategy {name}: {why}" for name, why in summary.quarantined.items())
+    if summary.warnings:
+        rows["WARNING"] = "; ".join(summary.warnings)
+    return rows

@@ -217,7 +217,6 @@ class Supervisor:
             self._publish(lambda at: Reduced(at, at, "operator", reason))
         elif command == "resume":
             clear_halt(self._run_dir)
-            self._halt_seen = False  # the next file is another one, even if it comes before the next look
             self._publish(lambda at: Resumed(at, at, "operator", reason))
         elif command == "stop":
             self.stop("operator")

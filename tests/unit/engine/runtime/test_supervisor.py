@@ -1,0 +1,315 @@
+"""The life of a session on a real loop: a real bus, core, control socket and HALT file around a scripted venue."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import events as e
+from engine.bus import EventBus
+from engine.commands import CancelOrder, NewOrder, RiskState, RiskStateChanged
+from engine.core import NullProbe, TradingCore
+from engine.errors import JournalError, KestrelError, VenueError
+from engine.ports import FeedCounts
+from engine.router import OrderRouter
+from engine.runtime.clocks import ClockWatch, ManualClock, SystemClock
+from engine.runtime.control import ask, clear_halt, socket_path, write_halt
+from engine.runtime.supervisor import Supervisor
+from tests.support.core import MemoryJournal, OpenGate, Scripted, build_core, intent, open_market, quote
+
+
+class Exchange:
+    """A venue and its order entry.  Orders rest; ``on_cancel`` says what becomes of the nth cancel."""
+
+    venue = "coinbase"
+    name = "coinbase"
+
+    def __init__(self) -> None:
+        self.publish: Callable[[e.InputEvent], None] = lambda event: None
+        self.cancels: list[CancelOrder] = []
+        self.on_cancel: Callable[[int], str] = lambda number: "cancelled"
+        self.on_start: Callable[[], Any] = lambda: None
+        self.over = asyncio.Event()
+        self.failure: Exception | None = None
+        self.settled = 0
+        self.stopped = False
+
+    @property
+    def gateways(self) -> tuple[Exchange, ...]:
+        return (self,)
+
+    async def start(self) -> None:
+        found = self.on_start()
+        if found is not None:
+            await found
+
+    async def finished(self) -> None:
+        await self.over.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    def settle(self) -> None:
+        self.settled += 1
+
+    def counts(self) -> FeedCounts:
+        return FeedCounts()
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def submit(self, order: NewOrder) -> None:
+        at = order.ts_ns
+        self.publish(e.OrderAccepted(at, at, self.venue, order.client_order_id, f"v-{order.client_order_id}"))
+
+    def cancel(self, cancel: CancelOrder) -> None:
+        self.cancels.append(cancel)
+        at, cid = cancel.ts_ns, cancel.client_order_id
+        verdict = self.on_cancel(len(self.cancels))
+        if verdict == "cancelled":
+            self.publish(e.OrderCancelled(at, at, self.venue, cid, cancel.venue_order_id))
+        elif verdict == "refused":
+            self.publish(e.CancelRejected(at, at, self.venue, cid, "too busy"))
+
+
+class Session:
+    """Everything around one supervisor."""
+
+    def __init__(self, folder: Path, *, data_time: bool = False, cancel_timeout_s: float = 20.0) -> None:
+        self.run_dir = folder / "run"
+        self.journal = MemoryJournal()
+        self.clock = ManualClock() if data_time else SystemClock()
+        self.venue = Exchange()
+        self.errors: list[str] = []
+        self.seconds = 0
+        self.bus = EventBus(self.journal, NullProbe(), lambda text, error: self.errors.append(text))
+        self.core: TradingCore = build_core(
+            self.bus, Scripted(on_quote=lambda *_: [intent()]), gate=OpenGate(), features=lambda: None
+        )
+        self.bus.attach(self.core, OrderRouter(self.bus.publish, lambda: self.venue.gateways))
+        self.venue.publish = self.bus.publish
+        self.supervisor = Supervisor(
+            bus=self.bus,
+            publish=self.bus.publish,
+            core=self.core,
+            venue=self.venue,
+            clock=self.clock,
+            clock_watch=ClockWatch(SystemClock(), limit_ns=10**15),
+            session="s",
+            run_dir=self.run_dir,
+            timer_ms=10,
+            cancel_timeout_s=cancel_timeout_s,
+            data_time=data_time,
+            status=lambda: {"open_orders": self.core.orders.open_count},
+            on_second=self.on_second,
+        )
+
+    def on_second(self) -> None:
+        self.seconds += 1
+
+    def open_order(self) -> None:
+        """One resting order."""
+        open_market(self.core)
+        self.bus.publish(quote(10))
+        assert self.core.orders.open_count == 1
+
+    async def during(self, script: Callable[[], Any]) -> str:
+        """Run until the script is over, then stop; why it stopped."""
+        started = asyncio.Event()
+        running = asyncio.ensure_future(self.supervisor.run(None, started.set))
+        await asyncio.wait({running, asyncio.ensure_future(started.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await script()
+            self.supervisor.stop("the script ended")
+        return await running
+
+    def states(self) -> list[RiskState]:
+        return [w.record.after for w in self.journal.written if isinstance(w.record, RiskStateChanged)]
+
+    def of(self, kind: type) -> list[Any]:
+        return [written.record for written in self.journal.written if isinstance(written.record, kind)]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the loop run until something is so; the test's own time limit ends it otherwise."""
+    while not holds():
+        await asyncio.sleep(0.002)
+
+
+async def command(session: Session, name: str, **arguments: Any) -> dict[str, Any]:
+    return await asyncio.to_thread(ask, socket_path(session.run_dir, "s"), name, arguments)
+
+
+async def test_a_halt_file_written_right_after_resume_halts_again(tmp_path: Path) -> None:
+    """Resume and a new file between two looks of the daemon: no look ever finds the file absent."""
+    session = Session(tmp_path)
+
+    async def script() -> None:
+        gate = session.core.gate
+        for number in range(3):
+            write_halt(session.run_dir, "file", f"halt {number}", 1)
+            await until(lambda: gate.state is RiskState.HALTED)
+            # The answer to resume and the next file come within one callback: no timer runs in between.
+            session.supervisor._answer("resume", {})
+            assert gate.state is RiskState.ACTIVE
+        write_halt(session.run_dir, "file", "the last", 1)
+        session.supervisor._answer("resume", {})
+        write_halt(session.run_dir, "file", "rewritten", 1)
+        await until(lambda: gate.state is RiskState.HALTED)
+
+    await session.during(script)
+    assert [halted.reason for halted in session.of(e.Halted)] == ["halt 0", "halt 1", "halt 2", "rewritten"]
+    assert session.states()[-1] is RiskState.HALTED
+
+
+async def test_a_halt_file_is_recorded_once_and_holds_as_long_as_it_lies_there(tmp_path: Path) -> None:
+    """Many looks at one file make one record; a state that left HALTED by another way is sent back."""
+    session = Session(tmp_path)
+
+    async def script() -> None:
+        write_halt(session.run_dir, "file", "stop", 1)
+        await until(lambda: len(session.of(e.Halted)) == 1)
+        timers = len(session.of(e.Timer))
+        await until(lambda: len(session.of(e.Timer)) > timers + 5)
+        assert len(session.of(e.Halted)) == 1
+        session.bus.publish(e.Resumed(20, 20, "test", ""))
+        await until(lambda: len(session.of(e.Halted)) == 2)
+        clear_halt(session.run_dir)
+        session.bus.publish(e.Resumed(30, 30, "test", ""))
+        timers = len(session.of(e.Timer))
+        await until(lambda: len(session.of(e.Timer)) > timers + 5)
+
+    await session.during(script)
+    assert session.states()[-1] is RiskState.ACTIVE
+
+
+async def test_commands_reach_the_core_and_an_unknown_one_is_answered(tmp_path: Path) -> None:
+    """Over the real socket: status, reduce, halt, resume, nonsense, stop."""
+    session = Session(tmp_path)
+
+    async def script() -> None:
+        assert (await command(session, "status"))["open_orders"] == 0
+        assert (await command(session, "reduce", reason="lunch"))["state"] == "reducing"
+        assert (await command(session, "halt", reason="x" * 500))["state"] == "halted"
+        assert (await command(session, "resume"))["state"] == "active"
+        with pytest.raises(KestrelError, match="unknown command 'dance'"):
+            await command(session, "dance")
+        assert (await command(session, "stop"))["ok"] is True
+
+    assert await session.during(script) == "operator"
+    assert [len(halted.reason) for halted in session.of(e.Halted)] == [200]
+    assert not socket_path(session.run_dir, "s").exists()
+    assert session.venue.stopped
+
+
+async def test_the_end_cancels_what_is_open_and_waits_for_the_venue(tmp_path: Path) -> None:
+    """One resting order: shutdown on record, then its cancel, then the venue's word."""
+    session = Session(tmp_path)
+    session.open_order()
+
+    async def script() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: session.supervisor._stop.is_set())
+
+    assert await session.during(script) == "SIGTERM"
+    assert session.core.orders.open_count == 0
+    kinds = [type(written.record) for written in session.journal.written]
+    assert kinds.index(e.ShutdownRequested) < kinds.index(CancelOrder) < kinds.index(e.OrderCancelled)
+
+
+async def test_an_end_that_the_venue_does_not_confirm_is_bounded_and_timers_go_on(tmp_path: Path) -> None:
+    """A venue that never answers: timers and settling go on until the time is over, and the order is still known."""
+    session = Session(tmp_path, cancel_timeout_s=0.2)
+    session.open_order()
+    session.venue.on_cancel = lambda number: "silence"
+
+    async def script() -> None:
+        pass
+
+    await session.during(script)
+    records = [written.record for written in session.journal.written]
+    (end,) = [place for place, record in enumerate(records) if isinstance(record, e.ShutdownRequested)]
+    assert sum(isinstance(record, e.Timer) for record in records[end:]) >= 2
+    assert session.venue.settled >= 2
+    assert session.core.orders.open_count == 1
+
+
+async def test_a_recording_that_is_over_gets_timers_of_its_own_time_while_orders_are_open(tmp_path: Path) -> None:
+    """Data time: each timer of the wind-down is later than the one before, and none came before it."""
+    session = Session(tmp_path, data_time=True, cancel_timeout_s=0.2)
+    session.open_order()
+    session.venue.on_cancel = lambda number: "silence"
+    session.venue.over.set()
+
+    async def script() -> None:
+        await until(lambda: bool(session.of(e.ShutdownRequested)))
+
+    assert await session.during(script) == "the recording ended"
+    times = [timer.ts_recv_ns for timer in session.of(e.Timer)]
+    assert len(times) >= 3
+    assert times[0] == 10 + 10_000_000
+    assert times == sorted(times)
+    assert len(set(times)) >= len(times) - 1
+
+
+async def test_a_dead_journal_ends_the_session_with_its_reason(tmp_path: Path) -> None:
+    """The journal refuses a timer: the run stops by itself and raises."""
+    session = Session(tmp_path)
+
+    async def script() -> None:
+        session.journal.full_for = (e.Timer,)
+        await until(lambda: session.supervisor._stop.is_set())
+
+    with pytest.raises(JournalError, match=r"the journal failed: .*disk full.*; free the disk"):
+        await session.during(script)
+    assert session.venue.stopped
+
+
+async def test_a_venue_that_does_not_start_or_dies_ends_the_session(tmp_path: Path) -> None:
+    """An error of the start, and one in mid-session: both come out as they are, everything is closed."""
+    session = Session(tmp_path / "a")
+
+    def refuse() -> None:
+        raise VenueError("no route")
+
+    session.venue.on_start = refuse
+    with pytest.raises(VenueError, match="no route"):
+        await session.supervisor.run(None, lambda: None)
+    assert session.venue.stopped
+    session = Session(tmp_path / "b")
+
+    async def script() -> None:
+        session.venue.failure = VenueError("gone")
+        session.venue.over.set()
+        await until(lambda: session.venue.stopped)
+
+    with pytest.raises(VenueError, match="gone"):
+        await session.during(script)
+
+
+async def test_a_signal_while_the_venue_starts_ends_the_start(tmp_path: Path) -> None:
+    """The venue would need for ever."""
+    session = Session(tmp_path)
+
+    def hang() -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return asyncio.Event().wait()
+
+    session.venue.on_start = hang
+    with pytest.raises(KestrelError, match="stopped by SIGINT before the venue was ready"):
+        await session.supervisor.run(None, lambda: None)
+    assert session.venue.stopped
+
+
+async def test_a_session_ends_after_its_seconds_and_usr1_halts(tmp_path: Path) -> None:
+    """SIGUSR1 first, then the time runs out; the line of the second was asked for."""
+    session = Session(tmp_path)
+    reason = await session.supervisor.run(0.3, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    assert reason == "0.3 s are over"
+    assert session.seconds >= 1
+    assert [(halted.source, halted.reason) for halted in session.of(e.Halted)] == [("signal", "SIGUSR1")]

@@ -21,12 +21,21 @@ class LoopLag:
         self._interval_s = interval_s
         self._due_s = loop.time() + interval_s
         self._timer: asyncio.TimerHandle | None = loop.call_at(self._due_s, self._tick)
+        self._worst_ns = 0
 
     def __call__(self) -> int:
         late_s = self._loop.time() - self._due_s
         return int(late_s * 1e9) if late_s > 0.0 and self._timer is not None else 0
 
+    def take_worst(self) -> int:
+        """The greatest lag since the last time this was asked, ns: what a gauge that is read now and then has to show."""
+        worst_ns, self._worst_ns = max(self._worst_ns, self()), 0
+        return worst_ns
+
     def _tick(self) -> None:
+        lag_ns = self()
+        if lag_ns > self._worst_ns:
+            self._worst_ns = lag_ns
         self._due_s = self._loop.time() + self._interval_s
         self._timer = self._loop.call_at(self._due_s, self._tick)
 

@@ -39,6 +39,7 @@ p.sub { color: #5b6b7a; margin: 2px 0 20px; }
 .tile, section { background: #fff; border: 1px solid #e1e6eb; border-radius: 8px; }
 .tile { padding: 12px 14px; } .tile b { display: block; font-size: 20px; font-variant-numeric: tabular-nums; }
 .tile span { color: #5b6b7a; font-size: 13px; } .good b { color: #0a8f5b; } .bad b { color: #c8372d; }
+section.alarm { border: 2px solid #c8372d; }
 section { padding: 16px 18px; margin-bottom: 16px; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th, td { text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid #edf0f3; vertical-align: top; }
@@ -70,7 +71,10 @@ def build_report(session_folder: Path | str, out: Path | str | None = None) -> P
 def render(summary: SessionSummary, series: SessionSeries) -> str:
     """The whole page."""
     charts = _Charts()
-    sections = [_tiles(summary), _section("Equity", _equity(charts, summary, series))]
+    sections = [_tiles(summary)]
+    if summary.warnings or summary.open_orders:
+        sections.insert(0, _section("To be done by hand", _left(summary), "alarm"))
+    sections.append(_section("Equity", _equity(charts, summary, series)))
     instruments = sorted({*series.mids, *(fill.instrument for fill in series.fills)})
     sections.extend(_section(f"Price and fills: {name}", _price(charts, name, series)) for name in instruments)
     sections.append(_section("Tick to order", _latency(charts, summary, series)))
@@ -294,8 +298,30 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], text: int = 1) ->
     return f"<table><tr>{cells('th', head)}</tr>{body}</table>"
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+def _left(summary: SessionSummary) -> str:
+    """What may still live at the venues, and what else a person has to look at."""
+    lines = "".join(f"<p>{escape(text)}</p>" for text in summary.warnings)
+    if not summary.open_orders:
+        return lines
+    rows = (
+        (
+            order.client_order_id,
+            order.venue_order_id or "unknown",
+            order.instrument,
+            "buy" if order.side > 0 else "sell",
+            order.state,
+            f"{order.qty:f}",
+            f"{order.leaves_qty:f}",
+        )
+        for order in summary.open_orders
+    )
+    head = ("client order id", "venue order id", "instrument", "side", "last known state", "quantity", "open")
+    more = summary.open_order_count - len(summary.open_orders)
+    return lines + _table(head, rows, text=5) + (_none(f"{more:,} more are in the journal.") if more > 0 else "")
+
+
+def _section(title: str, body: str, kind: str = "") -> str:
+    return f'<section class="{kind}"><h2>{escape(title)}</h2>{body}</section>'
 
 
 def _none(text: str) -> str:

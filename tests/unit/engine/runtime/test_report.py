@@ -19,6 +19,7 @@ from engine.runtime.report import build_report, main
 from engine.runtime.summary import (
     FillPoint,
     Latency,
+    OpenOrderLine,
     PositionLine,
     SessionSeries,
     SessionSummary,
@@ -204,3 +205,19 @@ def test_the_command_prints_the_path_or_one_line_of_error(tmp_path: Path, capsys
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 3
     assert "does not exist" in errors[0]
+
+
+def test_orders_left_open_stand_at_the_top(tmp_path: Path) -> None:
+    """Twelve orders of which one is listed: warning, ids and the rest as a number come before the figures."""
+    left = OpenOrderLine(
+        client_order_id="ks-7", venue_order_id="", venue="coinbase", instrument=BTC, side=-1, state="unknown",
+        qty=Decimal("0.2"), leaves_qty=Decimal("0.15"),
+    )  # fmt: skip
+    summary = msgspec.structs.replace(
+        FULL, open_orders=(left,), open_order_count=12, unknown_order_count=1, warnings=("12 orders may <b>live</b>",)
+    )
+    words = Page(build_report(session(tmp_path, summary, SERIES)).read_text()).words
+    assert words.index("To be done by hand") < words.index("99,998.50")
+    for text in ("12 orders may <b>live</b>", "ks-7", "sell", "unknown", "0.15", "11 more are in the journal."):
+        assert text in words
+    assert "To be done by hand" not in Page(build_report(session(tmp_path, FULL, SERIES)).read_text()).words

@@ -1,0 +1,119 @@
+"""The line a second, the gauges and the answer to ``status``, from a real core."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import msgspec
+
+from engine import events as e
+from engine.bus import EventBus
+from engine.commands import RiskState
+from engine.core import NullProbe
+from engine.ports import FeedCounts
+from engine.router import OrderRouter
+from engine.runtime.clocks import SystemClock
+from engine.runtime.console import StatusConsole
+from engine.runtime.metrics import Gauges
+from engine.runtime.probe import StageProbe
+from engine.runtime.watch import SessionWatch
+from tests.support.core import BTC, MemoryJournal, OpenGate, Scripted, build_core, fill, intent, open_market, quote
+from tests.support.exchange import Exchange
+
+
+class Log:
+    def __init__(self) -> None:
+        self.errors: list[dict[str, Any]] = []
+
+    def error(self, text: str, **fields: Any) -> None:
+        self.errors.append({"text": text, **fields})
+
+
+class Counting(Exchange):
+    def counts(self) -> FeedCounts:
+        return FeedCounts(conflated=4, reconnects=2)
+
+
+class Watched:
+    def __init__(self, **answers: Any) -> None:
+        self.bus = EventBus(MemoryJournal(), NullProbe(), lambda text, error: None)
+        self.core = build_core(self.bus, Scripted("s", **answers), gate=OpenGate(), features=lambda: None)
+        venue = Counting()
+        self.bus.attach(self.core, OrderRouter(self.bus.publish, lambda: venue.gateways))
+        venue.publish = self.bus.publish
+        self.gauges = Gauges()
+        self.out = io.StringIO()
+        self.log = Log()
+        self.watch = SessionWatch(
+            session="s-1",
+            core=self.core,
+            bus=self.bus,
+            venue=venue,
+            probe=StageProbe(SystemClock()),
+            gauges=self.gauges,
+            lag_ns=lambda: 17,
+            console=StatusConsole(self.out),
+            log=self.log,
+        )
+        open_market(self.core)
+
+
+def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
+    """One filled order and one open one, then a look."""
+    watched = Watched(on_quote=lambda *_: [intent()])
+    watched.bus.publish(quote(10))
+    watched.bus.publish(quote(11))
+    first = watched.core.orders.open_orders()[0]
+    watched.bus.publish(fill(first.new, "1", "100", "t-1"))
+    watched.bus.publish(e.Timer(60, 60, "tick"))
+    watched.bus.waiting_dropped = 3
+    watched.bus.unjournaled = 5
+    watched.watch.on_second()
+    seen = {name: value for name, value in vars(watched.gauges).items() if name != "equity"}
+    assert seen == {
+        "positions": {BTC: 1.0},
+        "feed_last_recv_ns": {BTC: 11},
+        "queue_depths": {"bus": 0},
+        "reconnects": {"coinbase": 2},
+        "open_orders": 1,
+        "loop_lag_ns": 17,
+        "waiting_dropped": 3,
+        "conflated": 4,
+        "unjournaled": 5,
+        "risk_state": RiskState.ACTIVE,
+    }
+    assert watched.gauges.equity == float(watched.core.portfolio.equity or 0) > 0
+    assert "ACTIVE" in watched.out.getvalue()
+    assert "orders 2  fills 1" in watched.out.getvalue()
+
+
+def test_status_is_plain_and_says_why_something_does_not_trade() -> None:
+    """With the feed up and down; what the socket sends is JSON."""
+    watched = Watched()
+    watched.bus.publish(quote(10))
+    status = watched.watch.status()
+    assert (status["session"], status["state"], status["open_orders"], status["ticks"]) == ("s-1", "active", 0, 1)
+    assert status["not_trading"] == {}
+    watched.bus.publish(e.FeedDown(11, 11, "coinbase", "user", "reset by peer"))
+    status = watched.watch.status()
+    assert list(status["not_trading"]) == [BTC]
+    assert status["not_trading"][BTC]
+    assert msgspec.json.decode(msgspec.json.encode(status)) == status
+
+
+def test_a_strategy_that_failed_is_told_once() -> None:
+    """It raises on a timer; three looks make one line of log."""
+
+    def explode(*_: Any) -> Any:
+        raise RuntimeError("no idea")
+
+    watched = Watched(on_timer=explode)
+    watched.watch.on_second()
+    assert watched.log.errors == []
+    watched.bus.publish(e.Timer(20, 20, "tick"))
+    for _ in range(3):
+        watched.watch.on_second()
+    (line,) = watched.log.errors
+    assert (line["strategy"], line["error"]) == ("s", "RuntimeError: no idea")
+    assert "its positions stay" in line["text"]

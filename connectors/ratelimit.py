@@ -23,6 +23,7 @@ class TokenBucket:
         self._rate_per_ns = rate_per_s / NS_PER_S
         self._burst = float(burst)
         self._reserve = float(reserve)
+        self._ordinary_floor = 1.0 + self._reserve
         self._tokens = float(burst)
         self._last_ns = now_ns
         self._paused_until_ns = 0
@@ -30,15 +31,17 @@ class TokenBucket:
     def try_take(self, now_ns: int, *, priority: bool = False) -> bool:
         """Take one token if there is one for this lane.  A clock that steps back gives nothing and takes nothing."""
         if now_ns > self._last_ns:
-            self._tokens = min(self._burst, self._tokens + (now_ns - self._last_ns) * self._rate_per_ns)
+            tokens = self._tokens + (now_ns - self._last_ns) * self._rate_per_ns
+            self._tokens = tokens = tokens if tokens < self._burst else self._burst  # min() would double the cost
             self._last_ns = now_ns
+        else:
+            tokens = self._tokens
         if now_ns < self._paused_until_ns and not priority:
             return False
-        floor = 1.0 if priority else 1.0 + self._reserve
         # A hair of tolerance: ten refills of 0.1 token must make one token.
-        if self._tokens + 1e-9 < floor:
+        if tokens + 1e-9 < (1.0 if priority else self._ordinary_floor):
             return False
-        self._tokens -= 1.0
+        self._tokens = tokens - 1.0
         return True
 
     def give_back(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from engine.commands import Command, NewOrder
+from engine.commands import CancelOrder, Command, NewOrder
 from engine.events import CancelRejected, OrderRejected
 from engine.ports import Publish, VenueGateway
 
@@ -26,7 +26,7 @@ class OrderRouter:
 
     def send(self, command: Command) -> None:
         gateway = self._known.get(command.venue) or self._find(command.venue)
-        if isinstance(command, NewOrder):
+        if type(command) is NewOrder:
             if gateway is not None:
                 gateway.submit(command)
                 return
@@ -34,6 +34,7 @@ class OrderRouter:
                 OrderRejected(command.ts_ns, command.ts_ns, command.venue, command.client_order_id, "no_gateway")
             )
             return
+        assert type(command) is CancelOrder
         if gateway is not None:
             gateway.cancel(command)
             return

@@ -28,6 +28,7 @@ BACKDATE_S = 5
 """``nbf`` lies this far back, so that a clock a little ahead of the venue's does not void the token."""
 STALE_AFTER_S = 90
 """A pooled token older than this is not used: 25 s of its life are left for the request to arrive."""
+_STALE_AFTER_NS = STALE_AFTER_S * NS_PER_S
 REFRESH_AFTER_S = 30
 
 _PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -132,8 +133,23 @@ def _no_key(seen: str) -> ConfigError:
     )
 
 
+class KeptToken:
+    """A token made ahead for one route, and when (venue's clock); only the pool renews it."""
+
+    __slots__ = ("made_ns", "method", "path", "text")
+
+    def __init__(self, method: str, path: str) -> None:
+        self.method = method
+        self.path = path
+        self.made_ns = 0
+        self.text = b""
+
+    def __repr__(self) -> str:
+        return f"KeptToken({self.method} {self.path})"
+
+
 class TokenPool:
-    """REST tokens by ``(method, path)``, made ahead for the routes that orders use.
+    """REST tokens by method and path, made ahead for the routes that orders use.
 
     ``venue_now_ns`` is our clock corrected to the venue's; ``nonce`` gives 32 or more hex digits that never repeat.
     A token serves every request to its route within its life.  ``refresh`` is called from the background every few
@@ -145,7 +161,7 @@ class TokenPool:
         self._host = host
         self._now_ns = venue_now_ns
         self._nonce = nonce
-        self._tokens: dict[tuple[str, str], tuple[int, bytes]] = {}
+        self._kept: list[KeptToken] = []
         self.signed_inline = 0
 
     def make(self, method: str, path: str) -> str:
@@ -156,28 +172,32 @@ class TokenPool:
         """A fresh token for one WebSocket message."""
         return self._key.token(self._now_ns(), self._nonce())
 
-    def keep(self, method: str, path: str) -> None:
+    def keep(self, method: str, path: str) -> KeptToken:
         """From now on a token for this route is made ahead."""
-        self._tokens[(method, path)] = (self._now_ns(), self.make(method, path).encode())
+        kept = KeptToken(method, path)
+        self._renew(kept)
+        self._kept.append(kept)
+        return kept
 
-    def token(self, route: tuple[str, str]) -> bytes:
-        """The pooled token of a kept ``route``; never stale.  Raises ``KeyError`` for a route that is not kept."""
-        made_ns, token = self._tokens[route]
-        age_ns = self._now_ns() - made_ns
-        if 0 <= age_ns < STALE_AFTER_S * NS_PER_S:
-            return token
-        self.signed_inline += 1
-        self.keep(*route)
-        return self._tokens[route][1]
+    def _renew(self, kept: KeptToken) -> None:
+        kept.made_ns = self._now_ns()
+        kept.text = self.make(kept.method, kept.path).encode()
+
+    def token(self, kept: KeptToken) -> bytes:
+        """The token made ahead; never a stale one.  The same object until it is renewed."""
+        if not 0 <= self._now_ns() - kept.made_ns < _STALE_AFTER_NS:
+            self.signed_inline += 1
+            self._renew(kept)
+        return kept.text
 
     def refresh(self) -> None:
         """Renew what is older than ``REFRESH_AFTER_S``; well before staleness, so a late call costs nothing."""
         now_ns = self._now_ns()
-        for route, (made_ns, _) in list(self._tokens.items()):
-            if not 0 <= now_ns - made_ns < REFRESH_AFTER_S * NS_PER_S:
-                self.keep(*route)
+        for kept in self._kept:
+            if not 0 <= now_ns - kept.made_ns < REFRESH_AFTER_S * NS_PER_S:
+                self._renew(kept)
 
     def discard(self) -> None:
         """The venue refused a token: none of the kept ones is trusted any more."""
-        for route in list(self._tokens):
-            self.keep(*route)
+        for kept in self._kept:
+            self._renew(kept)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -60,22 +61,6 @@ def request_head(route: tuple[str, str], host: str, user_agent: str = "kestrel")
     ).encode()
 
 
-class _OrderCall:
-    """One POST /orders in flight: the two callbacks of its answer."""
-
-    __slots__ = ("gateway", "order")
-
-    def __init__(self, gateway: CoinbaseGateway, order: NewOrder) -> None:
-        self.gateway = gateway
-        self.order = order
-
-    def on_done(self, status: int, body: bytes) -> None:
-        self.gateway._on_order_answer(self.order, status, body)
-
-    def on_lost(self, reason: str) -> None:
-        self.gateway._on_order_unknown(self.order, reason)
-
-
 class CoinbaseGateway:
     """Implements ``engine.ports.VenueGateway``; see there for the contract."""
 
@@ -109,8 +94,13 @@ class CoinbaseGateway:
         self._unaddressed: dict[str, None] = {}
         self._flush_timer: asyncio.TimerHandle | None = None
         self.counters = GatewayCounters()
-        tokens.keep(*ORDERS_ROUTE)
-        tokens.keep(*CANCEL_ROUTE)
+        self._order_token = tokens.keep(*ORDERS_ROUTE)
+        self._cancel_token = tokens.keep(*CANCEL_ROUTE)
+        # On the path of an order: looked up once.
+        self._now_ns = clock.now_ns
+        self._fresh_token = tokens.token
+        self._answered = self._on_order_answer
+        self._lost = self._on_order_unknown
 
     @property
     def venue(self) -> str:
@@ -123,7 +113,7 @@ class CoinbaseGateway:
     # --- orders -------------------------------------------------------------------------------------------------
 
     def submit(self, order: NewOrder) -> None:
-        now_ns = self._clock.now_ns()
+        now_ns = self._now_ns()
         product = self._products.get(order.intent.instrument)
         if product is None:
             self._refuse(order, "unknown_instrument", order.intent.instrument)
@@ -136,9 +126,8 @@ class CoinbaseGateway:
         if not self._bucket.try_take(now_ns):
             self._refuse(order, "rate_limited", "the request budget is used up")
             return
-        call = _OrderCall(self, order)
         self._tracker.sent(order.client_order_id, now_ns)
-        if self._writer.try_send(request, call.on_done, call.on_lost):
+        if self._writer.try_send(request, partial(self._answered, order), partial(self._lost, order)):
             self.counters.submitted += 1
         else:
             self._bucket.give_back()
@@ -150,7 +139,7 @@ class CoinbaseGateway:
         body = encode_order(order, product)
         return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (
             self._order_head,
-            self._tokens.token(ORDERS_ROUTE),
+            self._fresh_token(self._order_token),
             len(body),
             body,
         )
@@ -226,7 +215,7 @@ class CoinbaseGateway:
             body = encode_cancels(list(batch))
             request = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (
                 self._cancel_head,
-                self._tokens.token(CANCEL_ROUTE),
+                self._fresh_token(self._cancel_token),
                 len(body),
                 body,
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -38,9 +39,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 # Bound once: looking a member up on its class costs more than the rest of the line.
-_MARKET, _STOP_LIMIT = OrderType.MARKET, OrderType.STOP_LIMIT
-_IOC, _FOK, _GTD = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTD
+_MARKET, _LIMIT, _STOP_LIMIT = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT
+_IOC, _FOK, _GTC, _GTD = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC, TimeInForce.GTD
 _BUY = Side.BUY
+_ZERO = Decimal(0)
+_encode_json = wire.encode_json
 
 
 def encode_order(order: NewOrder, product_id: str) -> bytes:
@@ -49,6 +52,34 @@ def encode_order(order: NewOrder, product_id: str) -> bytes:
     ``reduce_only`` is not sent: the venue has no such field on spot, where a sell cannot exceed the holding.  Raises
     ``LocalProtocolError`` for what the venue does not offer (market FOK, trailing stops, post-only IOC, ...).
     """
+    intent = order.intent
+    tif = intent.time_in_force
+    if intent.order_type is _LIMIT and (tif is _IOC or tif is _GTC) and not intent.post_only:
+        # The common orders, written as text for a third of the cost; ``encode_any_order`` gives the same bytes.
+        qty, px = str(intent.qty), str(intent.limit_px)
+        client_id = order.client_order_id
+        if (
+            intent.limit_px is not None
+            and intent.trailing_px is None
+            and intent.qty > _ZERO
+            and "E" not in qty
+            and "E" not in px
+            and 0 < len(client_id) <= MAX_CLIENT_ID_CHARS
+        ):
+            name, product = _encode_json(client_id).decode(), _encode_json(product_id).decode()  # quoted and escaped
+            side = "BUY" if intent.side is _BUY else "SELL"
+            if tif is _IOC:
+                fields = f'"sor_limit_ioc":{{"base_size":"{qty}","limit_price":"{px}"}}'
+            else:
+                fields = f'"limit_limit_gtc":{{"base_size":"{qty}","limit_price":"{px}","post_only":false}}'
+            return (
+                f'{{"client_order_id":{name},"product_id":{product},"side":"{side}","order_configuration":{{{fields}}}}}'
+            ).encode()
+    return encode_any_order(order, product_id)
+
+
+def encode_any_order(order: NewOrder, product_id: str) -> bytes:
+    """``encode_order`` of any kind, and the reasons why it cannot be encoded."""
     if not 0 < len(order.client_order_id) <= MAX_CLIENT_ID_CHARS:
         raise LocalProtocolError(
             f"client order id of {len(order.client_order_id)} characters", expected=f"1 to {MAX_CLIENT_ID_CHARS}"

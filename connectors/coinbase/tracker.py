@@ -32,7 +32,7 @@ _LIVE = frozenset({"PENDING", "OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED"})
 _ENDED = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
 
 
-class Tracked(msgspec.Struct):
+class Tracked(msgspec.Struct, gc=False):
     """One order.  ``ours`` is False for orders that this session did not send."""
 
     client_order_id: str
@@ -48,7 +48,8 @@ class Tracked(msgspec.Struct):
     end_reason: str = ""
     closed: bool = False
     """The end was told and every claimed fill was booked."""
-    entries: set[str] = msgspec.field(default_factory=set)
+    entries: set[str] | None = None
+    """Ids of the booked entries; None before the first, as one order is made for each tick that trades."""
     changed_ns: int = 0
 
 
@@ -95,7 +96,8 @@ class OrderTracker:
 
     def sent(self, client_order_id: str, ts_ns: int) -> None:
         """The request is about to leave: from now on the order may exist."""
-        self._by_client[client_order_id] = Tracked(client_order_id, True, changed_ns=ts_ns)
+        order = self._by_client[client_order_id] = Tracked(client_order_id, True)
+        order.changed_ns = ts_ns
 
     def not_sent(self, client_order_id: str) -> None:
         """Nothing left, or the venue refused: the order does not exist."""
@@ -156,7 +158,7 @@ class OrderTracker:
         instrument = self._products.get(fill.product_id)
         if order is None or instrument is None:
             return []
-        if fill.entry_id in order.entries:
+        if order.entries is not None and fill.entry_id in order.entries:
             self.duplicate_fills += 1
             return []
         side = _side(fill.side)
@@ -164,6 +166,8 @@ class OrderTracker:
         if side is None or qty <= 0:
             self.conflicting_fills += 1
             return []
+        if order.entries is None:
+            order.entries = set()
         order.entries.add(fill.entry_id)
         ts_ns = self._time(fill.trade_time) or ts_recv_ns
         order.booked_qty += qty

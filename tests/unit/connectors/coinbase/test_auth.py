@@ -132,14 +132,14 @@ class TestPool:
         self.pool = TokenPool(
             Key("k", EC_TEXTS["sec1"]), "host:1", venue_now_ns=lambda: self.now_ns, nonce=self.next_nonce
         )
-        self.pool.keep("POST", "/orders")
+        self.kept = self.pool.keep("POST", "/orders")
 
     def next_nonce(self) -> str:
         self.nonces += 1
         return str(self.nonces)
 
     def token(self) -> bytes:
-        return self.pool.token(("POST", "/orders"))
+        return self.pool.token(self.kept)
 
     def test_a_kept_token_is_handed_out_without_signing(self) -> None:
         """The same bytes, one nonce, the route in its uri."""

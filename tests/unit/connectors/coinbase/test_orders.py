@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.coinbase.orders import Verdict, encode_cancels, encode_order, read_order_answer
+from connectors.coinbase.orders import Verdict, encode_any_order, encode_cancels, encode_order, read_order_answer
 from engine.commands import OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side
@@ -172,3 +172,34 @@ def test_whatever_proves_nothing_leaves_the_outcome_unknown(status: int, body: b
 def test_no_answer_raises(status: int, body: bytes) -> None:
     """Any status with any bytes; only a readable success is an acceptance."""
     assert read_order_answer(status, body).verdict is not Verdict.ACCEPTED
+
+
+@given(
+    client_id=st.text(max_size=130),
+    product=st.text(max_size=8),
+    qty=st.decimals(min_value=-1, max_value=10**6, allow_nan=False, places=8),
+    limit_px=st.none() | st.decimals(min_value=0, max_value=10**6, allow_nan=False),
+    order_type=st.sampled_from(OrderType),
+    tif=st.sampled_from(TimeInForce),
+    side=st.sampled_from(Side),
+    post_only=st.booleans(),
+    trailing_px=st.none() | st.just(Decimal(1)),
+)
+def test_the_short_way_of_a_limit_order_gives_the_same_bytes(
+    client_id: str, product: str, qty: Decimal, limit_px: Decimal | None, order_type: OrderType, tif: TimeInForce,
+    side: Side, post_only: bool, trailing_px: Decimal | None,
+) -> None:  # fmt: skip
+    """Any order, with ids that need escapes and sizes that need plain notation: the same body or the same refusal."""
+    order = new_order(
+        client_id, qty=qty, limit_px=limit_px, order_type=order_type, time_in_force=tif, side=side,
+        post_only=post_only, trailing_px=trailing_px,
+    )  # fmt: skip
+
+    def outcome(encode: Any) -> bytes | str:
+        try:
+            body: bytes = encode(order, product)
+        except LocalProtocolError as error:
+            return str(error)
+        return body
+
+    assert outcome(encode_order) == outcome(encode_any_order)

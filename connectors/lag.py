@@ -28,14 +28,13 @@ class LoopLag:
         return int(late_s * 1e9) if late_s > 0.0 and self._timer is not None else 0
 
     def take_worst(self) -> int:
-        """The greatest lag since the last time this was asked, ns: what a gauge that is read now and then has to show."""
+        """The greatest lag since this was last asked, ns: what a gauge that is read now and then has to show."""
         worst_ns, self._worst_ns = max(self._worst_ns, self()), 0
         return worst_ns
 
     def _tick(self) -> None:
         lag_ns = self()
-        if lag_ns > self._worst_ns:
-            self._worst_ns = lag_ns
+        self._worst_ns = max(self._worst_ns, lag_ns)
         self._due_s = self._loop.time() + self._interval_s
         self._timer = self._loop.call_at(self._due_s, self._tick)
 

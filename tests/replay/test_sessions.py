@@ -17,6 +17,7 @@ from engine.commands import NewOrder
 from engine.runtime.journal import JournalWriter
 from engine.runtime.journal_reader import JournalRecord, read_journal
 from tests.support.daemon import paper_session, replay_session
+from tests.support.journals import flip
 
 USDM_BTC = "binance_usdm_btcusdt_20240808"
 USDM_ETH = "binance_usdm_ethusdt_20240808"
@@ -187,3 +188,33 @@ def test_the_session_folder_says_what_decided(crypto: tuple[Path, dict[str, Any]
     page = (session / "report.html").read_text()
     assert summary["session"] in page
     assert "PRIVATE KEY" not in page + (session / "session.json").read_text()
+
+
+def test_a_changed_session_file_is_refused_in_one_line(
+    crypto: tuple[Path, dict[str, Any]],
+) -> None:
+    """A strategy parameter edited in session.json: exit 2 and the section, instead of another story told as fact."""
+    folder, summary = crypto
+    copied = Path(rewritten(folder, summary["session"], {}))
+    header = json.loads((copied / "session.json").read_text())
+    header["config"]["models"]["deadline_us"] += 1
+    (copied / "session.json").write_text(json.dumps(header))
+    status, result = replay_session(folder, str(copied))
+    assert status == 2
+    assert "was changed after the session (in: models)" in result["error"]
+
+
+def test_a_damaged_journal_is_replayed_up_to_its_damage(crypto: tuple[Path, dict[str, Any]]) -> None:
+    """One bit of one market record: exit 2 with the option's name; with the option exit 3 and what was left out."""
+    folder, summary = crypto
+    copied = Path(rewritten(folder, summary["session"], {}))
+    market = copied / "journal" / "market-000001.seg"
+    flip(market, market.stat().st_size // 2)
+    status, result = replay_session(folder, str(copied))
+    assert status == 2
+    assert "replay --salvage" in result["error"]
+    status, result = replay_session(folder, str(copied), "--salvage")
+    assert status == 3
+    assert (result["identical"], result["partial"]) == (True, True)
+    assert result["left_out_bytes"] > 0
+    assert 0 < result["decisions"] < replay_session(folder, summary["session"])[1]["decisions"]

@@ -26,14 +26,14 @@ from config.load import load
 from config.wiring import build_core, resolve
 from connectors.coinbase import wire
 from connectors.coinbase.auth import Key, TokenPool
-from connectors.coinbase.gateway import CoinbaseGateway, OrderWriter
+from connectors.coinbase.gateway import CoinbaseGateway
 from connectors.coinbase.protocol import CoinbaseMarketProtocol
 from connectors.coinbase.sandbox.keys import make_key_file
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.shadow import CoinbaseShadow
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import CoinbaseUserProtocol
-from connectors.http import OnDone, OnLost
+from connectors.http import OnDone, OnLost, OrderWriter
 from connectors.ratelimit import TokenBucket
 from engine.bus import EventBus
 from engine.core import TradingCore

@@ -135,9 +135,14 @@ class ScriptedOrderChannel:
 
     def __init__(self, free: int = 4) -> None:
         self.free = free
+        self.error: Exception | None = None
+        """Raised by the next ``try_send``."""
         self.requests: list[tuple[bytes, OnDone, OnLost]] = []
 
     def try_send(self, request: bytes, on_done: OnDone, on_lost: OnLost) -> bool:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
         if self.free <= 0:
             return False
         self.free -= 1

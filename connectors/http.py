@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl as ssl_module
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import httptools
 
@@ -21,6 +21,13 @@ OnDone = Callable[[int, bytes], None]
 """``on_done(status, body)``: a complete answer."""
 OnLost = Callable[[str], None]
 """``on_lost(reason)``: bytes left, no complete answer came (``timeout``, ``reset``, ``bad_answer``, ``stopped``)."""
+
+
+class OrderWriter(Protocol):
+    """What sends orders: an ``OrderChannel``, or what stands in its place."""
+
+    def try_send(self, request: bytes, on_done: OnDone, on_lost: OnLost) -> bool: ...
+
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 

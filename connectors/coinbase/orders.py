@@ -16,9 +16,21 @@ from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side
 
+PREFIX = "/api/v3/brokerage"
+ORDERS_ROUTE = ("POST", f"{PREFIX}/orders")
+CANCEL_ROUTE = ("POST", f"{PREFIX}/orders/batch_cancel")
 MAX_CLIENT_ID_CHARS = 128
 MAX_CANCELS = 100
 """Ids in one batch_cancel."""
+
+
+def request_head(route: tuple[str, str], host: str, user_agent: str = "kestrel") -> bytes:
+    """The constant part of a request, up to and including ``Bearer ``."""
+    method, path = route
+    return (
+        f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {user_agent}\r\nAccept: application/json\r\n"
+        f"Content-Type: application/json\r\nAuthorization: Bearer "
+    ).encode()
 
 
 class Verdict(enum.Enum):
@@ -40,8 +52,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 # Bound once: looking a member up on its class costs more than the rest of the line.
 _MARKET, _LIMIT, _STOP_LIMIT = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT
-_IOC, _FOK, _GTC, _GTD = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC, TimeInForce.GTD
-_BUY = Side.BUY
+_GTC, _IOC, _FOK, _GTD = TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTD
+_BUY, _SELL = Side.BUY, Side.SELL
 _ZERO = Decimal(0)
 _encode_json = wire.encode_json
 
@@ -50,30 +62,39 @@ def encode_order(order: NewOrder, product_id: str) -> bytes:
     """The JSON body of POST /orders.
 
     ``reduce_only`` is not sent: the venue has no such field on spot, where a sell cannot exceed the holding.  Raises
-    ``LocalProtocolError`` for what the venue does not offer (market FOK, trailing stops, post-only IOC, ...).
+    ``LocalProtocolError`` for what the venue does not offer (market FOK, trailing stops, post-only IOC, ...) and for a
+    side, type or time in force that is no member of its enum: nothing is taken for the nearest kind.
     """
     intent = order.intent
-    tif = intent.time_in_force
-    if intent.order_type is _LIMIT and (tif is _IOC or tif is _GTC) and not intent.post_only:
+    tif, side = intent.time_in_force, intent.side
+    if (
+        intent.order_type is _LIMIT
+        and (tif is _IOC or tif is _GTC)
+        and (side is _BUY or side is _SELL)
+        and not intent.post_only
+        and type(intent.qty) is Decimal
+        and type(intent.limit_px) is Decimal
+    ):
         # The common orders, written as text for a third of the cost; ``encode_any_order`` gives the same bytes.
         qty, px = str(intent.qty), str(intent.limit_px)
         client_id = order.client_order_id
         if (
-            intent.limit_px is not None
-            and intent.trailing_px is None
-            and intent.qty > _ZERO
+            "0" <= qty[0] <= "9"  # neither NaN nor Infinity nor negative
+            and "0" <= px[0] <= "9"
             and "E" not in qty
             and "E" not in px
+            and intent.qty > _ZERO
+            and intent.trailing_px is None
             and 0 < len(client_id) <= MAX_CLIENT_ID_CHARS
         ):
             name, product = _encode_json(client_id).decode(), _encode_json(product_id).decode()  # quoted and escaped
-            side = "BUY" if intent.side is _BUY else "SELL"
+            way = "BUY" if side is _BUY else "SELL"
             if tif is _IOC:
                 fields = f'"sor_limit_ioc":{{"base_size":"{qty}","limit_price":"{px}"}}'
             else:
                 fields = f'"limit_limit_gtc":{{"base_size":"{qty}","limit_price":"{px}","post_only":false}}'
             return (
-                f'{{"client_order_id":{name},"product_id":{product},"side":"{side}","order_configuration":{{{fields}}}}}'
+                f'{{"client_order_id":{name},"product_id":{product},"side":"{way}","order_configuration":{{{fields}}}}}'
             ).encode()
     return encode_any_order(order, product_id)
 
@@ -85,12 +106,14 @@ def encode_any_order(order: NewOrder, product_id: str) -> bytes:
             f"client order id of {len(order.client_order_id)} characters", expected=f"1 to {MAX_CLIENT_ID_CHARS}"
         )
     intent = order.intent
-    if intent.qty <= 0:
+    if not intent.qty.is_finite() or intent.qty <= 0:
         raise LocalProtocolError(f"order quantity {intent.qty}", expected="more than 0")
+    side = intent.side
+    side_name = "BUY" if side is _BUY else "SELL" if side is _SELL else ""
+    if not side_name:
+        raise LocalProtocolError(f"order side {side!r}", expected="Side.BUY or Side.SELL")
     name, fields = _configuration(intent)
-    return wire.encode_json(
-        wire.OrderBody(order.client_order_id, product_id, "BUY" if intent.side is _BUY else "SELL", {name: fields})
-    )
+    return wire.encode_json(wire.OrderBody(order.client_order_id, product_id, side_name, {name: fields}))
 
 
 def _configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
@@ -99,12 +122,12 @@ def _configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
     if intent.trailing_px is not None:
         raise _unsupported("a trailing stop")
     if kind is _MARKET:
-        if tif is _FOK or intent.post_only:
-            raise _unsupported(f"a market order with {'post-only' if intent.post_only else 'fill-or-kill'}")
+        if (tif is not _IOC and tif is not _GTC and tif is not _GTD) or intent.post_only:
+            raise _unsupported(f"a market order with {'post-only' if intent.post_only else repr(tif)}")
         return "market_market_ioc", fields
-    if intent.limit_px is None:
-        raise LocalProtocolError(f"a {kind.value} order without limit price", expected="a limit price")
-    fields["limit_price"] = wire.plain(intent.limit_px)
+    if kind is not _LIMIT and kind is not _STOP_LIMIT:
+        raise _unsupported(f"order type {kind!r}")
+    fields["limit_price"] = _price(intent.limit_px, kind, "limit")
     if kind is _STOP_LIMIT:
         return _stop(intent, fields)
     if tif is _IOC or tif is _FOK:
@@ -115,21 +138,29 @@ def _configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
     if tif is _GTD:
         fields["end_time"] = _end_time(intent)
         return "limit_limit_gtd", fields
+    if tif is not _GTC:
+        raise _unsupported(f"time in force {tif!r}")
     return "limit_limit_gtc", fields
 
 
 def _stop(intent: OrderIntent, fields: dict[str, str | bool]) -> tuple[str, dict[str, str | bool]]:
-    if intent.trigger_px is None:
-        raise LocalProtocolError("a stop order without trigger price", expected="a trigger price")
-    if intent.post_only or intent.time_in_force in (_IOC, _FOK):
-        raise _unsupported(f"a stop order with {'post-only' if intent.post_only else intent.time_in_force.value}")
-    fields["stop_price"] = wire.plain(intent.trigger_px)
+    tif = intent.time_in_force
+    if intent.post_only or (tif is not _GTC and tif is not _GTD):
+        raise _unsupported(f"a stop order with {'post-only' if intent.post_only else repr(tif)}")
+    fields["stop_price"] = _price(intent.trigger_px, intent.order_type, "trigger")
     # A stop waits for the market to move against the position: a buy above it, a sell below it.
     fields["stop_direction"] = "STOP_DIRECTION_STOP_UP" if intent.side is _BUY else "STOP_DIRECTION_STOP_DOWN"
-    if intent.time_in_force is _GTD:
+    if tif is _GTD:
         fields["end_time"] = _end_time(intent)
         return "stop_limit_stop_limit_gtd", fields
     return "stop_limit_stop_limit_gtc", fields
+
+
+def _price(px: Decimal | None, kind: OrderType, which: str) -> str:
+    if px is None or not px.is_finite():
+        seen = f"a {kind.value} order with {which} price {px}" if px is not None else f"a {kind.value} order without"
+        raise LocalProtocolError(seen if px is not None else f"{seen} {which} price", expected=f"a {which} price")
+    return wire.plain(px)
 
 
 def _end_time(intent: OrderIntent) -> str:
@@ -151,14 +182,17 @@ def read_order_answer(status: int, body: bytes) -> Answer:
     """What the answer to POST /orders proves.  In doubt the verdict is UNKNOWN: the order may live.
 
     The venue answers business refusals with HTTP 200 and ``success: false``.  A refusal for a duplicate client id is
-    proof that an order with it exists (fault B15), so it is UNKNOWN until the listing shows it.
+    proof that an order with it exists (fault B15), so it is UNKNOWN until the listing shows it.  A refusal without a
+    reason, or with an inner failure as its reason, proves nothing either.
     """
     if status == 401:
         return Answer(Verdict.REJECTED, reason="unauthorized", text=_text(body))
     if status == 429:
         return Answer(Verdict.REJECTED, reason="rate_limited", text=_text(body))
-    if 400 <= status < 500 and status != 408:
-        return Answer(Verdict.REJECTED, reason=_error_name(body) or f"http_{status}", text=_text(body))
+    if 400 <= status < 500 and status not in _UNCLEAR_STATUSES:
+        reason = _error_name(body) or f"http_{status}"
+        verdict = Verdict.UNKNOWN if reason in _UNCLEAR_REASONS else Verdict.REJECTED
+        return Answer(verdict, reason=reason, text=_text(body))
     if status != 200:
         return Answer(Verdict.UNKNOWN, reason=f"http_{status}", text=_text(body))
     try:
@@ -171,11 +205,33 @@ def read_order_answer(status: int, body: bytes) -> Answer:
         return Answer(Verdict.ACCEPTED, venue_order_id=answer.success_response.order_id)
     error = answer.error_response or wire.OrderError(error=answer.failure_reason)
     reason = refusal_reason(error)
-    if reason.startswith("duplicate_client_order_id"):
-        return Answer(Verdict.UNKNOWN, reason=reason, text=error.message)
+    if reason in _UNCLEAR_REASONS or reason.startswith("duplicate_client_order_id"):
+        return Answer(Verdict.UNKNOWN, reason=reason, text=error.message[:200])
     return Answer(Verdict.REJECTED, reason=reason, text=(error.message or error.error_details)[:200])
 
 
+_UNCLEAR_STATUSES = frozenset({408, 409, 425, 499})
+"""Timeout, conflict (a duplicate id is one), too early, client closed: none says that the order was not taken."""
+_UNCLEAR_REASONS = frozenset(
+    {
+        "unknown_reason",
+        "unknown",
+        "internal",
+        "internal_error",
+        "internal_server_error",
+        "unavailable",
+        "service_unavailable",
+        "deadline_exceeded",
+        "timeout",
+        "request_timeout",
+        "aborted",
+        "already_exists",
+        "cancelled",
+        "canceled",
+        "data_loss",
+    }
+)
+"""Refusals that name a failure inside the venue and not a fault of the order."""
 _REASONS = (
     ("INSUFFICIENT_FUND", "insufficient_funds"),
     ("INVALID_LIMIT_PRICE_POST_ONLY", "would_take"),

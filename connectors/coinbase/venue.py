@@ -16,8 +16,9 @@ from connectors import picows_ws, ws
 from connectors.coinbase.auth import Key, TokenPool
 from connectors.coinbase.directory import Directory
 from connectors.coinbase.feed import CoinbaseFeed, subscription
-from connectors.coinbase.gateway import PREFIX, CoinbaseGateway
+from connectors.coinbase.gateway import CoinbaseGateway
 from connectors.coinbase.history import granularity
+from connectors.coinbase.orders import PREFIX
 from connectors.coinbase.protocol import CoinbaseMarketProtocol, StreamProtocol
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.coinbase.settle import Settler
@@ -199,8 +200,8 @@ class CoinbaseVenue:
         self.user_feed.start()
 
     def _on_free_connection(self) -> None:
-        if self.gateway is not None and self.gateway.waiting_cancels:
-            self.gateway.flush_cancels()
+        if self.gateway is not None:
+            self.gateway.cancels.flush()
 
     async def stop(self) -> None:
         """Close everything, streams first; safe to call twice and after a failed start."""

@@ -1,86 +1,18 @@
-"""Commands in, bytes out; answers in, events out.  The channel is scripted, everything else is real."""
+"""Orders in, bytes out; answers in, events out.  The channel is scripted, everything else is real."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from connectors.coinbase.auth import Key, TokenPool
-from connectors.coinbase.gateway import CANCEL_TRIES, MAX_WAITING_CANCELS, CoinbaseGateway
-from connectors.coinbase.orders import MAX_CANCELS
-from connectors.coinbase.tracker import OrderTracker
-from connectors.fakes import EventLog, FakeClock, ScriptedOrderChannel
-from connectors.ratelimit import TokenBucket
-from engine.commands import CancelOrder, OrderType, TimeInForce
-from engine.events import CancelRejected, OrderAccepted, OrderOutcomeUnknown, OrderRejected
-from tests.support.coinbase import BTC, TS_NS, accepted_answer, new_order, refused_answer
-
-PEM = ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-class NotedQuestions:
-    """Stands where the settler stands and notes what it is asked."""
-
-    def __init__(self) -> None:
-        self.resolving: list[str] = []
-        self.later: list[str] = []
-        self.now: list[str] = []
-
-    def resolve(self, client_order_id: str, *_: Any) -> None:
-        self.resolving.append(client_order_id)
-
-    def check_later(self, client_order_id: str) -> None:
-        self.later.append(client_order_id)
-
-    def check_now(self, client_order_id: str) -> None:
-        self.now.append(client_order_id)
-
-
-class Bench:
-    def __init__(self, free: int = 4, burst: int = 100, reserve: int = 0) -> None:
-        self.clock = FakeClock(TS_NS)
-        self.log = EventLog()
-        self.channel = ScriptedOrderChannel(free)
-        self.settler = NotedQuestions()
-        self.tracker = OrderTracker("coinbase", {"BTC-USD": BTC})
-        self.nonces = 0
-        self.tokens = TokenPool(Key("k", PEM), "h:1", venue_now_ns=self.clock.now_ns, nonce=self.nonce)
-        self.gateway = CoinbaseGateway(
-            "coinbase",
-            host="h:1",
-            products={BTC: "BTC-USD"},
-            publish=self.log,
-            clock=self.clock,
-            writer=self.channel,
-            tokens=self.tokens,
-            tracker=self.tracker,
-            settler=self.settler,  # type: ignore[arg-type]
-            bucket=TokenBucket(1.0, burst, reserve=reserve, now_ns=TS_NS),
-        )
-
-    def nonce(self) -> str:
-        self.nonces += 1
-        return str(self.nonces)
-
-    def cancel(self, client: str, venue_id: str = "") -> None:
-        self.gateway.cancel(CancelOrder(TS_NS, client, "coinbase", venue_id, BTC))
-
-    def accept(self, client: str, venue_id: str) -> None:
-        self.gateway.submit(new_order(client))
-        self.channel.answer(200, accepted_answer(venue_id, client))
-        self.log.clear()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
+from engine.commands import OrderType, TimeInForce
+from engine.events import OrderAccepted, OrderOutcomeUnknown, OrderRejected
+from tests.support.coinbase import accepted_answer, new_order, refused_answer
+from tests.support.coinbase_gateway import Bench
 
 
 def test_submit_writes_one_complete_request_in_the_same_call_without_signing() -> None:
@@ -204,116 +136,60 @@ def test_a_429_stops_orders_for_a_second_and_not_cancels() -> None:
     assert len(b.channel.requests) == 2
 
 
-def test_a_cancel_by_venue_id_leaves_at_once_and_success_tells_nothing_yet() -> None:
-    """The acknowledgement is not the end; the order is looked at later."""
-    b = Bench()
-    b.accept("c1", "v1")
-    b.cancel("c1")
-    assert b.channel.requests[0][0].startswith(b"POST /api/v3/brokerage/orders/batch_cancel HTTP/1.1\r\n")
-    b.channel.answer(200, b'{"results":[{"success":true,"failure_reason":"","order_id":"v1"}]}')
-    assert b.log == []
-    assert b.settler.later == ["c1"]
-
-
-def test_a_cancel_of_an_order_from_before_the_session_uses_the_given_id() -> None:
-    """The tracker does not know it; the command does."""
-    b = Bench()
-    b.cancel("earlier", "v7")
-    assert b"v7" in b.channel.requests[0][0]
-
-
-@pytest.mark.fault("B6")
 @pytest.mark.parametrize(
-    ("status", "body", "reason"),
+    "odd",
     [
-        (200, b'{"results":[{"success":false,"failure_reason":"ORDER_IS_FULLY_FILLED","order_id":"v1"}]}',
-         "order_is_fully_filled"),
-        (200, b'{"results":[]}', "not_answered"),
-        (400, b'{"error":"INVALID_ARGUMENT"}', "http_400"),
+        {"side": 2}, {"time_in_force": "ioc"}, {"order_type": "market"}, {"qty": Decimal("NaN")}, {"qty": 0.5},
+        {"limit_px": Decimal("Infinity")}, {"instrument": []}, {"instrument": None},
+        {"time_in_force": TimeInForce.GTD, "expire_ns": 2**70}, {"limit_px": "60000"},
     ],
+    ids=str,
 )  # fmt: skip
-def test_a_cancel_that_was_not_granted_is_told_and_the_order_is_looked_up(
-    status: int, body: bytes, reason: str
-) -> None:
-    """State comes from evidence, not from the error."""
+def test_an_order_that_has_no_bytes_is_a_rejection_and_raises_nothing(odd: dict[str, Any]) -> None:
+    """Fields that no strategy should give, one at a time: refused with a text that any journal can hold, no byte."""
     b = Bench()
-    b.accept("c1", "v1")
-    b.cancel("c1")
-    b.channel.answer(status, body)
-    assert [(type(e), e.reason) for e in b.log] == [(CancelRejected, reason)]
-    assert b.settler.now == ["c1"]
-
-
-@pytest.mark.parametrize("bad", ["timeout", 500, 401, 429, "garbage"])
-async def test_a_cancel_without_answer_is_repeated_a_few_times(bad: Any) -> None:
-    """Repeating a cancel is harmless; after CANCEL_TRIES it is told and the order is looked up."""
-    b = Bench()
-    b.accept("c1", "v1")
-    b.cancel("c1")
-    for _ in range(CANCEL_TRIES):
-        await until(lambda: b.channel.requests)
-        if bad == "timeout":
-            b.channel.lose(bad)
-        elif bad == "garbage":
-            b.channel.answer(200, b"{")
-        else:
-            b.channel.answer(bad, b"")
-    assert [type(e) for e in b.log] == [CancelRejected]
-    assert b.settler.now == ["c1"]
-    assert b.gateway.waiting_cancels == 0
-
-
-def test_a_cancel_before_the_order_id_is_known_waits_for_it() -> None:
-    """There is no cancel by client id."""
-    b = Bench()
-    b.gateway.submit(new_order())
-    b.cancel("c1")
-    assert len(b.channel.requests) == 1
-    b.channel.answer(200, accepted_answer())
-    assert b"batch_cancel" in b.channel.requests[0][0]
-    assert b.gateway.waiting_cancels == 0
-
-
-def test_a_cancel_waiting_for_an_order_that_is_rejected_is_answered() -> None:
-    """Nothing is left waiting."""
-    b = Bench()
-    b.gateway.submit(new_order())
-    b.cancel("c1")
-    b.channel.answer(200, refused_answer("INVALID_REQUEST"))
-    assert [type(e) for e in b.log] == [OrderRejected, CancelRejected]
-    assert b.gateway.waiting_cancels == 0
-
-
-def test_cancels_of_unknown_and_of_ended_orders_are_refused() -> None:
-    """At once, without a byte."""
-    b = Bench()
-    b.cancel("never")
-    b.tracker.sent("gone", 1)
-    b.tracker.not_sent("gone")
-    b.cancel("gone")
-    assert [e.reason for e in b.log] == ["unknown_order", "order_closed"]
+    b.gateway.submit(new_order(**odd))
+    (event,) = b.log
+    assert type(event) is OrderRejected
+    assert event.reason in {"unsupported", "unencodable", "unknown_instrument"}
+    assert msgspec.json.encode(event.text)
     assert b.channel.requests == []
+    assert b.tracker.open_orders() == []
 
 
-@pytest.mark.fault("B18")
-async def test_cancels_without_a_connection_wait_and_leave_together() -> None:
-    """150 cancels while all connections are busy: none is lost, 100 and 50 leave when one is free."""
-    b = Bench(free=0)
-    for index in range(150):
-        b.cancel(f"c{index}", f"v{index}")
-    assert (b.gateway.waiting_cancels, b.log) == (150, [])
-    b.channel.free = 2
-    b.gateway.flush_cancels()
-    sizes = [len(json.loads(r[0].partition(b"\r\n\r\n")[2])["order_ids"]) for r in b.channel.requests]
-    assert sizes == [MAX_CANCELS, 50]
-    b.gateway.stop()
+def test_an_id_that_is_no_text_is_refused_in_plain_letters() -> None:
+    """A lone surrogate cannot be encoded; neither could a text that quotes it."""
+    b = Bench()
+    b.gateway.submit(new_order(instrument="\ud800"))
+    (event,) = b.log
+    assert (event.reason, event.text) == ("unknown_instrument", "\\ud800")
 
 
-@pytest.mark.fault("A12")
-async def test_waiting_cancels_are_bounded() -> None:
-    """One more than the bound is refused with that reason."""
-    b = Bench(free=0)
-    for index in range(MAX_WAITING_CANCELS + 1):
-        b.cancel(f"c{index}", f"v{index}")
-    assert [e.reason for e in b.log] == ["too_many_waiting"]
-    b.gateway.stop()
+def test_a_write_that_raises_leaves_the_outcome_unknown() -> None:
+    """Part of it may have left: the order stays open and is looked up, and nothing passes through to the caller."""
+    b = Bench()
+    b.channel.error = OSError("broken")
+    b.gateway.submit(new_order())
+    (event,) = b.log
+    assert (type(event), event.reason) == (OrderOutcomeUnknown, "send_failed_oserror")
+    assert b.settler.resolving == ["c1"]
+    assert len(b.tracker.open_orders()) == 1
+
+
+def test_an_order_that_found_no_connection_costs_nothing_of_the_budget() -> None:
+    """One token in all: refused for want of a connection, the same order leaves when one is free."""
+    b = Bench(free=0, burst=1)
+    b.gateway.submit(new_order("a"))
+    b.channel.free = 1
+    b.gateway.submit(new_order("b"))
+    assert [e.reason for e in b.log] == ["no_connection"]
+    assert len(b.channel.requests) == 1
+
+
+def test_an_unclear_refusal_is_no_proof() -> None:
+    """HTTP 200 without success and without a reason: the order is looked up, its risk stays held."""
+    b = Bench()
+    b.gateway.submit(new_order())
+    b.channel.answer(200, b'{"success":false}')
+    assert [(type(e), e.reason) for e in b.log] == [(OrderOutcomeUnknown, "unknown_reason")]
+    assert b.settler.resolving == ["c1"]

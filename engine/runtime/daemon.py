@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 from engine.bus import EventBus
 from engine.core import TradingCore
-from engine.errors import IllegalTransition, KestrelError
+from engine.errors import IllegalTransition, JournalError, KestrelError
 from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported, SessionStarted
 from engine.ports import Clock, Probe, Publish, Recorder, Venue
 from engine.router import OrderRouter
@@ -33,7 +33,7 @@ from engine.runtime.probe import StageProbe
 from engine.runtime.series import SeriesWatch
 from engine.runtime.session import Session, order_prefix
 from engine.runtime.summary import SessionSummary
-from engine.runtime.supervisor import Supervisor
+from engine.runtime.supervisor import Supervisor, journal_failure
 from engine.runtime.watch import SessionWatch
 
 
@@ -272,6 +272,8 @@ class Daemon:
 
     def _on_error(self, text: str, error: Exception) -> None:
         """The bus met a failure inside the core: a user's mistake ends the session, a defect is logged and halts it."""
+        if isinstance(error, JournalError):
+            error = journal_failure(error.seen)
         if isinstance(error, KestrelError) and not isinstance(error, IllegalTransition):
             self._fatal = self._fatal or error
             if self._supervisor is not None:

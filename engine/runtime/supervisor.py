@@ -102,10 +102,7 @@ class Supervisor:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
                 loop.remove_signal_handler(number)
         if self._bus.dead:
-            raise JournalError(
-                f"the journal failed: {self._bus.dead}",
-                do="free the disk, then start a new session; this one can be replayed",
-            )
+            raise journal_failure(self._bus.dead)
         return self._stop_reason
 
     async def _start_venue(self) -> None:
@@ -223,3 +220,10 @@ class Supervisor:
         else:
             return {"ok": False, "error": f"unknown command {command!r}: status, halt, reduce, resume, stop"}
         return {"ok": True, "state": self._core.gate.state.value}
+
+
+def journal_failure(seen: str) -> JournalError:
+    """The error of a session that its journal ended."""
+    return JournalError(
+        f"the journal failed: {seen}", do="free the disk, then start a new session; this one can be replayed"
+    )

@@ -5,8 +5,9 @@ Owns the mapping of canonical symbols to product ids and the ``Instrument``s mad
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
@@ -22,8 +23,27 @@ from engine.instruments import AssetClass, Instrument
 from engine.ports import Clock
 
 MAX_PAGES = 100
+OPENING_TRIES = 20
+OPENING_PAUSE_S = 0.5
+LISTING_LAG_S = 0.25
+"""Fills may be listed a moment after they moved a balance."""
+OPENING_MARGIN_NS = 400_000_000
+"""Clock offset and the way there and back blur the moment of a reading by less than this."""
 
 T = TypeVar("T")
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """Balances and when (venue's clock, ns) their reading began and ended."""
+
+    since_ns: int
+    until_ns: int
+    balances: list[BalanceReported]
+
+    @property
+    def doubtful_ns(self) -> tuple[int, int]:
+        """A fill from the first to the second of these may be part of the balances or not."""
+        return self.since_ns - OPENING_MARGIN_NS, self.until_ns + OPENING_MARGIN_NS
 
 
 class Directory:
@@ -62,6 +82,8 @@ class Directory:
         if self._private:
             tier = (await self._get("/transaction_summary", (), wire.TransactionSummary)).fee_tier
             maker, taker = tier.maker_fee_rate, tier.taker_fee_rate
+            if not (maker.is_finite() and taker.is_finite()):
+                raise VenueError(f"{settings.name} tells fee rates {maker} and {taker}", expected="numbers")
         events: list[InputEvent] = []
         for symbol in settings.symbols:
             product = await self._product(symbol)
@@ -75,6 +97,33 @@ class Directory:
             events.append(InstrumentStatus(now_ns, now_ns, instrument.id, trading_status(product)))
         return events
 
+    async def opening(self, offset_ns: Callable[[], int]) -> Opening:
+        """The balances that the session's books begin with, read while nothing was filled.
+
+        A fill about the time of the reading may be in the balances or not; counted twice or never it makes every later
+        number wrong.  So the reading is repeated until no fill of the account lies near it.  Raises ``VenueError`` when
+        somebody else's orders leave no such moment.
+        """
+        for _ in range(OPENING_TRIES):
+            since_ns = self._clock.now_ns() + offset_ns()
+            balances = await self.balances()
+            opening = Opening(since_ns, self._clock.now_ns() + offset_ns(), balances)
+            await asyncio.sleep(LISTING_LAG_S)
+            first_ns, last_ns = opening.doubtful_ns
+            params = [
+                ("start_sequence_timestamp", wire.format_time(first_ns)),
+                ("end_sequence_timestamp", wire.format_time(last_ns)),
+                ("limit", "1"),
+            ]
+            if not (await self._get("/orders/historical/fills", params, wire.Fills)).fills:
+                return opening
+            await asyncio.sleep(OPENING_PAUSE_S)
+        raise VenueError(
+            f"{self._settings.name} account was traded by somebody else during {OPENING_TRIES} readings of balances",
+            expected=f"{2 * OPENING_MARGIN_NS / 1e9:g} s without a fill",
+            do="stop the other program, or give this one a portfolio and a key of its own",
+        )
+
     async def balances(self) -> list[BalanceReported]:
         """Every account of the key's portfolio.  A listing cut short raises: missing is not zero."""
         totals: dict[str, tuple[Decimal, Decimal]] = {}
@@ -85,6 +134,13 @@ class Directory:
             for account in page.accounts:
                 available = account.available_balance.value
                 held = account.hold.value if account.hold is not None else Decimal(0)
+                if not (available.is_finite() and held.is_finite()):
+                    raise VenueError(
+                        f"{self._settings.name} tells a balance of {account.currency} that is no number: "
+                        f"available {available}, held {held}",
+                        expected="numbers",
+                        do="try again; ask the venue if it stays",
+                    )
                 total, free = totals.get(account.currency, (Decimal(0), Decimal(0)))
                 totals[account.currency] = (total + available + held, free + available)
             if not page.has_next or not page.cursor:
@@ -152,6 +208,9 @@ def make_instrument(venue: str, symbol: str, product: wire.Product, maker: Decim
     """The ``Instrument`` of a spot product.  Raises ``VenueError`` for products that this connector does not trade."""
     if product.product_type not in ("", "SPOT"):
         raise VenueError(f"{symbol} on {venue} is a {product.product_type} product", expected="a spot product")
+    sizes = (product.base_increment, product.quote_increment, product.base_min_size, product.base_max_size)
+    if not all(size.is_finite() for size in sizes):
+        raise VenueError(f"{symbol} on {venue} has sizes that are no numbers", expected="finite increments and bounds")
     base, _, quote = symbol.partition("/")
     tick_px = positive(product.price_increment) or product.quote_increment
     if tick_px <= 0 or product.base_increment <= 0:

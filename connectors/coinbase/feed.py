@@ -7,6 +7,7 @@ orders: the user stream is the same feed with another protocol and another list 
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl as ssl_module
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,8 @@ from connectors.ws import Connect, WsHandle, WsOptions
 from engine.errors import VenueError
 from engine.events import FeedDown, FeedUp, InputEvent, Quote
 from engine.ports import Clock, Publish
+
+_log = logging.getLogger(__name__)
 
 RESYNC_EVERY_S = 5.0
 """A new snapshot is asked for at most this often: a stream that gaps all the time must not be hammered as well."""
@@ -187,20 +190,27 @@ class CoinbaseFeed:
         loop = asyncio.get_running_loop()
         while not self._stopping:
             try:
-                handle = await self._connect(
-                    self.url, self, self._clock, headers=None, ssl=self._ssl, options=self._options
-                )
+                await self._serve_once()
             except VenueError as error:
                 self.last_error = error.seen
-                await asyncio.sleep(self._backoff.next_delay_s(loop.time()))
-                continue
-            self._handle = handle
-            self._last_frame_s = loop.time()
-            for message in self._subscriptions():
-                handle.send(message)
-            await self._watch(handle, loop.time())
+            except Exception as error:
+                # A defect must not leave the stream down for ever without a word.
+                self.last_error = f"{type(error).__name__}: {error}"
+                _log.exception("%s %s stream failed; it is opened again", self.protocol.venue, self.protocol.stream)
+                if self._handle is not None:
+                    self._handle.close(self.last_error)
             if not self._stopping:
                 await asyncio.sleep(self._backoff.next_delay_s(loop.time()))
+
+    async def _serve_once(self) -> None:
+        """One connection from opening to end."""
+        loop = asyncio.get_running_loop()
+        handle = await self._connect(self.url, self, self._clock, headers=None, ssl=self._ssl, options=self._options)
+        self._handle = handle
+        self._last_frame_s = loop.time()
+        for message in self._subscriptions():
+            handle.send(message)
+        await self._watch(handle, loop.time())
 
     async def _watch(self, handle: WsHandle, opened_s: float) -> None:
         """Until the connection is closed: give it up when it is not confirmed in time or has gone mute (C2, C4)."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from connectors.coinbase import wire
+from connectors.coinbase.account import AccountHealth
 from connectors.coinbase.tracker import OrderTracker
 from connectors.rest import RestClient, RestError
 from engine.errors import VenueError
@@ -28,7 +30,13 @@ FILL_RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 CHECK_AFTER_S = 2.0
 CHECK_AGAIN_S = 5.0
 MAX_PAGES = 200
-_IDS_PER_CALL = 50
+IDS_PER_CALL = 50
+FAILURES_TOLERATED = 5
+"""Failed readings of fills in a row; after more the account counts as unreadable."""
+RESTART_FIRST_S, RESTART_CAP_S = 0.1, 30.0
+"""Pauses of a background task that raised what it should not: they double."""
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -41,10 +49,10 @@ class _Unknown(msgspec.Struct):
 
 
 class Settler:
-    """Two background tasks over one REST client.
+    """Two background tasks over one REST client; neither ends before ``stop``, whatever an answer holds.
 
     ``emit`` publishes account events (the gateway's ``publish_all``).  ``venue_offset_ns`` is the venue's clock minus
-    ours.
+    ours.  What cannot be read is said to ``account``.
     """
 
     def __init__(
@@ -55,6 +63,7 @@ class Settler:
         tracker: OrderTracker,
         clock: Clock,
         emit: Callable[[list[InputEvent]], None],
+        account: AccountHealth,
         venue_offset_ns: Callable[[], int],
         grace_s: float = 15.0,
         poll_s: float = 0.5,
@@ -64,21 +73,21 @@ class Settler:
         self._tracker = tracker
         self._clock = clock
         self._emit = emit
+        self._account = account
         self._offset_ns = venue_offset_ns
         self._grace_ns = int(grace_s * NS_PER_S)
         self._poll_s = poll_s
         self._unknown: dict[str, _Unknown] = {}
         self._checks: dict[str, float] = {}
         self._fills_due: dict[str, None] = {}
+        self._fills_unreadable: dict[str, str] = {}
+        self._fills_tries = 0
+        self._fills_failed = 0
         self._fills_wake = asyncio.Event()
         self._orders_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.failures = 0
         self.last_error = ""
-
-    @property
-    def unknown_orders(self) -> int:
-        return len(self._unknown)
 
     # --- requests, from the loop's callbacks ------------------------------------------------------------------------
 
@@ -114,9 +123,26 @@ class Settler:
     def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._tasks = [
-            loop.create_task(self._run_fills(), name=f"{self._venue}-fills"),
-            loop.create_task(self._run_orders(), name=f"{self._venue}-orders"),
+            loop.create_task(self._keep("fills", self._fills_round), name=f"{self._venue}-fills"),
+            loop.create_task(self._keep("orders", self._orders_round), name=f"{self._venue}-orders"),
         ]
+
+    async def _keep(self, name: str, one_round: Callable[[], Awaitable[None]]) -> None:
+        """Run rounds for ever.  A defect in one is logged, said as an unreadable account, and the next round comes."""
+        pause_s = RESTART_FIRST_S
+        while True:
+            try:
+                await one_round()
+            except Exception as error:
+                self.failures += 1
+                self.last_error = f"{type(error).__name__}: {error}"
+                _log.exception("%s %s: a round failed", self._venue, name)
+                self._account.trouble(f"task {name}", self.last_error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RESTART_CAP_S)
+            else:
+                pause_s = RESTART_FIRST_S
+                self._account.recovered(f"task {name}")
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -126,29 +152,38 @@ class Settler:
 
     # --- fills --------------------------------------------------------------------------------------------------
 
-    async def _run_fills(self) -> None:
-        tries = 0
-        while True:
-            if not self._fills_due:
-                tries = 0
-                await self._fills_wake.wait()
-            self._fills_wake.clear()
-            try:
-                await self.read_fills()
-            except VenueError as error:
-                self._failed(error)
-            if self._fills_due:
-                # Claimed by the stream, not listed yet.  A new claim does not wait for the pause to end.
-                pause_s = FILL_RETRY_S[min(tries, len(FILL_RETRY_S) - 1)]
-                tries += 1
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._fills_wake.wait(), pause_s)
+    async def _fills_round(self) -> None:
+        if not self._fills_due:
+            self._fills_tries = 0
+            self._account.recovered("task fills")  # nothing is left that it could fail on
+            await self._fills_wake.wait()
+        self._fills_wake.clear()
+        try:
+            await self.read_fills()
+            self._fills_failed = 0
+            self._account.recovered("fills listing")
+        except VenueError as error:
+            self._failed(error)
+            self._fills_failed += 1
+            if self._fills_failed > FAILURES_TOLERATED:
+                self._account.trouble("fills listing", str(error))
+        if self._fills_due:
+            # Claimed by the stream, not listed yet.  A new claim does not wait for the pause to end.
+            pause_s = FILL_RETRY_S[min(self._fills_tries, len(FILL_RETRY_S) - 1)]
+            self._fills_tries += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._fills_wake.wait(), pause_s)
 
     async def read_fills(self) -> None:
-        """Read the fills of the orders that are due, book them, keep those due that are still short."""
-        due = list(self._fills_due)[:_IDS_PER_CALL]
+        """Read the fills of the orders that are due, book them, keep those due that are still short.
+
+        More than ``IDS_PER_CALL`` take turns: orders whose fills never come do not keep others from theirs.
+        """
+        due = list(self._fills_due)[:IDS_PER_CALL]
         if not due:
             return
+        for order_id in due:
+            self._fills_due[order_id] = self._fills_due.pop(order_id)
         params = [("order_ids", order_id) for order_id in due] + [("limit", "100")]
         fills: list[wire.Fill] = []
         cursor = ""
@@ -167,21 +202,35 @@ class Settler:
             self._emit(self._tracker.fills_read(order_id, now_ns))
             if not self._tracker.wants_fills(order_id):
                 self._fills_due.pop(order_id, None)
+        self._note_unreadable(due)
+
+    def _note_unreadable(self, read: list[str]) -> None:
+        """Fills without sense stop entries until a later reading of their order makes sense."""
+        for order_id in read:
+            self._fills_unreadable.pop(order_id, None)
+        for order_id, seen in self._tracker.take_unreadable().items():
+            if self._tracker.wants_fills(order_id):  # else what the venue claims is booked without that entry
+                self._fills_unreadable[order_id] = seen
+        if self._fills_unreadable:
+            self._account.trouble("fills", next(iter(self._fills_unreadable.values())))
+        else:
+            self._account.recovered("fills")
+        if self._tracker.doubtful:
+            self._account.trouble("opening", f"{self._tracker.doubtful}; start the session again")
 
     # --- orders -------------------------------------------------------------------------------------------------
 
-    async def _run_orders(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._orders_wake.wait(), self._poll_s)
-            self._orders_wake.clear()
-            try:
-                await self._check_due()
-                await self.resolve_unknown()
-            except VenueError as error:
-                self._failed(error)
-                await asyncio.sleep(self._poll_s)
-            self.wake_for_fills()
+    async def _orders_round(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._orders_wake.wait(), self._poll_s)
+        self._orders_wake.clear()
+        try:
+            await self._check_due()
+            await self.resolve_unknown()
+        except VenueError as error:
+            self._failed(error)
+            await asyncio.sleep(self._poll_s)
+        self.wake_for_fills()
 
     async def _check_due(self) -> None:
         loop = asyncio.get_running_loop()
@@ -212,16 +261,24 @@ class Settler:
                 del self._unknown[client_id]  # the stream has told it meanwhile
             else:
                 by_product.setdefault(unknown.product_id, []).append(client_id)
+        failed: VenueError | None = None
         for product_id, client_ids in by_product.items():
             since_ns = min(self._unknown[c].sent_ns for c in client_ids) + self._offset_ns() - LISTING_MARGIN_NS
             asked_ns = self._clock.now_ns()
-            listed = {order.client_order_id: order for order in await self._list(product_id, since_ns)}
+            try:
+                listed = {order.client_order_id: order for order in await self._list(product_id, since_ns)}
+            except VenueError as error:
+                # The other products' orders are not kept waiting for this one's listing.
+                failed = error
+                continue
             for client_id in client_ids:
                 if client_id in listed:
                     del self._unknown[client_id]
                     self._observe(listed[client_id])
                 else:
                     self._absent(client_id, asked_ns)
+        if failed is not None:
+            raise failed
 
     def _absent(self, client_id: str, asked_ns: int) -> None:
         unknown = self._unknown[client_id]

@@ -28,6 +28,8 @@ from engine.events import (
 ENDED_KEPT = 4096
 """Ended orders remembered, for late and repeated messages; the oldest is forgotten first."""
 
+NEVER_NS = 2**63 - 1
+
 _LIVE = frozenset({"PENDING", "OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED"})
 _ENDED = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
 
@@ -56,21 +58,25 @@ class Tracked(msgspec.Struct, gc=False):
 class OrderTracker:
     """Every order of one venue account, by client id and by venue id.
 
-    ``since_ns`` is the session's start by the venue's clock: older fills of orders that are not ours are part of the
-    balances that were read at the start and are not told again.
+    Fills of orders that are not ours are told only if they came after the opening balances (``open``): older ones are
+    part of them.  ``since_ns`` is that moment by the venue's clock; before ``open`` no such fill is told.
     """
 
-    def __init__(self, venue: str, products: Mapping[str, str], *, since_ns: int = 0) -> None:
+    def __init__(self, venue: str, products: Mapping[str, str], *, since_ns: int = NEVER_NS) -> None:
         self.venue = venue
         self.since_ns = since_ns
+        self.doubtful = ""
+        """A foreign fill that may be part of the opening balances or not; empty when there was none."""
         self.unknown_status = 0
         self.duplicate_fills = 0
-        self.conflicting_fills = 0
+        self.unreadable_fills = 0
         self._products = dict(products)
         self._by_client: dict[str, Tracked] = {}
         self._by_venue: dict[str, Tracked] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, None] = {}
+        self._unreadable: dict[str, str] = {}
+        self._doubtful_ns = (NEVER_NS, NEVER_NS)
         self._time = TimeParser()
 
     # --- questions ----------------------------------------------------------------------------------------------
@@ -88,9 +94,19 @@ class OrderTracker:
         self._wanted.clear()
         return wanted
 
+    def take_unreadable(self) -> dict[str, str]:
+        """Venue ids of orders with fills that could not be booked since the last call, and what was seen."""
+        unreadable, self._unreadable = self._unreadable, {}
+        return unreadable
+
     def wants_fills(self, venue_order_id: str) -> bool:
         order = self._by_venue.get(venue_order_id)
         return order is not None and order.booked_qty < order.claimed_qty
+
+    def open(self, since_ns: int, doubtful_ns: tuple[int, int]) -> None:
+        """The opening balances were read at ``since_ns``; fills within ``doubtful_ns`` may be part of them or not."""
+        self.since_ns = since_ns
+        self._doubtful_ns = doubtful_ns
 
     # --- observations -------------------------------------------------------------------------------------------
 
@@ -153,7 +169,10 @@ class OrderTracker:
         return events
 
     def book(self, fill: Fill, ts_recv_ns: int) -> list[InputEvent]:
-        """One entry of the fills listing.  De-duplicated by ``entry_id``: trade ids repeat across orders."""
+        """One entry of the fills listing.  De-duplicated by ``entry_id``: trade ids repeat across orders.
+
+        An entry that cannot be booked (``take_unreadable``) leaves its order wanted: it may be mended at the venue.
+        """
         order = self._by_venue.get(fill.order_id)
         instrument = self._products.get(fill.product_id)
         if order is None or instrument is None:
@@ -162,15 +181,21 @@ class OrderTracker:
             self.duplicate_fills += 1
             return []
         side = _side(fill.side)
-        qty = fill.size / fill.price if fill.size_in_quote and fill.price else fill.size
-        if side is None or qty <= 0:
-            self.conflicting_fills += 1
+        qty = _base_qty(fill)
+        if side is None or qty is None or not fill.commission.is_finite():
+            self.unreadable_fills += 1
+            self._unreadable[fill.order_id] = (
+                f"fill {fill.entry_id[:64]}: side {fill.side[:16]!r}, size {fill.size}, price {fill.price}, "
+                f"commission {fill.commission}"
+            )
             return []
         if order.entries is None:
             order.entries = set()
         order.entries.add(fill.entry_id)
         ts_ns = self._time(fill.trade_time) or ts_recv_ns
         order.booked_qty += qty
+        if not order.ours and self._doubtful_ns[0] <= ts_ns <= self._doubtful_ns[1]:
+            self.doubtful = f"fill {fill.entry_id[:64]} of {fill.trade_time[:40]} came while the balances were read"
         events: list[InputEvent] = []
         if order.ours or ts_ns >= self.since_ns:
             self._accept(order, fill.order_id, ts_ns, ts_recv_ns, events)
@@ -265,6 +290,19 @@ _LIQUIDITY = {"MAKER": Liquidity.MAKER, "TAKER": Liquidity.TAKER}
 
 def _side(text: str) -> Side | None:
     return Side.BUY if text == "BUY" else Side.SELL if text == "SELL" else None
+
+
+def _base_qty(fill: Fill) -> Decimal | None:
+    """The fill's size in base units; None unless size and price are numbers above 0."""
+    if not (fill.size.is_finite() and fill.price.is_finite() and fill.size > 0 and fill.price > 0):
+        return None
+    if not fill.size_in_quote:
+        return fill.size
+    try:
+        qty = fill.size / fill.price
+    except ArithmeticError:
+        return None
+    return qty if qty > 0 else None
 
 
 def _decimal(text: str) -> Decimal | None:

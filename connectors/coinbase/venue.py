@@ -7,12 +7,14 @@ public data, no gateway.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from connectors import picows_ws, ws
+from connectors.coinbase.account import AccountHealth
 from connectors.coinbase.auth import Key, TokenPool
 from connectors.coinbase.directory import Directory
 from connectors.coinbase.feed import CoinbaseFeed, subscription
@@ -37,6 +39,8 @@ from engine.ports import Clock, FeedCounts, Publish
 NS_PER_S = 1_000_000_000
 TOKEN_REFRESH_S = 5.0
 SKEW_EVERY_S = 300.0
+
+_log = logging.getLogger(__name__)
 
 
 class CoinbaseVenue:
@@ -116,15 +120,12 @@ class CoinbaseVenue:
             self._own_lag = LoopLag(asyncio.get_running_loop())
         await self._rest.start()
         self.offset_ns = await self._directory.clock_offset_ns()
-        since_ns = self._clock.now_ns() + self.offset_ns
         for event in await self._directory.define():
             self._publish(event)
         self.instruments = self._directory.instruments
         await self._warm_up()
         if self._tokens is not None:
-            for balance in await self._directory.balances():
-                self._publish(balance)
-            await self._start_account(self._tokens, since_ns)
+            await self._start_account(self._tokens)
         self.market_feed = self._feed(
             settings.ws_market_url,
             CoinbaseMarketProtocol(settings.name, self._directory.market_products, settings.channels),
@@ -133,10 +134,7 @@ class CoinbaseVenue:
             resync=self._resync_books,
         )
         self.market_feed.start()
-        wait_s = settings.open_timeout_s + settings.confirm_timeout_s
-        await self.market_feed.wait_up(wait_s)
-        if self.user_feed is not None:
-            await self.user_feed.wait_up(wait_s)
+        await self.market_feed.wait_up(settings.open_timeout_s + settings.confirm_timeout_s)
         self._housekeeper = asyncio.get_running_loop().create_task(self._keep_house(), name=f"{self.name}-house")
 
     async def _warm_up(self) -> None:
@@ -148,11 +146,14 @@ class CoinbaseVenue:
                 for bar in await self._directory.history(instrument, interval_ns, bars, now_ns):
                     self._publish(bar)
 
-    async def _start_account(self, tokens: TokenPool, since_ns: int) -> None:
+    async def _start_account(self, tokens: TokenPool) -> None:
+        """Order connections, the user stream, then the balances: what is filled after their reading is told by a stream
+        that is already up, and what was filled before is in them."""
         settings = self.settings
         url = urlsplit(settings.rest_url)
         secure = url.scheme == "https"
-        tracker = OrderTracker(self.name, {p: i for i, p in self._directory.products.items()}, since_ns=since_ns)
+        tracker = OrderTracker(self.name, {p: i for i, p in self._directory.products.items()})
+        account = AccountHealth(self.name, lambda event: gateway.publish(event), self._clock)
         self.channel = OrderChannel(
             url.hostname or "",
             url.port or (443 if secure else 80),
@@ -170,6 +171,7 @@ class CoinbaseVenue:
             tracker=tracker,
             clock=self._clock,
             emit=lambda events: gateway.publish_all(events),
+            account=account,
             venue_offset_ns=lambda: self.offset_ns,
             grace_s=settings.unknown_grace_s,
         )
@@ -192,12 +194,18 @@ class CoinbaseVenue:
         self.user_feed = self._feed(
             settings.ws_user_url,
             CoinbaseUserProtocol(self.name, tracker),
-            gateway.publish,
+            account.on_stream,
             subscriptions=self._user_subscriptions,
             resync=lambda _handle: settler.reconcile(),
             after_batch=settler.wake_for_fills,
         )
         self.user_feed.start()
+        await self.user_feed.wait_up(settings.open_timeout_s + settings.confirm_timeout_s)
+        opening = await self._directory.opening(lambda: self.offset_ns)
+        tracker.open(opening.since_ns, opening.doubtful_ns)
+        for balance in opening.balances:
+            self._publish(balance)
+        account.open()
 
     def _on_free_connection(self) -> None:
         if self.gateway is not None:
@@ -236,11 +244,6 @@ class CoinbaseVenue:
             conflated=sum(feed.conflated for feed in feeds),
             reconnects=sum(max(feed.connections - 1, 0) for feed in feeds),
         )
-
-    async def report_balances(self) -> None:
-        """Read the balances again and publish them.  Raises ``VenueError``."""
-        for balance in await self._directory.balances():
-            self._publish(balance)
 
     # --- wiring -------------------------------------------------------------------------------------------------
 
@@ -304,11 +307,13 @@ class CoinbaseVenue:
         next_skew_s = loop.time() + SKEW_EVERY_S
         while True:
             await asyncio.sleep(TOKEN_REFRESH_S)
-            if self._tokens is not None:
-                self._tokens.refresh()
-            if loop.time() >= next_skew_s:
-                next_skew_s = loop.time() + SKEW_EVERY_S
-                try:
+            try:
+                if self._tokens is not None:
+                    self._tokens.refresh()
+                if loop.time() >= next_skew_s:
+                    next_skew_s = loop.time() + SKEW_EVERY_S
                     self.offset_ns = await self._directory.clock_offset_ns()
-                except VenueError:
-                    continue
+            except VenueError as error:
+                _log.warning("%s: %s", self.name, error)
+            except Exception:
+                _log.exception("%s: housekeeping failed; it goes on", self.name)

@@ -159,11 +159,8 @@ async def test_a_session_from_start_to_stop(tmp_path: Path, transport: str) -> N
         await until(lambda: sum(e.qty for e in s.of("sell") if type(e) is OrderFilled) == Decimal("0.01"))
 
         s.log.clear()
-        await s.venue.report_balances()
-        after = {e.currency: e.total for e in s.log.of(BalanceReported)}
+        after = {e.currency: e.total for e in await s.venue._directory.balances()}
         assert after["BTC"] == 0
-        assert s.venue.settler is not None
-        assert s.venue.settler.unknown_orders == 0
         log = s.log
     assert {e.stream for e in log.of(FeedDown)} == {"market", "user"}
     assert log.of(Gap) == []
@@ -175,9 +172,7 @@ async def test_balances_move_by_exactly_what_the_fills_say(tmp_path: Path) -> No
         s.submit("buy", qty=Decimal("0.123"), **MARKET)
         await until(lambda: sum(e.qty for e in s.of("buy") if type(e) is OrderFilled) == Decimal("0.123"))
         spent = sum(e.qty * e.px + e.fee for e in s.of("buy") if type(e) is OrderFilled)
-        s.log.clear()
-        await s.venue.report_balances()
-        after = {e.currency: e.total for e in s.log.of(BalanceReported)}
+        after = {e.currency: e.total for e in await s.venue._directory.balances()}
         assert abs(after["USD"] - (100_000 - spent)) < Decimal("0.000001")
         assert after["BTC"] == Decimal("0.123")
 
@@ -287,3 +282,60 @@ def test_settings_that_cannot_work_are_refused_by_name(change: dict[str, Any], p
     """Before anything is opened."""
     with pytest.raises(ConfigError, match=pattern):
         CoinbaseVenue(CoinbaseSettings(**change), EventLog(), SystemTime())
+
+
+async def test_a_foreign_fill_during_the_start_is_counted_exactly_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody buys with the products, just before and just after the balances are read, and after the start: opening
+    balances and told fills together are what the venue holds."""
+    async with running_sandbox(tmp_path) as sandbox:
+        other = CoinbaseVenue(settings_for(sandbox), EventLog(), SystemTime())
+        await other.start()
+        gateway = other.gateway
+        assert gateway is not None
+        bought: list[str] = []
+
+        async def buy() -> None:
+            name = f"by-hand-{len(bought)}"
+            bought.append(name)
+            gateway.submit(
+                msgspec.structs.replace(new_order(name, qty=Decimal("0.01"), **MARKET), ts_ns=time.time_ns())
+            )
+            await until(lambda: not [o for o in gateway._tracker.open_orders() if o.client_order_id == name])
+
+        log = EventLog()
+        venue = CoinbaseVenue(settings_for(sandbox), log, SystemTime())
+        define, balances = venue._directory.define, venue._directory.balances
+
+        async def define_and_buy() -> Any:
+            events = await define()
+            await buy()
+            return events
+
+        async def buy_and_read_and_buy() -> Any:
+            if len(bought) > 1:
+                return await balances()
+            await buy()
+            read = await balances()
+            await buy()
+            return read
+
+        monkeypatch.setattr(venue._directory, "define", define_and_buy)
+        monkeypatch.setattr(venue._directory, "balances", buy_and_read_and_buy)
+        try:
+            await venue.start()
+            await buy()
+            held = {e.currency: e.total for e in await balances()}
+            opening = {e.currency: e.total for e in log.of(BalanceReported)}
+            await until(lambda: sum(e.qty for e in log.of(OrderFilled)) == held["BTC"] - opening.get("BTC", 0))
+            assert len(bought) == 4
+            assert held["BTC"] == Decimal("0.04")
+            assert len(log.of(BalanceReported)) == len(opening)
+            spent = sum(e.qty * e.px + e.fee for e in log.of(OrderFilled))
+            assert abs(opening["USD"] - spent - held["USD"]) < Decimal("0.000001")
+            await asyncio.sleep(0)
+            assert [e.stream for e in log.of(FeedUp)] == ["user", "market"]
+        finally:
+            await venue.stop()
+            await other.stop()

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from connectors.coinbase import directory as module
 from connectors.coinbase import wire
 from connectors.coinbase.directory import Directory, make_instrument, trading_status
 from connectors.coinbase.settings import CoinbaseSettings
@@ -16,6 +17,7 @@ from connectors.fakes import FakeClock
 from connectors.rest import RestError
 from engine.errors import VenueError
 from engine.events import InstrumentDefined, TradingStatus
+from tests.support.coinbase import fill
 
 PRODUCT = {
     "product_id": "BTC-USD",
@@ -159,3 +161,50 @@ async def test_balances_that_cannot_be_read_are_an_error_and_never_zero(answer: 
     """Not JSON, an account without a balance, a failed call."""
     with pytest.raises(VenueError):
         await directory({"/accounts": answer}).balances()
+
+
+ACCOUNT: dict[str, Any] = {
+    "currency": "USD",
+    "available_balance": {"value": "90", "currency": "USD"},
+    "hold": {"value": "10", "currency": "USD"},
+}
+
+
+@pytest.mark.parametrize("bad", ["NaN", "sNaN", "Infinity"])
+@pytest.mark.parametrize("where", ["available_balance", "hold"])
+async def test_a_balance_that_is_no_number_is_one_clear_line(where: str, bad: str) -> None:
+    """Never a balance of the books."""
+    account = {**ACCOUNT, where: {"value": bad, "currency": "USD"}}
+    with pytest.raises(VenueError, match="no number"):
+        await directory({"/accounts": {"accounts": [ACCOUNT, account]}}, private=True).balances()
+
+
+@pytest.mark.parametrize("field", ["base_increment", "base_max_size"])
+def test_product_sizes_that_are_no_numbers_are_refused(field: str) -> None:
+    """NaN compares with nothing."""
+    with pytest.raises(VenueError, match="no numbers"):
+        make_instrument("coinbase", "BTC/USD", product(**{field: "NaN"}), Decimal(0), Decimal(0))
+
+
+async def test_the_opening_balances_are_read_again_while_fills_lie_near_the_reading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first two readings have a fill of somebody else about them: the third one counts."""
+    monkeypatch.setattr(module, "LISTING_LAG_S", 0.0)
+    monkeypatch.setattr(module, "OPENING_PAUSE_S", 0.0)
+    busy, quiet = {"fills": [fill()], "cursor": ""}, {"fills": [], "cursor": ""}
+    readings = [{"accounts": [{**ACCOUNT, "hold": {"value": str(held), "currency": "USD"}}]} for held in (1, 2, 3)]
+    d = directory({"/accounts": readings, "/orders/historical/fills": [busy, busy, quiet]}, private=True)
+    opening = await d.opening(lambda: 5)
+    assert [(b.currency, b.total) for b in opening.balances] == [("USD", Decimal(93))]
+    assert opening.since_ns == opening.until_ns == 10**18 + 5
+    assert opening.doubtful_ns[0] < opening.since_ns < opening.doubtful_ns[1]
+
+
+async def test_an_account_that_is_never_quiet_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Better no start than wrong books."""
+    monkeypatch.setattr(module, "LISTING_LAG_S", 0.0)
+    monkeypatch.setattr(module, "OPENING_PAUSE_S", 0.0)
+    answers = {"/accounts": {"accounts": [ACCOUNT]}, "/orders/historical/fills": {"fills": [fill()], "cursor": ""}}
+    with pytest.raises(VenueError, match="somebody else"):
+        await directory(answers, private=True).opening(lambda: 0)

@@ -173,6 +173,29 @@ def test_fills_from_before_the_session_of_foreign_orders_are_not_told_again() ->
     assert kinds(book(t, "ours", order_id="v2", trade_time="2026-11-20T14:03:06Z")) == [OrderFilled]
 
 
+def test_before_the_balances_are_read_no_foreign_fill_is_told() -> None:
+    """It is part of what will be read; afterwards fills from that moment on are told, and one of the doubtful time is
+    noted."""
+    t = tracker()
+    observe(t, "OPEN", "1", client_order_id="by-hand")
+    assert book(t, "early", trade_time="2026-11-20T14:03:08Z") == []
+    t.open(TS_NS, (TS_NS - 500_000_000, TS_NS + 500_000_000))
+    assert kinds(book(t, "later", trade_time="2026-11-20T14:03:08Z")) == [OrderFilled]
+    assert t.doubtful == ""
+    assert kinds(book(t, "between", trade_time="2026-11-20T14:03:07.2Z")) == [OrderFilled]
+    assert "fill between" in t.doubtful
+
+
+def test_a_fill_of_ours_while_the_balances_are_read_is_no_doubt() -> None:
+    """Nothing of ours was sent before they were read."""
+    t = tracker()
+    t.open(TS_NS, (TS_NS - 500_000_000, TS_NS + 500_000_000))
+    t.sent("c1", 1)
+    observe(t, "OPEN", "1")
+    book(t, "e1")
+    assert t.doubtful == ""
+
+
 def test_orders_in_other_products_are_none_of_ours() -> None:
     """No event, nothing kept open."""
     t = tracker()
@@ -182,7 +205,7 @@ def test_orders_in_other_products_are_none_of_ours() -> None:
 
 def test_a_size_in_quote_currency_becomes_base_units() -> None:
     """40 USD at 100 is 0.4."""
-    t = tracker()
+    t = tracker(since_ns=0)
     observe(t, "OPEN", "0.4")
     (event,) = book(t, size="40", size_in_quote=True)
     assert event.qty == Decimal("0.4")

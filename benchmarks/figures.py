@@ -97,7 +97,7 @@ class Case:
     name: str
     run: Callable[[bool], list[Reading]]
     rounds: int = 1
-    profile: Callable[[bool], Sequence[str]] | None = None
+    profile: Callable[[], Sequence[str]] | None = None
     """Where the time goes, as lines of text; asked when a target is missed."""
     readings: list[list[Reading]] = field(default_factory=list)
 

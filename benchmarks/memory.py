@@ -86,9 +86,9 @@ def where(first: int, last: int) -> list[str]:
     ]
 
 
-def profile(quick: bool) -> list[str]:
+def profile() -> list[str]:
     """Lines of code by what they still hold; Python's own objects only."""
-    first, last = (10_000, 30_000) if quick else (100_000, 180_000)
+    first, last = 30_000, 110_000
     return [
         f"held after {last:,} ticks that was not held after {first:,}:",
         *_in_new_process("where", str(first), str(last))["lines"],
@@ -96,7 +96,7 @@ def profile(quick: bool) -> list[str]:
 
 
 def growth(quick: bool) -> list[Reading]:
-    first, last = (20_000, 80_000) if quick else (100_000, 1_000_000)
+    first, last = (10_000, 40_000) if quick else (100_000, 1_000_000)
     marks = _in_new_process("growth", str(first), str(last))
     before, after = marks[f"rss_{first}"], marks[f"rss_{last}"]
     own = marks[f"anon_{last}"] - marks[f"anon_{first}"]

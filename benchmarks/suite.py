@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,10 +19,12 @@ from benchmarks.figures import Case, Reading, merge
 from benchmarks.machine import describe_machine
 from engine.errors import ConfigError, KestrelError
 
+_CNN_PROFILE = partial(in_process.profile, model=True)
+
 CASES: tuple[Case, ...] = (
-    Case("in_process_cnn", in_process.cnn, 3, partial(in_process.profile, model=True)),
+    Case("in_process_cnn", in_process.cnn, 3, _CNN_PROFILE),
     Case("in_process_no_model", in_process.no_model, 3, partial(in_process.profile, model=False)),
-    Case("throughput_cnn", in_process.throughput, 3, partial(in_process.profile, model=True)),
+    Case("throughput_cnn", in_process.throughput, 3, _CNN_PROFILE),
     Case("wire_picows", wire.picows, 3, partial(wire.profile, per_second=1_000)),
     Case("wire_websockets", wire.websockets, 3),
     Case("wire_picows_100", wire.picows_slow, 2, partial(wire.profile, per_second=100)),
@@ -42,8 +44,8 @@ def run_suite(
 ) -> dict[str, Any]:
     """Run the named cases (default: all), print the table and return ``{"cases": [...], "machine": {...}}``.
 
-    ``quick``: fewer repetitions.  ``write``: put the table into ``docs/benchmarks.md``, which needs all cases.  A case
-    that fails is listed with its error; the others go on.  Raises ``ConfigError`` for an unknown case.
+    ``quick``: fewer repetitions, no profiles.  ``write``: put the table into ``docs/benchmarks.md``, which needs all
+    cases.  A case that fails is listed with its error; the others go on.  Raises ``ConfigError`` for an unknown case.
     """
     wanted = _chosen(case)
     if write and (case or quick):
@@ -61,14 +63,15 @@ def run_suite(
                 except KestrelError as error:
                     failed[one.name] = str(error)
     readings: list[Reading] = []
+    profiles: dict[Callable[[], Sequence[str]], tuple[str, ...]] = {}
     for one in wanted:
         if one.name in failed:
             readings.append(Reading(one.name, error=failed[one.name]))
             continue
         merged = merge(gathered[one.name])
-        if one.profile is not None and any(reading.verdict == "missed" for reading in merged):
+        if one.profile is not None and not quick and any(reading.verdict == "missed" for reading in merged):
             _progress(f"{one.name}: profile")
-            merged = [_explained(reading, one, quick) for reading in merged]
+            merged = [_explained(reading, one.profile, profiles) for reading in merged]
         readings.extend(merged)
     _progress("")
     if show:
@@ -89,13 +92,18 @@ def _chosen(names: Sequence[str]) -> list[Case]:
     return [one for one in CASES if not names or one.name in names]
 
 
-def _explained(reading: Reading, case: Case, quick: bool) -> Reading:
-    if reading.verdict != "missed" or case.profile is None:
+def _explained(
+    reading: Reading, profile: Callable[[], Sequence[str]], known: dict[Callable[[], Sequence[str]], tuple[str, ...]]
+) -> Reading:
+    """With the profile if it missed; ``known`` are the profiles of this run: cases on the same path share one."""
+    if reading.verdict != "missed":
         return reading
-    try:
-        return replace(reading, profile=tuple(case.profile(quick)))
-    except KestrelError as error:
-        return replace(reading, profile=(f"no profile: {error}",))
+    if profile not in known:
+        try:
+            known[profile] = tuple(profile())
+        except KestrelError as error:
+            known[profile] = (f"no profile: {error}",)
+    return replace(reading, profile=known[profile])
 
 
 def _progress(text: str) -> None:

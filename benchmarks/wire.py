@@ -154,9 +154,9 @@ def picows_slow(quick: bool) -> list[Reading]:
     return _lane("wire_picows_100", "picows", quick=quick, per_second=100, targets=targets)
 
 
-def profile(quick: bool, *, per_second: int) -> Sequence[str]:
+def profile(*, per_second: int) -> Sequence[str]:
     """How much of the way lies inside the process (the probe's stages) and how much in sockets and waking up."""
-    result, stages = _run("picows", (600 if per_second >= 1_000 else 200) * (1 if quick else 3), per_second)
+    result, stages = _run("picows", 1_800 if per_second >= 1_000 else 600, per_second)
     wire = latency("wire", result["latencies_ns"])
     lines = [f"{name:<14} p50 {p50:7.2f} us  p99 {p99:7.2f} us" for name, p50, p99, _ in stages]
     inside = next((p50 for name, p50, _, _ in stages if name == "tick_to_order"), 0.0)

@@ -134,6 +134,38 @@ def test_the_benchmark_market_speaks_the_venues_protocol() -> None:
     assert (protocol.counters.gaps, protocol.counters.malformed) == (0, 0)
 
 
+def test_paced_ticks_come_on_the_loop_with_shadow_ticks_between() -> None:
+    """40 ticks at 100 a second: each one ordered, and the daemon's ticker found room between them."""
+    from benchmarks.in_process import paced, warm_up
+
+    writer = NullWriter()
+    with running(writer, model=False) as rig:
+        market = Market()
+        warm_up(rig, market, writer, 200)
+        measured = paced(rig, market, writer, 40, 100)
+        assert len(measured.samples) == 40
+        assert min(measured.samples) > 0
+        assert measured.shadow_ticks > 0
+        assert rig.core.counters.fills == writer.orders
+
+
+def test_a_quick_run_profiles_nothing_and_a_full_one_each_path_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cases that miss and share a profile, counted."""
+    asked: list[int] = []
+
+    def profile() -> list[str]:
+        asked.append(1)
+        return ["model  80 us"]
+
+    slow = Reading("slow", p50=99.0, targets=(Target("p50", 60),))
+    cases = tuple(Case(name, lambda quick: [slow], 1, profile) for name in ("one", "two"))
+    monkeypatch.setattr("benchmarks.suite.CASES", cases)
+    assert all("profile" not in row for row in run_suite(quick=True, show=False)["cases"])
+    assert asked == []
+    assert [row["profile"] for row in run_suite(show=False)["cases"]] == [["model  80 us"]] * 2
+    assert asked == [1]
+
+
 def test_the_rig_orders_on_every_warm_tick_and_ends_flat() -> None:
     """The daemon's own path without sockets: as many fills as orders, in and out in turn, nothing refused."""
     from benchmarks.in_process import tick, warm_up

@@ -211,6 +211,12 @@ class Recording:
     ) -> None:
         """Raises ``DataError`` for files that cannot be played."""
         own = settings.sources.get("paper.balances", "default") != "default"
+        self._notes: list[str] = []
+
+        def note(text: str) -> None:
+            self._notes.append(text)
+            report(text)
+
         self._venue = ReplayVenue(
             paths,
             publish,
@@ -220,7 +226,7 @@ class Recording:
             overrides={
                 info.instrument.id: with_paper_fees(info.instrument, settings) for info in describe_files(paths)
             },
-            report=report,
+            report=note,
             balances=settings.paper.balances if own else None,
             default_balance=settings.paper.balances.get(settings.portfolio.currency, Decimal(100_000)),
             latency_ns=int(settings.paper.latency_ms * MS_NS),
@@ -242,6 +248,11 @@ class Recording:
 
     async def finished(self) -> None:
         await self._venue.run(self._stop)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was odd about the data: rows out of order, times without a zone."""
+        return self._notes
 
     def settle(self) -> None:
         """After the end of the data: let cancels and their answers arrive, in data time."""

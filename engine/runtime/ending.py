@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from engine.bus import EventBus
 from engine.core import TradingCore
@@ -37,6 +39,14 @@ from engine.runtime.summary import (
 OPEN_SHOWN = 10
 """Open orders named one by one; the rest is counted."""
 REPORT_S = 60.0
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A venue that has something to say about its data when the session is over."""
+
+    @property
+    def notes(self) -> Sequence[str]: ...
 
 
 def summarise(
@@ -66,7 +76,9 @@ def summarise(
             drops[text] = drops.get(text, 0) + count
     positions = {name: core.portfolio.position(name) for name in core.lanes}
     left = core.orders.open_orders()
-    warning = open_orders_text(left, session.id)
+    warnings = [text for text in (open_orders_text(left, session.id),) if text]
+    if isinstance(venue, Noting):
+        warnings += venue.notes
     return redacted(
         SessionSummary(
             session=session.id,
@@ -102,7 +114,7 @@ def summarise(
             open_orders=tuple(_line(order) for order in left[:OPEN_SHOWN]),
             open_order_count=len(left),
             unknown_order_count=_unknown(left),
-            warnings=(warning,) if warning else (),
+            warnings=tuple(warnings),
         )
     )
 

@@ -73,7 +73,8 @@ def render(summary: SessionSummary, series: SessionSeries) -> str:
     charts = _Charts()
     sections = [_tiles(summary)]
     if summary.warnings or summary.open_orders:
-        sections.insert(0, _section("To be done by hand", _left(summary), "alarm"))
+        title = "To be done by hand" if summary.open_orders else "Warnings"
+        sections.insert(0, _section(title, _left(summary), "alarm"))
     sections.append(_section("Equity", _equity(charts, summary, series)))
     instruments = sorted({*series.mids, *(fill.instrument for fill in series.fills)})
     sections.extend(_section(f"Price and fills: {name}", _price(charts, name, series)) for name in instruments)

@@ -228,6 +228,7 @@ def test_unsorted_rows_play_in_file_order_and_are_reported(market: tuple[Path, P
     assert done.returncode == 0
     assert "expected rows in order of time" in done.stderr
     summary = last_json(done)
+    assert any("rows in order of time" in text for text in summary["warnings"])
     assert summary["ticks"] == 4000
     assert replay_session(tmp_path, summary["session"])[1]["identical"] is True
 
@@ -495,7 +496,7 @@ def test_a_journal_damaged_in_the_middle_is_refused_with_the_place(stream: str, 
     content[600] ^= 1
     segment.write_bytes(content)
     done = kestrel("replay", "copy", "--sessions", str(tmp_path / "sessions"), "--json")
-    refused(done, segment.name, "is damaged at offset", "restore the file from a copy")
+    refused(done, segment.name, "is damaged at offset", "restore the files from a copy")
 
 
 def test_a_damaged_header_or_a_missing_journal_is_refused(recorded: Path, tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ class EventBus:
 
     def _handle(self, event: InputEvent) -> None:
         core, router = self._core, self._router
-        assert core is not None, "attach() comes before publish()"
-        assert router is not None
+        if core is None or router is None:
+            raise RuntimeError("attach() comes before publish()")
         if self.dead:
             return
         probe = self._probe

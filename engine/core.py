@@ -290,6 +290,7 @@ class TradingCore:
             lane.instrument = definition
         else:
             self.lanes[definition.id] = self._new_lane(definition)
+        self.venues.define(definition)
         self.portfolio.define(definition)
 
     def _new_lane(self, instrument: Instrument) -> Lane:

@@ -56,6 +56,7 @@ class Desk:
         self._counters = counters
         self._mark = probe.mark
         self._hold_orders = hold_orders
+        self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
         self._hold_deadline_ns = hold_deadline_ns
         self._held: dict[str, int] = {}  # client order id -> seq of its record
 
@@ -89,12 +90,13 @@ class Desk:
         if self._hold_orders and len(self._held) >= HELD_MAX:
             self._reject(Rejected(view.now_ns, intent, "durability_backlog", str(len(self._held)), str(HELD_MAX)))
             return
-        new = orders.open(approved, view.now_ns, view.instrument(approved.intent.instrument).venue)
+        venue = view.instrument(approved.intent.instrument).venue
+        new = orders.open(approved, view.now_ns, venue, self._opened_as)
         try:
             seq = self._recorder.record(new)
         except JournalError as error:
             # Nothing may leave that is not on record: the order never existed for the venue.
-            orders.happen(new.client_order_id, Happening.DROP)
+            orders.drop(new.client_order_id)
             self.halt(f"journal: {error.seen}")
             return
         gate.on_opened(new)
@@ -102,7 +104,6 @@ class Desk:
         if self._hold_orders:
             self._held[new.client_order_id] = seq
         else:
-            orders.send(new.client_order_id)
             self.out.append(new)
         self._mark(7)
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import msgspec
 
 _HALVES_MAX = 2.0e14
-"""Half ticks from which on a price may have more than the 15 digits that a float always tells apart."""
+"""Half steps from which on a number may have more than the 15 digits that a float always tells apart."""
 
 
 class AssetClass(enum.StrEnum):
@@ -65,17 +65,9 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
 
         Raises ``ValueError`` for NaN and infinities: money is never made of those.
         """
-        if type(value) is float:
-            per_unit = self._half_ticks
-            halves = value * per_unit
-            if -_HALVES_MAX < halves < _HALVES_MAX:
-                whole = round(halves)
-                if whole and whole / per_unit == value:  # on the grid or half way between two ticks
-                    ticks = whole >> 1
-                    if whole & 1:
-                        ticks += (ticks & 1) if side == 0 else (side < 0)
-                    if ticks:
-                        return self.tick_px * ticks
+        ticks = _whole_steps(value, self._half_ticks, side)
+        if ticks:
+            return self.tick_px * ticks
         return self._price_by_text(value, side)
 
     def _price_by_text(self, value: float, side: int) -> Decimal:
@@ -90,6 +82,13 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
 
     def quantity(self, value: float) -> Decimal:
         """A float quantity on the lot grid, rounded towards zero.  Raises ``ValueError`` when it is not finite."""
+        lots = _whole_steps(value, self._half_lots, 1 if value > 0.0 else -1)
+        if lots:
+            return self.lot_qty * lots
+        return self._quantity_by_text(value)
+
+    def _quantity_by_text(self, value: float) -> Decimal:
+        """``quantity`` of any number; what the short way above does not take, and what it must agree with."""
         exact = Decimal(repr(float(value)))
         if not exact.is_finite():
             raise ValueError(f"quantity of {self.id} is not finite: {value!r}")
@@ -100,14 +99,11 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _half_ticks(self) -> float:
-        """Half ticks in one unit of price; 0 when the tick is not one of 1, 0.1, 0.01, ...
+        return _halves_per_unit(self.tick_px)
 
-        Why the short way of ``price`` is exact: with ``n`` half ticks, ``n / _half_ticks`` is the float nearest to the
-        decimal number ``n`` half ticks stand for, because both operands are exact.  That decimal has 15 digits at most
-        (``_HALVES_MAX``), so no other one with as few digits has the same float, and ``repr`` shows this one.
-        """
-        digits = -int(self.tick_px.as_tuple().exponent)
-        return float(2 * 10**digits) if self._decimal_tick and 0 <= digits <= 22 else 0.0
+    @cached_property
+    def _half_lots(self) -> float:
+        return _halves_per_unit(self.lot_qty)
 
     @cached_property
     def _decimal_tick(self) -> bool:
@@ -127,3 +123,39 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
 def _is_power_of_ten(step: Decimal) -> bool:
     """Whether rounding to the step's last digit is rounding to the step: 0.01 yes, 0.05 and 0.10 no."""
     return step.as_tuple().digits == (1,)
+
+
+def _halves_per_unit(step: Decimal) -> float:
+    """Half steps in one unit; 0 when the step is not one of 1, 0.1, 0.01, ... (22 digits: floats are exact so far)."""
+    digits = -int(step.as_tuple().exponent)
+    return float(2 * 10**digits) if _is_power_of_ten(step) and 0 <= digits <= 22 else 0.0
+
+
+def _whole_steps(value: float, halves_per_unit: float, side: int) -> int:
+    """How many steps the shortest text of ``value`` rounds to: down (+1), up (-1), to the nearest, half to even (0).
+
+    0 where the text has to be looked at: a result of zero has a sign, and the rest is no float or too large.
+
+    Why no text is needed: let ``h`` be the decimal number that ``whole`` half steps stand for.  ``whole`` and
+    ``halves_per_unit`` are exact, so ``at`` is the float nearest to ``h``.  ``h`` has 15 digits at most
+    (``_HALVES_MAX``): no other decimal with as few has the same float, so ``repr`` of ``at`` shows ``h``, and ``h``
+    lies on no border between two floats, so the text of any smaller float is below ``h`` and that of any larger one
+    above it.
+    """
+    if type(value) is not float:
+        return 0
+    halves = value * halves_per_unit
+    if not -_HALVES_MAX < halves < _HALVES_MAX:
+        return 0
+    whole = round(halves)
+    if not whole:
+        return 0
+    at = whole / halves_per_unit
+    if value != at:  # between two half steps; ``whole`` becomes the lower one
+        if value < at:
+            whole -= 1
+        return (whole + 1) >> 1 if side == 0 else (whole >> 1) + (side < 0)
+    steps = whole >> 1
+    if whole & 1:
+        steps += (steps & 1) if side == 0 else (side < 0)
+    return steps

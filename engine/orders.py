@@ -10,7 +10,9 @@ import enum
 from collections import OrderedDict
 from decimal import Decimal
 
-from engine.commands import Approved, CancelOrder, NewOrder
+import msgspec
+
+from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent
 from engine.errors import IllegalTransition
 from engine.events import OrderFilled, Side
 from engine.ports import OpenOrder
@@ -95,39 +97,24 @@ def _table() -> dict[tuple[OrderState, Happening], OrderState]:
 TABLE = _table()
 
 
-class ManagedOrder:
+class ManagedOrder(msgspec.Struct, gc=False, eq=False):
     """One order of ours; written by ``OrderManager`` alone."""
 
-    __slots__ = (
-        "avg_px",
-        "cancel_sent",
-        "filled_qty",
-        "intent",
-        "new",
-        "notional",
-        "opened_ns",
-        "overfilled",
-        "picture",
-        "reserved",
-        "reserved_qty",
-        "state",
-        "venue_order_id",
-    )
-
-    def __init__(self, new: NewOrder, notional: Decimal, reserved: dict[str, Decimal]) -> None:
-        self.new = new
-        self.intent = new.intent
-        self.notional = notional
-        self.opened_ns = new.ts_ns
-        self.state = _HELD
-        self.venue_order_id = ""
-        self.filled_qty = ZERO
-        self.avg_px = ZERO
-        self.reserved = reserved  # open quantities of its side by instrument, ``reserved_qty`` of them its own
-        self.reserved_qty = ZERO
-        self.picture: OpenOrder | None = None  # what ``describe`` made of the present state
-        self.cancel_sent = False
-        self.overfilled = False
+    new: NewOrder
+    intent: OrderIntent
+    notional: Decimal
+    opened_ns: int
+    reserved: dict[str, Decimal]
+    """Open quantities of its side by instrument; ``reserved_qty`` of them is its own."""
+    reserved_qty: Decimal
+    state: OrderState = _HELD
+    venue_order_id: str = ""
+    filled_qty: Decimal = ZERO
+    avg_px: Decimal = ZERO
+    picture: OpenOrder | None = None
+    """What ``describe`` made of the present state."""
+    cancel_sent: bool = False
+    overfilled: bool = False
 
     @property
     def client_order_id(self) -> str:
@@ -155,30 +142,27 @@ class OrderManager:
         self.duplicate_fills = 0
         self.conflicting_fills = 0
 
-    def open(self, approved: Approved, ts_ns: int, venue: str) -> NewOrder:
-        """Give the approved intent its only client order id and hold its risk from now on."""
+    def open(self, approved: Approved, ts_ns: int, venue: str, state: OrderState = _HELD) -> NewOrder:
+        """Give the approved intent its only client order id and hold its risk from now on.
+
+        ``state`` is SENT for an order that leaves within the same event: that is ``happen(SEND)`` done already.
+        """
         self._count += 1
         client_order_id = f"{self._id_prefix}-{self._count}"
         intent = approved.intent
         new = NewOrder(ts_ns, client_order_id, venue, intent)
         reserved = self._buys if intent.side > 0 else self._sells
-        order = ManagedOrder(new, approved.notional, reserved)
-        self._open[client_order_id] = order
-        self._described.clear()
-        order.reserved_qty = qty = intent.qty
-        name = intent.instrument
+        name, qty = intent.instrument, intent.qty
         reserved[name] = reserved.get(name, ZERO) + qty
+        self._open[client_order_id] = ManagedOrder(new, intent, approved.notional, ts_ns, reserved, qty, state)
+        self._described.clear()
         return new
 
-    def send(self, client_order_id: str) -> None:
-        """``happen(SEND)`` of an order that was just opened: what it may still fill is what it holds already."""
+    def drop(self, client_order_id: str) -> None:
+        """Close an order that was just opened and will not leave, in whatever state it was opened: no byte has left."""
         order = self._open[client_order_id]
-        if order.state is not _HELD or order.filled_qty:
-            self._move(order, Happening.SEND)
-            return
-        order.state = _SENT
-        order.picture = None
-        self._described.clear()
+        order.state = _HELD
+        self._move(order, Happening.DROP)
 
     def get(self, client_order_id: str) -> ManagedOrder | None:
         return self._open.get(client_order_id) or self._closed.get(client_order_id)

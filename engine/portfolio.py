@@ -23,8 +23,15 @@ _FULLY_PAID = frozenset({AssetClass.SPOT, AssetClass.EQUITY})
 Mark = Callable[[str], Decimal | None]
 
 
+class _Positions(dict[str, Position]):
+    """What readers see, by instrument: flat where there never was anything."""
+
+    def __missing__(self, instrument: str) -> Position:
+        return FLAT
+
+
 class _Holding:
-    __slots__ = ("avg_px", "fees", "instrument", "position", "qty", "realised")
+    __slots__ = ("avg_px", "fees", "instrument", "qty", "realised")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -32,7 +39,6 @@ class _Holding:
         self.avg_px = ZERO
         self.realised = ZERO  # settlement currency
         self.fees = ZERO  # portfolio currency
-        self.position = FLAT  # what readers see of the above; made at each change, not on the way to an order
 
 
 class Portfolio:
@@ -46,6 +52,10 @@ class Portfolio:
         """Units of the portfolio currency for one unit of the one given; None when not known."""
         self._holdings: dict[str, _Holding] = {}
         self._by_base: dict[tuple[str, str], _Holding] = {}
+        self._positions = _Positions()
+        # Made at each change, so that no order has to wait for it.
+        self.position: Callable[[str], Position] = self._positions.__getitem__
+        """What is held of an instrument id."""
         self.held: dict[str, None] = {}
         """Instruments with a position that is not zero; for readers."""
         self._strategy_qty: dict[tuple[str, str], Decimal] = {}
@@ -130,7 +140,9 @@ class Portfolio:
 
     def _show(self, holding: _Holding) -> None:
         rate = self._rates.get(holding.instrument.settlement, ZERO)
-        holding.position = Position(holding.qty, holding.avg_px, holding.realised * rate, holding.fees)
+        self._positions[holding.instrument.id] = Position(
+            holding.qty, holding.avg_px, holding.realised * rate, holding.fees
+        )
 
     def _add_cash(self, currency: str, amount: Decimal) -> None:
         self._cash[currency] = self._cash.get(currency, ZERO) + amount
@@ -203,10 +215,6 @@ class Portfolio:
     def qty(self, instrument: str) -> Decimal:
         holding = self._holdings.get(instrument)
         return ZERO if holding is None else holding.qty
-
-    def position(self, instrument: str) -> Position:
-        holding = self._holdings.get(instrument)
-        return FLAT if holding is None else holding.position
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         return self._strategy_qty.get((strategy, instrument), ZERO)

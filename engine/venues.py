@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from engine.events import FeedDown, FeedUp, InstrumentStatus, TradingStatus, VenueStatus
 from engine.instruments import Instrument
 
 _ENTRY_STATUSES = frozenset({TradingStatus.TRADING, TradingStatus.LIMIT_ONLY, TradingStatus.POST_ONLY})
+
+
+class _Reasons(dict[str, str]):
+    """Reasons by instrument id, each looked for when it is first asked for after a change."""
+
+    def __init__(self, find: Callable[[str], str | None]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, instrument: str) -> str:
+        reason = self._find(instrument)
+        if reason is None:
+            return "instrument not defined"
+        self[instrument] = reason
+        return reason
 
 
 class VenueStates:
@@ -15,7 +32,17 @@ class VenueStates:
         self._up: dict[tuple[str, str], str] = {}  # (venue, stream) -> why it is down, "" when up
         self._venue_status: dict[str, TradingStatus] = {}
         self._instrument_status: dict[str, TradingStatus] = {}
-        self._reasons: dict[str, str] = {}  # by instrument: what ``reason_closed`` found since the last fact
+        self._definitions: dict[str, Instrument] = {}
+        self._reasons = _Reasons(self._find_reason)  # emptied by every fact
+        # Asked for each order and by strategies: no more than a look-up of a dict.
+        self.instrument: Callable[[str], Instrument] = self._definitions.__getitem__
+        """The definition of an instrument id.  Raises ``KeyError``."""
+        self.reason_closed: Callable[[str], str] = self._reasons.__getitem__
+        """Empty when orders in that instrument id may leave; else what stands against it."""
+
+    def define(self, instrument: Instrument) -> None:
+        self._definitions[instrument.id] = instrument
+        self._reasons.clear()
 
     def feed_up(self, event: FeedUp) -> None:
         self._up[event.venue, event.stream] = ""
@@ -33,14 +60,10 @@ class VenueStates:
         self._instrument_status[event.instrument] = event.status
         self._reasons.clear()
 
-    def reason_closed(self, instrument: Instrument) -> str:
-        """Empty when orders may leave; else what stands against it."""
-        reason = self._reasons.get(instrument.id)
-        if reason is None:
-            reason = self._reasons[instrument.id] = self._find_reason(instrument)
-        return reason
-
-    def _find_reason(self, instrument: Instrument) -> str:
+    def _find_reason(self, name: str) -> str | None:
+        instrument = self._definitions.get(name)
+        if instrument is None:
+            return None
         for stream in ("market", "user"):
             why = self._up.get((instrument.venue, stream), "never up")
             if why:

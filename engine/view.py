@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 class CoreView:
     """Reads the core's state.  ``now_ns`` and ``risk_state`` are set by the core before each event is handled.
 
-    What the portfolio and the orders answer alone is their own method, bound here: it is asked several times a tick.
+    What one part of the core answers alone is that part's own look-up, bound here: it is asked several times a tick.
     """
 
     __slots__ = (
         "_lanes",
         "_names",
         "_portfolio",
-        "_venues",
+        "instrument",
         "now_ns",
         "open_orders",
         "open_qty",
@@ -36,8 +36,11 @@ class CoreView:
         "rate",
         "risk_state",
         "strategy_qty",
+        "tradable",
     )
 
+    instrument: Callable[[str], Instrument]
+    tradable: Callable[[str], str]
     position: Callable[[str], Position]
     strategy_qty: Callable[[str, str], Decimal]
     rate: Callable[[str], Decimal | None]
@@ -53,12 +56,10 @@ class CoreView:
         self.rate = portfolio.rate
         self.open_orders = orders.described
         self.open_qty = orders.open_qty
-        self._venues = venues
+        self.instrument = venues.instrument
+        self.tradable = venues.reason_closed
         self.now_ns = 0
         self.risk_state = RiskState.ACTIVE
-
-    def instrument(self, instrument: str) -> Instrument:
-        return self._lanes[instrument].instrument
 
     def instruments(self) -> Sequence[str]:
         if len(self._names) != len(self._lanes):  # lanes come and never go
@@ -90,9 +91,3 @@ class CoreView:
     def features(self, instrument: str) -> FeatureView | None:
         lane = self._lanes.get(instrument)
         return None if lane is None else lane.features
-
-    def tradable(self, instrument: str) -> str:
-        lane = self._lanes.get(instrument)
-        if lane is None:
-            return "instrument not defined"
-        return self._venues.reason_closed(lane.instrument)

@@ -60,7 +60,7 @@ class Lane:
 class Pace:
     """Sliding windows over the gate's own orders.  Time is given with each call."""
 
-    __slots__ = ("_entries", "_exits", "_key", "_keyed", "_newest_ns", "_refusals", "_window_ns", "_wishes", "runaway")
+    __slots__ = ("_entries", "_exits", "_newest", "_newest_ns", "_refusals", "_window_ns", "_wishes", "runaway")
 
     def __init__(self, limits: Limits) -> None:
         limit = max(limits.max_orders_per_s, EXIT_ORDERS_PER_S)
@@ -69,9 +69,9 @@ class Pace:
         self._exits = Lane(limit, limit_instrument)
         self._window_ns = limits.duplicate_window_ns
         self._wishes: dict[WishKey, int] = {}
-        self._newest_ns = 0  # when the last of them was granted
-        self._keyed: OrderIntent | None = None  # the intent that was judged last, and its key: it is counted next
-        self._key: WishKey | None = None
+        # The newest one is not among them until it has to be: hashing amounts costs more than most orders need.
+        self._newest: OrderIntent | None = None
+        self._newest_ns = 0  # when the last wish was granted
         self._refusals: deque[int] = deque(maxlen=max(limits.max_rejections_per_s, 1))
         self.runaway = ""
         """Why this is a runaway loop; empty while it is none.  Latched until ``forgive``."""
@@ -81,14 +81,16 @@ class Pace:
         if found is not None:
             return found
         wishes = self._wishes
-        if not wishes:
-            return None
-        if now_ns - self._newest_ns >= self._window_ns:  # the last one left the window, and so did all before it
+        if now_ns - self._newest_ns >= self._window_ns:  # the newest wish left the window, and so did all before it
             wishes.clear()
+            self._newest = None
+            return None
+        self._file_newest()
+        if not wishes:
             return None
         if len(wishes) >= DUPLICATES_MAX and now_ns - next(iter(wishes.values())) < self._window_ns:
             return ("duplicate", f"{len(wishes)} orders within {self._window_ns} ns", "room to remember one more")
-        last_ns = wishes.get(self._key_of(intent))
+        last_ns = wishes.get(_wish(intent))
         return None if last_ns is None else check_duplicate(last_ns, now_ns, self._window_ns)
 
     def check_exit(self, intent: OrderIntent, now_ns: int) -> Finding | None:
@@ -96,16 +98,25 @@ class Pace:
 
     def count_entry(self, intent: OrderIntent, now_ns: int) -> None:
         self._entries.count(intent.instrument, now_ns)
-        wishes, key = self._wishes, self._key_of(intent)
+        if now_ns - self._newest_ns >= self._window_ns:
+            self._wishes.clear()
+        else:
+            self._file_newest()
+        self._newest = intent
         self._newest_ns = max(self._newest_ns, now_ns)
-        if not wishes:
-            wishes[key] = now_ns
+
+    def _file_newest(self) -> None:
+        """Put the newest wish among those that can be looked up, and take out what had left its window by then."""
+        newest = self._newest
+        if newest is None:
             return
+        self._newest = None
+        wishes, key, newest_ns = self._wishes, _wish(newest), self._newest_ns
         wishes.pop(key, None)  # put back at the end: the first one is always the oldest
-        wishes[key] = now_ns
-        while wishes:
+        wishes[key] = newest_ns
+        while True:
             oldest = next(iter(wishes))
-            if now_ns - wishes[oldest] < self._window_ns:
+            if newest_ns - wishes[oldest] < self._window_ns or oldest is key:
                 break
             del wishes[oldest]
 
@@ -122,22 +133,12 @@ class Pace:
                 f"the last of {intent.strategy} on {intent.instrument} by {check}"
             )
 
-    def _key_of(self, intent: OrderIntent) -> WishKey:
-        key = self._key
-        if key is None or intent is not self._keyed:
-            # The order's type is told by which prices it has; enum members in a key are slow to hash.
-            key = self._key = (
-                intent.strategy,
-                intent.instrument,
-                intent.side > 0,
-                intent.qty,
-                intent.limit_px,
-                intent.trigger_px,
-            )
-            self._keyed = intent
-        return key
-
     def forgive(self) -> None:
         """An operator resumed: start counting anew."""
         self.runaway = ""
         self._refusals.clear()
+
+
+def _wish(intent: OrderIntent) -> WishKey:
+    # The order's type is told by which prices it has; enum members in a key are slow to hash.
+    return (intent.strategy, intent.instrument, intent.side > 0, intent.qty, intent.limit_px, intent.trigger_px)

@@ -16,7 +16,10 @@ from strategies.holding import Holding
 from strategies.pricing import marketable_px, usable
 
 ZERO = Decimal(0)
+# Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
 _ACTIVE = RiskState.ACTIVE
+_MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
+_IOC = TimeInForce.IOC
 
 
 def may_enter(strategy: str, instrument: str, holding: Holding, view: View, retry_ns: int) -> Top | None:
@@ -31,8 +34,9 @@ def may_enter(strategy: str, instrument: str, holding: Holding, view: View, retr
     top = view.top(instrument)
     if top is None or not usable(top) or view.risk_state is not _ACTIVE or view.tradable(instrument):
         return None
-    if any(order.strategy == strategy for order in view.open_orders(instrument)):
-        return None
+    for order in view.open_orders(instrument):
+        if order.strategy == strategy:
+            return None
     return top
 
 
@@ -56,16 +60,16 @@ def entry_order(
     prediction_seq: int = 0,
 ) -> OrderIntent:
     """Limit IOC at ``px``, or market when it is None.  Notes the attempt in the holding."""
-    holding.last_entry_ns = view.now_ns
+    now_ns = holding.last_entry_ns = view.now_ns
     return OrderIntent(
-        ts_ns=view.now_ns,
-        strategy=strategy,
-        instrument=instrument,
-        side=side,
-        qty=qty,
-        order_type=OrderType.MARKET if px is None else OrderType.LIMIT,
-        limit_px=px,
-        time_in_force=TimeInForce.IOC,
+        now_ns,
+        strategy,
+        instrument,
+        side,
+        qty,
+        _MARKET if px is None else _LIMIT,
+        px,
+        _IOC,
         reason=reason,
         model=model,
         prediction_seq=prediction_seq,

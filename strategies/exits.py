@@ -26,6 +26,10 @@ from strategies.sizing import floor_to_lot
 
 ZERO = Decimal(0)
 BACK_OFF_DOUBLINGS = 4
+# Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
+_BUY, _SELL = Side.BUY, Side.SELL
+_MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
+_IOC = TimeInForce.IOC
 
 
 class ExitRules(msgspec.Struct, frozen=True):
@@ -90,16 +94,16 @@ class Exits:
         if holding.exit_attempts > 0 and now_ns - holding.last_exit_ns < self._wait_ns(holding.exit_attempts):
             return ()
         rules = view.instrument(instrument)
-        side = Side.SELL if holding.qty > ZERO else Side.BUY
+        side = _SELL if holding.qty > ZERO else _BUY
         qty = self._closable_qty(rules, holding, side, view)
         if qty < rules.min_qty or qty == ZERO:
             return ()
-        order_type, limit_px = OrderType.MARKET, None
+        order_type, limit_px = _MARKET, None
         top = view.top(instrument)
         if top is not None and usable(top) and holding.exit_attempts < self._rules.limit_attempts:
             px = marketable_px(rules, top, side, self._rules.slip_ticks)
             if px > ZERO or rules.allows_negative_px:
-                order_type, limit_px = OrderType.LIMIT, px
+                order_type, limit_px = _LIMIT, px
         holding.exit_attempts += 1
         holding.last_exit_ns = now_ns
         return (
@@ -111,7 +115,7 @@ class Exits:
                 qty=qty,
                 order_type=order_type,
                 limit_px=limit_px,
-                time_in_force=TimeInForce.IOC,
+                time_in_force=_IOC,
                 reduce_only=True,
                 reason=holding.exit_reason,
             ),

@@ -33,4 +33,4 @@ def spread_bps(top: Top) -> float:
 def marketable_px(instrument: Instrument, top: Top, side: Side, slip_ticks: int) -> Decimal:
     """The far touch and ``slip_ticks`` beyond it: what a limit order pays at worst."""
     touch_px = top.ask_px if side > 0 else top.bid_px
-    return instrument.price(touch_px, side) + instrument.tick_px * slip_ticks * side
+    return instrument.price(touch_px, side) + instrument.tick_px * (slip_ticks if side > 0 else -slip_ticks)

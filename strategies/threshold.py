@@ -23,7 +23,9 @@ from strategies.holding import Holding
 from strategies.pricing import spread_bps, usable
 from strategies.sizing import fixed, quantity_for, volatility_target
 
+# Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
 _OK = PredictionStatus.OK
+_BUY, _SELL = Side.BUY, Side.SELL
 
 
 class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +142,7 @@ class ThresholdStrategy(BaseStrategy):
         top = may_enter(self.name, name, holding, view, self.params.entry_retry_ns)
         if top is None or not self._pays(instrument, top, signal * expected_bps):
             return ()
-        side = Side.BUY if signal > 0 else Side.SELL
+        side = _BUY if signal > 0 else _SELL
         px = entry_px(instrument, top, side, self.params.slip_ticks)
         if px is None:
             return ()

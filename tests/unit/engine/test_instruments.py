@@ -49,9 +49,32 @@ def test_any_float_becomes_the_price_its_text_says(value: float, side: int) -> N
     assert spot().price(value, side).as_tuple() == spot()._price_by_text(value, side).as_tuple()
 
 
+@given(
+    st.integers(-(10**15), 10**15) | st.integers(-40, 40) | st.integers(0, 2 * 10**9),
+    st.sampled_from([0, 1, -1, 3]),
+    st.sampled_from(["0.00000001", "0.001", "1", "100", "0.05", "1E+1"]),
+)
+def test_the_short_way_to_a_quantity_writes_what_the_text_says(halves: int, ulps: int, lot: str) -> None:
+    """The same for lots."""
+    instrument = spot(lot_qty=D(lot))
+    value = float(D(halves) * D(lot) / 2)
+    for _ in range(abs(ulps)):
+        value = nextafter(value, inf if ulps > 0 else -inf)
+    assert instrument.quantity(value).as_tuple() == instrument._quantity_by_text(value).as_tuple()
+
+
+@given(st.floats(allow_nan=False, min_value=-1e18, max_value=1e18) | st.floats(-10, 10))
+def test_any_float_becomes_the_quantity_its_text_says(value: float) -> None:
+    """Arbitrary floats, by both ways."""
+    assert spot().quantity(value).as_tuple() == spot()._quantity_by_text(value).as_tuple()
+
+
 def test_the_short_way_is_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the long way taken out, prices on the grid and mid prices of a one-tick spread still come."""
+    """With the long way taken out, prices and quantities still come, on the grid and off it."""
     monkeypatch.setattr(Instrument, "_price_by_text", None)
+    monkeypatch.setattr(Instrument, "_quantity_by_text", None)
+    assert [str(spot().price(60000.0149, side)) for side in (-1, 0, 1)] == ["60000.02", "60000.01", "60000.01"]
+    assert str(spot(lot_qty=D("0.001")).quantity(0.0169)) == "0.016"
     assert [str(spot().price(60000.01, side)) for side in (-1, 0, 1)] == ["60000.01"] * 3
     assert [str(spot().price(100.125, side)) for side in (-1, 0, 1)] == ["100.13", "100.12", "100.12"]
 

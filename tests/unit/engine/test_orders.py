@@ -176,19 +176,41 @@ def test_open_quantity_always_equals_the_sum_over_live_orders(steps: list[tuple[
         assert [o.leaves_qty for o in shown] == [o.leaves_qty for o in manager.open_orders()]
 
 
-def test_sending_at_once_is_the_table_s_step() -> None:
-    """Two managers, one moved by ``happen(SEND)``, one by ``send``: all that can be read of them is the same."""
+def everything(manager: OrderManager) -> object:
+    """What can be read of a manager with one order."""
+    order = manager.get("k-1")
+    assert order is not None
+    fields = {name: getattr(order, name) for name in order.__struct_fields__ if name not in {"picture", "reserved"}}
+    quantities = [str(manager.open_qty(BTC, side)) for side in Side]
+    return fields, quantities, manager.described(), manager.described(BTC), manager.open_count
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_an_order_opened_as_sent_is_one_opened_and_then_sent(side: Side) -> None:
+    """Two managers, one moved by ``happen(SEND)``: the same in all that can be read, now and after each later fact."""
     by_table, at_once = OrderManager("k"), OrderManager("k")
-    for manager in (by_table, at_once):
-        manager.open(Approved(intent(Side.BUY, "2"), D(0)), 10, "coinbase")
-        assert manager.described()[0].state == "held"  # a picture from before the step must not outlive it
+    by_table.open(Approved(intent(side, "2"), D(3)), 10, "coinbase")
+    assert by_table.described()[0].state == "held"  # a picture from before the step must not outlive it
     by_table.happen("k-1", Happening.SEND)
-    at_once.send("k-1")
-    assert at_once.described() == by_table.described()
-    assert at_once.described(BTC)[0].state == "sent"
-    assert at_once.open_qty(BTC, Side.BUY) == by_table.open_qty(BTC, Side.BUY) == 2
-    with pytest.raises(IllegalTransition):
-        at_once.send("k-1")
+    at_once.open(Approved(intent(side, "2"), D(3)), 10, "coinbase", OrderState.SENT)
+    assert everything(at_once) == everything(by_table)
+    for later in (Happening.ACCEPT, Happening.CANCEL_SENT, Happening.CANCEL):
+        by_table.happen("k-1", later)
+        at_once.happen("k-1", later)
+        assert everything(at_once) == everything(by_table)
+
+
+@pytest.mark.parametrize("state", [OrderState.HELD, OrderState.SENT])
+def test_an_order_that_is_dropped_ends_as_the_table_has_it(state: OrderState) -> None:
+    """Opened in either state and dropped, beside ``happen(DROP)`` of a held one: rejected, nothing is reserved."""
+    by_table, dropped = OrderManager("k"), OrderManager("k")
+    by_table.open(Approved(intent(), D(0)), 10, "coinbase")
+    by_table.happen("k-1", Happening.DROP)
+    dropped.open(Approved(intent(), D(0)), 10, "coinbase", state)
+    dropped.drop("k-1")
+    assert everything(dropped) == everything(by_table)
+    assert dropped.open_qty(BTC, Side.BUY) == 0
+    assert dropped.open_count == 0
 
 
 def test_an_unknown_id_is_nobodys_order() -> None:

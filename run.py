@@ -106,6 +106,7 @@ def _paper_daemon(
     from config.wiring import build_core, check_models, resolve
     from connectors.lag import LoopLag
     from engine.data.parquet import describe_files
+    from engine.features import jit, kept
     from engine.runtime.child import ChildServer
     from engine.runtime.daemon import Daemon, Parts
     from engine.runtime.shadow import make_warmer
@@ -119,6 +120,7 @@ def _paper_daemon(
     settings = resolve(settings, instruments)
     assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
     check_models(settings, [info.instrument for info in infos], assembly)
+    kept.prune(jit.cache_root())
 
     def make_venue(
         publish: Publish,

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import DataError
-from engine.features import jit, layout
+from engine.features import jit, kept, layout
 from engine.features.column import Column, source_files
 from engine.features.layout import State
 from engine.features.spec import FeatureSpec
@@ -113,6 +113,7 @@ def _load(source: str, user_files: set[Path]) -> ModuleType:
         for _ in range(2):
             with contextlib.suppress(Exception):
                 _write_once(path, source)
+                kept.claim(folder)
                 return _execute(source.replace("ENTRY", "entry"), path)
             _discard(path)
     try:

@@ -104,5 +104,9 @@ def cache_folder(sources: Iterable[Path]) -> Path:
     digest = hashlib.sha256(f"numba {NUMBA_VERSION}\n".encode())
     for path in sorted(set(sources)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    root = os.environ.get("KESTREL_NUMBA_CACHE") or str(Path(__file__).resolve().parents[2] / "var" / "numba")
-    return Path(root) / digest.hexdigest()[:20]
+    return cache_root() / digest.hexdigest()[:20]
+
+
+def cache_root() -> Path:
+    """Where all folders of compiled code lie; ``engine.features.kept`` keeps it small."""
+    return Path(os.environ.get("KESTREL_NUMBA_CACHE") or Path(__file__).resolve().parents[2] / "var" / "numba")

@@ -264,9 +264,11 @@ class RiskSettings(Section):
     )
     max_open_orders: LimitCount | None = Field(default=None, description="orders that may still fill")
     max_daily_loss: LimitAmount | None = Field(
-        default=None, description="since the UTC day's first valuation, portfolio currency"
+        default=None, description="since the session's first valuation of the UTC day, portfolio currency"
     )
-    max_drawdown_bps: LimitBps | None = Field(default=None, description="fall of equity from its peak, bps")
+    max_drawdown_bps: LimitBps | None = Field(
+        default=None, description="fall of equity from its peak in the session, bps"
+    )
 
 
 class JournalSettings(Section):

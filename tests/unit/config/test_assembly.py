@@ -1,0 +1,98 @@
+"""Which bundle and which features serve an instrument: the shipped bundles on real definitions."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.assembly import ConfiguredAssembly
+from config.load import load
+from engine.errors import BundleError, ConfigError
+from engine.features import FeatureSpec
+from engine.ports import Assignment
+from tests.support.core import BTC, spot
+
+
+def assembly(**overrides: Any) -> ConfiguredAssembly:
+    settings = load(env={}, overrides={key.replace("__", "."): value for key, value in overrides.items()})
+    return ConfiguredAssembly(settings, time.perf_counter_ns)
+
+
+def test_the_model_brings_its_own_features_and_facts() -> None:
+    """The demo bundle on a crypto pair: its spec, its thresholds, a session that predicts with them."""
+    made = assembly()
+    assigned = made.assign(spot(), True)
+    assert assigned.model.startswith("demo-crypto@")
+    facts = dict(assigned.facts)
+    assert facts["buy"] > facts["sell"]
+    assert facts["horizon_rows"] >= 1
+    features = made.features(spot(), assigned)
+    model = made.model(spot(), assigned)
+    assert features is not None
+    assert model is not None
+    assert model.version == assigned.model
+    prediction = model.predict(BTC, features.window(), 1, 1)
+    assert prediction.model == assigned.model
+    assert made.model(spot(), assigned) is model
+    assert made.tolerance() > 0
+
+
+def test_a_twin_shares_weights_and_not_counters() -> None:
+    """Another model object of the same version; the original's is untouched."""
+    made = assembly()
+    assigned = made.assign(spot(), True)
+    model = made.model(spot(), assigned)
+    twin = made.twin().model(spot(), assigned)
+    assert twin is not model
+    assert twin is not None
+    assert twin.version == assigned.model
+    assert len(made.models) == 1
+
+
+def test_a_bundle_that_is_no_more_what_was_assigned_is_refused() -> None:
+    """The version recorded in a session is another one than that on disk."""
+    other = Assignment("demo-crypto@000000000000", assembly().assign(spot(), True).spec, ())
+    with pytest.raises(BundleError, match=r"is installed; expected demo-crypto@000000000000; restore that bundle"):
+        assembly().model(spot(), other)
+
+
+def test_without_a_model_the_configured_features_serve() -> None:
+    """The set that fits, the set for quotes alone, columns of one's own, and time bars with their history."""
+    assert names(assembly().assign(spot(), False)).name.startswith("core40")
+    quotes_only = spot(has_trades=False, has_quote_sizes=False)
+    assert names(assembly().assign(quotes_only, False)).name.startswith("quote40")
+    own = assembly(features__columns=["ret_1", "sma_20"], features__window=7)
+    spec = names(own.assign(spot(), False))
+    assert (spec.columns, spec.window, own.model(spot(), Assignment())) == (("ret_1", "sma_20"), 7, None)
+    bars = assembly(features__sampling={"kind": "time_bar", "every": "1m", "lateness_ms": 250})
+    assert bars.history(BTC) == (0, 0)
+    assigned = bars.assign(spot(), False)
+    bars.features(spot(), assigned)
+    assert bars.history(BTC) == (60 * 10**9, names(assigned).rows_to_warm)
+    assert names(assigned).sampling.lateness_ns == 250_000_000
+    assert bars.features(spot(), Assignment()) is None
+
+
+def names(assigned: Assignment) -> FeatureSpec:
+    return FeatureSpec.from_json(assigned.spec)
+
+
+def test_two_models_on_one_instrument_are_a_mistake() -> None:
+    """Two strategies that ask for different bundles on the same pair; on different pairs it is fine."""
+    kinds = [
+        {"name": "a", "kind": "threshold", "model": "demo-crypto"},
+        {"name": "b", "kind": "threshold", "model": "demo-fx", "instruments": [BTC]},
+    ]
+    with pytest.raises(ConfigError, match="ask for the models demo-crypto, demo-fx; expected one model an instrument"):
+        assembly(strategies=kinds).assign(spot(), True)
+    kinds[1]["instruments"] = ["ETH/USD@coinbase"]
+    assert assembly(strategies=kinds).assign(spot(), True).model.startswith("demo-crypto@")
+
+
+def test_no_bundle_for_an_instrument_says_why(tmp_path: Path) -> None:
+    """An empty folder of bundles."""
+    with pytest.raises(BundleError):
+        assembly(models__directory=tmp_path).assign(spot(), True)

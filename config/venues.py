@@ -125,6 +125,9 @@ class SandboxTrading:
     def counts(self) -> FeedCounts:
         return FeedCounts() if self._venue is None else self._venue.counts()
 
+    def queue_depths(self) -> dict[str, int]:
+        return {} if self._venue is None else self._venue.queue_depths()
+
     async def stop(self) -> None:
         if self._venue is not None:
             await self._venue.stop()
@@ -183,6 +186,10 @@ class CoinbaseOnPaper:
 
     def counts(self) -> FeedCounts:
         return self._venue.counts()
+
+    def queue_depths(self) -> dict[str, int]:
+        """Orders and cancels on their way to the paper exchange."""
+        return {"paper": self._exchange.pending}
 
     async def stop(self) -> None:
         await self._venue.stop()

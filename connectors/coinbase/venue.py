@@ -245,6 +245,14 @@ class CoinbaseVenue:
             reconnects=sum(max(feed.connections - 1, 0) for feed in feeds),
         )
 
+    def queue_depths(self) -> dict[str, int]:
+        """Cancels that have not left, and orders and cancels that wait for their answer."""
+        gateway, channel = self.gateway, self.channel
+        return {
+            "cancels": 0 if gateway is None else len(gateway.cancels),
+            "requests": 0 if channel is None else channel.open - channel.free,
+        }
+
     # --- wiring -------------------------------------------------------------------------------------------------
 
     def _feed(

@@ -78,13 +78,21 @@ class Options:
     report: bool
 
 
+class Lag(Protocol):
+    """How late the event loop is, ns: now, and at worst since the last time this was asked."""
+
+    def __call__(self) -> int: ...
+
+    def take_worst(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Parts:
     """What only ``run.py`` can name."""
 
     core: Callable[[Recorder, Probe, str], TradingCore]
     venue: Callable[[Publish, Clock, Callable[[], int], str, Path, Callable[[str], None]], Venue]
-    lag: Callable[[asyncio.AbstractEventLoop], Callable[[], int]]
+    lag: Callable[[asyncio.AbstractEventLoop], Lag]
     warmer: Callable[[Venue, TradingCore, Clock], Warmer | None]
 
 
@@ -168,9 +176,9 @@ class Daemon:
             self._bus = bus = EventBus(journal, self._probe, self._on_error)
             self._core = core = self._parts.core(bus, self._probe, order_prefix(session.id))
             self._series = SeriesWatch(core)
-            lag_ns = self._parts.lag(loop)
+            lag = self._parts.lag(loop)
             venue = self._parts.venue(
-                self._publish, self._clock, lag_ns, order_prefix(session.id), session.path, self._console.say
+                self._publish, self._clock, lag, order_prefix(session.id), session.path, self._console.say
             )
             router = OrderRouter(bus.publish, lambda: venue.gateways)
             bus.attach(core, router)
@@ -192,7 +200,7 @@ class Daemon:
                     venue=venue,
                     probe=self._probe,
                     gauges=metrics.gauges,
-                    lag_ns=lag_ns,
+                    lag_ns=lag.take_worst,
                     console=self._console,
                     log=self._log,
                 )

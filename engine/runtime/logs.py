@@ -63,6 +63,11 @@ class LogPipe:
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Lines that are not written yet."""
+        return self._queue.qsize()
+
     def put(self, fields: Fields) -> None:
         """Take a line of plain, redacted fields; never blocks, never raises."""
         try:

@@ -166,7 +166,8 @@ class Metrics(Collector):
             if received_ns > 0
         }
         yield _gauge("kestrel_feed_age_seconds", "Since the last message of a feed.", ages, ("feed",))
-        yield _gauge("kestrel_queue_depth", "Entries waiting in a queue.", _keyed(gauges.queue_depths), ("queue",))
+        depths = {**gauges.queue_depths, **({} if self._logs is None else {"logs": self._logs.waiting})}
+        yield _gauge("kestrel_queue_depth", "Entries waiting in a queue.", _keyed(depths), ("queue",))
         yield _gauge("kestrel_open_orders", "Orders that may still fill.", {(): float(gauges.open_orders)}, ())
         yield _gauge("kestrel_loop_lag_seconds", "How late the event loop is.", {(): gauges.loop_lag_ns / 1e9}, ())
         states: Samples = {(state.value,): float(state is gauges.risk_state) for state in RiskState}

@@ -7,7 +7,7 @@ Owns looking, on a timer and when asked; it changes nothing that trades.  Export
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from engine.bus import EventBus
 from engine.core import TradingCore
@@ -17,8 +17,18 @@ from engine.runtime.metrics import Gauges
 from engine.runtime.probe import StageProbe
 
 
+@runtime_checkable
+class Queueing(Protocol):
+    """A venue in which something can wait."""
+
+    def queue_depths(self) -> dict[str, int]: ...
+
+
 class SessionWatch:
-    """``on_second`` is to be called about once a second, and once more at the end."""
+    """``on_second`` is to be called about once a second, and once more at the end.
+
+    ``lag_ns`` answers with the loop's worst lag since it was last asked.
+    """
 
     def __init__(
         self,
@@ -56,7 +66,7 @@ class SessionWatch:
             name: lane.book.top.ts_recv_ns for name, lane in core.lanes.items() if lane.book.top.ts_recv_ns
         }
         gauges.open_orders = core.orders.open_count
-        gauges.queue_depths = {"bus": self._bus.waiting}
+        gauges.queue_depths = {"bus": self._bus.waiting, **self._venue_queues()}
         gauges.loop_lag_ns = self._lag_ns()
         gauges.waiting_dropped = self._bus.waiting_dropped
         gauges.unjournaled = self._bus.unjournaled
@@ -64,6 +74,9 @@ class SessionWatch:
         gauges.conflated = counts.conflated
         gauges.reconnects = {self._venue.name: counts.reconnects}
         gauges.risk_state = core.gate.state
+
+    def _venue_queues(self) -> dict[str, int]:
+        return self._venue.queue_depths() if isinstance(self._venue, Queueing) else {}
 
     def tell_failures(self) -> None:
         """A strategy that failed trades no more: say so once, where people look."""

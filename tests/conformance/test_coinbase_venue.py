@@ -145,7 +145,9 @@ async def test_a_session_from_start_to_stop(tmp_path: Path, transport: str) -> N
         assert all(e.side is Side.BUY and e.fee == e.qty * e.px * instrument.taker_fee_rate for e in fills)
 
         s.submit("rest", limit_px=FAR, post_only=True)
+        assert s.venue.queue_depths() == {"cancels": 0, "requests": 1}
         assert await s.kinds("rest", 1) == [OrderAccepted]
+        assert s.venue.queue_depths() == {"cancels": 0, "requests": 0}
         s.cancel("rest")
         assert await s.kinds("rest", 2) == [OrderAccepted, OrderCancelled]
         s.cancel("rest")

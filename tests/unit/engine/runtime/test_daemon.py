@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from connectors.lag import LoopLag
 from engine import events as e
 from engine.commands import NewOrder
 from engine.core import TradingCore
@@ -82,9 +83,7 @@ class Made:
             self.market.publish, self.market.now_ns = publish, clock.now_ns
             return self.market
 
-        self.daemon = Daemon(
-            self.options, Parts(core, venue, lambda loop: lambda: 0, lambda venue, core, clock: self.warmer)
-        )
+        self.daemon = Daemon(self.options, Parts(core, venue, LoopLag, lambda venue, core, clock: self.warmer))
 
     def decide(self, *_: object) -> list[Any]:
         """One order, as soon as it can be had; ``during`` runs at every quote."""
@@ -212,7 +211,7 @@ async def test_a_session_that_never_began_leaves_no_folder(tmp_path: Path) -> No
     def refuse(recorder: Any, probe: Any, prefix: str) -> TradingCore:
         raise ConfigError("strategies is empty")
 
-    daemon = Daemon(made.options, Parts(refuse, made.daemon._parts.venue, lambda loop: lambda: 0, lambda *_: None))
+    daemon = Daemon(made.options, Parts(refuse, made.daemon._parts.venue, LoopLag, lambda *_: None))
     with pytest.raises(ConfigError):
         await daemon.run()
     assert not made.folder.exists()

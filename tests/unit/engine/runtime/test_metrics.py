@@ -130,6 +130,7 @@ def test_log_losses_are_exported() -> None:
     pipe.dropped, pipe.failed = 3, 4
     metrics = Metrics(session="s", counters=Counters(), probe=StageProbe(SystemClock()), clock=ManualClock(), logs=pipe)
     found = scrape(metrics)
+    assert found["kestrel_queue_depth", (("queue", "logs"),)] == 0
     assert found["kestrel_log_lines_dropped_total", ()] == 3
     assert found["kestrel_log_lines_failed_total", ()] == 4
     pipe.stop()

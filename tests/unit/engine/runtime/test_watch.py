@@ -34,6 +34,9 @@ class Counting(Exchange):
     def counts(self) -> FeedCounts:
         return FeedCounts(conflated=4, reconnects=2)
 
+    def queue_depths(self) -> dict[str, int]:
+        return {"cancels": 6}
+
 
 class Watched:
     def __init__(self, **answers: Any) -> None:
@@ -74,7 +77,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
     assert seen == {
         "positions": {BTC: 1.0},
         "feed_last_recv_ns": {BTC: 11},
-        "queue_depths": {"bus": 0},
+        "queue_depths": {"bus": 0, "cancels": 6},
         "reconnects": {"coinbase": 2},
         "open_orders": 1,
         "loop_lag_ns": 17,

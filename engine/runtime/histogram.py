@@ -61,10 +61,6 @@ class Histogram:
     def count(self) -> int:
         return sum(self._counts)
 
-    def add(self, index: int, count: int) -> None:
-        """Count ``count`` values of a bucket; the caller sees to ``sum_ns`` and ``max_ns``."""
-        self._counts[index] += count
-
     def percentile(self, share: float) -> float:
         """The value below which ``share`` (0 to 1) of the counts lie, in ns: a bucket's middle; NaN when empty."""
         if not 0.0 <= share <= 1.0:
@@ -118,9 +114,10 @@ def record_many(histograms: Sequence[Histogram], which: npt.NDArray[np.intp], va
     shift = np.maximum(np.frexp(values_ns.astype(np.float64))[1] - (_SUB_BITS + 1), 0)
     bucket = np.minimum((shift << _SUB_BITS) + (values_ns >> shift), _SIZE - 1)
     counts = np.bincount(which * _SIZE + bucket, minlength=1)
-    filled = np.flatnonzero(counts)
+    filled = counts.nonzero()[0]
+    of_all = [histogram._counts for histogram in histograms]
     for index, count in zip(filled.tolist(), counts[filled].tolist(), strict=True):
-        histograms[index // _SIZE].add(index % _SIZE, count)
+        of_all[index // _SIZE][index % _SIZE] += count
     sums_ns = np.zeros(len(histograms), np.int64)
     np.add.at(sums_ns, which, values_ns)
     maxima_ns = np.zeros(len(histograms), np.int64)

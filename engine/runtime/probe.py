@@ -107,8 +107,9 @@ class StageProbe:
             return
         at_ns = np.array(self._at_ns[:kept], np.int64)
         what = np.array(self._what[:kept], np.intp)
-        took_ns = np.diff(at_ns, prepend=0)
-        marks = what >= 0
+        took_ns = np.empty_like(at_ns)
+        took_ns[1:] = at_ns[1:] - at_ns[:-1]
+        marks = what >= 0  # the first is none
         # By event: where it starts, when it was received, whether it was a tick and opened an order.
         event = np.cumsum(what == _BEGIN) - 1
         begin_ns = at_ns[what == _BEGIN]
@@ -117,7 +118,7 @@ class StageProbe:
         tick = _holds(event, what == _BOOK, len(begin_ns))  # only market events come to a book
         opened = _holds(event, what == _ORDER, len(begin_ns))
         decoded_ns = waited_ns[tick & (waited_ns > 0)]
-        written = np.flatnonzero(what == _WRITE)
+        written = (what == _WRITE).nonzero()[0]
         written = written[(tick & opened)[event[written]]]
         reached_ns = at_ns[written] - (begin_ns - waited_ns)[event[written]]
         record_many(

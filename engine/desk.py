@@ -99,6 +99,9 @@ class Desk:
             orders.drop(new.client_order_id)
             self.halt(f"journal: {error.seen}")
             return
+        except Exception:
+            orders.drop(new.client_order_id)  # an intent that cannot be written down, say: it must not look sent
+            raise
         gate.on_opened(new)
         self._counters.orders += 1
         if self._hold_orders:

@@ -91,7 +91,7 @@ class Gate:
         """Judge one order.  Never raises: a failing guard is a rejection named ``guard_error``."""
         self._last_exit = None
         try:
-            notional = self._pass_plainly(intent, view, False)
+            notional = self._pass_plainly(intent, view)
             if notional is not None:
                 return Approved(intent, notional)
         except Exception:  # whatever is wrong with it: the checks say so in their own words
@@ -110,7 +110,7 @@ class Gate:
         else:
             self._pace.count_entry(order.intent, order.ts_ns)
 
-    def _pass_plainly(self, intent: OrderIntent, view: View, again: bool) -> Decimal | None:
+    def _pass_plainly(self, intent: OrderIntent, view: View) -> Decimal | None:
         """The notional to hold of an order that plainly passes every check; None: ask them one by one.
 
         Looks no instrument, price or amount up that ``_judge`` does not look at too.
@@ -132,7 +132,7 @@ class Gate:
                 if (own_qty if side < 0 else -own_qty) < qty:
                     return None
             notional = screen.worth_of_exit(intent, view, bounds)
-            if notional is None or not (again or self._pace.check_exit(intent, now_ns) is None):
+            if notional is None or self._pace.check_exit(intent, now_ns) is not None:
                 return None
             self._last_exit = intent
             return notional
@@ -143,7 +143,7 @@ class Gate:
         notional = screen.worth_of_entry(intent, view, bounds, held_qty, open_qty, ahead_qty)
         if notional is None or self._check_losses(view) is not None:
             return None
-        return notional if again or self._pace.check_entry(intent, now_ns) is None else None
+        return notional if self._pace.check_entry(intent, now_ns) is None else None
 
     def _review(self, intent: OrderIntent, view: View, again: bool) -> Verdict:
         now_ns = 0

@@ -156,6 +156,28 @@ def test_an_order_that_cannot_be_recorded_never_leaves() -> None:
     assert core.view.open_qty(BTC, e.Side.BUY) == 0
 
 
+def test_an_order_that_cannot_be_written_down_does_not_look_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder raises on the order, as it does on a field of a foreign type: the defect goes up, nothing is open,
+    and the halt that follows cancels nothing at the venue."""
+    recorder = MemoryRecorder()
+    core = build_core(recorder, buyer(), model=MidModel())
+    open_market(core)
+    write = recorder.record
+
+    def refuse(record: object) -> int:
+        if isinstance(record, NewOrder):
+            raise TypeError("Encoding objects of type object is unsupported")
+        return write(record)
+
+    monkeypatch.setattr(recorder, "record", refuse)
+    with pytest.raises(TypeError):
+        core.on_event(quote(10))
+    assert core.view.open_qty(BTC, e.Side.BUY) == 0
+    assert not core.view.open_orders()
+    assert not core.on_event(e.Halted(11, 11, "core", "TypeError"))
+    assert core.orders.get("k-1").state is OrderState.REJECTED
+
+
 @pytest.mark.fault("A8")
 @pytest.mark.parametrize("refused", [e.Prediction, Rejected])
 def test_a_decision_that_cannot_be_recorded_halts(refused: type) -> None:

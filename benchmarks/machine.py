@@ -39,7 +39,7 @@ def _scheduling() -> str:
 
 
 def _python_build() -> str:
-    """Whether the interpreter was built with profile-guided optimisation: without it, Python code is a third slower."""
+    """Whether the interpreter was built with profile-guided optimisation: without it Python code is slower."""
     optimised = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
     return "built with profile-guided optimisation" if optimised else "built without profile-guided optimisation"
 

@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 from engine.bus import EventBus
 from engine.core import TradingCore
 from engine.errors import KestrelError
+from engine.features import FeatureBuffer
 from engine.orders import ManagedOrder, OrderState
 from engine.portfolio import ZERO
 from engine.ports import Venue
@@ -101,6 +102,15 @@ def summarise(
             ended_ns=ended_ns,
             config_hash=session.header.config_hash,
             code_hash=session.header.code_hash,
+            features=tuple(
+                sorted(
+                    {
+                        f"{lane.features.spec.name}:{lane.features.spec.fingerprint()[:12]}"
+                        for lane in core.lanes.values()
+                        if isinstance(lane.features, FeatureBuffer)
+                    }
+                )
+            ),
             models=tuple(sorted({lane.model.version for lane in core.lanes.values() if lane.model is not None})),
             rejections=rejections,
             quarantined={slot.name: slot.reason for slot in core.slots if not slot.alive},

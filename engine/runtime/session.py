@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +31,12 @@ HEADER_FILE = "session.json"
 _ID = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{4}$")
 
 
-class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle that decides in a session; ``sha256`` is of its manifest, which names the rest."""
-
-    name: str
-    version: str
-    path: str
-    sha256: str
-
-
 class SessionHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """``session.json``: what decided, complete enough to explain why a replay differs.  Holds no secret."""
+    """``session.json``: what decided, complete enough to explain why a replay differs.  Holds no secret.
+
+    Which model and features serve an instrument is decided when the venue defines it, and is in the journal
+    (``engine.events.ModelAssigned``).
+    """
 
     format_version: int
     session: str
@@ -57,9 +52,6 @@ class SessionHeader(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     platform: str
     processor: dict[str, Any]
-    models: tuple[ModelRecord, ...] = ()
-    features: dict[str, str] = {}
-    """Feature spec name -> fingerprint."""
     seed: int | None = None
     config_sections: dict[str, str] = {}
     """Section of ``config`` -> its sha256, so that a changed file can say where."""
@@ -134,8 +126,6 @@ class Session:
         wall_ns: int,
         code_root: Path,
         session: str = "",
-        models: Sequence[ModelRecord] = (),
-        features: Mapping[str, str] | None = None,
         seed: int | None = None,
     ) -> Session:
         """Make ``root/<id>``, lock it and write its header.  ``mode`` is what runs (``paper``, ``live``).
@@ -168,8 +158,6 @@ class Session:
                 config=plain,
                 config_hash=config_digest(plain),
                 config_sections=section_digests(plain),
-                models=tuple(models),
-                features=dict(features or {}),
                 seed=seed,
                 **provenance.describe(code_root),
             )

@@ -185,6 +185,10 @@ def test_the_session_folder_says_what_decided(crypto: tuple[Path, dict[str, Any]
     header = json.loads((session / "session.json").read_text())
     assert header["config_hash"] == summary["config_hash"]
     assert header["code_hash"] == summary["code_hash"]
+    assigned = [r.record for r in records(folder, summary["session"]) if isinstance(r.record, e.ModelAssigned)]
+    assert set(summary["models"]) == {record.model for record in assigned}
+    assert summary["features"]
+    assert all(name.partition(":")[2] for name in summary["features"])
     page = (session / "report.html").read_text()
     assert summary["session"] in page
     assert "PRIVATE KEY" not in page + (session / "session.json").read_text()

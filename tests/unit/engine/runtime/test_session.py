@@ -15,7 +15,6 @@ import pytest
 from engine.errors import DataError, SessionLocked
 from engine.events import SessionStarted
 from engine.runtime.session import (
-    ModelRecord,
     Session,
     config_digest,
     find_session,
@@ -45,15 +44,12 @@ def test_ids_sort_by_time_and_differ_within_a_second() -> None:
 
 def test_a_session_has_its_folders_and_a_complete_header(tmp_path: Path) -> None:
     """Creates one with a key in a text of its configuration and reads the file back."""
-    model = ModelRecord(name="cnn", version="1", path="models/artifacts/cnn", sha256="00")
     session = Session.create(
         tmp_path,
         mode="paper",
         config={"venue": {"name": "coinbase", "api_key": "[redacted]"}, "note": f"key {PEM}", "seed": 7},
         wall_ns=WALL_NS,
         code_root=tmp_path,
-        models=[model],
-        features={"core40": "ff00"},
         seed=7,
     )
     assert session.journal.is_dir()
@@ -67,8 +63,6 @@ def test_a_session_has_its_folders_and_a_complete_header(tmp_path: Path) -> None
         "venue": {"name": "coinbase", "api_key": "[redacted]"}, "note": "key [redacted]", "seed": 7
     }  # fmt: skip
     assert header.config_hash == config_digest(header.config)
-    assert header.models == (model,)
-    assert header.features == {"core40": "ff00"}
     assert len(header.code_hash) == 64
     assert header.libraries["msgspec"]
     session.close()

@@ -1,7 +1,8 @@
 """Price-time priority matching of one instrument: the single truth about who trades with whom, at what price.
 
-Owns open orders and their life.  Does not own money (``ledger``), instrument rules such as tick and lot (``rules``),
-time or ids (both are given), so the same calls make the same outcomes.  All state is bounded by ``max_orders``.
+Owns open orders and their life; ``reading`` answers questions about them.  Does not own money (``ledger``), instrument
+rules such as tick and lot (``rules``), time or ids (both are given), so the same calls make the same outcomes.  All
+state is bounded by ``max_orders``.
 
 A call returns what happened in order.  A fill is always at the resting order's price.  Before an order is taken, orders
 whose time is up are removed, so nobody trades with an expired order.
@@ -10,11 +11,10 @@ whose time is up are removed, so nobody trades with an expired order.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
-from decimal import ROUND_FLOOR, Decimal
+from collections.abc import Callable
+from decimal import Decimal
 
 from connectors.matching.book import BookSide, Level
-from connectors.matching.changes import Change, LevelChanges
 from connectors.matching.orders import (
     MARKET_ACCOUNT,
     BookOrder,
@@ -30,16 +30,16 @@ from connectors.matching.orders import (
     Triggered,
     malformed,
 )
+from connectors.matching.reading import BookReading
 from connectors.matching.stops import StopBook
 from engine.commands import OrderType, TimeInForce
 from engine.events import Side
 from engine.instruments import Instrument
 
 _ZERO = Decimal(0)
-_NO_ORDERS: Mapping[str, LiveOrder] = {}
 
 
-class MatchingEngine:
+class MatchingEngine(BookReading):
     """The order book of one instrument.
 
     ``next_id`` gives match ids.  ``self_trade`` says what gives way between orders of one account; accounts in
@@ -55,120 +55,14 @@ class MatchingEngine:
         max_orders: int = 100_000,
         exempt: frozenset[str] = frozenset({MARKET_ACCOUNT}),
     ) -> None:
-        self.instrument = instrument
-        self.last_px: Decimal | None = None
+        super().__init__(instrument)
         self._next_id = next_id
         self._self_trade = self_trade
         self._max_orders = max_orders
         self._exempt = exempt
-        self._bids = BookSide(Side.BUY)
-        self._asks = BookSide(Side.SELL)
-        self._orders: dict[str, LiveOrder] = {}
-        self._by_account: dict[str, dict[str, LiveOrder]] = {}
         self._seq = 0
         self._stops = StopBook()
         self._expiries: list[tuple[int, int, LiveOrder]] = []
-        self._changes = LevelChanges(self._bids, self._asks)
-
-    # --- reading ----------------------------------------------------------------------------------------------------
-
-    def best(self) -> tuple[Decimal, Decimal, Decimal, Decimal] | None:
-        """``(bid_px, bid_qty, ask_px, ask_qty)``, None when a side is empty."""
-        bid = self._bids.best()
-        ask = self._asks.best()
-        if bid is None or ask is None:
-            return None
-        return bid.px, bid.qty, ask.px, ask.qty
-
-    def best_px(self, side: Side) -> Decimal | None:
-        return self._side(side).best_px()
-
-    def qty_at(self, side: Side, px: Decimal) -> Decimal:
-        return self._side(side).qty_at(px)
-
-    def level_count(self, side: Side) -> int:
-        return len(self._side(side))
-
-    def levels(self, side: Side, depth: int) -> list[tuple[Decimal, Decimal]]:
-        """Up to ``depth`` levels ``(px, total qty)``, best first."""
-        out: list[tuple[Decimal, Decimal]] = []
-        for level in self._side(side).levels():
-            if len(out) >= depth:
-                break
-            out.append((level.px, level.qty))
-        return out
-
-    def order(self, order_id: str) -> LiveOrder | None:
-        """An open order (resting or waiting for its trigger)."""
-        return self._orders.get(order_id)
-
-    def orders_of(self, account: str) -> Mapping[str, LiveOrder]:
-        """Open orders of an account by id, oldest first; a live view, copy before changing the book."""
-        return self._by_account.get(account, _NO_ORDERS)
-
-    def has_clients(self) -> bool:
-        """Whether any open order belongs to somebody else than the account ``market``."""
-        return len(self._orders) > len(self._by_account.get(MARKET_ACCOUNT, _NO_ORDERS))
-
-    def client_orders(self) -> list[LiveOrder]:
-        """Open orders of everybody but the account ``market``."""
-        return [o for name, mine in self._by_account.items() if name != MARKET_ACCOUNT for o in mine.values()]
-
-    def queue(self, side: Side, px: Decimal) -> list[LiveOrder]:
-        """Orders resting at a price, first to fill first."""
-        level = self._side(side).level(px)
-        return [] if level is None else list(level.queue.values())
-
-    def ahead_qty(self, order_id: str) -> Decimal | None:
-        """Quantity at the order's price that fills before it; None when it does not rest."""
-        live = self._orders.get(order_id)
-        if live is None or live.waiting or live.limit_px is None:
-            return None
-        total = _ZERO
-        for other in self.queue(live.side, live.limit_px):
-            if other is live:
-                return total
-            total += other.leaves_qty
-        return None
-
-    def sweep(
-        self,
-        side: Side,
-        *,
-        qty: Decimal | None = None,
-        quote_qty: Decimal | None = None,
-        limit_px: Decimal | None = None,
-    ) -> tuple[Decimal, Decimal]:
-        """What an order of ``side`` would take now, as ``(filled qty, worst price)``; zeros when nothing.
-
-        Give ``qty`` or ``quote_qty``.  Own orders are not left out: an upper bound for funds checks.
-        """
-        left = qty
-        budget = quote_qty
-        got, worst = _ZERO, _ZERO
-        other = self._side(side.opposite)
-        for level in other.levels():
-            if not other.reached_by(level.px, limit_px):
-                break
-            can = level.qty
-            if budget is not None:
-                can = min(can, self._affordable(budget, level.px))
-            if left is not None:
-                can = min(can, left)
-                left -= can
-            if can <= 0:
-                break
-            if budget is not None:
-                budget -= self.instrument.notional(can, level.px)
-            got += can
-            worst = level.px
-            if left is not None and left <= 0:
-                break
-        return got, worst
-
-    def drain_changes(self) -> list[Change]:
-        """Levels ``(side, px, new total qty)`` that differ from what the last call left; 0 means the level is gone."""
-        return self._changes.drain()
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -251,9 +145,6 @@ class MatchingEngine:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _side(self, side: Side) -> BookSide:
-        return self._bids if side is Side.BUY else self._asks
-
     def _refusal(self, order: BookOrder, ts_ns: int) -> RefuseReason | None:
         if order.order_id in self._orders:
             return RefuseReason.DUPLICATE_ID
@@ -334,13 +225,6 @@ class MatchingEngine:
             out.append(self._trade(other, level, live, qty, ts_ns))
             self._close_if_filled(maker, out)
         out.append(self._remove(live, CloseReason.FILLED if spent else CloseReason.NO_LIQUIDITY))
-
-    def _affordable(self, budget: Decimal, px: Decimal) -> Decimal:
-        """Whole lots that ``budget`` of quote currency buys at ``px``."""
-        if px <= 0:
-            return _ZERO
-        lot = self.instrument.lot_qty
-        return (budget / (px * self.instrument.multiplier * lot)).to_integral_value(ROUND_FLOOR) * lot
 
     def _trade(self, other: BookSide, level: Level, taker: LiveOrder, qty: Decimal, ts_ns: int) -> Filled:
         """The first order of a level trades ``qty`` with the taker, at the level's price."""

@@ -28,6 +28,10 @@ from engine.instruments import Instrument
 
 _SECOND_NS = 1_000_000_000
 _BPS = 1e-4
+_NEAR_TICKS = 0.3
+"""Orders near the touch scatter over this many ticks at least.  With a whole tick the touch of a coarse grid was thin
+and flickered by half ticks all the time, which hid the fat tails of its returns: their kurtosis over 15 minutes of a
+market whose tick is 5 bps was 3.6 to 5.4 in 10 seeds; with 0.3 it is 5.1 to 23 in 18."""
 
 
 class FlowSettings(msgspec.Struct, frozen=True):
@@ -216,7 +220,8 @@ class SyntheticFlow:
         s = self.settings
         latent = self._latent.px
         half = self._half_spread()
-        unit = max(self._tick, latent * _BPS * 0.1)
+        # Where a tick is wide the grid itself keeps quotes apart: orders near the touch queue up on it, few lie behind.
+        unit = max(_NEAR_TICKS * self._tick, latent * _BPS * 0.1)
         if near or self._random.random() < 0.35:
             distance = half + self._random.expovariate(1.0) * unit
         else:

@@ -1,7 +1,7 @@
 """A venue in this process: paper orders are matched against the mirrored real market.
 
-Owns the paper account of one venue: rules, funds, latency, order events.  Matching is ``connectors.matching.engine``,
-the outside market ``connectors.matching.mirror``, money ``connectors.matching.ledger``.
+Owns what a venue takes and when: rules, funds, latency, arrivals.  What becomes of an order is told by ``account``;
+matching is ``connectors.matching.engine``, the outside market ``connectors.matching.mirror``.
 
 Time is the feed's: it moves with ``advance`` only.  An order takes ``latency_ns`` to arrive and meets the market as it
 is then; answers are published when it arrives.  ``submit`` and ``cancel`` only queue, so nothing is published inside
@@ -23,25 +23,18 @@ from decimal import Decimal
 import msgspec
 
 from connectors.matching.engine import MatchingEngine
-from connectors.matching.ledger import Balance, Ledger, LedgerPosition, is_fully_paid
+from connectors.matching.ledger import Balance, LedgerPosition
 from connectors.matching.mirror import MarketMirror
-from connectors.matching.orders import BookOrder, Closed, CloseReason, Filled, Opened, Outcome, Refused
+from connectors.matching.orders import BookOrder
 from connectors.matching.rules import Violation, violation
-from connectors.paper.account import PaperOrder, RecentIds
-from engine.commands import CancelOrder, NewOrder, OrderType
+from connectors.paper.account import ACCOUNT, PaperAccount
+from engine.commands import CancelOrder, NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.events import (
-    BalanceReported,
     CancelRejected,
     FeedUp,
     InputEvent,
     InstrumentDefined,
     InstrumentStatus,
-    Liquidity,
-    OrderAccepted,
-    OrderCancelled,
-    OrderExpired,
-    OrderFilled,
-    OrderRejected,
     Quote,
     Side,
     Trade,
@@ -50,7 +43,6 @@ from engine.events import (
 from engine.instruments import Instrument
 from engine.ports import Publish
 
-ACCOUNT = "paper"
 _ZERO = Decimal(0)
 _OPEN = frozenset({TradingStatus.TRADING, TradingStatus.POST_ONLY, TradingStatus.LIMIT_ONLY})
 
@@ -79,6 +71,7 @@ class PaperExchange:
     ) -> None:
         self._publish = publish
         self._venue = venue
+        self._account = PaperAccount(publish, venue, id_prefix)
         self._latency_ns = latency_ns
         self._prefix = id_prefix
         self._assumed_notional = assumed_notional
@@ -86,11 +79,7 @@ class PaperExchange:
         self._mirrors: dict[str, MarketMirror] = {}
         self._instruments: dict[str, Instrument] = {}
         self._halted: set[str] = set()
-        self._ledger = Ledger()
         self._arrivals: deque[tuple[int, NewOrder | CancelOrder]] = deque()
-        self._orders: dict[str, PaperOrder] = {}
-        self._recent = RecentIds(100_000)
-        self._order_count = 0
         self._trade_count = 0
         self._now_ns = 0
         self.duplicates = 0
@@ -99,7 +88,7 @@ class PaperExchange:
         # A live feed tells its instruments later: without given balances each new settlement currency gets the default.
         self._default_balance = default_balance if balances is None else None
         for currency, amount in (balances or {}).items():
-            self._ledger.deposit(ACCOUNT, currency, amount)
+            self._account.ledger.deposit(ACCOUNT, currency, amount)
         for instrument in instruments:
             self.define(instrument)
 
@@ -126,17 +115,17 @@ class PaperExchange:
 
     @property
     def open_orders(self) -> int:
-        return len(self._orders)
+        return len(self._account.orders)
 
     def instruments(self) -> Sequence[Instrument]:
         return list(self._instruments.values())
 
     def balances(self) -> dict[str, Balance]:
-        return self._ledger.balances(ACCOUNT)
+        return self._account.ledger.balances(ACCOUNT)
 
     def position(self, instrument: str) -> LedgerPosition:
         """Raises ``KeyError`` for an unknown instrument."""
-        return self._ledger.position(ACCOUNT, self._instruments[instrument])
+        return self._account.ledger.position(ACCOUNT, self._instruments[instrument])
 
     def ignored(self) -> int:
         """Quotes and trades that could not be matched against (crossed, locked, no numbers)."""
@@ -171,10 +160,10 @@ class PaperExchange:
             engine, assumed_notional=self._assumed_notional, refill_ns=self._refill_ns
         )
         currency = instrument.settlement
-        if self._default_balance is not None and currency not in self._ledger.balances(ACCOUNT):
-            self._ledger.deposit(ACCOUNT, currency, self._default_balance)
+        if self._default_balance is not None and currency not in self._account.ledger.balances(ACCOUNT):
+            self._account.ledger.deposit(ACCOUNT, currency, self._default_balance)
             if self._started:
-                self._report_balance(currency, self._now_ns)
+                self._account.report_balance(currency, self._now_ns)
 
     def start(self, ts_ns: int, *, define: bool = True, streams: Sequence[str] = ("market", "user")) -> None:
         """Publish what a session needs to know first: instruments (if ``define``), balances, streams that are up.
@@ -187,8 +176,8 @@ class PaperExchange:
         if define:
             for instrument in self._instruments.values():
                 self._publish(InstrumentDefined(ts_ns, ts_ns, instrument))
-        for currency in self._ledger.balances(ACCOUNT):
-            self._report_balance(currency, ts_ns)
+        for currency in self._account.ledger.balances(ACCOUNT):
+            self._account.report_balance(currency, ts_ns)
         for stream in streams:
             self._publish(FeedUp(ts_ns, ts_ns, self._venue, stream))
 
@@ -198,7 +187,7 @@ class PaperExchange:
         What is sent while this publishes arrives with a later call, so one call always ends.
         """
         self._now_ns = max(self._now_ns, now_ns)
-        if self._orders:
+        if self._account.orders:
             self._expire(self._now_ns)
         arrivals = self._arrivals
         for _ in range(len(arrivals)):
@@ -220,14 +209,14 @@ class PaperExchange:
             if mirror is not None:
                 outcomes = mirror.on_quote(event)
                 if outcomes:
-                    self._report(mirror, outcomes, event.ts_recv_ns)
+                    self._account.report(mirror, outcomes, event.ts_recv_ns)
         elif kind is Trade:
             assert isinstance(event, Trade)
             mirror = self._mirrors.get(event.instrument)
             if mirror is not None:
                 outcomes = mirror.on_trade(event)
                 if outcomes:
-                    self._report(mirror, outcomes, event.ts_recv_ns)
+                    self._account.report(mirror, outcomes, event.ts_recv_ns)
         elif isinstance(event, InstrumentDefined) and event.definition.venue == self._venue:
             self.define(event.definition)
         elif isinstance(event, InstrumentStatus) and event.instrument in self._mirrors:
@@ -238,26 +227,32 @@ class PaperExchange:
     def _arrive(self, new: NewOrder, ts_ns: int) -> None:
         intent = new.intent
         order_id = new.client_order_id
-        mirror = self._mirrors.get(intent.instrument)
-        if order_id in self._orders or order_id in self._recent:
+        if order_id in self._account.orders or order_id in self._account.recent:
             # The first order of that id keeps its state: an answer under the id would be taken for its own.
             self.duplicates += 1
             return
+        odd = _odd_field(intent)
+        if odd:
+            self._account.reject(order_id, ts_ns, "unsupported", odd)
+            return
+        mirror = self._mirrors.get(intent.instrument)
         if mirror is None:
-            self._reject(order_id, ts_ns, "unknown_instrument", f"{intent.instrument} is not traded here")
+            self._account.reject(order_id, ts_ns, "unknown_instrument", f"{intent.instrument} is not traded here")
             return
         instrument = self._instruments[intent.instrument]
         refusal = self._refusal(new, instrument, mirror)
         if refusal is not None:
-            self._reject(order_id, ts_ns, refusal.reason, refusal.text)
+            self._account.reject(order_id, ts_ns, refusal.reason, refusal.text)
             return
         qty = intent.qty
         if intent.reduce_only:
             # As venues do: the order closes what is there and the rest of it is cancelled.
-            qty = min(qty, self._ledger.closable_qty(ACCOUNT, instrument, intent.side))
+            qty = min(qty, self._account.ledger.closable_qty(ACCOUNT, instrument, intent.side))
             qty -= qty % instrument.lot_qty
             if qty <= _ZERO:
-                self._reject(order_id, ts_ns, "reduce_only", f"no position in {instrument.id} that it would reduce")
+                self._account.reject(
+                    order_id, ts_ns, "reduce_only", f"no position in {instrument.id} that it would reduce"
+                )
                 return
         book_order = BookOrder(
             order_id, ACCOUNT, intent.side, intent.order_type, qty, intent.limit_px, intent.time_in_force,
@@ -265,15 +260,14 @@ class PaperExchange:
         )  # fmt: skip
         prepared = mirror.prepare(ts_ns)
         if prepared:
-            self._report(mirror, prepared, ts_ns)
+            self._account.report(mirror, prepared, ts_ns)
         reason = self._reserve(book_order, instrument, mirror)
         if reason:
-            funds = self._ledger.balance(ACCOUNT, instrument.settlement).available
-            self._reject(order_id, ts_ns, reason, f"{instrument.id}: available {funds} {instrument.settlement}")
+            funds = self._account.ledger.balance(ACCOUNT, instrument.settlement).available
+            self._account.reject(order_id, ts_ns, reason, f"{instrument.id}: available {funds} {instrument.settlement}")
             return
-        self._order_count += 1
-        self._orders[order_id] = PaperOrder(new, f"{self._prefix}-{self._order_count}", instrument, qty)
-        self._report(mirror, mirror.submit(book_order, ts_ns), ts_ns)
+        self._account.open(new, instrument, qty)
+        self._account.report(mirror, mirror.submit(book_order, ts_ns), ts_ns)
 
     def _refusal(self, new: NewOrder, instrument: Instrument, mirror: MarketMirror) -> Violation | None:
         intent = new.intent
@@ -300,129 +294,58 @@ class PaperExchange:
                 # A margined sell may fill at the higher bid: that notional is what needs margin.
                 best_px = mirror.engine.best_px(Side.BUY)
                 worst_px = worst_px if best_px is None else max(worst_px, best_px)
-            return self._ledger.reserve(order, instrument, worst_px)
+            return self._account.ledger.reserve(order, instrument, worst_px)
         got_qty, worst_px = mirror.engine.sweep(order.side, qty=order.qty)
         if not got_qty:
             return ""  # nothing to trade with: the book will say so, and nothing can be spent
         if order.side is Side.SELL:
             worst_px = mirror.engine.best_px(Side.BUY) or worst_px
         # Only what is there can trade: the rest of a market order costs nothing.
-        return self._ledger.reserve(msgspec.structs.replace(order, qty=got_qty), instrument, worst_px)
+        return self._account.ledger.reserve(msgspec.structs.replace(order, qty=got_qty), instrument, worst_px)
 
     def _arrive_cancel(self, cancel: CancelOrder, ts_ns: int) -> None:
         order_id = cancel.client_order_id
-        paper = self._orders.get(order_id)
+        paper = self._account.orders.get(order_id)
         if paper is None:
-            reason = "already_closed" if order_id in self._recent else "unknown_order"
+            reason = "already_closed" if order_id in self._account.recent else "unknown_order"
             self._publish(CancelRejected(ts_ns, ts_ns, self._venue, order_id, reason))
             return
         mirror = self._mirrors[paper.instrument.id]
         closed = mirror.engine.cancel(order_id, ts_ns)
         if closed is not None:
-            self._report(mirror, [closed], ts_ns)
+            self._account.report(mirror, [closed], ts_ns)
 
     def _expire(self, now_ns: int) -> None:
         for mirror in self._mirrors.values():
             if mirror.engine.has_clients():
                 outcomes = mirror.engine.expire(now_ns)
                 if outcomes:
-                    self._report(mirror, outcomes, now_ns)
-
-    # --- answers ----------------------------------------------------------------------------------------------------
-
-    def _report(self, mirror: MarketMirror, outcomes: Sequence[Outcome], ts_ns: int) -> None:
-        """Turn outcomes of our account into events, money first: whoever reacts to an event sees balances after it."""
-        events: list[InputEvent] = []
-        filled = False
-        for outcome in outcomes:
-            kind = type(outcome)
-            if kind is Filled:
-                assert isinstance(outcome, Filled)
-                for order_id, account, side, liquidity in (
-                    (outcome.maker_id, outcome.maker_account, outcome.aggressor.opposite, Liquidity.MAKER),
-                    (outcome.taker_id, outcome.taker_account, outcome.aggressor, Liquidity.TAKER),
-                ):
-                    if account == ACCOUNT:
-                        events.append(self._fill(self._orders[order_id], outcome, side, liquidity, ts_ns))
-                        filled = True
-            elif outcome.account != ACCOUNT:  # type: ignore[union-attr]  # every other outcome has one account
-                continue
-            elif isinstance(outcome, Opened):
-                paper = self._orders[outcome.order_id]
-                events.append(OrderAccepted(ts_ns, ts_ns, self._venue, outcome.order_id, paper.venue_order_id))
-            elif isinstance(outcome, Closed):
-                event = self._close(outcome, ts_ns)
-                if event is not None:
-                    events.append(event)
-            elif isinstance(outcome, Refused):
-                self._forget(outcome.order_id)
-                events.append(
-                    OrderRejected(
-                        ts_ns, ts_ns, self._venue, outcome.order_id, outcome.reason.value, "refused by the book"
-                    )
-                )
-        if filled:
-            events.extend(self._trim_reduce_only(mirror, ts_ns))
-        for event in events:
-            self._publish(event)
-
-    def _fill(self, paper: PaperOrder, fill: Filled, side: Side, liquidity: Liquidity, ts_ns: int) -> OrderFilled:
-        order_id = paper.order.client_order_id
-        paper.filled_qty += fill.qty
-        fee = self._ledger.apply_fill(
-            ACCOUNT, paper.instrument, order_id=order_id, side=side, qty=fill.qty, px=fill.px, liquidity=liquidity
-        )
-        # Two of our own orders in one match would share its id: the maker's side gets its own.
-        suffix = "m" if liquidity is Liquidity.MAKER and fill.taker_account == ACCOUNT else ""
-        return OrderFilled(
-            ts_ns, ts_ns, self._venue, order_id, paper.venue_order_id, fill.match_id + suffix, paper.instrument.id,
-            side, fill.qty, fill.px, fee, paper.instrument.settlement, liquidity,
-        )  # fmt: skip
-
-    def _close(self, closed: Closed, ts_ns: int) -> InputEvent | None:
-        """The event that ends an order; None when its last fill did."""
-        paper = self._orders[closed.order_id]
-        self._forget(closed.order_id)
-        reason = closed.reason.value
-        if closed.reason is CloseReason.EXPIRED:
-            return OrderExpired(ts_ns, ts_ns, self._venue, closed.order_id, paper.venue_order_id)
-        if closed.reason is CloseReason.FILLED:
-            if paper.filled_qty >= paper.order.intent.qty:
-                return None
-            reason = "reduce_only"
-        elif closed.reason is CloseReason.REDUCED:
-            reason = "reduce_only"
-        return OrderCancelled(ts_ns, ts_ns, self._venue, closed.order_id, paper.venue_order_id, reason)
-
-    def _trim_reduce_only(self, mirror: MarketMirror, ts_ns: int) -> list[InputEvent]:
-        """After a fill: resting reduce-only orders never exceed what is left to reduce."""
-        events: list[InputEvent] = []
-        instrument = mirror.engine.instrument
-        if is_fully_paid(instrument):
-            return events  # a sell holds what it sells: it cannot exceed the holding
-        for live in list(mirror.engine.orders_of(ACCOUNT).values()):
-            if not live.order.reduce_only:
-                continue
-            excess = live.leaves_qty - self._ledger.closable_qty(ACCOUNT, instrument, live.side)
-            closed = mirror.engine.reduce(live.order_id, excess)  # nothing to do for an excess of zero or less
-            event = None if closed is None else self._close(closed, ts_ns)
-            if event is not None:
-                events.append(event)
-        return events
-
-    def _report_balance(self, currency: str, ts_ns: int) -> None:
-        balance = self._ledger.balance(ACCOUNT, currency)
-        self._publish(BalanceReported(ts_ns, ts_ns, self._venue, currency, balance.total, balance.available))
-
-    def _reject(self, order_id: str, ts_ns: int, reason: str, text: str) -> None:
-        self._recent.add(order_id)
-        self._publish(OrderRejected(ts_ns, ts_ns, self._venue, order_id, reason, text))
-
-    def _forget(self, order_id: str) -> None:
-        self._ledger.release(order_id)
-        self._orders.pop(order_id, None)
-        self._recent.add(order_id)
+                    self._account.report(mirror, outcomes, now_ns)
 
     def _next_trade_id(self) -> str:
         self._trade_count += 1
         return f"{self._prefix}-t{self._trade_count}"
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "instrument": (str,),
+    "side": (Side,),
+    "order_type": (OrderType,),
+    "time_in_force": (TimeInForce,),
+    "qty": (Decimal,),
+    "limit_px": (Decimal, type(None)),
+    "trigger_px": (Decimal, type(None)),
+    "trailing_px": (Decimal, type(None)),
+    "expire_ns": (int, type(None)),
+    "post_only": (bool,),
+    "reduce_only": (bool,),
+}
+
+
+def _odd_field(intent: OrderIntent) -> str:
+    """What in an order is of a kind that the book would take for another one (side 1 is not Side.BUY); else empty."""
+    for name, kinds in _KINDS.items():
+        value = getattr(intent, name)
+        if type(value) not in kinds:
+            return ascii(f"{name} is {value!r}; expected {' or '.join(kind.__name__ for kind in kinds)}")[1:-1][:200]
+    return ""

@@ -83,6 +83,20 @@ def stop(order_id: str, side: Side, qty: str, trigger_px: str, px: str, **more: 
     )
 
 
+def ladder(**settings: Any) -> MatchingEngine:
+    """Asks a1 2@101, a2 3@101, a3 4@102; bids b1 2@100, b2 3@99."""
+    engine = book(**settings)
+    for order in (
+        limit("a1", Side.SELL, "2", "101"),
+        limit("a2", Side.SELL, "3", "101"),
+        limit("a3", Side.SELL, "4", "102"),
+        limit("b1", Side.BUY, "2", "100"),
+        limit("b2", Side.BUY, "3", "99"),
+    ):
+        engine.submit(order, 0)
+    return engine
+
+
 def fills(outcomes: list[Outcome]) -> list[tuple[str, str, str, str]]:
     """``(maker, taker, price, quantity)`` of each match, prices and quantities normalised."""
     return [(o.maker_id, o.taker_id, plain(o.px), plain(o.qty)) for o in outcomes if isinstance(o, Filled)]

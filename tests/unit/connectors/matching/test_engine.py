@@ -7,23 +7,9 @@ import pytest
 from connectors.matching.orders import Opened, SelfTrade, Triggered
 from engine.commands import TimeInForce
 from engine.events import Side
-from tests.support.matching import D, book, ends, fills, limit, market, stop
+from tests.support.matching import D, book, ends, fills, ladder, limit, market, stop
 
 BUY, SELL = Side.BUY, Side.SELL
-
-
-def ladder(**settings):
-    """Asks a1 2@101, a2 3@101, a3 4@102; bids b1 2@100, b2 3@99."""
-    engine = book(**settings)
-    for order in (
-        limit("a1", SELL, "2", "101"),
-        limit("a2", SELL, "3", "101"),
-        limit("a3", SELL, "4", "102"),
-        limit("b1", BUY, "2", "100"),
-        limit("b2", BUY, "3", "99"),
-    ):
-        engine.submit(order, 0)
-    return engine
 
 
 def test_a_market_order_fills_by_price_then_time_at_the_makers_prices():
@@ -292,34 +278,3 @@ def test_state_does_not_grow_with_orders_that_came_and_went():
     assert len(engine._expiries) < 200
     assert len(engine._changes._dirty) <= 4200
     assert engine.drain_changes() == []
-
-
-def test_changes_replayed_on_a_copy_give_the_same_book():
-    """A receiver that applies drained changes has the engine's levels after each step."""
-    engine = ladder()
-    copy = {}
-    steps = [
-        lambda: engine.submit(market("t1", BUY, "6"), 1),
-        lambda: engine.submit(limit("n1", SELL, "1", "100.5"), 2),
-        lambda: engine.cancel("b2", 3),
-        lambda: engine.submit(market("t2", SELL, "5"), 4),
-    ]
-    for step in steps:
-        step()
-        for side, px, qty in engine.drain_changes():
-            copy[side, px] = qty
-        told = {key: qty for key, qty in copy.items() if qty}
-        real = {(side, px): qty for side in (BUY, SELL) for px, qty in engine.levels(side, 99)}
-        assert told == real
-    assert engine.drain_changes() == []
-
-
-def test_sweep_tells_what_a_market_order_would_do_without_doing_it():
-    """6 units reach 102; a budget of 530 gets 5.2; a limit of 101 gets 5."""
-    engine = ladder()
-    assert engine.sweep(BUY, qty=D(6)) == (D(6), D(102))
-    assert engine.sweep(BUY, quote_qty=D(530)) == (D("5.2"), D(102))
-    assert engine.sweep(BUY, qty=D(9), limit_px=D(101)) == (D(5), D(101))
-    assert engine.sweep(SELL, qty=D(99)) == (D(5), D(99))
-    assert engine.best() == (D(100), D(2), D(101), D(5))
-    assert engine.ahead_qty("a2") == D(2)

@@ -157,6 +157,27 @@ def test_each_refusal_is_one_rejection_that_leaves_nothing_behind(order, reason)
     assert desk.exchange.balances()["USD"].available == D(10_000)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"side": 1}, {"side": -1}, {"time_in_force": "ioc"}, {"order_type": "market"}, {"qty": 1.5},
+        {"limit_px": 100.0}, {"instrument": None}, {"instrument": []}, {"expire_ns": 1.5}, {"reduce_only": "no"}, {"limit_px": "\ud800"},
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_a_field_of_another_kind_is_refused_and_never_taken_for_something_similar(odd):
+    """As it would come from a strategy that nobody checked: one rejection with a text that any journal can hold."""
+    desk = opened()
+    order = new("o", BUY, "1", "101")
+    desk.exchange.submit(msgspec.structs.replace(order, intent=msgspec.structs.replace(order.intent, **odd)))
+    desk.at(1000)
+    assert desk.kinds("o") == ["OrderRejected"]
+    event = desk.last(OrderRejected)
+    assert event.reason == "unsupported"
+    assert event.text.startswith(next(iter(odd)))
+    assert msgspec.json.encode(event.text)
+
+
 def test_before_the_first_quote_and_in_a_halt_nothing_is_accepted():
     """No market, then a halt, then trading again."""
     desk = Desk().at(50).send("early", BUY, "1").at(90)

@@ -161,7 +161,8 @@ def test_each_refusal_is_one_rejection_that_leaves_nothing_behind(order, reason)
     "odd",
     [
         {"side": 1}, {"side": -1}, {"time_in_force": "ioc"}, {"order_type": "market"}, {"qty": 1.5},
-        {"limit_px": 100.0}, {"instrument": None}, {"instrument": []}, {"expire_ns": 1.5}, {"reduce_only": "no"}, {"limit_px": "\ud800"},
+        {"limit_px": 100.0}, {"instrument": None}, {"instrument": []}, {"expire_ns": 1.5}, {"reduce_only": "no"},
+        {"limit_px": "\ud800"},
     ],
     ids=ascii,
 )  # fmt: skip

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+WORDS_MAX = 48
+"""Distinct words of others that one table counts by; venues name some thirty reasons."""
+_WORD = re.compile(r"[A-Za-z][A-Za-z_]{0,47}(_\d{3})?").fullmatch
+"""A reason such as ``INSUFFICIENT_FUND`` or ``http_503``.  Free text, numbers and ids are none."""
+
 
 class Counters:
     """What happened since the start of the session.  Written by the core and the bus, read by anybody."""
@@ -21,11 +28,20 @@ class Counters:
         self.fills = 0
         self.external_fills = 0
         self.rejected: dict[str, int] = {}  # by risk check
-        self.venue_rejected: dict[str, int] = {}  # by the venue's reason
+        self.venue_rejected: dict[str, int] = {}  # by the venue's reason, see ``add_word``
+        self.unreadable: dict[str, int] = {}  # account facts that were not booked, by defect
         self.dropped: dict[str, int] = {}  # market events by defect
         self.unknown_outcomes = 0
         self.gaps = 0
         self.core_errors = 0
+
+    @staticmethod
+    def add_word(table: dict[str, int], word: str) -> None:
+        """Count by a word that comes from outside.  The table becomes metric labels, so it is bounded: what is no
+        single word, and every new one beyond ``WORDS_MAX``, counts as ``other``; the record has the text."""
+        if word not in table and (len(table) >= WORDS_MAX or not _WORD(word)):
+            word = "other"
+        table[word] = table.get(word, 0) + 1
 
     @staticmethod
     def add(table: dict[str, int], key: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from math import isfinite
 from typing import Any
 
 from engine.book import OrderBook
@@ -103,11 +102,15 @@ class Lane:
         self._marked_px: Decimal | None = None
 
     def mark_px(self) -> Decimal | None:
-        """Mid on the tick grid, None when the book has no price; computed once per change of the best prices."""
+        """Mid on the tick grid; None when the book has no price, or one that the grid cannot hold.  Computed once per
+        change of the best prices."""
         top = self.top
         bid_px, ask_px = top.bid_px, top.ask_px
         if bid_px != self._marked_bid_px or ask_px != self._marked_ask_px:
+            try:
+                self._marked_px = self.instrument.price(0.5 * (bid_px + ask_px))
+            except (ValueError, ArithmeticError):  # not finite, or more digits than a Decimal of ours has
+                self._marked_px = None
+            # Last: what is not known of these prices must never be answered from the ones before.
             self._marked_bid_px, self._marked_ask_px = bid_px, ask_px
-            mid_px = 0.5 * (bid_px + ask_px)
-            self._marked_px = self.instrument.price(mid_px) if isfinite(mid_px) else None
         return self._marked_px

@@ -1,7 +1,8 @@
 """The life of our orders: a state table, and the manager that is the only writer of order state.
 
 ``TABLE`` is the state machine; a pair that is not in it is illegal and raises ``IllegalTransition`` naming both.  Fills
-are facts: they are booked in every state, distinct by ``(venue, trade_id)``, also after a cancel or a rejection.
+are facts: they are booked in every state, distinct by ``(venue, trade_id)``, also after a cancel or a rejection.  A
+rejection says that the order does not exist; an acknowledgement or a fill that contradicts it brings the order back.
 """
 
 from __future__ import annotations
@@ -91,6 +92,9 @@ def _table() -> dict[tuple[OrderState, Happening], OrderState]:
         table[state, _H.FULL_FILL] = _S.FILLED
         for late in (_H.ACCEPT, _H.CANCEL, _H.EXPIRE, _H.REJECT, _H.LOSE, _H.CANCEL_SENT, _H.CANCEL_REFUSED):
             table[state, late] = state
+    # "It never arrived" was wrong: the order lives, holds its risk again and can be cancelled.
+    table[_S.REJECTED, _H.ACCEPT] = _S.ACCEPTED
+    table[_S.REJECTED, _H.PARTIAL_FILL] = _S.PARTLY_FILLED
     return table
 
 
@@ -102,7 +106,6 @@ class ManagedOrder(msgspec.Struct, gc=False, eq=False):
 
     new: NewOrder
     intent: OrderIntent
-    notional: Decimal
     opened_ns: int
     reserved: dict[str, Decimal]
     """Open quantities of its side by instrument; ``reserved_qty`` of them is its own."""
@@ -114,6 +117,9 @@ class ManagedOrder(msgspec.Struct, gc=False, eq=False):
     picture: OpenOrder | None = None
     """What ``describe`` made of the present state."""
     cancel_sent: bool = False
+    """A cancel is out that was not refused."""
+    cancel_asked_ns: int = 0
+    """When the last one went out; 0: none yet."""
     overfilled: bool = False
 
     @property
@@ -139,6 +145,7 @@ class OrderManager:
         self._buys: dict[str, Decimal] = {}  # open quantity by instrument
         self._sells: dict[str, Decimal] = {}
         self._described: dict[str | None, tuple[OpenOrder, ...]] = {}  # by instrument; emptied by every change
+        self._suspended: ManagedOrder | None = None
         self.duplicate_fills = 0
         self.conflicting_fills = 0
 
@@ -154,7 +161,7 @@ class OrderManager:
         reserved = self._buys if intent.side > 0 else self._sells
         name, qty = intent.instrument, intent.qty
         reserved[name] = reserved.get(name, ZERO) + qty
-        self._open[client_order_id] = ManagedOrder(new, intent, approved.notional, ts_ns, reserved, qty, state)
+        self._open[client_order_id] = ManagedOrder(new, intent, ts_ns, reserved, qty, state)
         self._described.clear()
         return new
 
@@ -231,23 +238,27 @@ class OrderManager:
         found = self._described.get(instrument)
         if found is None:
             found = self._described[instrument] = tuple(
-                [order.picture or describe(order) for order in self.open_orders(instrument)]
+                [
+                    order.picture or describe(order)
+                    for order in self.open_orders(instrument)
+                    if order is not self._suspended
+                ]
             )
         return found
 
     @property
     def open_count(self) -> int:
-        return len(self._open)
-
-    @property
-    def unknown_count(self) -> int:
-        return sum(order.state is OrderState.UNKNOWN for order in self._open.values())
+        return len(self._open) - (self._suspended is not None)
 
     def suspend(self, order: ManagedOrder) -> None:
-        """Take an order's own reservation out while it is judged a second time."""
+        """Hide an order and what it holds from readers while it is judged a second time: it must not count itself."""
+        self._suspended = order
+        self._described.clear()
         self._adjust(order, ZERO)
 
     def resume(self, order: ManagedOrder) -> None:
+        self._suspended = None
+        self._described.clear()
         self._reserve(order)
 
     def _move(self, order: ManagedOrder, what: Happening) -> None:
@@ -258,6 +269,8 @@ class OrderManager:
             )
         if after is OrderState.ACCEPTED and order.filled_qty > ZERO:
             after = OrderState.PARTLY_FILLED
+        if order.state is OrderState.REJECTED and after not in FINAL:
+            self._reopen(order)
         order.state = after
         order.picture = None
         self._described.clear()
@@ -269,6 +282,13 @@ class OrderManager:
                     self._closed.popitem(last=False)
         else:
             self._reserve(order)
+
+    def _reopen(self, order: ManagedOrder) -> None:
+        """The venue shows an order that was given up: whatever was asked about it before is asked anew."""
+        self._closed.pop(order.client_order_id, None)
+        self._open[order.client_order_id] = order
+        order.cancel_sent = False
+        order.cancel_asked_ns = 0
 
     def _reserve(self, order: ManagedOrder) -> None:
         self._adjust(order, order.leaves_qty)

@@ -1,15 +1,20 @@
-"""Is a market event fit to be believed?  Pure tests at the entry of the core; what fails is counted and stops there.
+"""Is an event fit to be believed?  Pure tests at the entry of the core; what fails is counted and stops there.
 
 A defect is a short reason that becomes a metric label, so the set is closed: ``not_finite``, ``not_positive``,
-``crossed``, ``bad_size``.
+``crossed``, ``bad_size`` and, for account facts, ``too_large`` and ``unknown_instrument``.  A bad market event is
+dropped; an account fact that cannot be booked also halts (``engine.core``): money moved, and we cannot say how much.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from math import inf
 
-from engine.events import Bar, Quote, Trade
+from engine.events import Bar, OrderFilled, Quote, Trade
 from engine.instruments import Instrument
+
+_HUGE = Decimal("1e24")
+"""No quantity, price or balance is as large; sums and products below it stay exact enough to be money."""
 
 
 def quote_defect(quote: Quote, instrument: Instrument) -> str:
@@ -52,4 +57,29 @@ def bar_defect(bar: Bar) -> str:
         return "crossed"
     if not 0.0 <= bar.volume_qty < inf:
         return "bad_size"
+    return ""
+
+
+def fill_defect(fill: OrderFilled, instrument: Instrument | None) -> str:
+    """Empty when the execution can be booked.  ``instrument`` is None when it was never defined."""
+    if instrument is None:
+        return "unknown_instrument"
+    qty, px = fill.qty, fill.px
+    defect = amounts_defect(qty, px, fill.fee)
+    if defect:
+        return defect
+    if qty <= 0:
+        return "bad_size"
+    if px <= 0 and not instrument.allows_negative_px:
+        return "not_positive"
+    return ""
+
+
+def amounts_defect(*amounts: Decimal) -> str:
+    """Empty when each amount of money or quantity is a number that arithmetic can bear."""
+    for amount in amounts:
+        if not amount.is_finite():
+            return "not_finite"
+        if abs(amount) >= _HUGE:
+            return "too_large"
     return ""

@@ -7,16 +7,29 @@ wait their turn in a bounded queue: the core is never entered twice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from engine.codec import Record
+from engine.commands import CancelOrder, Command, NewOrder
 from engine.core import TradingCore
 from engine.errors import JournalError
-from engine.events import MARKET_TYPES, Halted, InputEvent, Quote
+from engine.events import (
+    MARKET_TYPES,
+    CancelRejected,
+    Halted,
+    InputEvent,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    Quote,
+)
+from engine.intents import said
 from engine.ports import Journal, Probe, Router
 
 WAITING_MAX = 65536
 """Events that may wait while one is handled.  Policy when full: quotes are dropped and counted, nothing else is."""
+
+PLAIN_HALT = "halt"
+"""Source of the halt that stands in for one that the journal could not write."""
 
 
 class EventBus:
@@ -93,21 +106,62 @@ class EventBus:
         probe.mark(1)
         try:
             commands = core.on_event(event)
-            if commands:
-                for command in commands:
-                    router.send(command)
-                probe.mark(8)
-            probe.end()
         except JournalError as error:
+            self._send_cancels(core.commands, router)
             self._die(error)
+            return
         except Exception as error:
-            # A defect of ours.  Fail closed: no new risk, but cancels and account facts go on.
-            core.counters.core_errors += 1
-            self._on_error(f"core failed on {type(event).__name__} {seq}", error)
-            if not isinstance(event, Halted):
-                self._waiting.appendleft(
-                    Halted(event.ts_recv_ns, event.ts_recv_ns, "core", f"{type(error).__name__}: {error}"[:300])
-                )
+            self._core_failed(core, router, seq, event, error)
+            return
+        if commands:
+            for command in commands:
+                try:
+                    router.send(command)
+                except Exception as error:
+                    self._not_sent(command, error)
+            probe.mark(8)
+        probe.end()
+
+    def _core_failed(self, core: TradingCore, router: Router, seq: int, event: InputEvent, error: Exception) -> None:
+        """A defect of ours.  Fail closed: no new risk, but cancels and account facts go on.
+
+        What the event had put on record before is not lost: its cancels leave, its orders are told as refused.
+        """
+        core.counters.core_errors += 1
+        now_ns = event.ts_recv_ns
+        first: list[InputEvent] = [
+            OrderRejected(now_ns, now_ns, command.venue, command.client_order_id, "core_failed")
+            for command in core.commands
+            if type(command) is NewOrder
+        ]
+        if type(event) is not Halted:
+            first.append(Halted(now_ns, now_ns, "core", said(error)))
+        self._waiting.extendleft(reversed(first))
+        self._send_cancels(core.commands, router)
+        self._on_error(f"core failed on {type(event).__name__} {seq}", error)
+
+    def _send_cancels(self, commands: Sequence[Command], router: Router) -> None:
+        for command in commands:
+            if type(command) is CancelOrder:
+                try:
+                    router.send(command)
+                except Exception as error:
+                    self._not_sent(command, error)
+
+    def _not_sent(self, command: Command, error: Exception) -> None:
+        """A gateway raised, which is a defect of ours: nobody knows whether the bytes left.
+
+        An order is unknown until the venue has told; a cancel is told as refused, so that it is asked for again.
+        """
+        now_ns, venue, name = command.ts_ns, command.venue, command.client_order_id
+        first: list[InputEvent] = []
+        if type(command) is NewOrder:
+            first.append(OrderOutcomeUnknown(now_ns, now_ns, venue, name, "send_failed"))
+        else:
+            first.append(CancelRejected(now_ns, now_ns, venue, name, "send_failed"))
+        first.append(Halted(now_ns, now_ns, "gateway", f"{type(error).__name__} while sending"))
+        self._waiting.extendleft(reversed(first))
+        self._on_error(f"{type(command).__name__} {name} could not be handed to {venue}", error)
 
     def _not_journaled(self, event: InputEvent, error: JournalError) -> None:
         """What is not on record did not happen: the core must not act on it.
@@ -115,6 +169,12 @@ class EventBus:
         A market event that finds no room is lost and trading halts, by a record in what the journal keeps in reserve,
         so that open orders can still be cancelled.  Anything else that finds no room is the end.
         """
+        if type(event) is Halted and event.source != PLAIN_HALT:
+            # Its words may be what cannot be written; the kill switch works without them.
+            now_ns = event.ts_recv_ns
+            self._waiting.appendleft(Halted(now_ns, now_ns, PLAIN_HALT, "its text is not on record"))
+            self._on_error("a halt could not be recorded as it was given", error)
+            return
         if type(event) not in MARKET_TYPES:
             self._die(error)
             return

@@ -18,11 +18,12 @@ from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
 from engine.instruments import Instrument
+from engine.intents import defect_of, listed, said, writable
 from engine.lanes import Callback, Lane, StrategySlot
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Assembly, Probe, Recorder, RiskGate
-from engine.sanity import bar_defect, quote_defect, trade_defect
+from engine.sanity import amounts_defect, bar_defect, fill_defect, quote_defect, trade_defect
 from engine.venues import VenueStates
 from engine.view import CoreView
 
@@ -97,9 +98,9 @@ class TradingCore:
             e.InstrumentDefined: self._on_instrument,
             e.InstrumentStatus: lambda event: self.venues.instrument_status(event),
             e.VenueStatus: lambda event: self.venues.venue_status(event),
-            e.RateReported: lambda event: self.portfolio.set_rate(event.currency, event.rate),
-            e.BalanceReported: lambda event: self.portfolio.report_balance(event.venue, event.currency, event.total),
-            e.PositionReported: lambda event: self.portfolio.report_position(event.instrument, event.qty, event.avg_px),
+            e.RateReported: self._on_rate,
+            e.BalanceReported: self._on_balance,
+            e.PositionReported: self._on_position,
             e.OrderFilled: self._on_fill,
             e.OrderAccepted: self.desk.on_accepted,
             e.OrderRejected: self.desk.on_rejected,
@@ -130,6 +131,11 @@ class TradingCore:
         view.risk_state = self.gate.state
         self._handlers[type(event)](event)
         return out
+
+    @property
+    def commands(self) -> Sequence[Command]:
+        """What the event being handled has put on record so far; also when its handler raised."""
+        return self.desk.out
 
     # --- market -------------------------------------------------------------------------------------------------
 
@@ -251,23 +257,48 @@ class TradingCore:
                 intents = callback(subject, self.view)
             else:
                 intents = callback(subject, prediction_seq, self.view)
-        except Exception as error:  # user code: whatever it raises ends that strategy, not the engine
-            self._quarantine(slot, f"{type(error).__name__}: {error}")
+            if type(intents) is not list and type(intents) is not tuple:
+                intents = listed(intents)
+            if not intents:
+                return
+            defect = defect_of(intents, slot.name)
+        except KeyboardInterrupt:  # the operator's, not the strategy's
+            raise
+        except BaseException as error:  # user code: whatever it raises ends that strategy, not the engine
+            self._quarantine(slot, said(error))
             return
-        if intents:
-            self._mark(5)
-            if not self.desk.carry_out(slot, intents):
-                self._quarantine(slot, f"returned no intents of its own: {intents!r}"[:300])
+        self._mark(5)
+        if defect:
+            self._quarantine(slot, defect)
+        else:
+            self.desk.carry_out(intents)
 
     def _quarantine(self, slot: StrategySlot, text: str) -> None:
+        """Never called again; its orders are cancelled.  ``text`` is on record, so it must be ``writable``."""
         slot.alive = False
-        slot.reason = text[:300]
-        self._recorder.record(StrategyQuarantined(self.view.now_ns, slot.name, text[:300]))
-        self.desk.cancel_all(f"strategy {slot.name} quarantined", strategy=slot.name)
+        slot.reason = text = writable(text)
+        self._recorder.record(StrategyQuarantined(self.view.now_ns, slot.name, text))
+        self.desk.abandon(slot.name)
+
+    def _tell_model(self, slot: StrategySlot, instrument: str, facts: tuple[tuple[str, float], ...]) -> None:
+        try:
+            slot.strategy.on_model(instrument, dict(facts))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as in ``_ask``
+            self._quarantine(slot, said(error))
 
     # --- account, time, system ----------------------------------------------------------------------------------
 
     def _on_fill(self, fill: e.OrderFilled) -> None:
+        lane = self.lanes.get(fill.instrument)
+        defect = fill_defect(fill, None if lane is None else lane.instrument)
+        if defect:
+            what = f"fill {fill.trade_id} of order {fill.client_order_id!r} at {fill.venue}"
+            self.desk.refuse_fact(
+                defect, f"{what}: {fill.qty} of {fill.instrument} at {fill.px}, fee {fill.fee} {fill.fee_currency}"
+            )
+            return
         strategy = self.desk.on_filled(fill, self._marks())
         if strategy is None:
             return
@@ -275,8 +306,30 @@ class TradingCore:
             if slot.name == strategy:
                 self._ask(slot, slot.on_fill, fill)
 
+    def _on_rate(self, event: e.RateReported) -> None:
+        defect = amounts_defect(event.rate)
+        if defect:
+            Counters.add(self.counters.dropped, defect)
+        else:
+            self.portfolio.set_rate(event.currency, event.rate)
+
+    def _on_balance(self, event: e.BalanceReported) -> None:
+        defect = amounts_defect(event.total, event.available)
+        if defect:
+            self.desk.refuse_fact(defect, f"balance of {event.currency} at {event.venue}: {event.total}")
+        else:
+            self.portfolio.report_balance(event.venue, event.currency, event.total)
+
+    def _on_position(self, event: e.PositionReported) -> None:
+        defect = amounts_defect(event.qty, event.avg_px)
+        if defect:
+            self.desk.refuse_fact(defect, f"position in {event.instrument}: {event.qty} at {event.avg_px}")
+        else:
+            self.portfolio.report_position(event.instrument, event.qty, event.avg_px)
+
     def _on_timer(self, timer: e.Timer) -> None:
         self.desk.revalue(self._marks())
+        self.desk.insist()
         for lane in self.lanes.values():
             if lane.features is not None and lane.features.on_timer(timer.ts_recv_ns):
                 self._on_row(lane, timer.ts_event_ns, timer.ts_recv_ns)
@@ -307,8 +360,8 @@ class TradingCore:
         features = assembly.features(instrument, assignment)
         model = assembly.model(instrument, assignment) if uses_model else None
         for slot in slots:
-            if slot.uses_model:
-                slot.strategy.on_model(instrument.id, dict(assignment.facts))
+            if slot.uses_model and slot.alive:
+                self._tell_model(slot, instrument.id, assignment.facts)
         return Lane(instrument, features, model, slots)
 
     def _on_feed_down(self, event: e.FeedDown) -> None:
@@ -329,7 +382,7 @@ class TradingCore:
                     lane.features.mark_gap(reason)
 
     def _on_shutdown(self, event: e.ShutdownRequested) -> None:
-        self.closing = True
+        self.closing = self.desk.closing = True
         self.desk.cancel_all(f"shutdown: {event.reason}")
 
     def _ignore(self, event: e.Event) -> None:

@@ -20,13 +20,13 @@ from engine.commands import (
 )
 from engine.counters import Counters
 from engine.errors import JournalError
-from engine.lanes import StrategySlot
 from engine.orders import FINAL, Happening, ManagedOrder, OrderManager, OrderState
 from engine.portfolio import Mark, Portfolio
 from engine.ports import Probe, Recorder, RiskGate
 from engine.view import CoreView
 
-_INTENTS = (OrderIntent, CancelIntent)
+CANCEL_AGAIN_NS = 1_000_000_000
+"""A cancel that is still wanted is asked for again after this time, on the next timer."""
 HELD_MAX = 256
 """Orders that may wait for the disk at once; one more is refused with the reason ``durability_backlog``."""
 
@@ -58,25 +58,19 @@ class Desk:
         self._hold_orders = hold_orders
         self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
         self._hold_deadline_ns = hold_deadline_ns
+        self.closing = False  # the session ends: written by the core
+        self._abandoned: set[str] = set()  # names of quarantined strategies
         self._held: dict[str, int] = {}  # client order id -> seq of its record
 
     # --- intents ------------------------------------------------------------------------------------------------
 
-    def carry_out(self, slot: StrategySlot, intents: Sequence[Intent]) -> bool:
-        """Judge and open each intent in turn; False when the strategy returned something that is none of its own."""
-        name = slot.name
-        try:
-            for intent in intents:
-                if (type(intent) is not OrderIntent and not isinstance(intent, _INTENTS)) or intent.strategy != name:
-                    return False
-        except TypeError:
-            return False
+    def carry_out(self, intents: Sequence[Intent]) -> None:
+        """Judge and open each intent in turn; they are well formed (``engine.intents``)."""
         for intent in intents:
-            if type(intent) is OrderIntent or isinstance(intent, OrderIntent):
+            if type(intent) is OrderIntent:
                 self.place(intent)
             else:
-                self._cancel_one(intent)
-        return True
+                self._cancel_one(intent)  # type: ignore[arg-type]
 
     def place(self, intent: OrderIntent) -> None:
         """Risk, order, record, send: in that order, for one intent."""
@@ -123,11 +117,51 @@ class Desk:
         if order is not None and order.intent.strategy == intent.strategy:
             self._send_cancel(order, intent.reason)
 
-    def cancel_all(self, reason: str, strategy: str | None = None) -> None:
-        """Cancel every open order (of one strategy); an order that waits for the disk is dropped instead."""
+    def cancel_all(self, reason: str) -> None:
+        """Cancel every open order; one that waits for the disk is dropped instead."""
+        self._cancel_each([(order, reason) for order in self._orders.open_orders()])
+
+    def abandon(self, strategy: str) -> None:
+        """A strategy is not trusted any more: its open orders go, and so does what shows itself later."""
+        self._abandoned.add(strategy)
+        self.insist()
+
+    def insist(self) -> None:
+        """Ask for each cancel that is wanted and not out: it was refused, or never got away.  Paced by order."""
+        if not self.closing and not self._abandoned and self._gate.state is RiskState.ACTIVE:
+            return
+        latest_ns = self._view.now_ns - CANCEL_AGAIN_NS
+        due = []
         for order in self._orders.open_orders():
-            if strategy is None or order.intent.strategy == strategy:
+            if not order.cancel_sent and (not order.cancel_asked_ns or order.cancel_asked_ns <= latest_ns):
+                reason = self._why_gone(order)
+                if reason:
+                    due.append((order, reason))
+        self._cancel_each(due)
+
+    def _why_gone(self, order: ManagedOrder) -> str:
+        """Why an open order must go; empty when it may stay."""
+        state = self._gate.state
+        if state is RiskState.HALTED:
+            return "halted"
+        if self.closing:
+            return "shutdown"
+        if order.intent.strategy in self._abandoned:
+            return f"strategy {order.intent.strategy} quarantined"
+        if state is RiskState.REDUCING and not order.intent.reduce_only:
+            return "reducing"
+        return ""
+
+    def _cancel_each(self, orders: Sequence[tuple[ManagedOrder, str]]) -> None:
+        """One order that cannot be cancelled takes no other's cancel with it; its error is raised after the last."""
+        failed: Exception | None = None
+        for order, reason in orders:
+            try:
                 self._send_cancel(order, reason)
+            except Exception as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _send_cancel(self, order: ManagedOrder, reason: str) -> None:
         if order.state is OrderState.HELD:
@@ -135,6 +169,7 @@ class Desk:
             return
         if order.state in FINAL or order.cancel_sent:
             return
+        order.cancel_asked_ns = self._view.now_ns
         command = self._orders.cancel(order, self._view.now_ns, reason)
         self._recorder.record(command)
         self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)
@@ -158,8 +193,10 @@ class Desk:
             self._drop_held(order, f"{waited_ns} ns", f"{self._hold_deadline_ns} ns", check="durability_deadline")
             return
         self._orders.suspend(order)
-        verdict = self._gate.review_again(order.intent, self._view)
-        self._orders.resume(order)
+        try:
+            verdict = self._gate.review_again(order.intent, self._view)
+        finally:
+            self._orders.resume(order)
         if isinstance(verdict, Rejected):
             self._drop_held(order, verdict.seen, verdict.limit, check=verdict.check)
             return
@@ -176,12 +213,23 @@ class Desk:
 
     def on_accepted(self, event: e.OrderAccepted) -> None:
         order = self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
-        if order is not None and order.cancel_sent and order.state is OrderState.ACCEPTED:
-            # An UNKNOWN order whose cancel is out has now shown itself: the cancel is still wanted.
-            self._orders.happen(event.client_order_id, Happening.CANCEL_SENT)
+        if order is not None:
+            self._look_again(order)
+
+    def _look_again(self, order: ManagedOrder) -> None:
+        """The venue has shown an order that may have been UNKNOWN, or given up as never arrived."""
+        if order.state in FINAL:
+            return
+        if order.cancel_sent:
+            # Its cancel is out and still wanted.
+            self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)
+        elif not order.cancel_asked_ns:
+            reason = self._why_gone(order)
+            if reason:
+                self._send_cancel(order, reason)
 
     def on_rejected(self, event: e.OrderRejected) -> None:
-        Counters.add(self._counters.venue_rejected, event.reason)
+        Counters.add_word(self._counters.venue_rejected, event.reason)
         self._orders.happen(event.client_order_id, Happening.REJECT)
 
     def on_cancelled(self, event: e.OrderCancelled) -> None:
@@ -211,12 +259,19 @@ class Desk:
             strategy = order.intent.strategy
         self._portfolio.apply_fill(fill, strategy)
         self.revalue(mark)
+        if order is not None:
+            self._look_again(order)
         if order is not None and order.overfilled:
             self._latch(
                 RiskState.REDUCING,
                 f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}",
             )
         return strategy
+
+    def refuse_fact(self, defect: str, text: str) -> None:
+        """A fact of the account that cannot be booked: the event is on record, the money is not what we think it is."""
+        Counters.add(self._counters.unreadable, defect)
+        self.halt(f"account fact cannot be booked ({defect}): {text}"[:300])
 
     # --- money and state ------------------------------------------------------------------------------------------
 
@@ -228,7 +283,11 @@ class Desk:
             self._latch(*breach)
 
     def on_control(self, event: e.Halted | e.Reduced | e.Resumed) -> None:
-        self._changed(self._gate.apply(event))
+        change = self._gate.apply(event)
+        if change is not None:
+            self._changed(change)
+        else:
+            self.insist()  # said again: what it did not achieve is tried again
 
     def on_journal_failed(self, event: e.JournalFailed) -> None:
         self.halt(f"journal: {event.text}")
@@ -248,9 +307,5 @@ class Desk:
         if change.after is RiskState.HALTED:
             self.cancel_all(f"halted: {change.reason}")
         elif change.after is RiskState.REDUCING:
-            self._cancel_entries(change.reason)
-
-    def _cancel_entries(self, reason: str) -> None:
-        for order in self._orders.open_orders():
-            if not order.intent.reduce_only:
-                self._send_cancel(order, f"reducing: {reason}")
+            entries = [order for order in self._orders.open_orders() if not order.intent.reduce_only]
+            self._cancel_each([(order, f"reducing: {change.reason}") for order in entries])

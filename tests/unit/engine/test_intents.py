@@ -189,7 +189,7 @@ def test_what_passes_is_read_back_from_the_journal_as_it_was(fields: dict[str, A
         assert decode(encode(order)) == order
 
 
-class Unprintable(Exception):
+class UnprintableError(Exception):
     def __str__(self) -> str:
         raise ValueError
 
@@ -199,4 +199,4 @@ def test_what_an_error_says_is_fit_for_a_record() -> None:
     assert said(ValueError(f"bad {object()!r}\nhere")) == "ValueError: bad <object object> here"
     assert said(ValueError("\ud800")).encode() == b"ValueError: \\ud800"
     assert len(said(ValueError("x" * 5_000_000))) == 300
-    assert said(Unprintable()) == "Unprintable"
+    assert said(UnprintableError()) == "UnprintableError"

@@ -22,10 +22,13 @@ def opened(manager: OrderManager, qty: str = "1", side: Side = Side.BUY):
 
 
 def test_final_orders_never_come_back_to_life() -> None:
-    """Invariant I6 on the table itself: from a final state every happening stays final."""
-    for (before, _), after in TABLE.items():
-        if before in FINAL:
-            assert after in FINAL
+    """Invariant I6 on the table itself: from a final state every happening stays final; but a rejection is only a claim
+    that the order does not exist, and an acknowledgement or a fill disproves it."""
+    back = {(before, what) for (before, what), after in TABLE.items() if before in FINAL and after not in FINAL}
+    assert back == {
+        (OrderState.REJECTED, Happening.ACCEPT),
+        (OrderState.REJECTED, Happening.PARTIAL_FILL),
+    }
 
 
 def test_only_an_unsent_order_can_be_dropped_or_sent() -> None:
@@ -51,7 +54,7 @@ def test_open_quantity_is_what_may_still_fill() -> None:
     assert manager.open_qty(BTC, Side.BUY) == D("4.5")
     manager.happen(second.client_order_id, Happening.LOSE)
     assert manager.open_qty(BTC, Side.BUY) == D("4.5")
-    assert manager.unknown_count == 1
+    assert manager.get(second.client_order_id).state is OrderState.UNKNOWN
     manager.happen(first.client_order_id, Happening.CANCEL)
     assert manager.open_qty(BTC, Side.BUY) == 3
     manager.happen(second.client_order_id, Happening.REJECT)
@@ -168,6 +171,9 @@ def test_open_quantity_always_equals_the_sum_over_live_orders(steps: list[tuple[
             manager.fill(fill(orders[index], "0.7", "100", f"t{number}"))
         else:
             manager.happen(orders[index].client_order_id, what)
+        assert all(o.state not in FINAL for o in manager.open_orders())
+        live = sum(manager.get(o.client_order_id).state not in FINAL for o in orders)
+        assert manager.open_count == len(manager.open_orders()) == live
         for side in Side:
             want = sum((o.leaves_qty for o in manager.open_orders() if o.intent.side is side), Decimal(0))
             assert manager.open_qty(BTC, side) == want
@@ -211,6 +217,75 @@ def test_an_order_that_is_dropped_ends_as_the_table_has_it(state: OrderState) ->
     assert everything(dropped) == everything(by_table)
     assert dropped.open_qty(BTC, Side.BUY) == 0
     assert dropped.open_count == 0
+
+
+@pytest.mark.parametrize("shown_by", ["acknowledgement", "fill"])
+def test_an_order_that_was_given_up_and_lives_holds_its_risk_again(shown_by: str) -> None:
+    """UNKNOWN, "never arrived", then the venue shows it: open, reserved, and the cancel can be sent again."""
+    manager = OrderManager("k")
+    name = opened(manager, "2").client_order_id
+    manager.happen(name, Happening.LOSE)
+    manager.happen(name, Happening.CANCEL_SENT)
+    manager.happen(name, Happening.REJECT)
+    assert (manager.open_count, manager.open_qty(BTC, Side.BUY)) == (0, 0)
+    if shown_by == "fill":
+        manager.fill(fill(manager.get(name).new, "0.5", "100", "t1"))
+    else:
+        manager.happen(name, Happening.ACCEPT, "v1")
+    order = manager.get(name)
+    left = D("1.5") if shown_by == "fill" else D(2)
+    assert (manager.open_count, manager.open_qty(BTC, Side.BUY), order.cancel_sent) == (1, left, False)
+    assert [shown.leaves_qty for shown in manager.described(BTC)] == [left]
+    manager.happen(name, Happening.CANCEL)
+    assert (manager.open_count, manager.open_qty(BTC, Side.BUY)) == (0, 0)
+    manager.happen(name, Happening.ACCEPT)
+    assert manager.get(name).state is OrderState.CANCELLED
+
+
+def test_a_given_up_order_that_filled_whole_is_filled() -> None:
+    """Rejected, then its only fill: nothing is left to hold."""
+    manager = OrderManager("k")
+    new = opened(manager)
+    manager.happen(new.client_order_id, Happening.REJECT)
+    manager.fill(fill(new, "1", "100", "t1"))
+    assert manager.get(new.client_order_id).state is OrderState.FILLED
+    assert (manager.open_count, manager.open_qty(BTC, Side.BUY)) == (0, 0)
+
+
+def test_a_refused_cancel_can_be_asked_for_again() -> None:
+    """CANCEL_REFUSED takes the mark away that a cancel is out; the order is live as before."""
+    manager = OrderManager("k")
+    name = opened(manager).client_order_id
+    manager.happen(name, Happening.ACCEPT)
+    manager.happen(name, Happening.CANCEL_SENT)
+    assert manager.get(name).cancel_sent
+    manager.happen(name, Happening.CANCEL_REFUSED)
+    assert not manager.get(name).cancel_sent
+    assert manager.get(name).state is OrderState.ACCEPTED
+
+
+def test_an_unknown_order_stays_unknown_while_its_cancel_is_out() -> None:
+    """UNKNOWN and CANCEL_SENT: only evidence about the order itself resolves it."""
+    manager = OrderManager("k")
+    name = opened(manager).client_order_id
+    manager.happen(name, Happening.LOSE)
+    manager.happen(name, Happening.CANCEL_SENT)
+    assert manager.get(name).state is OrderState.UNKNOWN
+
+
+def test_a_suspended_order_is_not_seen_at_all() -> None:
+    """Of two, the suspended one leaves count, list and quantity; after ``resume`` all are as before, in order."""
+    manager = OrderManager("k")
+    first = opened(manager, "2")
+    opened(manager, "3")
+    before = manager.described(BTC)
+    manager.suspend(manager.get(first.client_order_id))
+    assert [order.client_order_id for order in manager.described()] == ["k-2"]
+    assert [order.client_order_id for order in manager.described(BTC)] == ["k-2"]
+    assert (manager.open_count, manager.open_qty(BTC, Side.BUY)) == (1, 3)
+    manager.resume(manager.get(first.client_order_id))
+    assert manager.described(BTC) == before
+    assert (manager.open_count, manager.open_qty(BTC, Side.BUY)) == (2, 5)
 
 
 def test_an_unknown_id_is_nobodys_order() -> None:

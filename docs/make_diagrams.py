@@ -42,7 +42,7 @@ def order_states() -> str:
             "",
             *_table(live, list(Happening), TABLE),
             "",
-            "Final states take late facts. A late acknowledgement changes nothing, except that it disproves a rejection:",
+            "Final states take late facts. A late acknowledgement changes nothing, but it disproves a rejection: then",
             "the order lives, holds its risk again and can be cancelled. A late fill is booked, because it happened;",
             "one that completes the order makes it filled:",
             "",

@@ -8,8 +8,10 @@ import pytest
 
 from engine import events as e
 from engine.bus import EventBus
-from engine.commands import NewOrder, RiskState, RiskStateChanged
-from engine.core import NullProbe
+from engine.commands import CancelOrder, NewOrder, RiskState, RiskStateChanged
+from engine.core import NullProbe, TradingCore
+from engine.errors import JournalError
+from engine.orders import OrderState
 from engine.router import OrderRouter
 from tests.support.core import BTC, MemoryJournal, MidModel, OpenGate, Scripted, build_core, intent, quote, spot
 
@@ -106,3 +108,189 @@ def test_a_command_for_a_venue_without_gateway_comes_back_as_an_event() -> None:
     bus.publish(quote(10))
     assert journal.written[-1].record.reason == "no_gateway"
     assert core.counters.venue_rejected == {"no_gateway": 1}
+
+
+# --- what was put on record before something broke --------------------------------------------------------------------
+
+
+class KeepingGateway:
+    """Keeps what it is given; raises for the client order ids in ``breaks``."""
+
+    venue = "coinbase"
+
+    def __init__(self) -> None:
+        self.seen: list[NewOrder | CancelOrder] = []
+        self.breaks: set[str] = set()
+
+    def submit(self, order: NewOrder) -> None:
+        self._take(order)
+
+    def cancel(self, cancel: CancelOrder) -> None:
+        self._take(cancel)
+
+    def _take(self, command: NewOrder | CancelOrder) -> None:
+        if command.client_order_id in self.breaks:
+            raise UnicodeError("no such character")
+        self.seen.append(command)
+
+    def take(self) -> list[tuple[type, str]]:
+        taken = [(type(command), command.client_order_id) for command in self.seen]
+        self.seen.clear()
+        return taken
+
+
+S = 1_000_000_000
+
+
+def keeping(*strategies: Scripted) -> tuple[EventBus, TradingCore, MemoryJournal, KeepingGateway, list[str]]:
+    journal, gateway = MemoryJournal(), KeepingGateway()
+    errors: list[str] = []
+    bus = EventBus(journal, NullProbe(), lambda text, error: errors.append(text))
+    core = build_core(bus, *strategies)
+    bus.attach(core, OrderRouter(bus.publish, lambda: [gateway]))
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    return bus, core, journal, gateway, errors
+
+
+def after(journal: MemoryJournal, kind: type) -> list[type]:
+    """Types of the records behind the last one of ``kind``."""
+    kinds = [type(written.record) for written in journal.written]
+    return kinds[len(kinds) - kinds[::-1].index(kind) :]
+
+
+def test_cancels_leave_although_the_core_raised_later_in_the_same_event() -> None:
+    """A halt cancels three orders; recording the second raises: two cancels leave at once, the third with a timer."""
+    bus, core, journal, gateway, errors = keeping(Scripted(on_quote=lambda *_: [intent(), intent(), intent()]))
+    bus.publish(quote(S))
+    core.slots[0].strategy.answers = {}
+    gateway.take()
+    append = journal.append
+
+    def append_some(seq, record) -> None:
+        if isinstance(record, CancelOrder) and record.client_order_id == "k-2":
+            raise TypeError("cannot be encoded")
+        append(seq, record)
+
+    journal.append = append_some
+    bus.publish(e.Halted(2 * S, 2 * S, "operator", ""))
+    assert gateway.take() == [(CancelOrder, "k-1"), (CancelOrder, "k-3")]
+    assert len(errors) == 1
+    journal.append = append
+    bus.publish(e.Timer(3 * S, 3 * S, "tick"))
+    assert gateway.take() == [(CancelOrder, "k-2")]
+
+
+def test_an_order_does_not_leave_when_the_core_failed_on_its_event() -> None:
+    """Recorded, then another part raises: it is told as refused, in the journal before the halt, and holds nothing."""
+    bus, core, journal, gateway, _ = keeping(Scripted(on_row=lambda *_: [intent()]))
+    core.lanes[BTC].quote_slots = (None,)  # type: ignore[assignment]  # the core stumbles behind the rows
+    bus.publish(quote(S))
+    assert gateway.take() == []
+    assert after(journal, NewOrder) == [e.OrderRejected, e.Halted, RiskStateChanged]
+    assert core.counters.venue_rejected == {"core_failed": 1}
+    assert (core.orders.open_count, core.gate.state) == (0, RiskState.HALTED)
+
+
+def test_cancels_on_record_leave_although_the_journal_died_behind_them() -> None:
+    """The second cancel finds no room: the first leaves, then nothing is sent any more."""
+    bus, core, journal, gateway, _ = keeping(Scripted(on_quote=lambda *_: [intent(), intent()]))
+    bus.publish(quote(S))
+    core.slots[0].strategy.answers = {}
+    gateway.take()
+    append, room = journal.append, [3]  # the halt, the change of state, one cancel
+
+    def append_little(seq, record) -> None:
+        if not room[0]:
+            raise JournalError("disk full")
+        room[0] -= 1
+        append(seq, record)
+
+    journal.append = append_little
+    bus.publish(e.Halted(2 * S, 2 * S, "operator", ""))
+    assert gateway.take() == [(CancelOrder, "k-1")]
+    assert bus.dead
+
+
+def test_a_command_that_cannot_be_handed_over_stops_no_other() -> None:
+    """The gateway raises on the first of two orders: it is UNKNOWN, the second left, trading halts and both are
+    cancelled."""
+    bus, core, journal, gateway, errors = keeping(Scripted(on_quote=lambda *_: [intent(), intent()]))
+    gateway.breaks = {"k-1"}
+    bus.publish(quote(S))
+    assert gateway.take() == [(NewOrder, "k-2"), (CancelOrder, "k-2")]
+    assert core.orders.get("k-1").state is OrderState.UNKNOWN
+    assert core.gate.state is RiskState.HALTED
+    assert any("k-1" in text for text in errors)
+    gateway.breaks = set()
+    core.slots[0].strategy.answers = {}
+    bus.publish(e.Timer(2 * S, 2 * S, "tick"))
+    assert gateway.take() == [(CancelOrder, "k-1")]
+    assert not bus.dead
+    assert [written.seq for written in journal.written] == list(range(1, len(journal.written) + 1))
+
+
+def test_a_halt_goes_before_everything_that_waits() -> None:
+    """The core fails on a trade while a quote waits that would open an order: the halt comes first, nothing opens."""
+    bus, core, journal, gateway, _ = keeping(Scripted(on_quote=lambda *_: [intent()]))
+
+    def fails(event: e.Trade) -> None:
+        bus.publish(quote(S + 1))
+        raise ZeroDivisionError
+
+    core._handlers[e.Trade] = fails
+    bus.publish(e.Trade(S, S, BTC, 1.0, 1.0, 1, "t"))
+    assert after(journal, e.Trade)[:3] == [e.Halted, RiskStateChanged, e.Quote]
+    assert gateway.take() == []
+    assert core.counters.rejected == {"state": 1}
+
+
+def test_a_halt_whose_words_cannot_be_written_halts_all_the_same() -> None:
+    """A lone surrogate in the operator's reason: recorded without it, orders cancelled, the session goes on."""
+    bus, core, journal, gateway, errors = keeping(Scripted(on_quote=lambda *_: [intent()]))
+    bus.publish(quote(S))
+    core.slots[0].strategy.answers = {}
+    gateway.take()
+    append = journal.append
+
+    def strict(seq, record) -> None:
+        try:
+            append(seq, record)
+        except UnicodeError as error:
+            raise JournalError("cannot be encoded") from error
+
+    journal.append = strict
+    bus.publish(e.Halted(2 * S, 2 * S, "operator", "\ud800"))
+    assert (core.gate.state, bus.dead) == (RiskState.HALTED, "")
+    assert gateway.take() == [(CancelOrder, "k-1")]
+    assert len(errors) == 1
+
+
+@pytest.mark.parametrize("what", [SystemExit(3), GeneratorExit(), RecursionError()], ids=lambda e: type(e).__name__)
+def test_no_error_of_user_code_leaves_the_bus(what: BaseException) -> None:
+    """Errors that are no ``Exception`` too: that strategy is quarantined, the other one trades on."""
+
+    def raises(*_):
+        raise what
+
+    bus, core, _, gateway, errors = keeping(
+        Scripted("bad", on_quote=raises), Scripted("good", on_quote=lambda *_: [intent(strategy="good")])
+    )
+    bus.publish(quote(S))
+    assert [slot.alive for slot in core.slots] == [False, True]
+    assert gateway.take() == [(NewOrder, "k-1")]
+    assert (core.gate.state, errors) == (RiskState.ACTIVE, [])
+
+
+def test_the_operators_interrupt_is_not_the_strategys() -> None:
+    """Ctrl-C that arrives inside user code goes on, and the bus can be used again."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    bus, core, _, _, _ = keeping(Scripted(on_quote=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        bus.publish(quote(S))
+    core.slots[0].strategy.answers = {}
+    bus.publish(quote(S + 1))
+    assert core.slots[0].alive
+    assert core.counters.quotes == 2

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from math import nan
 
+import msgspec
+import numpy as np
 import pytest
 
 from engine import events as e
-from engine.commands import CancelIntent, CancelOrder, NewOrder, Rejected, RiskState, StrategyQuarantined
+from engine.commands import (
+    CancelIntent,
+    CancelOrder,
+    NewOrder,
+    Rejected,
+    RiskState,
+    RiskStateChanged,
+    StrategyQuarantined,
+)
 from engine.lanes import StrategySlot
 from engine.orders import OrderState
 from tests.support.core import (
@@ -111,6 +122,12 @@ def test_both_streams_must_be_up_to_trade() -> None:
         lambda *_: [object()],
         lambda *_: 7,
         lambda *_: [intent(strategy="somebody-else")],
+        lambda *_: [intent(strategy="bad"), intent(strategy="bad", side=1)],
+        lambda *_: [intent(strategy="bad", time_in_force="ioc")],
+        lambda *_: [intent(strategy="bad", reason="\ud800")],
+        lambda *_: np.array([1, 2]),
+        lambda *_: (1 / 0 for _ in range(2)),
+        lambda *_: sys.exit(3),
     ],
 )
 def test_a_strategy_that_raises_or_answers_nonsense_is_quarantined(answer) -> None:
@@ -129,6 +146,154 @@ def test_a_strategy_that_raises_or_answers_nonsense_is_quarantined(answer) -> No
     core.on_event(quote(12))
     assert len(bad.calls) == calls
     assert any(method == "on_row" and core.view.now_ns == 12 for method, _ in good.calls)
+
+
+def test_what_quarantined_a_strategy_is_said_alike_on_each_run() -> None:
+    """Two objects of the same class at different addresses: the same record, or replay would differ."""
+    texts = []
+    for _ in range(2):
+        thing = object()
+        recorder = MemoryRecorder()
+        core = build_core(recorder, Scripted(on_quote=lambda *_, thing=thing: [].index(thing)))
+        open_market(core)
+        core.on_event(quote(10))
+        texts.append(recorder.of(StrategyQuarantined)[0].text)
+        keep = [object() for _ in range(1000)]
+        del keep
+    assert texts[0] == texts[1]
+    assert "0x" not in texts[0]
+
+
+def test_a_generator_of_intents_is_carried_out() -> None:
+    """Two intents yielded one by one are two orders."""
+    core = build_core(MemoryRecorder(), Scripted(on_quote=lambda *_: (intent(qty=str(n)) for n in (1, 2))))
+    open_market(core)
+    assert [order.intent.qty for order in core.on_event(quote(10))] == [1, 2]
+
+
+@pytest.mark.parametrize("method", ["on_fill", "on_timer"])
+def test_errors_in_rare_callbacks_quarantine_too(method: str) -> None:
+    """The fill is booked, the timer's work is done, the other strategy trades on."""
+    bad, good = buyer("bad"), buyer("good")
+    core = build_core(MemoryRecorder(), bad, good, model=MidModel())
+    open_market(core)
+    (order, _) = core.on_event(quote(10))
+    bad.answers[method] = lambda *_: 1 / 0
+    core.on_event(fill(order, "0.5", "100", "t1"))
+    core.on_event(e.Timer(60, 60, "tick"))
+    assert [slot.alive for slot in core.slots] == [False, True]
+    assert core.portfolio.qty(BTC) == D("0.5")
+    assert [command.intent.strategy for command in core.on_event(quote(70))] == ["good"]
+
+
+def test_a_strategy_that_cannot_take_its_model_is_quarantined_and_the_lane_stands() -> None:
+    """``on_model`` raises for one of two: recorded, the instrument is served, the other trades."""
+
+    class Choosy(Scripted):
+        def on_model(self, instrument, facts) -> None:
+            raise KeyError("buy")
+
+    recorder = MemoryRecorder()
+    core = build_core(recorder, Choosy("choosy"), buyer("good"), model=MidModel())
+    open_market(core)
+    assert [(record.strategy, record.text) for record in recorder.of(StrategyQuarantined)] == [
+        ("choosy", "KeyError: 'buy'")
+    ]
+    assert [command.intent.strategy for command in core.on_event(quote(10))] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "defect"),
+    [
+        ({"qty": D("NaN")}, "not_finite"),
+        ({"px": D("NaN")}, "not_finite"),
+        ({"px": D("Infinity")}, "not_finite"),
+        ({"fee": D("sNaN")}, "not_finite"),
+        ({"fee": D("NaN")}, "not_finite"),
+        ({"qty": D(0)}, "bad_size"),
+        ({"qty": D(-1)}, "bad_size"),
+        ({"px": D(0)}, "not_positive"),
+        ({"px": D("1E+999999")}, "too_large"),
+        ({"instrument": "XRP/USD@coinbase"}, "unknown_instrument"),
+    ],
+)
+def test_a_fill_that_is_no_number_is_never_booked(changes: dict, defect: str) -> None:
+    """Counted, HALTED with the reason, equity stays what it was; the same trade told right is booked afterwards."""
+    gate = OpenGate()
+    recorder = MemoryRecorder()
+    core = build_core(recorder, buyer(), gate=gate, model=MidModel())
+    open_market(core)
+    (order,) = core.on_event(quote(10))
+    good = fill(order, "0.5", "100", "t1")
+    core.on_event(e.Timer(20, 20, "tick"))
+    equity = core.portfolio.equity
+    core.on_event(msgspec.structs.replace(good, **changes))
+    assert core.counters.unreadable == {defect: 1}
+    assert gate.state is RiskState.HALTED
+    assert defect in recorder.of(RiskStateChanged)[0].reason
+    core.on_event(e.Timer(21, 21, "tick"))
+    assert (core.portfolio.equity, core.portfolio.qty(BTC)) == (equity, 0)
+    core.on_event(good)
+    assert core.portfolio.qty(BTC) == D("0.5")
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        e.BalanceReported(2, 2, "coinbase", "EUR", D("NaN"), D(1)),
+        e.BalanceReported(2, 2, "coinbase", "EUR", D(1), D("Infinity")),
+        e.PositionReported(2, 2, "coinbase", BTC, D("NaN"), D(1)),
+        e.PositionReported(2, 2, "coinbase", BTC, D(1), D("-Infinity")),
+    ],
+)
+def test_an_account_that_cannot_be_read_halts(fact: e.InputEvent) -> None:
+    """Balance or position: nothing of it is booked."""
+    gate = OpenGate()
+    core = build_core(MemoryRecorder(), Scripted(), gate=gate)
+    open_market(core)
+    core.on_event(fact)
+    assert gate.state is RiskState.HALTED
+    assert core.counters.unreadable == {"not_finite": 1}
+    assert (core.portfolio.cash(), core.portfolio.qty(BTC)) == ({"USD": D(1000)}, 0)
+
+
+def test_a_rate_that_is_no_number_is_dropped() -> None:
+    """The last good one stands."""
+    core = build_core(MemoryRecorder(), Scripted())
+    open_market(core)
+    core.on_event(e.RateReported(2, 2, "EUR", D("1.1")))
+    core.on_event(e.RateReported(3, 3, "EUR", D("NaN")))
+    assert core.view.rate("EUR") == D("1.1")
+    assert core.counters.dropped == {"not_finite": 1}
+
+
+def test_a_lost_user_stream_closes_trading_and_leaves_books_and_features() -> None:
+    """FeedDown of ``user`` breaks nothing of the market; of ``market`` it does."""
+    features = EveryQuote()
+    core = build_core(MemoryRecorder(), Scripted(), features=lambda: features)
+    open_market(core)
+    core.on_event(quote(10))
+    core.on_event(e.FeedDown(11, 11, "coinbase", "user", "reset"))
+    assert (features.warm, core.view.top(BTC).suspect, core.view.mark_px(BTC)) == (True, False, D("100.00"))
+    assert "user stream" in core.view.tradable(BTC)
+    core.on_event(e.FeedDown(12, 12, "coinbase", "market", "reset"))
+    assert (features.reason, core.view.top(BTC).suspect) == ("feed down: reset", True)
+
+
+def test_a_price_beyond_all_numbers_is_no_mark() -> None:
+    """1e27 cannot be put on the tick grid: equity is unknown while it stands, and known again after it."""
+    core = build_core(MemoryRecorder(), buyer(), model=MidModel())
+    open_market(core)
+    (order,) = core.on_event(quote(10))
+    core.on_event(fill(order, "0.5", "100", "t1"))
+    core.slots[0].strategy.answers = {}
+    core.on_event(quote(60, 1e27, 1.1e27))
+    for ts_ns in (61, 62):
+        core.on_event(e.Timer(ts_ns, ts_ns, "tick"))
+        assert (core.view.mark_px(BTC), core.portfolio.equity) == (None, None)
+    core.on_event(quote(70))
+    core.on_event(e.Timer(71, 71, "tick"))
+    assert core.portfolio.equity == 1000
 
 
 def test_a_refused_intent_is_a_recorded_decision() -> None:

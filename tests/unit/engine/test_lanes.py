@@ -96,3 +96,15 @@ def test_the_mark_follows_every_change_of_the_best_prices() -> None:
         assert str(lane.mark_px()) == str(lane.mark_px()) == mark
     lane.top.ask_px = float("nan")
     assert lane.mark_px() is None
+
+
+def test_a_price_that_the_grid_cannot_hold_is_none_each_time_it_is_asked() -> None:
+    """After a good mark: never the one before, and good again with the next good price."""
+    lane = Lane(spot(), None, None, [])
+    lane.book.apply_quote(quote(1))
+    assert str(lane.mark_px()) == "100.00"
+    lane.book.apply_quote(quote(2, 1e27, 1.1e27))
+    assert lane.mark_px() is None
+    assert lane.mark_px() is None
+    lane.book.apply_quote(quote(3))
+    assert str(lane.mark_px()) == "100.00"

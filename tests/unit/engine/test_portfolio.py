@@ -134,3 +134,15 @@ def test_inverse_contracts_settle_in_base() -> None:
     value = book.value(lambda _: D(60000))
     assert value is not None
     assert abs(value - (D(5000) / 50000 - D(5000) / 60000)) < D("1e-20")
+
+
+def test_a_fully_paid_contract_costs_its_multiplier() -> None:
+    """2 of a thing of 10 at 100: 2000 leaves the cash, and selling at 110 brings 2200 back."""
+    book = Portfolio("USD")
+    book.define(spot(multiplier=D(10)))
+    book.report_balance("coinbase", "USD", D(5000))
+    book.apply_fill(execution(Side.BUY, "2", "100"), "s")
+    assert book.cash()["USD"] == 3000
+    assert book.value(lambda _: D(105)) == 5100
+    book.apply_fill(execution(Side.SELL, "2", "110"), "s")
+    assert book.cash()["USD"] == 5200

@@ -49,6 +49,7 @@ TABLE_HELP = {
     "rejected": ("risk_rejections", "check", "Intents refused by the risk gate, by check."),
     "venue_rejected": ("venue_rejections", "reason", "Orders refused by the venue, by its reason."),
     "dropped": ("dropped_events", "defect", "Market events dropped, by defect."),
+    "unreadable": ("unreadable_facts", "defect", "Account facts that could not be booked, by defect."),
 }
 
 

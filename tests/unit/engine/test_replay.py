@@ -168,3 +168,25 @@ def test_a_session_replays_without_its_bundle() -> None:
     core = build_core(recorder, strategy(0.5))
     core._assembly = ReplayAssembly(recorder, Gone(EveryQuote, None), recompute=False, tolerance=lambda: 0.0)
     assert replay(recorded(), recorder, core).identical
+
+
+def test_a_recomputed_nan_is_a_difference_whatever_the_tolerance() -> None:
+    """NaN compares false with everything: it must not pass as near enough."""
+    broken = MidModel()
+    broken.offset = float("nan")
+    records = recorded()
+    difference = run(records, fresh=broken, tolerance=1e9).first_difference
+    assert difference is not None
+    assert difference.seq == next(w.seq for w in records if isinstance(w.record, e.Prediction))
+
+
+def test_a_decision_under_another_number_is_a_difference() -> None:
+    """The same bytes, but one number later than the core gives them: something was lost before them."""
+    records = recorded()
+    place = next(i for i, w in enumerate(records) if isinstance(w.record, NewOrder))
+    for later in records[place:]:
+        later.seq += 1
+    difference = run(records).first_difference
+    assert difference is not None
+    assert difference.seq == records[place].seq
+    assert difference.recorded == difference.replayed

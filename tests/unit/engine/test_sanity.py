@@ -1,14 +1,16 @@
-"""What a market event must be to be believed."""
+"""What an event must be to be believed."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from math import inf, nan
 
 import pytest
 
+from engine.commands import NewOrder
 from engine.events import Bar, Quote, Trade
-from engine.sanity import bar_defect, quote_defect, trade_defect
-from tests.support.core import BTC, spot
+from engine.sanity import amounts_defect, bar_defect, fill_defect, quote_defect, trade_defect
+from tests.support.core import BTC, fill, intent, spot
 
 
 @pytest.mark.fault("D1")
@@ -69,3 +71,20 @@ def test_candles_enclose_their_open_and_close() -> None:
     assert bar_defect(Bar(1, 1, BTC, 60, 10.0, nan, 9.0, 11.0, 5.0)) == "not_finite"
     assert bar_defect(Bar(1, 1, BTC, 60, 10.0, 12.0, 0.0, 11.0, 5.0)) == "not_positive"
     assert bar_defect(Bar(1, 1, BTC, 60, 10.0, 12.0, 9.0, 11.0, -1.0)) == "bad_size"
+
+
+def test_amounts_are_finite_and_within_what_money_can_be() -> None:
+    """The first bad one names the defect."""
+    good, huge = Decimal("999999999999.99999999"), Decimal("1e24")
+    assert amounts_defect() == amounts_defect(good, -good, Decimal(0)) == ""
+    for bad in ("NaN", "sNaN", "Infinity", "-Infinity"):
+        assert amounts_defect(good, Decimal(bad)) == "not_finite"
+    assert amounts_defect(huge) == amounts_defect(-huge) == "too_large"
+
+
+def test_a_fill_may_have_a_negative_price_only_where_the_instrument_does() -> None:
+    """As quotes do."""
+    execution = fill(NewOrder(1, "k-1", "coinbase", intent()), "1", "-3", "t1")
+    assert fill_defect(execution, spot()) == "not_positive"
+    assert fill_defect(execution, spot(allows_negative_px=True)) == ""
+    assert fill_defect(execution, None) == "unknown_instrument"

@@ -88,15 +88,15 @@ class Desk:
         new = orders.open(approved, view.now_ns, venue, self._opened_as)
         try:
             seq = self._recorder.record(new)
+            gate.on_opened(new)
         except JournalError as error:
             # Nothing may leave that is not on record: the order never existed for the venue.
             orders.drop(new.client_order_id)
             self.halt(f"journal: {error.seen}")
             return
-        except Exception:
-            orders.drop(new.client_order_id)  # an intent that cannot be written down, say: it must not look sent
+        except Exception:  # a defect of ours: nothing has left, so nothing may be held as if it had
+            orders.drop(new.client_order_id)
             raise
-        gate.on_opened(new)
         self._counters.orders += 1
         if self._hold_orders:
             self._held[new.client_order_id] = seq

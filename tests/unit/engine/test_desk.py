@@ -246,6 +246,22 @@ def test_the_gate_is_told_of_each_order_that_was_opened() -> None:
     assert len(this.gate.opened) == 2
 
 
+@pytest.mark.parametrize("hold", [False, True], ids=["at once", "held"])
+def test_an_order_that_a_defect_kept_from_leaving_holds_nothing(hold: bool) -> None:
+    """The gate's count raises behind the record: no command, no open order, no reservation."""
+
+    class Broken(OpenGate):
+        def on_opened(self, order: NewOrder) -> None:
+            raise ZeroDivisionError
+
+    core = build_core(MemoryRecorder(), Scripted(on_quote=lambda *_: [resting()]), gate=Broken(), hold_orders=hold)
+    open_market(core)
+    with pytest.raises(ZeroDivisionError):
+        core.on_event(quote(S))
+    assert list(core.commands) == []
+    assert (core.orders.open_count, core.view.open_qty(BTC, e.Side.BUY)) == (0, 0)
+
+
 def test_a_guard_that_raises_on_the_second_look_leaves_the_order_reserved() -> None:
     """It is held still, so a halt drops it."""
     gate = OpenGate()

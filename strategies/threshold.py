@@ -13,7 +13,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from engine.commands import Intent
+from engine.errors import DataError
 from engine.events import OrderFilled, Prediction, PredictionStatus, Side, Timer
+from engine.features.column import lookup
 from engine.instruments import Instrument
 from engine.ports import Top, View
 from strategies.base import BaseStrategy
@@ -82,6 +84,11 @@ class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("notional, max_notional and vol_floor_bps are to be above 0")
         if self.exit_retry_ns <= 0 or self.entry_retry_ns <= 0:
             raise ValueError("exit_retry_ns and entry_retry_ns are to be above 0")
+        if self.sizing == "volatility":
+            try:
+                lookup(self.vol_column)
+            except DataError as error:
+                raise ValueError(f"vol_column: {error}") from None
 
     def _check_thresholds(self, buy: float, sell: float) -> None:
         low, middle, high = (0.0, None, 1.0) if self.mode == "probability" else (float("-inf"), 0.0, float("inf"))

@@ -472,7 +472,7 @@ def test_same_calls_give_the_same_intents() -> None:
         {"notional": 0.0},
         {"exit_retry_ns": 0},
         {"vol_floor_bps": 0.0},
-        {"vol_column": "rv_21"},
+        {"sizing": "volatility", "vol_column": "rv_21"},
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(params: dict[str, Any]) -> None:

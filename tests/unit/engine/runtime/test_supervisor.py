@@ -260,3 +260,21 @@ async def test_a_session_ends_after_its_seconds_and_usr1_halts(tmp_path: Path) -
     assert reason == "0.3 s are over"
     assert session.seconds >= 1
     assert [(halted.source, halted.reason) for halted in session.of(e.Halted)] == [("signal", "SIGUSR1")]
+
+
+@pytest.mark.parametrize("data_time", [False, True])
+async def test_a_cancel_that_the_venue_refuses_is_asked_again_until_it_is_done(tmp_path: Path, data_time: bool) -> None:
+    """Refused twice, then done: on timers of the wall clock, and on those of a recording that is over."""
+    session = Session(tmp_path, data_time=data_time)
+    session.open_order()
+    session.venue.on_cancel = lambda number: "cancelled" if number > 2 else "refused"
+    if data_time:
+        session.venue.over.set()
+
+    async def script() -> None:
+        if data_time:
+            await until(lambda: bool(session.of(e.ShutdownRequested)))
+
+    await session.during(script)
+    assert len(session.venue.cancels) == 3
+    assert session.core.orders.open_count == 0

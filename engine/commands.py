@@ -71,8 +71,8 @@ Intent = OrderIntent | CancelIntent
 
 
 class Approved(msgspec.Struct, frozen=True, gc=False):
-    """Has been checked: only the gate makes these, only these open orders.  ``notional`` is the worst case, in the
-    portfolio's currency, that the open order will hold from the moment it is opened."""
+    """Has been checked: only the gate makes these, only these open orders.  ``notional`` is the worst case
+    that it was judged by, in the portfolio's currency; what an open order holds is its quantity (``engine.orders``)."""
 
     intent: OrderIntent
     notional: Decimal

@@ -172,6 +172,7 @@ class MappedSegment:
         self.fd = os.open(making, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             _allocate(self.fd, self.size)
+            os.pwrite(self.fd, header, 0)  # before the name: a process killed between the two leaves a file of zeros
             self._mapping = mmap.mmap(self.fd, self.size)
             os.rename(making, self.path)
         except OSError:
@@ -182,7 +183,6 @@ class MappedSegment:
         self._address = ctypes.addressof(self._anchor)
         self.view = memoryview(self._mapping)
         self.words = self.view.cast("I")
-        self.view[: len(header)] = header
         if not self.populate(0, prefault):
             for at in range(PAGE, min(prefault, self.size), PAGE):
                 self.view[at] = 0

@@ -27,12 +27,13 @@ def made(seq: int) -> Record:
 
 
 CHILD = """
-import mmap, os, struct, sys
+import mmap, os, sys
 from pathlib import Path
 from tests.chaos.test_journal_kill import made
 from tests.support.journals import small_writer
 folder, shared, fsync = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-count = mmap.mmap(os.open(shared, os.O_RDWR), 8)
+# One store: ``struct.pack_into`` clears its target first, and a kill in between would leave 0.
+count = memoryview(mmap.mmap(os.open(shared, os.O_RDWR), 8)).cast("Q")
 records = [made(seq) for seq in range(700)]
 journal = small_writer(folder, fsync=fsync, market_bytes=65536, orders_bytes=65536)
 journal.wait_ready()
@@ -40,7 +41,7 @@ seq = 0
 while True:
     seq += 1
     journal.append(seq, made(seq))
-    struct.pack_into("<Q", count, 0, seq)
+    count[0] = seq
 """
 
 

@@ -19,6 +19,7 @@ from engine.runtime.segment import (
     SegmentScan,
     pack_header,
     parse_control,
+    parse_header,
     record_salt,
 )
 
@@ -68,6 +69,19 @@ def test_a_failed_allocation_leaves_no_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="No space left"):
         make(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_has_its_header_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the file holds at the moment of the renaming, where a killed process would leave it."""
+    rename, seen = os.rename, []
+
+    def look(source: Path, target: Path) -> None:
+        seen.append(parse_header(source.read_bytes()[:HEADER_BYTES], target))
+        rename(source, target)
+
+    monkeypatch.setattr(module.os, "rename", look)
+    make(tmp_path).close()
+    assert seen == [("s-1", "orders", 1, 0)]
 
 
 def test_systems_without_fallocate_and_populate_get_written_zeros(

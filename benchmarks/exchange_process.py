@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import select
 import socket
 import sys
@@ -181,6 +182,8 @@ def _text_frame(payload: bytes) -> bytes:
 
 
 def main() -> None:
+    if len(sys.argv) > 1:
+        os.sched_setaffinity(0, {int(sys.argv[1])})
     exchange = Exchange()
     print(json.dumps({"port": exchange.port}), flush=True)
     exchange.serve_until_subscribed()

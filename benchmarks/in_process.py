@@ -12,9 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import cProfile
-import io
 import os
-import pstats
 import subprocess
 import sys
 import time
@@ -22,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.figures import Reading, Target, latency
+from benchmarks.figures import Reading, Target, describe_profile, latency
 from benchmarks.rig import Market, NullWriter, Rig, running, settle_memory
 from engine.errors import KestrelError
 
@@ -284,11 +282,4 @@ def profile(*, model: bool) -> Sequence[str]:
             rig.receive(frame)
             profiler.disable()
             finish(rig, market, writer)
-    text = io.StringIO()
-    stats = pstats.Stats(profiler, stream=text)
-    rows = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:14]  # type: ignore[attr-defined]
-    lines.append("own time a tick under cProfile (which adds its own to each call):")
-    for (path, line, function), (_, calls, own_s, _, _) in rows:
-        where = f"{path.rpartition('/')[2]}:{line} " if line else ""
-        lines.append(f"  {own_s * 1e6 / ticks:6.2f} us  {calls / ticks:5.1f} calls  {where}{function}")
-    return lines
+    return [*lines, *describe_profile(profiler, ticks, 14)]

@@ -8,11 +8,12 @@ have time.  Goals: p50 <= 1 us, >= 200,000 records/s.  Not a test: it asserts no
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.figures import Reading, Target, clock_cost_ns, latency
+from benchmarks.figures import Reading, Target, clock_cost_ns, latency, own_times
 from benchmarks.rig import scratch
 from engine.events import Quote
 from engine.runtime.journal import Fsync, JournalWriter
@@ -65,6 +66,17 @@ def paced(journal: JournalWriter, rounds: int) -> list[int]:
         append(number + 1, QUOTE)
         samples[number] = read() - before
     return samples
+
+
+def profile() -> Sequence[str]:
+    """The functions of one append."""
+
+    def measure(journal: JournalWriter) -> list[str]:
+        numbers = itertools.count(1)
+        return own_times(lambda: journal.append(next(numbers), QUOTE), 50_000)
+
+    lines: list[str] = with_journal("interval", measure)
+    return lines
 
 
 def run(quick: bool) -> list[Reading]:

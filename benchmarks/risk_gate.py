@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 
-from benchmarks.figures import Reading, Target, clock_cost_ns, latency, time_each
+from benchmarks.figures import Reading, Target, clock_cost_ns, latency, own_times, time_each
 from benchmarks.market import INSTRUMENT, NAME
 from engine.commands import Approved, OrderIntent, OrderType, RiskState
 from engine.errors import KestrelError
@@ -117,12 +117,20 @@ def _measure(name: str, view: StillView, intent: OrderIntent, rounds: int, targe
     return latency(name, time_each(gate.review, [(intent, view)] * rounds, clock_cost_ns()), targets=targets)
 
 
+ENTRY = OrderIntent(
+    NOW_NS, "bench", NAME, Side.BUY, Decimal("0.01"), OrderType.LIMIT, Decimal("60000.03"), reason="bench"
+)
+
+
+def profile() -> Sequence[str]:
+    """The functions of one entry's review."""
+    gate, view = Gate(LIMITS), StillView(ZERO, ())
+    return own_times(lambda: gate.review(ENTRY, view), 20_000, top=10)
+
+
 def run(quick: bool) -> list[Reading]:
     """An entry with nothing open and with five orders open, and an exit."""
     rounds = 10_000 if quick else ROUNDS
-    entry = OrderIntent(
-        NOW_NS, "bench", NAME, Side.BUY, Decimal("0.01"), OrderType.LIMIT, Decimal("60000.03"), reason="bench"
-    )
     leave = OrderIntent(
         NOW_NS, "bench", NAME, Side.SELL, Decimal("0.01"), OrderType.LIMIT, Decimal("59999.97"), reduce_only=True
     )
@@ -142,7 +150,7 @@ def run(quick: bool) -> list[Reading]:
         for i in range(5)
     )
     return [
-        _measure("risk_entry", StillView(ZERO, ()), entry, rounds, (Target("p50", 3.0),)),
-        _measure("risk_entry_five_open", StillView(ZERO, resting), entry, rounds, ()),
+        _measure("risk_entry", StillView(ZERO, ()), ENTRY, rounds, (Target("p50", 3.0),)),
+        _measure("risk_entry_five_open", StillView(ZERO, resting), ENTRY, rounds, ()),
         _measure("risk_exit", StillView(Decimal("0.01"), ()), leave, rounds, ()),
     ]

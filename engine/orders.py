@@ -21,7 +21,7 @@ from engine.ports import OpenOrder
 ZERO = Decimal(0)
 CLOSED_KEPT = 4096
 """Closed orders remembered for late facts; older ones are forgotten, oldest first."""
-TRADES_KEPT = 65536
+TRADES_KEPT = 16384
 """Trade ids remembered against duplicates, at least; from twice as many on the older half is forgotten."""
 
 

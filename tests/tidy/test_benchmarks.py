@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from benchmarks import page
-from benchmarks.figures import Case, Reading, Target, merge
+from benchmarks.figures import Case, Reading, Target, latency, merge
 from benchmarks.machine import describe_machine
 from benchmarks.market import PERIOD, PRODUCT, VENUE, Market, ask_cents, phase_of
 from benchmarks.rig import NullWriter, running
@@ -84,6 +84,18 @@ def test_rounds_merge_to_the_median_of_each_figure() -> None:
     """Three rounds with one bad one: the median stands, the range shows it, the counts add up."""
     merged = merge([[Reading("a", p50=value, p99=2 * value, n=10)] for value in (3.0, 90.0, 4.0)])
     assert [(one.p50, one.p99, one.n, one.spread) for one in merged] == [(4.0, 8.0, 30, (3.0, 90.0))]
+
+
+def test_the_calmest_stretch_is_told_beside_the_median_and_never_decides() -> None:
+    """250 fast samples in a row among slow ones; then as many scattered, which are no calm stretch."""
+    target = (Target("p50", 1.0),)
+    calm = latency("a", [9_000] * 1000 + [500] * 250 + [9_000] * 1000, targets=target)
+    assert (calm.p50, calm.best, calm.verdict) == (9.0, 0.5, "missed")
+    assert page.verdict(calm) == "missed (p50 met at best)"
+    scattered = latency("a", ([9_000] * 8 + [500]) * 250, targets=target)
+    assert (scattered.best, page.verdict(scattered)) == (9.0, "missed")
+    assert latency("a", [500] * 249).best is None
+    assert [one.best for one in merge([[calm], [scattered]])] == [0.5]
 
 
 def test_a_failed_case_does_not_end_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:

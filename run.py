@@ -205,6 +205,7 @@ def _options(
         seconds=seconds,
         as_json=as_json,
         report=report,
+        busy_poll=settings.engine.busy_poll,
     )
 
 

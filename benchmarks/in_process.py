@@ -23,6 +23,7 @@ from typing import NamedTuple
 from benchmarks.figures import Reading, Target, describe_profile, latency
 from benchmarks.rig import Market, NullWriter, Rig, running, settle_memory
 from engine.errors import KestrelError
+from engine.runtime.polling import BusyPoll
 
 _read = time.perf_counter_ns
 WARM_UP = 600
@@ -101,19 +102,20 @@ class Paced(NamedTuple):
     shadow_ticks: int
 
 
-def paced(rig: Rig, market: Market, writer: NullWriter, ticks: int, per_second: int) -> Paced:
-    """Latencies of ``ticks`` ticks that come every ``1 / per_second``, on a loop with shadow ticks."""
+def paced(rig: Rig, market: Market, writer: NullWriter, ticks: int, per_second: int, *, polling: bool = False) -> Paced:
+    """Latencies of ``ticks`` ticks that come every ``1 / per_second``, on a loop with shadow ticks that sleeps between
+    them, or with ``polling`` does not."""
     from uvloop import new_event_loop
 
     with metronome(per_second) as beats, asyncio.Runner(loop_factory=new_event_loop) as runner:
-        measured = runner.run(_paced(rig, market, writer, ticks, beats))
+        measured = runner.run(_paced(rig, market, writer, ticks, beats, polling))
     rig.check()
     if missing := measured.samples.count(0):
         raise KestrelError(f"{missing} of {ticks} ticks made no order", expected="an order on every tick")
     return measured
 
 
-async def _paced(rig: Rig, market: Market, writer: NullWriter, ticks: int, beats: int) -> Paced:
+async def _paced(rig: Rig, market: Market, writer: NullWriter, ticks: int, beats: int, polling: bool) -> Paced:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
     samples: list[int] = []
@@ -135,6 +137,9 @@ async def _paced(rig: Rig, market: Market, writer: NullWriter, ticks: int, beats
 
     shadow = rig.shadow()
     shadow.start()
+    poll = BusyPoll(loop)
+    if polling:
+        poll.start()
     start_s = time.perf_counter()
     loop.add_reader(beats, on_beat)
     try:
@@ -143,6 +148,7 @@ async def _paced(rig: Rig, market: Market, writer: NullWriter, ticks: int, beats
             raise failed[0]
         return Paced(samples, ticks / (time.perf_counter() - start_s), shadow.ticks)
     finally:
+        poll.stop()
         shadow.stop()
 
 
@@ -161,17 +167,19 @@ def _lane(name: str, *, model: bool, quick: bool, targets: tuple[Target, ...]) -
         warm_up(rig, market, writer)
         measured = paced(rig, market, writer, ticks, 1_000)
         late = rig.core.counters.late_predictions
+        polled = paced(rig, market, writer, ticks, 1_000, polling=True)
         flat_out = hot(rig, market, writer, ticks)
     notes = [f"{late} predictions over their deadline"] if late else []
     notes.append(f"{measured.shadow_ticks} shadow ticks found room between {ticks} ticks")
     return [
         latency(name, measured.samples, per_second=measured.per_second, targets=targets, note="; ".join(notes)),
+        latency(f"{name}_polling", polled.samples, per_second=polled.per_second),
         latency(f"{name}_hot", flat_out),
     ]
 
 
 def cnn(quick: bool) -> list[Reading]:
-    """In process, CNN inline, an order on every tick, 1,000 ticks/s; and the same flat out."""
+    """In process, CNN inline, an order on every tick, 1,000 ticks/s; the same with busy polling, and flat out."""
     return _lane("in_process_cnn", model=True, quick=quick, targets=(Target("p50", 60), Target("p99", 150)))
 
 

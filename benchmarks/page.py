@@ -25,8 +25,10 @@ socket or signature; and what an order costs in its back-test."""
 WHAT = {
     "in_process_cnn": "frame in memory to order bytes, CNN inline, an order on every tick, 1,000 ticks/s, on the loop "
     "with shadow ticks",
+    "in_process_cnn_polling": "the same with `engine.busy_poll`",
     "in_process_cnn_hot": "the same flat out: no waiting between ticks, caches hot",
     "in_process_no_model": "1,000 ticks/s without a model (features run), on the loop with shadow ticks",
+    "in_process_no_model_polling": "the same with `engine.busy_poll`",
     "in_process_no_model_hot": "the same flat out: caches hot",
     "throughput_cnn": "ticks a second on one core, CNN on each (p50: us a tick)",
     "wire_picows": "loopback, ticker frame out to order bytes in, picows, CNN, 1,000 ticks/s",
@@ -164,8 +166,9 @@ METHOD = [
     "- In process: from before the receive stamp to the request's bytes at a writer that only keeps them. The lanes at",
     "  1,000 ticks/s run on the daemon's event loop with the daemon's shadow ticks (each millisecond, skipped after a",
     "  real event, which at this pace is nearly always). Another process writes a byte when a tick is due; between",
-    "  ticks the process sleeps, and it wakes with cool caches as in production. The `_hot` rows are the same ticks",
-    "  one after the other: the difference is what sleeping and waking costs.",
+    "  ticks the process sleeps, and it wakes with cool caches as in production. The `_polling` rows have a",
+    "  loop that never sleeps, the `_hot` rows the same ticks one after the other: the differences are what sleeping,",
+    "  waking and waiting cost.",
     "- Wire to wire: the stopwatch is the other process's, from before the frame is handed to the kernel to the",
     "  moment a complete order request was read. It polls while it waits, so its own waking up is not counted.",
     "  Shadow ticks are on; at 1,000 ticks/s real ticks leave them little room.",

@@ -29,6 +29,7 @@ from engine.runtime.control import HALT_NAME, read_halt, run_folder
 from engine.runtime.ending import make_report, summarise, table_rows, with_open_orders, write_files
 from engine.runtime.journal import JournalWriter
 from engine.runtime.metrics import Metrics
+from engine.runtime.polling import BusyPoll
 from engine.runtime.probe import StageProbe
 from engine.runtime.series import SeriesWatch
 from engine.runtime.session import Session, order_prefix
@@ -38,7 +39,7 @@ from engine.runtime.watch import SessionWatch
 
 
 class Warmer(Protocol):
-    """Keeps caches warm between ticks; see ``engine.runtime.shadow``."""
+    """Keeps what a tick needs at hand between ticks; see ``engine.runtime.shadow`` and ``polling``."""
 
     def start(self) -> None: ...
 
@@ -76,6 +77,7 @@ class Options:
     seconds: float | None
     as_json: bool
     report: bool
+    busy_poll: bool = False
 
 
 class Lag(Protocol):
@@ -246,6 +248,10 @@ class Daemon:
 
         def on_started() -> None:
             self._trading = True
+            if options.busy_poll:
+                poll = BusyPoll(asyncio.get_running_loop())
+                poll.start()
+                warmers.append(poll)
             warmer = self._parts.warmer(venue, self._core, self._clock)
             if warmer is not None:
                 warmer.start()

@@ -63,6 +63,9 @@ def trading(tmp_path: Path) -> Iterator[Any]:
         running.close()
 
 
+POLLING = ("--set", "engine.busy_poll=true")
+
+
 def taker(folder: Path) -> tuple[str, str]:
     return "--set", f"strategies=[{{name: mine, path: '{folder}/taker.py:Taker', model: none}}]"
 
@@ -133,9 +136,9 @@ def test_the_demo_trades_on_the_built_in_exchange(trading: Any) -> None:
 
 
 def test_picows_and_level2_carry_a_session(trading: Any, tmp_path: Path) -> None:
-    """The other WebSocket library and whole books instead of tickers: quotes come from book changes."""
+    """The other WebSocket library, whole books instead of tickers, a loop that never sleeps."""
     channels = "venue.channels=[heartbeats,level2,market_trades]"
-    running = trading(*taker(tmp_path), "--set", "venue.transport=picows", "--set", channels, "--no-report")
+    running = trading(*taker(tmp_path), *POLLING, "--set", "venue.transport=picows", "--set", channels, "--no-report")
     until_filled(running, 4)
     summary, records = ended(running)
     assert summary["fills"] >= 4

@@ -1,0 +1,55 @@
+"""A loop that polls never waits, serves timers and sockets all the same, and sleeps again afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from engine.runtime.polling import BusyPoll
+
+
+class Turns:
+    """Counts turns of a loop by a callback of its own that follows each one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.poll = BusyPoll(loop)
+        self.count = 0
+        start = self.poll.start
+
+        def counted() -> None:
+            self.count += 1
+            start()
+
+        self.poll.start = counted  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_polling_loop_turns_without_anything_to_do_and_serves_timers_and_sockets(new_loop: Callable[[], Any]) -> None:
+    """Turns are counted during a sleep and until a byte arrives; after ``stop`` a sleep adds none."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        turns = Turns(loop)
+        turns.poll.start()
+        await asyncio.sleep(0.02)
+        slept = turns.count
+        assert slept > 20
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            loop.call_later(0.01, theirs.send, b"x")
+            assert await loop.sock_recv(ours, 1) == b"x"
+        assert turns.count > slept + 10
+        turns.poll.stop()
+        stopped = turns.count
+        await asyncio.sleep(0.02)
+        assert turns.count == stopped
+        turns.poll.stop()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())

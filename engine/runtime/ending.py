@@ -90,7 +90,7 @@ def summarise(
             fills=counters.fills,
             rejected=sum(rejections.values()),
             positions={
-                name: PositionLine(qty=at.qty, avg_px=at.avg_px, realised=at.realised, fees=at.fees)
+                name: PositionLine(qty=at.qty or ZERO, avg_px=at.avg_px, realised=at.realised, fees=at.fees)
                 for name, at in positions.items()
             },
             equity=core.portfolio.equity,

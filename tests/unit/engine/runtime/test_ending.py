@@ -66,6 +66,19 @@ def traded(tmp_path: Path) -> Iterator[Traded]:
     made.session.close()
 
 
+def test_a_flat_position_is_a_plain_zero(traded: Traded) -> None:
+    """Bought as 1, sold as 1.00000000: no exponent reaches those who read the summary."""
+    traded.quotes(1)
+    (order,) = traded.core.orders.open_orders()
+    bought = fill(order.new, "1", "100", "t-1")
+    sold = msgspec.structs.replace(
+        bought, client_order_id="by-hand", trade_id="t-2", side=e.Side.SELL, qty=D("1.00000000")
+    )
+    for event in (bought, sold):
+        traded.bus.publish(event)
+    assert str(traded.summary().positions[BTC].qty) == "0"
+
+
 def test_a_session_without_open_orders_warns_of_nothing(traded: Traded) -> None:
     """One order, filled: counts, position, fees, and no warning anywhere."""
     traded.quotes(1)

@@ -1,0 +1,45 @@
+"""Operators without a daemon, and a kill switch that is on or cannot be handled."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.bad_input import nothing_written, play, refused
+from tests.support.daemon import kestrel
+
+
+@pytest.mark.parametrize("content", ['{"source": "operator", "reason": "because"}', "because", ""])
+def test_no_daemon_starts_while_the_kill_switch_is_on(content: str, market: tuple[Path, Path], tmp_path: Path) -> None:
+    """Whatever the HALT file holds; the line says how to end the halt, and ``resume`` does."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "HALT").write_text(content)
+    refused(play(tmp_path, market), "the kill switch is on", "because" if content else "HALT file", "resume")
+    nothing_written(tmp_path)
+    resumed = kestrel("resume", "--sessions", str(tmp_path / "sessions"))
+    assert (resumed.returncode, resumed.stdout) == (0, "removed the HALT file\n")
+    assert not (tmp_path / "run" / "HALT").exists()
+
+
+def test_operators_are_told_when_no_daemon_runs(tmp_path: Path) -> None:
+    """``status`` and ``reduce`` need one; ``halt`` works without and holds the next start; ``resume`` ends that."""
+    sessions = ("--sessions", str(tmp_path / "sessions"))
+    for name in ("status", "reduce"):
+        refused(kestrel(name, *sessions), "no daemon is running", "make paper")
+    assert kestrel("halt", "--reason", "storm", *sessions).returncode == 0
+    assert json.loads((tmp_path / "run" / "HALT").read_text())["reason"] == "storm"
+    assert kestrel("resume", *sessions).returncode == 0
+    assert not (tmp_path / "run" / "HALT").exists()
+
+
+def test_a_kill_switch_file_that_cannot_be_handled_is_one_line(tmp_path: Path) -> None:
+    """``halt`` where the folder is a file; ``resume`` where HALT is a folder, which also holds every start."""
+    (tmp_path / "run").write_text("")
+    sessions = ("--sessions", str(tmp_path / "sessions"))
+    refused(kestrel("halt", *sessions), "cannot be written", "stop the daemons")
+    os.unlink(tmp_path / "run")
+    (tmp_path / "run" / "HALT").mkdir(parents=True)
+    refused(kestrel("resume", *sessions), "cannot be removed", "by hand")

@@ -1,0 +1,64 @@
+"""Settings and arguments that a user can get wrong: one clear line that names the nearest right one, exit 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.bad_input import nothing_written, refused
+from tests.support.daemon import into, kestrel
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--set", "risk.max_order_notionl=3"), ("unknown key 'risk.max_order_notionl'", "'risk.max_order_notional'")),
+        (("--set", "foo"), ("--set foo", "KEY=VALUE")),
+        (("--set", "venue.symbols=[a"), ("venue.symbols", "no YAML")),
+        (("--set", "journal.segment_mb=lots"), ("journal.segment_mb is 'lots'", "a whole number")),
+        (("--venue", "coinbas"), ("venue.name is 'coinbas'", "'coinbase'")),
+        (("--feed", "sandbx"), ("venue.feed is 'sandbx'", "'sandbox', 'live' or 'replay'")),
+        (("--feed", "replay"), ("feed replay without files", "--replay FILE")),
+        (("--replay",), ("--replay without files", "--replay FILE")),
+        (("some.parquet",), ("unexpected argument some.parquet", "--replay before recorded files")),
+        (("--replay", "some.parquet", "--feed", "live"), ("--feed live with --replay", "one of the two")),
+        (("--for", "0"), ("--for 0", "a positive number of seconds")),
+        (("--for", "nan"), ("--for nan", "a positive number of seconds")),
+        (("--for", "soon"), ("'--for'", "a valid number", "--help")),
+        (("--speed", "quick"), ("--speed quick", "a positive number or max")),
+        (("--speed", "0"), ("--speed 0", "a positive number or max")),
+        (("--speed", "nan"), ("--speed nan", "a positive number or max")),
+        (("--sped", "3"), ("No such option: --sped", "--speed")),
+        (("--config", "none.yaml"), ("none.yaml cannot be read", "a YAML or JSON file")),
+        (("--session", "../else"), ("session id '../else'", "letters, digits")),
+        (("--set", "strategies=[{name: a, kind: treshold}]"), ("'treshold' is unknown", "'threshold'")),
+        (("--set", "strategies.0.params.byu=0.6"), ("parameter 'byu' is unknown", "'buy'")),
+        (("--set", "strategies.0.params.buy=high"), ("strategy demo", "float", "correct it")),
+        (("--set", "strategies=[{name: a, path: 'none.py:A'}]"), ("none.py is missing", "a Python file")),
+        (("--set", "models.directory=none"), ("no folder of bundles at none", "models.directory")),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_says_what_was_expected(
+    arguments: tuple[str, ...], said: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Each mistake on the command line of ``paper``; the session's folder stays empty."""
+    refused(kestrel("paper", "--json", *into(tmp_path), *arguments), *said)
+    nothing_written(tmp_path)
+
+
+def test_a_misspelt_variable_is_named_with_the_nearest_key(tmp_path: Path) -> None:
+    """KESTREL_VENU__FEED: a setting that would silently not hold."""
+    refused(kestrel("paper", *into(tmp_path), KESTREL_VENU__FEED="live"), "env KESTREL_VENU__FEED", "expected 'venue'")
+
+
+def test_an_unknown_command_is_one_line() -> None:
+    """``papr`` instead of ``paper``."""
+    refused(kestrel("papr"), "No such command 'papr'", "paper")
+
+
+def test_without_a_command_the_help_is_printed() -> None:
+    """Exit 2, as for any call that does nothing, and the commands on stdout."""
+    done = kestrel()
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "paper" in done.stdout

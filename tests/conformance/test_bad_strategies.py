@@ -1,0 +1,59 @@
+"""A user's own strategy that cannot be loaded, and one that raises while it trades."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.bad_input import nothing_written, play, refused
+from tests.support.daemon import into, kestrel, last_json, replay_session
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import nosuchmodule\n", ("fails at line 1", "No module named 'nosuchmodule'")),
+        ("class Mine(\n", ("fails at line 1", "SyntaxError")),
+        ("class Other:\n    pass\n", ("has no class 'Mine'", "strategies.base.BaseStrategy")),
+    ],
+)
+def test_a_users_strategy_that_cannot_be_loaded_is_one_line(text: str, said: tuple[str, ...], tmp_path: Path) -> None:
+    """A file with an import that fails, with a syntax error, without the class."""
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    setting = f"strategies=[{{name: mine, path: '{file}:Mine'}}]"
+    refused(kestrel("paper", *into(tmp_path), "--set", setting), *said)
+    nothing_written(tmp_path)
+
+
+FAILING = """
+from strategies.base import BaseStrategy
+
+
+class Failing(BaseStrategy):
+    rows = 0
+
+    def on_row(self, instrument, view):
+        self.rows += 1
+        if self.rows > 50:
+            raise ValueError("row fifty-one")
+        return ()
+"""
+
+
+def test_a_strategy_that_raises_is_stopped_and_named_while_others_go_on(
+    market: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Beside ``ema_cross``: the failing one is quarantined, said in log, table and summary; the session replays."""
+    (tmp_path / "failing.py").write_text(FAILING)
+    bad = f"{{name: bad, path: '{tmp_path}/failing.py:Failing', model: none}}"
+    both = f"[{bad}, {{name: good, kind: ema_cross, model: none}}]"
+    done = play(tmp_path, market, "--set", f"strategies={both}")
+    assert done.returncode == 0
+    summary = last_json(done)
+    assert summary["quarantined"] == {"bad": "ValueError: row fifty-one"}
+    assert summary["orders"] > 0
+    assert "strategy failed and was stopped" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert replay_session(tmp_path, summary["session"])[1]["identical"] is True

@@ -17,6 +17,8 @@ from tests.support.limits import NAME, make_limits
 D = Decimal
 SECOND = 1_000_000_000
 PERP = "BTC/USDT@binance_usdm"
+OTHER = "ETH/USD@coinbase"
+EURO = "BTC/EUR@coinbase"
 
 
 def order(**changes: Any) -> OrderIntent:

@@ -13,6 +13,7 @@ from risk.gate import Gate
 from risk.limits import Limits
 from tests.support.fake_view import FakeView
 from tests.support.gate import (
+    OTHER,
     PERP,
     SECOND,
     age,
@@ -29,7 +30,6 @@ from tests.support.gate import (
 from tests.support.limits import make_limits
 
 D = Decimal
-OTHER = "ETH/USD@coinbase"
 
 
 @pytest.mark.parametrize("state", [RiskState.REDUCING, RiskState.HALTED])

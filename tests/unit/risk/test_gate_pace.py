@@ -1,0 +1,91 @@
+"""The gate's memory of what was sent: rates, duplicates, runaway loops, orders that are judged again."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from engine.commands import RiskState
+from engine.events import Resumed
+from risk.gate import Gate
+from tests.support.fake_view import FakeView, make_instrument
+from tests.support.gate import OTHER, SECOND, check_of, order, send
+from tests.support.limits import NAME, make_limits
+
+D = Decimal
+
+
+def test_rates_hold_in_any_second() -> None:
+    """Three at once, the fourth is early until the first is one second old."""
+    view, gate = FakeView(), Gate(make_limits(max_orders_per_s=3))
+    assert [send(gate, view, order()) for _ in range(2)] == ["", "duplicate"]
+    view.now_ns += 10
+    assert send(gate, view, order()) == ""
+    view.now_ns += 10
+    assert send(gate, view, order()) == ""
+    view.now_ns += 10
+    assert send(gate, view, order()) == "order_rate"
+    view.now_ns += SECOND - 31
+    assert send(gate, view, order()) == "order_rate"
+    view.now_ns += 1
+    assert send(gate, view, order()) == ""
+
+
+def test_rates_hold_for_each_instrument() -> None:
+    """One a second each: the other instrument still has its own."""
+    view = FakeView(make_instrument(), make_instrument(OTHER))
+    gate = Gate(make_limits(max_orders_per_s_instrument=1, allowed_instruments=[NAME, OTHER]))
+    assert send(gate, view, order()) == ""
+    assert send(gate, view, order(qty=D(2))) == "order_rate_instrument"
+    assert send(gate, view, order(instrument=OTHER)) == ""
+
+
+def test_the_same_wish_within_the_window_is_a_duplicate() -> None:
+    """Same strategy, instrument, side, quantity and price; any one of them changed is another wish."""
+    view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=SECOND))
+    assert send(gate, view, order()) == ""
+    assert send(gate, view, order(reason="again", ts_ns=2)) == "duplicate"
+    assert send(gate, view, order(qty=D(2))) == ""
+    assert send(gate, view, order(limit_px=D("100.01"))) == ""
+    assert send(gate, view, order(strategy="t")) == ""
+    view.now_ns += SECOND
+    view.quote(NAME, 99.99, 100.01)
+    assert send(gate, view, order()) == ""
+
+
+@pytest.mark.fault("F3")
+def test_a_runaway_loop_halts() -> None:
+    """The same wish over and over: after ten refusals entries stop and the breaker asks for HALTED, until a resume."""
+    view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=SECOND, max_rejections_per_s=10))
+    found = [send(gate, view, order()) for _ in range(12)]
+    assert found == [""] + ["duplicate"] * 10 + ["runaway"]
+    breach = gate.breach(view)
+    assert breach is not None
+    assert breach[0] is RiskState.HALTED
+    assert "runaway" in breach[1]
+    gate.apply(Resumed(1, 1, "cli", "fixed"))
+    assert gate.breach(view) is None
+    assert send(gate, view, order(qty=D(2))) == ""
+
+
+def test_refusals_spread_over_time_are_no_runaway() -> None:
+    """One a second for a while."""
+    view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=1000 * SECOND, max_rejections_per_s=3))
+    send(gate, view, order())
+    for _ in range(10):
+        view.now_ns += SECOND
+        view.quote(NAME, 99.99, 100.01)
+        assert send(gate, view, order()) == "duplicate"
+    assert gate.breach(view) is None
+
+
+def test_an_order_judged_again_is_not_counted_twice() -> None:
+    """It waited: rate and duplicate are skipped, everything else is not."""
+    view, gate = FakeView(), Gate(make_limits(max_orders_per_s=1, duplicate_window_ns=SECOND))
+    intent = order()
+    assert send(gate, view, intent) == ""
+    assert check_of(gate.review_again(intent, view)) == ""
+    assert check_of(gate.review(intent, view)) == "order_rate"
+    view.now_ns += 2 * SECOND
+    assert check_of(gate.review_again(intent, view)) == "stale_quote"

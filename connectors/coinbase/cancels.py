@@ -212,7 +212,10 @@ class CancelQueue:
         def due() -> None:
             self._retry_timers.discard(timer)
             for venue_id in venue_ids:
-                client_id, tries = self._failed.pop(venue_id)
+                failed = self._failed.pop(venue_id, None)
+                if failed is None:
+                    continue  # it was in two requests that failed: the first timer has taken it
+                client_id, tries = failed
                 tracked = self._tracker.get(client_id)
                 if tracked is None or not tracked.closed:
                     self._waiting.setdefault(venue_id, (client_id, tries))

@@ -27,6 +27,11 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+def cancelled_ids(request: bytes) -> list[str]:
+    ids: list[str] = json.loads(request.partition(b"\r\n\r\n")[2])["order_ids"]
+    return ids
+
+
 def test_a_cancel_by_venue_id_leaves_at_once_and_success_tells_nothing_yet() -> None:
     """The acknowledgement is not the end; the order is looked at later."""
     b = Bench()
@@ -127,7 +132,7 @@ async def test_cancels_without_a_connection_wait_and_leave_together() -> None:
     assert (len(b.gateway.cancels), b.log) == (150, [])
     b.channel.free = 2
     b.gateway.cancels.flush()
-    sizes = [len(json.loads(r[0].partition(b"\r\n\r\n")[2])["order_ids"]) for r in b.channel.requests]
+    sizes = [len(cancelled_ids(r[0])) for r in b.channel.requests]
     assert sizes == [MAX_CANCELS, 50]
     b.gateway.stop()
 
@@ -191,7 +196,7 @@ async def test_a_new_cancel_does_not_wait_for_one_that_failed() -> None:
     b.cancel("c2")
     b.cancel("c1")
     (request,) = b.channel.requests
-    assert json.loads(request[0].partition(b"\r\n\r\n")[2]) == {"order_ids": ["v2"]}
+    assert cancelled_ids(request[0]) == ["v2"]
     assert len(b.gateway.cancels) == 1
     b.gateway.stop()
 
@@ -215,6 +220,28 @@ async def test_a_failed_cancel_of_an_order_that_has_ended_meanwhile_is_forgotten
     await until(lambda: len(b.gateway.cancels) == 0)
     assert b.channel.requests == []
     assert b.log.of(CancelRejected) == []
+
+
+async def test_a_cancel_that_failed_twice_at_the_same_time_takes_no_other_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Asked for twice before the first answer, both fail, the second together with another order's cancel: when their
+    time has come both orders' cancels leave again."""
+    monkeypatch.setattr(cancels, "RETRY_DELAY_S", 0.01)
+    b = Bench()
+    b.accept("c1", "v1")
+    b.accept("c2", "v2")
+    b.cancel("c1")
+    b.channel.free = 0
+    b.cancel("c1")
+    b.cancel("c2")
+    b.channel.free = 1
+    b.gateway.cancels.flush()
+    b.channel.answer(503, b"")
+    b.channel.answer(503, b"")
+    await until(lambda: len(b.gateway.cancels) == 0)
+    again = [order_id for request, _, _ in b.channel.requests for order_id in cancelled_ids(request)]
+    assert set(again) == {"v1", "v2"}
 
 
 async def test_a_write_that_raises_is_a_failure_like_any_other() -> None:

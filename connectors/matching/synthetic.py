@@ -103,10 +103,6 @@ class SyntheticFlow:
         self._now_ns: int | None = None
         self._order_count = 0
 
-    @property
-    def latent_px(self) -> float:
-        return self._latent.px
-
     def step(self, engine: MatchingEngine, now_ns: int) -> list[Outcome]:
         """Let the market live until ``now_ns``; everything that happened in the engine, in order."""
         out: list[Outcome] = []

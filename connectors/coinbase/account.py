@@ -29,11 +29,6 @@ class AccountHealth:
         self._stream_up: FeedUp | None = None
         self._told_up = False
 
-    @property
-    def troubles(self) -> dict[str, str]:
-        """What cannot be read now, and why."""
-        return dict(self._troubles)
-
     def on_stream(self, event: InputEvent) -> None:
         """Every event of the user feed, in order."""
         if type(event) is FeedUp:

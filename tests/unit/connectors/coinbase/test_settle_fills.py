@@ -1,0 +1,143 @@
+"""Claimed fills read and booked, and the account that counts as unreadable while they cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from connectors.coinbase import settle
+from connectors.coinbase.settle import IDS_PER_CALL
+from engine.events import FeedDown, FeedUp, OrderAccepted, OrderCancelled, OrderFilled
+from tests.support.coinbase import fill
+from tests.support.coinbase_settle import settling, until
+
+
+async def test_claimed_fills_are_read_and_told_in_time_order() -> None:
+    """Two fills, listed newest first, over two pages."""
+    async with settling() as b:
+        b.venue.page = 1
+        b.venue.fills = [
+            fill("e2", size="0.3", trade_time="2026-11-20T14:03:09Z"),
+            fill("e1", size="0.4", trade_time="2026-11-20T14:03:08Z"),
+        ]
+        b.tracker.sent("c1", 1)
+        b.claim("v1", "c1", "0.7")
+        await until(lambda: len(b.log.of(OrderFilled)) == 2)
+        assert [e.trade_id for e in b.log.of(OrderFilled)] == ["e1", "e2"]
+
+
+@pytest.mark.fault("B16")
+async def test_a_fill_that_the_listing_shows_late_is_waited_for_and_the_end_with_it() -> None:
+    """CANCELLED with 0.4 claimed; the listing is empty for a while, then fails once, then has it."""
+    async with settling() as b:
+        b.tracker.sent("c1", 1)
+        b.claim("v1", "c1", "0.4", "CANCELLED")
+        await until(lambda: len(b.venue.calls) >= 3)
+        assert b.log.of(OrderFilled) == b.log.of(OrderCancelled) == []
+        b.venue.fail = 1
+        b.venue.fills = [fill("e1")]
+        await until(lambda: b.log.of(OrderCancelled))
+        assert [type(e) for e in b.log] == [OrderAccepted, OrderFilled, OrderCancelled]
+        assert b.settler.failures == 1
+
+
+BAD_FILLS: dict[str, dict[str, Any]] = {
+    "size NaN": {"size": "NaN"},
+    "size infinite": {"size": "Infinity"},
+    "size 0": {"size": "0"},
+    "size negative": {"size": "-0.4"},
+    "price NaN": {"price": "NaN"},
+    "price sNaN": {"price": "sNaN"},
+    "price 0": {"price": "0"},
+    "price 0 in quote": {"price": "0", "size_in_quote": True},
+    "price NaN in quote": {"price": "NaN", "size_in_quote": True},
+    "quotient too large": {"size": "1E+999999", "price": "1E-999999", "size_in_quote": True},
+    "commission NaN": {"commission": "NaN"},
+    "no side": {"side": "UNKNOWN_ORDER_SIDE"},
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILLS)
+async def test_a_fill_without_sense_is_never_booked_and_stops_entries_until_it_is_mended(name: str) -> None:
+    """The user stream counts as down, other orders' fills are booked; mended, it is booked and the stream is up."""
+    async with settling() as b:
+        b.up()
+        b.tracker.sent("c1", 1)
+        b.tracker.sent("c2", 1)
+        b.venue.fills = [fill("bad", "v1", **BAD_FILLS[name]), fill("good", "v2")]
+        b.claim("v1", "c1", "0.4", "FILLED")
+        b.claim("v2", "c2", "0.4", "FILLED")
+        await until(lambda: b.log.of(FeedDown) and b.log.of(OrderFilled))
+        assert [(e.stream, "account not readable: fill bad" in e.reason) for e in b.log.of(FeedDown)] == [
+            ("user", True)
+        ]
+        assert [e.trade_id for e in b.log.of(OrderFilled)] == ["good"]
+        assert b.tracker.unreadable_fills > 0
+        assert [o.client_order_id for o in b.tracker.open_orders()] == ["c1"]
+        b.venue.fills[0] = fill("bad", "v1")
+        await until(lambda: b.log.of(FeedUp))
+        assert [e.trade_id for e in b.log.of(OrderFilled)] == ["good", "bad"]
+        assert b.tracker.open_orders() == []
+        assert not any(task.done() for task in b.settler._tasks)
+
+
+async def test_a_defect_in_a_background_task_stops_entries_and_the_task_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both tasks raise what they should not, twice each: said, logged, and afterwards the work is done all the same."""
+    monkeypatch.setattr(settle, "RESTART_FIRST_S", 0.01)
+    async with settling() as b:
+        b.up()
+        left = {"book": 2, "open_orders": 2}
+        book, resolve = b.tracker.book, b.settler.resolve_unknown
+
+        def failing_book(*args: Any) -> Any:
+            left["book"] -= 1
+            if left["book"] >= 0:
+                raise ZeroDivisionError("a defect")
+            return book(*args)
+
+        async def failing_resolve() -> None:
+            left["open_orders"] -= 1
+            if left["open_orders"] >= 0:
+                raise KeyError("a defect")
+            await resolve()
+
+        monkeypatch.setattr(b.tracker, "book", failing_book)
+        monkeypatch.setattr(b.settler, "resolve_unknown", failing_resolve)
+        b.venue.fills = [fill("e1")]
+        b.tracker.sent("c1", 1)
+        b.claim("v1", "c1", "0.4", "FILLED")
+        await until(lambda: b.log.of(OrderFilled) and left["open_orders"] < 0 and b.told()[-1:] == [FeedUp])
+        assert b.told()[0] is FeedDown
+        assert {"ZeroDivisionError: a defect", "KeyError: 'a defect'"} <= {
+            f"{type(r.exc_info[1]).__name__}: {r.exc_info[1]}" for r in caplog.records if r.exc_info
+        }
+
+
+async def test_fills_that_cannot_be_read_for_long_stop_entries() -> None:
+    """One failed reading is nothing; a row of them is an account that cannot be read, until one succeeds."""
+    async with settling() as b:
+        b.up()
+        b.venue.fail = settle.FAILURES_TOLERATED + 1
+        b.tracker.sent("c1", 1)
+        b.claim("v1", "c1", "0.4", "FILLED")
+        await until(lambda: b.log.of(FeedDown))
+        assert b.settler.failures == settle.FAILURES_TOLERATED + 1
+        b.venue.fills = [fill("e1")]
+        await until(lambda: b.log.of(OrderFilled) and b.log.of(FeedUp))
+
+
+async def test_orders_whose_fills_never_come_do_not_keep_others_from_theirs() -> None:
+    """As many stuck orders as one call takes; one more is read in its turn."""
+    async with settling(start=False) as b:
+        for index in range(IDS_PER_CALL):
+            b.tracker.sent(f"s{index}", 1)
+            b.claim(f"stuck{index}", f"s{index}", "1")
+        b.tracker.sent("c1", 1)
+        b.claim("v1", "c1", "0.4")
+        b.venue.fills = [fill("e1")]
+        for _ in range(2):
+            await b.settler.read_fills()
+        assert [e.trade_id for e in b.log.of(OrderFilled)] == ["e1"]

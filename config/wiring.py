@@ -10,7 +10,7 @@ from config.schema import Settings
 from engine.core import TradingCore
 from engine.errors import ConfigError
 from engine.instruments import Instrument
-from engine.lanes import StrategySlot
+from engine.lanes import StrategySlot, own_context
 from engine.ports import Assembly, Probe, Recorder
 from models.catalogue import AUTO, load_named
 from risk.gate import Gate
@@ -44,9 +44,10 @@ def build_slots(settings: Settings, instruments: Sequence[str]) -> list[Strategy
                     expected=f"one of {', '.join(instruments)}",
                     do="correct its instruments or venue.symbols",
                 )
-        strategy = load_strategy(wanted.kind or wanted.path or "", wanted.name, chosen, wanted.params)
+        context = own_context()
+        strategy = context.run(load_strategy, wanted.kind or wanted.path or "", wanted.name, chosen, wanted.params)
         uses_model = wanted.model != NO_MODEL
-        slots.append(StrategySlot(strategy, instruments=frozenset(chosen), uses_model=uses_model))
+        slots.append(StrategySlot(strategy, instruments=frozenset(chosen), uses_model=uses_model, context=context))
     return slots
 
 

@@ -107,7 +107,7 @@ class EventBus:
         try:
             commands = core.on_event(event)
         except JournalError as error:
-            self._send_cancels(core.commands, router)
+            self._send_cancels(core.commands, event, router)
             self._die(error)
             return
         except Exception as error:
@@ -118,7 +118,7 @@ class EventBus:
                 try:
                     router.send(command)
                 except Exception as error:
-                    self._not_sent(command, error)
+                    self._not_sent(command, event, error)
             probe.mark(8)
         probe.end()
 
@@ -137,23 +137,24 @@ class EventBus:
         if type(event) is not Halted:
             first.append(Halted(now_ns, now_ns, "core", said(error)))
         self._waiting.extendleft(reversed(first))
-        self._send_cancels(core.commands, router)
+        self._send_cancels(core.commands, event, router)
         self._on_error(f"core failed on {type(event).__name__} {seq}", error)
 
-    def _send_cancels(self, commands: Sequence[Command], router: Router) -> None:
+    def _send_cancels(self, commands: Sequence[Command], event: InputEvent, router: Router) -> None:
         for command in commands:
             if type(command) is CancelOrder:
                 try:
                     router.send(command)
                 except Exception as error:
-                    self._not_sent(command, error)
+                    self._not_sent(command, event, error)
 
-    def _not_sent(self, command: Command, error: Exception) -> None:
+    def _not_sent(self, command: Command, event: InputEvent, error: Exception) -> None:
         """A gateway raised, which is a defect of ours: nobody knows whether the bytes left.
 
-        An order is unknown until the venue has told; a cancel is told as refused, so that it is asked for again.
+        An order is unknown until the venue has told; a cancel is told as refused, so that it is asked for again.  The
+        time is that of ``event``: a held order was written down long before it was sent.
         """
-        now_ns, venue, name = command.ts_ns, command.venue, command.client_order_id
+        now_ns, venue, name = event.ts_recv_ns, command.venue, command.client_order_id
         first: list[InputEvent] = []
         if type(command) is NewOrder:
             first.append(OrderOutcomeUnknown(now_ns, now_ns, venue, name, "send_failed"))

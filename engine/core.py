@@ -18,7 +18,7 @@ from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
 from engine.instruments import Instrument
-from engine.intents import defect_of, listed, said, writable
+from engine.intents import defect_of, listed, where, words, writable
 from engine.lanes import Callback, Lane, StrategySlot
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
@@ -224,7 +224,7 @@ class TradingCore:
             try:
                 prediction_seq = self._recorder.record(prediction)
             except JournalError as error:
-                self.desk.halt(f"journal: {error.seen}")
+                self.desk.halt_for_journal(error.seen)
                 return
             self._count_prediction(prediction)
             for slot in lane.prediction_slots:
@@ -252,41 +252,46 @@ class TradingCore:
         """
         if callback is None or self.closing or not slot.alive:
             return
+        intents: Any
         try:
             if prediction_seq is None:
-                intents = callback(subject, self.view)
+                intents = slot.run(callback, subject, self.view)
             else:
-                intents = callback(subject, prediction_seq, self.view)
+                intents = slot.run(callback, subject, prediction_seq, self.view)
             if type(intents) is not list and type(intents) is not tuple:
-                intents = listed(intents)
+                intents = slot.run(listed, intents)
             if not intents:
                 return
             defect = defect_of(intents, slot.name)
         except KeyboardInterrupt:  # the operator's, not the strategy's
             raise
         except BaseException as error:  # user code: whatever it raises ends that strategy, not the engine
-            self._quarantine(slot, said(error))
+            self._quarantine(slot, where(error), slot.run(words, error))
             return
         self._mark(5)
         if defect:
-            self._quarantine(slot, defect)
+            self._quarantine(slot, writable(defect))
         else:
             self.desk.carry_out(intents)
 
-    def _quarantine(self, slot: StrategySlot, text: str) -> None:
-        """Never called again; its orders are cancelled.  ``text`` is on record, so it must be ``writable``."""
+    def _quarantine(self, slot: StrategySlot, text: str, detail: str = "") -> None:
+        """Never called again; its orders are cancelled.
+
+        ``text`` is on record: writable, and the same whenever the session is run again.  ``detail``: what the error
+        said in its own words, for the log and the summary.
+        """
         slot.alive = False
-        slot.reason = text = writable(text)
+        slot.reason = f"{text}: {detail}" if detail else text
         self._recorder.record(StrategyQuarantined(self.view.now_ns, slot.name, text))
         self.desk.abandon(slot.name)
 
     def _tell_model(self, slot: StrategySlot, instrument: str, facts: tuple[tuple[str, float], ...]) -> None:
         try:
-            slot.strategy.on_model(instrument, dict(facts))
+            slot.run(slot.strategy.on_model, instrument, dict(facts))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as in ``_ask``
-            self._quarantine(slot, said(error))
+            self._quarantine(slot, where(error), slot.run(words, error))
 
     # --- account, time, system ----------------------------------------------------------------------------------
 

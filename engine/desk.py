@@ -27,6 +27,8 @@ from engine.view import CoreView
 
 CANCEL_AGAIN_NS = 1_000_000_000
 """A cancel that is still wanted is asked for again after this time, on the next timer."""
+JOURNAL_HALT = "journal: "
+"""How the reason of a halt for the journal's sake begins; replay knows it by this."""
 HELD_MAX = 256
 """Orders that may wait for the disk at once; one more is refused with the reason ``durability_backlog``."""
 
@@ -92,7 +94,7 @@ class Desk:
         except JournalError as error:
             # Nothing may leave that is not on record: the order never existed for the venue.
             orders.drop(new.client_order_id)
-            self.halt(f"journal: {error.seen}")
+            self.halt_for_journal(error.seen)
             return
         except Exception:  # a defect of ours: nothing has left, so nothing may be held as if it had
             orders.drop(new.client_order_id)
@@ -110,7 +112,7 @@ class Desk:
             self._recorder.record(verdict)
         except JournalError as error:
             # On a full disk what is left of the journal is kept for cancels and account facts.
-            self.halt(f"journal: {error.seen}")
+            self.halt_for_journal(error.seen)
 
     def _cancel_one(self, intent: CancelIntent) -> None:
         order = self._orders.get(intent.client_order_id)
@@ -290,7 +292,11 @@ class Desk:
             self.insist()  # said again: what it did not achieve is tried again
 
     def on_journal_failed(self, event: e.JournalFailed) -> None:
-        self.halt(f"journal: {event.text}")
+        self.halt_for_journal(event.text)
+
+    def halt_for_journal(self, seen: str) -> None:
+        """A decision, or all that follows, finds no room in the journal."""
+        self.halt(f"{JOURNAL_HALT}{seen}")
 
     def halt(self, reason: str) -> None:
         """The core's own kill switch."""

@@ -23,10 +23,14 @@ INTENTS_MAX = 1000
 """Intents that one answer may hold; more is a loop that does not end."""
 TEXT_MAX = 1000
 """Characters of a text field, and of an order's instrument, reason and model together."""
+MAGNITUDE_MAX = 40
+"""Powers of ten that a quantity or a price may be away from 1; beyond them it is an accident and no amount."""
 SAID_MAX = 300
 """Characters kept of what an error of user code says."""
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
 _fields_of = msgspec.structs.astuple
+_OURS = frozenset({"engine.core", "engine.intents", "engine.lanes"})
+"""Modules whose frames stand between the core and user code."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -85,8 +89,9 @@ def _is_order(intent: OrderIntent, strategy: str) -> bool:
         type(side) is Side
         and type(qty) is Decimal
         and qty.is_finite()
+        and -MAGNITUDE_MAX <= qty.adjusted() <= MAGNITUDE_MAX
         and type(order_type) is OrderType
-        and (limit_px is None or (type(limit_px) is Decimal and limit_px.is_finite()))
+        and (limit_px is None or _is_amount(limit_px))
         and type(time_in_force) is TimeInForce
         and (post_only is False or post_only is True)
         and (reduce_only is False or reduce_only is True)
@@ -127,7 +132,7 @@ def _is_integer(value: object) -> bool:
 
 
 def _is_amount(value: object) -> bool:
-    return type(value) is Decimal and value.is_finite()
+    return type(value) is Decimal and value.is_finite() and -MAGNITUDE_MAX <= value.adjusted() <= MAGNITUDE_MAX
 
 
 def _is_flag(value: object) -> bool:
@@ -152,7 +157,7 @@ def _is_name(value: object, strategy: str) -> bool:
 _Test = Callable[[Any], bool]
 _TEXT = (_is_text, f"text of at most {TEXT_MAX} characters that UTF-8 can write")
 _INTEGER = (_is_integer, "an int of 0 to 2**63 - 1")
-_AMOUNT = (_is_amount, "a finite Decimal")
+_AMOUNT = (_is_amount, f"a finite Decimal of 1e-{MAGNITUDE_MAX} to 1e{MAGNITUDE_MAX}")
 _FLAG = (_is_flag, "True or False")
 
 
@@ -196,12 +201,33 @@ def _explain(intent: Intent, strategy: str, fields: dict[str, tuple[_Test, str]]
     return f"returned {kind} with more than {TEXT_MAX} characters in instrument, reason and model together"
 
 
-def said(error: BaseException) -> str:
-    """What an error of user code says, fit for a record (``writable``)."""
+def where(error: BaseException) -> str:
+    """The kind of an error of user code and the line at which the engine's call of it failed, fit for a record.
+
+    Not what it says: its words may name a set in the order of this process, or how deep a stack was.  Nor the innermost
+    line, which in a recursion without end is where the stack happened to be full.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
+        trace = trace.tb_next
+    kind = type(error).__name__
+    if trace is None:
+        return writable(kind)
+    file_name = trace.tb_frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+    return writable(f"{kind} at {file_name}:{trace.tb_lineno}")
+
+
+def words(error: BaseException) -> str:
+    """What an error of user code says; empty when that fails as well."""
     try:
-        return writable(f"{type(error).__name__}: {error}")
-    except Exception:  # its own ``__str__`` raises
-        return writable(type(error).__name__)
+        return writable(str(error))
+    except Exception:
+        return ""
+
+
+def said(error: BaseException) -> str:
+    """Kind and words of an error, fit for a record that nothing else is compared with (``writable``)."""
+    return writable(f"{type(error).__name__}: {words(error)}".removesuffix(": "))
 
 
 def writable(text: str) -> str:

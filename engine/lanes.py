@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from contextvars import Context, copy_context
+from decimal import Decimal, getcontext, setcontext
 from typing import Any
 
 from engine.book import OrderBook
@@ -27,11 +28,22 @@ def _acting(strategy: Strategy, name: str) -> Callback | None:
     return None if getattr(method, "never_acts", False) is True else method
 
 
+def own_context() -> Context:
+    """A context for user code to run in, with decimal arithmetic of its own, set as the caller's is.
+
+    A strategy may change precision, rounding or traps for itself; the money of the account is not rounded by it.
+    """
+    context = copy_context()
+    context.run(lambda: setcontext(getcontext().copy()))
+    return context
+
+
 class StrategySlot:
     """A strategy, the instruments it listens to (None: all of them) and whether it is still trusted.
 
     ``on_prediction`` and so on are the strategy's own callbacks, looked up once; None where it has only the default
-    that does nothing (``never_acts``).
+    that does nothing (``never_acts``).  They are called through ``run``, which is ``run`` of the ``context`` that the
+    strategy was made in (``own_context``).
     """
 
     __slots__ = (
@@ -44,13 +56,20 @@ class StrategySlot:
         "on_row",
         "on_timer",
         "reason",
+        "run",
         "strategy",
         "uses_model",
     )
 
     def __init__(
-        self, strategy: Strategy, *, instruments: frozenset[str] | None = None, uses_model: bool = True
+        self,
+        strategy: Strategy,
+        *,
+        instruments: frozenset[str] | None = None,
+        uses_model: bool = True,
+        context: Context | None = None,
     ) -> None:
+        self.run = (context or own_context()).run
         self.strategy = strategy
         self.name = strategy.name
         self.alive = True

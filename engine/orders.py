@@ -121,6 +121,8 @@ class ManagedOrder(msgspec.Struct, gc=False, eq=False):
     cancel_asked_ns: int = 0
     """When the last one went out; 0: none yet."""
     overfilled: bool = False
+    acknowledged: bool = False
+    """The venue has said that it has the order."""
 
     @property
     def client_order_id(self) -> str:
@@ -181,7 +183,9 @@ class OrderManager:
             return None
         if venue_order_id and not order.venue_order_id:
             order.venue_order_id = venue_order_id
-        if what is Happening.CANCEL_SENT:
+        if what is Happening.ACCEPT:
+            order.acknowledged = True
+        elif what is Happening.CANCEL_SENT:
             order.cancel_sent = True
         elif what is Happening.CANCEL_REFUSED:
             order.cancel_sent = False
@@ -269,6 +273,8 @@ class OrderManager:
             )
         if after is OrderState.ACCEPTED and order.filled_qty > ZERO:
             after = OrderState.PARTLY_FILLED
+        elif what is Happening.CANCEL_REFUSED and after is OrderState.ACCEPTED and not order.acknowledged:
+            after = OrderState.SENT  # its cancel never left: the venue has said nothing of the order yet
         if order.state is OrderState.REJECTED and after not in FINAL:
             self._reopen(order)
         order.state = after

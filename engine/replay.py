@@ -16,10 +16,16 @@ from typing import Protocol
 import msgspec
 
 from engine.codec import DECISION_TYPES, DERIVED_TYPES, Record, encode, render
+from engine.commands import NewOrder, Rejected, RiskStateChanged
 from engine.core import TradingCore
-from engine.events import ModelAssigned, Prediction, PredictionStatus
+from engine.desk import JOURNAL_HALT
+from engine.errors import JournalError
+from engine.events import Halted, JournalFailed, ModelAssigned, Prediction, PredictionStatus
 from engine.instruments import Instrument
 from engine.ports import Assembly, Assignment, Features, Float32Array, Model
+
+REFUSABLE = (NewOrder, Rejected, Prediction)
+"""What the core lets a full journal refuse: it halts and goes on (``engine.core``, ``engine.desk``)."""
 
 
 class Recorded(Protocol):
@@ -66,15 +72,31 @@ class _DivergedError(BaseException):
 
 
 class ReplayRecorder:
-    """Compares what the core records with what the session recorded."""
+    """Compares what the core records with what the session recorded.
+
+    What the session's own journal refused is refused again.  It left two traces: trading was halted for the journal's
+    sake, and the decision is not there.
+    """
 
     def __init__(self) -> None:
         self.seq = 0
         self.expected: deque[Recorded] = deque()
         self.last_group = False
         self.result = ReplayResult()
+        self._journal_failed = False
+
+    def begin(self, source: Recorded, derived: list[Recorded]) -> None:
+        """An input is about to be handled; ``derived`` is what was recorded behind it."""
+        self.seq = source.seq
+        self.expected = deque(derived)
+        self.result.events += 1
+        event = source.record
+        if isinstance(event, JournalFailed) or (isinstance(event, Halted) and event.source == "journal"):
+            self._journal_failed = True
 
     def record(self, record: Record) -> int:
+        if isinstance(record, REFUSABLE):
+            self._refuse_again(record)
         self.seq += 1
         self.result.decisions += type(record) in DECISION_TYPES
         if not self.expected:
@@ -85,7 +107,20 @@ class ReplayRecorder:
         recorded = self.expected.popleft()
         if recorded.seq != self.seq or encode(record) != recorded.raw:
             raise _DivergedError(Difference(recorded.seq, render(recorded.record), render(record)))
+        if isinstance(record, RiskStateChanged) and record.reason.startswith(JOURNAL_HALT):
+            self._journal_failed = True
         return self.seq
+
+    def _refuse_again(self, record: NewOrder | Rejected | Prediction) -> None:
+        """Raise ``JournalError`` where the session's journal did.
+
+        What it did take must still come: a record that is passed over here is missed at the end of its input.
+        """
+        head = self.expected[0].record if self.expected else None
+        if isinstance(head, RiskStateChanged) and head.reason.startswith(JOURNAL_HALT):
+            raise JournalError(head.reason.removeprefix(JOURNAL_HALT))
+        if self._journal_failed and (head is None or encode(record) != self.expected[0].raw):
+            raise JournalError("not on record")
 
 
 class RecordedModel:
@@ -199,9 +234,7 @@ def _run_group(group: list[Recorded], recorder: ReplayRecorder, core: TradingCor
     source = group[0]
     if type(source.record) in DERIVED_TYPES:
         raise _DivergedError(Difference(source.seq, render(source.record), ""))
-    recorder.seq = source.seq
-    recorder.expected = deque(group[1:])
-    recorder.result.events += 1
+    recorder.begin(source, group[1:])
     try:
         core.on_event(source.record)  # type: ignore[arg-type]  # an input: the derived ones went above
     except Exception:

@@ -133,8 +133,12 @@ class OnnxModel:
         return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _FAILED, (), text)
 
     def _predict_one(self, window: Float32Array) -> float:
+        """One golden vector.  Raises ``BundleError`` for a graph that loads and cannot be run."""
         self._row[:] = window
-        self._run()
+        try:
+            self._run()
+        except Exception as error:
+            raise _refused(self.bundle, "run", error) from error
         return float(self._output.item())
 
 
@@ -152,7 +156,7 @@ def bound_run(session: Any, binding: Any) -> Callable[[], None]:
         return public
     try:
         compiled(bound, None)
-    except TypeError:
+    except Exception:  # it takes other arguments, or raises one of the runtime's own types
         return public
     return partial(compiled, bound, None)
 
@@ -176,10 +180,7 @@ def _open(bundle: Bundle, providers: Sequence[str]) -> Any:
     try:
         session = ort.InferenceSession(bundle.graph, options, providers=list(providers))
     except Exception as error:  # the runtime raises its own types, one per status code
-        text = str(error).splitlines()[0][:200]
-        raise BundleError(
-            f"bundle {bundle.version}: the runtime refuses its graph: {text}", do="train it again"
-        ) from error
+        raise _refused(bundle, "load", error) from error
     for kind, declared, found in (
         ("input", bundle.manifest.inputs, session.get_inputs()),
         ("output", bundle.manifest.outputs, session.get_outputs()),
@@ -191,6 +192,11 @@ def _open(bundle: Bundle, providers: Sequence[str]) -> Any:
                 f"bundle {bundle.version}: its graph has {kind}s {seen}", expected=f"{wanted}", do="train it again"
             )
     return session
+
+
+def _refused(bundle: Bundle, what: str, error: Exception) -> BundleError:
+    text = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return BundleError(f"bundle {bundle.version}: the runtime cannot {what} its graph: {text}", do="train it again")
 
 
 def _shape(shape: Sequence[int | str | None]) -> list[int]:

@@ -20,6 +20,7 @@ from engine.commands import RiskState
 from engine.core import TradingCore
 from engine.errors import JournalError, KestrelError
 from engine.events import ClockStepped, Halted, InputEvent, Reduced, Resumed, ShutdownRequested, Timer
+from engine.intents import writable
 from engine.ports import Clock, Publish, Venue
 from engine.runtime.clocks import ClockWatch
 from engine.runtime.control import ControlServer, clear_halt, read_halt
@@ -205,7 +206,7 @@ class Supervisor:
             self._publish(lambda at: Halted(at, at, str(found["source"]), str(found["reason"])))
 
     def _answer(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        reason = str(arguments.get("reason", ""))[:200]
+        reason = writable(str(arguments.get("reason", "")))[:200]
         if command == "status":
             return {"ok": True, **self._status()}
         if command == "halt":

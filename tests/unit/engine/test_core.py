@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from math import nan
 
@@ -148,20 +149,49 @@ def test_a_strategy_that_raises_or_answers_nonsense_is_quarantined(answer) -> No
     assert any(method == "on_row" and core.view.now_ns == 12 for method, _ in good.calls)
 
 
-def test_what_quarantined_a_strategy_is_said_alike_on_each_run() -> None:
-    """Two objects of the same class at different addresses: the same record, or replay would differ."""
+def test_what_quarantined_a_strategy_is_recorded_alike_on_each_run() -> None:
+    """What an error says may hold a set in this process's order, an address, a depth: its words are told, not recorded,
+    or replay would differ."""
+
+    def raiser(words: str):
+        def on_quote(*_):
+            raise ValueError(words)
+
+        return on_quote
+
     texts = []
-    for _ in range(2):
-        thing = object()
+    for words in ("columns missing: {'obv', 'rsi_14'}", "columns missing: {'rsi_14', 'obv'}"):
         recorder = MemoryRecorder()
-        core = build_core(recorder, Scripted(on_quote=lambda *_, thing=thing: [].index(thing)))
+        core = build_core(recorder, Scripted(on_quote=raiser(words)))
         open_market(core)
         core.on_event(quote(10))
         texts.append(recorder.of(StrategyQuarantined)[0].text)
-        keep = [object() for _ in range(1000)]
-        del keep
+        assert core.slots[0].reason == f"{texts[-1]}: {words}"
     assert texts[0] == texts[1]
-    assert "0x" not in texts[0]
+    assert re.fullmatch(r"ValueError at core.py:\d+", texts[0])
+
+
+def test_a_recursion_without_end_is_recorded_by_where_it_was_called() -> None:
+    """The stack is as deep as the process that ran it; the line of the callback is not."""
+
+    def down(*_):
+        return up()
+
+    def up():
+        return down()
+
+    def run(depth: int) -> str:
+        if depth:
+            return run(depth - 1)
+        recorder = MemoryRecorder()
+        core = build_core(recorder, Scripted(on_quote=down))
+        open_market(core)
+        core.on_event(quote(10))
+        return recorder.of(StrategyQuarantined)[0].text
+
+    texts = {run(depth) for depth in range(4)}
+    assert len(texts) == 1
+    assert texts.pop().startswith("RecursionError at ")
 
 
 def test_a_generator_of_intents_is_carried_out() -> None:
@@ -196,9 +226,10 @@ def test_a_strategy_that_cannot_take_its_model_is_quarantined_and_the_lane_stand
     recorder = MemoryRecorder()
     core = build_core(recorder, Choosy("choosy"), buyer("good"), model=MidModel())
     open_market(core)
-    assert [(record.strategy, record.text) for record in recorder.of(StrategyQuarantined)] == [
-        ("choosy", "KeyError: 'buy'")
-    ]
+    (record,) = recorder.of(StrategyQuarantined)
+    assert record.strategy == "choosy"
+    assert re.fullmatch(r"KeyError at test_core.py:\d+", record.text)
+    assert core.slots[0].reason == f"{record.text}: 'buy'"
     assert [command.intent.strategy for command in core.on_event(quote(10))] == ["good"]
 
 

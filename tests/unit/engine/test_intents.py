@@ -47,6 +47,8 @@ BAD: list[tuple[str, Any]] = [
     ("qty", D("NaN")),
     ("qty", D("sNaN")),
     ("qty", D("Infinity")),
+    ("qty", D("1E+999999")),
+    ("limit_px", D("1E-41")),
     ("order_type", "market"),
     ("order_type", TimeInForce.IOC),
     ("time_in_force", "ioc"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Context, FloatOperation, getcontext, setcontext
 from typing import Any
+
+import pytest
 
 from engine.commands import Intent
 from engine.lanes import Lane, StrategySlot, never_acts
@@ -65,6 +68,37 @@ def test_a_lane_asks_those_who_act() -> None:
     assert lane.quote_slots == (slots[0], slots[1])
     assert lane.row_slots == (slots[1],)
     assert lane.prediction_slots == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: setattr(getcontext(), "prec", 3),
+        lambda: setcontext(Context(prec=3)),
+        lambda: getcontext().traps.__setitem__(FloatOperation, False),
+    ],
+)
+def test_a_strategy_changes_decimal_arithmetic_for_itself_alone(change: Callable[[], None]) -> None:
+    """It counts by its own rules from then on; what the engine computes stays exact, and so does a second strategy."""
+    before = (getcontext().prec, dict(getcontext().traps))
+    seen: dict[str, list[tuple[int, bool]]] = {"changes": [], "other": []}
+
+    def look(name: str) -> None:
+        seen[name].append((getcontext().prec, getcontext().traps[FloatOperation]))
+
+    def on_quote(*_: Any) -> Iterator[Intent]:
+        look("changes")  # a generator: it runs when the core reads it
+        change()
+        yield from ()
+
+    other = Scripted("other", on_quote=lambda *_: look("other") or ())
+    core = build_core(Recorder(), Scripted("changes", on_quote=on_quote), other)
+    open_market(core)
+    for ts_ns in (10, 11):
+        core.on_event(quote(ts_ns))
+    assert (getcontext().prec, dict(getcontext().traps)) == before
+    assert seen["changes"][0] != seen["changes"][1]
+    assert seen["other"] == [seen["changes"][0]] * 2
 
 
 def test_a_callback_that_is_missing_quarantines_when_it_is_due() -> None:

@@ -264,6 +264,19 @@ def test_a_refused_cancel_can_be_asked_for_again() -> None:
     assert manager.get(name).state is OrderState.ACCEPTED
 
 
+def test_a_cancel_that_never_left_says_nothing_of_its_order() -> None:
+    """Refused before the venue had acknowledged the order: sent, as before; after it, accepted."""
+    manager = OrderManager("k")
+    name = opened(manager).client_order_id
+    manager.happen(name, Happening.CANCEL_SENT)
+    manager.happen(name, Happening.CANCEL_REFUSED)
+    assert manager.get(name).state is OrderState.SENT
+    manager.happen(name, Happening.CANCEL_SENT)
+    manager.happen(name, Happening.ACCEPT)
+    manager.happen(name, Happening.CANCEL_REFUSED)
+    assert manager.get(name).state is OrderState.ACCEPTED
+
+
 def test_an_unknown_order_stays_unknown_while_its_cancel_is_out() -> None:
     """UNKNOWN and CANCEL_SENT: only evidence about the order itself resolves it."""
     manager = OrderManager("k")

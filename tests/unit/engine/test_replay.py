@@ -8,7 +8,7 @@ import pytest
 from engine import events as e
 from engine.bus import EventBus
 from engine.codec import encode
-from engine.commands import NewOrder
+from engine.commands import NewOrder, Rejected, RiskState
 from engine.core import NullProbe
 from engine.errors import BundleError
 from engine.instruments import Instrument
@@ -21,6 +21,7 @@ from tests.support.core import (
     FixedAssembly,
     MemoryJournal,
     MidModel,
+    OpenGate,
     Scripted,
     Written,
     build_core,
@@ -178,6 +179,43 @@ def test_a_recomputed_nan_is_a_difference_whatever_the_tolerance() -> None:
     difference = run(records, fresh=broken, tolerance=1e9).first_difference
     assert difference is not None
     assert difference.seq == next(w.seq for w in records if isinstance(w.record, e.Prediction))
+
+
+@pytest.mark.fault("A8")
+@pytest.mark.parametrize("refused", [NewOrder, Rejected, e.Prediction])
+@pytest.mark.parametrize("halted_before", [False, True])
+@pytest.mark.parametrize("room_again", [False, True])
+def test_what_the_journal_refused_is_refused_again(refused: type, halted_before: bool, room_again: bool) -> None:
+    """The journal takes no decision of one kind, from the start or after its failure was told, for a while or for good:
+    the session halts, goes on and replays."""
+    journal = MemoryJournal()
+    bus = EventBus(journal, NullProbe(), lambda text, error: pytest.fail(text))
+    gate = OpenGate()
+    core = build_core(bus, strategy(0.5), model=MidModel(), gate=gate)
+    bus.attach(core, OrderRouter(bus.publish, lambda: [Nowhere()]))
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    for step in range(90):
+        if step == 30:
+            journal.full_for = (refused,)
+            if refused is Rejected:
+                bus.publish(e.Reduced(30, 30, "operator", "so that entries are refused"))
+            if halted_before:
+                bus.publish(e.JournalFailed(31, 31, "no room"))
+        if step == 60 and room_again:
+            journal.full_for = ()
+        bus.publish(quote(40 + step, 100.0 + step % 40 * 0.03, 100.01 + step % 40 * 0.03))
+    assert gate.state is RiskState.HALTED
+    records = journal.written
+    result = run(records)
+    assert result.identical, result.first_difference
+    # What did get on record must still come: a decision that is not made again is missed.
+    decided = [written for written in records if isinstance(written.record, NewOrder | Rejected)]
+    foreign = msgspec.structs.replace(decided[-1].record, ts_ns=7)
+    place = records.index(decided[-1])
+    records[place] = Written(records[place].seq, encode(foreign), foreign)
+    difference = run(records).first_difference
+    assert difference is not None
+    assert difference.seq == records[place].seq
 
 
 def test_a_decision_under_another_number_is_a_difference() -> None:

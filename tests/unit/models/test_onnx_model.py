@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 
 from engine.errors import BundleError
@@ -193,7 +194,23 @@ def test_a_golden_tape_without_predictions_is_refused(crypto_bundle, replace_fil
 def test_bytes_that_are_no_graph_are_refused_in_one_line(crypto_bundle, replace_file):
     """Replaces the graph by noise with the right hash."""
     replace_file(crypto_bundle, "model.onnx", b"\x00\x01 no graph")
-    with pytest.raises(BundleError, match="refuses its graph") as caught:
+    with pytest.raises(BundleError, match="cannot load its graph") as caught:
+        OnnxModel(load_bundle(crypto_bundle))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_graph_that_loads_and_cannot_be_run_is_refused_in_one_line(crypto_bundle, replace_file):
+    """A reshape by a factor that does not divide one row, which only a run can find."""
+    graph = onnx.load_from_string((crypto_bundle / "model.onnx").read_bytes())
+    (output,) = graph.graph.output
+    for node in graph.graph.node:
+        node.output[:] = ["inner" if name == output.name else name for name in node.output]
+    for name, shape in (("sevens", [-1, 7]), ("ones", [-1, 1])):
+        graph.graph.initializer.append(onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [2], shape))
+    graph.graph.node.append(onnx.helper.make_node("Reshape", ["inner", "sevens"], ["rows"]))
+    graph.graph.node.append(onnx.helper.make_node("Reshape", ["rows", "ones"], [output.name]))
+    replace_file(crypto_bundle, "model.onnx", graph.SerializeToString())
+    with pytest.raises(BundleError, match="cannot run its graph") as caught:
         OnnxModel(load_bundle(crypto_bundle))
     assert "\n" not in str(caught.value)
 

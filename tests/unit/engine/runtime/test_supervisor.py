@@ -143,6 +143,7 @@ async def test_commands_reach_the_core_and_an_unknown_one_is_answered(tmp_path: 
         assert (await command(session, "status"))["open_orders"] == 0
         assert (await command(session, "reduce", reason="lunch"))["state"] == "reducing"
         assert (await command(session, "halt", reason="x" * 500))["state"] == "halted"
+        assert (await command(session, "reduce", reason="half a pair \ud800"))["state"] == "reducing"
         assert (await command(session, "resume"))["state"] == "active"
         with pytest.raises(KestrelError, match="unknown command 'dance'"):
             await command(session, "dance")
@@ -150,6 +151,7 @@ async def test_commands_reach_the_core_and_an_unknown_one_is_answered(tmp_path: 
 
     assert await session.during(script) == "operator"
     assert [len(halted.reason) for halted in session.of(e.Halted)] == [200]
+    assert [reduced.reason for reduced in session.of(e.Reduced)] == ["lunch", "half a pair \\ud800"]
     assert not socket_path(session.run_dir, "s").exists()
     assert session.venue.stopped
 

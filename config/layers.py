@@ -113,9 +113,6 @@ class Layers:
         """Lay a nested mapping over what is there.  Raises ``ConfigError`` for a key that does not exist."""
         self._merge(self.values, raw, Settings, "", source)
 
-    def add_file(self, path: Path) -> None:
-        self.add_mapping(read_mapping(path), str(path))
-
     def add_env(self, env: Mapping[str, str]) -> None:
         """``KESTREL_VENUE__FEED=live`` and the like, in the order of their names."""
         for name in sorted(env):

@@ -16,8 +16,9 @@ from engine.commands import Intent
 from engine.events import OrderFilled, Side, Timer
 from engine.ports import View
 from strategies.base import BaseStrategy
-from strategies.entry import entry_order, entry_px, may_enter
+from strategies.entry import entry_order, may_enter
 from strategies.exits import ExitRules, Exits
+from strategies.pricing import marketable_px
 from strategies.sizing import fixed, quantity_for
 
 
@@ -115,7 +116,7 @@ class EmaCrossStrategy(BaseStrategy):
             return ()
         rules = view.instrument(instrument)
         side = Side.BUY if direction > 0 else Side.SELL
-        px = entry_px(rules, top, side, p.slip_ticks)
+        px = marketable_px(rules, top, side, p.slip_ticks)
         qty = quantity_for(rules, fixed(p.notional, p.max_notional), px) if px is not None else None
         if qty is None or qty <= 0:
             return ()

@@ -10,12 +10,10 @@ from decimal import Decimal
 
 from engine.commands import OrderIntent, OrderType, RiskState, TimeInForce
 from engine.events import Side
-from engine.instruments import Instrument
 from engine.ports import Top, View
 from strategies.holding import Holding
-from strategies.pricing import marketable_px, usable
+from strategies.pricing import usable
 
-ZERO = Decimal(0)
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
 _ACTIVE = RiskState.ACTIVE
 _MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
@@ -38,12 +36,6 @@ def may_enter(strategy: str, instrument: str, holding: Holding, view: View, retr
         if order.strategy == strategy:
             return None
     return top
-
-
-def entry_px(instrument: Instrument, top: Top, side: Side, slip_ticks: int) -> Decimal | None:
-    """The marketable limit price; None when it leaves the range the instrument allows."""
-    px = marketable_px(instrument, top, side, slip_ticks)
-    return px if px > ZERO or instrument.allows_negative_px else None
 
 
 def entry_order(

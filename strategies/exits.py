@@ -98,12 +98,10 @@ class Exits:
         qty = self._closable_qty(rules, holding, side, view)
         if qty < rules.min_qty or qty == ZERO:
             return ()
-        order_type, limit_px = _MARKET, None
+        limit_px = None
         top = view.top(instrument)
         if top is not None and usable(top) and holding.exit_attempts < self._rules.limit_attempts:
-            px = marketable_px(rules, top, side, self._rules.slip_ticks)
-            if px > ZERO or rules.allows_negative_px:
-                order_type, limit_px = _LIMIT, px
+            limit_px = marketable_px(rules, top, side, self._rules.slip_ticks)
         holding.exit_attempts += 1
         holding.last_exit_ns = now_ns
         return (
@@ -113,7 +111,7 @@ class Exits:
                 instrument=instrument,
                 side=side,
                 qty=qty,
-                order_type=order_type,
+                order_type=_MARKET if limit_px is None else _LIMIT,
                 limit_px=limit_px,
                 time_in_force=_IOC,
                 reduce_only=True,

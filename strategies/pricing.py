@@ -12,6 +12,8 @@ from engine.events import Side
 from engine.instruments import Instrument
 from engine.ports import Top
 
+ZERO = Decimal(0)
+
 
 def usable(top: Top | None) -> bool:
     """Both sides known, bid below ask, nothing suspect: a book to trade on."""
@@ -30,7 +32,11 @@ def spread_bps(top: Top) -> float:
     return (top.ask_px - top.bid_px) / abs(top.mid_px) * 1e4
 
 
-def marketable_px(instrument: Instrument, top: Top, side: Side, slip_ticks: int) -> Decimal:
-    """The far touch and ``slip_ticks`` beyond it: what a limit order pays at worst."""
+def marketable_px(instrument: Instrument, top: Top, side: Side, slip_ticks: int) -> Decimal | None:
+    """The far touch and ``slip_ticks`` beyond it: what a limit order pays at worst.
+
+    None when it leaves the range the instrument allows.
+    """
     touch_px = top.ask_px if side > 0 else top.bid_px
-    return instrument.price(touch_px, side) + instrument.tick_px * (slip_ticks if side > 0 else -slip_ticks)
+    px = instrument.price(touch_px, side) + instrument.tick_px * (slip_ticks if side > 0 else -slip_ticks)
+    return px if px > ZERO or instrument.allows_negative_px else None

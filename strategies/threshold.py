@@ -19,10 +19,10 @@ from engine.features.column import lookup
 from engine.instruments import Instrument
 from engine.ports import Top, View
 from strategies.base import BaseStrategy
-from strategies.entry import entry_order, entry_px, may_enter
+from strategies.entry import entry_order, may_enter
 from strategies.exits import ExitRules, Exits
 from strategies.holding import Holding
-from strategies.pricing import spread_bps, usable
+from strategies.pricing import marketable_px, spread_bps, usable
 from strategies.sizing import fixed, quantity_for, volatility_target
 
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
@@ -150,7 +150,7 @@ class ThresholdStrategy(BaseStrategy):
         if top is None or not self._pays(instrument, top, signal * expected_bps):
             return ()
         side = _BUY if signal > 0 else _SELL
-        px = entry_px(instrument, top, side, self.params.slip_ticks)
+        px = marketable_px(instrument, top, side, self.params.slip_ticks)
         if px is None:
             return ()
         qty = quantity_for(instrument, self._notional(name, view), px)

@@ -86,14 +86,14 @@ def malformed(order: BookOrder, instrument: Instrument, ts_ns: int) -> RefuseRea
     market = order.order_type is OrderType.MARKET
     if order.quote_qty is not None:
         # An inverse contract's notional is not in the quote currency: such a budget has no meaning.
-        if not market or order.qty != 0 or not _is_positive(order.quote_qty) or instrument.inverse:
+        if not market or order.qty != 0 or not is_positive(order.quote_qty) or instrument.inverse:
             return RefuseReason.BAD_BUDGET
-    elif not _is_positive(order.qty):
+    elif not is_positive(order.qty):
         return RefuseReason.BAD_QTY
-    if not market and not _is_price(order.limit_px, instrument):
+    if not market and not is_price(order.limit_px, instrument):
         return RefuseReason.BAD_PX
     if order.order_type is OrderType.STOP_LIMIT:
-        if not _is_price(order.trigger_px, instrument):
+        if not is_price(order.trigger_px, instrument):
             return RefuseReason.BAD_TRIGGER
     elif order.trigger_px is not None:
         return RefuseReason.BAD_TRIGGER
@@ -104,11 +104,13 @@ def malformed(order: BookOrder, instrument: Instrument, ts_ns: int) -> RefuseRea
     return None
 
 
-def _is_positive(value: Decimal) -> bool:
+def is_positive(value: Decimal) -> bool:
+    """Finite and above zero."""
     return value.is_finite() and value > 0  # finite first: comparing with NaN raises
 
 
-def _is_price(px: Decimal | None, instrument: Instrument) -> bool:
+def is_price(px: Decimal | None, instrument: Instrument) -> bool:
+    """Finite, and positive unless the instrument allows more."""
     return px is not None and px.is_finite() and (px > 0 or instrument.allows_negative_px)
 
 

@@ -10,9 +10,8 @@ from decimal import Decimal
 
 import msgspec
 
+from connectors.matching.orders import is_positive, is_price
 from engine.instruments import Instrument
-
-_ZERO = Decimal(0)
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -37,12 +36,12 @@ def violation(
     must be possible to close.
     """
     name = instrument.id
-    if not qty.is_finite() or qty <= _ZERO:
+    if not is_positive(qty):
         return Violation("bad_qty", f"quantity {qty} of {name}; expected a positive number")
     for label, px in (("limit price", limit_px), ("trigger price", trigger_px)):
         if px is None:
             continue
-        if not px.is_finite() or (px <= _ZERO and not instrument.allows_negative_px):
+        if not is_price(px, instrument):
             return Violation("bad_px", f"{label} {px} of {name}; expected a positive number")
         if px % instrument.tick_px:
             return Violation("tick_px", f"{label} {px} of {name}; expected a multiple of {instrument.tick_px}")

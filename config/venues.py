@@ -19,7 +19,7 @@ from config.schema import Settings
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.coinbase.shadow import CoinbaseShadow
 from connectors.coinbase.venue import CoinbaseVenue
-from connectors.paper.exchange import PaperExchange
+from connectors.paper.exchange import DEFAULT_BALANCE, PaperExchange
 from connectors.replay.feed import ReplayVenue, Speed
 from engine.data.parquet import FileInfo, describe_files
 from engine.errors import VenueError
@@ -235,7 +235,7 @@ class Recording:
             },
             report=note,
             balances=settings.paper.balances if own else None,
-            default_balance=settings.paper.balances.get(settings.portfolio.currency, Decimal(100_000)),
+            default_balance=settings.paper.balances.get(settings.portfolio.currency, DEFAULT_BALANCE),
             latency_ns=int(settings.paper.latency_ms * MS_NS),
             id_prefix=id_prefix,
             assumed_notional=settings.paper.assumed_quote_notional,

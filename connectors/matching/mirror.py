@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 from connectors.matching.engine import MatchingEngine
 from connectors.matching.orders import MARKET_ACCOUNT, BookOrder, Filled, LiveOrder, Outcome
@@ -35,6 +36,11 @@ from engine.instruments import Instrument
 
 _ZERO = Decimal(0)
 _NOTHING: tuple[Outcome, ...] = ()
+
+ASSUMED_NOTIONAL: Final = Decimal(100_000)
+"""Quote currency at a best price whose size the feed does not tell."""
+REFILL_NS: Final = 1_000_000_000
+"""Feed time for which what we took is missing from a level."""
 
 
 class MarketMirror:
@@ -48,8 +54,8 @@ class MarketMirror:
         self,
         engine: MatchingEngine,
         *,
-        assumed_notional: Decimal = Decimal(100_000),
-        refill_ns: int = 1_000_000_000,
+        assumed_notional: Decimal = ASSUMED_NOTIONAL,
+        refill_ns: int = REFILL_NS,
     ) -> None:
         self.engine = engine
         self.ignored_quotes = 0

@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from connectors.matching.engine import MatchingEngine
 from connectors.matching.ledger import Balance, LedgerPosition
-from connectors.matching.mirror import MarketMirror
+from connectors.matching.mirror import ASSUMED_NOTIONAL, REFILL_NS, MarketMirror
 from connectors.matching.orders import BookOrder
 from connectors.matching.rules import Violation, violation
 from connectors.paper.account import ACCOUNT, PaperAccount
@@ -46,6 +47,10 @@ from engine.ports import Publish
 _ZERO = Decimal(0)
 _OPEN = frozenset({TradingStatus.TRADING, TradingStatus.POST_ONLY, TradingStatus.LIMIT_ONLY})
 
+DEFAULT_BALANCE: Final = Decimal(100_000)
+"""Of each settlement currency, for an account that nobody gave a balance."""
+LATENCY_NS: Final = 20_000_000
+
 
 class PaperExchange:
     """Implements ``engine.ports.VenueGateway`` for one venue.
@@ -63,11 +68,11 @@ class PaperExchange:
         *,
         venue: str,
         balances: Mapping[str, Decimal] | None = None,
-        default_balance: Decimal = Decimal(100_000),
-        latency_ns: int = 20_000_000,
+        default_balance: Decimal = DEFAULT_BALANCE,
+        latency_ns: int = LATENCY_NS,
         id_prefix: str = "paper",
-        assumed_notional: Decimal = Decimal(100_000),
-        refill_ns: int = 1_000_000_000,
+        assumed_notional: Decimal = ASSUMED_NOTIONAL,
+        refill_ns: int = REFILL_NS,
     ) -> None:
         self._publish = publish
         self._venue = venue

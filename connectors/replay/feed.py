@@ -24,7 +24,8 @@ from typing import Literal
 
 import msgspec
 
-from connectors.paper.exchange import PaperExchange
+from connectors.matching.mirror import ASSUMED_NOTIONAL
+from connectors.paper.exchange import DEFAULT_BALANCE, LATENCY_NS, PaperExchange
 from engine.data.parquet import FileInfo, describe_files, read_events
 from engine.errors import DataError
 from engine.events import FeedDown, Quote, Timer, Trade
@@ -75,10 +76,10 @@ class ReplayVenue:
         overrides: Mapping[str, Instrument] | None = None,
         report: Callable[[str], None] = lambda _line: None,
         balances: Mapping[str, Decimal] | None = None,
-        default_balance: Decimal = Decimal(100_000),
-        latency_ns: int = 20_000_000,
+        default_balance: Decimal = DEFAULT_BALANCE,
+        latency_ns: int = LATENCY_NS,
         id_prefix: str = "paper",
-        assumed_notional: Decimal = Decimal(100_000),
+        assumed_notional: Decimal = ASSUMED_NOTIONAL,
     ) -> None:
         if not isinstance(speed, str) and not 0 < speed < float("inf"):
             raise DataError(f"replay speed {speed}", expected='a positive number or "max"', do="change --speed")

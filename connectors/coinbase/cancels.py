@@ -1,8 +1,8 @@
 """Cancels out, and what becomes of those that cannot leave or fail: every cancel ends in evidence or in a refusal.
 
 Owns the cancels that wait: for a connection or the rate limit, for the venue's id of their order, or, after a failure,
-for their time.  A cancel is never dropped in silence: it is acknowledged (the order's end then comes as a fact), its
-order has ended, or ``CancelRejected`` is published and the core decides whether to ask again.
+for their time.  A cancel is never dropped in silence: it is acknowledged and the order's end comes as a fact, its order
+has ended, or ``CancelRejected`` is published and the core decides whether to ask again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from connectors.coinbase.auth import TokenPool
 from connectors.coinbase.orders import CANCEL_ROUTE, MAX_CANCELS, encode_cancels, request_head
-from connectors.coinbase.settle import Settler
+from connectors.coinbase.settle import CHECK_AFTER_S, NS_PER_S, Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.wire import decode_cancel_answer
 from connectors.http import OrderWriter
@@ -30,6 +30,8 @@ MAX_WAITING_CANCELS = 1024
 CANCEL_TRIES = 3
 """A cancel may be repeated without harm; after this many failures it is reported and its order is looked up."""
 RETRY_DELAY_S = 0.3
+CHECK_AFTER_NS = int(CHECK_AFTER_S * NS_PER_S)
+"""An acknowledged cancel has this long to show an effect."""
 
 Batch = dict[str, tuple[str, int]]
 """Venue order id -> (client order id, failures so far)."""
@@ -97,8 +99,22 @@ class CancelQueue:
         elif not venue_id:
             self.unaddressed[client_id] = None
         else:
+            if tracked is not None:
+                tracked.cancel_acknowledged_ns = 0  # what counts from now on is the answer to this one
             self._waiting.setdefault(venue_id, (client_id, 0))
             self.flush()
+
+    def still_open(self, client_id: str, asked_ns: int) -> None:
+        """A look-up asked at ``asked_ns`` shows the order alive and no cancel at work on it.
+
+        When it was acknowledged long enough before, that had no effect: said once for each acknowledgement.
+        """
+        tracked = self._tracker.get(client_id)
+        if tracked is None or tracked.end or not tracked.cancel_acknowledged_ns:
+            return
+        if asked_ns - tracked.cancel_acknowledged_ns >= CHECK_AFTER_NS:
+            tracked.cancel_acknowledged_ns = 0
+            self._refuse(client_id, "not_effective")
 
     def on_event(self, event: InputEvent) -> None:
         """The venue's word on an order, for cancels that wait to hear it."""
@@ -181,10 +197,15 @@ class CancelQueue:
             except msgspec.DecodeError:
                 self._try_again(batch, "unreadable_answer")
                 return
+        now_ns = self._clock.now_ns()
         for venue_id, (client_id, _) in batch.items():
             success, reason = results.get(venue_id, (False, f"http_{status}" if status != 200 else "not_answered"))
             if success:
-                # An acknowledgement only; the end itself comes on the user stream, or the check finds it.
+                # An acknowledgement only; the end itself comes on the user stream, or the check finds it, or the check
+                # finds that nothing came of it (``still_open``).
+                tracked = self._tracker.get(client_id)
+                if tracked is not None:
+                    tracked.cancel_acknowledged_ns = now_ns
                 self._settler.check_later(client_id)
             else:
                 self._refuse(client_id, reason.lower())

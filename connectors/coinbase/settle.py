@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from connectors.coinbase import wire
 from connectors.coinbase.account import AccountHealth
-from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.tracker import UNCANCELLED, OrderTracker
 from connectors.rest import RestClient, RestError
 from engine.errors import VenueError
 from engine.events import InputEvent, OrderRejected
@@ -48,11 +48,26 @@ class _Unknown(msgspec.Struct):
     absent: int = 0
 
 
+class _LookedUp(wire.RestOrder):
+    """One order as GET /orders/historical/{id} shows it."""
+
+    pending_cancel: Any = False
+    """``true``, also as text, while a cancel is at work; nothing else in it may cost us the look-up."""
+
+    def is_uncancelled(self) -> bool:
+        return self.status in UNCANCELLED and self.pending_cancel not in (True, "true")
+
+
+class _LookUpAnswer(wire.RestOrderAnswer):
+    order: _LookedUp
+
+
 class Settler:
     """Two background tasks over one REST client; neither ends before ``stop``, whatever an answer holds.
 
     ``emit`` publishes account events (the gateway's ``publish_all``).  ``venue_offset_ns`` is the venue's clock minus
-    ours.  What cannot be read is said to ``account``.
+    ours.  What cannot be read is said to ``account``.  ``still_open(client_order_id, asked_ns)`` hears of each look-up
+    that shows an order alive with no cancel at work on it, and when (our clock) the question was asked.
     """
 
     def __init__(
@@ -65,6 +80,7 @@ class Settler:
         emit: Callable[[list[InputEvent]], None],
         account: AccountHealth,
         venue_offset_ns: Callable[[], int],
+        still_open: Callable[[str, int], None],
         grace_s: float = 15.0,
         poll_s: float = 0.5,
     ) -> None:
@@ -75,6 +91,7 @@ class Settler:
         self._emit = emit
         self._account = account
         self._offset_ns = venue_offset_ns
+        self._still_open = still_open
         self._grace_ns = int(grace_s * NS_PER_S)
         self._poll_s = poll_s
         self._unknown: dict[str, _Unknown] = {}
@@ -240,8 +257,9 @@ class Settler:
                 self._checks.pop(client_id, None)
                 continue
             self._checks[client_id] = loop.time() + CHECK_AGAIN_S
+            asked_ns = self._clock.now_ns()
             try:
-                answer = await self._ask(f"/orders/historical/{order.venue_order_id}", (), wire.RestOrderAnswer)
+                answer = await self._ask(f"/orders/historical/{order.venue_order_id}", (), _LookUpAnswer)
             except RestError as error:
                 if error.status != 404:
                     raise
@@ -250,6 +268,8 @@ class Settler:
             self._observe(answer.order)
             if order.closed:
                 self._checks.pop(client_id, None)
+            elif answer.order.is_uncancelled():
+                self._still_open(client_id, asked_ns)
         self.wake_for_fills()
 
     async def resolve_unknown(self) -> None:

@@ -30,7 +30,9 @@ ENDED_KEPT = 4096
 
 NEVER_NS = 2**63 - 1
 
-_LIVE = frozenset({"PENDING", "OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED"})
+UNCANCELLED = frozenset({"PENDING", "OPEN", "QUEUED", "EDIT_QUEUED"})
+"""Statuses of an order that lives and that no cancel is at work on."""
+_LIVE = UNCANCELLED | {"CANCEL_QUEUED"}
 _ENDED = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
 
 
@@ -53,6 +55,8 @@ class Tracked(msgspec.Struct, gc=False):
     entries: set[str] | None = None
     """Ids of the booked entries; None before the first, as one order is made for each tick that trades."""
     changed_ns: int = 0
+    cancel_acknowledged_ns: int = 0
+    """When the venue took the last cancel, by our clock; 0 when none was taken or another one is under way."""
 
 
 class OrderTracker:

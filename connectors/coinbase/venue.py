@@ -173,6 +173,7 @@ class CoinbaseVenue:
             emit=lambda events: gateway.publish_all(events),
             account=account,
             venue_offset_ns=lambda: self.offset_ns,
+            still_open=lambda client_id, asked_ns: gateway.cancels.still_open(client_id, asked_ns),
             grace_s=settings.unknown_grace_s,
         )
         burst = max(4, int(settings.orders_per_s))

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from connectors.coinbase import cancels, settle
 from connectors.coinbase.sandbox.server import RunningSandbox, serve
 from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.coinbase.settings import CoinbaseSettings
@@ -200,6 +201,25 @@ async def test_the_book_of_level2_is_a_snapshot_and_changes(tmp_path: Path) -> N
         bids = [px for px, _ in books[0].bids]
         assert bids == sorted(bids, reverse=True)
         assert s.log.of(Quote) == []
+
+
+async def test_a_cancel_that_the_venue_granted_without_effect_is_said_and_can_be_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is acknowledged and nothing happens: a look-up finds the order open; the second one ends it."""
+    monkeypatch.setattr(settle, "CHECK_AFTER_S", 0.05)
+    monkeypatch.setattr(cancels, "CHECK_AFTER_NS", 50_000_000)
+    async with session(tmp_path) as s:
+        s.submit("rest", limit_px=FAR)
+        await until(lambda: s.of("rest"))
+        with monkeypatch.context() as venue:
+            granted = {"success": True, "failure_reason": "UNKNOWN_CANCEL_FAILURE_REASON"}
+            venue.setattr(s.sandbox.exchange, "cancel", lambda order_id, _now_ns: granted | {"order_id": order_id})
+            s.cancel("rest")
+            assert await s.kinds("rest", 2) == [OrderAccepted, CancelRejected]
+        assert s.of("rest")[1].reason == "not_effective"
+        s.cancel("rest")
+        assert await s.kinds("rest", 3) == [OrderAccepted, CancelRejected, OrderCancelled]
 
 
 @pytest.mark.fault("B9")

@@ -70,14 +70,14 @@ class Bench:
         self.channel.answer(200, accepted_answer(venue_id, client))
         self.log.clear()
 
-    def end(self, client: str, venue_id: str) -> None:
+    def end(self, client: str, venue_id: str, filled: str = "0") -> None:
         """The user stream tells that the order was cancelled."""
         self.tracker.observe(
             client_order_id=client,
             venue_order_id=venue_id,
             product_id="BTC-USD",
             status="CANCELLED",
-            filled_qty="0",
+            filled_qty=filled,
             reason="",
             ts_event_ns=TS_NS,
             ts_recv_ns=TS_NS,

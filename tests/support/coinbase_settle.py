@@ -29,10 +29,12 @@ class ScriptedRest:
         self.calls: list[str] = []
         self.page = 100
         self.endless = False
+        self.on_call: Callable[[], None] = lambda: None
 
-    def order(self, order_id: str, client: str, status: str = "OPEN", filled: str = "0") -> None:
+    def order(self, order_id: str, client: str, status: str = "OPEN", filled: str = "0", **more: Any) -> None:
         self.orders.append(
-            {
+            more
+            | {
                 "order_id": order_id,
                 "client_order_id": client,
                 "product_id": "BTC-USD",
@@ -45,6 +47,7 @@ class ScriptedRest:
 
     async def handle(self, request: web.Request) -> web.Response:
         self.calls.append(request.path_qs)
+        self.on_call()
         if self.fail:
             self.fail -= 1
             return web.Response(status=self.status, text="<html>")
@@ -75,6 +78,7 @@ class SettleBench:
         self.clock = FakeClock(TS_NS)
         self.tracker = OrderTracker("coinbase", {"BTC-USD": BTC})
         self.offset_ns = 0
+        self.still_open: list[tuple[str, int]] = []
         self.account = AccountHealth("coinbase", self.log, self.clock)
         self.settler = Settler(
             "coinbase",
@@ -84,6 +88,7 @@ class SettleBench:
             emit=lambda events: self.log.extend(events),
             account=self.account,
             venue_offset_ns=lambda: self.offset_ns,
+            still_open=lambda client_id, asked_ns: self.still_open.append((client_id, asked_ns)),
             grace_s=15.0,
             poll_s=0.01,
         )

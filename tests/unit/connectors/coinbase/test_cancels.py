@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from connectors.coinbase import cancels
-from connectors.coinbase.cancels import CANCEL_TRIES, MAX_WAITING_CANCELS
+from connectors.coinbase.cancels import CANCEL_TRIES, CHECK_AFTER_NS, MAX_WAITING_CANCELS
 from connectors.coinbase.orders import MAX_CANCELS
 from connectors.http import OrderChannel
 from connectors.reconnect import Backoff
 from engine.events import CancelRejected, OrderRejected
-from tests.support.coinbase import accepted_answer, new_order, refused_answer
+from tests.support.coinbase import TS_NS, accepted_answer, new_order, refused_answer
 from tests.support.coinbase_gateway import Bench
 
 
@@ -48,6 +48,77 @@ def test_a_cancel_of_an_order_from_before_the_session_uses_the_given_id() -> Non
     b = Bench()
     b.cancel("earlier", "v7")
     assert b"v7" in b.channel.requests[0][0]
+
+
+GRANTED = b'{"results":[{"success":true,"failure_reason":"UNKNOWN_CANCEL_FAILURE_REASON","order_id":"v1"}]}'
+LATER_NS = 2 * TS_NS
+
+
+def acknowledged() -> Bench:
+    """One order whose cancel was acknowledged just now."""
+    b = Bench()
+    b.accept("c1", "v1")
+    b.cancel("c1")
+    b.channel.answer(200, GRANTED)
+    return b
+
+
+def refusals(b: Bench) -> list[tuple[str, str]]:
+    return [(e.client_order_id, e.reason) for e in b.log.of(CancelRejected)]
+
+
+def test_a_cancel_that_was_acknowledged_without_effect_is_said_once() -> None:
+    """Look-ups that show the order: one asked too early, one in time, one more; the last two are one refusal."""
+    b = acknowledged()
+    b.gateway.cancels.still_open("c1", TS_NS + CHECK_AFTER_NS - 1)
+    assert refusals(b) == []
+    b.gateway.cancels.still_open("c1", TS_NS + CHECK_AFTER_NS)
+    b.gateway.cancels.still_open("c1", LATER_NS)
+    assert refusals(b) == [("c1", "not_effective")]
+
+
+def test_a_cancel_that_is_asked_again_after_no_effect_has_its_own_time() -> None:
+    """The second request leaves, and its acknowledgement is measured from its own answer."""
+    b = acknowledged()
+    b.gateway.cancels.still_open("c1", TS_NS + CHECK_AFTER_NS)
+    b.clock.advance(CHECK_AFTER_NS)
+    b.cancel("c1")
+    assert cancelled_ids(b.channel.requests[0][0]) == ["v1"]
+    b.channel.answer(200, GRANTED)
+    b.gateway.cancels.still_open("c1", TS_NS + 2 * CHECK_AFTER_NS - 1)
+    assert len(refusals(b)) == 1
+    b.gateway.cancels.still_open("c1", TS_NS + 2 * CHECK_AFTER_NS)
+    assert refusals(b) == [("c1", "not_effective")] * 2
+
+
+async def test_a_cancel_that_is_under_way_again_is_not_said_to_have_no_effect() -> None:
+    """Asked for again and unanswered, then failed and waiting: its own end will be told."""
+    b = acknowledged()
+    b.cancel("c1")
+    b.gateway.cancels.still_open("c1", LATER_NS)
+    b.channel.answer(503, b"")
+    b.gateway.cancels.still_open("c1", LATER_NS)
+    assert refusals(b) == []
+    b.gateway.stop()
+
+
+def test_an_order_that_has_ended_or_was_never_asked_to_go_has_no_cancel_without_effect() -> None:
+    """A look-up that lags behind the stream's end, one of an order without a cancel, one of an unknown order."""
+    b = acknowledged()
+    b.accept("c2", "v2")
+    b.end("c1", "v1")
+    for client_id in ("c1", "c2", "never"):
+        b.gateway.cancels.still_open(client_id, LATER_NS)
+    assert refusals(b) == []
+
+
+def test_an_end_whose_fills_are_awaited_is_an_effect() -> None:
+    """The stream told CANCELLED with 0.4 filled, the fill is not read yet; the look-up lags."""
+    b = acknowledged()
+    b.end("c1", "v1", filled="0.4")
+    assert [o.client_order_id for o in b.tracker.open_orders()] == ["c1"]
+    b.gateway.cancels.still_open("c1", LATER_NS)
+    assert refusals(b) == []
 
 
 @pytest.mark.fault("B6")

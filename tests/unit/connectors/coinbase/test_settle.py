@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from connectors.coinbase import settle
 from engine.errors import VenueError
 from engine.events import OrderAccepted, OrderCancelled, OrderFilled, OrderRejected
 from tests.support.coinbase import TS_NS, fill
@@ -147,3 +149,50 @@ async def test_an_order_that_is_not_found_is_asked_again_and_another_failure_is_
         b.settler.check_now("c1")
         await until(lambda: b.log.of(OrderCancelled))
         assert b.settler.failures == failures
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"status": "OPEN"}, True),
+        ({"status": "OPEN", "pending_cancel": False}, True),
+        ({"status": "OPEN", "pending_cancel": None}, True),
+        ({"status": "PENDING"}, True),
+        ({"status": "QUEUED"}, True),
+        ({"status": "EDIT_QUEUED"}, True),
+        ({"status": "OPEN", "pending_cancel": True}, False),
+        ({"status": "OPEN", "pending_cancel": "true"}, False),
+        ({"status": "CANCEL_QUEUED"}, False),
+        ({"status": "UNKNOWN_ORDER_STATUS"}, False),
+        ({"status": "CANCELLED"}, False),
+    ],
+    ids=str,
+)
+async def test_a_look_up_tells_of_an_order_that_is_open_without_a_cancel_under_way(
+    answer: dict[str, Any], told: bool
+) -> None:
+    """With the moment the question was asked; a status that says a cancel is at work, or nothing, tells nothing."""
+    async with settling() as b:
+        b.tracker.sent("c1", 1)
+        b.tracker.accepted("c1", "v1", 1)
+        b.venue.order("v1", "c1", **answer)
+        asked_ns = b.clock.now_ns()
+        b.venue.on_call = lambda: b.clock.advance(S)
+        b.settler.check_now("c1")
+        b.tracker.sent("c2", TS_NS)
+        b.settler.resolve("c2", "BTC-USD", TS_NS, TS_NS)
+        await until(lambda: any("/batch" in call for call in b.venue.calls))  # asked after the look-up was read
+        assert b.still_open == ([("c1", asked_ns)] if told else [])
+
+
+async def test_an_order_that_stays_open_is_looked_up_again_and_told_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two rounds of one check, without anybody asking for the second."""
+    monkeypatch.setattr(settle, "CHECK_AGAIN_S", 0.01)
+    async with settling() as b:
+        b.tracker.sent("c1", 1)
+        b.tracker.accepted("c1", "v1", 1)
+        b.venue.order("v1", "c1")
+        b.settler.check_now("c1")
+        await until(lambda: len(b.still_open) > 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import getcontext
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,23 @@ def test_slots_listen_to_their_own_instruments_and_an_unknown_one_is_an_error() 
         build_slots(settings_with(strategies=kinds), [BTC])
     with pytest.raises(ConfigError, match="strategies is empty"):
         build_slots(settings_with(strategies=[]), [BTC])
+
+
+def test_a_file_that_sets_decimal_precision_sets_its_own(tmp_path: Path) -> None:
+    """At import and in its callbacks: the strategy counts with three digits, the process with as many as before."""
+    path = tmp_path / "coarse.py"
+    path.write_text(
+        "import decimal\n"
+        "from strategies.base import BaseStrategy\n"
+        "decimal.getcontext().prec = 3\n"
+        "class Coarse(BaseStrategy):\n"
+        "    def on_quote(self, instrument, view):\n"
+        "        self.seen = decimal.getcontext().prec\n"
+        "        return ()\n"
+    )
+    before = getcontext().prec
+    strategies = [{"name": "c", "path": f"{path}:Coarse", "instruments": "all"}]
+    (slot,) = build_slots(settings_with(strategies=strategies), [BTC])
+    slot.run(slot.on_quote, BTC, None)
+    assert slot.strategy.seen == 3
+    assert getcontext().prec == before

@@ -52,7 +52,7 @@ def test_a_strategy_that_raises_is_stopped_and_named_while_others_go_on(
     done = play(tmp_path, market, "--set", f"strategies={both}")
     assert done.returncode == 0
     summary = last_json(done)
-    assert summary["quarantined"] == {"bad": "ValueError: row fifty-one"}
+    assert summary["quarantined"] == {"bad": "ValueError at failing.py:11: row fifty-one"}
     assert summary["orders"] > 0
     assert "strategy failed and was stopped" in done.stderr
     assert "Traceback" not in done.stderr

@@ -21,6 +21,8 @@ OnDone = Callable[[int, bytes], None]
 """``on_done(status, body)``: a complete answer."""
 OnLost = Callable[[str], None]
 """``on_lost(reason)``: bytes left, no complete answer came (``timeout``, ``reset``, ``bad_answer``, ``stopped``)."""
+OnAnswer = Callable[[int, int], None]
+"""``on_answer(status, retry_after_s)``: any complete answer; 0 when the peer does not ask to wait so many seconds."""
 
 
 class OrderWriter(Protocol):
@@ -43,6 +45,7 @@ class _Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._answer: tuple[int, bytes] | None = None
         self._keep_alive = False
+        self._retry_after_s = 0
         self.on_done: OnDone | None = None
         self.on_lost: OnLost | None = None
         self.deadline_s = 0.0
@@ -105,6 +108,9 @@ class _Connection(asyncio.Protocol):
         elif self._transport is not None:
             self._transport.close()
         if done is not None:
+            on_answer = self._channel.on_answer
+            if on_answer is not None and done is not _ignore_answer:
+                on_answer(status, self._retry_after_s)
             done(status, body)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -120,6 +126,13 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._body = []
         self._body_bytes = 0
+        self._retry_after_s = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) == 11 and name.lower() == b"retry-after":
+            value = value.strip()
+            # A date is not read: what it means depends on whose clock is right.
+            self._retry_after_s = int(value) if value.isdigit() and len(value) < 10 else 0
 
     def on_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
@@ -146,6 +159,8 @@ class OrderChannel:
 
     ``warm_request`` (full HTTP request bytes, idempotent, cheap) is sent on a connection idle for ``warm_after_s``,
     one connection at a time, so that neither side's idle timeout closes what the next order needs.
+
+    ``on_answer`` hears of every answer but those to warm-ups, before the request's own callback does.
     """
 
     def __init__(
@@ -161,6 +176,7 @@ class OrderChannel:
         warm_request: bytes | None = None,
         warm_after_s: float = 20.0,
         on_free: Callable[[], None] | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -172,6 +188,7 @@ class OrderChannel:
         self._warm_request = warm_request
         self._warm_after_s = warm_after_s
         self._on_free_hook = on_free
+        self.on_answer = on_answer
         self._loop: asyncio.AbstractEventLoop | None = None
         self._free: list[_Connection] = []
         self._all: set[_Connection] = set()

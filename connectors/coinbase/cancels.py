@@ -186,6 +186,8 @@ class CancelQueue:
     def _on_answer(self, batch: Batch, status: int, body: bytes) -> None:
         if status == 401:
             self._tokens.discard()
+        if status == 429:
+            self._bucket.priority_refused(self._clock.now_ns())
         if status in (401, 408, 425, 429) or status >= 500:
             self._try_again(batch, f"http_{status}")
             return

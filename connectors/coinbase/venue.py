@@ -154,6 +154,9 @@ class CoinbaseVenue:
         secure = url.scheme == "https"
         tracker = OrderTracker(self.name, {p: i for i, p in self._directory.products.items()})
         account = AccountHealth(self.name, lambda event: gateway.publish(event), self._clock)
+        burst = max(4, int(settings.orders_per_s))
+        now_ns = self._clock.now_ns
+        bucket = TokenBucket(settings.orders_per_s, burst, reserve=burst // 4, now_ns=now_ns())
         self.channel = OrderChannel(
             url.hostname or "",
             url.port or (443 if secure else 80),
@@ -164,6 +167,7 @@ class CoinbaseVenue:
             open_timeout_s=settings.open_timeout_s,
             warm_request=f"GET {PREFIX}/time HTTP/1.1\r\nHost: {self._host}\r\nUser-Agent: kestrel\r\n\r\n".encode(),
             on_free=self._on_free_connection,
+            on_answer=lambda status, retry_after_s: bucket.answered(now_ns(), status, retry_after_s),
         )
         self.settler = Settler(
             self.name,
@@ -176,7 +180,6 @@ class CoinbaseVenue:
             still_open=lambda client_id, asked_ns: gateway.cancels.still_open(client_id, asked_ns),
             grace_s=settings.unknown_grace_s,
         )
-        burst = max(4, int(settings.orders_per_s))
         self.gateway = gateway = CoinbaseGateway(
             self.name,
             host=self._host,
@@ -187,7 +190,7 @@ class CoinbaseVenue:
             tokens=tokens,
             tracker=tracker,
             settler=self.settler,
-            bucket=TokenBucket(settings.orders_per_s, burst, reserve=burst // 4, now_ns=self._clock.now_ns()),
+            bucket=bucket,
         )
         await self.channel.start()
         self.settler.start()

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from connectors.coinbase import cancels, settle
+from connectors.coinbase.sandbox import rest
 from connectors.coinbase.sandbox.server import RunningSandbox, serve
 from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.coinbase.settings import CoinbaseSettings
@@ -45,8 +46,12 @@ from tests.support.coinbase import BTC, new_order
 
 
 class SystemTime:
+    """The machine's clock, which the test may set forward."""
+
+    ahead_ns = 0
+
     def now_ns(self) -> int:
-        return time.time_ns()
+        return time.time_ns() + self.ahead_ns
 
     wall_ns = now_ns
 
@@ -102,10 +107,10 @@ async def running_sandbox(tmp_path: Path, **options: Any) -> AsyncIterator[Runni
 
 
 @asynccontextmanager
-async def session(tmp_path: Path, **options: Any) -> AsyncIterator[Session]:
+async def session(tmp_path: Path, clock: SystemTime | None = None, **options: Any) -> AsyncIterator[Session]:
     async with running_sandbox(tmp_path) as sandbox:
         log = EventLog()
-        venue = CoinbaseVenue(settings_for(sandbox, **options), log, SystemTime())
+        venue = CoinbaseVenue(settings_for(sandbox, **options), log, clock or SystemTime())
         await venue.start()
         try:
             yield Session(sandbox, venue, log)
@@ -255,6 +260,37 @@ async def test_many_orders_at_once_are_each_answered_once(tmp_path: Path) -> Non
             s.cancel(name)
         await until(lambda: all(type(s.of(name)[-1]) is OrderCancelled for name in accepted))
         assert {e.reason for e in s.log.of(OrderRejected)} == {"no_connection"}
+
+
+@pytest.mark.fault("C7")
+async def test_a_venue_that_says_too_many_is_left_alone_for_as_long_as_it_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One order is answered 429 with Retry-After: 20: a cancel goes on, the next order does not reach the venue before
+    these 20 seconds are over by the clock."""
+    clock = SystemTime()
+    async with session(tmp_path, clock) as s:
+        s.submit("rest", limit_px=FAR)
+        await until(lambda: s.of("rest"))
+        with monkeypatch.context() as venue:
+
+            def deny(_rest: Any, request: Any, headers: dict[str, str]) -> None:
+                headers["Retry-After"] = "20"
+                raise rest._Fault(429, "RESOURCE_EXHAUSTED", "Too many requests")
+
+            venue.setattr(rest.Rest, "_admit", deny)
+            s.submit("denied", limit_px=FAR)
+            assert await s.kinds("denied", 1) == [OrderRejected]
+        s.cancel("rest")
+        assert await s.kinds("rest", 2) == [OrderAccepted, OrderCancelled]
+        clock.ahead_ns = 2_000_000_000
+        s.submit("early", limit_px=FAR)
+        assert [(type(e), e.reason, e.text) for e in s.of("early")] == [
+            (OrderRejected, "rate_limited", "the request budget is used up")
+        ]
+        clock.ahead_ns = 20_000_000_000
+        s.submit("in-time", limit_px=FAR)
+        assert await s.kinds("in-time", 1) == [OrderAccepted]
 
 
 async def test_market_only_needs_no_key_and_has_no_gateway(tmp_path: Path) -> None:

@@ -314,3 +314,54 @@ async def test_a_freed_connection_is_announced_after_its_answer() -> None:
         assert channel.try_send(REQUEST, lambda *_: order.append("done"), lambda *_: order.append("lost"))
         await until(lambda: len(order) == 2)
     assert order == ["done", "free"]
+
+
+@pytest.mark.parametrize(
+    ("header", "told_s"),
+    [
+        (b"", 0),
+        (b"Retry-After: 7\r\n", 7),
+        (b"retry-after:  30 \r\n", 30),
+        (b"Retry-After: Fri, 20 Nov 2026 14:03:07 GMT\r\n", 0),
+        (b"Retry-After: -5\r\n", 0),
+        (b"Retry-After: " + b"9" * 5000 + b"\r\n", 0),
+        (b"X-Retry-After: 7\r\n", 0),
+    ],
+)
+async def test_every_answer_is_told_with_the_wait_that_the_peer_asks_for(header: bytes, told_s: int) -> None:
+    """Before the request's own callback hears of it; the next answer of the connection has a wait of its own."""
+    answers = [b"HTTP/1.1 429 Too Many Requests\r\n" + header + b"Content-Length: 0\r\n\r\n", OK]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+        await reader.read()
+
+    told: list[object] = []
+    async with channel_to(talk, on_answer=lambda status, wait_s: told.append((status, wait_s))) as channel:
+        for count in (1, 2):
+            await until(lambda: channel.free == 1)
+            assert channel.try_send(REQUEST, lambda status, _body: told.append(status), lambda why: told.append(why))
+            await until(lambda count=count: len(told) == 2 * count)
+    assert told == [(429, told_s), 429, (200, 0), 200]
+
+
+async def test_the_answer_to_a_warm_up_is_told_to_nobody() -> None:
+    """A public request says nothing about the limit of orders: one connection warmed twice, so answered once."""
+    warmed = 0
+    told: list[int] = []
+
+    async def counts(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal warmed
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            warmed += 1
+            writer.write(OK)
+
+    warm = b"GET /time HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with channel_to(
+        counts, warm_request=warm, warm_after_s=0.01, on_answer=lambda status, _wait_s: told.append(status)
+    ):
+        await until(lambda: warmed >= 2)
+    assert told == []

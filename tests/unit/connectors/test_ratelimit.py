@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.ratelimit import TokenBucket
+from connectors.ratelimit import FIRST_PAUSE_NS, LONGEST_PAUSE_NS, LONGEST_WISH_NS, TokenBucket
 
 S = 1_000_000_000
 
@@ -66,3 +66,91 @@ def test_a_clock_that_steps_back_grants_nothing() -> None:
     assert bucket.try_take(3600 * S)
     assert not bucket.try_take(0)
     assert not bucket.try_take(3600 * S)
+
+
+def shut_until(bucket: TokenBucket, now_ns: int, *, priority: bool = False) -> int:
+    """When this lane takes requests again; the wait that is told must be the one that is enforced."""
+    at_ns = now_ns + bucket.wait_ns(now_ns, priority=priority)
+    if at_ns > now_ns:
+        assert not bucket.try_take(at_ns - 1, priority=priority)
+    assert bucket.try_take(at_ns, priority=priority)
+    return at_ns
+
+
+def quick() -> TokenBucket:
+    """Tokens are never what is short: refusals are pauses."""
+    return TokenBucket(1e9, 1000, reserve=2)
+
+
+@pytest.mark.fault("C7")
+def test_each_429_after_a_pause_doubles_the_next_one_up_to_a_cap() -> None:
+    """An order is sent the moment it may be, and refused again, ten times."""
+    bucket, now_ns, pauses = quick(), 0, []
+    for _ in range(10):
+        bucket.answered(now_ns, 429)
+        begun_ns, now_ns = now_ns, shut_until(bucket, now_ns)
+        pauses.append(now_ns - begun_ns)
+    assert pauses[:3] == [FIRST_PAUSE_NS, 2 * FIRST_PAUSE_NS, 4 * FIRST_PAUSE_NS]
+    assert pauses[-2:] == [LONGEST_PAUSE_NS] * 2
+
+
+def test_a_success_after_the_pause_makes_the_next_one_short_again_and_one_during_it_does_not() -> None:
+    """The late answer to a request from before the pause proves nothing about the limit."""
+    bucket = quick()
+    bucket.answered(0, 429)
+    bucket.answered(1, 200)
+    now_ns = shut_until(bucket, 1)
+    assert now_ns == FIRST_PAUSE_NS
+    bucket.answered(now_ns, 429)
+    assert shut_until(bucket, now_ns) - now_ns == 2 * FIRST_PAUSE_NS
+    now_ns += 2 * FIRST_PAUSE_NS
+    bucket.answered(now_ns, 201)
+    bucket.answered(now_ns, 429)
+    assert shut_until(bucket, now_ns) - now_ns == FIRST_PAUSE_NS
+
+
+def test_requests_that_left_together_and_were_all_refused_are_one_refusal() -> None:
+    """Four answers a millisecond apart: one pause of the first length; other failures are none."""
+    bucket = quick()
+    for at_ms in range(4):
+        bucket.answered(at_ms * 1_000_000, 429)
+    bucket.answered(5_000_000, 503)
+    assert shut_until(bucket, 5_000_000) == FIRST_PAUSE_NS
+
+
+def test_the_venues_own_wish_is_heeded_within_reason() -> None:
+    """Retry-After longer than ours, shorter than ours, and of a day."""
+    for wish_s, expected_ns in ((20, 20 * S), (0, FIRST_PAUSE_NS), (86_400, LONGEST_WISH_NS)):
+        bucket = quick()
+        bucket.answered(0, 429, wish_s)
+        assert shut_until(bucket, 0) == expected_ns
+
+
+@pytest.mark.fault("C7")
+def test_a_429_to_a_cancel_shuts_both_lanes_and_cancels_are_first_to_leave_again() -> None:
+    """Told as every answer is and as a cancel's: cancels wait one pause, orders longer; each time doubled."""
+    bucket, now_ns, pauses = quick(), 0, []
+    for _ in range(3):
+        bucket.answered(now_ns, 429)
+        bucket.priority_refused(now_ns)
+        assert not bucket.try_take(now_ns)
+        begun_ns, now_ns = now_ns, shut_until(bucket, now_ns, priority=True)
+        pauses.append(now_ns - begun_ns)
+        assert not bucket.try_take(now_ns)
+    assert pauses == [FIRST_PAUSE_NS, 2 * FIRST_PAUSE_NS, 4 * FIRST_PAUSE_NS]
+    bucket.answered(now_ns, 200)
+    assert shut_until(bucket, now_ns) == now_ns + FIRST_PAUSE_NS
+    now_ns += FIRST_PAUSE_NS
+    bucket.answered(now_ns, 429)
+    bucket.priority_refused(now_ns)
+    assert shut_until(bucket, now_ns, priority=True) - now_ns == FIRST_PAUSE_NS
+
+
+def test_cancels_that_are_refused_heed_the_venues_wish_too() -> None:
+    """It came with the same answer, or with an order's shortly before."""
+    bucket = quick()
+    bucket.answered(0, 429, 20)
+    assert bucket.try_take(1, priority=True)
+    bucket.answered(2, 429)
+    bucket.priority_refused(2)
+    assert shut_until(bucket, 2, priority=True) == 20 * S

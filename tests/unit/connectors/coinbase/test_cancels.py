@@ -15,6 +15,7 @@ from connectors.coinbase import cancels
 from connectors.coinbase.cancels import CANCEL_TRIES, CHECK_AFTER_NS, MAX_WAITING_CANCELS
 from connectors.coinbase.orders import MAX_CANCELS
 from connectors.http import OrderChannel
+from connectors.ratelimit import FIRST_PAUSE_NS
 from connectors.reconnect import Backoff
 from engine.events import CancelRejected, OrderRejected
 from tests.support.coinbase import TS_NS, accepted_answer, new_order, refused_answer
@@ -143,7 +144,7 @@ def test_a_cancel_that_was_not_granted_is_told_and_the_order_is_looked_up(
     assert b.settler.now == ["c1"]
 
 
-@pytest.mark.parametrize("bad", ["timeout", 500, 401, 429, "garbage"])
+@pytest.mark.parametrize("bad", ["timeout", 500, 401, "garbage"])
 async def test_a_cancel_without_answer_is_repeated_a_few_times(bad: Any) -> None:
     """Repeating a cancel is harmless; after CANCEL_TRIES it is told and the order is looked up."""
     b = Bench()
@@ -160,6 +161,40 @@ async def test_a_cancel_without_answer_is_repeated_a_few_times(bad: Any) -> None
     assert [type(e) for e in b.log] == [CancelRejected]
     assert b.settler.now == ["c1"]
     assert len(b.gateway.cancels) == 0
+
+
+@pytest.mark.fault("C7")
+async def test_a_429_to_a_cancel_stops_every_request_for_a_pause_and_cancels_leave_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No new cancel and no order leaves during the pause; after it both cancels do, and orders still wait; the third
+    refusal is told, and the pauses have grown."""
+    monkeypatch.setattr(cancels, "RETRY_DELAY_S", 0.01)
+    b = Bench(reserve=2)
+    b.accept("c1", "v1")
+    b.accept("c2", "v2")
+    b.cancel("c1")
+
+    def left() -> list[str]:
+        b.gateway.cancels.flush()
+        return [order_id for request, _, _ in b.channel.requests for order_id in cancelled_ids(request)]
+
+    for pause_ns in (FIRST_PAUSE_NS, 2 * FIRST_PAUSE_NS):
+        b.channel.answer(429, b"{}")
+        b.clock.advance(pause_ns - 1)
+        b.cancel("c2")
+        b.gateway.submit(new_order("early"))
+        await until(lambda: not b.gateway.cancels._failed)  # what failed has waited its time
+        assert left() == []
+        b.clock.advance(1)
+        b.gateway.submit(new_order("still early"))
+        await until(lambda: set(left()) == {"v1", "v2"})
+        assert len(b.channel.requests) == 1
+    assert [e.reason for e in b.log] == ["rate_limited"] * 4
+    b.channel.answer(429, b"{}")
+    assert refusals(b) == [("c1", "http_429")]
+    assert b.settler.now == ["c1"]
+    b.gateway.stop()
 
 
 def test_a_cancel_before_the_order_id_is_known_waits_for_it() -> None:

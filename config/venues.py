@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from config.schema import Settings
+from config.secrets import check_private
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.coinbase.shadow import CoinbaseShadow
 from connectors.coinbase.venue import CoinbaseVenue
@@ -73,6 +74,9 @@ class SandboxTrading:
         say: Callable[[str], None],
         history: History,
     ) -> None:
+        """Raises ``ConfigError`` for a key file of the user's own that others can read."""
+        if settings.venue.key_file is not None:
+            check_private(settings.venue.key_file)
         self._settings = settings
         self._history = history
         self._child = child

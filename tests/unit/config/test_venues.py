@@ -102,6 +102,24 @@ class DeadChild:
         self.stopped = True
 
 
+def test_a_key_file_that_others_can_read_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    """Mode 644, then 600: the line says what to run."""
+    key = tmp_path / "key.json"
+    key.write_text("{}")
+    key.chmod(0o644)
+    settings = settings_with(venue__key_file=str(key))
+
+    def make() -> SandboxTrading:
+        return SandboxTrading(
+            settings, DeadChild(), EventLog(), ManualClock(), lambda: 0, lambda line: None, lambda _: (0, 0)
+        )
+
+    with pytest.raises(ConfigError, match=f"mode 644.*chmod 600 {key}"):
+        make()
+    key.chmod(0o600)
+    assert make().gateways == ()
+
+
 async def test_an_exchange_that_does_not_start_or_ends_is_an_error() -> None:
     """Before its start there is no order entry and nothing to count; its death ends the feed; stopping is safe."""
     child = DeadChild()

@@ -147,8 +147,6 @@ class CoinbaseGateway:
             return
         if answer.reason == "unauthorized":
             self._tokens.discard()
-        elif answer.reason == "rate_limited":
-            self._bucket.pause(now_ns + 1_000_000_000)
         tracked = self._tracker.get(order.client_order_id)
         if tracked is not None and tracked.accepted:
             # The user stream has shown the order: the refusal contradicts evidence, so the order is looked up.

@@ -45,6 +45,7 @@ class Bench:
         self.tracker = OrderTracker("coinbase", {"BTC-USD": BTC})
         self.nonces = 0
         self.tokens = TokenPool(Key("k", PEM), "h:1", venue_now_ns=self.clock.now_ns, nonce=self.nonce)
+        self.bucket = TokenBucket(1.0, burst, reserve=reserve, now_ns=TS_NS)
         self.gateway = CoinbaseGateway(
             "coinbase",
             host="h:1",
@@ -55,7 +56,7 @@ class Bench:
             tokens=self.tokens,
             tracker=self.tracker,
             settler=self.settler,  # type: ignore[arg-type]
-            bucket=TokenBucket(1.0, burst, reserve=reserve, now_ns=TS_NS),
+            bucket=self.bucket,
         )
 
     def nonce(self) -> str:

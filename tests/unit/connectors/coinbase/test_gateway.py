@@ -122,10 +122,11 @@ def test_a_401_is_a_rejection_and_the_tokens_are_made_anew() -> None:
 
 @pytest.mark.fault("C7")
 def test_a_429_stops_orders_for_a_second_and_not_cancels() -> None:
-    """By the venue's word."""
+    """By the venue's word, of which the order channel tells the bucket."""
     b = Bench(reserve=2)
     b.accept("old", "v0")
     b.gateway.submit(new_order("c1"))
+    b.bucket.answered(b.clock.now_ns(), 429)
     b.channel.answer(429, b"{}")
     b.gateway.submit(new_order("c2"))
     assert [e.reason for e in b.log] == ["rate_limited", "rate_limited"]

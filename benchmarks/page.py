@@ -157,7 +157,7 @@ METHOD = [
     "",
     "- A figure is the median over the rounds of a case; in brackets the lowest and highest median of a round. Rounds",
     "  of the cases are interleaved. Warm-up is left out, and `gc.freeze()` follows it, as in the daemon. `best` is",
-    f"  the lowest median of {CALM} consecutive samples: on a shared machine, where neighbours make the same code take",
+    f"  the lowest median of {CALM} consecutive samples: on a shared machine, where neighbours let the same code take",
     "  twice as long for seconds at a time, it is nearest to what the code itself costs. Verdicts are of the medians.",
     "- The path is the daemon's own: frame decoder, bus, journal on disk (`fsync: interval`), probe, book, features,",
     "  ONNX Runtime with the demo CNN, risk gate with all checks, order record, gateway with a token made ahead. Two",

@@ -12,6 +12,7 @@ nanoseconds; the schema's key-value metadata names ``venue`` and ``symbol``.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -38,6 +39,8 @@ _CANDLE_COLUMNS: Final = frozenset({"open", "high", "low", "close"})
 _MIN_NS: Final = 946_684_800_000_000_000
 _MAX_NS: Final = 4_102_444_800_000_000_000
 _UNITS: Final = (("seconds", 10**9), ("milliseconds", 10**6), ("microseconds", 10**3))
+_NAME_MAX: Final = 60
+"""Characters of a venue or symbol: they make the instrument's id, which stands in every order and line."""
 
 
 class FileInfo(msgspec.Struct, frozen=True):
@@ -179,6 +182,10 @@ def _check_columns(path: Path, kind: str, schema: Any) -> tuple[str, ...]:
             )
     columns = tuple(name for name in (*_REQUIRED[kind], *_OPTIONAL[kind]) if name in names)
     for name in columns:
+        if (count := names.count(name)) > 1:  # which of them would be played nobody can say
+            raise DataError(
+                f"{path} has {count} columns named {name!r}", expected="one", do="rename or drop the ones not meant"
+            )
         seen = schema.field(name).type
         expected = _wrong_type(name, seen)
         if expected:
@@ -214,12 +221,17 @@ def _check_sides(path: Path, file: Any) -> None:
 
 def _time_span(path: Path, file: Any, column: str) -> tuple[int, int]:
     """Least and greatest value of a time column: from the row groups' statistics where written, else by reading it."""
-    index = file.schema_arrow.names.index(column)
     low, high = [], []
     for group in range(file.metadata.num_row_groups):
-        if file.metadata.row_group(group).num_rows == 0:
+        chunks = file.metadata.row_group(group)
+        if chunks.num_rows == 0:
             continue
-        stats = file.metadata.row_group(group).column(index).statistics
+        # Not the place in the schema: a nested column before this one is stored as several.
+        stats = next(
+            chunk.statistics
+            for chunk in map(chunks.column, range(chunks.num_columns))
+            if chunk.path_in_schema == column
+        )
         if stats is None or not stats.has_min_max or not stats.has_null_count:
             values, nulls = _scan(path, file, group, column)
         else:
@@ -255,6 +267,14 @@ def _instrument(path: Path, kind: str, file: Any, columns: tuple[str, ...]) -> t
             expected="the keys 'venue' and 'symbol' in the key-value metadata of its schema",
             do="write them with pyarrow's replace_schema_metadata",
         )
+    for key in ("venue", "symbol"):
+        name = metadata[key]
+        if len(name) > _NAME_MAX or not re.search("[A-Za-z0-9]", name):
+            raise DataError(
+                f"{path} has {key} {_short(name)!r} in its schema's metadata ({len(name):,} characters)",
+                expected=f"a name of at most {_NAME_MAX} characters, with letters a to z or digits",
+                do="write the right one with pyarrow's replace_schema_metadata",
+            )
     known = known_instrument(metadata["venue"], metadata["symbol"])
     if known is not None:
         if kind == QUOTES:
@@ -313,4 +333,9 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return ", ".join(map(_short, names[:12])) + (", ..." if len(names) > 12 else "")
+
+
+def _short(text: str) -> str:
+    """A text of the file as an error may show it."""
+    return text if len(text) <= _NAME_MAX else text[: _NAME_MAX - 3] + "..."

@@ -28,6 +28,11 @@ def _misname(path: Path) -> None:
     pq.write_table(table.rename_columns(["bidd" if name == "bid" else name for name in table.column_names]), path)
 
 
+def _doubled(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("bid", table["bid"]), path)
+
+
 def _as_text(path: Path) -> None:
     table = pq.read_table(path)
     at = table.column_names.index("bid")
@@ -46,6 +51,7 @@ def _unlabelled(path: Path) -> None:
         (_plain(b"ts_ns,bid,ask\n1,2,3\n" * 10), ("no readable Parquet file", "truncated or of another format")),
         (_cut, ("no readable Parquet file", "truncated or of another format")),
         (_misname, ("no column 'bid'", "rename 'bidd' to 'bid'")),
+        (_doubled, ("2 columns named 'bid'", "expected one", "rename or drop")),
         (_as_text, ("bid", "double")),
         (_unlabelled, ("venue and symbol", "metadata")),
     ],

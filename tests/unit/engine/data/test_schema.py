@@ -67,6 +67,45 @@ def test_a_wrong_file_names_what_was_seen_and_expected(
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("columns", [{**QUOTES, "bid_size": [1.0, 1.0], "ask_size": [1.0, 1.0]}, TRADES])
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, columns: dict[str, Any]) -> None:
+    """Each column that would be read, added once more; one that is not read may be there twice."""
+    columns = {**columns, "recv_ns": columns["ts_ns"]}
+    for name, values in columns.items():
+        table = pa.table(columns).append_column(name, pa.array(values)).replace_schema_metadata(BINANCE)
+        pq.write_table(table, tmp_path / "x.parquet")
+        with pytest.raises(DataError, match=f"x.parquet has 2 columns named '{name}'; expected one; rename or drop"):
+            describe_file(tmp_path / "x.parquet")
+    table = pa.table({**columns, "extra": [1, 2]}).append_column("extra", pa.array([1, 2]))
+    pq.write_table(table.replace_schema_metadata(BINANCE), tmp_path / "x.parquet")
+    assert describe_file(tmp_path / "x.parquet").rows == 2
+
+
+def test_times_are_those_of_the_time_column_whatever_stands_before_it(tmp_path: Path) -> None:
+    """A nested column first: the file stores it as two columns, each with statistics of its own."""
+    path = write(tmp_path / "x.parquet", {"meta": [{"a": 1, "b": 2}] * 2, **QUOTES})
+    assert (describe_file(path).first_ns, describe_file(path).last_ns) == (T0, T0 + 9)
+
+
+@pytest.mark.parametrize("key", ["venue", "symbol"])
+@pytest.mark.parametrize(("value", "length"), [("x" * 5000, "5,000"), ("?!", "2"), ("\u9280\u884c", "2")])
+def test_a_venue_or_symbol_that_is_no_name_is_refused_and_cut_short(
+    tmp_path: Path, key: str, value: str, length: str
+) -> None:
+    """Too long, and without a letter: the line shows its beginning, and what a name is."""
+    path = write(tmp_path / "x.parquet", QUOTES, {"venue": "x", "symbol": "A-B", key: value})
+    with pytest.raises(DataError, match=rf"{key} '.*\({length} characters\); expected a name of at most 60") as caught:
+        describe_file(path)
+    assert len(str(caught.value)) < 400 + len(str(path))
+
+
+def test_long_column_names_are_cut_short(tmp_path: Path) -> None:
+    """In the list of what a file has instead."""
+    with pytest.raises(DataError, match="zzz, ok") as caught:
+        describe_file(write(tmp_path / "x.parquet", {"y" * 5000: [1], "zzz": [1], "ok": [1]}))
+    assert len(str(caught.value)) < 500 + len(str(tmp_path))
+
+
 def test_what_is_no_parquet_file_is_said_in_one_line(tmp_path: Path) -> None:
     """Missing, folder, zero bytes, text, truncated."""
     text = tmp_path / "text.parquet"

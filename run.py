@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import decimal
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ from typer.exceptions import TyperException
 from config import commands as config_commands
 from config.commands import parse_overrides
 from connectors.coinbase.sandbox.commands import sandbox_coinbase
+from engine import arithmetic
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json, print_line
 from engine.errors import ConfigError, KestrelError
 from engine.runtime import commands as operator_commands
@@ -346,8 +346,7 @@ def main() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    for context in (decimal.DefaultContext, decimal.getcontext()):
-        context.traps[decimal.FloatOperation] = True
+    arithmetic.install()
     try:
         status = app(standalone_mode=False)
         if status == 130:

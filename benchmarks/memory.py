@@ -6,7 +6,6 @@ Resident memory as the kernel counts it, mapped journal included; MB are 10**6 b
 from __future__ import annotations
 
 import contextlib
-import decimal
 import gc
 import json
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 
 from benchmarks.figures import Reading, Target
 from benchmarks.rig import ROOT, Market, NullWriter, Rig, running, scratch
+from engine import arithmetic
 from engine.errors import KestrelError
 
 ORDER_EVERY = 20
@@ -204,8 +204,7 @@ def _in_new_process(*arguments: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    for context in (decimal.DefaultContext, decimal.getcontext()):
-        context.traps[decimal.FloatOperation] = True
+    arithmetic.install()
     what, *texts = sys.argv[1:]
     numbers = [int(text) for text in texts]
     if what == "growth":

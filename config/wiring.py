@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from config.assembly import NO_MODEL, own_spec
 from config.load import session_limits
 from config.schema import Settings
+from engine.arithmetic import own_context
 from engine.core import TradingCore
 from engine.errors import ConfigError
 from engine.instruments import Instrument
-from engine.lanes import StrategySlot, own_context
+from engine.lanes import StrategySlot
 from engine.ports import Assembly, Probe, Recorder
 from models.catalogue import AUTO, load_named
 from risk.gate import Gate

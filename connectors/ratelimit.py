@@ -9,7 +9,7 @@ from __future__ import annotations
 
 NS_PER_S = 1_000_000_000
 FIRST_PAUSE_NS, LONGEST_PAUSE_NS = 1 * NS_PER_S, 8 * NS_PER_S
-"""Pauses after a 429 double, until a request succeeds."""
+"""Pauses after a 429 double, until a request of that lane succeeds."""
 LONGEST_WISH_NS = 60 * NS_PER_S
 """A longer Retry-After is cut to this: one more request a minute does no harm, a cancel that never leaves does."""
 
@@ -90,7 +90,7 @@ class TokenBucket:
         self._tokens = min(self._tokens, self._reserve + 1.0)
 
     def answered(self, now_ns: int, status: int, retry_after_s: int = 0) -> None:
-        """An answer's HTTP status, of either lane: 429 shuts the ordinary lane, a success makes the next pause short.
+        """An answer's HTTP status, of either lane: 429 shuts the ordinary lane.
 
         ``retry_after_s`` is how long the venue asks to wait, 0 when it does not say.
         """
@@ -99,9 +99,10 @@ class TokenBucket:
                 self._wish_ns = max(self._wish_ns, now_ns + min(retry_after_s * NS_PER_S, LONGEST_WISH_NS))
             self._pause.begin(now_ns, self._wish_ns)
             self.pause(self._pause.until_ns)
-        elif status < 300:
-            self._pause.succeeded(now_ns)
-            self._priority_pause.succeeded(now_ns)
+
+    def succeeded(self, now_ns: int, *, priority: bool = False) -> None:
+        """A request of this lane was served: its next pause is short again.  Of the other lane that says nothing."""
+        (self._priority_pause if priority else self._pause).succeeded(now_ns)
 
     def priority_refused(self, now_ns: int) -> None:
         """Even a priority request was answered 429: its lane is shut too, and opens before the ordinary one."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from engine.codec import Record
-from engine.commands import CancelOrder, Command, NewOrder
+from engine.commands import CancelOrder, Command, NewOrder, RiskState
 from engine.core import TradingCore
 from engine.errors import JournalError
 from engine.events import (
@@ -52,7 +52,6 @@ class EventBus:
         self.waiting_dropped = 0
         self.unjournaled = 0
         """Market events lost because the journal had no room for them."""
-        self._halting = False
 
     def attach(self, core: TradingCore, router: Router) -> None:
         """Must be called before the first ``publish``."""
@@ -100,7 +99,7 @@ class EventBus:
         try:
             self._journal.append(seq, event)
         except JournalError as error:
-            self._not_journaled(event, error)
+            self._not_journaled(core, event, error)
             return
         self.seq = seq
         probe.mark(1)
@@ -164,7 +163,7 @@ class EventBus:
         self._waiting.extendleft(reversed(first))
         self._on_error(f"{type(command).__name__} {name} could not be handed to {venue}", error)
 
-    def _not_journaled(self, event: InputEvent, error: JournalError) -> None:
+    def _not_journaled(self, core: TradingCore, event: InputEvent, error: JournalError) -> None:
         """What is not on record did not happen: the core must not act on it.
 
         A market event that finds no room is lost and trading halts, by a record in what the journal keeps in reserve,
@@ -180,8 +179,7 @@ class EventBus:
             self._die(error)
             return
         self.unjournaled += 1
-        if not self._halting:
-            self._halting = True
+        if core.risk_state is not RiskState.HALTED and not any(type(next_one) is Halted for next_one in self._waiting):
             self._on_error("the journal takes no more market data; trading halts", error)
             self._waiting.append(Halted(event.ts_recv_ns, event.ts_recv_ns, "journal", error.seen[:300]))
 

@@ -61,6 +61,7 @@ class Desk:
         self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
         self._hold_deadline_ns = hold_deadline_ns
         self.closing = False  # the session ends: written by the core
+        self._journal_refuses = False
         self._abandoned: set[str] = set()  # names of quarantined strategies
         self._held: dict[str, int] = {}  # client order id -> seq of its record
 
@@ -287,6 +288,7 @@ class Desk:
     def on_control(self, event: e.Halted | e.Reduced | e.Resumed) -> None:
         change = self._gate.apply(event)
         if change is not None:
+            self._journal_refuses = self._journal_refuses and change.after is RiskState.HALTED
             self._changed(change)
         else:
             self.insist()  # said again: what it did not achieve is tried again
@@ -295,8 +297,19 @@ class Desk:
         self.halt_for_journal(event.text)
 
     def halt_for_journal(self, seen: str) -> None:
-        """A decision, or all that follows, finds no room in the journal."""
-        self.halt(f"{JOURNAL_HALT}{seen}")
+        """A decision, or all that follows, finds no room in the journal.
+
+        Once in each halt this is on record, in what the journal keeps in reserve, also when trading was halted before:
+        it is how replay knows that decisions are missing.
+        """
+        if self._journal_refuses:
+            return
+        self._journal_refuses = True
+        state, reason = self._gate.state, f"{JOURNAL_HALT}{seen}"
+        if state is RiskState.HALTED:
+            self._recorder.record(RiskStateChanged(self._view.now_ns, state, state, reason))
+        else:
+            self.halt(reason)
 
     def halt(self, reason: str) -> None:
         """The core's own kill switch."""

@@ -25,6 +25,9 @@ TEXT_MAX = 1000
 """Characters of a text field, and of an order's instrument, reason and model together."""
 MAGNITUDE_MAX = 40
 """Powers of ten that a quantity or a price may be away from 1; beyond them it is an accident and no amount."""
+DIGITS_MAX = 76
+"""Digits of a quantity or a price; exact arithmetic has 28, and these many have a fixed place in memory."""
+_SMALL_BYTES = Decimal(10**DIGITS_MAX - 1).__sizeof__()
 SAID_MAX = 300
 """Characters kept of what an error of user code says."""
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
@@ -90,6 +93,7 @@ def _is_order(intent: OrderIntent, strategy: str) -> bool:
         and type(qty) is Decimal
         and qty.is_finite()
         and -MAGNITUDE_MAX <= qty.adjusted() <= MAGNITUDE_MAX
+        and (qty.__sizeof__() <= _SMALL_BYTES or _is_short(qty))
         and type(order_type) is OrderType
         and (limit_px is None or _is_amount(limit_px))
         and type(time_in_force) is TimeInForce
@@ -132,7 +136,17 @@ def _is_integer(value: object) -> bool:
 
 
 def _is_amount(value: object) -> bool:
-    return type(value) is Decimal and value.is_finite() and -MAGNITUDE_MAX <= value.adjusted() <= MAGNITUDE_MAX
+    return (
+        type(value) is Decimal
+        and value.is_finite()
+        and -MAGNITUDE_MAX <= value.adjusted() <= MAGNITUDE_MAX
+        and (value.__sizeof__() <= _SMALL_BYTES or _is_short(value))
+    )
+
+
+def _is_short(value: Decimal) -> bool:
+    """The test itself; the size in memory answers for nearly all at a twentieth of its cost."""
+    return len(value.as_tuple().digits) <= DIGITS_MAX
 
 
 def _is_flag(value: object) -> bool:
@@ -157,7 +171,7 @@ def _is_name(value: object, strategy: str) -> bool:
 _Test = Callable[[Any], bool]
 _TEXT = (_is_text, f"text of at most {TEXT_MAX} characters that UTF-8 can write")
 _INTEGER = (_is_integer, "an int of 0 to 2**63 - 1")
-_AMOUNT = (_is_amount, f"a finite Decimal of 1e-{MAGNITUDE_MAX} to 1e{MAGNITUDE_MAX}")
+_AMOUNT = (_is_amount, f"a finite Decimal of 1e-{MAGNITUDE_MAX} to 1e{MAGNITUDE_MAX} and {DIGITS_MAX} digits")
 _FLAG = (_is_flag, "True or False")
 
 
@@ -221,7 +235,9 @@ def words(error: BaseException) -> str:
     """What an error of user code says; empty when that fails as well."""
     try:
         return writable(str(error))
-    except Exception:
+    except KeyboardInterrupt:  # the operator's
+        raise
+    except BaseException:
         return ""
 
 

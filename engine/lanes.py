@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextvars import Context, copy_context
+from contextvars import Context
 from decimal import Decimal, getcontext, setcontext
 from typing import Any
 
+from engine.arithmetic import MONEY, own_context
 from engine.book import OrderBook
 from engine.commands import Intent
 from engine.instruments import Instrument
@@ -28,22 +29,12 @@ def _acting(strategy: Strategy, name: str) -> Callback | None:
     return None if getattr(method, "never_acts", False) is True else method
 
 
-def own_context() -> Context:
-    """A context for user code to run in, with decimal arithmetic of its own, set as the caller's is.
-
-    A strategy may change precision, rounding or traps for itself; the money of the account is not rounded by it.
-    """
-    context = copy_context()
-    context.run(lambda: setcontext(getcontext().copy()))
-    return context
-
-
 class StrategySlot:
     """A strategy, the instruments it listens to (None: all of them) and whether it is still trusted.
 
     ``on_prediction`` and so on are the strategy's own callbacks, looked up once; None where it has only the default
     that does nothing (``never_acts``).  They are called through ``run``, which is ``run`` of the ``context`` that the
-    strategy was made in (``own_context``).
+    strategy was made in (``engine.arithmetic.own_context``).
     """
 
     __slots__ = (
@@ -126,10 +117,14 @@ class Lane:
         top = self.top
         bid_px, ask_px = top.bid_px, top.ask_px
         if bid_px != self._marked_bid_px or ask_px != self._marked_ask_px:
+            rules = getcontext()
+            setcontext(MONEY)  # a strategy may be who asks, under rules of its own
             try:
                 self._marked_px = self.instrument.price(0.5 * (bid_px + ask_px))
             except (ValueError, ArithmeticError):  # not finite, or more digits than a Decimal of ours has
                 self._marked_px = None
+            finally:
+                setcontext(rules)
             # Last: what is not known of these prices must never be answered from the ones before.
             self._marked_bid_px, self._marked_ask_px = bid_px, ask_px
         return self._marked_px

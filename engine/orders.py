@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from decimal import Decimal
+from decimal import Decimal, getcontext, setcontext
 
 import msgspec
 
+from engine.arithmetic import MONEY
 from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent
 from engine.errors import IllegalTransition
 from engine.events import OrderFilled, Side
@@ -241,13 +242,19 @@ class OrderManager:
             return ()
         found = self._described.get(instrument)
         if found is None:
-            found = self._described[instrument] = tuple(
-                [
-                    order.picture or describe(order)
-                    for order in self.open_orders(instrument)
-                    if order is not self._suspended
-                ]
-            )
+            rules = getcontext()
+            setcontext(MONEY)  # a strategy may be who asks, under rules of its own
+            try:
+                found = tuple(
+                    [
+                        order.picture or describe(order)
+                        for order in self.open_orders(instrument)
+                        if order is not self._suspended
+                    ]
+                )
+            finally:
+                setcontext(rules)
+            self._described[instrument] = found
         return found
 
     @property

@@ -20,7 +20,7 @@ from engine.commands import NewOrder, Rejected, RiskStateChanged
 from engine.core import TradingCore
 from engine.desk import JOURNAL_HALT
 from engine.errors import JournalError
-from engine.events import Halted, JournalFailed, ModelAssigned, Prediction, PredictionStatus
+from engine.events import ModelAssigned, Prediction, PredictionStatus
 from engine.instruments import Instrument
 from engine.ports import Assembly, Assignment, Features, Float32Array, Model
 
@@ -74,8 +74,9 @@ class _DivergedError(BaseException):
 class ReplayRecorder:
     """Compares what the core records with what the session recorded.
 
-    What the session's own journal refused is refused again.  It left two traces: trading was halted for the journal's
-    sake, and the decision is not there.
+    What the session's own journal refused is refused again.  It left two traces: the state of risk says that the
+    journal refuses (``engine.desk.Desk.halt_for_journal``), and the decision is not there.  That holds until risk
+    leaves HALTED; while it does, a decision too many goes unseen, one too few or another one does not.
     """
 
     def __init__(self) -> None:
@@ -83,16 +84,13 @@ class ReplayRecorder:
         self.expected: deque[Recorded] = deque()
         self.last_group = False
         self.result = ReplayResult()
-        self._journal_failed = False
+        self._journal_refuses = False
 
     def begin(self, source: Recorded, derived: list[Recorded]) -> None:
         """An input is about to be handled; ``derived`` is what was recorded behind it."""
         self.seq = source.seq
         self.expected = deque(derived)
         self.result.events += 1
-        event = source.record
-        if isinstance(event, JournalFailed) or (isinstance(event, Halted) and event.source == "journal"):
-            self._journal_failed = True
 
     def record(self, record: Record) -> int:
         if isinstance(record, REFUSABLE):
@@ -107,8 +105,8 @@ class ReplayRecorder:
         recorded = self.expected.popleft()
         if recorded.seq != self.seq or encode(record) != recorded.raw:
             raise _DivergedError(Difference(recorded.seq, render(recorded.record), render(record)))
-        if isinstance(record, RiskStateChanged) and record.reason.startswith(JOURNAL_HALT):
-            self._journal_failed = True
+        if isinstance(record, RiskStateChanged):
+            self._journal_refuses = record.reason.startswith(JOURNAL_HALT)
         return self.seq
 
     def _refuse_again(self, record: NewOrder | Rejected | Prediction) -> None:
@@ -119,7 +117,9 @@ class ReplayRecorder:
         head = self.expected[0].record if self.expected else None
         if isinstance(head, RiskStateChanged) and head.reason.startswith(JOURNAL_HALT):
             raise JournalError(head.reason.removeprefix(JOURNAL_HALT))
-        if self._journal_failed and (head is None or encode(record) != self.expected[0].raw):
+        if isinstance(record, NewOrder) or not self._journal_refuses:
+            return  # no order is made while risk is HALTED
+        if head is None or encode(record) != self.expected[0].raw:
             raise JournalError("not on record")
 
 

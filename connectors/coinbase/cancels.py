@@ -186,8 +186,11 @@ class CancelQueue:
     def _on_answer(self, batch: Batch, status: int, body: bytes) -> None:
         if status == 401:
             self._tokens.discard()
+        now_ns = self._clock.now_ns()
         if status == 429:
-            self._bucket.priority_refused(self._clock.now_ns())
+            self._bucket.priority_refused(now_ns)
+        elif status < 300:
+            self._bucket.succeeded(now_ns, priority=True)
         if status in (401, 408, 425, 429) or status >= 500:
             self._try_again(batch, f"http_{status}")
             return
@@ -199,7 +202,6 @@ class CancelQueue:
             except msgspec.DecodeError:
                 self._try_again(batch, "unreadable_answer")
                 return
-        now_ns = self._clock.now_ns()
         for venue_id, (client_id, _) in batch.items():
             success, reason = results.get(venue_id, (False, f"http_{status}" if status != 200 else "not_answered"))
             if success:

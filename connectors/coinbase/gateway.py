@@ -136,6 +136,8 @@ class CoinbaseGateway:
     def _on_order_answer(self, order: NewOrder, status: int, body: bytes) -> None:
         answer = read_order_answer(status, body)
         now_ns = self._clock.now_ns()
+        if status < 300:
+            self._bucket.succeeded(now_ns)
         if answer.verdict is Verdict.ACCEPTED:
             self.publish_all(self._tracker.accepted(order.client_order_id, answer.venue_order_id, now_ns))
             if order.intent.order_type is OrderType.MARKET or order.intent.time_in_force in _IMMEDIATE:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.arithmetic import own_context
 from engine.errors import DataError
 from engine.features.jit import python_source
 from engine.features.layout import HISTORY
@@ -137,11 +138,11 @@ def load_columns(folder: Path) -> tuple[str, ...]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         try:
-            spec.loader.exec_module(module)
+            own_context().run(spec.loader.exec_module, module)
         except DataError:
             del sys.modules[module_name]
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[module_name]
             raise DataError(
                 f"feature columns in {path} failed: {type(error).__name__}: {error}", do="fix or remove the file"

@@ -98,15 +98,26 @@ def test_a_success_after_the_pause_makes_the_next_one_short_again_and_one_during
     """The late answer to a request from before the pause proves nothing about the limit."""
     bucket = quick()
     bucket.answered(0, 429)
-    bucket.answered(1, 200)
+    bucket.succeeded(1)
     now_ns = shut_until(bucket, 1)
     assert now_ns == FIRST_PAUSE_NS
     bucket.answered(now_ns, 429)
     assert shut_until(bucket, now_ns) - now_ns == 2 * FIRST_PAUSE_NS
     now_ns += 2 * FIRST_PAUSE_NS
-    bucket.answered(now_ns, 201)
+    bucket.succeeded(now_ns)
     bucket.answered(now_ns, 429)
     assert shut_until(bucket, now_ns) - now_ns == FIRST_PAUSE_NS
+
+
+def test_a_cancel_that_is_served_says_nothing_of_the_limit_on_orders() -> None:
+    """Orders are refused five times with a cancel served between: their pauses double all the same."""
+    bucket, now_ns, pauses = quick(), 0, []
+    for _ in range(5):
+        bucket.answered(now_ns, 429)
+        begun_ns, now_ns = now_ns, shut_until(bucket, now_ns)
+        bucket.succeeded(now_ns, priority=True)
+        pauses.append((now_ns - begun_ns) // FIRST_PAUSE_NS)
+    assert pauses == [1, 2, 4, 8, 8]
 
 
 def test_requests_that_left_together_and_were_all_refused_are_one_refusal() -> None:
@@ -138,7 +149,7 @@ def test_a_429_to_a_cancel_shuts_both_lanes_and_cancels_are_first_to_leave_again
         pauses.append(now_ns - begun_ns)
         assert not bucket.try_take(now_ns)
     assert pauses == [FIRST_PAUSE_NS, 2 * FIRST_PAUSE_NS, 4 * FIRST_PAUSE_NS]
-    bucket.answered(now_ns, 200)
+    bucket.succeeded(now_ns, priority=True)
     assert shut_until(bucket, now_ns) == now_ns + FIRST_PAUSE_NS
     now_ns += FIRST_PAUSE_NS
     bucket.answered(now_ns, 429)

@@ -73,6 +73,22 @@ def test_a_market_event_without_room_is_lost_and_halts() -> None:
     assert [type(written.record) for written in journal.written][-2:] == [e.Halted, RiskStateChanged]
 
 
+@pytest.mark.fault("A8")
+def test_each_time_that_trading_went_on_a_lost_market_event_halts_again() -> None:
+    """Lost, HALTED, room again, resumed, lost again."""
+    gate = OpenGate()
+    bus, _, journal, _, errors = running(gate)
+    for ts_ns in (10, 20):
+        journal.full_for = (e.Quote,)
+        for later_ns in range(3):
+            bus.publish(quote(ts_ns + later_ns))
+        assert gate.state is RiskState.HALTED
+        journal.full_for = ()
+        bus.publish(e.Resumed(ts_ns + 5, ts_ns + 5, "operator", ""))
+        assert gate.state is RiskState.ACTIVE
+    assert (bus.unjournaled, bus.dead, len(errors)) == (6, "", 2)
+
+
 def test_an_account_fact_without_room_ends_the_session() -> None:
     """A full journal: the core does not see the event, nothing is sent, later events are ignored."""
     bus, core, journal, gateway, errors = running(on_prediction=lambda *_: [intent()])
@@ -84,6 +100,24 @@ def test_an_account_fact_without_room_ends_the_session() -> None:
     assert gateway.seen == []
     assert bus.dead.startswith("disk full")
     assert len(errors) == 1
+
+
+def test_a_held_order_that_cannot_be_handed_over_is_unknown_from_then_on() -> None:
+    """Written down at 10, on disk at 50, the gateway raises: what is told has the time of the attempt."""
+    journal = MemoryJournal()
+    bus = EventBus(journal, NullProbe(), lambda text, error: None)
+    core = build_core(bus, Scripted(on_prediction=lambda *_: [intent()]), model=MidModel(), hold_orders=True)
+
+    class Broken:
+        def send(self, command) -> None:
+            raise RuntimeError("no")
+
+    bus.attach(core, Broken())
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    bus.publish(quote(10))
+    bus.publish(e.JournalSynced(50, 50, 5))
+    told = [written.record for written in journal.written if isinstance(written.record, e.OrderOutcomeUnknown)]
+    assert [(event.ts_event_ns, event.ts_recv_ns, event.reason) for event in told] == [(50, 50, "send_failed")]
 
 
 def test_a_defect_in_the_core_halts_and_goes_on() -> None:

@@ -194,6 +194,40 @@ def test_a_recursion_without_end_is_recorded_by_where_it_was_called() -> None:
     assert texts.pop().startswith("RecursionError at ")
 
 
+def test_an_error_that_cannot_even_be_told_quarantines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ``__str__`` ends the process if nobody stops it; on_model and on_quote."""
+
+    class OopsError(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(7)
+
+    def fail(*_):
+        raise OopsError
+
+    class Fails(Scripted):
+        on_model = fail
+
+    for strategy in (Fails(), Scripted(on_quote=fail)):
+        recorder = MemoryRecorder()
+        core = build_core(recorder, strategy, model=MidModel())
+        open_market(core)
+        core.on_event(quote(10))
+        (record,) = recorder.of(StrategyQuarantined)
+        assert record.text.startswith("OopsError at ")
+        assert core.slots[0].reason == record.text
+
+
+def test_a_defect_is_recorded_in_one_line_that_any_journal_holds() -> None:
+    """The answer's type has a name of two lines."""
+    odd = type("two\nlines", (), {})
+    recorder = MemoryRecorder()
+    core = build_core(recorder, Scripted(on_quote=lambda *_: [odd()]))
+    open_market(core)
+    core.on_event(quote(10))
+    (record,) = recorder.of(StrategyQuarantined)
+    assert "returned two lines, expected" in record.text
+
+
 def test_a_generator_of_intents_is_carried_out() -> None:
     """Two intents yielded one by one are two orders."""
     core = build_core(MemoryRecorder(), Scripted(on_quote=lambda *_: (intent(qty=str(n)) for n in (1, 2))))

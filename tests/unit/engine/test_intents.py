@@ -49,6 +49,8 @@ BAD: list[tuple[str, Any]] = [
     ("qty", D("Infinity")),
     ("qty", D("1E+999999")),
     ("limit_px", D("1E-41")),
+    ("qty", D("0.1" + "0" * 75 + "1")),
+    ("trigger_px", D("0.1" + "0" * 100_000 + "1")),
     ("order_type", "market"),
     ("order_type", TimeInForce.IOC),
     ("time_in_force", "ioc"),

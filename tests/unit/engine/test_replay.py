@@ -8,10 +8,11 @@ import pytest
 from engine import events as e
 from engine.bus import EventBus
 from engine.codec import encode
-from engine.commands import NewOrder, Rejected, RiskState
+from engine.commands import Approved, NewOrder, OrderIntent, Rejected, RiskState, Verdict
 from engine.core import NullProbe
 from engine.errors import BundleError
 from engine.instruments import Instrument
+from engine.ports import View
 from engine.replay import ReplayAssembly, ReplayRecorder, ReplayResult, replay
 from engine.router import OrderRouter
 from tests.support.core import (
@@ -183,11 +184,16 @@ def test_a_recomputed_nan_is_a_difference_whatever_the_tolerance() -> None:
 
 @pytest.mark.fault("A8")
 @pytest.mark.parametrize("refused", [NewOrder, Rejected, e.Prediction])
-@pytest.mark.parametrize("halted_before", [False, True])
+@pytest.mark.parametrize(
+    "before",
+    [None, e.JournalFailed(31, 31, "no room"), e.Halted(31, 31, "operator", ""), e.Halted(31, 31, "journal", "")],
+)
 @pytest.mark.parametrize("room_again", [False, True])
-def test_what_the_journal_refused_is_refused_again(refused: type, halted_before: bool, room_again: bool) -> None:
-    """The journal takes no decision of one kind, from the start or after its failure was told, for a while or for good:
-    the session halts, goes on and replays."""
+def test_what_the_journal_refused_is_refused_again(
+    refused: type, before: e.InputEvent | None, room_again: bool
+) -> None:
+    """The journal takes no decision of one kind, while trading is halted or not, for a while or for good: the session
+    halts, goes on and replays."""
     journal = MemoryJournal()
     bus = EventBus(journal, NullProbe(), lambda text, error: pytest.fail(text))
     gate = OpenGate()
@@ -199,8 +205,8 @@ def test_what_the_journal_refused_is_refused_again(refused: type, halted_before:
             journal.full_for = (refused,)
             if refused is Rejected:
                 bus.publish(e.Reduced(30, 30, "operator", "so that entries are refused"))
-            if halted_before:
-                bus.publish(e.JournalFailed(31, 31, "no room"))
+            if before is not None:
+                bus.publish(before)
         if step == 60 and room_again:
             journal.full_for = ()
         bus.publish(quote(40 + step, 100.0 + step % 40 * 0.03, 100.01 + step % 40 * 0.03))
@@ -216,6 +222,59 @@ def test_what_the_journal_refused_is_refused_again(refused: type, halted_before:
     difference = run(records).first_difference
     assert difference is not None
     assert difference.seq == records[place].seq
+
+
+def halted_session(*before: e.InputEvent, threshold: float = 0.95) -> list[Written]:
+    """Quotes that no order rests on, ``before``, an operator's halt, then quotes on which a lower one would buy."""
+    journal = MemoryJournal()
+    bus = EventBus(journal, NullProbe(), lambda text, error: pytest.fail(text))
+    core = build_core(bus, strategy(threshold), model=MidModel())
+    bus.attach(core, OrderRouter(bus.publish, lambda: [Nowhere()]))
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    for step in range(10):
+        bus.publish(quote(10 + step, 100.0 + step * 0.01, 100.01 + step * 0.01))
+    for event in (*before, e.Halted(50, 50, "operator", "lunch")):
+        bus.publish(event)
+    for step in range(10):
+        bus.publish(quote(60 + step, 100.7 + step * 0.01, 100.71 + step * 0.01))
+    return journal.written
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        (),
+        (e.JournalFailed(40, 40, "no room"), e.Resumed(41, 41, "operator", "")),
+    ],
+    ids=["no trouble", "trouble that is over"],
+)
+def test_a_decision_too_many_while_halted_is_a_difference(before: tuple[e.InputEvent, ...]) -> None:
+    """Nothing was refused since trading last went on, so that nothing may be missing."""
+    records = halted_session(*before)
+    assert run(records, threshold=0.95).identical
+    difference = run(records, threshold=0.5).first_difference
+    assert difference is not None
+    assert "Rejected" in difference.replayed
+
+
+def test_no_order_is_forgiven_while_the_journal_refuses() -> None:
+    """Risk is HALTED then: an order is a difference whatever else is missing."""
+    records = halted_session(e.JournalFailed(40, 40, "no room"))
+    recorder = ReplayRecorder()
+    core = build_core(recorder, strategy(0.5), gate=Blind())
+    core._assembly = ReplayAssembly(
+        recorder, FixedAssembly(EveryQuote, MidModel()), recompute=False, tolerance=lambda: 0.0
+    )
+    difference = replay(records, recorder, core).first_difference
+    assert difference is not None
+    assert "NewOrder" in difference.replayed
+
+
+class Blind(OpenGate):
+    """Lets everything through in every state."""
+
+    def review(self, wish: OrderIntent, view: View) -> Verdict:
+        return Approved(wish, D(0))
 
 
 def test_a_decision_under_another_number_is_a_difference() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import getcontext
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,22 @@ def test_a_users_columns_are_computed_beside_ours(registry: None, tmp_path: Path
     np.testing.assert_allclose(ours["gap_to_double"], ours["close"], rtol=1e-15)
 
 
+def test_a_users_columns_change_decimal_arithmetic_for_themselves_alone(registry: None, tmp_path: Path) -> None:
+    """The file sets precision when it is loaded."""
+    (tmp_path / "coarse.py").write_text("import decimal\ndecimal.getcontext().prec = 5\n" + SOURCE)
+    before = str(getcontext())
+    assert load_columns(tmp_path) == ("double_close", "gap_to_double")
+    assert str(getcontext()) == before
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("import nothing_like_it", "ModuleNotFoundError"), ("1 / 0", "ZeroDivisionError"), ("def", "SyntaxError")],
+    [
+        ("import nothing_like_it", "ModuleNotFoundError"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def", "SyntaxError"),
+        ("raise SystemExit(3)", "SystemExit"),
+    ],
 )
 def test_a_users_file_that_does_not_run_is_one_clear_error(
     registry: None, tmp_path: Path, text: str, message: str

@@ -1,0 +1,35 @@
+"""The arithmetic of money: one set of decimal rules for all that the engine computes, and user code kept apart from it.
+
+Owns the rules, and the context that code which is not ours runs in.  Such code may change precision, rounding or traps
+for itself; what the engine computes on its request (a mark, an order's rest) is computed by the engine's rules.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from decimal import (
+    ROUND_HALF_EVEN,
+    Context,
+    DefaultContext,
+    DivisionByZero,
+    FloatOperation,
+    InvalidOperation,
+    Overflow,
+    setcontext,
+)
+
+MONEY = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation])
+"""28 digits; ``Decimal(float)`` and comparing the two raise."""
+
+
+def install() -> None:
+    """Make ``MONEY`` the rules of this thread; threads made later refuse floats too."""
+    DefaultContext.traps[FloatOperation] = True
+    setcontext(MONEY)
+
+
+def own_context() -> contextvars.Context:
+    """A context for user code to run in: the same rules at first, in an object of its own."""
+    context = contextvars.copy_context()
+    context.run(setcontext, MONEY.copy())
+    return context

@@ -26,6 +26,10 @@ class AssetClass(enum.StrEnum):
     OPTION = "option"
 
 
+FULLY_PAID = frozenset({AssetClass.SPOT, AssetClass.EQUITY})
+"""Bought and owned; everything else is a position on margin."""
+
+
 class Instrument(msgspec.Struct, frozen=True, dict=True):
     """One tradable thing on one venue.
 

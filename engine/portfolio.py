@@ -12,13 +12,12 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from engine.events import OrderFilled
-from engine.instruments import AssetClass, Instrument
+from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Position
 
 ZERO = Decimal(0)
 DAY_NS = 86_400_000_000_000
 FLAT = Position(ZERO, ZERO, ZERO, ZERO)
-_FULLY_PAID = frozenset({AssetClass.SPOT, AssetClass.EQUITY})
 
 Mark = Callable[[str], Decimal | None]
 
@@ -76,7 +75,7 @@ class Portfolio:
         holding = self._holdings.get(instrument.id)
         if holding is None:
             holding = self._holdings[instrument.id] = _Holding(instrument)
-            if instrument.asset_class in _FULLY_PAID:
+            if instrument.asset_class in FULLY_PAID:
                 self._by_base.setdefault((instrument.venue, instrument.base), holding)
         holding.instrument = instrument
         self._show(holding)
@@ -120,7 +119,7 @@ class Portfolio:
         instrument = holding.instrument
         signed_qty = fill.qty if fill.side > 0 else -fill.qty
         realised = _close(holding, signed_qty, fill.px)
-        if instrument.asset_class in _FULLY_PAID:
+        if instrument.asset_class in FULLY_PAID:
             self._add_cash(instrument.quote, -signed_qty * fill.px * instrument.multiplier)
         else:
             self._add_cash(instrument.settlement, realised)
@@ -183,7 +182,7 @@ class Portfolio:
 
     def _worth(self, holding: _Holding, mark_px: Decimal | None) -> Decimal | None:
         instrument = holding.instrument
-        paid = instrument.asset_class in _FULLY_PAID
+        paid = instrument.asset_class in FULLY_PAID
         rate = self._rates.get(instrument.quote if paid else instrument.settlement)
         if mark_px is None or rate is None:
             return None

@@ -32,7 +32,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.commands import OrderIntent, OrderType
-from engine.instruments import Instrument
+from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import View
 from risk import checks
 from risk.checks import SECOND_NS, ZERO, Finding
@@ -77,9 +77,15 @@ def check_exit(
             found = checks.check_collar(limit_px, mark_px, rules.collar_bps, intent.side)
     elif limit_px is not None and intent.trigger_px is not None:
         found = checks.check_collar(limit_px, intent.trigger_px, rules.collar_bps, intent.side)
-    if found is None and limit_px is not None:
+    if found is None and limit_px is not None and not _may_be_small(intent, instrument):
         found = checks.check_min_notional(instrument, intent.qty, limit_px)
     return found
+
+
+def _may_be_small(intent: OrderIntent, instrument: Instrument) -> bool:
+    """What is left of a position on margin can be closed however small it is, where the venue is told that the order
+    reduces; what is owned has no such way out."""
+    return intent.reduce_only and instrument.asset_class not in FULLY_PAID
 
 
 def exit_worth(intent: OrderIntent, view: View, instrument: Instrument, market_factor: Decimal) -> Decimal:

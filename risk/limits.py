@@ -7,7 +7,7 @@ Owns what a limit is, how it is read from configuration, and which limits are un
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -77,6 +77,41 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             elif not _is_positive(value):
                 return f"{name} is {value}"
         return ""
+
+
+def check_usable(limits: Limits, instruments: Sequence[str]) -> None:
+    """Refuse limits under which no order, or none in one of the instruments (ids) of a session, could ever be opened.
+
+    Raises ``ConfigError`` naming the limit.  What cannot be used nevertheless, the gate denies at every order.
+    """
+    seen = limits.unusable()
+    if seen:
+        raise ConfigError(
+            f"risk.{seen}: no order could ever be opened",
+            expected="an entry for each allowed instrument" if seen.endswith(" is empty") else "a limit above 0",
+            do="correct it; run.py halt and run.py reduce stop entries while a session runs",
+        )
+    allowed = [name for name in instruments if name in limits.allowed_instruments]
+    if not allowed:
+        raise ConfigError(
+            f"risk.allowed_instruments names none of what this session trades ({_few(instruments)})",
+            expected="at least one of them",
+            do=f"correct it; it has {_few(limits.allowed_instruments)}",
+        )
+    for field in limits.__struct_fields__:
+        table = getattr(limits, field)
+        if not isinstance(table, dict) or EVERY_OTHER in table:
+            continue
+        if left_out := [name for name in allowed if name not in table]:
+            raise ConfigError(
+                f"risk.{field} has no entry for {_few(left_out)}: no order there could ever be opened",
+                expected=f"one for each allowed instrument, or {EVERY_OTHER!r} for the others",
+                do=f"add it; it has {_few(tuple(table))}",
+            )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _is_positive(value: Decimal | int) -> bool:

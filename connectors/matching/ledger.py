@@ -21,10 +21,9 @@ import msgspec
 
 from connectors.matching.orders import BookOrder
 from engine.events import Liquidity, Side
-from engine.instruments import AssetClass, Instrument
+from engine.instruments import FULLY_PAID, Instrument
 
 _ZERO = Decimal(0)
-_FULLY_PAID = frozenset({AssetClass.SPOT, AssetClass.EQUITY})
 
 INSUFFICIENT_FUNDS = "insufficient_funds"
 SHORT_NOT_ALLOWED = "short_not_allowed"
@@ -32,7 +31,7 @@ SHORT_NOT_ALLOWED = "short_not_allowed"
 
 def is_fully_paid(instrument: Instrument) -> bool:
     """Whether trades exchange base for quote, instead of moving a margined position."""
-    return instrument.asset_class in _FULLY_PAID
+    return instrument.asset_class in FULLY_PAID
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -109,13 +108,13 @@ class Ledger:
     def position(self, account: str, instrument: Instrument) -> LedgerPosition:
         """A margined position; of a fully paid instrument the base balance as its quantity."""
         books = self._account(account)
-        if instrument.asset_class in _FULLY_PAID:
+        if instrument.asset_class in FULLY_PAID:
             return LedgerPosition(instrument, books.totals.get(instrument.base, _ZERO))
         return books.positions.get(instrument.id) or LedgerPosition(instrument)
 
     def closable_qty(self, account: str, instrument: Instrument, side: Side) -> Decimal:
         """How much an order of ``side`` may trade before it would open or turn a position."""
-        if instrument.asset_class in _FULLY_PAID:
+        if instrument.asset_class in FULLY_PAID:
             return self.balance(account, instrument.base).available if side is Side.SELL else _ZERO
         qty = self.position(account, instrument).qty
         return max(_ZERO, -qty if side is Side.BUY else qty)
@@ -141,7 +140,7 @@ class Ledger:
         if order.order_id in self._holds:
             raise ValueError(f"order {order.order_id} already holds money")
         fee_rate = max(instrument.maker_fee_rate, instrument.taker_fee_rate, _ZERO)
-        if instrument.asset_class in _FULLY_PAID:
+        if instrument.asset_class in FULLY_PAID:
             currency, amount = self._cost_paid(order, instrument, worst_px, fee_rate)
             short = order.side is Side.SELL and not instrument.can_short
             refusal = SHORT_NOT_ALLOWED if short else INSUFFICIENT_FUNDS
@@ -159,7 +158,7 @@ class Ledger:
         books = self._account(order.account)
         books.held[currency] = books.held.get(currency, _ZERO) + amount
         self._holds[order.order_id] = _Hold(order, instrument, currency, amount)
-        if instrument.asset_class not in _FULLY_PAID and not order.reduce_only:
+        if instrument.asset_class not in FULLY_PAID and not order.reduce_only:
             key = (instrument.id, order.side)
             books.claimed[key] = books.claimed.get(key, _ZERO) + order.qty
         return ""
@@ -190,7 +189,7 @@ class Ledger:
         notional = instrument.notional(qty, px)
         rate = instrument.maker_fee_rate if liquidity is Liquidity.MAKER else instrument.taker_fee_rate
         fee = notional * rate
-        if instrument.asset_class in _FULLY_PAID:
+        if instrument.asset_class in FULLY_PAID:
             signed = qty if side is Side.BUY else -qty
             self.deposit(account, instrument.base, signed)
             self.deposit(account, instrument.quote, -notional if side is Side.BUY else notional)

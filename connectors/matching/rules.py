@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from connectors.matching.orders import is_positive, is_price
-from engine.instruments import Instrument
+from engine.instruments import FULLY_PAID, Instrument
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -32,8 +32,8 @@ def violation(
 ) -> Violation | None:
     """The first rule that an order of ``qty`` base units breaks, None when it keeps them all.
 
-    ``reference_px`` values a market order.  An order that only reduces may be below the smallest notional: a remainder
-    must be possible to close.
+    ``reference_px`` values a market order.  An order that only reduces a position on margin may be below the smallest
+    notional, as at the venues that have such positions: a remainder must be possible to close.
     """
     name = instrument.id
     if not is_positive(qty):
@@ -52,7 +52,8 @@ def violation(
     if qty > instrument.max_qty:
         return Violation("max_qty", f"quantity {qty} of {name}; expected at most {instrument.max_qty}")
     px = limit_px if limit_px is not None else reference_px
-    if px and not reduce_only and not instrument.inverse:
+    may_be_small = reduce_only and instrument.asset_class not in FULLY_PAID
+    if px and not may_be_small and not instrument.inverse:
         notional = instrument.notional(qty, px)
         if notional < instrument.min_notional:
             expected = f"expected at least {instrument.min_notional} {instrument.quote}"

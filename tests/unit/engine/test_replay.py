@@ -8,11 +8,11 @@ import pytest
 from engine import events as e
 from engine.bus import EventBus
 from engine.codec import encode
-from engine.commands import Approved, NewOrder, OrderIntent, Rejected, RiskState, Verdict
+from engine.commands import NewOrder, Rejected, RiskState
 from engine.core import NullProbe
 from engine.errors import BundleError
+from engine.events import Side
 from engine.instruments import Instrument
-from engine.ports import View
 from engine.replay import ReplayAssembly, ReplayRecorder, ReplayResult, replay
 from engine.router import OrderRouter
 from tests.support.core import (
@@ -257,24 +257,27 @@ def test_a_decision_too_many_while_halted_is_a_difference(before: tuple[e.InputE
     assert "Rejected" in difference.replayed
 
 
-def test_no_order_is_forgiven_while_the_journal_refuses() -> None:
-    """Risk is HALTED then: an order is a difference whatever else is missing."""
-    records = halted_session(e.JournalFailed(40, 40, "no room"))
+def test_exits_that_the_journal_refused_are_refused_again() -> None:
+    """They may leave while risk is HALTED: one is on record, two find no room, one is on record again."""
+    journal = MemoryJournal()
+    bus = EventBus(journal, NullProbe(), lambda text, error: pytest.fail(text))
+
+    def leaving() -> Scripted:
+        wish = intent(Side.SELL, limit_px=D("101"), reduce_only=True)
+        return Scripted(on_quote=lambda instrument, view: [msgspec.structs.replace(wish, ts_ns=view.now_ns)])
+
+    core = build_core(bus, leaving())
+    bus.attach(core, OrderRouter(bus.publish, lambda: [Nowhere()]))
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    bus.publish(e.Halted(5, 5, "operator", "lunch"))
+    for ts_ns, full_for in ((10, ()), (20, (NewOrder,)), (30, (NewOrder,)), (40, ())):
+        journal.full_for = full_for
+        bus.publish(quote(ts_ns))
+    assert [w.record.ts_ns for w in journal.written if isinstance(w.record, NewOrder)] == [10, 40]
     recorder = ReplayRecorder()
-    core = build_core(recorder, strategy(0.5), gate=Blind())
-    core._assembly = ReplayAssembly(
-        recorder, FixedAssembly(EveryQuote, MidModel()), recompute=False, tolerance=lambda: 0.0
-    )
-    difference = replay(records, recorder, core).first_difference
-    assert difference is not None
-    assert "NewOrder" in difference.replayed
-
-
-class Blind(OpenGate):
-    """Lets everything through in every state."""
-
-    def review(self, wish: OrderIntent, view: View) -> Verdict:
-        return Approved(wish, D(0))
+    core = build_core(recorder, leaving())
+    result = replay(journal.written, recorder, core)
+    assert result.identical, result.first_difference
 
 
 def test_a_decision_under_another_number_is_a_difference() -> None:

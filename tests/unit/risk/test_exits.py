@@ -9,9 +9,10 @@ import pytest
 
 from engine.commands import OrderIntent, OrderType, RiskState, TimeInForce
 from engine.events import Side
+from engine.instruments import AssetClass
 from risk.gate import Gate
 from risk.limits import Limits
-from tests.support.fake_view import FakeView
+from tests.support.fake_view import FakeView, make_instrument
 from tests.support.gate import (
     OTHER,
     PERP,
@@ -27,7 +28,7 @@ from tests.support.gate import (
     send,
     short_view,
 )
-from tests.support.limits import make_limits
+from tests.support.limits import NAME, make_limits
 
 D = Decimal
 
@@ -178,3 +179,19 @@ def test_an_exit_judged_again_is_not_counted_twice() -> None:
     assert send(gate, view, intent) == ""
     assert check_of(gate.review_again(intent, view)) == ""
     assert check_of(gate.review(intent, view)) == "order_rate"
+
+
+@pytest.mark.parametrize(
+    ("asset_class", "flagged", "check"),
+    [
+        (AssetClass.PERPETUAL, True, ""),
+        (AssetClass.PERPETUAL, False, "min_notional"),
+        (AssetClass.SPOT, True, "min_notional"),
+    ],
+)
+def test_a_remainder_on_margin_can_be_closed_however_small(asset_class: AssetClass, flagged: bool, check: str) -> None:
+    """A tenth of the smallest notional, where the venue is told that it reduces; a spot holding has no such rule."""
+    view = FakeView(make_instrument(NAME, asset_class=asset_class, min_notional=D(100)))
+    view.hold(NAME, D("0.1"), strategy="s")
+    limits = make_limits(max_order_qty={"*": D(10)})
+    assert review(leave(qty=D("0.1"), reduce_only=flagged), view, limits) == check

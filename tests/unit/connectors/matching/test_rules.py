@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from connectors.matching.rules import violation
+from engine.instruments import AssetClass
 from tests.support.matching import SPOT, D
 
 
@@ -30,7 +32,10 @@ def test_each_rule_is_named_when_broken(qty, px, reason):
         assert "\n" not in found.text
 
 
-def test_a_market_order_is_valued_at_the_reference_and_a_remainder_may_always_be_closed():
-    """0.1 at 50 is below the smallest notional unless it only reduces."""
-    assert violation(SPOT, qty=D("0.1"), reference_px=D(50)).reason == "min_notional"
-    assert violation(SPOT, qty=D("0.1"), reference_px=D(50), reduce_only=True) is None
+def test_a_market_order_is_valued_at_the_reference_and_a_remainder_on_margin_may_always_be_closed():
+    """0.1 at 50 is below the smallest notional, unless it only reduces a position on margin."""
+    perpetual = msgspec.structs.replace(SPOT, asset_class=AssetClass.PERPETUAL)
+    for instrument in (SPOT, perpetual):
+        assert violation(instrument, qty=D("0.1"), reference_px=D(50)).reason == "min_notional"
+    assert violation(SPOT, qty=D("0.1"), reference_px=D(50), reduce_only=True).reason == "min_notional"
+    assert violation(perpetual, qty=D("0.1"), reference_px=D(50), reduce_only=True) is None

@@ -304,7 +304,7 @@ class TradingCore:
                 defect, f"{what}: {fill.qty} of {fill.instrument} at {fill.px}, fee {fill.fee} {fill.fee_currency}"
             )
             return
-        strategy = self.desk.on_filled(fill, self._marks())
+        strategy = self.desk.on_filled(fill, self.view.mark_px)
         if strategy is None:
             return
         for slot in self.slots:
@@ -333,7 +333,7 @@ class TradingCore:
             self.portfolio.report_position(event.instrument, event.qty, event.avg_px)
 
     def _on_timer(self, timer: e.Timer) -> None:
-        self.desk.revalue(self._marks())
+        self.desk.revalue(self.view.mark_px)
         self.desk.insist()
         for lane in self.lanes.values():
             if lane.features is not None and lane.features.on_timer(timer.ts_recv_ns):
@@ -392,9 +392,6 @@ class TradingCore:
 
     def _ignore(self, event: e.Event) -> None:
         """Journaled for the record; changes nothing here."""
-
-    def _marks(self) -> Callable[[str], Any]:
-        return self.view.mark_px
 
     @property
     def risk_state(self) -> RiskState:

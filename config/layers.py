@@ -21,7 +21,7 @@ from config.schema import Section, Settings, StrategySettings, is_sensitive
 from engine.errors import ConfigError
 
 PREFIX: Final = "KESTREL_"
-RESERVED: Final = ("KESTREL_DATA", "KESTREL_NUMBA", "KESTREL_SECRET_")
+RESERVED: Final = ("KESTREL_DATA", "KESTREL_NUMBA", "KESTREL_RUN_DIR", "KESTREL_SECRET_")
 """Variables with our prefix that are no settings."""
 
 
@@ -156,14 +156,12 @@ class Layers:
 
     def source_of(self, key: str) -> str:
         """Where ``key``, what is in it, or the nearest key above it was set; ``default`` when nowhere."""
-        while key:
-            if key in self.sources:
-                return self.sources[key]
-            below = dict.fromkeys(self.sources[k] for k in self.sources if k.startswith(key + "."))
-            if below:
-                return " and ".join(below)
+        below = dict.fromkeys(self.sources[k] for k in self.sources if k.startswith(key + "."))
+        if below and key not in self.sources:
+            return " and ".join(below)
+        while key and key not in self.sources:  # what was set beside it says nothing of it
             key = key.rpartition(".")[0]
-        return "default"
+        return self.sources.get(key, "default")
 
     def _merge(
         self, target: dict[str, Any], raw: Mapping[str, Any], section: type[Section], at: str, source: str

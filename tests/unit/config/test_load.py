@@ -215,6 +215,15 @@ def test_explain_lists_every_key_with_its_source(tmp_path: Path) -> None:
     assert rows["engine.timer_ms"][1:] == ("100", "default")
 
 
+def test_a_key_beside_one_that_was_set_is_still_at_its_default() -> None:
+    """One key of a section on the command line, one in a variable: what the section holds besides has no source."""
+    settings = load(env={"KESTREL_PORTFOLIO__CURRENCY": "EUR"}, overrides={"paper.latency_ms": 3})
+    rows = {row.key: row.source for row in explain(settings)}
+    assert (rows["paper.latency_ms"], rows["portfolio.currency"]) == ("command line", "env KESTREL_PORTFOLIO__CURRENCY")
+    assert (rows["paper.balances"], rows["portfolio.rates"]) == ("default", "default")
+    assert rows["risk.max_order_qty"] == "profile paper"
+
+
 def test_risk_settings_are_exactly_the_limits() -> None:
     """Compares the names with those of the struct that the gate uses."""
     assert tuple(RiskSettings.model_fields) == Limits.__struct_fields__

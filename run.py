@@ -102,8 +102,9 @@ def _paper_daemon(
 ) -> Any:
     """Wire a paper session: which instruments, which core, which venue."""
     from config.assembly import ConfiguredAssembly
-    from config.venues import CoinbaseOnPaper, Endpoints, Recording, SandboxTrading, recorded_instruments
-    from config.wiring import build_core, check_models, resolve
+    from config.preflight import check_session
+    from config.venues import CoinbaseOnPaper, Endpoints, Recording, SandboxTrading, foreseen_instruments
+    from config.wiring import build_core, resolve
     from connectors.lag import LoopLag
     from engine.data.parquet import describe_files
     from engine.features import jit, kept
@@ -112,14 +113,13 @@ def _paper_daemon(
     from engine.runtime.shadow import make_warmer
 
     infos = describe_files(files) if files else ()
-    instruments = (
-        recorded_instruments(infos)
-        if files
-        else [f"{symbol}@{settings.venue.name}" for symbol in settings.venue.symbols]
-    )
+    known = [info.instrument for info in infos] if files else foreseen_instruments(settings)
+    instruments = list(dict.fromkeys(instrument.id for instrument in known))
     settings = resolve(settings, instruments)
     assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
-    check_models(settings, [info.instrument for info in infos], assembly)
+    if sys.stderr.isatty() and jit.enabled() and not any(jit.cache_root().glob("*")):
+        print("compiling the features, once (half a minute)", file=sys.stderr)
+    check_session(settings, known, assembly)
     kept.prune(jit.cache_root())
 
     def make_venue(

@@ -17,12 +17,14 @@ import msgspec
 
 from config.schema import Settings
 from config.secrets import check_private
+from connectors.coinbase.directory import make_instrument
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.coinbase.shadow import CoinbaseShadow
 from connectors.coinbase.venue import CoinbaseVenue
+from connectors.coinbase.wire import Product
 from connectors.paper.exchange import DEFAULT_BALANCE, PaperExchange
 from connectors.replay.feed import ReplayVenue, Speed
-from engine.data.parquet import FileInfo, describe_files
+from engine.data.parquet import describe_files
 from engine.errors import VenueError
 from engine.events import InputEvent, InstrumentDefined
 from engine.instruments import Instrument
@@ -277,9 +279,17 @@ class Recording:
         await self._venue.stop()
 
 
-def recorded_instruments(infos: Sequence[FileInfo]) -> list[str]:
-    """Ids of what the files are about, in their order."""
-    return list(dict.fromkeys(info.instrument.id for info in infos))
+def foreseen_instruments(settings: Settings) -> list[Instrument]:
+    """The configured symbols as Coinbase will define them, in all that a model, a limit or a rate goes by: what it
+    lists for them is spot, and its feed gives sizes and trades.  Steps, bounds and fees are stand-ins until it tells.
+    """
+    one = Decimal(1)
+    return [
+        make_instrument(
+            settings.venue.name, symbol, Product(symbol.replace("/", "-"), one, one, one, one), Decimal(0), Decimal(0)
+        )
+        for symbol in settings.venue.symbols
+    ]
 
 
 def with_paper_fees(instrument: Instrument, settings: Settings) -> Instrument:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from config.assembly import NO_MODEL, own_spec
+from config.assembly import NO_MODEL
 from config.load import session_limits
 from config.schema import Settings
 from engine.arithmetic import own_context
 from engine.core import TradingCore
 from engine.errors import ConfigError
-from engine.instruments import Instrument
 from engine.lanes import StrategySlot
 from engine.ports import Assembly, Probe, Recorder
-from models.catalogue import AUTO, load_named
 from risk.gate import Gate
 from strategies.registry import load_strategy
 
 DURABILITY_DEADLINE_NS = 1_000_000_000
+DOLLARS = frozenset({"USD", "USDT", "USDC"})
+"""Currencies of which the default rates hold: one unit of each is worth about one of the others."""
 
 
 def resolve(settings: Settings, instruments: Sequence[str]) -> Settings:
-    """The settings with ``risk.allowed_instruments: all`` written out: what a session records must say it all."""
+    """The settings with ``risk.allowed_instruments: all`` written out: what a session records must say it all.
+
+    The default rates are about dollars: a portfolio that is counted in anything else has none but its own.
+    """
+    portfolio = settings.portfolio
+    if portfolio.currency not in DOLLARS and settings.sources.get("portfolio.rates", "default") == "default":
+        settings = settings.model_copy(update={"portfolio": portfolio.model_copy(update={"rates": {}})})
     if settings.risk.allowed_instruments != "all":
         return settings
     risk = settings.risk.model_copy(update={"allowed_instruments": list(instruments)})
@@ -50,25 +56,6 @@ def build_slots(settings: Settings, instruments: Sequence[str]) -> list[Strategy
         uses_model = wanted.model != NO_MODEL
         slots.append(StrategySlot(strategy, instruments=frozenset(chosen), uses_model=uses_model, context=context))
     return slots
-
-
-def check_models(settings: Settings, instruments: Sequence[Instrument], assembly: Assembly) -> None:
-    """Refuse before a session exists what its core would refuse: features that make no spec, a bundle that is not
-    there, an instrument for which no bundle may be used.
-
-    Raises ``ConfigError`` or ``BundleError`` with the reasons.  ``instruments``: those known before the venue tells its
-    own (recorded files).
-    """
-    if settings.features.columns is not None:
-        own_spec(settings.features, has_trades=True)
-    for wanted in settings.strategies:
-        if wanted.model not in (NO_MODEL, AUTO):
-            load_named(settings.models.directory, wanted.model)
-    for instrument in {instrument.id: instrument for instrument in instruments}.values():
-        for wanted in settings.strategies:
-            if wanted.model != NO_MODEL and (wanted.instruments == "all" or instrument.id in wanted.instruments):
-                assembly.assign(instrument, True)
-                break
 
 
 def build_core(

@@ -57,6 +57,8 @@ def find_bundle(
         else:
             usable.append(bundle)
     if not usable:
+        bare = (path.name for path in sorted(directory.iterdir()) if path.is_dir() and not (path / MANIFEST).exists())
+        reasons += [f"{name}: it has no file {MANIFEST}" for name in bare if name[0] not in "._"]
         raise BundleError(
             f"no bundle in {directory} may be used on {instrument.id} ({' | '.join(reasons) or 'the folder is empty'})",
             do="train one for it, or choose a strategy that needs no model",

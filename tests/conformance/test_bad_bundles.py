@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.bad_input import nothing_written, play, refused
-from tests.support.daemon import ROOT, into, kestrel, last_json, paper_session, replay_session
+from tests.support.daemon import ROOT, into, kestrel, last_json, paper_session
 
 ARTIFACTS = ROOT / "models" / "artifacts"
 NO_MODEL = "strategies=[{name: mine, kind: ema_cross, model: none}]"
@@ -75,15 +75,43 @@ def test_quotes_alone_of_a_crypto_instrument_have_no_bundle_that_fits(
     assert summary["predictions"] == 0
 
 
-def test_the_sandbox_market_is_not_traded_with_a_damaged_bundle(tmp_path: Path) -> None:
-    """There the instruments are known once the venue says so: the session ends with the reason, and replays."""
+def _cut(bundle: Path) -> None:
+    content = (bundle / "manifest.json").read_bytes()
+    (bundle / "manifest.json").write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("feed", ["sandbox", "live"])
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_flip, ("model.onnx has sha256", "changed or damaged")),
+        (lambda bundle: (bundle / "model.onnx").unlink(), ("has no file model.onnx",)),
+        (lambda bundle: (bundle / "manifest.json").unlink(), ("demo-crypto: it has no file manifest.json",)),
+        (_cut, ("manifest.json is not valid",)),
+        (_manifest(features__fingerprint="0" * 64), ("was trained on features 000000000000", "train it again")),
+    ],
+)
+def test_no_market_is_entered_with_a_damaged_bundle(
+    feed: str, damage: Callable[[Path], None], said: tuple[str, ...], tmp_path: Path
+) -> None:
+    """What the venue's instruments will be is known well enough: nothing is started and no session is left."""
+    shutil.copytree(ARTIFACTS, tmp_path / "bundles")
+    damage(tmp_path / "bundles" / "demo-crypto")
+    bundles = f"models.directory={tmp_path / 'bundles'}"
+    done = kestrel("paper", "--json", "--feed", feed, *into(tmp_path), "--set", bundles)
+    refused(done, "no bundle in ", "BTC/USD@coinbase", *said)
+    nothing_written(tmp_path)
+
+
+def test_a_damaged_bundle_is_refused_by_name_and_matters_to_nobody_else(tmp_path: Path) -> None:
+    """Asked for by its name: its own line.  A session without a model does not look at it."""
     shutil.copytree(ARTIFACTS, tmp_path / "bundles")
     _flip(tmp_path / "bundles" / "demo-crypto")
-    bundles = f"models.directory={tmp_path / 'bundles'}"
-    done = kestrel("paper", "--json", *into(tmp_path), "--set", bundles, "--set", "sandbox.history_s=0")
-    assert done.returncode == 2
-    assert last_json(done)["error"].startswith("no bundle in ")
-    assert "model.onnx has sha256" in last_json(done)["error"]
-    assert done.stderr.strip().splitlines()[-1] == f"kestrel: {last_json(done)['error']}"
-    (session,) = (tmp_path / "sessions").iterdir()
-    assert replay_session(tmp_path, session.name)[1]["identical"] is True
+    settings = ("--set", f"models.directory={tmp_path / 'bundles'}", "--set", "sandbox.history_s=0", "--for", "0.1")
+    done = kestrel("paper", "--json", *into(tmp_path), *settings, "--set", "strategies.0.model=demo-crypto")
+    line = refused(done, "model.onnx has sha256", "changed or damaged")
+    assert "no bundle in" not in line
+    nothing_written(tmp_path)
+    done = kestrel("paper", "--json", "--no-report", *into(tmp_path), *settings, "--set", NO_MODEL)
+    assert done.returncode == 0
+    assert last_json(done)["models"] == []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bad_input import nothing_written, refused
-from tests.support.daemon import into, kestrel
+from tests.support.bad_input import nothing_written, play, refused
+from tests.support.daemon import into, kestrel, last_json
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,11 @@ from tests.support.daemon import into, kestrel
         (("--set", "strategies.0.params.buy=high"), ("strategy demo", "float", "correct it")),
         (("--set", "strategies=[{name: a, path: 'none.py:A'}]"), ("none.py is missing", "a Python file")),
         (("--set", "models.directory=none"), ("no folder of bundles at none", "models.directory")),
+        (("--set", "risk.max_order_qty={}"), ("risk.max_order_qty is empty", "an entry for each allowed instrument")),
+        (("--set", "risk.max_order_qty={BTC/USD@coinbase: 1}"), ("has no entry for ETH/USD@coinbase", "'*'")),
+        (("--set", "risk.allowed_instruments=[BTC/USD]"), ("risk.allowed_instruments names none", "it has BTC/USD")),
+        (("--set", "portfolio.currency=EUR"), ("BTC/USD@coinbase is paid in USD", "EUR", "portfolio.rates.USD")),
+        (("--feed", "live", "--set", "portfolio.currency=EUR"), ("is paid in USD", "EUR", "portfolio.rates.USD")),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_says_what_was_expected(
@@ -45,6 +50,20 @@ def test_a_wrong_setting_is_one_line_that_says_what_was_expected(
     """Each mistake on the command line of ``paper``; the session's folder stays empty."""
     refused(kestrel("paper", "--json", *into(tmp_path), *arguments), *said)
     nothing_written(tmp_path)
+
+
+def test_a_recording_in_a_currency_without_a_rate_is_refused(market: tuple[Path, Path], tmp_path: Path) -> None:
+    """Tether prices and a portfolio in euros: the default rates are about dollars, and are no euros."""
+    for settings in (("portfolio.currency=EUR",), ("portfolio.currency=EUR", "portfolio.rates={}")):
+        done = play(tmp_path, market, *(part for setting in settings for part in ("--set", setting)))
+        refused(done, "BTC/USDT@binance_usdm is paid in USDT", "portfolio.currency", "portfolio.rates.USDT")
+        nothing_written(tmp_path)
+    summary = last_json(
+        play(tmp_path, market, "--set", "portfolio.currency=EUR", "--set", "portfolio.rates={USDT: 0.9}")
+    )
+    assert summary["currency"] == "EUR"
+    assert summary["equity"] is not None
+    assert summary["orders"] > 0
 
 
 def test_a_misspelt_variable_is_named_with_the_nearest_key(tmp_path: Path) -> None:

@@ -100,3 +100,17 @@ def test_names_of_secrets_are_known() -> None:
     assert all(is_sensitive(name) for name in ("api_key", "password", "secret", "access_token"))
     assert not any(is_sensitive(name) for name in ("symbols", "buy", "max_order_qty"))
     assert redact({"password": "p", "n": 1})["n"] == 1
+
+
+def test_the_default_folder_of_bundles_is_found_from_any_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the working folder has none, the shipped one; its own, or one that was named, is taken as it is."""
+    shipped = Path(__file__).resolve().parents[3] / "models" / "artifacts"
+    named = Path("models/artifacts")
+    monkeypatch.chdir(tmp_path)
+    assert Settings().models.directory == shipped
+    assert Settings.model_validate({"models": {"directory": str(named)}}).models.directory == shipped
+    assert Settings.model_validate({"models": {"directory": "mine"}}).models.directory == Path("mine")
+    named.mkdir(parents=True)
+    assert Settings().models.directory == named

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from config.load import load
@@ -16,9 +17,11 @@ from config.venues import (
     Recording,
     SandboxTrading,
     coinbase_settings,
-    recorded_instruments,
+    foreseen_instruments,
     with_paper_fees,
 )
+from connectors.coinbase.sandbox.records import make_instrument as made_by_sandbox
+from connectors.coinbase.sandbox.settings import DEFAULT_PRODUCTS
 from connectors.fakes import EventLog
 from engine.data.parquet import describe_files
 from engine.errors import ConfigError, VenueError
@@ -50,6 +53,17 @@ def test_an_endpoint_of_the_wrong_kind_is_refused() -> None:
         coinbase_settings(settings_with(venue__ws_market_url="https://host"), Endpoints())
 
 
+def test_foreseen_instruments_are_what_the_venue_will_define() -> None:
+    """Held against a definition as the sandbox makes it: all but steps, bounds and fees is the same."""
+    foreseen = foreseen_instruments(settings_with(venue__symbols=["BTC/USD", "ETH/USD"]))
+    listed = [made_by_sandbox(product, D(0), D(0)) for product in DEFAULT_PRODUCTS]
+    told = ("tick_px", "lot_qty", "min_qty", "max_qty", "min_notional")
+    assert foreseen == [
+        msgspec.structs.replace(instrument, **{name: getattr(mine, name) for name in told})
+        for instrument, mine in zip(listed, foreseen, strict=True)
+    ]
+
+
 def test_paper_fees_replace_only_what_is_set() -> None:
     """Basis points become a share of notional; an unset rate stays the instrument's."""
     made = with_paper_fees(spot(), settings_with(paper__taker_fee_bps=25))
@@ -62,7 +76,7 @@ async def test_a_recording_defines_funds_plays_and_ends(tmp_path: Path) -> None:
     path = quotes_file(tmp_path, rows=20)
     log = EventLog()
     venue = Recording(settings_with(paper__taker_fee_bps=25), [path], "max", log, ManualClock(), lambda line: None, "t")
-    (instrument,) = recorded_instruments(describe_files([path]))
+    (instrument,) = {info.instrument.id for info in describe_files([path])}
     await venue.start()
     (defined,) = log.of(InstrumentDefined)
     assert (defined.definition.id, defined.definition.taker_fee_rate) == (instrument, D("0.0025"))

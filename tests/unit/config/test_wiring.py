@@ -1,19 +1,17 @@
-"""``config.wiring``: what is refused before a session exists, and what a core is built of."""
+"""``config.wiring``: what a core is built of."""
 
 from __future__ import annotations
 
-import time
 from decimal import getcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config.assembly import ConfiguredAssembly
 from config.load import load
 from config.schema import Settings
-from config.wiring import build_slots, check_models, resolve
-from engine.errors import BundleError, ConfigError, KestrelError
+from config.wiring import build_slots, resolve
+from engine.errors import ConfigError
 
 BTC, ETH = "BTC/USD@coinbase", "ETH/USD@coinbase"
 
@@ -22,51 +20,21 @@ def settings_with(**overrides: Any) -> Settings:
     return load(env={}, overrides={key.replace("__", "."): value for key, value in overrides.items()})
 
 
-def checked(settings: Settings) -> None:
-    check_models(settings, [], ConfiguredAssembly(settings, time.perf_counter_ns))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "error", "parts"),
-    [
-        ({"features__columns": ["ema_26"]}, ConfigError, ["features:", "'ema_26'", "'ema_12'"]),
-        ({"features__columns": ["ret_1", "ret_1"]}, ConfigError, ["features:", "ret_1 twice"]),
-        ({"strategies__0__model": "nope"}, BundleError, ["'nope'", "demo-crypto", "demo-fx"]),
-        ({"strategies__0__model": "../demo-fx"}, BundleError, ["'../demo-fx'", "demo-fx"]),
-    ],
-)
-def test_what_no_instrument_could_use_is_refused_at_once(
-    overrides: dict[str, Any], error: type[KestrelError], parts: list[str]
-) -> None:
-    """No instrument is known yet, as with a venue that tells its own after the start."""
-    with pytest.raises(error) as caught:
-        checked(settings_with(**overrides))
-    for part in parts:
-        assert part in str(caught.value)
-
-
-def test_the_shipped_settings_pass() -> None:
-    """The profile paper, and own columns on time bars with a window below the usual bound of flat rows."""
-    checked(settings_with())
-    small = settings_with(
-        features__columns=["ret_1"], features__window=3, features__sampling={"kind": "time_bar", "every": "1s"}
-    )
-    checked(small)
-
-
-def test_a_damaged_bundle_that_is_named_is_refused_at_once(tmp_path: Path) -> None:
-    """A folder of that name with an empty manifest."""
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "manifest.json").write_text("{}")
-    with pytest.raises(BundleError, match="mine"):
-        checked(settings_with(models__directory=tmp_path, strategies__0__model="mine"))
-
-
 def test_all_instruments_are_written_out() -> None:
     """What a session records must say which, also when more come later; a list of the user's own stays."""
     assert resolve(settings_with(), [BTC]).risk.allowed_instruments == [BTC]
     own = settings_with(risk__allowed_instruments=[ETH])
     assert resolve(own, [BTC, ETH]).risk.allowed_instruments == [ETH]
+
+
+def test_default_rates_are_those_of_dollars() -> None:
+    """A tether is a dollar, and no euro; rates of one's own stay whatever the currency."""
+    stable = {"USDT": 1, "USDC": 1}
+    for currency in ("USD", "USDT"):
+        assert resolve(settings_with(portfolio__currency=currency), [BTC]).portfolio.rates == stable
+    assert resolve(settings_with(portfolio__currency="EUR"), [BTC]).portfolio.rates == {}
+    own = settings_with(portfolio__currency="EUR", portfolio__rates=stable)
+    assert resolve(own, [BTC]).portfolio.rates == stable
 
 
 def test_slots_listen_to_their_own_instruments_and_an_unknown_one_is_an_error() -> None:

@@ -39,6 +39,13 @@ def test_auto_passes_over_a_damaged_bundle_and_says_why_when_it_was_the_only_one
         find_bundle(crypto_bundle.parent, make_instrument())
 
 
+def test_auto_names_a_folder_without_a_manifest_when_nothing_else_fits(crypto_bundle, make_instrument):
+    """Takes the manifest of the only bundle away: not as if there had never been one."""
+    (crypto_bundle / "manifest.json").unlink()
+    with pytest.raises(BundleError, match=f"{crypto_bundle.name}: it has no file manifest.json"):
+        find_bundle(crypto_bundle.parent, make_instrument())
+
+
 def test_auto_prefers_the_newer_of_two_that_fit(crypto_bundle, edit_manifest, make_instrument):
     """Copies the bundle under another name with a later date."""
     newer = crypto_bundle.parent / "later"

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from engine.errors import ConfigError
-from risk.limits import Limits, parse_limits
+from risk.limits import Limits, check_usable, parse_limits
 from tests.support.limits import GENEROUS, make_limits
 
 
@@ -69,3 +69,26 @@ def test_empty_tables_are_unusable() -> None:
     """An allow-list or a table of quantities with nothing in it."""
     assert "allowed_instruments" in make_limits(allowed_instruments=[]).unusable()
     assert "max_order_qty" in make_limits(max_order_qty={}).unusable()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"max_order_qty": {}}, r"risk\.max_order_qty is empty.* expected an entry for each allowed instrument"),
+        ({"max_position_qty": {"*": 0}}, r"risk\.max_position_qty\[\*\] is 0.* expected a limit above 0"),
+        ({"max_order_qty": {"A": 1}}, r"max_order_qty has no entry for B, C, D and 1 more: .* it has A"),
+        ({"allowed_instruments": ["X"]}, r"names none of what this session trades \(A, B, C and 2 more\).* it has X"),
+    ],
+)
+def test_limits_under_which_an_instrument_could_never_be_entered_are_refused(
+    changes: dict[str, object], said: str
+) -> None:
+    """Five allowed instruments, and one limit that leaves all or some of them out."""
+    names = ["A", "B", "C", "D", "E"]
+    with pytest.raises(ConfigError, match=said):
+        check_usable(make_limits(**{"allowed_instruments": names, **changes}), names)
+
+
+def test_limits_that_cover_what_is_both_allowed_and_traded_pass() -> None:
+    """B is traded and not allowed, X allowed and not traded: neither needs an entry."""
+    check_usable(make_limits(allowed_instruments=["A", "X"], max_order_qty={"A": 1}), ["A", "B"])

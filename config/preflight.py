@@ -1,0 +1,92 @@
+"""What is looked at before a session exists: limits, currencies, features and models that could never serve it.
+
+Owns the refusals that need no venue.  Each of them would otherwise end a session that has begun, or let it run and do
+nothing.  A replay asks none of this: it runs what was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from config.assembly import NO_MODEL, own_spec
+from config.load import session_limits
+from config.schema import Settings
+from engine.errors import ConfigError
+from engine.instruments import AssetClass, Instrument
+from engine.ports import Assembly
+from models.catalogue import AUTO, load_named
+from risk.limits import check_usable
+
+_FULLY_PAID = frozenset({AssetClass.SPOT, AssetClass.EQUITY})
+
+
+def check_session(
+    settings: Settings, instruments: Sequence[Instrument], assembly: Assembly, *, live: bool = False
+) -> None:
+    """Refuse a session on ``instruments`` that its settings leave nothing to do.
+
+    Raises ``ConfigError`` or ``BundleError``.  Models that are opened here stay open in ``assembly``.
+    """
+    ids = list(dict.fromkeys(instrument.id for instrument in instruments))
+    check_usable(session_limits(settings, ids, live=live), ids)
+    check_currencies(settings, instruments)
+    check_models(settings, instruments, assembly)
+
+
+def check_currencies(settings: Settings, instruments: Sequence[Instrument]) -> None:
+    """Refuse money that nobody could value: equity would be unknown all along, and with it every entry refused.
+
+    Raises ``ConfigError`` naming the currency and the setting.
+    """
+    portfolio = settings.portfolio
+    valued = {portfolio.currency, *portfolio.rates}
+    for instrument in instruments:
+        for currency in (instrument.settlement, instrument.quote if _is_paid(instrument) else instrument.settlement):
+            if currency not in valued:
+                raise _no_rate(settings, f"{instrument.id} is paid in {currency}", currency)
+    bases = {instrument.base for instrument in instruments if _is_paid(instrument)}
+    for key, currency, amount in _balances(settings):
+        if amount and currency not in valued | bases:
+            raise _no_rate(settings, f"{key} holds {currency}", currency)
+
+
+def _is_paid(instrument: Instrument) -> bool:
+    return instrument.asset_class in _FULLY_PAID
+
+
+def _no_rate(settings: Settings, seen: str, currency: str) -> ConfigError:
+    own = settings.portfolio.currency
+    return ConfigError(
+        f"{seen}, and portfolio.rates does not say what that is worth in {own} (portfolio.currency)",
+        expected="a rate for every currency that is held or traded in",
+        do=f"set portfolio.rates.{currency} to the {own} for one {currency}, or choose another portfolio.currency",
+    )
+
+
+def _balances(settings: Settings) -> Iterator[tuple[str, str, Decimal]]:
+    """What the account will hold at the start: the setting's name, currency, amount."""
+    feed = settings.venue.feed
+    section = "sandbox" if feed == "sandbox" else "paper"
+    if feed == "replay" and settings.sources.get("paper.balances", "default") == "default":
+        return  # then each account opens with the currencies of its own instruments
+    for currency, amount in getattr(settings, section).balances.items():
+        yield f"{section}.balances", currency, amount
+
+
+def check_models(settings: Settings, instruments: Sequence[Instrument], assembly: Assembly) -> None:
+    """Refuse what the core would refuse later: features that make no spec, a bundle that is not there, is damaged or
+    does not compute on this machine what it should, an instrument for which no bundle may be used.
+
+    Raises ``ConfigError`` or ``BundleError`` with the reasons.
+    """
+    if settings.features.columns is not None:
+        own_spec(settings.features, has_trades=True)
+    for wanted in settings.strategies:
+        if wanted.model not in (NO_MODEL, AUTO):
+            load_named(settings.models.directory, wanted.model)
+    for instrument in {instrument.id: instrument for instrument in instruments}.values():
+        for wanted in settings.strategies:
+            if wanted.model != NO_MODEL and (wanted.instruments == "all" or instrument.id in wanted.instruments):
+                assembly.model(instrument, assembly.assign(instrument, True))
+                break

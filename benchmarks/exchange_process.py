@@ -43,6 +43,7 @@ class Exchange:
         self.latencies_ns: list[int] = []
         self.orders = 0
         self.strays = 0
+        self.per_second = 0.0
 
     @property
     def port(self) -> int:
@@ -52,7 +53,9 @@ class Exchange:
         """Warm up, then measure; returns when every tick was sent and its order had time to come."""
         self._tick_for(warm, WARM_PER_SECOND)
         self._measuring = True
+        start_ns = _read()
         self._tick_for(ticks, per_second)
+        self.per_second = ticks * 1e9 / (_read() - start_ns)
         end_ns = _read() + 200_000_000
         while _read() < end_ns:
             self._poll(0.02)
@@ -193,7 +196,14 @@ def main() -> None:
     wanted = json.loads(line)
     exchange.run(wanted["warm"], wanted["ticks"], wanted["per_second"])
     print(
-        json.dumps({"latencies_ns": exchange.latencies_ns, "orders": exchange.orders, "strays": exchange.strays}),
+        json.dumps(
+            {
+                "latencies_ns": exchange.latencies_ns,
+                "orders": exchange.orders,
+                "strays": exchange.strays,
+                "per_second": exchange.per_second,
+            }
+        ),
         flush=True,
     )
 

@@ -65,9 +65,10 @@ def _measure(spec: FeatureSpec, quick: bool) -> list[Reading]:
     return readings
 
 
-def profile() -> Sequence[str]:
-    """The compiled kernel and the call around it, for one row of core40."""
-    buffer = FeatureBuffer(core40_spec(), INSTRUMENT)
+def profile(name: str) -> Sequence[str]:
+    """The compiled kernel and the call around it, for one row of the column set that missed."""
+    (spec,) = (spec for spec in (core40_spec(), quote40_spec()) if name == f"features_{spec.name}")
+    buffer = FeatureBuffer(spec, INSTRUMENT)
     events = itertools.cycle(quotes(SLICE))
     return own_times(lambda: buffer.update(next(events)), 20_000, top=5)
 

@@ -9,7 +9,8 @@ import cProfile
 import io
 import pstats
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Literal
@@ -58,6 +59,14 @@ class Reading:
     error: str = ""
     incomplete: bool = False
     """Too many samples are missing: those that came are the lucky ones, so no target counts as met."""
+    sent: int = 0
+    """Ticks sent where not each makes a sample, else 0; percentiles are of the ``n`` that made one."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Why the others made none, with counts."""
+    p50_of_sent: float | None = None
+    """The median when every missing sample counts as slower than all others; infinite when half are missing."""
+    asked_per_second: float | None = None
+    """The pace a lane asked for; ``per_second`` is the one it had."""
 
     @property
     def verdict(self) -> str:
@@ -93,6 +102,10 @@ class Reading:
         }
         if self.value is not None:
             row |= {"value": _rounded(self.value), "unit": self.unit}
+        if self.sent:
+            row |= {"sent": self.sent, "missing": dict(self.missing), "p50_of_sent": _finite(self.p50_of_sent)}
+        if self.asked_per_second is not None:
+            row["asked_per_second"] = self.asked_per_second
         if self.spread is not None:
             row["p50_range"] = [_rounded(self.spread[0]), _rounded(self.spread[1])]
         if self.profile:
@@ -109,13 +122,18 @@ class Case:
     name: str
     run: Callable[[bool], list[Reading]]
     rounds: int = 1
-    profile: Callable[[], Sequence[str]] | None = None
-    """Where the time goes, as lines of text; asked when a target is missed."""
+    profile: Callable[[str], Sequence[str]] | None = None
+    """Where the time of the reading of that name goes, as lines of text; asked when it missed its target."""
     readings: list[list[Reading]] = field(default_factory=list)
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity: null then."""
+    return None if value is None or value == float("inf") else round(value, 3)
 
 
 def percentile_us(ordered_ns: Sequence[int], share: float) -> float:
@@ -144,6 +162,12 @@ def latency(name: str, samples_ns: Iterable[int], **more: Any) -> Reading:
     )
 
 
+def median_of_sent(samples_ns: Sequence[int], sent: int) -> float:
+    """Microseconds: the median of ``sent`` samples of which those that are missing count as slower than all others."""
+    at = sent // 2
+    return sorted(samples_ns)[at] / 1e3 if at < len(samples_ns) else float("inf")
+
+
 def merge(rounds: Sequence[Sequence[Reading]]) -> list[Reading]:
     """One reading per name: the median over the rounds of each figure, and the range of the medians."""
     merged = []
@@ -162,6 +186,9 @@ def merge(rounds: Sequence[Sequence[Reading]]) -> list[Reading]:
                 per_second=_median(good, "per_second"),
                 value=_median(good, "value"),
                 n=sum(reading.n for reading in good),
+                sent=sum(reading.sent for reading in good),
+                missing=dict(sum((Counter(reading.missing) for reading in good), Counter[str]())),
+                p50_of_sent=_median(good, "p50_of_sent"),
                 incomplete=any(reading.incomplete for reading in good),
                 best=min((reading.best for reading in good if reading.best is not None), default=None),
                 note="; ".join(dict.fromkeys(reading.note for reading in good if reading.note)),

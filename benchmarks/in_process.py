@@ -29,6 +29,9 @@ _read = time.perf_counter_ns
 WARM_UP = 600
 TRADE_EVERY = 4
 TIMER_EVERY = 100
+THROUGHPUT_EVERY = 100
+PACE = 1_000
+"""Ticks a second of the paced lanes, as asked; a machine that is away for longer than a tick makes it fewer."""
 
 
 def tick(rig: Rig, market: Market, writer: NullWriter) -> int:
@@ -165,15 +168,22 @@ def _lane(name: str, *, model: bool, quick: bool, targets: tuple[Target, ...]) -
     with running(writer, model=model) as rig:
         market = Market()
         warm_up(rig, market, writer)
-        measured = paced(rig, market, writer, ticks, 1_000)
+        measured = paced(rig, market, writer, ticks, PACE)
         late = rig.core.counters.late_predictions
-        polled = paced(rig, market, writer, ticks, 1_000, polling=True)
+        polled = paced(rig, market, writer, ticks, PACE, polling=True)
         flat_out = hot(rig, market, writer, ticks)
     notes = [f"{late} predictions over their deadline"] if late else []
     notes.append(f"{measured.shadow_ticks} shadow ticks found room between {ticks} ticks")
     return [
-        latency(name, measured.samples, per_second=measured.per_second, targets=targets, note="; ".join(notes)),
-        latency(f"{name}_polling", polled.samples, per_second=polled.per_second),
+        latency(
+            name,
+            measured.samples,
+            per_second=measured.per_second,
+            asked_per_second=PACE,
+            targets=targets,
+            note="; ".join(notes),
+        ),
+        latency(f"{name}_polling", polled.samples, per_second=polled.per_second, asked_per_second=PACE),
         latency(f"{name}_hot", flat_out),
     ]
 
@@ -194,7 +204,7 @@ def throughput(quick: bool) -> list[Reading]:
     chunk = 2_000
     writer = NullWriter()
     rates = []
-    with running(writer, model=True, every=100) as rig:
+    with running(writer, model=True, every=THROUGHPUT_EVERY) as rig:
         market = Market()
         warm_up(rig, market, writer)
         before = rig.core.counters.predictions
@@ -221,7 +231,7 @@ def throughput(quick: bool) -> list[Reading]:
             p50=1e6 / rate,
             n=ticks,
             targets=(Target("per_second", 20_000, at_least=True),),
-            note="a prediction on each tick, an order on every 100th",
+            note=f"a prediction on each tick, an order on every {THROUGHPUT_EVERY}th",
         )
     ]
 
@@ -232,7 +242,7 @@ def stages(quick: bool) -> list[Reading]:
     with running(writer, model=True) as rig:
         market = Market()
         warm_up(rig, market, writer)
-        paced(rig, market, writer, 1_000 if quick else 4_000, 1_000)
+        paced(rig, market, writer, 1_000 if quick else 4_000, PACE)
         return [Reading(f"stage_{name}", p50, p99, n=count) for name, p50, p99, count in rig.stages()]
 
 
@@ -274,14 +284,25 @@ def cost_per_order(quick: bool) -> list[Reading]:
     ]
 
 
-def profile(*, model: bool) -> Sequence[str]:
-    """The probe's stages, and the functions that took most time of their own, flat out."""
+def profile(name: str) -> Sequence[str]:
+    """Where the time of the lane of that name goes: the probe's stages at its own pace, then own times, flat out."""
+    if name.startswith("throughput"):
+        return _profile(model=True, every=THROUGHPUT_EVERY, flat_out=True)
+    return _profile(model=name == "in_process_cnn", every=1, flat_out=name == "cost_per_order")
+
+
+def _profile(*, model: bool, every: int, flat_out: bool) -> list[str]:
     writer = NullWriter()
-    with running(writer, model=model) as rig:
+    with running(writer, model=model, every=every) as rig:
         market = Market()
         warm_up(rig, market, writer)
-        paced(rig, market, writer, 1_000, 1_000)
-        lines = [f"{name:<14} p50 {p50:7.2f} us  p99 {p99:7.2f} us" for name, p50, p99, _ in rig.stages()]
+        ticks = 4_000 if flat_out else 1_000
+        if flat_out:
+            hot(rig, market, writer, ticks)
+        else:
+            paced(rig, market, writer, ticks, PACE)
+        lines = [f"{ticks:,} ticks, {'flat out' if flat_out else f'{PACE:,} a second asked'}, {_orders(every)}:"]
+        lines += stage_lines(rig)
         ticks = 3_000
         profiler = cProfile.Profile(_read, 1e-9)
         for _ in range(ticks):
@@ -291,3 +312,12 @@ def profile(*, model: bool) -> Sequence[str]:
             profiler.disable()
             finish(rig, market, writer)
     return [*lines, *describe_profile(profiler, ticks, 14)]
+
+
+def _orders(every: int) -> str:
+    return "an order on each" if every == 1 else f"an order on every {every}th"
+
+
+def stage_lines(rig: Rig) -> list[str]:
+    """The probe's stages as text.  A stage of fewer events than others ran on fewer ticks."""
+    return [f"{name:<14} p50 {p50:7.2f} us  p99 {p99:7.2f} us  {count:>6,} x" for name, p50, p99, count in rig.stages()]

@@ -22,6 +22,8 @@ ROUNDS = 300_000
 PACED = 6_000
 PACE_NS = 500_000
 
+MODES: tuple[Fsync, ...] = ("interval", "never", "always")
+
 QUOTE = Quote(1_700_000_000_000_000_000, 1_700_000_000_000_050_000, "BTC/USD@coinbase", 60_000.01, 0.5, 60_000.02, 1.25)
 
 
@@ -68,14 +70,15 @@ def paced(journal: JournalWriter, rounds: int) -> list[int]:
     return samples
 
 
-def profile() -> Sequence[str]:
-    """The functions of one append."""
+def profile(name: str) -> Sequence[str]:
+    """The functions of one append in the sync mode that ``name`` ends with."""
 
     def measure(journal: JournalWriter) -> list[str]:
         numbers = itertools.count(1)
         return own_times(lambda: journal.append(next(numbers), QUOTE), 50_000)
 
-    lines: list[str] = with_journal("interval", measure)
+    (fsync,) = (mode for mode in MODES if name.endswith(mode))
+    lines: list[str] = with_journal(fsync, measure)
     return lines
 
 
@@ -83,9 +86,8 @@ def run(quick: bool) -> list[Reading]:
     """By sync mode, then at the pace of a lively market."""
     rounds, paced_rounds = (60_000, 1_500) if quick else (ROUNDS, PACED)
     overhead_ns = clock_cost_ns()
-    modes: tuple[Fsync, ...] = ("interval", "never", "always")
     readings = []
-    for fsync in modes:
+    for fsync in MODES:
         samples = with_journal(fsync, lambda journal: timed(journal, rounds))
         rate = max(with_journal(fsync, lambda journal: untimed(journal, rounds)) for _ in range(1 if quick else 3))
         readings.append(

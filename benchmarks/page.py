@@ -22,6 +22,9 @@ PEER = {
 """The leading open engine's own figures: p50 / p99 of its live engines from tick to order hand-off, without model,
 socket or signature; and what an order costs in its back-test."""
 
+PACE_KEPT = 0.98
+"""Below this share of the pace asked, a row says both."""
+
 WHAT = {
     "in_process_cnn": "frame in memory to order bytes, CNN inline, an order on every tick, 1,000 ticks/s, on the loop "
     "with shadow ticks",
@@ -31,14 +34,37 @@ WHAT = {
     "in_process_no_model_polling": "the same with `engine.busy_poll`",
     "in_process_no_model_hot": "the same flat out: caches hot",
     "throughput_cnn": "ticks a second on one core, CNN on each (p50: us a tick)",
-    "wire_picows": "loopback, ticker frame out to order bytes in, picows, CNN, 1,000 ticks/s",
+    "wire_picows": "loopback, ticker frame out to order bytes in, picows, CNN, 1,000 ticks/s; exchange on the other "
+    "core; of the ticks that made an order",
     "wire_websockets": "the same over websockets, the default library",
     "wire_picows_100": "the same over picows at 100 ticks/s, shadow ticks between",
+    "stage_decode": "from the receive stamp to the bus; this and the next: the probe's stages of `in_process_cnn`",
+    "stage_model": "the CNN in a tick (by itself: `model_cnn`)",
+    "stage_tick_to_order": "from the receive stamp to the end of the write",
+    "decode_json": "a ticker frame into typed structs, tight loop",
+    "decode_frame": "`receive_frame` on it: sequence rule, time, `Quote`; tight loop",
+    "decode_frame_hot": "the same call in a tick, flat out: model and path have had the caches between",
+    "decode_frame_paced": "the same call in a tick at 1,000 ticks/s: sleeping between",
+    "model_cnn": "one prediction of the demo CNN, tight loop (30 us in the design)",
+    "model_cnn_paced": "the same each millisecond, sleeping between",
     "cost_per_order": "tick, order, answer and fill; last orders against first",
     "features_core40": "one update of the 40-column window",
     "features_quote40": "the same for quotes alone",
     "memory_growth": "resident memory, 1 M ticks against 100,000",
     "memory_50_instruments": "the daemon with 50 instruments",
+    "journal_append_interval": "an append to the journal; sync mode `interval`, the default",
+    "journal_append_never": "the same, sync mode `never`",
+    "journal_append_always": "the same, sync mode `always`",
+    "journal_append_paced": "mode `interval` at 2,000 records a second",
+    "risk_entry": "risk's review of an entry, all checks",
+    "risk_entry_five_open": "the same with five orders open",
+    "risk_exit": "of an exit",
+    "daemon_default": "the daemon as `make paper` starts it: its own tick-to-order",
+    "daemon_default_first_prediction": "from the start of the process to the first prediction, caches warm",
+    "daemon_default_first_fill": "and to the first fill",
+    "daemon_default_decode": "from the receive stamp to the bus; this and the next: its stages",
+    "daemon_default_apart": "the same daemon with the exchange on a core of its own",
+    "daemon_default_apart_decode": "its stages",
     "codec_ticker_to_quote": "a venue's ticker message to an event",
     "codec_encode_quote": "an event to a journal record",
     "codec_decode_quote": "and back",
@@ -54,7 +80,42 @@ def figure(reading: Reading) -> tuple[str, str, str]:
     p99 = "" if reading.p99 is None else f"{reading.p99:.2f}"
     if reading.value is not None:
         return p50, p99, f"{reading.value:.2f} {reading.unit}"
-    return p50, p99, "" if reading.per_second is None else f"{reading.per_second:,.0f}/s"
+    return p50, p99, _rate(reading)
+
+
+def _rate(reading: Reading) -> str:
+    """A lane with a pace says when it did not keep it."""
+    if reading.per_second is None:
+        return ""
+    asked = reading.asked_per_second
+    kept = asked is None or reading.per_second >= PACE_KEPT * asked
+    return f"{reading.per_second:,.0f}/s" + ("" if kept else f" of {asked:,.0f}/s asked")
+
+
+def samples(reading: Reading) -> str:
+    """How many the percentiles are of, and how many there could have been."""
+    if not reading.n:
+        return ""
+    return f"{reading.n:,} of {reading.sent:,}" if reading.sent else f"{reading.n:,}"
+
+
+def missing(reading: Reading) -> str:
+    """Why ticks made no order, and what it does to the percentiles; empty when each made one."""
+    lost = reading.sent - reading.n
+    if lost <= 0:
+        return ""
+    causes = ", ".join(f"{count:,} {why}" for why, count in reading.missing.items())
+    all_of_them = reading.p50_of_sent
+    if all_of_them is None:
+        bound = ""
+    elif all_of_them == float("inf"):
+        bound = ", counted as slower than all others, put the median of the ticks sent beyond what was measured"
+    else:
+        bound = f", counted as slower than all others, put the median of the ticks sent at {all_of_them:.1f} us"
+    return (
+        f"of {reading.sent:,} ticks sent, {reading.n:,} made an order and the percentiles are of those {reading.n:,}, "
+        f"which flatters: the {lost:,} missing ({causes}) fell on slow moments{'; they' + bound[1:] if bound else ''}"
+    )
 
 
 def target(reading: Reading) -> str:
@@ -82,16 +143,17 @@ def table(readings: Sequence[Reading], machine: dict[str, Any], *, quick: bool) 
     """Plain text, for a terminal or a log."""
     lines = [about(machine), "quick run: few repetitions, take no figure from it" if quick else "", ""]
     lines.append(
-        f"{'case':<34}{'p50 us':>10}{'best us':>10}{'p99 us':>10}{'rate, value':>18}  {'target':<26}{'verdict':<9}peer"
+        f"{'case':<34}{'p50 us':>10}{'best us':>10}{'p99 us':>10}{'samples':>18}{'rate, value':>26}  {'target':<26}"
+        f"{'verdict':<9}peer"
     )
     for reading in readings:
         p50, p99, rate = figure(reading)
         peer = PEER.get(reading.name, "")
         best = "" if reading.best is None else f"{reading.best:.2f}"
-        row = f"{reading.name:<34}{p50:>10}{best:>10}{p99:>10}{rate:>18}  {target(reading):<26}"
+        row = f"{reading.name:<34}{p50:>10}{best:>10}{p99:>10}{samples(reading):>18}{rate:>26}  {target(reading):<26}"
         lines.append(f"{row}{reading.verdict:<9}{peer}".rstrip())
-        if reading.error or reading.note:
-            lines.append(f"    {reading.error or reading.note}")
+        if text := _note(reading):
+            lines.append(f"    {text}")
     for reading in readings:
         if reading.profile:
             lines += ["", f"{reading.name} missed its target; where the time goes:"]
@@ -115,23 +177,23 @@ def render(readings: Sequence[Reading], machine: dict[str, Any], when: datetime)
         "This page is written by `python run.py bench --write`; do not edit the figures by hand. `make bench` runs the",
         "same cases without writing, `python run.py bench CASE... --quick` some of them shortly.",
         "",
-        "| case | what | p50 us | best us | p99 us | rate, value | target | verdict | leading open engine |",
-        "|---|---|---:|---:|---:|---:|---|---|---|",
+        "| case | what | p50 us | best us | p99 us | samples | rate, value | target | verdict | leading open engine |",
+        "|---|---|---:|---:|---:|---:|---:|---|---|---|",
     ]
     for reading in readings:
         p50, p99, rate = figure(reading)
         spread = "" if reading.spread is None else f" ({reading.spread[0]:.1f}-{reading.spread[1]:.1f})"
         best = "" if reading.best is None else f"{reading.best:.2f}"
         lines.append(
-            f"| `{reading.name}` | {WHAT.get(reading.name, '')} | {p50}{spread} | {best} | {p99} | {rate} "
-            f"| {target(reading)} | {verdict(reading)} | {PEER.get(reading.name, '')} |"
+            f"| `{reading.name}` | {WHAT.get(reading.name, '')} | {p50}{spread} | {best} | {p99} "
+            f"| {samples(reading)} | {rate} | {target(reading)} | {verdict(reading)} | {PEER.get(reading.name, '')} |"
         )
     lines += ["", *_notes(readings), "", *METHOD]
     return "\n".join(lines) + "\n"
 
 
 def _notes(readings: Sequence[Reading]) -> list[str]:
-    lines = [f"- `{one.name}`: {one.error or one.note}" for one in readings if one.error or one.note]
+    lines = [f"- `{one.name}`: {text}" for one in readings if (text := _note(one))]
     missed = [one for one in readings if one.verdict == "missed"]
     if missed:
         names = ", ".join(f"`{one.name}`" for one in missed)
@@ -146,6 +208,10 @@ def _notes(readings: Sequence[Reading]) -> list[str]:
         lines += [f"`{reading.name}`, target {target(reading)}. Where the time goes:", "", "```"]
         lines += [*(reading.profile or (reading.note or "no profile",)), "```", ""]
     return lines
+
+
+def _note(reading: Reading) -> str:
+    return reading.error or "; ".join(text for text in (missing(reading), reading.note) if text)
 
 
 def _judged(readings: Sequence[Reading]) -> int:

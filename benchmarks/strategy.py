@@ -37,6 +37,8 @@ class EveryTick(BaseStrategy):
         self.params: EveryTickParams
         self._with_model = False
         self._ticks = 0
+        self.passed = 0
+        """Ticks that made no order because the last one was not answered yet."""
 
     def on_model(self, instrument: str, facts: Any) -> None:  # noqa: ARG002
         self._with_model = True
@@ -56,6 +58,7 @@ class EveryTick(BaseStrategy):
         if top is None:
             return ()
         if view.open_orders(name):
+            self.passed += 1
             return ()  # the last one is not answered yet: a second one could only trade with it
         side = _SELL if view.strategy_qty(self.name, name) > 0 else _BUY
         px = view.instrument(name).price(top.ask_px if side > 0 else top.bid_px, side)

@@ -1,8 +1,8 @@
 """The project's benchmarks by name: ``python run.py bench [CASE...] [--quick] [--json]``.
 
 Owns which cases there are, repetition and the verdicts.  What a case does is in the file of its name; showing is
-``page``.  The rounds of the cases are interleaved, so that a slow minute of the machine does not fall on one alone; a
-figure is the median of its rounds.  A target that is missed comes with the profile that says where the time goes.
+``page``.  The rounds of the cases are interleaved and alternate in order, so that a slow minute of the machine does not
+fall on one alone; a figure is the median of its rounds.  A target that is missed comes with the profile of that lane.
 """
 
 from __future__ import annotations
@@ -11,31 +11,32 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from benchmarks import codec, features, in_process, journal, memory, page, risk_gate, wire
+from benchmarks import codec, daemon, decode, features, in_process, journal, memory, model, page, risk_gate, wire
 from benchmarks.figures import Case, Reading, merge
 from benchmarks.machine import describe_machine
 from engine.errors import ConfigError, KestrelError
 
-_CNN_PROFILE = partial(in_process.profile, model=True)
-
 CASES: tuple[Case, ...] = (
-    Case("in_process_cnn", in_process.cnn, 3, _CNN_PROFILE),
-    Case("in_process_no_model", in_process.no_model, 3, partial(in_process.profile, model=False)),
-    Case("throughput_cnn", in_process.throughput, 3, _CNN_PROFILE),
-    Case("wire_picows", wire.picows, 3, partial(wire.profile, per_second=1_000)),
-    Case("wire_websockets", wire.websockets, 3),
-    Case("wire_picows_100", wire.picows_slow, 2, partial(wire.profile, per_second=100)),
+    Case("in_process_cnn", in_process.cnn, 3, in_process.profile),
+    Case("in_process_no_model", in_process.no_model, 3, in_process.profile),
+    Case("throughput_cnn", in_process.throughput, 3, in_process.profile),
+    Case("wire_picows", wire.picows, 4, wire.profile),
+    Case("wire_websockets", wire.websockets, 4),
+    Case("wire_picows_100", wire.picows_slow, 2, wire.profile),
     Case("stages", in_process.stages),
-    Case("cost_per_order", in_process.cost_per_order, 3, partial(in_process.profile, model=False)),
+    Case("decode", decode.run),
+    Case("model", model.run, 3),
+    Case("cost_per_order", in_process.cost_per_order, 3, in_process.profile),
     Case("features", features.run, 3, features.profile),
     Case("journal", journal.run, 2, journal.profile),
     Case("risk", risk_gate.run, 3, risk_gate.profile),
     Case("codec", codec.run),
     Case("memory_growth", memory.growth, 1, memory.profile),
     Case("memory_50_instruments", memory.instruments),
+    Case("daemon_default", daemon.default),
+    Case("daemon_default_apart", daemon.apart),
 )
 
 
@@ -55,7 +56,8 @@ def run_suite(
     failed: dict[str, str] = {}
     rounds = 1 if quick else max(one.rounds for one in wanted)
     for turn in range(rounds):
-        for one in wanted:
+        # There and back: where two cases stand side by side, neither is always the first.
+        for one in wanted if turn % 2 == 0 else reversed(wanted):
             if turn < one.rounds and one.name not in failed:
                 _progress(f"{one.name} {turn + 1}/{min(one.rounds, rounds)}")
                 try:
@@ -63,7 +65,6 @@ def run_suite(
                 except KestrelError as error:
                     failed[one.name] = str(error)
     readings: list[Reading] = []
-    profiles: dict[Callable[[], Sequence[str]], tuple[str, ...]] = {}
     for one in wanted:
         if one.name in failed:
             readings.append(Reading(one.name, error=failed[one.name]))
@@ -71,7 +72,7 @@ def run_suite(
         merged = merge(gathered[one.name])
         if one.profile is not None and not quick and any(reading.verdict == "missed" for reading in merged):
             _progress(f"{one.name}: profile")
-            merged = [_explained(reading, one.profile, profiles) for reading in merged]
+            merged = [_explained(reading, one.profile) for reading in merged]
         readings.extend(merged)
     _progress("")
     if show:
@@ -92,18 +93,14 @@ def _chosen(names: Sequence[str]) -> list[Case]:
     return [one for one in CASES if not names or one.name in names]
 
 
-def _explained(
-    reading: Reading, profile: Callable[[], Sequence[str]], known: dict[Callable[[], Sequence[str]], tuple[str, ...]]
-) -> Reading:
-    """With the profile if it missed; ``known`` are the profiles of this run: cases on the same path share one."""
+def _explained(reading: Reading, profile: Callable[[str], Sequence[str]]) -> Reading:
+    """With its own profile if it missed."""
     if reading.verdict != "missed":
         return reading
-    if profile not in known:
-        try:
-            known[profile] = tuple(profile())
-        except KestrelError as error:
-            known[profile] = (f"no profile: {error}",)
-    return replace(reading, profile=known[profile])
+    try:
+        return replace(reading, profile=tuple(profile(reading.name)))
+    except KestrelError as error:
+        return replace(reading, profile=(f"no profile: {error}",))
 
 
 def _progress(text: str) -> None:

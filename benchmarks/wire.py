@@ -13,10 +13,12 @@ import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
-from benchmarks.figures import Reading, Target, latency
+from benchmarks.figures import Reading, Target, latency, median_of_sent
+from benchmarks.in_process import stage_lines
 from benchmarks.rig import ROOT, Rig, running, settle_memory
+from benchmarks.strategy import EveryTick
 from connectors import picows_ws, ws
 from connectors.coinbase.feed import CoinbaseFeed, subscription
 from connectors.http import OnDone, OnLost, OrderChannel
@@ -28,8 +30,14 @@ WARM_UP = 800
 COMPLETE_MISSING_MAX = 0.01
 """More ticks without an order than this, and the lane meets no target: latencies are of those that got one."""
 MISSING_MAX = 0.5
-"""Share of ticks that may stay without order.  On a quiet machine it is 0; on a busy one quotes are conflated after
-5 ms of lag, and a tick that comes before the last order was answered makes none."""
+"""Share of ticks that may stay without order.  Two causes: quotes are conflated after 5 ms of lag, and a tick that
+comes before the last order was answered makes none.  Both strike where the machine was slow: percentiles of the ticks
+that made an order leave out slow moments, so the page gives the median of all that were sent beside them."""
+
+
+CONFLATED = "conflated after 5 ms of lag"
+UNANSWERED = "came before the last order was answered"
+REFUSED = "found no free connection"
 
 
 class _LateWriter:
@@ -58,6 +66,16 @@ def _apart() -> Iterator[int | None]:
         yield core
     finally:
         os.sched_setaffinity(0, ours)
+
+
+def _without_order(rig: Rig, feed: CoinbaseFeed) -> dict[str, int]:
+    """Ticks so far that made no order, by cause."""
+    (slot,) = rig.core.slots
+    return {
+        CONFLATED: feed.conflated,
+        UNANSWERED: cast(EveryTick, slot.strategy).passed,
+        REFUSED: sum(rig.core.counters.venue_rejected.values()),
+    }
 
 
 async def _measure(transport: str, ticks: int, per_second: int, rig: Rig, writer: _LateWriter, core: int | None) -> Any:
@@ -108,11 +126,18 @@ async def _measure(transport: str, ticks: int, per_second: int, rig: Rig, writer
         shadow.start()
         settle_memory()
         exchange.stdin.write(json.dumps({"warm": WARM_UP, "ticks": ticks, "per_second": per_second}).encode() + b"\n")
-        loop.call_later(WARM_UP / 1_000, rig.forget_stages)
+        before = {}
+
+        def warm() -> None:
+            rig.forget_stages()
+            before.update(_without_order(rig, feed))
+
+        loop.call_later(WARM_UP / 1_000, warm)
         line = await asyncio.wait_for(exchange.stdout.readline(), 60.0 + 3.0 * ticks / per_second)
         if not line:
             raise KestrelError("the exchange process of the benchmark died")
-        return {**json.loads(line), "conflated": feed.conflated, "shadow_ticks": shadow.ticks}
+        lost = {why: count - before.get(why, 0) for why, count in _without_order(rig, feed).items()}
+        return {**json.loads(line), "lost": lost, "shadow_ticks": shadow.ticks}
     finally:
         shadow.stop()
         if beat is not None:
@@ -127,7 +152,8 @@ async def _measure(transport: str, ticks: int, per_second: int, rig: Rig, writer
             await exchange.wait()
 
 
-def _run(transport: str, ticks: int, per_second: int) -> tuple[dict[str, Any], list[tuple[str, float, float, int]]]:
+def _run(transport: str, ticks: int, per_second: int) -> tuple[dict[str, Any], list[str]]:
+    """What the exchange says at the end, and the stages as text."""
     from uvloop import new_event_loop
 
     writer = _LateWriter()
@@ -138,7 +164,8 @@ def _run(transport: str, ticks: int, per_second: int) -> tuple[dict[str, Any], l
     ):
         result = runner.run(_measure(transport, ticks, per_second, rig, writer, core))
         rig.check(tolerated=ticks // 100)
-        return result, rig.stages()
+        result["tick_to_order_us"] = rig.probe.tick_to_order.percentile(0.5) / 1e3
+        return result, stage_lines(rig)
 
 
 def _lane(name: str, transport: str, *, quick: bool, per_second: int, targets: tuple[Target, ...]) -> list[Reading]:
@@ -148,16 +175,27 @@ def _lane(name: str, transport: str, *, quick: bool, per_second: int, targets: t
     missing = ticks - len(samples)
     if missing > max(MISSING_MAX * ticks, 2):
         raise KestrelError(f"{missing} of {ticks} ticks came back without an order", expected="an order on every tick")
-    notes = [f"{missing} of {ticks} ticks made no order: busy machine"] if missing else []
+    lost = {}
+    rest = missing
+    for why, count in [*result["lost"].items(), ("for another cause", missing)]:
+        # The counts are of this end and begin about a tick apart from the exchange's.
+        if (part := min(count, rest)) > 0:
+            lost[why] = part
+            rest -= part
+    note = ""
     if result["shadow_ticks"] and per_second < 1_000:
-        notes.append(f"{result['shadow_ticks']:,} shadow ticks between them")
+        note = f"{result['shadow_ticks']:,} shadow ticks between {ticks:,}"
     return [
         latency(
             name,
             samples,
-            per_second=float(per_second),
+            per_second=result["per_second"],
+            asked_per_second=per_second,
             targets=targets,
-            note="; ".join(notes),
+            note=note,
+            sent=ticks,
+            missing=lost,
+            p50_of_sent=median_of_sent(samples, ticks),
             incomplete=missing > COMPLETE_MISSING_MAX * ticks,
         )
     ]
@@ -180,13 +218,14 @@ def picows_slow(quick: bool) -> list[Reading]:
     return _lane("wire_picows_100", "picows", quick=quick, per_second=100, targets=targets)
 
 
-def profile(*, per_second: int) -> Sequence[str]:
+def profile(name: str) -> Sequence[str]:
     """How much of the way lies inside the process (the probe's stages) and how much in sockets and waking up."""
-    result, stages = _run("picows", 1_800 if per_second >= 1_000 else 600, per_second)
+    per_second, ticks = (100, 600) if name.endswith("_100") else (1_000, 1_800)
+    result, stages = _run("picows", ticks, per_second)
     wire = latency("wire", result["latencies_ns"])
-    lines = [f"{name:<14} p50 {p50:7.2f} us  p99 {p99:7.2f} us" for name, p50, p99, _ in stages]
-    inside = next((p50 for name, p50, _, _ in stages if name == "tick_to_order"), 0.0)
+    lines = [f"{wire.n:,} of {ticks:,} ticks made an order:", *stages]
     assert wire.p50 is not None
+    inside = result["tick_to_order_us"]
     lines.append(
         f"wire to wire p50 {wire.p50:.1f} us, of which {inside:.1f} us from our receive stamp to the end of the write; "
         f"the rest, {wire.p50 - inside:.1f} us, is the kernel's loopback, waking the process and picows"

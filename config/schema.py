@@ -28,6 +28,8 @@ from pydantic import (
     model_validator,
 )
 
+from models.shipped import DEFAULT, bundles_folder
+
 PROFILES: Final = ("paper", "development", "testing", "production")
 REDACTED: Final = "**********"
 _SENSITIVE: Final = re.compile(
@@ -181,7 +183,9 @@ class StrategySettings(Section):
 
 
 class ModelsSettings(Section):
-    directory: FilePath = Field(default=Path("models/artifacts"), description="folder of model bundles")
+    directory: Annotated[FilePath, AfterValidator(bundles_folder)] = Field(
+        default=DEFAULT, validate_default=True, description="folder of model bundles; the default: else those that ship"
+    )
     deadline_us: int = Field(
         default=1000, gt=0, description="a prediction that takes longer is late and not traded on, us"
     )
@@ -326,7 +330,7 @@ class Settings(Section):
     strategies: list[StrategySettings] = Field(
         default=[], description="what decides; each has its own state and positions"
     )
-    models: ModelsSettings = ModelsSettings()
+    models: ModelsSettings = Field(default_factory=ModelsSettings)
     features: FeaturesSettings = FeaturesSettings()
     risk: RiskSettings = RiskSettings()
     journal: JournalSettings = JournalSettings()

@@ -10,6 +10,7 @@ import typer
 
 from engine.cli import JsonFlag, print_json
 from engine.errors import KestrelError
+from models.shipped import DEFAULT, bundles_folder
 
 app = typer.Typer(help="Networks and model bundles.", no_args_is_help=True)
 
@@ -30,13 +31,11 @@ def models_networks(as_json: JsonFlag = False) -> None:
 
 
 @app.command("list")
-def models_list(
-    directory: Annotated[Path, typer.Option()] = Path("models/artifacts"), as_json: JsonFlag = False
-) -> None:
+def models_list(directory: Annotated[Path, typer.Option()] = DEFAULT, as_json: JsonFlag = False) -> None:
     """Bundles and whether they may be used."""
     from models.catalogue import list_bundles
 
-    rows = list_bundles(directory)
+    rows = list_bundles(bundles_folder(directory))
     for row in rows:
         print(f"{row['name']:<20} {row['version']:<34} {row['state']}")
     if as_json:
@@ -44,21 +43,19 @@ def models_list(
 
 
 @app.command("show")
-def models_show(name: str, directory: Annotated[Path, typer.Option()] = Path("models/artifacts")) -> None:
+def models_show(name: str, directory: Annotated[Path, typer.Option()] = DEFAULT) -> None:
     """The whole manifest of a bundle."""
     from models.catalogue import show_bundle
 
-    print(json.dumps(show_bundle(directory / name), indent=2, default=str))
+    print(json.dumps(show_bundle(bundles_folder(directory) / name), indent=2, default=str))
 
 
 @app.command("verify")
-def models_verify(
-    name: str, directory: Annotated[Path, typer.Option()] = Path("models/artifacts"), as_json: JsonFlag = False
-) -> None:
+def models_verify(name: str, directory: Annotated[Path, typer.Option()] = DEFAULT, as_json: JsonFlag = False) -> None:
     """Load a bundle, open its graph and run its golden tape through the kernel that will serve."""
     from models.catalogue import verify_bundle
 
-    result = verify_bundle(directory / name)
+    result = verify_bundle(bundles_folder(directory) / name)
     print(f"{result['version']}: ok on {result['provider']}, {result['golden_predictions']} golden predictions")
     if as_json:
         print_json(result)

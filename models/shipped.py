@@ -1,0 +1,17 @@
+"""Where bundles are looked for: a folder that is named, or the one that ships with the program.
+
+Imports nothing of ours: the configuration's schema asks it as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+DEFAULT: Final = Path("models/artifacts")
+_SHIPPED: Final = Path(__file__).resolve().parent / "artifacts"
+
+
+def bundles_folder(named: Path) -> Path:
+    """``named`` as it is, but for the default where the working folder has none: then the folder that ships."""
+    return _SHIPPED if named == DEFAULT and not named.is_dir() else named

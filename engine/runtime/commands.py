@@ -1,6 +1,7 @@
 """Commands that operate running daemons: ``status``, ``halt``, ``reduce``, ``resume``.
 
-They reach a daemon by its control socket and by the HALT file; what those are is ``engine.runtime.control``.
+They reach every daemon of the user, whatever folder they are typed in; ``--sessions`` narrows all but ``halt`` to the
+daemons of one folder of sessions.  By which sockets and files is ``engine.runtime.control``.
 """
 
 from __future__ import annotations
@@ -14,26 +15,40 @@ from typing import Annotated, Any
 import typer
 
 from engine.cli import JsonFlag, print_json
+from engine.commands import RiskState
 from engine.errors import KestrelError
-from engine.runtime.control import ask, clear_halt, run_folder, running_sessions, write_halt
+from engine.runtime.control import (
+    HALT_NAME,
+    ask,
+    clear_halt,
+    run_folder,
+    running_sessions,
+    said_of,
+    user_run_folder,
+    write_halt,
+)
 
 ReasonOption = Annotated[str, typer.Option(help="why, for the record")]
+SessionsOption = Annotated[
+    Path | None, typer.Option(help="only daemons with this folder of sessions (default: all of this user)")
+]
+_DONE = {
+    "halt": (RiskState.HALTED,),
+    "reduce": (RiskState.REDUCING, RiskState.HALTED),
+    "resume": (RiskState.ACTIVE,),
+}
+"""The states in which a command has had its effect."""
 
 
-def status(
-    sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions"), as_json: JsonFlag = False
-) -> None:
+def status(sessions: SessionsOption = None, as_json: JsonFlag = False) -> None:
     """What running daemons say about themselves."""
-    found = running_sessions(run_folder(sessions))
-    if not found:
-        raise KestrelError("no daemon is running", do="start one: make paper")
     answers: list[dict[str, Any]] = []
-    for path in found:
+    for path in _daemons(_where(sessions)):
         # One that is stuck must not hide the others.
         try:
             answers.append(ask(path, "status"))
         except KestrelError as error:
-            answers.append({"session": path.stem, "state": "no answer", "error": str(error)})
+            answers.append({"session": path.stem.rpartition(".")[0], "state": "no answer", "error": str(error)})
     for answer in answers:
         for key, value in answer.items():
             if key != "ok":
@@ -45,51 +60,80 @@ def status(
 
 
 def halt(
-    reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
+    reason: ReasonOption = "",
+    sessions: Annotated[Path | None, typer.Option(help="also write HALT beside this folder of sessions")] = None,
 ) -> None:
-    """Kill switch: cancel everything, let nothing out that adds risk.  Works when the daemon is stuck or absent."""
-    # The file first: it needs nobody's answer.  A disk that takes no file must not keep the socket from being tried.
+    """Kill switch: cancel everything, let nothing out that adds risk.  Works when a daemon is stuck or absent."""
+    # The files first: they need nobody's answer.  A disk that takes no file must not keep the sockets from being tried.
     failed: KestrelError | None = None
+    run_dirs = [run_folder(sessions)] if sessions is not None else []
     try:
-        path = write_halt(run_folder(sessions), "operator", reason, time.time_ns())
-        print(f"wrote {path}: daemons halt, and none starts until 'resume'")
+        run_dirs.insert(0, user_run_folder())
     except KestrelError as error:
         failed = error
-    told = _tell("halt", reason, sessions, required=False)
+    for run_dir in run_dirs:
+        try:
+            path = write_halt(run_dir, "operator", reason, time.time_ns())
+            print(f"wrote {path}: daemons that look there halt, and none starts until 'resume'")
+        except KestrelError as error:
+            failed = failed or error
+    found = running_sessions(*run_dirs)
+    if run_dirs and not found:
+        print("no running daemon was found")
+    told = _tell("halt", reason, found)
     if failed is not None:
         raise failed
     if not told:
         raise typer.Exit(1)
 
 
-def reduce(
-    reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
-) -> None:
+def reduce(reason: ReasonOption = "", sessions: SessionsOption = None) -> None:
     """Only orders that reduce positions may leave."""
-    if not _tell("reduce", reason, sessions):
+    if not _tell("reduce", reason, _daemons(_where(sessions))):
         raise typer.Exit(1)
 
 
-def resume(
-    reason: ReasonOption = "", sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions")
-) -> None:
+def resume(reason: ReasonOption = "", sessions: SessionsOption = None) -> None:
     """End a halt or a reduction, explicitly."""
-    if clear_halt(run_folder(sessions)):
-        print("removed the HALT file")
-    if not _tell("resume", reason, sessions, required=False):
+    # Each daemon removes the file beside its own sessions; here nobody may be running.
+    run_dirs = [user_run_folder(), run_folder(sessions or Path("var/sessions"))]
+    removed = [run_dir / HALT_NAME for run_dir in run_dirs if clear_halt(run_dir)]
+    for path in removed:
+        print(f"removed {path}")
+    found = running_sessions(_where(sessions))
+    if not found and not removed:
+        raise KestrelError(
+            f"nothing to resume: no daemon is running, and no HALT file lies in {' or '.join(map(str, run_dirs))}",
+            do="a start that is refused names the command that removes its file",
+        )
+    if not found:
+        print("no running daemon was found")
+    if not _tell("resume", reason, found):
         raise typer.Exit(1)
 
 
-def _tell(command: str, reason: str, sessions: Path, *, required: bool = True) -> bool:
-    """Tell every running daemon; False when one of them did not confirm."""
-    found = running_sessions(run_folder(sessions))
-    if not found and required:
-        raise KestrelError("no daemon is running", do="start one: make paper")
+def _where(sessions: Path | None) -> Path:
+    return user_run_folder() if sessions is None else run_folder(sessions)
+
+
+def _daemons(run_dir: Path) -> list[Path]:
+    """Raises ``KestrelError`` when there is none: a command without effect is no success."""
+    found = running_sessions(run_dir)
+    if not found:
+        raise KestrelError(f"no daemon is running: none listens in {run_dir}", do="start one: make paper")
+    return found
+
+
+def _tell(command: str, reason: str, found: list[Path]) -> bool:
+    """Tell every one of them; False when one did not confirm that it is so now."""
     confirmed = True
     for path in found:
         try:
-            print(f"{path.stem}: {ask(path, command, {'reason': reason})['state']}")
+            state = ask(path, command, {"reason": reason})["state"]
         except KestrelError as error:
             confirmed = False
             print(f"kestrel: {error}", file=sys.stderr)
+            continue
+        confirmed = confirmed and state in _DONE[command]
+        print(f"{said_of(path)}: {state}")
     return confirmed

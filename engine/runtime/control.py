@@ -1,7 +1,9 @@
 """How an operator reaches a running daemon: a Unix socket for questions and commands, a file for the kill switch.
 
-``var/run/HALT`` works when nothing else does: it is written before the socket is tried, the daemon looks for it at each
-timer, and no daemon starts while it exists.  One request per connection: a JSON line in, a JSON line out.
+Both are in two folders: the user's, which every daemon of the user shares whatever it was started in and which needs
+no knowledge to be found, and ``var/run`` beside the daemon's sessions.  The file ``HALT`` works when nothing else does:
+it is written before a socket is tried, the daemon looks for it at each timer, and no daemon starts while it exists.
+One request per connection: a JSON line in, a JSON line out.
 """
 
 from __future__ import annotations
@@ -10,22 +12,61 @@ import asyncio
 import contextlib
 import json
 import os
+import pwd
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.errors import KestrelError
+from engine.errors import ConfigError, KestrelError
 
 HALT_NAME = "HALT"
 REQUEST_MAX_BYTES = 4096
+RUN_DIR_VARIABLE = "KESTREL_RUN_DIR"
 Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
+def user_run_folder() -> Path:
+    """The folder of sockets and of the HALT file that all daemons of this user share.
+
+    ``KESTREL_RUN_DIR``, else ``.local/state/kestrel`` in the home folder of the password database.  Neither ``HOME``
+    nor ``XDG_RUNTIME_DIR`` decides: they differ between a login, cron, sudo and a service, and a daemon and the one
+    who halts it must mean the same folder.  Raises ``KestrelError`` where there is none.
+    """
+    named = os.environ.get(RUN_DIR_VARIABLE, "")
+    if named:
+        if not os.path.isabs(named):
+            raise ConfigError(
+                f"{RUN_DIR_VARIABLE} is {named!r}", expected="an absolute path, the same for the daemon and for 'halt'"
+            )
+        return Path(named)
+    user = os.geteuid()
+    home = ""
+    with contextlib.suppress(KeyError):
+        home = pwd.getpwuid(user).pw_dir
+    if not os.path.isabs(home):
+        raise KestrelError(
+            f"user {user} has no home folder for control sockets and the kill switch",
+            expected="one in the password database",
+            do=f"set {RUN_DIR_VARIABLE} to a folder of that user, the same for the daemon and for 'halt'",
+        )
+    return Path(home, ".local", "state", "kestrel")
+
+
 def run_folder(sessions: Path) -> Path:
-    """Where sockets and the HALT file of the daemons lie whose sessions are in ``sessions``."""
-    return sessions.parent / "run"
+    """The other folder: beside the sessions, absolute."""
+    return sessions.absolute().parent / "run"
+
+
+def run_folders(sessions: Path) -> tuple[Path, ...]:
+    """Where a daemon listens and looks for HALT: the user's folder, then the one beside its ``sessions``."""
+    mine, beside = user_run_folder(), run_folder(sessions)
+    return (mine,) if mine.resolve() == beside.resolve() else (mine, beside)
+
+
+def _make(run_dir: Path) -> None:
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def write_halt(run_dir: Path, source: str, reason: str, now_ns: int) -> Path:
@@ -36,7 +77,7 @@ def write_halt(run_dir: Path, source: str, reason: str, now_ns: int) -> Path:
     path = run_dir / HALT_NAME
     scratch = path.with_suffix(f".{os.getpid()}")
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
+        _make(run_dir)
         try:
             scratch.write_text(json.dumps({"source": source, "reason": reason, "ts_ns": now_ns}) + "\n")
             scratch.replace(path)
@@ -52,7 +93,7 @@ def write_halt(run_dir: Path, source: str, reason: str, now_ns: int) -> Path:
     return path
 
 
-def read_halt(run_dir: Path) -> dict[str, Any] | None:
+def read_halt(run_dir: Path) -> dict[str, str] | None:
     """What the kill-switch file says; None when it is absent.  A file with unreadable content still halts."""
     path = run_dir / HALT_NAME
     try:
@@ -84,8 +125,15 @@ def clear_halt(run_dir: Path) -> bool:
     return True
 
 
-def socket_path(run_dir: Path, session: str) -> Path:
-    return run_dir / f"{session}.sock"
+def socket_path(run_dir: Path, session: str, pid: int) -> Path:
+    """Two checkouts may both have a session of that name: the process id tells them apart."""
+    return run_dir / f"{session}.{pid}.sock"
+
+
+def said_of(path: Path) -> str:
+    """The daemon behind a socket, as errors and answers name it."""
+    session, _, pid = path.stem.rpartition(".")
+    return f"session {session} (process {pid})"
 
 
 def _bindable(path: Path) -> str:
@@ -97,45 +145,49 @@ def _bindable(path: Path) -> str:
 
 
 class ControlServer:
-    """Serves ``answer(command, arguments)`` on ``var/run/<session>.sock``, readable by this user alone."""
+    """Serves ``answer(command, arguments)`` on a socket in each of ``run_dirs``, readable by this user alone."""
 
-    def __init__(self, run_dir: Path, session: str, answer: Answer) -> None:
-        self._path = socket_path(run_dir, session)
+    def __init__(self, run_dirs: Sequence[Path], session: str, answer: Answer) -> None:
+        self._paths = [socket_path(run_dir, session, os.getpid()) for run_dir in run_dirs]
         self._answer = answer
-        self._server: asyncio.AbstractServer | None = None
-        self._folder = -1
+        self._servers: list[asyncio.AbstractServer] = []
+        self._folders: list[int] = []
 
     async def start(self) -> None:
-        """Raises ``KestrelError`` where no socket can be made: a daemon that nobody can halt does not start."""
-        try:
-            await self._listen()
-        except OSError as error:
-            raise KestrelError(
-                f"the control socket {self._path} cannot be made: {error.strerror or error}",
-                expected="a folder that is yours on a local disk",
-                do="choose another session.directory",
-            ) from error
+        """Raises ``KestrelError`` where a socket cannot be made: a daemon that nobody can halt does not start."""
+        for path in self._paths:
+            try:
+                await self._listen(path)
+            except OSError as error:
+                await self.stop()
+                raise KestrelError(
+                    f"the control socket {path} cannot be made: {error.strerror or error}",
+                    expected="a folder that is yours on a local disk",
+                    do=f"choose another one: session.directory moves the run folder beside it, {RUN_DIR_VARIABLE} "
+                    "the user's",
+                ) from error
 
-    async def _listen(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+    async def _listen(self, path: Path) -> None:
+        _make(path.parent)
         with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        address = _bindable(self._path)
+            path.unlink()
+        address = _bindable(path)
         if not address:
-            self._folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            address = f"/proc/self/fd/{self._folder}/{self._path.name}"
-        self._server = await asyncio.start_unix_server(self._serve, path=address, limit=REQUEST_MAX_BYTES)
-        self._path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            self._folders.append(folder)
+            address = f"/proc/self/fd/{folder}/{path.name}"
+        self._servers.append(await asyncio.start_unix_server(self._serve, path=address, limit=REQUEST_MAX_BYTES))
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        if self._folder >= 0:
-            os.close(self._folder)
-            self._folder = -1
+        """Idempotent."""
+        while self._servers:
+            self._servers.pop().close()
+        for path in self._paths:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
+        while self._folders:
+            os.close(self._folders.pop())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -155,18 +207,22 @@ class ControlServer:
             writer.close()
 
 
-def running_sessions(run_dir: Path) -> list[Path]:
-    """Sockets of daemons, newest first; a socket that nobody serves any more is removed."""
-    alive = []
-    for path in sorted(run_dir.glob("*.sock"), reverse=True):
+def running_sessions(*run_dirs: Path) -> list[Path]:
+    """A socket of each daemon that listens in any of the folders, newest session first.
+
+    A socket that nobody serves any more is removed.
+    """
+    alive: dict[str, Path] = {}
+    for path in (path for run_dir in run_dirs for path in run_dir.glob("*.sock")):
         try:
             with _connect(path, 1.0):
-                alive.append(path)
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
+                alive.setdefault(path.name, path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            with contextlib.suppress(OSError):
+                path.unlink()
         except OSError:
-            alive.append(path)  # busy or stuck: still there
-    return alive
+            alive.setdefault(path.name, path)  # busy or stuck: still there
+    return [alive[name] for name in sorted(alive, reverse=True)]
 
 
 def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout_s: float = 3.0) -> dict[str, Any]:
@@ -178,12 +234,12 @@ def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeo
                 reply: dict[str, Any] = json.loads(stream.readline())
     except (OSError, ValueError) as error:
         raise KestrelError(
-            f"the daemon of session {path.stem} does not answer: {error}",
+            f"the daemon of {said_of(path)} does not answer: {error}",
             expected=f"an answer within {timeout_s:g} s",
-            do="use 'halt': its file works when the loop is stuck",
+            do="the HALT file works as soon as its loop goes on; kill -9 ends it, and leaves its orders at the venue",
         ) from None
     if not reply.get("ok"):
-        raise KestrelError(f"the daemon of session {path.stem} refused {command!r}: {reply.get('error', reply)}")
+        raise KestrelError(f"the daemon of {said_of(path)} refused {command!r}: {reply.get('error', reply)}")
     return reply
 
 

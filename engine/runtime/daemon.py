@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from engine.router import OrderRouter
 from engine.runtime import logs
 from engine.runtime.clocks import ClockWatch, SystemClock
 from engine.runtime.console import StatusConsole
-from engine.runtime.control import HALT_NAME, read_halt, run_folder
+from engine.runtime.control import HALT_NAME, read_halt, run_folder, run_folders
 from engine.runtime.ending import make_report, summarise, table_rows, with_open_orders, write_files
 from engine.runtime.journal import JournalWriter
 from engine.runtime.metrics import Metrics
@@ -112,14 +113,11 @@ class Daemon:
         self._trading = False
         self._supervisor: Supervisor | None = None
 
-    @property
-    def run_dir(self) -> Path:
-        return run_folder(self._options.root)
-
     async def run(self) -> SessionSummary:
         """The whole session.  Raises ``KestrelError`` for everything a user can cause."""
-        self._refuse_while_halted()
         options = self._options
+        self._run_dirs = run_folders(options.root)
+        self._refuse_while_halted()
         fresh = not options.session or not (options.root / options.session).exists()
         session = Session.create(
             options.root,
@@ -150,13 +148,16 @@ class Daemon:
             session.close()
 
     def _refuse_while_halted(self) -> None:
-        halt = read_halt(self.run_dir)
-        if halt is not None:
-            raise KestrelError(
-                f"the kill switch is on ({self.run_dir / HALT_NAME}): {halt['reason'] or 'no reason given'}",
-                expected="no HALT file",
-                do="look into why, then: python run.py resume",
-            )
+        sessions = self._options.root.absolute()
+        for run_dir in self._run_dirs:
+            halt = read_halt(run_dir)
+            if halt is not None:
+                beside = f" --sessions {shlex.quote(str(sessions))}" if run_dir == run_folder(sessions) else ""
+                raise KestrelError(
+                    f"the kill switch is on ({run_dir / HALT_NAME}): {halt['reason'] or 'no reason given'}",
+                    expected="no HALT file",
+                    do=f"look into why, then: python run.py resume{beside}",
+                )
 
     # --- journal, bus, core -----------------------------------------------------------------------------------------
 
@@ -237,7 +238,7 @@ class Daemon:
             clock=self._clock,
             clock_watch=ClockWatch(self._clock, limit_ns=options.clock_step_limit_ms * 1_000_000),
             session=session.id,
-            run_dir=self.run_dir,
+            run_dirs=self._run_dirs,
             timer_ms=options.timer_ms,
             cancel_timeout_s=options.cancel_timeout_s,
             data_time=options.data_time,

@@ -11,7 +11,7 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ _SETTLE_S = 0.02
 class Supervisor:
     """Runs one session from the venue's start to the last cancelled order.
 
-    ``data_time``: timers come from the feed (a recording).  ``status`` answers the operator's ``status``.
+    ``run_dirs``: where it listens and looks for HALT.  ``data_time``: timers come from the feed (a recording).
+    ``status`` answers the operator's ``status``.
     ``on_second`` is called about once a second (the console line, the report's series).
     """
 
@@ -46,7 +47,7 @@ class Supervisor:
         clock: Clock,
         clock_watch: ClockWatch,
         session: str,
-        run_dir: Path,
+        run_dirs: Sequence[Path],
         timer_ms: int,
         cancel_timeout_s: float,
         data_time: bool,
@@ -59,7 +60,7 @@ class Supervisor:
         self._venue = venue
         self._clock = clock
         self._clock_watch = clock_watch
-        self._run_dir = run_dir
+        self._run_dirs = run_dirs
         self._timer_s = timer_ms / 1000.0
         self._cancel_timeout_s = cancel_timeout_s
         self._data_time = data_time
@@ -69,7 +70,7 @@ class Supervisor:
         self._stop_reason = ""
         self._signals = 0
         self._halt_seen = False
-        self._control = ControlServer(run_dir, session, self._answer)
+        self._control = ControlServer(run_dirs, session, self._answer)
         self._ticking: asyncio.TimerHandle | None = None
         self._second: asyncio.TimerHandle | None = None
 
@@ -197,7 +198,7 @@ class Supervisor:
     # --- operator -------------------------------------------------------------------------------------------------
 
     def _look_for_halt(self) -> None:
-        found = read_halt(self._run_dir)
+        found = next(filter(None, map(read_halt, self._run_dirs)), None)
         if found is None:
             self._halt_seen = False
         elif not self._halt_seen or self._core.gate.state is not RiskState.HALTED:
@@ -214,7 +215,8 @@ class Supervisor:
         elif command == "reduce":
             self._publish(lambda at: Reduced(at, at, "operator", reason))
         elif command == "resume":
-            clear_halt(self._run_dir)
+            for run_dir in self._run_dirs:
+                clear_halt(run_dir)
             self._publish(lambda at: Resumed(at, at, "operator", reason))
         elif command == "stop":
             self.stop("operator")

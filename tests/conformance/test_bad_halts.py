@@ -20,7 +20,8 @@ def test_no_daemon_starts_while_the_kill_switch_is_on(content: str, market: tupl
     refused(play(tmp_path, market), "the kill switch is on", "because" if content else "HALT file", "resume")
     nothing_written(tmp_path)
     resumed = kestrel("resume", "--sessions", str(tmp_path / "sessions"))
-    assert (resumed.returncode, resumed.stdout) == (0, "removed the HALT file\n")
+    assert resumed.returncode == 0
+    assert resumed.stdout == f"removed {tmp_path / 'run' / 'HALT'}\nno running daemon was found\n"
     assert not (tmp_path / "run" / "HALT").exists()
 
 
@@ -35,11 +36,20 @@ def test_operators_are_told_when_no_daemon_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "HALT").exists()
 
 
-def test_a_kill_switch_file_that_cannot_be_handled_is_one_line(tmp_path: Path) -> None:
-    """``halt`` where the folder is a file; ``resume`` where HALT is a folder, which also holds every start."""
+def test_a_kill_switch_file_that_cannot_be_handled_is_one_line(tmp_path: Path, run_folder_of_the_user: Path) -> None:
+    """``halt`` where a folder is a file still writes the other; ``resume`` where HALT is a folder says so."""
     (tmp_path / "run").write_text("")
     sessions = ("--sessions", str(tmp_path / "sessions"))
-    refused(kestrel("halt", *sessions), "cannot be written", "stop the daemons")
+    done = kestrel("halt", *sessions)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"kestrel: the kill-switch file {tmp_path / 'run' / 'HALT'} cannot be written")
+    assert "stop the daemons" in line
+    assert f"wrote {run_folder_of_the_user / 'HALT'}" in done.stdout
+    assert (run_folder_of_the_user / "HALT").exists()
     os.unlink(tmp_path / "run")
     (tmp_path / "run" / "HALT").mkdir(parents=True)
-    refused(kestrel("resume", *sessions), "cannot be removed", "by hand")
+    done = kestrel("resume", *sessions)
+    assert done.returncode == 2
+    assert "cannot be removed" in done.stderr
+    assert "by hand" in done.stderr

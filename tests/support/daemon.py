@@ -17,9 +17,11 @@ TICKS = "ticks"
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Ours, without settings that a developer may have exported."""
+    """Ours, without settings that a developer may have exported; the run folder is this test's."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("KESTREL_") or name == "KESTREL_DATA"
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("KESTREL_") or name in ("KESTREL_DATA", "KESTREL_RUN_DIR")
     }
     kept.pop("CONFIG_FILE", None)
     return {**kept, **changes}
@@ -29,11 +31,13 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "run.py"), *arguments]
 
 
-def kestrel(*arguments: str, timeout_s: float = 120.0, **env: str) -> subprocess.CompletedProcess[str]:
+def kestrel(
+    *arguments: str, timeout_s: float = 120.0, cwd: Path = ROOT, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run to the end.  Fails the test on a traceback: no user may ever see one."""
     done = subprocess.run(
         command(*arguments),
-        cwd=ROOT,
+        cwd=cwd,
         env=environment(**env),
         capture_output=True,
         text=True,
@@ -76,14 +80,14 @@ def replay_session(folder: Path, session: str, *extra: str, **env: str) -> tuple
 class Running:
     """A daemon in the background."""
 
-    def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, cwd: Path = ROOT, **env: str) -> None:
         self.folder = folder
         self.out = folder / "stdout.txt"
         self.err = folder / "stderr.txt"
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
                 command("paper", *arguments, *into(folder)),
-                cwd=ROOT,
+                cwd=cwd,
                 env=environment(**env),
                 stdout=out,
                 stderr=err,

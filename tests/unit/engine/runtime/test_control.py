@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import KestrelError
+from engine.errors import ConfigError, KestrelError
 from engine.runtime.control import (
     HALT_NAME,
     REQUEST_MAX_BYTES,
@@ -21,8 +22,11 @@ from engine.runtime.control import (
     ask,
     clear_halt,
     read_halt,
+    run_folder,
+    run_folders,
     running_sessions,
     socket_path,
+    user_run_folder,
     write_halt,
 )
 
@@ -45,10 +49,14 @@ class Operated:
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[tuple[Path, Operated]]:
     operated = Operated()
-    server = ControlServer(tmp_path, "one", operated)
+    server = ControlServer([tmp_path], "one", operated)
     await server.start()
     yield tmp_path, operated
     await server.stop()
+
+
+def path_of(run_dir: Path, session: str) -> Path:
+    return socket_path(run_dir, session, os.getpid())
 
 
 def in_thread(*arguments: Any) -> Any:
@@ -59,19 +67,19 @@ def in_thread(*arguments: Any) -> Any:
 async def test_a_command_reaches_the_daemon_with_its_arguments(served: tuple[Path, Operated]) -> None:
     """One request, its answer, and what the daemon saw."""
     run, operated = served
-    answer = await in_thread(socket_path(run, "one"), "halt", {"reason": "storm"})
+    answer = await in_thread(path_of(run, "one"), "halt", {"reason": "storm"})
     assert answer == {"ok": True, "state": "active"}
     assert operated.asked == [("halt", {"reason": "storm"})]
 
 
 async def test_the_socket_is_for_this_user_alone_and_goes_with_the_server(tmp_path: Path) -> None:
     """Mode 600 while it serves; no file afterwards; a stale file from a killed daemon is no obstacle."""
-    socket_path(tmp_path, "one").write_text("left behind")
-    server = ControlServer(tmp_path, "one", Operated())
+    path_of(tmp_path, "one").write_text("left behind")
+    server = ControlServer([tmp_path], "one", Operated())
     await server.start()
-    assert stat.S_IMODE(socket_path(tmp_path, "one").stat().st_mode) == 0o600
+    assert stat.S_IMODE(path_of(tmp_path, "one").stat().st_mode) == 0o600
     await server.stop()
-    assert not socket_path(tmp_path, "one").exists()
+    assert not path_of(tmp_path, "one").exists()
     await server.stop()
 
 
@@ -81,8 +89,8 @@ async def test_the_socket_is_for_this_user_alone_and_goes_with_the_server(tmp_pa
 )
 async def test_a_refusal_comes_back_as_an_error(command: str, said: str, served: tuple[Path, Operated]) -> None:
     """The daemon's own words, whether it answered no or could not."""
-    with pytest.raises(KestrelError, match="session one " + said):
-        await in_thread(socket_path(served[0], "one"), command)
+    with pytest.raises(KestrelError, match=re.escape(f"session one (process {os.getpid()}) {said}")):
+        await in_thread(path_of(served[0], "one"), command)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +101,7 @@ async def test_a_request_that_is_no_command_is_answered_and_reaches_nobody(
 ) -> None:
     """What another program might write into the socket."""
     run, operated = served
-    reader, writer = await asyncio.open_unix_connection(str(socket_path(run, "one")))
+    reader, writer = await asyncio.open_unix_connection(str(path_of(run, "one")))
     writer.write(line)
     assert json.loads(await reader.readline())["ok"] is False
     writer.close()
@@ -105,47 +113,47 @@ async def test_a_request_beyond_the_bound_is_cut_off_and_the_next_one_is_served(
 ) -> None:
     """More than the limit without a line end: the connection ends; a new one works."""
     run, operated = served
-    reader, writer = await asyncio.open_unix_connection(str(socket_path(run, "one")))
+    reader, writer = await asyncio.open_unix_connection(str(path_of(run, "one")))
     writer.write(b"x" * (REQUEST_MAX_BYTES * 4))
     try:
         assert b'"ok": true' not in await reader.read()
     except ConnectionError:
         pass
     writer.close()
-    assert (await in_thread(socket_path(run, "one"), "status"))["ok"] is True
+    assert (await in_thread(path_of(run, "one"), "status"))["ok"] is True
     assert [command for command, _ in operated.asked] == ["status"]
 
 
 async def test_a_daemon_that_does_not_answer_is_an_error_that_names_the_way_out(tmp_path: Path) -> None:
     """A socket that listens and never answers, as a stuck loop would."""
     with socket.socket(socket.AF_UNIX) as stuck:
-        stuck.bind(str(socket_path(tmp_path, "stuck")))
+        stuck.bind(str(path_of(tmp_path, "stuck")))
         stuck.listen()
-        with pytest.raises(KestrelError, match="use 'halt'"):
-            await asyncio.to_thread(ask, socket_path(tmp_path, "stuck"), "status", None, 0.05)
+        with pytest.raises(KestrelError, match=rf"session stuck \(process {os.getpid()}\) does not answer"):
+            await asyncio.to_thread(ask, path_of(tmp_path, "stuck"), "status", None, 0.05)
 
 
 async def test_running_sessions_are_the_ones_that_listen(served: tuple[Path, Operated]) -> None:
     """A socket file that nobody serves is removed; one that is served is listed, newest name first."""
     run, _ = served
     with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(socket_path(run, "dead")))
-    second = ControlServer(run, "two", Operated())
+        dead.bind(str(path_of(run, "dead")))
+    second = ControlServer([run], "two", Operated())
     await second.start()
     found = await asyncio.to_thread(running_sessions, run)
-    assert [path.stem for path in found] == ["two", "one"]
-    assert not socket_path(run, "dead").exists()
+    assert [path.name.partition(".")[0] for path in found] == ["two", "one"]
+    assert not path_of(run, "dead").exists()
     await second.stop()
 
 
 async def test_a_folder_too_deep_for_a_socket_address_works_as_well(tmp_path: Path) -> None:
     """108 bytes are the limit of an address; the folder here alone is longer."""
     run = tmp_path / ("deep" * 20) / ("er" * 20)
-    server = ControlServer(run, "one", Operated())
+    server = ControlServer([run], "one", Operated())
     await server.start()
-    assert len(str(socket_path(run, "one"))) > 130
-    assert (await in_thread(socket_path(run, "one"), "status"))["ok"] is True
-    assert await asyncio.to_thread(running_sessions, run) == [socket_path(run, "one")]
+    assert len(str(path_of(run, "one"))) > 130
+    assert (await in_thread(path_of(run, "one"), "status"))["ok"] is True
+    assert await asyncio.to_thread(running_sessions, run) == [path_of(run, "one")]
     await server.stop()
 
 
@@ -153,7 +161,78 @@ async def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None
     """A file stands where the folder should be."""
     (tmp_path / "run").write_text("")
     with pytest.raises(KestrelError, match=r"control socket .* cannot be made"):
-        await ControlServer(tmp_path / "run", "one", Operated()).start()
+        await ControlServer([tmp_path / "run"], "one", Operated()).start()
+
+
+async def test_a_daemon_is_found_in_either_folder_and_once_in_both(tmp_path: Path) -> None:
+    """One server with two folders: the same name in each, private, one entry for who looks in both, none afterwards."""
+    mine, beside = tmp_path / "state" / "mine", tmp_path / "run"
+    server = ControlServer([mine, beside], "one", Operated())
+    await server.start()
+    assert stat.S_IMODE(mine.stat().st_mode) == 0o700
+    for folder in (mine, beside):
+        assert await asyncio.to_thread(running_sessions, folder) == [path_of(folder, "one")]
+        assert (await in_thread(path_of(folder, "one"), "status"))["ok"] is True
+    assert await asyncio.to_thread(running_sessions, mine, beside) == [path_of(mine, "one")]
+    await server.stop()
+    assert list(mine.iterdir()) == list(beside.iterdir()) == []
+
+
+async def test_a_daemon_that_cannot_listen_in_one_folder_listens_in_none(tmp_path: Path) -> None:
+    """The second folder is a file: the error names it and how to choose another, and the first socket is gone."""
+    (tmp_path / "run").write_text("")
+    server = ControlServer([tmp_path / "mine", tmp_path / "run"], "one", Operated())
+    with pytest.raises(KestrelError, match=r"run/one.*cannot be made.*session\.directory.*KESTREL_RUN_DIR"):
+        await server.start()
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_two_processes_with_sessions_of_one_name_do_not_take_each_others_socket(tmp_path: Path) -> None:
+    """Two checkouts, ``--session mine`` in both."""
+    assert socket_path(tmp_path, "mine", 7) != socket_path(tmp_path, "mine", 8)
+
+
+# --- the folders --------------------------------------------------------------------------------------------------
+
+
+def test_the_users_folder_depends_on_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other working directory, other HOME, a login's XDG folder or none: what cron, sudo and a service differ in."""
+    monkeypatch.delenv("KESTREL_RUN_DIR")
+    found = user_run_folder()
+    assert found.is_absolute()
+    assert found.parts[-3:] == (".local", "state", "kestrel")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_run_folder() == found
+    monkeypatch.delenv("HOME")
+    assert user_run_folder() == found
+
+
+def test_a_user_without_a_home_has_to_name_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user id that the password database does not know, as containers have; the variable settles it."""
+    monkeypatch.delenv("KESTREL_RUN_DIR")
+    monkeypatch.setattr(os, "geteuid", lambda: 2_000_000_011)
+    with pytest.raises(KestrelError, match=r"user 2000000011 has no home folder .* set KESTREL_RUN_DIR"):
+        user_run_folder()
+    monkeypatch.setenv("KESTREL_RUN_DIR", str(tmp_path))
+    assert user_run_folder() == tmp_path
+
+
+def test_a_relative_name_of_the_users_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would mean another folder wherever one stands."""
+    monkeypatch.setenv("KESTREL_RUN_DIR", "var/run")
+    with pytest.raises(ConfigError, match="KESTREL_RUN_DIR is 'var/run'; expected an absolute path"):
+        user_run_folder()
+
+
+def test_a_daemons_folders_are_absolute_and_distinct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative sessions, as is the default; then the user's folder set to the very one beside the sessions."""
+    monkeypatch.chdir(tmp_path)
+    assert run_folder(Path("var/sessions")) == tmp_path / "var" / "run"
+    assert run_folders(Path("var/sessions")) == (user_run_folder(), tmp_path / "var" / "run")
+    monkeypatch.setenv("KESTREL_RUN_DIR", str(tmp_path / "var" / "run"))
+    assert run_folders(Path("var/sessions")) == (tmp_path / "var" / "run",)
 
 
 # --- the file -----------------------------------------------------------------------------------------------------

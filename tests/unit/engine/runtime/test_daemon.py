@@ -17,7 +17,7 @@ from engine import events as e
 from engine.commands import NewOrder
 from engine.core import TradingCore
 from engine.errors import ConfigError, JournalError, KestrelError, SessionLocked, VenueError
-from engine.runtime.control import run_folder, running_sessions, write_halt
+from engine.runtime.control import run_folders, running_sessions, write_halt
 from engine.runtime.daemon import Daemon, Options, Parts
 from engine.runtime.journal_reader import read_journal
 from engine.runtime.session import Session
@@ -109,7 +109,7 @@ async def test_a_session_runs_from_an_empty_folder_to_its_summary(capsys: Any, t
     assert summary.ticks == made.market.quotes
     assert read_summary(made.folder) == summary
     assert not (made.folder / "report.html").exists()
-    assert not running_sessions(run_folder(made.options.root))
+    assert not running_sessions(*run_folders(made.options.root))
     kinds = [type(record) for record in records(made.folder)]
     assert kinds[:2] == [e.SessionStarted, e.RateReported]
     assert kinds.index(NewOrder) < kinds.index(e.ShutdownRequested) < kinds.index(e.OrderCancelled)
@@ -217,14 +217,20 @@ async def test_a_session_that_never_began_leaves_no_folder(tmp_path: Path) -> No
     assert not made.folder.exists()
 
 
-async def test_a_kill_switch_or_a_held_folder_keeps_a_session_from_starting(tmp_path: Path) -> None:
-    """A HALT file; then the same session id while its lock is held."""
+@pytest.mark.parametrize("place", [0, 1], ids=["the user's", "beside the sessions"])
+async def test_a_kill_switch_keeps_a_session_from_starting(place: int, tmp_path: Path) -> None:
+    """A HALT file in either folder: nothing is written, and the command that ends it is named."""
     made = Made(tmp_path)
-    path = write_halt(made.daemon.run_dir, "operator", "storm", 1)
-    with pytest.raises(KestrelError, match=r"the kill switch is on .*: storm; expected no HALT file"):
+    path = write_halt(run_folders(made.options.root)[place], "operator", "storm", 1)
+    resume = ("resume", f"resume --sessions {made.options.root}")[place]
+    with pytest.raises(KestrelError, match=rf"the kill switch is on \({path}\): storm; expected no HALT .*{resume}$"):
         await made.daemon.run()
     assert not made.options.root.exists()
-    path.unlink()
+
+
+async def test_a_held_folder_keeps_a_session_from_starting(tmp_path: Path) -> None:
+    """The same session id while its lock is held."""
+    made = Made(tmp_path)
     holder = Session.create(made.options.root, mode="paper", config={}, wall_ns=1, code_root=tmp_path, session="s")
     with pytest.raises(SessionLocked, match="is held by process"):
         await made.daemon.run()

@@ -28,7 +28,7 @@ class Session:
     """Everything around one supervisor."""
 
     def __init__(self, folder: Path, *, data_time: bool = False, cancel_timeout_s: float = 20.0) -> None:
-        self.run_dir = folder / "run"
+        self.user_dir, self.run_dir = folder / "mine", folder / "run"
         self.journal = MemoryJournal()
         self.clock = ManualClock() if data_time else SystemClock()
         self.venue = Exchange()
@@ -48,7 +48,7 @@ class Session:
             clock=self.clock,
             clock_watch=ClockWatch(SystemClock(), limit_ns=10**15),
             session="s",
-            run_dir=self.run_dir,
+            run_dirs=[self.user_dir, self.run_dir],
             timer_ms=10,
             cancel_timeout_s=cancel_timeout_s,
             data_time=data_time,
@@ -89,7 +89,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def command(session: Session, name: str, **arguments: Any) -> dict[str, Any]:
-    return await asyncio.to_thread(ask, socket_path(session.run_dir, "s"), name, arguments)
+    return await asyncio.to_thread(ask, socket_path(session.run_dir, "s", os.getpid()), name, arguments)
 
 
 async def test_a_halt_file_written_right_after_resume_halts_again(tmp_path: Path) -> None:
@@ -135,6 +135,24 @@ async def test_a_halt_file_is_recorded_once_and_holds_as_long_as_it_lies_there(t
     assert session.states()[-1] is RiskState.ACTIVE
 
 
+async def test_the_file_in_either_folder_halts_and_resume_removes_both(tmp_path: Path) -> None:
+    """The user's folder, the one beside the sessions, then both: halted by each, active again only without any."""
+    session = Session(tmp_path)
+
+    async def script() -> None:
+        gate = session.core.gate
+        for run_dirs in ([session.user_dir], [session.run_dir], [session.user_dir, session.run_dir]):
+            for run_dir in run_dirs:
+                write_halt(run_dir, "file", "stop", 1)
+            await until(lambda: gate.state is RiskState.HALTED)
+            assert (await command(session, "resume"))["state"] == "active"
+            assert not (session.user_dir / "HALT").exists()
+            assert not (session.run_dir / "HALT").exists()
+
+    await session.during(script)
+    assert session.states() == [RiskState.HALTED, RiskState.ACTIVE] * 3
+
+
 async def test_commands_reach_the_core_and_an_unknown_one_is_answered(tmp_path: Path) -> None:
     """Over the real socket: status, reduce, halt, resume, nonsense, stop."""
     session = Session(tmp_path)
@@ -152,7 +170,7 @@ async def test_commands_reach_the_core_and_an_unknown_one_is_answered(tmp_path: 
     assert await session.during(script) == "operator"
     assert [len(halted.reason) for halted in session.of(e.Halted)] == [200]
     assert [reduced.reason for reduced in session.of(e.Reduced)] == ["lunch", "half a pair \\ud800"]
-    assert not socket_path(session.run_dir, "s").exists()
+    assert not socket_path(session.run_dir, "s", os.getpid()).exists()
     assert session.venue.stopped
 
 

@@ -78,7 +78,7 @@ def _frames(name: str, payloads: Sequence[bytes], overhead_ns: int, *, deflated:
 
 
 def run(quick: bool) -> list[Reading]:
-    """The transport's share, ``decode_json`` alone, ``decode_frame`` alone, then the latter within a tick: flat out, and paced."""
+    """The transport's share, ``decode_json`` and ``decode_frame`` alone, the latter in a tick: flat out, and paced."""
     ticks = 1_000 if quick else 4_000
     overhead_ns = clock_cost_ns()
     writer = NullWriter()

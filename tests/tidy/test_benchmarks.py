@@ -5,16 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from prometheus_client import generate_latest
 
-from benchmarks import page
-from benchmarks.figures import Case, Reading, Target, latency, merge
+from benchmarks import in_process, journal, page, wire
+from benchmarks.daemon import percentile, stages_of
+from benchmarks.figures import Case, Reading, Target, latency, median_of_sent, merge
 from benchmarks.machine import describe_machine
 from benchmarks.market import PERIOD, PRODUCT, VENUE, Market, ask_cents, phase_of
 from benchmarks.rig import NullWriter, running
 from benchmarks.suite import CASES, run_suite
 from connectors.coinbase.protocol import CoinbaseMarketProtocol
+from engine.counters import Counters
 from engine.errors import ConfigError
 from engine.events import Quote, Trade
+from engine.runtime.clocks import SystemClock
+from engine.runtime.metrics import Metrics
+from engine.runtime.probe import StageProbe
 
 DESIGN_LANES = {
     "in_process_cnn",
@@ -26,6 +32,7 @@ DESIGN_LANES = {
     "cost_per_order",
     "memory_growth",
 }
+MACHINE_DAY = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def test_two_cheap_cases_run_and_report_every_promised_field(capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +125,7 @@ def test_a_missed_target_is_shown_with_its_profile() -> None:
     machine = describe_machine()
     for text in (
         page.table([reading], machine, quick=False),
-        page.render([reading], machine, datetime(2026, 1, 2, tzinfo=UTC)),
+        page.render([reading], machine, MACHINE_DAY),
     ):
         assert "missed" in text
         assert "model  80 us" in text
@@ -161,21 +168,98 @@ def test_paced_ticks_come_on_the_loop_with_shadow_ticks_between() -> None:
         assert rig.core.counters.fills == writer.orders
 
 
-def test_a_quick_run_profiles_nothing_and_a_full_one_each_path_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two cases that miss and share a profile, counted."""
-    asked: list[int] = []
+def test_a_quick_run_profiles_nothing_and_a_full_one_each_missed_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case of three readings, two of which miss: the profile is asked by their names and none stands for another."""
+    asked: list[str] = []
 
-    def profile() -> list[str]:
-        asked.append(1)
-        return ["model  80 us"]
+    def profile(name: str) -> list[str]:
+        asked.append(name)
+        return [f"time of {name}"]
 
-    slow = Reading("slow", p50=99.0, targets=(Target("p50", 60),))
-    cases = tuple(Case(name, lambda quick: [slow], 1, profile) for name in ("one", "two"))
-    monkeypatch.setattr("benchmarks.suite.CASES", cases)
+    readings = [
+        Reading(name, p50=p50, targets=(Target("p50", 60),)) for name, p50 in (("a", 99.0), ("b", 9.0), ("c", 99.0))
+    ]
+    monkeypatch.setattr("benchmarks.suite.CASES", (Case("one", lambda quick: readings, 1, profile),))
     assert all("profile" not in row for row in run_suite(quick=True, show=False)["cases"])
     assert asked == []
-    assert [row["profile"] for row in run_suite(show=False)["cases"]] == [["model  80 us"]] * 2
-    assert asked == [1]
+    assert [row.get("profile") for row in run_suite(show=False)["cases"]] == [["time of a"], None, ["time of c"]]
+    assert asked == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "lane"),
+    [
+        ("in_process_cnn", {"model": True, "every": 1, "flat_out": False}),
+        ("in_process_no_model", {"model": False, "every": 1, "flat_out": False}),
+        ("throughput_cnn", {"model": True, "every": 100, "flat_out": True}),
+        ("cost_per_order", {"model": False, "every": 1, "flat_out": True}),
+    ],
+)
+def test_a_lanes_profile_is_of_that_lane(name: str, lane: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the profile is made to run: the lane's own model, pace and orders."""
+    monkeypatch.setattr(in_process, "_profile", lambda **given: [str(given)])
+    assert in_process.profile(name) == [str(lane)]
+
+
+@pytest.mark.parametrize("mode", journal.MODES)
+def test_an_appends_profile_is_of_its_own_sync_mode(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mode that the journal is opened with."""
+    monkeypatch.setattr(journal, "with_journal", lambda fsync, measure: [fsync])
+    assert journal.profile(f"journal_append_{mode}") == [mode]
+
+
+def test_ticks_without_an_order_are_told_beside_the_percentiles() -> None:
+    """6 of 10 and 2 of 10 samples: counts and causes add up, and the lost ones count as slowest in a median of all."""
+    few = latency(
+        "wire", [1_000, 2_000], sent=10, missing={wire.UNANSWERED: 8}, p50_of_sent=median_of_sent([1_000, 2_000], 10)
+    )
+    many = latency(
+        "wire",
+        [2_000] * 5 + [9_000],
+        sent=10,
+        missing={wire.CONFLATED: 1, wire.UNANSWERED: 3},
+        p50_of_sent=median_of_sent([2_000] * 5 + [9_000], 10),
+        incomplete=True,
+    )
+    assert (many.p50, many.p50_of_sent, few.p50_of_sent) == (2.0, 9.0, float("inf"))
+    assert few.as_dict()["p50_of_sent"] is None
+    (both,) = merge([[many], [few]])
+    assert (both.n, both.sent, both.missing) == (8, 20, {wire.CONFLATED: 1, wire.UNANSWERED: 11})
+    assert page.samples(both) == "8 of 20"
+    for text in (
+        page.table([many], describe_machine(), quick=False),
+        page.render([many], describe_machine(), MACHINE_DAY),
+    ):
+        assert "6 of 10" in text
+        assert "of 10 ticks sent, 6 made an order" in text
+        assert "flatters" in text
+        assert f"1 {wire.CONFLATED}, 3 {wire.UNANSWERED}" in text
+        assert "at 9.0 us" in text
+    assert "beyond what was measured" in page.missing(few)
+    assert page.missing(latency("wire", [1_000], sent=1)) == ""
+
+
+def test_a_lane_that_did_not_keep_its_pace_says_both() -> None:
+    """790 of 1,000 asked; 995 counts as kept."""
+    assert page.figure(Reading("a", per_second=790.4, asked_per_second=1_000))[2] == "790/s of 1,000/s asked"
+    assert page.figure(Reading("a", per_second=995.0, asked_per_second=1_000))[2] == "995/s"
+    assert page.figure(Reading("a", per_second=790.4))[2] == "790/s"
+
+
+def test_stage_percentiles_come_from_a_scrape_of_the_real_exporter() -> None:
+    """A hundred values of a probe's stage, exported as the daemon does, read back to within their bucket."""
+    clock = SystemClock()
+    probe = StageProbe(clock)
+    for ns in range(1_000, 101_000, 1_000):
+        probe.stages["decode"].record(ns)
+    metrics = Metrics(session="s", counters=Counters(), probe=probe, clock=clock)
+    stages = stages_of(generate_latest(metrics.registry).decode())
+    assert stages["decode"][-1] == (float("inf"), 100.0)
+    p50 = percentile(stages["decode"], 0.5)
+    assert p50 is not None
+    assert 49.1 <= p50 <= 65.6  # 1.5 * 2**15 ns to 2**16 ns
+    assert percentile([(1.0, 0.0), (2.0, 10.0), (3.0, 10.0), (float("inf"), 10.0)], 0.5) == 1.5
+    assert percentile([(1.0, 0.0), (float("inf"), 0.0)], 0.5) is None
 
 
 def test_the_rig_orders_on_every_warm_tick_and_ends_flat() -> None:

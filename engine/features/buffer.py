@@ -64,6 +64,8 @@ class FeatureBuffer:
         self.rejected = 0
         self.late = 0
         self.restarts = 0
+        self.reason_before_gap = ""
+        """Why it was not warm when the feed last broke; empty when it was."""
         self.on_bar: Callable[[], None] | None = None
         """Called after each time bar that became a row: one update may complete several."""
         self._gap_reason = ""
@@ -142,6 +144,7 @@ class FeatureBuffer:
 
     def mark_gap(self, reason: str) -> None:
         """The feed had a hole: indicators restart, and the buffer is not warm until W clean rows have passed."""
+        self.reason_before_gap = self.reason
         self._gap_reason = reason or "gap in the feed"
         self.restarts += 1
         self._clear()

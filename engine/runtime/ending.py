@@ -21,9 +21,11 @@ from engine.features import FeatureBuffer
 from engine.orders import ManagedOrder, OrderState
 from engine.portfolio import ZERO
 from engine.ports import Venue
+from engine.runtime import logs
 from engine.runtime.console import money
 from engine.runtime.histogram import Histogram
 from engine.runtime.probe import StageProbe
+from engine.runtime.remarks import remarks
 from engine.runtime.session import Session, order_prefix, write_atomically
 from engine.runtime.summary import (
     SERIES_FILE,
@@ -78,6 +80,7 @@ def summarise(
     positions = {name: core.portfolio.position(name) for name in core.lanes}
     left = core.orders.open_orders()
     warnings = [text for text in (open_orders_text(left, session.id),) if text]
+    warnings += remarks(core, drops)
     if isinstance(venue, Noting):
         warnings += venue.notes
     return redacted(
@@ -179,8 +182,11 @@ def _latency(histogram: Histogram) -> Latency:
 def write_files(folder: Path, summary: SessionSummary, series: SessionSeries) -> str:
     """Write ``summary.json`` and ``series.json``; a line about what went wrong, empty when nothing did.
 
-    The only writer of both: what it is given has been redacted by ``summarise``.
+    The only writer of both: what it is given has been redacted by ``summarise``.  Warnings go to the log as well.
     """
+    log = logs.get_logger("ending")
+    for text in summary.warnings:
+        log.warning(text)
     try:
         write_atomically(folder / SUMMARY_FILE, encode(summary) + b"\n")
         write_atomically(folder / SERIES_FILE, encode(series) + b"\n")

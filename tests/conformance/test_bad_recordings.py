@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.bad_input import nothing_written, play, refused
-from tests.support.daemon import last_json, paper_session, replay_session
+from tests.support.daemon import into, kestrel, last_json, paper_session, replay_session
 
 
 def _plain(text: bytes) -> Callable[[Path], None]:
@@ -98,6 +98,49 @@ def test_bad_rows_are_dropped_and_counted_by_reason(market: tuple[Path, Path], t
     assert summary["ticks"] == 4000 - 6
     assert summary["orders"] > 0
     assert replay_session(tmp_path, summary["session"])[1]["identical"] is True
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda rows: rows.update(bid=[NAN] * 3000), ("3,000 of 4,000 market events (75%)", "not_finite 3,000")),
+        (lambda rows: rows.update(bid_size=[1e300] * 3000), ("first row; 3,000 events have numbers out of range",)),
+        (lambda rows: [rows.update({n: [px * 1e250 for px in rows[n]]}) for n in ("bid", "ask")], ("out of range",)),
+        (
+            lambda rows: [values.__delitem__(slice(20, None)) for values in rows.values()],
+            ("warming up: 20 of 80 rows",),
+        ),
+    ],
+)
+def test_a_recording_on_which_nothing_could_be_done_says_so(
+    spoil: Callable[[dict[str, list[Any]]], None], said: tuple[str, ...], market: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Every bid missing, sizes and prices beyond all bounds, a file that is too short: in JSON, log, table, report."""
+    quotes = changed(market[0], tmp_path / market[0].name, spoil)
+    files = map(str, (quotes, market[1]))
+    done = kestrel("paper", "--replay", *files, "--json", *into(tmp_path))
+    assert done.returncode == 0
+    summary = last_json(done)
+    assert (summary["predictions"], summary["orders"]) == (0, 0)
+    warnings = " / ".join(summary["warnings"])
+    for part in ("no prediction was made although a model is assigned: BTC/USDT@binance_usdm: ", *said):
+        assert part in warnings
+    assert all(f"warning  {text}" in done.stderr for text in summary["warnings"])
+    assert " WARNING " in done.stderr
+    assert "no prediction was made" in (tmp_path / "sessions" / summary["session"] / "report.html").read_text()
+
+
+def test_a_session_whose_every_intent_was_refused_says_by_what(market: tuple[Path, Path], tmp_path: Path) -> None:
+    """A limit of a cent an order; with the shipped one the same files warn of nothing."""
+    summary = paper_session(tmp_path, market, "--no-report", "--set", "risk.max_order_notional=0.01")
+    count = summary["intents"]
+    assert count > 0
+    assert summary["warnings"] == [f"none of {count} intents became an order; refused by max_order_notional {count}"]
+    summary = paper_session(tmp_path, market, "--no-report")
+    assert (summary["orders"] > 0, summary["warnings"]) == (True, [])
 
 
 def test_unsorted_rows_play_in_file_order_and_are_reported(market: tuple[Path, Path], tmp_path: Path) -> None:

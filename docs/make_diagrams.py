@@ -73,7 +73,8 @@ def risk_states() -> str:
             "valuation that this session makes on a UTC day, the drawdown from the highest equity that this session",
             "has seen. Whoever starts again after a breaker has stopped trading therefore has the whole of",
             "`risk.max_daily_loss` and `risk.max_drawdown_bps` to lose once more on the same day. To hold a stop",
-            "across starts, pull the kill switch (`python run.py halt`), which writes that file.",
+            "across starts, pull the kill switch (`python run.py halt`), which writes that file into the run folder of",
+            "the user: no daemon of that user starts then, from whatever folder.",
             "",
         ]
     )

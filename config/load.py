@@ -34,6 +34,14 @@ _WORDS: Final = {
     "Decimal input should be an integer, float, string": "a number",
     "Input is not a valid path": "the name of a file",
     "a finite number": "a finite number",
+    "Field required": "a value",
+    "input was not a valid JSON value": "text, numbers, lists and keys with values",
+}
+_LENGTHS: Final = {
+    "too_short": ("least", "min_length"),
+    "too_long": ("most", "max_length"),
+    "string_too_short": ("least", "min_length"),
+    "string_too_long": ("most", "max_length"),
 }
 
 
@@ -199,6 +207,10 @@ def _expected(problem: Any) -> str:
             SYMBOL_PATTERN: "a symbol such as BTC/USD",
             CURRENCY_PATTERN: "a currency such as USD",
         }.get(pattern, f"text that matches {pattern}")
+    if problem["type"] in _LENGTHS:
+        word, bound = _LENGTHS[problem["type"]]
+        length, part = problem["ctx"][bound], "character" if "string" in problem["type"] else "item"
+        return f"at {word} {length} {part}{'' if length == 1 else 's'}"
     for theirs, ours in _WORDS.items():
         if text.startswith(theirs):
             return ours

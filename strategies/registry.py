@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,7 +71,49 @@ def read_params(strategy: type[Any], name: str, params: Mapping[str, Any]) -> ms
     try:
         return msgspec.convert(dict(params), struct, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"strategy {name}: {error}", do=f"correct it under the params of {name}") from None
+        seen, expected = _in_words(str(error), params)
+        raise ConfigError(
+            f"strategy {name}: {seen}", expected=expected, do=f"correct it under params of {name}"
+        ) from None
+
+
+_PLACE = re.compile(r"(?P<what>.*) - at `\$\.(?P<path>(?P<key>\w+)[^`]*)`", re.DOTALL)
+_EXPECTED = re.compile(r"Expected `(?P<kinds>[^`]+)`(?P<bound> [<>=].*)?(, got `.*`)?")
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "array": "a list",
+    "object": "keys with values",
+    "null": "nothing",
+}
+_BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
+_SECRET = re.compile(r"secret|token|passw|credential|key", re.IGNORECASE)
+
+
+def _in_words(text: str, params: Mapping[str, Any]) -> tuple[str, str]:
+    """What was seen and what was expected, from the decoder's ``Expected `int`, got `str` - at `$.window` ``.
+
+    What a class itself says of its parameters is in its own words and stays.
+    """
+    place = _PLACE.fullmatch(text)
+    if place is None or place["key"] not in params:
+        return text, ""
+    value = "a value that is not shown" if _SECRET.search(place["path"]) else _short(repr(params[place["key"]]))
+    inside = f", wrong at {place['path']}" if place["path"] != place["key"] else ""
+    seen = f"parameter {place['key']} is {value}{inside}"
+    expected = _EXPECTED.fullmatch(place["what"])
+    if expected is None:
+        return f"{seen} ({place['what'][:1].lower()}{place['what'][1:]})", ""
+    kinds = " or ".join(_KINDS.get(kind, kind) for kind in expected["kinds"].split(" | "))
+    sign, _, bound = (expected["bound"] or "").strip().partition(" ")
+    return seen, f"{kinds} {_BOUNDS.get(sign, sign)} {bound}".rstrip()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _load_class(kind_or_path: str) -> type[Any]:

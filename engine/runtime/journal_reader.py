@@ -138,7 +138,9 @@ class _Merge:
         for stream, infos in segments.items():
             if infos and infos[0].number != 1:
                 raise JournalError(
-                    f"the first {stream} segment in {folder} is {infos[0].path.name}", expected=f"{stream}-000001.seg"
+                    f"the first {stream} segment in {folder} is {infos[0].path.name}",
+                    expected=f"{stream}-000001.seg",
+                    do="restore what precedes it from a copy: the session's beginning is in no other file",
                 )
         self._streams = {name: _StreamReader(infos, report) for name, infos in segments.items()}
         firsts = [SegmentScan(infos[0].path).header.first_seq for infos in segments.values() if infos]

@@ -104,3 +104,49 @@ def test_files_of_the_same_name_are_different_strategies(tmp_path: Path) -> None
         (folder / "mine.py").write_text(source.replace("{n}", str(n)))
         found.append(load_strategy(f"{folder}/mine.py:Mine", "mine", [NAME], {}))
     assert [strategy.params.x for strategy in found] == [1, 2]  # type: ignore[attr-defined]
+
+
+PARAMS = """
+from typing import Annotated, Literal
+import msgspec
+from strategies.base import BaseStrategy
+
+class Mine(BaseStrategy):
+    class Params(msgspec.Struct):
+        ratio: float | None = None
+        rows: Annotated[int, msgspec.Meta(ge=2)] = 2
+        lengths: list[int] = []
+        side: Literal["buy", "sell"] = "buy"
+        api_token: int = 0
+
+        def __post_init__(self):
+            if self.rows == 7:
+                raise ValueError("seven rows are none")
+"""
+
+
+@pytest.mark.parametrize(
+    ("params", "seen", "expected"),
+    [
+        ({"ratio": "abc"}, "parameter ratio is 'abc'", "a number or nothing"),
+        ({"ratio": "x" * 5000}, "parameter ratio is 'xxx", "a number or nothing"),
+        ({"rows": 1}, "parameter rows is 1", "a whole number of at least 2"),
+        ({"rows": 2.5}, "parameter rows is 2.5", "a whole number"),
+        ({"rows": 7}, "seven rows are none", ""),
+        ({"lengths": [1, "b"]}, "parameter lengths is [1, 'b'], wrong at lengths[1]", "a whole number"),
+        ({"lengths": 3}, "parameter lengths is 3", "a list"),
+        ({"side": "long"}, "parameter side is 'long' (invalid enum value 'long')", ""),
+        ({"api_token": "hunter2"}, "parameter api_token is a value that is not shown", "a whole number"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_its_value_and_what_it_should_be(
+    params: dict[str, object], seen: str, expected: str, tmp_path: Path
+) -> None:
+    """In our own words; what a class says of its own parameters stays in its words."""
+    (tmp_path / "mine.py").write_text(PARAMS)
+    message = refusal(f"{tmp_path}/mine.py:Mine", params)
+    assert message.startswith(f"strategy mine: {seen}")
+    assert (f"; expected {expected}; correct it" in message) if expected else ("expected" not in message)
+    assert message.endswith("; correct it under params of mine")
+    assert len(message) < 250
+    assert "hunter2" not in message

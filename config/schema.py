@@ -163,7 +163,7 @@ class PortfolioSettings(Section):
     currency: Currency = Field(default="USD", description="in which equity and limits are counted")
     rates: dict[Currency, Positive] = Field(
         default={"USDT": Decimal(1), "USDC": Decimal(1)},
-        description="worth of one unit in the portfolio's currency, at start",
+        description="worth of one unit in the portfolio's currency, at start; the default is for dollars only",
     )
 
 

@@ -61,7 +61,8 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     (market events not used) by reason.  ``quarantined`` names strategies that failed, with what they raised.
     ``state`` is the risk state at the end.  ``open_orders`` are the oldest of the ``open_order_count`` orders that may
     still live at their venues, ``unknown_order_count`` of which have an outcome that nobody knows.  ``warnings`` are
-    lines for a person: what is left to be done by hand, what was odd about the data.
+    lines for a person: what is left to be done by hand, why nothing was done (``engine.runtime.remarks``), what was odd
+    about the data.
     """
 
     session: str

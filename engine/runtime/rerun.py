@@ -14,11 +14,11 @@ from typing import Any, TextIO
 import msgspec
 
 from engine.core import TradingCore
-from engine.errors import JournalError
+from engine.errors import JournalError, SessionLocked
 from engine.events import SessionStarted
 from engine.replay import ReplayRecorder, ReplayResult, replay
 from engine.runtime.journal_reader import JournalRecord, ReadReport, read_journal
-from engine.runtime.session import Session, find_session
+from engine.runtime.session import Session, find_session, running_process
 
 IDENTICAL, DIFFERS, PARTIAL = 0, 1, 3
 """Exit statuses.  PARTIAL: everything that could be read was identical, but not everything could be read."""
@@ -83,8 +83,19 @@ class Rerun(msgspec.Struct):
 
 
 def open_recorded(sessions: Path, wanted: str) -> Session:
-    """The session to replay.  Raises ``DataError`` when there is none, or when its header was changed."""
+    """The session to replay.  Raises ``DataError`` when there is none, or when its header was changed.
+
+    Raises ``SessionLocked`` while its daemon runs: the two streams are read at different moments, so that records would
+    seem to be missing, and the daemon cuts its files when it ends.
+    """
     session = Session.open(find_session(sessions, wanted))
+    process = running_process(session.path)
+    if process:
+        raise SessionLocked(
+            f"session {session.id} is running (process {process})",
+            expected="one that has ended: its journal is still being written",
+            do="wait for its end or stop it, or name another session",
+        )
     session.check_config()
     return session
 

@@ -240,7 +240,7 @@ def _lock(path: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        holder = _holder(descriptor)
         os.close(descriptor)
         raise SessionLocked(
             f"session folder {path} is held by process {holder}", do="stop that daemon or start another session"
@@ -248,6 +248,27 @@ def _lock(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def running_process(path: Path) -> str:
+    """Process id of the daemon that holds the session folder; empty when none does.  Does not take the lock."""
+    try:
+        descriptor = os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor)
+    except OSError:
+        return ""  # a file system without locks: no daemon could have started on it
+    finally:
+        os.close(descriptor)
+    return ""
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
 
 
 def list_sessions(root: Path) -> list[str]:
@@ -270,15 +291,26 @@ def find_session(root: Path, wanted: str) -> Path:
     if not names:
         raise DataError(f"no session under {root}", do="run one first: python run.py paper")
     if wanted == "latest":
-        return max((root / name for name in names), key=lambda path: (_created_ns(path), path.name))
+        return root / _newest_first(root, names)[0]
     if wanted in names:
         return root / wanted
     starting = [name for name in names if wanted and name.startswith(wanted)]
     if len(starting) == 1:
         return root / starting[0]
-    near = starting or difflib.get_close_matches(wanted, names, n=5, cutoff=0.0)
+    near = _newest_first(root, starting or _closest(wanted, names))
     problem = f"{len(starting)} sessions start with {wanted!r}" if starting else f"no session {wanted!r} under {root}"
     raise DataError(problem, expected=f"one of {', '.join(near[:5])}", do="or: latest, or a session's folder")
+
+
+def _closest(wanted: str, names: list[str]) -> list[str]:
+    """The five most like it, and all others that are as much like it as the last of them."""
+    alike = {name: difflib.SequenceMatcher(None, wanted, name).ratio() for name in names}
+    least = sorted(alike.values(), reverse=True)[:5][-1]
+    return [name for name in names if alike[name] >= least]
+
+
+def _newest_first(root: Path, names: list[str]) -> list[str]:
+    return sorted(names, key=lambda name: (_created_ns(root / name), name), reverse=True)
 
 
 def _created_ns(path: Path) -> int:

@@ -20,6 +20,7 @@ from engine import events as e
 from engine.commands import NewOrder, RiskStateChanged
 from engine.runtime.control import ask, running_sessions
 from engine.runtime.journal_reader import JournalRecord, read_journal
+from tests.support.bad_input import refused
 from tests.support.daemon import ROOT, Running, command, environment, into, kestrel, last_json, replay_session
 
 RESTING = """
@@ -200,6 +201,17 @@ def test_a_second_daemon_cannot_take_a_running_session(daemon: Running) -> None:
     (end,) = places(records, e.ShutdownRequested)
     assert records[end].record.reason == "SIGTERM"  # type: ignore[union-attr]
     assert places(records, e.OrderCancelled)[0] > end
+    replays(daemon)
+
+
+def test_a_session_that_runs_is_not_replayed_and_not_called_damaged(daemon: Running) -> None:
+    """By name, as ``latest``, by folder, with ``--salvage``: one line with the process; replayed once it has ended."""
+    sessions = ("--sessions", str(daemon.folder / "sessions"))
+    name = daemon.session.name
+    for wanted in ((name,), ("latest",), (str(daemon.session),), (name, "--salvage")):
+        done = kestrel("replay", *wanted, *sessions, "--json")
+        refused(done, f"session {name} is running (process {daemon.process.pid})", "wait for its end or stop it")
+    assert daemon.stop(signal.SIGTERM) == 0
     replays(daemon)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from engine import events as e
 from engine.bus import EventBus
 from engine.commands import NewOrder
 from engine.core import NullProbe
-from engine.errors import DataError, JournalError
+from engine.errors import DataError, JournalError, SessionLocked
 from engine.replay import ReplayRecorder
 from engine.router import OrderRouter
 from engine.runtime.journal import JournalWriter
@@ -180,3 +181,14 @@ def test_a_journal_that_does_not_begin_with_the_session_is_refused(tmp_path: Pat
     session.close()
     with pytest.raises(JournalError, match="begins with Quote; expected SessionStarted"):
         again(tmp_path)
+
+
+def test_a_session_that_runs_is_refused_until_it_has_ended(tmp_path: Path) -> None:
+    """Its lock is held: who runs it and what to do; without the lock it is what it was."""
+    session = Session.create(tmp_path, mode="paper", config={}, wall_ns=1, code_root=tmp_path, session="s")
+    with pytest.raises(
+        SessionLocked, match=rf"session s is running \(process {os.getpid()}\).*wait for its end or stop"
+    ):
+        open_recorded(tmp_path, "s")
+    session.close()
+    assert open_recorded(tmp_path, "s").id == "s"

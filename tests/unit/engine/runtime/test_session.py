@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from engine.runtime.session import (
     find_session,
     list_sessions,
     new_session_id,
+    running_process,
     write_atomically,
 )
 
@@ -195,6 +197,31 @@ def test_sessions_are_found_by_id_beginning_folder_and_latest(tmp_path: Path) ->
     assert find_session(tmp_path / "nowhere", str(tmp_path / "an-experiment")) == tmp_path / "an-experiment"
 
 
+def test_candidates_are_listed_newest_first(tmp_path: Path) -> None:
+    """Names whose order says nothing, made in any order of time: the list follows the time, and has the newest."""
+    for age, name in enumerate(["run-c", "run-a", "run-e", "run-b", "run-g", "run-d", "run-f"]):
+        create(tmp_path, name, wall_ns=WALL_NS - age).close()
+    listed = r"expected one of run-c, run-a, run-e, run-b, run-g;"
+    with pytest.raises(DataError, match="7 sessions start with 'run-'.*" + listed):
+        find_session(tmp_path, "run-")
+    with pytest.raises(DataError, match="no session 'run-x'.*" + listed):
+        find_session(tmp_path, "run-x")
+
+
+def test_who_holds_a_session_is_seen_without_taking_it(tmp_path: Path) -> None:
+    """While it is locked, the process id; afterwards, and in a copy or without a lock file, nobody."""
+    session = create(tmp_path, "mine")
+    assert running_process(session.path) == str(os.getpid())
+    with pytest.raises(SessionLocked):
+        create(tmp_path, "mine")
+    shutil.copytree(session.path, tmp_path / "copy")
+    assert running_process(tmp_path / "copy") == ""
+    session.close()
+    assert running_process(session.path) == ""
+    (session.path / "lock").unlink()
+    assert running_process(session.path) == ""
+
+
 def test_an_unknown_session_lists_the_nearest(tmp_path: Path) -> None:
     """A typo, an ambiguous beginning, and no sessions at all."""
     with pytest.raises(DataError, match=r"no session under .*; run one first"):
@@ -202,7 +229,7 @@ def test_an_unknown_session_lists_the_nearest(tmp_path: Path) -> None:
     for name in ("20261121T104530-7f3a", "20261121T104531-aaaa", "zzz"):
         create(tmp_path, name).close()
     with pytest.raises(
-        DataError, match=r"no session '20261121T104530-7f3b' under .*; expected one of 20261121T104530-7f3a,"
+        DataError, match=r"no session '20261121T104530-7f3b' under .*; expected one of .*20261121T104530-7f3a;"
     ):
         find_session(tmp_path, "20261121T104530-7f3b")
     with pytest.raises(DataError, match="2 sessions start with '20261121'"):

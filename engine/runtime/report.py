@@ -8,7 +8,6 @@ came from outside (names of strategies, reasons, instruments) is escaped.
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ import plotly.graph_objects as go
 import plotly.io
 
 from engine.errors import DataError, KestrelError
+from engine.runtime.session import write_atomically
 from engine.runtime.summary import FillPoint, SessionSeries, SessionSummary, read_series, read_summary
 
 REPORT_FILE: Final = "report.html"
@@ -57,10 +57,8 @@ def build_report(session_folder: Path | str, out: Path | str | None = None) -> P
     folder = Path(session_folder)
     path = Path(out) if out is not None else folder / REPORT_FILE
     page = render(read_summary(folder), read_series(folder))
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)  # whoever opens the report never sees half of it
+        write_atomically(path, page.encode())  # whoever opens the report never sees half of it
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror}", do="check the disk and its permissions"

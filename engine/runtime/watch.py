@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from engine.bus import EventBus
 from engine.core import TradingCore
+from engine.portfolio import ZERO
 from engine.ports import Venue
 from engine.runtime.console import StatusConsole, money
 from engine.runtime.metrics import Gauges
@@ -101,6 +102,6 @@ class SessionWatch:
             "open_orders": core.orders.open_count,
             "fills": core.counters.fills,
             "equity": money(core.portfolio.equity),
-            "positions": {name: str(core.portfolio.qty(name)) for name in core.lanes},
+            "positions": {name: f"{core.portfolio.qty(name) or ZERO:f}" for name in core.lanes},
             "not_trading": {name: why for name in core.lanes if (why := core.view.tradable(name))},
         }

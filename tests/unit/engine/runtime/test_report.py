@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import subprocess
 import sys
 from decimal import Decimal
@@ -141,6 +142,15 @@ def test_the_page_shows_figures_charts_and_versions(tmp_path: Path) -> None:
     assert by_name["equity, USD"]["y"] == [100_000.0, None, 99_998.5]
     assert [count for count in by_name["orders"]["y"] if count] == [3, 5, 1]
     assert len(by_name["orders"]["y"]) == 8  # bins of 1/12 decade from 40 to 150 us, those without orders included
+
+
+def test_the_page_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Mode 600, as everything else that a session leaves; also where an older page lay open."""
+    (tmp_path / "summary.json").write_bytes(encode(EMPTY))
+    (tmp_path / "report.html").write_text("old")
+    (tmp_path / "report.html").chmod(0o644)
+    assert stat.S_IMODE(build_report(tmp_path).stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "summary.json"]
 
 
 def test_the_page_loads_nothing_from_anywhere(tmp_path: Path) -> None:

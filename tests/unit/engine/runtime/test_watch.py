@@ -106,6 +106,20 @@ def test_status_is_plain_and_says_why_something_does_not_trade() -> None:
     assert msgspec.json.decode(msgspec.json.encode(status)) == status
 
 
+def test_a_flat_position_is_zero_and_others_are_plain_numbers() -> None:
+    """Bought and sold again in the smallest units, which ``Decimal`` writes as 1E-8 and 0E-8."""
+    sides = iter([e.Side.BUY, e.Side.SELL])
+    watched = Watched(on_quote=lambda *_: [intent(next(sides))])
+    watched.bus.publish(quote(10))
+    watched.bus.publish(quote(11))
+    bought, sold = watched.core.orders.open_orders()
+    watched.bus.publish(fill(bought.new, "0.00000001", "100", "t-1"))
+    assert watched.watch.status()["positions"] == {BTC: "0.00000001"}
+    watched.bus.publish(fill(sold.new, "0.00000001", "100", "t-2"))
+    assert str(watched.core.portfolio.qty(BTC)) == "0E-8"
+    assert watched.watch.status()["positions"] == {BTC: "0"}
+
+
 def test_a_strategy_that_failed_is_told_once() -> None:
     """It raises on a timer; three looks make one line of log."""
 

@@ -135,7 +135,7 @@ def _paper_daemon(
         if settings.venue.feed == "live":
             return CoinbaseOnPaper(settings, publish, clock, lag_ns, Endpoints(), id_prefix, assembly.history)
         key_file = folder / "sandbox_key.json"
-        child = ChildServer("sandbox", _sandbox_command(settings, key_file))
+        child = ChildServer("sandbox", _sandbox_command(settings, key_file), {"--port": "sandbox.port"})
         return SandboxTrading(settings, child, publish, clock, lag_ns, say, assembly.history)
 
     return Daemon(

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from engine.errors import VenueError
@@ -18,11 +19,15 @@ STDERR_KEPT = 20
 
 
 class ChildServer:
-    """Starts ``command`` and waits for its line.  ``name`` is what errors call it."""
+    """Starts ``command`` and waits for its line.  ``name`` is what errors call it.
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
+    ``settings``: an option of the command -> the setting that it is given from, for errors that name the option.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self._name = name
         self._command = list(command)
+        self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
         self._stderr: list[str] = []
         self._drains: list[asyncio.Task[None]] = []
@@ -51,7 +56,7 @@ class ChildServer:
                 raise ValueError("no object")
         except (TimeoutError, ValueError):
             await self.stop()
-            why = self._stderr[-1] if self._stderr else f"it said nothing within {timeout_s:g} s"
+            why = self.last_words or f"it said nothing within {timeout_s:g} s"
             raise VenueError(f"the {self._name} did not start: {why}") from None
         self._drains.append(asyncio.create_task(self._drop(process.stdout), name=f"{self._name}-stdout"))
         return said
@@ -82,7 +87,11 @@ class ChildServer:
 
     @property
     def last_words(self) -> str:
-        return self._stderr[-1] if self._stderr else ""
+        """Its last line as part of an error of ours: without its own prefix, in the words of our settings."""
+        words = self._stderr[-1].removeprefix("kestrel: ") if self._stderr else ""
+        for option, setting in self._settings.items():
+            words = words.replace(option, setting)
+        return words
 
     async def _keep_stderr(self, stream: asyncio.StreamReader) -> None:
         with contextlib.suppress(ValueError):  # a line beyond the reader's limit

@@ -37,14 +37,15 @@ def test_a_sandbox_port_in_use_is_refused(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         key_file = str(tmp_path / "key.json")
         done = kestrel("sandbox", "coinbase", "--port", str(port), "--history", "0", "--key-file", key_file)
-        assert done.returncode == 2
-        assert f"127.0.0.1:{port} is in use" in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        assert "--port 0" in refused(done, f"127.0.0.1:{port} is in use")
         done = kestrel(
             "paper", "--json", *into(tmp_path), "--set", f"sandbox.port={port}", "--set", "sandbox.history_s=0"
         )
         assert done.returncode == 2
-        assert f"127.0.0.1:{port} is in use" in last_json(done)["error"]
+        said = last_json(done)["error"]
+        assert said.startswith(f"the sandbox did not start: sandbox port 127.0.0.1:{port} is in use")
+        assert "sandbox.port" in said
+        assert "--port" not in said, "paper has no such option"
     (session,) = (tmp_path / "sessions").iterdir()
     assert replay_session(tmp_path, session.name)[1]["identical"] is True
 

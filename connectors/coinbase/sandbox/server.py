@@ -14,7 +14,6 @@ import logging
 import os
 import signal
 import stat
-import sys
 import tempfile
 import time
 import uuid
@@ -30,7 +29,7 @@ from connectors.coinbase.sandbox.recorded import RecordedMarket, with_recorded_p
 from connectors.coinbase.sandbox.rest import Rest
 from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.coinbase.sandbox.stream import Hub
-from engine.errors import KestrelError, VenueError
+from engine.errors import VenueError
 
 _log = logging.getLogger(__name__)
 _STDIN = 0
@@ -187,12 +186,9 @@ async def main(settings: SandboxSettings) -> int:
     """Serve until a signal, or until the parent that holds our stdin is gone.  Returns the exit code.
 
     When ready, prints one JSON line on stdout: ``rest``, ``ws_market``, ``ws_user`` and ``key_file``.
+    Raises what ``serve`` raises.
     """
-    try:
-        running = await serve(settings)
-    except KestrelError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    running = await serve(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -72,7 +72,7 @@ async def test_what_it_says_is_kept_in_bounds() -> None:
 @pytest.mark.parametrize(
     ("program", "said"),
     [
-        ("import sys; sys.stderr.write('port 5 is in use\\n'); sys.exit(2)", "port 5 is in use"),
+        ("import sys; sys.stderr.write('kestrel: port 5 is in use\\n'); sys.exit(2)", "port 5 is in use"),
         ("print('hello', flush=True); import sys; sys.stdin.read()", "said nothing"),
         ("print('[1]', flush=True); import sys; sys.stdin.read()", "said nothing"),
     ],
@@ -80,9 +80,17 @@ async def test_what_it_says_is_kept_in_bounds() -> None:
 async def test_a_child_that_does_not_serve_is_one_error(program: str, said: str) -> None:
     """It ends with a reason, or its line is no object; the error carries its words and no process is left."""
     server = child(program)
-    with pytest.raises(VenueError, match=f"the sandbox did not start: .*{said}"):
+    with pytest.raises(VenueError, match=rf"^the sandbox did not start: (it )?{said}"):
         await server.start()
     assert server.pid is None
+
+
+async def test_its_options_are_called_by_the_settings_that_gave_them() -> None:
+    """The child knows its own options only; whoever started it has others."""
+    program = "import sys; sys.stderr.write('port 5 is in use; give --port 0\\n'); sys.exit(2)"
+    server = ChildServer("sandbox", [sys.executable, "-c", program], {"--port": "sandbox.port"})
+    with pytest.raises(VenueError, match=r"port 5 is in use; give sandbox\.port 0$"):
+        await server.start()
 
 
 async def test_a_silent_child_is_given_up_and_ended() -> None:

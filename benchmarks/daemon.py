@@ -30,7 +30,7 @@ from benchmarks.market import INSTRUMENT
 from benchmarks.rig import ROOT, scratch
 from engine.commands import NewOrder
 from engine.errors import KestrelError
-from engine.events import OrderFilled, Prediction, Quote, Trade
+from engine.events import FeedUp, OrderFilled, Prediction, Quote, SessionStarted, Trade
 from engine.features import FeatureBuffer, core40_spec
 from engine.ports import STAGES
 from engine.runtime.journal_reader import read_journal
@@ -38,6 +38,15 @@ from engine.runtime.journal_reader import read_journal
 SECONDS = 20.0
 QUICK_SECONDS = 10.0
 SCRAPE_BEFORE_END_S = 1.5
+Marked = SessionStarted | FeedUp | Quote | Prediction | OrderFilled
+FIRST: dict[type, str] = {
+    SessionStarted: "journal open",
+    FeedUp: "venue up",
+    Quote: "first quote",
+    Prediction: "first prediction",
+    OrderFilled: "first fill",
+}
+"""Marks on the way from the start of the process to a fill."""
 LIMIT_S = 120.0
 """For starting and ending, beside the session itself."""
 
@@ -48,8 +57,8 @@ class Session:
 
     summary: dict[str, Any]
     stages: dict[str, list[tuple[float, float]]]
-    first_prediction_s: float | None = None
-    first_fill_s: float | None = None
+    first_s: dict[type, float] = field(default_factory=dict)
+    """Seconds from the start of the process to the first record of a type."""
     reads: int = 0
     messages: int = 0
     crowded: int = 0
@@ -157,7 +166,7 @@ def _session(seconds: float, *, apart: bool) -> Session:
             raise KestrelError(f"the daemon failed: {talk.last[-200:]}")
         session = Session(json.loads(said.splitlines()[-1]), stages_of(text))
         (sessions,) = (folder / "sessions").iterdir()
-        _read_times(session, sessions / "journal", started_ns)
+        read_times(session, sessions / "journal", started_ns)
     return session
 
 
@@ -175,7 +184,7 @@ def _watch(process: subprocess.Popen[str], talk: _Talk, seconds: float, *, apart
         return str(answer.read().decode())
 
 
-def _read_times(session: Session, journal: Path, started_ns: int) -> None:
+def read_times(session: Session, journal: Path, started_ns: int) -> None:
     """What the journal tells: first times, and how events came in reads (events of one read share their stamp)."""
     sizes: Counter[int] = Counter()
     orders: list[tuple[int, int]] = []
@@ -185,12 +194,10 @@ def _read_times(session: Session, journal: Path, started_ns: int) -> None:
         if isinstance(record, Quote | Trade):
             recv_ns = record.ts_recv_ns
             sizes[recv_ns] += 1
-        elif isinstance(record, NewOrder):
+        if isinstance(record, NewOrder):
             orders.append((recv_ns, sizes[recv_ns]))
-        elif isinstance(record, Prediction) and session.first_prediction_s is None:
-            session.first_prediction_s = (record.ts_recv_ns - started_ns) / 1e9
-        elif isinstance(record, OrderFilled) and session.first_fill_s is None:
-            session.first_fill_s = (record.ts_recv_ns - started_ns) / 1e9
+        if isinstance(record, Marked) and type(record) not in session.first_s:
+            session.first_s[type(record)] = (record.ts_recv_ns - started_ns) / 1e9
     session.reads, session.messages = len(sizes), sum(sizes.values())
     session.crowded = sum(1 for size in sizes.values() if size > 1)
     session.places = [(place, sizes[recv_ns]) for recv_ns, place in orders]
@@ -217,8 +224,8 @@ def _readings(name: str, quick: bool, *, apart: bool) -> list[Reading]:
     ]
     if not apart:
         rows += [
-            _time(f"{name}_first_prediction", session.first_prediction_s, 10.0),
-            _time(f"{name}_first_fill", session.first_fill_s, 20.0),
+            _time(f"{name}_first_prediction", session, Prediction, 10.0),
+            _time(f"{name}_first_fill", session, OrderFilled, 20.0),
         ]
     for stage in STAGES:
         buckets = session.stages.get(stage, [])
@@ -227,8 +234,11 @@ def _readings(name: str, quick: bool, *, apart: bool) -> list[Reading]:
     return rows
 
 
-def _time(name: str, seconds: float | None, bound_s: float) -> Reading:
-    return Reading(name, n=int(seconds is not None), value=seconds, unit="s", targets=(Target("value", bound_s),))
+def _time(name: str, session: Session, kind: type, bound_s: float) -> Reading:
+    seconds = session.first_s.get(kind)
+    way = ", ".join(f"{label} {session.first_s[one]:.1f} s" for one, label in FIRST.items() if one in session.first_s)
+    targets = (Target("value", bound_s),)
+    return Reading(name, n=int(seconds is not None), value=seconds, unit="s", targets=targets, note=way)
 
 
 def default(quick: bool) -> list[Reading]:

@@ -28,7 +28,7 @@ CASES: tuple[Case, ...] = (
     Case("stages", in_process.stages),
     Case("decode", decode.run),
     Case("model", model.run, 3),
-    Case("cost_per_order", in_process.cost_per_order, 3, in_process.profile),
+    Case("cost_per_order", in_process.cost_per_order, 2, in_process.profile),
     Case("features", features.run, 3, features.profile),
     Case("journal", journal.run, 2, journal.profile),
     Case("risk", risk_gate.run, 3, risk_gate.profile),

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
 
 from benchmarks import in_process, journal, page, wire
-from benchmarks.daemon import percentile, stages_of
+from benchmarks.daemon import Session, percentile, read_times, stages_of
 from benchmarks.figures import Case, Reading, Target, latency, median_of_sent, merge
 from benchmarks.machine import describe_machine
 from benchmarks.market import PERIOD, PRODUCT, VENUE, Market, ask_cents, phase_of
 from benchmarks.rig import NullWriter, running
 from benchmarks.suite import CASES, run_suite
 from connectors.coinbase.protocol import CoinbaseMarketProtocol
+from engine.codec import Record
+from engine.commands import NewOrder, OrderIntent, OrderType
 from engine.counters import Counters
 from engine.errors import ConfigError
-from engine.events import Quote, Trade
+from engine.events import FeedUp, Prediction, PredictionStatus, Quote, Side, Trade
 from engine.runtime.clocks import SystemClock
+from engine.runtime.journal import JournalWriter
 from engine.runtime.metrics import Metrics
 from engine.runtime.probe import StageProbe
 
@@ -260,6 +265,31 @@ def test_stage_percentiles_come_from_a_scrape_of_the_real_exporter() -> None:
     assert 49.1 <= p50 <= 65.6  # 1.5 * 2**15 ns to 2**16 ns
     assert percentile([(1.0, 0.0), (2.0, 10.0), (3.0, 10.0), (float("inf"), 10.0)], 0.5) == 1.5
     assert percentile([(1.0, 0.0), (float("inf"), 0.0)], 0.5) is None
+
+
+def test_the_daemons_journal_tells_which_message_of_a_read_ordered(tmp_path: Path) -> None:
+    """A journal of three reads, of one, two and one events: the second event of the second read makes the order."""
+    intent = OrderIntent(3, "s", "BTC/USD@coinbase", Side.BUY, Decimal(1), OrderType.MARKET, reason="r")
+    records: list[Record] = [
+        FeedUp(1_000, 1_000, VENUE, "market"),
+        Quote(1, 2_000, "BTC/USD@coinbase", 1.0, 1.0, 2.0, 1.0),
+        Trade(1, 3_000, "BTC/USD@coinbase", 1.0, 1.0, 1, "t"),
+        Quote(1, 3_000, "BTC/USD@coinbase", 1.0, 1.0, 2.0, 1.0),
+        Prediction(1, 3_000, "BTC/USD@coinbase", "m@1", PredictionStatus.OK, (0.5,)),
+        NewOrder(3_000, "o1", VENUE, intent),
+        Quote(1, 4_000, "BTC/USD@coinbase", 1.0, 1.0, 2.0, 1.0),
+        Prediction(1, 4_000, "BTC/USD@coinbase", "m@1", PredictionStatus.OK, (0.5,)),
+    ]
+    journal_of_session = JournalWriter(tmp_path / "journal", session="s", fsync="never")
+    journal_of_session.wait_ready()
+    for seq, record in enumerate(records, 1):
+        journal_of_session.append(seq, record)
+    journal_of_session.close()
+    session = Session({}, {})
+    read_times(session, tmp_path / "journal", 500)
+    assert (session.reads, session.messages, session.crowded) == (3, 4, 1)
+    assert session.places == [(2, 2)]
+    assert session.first_s == {FeedUp: 5e-7, Quote: 1.5e-6, Prediction: 2.5e-6}
 
 
 def test_the_rig_orders_on_every_warm_tick_and_ends_flat() -> None:

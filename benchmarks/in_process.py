@@ -163,7 +163,7 @@ def hot(rig: Rig, market: Market, writer: NullWriter, ticks: int) -> list[int]:
 
 
 def _lane(name: str, *, model: bool, quick: bool, targets: tuple[Target, ...]) -> list[Reading]:
-    ticks = 1_500 if quick else 4_000
+    ticks = 1_500 if quick else 3_000
     writer = NullWriter()
     with running(writer, model=model) as rig:
         market = Market()

@@ -21,7 +21,7 @@ from engine.errors import ConfigError, KestrelError
 CASES: tuple[Case, ...] = (
     Case("in_process_cnn", in_process.cnn, 3, in_process.profile),
     Case("in_process_no_model", in_process.no_model, 3, in_process.profile),
-    Case("throughput_cnn", in_process.throughput, 3, in_process.profile),
+    Case("throughput_cnn", in_process.throughput, 2, in_process.profile),
     Case("wire_picows", wire.picows, 4, wire.profile),
     Case("wire_websockets", wire.websockets, 4),
     Case("wire_picows_100", wire.picows_slow, 2, wire.profile),

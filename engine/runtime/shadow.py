@@ -66,6 +66,7 @@ class ShadowTicker:
         self._seen_events = -1
         self._names: list[str] = []
         self._turn = 0
+        self._nudged: dict[str, bool] = {}
         self.ticks = 0
 
     def start(self) -> None:
@@ -110,8 +111,10 @@ class ShadowTicker:
         if not top.ts_recv_ns:
             return
         now_ns = self._clock.now_ns()
-        # A small alternation, so that every tick is a change and makes a row.
-        nudge = top.bid_qty * (1.0 + 1e-6 * (self._turn & 1))
+        # A small alternation, so that every tick is a change and makes a row: of each instrument by itself, because a
+        # quote that only repeats the last one of its instrument is none.
+        self._nudged[instrument] = nudged = not self._nudged.get(instrument, False)
+        nudge = top.bid_qty * (1.0 + 1e-6 * nudged)
         quote = Quote(now_ns, now_ns, instrument, top.bid_px, nudge, top.ask_px, top.ask_qty)
         for event in self._wire.decode(quote):
             if isinstance(event, Quote | Trade):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -89,6 +90,32 @@ async def test_a_shadow_tick_predicts_orders_and_encodes_in_the_shadow_alone() -
     sample = warmed.wire.encoded[0].intent
     assert (sample.order_type, sample.qty, str(sample.limit_px)) == (OrderType.LIMIT, spot().min_qty, "100.00")
     assert (len(warmed.recorder.records), dict(vars(warmed.real.counters))) == before
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+async def test_each_walk_of_an_instrument_is_a_change_of_its_quote(count: int) -> None:
+    """However many instruments take turns: a quote that repeats the last one of its instrument makes no row, so that
+    nothing behind it would be kept warm."""
+    warmed = Warmed(interval_s=1000.0)
+    names = [BTC, *(f"C{number}/USD@coinbase" for number in range(1, count))]
+    for name in names:
+        open_market(warmed.real, spot(id=name))
+        warmed.real.on_event(quote(10, instrument=name))
+    walked: dict[str, list[float]] = {name: [] for name in names}
+    decode = warmed.wire.decode
+
+    def seen(event: e.Quote) -> Sequence[e.InputEvent]:
+        walked[event.instrument].append(event.bid_qty)
+        return decode(event)
+
+    warmed.wire.decode = seen  # type: ignore[method-assign]
+    warmed.ticker.start()
+    for _ in range(1 + 4 * count):
+        warmed.ticker._fire()
+    warmed.ticker.stop()
+    for quantities in walked.values():
+        assert len(quantities) == 4
+        assert all(one != other for one, other in itertools.pairwise(quantities))
 
 
 async def test_before_the_first_quote_there_is_nothing_to_walk() -> None:

@@ -27,7 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.figures import Reading, Target
 from benchmarks.market import INSTRUMENT
-from benchmarks.rig import ROOT, scratch
+from benchmarks.rig import ROOT, alone, scratch
 from engine.commands import NewOrder
 from engine.errors import KestrelError
 from engine.events import FeedUp, OrderFilled, Prediction, Quote, SessionStarted, Trade
@@ -146,7 +146,7 @@ def _session(seconds: float, *, apart: bool) -> Session:
         process = subprocess.Popen(
             [*command, "--set", f"session.directory={folder / 'sessions'}"],
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if not name.startswith("KESTREL_")},
+            env=alone(folder),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

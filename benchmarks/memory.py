@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Reading, Target
-from benchmarks.rig import ROOT, Market, NullWriter, Rig, running, scratch
+from benchmarks.rig import ROOT, Market, NullWriter, Rig, alone, running, scratch
 from engine import arithmetic
 from engine.errors import KestrelError
 
@@ -143,6 +143,7 @@ def instruments(quick: bool) -> list[Reading]:
                 f"session.directory={folder / 'sessions'}",
             ],
             cwd=ROOT,
+            env=alone(folder),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import secrets
 import shutil
 import tempfile
@@ -368,3 +369,10 @@ def settle_memory() -> None:
 
 
 __all__ = ["NAME", "ROOT", "Market", "NullWriter", "Rig", "accepted_answer", "running", "scratch", "settle_memory"]
+
+
+def alone(folder: Path) -> dict[str, str]:
+    """The environment of a daemon that is measured: no settings of the user's, and not one of the user's daemons, which
+    a ``halt`` would stop."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("KESTREL_")}
+    return {**plain, "KESTREL_RUN_DIR": str(folder / "run")}

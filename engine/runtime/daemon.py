@@ -195,7 +195,6 @@ class Daemon:
             )
             url, stop_metrics = metrics.start_http(options.metrics_host, options.metrics_port)
             try:
-                self._announce(session, url)
                 watch = SessionWatch(
                     session=session.id,
                     core=core,
@@ -207,7 +206,7 @@ class Daemon:
                     console=self._console,
                     log=self._log,
                 )
-                reason = await self._trade(session, venue, watch)
+                reason = await self._trade(session, venue, watch, lambda: self._announce(session, url))
             finally:
                 stop_metrics()
         except KestrelError as error:
@@ -220,7 +219,7 @@ class Daemon:
             journal.close()
         return await self._leave(session, venue, started_ns, reason)
 
-    async def _trade(self, session: Session, venue: Venue, watch: SessionWatch) -> str:
+    async def _trade(self, session: Session, venue: Venue, watch: SessionWatch, announce: Callable[[], None]) -> str:
         options = self._options
         start_ns = options.start_ns or self._clock.now_ns()
         header = session.header
@@ -259,7 +258,7 @@ class Daemon:
                 warmers.append(warmer)
 
         try:
-            reason = await supervisor.run(options.seconds, on_started)
+            reason = await supervisor.run(options.seconds, on_started, announce)
         except KestrelError:
             if self._fatal is not None:
                 raise self._fatal from None  # what ended the start, rather than that it ended

@@ -76,15 +76,20 @@ class Supervisor:
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    async def run(self, seconds: float | None, on_started: Callable[[], None]) -> str:
+    async def run(
+        self, seconds: float | None, on_started: Callable[[], None], on_listening: Callable[[], None] | None = None
+    ) -> str:
         """Trade until a signal, the end of the feed, ``seconds`` or a dead journal; returns why it stopped.
 
+        ``on_listening`` is called when signals and commands are heard, ``on_started`` when the venue is there.
         Raises ``VenueError`` when the venue cannot be started.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             loop.add_signal_handler(number, self._on_signal, number)
         await self._control.start()
+        if on_listening is not None:
+            on_listening()
         self._tick()
         try:
             await self._start_venue()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -46,6 +47,9 @@ class ChildServer:
             # Ctrl-C in a terminal reaches the whole group: the venue must outlive the orders that are cancelled on it.
             start_new_session=True,
         )
+        with contextlib.suppress(OSError, AttributeError):  # no right to, or no such thing on this system
+            # Our order wakes it: it must not take the core before the write of that order has returned.
+            os.sched_setscheduler(process.pid, os.SCHED_BATCH, os.sched_param(0))
         assert process.stdout is not None
         assert process.stderr is not None
         self._drains.append(asyncio.create_task(self._keep_stderr(process.stderr), name=f"{self._name}-stderr"))

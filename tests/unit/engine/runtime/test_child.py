@@ -49,6 +49,15 @@ async def test_it_lives_in_a_session_of_its_own() -> None:
     await server.stop()
 
 
+async def test_it_never_takes_the_core_from_who_wakes_it() -> None:
+    """A batch process, its later threads and children too: our order wakes it in the middle of our write."""
+    server = child(SERVE + UNTIL_STDIN_CLOSES)
+    await server.start()
+    assert server.pid is not None
+    assert os.sched_getscheduler(server.pid) == os.SCHED_BATCH != os.sched_getscheduler(0)
+    await server.stop()
+
+
 async def test_a_child_that_ends_is_noticed_with_its_last_words() -> None:
     """It prints a reason to stderr and exits by itself."""
     server = child(SERVE + "sys.stderr.write('first\\nthe last\\n\\n'); sys.exit(3)")

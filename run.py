@@ -102,7 +102,7 @@ def _paper_daemon(
 ) -> Any:
     """Wire a paper session: which instruments, which core, which venue."""
     from config.assembly import ConfiguredAssembly
-    from config.preflight import check_session
+    from config.preflight import check_session, seen_in_training
     from config.venues import CoinbaseOnPaper, Endpoints, Recording, SandboxTrading, foreseen_instruments
     from config.wiring import build_core, resolve
     from connectors.lag import LoopLag
@@ -131,7 +131,8 @@ def _paper_daemon(
         say: Callable[[str], None],
     ) -> Venue:
         if files:
-            return Recording(settings, files, speed, publish, clock, say, id_prefix)
+            in_sample = seen_in_training([model.bundle.manifest for model in assembly.models], files)
+            return Recording(settings, files, speed, publish, clock, say, id_prefix, in_sample)
         if settings.venue.feed == "live":
             return CoinbaseOnPaper(settings, publish, clock, lag_ns, Endpoints(), id_prefix, assembly.history)
         key_file = folder / "sandbox_key.json"

@@ -6,19 +6,20 @@ nothing.  A replay asks none of this: it runs what was recorded.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 
 from config.assembly import NO_MODEL, own_spec
 from config.load import session_limits
 from config.schema import Settings
 from engine.errors import ConfigError
-from engine.instruments import AssetClass, Instrument
+from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Assembly
 from models.catalogue import AUTO, load_named
+from models.manifest import Manifest
 from risk.limits import check_usable
-
-_FULLY_PAID = frozenset({AssetClass.SPOT, AssetClass.EQUITY})
 
 
 def check_session(
@@ -52,7 +53,7 @@ def check_currencies(settings: Settings, instruments: Sequence[Instrument]) -> N
 
 
 def _is_paid(instrument: Instrument) -> bool:
-    return instrument.asset_class in _FULLY_PAID
+    return instrument.asset_class in FULLY_PAID
 
 
 def _no_rate(settings: Settings, seen: str, currency: str) -> ConfigError:
@@ -90,3 +91,28 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
             if wanted.model != NO_MODEL and (wanted.instruments == "all" or instrument.id in wanted.instruments):
                 assembly.model(instrument, assembly.assign(instrument, True))
                 break
+
+
+def seen_in_training(manifests: Sequence[Manifest], files: Sequence[Path]) -> list[str]:
+    """A line for each model that was trained on one of ``files``: what it earns there is no evidence.
+
+    By name and content.  A file that was renamed is not recognised: hashing every recording would take longer than
+    playing some of them.
+    """
+    digests: dict[Path, str] = {}
+    lines = []
+    for manifest in manifests:
+        trained = {data.name: data.sha256 for data in manifest.training.data}
+        found = []
+        for file in files:
+            if file.name in trained:
+                if file not in digests:
+                    with file.open("rb") as content:
+                        digests[file] = hashlib.file_digest(content, "sha256").hexdigest()
+                if digests[file] == trained[file.name]:
+                    found.append(file.name)
+        if found:
+            lines.append(
+                f"{manifest.name} was trained on {', '.join(found)}: what it earns here says nothing about other data"
+            )
+    return lines

@@ -221,8 +221,10 @@ class Recording:
         clock: Clock,
         report: Callable[[str], None],
         id_prefix: str,
+        known: Sequence[str] = (),
     ) -> None:
-        """Raises ``DataError`` for files that cannot be played."""
+        """``known``: what is odd about the data before it is opened.  Raises ``DataError`` for files that cannot be
+        played."""
         own = settings.sources.get("paper.balances", "default") != "default"
         self._notes: list[str] = []
 
@@ -230,6 +232,8 @@ class Recording:
             self._notes.append(text)
             report(text)
 
+        for text in known:
+            note(text)
         self._venue = ReplayVenue(
             paths,
             publish,

@@ -78,6 +78,14 @@ def test_a_session_trades_and_replays_identically(crypto: tuple[Path, dict[str, 
     assert result["recomputed_decisions"] == summary["predictions"]
 
 
+def test_a_session_on_what_its_model_was_trained_on_says_so(market_data: Path, tmp_path: Path) -> None:
+    """A moment of two files as the trainer had them; the fixture above plays parts of them, which are other files."""
+    files = [market_data / "ticks" / f"{USDM_BTC}_{kind}.parquet" for kind in ("quotes", "trades")]
+    summary = paper_session(tmp_path, files, "--for", "0.5")
+    (line,) = [text for text in summary["warnings"] if "trained" in text]
+    assert line.startswith(f"demo-crypto was trained on {files[0].name}, {files[1].name}: ")
+
+
 def test_string_hashing_decides_nothing(crypto: tuple[Path, dict[str, Any]]) -> None:
     """Two values of PYTHONHASHSEED replay the same record without a difference."""
     folder, summary = crypto

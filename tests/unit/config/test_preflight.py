@@ -14,12 +14,13 @@ import pytest
 
 from config.assembly import ConfiguredAssembly
 from config.load import load
-from config.preflight import check_models, check_session
+from config.preflight import check_models, check_session, seen_in_training
 from config.schema import Settings
 from config.venues import foreseen_instruments
 from config.wiring import resolve
 from engine.errors import BundleError, ConfigError, KestrelError
 from models.golden import decode_golden, encode_golden
+from models.manifest import DataFile, load_bundle
 from tests.support.core import spot
 from tests.support.daemon import ROOT
 
@@ -180,3 +181,22 @@ def test_a_recording_opens_its_accounts_in_the_currencies_of_its_instruments() -
     flown(**own)
     with pytest.raises(ConfigError, match=r"paper\.balances holds USD"):
         flown(**own, paper__balances={"USD": 5})
+
+
+def test_a_file_that_a_model_was_trained_on_is_named(tmp_path: Path) -> None:
+    """The same name with the same content, with another content, another name, and both again in two models."""
+    seen, other = tmp_path / "seen.parquet", tmp_path / "other" / "seen.parquet"
+    other.parent.mkdir()
+    seen.write_bytes(b"ticks")
+    other.write_bytes(b"other ticks")
+    new = tmp_path / "new.parquet"
+    new.write_bytes(b"ticks")
+    shipped = load_bundle(ROOT / "models" / "artifacts" / "demo-crypto").manifest
+    data = (DataFile(name="seen.parquet", sha256=hashlib.sha256(b"ticks").hexdigest()),)
+    trained = msgspec.structs.replace(shipped, training=msgspec.structs.replace(shipped.training, data=data))
+    again = msgspec.structs.replace(trained, name="another")
+    assert seen_in_training([trained, shipped], [other, new]) == []
+    assert seen_in_training([trained, shipped, again], [new, seen]) == [
+        f"{name} was trained on seen.parquet: what it earns here says nothing about other data"
+        for name in ("demo-crypto", "another")
+    ]

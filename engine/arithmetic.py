@@ -7,6 +7,7 @@ for itself; what the engine computes on its request (a mark, an order's rest) is
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Callable
 from decimal import (
     ROUND_HALF_EVEN,
     Context,
@@ -15,8 +16,13 @@ from decimal import (
     FloatOperation,
     InvalidOperation,
     Overflow,
+    getcontext,
     setcontext,
 )
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MONEY = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation])
 """28 digits; ``Decimal(float)`` and comparing the two raise."""
@@ -26,6 +32,16 @@ def install() -> None:
     """Make ``MONEY`` the rules of this thread; threads made later refuse floats too."""
     DefaultContext.traps[FloatOperation] = True
     setcontext(MONEY)
+
+
+def exactly(compute: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """``compute`` by the rules of money, whoever asks: a strategy may, under rules of its own."""
+    rules = getcontext()
+    setcontext(MONEY)
+    try:
+        return compute(*arguments, **named)
+    finally:
+        setcontext(rules)
 
 
 def own_context() -> contextvars.Context:

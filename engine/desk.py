@@ -304,12 +304,12 @@ class Desk:
         """
         if self._journal_refuses:
             return
-        self._journal_refuses = True
         state, reason = self._gate.state, f"{JOURNAL_HALT}{seen}"
         if state is RiskState.HALTED:
             self._recorder.record(RiskStateChanged(self._view.now_ns, state, state, reason))
         else:
             self.halt(reason)
+        self._journal_refuses = True
 
     def halt(self, reason: str) -> None:
         """The core's own kill switch."""

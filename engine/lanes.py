@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from decimal import Decimal, getcontext, setcontext
+from decimal import Decimal
 from typing import Any
 
-from engine.arithmetic import MONEY, own_context
+from engine.arithmetic import exactly, own_context
 from engine.book import OrderBook
 from engine.commands import Intent
 from engine.instruments import Instrument
@@ -117,14 +117,10 @@ class Lane:
         top = self.top
         bid_px, ask_px = top.bid_px, top.ask_px
         if bid_px != self._marked_bid_px or ask_px != self._marked_ask_px:
-            rules = getcontext()
-            setcontext(MONEY)  # a strategy may be who asks, under rules of its own
             try:
-                self._marked_px = self.instrument.price(0.5 * (bid_px + ask_px))
+                self._marked_px = exactly(self.instrument.price, 0.5 * (bid_px + ask_px))
             except (ValueError, ArithmeticError):  # not finite, or more digits than a Decimal of ours has
                 self._marked_px = None
-            finally:
-                setcontext(rules)
             # Last: what is not known of these prices must never be answered from the ones before.
             self._marked_bid_px, self._marked_ask_px = bid_px, ask_px
         return self._marked_px

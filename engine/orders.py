@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from decimal import Decimal, getcontext, setcontext
+from decimal import Decimal
 
 import msgspec
 
-from engine.arithmetic import MONEY
+from engine.arithmetic import exactly
 from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent
 from engine.errors import IllegalTransition
 from engine.events import OrderFilled, Side
@@ -242,19 +242,8 @@ class OrderManager:
             return ()
         found = self._described.get(instrument)
         if found is None:
-            rules = getcontext()
-            setcontext(MONEY)  # a strategy may be who asks, under rules of its own
-            try:
-                found = tuple(
-                    [
-                        order.picture or describe(order)
-                        for order in self.open_orders(instrument)
-                        if order is not self._suspended
-                    ]
-                )
-            finally:
-                setcontext(rules)
-            self._described[instrument] = found
+            orders = [order for order in self.open_orders(instrument) if order is not self._suspended]
+            found = self._described[instrument] = exactly(_describe_each, orders)
         return found
 
     @property
@@ -313,6 +302,10 @@ class OrderManager:
             reserved, name = order.reserved, order.intent.instrument
             reserved[name] = reserved.get(name, ZERO) - before_qty + qty
             order.reserved_qty = qty
+
+
+def _describe_each(orders: list[ManagedOrder]) -> tuple[OpenOrder, ...]:
+    return tuple([order.picture or describe(order) for order in orders])
 
 
 def describe(order: ManagedOrder) -> OpenOrder:

@@ -21,6 +21,7 @@ from engine.runtime.control import (
     HALT_NAME,
     ask,
     clear_halt,
+    read_halt,
     run_folder,
     running_sessions,
     said_of,
@@ -32,6 +33,8 @@ ReasonOption = Annotated[str, typer.Option(help="why, for the record")]
 SessionsOption = Annotated[
     Path | None, typer.Option(help="only daemons with this folder of sessions (default: all of this user)")
 ]
+USUAL_SESSIONS = Path("var/sessions")
+"""Where the sessions of a daemon that was started in this folder usually are."""
 _DONE = {
     "halt": (RiskState.HALTED,),
     "reduce": (RiskState.REDUCING, RiskState.HALTED),
@@ -66,7 +69,8 @@ def halt(
     """Kill switch: cancel everything, let nothing out that adds risk.  Works when a daemon is stuck or absent."""
     # The files first: they need nobody's answer.  A disk that takes no file must not keep the sockets from being tried.
     failed: KestrelError | None = None
-    run_dirs = [run_folder(sessions)] if sessions is not None else []
+    beside = run_folder(sessions or USUAL_SESSIONS)
+    run_dirs = [beside] if sessions is not None or beside.is_dir() else []
     try:
         run_dirs.insert(0, user_run_folder())
     except KestrelError as error:
@@ -95,8 +99,10 @@ def reduce(reason: ReasonOption = "", sessions: SessionsOption = None) -> None:
 
 def resume(reason: ReasonOption = "", sessions: SessionsOption = None) -> None:
     """End a halt or a reduction, explicitly."""
+    if sessions is not None:
+        _spare_others(run_folder(sessions))
     # Each daemon removes the file beside its own sessions; here nobody may be running.
-    run_dirs = [user_run_folder(), run_folder(sessions or Path("var/sessions"))]
+    run_dirs = [user_run_folder(), run_folder(sessions or USUAL_SESSIONS)]
     removed = [run_dir / HALT_NAME for run_dir in run_dirs if clear_halt(run_dir)]
     for path in removed:
         print(f"removed {path}")
@@ -110,6 +116,19 @@ def resume(reason: ReasonOption = "", sessions: SessionsOption = None) -> None:
         print("no running daemon was found")
     if not _tell("resume", reason, found):
         raise typer.Exit(1)
+
+
+def _spare_others(run_dir: Path) -> None:
+    """Raises ``KestrelError`` where the user's HALT file holds daemons of other sessions too: one of them may be stuck
+    and not have seen it yet, and would wake up to find it gone."""
+    mine = {path.stem for path in running_sessions(run_dir)}
+    others = [path for path in running_sessions(user_run_folder()) if path.stem not in mine]
+    if others and read_halt(user_run_folder()) is not None:
+        raise KestrelError(
+            f"{user_run_folder() / HALT_NAME} halts {', '.join(map(said_of, others))} as well",
+            expected="no daemon of other sessions",
+            do="end those first, or release all of them: resume without --sessions",
+        )
 
 
 def _where(sessions: Path | None) -> Path:

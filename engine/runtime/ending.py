@@ -25,7 +25,7 @@ from engine.runtime import logs
 from engine.runtime.console import money
 from engine.runtime.histogram import Histogram
 from engine.runtime.probe import StageProbe
-from engine.runtime.remarks import remarks
+from engine.runtime.remarks import SUPERSEDED, remarks
 from engine.runtime.session import Session, order_prefix, write_atomically
 from engine.runtime.summary import (
     SERIES_FILE,
@@ -71,7 +71,7 @@ def summarise(
         rejections[f"venue: {text}"] = rejections.get(f"venue: {text}", 0) + count
     drops = dict(counters.dropped)
     for text, count in (
-        ("superseded", venue.counts().conflated),
+        (SUPERSEDED, venue.counts().conflated),
         ("bus_full", bus.waiting_dropped),
         ("journal_full", bus.unjournaled),
     ):

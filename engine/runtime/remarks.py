@@ -16,6 +16,8 @@ DROPPED_SHARE = 0.1
 """Of market events; a feed with a bad row now and then is usual."""
 UNUSED_SHARE = 0.5
 """Of predictions."""
+SUPERSEDED = "superseded"
+"""Conflated quotes, as ``drops`` names them."""
 NAMED = 5
 """Reasons or instruments named one by one; the rest is counted."""
 
@@ -30,6 +32,8 @@ def remarks(core: TradingCore, drops: Mapping[str, int]) -> Iterator[str]:
 
 
 def _market(core: TradingCore, drops: Mapping[str, int]) -> Iterator[str]:
+    # A quote that gave way to a newer one is nothing amiss.
+    drops = {reason: count for reason, count in drops.items() if reason != SUPERSEDED}
     ticks, dropped = core.counters.ticks, sum(drops.values())
     seen = ticks + dropped
     if not seen:

@@ -148,4 +148,6 @@ def test_a_daemon_that_nobody_can_halt_does_not_start(tmp_path: Path) -> None:
     assert "control socket" in line
     assert "KESTREL_RUN_DIR" in line
     for name, *more in (("paper", *sessions), ("halt",), ("status",)):
-        refused(kestrel(name, *more, KESTREL_RUN_DIR="run"), "KESTREL_RUN_DIR is 'run'", "an absolute path")
+        refused(
+            kestrel(name, *more, cwd=tmp_path, KESTREL_RUN_DIR="run"), "KESTREL_RUN_DIR is 'run'", "an absolute path"
+        )

@@ -255,6 +255,13 @@ class Scripted:
         pass
 
 
+def buyer(name: str = "s", **changes: Any) -> Scripted:
+    """Buys one on every prediction."""
+    return Scripted(
+        name, on_prediction=lambda prediction, seq, view: [intent(strategy=name, prediction_seq=seq, **changes)]
+    )
+
+
 class FixedAssembly:
     def __init__(self, features: Callable[[], Features | None], model: Model | None) -> None:
         self._features = features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,6 +30,12 @@ class Answering:
     def __call__(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         self.told.append(command)
         return {"ok": True, "session": "x", "state": self.stays or AFTER.get(command, "active")}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands look below the working folder too."""
+    monkeypatch.chdir(tmp_path)
 
 
 Begin = Callable[..., Awaitable[Answering]]
@@ -75,6 +82,25 @@ async def test_sessions_narrow_what_loosens_but_never_halt(begin: Begin, tmp_pat
     for folder in run_folders(mine):
         assert read_halt(folder) == {"source": "operator", "reason": "storm"}
     assert read_halt(run_folder(tmp_path / "b" / "sessions")) is None
+    # The second may be stuck, and the file all that will ever tell it.
+    with pytest.raises(KestrelError, match="halts session two"):
+        await asyncio.to_thread(commands.resume, "over", mine)
+    assert read_halt(user_run_folder()) is not None
+    await asyncio.to_thread(commands.resume, "over")
+    assert (one.told[-1], two.told[-1], read_halt(user_run_folder())) == ("resume", "resume", None)
+
+
+async def test_halt_in_a_daemons_own_folder_reaches_it_whatever_the_users_folder_is(
+    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was started with another user folder, by a service or as another user; then with none that is usable."""
+    one = await begin(tmp_path / "var" / "sessions", "one")
+    for folder in (str(tmp_path / "another"), "relative"):
+        monkeypatch.setenv("KESTREL_RUN_DIR", folder)
+        with contextlib.suppress(KestrelError):
+            await asyncio.to_thread(commands.halt, "storm")
+        assert one.told.pop() == "halt"
+        (tmp_path / "var" / "run" / "HALT").unlink()
 
 
 @pytest.mark.parametrize(("name", "stays"), [("halt", "active"), ("reduce", "active"), ("resume", "halted")])

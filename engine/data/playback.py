@@ -1,0 +1,233 @@
+"""Stored rows as the engine's events, merged into one order.
+
+Owns the conversion of a kind's rows and the merge of parts.  Which rows are read is ``engine.data.catalogue``'s; who
+judges them is the core.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.data.kinds import KINDS, kind_named
+from engine.data.parts import Part
+from engine.errors import DataError
+from engine.events import Bar, BookDelta, BookSnapshot, MarketEvent, Quote, Trade
+
+Int64 = npt.NDArray[np.int64]
+Reader = Callable[[Part, Sequence[str]], Iterator[Any]]
+"""Gives a part's rows as record batches with these columns."""
+_Chunk = tuple[list[int], list[Any]]
+"""Order keys and events, of equal length."""
+
+_RANK: Final = ("book_snapshots", "book_deltas", "book10", "quotes", "trades", "bars")
+"""Kinds that become events, in the order of ties: a book before what changes it, the market before its summary."""
+USUAL: Final = ("book_snapshots", "book_deltas", "quotes", "trades", "bars")
+"""All but ``book10``, which says again what snapshots and deltas say."""
+_FAR: Final = 2**63 - 1
+
+
+def events(parts: Sequence[Part], read: Reader) -> Iterator[MarketEvent]:
+    """The rows of ``parts`` as events, in the order that ``Catalogue.events`` tells.
+
+    Raises ``DataError`` for kinds that become no events.
+    """
+    for part in parts:
+        if part.kind not in _RANK:
+            raise DataError(f"{part.kind} are no events of the engine", expected=f"of {', '.join(_RANK)}")
+    by_recv = all(part.first_recv_ns is not None for part in parts)
+    ordered = sorted(parts, key=lambda part: (_RANK.index(part.kind), _first_key(part, by_recv=by_recv), part.file))
+    streams = [_chunks(part, read, by_recv=by_recv) for part in ordered]
+    return _merge(streams, [_first_key(part, by_recv=by_recv) for part in ordered])
+
+
+def _first_key(part: Part, *, by_recv: bool) -> int:
+    if by_recv and part.first_recv_ns is not None:
+        return part.first_recv_ns
+    return part.first_ns + part.interval_ns  # a bar is known at its end
+
+
+def _merge(streams: list[Iterator[_Chunk]], firsts: list[int]) -> Iterator[MarketEvent]:
+    """A k-way merge that stays with one stream while it is the earliest, and opens a file when its time has come.
+
+    ``firsts``: no key of a stream is less.  A row that is earlier than the one before it in its file keeps its place.
+    """
+    heap = [(first, number) for number, first in enumerate(firsts)]
+    heapq.heapify(heap)
+    cursors: list[tuple[list[int], list[Any], int]] = [([], [], 0)] * len(streams)
+    while heap:
+        number = heap[0][1]
+        # The runner-up sits in one of the root's two children.
+        limit, rival = min(heap[1:3], default=(_FAR, len(streams)))
+        if number > rival:
+            limit -= 1  # a tie goes to the stream that comes first
+        keys, found, at = cursors[number]
+        while True:
+            if at == len(keys):
+                chunk = next(streams[number], None)
+                if chunk is None:
+                    heapq.heappop(heap)
+                    break
+                keys, found = chunk
+                at = 0
+            if keys[at] > limit:
+                cursors[number] = (keys, found, at)
+                heapq.heapreplace(heap, (keys[at], number))
+                break
+            yield found[at]
+            at += 1
+
+
+def _chunks(part: Part, read: Reader, *, by_recv: bool) -> Iterator[_Chunk]:
+    """Events of one part, batch by batch; no chunk is empty."""
+    kind = kind_named(part.kind)
+    columns = [name for name in kind.columns if name != "recv_ns" or by_recv]
+    convert = _CONVERT[part.kind]
+    if part.kind in _GROUPS:
+        yield from _grouped(part, read(part, columns), _GROUPS[part.kind], convert, by_recv=by_recv)
+        return
+    for batch in read(part, columns):
+        if batch.num_rows:
+            times = _ints(batch, "ts_ns") + part.interval_ns
+            keys = _ints(batch, "recv_ns") if by_recv else times
+            yield keys.tolist(), convert(part, batch, times.tolist(), keys.tolist())
+
+
+def _grouped(
+    part: Part, batches: Iterator[Any], groups: Sequence[str], convert: Callable[..., list[Any]], *, by_recv: bool
+) -> Iterator[_Chunk]:
+    """Rows of one update lie side by side and make one event; one that spans two batches waits for its rest."""
+    kept: Any = None
+    for batch in batches:
+        table = pa.Table.from_batches([batch] if kept is None else [kept, batch]).combine_chunks()
+        if not table.num_rows:
+            continue
+        starts = _starts(table, [name for name in groups if name in table.schema.names])
+        kept = table.slice(int(starts[-1])).to_batches()[0]
+        if len(starts) > 1:
+            yield _group_chunk(part, table.slice(0, int(starts[-1])), starts[:-1], convert, by_recv=by_recv)
+    if kept is not None:
+        yield _group_chunk(part, pa.Table.from_batches([kept]), np.zeros(1, np.int64), convert, by_recv=by_recv)
+
+
+def _group_chunk(part: Part, table: Any, starts: Int64, convert: Callable[..., list[Any]], *, by_recv: bool) -> _Chunk:
+    times = _ints(table, "ts_ns")[starts].tolist()
+    keys = _ints(table, "recv_ns")[starts].tolist() if by_recv else times
+    return keys, convert(part, table, times, keys, starts)
+
+
+def _starts(table: Any, names: Sequence[str]) -> Int64:
+    """Where a new update begins: the first row, and each one that differs from the row before in one of ``names``."""
+    changes = np.zeros(table.num_rows, bool)
+    changes[0] = True
+    for name in names:
+        column = table.column(name)
+        if column.null_count == len(column):
+            continue
+        values = pc.fill_null(column, -1).to_numpy()
+        changes[1:] |= values[1:] != values[:-1]
+    return np.flatnonzero(changes)
+
+
+# --- one kind's rows ----------------------------------------------------------------------------------------------
+
+
+def _quotes(part: Part, batch: Any, times: list[int], keys: list[int]) -> list[Any]:
+    values = [_floats(batch, name).tolist() for name in ("bid", "bid_size", "ask", "ask_size")]
+    return list(map(Quote, times, keys, repeat(part.instrument), *values))
+
+
+def _trades(part: Part, batch: Any, times: list[int], keys: list[int]) -> list[Any]:
+    side = batch.column("side")
+    buy = pc.fill_null(pc.equal(side, "buy"), False).to_numpy(zero_copy_only=False)
+    sell = pc.fill_null(pc.equal(side, "sell"), False).to_numpy(zero_copy_only=False)
+    aggressors = (buy.astype(np.int8) - sell.astype(np.int8)).tolist()
+    ids = pc.fill_null(batch.column("trade_id"), "").to_pylist()
+    prices, sizes = (_floats(batch, name).tolist() for name in ("price", "size"))
+    return list(map(Trade, times, keys, repeat(part.instrument), prices, sizes, aggressors, ids))
+
+
+def _bars(part: Part, batch: Any, times: list[int], keys: list[int]) -> list[Any]:
+    values = [_floats(batch, name).tolist() for name in ("open", "high", "low", "close", "volume")]
+    return list(map(Bar, times, keys, repeat(part.instrument), repeat(part.interval_ns), *values))
+
+
+def _book10(part: Part, batch: Any, times: list[int], keys: list[int]) -> list[Any]:
+    levels = [name.removeprefix("bid_price_") for name in KINDS["book10"].columns if name.startswith("bid_price_")]
+    sides = []
+    for side in ("bid", "ask"):
+        prices = np.stack([_floats(batch, f"{side}_price_{level}") for level in levels], axis=1)
+        sizes = np.stack([_floats(batch, f"{side}_size_{level}") for level in levels], axis=1)
+        filled = ~np.isnan(prices)
+        sides.append(
+            [
+                tuple(zip(px[here].tolist(), qty[here].tolist(), strict=True))
+                for px, qty, here in zip(prices, sizes, filled, strict=True)
+            ]
+        )
+    return list(map(BookSnapshot, times, keys, repeat(part.instrument), *sides))
+
+
+def _deltas(part: Part, table: Any, times: list[int], keys: list[int], starts: Int64) -> list[Any]:
+    rows = list(zip(_book_sides(table), *_levels(table), strict=True))
+    ends = [*starts[1:].tolist(), len(rows)]
+    changes = [tuple(rows[start:end]) for start, end in zip(starts.tolist(), ends, strict=True)]
+    return list(map(BookDelta, times, keys, repeat(part.instrument), changes))
+
+
+def _snapshots(part: Part, table: Any, times: list[int], keys: list[int], starts: Int64) -> list[Any]:
+    sides = _book_sides(table)
+    levels = _ints(table, "level").tolist()
+    rows = list(zip(sides, levels, *_levels(table), strict=True))
+    ends = [*starts[1:].tolist(), len(rows)]
+    made = []
+    for time, key, start, end in zip(times, keys, starts.tolist(), ends, strict=True):
+        own = sorted(rows[start:end], key=lambda row: row[1])  # best first
+        bids, asks = (tuple((px, qty) for side, _, px, qty in own if side == wanted) for wanted in (1, -1))
+        made.append(BookSnapshot(time, key, part.instrument, bids, asks))
+    return made
+
+
+def _book_sides(table: Any) -> list[int]:
+    bid = pc.equal(table.column("side"), "bid").to_numpy()
+    return np.where(bid, 1, -1).tolist()  # type: ignore[no-any-return]
+
+
+def _levels(table: Any) -> tuple[list[float], list[float]]:
+    return _floats(table, "price").tolist(), _floats(table, "size").tolist()
+
+
+def _ints(batch: Any, name: str) -> Int64:
+    values: Int64 = batch.column(name).to_numpy()
+    return values
+
+
+def _floats(batch: Any, name: str) -> npt.NDArray[np.float64]:
+    """Null is NaN."""
+    column = batch.column(name)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    values: npt.NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
+    return values
+
+
+_CONVERT: Final[dict[str, Callable[..., list[Any]]]] = {
+    "quotes": _quotes,
+    "trades": _trades,
+    "bars": _bars,
+    "book10": _book10,
+    "book_deltas": _deltas,
+    "book_snapshots": _snapshots,
+}
+_GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    "book_deltas": ("ts_ns", "recv_ns", "last_update_id"),
+    "book_snapshots": ("ts_ns", "recv_ns", "last_update_id"),
+}
+"""What is the same in all rows of one update."""

@@ -139,6 +139,14 @@ class RateReported(Event, frozen=True, array_like=True, gc=False, tag=9):
     rate: Decimal
 
 
+class Observation(Event, frozen=True, array_like=True, gc=False, tag=10):
+    """A value of a published series (fundamental, macro).  ``ts_event_ns`` is its publication, not the period's end."""
+
+    series: str
+    value: float
+    period_end_ns: int
+
+
 # --- account facts (Decimal) ------------------------------------------------------------------------------------
 
 
@@ -329,7 +337,16 @@ class ModelAssigned(Event, frozen=True, array_like=True, gc=False, tag=81):
 
 
 MarketEvent = (
-    Quote | Trade | BookSnapshot | BookDelta | Bar | InstrumentDefined | InstrumentStatus | VenueStatus | RateReported
+    Quote
+    | Trade
+    | BookSnapshot
+    | BookDelta
+    | Bar
+    | Observation
+    | InstrumentDefined
+    | InstrumentStatus
+    | VenueStatus
+    | RateReported
 )
 AccountEvent = (
     OrderAccepted
@@ -348,5 +365,5 @@ SystemEvent = (
 ControlEvent = Halted | Reduced | Resumed
 InputEvent = MarketEvent | AccountEvent | SystemEvent | ControlEvent
 
-MARKET_TYPES: frozenset[type[Event]] = frozenset({Quote, Trade, BookSnapshot, BookDelta, Bar})
+MARKET_TYPES: frozenset[type[Event]] = frozenset({Quote, Trade, BookSnapshot, BookDelta, Bar, Observation})
 """Types that go to the journal's ``market`` stream; everything else goes to ``orders``."""

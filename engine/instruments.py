@@ -35,8 +35,8 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
 
     ``id`` is canonical (``BTC/USD@coinbase``), ``venue_symbol`` the venue's own name.  ``tick_px`` and ``lot_qty`` are
     the price and size steps; ``min_notional`` is in ``quote`` currency.  Fees are rates of notional
-    (``Decimal("0.0005")`` = 5 bps).  ``has_quote_sizes`` and ``has_trades`` declare what the feed gives: a feature that
-    needs more is refused, never invented.
+    (``Decimal("0.0005")`` = 5 bps).  ``has_quote_sizes``, ``has_trades`` and ``has_depth`` (levels behind the best)
+    declare what the feed gives: a feature that needs more is refused, never invented.
     """
 
     id: str
@@ -63,6 +63,7 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
     strike_px: Decimal | None = None
     margin_rate: Decimal | None = None
     session_calendar: str | None = None
+    has_depth: bool = False
 
     def price(self, value: float, side: int = 0) -> Decimal:
         """A float price on the tick grid: a buy (+1) rounds down, a sell (-1) up, a mark (0) to the nearest tick.

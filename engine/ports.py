@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -18,6 +18,9 @@ from engine.codec import Record
 from engine.commands import CancelOrder, Command, Intent, NewOrder, OrderIntent, RiskState, RiskStateChanged, Verdict
 from engine.events import Halted, InputEvent, MarketEvent, OrderFilled, Prediction, Reduced, Resumed, Side, Timer
 from engine.instruments import Instrument
+
+if TYPE_CHECKING:
+    from engine.consolidated.values import Consolidated
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -155,6 +158,10 @@ class View(Protocol):
 
     def features(self, instrument: str) -> FeatureView | None: ...
 
+    def consolidated(self, instrument: str) -> Consolidated | None:
+        """Price, confidence and attribution as of now of an id ``...@consolidated``; None for any other instrument."""
+        ...
+
     def tradable(self, instrument: str) -> str:
         """Empty when market and user streams are up and the venue trades; else the reason it is not."""
         ...
@@ -185,6 +192,11 @@ class Assembly(Protocol):
 
 class Features(FeatureView, Protocol):
     """The rolling buffer of one instrument."""
+
+    @property
+    def follows(self) -> Sequence[str]:
+        """Ids of other instruments whose accepted quotes, trades and candles ``update`` is given too."""
+        ...
 
     def update(self, event: MarketEvent) -> bool:
         """Take in an accepted market event; True when it completed a new row."""

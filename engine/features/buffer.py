@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.errors import DataError
 from engine.events import Bar, MarketEvent, Quote, Trade
 from engine.features import layout as at
 from engine.features import tape
-from engine.features.fused import kernel_for
+from engine.features.fused import kernel_for, loop
 from engine.features.spec import FeatureSpec
+from engine.features.surroundings import Surroundings
 from engine.instruments import Instrument
 from engine.ports import Float32Array
 
@@ -28,7 +31,9 @@ class FeatureBuffer:
     """Implements ``engine.ports.Features`` for one instrument.
 
     ``update`` is called by the core with accepted market events only, in order.  It never raises: what the kernel
-    cannot use is counted in ``rejected`` (bad numbers) or ``late`` (older than the open time bar).
+    cannot use is counted in ``rejected`` (bad numbers), ``late`` (older than the open time bar, or a candle older than
+    the newest row) or ``revised`` (the newest row's candle again, with other numbers).  A row that was made stands: the
+    model has seen it.
 
     Raises ``DataError`` at construction when the instrument does not give what a column needs.
     """
@@ -57,12 +62,20 @@ class FeatureBuffer:
         self._interval_ns = spec.sampling.interval_ns if spec.sampling.kind == "time_bar" else 0
         self._lateness_ns = spec.sampling.lateness_ns
         self._wants_trades = "trades" in spec.requires
+        self._hole_ns = spec.gap.hole_ns_max
+        # Where holes are passed over, the bars tell when one is too long.
+        self._silence_ns = 0 if self._hole_ns else spec.gap.silence_ns_max
+        self._outside: Surroundings | None = None
+        if spec.peers or spec.series or {"depth", "sessions"} & spec.requires:
+            self._outside = Surroundings(spec, instrument, self._s, (kernel.peers, kernel.series), self._put)
+        self._compiled = kernel.compiled
         # A candle's volume is traded quantity; where no trades exist the venue counts price updates, as the spec does.
         self._takes_history = self._interval_ns > 0 and (spec.volume == "trades") == instrument.has_trades
         self.rows = 0
         """Rows made since construction."""
         self.rejected = 0
         self.late = 0
+        self.revised = 0
         self.restarts = 0
         self.reason_before_gap = ""
         """Why it was not warm when the feed last broke; empty when it was."""
@@ -80,17 +93,29 @@ class FeatureBuffer:
     def _configure(self) -> None:
         s, spec = self._s, self.spec
         sampling = spec.sampling
-        s[at.NEED_TICKS] = math.inf if sampling.kind == "time_bar" else sampling.ticks
+        kind = sampling.kind
+        s[at.NEED_TICKS] = sampling.ticks if kind in ("tick", "tick_bar") else math.inf
+        s[at.NEED_QTY] = sampling.size if kind == "volume_bar" else math.inf
+        s[at.NEED_NOTIONAL] = sampling.size if kind == "dollar_bar" else math.inf
+        s[at.NEED_IMBALANCE] = 1.0 if kind == "imbalance_bar" else 0.0
+        s[at.EWMA_WEIGHT] = 2.0 / (sampling.span + 1.0)
+        s[at.TICKS_FIRST] = sampling.ticks
+        s[at.TRADE_PRICED] = 1.0 if sampling.price == "trade" else 0.0
         s[at.USE_SIZES] = 1.0 if "sizes" in spec.requires else 0.0
         s[at.TICK_VOLUME] = 1.0 if spec.volume == "ticks" else 0.0
         s[at.PX_FLOOR] = -tape.LIMIT if self.instrument.allows_negative_px else 0.0
-        s[at.SILENCE_S] = spec.gap.silence_ns_max / 1e9 if spec.gap.silence_ns_max else math.inf
+        s[at.SILENCE_S] = self._silence_ns / 1e9 if self._silence_ns else math.inf
+        s[at.WIDE] = 1.0 if spec.wide else 0.0
+        s[at.PEERS] = len(spec.peers)
+        s[at.PEER_STALE_S] = (self._hole_ns or self._silence_ns) / 1e9 or math.inf
 
     def _clear(self) -> None:
         """Forget everything that older events left, configuration apart."""
         ring_pos = self._s[at.RING_POS]
         self._s[at.HAS_QUOTE : at.SLOTS] = 0.0
         self._s[at.RING_POS] = ring_pos
+        self._s[at.TICKS_EXPECTED] = self._s[at.TICKS_FIRST]
+        self._s[at.SIGN_EXPECTED] = 0.5
         self._s[self._private : self._values] = 0.0
         self._s[self._values :] = np.nan
         self._ring.fill(np.nan)
@@ -99,12 +124,16 @@ class FeatureBuffer:
         self._last_end_ns = None
         self._last_event_ns = None
         self._flat_rows = 0
+        if self._outside is not None:
+            self._outside.forget()
 
     # --- events ---------------------------------------------------------------------------------------------------
 
     def update(self, event: MarketEvent) -> bool:
         """Take in an accepted market event; True when it completed a new row (several, after bars without quotes)."""
         # Hot path: attribute access and one call into compiled code; everything rare is behind _refused and _timed.
+        if self._outside is not None and self._outside.take(event):
+            return False
         if type(event) is Quote:
             if self._interval_ns:
                 return self._timed(event)
@@ -128,6 +157,8 @@ class FeatureBuffer:
                 code = self._step(self._s, self._ring, 1, event.px, event.qty, event.aggressor, 0.0, event.ts_event_ns)
             except _TROUBLE:
                 code = -1
+            if code > 0:
+                return self._made(code)
             return code < 0 and self._refused(event, code)
         if type(event) is Bar:
             return self._history(event)
@@ -138,6 +169,8 @@ class FeatureBuffer:
         if self._bar_start_ns is None:
             return False
         before = self.rows
+        if self._outside is not None:
+            self._outside.move_session(self._bar_start_ns)
         while self._bar_start_ns is not None and now_ns >= self._bar_start_ns + self._interval_ns + self._lateness_ns:
             self._close_bar(self._bar_start_ns)
         return self.rows > before
@@ -148,6 +181,9 @@ class FeatureBuffer:
         self._gap_reason = reason or "gap in the feed"
         self.restarts += 1
         self._clear()
+
+    def _put(self, kind: int, block: int, value: float, ts_ns: int) -> None:
+        self._step(self._s, self._ring, kind, float(block), value, 0.0, 0.0, ts_ns)
 
     def _feed(self, event: Quote | Trade) -> int:
         try:
@@ -177,7 +213,7 @@ class FeatureBuffer:
         return False
 
     def _restart_after_silence(self) -> None:
-        self.mark_gap(f"no event for more than {self.spec.gap.silence_ns_max / 1e9:g} s")
+        self.mark_gap(f"no event for more than {self._silence_ns / 1e9:g} s")
 
     # --- time bars ------------------------------------------------------------------------------------------------
 
@@ -187,7 +223,7 @@ class FeatureBuffer:
         if not _plausible(event):
             self.rejected += 1
             return False
-        silence = self.spec.gap.silence_ns_max
+        silence = self._silence_ns
         if silence and self._last_event_ns is not None and ts_ns - self._last_event_ns > silence:
             # The open bar goes too: nobody knows what it missed.
             self._restart_after_silence()
@@ -201,6 +237,11 @@ class FeatureBuffer:
         if self._bar_start_ns is None:
             self._bar_start_ns = ts_ns - ts_ns % self._interval_ns
             self._bar_partial = ts_ns != self._bar_start_ns
+        if self._hole_ns and self._last_end_ns is not None and self._s[at.HAS_OPEN] == 0.0:
+            start_ns = self._bar_start_ns
+            if self._check_hole(start_ns):
+                # The market was closed, not the feed: this bar was seen from its beginning.
+                self._bar_start_ns, self._bar_partial = start_ns, False
         self._last_event_ns = ts_ns
         if self._feed(event) == tape.REJECTED:
             self.rejected += 1
@@ -209,7 +250,13 @@ class FeatureBuffer:
     def _close_bar(self, start_ns: int) -> None:
         """End the open bar: a row, or nothing when its beginning was not seen, or a restart when rows are missing."""
         end_ns = start_ns + self._interval_ns
-        if self._last_end_ns is not None and self._last_end_ns != start_ns:
+        happened = self._s[at.HAS_OPEN] != 0.0
+        if self._hole_ns:
+            if not happened:
+                # No row; whether the hole is too long shows when the next bar comes.
+                self._bar_start_ns, self._bar_partial = end_ns, False
+                return
+        elif self._last_end_ns is not None and self._last_end_ns != start_ns:
             missing = (start_ns - self._last_end_ns) // self._interval_ns
             self.mark_gap(f"{missing} bars are missing between history and feed")
             return
@@ -220,7 +267,7 @@ class FeatureBuffer:
             if self._last_end_ns is None:
                 self._step(self._s, self._ring, tape.DROP_BAR, 0.0, 0.0, 0.0, 0.0, end_ns)
                 return
-        if self._s[at.HAS_OPEN] == 0.0:
+        if not happened:
             self._flat_rows += 1
             if self._flat_rows > self.spec.gap.flat_rows_max:
                 self.mark_gap(f"no quote for {self._flat_rows} bars")
@@ -232,18 +279,27 @@ class FeatureBuffer:
             if self.on_bar is not None:
                 self.on_bar()
 
+    def _check_hole(self, start_ns: int) -> bool:
+        """Restart where the bar that begins then lies too far behind the newest row."""
+        hole_ns = start_ns - (self._last_end_ns or start_ns)
+        if hole_ns <= self._hole_ns:
+            return False
+        self.mark_gap(f"no bar for {hole_ns / 1e9:g} s, longer than the {self._hole_ns / 1e9:g} s declared")
+        return True
+
     def _history(self, bar: Bar) -> bool:
         """A candle of the venue's history becomes a row where it continues the rows there are."""
         if not self._takes_history or bar.interval_ns != self._interval_ns:
             return False
         end_ns = bar.ts_event_ns
+        if self._last_end_ns is not None and end_ns == self._last_end_ns and self._differs(bar):
+            self.revised += 1
+            return False
         behind = self._last_end_ns is not None and end_ns <= self._last_end_ns
         if behind or (self._bar_start_ns is not None and end_ns > self._bar_start_ns):
             self.late += 1
             return False
-        if self._last_end_ns is not None and end_ns != self._last_end_ns + self._interval_ns:
-            missing = (end_ns - self._last_end_ns) // self._interval_ns - 1
-            self.mark_gap(f"history lacks {max(missing, 1)} bars")
+        self._check_continuation(end_ns)
         try:
             self._s[at.BAR_VOLUME] = bar.volume_qty
             code = self._step(
@@ -267,6 +323,49 @@ class FeatureBuffer:
             self.on_bar()
         return True
 
+    def _check_continuation(self, end_ns: int) -> None:
+        """Restart where the candle that ends then does not continue the newest row."""
+        if self._last_end_ns is None:
+            return
+        hole_ns = end_ns - self._interval_ns - self._last_end_ns
+        if self._hole_ns and hole_ns >= 0:
+            self._check_hole(end_ns - self._interval_ns)
+        elif hole_ns:
+            self.mark_gap(f"history lacks {max(hole_ns // self._interval_ns, 1)} bars")
+
+    def _differs(self, bar: Bar) -> bool:
+        """Whether the newest row was made of other prices."""
+        s, pos = self._s, int(self._s[at.POS])
+        seen = (s[at.OPEN + pos], s[at.HIGH + pos], s[at.LOW + pos], s[at.CLOSE + pos], s[at.VOLUME + pos])
+        return seen != (bar.open_px, bar.high_px, bar.low_px, bar.close_px, bar.volume_qty)
+
+    # --- recordings -----------------------------------------------------------------------------------------------
+
+    def continues(self, ts_ns: int) -> bool:
+        """Whether ``feed`` may take an event of that time: a candle only directly after the one before it."""
+        if not self._interval_ns:
+            return True
+        return self._takes_history and self._last_end_ns is not None and ts_ns == self._last_end_ns + self._interval_ns
+
+    def feed(self, events: tuple[Any, Any, Any], begin: int, out: tuple[Any, Any, Any, Any]) -> tuple[int, int]:
+        """``update`` for many events: kinds, numbers and times, and where their rows go (``engine.features.loops``).
+
+        Returns the number of the first event not taken, which is then ``update``'s, and how many rows were made.
+        """
+        made = np.zeros(1, np.int64)
+        taken = loop()(self._compiled, self._s, self._ring, *events, begin, *out, made, self._values)
+        rows = int(made[0])
+        if rows:
+            self.rows += rows
+            self._warm = bool(out[2][rows - 1])
+        if self._interval_ns and taken > begin:
+            self._last_end_ns = int(events[2][taken - 1])
+        return taken, rows
+
+    def newest_values(self) -> npt.NDArray[np.float64]:
+        """(F,) float64 values of the newest row; a view."""
+        return self._s[self._values :]
+
     # --- what others read -----------------------------------------------------------------------------------------
 
     def window(self) -> Float32Array:
@@ -275,6 +374,11 @@ class FeatureBuffer:
         Rows before the first are NaN; ``warm`` says whether there are any.
         """
         return self._views[self.rows % self._w]
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """Ids of the other instruments that the columns read."""
+        return self.spec.peers
 
     @property
     def warm(self) -> bool:
@@ -316,7 +420,7 @@ def _plausible(event: Quote | Trade) -> bool:
         return False
     try:
         if type(event) is Trade:
-            return 0.0 < event.qty < tape.LIMIT
+            return 0.0 < event.qty < tape.LIMIT and -tape.LIMIT < event.px < tape.LIMIT
         assert type(event) is Quote
         return -tape.LIMIT < event.bid_px <= event.ask_px < tape.LIMIT
     except TypeError:

@@ -6,10 +6,6 @@ order; what they compute is theirs.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,14 +15,28 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import DataError
-from engine.features import jit, kept, layout
+from engine.features import jit, layout
 from engine.features.column import Column, source_files
+from engine.features.generated import load
 from engine.features.layout import State
 from engine.features.spec import FeatureSpec
 
 Step = Callable[[State, npt.NDArray[np.float32], int, float, float, float, float, int], int]
 
 _SIGNATURE = "int64(float64[::1], float32[::1], int64, float64, float64, float64, float64, int64)"
+# One loop serves every kernel: it is handed the kernel, so that live and offline run the same machine code.
+_LOOP = f"""\
+\"\"\"Generated; see engine/features/fused.py.\"\"\"
+
+from engine.features import loops
+from engine.features.jit import ENTRY
+
+
+@ENTRY("int64(FunctionType({_SIGNATURE}), float64[::1], float32[::1], int64[::1], float64[:, ::1], int64[::1], int64, "
+       "float64[:, ::1], int64[::1], boolean[::1], float64[::1], int64[::1], int64)")
+def run(step, s, ring, kinds, numbers, ts_ns, begin, values, events, warm, closes, made, first_value):
+    return loops.run(step, s, ring, kinds, numbers, ts_ns, begin, values, events, warm, closes, made, first_value)
+"""
 
 
 class Kernel(NamedTuple):
@@ -38,24 +48,55 @@ class Kernel(NamedTuple):
     """First slot of the columns' private state; it ends where the values begin."""
     values: int
     """Slot of the first column value; the spec's columns follow in order."""
+    peers: dict[str, int]
+    """First slot of each other instrument's block."""
+    series: dict[str, int]
+    """First slot of each published series' block."""
+    compiled: Any
+    """``step`` as compiled code may call it; the same machine code."""
 
 
 _built: dict[str, Kernel] = {}
+_loop: Callable[..., int] | None = None
 
 
 def kernel_for(spec: FeatureSpec) -> Kernel:
     """The kernel of a spec, compiled at most once per process (seconds the first time on a machine, then from disk)."""
-    source, state_slots, values = generate(spec.plan, spec.columns, spec.window)
+    blocks = _Blocks(spec)
+    source, state_slots, values = generate(spec, blocks)
     found = _built.get(source)
     if found is None:
-        module = _load(source, source_files(spec.plan))
-        found = Kernel(_guarded(module.__dict__["step"]), state_slots, layout.PRIVATE, values)
+        step = _load(source, source_files(spec.plan)).__dict__["step"]
+        found = Kernel(_guarded(step), state_slots, blocks.end, values, blocks.peers, blocks.series, step)
         _built[source] = found
     return found
 
 
-def generate(plan: tuple[Column, ...], outputs: tuple[str, ...], window: int) -> tuple[str, int, int]:
+def loop() -> Callable[..., int]:
+    """``engine.features.loops.run``, compiled at most once per process."""
+    global _loop  # noqa: PLW0603 - a cache of one
+    if _loop is None:
+        _loop = _load(_LOOP, {Path(__file__).parent / "loops.py"}).__dict__["run"]
+    return _loop
+
+
+class _Blocks:
+    """Where in the record the parts lie that a spec has or has not."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        begin = layout.WIDE_END if spec.wide else layout.NARROW_END
+        self.peers = {peer: begin + i * layout.STRIDE for i, peer in enumerate(spec.peers)}
+        begin += len(self.peers) * layout.STRIDE
+        self.series = {series: begin + i * layout.KNOWN_SLOTS for i, series in enumerate(spec.series)}
+        self.end = begin + len(self.series) * layout.KNOWN_SLOTS
+
+    def of(self, column: Column) -> int | None:
+        return self.peers.get(column.peer, self.series.get(column.series))
+
+
+def generate(spec: FeatureSpec, blocks: _Blocks) -> tuple[str, int, int]:
     """Source of the kernel, slots of its state, slot of the first value."""
+    plan, outputs, window = spec.plan, spec.columns, spec.window
     functions = {column.name: jit.python_source(column.function) for column in plan}
     modules = sorted({function.__module__ for function in functions.values()})
     alias = {module: f"m{i}" for i, module in enumerate(modules)}
@@ -70,7 +111,7 @@ def generate(plan: tuple[Column, ...], outputs: tuple[str, ...], window: int) ->
         "@kernel",
         "def columns(s):",
     ]
-    private = layout.PRIVATE
+    private = blocks.end
     variable: dict[str, str] = {}
     for i, column in enumerate(plan):
         function = functions[column.name]
@@ -78,6 +119,9 @@ def generate(plan: tuple[Column, ...], outputs: tuple[str, ...], window: int) ->
         if column.private_slots:
             arguments.append(str(private))
             private += column.private_slots
+        block = blocks.of(column)
+        if block is not None:
+            arguments.append(str(block))
         arguments += [repr(value) for value in column.params]
         arguments += [variable[used] for used in column.uses]
         variable[column.name] = f"v{i}"
@@ -101,23 +145,10 @@ def generate(plan: tuple[Column, ...], outputs: tuple[str, ...], window: int) ->
 
 
 def _load(source: str, user_files: set[Path]) -> ModuleType:
-    if jit.enabled():
-        here = Path(__file__).parent
-        # All built-in kernels at once, so that their specs share a folder.
-        ours = {here / f"{name}.py" for name in ("jit", "layout", "tape", "fused")} | set(
-            (here / "columns").glob("*.py")
-        )
-        folder = jit.cache_folder(ours | user_files)
-        path = folder / f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}.py"
-        # A read-only folder or a damaged cache costs seconds at a start, and nothing else.
-        for _ in range(2):
-            with contextlib.suppress(Exception):
-                _write_once(path, source)
-                kept.claim(folder)
-                return _execute(source.replace("ENTRY", "entry"), path)
-            _discard(path)
+    here = Path(__file__).parent
+    ours = {here / f"{name}.py" for name in ("jit", "layout", "tape", "fused")}
     try:
-        return _execute(source.replace("ENTRY", "entry_uncached"), None)
+        return load("feature_kernel", source, ours | user_files)
     except Exception as error:
         first = next((line.strip() for line in reversed(str(error).splitlines()) if "rror" in line), str(error)[:200])
         raise DataError(
@@ -125,39 +156,6 @@ def _load(source: str, user_files: set[Path]) -> ModuleType:
             expected="column functions of numbers, slots and the helpers of engine.features.layout",
             do="fix the column or set KESTREL_NUMBA=0",
         ) from error
-
-
-def _write_once(path: Path, source: str) -> None:
-    """Leave an existing file alone: numba compares its time stamp with the one it compiled."""
-    text = source.replace("ENTRY", "entry")
-    if path.exists() and path.read_text() == text:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    scratch.write_text(text)
-    try:
-        # Fails when another process was first; its file is the same.
-        os.link(scratch, path)
-    except FileExistsError:
-        pass
-    finally:
-        scratch.unlink()
-
-
-def _discard(path: Path) -> None:
-    """Remove what may be damaged: numba's files of this kernel."""
-    with contextlib.suppress(OSError):
-        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
-            compiled.unlink()
-
-
-def _execute(text: str, path: Path | None) -> ModuleType:
-    name = "kestrel_feature_kernel" if path is None else f"kestrel_feature_{path.stem}"
-    module = ModuleType(name)
-    # numba looks the module of a cached function up by name.
-    sys.modules[name] = module
-    exec(compile(text, "<feature kernel>" if path is None else str(path), "exec"), module.__dict__)
-    return module
 
 
 def _guarded(step: Callable[..., Any]) -> Step:

@@ -14,7 +14,7 @@ import os
 import shutil
 from pathlib import Path
 
-KEPT = 8
+KEPT = 24
 """Folders kept beside those in use: several configurations, or a change of the sources and the way back."""
 _LOCK = "in-use"
 _held: dict[Path, int] = {}

@@ -1,22 +1,30 @@
-"""Feature rows of recorded events, for the trainer and for checks: the live buffer, fed from a sequence.
+"""Feature rows of recordings, for the trainer and for checks: the live buffer, fed from a sequence or from columns.
 
 Owns the collecting only.  There is no second implementation: what the model trains on is what it will be served.
+``compute_rows`` takes events of any kind; ``compute_candles`` and ``compute_ticks`` take arrays and run the same
+machine code in a compiled loop.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.events import MarketEvent
+from engine.errors import DataError
+from engine.events import Bar, MarketEvent, Quote, Trade
+from engine.features import tape
 from engine.features.buffer import FeatureBuffer
 from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
 from engine.ports import Float32Array
+
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+_CHUNK = 16_384
 
 
 class Rows(NamedTuple):
@@ -24,21 +32,45 @@ class Rows(NamedTuple):
 
     values: Float32Array
     """(N, F); NaN where a column has no value yet."""
-    ts_event_ns: npt.NDArray[np.int64]
+    ts_event_ns: Int64Array
     """(N,) venue time of the row; the end of a time bar."""
-    ts_recv_ns: npt.NDArray[np.int64]
+    ts_recv_ns: Int64Array
     """(N,) receive time of the event that completed the row."""
-    mid_px: npt.NDArray[np.float64]
+    mid_px: Float64Array
     """(N,) close of the row."""
     warm: npt.NDArray[np.bool_]
     """(N,) what the live buffer's ``warm`` was after the row."""
 
 
-def compute_rows(spec: FeatureSpec, instrument: Instrument, events: Iterable[MarketEvent]) -> Rows:
-    """All rows that the live buffer would make of these events (of one instrument, in order, bad ones left out).
+class Candles(NamedTuple):
+    """N finished candles of one instrument and interval, as ``engine.events.Bar`` has them."""
 
-    Time bars close at the first later event; a timer would close the same rows earlier.  Raises ``DataError`` when the
-    instrument cannot feed the spec.
+    end_ns: Int64Array
+    open_px: Float64Array
+    high_px: Float64Array
+    low_px: Float64Array
+    close_px: Float64Array
+    volume_qty: Float64Array
+
+
+class Ticks(NamedTuple):
+    """N quotes and trades of one instrument in order: ``kind`` is ``tape.QUOTE`` or ``tape.TRADE``.
+
+    ``numbers (N, 4)``: bid px, bid qty, ask px, ask qty of a quote; px, qty, aggressor, 0 of a trade.
+    """
+
+    kind: Int64Array
+    numbers: Float64Array
+    ts_event_ns: Int64Array
+    ts_recv_ns: Int64Array
+
+
+def compute_rows(spec: FeatureSpec, instrument: Instrument, events: Iterable[MarketEvent]) -> Rows:
+    """All rows that the live buffer would make of these events, in order, bad ones left out.
+
+    They are events of the instrument and, where columns ask for them, of its peers and published series.  Time bars
+    close at the first later event; a timer would close the same rows earlier.  Raises ``DataError`` when the instrument
+    cannot feed the spec.
     """
     buffer = FeatureBuffer(spec, instrument)
     values = bytearray()
@@ -71,3 +103,103 @@ def compute_rows(spec: FeatureSpec, instrument: Instrument, events: Iterable[Mar
         np.frombuffer(mid_px, np.float64),
         np.frombuffer(warm, np.bool_),
     )
+
+
+def compute_candles(
+    spec: FeatureSpec, instrument: Instrument, candles: Candles, on_chunk: Callable[[Float64Array], None] | None = None
+) -> Rows:
+    """The rows that the live buffer would make of these candles, their receive time being their end.
+
+    ``on_chunk`` is given the float64 values of some rows at a time, in order: what the float32 ones are rounded from.
+    Raises ``DataError`` when the spec is not of time bars, or needs what no candle has.
+    """
+    if spec.sampling.kind != "time_bar":
+        raise DataError(f"feature spec {spec.name!r} makes rows of {spec.sampling}", expected="time bars for candles")
+    _needs_nothing_else(spec)
+    numbers = np.column_stack(candles[1:]).astype(np.float64)
+    kinds = np.full(len(numbers), tape.HISTORY_BAR, np.int64)
+    return _collect(spec, instrument, kinds, numbers, candles.end_ns, candles.end_ns, on_chunk)
+
+
+def compute_ticks(
+    spec: FeatureSpec, instrument: Instrument, ticks: Ticks, on_chunk: Callable[[Float64Array], None] | None = None
+) -> Rows:
+    """The rows that the live buffer would make of these quotes and trades; see ``compute_candles``.
+
+    Raises ``DataError`` for time bars (use ``compute_rows``).
+    """
+    if spec.sampling.kind == "time_bar":
+        raise DataError(
+            f"feature spec {spec.name!r} makes rows of {spec.sampling}", expected="rows that ticks complete"
+        )
+    _needs_nothing_else(spec)
+    numbers = np.column_stack([ticks.numbers, np.zeros(len(ticks.numbers))])
+    return _collect(spec, instrument, ticks.kind, numbers, ticks.ts_event_ns, ticks.ts_recv_ns, on_chunk)
+
+
+def _needs_nothing_else(spec: FeatureSpec) -> None:
+    needs = sorted({"depth", "sessions"} & spec.requires) + list(spec.peers) + list(spec.series)
+    if needs:
+        raise DataError(
+            f"feature spec {spec.name!r} also needs {', '.join(needs)}",
+            expected="columns of the instrument's own quotes, trades or candles",
+            do="give compute_rows the events",
+        )
+
+
+def _collect(
+    spec: FeatureSpec,
+    instrument: Instrument,
+    kinds: Int64Array,
+    numbers: Float64Array,
+    ts_event_ns: Int64Array,
+    ts_recv_ns: Int64Array,
+    on_chunk: Callable[[Float64Array], None] | None,
+) -> Rows:
+    """Stretches go through the compiled loop; an event that may restart goes through ``update``, as each does live."""
+    buffer = FeatureBuffer(spec, instrument)
+    width = len(spec.columns)
+    kinds, numbers = np.ascontiguousarray(kinds, np.int64), np.ascontiguousarray(numbers, np.float64)
+    times = np.ascontiguousarray(ts_event_ns, np.int64)
+    ends = _stretch_ends(times, spec.sampling.interval_ns)
+    scratch = np.empty((_CHUNK, width), np.float64)
+    found: list[tuple[Float32Array, Int64Array, npt.NDArray[np.bool_], Float64Array]] = []
+    at, single = 0, False
+    while at < len(kinds):
+        events, warm, closes = np.empty(_CHUNK, np.int64), np.empty(_CHUNK, np.bool_), np.empty(_CHUNK, np.float64)
+        made = 0
+        while at < len(kinds) and made < _CHUNK:
+            if single or not buffer.continues(int(times[at])):
+                if buffer.update(_event(spec, instrument.id, int(kinds[at]), numbers[at].tolist(), int(times[at]))):
+                    scratch[made] = buffer.newest_values()
+                    events[made], warm[made], closes[made] = at, buffer.warm, buffer.mid_px
+                    made += 1
+                at, single = at + 1, False
+                continue
+            end = int(ends[np.searchsorted(ends, at, "right")])
+            out = (scratch[made:], events[made:], warm[made:], closes[made:])
+            at, rows = buffer.feed((kinds[:end], numbers, times), at, out)
+            made += rows
+            # Stopped with room left: the kernel refused the event, and what that means is not the loop's to decide.
+            single = at < end and made < _CHUNK
+        if on_chunk is not None:
+            on_chunk(scratch[:made])
+        found.append((scratch[:made].astype(np.float32), events[:made], warm[:made], closes[:made]))
+    if not found:
+        found.append((np.empty((0, width), np.float32), np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0)))
+    values, events, warm, closes = (np.concatenate(part) for part in zip(*found, strict=True))
+    return Rows(values, times[events], np.asarray(ts_recv_ns, np.int64)[events], closes, warm)
+
+
+def _stretch_ends(times: Int64Array, interval_ns: int) -> Int64Array:
+    """Where candles do not follow each other, and the end; ticks are one stretch."""
+    breaks = np.flatnonzero(np.diff(times) != interval_ns) + 1 if interval_ns else np.empty(0, np.int64)
+    return np.append(breaks, len(times)).astype(np.int64)
+
+
+def _event(spec: FeatureSpec, instrument: str, kind: int, numbers: list[float], ts_ns: int) -> Quote | Trade | Bar:
+    if kind == tape.HISTORY_BAR:
+        return Bar(ts_ns, ts_ns, instrument, spec.sampling.interval_ns, *numbers)
+    if kind == tape.TRADE:
+        return Trade(ts_ns, ts_ns, instrument, numbers[0], numbers[1], int(numbers[2]), "")
+    return Quote(ts_ns, ts_ns, instrument, *numbers[:4])

@@ -1,10 +1,15 @@
-"""The named column sets: ``core40`` and ``quote40``.
+"""The named column sets and the specs made of them.
 
-Owns which columns they hold and in which order; the order is part of every model trained on them.
+Owns which columns a set holds and in which order; the order is part of every model trained on it.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from engine.errors import DataError
 from engine.features.sampling import GapPolicy, Sampling
 from engine.features.spec import FeatureSpec
 
@@ -87,24 +92,49 @@ QUOTE40 = (
 )
 
 
+SETS: Final[dict[str, tuple[str, ...]]] = {
+    "technical13": INDICATORS,
+    "core40": CORE40,
+    "quote40": QUOTE40,
+}
+"""Columns by the name of their set."""
+
+
+def expand(names: Iterable[str]) -> tuple[str, ...]:
+    """Column names, with each set's name replaced by its columns; what comes twice stays where it came first."""
+    return tuple(dict.fromkeys(column for name in names for column in SETS.get(name, (name,))))
+
+
+def named_spec(
+    name: str,
+    window: int = 30,
+    sampling: Sampling | None = None,
+    gap: GapPolicy | None = None,
+    volume: Literal["trades", "ticks"] = "trades",
+) -> FeatureSpec:
+    """The spec of a set.  Raises ``DataError`` that names the nearest known set."""
+    if name not in SETS:
+        near = difflib.get_close_matches(name, SETS, n=1)
+        raise DataError(
+            f"unknown feature set {name!r}",
+            expected=f"one of {', '.join(SETS)}",
+            do=f"did you mean {near[0]!r}?" if near else "",
+        )
+    return FeatureSpec(
+        name=name,
+        columns=SETS[name],
+        window=window,
+        sampling=Sampling.tick() if sampling is None else sampling,
+        volume=volume,
+        gap=GapPolicy(flat_rows_max=min(5, window - 1)) if gap is None else gap,
+    )
+
+
 def core40_spec(window: int = 30, sampling: Sampling | None = None, gap: GapPolicy | None = None) -> FeatureSpec:
     """40 columns for instruments with quotes, sizes and trades: crypto, equities, futures."""
-    return _spec("core40", CORE40, "trades", window, sampling, gap)
+    return named_spec("core40", window, sampling, gap)
 
 
 def quote40_spec(window: int = 30, sampling: Sampling | None = None, gap: GapPolicy | None = None) -> FeatureSpec:
     """40 columns from quotes alone, no sizes and no trades: FX.  The declared volume is the count of quote changes."""
-    return _spec("quote40", QUOTE40, "ticks", window, sampling, gap)
-
-
-def _spec(
-    name: str, columns: tuple[str, ...], volume: str, window: int, sampling: Sampling | None, gap: GapPolicy | None
-) -> FeatureSpec:
-    return FeatureSpec(
-        name=name,
-        columns=columns,
-        window=window,
-        sampling=Sampling.tick() if sampling is None else sampling,
-        volume="ticks" if volume == "ticks" else "trades",
-        gap=GapPolicy(flat_rows_max=min(5, window - 1)) if gap is None else gap,
-    )
+    return named_spec("quote40", window, sampling, gap, "ticks")

@@ -47,7 +47,15 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
             raise DataError(f"feature spec {self.name!r} names {', '.join(twice)} twice", expected="each column once")
         if not 1 <= self.window <= WINDOW_MAX:
             raise DataError(f"feature spec {self.name!r} has window {self.window}", expected=f"1 to {WINDOW_MAX} rows")
-        if self.sampling.kind == "time_bar" and self.gap.flat_rows_max >= self.window:
+        if self.volume == "ticks" and self.sampling.price == "trade":
+            raise DataError(
+                f"feature spec {self.name!r} counts quotes as volume in rows of trade prices", expected="volume: trades"
+            )
+        if self.gap.hole_ns_max and self.sampling.kind != "time_bar":
+            raise DataError(
+                f"feature spec {self.name!r} passes over holes in rows of {self.sampling}", expected="time bars"
+            )
+        if self.sampling.kind == "time_bar" and not self.gap.hole_ns_max and self.gap.flat_rows_max >= self.window:
             raise DataError(
                 f"feature spec {self.name!r} allows {self.gap.flat_rows_max} flat rows in a window of {self.window}",
                 expected="fewer flat rows than the window has",
@@ -61,8 +69,27 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
 
     @cached_property
     def requires(self) -> frozenset[str]:
-        """What an instrument must give: of ``quotes``, ``sizes``, ``trades``."""
-        return frozenset().union(*(self.inputs_of(column) for column in self.plan))
+        """What an instrument must give: of ``quotes``, ``sizes``, ``trades``, ``depth``, ``sessions``."""
+        return frozenset({self._price}).union(*(self.inputs_of(column) for column in self.plan))
+
+    @cached_property
+    def peers(self) -> tuple[str, ...]:
+        """Ids of other instruments whose prices the columns read."""
+        return tuple(dict.fromkeys(column.peer for column in self.plan if column.peer))
+
+    @cached_property
+    def series(self) -> tuple[str, ...]:
+        """Names of published series that the columns read."""
+        return tuple(dict.fromkeys(column.series for column in self.plan if column.series))
+
+    @cached_property
+    def wide(self) -> bool:
+        """Whether the record holds more than candles give."""
+        return bool(self.peers) or not all(column.candle for column in self.plan)
+
+    @property
+    def _price(self) -> str:
+        return "trades" if self.sampling.price == "trade" else "quotes"
 
     @cached_property
     def warm_rows(self) -> int:
@@ -75,13 +102,15 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
         return self.warm_rows + self.window - 1
 
     def inputs_of(self, column: Column) -> frozenset[str]:
-        """What this column needs, ``volume`` resolved to what this spec declares it to be."""
-        declared = "trades" if self.volume == "trades" else "quotes"
-        return frozenset(declared if item == "volume" else item for item in column.inputs)
+        """What this column needs, ``price`` and ``volume`` resolved to what this spec declares them to be."""
+        declared = {"price": self._price, "volume": "trades" if self.volume == "trades" else "quotes"}
+        return frozenset(declared.get(item, item) for item in column.inputs)
 
     def lacking(self, instrument: Instrument) -> tuple[str, ...]:
         """Names of columns that this instrument cannot feed, with what they lack: ``flow_5 (trades)``."""
-        given = {"quotes"}
+        given = {"quotes", "sessions"}
+        if instrument.has_depth:
+            given.add("depth")
         if instrument.has_quote_sizes:
             given.add("sizes")
         if instrument.has_trades:
@@ -91,6 +120,8 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
             missing = sorted({item for column in closure((name,)) for item in self.inputs_of(column)} - given)
             if missing:
                 found.append(f"{name} ({', '.join(missing)})")
+        if not found and self._price not in given:
+            found.append(f"rows of trade prices ({self._price})")
         return tuple(found)
 
     def fingerprint(self) -> str:
@@ -105,9 +136,9 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
             # Also the columns that are only used by others: their change changes the numbers too.
             "versions": {column.name: column.version for column in self.plan},
             "window": self.window,
-            "sampling": msgspec.to_builtins(self.sampling),
+            "sampling": self.sampling.identity(),
             "volume": self.volume,
-            "gap": msgspec.to_builtins(self.gap),
+            "gap": self.gap.identity(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

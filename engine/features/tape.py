@@ -24,6 +24,8 @@ TRADE = 1  # a, b, c = px, qty, aggressor
 CLOSE_BAR = 2  # time completes the row; ts = end of the bar
 DROP_BAR = 3  # forget the row being built, keep the quote
 HISTORY_BAR = 4  # a, b, c, d = open, high, low, close; volume in its slot; ts = end of the bar
+PEER = 5  # a = first slot of another instrument's block, b = its price
+KNOWN = 6  # a = first slot of a published series' block, b = its value; ts = publication
 
 # What it gets back.
 REJECTED = -1  # not finite, crossed, or out of range: nothing was changed
@@ -43,6 +45,9 @@ def _clear_row(s: State) -> None:
     s[at.ROW_VOLUME] = 0.0
     s[at.ROW_FLOW] = 0.0
     s[at.ROW_OFI] = 0.0
+    s[at.ROW_TRADES] = 0.0
+    s[at.ROW_NOTIONAL] = 0.0
+    s[at.ROW_SIGNS] = 0.0
 
 
 @kernel
@@ -66,17 +71,34 @@ def _is_silence(s: State, ts_ns: int) -> bool:
 
 
 @kernel
-def _touch_row(s: State, mid: float) -> None:
-    """A quote with this mid was seen in the row being built."""
+def _touch_row(s: State, px: float) -> None:
+    """This price was seen in the row being built."""
     if s[at.HAS_OPEN] == 0.0:
         s[at.HAS_OPEN] = 1.0
-        s[at.ROW_OPEN] = mid
-        s[at.ROW_HIGH] = mid
-        s[at.ROW_LOW] = mid
+        s[at.ROW_OPEN] = px
+        s[at.ROW_HIGH] = px
+        s[at.ROW_LOW] = px
     else:
-        s[at.ROW_HIGH] = max(s[at.ROW_HIGH], mid)
-        s[at.ROW_LOW] = min(s[at.ROW_LOW], mid)
-    s[at.ROW_CLOSE] = mid
+        s[at.ROW_HIGH] = max(s[at.ROW_HIGH], px)
+        s[at.ROW_LOW] = min(s[at.ROW_LOW], px)
+    s[at.ROW_CLOSE] = px
+
+
+@kernel
+def _follow_queues(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty: float, ts_ns: int) -> None:
+    """Since when the best queues stand at their price, and how short they have been; before the quote is stored."""
+    if s[at.HAS_QUOTE] == 0.0 or bid_px != s[at.BID_PX]:
+        _store_time(s, at.BID_SINCE_S, ts_ns)
+        s[at.BID_QTY_FIRST] = bid_qty
+        s[at.BID_QTY_LEAST] = bid_qty
+    else:
+        s[at.BID_QTY_LEAST] = min(s[at.BID_QTY_LEAST], bid_qty)
+    if s[at.HAS_QUOTE] == 0.0 or ask_px != s[at.ASK_PX]:
+        _store_time(s, at.ASK_SINCE_S, ts_ns)
+        s[at.ASK_QTY_FIRST] = ask_qty
+        s[at.ASK_QTY_LEAST] = ask_qty
+    else:
+        s[at.ASK_QTY_LEAST] = min(s[at.ASK_QTY_LEAST], ask_qty)
 
 
 @kernel
@@ -110,24 +132,30 @@ def take_quote(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty: 
         return SILENCE
     _store_time(s, at.EVENT_S, ts_ns)
     s[at.HAS_EVENT] = 1.0
+    by_mid = s[at.TRADE_PRICED] == 0.0
     if s[at.HAS_QUOTE] != 0.0:
         if (
             bid_px == s[at.BID_PX]
             and ask_px == s[at.ASK_PX]
             and (not sized or (bid_qty == s[at.BID_QTY] and ask_qty == s[at.ASK_QTY]))
         ):
-            _touch_row(s, 0.5 * (bid_px + ask_px))
+            if by_mid:
+                _touch_row(s, 0.5 * (bid_px + ask_px))
             return NOTHING
         if sized:
             s[at.ROW_OFI] += order_flow(s, bid_px, bid_qty, ask_px, ask_qty)
     else:
         # The first quote has nothing to compare with: this row's imbalance is unknown, not zero.
         s[at.ROW_OFI] = NAN
-        s[at.HAS_QUOTE] = 1.0
+    if sized:
+        _follow_queues(s, bid_px, bid_qty, ask_px, ask_qty, ts_ns)
+    s[at.HAS_QUOTE] = 1.0
     s[at.BID_PX] = bid_px
     s[at.BID_QTY] = bid_qty
     s[at.ASK_PX] = ask_px
     s[at.ASK_QTY] = ask_qty
+    if not by_mid:
+        return NOTHING
     _touch_row(s, 0.5 * (bid_px + ask_px))
     s[at.ROW_TICKS] += 1.0
     if s[at.ROW_TICKS] >= s[at.NEED_TICKS]:
@@ -137,15 +165,69 @@ def take_quote(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty: 
 
 
 @kernel
-def take_trade(s: State, qty: float, aggressor: float, ts_ns: int) -> int:
-    if not (0.0 < qty < LIMIT) or not (-1.0 <= aggressor <= 1.0):
+def _tick_sign(s: State, px: float) -> float:
+    """+1 after a rise, -1 after a fall, the last sign where the price did not change (the tick rule; +1 at first).
+
+    C. Lee, M. Ready, Inferring trade direction from intraday data (1991).
+    """
+    if s[at.HAS_TRADE] == 0.0:
+        return 1.0
+    if px > s[at.TRADE_PX]:
+        return 1.0
+    if px < s[at.TRADE_PX]:
+        return -1.0
+    return s[at.TRADE_SIGN]
+
+
+@kernel
+def _is_imbalanced(s: State) -> bool:
+    """|sum of signs| has reached expected trades * |expected sign|.
+
+    Tick imbalance bars of M. Lopez de Prado, Advances in Financial Machine Learning (2018), 2.3.2.1.  Left alone the
+    expectations run away, to bars of one trade or of the whole day: the expected number of trades stays within a tenth
+    and ten times the first one, the expected sign at 0.05 at least.
+    """
+    need = s[at.TICKS_EXPECTED] * max(abs(s[at.SIGN_EXPECTED]), 0.05)
+    if abs(s[at.ROW_SIGNS]) < need:
+        return False
+    trades = s[at.ROW_TRADES]
+    weight = s[at.EWMA_WEIGHT]
+    first = s[at.TICKS_FIRST]
+    expected = s[at.TICKS_EXPECTED] + weight * (trades - s[at.TICKS_EXPECTED])
+    s[at.TICKS_EXPECTED] = min(max(expected, 0.1 * first), 10.0 * first)
+    s[at.SIGN_EXPECTED] += weight * (s[at.ROW_SIGNS] / trades - s[at.SIGN_EXPECTED])
+    return True
+
+
+@kernel
+def take_trade(s: State, px: float, qty: float, aggressor: float, ts_ns: int) -> int:
+    if not (s[at.PX_FLOOR] < px < LIMIT) or not (0.0 < qty < LIMIT) or not (-1.0 <= aggressor <= 1.0):
         return REJECTED
     if _is_silence(s, ts_ns):
         return SILENCE
     _store_time(s, at.EVENT_S, ts_ns)
     s[at.HAS_EVENT] = 1.0
+    sign = _tick_sign(s, px)
+    s[at.HAS_TRADE] = 1.0
+    s[at.TRADE_PX] = px
+    s[at.TRADE_SIGN] = sign
     s[at.ROW_VOLUME] += qty
     s[at.ROW_FLOW] += aggressor * qty
+    s[at.ROW_TRADES] += 1.0
+    s[at.ROW_NOTIONAL] += px * qty
+    s[at.ROW_SIGNS] += sign
+    if s[at.TRADE_PRICED] == 0.0:
+        return NOTHING
+    _touch_row(s, px)
+    s[at.ROW_TICKS] += 1.0
+    if (
+        s[at.ROW_TICKS] >= s[at.NEED_TICKS]
+        or s[at.ROW_VOLUME] >= s[at.NEED_QTY]
+        or s[at.ROW_NOTIONAL] >= s[at.NEED_NOTIONAL]
+        or (s[at.NEED_IMBALANCE] != 0.0 and _is_imbalanced(s))
+    ):
+        _close_row(s, ts_ns)
+        return ROW
     return NOTHING
 
 
@@ -177,29 +259,43 @@ def _advance(s: State, close: float, ts_ns: int) -> int:
 
 
 @kernel
+def _put_peers(s: State, pos: int, ts_ns: int) -> None:
+    """What other instruments cost at this row's end; NaN where that is not known or too old."""
+    for i in range(int(s[at.PEERS])):
+        block = at.WIDE_END + i * at.STRIDE
+        px = s[block + at.PEER_PX]
+        if not _elapsed_s(s, block + at.PEER_S, ts_ns) <= s[at.PEER_STALE_S]:
+            px = NAN
+        _put(s, block, pos, px)
+
+
+@kernel
 def _close_row(s: State, ts_ns: int) -> None:
     """Move the row being built into the history."""
-    mid = 0.5 * (s[at.BID_PX] + s[at.ASK_PX])
+    mid = 0.5 * (s[at.BID_PX] + s[at.ASK_PX]) if s[at.HAS_QUOTE] != 0.0 else NAN
     if s[at.HAS_OPEN] == 0.0:
-        # Time passed and no quote came: the price did not change.
-        _touch_row(s, mid)
-    pos = _advance(s, mid, ts_ns)
+        # Time passed and nothing came: the price did not change.
+        _touch_row(s, mid if s[at.TRADE_PRICED] == 0.0 else s[at.TRADE_PX])
+    pos = _advance(s, mid if s[at.TRADE_PRICED] == 0.0 else s[at.ROW_CLOSE], ts_ns)
     _put(s, at.OPEN, pos, s[at.ROW_OPEN])
     _put(s, at.HIGH, pos, s[at.ROW_HIGH])
     _put(s, at.LOW, pos, s[at.ROW_LOW])
     _put(s, at.VOLUME, pos, s[at.ROW_TICKS] if s[at.TICK_VOLUME] != 0.0 else s[at.ROW_VOLUME])
-    _put(s, at.TRADED, pos, s[at.ROW_VOLUME])
-    _put(s, at.FLOW, pos, s[at.ROW_FLOW])
-    _put(s, at.OFI, pos, s[at.ROW_OFI])
-    total = s[at.BID_QTY] + s[at.ASK_QTY]
-    _put(s, at.DEPTH, pos, 0.5 * total)
-    imbalance = NAN
-    if total > 0.0:
-        imbalance = (s[at.BID_QTY] - s[at.ASK_QTY]) / total
-    elif total == 0.0:
-        imbalance = 0.0
-    _put(s, at.IMBALANCE, pos, imbalance)
-    _put(s, at.SPREAD, pos, 1e4 * (s[at.ASK_PX] - s[at.BID_PX]) / mid if mid > 0.0 else NAN)
+    if s[at.WIDE] != 0.0:
+        _put(s, at.TRADED, pos, s[at.ROW_VOLUME])
+        _put(s, at.FLOW, pos, s[at.ROW_FLOW])
+        _put(s, at.TRADES, pos, s[at.ROW_TRADES])
+        _put(s, at.OFI, pos, s[at.ROW_OFI] if s[at.HAS_QUOTE] != 0.0 else NAN)
+        total = s[at.BID_QTY] + s[at.ASK_QTY] if s[at.HAS_QUOTE] != 0.0 else NAN
+        _put(s, at.DEPTH, pos, 0.5 * total)
+        imbalance = NAN
+        if total > 0.0:
+            imbalance = (s[at.BID_QTY] - s[at.ASK_QTY]) / total
+        elif total == 0.0:
+            imbalance = 0.0
+        _put(s, at.IMBALANCE, pos, imbalance)
+        _put(s, at.SPREAD, pos, 1e4 * (s[at.ASK_PX] - s[at.BID_PX]) / mid if mid > 0.0 else NAN)
+        _put_peers(s, pos, ts_ns)
     _clear_row(s)
 
 
@@ -220,9 +316,22 @@ def take_history_bar(s: State, open_px: float, high_px: float, low_px: float, cl
     _put(s, at.HIGH, pos, high_px)
     _put(s, at.LOW, pos, low_px)
     _put(s, at.VOLUME, pos, volume)
-    for series in (at.TRADED, at.FLOW, at.OFI, at.DEPTH, at.IMBALANCE, at.SPREAD):
-        _put(s, series, pos, NAN)
+    if s[at.WIDE] != 0.0:
+        for series in (at.TRADED, at.FLOW, at.TRADES, at.OFI, at.DEPTH, at.IMBALANCE, at.SPREAD):
+            _put(s, series, pos, NAN)
+        _put_peers(s, pos, ts_ns)
     return ROW
+
+
+@kernel
+def take_outside(s: State, block: int, slot: int, value: float, ts_ns: int) -> int:
+    """Another instrument's price or a published value: remembered with its time, completes no row.
+
+    ``slot`` is the value's within the block; its time follows it.
+    """
+    s[block + slot] = value
+    _store_time(s, block + slot + 1, ts_ns)
+    return NOTHING
 
 
 @kernel
@@ -231,14 +340,18 @@ def take(s: State, kind: int, a: float, b: float, c: float, d: float, ts_ns: int
     if kind == QUOTE:
         return take_quote(s, a, b, c, d, ts_ns)
     if kind == TRADE:
-        return take_trade(s, b, c, ts_ns)
+        return take_trade(s, a, b, c, ts_ns)
     if kind == CLOSE_BAR:
-        if s[at.HAS_QUOTE] == 0.0:
+        if s[at.HAS_QUOTE if s[at.TRADE_PRICED] == 0.0 else at.HAS_TRADE] == 0.0:
             return NOTHING
         _close_row(s, ts_ns)
         return ROW
     if kind == HISTORY_BAR:
         return take_history_bar(s, a, b, c, d, ts_ns)
+    if kind == PEER:
+        return take_outside(s, int(a), at.PEER_PX, b, ts_ns)
+    if kind == KNOWN:
+        return take_outside(s, int(a), at.KNOWN_VALUE, b, ts_ns)
     if kind == DROP_BAR:
         _clear_row(s)
     return NOTHING

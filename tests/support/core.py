@@ -193,6 +193,8 @@ class EveryQuote:
     def latest(self, column: str) -> float:
         return float(self.values[0, {"mid": 0, "spread": 1}[column]])
 
+    follows: tuple[str, ...] = ()
+
     def update(self, event: e.Event) -> bool:
         if not isinstance(event, e.Quote):
             return False

@@ -49,7 +49,8 @@ register(
         uses=("sma_20",),
         formula="population standard deviation of the last 20 closes",
         unit="price",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=20,
         source="TA-Lib STDDEV",
     )
@@ -63,7 +64,8 @@ for _name, _factor, _sign in (("bb_upper", 2.0, "+"), ("bb_lower", -2.0, "-")):
             uses=("sma_20", "std_20"),
             formula=f"sma_20 {_sign} 2 * population standard deviation of the last 20 closes",
             unit="price",
-            inputs=("quotes",),
+            inputs=("price",),
+            candle=True,
             warm_rows=20,
             source="TA-Lib BBANDS; J. Bollinger",
         )
@@ -75,7 +77,8 @@ register(
         uses=("sma_20", "std_20"),
         formula="(bb_upper - bb_lower) / sma_20",
         unit="ratio",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=20,
         source="J. Bollinger, BandWidth",
     )
@@ -87,7 +90,8 @@ register(
         uses=("sma_20", "std_20"),
         formula="(close - bb_lower) / (bb_upper - bb_lower); 0.5 when the bands coincide",
         unit="ratio",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=20,
         source="J. Bollinger, %b",
     )

@@ -98,7 +98,7 @@ for _n in (5, 20, 50):
             params=(_n,),
             formula=f"(bought - sold) / traded quantity over {_n} rows, by aggressor; 0 when nothing traded",
             unit="ratio",
-            inputs=("quotes", "trades"),
+            inputs=("trades",),
             warm_rows=_n,
         )
     )
@@ -108,7 +108,8 @@ register(
         function=volume,
         formula="declared volume of the row",
         unit="qty",
-        inputs=("quotes", "volume"),
+        inputs=("price", "volume"),
+        candle=True,
         warm_rows=1,
     )
 )
@@ -119,7 +120,8 @@ register(
         params=(5, 50),
         formula="mean volume of 5 rows / mean volume of 50 rows; 1 when nothing traded",
         unit="ratio",
-        inputs=("quotes", "volume"),
+        inputs=("price", "volume"),
+        candle=True,
         warm_rows=50,
     )
 )
@@ -131,7 +133,8 @@ for _n in (5, 20, 50):
             params=(_n,),
             formula=f"(rows with a higher close - rows with a lower close) / {_n}",
             unit="ratio",
-            inputs=("quotes",),
+            inputs=("price",),
+            candle=True,
             warm_rows=_n + 1,
         )
     )

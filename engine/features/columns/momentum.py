@@ -80,7 +80,8 @@ register(
         formula="100 * gain / (gain + loss), both smoothed g += (x - g)/14 from the mean of the first 14; "
         "50 when both are 0",
         unit="percent",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=15,
         source="TA-Lib RSI; J. W. Wilder (1978)",
     )
@@ -93,7 +94,8 @@ register(
         private_slots=1,
         formula="true range smoothed a += (x - a)/14 from the mean of the first 14",
         unit="price",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=15,
         source="TA-Lib ATR; J. W. Wilder (1978)",
     )
@@ -105,7 +107,8 @@ register(
         params=(20,),
         formula="(close - close 20 rows ago) / sum of |changes of close|, in [-1, 1]; 0 when nothing moved",
         unit="ratio",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=21,
         source="P. Kaufman's efficiency ratio, with its sign",
     )

@@ -50,7 +50,8 @@ for _n in (1, 2, 3, 5, 10, 20, 50):
             params=(_n,),
             formula=f"ln(close / close {_n} rows ago), as the sum of one-row returns",
             unit="return",
-            inputs=("quotes",),
+            inputs=("price",),
+            candle=True,
             warm_rows=_n + 1,
         )
     )
@@ -62,7 +63,8 @@ for _n in (5, 10, 20, 50):
             params=(_n,),
             formula=f"square root of the sum of squared ret_1 over {_n} rows",
             unit="return",
-            inputs=("quotes",),
+            inputs=("price",),
+            candle=True,
             warm_rows=_n + 1,
             source="T. Andersen, T. Bollerslev, Answering the skeptics (1998)",
         )
@@ -75,7 +77,8 @@ register(
         uses=("rv_5", "rv_50"),
         formula="rv_5 / rv_50 * sqrt(50 / 5); 1 when nothing moved",
         unit="ratio",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=51,
     )
 )
@@ -87,7 +90,8 @@ for _n in (5, 20, 50):
             params=(_n,),
             formula=f"1e4 * (highest high - lowest low over {_n} rows) / close",
             unit="bps",
-            inputs=("quotes",),
+            inputs=("price",),
+            candle=True,
             warm_rows=_n,
         )
     )

@@ -26,7 +26,8 @@ for _n in (1, 5, 20, 50):
             params=(_n,),
             formula=f"ln(1 + seconds that the last {_n} rows took), venue time",
             unit="log_s",
-            inputs=("quotes",),
+            inputs=("price",),
+            candle=True,
             warm_rows=_n + 1,
         )
     )

@@ -112,7 +112,8 @@ register(
         function=close,
         formula="mid price at the row's end",
         unit="price",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=1,
     )
 )
@@ -123,7 +124,8 @@ register(
         params=(20,),
         formula="mean of the last 20 closes",
         unit="price",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=20,
         source="TA-Lib SMA",
     )
@@ -136,7 +138,8 @@ register(
         private_slots=1,
         formula="e += (close - e) * 2/13, seeded with the mean of the first 12 closes",
         unit="price",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=12,
         source="TA-Lib EMA",
     )
@@ -149,7 +152,8 @@ register(
         private_slots=2,
         formula="ema 12 - ema 26 of close, both seeded at row 26",
         unit="price",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=26,
         source="TA-Lib MACD; G. Appel",
     )
@@ -163,7 +167,8 @@ register(
         private_slots=1,
         formula="ema 9 of macd_line, seeded with the mean of its first 9 values",
         unit="price",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=34,
         source="TA-Lib MACD; G. Appel",
     )
@@ -175,7 +180,8 @@ register(
         uses=("macd_line", "macd_signal"),
         formula="macd_line - macd_signal",
         unit="price",
-        inputs=("quotes",),
+        inputs=("price",),
+        candle=True,
         warm_rows=34,
         source="TA-Lib MACD; G. Appel",
     )
@@ -188,7 +194,8 @@ register(
         formula="sum(typical * volume) / sum(volume) over the last 20 rows, typical = (high + low + close) / 3; "
         "the plain mean of typical when nothing traded; rolling, so that it does not depend on the session's start",
         unit="price",
-        inputs=("quotes", "volume"),
+        inputs=("price", "volume"),
+        candle=True,
         warm_rows=20,
         source="rolling form of the session VWAP",
     )
@@ -200,7 +207,8 @@ register(
         private_slots=1,
         formula="running sum of volume, signed by the change of close; starts with the first volume; restarts at a gap",
         unit="qty",
-        inputs=("quotes", "volume"),
+        inputs=("price", "volume"),
+        candle=True,
         warm_rows=1,
         source="TA-Lib OBV; J. Granville",
     )

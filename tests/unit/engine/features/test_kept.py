@@ -32,8 +32,8 @@ def left(root: Path) -> list[str]:
 
 
 def test_the_ones_used_last_stay(tmp_path: Path) -> None:
-    """Eleven folders, eight kept: the three oldest go, whole; a second time nothing goes."""
-    made = folders(tmp_path, 11)
+    """Three folders more than are kept: the three oldest go, whole; a second time nothing goes."""
+    made = folders(tmp_path, kept.KEPT + 3)
     assert kept.prune(tmp_path) == 3
     assert left(tmp_path) == [folder.name for folder in made[3:]]
     assert kept.prune(tmp_path) == 0

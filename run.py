@@ -19,6 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 from config import commands as config_commands
+from config import data_commands
 from config.commands import parse_overrides
 from connectors.coinbase.sandbox.commands import sandbox_coinbase
 from engine import arithmetic
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(models_commands.app, name="models")
 app.add_typer(config_commands.app, name="config")
+app.add_typer(data_commands.app, name="data")
 sandbox_app = typer.Typer(help="Local venue servers with a real matching engine.", no_args_is_help=True)
 sandbox_app.command("coinbase")(sandbox_coinbase)
 app.add_typer(sandbox_app, name="sandbox")

@@ -17,7 +17,8 @@ from typing import Any, Final, get_args
 
 import yaml
 
-from config.schema import Section, Settings, StrategySettings, is_sensitive
+from config.schema import Settings, StrategySettings, is_sensitive
+from config.sections import Section
 from engine.errors import ConfigError
 
 PREFIX: Final = "KESTREL_"

@@ -19,8 +19,6 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     PrivateAttr,
@@ -28,6 +26,8 @@ from pydantic import (
     model_validator,
 )
 
+from config.data_schema import DataSettings, QualitySettings
+from config.sections import FilePath, Section
 from models.shipped import DEFAULT, bundles_folder
 
 PROFILES: Final = ("paper", "development", "testing", "production")
@@ -41,13 +41,6 @@ CURRENCY_PATTERN: Final = r"^[A-Z0-9]{2,12}$"
 SYMBOL_PATTERN: Final = r"^[A-Z0-9.\-]+/[A-Z0-9]+$"
 _DURATION: Final = re.compile(r"(\d+)(ms|s|m|h)")
 _DURATION_NS: Final = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-
-
-def _path(value: Path) -> Path:
-    # A key pasted where its file's name belongs must not travel on as a "path" into errors and dumps.
-    if "PRIVATE KEY" in str(value) or "\n" in str(value):
-        raise ValueError("the name of a file, not its content")
-    return value.expanduser()
 
 
 def _url(value: str) -> str:
@@ -69,7 +62,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-FilePath = Annotated[Path, AfterValidator(_path)]
 Url = Annotated[str, AfterValidator(_url)]
 Currency = Annotated[str, Field(pattern=CURRENCY_PATTERN)]
 Symbol = Annotated[str, Field(pattern=SYMBOL_PATTERN)]
@@ -81,12 +73,6 @@ LimitAmount = Annotated[Decimal, Field(ge=0, le=10**15)]
 LimitBps = Annotated[Decimal, Field(ge=0, le=10_000)]
 LimitCount = Annotated[int, Field(ge=0, le=1_000_000)]
 LimitTime = Annotated[int, Field(ge=0, le=86_400 * 10**9)]
-
-
-class Section(BaseModel):
-    """A group of settings.  Unknown keys are errors; values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class SessionSettings(Section):
@@ -338,6 +324,8 @@ class Settings(Section):
     logs: LogsSettings = LogsSettings()
     engine: EngineSettings = EngineSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+    data: DataSettings = DataSettings()
+    quality: QualitySettings = QualitySettings()
     secrets: SecretsSettings = SecretsSettings()
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)

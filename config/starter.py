@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
-from config.schema import Section, Settings, StrategySettings
+from config.schema import Settings, StrategySettings
+from config.sections import Section
 from engine.errors import ConfigError
 
 _HEAD: Final = """\

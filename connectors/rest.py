@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl as ssl_module
 from collections.abc import Callable, Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,6 +20,14 @@ Authorize = Callable[[str, str], dict[str, str]]
 """``authorize(method, path) -> headers``: called once per try, so each try can carry a fresh token."""
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
+
+
+class Gets(Protocol):
+    """What answers GETs: a ``RestClient``, or one that waits its turn first (``connectors.paced``)."""
+
+    async def get(self, path: str, params: Sequence[tuple[str, str]] = (), *, auth: bool = True) -> bytes:
+        """The body of a 2xx answer; anything else raises ``RestError``."""
+        ...
 
 
 class RestClient:
@@ -62,16 +71,19 @@ class RestClient:
 
     async def get(self, path: str, params: Sequence[tuple[str, str]] = (), *, auth: bool = True) -> bytes:
         """GET ``base_url + path``.  A 401 is tried once more with a fresh token: some are spurious."""
-        status, body = await self._call("GET", path, params, auth=auth)
+        status, body, retry_after_s = await self._call("GET", path, params, auth=auth)
         if status == 401 and auth and self._authorize is not None:
-            status, body = await self._call("GET", path, params, auth=auth)
+            status, body, retry_after_s = await self._call("GET", path, params, auth=auth)
         if 200 <= status < 300:
             return body
-        raise status_error("GET", self._path_prefix + path, status, body)
+        error = status_error("GET", self._path_prefix + path, status, body)
+        error.retry_after_s = retry_after_s
+        raise error
 
     async def _call(
         self, method: str, path: str, params: Sequence[tuple[str, str]], *, auth: bool
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes, int]:
+        """Status, body and the seconds of a ``Retry-After`` (0 without one)."""
         if self._session is None:
             raise no_answer(f"{method} {path}", "the REST session is not open")
         full_path = self._path_prefix + path
@@ -88,7 +100,7 @@ class RestClient:
                     body += more
                 if len(body) > MAX_BODY_BYTES:
                     raise no_answer(f"{method} {full_path}", f"answer larger than {MAX_BODY_BYTES} bytes")
-                return response.status, body
+                return response.status, body, _seconds(response.headers.get("Retry-After", ""))
         except TimeoutError as error:
             raise no_answer(f"{method} {self._origin}{full_path}", f"no answer in {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -101,6 +113,13 @@ class RestError(VenueError):
     def __init__(self, seen: str, *, expected: str = "", do: str = "", status: int = 0) -> None:
         super().__init__(seen, expected=expected, do=do)
         self.status = status
+        self.retry_after_s = 0
+        """How long the venue asks to wait before the next call; 0 when it does not say."""
+
+
+def _seconds(retry_after: str) -> int:
+    # A date is not read: what it means depends on whose clock is right.
+    return int(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 10 else 0
 
 
 def no_answer(what: str, why: str) -> RestError:

@@ -16,7 +16,7 @@ import msgspec
 from connectors.coinbase import wire
 from connectors.coinbase.history import fetch_bars
 from connectors.coinbase.settings import CoinbaseSettings
-from connectors.rest import RestClient, RestError
+from connectors.rest import Gets, RestError
 from engine.errors import VenueError
 from engine.events import BalanceReported, Bar, InputEvent, InstrumentDefined, InstrumentStatus, TradingStatus
 from engine.instruments import AssetClass, Instrument
@@ -49,7 +49,7 @@ class Opening(msgspec.Struct, frozen=True):
 class Directory:
     """``define`` fills ``instruments`` (by id), ``products`` (id -> product) and ``market_products`` (label -> ids)."""
 
-    def __init__(self, settings: CoinbaseSettings, rest: RestClient, clock: Clock, *, private: bool) -> None:
+    def __init__(self, settings: CoinbaseSettings, rest: Gets, clock: Clock, *, private: bool) -> None:
         self._settings = settings
         self._rest = rest
         self._clock = clock
@@ -86,7 +86,7 @@ class Directory:
                 raise VenueError(f"{settings.name} tells fee rates {maker} and {taker}", expected="numbers")
         events: list[InputEvent] = []
         for symbol in settings.symbols:
-            product = await self._product(symbol)
+            product = await find_product(self._rest, settings.name, symbol, private=self._private)
             instrument = make_instrument(settings.name, symbol, product, maker, taker)
             label = product.alias or product.product_id
             self.instruments[instrument.id] = instrument
@@ -174,34 +174,42 @@ class Directory:
         except msgspec.DecodeError as error:
             raise RestError(f"GET {path}: unreadable answer: {error}", expected="candles") from error
 
-    async def _product(self, symbol: str) -> wire.Product:
-        product_id = symbol.replace("/", "-")
-        try:
-            return await self._get(f"{self._root}/products/{product_id}", (), wire.Product, auth=self._private)
-        except RestError as error:
-            if error.status not in (400, 404):
-                raise
-        listed = await self._get(f"{self._root}/products", (), wire.ProductIds, auth=self._private)
-        names = [product.product_id.replace("-", "/") for product in listed.products]
-        nearest = difflib.get_close_matches(symbol.upper(), names, n=3, cutoff=0.4) or names[:3]
-        raise VenueError(
-            f"unknown symbol {symbol!r} on {self._settings.name}",
-            expected="one of its products",
-            do="did you mean " + ", ".join(nearest) + "?" if nearest else "",
-        )
-
     @property
     def _root(self) -> str:
         return "" if self._private else "/market"
 
     async def _get(self, path: str, params: Sequence[tuple[str, str]], kind: type[T], *, auth: bool = True) -> T:
-        body = await self._rest.get(path, params, auth=auth)
-        try:
-            return msgspec.json.decode(body, type=kind, strict=False)
-        except msgspec.DecodeError as error:
-            raise RestError(
-                f"GET {path}: unreadable answer: {error}", expected=kind.__name__, do="check the address"
-            ) from error
+        return await get_typed(self._rest, path, params, kind, auth=auth)
+
+
+async def get_typed(rest: Gets, path: str, params: Sequence[tuple[str, str]], kind: type[T], *, auth: bool = True) -> T:
+    """An answer as the message it should be.  Raises ``RestError`` for anything else."""
+    body = await rest.get(path, params, auth=auth)
+    try:
+        return msgspec.json.decode(body, type=kind, strict=False)
+    except msgspec.DecodeError as error:
+        raise RestError(
+            f"GET {path}: unreadable answer: {error}", expected=kind.__name__, do="check the address"
+        ) from error
+
+
+async def find_product(rest: Gets, venue: str, symbol: str, *, private: bool) -> wire.Product:
+    """The venue's description of ``BTC/USD``.  Raises ``VenueError``, with the nearest names, for an unknown one."""
+    root = "" if private else "/market"
+    product_id = symbol.replace("/", "-")
+    try:
+        return await get_typed(rest, f"{root}/products/{product_id}", (), wire.Product, auth=private)
+    except RestError as error:
+        if error.status not in (400, 404):
+            raise
+    listed = await get_typed(rest, f"{root}/products", (), wire.ProductIds, auth=private)
+    names = [product.product_id.replace("-", "/") for product in listed.products]
+    nearest = difflib.get_close_matches(symbol.upper(), names, n=3, cutoff=0.4) or names[:3]
+    raise VenueError(
+        f"unknown symbol {symbol!r} on {venue}",
+        expected="one of its products",
+        do="did you mean " + ", ".join(nearest) + "?" if nearest else "",
+    )
 
 
 def make_instrument(venue: str, symbol: str, product: wire.Product, maker: Decimal, taker: Decimal) -> Instrument:

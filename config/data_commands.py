@@ -1,0 +1,13 @@
+"""The commands ``data ...``: stored market data.
+
+Owns the group only; each command lies in a file of its own and registers here.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from config.data_fetch import data_fetch
+
+app = typer.Typer(help="Stored market data: fetch it from a venue.", no_args_is_help=True)
+app.command("fetch")(data_fetch)

@@ -116,7 +116,6 @@ class CommitLog:
 
         ``state`` is what the caller loaded under the same lock; it takes the commit in.
         """
-        self._prepare()
         self._publish(commit_name(commit.number), commit)
         state.apply(commit)
         if commit.number % FOLD_AFTER == 0:
@@ -136,7 +135,8 @@ class CommitLog:
             if match and (int(match[1]), bool(match[2])) < (state.number, True):
                 os.unlink(self._folder / name)
 
-    def _prepare(self) -> None:
+    def begin(self) -> None:
+        """Make the folder a catalogue, where it is none yet; with the lock held."""
         make_folder(self._folder)
         if not (self._root / FORMAT_FILE).exists():
             write_file(self._root / FORMAT_FILE, msgspec.json.encode({"format": FORMAT_VERSION}) + b"\n")
@@ -146,9 +146,9 @@ class CommitLog:
         path = self._root / FORMAT_FILE
         try:
             version = msgspec.json.decode(path.read_bytes())["format"]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             strange = _strange(self._root)
-            if strange:
+            if strange and not path.exists():  # not even now: another process may be beginning it
                 raise DataError(
                     f"{self._root} is no catalogue: it holds {strange} and no {FORMAT_FILE}",
                     expected="a catalogue, or an empty or new folder",
@@ -173,7 +173,7 @@ def _strange(root: Path) -> str:
         return ""
     except OSError as error:
         raise DataError(f"{root} cannot be read: {error.strerror}", expected="a folder") from error
-    return next((name for name in sorted(names) if name not in (LOCK, LOG, ".staging")), "")
+    return next((name for name in sorted(names) if name not in (LOCK, LOG) and not name.startswith(".")), "")
 
 
 def commit_name(number: int) -> str:

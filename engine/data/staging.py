@@ -62,8 +62,10 @@ class Batch:
         self._held_bytes = 0
         self._open: OrderedDict[tuple[Series, str], _PartFile] = OrderedDict()
         self._count = 0
-        with locked(root):  # no other process takes the folder for a leftover before its lock is held
+        # The lock: no other process takes the folder for a leftover before its own lock is held.
+        with _disk_errors(root), locked(root):
             self._known = self._log.load()
+            self._log.begin()
             make_folder(root / STAGING)
             self._folder = Path(tempfile.mkdtemp(dir=root / STAGING))
             self._lock = os.open(self._folder / STAGING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import typer
 
 from config.data_fetch import data_fetch
+from config.data_list import data_list, data_query
 
 app = typer.Typer(help="Stored market data: fetch it from a venue.", no_args_is_help=True)
 app.command("fetch")(data_fetch)
+app.command("list")(data_list)
+app.command("query")(data_query)

@@ -1,0 +1,393 @@
+"""The judge: one market event against what the record knows of its instrument.
+
+Compiled once for the live path and once for whole files (``engine.quality.compiled``), from this source; without numba
+it runs as it stands.  Every check with its formula is in ``docs/quality.md``.  Owns the rules and nothing else: no
+clock is read here, time is what events carry.
+
+Order: values, times, repeats, then the price against recent prices.  Only what passes is remembered.
+"""
+
+from __future__ import annotations
+
+import math
+
+from engine.features.jit import kernel
+from engine.features.layout import State
+from engine.quality import layout as at
+from engine.quality import verdicts as v
+from engine.quality import windows
+
+# What the caller hands in.
+QUOTE = 0  # a, b, c, d = bid px, bid qty, ask px, ask qty
+TRADE = 1  # a, b = px, qty; c = key of its id, negative: none
+BAR = 2  # a, b, c, d = open, high, low, close; volume and interval in their slots
+BOOK = 3  # a change of the book: its time only; it is no point of its own
+NOTE = 4  # a = a judgement made elsewhere, to be counted
+
+LIMIT = math.inf
+TIME_LIMIT = 4_000_000_000_000_000_000
+"""Beyond any time, ns: keeps differences within 64 bits."""
+WARM = 20
+"""Values that a scale needs before anything is judged by it."""
+CLOCK_WARM = 20.0
+"""Events before the clock offset counts as known; until then only its bound holds."""
+CLOCK_WINDOW_NS = 60e9
+FUTURE_RUN = 8.0
+"""Early events in a row after which the venue's clock has been set, rather than they being wrong."""
+LATE_RUN = 32.0
+"""The same for late ones, where venue time is all there is: one row of the year 2050 must not silence the rest."""
+NORMAL = 1.4826
+"""Median of absolute deviations -> standard deviation of a normal distribution."""
+NORMAL_RANGE = 1.349
+"""The same for the range between the quartiles."""
+HOUR_NS = 3_600_000_000_000
+
+
+@kernel
+def since_base(s: State, ts_ns: int) -> float:
+    """Nanoseconds since the record's base time."""
+    return float(ts_ns - int(s[at.BASE_S]) * 1_000_000_000)
+
+
+@kernel
+def offset_ns(s: State, stream: int) -> float:
+    """Receive clock less venue clock, with the least delay seen: the minimum over this window and the one before."""
+    least = min(s[stream + at.DELAY_MIN_NS], s[stream + at.DELAY_BEFORE_NS])
+    return min(max(least, -s[at.OFFSET_MAX_NS]), s[at.OFFSET_MAX_NS])
+
+
+@kernel
+def learn_delay(s: State, stream: int, delay_ns: float, recv: float) -> None:
+    """Take a delay into the running minimum."""
+    if s[stream + at.CLOCK_SEEN] == 0.0:
+        s[stream + at.DELAY_MIN_NS] = delay_ns
+        s[stream + at.DELAY_BEFORE_NS] = delay_ns
+        s[stream + at.CLOCK_END_NS] = recv + CLOCK_WINDOW_NS
+    elif recv >= s[stream + at.CLOCK_END_NS]:
+        s[stream + at.DELAY_BEFORE_NS] = s[stream + at.DELAY_MIN_NS]
+        s[stream + at.DELAY_MIN_NS] = delay_ns
+        s[stream + at.CLOCK_END_NS] = recv + CLOCK_WINDOW_NS
+    elif delay_ns < s[stream + at.DELAY_MIN_NS]:
+        s[stream + at.DELAY_MIN_NS] = delay_ns
+    if s[stream + at.CLOCK_SEEN] < CLOCK_WARM:
+        s[stream + at.CLOCK_SEEN] += 1.0
+
+
+@kernel
+def time_issue(s: State, stream: int, ts_ns: int, recv_ns: int) -> int:
+    """``LATE``, ``FUTURE``, ``STALE`` or 0.  Learns the clock offset; the newest time is the caller's to remember."""
+    if not 0 <= recv_ns < TIME_LIMIT or ts_ns < 0:
+        return v.STALE
+    if ts_ns >= TIME_LIMIT:
+        return v.FUTURE
+    if s[at.HAS_BASE] == 0.0:
+        s[at.HAS_BASE] = 1.0
+        s[at.BASE_S] = recv_ns // 1_000_000_000
+    delay_ns = float(recv_ns - ts_ns)
+    recv = since_base(s, recv_ns)
+    if s[stream + at.HAS_NEWEST] != 0.0 and s[stream + at.NEWEST_NS] - since_base(s, ts_ns) > s[at.LATE_NS]:
+        s[stream + at.LATE_RUN] += 1.0
+        if delay_ns != 0.0 or s[stream + at.LATE_RUN] < LATE_RUN:
+            return v.LATE
+        s[stream + at.HAS_NEWEST] = 0.0
+    s[stream + at.LATE_RUN] = 0.0
+    bound_ns = s[at.OFFSET_MAX_NS]
+    if s[stream + at.CLOCK_SEEN] < CLOCK_WARM:
+        if delay_ns < -bound_ns:
+            return v.FUTURE
+        if delay_ns > bound_ns + s[at.STALE_NS]:
+            return v.STALE
+        learn_delay(s, stream, delay_ns, recv)
+        return 0
+    offset = offset_ns(s, stream)
+    if delay_ns < offset - s[at.FUTURE_NS]:
+        s[stream + at.FUTURE_RUN] += 1.0
+        if delay_ns < -bound_ns or s[stream + at.FUTURE_RUN] < FUTURE_RUN:
+            return v.FUTURE
+    s[stream + at.FUTURE_RUN] = 0.0
+    learn_delay(s, stream, delay_ns, recv)
+    if delay_ns > offset + s[at.STALE_NS]:
+        return v.STALE
+    return 0
+
+
+@kernel
+def remember_time(s: State, stream: int, ts_ns: int) -> float:
+    """An event of that time was accepted or held back; returns its time since base."""
+    ts = since_base(s, ts_ns)
+    if s[stream + at.HAS_NEWEST] == 0.0 or ts > s[stream + at.NEWEST_NS]:
+        s[stream + at.NEWEST_NS] = ts
+        s[stream + at.HAS_NEWEST] = 1.0
+    return ts
+
+
+@kernel
+def band_px(s: State, stream: int) -> float:
+    """The largest price change that is none of an outlier; infinite until there is a scale."""
+    window = stream + at.CHANGES
+    if windows.count(s, window) < WARM:
+        return math.inf
+    robust = s[at.OUTLIER_Z] * NORMAL * windows.median(s, window)
+    return max(robust, s[at.OUTLIER_FRACTION] * abs(s[stream + at.LAST_PX]), s[at.TICK_PX])
+
+
+@kernel
+def price_issue(s: State, stream: int, px: float, ts: float, low_px: float, high_px: float) -> int:
+    """``OUTLIER`` (held back), ``SPIKE`` (accepted; the one held back was wrong), ``CONFIRMED`` (accepted) or 0.
+
+    A price from ``low_px`` to ``high_px`` is confirmed from elsewhere; NaN where nobody offers such a range.
+    """
+    issue = 0
+    if s[stream + at.HAS_PX] != 0.0:
+        last = s[stream + at.LAST_PX]
+        change = abs(px - last)
+        if change > 0.0:
+            band = band_px(s, stream)
+            if change > band:
+                run = s[stream + at.PENDING]
+                near = max(band, 0.25 * abs(s[stream + at.PENDING_PX] - last))
+                told_twice = (
+                    run > 0.0
+                    and abs(px - s[stream + at.PENDING_PX]) <= near
+                    and ts - s[stream + at.PENDING_NS] <= s[at.CONFIRM_NS]
+                )
+                if not (told_twice or low_px <= px <= high_px or run + 1.0 >= s[at.CONFIRM_RUN]):
+                    s[stream + at.PENDING] = run + 1.0
+                    s[stream + at.PENDING_PX] = px
+                    s[stream + at.PENDING_NS] = ts
+                    return v.OUTLIER
+                issue = v.CONFIRMED
+            windows.push(s, stream + at.CHANGES, change)
+        if issue == 0 and s[stream + at.PENDING] > 0.0:
+            issue = v.SPIKE
+        s[stream + at.PENDING] = 0.0
+    s[stream + at.HAS_PX] = 1.0
+    s[stream + at.LAST_PX] = px
+    return issue
+
+
+@kernel
+def volume_issue(s: State, volume: int, qty: float) -> int:
+    """0; ``VOLUME_SPIKE``, which is a fact; or its negative for a volume beyond belief, to be held back."""
+    window = volume + at.VOLUMES
+    issue = 0
+    if windows.count(s, window) >= WARM and qty > windows.median(s, window):
+        beyond_belief = qty > s[at.VOLUME_RATIO] * windows.largest(s, window)
+        if beyond_belief and s[volume + at.VOLUME_RUN] + 1.0 < s[at.CONFIRM_RUN]:
+            s[volume + at.VOLUME_RUN] += 1.0
+            return -v.VOLUME_SPIKE
+        scale = windows.quartile_range(s, window) / NORMAL_RANGE
+        # Lots of one size have no range: then their own size is the scale.
+        if scale <= 0.0:
+            scale = windows.median(s, window)
+        if scale > 0.0 and qty > windows.median(s, window) + s[at.VOLUME_Z] * scale:
+            issue = v.VOLUME_SPIKE
+    s[volume + at.VOLUME_RUN] = 0.0
+    windows.push(s, window, qty)
+    return issue
+
+
+@kernel
+def value_issue(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty: float) -> int:
+    """What is wrong with the numbers of a quote; 0 for a usable one, locked (bid equals ask) included."""
+    # One chained comparison refuses NaN, infinities and a wrong sign at once: NaN compares false.
+    if not s[at.PX_FLOOR] < bid_px <= ask_px < LIMIT:
+        if not (-LIMIT < bid_px < LIMIT and -LIMIT < ask_px < LIMIT):
+            return v.NOT_FINITE
+        if bid_px <= s[at.PX_FLOOR] or ask_px <= s[at.PX_FLOOR]:
+            return v.NOT_POSITIVE
+        return v.CROSSED
+    if s[at.HAS_SIZES] != 0.0 and not (0.0 < bid_qty < LIMIT and 0.0 < ask_qty < LIMIT):
+        return v.BAD_SIZE
+    return 0
+
+
+@kernel
+def judge_quote(
+    s: State,
+    bid_px: float,
+    bid_qty: float,
+    ask_px: float,
+    ask_qty: float,
+    ts_ns: int,
+    recv_ns: int,
+) -> int:
+    issue = value_issue(s, bid_px, bid_qty, ask_px, ask_qty)
+    if issue == 0:
+        issue = time_issue(s, at.QUOTES, ts_ns, recv_ns)
+    if issue != 0:
+        return v.DROPPED + 4 * issue
+    if (
+        bid_px == s[at.BID_PX]
+        and ask_px == s[at.ASK_PX]
+        and since_base(s, ts_ns) == s[at.QUOTES + at.NEWEST_NS]
+        and s[at.QUOTES + at.HAS_PX] != 0.0
+        and s[at.QUOTES + at.PENDING] == 0.0
+        and (s[at.HAS_SIZES] == 0.0 or (bid_qty == s[at.BID_QTY] and ask_qty == s[at.ASK_QTY]))
+    ):
+        return v.DROPPED + 4 * v.DUPLICATE
+    ts = remember_time(s, at.QUOTES, ts_ns)
+    mid_px = 0.5 * bid_px + 0.5 * ask_px
+    reference_px = s[at.REFERENCE_PX]
+    near_px = s[at.OUTLIER_FRACTION] * abs(reference_px)
+    issue = price_issue(s, at.QUOTES, mid_px, ts, reference_px - near_px, reference_px + near_px)
+    if issue == v.OUTLIER:
+        return v.SUSPECT + 4 * v.OUTLIER
+    s[at.BID_PX] = bid_px
+    s[at.BID_QTY] = bid_qty
+    s[at.ASK_PX] = ask_px
+    s[at.ASK_QTY] = ask_qty
+    if issue == 0 and bid_px == ask_px:
+        issue = v.LOCKED
+    return v.ACCEPTED + 4 * issue
+
+
+@kernel
+def known_id(s: State, key: float) -> bool:
+    """Whether a trade of that id came before, among the last ``ID_KEPT``; remembers it."""
+    n = int(s[at.ID_COUNT])
+    if n > 0 and key <= s[at.ID_NEWEST]:
+        for i in range(at.IDS, at.IDS + n):
+            if s[i] == key:
+                return True
+    else:
+        s[at.ID_NEWEST] = key
+    pos = int(s[at.ID_POS])
+    s[at.IDS + pos] = key
+    s[at.ID_POS] = pos + 1.0 if pos + 1 < at.ID_KEPT else 0.0
+    if n < at.ID_KEPT:
+        s[at.ID_COUNT] = n + 1.0
+    return False
+
+
+@kernel
+def judge_trade(s: State, px: float, qty: float, key: float, ts_ns: int, recv_ns: int) -> int:
+    issue = 0
+    if not s[at.PX_FLOOR] < px < LIMIT:
+        issue = v.NOT_POSITIVE if -LIMIT < px < LIMIT else v.NOT_FINITE
+    elif not 0.0 < qty < LIMIT:
+        issue = v.BAD_SIZE
+    else:
+        # A trade told again is old as well; that it was told before says more.
+        if key >= 0.0 and known_id(s, key):
+            return v.DROPPED + 4 * v.DUPLICATE
+        issue = time_issue(s, at.TRADES, ts_ns, recv_ns)
+    if issue != 0:
+        return v.DROPPED + 4 * issue
+    ts = remember_time(s, at.TRADES, ts_ns)
+    # Prices that confirm a trade: the quote that stands, or the one the caller offers.
+    low_px = s[at.REFERENCE_PX]
+    high_px = low_px
+    if math.isnan(low_px) and s[at.QUOTES + at.HAS_PX] != 0.0:
+        low_px = s[at.BID_PX]
+        high_px = s[at.ASK_PX]
+    near_px = s[at.OUTLIER_FRACTION] * abs(px)
+    issue = price_issue(s, at.TRADES, px, ts, low_px - near_px, high_px + near_px)
+    if issue == v.OUTLIER:
+        return v.SUSPECT + 4 * v.OUTLIER
+    size = volume_issue(s, at.TRADE_VOLUME, qty)
+    if size < 0:
+        return v.SUSPECT + 4 * v.VOLUME_SPIKE
+    if issue == 0:
+        issue = size
+    return v.ACCEPTED + 4 * issue
+
+
+@kernel
+def judge_bar(
+    s: State,
+    open_px: float,
+    high_px: float,
+    low_px: float,
+    close_px: float,
+    ts_ns: int,
+    recv_ns: int,
+) -> int:
+    """A finished candle.  A candle cannot wait for its successor, so an outlier among them is counted and used."""
+    interval_ns = s[at.NEXT_INTERVAL_NS]
+    volume = s[at.NEXT_VOLUME]
+    if not interval_ns > 0.0:
+        return v.DROPPED + 4 * v.GATE_FAILED
+    if not (-LIMIT < low_px < LIMIT and -LIMIT < high_px < LIMIT):
+        return v.DROPPED + 4 * v.NOT_FINITE
+    if low_px <= s[at.PX_FLOOR]:
+        return v.DROPPED + 4 * v.NOT_POSITIVE
+    if not (low_px <= open_px <= high_px and low_px <= close_px <= high_px):
+        if not (-LIMIT < open_px < LIMIT and -LIMIT < close_px < LIMIT):
+            return v.DROPPED + 4 * v.NOT_FINITE
+        return v.DROPPED + 4 * v.HIGH_LOW
+    if not 0.0 <= volume < LIMIT:
+        return v.DROPPED + 4 * v.BAD_SIZE
+    if not (0 <= ts_ns < TIME_LIMIT and 0 <= recv_ns < TIME_LIMIT):
+        return v.DROPPED + 4 * v.STALE
+    if s[at.HAS_BASE] == 0.0:
+        s[at.HAS_BASE] = 1.0
+        s[at.BASE_S] = recv_ns // 1_000_000_000
+    stream = at.BARS
+    ts = since_base(s, ts_ns)
+    if s[at.BAR_INTERVAL_NS] != interval_ns:
+        for i in range(stream, stream + at.STREAM_SLOTS):
+            s[i] = 0.0
+        s[at.BAR_INTERVAL_NS] = interval_ns
+    elif s[stream + at.HAS_NEWEST] != 0.0:
+        if ts < s[stream + at.NEWEST_NS]:
+            return v.DROPPED + 4 * v.LATE
+        if ts == s[stream + at.NEWEST_NS]:
+            same = close_px == s[at.BAR_CLOSE] and volume == s[at.BAR_VOLUME]
+            return v.DROPPED + 4 * (v.DUPLICATE if same else v.REVISED)
+    if ts_ns - recv_ns > s[at.OFFSET_MAX_NS] + s[at.FUTURE_NS]:
+        return v.DROPPED + 4 * v.FUTURE
+    remember_time(s, stream, ts_ns)
+    s[at.BAR_CLOSE] = close_px
+    s[at.BAR_VOLUME] = volume
+    # -inf to inf: whatever the price, it is not held back.
+    issue = price_issue(s, stream, close_px, ts, -LIMIT, LIMIT)
+    if issue == v.CONFIRMED:
+        issue = v.OUTLIER
+    size = abs(volume_issue(s, at.BAR_VOLUMES, volume))
+    if issue == 0:
+        issue = size
+    return v.ACCEPTED + 4 * issue
+
+
+@kernel
+def tally(s: State, counts: int, code: int) -> None:
+    """Count one judgement."""
+    s[counts + at.COUNT_VERDICT + (code & 3)] += 1.0
+    s[counts + at.COUNT_ISSUE + (code >> 2)] += 1.0
+
+
+@kernel
+def tally_hour(s: State, recv_ns: int, code: int) -> None:
+    """Count it in the hour of its receive time, taking the bucket over from two days ago."""
+    if not 0 <= recv_ns < TIME_LIMIT:
+        return
+    hour = recv_ns // HOUR_NS
+    bucket = at.BUCKETS + (hour % at.HOURS) * at.HOUR_SLOTS
+    if s[bucket + at.HOUR_NUMBER] != hour + 1.0:
+        for i in range(bucket, bucket + at.HOUR_SLOTS):
+            s[i] = 0.0
+        s[bucket + at.HOUR_NUMBER] = hour + 1.0
+    tally(s, bucket + at.HOUR_COUNTS, code)
+
+
+@kernel
+def judge(s: State, kind: int, a: float, b: float, c: float, d: float, ts_ns: int, recv_ns: int) -> int:
+    """One event; see the kinds above.  Returns verdict + 4 x issue (``engine.quality.verdicts``)."""
+    if kind == BOOK:
+        issue = time_issue(s, at.QUOTES, ts_ns, recv_ns)
+        if issue == 0:
+            return 0
+        code = v.DROPPED + 4 * issue
+    elif kind == QUOTE:
+        code = judge_quote(s, a, b, c, d, ts_ns, recv_ns)
+    elif kind == TRADE:
+        code = judge_trade(s, a, b, c, ts_ns, recv_ns)
+    elif kind == NOTE:
+        code = int(a)
+    else:
+        code = judge_bar(s, a, b, c, d, ts_ns, recv_ns)
+    s[at.REFERENCE_PX] = math.nan
+    tally(s, at.TOTAL, code)
+    tally_hour(s, recv_ns, code)
+    return code

@@ -1,0 +1,414 @@
+"""Each check of the quality gate, by what it says of events that just pass and just fail."""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine.events import Bar, BookDelta, BookSnapshot, Quote, Trade
+from engine.quality.gate import QualityGate, id_key
+from engine.quality.tolerances import Tolerances
+from tests.support.core import BTC, spot
+from tests.support.quality import MS, START, S, bar, gate, quote, said, trade, warm
+
+HOUR = 3600 * S
+
+
+@pytest.mark.fault("D1")
+@pytest.mark.parametrize(
+    ("bid_px", "ask_px", "found"),
+    [
+        (100.0, 100.01, "accepted"),
+        (100.0, 100.0, "accepted locked"),
+        (100.02, 100.01, "dropped crossed"),
+        (nan, 100.0, "dropped not_finite"),
+        (100.0, nan, "dropped not_finite"),
+        (100.0, inf, "dropped not_finite"),
+        (-inf, 100.0, "dropped not_finite"),
+        (0.0, 100.0, "dropped not_positive"),
+        (-5.0, 100.0, "dropped not_positive"),
+    ],
+)
+def test_quote_prices(bid_px: float, ask_px: float, found: str) -> None:
+    """Each issue by name."""
+    assert said(gate().quote(Quote(1, 1, BTC, bid_px, 1.0, ask_px, 1.0))) == found
+
+
+@pytest.mark.fault("D1")
+@pytest.mark.parametrize("size", [nan, 0.0, -1.0, inf])
+def test_sizes_matter_only_where_the_instrument_has_them(size: float) -> None:
+    """The same quote is good for a quote-only instrument, and after its rules were told anew."""
+    one = Quote(1, 1, BTC, 100.0, size, 100.01, 1.0)
+    judge = gate()
+    assert said(judge.quote(one)) == "dropped bad_size"
+    assert said(gate(has_quote_sizes=False).quote(one)) == "accepted"
+    judge.redefine(spot(has_quote_sizes=False))
+    assert said(judge.quote(one)) == "accepted"
+
+
+def test_negative_prices_only_where_allowed() -> None:
+    """Oil did it; a spot pair may not.  Quotes, trades, candles and books."""
+    events = (
+        ("quote", Quote(1, 1, BTC, -3.0, 1.0, -2.5, 1.0)),
+        ("trade", Trade(1, 1, BTC, -3.0, 1.0, 1, "")),
+        ("bar", Bar(1, 1, BTC, 60, -3.0, -2.0, -4.0, -3.0, 1.0)),
+        ("delta", BookDelta(1, 1, BTC, ((1, -3.0, 1.0),))),
+        ("snapshot", BookSnapshot(1, 1, BTC, ((-3.0, 1.0),), ((-2.0, 1.0),))),
+    )
+    for method, event in events:
+        assert said(getattr(gate(), method)(event)) == "dropped not_positive", method
+        assert said(getattr(gate(allows_negative_px=True), method)(event)) == "accepted", method
+
+
+@pytest.mark.parametrize(
+    ("px", "qty", "found"),
+    [
+        (1.0, 1.0, "accepted"),
+        (nan, 1.0, "dropped not_finite"),
+        (0.0, 1.0, "dropped not_positive"),
+        (1.0, 0.0, "dropped bad_size"),
+        (1.0, nan, "dropped bad_size"),
+    ],
+)
+def test_trades(px: float, qty: float, found: str) -> None:
+    """Each issue by name."""
+    assert said(gate().trade(Trade(1, 1, BTC, px, qty, 1, "t"))) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, "accepted"),
+        ({"high_px": 10.5}, "dropped high_low"),
+        ({"low_px": 10.5}, "dropped high_low"),
+        ({"high_px": nan}, "dropped not_finite"),
+        ({"open_px": nan}, "dropped not_finite"),
+        ({"low_px": 0.0}, "dropped not_positive"),
+        ({"volume_qty": -1.0}, "dropped bad_size"),
+        ({"volume_qty": nan}, "dropped bad_size"),
+        ({"volume_qty": 0.0}, "accepted"),
+        ({"ts_event_ns": START + HOUR}, "dropped future"),
+        ({"ts_event_ns": -1}, "dropped stale"),
+    ],
+)
+def test_candles_enclose_their_open_and_close(changes: dict, found: str) -> None:
+    """Relations, finiteness, volume, and no candle that is not over."""
+    one = Bar(START, START, BTC, 60, 10.0, 12.0, 9.0, 11.0, 5.0)
+    assert said(gate().bar(msgspec.structs.replace(one, **changes))) == found
+
+
+@pytest.mark.parametrize(
+    ("px", "qty", "found"), [(nan, 1.0, "not_finite"), (0.0, 1.0, "not_positive"), (1.0, -1.0, "bad_size")]
+)
+def test_a_book_with_a_level_that_is_no_level(px: float, qty: float, found: str) -> None:
+    """In a change and in either side of a snapshot; a size of 0 removes a level and is fine."""
+    assert said(gate().delta(BookDelta(1, 1, BTC, ((1, 99.0, 0.0), (-1, px, qty))))) == f"dropped {found}"
+    assert said(gate().snapshot(BookSnapshot(1, 1, BTC, ((px, qty),), ((101.0, 1.0),)))) == f"dropped {found}"
+    assert said(gate().snapshot(BookSnapshot(1, 1, BTC, ((99.0, 1.0),), ((px, qty),)))) == f"dropped {found}"
+    assert said(gate().delta(BookDelta(1, 1, BTC, ((1, 99.0, 0.0),)))) == "accepted"
+
+
+# --- times ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset_ns", [-1_270 * MS, 0, 250 * MS])
+def test_a_venues_clock_offset_is_learned_and_is_no_defect(offset_ns: int) -> None:
+    """A recorder 1.27 s behind the venue: from the first event on nothing is said, and then both limits hold."""
+    judge = gate()
+    for i in range(40):
+        assert said(judge.quote(quote(i * MS, 100.0 + 0.01 * (i % 2), delay_ns=offset_ns + i % 3 * MS))) == "accepted"
+    assert judge.clock_offset_ns() == {"quotes": offset_ns}
+    assert said(judge.quote(quote(50 * MS, delay_ns=offset_ns + 10_001 * MS))) == "dropped stale"
+    assert said(judge.quote(quote(51 * MS, delay_ns=offset_ns + 9_999 * MS))) == "accepted"
+    assert said(judge.quote(quote(52 * MS, delay_ns=offset_ns - 1_001 * MS))) == "dropped future"
+    assert said(judge.quote(quote(53 * MS, delay_ns=offset_ns - 999 * MS))) == "accepted"
+
+
+def test_the_first_event_may_be_off_by_the_bound_and_no_more() -> None:
+    """Nothing is known yet: 5 s ahead, and 5 s + 10 s behind, pass; a moment more does not."""
+    for delay_ns, found in (
+        (-5_000 * MS, "accepted"),
+        (-5_001 * MS, "dropped future"),
+        (15_000 * MS, "accepted"),
+        (15_001 * MS, "dropped stale"),
+    ):
+        assert said(gate().quote(quote(0, delay_ns=delay_ns))) == found
+
+
+def test_a_venue_that_sets_its_clock_is_believed_after_eight_events() -> None:
+    """Two seconds forward at once: seven are dropped, the eighth is the new time."""
+    judge = gate()
+    start = warm(judge)
+    found = [said(judge.quote(quote(start + i * MS, 100.0 + 0.01 * (i % 2), delay_ns=-2 * S))) for i in range(9)]
+    assert found == ["dropped future"] * 7 + ["accepted"] * 2
+
+
+def test_an_event_beyond_the_largest_offset_is_never_learned() -> None:
+    """A hundred events of next year stay future."""
+    judge = gate()
+    start = warm(judge)
+    assert {said(judge.quote(quote(start + i * MS, delay_ns=-300 * 24 * HOUR))) for i in range(100)} == {
+        "dropped future"
+    }
+    assert said(judge.quote(quote(start + 200 * MS, 100.02))) == "accepted"
+
+
+@pytest.mark.parametrize("ts_ns", [-1, -(2**63), 2**63 - 1])
+def test_a_time_that_is_none_is_dropped(ts_ns: int) -> None:
+    """Negative, and beyond all years: no overflow, no acceptance."""
+    assert said(gate().quote(Quote(ts_ns, START, BTC, 100.0, 1.0, 100.01, 1.0))).startswith("dropped")
+    assert said(gate().trade(Trade(START, ts_ns, BTC, 100.0, 1.0, 1, ""))).startswith("dropped")
+
+
+def test_late_events_are_dropped_each_stream_by_itself() -> None:
+    """A second of disorder passes, more does not; a late quote says nothing about trades."""
+    judge = gate()
+    start = warm(judge)
+    assert said(judge.quote(quote(start + 5 * S, 100.02))) == "accepted"
+    assert said(judge.quote(quote(start + 4 * S, 100.01))) == "accepted"
+    late = quote(start + 4 * S - 1, 100.01, delay_ns=S)
+    assert said(judge.quote(late)) == "dropped late"
+    assert said(judge.trade(trade(start + 3 * S))) == "accepted"
+    assert said(judge.delta(BookDelta(late.ts_event_ns, late.ts_recv_ns, BTC, ((1, 99.0, 1.0),)))) == "dropped late"
+
+
+def test_one_row_of_another_year_does_not_silence_a_recording() -> None:
+    """Venue time is all there is: after 32 rows that are late behind it, time goes on from them."""
+    judge = gate()
+    warm(judge)
+    assert said(judge.quote(quote(400 * 24 * HOUR, 100.0))) == "accepted"
+    found = [said(judge.quote(quote(S + i * MS, 100.0 + 0.01 * (i % 2)))) for i in range(40)]
+    assert found == ["dropped late"] * 31 + ["accepted"] * 9
+
+
+# --- repeats ----------------------------------------------------------------------------------------------------
+
+
+def test_a_quote_told_twice_is_a_duplicate() -> None:
+    """All fields equal; another size or another time is news."""
+    judge = gate()
+    assert said(judge.quote(quote(0))) == "accepted"
+    assert said(judge.quote(quote(0))) == "dropped duplicate"
+    assert said(judge.quote(quote(0, delay_ns=5 * MS))) == "dropped duplicate"
+    assert said(judge.quote(quote(0, qty=1.5))) == "accepted"
+    assert said(judge.quote(quote(1, qty=1.5))) == "accepted"
+    unsized = gate(has_quote_sizes=False)
+    assert [said(unsized.quote(quote(0, qty=nan))) for _ in range(2)] == ["accepted", "dropped duplicate"]
+
+
+def test_identical_prints_without_ids_are_separate_trades() -> None:
+    """As on the US tape: only an id tells a repeat."""
+    judge = gate()
+    assert [said(judge.trade(trade(0))) for _ in range(5)] == ["accepted"] * 5
+
+
+@pytest.mark.parametrize(
+    "make", ["{}", "t{}", "9000000000000000{}", "a1b2-{}-" + "x" * 40], ids=["count", "word", "long", "uuid"]
+)
+def test_a_trade_told_again_is_a_duplicate(make: str) -> None:
+    """By id, whatever it looks like, within the last 128; another id with the same numbers is another trade."""
+    judge = gate()
+    for number in range(100, 230):
+        assert said(judge.trade(trade(number * MS, trade_id=make.format(number)))) == "accepted"
+    for number in (102, 160, 229):
+        assert said(judge.trade(trade(number * MS, trade_id=make.format(number)))) == "dropped duplicate"
+    assert said(judge.trade(trade(229 * MS, trade_id=make.format(230)))) == "accepted"
+
+
+def test_ids_beyond_a_floats_digits_keep_their_neighbours_apart() -> None:
+    """19 digits that differ in the last; a word's key is the same on each run."""
+    keys = [id_key(str(2**62 + i)) for i in range(1000)]
+    assert len(set(keys)) == 1000
+    assert (id_key(""), id_key("17"), id_key("t1")) == (-1.0, 17.0, 1606708132249766.0)
+
+
+def test_candles_told_again_backwards_or_otherwise() -> None:
+    """The first version stands; another interval is another series."""
+    judge = gate()
+    assert said(judge.bar(bar(0))) == "accepted"
+    assert said(judge.bar(bar(60 * S))) == "accepted"
+    assert said(judge.bar(bar(60 * S))) == "dropped duplicate"
+    assert said(judge.bar(bar(60 * S, 100.5))) == "dropped revised"
+    assert said(judge.bar(bar(0))) == "dropped late"
+    assert said(judge.bar(bar(0, interval_ns=300 * S))) == "accepted"
+
+
+# --- prices against recent prices -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trades", [False, True], ids=["quotes", "trades"])
+def test_a_jump_is_believed_when_it_is_told_twice(trades: bool) -> None:
+    """One percent up: held back, then confirmed by the second, which is the new level."""
+    judge = gate()
+    at = warm(judge, trades=trades)
+
+    def tell(i: int, px: float) -> str:
+        return said(judge.trade(trade(at + i * MS, px)) if trades else judge.quote(quote(at + i * MS, px)))
+
+    assert [tell(0, 101.0), tell(1, 101.01), tell(2, 101.0)] == ["suspect outlier", "accepted confirmed", "accepted"]
+
+
+@pytest.mark.parametrize("trades", [False, True], ids=["quotes", "trades"])
+def test_a_jump_that_returns_was_a_spike(trades: bool) -> None:
+    """The one held back is dropped with the next tick at the old level, and left no trace in the scale."""
+    judge = gate()
+    at = warm(judge, trades=trades)
+
+    def tell(i: int, px: float) -> str:
+        return said(judge.trade(trade(at + i * MS, px)) if trades else judge.quote(quote(at + i * MS, px)))
+
+    assert [tell(0, 150.0), tell(1, 100.01), tell(2, 100.0)] == ["suspect outlier", "accepted spike", "accepted"]
+    assert tell(3, 101.0) == "suspect outlier"
+
+
+def test_the_limit_is_the_larger_of_scale_and_share() -> None:
+    """Changes of 0.004: 25 bps of 100 are more.  Changes of 0.10: 30 x 1.4826 x 0.10 are 4.4478."""
+    for change_px, jump_px, found in (
+        (0.004, 0.249, "accepted"),
+        (0.004, 0.252, "suspect outlier"),
+        (0.1, 4.44, "accepted"),
+        (0.1, 4.46, "suspect outlier"),
+    ):
+        judge = gate()
+        for i in range(41):
+            judge.quote(quote(i * MS, 100.0 + change_px * (i % 2)))
+        assert said(judge.quote(quote(S, 100.0 + jump_px))) == found
+
+
+def gate_after_calm() -> QualityGate:
+    judge = gate()
+    warm(judge)
+    return judge
+
+
+def test_a_market_that_runs_is_believed_at_the_fifth_tick() -> None:
+    """Each tick a percent below the last, none near another: a crash is no defect."""
+    judge = gate_after_calm()
+    found = [said(judge.quote(quote(S + i * MS, 100.0 * 0.97**i))) for i in range(1, 8)]
+    assert found == ["suspect outlier"] * 4 + ["accepted confirmed"] + ["suspect outlier"] * 2
+
+
+def test_a_second_tick_that_comes_too_late_confirms_nothing() -> None:
+    """61 s after the first: held back again; the next one in time confirms."""
+    judge = gate_after_calm()
+    found = [said(judge.quote(quote(S + at_s * S, px))) for at_s, px in ((0, 101.0), (61, 101.01), (62, 101.0))]
+    assert found == ["suspect outlier", "suspect outlier", "accepted confirmed"]
+
+
+def test_another_venues_price_confirms_at_once() -> None:
+    """A reference within 25 bps: no second tick needed.  One elsewhere, or of the tick before, confirms nothing."""
+    judge = gate_after_calm()
+    judge.refer(101.2)
+    assert said(judge.quote(quote(S, 101.0))) == "accepted confirmed"
+    judge = gate_after_calm()
+    judge.refer(100.0)
+    assert said(judge.quote(quote(S, 101.0))) == "suspect outlier"
+    judge = gate_after_calm()
+    judge.refer(101.2)
+    assert said(judge.quote(quote(S, 100.02))) == "accepted"
+    assert said(judge.quote(quote(2 * S, 101.0))) == "suspect outlier"
+
+
+def test_a_trade_at_the_quoted_price_needs_no_second_one() -> None:
+    """The quotes have moved while nobody traded."""
+    judge = gate()
+    at = warm(judge, trades=True)
+    judge.quote(quote(at, 110.0))
+    assert said(judge.trade(trade(at + MS, 110.01))) == "accepted confirmed"
+    assert said(judge.trade(trade(at + 2 * MS, 120.0))) == "suspect outlier"
+
+
+def test_nothing_is_an_outlier_before_there_is_a_scale() -> None:
+    """Twenty changes make one."""
+    judge = gate()
+    assert said(judge.quote(quote(0, 100.0))) == "accepted"
+    assert said(judge.quote(quote(1, 1e27, spread_px=1e25))) == "accepted"
+
+
+def test_candles_that_jump_are_counted_and_used() -> None:
+    """They cannot wait for a successor."""
+    judge = gate()
+    for i in range(40):
+        assert said(judge.bar(bar(i * 60 * S, 100.0 + 0.1 * (i % 2)))) == "accepted"
+    assert said(judge.bar(bar(40 * 60 * S, 150.0))) == "accepted outlier"
+    assert said(judge.bar(bar(41 * 60 * S, 150.1, 5e6))) == "accepted volume_spike"
+
+
+# --- volumes ----------------------------------------------------------------------------------------------------
+
+
+def test_a_large_volume_is_a_fact_and_an_absurd_one_is_held_back() -> None:
+    """Sizes 1 to 4: IQR 2, median 2: a spike beyond 2 + 1000 x 2/1.349; absurd beyond 1000 x 4."""
+    judge = gate()
+    for i in range(64):
+        assert said(judge.trade(trade(i * MS, qty=1.0 + i % 4))) == "accepted"
+    assert said(judge.trade(trade(65 * MS, qty=1_400.0))) == "accepted"
+    judge = gate()
+    for i in range(64):
+        judge.trade(trade(i * MS, qty=1.0 + i % 4))
+    assert said(judge.trade(trade(65 * MS, qty=1_500.0))) == "accepted volume_spike"
+    judge = gate()
+    for i in range(64):
+        judge.trade(trade(i * MS, qty=1.0 + i % 4))
+    found = [said(judge.trade(trade((66 + i) * MS, qty=1e7))) for i in range(6)]
+    assert found == ["suspect volume_spike"] * 4 + ["accepted volume_spike"] + ["accepted volume_spike"]
+
+
+# --- failing closed, counting -----------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_judged_is_dropped() -> None:
+    """Values of foreign types, and a gate that is broken: dropped and counted, never accepted, never raised."""
+    judge = gate()
+    bad = [
+        judge.quote(Quote(1, 1, BTC, None, 1.0, 101.0, 1.0)),  # type: ignore[arg-type]
+        judge.quote(Quote(None, 1, BTC, 100.0, 1.0, 101.0, 1.0)),  # type: ignore[arg-type]
+        judge.trade(Trade(1, 1, BTC, 1.0, 1.0, 1, None)),  # type: ignore[arg-type]
+        judge.bar(Bar(1, 1, BTC, None, 1.0, 1.0, 1.0, 1.0, 1.0)),  # type: ignore[arg-type]
+        judge.delta(BookDelta(1, 1, BTC, ((1, None, 1.0),))),  # type: ignore[arg-type]
+        judge.snapshot(BookSnapshot(1, 1, BTC, None, ())),  # type: ignore[arg-type]
+        judge.quote(Quote(2**70, 1, BTC, 100.0, 1.0, 101.0, 1.0)),
+    ]
+    assert {said(code) for code in bad} == {"dropped gate_failed"}
+    assert judge.counts[2] == len(bad)
+    assert said(judge.quote(quote(0))) == "accepted"
+
+
+def test_counts_of_all_time_and_of_hours_agree_with_what_was_said() -> None:
+    """Three hours apart: each in its hour of receive time; after two days the oldest hours are gone."""
+    judge = gate()
+    judge.quote(quote(0))
+    judge.quote(quote(0))
+    judge.quote(quote(3 * HOUR, 100.01))
+    judge.delta(BookDelta(1, START + 3 * HOUR, BTC, ((1, nan, 1.0),)))
+    hour = START // HOUR
+    assert judge.counts[:3].tolist() == [2, 0, 2]
+    assert judge.newest_hour == hour + 3
+    assert judge.counts_since(hour)[:3].tolist() == [2, 0, 2]
+    assert judge.counts_since(hour + 1)[:3].tolist() == [1, 0, 1]
+    judge.quote(quote(48 * HOUR, 100.02))
+    assert judge.counts_since(0)[:3].tolist() == [2, 0, 1]
+    assert judge.counts[:3].tolist() == [3, 0, 2]
+
+
+def test_arrays_of_different_lengths_are_refused() -> None:
+    """Before anything is judged."""
+    judge = gate()
+    times = np.arange(3) + START
+    with pytest.raises(ValueError, match="lengths"):
+        judge.judge_quotes(times, times, np.ones(3), np.ones(2))
+    assert judge.counts.sum() == 0
+
+
+def test_tolerances_that_contradict_each_other_are_refused() -> None:
+    """One line each."""
+    from engine.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="late"):
+        Tolerances(late_ns=1, future_ns=2)
+    for bad in (0.0, -1.0, nan, inf):
+        with pytest.raises(ConfigError, match="outlier_z"):
+            Tolerances(outlier_z=bad)

@@ -115,7 +115,6 @@ class FeatureBuffer:
         self._s[at.HAS_QUOTE : at.SLOTS] = 0.0
         self._s[at.RING_POS] = ring_pos
         self._s[at.TICKS_EXPECTED] = self._s[at.TICKS_FIRST]
-        self._s[at.SIGN_EXPECTED] = 0.5
         self._s[self._private : self._values] = 0.0
         self._s[self._values :] = np.nan
         self._ring.fill(np.nan)

@@ -116,7 +116,7 @@ def compute_candles(
     if spec.sampling.kind != "time_bar":
         raise DataError(f"feature spec {spec.name!r} makes rows of {spec.sampling}", expected="time bars for candles")
     _needs_nothing_else(spec)
-    numbers = np.column_stack(candles[1:]).astype(np.float64)
+    numbers = np.stack(candles[1:], axis=1).astype(np.float64)
     kinds = np.full(len(numbers), tape.HISTORY_BAR, np.int64)
     return _collect(spec, instrument, kinds, numbers, candles.end_ns, candles.end_ns, on_chunk)
 
@@ -133,7 +133,8 @@ def compute_ticks(
             f"feature spec {spec.name!r} makes rows of {spec.sampling}", expected="rows that ticks complete"
         )
     _needs_nothing_else(spec)
-    numbers = np.column_stack([ticks.numbers, np.zeros(len(ticks.numbers))])
+    numbers = np.zeros((len(ticks.kind), 5))
+    numbers[:, :4] = ticks.numbers
     return _collect(spec, instrument, ticks.kind, numbers, ticks.ts_event_ns, ticks.ts_recv_ns, on_chunk)
 
 

@@ -181,21 +181,21 @@ def _tick_sign(s: State, px: float) -> float:
 
 @kernel
 def _is_imbalanced(s: State) -> bool:
-    """|sum of signs| has reached expected trades * |expected sign|.
+    """|sum of signs| has reached what was to be expected: max(T |b|, sqrt(T)).
 
-    Tick imbalance bars of M. Lopez de Prado, Advances in Financial Machine Learning (2018), 2.3.2.1.  Left alone the
-    expectations run away, to bars of one trade or of the whole day: the expected number of trades stays within a tenth
-    and ten times the first one, the expected sign at 0.05 at least.
+    Tick imbalance bars of M. Lopez de Prado, Advances in Financial Machine Learning (2018), 2.3.2.1: T is the expected
+    number of trades of a bar, a moving average over bars; b the expected sign, one over trades.  Left alone T runs
+    away, to bars of one trade or of a whole day.  So it stays within half and twice the first one, and the threshold
+    is at least sqrt(T): how far signs that mean nothing wander in T trades.
     """
-    need = s[at.TICKS_EXPECTED] * max(abs(s[at.SIGN_EXPECTED]), 0.05)
-    if abs(s[at.ROW_SIGNS]) < need:
-        return False
-    trades = s[at.ROW_TRADES]
     weight = s[at.EWMA_WEIGHT]
     first = s[at.TICKS_FIRST]
-    expected = s[at.TICKS_EXPECTED] + weight * (trades - s[at.TICKS_EXPECTED])
-    s[at.TICKS_EXPECTED] = min(max(expected, 0.1 * first), 10.0 * first)
-    s[at.SIGN_EXPECTED] += weight * (s[at.ROW_SIGNS] / trades - s[at.SIGN_EXPECTED])
+    s[at.SIGN_EXPECTED] += weight / first * (s[at.TRADE_SIGN] - s[at.SIGN_EXPECTED])
+    expected = s[at.TICKS_EXPECTED]
+    if abs(s[at.ROW_SIGNS]) < max(expected * abs(s[at.SIGN_EXPECTED]), math.sqrt(expected)):
+        return False
+    expected += weight * (s[at.ROW_TRADES] - expected)
+    s[at.TICKS_EXPECTED] = min(max(expected, 0.5 * first), 2.0 * first)
     return True
 
 

@@ -108,7 +108,7 @@ class Download:
             pages = self._history.bars(instrument, wanted.interval_ns, start_ns, end_ns)
         else:
             pages = self._history.trades(instrument, start_ns, end_ns)
-        due_s = self._monotonic_s() + self._flush_s
+        due_s = self._monotonic_s()  # the first page at once: a catalogue that cannot be written shows now
         try:
             async for page in pages:
                 batch.take(page)

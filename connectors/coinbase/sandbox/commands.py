@@ -12,6 +12,11 @@ import typer
 
 from engine.errors import ConfigError
 
+_RATE_PER_S = 40.0
+"""Of the synthetic market when none is given; at most half of its events are trades."""
+_MOST_TRADES = 200_000
+"""Kept for ``GET .../ticker``: all of the history that was made, up to about 70 MB."""
+
 
 def sandbox_coinbase(
     port: Annotated[int, typer.Option(help="0 takes a free one")] = 0,
@@ -22,14 +27,16 @@ def sandbox_coinbase(
     key_file: Annotated[Path | None, typer.Option(help="API key to accept; made when it does not exist")] = None,
     product: Annotated[list[str] | None, typer.Option(help="BTC-USD; several allowed")] = None,
     balance: Annotated[list[str] | None, typer.Option(help="USD=100000; several allowed")] = None,
+    limits: Annotated[bool, typer.Option("--limits", help="refuse (429) what the venue's rate limits forbid")] = False,
     files: Annotated[
         list[Path] | None, typer.Option("--replay", help="recorded quotes and trades as the market")
     ] = None,
 ) -> None:
     """A Coinbase Advanced Trade server on this machine, with a synthetic or recorded market."""
     from connectors.coinbase.sandbox.server import run as serve
-    from connectors.coinbase.sandbox.settings import SandboxSettings, products_named
+    from connectors.coinbase.sandbox.settings import RateLimits, SandboxSettings, products_named
 
+    defaults = SandboxSettings()
     settings = SandboxSettings(
         port=port,
         seed=seed,
@@ -37,9 +44,11 @@ def sandbox_coinbase(
         rate_per_s=rate,
         warmup_s=history,
         key_file=key_file if key_file is not None else Path("var/sandbox/coinbase_key.json"),
-        products=products_named(product) if product else SandboxSettings().products,
-        balances=_balances(balance) if balance else SandboxSettings().balances,
+        products=products_named(product) if product else defaults.products,
+        balances=_balances(balance) if balance else defaults.balances,
         replay=tuple(files or ()),
+        rate_limits=RateLimits() if limits else None,
+        max_trades=max(defaults.max_trades, min(_MOST_TRADES, int(history * (rate or _RATE_PER_S) * speed * 0.5))),
     )
     raise typer.Exit(serve(settings))
 

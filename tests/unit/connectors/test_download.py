@@ -122,9 +122,9 @@ async def test_everything_asked_for_is_stored_once(tmp_path: Path) -> None:
 
 
 async def test_pages_are_stored_together(tmp_path: Path) -> None:
-    """1,000 minutes are a hundred pages and, with the usual size of a batch, one file: never one a page."""
+    """1,000 minutes are a hundred pages and, with the usual size of a batch, two files: the first page comes alone."""
     await download(Venue(), tmp_path, flush_rows=50_000).run(minutes(1_000))
-    assert len(list(tmp_path.rglob("*.parquet"))) == 1
+    assert [part.rows for part in Catalogue(tmp_path).parts()] == [10, 990]
     assert stored(tmp_path) == expected(1_000)
 
 

@@ -113,3 +113,19 @@ async def test_no_answer_is_an_error_without_a_status() -> None:
             assert caught.value.status == 0
     with pytest.raises(RestError, match="not open"):
         await client.get("/x")
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("", 0), ("soon", 0), ("-3", 0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0), ("9" * 12, 0)],
+)
+async def test_a_refusal_tells_how_long_the_venue_asks_to_wait(header: str, seconds: int) -> None:
+    """Whole seconds only; anything else counts as nothing said."""
+
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.Response(status=429, text="no", headers={"Retry-After": header} if header else {})
+
+    async with client_to(refuse) as client:
+        with pytest.raises(RestError) as told:
+            await client.get("/x")
+    assert (told.value.status, told.value.retry_after_s) == (429, seconds)

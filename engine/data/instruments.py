@@ -32,7 +32,12 @@ _VENUE_NAMES: Final = {
     "us consolidated tape": "us_equities",
     "us equities": "us_equities",
     "coinbase advanced trade": "coinbase",
+    "coinbase pro": "coinbase",  # the same order books under an earlier name
+    "bybit spot or linear": "bybit",
 }
+_EQUITY_VENUES: Final = frozenset({"us_equities", "us_listed"})
+_FUTURE: Final = re.compile(r"[A-Z0-9]{1,4}[FGHJKMNQUVXZ]\d{1,2}")
+"""A dated future as its exchange writes it: root, month letter, year: ESH4."""
 
 
 class _Steps(msgspec.Struct, frozen=True):
@@ -74,7 +79,7 @@ def known_instrument(venue: str, symbol: str) -> Instrument | None:
         return _crypto(venue, symbol, base, quote, _BINANCE_USDM[plain], perpetual=True)
     if venue in ("oanda", "fxcm"):
         return _fx(venue, symbol, base, quote)
-    if venue == "us_equities":
+    if is_equity_venue(venue):
         return _equity(venue, symbol, base, quote)
     return None
 
@@ -113,15 +118,28 @@ def inferred_instrument(
 
 
 def venue_id(venue: str) -> str:
-    """A venue's name as it stands in an instrument id: ``Binance USD-M futures`` is ``binance_usdm``."""
-    name = " ".join(venue.lower().split())
+    """A venue's name as it stands in an instrument id: ``Binance USD-M futures`` is ``binance_usdm``.
+
+    What stands in brackets is a remark on where the figures come from, not part of the name.
+    """
+    name = " ".join((re.sub(r"\([^()]*\)", " ", venue.lower()).strip() or venue.lower()).split())
     return _VENUE_NAMES.get(name) or re.sub(r"[^a-z0-9]+", "_", name).strip("_")
 
 
+def is_equity_venue(venue: str) -> bool:
+    """Whether the symbols of this venue (an id) are US tickers."""
+    return venue in _EQUITY_VENUES
+
+
 def split_symbol(venue: str, symbol: str) -> tuple[str, str]:
-    """``BTCUSDT``, ``BTC-USD``, ``EUR_USD`` or ``EUR/USD`` as (base, quote); a US ticker is quoted in USD."""
+    """``BTCUSDT``, ``BTC-USD``, ``EUR_USD`` or ``EUR/USD`` as (base, quote); a US ticker is quoted in USD.
+
+    So is a future of CME Globex: all of ``ESH4`` is what is bought.
+    """
     upper = symbol.strip().upper()
-    if venue == "us_equities" and re.fullmatch(r"[A-Z0-9.\-]+", upper):
+    if venue.startswith("cme") and _FUTURE.fullmatch(upper):
+        return upper, "USD"
+    if is_equity_venue(venue) and re.fullmatch(r"[A-Z0-9.\-]+", upper):
         return upper, "USD"
     if parts := re.fullmatch(r"([A-Z0-9]+)[-_/]([A-Z0-9]+)", upper):
         return parts[1], parts[2]

@@ -1,6 +1,6 @@
 """The order book of one instrument: best prices always, levels when the venue sends them.
 
-Owns ``Top`` (its only writer) and the level maps.  Judges no events (``engine.sanity`` does), knows no orders of ours.
+Owns ``Top`` (its only writer) and the level maps.  Judges no events (``engine.quality`` does), knows no orders of ours.
 Prices are float64 as the venue sent them: a level is found again by the same float.
 """
 
@@ -55,7 +55,8 @@ class OrderBook:
     def apply_delta(self, delta: BookDelta) -> Quote | None:
         """Apply absolute level changes; returns the best prices when they (price or size) changed, else None.
 
-        Before a snapshot, deltas have nothing to change and are ignored.
+        Suspect prices are returned unchanged too: seen again, they may be confirmed.  Before a snapshot, deltas have
+        nothing to change and are ignored.
         """
         if not self.has_levels:
             return None
@@ -68,6 +69,7 @@ class OrderBook:
         top = self.top
         if (
             best is not None
+            and not top.suspect
             and best.bid_px == top.bid_px
             and best.bid_qty == top.bid_qty
             and best.ask_px == top.ask_px

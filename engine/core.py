@@ -14,6 +14,8 @@ from typing import Any
 
 from engine import events as e
 from engine.commands import Command, RiskState, StrategyQuarantined
+from engine.consolidated.definition import ConsolidatedDefinition
+from engine.consolidated.views import ConsolidatedViews, Derived
 from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
@@ -23,7 +25,9 @@ from engine.lanes import Callback, Lane, StrategySlot
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Assembly, Probe, Recorder, RiskGate
-from engine.sanity import amounts_defect, bar_defect, fill_defect, quote_defect, trade_defect
+from engine.quality.gate import DEFAULT, QualityGate
+from engine.quality.tolerances import Tolerances
+from engine.sanity import fill_defect
 from engine.venues import VenueStates
 from engine.view import CoreView
 
@@ -63,6 +67,8 @@ class TradingCore:
         hold_orders: bool = False,
         hold_deadline_ns: int = 1_000_000_000,
         probe: Probe | None = None,
+        consolidated: Sequence[ConsolidatedDefinition] = (),
+        tolerances: Tolerances = DEFAULT,
     ) -> None:
         self.counters = Counters()
         self.lanes: dict[str, Lane] = {}
@@ -74,7 +80,10 @@ class TradingCore:
         self.gate = gate
         self.closing = False
         self._assembly = assembly
+        self._tolerances = tolerances
+        self._followers: dict[str, list[Any]] = {}
         self._recorder = recorder
+        self._views = ConsolidatedViews(consolidated, self.lanes) if consolidated else None
         probe = probe or NullProbe()
         self._mark = probe.mark
         self.desk = Desk(
@@ -94,13 +103,14 @@ class TradingCore:
             e.BookDelta: self._on_book_delta,
             e.BookSnapshot: self._on_book_snapshot,
             e.Bar: self._on_bar,
+            e.Observation: self._on_observation,
             e.Timer: self._on_timer,
             e.InstrumentDefined: self._on_instrument,
             e.InstrumentStatus: lambda event: self.venues.instrument_status(event),
             e.VenueStatus: lambda event: self.venues.venue_status(event),
-            e.RateReported: self._on_rate,
-            e.BalanceReported: self._on_balance,
-            e.PositionReported: self._on_position,
+            e.RateReported: self.desk.on_rate,
+            e.BalanceReported: self.desk.on_balance,
+            e.PositionReported: self.desk.on_position,
             e.OrderFilled: self._on_fill,
             e.OrderAccepted: self.desk.on_accepted,
             e.OrderRejected: self.desk.on_rejected,
@@ -145,13 +155,19 @@ class TradingCore:
         if lane is None:
             Counters.add(counters.dropped, "unknown_instrument")
             return
-        defect = quote_defect(quote, lane.instrument)
-        if defect:
-            self._drop(lane, defect)
+        if lane.member_feed is not None:
+            lane.quality.refer(lane.member_feed.reference_px)
+        code = lane.quality.quote(quote)
+        if code and not lane.usable(code, counters):
+            self._refused(lane, code, quote.ts_recv_ns)
             return
         counters.ticks += 1
         counters.quotes += 1
         lane.book.apply_quote(quote)
+        for follower in lane.followers:
+            follower.update(quote)
+        # Before anybody is asked, so that the view is of one moment; passed on after the member's own way.
+        derived = lane.member_feed and lane.member_feed.on_quote(quote)
         self._mark(2)
         features = lane.features
         row = features is not None and features.update(quote)
@@ -160,35 +176,62 @@ class TradingCore:
             self._on_row(lane, quote.ts_event_ns, quote.ts_recv_ns)
         for slot in lane.quote_slots:
             self._ask(slot, slot.on_quote, quote.instrument)
+        if derived:
+            self._pass_on(derived)
 
-    def _drop(self, lane: Lane, defect: str) -> None:
-        """A bad tick: counted, kept from features; entries wait for the next good quote."""
-        Counters.add(self.counters.dropped, defect)
-        lane.top.suspect = True
-        if defect == "crossed":
-            lane.top.crossed = True
+    def _refused(self, lane: Lane, code: int, ts_recv_ns: int) -> None:
+        """A consolidated instrument does without a member whose prices are in doubt."""
+        if lane.member_feed is not None:
+            self._pass_on(lane.member_feed.on_refused(ts_recv_ns, code >> 2))
+
+    def _pass_on(self, derived: Sequence[Derived]) -> None:
+        """Consolidated quotes and trades go the way of any other from the book on: their members' were judged."""
+        for lane, event in derived:
+            for follower in lane.followers:
+                follower.update(event)
+            if type(event) is e.Trade:
+                lane.top.last_px = event.px
+            else:
+                lane.book.apply_quote(event)  # type: ignore[arg-type]
+                lane.top.suspect = lane.consolidator is None or lane.consolidator.suspect
+            if lane.features is not None and lane.features.update(event):
+                self._on_row(lane, event.ts_event_ns, event.ts_recv_ns)
+            if type(event) is e.Quote:
+                for slot in lane.quote_slots:
+                    self._ask(slot, slot.on_quote, event.instrument)
 
     def _on_trade(self, trade: e.Trade) -> None:
         lane = self.lanes.get(trade.instrument)
         if lane is None:
             Counters.add(self.counters.dropped, "unknown_instrument")
             return
-        defect = trade_defect(trade, lane.instrument)
-        if defect:
-            Counters.add(self.counters.dropped, defect)
+        code = lane.quality.trade(trade)
+        if code and not lane.usable(code, self.counters):
             return
         self.counters.ticks += 1
         self.counters.trades += 1
         lane.top.last_px = trade.px
+        for follower in lane.followers:
+            follower.update(trade)
+        derived = lane.member_feed and lane.member_feed.on_trade(trade)
         if lane.features is not None and lane.features.update(trade):
             self._on_row(lane, trade.ts_event_ns, trade.ts_recv_ns)
+        if derived:
+            self._pass_on(derived)
 
     def _on_book_snapshot(self, snapshot: e.BookSnapshot) -> None:
         lane = self.lanes.get(snapshot.instrument)
         if lane is None:
             Counters.add(self.counters.dropped, "unknown_instrument")
             return
+        code = lane.quality.snapshot(snapshot)
+        if code and not lane.usable(code, self.counters):
+            lane.book.invalidate()
+            self._refused(lane, code, snapshot.ts_recv_ns)
+            return
         best = lane.book.apply_snapshot(snapshot)
+        if lane.features is not None:
+            lane.features.update(snapshot)  # the levels, before the best quote makes a row
         if best is not None:
             self._on_quote(best)
 
@@ -197,18 +240,38 @@ class TradingCore:
         if lane is None:
             Counters.add(self.counters.dropped, "unknown_instrument")
             return
+        code = lane.quality.delta(delta)
+        if code and not lane.usable(code, self.counters):
+            lane.apply_unusable(delta, code)
+            self._refused(lane, code, delta.ts_recv_ns)
+            return
         best = lane.book.apply_delta(delta)
+        if lane.features is not None:
+            lane.features.update(delta)
         if best is not None:
             self._on_quote(best)
+        elif lane.member_feed is not None and not lane.top.suspect:
+            self._pass_on(lane.member_feed.on_confirmed(delta.ts_event_ns, delta.ts_recv_ns))
 
     def _on_bar(self, bar: e.Bar) -> None:
         """A candle of the venue's history: it warms features up and never trades."""
         lane = self.lanes.get(bar.instrument)
-        defect = bar_defect(bar) if lane is not None else "unknown_instrument"
-        if defect:
-            Counters.add(self.counters.dropped, defect)
-        elif lane is not None and lane.features is not None:
+        if lane is None:
+            Counters.add(self.counters.dropped, "unknown_instrument")
+            return
+        code = lane.quality.bar(bar)
+        if code and not lane.usable(code, self.counters):
+            return
+        for follower in lane.followers:
+            follower.update(bar)
+        if lane.features is not None:
             lane.features.update(bar)
+
+    def _on_observation(self, observation: e.Observation) -> None:
+        """A published value is about no instrument: every buffer takes what its columns ask for."""
+        for lane in self.lanes.values():
+            if lane.features is not None:
+                lane.features.update(observation)
 
     def _on_row(self, lane: Lane, ts_event_ns: int, ts_recv_ns: int) -> None:
         """A feature row is complete: predict, then ask the strategies."""
@@ -311,30 +374,11 @@ class TradingCore:
             if slot.name == strategy:
                 self._ask(slot, slot.on_fill, fill)
 
-    def _on_rate(self, event: e.RateReported) -> None:
-        defect = amounts_defect(event.rate)
-        if defect:
-            Counters.add(self.counters.dropped, defect)
-        else:
-            self.portfolio.set_rate(event.currency, event.rate)
-
-    def _on_balance(self, event: e.BalanceReported) -> None:
-        defect = amounts_defect(event.total, event.available)
-        if defect:
-            self.desk.refuse_fact(defect, f"balance of {event.currency} at {event.venue}: {event.total}")
-        else:
-            self.portfolio.report_balance(event.venue, event.currency, event.total)
-
-    def _on_position(self, event: e.PositionReported) -> None:
-        defect = amounts_defect(event.qty, event.avg_px)
-        if defect:
-            self.desk.refuse_fact(defect, f"position in {event.instrument}: {event.qty} at {event.avg_px}")
-        else:
-            self.portfolio.report_position(event.instrument, event.qty, event.avg_px)
-
     def _on_timer(self, timer: e.Timer) -> None:
         self.desk.revalue(self.view.mark_px)
         self.desk.insist()
+        if self._views is not None:
+            self._pass_on(self._views.on_timer(timer.ts_recv_ns))
         for lane in self.lanes.values():
             if lane.features is not None and lane.features.on_timer(timer.ts_recv_ns):
                 self._on_row(lane, timer.ts_event_ns, timer.ts_recv_ns)
@@ -346,15 +390,23 @@ class TradingCore:
         lane = self.lanes.get(definition.id)
         if lane is not None:
             lane.instrument = definition
+            lane.quality.redefine(definition)
         else:
             self.lanes[definition.id] = self._new_lane(definition)
         self.venues.define(definition)
         self.portfolio.define(definition)
+        if self._views is not None:
+            for consolidator in self._views.complete(definition):
+                self.venues.define(consolidator.instrument)
+                made = self.lanes[consolidator.instrument.id] = self._new_lane(consolidator.instrument)
+                self._views.connect(consolidator, made)
 
     def _new_lane(self, instrument: Instrument) -> Lane:
         slots = [slot for slot in self.slots if slot.listens_to(instrument.id)]
+        followers = self._followers.setdefault(instrument.id, [])
+        quality = QualityGate(instrument, self._tolerances)
         if not slots:
-            return Lane(instrument, None, None, slots)
+            return Lane(instrument, None, None, slots, followers, quality)
         assembly = self._assembly
         uses_model = any(slot.uses_model for slot in slots)
         assignment = assembly.assign(instrument, uses_model)
@@ -367,7 +419,9 @@ class TradingCore:
         for slot in slots:
             if slot.uses_model and slot.alive:
                 self._tell_model(slot, instrument.id, assignment.facts)
-        return Lane(instrument, features, model, slots)
+        for followed in features.follows if features is not None else ():
+            self._followers.setdefault(followed, []).append(features)
+        return Lane(instrument, features, model, slots, followers, quality)
 
     def _on_feed_down(self, event: e.FeedDown) -> None:
         self.venues.feed_down(event)
@@ -385,6 +439,8 @@ class TradingCore:
                 lane.book.invalidate()
                 if lane.features is not None:
                     lane.features.mark_gap(reason)
+                if lane.member_feed is not None:
+                    self._pass_on(lane.member_feed.on_break(self.view.now_ns, reason))
 
     def _on_shutdown(self, event: e.ShutdownRequested) -> None:
         self.closing = self.desk.closing = True

@@ -30,7 +30,9 @@ class Counters:
         self.rejected: dict[str, int] = {}  # by risk check
         self.venue_rejected: dict[str, int] = {}  # by the venue's reason, see ``add_word``
         self.unreadable: dict[str, int] = {}  # account facts that were not booked, by defect
-        self.dropped: dict[str, int] = {}  # market events by defect
+        self.dropped: dict[str, int] = {}  # market events by issue
+        self.suspect: dict[str, int] = {}  # market events held back, by issue
+        self.remarked: dict[str, int] = {}  # market events used all the same, by issue
         self.unknown_outcomes = 0
         self.gaps = 0
         self.core_errors = 0

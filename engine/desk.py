@@ -23,6 +23,7 @@ from engine.errors import JournalError
 from engine.orders import FINAL, Happening, ManagedOrder, OrderManager, OrderState
 from engine.portfolio import Mark, Portfolio
 from engine.ports import Probe, Recorder, RiskGate
+from engine.sanity import amounts_defect
 from engine.view import CoreView
 
 CANCEL_AGAIN_NS = 1_000_000_000
@@ -270,6 +271,27 @@ class Desk:
                 f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}",
             )
         return strategy
+
+    def on_rate(self, event: e.RateReported) -> None:
+        defect = amounts_defect(event.rate)
+        if defect:
+            Counters.add(self._counters.dropped, defect)
+        else:
+            self._portfolio.set_rate(event.currency, event.rate)
+
+    def on_balance(self, event: e.BalanceReported) -> None:
+        defect = amounts_defect(event.total, event.available)
+        if defect:
+            self.refuse_fact(defect, f"balance of {event.currency} at {event.venue}: {event.total}")
+        else:
+            self._portfolio.report_balance(event.venue, event.currency, event.total)
+
+    def on_position(self, event: e.PositionReported) -> None:
+        defect = amounts_defect(event.qty, event.avg_px)
+        if defect:
+            self.refuse_fact(defect, f"position in {event.instrument}: {event.qty} at {event.avg_px}")
+        else:
+            self._portfolio.report_position(event.instrument, event.qty, event.avg_px)
 
     def refuse_fact(self, defect: str, text: str) -> None:
         """A fact of the account that cannot be booked: the event is on record, the money is not what we think it is."""

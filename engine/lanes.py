@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.arithmetic import exactly, own_context
 from engine.book import OrderBook
 from engine.commands import Intent
+from engine.counters import Counters
+from engine.events import BookDelta
 from engine.instruments import Instrument
 from engine.ports import Features, Model, Strategy
+from engine.quality.gate import QualityGate
+from engine.quality.verdicts import ACCEPTED, CROSSED, DROPPED, ISSUES, KEEPS_ENTRIES, TIME_ISSUES
+
+if TYPE_CHECKING:
+    from engine.consolidated.consolidator import Consolidator
+    from engine.consolidated.views import MemberFeed
 
 Callback = Callable[..., Sequence[Intent]]
 
@@ -77,6 +85,11 @@ class StrategySlot:
         return self.instruments is None or instrument in self.instruments
 
 
+def quality_gates(lanes: Mapping[str, Lane]) -> dict[str, QualityGate]:
+    """What judges each instrument's market data, by instrument."""
+    return {name: lane.quality for name, lane in lanes.items()}
+
+
 class Lane:
     """Everything the core keeps for one instrument."""
 
@@ -85,10 +98,14 @@ class Lane:
         "_marked_bid_px",
         "_marked_px",
         "book",
+        "consolidator",
         "features",
+        "followers",
         "instrument",
+        "member_feed",
         "model",
         "prediction_slots",
+        "quality",
         "quote_slots",
         "row_slots",
         "slots",
@@ -96,20 +113,57 @@ class Lane:
     )
 
     def __init__(
-        self, instrument: Instrument, features: Features | None, model: Model | None, slots: list[StrategySlot]
+        self,
+        instrument: Instrument,
+        features: Features | None,
+        model: Model | None,
+        slots: list[StrategySlot],
+        followers: list[Features] | None = None,
+        quality: QualityGate | None = None,
     ) -> None:
         self.instrument = instrument
+        self.quality = quality or QualityGate(instrument)
         self.book = OrderBook(instrument.id)
         self.top = self.book.top  # one object for the life of the book
         self.features = features
+        self.followers = [] if followers is None else followers
         self.model = model
         self.slots = slots
+        self.consolidator: Consolidator | None = None
+        """What makes the price, where this is a consolidated instrument."""
+        self.member_feed: MemberFeed | None = None
+        """Into the consolidated instruments that this one is a member of; None for nearly all."""
         # Who is called with what, so that nobody is asked in vain on each tick.
         self.prediction_slots = tuple(slot for slot in slots if slot.on_prediction is not None)
         self.row_slots = tuple(slot for slot in slots if slot.on_row is not None)
         self.quote_slots = tuple(slot for slot in slots if slot.on_quote is not None)
         self._marked_bid_px = self._marked_ask_px = 0.0
         self._marked_px: Decimal | None = None
+
+    def usable(self, code: int, counters: Counters) -> bool:
+        """Count what the quality gate found; False when the event must go no further.
+
+        Prices that stand then are not to be entered on, unless what was wrong says nothing against them.
+        """
+        verdict, issue = code & 3, code >> 2
+        if verdict == ACCEPTED:
+            counters.add(counters.remarked, ISSUES[issue])
+            return True
+        counters.add(counters.dropped if verdict == DROPPED else counters.suspect, ISSUES[issue])
+        if issue not in KEEPS_ENTRIES:
+            self.top.suspect = True
+            if issue == CROSSED:
+                self.top.crossed = True
+        return False
+
+    def apply_unusable(self, delta: BookDelta, code: int) -> None:
+        """A book change that is no news: at a wrong time it is part of the book all the same; one with numbers that
+        cannot be put into it leaves a book that nobody knows."""
+        if code >> 2 in TIME_ISSUES:
+            self.book.apply_delta(delta)
+            self.top.suspect = True
+        else:
+            self.book.invalidate()
 
     def mark_px(self) -> Decimal | None:
         """Mid on the tick grid; None when the book has no price, or one that the grid cannot hold.  Computed once per

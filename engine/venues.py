@@ -7,6 +7,8 @@ from collections.abc import Callable
 from engine.events import FeedDown, FeedUp, InstrumentStatus, TradingStatus, VenueStatus
 from engine.instruments import Instrument
 
+CONSOLIDATED = "consolidated"
+"""Venue of instruments that are a price over several venues and no market: nothing is ever ordered there."""
 _ENTRY_STATUSES = frozenset({TradingStatus.TRADING, TradingStatus.LIMIT_ONLY, TradingStatus.POST_ONLY})
 
 
@@ -64,6 +66,8 @@ class VenueStates:
         instrument = self._definitions.get(name)
         if instrument is None:
             return None
+        if instrument.venue == CONSOLIDATED:
+            return f"{name} is a consolidated price, no market: orders go to one of its members"
         for stream in ("market", "user"):
             why = self._up.get((instrument.venue, stream), "never up")
             if why:

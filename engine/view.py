@@ -14,6 +14,7 @@ from engine.portfolio import Portfolio
 from engine.ports import FeatureView, OpenOrder, Position, Top
 
 if TYPE_CHECKING:
+    from engine.consolidated.values import Consolidated
     from engine.lanes import Lane
     from engine.venues import VenueStates
 
@@ -91,3 +92,7 @@ class CoreView:
     def features(self, instrument: str) -> FeatureView | None:
         lane = self._lanes.get(instrument)
         return None if lane is None else lane.features
+
+    def consolidated(self, instrument: str) -> Consolidated | None:
+        lane = self._lanes.get(instrument)
+        return None if lane is None or lane.consolidator is None else lane.consolidator.at(self.now_ns)

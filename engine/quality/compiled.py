@@ -44,7 +44,8 @@ from engine.quality import layout as at
 )
 def batch(s, kind, a, b, c, d, volume, ts_ns, recv_ns, codes):
     for i in range(len(codes)):
-        s[at.NEXT_VOLUME] = volume[i]
+        if kind == kernel.BAR:
+            s[at.NEXT_VOLUME] = volume[i]
         codes[i] = kernel.judge(s, kind, a[i], b[i], c[i], d[i], ts_ns[i], recv_ns[i])
 '''
 

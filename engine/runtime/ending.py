@@ -18,9 +18,11 @@ from engine.bus import EventBus
 from engine.core import TradingCore
 from engine.errors import KestrelError
 from engine.features import FeatureBuffer
+from engine.lanes import quality_gates
 from engine.orders import ManagedOrder, OrderState
 from engine.portfolio import ZERO
 from engine.ports import Venue
+from engine.quality.report import whole_report
 from engine.runtime import logs
 from engine.runtime.console import money
 from engine.runtime.histogram import Histogram
@@ -128,6 +130,7 @@ def summarise(
             open_order_count=len(left),
             unknown_order_count=_unknown(left),
             warnings=tuple(warnings),
+            quality=whole_report(quality_gates(core.lanes)),
         )
     )
 

@@ -48,7 +48,9 @@ COUNTER_HELP = {
 TABLE_HELP = {
     "rejected": ("risk_rejections", "check", "Intents refused by the risk gate, by check."),
     "venue_rejected": ("venue_rejections", "reason", "Orders refused by the venue, by its reason."),
-    "dropped": ("dropped_events", "defect", "Market events dropped, by defect."),
+    "dropped": ("dropped_events", "defect", "Market events dropped, by issue."),
+    "suspect": ("suspect_events", "issue", "Market events held back until another confirms them, by issue."),
+    "remarked": ("remarked_events", "issue", "Market events used although the quality gate found an issue, by issue."),
     "unreadable": ("unreadable_facts", "defect", "Account facts that could not be booked, by defect."),
 }
 
@@ -64,6 +66,8 @@ class Gauges:
         self.feed_last_recv_ns: dict[str, int] = {}
         """Instrument or stream -> receive time of its last message; exported as an age."""
         self.queue_depths: dict[str, int] = {}
+        self.quality: dict[tuple[str, ...], int] = {}
+        """(instrument, verdict or issue) -> market events; the names are the quality gate's, a closed set."""
         self.reconnects: dict[str, int] = {}
         """Venue -> connections made again since the start."""
         self.open_orders = 0
@@ -138,6 +142,12 @@ class Metrics(Collector):
         gauges = self.gauges
         yield _counter(
             "kestrel_reconnects", "Connections made again, by venue.", _bounded(gauges.reconnects), ("venue",)
+        )
+        yield _counter(
+            "kestrel_quality_events",
+            "Market events judged, by instrument and by verdict (accepted, suspect, dropped) or issue.",
+            gauges.quality.copy(),
+            ("instrument", "finding"),
         )
         yield _counter("kestrel_conflated", "Superseded quotes dropped under load.", {(): gauges.conflated}, ())
         yield _counter(

@@ -71,6 +71,8 @@ class ShadowTicker:
 
     def start(self) -> None:
         for name, lane in self._real.lanes.items():
+            if lane.consolidator is not None:
+                continue  # made by the shadow itself of its members
             self._open(lane.instrument)
             self._names.append(name)
         self._schedule()

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from engine.errors import DataError
+from engine.quality.report import QualityLine
 from engine.runtime.redaction import redactor
 
 SUMMARY_FILE: Final = "summary.json"
@@ -62,7 +63,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     ``state`` is the risk state at the end.  ``open_orders`` are the oldest of the ``open_order_count`` orders that may
     still live at their venues, ``unknown_order_count`` of which have an outcome that nobody knows.  ``warnings`` are
     lines for a person: what is left to be done by hand, why nothing was done (``engine.runtime.remarks``), what was odd
-    about the data.
+    about the data.  ``quality`` is what the quality gate found, by instrument.
     """
 
     session: str
@@ -97,6 +98,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     open_order_count: int = 0
     unknown_order_count: int = 0
     warnings: tuple[str, ...] = ()
+    quality: dict[str, QualityLine] = {}
 
 
 class FillPoint(msgspec.Struct, frozen=True, array_like=True):

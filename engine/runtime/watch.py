@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
+
 from engine.bus import EventBus
 from engine.core import TradingCore
+from engine.lanes import quality_gates
 from engine.portfolio import ZERO
 from engine.ports import Venue
+from engine.quality.report import recent_report, whole_report
 from engine.runtime.console import StatusConsole, money
 from engine.runtime.metrics import Gauges
 from engine.runtime.probe import StageProbe
+
+STATUS_HOURS = 24
+"""Of market data that ``status`` tells the quality of."""
 
 
 @runtime_checkable
@@ -66,6 +73,16 @@ class SessionWatch:
         gauges.feed_last_recv_ns = {
             name: lane.book.top.ts_recv_ns for name, lane in core.lanes.items() if lane.book.top.ts_recv_ns
         }
+        gauges.quality = {
+            (name, finding): count
+            for name, line in whole_report(quality_gates(core.lanes)).items()
+            for finding, count in (
+                ("accepted", line.points - line.suspect - line.dropped),
+                ("suspect", line.suspect),
+                ("dropped", line.dropped),
+                *line.issues.items(),
+            )
+        }
         gauges.open_orders = core.orders.open_count
         gauges.queue_depths = {"bus": self._bus.waiting, **self._venue_queues()}
         gauges.loop_lag_ns = self._lag_ns()
@@ -103,5 +120,9 @@ class SessionWatch:
             "fills": core.counters.fills,
             "equity": money(core.portfolio.equity),
             "positions": {name: f"{core.portfolio.qty(name) or ZERO:f}" for name in core.lanes},
+            "quality": {
+                name: msgspec.to_builtins(line)
+                for name, line in recent_report(quality_gates(core.lanes), STATUS_HOURS).items()
+            },
             "not_trading": {name: why for name in core.lanes if (why := core.view.tradable(name))},
         }

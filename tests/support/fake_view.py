@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 from engine.commands import NewOrder, OrderIntent, RiskState
+from engine.consolidated import Consolidated
 from engine.events import Liquidity, OrderFilled, Side
 from engine.instruments import AssetClass, Instrument
 from engine.ports import FeatureView, OpenOrder, Position, Top
@@ -71,6 +72,7 @@ class FakeView:
         self.peak: Decimal | None = D(10_000)
         self.day_start: Decimal | None = D(10_000)
         self.feature_views: dict[str, FeatureView] = {}
+        self.consolidateds: dict[str, Consolidated] = {}
         self.closed: dict[str, str] = {}
         self.marks_known = True
         self._opened = 0
@@ -193,6 +195,9 @@ class FakeView:
 
     def features(self, instrument: str) -> FeatureView | None:
         return self.feature_views.get(instrument)
+
+    def consolidated(self, instrument: str) -> Consolidated | None:
+        return self.consolidateds.get(instrument)
 
     def tradable(self, instrument: str) -> str:
         return self.closed.get(instrument, "")

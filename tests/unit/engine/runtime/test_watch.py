@@ -78,6 +78,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
     assert seen == {
         "positions": {BTC: 1.0},
         "feed_last_recv_ns": {BTC: 11},
+        "quality": {(BTC, "accepted"): 2, (BTC, "suspect"): 0, (BTC, "dropped"): 0},
         "queue_depths": {"bus": 0, "cancels": 6},
         "reconnects": {"coinbase": 2},
         "open_orders": 1,

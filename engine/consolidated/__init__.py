@@ -1,0 +1,26 @@
+"""One price for an instrument that several venues quote: definition, checks, the median, its bars, live and recorded.
+
+``Consolidator`` is the whole of it: the core drives one for each configured instrument (``views``), ``consolidate``
+drives the same class over recorded events.
+"""
+
+from __future__ import annotations
+
+from engine.consolidated.bars import BarCutter
+from engine.consolidated.consolidator import Consolidator
+from engine.consolidated.definition import ConsolidatedDefinition, check_members, consolidated_instrument
+from engine.consolidated.history import consolidate, consolidated_bars, play
+from engine.consolidated.values import Consolidated, Source
+
+__all__ = [
+    "BarCutter",
+    "Consolidated",
+    "ConsolidatedDefinition",
+    "Consolidator",
+    "Source",
+    "check_members",
+    "consolidate",
+    "consolidated_bars",
+    "consolidated_instrument",
+    "play",
+]

@@ -1,0 +1,242 @@
+"""What the core does with a verdict of the quality gate: who sees the event, and what may be traded meanwhile."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine import events as e
+from engine.core import TradingCore
+from engine.quality.gate import QualityGate
+from engine.quality.tolerances import Tolerances
+from engine.replay import ReplayRecorder
+from engine.replay import replay as run_again
+from tests.support.core import (
+    BTC,
+    EveryQuote,
+    MemoryRecorder,
+    MidModel,
+    Scripted,
+    build_core,
+    buyer,
+    open_market,
+)
+from tests.support.quality import MS, START, S, bar, quote, trade
+
+VENUE = "coinbase"
+
+
+class Seen(EveryQuote):
+    """Features that remember what reached them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[e.Event] = []
+
+    def update(self, event: e.Event) -> bool:
+        self.events.append(event)
+        return super().update(event)
+
+
+def calm(core: TradingCore, n: int = 41) -> None:
+    """Quotes that move by a cent, so that there is a scale."""
+    for i in range(n):
+        core.on_event(quote(i * MS, 100.0 + 0.01 * (i % 2)))
+
+
+def market(*strategies: Any, **options: Any) -> tuple[TradingCore, Seen]:
+    features = Seen()
+    core = build_core(MemoryRecorder(), *(strategies or (Scripted(),)), features=lambda: features, **options)
+    open_market(core)
+    return core, features
+
+
+def test_a_suspect_quote_reaches_nobody_until_the_next_one_confirms_it() -> None:
+    """Held back: features, book and strategies see nothing, entries wait; the second is applied and ends the wait."""
+    strategy = Scripted()
+    core, features = market(strategy)
+    calm(core)
+    before, asked, top = len(features.events), len(strategy.calls), core.view.top(BTC)
+    core.on_event(quote(S, 105.0))
+    assert (len(features.events), len(strategy.calls), top.mid_px, top.suspect) == (before, asked, 100.0, True)
+    assert (core.counters.suspect, core.counters.quotes) == ({"outlier": 1}, 41)
+    core.on_event(quote(S + MS, 105.01))
+    assert (len(features.events), top.mid_px, top.suspect) == (before + 1, 105.01, False)
+    assert core.counters.remarked == {"confirmed": 1}
+
+
+def test_no_order_rests_on_a_spike() -> None:
+    """A model that buys on every row: none on the spike, and the mark stays where it was."""
+    core, _ = market(buyer(), model=MidModel())
+    calm(core)
+    mark = core.view.mark_px(BTC)
+    assert not core.on_event(quote(S, 50.0))
+    assert core.view.mark_px(BTC) == mark
+    assert core.on_event(quote(S + MS, 100.01))
+    assert core.counters.remarked == {"spike": 1}
+
+
+@pytest.mark.parametrize(
+    ("late", "issue", "suspect"),
+    [
+        (quote(2 * S, 100.02), "late", False),
+        (quote(4 * S, 100.0), "duplicate", False),
+        (quote(4 * S, 100.02, delay_ns=60 * S), "stale", True),
+        (quote(60 * S, 100.02, delay_ns=-56 * S), "future", True),
+    ],
+)
+def test_events_out_of_time_move_nothing(late: e.Quote, issue: str, suspect: bool) -> None:
+    """Neither prices nor features; only what casts doubt on the prices there are blocks entries."""
+    core, features = market()
+    calm(core)
+    core.on_event(quote(4 * S, 100.0))
+    before, top = len(features.events), msgspec.structs.replace(core.view.top(BTC))
+    core.on_event(late)
+    after = core.view.top(BTC)
+    assert core.counters.dropped == {issue: 1}
+    assert (len(features.events), after.mid_px, after.ts_recv_ns) == (before, top.mid_px, top.ts_recv_ns)
+    assert after.suspect is suspect
+
+
+def test_a_suspect_trade_is_no_last_price_and_no_volume() -> None:
+    """It blocks entries until the next good quote, which says what the price is."""
+    core, features = market()
+    calm(core)
+    for i in range(41):
+        core.on_event(trade((50 + i) * MS, 100.0 + 0.01 * (i % 2)))
+    before, top = len(features.events), core.view.top(BTC)
+    core.on_event(trade(S, 150.0))
+    assert (len(features.events), top.last_px, top.suspect) == (before, 100.0, True)
+    core.on_event(quote(S + MS, 100.01))
+    assert not top.suspect
+
+
+def test_a_trade_told_twice_counts_once() -> None:
+    """By its id; the second reaches no feature."""
+    core, features = market()
+    for _ in range(2):
+        core.on_event(trade(0, trade_id="7"))
+    assert len(features.events) == 1
+    assert core.counters.dropped == {"duplicate": 1}
+
+
+def snapshot(at_ns: int, bid_px: float = 99.0, ask_px: float = 101.0) -> e.BookSnapshot:
+    return e.BookSnapshot(START + at_ns, START + at_ns, BTC, ((bid_px, 1.0),), ((ask_px, 1.0),))
+
+
+def delta(at_ns: int, *changes: tuple[int, float, float], delay_ns: int = 0) -> e.BookDelta:
+    return e.BookDelta(START + at_ns, START + at_ns + delay_ns, BTC, changes)
+
+
+def test_a_level_that_is_no_number_ends_the_book() -> None:
+    """Nobody knows what the change was: no levels until the next snapshot, entries wait."""
+    core, _ = market()
+    core.on_event(snapshot(0))
+    core.on_event(delta(1, (1, nan, 1.0)))
+    book = core.lanes[BTC].book
+    assert (book.has_levels, core.view.top(BTC).suspect) == (False, True)
+    core.on_event(snapshot(2))
+    assert (book.has_levels, core.view.top(BTC).suspect) == (True, False)
+    core.on_event(snapshot(3, nan))
+    assert (book.has_levels, core.view.top(BTC).suspect) == (False, True)
+    assert core.counters.dropped == {"not_finite": 2}
+
+
+def test_a_change_that_comes_too_late_is_in_the_book_and_no_news() -> None:
+    """A minute old: the level is set, the price is not traded on until a change comes in time."""
+    core, features = market()
+    core.on_event(snapshot(0))
+    before, top = len(features.events), core.view.top(BTC)
+    core.on_event(delta(S, (1, 99.5, 2.0), delay_ns=60 * S))
+    assert (len(features.events), top.bid_px, top.suspect) == (before, 99.0, True)
+    core.on_event(delta(61 * S, (1, 98.0, 1.0)))
+    assert (top.bid_px, top.suspect) == (99.5, False)
+
+
+def test_a_book_that_returns_to_its_prices_is_trusted_again() -> None:
+    """Crossed for a moment, then exactly as before: the same prices, seen again, end the wait."""
+    core, _ = market()
+    core.on_event(snapshot(0))
+    core.on_event(delta(1, (1, 102.0, 1.0)))
+    top = core.view.top(BTC)
+    assert (top.bid_px, top.crossed, top.suspect) == (99.0, True, True)
+    core.on_event(delta(2, (1, 102.0, 0.0)))
+    assert (top.bid_px, top.crossed, top.suspect) == (99.0, False, False)
+
+
+def test_a_candle_of_history_that_contradicts_another_is_left_out() -> None:
+    """Its first version stands; features see each candle once."""
+    core, features = market()
+    for one in (bar(0), bar(60 * S), bar(60 * S, 100.5), bar(0)):
+        core.on_event(one)
+    assert len(features.events) == 2
+    assert core.counters.dropped == {"revised": 1, "late": 1}
+
+
+def test_a_gate_that_breaks_lets_nothing_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of ours inside the judge: dropped and counted, no price, no order."""
+
+    def broken(*_: object) -> int:
+        raise RuntimeError("defect")
+
+    core, features = market(buyer(), model=MidModel())
+    core.lanes[BTC].quality = gate = QualityGate(core.lanes[BTC].instrument)
+    monkeypatch.setattr(gate, "_step", broken)
+    for event in (quote(0), trade(1), bar(2), snapshot(3), delta(4)):
+        assert not core.on_event(event)
+    assert core.counters.dropped == {"gate_failed": 5}
+    assert (features.events, core.view.top(BTC)) == ([], None)
+
+
+def test_tolerances_are_those_of_the_session() -> None:
+    """The same jump passes a gate that bears a thousand standard deviations."""
+    core, _ = market(tolerances=Tolerances(outlier_z=10_000.0))
+    calm(core)
+    core.on_event(quote(S, 105.0))
+    assert core.view.top(BTC).mid_px == 105.0
+    assert not core.counters.suspect
+
+
+def test_what_is_held_back_is_held_back_again_on_replay() -> None:
+    """Spikes, repeats and late events in a session with orders: the same decisions from the same record."""
+    recorder = MemoryRecorder()
+    core = build_core(recorder, buyer(), model=MidModel())
+    stream = [quote(i * MS, 100.0 + 0.01 * (i % 2)) for i in range(60)]
+    stream[45] = quote(45 * MS, 130.0)
+    stream[50] = stream[49]
+    records: list[Any] = []
+
+    class Kept:
+        def __init__(self, seq: int, record: Any) -> None:
+            from engine.codec import encode
+
+            self.seq, self.record, self.raw = seq, record, encode(record)
+
+    def feed(event: e.InputEvent) -> None:
+        recorder.seq += 1
+        records.append(Kept(recorder.seq, event))
+        done = len(recorder.records)
+        core.on_event(event)
+        first = records[-1].seq + 1
+        records.extend(Kept(first + i, record) for i, record in enumerate(recorder.records[done:]))
+
+    feed(e.InstrumentDefined(1, 1, core_instrument()))
+    for stream_name in ("market", "user"):
+        feed(e.FeedUp(1, 1, VENUE, stream_name))
+    for event in stream:
+        feed(event)
+    assert core.counters.suspect == {"outlier": 1}
+    assert core.counters.dropped == {"duplicate": 1}
+    assert core.counters.orders == 58
+    again = ReplayRecorder()
+    result = run_again(records, again, build_core(again, buyer(), model=MidModel()))
+    assert (result.identical, result.events) == (True, 63)
+
+
+def core_instrument() -> Any:
+    from tests.support.core import spot
+
+    return spot()

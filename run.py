@@ -19,7 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 from config import commands as config_commands
-from config import data_commands
+from config import data_commands, data_record
 from config.commands import parse_overrides
 from connectors.coinbase.sandbox.commands import sandbox_coinbase
 from engine import arithmetic
@@ -101,8 +101,9 @@ def _paper_daemon(
     session: str,
     report: bool,
     as_json: bool,
+    watching: bool = False,
 ) -> Any:
-    """Wire a paper session: which instruments, which core, which venue."""
+    """Wire a paper session, or one that only watches: which instruments, which core, which venue."""
     from config.assembly import ConfiguredAssembly
     from config.preflight import check_session, seen_in_training
     from config.venues import CoinbaseOnPaper, Endpoints, Recording, SandboxTrading, foreseen_instruments
@@ -121,7 +122,8 @@ def _paper_daemon(
     assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
     if sys.stderr.isatty() and jit.enabled() and not any(jit.cache_root().glob("*")):
         print("compiling the features, once (half a minute)", file=sys.stderr)
-    check_session(settings, known, assembly)
+    if not watching:
+        check_session(settings, known, assembly)
     kept.prune(jit.cache_root())
 
     def make_venue(
@@ -144,6 +146,7 @@ def _paper_daemon(
     return Daemon(
         _options(
             settings,
+            mode="record" if watching else "paper",
             infos_start_ns=min((info.first_ns for info in infos), default=0),
             seconds=seconds,
             session=session,
@@ -174,7 +177,14 @@ def _paper_daemon(
 
 
 def _options(
-    settings: Settings, *, infos_start_ns: int, seconds: float | None, session: str, report: bool, as_json: bool
+    settings: Settings,
+    *,
+    mode: Literal["paper", "record"],
+    infos_start_ns: int,
+    seconds: float | None,
+    session: str,
+    report: bool,
+    as_json: bool,
 ) -> Any:
     from engine.runtime.daemon import Options
     from models.catalogue import list_bundles
@@ -182,7 +192,7 @@ def _options(
     data_time = settings.venue.feed == "replay"
     named = [row["version"] for row in list_bundles(settings.models.directory) if row["version"]]
     return Options(
-        mode="paper",
+        mode=mode,
         root=settings.session.directory,
         code_root=ROOT,
         config=settings.redacted(),
@@ -209,7 +219,27 @@ def _options(
         as_json=as_json,
         report=report,
         busy_poll=settings.engine.busy_poll,
+        # Played files are stored already, or can be imported as what they are.
+        record_to=settings.data.catalogue if settings.data.record and not data_time else None,
     )
+
+
+def _record(settings: Settings, seconds: float | None, session: str, as_json: bool) -> Any:
+    daemon = _paper_daemon(
+        settings, (), "max", seconds=seconds, session=session, report=False, as_json=as_json, watching=True
+    )
+    _run_loop(daemon.run, uvloop=settings.engine.uvloop)
+    return daemon.stored, daemon.not_stored
+
+
+def _compact(sessions: Path, wanted: str, catalogue: Path) -> Any:
+    from engine.runtime.compaction import Compaction
+    from engine.runtime.session import find_session
+
+    return Compaction(find_session(sessions, wanted), catalogue).run()
+
+
+data_record.register(data_commands.app, _record, _compact)
 
 
 def _sandbox_command(settings: Settings, key_file: Path) -> list[str]:

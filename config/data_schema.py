@@ -17,6 +17,7 @@ _MS_NS = 1_000_000
 
 class DataSettings(Section):
     catalogue: FilePath = Field(default=Path("var/catalogue"), description="folder of stored market data")
+    record: bool = Field(default=False, description="store the market of each session there, by a process of its own")
 
 
 class QualitySettings(Section):

@@ -29,6 +29,12 @@ def check_session(
 
     Raises ``ConfigError`` or ``BundleError``.  Models that are opened here stay open in ``assembly``.
     """
+    if not settings.strategies:
+        raise ConfigError(
+            "strategies is empty",
+            expected="at least one strategy",
+            do="see config/paper.yaml; to store the market without trading: python run.py data record",
+        )
     ids = list(dict.fromkeys(instrument.id for instrument in instruments))
     check_usable(session_limits(settings, ids, live=live), ids)
     check_currencies(settings, instruments)

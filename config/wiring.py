@@ -39,8 +39,6 @@ def build_slots(settings: Settings, instruments: Sequence[str]) -> list[Strategy
 
     Raises ``ConfigError`` for an unknown kind, a bad path, bad parameters or an instrument that is not there.
     """
-    if not settings.strategies:
-        raise ConfigError("strategies is empty", expected="at least one strategy", do="see config/paper.yaml")
     slots = []
     for wanted in settings.strategies:
         chosen = list(instruments) if wanted.instruments == "all" else wanted.instruments

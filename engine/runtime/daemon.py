@@ -34,6 +34,7 @@ from engine.runtime.polling import BusyPoll
 from engine.runtime.probe import StageProbe
 from engine.runtime.series import SeriesWatch
 from engine.runtime.session import Session, order_prefix
+from engine.runtime.storing import Storing, Tally
 from engine.runtime.summary import SessionSummary
 from engine.runtime.supervisor import Supervisor, journal_failure
 from engine.runtime.watch import SessionWatch
@@ -51,7 +52,7 @@ class Warmer(Protocol):
 class Options:
     """Plain values of one session.  ``config`` is the redacted configuration as recorded in the header."""
 
-    mode: Literal["paper", "live"]
+    mode: Literal["paper", "live", "record"]
     root: Path
     code_root: Path
     config: dict[str, Any]
@@ -79,6 +80,8 @@ class Options:
     as_json: bool
     report: bool
     busy_poll: bool = False
+    record_to: Path | None = None
+    """Catalogue in which the market is stored meanwhile; None: in none."""
 
 
 class Lag(Protocol):
@@ -112,6 +115,10 @@ class Daemon:
         self._recorded = False
         self._trading = False
         self._supervisor: Supervisor | None = None
+        self.stored: Tally | None = None
+        """After the session: what was stored of its market, where that was asked for and could be done."""
+        self.not_stored = ""
+        """After the session: why not all of it was."""
 
     async def run(self) -> SessionSummary:
         """The whole session.  Raises ``KestrelError`` for everything a user can cause."""
@@ -137,7 +144,7 @@ class Daemon:
                 backups=options.log_keep,
             )
             self._log = logs.get_logger("daemon")
-            return await self._run_journaled(session, pipe)
+            return await self._run_stored(session, pipe)
         except KestrelError:
             if fresh and not self._recorded:
                 # Nothing happened in it: no folder that looks like a session, and its name stays free.
@@ -146,6 +153,18 @@ class Daemon:
         finally:
             logs.shutdown()
             session.close()
+
+    async def _run_stored(self, session: Session, pipe: logs.LogPipe) -> SessionSummary:
+        """The session, its market stored meanwhile where that is asked for."""
+        if self._options.record_to is None:
+            return await self._run_journaled(session, pipe)
+        storing = Storing(session.path, self._options.record_to, self._options.code_root)
+        await storing.start()
+        try:
+            return await self._run_journaled(session, pipe)
+        finally:
+            self.stored, self.not_stored = await storing.finish()
+            self._console.say(self.not_stored or ("" if self.stored is None else self.stored.line()))
 
     def _refuse_while_halted(self) -> None:
         sessions = self._options.root.absolute()

@@ -261,15 +261,23 @@ class SegmentScan:
             raise JournalError(f"cannot read {path}: {error.strerror}") from error
         self._salt = record_salt(self.header.session, self.header.stream, self.header.number)
 
-    def records(self) -> Iterator[RawRecord]:
-        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            at = HEADER_BYTES
-            while (record := self._record_at(data, at)) is not None:
-                yield record
-                at = (at + RECORD_BYTES + len(record.payload) + 7) & -8
-            self.damage = self._damage_at(data, at)
+    def records(self, *, mapped: bool = True) -> Iterator[RawRecord]:
+        """``mapped`` is False while the writer may still cut the file: a mapping would lose its pages, and us."""
+        with self.path.open("rb") as file:
+            if not mapped:
+                yield from self._records(file.read())
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield from self._records(data)
 
-    def _record_at(self, data: mmap.mmap, at: int) -> RawRecord | None:
+    def _records(self, data: mmap.mmap | bytes) -> Iterator[RawRecord]:
+        at = HEADER_BYTES
+        while (record := self._record_at(data, at)) is not None:
+            yield record
+            at = (at + RECORD_BYTES + len(record.payload) + 7) & -8
+        self.damage = self._damage_at(data, at)
+
+    def _record_at(self, data: mmap.mmap | bytes, at: int) -> RawRecord | None:
         if at + RECORD_BYTES > len(data):
             return None
         word, crc, seq = _RECORD.unpack_from(data, at)
@@ -283,7 +291,7 @@ class SegmentScan:
             return None
         return RawRecord(at, seq, flags != 0, payload)
 
-    def _damage_at(self, data: mmap.mmap, at: int) -> Damage | None:
+    def _damage_at(self, data: mmap.mmap | bytes, at: int) -> Damage | None:
         tail = data[at:].rstrip(b"\0")
         if not tail:
             return None

@@ -13,6 +13,7 @@ from engine import events as e
 from engine.codec import Record
 from engine.runtime.journal import JournalWriter
 from engine.runtime.journal_reader import JournalRecord, ReadReport, read_journal
+from engine.runtime.session import Session
 
 INSTRUMENT = "BTC/USD@coinbase"
 
@@ -75,3 +76,22 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.002)
+
+
+def market_session(
+    root: Path, records: Iterable[Record], *, feed: str = "live", name: str = "s-test", close: bool = True
+) -> tuple[Session, JournalWriter]:
+    """A session folder whose journal of small segments holds the records; the lock is held unless it is closed."""
+    session = Session.create(
+        root,
+        mode="paper",
+        config={"venue": {"feed": feed}},
+        wall_ns=1_795_257_930 * 10**9,
+        code_root=root,
+        session=name,
+    )
+    journal = write(session.journal, records)
+    if close:
+        journal.close()
+        session.close()
+    return session, journal

@@ -64,6 +64,13 @@ def test_the_shipped_settings_pass() -> None:
     checked(small)
 
 
+def test_a_session_without_a_strategy_is_refused() -> None:
+    """Nothing could decide; who only wants the market's data is told the command."""
+    settings = resolve(settings_with(strategies=[]), [BTC])
+    with pytest.raises(ConfigError, match=r"strategies is empty; expected at least one strategy; .*data record"):
+        check_session(settings, foreseen_instruments(settings), ConfiguredAssembly(settings, time.perf_counter_ns))
+
+
 def test_a_damaged_bundle_that_is_named_is_refused_at_once(tmp_path: Path) -> None:
     """A folder of that name with an empty manifest."""
     (tmp_path / "mine").mkdir()

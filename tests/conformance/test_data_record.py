@@ -1,0 +1,133 @@
+"""A market stored as it comes: ``data record``, ``data.record`` beside trading, and what can be done with it then."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+import run
+from engine.data.catalogue import Catalogue
+from engine.data.parquet import read_events
+from engine.events import BookDelta, BookSnapshot, Quote, Trade
+from engine.runtime.journal_reader import read_journal
+from tests.support.daemon import Running, into, kestrel, last_json, replay_session
+from tests.support.journals import wait_until
+from tests.support.recordings import quotes_file
+
+STORED = (Quote, Trade, BookSnapshot, BookDelta)
+PLAIN = "strategies=[{name: cross, kind: ema_cross, model: none}]"
+
+
+def journaled(session: Path) -> list[Any]:
+    """The market events of a session, under the venue that the built-in exchange is stored as."""
+    return [
+        type(event)(event.ts_event_ns, event.ts_recv_ns, f"{event.instrument}_sandbox", *event.__reduce__()[1][3:])
+        for event in (each.record for each in read_journal(session / "journal", salvage=True))
+        if isinstance(event, STORED)
+    ]
+
+
+def times(events: list[Any]) -> Counter[tuple[str, str, int]]:
+    return Counter((type(event).__name__, event.instrument, event.ts_recv_ns) for event in events)
+
+
+def data(*words: object) -> dict[str, Any]:
+    """A command that only reads: in this process."""
+    done = CliRunner().invoke(run.app, ["data", *map(str, words), "--json"])
+    assert done.exit_code == 0, done.output
+    content: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return content
+
+
+def test_a_market_is_recorded_without_trading_and_read_back(tmp_path: Path) -> None:
+    """Two products of the built-in exchange: every event of the journal is in the catalogue, the parts play as files
+    do, the session replays, and nothing was or could be ordered."""
+    root = tmp_path / "c"
+    done = kestrel(
+        *["data", "record", "--feed", "sandbox", "--symbols", "BTC/USD,ETH/USD", "--for", "3", "--to", str(root)],
+        *["--json", *into(tmp_path)],
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = last_json(done)
+    (session,) = (tmp_path / "sessions").iterdir()
+    assert f"session {said['session']}: {said['rows']:,} rows of BTC/USD@coinbase_sandbox, ETH/USD@" in done.stderr
+    assert json.loads((session / "session.json").read_text())["mode"] == "record"
+    assert (said["complete"], said["problem"], set(said["kinds"])) == (True, "", {"quotes", "trades"})
+
+    catalogue = Catalogue(root)
+    assert {part.venue for part in catalogue.parts()} == {"coinbase_sandbox"}
+    written = journaled(session)
+    assert len(written) > 50
+    assert sorted(catalogue.events(), key=repr) == sorted(written, key=repr)
+    quotes = [event for event in written if isinstance(event, Quote)]
+    assert len(list(read_events([part.path for part in catalogue.parts(kind="quotes")]))) == len(quotes)
+
+    status, result = replay_session(tmp_path, said["session"])
+    assert (status, result["identical"]) == (0, True)
+    summary = json.loads((session / "summary.json").read_text())
+    assert (summary["orders"], summary["intents"], summary["predictions"]) == (0, 0, 0)
+
+    assert sum(row["rows"] for row in data("list", "--catalogue", root)["series"]) == said["rows"]
+    asked = data("query", "SELECT count(*) FROM trades", "--catalogue", root)
+    assert asked["rows"] == [[said["kinds"]["trades"]]]
+    again = data("compact", "latest", "--sessions", tmp_path / "sessions", "--to", root)
+    assert (again["rows"], again["complete"]) == (0, True)
+
+
+def levels(events: list[Any]) -> int:
+    return sum(
+        len(event.changes) if isinstance(event, BookDelta) else len(event.bids) + len(event.asks) for event in events
+    )
+
+
+def test_a_daemon_that_is_killed_while_it_trades_has_its_market_stored(tmp_path: Path) -> None:
+    """``data.record`` beside trading on whole books, then kill -9: the child stores what the journal has, and ends.
+
+    Changes of one moment become one event: each moment is there, with all its levels.
+    """
+    root = tmp_path / "c"
+    channels = "venue.channels=[heartbeats,level2,market_trades]"
+    storing = ["--set", "data.record=true", "--set", f"data.catalogue={root}", "--set", channels]
+    daemon = Running(tmp_path, "--no-report", *storing)
+    try:
+        daemon.wait_for("ticks/s")
+        os.killpg(daemon.process.pid, signal.SIGKILL)
+        daemon.process.wait(30)
+    finally:
+        daemon.close()
+    written = journaled(daemon.session)
+    books = [event for event in written if isinstance(event, BookSnapshot | BookDelta)]
+    assert books
+    rows = levels(books) + len(written) - len(books)
+    wait_until(lambda: sum(part.rows for part in Catalogue(root).parts()) >= rows, timeout_s=60.0)
+    stored = list(Catalogue(root).events())
+    assert levels([event for event in stored if isinstance(event, BookSnapshot | BookDelta)]) == levels(books)
+    assert set(times(stored)) == set(times(written))
+
+
+def test_played_files_are_not_stored_again(tmp_path: Path) -> None:
+    """``data.record`` in a configuration that is also used for replays: their rows are in files already."""
+    done = kestrel(
+        *["paper", "--replay", str(quotes_file(tmp_path)), "--no-report", *into(tmp_path), "--set", PLAIN],
+        *["--set", "data.record=true", "--set", f"data.catalogue={tmp_path / 'c'}"],
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert not (tmp_path / "c").exists()
+    (session,) = (tmp_path / "sessions").iterdir()
+    words = ["data", "compact", session.name, "--sessions", str(tmp_path / "sessions")]
+    assert "played recorded files" in str(CliRunner().invoke(run.app, words).exception)
+
+
+def test_a_catalogue_that_cannot_be_written_is_told_before_the_session(tmp_path: Path) -> None:
+    """One line, no session folder, no market asked."""
+    (tmp_path / "c").write_text("a file")
+    done = kestrel("data", "record", "--feed", "sandbox", "--for", "2", "--to", str(tmp_path / "c"), *into(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith(f"kestrel: the market cannot be stored in {tmp_path / 'c'}: ")
+    assert list((tmp_path / "sessions").iterdir()) == []

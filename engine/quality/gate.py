@@ -6,15 +6,15 @@ is the caller's.  Fails closed: what cannot be judged is dropped.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from math import inf, nan
-from typing import Final
+from typing import Final, Protocol
 from zlib import adler32, crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.events import Bar, BookDelta, BookSnapshot, Quote, Trade
-from engine.instruments import Instrument
 from engine.quality import kernel
 from engine.quality import layout as at
 from engine.quality.compiled import batch_function, step_function
@@ -32,13 +32,26 @@ _EXACT: Final = 9_007_199_254_740_881
 DEFAULT: Final = Tolerances()
 
 
+class Rules(Protocol):
+    """What the gate asks of an instrument; ``engine.instruments.Instrument`` says it."""
+
+    @property
+    def allows_negative_px(self) -> bool: ...
+
+    @property
+    def has_quote_sizes(self) -> bool: ...
+
+    @property
+    def tick_px(self) -> Decimal: ...
+
+
 class QualityGate:
     """Judges the events of one instrument.  Each method returns ``verdict + 4 * issue`` (``engine.quality.verdicts``);
     0 is an accepted event of which there is nothing to say.  No method raises."""
 
     __slots__ = ("_floor_px", "_s", "_step")
 
-    def __init__(self, instrument: Instrument, tolerances: Tolerances = DEFAULT) -> None:
+    def __init__(self, instrument: Rules, tolerances: Tolerances = DEFAULT) -> None:
         self._step = step_function()
         self._s = s = np.zeros(at.SLOTS, np.float64)
         s[at.OUTLIER_Z] = tolerances.outlier_z
@@ -55,7 +68,7 @@ class QualityGate:
         s[at.REFERENCE_PX] = nan
         self.redefine(instrument)
 
-    def redefine(self, instrument: Instrument) -> None:
+    def redefine(self, instrument: Rules) -> None:
         """The instrument's rules became known or changed; what was learned of its market stays."""
         s = self._s
         s[at.PX_FLOOR] = self._floor_px = -inf if instrument.allows_negative_px else 0.0

@@ -10,7 +10,6 @@ import pytest
 
 from engine.events import Bar, BookDelta, BookSnapshot, Quote, Trade
 from engine.quality.gate import QualityGate, id_key
-from engine.quality.tolerances import Tolerances
 from tests.support.core import BTC, spot
 from tests.support.quality import MS, START, S, bar, gate, quote, said, trade, warm
 
@@ -401,14 +400,3 @@ def test_arrays_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="lengths"):
         judge.judge_quotes(times, times, np.ones(3), np.ones(2))
     assert judge.counts.sum() == 0
-
-
-def test_tolerances_that_contradict_each_other_are_refused() -> None:
-    """One line each."""
-    from engine.errors import ConfigError
-
-    with pytest.raises(ConfigError, match="late"):
-        Tolerances(late_ns=1, future_ns=2)
-    for bad in (0.0, -1.0, nan, inf):
-        with pytest.raises(ConfigError, match="outlier_z"):
-            Tolerances(outlier_z=bad)

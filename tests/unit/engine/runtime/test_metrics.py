@@ -59,6 +59,7 @@ def test_counts_levels_and_histograms_arrive_with_units_and_labels() -> None:
     gauges.feed_last_recv_ns = {"coinbase": clock.now_ns() - 1_500_000_000, "never": 0}
     gauges.queue_depths = {"bus": 4}
     gauges.reconnects = {"coinbase": 1}
+    gauges.quality = {("BTC/USD@coinbase", "accepted"): 11, ("BTC/USD@coinbase", "outlier"): 1}
     gauges.loop_lag_ns = 2_000_000
     gauges.risk_state = RiskState.REDUCING
     for ns in (900, 40_000, 41_000, 20_000_000_000):
@@ -70,6 +71,8 @@ def test_counts_levels_and_histograms_arrive_with_units_and_labels() -> None:
         ("kestrel_ticks_total", ()): 12,
         ("kestrel_risk_rejections_total", (("check", "stale_quote"),)): 3,
         ("kestrel_dropped_events_total", (("defect", "crossed"),)): 2,
+        ("kestrel_quality_events_total", (("finding", "accepted"), ("instrument", "BTC/USD@coinbase"))): 11,
+        ("kestrel_quality_events_total", (("finding", "outlier"), ("instrument", "BTC/USD@coinbase"))): 1,
         ("kestrel_equity", ()): 10_050.5,
         ("kestrel_position_qty", (("instrument", "BTC/USD@coinbase"),)): -0.25,
         ("kestrel_feed_age_seconds", (("feed", "coinbase"),)): 1.5,

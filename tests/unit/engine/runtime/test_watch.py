@@ -100,6 +100,8 @@ def test_status_is_plain_and_says_why_something_does_not_trade() -> None:
     status = watched.watch.status()
     assert (status["session"], status["state"], status["open_orders"], status["ticks"]) == ("s-1", "active", 0, 1)
     assert status["not_trading"] == {}
+    line = {"points": 1, "suspect": 0, "dropped": 0, "issues": {}, "issue_rate": 0.0, "unused_rate": 0.0}
+    assert status["quality"] == {BTC: line}
     watched.bus.publish(e.FeedDown(11, 11, "coinbase", "user", "reset by peer"))
     status = watched.watch.status()
     assert list(status["not_trading"]) == [BTC]

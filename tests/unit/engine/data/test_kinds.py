@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from engine.data import kinds
 from engine.data.kinds import KINDS, conform, kind_named, upgrade
 from engine.errors import DataError
+from tests.support.daemon import ROOT
 from tests.support.stored import T0, quotes
 
 
@@ -125,3 +127,19 @@ def test_an_older_version_is_migrated_step_by_step_and_a_newer_one_refused(monke
         upgrade(old, "trades", 4, what="a part")
     with pytest.raises(DataError, match="nothing leads from version 0 to 1"):
         upgrade(old, "trades", 0)
+
+
+ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| (.*) \| (.*) \|$", re.MULTILINE)
+
+
+def test_the_page_lists_every_kind_with_its_columns() -> None:
+    """The table in docs/data.md against the schemas: names, versions, what is required and what is not."""
+    rows = {row[0]: row[1:] for row in ROW.findall((ROOT / "docs" / "data.md").read_text(encoding="utf-8"))}
+    assert list(rows) == list(KINDS)
+    for name, (version, required, optional) in rows.items():
+        kind = KINDS[name]
+        assert int(version) == kind.version
+        assert {word.strip("`") for word in optional.split(", ") if word} == kind.optional
+        listed = [word for word in re.findall(r"`(\w+)`", required) if not word.endswith("_N")]
+        levels = [f"{word[:-1]}{level}" for level in range(1, 11) for word in re.findall(r"`(\w+_N)`", required)]
+        assert (*listed, *levels) == kind.required

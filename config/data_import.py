@@ -77,7 +77,7 @@ def data_import(
     for path in skipped:
         print(f"skipped: {path} is no market data of a known format", file=sys.stderr)
     failed = [report for report in reports if report.error]
-    done = f"{imported:,} of {rows:,} rows of {len(reports) - len(failed)} files are in {catalogue.root}"
+    done = f"{imported:,} of {rows:,} rows are in {catalogue.root}"
     print(done + (f"; {len(failed)} files were refused" if failed else ""))
     if as_json:
         content = {"catalogue": str(catalogue.root), "rows": rows, "imported": imported, "failed": len(failed)}

@@ -78,7 +78,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "bad_size": _kept("sizes or volumes below zero"),
     "zero_volume": _kept("bars in which nothing was traded"),
     "outliers": _kept("prices that leave by more than 40 median moves and 50 bps, and come back with the next row"),
-    "jumps": _kept("moves from one row to the next of more than 40 % (log): a split, or news"),
+    "jumps": _kept("moves from one row to the next of more than 0.4 in ln (up 49 %, down 33 %): a split, or news"),
     "suspicious": _kept("rows that the vendor itself marks as suspicious"),
     "missing_bars": _kept("bars that the session should have, in holes of less than a day"),
     "long_holes": _kept("holes of a day or more of open hours, such as between separate recordings"),

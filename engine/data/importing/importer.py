@@ -59,8 +59,8 @@ def import_file(
     catalogue: Catalogue, path: Path, options: Options, *, again: bool = False, progress: Progress = lambda _: None
 ) -> FileReport:
     """Store one file.  Raises ``DataError`` with nothing changed; ``again`` replaces what the same file gave before."""
-    source = source_of(path)
     passage = Passage(path, options, progress)
+    source = source_of(path)
     catalogue.refresh()
     stored: dict[Key, Stored] = {}
     for key, found in passage.found.items():

@@ -18,7 +18,7 @@ from engine.data.parts import interval_ns_of
 from engine.errors import DataError
 
 ALL: Final = "ALL"
-"""Symbol of raw frames of a connection that carried several."""
+"""Symbol of what is about no single one: frames of a connection that carried several, macro series."""
 
 _FREQTRADE: Final = re.compile(
     r"(?P<pair>[A-Za-z0-9]+_[A-Za-z0-9]+)(_(?P<settle>[A-Za-z0-9]+))?(-(?P<expiry>\d{6}))?"
@@ -65,9 +65,10 @@ def find_subject(path: Path, metadata: dict[str, str], options: Options) -> Subj
     """Raises ``DataError`` where nothing says which venue the file is of."""
     told = metadata.get("symbol", "")
     each = _EACH.search(told)
-    several = each is not None or len(told.split()) > 1
     venue, symbol, interval_ns = _from_name(path)
     venue = options.venue or metadata.get("venue", "") or venue
+    words = told.lower().split()
+    several = each is not None or (len(words) > 1 and all(_is_symbol(venue, word) for word in words))
     if not venue and options.kind == "exogenous":
         venue = "exogenous"
     venue = venue or options.nameless

@@ -103,7 +103,7 @@ class Reader:
         self.read_rows += batch.num_rows
         table, lost = conversion.convert(batch)
         for group, rows in _groups(table, [name for name in (SYMBOL, "message_type") if name in table.schema.names]):
-            key = self._key(group, rows, conversion)
+            key = self._key(group, conversion)
             for reason, mask in lost.items():
                 own = mask if rows is table else mask[rows.column("_row").to_numpy()]
                 self._count(key, reason, int(own.sum()))
@@ -114,11 +114,11 @@ class Reader:
                 made = _book(made, key.kind, conversion)
             yield from _by_interval(key, made.drop_columns([n for n in _HELPERS if n in made.schema.names]))
 
-    def _key(self, group: dict[str, str], rows: Any, conversion: _Conversion) -> Key:
+    def _key(self, group: dict[str, str], conversion: _Conversion) -> Key:
         symbol = group.get(SYMBOL) or self.subject.symbol
         kind = self._mapping.kind
-        if kind == "exogenous" and not symbol and rows.num_rows:
-            symbol = rows.column("series")[0].as_py() or ""
+        if kind == "exogenous" and not symbol:
+            symbol = ALL  # a file of macro series is about no instrument; column series tells them apart
         symbol = symbol or self._options.nameless
         if not symbol:
             raise DataError(

@@ -13,6 +13,7 @@ from decimal import Decimal
 from benchmarks.figures import Reading, Target, clock_cost_ns, latency, own_times, time_each
 from benchmarks.market import INSTRUMENT, NAME
 from engine.commands import Approved, OrderIntent, OrderType, RiskState
+from engine.consolidated import Consolidated
 from engine.errors import KestrelError
 from engine.events import Side
 from engine.instruments import Instrument
@@ -80,6 +81,9 @@ class StillView:
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:  # noqa: ARG002
         return self._position[instrument].qty
+
+    def consolidated(self, instrument: str) -> Consolidated | None:  # noqa: ARG002
+        return None
 
     def open_orders(self, instrument: str | None = None) -> Sequence[OpenOrder]:  # noqa: ARG002
         return self._orders

@@ -13,7 +13,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import codec, daemon, decode, features, in_process, journal, memory, model, page, risk_gate, wire
+from benchmarks import (
+    codec,
+    consolidated,
+    daemon,
+    decode,
+    features,
+    in_process,
+    journal,
+    memory,
+    model,
+    page,
+    quality,
+    risk_gate,
+    wire,
+)
 from benchmarks.figures import Case, Reading, merge
 from benchmarks.machine import describe_machine
 from engine.errors import ConfigError, KestrelError
@@ -30,6 +44,8 @@ CASES: tuple[Case, ...] = (
     Case("model", model.run, 3),
     Case("cost_per_order", in_process.cost_per_order, 2, in_process.profile),
     Case("features", features.run, 3, features.profile),
+    Case("consolidated", consolidated.run, 3, consolidated.profile),
+    Case("quality", quality.run, 3, quality.profile),
     Case("journal", journal.run, 2, journal.profile),
     Case("risk", risk_gate.run, 3, risk_gate.profile),
     Case("codec", codec.run),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from config.schema import FeaturesSettings, Settings
+from config.schema import FeaturesSettings, Settings, StrategySettings
 from engine.errors import BundleError, ConfigError, KestrelError
 from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, core40_spec, load_columns, quote40_spec
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
+from engine.venues import CONSOLIDATED
 from models.catalogue import find_bundle
 from models.manifest import Bundle
 from models.onnx_model import OnnxModel
@@ -102,7 +103,7 @@ class ConfiguredAssembly:
         names = {
             strategy.model
             for strategy in self._settings.strategies
-            if strategy.model != NO_MODEL and (strategy.instruments == "all" or instrument.id in strategy.instruments)
+            if strategy.model != NO_MODEL and listens(strategy, instrument)
         }
         if len(names) > 1:
             raise ConfigError(
@@ -122,6 +123,13 @@ class ConfiguredAssembly:
         if wanted.set == "core40" or (wanted.set == "auto" and not rich.lacking(instrument)):
             return rich
         return quote40_spec(window=wanted.window, sampling=cut)
+
+
+def listens(strategy: StrategySettings, instrument: Instrument) -> bool:
+    """``all`` is what can be traded: a consolidated price is listened to where it is named."""
+    if strategy.instruments == "all":
+        return instrument.venue != CONSOLIDATED
+    return instrument.id in strategy.instruments
 
 
 def own_spec(wanted: FeaturesSettings, *, has_trades: bool) -> FeatureSpec:

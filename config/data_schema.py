@@ -10,7 +10,9 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from config.sections import FilePath, Section
+from engine.consolidated.definition import ConsolidatedDefinition
 from engine.quality.tolerances import Tolerances
+from engine.venues import CONSOLIDATED
 
 _MS_NS = 1_000_000
 
@@ -78,3 +80,50 @@ class QualitySettings(Section):
             volume_z=self.volume_z,
             volume_ratio=self.volume_ratio,
         )
+
+
+class ConsolidatedSettings(Section):
+    """One price over several venues; ``docs/aggregator.md`` has the rules."""
+
+    instrument: str = Field(
+        pattern=r"^[A-Z0-9.\-]+/[A-Z0-9]+$", description="such as BTC/USD; its id becomes BTC/USD@consolidated"
+    )
+    members: list[str] = Field(min_length=2, description="ids of the same thing on several venues: BTC/USD@coinbase")
+    stale_ms: int = Field(
+        default=5_000, ge=1, le=86_400_000, description="a venue whose last quote is older is out, ms"
+    )
+    wild_bps: float = Field(
+        default=50.0, gt=0, lt=10_000, description="a venue farther from the others' median is out, bps"
+    )
+    band_bps: float = Field(
+        default=500.0, gt=0, lt=10_000, description="farthest apart at first sight, bps; not below wild_bps"
+    )
+    equivalent: dict[str, str] = Field(default={}, description="currencies that count as another: {USDT: USD}")
+    bar: str = Field(
+        default="", pattern=r"^$|^[1-9]\d*(ms|s|m|h)$", description="length of its time bars (1s, 1m, 1h); empty: none"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ConsolidatedSettings:
+        if len(set(self.members)) != len(self.members):
+            raise ValueError("each member once")
+        if self.band_bps < self.wild_bps:
+            raise ValueError("band_bps of at least wild_bps: else a venue could be in that never was let in")
+        return self
+
+    def definition(self) -> ConsolidatedDefinition:
+        """As the core takes it.  Raises ``ConfigError`` for a member that is none."""
+        return ConsolidatedDefinition(
+            f"{self.instrument}@{CONSOLIDATED}",
+            tuple(self.members),
+            stale_ns=self.stale_ms * _MS_NS,
+            wild_bps=self.wild_bps,
+            band_bps=self.band_bps,
+            equivalent=self.equivalent,
+            bar_ns=_duration_ns(self.bar) if self.bar else 0,
+        )
+
+
+def _duration_ns(text: str) -> int:
+    number = text.rstrip("mhs")
+    return int(number) * {"ms": _MS_NS, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}[text.removeprefix(number)]

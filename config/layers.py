@@ -17,6 +17,7 @@ from typing import Any, Final, get_args
 
 import yaml
 
+from config.data_schema import ConsolidatedSettings
 from config.schema import Settings, StrategySettings, is_sensitive
 from config.sections import Section
 from engine.errors import ConfigError
@@ -36,6 +37,10 @@ FREE_MAPS: Final = frozenset(
     }
 )
 """Keys whose value is a map of the user's own names."""
+
+
+LISTS: Final[Mapping[str, type[Section]]] = {"strategies": StrategySettings, "consolidated": ConsolidatedSettings}
+"""Keys whose value is a list of sections."""
 
 
 class _UniqueLoader(yaml.SafeLoader):
@@ -142,7 +147,7 @@ class Layers:
             rest = parts[position + 1 :]
             if inner is None:
                 if rest:
-                    rest = [part.lower() for part in rest] if lower and name == "strategies" else rest
+                    rest = [part.lower() for part in rest] if lower and name in LISTS else rest
                     # From the default: one key set by a variable must not erase the others.
                     value = _set_inside(target.get(name, section.model_fields[name].default), rest, value, key, source)
                 else:
@@ -173,7 +178,7 @@ class Layers:
                 raise unknown_key(path, section, source)
             inner = _section_of(section, key)
             if inner is None:
-                if key == "strategies":
+                if path in LISTS:
                     _check_items(value, path, source)
                 target[key] = value
                 self._note(path, source)
@@ -254,11 +259,12 @@ def _section_of(section: type[Section], name: str) -> type[Section] | None:
 
 
 def _check_items(value: Any, path: str, source: str) -> None:
-    """Unknown keys inside ``strategies``, the only list of sections; its type is reported with all other types."""
+    """Unknown keys inside a list of sections; its type is reported with all other types."""
+    section = LISTS[path]
     for number, item in enumerate(value if isinstance(value, list) else ()):
         for key in item if isinstance(item, Mapping) else ():
-            if key not in StrategySettings.model_fields:
-                raise unknown_key(f"{path}.{number}.{key}", StrategySettings, source)
+            if key not in section.model_fields:
+                raise unknown_key(f"{path}.{number}.{key}", section, source)
 
 
 def _split_list(section: type[Section], name: str, value: Any) -> Any:

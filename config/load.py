@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from config.layers import FREE_MAPS, PREFIX, Layers, all_keys, read_mapping
+from config.layers import FREE_MAPS, LISTS, PREFIX, Layers, all_keys, read_mapping
 from config.schema import CURRENCY_PATTERN, PROFILES, SYMBOL_PATTERN, Settings, is_sensitive, redact
 from engine.errors import ConfigError
 from risk.limits import Limits, parse_limits
@@ -190,7 +190,7 @@ def _dotted(loc: tuple[int | str, ...]) -> tuple[str, str]:
             break
     else:
         return leaf, leaf
-    if leaf == "strategies":
+    if leaf in LISTS:
         named = list(rest[:2])
     else:
         named = [part for part in rest[:1] if isinstance(part, int) or leaf in FREE_MAPS]

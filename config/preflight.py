@@ -1,4 +1,5 @@
-"""What is looked at before a session exists: limits, currencies, features and models that could never serve it.
+"""What is looked at before a session exists: limits, currencies, features and models that could never serve it,
+venues whose prices are not those of one thing.
 
 Owns the refusals that need no venue.  Each of them would otherwise end a session that has begun, or let it run and do
 nothing.  A replay asks none of this: it runs what was recorded.
@@ -11,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from config.assembly import NO_MODEL, own_spec
+from config.assembly import NO_MODEL, listens, own_spec
 from config.load import session_limits
 from config.schema import Settings
+from engine.consolidated import check_members, consolidated_instrument
 from engine.errors import ConfigError
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Assembly
@@ -38,7 +40,7 @@ def check_session(
     ids = list(dict.fromkeys(instrument.id for instrument in instruments))
     check_usable(session_limits(settings, ids, live=live), ids)
     check_currencies(settings, instruments)
-    check_models(settings, instruments, assembly)
+    check_models(settings, [*instruments, *check_consolidated(settings, instruments)], assembly)
 
 
 def check_currencies(settings: Settings, instruments: Sequence[Instrument]) -> None:
@@ -81,6 +83,25 @@ def _balances(settings: Settings) -> Iterator[tuple[str, str, Decimal]]:
         yield f"{section}.balances", currency, amount
 
 
+def check_consolidated(settings: Settings, instruments: Sequence[Instrument]) -> list[Instrument]:
+    """The consolidated instruments of a session, if their members are there and are the same thing.
+
+    Raises ``ConfigError`` naming the members; the core asks again with the rules that the venues tell.
+    """
+    known = {instrument.id: instrument for instrument in instruments}
+    made = []
+    for wanted in settings.consolidated:
+        definition = wanted.definition()
+        if definition.instrument in known:
+            raise ConfigError(
+                f"consolidated has {definition.instrument}, which is an instrument of a venue here",
+                expected="a name of its own",
+                do="name the venue of that file otherwise",
+            )
+        made.append(consolidated_instrument(definition, check_members(definition, known)))
+    return made
+
+
 def check_models(settings: Settings, instruments: Sequence[Instrument], assembly: Assembly) -> None:
     """Refuse what the core would refuse later: features that make no spec, a bundle that is not there, is damaged or
     does not compute on this machine what it should, an instrument for which no bundle may be used.
@@ -94,7 +115,7 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
             load_named(settings.models.directory, wanted.model)
     for instrument in {instrument.id: instrument for instrument in instruments}.values():
         for wanted in settings.strategies:
-            if wanted.model != NO_MODEL and (wanted.instruments == "all" or instrument.id in wanted.instruments):
+            if wanted.model != NO_MODEL and listens(wanted, instrument):
                 assembly.model(instrument, assembly.assign(instrument, True))
                 break
 

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from config.data_schema import DataSettings, QualitySettings
+from config.data_schema import ConsolidatedSettings, DataSettings, QualitySettings
 from config.sections import FilePath, Section
 from models.shipped import DEFAULT, bundles_folder
 
@@ -326,6 +326,9 @@ class Settings(Section):
     shutdown: ShutdownSettings = ShutdownSettings()
     data: DataSettings = DataSettings()
     quality: QualitySettings = QualitySettings()
+    consolidated: list[ConsolidatedSettings] = Field(
+        default=[], description="prices over several venues; strategies take them as any instrument"
+    )
     secrets: SecretsSettings = SecretsSettings()
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -336,6 +339,13 @@ class Settings(Section):
         names = [strategy.name for strategy in value]
         if len(set(names)) != len(names):
             raise ValueError("each strategy name once")
+        return value
+
+    @field_validator("consolidated")
+    @classmethod
+    def _distinct_instruments(cls, value: list[ConsolidatedSettings]) -> list[ConsolidatedSettings]:
+        if len({one.instrument for one in value}) != len(value):
+            raise ValueError("each consolidated instrument once")
         return value
 
     def redacted(self) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
-from config.schema import Settings, StrategySettings
+from config.layers import LISTS
+from config.schema import Settings
 from config.sections import Section
 from engine.errors import ConfigError
 
@@ -20,6 +21,13 @@ _HEAD: Final = """\
 # Environment variables go over this file: KESTREL_VENUE__FEED=live is the key feed under venue.
 # No secrets here: see the section secrets.
 """
+
+
+_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
+    "strategies": {"name": "demo", "kind": "threshold"},
+    "consolidated": {"instrument": "BTC/USD", "members": ["BTC/USD@coinbase", "BTC/USD@other"]},
+}
+"""One item of each list of sections."""
 
 
 def init(path: Path | str) -> Path:
@@ -49,17 +57,16 @@ def _section_lines(section: type[Section], depth: int) -> list[str]:
         if isinstance(kind, type) and issubclass(kind, Section):
             lines += ["", f"{indent}{name}:"] if depth == 0 else [f"{indent}{name}:"]
             lines += _section_lines(kind, depth + 1)
-        elif name == "strategies":
-            lines += ["", f"#strategies:  # {field.description}", *_strategy_lines()]
+        elif name in LISTS:
+            lines += ["", f"#{name}:  # {field.description}", *_item_lines(LISTS[name], _EXAMPLES[name])]
         else:
             lines.append(f"{indent}#{name}: {_yaml(_default(field))}  # {field.description}")
     return lines
 
 
-def _strategy_lines() -> list[str]:
-    example: dict[str, Any] = {"name": "demo", "kind": "threshold"}
+def _item_lines(section: type[Section], example: dict[str, Any]) -> list[str]:
     lines = []
-    for number, (name, field) in enumerate(StrategySettings.model_fields.items()):
+    for number, (name, field) in enumerate(section.model_fields.items()):
         value = example.get(name, None if field.is_required() else _default(field))
         lines.append(f"#{'  - ' if number == 0 else '    '}{name}: {_yaml(value)}  # {field.description}")
     return lines

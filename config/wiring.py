@@ -40,13 +40,15 @@ def build_slots(settings: Settings, instruments: Sequence[str]) -> list[Strategy
     Raises ``ConfigError`` for an unknown kind, a bad path, bad parameters or an instrument that is not there.
     """
     slots = []
+    # ``all`` is what can be traded; a consolidated price is listened to where it is named.
+    known = [*instruments, *(one.definition().instrument for one in settings.consolidated)]
     for wanted in settings.strategies:
         chosen = list(instruments) if wanted.instruments == "all" else wanted.instruments
         for instrument in chosen:
-            if instrument not in instruments:
+            if instrument not in known:
                 raise ConfigError(
                     f"strategy {wanted.name} is to trade {instrument}",
-                    expected=f"one of {', '.join(instruments)}",
+                    expected=f"one of {', '.join(known)}",
                     do="correct its instruments or venue.symbols",
                 )
         context = own_context()
@@ -77,4 +79,6 @@ def build_core(
         hold_orders=settings.journal.fsync == "always",
         hold_deadline_ns=DURABILITY_DEADLINE_NS,
         probe=probe,
+        tolerances=settings.quality.tolerances(),
+        consolidated=[one.definition() for one in settings.consolidated],
     )

@@ -18,7 +18,7 @@ the venue's time moved onto our clock, so that a venue which delivers late is as
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from math import fsum, nan
 
@@ -69,6 +69,7 @@ class Consolidator:
         self._bids: list[float] = []
         self._asks: list[float] = []
         self._mids: list[float] = []
+        self._all = self._mids  # with those of wild members; the same list while nobody is wild
         self._bid_qtys = [0.0] * len(rules)
         self._ask_qtys = [0.0] * len(rules)
         self._expires_ns = 0  # no voter is too old up to this time
@@ -101,6 +102,12 @@ class Consolidator:
         if not member.in_base_units:
             bid_qty, ask_qty = member.base_qty(bid_qty, bid_px), member.base_qty(ask_qty, ask_px)
         votes = member.votes
+        if member.counted and mid_px != member.mid_px:
+            self._all.remove(member.mid_px)
+            insort(self._all, mid_px)
+            if votes and self._outvoted:
+                self._mids.remove(member.mid_px)
+                insort(self._mids, mid_px)
         if votes:
             if bid_px != member.bid_px:
                 self._bids.remove(member.bid_px)
@@ -108,9 +115,6 @@ class Consolidator:
             if ask_px != member.ask_px:
                 self._asks.remove(member.ask_px)
                 insort(self._asks, ask_px)
-            if mid_px != member.mid_px:
-                self._mids.remove(member.mid_px)
-                insort(self._mids, mid_px)
             self._bid_qtys[member.at] = bid_qty
             self._ask_qtys[member.at] = ask_qty
         member.bid_px, member.ask_px, member.mid_px = bid_px, ask_px, mid_px
@@ -120,7 +124,7 @@ class Consolidator:
         if member.quality != 1.0:
             member.judge(True)
         expires_ns = member.aligned_ns + self._stale_ns
-        if not votes or self._outvoted or now_ns > self._expires_ns or now_ns > expires_ns:
+        if not member.counted or now_ns > self._expires_ns or now_ns > expires_ns:
             return self._update(now_ns)
         if expires_ns < self._expires_ns:  # noqa: PLR1730 - as above
             self._expires_ns = expires_ns
@@ -201,7 +205,7 @@ class Consolidator:
     def at(self, now_ns: int) -> Consolidated:
         """Price, dispersion, confidence and attribution as of ``now_ns`` (receive time); changes nothing."""
         now_ns = max(now_ns, self.now_ns)
-        voters, mids = self._choose(now_ns)
+        voters, mids = self._choose(self._fresh(now_ns))
         definition, members = self.definition, self._members
         bar = None if self.bars is None else self.bars.last
         sources = tuple(self._describe(member, voters, now_ns) for member in members)
@@ -236,36 +240,54 @@ class Consolidator:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _choose(self, now_ns: int) -> tuple[list[Member], list[float]]:
-        """Who votes at that time, and the voters' mids in ascending order."""
+    def _fresh(self, now_ns: int) -> list[Member]:
+        """Whose last quote was good and is not too old at that time."""
         oldest_ns = now_ns - self._stale_ns
-        voters = [member for member in self._members if not member.fault and member.aligned_ns >= oldest_ns]
-        mids = sorted([member.mid_px for member in voters])
+        return [member for member in self._members if not member.fault and member.aligned_ns >= oldest_ns]
+
+    def _choose(self, fresh: list[Member]) -> tuple[list[Member], list[float]]:
+        """Who of them votes, and the voters' mids in ascending order."""
+        mids = sorted([member.mid_px for member in fresh])
         if len(mids) > 2:
-            mid_px = _middle(mids)
-            bound_px = self._wild * mid_px
-            low_px, high_px = mid_px - bound_px, mid_px + bound_px
+            low_px, high_px = self._bounds(mids)
             if mids[0] < low_px or mids[-1] > high_px:
-                near = [member for member in voters if low_px <= member.mid_px <= high_px]
-                if 2 * len(near) > len(voters):
-                    return near, sorted([member.mid_px for member in near])
-        return voters, mids
+                near = [member for member in fresh if low_px <= member.mid_px <= high_px]
+                if 2 * len(near) > len(fresh):
+                    return near, [px for px in mids if low_px <= px <= high_px]
+        return fresh, mids
+
+    def _bounds(self, mids: list[float]) -> tuple[float, float]:
+        """Beyond which a mid is wild, by the median of all."""
+        mid_px = _middle(mids)
+        bound_px = self._wild * mid_px
+        return mid_px - bound_px, mid_px + bound_px
+
+    def _has_changed_sides(self) -> bool:
+        """Somebody is wild; whether the votes, counted anew, would be others."""
+        low_px, high_px = self._bounds(self._all)
+        near = bisect_right(self._all, high_px) - bisect_left(self._all, low_px)
+        mids = self._mids
+        return near != len(mids) or mids[0] < low_px or mids[-1] > high_px or 2 * near <= len(self._all)
 
     def _update(self, now_ns: int, *, told: bool = True) -> Quote | None:
         """Count the votes anew and work the price out.  ``told``: by a good quote just now."""
-        voters, self._mids = self._choose(now_ns)
-        for member in self._members:
-            member.votes = False
-            self._bid_qtys[member.at] = self._ask_qtys[member.at] = 0.0
+        fresh = self._fresh(now_ns)
+        voters, self._mids = self._choose(fresh)
+        members = self._members
+        for member in members:
+            member.votes = member.counted = False
+        for member in fresh:
+            member.counted = True
         for member in voters:
             member.votes = True
-            self._bid_qtys[member.at], self._ask_qtys[member.at] = member.bid_qty, member.ask_qty
+        if self._sized:
+            self._bid_qtys = [member.bid_qty if member.votes else 0.0 for member in members]
+            self._ask_qtys = [member.ask_qty if member.votes else 0.0 for member in members]
         self._bids = sorted([member.bid_px for member in voters])
         self._asks = sorted([member.ask_px for member in voters])
+        self._outvoted = len(fresh) > len(voters)
+        self._all = sorted([member.mid_px for member in fresh]) if self._outvoted else self._mids
         if voters:
-            oldest_ns = now_ns - self._stale_ns
-            fresh = [member for member in self._members if not member.fault and member.aligned_ns >= oldest_ns]
-            self._outvoted = len(fresh) > len(voters)
             self._expires_ns = self._stale_ns + min([member.aligned_ns for member in fresh])
             return self._price(now_ns, told)
         self.bid_px = self.ask_px = self.mid_px = self.bid_qty = self.ask_qty = nan
@@ -285,8 +307,12 @@ class Consolidator:
             ask_px = 0.5 * (asks[half - 1] + asks[half])
             mid_px = 0.5 * (mids[half - 1] + mids[half])
         apart = mids[-1] - mids[0] > self._wild * mid_px
-        if apart and not self._outvoted and len(self._choose(now_ns)[1]) < len(mids):
-            return self._update(now_ns, told=told)  # one of the voters has become wild
+        if (
+            self._has_changed_sides()
+            if self._outvoted
+            else apart and len(self._choose(self._fresh(now_ns))[1]) < len(mids)
+        ):
+            return self._update(now_ns, told=told)
         self.suspect = apart
         if self.bars is not None and (told or mid_px != self.mid_px):
             self.bars.price(mid_px, now_ns)
@@ -315,7 +341,7 @@ class Consolidator:
         if member.barred:
             return False
         self._first_ns = self._first_ns or now_ns
-        others, mids = self._choose(now_ns)
+        others, mids = self._choose(self._fresh(now_ns))
         if others:
             reference_px = _middle(mids)
             apart_bps = BPS * abs(mid_px - reference_px) / reference_px

@@ -44,6 +44,7 @@ class Member:
         "barred",
         "bid_px",
         "bid_qty",
+        "counted",
         "fault",
         "id",
         "in_base_units",
@@ -60,8 +61,10 @@ class Member:
     def __init__(self, instrument: Instrument, at: int) -> None:
         self.at = at
         """Its place in the definition."""
+        self.counted = False
+        """It was fit to vote at the last count: good and not too old."""
         self.votes = False
-        """It was counted into the price at the last event."""
+        """And not wild: the price is made of it."""
         self.id = instrument.id
         self.venue = instrument.venue
         self.admitted = False

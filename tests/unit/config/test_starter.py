@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config.layers import all_keys
+from config.layers import LISTS, all_keys
 from config.load import load
-from config.schema import Settings, StrategySettings
+from config.schema import Settings
 from config.starter import init, starter_text
 from engine.errors import ConfigError
 
@@ -26,11 +26,12 @@ def test_the_starter_file_names_every_key_at_its_default() -> None:
     text = re.sub(r"(?m)^(\s*)#(?! )", r"\1", starter_text())
     text = re.sub(r"(?m)^#(?=  (- |  )\w+:)", "", text)
     raw = yaml.safe_load(text)
-    strategies = raw.pop("strategies")
-    assert list(strategies[0]) == list(StrategySettings.model_fields)
+    lists = {name: raw.pop(name) for name in LISTS}
+    for name, section in LISTS.items():
+        assert list(lists[name][0]) == list(section.model_fields)
     assert Settings.model_validate(raw).redacted() == Settings().redacted()
     for key in all_keys():
-        part = {**raw, "strategies": strategies}
+        part = {**raw, **lists}
         for name in key.split("."):
             assert name in part, key
             part = part[name]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from engine.errors import DataError
+from engine.features.columns.technical import HYBRID11, TECHNICAL40
 from engine.features.sampling import GapPolicy, Sampling
 from engine.features.spec import FeatureSpec
 
@@ -94,6 +95,8 @@ QUOTE40 = (
 
 SETS: Final[dict[str, tuple[str, ...]]] = {
     "technical13": INDICATORS,
+    "technical40": TECHNICAL40,
+    "hybrid11": HYBRID11,
     "core40": CORE40,
     "quote40": QUOTE40,
 }

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from engine.data.parquet import describe_file, read_events
 from engine.events import MarketEvent, Quote, Trade
 from engine.features import FeatureBuffer, FeatureSpec
-from engine.features.column import known
+from engine.features.column import known, lookup
 from engine.instruments import AssetClass, Instrument
 
 NAME = "BTC/USDT@binance_usdm"
@@ -98,8 +98,15 @@ def drive(buffer: FeatureBuffer, events: Iterable[MarketEvent], columns: Sequenc
 
 
 def column_values(columns: Sequence[str], events: Iterable[MarketEvent], **spec: Any) -> Table:
-    """Values of a few columns over events, from one spec of all columns: a kernel is compiled per list of columns."""
-    everything = FeatureSpec(name="all", columns=BUILT_IN, window=8, **spec)
+    """Values of a few columns over events, from one spec of all columns of their modules: few kernels to compile.
+
+    ``imbalance`` is one of them always, so that a change of a quantity makes a row whatever is asked.
+    """
+    modules = {lookup(name).function.__module__ for name in columns}
+    beside = [column.name for column in known() if column.function.__module__ in modules]
+    everything = FeatureSpec(
+        name="all", columns=tuple(dict.fromkeys([*beside, *columns, "imbalance"])), window=8, **spec
+    )
     return drive(FeatureBuffer(everything, instrument()), events, columns)
 
 

@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
-from engine.features.columns import bands, flow, momentum, quotes, returns, timing, trend
+from engine.features.columns import (
+    bands,
+    candle,
+    flow,
+    momentum,
+    oscillators,
+    quotes,
+    returns,
+    technical,
+    timing,
+    trend,
+    turnover,
+)
 
-__all__ = ["bands", "flow", "momentum", "quotes", "returns", "timing", "trend"]
+__all__ = [
+    "bands",
+    "candle",
+    "flow",
+    "momentum",
+    "oscillators",
+    "quotes",
+    "returns",
+    "technical",
+    "timing",
+    "trend",
+    "turnover",
+]

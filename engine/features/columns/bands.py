@@ -1,4 +1,4 @@
-"""Bollinger bands over 20 rows, two population standard deviations wide."""
+"""Bollinger bands over 20 rows, two population standard deviations wide; Keltner channels of two true ranges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from engine.features import layout as at
 from engine.features.column import Column, register
-from engine.features.columns import trend as _trend  # noqa: F401 - registers sma_20, which the bands use
+from engine.features.columns import momentum, trend
 from engine.features.jit import kernel
 from engine.features.layout import NAN, State
 
@@ -22,6 +22,11 @@ def deviation(s: State, n: int, mean: float) -> float:
 @kernel
 def offset(_s: State, factor: float, mean: float, std: float) -> float:
     return mean + factor * std
+
+
+@kernel
+def same(_s: State, value: float) -> float:
+    return value
 
 
 @kernel
@@ -96,3 +101,59 @@ register(
         source="J. Bollinger, %b",
     )
 )
+register(
+    Column(
+        name="bb_middle",
+        function=same,
+        uses=("sma_20",),
+        formula="sma_20",
+        unit="price",
+        inputs=("price",),
+        candle=True,
+        warm_rows=20,
+        source="TA-Lib BBANDS; J. Bollinger",
+    )
+)
+register(
+    Column(
+        name="atr_10",
+        function=momentum.atr,
+        params=(10,),
+        private_slots=1,
+        formula="true range smoothed a += (x - a)/10 from the mean of the first 10",
+        unit="price",
+        inputs=("price",),
+        candle=True,
+        warm_rows=11,
+        source="TA-Lib ATR; J. W. Wilder (1978)",
+    )
+)
+register(
+    Column(
+        name="keltner_middle",
+        function=trend.ema,
+        params=(20,),
+        private_slots=1,
+        formula="e += (close - e) * 2/21, seeded with the mean of the first 20 closes",
+        unit="price",
+        inputs=("price",),
+        candle=True,
+        warm_rows=20,
+        source="L. Raschke's form of C. Keltner's channels",
+    )
+)
+for _name, _factor, _sign in (("keltner_upper", 2.0, "+"), ("keltner_lower", -2.0, "-")):
+    register(
+        Column(
+            name=_name,
+            function=offset,
+            params=(_factor,),
+            uses=("keltner_middle", "atr_10"),
+            formula=f"keltner_middle {_sign} 2 * atr_10",
+            unit="price",
+            inputs=("price",),
+            candle=True,
+            warm_rows=20,
+            source="L. Raschke's form of C. Keltner's channels",
+        )
+    )

@@ -213,3 +213,31 @@ register(
         source="TA-Lib OBV; J. Granville",
     )
 )
+for _n in (10, 50):
+    register(
+        Column(
+            name=f"sma_{_n}",
+            function=sma,
+            params=(_n,),
+            formula=f"mean of the last {_n} closes",
+            unit="price",
+            inputs=("price",),
+            candle=True,
+            warm_rows=_n,
+            source="TA-Lib SMA",
+        )
+    )
+register(
+    Column(
+        name="ema_26",
+        function=ema,
+        params=(26,),
+        private_slots=1,
+        formula="e += (close - e) * 2/27, seeded with the mean of the first 26 closes",
+        unit="price",
+        inputs=("price",),
+        candle=True,
+        warm_rows=26,
+        source="TA-Lib EMA",
+    )
+)

@@ -1,1 +1,4 @@
-"""Recorded market data as the engine's own events.  Pure: reads files it is given, no clock, no network."""
+"""Market data as files: recorded ones as the engine's own events, and the catalogue that stores them.
+
+No clock, no network.
+"""

@@ -112,7 +112,7 @@ class CommitLog:
             raise DataError(f"{path} is no commit of this release: {error}", do="read it with a later one") from error
 
     def append(self, commit: Commit, state: State) -> None:
-        """Make a commit visible: when this returns it is on disk, when it raises ``OSError`` nothing has changed.
+        """Make a commit visible and safe on disk.  Whatever this raises, ``has`` says whether it is visible.
 
         ``state`` is what the caller loaded under the same lock; it takes the commit in.
         """
@@ -121,6 +121,10 @@ class CommitLog:
         if commit.number % FOLD_AFTER == 0:
             with contextlib.suppress(OSError):  # the log is as good without
                 self._fold(state)
+
+    def has(self, number: int) -> bool:
+        """Whether commit ``number`` is visible."""
+        return any((self._folder / name).exists() for name in (commit_name(number), sum_name(number)))
 
     def _publish(self, name: str, commit: Commit) -> None:
         payload = msgspec.json.encode(commit)

@@ -148,7 +148,8 @@ class Batch:
             )
             self._log.append(commit, state)
         except BaseException:
-            for path in moved:
+            # An interrupt may come when the commit is visible already: then its files stay.
+            for path in () if self._log.has(number) else moved:
                 with contextlib.suppress(OSError):
                     path.unlink()
             raise

@@ -74,6 +74,11 @@ class Compaction:
         self.tally.complete = ended
         return self.tally
 
+    def check_writable(self) -> None:
+        """Raises ``DataError`` when the catalogue cannot be written, without waiting for something to store."""
+        with self._catalogue.batch(Source(f"session {self.tally.session}")):
+            pass
+
     def _closed(self, segments: list[SegmentInfo], *, ended: bool) -> Iterator[tuple[SegmentInfo, int | None]]:
         """Closed segments, each with the number of the first record behind it (None: there is none)."""
         firsts = [SegmentScan(info.path).header.first_seq for info in segments]

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,8 @@ START_S: Final = 60.0
 FINISH_S: Final = 120.0
 """A segment of 64 MiB takes some seconds; whatever is longer goes on without us."""
 LOG_FILE: Final = "storing.log"
+ROOM_BYTES: Final = 512 << 20
+"""Free space below which nothing is stored while a session runs: several segments of its journal."""
 
 
 class Tally(msgspec.Struct):
@@ -150,6 +153,7 @@ def main(session: str, catalogue: str) -> int:
     _step_back()
     try:
         compaction = Compaction(Path(session), Path(catalogue))
+        compaction.check_writable()
     except KestrelError as error:
         _say({"error": str(error)})
         return 2
@@ -157,6 +161,7 @@ def main(session: str, catalogue: str) -> int:
     told = ""
     while not _let_go(POLL_S):
         try:
+            check_room(Path(catalogue))
             compaction.run()
         except KestrelError as error:  # tried again at the next look: a disk may be emptied
             if str(error) != told:
@@ -170,6 +175,17 @@ def main(session: str, catalogue: str) -> int:
         return 2
     _say({"tally": msgspec.to_builtins(tally)})
     return 0
+
+
+def check_room(catalogue: Path) -> None:
+    """Raises ``DataError`` when the disk is nearly full: the journal of a session that trades needs what is left."""
+    free = shutil.disk_usage(catalogue).free
+    if free < ROOM_BYTES:
+        raise DataError(
+            f"{free >> 20} MiB are free where {catalogue} is: the market is not stored for now",
+            expected=f"at least {ROOM_BYTES >> 20} MiB",
+            do="free disk space; the journal has everything until then",
+        )
 
 
 def _step_back() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from engine.data import commits
 from engine.data.catalogue import Catalogue, Source
-from engine.data.commits import CommitLog, State, commit_name, sum_name
+from engine.data.commits import Commit, CommitLog, State, commit_name, sum_name
 from engine.errors import DataError
 from tests.support.daemon import ROOT
 from tests.support.journals import flip
@@ -69,6 +69,39 @@ def test_a_commit_that_is_missing_between_others_is_refused(tmp_path: Path) -> N
     (root / "log" / commit_name(2)).unlink()
     with pytest.raises(DataError, match=r"00000002\.json is missing"):
         Catalogue(root)
+
+
+def test_an_interrupt_right_after_the_commit_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C when the commit is visible and before the writer knows: its files stay, as the log says."""
+    append = CommitLog.append
+
+    def interrupted(log: CommitLog, commit: Commit, state: State) -> None:
+        append(log, commit, state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CommitLog, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store(tmp_path / "c", quotes(5))
+    assert seen(tmp_path / "c") == (1, 5)
+    catalogue = Catalogue(tmp_path / "c")
+    assert (catalogue.problems, catalogue.verify()) == ([], [])
+
+
+def test_a_commit_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full when the log is written: the parts that were moved into place go again, and it is one line."""
+    store(tmp_path / "c", quotes(2))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.data.commits.write_file", full)
+        with pytest.raises(DataError, match=r"cannot write the rows of .*: No space left on device"):
+            store(tmp_path / "c", quotes(5))
+    assert seen(tmp_path / "c") == (1, 2)
+    assert len(list((tmp_path / "c").rglob("*.parquet"))) == 1
+    assert Catalogue(tmp_path / "c").problems == []
 
 
 WRITER = """

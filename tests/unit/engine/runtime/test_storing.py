@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from engine.data.catalogue import Catalogue
 from engine.errors import DataError
 from engine.runtime.segment import list_segments
-from engine.runtime.storing import LOG_FILE, NICE, Storing
+from engine.runtime.storing import LOG_FILE, NICE, ROOM_BYTES, Storing, check_room
 from tests.support.daemon import ROOT
 from tests.support.journals import flip, market_session, quote, wait_until
 
@@ -45,6 +46,23 @@ async def test_what_cannot_be_stored_is_told_before_the_session(tmp_path: Path) 
     (tmp_path / "c" / "thesis.txt").write_text("mine")
     with pytest.raises(DataError, match=r"the market cannot be stored in .* is no catalogue: it holds thesis\.txt"):
         await Storing(session.path, tmp_path / "c", ROOT).start()
+
+
+async def test_a_catalogue_that_cannot_be_written_is_told_before_the_session(tmp_path: Path) -> None:
+    """A place where nobody can make a folder: no wait for the first segment to find out."""
+    session, _ = market_session(tmp_path, [quote(10**18)])
+    with pytest.raises(DataError, match="the market cannot be stored in /proc/nowhere: cannot write /proc/nowhere"):
+        await Storing(session.path, Path("/proc/nowhere"), ROOT).start()
+
+
+def test_nothing_is_stored_on_a_disk_that_the_journal_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte less than the room that is left to a session that trades."""
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(ROOM_BYTES))
+    check_room(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(ROOM_BYTES - 1))
+    with pytest.raises(DataError, match=r"511 MiB are free where .* the market is not stored for now"):
+        check_room(tmp_path)
 
 
 async def test_a_failure_while_storing_is_told_at_the_end_with_what_to_do(tmp_path: Path) -> None:

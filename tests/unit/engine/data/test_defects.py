@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -173,3 +175,10 @@ def test_every_defect_says_what_becomes_of_its_rows() -> None:
     """The table that the documents show."""
     assert {defect.outcome for defect in DEFECTS.values()} == set(Outcome)
     assert all(defect.meaning for defect in DEFECTS.values())
+
+
+def test_the_page_about_data_lists_every_defect() -> None:
+    """The table of docs/data.md, row by row."""
+    page = (Path(__file__).resolve().parents[4] / "docs" / "data.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (kept|dropped|remark) \| (.*) \|$", page, re.MULTILINE)
+    assert rows == [(name, defect.outcome.value, defect.meaning) for name, defect in DEFECTS.items()]

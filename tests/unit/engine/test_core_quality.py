@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from engine import events as e
+from engine.codec import encode
 from engine.core import TradingCore
+from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling
 from engine.quality.gate import QualityGate
 from engine.quality.tolerances import Tolerances
 from engine.replay import ReplayRecorder
@@ -23,6 +25,7 @@ from tests.support.core import (
     build_core,
     buyer,
     open_market,
+    spot,
 )
 from tests.support.quality import MS, START, S, bar, quote, trade
 
@@ -211,8 +214,6 @@ def test_what_is_held_back_is_held_back_again_on_replay() -> None:
 
     class Kept:
         def __init__(self, seq: int, record: Any) -> None:
-            from engine.codec import encode
-
             self.seq, self.record, self.raw = seq, record, encode(record)
 
     def feed(event: e.InputEvent) -> None:
@@ -223,7 +224,7 @@ def test_what_is_held_back_is_held_back_again_on_replay() -> None:
         first = records[-1].seq + 1
         records.extend(Kept(first + i, record) for i, record in enumerate(recorder.records[done:]))
 
-    feed(e.InstrumentDefined(1, 1, core_instrument()))
+    feed(e.InstrumentDefined(1, 1, spot()))
     for stream_name in ("market", "user"):
         feed(e.FeedUp(1, 1, VENUE, stream_name))
     for event in stream:
@@ -236,7 +237,68 @@ def test_what_is_held_back_is_held_back_again_on_replay() -> None:
     assert (result.identical, result.events) == (True, 63)
 
 
-def core_instrument() -> Any:
-    from tests.support.core import spot
+# --- holes ------------------------------------------------------------------------------------------------------
 
-    return spot()
+
+def buffered(**spec: Any) -> tuple[TradingCore, MidModel, FeatureBuffer]:
+    """A core with the real feature buffer and a model that counts its calls."""
+    model = MidModel()
+    wanted = FeatureSpec(**{"name": "x", "columns": ("close", "sma_10"), "window": 3, **spec})
+    core = build_core(MemoryRecorder(), Scripted(), model=model, features=lambda: FeatureBuffer(wanted, spot()))
+    open_market(core)
+    features = core.lanes[BTC].features
+    assert isinstance(features, FeatureBuffer)
+    return core, model, features
+
+
+def test_quotes_that_are_no_numbers_are_not_filled_in_for_a_model() -> None:
+    """NaN for longer than the silence policy: no row, no prediction; the next good quote finds a cold window."""
+    core, model, features = buffered(gap=GapPolicy(silence_ns_max=10 * S))
+    for i in range(20):
+        core.on_event(quote(i * S, 100.0 + 0.01 * (i % 2)))
+    assert features.warm
+    calls, rows = model.calls, features.rows
+    for i in range(20, 40):
+        core.on_event(quote(i * S, nan))
+    assert (model.calls, features.rows) == (calls, rows)
+    core.on_event(quote(40 * S, 100.0))
+    assert not features.warm
+    assert features.reason.startswith("no event for more than 10 s")
+    assert model.calls == calls
+
+
+def test_one_bad_quote_is_no_hole() -> None:
+    """Between two good ones: the window goes on as if it had never come."""
+    core, _, features = buffered(gap=GapPolicy(silence_ns_max=10 * S))
+    for i in range(20):
+        core.on_event(quote(i * S, nan if i == 10 else 100.0 + 0.01 * (i % 3)))
+    assert (features.warm, features.rows, features.restarts) == (True, 19, 0)
+
+
+def test_time_bars_of_quotes_that_are_no_numbers_end_in_a_cold_window() -> None:
+    """Timers close the bars; two flat ones may repeat the last price, the third says that nobody knows it."""
+    gap = GapPolicy(flat_rows_max=2)
+    core, model, features = buffered(gap=gap, sampling=Sampling.time_bar(S), volume="ticks")
+    for i in range(20):
+        core.on_event(quote(i * S, 100.0 + 0.01 * (i % 2)))
+    assert features.warm
+    for i in range(20, 30):
+        core.on_event(quote(i * S, nan))
+        core.on_event(e.Timer(START + i * S, START + i * S, "tick"))
+    assert not features.warm
+    assert features.reason.startswith("no quote for 3 bars")
+    calls = model.calls
+    core.on_event(quote(30 * S, 100.0))
+    core.on_event(quote(31 * S, 100.01))
+    assert model.calls == calls
+
+
+def test_a_candle_that_is_no_number_is_a_hole_in_history() -> None:
+    """The next one does not continue the last: the window starts anew, and says why."""
+    core, model, features = buffered(gap=GapPolicy(flat_rows_max=2), sampling=Sampling.time_bar(60 * S))
+    for i in range(20):
+        core.on_event(bar(i * 60 * S, nan if i == 15 else 100.0 + 0.1 * (i % 2)))
+    assert core.counters.dropped == {"not_finite": 1}
+    assert not features.warm
+    assert features.reason.startswith("history lacks 1 bars")
+    assert model.calls == 0

@@ -4,7 +4,8 @@
 clock (time is the event's ``ts_recv_ns``), waits for nothing and sends nothing: it returns commands, and every derived
 record (prediction, refusal, order) has been handed to the recorder before they are returned.
 
-Account facts and orders are handled in ``engine.desk``; this file owns the market side and the dispatch.
+Account facts and orders are handled in ``engine.desk``, strategies are called in ``engine.asking``; this file owns the
+market side and the dispatch.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine import events as e
-from engine.commands import Command, RiskState, StrategyQuarantined
+from engine.asking import Asking
+from engine.commands import Command, RiskState
 from engine.consolidated.definition import ConsolidatedDefinition
 from engine.consolidated.views import ConsolidatedViews, Derived
 from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
 from engine.instruments import Instrument
-from engine.intents import defect_of, listed, where, words, writable
-from engine.lanes import Callback, Lane, StrategySlot
+from engine.lanes import Lane, StrategySlot
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Assembly, Probe, Recorder, RiskGate
@@ -97,6 +98,8 @@ class TradingCore:
             hold_orders=hold_orders,
             hold_deadline_ns=hold_deadline_ns,
         )
+        asking = Asking(view=self.view, desk=self.desk, recorder=recorder, probe=probe)
+        self._ask, self._tell_model = asking.ask, asking.tell_model
         self._handlers: dict[type, Callable[[Any], None]] = {
             e.Quote: self._on_quote,
             e.Trade: self._on_trade,
@@ -303,58 +306,6 @@ class TradingCore:
             counters.late_predictions += 1
         elif status is _FAILED:
             counters.failed_predictions += 1
-
-    # --- strategies ---------------------------------------------------------------------------------------------
-
-    def _ask(
-        self, slot: StrategySlot, callback: Callback | None, subject: object, prediction_seq: int | None = None
-    ) -> None:
-        """Ask one strategy and carry out its intents at once, so that the next one sees the orders they opened.
-
-        ``callback`` is None where the strategy never acts on that; a prediction comes with its ``seq``.
-        """
-        if callback is None or self.closing or not slot.alive:
-            return
-        intents: Any
-        try:
-            if prediction_seq is None:
-                intents = slot.run(callback, subject, self.view)
-            else:
-                intents = slot.run(callback, subject, prediction_seq, self.view)
-            if type(intents) is not list and type(intents) is not tuple:
-                intents = slot.run(listed, intents)
-            if not intents:
-                return
-            defect = defect_of(intents, slot.name)
-        except KeyboardInterrupt:  # the operator's, not the strategy's
-            raise
-        except BaseException as error:  # user code: whatever it raises ends that strategy, not the engine
-            self._quarantine(slot, where(error), slot.run(words, error))
-            return
-        self._mark(5)
-        if defect:
-            self._quarantine(slot, writable(defect))
-        else:
-            self.desk.carry_out(intents)
-
-    def _quarantine(self, slot: StrategySlot, text: str, detail: str = "") -> None:
-        """Never called again; its orders are cancelled.
-
-        ``text`` is on record: writable, and the same whenever the session is run again.  ``detail``: what the error
-        said in its own words, for the log and the summary.
-        """
-        slot.alive = False
-        slot.reason = f"{text}: {detail}" if detail else text
-        self._recorder.record(StrategyQuarantined(self.view.now_ns, slot.name, text))
-        self.desk.abandon(slot.name)
-
-    def _tell_model(self, slot: StrategySlot, instrument: str, facts: tuple[tuple[str, float], ...]) -> None:
-        try:
-            slot.run(slot.strategy.on_model, instrument, dict(facts))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # as in ``_ask``
-            self._quarantine(slot, where(error), slot.run(words, error))
 
     # --- account, time, system ----------------------------------------------------------------------------------
 

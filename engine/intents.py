@@ -32,7 +32,7 @@ SAID_MAX = 300
 """Characters kept of what an error of user code says."""
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
 _fields_of = msgspec.structs.astuple
-_OURS = frozenset({"engine.core", "engine.intents", "engine.lanes"})
+_OURS = frozenset({"engine.asking", "engine.core", "engine.intents", "engine.lanes"})
 """Modules whose frames stand between the core and user code."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 

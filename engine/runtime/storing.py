@@ -25,7 +25,7 @@ import msgspec
 
 from engine.errors import DataError, KestrelError
 
-POLL_S: Final = 2.0
+POLL_S: Final = 1.0
 NICE: Final = 10
 START_S: Final = 60.0
 FINISH_S: Final = 120.0

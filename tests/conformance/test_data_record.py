@@ -50,7 +50,7 @@ def test_a_market_is_recorded_without_trading_and_read_back(tmp_path: Path) -> N
     do, the session replays, and nothing was or could be ordered."""
     root = tmp_path / "c"
     done = kestrel(
-        *["data", "record", "--feed", "sandbox", "--symbols", "BTC/USD,ETH/USD", "--for", "3", "--to", str(root)],
+        *["data", "record", "--feed", "sandbox", "--symbols", "BTC/USD,ETH/USD", "--for", "2", "--to", str(root)],
         *["--json", *into(tmp_path)],
     )
     assert done.returncode == 0, done.stderr[-2000:]

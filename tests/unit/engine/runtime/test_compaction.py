@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from engine.codec import Record
 from engine.data.catalogue import Catalogue
+from engine.data.parquet import read_events
 from engine.errors import DataError, JournalError
 from engine.events import Bar, Quote, Trade
 from engine.runtime import compaction
 from engine.runtime.compaction import Compaction
+from engine.runtime.journal import JournalWriter
 from engine.runtime.segment import RawRecord, SegmentInfo, list_segments
 from tests.support.journals import INSTRUMENT, flip, market_session, timer, wait_until
 from tests.support.stored import T0
@@ -202,3 +205,22 @@ def test_a_segment_prepared_ahead_is_none(tmp_path: Path) -> None:
     journal.close()
     session.close()
     assert Compaction(session.path, tmp_path / "c").run().total == len(market(records))
+
+
+def test_a_recorded_market_goes_through_journal_and_catalogue_unchanged(market_data: Path, tmp_path: Path) -> None:
+    """Quotes and trades of a real day, journaled as a live session would have: the same events in the same order."""
+    names = [f"binance_usdm_btcusdt_20240808_{kind}.parquet" for kind in ("quotes", "trades")]
+    events = list(read_events([market_data / "ticks" / name for name in names]))
+    assert len(events) == 87_402
+    session, journal = market_session(tmp_path, [], close=False)
+    journal.close()
+    shutil.rmtree(session.journal)
+    large = JournalWriter(session.journal, session=session.id, fsync="never", market_bytes=1 << 20)
+    large.wait_ready()
+    for seq, event in enumerate(events, start=1):
+        large.append(seq, event)
+    large.close()
+    session.close()
+    assert len(list_segments(session.journal)["market"]) > 5
+    Compaction(session.path, tmp_path / "c").run()
+    assert stored(tmp_path / "c") == events

@@ -24,7 +24,6 @@ from engine.data.importing.selection import ONE_A_TIME, OneATime, Stored
 from engine.data.importing.sources import source_of
 from engine.data.importing.survey import Found, survey
 from engine.data.instruments import venue_id
-from engine.data.kinds import KINDS
 from engine.data.parts import date_unit, interval_text, series_of
 from engine.data.sessions import market_of
 from engine.errors import DataError
@@ -167,7 +166,7 @@ class Passage:
             counts += lost
         if self._reader.naive:
             counts["naive_time"] = self._reader.read_rows
-        kinds = sorted({key.kind for key in self.found} or {self._reader.kind}, key=list(KINDS).index)
+        kinds = sorted({key.kind for key in self.found} or {self._reader.kind})
         lengths = sorted({found.interval_ns for found in self.found.values()} - {0})
         return FileReport(
             file=str(self._path),

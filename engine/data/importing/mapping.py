@@ -103,6 +103,11 @@ def map_columns(path: Path, names: Sequence[str], options: Options) -> Mapping:
     columns = _unshared({name: found[name] for name in dict.fromkeys(wanted) if name in found})
     _check_complete(path, kind, names, columns)
     used = set(columns.values())
+    doubled = next((name for name in used if names.count(name) > 1), None)
+    if doubled is not None:  # which of them would be stored nobody can say
+        raise DataError(
+            f"{path} has {names.count(doubled)} columns named {doubled!r}", expected="one", do="rename one of them"
+        )
     return Mapping(kind, columns, tuple(name for name in names if name not in used))
 
 

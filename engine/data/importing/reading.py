@@ -175,6 +175,7 @@ class _Conversion:
                 columns[name] = pa.array(times, mask=~valid)
                 if name != "recv_ns":
                     no_time |= ~valid
+                    self._filled[name] = self._filled.get(name, False) or bool(valid.any())
                 continue
             columns[name] = made = self._column(name, column)
             if self._is_required(name):
@@ -203,8 +204,8 @@ class _Conversion:
         if empty is not None:
             raise DataError(
                 f"{self._what(empty)} has no value in any row (all of them empty or NaN)",
-                expected="numbers",
-                do=f"choose another column: --columns {empty}=COLUMN",
+                expected="a value in the rows that are to be stored",
+                do=f"choose another column: --columns {empty.removesuffix('_ns')}=COLUMN",
             )
 
     def book_kind(self, message_type: str) -> str:

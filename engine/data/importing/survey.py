@@ -46,8 +46,12 @@ def survey(reader: Reader, progress: Callable[[int], None]) -> dict[Key, Found]:
         progress(reader.read_rows)
         if table.num_rows:
             _add(found.setdefault(key, Found()), key, table)
+    together: Counter[int] = Counter()
+    for series in found.values():
+        together += series.spans
+    common_ns = together.most_common(1)[0][0] if together else 0
     for key, series in found.items():
-        series.interval_ns = _interval(reader, key, series)
+        series.interval_ns = _interval(reader, key, series, common_ns)
         _check_times(reader, series)
     return found
 
@@ -95,8 +99,11 @@ def _spans(times: np.typing.NDArray[np.int64], last: int | None) -> np.typing.ND
     return spans
 
 
-def _interval(reader: Reader, key: Key, series: Found) -> int:
-    """The length of the bars: said by the rows, the user or the name, else what most of them are apart."""
+def _interval(reader: Reader, key: Key, series: Found, common_ns: int) -> int:
+    """The length of the bars: said by the rows, the user or the name, else what most of them are apart.
+
+    ``common_ns`` is what most bars of the file are apart: a series of few, with holes, has the length of the others.
+    """
     if "interval_ns" not in KINDS[key.kind].columns:
         return 0
     seen = series.spans.most_common(1)[0][0] if series.spans else 0
@@ -110,6 +117,8 @@ def _interval(reader: Reader, key: Key, series: Found) -> int:
                 do="correct --interval, or the name of the file",
             )
         return told
+    if common_ns and seen % common_ns == 0:
+        return common_ns
     if not seen:
         raise DataError(
             f"{reader.path} has {series.rows} bar of {key.symbol}: nothing says how long it is",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.data.kinds import YEAR_NS
 from engine.errors import DataError
 
 _FACTORS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -41,6 +42,7 @@ class Clock:
         self._unit = unit
         self._zone = zone
         self._format = ""
+        self._guessed = False
         self._rows = 0
 
     def read(self, column: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
@@ -58,7 +60,7 @@ class Clock:
         elif pa.types.is_timestamp(kind):
             made = self._stamps(column)
         elif pa.types.is_date(kind):
-            made = self._stamps(column.cast(pa.timestamp("ns")))
+            made = self._stamps(column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms")))
         else:
             raise DataError(f"{self._what} is of type {kind}", expected="times, numbers or texts")
         self._rows += len(column)
@@ -141,17 +143,9 @@ class Clock:
                 expected="a time",
                 do="days written as 20240131 have to be text, or name the unit: --time-unit s",
             )
-        unit = self._unit = self._unit or _unit_of(int(values[valid][0]))
-        for number in np.flatnonzero(valid)[[*_extremes(values[valid])]].tolist():
-            seen = _unit_of(int(values[number]))
-            if seen != unit:
-                raise DataError(
-                    f"{self._what} is {values[number]} in {self._where(number)}, which reads as "
-                    f"{_NAMES[seen]}, not {_NAMES[unit]}: its time units are mixed",
-                    expected="one unit in every row",
-                    do="convert the column, or name the unit: --time-unit",
-                )
-        return pc.multiply(column, _FACTORS[unit])
+        self._learn(int(values[valid][0]))
+        self._check(values, valid)
+        return pc.multiply(column, _FACTORS[self._unit])
 
     def _fractions(self, column: Any) -> Any:
         """Numbers with a fraction: to the microsecond, which is what a float of seconds can tell."""
@@ -159,21 +153,41 @@ class Clock:
         valid = np.isfinite(values)
         if not valid.any():
             return pa.nulls(len(column), pa.int64())
-        self._unit = self._unit or _unit_of(int(values[valid][0]))
-        for number in np.flatnonzero(valid)[[*_extremes(values[valid])]].tolist():
-            if _unit_of(int(values[number])) != self._unit:
-                raise DataError(
-                    f"{self._what} is {values[number]} in {self._where(number)}: its time units are mixed",
-                    expected=f"{_NAMES[self._unit]} in every row",
-                    do="convert the column, or name the unit: --time-unit",
-                )
+        self._learn(int(values[valid][0]))
+        self._check(values, valid)
         whole = np.where(valid, np.round(np.where(valid, values, 0.0) * (_FACTORS[self._unit] / 1000)), 0.0)
         return pc.if_else(pa.array(valid), pa.array(whole.astype(np.int64) * 1000), pa.scalar(None, pa.int64()))
 
+    def _learn(self, first: int) -> None:
+        """The unit of the first number, unless it was told."""
+        if not self._unit:
+            self._unit = _unit_of(first)
+            self._guessed = True
+
+    def _check(self, values: Any, valid: Any) -> None:
+        """Raises ``DataError`` for a number that is no time in the column's unit.
+
+        A unit that was told is believed as far as the result is a time: milliseconds of 1965 are few.
+        """
+        chosen = values[valid]
+        for at in {int(chosen.argmin()), int(chosen.argmax()), int(np.abs(chosen).argmin())}:
+            number = int(chosen[at])
+            seen = _unit_of(number)
+            fits = seen == self._unit if self._guessed else _is_time(number * _FACTORS[self._unit])
+            if not fits:
+                reads = "is no time of market data"
+                if seen != self._unit:
+                    reads = f"reads as {_NAMES[seen]}, not {_NAMES[self._unit]}: its time units are mixed, or wrong"
+                raise DataError(
+                    f"{self._what} is {number} in {self._where(int(np.flatnonzero(valid)[at]))}, which {reads}",
+                    expected="one unit in every row",
+                    do="convert the column, or name the unit: --time-unit",
+                )
+
     def _stamps(self, column: Any) -> Any:
         if column.type.tz is not None:
-            return column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64())
-        column = column.cast(pa.timestamp("ns"))
+            return _nanoseconds(column, column.type.tz, self._what).cast(pa.int64())
+        column = _nanoseconds(column, "", self._what)
         if not self._zone:
             self.naive = True
             return column.cast(pa.int64())
@@ -195,5 +209,13 @@ def _unit_of(number: int) -> str:
     return next((unit for least, unit in _SIZES if size >= least), "s")
 
 
-def _extremes(values: Any) -> tuple[int, int]:
-    return int(values.argmin()), int(values.argmax())
+def _is_time(ns: int) -> bool:
+    """Whether data can be of this time: not within a year of 1970, where small numbers of another unit lie."""
+    return abs(ns) >= YEAR_NS and -200 * YEAR_NS < ns < 130 * YEAR_NS
+
+
+def _nanoseconds(column: Any, zone: str, what: str) -> Any:
+    try:
+        return column.cast(pa.timestamp("ns", zone or None))
+    except pa.ArrowException as error:
+        raise DataError(f"{what} has a time before 1678 or after 2261", expected="times of market data") from error

@@ -252,3 +252,28 @@ def test_progress_rises_to_one(tmp_path: Path) -> None:
 def test_files_beside_data_are_known_by_name(path: str, beside: bool) -> None:
     """What a folder import passes over without a word."""
     assert is_beside(Path(path)) is beside
+
+
+def test_a_symbol_of_one_bar_has_the_length_of_the_others(tmp_path: Path) -> None:
+    """A file of three symbols: hourly, hourly with every other bar missing, and just listed."""
+    hours = {"BTC-USD": range(10), "ETH-USD": range(0, 10, 2), "NEW-USD": range(9, 10)}
+    lines = [f"{name},2024-01-01 {hour:02}:00,1,3,1,2,7" for name, each in hours.items() for hour in each]
+    (tmp_path / "a.csv").write_text("symbol,ts,open,high,low,close,volume\n" + "\n".join(lines) + "\n")
+    catalogue = Catalogue(tmp_path / "c")
+    report = import_file(catalogue, tmp_path / "a.csv", make_options(venue="coinbase"))
+    assert (report.series, report.interval, report.defects) == (3, "1h", {"missing_bars": 4})
+
+
+def test_of_two_columns_with_one_name_none_is_chosen(tmp_path: Path) -> None:
+    """Parquet allows it."""
+    table = trades(3)
+    pq.write_table(table.append_column("price", table["size"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="2 columns named 'price'"):
+        examine_file(tmp_path / "a.parquet", make_options())
+
+
+def test_a_file_whose_every_time_is_missing_is_refused(tmp_path: Path) -> None:
+    """Nothing of it could be stored."""
+    pq.write_table(trades(3, ts_ns=pa.nulls(3, pa.int64())), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="'ts_ns' has no value in any row"):
+        examine_file(tmp_path / "a.parquet", make_options())

@@ -103,8 +103,10 @@ def test_a_time_that_is_unlike_the_others_is_refused(values: list[Any], said: st
 
 
 def test_a_unit_that_is_named_is_believed_and_checked() -> None:
-    """Seconds of 1971 are small numbers; milliseconds are no seconds."""
-    assert read([10_000_000], unit="s") == [10_000_000 * 10**9]
+    """Seconds of 1971 are small numbers; milliseconds are no seconds, and 3 is no time at all."""
+    assert read([50_000_000], unit="s") == [50_000_000 * 10**9]
+    with pytest.raises(DataError, match="3 in line 2, which is no time"):
+        read([3], unit="s")
     with pytest.raises(DataError, match="mixed"):
         read([NS // 10**6], unit="s")
 
@@ -123,3 +125,18 @@ def test_what_the_first_rows_say_holds_for_later_ones() -> None:
     made.read(pa.array([NS]))
     with pytest.raises(DataError, match="mixed"):
         made.read(pa.array([NS // 10**6]))
+
+
+def test_a_told_unit_reaches_before_1973_and_is_still_no_license_for_nonsense() -> None:
+    """Milliseconds of 1965; nanoseconds among them."""
+    assert read([-157_766_400_000, 94_694_400_000], unit="ms") == [-157_766_400 * 10**9, 94_694_400 * 10**9]
+    for odd in (NS, 1_700_000_000):
+        with pytest.raises(DataError, match="mixed, or wrong"):
+            read([-157_766_400_000, odd], unit="ms")
+
+
+def test_times_that_no_market_had_are_refused() -> None:
+    """The year 9999, which some sources write for "never"."""
+    for kind in (pa.timestamp("s"), pa.timestamp("ms", "UTC")):
+        with pytest.raises(DataError, match="after 2261"):
+            read([pa.scalar(253_402_214_400, pa.timestamp("s")).cast(kind)], kind)

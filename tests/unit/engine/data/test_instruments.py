@@ -65,4 +65,23 @@ def test_known_rules() -> None:
     assert yen.tick_px == Decimal("0.001")
     assert (gold.asset_class, gold.tick_px) == (AssetClass.CFD, Decimal("0.001"))
     assert (stock.id, stock.can_short) == ("SPY/USD@us_equities", False)
+    assert [i.session_calendar for i in (spot, fx, yen, gold, stock)] == [None, "FX", "FX", "CMES", "XNYS"]
     assert known_instrument("Binance spot", "NKNUSDT") is None
+
+
+def test_a_remark_in_a_venues_name_is_no_part_of_it() -> None:
+    """Names as publishers of files write them; a name that is nothing else stays."""
+    assert venue_id("Bitstamp (as named by the download script of the source)") == "bitstamp"
+    assert venue_id("FTX (by the instrument name)") == "ftx"
+    assert venue_id("CME Globex (GLBX.MDP3)") == "cme_globex"
+    assert venue_id("US listed (figures of Yahoo Finance)") == "us_listed"
+    assert venue_id("Coinbase Pro") == venue_id("Coinbase") == "coinbase"
+    assert venue_id("(a)") == "a"
+
+
+def test_futures_and_listed_shares_are_bought_whole() -> None:
+    """ESH4 is its own base; a ticker with a point too."""
+    assert split_symbol("cme_globex", "ESH4") == ("ESH4", "USD")
+    assert split_symbol("us_listed", "BRK.B") == ("BRK.B", "USD")
+    with pytest.raises(DataError, match="cannot be split"):
+        split_symbol("coinbase", "ESH4")

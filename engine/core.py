@@ -26,6 +26,7 @@ from engine.lanes import Lane, StrategySlot
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Assembly, Probe, Recorder, RiskGate
+from engine.quality.compiled import step_function
 from engine.quality.gate import DEFAULT, QualityGate
 from engine.quality.tolerances import Tolerances
 from engine.sanity import fill_defect
@@ -82,6 +83,7 @@ class TradingCore:
         self.closing = False
         self._assembly = assembly
         self._tolerances = tolerances
+        step_function()  # compiled before the first event comes, not while it waits
         self._followers: dict[str, list[Any]] = {}
         self._recorder = recorder
         self._views = ConsolidatedViews(consolidated, self.lanes) if consolidated else None

@@ -32,7 +32,6 @@ from engine.quality.verdicts import DROPPED, HIGH_LOW
 JUDGED: Final = ("quotes", "trades", "bars", "quote_bars", "book10")
 """Kinds whose rows a session would judge one by one.  Others are raw, or parts of something (book changes, one side of
 a quote), which is judged when it has become a quote."""
-_EXACT: Final = 2**53
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,7 +180,7 @@ def trade_keys(ids: Any) -> Float64Array | None:
     try:
         numbers = pc.cast(ids, pa.int64())
         least, greatest = pc.min_max(numbers).as_py().values()
-        if numbers.null_count == 0 and least >= 0 and greatest < _EXACT - 1_000:
+        if numbers.null_count == 0 and least >= 0 and greatest < 10**15:
             found: Float64Array = numbers.to_numpy().astype(np.float64)
             return found
     except pa.ArrowInvalid:

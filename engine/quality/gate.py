@@ -6,6 +6,7 @@ is the caller's.  Fails closed: what cannot be judged is dropped.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from math import inf, nan
 from typing import Final, Protocol
@@ -97,8 +98,11 @@ class QualityGate:
         """A public trade; a price near the last accepted quote needs no second one."""
         try:
             name = trade.trade_id
-            # Most venues count their trades.
-            key = float(name) if len(name) < 16 and name.isdecimal() else id_key(name)
+            # Most venues count their trades: ``id_key`` without the call.
+            try:
+                key = float(name) if 0 < len(name) < 16 else id_key(name)
+            except ValueError:
+                key = id_key(name)
             return self._step(self._s, _TRADE, trade.px, trade.qty, key, 0.0, trade.ts_event_ns, trade.ts_recv_ns)
         except Exception:
             return self._broken()
@@ -245,9 +249,12 @@ class QualityGate:
 def id_key(trade_id: str) -> float:
     """A trade id as the gate compares it: itself where it is a number, else a hash that is the same on each run; -1
     without one."""
-    if trade_id.isdecimal():
-        return float(int(trade_id) % _EXACT)
     if not trade_id:
         return -1.0
+    if len(trade_id) < 16:
+        with suppress(ValueError):
+            return float(trade_id)
+    elif trade_id.isdecimal():
+        return float(int(trade_id) % _EXACT)
     text = trade_id.encode("utf-8", "surrogatepass")
     return float(crc32(text) << 20 | adler32(text) & 0xFFFFF)

@@ -80,12 +80,37 @@ class Scope(_Section, frozen=True):
 
 
 class Scaling(_Section, frozen=True):
-    """How the graph scales one column: ``kind`` as in ``models.networks.served``, then the z-score."""
+    """How the graph scales one column.
+
+    Under ``scale_free`` the ``kind`` is one of ``models.networks.served``; mean and std are of the z-score after it.
+    Else ``kind`` is the normaliser's, ``mean`` what it subtracts (minimum, mean, median) and ``std`` what it divides
+    by (range, deviation, distance of the quartiles); a ``std`` of 0: constant in training, always 0 to the network.
+    """
 
     column: str
     kind: str
     mean: float
     std: float
+
+
+class FittedOn(_Section, frozen=True):
+    """The rows of the training part that statistics are of.  ``rows_left_out``: a column of theirs was not finite.
+
+    ``first`` and ``last``: receive time, ISO 8601 UTC.
+    """
+
+    rows: int
+    rows_left_out: int
+    first: str
+    last: str
+
+
+class Normalisation(_Section, frozen=True):
+    """What stands in front of the network.  ``limits``: where its values are cut; ``fitted_on``: None, nothing was."""
+
+    kind: Literal["scale_free", "min_max", "z_score", "robust", "per_window", "none"]
+    limits: tuple[float, float] | None
+    fitted_on: FittedOn | None
 
 
 class Metric(_Section, frozen=True):
@@ -152,6 +177,8 @@ class Manifest(_Section, frozen=True):
     files: dict[str, str]
     """sha256 of every other file of the folder."""
     conformal: dict[str, float] | None = None
+    normaliser: Normalisation | None = None
+    """None in bundles of before it could be chosen: ``scale_free``."""
 
 
 class Bundle:

@@ -1,8 +1,9 @@
 """What a bundle's graph is: raw features in, a calibrated probability out.
 
-Owns the normaliser and the calibrated head around a network.  Which kind each column has and the statistics it is
-scaled by are found by ``models.trainer`` on training rows only; here they are constants of the graph, so that the
-engine hands over raw features and nothing can be scaled twice or differently.
+Owns the default normaliser and the calibrated head around a network; the other normalisers are in
+``models.networks.normalisers``.  Which kind each column has and the statistics it is scaled by are found by
+``models.trainer`` on training rows only; here they are constants of the graph, so that the engine hands over raw
+features and nothing can be scaled twice or differently.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Normaliser(nn.Module):
         unknown = set(kinds) - set(KINDS)
         if unknown:
             raise ValueError(f"unknown column kinds {sorted(unknown)}; expected {KINDS}")
+        self.kinds = tuple(kinds)
         columns = len(kinds)
         qty = [j for j, kind in enumerate(kinds) if kind == "qty"]
         own = [] if qty else [j for j, kind in enumerate(kinds) if kind == "qty_total"]
@@ -100,6 +102,10 @@ class Normaliser(nn.Module):
             picked = torch.cat([picked, distance.index_select(2, self.own_columns)], dim=2)  # (B, W, 1 + Q)
         return distance, torch.linalg.vector_norm(picked, ord=1, dim=1, keepdim=True)  # (B, 1, 1 + Q)
 
+    def column_scaling(self) -> list[tuple[str, float, float]]:
+        """Per column: kind, then mean and std of the z-score."""
+        return list(zip(self.kinds, self.mean.tolist(), self.std.tolist(), strict=True))
+
     def fit(self, windows: Tensor) -> None:
         """Sets mean and std from ``windows (N, W, F)``, which must be training rows only.
 
@@ -118,7 +124,7 @@ class Served(nn.Module):
 
     temperature: Tensor
 
-    def __init__(self, normaliser: Normaliser, network: nn.Module) -> None:
+    def __init__(self, normaliser: nn.Module, network: nn.Module) -> None:
         super().__init__()
         self.normaliser = normaliser
         self.network = network

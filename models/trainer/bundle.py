@@ -45,11 +45,13 @@ from models.trainer import dataset
 from models.trainer.card import render_card
 from models.trainer.dataset import Dataset
 from models.trainer.export import INPUT, OPSET, OUTPUT, check_parity, export
-from models.trainer.golden import make_tape
+from models.trainer.golden import LEVEL_PX, make_tape
+from models.trainer.normalise import AS_THEY_ARE, Fitted
 from models.trainer.settings import TrainSettings
 
 CARD = "README.md"
 _PARITY_ROWS = 1000
+_STILL_ROWS = 64
 _ROOT = Path(__file__).resolve().parents[2]
 _TOLERANCE = Tolerance(features_rel=1e-5, outputs_abs=1e-5)
 
@@ -64,7 +66,7 @@ def write_bundle(
     data: Dataset,
     served: Served,
     served_seed: int,
-    kinds: list[str],
+    normaliser: Fitted,
     thresholds: tuple[float, float],
     metrics: dict[str, Metric],
     baselines: dict[str, dict[str, Metric]],
@@ -74,8 +76,15 @@ def write_bundle(
 ) -> Bundle:
     """Export, prove, write and re-open.  Raises ``BundleError`` when anything differs from the trained module."""
     graph = export(served, spec.window, len(spec.columns))
-    check_parity(served, graph, data.windows(data.validation.every(_PARITY_ROWS).position))
-    golden = encode_golden(make_tape(spec, _torch_predict(served)))
+    windows = data.windows(data.validation.every(_PARITY_ROWS).position)
+    check_parity(served, graph, windows)
+    # A market that stands still: where a window's moves are divided by themselves, the graph must do what torch does.
+    check_parity(served, graph, np.repeat(windows[:_STILL_ROWS, -1:], spec.window, axis=1))
+    level_px = LEVEL_PX
+    if normaliser.description.kind in AS_THEY_ARE:
+        # A market at another price would saturate the network, and a tape of equal outputs proves nothing.
+        level_px = float(data.values[data.train.position[0], spec.columns.index("close")])
+    golden = encode_golden(make_tape(spec, _torch_predict(served), level_px))
     created_ns = time.time_ns()
     expires_ns = None if settings.expires_days is None else created_ns + int(settings.expires_days * 86_400e9)
     sell, buy = thresholds
@@ -104,10 +113,8 @@ def write_bundle(
             settings.scope.instruments,
         ),
         scaling=tuple(
-            Scaling(name, kind, float(mean), float(std))
-            for name, kind, mean, std in zip(
-                spec.columns, kinds, served.normaliser.mean.tolist(), served.normaliser.std.tolist(), strict=True
-            )
+            Scaling(name, *scaling)
+            for name, scaling in zip(spec.columns, normaliser.module.column_scaling(), strict=True)
         ),
         training=Training(
             command=command,
@@ -133,6 +140,7 @@ def write_bundle(
         opset=OPSET,
         tolerance=_TOLERANCE,
         files={},
+        normaliser=normaliser.description,
     )
     card = render_card(manifest, spec, data, strongest).encode()
     files = {GRAPH: graph, GOLDEN: golden, CARD: card}

@@ -30,6 +30,7 @@ def render_card(manifest: Manifest, spec: FeatureSpec, data: Dataset, strongest:
             f"| network | {training.network}, {training.parameters:,} parameters, best of seeds "
             f"{', '.join(map(str, training.seeds))} by validation: {training.served_seed} |"
         ),
+        f"| normaliser | {_normaliser(manifest)} |",
         f"| used on | {', '.join(manifest.scope.asset_classes)}; needs {', '.join(manifest.scope.inputs)} |",
         (
             f"| mean move over the horizon | {manifest.return_scale_bps:.3g} bps (training rows; "
@@ -73,6 +74,23 @@ def render_card(manifest: Manifest, spec: FeatureSpec, data: Dataset, strongest:
         "",
     ]
     return "\n".join(lines)
+
+
+def _normaliser(manifest: Manifest) -> str:
+    normaliser = manifest.normaliser
+    if normaliser is None:
+        return "scale_free"
+    fitted, limits = normaliser.fitted_on, normaliser.limits
+    parts = [f"{normaliser.kind}, inside the graph"]
+    if fitted is not None:
+        parts.append(f"fitted on {fitted.rows:,} training rows, {fitted.first} to {fitted.last}")
+        if fitted.rows_left_out:
+            parts.append(f"{fitted.rows_left_out:,} with a value that was not finite left out")
+        parts.append("not cut" if limits is None else f"cut at {limits[0]:g} and {limits[1]:g}")
+        constant = [scaling.column for scaling in manifest.scaling if scaling.std == 0.0]
+        if constant:
+            parts.append(f"constant in training, so always 0: {', '.join(constant)}")
+    return "; ".join(parts)
 
 
 def _row(name: str, scores: dict[str, Metric]) -> str:

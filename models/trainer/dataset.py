@@ -53,6 +53,7 @@ class Part:
 @dataclass(frozen=True)
 class Dataset:
     values: npt.NDArray[np.float32]  # (rows of all instruments, F)
+    ts_ns: Int64  # (rows of all instruments,) receive time
     window: int
     train: Part
     validation: Part
@@ -117,6 +118,7 @@ def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
     spans = np.concatenate([table.span_ns[table.usable] for table in tables])
     return Dataset(
         values=np.concatenate([table.values for table in tables]),
+        ts_ns=np.concatenate([table.ts_ns for table in tables]),
         window=spec.window,
         train=parts[0],
         validation=parts[1],

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models import networks
-from models.networks.served import Normaliser, Served
+from models.networks.served import Served
 from models.trainer.dataset import Dataset, Part
 from models.trainer.settings import Fit, NetworkSettings
 
@@ -28,25 +28,24 @@ _WARM_UP_SHARE = 0.1  # of all steps, the learning rate rises linearly
 
 def fit_one(
     data: Dataset,
-    kinds: list[str],
-    close_index: int,
+    normaliser: nn.Module,
     network: NetworkSettings,
     fit: Fit,
     seed: int,
     progress: Progress,
 ) -> tuple[Served, float]:
-    """Train with one seed.  Returns the module with the best validation log-loss, and that loss (nats, calibrated)."""
+    """Train with one seed.  Returns the module with the best validation log-loss, and that loss (nats, calibrated).
+
+    ``normaliser`` is fitted already; it has no weights, and all seeds share it.
+    """
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(fit.threads)
+    make_deterministic(fit.threads)
     random = np.random.default_rng(seed)
     rows = min(fit.rows_per_epoch, len(data.train))
     steps_per_epoch = max(1, rows // fit.batch)
     steps = steps_per_epoch * fit.epochs
 
-    normaliser = Normaliser(kinds, close_index)
-    normaliser.fit(torch.from_numpy(data.windows(data.train.every(8_192).position)))
-    net = networks.build(network.name, window=data.window, columns=len(kinds), dropout=network.dropout)
+    net = networks.build(network.name, window=data.window, columns=data.values.shape[1], dropout=network.dropout)
     served = Served(normaliser, net)
     # Biases and norms are not shrunk: their size says nothing about over-fitting.
     decayed = [p for p in net.parameters() if p.ndim > 1]
@@ -91,6 +90,12 @@ def fit_one(
     served.temperature.fill_(temperature_of(logits, validation.up))
     progress(f"seed {seed}", 1.0)
     return served.eval(), best_loss
+
+
+def make_deterministic(threads: int) -> None:
+    """The same settings give the same bits on the same machine: sums depend on how threads share them."""
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads)
 
 
 def _rate(step: int, steps: int) -> float:

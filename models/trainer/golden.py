@@ -6,6 +6,7 @@ only has to move every column.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -19,11 +20,13 @@ from models.golden import Float32Array, GoldenTape, run_tape
 
 WARM_ROWS = 24
 """Predictions on the tape: enough to see a drift between rows, few enough to check in milliseconds."""
+LEVEL_PX = 2_500.0
+"""Where the generated mid starts, unless the normaliser needs prices like those of the training."""
 _START_NS = 1_700_000_000_000_000_000
 
 
-def golden_instrument(spec: FeatureSpec) -> Instrument:
-    """An instrument that gives what the spec needs and no more."""
+def golden_instrument(spec: FeatureSpec, level_px: float = LEVEL_PX) -> Instrument:
+    """An instrument that gives what the spec needs and no more; its tick is 1 to 10 millionths of ``level_px``."""
     return Instrument(
         id="TEST/USD@golden",
         venue="golden",
@@ -32,7 +35,7 @@ def golden_instrument(spec: FeatureSpec) -> Instrument:
         quote="USD",
         settlement="USD",
         asset_class=AssetClass.SPOT,
-        tick_px=Decimal("0.01"),
+        tick_px=Decimal(1).scaleb(math.floor(math.log10(level_px)) - 5),
         lot_qty=Decimal("0.001"),
         min_qty=Decimal("0.001"),
         max_qty=Decimal(1000000),
@@ -45,18 +48,19 @@ def golden_instrument(spec: FeatureSpec) -> Instrument:
 
 
 def golden_events(
-    instrument: Instrument, count: int, *, seed: int = 7, gap_ns: int = 40_000_000
+    instrument: Instrument, count: int, *, level_px: float = LEVEL_PX, seed: int = 7, gap_ns: int = 40_000_000
 ) -> list[Quote | Trade]:
     """A random walk on the tick grid with irregular times; trades in between where the instrument has them."""
     random = np.random.default_rng(seed)
     tick = float(instrument.tick_px)
     events: list[Quote | Trade] = []
-    ts_ns, mid_ticks = _START_NS, 250_000.0
+    digits = max(6, int(-instrument.tick_px.adjusted()))
+    ts_ns, mid_ticks = _START_NS, float(round(level_px / tick))
     while len(events) < count:
         ts_ns += int(random.exponential(gap_ns)) + 1
         mid_ticks += float(random.integers(-3, 4))
         width = float(random.integers(1, 4))
-        bid_px, ask_px = round((mid_ticks - width) * tick, 6), round((mid_ticks + width) * tick, 6)
+        bid_px, ask_px = round((mid_ticks - width) * tick, digits), round((mid_ticks + width) * tick, digits)
         bid_qty, ask_qty = (round(float(q), 3) for q in random.exponential(2.0, 2) + 0.001)
         if not instrument.has_quote_sizes:
             bid_qty = ask_qty = float("nan")
@@ -68,18 +72,18 @@ def golden_events(
     return events
 
 
-def make_tape(spec: FeatureSpec, predict: Callable[[Float32Array], float]) -> GoldenTape:
+def make_tape(spec: FeatureSpec, predict: Callable[[Float32Array], float], level_px: float = LEVEL_PX) -> GoldenTape:
     """The shortest prefix of the generated events with ``WARM_ROWS`` warm rows, and what must come out of it.
 
     ``predict`` maps one window ``(W, F)`` to the first output.
     """
-    instrument = golden_instrument(spec)
+    instrument = golden_instrument(spec, level_px)
     rows_wanted = spec.rows_to_warm + WARM_ROWS
     if spec.sampling.kind == "time_bar":
         # About three quotes a bar, so that hardly any bar is flat.
-        events = golden_events(instrument, rows_wanted * 8, gap_ns=spec.sampling.interval_ns // 3)
+        events = golden_events(instrument, rows_wanted * 8, level_px=level_px, gap_ns=spec.sampling.interval_ns // 3)
     else:
-        events = golden_events(instrument, rows_wanted * spec.sampling.ticks * 2)
+        events = golden_events(instrument, rows_wanted * spec.sampling.ticks * 2, level_px=level_px)
     buffer = FeatureBuffer(spec, instrument)
     warm = stop = 0
     while warm < WARM_ROWS:

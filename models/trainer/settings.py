@@ -85,6 +85,22 @@ class NetworkSettings(_Section, frozen=True):
     dropout: float = 0.2
 
 
+class NormaliserSettings(_Section, frozen=True):
+    """How the graph scales raw features.  Whatever is fitted is fitted on training rows only.
+
+    - ``scale_free``: prices in bps of the window's close, quantities in multiples of their mean, then a z-score; the
+      only one beside ``per_window`` that serves instruments of any price
+    - ``min_max`` to [0, 1]; ``z_score``; ``robust`` (median and quartiles); ``per_window`` (z-score within each window)
+    - ``none``: raw
+
+    ``clip``: what lies beyond the training's range is cut, ``min_max`` at 0 and 1, ``z_score`` and ``robust`` at +-8
+    (default), or passed on as it is.  The other kinds have no such choice.
+    """
+
+    kind: Literal["scale_free", "min_max", "z_score", "robust", "per_window", "none"] = "scale_free"
+    clip: bool | None = None
+
+
 class TrainSettings(_Section, frozen=True):
     name: str
     task: Literal["direction"]
@@ -95,6 +111,7 @@ class TrainSettings(_Section, frozen=True):
     scope: ScopeSettings
     split: Split = Split()
     network: NetworkSettings = NetworkSettings()
+    normaliser: NormaliserSettings = NormaliserSettings()
     fit: Fit = Fit()
     entries: Entries = Entries()
     expires_days: float | None = None
@@ -123,8 +140,7 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     key = message.split("`")[1]
-    sections = (TrainSettings, Data, Features, LabelSettings, Split, Fit, Entries, ScopeSettings, NetworkSettings)
-    known = [field for section in sections for field in section.__struct_fields__]
+    known = [field for section in (TrainSettings, *_Section.__subclasses__()) for field in section.__struct_fields__]
     near = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean `{near[0]}`?" if near else ""
 
@@ -147,6 +163,11 @@ def _check(path: Path, s: TrainSettings) -> None:
         bool(s.fit.seeds) and s.fit.epochs >= 1 and s.fit.batch >= 2 and s.fit.rows_per_epoch >= s.fit.batch,
         "fit settings",
         "a seed, an epoch, a batch of 2 or more and rows_per_epoch of at least a batch",
+    )
+    require(
+        s.normaliser.clip is None or s.normaliser.kind in ("min_max", "z_score", "robust"),
+        f"normaliser.clip {s.normaliser.clip} with normaliser.kind {s.normaliser.kind}",
+        "no clip: only min_max, z_score and robust have that choice",
     )
     require(s.fit.threads >= 1, f"fit.threads {s.fit.threads}", "at least 1")
     require(

@@ -20,7 +20,7 @@ from engine.errors import DataError
 from engine.features.column import lookup
 from models import networks
 from models.manifest import Metric
-from models.trainer import dataset
+from models.trainer import dataset, normalise
 from models.trainer.dataset import Dataset, Part
 from models.trainer.metrics import Blocks, log_losses, mean_metric, score
 from models.trainer.settings import TrainSettings, load_settings
@@ -49,10 +49,11 @@ def train(
     report = progress or (lambda _text, _share: None)
     settings, config_hash = load_settings(Path(config_path))
     networks.require_torch()
+    spec = dataset.feature_spec(settings.features)
+    normalise.check_scope(settings.normaliser, settings.scope, spec)
     folder = Path(data or os.environ.get("KESTREL_DATA") or ROOT.parent / "shared" / "data")
     if not folder.is_dir():
         raise DataError(f"no data folder at {folder}", expected="the folder of recorded files", do="set KESTREL_DATA")
-    spec = dataset.feature_spec(settings.features)
     report("features", 0.0)
     rows = dataset.build(settings, spec, folder)
     report("features", 1.0)
@@ -62,13 +63,15 @@ def train(
         return {**head, "bundle": None, "metrics": {}, "baselines": {}, "seconds": round(time.monotonic() - started, 1)}
 
     from models.trainer.bundle import write_bundle  # these need torch
-    from models.trainer.fit import fit_one, predict
+    from models.trainer.fit import fit_one, make_deterministic, predict
 
-    kinds = column_kinds(rows, spec.columns)
-    close_index = spec.columns.index("close")
+    make_deterministic(settings.fit.threads)
+    normaliser = normalise.fit_normaliser(
+        settings.normaliser, rows, column_kinds(rows, spec.columns), spec.columns.index("close")
+    )
     runs = []
     for seed in settings.fit.seeds:
-        served, loss = fit_one(rows, kinds, close_index, settings.network, settings.fit, seed, report)
+        served, loss = fit_one(rows, normaliser.module, settings.network, settings.fit, seed, report)
         runs.append((loss, seed, served))
     best_loss, best_seed, best = min(runs, key=lambda run: (run[0], run[1]))
 
@@ -103,7 +106,7 @@ def train(
         data=rows,
         served=best,
         served_seed=best_seed,
-        kinds=kinds,
+        normaliser=normaliser,
         thresholds=(float(sell), float(buy)),
         metrics=metrics,
         baselines=baselines,

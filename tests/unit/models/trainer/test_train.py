@@ -3,61 +3,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from engine.errors import BundleError, ConfigError, DataError
 from engine.features.sets import quote40_spec
 from models.catalogue import verify_bundle
 from models.manifest import load_bundle
-from models.trainer import dataset
 from models.trainer.settings import load_settings
 from models.trainer.train import column_kinds, train
+from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
 
 SHIPPED = sorted((Path(__file__).resolve().parents[4] / "config" / "train").glob("*.yaml"))
-ROWS = 3_000
-
-
-def _settings(**changes):
-    settings = {
-        "name": "tiny",
-        "task": "direction",
-        "summary": "A test.",
-        "data": {"files": ["quotes.parquet"]},
-        "features": {"columns": "quote40", "window": 30},
-        "label": {"horizon_rows": 5, "span_s_max": 60},
-        "scope": {"asset_classes": ["fx"]},
-        "fit": {"seeds": [1], "epochs": 1, "rows_per_epoch": 512, "batch": 64, "eval_rows_max": 300, "threads": 1},
-    }
-    return settings | changes
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Quotes of a generated mean-reverting EUR/USD, written as the recorded files are."""
-    random = np.random.default_rng(5)
-    ts_ns = 1_400_000_000_000_000_000 + np.cumsum(random.integers(50_000_000, 900_000_000, ROWS))
-    level = np.zeros(ROWS)
-    for i in range(1, ROWS):
-        level[i] = 0.9 * level[i - 1] + random.normal()
-    bid = np.round(1.38 + 0.00002 * level, 5)
-    table = pa.table({"ts_ns": ts_ns, "bid": bid, "ask": np.round(bid + 0.00001 * random.integers(1, 4, ROWS), 5)})
-    table = table.replace_schema_metadata({"venue": "OANDA", "symbol": "EURUSD"})
-    pq.write_table(table, tmp_path / "quotes.parquet")
-    return tmp_path
-
-
-def _write(folder, settings):
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    return path
-
-
-def _dataset(folder, **changes):
-    settings, _ = load_settings(_write(folder, _settings(**changes)))
-    return dataset.build(settings, dataset.feature_spec(settings.features), folder)
+    return write_quotes(tmp_path)
 
 
 # --- settings ---------------------------------------------------------------------------------------------------
@@ -79,12 +41,15 @@ def test_shipped_settings_load_and_are_named_as_their_file(path):
         ({"data": {"files": []}}, "at least one file"),
         ({"label": {"horizon_rows": 0, "span_s_max": 1}}, "horizon_rows 0"),
         ({"name": "../elsewhere"}, "name"),
+        ({"normaliser": {"kind": "minmax"}}, "normaliser.kind"),
+        ({"normaliser": {"kinds": "robust"}}, "did you mean `kind`"),
+        ({"normaliser": {"kind": "per_window", "clip": True}}, "only min_max, z_score and robust"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(tmp_path, changes, said):
     """Writes one wrong value and reads the error."""
     with pytest.raises(ConfigError, match=said) as caught:
-        load_settings(_write(tmp_path, _settings(**changes)))
+        load_settings(write_settings(tmp_path, tiny_settings(**changes)))
     assert "\n" not in str(caught.value)
 
 
@@ -99,7 +64,7 @@ def test_a_missing_settings_file_is_named(tmp_path):
 
 def test_the_three_parts_do_not_touch(folder):
     """Every training label is known before the first validation row, and a window lies between the parts."""
-    data = _dataset(folder)
+    data = tiny_dataset(folder)
     for before, after in ((data.train, data.validation), (data.validation, data.test)):
         last, first = before.position.max(), after.position.min()
         assert last + 5 + data.window <= first
@@ -108,7 +73,7 @@ def test_the_three_parts_do_not_touch(folder):
 
 def test_labels_say_where_the_mid_went(folder):
     """Recomputes each label from the close column, which is the mid."""
-    data = _dataset(folder)
+    data = tiny_dataset(folder)
     close = data.values[:, data_columns().index("close")].astype(np.float64)
     for part in (data.train, data.validation, data.test):
         change = close[part.position + 5] - close[part.position]
@@ -123,7 +88,7 @@ def data_columns():
 
 def test_windows_end_at_their_row_and_hold_no_nan(folder):
     """Compares a window with the rows it is cut from."""
-    data = _dataset(folder)
+    data = tiny_dataset(folder)
     windows = data.windows(data.train.position[:10])
     assert windows.shape == (10, 30, 40)
     assert np.isfinite(windows).all()
@@ -133,18 +98,22 @@ def test_windows_end_at_their_row_and_hold_no_nan(folder):
 
 def test_a_label_across_a_pause_is_left_out(folder):
     """Allows labels of 2.4 s only: about half of the five-row labels span more."""
-    assert len(_dataset(folder).train) > len(_dataset(folder, label={"horizon_rows": 5, "span_s_max": 2.4}).train) > 0
+    assert (
+        len(tiny_dataset(folder).train)
+        > len(tiny_dataset(folder, label={"horizon_rows": 5, "span_s_max": 2.4}).train)
+        > 0
+    )
 
 
 def test_too_few_rows_are_refused(folder):
     """Bounds the data to its first minute."""
     with pytest.raises(DataError, match="labelled rows"):
-        _dataset(folder, data={"files": ["quotes.parquet"], "end": "2014-05-13T16:55:00Z"})
+        tiny_dataset(folder, data={"files": ["quotes.parquet"], "end": "2014-05-13T16:55:00Z"})
 
 
 def test_levels_and_differences_of_price_are_told_apart(folder):
     """Looks at columns whose kind is known."""
-    data = _dataset(folder)
+    data = tiny_dataset(folder)
     kinds = dict(zip(data_columns(), column_kinds(data, data_columns()), strict=True))
     assert {kinds[name] for name in ("close", "sma_20", "ema_12", "bb_upper", "bb_lower", "vwap")} == {"price"}
     assert {kinds[name] for name in ("macd_line", "macd_signal", "macd_histogram", "atr_14")} == {"price_difference"}
@@ -158,7 +127,7 @@ def test_levels_and_differences_of_price_are_told_apart(folder):
 def test_a_dry_run_counts_rows_and_writes_nothing(folder):
     """Needs no training."""
     pytest.importorskip("torch", reason="the trainer is not installed")
-    result = train(_write(folder, _settings()), out=folder / "out", data=folder, dry_run=True)
+    result = train(write_settings(folder, tiny_settings()), out=folder / "out", data=folder, dry_run=True)
     assert result["rows"]["train"] > 1000
     assert not (folder / "out").exists()
 
@@ -167,14 +136,14 @@ def test_a_missing_data_folder_is_named(folder):
     """Points at a folder that does not exist."""
     pytest.importorskip("torch", reason="the trainer is not installed")
     with pytest.raises(DataError, match="no data folder"):
-        train(_write(folder, _settings()), data=folder / "none")
+        train(write_settings(folder, tiny_settings()), data=folder / "none")
 
 
 def test_training_makes_a_bundle_that_opens_and_the_same_one_again(folder):
     """Trains twice from the same seed: the graphs are equal byte for byte, and the bundle passes its golden tape."""
     pytest.importorskip("torch", reason="the trainer is not installed")
     pytest.importorskip("sklearn", reason="the trainer is not installed")
-    config = _write(folder, _settings())
+    config = write_settings(folder, tiny_settings())
     stages = []
     first = train(config, out=folder / "a", data=folder, progress=lambda text, share: stages.append((text, share)))
     second = train(config, out=folder / "b", data=folder)
@@ -192,7 +161,7 @@ def test_training_makes_a_bundle_that_opens_and_the_same_one_again(folder):
     assert str(folder.anchor + "work").encode() not in (folder / "a/tiny/model.onnx").read_bytes()
 
 
-def test_an_export_that_computes_something_else_is_refused(folder):
+def test_an_export_that_computes_something_else_is_refused():
     """Exports one network and compares it with another."""
     torch = pytest.importorskip("torch", reason="the trainer is not installed")
     pytest.importorskip("onnxscript", reason="the trainer is not installed")
@@ -208,6 +177,10 @@ def test_an_export_that_computes_something_else_is_refused(folder):
     with torch.no_grad():
         one.network.head[8].bias += 1e-3
     with pytest.raises(BundleError, match="off the trained network"):
+        check_parity(one, graph, windows)
+    with torch.no_grad():
+        one.network.head[8].bias.fill_(np.nan)
+    with pytest.raises(BundleError, match="nan off the trained network"):
         check_parity(one, graph, windows)
 
 

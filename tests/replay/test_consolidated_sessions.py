@@ -54,6 +54,7 @@ def configured(folder: Path, pair: str, members: list[str], qty: str, **settings
         json.dumps(
             {
                 "consolidated": [{"instrument": pair, "members": members, **settings}],
+                "features": {"columns": ["ret_1"], "window": 2},  # what they are made of does not matter here
                 "strategies": [
                     {
                         "name": "trader",

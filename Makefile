@@ -12,7 +12,7 @@ ARGS ?=
 # Two workers, because the suite starts real daemons: more would measure the scheduler.
 TEST_WORKERS ?= 2
 
-.PHONY: help setup paper test check bench replay coverage demo-bundles clean
+.PHONY: help setup paper test check bench replay coverage demo-bundles calendars clean
 
 help:
 	@echo "make paper [ARGS=...]   trade on paper against the built-in exchange"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench [ARGS=...]   the benchmarks on this machine"
 	@echo "make setup              the environment for development (no torch)"
 	@echo "make coverage           the suite with line and branch coverage"
+	@echo "make calendars          compile the trading calendars again (after a new version of exchange_calendars)"
 	@echo "make demo-bundles       train the two demo bundles again (needs ../shared/data)"
 
 # The light base: what trades.  No torch, no pandas.
@@ -66,6 +67,9 @@ bench: $(VENV)/.base-$(SERVE)
 demo-bundles: $(VENV)/.train
 	@$(BIN)/python run.py train --config config/train/demo-crypto.yaml
 	@$(BIN)/python run.py train --config config/train/demo-fx.yaml
+
+calendars: $(VENV)/.dev
+	@$(BIN)/python docs/make_calendars.py
 
 clean:
 	@rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

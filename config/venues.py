@@ -290,7 +290,12 @@ def foreseen_instruments(settings: Settings) -> list[Instrument]:
     one = Decimal(1)
     return [
         make_instrument(
-            settings.venue.name, symbol, Product(symbol.replace("/", "-"), one, one, one, one), Decimal(0), Decimal(0)
+            settings.venue.name,
+            symbol,
+            Product(symbol.replace("/", "-"), one, one, one, one),
+            Decimal(0),
+            Decimal(0),
+            has_depth="level2" in settings.venue.channels,
         )
         for symbol in settings.venue.symbols
     ]

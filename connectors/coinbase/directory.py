@@ -87,7 +87,9 @@ class Directory:
         events: list[InputEvent] = []
         for symbol in settings.symbols:
             product = await find_product(self._rest, settings.name, symbol, private=self._private)
-            instrument = make_instrument(settings.name, symbol, product, maker, taker)
+            instrument = make_instrument(
+                settings.name, symbol, product, maker, taker, has_depth="level2" in settings.channels
+            )
             label = product.alias or product.product_id
             self.instruments[instrument.id] = instrument
             self.products[instrument.id] = product.product_id
@@ -212,8 +214,13 @@ async def find_product(rest: Gets, venue: str, symbol: str, *, private: bool) ->
     )
 
 
-def make_instrument(venue: str, symbol: str, product: wire.Product, maker: Decimal, taker: Decimal) -> Instrument:
-    """The ``Instrument`` of a spot product.  Raises ``VenueError`` for products that this connector does not trade."""
+def make_instrument(
+    venue: str, symbol: str, product: wire.Product, maker: Decimal, taker: Decimal, *, has_depth: bool = False
+) -> Instrument:
+    """The ``Instrument`` of a spot product; it has levels where the channel ``level2`` is subscribed.
+
+    Raises ``VenueError`` for products that this connector does not trade.
+    """
     if product.product_type not in ("", "SPOT"):
         raise VenueError(f"{symbol} on {venue} is a {product.product_type} product", expected="a spot product")
     sizes = (product.base_increment, product.quote_increment, product.base_min_size, product.base_max_size)
@@ -238,6 +245,7 @@ def make_instrument(venue: str, symbol: str, product: wire.Product, maker: Decim
         min_notional=positive(product.quote_min_size) or Decimal(0),
         maker_fee_rate=maker,
         taker_fee_rate=taker,
+        has_depth=has_depth,
     )
 
 

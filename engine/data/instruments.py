@@ -112,6 +112,7 @@ def inferred_instrument(
         taker_fee_rate=fee,
         has_quote_sizes=has_quote_sizes,
         has_trades=has_trades,
+        session_calendar="CMES" if venue.startswith("cme") else None,
     )
     note = f"{instrument.id} is not a known instrument: price step {tick_px:f} and size step {lot_qty:f} are inferred "
     return instrument, note + "from the data's decimals, fees assumed 10 bps, spot, no shorting"
@@ -197,6 +198,7 @@ def _fx(venue: str, symbol: str, base: str, quote: str) -> Instrument:
         has_quote_sizes=False,
         has_trades=False,
         margin_rate=Decimal("0.05") if metal else Decimal("0.0333"),  # 20:1 and 30:1, the European retail caps
+        session_calendar="CMES" if metal else "FX",  # metals follow the hours of their futures
     )
 
 
@@ -216,4 +218,5 @@ def _equity(venue: str, symbol: str, base: str, quote: str) -> Instrument:
         min_notional=Decimal(0),
         maker_fee_rate=Decimal("0.0001"),  # 1 bps: an allowance for regulatory and clearing fees
         taker_fee_rate=Decimal("0.0001"),
+        session_calendar="XNYS",
     )

@@ -124,7 +124,7 @@ class FeatureBuffer:
         self._last_event_ns = None
         self._flat_rows = 0
         if self._outside is not None:
-            self._outside.forget()
+            self._outside.restore()
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -168,14 +168,18 @@ class FeatureBuffer:
         if self._bar_start_ns is None:
             return False
         before = self.rows
-        if self._outside is not None:
-            self._outside.move_session(self._bar_start_ns)
         while self._bar_start_ns is not None and now_ns >= self._bar_start_ns + self._interval_ns + self._lateness_ns:
             self._close_bar(self._bar_start_ns)
         return self.rows > before
 
     def mark_gap(self, reason: str) -> None:
         """The feed had a hole: indicators restart, and the buffer is not warm until W clean rows have passed."""
+        if self._outside is not None:
+            self._outside.forget()
+        self._restart(reason)
+
+    def _restart(self, reason: str) -> None:
+        """Too much time lies between two rows; nothing was lost, so the book's levels still hold."""
         self.reason_before_gap = self.reason
         self._gap_reason = reason or "gap in the feed"
         self.restarts += 1
@@ -212,7 +216,7 @@ class FeatureBuffer:
         return False
 
     def _restart_after_silence(self) -> None:
-        self.mark_gap(f"no event for more than {self._silence_ns / 1e9:g} s")
+        self._restart(f"no event for more than {self._silence_ns / 1e9:g} s")
 
     # --- time bars ------------------------------------------------------------------------------------------------
 
@@ -257,7 +261,7 @@ class FeatureBuffer:
                 return
         elif self._last_end_ns is not None and self._last_end_ns != start_ns:
             missing = (start_ns - self._last_end_ns) // self._interval_ns
-            self.mark_gap(f"{missing} bars are missing between history and feed")
+            self._restart(f"{missing} bars are missing between history and feed")
             return
         self._bar_start_ns = end_ns
         if self._bar_partial:
@@ -269,10 +273,12 @@ class FeatureBuffer:
         if not happened:
             self._flat_rows += 1
             if self._flat_rows > self.spec.gap.flat_rows_max:
-                self.mark_gap(f"no quote for {self._flat_rows} bars")
+                self._restart(f"no quote for {self._flat_rows} bars")
                 return
         else:
             self._flat_rows = 0
+        if self._outside is not None:
+            self._outside.move_session(end_ns)
         if self._made(self._step(self._s, self._ring, tape.CLOSE_BAR, 0.0, 0.0, 0.0, 0.0, end_ns)):
             self._last_end_ns = end_ns
             if self.on_bar is not None:
@@ -283,7 +289,7 @@ class FeatureBuffer:
         hole_ns = start_ns - (self._last_end_ns or start_ns)
         if hole_ns <= self._hole_ns:
             return False
-        self.mark_gap(f"no bar for {hole_ns / 1e9:g} s, longer than the {self._hole_ns / 1e9:g} s declared")
+        self._restart(f"no bar for {hole_ns / 1e9:g} s, longer than the {self._hole_ns / 1e9:g} s declared")
         return True
 
     def _history(self, bar: Bar) -> bool:
@@ -330,7 +336,7 @@ class FeatureBuffer:
         if self._hole_ns and hole_ns >= 0:
             self._check_hole(end_ns - self._interval_ns)
         elif hole_ns:
-            self.mark_gap(f"history lacks {max(hole_ns // self._interval_ns, 1)} bars")
+            self._restart(f"history lacks {max(hole_ns // self._interval_ns, 1)} bars")
 
     def _differs(self, bar: Bar) -> bool:
         """Whether the newest row was made of other prices."""
@@ -349,9 +355,12 @@ class FeatureBuffer:
     def feed(self, events: tuple[Any, Any, Any], begin: int, out: tuple[Any, Any, Any, Any]) -> tuple[int, int]:
         """``update`` for many events: kinds, numbers and times, and where their rows go (``engine.features.loops``).
 
-        Returns the number of the first event not taken, which is then ``update``'s, and how many rows were made.
+        All of them lie in one session (``session_changes``).  Returns the number of the first event not taken, which is
+        then ``update``'s, and how many rows were made.
         """
         made = np.zeros(1, np.int64)
+        if self._outside is not None:
+            self._outside.move_session(int(events[2][begin]))
         taken = loop()(self._compiled, self._s, self._ring, *events, begin, *out, made, self._values)
         rows = int(made[0])
         if rows:
@@ -360,6 +369,11 @@ class FeatureBuffer:
         if self._interval_ns and taken > begin:
             self._last_end_ns = int(events[2][taken - 1])
         return taken, rows
+
+    def session_changes(self, ts_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Places in a sequence of times at which another session begins; none where no column asks for sessions."""
+        sessions = None if self._outside is None else self._outside.sessions
+        return np.empty(0, np.int64) if sessions is None else sessions.changes(ts_ns)
 
     def newest_values(self) -> npt.NDArray[np.float64]:
         """(F,) float64 values of the newest row; a view."""

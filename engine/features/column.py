@@ -28,6 +28,7 @@ from engine.features.layout import HISTORY
 
 UNITS = frozenset(
     {"price", "qty", "ratio", "percent", "return", "bps", "count", "log_s", "s", "per_s", "rows", "label", "value"}
+    | {"variance", "bps_per_qty"}
 )
 INPUTS = frozenset({"price", "quotes", "sizes", "trades", "volume", "depth", "sessions"})
 """What a column may need.  ``price`` is what rows are made of (mids or trade prices, as the sampling says); ``volume``

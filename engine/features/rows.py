@@ -139,7 +139,7 @@ def compute_ticks(
 
 
 def _needs_nothing_else(spec: FeatureSpec) -> None:
-    needs = sorted({"depth", "sessions"} & spec.requires) + list(spec.peers) + list(spec.series)
+    needs = sorted({"depth"} & spec.requires) + list(spec.peers) + list(spec.series)
     if needs:
         raise DataError(
             f"feature spec {spec.name!r} also needs {', '.join(needs)}",
@@ -162,7 +162,7 @@ def _collect(
     width = len(spec.columns)
     kinds, numbers = np.ascontiguousarray(kinds, np.int64), np.ascontiguousarray(numbers, np.float64)
     times = np.ascontiguousarray(ts_event_ns, np.int64)
-    ends = _stretch_ends(times, spec.sampling.interval_ns)
+    ends = np.union1d(_stretch_ends(times, spec.sampling.interval_ns), buffer.session_changes(times))
     scratch = np.empty((_CHUNK, width), np.float64)
     found: list[tuple[Float32Array, Int64Array, npt.NDArray[np.bool_], Float64Array]] = []
     at, single = 0, False

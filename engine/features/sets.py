@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from engine.errors import DataError
+from engine.features.columns.calendar import CALENDAR
+from engine.features.columns.lags import LAGS
+from engine.features.columns.microstructure import MICROSTRUCTURE
 from engine.features.columns.technical import HYBRID11, TECHNICAL40
 from engine.features.sampling import GapPolicy, Sampling
 from engine.features.spec import FeatureSpec
@@ -99,6 +102,9 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
     "hybrid11": HYBRID11,
     "core40": CORE40,
     "quote40": QUOTE40,
+    "microstructure": MICROSTRUCTURE,
+    "lags": LAGS,
+    "calendar": CALENDAR,
 }
 """Columns by the name of their set."""
 

@@ -76,6 +76,6 @@ def test_prices_and_sizes_scale_as_their_units_say(moves: list[tuple[int, int, i
             plain.update(Trade(t, t, NAME, bid, bid_qty, 1 if move > 0 else -1, ""))
             scaled.update(Trade(t, t, NAME, 4 * bid, 2 * bid_qty, 1 if move > 0 else -1, ""))
     for column in spec.plan:
-        factor = {"price": 4.0, "qty": 2.0}.get(column.unit, 1.0)
+        factor = {"price": 4.0, "qty": 2.0, "bps_per_qty": 0.5}.get(column.unit, 1.0)
         one, other = plain.latest(column.name), scaled.latest(column.name)
         assert (np.isnan(one) and np.isnan(other)) or other == factor * one, column.name

@@ -19,7 +19,11 @@ from engine.instruments import AssetClass, Instrument
 NAME = "BTC/USDT@binance_usdm"
 SECOND = 1_000_000_000
 START_NS = 1_723_161_256_000_000_000
-BUILT_IN = tuple(column.name for column in known() if column.function.__module__.startswith("engine."))
+BUILT_IN = tuple(
+    column.name
+    for column in known()
+    if column.function.__module__.startswith("engine.") and "depth" not in column.inputs  # these events have no levels
+)
 Table = dict[str, npt.NDArray[np.float64]]
 
 
@@ -103,7 +107,7 @@ def column_values(columns: Sequence[str], events: Iterable[MarketEvent], **spec:
     ``imbalance`` is one of them always, so that a change of a quantity makes a row whatever is asked.
     """
     modules = {lookup(name).function.__module__ for name in columns}
-    beside = [column.name for column in known() if column.function.__module__ in modules]
+    beside = [name for name in BUILT_IN if lookup(name).function.__module__ in modules]
     everything = FeatureSpec(
         name="all", columns=tuple(dict.fromkeys([*beside, *columns, "imbalance"])), window=8, **spec
     )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from engine.features.columns import (
     bands,
+    calendar,
     candle,
+    depth,
     flow,
+    lags,
+    microstructure,
     momentum,
     oscillators,
     quotes,
@@ -18,8 +22,12 @@ from engine.features.columns import (
 
 __all__ = [
     "bands",
+    "calendar",
     "candle",
+    "depth",
     "flow",
+    "lags",
+    "microstructure",
     "momentum",
     "oscillators",
     "quotes",

@@ -62,6 +62,8 @@ def test_foreseen_instruments_are_what_the_venue_will_define() -> None:
         msgspec.structs.replace(instrument, **{name: getattr(mine, name) for name in told})
         for instrument, mine in zip(listed, foreseen, strict=True)
     ]
+    deep = foreseen_instruments(settings_with(venue__channels=["level2"]))
+    assert [instrument.has_depth for instrument in (*foreseen, *deep)] == [False, False, True, True]
 
 
 def test_paper_fees_replace_only_what_is_set() -> None:

@@ -70,6 +70,15 @@ def test_an_instrument_has_the_products_rules() -> None:
     assert make_instrument("c", "A/B", product(price_increment=""), Decimal(0), Decimal(0)).tick_px == Decimal("0.05")
 
 
+@pytest.mark.parametrize("channels", [("ticker", "market_trades"), ("ticker", "level2")])
+async def test_an_instrument_has_levels_where_they_are_subscribed(channels: tuple[str, ...]) -> None:
+    """What a feature of the book may count on: ``level2`` is among the channels."""
+    answers = {"/market/products/BTC-USD": PRODUCT}
+    event = (await directory(answers, symbols=("BTC/USD",), channels=channels).define())[0]
+    assert isinstance(event, InstrumentDefined)
+    assert event.definition.has_depth == ("level2" in channels)
+
+
 @pytest.mark.parametrize("change", [{"product_type": "FUTURE"}, {"base_increment": "0"}])
 def test_a_product_that_cannot_be_traded_here_is_refused(change: dict[str, str]) -> None:
     """Futures, and a product without a size step."""

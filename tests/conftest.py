@@ -1,16 +1,43 @@
-"""Rules for every test: money is never made of floats, no test meets a daemon or a HALT file that is not its own."""
+"""Rules for every test: money is never made of floats, no test meets a daemon or a HALT file that is not its own.
+
+Where the run must be complete (``tests.support.complete``) it does not start without the recorded data, and fails when
+it skipped a test that could have run.
+"""
 
 from __future__ import annotations
 
 import decimal
-import os
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import complete
+
 _numbers = count()
+
+
+def pytest_configure() -> None:
+    if complete.required() and (lack := complete.lack_of_data(complete.data_folder())):
+        raise pytest.UsageError(lack)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.exitstatus == pytest.ExitCode.OK and _avoidably_skipped(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for reason in _avoidably_skipped(config):
+        terminalreporter.write_line(f"FAILED: {complete.REQUIRE} is set, and tests were skipped: {reason}", red=True)
+
+
+def _avoidably_skipped(config: pytest.Config) -> list[str]:
+    """Reasons; none in a worker, whose reports are counted by the process that started it."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not complete.required() or hasattr(config, "workerinput") or reporter is None:
+        return []
+    return complete.avoidable(str(report.longrepr) for report in reporter.stats.get("skipped", []))
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +68,7 @@ def run_folder_of_the_user(_run_folders: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="session")
 def market_data() -> Path:
     """The folder of recorded market data; a test that needs it is skipped with a message where it is absent."""
-    folder = Path(os.environ.get("KESTREL_DATA", ROOT.parent / "shared" / "data"))
-    if not (folder / "ticks").is_dir():
-        pytest.skip(f"no recorded market data at {folder}: set KESTREL_DATA")
+    folder = complete.data_folder()
+    if lack := complete.lack_of_data(folder):
+        pytest.skip(lack)
     return folder

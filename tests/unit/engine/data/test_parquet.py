@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +20,9 @@ from engine.errors import DataError
 from engine.events import Quote, Trade
 
 T0 = 1_700_000_000_000_000_000
-TICKS = Path(os.environ.get("KESTREL_DATA", "../shared/data")) / "ticks"
 
 Write = Callable[..., Path]
+Real = Callable[[str], Path]
 
 
 @pytest.fixture
@@ -208,14 +207,13 @@ def test_a_strange_side_in_a_later_row_is_an_error_not_a_zero(write: Write) -> N
         list(read_events([path]))
 
 
-def real(name: str) -> Path:
-    path = TICKS / f"{name}.parquet"
-    if not path.exists():
-        pytest.skip(f"no recorded data at {path}: set KESTREL_DATA")
-    return path
+@pytest.fixture
+def real(market_data: Path) -> Real:
+    """A file of recorded ticks by its name."""
+    return lambda name: market_data / "ticks" / f"{name}.parquet"
 
 
-def test_real_futures_quotes_and_trades_merge_in_arrival_order() -> None:
+def test_real_futures_quotes_and_trades_merge_in_arrival_order(real: Real) -> None:
     """Counts and checks the order of a recorded session, and compares values with pyarrow's own reading."""
     q, t = real("binance_usdm_btcusdt_20240808_quotes"), real("binance_usdm_btcusdt_20240808_trades")
     events = list(read_events([q, t]))
@@ -230,7 +228,7 @@ def test_real_futures_quotes_and_trades_merge_in_arrival_order() -> None:
         assert event.trade_id == str(row["trade_id"])
 
 
-def test_every_price_of_real_files_lies_on_the_tick_of_its_known_instrument() -> None:
+def test_every_price_of_real_files_lies_on_the_tick_of_its_known_instrument(real: Real) -> None:
     """Rounds each of the first prices of each recorded file to the declared grid; nothing moves."""
     for path in sorted(real("binance_spot_btcusdt_20240808_quotes").parent.glob("*.parquet")):
         if path.name.startswith("us_ibm_quotes"):
@@ -241,13 +239,13 @@ def test_every_price_of_real_files_lies_on_the_tick_of_its_known_instrument() ->
             assert abs(float(info.instrument.price(px)) - px) < 1e-9, (path.name, px)
 
 
-def test_real_one_sided_quotes_are_refused_in_one_line() -> None:
+def test_real_one_sided_quotes_are_refused_in_one_line(real: Real) -> None:
     """The US quotes have one side in each row."""
     with pytest.raises(DataError, match="one side of a quote"):
         describe_file(real("us_ibm_quotes_20131007_20131011"))
 
 
-def test_real_files_declare_exactly_what_is_given() -> None:
+def test_real_files_declare_exactly_what_is_given(real: Real) -> None:
     """Quotes alone have no trades; with the trades file both; trades alone have no quote sizes."""
     q, t = real("binance_usdm_btcusdt_20240808_quotes"), real("binance_usdm_btcusdt_20240808_trades")
     alone = describe_files([q])[0].instrument

@@ -84,7 +84,7 @@ def test_6_exact_repeats_and_the_missing_week(examined: Any) -> None:
     ticks = examined("oanda_eurusd_quotes_20140501_20140515")
     assert ticks.defects == {"duplicates": 12}
     assert ticks.remarks == {"session_holes": 2}
-    for name, holes in (("fx_1d_oanda_eurusd", 1), ("fx_1h_oanda_eurusd", 3), ("fx_1h_oanda_xauusd", 2)):
+    for name, holes in (("fx_1d_oanda_eurusd", 1), ("fx_1h_oanda_eurusd", 4), ("fx_1h_oanda_xauusd", 2)):
         assert examined(name).defects["long_holes"] == holes
     week = np.arange(np.datetime64("2016-12-09T22", "ns"), np.datetime64("2016-12-16T05", "ns"), np.timedelta64(1, "h"))
     assert bars_expected(Market.FX, week.astype(np.int64), 3_600 * 10**9).sum() == 103

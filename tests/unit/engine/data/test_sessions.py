@@ -22,7 +22,7 @@ def ns(*times: str) -> np.ndarray:
         ("kraken", "XAU/USDT", Market.ALWAYS),
         ("OANDA", "EURUSD", Market.FX),
         ("FXCM", "GBP/USD", Market.FX),
-        ("OANDA", "XAUUSD", Market.METALS),
+        ("OANDA", "XAUUSD", Market.FUTURES),
         ("CME Globex (GLBX.MDP3)", "ESH4", Market.FUTURES),
         ("US consolidated tape", "SPY", Market.US_EQUITIES),
         ("US listed (figures of Yahoo Finance)", "V", Market.US_EQUITIES),
@@ -44,8 +44,8 @@ def test_a_symbol_belongs_to_a_market(venue: str, symbol: str, market: Market) -
         (Market.FX, "2024-06-09T21:00", True),
         (Market.FX, "2024-01-05T21:30", True),  # Friday 16:30, winter
         (Market.FX, "2024-12-25T12:00", False),
-        (Market.METALS, "2024-06-05T21:30", False),  # the daily break
-        (Market.METALS, "2024-03-29T15:00", False),  # Good Friday
+        (Market.FUTURES, "2024-06-05T21:30", False),  # the daily break
+        (Market.FUTURES, "2024-03-29T15:00", False),  # Good Friday
         (Market.FX, "2024-03-29T15:00", True),
         (Market.US_EQUITIES, "2024-06-05T13:30", True),  # 09:30 New York
         (Market.US_EQUITIES, "2024-06-05T13:29", False),

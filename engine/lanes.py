@@ -11,7 +11,7 @@ from engine.arithmetic import exactly, own_context
 from engine.book import OrderBook
 from engine.commands import Intent
 from engine.counters import Counters
-from engine.events import BookDelta
+from engine.events import BookDelta, BookSnapshot
 from engine.instruments import Instrument
 from engine.ports import Features, Model, Strategy
 from engine.quality.gate import QualityGate
@@ -156,14 +156,24 @@ class Lane:
                 self.top.crossed = True
         return False
 
-    def apply_unusable(self, delta: BookDelta, code: int) -> None:
+    def apply_unusable(self, delta: BookDelta, code: int) -> BookDelta | BookSnapshot:
         """A book change that is no news: at a wrong time it is part of the book all the same; one with numbers that
-        cannot be put into it leaves a book that nobody knows."""
-        if code >> 2 in TIME_ISSUES:
-            self.book.apply_delta(delta)
-            self.top.suspect = True
-        else:
-            self.book.invalidate()
+        cannot be put into it leaves a book that nobody knows.  Returns what features are told of it."""
+        if code >> 2 not in TIME_ISSUES:
+            return self.break_book(delta.ts_event_ns, delta.ts_recv_ns)
+        self.book.apply_delta(delta)
+        self.top.suspect = True
+        if self.features is not None:
+            self.features.update(delta)
+        return delta
+
+    def break_book(self, ts_event_ns: int, ts_recv_ns: int) -> BookSnapshot:
+        """Nobody knows the levels any more, until the next snapshot; features are told by an empty book."""
+        self.book.invalidate()
+        broken = BookSnapshot(ts_event_ns, ts_recv_ns, self.instrument.id, (), ())
+        if self.features is not None:
+            self.features.update(broken)
+        return broken
 
     def mark_px(self) -> Decimal | None:
         """Mid on the tick grid; None when the book has no price, or one that the grid cannot hold.  Computed once per

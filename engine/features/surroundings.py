@@ -127,6 +127,7 @@ class Surroundings:
         for side in (1, -1):
             levels = book.levels(side, at.DEPTH_LEVELS)
             sides.append(levels + [_NO_LEVEL] * (at.DEPTH_LEVELS - len(levels)))
-        self._s[at.HAS_DEPTH] = 1.0
+        # An empty book is told when it broke: then no level is known.
+        self._s[at.HAS_DEPTH] = 1.0 if book.levels(1, 1) or book.levels(-1, 1) else 0.0
         # Forty single assignments take 15 us, this one 3.
         _LEVELS.pack_into(self._s.data, 8 * at.LEVELS, *[x for bid, ask in zip(*sides, strict=True) for x in bid + ask])

@@ -39,7 +39,7 @@ def checked(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("overrides", "error", "parts"),
     [
-        ({"features__columns": ["ema_26"]}, ConfigError, ["features:", "'ema_26'", "'ema_12'"]),
+        ({"features__columns": ["ema_27"]}, ConfigError, ["features:", "'ema_27'", "'ema_26'"]),
         ({"features__columns": ["ret_1", "ret_1"]}, ConfigError, ["features:", "ret_1 twice"]),
         ({"strategies__0__model": "nope"}, BundleError, ["'nope'", "demo-crypto", "demo-fx"]),
         ({"strategies__0__model": "../demo-fx"}, BundleError, ["'../demo-fx'", "demo-fx"]),

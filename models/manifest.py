@@ -71,12 +71,17 @@ class Calibration(_Section, frozen=True):
 
 
 class Scope(_Section, frozen=True):
-    """What the model may be used on.  ``*`` means any; ``inputs`` are those its features need."""
+    """What the model may be used on.  ``*`` means any; ``inputs`` are those its features need.
+
+    ``session_calendars``: those of the training instruments, where features read trading hours; empty for a market that
+    never closes.
+    """
 
     asset_classes: tuple[str, ...]
     inputs: tuple[str, ...]
     venues: tuple[str, ...] = (_ANY,)
     instruments: tuple[str, ...] = (_ANY,)
+    session_calendars: tuple[str, ...] = ()
 
 
 class Scaling(_Section, frozen=True):
@@ -208,6 +213,12 @@ class Bundle:
             reasons.append("its feed has no quote sizes")
         if "trades" in scope.inputs and not instrument.has_trades:
             reasons.append("its feed has no trades")
+        if "depth" in scope.inputs and not instrument.has_depth:
+            reasons.append("its feed has no book levels")
+        hours = instrument.session_calendar or ""
+        if "sessions" in scope.inputs and hours not in scope.session_calendars:
+            known = ", ".join(name or "none" for name in scope.session_calendars)
+            reasons.append(f"its trading calendar {hours or 'none'} is not one of {known}")
         return reasons
 
     def check_instrument(self, instrument: Instrument) -> None:

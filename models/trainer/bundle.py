@@ -111,6 +111,9 @@ def write_bundle(
             tuple(sorted(spec.requires)),
             settings.scope.venues,
             settings.scope.instruments,
+            tuple(sorted({of.session_calendar or "" for of in data.instruments}))
+            if "sessions" in spec.requires
+            else (),
         ),
         scaling=tuple(
             Scaling(name, *scaling)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 
+import msgspec
 import pytest
 
 from engine.errors import BundleError
@@ -174,6 +175,33 @@ def test_an_instrument_is_refused_with_every_reason(crypto_bundle, make_instrume
     bundle.check_instrument(make_instrument())
     with pytest.raises(BundleError, match=r"asset class fx .* no quote sizes; .* no trades"):
         bundle.check_instrument(make_instrument(AssetClass.FX, sizes=False, trades=False))
+
+
+@pytest.mark.parametrize(
+    ("calendars", "own", "said"),
+    [
+        (("XNYS",), "XNYS", []),
+        (("XNYS",), None, ["its trading calendar none is not one of XNYS"]),
+        (("", "FX"), "XNYS", ["its trading calendar XNYS is not one of none, FX"]),
+        (("", "FX"), None, []),
+    ],
+)
+def test_hours_that_the_model_has_not_seen_are_refused(crypto_bundle, make_instrument, calendars, own, said):
+    """Features that read trading hours: the instrument's calendar must be one that was trained on."""
+    bundle = load_bundle(crypto_bundle)
+    inputs = (*bundle.manifest.scope.inputs, "sessions")
+    scope = msgspec.structs.replace(bundle.manifest.scope, inputs=inputs, session_calendars=calendars)
+    bundle.manifest = msgspec.structs.replace(bundle.manifest, scope=scope)
+    assert bundle.reasons_against(msgspec.structs.replace(make_instrument(), session_calendar=own)) == said
+
+
+def test_a_feed_without_levels_is_refused_where_features_read_them(crypto_bundle, make_instrument):
+    """Depth among the inputs."""
+    bundle = load_bundle(crypto_bundle)
+    scope = msgspec.structs.replace(bundle.manifest.scope, inputs=(*bundle.manifest.scope.inputs, "depth"))
+    bundle.manifest = msgspec.structs.replace(bundle.manifest, scope=scope)
+    assert bundle.reasons_against(make_instrument()) == ["its feed has no book levels"]
+    assert bundle.reasons_against(msgspec.structs.replace(make_instrument(), has_depth=True)) == []
 
 
 def test_venue_and_instrument_limits_hold(crypto_bundle, edit_manifest, make_instrument):

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from engine.data.calendars import calendar
-from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, compute_candles
+from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, compute_candles, jit
 from engine.features.column import lookup
 from engine.features.columns.calendar import CALENDAR
 from engine.features.rows import Candles
 from tests.support.features import drive, instrument, quote
+from tests.support.plain import digest_of, plain_digest
 from tests.support.recorded_bars import candles_of
 
 HOUR_NS = 3_600 * 10**9
@@ -76,6 +77,18 @@ def test_recorded_hours_of_a_share_are_within_the_session(market_data: Path) -> 
     last = ours["to_close_s"] == 0.0
     assert (ours["session_progress"][last] == 1.0).all()
     assert 950 < int(last.sum()) < 1_050  # 7 candles a day
+
+
+def digest() -> str:
+    """Some 900 moments of 40 days."""
+    events = [quote(1_700_000_000 * 10**9 + i * 3_666_123_456_789, 100.0 + i % 2, 101.0 + i % 2) for i in range(900)]
+    return digest_of(SPEC, instrument(session_calendar="XNYS"), events)
+
+
+@pytest.mark.skipif(not jit.enabled(), reason="numba is off")
+def test_plain_python_gives_the_same_bits() -> None:
+    """The same columns in a process without numba, sines and all."""
+    assert plain_digest(__name__) == digest()
 
 
 def test_a_restart_does_not_change_the_time() -> None:

@@ -13,10 +13,11 @@ import pytest
 
 from engine.errors import DataError
 from engine.events import Bar, BookDelta, BookSnapshot, MarketEvent, Quote
-from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, compute_rows
+from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, compute_rows, jit
 from engine.features import column as registry
 from tests.support.core import MemoryRecorder, Scripted, build_core, open_market
 from tests.support.features import NAME, START_NS, instrument, quote, recorded_events
+from tests.support.plain import digest_of, plain_digest
 
 BOOK = ("book_imbalance_5", "book_imbalance_10", "book_imbalance_weighted", "book_price_bps")
 QUEUES = ("log_age_bid", "log_age_ask", "queue_left_bid", "queue_left_ask", "queue_ahead_bid", "queue_ahead_ask")
@@ -227,11 +228,20 @@ def test_an_instrument_without_levels_is_refused() -> None:
         FeatureBuffer(SPEC, instrument())
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_any_book_stays_within_the_declared_bounds(seed: int) -> None:
-    """Random depths, huge and tiny sizes, prices that jump, best queues that empty: finite and in range."""
+def digest() -> str:
+    """The seeded books and quotes of the test below."""
+    return digest_of(SPEC, DEEP, any_market(0))
+
+
+@pytest.mark.skipif(not jit.enabled(), reason="numba is off")
+def test_plain_python_gives_the_same_bits() -> None:
+    """The same columns in a process without numba."""
+    assert plain_digest(__name__) == digest()
+
+
+def any_market(seed: int) -> Iterator[MarketEvent]:
+    """Random depths, huge and tiny sizes, prices that jump, best queues that empty."""
     random = np.random.default_rng(seed)
-    buffer = FeatureBuffer(SPEC, DEEP)
     for i in range(300):
         t = START_NS + int(random.integers(0, 10**9)) + i * 10**8
         bid = float(random.integers(50, 200))
@@ -239,9 +249,21 @@ def test_any_book_stays_within_the_declared_bounds(seed: int) -> None:
             tuple((bid + sign * (k + (sign > 0)), float(10.0 ** random.integers(-9, 12))) for k in range(n))
             for sign, n in ((-1, int(random.integers(1, 14))), (1, int(random.integers(1, 14))))
         ]
-        buffer.update(BookSnapshot(t, t, NAME, *sides))
+        yield BookSnapshot(t, t, NAME, *sides)
         sizes = (float(x) for x in random.choice([0.0, 1e-9, 1.0, 1e12], 2))
-        buffer.update(quote(t, sides[0][0][0], sides[1][0][0], *sizes))
+        yield quote(t, sides[0][0][0], sides[1][0][0], *sizes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_book_stays_within_the_declared_bounds(seed: int) -> None:
+    """Finite and in range after each quote."""
+    buffer = FeatureBuffer(SPEC, DEEP)
+    rows = 0
+    for event in any_market(seed):
+        if not buffer.update(event):
+            continue
+        rows += 1
         for name in COLUMNS:
             low, high = registry.lookup(name).bounds
             assert low <= buffer.latest(name) <= high, name
+    assert rows > 250

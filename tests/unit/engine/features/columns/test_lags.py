@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import DataError
 from engine.events import Quote
-from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, compute_candles
+from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, compute_candles, jit
 from engine.features import column as registry
 from engine.features.column import Column, lookup
 from engine.features.columns import lags
@@ -25,6 +25,7 @@ from tests.support.features import (
     seeded_events,
     trade,
 )
+from tests.support.plain import digest_of, plain_digest
 from tests.support.recorded_bars import candles_of
 
 VOLUMES = ("volume_momentum_1", "volume_momentum_5", "volume_momentum_10", "volume_flow_5", "volume_flow_20")
@@ -145,6 +146,16 @@ def test_no_market_leaves_the_declared_bounds(market: str) -> None:
         warm = ours[name][declared.warm_rows - 1 :]
         assert len(warm)
         assert (np.isfinite(warm) & (warm >= declared.bounds[0]) & (warm <= declared.bounds[1])).all(), name
+
+
+def digest() -> str:
+    return digest_of(SPEC, instrument(), seeded_events(500))
+
+
+@pytest.mark.skipif(not jit.enabled(), reason="numba is off")
+def test_plain_python_gives_the_same_bits() -> None:
+    """The same columns in a process without numba."""
+    assert plain_digest(__name__) == digest()
 
 
 @pytest.mark.parametrize(

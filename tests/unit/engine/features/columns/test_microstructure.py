@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.events import Bar, MarketEvent, Quote, Trade
-from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling
+from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, jit
 from engine.features import column as registry
 from engine.features import layout as at
 from engine.features.columns.microstructure import MICROSTRUCTURE
@@ -27,6 +27,7 @@ from tests.support.features import (
     seeded_events,
     trade,
 )
+from tests.support.plain import digest_of, plain_digest
 
 COLUMNS = (
     *("intensity_20", "intensity_50", "excitation_1s", "excitation_10s", "realised_variance_20"),
@@ -201,6 +202,16 @@ def test_candles_have_no_trades_and_leave_no_trace_in_the_count() -> None:
     # Two rows are closed, a trade in each; the second one is a second older.
     expected = (1.0 + math.exp(-1.0)) / (1.0 - math.exp(-2.0))
     assert buffer.latest("excitation_1s") == pytest.approx(expected, rel=1e-12)
+
+
+def digest() -> str:
+    return digest_of(TICKS, instrument(), seeded_events(500))
+
+
+@pytest.mark.skipif(not jit.enabled(), reason="numba is off")
+def test_plain_python_gives_the_same_bits() -> None:
+    """The same columns in a process without numba."""
+    assert plain_digest(__name__) == digest()
 
 
 def test_the_set_has_what_its_name_promises() -> None:

@@ -116,6 +116,10 @@ class Surroundings:
     def _take_book(self, book: OrderBook, event: BookSnapshot | BookDelta) -> None:
         if type(event) is BookSnapshot:
             book.apply_snapshot(event)
+            if not event.bids and not event.asks:
+                # So it is told that the book broke: differences that still come make no book of it.
+                book.invalidate()
+                self._s[at.HAS_DEPTH] = 0.0
         else:
             assert type(event) is BookDelta
             book.apply_delta(event)
@@ -127,7 +131,6 @@ class Surroundings:
         for side in (1, -1):
             levels = book.levels(side, at.DEPTH_LEVELS)
             sides.append(levels + [_NO_LEVEL] * (at.DEPTH_LEVELS - len(levels)))
-        # An empty book is told when it broke: then no level is known.
-        self._s[at.HAS_DEPTH] = 1.0 if book.levels(1, 1) or book.levels(-1, 1) else 0.0
+        self._s[at.HAS_DEPTH] = 1.0
         # Forty single assignments take 15 us, this one 3.
         _LEVELS.pack_into(self._s.data, 8 * at.LEVELS, *[x for bid, ask in zip(*sides, strict=True) for x in bid + ask])

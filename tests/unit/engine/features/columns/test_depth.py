@@ -196,6 +196,23 @@ def test_before_a_snapshot_and_after_a_gap_there_are_no_levels() -> None:
     assert buffer.warm
 
 
+def test_a_broken_book_is_not_rebuilt_of_differences() -> None:
+    """An empty snapshot says that the book broke: a change of one level after it is no book of one level."""
+    buffer = FeatureBuffer(SPEC, DEEP)
+    buffer.update(book(START_NS, 10, 10))
+    buffer.update(quote(START_NS, 100.0, 101.0))
+    assert buffer.warm
+    buffer.update(book(START_NS + 1, 0, 0))
+    for later in (2, 3):
+        change = BookDelta(START_NS + later, START_NS + later, NAME, ((1, 100.0, 5.0 * later), (-1, 101.0, 2.0)))
+        buffer.update(change)
+        assert buffer.update(quote(START_NS + later, 100.0, 101.0, 5.0 * later))
+        assert buffer.reason.startswith("no value for book_imbalance_5")
+    buffer.update(book(START_NS + 4, 10, 10))
+    assert buffer.update(quote(START_NS + 4, 100.0, 102.0))
+    assert buffer.warm
+
+
 def test_a_silence_loses_no_levels() -> None:
     """Nothing was missed: the venue sends no new snapshot, so the book before the silence must serve."""
     buffer = FeatureBuffer(SPEC, DEEP)

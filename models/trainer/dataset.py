@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.parquet import describe_file, read_events
 from engine.errors import ConfigError, DataError
-from engine.events import Quote, Trade
+from engine.events import MarketEvent
 from engine.features.rows import compute_rows
-from engine.features.sets import core40_spec, quote40_spec
+from engine.features.sampling import GapPolicy
+from engine.features.sets import expand, named_spec
 from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
+from models.trainer.recorded import recorded_markets
 from models.trainer.settings import Features, TrainSettings
 
 Int64 = npt.NDArray[np.int64]
@@ -70,24 +71,24 @@ class Dataset:
 
 
 def feature_spec(features: Features) -> FeatureSpec:
-    make = core40_spec if features.columns == "core40" else quote40_spec
-    return make(window=features.window, sampling=features.sampling)
+    """Raises ``DataError`` for sets and columns that do not exist."""
+    gap = features.gap or GapPolicy(flat_rows_max=min(5, features.window - 1))
+    if isinstance(features.columns, str):
+        volume = features.volume or ("ticks" if features.columns == "quote40" else "trades")
+        return named_spec(features.columns, features.window, features.sampling, gap, volume)
+    columns = expand(features.columns)
+    return FeatureSpec("own", columns, features.window, features.sampling, features.volume or "trades", gap)
 
 
 def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
-    """Read the files, compute rows, label and split.  Raises ``DataError`` or ``ConfigError`` when that cannot be."""
-    paths = [folder / name for name in settings.data.files]
-    infos = [describe_file(path) for path in paths]
-    if len({info.has_recv for info in infos}) > 1:
-        raise DataError("some data files have receive times and some do not", expected="one kind, to cut at one time")
+    """Read the markets, compute rows, label and split.  Raises ``DataError`` or ``ConfigError`` when that cannot be."""
+    markets = recorded_markets(settings.data, folder, spec.sampling.interval_ns)
     start_ns, end_ns = _ns(settings.data.start, "data.start"), _ns(settings.data.end, "data.end")
     horizon = settings.label.horizon_rows
     span_ns_max = int(settings.label.span_s_max * 1e9)
     tables: list[_Table] = []
-    instruments = {info.instrument.id: info.instrument for info in infos}
-    for name, instrument in instruments.items():
-        own = [path for path, info in zip(paths, infos, strict=True) if info.instrument.id == name]
-        rows = compute_rows(spec, instrument, _between(read_events(own), start_ns, end_ns))
+    for market in markets:
+        rows = compute_rows(spec, market.instrument, _between(market.events(), start_ns, end_ns))
         ts_ns, mid_px = np.asarray(rows.ts_recv_ns, np.int64), np.asarray(rows.mid_px, np.float64)
         tables.append(_Table.label(rows.values, ts_ns, mid_px, np.asarray(rows.warm), horizon, span_ns_max))
     used = np.sort(np.concatenate([table.ts_ns[table.usable] for table in tables]))
@@ -126,8 +127,8 @@ def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
         return_scale_bps=float(np.abs(every_move).mean()),
         unchanged_share=float((every_move == 0.0).mean()),
         label_span_s=float(np.median(spans)) / 1e9,
-        instruments=tuple(instruments.values()),
-        sources=tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths),
+        instruments=tuple(market.instrument for market in markets),
+        sources=tuple(source for market in markets for source in market.sources),
     )
 
 
@@ -182,15 +183,13 @@ class _Table:
         return at + offset, self.move_bps[at], self.past_sign[at], self.label_ns[at], self.ts_ns[at]
 
 
-def _between(events: Iterator[Quote | Trade], start_ns: int | None, end_ns: int | None) -> Iterator[Quote | Trade]:
-    """Events of a slice of time.  Bad quotes are dropped here as the core drops them before the buffer sees them."""
+def _between(events: Iterator[MarketEvent], start_ns: int | None, end_ns: int | None) -> Iterator[MarketEvent]:
+    """Events of a slice of time."""
     for event in events:
         if start_ns is not None and event.ts_recv_ns < start_ns:
             continue
         if end_ns is not None and event.ts_recv_ns >= end_ns:
             return
-        if type(event) is Quote and not 0.0 < event.bid_px <= event.ask_px:
-            continue
         yield event
 
 

@@ -14,7 +14,7 @@ import msgspec
 import yaml
 
 from engine.errors import ConfigError
-from engine.features.sampling import Sampling
+from engine.features.sampling import GapPolicy, Sampling
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,17 +22,26 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Data(_Section, frozen=True):
-    """``files`` are relative to the data folder; ``start`` and ``end`` (ISO 8601, UTC) bound receive time."""
+    """Either ``files``, relative to the data folder, or ``instruments`` (ids: BTC/USD@coinbase) of a ``catalogue``.
 
-    files: tuple[str, ...]
+    ``start`` and ``end`` (ISO 8601, UTC) bound receive time.
+    """
+
+    files: tuple[str, ...] = ()
+    catalogue: str = ""
+    instruments: tuple[str, ...] = ()
     start: str | None = None
     end: str | None = None
 
 
 class Features(_Section, frozen=True):
-    columns: Literal["core40", "quote40"]
+    """``columns`` is a set's name, or a list of sets and columns; ``volume`` and ``gap`` as in a feature spec."""
+
+    columns: str | tuple[str, ...]
     window: int = 30
     sampling: Sampling = Sampling()
+    volume: Literal["trades", "ticks"] | None = None
+    gap: GapPolicy | None = None
 
 
 class LabelSettings(_Section, frozen=True):
@@ -151,7 +160,10 @@ def _check(path: Path, s: TrainSettings) -> None:
             raise ConfigError(f"{path}: {seen}", expected=expected)
 
     require(s.name.replace("-", "").isalnum(), f"name {s.name!r}", "letters, digits and dashes")
-    require(bool(s.data.files), "data.files is empty", "at least one file")
+    named = "catalogue" if s.data.catalogue else "files"
+    require(bool(s.data.files or s.data.catalogue), "data.files is empty", "at least one file, or a catalogue")
+    require(not (s.data.files and s.data.catalogue), "data.files and data.catalogue", "one of the two")
+    require(bool(s.data.catalogue) == bool(s.data.instruments), f"data.{named}", "instruments with a catalogue alone")
     require(s.label.horizon_rows >= 1, f"label.horizon_rows {s.label.horizon_rows}", "at least 1")
     require(s.label.span_s_max > 0, f"label.span_s_max {s.label.span_s_max}", "more than 0")
     require(

@@ -27,8 +27,8 @@ from engine.features.jit import python_source
 from engine.features.layout import HISTORY
 
 UNITS = frozenset(
-    {"price", "qty", "ratio", "percent", "return", "bps", "count", "log_s", "s", "per_s", "rows", "label", "value"}
-    | {"variance", "bps_per_qty"}
+    {"price", "qty", "ratio", "percent", "return", "variance", "bps", "count", "log_s", "s", "per_s", "rows", "per_row"}
+    | {"rad", "label", "value", "bps_per_qty"}
 )
 INPUTS = frozenset({"price", "quotes", "sizes", "trades", "volume", "depth", "sessions"})
 """What a column may need.  ``price`` is what rows are made of (mids or trade prices, as the sampling says); ``volume``
@@ -41,13 +41,14 @@ Argument = str | int | float
 class Column(msgspec.Struct, frozen=True, kw_only=True):
     """One feature: a kernel function and what is said about it.
 
-    ``function(state, [private,] [block,] *params, *uses) -> float64`` is called once per row, after the row is in the
-    history.  ``private`` is passed where ``private_slots`` is not 0: the slot where that many floats of its own begin
-    (zero after a restart).  ``block`` is passed where ``peer`` (an instrument's id) or ``series`` (the name of a
-    published series) is set: the slot where that instrument's or series' part of the record begins.  ``params`` are
-    constants; ``uses`` are values of other columns of the same row.  Until row ``warm_rows`` after a restart it
-    returns NaN, from then on a finite number within ``bounds`` wherever its inputs are known.  Raise ``version``
-    whenever the same input may give another number: models trained on the old one are then refused.
+    ``function(state, [private,] [block,] *reads, *params, *uses) -> float64`` is called once per row, after the row is
+    in the history.  ``private`` is passed where ``private_slots`` is not 0: the slot where that many floats of its own
+    begin (zero after a restart).  ``block`` is passed where ``peer`` (an instrument's id) or ``series`` (the name of a
+    published series) is set: the slot where that instrument's or series' part of the record begins.  ``reads`` are
+    other columns whose private slots it reads: where each one's begin.  ``params`` are constants; ``uses`` are values
+    of other columns of the same row.  Until row ``warm_rows`` after a restart it returns NaN, from then on a finite
+    number within ``bounds`` wherever its inputs are known.  Raise ``version`` whenever the same input may give another
+    number: models trained on the old one are then refused.
 
     ``candle``: it reads nothing that a candle does not have (open, high, low, close, volume and times): a spec of such
     columns alone has the smaller record.
@@ -63,6 +64,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     params: tuple[int | float, ...] = ()
     uses: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     private_slots: int = 0
     bounds: tuple[float, float] = (-math.inf, math.inf)
     candle: bool = False
@@ -114,7 +116,7 @@ def register(column: Column) -> Column:
     """Make a column known by its name.  Raises ``DataError`` when the name is taken or a column it uses is unknown."""
     if column.name in _COLUMNS:
         raise DataError(f"column {column.name} is declared twice", do="give one of them another name")
-    for used in column.uses:
+    for used in column.uses + column.reads:
         lookup(used)
     _COLUMNS[column.name] = column
     return column
@@ -157,7 +159,7 @@ def _make(name: str, family: Family, text: str) -> Column:
         raise DataError(f"feature column {name!r}: {error}", expected=family.usage) from error
     if column.name != name:
         raise DataError(f"family {family.name} made {column.name!r} of {name!r}", expected="a column of that name")
-    for used in column.uses:
+    for used in column.uses + column.reads:
         lookup(used)
     _MADE[name] = column
     return column
@@ -202,7 +204,7 @@ def closure(names: Iterable[str]) -> tuple[Column, ...]:
         if name in ordered:
             return
         column = lookup(name)
-        for used in column.uses:
+        for used in column.uses + column.reads:
             visit(used)
         ordered[name] = column
 

@@ -113,15 +113,18 @@ def generate(spec: FeatureSpec, blocks: _Blocks) -> tuple[str, int, int]:
     ]
     private = blocks.end
     variable: dict[str, str] = {}
+    own: dict[str, int] = {}
     for i, column in enumerate(plan):
         function = functions[column.name]
         arguments = ["s"]
         if column.private_slots:
             arguments.append(str(private))
+            own[column.name] = private
             private += column.private_slots
         block = blocks.of(column)
         if block is not None:
             arguments.append(str(block))
+        arguments += [str(own[read]) for read in column.reads]
         arguments += [repr(value) for value in column.params]
         arguments += [variable[used] for used in column.uses]
         variable[column.name] = f"v{i}"

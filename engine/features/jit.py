@@ -55,6 +55,18 @@ def kernel(function: F) -> F:
     return compiled
 
 
+def kernel_apart(function: F) -> F:
+    """As ``kernel`` for a large function: compiled once, called, and not made part of every caller.
+
+    A body with several loops costs more to compile in place than a call costs to make; its spans are then no constants.
+    """
+    if numba is None:
+        return function
+    # Said in so many words: left out, it would be taken over from the function that calls.
+    compiled: F = numba.njit(**_OPTIONS, no_cfunc_wrapper=True, forceinline=False)(function)
+    return compiled
+
+
 def entry(signature: str) -> Callable[[F], F]:
     """A function that Python calls: compiled for one signature when it is defined, kept on disk."""
 

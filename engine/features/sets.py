@@ -13,6 +13,7 @@ from engine.errors import DataError
 from engine.features.columns.calendar import CALENDAR
 from engine.features.columns.lags import LAGS
 from engine.features.columns.microstructure import MICROSTRUCTURE
+from engine.features.columns.spectral import SPECTRAL
 from engine.features.columns.technical import HYBRID11, TECHNICAL40
 from engine.features.sampling import GapPolicy, Sampling
 from engine.features.spec import FeatureSpec
@@ -103,6 +104,7 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
     "core40": CORE40,
     "quote40": QUOTE40,
     "microstructure": MICROSTRUCTURE,
+    "spectral": SPECTRAL,
     "lags": LAGS,
     "calendar": CALENDAR,
 }

@@ -93,6 +93,42 @@ def test_instruments_and_samplings_share_one_kernel() -> None:
     assert two.reason == "waiting for the first row"
 
 
+@jit.kernel_apart
+def total(s, p, n):  # type: ignore[no-untyped-def]
+    """Large enough to be compiled by itself, for this test."""
+    for i in range(n):
+        s[p + i] += i
+    return s[p + n - 1]
+
+
+@jit.kernel
+def keeper(s, p, n):  # type: ignore[no-untyped-def]
+    return total(s, p, n)
+
+
+@jit.kernel
+def reader(s, kept, place):  # type: ignore[no-untyped-def]
+    return s[kept + place]
+
+
+def test_a_column_reads_what_another_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One column adds up 0, 1, 2 in its own slots on each row; two others, which come first in the spec, read two."""
+    monkeypatch.setattr(column, "_COLUMNS", dict(column._COLUMNS))
+    name = "engine.features.columns.trend"
+    for function in (keeper, reader, total):
+        source = jit.python_source(function)
+        monkeypatch.setattr(sys.modules[name], source.__name__, function, raising=False)
+        monkeypatch.setattr(source, "__module__", name)
+    common = {"formula": "", "unit": "ratio", "inputs": ("price",), "warm_rows": 1}
+    column.register(Column(name="kept", function=keeper, params=(3,), private_slots=3, **common))
+    for place in (1, 2):
+        column.register(Column(name=f"read_{place}", function=reader, reads=("kept",), params=(place,), **common))
+    buffer = FeatureBuffer(FeatureSpec(name="x", columns=("read_2", "read_1", "close"), window=1), instrument())
+    for ts_ns in (1, 2):
+        buffer.update(quote(ts_ns, 100.0 + ts_ns, 102.0))
+    assert [buffer.latest(name) for name in buffer.spec.columns] == [4.0, 2.0, 102.0]
+
+
 @numba_only
 def test_a_column_that_does_not_compile_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """It returns text; the message fits one line and names the way out."""

@@ -23,8 +23,9 @@ from config.sections import Section
 from engine.errors import ConfigError
 
 PREFIX: Final = "KESTREL_"
-RESERVED: Final = ("KESTREL_DATA", "KESTREL_NUMBA", "KESTREL_RUN_DIR", "KESTREL_SECRET_")
-"""Variables with our prefix that are no settings."""
+RESERVED: Final = frozenset({"KESTREL_DATA", "KESTREL_NUMBA", "KESTREL_NUMBA_CACHE", "KESTREL_RUN_DIR"})
+SECRETS: Final = "KESTREL_SECRET_"
+"""Variables with our prefix that are no settings, and the beginning of those that are secrets."""
 
 
 FREE_MAPS: Final = frozenset(
@@ -122,7 +123,7 @@ class Layers:
     def add_env(self, env: Mapping[str, str]) -> None:
         """``KESTREL_VENUE__FEED=live`` and the like, in the order of their names."""
         for name in sorted(env):
-            if name.startswith(PREFIX) and not name.startswith(RESERVED):
+            if name.startswith(PREFIX) and name not in RESERVED and not name.startswith(SECRETS):
                 parts = name.removeprefix(PREFIX).split("__")
                 value = _parse_text(env[name], typed="PARAMS" in parts)
                 self.set(parts, value, f"env {name}", lower=True)

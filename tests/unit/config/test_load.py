@@ -69,10 +69,12 @@ def test_variables_reach_lists_maps_and_strategy_parameters() -> None:
             "KESTREL_STRATEGIES__0__PARAMS__COST_MULTIPLE": "1.5",
             "KESTREL_ENGINE__UVLOOP": "false",
             "KESTREL_DATA": "/somewhere/else",
+            "KESTREL_DATA__CATALOGUE": "/stored",
             "KESTREL_SECRET_X": "hush",
             "OTHER": "ignored",
         }
     )
+    assert settings.data.catalogue == Path("/stored")
     assert settings.venue.symbols == ["BTC/USD", "SOL/USD"]
     assert settings.paper.balances == {"USD": Decimal(100_000), "EUR": Decimal(5)}
     assert settings.sandbox.balances == {"BTC": Decimal(2)}

@@ -164,4 +164,5 @@ LAGS: Final = (
     "volume_momentum_10",
     "volume_flow_5",
     "volume_flow_20",
+    "fractal_regime(hurst_128)",
 )

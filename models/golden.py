@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import BundleError, KestrelError
-from engine.events import Quote, Trade
+from engine.events import BookSnapshot, Observation, Quote, Trade
 from engine.features.buffer import FeatureBuffer
 from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
@@ -22,11 +22,14 @@ from engine.instruments import Instrument
 Float32Array = npt.NDArray[np.float32]
 
 
+TapeEvent = Quote | Trade | BookSnapshot | Observation
+
+
 class GoldenTape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``outputs[i]`` belongs to the i-th warm row; ``window`` is the last one, ``W * F`` little-endian float32."""
 
     instrument: Instrument
-    events: tuple[Quote | Trade, ...]
+    events: tuple[TapeEvent, ...]
     window: bytes
     outputs: tuple[float, ...]
 
@@ -48,7 +51,7 @@ def decode_golden(data: bytes) -> GoldenTape:
 def run_tape(
     spec: FeatureSpec,
     instrument: Instrument,
-    events: tuple[Quote | Trade, ...],
+    events: tuple[TapeEvent, ...],
     predict: Callable[[Float32Array], float],
 ) -> tuple[Float32Array, list[float]]:
     """The last window and the output at each warm row, made by the same buffer as in a session."""

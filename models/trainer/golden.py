@@ -7,19 +7,23 @@ only has to move every column.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from itertools import count
 
 import numpy as np
 
-from engine.events import Quote, Trade
+from engine.errors import DataError
+from engine.events import BookSnapshot, Observation, Quote, Trade
 from engine.features.buffer import FeatureBuffer
+from engine.features.layout import DEPTH_LEVELS
 from engine.features.spec import FeatureSpec
 from engine.instruments import AssetClass, Instrument
-from models.golden import Float32Array, GoldenTape, run_tape
+from models.golden import Float32Array, GoldenTape, TapeEvent, run_tape
 
 WARM_ROWS = 24
 """Predictions on the tape: enough to see a drift between rows, few enough to check in milliseconds."""
+EVENTS_MAX = 1_000_000
 LEVEL_PX = 2_500.0
 """Where the generated mid starts, unless the normaliser needs prices like those of the training."""
 _START_NS = 1_700_000_000_000_000_000
@@ -44,19 +48,26 @@ def golden_instrument(spec: FeatureSpec, level_px: float = LEVEL_PX) -> Instrume
         taker_fee_rate=Decimal(0),
         has_quote_sizes="sizes" in spec.requires,
         has_trades="trades" in spec.requires,
+        has_depth="depth" in spec.requires,
     )
 
 
 def golden_events(
-    instrument: Instrument, count: int, *, level_px: float = LEVEL_PX, seed: int = 7, gap_ns: int = 40_000_000
-) -> list[Quote | Trade]:
-    """A random walk on the tick grid with irregular times; trades in between where the instrument has them."""
+    spec: FeatureSpec, instrument: Instrument, *, level_px: float = LEVEL_PX, seed: int = 7
+) -> Iterator[TapeEvent]:
+    """A random walk on the tick grid with irregular times, without end.
+
+    Beside quotes and trades it has what the columns ask for: levels behind the best prices, other instruments' quotes,
+    published values.  Trades are of a size that several complete a row, where trades do.
+    """
     random = np.random.default_rng(seed)
     tick = float(instrument.tick_px)
-    events: list[Quote | Trade] = []
+    # About three quotes a time bar, so that hardly any bar is flat.
+    gap_ns = spec.sampling.interval_ns // 3 or 40_000_000
+    size = _trade_size(spec, level_px)
     digits = max(6, int(-instrument.tick_px.adjusted()))
     ts_ns, mid_ticks = _START_NS, float(round(level_px / tick))
-    while len(events) < count:
+    for number in count():
         ts_ns += int(random.exponential(gap_ns)) + 1
         mid_ticks += float(random.integers(-3, 4))
         width = float(random.integers(1, 4))
@@ -64,31 +75,64 @@ def golden_events(
         bid_qty, ask_qty = (round(float(q), 3) for q in random.exponential(2.0, 2) + 0.001)
         if not instrument.has_quote_sizes:
             bid_qty = ask_qty = float("nan")
-        events.append(Quote(ts_ns, ts_ns, instrument.id, bid_px, bid_qty, ask_px, ask_qty))
+        if instrument.has_depth:
+            yield _levels(random, ts_ns, instrument.id, (bid_px, bid_qty, ask_px, ask_qty), (tick, digits))
+        for peer in spec.peers:
+            px = round((mid_ticks + float(random.integers(-3, 4))) * tick, digits)
+            yield Quote(ts_ns, ts_ns, peer, px, 1.0, px + tick, 1.0)
+        if spec.series and number % 10 == 0:
+            for series in spec.series:
+                yield Observation(ts_ns, ts_ns, series, round(float(random.normal()), 3), ts_ns - gap_ns)
+        yield Quote(ts_ns, ts_ns, instrument.id, bid_px, bid_qty, ask_px, ask_qty)
         if instrument.has_trades and random.random() < 0.4:
             side = 1 if random.random() < 0.5 else -1
-            qty = round(float(random.exponential(0.5)) + 0.001, 3)
-            events.append(Trade(ts_ns + 1, ts_ns + 1, instrument.id, ask_px if side > 0 else bid_px, qty, side, ""))
-    return events
+            qty = round(float(random.exponential(0.5)) + 0.001, 3) * size
+            yield Trade(ts_ns + 1, ts_ns + 1, instrument.id, ask_px if side > 0 else bid_px, qty, side, "")
+
+
+def _trade_size(spec: FeatureSpec, level_px: float) -> float:
+    """What to multiply trades of half a base unit by: 1, or a sixth of what completes a row."""
+    sampling = spec.sampling
+    if sampling.kind == "volume_bar":
+        return sampling.size / 3.0
+    return sampling.size / level_px / 3.0 if sampling.kind == "dollar_bar" else 1.0
+
+
+def _levels(
+    random: np.random.Generator,
+    ts_ns: int,
+    instrument: str,
+    best: tuple[float, float, float, float],
+    grid: tuple[float, int],
+) -> BookSnapshot:
+    """The best prices and those behind them, a tick apart, with random quantities."""
+    bid_px, bid_qty, ask_px, ask_qty = best
+    tick, digits = grid
+    behind = [[round(float(q), 3) + 0.001 for q in random.exponential(5.0, DEPTH_LEVELS - 1)] for _ in range(2)]
+    bids = [(bid_px, bid_qty), *((round(bid_px - (i + 1) * tick, digits), q) for i, q in enumerate(behind[0]))]
+    asks = [(ask_px, ask_qty), *((round(ask_px + (i + 1) * tick, digits), q) for i, q in enumerate(behind[1]))]
+    return BookSnapshot(ts_ns, ts_ns, instrument, tuple(bids), tuple(asks))
 
 
 def make_tape(spec: FeatureSpec, predict: Callable[[Float32Array], float], level_px: float = LEVEL_PX) -> GoldenTape:
     """The shortest prefix of the generated events with ``WARM_ROWS`` warm rows, and what must come out of it.
 
-    ``predict`` maps one window ``(W, F)`` to the first output.
+    ``predict`` maps one window ``(W, F)`` to the first output.  Raises ``DataError`` when no window gets warm.
     """
     instrument = golden_instrument(spec, level_px)
-    rows_wanted = spec.rows_to_warm + WARM_ROWS
-    if spec.sampling.kind == "time_bar":
-        # About three quotes a bar, so that hardly any bar is flat.
-        events = golden_events(instrument, rows_wanted * 8, level_px=level_px, gap_ns=spec.sampling.interval_ns // 3)
-    else:
-        events = golden_events(instrument, rows_wanted * spec.sampling.ticks * 2, level_px=level_px)
     buffer = FeatureBuffer(spec, instrument)
-    warm = stop = 0
-    while warm < WARM_ROWS:
-        warm += buffer.update(events[stop]) and buffer.warm
-        stop += 1
-    kept = tuple(events[:stop])
-    window, outputs = run_tape(spec, instrument, kept, predict)
-    return GoldenTape(instrument, kept, window.astype("<f4").tobytes(), tuple(outputs))
+    kept: list[TapeEvent] = []
+    warm = 0
+    for event in golden_events(spec, instrument, level_px=level_px):
+        kept.append(event)
+        warm += buffer.update(event) and buffer.warm
+        if warm == WARM_ROWS:
+            break
+        if len(kept) > EVENTS_MAX:
+            raise DataError(
+                f"feature spec {spec.name!r} is not warm after {EVENTS_MAX:,} generated events: {buffer.reason}",
+                expected="columns that a generated market can feed",
+                do="shorten the window or the sampling",
+            )
+    window, outputs = run_tape(spec, instrument, tuple(kept), predict)
+    return GoldenTape(instrument, tuple(kept), window.astype("<f4").tobytes(), tuple(outputs))

@@ -392,6 +392,8 @@ class TradingCore:
                 lane.book.invalidate()
                 if lane.features is not None:
                     lane.features.mark_gap(reason)
+                for follower in lane.followers:
+                    follower.mark_gap(reason, lane.instrument.id)
                 if lane.member_feed is not None:
                     self._pass_on(lane.member_feed.on_break(self.view.now_ns, reason))
 

@@ -210,8 +210,11 @@ class Features(FeatureView, Protocol):
         """The last W rows, oldest first: ``(W, F)`` float32, C-contiguous; a view, valid until the next update."""
         ...
 
-    def mark_gap(self, reason: str) -> None:
-        """The feed had a hole: not warm until W clean rows have passed."""
+    def mark_gap(self, reason: str, of: str = "") -> None:
+        """The feed had a hole: not warm until W clean rows have passed.
+
+        ``of`` is one that it follows: what that one costs is unknown until it comes again.
+        """
         ...
 
 

@@ -172,8 +172,15 @@ class FeatureBuffer:
             self._close_bar(self._bar_start_ns)
         return self.rows > before
 
-    def mark_gap(self, reason: str) -> None:
-        """The feed had a hole: indicators restart, and the buffer is not warm until W clean rows have passed."""
+    def mark_gap(self, reason: str, of: str = "") -> None:
+        """The feed had a hole: indicators restart, and the buffer is not warm until W clean rows have passed.
+
+        ``of``: the hole is in the feed of that other instrument; only what it costs becomes unknown.
+        """
+        if of:
+            if self._outside is not None:
+                self._outside.lose(of)
+            return
         if self._outside is not None:
             self._outside.forget()
         self._restart(reason)

@@ -6,11 +6,13 @@ Owns which columns a set holds and in which order; the order is part of every mo
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 from engine.errors import DataError
 from engine.features.columns.calendar import CALENDAR
+from engine.features.columns.cross_asset import CROSS_ASSET, at_venues, beside
 from engine.features.columns.lags import LAGS
 from engine.features.columns.microstructure import MICROSTRUCTURE
 from engine.features.columns.spectral import SPECTRAL
@@ -105,15 +107,27 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
     "quote40": QUOTE40,
     "microstructure": MICROSTRUCTURE,
     "spectral": SPECTRAL,
+    "cross_asset": CROSS_ASSET,
     "lags": LAGS,
     "calendar": CALENDAR,
 }
 """Columns by the name of their set."""
 
+SETS_OF: Final[dict[str, Callable[..., tuple[str, ...]]]] = {"cross_asset": beside, "cross_venue": at_venues}
+"""Sets with other instruments: ``cross_asset(ETH/USDT@binance)`` holds the columns beside that one."""
+_CALL: Final = re.compile(r"(\w+)\(([^()]+)\)")
+
 
 def expand(names: Iterable[str]) -> tuple[str, ...]:
     """Column names, with each set's name replaced by its columns; what comes twice stays where it came first."""
-    return tuple(dict.fromkeys(column for name in names for column in SETS.get(name, (name,))))
+    return tuple(dict.fromkeys(column for name in names for column in _columns(name)))
+
+
+def _columns(name: str) -> tuple[str, ...]:
+    call = _CALL.fullmatch(name)
+    if call is not None and call[1] in SETS_OF:
+        return SETS_OF[call[1]](*call[2].split(","))
+    return SETS.get(name, (name,))
 
 
 def named_spec(

@@ -95,6 +95,12 @@ class Surroundings:
         if self._book is not None and self._book.has_levels:
             self._put_levels(self._book)
 
+    def lose(self, instrument: str) -> None:
+        """The feed of another instrument broke: what it costs is unknown until it says so again."""
+        block = self._peers.get(instrument)
+        if block is not None:
+            self._s[block + at.PEER_PX] = math.nan
+
     def _take_peer(self, event: Quote | Trade | Bar) -> None:
         block = self._peers.get(event.instrument)
         if block is None:

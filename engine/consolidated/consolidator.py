@@ -97,7 +97,7 @@ class Consolidator:
             return self._fail(member, LOCKED)
         mid_px = 0.5 * (bid_px + ask_px)
         if not member.admitted and not self._admit(member, mid_px, now_ns):
-            return None
+            return self._update(now_ns, told=False)  # it has no vote, but time has passed for those who have
         bid_qty, ask_qty = quote.bid_qty, quote.ask_qty
         if not member.in_base_units:
             bid_qty, ask_qty = member.base_qty(bid_qty, bid_px), member.base_qty(ask_qty, ask_px)
@@ -134,10 +134,10 @@ class Consolidator:
         """A member's book was confirmed without a change of its best prices: its quote is as young as that."""
         self.now_ns = max(self.now_ns, ts_recv_ns)
         member = self._by_id[member_id]
-        if member.fault:
-            return None
-        member.take_time(ts_event_ns, self.now_ns)
-        return self._update(self.now_ns)
+        good = not member.fault
+        if good:
+            member.take_time(ts_event_ns, self.now_ns)
+        return self._update(self.now_ns, told=good)
 
     def on_defect(self, member_id: str, ts_recv_ns: int, defect: str) -> Quote | None:
         """A quote of a member was not fit to be believed: it has no vote until its next good one."""
@@ -337,11 +337,15 @@ class Consolidator:
         return self._update(self.now_ns, told=False)
 
     def _admit(self, member: Member, mid_px: float, now_ns: int) -> bool:
-        """First sight of a member: its price has to be within the band of what the others say, if they say anything."""
+        """First sight of a member: its price has to be within the band of what the others say or, where all are silent,
+        said in the last minute."""
         if member.barred:
             return False
         self._first_ns = self._first_ns or now_ns
-        others, mids = self._choose(self._fresh(now_ns))
+        since_ns = now_ns - START_UP_NS
+        others, mids = self._choose(
+            self._fresh(now_ns) or [other for other in self._members if not other.fault and other.recv_ns >= since_ns]
+        )
         if others:
             reference_px = _middle(mids)
             apart_bps = BPS * abs(mid_px - reference_px) / reference_px

@@ -184,6 +184,24 @@ def test_a_confirmed_book_keeps_a_quiet_venue_in() -> None:
     assert statuses(one, 1_500 * MS) == ["live", "crossed"]
 
 
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_time_passes_with_the_word_of_a_venue_without_a_vote(confirmed: bool) -> None:
+    """The last voter expires; before any timer one is heard of whose last was crossed, or one not let in."""
+    one = make(3)
+    say(one, [100.0, 100.2])
+    one.on_defect(venue(0), START_NS, "crossed")
+    one.on_quote(quote(1, 100.2, START_UP_NS + S))
+    assert one.on_quote(quote(2, 120.0, START_UP_NS + S)) is None
+    assert one.voters == 1
+    late_ns = START_UP_NS + 2 * S + 1
+    if confirmed:
+        made = one.on_confirmed(venue(0), START_NS + late_ns, START_NS + late_ns)
+    else:
+        made = one.on_quote(quote(2, 120.0, late_ns))
+    assert (made, one.voters, one.suspect) == (None, 0, True)
+    assert isnan(one.mid_px)
+
+
 def test_at_first_sight_prices_must_be_within_the_band() -> None:
     """A venue that quotes in another unit ends the start with both names; the same later is only kept out."""
     one = make(3)
@@ -196,6 +214,22 @@ def test_at_first_sight_prices_must_be_within_the_band() -> None:
     assert statuses(one, START_UP_NS + S) == ["live", "unseen", "refused"]
     one.on_quote(quote(2, 60_100.0, START_UP_NS + S + 1))
     assert statuses(one, START_UP_NS + S + 1)[2] == "live"
+
+
+def test_at_first_sight_a_price_is_compared_with_what_a_slow_venue_said_before() -> None:
+    """Venue 0 is mute already when venue 1 shows itself in another unit: at the start it ends it, later it is kept out;
+    after a minute of silence nothing is known to compare with."""
+    one = make(2)
+    one.on_quote(quote(0, 60_000.0, 0))
+    with pytest.raises(ConfigError, match=r"BTC/USD@v1 is at 600, .* bps from BTC/USD@v0 60000"):
+        one.on_quote(quote(1, 600.0, 3 * S))
+    later = make(2)
+    later.on_quote(quote(0, 60_000.0, 0))
+    later.on_quote(quote(0, 60_000.0, START_UP_NS))
+    assert later.on_quote(quote(1, 600.0, START_UP_NS + 3 * S)) is None
+    assert statuses(later, START_UP_NS + 3 * S) == ["mute", "refused"]
+    later.on_quote(quote(1, 600.0, 2 * START_UP_NS + 1))
+    assert statuses(later, 2 * START_UP_NS + 1) == ["mute", "live"]
 
 
 def test_a_member_whose_rules_become_another_thing_is_out_until_they_are_right() -> None:

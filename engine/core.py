@@ -231,7 +231,7 @@ class TradingCore:
             return
         code = lane.quality.snapshot(snapshot)
         if code and not lane.usable(code, self.counters):
-            lane.break_book(snapshot.ts_event_ns, snapshot.ts_recv_ns)
+            lane.apply_unusable(snapshot, code)
             self._refused(lane, code, snapshot.ts_recv_ns)
             return
         best = lane.book.apply_snapshot(snapshot)

@@ -156,16 +156,19 @@ class Lane:
                 self.top.crossed = True
         return False
 
-    def apply_unusable(self, delta: BookDelta, code: int) -> BookDelta | BookSnapshot:
-        """A book change that is no news: at a wrong time it is part of the book all the same; one with numbers that
-        cannot be put into it leaves a book that nobody knows.  Returns what features are told of it."""
+    def apply_unusable(self, change: BookDelta | BookSnapshot, code: int) -> BookDelta | BookSnapshot:
+        """A book or a change of it that is no news: at a wrong time it is what the next changes build on all the same;
+        one with numbers that cannot be put into it leaves a book that nobody knows.  Returns what features are told."""
         if code >> 2 not in TIME_ISSUES:
-            return self.break_book(delta.ts_event_ns, delta.ts_recv_ns)
-        self.book.apply_delta(delta)
+            return self.break_book(change.ts_event_ns, change.ts_recv_ns)
+        if type(change) is BookDelta:
+            self.book.apply_delta(change)
+        else:
+            self.book.apply_snapshot(change)  # type: ignore[arg-type]
         self.top.suspect = True
         if self.features is not None:
-            self.features.update(delta)
-        return delta
+            self.features.update(change)
+        return change
 
     def break_book(self, ts_event_ns: int, ts_recv_ns: int) -> BookSnapshot:
         """Nobody knows the levels any more, until the next snapshot; features are told by an empty book."""

@@ -6,7 +6,6 @@ is the caller's.  Fails closed: what cannot be judged is dropped.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from decimal import Decimal
 from math import inf, nan
 from typing import Final, Protocol
@@ -99,10 +98,7 @@ class QualityGate:
         try:
             name = trade.trade_id
             # Most venues count their trades: ``id_key`` without the call.
-            try:
-                key = float(name) if 0 < len(name) < 16 else id_key(name)
-            except ValueError:
-                key = id_key(name)
+            key = float(name) if len(name) < 16 and name.isdecimal() else id_key(name)
             return self._step(self._s, _TRADE, trade.px, trade.qty, key, 0.0, trade.ts_event_ns, trade.ts_recv_ns)
         except Exception:
             return self._broken()
@@ -247,14 +243,12 @@ class QualityGate:
 
 
 def id_key(trade_id: str) -> float:
-    """A trade id as the gate compares it: itself where it is a number, else a hash that is the same on each run; -1
+    """A trade id as the gate compares it: itself where it is all digits, else a hash that is the same on each run; -1
     without one."""
     if not trade_id:
         return -1.0
-    if len(trade_id) < 16:
-        with suppress(ValueError):
-            return float(trade_id)
-    elif trade_id.isdecimal():
-        return float(int(trade_id) % _EXACT)
+    # Digits only: to ``float`` every hexadecimal id like 12e34567 is infinity, all of them one id.
+    if trade_id.isdecimal():
+        return float(trade_id) if len(trade_id) < 16 else float(int(trade_id) % _EXACT)
     text = trade_id.encode("utf-8", "surrogatepass")
     return float(crc32(text) << 20 | adler32(text) & 0xFFFFF)

@@ -203,6 +203,23 @@ def value_issue(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty:
 
 
 @kernel
+def told_before(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty: float, ts: float) -> bool:
+    """Whether it is the quote before once more.  One that is held back is not confirmed by its own copy."""
+    last = at.BID_PX
+    told_ns = s[at.QUOTES + at.NEWEST_NS]
+    if s[at.QUOTES + at.PENDING] > 0.0:
+        last = at.HELD_QUOTE
+        told_ns = s[at.QUOTES + at.PENDING_NS]
+    return (
+        s[at.QUOTES + at.HAS_PX] != 0.0
+        and ts == told_ns
+        and bid_px == s[last]
+        and ask_px == s[last + 2]
+        and (s[at.HAS_SIZES] == 0.0 or (bid_qty == s[last + 1] and ask_qty == s[last + 3]))
+    )
+
+
+@kernel
 def judge_quote(
     s: State,
     bid_px: float,
@@ -217,26 +234,20 @@ def judge_quote(
         issue = time_issue(s, at.QUOTES, ts_ns, recv_ns)
     if issue != 0:
         return v.DROPPED + 4 * issue
-    if (
-        bid_px == s[at.BID_PX]
-        and ask_px == s[at.ASK_PX]
-        and since_base(s, ts_ns) == s[at.QUOTES + at.NEWEST_NS]
-        and s[at.QUOTES + at.HAS_PX] != 0.0
-        and s[at.QUOTES + at.PENDING] == 0.0
-        and (s[at.HAS_SIZES] == 0.0 or (bid_qty == s[at.BID_QTY] and ask_qty == s[at.ASK_QTY]))
-    ):
+    if told_before(s, bid_px, bid_qty, ask_px, ask_qty, since_base(s, ts_ns)):
         return v.DROPPED + 4 * v.DUPLICATE
     ts = remember_time(s, at.QUOTES, ts_ns)
     mid_px = 0.5 * bid_px + 0.5 * ask_px
     reference_px = s[at.REFERENCE_PX]
     near_px = s[at.OUTLIER_FRACTION] * abs(reference_px)
     issue = price_issue(s, at.QUOTES, mid_px, ts, reference_px - near_px, reference_px + near_px)
+    keep = at.HELD_QUOTE if issue == v.OUTLIER else at.BID_PX
+    s[keep] = bid_px
+    s[keep + 1] = bid_qty
+    s[keep + 2] = ask_px
+    s[keep + 3] = ask_qty
     if issue == v.OUTLIER:
         return v.SUSPECT + 4 * v.OUTLIER
-    s[at.BID_PX] = bid_px
-    s[at.BID_QTY] = bid_qty
-    s[at.ASK_PX] = ask_px
-    s[at.ASK_QTY] = ask_qty
     if issue == 0 and bid_px == ask_px:
         issue = v.LOCKED
     return v.ACCEPTED + 4 * issue

@@ -61,7 +61,9 @@ PENDING_NS = 12
 CHANGES = 13  # a sorted window, see ``kernel.push``
 STREAM_SLOTS = CHANGES + 2 + 2 * WINDOW
 
-QUOTES = 32
+HELD_QUOTE = 32  # the quote that is held back, in the order of BID_PX to ASK_QTY; PENDING says whether there is one
+
+QUOTES = 36
 TRADES = QUOTES + STREAM_SLOTS
 BARS = TRADES + STREAM_SLOTS
 

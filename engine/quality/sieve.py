@@ -55,13 +55,14 @@ class _Judged:
             if self._usable(self._gate.bar(event)):
                 yield event
         elif type(event) is BookSnapshot:
-            if self._usable(self._gate.snapshot(event)):
+            code = self._gate.snapshot(event)
+            if self._usable(code):
                 best = self._lane.book.apply_snapshot(event)
                 yield event
                 if best is not None:
                     yield from self.take(best)
             else:
-                yield self._lane.break_book(event.ts_event_ns, event.ts_recv_ns)
+                yield self._lane.apply_unusable(event, code)
         elif type(event) is BookDelta:
             code = self._gate.delta(event)
             if self._usable(code):

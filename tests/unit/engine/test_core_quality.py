@@ -149,14 +149,34 @@ def test_a_level_that_is_no_number_ends_the_book() -> None:
 
 
 def test_a_change_that_comes_too_late_is_in_the_book_and_no_news() -> None:
-    """A minute old: the level is set, the price is not traded on until a change comes in time."""
+    """A minute old: the level is set, for features too, and makes no row and no price until a change comes in time."""
     core, features = market()
     core.on_event(snapshot(0))
-    before, top = len(features.events), core.view.top(BTC)
-    core.on_event(delta(S, (1, 99.5, 2.0), delay_ns=60 * S))
-    assert (len(features.events), top.bid_px, top.suspect) == (before, 99.0, True)
+    rows, top, late = core.counters.rows, core.view.top(BTC), delta(S, (1, 99.5, 2.0), delay_ns=60 * S)
+    core.on_event(late)
+    assert (features.events[-1], core.counters.rows, top.bid_px, top.suspect) == (late, rows, 99.0, True)
     core.on_event(delta(61 * S, (1, 98.0, 1.0)))
     assert (top.bid_px, top.suspect) == (99.5, False)
+
+
+@pytest.mark.parametrize("ahead_ns", [-1_500 * MS, 1_500 * MS])
+def test_a_book_told_anew_without_a_venue_time_is_not_lost(ahead_ns: int) -> None:
+    """Our clock is 1.5 s off and the second snapshot bears its receive time: late or early to the gate.  No quote is
+    made of it, its levels are those that the next changes build on."""
+    core, _ = market()
+
+    def told(at_ns: int, *changes: tuple[int, float, float]) -> None:
+        core.on_event(e.BookDelta(START + at_ns, START + at_ns + ahead_ns, BTC, changes))
+
+    core.on_event(e.BookSnapshot(START, START + ahead_ns, BTC, ((99.0, 1.0),), ((101.0, 1.0),)))
+    for i in range(30):
+        told(6 * S + i * MS, (1, 99.0, 1.0 + i % 2))
+    core.on_event(snapshot(6 * S + 100 * MS + ahead_ns, 98.0, 102.0))
+    top, book = core.view.top(BTC), core.lanes[BTC].book
+    assert core.counters.dropped == {"late" if ahead_ns < 0 else "future": 1}
+    assert (top.bid_px, top.suspect, book.levels(1, 1)) == (99.0, True, [(98.0, 1.0)])
+    told(7 * S, (-1, 101.5, 1.0))
+    assert (top.bid_px, top.ask_px, top.suspect) == (98.0, 101.5, False)
 
 
 def test_a_book_that_returns_to_its_prices_is_trusted_again() -> None:
@@ -191,7 +211,9 @@ def test_a_gate_that_breaks_lets_nothing_through(monkeypatch: pytest.MonkeyPatch
     for event in (quote(0), trade(1), bar(2), snapshot(3), delta(4)):
         assert not core.on_event(event)
     assert core.counters.dropped == {"gate_failed": 5}
-    assert (features.events, core.view.top(BTC)) == ([], None)
+    assert core.view.top(BTC) is None
+    # Of the book features are told that nobody knows it.
+    assert [(type(event), event.bids, event.asks) for event in features.events] == [(e.BookSnapshot, (), ())] * 2  # type: ignore[attr-defined]
 
 
 def test_tolerances_are_those_of_the_session() -> None:

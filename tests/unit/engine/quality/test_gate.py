@@ -198,6 +198,19 @@ def test_a_quote_told_twice_is_a_duplicate() -> None:
     assert [said(unsized.quote(quote(0, qty=nan))) for _ in range(2)] == ["accepted", "dropped duplicate"]
 
 
+def test_a_suspect_quote_is_not_confirmed_by_its_own_copy() -> None:
+    """Sent twice by the wire it is still one tick, however often; the same prices a millisecond later are another."""
+    for sizes in (True, False):
+        judge = gate(has_quote_sizes=sizes)
+        at = warm(judge)
+        copies = [quote(at, 150.0), *[quote(at, 150.0, delay_ns=i * MS) for i in range(9)]]
+        assert [said(judge.quote(one)) for one in copies] == ["suspect outlier"] + ["dropped duplicate"] * 9
+        assert said(judge.quote(quote(at + MS, 150.0))) == "accepted confirmed"
+    judge = gate()
+    judge.quote(quote(warm(judge), 150.0))
+    assert said(judge.quote(quote(warm(gate()), 150.0, qty=3.0))) == "accepted confirmed"
+
+
 def test_identical_prints_without_ids_are_separate_trades() -> None:
     """As on the US tape: only an id tells a repeat."""
     judge = gate()
@@ -215,6 +228,17 @@ def test_a_trade_told_again_is_a_duplicate(make: str) -> None:
     for number in (102, 160, 229):
         assert said(judge.trade(trade(number * MS, trade_id=make.format(number)))) == "dropped duplicate"
     assert said(judge.trade(trade(229 * MS, trade_id=make.format(230)))) == "accepted"
+
+
+def test_words_that_look_like_numbers_are_different_ids() -> None:
+    """Hexadecimal ids with one e: as numbers all of them would be infinite.  The live door and arrays agree."""
+    words = ["12e34567", "12e34568", "00e99999", "0e999999", "1e400", "nan", "inf", "-5", "-6", "1_0", "10"]
+    judge = gate()
+    assert [said(judge.trade(trade(0, trade_id=one))) for one in words] == ["accepted"] * len(words)
+    assert [said(judge.trade(trade(0, trade_id=one))) for one in words] == ["dropped duplicate"] * len(words)
+    keys = [id_key(one) for one in words]
+    assert len(set(keys)) == len(words)
+    assert all(0 <= key < 2**53 for key in keys)
 
 
 def test_ids_beyond_a_floats_digits_keep_their_neighbours_apart() -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -41,6 +42,8 @@ _MAX_NS: Final = 4_102_444_800_000_000_000
 _UNITS: Final = (("seconds", 10**9), ("milliseconds", 10**6), ("microseconds", 10**3))
 _NAME_MAX: Final = 60
 """Characters of a venue or symbol: they make the instrument's id, which stands in every order and line."""
+_DECIMALS_MAX: Final = 12
+"""Of an inferred step; what is finer is the noise of somebody's arithmetic."""
 
 
 class FileInfo(msgspec.Struct, frozen=True):
@@ -58,6 +61,8 @@ class FileInfo(msgspec.Struct, frozen=True):
     first_ns: int
     last_ns: int
     note: str = ""
+    source: str = ""
+    """Of a part of a catalogue: what its rows came from, a file or a recorded session."""
 
 
 def describe_file(path: Path | str) -> FileInfo:
@@ -81,7 +86,8 @@ def describe_file(path: Path | str) -> FileInfo:
         if has_recv:
             span = _time_span(path, file, "recv_ns")
         instrument, note = _instrument(path, kind, file, columns)
-    return FileInfo(path, kind, instrument, rows, has_recv, columns, span[0], span[1], note)
+        source = _text(file, "source")
+    return FileInfo(path, kind, instrument, rows, has_recv, columns, span[0], span[1], note, source)
 
 
 def describe_files(paths: Sequence[Path | str]) -> tuple[FileInfo, ...]:
@@ -89,13 +95,13 @@ def describe_files(paths: Sequence[Path | str]) -> tuple[FileInfo, ...]:
 
     Each instrument declares exactly what these files give: ``has_trades`` when a trades file of it is among them,
     ``has_quote_sizes`` when its quotes carry sizes.  Several files of one stream must not overlap in time (one per day
-    is fine).  Raises ``DataError``.
+    is fine), unless they are parts that a catalogue made of one source.  Raises ``DataError``.
     """
     if not paths:
         raise DataError(
             "no recorded file was given", expected="at least one Parquet file", do="name the files to replay"
         )
-    infos = tuple(describe_file(path) for path in paths)
+    infos = _finest_steps([describe_file(path) for path in paths])
     _check_overlap(infos)
     return tuple(
         msgspec.structs.replace(
@@ -291,6 +297,11 @@ def _instrument(path: Path, kind: str, file: Any, columns: tuple[str, ...]) -> t
     )
 
 
+def _text(file: Any, key: str) -> str:
+    value: bytes = (file.schema_arrow.metadata or {}).get(key.encode(), b"")
+    return value.decode("utf-8", "replace")
+
+
 def _step(file: Any, column: str) -> Decimal:
     """The finest decimal step in the first rows of a column: prices 1.5 and 1.25 have the step 0.01."""
     batch = next(file.iter_batches(batch_size=20_000, columns=[column], use_threads=False))
@@ -302,8 +313,33 @@ def _exponent(value: float) -> int:
     """Minus the number of decimals that the value's shortest text has, at most 12: 0.05 gives -2."""
     if not isfinite(value):
         return 0
-    decimals = f"{value:.12f}".rstrip("0").partition(".")[2]
-    return -len(decimals)
+    # Not a fixed number of decimals: twelve of 61269.78 are 61269.779999999999.
+    decimals = np.format_float_positional(value, trim="-").partition(".")[2]
+    return -min(len(decimals), _DECIMALS_MAX)
+
+
+def _finest_steps(infos: Sequence[FileInfo]) -> tuple[FileInfo, ...]:
+    """Inferred rules are those of all files of an instrument together, and are noted once: one file may happen to hold
+    round prices only."""
+    made = list(infos)
+    guessed: dict[str, list[int]] = {}
+    for number, info in enumerate(infos):
+        if info.note:
+            guessed.setdefault(info.instrument.id, []).append(number)
+    for numbers in guessed.values():
+        own = [infos[number].instrument for number in numbers]
+        instrument, note = inferred_instrument(
+            own[0].venue,
+            own[0].venue_symbol,
+            tick_px=min(each.tick_px for each in own),
+            lot_qty=min(each.lot_qty for each in own),
+            has_quote_sizes=False,
+            has_trades=False,
+        )
+        for number in numbers:
+            made[number] = msgspec.structs.replace(infos[number], instrument=instrument, note=note)
+            note = ""
+    return tuple(made)
 
 
 def _check_overlap(infos: Sequence[FileInfo]) -> None:
@@ -313,12 +349,19 @@ def _check_overlap(infos: Sequence[FileInfo]) -> None:
     for (instrument, kind), files in streams.items():
         files.sort(key=lambda info: (info.first_ns, info.last_ns))
         for before, after in pairwise(files):
-            if after.first_ns <= before.last_ns:
+            if after.first_ns <= before.last_ns and not _one_source(before, after):
                 raise DataError(
                     f"{before.path} and {after.path} are the same stream ({kind} of {instrument}) over the same time",
                     expected="each stream once, or files that follow one another in time",
                     do="leave one of them out",
                 )
+
+
+def _one_source(before: FileInfo, after: FileInfo) -> bool:
+    """Two parts that a catalogue made of one source share no row, and one receive time can stand in both: several
+    trades of a message where a segment of the journal ends.  A copy of a part is none of them."""
+    same = (before.first_ns, before.last_ns, before.rows) == (after.first_ns, after.last_ns, after.rows)
+    return bool(before.source) and before.source == after.source and not same
 
 
 def _all_quotes_sized(infos: Iterable[FileInfo]) -> bool:

@@ -179,3 +179,50 @@ def test_an_unknown_instrument_is_inferred_and_noted(tmp_path: Path) -> None:
     assert info.instrument.can_short is False
     assert "inferred" in info.note
     assert "10 bps" in info.note
+
+
+@pytest.mark.parametrize(
+    ("prices", "step"),
+    [
+        ([61269.78, 61269.7], "0.01"),
+        ([123456.1, 99999.9], "0.1"),
+        ([0.00001234], "0.00000001"),
+        ([1e-9], "0.000000001"),
+        ([1e22, 30000.0], "1"),
+        ([0.1 + 0.2], "0.000000000001"),
+    ],
+)
+def test_the_step_is_that_of_the_shortest_text_of_each_price(tmp_path: Path, prices: list[float], step: str) -> None:
+    """Prices whose binary form has more digits than they were written with; what is noise stops at twelve decimals."""
+    count = len(prices)
+    columns = {"ts_ns": [T0 + n for n in range(count)], "price": prices, "size": [1.0] * count}
+    info = describe_file(write(tmp_path / "t.parquet", columns, {"venue": "My Venue", "symbol": "FOO-BAR"}))
+    assert info.instrument.tick_px == Decimal(step)
+
+
+def test_inferred_rules_are_the_finest_of_all_files_and_noted_once(tmp_path: Path) -> None:
+    """A later file with round prices does not make the step of the earlier one coarser."""
+    named = {"venue": "My Venue", "symbol": "FOO-BAR"}
+    fine = write(tmp_path / "1.parquet", {**TRADES, "price": [1.25, 1.5], "size": [0.001, 1.0]}, named)
+    later = {**TRADES, "ts_ns": [T0 + 10, T0 + 11], "price": [1.5, 2.0], "size": [3.0, 4.0]}
+    infos = describe_files([fine, write(tmp_path / "2.parquet", later, named)])
+    assert {info.instrument.tick_px for info in infos} == {Decimal("0.01")}
+    assert {info.instrument.lot_qty for info in infos} == {Decimal("0.001")}
+    assert {info.instrument.has_trades for info in infos} == {True}
+    assert [bool(info.note) for info in infos] == [True, False]
+    assert "price step 0.01 and size step 0.001" in infos[0].note
+
+
+def test_parts_of_one_source_may_touch_and_copies_of_them_may_not(tmp_path: Path) -> None:
+    """Two trades of one message, where a segment of the journal ended between them; then the same part twice, and the
+    same rows from another session."""
+
+    def part(name: str, start_ns: int, source: str) -> Path:
+        rows = {**TRADES, "ts_ns": [start_ns, start_ns + 9], "recv_ns": [start_ns, start_ns + 9]}
+        return write(tmp_path / name, rows, {**BINANCE, "source": source})
+
+    first, second = part("1.parquet", T0, "session a"), part("2.parquet", T0 + 9, "session a")
+    assert [info.source for info in describe_files([first, second])] == ["session a", "session a"]
+    for other in (first, part("3.parquet", T0, "session a"), part("4.parquet", T0 + 9, "session b")):
+        with pytest.raises(DataError, match="are the same stream"):
+            describe_files([first, other])

@@ -10,6 +10,7 @@ A segment is read when it is closed: a later one has a record, or the session ha
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,7 @@ from engine.data.parts import series_of
 from engine.errors import DataError, JournalError
 from engine.events import Bar, BookDelta, BookSnapshot, Quote, Trade
 from engine.runtime.journal_reader import RESTORE
-from engine.runtime.market_rows import MarketRows, Target
+from engine.runtime.market_rows import MarketRows, ReceiptOrder, Target
 from engine.runtime.segment import RawRecord, SegmentInfo, SegmentScan, list_segments
 from engine.runtime.session import Session, running_process
 from engine.runtime.storing import Tally
@@ -51,6 +52,9 @@ class Compaction:
         self._catalogue = Catalogue(catalogue)
         # The id alone may be a user's own name, used in two folders.
         self._mark = f"session {header.session} begun {header.created_ns}"
+        self._source = Source(f"session {header.session}")
+        last_ns = [part.last_recv_ns or 0 for part in self._catalogue.parts() if part.source == self._source]
+        self._order = ReceiptOrder(max(last_ns, default=0))
         self._done = 0  # number of the last segment that is in: months of them are not looked at again
         self.tally = Tally(session=header.session)
 
@@ -76,7 +80,7 @@ class Compaction:
 
     def check_writable(self) -> None:
         """Raises ``DataError`` when the catalogue cannot be written, without waiting for something to store."""
-        with self._catalogue.batch(Source(f"session {self.tally.session}")):
+        with self._catalogue.batch(self._source):
             pass
 
     def _closed(self, segments: list[SegmentInfo], *, ended: bool) -> Iterator[tuple[SegmentInfo, int | None]]:
@@ -95,15 +99,16 @@ class Compaction:
         known_bars = 0
         told: dict[Target, set[int]] = {}
         seq = upto
+        order = copy(self._order)  # a commit that fails is tried again
         batch: Batch
-        with self._catalogue.batch(Source(f"session {tally.session}")) as batch:
+        with self._catalogue.batch(self._source) as batch:
             # A running daemon cuts closed segments to their length: a mapping of one could lose its pages.
             for raw in self._records(info, last=last, mapped=ended):
                 if raw.seq <= upto:
                     continue
                 event = _decoded(info, raw)
                 if isinstance(event, Quote | Trade | Bar | BookSnapshot | BookDelta):
-                    rows.add(event)
+                    rows.add(order.placed(event))
                 seq = raw.seq
                 if rows.rows >= EVENTS_HELD:
                     known_bars += self._write(batch, rows, told)
@@ -111,6 +116,7 @@ class Compaction:
             if seq > upto:
                 batch.mark(self._mark, seq, expected=upto or None)
         self._catalogue.refresh()
+        self._order = order
         for part in batch.parts:
             tally.rows[part.kind] = tally.rows.get(part.kind, 0) + part.rows
             if part.instrument not in tally.instruments:

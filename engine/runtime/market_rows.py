@@ -14,12 +14,15 @@ from itertools import chain, repeat
 from math import isnan
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import pyarrow as pa
 
 from engine.events import Bar, BookDelta, BookSnapshot, Quote, Trade
 
 INVENTED: Final = "_sandbox"
 """Ending of the venue of what no market has traded."""
+TIE_NS: Final = 1_000_000
+"""Receive times that are closer than this to the one before are moved behind it; more is a clock that was set back."""
 _BOOK_SIDES: Final = {1: "bid", -1: "ask"}
 _AGGRESSORS: Final = {1: "buy", -1: "sell", 0: None}
 
@@ -34,6 +37,36 @@ class Target(NamedTuple):
     kind: str
     interval_ns: int
     instrument: str
+
+
+class ReceiptOrder:
+    """Gives events receive times that tell the order in which the session had them.
+
+    All messages of one read from a socket have one receive time: a trade and the quote that it led to, two books'
+    changes.  Rows lie in a file for each series, so that this order, which every model is served, would be lost: an
+    event of another series than the one before is stored a nanosecond after it, and so is each change of a book, since
+    rows of equal times are one.
+    """
+
+    def __init__(self, after_ns: int = 0) -> None:
+        """``after_ns``: the last receive time that is stored."""
+        self._last_ns = after_ns
+        self._series: tuple[type, str] | None = None
+
+    def placed(self, event: MarketRecord) -> MarketRecord:
+        """``event`` itself, or with a receive time a few nanoseconds later; bars are stored without one."""
+        if isinstance(event, Bar):
+            return event
+        series = (type(event), event.instrument)
+        recv_ns = event.ts_recv_ns
+        least_ns = self._last_ns
+        if series != self._series or isinstance(event, BookDelta | BookSnapshot):
+            least_ns += 1
+        if least_ns - TIE_NS < recv_ns < least_ns:
+            recv_ns = least_ns
+            event = msgspec.structs.replace(event, ts_recv_ns=recv_ns)
+        self._last_ns, self._series = recv_ns, series
+        return event
 
 
 class MarketRows:

@@ -224,3 +224,23 @@ def test_a_recorded_market_goes_through_journal_and_catalogue_unchanged(market_d
     assert len(list_segments(session.journal)["market"]) > 5
     Compaction(session.path, tmp_path / "c").run()
     assert stored(tmp_path / "c") == events
+
+
+def test_events_of_one_receive_time_keep_their_order_over_segments_and_processes(tmp_path: Path) -> None:
+    """Every quote is told after the trade that led to it, all at one time; one process stores what is closed, a second
+    one the rest.  The trades alone and both files together play in the order of the journal."""
+    records: list[Record] = []
+    for number in range(150):
+        records.append(Trade(T0 + number, T0, INSTRUMENT, 100.0 + number, 1.0, 1, f"t-{number}"))
+        records.append(Quote(T0 + number, T0, INSTRUMENT, 100.0 + number, 1.5, 101.0 + number, 2.5))
+    session, journal = market_session(tmp_path, records, close=False)
+    root = tmp_path / "c"
+    assert Compaction(session.path, root).run().total > 0
+    journal.close()
+    session.close()
+    assert Compaction(session.path, root).run().complete
+    wanted = [(type(record), record.ts_event_ns) for record in records if isinstance(record, Quote | Trade)]
+    assert [(type(event), event.ts_event_ns) for event in Catalogue(root).events()] == wanted
+    paths = [part.path for part in Catalogue(root).parts()]
+    assert len(paths) > 4
+    assert [(type(event), event.ts_event_ns) for event in read_events(paths)] == wanted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.data.catalogue import Catalogue, Source
 from engine.events import Bar, BookDelta, BookSnapshot, Quote, Trade
-from engine.runtime.market_rows import MarketRecord, MarketRows
+from engine.runtime.market_rows import TIE_NS, MarketRecord, MarketRows, ReceiptOrder
 from tests.support.stored import T0
 
 BTC, ETH = "BTC/USD@coinbase", "ETH/USD@coinbase"
@@ -78,3 +78,38 @@ def test_an_empty_book_makes_no_row(tmp_path: Path) -> None:
     """A snapshot without levels, which some venues send at night."""
     catalogue = stored(tmp_path / "c", [BookSnapshot(T0, T0, BTC, (), ()), Quote(T0, T0, BTC, 1.0, 1.0, 2.0, 1.0)])
     assert [part.kind for part in catalogue.parts()] == ["quotes"]
+
+
+def test_the_order_of_one_read_from_the_socket_outlives_storing(tmp_path: Path) -> None:
+    """Trades, the quote they led to and two changes of a book have one receive time: read back they come in the order
+    in which the session had them, and no two changes became one."""
+    recv = T0 + 5
+    events: list[MarketRecord] = [
+        Trade(T0, recv, BTC, 100.0, 1.0, 1, "t-1"),
+        Trade(T0, recv, BTC, 100.0, 2.0, 1, "t-2"),
+        Quote(T0, recv, ETH, 10.0, 1.0, 10.5, 1.0),
+        Quote(T0, recv, BTC, 100.0, 1.0, 100.5, 1.0),
+        Trade(T0, recv, BTC, 100.5, 3.0, 1, "t-3"),
+        BookDelta(T0, recv, ETH, ((1, 9.5, 4.0),)),
+        BookDelta(T0, recv, ETH, ((1, 9.5, 0.0),)),
+        Quote(T0, recv, BTC, 100.5, 1.0, 101.0, 1.0),
+        Quote(T0, recv + 1, ETH, 10.5, 1.0, 11.0, 1.0),
+    ]
+    order = ReceiptOrder()
+    placed = [order.placed(event) for event in events]
+    moved = [event.ts_recv_ns - recv for event in placed]
+    assert moved == [0, 0, 1, 2, 3, 4, 5, 6, 7]
+    assert [event.ts_event_ns for event in placed] == [T0] * 9
+    assert list(stored(tmp_path / "c", placed).events()) == placed
+
+
+def test_a_clock_that_was_set_back_keeps_the_times_it_gave() -> None:
+    """Only what is nearly at once is moved; a bar, which is stored without a receive time, moves nothing."""
+    order = ReceiptOrder(after_ns=T0)
+    first = Quote(T0, T0, BTC, 1.0, 1.0, 2.0, 1.0)
+    assert order.placed(first).ts_recv_ns == T0 + 1
+    bar = Bar(T0, T0, BTC, HOUR, 1.0, 1.0, 1.0, 1.0, 1.0)
+    assert order.placed(bar) is bar
+    earlier = Trade(T0, T0 - TIE_NS, BTC, 1.0, 1.0, 1, "t")
+    assert order.placed(earlier) is earlier
+    assert order.placed(first) is first

@@ -71,6 +71,8 @@ def _from_catalogue(catalogue: Catalogue, name: str, interval_ns: int) -> Record
             expected="quotes, trades, books or candles of that interval",
             do="look at what there is: python run.py data list",
         )
+    if len(names := sorted({part.instrument for part in parts})) > 1:
+        raise DataError(f"{name} is stored from {len(names)} markets", expected=f"one of {', '.join(names)}")
     instrument = _instrument(catalogue, parts)
 
     def stored() -> Iterator[MarketEvent]:

@@ -40,8 +40,8 @@ def train(
     """Train, calibrate, export, check and write a bundle.
 
     ``out`` is the folder of bundles (default ``models/artifacts``), ``data`` that of the files (default: the variable
-    ``KESTREL_DATA``, else ``../shared/data``).  ``dry_run`` stops after the rows are built.  ``progress(text, share)``
-    is called along the way.  Returns what ``train --json`` prints.
+    ``KESTREL_DATA``, else ``../shared/data``); a run on a catalogue needs none.  ``dry_run`` stops after the rows are
+    built.  ``progress(text, share)`` is called along the way.  Returns what ``train --json`` prints.
 
     Raises ``ConfigError``, ``DataError`` or ``BundleError``.
     """
@@ -52,7 +52,7 @@ def train(
     spec = dataset.feature_spec(settings.features)
     normalise.check_scope(settings.normaliser, settings.scope, spec)
     folder = Path(data or os.environ.get("KESTREL_DATA") or ROOT.parent / "shared" / "data")
-    if not folder.is_dir():
+    if settings.data.files and not folder.is_dir():
         raise DataError(f"no data folder at {folder}", expected="the folder of recorded files", do="set KESTREL_DATA")
     report("features", 0.0)
     rows = dataset.build(settings, spec, folder)

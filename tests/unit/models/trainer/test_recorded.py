@@ -78,6 +78,15 @@ def test_a_market_that_is_not_stored_is_named(tmp_path: Path) -> None:
         recorded_markets(Data(catalogue=str(tmp_path), instruments=("ETH/USD@coinbase",)), tmp_path, 0)
 
 
+def test_a_name_of_several_markets_is_no_answer(folder: Path, tmp_path: Path) -> None:
+    """The pair alone, stored from two venues: neither is taken silently."""
+    for venue in ("binance_usdm", "binance_spot"):
+        with Catalogue(tmp_path).writer(venue, "BTCUSDT", "quotes", source=Source(venue)) as writer:
+            writer.write(pq.read_table(folder / QUOTES))
+    with pytest.raises(DataError, match=r"BTC/USDT is stored from 2 markets.*BTC/USDT@binance_spot, BTC/USDT@bin"):
+        recorded_markets(Data(catalogue=str(tmp_path), instruments=("BTC/USDT",)), tmp_path, 0)
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

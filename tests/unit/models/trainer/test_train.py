@@ -137,6 +137,9 @@ def test_a_missing_data_folder_is_named(folder):
     pytest.importorskip("torch", reason="the trainer is not installed")
     with pytest.raises(DataError, match="no data folder"):
         train(write_settings(folder, tiny_settings()), data=folder / "none")
+    stored = tiny_settings() | {"data": {"catalogue": str(folder / "none"), "instruments": ["BTC/USD@coinbase"]}}
+    with pytest.raises(DataError, match="no market of BTC/USD@coinbase"):  # a catalogue needs no such folder
+        train(write_settings(folder, stored), data=folder / "none")
 
 
 def test_training_makes_a_bundle_that_opens_and_the_same_one_again(folder):

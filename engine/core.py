@@ -26,6 +26,7 @@ from engine.lanes import Lane, StrategySlot
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Assembly, Probe, Recorder, RiskGate
+from engine.published import Published
 from engine.quality.compiled import step_function
 from engine.quality.gate import DEFAULT, QualityGate
 from engine.quality.tolerances import Tolerances
@@ -85,6 +86,7 @@ class TradingCore:
         self._tolerances = tolerances
         step_function()  # compiled before the first event comes, not while it waits
         self._followers: dict[str, list[Any]] = {}
+        self._published = Published()
         self._recorder = recorder
         self._views = ConsolidatedViews(consolidated, self.lanes) if consolidated else None
         probe = probe or NullProbe()
@@ -239,6 +241,8 @@ class TradingCore:
             lane.features.update(snapshot)  # the levels, before the best quote makes a row
         if best is not None:
             self._on_quote(best)
+        elif lane.member_feed is not None:
+            self._pass_on(lane.member_feed.on_unchanged(lane, snapshot.ts_event_ns, snapshot.ts_recv_ns))
 
     def _on_book_delta(self, delta: e.BookDelta) -> None:
         lane = self.lanes.get(delta.instrument)
@@ -255,8 +259,8 @@ class TradingCore:
             lane.features.update(delta)
         if best is not None:
             self._on_quote(best)
-        elif lane.member_feed is not None and not lane.top.suspect:
-            self._pass_on(lane.member_feed.on_confirmed(delta.ts_event_ns, delta.ts_recv_ns))
+        elif lane.member_feed is not None:
+            self._pass_on(lane.member_feed.on_unchanged(lane, delta.ts_event_ns, delta.ts_recv_ns))
 
     def _on_bar(self, bar: e.Bar) -> None:
         """A candle of the venue's history: it warms features up and never trades."""
@@ -274,6 +278,7 @@ class TradingCore:
 
     def _on_observation(self, observation: e.Observation) -> None:
         """A published value is about no instrument: every buffer takes what its columns ask for."""
+        self._published.take(observation)
         for lane in self.lanes.values():
             if lane.features is not None:
                 lane.features.update(observation)
@@ -372,8 +377,11 @@ class TradingCore:
         for slot in slots:
             if slot.uses_model and slot.alive:
                 self._tell_model(slot, instrument.id, assignment.facts)
-        for followed in features.follows if features is not None else ():
-            self._followers.setdefault(followed, []).append(features)
+        if features is not None:
+            for followed in features.follows:
+                self._followers.setdefault(followed, []).append(features)
+            for observation in self._published.of(features.awaits):
+                features.update(observation)
         return Lane(instrument, features, model, slots, followers, quality)
 
     def _on_feed_down(self, event: e.FeedDown) -> None:
@@ -386,16 +394,20 @@ class TradingCore:
         self._break_market(event.venue, event.instrument, f"gap: expected {event.expected}, got {event.got}")
 
     def _break_market(self, venue: str, instrument: str, reason: str) -> None:
-        """Books are invalid and features not warm after a hole in the feed."""
-        for lane in self.lanes.values():
-            if lane.instrument.venue == venue and instrument in ("", lane.instrument.id):
-                lane.book.invalidate()
-                if lane.features is not None:
-                    lane.features.mark_gap(reason)
-                for follower in lane.followers:
-                    follower.mark_gap(reason, lane.instrument.id)
-                if lane.member_feed is not None:
-                    self._pass_on(lane.member_feed.on_break(self.view.now_ns, reason))
+        """Books are invalid and features not warm after a hole in the feed: all of them before anybody is asked."""
+        broken = [
+            lane
+            for lane in self.lanes.values()
+            if lane.instrument.venue == venue and instrument in ("", lane.instrument.id)
+        ]
+        for lane in broken:
+            lane.book.invalidate()
+            if lane.features is not None:
+                lane.features.mark_gap(reason)
+            for follower in lane.followers:
+                follower.mark_gap(reason, lane.instrument.id)
+        if self._views is not None:
+            self._pass_on(self._views.on_break(broken, self.view.now_ns, reason))
 
     def _on_shutdown(self, event: e.ShutdownRequested) -> None:
         self.closing = self.desk.closing = True

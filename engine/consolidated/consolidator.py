@@ -19,7 +19,7 @@ the venue's time moved onto our clock, so that a venue which delivers late is as
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import fsum, nan
 
 from engine.consolidated.bars import BarCutter
@@ -29,7 +29,7 @@ from engine.consolidated.definition import (
     check_members,
     consolidated_instrument,
 )
-from engine.consolidated.member import BROKEN, LATE, LIVE, MUTE, REFUSED, UNSEEN, WILD, Member
+from engine.consolidated.member import BROKEN, LATE, LIVE, MUTE, ONE_SIDED, REFUSED, UNSEEN, WILD, Member
 from engine.consolidated.values import Consolidated, Source
 from engine.errors import ConfigError
 from engine.events import Quote, Trade
@@ -144,13 +144,13 @@ class Consolidator:
         self.now_ns = max(self.now_ns, ts_recv_ns)
         return self._fail(self._by_id[member_id], defect)
 
-    def on_break(self, member_id: str, ts_recv_ns: int) -> Quote | None:
-        """A member's feed went down or lost messages: no vote until its next good quote."""
-        self.now_ns = max(self.now_ns, ts_recv_ns)
-        member = self._by_id[member_id]
-        if member.admitted:
-            member.fault = BROKEN
-        return self._update(self.now_ns, told=False)
+    def on_break(self, members: Collection[str], ts_recv_ns: int) -> Quote | None:
+        """The feed of these members went down or lost messages: no vote until their next good quote."""
+        return self._out(members, ts_recv_ns, BROKEN)
+
+    def on_empty_side(self, member_id: str, ts_recv_ns: int) -> Quote | None:
+        """Nobody bids, or nobody asks, in a member's book: no vote until its next good quote."""
+        return self._out((member_id,), ts_recv_ns, ONE_SIDED)
 
     def on_trade(self, trade: Trade) -> Trade | None:
         """A member's trade as one of the consolidated instrument, in base units; None for one that does not count.
@@ -329,6 +329,14 @@ class Consolidator:
             return None
         self.bid_px, self.ask_px, self.bid_qty, self.ask_qty = bid_px, ask_px, bid_qty, ask_qty
         return Quote(now_ns, now_ns, self._name, bid_px, bid_qty, ask_px, ask_qty)
+
+    def _out(self, members: Collection[str], ts_recv_ns: int, fault: str) -> Quote | None:
+        """They lose their vote at once, through no bad quote."""
+        self.now_ns = max(self.now_ns, ts_recv_ns)
+        for member in [self._by_id[name] for name in members]:
+            if member.admitted:
+                member.fault = fault
+        return self._update(self.now_ns, told=False)
 
     def _fail(self, member: Member, fault: str) -> Quote | None:
         member.judge(False)

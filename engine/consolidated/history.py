@@ -1,7 +1,7 @@
 """Consolidation of recorded events, by the same classes as in a session.
 
-Owns the timers that recorded events lack.  Quotes and trades are judged by ``engine.quality``, the price is made by
-``Consolidator``; a session's core calls the two in the same order.
+Owns the timers that recorded events lack.  Quotes, trades and books are judged by ``engine.quality``, the price is made
+by ``Consolidator``; a session's core calls the two in the same order.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator
 
 from engine.consolidated.consolidator import Consolidator
 from engine.consolidated.definition import ConsolidatedDefinition
-from engine.events import Bar, Event, FeedDown, Gap, Quote, Timer, Trade
+from engine.counters import Counters
+from engine.events import Bar, BookDelta, BookSnapshot, Event, FeedDown, Gap, InstrumentDefined, Quote, Timer, Trade
 from engine.instruments import Instrument
+from engine.lanes import Lane
 from engine.quality.gate import DEFAULT, QualityGate
 from engine.quality.tolerances import Tolerances
 from engine.quality.verdicts import ACCEPTED, ISSUES, KEEPS_ENTRIES
@@ -45,20 +47,28 @@ def play(
     tolerances: Tolerances = DEFAULT,
 ) -> Iterator[Quote | Trade]:
     """``consolidate`` on a consolidator of one's own, whose ``at`` may be asked after each event that comes out."""
-    gates = {name: QualityGate(rule, tolerances) for name, rule in consolidator.rules.items()}
+    lanes = {
+        name: Lane(rule, None, None, [], quality=QualityGate(rule, tolerances))
+        for name, rule in consolidator.rules.items()
+    }
+    counters = Counters()
     for event in events:
         if timer_ns is not None:
             yield from _pass_time(consolidator, event.ts_recv_ns, timer_ns)
-        if isinstance(event, Quote | Trade):
-            gate = gates.get(event.instrument)
-            made = None if gate is None else _take(consolidator, gate, event)
+        made: Quote | Trade | None = None
+        if isinstance(event, Quote | Trade | BookDelta | BookSnapshot):
+            lane = lanes.get(event.instrument)
+            if lane is not None:
+                made = _take(consolidator, lane, counters, event)
         elif isinstance(event, Timer):
             made = consolidator.on_timer(event.ts_recv_ns)
         elif isinstance(event, Gap | FeedDown):
-            yield from _break(consolidator, event)
-            continue
-        else:
-            continue
+            made = _break(consolidator, lanes, event)
+        elif isinstance(event, InstrumentDefined) and event.definition.id in lanes:
+            lane = lanes[event.definition.id]
+            lane.instrument = event.definition
+            lane.quality.redefine(event.definition)
+            consolidator.redefine(event.definition)
         if made is not None:
             yield made
 
@@ -84,29 +94,56 @@ def consolidated_bars(
     yield from finished
 
 
-def _take(consolidator: Consolidator, gate: QualityGate, event: Quote | Trade) -> Quote | Trade | None:
+def _take(
+    consolidator: Consolidator, lane: Lane, counters: Counters, event: Quote | Trade | BookDelta | BookSnapshot
+) -> Quote | Trade | None:
     """Judge a member's event and consolidate it, as ``engine.core`` does."""
     if isinstance(event, Trade):
-        return consolidator.on_trade(event) if gate.trade(event) & 3 == ACCEPTED else None
-    gate.refer(consolidator.mid_px)
-    code = gate.quote(event)
-    if code & 3 == ACCEPTED:
-        return consolidator.on_quote(event)
+        return consolidator.on_trade(event) if lane.quality.trade(event) & 3 == ACCEPTED else None
+    if isinstance(event, BookDelta | BookSnapshot):
+        return _take_book(consolidator, lane, counters, event)
+    lane.quality.refer(consolidator.mid_px)
+    code = lane.quality.quote(event)
+    if code and not lane.usable(code, counters):
+        return _refuse(consolidator, event, code)
+    lane.book.apply_quote(event)
+    return consolidator.on_quote(event)
+
+
+def _take_book(
+    consolidator: Consolidator, lane: Lane, counters: Counters, event: BookDelta | BookSnapshot
+) -> Quote | Trade | None:
+    """The best prices of a book, where it changed them."""
+    book = lane.book
+    code = lane.quality.delta(event) if isinstance(event, BookDelta) else lane.quality.snapshot(event)
+    if code and not lane.usable(code, counters):
+        lane.apply_unusable(event, code)
+        return _refuse(consolidator, event, code)
+    best = book.apply_delta(event) if isinstance(event, BookDelta) else book.apply_snapshot(event)
+    if best is not None:
+        return _take(consolidator, lane, counters, best)
+    if not book.has_levels:
+        return None
+    if lane.top.suspect:
+        return consolidator.on_empty_side(event.instrument, event.ts_recv_ns)
+    return consolidator.on_confirmed(event.instrument, event.ts_event_ns, event.ts_recv_ns)
+
+
+def _refuse(consolidator: Consolidator, event: Quote | BookDelta | BookSnapshot, code: int) -> Quote | None:
     if code >> 2 in KEEPS_ENTRIES:
         return None
     return consolidator.on_defect(event.instrument, event.ts_recv_ns, ISSUES[code >> 2])
 
 
-def _break(consolidator: Consolidator, event: Gap | FeedDown) -> Iterator[Quote]:
+def _break(consolidator: Consolidator, lanes: dict[str, Lane], event: Gap | FeedDown) -> Quote | None:
     """A hole in the market stream of a venue, or of one instrument there."""
     if isinstance(event, FeedDown) and event.stream != "market":
-        return
+        return None
     named = event.instrument if isinstance(event, Gap) else ""
-    for name, rule in consolidator.rules.items():
-        if rule.venue == event.venue and named in ("", name):
-            made = consolidator.on_break(name, event.ts_recv_ns)
-            if made is not None:
-                yield made
+    broken = [name for name, lane in lanes.items() if lane.instrument.venue == event.venue and named in ("", name)]
+    for name in broken:
+        lanes[name].book.invalidate()
+    return consolidator.on_break(broken, event.ts_recv_ns) if broken else None
 
 
 def _pass_time(consolidator: Consolidator, until_ns: int, timer_ns: int) -> Iterator[Quote]:

@@ -13,11 +13,11 @@ from engine.events import Bar
 class Source(msgspec.Struct, frozen=True):
     """One venue's part in a consolidated price at one moment.
 
-    ``status``: ``live`` has a vote; ``unseen``, ``refused``, ``broken``, ``mute``, ``late``, ``wild``, ``locked`` or
-    the defect of its last quote has none (docs/aggregator.md).  ``mid_px`` is NaN before its first quote.  ``age_ns``
-    counts from when its quote was true, ``delay_ns`` is by how much that quote came later than the venue's fastest.
-    ``clock_offset_ns``: receive time less venue time, least delay included.  ``quality``: share in [0, 1] of its
-    recent quotes that were fit to vote.
+    ``status``: ``live`` has a vote; ``unseen``, ``refused``, ``broken``, ``one_sided``, ``mute``, ``late``, ``wild``,
+    ``locked`` or the defect of its last quote has none (docs/aggregator.md).  ``mid_px`` is NaN before its first quote.
+    ``age_ns`` counts from when its quote was true, ``delay_ns`` is by how much that quote came later than the venue's
+    fastest.  ``clock_offset_ns``: receive time less venue time, least delay included.  ``quality``: share in [0, 1] of
+    its recent quotes that were fit to vote.
     """
 
     instrument: str

@@ -48,10 +48,15 @@ class MemberFeed:
                 _refresh(lane, consolidator)
         return derived
 
-    def on_confirmed(self, ts_event_ns: int, ts_recv_ns: int) -> Sequence[Derived]:
-        """The member's book was confirmed at this time, its best prices as before."""
-        derived = []
+    def on_unchanged(self, source: Lane, ts_event_ns: int, ts_recv_ns: int) -> Sequence[Derived]:
+        """The member's book made no new best prices at this time: the old ones stand, or a side is empty."""
+        if not source.book.has_levels:
+            return ()  # nobody knows the levels: that was told when they were lost
+        derived: list[Derived] = []
         for lane, consolidator in self._into:
+            if source.top.suspect:
+                derived += _left(lane, consolidator, consolidator.on_empty_side(self._member, ts_recv_ns))
+                continue
             made = consolidator.on_confirmed(self._member, ts_event_ns, ts_recv_ns)
             if made is not None:
                 derived.append((lane, made))
@@ -74,16 +79,6 @@ class MemberFeed:
         for lane, consolidator in self._into:
             made = consolidator.on_defect(self._member, ts_recv_ns, ISSUES[issue])
             derived += _left(lane, consolidator, made)
-        return derived
-
-    def on_break(self, ts_recv_ns: int, reason: str) -> Sequence[Derived]:
-        """A hole in the member's feed.  Where nobody else has a price, it is one in the consolidated instrument too."""
-        derived: list[Derived] = []
-        for lane, consolidator in self._into:
-            made = consolidator.on_break(self._member, ts_recv_ns)
-            derived += _left(lane, consolidator, made)
-            if not consolidator.voters and lane.features is not None:
-                lane.features.mark_gap(f"{self._member}: {reason}")
         return derived
 
     def redefine(self, instrument: Instrument) -> None:
@@ -121,6 +116,25 @@ class ConsolidatedViews:
             if source.member_feed is None:
                 source.member_feed = MemberFeed(member)
             source.member_feed.join(lane, consolidator)
+
+    def on_break(self, broken: Sequence[Lane], ts_recv_ns: int, reason: str) -> Sequence[Derived]:
+        """A hole in the feeds of these lanes.  Where nobody else has a price, it is one in the consolidated instrument
+        too."""
+        derived: list[Derived] = []
+        names = {lane.instrument.id for lane in broken}
+        for lane, consolidator in self._own:
+            members = names.intersection(consolidator.definition.members)
+            if not members:
+                continue
+            derived += _left(lane, consolidator, consolidator.on_break(members, ts_recv_ns))
+            if consolidator.voters:
+                continue
+            why = f"{', '.join(sorted(members))}: {reason}"
+            if lane.features is not None:
+                lane.features.mark_gap(why)
+            for follower in lane.followers:
+                follower.mark_gap(why, lane.instrument.id)
+        return derived
 
     def on_timer(self, now_ns: int) -> Sequence[Derived]:
         """Time has passed: members that went mute lose their vote."""

@@ -48,7 +48,7 @@ def drive(order: list[int], steps: Steps) -> tuple[Consolidator, list[object]]:
         elif what == "crossed":
             made.append(one.on_defect(venue(number), now_ns, "crossed"))
         elif what == "break":
-            made.append(one.on_break(venue(number), now_ns))
+            made.append(one.on_break([venue(number)], now_ns))
         else:
             made.append(one.on_timer(now_ns))
         check(one, now_ns)

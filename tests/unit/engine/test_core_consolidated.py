@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import random
 from collections.abc import Sequence
 from math import isnan
 from typing import Any
@@ -168,6 +170,79 @@ def test_a_book_that_is_confirmed_keeps_its_venue_in() -> None:
     assert core.lanes[NAME].top.ts_recv_ns == later
 
 
+def statuses_of(core: TradingCore) -> list[str]:
+    said = core.view.consolidated(NAME)
+    assert said is not None
+    return [source.status for source in said.sources]
+
+
+def test_a_book_that_lost_a_side_has_no_vote() -> None:
+    """Nobody bids at venue 0 any more: its last price is none, also while its other levels change; a whole book is."""
+    core, _ = running(Scripted())
+    core.on_event(quote(1, 100.0, 0))
+    core.on_event(e.BookSnapshot(START_NS + 1, START_NS + 1, venue(0), ((99.9, 1.0),), ((100.3, 1.0),)))
+    assert statuses_of(core) == ["live", "live"]
+    for step, change in enumerate(((1, 99.9, 0.0), (-1, 100.4, 2.0))):
+        core.on_event(e.BookDelta(START_NS + 2 + step, START_NS + 2 + step, venue(0), (change,)))
+        assert statuses_of(core) == ["one_sided", "live"]
+        assert core.lanes[NAME].top.bid_px == 99.5
+    core.on_event(e.BookDelta(START_NS + 5, START_NS + 5, venue(0), ((1, 99.9, 1.0),)))
+    assert statuses_of(core) == ["live", "live"]
+
+
+def test_a_snapshot_without_a_side_takes_the_vote_as_well() -> None:
+    """After a price that was whole; nobody else has one."""
+    core, _ = running(Scripted())
+    core.on_event(quote(0, 100.0, 0))
+    core.on_event(e.BookSnapshot(START_NS + 1, START_NS + 1, venue(0), (), ((100.3, 1.0),)))
+    assert statuses_of(core) == ["one_sided", "unseen"]
+    assert core.lanes[NAME].top.suspect
+
+
+def test_a_hole_breaks_every_book_of_the_venue_before_anybody_is_asked() -> None:
+    """A member's hole moves the consolidated price, and a strategy is asked about that: no price of that venue that it
+    looks at then passes for a good one."""
+    seen: list[tuple[bool, bool]] = []
+
+    def on_quote(instrument: str, view: Any) -> list[Any]:
+        if instrument == NAME:
+            top, features = view.top("ETH/USD@v0"), view.features("ETH/USD@v0")
+            seen.append((top is not None and top.suspect, features.warm))
+        return []
+
+    core, _ = running(Scripted(on_quote=on_quote))
+    core.on_event(e.InstrumentDefined(START_NS, START_NS, make_instrument("ETH/USD@v0")))
+    core.on_event(quote(0, 100.0, 1))
+    core.on_event(quote(1, 100.2, 2))
+    core.on_event(e.Quote(START_NS + 3, START_NS + 3, "ETH/USD@v0", 9.9, 1.0, 10.1, 1.0))
+    seen.clear()
+    core.on_event(e.Gap(START_NS + 4, START_NS + 4, "v0", "", 5, 7))
+    assert seen == [(True, False)]
+
+
+def test_a_hole_in_two_members_feeds_is_one_change() -> None:
+    """Two of three members are of one venue: no price is ever made of the second while the first is already out."""
+    told: list[float] = []
+
+    def on_quote(instrument: str, view: Any) -> list[Any]:
+        if instrument == NAME:
+            told.append(view.top(NAME).bid_px)
+        return []
+
+    names = ("BTC/USD@v0", "BTC/USDC@v0", "BTC/USD@v1")
+    core = build_core(
+        MemoryRecorder(),
+        Scripted(on_quote=on_quote),
+        consolidated=[msgspec.structs.replace(define(2), members=names, equivalent={"USDC": "USD"})],
+    )
+    start(core, [make_instrument(name) for name in names])
+    for at, (name, bid_px) in enumerate(zip(names, (99.9, 100.1, 100.2), strict=True)):
+        core.on_event(e.Quote(START_NS + at, START_NS + at, name, bid_px, 1.0, bid_px + 0.1, 1.0))
+    told.clear()
+    core.on_event(e.FeedDown(START_NS + 9, START_NS + 9, "v0", "market", "reset"))
+    assert told == [100.2]
+
+
 def test_it_cannot_be_ordered() -> None:
     """Its market is closed by what it is, also with all streams up; the reason says where orders go."""
     core, _ = running(Scripted())
@@ -239,6 +314,55 @@ def test_a_session_and_the_recorded_events_make_the_same_quotes() -> None:
     assert len(told) > 300
     assert not any(isnan(bid_px) for _, bid_px, _ in told)
     assert max(bid_px for _, bid_px, _ in told) < 101.0
+
+
+def test_a_session_and_the_recorded_events_make_the_same_of_books() -> None:
+    """Two venues tell levels, one quotes; books that lose a side, come late, carry no numbers or break, and rules that
+    change: the core's lane and ``consolidate`` tell the same, and each of those things moved the price."""
+    chance = random.Random(7)
+    events: list[e.Event] = []
+    for step in range(4_000):
+        ns = START_NS + step * 10 * MS
+        name = venue(step % 3)
+        px = round(100.0 + 0.3 * math.sin(step / 90.0) + 0.05 * (step % 3), 2)
+        kind = chance.random()
+        if step % 50 == 0:
+            events.append(e.Timer(ns, ns, "tick"))
+        if step % 3 == 2:
+            events.append(e.Quote(ns, ns, name, px - 0.1, 1.0, px + 0.1, 1.0))
+        elif step < 3 or kind < 0.05:
+            bids = () if step > 3 and kind < 0.01 else tuple((round(px - 0.1 * n, 2), 1.0) for n in (1, 2, 3))
+            late_ns = 3 * S if 0.01 < kind < 0.02 else 0
+            events.append(e.BookSnapshot(ns - late_ns, ns, name, bids, ((round(px + 0.1, 2), 1.0),)))
+        elif kind < 0.06:
+            events.append(e.Gap(ns, ns, name.partition("@")[2], "", 5, 7))
+        elif kind < 0.065:
+            events.append(e.InstrumentDefined(ns, ns, make_instrument(name)))
+        else:
+            side, away = chance.choice([(1, -0.1), (-1, 0.1), (1, -0.5), (-1, 0.5)])
+            qty = math.nan if kind > 0.995 else chance.choice([0.0, 1.0, 2.0])
+            events.append(e.BookDelta(ns, ns, name, ((side, round(px + away, 2), qty),)))
+    told: list[tuple[int, float, float]] = []
+    statuses: set[str] = set()
+
+    def on_quote(instrument: str, view: Any) -> list[Any]:
+        top = view.top(instrument)
+        if instrument == NAME:
+            told.append((top.ts_recv_ns, top.bid_px, top.ask_px))
+            statuses.update(source.status for source in view.consolidated(NAME).sources)
+        return []
+
+    core, _ = running(Scripted(on_quote=on_quote), count=3)
+    for event in events:
+        core.on_event(event)  # type: ignore[arg-type]
+    made = [
+        (event.ts_recv_ns, event.bid_px, event.ask_px)
+        for event in consolidate(events, define(3), rules(3), timer_ns=None)
+        if isinstance(event, e.Quote)
+    ]
+    assert told == made
+    assert len(told) > 500
+    assert statuses >= {"live", "one_sided", "broken", "not_finite", "crossed"}
 
 
 def test_strategies_may_trade_a_member_on_the_consolidated_price() -> None:

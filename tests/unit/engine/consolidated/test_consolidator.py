@@ -139,7 +139,7 @@ def test_crossed_locked_and_broken_members_do_not_vote() -> None:
     say(one, [100.0, 100.1, 100.2])
     one.on_defect(venue(0), START_NS + 1, "crossed")
     one.on_quote(quote(1, 100.1, 2, half_px=0.0))
-    one.on_break(venue(2), START_NS + 3)
+    one.on_break([venue(2)], START_NS + 3)
     assert statuses(one, 3) == ["crossed", "locked", "broken"]
     assert one.voters == 0
     say(one, [100.0, 100.1, 100.2], 4)

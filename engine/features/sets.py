@@ -13,6 +13,7 @@ from typing import Final, Literal
 from engine.errors import DataError
 from engine.features.columns.calendar import CALENDAR
 from engine.features.columns.cross_asset import CROSS_ASSET, at_venues, beside
+from engine.features.columns.exogenous import published
 from engine.features.columns.lags import LAGS
 from engine.features.columns.microstructure import MICROSTRUCTURE
 from engine.features.columns.spectral import SPECTRAL
@@ -98,6 +99,8 @@ QUOTE40 = (
     "log_duration_50",
 )
 
+# All that candles give: windows of 30 days can be made of it.
+EXTENDED = tuple(dict.fromkeys((*TECHNICAL40, *HYBRID11, *SPECTRAL, *CROSS_ASSET, *LAGS, *CALENDAR)))
 
 SETS: Final[dict[str, tuple[str, ...]]] = {
     "technical13": INDICATORS,
@@ -110,11 +113,17 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
     "cross_asset": CROSS_ASSET,
     "lags": LAGS,
     "calendar": CALENDAR,
+    "extended": EXTENDED,
+    "extended_book": tuple(dict.fromkeys((*EXTENDED, *MICROSTRUCTURE))),
 }
 """Columns by the name of their set."""
 
-SETS_OF: Final[dict[str, Callable[..., tuple[str, ...]]]] = {"cross_asset": beside, "cross_venue": at_venues}
-"""Sets with other instruments: ``cross_asset(ETH/USDT@binance)`` holds the columns beside that one."""
+SETS_OF: Final[dict[str, Callable[..., tuple[str, ...]]]] = {
+    "cross_asset": beside,
+    "cross_venue": at_venues,
+    "published": published,
+}
+"""Sets of other instruments or published series: ``cross_asset(ETH/USDT@binance)``, ``published(CPI,FEDFUNDS)``."""
 _CALL: Final = re.compile(r"(\w+)\(([^()]+)\)")
 
 

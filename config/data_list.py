@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -108,14 +109,19 @@ def data_query(
     table = Table()
     for name in result.schema.names:
         table.add_column(escape(name))
-    for row in result.slice(0, SHOWN).to_pylist():
-        table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
+    for row in _rows(result.slice(0, SHOWN)):
+        table.add_row(*("" if value is None else escape(str(value)) for value in row))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     if result.num_rows > SHOWN:
         print(f"... and {result.num_rows - SHOWN:,} more rows")
     if as_json:
-        rows = [list(map(_plain, row)) for row in zip(*(column.to_pylist() for column in result.columns), strict=True)]
+        rows = [list(map(_plain, row)) for row in _rows(result)]
         print_json({"columns": result.schema.names, "rows": rows})
+
+
+def _rows(result: Any) -> Iterator[tuple[Any, ...]]:
+    """By place, not by name: two columns of a join may have one name."""
+    return zip(*(column.to_pylist() for column in result.columns), strict=True)
 
 
 def iso(ts_ns: int) -> str:
@@ -128,5 +134,9 @@ def _minute(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON knows no NaN and no infinity: they are null, as what is missing is."""
+    """JSON knows no NaN and no infinity: they are null, as what is missing is; also within lists and structs."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(each) for name, each in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

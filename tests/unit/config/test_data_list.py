@@ -93,3 +93,18 @@ def test_a_query_that_fails_is_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(run.app, ["data", "query", "DROP VIEW quotes", "--catalogue", str(tmp_path / "c")])
     assert "the query is no SELECT; expected one SELECT" in str(done.exception)
     assert len(Catalogue(tmp_path / "c").parts()) == 1
+
+
+def test_two_columns_of_one_name_both_have_their_values(tmp_path: Path) -> None:
+    """As a join gives them; what people read and what scripts read is the same."""
+    text, content = invoke("query", "SELECT 'first' AS a, 'second' AS a", "--catalogue", tmp_path / "c")
+    assert "first" in text
+    assert "second" in text
+    assert content == {"columns": ["a", "a"], "rows": [["first", "second"]]}
+
+
+def test_numbers_that_json_does_not_know_are_null_wherever_they_are(tmp_path: Path) -> None:
+    """Alone, in a list, in a struct."""
+    statement = "SELECT 'nan'::double AS a, ['inf'::double, 1.5] AS b, {'x': '-inf'::double, 'y': 2} AS c"
+    _, content = invoke("query", statement, "--catalogue", tmp_path / "c")
+    assert content["rows"] == [[None, [None, 1.5], {"x": None, "y": 2}]]

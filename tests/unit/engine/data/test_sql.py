@@ -9,6 +9,7 @@ import pytest
 from engine.data.catalogue import Catalogue, Source
 from engine.data.kinds import KINDS
 from engine.errors import DataError
+from tests.support.journals import flip
 from tests.support.stored import DAY_NS, T0, bars, quotes, store
 
 HOUR = 3_600 * 10**9
@@ -98,3 +99,11 @@ def test_what_is_not_published_is_not_seen(catalogue: Catalogue) -> None:
     with catalogue.batch(Source("made")) as batch:
         batch.writer("test", "BTC-USD", "quotes").write(quotes(5))
         assert catalogue.query("SELECT count(*) AS n FROM quotes").to_pylist() == [{"n": 50}]
+
+
+@pytest.mark.parametrize("view", ["quotes", "query_table('quo' || 'tes')", "query('FROM quo' || 'tes')"])
+def test_a_damaged_part_answers_no_query_however_it_is_named(view: str, catalogue: Catalogue) -> None:
+    """One bit of a part is turned round."""
+    flip(catalogue.parts(kind="quotes")[0].path, 100)
+    with pytest.raises(DataError, match="is damaged: its content is not what its checksum says"):
+        Catalogue(catalogue.root).query(f"SELECT count(*) FROM {view}")

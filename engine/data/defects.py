@@ -87,10 +87,15 @@ DEFECTS: Final[dict[str, Defect]] = {
     "broken_chain": _kept("book updates that do not go on where the one before ended: messages are missing"),
     "clock_behind": _kept("rows of a recorder whose clock runs behind the venue's (median of recv - ts below -1 ms)"),
     "label_unclear": _kept("bars of which the source does not say whether the time is their start or their end"),
+    "volume_unit": _kept("bars whose source says that their volume is not in base units (shares, contracts)"),
     "published_early": _kept("values published before their period ended: a forecast, or columns mixed up"),
+    "published_at_midnight": _kept(
+        "values all published at midnight: if these are days, written as times, each is known too early; write days"
+    ),
     "no_venue_time": _remark("rows whose time is the receiver's: the venue gave none"),
     "session_holes": _remark("holes that a closed market explains: nights, weekends, holidays"),
     "snapshot_rows": _remark("rows of the initial snapshot of an order book, with times from before the recording"),
+    "published_by_day": _remark("values of which the day of publication is known only: they count from its end"),
     "naive_time": _remark("times without a zone, taken for UTC (`--tz` names another)"),
 }
 """By name; the order is that of reports."""

@@ -141,13 +141,14 @@ def series_of(venue: str, symbol: str, kind: str, interval_ns: int = 0, instrume
     series = Series(name, instrument or instrument_id(name, symbol), symbol.strip(), kind, interval_ns)
     for text in (series.venue, series.instrument, series.symbol):
         try:
-            length = len(escape(text)) if text.strip() else 0
+            # What is not printable could command a terminal that lists it.
+            length = len(escape(text)) if text.strip() and text.isprintable() else 0
         except UnicodeEncodeError:  # half a surrogate pair: a name that no file can carry
             length = 0
         if not 0 < length <= _NAME_BYTES_MAX:
             raise DataError(
                 f"symbol {symbol[:60]!r} of venue {venue[:60]!r} cannot be a name",
-                expected=f"text of 1 to {_NAME_BYTES_MAX} bytes, odd characters counted as three",
+                expected=f"printable text of 1 to {_NAME_BYTES_MAX} bytes, odd characters counted as three",
                 do="give it another one",
             )
     return series

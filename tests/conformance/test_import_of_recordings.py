@@ -32,7 +32,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "crypto_1h_binance_2024": {"stored_already": 3 * 5112, "jumps": 1},
     "crypto_1h_coinbase_btcusd_2017_2019": {"non_monotonic": 5, "zero_volume": 28},  # trap 8; sorted, none is missing
     "crypto_1h_ethusd_ltcusd_2017_2019": {"missing_bars": 32},  # trap 9
-    "crypto_1m_btc_perp_202201": {"label_unclear": 45_031},  # trap 17
+    "crypto_1m_btc_perp_202201": {"label_unclear": 45_031, "volume_unit": 45_031},  # trap 17; volume in USD
     # Trap 14: 5, 9, 4 and 4 days apart, some adjacent; minutes without trades are left out.
     "crypto_1m_coinbase_btcusd_quote": {"missing_bars": 9, "long_holes": 2},
     "crypto_1m_coinbase_btcusd_trade": {"missing_bars": 537, "long_holes": 3},

@@ -182,10 +182,11 @@ def test_15_and_16_messages_without_a_time_are_stored_only_at_a_given_one(
 
 
 def test_17_a_bar_label_that_nobody_explains_is_flagged(examined: Any, market_data: Path, tmp_path: Path) -> None:
-    """BTC-PERP: every row is flagged; whoever knows that labels are ends says so, and the times move by one minute."""
-    assert examined("crypto_1m_btc_perp_202201").defects == {"label_unclear": 45_031}
+    """BTC-PERP: every row is flagged; whoever knows that labels are ends says so, and the times move by one minute.
+    Its volumes are of USD, which is flagged too."""
+    assert examined("crypto_1m_btc_perp_202201").defects == {"label_unclear": 45_031, "volume_unit": 45_031}
     path = market_data / "bars" / "crypto_1m_btc_perp_202201.parquet"
     ends = make_options(label="end")
-    assert examine_file(path, ends).defects == {}
+    assert examine_file(path, ends).defects == {"volume_unit": 45_031}
     rows = stored(tmp_path / "c", path, "bars", ends)
     assert rows.column("ts_ns")[0].as_py() == pq.read_table(path).column("ts_ns")[0].as_py() - 60 * 10**9

@@ -162,8 +162,11 @@ class Passage:
                 counts["label_unclear"] += self.found[key].rows
             if examination.lag_ns is not None:
                 lags.append(examination.lag_ns)
+            if self._reader.subject.volume_in and key.kind == "bars":
+                counts["volume_unit"] += self.found[key].rows
         for lost in self._reader.dropped.values():
             counts += lost
+        counts.update(self._reader.published)
         if self._reader.naive:
             counts["naive_time"] = self._reader.read_rows
         kinds = sorted({key.kind for key in self.found} or {self._reader.kind})

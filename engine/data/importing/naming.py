@@ -25,6 +25,7 @@ _FREQTRADE: Final = re.compile(
     r"-((?P<interval>\d+[mhdwM])|(?P<trades>trades))(-(?P<kind>futures|mark|index|funding_rate|spot))?"
 )
 _INTERVAL: Final = re.compile(r"(?:^|[_\-. ])(\d+)(s|m|min|h|d|w)(?=$|[_\-. ])", re.IGNORECASE)
+_BASE_WORDS: Final = frozenset({"base", "shares", "contracts", "lots", "units", "coins"})
 _EACH: Final = re.compile(r"\(each /([A-Z0-9]+)\)")
 # Folders that name an exchange as ccxt does; others name somebody's project.
 _EXCHANGES: Final = frozenset(
@@ -55,6 +56,8 @@ class Subject(msgspec.Struct, frozen=True):
     quote: str = ""
     label_unclear: bool = False
     """The source says that the time of a bar is whatever its own source called it: start or end is not known."""
+    volume_in: str = ""
+    """What the source says that volumes are in, where that is not the base of the symbol."""
 
     def full_symbol(self, symbol: str) -> str:
         """``BTC`` of a file whose symbols are "each /USDT" is ``BTC/USDT``."""
@@ -78,13 +81,24 @@ def find_subject(path: Path, metadata: dict[str, str], options: Options) -> Subj
             expected="the key 'venue' in its schema's metadata, a folder or a file named after it, or an option",
             do="name it: --venue coinbase",
         )
+    symbol = options.symbol or ("" if several else told) or symbol
+    units = metadata.get("units", "")
     return Subject(
         venue,
-        options.symbol or ("" if several else told) or symbol,
+        symbol,
         options.interval_ns or interval_ns,
         each[1] if each else "",
-        "bar label" in metadata.get("units", "") and options.label == "start",
+        "bar label" in units and options.label == "start",
+        _foreign_volume(units, symbol),
     )
+
+
+def _foreign_volume(units: str, symbol: str) -> str:
+    """The word behind "volume in", unless it says base units."""
+    found = re.search(r"\bvolume in (\w+)", units)
+    if found is None or found[1].lower() in _BASE_WORDS or symbol.upper().startswith(found[1].upper()):
+        return ""
+    return found[1]
 
 
 def _from_name(path: Path) -> tuple[str, str, int]:

@@ -28,6 +28,8 @@ from engine.errors import DataError
 NO_TIME: Final = "no_time"
 NO_VALUE: Final = "no_value"
 AMBIGUOUS: Final = "ambiguous_time"
+BY_DAY: Final = "published_by_day"
+AT_MIDNIGHT: Final = "published_at_midnight"
 
 _TIMES: Final = ("ts_ns", "recv_ns", "period_end_ns")
 
@@ -43,13 +45,15 @@ class Key(NamedTuple):
 class Reader:
     """Reads one file as often as asked.  ``dropped`` counts, by reason, what the last pass left out, series by series.
 
-    ``unused`` are columns that the kind does not have; ``naive`` says that times without a zone were taken for UTC.
+    ``unused`` are columns that the kind does not have; ``naive`` says that times without a zone were taken for UTC,
+    ``published`` counts, by defect, exogenous values whose moment of publication is not known to the hour.
     Raises ``DataError`` when made, for a file that nobody could import.
     """
 
     def __init__(self, path: Path, options: Options) -> None:
         self.path = path
         self.naive = False
+        self.published: dict[str, int] = {}
         self.unused: tuple[str, ...] = ()
         self.total: int | None = None
         self.dropped: dict[Key, Counter[str]] = {}
@@ -86,6 +90,7 @@ class Reader:
             if batch.num_rows:
                 yield from self._split(conversion, batch)
         self.naive = conversion.naive
+        self.published = conversion.published
         conversion.check_filled()
 
     def _frames(self) -> Iterator[tuple[Key, Any]]:
@@ -152,7 +157,14 @@ class _Conversion:
         kind = KINDS.get(mapping.kind)
         self._schema = kind.schema if kind else KINDS["book_deltas"].schema
         self._clocks = {
-            name: Clock(self._what(name), self._where, unit=options.time_unit or _unit(source), zone=options.tz)
+            name: Clock(
+                self._what(name),
+                self._where,
+                unit=options.time_unit or _unit(source),
+                zone=options.tz,
+                # What was published on a day was known by its end, and to say more would be to foretell it.
+                by_end=name == "ts_ns" and mapping.kind == "exogenous",
+            )
             for name, source in mapping.columns.items()
             if name in _TIMES
         }
@@ -161,6 +173,14 @@ class _Conversion:
     @property
     def naive(self) -> bool:
         return any(clock.naive for clock in self._clocks.values())
+
+    @property
+    def published(self) -> dict[str, int]:
+        """Of exogenous values: how many were published on a day, or all of them at midnight, which may be the same."""
+        if self._mapping.kind != "exogenous":
+            return {}
+        clock = self._clocks["ts_ns"]
+        return {BY_DAY: clock.days, AT_MIDNIGHT: clock.midnights if clock.midnights == self._done else 0}
 
     def convert(self, batch: Any) -> tuple[Any, dict[str, Any]]:
         """The batch in our columns, and masks of the rows that cannot be kept, by reason."""

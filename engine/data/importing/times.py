@@ -23,6 +23,9 @@ _NAMES: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns
 # milliseconds of 1973, and so on: no instant between 1973 and 5138 can be mistaken.
 _SIZES: Final = ((10**17, "ns"), (10**14, "us"), (10**11, "ms"))
 _FORMATS: Final = ("%Y%m%d %H%M%S", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y-%m-%d %I-%p")
+_DAY_NS: Final = 86_400 * 10**9
+_DAY_LETTERS: Final = 10
+"""No text with a time of day is as short as ``2024-03-01``."""
 _COMPACT_DAY: Final = (19_000_000, 21_000_000)
 """``20240131`` as a number is a day, not half a year of seconds."""
 
@@ -32,11 +35,19 @@ class Clock:
 
     ``zone`` is that of times which have none; ``naive`` says afterwards whether there were such and no zone was given.
     ``ambiguous`` counts times of the hour that autumn repeats: taken for the first of the two.
+
+    ``by_end``: a day without a time of day (``2024-03-01``, a date) is its end, the next midnight, instead of its
+    beginning; ``days`` counts them, ``midnights`` the other times that are the beginning of a day.
     """
 
-    def __init__(self, what: str, where: Callable[[int], str], *, unit: str = "", zone: str = "") -> None:
+    def __init__(
+        self, what: str, where: Callable[[int], str], *, unit: str = "", zone: str = "", by_end: bool = False
+    ) -> None:
         self.naive = False
         self.ambiguous = 0
+        self.days = 0
+        self.midnights = 0
+        self._by_end = by_end
         self._what = what
         self._where = where
         self._unit = unit
@@ -60,7 +71,8 @@ class Clock:
         elif pa.types.is_timestamp(kind):
             made = self._stamps(column)
         elif pa.types.is_date(kind):
-            made = self._stamps(column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms")))
+            days = column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
+            made = self._stamps(days, days.is_valid())
         else:
             raise DataError(f"{self._what} is of type {kind}", expected="times, numbers or texts")
         self._rows += len(column)
@@ -79,11 +91,12 @@ class Clock:
             return self._fractions(self._cast(column, pa.float64()))
         if self._format == "zoned":
             return self._cast(column, pa.timestamp("ns", "UTC")).cast(pa.int64())
+        days = pc.less_equal(pc.utf8_length(column), _DAY_LETTERS)
         if self._format == "iso":
-            return self._stamps(self._cast(column, pa.timestamp("ns")))
+            return self._stamps(self._cast(column, pa.timestamp("ns")), days)
         parsed = pc.strptime(column, format=self._format, unit="s", error_is_null=True)
         self._check_parsed(column, parsed)
-        return self._stamps(parsed.cast(pa.timestamp("ns")))
+        return self._stamps(parsed.cast(pa.timestamp("ns")), days)
 
     def _detect(self, column: Any) -> str:
         number, first = next((n, each.as_py()) for n, each in enumerate(column) if each.is_valid)
@@ -145,7 +158,9 @@ class Clock:
             )
         self._learn(int(values[valid][0]))
         self._check(values, valid)
-        return pc.multiply(column, _FACTORS[self._unit])
+        made = pc.multiply(column, _FACTORS[self._unit])
+        self._count_midnights(made)
+        return made
 
     def _fractions(self, column: Any) -> Any:
         """Numbers with a fraction: to the microsecond, which is what a float of seconds can tell."""
@@ -156,7 +171,9 @@ class Clock:
         self._learn(int(values[valid][0]))
         self._check(values, valid)
         whole = np.where(valid, np.round(np.where(valid, values, 0.0) * (_FACTORS[self._unit] / 1000)), 0.0)
-        return pc.if_else(pa.array(valid), pa.array(whole.astype(np.int64) * 1000), pa.scalar(None, pa.int64()))
+        made = pc.if_else(pa.array(valid), pa.array(whole.astype(np.int64) * 1000), pa.scalar(None, pa.int64()))
+        self._count_midnights(made)
+        return made
 
     def _learn(self, first: int) -> None:
         """The unit of the first number, unless it was told."""
@@ -174,6 +191,7 @@ class Clock:
             number = int(chosen[at])
             seen = _unit_of(number)
             fits = seen == self._unit if self._guessed else _is_time(number * _FACTORS[self._unit])
+            fits = fits and abs(number) * _FACTORS[self._unit] < 2**63
             if not fits:
                 reads = "is no time of market data"
                 if seen != self._unit:
@@ -184,10 +202,24 @@ class Clock:
                     do="convert the column, or name the unit: --time-unit",
                 )
 
-    def _stamps(self, column: Any) -> Any:
+    def _count_midnights(self, ns: Any) -> None:
+        values = pc.fill_null(ns, 1).to_numpy(zero_copy_only=False)
+        self.midnights += int((values % _DAY_NS == 0).sum())
+
+    def _stamps(self, column: Any, days: Any = None) -> Any:
+        """``days``: which of the times are days without a time of day."""
         if column.type.tz is not None:
-            return _nanoseconds(column, column.type.tz, self._what).cast(pa.int64())
+            made = _nanoseconds(column, column.type.tz, self._what).cast(pa.int64())
+            self._count_midnights(made)
+            return made
         column = _nanoseconds(column, "", self._what)
+        local = column.cast(pa.int64())
+        if self._by_end and days is not None:
+            shift = pc.if_else(days, _DAY_NS, 0)
+            self.days += int(pc.sum(days).as_py() or 0)
+            column = pc.add(local, shift).cast(pa.timestamp("ns"))
+            local = pc.if_else(days, None, local)
+        self._count_midnights(local)
         if not self._zone:
             self.naive = True
             return column.cast(pa.int64())

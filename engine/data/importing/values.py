@@ -57,6 +57,8 @@ def numbers(column: Any, what: str, where: Where) -> Any:
         return pa.array(shown, from_pandas=True)
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return column.cast(pa.float64(), safe=False)
+    if pa.types.is_boolean(kind):  # which Arrow would cast to 0 and 1
+        raise DataError(f"{what} is of type bool", expected="a number in every row", do="choose another column")
     return _cast(column, pa.float64(), "a number", what, where)
 
 

@@ -52,6 +52,13 @@ def test_odd_symbols_have_a_folder_of_their_own(symbol: str, instrument: str, fo
     assert (series.instrument, series.folder) == (instrument, folder)
 
 
+@pytest.mark.parametrize("symbol", ["a\nb", "x\x1b[31m", "\x00", "x\u202ey", "\x7f"])
+def test_a_name_that_would_command_a_terminal_is_refused(symbol: str) -> None:
+    """Line ends, escapes and reversed writing: whatever lists the catalogue prints names as they are."""
+    with pytest.raises(DataError, match="cannot be a name"):
+        series_of("test", symbol, "quotes")
+
+
 def test_a_dash_in_a_name_and_the_slash_of_a_pair_differ() -> None:
     """BRK-B in dollars is not BRK in B-USD: both are dashes to the eye, one is escaped."""
     folders = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,21 @@ def test_exogenous_series_are_stored_at_their_publication(tmp_path: Path) -> Non
     assert all(row["ts_ns"] > row["period_end_ns"] for row in stored)
     (tmp_path / "macro.csv").write_text(text + "CPI,2023-12-31,2024-01-11 13:30,3.4,0\n")
     assert import_file(catalogue, tmp_path / "macro.csv", options).imported == 1
+
+
+def test_what_was_published_on_a_day_is_known_at_its_end(tmp_path: Path) -> None:
+    """No value is there before anybody could know it; midnights are flagged, since they may be days."""
+    day = 86_400 * 10**9
+    (tmp_path / "days.csv").write_text("series,period_end,released,value\nCPI,2024-01-31,2024-02-13,3.1\n")
+    catalogue = Catalogue(tmp_path / "c")
+    report = import_file(catalogue, tmp_path / "days.csv", make_options(kind="exogenous", venue="BLS"))
+    assert (report.defects, report.remarks) == ({}, {"published_by_day": 1, "naive_time": 1})
+    (row,) = rows(catalogue, "exogenous")
+    assert (row["ts_ns"] // day, row["ts_ns"] % day) == ((date(2024, 2, 14) - date(1970, 1, 1)).days, 0)
+    assert (row["period_end_ns"] // day, row["period_end_ns"] % day) == ((date(2024, 1, 31) - date(1970, 1, 1)).days, 0)
+    (tmp_path / "times.csv").write_text("series,period_end,released,value\nGDP,2024-01-31,2024-02-13 00:00,3.1\n")
+    report = import_file(catalogue, tmp_path / "times.csv", make_options(kind="exogenous", venue="BLS"))
+    assert (report.defects, report.remarks) == ({"published_at_midnight": 1}, {"naive_time": 1})
 
 
 def test_frames_keep_every_byte_of_a_message(tmp_path: Path) -> None:

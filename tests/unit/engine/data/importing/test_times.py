@@ -14,11 +14,11 @@ from engine.errors import DataError
 NS = int(np.datetime64("2024-03-01T12:30:00", "ns").astype(np.int64))
 
 
-def clock(**options: str) -> Clock:
+def clock(**options: Any) -> Clock:
     return Clock("a.csv column 'time'", lambda row: f"line {row + 2}", **options)
 
 
-def read(values: Any, kind: Any = None, **options: str) -> list[int]:
+def read(values: Any, kind: Any = None, **options: Any) -> list[int]:
     times, valid = clock(**options).read(pa.array(values, kind))
     assert valid.all()
     return times.tolist()
@@ -57,6 +57,36 @@ def test_days_are_midnight() -> None:
     midnight = NS - NS % (86_400 * 10**9)
     assert read(["2024-03-01"]) == read(["20240301"]) == read([midnight // (86_400 * 10**9)], pa.date32())
     assert read(["2024-03-01 01-PM"]) == [midnight + 13 * 3_600 * 10**9]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [("2024-03-01", None), ("20240301", None), ("2024/03/01", None), (19_783, pa.date32())]
+)
+def test_a_day_can_be_its_end(value: Any, kind: Any) -> None:
+    """The next midnight of the zone, also over the 25 hours of a day; a time of day is that time."""
+    day = 86_400 * 10**9
+    midnight = NS - NS % day
+    by_end = clock(by_end=True)
+    assert by_end.read(pa.array([value, None], kind))[0].tolist() == [midnight + day, 0]
+    assert (by_end.days, by_end.midnights) == (1, 0)
+    assert read([value], kind, by_end=True, zone="America/New_York") == [midnight + day + 5 * 3_600 * 10**9]
+
+
+def test_a_time_of_day_is_no_day() -> None:
+    """One that is midnight is counted: it may have been a day."""
+    for value in ("2024-03-01 00:00", "2024-03-01 12:30", NS // 10**9):
+        by_end = clock(by_end=True)
+        read_ns = by_end.read(pa.array([value]))[0].tolist()
+        assert read_ns == clock().read(pa.array([value]))[0].tolist()
+        assert (by_end.days, by_end.midnights) == (0, int(value == "2024-03-01 00:00"))
+
+
+def test_a_number_beyond_all_times_is_refused_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    """1e23, as a float, a text and among good ones."""
+    for values in ([1e23], ["99999999999999999999999"], [1.7e18, 1e23], [9.3e18, 1.7e18]):
+        with pytest.raises(DataError, match="no time of market data"):
+            read(values)
+    assert not recwarn.list
 
 
 def test_a_zone_is_that_of_times_without_one() -> None:

@@ -68,3 +68,9 @@ def test_a_value_that_is_no_number_is_named_with_its_row() -> None:
     """The third of four."""
     with pytest.raises(DataError, match="price is '1,5' in row 3; expected a number"):
         values.numbers(pa.array(["1", "2", "1,5", "3"]), "price", where)
+
+
+def test_truth_is_no_number() -> None:
+    """Arrow would make 1.0 of it."""
+    with pytest.raises(DataError, match="of type bool"):
+        values.numbers(pa.array([True]), "a.csv column 'volume'", where)

@@ -100,7 +100,7 @@ def data_fetch(
     for line in outcome.lines(request):
         print(line)
     if as_json:
-        print_json(outcome.content(venue, request, str(settings.data.catalogue), time.monotonic() - began_s))
+        print_json(outcome.content(history.name, request, str(settings.data.catalogue), time.monotonic() - began_s))
     if outcome.interrupted:
         raise typer.Exit(130)
 

@@ -9,6 +9,8 @@ from engine.instruments import Instrument
 
 CONSOLIDATED = "consolidated"
 """Venue of instruments that are a price over several venues and no market: nothing is ever ordered there."""
+INVENTED = "_sandbox"
+"""Ending of the venue under which is stored what no market has traded: nobody can mistake it for a market's prices."""
 _ENTRY_STATUSES = frozenset({TradingStatus.TRADING, TradingStatus.LIMIT_ONLY, TradingStatus.POST_ONLY})
 
 

@@ -23,6 +23,7 @@ from connectors.paced import PacedRest
 from connectors.rest import RestClient, RestError
 from engine.errors import ConfigError
 from engine.instruments import Instrument
+from engine.venues import INVENTED
 
 PUBLIC_PER_S = 10.0
 """Public REST requests a second and address (historical figure; the venue publishes none today)."""
@@ -86,10 +87,12 @@ class CoinbaseHistory:
         self._window_s = FIRST_WINDOW_S
         self._venue_now_ns = 0
         self._asked_at_ns = 0
+        self._ending = ""
 
     @property
     def name(self) -> str:
-        return self._settings.name
+        """After ``start``: another one for the built-in exchange, whose prices are nobody's past."""
+        return self._settings.name + self._ending
 
     @property
     def requests(self) -> int:
@@ -104,15 +107,16 @@ class CoinbaseHistory:
         await self._client.start()
         answer = await get_typed(self._rest, "/time", (), wire.ServerTime, auth=False)
         self._venue_now_ns, self._asked_at_ns = answer.epochMillis * 1_000_000, self._monotonic_ns()
+        self._ending = INVENTED if answer.sandbox else ""
 
     async def stop(self) -> None:
         await self._client.stop()
 
     async def instrument(self, symbol: str) -> Instrument:
-        product = await find_product(self._rest, self.name, symbol, private=False)
+        product = await find_product(self._rest, self._settings.name, symbol, private=False)
         settings = self._settings
         return make_instrument(
-            settings.name, symbol, product, settings.default_maker_fee_rate, settings.default_taker_fee_rate
+            self.name, symbol, product, settings.default_maker_fee_rate, settings.default_taker_fee_rate
         )
 
     def settled_ns(self, interval_ns: int) -> int:

@@ -183,9 +183,13 @@ class UserMessage(msgspec.Struct, gc=False):
 
 
 class ServerTime(msgspec.Struct):
-    """GET /time: ``{"iso":"2026-11-20T14:03:07Z","epochSeconds":"1795183387","epochMillis":"1795183387123"}``."""
+    """GET /time: ``{"iso":"2026-11-20T14:03:07Z","epochSeconds":"1795183387","epochMillis":"1795183387123"}``.
+
+    ``sandbox`` is told by the built-in exchange alone.
+    """
 
     epochMillis: int  # noqa: N815 -- the venue's spelling
+    sandbox: bool = False
 
 
 class Money(msgspec.Struct):

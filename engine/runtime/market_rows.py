@@ -18,9 +18,8 @@ import msgspec
 import pyarrow as pa
 
 from engine.events import Bar, BookDelta, BookSnapshot, Quote, Trade
+from engine.venues import INVENTED
 
-INVENTED: Final = "_sandbox"
-"""Ending of the venue of what no market has traded."""
 TIE_NS: Final = 1_000_000
 """Receive times that are closer than this to the one before are moved behind it; more is a clock that was set back."""
 _BOOK_SIDES: Final = {1: "bid", -1: "ask"}

@@ -69,7 +69,7 @@ def minute_bars(trades: list[PublicTrade]) -> list[tuple[Any, ...]]:
 
 def stored_bars(catalogue: Path) -> list[tuple[Any, ...]]:
     columns = ("ts_ns", "open", "high", "low", "close", "volume")
-    batches = Catalogue(catalogue).read("bars", instrument="BTC/USD@coinbase", interval_ns=60 * NS)
+    batches = Catalogue(catalogue).read("bars", instrument="BTC/USD@coinbase_sandbox", interval_ns=60 * NS)
     return [tuple(row[name] for name in columns) for batch in batches for row in batch.to_pylist()]
 
 
@@ -157,7 +157,7 @@ async def test_bars_and_trades_of_two_days_are_what_the_exchange_had(tmp_path: P
         (t.ts_ns, float(t.px), float(t.qty), aggressor[t.maker_side], t.trade_id) for t in trades
     ]
     assert (told["venue"], told["symbols"], told["kind"], told["rows"]) == (
-        "coinbase",
+        "coinbase_sandbox",
         ["BTC/USD"],
         "trades",
         len(rows),

@@ -139,7 +139,8 @@ class Rest:
         now_ns = self._now_ns()
         iso = f"{at(now_ns)[:19]}Z"
         millis = now_ns // 1_000_000
-        return _reply({"iso": iso, "epochSeconds": str(millis // 1_000), "epochMillis": str(millis)})
+        made = {"iso": iso, "epochSeconds": str(millis // 1_000), "epochMillis": str(millis)}
+        return _reply(made | {"sandbox": True})  # the venue has no such field: its prices are not made up
 
     async def products(self, request: web.Request) -> web.Response:
         return _reply(queries.products(self._exchange, _params(request)))

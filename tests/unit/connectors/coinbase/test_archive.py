@@ -40,6 +40,7 @@ class Venue:
         self.times_ns = [int(when * NS) for when in sorted(traded)]
         self.cap = cap
         self.now_s = now_s
+        self.sandbox = False
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.odd_candles: list[dict[str, Any]] = []
         self.odd_trades: list[dict[str, Any]] = []
@@ -49,7 +50,8 @@ class Venue:
         wanted = dict(params)
         self.asked.append((path, wanted))
         if path == "/time":
-            return json.dumps({"epochMillis": str(int(self.now_s * 1_000))}).encode()
+            said = {"epochMillis": str(int(self.now_s * 1_000))}
+            return json.dumps(said | ({"sandbox": True} if self.sandbox else {})).encode()
         if path.endswith("/candles"):
             return json.dumps({"candles": self.candles(wanted)}).encode()
         if path.endswith("/ticker"):
@@ -236,6 +238,17 @@ async def test_unknown_lengths_and_products_are_told() -> None:
         with pytest.raises(VenueError, match=r"unknown symbol 'BTC/EUR'.*did you mean BTC/USD"):
             await history.instrument("BTC/EUR")
         assert (await history.instrument("BTC/USD")).lot_qty == Decimal("0.01")
+
+
+@pytest.mark.parametrize(("sandbox", "name"), [(False, "coinbase"), (True, "coinbase_sandbox")])
+async def test_what_the_built_in_exchange_made_up_is_not_called_the_venues(sandbox: bool, name: str) -> None:
+    """The instrument's venue is what the rows are stored under; questions to the exchange are the same."""
+    venue = Venue()
+    venue.sandbox = sandbox
+    async with history_of(venue) as history:
+        instrument = await history.instrument("BTC/USD")
+        assert (history.name, instrument.venue, instrument.id) == (name, name, f"BTC/USD@{name}")
+        assert instrument.venue_symbol == "BTC-USD"
 
 
 # --- trades -----------------------------------------------------------------------------------------------------

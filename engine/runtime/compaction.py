@@ -96,7 +96,7 @@ class Compaction:
         """One segment's records behind ``upto`` in one commit; the new ``upto``."""
         rows = MarketRows(invented=self._invented)
         tally = self.tally
-        known_bars = 0
+        known = 0
         told: dict[Target, set[int]] = {}
         seq = upto
         order = copy(self._order)  # a commit that fails is tried again
@@ -111,8 +111,8 @@ class Compaction:
                     rows.add(order.placed(event))
                 seq = raw.seq
                 if rows.rows >= EVENTS_HELD:
-                    known_bars += self._write(batch, rows, told)
-            known_bars += self._write(batch, rows, told)
+                    known += self._write(batch, rows, told)
+            known += self._write(batch, rows, told)
             if seq > upto:
                 batch.mark(self._mark, seq, expected=upto or None)
         self._catalogue.refresh()
@@ -121,7 +121,7 @@ class Compaction:
             tally.rows[part.kind] = tally.rows.get(part.kind, 0) + part.rows
             if part.instrument not in tally.instruments:
                 tally.instruments.append(part.instrument)
-        tally.known_bars += known_bars
+        tally.known += known
         return seq
 
     def _records(self, info: SegmentInfo, *, last: bool, mapped: bool) -> Iterator[RawRecord]:
@@ -139,7 +139,8 @@ class Compaction:
         self.tally.torn_bytes = damage.size
 
     def _write(self, batch: Batch, rows: MarketRows, told: dict[Target, set[int]]) -> int:
-        """Number of bars that were left out because their times are stored, or were ``told`` in this batch."""
+        """Number of rows that were left out: bars whose times are stored, or were ``told`` in this batch, and trades
+        that came from another source."""
         known = 0
         for target, table in rows.tables():
             new = table
@@ -147,6 +148,9 @@ class Compaction:
                 seen = told.setdefault(target, set())
                 seen |= self._stored_times(target, table)
                 new = _first_accounts(table, seen)
+            elif target.kind == "trades":
+                others = pa.array(self._others_trades(target, table), pa.string())
+                new = table.filter(pc.invert(pc.is_in(table.column("trade_id"), others, skip_nulls=True)))
             known += table.num_rows - new.num_rows
             writer = batch.writer(
                 target.venue, target.symbol, target.kind, target.interval_ns, instrument=target.instrument
@@ -168,6 +172,20 @@ class Compaction:
             columns=["ts_ns"],
         )
         return {time for batch in stored for time in batch.column("ts_ns").to_pylist()}
+
+    def _others_trades(self, target: Target, table: Any) -> list[str]:
+        """Ids of the trades in the span of ``table`` that a download or another session has stored."""
+        series = series_of(*target)
+        span = pc.min_max(table.column("ts_ns")).as_py()
+        parts = self._catalogue.parts(series.venue, series.instrument, "trades", span["min"], span["max"] + 1)
+        return [
+            name
+            for part in parts
+            if part.source != self._source
+            for batch in self._catalogue.read_part(part, start_ns=span["min"], end_ns=span["max"] + 1)
+            for name in batch.column("trade_id").to_pylist()
+            if name is not None
+        ]
 
 
 def _first_accounts(table: Any, seen: set[int]) -> Any:

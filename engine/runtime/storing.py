@@ -43,8 +43,9 @@ class Tally(msgspec.Struct):
     rows: dict[str, int] = {}
     instruments: list[str] = []
     upto_seq: int = 0
-    known_bars: int = 0
-    """Bars that were in the catalogue already: the history that a venue tells at every start."""
+    known: int = 0
+    """Rows that were in the catalogue already: bars, since a venue tells its last ones at every start, and trades of a
+    download or of a session beside this one."""
     torn_bytes: int = 0
     complete: bool = False
     """The session has ended, and all of it is in."""
@@ -58,8 +59,9 @@ class Tally(msgspec.Struct):
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.rows.items()))
         what = f"{self.total:,} rows of {', '.join(sorted(self.instruments))} stored ({kinds})" if self.total else ""
         more = "" if self.complete else "; the session still runs: its last segment follows when it is closed"
+        known = f"; {self.known:,} more were stored already" if self.known else ""
         torn = f"; {self.torn_bytes:,} bytes of an unfinished record were left out" if self.torn_bytes else ""
-        return f"session {self.session}: {what or 'nothing new to store'}{torn}{more}"
+        return f"session {self.session}: {what or 'nothing new to store'}{known}{torn}{more}"
 
 
 class Storing:

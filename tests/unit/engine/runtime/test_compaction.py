@@ -6,10 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from engine.codec import Record
-from engine.data.catalogue import Catalogue
+from engine.data.catalogue import Catalogue, Source
 from engine.data.parquet import read_events
 from engine.errors import DataError, JournalError
 from engine.events import Bar, Quote, Trade
@@ -159,7 +160,7 @@ def test_bars_that_a_venue_tells_at_every_start_are_stored_once(tmp_path: Path) 
     )
     Compaction(one.path, tmp_path / "c").run()
     tally = Compaction(two.path, tmp_path / "c").run()
-    assert (tally.rows, tally.known_bars) == ({"bars": 5}, 5)
+    assert (tally.rows, tally.known) == ({"bars": 5}, 5)
     found = [(event.ts_event_ns, event.close_px) for event in stored(tmp_path / "c") if isinstance(event, Bar)]
     closes = [2.0] * 5 + [3.0] * 3 + [4.0] * 2
     assert found == [(T0 + hour * HOUR, close) for hour, close in zip(range(1, 11), closes, strict=True)]
@@ -244,3 +245,27 @@ def test_events_of_one_receive_time_keep_their_order_over_segments_and_processes
     paths = [part.path for part in Catalogue(root).parts()]
     assert len(paths) > 4
     assert [(type(event), event.ts_event_ns) for event in read_events(paths)] == wanted
+
+
+def test_a_trade_that_another_source_has_stored_is_not_doubled(tmp_path: Path) -> None:
+    """A download took half of the trades while the session ran; one of the session's has no id and is its own."""
+    nameless = Trade(T0 + 10**9, T0 + 10**9 + 5, INSTRUMENT, 7.0, 1.0, 1, "")
+    records = [*ticks(120), nameless]
+    trades = [record for record in records if isinstance(record, Trade)]
+    session, _ = market_session(tmp_path, records)
+    fetched = {
+        "ts_ns": [trade.ts_event_ns for trade in trades[::2]],
+        "price": [trade.px for trade in trades[::2]],
+        "size": [trade.qty for trade in trades[::2]],
+        "trade_id": [trade.trade_id or None for trade in trades[::2]],
+    }
+    catalogue = Catalogue(tmp_path / "c")
+    with catalogue.writer("coinbase", "BTC-USD", "trades", source=Source("history"), instrument=INSTRUMENT) as writer:
+        writer.write(pa.table(fetched))
+    downloaded = len(trades[::2]) - (nameless in trades[::2])
+    tally = Compaction(session.path, tmp_path / "c").run()
+    assert tally.known == downloaded
+    assert f"; {downloaded:,} more were stored already" in tally.line()
+    catalogue.refresh()
+    names = [name for batch in catalogue.read("trades") for name in batch.column("trade_id").to_pylist()]
+    assert sorted(filter(None, names)) == sorted(trade.trade_id for trade in trades if trade.trade_id)

@@ -198,8 +198,8 @@ class Consolidator:
 
     @property
     def next_expiry_ns(self) -> int | None:
-        """From when on the next voter is too old to vote; None while nobody votes."""
-        oldest_ns = min([member.aligned_ns for member in self._members if member.votes], default=None)
+        """From when on the next member is too old to vote, or to be counted as wild; None while nobody votes."""
+        oldest_ns = min([member.aligned_ns for member in self._members if member.counted], default=None)
         return None if oldest_ns is None else oldest_ns + self._stale_ns + 1
 
     def at(self, now_ns: int) -> Consolidated:

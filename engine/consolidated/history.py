@@ -147,7 +147,7 @@ def _break(consolidator: Consolidator, lanes: dict[str, Lane], event: Gap | Feed
 
 
 def _pass_time(consolidator: Consolidator, until_ns: int, timer_ns: int) -> Iterator[Quote]:
-    """The timers up to ``until_ns`` at which a member loses its vote, on the grid of ``timer_ns``: no other matters."""
+    """The timers up to ``until_ns`` at which a member is too old now, on the grid of ``timer_ns``; no other matters."""
     if until_ns < consolidator.now_ns - consolidator.now_ns % timer_ns + timer_ns:
         return  # no timer lies between
     while (expiry_ns := consolidator.next_expiry_ns) is not None:

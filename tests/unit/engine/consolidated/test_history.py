@@ -40,6 +40,16 @@ def test_a_mute_venue_leaves_on_the_grid_without_an_event() -> None:
     assert made[-1].bid_px == 99.5
 
 
+def test_a_wild_venue_that_goes_mute_is_noticed_on_the_grid_too() -> None:
+    """Without the one at 101.5 the median of all is lower and the one at 100 no longer wild: at 1,100 ms, not with the
+    next event."""
+    events = [quote(4, 101.5, 30 * MS), *(quote(n, px, 500 * MS) for n, px in enumerate((100.0, 100.1, 100.55, 100.7)))]
+    events.append(quote(1, 100.1, 1_300 * MS))
+    made = [event for event in consolidate(events, define(5), rules(5)) if isinstance(event, Quote)]
+    timed = [(event.ts_recv_ns - START_NS, event.bid_px) for event in made if event.ts_recv_ns > START_NS + 500 * MS]
+    assert timed == [(1_100 * MS, pytest.approx(99.825))]
+
+
 def test_recorded_timers_take_the_place_of_the_grid() -> None:
     """With ``timer_ns`` None only the record's own timers make time pass."""
     events: list[Event] = [

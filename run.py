@@ -110,12 +110,15 @@ def _paper_daemon(
     from config.wiring import build_core, resolve
     from connectors.lag import LoopLag
     from engine.data.parquet import describe_files
+    from engine.data.published import read_observations, split_files
     from engine.features import jit, kept
     from engine.runtime.child import ChildServer
     from engine.runtime.daemon import Daemon, Parts
     from engine.runtime.shadow import make_warmer
 
-    infos = describe_files(files) if files else ()
+    files, published = split_files(files)
+    infos = describe_files(files) if files or published else ()
+    series = read_observations(published)
     known = [info.instrument for info in infos] if files else foreseen_instruments(settings)
     instruments = list(dict.fromkeys(instrument.id for instrument in known))
     settings = resolve(settings, instruments)
@@ -123,7 +126,7 @@ def _paper_daemon(
     if sys.stderr.isatty() and jit.enabled() and not any(jit.cache_root().glob("*")):
         print("compiling the features, once (half a minute)", file=sys.stderr)
     if not watching:
-        check_session(settings, known, assembly)
+        check_session(settings, known, assembly, published={one.series for one in series})
     kept.prune(jit.cache_root())
 
     def make_venue(
@@ -136,9 +139,9 @@ def _paper_daemon(
     ) -> Venue:
         if files:
             in_sample = seen_in_training([model.bundle.manifest for model in assembly.models], files)
-            return Recording(settings, files, speed, publish, clock, say, id_prefix, in_sample)
+            return Recording(settings, files, speed, publish, clock, say, id_prefix, in_sample, series)
         if settings.venue.feed == "live":
-            return CoinbaseOnPaper(settings, publish, clock, lag_ns, Endpoints(), id_prefix, assembly.history)
+            return CoinbaseOnPaper(settings, publish, clock, lag_ns, Endpoints(), id_prefix, assembly.history, say)
         key_file = folder / "sandbox_key.json"
         child = ChildServer("sandbox", _sandbox_command(settings, key_file), {"--port": "sandbox.port"})
         return SandboxTrading(settings, child, publish, clock, lag_ns, say, assembly.history)

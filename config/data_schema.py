@@ -15,11 +15,29 @@ from engine.quality.tolerances import Tolerances
 from engine.venues import CONSOLIDATED
 
 _MS_NS = 1_000_000
+_DAY_NS = 86_400_000_000_000
 
 
 class DataSettings(Section):
     catalogue: FilePath = Field(default=Path("var/catalogue"), description="folder of stored market data")
     record: bool = Field(default=False, description="store the market of each session there, by a process of its own")
+
+
+class ExogenousSettings(Section):
+    """Published series for columns such as ``exogenous(CPI)``, from the catalogue, as of their publication."""
+
+    series: list[str] = Field(default=[], description="names of series of data.catalogue to publish")
+    history_days: float = Field(
+        default=30.0,
+        ge=0,
+        le=36_500,
+        description="of publications before the start, for features made of history, days",
+    )
+    renew_s: float = Field(default=60.0, ge=1, le=86_400, description="how often new publications are looked for, s")
+
+    @property
+    def history_ns(self) -> int:
+        return int(self.history_days * _DAY_NS)
 
 
 class QualitySettings(Section):

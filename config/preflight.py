@@ -8,7 +8,7 @@ nothing.  A replay asks none of this: it runs what was recorded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from config.load import session_limits
 from config.schema import Settings
 from engine.consolidated import check_members, consolidated_instrument
 from engine.errors import ConfigError
+from engine.features import FeatureSpec
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Assembly
 from models.catalogue import AUTO, load_named
@@ -25,11 +26,17 @@ from risk.limits import check_usable
 
 
 def check_session(
-    settings: Settings, instruments: Sequence[Instrument], assembly: Assembly, *, live: bool = False
+    settings: Settings,
+    instruments: Sequence[Instrument],
+    assembly: Assembly,
+    *,
+    live: bool = False,
+    published: Collection[str] = (),
 ) -> None:
     """Refuse a session on ``instruments`` that its settings leave nothing to do.
 
-    Raises ``ConfigError`` or ``BundleError``.  Models that are opened here stay open in ``assembly``.
+    ``published``: series that are played beside those of ``exogenous.series``.  Raises ``ConfigError`` or
+    ``BundleError``.  Models that are opened here stay open in ``assembly``.
     """
     if not settings.strategies:
         raise ConfigError(
@@ -40,7 +47,9 @@ def check_session(
     ids = list(dict.fromkeys(instrument.id for instrument in instruments))
     check_usable(session_limits(settings, ids, live=live), ids)
     check_currencies(settings, instruments)
-    check_models(settings, [*instruments, *check_consolidated(settings, instruments)], assembly)
+    everything = [*instruments, *check_consolidated(settings, instruments)]
+    check_models(settings, everything, assembly)
+    check_surroundings(settings, everything, assembly, {*settings.exogenous.series, *published})
 
 
 def check_currencies(settings: Settings, instruments: Sequence[Instrument]) -> None:
@@ -118,6 +127,38 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
             if wanted.model != NO_MODEL and listens(wanted, instrument):
                 assembly.model(instrument, assembly.assign(instrument, True))
                 break
+
+
+def check_surroundings(
+    settings: Settings, instruments: Sequence[Instrument], assembly: Assembly, published: Collection[str]
+) -> None:
+    """Refuse features that read an instrument or a series which this session does not have: they would never be warm.
+
+    Raises ``ConfigError`` naming it.
+    """
+    known = {instrument.id: instrument for instrument in instruments}
+    for instrument in known.values():
+        wanted = [one for one in settings.strategies if listens(one, instrument)]
+        if not wanted:
+            continue
+        assignment = assembly.assign(instrument, any(one.model != NO_MODEL for one in wanted))
+        if not assignment.spec:
+            continue
+        spec = FeatureSpec.from_json(assignment.spec)
+        for peer in spec.peers:
+            if peer not in known or peer == instrument.id:
+                raise ConfigError(
+                    f"features of {instrument.id} read the price of {peer}",
+                    expected=f"another instrument of this session: {', '.join(known)}",
+                    do="add it to venue.symbols or to the files, or limit the strategy's instruments",
+                )
+        for series in spec.series:
+            if series not in published:
+                raise ConfigError(
+                    f"features of {instrument.id} read the published series {series}",
+                    expected=f"one of exogenous.series ({', '.join(sorted(published)) or 'which is empty'})",
+                    do="add it there, or play a file that holds it",
+                )
 
 
 def seen_in_training(manifests: Sequence[Manifest], files: Sequence[Path]) -> list[str]:

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from config.data_schema import ConsolidatedSettings, DataSettings, QualitySettings
+from config.data_schema import ConsolidatedSettings, DataSettings, ExogenousSettings, QualitySettings
 from config.sections import FilePath, Section
 from models.shipped import DEFAULT, bundles_folder
 
@@ -325,6 +325,7 @@ class Settings(Section):
     engine: EngineSettings = EngineSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     data: DataSettings = DataSettings()
+    exogenous: ExogenousSettings = ExogenousSettings()
     quality: QualitySettings = QualitySettings()
     consolidated: list[ConsolidatedSettings] = Field(
         default=[], description="prices over several venues; strategies take them as any instrument"

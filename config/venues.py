@@ -23,10 +23,12 @@ from connectors.coinbase.shadow import CoinbaseShadow
 from connectors.coinbase.venue import CoinbaseVenue
 from connectors.coinbase.wire import Product
 from connectors.paper.exchange import DEFAULT_BALANCE, PaperExchange
+from connectors.published import PublishedFeed
 from connectors.replay.feed import ReplayVenue, Speed
 from engine.data.parquet import describe_files
+from engine.data.published import stored_observations
 from engine.errors import VenueError
-from engine.events import InputEvent, InstrumentDefined
+from engine.events import InputEvent, InstrumentDefined, Observation
 from engine.instruments import Instrument
 from engine.ports import Clock, FeedCounts, Publish, VenueGateway
 
@@ -87,6 +89,7 @@ class SandboxTrading:
         self._lag_ns = lag_ns
         self._say = say
         self._venue: CoinbaseVenue | None = None
+        self._published = published_feed(settings, publish, clock, say)
 
     @property
     def name(self) -> str:
@@ -112,6 +115,8 @@ class SandboxTrading:
             raise VenueError(error.seen, do=do) from None
         endpoints = Endpoints(said["rest"], said["ws_market"], said["ws_user"], said["key_file"])
         self._say(f"  exchange {endpoints.rest} (built-in, speaks Coinbase Advanced Trade)")
+        if self._published is not None:
+            await self._published.start()
         self._venue = CoinbaseVenue(
             coinbase_settings(self._settings, endpoints),
             self._publish,
@@ -135,6 +140,8 @@ class SandboxTrading:
         return {} if self._venue is None else self._venue.queue_depths()
 
     async def stop(self) -> None:
+        if self._published is not None:
+            await self._published.stop()
         if self._venue is not None:
             await self._venue.stop()
         await self._child.stop()
@@ -152,6 +159,7 @@ class CoinbaseOnPaper:
         endpoints: Endpoints,
         id_prefix: str,
         history: History,
+        say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         public = msgspec.structs.replace(coinbase_settings(settings, endpoints), key_file="")
         self._publish = publish
@@ -167,6 +175,7 @@ class CoinbaseOnPaper:
         )
         self._settings = settings
         self._venue = CoinbaseVenue(public, self._on_event, clock, lag_ns=lag_ns, history=history)
+        self._published = published_feed(settings, publish, clock, say)
 
     @property
     def name(self) -> str:
@@ -181,6 +190,8 @@ class CoinbaseOnPaper:
         return self._venue
 
     async def start(self) -> None:
+        if self._published is not None:
+            await self._published.start()
         await self._venue.start()
         self._exchange.start(self._clock.now_ns(), define=False, streams=("user",))
 
@@ -198,6 +209,8 @@ class CoinbaseOnPaper:
         return {"paper": self._exchange.pending}
 
     async def stop(self) -> None:
+        if self._published is not None:
+            await self._published.stop()
         await self._venue.stop()
 
     def _on_event(self, event: InputEvent) -> None:
@@ -222,9 +235,10 @@ class Recording:
         report: Callable[[str], None],
         id_prefix: str,
         known: Sequence[str] = (),
+        published: Sequence[Observation] = (),
     ) -> None:
-        """``known``: what is odd about the data before it is opened.  Raises ``DataError`` for files that cannot be
-        played."""
+        """``known``: what is odd about the data before it is opened; ``published``: observations that are played with
+        it, beside those of ``exogenous.series``.  Raises ``DataError`` for files that cannot be played."""
         own = settings.sources.get("paper.balances", "default") != "default"
         self._notes: list[str] = []
 
@@ -244,6 +258,10 @@ class Recording:
                 info.instrument.id: with_paper_fees(info.instrument, settings) for info in describe_files(paths)
             },
             report=note,
+            published=sorted(
+                {*published, *_configured(settings)}, key=lambda one: (one.ts_event_ns, one.period_end_ns, one.series)
+            ),
+            history_ns=settings.exogenous.history_ns,
             balances=settings.paper.balances if own else None,
             default_balance=settings.paper.balances.get(settings.portfolio.currency, DEFAULT_BALANCE),
             latency_ns=int(settings.paper.latency_ms * MS_NS),
@@ -281,6 +299,27 @@ class Recording:
     async def stop(self) -> None:
         self._stop.set()
         await self._venue.stop()
+
+
+def published_feed(
+    settings: Settings, publish: Publish, clock: Clock, report: Callable[[str], None]
+) -> PublishedFeed | None:
+    """The feed of ``exogenous.series``; None where there are none."""
+    if not settings.exogenous.series:
+        return None
+    return PublishedFeed(
+        lambda: _configured(settings),
+        publish,
+        clock,
+        history_ns=settings.exogenous.history_ns,
+        renew_s=settings.exogenous.renew_s,
+        report=report,
+    )
+
+
+def _configured(settings: Settings) -> list[Observation]:
+    series = settings.exogenous.series
+    return stored_observations(settings.data.catalogue, series) if series else []
 
 
 def foreseen_instruments(settings: Settings) -> list[Instrument]:

@@ -26,6 +26,7 @@ from engine.lanes import Lane, StrategySlot
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Assembly, Probe, Recorder, RiskGate
+from engine.published import Published
 from engine.quality.compiled import step_function
 from engine.quality.gate import DEFAULT, QualityGate
 from engine.quality.tolerances import Tolerances
@@ -85,6 +86,7 @@ class TradingCore:
         self._tolerances = tolerances
         step_function()  # compiled before the first event comes, not while it waits
         self._followers: dict[str, list[Any]] = {}
+        self._published = Published()
         self._recorder = recorder
         self._views = ConsolidatedViews(consolidated, self.lanes) if consolidated else None
         probe = probe or NullProbe()
@@ -276,6 +278,7 @@ class TradingCore:
 
     def _on_observation(self, observation: e.Observation) -> None:
         """A published value is about no instrument: every buffer takes what its columns ask for."""
+        self._published.take(observation)
         for lane in self.lanes.values():
             if lane.features is not None:
                 lane.features.update(observation)
@@ -374,8 +377,11 @@ class TradingCore:
         for slot in slots:
             if slot.uses_model and slot.alive:
                 self._tell_model(slot, instrument.id, assignment.facts)
-        for followed in features.follows if features is not None else ():
-            self._followers.setdefault(followed, []).append(features)
+        if features is not None:
+            for followed in features.follows:
+                self._followers.setdefault(followed, []).append(features)
+            for observation in self._published.of(features.awaits):
+                features.update(observation)
         return Lane(instrument, features, model, slots, followers, quality)
 
     def _on_feed_down(self, event: e.FeedDown) -> None:

@@ -198,6 +198,11 @@ class Features(FeatureView, Protocol):
         """Ids of other instruments whose accepted quotes, trades and candles ``update`` is given too."""
         ...
 
+    @property
+    def awaits(self) -> Sequence[str]:
+        """Names of published series whose observations ``update`` is given too, those before its time included."""
+        ...
+
     def update(self, event: MarketEvent) -> bool:
         """Take in an accepted market event; True when it completed a new row."""
         ...

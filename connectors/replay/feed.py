@@ -1,6 +1,7 @@
 """Recorded market data as a venue: files play through the paper exchange into the bus, in data time.
 
-Owns pace, data time and its timers.  Reading and merging files is ``engine.data.parquet``, matching is
+Owns pace, data time and its timers.  Published series come between the rows as of their publication, and those of
+before at the start.  Reading and merging files is ``engine.data.parquet``, matching is
 ``connectors.paper``.  The core drops bad rows; this feed only hands them on.
 
 Time.  The core's time is ``ts_recv_ns`` of events, here the recorded merge key, and it never steps back: a row that is
@@ -27,10 +28,12 @@ import msgspec
 from connectors.matching.mirror import ASSUMED_NOTIONAL
 from connectors.paper.exchange import DEFAULT_BALANCE, LATENCY_NS, PaperExchange
 from engine.data.parquet import FileInfo, describe_files, read_events
+from engine.data.published import with_published
 from engine.errors import DataError
-from engine.events import FeedDown, Quote, Timer, Trade
+from engine.events import FeedDown, Observation, Quote, Timer, Trade
 from engine.instruments import Instrument
 from engine.ports import Clock, Publish
+from engine.published import known_before
 
 _SECOND_NS = 1_000_000_000
 _MS_NS = 1_000_000
@@ -38,6 +41,7 @@ _YIELD_NS = 4 * _MS_NS
 _EVENTS_PER_CLOCK_READ = 64
 
 Speed = float | Literal["max"]
+Played = Quote | Trade | Observation
 
 
 class ReplayResult(msgspec.Struct):
@@ -57,8 +61,9 @@ class ReplayVenue:
     ``paths`` may hold several instruments of several venues; ``instruments`` (ids) keeps only those; ``overrides``
     replaces rules (fees, steps) of an instrument by id.  ``speed`` is a factor of recorded pace or ``"max"``.
     ``clock`` only serves to keep pace and to give other tasks their turn.  ``report`` gets a line about each oddity of
-    the data.  ``balances`` (of each venue), ``default_balance``, ``latency_ns``, ``id_prefix`` and ``assumed_notional``
-    are those of ``PaperExchange``.
+    the data.  ``published`` are observations in order of publication; those of the last ``history_ns`` before the first
+    row, and of each series the last two periods before that, come at the start.  ``balances`` (of each venue),
+    ``default_balance``, ``latency_ns``, ``id_prefix`` and ``assumed_notional`` are those of ``PaperExchange``.
 
     Raises ``DataError`` for missing or wrong files and for a speed that is no positive number.
     """
@@ -75,6 +80,8 @@ class ReplayVenue:
         instruments: Sequence[str] | None = None,
         overrides: Mapping[str, Instrument] | None = None,
         report: Callable[[str], None] = lambda _line: None,
+        published: Sequence[Observation] = (),
+        history_ns: int = 0,
         balances: Mapping[str, Decimal] | None = None,
         default_balance: Decimal = DEFAULT_BALANCE,
         latency_ns: int = LATENCY_NS,
@@ -97,10 +104,12 @@ class ReplayVenue:
         self._timer_ns = timer_ms * _MS_NS
         self._timer_name = timer_name
         self._report = report
+        self._published = published
+        self._history_ns = history_ns
         self._now_ns = 0
         self._next_timer_ns = 0
         self._last_event_ns = 0
-        self._events: Iterator[Quote | Trade] | None = None
+        self._events: Iterator[Played] | None = None
         self._turns = 0
         overrides = overrides or {}
         rules: dict[str, Instrument] = {}
@@ -148,15 +157,19 @@ class ReplayVenue:
 
     async def start(self) -> None:
         """Publish instruments, balances and streams, stamped with the time of the first row."""
-        self._events = read_events(self._paths, self._only)
-        first = next(self._events)  # a described file has at least one row
-        self._events = itertools.chain((first,), self._events)
+        market = read_events(self._paths, self._only)
+        first = next(market)  # a described file has at least one row
         first_ns = first.ts_recv_ns
+        later = [observation for observation in self._published if observation.ts_event_ns >= first_ns]
+        self._events = with_published(itertools.chain((first,), market), later)
         self._now_ns = self._last_event_ns = self.result.first_ns = self.result.last_ns = first_ns
         self._next_timer_ns = first_ns + self._timer_ns
         for info in self.files:
             if info.note:
                 self._report(info.note)
+        # Before the instruments: the core hands them to every buffer that it makes.
+        for observation in known_before(self._published, first_ns, self._history_ns):
+            self._publish(msgspec.structs.replace(observation, ts_recv_ns=first_ns))
         for exchange in self.exchanges.values():
             exchange.start(first_ns)
 
@@ -195,7 +208,7 @@ class ReplayVenue:
 
     # --- pace -------------------------------------------------------------------------------------------------------
 
-    async def _run_at_full_speed(self, events: Iterator[Quote | Trade], stop: asyncio.Event) -> None:
+    async def _run_at_full_speed(self, events: Iterator[Played], stop: asyncio.Event) -> None:
         now_ns = self._clock.now_ns
         turn_ns = now_ns()
         left = _EVENTS_PER_CLOCK_READ
@@ -212,7 +225,7 @@ class ReplayVenue:
                 turn_ns = now_ns()
         self.result.finished = True
 
-    async def _run_paced(self, events: Iterator[Quote | Trade], speed: float, stop: asyncio.Event) -> None:
+    async def _run_paced(self, events: Iterator[Played], speed: float, stop: asyncio.Event) -> None:
         start_ns = self._clock.now_ns()
         first_ns = self._now_ns
         for event in events:
@@ -243,7 +256,7 @@ class ReplayVenue:
 
     # --- playing ----------------------------------------------------------------------------------------------------
 
-    def _play(self, event: Quote | Trade) -> None:
+    def _play(self, event: Played) -> None:
         ts_ns = event.ts_recv_ns
         result = self.result
         if ts_ns < self._now_ns:
@@ -259,17 +272,18 @@ class ReplayVenue:
             # Timers thinned out in a pause: from the next row on they come at their usual pace.
             self._next_timer_ns = min(self._next_timer_ns, ts_ns + self._timer_ns)
         self._last_event_ns = ts_ns
-        exchange = self._exchange_of[event.instrument]
-        for other in self.exchanges.values():
-            other.advance(ts_ns)
+        for exchange in self.exchanges.values():
+            exchange.advance(ts_ns)
         self._publish(event)
-        exchange.on_market(event)
+        if not isinstance(event, Observation):
+            self._exchange_of[event.instrument].on_market(event)
         result.events += 1
         result.last_ns = ts_ns
 
-    def _backwards_line(self, event: Quote | Trade) -> str:
+    def _backwards_line(self, event: Played) -> str:
+        of = event.series if isinstance(event, Observation) else event.instrument
         error = DataError(
-            f"{event.instrument}: a row at {event.ts_recv_ns} ns comes after {self._now_ns} ns",
+            f"{of}: a row at {event.ts_recv_ns} ns comes after {self._now_ns} ns",
             expected="rows in order of time",
             do="played in file order at the time already reached",
         )

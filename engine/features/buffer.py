@@ -23,6 +23,7 @@ from engine.features.surroundings import Surroundings
 from engine.instruments import Instrument
 from engine.ports import Float32Array
 
+_NEVER_NS = 2**63 - 1
 _TROUBLE = (TypeError, ValueError, OverflowError)
 """What a value of the wrong type raises on its way into the kernel: such an event is refused like any other bad one."""
 
@@ -131,7 +132,7 @@ class FeatureBuffer:
     def update(self, event: MarketEvent) -> bool:
         """Take in an accepted market event; True when it completed a new row (several, after bars without quotes)."""
         # Hot path: attribute access and one call into compiled code; everything rare is behind _refused and _timed.
-        if self._outside is not None and self._outside.take(event):
+        if self._outside is not None and self._outside.take(event, self._open_end_ns()):
             return False
         if type(event) is Quote:
             if self._interval_ns:
@@ -192,8 +193,12 @@ class FeatureBuffer:
         self.restarts += 1
         self._clear()
 
-    def _put(self, kind: int, block: int, value: float, ts_ns: int) -> None:
-        self._step(self._s, self._ring, kind, float(block), value, 0.0, 0.0, ts_ns)
+    def _put(self, kind: int, block: int, value: float, period_s: float, ts_ns: int) -> None:
+        self._step(self._s, self._ring, kind, float(block), value, period_s, 0.0, ts_ns)
+
+    def _open_end_ns(self) -> int:
+        """When the open time bar ends; far away where there is none."""
+        return _NEVER_NS if self._bar_start_ns is None else self._bar_start_ns + self._interval_ns
 
     def _feed(self, event: Quote | Trade) -> int:
         try:
@@ -260,6 +265,8 @@ class FeatureBuffer:
     def _close_bar(self, start_ns: int) -> None:
         """End the open bar: a row, or nothing when its beginning was not seen, or a restart when rows are missing."""
         end_ns = start_ns + self._interval_ns
+        if self._outside is not None:
+            self._outside.release(end_ns)
         happened = self._s[at.HAS_OPEN] != 0.0
         if self._hole_ns:
             if not happened:
@@ -312,6 +319,8 @@ class FeatureBuffer:
             self.late += 1
             return False
         self._check_continuation(end_ns)
+        if self._outside is not None:
+            self._outside.release(end_ns)
         try:
             self._s[at.BAR_VOLUME] = bar.volume_qty
             code = self._step(
@@ -399,6 +408,11 @@ class FeatureBuffer:
     def follows(self) -> tuple[str, ...]:
         """Ids of the other instruments that the columns read."""
         return self.spec.peers
+
+    @property
+    def awaits(self) -> tuple[str, ...]:
+        """Names of the published series that the columns read."""
+        return self.spec.series
 
     @property
     def warm(self) -> bool:

@@ -132,10 +132,14 @@ PEER_PX = 2 * HISTORY
 PEER_S = PEER_PX + 1
 PEER_NS = PEER_PX + 2
 # Within the block of a published series.
-KNOWN_VALUE = 0
+KNOWN_VALUE = 0  # of the newest period, as last published
 KNOWN_S = 1  # publication time
 KNOWN_NS = 2
-KNOWN_SLOTS = 4
+KNOWN_PERIOD_S = 3  # end of that period
+KNOWN_BEFORE = 4  # value of the period before, as last published
+KNOWN_BEFORE_S = 5  # end of that period
+KNOWN_PERIODS = 6  # how many of the two are known
+KNOWN_SLOTS = 8
 
 
 @kernel

@@ -6,6 +6,7 @@ slots of the record before the kernel needs it.  Made only where a column asks f
 
 from __future__ import annotations
 
+import bisect
 import math
 import struct
 from collections.abc import Callable, Mapping
@@ -28,7 +29,10 @@ _LEVELS = struct.Struct(f"{4 * at.DEPTH_LEVELS}d")
 class Surroundings:
     """``take`` says whether an event was for it; what belongs to the instrument's own rows goes on to the kernel.
 
-    ``put(kind, block, value, ts_ns)`` hands a value of another instrument or series to the kernel.
+    ``put(kind, block, value, period_s, ts_ns)`` hands a value of another instrument or series to the kernel.
+
+    A time bar is closed by what comes after it, or by a timer.  What others cost or publish after its end must not be
+    in its row, or recordings (without timers) would make other rows than the daemon: it waits for ``release``.
     """
 
     def __init__(
@@ -37,25 +41,27 @@ class Surroundings:
         instrument: Instrument,
         state: npt.NDArray[np.float64],
         blocks: tuple[Mapping[str, int], Mapping[str, int]],
-        put: Callable[[int, int, float, int], None],
+        put: Callable[[int, int, float, float, int], None],
     ) -> None:
         self._own = instrument.id
         self._s = state
         self._peers, self._series = blocks
         self._put = put
         self._by_trades = spec.sampling.price == "trade"
+        self._interval_ns = spec.sampling.interval_ns
+        self._published: list[Observation] = []
+        self._prices: dict[int, list[tuple[int, float]]] = {}
         self._book = OrderBook(instrument.id) if "depth" in spec.requires else None
         self.sessions = Sessions.of(instrument) if "sessions" in spec.requires else None
         # Times after the one, up to the other, lie in the session that is in the record; at first none does.
         self._session_after_ns = self._session_close_ns = 0
         self._hours_s = (math.nan, math.nan)
 
-    def take(self, event: MarketEvent) -> bool:
-        """True when the event completes no row of this instrument and is done with."""
+    def take(self, event: MarketEvent, end_ns: int) -> bool:
+        """True when the event completes no row of this instrument and is done with; ``end_ns`` of the open time bar."""
         if type(event) is Observation:
-            block = self._series.get(event.series)
-            if block is not None and math.isfinite(event.value):
-                self._put(tape.KNOWN, block, event.value, event.ts_event_ns)
+            if event.series in self._series and math.isfinite(event.value):
+                self._take_published(event)
             return True
         if type(event) is BookSnapshot or type(event) is BookDelta:
             if self._book is not None and event.instrument == self._own:
@@ -64,7 +70,7 @@ class Surroundings:
         if not isinstance(event, Quote | Trade | Bar):
             return True
         if event.instrument != self._own:
-            self._take_peer(event)
+            self._take_peer(event, end_ns)
             return True
         if self.sessions is not None:
             self.move_session(event.ts_event_ns)
@@ -100,8 +106,32 @@ class Surroundings:
         block = self._peers.get(instrument)
         if block is not None:
             self._s[block + at.PEER_PX] = math.nan
+            self._prices.pop(block, None)
 
-    def _take_peer(self, event: Quote | Trade | Bar) -> None:
+    def release(self, end_ns: int) -> None:
+        """A time bar that ends then is about to be closed: write what was known at its end.
+
+        A price of that very moment belongs to it, as a candle that ends with it does.  What is published at that
+        moment does not: the row was due before anybody could have read it.
+        """
+        while self._published and self._published[0].ts_event_ns < end_ns:
+            self._put_published(self._published.pop(0))
+        for block, waiting in self._prices.items():
+            while waiting and waiting[0][0] <= end_ns:
+                ts_ns, px = waiting.pop(0)
+                self._put(tape.PEER, block, px, 0.0, ts_ns)
+
+    def _take_published(self, event: Observation) -> None:
+        if self._interval_ns:
+            bisect.insort(self._published, event, key=lambda one: one.ts_event_ns)
+        else:
+            self._put_published(event)
+
+    def _put_published(self, event: Observation) -> None:
+        period_s = event.period_end_ns / 1e9
+        self._put(tape.KNOWN, self._series[event.series], event.value, period_s, event.ts_event_ns)
+
+    def _take_peer(self, event: Quote | Trade | Bar, end_ns: int) -> None:
         block = self._peers.get(event.instrument)
         if block is None:
             return
@@ -116,8 +146,17 @@ class Surroundings:
         else:
             assert type(event) is Quote
             px = 0.5 * (event.bid_px + event.ask_px)
-        if 0.0 < px < tape.LIMIT:
-            self._put(tape.PEER, block, px, event.ts_event_ns)
+        if not 0.0 < px < tape.LIMIT:
+            return
+        ts_ns = event.ts_event_ns
+        waiting = self._prices.setdefault(block, [])
+        if not self._interval_ns or (ts_ns <= end_ns and not waiting):
+            self._put(tape.PEER, block, px, 0.0, ts_ns)
+            return
+        if waiting and (waiting[-1][0] - 1) // self._interval_ns == (ts_ns - 1) // self._interval_ns:
+            waiting[-1] = (ts_ns, px)  # of each bar the last counts
+        else:
+            waiting.append((ts_ns, px))
 
     def _take_book(self, book: OrderBook, event: BookSnapshot | BookDelta) -> None:
         if type(event) is BookSnapshot:

@@ -25,7 +25,7 @@ CLOSE_BAR = 2  # time completes the row; ts = end of the bar
 DROP_BAR = 3  # forget the row being built, keep the quote
 HISTORY_BAR = 4  # a, b, c, d = open, high, low, close; volume in its slot; ts = end of the bar
 PEER = 5  # a = first slot of another instrument's block, b = its price
-KNOWN = 6  # a = first slot of a published series' block, b = its value; ts = publication
+KNOWN = 6  # a = first slot of a published series' block, b = its value, c = end of its period (s); ts = publication
 
 # What it gets back.
 REJECTED = -1  # not finite, crossed, or out of range: nothing was changed
@@ -324,13 +324,35 @@ def take_history_bar(s: State, open_px: float, high_px: float, low_px: float, cl
 
 
 @kernel
-def take_outside(s: State, block: int, slot: int, value: float, ts_ns: int) -> int:
-    """Another instrument's price or a published value: remembered with its time, completes no row.
+def take_peer(s: State, block: int, px: float, ts_ns: int) -> int:
+    """Another instrument's price: remembered with its time, completes no row."""
+    s[block + at.PEER_PX] = px
+    _store_time(s, block + at.PEER_S, ts_ns)
+    return NOTHING
 
-    ``slot`` is the value's within the block; its time follows it.
+
+@kernel
+def take_known(s: State, block: int, value: float, period_s: float, ts_ns: int) -> int:
+    """A published value: of a newer period it becomes the value; of a known period it is that one's revision.
+
+    A revision of anything older changes nothing that a column reads.
     """
-    s[block + slot] = value
-    _store_time(s, block + slot + 1, ts_ns)
+    periods = s[block + at.KNOWN_PERIODS]
+    if periods > 0.0 and period_s < s[block + at.KNOWN_PERIOD_S]:
+        if periods == 1.0 or period_s >= s[block + at.KNOWN_BEFORE_S]:
+            s[block + at.KNOWN_BEFORE] = value
+            s[block + at.KNOWN_BEFORE_S] = period_s
+            s[block + at.KNOWN_PERIODS] = 2.0
+        return NOTHING
+    if periods > 0.0 and period_s > s[block + at.KNOWN_PERIOD_S]:
+        s[block + at.KNOWN_BEFORE] = s[block + at.KNOWN_VALUE]
+        s[block + at.KNOWN_BEFORE_S] = s[block + at.KNOWN_PERIOD_S]
+        s[block + at.KNOWN_PERIODS] = 2.0
+    elif periods == 0.0:
+        s[block + at.KNOWN_PERIODS] = 1.0
+    s[block + at.KNOWN_VALUE] = value
+    s[block + at.KNOWN_PERIOD_S] = period_s
+    _store_time(s, block + at.KNOWN_S, ts_ns)
     return NOTHING
 
 
@@ -349,9 +371,9 @@ def take(s: State, kind: int, a: float, b: float, c: float, d: float, ts_ns: int
     if kind == HISTORY_BAR:
         return take_history_bar(s, a, b, c, d, ts_ns)
     if kind == PEER:
-        return take_outside(s, int(a), at.PEER_PX, b, ts_ns)
+        return take_peer(s, int(a), b, ts_ns)
     if kind == KNOWN:
-        return take_outside(s, int(a), at.KNOWN_VALUE, b, ts_ns)
+        return take_known(s, int(a), b, c, ts_ns)
     if kind == DROP_BAR:
         _clear_row(s)
     return NOTHING

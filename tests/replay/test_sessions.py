@@ -16,11 +16,13 @@ from engine import events as e
 from engine.commands import NewOrder
 from engine.runtime.journal import JournalWriter
 from engine.runtime.journal_reader import JournalRecord, read_journal
-from tests.support.daemon import paper_session, replay_session
+from tests.support.daemon import into, kestrel, paper_session, replay_session
 from tests.support.journals import flip
+from tests.support.published import published_file
 
 USDM_BTC = "binance_usdm_btcusdt_20240808"
 USDM_ETH = "binance_usdm_ethusdt_20240808"
+NO_MODEL = 'strategies=[{"name":"mine","kind":"ema_cross","model":"none"}]'
 OANDA = "oanda_eurusd_quotes_20140501_20140515.parquet"
 
 
@@ -230,3 +232,41 @@ def test_a_damaged_journal_is_replayed_up_to_its_damage(crypto: tuple[Path, dict
     assert (result["identical"], result["partial"]) == (True, True)
     assert result["left_out_bytes"] > 0
     assert 0 < result["decisions"] < replay_session(folder, summary["session"])[1]["decisions"]
+
+
+def test_published_series_reach_decisions_and_replay(market_data: Path, tmp_path: Path) -> None:
+    """A strategy that buys when CPI rises, and 3,000 quotes: known at the start, revised down and up within them.
+
+    It decides on the first row after the second revision and not before, with replay the same again.
+    """
+    quotes = head_of(market_data / "ticks" / f"{USDM_BTC}_quotes.parquet", 3_000, tmp_path)
+    times = pq.read_table(quotes)["recv_ns"].to_pylist()
+    ago = [times[0] - days * 86_400_000_000_000 for days in (70, 40, 1)]
+    rows = [(ago[1], ago[0], "CPI", 1.0), (ago[2], ago[1], "CPI", 2.0)]
+    rows += [(times[700], ago[1], "CPI", 1.9), (times[1500], ago[1], "CPI", 2.5)]
+    series = published_file(tmp_path / "cpi.parquet", rows)
+    strategy = {"name": "mine", "kind": "ema_cross", "model": "none"}
+    strategy |= {"params": {"column": "exogenous(CPI)", "fast": 1, "slow": 2}}
+    own = ("--set", f"strategies={json.dumps([strategy])}")
+    own += ("--set", 'features.columns=["imbalance","exogenous(CPI)","exogenous_change(CPI)"]')
+    summary = paper_session(tmp_path, [quotes, series], *own)
+    recorded = [r.record for r in records(tmp_path, summary["session"])]
+    told = [record for record in recorded if isinstance(record, e.Observation)]
+    assert [(one.ts_event_ns, one.value) for one in told] == [(row[0], row[3]) for row in rows]
+    assert [one.ts_recv_ns for one in told] == [times[0], times[0], times[700], times[1500]]
+    orders = [record for record in recorded if isinstance(record, NewOrder)]
+    assert [order.intent.side for order in orders] == [e.Side.BUY]
+    assert times[1500] <= orders[0].ts_ns < times[1600]
+    for extra in ((), ("--recompute",)):
+        status, result = replay_session(tmp_path, summary["session"], *extra)
+        assert (status, result["identical"]) == (0, True)
+
+
+def test_a_series_that_nobody_publishes_is_refused_before_the_session(market_data: Path, tmp_path: Path) -> None:
+    """Features ask for one that is neither configured nor among the files."""
+    quotes = head_of(market_data / "ticks" / f"{USDM_BTC}_quotes.parquet", 100, tmp_path)
+    columns = 'features.columns=["close","exogenous(CPI)"]'
+    done = kestrel("paper", "--replay", str(quotes), "--set", columns, *into(tmp_path), "--set", NO_MODEL)
+    assert done.returncode != 0
+    assert "published series CPI" in done.stderr
+    assert not (tmp_path / "sessions").exists()

@@ -194,6 +194,7 @@ class EveryQuote:
         return float(self.values[0, {"mid": 0, "spread": 1}[column]])
 
     follows: tuple[str, ...] = ()
+    awaits: tuple[str, ...] = ()
 
     def update(self, event: e.Event) -> bool:
         if not isinstance(event, e.Quote):

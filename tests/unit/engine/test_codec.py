@@ -18,6 +18,7 @@ SAMPLES: list[Any] = [
     e.Trade(1, 2, BTC, 1.0, 2.0, -1, "t"),
     e.BookSnapshot(1, 2, BTC, ((1.0, 2.0),), ()),
     e.BookDelta(1, 2, BTC, ((1, 2.0, 0.0), (-1, 3.0, 4.0))),
+    e.Observation(1, 2, "CPI", 0.1 + 0.2, -5),
     e.Bar(1, 2, BTC, 60, 1.0, 2.0, 0.5, 1.5, 9.0),
     e.InstrumentDefined(1, 2, spot(expiry_ns=5, strike_px=D("1.50"))),
     e.InstrumentStatus(1, 2, BTC, e.TradingStatus.POST_ONLY),

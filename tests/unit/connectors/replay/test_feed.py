@@ -19,6 +19,7 @@ from engine.events import (
     FeedDown,
     FeedUp,
     InstrumentDefined,
+    Observation,
     OrderCancelled,
     OrderFilled,
     Quote,
@@ -333,3 +334,31 @@ async def test_real_futures_data_fills_passive_and_aggressive_orders(market_data
         near = [(bid, ask) for at, bid, ask in tops if abs(at - fill.ts_recv_ns) < SECOND]
         assert min(b for b, _ in near) <= float(fill.px) <= max(a for _, a in near)
     assert fills == (await once())[0]
+
+
+def told(at_ms: float, value: float, series: str = "CPI") -> Observation:
+    """Published at that time, of a period that ended a day before the start."""
+    published_ns = START + int(at_ms * MS)
+    return Observation(published_ns, published_ns, series, value, START - 86_400 * SECOND)
+
+
+async def test_published_series_come_before_the_instruments_and_between_the_rows(tmp_path):
+    """One published before the first row, two between rows, one after the last; timers go on in between."""
+    series = [told(-5000, 1.0), told(1, 2.0), told(250, 3.0), told(900, 4.0)]
+    events, result, lines, _ = await play([quotes(tmp_path / "q.parquet", [0, 1, 400])], published=series)
+    assert type(events[0]) is Observation
+    assert (events[0].ts_event_ns, events[0].ts_recv_ns, events[0].value) == (START - 5 * SECOND, START, 1.0)
+    order = [(type(event).__name__, ms(event)) for event in of(events, Quote, Observation, Timer)]
+    assert order == [
+        ("Observation", 0), ("Quote", 0), ("Quote", 1), ("Observation", 1), ("Timer", 100), ("Timer", 200),
+        ("Observation", 250), ("Timer", 350), ("Quote", 400),
+    ]  # fmt: skip
+    assert not lines
+    assert (result.finished, result.last_ns) == (True, START + 400 * MS)
+
+
+async def test_only_the_last_word_of_long_ago_and_all_of_the_history_is_told_at_the_start(tmp_path):
+    """Three revisions of one period long ago, two within the history of ten seconds."""
+    series = [told(-90_000, 1.0), told(-80_000, 2.0), told(-70_000, 3.0), told(-9_000, 4.0), told(-1_000, 5.0)]
+    events, *_ = await play([quotes(tmp_path / "q.parquet", [0, 1])], published=series, history_ns=10 * SECOND)
+    assert [event.value for event in of(events, Observation)] == [3.0, 4.0, 5.0]

@@ -285,6 +285,29 @@ def test_candles_of_another_instrument_count_as_its_price() -> None:
     np.testing.assert_allclose(values[20:], 1.0, rtol=1e-9)
 
 
+def test_bars_closed_by_timers_know_the_same_prices_as_those_closed_by_the_next_quote() -> None:
+    """A quote of ours each 7 s, of the others each 0.3 s, bars of 2 s: live a timer each 100 ms, offline none."""
+    spec = FeatureSpec("x", SPEC.columns, 4, Sampling.time_bar(2 * SECOND), gap=GapPolicy(0, 3))
+    start_ns = START_NS - START_NS % (2 * SECOND)
+    events = [quote(start_ns + i * 7 * SECOND, 60_000.0 + i % 5) for i in range(60)]
+    events += [quote(start_ns + i * 300_000_000 + 7, 2_500.0 + i % 13, ETH) for i in range(1400)]
+    events += [quote(start_ns + i * 300_000_000 + 9, 60_002.0 + i % 11, SPOT) for i in range(1400)]
+    events.sort(key=lambda event: event.ts_event_ns)
+    buffer = FeatureBuffer(spec, instrument())
+    live: list[bytes] = []
+    buffer.on_bar = lambda: live.append(buffer.window()[-1].tobytes())
+    timer_ns = start_ns
+    for event in events:
+        while timer_ns <= event.ts_event_ns:
+            buffer.on_timer(timer_ns)
+            timer_ns += SECOND // 10
+        buffer.update(event)
+    offline = compute_rows(spec, instrument(), events)
+    assert len(offline.values) > 200
+    assert offline.warm.sum() > 100
+    assert offline.values.tobytes() == b"".join(live[: len(offline.values)])
+
+
 @pytest.mark.parametrize(
     "name",
     [

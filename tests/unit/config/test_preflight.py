@@ -207,3 +207,24 @@ def test_a_file_that_a_model_was_trained_on_is_named(tmp_path: Path) -> None:
         f"{name} was trained on seen.parquet: what it earns here says nothing about other data"
         for name in ("demo-crypto", "another")
     ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "parts"),
+    [
+        (["close", "basis_bps(BTC/USDT@kraken)"], ["price of BTC/USDT@kraken", BTC, "venue.symbols"]),
+        (["close", f"correlation({BTC},20)"], [f"features of {BTC} read the price of {BTC}"]),
+        (["close", "exogenous(CPI)"], ["published series CPI", "GDP", "exogenous.series"]),
+    ],
+)
+def test_features_that_read_what_the_session_does_not_have_are_refused(columns: list[str], parts: list[str]) -> None:
+    """An instrument of another venue, the instrument itself, a series that is not published: never warm, all three."""
+    settings = settings_with(strategies=NO_MODEL, features__columns=columns, exogenous__series=["GDP"])
+    instruments = foreseen_instruments(settings)
+    resolved = resolve(settings, [instrument.id for instrument in instruments])
+    with pytest.raises(ConfigError) as caught:
+        check_session(resolved, instruments, ConfiguredAssembly(resolved, time.perf_counter_ns))
+    for part in parts:
+        assert part in str(caught.value)
+    if "CPI" in parts[0]:
+        check_session(resolved, instruments, ConfiguredAssembly(resolved, time.perf_counter_ns), published=["CPI"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from config.load import load
@@ -23,12 +24,14 @@ from config.venues import (
 from connectors.coinbase.sandbox.records import make_instrument as made_by_sandbox
 from connectors.coinbase.sandbox.settings import DEFAULT_PRODUCTS
 from connectors.fakes import EventLog
+from engine.data.catalogue import Catalogue, Source
 from engine.data.parquet import describe_files
-from engine.errors import ConfigError, VenueError
-from engine.events import BalanceReported, FeedDown, FeedUp, InstrumentDefined, Quote, Timer
+from engine.errors import ConfigError, DataError, VenueError
+from engine.events import BalanceReported, FeedDown, FeedUp, InstrumentDefined, Observation, Quote, Timer
 from engine.runtime.clocks import ManualClock
 from tests.support.core import D, spot
-from tests.support.recordings import quotes_file
+from tests.support.published import published_file
+from tests.support.recordings import START_NS, quotes_file
 
 
 def settings_with(**overrides: Any) -> Settings:
@@ -91,6 +94,27 @@ async def test_a_recording_defines_funds_plays_and_ends(tmp_path: Path) -> None:
     await venue.stop()
     assert {event.stream for event in log.of(FeedDown)} == {"market", "user"} == {e.stream for e in log.of(FeedUp)}
     assert venue.counts().conflated == 0
+
+
+async def test_configured_series_play_with_a_recording(tmp_path: Path) -> None:
+    """A catalogue with two series, one of them configured, and one more that was named with the recording."""
+    day_ns = 86_400_000_000_000
+    rows = [(START_NS - day_ns, START_NS - 9 * day_ns, "CPI", 1.0), (START_NS - day_ns, START_NS, "GDP", 2.0)]
+    table = pq.read_table(published_file(tmp_path / "series.parquet", rows))
+    with Catalogue(tmp_path / "stored").writer("exogenous", "ALL", "exogenous", source=Source("test")) as writer:
+        writer.write(table)
+    settings = settings_with(data__catalogue=str(tmp_path / "stored"), exogenous__series=["CPI"])
+    named = [Observation(START_NS + 7, START_NS + 7, "PMI", 3.0, START_NS)]
+    log = EventLog()
+    path = quotes_file(tmp_path)
+    venue = Recording(settings, [path], "max", log, ManualClock(), lambda line: None, "t", published=named)
+    await venue.start()
+    await venue.finished()
+    await venue.stop()
+    assert [(one.series, one.ts_recv_ns) for one in log.of(Observation)] == [("CPI", START_NS), ("PMI", START_NS + 7)]
+    wrong = settings_with(data__catalogue=str(tmp_path / "stored"), exogenous__series=["XYZ"])
+    with pytest.raises(DataError, match="no published series XYZ"):
+        Recording(wrong, [path], "max", log, ManualClock(), lambda line: None, "t")
 
 
 async def test_own_paper_balances_replace_the_default(tmp_path: Path) -> None:

@@ -172,16 +172,17 @@ def test_every_named_make_target_exists(document: Path) -> None:
 # --- generated pages, bookkeeping -------------------------------------------------------------------------------
 
 
-def test_generated_pages_equal_their_tables() -> None:
+@pytest.mark.parametrize("script", ["make_diagrams", "make_features"])
+def test_generated_pages_equal_their_tables(script: str) -> None:
     """Made again in memory and compared with what is committed."""
-    spec = importlib.util.spec_from_file_location("make_diagrams", ROOT / "docs" / "make_diagrams.py")
+    spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.PAGES
     for name, make in module.PAGES.items():
-        assert text_of(ROOT / "docs" / name) == make(), f"docs/{name} is old: python docs/make_diagrams.py"
+        assert text_of(ROOT / "docs" / name) == make(), f"docs/{name} is old: python docs/{script}.py"
 
 
 def test_decision_records_are_numbered_and_listed() -> None:

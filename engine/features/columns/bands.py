@@ -54,6 +54,7 @@ register(
         uses=("sma_20",),
         formula="population standard deviation of the last 20 closes",
         unit="price",
+        bounds=(0.0, math.inf),
         inputs=("price",),
         candle=True,
         warm_rows=20,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from engine.features import layout as at
 from engine.features.column import Column, register
 from engine.features.jit import kernel
@@ -72,6 +74,7 @@ register(
         params=(20,),
         formula="mean over 20 rows of (bid qty + ask qty) / 2 of the best quote",
         unit="qty",
+        bounds=(0.0, math.inf),
         inputs=("quotes", "sizes"),
         warm_rows=20,
     )
@@ -98,6 +101,7 @@ for _n in (5, 20, 50):
             params=(_n,),
             formula=f"(bought - sold) / traded quantity over {_n} rows, by aggressor; 0 when nothing traded",
             unit="ratio",
+            bounds=(-1.0, 1.0),
             inputs=("trades",),
             warm_rows=_n,
         )
@@ -108,6 +112,7 @@ register(
         function=volume,
         formula="declared volume of the row",
         unit="qty",
+        bounds=(0.0, math.inf),
         inputs=("price", "volume"),
         candle=True,
         warm_rows=1,
@@ -120,6 +125,7 @@ register(
         params=(5, 50),
         formula="mean volume of 5 rows / mean volume of 50 rows; 1 when nothing traded",
         unit="ratio",
+        bounds=(0.0, math.inf),
         inputs=("price", "volume"),
         candle=True,
         warm_rows=50,
@@ -133,6 +139,7 @@ for _n in (5, 20, 50):
             params=(_n,),
             formula=f"(rows with a higher close - rows with a lower close) / {_n}",
             unit="ratio",
+            bounds=(-1.0, 1.0),
             inputs=("price",),
             candle=True,
             warm_rows=_n + 1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from engine.features import layout as at
 from engine.features.column import Column, register
 from engine.features.jit import kernel
@@ -52,6 +54,7 @@ register(
         function=spread,
         formula="1e4 * (ask - bid) / mid",
         unit="bps",
+        bounds=(0.0, math.inf),
         inputs=("quotes",),
         warm_rows=1,
     )
@@ -63,6 +66,7 @@ register(
         params=(20,),
         formula="mean of spread_bps over 20 rows",
         unit="bps",
+        bounds=(0.0, math.inf),
         inputs=("quotes",),
         warm_rows=20,
     )
@@ -74,6 +78,7 @@ register(
         uses=("spread_bps", "spread_20_bps"),
         formula="spread_bps / spread_20_bps; 1 when both are 0",
         unit="ratio",
+        bounds=(0.0, math.inf),
         inputs=("quotes",),
         warm_rows=20,
     )
@@ -84,6 +89,7 @@ register(
         function=imbalance,
         formula="(bid qty - ask qty) / (bid qty + ask qty) of the best quote",
         unit="ratio",
+        bounds=(-1.0, 1.0),
         inputs=("quotes", "sizes"),
         warm_rows=1,
         source="M. Gould, J. Bonart, Queue imbalance as a one-tick-ahead price predictor (2016)",
@@ -97,6 +103,7 @@ for _n in (5, 20):
             params=(_n,),
             formula=f"mean of imbalance over {_n} rows",
             unit="ratio",
+            bounds=(-1.0, 1.0),
             inputs=("quotes", "sizes"),
             warm_rows=_n,
         )

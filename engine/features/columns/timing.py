@@ -26,6 +26,7 @@ for _n in (1, 5, 20, 50):
             params=(_n,),
             formula=f"ln(1 + seconds that the last {_n} rows took), venue time",
             unit="log_s",
+            bounds=(0.0, math.inf),
             inputs=("price",),
             candle=True,
             warm_rows=_n + 1,

@@ -24,6 +24,7 @@ from engine.instruments import Instrument
 from engine.ports import Float32Array
 
 _NEVER_NS = 2**63 - 1
+_HISTORY_BAR = tape.HISTORY_BAR
 _TROUBLE = (TypeError, ValueError, OverflowError)
 """What a value of the wrong type raises on its way into the kernel: such an event is refused like any other bad one."""
 
@@ -56,6 +57,8 @@ class FeatureBuffer:
         self._index = {name: kernel.values + i for i, name in enumerate(spec.columns)}
         self._w = spec.window
         self._s = np.zeros(kernel.state_slots, np.float64)
+        # The same slots: NumPy takes twice as long to write one number.
+        self._cells: Any = self._s.data
         self._ring = np.full(2 * self._w * len(spec.columns), np.nan, np.float32)
         # All W windows exist once: handing one out is an index.
         table = self._ring.reshape(2 * self._w, len(spec.columns))
@@ -311,6 +314,35 @@ class FeatureBuffer:
         if not self._takes_history or bar.interval_ns != self._interval_ns:
             return False
         end_ns = bar.ts_event_ns
+        before_ns = self._last_end_ns
+        if before_ns is None or end_ns != before_ns + self._interval_ns or self._bar_start_ns is not None:
+            # Anything but the candle after the newest row's, with no live bar open.
+            if not self._fits(bar):
+                return False
+            self._check_continuation(end_ns)
+        if self._outside is not None:
+            self._outside.release(end_ns)
+        try:
+            self._cells[at.BAR_VOLUME] = bar.volume_qty
+            code = self._step(
+                self._s, self._ring, _HISTORY_BAR, bar.open_px, bar.high_px, bar.low_px, bar.close_px, end_ns
+            )
+        except _TROUBLE:
+            code = tape.REJECTED
+        if code <= 0:
+            # A hole by another name: the next candle does not continue the last one.
+            self.rejected += 1
+            return False
+        self.rows += 1
+        self._warm = code == 2
+        self._last_end_ns = end_ns
+        if self.on_bar is not None:
+            self.on_bar()
+        return True
+
+    def _fits(self, bar: Bar) -> bool:
+        """Whether a candle comes after the newest row and before the live bar that is open; counted where not."""
+        end_ns = bar.ts_event_ns
         if self._last_end_ns is not None and end_ns == self._last_end_ns and self._differs(bar):
             self.revised += 1
             return False
@@ -318,30 +350,6 @@ class FeatureBuffer:
         if behind or (self._bar_start_ns is not None and end_ns > self._bar_start_ns):
             self.late += 1
             return False
-        self._check_continuation(end_ns)
-        if self._outside is not None:
-            self._outside.release(end_ns)
-        try:
-            self._s[at.BAR_VOLUME] = bar.volume_qty
-            code = self._step(
-                self._s,
-                self._ring,
-                tape.HISTORY_BAR,
-                bar.open_px,
-                bar.high_px,
-                bar.low_px,
-                bar.close_px,
-                end_ns,
-            )
-        except _TROUBLE:
-            code = tape.REJECTED
-        if not self._made(code):
-            # A hole by another name: the next candle does not continue the last one.
-            self.rejected += 1
-            return False
-        self._last_end_ns = end_ns
-        if self.on_bar is not None:
-            self.on_bar()
         return True
 
     def _check_continuation(self, end_ns: int) -> None:

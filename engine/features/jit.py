@@ -29,6 +29,9 @@ NUMBA_VERSION: str = "off" if numba is None else str(numba.__version__)
 _OPTIONS: dict[str, Any] = {
     # No fastmath and no parallel: results must equal the plain Python run bit for bit.
     "nogil": False,
+    # Kernels allocate nothing, so nobody counts references to the arrays they are given: eleven locked additions a row,
+    # and a heap object for each array that Python hands in.  A kernel that does allocate fails to compile.
+    "_nrt": False,
     # Every division is guarded in the source, so the check that raises ZeroDivisionError would be dead weight.
     "error_model": "numpy",
 }

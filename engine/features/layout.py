@@ -30,6 +30,9 @@ NAN = math.nan
 HISTORY = 256
 """Rows kept of each base series, a power of two; the longest look-back of a column is one less."""
 
+NOT_NEGATIVE = 0x7FFFFFFF
+"""Mask of an index: it changes none, and tells the compiler that there is no sign to look at (see ``newest``)."""
+
 # --- named slots: configuration, fixed at construction ------------------------------------------------------------
 NEED_TICKS = 0  # changes of the row's price that complete a row; infinity when something else does
 USE_SIZES = 1  # 1: quote quantities are part of the best quote
@@ -204,19 +207,27 @@ def sum_squares_last(s: State, series: int, n: int, centre: float) -> float:
 
 @kernel
 def max_last(s: State, series: int, n: int) -> float:
-    """Greatest of the last ``n`` values."""
+    """Greatest of the last ``n`` values, none of which is NaN; two at a time, since each waits for the one before."""
     stop = series + newest(s) + 1
-    best = s[stop - n]
-    for i in range(stop - n + 1, stop):
-        best = max(best, s[i])
-    return best
+    i = stop - n
+    a = s[i]
+    b = s[stop - 1]
+    while i + 1 < stop:
+        a = s[i] if s[i] > a else a
+        b = s[i + 1] if s[i + 1] > b else b
+        i += 2
+    return b if b > a else a
 
 
 @kernel
 def min_last(s: State, series: int, n: int) -> float:
-    """Least of the last ``n`` values."""
+    """Least of the last ``n`` values; see ``max_last``."""
     stop = series + newest(s) + 1
-    best = s[stop - n]
-    for i in range(stop - n + 1, stop):
-        best = min(best, s[i])
-    return best
+    i = stop - n
+    a = s[i]
+    b = s[stop - 1]
+    while i + 1 < stop:
+        a = s[i] if s[i] < a else a
+        b = s[i + 1] if s[i + 1] < b else b
+        i += 2
+    return b if b < a else a

@@ -40,8 +40,10 @@ def run(
     no place.
     """
     width = values.shape[1]
-    row = made[0]
-    for i in range(begin, len(kinds)):
+    # The masks change nothing; see ``layout.newest``.
+    row = made[0] & at.NOT_NEGATIVE
+    first_value &= at.NOT_NEGATIVE
+    for i in range(begin & at.NOT_NEGATIVE, len(kinds)):
         if row == len(events):
             made[0] = row
             return i

@@ -15,6 +15,9 @@ RING_ROWS = 32
 """A power of two; the greatest number of values that can be read."""
 RING_SLOTS = 2 * RING_ROWS
 
+LEAST_CHANGE = 1e-13
+"""Relative: what sums of the same prices may differ by; a change or deviation of that size is none."""
+
 
 @kernel
 def put(s: State, ring: int, value: float) -> int:
@@ -23,6 +26,26 @@ def put(s: State, ring: int, value: float) -> int:
     s[ring + i] = value
     s[ring + RING_ROWS + i] = value
     return ring + RING_ROWS + 1 + i
+
+
+@kernel
+def sum_last(s: State, stop: int, n: int) -> float:
+    """Sum of the ``n`` slots before ``stop``."""
+    i = stop - n
+    a = 0.0
+    b = 0.0
+    c = 0.0
+    d = 0.0
+    while i + 3 < stop:
+        a += s[i]
+        b += s[i + 1]
+        c += s[i + 2]
+        d += s[i + 3]
+        i += 4
+    while i < stop:
+        a += s[i]
+        i += 1
+    return (a + b) + (c + d)
 
 
 @kernel
@@ -61,25 +84,5 @@ def sum_distances(s: State, stop: int, n: int, centre: float) -> float:
         i += 4
     while i < stop:
         a += abs(s[i] - centre)
-        i += 1
-    return (a + b) + (c + d)
-
-
-@kernel
-def sum_positive(s: State, stop: int, n: int) -> float:
-    """Sum of the positive ones of the ``n`` slots before ``stop``; never more than ``sum_distances`` from 0."""
-    i = stop - n
-    a = 0.0
-    b = 0.0
-    c = 0.0
-    d = 0.0
-    while i + 3 < stop:
-        a += max(s[i], 0.0)
-        b += max(s[i + 1], 0.0)
-        c += max(s[i + 2], 0.0)
-        d += max(s[i + 3], 0.0)
-        i += 4
-    while i < stop:
-        a += max(s[i], 0.0)
         i += 1
     return (a + b) + (c + d)

@@ -386,16 +386,22 @@ def emit(s: State, ring: npt.NDArray[np.float32], values: int, width: int, windo
     The ring holds ``2 * window`` rows, flat: each row is written at its place and ``window`` rows further, so that the
     last ``window`` rows always lie side by side.
     """
-    pos = int(s[at.RING_POS])
+    # The mask changes nothing; see ``layout.newest``.
+    pos = int(s[at.RING_POS]) & at.NOT_NEGATIVE
     first = pos * width
     second = first + window * width
-    clean = True
     for j in range(width):
-        value = s[values + j]
-        ring[first + j] = value
-        ring[second + j] = value
-        # False for NaN and infinities; no branch, so that the loop can run on vectors.
-        clean = clean & (value - value == 0.0)
+        ring[first + j] = s[values + j]
+    for j in range(width):
+        ring[second + j] = ring[first + j]
+    # 0 for a finite value, NaN for any other; as sums, because a comparison of each costs three times as much.
+    doubt = 0.0
+    other = 0.0
+    for j in range(0, width - 1, 2):
+        doubt += s[values + j] - s[values + j]
+        other += s[values + j + 1] - s[values + j + 1]
+    doubt += s[values + width - 1] - s[values + width - 1]
+    clean = doubt + other == 0.0
     s[at.RING_POS] = pos + 1 if pos + 1 < window else 0
     s[at.CLEAN] = s[at.CLEAN] + 1.0 if clean else 0.0
     return WARM_ROW if s[at.CLEAN] >= window else ROW

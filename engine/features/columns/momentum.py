@@ -27,8 +27,8 @@ def rsi(s: State, p: int, n: int) -> float:
         s[p + 1] = loss / n
     else:
         change = at.last(s, at.CLOSE, 0) - at.last(s, at.CLOSE, 1)
-        s[p] = (s[p] * (n - 1.0) + max(change, 0.0)) / n
-        s[p + 1] = (s[p + 1] * (n - 1.0) + max(-change, 0.0)) / n
+        s[p] = (s[p] * (n - 1.0) + (change if change > 0.0 else 0.0)) / n
+        s[p + 1] = (s[p + 1] * (n - 1.0) + (-change if change < 0.0 else 0.0)) / n
     total = s[p] + s[p + 1]
     if total > 0.0:
         return 100.0 * s[p] / total
@@ -39,7 +39,9 @@ def rsi(s: State, p: int, n: int) -> float:
 @kernel
 def true_range(s: State, lag: int) -> float:
     before = at.last(s, at.CLOSE, lag + 1)
-    return max(at.last(s, at.HIGH, lag), before) - min(at.last(s, at.LOW, lag), before)
+    high = at.last(s, at.HIGH, lag)
+    low = at.last(s, at.LOW, lag)
+    return (high if high > before else before) - (low if low < before else before)
 
 
 @kernel

@@ -7,6 +7,7 @@ from engine.features import rings
 from engine.features.column import Column, register
 from engine.features.jit import kernel
 from engine.features.layout import NAN, State
+from engine.features.rings import LEAST_CHANGE
 
 
 @kernel
@@ -43,32 +44,28 @@ def mean_of_three(s: State, p: int, first_row: int, value: float) -> float:
     s[p] = value
     if s[at.ROWS] < first_row:
         return NAN
-    return total / 3.0
+    return total * (1.0 / 3.0)
 
 
 @kernel
-def williams(s: State, high: float, low: float) -> float:
-    span = high - low
-    if span > 0.0:
-        return -100.0 * ((high - at.last(s, at.CLOSE, 0)) / span)
-    return -50.0 if span == 0.0 else NAN
+def williams(_s: State, fast: float) -> float:
+    return fast - 100.0
 
 
 @kernel
 def commodity_channel(s: State, p: int, n: int) -> float:
-    """Private: a ring of typical prices.
+    """Private: a ring of three typical prices; the three cancels out.
 
-    All is measured from the newest one, so that a market that stands still has no deviation at all: around a rounded
-    mean it would have one of its last digit, and an index of 67 made of that.
+    A market that stands still deviates from its rounded mean by a last digit: no index is made of that.
     """
-    typical = (at.last(s, at.HIGH, 0) + at.last(s, at.LOW, 0) + at.last(s, at.CLOSE, 0)) / 3.0
+    typical = at.last(s, at.HIGH, 0) + at.last(s, at.LOW, 0) + at.last(s, at.CLOSE, 0)
     stop = rings.put(s, p, typical)
     if s[at.ROWS] < n:
         return NAN
-    mean = rings.sum_offsets(s, stop, n, typical) / n
-    deviation = rings.sum_distances(s, stop, n, typical + mean) / n
-    if mean != 0.0 and deviation > 0.0:
-        return -mean / (0.015 * deviation)
+    mean = rings.sum_last(s, stop, n) * (1.0 / n)
+    distance = rings.sum_distances(s, stop, n, mean)
+    if distance > LEAST_CHANGE * n * abs(mean):
+        return (typical - mean) * n / (0.015 * distance)
     return 0.0
 
 
@@ -124,14 +121,15 @@ def directional(s: State, p: int, n: int) -> float:
         return NAN
     up = at.last(s, at.HIGH, 0) - at.last(s, at.HIGH, 1)
     down = at.last(s, at.LOW, 1) - at.last(s, at.LOW, 0)
-    rise = up if up > 0.0 and up > down else 0.0
-    fall = down if down > 0.0 and down > up else 0.0
+    # Both conditions at once: chosen, not branched to.
+    rise = up if (up > 0.0) & (up > down) else 0.0
+    fall = down if (down > 0.0) & (down > up) else 0.0
     if rows <= n:
         s[p] += rise
         s[p + 1] += fall
         return NAN
-    s[p] += rise - s[p] / n
-    s[p + 1] += fall - s[p + 1] / n
+    s[p] += rise - s[p] * (1.0 / n)
+    s[p + 1] += fall - s[p + 1] * (1.0 / n)
     total = s[p] + s[p + 1]
     index = 100.0 * (abs(s[p] - s[p + 1]) / total) if total > 0.0 else 0.0
     if rows < 2 * n:
@@ -140,7 +138,7 @@ def directional(s: State, p: int, n: int) -> float:
     if rows == 2 * n:
         s[p + 2] = (s[p + 2] + index) / n
     elif total > 0.0:
-        s[p + 2] = (s[p + 2] * (n - 1.0) + index) / n
+        s[p + 2] += (index - s[p + 2]) * (1.0 / n)
     return s[p + 2]
 
 
@@ -207,8 +205,9 @@ register(
     Column(
         name="willr_14",
         function=williams,
-        uses=("highest_14", "lowest_14"),
-        formula="-100 * (highest_14 - close) / (highest_14 - lowest_14); -50 where both are equal (TA-Lib: 0)",
+        uses=("stoch_fast",),
+        formula="stoch_fast - 100 = -100 * (highest_14 - close) / (highest_14 - lowest_14); "
+        "-50 where both are equal (TA-Lib: 0)",
         unit="percent",
         inputs=("price",),
         candle=True,

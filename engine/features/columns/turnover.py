@@ -9,16 +9,14 @@ from engine.features import rings
 from engine.features.column import Column, register
 from engine.features.jit import kernel
 from engine.features.layout import NAN, State
-
-_LEAST_CHANGE = 1e-13
-"""Of a typical price, relative: three prices that add up to the same may differ by the rounding of their sum."""
+from engine.features.rings import LEAST_CHANGE
 
 
 @kernel
 def mean_volume(s: State, n: int) -> float:
     if s[at.ROWS] < n:
         return NAN
-    return at.sum_last(s, at.VOLUME, n) / n
+    return at.sum_last(s, at.VOLUME, n) * (1.0 / n)
 
 
 @kernel
@@ -48,19 +46,24 @@ def accumulation(s: State, p: int) -> float:
 
 @kernel
 def money_flow(s: State, p: int, n: int) -> float:
-    """Private: a ring of typical price * volume, signed by the change of the typical price."""
+    """Private: rings of the rising and of the falling flow, three typical prices * volume; the three cancels out."""
     flow = 0.0
+    change = 0.0
+    least = 0.0
     if s[at.ROWS] > 1.0:
-        now = (at.last(s, at.HIGH, 0) + at.last(s, at.LOW, 0) + at.last(s, at.CLOSE, 0)) / 3.0
-        before = (at.last(s, at.HIGH, 1) + at.last(s, at.LOW, 1) + at.last(s, at.CLOSE, 1)) / 3.0
-        if abs(now - before) > _LEAST_CHANGE * abs(now):
-            flow = (now if now > before else -now) * at.last(s, at.VOLUME, 0)
-    stop = rings.put(s, p, flow)
+        now = at.last(s, at.HIGH, 0) + at.last(s, at.LOW, 0) + at.last(s, at.CLOSE, 0)
+        before = at.last(s, at.HIGH, 1) + at.last(s, at.LOW, 1) + at.last(s, at.CLOSE, 1)
+        flow = now * at.last(s, at.VOLUME, 0)
+        change = now - before
+        least = LEAST_CHANGE * abs(now)
+    rise_stop = rings.put(s, p, flow if change > least else 0.0)
+    fall_stop = rings.put(s, p + rings.RING_SLOTS, flow if change < -least else 0.0)
     if s[at.ROWS] < n + 1:
         return NAN
-    total = rings.sum_distances(s, stop, n, 0.0)
+    rises = rings.sum_last(s, rise_stop, n)
+    total = rises + rings.sum_last(s, fall_stop, n)
     if total > 0.0:
-        return 100.0 * (rings.sum_positive(s, stop, n) / total)
+        return 100.0 * (rises / total)
     # Nothing flowed either way: neutral.
     return 50.0
 
@@ -111,7 +114,7 @@ register(
         name="mfi_14",
         function=money_flow,
         params=(14,),
-        private_slots=rings.RING_SLOTS,
+        private_slots=2 * rings.RING_SLOTS,
         formula="100 * rising / (rising + falling), sums over 14 rows of typical * volume by the change of typical, "
         "typical = (high + low + close) / 3, its change of at most 1e-13 relative is none; "
         "50 where both are 0 (TA-Lib: 0 where they are below 1 together)",

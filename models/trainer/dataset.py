@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from engine.errors import ConfigError, DataError
 from engine.events import MarketEvent
+from engine.features.column import load_columns
 from engine.features.rows import compute_rows
 from engine.features.sampling import GapPolicy
 from engine.features.sets import expand, named_spec
@@ -72,6 +73,8 @@ class Dataset:
 
 def feature_spec(features: Features) -> FeatureSpec:
     """Raises ``DataError`` for sets and columns that do not exist."""
+    if features.columns_folder:
+        load_columns(Path(features.columns_folder).expanduser())
     gap = features.gap or GapPolicy(flat_rows_max=min(5, features.window - 1))
     if isinstance(features.columns, str):
         volume = features.volume or ("ticks" if features.columns == "quote40" else "trades")

@@ -35,13 +35,17 @@ class Data(_Section, frozen=True):
 
 
 class Features(_Section, frozen=True):
-    """``columns`` is a set's name, or a list of sets and columns; ``volume`` and ``gap`` as in a feature spec."""
+    """``columns`` is a set's name, or a list of sets and columns; ``volume`` and ``gap`` as in a feature spec.
+
+    ``columns_folder``: a folder of one's own columns, the one that the daemon's ``features.columns_folder`` names.
+    """
 
     columns: str | tuple[str, ...]
     window: int = 30
     sampling: Sampling = Sampling()
     volume: Literal["trades", "ticks"] | None = None
     gap: GapPolicy | None = None
+    columns_folder: str = ""
 
 
 class LabelSettings(_Section, frozen=True):

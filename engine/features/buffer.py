@@ -16,7 +16,7 @@ import numpy.typing as npt
 from engine.errors import DataError
 from engine.events import Bar, MarketEvent, Quote, Trade
 from engine.features import layout as at
-from engine.features import tape
+from engine.features import record, tape
 from engine.features.fused import kernel_for, loop
 from engine.features.spec import FeatureSpec
 from engine.features.surroundings import Surroundings
@@ -91,36 +91,12 @@ class FeatureBuffer:
         self._last_end_ns: int | None = None
         self._last_event_ns: int | None = None
         self._flat_rows = 0
-        self._configure()
+        record.configure(self._s, spec, allows_negative_px=instrument.allows_negative_px)
         self._clear()
-
-    def _configure(self) -> None:
-        s, spec = self._s, self.spec
-        sampling = spec.sampling
-        kind = sampling.kind
-        s[at.NEED_TICKS] = sampling.ticks if kind in ("tick", "tick_bar") else math.inf
-        s[at.NEED_QTY] = sampling.size if kind == "volume_bar" else math.inf
-        s[at.NEED_NOTIONAL] = sampling.size if kind == "dollar_bar" else math.inf
-        s[at.NEED_IMBALANCE] = 1.0 if kind == "imbalance_bar" else 0.0
-        s[at.EWMA_WEIGHT] = 2.0 / (sampling.span + 1.0)
-        s[at.TICKS_FIRST] = sampling.ticks
-        s[at.TRADE_PRICED] = 1.0 if sampling.price == "trade" else 0.0
-        s[at.USE_SIZES] = 1.0 if "sizes" in spec.requires else 0.0
-        s[at.TICK_VOLUME] = 1.0 if spec.volume == "ticks" else 0.0
-        s[at.PX_FLOOR] = -tape.LIMIT if self.instrument.allows_negative_px else 0.0
-        s[at.SILENCE_S] = self._silence_ns / 1e9 if self._silence_ns else math.inf
-        s[at.WIDE] = 1.0 if spec.wide else 0.0
-        s[at.PEERS] = len(spec.peers)
-        s[at.PEER_STALE_S] = (self._hole_ns or self._silence_ns) / 1e9 or math.inf
 
     def _clear(self) -> None:
         """Forget everything that older events left, configuration apart."""
-        ring_pos = self._s[at.RING_POS]
-        self._s[at.HAS_QUOTE : at.SLOTS] = 0.0
-        self._s[at.RING_POS] = ring_pos
-        self._s[at.TICKS_EXPECTED] = self._s[at.TICKS_FIRST]
-        self._s[self._private : self._values] = 0.0
-        self._s[self._values :] = np.nan
+        record.forget(self._s, self._private, self._values)
         self._ring.fill(np.nan)
         self._warm = False
         self._bar_start_ns = None
@@ -238,7 +214,7 @@ class FeatureBuffer:
     def _timed(self, event: Quote | Trade) -> bool:
         """Close the bars that end at or before this event, then take it into the open one."""
         ts_ns = event.ts_event_ns
-        if not _plausible(event):
+        if not record.is_plausible(event):
             self.rejected += 1
             return False
         silence = self._silence_ns
@@ -454,16 +430,3 @@ class FeatureBuffer:
     def mid_px(self) -> float:
         """Close of the newest row; NaN before the first."""
         return float(self._s[at.CLOSE + int(self._s[at.POS])]) if self._s[at.ROWS] > 0.0 else math.nan
-
-
-def _plausible(event: Quote | Trade) -> bool:
-    """Numbers that may cut a bar: a time bar must not close on an event that is then refused."""
-    if type(event.ts_event_ns) is not int or not 0 <= event.ts_event_ns < 2**63:
-        return False
-    try:
-        if type(event) is Trade:
-            return 0.0 < event.qty < tape.LIMIT and -tape.LIMIT < event.px < tape.LIMIT
-        assert type(event) is Quote
-        return -tape.LIMIT < event.bid_px <= event.ask_px < tape.LIMIT
-    except TypeError:
-        return False

@@ -96,7 +96,7 @@ def check_session(folder: Path, summary: dict[str, Any], venue: str) -> list[New
 
 
 def test_spot_and_futures_trade_on_their_common_price_and_replay(market_data: Path, tmp_path: Path) -> None:
-    """Half a minute of Binance spot and USD-M BTCUSDT: orders carry what was known of the price, byte for byte again."""
+    """Half a minute of Binance spot and USD-M BTCUSDT: orders carry what was known of the price, the same again."""
     begin = 1_723_161_480_000_000_000
     files = [
         cut(

@@ -9,7 +9,7 @@ from tests.support.technical import made, values_of
 
 
 def test_a_move_of_one_digit_is_a_move() -> None:
-    """CCI at a price of 1e9 that alternates by 0.25: the same numbers as at a price of 100, to a thousandth of a point."""
+    """CCI at a price of 1e9 that alternates by 0.25: as at a price of 100, to a thousandth of a point."""
     moves = 0.25 * np.random.default_rng(2).integers(-2, 3, 200)
     far, near = (values_of(made(px, px, px, px, np.ones(200)))["cci_20"] for px in (1e9 + moves, 100.0 + moves))
     assert np.abs(near[19:]).max() > 50

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from config.schema import FeaturesSettings, Settings, StrategySettings
+from config.features_schema import FeaturesSettings, SamplingSettings
+from config.schema import Settings, StrategySettings
 from engine.errors import BundleError, ConfigError, KestrelError
-from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, core40_spec, load_columns, quote40_spec
+from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, load_columns
+from engine.features.sets import expand
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
 from engine.venues import CONSOLIDATED
@@ -116,13 +118,10 @@ class ConfiguredAssembly:
     def _plain_spec(self, instrument: Instrument) -> FeatureSpec:
         """The configured feature set, for strategies without a model."""
         wanted = self._settings.features
-        if wanted.columns is not None:
+        if wanted.columns is not None or wanted.set != "auto":
             return own_spec(wanted, has_trades=instrument.has_trades)
-        cut = _sampling(wanted)
-        rich = core40_spec(window=wanted.window, sampling=cut)
-        if wanted.set == "core40" or (wanted.set == "auto" and not rich.lacking(instrument)):
-            return rich
-        return quote40_spec(window=wanted.window, sampling=cut)
+        rich = _spec(wanted, "core40", "trades")
+        return _spec(wanted, "quote40", "ticks") if rich.lacking(instrument) else rich
 
 
 def listens(strategy: StrategySettings, instrument: Instrument) -> bool:
@@ -133,17 +132,35 @@ def listens(strategy: StrategySettings, instrument: Instrument) -> bool:
 
 
 def own_spec(wanted: FeaturesSettings, *, has_trades: bool) -> FeatureSpec:
-    """The spec of ``features.columns``.  Raises ``ConfigError`` when they make none."""
-    volume: Literal["trades", "ticks"] = "trades" if has_trades else "ticks"
-    gap = GapPolicy(flat_rows_max=max(0, min(GapPolicy().flat_rows_max, wanted.window - 1)))
+    """The spec of ``features.columns``, else of the set that is named.  Raises ``ConfigError`` when they make none."""
+    # quote40 is made for counts of quotes, also where there are trades.
+    by_trades = has_trades and (wanted.columns is not None or wanted.set != "quote40")
+    return _spec(wanted, "own" if wanted.columns is not None else wanted.set, "trades" if by_trades else "ticks")
+
+
+def _spec(wanted: FeaturesSettings, name: str, volume: Literal["trades", "ticks"]) -> FeatureSpec:
+    flat_rows_max = max(0, min(GapPolicy().flat_rows_max, wanted.window - 1))
+    gap = GapPolicy(flat_rows_max=flat_rows_max, hole_ns_max=wanted.sampling.hole_ns)
+    names = [name] if wanted.columns is None else wanted.columns
+    twice = sorted({one for one in names if names.count(one) > 1})
+    if twice:
+        # Sets may overlap; a name that stands there twice is a mistake.
+        raise ConfigError(f"features: columns name {', '.join(twice)} twice", expected="each once")
     try:
-        return FeatureSpec("own", tuple(wanted.columns or ()), wanted.window, _sampling(wanted), volume, gap)
+        columns = expand(names)
+        return FeatureSpec(name, columns, wanted.window, _sampling(wanted.sampling), volume, gap)
     except KestrelError as error:
         raise ConfigError(f"features: {error}") from None
 
 
-def _sampling(wanted: FeaturesSettings) -> Sampling:
-    sampling = wanted.sampling
-    if sampling.kind == "time_bar":
-        return Sampling.time_bar(sampling.interval_ns, sampling.lateness_ms * 1_000_000)
-    return Sampling.tick() if sampling.kind == "tick" else Sampling.tick_bar(sampling.every_ticks)
+def _sampling(wanted: SamplingSettings) -> Sampling:
+    if wanted.kind == "volume_bar":
+        return Sampling.volume_bar(wanted.size or 0.0)
+    if wanted.kind == "dollar_bar":
+        return Sampling.dollar_bar(wanted.size or 0.0)
+    if wanted.kind == "imbalance_bar":
+        return Sampling.imbalance_bar(wanted.every_ticks, wanted.span or 20)
+    price = wanted.price or "mid"
+    if wanted.kind == "time_bar":
+        return Sampling.time_bar(wanted.interval_ns, wanted.lateness_ms * 1_000_000, price)
+    return Sampling.tick(price) if wanted.kind == "tick" else Sampling.tick_bar(wanted.every_ticks, price)

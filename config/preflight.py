@@ -117,7 +117,7 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
 
     Raises ``ConfigError`` or ``BundleError`` with the reasons.
     """
-    if settings.features.columns is not None:
+    if settings.features.columns is not None or settings.features.set != "auto":
         own_spec(settings.features, has_trades=True)
     for wanted in settings.strategies:
         if wanted.model not in (NO_MODEL, AUTO):

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from config.data_schema import ConsolidatedSettings, DataSettings, ExogenousSettings, QualitySettings
+from config.features_schema import FeaturesSettings
 from config.sections import FilePath, Section
 from models.shipped import DEFAULT, bundles_folder
 
@@ -39,8 +40,6 @@ _USER_INFO: Final = re.compile(r"//[^/@\s]+@")
 NAME_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
 CURRENCY_PATTERN: Final = r"^[A-Z0-9]{2,12}$"
 SYMBOL_PATTERN: Final = r"^[A-Z0-9.\-]+/[A-Z0-9]+$"
-_DURATION: Final = re.compile(r"(\d+)(ms|s|m|h)")
-_DURATION_NS: Final = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
 def _url(value: str) -> str:
@@ -175,49 +174,6 @@ class ModelsSettings(Section):
     deadline_us: int = Field(
         default=1000, gt=0, description="a prediction that takes longer is late and not traded on, us"
     )
-
-
-class SamplingSettings(Section):
-    kind: Literal["tick", "tick_bar", "time_bar"] = Field(default="tick", description="what makes a feature row")
-    every: int | str = Field(default=1, description="ticks of a tick_bar (100), time of a time_bar (500ms, 1s, 5m, 1h)")
-    lateness_ms: int = Field(default=0, ge=0, description="how long a time_bar waits for late events, ms")
-
-    @model_validator(mode="after")
-    def _fits_kind(self) -> SamplingSettings:
-        if self.kind == "time_bar":
-            _ = self.interval_ns
-        elif self.every_ticks < 1:
-            raise ValueError("every of at least 1 tick")
-        if self.kind == "tick" and self.every_ticks != 1:
-            raise ValueError("every 1 for kind tick; a row for several ticks is kind tick_bar")
-        if self.kind != "time_bar" and self.lateness_ms:
-            raise ValueError("no lateness_ms: only a time_bar waits")
-        return self
-
-    @property
-    def every_ticks(self) -> int:
-        """Ticks of one tick bar.  Raises ``ValueError`` where ``every`` is a time."""
-        if isinstance(self.every, str) and not self.every.isdigit():
-            raise ValueError(f"every as a number of ticks for kind {self.kind}")
-        return int(self.every)
-
-    @property
-    def interval_ns(self) -> int:
-        """Length of one time bar, ns.  Raises ``ValueError`` where ``every`` is no time."""
-        match = _DURATION.fullmatch(str(self.every))
-        if match is None or int(match[1]) == 0:
-            raise ValueError("every as a time such as 500ms, 1s, 5m or 1h for kind time_bar")
-        return int(match[1]) * _DURATION_NS[match[2]]
-
-
-class FeaturesSettings(Section):
-    set: Literal["auto", "core40", "quote40"] = Field(default="auto", description="auto: what the model was trained on")
-    window: int = Field(default=30, ge=1, le=10_000, description="rows a model sees; set auto takes the model's")
-    sampling: SamplingSettings = Field(default=SamplingSettings(), description="set auto takes the model's")
-    columns: list[str] | None = Field(
-        default=None, min_length=1, description="column names instead of a set, for strategies without a model"
-    )
-    columns_folder: FilePath | None = Field(default=None, description="folder of your own feature columns")
 
 
 class RiskSettings(Section):

@@ -11,7 +11,8 @@ import pytest
 from config.assembly import ConfiguredAssembly
 from config.load import load
 from engine.errors import BundleError, ConfigError
-from engine.features import FeatureSpec
+from engine.features import FeatureSpec, Sampling
+from engine.features.sets import SETS
 from engine.ports import Assignment
 from tests.support.core import BTC, spot
 
@@ -74,6 +75,35 @@ def test_without_a_model_the_configured_features_serve() -> None:
     assert bars.history(BTC) == (60 * 10**9, names(assigned).rows_to_warm)
     assert names(assigned).sampling.lateness_ns == 250_000_000
     assert bars.features(spot(), Assignment()) is None
+
+
+def test_any_set_and_sampling_may_be_asked_for_by_name() -> None:
+    """A set by its name, sets among columns, bars of trades, a bound of holes; what the instrument counts as volume."""
+    spec = names(assembly(features__set="technical40", features__window=5).assign(spot(), False))
+    assert (spec.name, spec.columns, spec.window, spec.volume) == ("technical40", SETS["technical40"], 5, "trades")
+    quotes_only = spot(has_trades=False, has_quote_sizes=False)
+    assert names(assembly(features__set="technical40").assign(quotes_only, False)).volume == "ticks"
+    assert names(assembly(features__set="quote40").assign(spot(), False)).volume == "ticks"
+    mixed = assembly(features__columns=["rv_5", "hybrid11", "rsi_14"])
+    assert names(mixed.assign(spot(), False)).columns == ("rv_5", *SETS["hybrid11"])
+    for asked, made in (
+        ({"kind": "volume_bar", "size": 2.5}, Sampling.volume_bar(2.5)),
+        ({"kind": "dollar_bar", "size": 1e6}, Sampling.dollar_bar(1e6)),
+        ({"kind": "imbalance_bar", "every": 50, "span": 10}, Sampling.imbalance_bar(50, 10)),
+        ({"kind": "tick_bar", "every": 7, "price": "trade"}, Sampling.tick_bar(7, "trade")),
+        ({"kind": "time_bar", "every": "5m", "price": "trade"}, Sampling.time_bar(300 * 10**9, price="trade")),
+    ):
+        spec = names(assembly(features__set="technical40", features__sampling=asked).assign(spot(), False))
+        assert (spec.sampling, spec.gap.hole_ns_max) == (made, 0)
+    holes = assembly(features__sampling={"kind": "time_bar", "every": "1h", "hole": "96h"})
+    assert names(holes.assign(spot(), False)).gap.hole_ns_max == 96 * 3600 * 10**9
+
+
+def test_features_that_make_no_spec_are_one_error_of_the_configuration() -> None:
+    """Rows of trade prices where the volume would be a count of quotes."""
+    asked = assembly(features__set="quote40", features__sampling={"kind": "volume_bar", "size": 1})
+    with pytest.raises(ConfigError, match=r"features: .*counts quotes as volume in rows of trade prices"):
+        asked.assign(spot(), False)
 
 
 def names(assigned: Assignment) -> FeatureSpec:

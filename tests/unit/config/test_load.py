@@ -140,6 +140,7 @@ def test_the_last_profile_named_is_used(tmp_path: Path) -> None:
         ("strategies: [{name: a, kind: x}, {name: a, kind: y}]", ["each strategy name once"]),
         ("strategies: [{name: a, kind: x, instruments: [1]}]", ["strategies.0.instruments is [1]", "'all'"]),
         ("features: {sampling: {kind: time_bar, every: 5}}", ["features.sampling", "500ms, 1s, 5m or 1h"]),
+        ("features: {set: core4}", ["features.set is 'core4'; expected 'core40'; correct it"]),
         ("profile: prod", ["profile is 'prod'", "production"]),
         ("a: [1", ["not valid YAML in line 1"]),
         ("venue: {feed: live}\nvenue: {feed: live}", ["line 2", "'venue' is given twice"]),

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from config.features_schema import SamplingSettings
 from config.schema import (
     FeaturesSettings,
     RiskSettings,
-    SamplingSettings,
     Section,
     Settings,
     StrategySettings,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ from engine.ports import Float32Array
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
-_CHUNK = 16_384
+_SCRATCH_BYTES = 2**20
+"""Of float64 values on their way to float32: they stay in the processor's second cache."""
 
 
 class Rows(NamedTuple):
@@ -163,13 +164,16 @@ def _collect(
     kinds, numbers = np.ascontiguousarray(kinds, np.int64), np.ascontiguousarray(numbers, np.float64)
     times = np.ascontiguousarray(ts_event_ns, np.int64)
     ends = np.union1d(_stretch_ends(times, spec.sampling.interval_ns), buffer.session_changes(times))
-    scratch = np.empty((_CHUNK, width), np.float64)
-    found: list[tuple[Float32Array, Int64Array, npt.NDArray[np.bool_], Float64Array]] = []
+    chunk = max(_SCRATCH_BYTES // (8 * width), 64)
+    scratch = np.empty((chunk, width), np.float64)
+    found = _Found(len(kinds) if spec.sampling.kind in ("time_bar", "tick") else chunk, width)
     at, single = 0, False
     while at < len(kinds):
-        events, warm, closes = np.empty(_CHUNK, np.int64), np.empty(_CHUNK, np.bool_), np.empty(_CHUNK, np.float64)
+        # An event makes one row at most.
+        room = min(chunk, len(kinds) - at)
+        events, warm, closes = found.room(room)
         made = 0
-        while at < len(kinds) and made < _CHUNK:
+        while at < len(kinds) and made < room:
             if single or not buffer.continues(int(times[at])):
                 if buffer.update(_event(spec, instrument.id, int(kinds[at]), numbers[at].tolist(), int(times[at]))):
                     scratch[made] = buffer.newest_values()
@@ -182,14 +186,49 @@ def _collect(
             at, rows = buffer.feed((kinds[:end], numbers, times), at, out)
             made += rows
             # Stopped with room left: the kernel refused the event, and what that means is not the loop's to decide.
-            single = at < end and made < _CHUNK
+            single = at < end and made < room
         if on_chunk is not None:
             on_chunk(scratch[:made])
-        found.append((scratch[:made].astype(np.float32), events[:made], warm[:made], closes[:made]))
-    if not found:
-        found.append((np.empty((0, width), np.float32), np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0)))
-    values, events, warm, closes = (np.concatenate(part) for part in zip(*found, strict=True))
+        found.take(scratch[:made])
+    values, events, warm, closes = found.all()
     return Rows(values, times[events], np.asarray(ts_recv_ns, np.int64)[events], closes, warm)
+
+
+class _Found:
+    """Rows in order, in arrays that grow: a million rows are written once where it is known how many come."""
+
+    def __init__(self, expected: int, width: int) -> None:
+        self._values = np.empty((expected, width), np.float32)
+        self._events = np.empty(expected, np.int64)
+        self._warm = np.empty(expected, np.bool_)
+        self._closes = np.empty(expected, np.float64)
+        self._rows = 0
+
+    def room(self, rows: int) -> tuple[Int64Array, npt.NDArray[np.bool_], Float64Array]:
+        """Where the event, the warmth and the close of the next rows go."""
+        begin, end = self._rows, self._rows + rows
+        if end > len(self._events):
+            grown = max(end, 2 * len(self._events) if begin else end)
+            self._values = _longer(self._values, begin, grown)
+            self._events = _longer(self._events, begin, grown)
+            self._warm = _longer(self._warm, begin, grown)
+            self._closes = _longer(self._closes, begin, grown)
+        return self._events[begin:end], self._warm[begin:end], self._closes[begin:end]
+
+    def take(self, values: Float64Array) -> None:
+        """The values of the rows that ``room`` was asked for and that were made."""
+        self._values[self._rows : self._rows + len(values)] = values
+        self._rows += len(values)
+
+    def all(self) -> tuple[Float32Array, Int64Array, npt.NDArray[np.bool_], Float64Array]:
+        n = self._rows
+        return self._values[:n], self._events[:n], self._warm[:n], self._closes[:n]
+
+
+def _longer(array: Any, kept: int, length: int) -> Any:
+    grown = np.empty((length, *array.shape[1:]), array.dtype)
+    grown[:kept] = array[:kept]
+    return grown
 
 
 def _stretch_ends(times: Int64Array, interval_ns: int) -> Int64Array:

@@ -16,8 +16,10 @@ from benchmarks.figures import Reading, Target, clock_cost_ns, latency, own_time
 from benchmarks.market import INSTRUMENT, NAME
 from engine.events import MarketEvent, Quote, Trade
 from engine.features import FeatureBuffer, FeatureSpec, core40_spec, quote40_spec
+from engine.features.sets import named_spec
 
 SLICE = 400
+SPECS = (core40_spec(), quote40_spec(), named_spec("technical40"))
 
 
 def quotes(n: int) -> list[MarketEvent]:
@@ -67,15 +69,15 @@ def _measure(spec: FeatureSpec, quick: bool) -> list[Reading]:
 
 def profile(name: str) -> Sequence[str]:
     """The compiled kernel and the call around it, for one row of the column set that missed."""
-    (spec,) = (spec for spec in (core40_spec(), quote40_spec()) if name == f"features_{spec.name}")
+    (spec,) = (spec for spec in SPECS if name == f"features_{spec.name}")
     buffer = FeatureBuffer(spec, INSTRUMENT)
     events = itertools.cycle(quotes(SLICE))
     return own_times(lambda: buffer.update(next(events)), 20_000, top=5)
 
 
 def run(quick: bool) -> list[Reading]:
-    """Both column sets, sampled at every tick."""
-    return [*_measure(core40_spec(), quick), *_measure(quote40_spec(), quick)]
+    """Each column set, sampled at every tick."""
+    return [reading for spec in SPECS for reading in _measure(spec, quick)]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks import (
+    candles,
     codec,
     consolidated,
     daemon,
@@ -44,6 +45,7 @@ CASES: tuple[Case, ...] = (
     Case("model", model.run, 3),
     Case("cost_per_order", in_process.cost_per_order, 2, in_process.profile),
     Case("features", features.run, 3, features.profile),
+    Case("candles", candles.run, 2, candles.profile),
     Case("consolidated", consolidated.run, 3, consolidated.profile),
     Case("quality", quality.run, 3, quality.profile),
     Case("journal", journal.run, 2, journal.profile),

@@ -352,7 +352,7 @@ class FeatureBuffer:
             return True
         return self._takes_history and self._last_end_ns is not None and ts_ns == self._last_end_ns + self._interval_ns
 
-    def feed(self, events: tuple[Any, Any, Any], begin: int, out: tuple[Any, Any, Any, Any]) -> tuple[int, int]:
+    def feed(self, events: tuple[Any, Any, Any], begin: int, out: tuple[Any, Any, Any, Any, Any]) -> tuple[int, int]:
         """``update`` for many events: kinds, numbers and times, and where their rows go (``engine.features.loops``).
 
         All of them lie in one session (``session_changes``).  Returns the number of the first event not taken, which is
@@ -365,7 +365,7 @@ class FeatureBuffer:
         rows = int(made[0])
         if rows:
             self.rows += rows
-            self._warm = bool(out[2][rows - 1])
+            self._warm = bool(out[3][rows - 1])
         if self._interval_ns and taken > begin:
             self._last_end_ns = int(events[2][taken - 1])
         return taken, rows
@@ -387,6 +387,11 @@ class FeatureBuffer:
         Rows before the first are NaN; ``warm`` says whether there are any.
         """
         return self._views[self.rows % self._w]
+
+    @property
+    def state_bytes(self) -> int:
+        """What this instrument takes: its record and its window ring, bytes."""
+        return int(self._s.nbytes + self._ring.nbytes)
 
     @property
     def follows(self) -> tuple[str, ...]:

@@ -33,9 +33,9 @@ from engine.features.jit import ENTRY
 
 
 @ENTRY("int64(FunctionType({_SIGNATURE}), float64[::1], float32[::1], int64[::1], float64[:, ::1], int64[::1], int64, "
-       "float64[:, ::1], int64[::1], boolean[::1], float64[::1], int64[::1], int64)")
-def run(step, s, ring, kinds, numbers, ts_ns, begin, values, events, warm, closes, made, first_value):
-    return loops.run(step, s, ring, kinds, numbers, ts_ns, begin, values, events, warm, closes, made, first_value)
+       "float32[:, ::1], float64[:, ::1], int64[::1], boolean[::1], float64[::1], int64[::1], int64)")
+def run(step, s, ring, kinds, numbers, ts_ns, begin, values, exact, events, warm, closes, made, first):
+    return loops.run(step, s, ring, kinds, numbers, ts_ns, begin, values, exact, events, warm, closes, made, first)
 """
 
 

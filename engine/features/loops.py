@@ -25,7 +25,8 @@ def run(
     numbers: npt.NDArray[np.float64],
     ts_ns: npt.NDArray[np.int64],
     begin: int,
-    values: npt.NDArray[np.float64],
+    values: npt.NDArray[np.float32],
+    exact: npt.NDArray[np.float64],
     events: npt.NDArray[np.int64],
     warm: npt.NDArray[np.bool_],
     closes: npt.NDArray[np.float64],
@@ -35,9 +36,9 @@ def run(
     """Feed events from ``begin`` on; the number of the first one that was not taken, or how many there are.
 
     ``kinds (N,)``, ``numbers (N, 5)`` and ``ts_ns (N,)`` are what ``engine.features.tape.take`` wants; the fifth number
-    is a candle's volume.  Row ``made[0]`` goes to ``values (rows, F)``, ``events (rows,)`` (which event completed it),
-    ``warm (rows,)`` and ``closes (rows,)``; ``made[0]`` is counted up.  The loop also ends when the next row would find
-    no place.
+    is a candle's volume.  Row ``made[0]`` goes to ``values (rows, F)``, in float64 to ``exact (rows, F)`` unless that
+    has no rows, ``events (rows,)`` (which event completed it), ``warm (rows,)`` and ``closes (rows,)``; ``made[0]`` is
+    counted up.  The loop also ends when the next row would find no place.
     """
     width = values.shape[1]
     # The masks change nothing; see ``layout.newest``.
@@ -56,6 +57,9 @@ def run(
         if code > 0:
             for j in range(width):
                 values[row, j] = s[first_value + j]
+            if len(exact):
+                for j in range(width):
+                    exact[row, j] = s[first_value + j]
             events[row] = i
             warm[row] = code == tape.WARM_ROW
             closes[row] = s[at.CLOSE + int(s[at.POS])]

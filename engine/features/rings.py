@@ -1,6 +1,6 @@
 """Short histories that a column keeps for itself: the last rows of a number that it derives from each row.
 
-Owns how they are written and read.  A ring takes ``RING_SLOTS`` private slots: the last ``RING_ROWS`` values, written
+Owns how they are written and read.  A ring takes two private slots for each of its rows: the last values, written
 twice like the base series (``engine.features.layout``), so that the last n lie side by side, oldest first.  It follows
 the history's own position: each row must be put, in its turn.
 """
@@ -12,7 +12,7 @@ from engine.features.jit import kernel
 from engine.features.layout import State
 
 RING_ROWS = 32
-"""A power of two; the greatest number of values that can be read."""
+"""Of the rings that most columns have.  A ring's rows are a power of two, and the most that can be read."""
 RING_SLOTS = 2 * RING_ROWS
 
 LEAST_CHANGE = 1e-13
@@ -20,12 +20,12 @@ LEAST_CHANGE = 1e-13
 
 
 @kernel
-def put(s: State, ring: int, value: float) -> int:
-    """Write this row's value; the slot behind it, where a reading of the last values ends."""
-    i = int(s[at.POS]) & (RING_ROWS - 1)
+def put(s: State, ring: int, rows: int, value: float) -> int:
+    """Write this row's value into a ring of ``rows``; the slot behind it, where a reading of the last values ends."""
+    i = int(s[at.POS]) & (rows - 1)
     s[ring + i] = value
-    s[ring + RING_ROWS + i] = value
-    return ring + RING_ROWS + 1 + i
+    s[ring + rows + i] = value
+    return ring + rows + 1 + i
 
 
 @kernel

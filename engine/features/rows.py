@@ -24,8 +24,7 @@ from engine.ports import Float32Array
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
-_SCRATCH_BYTES = 2**20
-"""Of float64 values on their way to float32: they stay in the processor's second cache."""
+_CHUNK = 4_096
 
 
 class Rows(NamedTuple):
@@ -164,70 +163,79 @@ def _collect(
     kinds, numbers = np.ascontiguousarray(kinds, np.int64), np.ascontiguousarray(numbers, np.float64)
     times = np.ascontiguousarray(ts_event_ns, np.int64)
     ends = np.union1d(_stretch_ends(times, spec.sampling.interval_ns), buffer.session_changes(times))
-    chunk = max(_SCRATCH_BYTES // (8 * width), 64)
-    scratch = np.empty((chunk, width), np.float64)
-    found = _Found(len(kinds) if spec.sampling.kind in ("time_bar", "tick") else chunk, width)
+    exact = np.empty((_CHUNK if on_chunk is not None else 0, width), np.float64)
+    found = _Found(len(kinds) if spec.sampling.kind in ("time_bar", "tick") else _CHUNK, width)
     at, single = 0, False
     while at < len(kinds):
         # An event makes one row at most.
-        room = min(chunk, len(kinds) - at)
-        events, warm, closes = found.room(room)
+        room = min(_CHUNK, len(kinds) - at)
+        values, events, warm, closes = found.room(room)
         made = 0
         while at < len(kinds) and made < room:
             if single or not buffer.continues(int(times[at])):
                 if buffer.update(_event(spec, instrument.id, int(kinds[at]), numbers[at].tolist(), int(times[at]))):
-                    scratch[made] = buffer.newest_values()
+                    values[made] = buffer.newest_values()
+                    exact[made : made + 1] = buffer.newest_values()
                     events[made], warm[made], closes[made] = at, buffer.warm, buffer.mid_px
                     made += 1
                 at, single = at + 1, False
                 continue
             end = int(ends[np.searchsorted(ends, at, "right")])
-            out = (scratch[made:], events[made:], warm[made:], closes[made:])
+            out = (values[made:], exact[made:], events[made:], warm[made:], closes[made:])
             at, rows = buffer.feed((kinds[:end], numbers, times), at, out)
             made += rows
             # Stopped with room left: the kernel refused the event, and what that means is not the loop's to decide.
             single = at < end and made < room
         if on_chunk is not None:
-            on_chunk(scratch[:made])
-        found.take(scratch[:made])
-    values, events, warm, closes = found.all()
-    return Rows(values, times[events], np.asarray(ts_recv_ns, np.int64)[events], closes, warm)
+            on_chunk(exact[:made])
+        found.take(made)
+    all_values, events, warm, closes = found.all()
+    return Rows(all_values, times[events], np.asarray(ts_recv_ns, np.int64)[events], closes, warm)
+
+
+_Arrays = tuple[Float32Array, Int64Array, npt.NDArray[np.bool_], Float64Array]
 
 
 class _Found:
     """Rows in order, in arrays that grow: a million rows are written once where it is known how many come."""
 
     def __init__(self, expected: int, width: int) -> None:
-        self._values = np.empty((expected, width), np.float32)
-        self._events = np.empty(expected, np.int64)
-        self._warm = np.empty(expected, np.bool_)
-        self._closes = np.empty(expected, np.float64)
+        self._arrays: _Arrays = (
+            np.empty((expected, width), np.float32),
+            np.empty(expected, np.int64),
+            np.empty(expected, np.bool_),
+            np.empty(expected, np.float64),
+        )
         self._rows = 0
 
-    def room(self, rows: int) -> tuple[Int64Array, npt.NDArray[np.bool_], Float64Array]:
-        """Where the event, the warmth and the close of the next rows go."""
+    def room(self, rows: int) -> _Arrays:
+        """Where the values, the event, the warmth and the close of the next rows go."""
         begin, end = self._rows, self._rows + rows
-        if end > len(self._events):
-            grown = max(end, 2 * len(self._events) if begin else end)
-            self._values = _longer(self._values, begin, grown)
-            self._events = _longer(self._events, begin, grown)
-            self._warm = _longer(self._warm, begin, grown)
-            self._closes = _longer(self._closes, begin, grown)
-        return self._events[begin:end], self._warm[begin:end], self._closes[begin:end]
+        values, events, warm, closes = self._arrays
+        if end > len(events):
+            length = max(end, 2 * len(events))
+            self._arrays = (
+                _longer(values, length),
+                _longer(events, length),
+                _longer(warm, length),
+                _longer(closes, length),
+            )
+            values, events, warm, closes = self._arrays
+        return values[begin:end], events[begin:end], warm[begin:end], closes[begin:end]
 
-    def take(self, values: Float64Array) -> None:
-        """The values of the rows that ``room`` was asked for and that were made."""
-        self._values[self._rows : self._rows + len(values)] = values
-        self._rows += len(values)
+    def take(self, rows: int) -> None:
+        """That many of the rows that ``room`` was asked for were made."""
+        self._rows += rows
 
-    def all(self) -> tuple[Float32Array, Int64Array, npt.NDArray[np.bool_], Float64Array]:
+    def all(self) -> _Arrays:
+        values, events, warm, closes = self._arrays
         n = self._rows
-        return self._values[:n], self._events[:n], self._warm[:n], self._closes[:n]
+        return values[:n], events[:n], warm[:n], closes[:n]
 
 
-def _longer(array: Any, kept: int, length: int) -> Any:
+def _longer(array: Any, length: int) -> Any:
     grown = np.empty((length, *array.shape[1:]), array.dtype)
-    grown[:kept] = array[:kept]
+    grown[: len(array)] = array
     return grown
 
 

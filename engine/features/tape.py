@@ -390,18 +390,25 @@ def emit(s: State, ring: npt.NDArray[np.float32], values: int, width: int, windo
     pos = int(s[at.RING_POS]) & at.NOT_NEGATIVE
     first = pos * width
     second = first + window * width
-    for j in range(width):
-        ring[first + j] = s[values + j]
-    for j in range(width):
-        ring[second + j] = ring[first + j]
-    # 0 for a finite value, NaN for any other; as sums, because a comparison of each costs three times as much.
-    doubt = 0.0
+    # A sum is finite unless a value is not (or it leaves float64, far beyond what float32 holds): one addition a value,
+    # where a comparison of each costs six instructions.  Two sums, since each addition waits for the one before.
+    total = 0.0
     other = 0.0
     for j in range(0, width - 1, 2):
-        doubt += s[values + j] - s[values + j]
-        other += s[values + j + 1] - s[values + j + 1]
-    doubt += s[values + width - 1] - s[values + width - 1]
-    clean = doubt + other == 0.0
+        left = s[values + j]
+        right = s[values + j + 1]
+        ring[first + j] = left
+        ring[first + j + 1] = right
+        ring[second + j] = left
+        ring[second + j + 1] = right
+        total += left
+        other += right
+    # The last one once more, which is the first time where their number is odd.
+    left = s[values + width - 1]
+    ring[first + width - 1] = left
+    ring[second + width - 1] = left
+    total += other + left
+    clean = total - total == 0.0
     s[at.RING_POS] = pos + 1 if pos + 1 < window else 0
     s[at.CLEAN] = s[at.CLEAN] + 1.0 if clean else 0.0
     return WARM_ROW if s[at.CLEAN] >= window else ROW

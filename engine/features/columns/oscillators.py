@@ -9,19 +9,41 @@ from engine.features.jit import kernel
 from engine.features.layout import NAN, State
 from engine.features.rings import LEAST_CHANGE
 
-
-@kernel
-def highest(s: State, n: int) -> float:
-    if s[at.ROWS] < n:
-        return NAN
-    return at.max_last(s, at.HIGH, n)
+_SPANS = 8
+"""Rows of the rings of greatest and least values."""
 
 
 @kernel
-def lowest(s: State, n: int) -> float:
-    if s[at.ROWS] < n:
+def highest_of_14(s: State, p: int) -> float:
+    """Of the last 8 rows and of the 8 that ended six rows before: four comparisons where a search takes thirteen.
+
+    Private: rings of the highest of 2, of 4 and of 8 rows.
+    """
+    now = at.HIGH + at.newest(s)
+    two = s[now] if s[now] > s[now - 1] else s[now - 1]
+    before = s[rings.put(s, p, _SPANS, two) - 3]
+    four = two if two > before else before
+    before = s[rings.put(s, p + 2 * _SPANS, _SPANS, four) - 5]
+    eight = four if four > before else before
+    before = s[rings.put(s, p + 4 * _SPANS, _SPANS, eight) - 7]
+    if s[at.ROWS] < 14.0:
         return NAN
-    return at.min_last(s, at.LOW, n)
+    return eight if eight > before else before
+
+
+@kernel
+def lowest_of_14(s: State, p: int) -> float:
+    """As ``highest_of_14``."""
+    now = at.LOW + at.newest(s)
+    two = s[now] if s[now] < s[now - 1] else s[now - 1]
+    before = s[rings.put(s, p, _SPANS, two) - 3]
+    four = two if two < before else before
+    before = s[rings.put(s, p + 2 * _SPANS, _SPANS, four) - 5]
+    eight = four if four < before else before
+    before = s[rings.put(s, p + 4 * _SPANS, _SPANS, eight) - 7]
+    if s[at.ROWS] < 14.0:
+        return NAN
+    return eight if eight < before else before
 
 
 @kernel
@@ -59,7 +81,7 @@ def commodity_channel(s: State, p: int, n: int) -> float:
     A market that stands still deviates from its rounded mean by a last digit: no index is made of that.
     """
     typical = at.last(s, at.HIGH, 0) + at.last(s, at.LOW, 0) + at.last(s, at.CLOSE, 0)
-    stop = rings.put(s, p, typical)
+    stop = rings.put(s, p, rings.RING_ROWS, typical)
     if s[at.ROWS] < n:
         return NAN
     mean = rings.sum_last(s, stop, n) * (1.0 / n)
@@ -142,12 +164,15 @@ def directional(s: State, p: int, n: int) -> float:
     return s[p + 2]
 
 
-for _name, _function, _word in (("highest_14", highest, "highest high"), ("lowest_14", lowest, "lowest low")):
+for _name, _function, _word in (
+    ("highest_14", highest_of_14, "highest high"),
+    ("lowest_14", lowest_of_14, "lowest low"),
+):
     register(
         Column(
             name=_name,
             function=_function,
-            params=(14,),
+            private_slots=6 * _SPANS,
             formula=f"{_word} of the last 14 rows",
             unit="price",
             inputs=("price",),

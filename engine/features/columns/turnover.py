@@ -56,8 +56,8 @@ def money_flow(s: State, p: int, n: int) -> float:
         flow = now * at.last(s, at.VOLUME, 0)
         change = now - before
         least = LEAST_CHANGE * abs(now)
-    rise_stop = rings.put(s, p, flow if change > least else 0.0)
-    fall_stop = rings.put(s, p + rings.RING_SLOTS, flow if change < -least else 0.0)
+    rise_stop = rings.put(s, p, rings.RING_ROWS, flow if change > least else 0.0)
+    fall_stop = rings.put(s, p + rings.RING_SLOTS, rings.RING_ROWS, flow if change < -least else 0.0)
     if s[at.ROWS] < n + 1:
         return NAN
     rises = rings.sum_last(s, rise_stop, n)

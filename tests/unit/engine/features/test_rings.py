@@ -18,7 +18,7 @@ def test_readings_are_of_the_last_values(n: int) -> None:
     values = np.random.default_rng(n).normal(0, 1, 100)
     for i, value in enumerate(values):
         s[at.POS] = i % at.HISTORY
-        stop = rings.put(s, PLACE, value)
+        stop = rings.put(s, PLACE, rings.RING_ROWS, value)
         if i >= n - 1:
             last = values[i - n + 1 : i + 1]
             assert s[stop - 1] == value
@@ -34,6 +34,6 @@ def test_equal_values_have_no_distance_from_each_other() -> None:
     s = np.zeros(PLACE + rings.RING_SLOTS)
     for i in range(40):
         s[at.POS] = i
-        stop = rings.put(s, PLACE, 0.1)
+        stop = rings.put(s, PLACE, rings.RING_ROWS, 0.1)
     assert rings.sum_offsets(s, stop, 20, 0.1) == 0.0
     assert rings.sum_distances(s, stop, 20, 0.1) == 0.0

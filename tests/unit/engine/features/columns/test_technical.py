@@ -41,7 +41,7 @@ def test_the_sets_hold_what_they_are_named_after() -> None:
 def test_the_state_of_an_instrument_is_small() -> None:
     """Record and window together, bytes."""
     buffer = FeatureBuffer(named_spec("technical40"), instrument())
-    assert buffer._s.nbytes + buffer._ring.nbytes <= 64_000
+    assert 0 < buffer.state_bytes <= 64_000
 
 
 def unclear(name: str, candles: Candles) -> npt.NDArray[np.bool_]:

@@ -29,6 +29,8 @@ TIME_LIMIT = 4_000_000_000_000_000_000
 """Beyond any time, ns: keeps differences within 64 bits."""
 WARM = 20
 """Values that a scale needs before anything is judged by it."""
+COLD_FACTOR = 10.0
+"""Times ``outlier_bps`` that a quote or trade may move at once while there is no scale: 2.5 % by default."""
 CLOCK_WARM = 20.0
 """Events before the clock offset counts as known; until then only its bound holds."""
 CLOCK_WINDOW_NS = 60e9
@@ -123,12 +125,14 @@ def remember_time(s: State, stream: int, ts_ns: int) -> float:
 
 @kernel
 def band_px(s: State, stream: int) -> float:
-    """The largest price change that is none of an outlier; infinite until there is a scale."""
+    """The largest price change that is none of an outlier.  Before there is a scale it is wide, not infinite: a calm
+    market may take an hour for its first changes, and one wild price is enough for a stop."""
     window = stream + at.CHANGES
+    share_px = s[at.OUTLIER_FRACTION] * abs(s[stream + at.LAST_PX])
     if windows.count(s, window) < WARM:
-        return math.inf
-    robust = s[at.OUTLIER_Z] * NORMAL * windows.median(s, window)
-    return max(robust, s[at.OUTLIER_FRACTION] * abs(s[stream + at.LAST_PX]), s[at.TICK_PX])
+        # Candles that are far apart move by more, and none of them waits for its successor.
+        return math.inf if stream == at.BARS else max(COLD_FACTOR * share_px, s[at.TICK_PX])
+    return max(s[at.OUTLIER_Z] * NORMAL * windows.median(s, window), share_px, s[at.TICK_PX])
 
 
 @kernel

@@ -197,7 +197,7 @@ def test_a_refused_file_makes_no_catalogue(case: str, tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize("symbol", ["PEPE/USDT", "../../x", "BTC 1000$", "日経225", "a\nb", ".", "-", "NUL"])
+@pytest.mark.parametrize("symbol", ["PEPE/USDT", "../../x", "BTC 1000$", "日経225", ".", "-", "NUL"])
 def test_a_symbol_with_odd_characters_is_stored_under_its_name_and_nowhere_else(symbol: str, tmp_path: Path) -> None:
     """It comes back as it was, and no file lies outside of the catalogue."""
     parquet(tmp_path / "a.parquet", bars(), symbol=symbol)
@@ -207,6 +207,17 @@ def test_a_symbol_with_odd_characters_is_stored_under_its_name_and_nowhere_else(
     parts = Catalogue(tmp_path / "c").parts()
     assert [part.symbol for part in parts] == [symbol]
     assert parts[0].path.resolve().is_relative_to((tmp_path / "c").resolve())
+
+
+@pytest.mark.parametrize("symbol", ["a\nb", "BTC-\x1b[2JUSD"])
+def test_a_symbol_that_would_command_a_terminal_is_refused_in_one_line(symbol: str, tmp_path: Path) -> None:
+    """A line end or an escape within; nothing is stored, and the error itself shows it escaped."""
+    parquet(tmp_path / "a.parquet", bars(), symbol=symbol)
+    done = run_import(str(tmp_path / "a.parquet"), "--to", str(tmp_path / "c"))
+    assert isinstance(done.exception, KestrelError)
+    assert "cannot be a name" in str(done.exception)
+    assert str(done.exception).isprintable()
+    assert not (tmp_path / "c").exists()
 
 
 def test_bad_files_of_a_folder_are_named_and_the_others_are_imported(tmp_path: Path) -> None:

@@ -344,11 +344,24 @@ def test_a_trade_at_the_quoted_price_needs_no_second_one() -> None:
     assert said(judge.trade(trade(at + 2 * MS, 120.0))) == "suspect outlier"
 
 
-def test_nothing_is_an_outlier_before_there_is_a_scale() -> None:
-    """Twenty changes make one."""
+@pytest.mark.parametrize("trades", [False, True], ids=["quotes", "trades"])
+def test_a_wild_price_in_a_market_that_has_not_moved_yet_is_held_back(trades: bool) -> None:
+    """A thousand calm ticks make no scale; 2.5 % is the limit without one, and a second tick confirms as ever."""
     judge = gate()
-    assert said(judge.quote(quote(0, 100.0))) == "accepted"
-    assert said(judge.quote(quote(1, 1e27, spread_px=1e25))) == "accepted"
+
+    def tell(i: int, px: float) -> str:
+        return said(judge.trade(trade(i * MS, px)) if trades else judge.quote(quote(i * MS, px)))
+
+    assert {tell(i, 100.0) for i in range(1000)} == {"accepted"}
+    assert [tell(1000, 170.0), tell(1001, 100.0)] == ["suspect outlier", "accepted spike"]
+    assert [tell(1002, 102.49), tell(1003, 100.0)] == ["accepted", "accepted"]
+    assert [tell(1004, 102.51), tell(1005, 102.51)] == ["suspect outlier", "accepted confirmed"]
+
+
+def test_no_candle_is_an_outlier_before_there_is_a_scale() -> None:
+    """Twenty changes make one; days may lie far apart."""
+    judge = gate()
+    assert [said(judge.bar(bar(i * 60 * S, 100.0 * 2.0 ** (i % 2)))) for i in range(20)] == ["accepted"] * 20
 
 
 def test_candles_that_jump_are_counted_and_used() -> None:

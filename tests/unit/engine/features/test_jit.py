@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,21 @@ def test_the_direct_entry_is_the_compiled_function() -> None:
     double = jit.entry_uncached("float64(float64)")(_double)
     assert jit.direct(double) is not double
     assert jit.direct(double)(2.5) == double(2.5) == 5.0
+    assert jit.python_source(double) is _double
+
+
+@pytest.mark.skipif(not jit.enabled(), reason="numba is off")
+@pytest.mark.parametrize("decorate", [jit.kernel, jit.kernel_apart])
+def test_a_kernel_called_from_python_runs_its_source(decorate: Callable[..., Any]) -> None:
+    """It has no machine code of its own, neither before nor after another function was compiled with it."""
+    double = decorate(_double)
+    assert double(2.5) == 5.0
+
+    def quadruple(x: float) -> float:
+        return double(double(x))
+
+    assert jit.entry_uncached("float64(float64)")(quadruple)(2.5) == 10.0
+    assert double(2.5) == 5.0
     assert jit.python_source(double) is _double
 
 

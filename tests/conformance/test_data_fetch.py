@@ -124,6 +124,8 @@ async def start_fetch(url: str, catalogue: Path, *options: str, symbols: str = "
         stderr=asyncio.subprocess.PIPE,
         cwd=catalogue.parent,
         env={k: v for k, v in os.environ.items() if not k.startswith("KESTREL_VENUE")},
+        # A suite that runs in the background has Ctrl-C switched off, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

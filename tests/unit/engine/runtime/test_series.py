@@ -45,7 +45,7 @@ def test_equity_and_mids_are_sampled_on_timers_in_event_time() -> None:
     assert seen.watch.collect(Histogram()).mids == {}
     seen.feed(e.Timer(100, 100, "tick"), quote(150, 100.2, 100.22), e.Timer(200, 200, "tick"))
     series = seen.watch.collect(Histogram())
-    assert series.mids == {BTC: [(100, 100.005), (200, 100.21)]}
+    assert series.mids == {BTC: [(100, 100.005), (200, 0.5 * 100.2 + 0.5 * 100.22)]}
     assert [ts_ns for ts_ns, _ in series.equity] == [100, 200]
     assert series.equity[0][1] == 1000.0
 

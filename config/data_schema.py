@@ -68,6 +68,12 @@ class QualitySettings(Section):
     clock_offset_max_ms: int = Field(
         default=5_000, ge=1, le=86_400_000, description="largest offset of the venue's clock that is learned, ms"
     )
+    blind_ms: int = Field(
+        default=5_000,
+        ge=1,
+        le=86_400_000,
+        description="after so long with refused times alone, stops and equity are shown the prices, ms",
+    )
     volume_z: float = Field(
         default=1_000.0,
         gt=0,
@@ -95,6 +101,7 @@ class QualitySettings(Section):
             stale_ns=self.stale_ms * _MS_NS,
             late_ns=self.late_ms * _MS_NS,
             clock_offset_ns_max=self.clock_offset_max_ms * _MS_NS,
+            blind_ns=self.blind_ms * _MS_NS,
             volume_z=self.volume_z,
             volume_ratio=self.volume_ratio,
         )

@@ -172,6 +172,7 @@ class CoinbaseOnPaper:
             latency_ns=int(settings.paper.latency_ms * MS_NS),
             id_prefix=id_prefix,
             assumed_notional=settings.paper.assumed_quote_notional,
+            tolerances=settings.quality.tolerances(),
         )
         self._settings = settings
         self._venue = CoinbaseVenue(public, self._on_event, clock, lag_ns=lag_ns, history=history)
@@ -267,6 +268,7 @@ class Recording:
             latency_ns=int(settings.paper.latency_ms * MS_NS),
             id_prefix=id_prefix,
             assumed_notional=settings.paper.assumed_quote_notional,
+            tolerances=settings.quality.tolerances(),
         )
         self._stop = asyncio.Event()
 

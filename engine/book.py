@@ -50,7 +50,7 @@ class OrderBook:
         self._bid_keys = sorted(self._bids)
         self._ask_keys = sorted(-px for px in self._asks)
         self.has_levels = True
-        return self._best(snapshot.ts_event_ns, snapshot.ts_recv_ns)
+        return self.best(snapshot.ts_event_ns, snapshot.ts_recv_ns)
 
     def apply_delta(self, delta: BookDelta) -> Quote | None:
         """Apply absolute level changes; returns the best prices when they (price or size) changed, else None.
@@ -65,7 +65,7 @@ class OrderBook:
                 _set_level(self._bids, self._bid_keys, px, px, qty)
             else:
                 _set_level(self._asks, self._ask_keys, px, -px, qty)
-        best = self._best(delta.ts_event_ns, delta.ts_recv_ns)
+        best = self.best(delta.ts_event_ns, delta.ts_recv_ns)
         top = self.top
         if (
             best is not None
@@ -96,7 +96,8 @@ class OrderBook:
             return [(px, self._bids[px]) for px in reversed(self._bid_keys[-depth:])]
         return [(-key, self._asks[-key]) for key in reversed(self._ask_keys[-depth:])]
 
-    def _best(self, ts_event_ns: int, ts_recv_ns: int) -> Quote | None:
+    def best(self, ts_event_ns: int, ts_recv_ns: int) -> Quote | None:
+        """The best levels as a quote of that time; None, and prices that are suspect, when a side is empty."""
         if not self._bid_keys or not self._ask_keys:
             self.top.suspect = True
             self.top.bid_qty = self.top.ask_qty = nan

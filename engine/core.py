@@ -30,6 +30,7 @@ from engine.published import Published
 from engine.quality.compiled import step_function
 from engine.quality.gate import DEFAULT, QualityGate
 from engine.quality.tolerances import Tolerances
+from engine.quality.verdicts import is_shown
 from engine.sanity import fill_defect
 from engine.venues import VenueStates
 from engine.view import CoreView
@@ -167,6 +168,8 @@ class TradingCore:
         code = lane.quality.quote(quote)
         if code and not lane.usable(code, counters):
             self._refused(lane, code, quote.ts_recv_ns)
+            if is_shown(code):
+                self._show(lane, quote)
             return
         counters.ticks += 1
         counters.quotes += 1
@@ -190,6 +193,18 @@ class TradingCore:
         """A consolidated instrument does without a member whose prices are in doubt."""
         if lane.member_feed is not None:
             self._pass_on(lane.member_feed.on_refused(ts_recv_ns, code >> 2))
+
+    def _show(self, lane: Lane, quote: e.Quote) -> None:
+        """Prices of which only the time is refused, for long: positions are valued and left by them, no row is made."""
+        lane.show(quote)
+        for slot in lane.quote_slots:
+            self._ask(slot, slot.on_quote, quote.instrument)
+
+    def _show_book(self, lane: Lane, code: int, change: e.BookDelta | e.BookSnapshot) -> None:
+        """The same of a book that was changed at such a time."""
+        best = lane.book.best(change.ts_event_ns, change.ts_recv_ns) if is_shown(code) else None
+        if best is not None and lane.quality.is_plausible(best):
+            self._show(lane, best)
 
     def _pass_on(self, derived: Sequence[Derived]) -> None:
         """Consolidated quotes and trades go the way of any other from the book on: their members' were judged."""
@@ -235,6 +250,7 @@ class TradingCore:
         if code and not lane.usable(code, self.counters):
             lane.apply_unusable(snapshot, code)
             self._refused(lane, code, snapshot.ts_recv_ns)
+            self._show_book(lane, code, snapshot)
             return
         best = lane.book.apply_snapshot(snapshot)
         if lane.features is not None:
@@ -253,6 +269,7 @@ class TradingCore:
         if code and not lane.usable(code, self.counters):
             lane.apply_unusable(delta, code)
             self._refused(lane, code, delta.ts_recv_ns)
+            self._show_book(lane, code, delta)
             return
         best = lane.book.apply_delta(delta)
         if lane.features is not None:

@@ -11,7 +11,7 @@ from engine.arithmetic import exactly, own_context
 from engine.book import OrderBook
 from engine.commands import Intent
 from engine.counters import Counters
-from engine.events import BookDelta, BookSnapshot
+from engine.events import BookDelta, BookSnapshot, Quote
 from engine.instruments import Instrument
 from engine.ports import Features, Model, Strategy
 from engine.quality.gate import QualityGate
@@ -169,6 +169,11 @@ class Lane:
         if self.features is not None:
             self.features.update(change)
         return change
+
+    def show(self, quote: Quote) -> None:
+        """Prices to value and to leave a position by, while nothing may be entered on them."""
+        self.book.apply_quote(quote)
+        self.top.suspect = True
 
     def break_book(self, ts_event_ns: int, ts_recv_ns: int) -> BookSnapshot:
         """Nobody knows the levels any more, until the next snapshot; features are told by an empty book."""

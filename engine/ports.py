@@ -53,10 +53,11 @@ class Top(msgspec.Struct, gc=False):
     last_px: float = float("nan")
     ts_event_ns: int = 0
     ts_recv_ns: int = 0
-    """Receive time of the last accepted quote or book change (0: none yet)."""
+    """Receive time of the last quote or book change that stands here (0: none yet)."""
     crossed: bool = False
     suspect: bool = False
-    """True from a dropped bad tick or gap until the next good quote; blocks entries."""
+    """True from a dropped bad tick or gap until the next good quote, and with prices of which the time alone is
+    refused; blocks entries, not exits."""
 
     @property
     def mid_px(self) -> float:

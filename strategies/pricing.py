@@ -1,6 +1,6 @@
 """Prices of orders that are meant to trade at once, from the float book to the exact tick grid.
 
-Owns the marketable price and what a usable book is.  The distance a price may have is risk's business.
+Owns the marketable price, and which book is good enough for what.  The distance a price may have is risk's business.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from engine.ports import Top
 ZERO = Decimal(0)
 
 
-def usable(top: Top | None) -> bool:
-    """Both sides known, bid below ask, nothing suspect: a book to trade on."""
+def readable(top: Top | None) -> bool:
+    """Both sides known and bid below ask: prices to value a position by.  They may be suspect, which is no reason to
+    ignore a stop: what stands in the book was believed once, or is refused for its time alone."""
     return (
         top is not None
-        and not top.suspect
         and not top.crossed
         and isfinite(top.bid_px)
         and isfinite(top.ask_px)
         and top.bid_px < top.ask_px
     )
+
+
+def usable(top: Top | None) -> bool:
+    """Readable and nothing suspect: a book to trade on."""
+    return top is not None and not top.suspect and readable(top)
 
 
 def spread_bps(top: Top) -> float:

@@ -22,7 +22,7 @@ from strategies.base import BaseStrategy
 from strategies.entry import entry_order, may_enter
 from strategies.exits import ExitRules, Exits
 from strategies.holding import Holding
-from strategies.pricing import marketable_px, spread_bps, usable
+from strategies.pricing import marketable_px, readable, spread_bps
 from strategies.sizing import fixed, quantity_for, volatility_target
 
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
@@ -242,7 +242,7 @@ class ThresholdStrategy(BaseStrategy):
 
     def _price_reason(self, instrument: str, holding: Holding, view: View) -> str:
         top = view.top(instrument)
-        if top is None or not usable(top) or holding.avg_px == 0:
+        if top is None or not readable(top) or holding.avg_px == 0:
             return ""
         is_long = holding.qty > 0
         entry = float(holding.avg_px)

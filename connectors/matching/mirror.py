@@ -15,9 +15,11 @@ Rules, each chosen so that a doubt costs us a fill and never gives one:
 - A quote through our resting order fills it at our price, up to the quote's size.
 - What we took from a level is missing from it for ``refill_ns``: the feed does not know that we traded.
 - Crossed and locked quotes, and quotes and trades that are no numbers, change nothing here and are counted.
+- While the price is in doubt (``withhold``) nothing is offered: what arrives finds nobody to trade with, and
+  resting orders keep their places.
 - Missing sizes (NaN) become ``assumed_notional`` of quote currency.
 
-While no order of ours rests or waits, a quote costs one comparison and one assignment; the book is built when an order
+While no order of ours rests or waits, a quote costs a comparison and two assignments; the book is built when an order
 arrives.
 """
 
@@ -67,6 +69,7 @@ class MarketMirror:
         self._quote: Quote | None = None
         self._synced: Quote | None = None
         self._trade_px: float | None = None
+        self._withheld = False
         self._order_count = 0
         self._credit: dict[tuple[Side, Decimal], Decimal] = {}
         """Quantity that left ahead of our orders without a trade, by our level."""
@@ -88,11 +91,16 @@ class MarketMirror:
         quote = self._quote
         return None if quote is None else self._instrument.price(0.5 * (quote.bid_px + quote.ask_px))
 
+    def withhold(self) -> None:
+        """The price is in doubt until the next quote: neither the last one nor the odd one is there to be taken."""
+        self._withheld = True
+
     def on_quote(self, quote: Quote) -> Sequence[Outcome]:
         if not self._floor_px < quote.bid_px < quote.ask_px < math.inf:
             self.ignored_quotes += 1
             return _NOTHING
         self._quote = quote
+        self._withheld = False
         if not self.engine.has_clients():
             return _NOTHING
         out: list[Outcome] = []
@@ -119,6 +127,8 @@ class MarketMirror:
         out = self.prepare(now_ns)
         if order.order_type is not OrderType.MARKET and order.limit_px is not None:
             self._queue_ahead(order.side, order.limit_px, now_ns, out)
+        if self._withheld:
+            self._drop_offers(order.side.opposite, out)
         done = self.engine.submit(order, now_ns)
         quote = self._quote
         if not self._instrument.has_trades and quote is not None:
@@ -188,6 +198,15 @@ class MarketMirror:
                 self._cancel(live, out)
         for key in [key for key in self._credit if key[0] is side and key[1] not in ours]:
             del self._credit[key]
+
+    def _drop_offers(self, side: Side, out: list[Outcome]) -> None:
+        """Nobody is there to trade with.  The market's orders around ours stay, they are our place in the queue; the
+        next look at the book brings the others back."""
+        self._synced = None
+        ours = self._our_levels(side)
+        for live in list(self.engine.orders_of(MARKET_ACCOUNT).values()):
+            if live.side is side and live.limit_px not in ours:
+                self._cancel(live, out)
 
     def _our_levels(self, side: Side) -> set[Decimal]:
         levels: set[Decimal] = set()

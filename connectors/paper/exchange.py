@@ -43,6 +43,9 @@ from engine.events import (
 )
 from engine.instruments import Instrument
 from engine.ports import Publish
+from engine.quality.gate import DEFAULT, QualityGate
+from engine.quality.tolerances import Tolerances
+from engine.quality.verdicts import SUSPECT, is_shown
 
 _ZERO = Decimal(0)
 _OPEN = frozenset({TradingStatus.TRADING, TradingStatus.POST_ONLY, TradingStatus.LIMIT_ONLY})
@@ -57,8 +60,9 @@ class PaperExchange:
 
     ``balances`` is what the account starts with, by currency; None gives ``default_balance`` of every settlement
     currency.  ``id_prefix`` goes into venue and trade ids: give the session's id where sessions share records.
-    ``assumed_notional`` and ``refill_ns``: see ``MarketMirror``.  Raises ``ValueError`` when an instrument is of
-    another venue.
+    ``assumed_notional`` and ``refill_ns``: see ``MarketMirror``.  Quotes and trades are judged by ``tolerances`` as the
+    core judges them: a bad tick fills nobody, and nothing is offered while the price is in doubt.  Raises
+    ``ValueError`` when an instrument is of another venue.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class PaperExchange:
         id_prefix: str = "paper",
         assumed_notional: Decimal = ASSUMED_NOTIONAL,
         refill_ns: int = REFILL_NS,
+        tolerances: Tolerances = DEFAULT,
     ) -> None:
         self._publish = publish
         self._venue = venue
@@ -81,7 +86,10 @@ class PaperExchange:
         self._prefix = id_prefix
         self._assumed_notional = assumed_notional
         self._refill_ns = refill_ns
+        self._tolerances = tolerances
         self._mirrors: dict[str, MarketMirror] = {}
+        self._gates: dict[str, QualityGate] = {}
+        self._refused = 0
         self._instruments: dict[str, Instrument] = {}
         self._halted: set[str] = set()
         self._arrivals: deque[tuple[int, NewOrder | CancelOrder]] = deque()
@@ -133,8 +141,8 @@ class PaperExchange:
         return self._account.ledger.position(ACCOUNT, self._instruments[instrument])
 
     def ignored(self) -> int:
-        """Quotes and trades that could not be matched against (crossed, locked, no numbers)."""
-        return sum(mirror.ignored_quotes + mirror.ignored_trades for mirror in self._mirrors.values())
+        """Quotes and trades that could not be matched against: refused by the quality gate, or locked."""
+        return self._refused + sum(mirror.ignored_quotes + mirror.ignored_trades for mirror in self._mirrors.values())
 
     # --- gateway ----------------------------------------------------------------------------------------------------
 
@@ -159,11 +167,13 @@ class PaperExchange:
         self._instruments[instrument.id] = instrument
         if known is not None:
             known.define(instrument)
+            self._gates[instrument.id].redefine(instrument)
             return
         engine = MatchingEngine(instrument, next_id=self._next_trade_id)
         self._mirrors[instrument.id] = MarketMirror(
             engine, assumed_notional=self._assumed_notional, refill_ns=self._refill_ns
         )
+        self._gates[instrument.id] = QualityGate(instrument, self._tolerances)
         currency = instrument.settlement
         if self._default_balance is not None and currency not in self._account.ledger.balances(ACCOUNT):
             self._account.ledger.deposit(ACCOUNT, currency, self._default_balance)
@@ -211,14 +221,14 @@ class PaperExchange:
         if kind is Quote:
             assert isinstance(event, Quote)
             mirror = self._mirrors.get(event.instrument)
-            if mirror is not None:
+            if mirror is not None and self._judge(mirror, self._gates[event.instrument].quote(event)):
                 outcomes = mirror.on_quote(event)
                 if outcomes:
                     self._account.report(mirror, outcomes, event.ts_recv_ns)
         elif kind is Trade:
             assert isinstance(event, Trade)
             mirror = self._mirrors.get(event.instrument)
-            if mirror is not None:
+            if mirror is not None and self._judge(mirror, self._gates[event.instrument].trade(event)):
                 outcomes = mirror.on_trade(event)
                 if outcomes:
                     self._account.report(mirror, outcomes, event.ts_recv_ns)
@@ -226,6 +236,15 @@ class PaperExchange:
             self.define(event.definition)
         elif isinstance(event, InstrumentStatus) and event.instrument in self._mirrors:
             (self._halted.discard if event.status in _OPEN else self._halted.add)(event.instrument)
+
+    def _judge(self, mirror: MarketMirror, code: int) -> bool:
+        """Whether the market is what the event says.  Prices that only exits are shown are good enough to leave at."""
+        if not code & 3 or is_shown(code):
+            return True
+        self._refused += 1
+        if code & 3 == SUSPECT:
+            mirror.withhold()
+        return False
 
     # --- arrivals ---------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ from engine.events import FeedDown, Observation, Quote, Timer, Trade
 from engine.instruments import Instrument
 from engine.ports import Clock, Publish
 from engine.published import known_before
+from engine.quality.gate import DEFAULT
+from engine.quality.tolerances import Tolerances
 
 _SECOND_NS = 1_000_000_000
 _MS_NS = 1_000_000
@@ -63,7 +65,8 @@ class ReplayVenue:
     ``clock`` only serves to keep pace and to give other tasks their turn.  ``report`` gets a line about each oddity of
     the data.  ``published`` are observations in order of publication; those of the last ``history_ns`` before the first
     row, and of each series the last two periods before that, come at the start.  ``balances`` (of each venue),
-    ``default_balance``, ``latency_ns``, ``id_prefix`` and ``assumed_notional`` are those of ``PaperExchange``.
+    ``default_balance``, ``latency_ns``, ``id_prefix``, ``assumed_notional`` and ``tolerances`` are those of
+    ``PaperExchange``.
 
     Raises ``DataError`` for missing or wrong files and for a speed that is no positive number.
     """
@@ -87,6 +90,7 @@ class ReplayVenue:
         latency_ns: int = LATENCY_NS,
         id_prefix: str = "paper",
         assumed_notional: Decimal = ASSUMED_NOTIONAL,
+        tolerances: Tolerances = DEFAULT,
     ) -> None:
         if not isinstance(speed, str) and not 0 < speed < float("inf"):
             raise DataError(f"replay speed {speed}", expected='a positive number or "max"', do="change --speed")
@@ -125,6 +129,7 @@ class ReplayVenue:
                 latency_ns=latency_ns,
                 id_prefix=id_prefix if len({i.venue for i in rules.values()}) == 1 else f"{id_prefix}-{venue}",
                 assumed_notional=assumed_notional,
+                tolerances=tolerances,
             )
             for venue in dict.fromkeys(instrument.venue for instrument in rules.values())
         }

@@ -53,7 +53,7 @@ def batch(s, kind, a, b, c, d, volume, ts_ns, recv_ns, codes):
 def _sources() -> set[Path]:
     here = Path(__file__).parent
     features = here.parent / "features"
-    ours = {here / f"{name}.py" for name in ("kernel", "layout", "windows", "verdicts", "compiled")}
+    ours = {here / f"{name}.py" for name in ("kernel", "layout", "times", "windows", "verdicts", "compiled")}
     return ours | {features / "jit.py", features / "generated.py"}
 
 

@@ -19,7 +19,7 @@ from engine.quality import kernel
 from engine.quality import layout as at
 from engine.quality.compiled import batch_function, step_function
 from engine.quality.tolerances import Tolerances
-from engine.quality.verdicts import BAD_SIZE, DROPPED, GATE_FAILED, NOT_FINITE, NOT_POSITIVE
+from engine.quality.verdicts import ACCEPTED, BAD_SIZE, DROPPED, GATE_FAILED, NOT_FINITE, NOT_POSITIVE
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
@@ -62,6 +62,7 @@ class QualityGate:
         s[at.STALE_NS] = tolerances.stale_ns
         s[at.LATE_NS] = tolerances.late_ns
         s[at.OFFSET_MAX_NS] = tolerances.clock_offset_ns_max
+        s[at.BLIND_NS] = tolerances.blind_ns
         s[at.VOLUME_Z] = tolerances.volume_z
         s[at.VOLUME_RATIO] = tolerances.volume_ratio
         s[at.ID_NEWEST] = -1.0
@@ -147,6 +148,17 @@ class QualityGate:
             return self._step(self._s, _BOOK, 0.0, 0.0, 0.0, 0.0, snapshot.ts_event_ns, snapshot.ts_recv_ns)
         except Exception:
             return self._broken()
+
+    def is_plausible(self, quote: Quote) -> bool:
+        """Whether the best prices of a book may be shown of which the time alone was refused (``verdicts.is_shown``).
+        Counts nothing: the change that made them is counted."""
+        try:
+            code = self._step(
+                self._s, kernel.SHOWN, quote.bid_px, quote.bid_qty, quote.ask_px, quote.ask_qty, 0, quote.ts_recv_ns
+            )
+        except Exception:
+            return False
+        return code == ACCEPTED
 
     def _bad_level(self, px: float, qty: float, recv_ns: int) -> int:
         if not (-inf < px < inf and -inf < qty < inf):

@@ -14,8 +14,8 @@ import math
 from engine.features.jit import kernel
 from engine.features.layout import State
 from engine.quality import layout as at
+from engine.quality import times, windows
 from engine.quality import verdicts as v
-from engine.quality import windows
 
 # What the caller hands in.
 QUOTE = 0  # a, b, c, d = bid px, bid qty, ask px, ask qty
@@ -23,104 +23,18 @@ TRADE = 1  # a, b = px, qty; c = key of its id, negative: none
 BAR = 2  # a, b, c, d = open, high, low, close; volume and interval in their slots
 BOOK = 3  # a change of the book: its time only; it is no point of its own
 NOTE = 4  # a = a judgement made elsewhere, to be counted
+SHOWN = 5  # as QUOTE: the best prices of a book whose time was refused; not counted
 
 LIMIT = math.inf
-TIME_LIMIT = 4_000_000_000_000_000_000
-"""Beyond any time, ns: keeps differences within 64 bits."""
 WARM = 20
 """Values that a scale needs before anything is judged by it."""
 COLD_FACTOR = 10.0
 """Times ``outlier_bps`` that a quote or trade may move at once while there is no scale: 2.5 % by default."""
-CLOCK_WARM = 20.0
-"""Events before the clock offset counts as known; until then only its bound holds."""
-CLOCK_WINDOW_NS = 60e9
-FUTURE_RUN = 8.0
-"""Early events in a row after which the venue's clock has been set, rather than they being wrong."""
-LATE_RUN = 32.0
-"""The same for late ones, where venue time is all there is: one row of the year 2050 must not silence the rest."""
 NORMAL = 1.4826
 """Median of absolute deviations -> standard deviation of a normal distribution."""
 NORMAL_RANGE = 1.349
 """The same for the range between the quartiles."""
 HOUR_NS = 3_600_000_000_000
-
-
-@kernel
-def since_base(s: State, ts_ns: int) -> float:
-    """Nanoseconds since the record's base time."""
-    return float(ts_ns - int(s[at.BASE_S]) * 1_000_000_000)
-
-
-@kernel
-def offset_ns(s: State, stream: int) -> float:
-    """Receive clock less venue clock, with the least delay seen: the minimum over this window and the one before."""
-    least = min(s[stream + at.DELAY_MIN_NS], s[stream + at.DELAY_BEFORE_NS])
-    return min(max(least, -s[at.OFFSET_MAX_NS]), s[at.OFFSET_MAX_NS])
-
-
-@kernel
-def learn_delay(s: State, stream: int, delay_ns: float, recv: float) -> None:
-    """Take a delay into the running minimum."""
-    if s[stream + at.CLOCK_SEEN] == 0.0:
-        s[stream + at.DELAY_MIN_NS] = delay_ns
-        s[stream + at.DELAY_BEFORE_NS] = delay_ns
-        s[stream + at.CLOCK_END_NS] = recv + CLOCK_WINDOW_NS
-    elif recv >= s[stream + at.CLOCK_END_NS]:
-        s[stream + at.DELAY_BEFORE_NS] = s[stream + at.DELAY_MIN_NS]
-        s[stream + at.DELAY_MIN_NS] = delay_ns
-        s[stream + at.CLOCK_END_NS] = recv + CLOCK_WINDOW_NS
-    elif delay_ns < s[stream + at.DELAY_MIN_NS]:
-        s[stream + at.DELAY_MIN_NS] = delay_ns
-    if s[stream + at.CLOCK_SEEN] < CLOCK_WARM:
-        s[stream + at.CLOCK_SEEN] += 1.0
-
-
-@kernel
-def time_issue(s: State, stream: int, ts_ns: int, recv_ns: int) -> int:
-    """``LATE``, ``FUTURE``, ``STALE`` or 0.  Learns the clock offset; the newest time is the caller's to remember."""
-    if not 0 <= recv_ns < TIME_LIMIT or ts_ns < 0:
-        return v.STALE
-    if ts_ns >= TIME_LIMIT:
-        return v.FUTURE
-    if s[at.HAS_BASE] == 0.0:
-        s[at.HAS_BASE] = 1.0
-        s[at.BASE_S] = recv_ns // 1_000_000_000
-    delay_ns = float(recv_ns - ts_ns)
-    recv = since_base(s, recv_ns)
-    if s[stream + at.HAS_NEWEST] != 0.0 and s[stream + at.NEWEST_NS] - since_base(s, ts_ns) > s[at.LATE_NS]:
-        s[stream + at.LATE_RUN] += 1.0
-        if delay_ns != 0.0 or s[stream + at.LATE_RUN] < LATE_RUN:
-            return v.LATE
-        s[stream + at.HAS_NEWEST] = 0.0
-    s[stream + at.LATE_RUN] = 0.0
-    bound_ns = s[at.OFFSET_MAX_NS]
-    if s[stream + at.CLOCK_SEEN] < CLOCK_WARM:
-        if delay_ns < -bound_ns:
-            return v.FUTURE
-        if delay_ns > bound_ns + s[at.STALE_NS]:
-            return v.STALE
-        learn_delay(s, stream, delay_ns, recv)
-        return 0
-    offset = offset_ns(s, stream)
-    if delay_ns < offset - s[at.FUTURE_NS]:
-        s[stream + at.FUTURE_RUN] += 1.0
-        if delay_ns < -bound_ns or s[stream + at.FUTURE_RUN] < FUTURE_RUN:
-            return v.FUTURE
-    s[stream + at.FUTURE_RUN] = 0.0
-    learn_delay(s, stream, delay_ns, recv)
-    if delay_ns > offset + s[at.STALE_NS]:
-        return v.STALE
-    return 0
-
-
-@kernel
-def remember_time(s: State, stream: int, ts_ns: int) -> float:
-    """An event of that time was accepted or held back; returns its time since base."""
-    ts = since_base(s, ts_ns)
-    if s[stream + at.HAS_NEWEST] == 0.0 or ts > s[stream + at.NEWEST_NS]:
-        s[stream + at.NEWEST_NS] = ts
-        s[stream + at.HAS_NEWEST] = 1.0
-    return ts
 
 
 @kernel
@@ -224,6 +138,13 @@ def told_before(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty:
 
 
 @kernel
+def is_plausible(s: State, bid_px: float, ask_px: float, recv_ns: int) -> bool:
+    """Whether the price of a quote is no outlier; its own time says nothing, so the receive time is taken."""
+    recv = times.since_base(s, recv_ns)
+    return price_issue(s, at.QUOTES, 0.5 * bid_px + 0.5 * ask_px, recv, math.nan, math.nan) != v.OUTLIER
+
+
+@kernel
 def judge_quote(
     s: State,
     bid_px: float,
@@ -234,13 +155,16 @@ def judge_quote(
     recv_ns: int,
 ) -> int:
     issue = value_issue(s, bid_px, bid_qty, ask_px, ask_qty)
-    if issue == 0:
-        issue = time_issue(s, at.QUOTES, ts_ns, recv_ns)
     if issue != 0:
         return v.DROPPED + 4 * issue
-    if told_before(s, bid_px, bid_qty, ask_px, ask_qty, since_base(s, ts_ns)):
+    code = times.judge_time(s, at.QUOTES, ts_ns, recv_ns)
+    if code != 0:
+        # Nobody's stop goes by a price that no other bears out, whatever its time.
+        shown = code & 3 == v.SUSPECT and is_plausible(s, bid_px, ask_px, recv_ns)
+        return code if shown else v.DROPPED + 4 * (code >> 2)
+    if told_before(s, bid_px, bid_qty, ask_px, ask_qty, times.since_base(s, ts_ns)):
         return v.DROPPED + 4 * v.DUPLICATE
-    ts = remember_time(s, at.QUOTES, ts_ns)
+    ts = times.remember_time(s, at.QUOTES, ts_ns)
     mid_px = 0.5 * bid_px + 0.5 * ask_px
     reference_px = s[at.REFERENCE_PX]
     near_px = s[at.OUTLIER_FRACTION] * abs(reference_px)
@@ -286,16 +210,20 @@ def judge_trade(s: State, px: float, qty: float, key: float, ts_ns: int, recv_ns
         # A trade told again is old as well; that it was told before says more.
         if key >= 0.0 and known_id(s, key):
             return v.DROPPED + 4 * v.DUPLICATE
-        issue = time_issue(s, at.TRADES, ts_ns, recv_ns)
+        issue = times.judge_time(s, at.TRADES, ts_ns, recv_ns) >> 2
     if issue != 0:
         return v.DROPPED + 4 * issue
-    ts = remember_time(s, at.TRADES, ts_ns)
+    ts = times.remember_time(s, at.TRADES, ts_ns)
     # Prices that confirm a trade: the quote that stands, or the one the caller offers.
     low_px = s[at.REFERENCE_PX]
     high_px = low_px
     if math.isnan(low_px) and s[at.QUOTES + at.HAS_PX] != 0.0:
         low_px = s[at.BID_PX]
         high_px = s[at.ASK_PX]
+    if s[at.TRADES + at.HAS_PX] == 0.0 and s[at.QUOTES + at.HAS_PX] != 0.0:
+        # The first trade of all: the quotes say where it should be.
+        s[at.TRADES + at.HAS_PX] = 1.0
+        s[at.TRADES + at.LAST_PX] = s[at.QUOTES + at.LAST_PX]
     near_px = s[at.OUTLIER_FRACTION] * abs(px)
     issue = price_issue(s, at.TRADES, px, ts, low_px - near_px, high_px + near_px)
     if issue == v.OUTLIER:
@@ -333,13 +261,11 @@ def judge_bar(
         return v.DROPPED + 4 * v.HIGH_LOW
     if not 0.0 <= volume < LIMIT:
         return v.DROPPED + 4 * v.BAD_SIZE
-    if not (0 <= ts_ns < TIME_LIMIT and 0 <= recv_ns < TIME_LIMIT):
+    if not (0 <= ts_ns < times.TIME_LIMIT and 0 <= recv_ns < times.TIME_LIMIT):
         return v.DROPPED + 4 * v.STALE
-    if s[at.HAS_BASE] == 0.0:
-        s[at.HAS_BASE] = 1.0
-        s[at.BASE_S] = recv_ns // 1_000_000_000
+    times.find_base(s, recv_ns)
     stream = at.BARS
-    ts = since_base(s, ts_ns)
+    ts = times.since_base(s, ts_ns)
     if s[at.BAR_INTERVAL_NS] != interval_ns:
         for i in range(stream, stream + at.STREAM_SLOTS):
             s[i] = 0.0
@@ -352,7 +278,7 @@ def judge_bar(
             return v.DROPPED + 4 * (v.DUPLICATE if same else v.REVISED)
     if ts_ns - recv_ns > s[at.OFFSET_MAX_NS] + s[at.FUTURE_NS]:
         return v.DROPPED + 4 * v.FUTURE
-    remember_time(s, stream, ts_ns)
+    times.remember_time(s, stream, ts_ns)
     s[at.BAR_CLOSE] = close_px
     s[at.BAR_VOLUME] = volume
     # -inf to inf: whatever the price, it is not held back.
@@ -375,7 +301,7 @@ def tally(s: State, counts: int, code: int) -> None:
 @kernel
 def tally_hour(s: State, recv_ns: int, code: int) -> None:
     """Count it in the hour of its receive time, taking the bucket over from two days ago."""
-    if not 0 <= recv_ns < TIME_LIMIT:
+    if not 0 <= recv_ns < times.TIME_LIMIT:
         return
     hour = recv_ns // HOUR_NS
     bucket = at.BUCKETS + (hour % at.HOURS) * at.HOUR_SLOTS
@@ -390,10 +316,13 @@ def tally_hour(s: State, recv_ns: int, code: int) -> None:
 def judge(s: State, kind: int, a: float, b: float, c: float, d: float, ts_ns: int, recv_ns: int) -> int:
     """One event; see the kinds above.  Returns verdict + 4 x issue (``engine.quality.verdicts``)."""
     if kind == BOOK:
-        issue = time_issue(s, at.QUOTES, ts_ns, recv_ns)
-        if issue == 0:
+        code = times.judge_time(s, at.QUOTES, ts_ns, recv_ns)
+        if code == 0:
             return 0
-        code = v.DROPPED + 4 * issue
+    elif kind == SHOWN:
+        if value_issue(s, a, b, c, d) == 0 and is_plausible(s, a, c, recv_ns):
+            return 0
+        return v.SUSPECT + 4 * v.OUTLIER
     elif kind == QUOTE:
         code = judge_quote(s, a, b, c, d, ts_ns, recv_ns)
     elif kind == TRADE:

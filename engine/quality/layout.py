@@ -24,6 +24,7 @@ LATE_NS = 9
 OFFSET_MAX_NS = 10
 VOLUME_Z = 11  # robust standard deviations above the median
 VOLUME_RATIO = 12  # times the largest recent volume beyond which it is held back
+BLIND_NS = 13  # of times refused in a row, after which prices are shown to exits
 
 # --- what is shared by the streams ------------------------------------------------------------------------------------
 HAS_BASE = 16
@@ -53,12 +54,14 @@ DELAY_BEFORE_NS = 4
 CLOCK_END_NS = 5  # receive time at which this window ends
 FUTURE_RUN = 6
 LATE_RUN = 7
-HAS_PX = 8
-LAST_PX = 9  # mid, price or close of the last accepted event
-PENDING = 10  # suspects in a row; 0 when none is waiting
-PENDING_PX = 11
-PENDING_NS = 12
-CHANGES = 13  # a sorted window, see ``kernel.push``
+DOUBTED = 8  # 1 while time after time is refused
+DOUBTED_SINCE_NS = 9  # receive time of the first of them
+HAS_PX = 10
+LAST_PX = 11  # mid, price or close of the last accepted event
+PENDING = 12  # suspects in a row; 0 when none is waiting
+PENDING_PX = 13
+PENDING_NS = 14
+CHANGES = 15  # a sorted window, see ``kernel.push``
 STREAM_SLOTS = CHANGES + 2 + 2 * WINDOW
 
 HELD_QUOTE = 32  # the quote that is held back, in the order of BID_PX to ASK_QTY; PENDING says whether there is one

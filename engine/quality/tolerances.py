@@ -31,6 +31,9 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
     """Older than the newest accepted event of its stream."""
     clock_offset_ns_max: int = 5_000 * _MS_NS
     """Largest offset between the venue's clock and ours that is learned."""
+    blind_ns: int = 5_000 * _MS_NS
+    """After so long with nothing but refused times, equity and exits are shown the prices: a stop must not sleep
+    because a clock was set."""
     volume_z: float = 1_000.0
     """A volume is a spike beyond so many robust standard deviations (IQR / 1.349) above the recent median ..."""
     volume_ratio: float = 1_000.0

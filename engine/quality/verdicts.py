@@ -11,7 +11,8 @@ from typing import Final
 ACCEPTED: Final = 0
 """Used.  With an issue it is worth counting, and used all the same."""
 SUSPECT: Final = 1
-"""Held back: neither book nor features see it, entries wait, until a later event confirms or refutes it."""
+"""Held back: neither book nor features see it, entries wait, until a later event confirms or refutes it.  A quote of
+which the time alone is refused (``is_shown``) stands in the book meanwhile, for equity and exits."""
 DROPPED: Final = 2
 """Not used, now or later."""
 
@@ -58,6 +59,11 @@ ISSUES: Final = (
 TIME_ISSUES: Final = frozenset({FUTURE, STALE, LATE})
 KEEPS_ENTRIES: Final = frozenset({LATE, DUPLICATE, REVISED})
 """Issues of dropped events that say nothing against the prices there are: entries go on."""
+
+
+def is_shown(code: int) -> bool:
+    """Whether the prices stand in the book, marked suspect, although no feature and no entry may rest on them."""
+    return code & 3 == SUSPECT and code >> 2 in TIME_ISSUES
 
 
 def verdict_of(code: int) -> str:

@@ -118,7 +118,7 @@ def quote(
 
 
 def trade(px: float, qty: float, aggressor: int, ts: int = 0, of: str = SPOT.id) -> Trade:
-    return Trade(ts, ts, of, px, qty, aggressor, "x")
+    return Trade(ts, ts, of, px, qty, aggressor, f"x{ts}")
 
 
 def new(order_id: str, side: Side, qty: str, px: str | None = None, of: Instrument = SPOT, **more: Any) -> NewOrder:

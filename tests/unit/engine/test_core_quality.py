@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from math import nan
 from typing import Any
 
@@ -157,6 +158,47 @@ def test_a_change_that_comes_too_late_is_in_the_book_and_no_news() -> None:
     assert (features.events[-1], core.counters.rows, top.bid_px, top.suspect) == (late, rows, 99.0, True)
     core.on_event(delta(61 * S, (1, 98.0, 1.0)))
     assert (top.bid_px, top.suspect) == (99.5, False)
+
+
+@pytest.mark.parametrize("jump_ns", [20 * S, -20 * S])
+def test_prices_go_on_for_exits_after_a_venues_clock_was_set(jump_ns: int) -> None:
+    """Five seconds later the book, the mark and the strategy have them; features, models and entries do not."""
+    strategy = Scripted()
+    core, features = market(strategy)
+    calm(core)
+    before, mark = len(features.events), core.view.mark_px(BTC)
+
+    def told(at_ns: int, mid_px: float) -> None:
+        core.on_event(quote(at_ns + jump_ns, mid_px, delay_ns=-jump_ns))
+
+    told(S, 99.9)
+    asked = len(strategy.calls)
+    assert core.view.mark_px(BTC) == mark
+    told(6 * S, 99.8)
+    top = core.view.top(BTC)
+    assert (top.mid_px, top.suspect, len(strategy.calls)) == (99.8, True, asked + 1)
+    assert (core.view.mark_px(BTC), len(features.events)) == (Decimal("99.80"), before)
+    core.on_event(quote(7 * S, 99.7))
+    assert (top.mid_px, top.suspect, len(features.events)) == (99.7, False, before + 1)
+
+
+def test_a_books_prices_go_on_too_after_a_venues_clock_was_set() -> None:
+    """Changes at refused times are in the book; five seconds later their best prices are shown, wild ones are not."""
+    strategy = Scripted()
+    core, _ = market(strategy)
+    core.on_event(snapshot(0, 99.0, 99.2))
+    for i in range(30):
+        core.on_event(delta(i * MS, (1, 99.0 + 0.01 * (i % 2), 1.0), (1, 99.01 - 0.01 * (i % 2), 0.0)))
+    top = core.view.top(BTC)
+    for at_ns in (S, 6 * S):
+        core.on_event(delta(at_ns + 20 * S, (1, 99.0 + at_ns / S / 100, 1.0), delay_ns=-20 * S))
+    asked = len(strategy.calls)
+    assert (top.bid_px, top.suspect) == (99.06, True)
+    core.on_event(delta(27 * S, (-1, 99.1, 1.0), (1, 99.06, 0.0), delay_ns=-20 * S))
+    assert (top.bid_px, len(strategy.calls)) == (99.01, asked + 1)
+    core.on_event(delta(28 * S, (-1, 60.0, 1.0), (1, 99.01, 0.0), (1, 99.0, 0.0), (1, 59.0, 1.0), delay_ns=-20 * S))
+    assert (top.bid_px, len(strategy.calls)) == (99.01, asked + 1)
+    assert set(core.counters.suspect) == {"future"}
 
 
 @pytest.mark.parametrize("ahead_ns", [-1_500 * MS, 1_500 * MS])

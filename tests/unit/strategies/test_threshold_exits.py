@@ -45,6 +45,17 @@ def test_short_exits_are_judged_at_the_ask(bid: float, ask: float, reason: str) 
     assert (intent.reason, intent.side, intent.reduce_only) == (reason, Side.BUY, True)
 
 
+def test_a_stop_does_not_sleep_while_prices_are_suspect() -> None:
+    """Shown, not believed: it leaves, at market, since no limit can be priced by them; crossed ones tell nothing."""
+    view, strategy = FakeView(), make()
+    enter(strategy, view)
+    view.quote(NAME, 99.70, 99.72, crossed=True, suspect=True)
+    assert strategy.on_quote(NAME, view) == ()
+    view.quote(NAME, 99.70, 99.72, suspect=True)
+    intent = one(strategy.on_quote(NAME, view))
+    assert (intent.reason, intent.order_type, intent.reduce_only) == ("stop", OrderType.MARKET, True)
+
+
 def test_the_horizon_ends_a_position_on_quotes_and_on_timers() -> None:
     """10 s after the entry, not a nanosecond before."""
     for on_timer in (False, True):

@@ -267,7 +267,7 @@ def test_a_trimmed_resting_exit_fills_only_what_was_left():
     """Long 2, take-profit of 2, 1 sold elsewhere: the take-profit then sells 1 and ends as reduced."""
     desk = opened(PERPETUAL).send("b", BUY, "2").at(200)
     desk.send("tp", SELL, "2", "110", reduce_only=True).at(300).send("part", SELL, "1", reduce_only=True).at(400)
-    desk.quote(112, 113, 500)
+    desk.quote(112, 113, 500).quote(112, 113, 510)  # told twice: a jump
     assert [(e.qty, e.px) for e in desk.events if isinstance(e, OrderFilled)][-1] == (D(1), D(110))
     assert desk.kinds("tp") == ["OrderAccepted", "OrderFilled", "OrderCancelled"]
     assert desk.exchange.position(PERPETUAL.id).qty == D(0)
@@ -289,7 +289,9 @@ def test_margin_limits_what_can_be_opened_and_never_what_can_be_closed():
     desk = opened(PERPETUAL, balances={"USDT": D(100)})
     desk.quote(100, 101, 110, bid_qty=50.0, ask_qty=50.0).send("big", BUY, "10").at(200)
     assert desk.last(OrderRejected).reason == "insufficient_funds"
-    desk.send("ok", BUY, "9").at(300).quote(50, 51, 400, bid_qty=50.0, ask_qty=50.0)
+    desk.send("ok", BUY, "9").at(300)
+    for told_ns in (400, 410):  # told twice: a crash
+        desk.quote(50, 51, told_ns, bid_qty=50.0, ask_qty=50.0)
     assert desk.send("exit", SELL, "9").at(500).kinds("exit") == ["OrderAccepted", "OrderFilled"]
     assert desk.exchange.balances()["USDT"].total < 0
 
@@ -319,6 +321,47 @@ def test_bad_market_data_is_survived_and_counted():
     assert desk.events == []
     assert desk.exchange.ignored() == 4
     assert desk.send("c", BUY, "1").at(200).last(OrderFilled).px == D(101)
+
+
+@pytest.mark.parametrize("wild", ["quote", "trade"])
+def test_a_bad_tick_fills_nobody(wild):
+    """Half the price for one quote or trade: the resting bid that it runs through keeps waiting, in its place."""
+    desk = opened().send("c1", BUY, "3", "100").at(200)
+    if wild == "quote":
+        desk.quote(50, 51, 210)
+    else:
+        desk.trade(50, 1000, -1, 210)
+    assert desk.kinds("c1") == ["OrderAccepted"]
+    desk.quote(100, 101, 220).trade(100, 7, -1, 230)
+    assert desk.last(OrderFilled).qty == D(2)
+
+
+def test_nothing_is_offered_while_the_price_is_in_doubt():
+    """After one wild quote a market order finds nobody, neither there nor at the last price; after the next it does."""
+    desk = opened().quote(50, 51, 200)
+    desk.send("c1", BUY, "1", order_type=OrderType.MARKET).at(230)
+    assert desk.kinds("c1") == ["OrderAccepted", "OrderCancelled"]
+    desk.quote(100, 101, 240).send("c2", BUY, "1", order_type=OrderType.MARKET).at(270)
+    assert desk.last(OrderFilled).px == D(101)
+
+
+def test_a_resting_order_that_joins_in_doubt_has_the_queue_before_it():
+    """At the best bid of before, behind the 5 that were there: a trade of 7 leaves 2."""
+    desk = opened().quote(50, 51, 200).send("c1", BUY, "3", "100").at(230)
+    desk.quote(100, 101, 240).trade(100, 7, -1, 250)
+    assert desk.last(OrderFilled).qty == D(2)
+
+
+def test_prices_of_which_only_the_time_is_refused_are_good_enough_to_leave_at():
+    """The venue's clock is 20 s ahead, for six seconds: the order meets the price of now."""
+    desk = opened()
+    ahead_ns, s = 20_000_000_000, 1_000_000_000
+    for at_ns in (s, 7 * s):
+        desk.exchange.advance(at_ns)
+        desk.exchange.on_market(
+            msgspec.structs.replace(quote(98, 99, ts=at_ns, of=SPOT.id), ts_event_ns=at_ns + ahead_ns)
+        )
+    assert desk.send("c1", BUY, "1", order_type=OrderType.MARKET).at(8 * s).last(OrderFilled).px == D(99)
 
 
 def test_new_rules_of_an_instrument_apply_from_then_on():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf, nan
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -153,6 +154,61 @@ def test_an_event_beyond_the_largest_offset_is_never_learned() -> None:
         "dropped future"
     }
     assert said(judge.quote(quote(start + 200 * MS, 100.02))) == "accepted"
+
+
+def refused(judge: QualityGate, start: int, n: int, **changes: Any) -> list[str]:
+    """What is said of quotes four a second, a cent up and down."""
+    return [said(judge.quote(quote(start + i * 250 * MS, 100.0 + 0.01 * (i % 2), **changes))) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("jump_ns", "last"), [(20 * S, "suspect future"), (-20 * S, "suspect late"), (-400 * S, "suspect late")]
+)
+def test_prices_are_shown_once_a_clock_was_wrong_for_five_seconds(jump_ns: int, last: str) -> None:
+    """The venue's clock is set: dropped for five seconds of our own, then shown to exits; accepted when it is right."""
+    judge = gate()
+    start = warm(judge)
+    found = refused(judge, start + S + jump_ns, 40, delay_ns=-jump_ns)
+    assert found == [last.replace("suspect", "dropped")] * 20 + [last] * 20
+    assert refused(judge, start + 20 * S, 1) == ["accepted"]
+    assert refused(judge, start + 21 * S + jump_ns, 1, delay_ns=-jump_ns) == [last.replace("suspect", "dropped")]
+
+
+def test_a_feed_that_is_far_behind_is_shown_and_never_believed() -> None:
+    """Half a minute, for ten minutes: no offset is learned that would make it fresh."""
+    judge = gate()
+    start = warm(judge)
+    found = refused(judge, start, 2_400, delay_ns=30 * S)
+    assert found == ["dropped stale"] * 20 + ["suspect stale"] * 2_380
+
+
+def test_old_quotes_in_one_burst_are_not_shown() -> None:
+    """Ten seconds of quiet, then a hundred old ones within a moment of ours: told again, not a clock."""
+    judge = gate()
+    start = warm(judge)
+    assert refused(judge, start + 30 * S, 1) == ["accepted"]
+    late = [quote(start + i * 100 * MS, 90.0, delay_ns=40 * S - i * 99 * MS) for i in range(100)]
+    assert {said(judge.quote(one)) for one in late} == {"dropped late"}
+
+
+def test_a_wild_price_at_a_refused_time_is_not_shown() -> None:
+    """Nor is it a new level before it is told twice: nobody's stop goes by one bad tick."""
+    judge = gate()
+    start = warm(judge)
+    jump_ns = 20 * S
+    refused(judge, start + jump_ns, 30, delay_ns=-jump_ns)
+    at_ns = start + jump_ns + 8 * S
+    wild = [said(judge.quote(quote(at_ns + i * MS, px, delay_ns=-jump_ns))) for i, px in enumerate((50.0, 100.01))]
+    assert wild == ["dropped future", "suspect future"]
+    told = [said(judge.quote(quote(at_ns + S + i * MS, 90.0, delay_ns=-jump_ns))) for i in range(2)]
+    assert told == ["dropped future", "suspect future"]
+
+
+def test_a_trade_at_a_refused_time_is_never_shown() -> None:
+    """A last price values nothing; its volume would be counted."""
+    judge = gate()
+    start = warm(judge, trades=True)
+    assert {said(judge.trade(trade(start + 20 * S + i * S, delay_ns=-20 * S))) for i in range(20)} == {"dropped future"}
 
 
 @pytest.mark.parametrize("ts_ns", [-1, -(2**63), 2**63 - 1])
@@ -342,6 +398,14 @@ def test_a_trade_at_the_quoted_price_needs_no_second_one() -> None:
     judge.quote(quote(at, 110.0))
     assert said(judge.trade(trade(at + MS, 110.01))) == "accepted confirmed"
     assert said(judge.trade(trade(at + 2 * MS, 120.0))) == "suspect outlier"
+
+
+def test_the_first_trade_is_measured_by_the_quotes() -> None:
+    """No trade came before it: half the quoted price is held back, the quoted price is not."""
+    judge = gate()
+    start = warm(judge)
+    assert said(judge.trade(trade(start, 50.0))) == "suspect outlier"
+    assert said(judge.trade(trade(start + MS, 100.0))) == "accepted spike"
 
 
 @pytest.mark.parametrize("trades", [False, True], ids=["quotes", "trades"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,50 @@ CASES: dict[str, Bad] = {
     "a wrong interval": ("a.csv", text(CSV), ("--interval", "1d"), ("1h apart", "said to be of 1d")),
     "one bar": ("a.csv", text("\n".join(CSV.splitlines()[:2]) + "\n"), (), ("nothing says how long", "--interval")),
     "unknown zone": ("a.csv", text(CSV), ("--tz", "Mars/Olympus"), ("--tz 'Mars/Olympus'", "a time zone")),
-    "a broken message": ("a.jsonl", text('{"recv_ns": 1}\n{"recv_ns": \n'), (), ("line 2 is no recorded message",)),
+    "a broken message": (
+        "a.jsonl",
+        text('{"recv_ns": 1, "msg": {}}\n{"recv_ns": \n'),
+        (),
+        ("line 2 is no recorded message",),
+    ),
+    "an object that is no message": ("a.jsonl", text('{"vendor": "x"}\n'), (), ("line 1 is no recorded message",)),
+    "a message of no time": (
+        "a.jsonl",
+        text('{"recv_ns": 99999999999999999999, "msg": 1}\n'),
+        (),
+        ("line 1 is no recorded message", "64"),
+    ),
+    "a message that is no text": (
+        "a.jsonl",
+        lambda path: path.write_bytes(b'{"recv_ns": 1704067200000000000, "msg": "\xff\xfe"}\n') and None,
+        (),
+        ("line 1 is no recorded message", "UTF-8"),
+    ),
+    "a time beyond all numbers": (
+        "a.parquet",
+        table(bars(ts_ns=pa.array([2**64 - 1] * 5, pa.uint64()))),
+        (),
+        ("column 'ts_ns' is 18446744073709551615 in row 1", "no time of market data"),
+    ),
+    "bars that last less than nothing": (
+        "a.parquet",
+        table(bars(interval_ns=pa.array([-HOUR_NS] * 5))),
+        (),
+        ("interval_ns", "-3600000000000", "above 0"),
+    ),
+    "a link that leads nowhere": (
+        "a.parquet",
+        lambda path: path.symlink_to(path),
+        (),
+        ("is a link to nothing",),
+    ),
+    "a pipe": ("a.parquet", lambda path: os.mkfifo(path), (), ("is no file",)),
+    "a gzip within a gzip": (
+        "a.csv.gz",
+        lambda path: path.write_bytes(gzip.compress(gzip.compress(CSV.encode()))) and None,
+        (),
+        ("no known format",),
+    ),
     "a side that is none": (
         "a.parquet",
         table({"ts_ns": [START_NS], "price": [1.0], "size": [1.0], "side": ["up"]}),

@@ -47,14 +47,7 @@ def read_frames(path: Path, received_ns: int | None, count: Callable[[str, int],
     addresses: dict[str, str] = {}
     rows: list[tuple[int, str | None, str | None, str]] = []
     for number, text in _lines(path):
-        try:
-            line = decoder.decode(text)
-        except msgspec.MsgspecError as error:
-            raise DataError(
-                f"{path} line {number} is no recorded message ({first_line(error)})",
-                expected='a JSON object such as {"recv_ns": 1723161253937085768, "msg": {...}}',
-                do="correct or remove that line",
-            ) from error
+        line = _parsed(decoder, text, f"{path} line {number}")
         time_ns = received_ns if line.recv_ns is None else line.recv_ns
         if time_ns is None:
             count(UNDATED, 1)
@@ -65,6 +58,29 @@ def read_frames(path: Path, received_ns: int | None, count: Callable[[str, int],
             rows = []
     if rows:
         yield _table(rows)
+
+
+def _parsed(decoder: msgspec.json.Decoder[_Line], text: bytes, where: str) -> _Line:
+    try:
+        text.decode("utf-8")  # what is no text could not be given back byte for byte
+        line = decoder.decode(text)
+        if not (line.msg or line.response or line.text or line.dir):
+            raise ValueError("it has neither msg nor text")
+        if line.recv_ns is not None and not -(2**63) <= line.recv_ns < 2**63:
+            raise ValueError("its recv_ns is no int64")
+    except UnicodeDecodeError as error:
+        raise _no_message(where, f"no UTF-8 at byte {error.start}") from error
+    except ValueError as error:
+        raise _no_message(where, first_line(error)) from error
+    return line
+
+
+def _no_message(where: str, reason: str) -> DataError:
+    return DataError(
+        f"{where} is no recorded message ({reason})",
+        expected='a JSON object such as {"recv_ns": 1723161253937085768, "msg": {...}}',
+        do="correct or remove that line",
+    )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -97,7 +113,7 @@ def _address(line: _Line, addresses: dict[str, str]) -> str | None:
 
 
 def _message(line: _Line) -> str:
-    return bytes(line.msg or line.response).decode("utf-8", "replace") or line.text or ""
+    return bytes(line.msg or line.response).decode("utf-8") or line.text or ""
 
 
 def _table(rows: list[tuple[int, str | None, str | None, str]]) -> Any:

@@ -117,7 +117,8 @@ class Reader:
             made = rows if kept.all() else rows.filter(pa.array(kept))
             if "message_type" in made.schema.names:
                 made = _book(made, key.kind, conversion)
-            yield from _by_interval(key, made.drop_columns([n for n in _HELPERS if n in made.schema.names]))
+            made = made.drop_columns([n for n in _HELPERS if n in made.schema.names])
+            yield from _by_interval(self.path, key, made)
 
     def _key(self, group: dict[str, str], conversion: _Conversion) -> Key:
         symbol = group.get(SYMBOL) or self.subject.symbol
@@ -288,7 +289,7 @@ def _groups(table: Any, names: list[str]) -> Iterator[tuple[dict[str, str], Any]
         yield {name: rows.column(name)[0].as_py() or "" for name in names}, rows
 
 
-def _by_interval(key: Key, table: Any) -> Iterator[tuple[Key, Any]]:
+def _by_interval(path: Path, key: Key, table: Any) -> Iterator[tuple[Key, Any]]:
     """A file may say the length of each bar; several lengths are several series."""
     if "interval_ns" not in table.schema.names:
         yield key, table
@@ -296,6 +297,12 @@ def _by_interval(key: Key, table: Any) -> Iterator[tuple[Key, Any]]:
     rest = table.drop_columns(["interval_ns"])
     lengths = table.column("interval_ns").to_numpy()
     for length in np.unique(lengths):
+        if length <= 0:
+            raise DataError(
+                f"{path} has a bar of {key.symbol} with interval_ns {length}",
+                expected="a length above 0",
+                do="correct the column, or leave it out and name the length: --interval 1h",
+            )
         own = lengths == length
         yield key._replace(interval_ns=int(length)), rest if own.all() else rest.filter(pa.array(own))
 

@@ -113,6 +113,8 @@ def _unknown(path: Path) -> DataError:
 
 def _head(path: Path) -> bytes:
     """The first bytes, unpacked."""
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path} is a link to nothing", expected="a file of market data", do="check where it leads")
     if not path.exists():
         raise DataError(f"{path} does not exist", expected="a file of market data", do="check the path")
     if not path.is_file():

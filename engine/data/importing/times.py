@@ -65,7 +65,7 @@ class Clock:
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             made = self._texts(column)
         elif pa.types.is_integer(kind) or pa.types.is_null(kind):
-            made = self._numbers(column.cast(pa.int64()))
+            made = self._numbers(self._whole(column))
         elif pa.types.is_floating(kind):
             made = self._fractions(column)
         elif pa.types.is_timestamp(kind):
@@ -78,6 +78,17 @@ class Clock:
         self._rows += len(column)
         valid = made.is_valid().to_numpy(zero_copy_only=False)
         return pc.fill_null(made, 0).to_numpy(zero_copy_only=False), valid
+
+    def _whole(self, column: Any) -> Any:
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowException as error:  # unsigned numbers
+            number = pc.index(column, pc.max(column)).as_py()
+            raise DataError(
+                f"{self._what} is {column[number].as_py()} in {self._where(number)}, which is no time of market data",
+                expected="one unit in every row",
+                do="convert the column, or name the unit: --time-unit",
+            ) from error
 
     def _texts(self, column: Any) -> Any:
         column = pc.utf8_trim_whitespace(column)

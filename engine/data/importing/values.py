@@ -81,7 +81,7 @@ def flags(column: Any, what: str, where: Where) -> Any:
     """bool from 0 and 1, true and false."""
     column = _flat(column)
     if pa.types.is_integer(column.type):
-        return pc.not_equal(column, 0)
+        return pc.not_equal(column, pa.scalar(0, column.type))
     if pa.types.is_boolean(column.type):
         return column
     return _cast(column, pa.bool_(), "true, false, 1 or 0", what, where)

@@ -44,6 +44,11 @@ def test_whole_numbers_that_pandas_made_floats() -> None:
         values.integers(pa.array([5.5]), "x", where)
 
 
+def test_a_flag_may_be_any_number() -> None:
+    """The greatest that a column can hold is true too."""
+    assert values.flags(pa.array([2**64 - 1, 0], pa.uint64()), "x", where).to_pylist() == [True, False]
+
+
 def test_flags_in_any_form() -> None:
     """0 and 1, words, booleans."""
     for column in (pa.array([1, 0], pa.int8()), pa.array(["true", "0"]), pa.array([True, False])):

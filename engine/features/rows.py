@@ -24,7 +24,8 @@ from engine.ports import Float32Array
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
-_CHUNK = 4_096
+_CHUNK = 32_768
+"""Rows a call of the loop: few calls, and what they write still fits into a cache."""
 
 
 class Rows(NamedTuple):
@@ -116,7 +117,7 @@ def compute_candles(
     if spec.sampling.kind != "time_bar":
         raise DataError(f"feature spec {spec.name!r} makes rows of {spec.sampling}", expected="time bars for candles")
     _needs_nothing_else(spec)
-    numbers = np.stack(candles[1:], axis=1).astype(np.float64)
+    numbers = np.stack(candles[1:], axis=1, dtype=np.float64, casting="same_kind")
     kinds = np.full(len(numbers), tape.HISTORY_BAR, np.int64)
     return _collect(spec, instrument, kinds, numbers, candles.end_ns, candles.end_ns, on_chunk)
 

@@ -53,6 +53,8 @@ WHAT = {
     "features_core40": "one update of the 40-column window",
     "features_quote40": "the same for quotes alone",
     "features_technical40": "the same for `technical40`: 34 indicators and six columns of a candle",
+    "features_extended": "the same for `extended`: 102 columns, the spectral ones among them",
+    "features_extended_state": "record and window of an instrument",
     "candles_update": "one update of `technical40` by a finished candle",
     "candles_loop": "a row of it within the loop over a recording",
     "candles_million": "a million candles to rows, arrays in and out",

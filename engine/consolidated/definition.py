@@ -85,12 +85,14 @@ def check_members(definition: ConsolidatedDefinition, instruments: Mapping[str, 
 
 
 def consolidated_instrument(definition: ConsolidatedDefinition, members: Sequence[Instrument]) -> Instrument:
-    """The rules of the consolidated instrument: finest steps of its members, sizes only where each gives them.
+    """The rules of the consolidated instrument: finest steps of its members, sizes only where each gives them, trading
+    hours where all have the same.
 
     It has no market of its own: bounds are those of the first member and nothing can be ordered.
     """
     first = members[0]
     name = definition.instrument
+    calendars = {member.session_calendar for member in members}
     base, _, quote = name.removesuffix(f"@{CONSOLIDATED}").partition("/")
     return Instrument(
         id=name,
@@ -109,6 +111,7 @@ def consolidated_instrument(definition: ConsolidatedDefinition, members: Sequenc
         taker_fee_rate=Decimal(0),
         has_quote_sizes=all(member.has_quote_sizes for member in members),
         has_trades=any(member.has_trades for member in members),
+        session_calendar=calendars.pop() if len(calendars) == 1 else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.consolidated import ConsolidatedDefinition, check_members, consolidated_instrument
@@ -79,3 +80,13 @@ def test_the_instrument_has_the_finest_steps_and_only_what_every_member_gives() 
     made = consolidated_instrument(define(2), members)
     assert (made.id, made.venue, made.base, made.quote) == (NAME, "consolidated", "BTC", "USD")
     assert (made.tick_px, made.has_quote_sizes, made.has_trades) == (D("0.01"), False, True)
+
+
+@pytest.mark.parametrize(
+    ("calendars", "expected"),
+    [(("XNYS", "XNYS"), "XNYS"), (("XNYS", "CME_FX"), None), (("XNYS", None), None), ((None, None), None)],
+)
+def test_trading_hours_are_those_that_all_members_have(calendars: tuple[str | None, ...], expected: str | None) -> None:
+    """Two members with the same hours, with others, and one or both that never close."""
+    members = [msgspec.structs.replace(one, session_calendar=own) for one, own in zip(rules(2), calendars, strict=True)]
+    assert consolidated_instrument(define(2), members).session_calendar == expected

@@ -260,7 +260,8 @@ class Recording:
             },
             report=note,
             published=sorted(
-                {*published, *_configured(settings)}, key=lambda one: (one.ts_event_ns, one.period_end_ns, one.series)
+                dict.fromkeys((*published, *_configured(settings))),
+                key=lambda one: (one.ts_event_ns, one.period_end_ns, one.series),
             ),
             history_ns=settings.exogenous.history_ns,
             balances=settings.paper.balances if own else None,

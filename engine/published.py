@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from math import isfinite
 
 from engine.events import Observation
 
@@ -33,7 +34,7 @@ def known_before(observations: Iterable[Observation], start_ns: int, history_ns:
     """What counts at ``start_ns`` and in the time before it, by publication; ``observations`` are in that order.
 
     All that was published less than ``history_ns`` before (rows of history are made as of then), and of each series
-    the last word on its two newest periods before that.
+    the last word on its two newest periods before that.  A value that is not finite is no word: buffers ignore it.
     """
     recent: list[Observation] = []
     older: dict[str, dict[int, Observation]] = {}
@@ -42,6 +43,8 @@ def known_before(observations: Iterable[Observation], start_ns: int, history_ns:
             continue
         if observation.ts_event_ns >= start_ns - history_ns:
             recent.append(observation)
+            continue
+        if not isfinite(observation.value):
             continue
         periods = older.setdefault(observation.series, {})
         periods[observation.period_end_ns] = observation

@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.data.catalogue import Catalogue
+from engine.data.parts import Part
 from engine.data.schema import check_time_range, first_line, open_parquet
 from engine.errors import DataError
-from engine.events import Observation, Quote, Trade
+from engine.events import MarketEvent, Observation
 
 KIND: Final = "exogenous"
 _COLUMNS: Final = ("ts_ns", "period_end_ns", "series", "value")
-_Market = TypeVar("_Market", Quote, Trade, Quote | Trade)
+_Market = TypeVar("_Market", bound=MarketEvent)
 
 
 def split_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -56,10 +57,27 @@ def read_observations(paths: Iterable[Path]) -> list[Observation]:
     return sorted(found, key=lambda one: (one.ts_event_ns, one.period_end_ns))
 
 
+def observations_of(paths: Iterable[Path], series: Collection[str]) -> list[Observation]:
+    """Those of the series, as ``read_observations`` gives them; without series nothing is read."""
+    return [one for one in read_observations(paths if series else ()) if one.series in series]
+
+
+def holding(paths: Iterable[Path], series: Collection[str]) -> list[Path]:
+    """The files with an observation of one of the series."""
+    return [path for path in paths if observations_of([path], series)]
+
+
+def stored_parts(catalogue: Catalogue, series: Collection[str]) -> list[Part]:
+    """The parts with an observation of one of the series.  Raises ``DataError`` for one that is damaged."""
+    parts = catalogue.parts(kind=KIND) if series else []
+    for part in parts:
+        catalogue.check(part)
+    return [part for part in parts if holding([part.path], series)]
+
+
 def stored_observations(root: Path, series: Collection[str]) -> list[Observation]:
-    """Those series of a catalogue.  Raises ``DataError`` for one that it does not have."""
-    paths = [part.path for part in Catalogue(root).parts(kind=KIND)]
-    found = [observation for observation in read_observations(paths) if observation.series in series]
+    """Those series of a catalogue.  Raises ``DataError`` for one that it does not have, or a damaged part."""
+    found = observations_of([part.path for part in stored_parts(Catalogue(root), series)], series)
     missing = sorted(set(series) - {observation.series for observation in found})
     if missing:
         raise DataError(

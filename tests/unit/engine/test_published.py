@@ -42,3 +42,11 @@ def test_what_counts_at_a_start_is_the_last_word_on_two_periods_and_all_of_the_h
     expected = {0: [4, 5], 3: [1, 2, 3, 4, 5], 1000: [0, 1, 2, 3, 4, 5]}[history_days]
     assert found == [events[i] for i in expected]
     assert known_before(events, 12 * DAY + 1, 0)[-1] == events[-1]
+
+
+@pytest.mark.parametrize("history_days", [0, 1000])
+def test_a_value_that_is_none_hides_no_earlier_one(history_days: int) -> None:
+    """Withdrawn before the start, which no buffer takes note of: without history the value is known all the same."""
+    events = [seen(1, 0, 3.0), seen(2, 0, float("nan"))]
+    finite = [one for one in known_before(events, 9 * DAY, history_days * DAY) if one.value == one.value]
+    assert finite == events[:1]

@@ -52,6 +52,19 @@ def test_the_catalogue_gives_the_series_that_are_asked_for(tmp_path: Path) -> No
         stored_observations(tmp_path, ["CPI", "PMI"])
 
 
+def test_a_damaged_part_of_a_catalogue_is_no_source(tmp_path: Path) -> None:
+    """Of its old size, with one byte changed: refused with the command that sets it aside."""
+    catalogue = Catalogue(tmp_path)
+    with catalogue.writer("exogenous", "ALL", "exogenous", source=Source("test")) as writer:
+        writer.write(pq.read_table(published_file(tmp_path / "x.parquet", [row(one) for one in ROWS[:3]])))
+    (part,) = catalogue.parts()
+    content = bytearray(part.path.read_bytes())
+    content[8] ^= 1
+    part.path.write_bytes(content)
+    with pytest.raises(DataError, match=r"is damaged.*data verify"):
+        stored_observations(tmp_path, ["CPI"])
+
+
 def test_publication_counts_as_receipt_among_market_events() -> None:
     """Before the first event that came later; of one moment the market comes first; what is left is not given."""
     market = [Quote(t, t, "x", 1.0, 1.0, 1.0, 1.0) for t in (10, 20, 20, 30)]

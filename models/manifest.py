@@ -215,6 +215,8 @@ class Bundle:
             reasons.append("its feed has no trades")
         if "depth" in scope.inputs and not instrument.has_depth:
             reasons.append("its feed has no book levels")
+        if instrument.id in self.spec.peers:
+            reasons.append("its columns read the price of that very instrument as another's")
         hours = instrument.session_calendar or ""
         if "sessions" in scope.inputs and hours not in scope.session_calendars:
             known = ", ".join(name or "none" for name in scope.session_calendars)

@@ -7,7 +7,7 @@ judges them is the core.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -34,16 +34,22 @@ USUAL: Final = ("book_snapshots", "book_deltas", "quotes", "trades", "bars")
 _FAR: Final = 2**63 - 1
 
 
-def events(parts: Sequence[Part], read: Reader) -> Iterator[MarketEvent]:
+def events(parts: Sequence[Part], read: Reader, beside: Collection[str] = ()) -> Iterator[MarketEvent]:
     """The rows of ``parts`` as events, in the order that ``Catalogue.events`` tells.
 
+    Candles of the instruments ``beside`` come before all else of their time: a row that ends then knows their close.
     Raises ``DataError`` for kinds that become no events.
     """
     for part in parts:
         if part.kind not in _RANK:
             raise DataError(f"{part.kind} are no events of the engine", expected=f"of {', '.join(_RANK)}")
     by_recv = all(part.first_recv_ns is not None for part in parts)
-    ordered = sorted(parts, key=lambda part: (_RANK.index(part.kind), _first_key(part, by_recv=by_recv), part.file))
+
+    def place(part: Part) -> tuple[int, int, str]:
+        rank = -1 if part.kind == "bars" and part.instrument in beside else _RANK.index(part.kind)
+        return rank, _first_key(part, by_recv=by_recv), part.file
+
+    ordered = sorted(parts, key=place)
     streams = [_chunks(part, read, by_recv=by_recv) for part in ordered]
     return _merge(streams, [_first_key(part, by_recv=by_recv) for part in ordered])
 

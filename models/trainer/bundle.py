@@ -81,7 +81,7 @@ def write_bundle(
     # A market that stands still: where a window's moves are divided by themselves, the graph must do what torch does.
     check_parity(served, graph, np.repeat(windows[:_STILL_ROWS, -1:], spec.window, axis=1))
     level_px = LEVEL_PX
-    if normaliser.description.kind in AS_THEY_ARE:
+    if normaliser.description.kind in AS_THEY_ARE and "close" in spec.columns:
         # A market at another price would saturate the network, and a tape of equal outputs proves nothing.
         level_px = float(data.values[data.train.position[0], spec.columns.index("close")])
     golden = encode_golden(make_tape(spec, _torch_predict(served), level_px))

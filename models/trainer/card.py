@@ -25,7 +25,10 @@ def render_card(manifest: Manifest, spec: FeatureSpec, data: Dataset, strongest:
         "| | |",
         "|---|---|",
         f"| output | `{manifest.outputs[0].name}`: {manifest.label.text} |",
-        f"| input | {spec.window} rows x {len(spec.columns)} columns of `{spec.name}`, {spec.sampling} |",
+        (
+            f"| input | {spec.window} rows x {len(spec.columns)} columns of `{spec.name}`, "
+            f"{spec.sampling}{_beside(spec)} |"
+        ),
         (
             f"| network | {training.network}, {training.parameters:,} parameters, best of seeds "
             f"{', '.join(map(str, training.seeds))} by validation: {training.served_seed} |"
@@ -74,6 +77,15 @@ def render_card(manifest: Manifest, spec: FeatureSpec, data: Dataset, strongest:
         "",
     ]
     return "\n".join(lines)
+
+
+def _beside(spec: FeatureSpec) -> str:
+    """What a session must have beside the instrument itself."""
+    return "".join(
+        f"; reads {what} {', '.join(names)}"
+        for what, names in (("the prices of", spec.peers), ("the published series", spec.series))
+        if names
+    )
 
 
 def _normaliser(manifest: Manifest) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ConfigError, DataError
-from engine.events import MarketEvent
+from engine.events import MarketEvent, Observation
 from engine.features.column import load_columns
 from engine.features.rows import compute_rows
 from engine.features.sampling import GapPolicy
@@ -85,7 +85,7 @@ def feature_spec(features: Features) -> FeatureSpec:
 
 def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
     """Read the markets, compute rows, label and split.  Raises ``DataError`` or ``ConfigError`` when that cannot be."""
-    markets = recorded_markets(settings.data, folder, spec.sampling.interval_ns)
+    markets = recorded_markets(settings.data, folder, spec)
     start_ns, end_ns = _ns(settings.data.start, "data.start"), _ns(settings.data.end, "data.end")
     horizon = settings.label.horizon_rows
     span_ns_max = int(settings.label.span_s_max * 1e9)
@@ -97,7 +97,9 @@ def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
     used = np.sort(np.concatenate([table.ts_ns[table.usable] for table in tables]))
     if len(used) < 1000:
         raise DataError(
-            f"{len(used)} labelled rows", expected="at least 1000", do="add data or shorten the window or the horizon"
+            f"{len(used)} labelled rows{_never(spec, tables)}",
+            expected="at least 1000",
+            do="add data or shorten the window or the horizon",
         )
     cuts = [
         int(used[int(len(used) * share)])
@@ -131,7 +133,7 @@ def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
         unchanged_share=float((every_move == 0.0).mean()),
         label_span_s=float(np.median(spans)) / 1e9,
         instruments=tuple(market.instrument for market in markets),
-        sources=tuple(source for market in markets for source in market.sources),
+        sources=tuple(dict.fromkeys(source for market in markets for source in market.sources)),
     )
 
 
@@ -186,10 +188,19 @@ class _Table:
         return at + offset, self.move_bps[at], self.past_sign[at], self.label_ns[at], self.ts_ns[at]
 
 
+def _never(spec: FeatureSpec, tables: Sequence[_Table]) -> str:
+    """Columns that have no value in any row: what they read was never there."""
+    known = np.zeros(len(spec.columns), bool)
+    for table in tables:
+        known |= np.isfinite(table.values).any(axis=0)
+    never = [name for name, found in zip(spec.columns, known, strict=True) if not found]
+    return f", no value for {', '.join(never)} in any of {sum(len(t.ts_ns) for t in tables)} rows" if never else ""
+
+
 def _between(events: Iterator[MarketEvent], start_ns: int | None, end_ns: int | None) -> Iterator[MarketEvent]:
-    """Events of a slice of time."""
+    """Events of a slice of time, and what was published before it."""
     for event in events:
-        if start_ns is not None and event.ts_recv_ns < start_ns:
+        if start_ns is not None and event.ts_recv_ns < start_ns and type(event) is not Observation:
             continue
         if end_ns is not None and event.ts_recv_ns >= end_ns:
             return

@@ -45,7 +45,14 @@ class Fitted:
 
 
 def check_scope(settings: NormaliserSettings, scope: ScopeSettings, spec: FeatureSpec) -> None:
-    """Raises ``ConfigError`` when prices or quantities are scaled as they are and any instrument may be traded."""
+    """Raises ``ConfigError`` when prices or quantities are scaled as they are and any instrument may be traded, or when
+    they are to be scaled by the close, which is no column."""
+    if settings.kind == "scale_free" and "close" not in spec.columns:
+        raise ConfigError(
+            "normaliser scale_free scales by the column close, which features.columns do not have",
+            expected="close among them",
+            do="add it, or choose another normaliser",
+        )
     if settings.kind not in AS_THEY_ARE or "*" not in scope.instruments:
         return
     named = [name for name in spec.columns if lookup(name).unit in _OF_ONE_INSTRUMENT]

@@ -1,84 +1,171 @@
 """The recorded markets that a training run is told to use: files, or series of the catalogue.
 
-Owns what is read and as which instrument.  Every event passes the quality gate on its way, as it does in a session, so
-that the model is trained on the rows it will be served.
+Owns what is read and as which instrument: the instruments to train on, and beside each of them what its columns read,
+other instruments' prices and published series.  They are merged as a session gets them, and every event passes the
+quality gate on its way, as it does there, so that the model is trained on the rows it will be served.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
+from engine.data import playback
 from engine.data.catalogue import Catalogue
 from engine.data.instruments import inferred_instrument, known_instrument
-from engine.data.parquet import describe_file, read_events
+from engine.data.parquet import describe_file, describe_files, read_events
 from engine.data.parts import Part
-from engine.errors import DataError
-from engine.events import MarketEvent
+from engine.data.published import holding, observations_of, split_files, stored_parts, with_published
+from engine.errors import ConfigError, DataError
+from engine.events import MarketEvent, Observation
+from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
+from engine.published import known_before
 from engine.quality.sieve import believed
 from models.trainer.settings import Data
 
 _BOOKS = ("book_snapshots", "book_deltas")
 _EVENTS = (*_BOOKS, "quotes", "trades")
+_PRICED_BY = {"mid": {*_BOOKS, "quotes", "bars"}, "trade": {"trades", "bars"}}
+"""Kinds of which one must be there of another instrument, for its price to be known to rows of mids or of trades."""
+
+Events = Callable[[], Iterator[MarketEvent]]
+Sources = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One instrument's market.  ``events`` starts anew each time; ``sources`` are names and sha256 of what is read."""
+    """One instrument's market, with the other instruments and the published series that the columns read.
+
+    ``events`` starts anew each time; ``sources`` are names and sha256 of all that is read.
+    """
 
     instrument: Instrument
-    events: Callable[[], Iterator[MarketEvent]]
-    sources: tuple[tuple[str, str], ...]
+    events: Events
+    sources: Sources
 
 
-def recorded_markets(data: Data, folder: Path, interval_ns: int) -> list[Recorded]:
-    """The markets of a training run, in the order they are named; ``interval_ns`` of candles, 0 for ticks.
+def recorded_markets(data: Data, folder: Path, spec: FeatureSpec) -> list[Recorded]:
+    """The markets of a training run, in the order they are named: what is not read by a column is trained on.
 
-    Raises ``DataError`` for what is not there or does not fit together.
+    Raises ``DataError`` for what is not there or does not fit together, ``ConfigError`` where nothing is left to train
+    on.
     """
     if data.catalogue:
-        root = Path(data.catalogue).expanduser()
-        return [_from_catalogue(Catalogue(root), name, interval_ns) for name in data.instruments]
-    return _from_files([folder / name for name in data.files])
+        return _from_catalogue(Catalogue(Path(data.catalogue).expanduser()), data.instruments, spec)
+    return _from_files([folder / name for name in data.files], spec)
 
 
-def _from_files(paths: Sequence[Path]) -> list[Recorded]:
-    infos = [describe_file(path) for path in paths]
+def _from_files(paths: Sequence[Path], spec: FeatureSpec) -> list[Recorded]:
+    market, published = split_files(paths)
+    infos = describe_files(market)
     if len({info.has_recv for info in infos}) > 1:
         raise DataError("some data files have receive times and some do not", expected="one kind, to cut at one time")
-    found = []
-    for name, instrument in {info.instrument.id: info.instrument for info in infos}.items():
-        own = [info.path for info in infos if info.instrument.id == name]
-        sources = tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in own)
-        found.append(Recorded(instrument, _judged(instrument, lambda own=own: read_events(own)), sources))
-    return found
+    rules = {info.instrument.id: info.instrument for info in infos}
+    for peer in spec.peers:
+        if peer not in rules:
+            raise DataError(
+                f"the columns read the price of {peer}, and no file of data.files has it",
+                expected=f"a file of it beside those of {', '.join(rules)}",
+                do="add it, or leave out the columns that name it",
+            )
+        _check_priced(peer, {info.kind for info in infos if info.instrument.id == peer}, spec)
+    told = holding(published, spec.series)
+    observations = observations_of(told, spec.series)
+    _check_series(spec, observations, "no file of data.files has it", "add a file of it")
+    digests = {path: (path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in (*market, *told)}
+    names = [name for name in rules if name not in spec.peers]
+    if not names:
+        raise ConfigError(
+            f"data.files are those of {', '.join(rules)}, whose prices the columns read",
+            expected="also files of the instrument to train on",
+        )
+
+    def recorded(name: str) -> Recorded:
+        used = {name: rules[name], **{peer: rules[peer] for peer in spec.peers}}
+        own = [info.path for info in infos if info.instrument.id in used]
+        sources = tuple(digests[path] for path in (*own, *told))
+        return Recorded(rules[name], _judged(used, lambda: read_events(own, used), observations), sources)
+
+    return [recorded(name) for name in names]
 
 
-def _from_catalogue(catalogue: Catalogue, name: str, interval_ns: int) -> Recorded:
-    kinds = ("bars",) if interval_ns and catalogue.parts(instrument=name, kind="bars") else _EVENTS
-    parts = [part for kind in kinds for part in catalogue.parts(instrument=name, kind=kind)]
-    if interval_ns:
-        parts = [part for part in parts if part.interval_ns in (0, interval_ns)]
+def _from_catalogue(catalogue: Catalogue, names: Sequence[str], spec: FeatureSpec) -> list[Recorded]:
+    interval_ns = spec.sampling.interval_ns
+    peers: dict[str, Instrument] = {}
+    beside: list[Part] = []
+    for peer in spec.peers:
+        parts = _stored(catalogue, peer, interval_ns, " whose price the columns read")
+        _check_priced(peer, {part.kind for part in parts}, spec)
+        peers[peer] = _instrument(catalogue, parts)
+        beside += parts
+    told = stored_parts(catalogue, spec.series)
+    observations = observations_of([part.path for part in told], spec.series)
+    lacks = f"{catalogue.root} does not have it"
+    _check_series(spec, observations, lacks, "import it: python run.py data import FILE --kind exogenous")
+
+    def recorded(name: str) -> Recorded:
+        own = _stored(catalogue, name, interval_ns)
+        instrument = _instrument(catalogue, own)
+        if instrument.id in peers:
+            raise ConfigError(
+                f"data.instruments has {instrument.id}, whose price the columns read",
+                expected="other instruments than those",
+                do="leave it out: the columns name it",
+            )
+        parts = [*own, *beside]
+
+        def stored() -> Iterator[MarketEvent]:
+            return playback.events(parts, lambda part, columns: catalogue.read_part(part, columns=columns), peers)
+
+        sources = tuple((part.file, part.sha256) for part in (*parts, *told))
+        return Recorded(instrument, _judged({instrument.id: instrument, **peers}, stored, observations), sources)
+
+    return [recorded(name) for name in names]
+
+
+def _stored(catalogue: Catalogue, name: str, interval_ns: int, why: str = "") -> list[Part]:
+    """Candles of that interval where it has any, else ticks and books."""
+    parts = catalogue.parts(instrument=name, kind="bars", interval_ns=interval_ns) if interval_ns else []
+    parts = parts or [part for kind in _EVENTS for part in catalogue.parts(instrument=name, kind=kind)]
     if not parts:
         raise DataError(
-            f"{catalogue.root} has no market of {name}",
+            f"{catalogue.root} has no market of {name}{why and ',' + why}",
             expected="quotes, trades, books or candles of that interval",
             do="look at what there is: python run.py data list",
         )
     if len(names := sorted({part.instrument for part in parts})) > 1:
         raise DataError(f"{name} is stored from {len(names)} markets", expected=f"one of {', '.join(names)}")
-    instrument = _instrument(catalogue, parts)
+    return parts
 
-    def stored() -> Iterator[MarketEvent]:
-        return catalogue.events(instrument=instrument.id, kinds=kinds, interval_ns=interval_ns or None)
 
-    return Recorded(instrument, _judged(instrument, stored), tuple((part.file, part.sha256) for part in parts))
+def _check_priced(peer: str, kinds: set[str], spec: FeatureSpec) -> None:
+    price = spec.sampling.price
+    if not kinds & _PRICED_BY[price]:
+        raise DataError(
+            f"the columns read the price of {peer}, of which there are {' and '.join(sorted(kinds))} alone",
+            expected="its trades, as rows are of trade prices"
+            if price == "trade"
+            else "its quotes, as rows are of mids",
+            do="add them, or change features.sampling.price",
+        )
+
+
+def _check_series(spec: FeatureSpec, observations: Sequence[Observation], where: str, do: str) -> None:
+    there = {observation.series for observation in observations}
+    missing = [series for series in spec.series if series not in there]
+    if missing:
+        raise DataError(
+            f"the columns read the published series {', '.join(missing)}, and {where}",
+            expected="its values with the times of their publication",
+            do=do,
+        )
 
 
 def _instrument(catalogue: Catalogue, parts: Sequence[Part]) -> Instrument:
@@ -116,5 +203,27 @@ def _sized(catalogue: Catalogue, parts: Sequence[Part]) -> bool:
     return False
 
 
-def _judged(instrument: Instrument, events: Callable[[], Iterator[MarketEvent]]) -> Callable[[], Iterator[MarketEvent]]:
-    return lambda: believed(events(), {instrument.id: instrument})
+def _judged(instruments: Mapping[str, Instrument], market: Events, observations: Sequence[Observation]) -> Events:
+    return lambda: believed(_steady(_told(market(), observations)), instruments)
+
+
+def _told(market: Iterator[MarketEvent], observations: Sequence[Observation]) -> Iterator[MarketEvent]:
+    """The market, and what was published: at first what counts then, after that each at its publication."""
+    first = next(market, None)
+    if first is None:
+        return
+    yield from known_before(observations, first.ts_recv_ns, 0)
+    later = [observation for observation in observations if observation.ts_event_ns >= first.ts_recv_ns]
+    yield from with_published(chain((first,), market), later)
+
+
+def _steady(events: Iterable[MarketEvent]) -> Iterator[MarketEvent]:
+    """Time never steps back: an event that was received before the one ahead of it has that one's receive time, as in
+    a session that plays recordings (``connectors.replay``)."""
+    reached_ns = 0
+    for event in events:
+        if event.ts_recv_ns < reached_ns:
+            yield msgspec.structs.replace(event, ts_recv_ns=reached_ns)
+        else:
+            reached_ns = event.ts_recv_ns
+            yield event

@@ -24,7 +24,9 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Data(_Section, frozen=True):
     """Either ``files``, relative to the data folder, or ``instruments`` (ids: BTC/USD@coinbase) of a ``catalogue``.
 
-    ``start`` and ``end`` (ISO 8601, UTC) bound receive time.
+    What the columns read beside them, other instruments' prices and published series, comes from the same place: files
+    of both are among ``files`` (and are not trained on), a catalogue is asked for what the columns name.
+    ``start`` and ``end`` (ISO 8601, UTC) bound receive time; what was published before ``start`` is known then.
     """
 
     files: tuple[str, ...] = ()

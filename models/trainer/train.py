@@ -66,8 +66,12 @@ def train(
     from models.trainer.fit import fit_one, make_deterministic, predict
 
     make_deterministic(settings.fit.threads)
+    by_close = settings.normaliser.kind == "scale_free"
     normaliser = normalise.fit_normaliser(
-        settings.normaliser, rows, column_kinds(rows, spec.columns), spec.columns.index("close")
+        settings.normaliser,
+        rows,
+        column_kinds(rows, spec.columns) if by_close else [],
+        spec.columns.index("close") if by_close else -1,
     )
     runs = []
     for seed in settings.fit.seeds:

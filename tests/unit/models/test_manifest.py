@@ -204,6 +204,16 @@ def test_a_feed_without_levels_is_refused_where_features_read_them(crypto_bundle
     assert bundle.reasons_against(msgspec.structs.replace(make_instrument(), has_depth=True)) == []
 
 
+def test_the_instrument_whose_price_the_columns_read_is_refused(crypto_bundle, make_instrument):
+    """Its own price as another's: the choice passes over such a bundle, and a session never asks for it."""
+    bundle = load_bundle(crypto_bundle)
+    bundle.spec = msgspec.structs.replace(bundle.spec, columns=(*bundle.spec.columns, "basis_bps(BTC/USD@test)"))
+    assert bundle.reasons_against(make_instrument()) == [
+        "its columns read the price of that very instrument as another's"
+    ]
+    assert bundle.reasons_against(msgspec.structs.replace(make_instrument(), id="BTC/USD@other")) == []
+
+
 def test_venue_and_instrument_limits_hold(crypto_bundle, edit_manifest, make_instrument):
     """Narrows the scope to other venues and instruments and reads both reasons."""
     edit_manifest(crypto_bundle, lambda m: m["scope"].update(venues=["coinbase"], instruments=["BTC/USD@coinbase"]))

@@ -163,6 +163,13 @@ def test_ratios_alone_may_be_scaled_for_every_instrument():
     check_scope(NormaliserSettings("z_score"), ScopeSettings(("fx",)), spec)
 
 
+def test_a_spec_without_a_close_is_not_scaled_by_it():
+    """Refused by name for the default; a whole run with another normaliser needs none (below)."""
+    spec = msgspec.structs.replace(quote40_spec(), columns=("rsi_14", "ret_1", "spread_bps"))
+    with pytest.raises(ConfigError, match=r"scale_free scales by the column close.*add it, or choose another"):
+        check_scope(NormaliserSettings(), ScopeSettings(("fx",)), spec)
+
+
 # --- the whole run ---------------------------------------------------------------------------------------------
 
 

@@ -14,12 +14,14 @@ from engine.data.parquet import read_events
 from engine.data.parts import Source
 from engine.errors import ConfigError, DataError
 from engine.events import Quote
+from engine.features import FeatureSpec
 from models.trainer.recorded import recorded_markets
 from models.trainer.settings import Data, Features, load_settings
 
 QUOTES = "binance_usdm_btcusdt_20240808_quotes.parquet"
 TRADES = "binance_usdm_btcusdt_20240808_trades.parquet"
 NAME = "BTC/USDT@binance_usdm"
+SPEC = FeatureSpec("own", ("close",), 5)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,8 @@ def stored(folder: Path, root: Path) -> Catalogue:
 def test_the_catalogue_gives_the_events_that_the_files_give(folder: Path, tmp_path: Path) -> None:
     """A day written to a catalogue: same instrument, same events in the same order, other sources."""
     stored(folder, tmp_path)
-    (files,) = recorded_markets(Data(files=(QUOTES, TRADES)), folder, 0)
-    (catalogue,) = recorded_markets(Data(catalogue=str(tmp_path), instruments=(NAME,)), folder, 0)
+    (files,) = recorded_markets(Data(files=(QUOTES, TRADES)), folder, SPEC)
+    (catalogue,) = recorded_markets(Data(catalogue=str(tmp_path), instruments=(NAME,)), folder, SPEC)
     assert catalogue.instrument == files.instrument
     assert list(catalogue.events()) == list(files.events())
     assert [name for name, _ in files.sources] == [QUOTES, TRADES]
@@ -63,7 +65,7 @@ def test_the_catalogue_gives_the_events_that_the_files_give(folder: Path, tmp_pa
 
 def test_what_a_session_would_not_believe_is_no_training_row(folder: Path) -> None:
     """The crossed quote and the halved one are missing, everything else is there."""
-    (market,) = recorded_markets(Data(files=(QUOTES, TRADES)), folder, 0)
+    (market,) = recorded_markets(Data(files=(QUOTES, TRADES)), folder, SPEC)
     everything = list(read_events([folder / QUOTES, folder / TRADES]))
     given = list(market.events())
     quotes = [event for event in given if isinstance(event, Quote)]
@@ -75,7 +77,7 @@ def test_what_a_session_would_not_believe_is_no_training_row(folder: Path) -> No
 def test_a_market_that_is_not_stored_is_named(tmp_path: Path) -> None:
     """One line with the command that lists what there is."""
     with pytest.raises(DataError, match=r"no market of ETH/USD@coinbase.*data list"):
-        recorded_markets(Data(catalogue=str(tmp_path), instruments=("ETH/USD@coinbase",)), tmp_path, 0)
+        recorded_markets(Data(catalogue=str(tmp_path), instruments=("ETH/USD@coinbase",)), tmp_path, SPEC)
 
 
 def test_a_name_of_several_markets_is_no_answer(folder: Path, tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_a_name_of_several_markets_is_no_answer(folder: Path, tmp_path: Path) ->
         with Catalogue(tmp_path).writer(venue, "BTCUSDT", "quotes", source=Source(venue)) as writer:
             writer.write(pq.read_table(folder / QUOTES))
     with pytest.raises(DataError, match=r"BTC/USDT is stored from 2 markets.*BTC/USDT@binance_spot, BTC/USDT@bin"):
-        recorded_markets(Data(catalogue=str(tmp_path), instruments=("BTC/USDT",)), tmp_path, 0)
+        recorded_markets(Data(catalogue=str(tmp_path), instruments=("BTC/USDT",)), tmp_path, SPEC)
 
 
 @pytest.mark.parametrize(

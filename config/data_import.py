@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_line
-from engine.errors import DataError
+from engine.errors import DataError, printable
 
 if TYPE_CHECKING:
     from engine.data.importing.importer import FileReport
@@ -77,10 +77,13 @@ def data_import(
     for path in skipped:
         print(f"skipped: {path} is no market data of a known format", file=sys.stderr)
     failed = [report for report in reports if report.error]
-    done = f"{imported:,} of {rows:,} rows are in {catalogue.root}"
+    before = sum(report.remarks.get("stored_before", 0) for report in reports)
+    done = f"{imported + before:,} of {rows:,} rows are in {catalogue.root}"
+    done += f", {before:,} of them since an earlier import" if before else ""
     print(done + (f"; {len(failed)} files were refused" if failed else ""))
     if as_json:
-        content = {"catalogue": str(catalogue.root), "rows": rows, "imported": imported, "failed": len(failed)}
+        content = {"catalogue": str(catalogue.root), "rows": rows, "imported": imported, "before": before}
+        content |= {"failed": len(failed)}
         print_reports(content, reports, skipped)
     if failed:
         raise typer.Exit(2)
@@ -183,7 +186,7 @@ def show(reports: Sequence[FileReport]) -> None:
     for report in reports:
         kind = f"{report.kind} {report.interval}".strip()
         said = "DAMAGED" if report.damaged else "REFUSED" if report.error else _defects(report)
-        table.add_row(escape(Path(report.file).name), kind, f"{report.rows:,}", f"{report.imported:,}", said)
+        table.add_row(escape(printable(Path(report.file).name)), kind, f"{report.rows:,}", f"{report.imported:,}", said)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     for report in reports:
         if report.error:
@@ -191,12 +194,14 @@ def show(reports: Sequence[FileReport]) -> None:
 
 
 def _defects(report: FileReport) -> str:
+    from rich.markup import escape
+
     parts = [f"{name} {count:,}" for name, count in report.defects.items()]
     if report.clock_ms is not None:
         parts = [f"{part} ({report.clock_ms:+,.0f} ms)" if part.startswith("clock_behind") else part for part in parts]
     parts += [f"[dim]{name} {count:,}[/dim]" for name, count in report.remarks.items()]
     if report.columns_left_out:
-        parts.append(f"[dim]not stored: {', '.join(report.columns_left_out)}[/dim]")
+        parts.append(f"[dim]not stored: {escape(printable(', '.join(report.columns_left_out)))}[/dim]")
     return ", ".join(parts) or "none"
 
 

@@ -24,6 +24,7 @@ from connectors.history import Page, VenueHistory
 from engine.data.catalogue import Catalogue
 from engine.data.commits import CommitLog
 from engine.data.kinds import conform, kind_named
+from engine.data.meanwhile import chosen_anew
 from engine.data.parts import Part, Series, Source, series_of
 from engine.instruments import Instrument
 
@@ -161,13 +162,20 @@ class _Batch:
         if not self._pages:
             return
         pages, self._pages, self.rows = self._pages, [], 0
+        chosen_anew(lambda: self._store(pages))
+        for page in pages:
+            self.tally.dropped += page.dropped
+            self.tally.conflicts += page.conflicts
+            self.tally.cut += page.cut
+
+    def _store(self, pages: list[Page]) -> None:
         start_ns, end_ns = pages[0].start_ns, pages[-1].end_ns
         series, tally = self._stored.series, self.tally
         table = conform(pa.concat_tables([page.rows for page in pages]), series.kind, what="the venue's answer")
         there = self._stored.rows(start_ns, end_ns)
         fresh, revised = unknown_rows(table, there, series.kind)
         span = None
-        with self._catalogue.batch(self._source) as batch:
+        with self._catalogue.batch(self._source, chosen=True) as batch:
             self._coverage.claim(batch)
             batch.writer(
                 series.venue, series.symbol, series.kind, series.interval_ns, instrument=series.instrument
@@ -178,10 +186,6 @@ class _Batch:
         tally.rows += fresh.num_rows
         tally.present += table.num_rows - fresh.num_rows
         tally.revised += revised
-        for page in pages:
-            tally.dropped += page.dropped
-            tally.conflicts += page.conflicts
-            tally.cut += page.cut
 
 
 class _Stored:

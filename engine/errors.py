@@ -20,7 +20,12 @@ class KestrelError(Exception):
             parts.append(f"expected {expected}")
         if do:
             parts.append(do)
-        super().__init__("; ".join(part.replace("\n", " ") for part in parts))
+        super().__init__(printable("; ".join(parts)))
+
+
+def printable(text: str) -> str:
+    """Names come from files and venues: what could break a line or command a terminal becomes a space."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 class ConfigError(KestrelError):

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from engine.data import playback, sql
 from engine.data.commits import CommitLog, locked
 from engine.data.kinds import conform, kind_named, upgrade
+from engine.data.meanwhile import Choice
 from engine.data.parts import Part, Series, Source
 from engine.data.staging import Batch, SeriesWriter
 from engine.data.upkeep import Problem, damage, lacks, put_away, sweep
@@ -95,12 +96,14 @@ class Catalogue:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def batch(self, source: Source, *, again: bool = False) -> Batch:
+    def batch(self, source: Source, *, again: bool = False, chosen: bool = False) -> Batch:
         """Several series in one commit: ``with catalogue.batch(source) as b: b.writer(...).write(table)``.
 
-        ``again``: rows that this very source (by its sha256) gave these series before are replaced.
+        ``again``: rows that this very source (by its sha256) gave these series before are replaced.  ``chosen``: the
+        rows are chosen by what this catalogue sees now; when another process publishes rows of the same series and
+        time meanwhile, publishing raises ``StoredMeanwhile`` and changes nothing (``engine.data.meanwhile``).
         """
-        return Batch(self.root, source, again=again)
+        return Batch(self.root, source, again=again, choice=Choice(self._state.parts) if chosen else None)
 
     @contextlib.contextmanager
     def writer(

@@ -92,6 +92,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "published_at_midnight": _kept(
         "values all published at midnight: if these are days, written as times, each is known too early; write days"
     ),
+    "stored_before": _remark("rows that an earlier import of this very file has stored; they are as they were"),
     "no_venue_time": _remark("rows whose time is the receiver's: the venue gave none"),
     "session_holes": _remark("holes that a closed market explains: nights, weekends, holidays"),
     "snapshot_rows": _remark("rows of the initial snapshot of an order book, with times from before the recording"),

@@ -37,10 +37,14 @@ HOUR_NS: Final = 3_600 * 10**9
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where rows came from: a file (``name`` and the ``sha256`` of its content) or a session (its id, no digest)."""
+    """Where rows came from: a file (``name`` and the ``sha256`` of its content) or a session (its id, no digest).
+
+    ``reading`` tells ways to read one file apart: a digest of the options and of what it was taken to be about.
+    """
 
     name: str
     sha256: str = ""
+    reading: str = ""
 
     @classmethod
     def of_file(cls, path: Path) -> Source:

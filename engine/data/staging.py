@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 
 from engine.data.commits import Commit, CommitLog, State, locked, make_folder, sync_folder
 from engine.data.kinds import conform, kind_named
+from engine.data.meanwhile import Choice, StoredMeanwhile
 from engine.data.parts import Part, Series, Source, date_unit, dates_of, footer, row_footer, series_of
 from engine.errors import DataError
 
@@ -48,14 +49,17 @@ class Batch:
     Made by ``Catalogue.batch``.  ``parts`` are what was published, after it was.
     """
 
-    def __init__(self, root: Path, source: Source, *, again: bool = False) -> None:
-        """``again``: rows of this source that are in already are replaced, series by series."""
+    def __init__(self, root: Path, source: Source, *, again: bool = False, choice: Choice | None = None) -> None:
+        """``again``: rows of this source that are in already are replaced, series by series.  ``choice``: what the
+        rows were chosen by; publishing raises ``StoredMeanwhile`` when that is no longer all there is.
+        """
         self.source = source
         self.rows = 0
         self.parts: tuple[Part, ...] = ()
         self._root = root
         self._log = CommitLog(root)
         self._again = again
+        self._choice = choice
         self._writers: dict[Series, SeriesWriter] = {}
         self._staged: list[tuple[Path, Part, str]] = []
         self._marks: dict[str, tuple[int | None, int]] = {}
@@ -120,6 +124,9 @@ class Batch:
     def _commit(self, state: State) -> tuple[tuple[Part, ...], tuple[str, ...]]:
         for series in self._writers:
             self._refuse_twice(series, state)
+        if self._choice is not None:
+            others = (part for part in state.parts.values() if not self._replaces(part))
+            self._choice.check((part for _, part, _ in self._staged), others)
         for name, (expected, _) in self._marks.items():
             if state.marks.get(name) != expected:
                 raise DataError(
@@ -168,7 +175,8 @@ class Batch:
         for part in state.parts.values():
             if part.series.key == series.key and self._same_source(part):
                 name = "" if part.source.name == self.source.name else f" (as {part.source.name})"
-                raise DataError(
+                unforeseen = self._choice is not None and not self._choice.knew(part)
+                raise (StoredMeanwhile if unforeseen else DataError)(
                     f"{self.source.name} is in the catalogue already{name}: its {series.kind} of {series.instrument}",
                     expected="a file with other content",
                     do="to replace what came from it: --again",

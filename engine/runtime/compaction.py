@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 
 from engine import codec
 from engine.data.catalogue import Batch, Catalogue, Source
+from engine.data.meanwhile import chosen_anew
 from engine.data.parts import series_of
 from engine.errors import DataError, JournalError
 from engine.events import Bar, BookDelta, BookSnapshot, Quote, Trade
@@ -72,7 +74,8 @@ class Compaction:
             upto = self._catalogue.mark(self._mark) or 0
             for info, first_after in closed:
                 if first_after is None or first_after - 1 > upto:
-                    upto = self._store(info, upto, last=first_after is None, ended=ended)
+                    stored = partial(self._store, info, upto, last=first_after is None, ended=ended)
+                    upto = chosen_anew(stored)
                 self._done = info.number
             self.tally.upto_seq = upto
         self.tally.complete = ended
@@ -100,8 +103,9 @@ class Compaction:
         told: dict[Target, set[int]] = {}
         seq = upto
         order = copy(self._order)  # a commit that fails is tried again
+        self._catalogue.refresh()
         batch: Batch
-        with self._catalogue.batch(self._source) as batch:
+        with self._catalogue.batch(self._source, chosen=True) as batch:
             # A running daemon cuts closed segments to their length: a mapping of one could lose its pages.
             for raw in self._records(info, last=last, mapped=ended):
                 if raw.seq <= upto:

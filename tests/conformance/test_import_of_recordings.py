@@ -20,7 +20,6 @@ from config import data_commands
 from engine.data.catalogue import Catalogue
 from engine.data.importing.importer import import_file
 from engine.data.importing.options import Options
-from engine.errors import DataError
 
 CLOCK = {"clock_behind": "all"}  # trap 1: the recorder of 2024-08-08
 NO_TIME = {"no_venue_time": "all"}  # trap 2: quotes (and the REST snapshots) of Binance spot
@@ -142,5 +141,5 @@ def test_all_recordings_arrive_and_the_report_names_what_is_known_of_them(
     assert kinds == {"quotes", "side_quotes", "trades", "bars", "quote_bars", "book_deltas", "book_snapshots", "book10",
                      "orders", "frames"}  # fmt: skip
     again = market_data / "ticks" / "oanda_xauusd_quotes_20140505_20140509.parquet"
-    with pytest.raises(DataError, match="is in the catalogue already"):
-        import_file(catalogue, again, Options())
+    report = import_file(catalogue, again, Options())
+    assert (report.imported, report.remarks) == (0, {"stored_before": 907_987})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from engine.data.catalogue import Catalogue, Source
 
@@ -49,6 +51,21 @@ def store(root: Path, table: Any, kind: str = "quotes", symbol: str = "BTC-USD",
     with catalogue.writer("test", symbol, kind, source=options.pop("source", Source("made")), **options) as writer:
         writer.write(table)
     return catalogue
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """``act`` happens once, when the next batch is open: rows are chosen by what was stored, and are not published."""
+    original = Catalogue.batch
+    done: list[bool] = []
+
+    def batch(self: Catalogue, source: Source, **options: Any) -> Any:
+        made = original(self, source, **options)
+        if not done:
+            done.append(True)
+            act()
+        return made
+
+    monkeypatch.setattr(Catalogue, "batch", batch)
 
 
 def rows_of(catalogue: Catalogue, kind: str, **chosen: Any) -> Any:

@@ -6,6 +6,7 @@ catalogue is touched only by the second, and by one commit at its end: all of a 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,8 @@ from engine.data.importing.selection import ONE_A_TIME, OneATime, Stored
 from engine.data.importing.sources import source_of
 from engine.data.importing.survey import Found, survey
 from engine.data.instruments import venue_id
-from engine.data.parts import date_unit, interval_text, series_of
+from engine.data.meanwhile import chosen_anew
+from engine.data.parts import Source, date_unit, interval_text, series_of
 from engine.data.sessions import market_of
 from engine.errors import DataError
 
@@ -57,9 +59,25 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
 def import_file(
     catalogue: Catalogue, path: Path, options: Options, *, again: bool = False, progress: Progress = lambda _: None
 ) -> FileReport:
-    """Store one file.  Raises ``DataError`` with nothing changed; ``again`` replaces what the same file gave before."""
+    """Store one file, unless the catalogue has it, read in the same way; ``again`` replaces what it gave before.
+
+    Raises ``DataError`` with nothing changed.
+    """
+    reader = Reader(path, options)
+    read_as = hashlib.sha256(msgspec.json.encode((options, reader.subject), order="deterministic")).hexdigest()
+    source = msgspec.structs.replace(source_of(path), reading=read_as[:16])
+    return chosen_anew(lambda: _store(catalogue, path, options, source, again=again, progress=progress))
+
+
+def _store(
+    catalogue: Catalogue, path: Path, options: Options, source: Source, *, again: bool, progress: Progress
+) -> FileReport:
+    catalogue.refresh()
+    before = None if again else _stored_before(catalogue, path, source)
+    if before is not None:
+        progress(1.0)
+        return before
     passage = Passage(path, options, progress)
-    source = source_of(path)
     catalogue.refresh()
     stored: dict[Key, Stored] = {}
     for key, found in passage.found.items():
@@ -70,7 +88,7 @@ def import_file(
         except DataError as error:
             raise DataError(f"{path}: {error.seen}", expected=error.expected, do=error.do) from error
     imported = 0
-    with catalogue.batch(source, again=again) as batch:
+    with catalogue.batch(source, again=again, chosen=True) as batch:
         writers = {
             key: batch.writer(passage.venue, key.symbol, key.kind, found.interval_ns)
             for key, found in passage.found.items()
@@ -78,8 +96,36 @@ def import_file(
         for key, table in passage.tables({key: each.select for key, each in stored.items()}):
             writers[key].write(table)
             imported += table.num_rows
+        if imported:
+            mark = _mark(source)
+            batch.mark(mark, imported, expected=catalogue.mark(mark))
     catalogue.refresh()
     return passage.report(imported)
+
+
+def _mark(source: Source) -> str:
+    """The name under which the catalogue keeps how many rows of a file it took; without it, parts that were lost since
+    could not be told from a file that is stored whole."""
+    return f"import {source.sha256} read {source.reading}"
+
+
+def _stored_before(catalogue: Catalogue, path: Path, source: Source) -> FileReport | None:
+    """The report of a file that is stored whole, read in the same way; None for any other."""
+    own = (source.sha256, source.reading)
+    parts = [part for part in catalogue.parts() if (part.source.sha256, part.source.reading) == own]
+    rows = sum(part.rows for part in parts)
+    if not rows or rows != catalogue.mark(_mark(source)):
+        return None
+    lengths = sorted({part.interval_ns for part in parts} - {0})
+    return FileReport(
+        file=str(path),
+        venue=parts[0].venue,
+        kind=" + ".join(sorted({part.kind for part in parts})),
+        interval=", ".join(interval_text(length) for length in lengths),
+        series=len({part.series.key for part in parts}),
+        rows=rows,
+        remarks={"stored_before": rows},
+    )
 
 
 def examine_file(path: Path, options: Options, progress: Progress = lambda _: None) -> FileReport:

@@ -15,6 +15,7 @@ from config.data_import import choose
 from engine.data.catalogue import Catalogue
 from engine.errors import DataError
 from tests.support.daemon import ROOT, environment
+from tests.support.journals import wait_until
 
 CSV = "ts,open,high,low,close,volume\n" + "".join(f"2024-01-0{day},1,3,1,2,7\n" for day in (1, 2, 4))
 
@@ -55,6 +56,41 @@ def test_the_report_is_a_table_and_one_json_object(folder: Path, tmp_path: Path)
     assert (first["kind"], first["interval"], first["venue"]) == ("bars", "1d", "binance_spot")
     assert (first["defects"], first["remarks"]) == ({"missing_bars": 1}, {"naive_time": 3})
     assert len(Catalogue(tmp_path / "c").parts()) == 2
+
+
+def test_an_import_that_was_killed_is_given_again(tmp_path: Path) -> None:
+    """Kill -9 after some of 300 files: the same command stores the rest, says what was there, and ends with 0."""
+    folder, to = tmp_path / "coinbase", tmp_path / "c"
+    folder.mkdir()
+    for number in range(300):
+        lines = [f"2024-01-0{day},1,3,1,2,7" for day in (1, 2, 3)]
+        (folder / f"A{number}_USD-1d.csv").write_text("\n".join(["date,open,high,low,close,volume", *lines]) + "\n")
+    command = [sys.executable, "run.py", "data", "import", str(folder), "--to", str(to)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL) as killed:
+        wait_until(lambda: len(list(to.glob("log/*.json"))) >= 5)
+        killed.kill()
+    before = sum(part.rows for part in Catalogue(to).parts())
+    assert 0 < before < 900
+    done = CliRunner().invoke(data_commands.app, ["import", str(folder), "--to", str(to), "--json"])
+    assert done.exit_code == 0, done.output[-2000:]
+    content = json.loads(done.stdout.splitlines()[-1])
+    assert {name: content[name] for name in ("rows", "imported", "before", "failed")} == {
+        "rows": 900, "imported": 900 - before, "before": before, "failed": 0
+    }  # fmt: skip
+    assert f"900 of 900 rows are in {to}, {before:,} of them since an earlier import" in done.output
+    assert sorted(part.rows for part in Catalogue(to).parts()) == [3] * 300
+
+
+def test_names_of_columns_command_neither_table_nor_terminal(tmp_path: Path) -> None:
+    """A column that is not stored is named in the report, as it is written."""
+    path = tmp_path / "coinbase" / "BTC_USD-1d.csv"
+    path.parent.mkdir()
+    lines = CSV.splitlines()
+    path.write_text("\n".join([f"{lines[0]},[/] [red]\x1b[2J", *(f"{line},x" for line in lines[1:])]) + "\n")
+    done = CliRunner().invoke(data_commands.app, ["import", str(path), "--to", str(tmp_path / "c")])
+    assert done.exit_code == 0, done.exception
+    assert "[/] [red]" in done.output
+    assert "\x1b[2J" not in done.output
 
 
 def test_the_program_refuses_in_one_line(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from engine.data.kinds import conform
 from engine.data.parts import Source
 from engine.errors import DataError, VenueError
 from engine.instruments import AssetClass, Instrument
+from tests.support.stored import meanwhile
 
 MINUTE_NS = 60_000_000_000
 START_NS = 1_704_067_200_000_000_000
@@ -210,6 +211,23 @@ async def test_rows_that_another_source_stored_stay_and_differences_are_counted(
     got = dict(stored(tmp_path))
     assert len(stored(tmp_path)) == 20
     assert (got[9], got[10], got[15]) == (10.0, 111.0, 16.0)
+
+
+async def test_rows_that_an_import_stores_meanwhile_are_not_doubled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Minutes 5 to 14 are published while the download is about to: chosen anew, they are there once."""
+
+    def imported() -> None:
+        with Catalogue(tmp_path).writer(
+            "coinbase", "BTC-USD", "bars", MINUTE_NS, source=Source("file.csv", "f" * 64)
+        ) as writer:
+            writer.write(bars_of(range(5, 15)))
+
+    meanwhile(monkeypatch, imported)
+    tally = await download(Venue(), tmp_path, flush_rows=1000).run(minutes(20))
+    assert (tally.rows, tally.present) == (10, 10)
+    assert sorted(stored(tmp_path)) == expected(20)
 
 
 async def test_asking_again_tells_what_the_venue_revised_and_changes_nothing(tmp_path: Path) -> None:

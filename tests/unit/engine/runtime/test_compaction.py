@@ -19,7 +19,7 @@ from engine.runtime.compaction import Compaction
 from engine.runtime.journal import JournalWriter
 from engine.runtime.segment import RawRecord, SegmentInfo, list_segments
 from tests.support.journals import INSTRUMENT, flip, market_session, timer, wait_until
-from tests.support.stored import T0
+from tests.support.stored import T0, meanwhile
 
 HOUR = 3_600 * 10**9
 
@@ -269,3 +269,32 @@ def test_a_trade_that_another_source_has_stored_is_not_doubled(tmp_path: Path) -
     catalogue.refresh()
     names = [name for batch in catalogue.read("trades") for name in batch.column("trade_id").to_pylist()]
     assert sorted(filter(None, names)) == sorted(trade.trade_id for trade in trades if trade.trade_id)
+
+
+def test_trades_that_a_download_stores_meanwhile_are_not_doubled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the session's, published while its segment is about to be: chosen anew, they are there once."""
+    records = ticks(60)
+    trades = [record for record in records if isinstance(record, Trade)]
+    session, _ = market_session(tmp_path, records)
+    table = pa.table({
+        "ts_ns": [trade.ts_event_ns for trade in trades],
+        "price": [trade.px for trade in trades],
+        "size": [trade.qty for trade in trades],
+        "trade_id": [trade.trade_id for trade in trades],
+    })  # fmt: skip
+    catalogue = Catalogue(tmp_path / "c")
+
+    def downloaded() -> None:
+        with catalogue.writer(
+            "coinbase", "BTC-USD", "trades", source=Source("history"), instrument=INSTRUMENT
+        ) as writer:
+            writer.write(table)
+
+    compaction = Compaction(session.path, tmp_path / "c")
+    meanwhile(monkeypatch, downloaded)
+    assert compaction.run().known == len(trades)
+    catalogue.refresh()
+    names = [name for batch in catalogue.read("trades") for name in batch.column("trade_id").to_pylist()]
+    assert sorted(names) == sorted(trade.trade_id for trade in trades)

@@ -19,6 +19,7 @@ from engine.data.importing.importer import examine_file, import_file, is_beside
 from engine.data.importing.options import make_options
 from engine.data.importing.reading import Reader
 from engine.errors import DataError
+from tests.support.stored import meanwhile
 
 START_NS = 1_704_067_200 * 10**9  # 2024-01-01
 HOUR_NS = 3_600 * 10**9
@@ -145,17 +146,90 @@ def test_ticks_out_of_order_are_sorted_unless_they_were_received_so(
     assert first_day == ([1, 2, 3, 5, 6] if received else [6, 2, 5, 1, 3])
 
 
-def test_the_same_file_is_refused_and_replaced_with_again(tmp_path: Path) -> None:
-    """Under another name too: its content is what counts."""
+def test_a_file_that_is_in_already_is_no_error_and_stays_as_it_is(tmp_path: Path) -> None:
+    """Under another name too: its content is what counts.  With ``again`` it is replaced."""
     pq.write_table(trades(5), tmp_path / "a.parquet")
     (tmp_path / "b.parquet").write_bytes((tmp_path / "a.parquet").read_bytes())
     catalogue = Catalogue(tmp_path / "c")
     import_file(catalogue, tmp_path / "a.parquet", make_options())
+    parts = catalogue.parts()
     for name in ("a", "b"):
-        with pytest.raises(DataError, match="is in the catalogue already"):
-            import_file(catalogue, tmp_path / f"{name}.parquet", make_options())
-    import_file(catalogue, tmp_path / "b.parquet", make_options(), again=True)
+        report = import_file(catalogue, tmp_path / f"{name}.parquet", make_options())
+        assert (report.rows, report.imported, report.defects, report.remarks) == (5, 0, {}, {"stored_before": 5})
+        assert (report.venue, report.kind, report.series) == ("coinbase", "trades", 1)
+    assert catalogue.parts() == parts
+    assert import_file(catalogue, tmp_path / "b.parquet", make_options(), again=True).imported == 5
     assert len(rows(catalogue, "trades")) == 5
+    assert catalogue.parts() != parts
+
+
+def test_a_file_that_is_in_and_is_to_be_read_otherwise_now_is_refused(tmp_path: Path) -> None:
+    """What is stored is not what these options would give: nothing may look as if they had been followed."""
+    text = "time,open,high,low,close,volume\n2024-01-01 00:00,1,2,1,2,1\n2024-01-01 01:00,1,2,1,2,1\n"
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    named = {"venue": "coinbase", "symbol": "BTC-USD", "interval": "1h"}
+    catalogue = Catalogue(tmp_path / "c")
+    import_file(catalogue, path, make_options(**named))
+    for change in ({"label": "end"}, {"tz": "America/New_York"}, {"columns": "open=close,close=open"}):
+        with pytest.raises(DataError, match=r"in the catalogue already.*--again"):
+            import_file(catalogue, path, make_options(**(named | change)))
+    report = import_file(catalogue, path, make_options(**named, label="end"), again=True)
+    assert report.imported == 2
+    with pytest.raises(DataError, match=r"in the catalogue already.*--again"):
+        import_file(catalogue, path, make_options(**named))
+    assert import_file(catalogue, path, make_options(**named, label="end")).remarks == {"stored_before": 2}
+
+
+def test_a_file_of_which_a_part_was_lost_is_not_taken_for_stored(tmp_path: Path) -> None:
+    """Two days, of which one is gone: to call it stored would hide the hole."""
+    day = 86_400
+    pq.write_table(pa.concat_tables([trades(3), trades(3, day)]), tmp_path / "a.parquet")
+    catalogue = Catalogue(tmp_path / "c")
+    import_file(catalogue, tmp_path / "a.parquet", make_options())
+    catalogue.parts()[0].path.unlink()
+    with pytest.raises(DataError, match=r"in the catalogue already.*--again"):
+        import_file(Catalogue(tmp_path / "c"), tmp_path / "a.parquet", make_options())
+    assert import_file(Catalogue(tmp_path / "c"), tmp_path / "a.parquet", make_options(), again=True).imported == 6
+
+
+def test_two_imports_of_one_file_at_once_store_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second comes in while the first has its rows ready: it is stored before, and no error."""
+    pq.write_table(trades(5), tmp_path / "a.parquet")
+    other = Catalogue(tmp_path / "c")
+    meanwhile(monkeypatch, lambda: import_file(other, tmp_path / "a.parquet", make_options()))
+    report = import_file(Catalogue(tmp_path / "c"), tmp_path / "a.parquet", make_options())
+    assert (report.imported, report.remarks) == (0, {"stored_before": 5})
+    other.refresh()
+    assert len(rows(other, "trades")) == 5
+
+
+def test_ticks_that_are_stored_meanwhile_are_not_stored_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another file with some of the same seconds is published while this one has its rows ready: it is refused."""
+    for name, start in (("a", 0), ("b", 4)):
+        pq.write_table(trades(5, start), tmp_path / f"{name}.parquet")
+    other = Catalogue(tmp_path / "c")
+    meanwhile(monkeypatch, lambda: import_file(other, tmp_path / "a.parquet", make_options()))
+    with pytest.raises(DataError, match=r"of a time that the catalogue has already, from a\.parquet"):
+        import_file(Catalogue(tmp_path / "c"), tmp_path / "b.parquet", make_options())
+    other.refresh()
+    assert len(rows(other, "trades")) == 5
+
+
+def test_bars_that_are_stored_meanwhile_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files that have three hours in common, at once: nine hours are stored, each once."""
+    for name, start in (("a", 0), ("b", 3)):
+        table = pa.table({
+            "ts_ns": [START_NS + (start + n) * 3_600 * 10**9 for n in range(6)],
+            **{price: [1.0] * 6 for price in ("open", "high", "low", "close", "volume")},
+        }).replace_schema_metadata(ABOUT)  # fmt: skip
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    other = Catalogue(tmp_path / "c")
+    meanwhile(monkeypatch, lambda: import_file(other, tmp_path / "a.parquet", make_options()))
+    report = import_file(Catalogue(tmp_path / "c"), tmp_path / "b.parquet", make_options())
+    assert (report.imported, report.defects) == (3, {"stored_already": 3})
+    other.refresh()
+    assert len({row["ts_ns"] for row in rows(other, "bars")}) == len(rows(other, "bars")) == 9
 
 
 def test_ticks_over_a_time_that_is_stored_are_refused(tmp_path: Path) -> None:

@@ -77,8 +77,11 @@ bars of trades are what a venue calls candles. The last three always are. What c
 is carried over. A change of size counts only where a column of the spec uses sizes. Volume is declared by the spec:
 `trades` (traded base units since the last row) or `ticks` (quote changes, where the venue reports no trades).
 
-A time bar is closed by the first event at or after its end, or by a timer `lateness_ns` after it. What an imbalance
-bar expects is in `engine/features/tape.py: _is_imbalanced`.
+A time bar is closed by the first event at or after its end, or `lateness_ns` after it by our clock: by a timer, and in
+a recording, which has none, by what was received next. So the rows do not depend on how often there is a timer. With
+0, whatever was still on its way at the end is too late: give `lateness_ms` more than the feed takes (100 to 300 ms).
+Other instruments' prices and book levels follow the same clock: what comes after a bar's end is not in its row. What
+an imbalance bar expects is in `engine/features/tape.py: _is_imbalanced`.
 
 **Late and revised.** One policy, live and offline: a row that was made stands, because the model has seen it. Events
 older than the open bar, and candles older than the newest row, are counted (`late`) and dropped; the newest candle
@@ -86,7 +89,8 @@ again with other numbers is counted (`revised`) and dropped.
 
 **Candles** (`Bar` events) make rows of time bars with the same interval. What a candle cannot tell (spread, sizes,
 flow) is NaN, and the buffer stays cold until live rows have filled those columns. The first bar cut from ticks is
-left out, because nobody saw its beginning, unless it directly follows history.
+left out, because nobody saw its beginning, unless it directly follows history. Candles of another instrument count for
+candles of this one only where they were given before (columns beside it are NaN until then).
 
 ## Warm, and gaps
 

@@ -19,11 +19,10 @@ from engine.features import layout as at
 from engine.features import record, tape
 from engine.features.fused import kernel_for, loop
 from engine.features.spec import FeatureSpec
-from engine.features.surroundings import Surroundings
+from engine.features.surroundings import NEVER_NS, Surroundings
 from engine.instruments import Instrument
 from engine.ports import Float32Array
 
-_NEVER_NS = 2**63 - 1
 _HISTORY_BAR = tape.HISTORY_BAR
 _TROUBLE = (TypeError, ValueError, OverflowError)
 """What a value of the wrong type raises on its way into the kernel: such an event is refused like any other bad one."""
@@ -148,8 +147,7 @@ class FeatureBuffer:
         if self._bar_start_ns is None:
             return False
         before = self.rows
-        while self._bar_start_ns is not None and now_ns >= self._bar_start_ns + self._interval_ns + self._lateness_ns:
-            self._close_bar(self._bar_start_ns)
+        self._close_bars(now_ns - self._lateness_ns)
         return self.rows > before
 
     def mark_gap(self, reason: str, of: str = "") -> None:
@@ -177,7 +175,7 @@ class FeatureBuffer:
 
     def _open_end_ns(self) -> int:
         """When the open time bar ends; far away where there is none."""
-        return _NEVER_NS if self._bar_start_ns is None else self._bar_start_ns + self._interval_ns
+        return NEVER_NS if self._bar_start_ns is None else self._bar_start_ns + self._interval_ns
 
     def _feed(self, event: Quote | Trade) -> int:
         try:
@@ -212,7 +210,11 @@ class FeatureBuffer:
     # --- time bars ------------------------------------------------------------------------------------------------
 
     def _timed(self, event: Quote | Trade) -> bool:
-        """Close the bars that end at or before this event, then take it into the open one."""
+        """Close the bars that end at or before this event, then take it into the open one.
+
+        A timer closes the others that are due when it is received; a recording has none, and neither may the rows
+        depend on how often there is one.
+        """
         ts_ns = event.ts_event_ns
         if not record.is_plausible(event):
             self.rejected += 1
@@ -222,12 +224,10 @@ class FeatureBuffer:
             # The open bar goes too: nobody knows what it missed.
             self._restart_after_silence()
         before = self.rows
-        if self._bar_start_ns is not None:
-            if ts_ns < self._bar_start_ns:
-                self.late += 1
-                return False
-            while self._bar_start_ns is not None and ts_ns >= self._bar_start_ns + self._interval_ns:
-                self._close_bar(self._bar_start_ns)
+        self._close_bars(max(ts_ns, event.ts_recv_ns - self._lateness_ns))
+        if self._bar_start_ns is not None and ts_ns < self._bar_start_ns:
+            self.late += 1
+            return self.rows > before
         if self._bar_start_ns is None:
             self._bar_start_ns = ts_ns - ts_ns % self._interval_ns
             self._bar_partial = ts_ns != self._bar_start_ns
@@ -240,6 +240,14 @@ class FeatureBuffer:
         if self._feed(event) == tape.REJECTED:
             self.rejected += 1
         return self.rows > before
+
+    def _close_bars(self, until_ns: int) -> None:
+        """Close the open bar, and each that follows it, where it ends then or earlier."""
+        while self._bar_start_ns is not None and until_ns >= self._bar_start_ns + self._interval_ns:
+            self._close_bar(self._bar_start_ns)
+            if self._hole_ns and self._bar_start_ns is not None:
+                # Nothing happened in those up to then, and so they make no rows: a weekend of them is one step.
+                self._bar_start_ns += max((until_ns - self._bar_start_ns) // self._interval_ns, 0) * self._interval_ns
 
     def _close_bar(self, start_ns: int) -> None:
         """End the open bar: a row, or nothing when its beginning was not seen, or a restart when rows are missing."""

@@ -57,6 +57,8 @@ def is_plausible(event: Quote | Trade) -> bool:
     """Numbers that may cut a bar: a time bar must not close on an event that is then refused."""
     if type(event.ts_event_ns) is not int or not 0 <= event.ts_event_ns < 2**63:
         return False
+    if type(event.ts_recv_ns) is not int:
+        return False
     try:
         if type(event) is Trade:
             return 0.0 < event.qty < tape.LIMIT and -tape.LIMIT < event.px < tape.LIMIT

@@ -10,6 +10,7 @@ import bisect
 import math
 import struct
 from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,10 @@ from engine.features.sessions import Sessions
 from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
 
+T = TypeVar("T")
+
+NEVER_NS: Final = 2**63 - 1
+"""End of the open time bar where none is open."""
 _NO_LEVEL = (math.nan, 0.0)
 _LEVELS = struct.Struct(f"{4 * at.DEPTH_LEVELS}d")
 
@@ -31,8 +36,9 @@ class Surroundings:
 
     ``put(kind, block, value, period_s, ts_ns)`` hands a value of another instrument or series to the kernel.
 
-    A time bar is closed by what comes after it, or by a timer.  What others cost or publish after its end must not be
-    in its row, or recordings (without timers) would make other rows than the daemon: it waits for ``release``.
+    A time bar is closed by what comes after it, or by a timer.  What others cost or publish after its end, and what the
+    book looks like then, must not be in its row, or recordings (without timers) would make other rows than the daemon:
+    it waits for ``release``.  So does all of it while no bar is open: history may still come that is older.
     """
 
     def __init__(
@@ -49,8 +55,14 @@ class Surroundings:
         self._put = put
         self._by_trades = spec.sampling.price == "trade"
         self._interval_ns = spec.sampling.interval_ns
+        self._lateness_ns = spec.sampling.lateness_ns
+        # Older bars than these are in no window that history fills.
+        self._bars_max = spec.rows_to_warm + at.HISTORY
         self._published: list[Observation] = []
-        self._prices: dict[int, list[tuple[int, float]]] = {}
+        # Of each bar, by its number since the epoch, the last; see ``_bar_of``.
+        self._prices: dict[int, dict[int, tuple[int, float]]] = {block: {} for block in self._peers.values()}
+        self._books: dict[int, tuple[float, ...] | None] = {}
+        self._levels: tuple[float, ...] | None = None
         self._book = OrderBook(instrument.id) if "depth" in spec.requires else None
         self.sessions = Sessions.of(instrument) if "sessions" in spec.requires else None
         # Times after the one, up to the other, lie in the session that is in the record; at first none does.
@@ -65,7 +77,7 @@ class Surroundings:
             return True
         if type(event) is BookSnapshot or type(event) is BookDelta:
             if self._book is not None and event.instrument == self._own:
-                self._take_book(self._book, event)
+                self._take_book(self._book, event, end_ns)
             return True
         if not isinstance(event, Quote | Trade | Bar):
             return True
@@ -94,19 +106,20 @@ class Surroundings:
         """The feed broke: levels are worth nothing until the next snapshot; what others cost is known, and ages."""
         if self._book is not None:
             self._book.invalidate()
+            self._books.clear()
+            self._levels = None
 
     def restore(self) -> None:
         """The record was cleared: write again what a restart of the indicators leaves as it is."""
         self._s[at.SESSION_OPEN_S], self._s[at.SESSION_CLOSE_S] = self._hours_s
-        if self._book is not None and self._book.has_levels:
-            self._put_levels(self._book)
+        self._put_levels(self._levels)
 
     def lose(self, instrument: str) -> None:
         """The feed of another instrument broke: what it costs is unknown until it says so again."""
         block = self._peers.get(instrument)
         if block is not None:
             self._s[block + at.PEER_PX] = math.nan
-            self._prices.pop(block, None)
+            self._prices[block].clear()
 
     def release(self, end_ns: int) -> None:
         """A time bar that ends then is about to be closed: write what was known at its end.
@@ -116,10 +129,33 @@ class Surroundings:
         """
         while self._published and self._published[0].ts_event_ns < end_ns:
             self._put_published(self._published.pop(0))
+        bar = end_ns // self._interval_ns - 1
         for block, waiting in self._prices.items():
-            while waiting and waiting[0][0] <= end_ns:
-                ts_ns, px = waiting.pop(0)
+            for number in _due(waiting, bar):
+                ts_ns, px = waiting.pop(number)
                 self._put(tape.PEER, block, px, 0.0, ts_ns)
+        for number in _due(self._books, bar):
+            self._put_levels(self._books.pop(number))
+
+    def _bar_of(self, event: MarketEvent, ts_ns: int) -> int:
+        """Number of the first bar that may know of an event which belongs to the bar that holds ``ts_ns``.
+
+        What is received when a bar should be closed is not in it, whether or not a timer has closed it by then.
+        Candles are history, received long after.
+        """
+        bar = ts_ns // self._interval_ns
+        if type(event) is Bar:
+            return bar
+        return max(bar, (event.ts_recv_ns - self._lateness_ns) // self._interval_ns)
+
+    def _must_wait(self, bar: int, end_ns: int, waiting: Mapping[int, object]) -> bool:
+        """Whether it is not known yet that the next row is of that bar or a later one."""
+        return bool(waiting) or end_ns == NEVER_NS or bar >= end_ns // self._interval_ns
+
+    def _keep(self, waiting: dict[int, T], bar: int, value: T) -> None:
+        waiting[bar] = value
+        if len(waiting) > self._bars_max:
+            del waiting[min(waiting)]
 
     def _take_published(self, event: Observation) -> None:
         if self._interval_ns:
@@ -149,33 +185,52 @@ class Surroundings:
         if not 0.0 < px < tape.LIMIT:
             return
         ts_ns = event.ts_event_ns
-        waiting = self._prices.setdefault(block, [])
-        if not self._interval_ns or (ts_ns <= end_ns and not waiting):
-            self._put(tape.PEER, block, px, 0.0, ts_ns)
-            return
-        if waiting and (waiting[-1][0] - 1) // self._interval_ns == (ts_ns - 1) // self._interval_ns:
-            waiting[-1] = (ts_ns, px)  # of each bar the last counts
-        else:
-            waiting.append((ts_ns, px))
+        if self._interval_ns:
+            waiting = self._prices[block]
+            bar = self._bar_of(event, ts_ns - 1)
+            if self._must_wait(bar, end_ns, waiting):
+                self._keep(waiting, bar, (ts_ns, px))
+                return
+        self._put(tape.PEER, block, px, 0.0, ts_ns)
 
-    def _take_book(self, book: OrderBook, event: BookSnapshot | BookDelta) -> None:
+    def _take_book(self, book: OrderBook, event: BookSnapshot | BookDelta, end_ns: int) -> None:
+        broken = False
         if type(event) is BookSnapshot:
             book.apply_snapshot(event)
             if not event.bids and not event.asks:
                 # So it is told that the book broke: differences that still come make no book of it.
                 book.invalidate()
-                self._s[at.HAS_DEPTH] = 0.0
+                broken = True
         else:
             assert type(event) is BookDelta
             book.apply_delta(event)
-        if book.has_levels:
-            self._put_levels(book)
+        if not book.has_levels and not broken:
+            return
+        levels = None if broken else _best(book)
+        if self._interval_ns:
+            bar = self._bar_of(event, event.ts_event_ns)
+            if self._must_wait(bar, end_ns, self._books):
+                self._keep(self._books, bar, levels)
+                return
+        self._put_levels(levels)
 
-    def _put_levels(self, book: OrderBook) -> None:
-        sides = []
-        for side in (1, -1):
-            levels = book.levels(side, at.DEPTH_LEVELS)
-            sides.append(levels + [_NO_LEVEL] * (at.DEPTH_LEVELS - len(levels)))
-        self._s[at.HAS_DEPTH] = 1.0
-        # Forty single assignments take 15 us, this one 3.
-        _LEVELS.pack_into(self._s.data, 8 * at.LEVELS, *[x for bid, ask in zip(*sides, strict=True) for x in bid + ask])
+    def _put_levels(self, levels: tuple[float, ...] | None) -> None:
+        self._levels = levels
+        self._s[at.HAS_DEPTH] = 0.0 if levels is None else 1.0
+        if levels is not None:
+            # Forty single assignments take 15 us, this one 3.
+            _LEVELS.pack_into(self._s.data, 8 * at.LEVELS, *levels)
+
+
+def _best(book: OrderBook) -> tuple[float, ...]:
+    """The levels of the record, in its order."""
+    sides = []
+    for side in (1, -1):
+        levels = book.levels(side, at.DEPTH_LEVELS)
+        sides.append(levels + [_NO_LEVEL] * (at.DEPTH_LEVELS - len(levels)))
+    return tuple(x for bid, ask in zip(*sides, strict=True) for x in bid + ask)
+
+
+def _due(waiting: Mapping[int, object], bar: int) -> list[int]:
+    """The bars up to that one for which something waits, in order."""
+    return sorted(number for number in waiting if number <= bar) if waiting else []

@@ -78,7 +78,6 @@ def _store(
         progress(1.0)
         return before
     passage = Passage(path, options, progress)
-    catalogue.refresh()
     stored: dict[Key, Stored] = {}
     for key, found in passage.found.items():
         series = series_of(passage.venue, key.symbol, key.kind, found.interval_ns)

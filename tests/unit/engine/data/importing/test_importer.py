@@ -204,6 +204,23 @@ def test_two_imports_of_one_file_at_once_store_it_once(tmp_path: Path, monkeypat
     assert len(rows(other, "trades")) == 5
 
 
+def test_a_file_that_another_import_stores_while_it_is_read_is_no_error(tmp_path: Path) -> None:
+    """The other is done before the first pass of this one is."""
+    pq.write_table(trades(5), tmp_path / "a.parquet")
+    other = Catalogue(tmp_path / "c")
+    first: list[float] = []
+
+    def progress(share: float) -> None:
+        if not first:
+            first.append(share)
+            import_file(other, tmp_path / "a.parquet", make_options())
+
+    report = import_file(Catalogue(tmp_path / "c"), tmp_path / "a.parquet", make_options(), progress=progress)
+    assert first[0] <= 0.5
+    assert (report.imported, report.remarks) == (0, {"stored_before": 5})
+    assert len(rows(other, "trades")) == 5
+
+
 def test_ticks_that_are_stored_meanwhile_are_not_stored_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another file with some of the same seconds is published while this one has its rows ready: it is refused."""
     for name, start in (("a", 0), ("b", 4)):

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", nargs="*", type=Path, help="recorded quotes and trades of one instrument")
     parser.add_argument("--set", default="core40", help=f"column set: {', '.join(SETS)}")
     parser.add_argument("--window", type=int, default=30, help="rows that a model sees at once")
-    parser.add_argument("--events", type=int, default=20_000, help="use so many")
+    parser.add_argument("--events", type=count, default=20_000, help="use so many")
     options = parser.parse_args(arguments)
 
     # 1. Events: what a venue's feed gives, in the order it was received.
@@ -65,6 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for row in live[-5:]:
         print("  ".join(f"{row[spec.columns.index(name)]:12.5g}" for name in names))
     return 0
+
+
+def count(text: str) -> int:
+    """A number of events, 0 or more."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is no count")
+    return int(text)
 
 
 def rows_live(

@@ -160,7 +160,7 @@ def named_spec(
         window=window,
         sampling=Sampling.tick() if sampling is None else sampling,
         volume=volume,
-        gap=GapPolicy(flat_rows_max=min(5, window - 1)) if gap is None else gap,
+        gap=GapPolicy(flat_rows_max=max(min(5, window - 1), 0)) if gap is None else gap,
     )
 
 

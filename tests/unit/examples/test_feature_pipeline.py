@@ -77,3 +77,14 @@ def test_a_wrong_name_is_one_line() -> None:
     assert done.returncode == 1
     assert done.stderr.strip().endswith("did you mean 'core40'?")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--events", "-5"], "-5 is no count"), (["--window", "0"], "window 0; expected 1 to 4096")]
+)
+def test_a_number_that_is_none_is_one_line(arguments: list[str], said: str) -> None:
+    """As a program: what was wrong with it, no traceback."""
+    done = subprocess.run([sys.executable, str(PROGRAM), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

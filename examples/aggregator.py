@@ -81,14 +81,15 @@ def made_up() -> tuple[list[Instrument], Iterator[Event]]:
     return instruments, events()
 
 
-def line_of(said: Consolidated, since_ns: int) -> str:
-    """One moment in words."""
+def line_of(said: Consolidated, since_ns: int, digits: int) -> str:
+    """One moment in words; ``digits`` of prices behind the point."""
     sources = "  ".join(
-        f"{source.venue} {source.status} {source.mid_px:,.2f} ({source.age_ns / 1e6:,.0f} ms)"
+        f"{source.venue} {source.status}"
+        + (f" {source.mid_px:,.{digits}f} ({source.age_ns / 1e6:,.0f} ms)" if source.mid_px == source.mid_px else "")
         for source in said.sources
     )
     return (
-        f"{(said.ts_ns - since_ns) / 1e9:7.1f} s  bid {said.bid_px:,.2f}  ask {said.ask_px:,.2f}  "
+        f"{(said.ts_ns - since_ns) / 1e9:7.1f} s  bid {said.bid_px:,.{digits}f}  ask {said.ask_px:,.{digits}f}  "
         f"apart {said.dispersion_bps:5.2f} bps  confidence {said.confidence:.2f}{'  SUSPECT' if said.suspect else ''}"
         f"  | {sources}"
     )
@@ -104,6 +105,7 @@ def run(instruments: Sequence[Instrument], events: Iterator[Event], *, every_s: 
         bar_ns=5 * SECOND_NS,
     )
     consolidator = Consolidator(definition, instruments)
+    digits = max(len(f"{instrument.tick_px:f}".partition(".")[2]) for instrument in instruments)
     first_ns = next_ns = 0
     quotes, volume_qty = 0, 0.0
     for made in play(events, consolidator):
@@ -114,13 +116,14 @@ def run(instruments: Sequence[Instrument], events: Iterator[Event], *, every_s: 
         quotes += 1
         if made.ts_recv_ns >= next_ns:
             next_ns = made.ts_recv_ns + int(every_s * SECOND_NS)
-            print(line_of(consolidator.at(made.ts_recv_ns), first_ns))
+            print(line_of(consolidator.at(made.ts_recv_ns), first_ns, digits))
     print(
         f"{pair}: {quotes:,} consolidated quotes, {volume_qty:,.2f} {instruments[0].base} traded on all venues together"
     )
     bar = consolidator.bars.last if consolidator.bars is not None else None
     if bar is not None:
-        print(f"last bar: {bar.open_px:,.2f} {bar.high_px:,.2f} {bar.low_px:,.2f} {bar.close_px:,.2f}")
+        prices = (bar.open_px, bar.high_px, bar.low_px, bar.close_px)
+        print("last bar:", *(f"{price_px:,.{digits}f}" for price_px in prices))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -134,9 +137,12 @@ def main(arguments: Sequence[str]) -> int:
             run(*recorded(files), every_s=20.0)
         else:
             run(*made_up(), every_s=1.0)
+        sys.stdout.flush()
     except KestrelError as error:
         print(f"aggregator: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader went away, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

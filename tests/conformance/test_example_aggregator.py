@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,31 @@ def test_recorded_files_are_consolidated(market_data: Path, tmp_path: Path) -> N
     assert "binance_spot live" in done.stdout
     assert "binance_usdm live" in done.stdout
     assert "BTC/USDT: " in done.stdout
+
+
+def test_prices_are_printed_in_the_steps_of_their_instruments(market_data: Path, tmp_path: Path) -> None:
+    """A day of EUR/USD at FXCM and OANDA: two decimals would make one price of bid and ask."""
+    files = []
+    for venue in ("fxcm", "oanda"):
+        source = next((market_data / "ticks").glob(f"{venue}_eurusd_quotes_*.parquet"))
+        files.append(str(tmp_path / source.name))
+        pq.write_table(pq.read_table(source).slice(0, 40_000), files[-1])
+    done = run_example(*files)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert re.search(r"bid 1\.3\d{4} +ask 1\.3\d{4} ", lines[-3])
+    assert re.search(r"fxcm unseen  oanda live 1\.3\d{4} \(", lines[0])
+    assert re.fullmatch(r"last bar:( 1\.3\d{4}){4}", lines[-1])
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """As with ``| head -1``."""
+    command = [sys.executable, str(ROOT / "examples" / "aggregator.py")]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        assert (run.wait(120), run.stderr.read()) == (0, b"")
 
 
 def test_a_wrong_file_is_one_line(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ what is wrong with a file as a file (gaps, order, checksums) is ``engine.data.ve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -214,7 +214,7 @@ def judge_catalogue(
     progress: Callable[[float], None] = lambda _: None,
 ) -> Iterator[Judged]:
     """Each series of a catalogue; kinds that are not judged are told without a quality."""
-    parts = sorted(catalogue.parts(), key=lambda part: (part.series.folder, part.first_ns, part.file))
+    parts = sorted(catalogue.parts(), key=lambda part: part.series.folder)
     total = sum(part.rows for part in parts) or 1
     done = 0
     for folder, of_series in groupby(parts, key=lambda part: part.series.folder):
@@ -229,10 +229,37 @@ def judge_catalogue(
         yield _judged(folder, first.series, judge)
 
 
-def _tables(catalogue: Catalogue, parts: Iterable[Part]) -> Iterator[Any]:
-    for part in parts:
-        for batch in catalogue.read_part(part):
+def _tables(catalogue: Catalogue, parts: Sequence[Part]) -> Iterator[Any]:
+    """Rows in the order in which a session gets them (``engine.data.playback``): of ``recv_ns`` if every row has one,
+    else of ``ts_ns``; rows of one part keep theirs.  Parts that lie among each other are read together."""
+    by_recv = all(part.first_recv_ns is not None for part in parts)
+
+    def span(part: Part) -> tuple[int, int]:
+        if by_recv and part.first_recv_ns is not None and part.last_recv_ns is not None:
+            return part.first_recv_ns, part.last_recv_ns
+        return part.first_ns, part.last_ns
+
+    together: list[Part] = []
+    last_ns = 0
+    for part in sorted(parts, key=lambda part: (span(part)[0], part.file)):
+        if together and span(part)[0] > last_ns:
+            yield from _merged(catalogue, together, "recv_ns" if by_recv else "ts_ns")
+            together = []
+        last_ns = max(last_ns, span(part)[1]) if together else span(part)[1]
+        together.append(part)
+    yield from _merged(catalogue, together, "recv_ns" if by_recv else "ts_ns")
+
+
+def _merged(catalogue: Catalogue, parts: Sequence[Part], by: str) -> Iterator[Any]:
+    if len(parts) == 1:
+        for batch in catalogue.read_part(parts[0]):
             yield pa.Table.from_batches([batch])
+        return
+    tables = [pa.Table.from_batches(list(catalogue.read_part(part))).replace_schema_metadata(None) for part in parts]
+    # A row that is earlier than the one before it in its part keeps its place behind it.
+    keys = [np.maximum.accumulate(table.column(by).to_numpy()) for table in tables]
+    order = np.argsort(np.concatenate(keys), kind="stable")
+    yield pa.concat_tables(tables).take(pa.array(order))
 
 
 def _judged(file: str, series: Series, judge: SeriesJudge | None) -> Judged:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.data.catalogue import Catalogue
+from engine.data.catalogue import Catalogue, Source
 from engine.data.importing.importer import import_file
 from engine.data.importing.options import Options
 from engine.data.judging import SeriesJudge, judge_catalogue, judge_file, trade_keys
@@ -149,6 +149,27 @@ def test_a_file_and_the_catalogue_it_went_into_are_judged_alike(tmp_path: Path) 
     pq.write_table(raw, tmp_path / "sides.parquet")
     (unjudged,) = judge_file(tmp_path / "sides.parquet", Options(kind="side_quotes"), LIMITS)
     assert (unjudged.kind, unjudged.quality) == ("side_quotes", None)
+
+
+def test_parts_that_lie_among_each_other_are_judged_in_the_order_of_a_session(tmp_path: Path) -> None:
+    """Bars of which a second source filled the hole, and ticks that two recordings took in turns: none is late."""
+    catalogue = Catalogue(tmp_path)
+    for numbers in ([0, 1, 2, 5, 6], [3, 4]):
+        prices = {name: [100.0] * len(numbers) for name in ("open", "high", "low", "close", "volume")}
+        times = pa.array([START + number * HOUR for number in numbers])
+        lengths = pa.array([HOUR] * len(numbers))
+        with catalogue.writer("coinbase", "BTC-USD", "bars", HOUR, source=Source("made")) as writer:
+            writer.write(pa.table({"ts_ns": times, "interval_ns": lengths, **prices}))
+    for first in (0, 1):
+        count = 100
+        times = pa.array([START + number * 60 * S for number in range(first, 2 * count, 2)])
+        quotes = {"bid": [100.0] * count, "ask": [101.0 + n % 2 for n in range(count)]}
+        with catalogue.writer("coinbase", "BTC-USD", "quotes", source=Source("made")) as writer:
+            writer.write(pa.table({"ts_ns": times, "recv_ns": times, **quotes}))
+    for judged in judge_catalogue(catalogue, LIMITS):
+        assert judged.quality is not None
+        assert (judged.quality.dropped, judged.quality.suspect) == (0, 0), (judged.kind, judged.quality.issues)
+        assert judged.quality.points == {"bars": 7, "quotes": 200}[judged.kind]
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:

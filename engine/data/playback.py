@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.data.books import Meeting
 from engine.data.kinds import KINDS, kind_named
 from engine.data.parts import Part
 from engine.errors import DataError
@@ -50,8 +51,21 @@ def events(parts: Sequence[Part], read: Reader, beside: Collection[str] = ()) ->
         return rank, _first_key(part, by_recv=by_recv), part.file
 
     ordered = sorted(parts, key=place)
-    streams = [_chunks(part, read, by_recv=by_recv) for part in ordered]
-    return _merge(streams, [_first_key(part, by_recv=by_recv) for part in ordered])
+    meeting = _snapshots_ahead(parts, read, by_recv=by_recv)
+    streams = [_chunks(part, read, meeting, by_recv=by_recv) for part in ordered]
+    return meeting.played(_merge(streams, [_first_key(part, by_recv=by_recv) for part in ordered]))
+
+
+def _snapshots_ahead(parts: Sequence[Part], read: Reader, *, by_recv: bool) -> Meeting:
+    """When which snapshot comes, of the instruments that have changes too."""
+    meeting = Meeting()
+    changed = {part.instrument for part in parts if part.kind == "book_deltas"}
+    key = "recv_ns" if by_recv else "ts_ns"
+    for part in parts:
+        if part.kind == "book_snapshots" and part.instrument in changed:
+            for batch in read(part, [key, "last_update_id"]):
+                meeting.expect(part.instrument, _ints(batch, key), batch.column("last_update_id"))
+    return meeting
 
 
 def _first_key(part: Part, *, by_recv: bool) -> int:
@@ -91,13 +105,21 @@ def _merge(streams: list[Iterator[_Chunk]], firsts: list[int]) -> Iterator[Marke
             at += 1
 
 
-def _chunks(part: Part, read: Reader, *, by_recv: bool) -> Iterator[_Chunk]:
+def _chunks(part: Part, read: Reader, meeting: Meeting, *, by_recv: bool) -> Iterator[_Chunk]:
     """Events of one part, batch by batch; no chunk is empty."""
     kind = kind_named(part.kind)
     columns = [name for name in kind.columns if name != "recv_ns" or by_recv]
     convert = _CONVERT[part.kind]
     if part.kind in _GROUPS:
-        yield from _grouped(part, read(part, columns), _GROUPS[part.kind], convert, by_recv=by_recv)
+        for table, starts in _grouped(read(part, columns), _GROUPS[part.kind]):
+            times = _ints(table, "ts_ns")[starts].tolist()
+            keys = _ints(table, "recv_ns")[starts].tolist() if by_recv else times
+            made = convert(part, table, times, keys, starts)
+            if part.kind == "book_deltas":
+                wanted = meeting.wanted(part.instrument, keys, table.take(pa.array(starts)), made)
+                keys, made = list(compress(keys, wanted)), list(compress(made, wanted))
+            if made:
+                yield keys, made
         return
     for batch in read(part, columns):
         if batch.num_rows:
@@ -106,10 +128,10 @@ def _chunks(part: Part, read: Reader, *, by_recv: bool) -> Iterator[_Chunk]:
             yield keys.tolist(), convert(part, batch, times.tolist(), keys.tolist())
 
 
-def _grouped(
-    part: Part, batches: Iterator[Any], groups: Sequence[str], convert: Callable[..., list[Any]], *, by_recv: bool
-) -> Iterator[_Chunk]:
-    """Rows of one update lie side by side and make one event; one that spans two batches waits for its rest."""
+def _grouped(batches: Iterator[Any], groups: Sequence[str]) -> Iterator[tuple[Any, Int64]]:
+    """Rows of one update lie side by side and make one event; one that spans two batches waits for its rest.
+
+    Tables, and where in them an update begins."""
     kept: Any = None
     for batch in batches:
         table = pa.Table.from_batches([batch] if kept is None else [kept, batch]).combine_chunks()
@@ -118,15 +140,9 @@ def _grouped(
         starts = _starts(table, [name for name in groups if name in table.schema.names])
         kept = table.slice(int(starts[-1])).to_batches()[0]
         if len(starts) > 1:
-            yield _group_chunk(part, table.slice(0, int(starts[-1])), starts[:-1], convert, by_recv=by_recv)
+            yield table.slice(0, int(starts[-1])), starts[:-1]
     if kept is not None:
-        yield _group_chunk(part, pa.Table.from_batches([kept]), np.zeros(1, np.int64), convert, by_recv=by_recv)
-
-
-def _group_chunk(part: Part, table: Any, starts: Int64, convert: Callable[..., list[Any]], *, by_recv: bool) -> _Chunk:
-    times = _ints(table, "ts_ns")[starts].tolist()
-    keys = _ints(table, "recv_ns")[starts].tolist() if by_recv else times
-    return keys, convert(part, table, times, keys, starts)
+        yield pa.Table.from_batches([kept]), np.zeros(1, np.int64)
 
 
 def _starts(table: Any, names: Sequence[str]) -> Int64:

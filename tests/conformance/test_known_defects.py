@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.book import OrderBook
 from engine.data.catalogue import Catalogue
 from engine.data.importing.importer import FileReport, examine_file, import_file
 from engine.data.importing.options import Options, make_options
 from engine.data.sessions import Market, bars_expected
+from engine.events import BookDelta, BookSnapshot
 
 
 @pytest.fixture
@@ -52,6 +54,32 @@ def test_2_quotes_without_a_venue_time_are_remarked(examined: Any) -> None:
 def test_3_the_chain_of_book_updates_has_no_break(name: str, examined: Any) -> None:
     """Spot chains by first_update_id, futures by prev_update_id; the next test shows that a break is seen."""
     assert set(examined(name).defects) == {"clock_behind"}
+
+
+@pytest.mark.parametrize("name", ["binance_spot_btcusdt_20240808", "binance_usdm_ethusdt_20240808"])
+def test_3_a_book_begins_with_its_snapshot_and_what_is_newer(name: str, market_data: Path, tmp_path: Path) -> None:
+    """The engine's book, fed from the catalogue: its best prices at every message are those that the publisher made by
+    update id.  Messages that are newer than the snapshot arrived before it, in both files."""
+    catalogue = Catalogue(tmp_path / "c")
+    for ending in ("l2_snapshot", "l2_deltas"):
+        import_file(catalogue, market_data / "lob" / f"{name}_{ending}.parquet", Options())
+    columns = ["recv_ns", "bid_price_1", "bid_size_1", "ask_price_1", "ask_size_1"]
+    ten = pq.read_table(market_data / "lob" / f"{name}_book10.parquet", columns=columns)
+    expected = {row[0]: row[1:] for row in zip(*(ten.column(column).to_pylist() for column in columns), strict=True)}
+    book: OrderBook | None = None
+    compared = 0
+    for event in catalogue.events():
+        if isinstance(event, BookSnapshot):
+            book = OrderBook(event.instrument)
+            best = book.apply_snapshot(event)
+        elif isinstance(event, BookDelta) and book is not None:
+            best = book.apply_delta(event)
+        else:
+            continue
+        if best is not None and event.ts_recv_ns in expected:
+            compared += 1
+            assert (best.bid_px, best.bid_qty, best.ask_px, best.ask_qty) == expected[event.ts_recv_ns]
+    assert compared > 0.99 * ten.num_rows
 
 
 def test_3_a_missing_book_message_is_a_broken_chain(market_data: Path, tmp_path: Path) -> None:

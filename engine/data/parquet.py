@@ -9,10 +9,9 @@ never reordered, not even where its time runs backwards.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.data.merging import Chunk, merge
 from engine.data.schema import (
     QUOTES,
     FileInfo,
@@ -36,7 +36,7 @@ from engine.events import Quote, Trade
 __all__ = ["FileInfo", "describe_file", "describe_files", "read_events", "read_file"]
 
 _BATCH_ROWS: Final = 16_384
-_Chunk = tuple[list[int], list[Quote | Trade]]
+_Chunk = Chunk[Quote | Trade]
 
 
 def read_events(paths: Sequence[Path | str], instruments: Collection[str] | None = None) -> Iterator[Quote | Trade]:
@@ -53,7 +53,7 @@ def read_events(paths: Sequence[Path | str], instruments: Collection[str] | None
             do="check the instruments",
         )
     by_recv = all(info.has_recv for info in infos)
-    return _merge([_chunks(info, by_recv=by_recv) for info in infos])
+    return _merged([_chunks(info, by_recv=by_recv) for info in infos])
 
 
 def read_file(info: FileInfo) -> Iterator[Quote | Trade]:
@@ -62,39 +62,11 @@ def read_file(info: FileInfo) -> Iterator[Quote | Trade]:
         yield from events
 
 
-def _merge(streams: list[Iterator[_Chunk]]) -> Iterator[Quote | Trade]:
-    """A k-way merge that stays with one stream while it is the earliest: one heap step per change of stream."""
-    if len(streams) == 1:
-        for _, events in streams[0]:
-            yield from events
-        return
-    cursors: list[tuple[list[int], list[Quote | Trade], int]] = []
-    heap: list[tuple[int, int]] = []
-    for number, stream in enumerate(streams):
-        keys, events = next(stream)  # a described file has at least one row
-        cursors.append((keys, events, 0))
-        heap.append((keys[0], number))
-    heapq.heapify(heap)
-    while heap:
-        number = heap[0][1]
-        # The runner-up sits in one of the root's two children.
-        limit, rival = min(heap[1:3], default=(2**63, 0))
-        if number > rival:
-            limit -= 1  # a tie goes to the file that was named first
-        keys, events, at = cursors[number]
-        while True:
-            yield events[at]
-            at += 1
-            if at == len(keys):
-                chunk = next(streams[number], None)
-                if chunk is None:
-                    heapq.heappop(heap)
-                    break
-                keys, events, at = chunk[0], chunk[1], 0
-            if keys[at] > limit:
-                cursors[number] = (keys, events, at)
-                heapq.heapreplace(heap, (keys[at], number))
-                break
+def _merged(streams: list[Iterator[_Chunk]]) -> Iterator[Quote | Trade]:
+    """A described file has at least one row: the first chunk of each says where it begins."""
+    heads = [next(stream) for stream in streams]
+    whole: list[Iterator[_Chunk]] = [chain((head,), stream) for head, stream in zip(heads, streams, strict=True)]
+    return merge(whole, [keys[0] for keys, _ in heads])
 
 
 def _chunks(info: FileInfo, *, by_recv: bool) -> Iterator[_Chunk]:

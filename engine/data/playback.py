@@ -6,7 +6,6 @@ judges them is the core.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import compress, repeat
 from typing import Any, Final
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 
 from engine.data.books import Meeting
 from engine.data.kinds import KINDS, kind_named
+from engine.data.merging import Chunk, merge
 from engine.data.parts import Part
 from engine.errors import DataError
 from engine.events import Bar, BookDelta, BookSnapshot, MarketEvent, Quote, Trade
@@ -25,14 +25,11 @@ from engine.events import Bar, BookDelta, BookSnapshot, MarketEvent, Quote, Trad
 Int64 = npt.NDArray[np.int64]
 Reader = Callable[[Part, Sequence[str]], Iterator[Any]]
 """Gives a part's rows as record batches with these columns."""
-_Chunk = tuple[list[int], list[Any]]
-"""Order keys and events, of equal length."""
 
 _RANK: Final = ("book_snapshots", "book_deltas", "book10", "quotes", "trades", "bars")
 """Kinds that become events, in the order of ties: a book before what changes it, the market before its summary."""
 USUAL: Final = ("book_snapshots", "book_deltas", "quotes", "trades", "bars")
 """All but ``book10``, which says again what snapshots and deltas say."""
-_FAR: Final = 2**63 - 1
 
 
 def events(parts: Sequence[Part], read: Reader, beside: Collection[str] = ()) -> Iterator[MarketEvent]:
@@ -53,7 +50,7 @@ def events(parts: Sequence[Part], read: Reader, beside: Collection[str] = ()) ->
     ordered = sorted(parts, key=place)
     meeting = _snapshots_ahead(parts, read, by_recv=by_recv)
     streams = [_chunks(part, read, meeting, by_recv=by_recv) for part in ordered]
-    return meeting.played(_merge(streams, [_first_key(part, by_recv=by_recv) for part in ordered]))
+    return meeting.played(merge(streams, [_first_key(part, by_recv=by_recv) for part in ordered]))
 
 
 def _snapshots_ahead(parts: Sequence[Part], read: Reader, *, by_recv: bool) -> Meeting:
@@ -74,38 +71,7 @@ def _first_key(part: Part, *, by_recv: bool) -> int:
     return part.first_ns + part.interval_ns  # a bar is known at its end
 
 
-def _merge(streams: list[Iterator[_Chunk]], firsts: list[int]) -> Iterator[MarketEvent]:
-    """A k-way merge that stays with one stream while it is the earliest, and opens a file when its time has come.
-
-    ``firsts``: no key of a stream is less.  A row that is earlier than the one before it in its file keeps its place.
-    """
-    heap = [(first, number) for number, first in enumerate(firsts)]
-    heapq.heapify(heap)
-    cursors: list[tuple[list[int], list[Any], int]] = [([], [], 0)] * len(streams)
-    while heap:
-        number = heap[0][1]
-        # The runner-up sits in one of the root's two children.
-        limit, rival = min(heap[1:3], default=(_FAR, len(streams)))
-        if number > rival:
-            limit -= 1  # a tie goes to the stream that comes first
-        keys, found, at = cursors[number]
-        while True:
-            if at == len(keys):
-                chunk = next(streams[number], None)
-                if chunk is None:
-                    heapq.heappop(heap)
-                    break
-                keys, found = chunk
-                at = 0
-            if keys[at] > limit:
-                cursors[number] = (keys, found, at)
-                heapq.heapreplace(heap, (keys[at], number))
-                break
-            yield found[at]
-            at += 1
-
-
-def _chunks(part: Part, read: Reader, meeting: Meeting, *, by_recv: bool) -> Iterator[_Chunk]:
+def _chunks(part: Part, read: Reader, meeting: Meeting, *, by_recv: bool) -> Iterator[Chunk[Any]]:
     """Events of one part, batch by batch; no chunk is empty."""
     kind = kind_named(part.kind)
     columns = [name for name in kind.columns if name != "recv_ns" or by_recv]

@@ -11,8 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from engine.data import parquet
 from engine.data.parquet import describe_file, describe_files, read_events, read_file
@@ -141,31 +139,6 @@ def test_only_the_named_instruments_are_read(write: Write) -> None:
     assert {e.instrument for e in kept} == {"ETH/USDT@binance_usdm"}
     with pytest.raises(DataError, match="none of the files is about SOL"):
         read_events([btc, eth], instruments=["SOL/USDT@binance_usdm"])
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    streams=st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=25), min_size=1, max_size=4),
-    batch=st.integers(1, 7),
-)
-def test_the_merge_equals_a_naive_one(
-    tmp_path_factory: pytest.TempPathFactory, streams: list[list[int]], batch: int
-) -> None:
-    """Against a plain loop that always takes the least head, on unsorted streams cut into small batches."""
-    chunks = [
-        [(part := list(enumerate(keys))[i : i + batch]) and ([k for _, k in part], [(n, row) for row, _ in part])
-         for i in range(0, len(keys), batch)]
-        for n, keys in enumerate(streams)
-    ]  # fmt: skip
-    merged = list(parquet._merge([iter(chunk) for chunk in chunks]))  # type: ignore[arg-type]
-    heads = [0] * len(streams)
-    expected = []
-    while any(head < len(keys) for head, keys in zip(heads, streams, strict=True)):
-        alive = [n for n, keys in enumerate(streams) if heads[n] < len(keys)]
-        n = min(alive, key=lambda n: (streams[n][heads[n]], n))
-        expected.append((n, heads[n]))
-        heads[n] += 1
-    assert merged == expected
 
 
 def test_memory_is_bounded_by_batches(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,20 +152,28 @@ def test_a_quote_moved_by_one_tick_shows_at_the_decision_that_rests_on_it(
 def test_a_changed_threshold_shows_at_the_first_order_it_would_not_have_made(
     crypto: tuple[Path, dict[str, Any]],
 ) -> None:
-    """The buy threshold raised just above the prediction of one entry: exit 1 and that order's seq."""
+    """The buy threshold raised just above the prediction of one entry: exit 1 and the seq of the first order it asked
+    for, be it an entry or the exit of the opposite position."""
     folder, summary = crypto
     recorded = records(folder, summary["session"])
     values = {r.seq: r.record.values[0] for r in recorded if isinstance(r.record, e.Prediction) and r.record.values}
-    entries = [
-        r
-        for r in recorded
-        if isinstance(r.record, NewOrder) and not r.record.intent.reduce_only and r.record.intent.side is e.Side.BUY
-    ]
+    newest: dict[str, float] = {}
+    asked: list[tuple[JournalRecord, float]] = []
+    for r in recorded:
+        if isinstance(r.record, e.Prediction) and r.record.values:
+            newest[r.record.instrument] = r.record.values[0]
+        elif isinstance(r.record, NewOrder) and r.record.intent.side is e.Side.BUY:
+            wish = r.record.intent
+            if not wish.reduce_only:
+                asked.append((r, values[wish.prediction_seq]))
+            elif wish.reason == "opposite":
+                asked.append((r, newest[wish.instrument]))
     assigned = next(r.record for r in recorded if isinstance(r.record, e.ModelAssigned))
     facts = dict(assigned.facts)
-    # A threshold above the weakest entry only: the entries before it still happen.
-    weakest = min(entries, key=lambda r: values[r.record.intent.prediction_seq])  # type: ignore[union-attr]
-    raised = values[weakest.record.intent.prediction_seq] + 1e-9  # type: ignore[union-attr]
+    weakest = min(value for r, value in asked if not r.record.intent.reduce_only)  # type: ignore[union-attr]
+    raised = weakest + 1e-9
+    # Below the threshold as it was an exit is asked for again whose first order was not filled.
+    first = next(r for r, value in asked if facts["buy"] <= value < raised)
     status, result = replay_session(
         folder,
         summary["session"],
@@ -175,7 +183,7 @@ def test_a_changed_threshold_shows_at_the_first_order_it_would_not_have_made(
         f"strategies.0.params.sell={facts['sell']!r}",
     )
     assert status == 1
-    assert result["first_difference"]["seq"] == weakest.seq
+    assert result["first_difference"]["seq"] == first.seq
     assert "NewOrder" in result["first_difference"]["recorded"]
 
 

@@ -9,6 +9,7 @@ from engine.features.column import Column, register
 from engine.features.columns import momentum, trend
 from engine.features.jit import kernel
 from engine.features.layout import NAN, State
+from engine.features.rings import LEAST_CHANGE
 
 
 @kernel
@@ -38,9 +39,13 @@ def width(_s: State, mean: float, std: float) -> float:
 
 @kernel
 def position(s: State, mean: float, std: float) -> float:
+    """A market that stands still deviates from its rounded mean by a last digit: no place in the bands is made of that.
+
+    No smaller change of a price can be told from that digit.
+    """
     if s[at.ROWS] < 1.0 or not std >= 0.0:
         return NAN
-    if std > 0.0:
+    if std > LEAST_CHANGE * abs(mean):
         return 0.5 + (at.last(s, at.CLOSE, 0) - mean) / (4.0 * std)
     # No width: in the middle.
     return 0.5
@@ -92,9 +97,11 @@ register(
 register(
     Column(
         name="bb_position",
+        version=2,
         function=position,
         uses=("sma_20", "std_20"),
-        formula="(close - bb_lower) / (bb_upper - bb_lower); 0.5 when the bands coincide",
+        formula="(close - bb_lower) / (bb_upper - bb_lower); 0.5 when the bands coincide, as they do where "
+        "std_20 is at most 1e-13 of sma_20",
         unit="ratio",
         inputs=("price",),
         candle=True,

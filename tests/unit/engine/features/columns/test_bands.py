@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import talib
 
 from tests.support.features import assert_same, column_values, naive_rows, quote, rolling, seeded_events
@@ -43,3 +44,18 @@ def test_bands_without_width_put_the_price_in_the_middle() -> None:
     ours = column_values(BANDS, [quote(i, 100.0, 101.0, bid_qty=float(i)) for i in range(1, 40)])
     assert ours["bb_width"][-1] == 0.0
     assert ours["bb_position"][-1] == 0.5
+
+
+@pytest.mark.parametrize("px", [(61_000.1, 61_000.2), (4.769e-08, 4.769e-08), (2.7569482662157632e17,) * 2])
+def test_a_price_that_stands_is_in_the_middle_of_its_bands(px: tuple[float, float]) -> None:
+    """Its mean is off by a last digit, and so is the deviation: that is no place in the bands (a quarter or three)."""
+    quotes = [quote(i, *px, bid_qty=float(i)) for i in range(1, 40)]
+    ours = column_values(("std_20", "bb_position"), quotes)
+    assert 0.0 < ours["std_20"][-1] < 1e-15 * px[0]
+    assert (ours["bb_position"][19:] == 0.5).all()
+
+
+def test_the_smallest_move_of_a_price_is_seen() -> None:
+    """The last digit but three of a price of 100,000: the mean is between, the price above it."""
+    quotes = [quote(i, 1e5 + 1e-7 * (i % 2), 1e5 + 1e-7 * (i % 2), bid_qty=float(i)) for i in range(1, 40)]
+    assert column_values(("bb_position",), quotes)["bb_position"][-1] == pytest.approx(0.75, abs=1e-3)

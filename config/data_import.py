@@ -186,11 +186,20 @@ def show(reports: Sequence[FileReport]) -> None:
     for report in reports:
         kind = f"{report.kind} {report.interval}".strip()
         said = "DAMAGED" if report.damaged else "REFUSED" if report.error else _defects(report)
-        table.add_row(escape(printable(Path(report.file).name)), kind, f"{report.rows:,}", f"{report.imported:,}", said)
+        table.add_row(escape(short_name(report.file)), kind, f"{report.rows:,}", f"{report.imported:,}", said)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     for report in reports:
         if report.error:
             print(f"kestrel: {report.error}", file=sys.stderr)
+
+
+def short_name(file: str) -> str:
+    """A file's name; of a part of a catalogue venue, instrument and date, since its name alone says nothing."""
+    steps = file.split("/")
+    if not steps[0].startswith("venue="):
+        return printable(Path(file).name)
+    said = [step.rpartition("=")[2] for step in steps if not step.startswith(("kind=", "interval="))]
+    return printable("/".join(said))
 
 
 def _defects(report: FileReport) -> str:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from config.data_import import ColumnsOption, IntervalOption, KindOption, UnitOption, ZoneOption, choose, progress_bar
+from config.data_import import (
+    ColumnsOption,
+    IntervalOption,
+    KindOption,
+    UnitOption,
+    ZoneOption,
+    choose,
+    progress_bar,
+    short_name,
+)
 from config.data_list import CatalogueOption, open_catalogue
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json
 from engine.errors import ConfigError, DataError
@@ -93,7 +102,7 @@ def show(found: Sequence[Judged], hours: float | None) -> None:
     table.add_column("issues", overflow="fold")
     for one in found:
         quality = one.quality
-        words = [escape(Path(one.file).name), escape(one.instrument), f"{one.kind} {one.interval}".strip()]
+        words = [escape(short_name(one.file)), escape(one.instrument), f"{one.kind} {one.interval}".strip()]
         if quality is None:
             table.add_row(*words, "", "", "", "", "REFUSED" if one.error else "[dim]not judged[/dim]")
             continue

@@ -131,3 +131,14 @@ def test_an_empty_catalogue_is_whole(tmp_path: Path) -> None:
     code, content, _ = verify("--catalogue", str(tmp_path / "c"))
     assert (code, content["files"]) == (0, [])
     assert not (tmp_path / "c").exists()
+
+
+def test_parts_of_a_catalogue_are_named_by_what_they_are_about(tmp_path: Path) -> None:
+    """Two instruments: the table tells them apart."""
+    for symbol in ("BTC-USD", "ETH-USD"):
+        path = bars_file(tmp_path / f"{symbol}.parquet", [0, 1, 2], symbol)
+        import_file(Catalogue(tmp_path / "c"), path, make_options())
+    code, _, output = verify("--catalogue", str(tmp_path / "c"))
+    assert code == 0
+    for pair in ("BTC-USD", "ETH-USD"):
+        assert f"coinbase/{pair}/2024/part-" in output

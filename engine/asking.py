@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from engine.commands import StrategyQuarantined
 from engine.desk import Desk
 from engine.intents import defect_of, listed, where, words, writable
@@ -60,6 +62,15 @@ class Asking:
         """A model serves the instrument from now on; ``facts`` are its bundle's suggestions."""
         try:
             slot.run(slot.strategy.on_model, instrument, dict(facts))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as in ``ask``
+            self._quarantine(slot, where(error), slot.run(words, error))
+
+    def restore(self, slot: StrategySlot, state: str) -> None:
+        """Give a strategy back what it said of itself in the session before.  ``state`` is JSON."""
+        try:
+            slot.run(slot.strategy.restore, msgspec.json.decode(state))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as in ``ask``

@@ -13,6 +13,7 @@ from engine import events as e
 Derived = (
     e.Prediction
     | e.ModelAssigned
+    | e.StateKept
     | c.Rejected
     | c.NewOrder
     | c.CancelOrder
@@ -22,11 +23,20 @@ Derived = (
 Record = e.InputEvent | Derived
 
 DERIVED_TYPES: frozenset[type] = frozenset(
-    {e.Prediction, e.ModelAssigned, c.Rejected, c.NewOrder, c.CancelOrder, c.RiskStateChanged, c.StrategyQuarantined}
+    {
+        e.Prediction,
+        e.ModelAssigned,
+        e.StateKept,
+        c.Rejected,
+        c.NewOrder,
+        c.CancelOrder,
+        c.RiskStateChanged,
+        c.StrategyQuarantined,
+    }
 )
 """Records the core makes itself.  Replay compares them; everything else it feeds."""
 
-DECISION_TYPES: frozenset[type] = DERIVED_TYPES - {e.Prediction, e.ModelAssigned}
+DECISION_TYPES: frozenset[type] = DERIVED_TYPES - {e.Prediction, e.ModelAssigned, e.StateKept}
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")
 _decoder = msgspec.msgpack.Decoder(Record)

@@ -15,9 +15,11 @@ from typing import Any
 
 from engine import events as e
 from engine.asking import Asking
+from engine.carried import decode_carried, encode_carried
 from engine.commands import Command, RiskState
 from engine.consolidated.definition import ConsolidatedDefinition
 from engine.consolidated.views import ConsolidatedViews, Derived
+from engine.continuity import put, take
 from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
@@ -35,6 +37,8 @@ from engine.sanity import fill_defect
 from engine.venues import VenueStates
 from engine.view import CoreView
 
+KEEP = "keep"
+"""Name of the timer on which the core puts its state on record; it is no heartbeat."""
 # Enum members are slow to reach through their class in CPython 3.11.
 _LATE, _FAILED = e.PredictionStatus.LATE, e.PredictionStatus.FAILED
 
@@ -88,6 +92,7 @@ class TradingCore:
         step_function()  # compiled before the first event comes, not while it waits
         self._followers: dict[str, list[Any]] = {}
         self._published = Published()
+        self._kept = b""
         self._recorder = recorder
         self._views = ConsolidatedViews(consolidated, self.lanes) if consolidated else None
         probe = probe or NullProbe()
@@ -104,7 +109,7 @@ class TradingCore:
             hold_deadline_ns=hold_deadline_ns,
         )
         asking = Asking(view=self.view, desk=self.desk, recorder=recorder, probe=probe)
-        self._ask, self._tell_model = asking.ask, asking.tell_model
+        self._ask, self._tell_model, self._restore = asking.ask, asking.tell_model, asking.restore
         self._handlers: dict[type, Callable[[Any], None]] = {
             e.Quote: self._on_quote,
             e.Trade: self._on_trade,
@@ -137,6 +142,7 @@ class TradingCore:
             e.Reduced: self.desk.on_control,
             e.Resumed: self.desk.on_control,
             e.ShutdownRequested: self._on_shutdown,
+            e.StateCarried: self._on_carried,
         }
 
     def on_event(self, event: e.InputEvent) -> Sequence[Command]:
@@ -350,6 +356,9 @@ class TradingCore:
                 self._ask(slot, slot.on_fill, fill)
 
     def _on_timer(self, timer: e.Timer) -> None:
+        if timer.name == KEEP:
+            self._keep(timer.ts_recv_ns)
+            return
         self.desk.revalue(self.view.mark_px)
         self.desk.insist()
         if self._views is not None:
@@ -425,6 +434,32 @@ class TradingCore:
                 follower.mark_gap(reason, lane.instrument.id)
         if self._views is not None:
             self._pass_on(self._views.on_break(broken, self.view.now_ns, reason))
+
+    # --- from one session to the next -------------------------------------------------------------------------------
+
+    def _keep(self, now_ns: int) -> None:
+        """Put the state on record, unless it is what was put there last."""
+        state = encode_carried(take(self, self.desk.risk_reason))
+        if state == self._kept:
+            return
+        try:
+            self._recorder.record(e.StateKept(now_ns, now_ns, state))
+        except JournalError as error:
+            self.desk.halt_for_journal(error.seen)
+            return
+        self._kept = state
+
+    def _on_carried(self, event: e.StateCarried) -> None:
+        """Go on from where the session before stopped: its open orders may have become anything since."""
+        carried = decode_carried(event.state)
+        put(self, carried)
+        self.orders.lose_all()
+        states = {one.name: one.state for one in carried.strategies}
+        for slot in self.slots:
+            if states.get(slot.name):
+                self._restore(slot, states[slot.name])
+        if carried.risk_state is not RiskState.ACTIVE:
+            self.desk.go_on_in(carried.risk_state, f"left by session {event.session}: {carried.risk_reason}")
 
     def _on_shutdown(self, event: e.ShutdownRequested) -> None:
         self.closing = self.desk.closing = True

@@ -63,6 +63,7 @@ class Desk:
         self._hold_deadline_ns = hold_deadline_ns
         self.closing = False  # the session ends: written by the core
         self._journal_refuses = False
+        self.risk_reason = ""  # why risk is in the state that it is in
         self._abandoned: set[str] = set()  # names of quarantined strategies
         self._held: dict[str, int] = {}  # client order id -> seq of its record
 
@@ -337,6 +338,10 @@ class Desk:
         """The core's own kill switch."""
         self._latch(RiskState.HALTED, reason)
 
+    def go_on_in(self, state: RiskState, reason: str) -> None:
+        """What an earlier session has latched holds in this one."""
+        self._latch(state, reason)
+
     def _latch(self, state: RiskState, reason: str) -> None:
         self._changed(self._gate.latch(state, reason, self._view.now_ns))
 
@@ -344,6 +349,7 @@ class Desk:
         if change is None:
             return
         self._view.risk_state = change.after
+        self.risk_reason = change.reason
         self._recorder.record(change)
         if change.after is RiskState.HALTED:
             self.cancel_all(f"halted: {change.reason}")

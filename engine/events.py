@@ -289,6 +289,17 @@ class ShutdownRequested(Event, frozen=True, array_like=True, gc=False, tag=48):
     reason: str
 
 
+class StateCarried(Event, frozen=True, array_like=True, gc=False, tag=49):
+    """What the session before left on this account (``engine.carried``): this one goes on from there.
+
+    ``upto_seq`` is the last record of it that ``state`` includes.
+    """
+
+    session: str
+    upto_seq: int
+    state: bytes
+
+
 class Halted(Event, frozen=True, array_like=True, gc=False, tag=60):
     """Kill switch: nothing that can add risk leaves any more, open orders are cancelled.  Latched."""
 
@@ -336,6 +347,12 @@ class ModelAssigned(Event, frozen=True, array_like=True, gc=False, tag=81):
     facts: tuple[tuple[str, float], ...]
 
 
+class StateKept(Event, frozen=True, array_like=True, gc=False, tag=82):
+    """The core's state at this record (``engine.carried``), from time to time: what a next start begins with."""
+
+    state: bytes
+
+
 MarketEvent = (
     Quote
     | Trade
@@ -360,7 +377,16 @@ AccountEvent = (
     | PositionReported
 )
 SystemEvent = (
-    Timer | FeedUp | FeedDown | Gap | ClockStepped | JournalSynced | JournalFailed | SessionStarted | ShutdownRequested
+    Timer
+    | FeedUp
+    | FeedDown
+    | Gap
+    | ClockStepped
+    | JournalSynced
+    | JournalFailed
+    | SessionStarted
+    | ShutdownRequested
+    | StateCarried
 )
 ControlEvent = Halted | Reduced | Resumed
 InputEvent = MarketEvent | AccountEvent | SystemEvent | ControlEvent

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
 from engine.arithmetic import exactly
+from engine.carried import CarriedOrder
 from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent
 from engine.errors import IllegalTransition
 from engine.events import OrderFilled, Side
@@ -22,6 +24,11 @@ from engine.ports import OpenOrder
 ZERO = Decimal(0)
 CLOSED_KEPT = 4096
 """Closed orders remembered for late facts; older ones are forgotten, oldest first."""
+_CARRIED = -1
+"""In place of a trade's values, where an earlier session has booked it."""
+ENDED_CARRIED = 64
+TRADES_CARRIED = 512
+"""How many of the newest a next session is told of; open orders bring all of theirs."""
 TRADES_KEPT = 16384
 """Trade ids remembered against duplicates, at least; from twice as many on the older half is forgotten."""
 
@@ -124,6 +131,8 @@ class ManagedOrder(msgspec.Struct, gc=False, eq=False):
     overfilled: bool = False
     acknowledged: bool = False
     """The venue has said that it has the order."""
+    trade_ids: tuple[str, ...] = ()
+    """Of the fills that are booked in it."""
 
     @property
     def client_order_id(self) -> str:
@@ -203,7 +212,7 @@ class OrderManager:
         if seen is None:
             seen = self._older_trades.get(key)
         if seen is not None:
-            if seen == values:
+            if seen in (values, _CARRIED):
                 self.duplicate_fills += 1
             else:
                 self.conflicting_fills += 1
@@ -218,9 +227,58 @@ class OrderManager:
         filled = order.filled_qty + fill.qty
         order.avg_px = (order.avg_px * order.filled_qty + fill.px * fill.qty) / filled
         order.filled_qty = filled
+        order.trade_ids += (fill.trade_id,)
         order.overfilled = filled > order.intent.qty
         self._move(order, Happening.FULL_FILL if filled >= order.intent.qty else Happening.PARTIAL_FILL)
         return order, True
+
+    # --- from one session to the next -------------------------------------------------------------------------------
+
+    def adopt(self, new: NewOrder, state: OrderState = _SENT) -> ManagedOrder:
+        """Follow an order that another session has opened; it holds its whole quantity."""
+        intent = new.intent
+        reserved = self._buys if intent.side > 0 else self._sells
+        order = ManagedOrder(new, intent, new.ts_ns, reserved, ZERO, state)
+        self._open[new.client_order_id] = order
+        self._described.clear()
+        self._reserve(order)
+        return order
+
+    def carried(self) -> tuple[CarriedOrder, ...]:
+        """The open orders, and of the ended ones the newest, for facts that come late; oldest first."""
+        ended = list(self._closed.values())[-ENDED_CARRIED:]
+        return tuple([_carry(order) for order in (*ended, *self._open.values())])
+
+    def carried_trades(self) -> tuple[str, ...]:
+        """The newest executions, of anybody's orders, as ``venue|id``; oldest first."""
+        return tuple([*self._older_trades, *self._trades][-TRADES_CARRIED:])
+
+    def restore(self, orders: Sequence[CarriedOrder], trades: Sequence[str]) -> None:
+        """Go on with what an earlier session left, exactly as it was known."""
+        for one in orders:
+            order = self.adopt(one.new, OrderState(one.state))
+            order.venue_order_id = one.venue_order_id
+            order.filled_qty, order.avg_px, order.trade_ids = one.filled_qty, one.avg_px, one.trade_ids
+            order.overfilled = order.filled_qty > order.intent.qty
+            if order.state in FINAL:
+                self._adjust(order, ZERO)
+                self._closed[order.client_order_id] = self._open.pop(order.client_order_id)
+            else:
+                self._reserve(order)
+            for trade_id in one.trade_ids:
+                self._trades[f"{one.new.venue}|{trade_id}"] = _CARRIED
+        self._trades.update(dict.fromkeys(trades, _CARRIED))
+
+    def lose_all(self) -> None:
+        """Nobody knows what became of the open orders since their session ended, also of one that it had not sent yet
+        as far as is on record.  Their cancels, where they are still wanted, are asked for anew."""
+        for order in self._open.values():
+            order.state = OrderState.UNKNOWN
+            order.cancel_sent, order.cancel_asked_ns = False, 0
+            order.picture = None
+        self._described.clear()
+
+    # --- reading ----------------------------------------------------------------------------------------------------
 
     def cancel(self, order: ManagedOrder, ts_ns: int, reason: str) -> CancelOrder:
         """The command that cancels this order; the caller records and sends it, then reports ``CANCEL_SENT``."""
@@ -302,6 +360,12 @@ class OrderManager:
             reserved, name = order.reserved, order.intent.instrument
             reserved[name] = reserved.get(name, ZERO) - before_qty + qty
             order.reserved_qty = qty
+
+
+def _carry(order: ManagedOrder) -> CarriedOrder:
+    return CarriedOrder(
+        order.new, order.state.value, order.venue_order_id, order.filled_qty, order.avg_px, order.trade_ids
+    )
 
 
 def _describe_each(orders: list[ManagedOrder]) -> tuple[OpenOrder, ...]:

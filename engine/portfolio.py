@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+from engine.carried import CarriedHolding, CarriedMoney
 from engine.events import OrderFilled
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Position
@@ -67,6 +68,8 @@ class Portfolio:
         self._day = -1
         self.equity_day_start: Decimal | None = None
         self.unconverted_fees = 0
+        self._awaited: dict[str, CarriedHolding] = {}
+        """What an earlier session held, of instruments that are not defined yet."""
 
     # --- facts --------------------------------------------------------------------------------------------------
 
@@ -78,7 +81,11 @@ class Portfolio:
             if instrument.asset_class in FULLY_PAID:
                 self._by_base.setdefault((instrument.venue, instrument.base), holding)
         holding.instrument = instrument
-        self._show(holding)
+        awaited = self._awaited.pop(instrument.id, None)
+        if awaited is not None:
+            holding.qty, holding.avg_px = awaited.qty, awaited.avg_px
+            holding.realised, holding.fees = awaited.realised, awaited.fees
+        self._changed(holding)
 
     def set_rate(self, currency: str, rate: Decimal) -> None:
         """One unit of ``currency`` is worth ``rate`` units of the portfolio currency."""
@@ -163,6 +170,8 @@ class Portfolio:
         """Equity now, in portfolio currency; None when a held thing has no price or a held currency no rate."""
         if not self._reported:
             return None  # no account was ever told: its money is unknown, not zero
+        if any(holding.qty for holding in self._awaited.values()):
+            return None  # of something that this session does not know
         total = ZERO
         for currency, amount in self._cash.items():
             if amount == ZERO:
@@ -208,6 +217,40 @@ class Portfolio:
         if day != self._day:
             self._day = day
             self.equity_day_start = equity
+
+    # --- from one session to the next -------------------------------------------------------------------------------
+
+    def carried(self) -> CarriedMoney:
+        holdings = [
+            CarriedHolding(name, one.qty, one.avg_px, one.realised, one.fees) for name, one in self._holdings.items()
+        ]
+        return CarriedMoney(
+            self.currency,
+            tuple(self._cash.items()),
+            tuple(sorted(self._reported)),
+            (*holdings, *self._awaited.values()),
+            tuple([(strategy, name, qty) for (strategy, name), qty in self._strategy_qty.items()]),
+            self.equity_peak,
+            self._day,
+            self.equity_day_start,
+        )
+
+    def restore(self, money: CarriedMoney) -> None:
+        """Go on with what an earlier session left.  Peak and day's start are taken over where they are of the same
+        currency; holdings show themselves as their instruments are defined."""
+        self._cash = dict(money.cash)
+        self._reported = set(money.reported)
+        self._strategy_qty = {(strategy, name): qty for strategy, name, qty in money.strategy_qty}
+        self._awaited = {one.instrument: one for one in money.holdings}
+        for name in [name for name in self._awaited if name in self._holdings]:
+            self.define(self._holdings[name].instrument)
+        if money.currency == self.currency:
+            self.equity_peak, self._day, self.equity_day_start = money.equity_peak, money.day, money.equity_day_start
+
+    @property
+    def unknown_holdings(self) -> list[str]:
+        """Ids of instruments that an earlier session held and that this one does not know."""
+        return sorted(name for name, one in self._awaited.items() if one.qty)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

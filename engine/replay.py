@@ -20,11 +20,11 @@ from engine.commands import NewOrder, Rejected, RiskStateChanged
 from engine.core import TradingCore
 from engine.desk import JOURNAL_HALT
 from engine.errors import JournalError
-from engine.events import ModelAssigned, Prediction, PredictionStatus
+from engine.events import ModelAssigned, Prediction, PredictionStatus, StateKept
 from engine.instruments import Instrument
 from engine.ports import Assembly, Assignment, Features, Float32Array, Model
 
-REFUSABLE = (NewOrder, Rejected, Prediction)
+REFUSABLE = (NewOrder, Rejected, Prediction, StateKept)
 """What the core lets a full journal refuse: it halts and goes on (``engine.core``, ``engine.desk``)."""
 
 
@@ -109,7 +109,7 @@ class ReplayRecorder:
             self._journal_refuses = record.reason.startswith(JOURNAL_HALT)
         return self.seq
 
-    def _refuse_again(self, record: NewOrder | Rejected | Prediction) -> None:
+    def _refuse_again(self, record: NewOrder | Rejected | Prediction | StateKept) -> None:
         """Raise ``JournalError`` where the session's journal did.
 
         What it did take must still come: a record that is passed over here is missed at the end of its input.

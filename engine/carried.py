@@ -1,0 +1,99 @@
+"""What one session leaves to the next one on the same account: orders, money, latches and the state of strategies.
+
+Owns the form, which is part of the journal's format: fields are only ever added at the end with a default, and
+``VERSION`` says what they mean.  Taking it from a core and putting it into one is ``engine.recovery``.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from engine.commands import NewOrder, RiskState
+from engine.errors import DataError
+from engine.instruments import Instrument
+
+VERSION = 1
+
+
+class CarriedOrder(msgspec.Struct, frozen=True, array_like=True):
+    """An order as it was known: ``state`` by its name in ``engine.orders.OrderState``."""
+
+    new: NewOrder
+    state: str
+    venue_order_id: str
+    filled_qty: Decimal
+    avg_px: Decimal
+    trade_ids: tuple[str, ...]
+    """Of the fills that are booked in it."""
+
+
+class CarriedHolding(msgspec.Struct, frozen=True, array_like=True):
+    """See ``engine.ports.Position``; ``realised`` is in settlement currency."""
+
+    instrument: str
+    qty: Decimal
+    avg_px: Decimal
+    realised: Decimal
+    fees: Decimal
+
+
+class CarriedMoney(msgspec.Struct, frozen=True, array_like=True):
+    """``reported``: accounts that were opened, as ``(venue, currency)`` or ``(instrument, "")``.  ``day`` is that of
+    ``equity_day_start``, in days since 1970; -1: none yet."""
+
+    currency: str
+    cash: tuple[tuple[str, Decimal], ...]
+    reported: tuple[tuple[str, str], ...]
+    holdings: tuple[CarriedHolding, ...]
+    strategy_qty: tuple[tuple[str, str, Decimal], ...]
+    equity_peak: Decimal | None
+    day: int
+    equity_day_start: Decimal | None
+
+
+class CarriedStrategy(msgspec.Struct, frozen=True, array_like=True):
+    """``state`` is JSON, empty where it had none to give."""
+
+    name: str
+    state: str
+
+
+class Carried(msgspec.Struct, frozen=True, array_like=True):
+    """All of it.  ``trades``: ids of executions that were booked lately, as ``venue|id``.  ``instruments`` are those of
+    the orders and holdings, by which later facts are understood."""
+
+    version: int
+    instruments: tuple[Instrument, ...]
+    orders: tuple[CarriedOrder, ...]
+    trades: tuple[str, ...]
+    money: CarriedMoney
+    risk_state: RiskState
+    risk_reason: str
+    strategies: tuple[CarriedStrategy, ...]
+
+
+_encoder = msgspec.msgpack.Encoder(decimal_format="string")
+_decoder = msgspec.msgpack.Decoder(Carried)
+
+
+def encode_carried(carried: Carried) -> bytes:
+    return _encoder.encode(carried)
+
+
+def decode_carried(data: bytes) -> Carried:
+    """Raises ``DataError`` for what another release has written."""
+    try:
+        carried = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise DataError(
+            f"the state that the last session left cannot be read: {error}", do="start with the release that wrote it"
+        ) from error
+    if carried.version != VERSION:
+        raise DataError(
+            f"the state that the last session left has version {carried.version}",
+            expected=f"version {VERSION}",
+            do="start with the release that wrote it",
+        )
+    return carried

@@ -1,0 +1,143 @@
+"""The account as a session's records leave it: the last state that was kept, brought up to the journal's end.
+
+Owns which records move an account.  Where sessions lie and which one comes before is ``engine.runtime.succession``;
+what a core keeps is ``engine.continuity``.  Whether the account is still like that, the venue must say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from engine.carried import Carried, CarriedStrategy, decode_carried
+from engine.codec import Record
+from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent, Rejected, RiskState, RiskStateChanged
+from engine.continuity import put, take
+from engine.core import TradingCore
+from engine.events import (
+    BalanceReported,
+    CancelRejected,
+    Halted,
+    InstrumentDefined,
+    OrderAccepted,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    PositionReported,
+    RateReported,
+    Reduced,
+    Resumed,
+    StateCarried,
+    StateKept,
+)
+from engine.instruments import Instrument
+from engine.orders import Happening
+from engine.ports import Assignment, Features, Model, View
+
+_FACTS = (
+    InstrumentDefined,
+    RateReported,
+    BalanceReported,
+    PositionReported,
+    OrderAccepted,
+    OrderRejected,
+    OrderFilled,
+    OrderCancelled,
+    OrderExpired,
+    CancelRejected,
+    OrderOutcomeUnknown,
+)
+"""What happened to the account, in the journal's stream of orders."""
+
+
+class Recovery:
+    """A core that books facts, asks nobody and sends nothing."""
+
+    def __init__(self, currency: str) -> None:
+        self._gate = _Nobody()
+        self._core = TradingCore(
+            recorder=_Nowhere(),
+            gate=self._gate,
+            slots=(),
+            assembly=_Nothing(),
+            currency=currency,
+            id_prefix="",
+        )
+        self._strategies: tuple[CarriedStrategy, ...] = ()
+        self._risk = (RiskState.ACTIVE, "")
+        self.orders = 0
+        """Orders that the records tell of."""
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Everything after the newest ``StateKept``, or from the session's beginning; in order."""
+        for record in records:
+            self._take(record)
+
+    def _take(self, record: Record) -> None:
+        core = self._core
+        if isinstance(record, StateKept | StateCarried):
+            self._go_on_with(decode_carried(record.state))
+        elif isinstance(record, NewOrder):
+            self.orders += 1
+            # Written down is as much as is known: whether it left is for the venue to say.
+            core.orders.adopt(record)
+        elif isinstance(record, CancelOrder):
+            core.orders.happen(record.client_order_id, Happening.CANCEL_SENT)
+        elif isinstance(record, RiskStateChanged):
+            self._risk = (record.after, record.reason)
+        elif isinstance(record, _FACTS):
+            core.on_event(record)
+
+    def _go_on_with(self, carried: Carried) -> None:
+        for instrument in carried.instruments:
+            self._core.on_event(InstrumentDefined(0, 0, instrument))
+        put(self._core, carried)
+        self._strategies = carried.strategies
+        self._risk = (carried.risk_state, carried.risk_reason)
+
+    def left(self) -> Carried:
+        """What the session leaves."""
+        state, reason = self._risk
+        return msgspec.structs.replace(
+            take(self._core, reason), risk_state=state, strategies=self._strategies
+        )
+
+
+class _Nowhere:
+    """Keeps no record: what is recovered is on record already."""
+
+    def record(self, record: Record) -> int:  # noqa: ARG002
+        return 0
+
+
+class _Nobody:
+    """Judges nothing and has no state of its own."""
+
+    state = RiskState.ACTIVE
+
+    def review(self, intent: OrderIntent, view: View) -> Approved | Rejected:  # noqa: ARG002
+        raise AssertionError("nobody is asked while an account is recovered")
+
+    review_again = review
+
+    def on_opened(self, order: NewOrder) -> None: ...
+
+    def breach(self, view: View) -> None: ...
+
+    def apply(self, event: Halted | Reduced | Resumed) -> None: ...
+
+    def latch(self, state: RiskState, reason: str, ts_ns: int) -> None: ...
+
+
+class _Nothing:
+    """Serves no instrument."""
+
+    def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:  # noqa: ARG002
+        return Assignment()
+
+    def features(self, instrument: Instrument, assignment: Assignment) -> Features | None: ...
+
+    def model(self, instrument: Instrument, assignment: Assignment) -> Model | None: ...

@@ -32,6 +32,7 @@ from models import commands as models_commands
 if TYPE_CHECKING:
     from config.schema import Settings
     from engine.ports import Clock, Publish, Venue
+    from engine.runtime.succession import Left
 
 ROOT = Path(__file__).resolve().parent
 app = typer.Typer(
@@ -63,6 +64,9 @@ def paper(
     seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="stop after so long")] = None,
     session: Annotated[str, typer.Option(help="name of the session folder (default: made from the time)")] = "",
     report: Annotated[bool, typer.Option(help="write report.html at the end")] = True,
+    venue_truth: Annotated[
+        bool, typer.Option("--venue-truth", help="go on from what the venue says alone, not from the last session")
+    ] = False,
     assign: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -85,7 +89,16 @@ def paper(
     settings = load(config or (), overrides=wanted)
     if settings.venue.feed == "replay" and not files:
         raise ConfigError("feed replay without files", expected="--replay FILE...", do="name the recorded files")
-    daemon = _paper_daemon(settings, files, pace, seconds=seconds, session=session, report=report, as_json=as_json)
+    daemon = _paper_daemon(
+        settings,
+        files,
+        pace,
+        seconds=seconds,
+        session=session,
+        report=report,
+        venue_truth=venue_truth,
+        as_json=as_json,
+    )
     summary = _run_loop(daemon.run, uvloop=settings.engine.uvloop)
     daemon.show(summary)
     if as_json:
@@ -101,6 +114,7 @@ def _paper_daemon(
     session: str,
     report: bool,
     as_json: bool,
+    venue_truth: bool = False,
     watching: bool = False,
 ) -> Any:
     """Wire a paper session, or one that only watches: which instruments, which core, which venue."""
@@ -112,7 +126,6 @@ def _paper_daemon(
     from engine.data.parquet import describe_files
     from engine.data.published import read_observations, split_files
     from engine.features import jit, kept
-    from engine.runtime.child import ChildServer
     from engine.runtime.daemon import Daemon, Parts
     from engine.runtime.shadow import make_warmer
 
@@ -136,15 +149,15 @@ def _paper_daemon(
         id_prefix: str,
         folder: Path,
         say: Callable[[str], None],
+        left: Left | None,
     ) -> Venue:
         if files:
             in_sample = seen_in_training([model.bundle.manifest for model in assembly.models], files)
             return Recording(settings, files, speed, publish, clock, say, id_prefix, in_sample, series)
         if settings.venue.feed == "live":
             return CoinbaseOnPaper(settings, publish, clock, lag_ns, Endpoints(), id_prefix, assembly.history, say)
-        key_file = folder / "sandbox_key.json"
-        child = ChildServer("sandbox", _sandbox_command(settings, key_file), {"--port": "sandbox.port"})
-        return SandboxTrading(settings, child, publish, clock, lag_ns, say, assembly.history)
+        exchange = _exchange(settings, folder)
+        return SandboxTrading(settings, exchange, publish, clock, lag_ns, say, assembly.history, left)
 
     return Daemon(
         _options(
@@ -154,6 +167,7 @@ def _paper_daemon(
             seconds=seconds,
             session=session,
             report=report,
+            venue_truth=venue_truth,
             as_json=as_json,
         ),
         Parts(
@@ -187,8 +201,10 @@ def _options(
     seconds: float | None,
     session: str,
     report: bool,
+    venue_truth: bool,
     as_json: bool,
 ) -> Any:
+    from config.venues import account_of
     from engine.runtime.daemon import Options
     from models.catalogue import list_bundles
 
@@ -221,6 +237,9 @@ def _options(
         seconds=seconds,
         as_json=as_json,
         report=report,
+        # Whoever only watches has no orders there.
+        account=account_of(settings) if mode != "record" else "",
+        venue_truth=venue_truth,
         busy_poll=settings.engine.busy_poll,
         # Played files are stored already, or can be imported as what they are.
         record_to=settings.data.catalogue if settings.data.record and not data_time else None,
@@ -243,6 +262,17 @@ def _compact(sessions: Path, wanted: str, catalogue: Path) -> Any:
 
 
 data_record.register(data_commands.app, _record, _compact)
+
+
+def _exchange(settings: Settings, folder: Path) -> Any:
+    """The built-in exchange: a child of this session, or one that runs already."""
+    from config.venues import RunningServer
+    from engine.runtime.child import ChildServer
+
+    if settings.venue.rest_url is not None:
+        return RunningServer(settings)
+    key_file = folder / "sandbox_key.json"
+    return ChildServer("sandbox", _sandbox_command(settings, key_file), {"--port": "sandbox.port"})
 
 
 def _sandbox_command(settings: Settings, key_file: Path) -> list[str]:

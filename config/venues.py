@@ -7,16 +7,19 @@ fills in this process, and recorded files with fills in this process.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
 from config.schema import Settings
 from config.secrets import check_private
+from connectors.coinbase.auth import Key
 from connectors.coinbase.directory import make_instrument
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.coinbase.shadow import CoinbaseShadow
@@ -25,9 +28,10 @@ from connectors.coinbase.wire import Product
 from connectors.paper.exchange import DEFAULT_BALANCE, PaperExchange
 from connectors.published import PublishedFeed
 from connectors.replay.feed import ReplayVenue, Speed
+from engine.carried import Carried
 from engine.data.parquet import describe_files
 from engine.data.published import stored_observations
-from engine.errors import VenueError
+from engine.errors import ConfigError, VenueError
 from engine.events import InputEvent, InstrumentDefined, Observation
 from engine.instruments import Instrument
 from engine.ports import Clock, FeedCounts, Publish, VenueGateway
@@ -65,6 +69,71 @@ class Child(Protocol):
     async def stop(self) -> None: ...
 
 
+class Before(Protocol):
+    """What an earlier session left (``engine.runtime.succession``)."""
+
+    @property
+    def state(self) -> Carried: ...
+
+    @property
+    def last_ns(self) -> int: ...
+
+
+class RunningServer:
+    """A server that was started by somebody else and goes on without us: its account outlives the session."""
+
+    last_words = ""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ``ConfigError`` when not all of its addresses are given."""
+        venue = settings.venue
+        self._said = {
+            "rest": venue.rest_url,
+            "ws_market": venue.ws_market_url,
+            "ws_user": venue.ws_user_url,
+            "key_file": None if venue.key_file is None else str(venue.key_file),
+        }
+        missing = [name for name, value in zip(_ADDRESSES, self._said.values(), strict=True) if not value]
+        if missing:
+            raise ConfigError(
+                f"venue.rest_url names a running exchange, but {', '.join(missing)} is empty",
+                expected=f"all of {', '.join(_ADDRESSES)}",
+                do="copy what that exchange printed when it started",
+            )
+        for name in ("rest", "ws_market", "ws_user"):
+            host = urlsplit(str(self._said[name])).hostname or ""
+            if host != "localhost" and not host.startswith("127.") and host != "::1":
+                raise ConfigError(
+                    f"paper trading at {host}",
+                    expected="the built-in exchange, on this machine: a real venue takes real money",
+                    do=f"correct venue.{name}_url",
+                )
+
+    async def start(self, timeout_s: float) -> dict[str, Any]:  # noqa: ARG002
+        return dict(self._said)
+
+    async def ended(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def stop(self) -> None: ...
+
+
+_ADDRESSES = ("venue.rest_url", "venue.ws_market_url", "venue.ws_user_url", "venue.key_file")
+
+
+def account_of(settings: Settings) -> str:
+    """Names the account that is traded on, where it outlives the session: venue and a fingerprint of server and key.
+
+    Empty for an account that is made with the session.  Raises ``ConfigError`` for a key file that is none.
+    """
+    venue = settings.venue
+    if venue.feed != "sandbox" or venue.rest_url is None or venue.key_file is None:
+        return ""
+    server = urlsplit(str(venue.rest_url)).netloc
+    digest = hashlib.sha256(f"{server} {Key.from_file(venue.key_file).name}".encode()).hexdigest()
+    return f"{venue.name}-{digest[:12]}"
+
+
 class SandboxTrading:
     """The built-in exchange as a child process, traded over its own protocol exactly as the real venue would be."""
 
@@ -77,12 +146,15 @@ class SandboxTrading:
         lag_ns: Callable[[], int],
         say: Callable[[str], None],
         history: History,
+        left: Before | None = None,
     ) -> None:
-        """Raises ``ConfigError`` for a key file of the user's own that others can read."""
+        """``left``: what an earlier session on the account left.  Raises ``ConfigError`` for a key file of the user's
+        own that others can read."""
         if settings.venue.key_file is not None:
             check_private(settings.venue.key_file)
         self._settings = settings
         self._history = history
+        self._left = left
         self._child = child
         self._publish = publish
         self._clock = clock
@@ -123,6 +195,8 @@ class SandboxTrading:
             self._clock,
             lag_ns=self._lag_ns,
             history=self._history,
+            carried=() if self._left is None else self._left.state.orders,
+            carried_ns=0 if self._left is None else self._left.last_ns,
         )
         await self._venue.start()
 
@@ -368,6 +442,7 @@ def coinbase_settings(settings: Settings, endpoints: Endpoints) -> CoinbaseSetti
         transport=venue.transport,
         order_connections=venue.order_connections,
         order_timeout_s=venue.request_timeout_ms / 1000,
+        reconcile_s=venue.reconcile_s,
         conflate_lag_ms=settings.engine.conflate_lag_ms,
         **{name: value for name, value in given.items() if value},  # type: ignore[arg-type]  # all of these are text
     )

@@ -26,6 +26,8 @@ class Asking:
         self._desk = desk
         self._recorder = recorder
         self._mark = probe.mark
+        self.waits = False
+        """Nobody is asked: the account is an earlier session's until its venue has confirmed it."""
 
     def ask(
         self, slot: StrategySlot, callback: Callback | None, subject: object, prediction_seq: int | None = None
@@ -34,7 +36,7 @@ class Asking:
 
         ``callback`` is None where the strategy never acts on that; a prediction comes with its ``seq``.
         """
-        if callback is None or self._desk.closing or not slot.alive:
+        if callback is None or self._desk.closing or self.waits or not slot.alive:
             return
         intents: Any
         try:

@@ -15,6 +15,8 @@ from engine.errors import DataError
 from engine.instruments import Instrument
 
 VERSION = 1
+ENDED = frozenset({"filled", "cancelled", "expired", "rejected"})
+"""States of ``engine.orders`` that an order does not leave."""
 
 
 class CarriedOrder(msgspec.Struct, frozen=True, array_like=True):
@@ -44,7 +46,8 @@ class CarriedMoney(msgspec.Struct, frozen=True, array_like=True):
     ``equity_day_start``, in days since 1970; -1: none yet."""
 
     currency: str
-    cash: tuple[tuple[str, Decimal], ...]
+    cash: tuple[tuple[str, str, Decimal], ...]
+    """``(venue, currency, amount)``."""
     reported: tuple[tuple[str, str], ...]
     holdings: tuple[CarriedHolding, ...]
     strategy_qty: tuple[tuple[str, str, Decimal], ...]
@@ -72,6 +75,17 @@ class Carried(msgspec.Struct, frozen=True, array_like=True):
     risk_state: RiskState
     risk_reason: str
     strategies: tuple[CarriedStrategy, ...]
+
+    @property
+    def venues(self) -> tuple[str, ...]:
+        """Whose accounts these are."""
+        at = {venue for venue, _, _ in self.money.cash} | {one.new.venue for one in self.orders}
+        return tuple(sorted(at | {venue for venue, currency in self.money.reported if currency}))
+
+    @property
+    def open_count(self) -> int:
+        """Orders that may still live."""
+        return sum(one.state not in ENDED for one in self.orders)
 
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")

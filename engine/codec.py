@@ -19,6 +19,7 @@ Derived = (
     | c.CancelOrder
     | c.RiskStateChanged
     | c.StrategyQuarantined
+    | c.BalanceAdjusted
 )
 Record = e.InputEvent | Derived
 
@@ -32,6 +33,7 @@ DERIVED_TYPES: frozenset[type] = frozenset(
         c.CancelOrder,
         c.RiskStateChanged,
         c.StrategyQuarantined,
+        c.BalanceAdjusted,
     }
 )
 """Records the core makes itself.  Replay compares them; everything else it feeds."""

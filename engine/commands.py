@@ -126,5 +126,18 @@ class StrategyQuarantined(msgspec.Struct, frozen=True, array_like=True, gc=False
     text: str
 
 
+class BalanceAdjusted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=107):
+    """The venue's total of a currency is not what the books say: it is booked as the venue tells it.
+
+    Deposits, withdrawals, rewards, and trades of others on the same account show themselves like that.
+    """
+
+    ts_ns: int
+    venue: str
+    currency: str
+    booked: Decimal
+    told: Decimal
+
+
 Command = NewOrder | CancelOrder
-Decision = Rejected | NewOrder | CancelOrder | RiskStateChanged | StrategyQuarantined
+Decision = Rejected | NewOrder | CancelOrder | RiskStateChanged | StrategyQuarantined | BalanceAdjusted

@@ -33,6 +33,7 @@ from engine.quality.compiled import step_function
 from engine.quality.gate import DEFAULT, QualityGate
 from engine.quality.tolerances import Tolerances
 from engine.quality.verdicts import is_shown
+from engine.reconciliation import Reconciliation
 from engine.sanity import fill_defect
 from engine.venues import VenueStates
 from engine.view import CoreView
@@ -109,6 +110,8 @@ class TradingCore:
             hold_deadline_ns=hold_deadline_ns,
         )
         asking = Asking(view=self.view, desk=self.desk, recorder=recorder, probe=probe)
+        self._asking = asking
+        self.reconciliation = Reconciliation(recorder=recorder, portfolio=self.portfolio, counters=self.counters)
         self._ask, self._tell_model, self._restore = asking.ask, asking.tell_model, asking.restore
         self._handlers: dict[type, Callable[[Any], None]] = {
             e.Quote: self._on_quote,
@@ -124,6 +127,7 @@ class TradingCore:
             e.RateReported: self.desk.on_rate,
             e.BalanceReported: self.desk.on_balance,
             e.PositionReported: self.desk.on_position,
+            e.AccountSettled: self._on_settled,
             e.OrderFilled: self._on_fill,
             e.OrderAccepted: self.desk.on_accepted,
             e.OrderRejected: self.desk.on_rejected,
@@ -458,8 +462,18 @@ class TradingCore:
         for slot in self.slots:
             if states.get(slot.name):
                 self._restore(slot, states[slot.name])
+        self.reconciliation.await_venues(carried.venues)
+        self._asking.waits = bool(self.reconciliation.awaited)
         if carried.risk_state is not RiskState.ACTIVE:
             self.desk.go_on_in(carried.risk_state, f"left by session {event.session}: {carried.risk_reason}")
+
+    def _on_settled(self, event: e.AccountSettled) -> None:
+        """The venue has confirmed the account; strategies that waited for it are asked from now on."""
+        reason = self.reconciliation.settle(event, self.view.mark_px)
+        if reason:
+            self.desk.reduce(reason)
+        self.desk.revalue(self.view.mark_px)
+        self._asking.waits = bool(self.reconciliation.awaited)
 
     def _on_shutdown(self, event: e.ShutdownRequested) -> None:
         self.closing = self.desk.closing = True

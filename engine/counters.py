@@ -34,6 +34,7 @@ class Counters:
         self.suspect: dict[str, int] = {}  # market events held back, by issue
         self.remarked: dict[str, int] = {}  # market events used all the same, by issue
         self.unknown_outcomes = 0
+        self.adjustments = 0  # balances that were not as booked
         self.gaps = 0
         self.core_errors = 0
 

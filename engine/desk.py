@@ -338,6 +338,10 @@ class Desk:
         """The core's own kill switch."""
         self._latch(RiskState.HALTED, reason)
 
+    def reduce(self, reason: str) -> None:
+        """No new risk until an operator has looked."""
+        self._latch(RiskState.REDUCING, reason)
+
     def go_on_in(self, state: RiskState, reason: str) -> None:
         """What an earlier session has latched holds in this one."""
         self._latch(state, reason)

@@ -224,6 +224,18 @@ class PositionReported(Event, frozen=True, array_like=True, gc=False, tag=28):
     avg_px: Decimal
 
 
+class AccountSettled(Event, frozen=True, array_like=True, gc=False, tag=29):
+    """Everything that happened to the account before this has been told, and these are its balances.
+
+    ``balances``: every ``(currency, total)`` of the venue, read while nothing was filled.  ``unresolved``: our orders
+    of which the venue has not said what became of them.
+    """
+
+    venue: str
+    balances: tuple[tuple[str, Decimal], ...]
+    unresolved: tuple[str, ...] = ()
+
+
 # --- time, system, control --------------------------------------------------------------------------------------
 
 
@@ -375,6 +387,7 @@ AccountEvent = (
     | OrderOutcomeUnknown
     | BalanceReported
     | PositionReported
+    | AccountSettled
 )
 SystemEvent = (
     Timer

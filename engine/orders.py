@@ -15,7 +15,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.arithmetic import exactly
-from engine.carried import CarriedOrder
+from engine.carried import ENDED, CarriedOrder
 from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent
 from engine.errors import IllegalTransition
 from engine.events import OrderFilled, Side
@@ -63,7 +63,7 @@ class Happening(enum.StrEnum):
 _HELD, _SENT = OrderState.HELD, OrderState.SENT
 _S = OrderState
 _H = Happening
-FINAL = frozenset({_S.FILLED, _S.CANCELLED, _S.EXPIRED, _S.REJECTED})
+FINAL = frozenset(OrderState(name) for name in ENDED)
 _LIVE = (_S.SENT, _S.UNKNOWN, _S.ACCEPTED, _S.PARTLY_FILLED, _S.CANCEL_PENDING)
 
 
@@ -265,8 +265,9 @@ class OrderManager:
                 self._closed[order.client_order_id] = self._open.pop(order.client_order_id)
             else:
                 self._reserve(order)
-            for trade_id in one.trade_ids:
-                self._trades[f"{one.new.venue}|{trade_id}"] = _CARRIED
+        newest = frozenset(trades)
+        older = [f"{one.new.venue}|{trade_id}" for one in orders for trade_id in one.trade_ids]
+        self._trades.update(dict.fromkeys([key for key in older if key not in newest], _CARRIED))
         self._trades.update(dict.fromkeys(trades, _CARRIED))
 
     def lose_all(self) -> None:

@@ -46,7 +46,7 @@ class Portfolio:
 
     def __init__(self, currency: str) -> None:
         self.currency = currency
-        self._cash: dict[str, Decimal] = {}
+        self._cash: dict[tuple[str, str], Decimal] = {}  # by venue and currency
         self._rates: dict[str, Decimal] = {currency: Decimal(1)}
         self.rate: Callable[[str], Decimal | None] = self._rates.get
         """Units of the portfolio currency for one unit of the one given; None when not known."""
@@ -102,10 +102,37 @@ class Portfolio:
         self._reported.add(key)
         holding = self._by_base.get(key)
         if holding is None:
-            self._cash[currency] = self._cash.get(currency, ZERO) + total
+            self._add_cash(venue, currency, total)
         else:
             holding.qty += total
             self._changed(holding)
+
+    def adjust_balance(self, venue: str, currency: str, total: Decimal, mark: Mark) -> None:
+        """The venue's total replaces ours.  Where it has a known worth, it is neither profit nor loss: the equity that
+        losses are measured from moves with it."""
+        self._reported.add((venue, currency))
+        holding = self._by_base.get((venue, currency))
+        if holding is None:
+            amount = total - self._cash.get((venue, currency), ZERO)
+            self._add_cash(venue, currency, amount)
+            rate = self._rates.get(currency)
+            worth = None if rate is None else amount * rate
+        else:
+            before = self._worth(holding, mark(holding.instrument.id))
+            holding.qty = total
+            self._changed(holding)
+            after = self._worth(holding, mark(holding.instrument.id))
+            worth = None if before is None or after is None else after - before
+        if worth is not None:
+            self._shift(worth)
+
+    def _shift(self, worth: Decimal) -> None:
+        if self.equity_peak is not None:
+            self.equity_peak += worth
+        if self.equity_day_start is not None:
+            self.equity_day_start += worth
+        if self.equity_start is not None:
+            self.equity_start += worth
 
     def report_position(self, instrument: str, qty: Decimal, avg_px: Decimal) -> None:
         """A margined position that existed before this session; later reports belong to reconciliation."""
@@ -127,9 +154,9 @@ class Portfolio:
         signed_qty = fill.qty if fill.side > 0 else -fill.qty
         realised = _close(holding, signed_qty, fill.px)
         if instrument.asset_class in FULLY_PAID:
-            self._add_cash(instrument.quote, -signed_qty * fill.px * instrument.multiplier)
+            self._add_cash(instrument.venue, instrument.quote, -signed_qty * fill.px * instrument.multiplier)
         else:
-            self._add_cash(instrument.settlement, realised)
+            self._add_cash(instrument.venue, instrument.settlement, realised)
         self._pay_fee(holding, fill)
         self._changed(holding)
         if strategy:
@@ -150,13 +177,14 @@ class Portfolio:
             holding.qty, holding.avg_px, holding.realised * rate, holding.fees
         )
 
-    def _add_cash(self, currency: str, amount: Decimal) -> None:
-        self._cash[currency] = self._cash.get(currency, ZERO) + amount
+    def _add_cash(self, venue: str, currency: str, amount: Decimal) -> None:
+        key = (venue, currency)
+        self._cash[key] = self._cash.get(key, ZERO) + amount
 
     def _pay_fee(self, holding: _Holding, fill: OrderFilled) -> None:
         if fill.fee == ZERO:
             return
-        self._add_cash(fill.fee_currency, -fill.fee)
+        self._add_cash(fill.venue, fill.fee_currency, -fill.fee)
         rate = self._rates.get(fill.fee_currency)
         if rate is None:
             # Equity becomes unknown through the cash above; the fee column only says that it misses one.
@@ -173,7 +201,7 @@ class Portfolio:
         if any(holding.qty for holding in self._awaited.values()):
             return None  # of something that this session does not know
         total = ZERO
-        for currency, amount in self._cash.items():
+        for (_, currency), amount in self._cash.items():
             if amount == ZERO:
                 continue
             rate = self._rates.get(currency)
@@ -226,7 +254,7 @@ class Portfolio:
         ]
         return CarriedMoney(
             self.currency,
-            tuple(self._cash.items()),
+            tuple([(venue, currency, amount) for (venue, currency), amount in self._cash.items()]),
             tuple(sorted(self._reported)),
             (*holdings, *self._awaited.values()),
             tuple([(strategy, name, qty) for (strategy, name), qty in self._strategy_qty.items()]),
@@ -238,7 +266,7 @@ class Portfolio:
     def restore(self, money: CarriedMoney) -> None:
         """Go on with what an earlier session left.  Peak and day's start are taken over where they are of the same
         currency; holdings show themselves as their instruments are defined."""
-        self._cash = dict(money.cash)
+        self._cash = {(venue, currency): amount for venue, currency, amount in money.cash}
         self._reported = set(money.reported)
         self._strategy_qty = {(strategy, name): qty for strategy, name, qty in money.strategy_qty}
         self._awaited = {one.instrument: one for one in money.holdings}
@@ -262,7 +290,26 @@ class Portfolio:
         return self._strategy_qty.get((strategy, instrument), ZERO)
 
     def cash(self) -> dict[str, Decimal]:
-        return dict(self._cash)
+        """By currency, over all venues."""
+        found: dict[str, Decimal] = {}
+        for (_, currency), amount in self._cash.items():
+            found[currency] = found.get(currency, ZERO) + amount
+        return found
+
+    def balance(self, venue: str, currency: str) -> Decimal | None:
+        """What the books say the venue should tell as the total of a currency; None for one that was never told of."""
+        holding = self._by_base.get((venue, currency))
+        if holding is not None:
+            return holding.qty
+        if (venue, currency) in self._reported or (venue, currency) in self._cash:
+            return self._cash.get((venue, currency), ZERO)
+        return None
+
+    def told(self, venue: str) -> list[str]:
+        """Currencies of a venue that the books know, in order."""
+        known = {currency for at, currency in (*self._reported, *self._cash) if at == venue and currency}
+        known.update(base for at, base in self._by_base if at == venue)
+        return sorted(known)
 
 
 def _profit(instrument: Instrument, qty: Decimal, entry_px: Decimal, exit_px: Decimal) -> Decimal:

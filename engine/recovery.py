@@ -101,9 +101,7 @@ class Recovery:
     def left(self) -> Carried:
         """What the session leaves."""
         state, reason = self._risk
-        return msgspec.structs.replace(
-            take(self._core, reason), risk_state=state, strategies=self._strategies
-        )
+        return msgspec.structs.replace(take(self._core, reason), risk_state=state, strategies=self._strategies)
 
 
 class _Nowhere:

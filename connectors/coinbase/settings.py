@@ -36,6 +36,8 @@ class CoinbaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Superseded quotes of a batch are dropped when the loop is later than this."""
     unknown_grace_s: float = 15.0
     """How long an order without outcome may stay missing from listings before it counts as never arrived."""
+    reconcile_s: float = 300.0
+    """How often orders, fills and balances are compared with the books."""
     backoff_base_s: float = 1.0
     backoff_cap_s: float = 30.0
     orders_per_s: float = 30.0

@@ -202,6 +202,22 @@ class Settler:
         for order_id in due:
             self._fills_due[order_id] = self._fills_due.pop(order_id)
         params = [("order_ids", order_id) for order_id in due] + [("limit", "100")]
+        now_ns = self._book(await self._read_fills(params))
+        for order_id in due:
+            self._emit(self._tracker.fills_read(order_id, now_ns))
+            if not self._tracker.wants_fills(order_id):
+                self._fills_due.pop(order_id, None)
+        self._note_unreadable(due)
+
+    async def read_fills_since(self, since_ns: int) -> None:
+        """Book every fill of the account since then (venue's clock) that no stream has told."""
+        params = [("start_sequence_timestamp", wire.format_time(since_ns)), ("limit", "100")]
+        fills = await self._read_fills(params)
+        self._book(fills)
+        self.wake_for_fills()
+
+    async def _read_fills(self, params: list[tuple[str, str]]) -> list[wire.Fill]:
+        """A listing to its end.  Raises ``VenueError`` for one that has none: nothing is known of what it leaves out."""
         fills: list[wire.Fill] = []
         cursor = ""
         for _ in range(MAX_PAGES):
@@ -211,15 +227,14 @@ class Settler:
             fills.extend(page.fills)
             cursor = page.cursor
             if not cursor or not page.fills:
-                break
+                return fills
+        raise VenueError(f"fill listing did not end after {MAX_PAGES} pages")
+
+    def _book(self, fills: list[wire.Fill]) -> int:
         now_ns = self._clock.now_ns()
         for fill in sorted(fills, key=lambda fill: fill.trade_time):  # stable: ties keep the listing's order
             self._emit(self._tracker.book(fill, now_ns))
-        for order_id in due:
-            self._emit(self._tracker.fills_read(order_id, now_ns))
-            if not self._tracker.wants_fills(order_id):
-                self._fills_due.pop(order_id, None)
-        self._note_unreadable(due)
+        return now_ns
 
     def _note_unreadable(self, read: list[str]) -> None:
         """Fills without sense stop entries until a later reading of their order makes sense."""

@@ -8,7 +8,7 @@ socket.  The user stream gives cumulative quantities only; ``take_wanted`` says 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
 import msgspec
@@ -73,6 +73,8 @@ class OrderTracker:
         """A foreign fill that may be part of the opening balances or not; empty when there was none."""
         self.unknown_status = 0
         self.duplicate_fills = 0
+        self.booked = 0
+        """Entries of fills that were taken in, of whosever orders."""
         self.unreadable_fills = 0
         self._products = dict(products)
         self._by_client: dict[str, Tracked] = {}
@@ -111,6 +113,26 @@ class OrderTracker:
         """The opening balances were read at ``since_ns``; fills within ``doubtful_ns`` may be part of them or not."""
         self.since_ns = since_ns
         self._doubtful_ns = doubtful_ns
+
+    def is_unresolved(self, client_order_id: str) -> bool:
+        """Whether it is not known what became of an order, or which fills it has."""
+        order = self._by_client.get(client_order_id)
+        if order is None or order.closed:
+            return False
+        return not order.accepted or order.booked_qty < order.claimed_qty
+
+    def adopt(
+        self, client_order_id: str, venue_order_id: str, filled_qty: Decimal, entries: Sequence[str], *, ended: bool
+    ) -> None:
+        """Follow an order that an earlier session has sent; its fills that are booked are not told again."""
+        order = self._by_client[client_order_id] = Tracked(client_order_id, True)
+        order.booked_qty = order.claimed_qty = filled_qty
+        order.entries = set(entries)
+        if venue_order_id:
+            self._bind(order, venue_order_id)
+        if ended:
+            order.accepted, order.end = True, "CANCELLED"
+            self._close(order)
 
     # --- observations -------------------------------------------------------------------------------------------
 
@@ -196,6 +218,7 @@ class OrderTracker:
         if order.entries is None:
             order.entries = set()
         order.entries.add(fill.entry_id)
+        self.booked += 1
         ts_ns = self._time(fill.trade_time) or ts_recv_ns
         order.booked_qty += qty
         if not order.ours and self._doubtful_ns[0] <= ts_ns <= self._doubtful_ns[1]:

@@ -22,6 +22,7 @@ from connectors.coinbase.gateway import CoinbaseGateway
 from connectors.coinbase.history import granularity
 from connectors.coinbase.orders import PREFIX
 from connectors.coinbase.protocol import CoinbaseMarketProtocol, StreamProtocol
+from connectors.coinbase.reconcile import AccountReconciler
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.shadow import CoinbaseShadow
@@ -32,6 +33,7 @@ from connectors.lag import LoopLag
 from connectors.ratelimit import TokenBucket
 from connectors.reconnect import Backoff
 from connectors.rest import RestClient
+from engine.carried import CarriedOrder
 from engine.errors import VenueError
 from engine.instruments import Instrument
 from engine.ports import Clock, FeedCounts, Publish
@@ -48,7 +50,8 @@ class CoinbaseVenue:
 
     ``history(instrument)`` is asked once the instrument is defined: bar length (ns) and number of finished candles that
     its features want from the past; ``(0, 0)`` for none.  ``lag_ns`` tells how late the event loop is (default: a timer
-    of its own).  ``rng`` jitters reconnections.
+    of its own).  ``rng`` jitters reconnections.  ``carried`` are orders of an earlier session on the account, which was
+    last heard of at ``carried_ns``.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class CoinbaseVenue:
         lag_ns: Callable[[], int] | None = None,
         rng: random.Random | None = None,
         history: Callable[[str], tuple[int, int]] = lambda _instrument: (0, 0),
+        carried: Sequence[CarriedOrder] = (),
+        carried_ns: int = 0,
     ) -> None:
         """Raises ``ConfigError`` for settings or a key file that cannot work."""
         settings.check()
@@ -79,6 +84,9 @@ class CoinbaseVenue:
         self._own_lag: LoopLag | None = None
         self._rng = rng or random.Random()
         self._history = history
+        self._carried = carried
+        self._carried_ns = carried_ns
+        self.reconciler: AccountReconciler | None = None
         self._host = urlsplit(settings.rest_url).netloc
         self._tokens: TokenPool | None = None
         if settings.key_file:
@@ -195,21 +203,32 @@ class CoinbaseVenue:
         await self.channel.start()
         self.settler.start()
         settler = self.settler
+        self.reconciler = reconciler = AccountReconciler(
+            self.name,
+            directory=self._directory,
+            settler=settler,
+            tracker=tracker,
+            products=self._directory.products,
+            publish=self._publish,
+            clock=self._clock,
+            venue_offset_ns=lambda: self.offset_ns,
+            every_s=settings.reconcile_s,
+        )
         self.user_feed = self._feed(
             settings.ws_user_url,
             CoinbaseUserProtocol(self.name, tracker),
             account.on_stream,
             subscriptions=self._user_subscriptions,
-            resync=lambda _handle: settler.reconcile(),
+            resync=lambda _handle: reconciler.wake(),
             after_batch=settler.wake_for_fills,
         )
         self.user_feed.start()
         await self.user_feed.wait_up(settings.open_timeout_s + settings.confirm_timeout_s)
-        opening = await self._directory.opening(lambda: self.offset_ns)
+        reconciler.adopt(self._carried, self._carried_ns)
+        opening = await reconciler.open()
         tracker.open(opening.since_ns, opening.doubtful_ns)
-        for balance in opening.balances:
-            self._publish(balance)
         account.open()
+        reconciler.start()
 
     def _on_free_connection(self) -> None:
         if self.gateway is not None:
@@ -224,6 +243,8 @@ class CoinbaseVenue:
         for feed in (self.market_feed, self.user_feed):
             if feed is not None:
                 await feed.stop()
+        if self.reconciler is not None:
+            await self.reconciler.stop()
         if self.settler is not None:
             await self.settler.stop()
         if self.gateway is not None:
@@ -305,9 +326,9 @@ class CoinbaseVenue:
     def _user_subscriptions(self) -> list[bytes]:
         tokens = self._tokens
         assert tokens is not None
-        if self.settler is not None and self.user_feed is not None and self.user_feed.connections > 1:
+        if self.reconciler is not None and self.user_feed is not None and self.user_feed.connections > 1:
             # What was told while we were away is read by REST; the snapshot lists open orders only.
-            self.settler.reconcile()
+            self.reconciler.wake()
         return [
             subscription("subscribe", "heartbeats", (), tokens.make_stream()),
             subscription("subscribe", "user", (), tokens.make_stream()),

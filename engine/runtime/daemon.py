@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from engine.bus import EventBus
+from engine.carried import encode_carried
 from engine.core import TradingCore
 from engine.errors import IllegalTransition, JournalError, KestrelError
-from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported, SessionStarted
+from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported, SessionStarted, StateCarried
 from engine.ports import Clock, Probe, Publish, Recorder, Venue
 from engine.router import OrderRouter
 from engine.runtime import logs
 from engine.runtime.clocks import ClockWatch, SystemClock
 from engine.runtime.console import StatusConsole
-from engine.runtime.control import HALT_NAME, read_halt, run_folder, run_folders
+from engine.runtime.control import HALT_NAME, read_halt, run_folder, run_folders, user_run_folder
 from engine.runtime.ending import make_report, summarise, table_rows, with_open_orders, write_files
 from engine.runtime.journal import JournalWriter
 from engine.runtime.metrics import Metrics
@@ -35,6 +36,7 @@ from engine.runtime.probe import StageProbe
 from engine.runtime.series import SeriesWatch
 from engine.runtime.session import Session, order_prefix
 from engine.runtime.storing import Storing, Tally
+from engine.runtime.succession import Left, Succession
 from engine.runtime.summary import SessionSummary
 from engine.runtime.supervisor import Supervisor, journal_failure
 from engine.runtime.watch import SessionWatch
@@ -80,6 +82,12 @@ class Options:
     as_json: bool
     report: bool
     busy_poll: bool = False
+    account: str = ""
+    """What is traded on outlives the session, and this names it; empty: an account that is made with the session."""
+    venue_truth: bool = False
+    """Go on from what the venue says alone, whatever the last session on the account left."""
+    keep_s: float = 300.0
+    """How often the state of such an account is put on record, s."""
     record_to: Path | None = None
     """Catalogue in which the market is stored meanwhile; None: in none."""
 
@@ -97,7 +105,7 @@ class Parts:
     """What only ``run.py`` can name."""
 
     core: Callable[[Recorder, Probe, str], TradingCore]
-    venue: Callable[[Publish, Clock, Callable[[], int], str, Path, Callable[[str], None]], Venue]
+    venue: Callable[[Publish, Clock, Callable[[], int], str, Path, Callable[[str], None], Left | None], Venue]
     lag: Callable[[asyncio.AbstractEventLoop], Lag]
     warmer: Callable[[Venue, TradingCore, Clock], Warmer | None]
 
@@ -115,6 +123,8 @@ class Daemon:
         self._recorded = False
         self._trading = False
         self._supervisor: Supervisor | None = None
+        self._succession = Succession(user_run_folder(), options.account) if options.account else None
+        self._left: Left | None = None
         self.stored: Tally | None = None
         """After the session: what was stored of its market, where that was asked for and could be done."""
         self.not_stored = ""
@@ -144,6 +154,7 @@ class Daemon:
                 backups=options.log_keep,
             )
             self._log = logs.get_logger("daemon")
+            self._take_over(session)
             return await self._run_stored(session, pipe)
         except KestrelError:
             if fresh and not self._recorded:
@@ -153,6 +164,20 @@ class Daemon:
         finally:
             logs.shutdown()
             session.close()
+            if self._succession is not None:
+                self._succession.close()
+
+    def _take_over(self, session: Session) -> None:
+        """Hold the account alone, and find out what the last session on it left."""
+        succession = self._succession
+        if succession is None:
+            return
+        succession.lock(session.id)
+        if self._options.venue_truth:
+            return
+        self._left = left = succession.left(self._options.config["portfolio"]["currency"])
+        if left is not None and left.torn_bytes:
+            self._log.error("the last session's journal has a torn end", session=left.session, bytes=left.torn_bytes)
 
     async def _run_stored(self, session: Session, pipe: logs.LogPipe) -> SessionSummary:
         """The session, its market stored meanwhile where that is asked for."""
@@ -200,7 +225,7 @@ class Daemon:
             self._series = SeriesWatch(core)
             lag = self._parts.lag(loop)
             venue = self._parts.venue(
-                self._publish, self._clock, lag, order_prefix(session.id), session.path, self._console.say
+                self._publish, self._clock, lag, order_prefix(session.id), session.path, self._console.say, self._left
             )
             router = OrderRouter(bus.publish, lambda: venue.gateways)
             bus.attach(core, router)
@@ -246,8 +271,13 @@ class Daemon:
         self._publish(
             SessionStarted(start_ns, start_ns, session.id, header.config_hash, header.code_hash, options.models, ())
         )
+        left = self._left
+        if left is not None:
+            self._publish(StateCarried(start_ns, start_ns, left.session, left.upto_seq, encode_carried(left.state)))
         for currency, rate in options.rates:
             self._publish(RateReported(start_ns, start_ns, currency, rate))
+        if self._succession is not None:
+            self._succession.begin(session.path)
         self._supervisor = supervisor = Supervisor(
             bus=self._bus,
             publish=self._publish,
@@ -260,6 +290,7 @@ class Daemon:
             timer_ms=options.timer_ms,
             cancel_timeout_s=options.cancel_timeout_s,
             data_time=options.data_time,
+            keep_s=options.keep_s if options.account else None,
             status=watch.status,
             on_second=watch.on_second,
         )
@@ -325,6 +356,10 @@ class Daemon:
         say(f"Kestrel session {session.id}: {self._options.mode}, feed {self._options.feed}")
         say(f"  folder   {session.path}")
         say(f"  metrics  {metrics_url}")
+        if self._left is not None:
+            state = self._left.state
+            held = ", ".join(f"{one.qty} {one.instrument}" for one in state.money.holdings if one.qty) or "no position"
+            say(f"  goes on  from session {self._left.session}: {state.open_count} open orders to ask about, {held}")
         say("  stop     Ctrl-C        kill switch  python run.py halt")
 
     async def _leave(self, session: Session, venue: Venue, started_ns: int, reason: str) -> SessionSummary:

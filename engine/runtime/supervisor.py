@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.bus import EventBus
 from engine.commands import RiskState
-from engine.core import TradingCore
+from engine.core import KEEP, TradingCore
 from engine.errors import JournalError, KestrelError
 from engine.events import ClockStepped, Halted, InputEvent, Reduced, Resumed, ShutdownRequested, Timer
 from engine.intents import writable
@@ -34,6 +34,7 @@ class Supervisor:
 
     ``run_dirs``: where it listens and looks for HALT.  ``data_time``: timers come from the feed (a recording).
     ``status`` answers the operator's ``status``.
+    ``keep_s``: how often the core puts its state on record; None: never, nobody will go on from here.
     ``on_second`` is called about once a second (the console line, the report's series).
     """
 
@@ -51,6 +52,7 @@ class Supervisor:
         timer_ms: int,
         cancel_timeout_s: float,
         data_time: bool,
+        keep_s: float | None,
         status: Callable[[], dict[str, Any]],
         on_second: Callable[[], None],
     ) -> None:
@@ -64,6 +66,7 @@ class Supervisor:
         self._timer_s = timer_ms / 1000.0
         self._cancel_timeout_s = cancel_timeout_s
         self._data_time = data_time
+        self._keep_s = keep_s
         self._status = status
         self._on_second = on_second
         self._stop = asyncio.Event()
@@ -73,6 +76,7 @@ class Supervisor:
         self._control = ControlServer(run_dirs, session, self._answer)
         self._ticking: asyncio.TimerHandle | None = None
         self._second: asyncio.TimerHandle | None = None
+        self._keeping: asyncio.TimerHandle | None = None
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -98,10 +102,11 @@ class Supervisor:
             gc.collect()
             gc.freeze()
             self._every_second()
+            self._keep()
             await self._wait(seconds)
             await self._wind_down()
         finally:
-            for handle in (self._ticking, self._second):
+            for handle in (self._ticking, self._second, self._keeping):
                 if handle is not None:
                     handle.cancel()
             await self._control.stop()
@@ -156,6 +161,8 @@ class Supervisor:
                 self._publish_timer(after_ns=int(self._timer_s * 1e9))
             await asyncio.sleep(_SETTLE_S)
         self._publish_timer()
+        if self._keep_s is not None:
+            self._publish(lambda at: Timer(at, at, KEEP))
 
     def stop(self, reason: str) -> None:
         self._stop_reason = self._stop_reason or reason
@@ -195,6 +202,12 @@ class Supervisor:
 
     def _publish(self, make: Callable[[int], InputEvent]) -> None:
         self._publish_event(make(self._now_ns()))
+
+    def _keep(self) -> None:
+        """Have the core put its state on record, at once and from time to time, where it will be gone on with."""
+        if self._keep_s is not None:
+            self._keeping = asyncio.get_running_loop().call_later(self._keep_s, self._keep)
+            self._publish(lambda at: Timer(at, at, KEEP))
 
     def _every_second(self) -> None:
         self._second = asyncio.get_running_loop().call_later(1.0, self._every_second)

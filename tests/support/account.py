@@ -125,4 +125,3 @@ def _opening() -> list[e.InputEvent]:
 
     open_market(Listening())  # type: ignore[arg-type]
     return seen
-

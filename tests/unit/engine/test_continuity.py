@@ -10,7 +10,7 @@ import pytest
 
 from engine import events as e
 from engine.carried import decode_carried, encode_carried
-from engine.commands import NewOrder, RiskState, StrategyQuarantined
+from engine.commands import BalanceAdjusted, NewOrder, RiskState, StrategyQuarantined
 from engine.continuity import put, take
 from engine.errors import DataError
 from engine.orders import OrderState
@@ -38,12 +38,17 @@ def traded() -> Account:
     return account
 
 
-def next_after(account: Account, **options: object) -> Account:
-    """Another session on the same account, with the state that the first one put on record."""
+def next_after(account: Account, **told: str) -> Account:
+    """Another session on the same account, with the state that the first one put on record; the venue confirms its
+    balances, or tells others."""
     kept = account.keep()
-    other = Account(opened=False, **options)
+    other = Account(opened=False)
     other.publish(e.StateCarried(20, 20, "before", 7, kept.state))
     other.open()
+    books = account.core.portfolio
+    balances = {name: books.balance("coinbase", name) for name in books.told("coinbase")}
+    balances |= {name: D(total) for name, total in told.items()}
+    other.publish(e.AccountSettled(21, 21, "coinbase", tuple(balances.items())))
     return other
 
 
@@ -190,3 +195,57 @@ def test_taking_and_putting_is_the_identity() -> None:
     put(core, left)
     again = take(core, "why")
     assert (again.orders, again.trades, again.money) == (left.orders, left.trades, left.money)
+
+
+# --- the venue confirms ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("A5")
+@pytest.mark.fault("C17")
+def test_no_strategy_is_asked_before_the_venue_has_confirmed_the_account() -> None:
+    """Quotes come, facts are booked; the strategy hears nothing until ``AccountSettled``, and then the next quote."""
+    kept = traded().keep()
+    after = Account(opened=False)
+    after.publish(e.StateCarried(20, 20, "before", 7, kept.state))
+    after.open()
+    assert (after.strategy.memory["asked"], after.core.view.position(BTC).qty) == (7, D(2))
+    after.publish(e.AccountSettled(30, 30, "coinbase", (("USD", D(0)), ("BTC", D(2)))))
+    after.place()
+    assert after.strategy.memory["asked"] == 8
+
+
+@pytest.mark.fault("C18")
+def test_the_venue_is_right_about_balances_and_each_difference_is_on_record() -> None:
+    """Somebody paid 50 in and took half a coin out: booked, told, and neither profit nor loss."""
+    before = traded()
+    cash, equity = before.core.portfolio.cash()["USD"], before.core.view.equity()
+    after = next_after(before, USD=str(cash + 50), BTC="1.5")
+    changes = [record for record in after.records if isinstance(record, BalanceAdjusted)]
+    assert [(one.currency, one.booked, one.told) for one in changes] == [
+        ("BTC", D(2), D("1.5")),
+        ("USD", cash, cash + 50),
+    ]
+    assert (after.core.portfolio.cash()["USD"], after.core.view.position(BTC).qty) == (cash + 50, D("1.5"))
+    worth = after.core.view.mark_px(BTC) * D("-0.5") + 50
+    assert after.core.view.equity() == equity + worth
+    assert after.core.view.equity_day_start() == before.core.view.equity_day_start() + worth
+
+
+@pytest.mark.fault("C14")
+def test_a_balance_that_is_not_named_is_not_zero() -> None:
+    """The listing leaves out what the books hold: nothing is written off, and no new risk is taken."""
+    after = next_after(traded())
+    cash = after.core.portfolio.cash()
+    after.publish(e.AccountSettled(40, 40, "coinbase", (("USD", cash["USD"]),)))
+    assert (after.core.view.position(BTC).qty, after.core.risk_state) == (D(2), RiskState.REDUCING)
+    assert "BTC" in after.core.desk.risk_reason
+
+
+def test_balances_that_are_no_numbers_settle_nothing() -> None:
+    """The strategies go on waiting, and risk is reducing."""
+    kept = traded().keep()
+    after = Account(opened=False)
+    after.publish(e.StateCarried(20, 20, "before", 7, kept.state))
+    after.open()
+    after.publish(e.AccountSettled(30, 30, "coinbase", (("USD", D("NaN")),)))
+    assert (after.core.risk_state, after.core.reconciliation.awaited) == (RiskState.REDUCING, {"coinbase"})

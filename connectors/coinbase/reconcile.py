@@ -21,7 +21,7 @@ from engine.ports import Clock, Publish
 EVERY_S = 300.0
 """How often the account is asked about, unless something makes it doubtful before."""
 BOUND_S = 30.0
-"""Longest wait for orders to show themselves; those that have not are told as unresolved and go on being asked about."""
+"""Longest wait for orders to show themselves; those that have not are told as unresolved, and are asked about on."""
 TRIES = 10
 _LOOK_S = 0.05
 

@@ -217,7 +217,7 @@ class Settler:
         self.wake_for_fills()
 
     async def _read_fills(self, params: list[tuple[str, str]]) -> list[wire.Fill]:
-        """A listing to its end.  Raises ``VenueError`` for one that has none: nothing is known of what it leaves out."""
+        """A listing to its end.  Raises ``VenueError`` for one that has none: what it leaves out is not known."""
         fills: list[wire.Fill] = []
         cursor = ""
         for _ in range(MAX_PAGES):

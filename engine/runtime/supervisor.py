@@ -52,9 +52,9 @@ class Supervisor:
         timer_ms: int,
         cancel_timeout_s: float,
         data_time: bool,
-        keep_s: float | None,
         status: Callable[[], dict[str, Any]],
         on_second: Callable[[], None],
+        keep_s: float | None = None,
     ) -> None:
         self._bus = bus
         self._publish_event = publish

@@ -79,7 +79,7 @@ class Made:
             )
             return self.core
 
-        def venue(publish: Any, clock: Any, lag_ns: Any, prefix: str, path: Path, say: Any) -> Any:
+        def venue(publish: Any, clock: Any, lag_ns: Any, prefix: str, path: Path, say: Any, left: Any) -> Any:
             self.market.publish, self.market.now_ns = publish, clock.now_ns
             return self.market
 

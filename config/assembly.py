@@ -162,5 +162,5 @@ def _sampling(wanted: SamplingSettings) -> Sampling:
         return Sampling.imbalance_bar(wanted.every_ticks, wanted.span or 20)
     price = wanted.price or "mid"
     if wanted.kind == "time_bar":
-        return Sampling.time_bar(wanted.interval_ns, wanted.lateness_ms * 1_000_000, price)
+        return Sampling.time_bar(wanted.interval_ns, wanted.lateness_ns, price)
     return Sampling.tick(price) if wanted.kind == "tick" else Sampling.tick_bar(wanted.every_ticks, price)

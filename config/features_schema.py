@@ -17,6 +17,9 @@ _DURATION: Final = re.compile(r"(\d+)(ms|s|m|h)")
 _DURATION_NS: Final = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _BY_TRADES: Final = ("volume_bar", "dollar_bar", "imbalance_bar")
 _COUNTED: Final = ("tick_bar", "imbalance_bar")
+_LATENESS_NS: Final = 250_000_000
+"""Of time bars when nothing is said: events take that long from a venue far away, and what comes later is lost to its
+bar, in training as well."""
 
 
 class SamplingSettings(Section):
@@ -28,7 +31,11 @@ class SamplingSettings(Section):
         description="ticks of a tick_bar (100), time of a time_bar (500ms, 1s, 5m, 1h), trades expected in the first "
         "imbalance_bar",
     )
-    lateness_ms: int = Field(default=0, ge=0, description="how long a time_bar waits for late events, ms")
+    lateness_ms: int | None = Field(
+        default=None,
+        ge=0,
+        description="how long a time_bar waits for events on their way, ms; empty: 250, at most a bar",
+    )
     price: Literal["mid", "trade"] | None = Field(
         default=None, description="what rows are made of; empty: mid, and trade in bars that trades complete"
     )
@@ -52,7 +59,7 @@ class SamplingSettings(Section):
             raise ValueError("every of at least 1 tick, of at least 2 for kind imbalance_bar")
         if self.kind not in _COUNTED and self.every_ticks != 1:
             raise ValueError(f"every 1 for kind {self.kind}; a row for several ticks is kind tick_bar")
-        if self.lateness_ms or self.hole is not None:
+        if self.lateness_ms is not None or self.hole is not None:
             raise ValueError("no lateness_ms and no hole: only a time_bar has them")
         if (self.size is not None) != (self.kind in ("volume_bar", "dollar_bar")):
             raise ValueError("a size for kinds volume_bar and dollar_bar, and for no other")
@@ -73,6 +80,13 @@ class SamplingSettings(Section):
     def interval_ns(self) -> int:
         """Length of one time bar, ns.  Raises ``ValueError`` where ``every`` is no time."""
         return _duration_ns(str(self.every), "every as a time such as 500ms, 1s, 5m or 1h for kind time_bar")
+
+    @property
+    def lateness_ns(self) -> int:
+        """How long after its end a time bar takes events that happened in it, ns."""
+        if self.lateness_ms is None:
+            return min(_LATENESS_NS, self.interval_ns)
+        return self.lateness_ms * 1_000_000
 
     @property
     def hole_ns(self) -> int:

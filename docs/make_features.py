@@ -79,7 +79,9 @@ is carried over. A change of size counts only where a column of the spec uses si
 
 A time bar is closed by the first event at or after its end, or `lateness_ns` after it by our clock: by a timer, and in
 a recording, which has none, by what was received next. So the rows do not depend on how often there is a timer. With
-0, whatever was still on its way at the end is too late: give `lateness_ms` more than the feed takes (100 to 300 ms).
+0, whatever was still on its way at the end is too late: `features.sampling.lateness_ms` waits 250 ms when nothing is
+said. A column that is computed each k-th row counts from the last restart: live it may be up to k - 1 rows out of step
+with the rows of a recording.
 Other instruments' prices and book levels follow the same clock: what comes after a bar's end is not in its row. What
 an imbalance bar expects is in `engine/features/tape.py: _is_imbalanced`.
 

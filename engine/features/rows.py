@@ -161,8 +161,9 @@ def _collect(
     """Stretches go through the compiled loop; an event that may restart goes through ``update``, as each does live."""
     buffer = FeatureBuffer(spec, instrument)
     width = len(spec.columns)
-    kinds, numbers = np.ascontiguousarray(kinds, np.int64), np.ascontiguousarray(numbers, np.float64)
-    times = np.ascontiguousarray(ts_event_ns, np.int64)
+    # Writeable, because the loop is compiled for such arrays and others may hand in views of theirs.
+    kinds, times = (np.require(column, np.int64, ["C", "W"]) for column in (kinds, ts_event_ns))
+    numbers = np.require(numbers, np.float64, ["C", "W"])
     ends = np.union1d(_stretch_ends(times, spec.sampling.interval_ns), buffer.session_changes(times))
     exact = np.empty((_CHUNK if on_chunk is not None else 0, width), np.float64)
     found = _Found(len(kinds) if spec.sampling.kind in ("time_bar", "tick") else _CHUNK, width)

@@ -17,6 +17,10 @@ BY_TRADES: Final = frozenset({"volume_bar", "dollar_bar", "imbalance_bar"})
 _SPANS_MAX: Final = 1_000
 
 
+TIME_BAR_RULE = 2
+"""Raised whenever time bars of the same events come out otherwise; since 2 the receive time decides what is late."""
+
+
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What completes a row.
 
@@ -98,11 +102,14 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def identity(self) -> dict[str, Any]:
         """What a fingerprint holds: settings that came later count only where they are used."""
         later = {"price": "mid", "size": 0.0, "span": 0}
-        return {
+        found = {
             name: value
             for name, value in msgspec.structs.asdict(self).items()
             if name not in later or value != later[name]
         }
+        if self.kind == "time_bar":
+            found["rule"] = TIME_BAR_RULE
+        return found
 
     def __str__(self) -> str:
         of = " of trades" if self.price == "trade" and self.kind in ("tick", "tick_bar", "time_bar") else ""

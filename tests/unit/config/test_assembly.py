@@ -68,7 +68,11 @@ def test_without_a_model_the_configured_features_serve() -> None:
     own = assembly(features__columns=["ret_1", "sma_20"], features__window=7)
     spec = names(own.assign(spot(), False))
     assert (spec.columns, spec.window, own.model(spot(), Assignment())) == (("ret_1", "sma_20"), 7, None)
-    bars = assembly(features__sampling={"kind": "time_bar", "every": "1m", "lateness_ms": 250})
+    short = assembly(features__sampling={"kind": "time_bar", "every": "100ms"})
+    assert names(short.assign(spot(), False)).sampling.lateness_ns == 100_000_000
+    none = assembly(features__sampling={"kind": "time_bar", "every": "1m", "lateness_ms": 0})
+    assert names(none.assign(spot(), False)).sampling.lateness_ns == 0
+    bars = assembly(features__sampling={"kind": "time_bar", "every": "1m"})
     assert bars.history(BTC) == (0, 0)
     assigned = bars.assign(spot(), False)
     bars.features(spot(), assigned)
@@ -91,7 +95,7 @@ def test_any_set_and_sampling_may_be_asked_for_by_name() -> None:
         ({"kind": "dollar_bar", "size": 1e6}, Sampling.dollar_bar(1e6)),
         ({"kind": "imbalance_bar", "every": 50, "span": 10}, Sampling.imbalance_bar(50, 10)),
         ({"kind": "tick_bar", "every": 7, "price": "trade"}, Sampling.tick_bar(7, "trade")),
-        ({"kind": "time_bar", "every": "5m", "price": "trade"}, Sampling.time_bar(300 * 10**9, price="trade")),
+        ({"kind": "time_bar", "every": "5m", "price": "trade"}, Sampling.time_bar(300 * 10**9, 250_000_000, "trade")),
     ):
         spec = names(assembly(features__set="technical40", features__sampling=asked).assign(spot(), False))
         assert (spec.sampling, spec.gap.hole_ns_max) == (made, 0)

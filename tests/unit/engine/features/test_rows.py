@@ -18,9 +18,12 @@ from engine.features import (
     GapPolicy,
     Rows,
     Sampling,
+    Ticks,
     compute_rows,
+    compute_ticks,
     core40_spec,
     quote40_spec,
+    tape,
 )
 from engine.instruments import Instrument
 from tests.support.features import SECOND, instrument, recorded_events, seeded_events
@@ -123,6 +126,20 @@ def test_several_bars_completed_by_one_event_are_all_there() -> None:
     assert rows.ts_recv_ns.tolist() == [3 * minute + 6] * 3 + [4 * minute + 5]
     assert rows.mid_px.tolist() == [10.0, 10.0, 10.0, 20.0]
     assert rows.warm.tolist() == [False, False, True, True]
+
+
+def test_arrays_that_cannot_be_written_to_are_as_good_as_any() -> None:
+    """As data frames give them: the same rows."""
+    quotes = np.array([[100.0 + i % 3, 1.0, 100.5 + i % 3, 1.0] for i in range(60)])
+    times = np.arange(1, 61) * 1_000_000
+    made = []
+    for frozen in (False, True):
+        given = Ticks(np.zeros(60, np.int64) + tape.QUOTE, quotes.copy(), times.copy(), times.copy())
+        for column in given:
+            column.flags.writeable = not frozen
+        made.append(compute_ticks(quote40_spec(), instrument(), given).values)
+    assert len(made[0]) > 0
+    np.testing.assert_array_equal(made[0], made[1])
 
 
 def test_no_events_make_no_rows() -> None:

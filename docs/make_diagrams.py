@@ -76,8 +76,8 @@ def risk_states() -> str:
             "`HALT` outlives it and keeps the next one from starting. The breakers begin anew as well: the day's loss",
             "counts from the first valuation that this session makes on a UTC day, the drawdown from the highest",
             "equity that this session has seen. Whoever starts again after a breaker has stopped trading therefore",
-            "has the whole of `risk.max_daily_loss` and `risk.max_drawdown_bps` to lose once more on the same day. To hold a",
-            "stop across starts, pull the kill switch (`python run.py halt`), which writes that file into the run",
+            "has the whole of `risk.max_daily_loss` and `risk.max_drawdown_bps` to lose once more on the same day. To hold",
+            "a stop across starts, pull the kill switch (`python run.py halt`), which writes that file into the run",
             "folder of the user: no daemon of that user starts then, from whatever folder.",
             "",
         ]

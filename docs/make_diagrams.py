@@ -73,12 +73,12 @@ def risk_states() -> str:
             "([0019](decisions/0019-a-session-goes-on-with-its-account.md)).",
             "",
             "Any other session (the exchange that `paper` starts, fills in process) begins `active`; only the file",
-            "`HALT` outlives it and keeps the next one from starting. The breakers begin anew as well: the day's loss",
-            "counts from the first valuation that this session makes on a UTC day, the drawdown from the highest",
-            "equity that this session has seen. Whoever starts again after a breaker has stopped trading therefore",
-            "has the whole of `risk.max_daily_loss` and `risk.max_drawdown_bps` to lose once more on the same day. To hold",
-            "a stop across starts, pull the kill switch (`python run.py halt`), which writes that file into the run",
-            "folder of the user: no daemon of that user starts then, from whatever folder.",
+            "`HALT` outlives it and keeps the next one from starting. The breakers begin anew as well: the day's",
+            "loss counts from the first valuation that this session makes on a UTC day, the drawdown from the",
+            "highest equity that this session has seen. Whoever starts again after a breaker has stopped trading",
+            "therefore has the whole of `risk.max_daily_loss` and `risk.max_drawdown_bps` to lose once more on the",
+            "same day. To hold a stop across starts, pull the kill switch (`python run.py halt`), which writes that",
+            "file into the run folder of the user: no daemon of that user starts then, from whatever folder.",
             "",
         ]
     )

@@ -166,7 +166,7 @@ def features() -> str:
             *(_set_row(f"{name}({PEERS[name]})", make(*PEERS[name].split(","))) for name, make in SETS_OF.items()),
             "",
             "Sets with parentheses are made for what stands in them: instruments, which the session must have too, or",
-            "published series, which it must be fed (`docs/data.md`).",
+            "published series, which it must be fed (`docs/data.md`); a training finds them by itself (`docs/models.md`).",
             "",
             *(f"- `{name}`: {_listed(columns)}" for name, columns in SETS.items()),
             "",

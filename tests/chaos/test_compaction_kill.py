@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.daemon import ROOT
 
 SCRIPT = """
@@ -62,6 +64,7 @@ while True:
 """
 
 
+@pytest.mark.fault("A5")
 def test_a_killed_compaction_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Three segments, a commit each: before the second run some of them are in; after it, all records in order."""
     done = subprocess.run(

@@ -38,6 +38,7 @@ def _manifest(**changes: Any) -> Callable[[Path], None]:
     return apply
 
 
+@pytest.mark.fault("E2")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -80,6 +81,7 @@ def _cut(bundle: Path) -> None:
     (bundle / "manifest.json").write_bytes(content[: len(content) // 2])
 
 
+@pytest.mark.fault("E2")
 @pytest.mark.parametrize("feed", ["sandbox", "live"])
 @pytest.mark.parametrize(
     ("damage", "said"),
@@ -103,6 +105,7 @@ def test_no_market_is_entered_with_a_damaged_bundle(
     nothing_written(tmp_path)
 
 
+@pytest.mark.fault("E2")
 def test_a_damaged_bundle_is_refused_by_name_and_matters_to_nobody_else(tmp_path: Path) -> None:
     """Asked for by its name: its own line.  A session without a model does not look at it."""
     shutil.copytree(ARTIFACTS, tmp_path / "bundles")

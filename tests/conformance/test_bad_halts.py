@@ -12,6 +12,7 @@ from tests.support.bad_input import nothing_written, play, refused
 from tests.support.daemon import kestrel
 
 
+@pytest.mark.fault("F7")
 @pytest.mark.parametrize("content", ['{"source": "operator", "reason": "because"}', "because", ""])
 def test_no_daemon_starts_while_the_kill_switch_is_on(content: str, market: tuple[Path, Path], tmp_path: Path) -> None:
     """Whatever the HALT file holds; the line says how to end the halt, and ``resume`` does."""
@@ -25,6 +26,7 @@ def test_no_daemon_starts_while_the_kill_switch_is_on(content: str, market: tupl
     assert not (tmp_path / "run" / "HALT").exists()
 
 
+@pytest.mark.fault("F7")
 def test_operators_are_told_when_no_daemon_runs(tmp_path: Path) -> None:
     """``status`` and ``reduce`` need one; ``halt`` works without and holds the next start; ``resume`` ends that."""
     sessions = ("--sessions", str(tmp_path / "sessions"))

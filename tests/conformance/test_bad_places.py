@@ -100,6 +100,7 @@ def _limited(arguments: tuple[str, ...], limit_bytes: int) -> subprocess.Complet
     )
 
 
+@pytest.mark.fault("A8")
 def test_a_disk_without_room_for_the_journal_is_refused_at_the_start(market: tuple[Path, Path], tmp_path: Path) -> None:
     """No file may grow to a segment's size: nothing trades, and no session is left."""
     arguments = ("paper", "--replay", *map(str, market), "--json", *into(tmp_path))
@@ -107,6 +108,7 @@ def test_a_disk_without_room_for_the_journal_is_refused_at_the_start(market: tup
     nothing_written(tmp_path)
 
 
+@pytest.mark.fault("A8")
 def test_a_disk_that_fills_up_halts_trading_and_leaves_a_session_that_replays(
     market_data: Path, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def changed(source: Path, target: Path, change: Callable[[dict[str, list[Any]]],
     return target
 
 
+@pytest.mark.fault("D1")
 def test_bad_rows_are_dropped_and_counted_by_reason(market: tuple[Path, Path], tmp_path: Path) -> None:
     """NaN, infinite, zero and negative prices, a crossed quote, a negative size: six drops, and the rest trades."""
 

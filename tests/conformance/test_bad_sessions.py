@@ -19,6 +19,7 @@ def recorded(market: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.mark.fault("A7")
 @pytest.mark.parametrize("stream", ["market", "orders"])
 def test_a_journal_damaged_in_the_middle_is_refused_with_the_place(stream: str, recorded: Path, tmp_path: Path) -> None:
     """One bit flipped in a record that others follow: what comes after it cannot be trusted, and is not replayed."""

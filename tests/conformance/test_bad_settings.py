@@ -10,6 +10,7 @@ from tests.support.bad_input import nothing_written, play, refused
 from tests.support.daemon import into, kestrel, last_json
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -53,6 +54,7 @@ def test_a_wrong_setting_is_one_line_that_says_what_was_expected(
     nothing_written(tmp_path)
 
 
+@pytest.mark.fault("F13")
 def test_a_recording_in_a_currency_without_a_rate_is_refused(market: tuple[Path, Path], tmp_path: Path) -> None:
     """Tether prices and a portfolio in euros: the default rates are about dollars, and are no euros."""
     for settings in (("portfolio.currency=EUR",), ("portfolio.currency=EUR", "portfolio.rates={}")):
@@ -67,6 +69,7 @@ def test_a_recording_in_a_currency_without_a_rate_is_refused(market: tuple[Path,
     assert summary["orders"] > 0
 
 
+@pytest.mark.fault("F9")
 def test_a_misspelt_variable_is_named_with_the_nearest_key(tmp_path: Path) -> None:
     """KESTREL_VENU__FEED: a setting that would silently not hold."""
     refused(kestrel("paper", *into(tmp_path), KESTREL_VENU__FEED="live"), "env KESTREL_VENU__FEED", "expected 'venue'")

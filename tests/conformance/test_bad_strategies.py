@@ -42,6 +42,7 @@ class Failing(BaseStrategy):
 """
 
 
+@pytest.mark.fault("A14")
 def test_a_strategy_that_raises_is_stopped_and_named_while_others_go_on(
     market: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -124,6 +124,8 @@ def gone(pid: int, timeout_s: float = 30.0) -> bool:
     return False
 
 
+@pytest.mark.fault("A11")
+@pytest.mark.fault("F7")
 def test_commands_stop_and_resume_trading_and_an_interrupt_ends_it_in_order(daemon: Running) -> None:
     """reduce, resume, halt, resume, SIGUSR1, a file by hand, SIGINT: states in the journal, no order while stopped."""
     run = daemon.folder / "run"
@@ -188,6 +190,7 @@ def check_journal(records: list[JournalRecord]) -> None:
     assert len(places(records, e.OrderCancelled)) >= 8
 
 
+@pytest.mark.fault("A10")
 def test_a_second_daemon_cannot_take_a_running_session(daemon: Running) -> None:
     """The same ``--session`` while the first one runs: one line with the holder, and the first one is undisturbed."""
     sessions = str(daemon.folder / "sessions")
@@ -215,6 +218,7 @@ def test_a_session_that_runs_is_not_replayed_and_not_called_damaged(daemon: Runn
     replays(daemon)
 
 
+@pytest.mark.fault("A11")
 def test_a_second_interrupt_ends_the_process_at_once(daemon: Running) -> None:
     """The exchange is stopped dead, so that cancels are never confirmed: the second SIGINT does not wait for them."""
     exchange = sandbox_of(daemon)

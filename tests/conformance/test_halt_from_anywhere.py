@@ -53,6 +53,7 @@ def until(running: Running, holds: Callable[[], object], timeout_s: float = 90.0
         time.sleep(0.05)
 
 
+@pytest.mark.fault("F7")
 def test_halt_reduce_and_resume_need_no_folder(daemon: Running, elsewhere: Path, run_folder_of_the_user: Path) -> None:
     """Typed in a third folder without ``--sessions``: the daemon confirms, none starts anywhere, ``resume`` ends it."""
     named = f"session {daemon.session.name} (process {daemon.process.pid})"
@@ -80,6 +81,7 @@ def test_halt_reduce_and_resume_need_no_folder(daemon: Running, elsewhere: Path,
     assert next(r.reason for r in records if isinstance(r, e.Halted) and r.source == "operator") == "storm"
 
 
+@pytest.mark.fault("F7")
 def test_a_stuck_daemon_is_named_and_halts_by_the_file_as_soon_as_it_can(
     daemon: Running, elsewhere: Path, run_folder_of_the_user: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_killed_daemon_is_not_taken_for_a_running_one(daemon: Running, elsewhe
     assert "no running daemon was found" in halted.stdout
 
 
+@pytest.mark.fault("F7")
 def test_without_a_daemon_halt_still_keeps_any_from_starting(elsewhere: Path, run_folder_of_the_user: Path) -> None:
     """No daemon, no folder: the file is written and none found is said; ``resume`` twice: done, then nothing to do."""
     for name in ("status", "reduce"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,8 @@ steps = st.lists(
 samplings = st.sampled_from([Sampling.tick(), Sampling.tick_bar(3), Sampling.time_bar(SECOND, SECOND // 10)])
 
 
+@pytest.mark.fault("D6")
+@pytest.mark.fault("E8")
 @settings(max_examples=60, deadline=None)
 @given(steps, samplings, st.booleans())
 def test_nothing_raises_and_a_warm_window_never_holds_nan(steps: list[Any], sampling: Sampling, negative: bool) -> None:

@@ -83,6 +83,7 @@ def outcome(folder: Path) -> tuple[list[bytes], bool] | None:
     return [item.raw for item in found], report.closed
 
 
+@pytest.mark.fault("A6")
 @pytest.mark.parametrize("name", ["orders-000001.seg", "market-000001.seg"])
 def test_truncation_at_every_byte_is_an_error_or_a_prefix_that_is_not_called_closed(
     sample: tuple[Path, list[bytes]], tmp_path: Path, name: str
@@ -100,6 +101,7 @@ def test_truncation_at_every_byte_is_an_error_or_a_prefix_that_is_not_called_clo
             assert not closed or len(found) == len(records), size
 
 
+@pytest.mark.fault("A6")
 @pytest.mark.parametrize("name", ["orders-000001.seg", "market-000001.seg"])
 def test_a_flipped_bit_anywhere_never_yields_a_wrong_record(
     sample: tuple[Path, list[bytes]], tmp_path: Path, name: str
@@ -132,6 +134,7 @@ def test_a_flipped_bit_anywhere_never_yields_a_wrong_record(
                 assert (found, closed) == (records, True)
 
 
+@pytest.mark.fault("A6")
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_random_bytes_over_a_journal_never_yield_a_wrong_record(

@@ -122,6 +122,7 @@ def tightened(limits: Limits, name: str, percent: int) -> Limits:
 TIGHTENABLE = [name for name in Limits.__struct_fields__ if name not in {"allowed_instruments", "duplicate_window_ns"}]
 
 
+@pytest.mark.fault("F2")
 @QUICK
 @given(limit_values(), accounts, intents(), st.sampled_from(TIGHTENABLE), st.integers(0, 100))
 def test_tightening_a_limit_never_approves_more(
@@ -137,6 +138,7 @@ def test_tightening_a_limit_never_approves_more(
         assert approvals(loose, account.view(), [intent]) == [True]
 
 
+@pytest.mark.fault("F4")
 @QUICK
 @given(limit_values(), accounts, st.lists(intents(), max_size=8), st.randoms())
 def test_a_batch_never_exceeds_a_limit(
@@ -165,6 +167,7 @@ def test_a_batch_never_exceeds_a_limit(
     assert gross <= max(limits.max_gross_notional, start_gross)
 
 
+@pytest.mark.fault("F4")
 @QUICK
 @given(accounts, st.lists(intents(), max_size=8), st.randoms())
 def test_net_exposure_of_entries_stays_within_its_limit(
@@ -217,6 +220,8 @@ def test_any_missing_piece_denies_entries(account: Account, intent: OrderIntent,
 anything = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.decimals() | st.just(D("1E+999999"))
 
 
+@pytest.mark.fault("F1")
+@pytest.mark.fault("F5")
 @QUICK
 @given(
     qty=anything,

@@ -174,6 +174,7 @@ WIDE: dict[str, Any] = {
 }
 
 
+@pytest.mark.fault("F2")
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(views(), intents((A,)), st.sampled_from(sorted(FIGURES)))
 def test_a_limit_binds_at_the_very_figure(view: FakeView, intent: OrderIntent, which: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 
 from engine import events as e
 from engine.commands import NewOrder, Rejected
@@ -135,6 +136,7 @@ def test_a_venue_with_crossed_quotes_has_no_say_in_them_and_the_session_replays(
     check_session(tmp_path, summary, "oanda")
 
 
+@pytest.mark.fault("D10")
 def test_what_is_not_the_same_thing_is_refused_by_name(market_data: Path, tmp_path: Path) -> None:
     """Ether as a member of bitcoin: before a session exists.  Declared to be the same: by the first prices."""
     ticks = market_data / "ticks"

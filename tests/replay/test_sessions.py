@@ -226,6 +226,7 @@ def test_a_changed_session_file_is_refused_in_one_line(
     assert "was changed after the session (in: models)" in result["error"]
 
 
+@pytest.mark.fault("A7")
 def test_a_damaged_journal_is_replayed_up_to_its_damage(crypto: tuple[Path, dict[str, Any]]) -> None:
     """One bit of one market record: exit 2 with the option's name; with the option exit 3 and what was left out."""
     folder, summary = crypto

@@ -277,6 +277,7 @@ class TransportContract:
         server.close()
         assert (sink.opened, sink.closed) == (0, [])
 
+    @pytest.mark.fault("C11")
     async def test_a_server_that_never_answers_times_out(self) -> None:
         """TCP opens, the handshake is never answered."""
 

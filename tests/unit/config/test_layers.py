@@ -43,6 +43,7 @@ def test_a_variable_sets_one_entry_of_a_list_or_map_and_keeps_the_others() -> No
     assert layers.source_of("venue.symbols") == "env KESTREL_VENUE__SYMBOLS"
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
@@ -92,6 +93,7 @@ def test_empty_files_and_empty_sections_change_nothing(tmp_path: Path) -> None:
     assert layers.values == {}
 
 
+@pytest.mark.fault("F15")
 def test_quiet_reading_repeats_nothing_of_the_file(tmp_path: Path) -> None:
     """A secrets file with broken syntax."""
     (tmp_path / "s.yaml").write_text("key: 'hunter2\n")

@@ -107,6 +107,7 @@ def test_the_last_profile_named_is_used(tmp_path: Path) -> None:
     assert load([], env={}, default_profile="production").venue.feed == "live"
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -155,6 +156,7 @@ def test_a_mistake_names_key_seen_and_expected(tmp_path: Path, text: str, parts:
         assert part in message, message
 
 
+@pytest.mark.fault("F9")
 def test_mistakes_in_json_variables_and_overrides_name_their_source(tmp_path: Path) -> None:
     """One mistake in each of the other sources."""
     assert "'feed' is given twice" in error_of(tmp_path, '{"venue": {"feed": "live", "feed": "live"}}', "a.json")
@@ -175,6 +177,7 @@ def test_mistakes_in_json_variables_and_overrides_name_their_source(tmp_path: Pa
         load([binary], env={})
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize(
     "text",
     [
@@ -190,6 +193,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated_in_the_error(tmp_path: Path
     assert "hush" not in message
 
 
+@pytest.mark.fault("F15")
 def test_redacted_settings_hide_secrets_and_are_json(tmp_path: Path) -> None:
     """A user's strategy parameter that looks like a secret is starred in the dump, in explain and in repr of rows."""
     text = "strategies: [{name: a, kind: x, params: {api_token: hush, nested: {password: hush}, depth: 2}}]"
@@ -272,6 +276,7 @@ def test_live_needs_every_limit_in_the_users_own_file(tmp_path: Path) -> None:
         session_limits(everything, [], live=True)
 
 
+@pytest.mark.fault("F11")
 def test_loaded_settings_cannot_be_changed() -> None:
     """Assigning to a loaded value raises: what was hashed is what runs."""
     with pytest.raises(ValueError, match="frozen"):

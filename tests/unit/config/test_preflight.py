@@ -118,6 +118,7 @@ def flown(**overrides: Any) -> None:
     check_session(settings, instruments, ConfiguredAssembly(settings, time.perf_counter_ns))
 
 
+@pytest.mark.fault("F5")
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
@@ -144,6 +145,7 @@ def test_a_limit_has_to_cover_only_what_may_be_traded() -> None:
     flown(risk__allowed_instruments=[BTC, "SOL/USD@coinbase"], risk__max_order_qty={BTC: 1})
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [

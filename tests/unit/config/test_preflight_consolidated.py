@@ -38,6 +38,7 @@ def test_what_cannot_be_is_refused_by_name(known: list[str], words: str) -> None
         check_consolidated(wanting(), [make_instrument(name) for name in known])
 
 
+@pytest.mark.fault("D10")
 def test_a_member_of_another_pair_is_refused_by_name() -> None:
     """Ether among bitcoin."""
     known = [make_instrument(name) for name in ("BTC/USD@a", "ETH/USD@b")]

@@ -22,6 +22,7 @@ from config.schema import (
 )
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.parametrize(
     ("section", "values"),
     [
@@ -81,6 +82,7 @@ def test_settings_do_not_change_and_equal_settings_have_equal_digests() -> None:
     assert settings.digest() != Settings(venue=VenueSettings(feed="live")).digest()
 
 
+@pytest.mark.fault("F15")
 def test_what_a_session_records_holds_no_secret_and_survives_json() -> None:
     """A strategy's parameters are the user's own: a token among them is blotted out, a threshold is not."""
     strategy = StrategySettings(

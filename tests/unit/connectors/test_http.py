@@ -179,6 +179,7 @@ async def test_a_reset_before_the_answer_is_lost_exactly_once() -> None:
         assert outcome.seen == [("reset",)]
 
 
+@pytest.mark.fault("B14")
 @pytest.mark.parametrize("answer", [b"\x00\x01garbage\r\n\r\n", OK + OK])
 async def test_an_answer_that_is_not_one_http_answer_is_lost(answer: bytes) -> None:
     """Garbage, and two answers to one request in one segment."""
@@ -267,6 +268,7 @@ async def test_idle_connections_are_kept_warm_one_at_a_time() -> None:
         assert outcome.seen == [(200, b"ok")]
 
 
+@pytest.mark.fault("B14")
 async def test_stopping_tells_what_was_in_flight() -> None:
     """A request without answer at the stop is lost with that reason: its outcome is not known."""
 

@@ -60,6 +60,7 @@ def test_a_token_given_back_can_be_taken_again_and_never_exceeds_the_burst() -> 
     assert [bucket.try_take(0), bucket.try_take(0)] == [True, False]
 
 
+@pytest.mark.fault("C16")
 def test_a_clock_that_steps_back_grants_nothing() -> None:
     """Empty the bucket, go back an hour, come back: no tokens appeared."""
     bucket = TokenBucket(1.0, 1, now_ns=3600 * S)

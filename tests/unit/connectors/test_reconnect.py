@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from connectors.reconnect import Backoff
 
 
+@pytest.mark.fault("C3")
 @given(st.integers(0, 2**32), st.integers(1, 60))
 def test_delays_grow_to_the_cap_and_never_come_near_zero(seed: int, attempts: int) -> None:
     """Any seed: the n-th delay lies in [x/2, x] with x = min(cap, base * 2**n)."""

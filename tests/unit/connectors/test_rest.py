@@ -94,6 +94,7 @@ async def test_every_other_status_is_one_line_without_the_token(status: int) -> 
     assert len(text) < 450
 
 
+@pytest.mark.fault("C11")
 async def test_no_answer_is_an_error_without_a_status() -> None:
     """A timeout, a dropped connection, a client that was stopped."""
 

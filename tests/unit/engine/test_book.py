@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from engine.book import OrderBook
 from engine.events import BookDelta, BookSnapshot, Quote
 
@@ -38,6 +40,7 @@ def test_a_delta_gives_a_quote_only_when_the_best_prices_change() -> None:
     assert book.apply_delta(BookDelta(3, 3, "X", ((1, 99.0, 0.0),))) == Quote(3, 3, "X", 98.0, 5.0, 101.0, 1.0)
 
 
+@pytest.mark.fault("C5")
 def test_deltas_before_a_snapshot_change_nothing() -> None:
     """A gap invalidates the levels: deltas are ignored until the next snapshot."""
     book = OrderBook("X")
@@ -50,6 +53,7 @@ def test_deltas_before_a_snapshot_change_nothing() -> None:
     assert book.levels(1, 5) == []
 
 
+@pytest.mark.fault("D2")
 def test_an_empty_side_makes_the_book_suspect() -> None:
     """Removing the only ask leaves no quote."""
     book = OrderBook("X")
@@ -58,6 +62,7 @@ def test_an_empty_side_makes_the_book_suspect() -> None:
     assert book.top.suspect
 
 
+@pytest.mark.fault("D2")
 def test_a_locked_quote_is_marked_crossed() -> None:
     """Bid equal to ask is taken but entries are blocked by the mark."""
     book = OrderBook("X")

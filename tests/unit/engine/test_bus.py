@@ -89,6 +89,7 @@ def test_each_time_that_trading_went_on_a_lost_market_event_halts_again() -> Non
     assert (bus.unjournaled, bus.dead, len(errors)) == (6, "", 2)
 
 
+@pytest.mark.fault("A8")
 def test_an_account_fact_without_room_ends_the_session() -> None:
     """A full journal: the core does not see the event, nothing is sent, later events are ignored."""
     bus, core, journal, gateway, errors = running(on_prediction=lambda *_: [intent()])
@@ -102,6 +103,7 @@ def test_an_account_fact_without_room_ends_the_session() -> None:
     assert len(errors) == 1
 
 
+@pytest.mark.fault("B14")
 def test_a_held_order_that_cannot_be_handed_over_is_unknown_from_then_on() -> None:
     """Written down at 10, on disk at 50, the gateway raises: what is told has the time of the attempt."""
     journal = MemoryJournal()
@@ -225,6 +227,7 @@ def test_an_order_does_not_leave_when_the_core_failed_on_its_event() -> None:
     assert (core.orders.open_count, core.gate.state) == (0, RiskState.HALTED)
 
 
+@pytest.mark.fault("A8")
 def test_cancels_on_record_leave_although_the_journal_died_behind_them() -> None:
     """The second cancel finds no room: the first leaves, then nothing is sent any more."""
     bus, core, journal, gateway, _ = keeping(Scripted(on_quote=lambda *_: [intent(), intent()]))
@@ -245,6 +248,7 @@ def test_cancels_on_record_leave_although_the_journal_died_behind_them() -> None
     assert bus.dead
 
 
+@pytest.mark.fault("B14")
 def test_a_command_that_cannot_be_handed_over_stops_no_other() -> None:
     """The gateway raises on the first of two orders: it is UNKNOWN, the second left, trading halts and both are
     cancelled."""
@@ -299,6 +303,7 @@ def test_a_halt_whose_words_cannot_be_written_halts_all_the_same() -> None:
     assert len(errors) == 1
 
 
+@pytest.mark.fault("A14")
 @pytest.mark.parametrize("what", [SystemExit(3), GeneratorExit(), RecursionError()], ids=lambda e: type(e).__name__)
 def test_no_error_of_user_code_leaves_the_bus(what: BaseException) -> None:
     """Errors that are no ``Exception`` too: that strategy is quarantined, the other one trades on."""

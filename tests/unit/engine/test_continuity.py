@@ -63,6 +63,7 @@ def test_money_goes_on_to_the_last_digit() -> None:
     assert list(after.core.view.held()) == [BTC]
 
 
+@pytest.mark.fault("A2")
 def test_open_orders_go_on_as_unknown_and_hold_their_worst_case() -> None:
     """Whatever they were: the venue may have done anything since.  What is filled of them stays filled."""
     before = traded()
@@ -241,6 +242,7 @@ def test_a_balance_that_is_not_named_is_not_zero() -> None:
     assert "BTC" in after.core.desk.risk_reason
 
 
+@pytest.mark.fault("C14")
 def test_balances_that_are_no_numbers_settle_nothing() -> None:
     """The strategies go on waiting, and risk is reducing."""
     kept = traded().keep()

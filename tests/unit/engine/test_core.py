@@ -168,6 +168,7 @@ def test_a_rate_that_is_no_number_is_dropped() -> None:
     assert core.counters.dropped == {"not_finite": 1}
 
 
+@pytest.mark.fault("C6")
 def test_a_lost_user_stream_closes_trading_and_leaves_books_and_features() -> None:
     """FeedDown of ``user`` breaks nothing of the market; of ``market`` it does."""
     features = EveryQuote()
@@ -181,6 +182,7 @@ def test_a_lost_user_stream_closes_trading_and_leaves_books_and_features() -> No
     assert (features.reason, core.view.top(BTC).suspect) == ("feed down: reset", True)
 
 
+@pytest.mark.fault("D1")
 def test_a_price_beyond_all_numbers_is_no_mark() -> None:
     """1e27 cannot be put on the tick grid: equity is unknown while it stands, and known again after it."""
     core = build_core(MemoryRecorder(), buyer(), model=MidModel())
@@ -260,6 +262,7 @@ def test_a_decision_that_cannot_be_recorded_halts(refused: type) -> None:
     assert gate.state is RiskState.HALTED
 
 
+@pytest.mark.fault("F7")
 def test_halting_cancels_everything_and_blocks_entries() -> None:
     """One cancel for each open order; a second halt sends none again."""
     gate = OpenGate()
@@ -285,6 +288,7 @@ def test_reducing_cancels_only_what_can_add_risk() -> None:
     assert [command.client_order_id for command in commands] == ["k-1"]
 
 
+@pytest.mark.fault("F6")
 def test_a_breach_after_a_fill_latches() -> None:
     """The breaker is asked after each fill and on each timer."""
     gate = OpenGate()

@@ -58,6 +58,7 @@ def market(*strategies: Any, **options: Any) -> tuple[TradingCore, Seen]:
     return core, features
 
 
+@pytest.mark.fault("D3")
 def test_a_suspect_quote_reaches_nobody_until_the_next_one_confirms_it() -> None:
     """Held back: features, book and strategies see nothing, entries wait; the second is applied and ends the wait."""
     strategy = Scripted()
@@ -72,6 +73,7 @@ def test_a_suspect_quote_reaches_nobody_until_the_next_one_confirms_it() -> None
     assert core.counters.remarked == {"confirmed": 1}
 
 
+@pytest.mark.fault("D3")
 def test_no_order_rests_on_a_spike() -> None:
     """A model that buys on every row: none on the spike, and the mark stays where it was."""
     core, _ = market(buyer(), model=MidModel())
@@ -83,6 +85,7 @@ def test_no_order_rests_on_a_spike() -> None:
     assert core.counters.remarked == {"spike": 1}
 
 
+@pytest.mark.fault("D5")
 @pytest.mark.parametrize(
     ("late", "issue", "suspect"),
     [
@@ -105,6 +108,7 @@ def test_events_out_of_time_move_nothing(late: e.Quote, issue: str, suspect: boo
     assert after.suspect is suspect
 
 
+@pytest.mark.fault("D3")
 def test_a_suspect_trade_is_no_last_price_and_no_volume() -> None:
     """It blocks entries until the next good quote, which says what the price is."""
     core, features = market()
@@ -118,6 +122,7 @@ def test_a_suspect_trade_is_no_last_price_and_no_volume() -> None:
     assert not top.suspect
 
 
+@pytest.mark.fault("D5")
 def test_a_trade_told_twice_counts_once() -> None:
     """By its id; the second reaches no feature."""
     core, features = market()
@@ -135,6 +140,7 @@ def delta(at_ns: int, *changes: tuple[int, float, float], delay_ns: int = 0) -> 
     return e.BookDelta(START + at_ns, START + at_ns + delay_ns, BTC, changes)
 
 
+@pytest.mark.fault("D1")
 def test_a_level_that_is_no_number_ends_the_book() -> None:
     """Nobody knows what the change was: no levels until the next snapshot, entries wait."""
     core, _ = market()
@@ -149,6 +155,7 @@ def test_a_level_that_is_no_number_ends_the_book() -> None:
     assert core.counters.dropped == {"not_finite": 2}
 
 
+@pytest.mark.fault("D5")
 def test_a_change_that_comes_too_late_is_in_the_book_and_no_news() -> None:
     """A minute old: the level is set, for features too, and makes no row and no price until a change comes in time."""
     core, features = market()
@@ -232,6 +239,7 @@ def test_a_book_that_returns_to_its_prices_is_trusted_again() -> None:
     assert (top.bid_px, top.crossed, top.suspect) == (99.0, False, False)
 
 
+@pytest.mark.fault("D7")
 def test_a_candle_of_history_that_contradicts_another_is_left_out() -> None:
     """Its first version stands; features see each candle once."""
     core, features = market()
@@ -315,6 +323,8 @@ def buffered(**spec: Any) -> tuple[TradingCore, MidModel, FeatureBuffer]:
     return core, model, features
 
 
+@pytest.mark.fault("D1")
+@pytest.mark.fault("D6")
 def test_quotes_that_are_no_numbers_are_not_filled_in_for_a_model() -> None:
     """NaN for longer than the silence policy: no row, no prediction; the next good quote finds a cold window."""
     core, model, features = buffered(gap=GapPolicy(silence_ns_max=10 * S))
@@ -331,6 +341,7 @@ def test_quotes_that_are_no_numbers_are_not_filled_in_for_a_model() -> None:
     assert model.calls == calls
 
 
+@pytest.mark.fault("D1")
 def test_one_bad_quote_is_no_hole() -> None:
     """Between two good ones: the window goes on as if it had never come."""
     core, _, features = buffered(gap=GapPolicy(silence_ns_max=10 * S))
@@ -339,6 +350,7 @@ def test_one_bad_quote_is_no_hole() -> None:
     assert (features.warm, features.rows, features.restarts) == (True, 19, 0)
 
 
+@pytest.mark.fault("D6")
 def test_time_bars_of_quotes_that_are_no_numbers_end_in_a_cold_window() -> None:
     """Timers close the bars; two flat ones may repeat the last price, the third says that nobody knows it."""
     gap = GapPolicy(flat_rows_max=2)
@@ -357,6 +369,7 @@ def test_time_bars_of_quotes_that_are_no_numbers_end_in_a_cold_window() -> None:
     assert model.calls == calls
 
 
+@pytest.mark.fault("D6")
 def test_a_candle_that_is_no_number_is_a_hole_in_history() -> None:
     """The next one does not continue the last: the window starts anew, and says why."""
     core, model, features = buffered(gap=GapPolicy(flat_rows_max=2), sampling=Sampling.time_bar(60 * S))

@@ -64,6 +64,7 @@ def test_a_strategy_that_raises_or_answers_nonsense_is_quarantined(answer) -> No
     assert any(method == "on_row" and core.view.now_ns == 12 for method, _ in good.calls)
 
 
+@pytest.mark.fault("A14")
 def test_what_quarantined_a_strategy_is_recorded_alike_on_each_run() -> None:
     """What an error says may hold a set in this process's order, an address, a depth: its words are told, not recorded,
     or replay would differ."""
@@ -109,6 +110,7 @@ def test_a_recursion_without_end_is_recorded_by_where_it_was_called() -> None:
     assert texts.pop().startswith("RecursionError at ")
 
 
+@pytest.mark.fault("A14")
 def test_an_error_that_cannot_even_be_told_quarantines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its ``__str__`` ends the process if nobody stops it; on_model and on_quote."""
 
@@ -150,6 +152,7 @@ def test_a_generator_of_intents_is_carried_out() -> None:
     assert [order.intent.qty for order in core.on_event(quote(10))] == [1, 2]
 
 
+@pytest.mark.fault("A14")
 @pytest.mark.parametrize("method", ["on_fill", "on_timer"])
 def test_errors_in_rare_callbacks_quarantine_too(method: str) -> None:
     """The fill is booked, the timer's work is done, the other strategy trades on."""
@@ -165,6 +168,7 @@ def test_errors_in_rare_callbacks_quarantine_too(method: str) -> None:
     assert [command.intent.strategy for command in core.on_event(quote(70))] == ["good"]
 
 
+@pytest.mark.fault("A14")
 def test_a_strategy_that_cannot_take_its_model_is_quarantined_and_the_lane_stands() -> None:
     """``on_model`` raises for one of two: recorded, the instrument is served, the other trades."""
 

@@ -84,6 +84,7 @@ def halted(at: int) -> e.Halted:
 # --- a cancel that is wanted is asked for until it is done ------------------------------------------------------------
 
 
+@pytest.mark.fault("B18")
 def test_a_cancel_refused_while_halted_is_asked_for_again_by_timers() -> None:
     """The venue refuses each time: one cancel a pace, none between, none once the order is gone."""
     this = rig(resting())
@@ -99,6 +100,7 @@ def test_a_cancel_refused_while_halted_is_asked_for_again_by_timers() -> None:
     assert this.cancels(timer(9 * S)) == []
 
 
+@pytest.mark.fault("B18")
 def test_a_second_halt_asks_again_for_what_the_first_did_not_achieve() -> None:
     """The state does not change any more, the cancel is still wanted."""
     this = rig(resting())
@@ -127,6 +129,7 @@ def test_while_reducing_only_entries_are_asked_for_again() -> None:
     assert this.cancels(timer(4 * S)) == ["k-1"]
 
 
+@pytest.mark.fault("A14")
 def test_the_orders_of_a_quarantined_strategy_are_asked_for_again() -> None:
     """Risk is ACTIVE throughout."""
     this = rig(resting())
@@ -147,6 +150,7 @@ def test_nothing_is_asked_again_while_active() -> None:
     assert this.cancels(timer(5 * S)) == []
 
 
+@pytest.mark.fault("B18")
 def test_one_order_that_cannot_be_cancelled_takes_no_other_with_it() -> None:
     """Recording the second of three cancels raises: the others are out, the error is told, a timer tries again."""
     this = rig(resting(), resting(), resting())
@@ -177,6 +181,7 @@ def given_up(**options: Any) -> Rig:
     return this
 
 
+@pytest.mark.fault("B16")
 def test_an_order_that_arrived_after_all_holds_its_risk_and_a_halt_cancels_it() -> None:
     """Acknowledged after "never arrived": reserved, shown, cancelled by its venue id."""
     this = given_up()
@@ -206,6 +211,7 @@ def test_one_that_shows_itself_when_it_may_not_live_is_cancelled_at_once(
     assert this.state() is OrderState.CANCEL_PENDING
 
 
+@pytest.mark.fault("B14")
 def test_an_unknown_order_that_shows_itself_remembers_its_cancel() -> None:
     """UNKNOWN, cancel out, then acknowledged: cancel pending, and no second cancel."""
     this = rig(resting())

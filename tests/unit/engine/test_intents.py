@@ -88,6 +88,7 @@ BAD: list[tuple[str, Any]] = [
 ]
 
 
+@pytest.mark.fault("A14")
 @pytest.mark.parametrize(("field", "value"), BAD, ids=lambda item: ascii(item)[:30])
 def test_a_field_of_the_wrong_type_or_range_is_named(field: str, value: object) -> None:
     """One field wrong, all others right: the line names it and is itself fit for a record."""
@@ -123,6 +124,7 @@ def test_texts_that_are_long_only_together_are_refused() -> None:
     assert "together" in defect_of([wish], "s")
 
 
+@pytest.mark.fault("A14")
 @pytest.mark.parametrize(
     ("wish", "said_so"),
     [
@@ -147,6 +149,7 @@ def test_the_first_of_many_that_is_wrong_is_found() -> None:
     assert "side" in defect_of([intent(), CancelIntent(1, "s", "k-1"), intent(side=1)], "s")
 
 
+@pytest.mark.fault("A14")
 def test_an_answer_without_end_is_refused() -> None:
     """A generator that never stops is read to the bound, no further."""
 

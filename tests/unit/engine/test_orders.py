@@ -44,6 +44,7 @@ def test_an_illegal_transition_names_state_and_happening() -> None:
         manager.happen(new.client_order_id, Happening.SEND)
 
 
+@pytest.mark.fault("B14")
 def test_open_quantity_is_what_may_still_fill() -> None:
     """Reserved from opening, less fills, released at the end; unknown orders keep holding."""
     manager = OrderManager("k")
@@ -219,6 +220,7 @@ def test_an_order_that_is_dropped_ends_as_the_table_has_it(state: OrderState) ->
     assert dropped.open_count == 0
 
 
+@pytest.mark.fault("B16")
 @pytest.mark.parametrize("shown_by", ["acknowledgement", "fill"])
 def test_an_order_that_was_given_up_and_lives_holds_its_risk_again(shown_by: str) -> None:
     """UNKNOWN, "never arrived", then the venue shows it: open, reserved, and the cancel can be sent again."""
@@ -252,6 +254,7 @@ def test_a_given_up_order_that_filled_whole_is_filled() -> None:
     assert (manager.open_count, manager.open_qty(BTC, Side.BUY)) == (0, 0)
 
 
+@pytest.mark.fault("B6")
 def test_a_refused_cancel_can_be_asked_for_again() -> None:
     """CANCEL_REFUSED takes the mark away that a cancel is out; the order is live as before."""
     manager = OrderManager("k")

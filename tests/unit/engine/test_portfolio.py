@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +88,8 @@ def test_average_price_and_realised_profit() -> None:
     assert (position.qty, position.avg_px, position.realised) == (D("-0.5"), D(90), D(15))
 
 
+@pytest.mark.fault("F6")
+@pytest.mark.fault("F13")
 def test_unknown_is_never_zero() -> None:
     """No report of the account, a held thing without a price, or a currency without a rate: equity is unknown."""
     book = Portfolio("USD")

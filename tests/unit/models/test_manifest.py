@@ -22,6 +22,7 @@ def test_a_shipped_bundle_loads_and_its_version_names_its_manifest(crypto_bundle
     assert bundle.manifest.return_scale_bps > 0
 
 
+@pytest.mark.fault("E2")
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "golden.msgpack", "README.md"])
 def test_a_missing_file_is_refused_by_name(crypto_bundle, name):
     """Deletes each file of the bundle in turn."""
@@ -68,6 +69,7 @@ def test_another_schema_is_refused_before_its_keys_are_judged(crypto_bundle, edi
         load_bundle(crypto_bundle)
 
 
+@pytest.mark.fault("E3")
 def test_features_with_another_fingerprint_are_refused(crypto_bundle, edit_manifest):
     """Changes the declared fingerprint, as a raised column version would change the running one."""
     edit_manifest(crypto_bundle, lambda m: m["features"].__setitem__("fingerprint", "0" * 64))
@@ -75,6 +77,7 @@ def test_features_with_another_fingerprint_are_refused(crypto_bundle, edit_manif
         load_bundle(crypto_bundle)
 
 
+@pytest.mark.fault("E3")
 def test_another_order_of_columns_is_refused(crypto_bundle, edit_manifest):
     """Swaps two columns of the spec: the shape stays right, the meaning does not."""
 
@@ -94,6 +97,7 @@ def test_a_column_this_engine_does_not_have_is_named(crypto_bundle, edit_manifes
         load_bundle(crypto_bundle)
 
 
+@pytest.mark.fault("E11")
 def test_an_expired_bundle_is_refused_at_its_time_and_not_before(crypto_bundle, edit_manifest):
     """Sets an expiry and loads one nanosecond before it and at it."""
     edit_manifest(crypto_bundle, lambda m: m.__setitem__("expires_ns", 1_000))
@@ -118,6 +122,7 @@ def test_shapes_and_types_other_than_the_features_give_are_refused(crypto_bundle
         load_bundle(crypto_bundle)
 
 
+@pytest.mark.fault("E14")
 def test_a_pickled_file_is_refused_even_when_it_is_listed(crypto_bundle, edit_manifest):
     """Adds a pickle that would run code when loaded, with its correct hash in the manifest."""
 
@@ -132,6 +137,7 @@ def test_a_pickled_file_is_refused_even_when_it_is_listed(crypto_bundle, edit_ma
         load_bundle(crypto_bundle)
 
 
+@pytest.mark.fault("E14")
 def test_a_pickle_in_place_of_the_golden_tape_is_refused(crypto_bundle, replace_file):
     """Gives the tape pickled content and the right hash."""
     replace_file(crypto_bundle, "golden.msgpack", pickle.dumps({"events": []}))

@@ -65,6 +65,7 @@ def test_the_price_level_does_not_move_a_prediction(bundle, window):
         assert model.predict("A", scaled.astype(np.float32), 0, 0).values[0] == pytest.approx(base, abs=2e-3)
 
 
+@pytest.mark.fault("E4")
 def test_a_prediction_over_the_deadline_is_late_and_keeps_its_value(bundle, window):
     """A stopwatch that advances 100 us a look, against deadlines of 99 and 100 us."""
     ticks = count(step=100_000)
@@ -156,6 +157,7 @@ def test_a_window_of_the_wrong_shape_fails_and_is_not_raised(bundle):
     assert "ValueError" in prediction.text
 
 
+@pytest.mark.fault("E6")
 def test_a_golden_tape_with_another_output_is_refused(crypto_bundle, replace_file):
     """Moves one stored output by ten times the tolerance, with a correct hash."""
     tape = decode_golden((crypto_bundle / "golden.msgpack").read_bytes())
@@ -167,6 +169,7 @@ def test_a_golden_tape_with_another_output_is_refused(crypto_bundle, replace_fil
         OnnxModel(load_bundle(crypto_bundle))
 
 
+@pytest.mark.fault("E6")
 def test_a_golden_tape_with_another_feature_is_refused_by_column(crypto_bundle, replace_file):
     """Changes one number of the stored window, as a changed kernel would."""
     bundle = load_bundle(crypto_bundle)
@@ -191,6 +194,7 @@ def test_a_golden_tape_without_predictions_is_refused(crypto_bundle, replace_fil
         OnnxModel(load_bundle(crypto_bundle))
 
 
+@pytest.mark.fault("E2")
 def test_bytes_that_are_no_graph_are_refused_in_one_line(crypto_bundle, replace_file):
     """Replaces the graph by noise with the right hash."""
     replace_file(crypto_bundle, "model.onnx", b"\x00\x01 no graph")

@@ -18,6 +18,8 @@ TEN = make_instrument(min_notional=D(10))
 TEN_INVERSE = make_instrument(min_notional=D(10), inverse=True)
 
 
+@pytest.mark.fault("F1")
+@pytest.mark.fault("F2")
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
@@ -85,6 +87,7 @@ def test_the_collar_holds_for_negative_prices() -> None:
     assert checks.check_collar(D(-99), D(-100), D(100), Side.BUY) is None
 
 
+@pytest.mark.fault("D2")
 @pytest.mark.parametrize(("bid", "ask"), [(NAN, 1.0), (1.0, NAN), (NAN, NAN), (1.0, 1.0), (2.0, 1.0)])
 def test_a_book_with_unknown_or_crossed_sides_is_refused(bid: float, ask: float) -> None:
     """What cannot be compared must not pass, in the spread check either."""
@@ -102,6 +105,7 @@ def test_the_rate_window_is_one_second() -> None:
     assert checks.check_rate("r", times, 3, 20) is None
 
 
+@pytest.mark.fault("C16")
 def test_a_clock_that_went_back_does_not_open_the_rate() -> None:
     """Now lies before the recorded orders."""
     assert checks.check_rate("r", deque([1_000]), 1, 0) is not None

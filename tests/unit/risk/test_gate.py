@@ -96,6 +96,7 @@ def test_a_guard_that_raises_denies(method: str) -> None:
     assert verdict.seen == "RuntimeError: guard broke"
 
 
+@pytest.mark.fault("F5")
 def test_a_breaker_that_raises_halts() -> None:
     """Equity raises."""
     found = Gate(make_limits()).breach(Broken("equity"))

@@ -78,6 +78,7 @@ def test_malformed_orders_are_denied_by_name(intent: OrderIntent, check: str) ->
     assert review(intent) == check
 
 
+@pytest.mark.fault("F1")
 def test_the_venues_smallest_quantity_binds() -> None:
     """min_qty above one lot."""
     view = FakeView(make_instrument(min_qty=D("0.5")))
@@ -150,6 +151,7 @@ def test_each_limit_denies_by_name(limits: dict[str, Any], check: str) -> None:
     assert review(order(), limits=make_limits(**limits)) == check
 
 
+@pytest.mark.fault("F2")
 def test_limits_are_inclusive() -> None:
     """Exactly at each limit the order passes."""
     exact = make_limits(
@@ -164,12 +166,15 @@ def test_limits_are_inclusive() -> None:
     assert review(order(), limits=exact) == ""
 
 
+@pytest.mark.fault("D3")
+@pytest.mark.fault("F2")
 @pytest.mark.parametrize(("px", "check"), [("100.50", ""), ("100.51", "collar"), ("99.50", ""), ("99.49", "collar")])
 def test_the_collar_of_entries_has_two_sides(px: str, check: str) -> None:
     """50 bps on a mid of 100."""
     assert review(order(limit_px=D(px))) == check
 
 
+@pytest.mark.fault("F2")
 def test_a_market_entry_is_denied_by_a_wide_spread() -> None:
     """The far touch is 60 bps from the mid, the collar 50."""
     view = FakeView()
@@ -199,6 +204,7 @@ def test_an_expired_instrument_is_denied() -> None:
     assert review(order(), FakeView(make_instrument(expiry_ns=FakeView().now_ns))) == "expiry"
 
 
+@pytest.mark.fault("F4")
 def test_open_orders_are_bounded() -> None:
     """The second of two with a limit of one; a reducing one passes."""
     view, gate = FakeView(), Gate(make_limits(max_open_orders=1))

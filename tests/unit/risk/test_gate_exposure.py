@@ -30,6 +30,7 @@ def test_a_batch_counts_against_itself() -> None:
     assert verdicts == [""] * 5 + ["max_position_qty"] * 2
 
 
+@pytest.mark.fault("B14")
 def test_an_unknown_order_holds_its_risk() -> None:
     """The order never resolves: its quantity stays counted however long it takes."""
     view, gate = FakeView(), Gate(make_limits(max_position_qty={"*": 1}))
@@ -41,6 +42,7 @@ def test_an_unknown_order_holds_its_risk() -> None:
     assert check_of(gate.review(order(), view)) == ""
 
 
+@pytest.mark.fault("F2")
 def test_exposure_sums_over_instruments_in_portfolio_currency() -> None:
     """Long 10 ETH at 100 and 5 BTC at 100 EUR with EUR at 1.2 are 1,600; with this order 1,700.02."""
     view = FakeView(make_instrument(), make_instrument(OTHER), make_instrument(EURO))
@@ -65,6 +67,7 @@ def test_an_unknown_rate_or_price_of_anything_held_denies() -> None:
     assert review(order(), view) == "no_price"
 
 
+@pytest.mark.fault("F4")
 def test_open_orders_elsewhere_count_too() -> None:
     """No position in the other instrument, only an order: its worst case is in the gross."""
     view = FakeView(make_instrument(), make_instrument(OTHER))

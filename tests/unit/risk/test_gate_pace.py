@@ -16,6 +16,7 @@ from tests.support.limits import NAME, make_limits
 D = Decimal
 
 
+@pytest.mark.fault("F4")
 def test_rates_hold_in_any_second() -> None:
     """Three at once, the fourth is early until the first is one second old."""
     view, gate = FakeView(), Gate(make_limits(max_orders_per_s=3))
@@ -32,6 +33,7 @@ def test_rates_hold_in_any_second() -> None:
     assert send(gate, view, order()) == ""
 
 
+@pytest.mark.fault("F4")
 def test_rates_hold_for_each_instrument() -> None:
     """One a second each: the other instrument still has its own."""
     view = FakeView(make_instrument(), make_instrument(OTHER))
@@ -41,6 +43,7 @@ def test_rates_hold_for_each_instrument() -> None:
     assert send(gate, view, order(instrument=OTHER)) == ""
 
 
+@pytest.mark.fault("F3")
 def test_the_same_wish_within_the_window_is_a_duplicate() -> None:
     """Same strategy, instrument, side, quantity and price; any one of them changed is another wish."""
     view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=SECOND))

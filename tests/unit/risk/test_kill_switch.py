@@ -21,6 +21,7 @@ def test_the_table_is_complete() -> None:
     assert set(TRANSITIONS) == set(itertools.product(RiskState, Cause))
 
 
+@pytest.mark.fault("F8")
 def test_only_resume_loosens() -> None:
     """Goes through the table: a looser state follows from RESUME alone, and RESUME always means ACTIVE."""
     for (before, cause), after in TRANSITIONS.items():
@@ -30,6 +31,7 @@ def test_only_resume_loosens() -> None:
             assert TIGHTNESS[after] >= TIGHTNESS[before]
 
 
+@pytest.mark.fault("F7")
 def test_a_halt_latches_until_resumed() -> None:
     """Halts, reduces, breaches, resumes; looks at each answer."""
     switch = KillSwitch()

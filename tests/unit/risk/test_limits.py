@@ -11,6 +11,7 @@ from risk.limits import Limits, check_usable, parse_limits
 from tests.support.limits import GENEROUS, make_limits
 
 
+@pytest.mark.fault("F5")
 @pytest.mark.parametrize("name", Limits.__struct_fields__)
 def test_each_missing_limit_is_refused_by_name(name: str) -> None:
     """Leaves each field out, and sets it to None: both are the same error."""
@@ -20,6 +21,7 @@ def test_each_missing_limit_is_refused_by_name(name: str) -> None:
             parse_limits(values)
 
 
+@pytest.mark.fault("F5")
 def test_no_limit_has_a_default() -> None:
     """Constructs the struct with nothing: every field is asked for."""
     with pytest.raises(TypeError):
@@ -33,6 +35,7 @@ def test_an_unknown_key_names_the_nearest_valid_one() -> None:
         parse_limits({**GENEROUS, "max_daily_los": 1})
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.parametrize(("name", "value"), [("collar_bps", "wide"), ("max_open_orders", 1.5), ("max_order_qty", 3)])
 def test_a_wrong_type_names_the_key(name: str, value: object) -> None:
     """Text, a fraction and a scalar where a number, a whole number and a table belong."""
@@ -65,12 +68,14 @@ def test_zero_negative_nan_and_infinite_limits_are_unusable(name: str, value: ob
     assert name in limits.unusable()
 
 
+@pytest.mark.fault("F5")
 def test_empty_tables_are_unusable() -> None:
     """An allow-list or a table of quantities with nothing in it."""
     assert "allowed_instruments" in make_limits(allowed_instruments=[]).unusable()
     assert "max_order_qty" in make_limits(max_order_qty={}).unusable()
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -79,6 +79,7 @@ def test_no_entry_before_the_slow_span_or_without_a_crossing() -> None:
     assert feed(make(), FakeView(), [100.0 + i for i in range(20)]) == []
 
 
+@pytest.mark.fault("E8")
 def test_no_entry_on_features_that_are_not_warm() -> None:
     """The crossing row itself is not warm (E8); averages go on, the next crossing counts."""
     view, strategy = FakeView(), make()

@@ -77,6 +77,7 @@ def bad_secrets() -> dict[str, str]:
     }
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize("text", bad_secrets().values(), ids=bad_secrets().keys())
 def test_what_is_no_key_is_one_clear_line_without_the_secret(text: str) -> None:
     """And nothing of the secret stands in the chain of causes."""
@@ -88,6 +89,7 @@ def test_what_is_no_key_is_one_clear_line_without_the_secret(text: str) -> None:
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
+@pytest.mark.fault("F15")
 def test_the_secret_is_in_no_representation() -> None:
     """repr, str, vars of the pool, pickling."""
     key = Key("k", EC_TEXTS["pkcs8"])
@@ -107,6 +109,7 @@ def test_a_key_file_is_read_with_either_name_member(tmp_path: Path) -> None:
         assert Key.from_file(path).name == "keys/7"
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize("content", ["", "{}", '{"privateKey":"SECRETTEXT"}', '{"name":"k","privateKey":"SECRETTEXT"}'])
 def test_a_wrong_key_file_is_one_clear_line(tmp_path: Path, content: str) -> None:
     """The file's content never shows."""

@@ -98,6 +98,7 @@ def test_an_answer_lost_after_the_stream_told_the_order_is_no_unknown() -> None:
     assert (b.settler.resolving, b.settler.now) == ([], ["c1"])
 
 
+@pytest.mark.fault("B17")
 def test_a_refusal_that_contradicts_the_stream_is_not_believed() -> None:
     """The order is looked up instead."""
     b = Bench()
@@ -166,6 +167,7 @@ def test_an_id_that_is_no_text_is_refused_in_plain_letters() -> None:
     assert (event.reason, event.text) == ("unknown_instrument", "\\ud800")
 
 
+@pytest.mark.fault("B14")
 def test_a_write_that_raises_leaves_the_outcome_unknown() -> None:
     """Part of it may have left: the order stays open and is looked up, and nothing passes through to the caller."""
     b = Bench()
@@ -187,6 +189,7 @@ def test_an_order_that_found_no_connection_costs_nothing_of_the_budget() -> None
     assert len(b.channel.requests) == 1
 
 
+@pytest.mark.fault("B14")
 def test_an_unclear_refusal_is_no_proof() -> None:
     """HTTP 200 without success and without a reason: the order is looked up, its risk stays held."""
     b = Bench()

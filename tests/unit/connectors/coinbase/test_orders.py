@@ -195,6 +195,7 @@ def test_whatever_proves_nothing_leaves_the_outcome_unknown(status: int, body: b
     assert read_order_answer(status, body).verdict is Verdict.UNKNOWN
 
 
+@pytest.mark.fault("C12")
 @given(st.integers(100, 599), st.binary(max_size=300))
 def test_no_answer_raises(status: int, body: bytes) -> None:
     """Any status with any bytes; only a readable success is an acceptance."""

@@ -151,6 +151,7 @@ def test_an_unknown_status_changes_nothing() -> None:
     assert (t.unknown_status, len(t.open_orders())) == (1, 1)
 
 
+@pytest.mark.fault("B16")
 def test_evidence_overrules_never_arrived() -> None:
     """Given up as absent, then the stream shows it after all, filled."""
     t = tracker()
@@ -223,6 +224,10 @@ def test_ended_orders_are_forgotten_oldest_first() -> None:
     assert [order.client_order_id for order in t.open_orders()] == ["open"]
 
 
+@pytest.mark.fault("B1")
+@pytest.mark.fault("B3")
+@pytest.mark.fault("B4")
+@pytest.mark.fault("B5")
 @given(st.permutations(range(6)), st.lists(st.integers(0, 5), max_size=10))
 def test_any_order_of_messages_gives_the_same_position_and_one_end(order: list[int], repeats: list[int]) -> None:
     """B1-B5 by permutation: answer, updates and fills in any order, repeated; fills sum to the claim, one end."""

@@ -202,6 +202,7 @@ def test_time_passes_with_the_word_of_a_venue_without_a_vote(confirmed: bool) ->
     assert isnan(one.mid_px)
 
 
+@pytest.mark.fault("D10")
 def test_at_first_sight_prices_must_be_within_the_band() -> None:
     """A venue that quotes in another unit ends the start with both names; the same later is only kept out."""
     one = make(3)
@@ -232,6 +233,7 @@ def test_at_first_sight_a_price_is_compared_with_what_a_slow_venue_said_before()
     assert statuses(later, 2 * START_UP_NS + 1) == ["mute", "live"]
 
 
+@pytest.mark.fault("D9")
 def test_a_member_whose_rules_become_another_thing_is_out_until_they_are_right() -> None:
     """A price step beyond all comparison, then the old one again."""
     one = make(2)

@@ -36,6 +36,7 @@ def test_a_definition_that_cannot_be_meant_is_refused(fields: dict[str, Any], wo
         ConsolidatedDefinition(**{"instrument": NAME, "members": ("BTC/USD@v0", "BTC/USD@v1"), **fields})
 
 
+@pytest.mark.fault("D10")
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

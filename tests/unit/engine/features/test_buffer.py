@@ -133,6 +133,7 @@ def test_a_gap_restarts_the_indicators_and_names_itself() -> None:
     assert buffer.restarts == 1
 
 
+@pytest.mark.fault("D6")
 def test_silence_beyond_the_policy_is_a_gap() -> None:
     """A recording with a hole of an hour behaves as a feed that reported one."""
     buffer = small(gap=GapPolicy(silence_ns_max=10 * SECOND))
@@ -275,6 +276,7 @@ def test_history_that_arrives_during_the_first_live_minute_is_taken() -> None:
     assert buffer.window().tolist() == [[102.0, 5.0], [103.0, 5.0], [110.5, 7.0]]
 
 
+@pytest.mark.fault("D6")
 @pytest.mark.parametrize(
     "bad",
     [{"high_px": float("nan")}, {"low_px": -5.0}, {"volume_qty": -1.0}, {"close_px": 200.0}, {"open_px": None}],

@@ -93,6 +93,9 @@ def test_every_column_of_candles_gives_the_same_bits_live_and_in_bulk(market_dat
         assert assert_live_equals_bulk(wanted, first) > 1000, path.name
 
 
+@pytest.mark.fault("D5")
+@pytest.mark.fault("D6")
+@pytest.mark.fault("D7")
 @pytest.mark.parametrize("hole_ns", [0, 10 * MINUTE])
 def test_irregular_candles_mean_the_same_in_bulk(hole_ns: int) -> None:
     """Holes, repeats, a step back, a revision and bad numbers, at random places of 2,000 candles."""
@@ -117,6 +120,7 @@ def test_irregular_candles_mean_the_same_in_bulk(hole_ns: int) -> None:
     assert not bulk.warm.all()
 
 
+@pytest.mark.fault("D7")
 def test_a_candle_that_comes_again_changes_nothing_and_a_revised_one_is_counted() -> None:
     """The first version stands, because the model has seen it: counts after the same end came thrice."""
     candles = as_events(walk(30), MINUTE)
@@ -133,6 +137,7 @@ def test_a_candle_that_comes_again_changes_nothing_and_a_revised_one_is_counted(
     np.testing.assert_array_equal(before, buffer.window())
 
 
+@pytest.mark.fault("D6")
 def test_a_market_that_closes_keeps_its_rows_and_a_longer_hole_restarts() -> None:
     """Hole of exactly the declared length, then one candle more."""
     for missing, restarts in ((10, 0), (11, 1)):
@@ -157,6 +162,7 @@ def test_the_future_does_not_reach_back() -> None:
     assert before.values[700].tobytes() != after.values[700].tobytes()
 
 
+@pytest.mark.fault("D6")
 def test_a_nan_makes_the_window_cold_and_is_never_filled() -> None:
     """One candle without a close: no warm window holds it or spans it."""
     candles = walk(400)

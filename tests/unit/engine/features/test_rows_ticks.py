@@ -80,6 +80,7 @@ def test_quotes_and_trades_together_give_the_same_bits(market_data: Path) -> Non
     assert_equal(compute_ticks(core40_spec(), of, as_ticks(events)), compute_rows(core40_spec(), of, events))
 
 
+@pytest.mark.fault("D6")
 def test_silences_and_refused_ticks_mean_the_same_in_bulk() -> None:
     """A silence of 20 minutes, then a quote that is crossed, a trade without quantity, a NaN."""
     events = seeded_events(3000)

@@ -77,6 +77,7 @@ def test_a_bar_does_not_know_the_book_after_its_end() -> None:
     assert np.isnan(rows[2])
 
 
+@pytest.mark.fault("D5")
 def test_an_event_received_when_its_bar_was_due_is_late_with_and_without_a_timer() -> None:
     """A trade of the last 10 ms that takes 80 ms: too late without patience, in time where the bar waits for 100 ms."""
     sent = [(BASE_NS, 100.0), (BASE_NS + MINUTE - 10 * MS, 105.0), (BASE_NS + MINUTE + 20 * SECOND, 106.0)]

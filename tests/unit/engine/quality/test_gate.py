@@ -49,6 +49,7 @@ def test_sizes_matter_only_where_the_instrument_has_them(size: float) -> None:
     assert said(judge.quote(one)) == "accepted"
 
 
+@pytest.mark.fault("D1")
 def test_negative_prices_only_where_allowed() -> None:
     """Oil did it; a spot pair may not.  Quotes, trades, candles and books."""
     events = (
@@ -63,6 +64,7 @@ def test_negative_prices_only_where_allowed() -> None:
         assert said(getattr(gate(allows_negative_px=True), method)(event)) == "accepted", method
 
 
+@pytest.mark.fault("D1")
 @pytest.mark.parametrize(
     ("px", "qty", "found"),
     [
@@ -78,6 +80,7 @@ def test_trades(px: float, qty: float, found: str) -> None:
     assert said(gate().trade(Trade(1, 1, BTC, px, qty, 1, "t"))) == found
 
 
+@pytest.mark.fault("D1")
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
@@ -100,6 +103,7 @@ def test_candles_enclose_their_open_and_close(changes: dict, found: str) -> None
     assert said(gate().bar(msgspec.structs.replace(one, **changes))) == found
 
 
+@pytest.mark.fault("D1")
 @pytest.mark.parametrize(
     ("px", "qty", "found"), [(nan, 1.0, "not_finite"), (0.0, 1.0, "not_positive"), (1.0, -1.0, "bad_size")]
 )
@@ -138,6 +142,7 @@ def test_the_first_event_may_be_off_by_the_bound_and_no_more() -> None:
         assert said(gate().quote(quote(0, delay_ns=delay_ns))) == found
 
 
+@pytest.mark.fault("C16")
 def test_a_venue_that_sets_its_clock_is_believed_after_eight_events() -> None:
     """Two seconds forward at once: seven are dropped, the eighth is the new time."""
     judge = gate()
@@ -218,6 +223,7 @@ def test_a_time_that_is_none_is_dropped(ts_ns: int) -> None:
     assert said(gate().trade(Trade(START, ts_ns, BTC, 100.0, 1.0, 1, ""))).startswith("dropped")
 
 
+@pytest.mark.fault("D5")
 def test_late_events_are_dropped_each_stream_by_itself() -> None:
     """A second of disorder passes, more does not; a late quote says nothing about trades."""
     judge = gate()
@@ -242,6 +248,7 @@ def test_one_row_of_another_year_does_not_silence_a_recording() -> None:
 # --- repeats ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("D5")
 def test_a_quote_told_twice_is_a_duplicate() -> None:
     """All fields equal; another size or another time is news."""
     judge = gate()
@@ -273,6 +280,7 @@ def test_identical_prints_without_ids_are_separate_trades() -> None:
     assert [said(judge.trade(trade(0))) for _ in range(5)] == ["accepted"] * 5
 
 
+@pytest.mark.fault("D5")
 @pytest.mark.parametrize(
     "make", ["{}", "t{}", "9000000000000000{}", "a1b2-{}-" + "x" * 40], ids=["count", "word", "long", "uuid"]
 )
@@ -304,6 +312,8 @@ def test_ids_beyond_a_floats_digits_keep_their_neighbours_apart() -> None:
     assert (id_key(""), id_key("17"), id_key("t1")) == (-1.0, 17.0, 1606708132249766.0)
 
 
+@pytest.mark.fault("D5")
+@pytest.mark.fault("D7")
 def test_candles_told_again_backwards_or_otherwise() -> None:
     """The first version stands; another interval is another series."""
     judge = gate()
@@ -318,6 +328,7 @@ def test_candles_told_again_backwards_or_otherwise() -> None:
 # --- prices against recent prices -------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("D3")
 @pytest.mark.parametrize("trades", [False, True], ids=["quotes", "trades"])
 def test_a_jump_is_believed_when_it_is_told_twice(trades: bool) -> None:
     """One percent up: held back, then confirmed by the second, which is the new level."""
@@ -330,6 +341,7 @@ def test_a_jump_is_believed_when_it_is_told_twice(trades: bool) -> None:
     assert [tell(0, 101.0), tell(1, 101.01), tell(2, 101.0)] == ["suspect outlier", "accepted confirmed", "accepted"]
 
 
+@pytest.mark.fault("D3")
 @pytest.mark.parametrize("trades", [False, True], ids=["quotes", "trades"])
 def test_a_jump_that_returns_was_a_spike(trades: bool) -> None:
     """The one held back is dropped with the next tick at the old level, and left no trace in the scale."""
@@ -377,6 +389,7 @@ def test_a_second_tick_that_comes_too_late_confirms_nothing() -> None:
     assert found == ["suspect outlier", "suspect outlier", "accepted confirmed"]
 
 
+@pytest.mark.fault("D3")
 def test_another_venues_price_confirms_at_once() -> None:
     """A reference within 25 bps: no second tick needed.  One elsewhere, or of the tick before, confirms nothing."""
     judge = gate_after_calm()
@@ -460,6 +473,7 @@ def test_a_large_volume_is_a_fact_and_an_absurd_one_is_held_back() -> None:
 # --- failing closed, counting -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("D1")
 def test_what_cannot_be_judged_is_dropped() -> None:
     """Values of foreign types, and a gate that is broken: dropped and counted, never accepted, never raised."""
     judge = gate()

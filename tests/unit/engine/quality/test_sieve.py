@@ -63,6 +63,8 @@ def test_recorded_events_reach_features_as_they_do_live(market_data: Path, names
     assert len(told) > 30_000
 
 
+@pytest.mark.fault("D1")
+@pytest.mark.fault("D5")
 def test_everything_that_is_wrong_is_left_out_alike() -> None:
     """Random quotes, trades, candles and books, one in ten damaged: the same events, in the same order."""
     random = np.random.default_rng(5)

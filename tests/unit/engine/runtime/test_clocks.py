@@ -21,6 +21,7 @@ def test_system_time_is_utc_and_never_steps_back() -> None:
     assert before <= clock.wall_ns() <= time.time_ns()
 
 
+@pytest.mark.fault("C16")
 def test_system_time_ignores_steps_of_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Moves the wall clock back by an hour under a running clock."""
     clock = SystemClock()
@@ -31,6 +32,7 @@ def test_system_time_ignores_steps_of_the_wall_clock(monkeypatch: pytest.MonkeyP
     assert clock.now_ns() > first
 
 
+@pytest.mark.fault("C16")
 def test_a_step_is_reported_once_with_its_sign_and_size() -> None:
     """Steps a manual wall clock forward and back; the watch re-bases after each report."""
     clock = ManualClock()

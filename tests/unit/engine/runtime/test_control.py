@@ -250,6 +250,7 @@ def test_the_kill_switch_says_who_and_why_until_it_is_cleared(tmp_path: Path) ->
     assert read_halt(run) is None
 
 
+@pytest.mark.fault("F7")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(b"", "HALT file"), (b"by hand\n", "by hand"), (b"[1, 2]", "[1, 2]"), (b"\xff\xfe", "\ufffd\ufffd"), (b"{", "{")],
@@ -280,6 +281,7 @@ def test_a_run_folder_that_is_a_file_holds_no_kill_switch_and_takes_none(tmp_pat
         write_halt(run, "operator", "", 0)
 
 
+@pytest.mark.fault("F7")
 def test_a_disk_that_takes_no_content_still_gets_an_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing fails as on a full disk; creating a name does not, and that is enough to halt."""
 

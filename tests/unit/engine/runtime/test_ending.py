@@ -130,6 +130,7 @@ def test_the_error_that_ended_a_session_says_what_it_left(traded: Traded) -> Non
     assert type(with_open_orders(VenueError("gone"), traded.core, "s")) is VenueError
 
 
+@pytest.mark.fault("F15")
 def test_no_secret_reaches_a_summary(tmp_path: Path) -> None:
     """A strategy that raises a token, a venue that refuses with one, a failure that quotes one."""
 

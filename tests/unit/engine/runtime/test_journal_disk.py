@@ -45,6 +45,7 @@ def fail_allocation(monkeypatch: pytest.MonkeyPatch, stream: str = "") -> list[b
     return failing
 
 
+@pytest.mark.fault("A8")
 def test_a_full_disk_stops_new_orders_first_and_cancels_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets every further allocation fail with ENOSPC and fills the orders stream: the reserve takes cancels only."""
     fail_allocation(monkeypatch)
@@ -70,6 +71,7 @@ def test_a_full_disk_stops_new_orders_first_and_cancels_last(tmp_path: Path, mon
     assert report.closed
 
 
+@pytest.mark.fault("A8")
 def test_the_journal_recovers_when_space_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frees the simulated disk after a failure: the segment is prepared on the next attempt and the fault goes away."""
     monkeypatch.setattr("engine.runtime.journal._RETRY_NS", 1_000_000)
@@ -85,6 +87,7 @@ def test_the_journal_recovers_when_space_returns(tmp_path: Path, monkeypatch: py
     assert len(read_all(tmp_path / "j")[0]) == 399
 
 
+@pytest.mark.fault("A9")
 def test_without_patience_an_unready_segment_is_an_error_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +109,7 @@ def test_without_patience_an_unready_segment_is_an_error_at_once(
     journal.close()
 
 
+@pytest.mark.fault("A8")
 def test_a_real_full_disk_is_met_when_preparing_and_never_kills_the_process(tmp_path: Path) -> None:
     """A tmpfs of 256 KiB (or, without the right to mount, a file-size limit) in a child that goes on until refused."""
     code = """
@@ -158,6 +162,7 @@ print(seq, refused)
             subprocess.run(["umount", str(disk)], check=False)
 
 
+@pytest.mark.fault("A8")
 def test_no_room_for_the_first_segments_is_one_clear_line(tmp_path: Path) -> None:
     """A file-size limit below a segment stands for a full disk at start."""
     code = """

@@ -26,6 +26,7 @@ def closed_journal(folder: Path, count: int = 6) -> list[tuple[str, int, int]]:
     return sorted(places, key=lambda place: place[2])
 
 
+@pytest.mark.fault("A6")
 def test_a_torn_last_record_is_cut_reported_and_its_bytes_kept(tmp_path: Path) -> None:
     """Clears the length word of the last record, as a kill in mid-append leaves it."""
     journal = write(tmp_path / "j", [quote(1), quote(2), quote(3)])
@@ -44,6 +45,7 @@ def test_a_torn_last_record_is_cut_reported_and_its_bytes_kept(tmp_path: Path) -
     del journal
 
 
+@pytest.mark.fault("A7")
 def test_damage_that_good_records_follow_names_file_offset_and_number(tmp_path: Path) -> None:
     """Inverts one bit of the third of six records."""
     name, offset, _ = closed_journal(tmp_path / "j")[2]
@@ -54,6 +56,7 @@ def test_damage_that_good_records_follow_names_file_offset_and_number(tmp_path: 
         read_all(tmp_path / "j")
 
 
+@pytest.mark.fault("A7")
 def test_salvage_stops_at_the_damage_and_says_so(tmp_path: Path) -> None:
     """The same damage with ``salvage``: what precedes it is yielded, no more."""
     name, offset, _ = closed_journal(tmp_path / "j")[2]
@@ -72,6 +75,7 @@ def test_a_record_lost_at_the_end_of_one_stream_shows_as_a_missing_number(tmp_pa
         read_all(tmp_path / "j")
 
 
+@pytest.mark.fault("A7")
 def test_a_missing_segment_in_the_middle_is_named(tmp_path: Path) -> None:
     """Removes the second of several market segments."""
     write(tmp_path / "j", [quote(n) for n in range(1, 500)]).close()
@@ -128,6 +132,7 @@ def test_a_renamed_segment_is_noticed(tmp_path: Path) -> None:
         read_all(tmp_path / "j")
 
 
+@pytest.mark.fault("A15")
 def test_an_unknown_format_version_says_which_release_to_use(tmp_path: Path) -> None:
     """Raises the version in the header."""
     write(tmp_path / "j", [quote(1)]).close()
@@ -150,6 +155,7 @@ def test_a_damaged_header_is_an_error(tmp_path: Path, offset: int, text: str) ->
         read_all(tmp_path / "j")
 
 
+@pytest.mark.fault("A15")
 def test_a_record_of_an_unknown_kind_is_not_skipped(tmp_path: Path) -> None:
     """Writes a record with a good checksum whose tag this release does not know."""
     journal = write(tmp_path / "j", [quote(1)])
@@ -169,6 +175,7 @@ def test_nothing_may_follow_the_end_note(tmp_path: Path) -> None:
         read_all(tmp_path / "j")
 
 
+@pytest.mark.fault("A5")
 def test_an_unused_prepared_segment_holds_no_records_and_no_error(tmp_path: Path) -> None:
     """Copies the folder of a running writer with its spare segments and an unfinished one, as a kill leaves it."""
     journal = write(tmp_path / "j", [quote(1), timer(2)])
@@ -182,6 +189,7 @@ def test_an_unused_prepared_segment_holds_no_records_and_no_error(tmp_path: Path
     assert report.torn_bytes == 0
 
 
+@pytest.mark.fault("A5")
 def test_a_segment_that_died_before_its_first_record_is_empty(tmp_path: Path) -> None:
     """Writes the first number into a spare segment's header, then nothing: killed between the two stores."""
     journal = write(tmp_path / "j", [quote(1)])

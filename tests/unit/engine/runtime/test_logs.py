@@ -51,6 +51,7 @@ def test_the_level_is_respected_and_unknown_ones_refused(tmp_path: Path) -> None
         logs.configure(tmp_path, level="chatty")
 
 
+@pytest.mark.fault("F15")
 def test_secrets_are_gone_from_fields_texts_exceptions_and_foreign_lines(tmp_path: Path) -> None:
     """Tries each way a secret could take into the file and searches the raw bytes."""
     console = io.StringIO()
@@ -104,6 +105,7 @@ def test_an_enormous_line_is_cut_and_stays_json(tmp_path: Path) -> None:
     assert line["event"] == "big"
 
 
+@pytest.mark.fault("F14")
 def test_a_full_queue_drops_and_counts_instead_of_waiting(tmp_path: Path) -> None:
     """A terminal that hangs until released: five lines fit the queue, one is being written, the rest is dropped."""
     release, entered = threading.Event(), threading.Event()
@@ -127,6 +129,7 @@ def test_a_full_queue_drops_and_counts_instead_of_waiting(tmp_path: Path) -> Non
     assert console.getvalue().count("\n") == 6
 
 
+@pytest.mark.fault("F14")
 def test_a_failing_sink_is_counted_and_the_other_goes_on(tmp_path: Path) -> None:
     """A terminal that is gone; the file still gets every line."""
 
@@ -141,6 +144,7 @@ def test_a_failing_sink_is_counted_and_the_other_goes_on(tmp_path: Path) -> None
     assert pipe.failed == 3
 
 
+@pytest.mark.fault("F14")
 def test_a_failing_file_is_counted_and_nothing_is_raised(tmp_path: Path) -> None:
     """Replaces the log file's folder by nothing while it must rotate."""
     pipe = logs.configure(tmp_path / "log", max_bytes=200, backups=1)

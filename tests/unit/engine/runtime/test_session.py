@@ -44,6 +44,8 @@ def test_ids_sort_by_time_and_differ_within_a_second() -> None:
     assert new_session_id(WALL_NS) < new_session_id(WALL_NS + 1_000_000_000)
 
 
+@pytest.mark.fault("F15")
+@pytest.mark.fault("F16")
 def test_a_session_has_its_folders_and_a_complete_header(tmp_path: Path) -> None:
     """Creates one with a key in a text of its configuration and reads the file back."""
     session = Session.create(
@@ -70,6 +72,7 @@ def test_a_session_has_its_folders_and_a_complete_header(tmp_path: Path) -> None
     session.close()
 
 
+@pytest.mark.fault("A10")
 def test_a_second_daemon_on_the_folder_is_told_who_holds_it(tmp_path: Path) -> None:
     """Another process tries the same session id while this one holds the lock."""
     session = create(tmp_path, "mine")
@@ -120,6 +123,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         create(tmp_path / "sessions")
 
 
+@pytest.mark.fault("A15")
 def test_opening_what_is_no_session_or_damaged_or_newer_is_a_clear_error(tmp_path: Path) -> None:
     """An empty folder, half a header, a field of the wrong type, another format version."""
     with pytest.raises(DataError, match="holds no session"):

@@ -113,6 +113,7 @@ def test_a_series_needs_room_for_two_points() -> None:
         BoundedSeries(1)
 
 
+@pytest.mark.fault("F15")
 def test_a_redacted_summary_keeps_its_figures_and_loses_secrets(tmp_path: Path) -> None:
     """A token in what a strategy raised, in a venue's reason (a key of a table) and in why it stopped."""
     token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJvcmdhbml6YXRpb25zIn0.c2lnbmF0dXJlc2lnbmF0dXJl"

@@ -92,6 +92,7 @@ async def command(session: Session, name: str, **arguments: Any) -> dict[str, An
     return await asyncio.to_thread(ask, socket_path(session.run_dir, "s", os.getpid()), name, arguments)
 
 
+@pytest.mark.fault("F7")
 async def test_a_halt_file_written_right_after_resume_halts_again(tmp_path: Path) -> None:
     """Resume and a new file between two looks of the daemon: no look ever finds the file absent."""
     session = Session(tmp_path)
@@ -135,6 +136,7 @@ async def test_a_halt_file_is_recorded_once_and_holds_as_long_as_it_lies_there(t
     assert session.states()[-1] is RiskState.ACTIVE
 
 
+@pytest.mark.fault("F7")
 async def test_the_file_in_either_folder_halts_and_resume_removes_both(tmp_path: Path) -> None:
     """The user's folder, the one beside the sessions, then both: halted by each, active again only without any."""
     session = Session(tmp_path)
@@ -174,6 +176,7 @@ async def test_commands_reach_the_core_and_an_unknown_one_is_answered(tmp_path: 
     assert session.venue.stopped
 
 
+@pytest.mark.fault("A11")
 async def test_the_end_cancels_what_is_open_and_waits_for_the_venue(tmp_path: Path) -> None:
     """One resting order: shutdown on record, then its cancel, then the venue's word."""
     session = Session(tmp_path)
@@ -189,6 +192,7 @@ async def test_the_end_cancels_what_is_open_and_waits_for_the_venue(tmp_path: Pa
     assert kinds.index(e.ShutdownRequested) < kinds.index(CancelOrder) < kinds.index(e.OrderCancelled)
 
 
+@pytest.mark.fault("A11")
 async def test_an_end_that_the_venue_does_not_confirm_is_bounded_and_timers_go_on(tmp_path: Path) -> None:
     """A venue that never answers: timers and settling go on until the time is over, and the order is still known."""
     session = Session(tmp_path, cancel_timeout_s=0.2)
@@ -282,6 +286,7 @@ async def test_a_session_ends_after_its_seconds_and_usr1_halts(tmp_path: Path) -
     assert [(halted.source, halted.reason) for halted in session.of(e.Halted)] == [("signal", "SIGUSR1")]
 
 
+@pytest.mark.fault("B18")
 @pytest.mark.parametrize("data_time", [False, True])
 async def test_a_cancel_that_the_venue_refuses_is_asked_again_until_it_is_done(tmp_path: Path, data_time: bool) -> None:
     """Refused twice, then done: on timers of the wall clock, and on those of a recording that is over."""

@@ -25,7 +25,7 @@ from engine.core import TradingCore
 from engine.errors import JournalError
 from engine.instruments import AssetClass, Instrument
 from engine.lanes import StrategySlot
-from engine.ports import Assignment, Features, Model, View
+from engine.ports import Assembly, Assignment, Features, Model, View
 
 BTC = "BTC/USD@coinbase"
 D = Decimal
@@ -286,13 +286,14 @@ def build_core(
     gate: OpenGate | None = None,
     model: Model | None = None,
     features: Callable[[], Features | None] = EveryQuote,
+    assembly: Assembly | None = None,
     **options: Any,
 ) -> TradingCore:
     return TradingCore(
         recorder=recorder,
         gate=gate or OpenGate(),
         slots=[StrategySlot(strategy) for strategy in strategies],
-        assembly=FixedAssembly(features, model),
+        assembly=assembly or FixedAssembly(features, model),
         currency="USD",
         id_prefix="k",
         **options,

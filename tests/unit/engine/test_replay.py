@@ -71,13 +71,13 @@ def run(
     records: list[Written], threshold: float = 0.5, fresh: MidModel | None = None, tolerance: float = 0.0
 ) -> ReplayResult:
     recorder = ReplayRecorder()
-    core = build_core(recorder, strategy(threshold))
-    core._assembly = ReplayAssembly(
+    assembly = ReplayAssembly(
         recorder,
         FixedAssembly(EveryQuote, fresh or MidModel()),
         recompute=fresh is not None,
         tolerance=lambda: tolerance,
     )
+    core = build_core(recorder, strategy(threshold), assembly=assembly)
     return replay(records, recorder, core)
 
 
@@ -167,8 +167,8 @@ def test_a_session_replays_without_its_bundle() -> None:
             raise BundleError("bundle is gone")
 
     recorder = ReplayRecorder()
-    core = build_core(recorder, strategy(0.5))
-    core._assembly = ReplayAssembly(recorder, Gone(EveryQuote, None), recompute=False, tolerance=lambda: 0.0)
+    assembly = ReplayAssembly(recorder, Gone(EveryQuote, None), recompute=False, tolerance=lambda: 0.0)
+    core = build_core(recorder, strategy(0.5), assembly=assembly)
     assert replay(recorded(), recorder, core).identical
 
 

@@ -1,0 +1,337 @@
+"""The market side of the core: from a quote, trade, book or candle to features, model and strategies.
+
+Owns what is known of each instrument (``engine.lanes``) and in which order those are told of an event.  Part of
+``engine.core.TradingCore``, which calls it; like that it reads no clock and waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine import events as e
+from engine.asking import Asking
+from engine.consolidated.definition import ConsolidatedDefinition
+from engine.consolidated.views import ConsolidatedViews, Derived
+from engine.counters import Counters
+from engine.desk import Desk
+from engine.errors import JournalError
+from engine.instruments import Instrument
+from engine.lanes import Lane, StrategySlot
+from engine.portfolio import Portfolio
+from engine.ports import Assembly, Probe, Recorder
+from engine.published import Published
+from engine.quality.gate import QualityGate
+from engine.quality.tolerances import Tolerances
+from engine.quality.verdicts import is_shown
+from engine.venues import VenueStates
+from engine.view import CoreView
+
+# Enum members are slow to reach through their class in CPython 3.11.
+_LATE, _FAILED = e.PredictionStatus.LATE, e.PredictionStatus.FAILED
+
+
+class Market:
+    """See the module's docstring.  ``lanes`` is shared with the view, by instrument."""
+
+    def __init__(
+        self,
+        *,
+        lanes: dict[str, Lane],
+        slots: Sequence[StrategySlot],
+        venues: VenueStates,
+        portfolio: Portfolio,
+        view: CoreView,
+        desk: Desk,
+        asking: Asking,
+        assembly: Assembly,
+        recorder: Recorder,
+        counters: Counters,
+        probe: Probe,
+        consolidated: Sequence[ConsolidatedDefinition],
+        tolerances: Tolerances,
+    ) -> None:
+        self.lanes = lanes
+        self.slots = slots
+        self.venues = venues
+        self.portfolio = portfolio
+        self.view = view
+        self.desk = desk
+        self.counters = counters
+        self._ask, self._tell_model = asking.ask, asking.tell_model
+        self._assembly = assembly
+        self._recorder = recorder
+        self._mark = probe.mark
+        self._tolerances = tolerances
+        self._followers: dict[str, list[Any]] = {}
+        self._published = Published()
+        self._views = ConsolidatedViews(consolidated, lanes) if consolidated else None
+
+    def handlers(self) -> dict[type, Callable[[Any], None]]:
+        """What is done with each event of the market."""
+        return {
+            e.Quote: self._on_quote,
+            e.Trade: self._on_trade,
+            e.BookDelta: self._on_book_delta,
+            e.BookSnapshot: self._on_book_snapshot,
+            e.Bar: self._on_bar,
+            e.Observation: self._on_observation,
+            e.InstrumentDefined: self._on_instrument,
+            e.InstrumentStatus: self.venues.instrument_status,
+            e.VenueStatus: self.venues.venue_status,
+            e.FeedUp: self.venues.feed_up,
+            e.FeedDown: self._on_feed_down,
+            e.Gap: self._on_gap,
+        }
+
+    def on_timer(self, timer: e.Timer) -> None:
+        """Consolidated prices age, and time bars end, also where nothing is told."""
+        if self._views is not None:
+            self._pass_on(self._views.on_timer(timer.ts_recv_ns))
+        for lane in self.lanes.values():
+            if lane.features is not None and lane.features.on_timer(timer.ts_recv_ns):
+                self._on_row(lane, timer.ts_event_ns, timer.ts_recv_ns)
+
+    # --- market -------------------------------------------------------------------------------------------------
+
+    def _on_quote(self, quote: e.Quote) -> None:
+        counters = self.counters
+        lane = self.lanes.get(quote.instrument)
+        if lane is None:
+            Counters.add(counters.dropped, "unknown_instrument")
+            return
+        if lane.member_feed is not None:
+            lane.quality.refer(lane.member_feed.reference_px)
+        code = lane.quality.quote(quote)
+        if code and not lane.usable(code, counters):
+            self._refused(lane, code, quote.ts_recv_ns)
+            if is_shown(code):
+                self._show(lane, quote)
+            return
+        counters.ticks += 1
+        counters.quotes += 1
+        lane.book.apply_quote(quote)
+        for follower in lane.followers:
+            follower.update(quote)
+        # Before anybody is asked, so that the view is of one moment; passed on after the member's own way.
+        derived = lane.member_feed and lane.member_feed.on_quote(quote)
+        self._mark(2)
+        features = lane.features
+        row = features is not None and features.update(quote)
+        self._mark(3)
+        if row:
+            self._on_row(lane, quote.ts_event_ns, quote.ts_recv_ns)
+        for slot in lane.quote_slots:
+            self._ask(slot, slot.on_quote, quote.instrument)
+        if derived:
+            self._pass_on(derived)
+
+    def _refused(self, lane: Lane, code: int, ts_recv_ns: int) -> None:
+        """A consolidated instrument does without a member whose prices are in doubt."""
+        if lane.member_feed is not None:
+            self._pass_on(lane.member_feed.on_refused(ts_recv_ns, code >> 2))
+
+    def _show(self, lane: Lane, quote: e.Quote) -> None:
+        """Prices of which only the time is refused, for long: positions are valued and left by them, no row is made."""
+        lane.show(quote)
+        for slot in lane.quote_slots:
+            self._ask(slot, slot.on_quote, quote.instrument)
+
+    def _show_book(self, lane: Lane, code: int, change: e.BookDelta | e.BookSnapshot) -> None:
+        """The same of a book that was changed at such a time."""
+        best = lane.book.best(change.ts_event_ns, change.ts_recv_ns) if is_shown(code) else None
+        if best is not None and lane.quality.is_plausible(best):
+            self._show(lane, best)
+
+    def _pass_on(self, derived: Sequence[Derived]) -> None:
+        """Consolidated quotes and trades go the way of any other from the book on: their members' were judged."""
+        for lane, event in derived:
+            for follower in lane.followers:
+                follower.update(event)
+            if type(event) is e.Trade:
+                lane.top.last_px = event.px
+            else:
+                lane.book.apply_quote(event)  # type: ignore[arg-type]
+                lane.top.suspect = lane.consolidator is None or lane.consolidator.suspect
+            if lane.features is not None and lane.features.update(event):
+                self._on_row(lane, event.ts_event_ns, event.ts_recv_ns)
+            if type(event) is e.Quote:
+                for slot in lane.quote_slots:
+                    self._ask(slot, slot.on_quote, event.instrument)
+
+    def _on_trade(self, trade: e.Trade) -> None:
+        lane = self.lanes.get(trade.instrument)
+        if lane is None:
+            Counters.add(self.counters.dropped, "unknown_instrument")
+            return
+        code = lane.quality.trade(trade)
+        if code and not lane.usable(code, self.counters):
+            return
+        self.counters.ticks += 1
+        self.counters.trades += 1
+        lane.top.last_px = trade.px
+        for follower in lane.followers:
+            follower.update(trade)
+        derived = lane.member_feed and lane.member_feed.on_trade(trade)
+        if lane.features is not None and lane.features.update(trade):
+            self._on_row(lane, trade.ts_event_ns, trade.ts_recv_ns)
+        if derived:
+            self._pass_on(derived)
+
+    def _on_book_snapshot(self, snapshot: e.BookSnapshot) -> None:
+        lane = self.lanes.get(snapshot.instrument)
+        if lane is None:
+            Counters.add(self.counters.dropped, "unknown_instrument")
+            return
+        code = lane.quality.snapshot(snapshot)
+        if code and not lane.usable(code, self.counters):
+            lane.apply_unusable(snapshot, code)
+            self._refused(lane, code, snapshot.ts_recv_ns)
+            self._show_book(lane, code, snapshot)
+            return
+        best = lane.book.apply_snapshot(snapshot)
+        if lane.features is not None:
+            lane.features.update(snapshot)  # the levels, before the best quote makes a row
+        if best is not None:
+            self._on_quote(best)
+        elif lane.member_feed is not None:
+            self._pass_on(lane.member_feed.on_unchanged(lane, snapshot.ts_event_ns, snapshot.ts_recv_ns))
+
+    def _on_book_delta(self, delta: e.BookDelta) -> None:
+        lane = self.lanes.get(delta.instrument)
+        if lane is None:
+            Counters.add(self.counters.dropped, "unknown_instrument")
+            return
+        code = lane.quality.delta(delta)
+        if code and not lane.usable(code, self.counters):
+            lane.apply_unusable(delta, code)
+            self._refused(lane, code, delta.ts_recv_ns)
+            self._show_book(lane, code, delta)
+            return
+        best = lane.book.apply_delta(delta)
+        if lane.features is not None:
+            lane.features.update(delta)
+        if best is not None:
+            self._on_quote(best)
+        elif lane.member_feed is not None:
+            self._pass_on(lane.member_feed.on_unchanged(lane, delta.ts_event_ns, delta.ts_recv_ns))
+
+    def _on_bar(self, bar: e.Bar) -> None:
+        """A candle of the venue's history: it warms features up and never trades."""
+        lane = self.lanes.get(bar.instrument)
+        if lane is None:
+            Counters.add(self.counters.dropped, "unknown_instrument")
+            return
+        code = lane.quality.bar(bar)
+        if code and not lane.usable(code, self.counters):
+            return
+        for follower in lane.followers:
+            follower.update(bar)
+        if lane.features is not None:
+            lane.features.update(bar)
+
+    def _on_observation(self, observation: e.Observation) -> None:
+        """A published value is about no instrument: every buffer takes what its columns ask for."""
+        self._published.take(observation)
+        for lane in self.lanes.values():
+            if lane.features is not None:
+                lane.features.update(observation)
+
+    def _on_row(self, lane: Lane, ts_event_ns: int, ts_recv_ns: int) -> None:
+        """A feature row is complete: predict, then ask the strategies."""
+        self.counters.rows += 1
+        features = lane.features
+        if features is None or not features.warm:
+            return
+        instrument = lane.instrument.id
+        model = lane.model
+        if model is not None:
+            prediction = model.predict(instrument, features.window(), ts_event_ns, ts_recv_ns)
+            self._mark(4)
+            try:
+                prediction_seq = self._recorder.record(prediction)
+            except JournalError as error:
+                self.desk.halt_for_journal(error.seen)
+                return
+            self._count_prediction(prediction)
+            for slot in lane.prediction_slots:
+                self._ask(slot, slot.on_prediction, prediction, prediction_seq)
+        for slot in lane.row_slots:
+            self._ask(slot, slot.on_row, instrument)
+
+    def _count_prediction(self, prediction: e.Prediction) -> None:
+        counters = self.counters
+        counters.predictions += 1
+        status = prediction.status
+        if status is _LATE:
+            counters.late_predictions += 1
+        elif status is _FAILED:
+            counters.failed_predictions += 1
+
+    # --- what there is ---------------------------------------------------------------------------------------------
+
+    def _on_instrument(self, event: e.InstrumentDefined) -> None:
+        definition = event.definition
+        lane = self.lanes.get(definition.id)
+        if lane is not None:
+            lane.instrument = definition
+            lane.quality.redefine(definition)
+        else:
+            self.lanes[definition.id] = self._new_lane(definition)
+        self.venues.define(definition)
+        self.portfolio.define(definition)
+        if self._views is not None:
+            for consolidator in self._views.complete(definition):
+                self.venues.define(consolidator.instrument)
+                made = self.lanes[consolidator.instrument.id] = self._new_lane(consolidator.instrument)
+                self._views.connect(consolidator, made)
+
+    def _new_lane(self, instrument: Instrument) -> Lane:
+        slots = [slot for slot in self.slots if slot.listens_to(instrument.id)]
+        followers = self._followers.setdefault(instrument.id, [])
+        quality = QualityGate(instrument, self._tolerances)
+        if not slots:
+            return Lane(instrument, None, None, slots, followers, quality)
+        assembly = self._assembly
+        uses_model = any(slot.uses_model for slot in slots)
+        assignment = assembly.assign(instrument, uses_model)
+        now_ns = self.view.now_ns
+        self._recorder.record(
+            e.ModelAssigned(now_ns, now_ns, instrument.id, assignment.model, assignment.spec, assignment.facts)
+        )
+        features = assembly.features(instrument, assignment)
+        model = assembly.model(instrument, assignment) if uses_model else None
+        for slot in slots:
+            if slot.uses_model and slot.alive:
+                self._tell_model(slot, instrument.id, assignment.facts)
+        if features is not None:
+            for followed in features.follows:
+                self._followers.setdefault(followed, []).append(features)
+            for observation in self._published.of(features.awaits):
+                features.update(observation)
+        return Lane(instrument, features, model, slots, followers, quality)
+
+    def _on_feed_down(self, event: e.FeedDown) -> None:
+        self.venues.feed_down(event)
+        if event.stream == "market":
+            self._break_market(event.venue, "", f"feed down: {event.reason}")
+
+    def _on_gap(self, event: e.Gap) -> None:
+        self.counters.gaps += 1
+        self._break_market(event.venue, event.instrument, f"gap: expected {event.expected}, got {event.got}")
+
+    def _break_market(self, venue: str, instrument: str, reason: str) -> None:
+        """Books are invalid and features not warm after a hole in the feed: all of them before anybody is asked."""
+        broken = [
+            lane
+            for lane in self.lanes.values()
+            if lane.instrument.venue == venue and instrument in ("", lane.instrument.id)
+        ]
+        for lane in broken:
+            lane.book.invalidate()
+            if lane.features is not None:
+                lane.features.mark_gap(reason)
+            for follower in lane.followers:
+                follower.mark_gap(reason, lane.instrument.id)
+        if self._views is not None:
+            self._pass_on(self._views.on_break(broken, self.view.now_ns, reason))

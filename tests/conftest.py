@@ -22,6 +22,12 @@ def pytest_configure() -> None:
         raise pytest.UsageError(lack)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """``pytest -k B14`` finds the tests that cover the fault B14."""
+    for mark in item.iter_markers("fault"):
+        item.extra_keyword_matches.update(mark.args)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.exitstatus == pytest.ExitCode.OK and _avoidably_skipped(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

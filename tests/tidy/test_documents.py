@@ -172,7 +172,7 @@ def test_every_named_make_target_exists(document: Path) -> None:
 # --- generated pages, bookkeeping -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("script", ["make_diagrams", "make_features"])
+@pytest.mark.parametrize("script", ["make_diagrams", "make_faults", "make_features"])
 def test_generated_pages_equal_their_tables(script: str) -> None:
     """Made again in memory and compared with what is committed."""
     spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")

@@ -204,6 +204,10 @@ class SandboxTrading:
         await self._child.ended()
         raise VenueError(f"the built-in exchange ended: {self._child.last_words or 'without a word'}")
 
+    def confirm(self) -> None:
+        if self._venue is not None:
+            self._venue.confirm()
+
     def settle(self) -> None:
         """It settles by itself."""
 
@@ -272,6 +276,9 @@ class CoinbaseOnPaper:
 
     async def finished(self) -> None:
         await asyncio.Event().wait()
+
+    def confirm(self) -> None:
+        """The account is in this process."""
 
     def settle(self) -> None:
         self._exchange.advance(self._clock.now_ns())
@@ -365,6 +372,9 @@ class Recording:
     def notes(self) -> Sequence[str]:
         """What was odd about the data: rows out of order, times without a zone."""
         return self._notes
+
+    def confirm(self) -> None:
+        """The account is in this process."""
 
     def settle(self) -> None:
         """After the end of the data: let cancels and their answers arrive, in data time."""

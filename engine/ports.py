@@ -73,6 +73,39 @@ class Position(msgspec.Struct, frozen=True):
     fees: Decimal
 
 
+class Stake(msgspec.Struct, gc=False):
+    """What one strategy holds of an instrument, by its own executions; updated in place by ``engine.stakes``.
+
+    ``realised`` (settlement currency) and ``fees`` (portfolio currency) count since it first traded; ``trip`` is the
+    profit after fees (portfolio currency) since it was flat last.  ``since_ns``: when it left flat; 0 while it is flat
+    or holds less than the venue takes in one order.
+    """
+
+    qty: Decimal = Decimal(0)
+    avg_px: Decimal = Decimal(0)
+    realised: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    trip: Decimal = Decimal(0)
+    since_ns: int = 0
+
+
+class Tally(msgspec.Struct, gc=False):
+    """How a strategy has done; updated in place by ``engine.stakes``.
+
+    ``fills``: executions of its orders.  ``losses``: round trips in a row that lost, fees included, the last of them at
+    ``lost_ns``.  ``day``: profit in the current UTC day after fees (portfolio currency) at the last valuation, None
+    when something it held then had no price or rate; ``day_low``: the lowest it was.  ``day_base``: worth of all its
+    trades when the day began.
+    """
+
+    fills: int = 0
+    losses: int = 0
+    lost_ns: int = 0
+    day: Decimal | None = Decimal(0)
+    day_base: Decimal | None = Decimal(0)
+    day_low: Decimal = Decimal(0)
+
+
 class OpenOrder(msgspec.Struct, frozen=True):
     """An order that may still fill: not final, unknown outcomes included."""
 
@@ -131,6 +164,14 @@ class View(Protocol):
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         """Signed quantity that this strategy's own fills have built up."""
+        ...
+
+    def stake(self, strategy: str, instrument: str) -> Stake:
+        """The same with what it cost; the strategy ``""`` is all of them together."""
+        ...
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """How each strategy that ever traded has done."""
         ...
 
     def open_orders(self, instrument: str | None = None) -> Sequence[OpenOrder]: ...
@@ -409,6 +450,11 @@ class Venue(Protocol):
 
     def settle(self) -> None:
         """Called on each timer: let an in-process exchange handle what is due.  Nothing to do for a real venue."""
+        ...
+
+    def confirm(self) -> None:
+        """Something may have hidden facts (a clock that stepped, a suspended machine): have the account confirmed soon,
+        which ends with ``AccountSettled``.  Nothing to do where the account is in this process."""
         ...
 
     def counts(self) -> FeedCounts:

@@ -222,13 +222,19 @@ class CoinbaseVenue:
             resync=lambda _handle: reconciler.wake(),
             after_batch=settler.wake_for_fills,
         )
+        # Before the stream tells of them: it would take them for somebody else's.
+        reconciler.adopt(self._carried, self._carried_ns)
         self.user_feed.start()
         await self.user_feed.wait_up(settings.open_timeout_s + settings.confirm_timeout_s)
-        reconciler.adopt(self._carried, self._carried_ns)
         opening = await reconciler.open()
         tracker.open(opening.since_ns, opening.doubtful_ns)
         account.open()
         reconciler.start()
+
+    def confirm(self) -> None:
+        """Have the account confirmed soon (``engine.ports.Venue``)."""
+        if self.reconciler is not None:
+            self.reconciler.wake()
 
     def _on_free_connection(self) -> None:
         if self.gateway is not None:

@@ -190,6 +190,7 @@ class Supervisor:
         stepped_ns = self._clock_watch.check()
         if stepped_ns:
             self._publish(lambda at: ClockStepped(at, at, stepped_ns))
+            self._venue.confirm()
         self._look_for_halt()
         if not self._data_time:
             self._publish_timer()

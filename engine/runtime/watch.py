@@ -124,5 +124,14 @@ class SessionWatch:
                 name: msgspec.to_builtins(line)
                 for name, line in recent_report(quality_gates(core.lanes), STATUS_HOURS).items()
             },
+            "accounts": {
+                venue: {
+                    "confirmed_ns_ago": core.view.now_ns - settled_ns,
+                    "unresolved": list(core.reconciliation.unresolved[venue]),
+                    "not_named": list(core.reconciliation.missing[venue]),
+                }
+                for venue, settled_ns in core.reconciliation.settled_ns.items()
+            },
+            "waits_for": sorted(core.reconciliation.awaited),
             "not_trading": {name: why for name in core.lanes if (why := core.view.tradable(name))},
         }

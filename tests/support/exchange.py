@@ -29,6 +29,7 @@ class Exchange:
         self.over = asyncio.Event()
         self.failure: Exception | None = None
         self.settled = 0
+        self.confirmed = 0
         self.stopped = False
 
     @property
@@ -44,6 +45,9 @@ class Exchange:
         await self.over.wait()
         if self.failure is not None:
             raise self.failure
+
+    def confirm(self) -> None:
+        self.confirmed += 1
 
     def settle(self) -> None:
         self.settled += 1

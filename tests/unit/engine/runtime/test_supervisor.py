@@ -13,6 +13,7 @@ import pytest
 
 from engine import events as e
 from engine.bus import EventBus
+from engine.carried import decode_carried
 from engine.commands import CancelOrder, RiskState, RiskStateChanged
 from engine.core import NullProbe, TradingCore
 from engine.errors import JournalError, KestrelError, VenueError
@@ -27,10 +28,13 @@ from tests.support.exchange import Exchange
 class Session:
     """Everything around one supervisor."""
 
-    def __init__(self, folder: Path, *, data_time: bool = False, cancel_timeout_s: float = 20.0) -> None:
+    def __init__(
+        self, folder: Path, *, data_time: bool = False, cancel_timeout_s: float = 20.0, keep_s: float | None = None
+    ) -> None:
         self.user_dir, self.run_dir = folder / "mine", folder / "run"
         self.journal = MemoryJournal()
         self.clock = ManualClock() if data_time else SystemClock()
+        self.watched = ManualClock()
         self.venue = Exchange()
         self.errors: list[str] = []
         self.seconds = 0
@@ -46,7 +50,7 @@ class Session:
             core=self.core,
             venue=self.venue,
             clock=self.clock,
-            clock_watch=ClockWatch(SystemClock(), limit_ns=10**15),
+            clock_watch=ClockWatch(self.watched, limit_ns=50_000_000),
             session="s",
             run_dirs=[self.user_dir, self.run_dir],
             timer_ms=10,
@@ -54,6 +58,7 @@ class Session:
             data_time=data_time,
             status=lambda: {"open_orders": self.core.orders.open_count},
             on_second=self.on_second,
+            keep_s=keep_s,
         )
 
     def on_second(self) -> None:
@@ -86,6 +91,44 @@ async def until(holds: Callable[[], bool]) -> None:
     """Let the loop run until something is so; the test's own time limit ends it otherwise."""
     while not holds():
         await asyncio.sleep(0.002)
+
+
+@pytest.mark.fault("C16")
+async def test_a_step_of_the_clock_is_recorded_and_has_the_account_confirmed(tmp_path: Path) -> None:
+    """The wall clock jumps by an hour: one event, one question to the venue."""
+    session = Session(tmp_path)
+
+    async def script() -> None:
+        session.watched.step_wall(3_600 * 10**9)
+        await until(lambda: session.venue.confirmed == 1)
+        timers = len(session.of(e.Timer))
+        await until(lambda: len(session.of(e.Timer)) > timers + 3)
+
+    await session.during(script)
+    assert [event.delta_ns for event in session.of(e.ClockStepped)] == [3_600 * 10**9]
+    assert session.venue.confirmed == 1
+
+
+@pytest.mark.parametrize("keep_s", [None, 0.02])
+async def test_state_is_kept_from_time_to_time_and_at_the_end_where_somebody_will_go_on(
+    tmp_path: Path, keep_s: float | None
+) -> None:
+    """At once, again after each change, and after the last event of the session; never where it would be in vain."""
+    session = Session(tmp_path, keep_s=keep_s)
+
+    async def script() -> None:
+        if keep_s is not None:
+            await until(lambda: len(session.of(e.StateKept)) == 1)
+        session.open_order()
+        if keep_s is not None:
+            await until(lambda: len(session.of(e.StateKept)) >= 2)
+
+    await session.during(script)
+    kept = [n for n, written in enumerate(session.journal.written) if isinstance(written.record, e.StateKept)]
+    assert bool(kept) is (keep_s is not None)
+    if kept:
+        assert kept[-1] == len(session.journal.written) - 1
+        assert not decode_carried(session.of(e.StateKept)[-1].state).open_count
 
 
 async def command(session: Session, name: str, **arguments: Any) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -22,20 +21,18 @@ ROOT = DOCS.parent
 HOW = "Made by `python docs/make_faults.py` from `docs/faults.yaml` and the marks in the tests; edits here are lost."
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     id: str
     fault: str
     does: str
     lacks: str
 
 
-@dataclass
-class Found:
+class Found(NamedTuple):
     """Of one test file.  ``tests``: ids by ``Class::name`` or ``name``; ``strays``: lines of marks on no test."""
 
-    tests: dict[str, list[str]] = field(default_factory=dict)
-    strays: list[int] = field(default_factory=list)
+    tests: dict[str, list[str]]
+    strays: list[int]
 
 
 def load(path: Path = DOCS / "faults.yaml") -> dict[str, list[Fault]]:
@@ -71,13 +68,13 @@ def marks_of(root: Path = ROOT) -> tuple[dict[str, list[str]], list[str]]:
 def _of_file(path: Path, root: Path) -> Found:
     text = path.read_text(encoding="utf-8")
     if "mark.fault(" not in text and "tests.support" not in text:
-        return Found()
+        return Found({}, [])
     tree = ast.parse(text)
-    found = Found()
+    found = Found({}, [])
     everywhere = [one for node in tree.body if _assigns(node, "pytestmark") for one in _ids(node)]
     _collect(tree.body, "", everywhere, found, {**_imported(tree, root), **_classes(tree)}, root)
     attached = {call.lineno for node in _holders(tree) for call in _calls(node)}
-    found.strays = sorted({call.lineno for call in _calls(tree)} - attached)
+    found.strays.extend(sorted({call.lineno for call in _calls(tree)} - attached))
     return found
 
 

@@ -19,7 +19,6 @@ def _script() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["make_faults"] = module  # its dataclasses look themselves up
     spec.loader.exec_module(module)
     return module
 

@@ -102,6 +102,9 @@ class VenueSettings(Section):
     request_timeout_ms: int = Field(
         default=5000, ge=100, le=60_000, description="then an order's outcome is unknown, ms"
     )
+    external_orders: Literal["adopt", "reduce"] = Field(
+        default="adopt", description="orders of others on the account: counted like ours, or also no new risk"
+    )
     reconcile_s: float = Field(
         default=300.0, ge=1, le=86_400, description="how often the account is compared with the books, s"
     )

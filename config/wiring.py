@@ -80,5 +80,6 @@ def build_core(
         hold_deadline_ns=DURABILITY_DEADLINE_NS,
         probe=probe,
         tolerances=settings.quality.tolerances(),
+        external_reduces=settings.venue.external_orders == "reduce",
         consolidated=[one.definition() for one in settings.consolidated],
     )

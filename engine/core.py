@@ -58,7 +58,8 @@ class TradingCore:
     """State of one daemon and the function that moves it.
 
     ``hold_orders`` is journal mode ``always``: commands wait until ``JournalSynced`` covers their record, and risk
-    judges them again.  ``hold_deadline_ns``: an order that waited longer is dropped instead.
+    judges them again.  ``hold_deadline_ns``: an order that waited longer is dropped instead.  ``external_reduces``:
+    risk goes to REDUCING when the venue shows an order that this session has not sent.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class TradingCore:
         probe: Probe | None = None,
         consolidated: Sequence[ConsolidatedDefinition] = (),
         tolerances: Tolerances = DEFAULT,
+        external_reduces: bool = False,
     ) -> None:
         self.counters = Counters()
         self.lanes: dict[str, Lane] = {}
@@ -99,6 +101,7 @@ class TradingCore:
             probe=probe,
             hold_orders=hold_orders,
             hold_deadline_ns=hold_deadline_ns,
+            external_reduces=external_reduces,
         )
         asking = Asking(view=self.view, desk=self.desk, recorder=recorder, probe=probe)
         self._asking = asking
@@ -126,6 +129,7 @@ class TradingCore:
             e.BalanceReported: self.desk.on_balance,
             e.PositionReported: self.desk.on_position,
             e.AccountSettled: self._on_settled,
+            e.OrderFound: self._on_found,
             e.OrderFilled: self._on_fill,
             e.OrderAccepted: self.desk.on_accepted,
             e.OrderRejected: self.desk.on_rejected,
@@ -177,6 +181,10 @@ class TradingCore:
         for slot in self.slots:
             if slot.name == strategy:
                 self._ask(slot, slot.on_fill, fill)
+
+    def _on_found(self, found: e.OrderFound) -> None:
+        if found.instrument in self.lanes:  # of anything else nothing is traded here, and nothing is risked
+            self.desk.on_found(found)
 
     def _on_timer(self, timer: e.Timer) -> None:
         if timer.name == KEEP:

@@ -49,6 +49,7 @@ class Desk:
         probe: Probe,
         hold_orders: bool,
         hold_deadline_ns: int,
+        external_reduces: bool = False,
     ) -> None:
         self.out: list[Command] = []
         self._recorder = recorder
@@ -61,6 +62,7 @@ class Desk:
         self._hold_orders = hold_orders
         self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
         self._hold_deadline_ns = hold_deadline_ns
+        self._external_reduces = external_reduces
         self.closing = False  # the session ends: written by the core
         self._journal_refuses = False
         self.risk_reason = ""  # why risk is in the state that it is in
@@ -232,6 +234,21 @@ class Desk:
             reason = self._why_gone(order)
             if reason:
                 self._send_cancel(order, reason)
+
+    def on_found(self, event: e.OrderFound) -> None:
+        """Somebody else's order counts like one of ours from now on; by policy it stops new risk as well."""
+        if self._orders.get(event.client_order_id) is not None:
+            self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
+            return
+        defect = amounts_defect(event.qty, event.filled_qty, *([] if event.limit_px is None else [event.limit_px]))
+        if defect:
+            self.refuse_fact(defect, f"order {event.client_order_id!r} found at {event.venue}: {event.qty}")
+            return
+        self._counters.external_orders += 1
+        order = self._orders.find(event)
+        if self._external_reduces:
+            self.reduce(f"order {event.client_order_id!r} at {event.venue} is not of this session")
+        self._look_again(order)
 
     def on_rejected(self, event: e.OrderRejected) -> None:
         Counters.add_word(self._counters.venue_rejected, event.reason)

@@ -236,6 +236,20 @@ class AccountSettled(Event, frozen=True, array_like=True, gc=False, tag=29):
     unresolved: tuple[str, ...] = ()
 
 
+class OrderFound(Event, frozen=True, array_like=True, gc=False, tag=31):
+    """An order lives at the venue that this session has not sent: made by hand, by another program, or by a session
+    whose record of it was lost.  ``filled_qty`` of it is part of the balances already."""
+
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    filled_qty: Decimal
+    limit_px: Decimal | None
+
+
 # --- time, system, control --------------------------------------------------------------------------------------
 
 
@@ -388,6 +402,7 @@ AccountEvent = (
     | BalanceReported
     | PositionReported
     | AccountSettled
+    | OrderFound
 )
 SystemEvent = (
     Timer

@@ -16,14 +16,16 @@ import msgspec
 
 from engine.arithmetic import exactly
 from engine.carried import ENDED, CarriedOrder
-from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent
+from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.errors import IllegalTransition
-from engine.events import OrderFilled, Side
+from engine.events import OrderFilled, OrderFound, Side
 from engine.ports import OpenOrder
 
 ZERO = Decimal(0)
 CLOSED_KEPT = 4096
 """Closed orders remembered for late facts; older ones are forgotten, oldest first."""
+EXTERNAL = ""
+"""Strategy of orders that nobody here has sent."""
 _CARRIED = -1
 """In place of a trade's values, where an earlier session has booked it."""
 ENDED_CARRIED = 64
@@ -241,6 +243,26 @@ class OrderManager:
         order = ManagedOrder(new, intent, new.ts_ns, reserved, ZERO, state)
         self._open[new.client_order_id] = order
         self._described.clear()
+        self._reserve(order)
+        return order
+
+    def find(self, found: OrderFound) -> ManagedOrder:
+        """Follow an order that nobody here has sent: it holds what it may still fill, and can be cancelled."""
+        intent = OrderIntent(
+            found.ts_event_ns,
+            EXTERNAL,
+            found.instrument,
+            found.side,
+            found.qty,
+            OrderType.MARKET if found.limit_px is None else OrderType.LIMIT,
+            found.limit_px,
+            TimeInForce.GTC,
+        )
+        order = self.adopt(NewOrder(found.ts_recv_ns, found.client_order_id, found.venue, intent), _S.ACCEPTED)
+        order.venue_order_id, order.acknowledged = found.venue_order_id, True
+        order.filled_qty = found.filled_qty
+        if found.filled_qty > ZERO:
+            order.state = _S.PARTLY_FILLED
         self._reserve(order)
         return order
 

@@ -24,6 +24,7 @@ from engine.events import (
     OrderCancelled,
     OrderExpired,
     OrderFilled,
+    OrderFound,
     OrderOutcomeUnknown,
     OrderRejected,
     PositionReported,
@@ -49,6 +50,7 @@ _FACTS = (
     OrderExpired,
     CancelRejected,
     OrderOutcomeUnknown,
+    OrderFound,
 )
 """What happened to the account, in the journal's stream of orders."""
 

@@ -99,6 +99,12 @@ class AccountReconciler:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    def look_for_strangers(self) -> None:
+        """Called after each batch of the user stream: an order of somebody else is looked into at once."""
+        if self._tracker.strangers and self._task is not None:
+            self._tracker.strangers = False
+            self._wake.set()
+
     def wake(self) -> None:
         """Something happened that may have hidden facts: a stream that was down, a clock that stepped."""
         self._wake.set()
@@ -134,6 +140,9 @@ class AccountReconciler:
     async def _look_up(self, bound_s: float) -> list[str]:
         """Ask about every open order of ours; client ids of those that have not shown themselves in time."""
         self._settler.reconcile()
+        unreadable = await self._settler.find_strangers({p: i for i, p in self._products.items()})
+        if unreadable:
+            _log.error("%s: open orders of others that cannot be read: %s", self._venue, ", ".join(unreadable[:5]))
         waiting = [order.client_order_id for order in self._tracker.open_orders() if order.ours]
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + bound_s

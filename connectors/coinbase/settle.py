@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
 from connectors.coinbase import wire
 from connectors.coinbase.account import AccountHealth
-from connectors.coinbase.tracker import UNCANCELLED, OrderTracker
+from connectors.coinbase.tracker import UNCANCELLED, OrderTracker, exact
 from connectors.rest import RestClient, RestError
 from engine.errors import VenueError
 from engine.events import InputEvent, OrderRejected
@@ -301,7 +302,12 @@ class Settler:
             since_ns = min(self._unknown[c].sent_ns for c in client_ids) + self._offset_ns() - LISTING_MARGIN_NS
             asked_ns = self._clock.now_ns()
             try:
-                listed = {order.client_order_id: order for order in await self._list(product_id, since_ns)}
+                asked = [
+                    ("product_ids", product_id),
+                    ("start_date", wire.format_time(since_ns)),
+                    ("limit", "100"),
+                ]
+                listed = {order.client_order_id: order for order in await self._list(asked)}
             except VenueError as error:
                 # The other products' orders are not kept waiting for this one's listing.
                 failed = error
@@ -330,8 +336,33 @@ class Settler:
             )
             self._emit([OrderRejected(now_ns, now_ns, self._venue, client_id, "never_arrived", text)])
 
-    async def _list(self, product_id: str, since_ns: int) -> list[wire.RestOrder]:
-        params = [("product_ids", product_id), ("start_date", wire.format_time(since_ns)), ("limit", "100")]
+    async def find_strangers(self, instruments: Mapping[str, str]) -> list[str]:
+        """Tell of every open order that nobody here has sent; ids of those whose size cannot be read.
+
+        ``instruments`` maps product ids to canonical instruments.
+        """
+        unreadable: list[str] = []
+        self._tracker.strangers = False
+        for product_id, instrument in instruments.items():
+            for listed in await self._list([("product_ids", product_id), ("order_status", "OPEN"), ("limit", "100")]):
+                known = self._tracker.get(listed.client_order_id)
+                if known is not None and known.ours:
+                    continue
+                size = listed.size_and_price()
+                if size is None:
+                    unreadable.append(listed.order_id)
+                    continue
+                now_ns = self._clock.now_ns()
+                filled_qty = exact(listed.filled_size) or Decimal(0)
+                self._emit(
+                    self._tracker.find(
+                        listed.client_order_id, listed.order_id, instrument, listed.side, size[0], filled_qty, size[1],
+                        now_ns,
+                    )
+                )  # fmt: skip
+        return unreadable
+
+    async def _list(self, params: list[tuple[str, str]]) -> list[wire.RestOrder]:
         orders: list[wire.RestOrder] = []
         cursor = ""
         for _ in range(MAX_PAGES):
@@ -343,7 +374,7 @@ class Settler:
                 return orders
             cursor = page.cursor
         # A listing cut short proves nothing about what is absent from it.
-        raise VenueError(f"order listing of {product_id} did not end after {MAX_PAGES} pages")
+        raise VenueError(f"order listing did not end after {MAX_PAGES} pages", expected=f"less of {params[0][1]}")
 
     def _observe(self, order: wire.RestOrder) -> None:
         now_ns = self._clock.now_ns()

@@ -21,6 +21,7 @@ from engine.events import (
     OrderCancelled,
     OrderExpired,
     OrderFilled,
+    OrderFound,
     OrderRejected,
     Side,
 )
@@ -50,6 +51,8 @@ class Tracked(msgspec.Struct, gc=False):
     end: str = ""
     """The venue's final status once seen, told or not."""
     end_reason: str = ""
+    found: bool = False
+    """Told as an order of somebody else."""
     closed: bool = False
     """The end was told and every claimed fill was booked."""
     entries: set[str] | None = None
@@ -73,6 +76,8 @@ class OrderTracker:
         """A foreign fill that may be part of the opening balances or not; empty when there was none."""
         self.unknown_status = 0
         self.duplicate_fills = 0
+        self.strangers = False
+        """An order showed itself that this session has not sent; whoever has looked into it sets it back."""
         self.booked = 0
         """Entries of fills that were taken in, of whosever orders."""
         self.unreadable_fills = 0
@@ -134,6 +139,28 @@ class OrderTracker:
             order.accepted, order.end = True, "CANCELLED"
             self._close(order)
 
+    def find(
+        self, client_order_id: str, venue_order_id: str, instrument: str, side: str, qty: Decimal,
+        filled_qty: Decimal, limit_px: Decimal | None, ts_recv_ns: int,
+    ) -> list[InputEvent]:  # fmt: skip
+        """An order that a listing shows as open.  One that is not ours is told once, with what is filled of it and will
+        not be told any more: before the opening that is part of the balances, after it what was told as fills."""
+        order = self._find(client_order_id, venue_order_id)
+        if order.ours or order.found or order.closed or _side(side) is None:
+            return []
+        order.found = order.accepted = True
+        if not order.venue_order_id:
+            self._bind(order, venue_order_id)
+        if self.since_ns == NEVER_NS:
+            order.booked_qty = order.claimed_qty = max(order.claimed_qty, filled_qty)
+            self._wanted.pop(venue_order_id, None)
+        return [
+            OrderFound(
+                ts_recv_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id, instrument,
+                Side.BUY if side == "BUY" else Side.SELL, qty, order.booked_qty, limit_px,
+            )
+        ]  # fmt: skip
+
     # --- observations -------------------------------------------------------------------------------------------
 
     def sent(self, client_order_id: str, ts_ns: int) -> None:
@@ -175,7 +202,9 @@ class OrderTracker:
             order.end = status
             self._close(order)
             return events
-        claimed = _decimal(filled_qty)
+        if not order.ours and not order.found:
+            self.strangers = True
+        claimed = exact(filled_qty)
         if claimed is not None and claimed > order.claimed_qty:
             order.claimed_qty = claimed
             order.changed_ns = ts_recv_ns
@@ -332,7 +361,8 @@ def _base_qty(fill: Fill) -> Decimal | None:
     return qty if qty > 0 else None
 
 
-def _decimal(text: str) -> Decimal | None:
+def exact(text: str) -> Decimal | None:
+    """A number as the venue writes it; None for what is none."""
     try:
         value = Decimal(text)
     except InvalidOperation:

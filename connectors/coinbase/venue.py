@@ -214,13 +214,18 @@ class CoinbaseVenue:
             venue_offset_ns=lambda: self.offset_ns,
             every_s=settings.reconcile_s,
         )
+
+        def after_batch() -> None:
+            settler.wake_for_fills()
+            reconciler.look_for_strangers()
+
         self.user_feed = self._feed(
             settings.ws_user_url,
             CoinbaseUserProtocol(self.name, tracker),
             account.on_stream,
             subscriptions=self._user_subscriptions,
             resync=lambda _handle: reconciler.wake(),
-            after_batch=settler.wake_for_fills,
+            after_batch=after_batch,
         )
         # Before the stream tells of them: it would take them for somebody else's.
         reconciler.adopt(self._carried, self._carried_ns)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from calendar import timegm
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -267,6 +268,18 @@ class RestOrder(msgspec.Struct):
     reject_reason: str = ""
     reject_message: str = ""
     cancel_message: str = ""
+    order_configuration: dict[str, Any] = {}
+
+    def size_and_price(self) -> tuple[Decimal, Decimal | None] | None:
+        """Quantity in base units and limit price (None: at market); None where it is sized otherwise, or unreadable."""
+        for fields in self.order_configuration.values():
+            if isinstance(fields, dict) and fields.get("base_size"):
+                try:
+                    limit = fields.get("limit_price")
+                    return Decimal(str(fields["base_size"])), Decimal(str(limit)) if limit else None
+                except ArithmeticError:
+                    return None
+        return None
 
 
 class RestOrderAnswer(msgspec.Struct):

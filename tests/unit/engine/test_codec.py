@@ -34,6 +34,7 @@ SAMPLES: list[Any] = [
     e.BalanceReported(1, 2, "coinbase", "USD", D("1E+3"), D("0.00")),
     e.PositionReported(1, 2, "coinbase", BTC, D("-1.50"), D("100")),
     e.AccountSettled(1, 2, "coinbase", (("USD", D("0.10")),), ("k-1",)),
+    e.OrderFound(1, 2, "coinbase", "by-hand", "v-9", BTC, e.Side.SELL, D("0.10"), D("0"), None),
     e.StateCarried(1, 2, "before", 2**40, b"\x93"),
     e.Timer(1, 2, "tick"),
     e.FeedUp(1, 2, "coinbase", "market"),

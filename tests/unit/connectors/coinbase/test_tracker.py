@@ -20,6 +20,7 @@ from engine.events import (
     OrderCancelled,
     OrderExpired,
     OrderFilled,
+    OrderFound,
     OrderRejected,
     Side,
 )
@@ -249,3 +250,72 @@ def test_any_order_of_messages_gives_the_same_position_and_one_end(order: list[i
     assert kinds(events).count(OrderCancelled) == 1
     assert kinds(events).index(OrderAccepted) == 0
     assert t.open_orders() == []
+
+
+# --- orders of others, and of an earlier session ------------------------------------------------------------------
+
+
+def found(t: OrderTracker, filled: str = "0.4", name: str = "by-hand") -> list[InputEvent]:
+    return t.find(name, "v9", BTC, "SELL", Decimal(2), Decimal(filled), Decimal(70_000), 9)
+
+
+@pytest.mark.fault("B8")
+def test_a_strangers_order_before_the_opening_is_told_once_and_its_fills_so_far_never() -> None:
+    """They are part of the balances; what is filled of it afterwards is told."""
+    t = tracker()
+    assert not t.strangers
+    observe(t, "OPEN", "0.4", client_order_id="by-hand", venue_order_id="v9")
+    assert t.strangers
+    (event,) = found(t)
+    assert isinstance(event, OrderFound)
+    assert (event.client_order_id, event.side, event.qty, event.filled_qty) == ("by-hand", Side.SELL, 2, Decimal("0.4"))
+    assert found(t) == []
+    assert t.take_wanted() == []
+    t.open(TS_NS, (0, 0))
+    assert kinds(observe(t, "OPEN", "0.9", client_order_id="by-hand", venue_order_id="v9")) == []
+    assert t.take_wanted() == ["v9"]
+    assert kinds(book(t, "e9", "0.5", order_id="v9")) == [OrderFilled]
+
+
+@pytest.mark.fault("B8")
+def test_after_the_opening_what_was_told_of_it_is_what_is_filled() -> None:
+    """A fill came first and was told as one without an order; the listing then names the order."""
+    t = tracker()
+    t.open(TS_NS, (0, 0))
+    observe(t, "OPEN", "0.4", client_order_id="by-hand", venue_order_id="v9")
+    assert kinds(book(t, "e9", "0.4", order_id="v9")) == [OrderFilled]
+    (event,) = found(t)
+    assert isinstance(event, OrderFound)
+    assert event.filled_qty == Decimal("0.4")
+
+
+def test_an_order_of_ours_is_no_strangers() -> None:
+    """Nor is one that has ended, or has a side that is none."""
+    t = tracker()
+    t.sent("c1", 1)
+    assert t.find("c1", "v1", BTC, "BUY", Decimal(1), Decimal(0), None, 9) == []
+    observe(t, "CANCELLED", client_order_id="by-hand", venue_order_id="v9")
+    assert found(t) == []
+    assert t.find("x", "v3", BTC, "SIDEWAYS", Decimal(1), Decimal(0), None, 9) == []
+
+
+@pytest.mark.fault("A4")
+def test_an_adopted_orders_booked_fills_are_not_told_again() -> None:
+    """Two of its three fills were booked by the session before; the third is told, and so is its end."""
+    t = tracker()
+    t.adopt("c1", "v1", Decimal("0.8"), ("e1", "e2"), ended=False)
+    assert t.is_unresolved("c1")
+    assert kinds(observe(t, "FILLED", "1.2")) == [OrderAccepted]
+    assert t.is_unresolved("c1")
+    assert kinds(book(t, "e1") + book(t, "e2")) == []
+    assert kinds(book(t, "e3")) == [OrderFilled]
+    assert not t.is_unresolved("c1")
+    assert t.get("c1").closed  # type: ignore[union-attr]
+
+
+def test_an_adopted_order_that_had_ended_still_takes_a_late_fill() -> None:
+    """It is resolved from the start, and a fill nobody has booked is told."""
+    t = tracker()
+    t.adopt("c1", "v1", Decimal("0.4"), ("e1",), ended=True)
+    assert (t.is_unresolved("c1"), t.open_orders()) == (False, [])
+    assert kinds(book(t, "e2")) == [OrderFilled]

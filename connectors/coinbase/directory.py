@@ -121,9 +121,9 @@ class Directory:
                 return opening
             await asyncio.sleep(OPENING_PAUSE_S)
         raise VenueError(
-            f"{self._settings.name} account was traded by somebody else during {OPENING_TRIES} readings of balances",
+            f"{self._settings.name} account was traded during each of {OPENING_TRIES} readings of its balances",
             expected=f"{2 * OPENING_MARGIN_NS / 1e9:g} s without a fill",
-            do="stop the other program, or give this one a portfolio and a key of its own",
+            do="stop other programs that trade on it, or give this one a portfolio and a key of its own",
         )
 
     async def balances(self) -> list[BalanceReported]:

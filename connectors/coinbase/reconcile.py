@@ -79,10 +79,7 @@ class AccountReconciler:
     async def open(self) -> Opening:
         """The account at the start: orders that went on looked up, then the balances.  Raises ``VenueError``."""
         unresolved = await self._look_up(BOUND_S)
-        opening = await self._directory.opening(self._offset_ns)
-        if self._since_ns:
-            opening = await self._after_fills(opening)
-        self._since_ns = opening.since_ns - LISTING_MARGIN_NS
+        opening = await self._balances()
         for balance in opening.balances:
             self._publish(balance)
         self._tell(opening, unresolved)
@@ -131,8 +128,7 @@ class AccountReconciler:
     async def settle(self) -> None:
         """Confirm the account once.  Raises ``VenueError`` when that cannot be had now."""
         unresolved = await self._look_up(BOUND_S)
-        opening = await self._after_fills(await self._directory.opening(self._offset_ns))
-        self._since_ns = opening.since_ns - LISTING_MARGIN_NS
+        opening = await self._balances()
         self._tell(opening, unresolved)
 
     # --- questions --------------------------------------------------------------------------------------------------
@@ -152,15 +148,18 @@ class AccountReconciler:
                 return waiting
             await asyncio.sleep(_LOOK_S)
 
-    async def _after_fills(self, opening: Opening) -> Opening:
-        """Balances that every fill before them is booked for; read again as long as that brings one to light."""
+    async def _balances(self) -> Opening:
+        """Balances that are those of the books, if both are right: every fill before their reading is booked, and none
+        behind it.  Read again when one was booked meanwhile; from here to their telling nobody else gets a turn."""
         for _ in range(TRIES):
             booked = self._tracker.booked
-            await self._settler.read_fills_since(self._since_ns)
-            if self._tracker.booked == booked:
-                return opening
             opening = await self._directory.opening(self._offset_ns)
-        raise VenueError(f"{self._venue} account: a new fill came to light in each of {TRIES} readings")
+            if self._since_ns:
+                await self._settler.read_fills_since(self._since_ns)
+            if self._tracker.booked == booked:
+                self._since_ns = opening.since_ns - LISTING_MARGIN_NS
+                return opening
+        raise VenueError(f"{self._venue} account: fills in each of {TRIES} readings of its balances")
 
     def _tell(self, opening: Opening, unresolved: list[str]) -> None:
         now_ns = self._clock.now_ns()

@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
 from benchmarks.figures import Reading, Target, clock_cost_ns, latency, own_times, time_each
@@ -17,7 +17,7 @@ from engine.consolidated import Consolidated
 from engine.errors import KestrelError
 from engine.events import Side
 from engine.instruments import Instrument
-from engine.ports import FeatureView, OpenOrder, Position, Top
+from engine.ports import FeatureView, OpenOrder, Position, Stake, Tally, Top
 from risk.gate import Gate
 from risk.limits import Limits
 
@@ -63,6 +63,7 @@ class StillView:
         self._mark = {NAME: Decimal("60000.00")}
         self._rates = {"USD": Decimal(1)}
         self._equity = Decimal(100_000)
+        self._tallies = {"bench": Tally(fills=1_000)}
 
     def instrument(self, instrument: str) -> Instrument:
         return self._instruments[instrument]
@@ -81,6 +82,12 @@ class StillView:
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:  # noqa: ARG002
         return self._position[instrument].qty
+
+    def stake(self, strategy: str, instrument: str) -> Stake:  # noqa: ARG002
+        return Stake(self._position[instrument].qty)
+
+    def tallies(self) -> Mapping[str, Tally]:
+        return self._tallies
 
     def consolidated(self, instrument: str) -> Consolidated | None:  # noqa: ARG002
         return None

@@ -41,6 +41,37 @@ class CarriedHolding(msgspec.Struct, frozen=True, array_like=True):
     fees: Decimal
 
 
+class CarriedStake(msgspec.Struct, frozen=True, array_like=True):
+    """See ``engine.ports.Stake``."""
+
+    strategy: str
+    instrument: str
+    qty: Decimal
+    avg_px: Decimal
+    realised: Decimal
+    fees: Decimal
+    trip: Decimal
+    since_ns: int
+
+
+class CarriedTally(msgspec.Struct, frozen=True, array_like=True):
+    """See ``engine.ports.Tally``."""
+
+    strategy: str
+    fills: int
+    losses: int
+    lost_ns: int
+    day_base: Decimal | None
+    day_low: Decimal
+
+
+class CarriedStakes(msgspec.Struct, frozen=True, array_like=True):
+    """Of ``engine.stakes``."""
+
+    stakes: tuple[CarriedStake, ...] = ()
+    tallies: tuple[CarriedTally, ...] = ()
+
+
 class CarriedMoney(msgspec.Struct, frozen=True, array_like=True):
     """``reported``: accounts that were opened, as ``(venue, currency)`` or ``(instrument, "")``.  ``day`` is that of
     ``equity_day_start``, in days since 1970; -1: none yet."""
@@ -54,6 +85,7 @@ class CarriedMoney(msgspec.Struct, frozen=True, array_like=True):
     equity_peak: Decimal | None
     day: int
     equity_day_start: Decimal | None
+    stakes: CarriedStakes = CarriedStakes()
 
 
 class CarriedStrategy(msgspec.Struct, frozen=True, array_like=True):

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+from engine import cost
 from engine.carried import CarriedHolding, CarriedMoney
 from engine.events import OrderFilled
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Position
+from engine.stakes import Stakes
 
 ZERO = Decimal(0)
 DAY_NS = 86_400_000_000_000
@@ -59,6 +61,8 @@ class Portfolio:
         self.held: dict[str, None] = {}
         """Instruments with a position that is not zero; for readers."""
         self._strategy_qty: dict[tuple[str, str], Decimal] = {}
+        self.stakes = Stakes(self.rate)
+        """What of it is which strategy's; written here, for readers."""
         self._reported: set[tuple[str, str]] = set()
         self.equity: Decimal | None = None
         """At the last valuation; None when something then had no price or no rate."""
@@ -81,6 +85,7 @@ class Portfolio:
             if instrument.asset_class in FULLY_PAID:
                 self._by_base.setdefault((instrument.venue, instrument.base), holding)
         holding.instrument = instrument
+        self.stakes.define(instrument)
         awaited = self._awaited.pop(instrument.id, None)
         if awaited is not None:
             holding.qty, holding.avg_px = awaited.qty, awaited.avg_px
@@ -152,16 +157,17 @@ class Portfolio:
             raise KeyError(fill.instrument)
         instrument = holding.instrument
         signed_qty = fill.qty if fill.side > 0 else -fill.qty
-        realised = _close(holding, signed_qty, fill.px)
+        realised = cost.trade(holding, instrument, signed_qty, fill.px)
         if instrument.asset_class in FULLY_PAID:
             self._add_cash(instrument.venue, instrument.quote, -signed_qty * fill.px * instrument.multiplier)
         else:
             self._add_cash(instrument.venue, instrument.settlement, realised)
-        self._pay_fee(holding, fill)
+        fee = self._pay_fee(holding, fill)
         self._changed(holding)
         if strategy:
-            key = (strategy, fill.instrument)
-            self._strategy_qty[key] = self._strategy_qty.get(key, ZERO) + signed_qty
+            for owner, qty in self.stakes.book(fill, strategy, instrument, fee):
+                key = (owner, fill.instrument)
+                self._strategy_qty[key] = self._strategy_qty.get(key, ZERO) + qty
 
     def _changed(self, holding: _Holding) -> None:
         self._show(holding)
@@ -181,16 +187,24 @@ class Portfolio:
         key = (venue, currency)
         self._cash[key] = self._cash.get(key, ZERO) + amount
 
-    def _pay_fee(self, holding: _Holding, fill: OrderFilled) -> None:
+    def _pay_fee(self, holding: _Holding, fill: OrderFilled) -> Decimal:
+        """Book it; returns what it is worth in portfolio currency, at least as far as that is known."""
         if fill.fee == ZERO:
-            return
+            return ZERO
         self._add_cash(fill.venue, fill.fee_currency, -fill.fee)
         rate = self._rates.get(fill.fee_currency)
         if rate is None:
             # Equity becomes unknown through the cash above; the fee column only says that it misses one.
             self.unconverted_fees += 1
-        else:
-            holding.fees += fill.fee * rate
+            return self._assumed_fee(holding.instrument, fill)
+        holding.fees += fill.fee * rate
+        return fill.fee * rate
+
+    def _assumed_fee(self, instrument: Instrument, fill: OrderFilled) -> Decimal:
+        """What the instrument's own rate makes of it, the dearer of the two, where the fee's currency has no rate."""
+        fee_rate = max(instrument.taker_fee_rate, instrument.maker_fee_rate, ZERO)
+        rate = self._rates.get(instrument.settlement, Decimal(1))
+        return abs(instrument.notional(fill.qty, fill.px)) * fee_rate * rate
 
     # --- valuation ----------------------------------------------------------------------------------------------
 
@@ -229,7 +243,7 @@ class Portfolio:
             self._show(holding)
         if paid:
             return holding.qty * mark_px * instrument.multiplier * rate
-        return _profit(instrument, holding.qty, holding.avg_px, mark_px) * rate
+        return cost.profit(instrument, holding.qty, holding.avg_px, mark_px) * rate
 
     def revalue(self, now_ns: int, mark: Mark) -> None:
         """Refresh equity, its peak and the day's start (UTC day of ``now_ns``)."""
@@ -242,6 +256,8 @@ class Portfolio:
         if self.equity_peak is None or equity > self.equity_peak:
             self.equity_peak = equity
         day = now_ns // DAY_NS
+        # On an account's first day strategies have begun with nothing.
+        self.stakes.revalue(mark, new_day=day != self._day and self._day >= 0)
         if day != self._day:
             self._day = day
             self.equity_day_start = equity
@@ -261,6 +277,7 @@ class Portfolio:
             self.equity_peak,
             self._day,
             self.equity_day_start,
+            self.stakes.carried(),
         )
 
     def restore(self, money: CarriedMoney) -> None:
@@ -269,6 +286,7 @@ class Portfolio:
         self._cash = {(venue, currency): amount for venue, currency, amount in money.cash}
         self._reported = set(money.reported)
         self._strategy_qty = {(strategy, name): qty for strategy, name, qty in money.strategy_qty}
+        self.stakes.restore(money.stakes)
         self._awaited = {one.instrument: one for one in money.holdings}
         for name in [name for name in self._awaited if name in self._holdings]:
             self.define(self._holdings[name].instrument)
@@ -310,41 +328,3 @@ class Portfolio:
         known = {currency for at, currency in (*self._reported, *self._cash) if at == venue and currency}
         known.update(base for at, base in self._by_base if at == venue)
         return sorted(known)
-
-
-def _profit(instrument: Instrument, qty: Decimal, entry_px: Decimal, exit_px: Decimal) -> Decimal:
-    """Profit in settlement currency of a signed quantity carried from ``entry_px`` to ``exit_px``.
-
-    Inverse contracts settle in base: ``qty * multiplier * (1/entry - 1/exit)``.
-    """
-    if instrument.inverse:
-        return qty * instrument.multiplier * (1 / entry_px - 1 / exit_px)
-    return qty * instrument.multiplier * (exit_px - entry_px)
-
-
-def _close(holding: _Holding, signed_qty: Decimal, px: Decimal) -> Decimal:
-    """Average-cost update of a holding by one trade; returns the realised profit of what it closed."""
-    before = holding.qty
-    after = before + signed_qty
-    realised = ZERO
-    if before == ZERO or (before > ZERO) == (signed_qty > ZERO):
-        holding.avg_px = _average(holding.instrument, before, holding.avg_px, signed_qty, px)
-    else:
-        closed = -signed_qty if abs(signed_qty) <= abs(before) else before
-        realised = _profit(holding.instrument, closed, holding.avg_px, px)
-        holding.realised += realised
-        if after == ZERO:
-            holding.avg_px = ZERO
-        elif (after > ZERO) != (before > ZERO):
-            holding.avg_px = px
-    holding.qty = after
-    return realised
-
-
-def _average(instrument: Instrument, qty: Decimal, avg_px: Decimal, added_qty: Decimal, px: Decimal) -> Decimal:
-    if ZERO in (qty, avg_px):
-        return px
-    total = qty + added_qty
-    if instrument.inverse:
-        return total / (qty / avg_px + added_qty / px)
-    return (avg_px * qty + px * added_qty) / total

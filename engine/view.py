@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from engine.events import Side
 from engine.instruments import Instrument
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
-from engine.ports import FeatureView, OpenOrder, Position, Top
+from engine.ports import FeatureView, OpenOrder, Position, Stake, Tally, Top
 
 if TYPE_CHECKING:
     from engine.consolidated.values import Consolidated
@@ -36,6 +36,7 @@ class CoreView:
         "position",
         "rate",
         "risk_state",
+        "stake",
         "strategy_qty",
         "tradable",
     )
@@ -44,6 +45,7 @@ class CoreView:
     tradable: Callable[[str], str]
     position: Callable[[str], Position]
     strategy_qty: Callable[[str, str], Decimal]
+    stake: Callable[[str, str], Stake]
     rate: Callable[[str], Decimal | None]
     open_orders: Callable[..., Sequence[OpenOrder]]
     open_qty: Callable[[str, Side], Decimal]
@@ -54,6 +56,7 @@ class CoreView:
         self._portfolio = portfolio
         self.position = portfolio.position
         self.strategy_qty = portfolio.strategy_qty
+        self.stake = portfolio.stakes.stake
         self.rate = portfolio.rate
         self.open_orders = orders.described
         self.open_qty = orders.open_qty
@@ -88,6 +91,9 @@ class CoreView:
 
     def equity_day_start(self) -> Decimal | None:
         return self._portfolio.equity_day_start
+
+    def tallies(self) -> Mapping[str, Tally]:
+        return self._portfolio.stakes.tallies
 
     def features(self, instrument: str) -> FeatureView | None:
         lane = self._lanes.get(instrument)

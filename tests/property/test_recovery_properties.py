@@ -84,5 +84,8 @@ def test_the_records_leave_what_the_core_knew(steps: list[tuple[str, int, str]])
 
 
 def _facts(carried: Carried) -> Carried:
-    money = msgspec.structs.replace(carried.money, equity_peak=None, day=-1, equity_day_start=None)
+    stakes = carried.money.stakes
+    tallies = tuple([msgspec.structs.replace(one, day_base=None, day_low=Decimal(0)) for one in stakes.tallies])
+    stakes = msgspec.structs.replace(stakes, tallies=tallies)
+    money = msgspec.structs.replace(carried.money, equity_peak=None, day=-1, equity_day_start=None, stakes=stakes)
     return msgspec.structs.replace(carried, money=money, strategies=())

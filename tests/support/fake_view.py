@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
 from engine.commands import NewOrder, OrderIntent, RiskState
 from engine.consolidated import Consolidated
 from engine.events import Liquidity, OrderFilled, Side
 from engine.instruments import AssetClass, Instrument
-from engine.ports import FeatureView, OpenOrder, Position, Top
+from engine.ports import FeatureView, OpenOrder, Position, Stake, Tally, Top
 
 D = Decimal
 ZERO = Decimal(0)
@@ -66,6 +66,8 @@ class FakeView:
         self.positions: dict[str, Decimal] = {}
         self.avg_pxs: dict[str, Decimal] = {}
         self.strategy_qtys: dict[tuple[str, str], Decimal] = {}
+        self.stakes: dict[tuple[str, str], Stake] = {}
+        self.tally_of: dict[str, Tally] = {}
         self.orders: list[OpenOrder] = []
         self.rates: dict[str, Decimal] = {"USD": D(1)}
         self.equity_now: Decimal | None = D(10_000)
@@ -168,6 +170,12 @@ class FakeView:
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         return self.strategy_qtys.get((strategy, instrument), ZERO)
+
+    def stake(self, strategy: str, instrument: str) -> Stake:
+        return self.stakes.get((strategy, instrument), Stake())
+
+    def tallies(self) -> Mapping[str, Tally]:
+        return self.tally_of
 
     def open_orders(self, instrument: str | None = None) -> Sequence[OpenOrder]:
         return tuple(o for o in self.orders if instrument is None or o.instrument == instrument)

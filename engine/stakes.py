@@ -1,0 +1,172 @@
+"""Whose money it is: what each strategy holds, what that cost, what it won or lost today, and losses in a row.
+
+Owns the books of strategies beside the account's (``engine.portfolio``, their only caller).  What no strategy of ours
+has bought is in none of them.  Under the name ``EVERYONE`` stands what all strategies hold together.
+
+The strategy ``GUARDIAN`` closes what others hold: its executions are booked to them, the largest holder first, so that
+none goes on believing in a position that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+from engine import cost
+from engine.carried import CarriedStake, CarriedStakes, CarriedTally
+from engine.events import OrderFilled
+from engine.instruments import Instrument
+from engine.ports import Stake, Tally
+
+ZERO = Decimal(0)
+EVERYONE = ""
+GUARDIAN = "guardian"
+
+Mark = Callable[[str], Decimal | None]
+Rate = Callable[[str], Decimal | None]
+
+NOTHING = Stake()
+NOBODY = Tally()
+
+
+class Stakes:
+    """The books of all strategies.  One writer: the portfolio."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._instruments: dict[str, Instrument] = {}
+        self._stakes: dict[tuple[str, str], Stake] = {}
+        self.tallies: dict[str, Tally] = {}
+        """By strategy; one that never traded has none."""
+
+    def define(self, instrument: Instrument) -> None:
+        self._instruments[instrument.id] = instrument
+
+    def stake(self, strategy: str, instrument: str) -> Stake:
+        """What a strategy holds (``EVERYONE``: all of them together).  Not to be kept: it changes with each fill."""
+        return self._stakes.get((strategy, instrument), NOTHING)
+
+    def book(self, fill: OrderFilled, strategy: str, instrument: Instrument, fee: Decimal) -> list[tuple[str, Decimal]]:
+        """Book one execution of a strategy's order; ``fee`` is in portfolio currency.  Returns the signed quantities by
+        the strategy that each was booked to."""
+        signed_qty = fill.qty if fill.side > 0 else -fill.qty
+        shares = list(self._shares(fill.instrument, signed_qty)) if strategy == GUARDIAN else [(strategy, signed_qty)]
+        for owner, qty in shares:
+            self._trade(owner, instrument, qty, fill, fee * abs(qty) / fill.qty)
+        self._trade(EVERYONE, instrument, signed_qty, fill, fee)
+        tally = self._tally(strategy)
+        tally.fills += 1
+        return shares
+
+    def _shares(self, instrument: str, signed_qty: Decimal) -> Iterator[tuple[str, Decimal]]:
+        """Who held what the guardian has closed; what nobody held is its own."""
+        left_qty = signed_qty
+        holders = [(owner, stake.qty) for (owner, name), stake in self._stakes.items() if owner and name == instrument]
+        for owner, qty in sorted(holders, key=lambda one: (-abs(one[1]), one[0])):
+            if left_qty and qty and (qty > ZERO) is not (left_qty > ZERO):
+                part_qty = left_qty if abs(left_qty) <= abs(qty) else -qty
+                left_qty -= part_qty
+                yield owner, part_qty
+        if left_qty:
+            yield GUARDIAN, left_qty
+
+    def _trade(self, owner: str, instrument: Instrument, qty: Decimal, fill: OrderFilled, fee: Decimal) -> None:
+        stake = self._stakes.get((owner, instrument.id))
+        if stake is None:
+            stake = self._stakes[owner, instrument.id] = Stake()
+        before = stake.qty
+        realised = cost.trade(stake, instrument, qty, fill.px)
+        stake.fees += fee
+        rate = self._rate(instrument.settlement)
+        # Without a rate the sign still says whether it was a loss; what it is worth is asked for again at valuation.
+        stake.trip += realised * (Decimal(1) if rate is None else rate) - fee
+        is_flat = abs(stake.qty) < instrument.min_qty
+        if is_flat or (before and (before > ZERO) is not (stake.qty > ZERO)):
+            if owner and abs(before) >= instrument.min_qty:
+                self._end_trip(owner, stake, fill.ts_recv_ns)
+            stake.trip = ZERO
+            stake.since_ns = 0 if is_flat else fill.ts_recv_ns
+        elif not stake.since_ns:
+            stake.since_ns = fill.ts_recv_ns
+
+    def _end_trip(self, owner: str, stake: Stake, now_ns: int) -> None:
+        """From flat to flat (or through it): a loss, fees included, or not."""
+        tally = self._tally(owner)
+        if stake.trip < ZERO:
+            tally.losses += 1
+            tally.lost_ns = now_ns
+        else:
+            tally.losses = 0
+
+    def _tally(self, strategy: str) -> Tally:
+        tally = self.tallies.get(strategy)
+        if tally is None:
+            tally = self.tallies[strategy] = Tally()
+        return tally
+
+    # --- valuation ----------------------------------------------------------------------------------------------
+
+    def revalue(self, mark: Mark, *, new_day: bool) -> None:
+        """Profit of each strategy since the UTC day began, open positions at their mark, after fees, in portfolio
+        currency; None while something it holds has no price or rate."""
+        for strategy, tally in self.tallies.items():
+            worth = self._worth(strategy, mark)
+            if new_day:
+                tally.day_base, tally.day_low = worth, ZERO
+            elif tally.day_base is None:  # nobody could value it when the day began
+                tally.day_base = worth
+            if worth is None or tally.day_base is None:
+                tally.day = None
+                continue
+            result = tally.day = worth - tally.day_base
+            tally.day_low = min(tally.day_low, result)
+
+    def _worth(self, strategy: str, mark: Mark) -> Decimal | None:
+        total = ZERO
+        for (owner, name), stake in self._stakes.items():
+            if owner != strategy:
+                continue
+            total -= stake.fees
+            if not stake.qty and not stake.realised:
+                continue
+            instrument = self._instruments.get(name)
+            rate = None if instrument is None else self._rate(instrument.settlement)
+            if instrument is None or rate is None:
+                return None
+            gain = stake.realised
+            if stake.qty:
+                mark_px = mark(name)
+                if mark_px is None:
+                    return None
+                gain += cost.profit(instrument, stake.qty, stake.avg_px, mark_px)
+            total += gain * rate
+        return total
+
+    # --- from one session to the next -----------------------------------------------------------------------------
+
+    def carried(self) -> CarriedStakes:
+        return CarriedStakes(
+            tuple(
+                [
+                    CarriedStake(owner, name, one.qty, one.avg_px, one.realised, one.fees, one.trip, one.since_ns)
+                    for (owner, name), one in self._stakes.items()
+                ]
+            ),
+            tuple(
+                [
+                    CarriedTally(name, one.fills, one.losses, one.lost_ns, one.day_base, one.day_low)
+                    for name, one in self.tallies.items()
+                ]
+            ),
+        )
+
+    def restore(self, carried: CarriedStakes) -> None:
+        self._stakes = {
+            (one.strategy, one.instrument): Stake(one.qty, one.avg_px, one.realised, one.fees, one.trip, one.since_ns)
+            for one in carried.stakes
+        }
+        self.tallies.clear()
+        for tally in carried.tallies:
+            self.tallies[tally.strategy] = Tally(
+                tally.fills, tally.losses, tally.lost_ns, None, tally.day_base, tally.day_low
+            )

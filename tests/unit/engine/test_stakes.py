@@ -1,0 +1,150 @@
+"""Whose money it is: stakes and tallies beside the account's books."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from engine.carried import Carried, decode_carried, encode_carried
+from engine.commands import RiskState
+from engine.events import Liquidity, OrderFilled, Side
+from engine.portfolio import DAY_NS, Portfolio
+from engine.stakes import EVERYONE, GUARDIAN
+from tests.support.core import spot
+
+D = Decimal
+BTC = spot().id
+
+
+def portfolio(cash: str = "100000") -> Portfolio:
+    made = Portfolio("USD")
+    made.define(spot())
+    made.report_balance(spot().venue, "USD", D(cash))
+    return made
+
+
+def fill(side: Side, qty: str, px: str, *, fee: str = "0", currency: str = "USD", at_ns: int = 1) -> OrderFilled:
+    fill.count += 1  # type: ignore[attr-defined]
+    number = f"t{fill.count}"  # type: ignore[attr-defined]
+    return OrderFilled(
+        at_ns, at_ns, spot().venue, "k-1", "v-1", number, BTC, side, D(qty), D(px), D(fee), currency, Liquidity.TAKER
+    )
+
+
+fill.count = 0  # type: ignore[attr-defined]
+
+
+def value(books: Portfolio, px: str, now_ns: int = 1) -> None:
+    books.revalue(now_ns, {BTC: D(px)}.get)
+
+
+def test_a_strategy_has_its_own_price_and_everyone_has_the_average() -> None:
+    """Two strategies buy at 100 and 110; each keeps its own cost, all together hold 2 at 105."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "1", "100", at_ns=5), "a")
+    books.apply_fill(fill(Side.BUY, "1", "110", at_ns=7), "b")
+    assert (books.stakes.stake("a", BTC).qty, books.stakes.stake("a", BTC).avg_px) == (1, 100)
+    assert books.stakes.stake("b", BTC).avg_px == 110
+    together = books.stakes.stake(EVERYONE, BTC)
+    assert (together.qty, together.avg_px, together.since_ns) == (2, 105, 5)
+    assert books.stakes.stake("c", BTC).qty == 0
+
+
+def test_what_nobody_of_ours_bought_is_in_no_stake() -> None:
+    """An execution of an order that is not ours moves the account alone."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "3", "100"), "")
+    assert books.qty(BTC) == 3
+    assert books.stakes.stake(EVERYONE, BTC).qty == 0
+    assert books.stakes.tallies == {}
+
+
+def test_the_day_counts_profit_and_fees_from_its_beginning() -> None:
+    """Bought at 100 with a fee of 1, marked at 90: 11 lost.  The next UTC day starts at nothing."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "1", "100", fee="1"), "a")
+    value(books, "90")
+    tally = books.stakes.tallies["a"]
+    assert (tally.day, tally.day_low, tally.fills) == (-11, -11, 1)
+    value(books, "99")
+    assert (tally.day, tally.day_low) == (-2, -11)
+    value(books, "99", DAY_NS)
+    assert (tally.day, tally.day_low) == (0, 0)
+    value(books, "95", DAY_NS)
+    assert (tally.day, tally.day_low) == (-4, -4)
+
+
+@pytest.mark.fault("F13")
+def test_a_fee_without_a_rate_counts_as_the_instruments_own() -> None:
+    """The fee comes in a currency nobody can value: the strategy pays what the dearer rate of the instrument makes."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "1", "100", fee="7", currency="XYZ"), "a")
+    assert books.unconverted_fees == 1
+    assert books.stakes.stake("a", BTC).fees == 100 * max(spot().taker_fee_rate, spot().maker_fee_rate)
+    value(books, "100")
+    assert books.equity is None
+
+
+def test_losses_in_a_row_are_round_trips_that_lost_after_fees() -> None:
+    """Loses, loses by its fee alone, wins: 1, 2, 0."""
+    books = portfolio()
+    losses = []
+    for number, (leave_px, fee) in enumerate((("99", "0"), ("100", "0.01"), ("101", "0")), 1):
+        books.apply_fill(fill(Side.BUY, "1", "100"), "a")
+        books.apply_fill(fill(Side.SELL, "0.5", leave_px, fee=fee, at_ns=number), "a")
+        books.apply_fill(fill(Side.SELL, "0.5", leave_px, at_ns=number), "a")
+        losses.append(books.stakes.tallies["a"].losses)
+    assert losses == [1, 2, 0]
+    assert books.stakes.tallies["a"].lost_ns == 2
+
+
+def test_the_guardians_executions_are_its_clients() -> None:
+    """It sells 3 of what a (2) and b (1.5) hold: the larger holder first, and nothing is left with the guardian."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "2", "100"), "a")
+    books.apply_fill(fill(Side.BUY, "1.5", "100"), "b")
+    books.apply_fill(fill(Side.SELL, "3", "90", fee="3"), GUARDIAN)
+    assert books.strategy_qty("a", BTC) == 0
+    assert books.strategy_qty("b", BTC) == D("0.5")
+    assert books.strategy_qty(GUARDIAN, BTC) == 0
+    assert books.stakes.stake(EVERYONE, BTC).qty == D("0.5")
+    assert (books.stakes.stake("a", BTC).fees, books.stakes.stake("b", BTC).fees) == (2, 1)
+    assert books.stakes.tallies["a"].losses == 1
+    assert books.stakes.tallies[GUARDIAN].fills == 1
+
+
+def test_more_than_anybody_holds_is_the_guardians_own() -> None:
+    """Sells 2 where 1 is held (it raced an exit): the rest stands under its own name, the sum is right."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "1", "100"), "a")
+    books.apply_fill(fill(Side.SELL, "2", "90"), GUARDIAN)
+    assert books.strategy_qty("a", BTC) == 0
+    assert books.strategy_qty(GUARDIAN, BTC) == -1
+    assert books.stakes.stake(EVERYONE, BTC).qty == -1
+
+
+def test_stakes_go_on_in_the_next_session() -> None:
+    """Carried, encoded, decoded and restored: the same books; a state of an earlier release has none."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "1", "100", fee="1"), "a")
+    value(books, "90")
+    carried = books.carried()
+    again = Portfolio("USD")
+    again.define(spot())
+    again.restore(carried)
+    assert again.carried() == carried
+    assert again.stakes.tallies["a"].day_low == -11
+    value(again, "95")
+    assert again.stakes.tallies["a"].day == -6
+    assert again.stakes.tallies["a"].day_low == -11
+
+
+def test_a_state_without_stakes_can_be_read() -> None:
+    """The bytes that the release before wrote lack the field at the end."""
+    money = portfolio().carried()
+    whole = encode_carried(Carried(1, (), (), (), money, RiskState.ACTIVE, "", ()))
+    raw = msgspec.msgpack.decode(whole)
+    raw[4] = raw[4][:-1]
+    assert decode_carried(msgspec.msgpack.encode(raw)).money == money

@@ -23,6 +23,7 @@ from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
 from engine.lanes import Lane, StrategySlot
+from engine.manual import Manual
 from engine.market import Market
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
@@ -106,6 +107,13 @@ class TradingCore:
         asking = Asking(view=self.view, desk=self.desk, recorder=recorder, probe=probe)
         self._asking = asking
         self.reconciliation = Reconciliation(recorder=recorder, portfolio=self.portfolio, counters=self.counters)
+        self.manual = Manual(
+            desk=self.desk,
+            orders=self.orders,
+            portfolio=self.portfolio,
+            view=self.view,
+            reconciliation=self.reconciliation,
+        )
         self._ask, self._restore = asking.ask, asking.restore
         self._market = Market(
             lanes=self.lanes,
@@ -144,6 +152,7 @@ class TradingCore:
             e.Halted: self.desk.on_control,
             e.Reduced: self.desk.on_control,
             e.Resumed: self.desk.on_control,
+            e.OperatorRequested: self.manual.on_request,
             e.ShutdownRequested: self._on_shutdown,
             e.StateCarried: self._on_carried,
         }
@@ -192,6 +201,8 @@ class TradingCore:
             return
         self.desk.revalue(self.view.mark_px)
         self.desk.insist()
+        if self.manual.is_closing:
+            self.manual.advance()
         self._market.on_timer(timer)
         for slot in self.slots:
             self._ask(slot, slot.on_timer, timer)

@@ -13,8 +13,10 @@ from engine.commands import (
     CancelIntent,
     Command,
     Intent,
+    NewOrder,
     OrderIntent,
     Rejected,
+    ReplaceIntent,
     RiskState,
     RiskStateChanged,
 )
@@ -23,6 +25,7 @@ from engine.errors import JournalError
 from engine.orders import FINAL, Happening, ManagedOrder, OrderManager, OrderState
 from engine.portfolio import Mark, Portfolio
 from engine.ports import Probe, Recorder, RiskGate
+from engine.replacing import Replacements
 from engine.sanity import amounts_defect
 from engine.view import CoreView
 
@@ -62,6 +65,7 @@ class Desk:
         self._hold_orders = hold_orders
         self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
         self._hold_deadline_ns = hold_deadline_ns
+        self._replacements = Replacements()
         self._external_reduces = external_reduces
         self.closing = False  # the session ends: written by the core
         self._journal_refuses = False
@@ -74,23 +78,28 @@ class Desk:
     def carry_out(self, intents: Sequence[Intent]) -> None:
         """Judge and open each intent in turn; they are well formed (``engine.intents``)."""
         for intent in intents:
-            if type(intent) is OrderIntent:
-                self.place(intent)
+            kind = type(intent)
+            if kind is OrderIntent:
+                self.place(intent)  # type: ignore[arg-type]
+            elif kind is ReplaceIntent:
+                self._replace(intent)  # type: ignore[arg-type]
             else:
                 self._cancel_one(intent)  # type: ignore[arg-type]
 
-    def place(self, intent: OrderIntent) -> None:
-        """Risk, order, record, send: in that order, for one intent."""
+    def place(self, intent: OrderIntent) -> NewOrder | Rejected | None:
+        """Risk, order, record, send: in that order, for one intent.  Returns what became of it; None where the journal
+        took no order."""
         self._counters.intents += 1
         view, orders, gate = self._view, self._orders, self._gate
         approved = gate.review(intent, view)
         self._mark(6)
         if isinstance(approved, Rejected):
             self._reject(approved)
-            return
+            return approved
         if self._hold_orders and len(self._held) >= HELD_MAX:
-            self._reject(Rejected(view.now_ns, intent, "durability_backlog", str(len(self._held)), str(HELD_MAX)))
-            return
+            refused = Rejected(view.now_ns, intent, "durability_backlog", str(len(self._held)), str(HELD_MAX))
+            self._reject(refused)
+            return refused
         venue = view.instrument(approved.intent.instrument).venue
         new = orders.open(approved, view.now_ns, venue, self._opened_as)
         try:
@@ -100,7 +109,7 @@ class Desk:
             # Nothing may leave that is not on record: the order never existed for the venue.
             orders.drop(new.client_order_id)
             self.halt_for_journal(error.seen)
-            return
+            return None
         except Exception:  # a defect of ours: nothing has left, so nothing may be held as if it had
             orders.drop(new.client_order_id)
             raise
@@ -110,6 +119,7 @@ class Desk:
         else:
             self.out.append(new)
         self._mark(7)
+        return new
 
     def _reject(self, verdict: Rejected) -> None:
         Counters.add(self._counters.rejected, verdict.check)
@@ -124,9 +134,58 @@ class Desk:
         if order is not None and order.intent.strategy == intent.strategy:
             self._send_cancel(order, intent.reason)
 
+    def _replace(self, intent: ReplaceIntent) -> None:
+        """Cancel one order; what is left of the wish follows when it is gone (``engine.replacing``)."""
+        order = self._orders.get(intent.client_order_id)
+        if order is None or order.intent.strategy != intent.strategy or order.state in FINAL:
+            return
+        self._replacements.wish(intent)
+        self._send_cancel(order, intent.reason or "replaced")
+
+    def _succeed(self, order: ManagedOrder) -> None:
+        """An order is gone: send what was to take its place, unless nothing of it may leave any more."""
+        if order.state not in FINAL:
+            return
+        successor = self._replacements.take(order, self._view.now_ns)
+        if successor is None or self._why_gone(order):
+            return
+        before = self._orders.opened
+        self.place(successor)
+        if self._orders.opened != before:
+            newest = self._orders.newest
+            assert newest is not None
+            self._replacements.follow(order, newest)
+
+    def _mend_surplus(self, order: ManagedOrder) -> None:
+        """A version that was replaced has filled: the one that followed it must fill less."""
+        found = self._replacements.surplus(order)
+        if found is None:
+            return
+        newest, surplus_qty = found
+        if newest.state in FINAL:
+            self._latch(
+                RiskState.REDUCING,
+                f"versions of {order.client_order_id} up to {newest.client_order_id} filled {surplus_qty} too much",
+            )
+            return
+        left_qty = self._replacements.filled_qty(newest) + newest.leaves_qty - surplus_qty
+        intent = newest.intent
+        self._replace(
+            ReplaceIntent(
+                self._view.now_ns, intent.strategy, newest.client_order_id, left_qty, intent.limit_px, "old version filled"
+            )
+        )
+
     def cancel_all(self, reason: str) -> None:
-        """Cancel every open order; one that waits for the disk is dropped instead."""
+        """Cancel every open order; one that waits for the disk is dropped instead.  Nothing follows them."""
+        self._replacements.clear()
         self._cancel_each([(order, reason) for order in self._orders.open_orders()])
+
+    def cancel_these(self, orders: Sequence[ManagedOrder], reason: str) -> None:
+        """Ask for each of them, and again where that was refused; paced like ``insist``, however often it is called."""
+        latest_ns = self._view.now_ns - CANCEL_AGAIN_NS
+        due = [one for one in orders if not one.cancel_asked_ns or one.cancel_asked_ns <= latest_ns]
+        self._cancel_each([(one, reason) for one in due if not one.cancel_sent])
 
     def abandon(self, strategy: str) -> None:
         """A strategy is not trusted any more: its open orders go, and so does what shows itself later."""
@@ -252,16 +311,21 @@ class Desk:
 
     def on_rejected(self, event: e.OrderRejected) -> None:
         Counters.add_word(self._counters.venue_rejected, event.reason)
-        self._orders.happen(event.client_order_id, Happening.REJECT)
+        self._ended(self._orders.happen(event.client_order_id, Happening.REJECT))
 
     def on_cancelled(self, event: e.OrderCancelled) -> None:
-        self._orders.happen(event.client_order_id, Happening.CANCEL, event.venue_order_id)
+        self._ended(self._orders.happen(event.client_order_id, Happening.CANCEL, event.venue_order_id))
 
     def on_expired(self, event: e.OrderExpired) -> None:
-        self._orders.happen(event.client_order_id, Happening.EXPIRE, event.venue_order_id)
+        self._ended(self._orders.happen(event.client_order_id, Happening.EXPIRE, event.venue_order_id))
+
+    def _ended(self, order: ManagedOrder | None) -> None:
+        if order is not None:
+            self._succeed(order)
 
     def on_cancel_rejected(self, event: e.CancelRejected) -> None:
         self._orders.happen(event.client_order_id, Happening.CANCEL_REFUSED)
+        self._replacements.drop(event.client_order_id)
 
     def on_unknown(self, event: e.OrderOutcomeUnknown) -> None:
         self._counters.unknown_outcomes += 1
@@ -283,6 +347,8 @@ class Desk:
         self.revalue(mark)
         if order is not None:
             self._look_again(order)
+            self._mend_surplus(order)
+            self._succeed(order)
         if order is not None and order.overfilled:
             self._latch(
                 RiskState.REDUCING,

@@ -347,6 +347,29 @@ class Resumed(Event, frozen=True, array_like=True, gc=False, tag=62):
     reason: str
 
 
+class OperatorRequested(Event, frozen=True, array_like=True, gc=False, tag=63):
+    """An operator asks by hand (``engine.manual``).  ``action``: order, cancel, close or flatten; ``who`` is the user
+    as the system knows it.
+
+    ``cancel`` names a ``client_order_id`` (ours or the venue's), ``close`` an ``instrument``; the rest is of ``order``,
+    with type and time in force by their names in ``engine.commands``.
+    """
+
+    action: str
+    who: str
+    reason: str = ""
+    instrument: str = ""
+    client_order_id: str = ""
+    side: Side = Side.BUY
+    qty: Decimal = Decimal(0)
+    order_type: str = "market"
+    limit_px: Decimal | None = None
+    time_in_force: str = "ioc"
+    post_only: bool = False
+    reduce_only: bool = False
+    trigger_px: Decimal | None = None
+
+
 # --- derived facts: made by the core while it handles an input, journaled, compared on replay --------------------
 
 
@@ -416,7 +439,7 @@ SystemEvent = (
     | ShutdownRequested
     | StateCarried
 )
-ControlEvent = Halted | Reduced | Resumed
+ControlEvent = Halted | Reduced | Resumed | OperatorRequested
 InputEvent = MarketEvent | AccountEvent | SystemEvent | ControlEvent
 
 MARKET_TYPES: frozenset[type[Event]] = frozenset({Quote, Trade, BookSnapshot, BookDelta, Bar, Observation})

@@ -48,6 +48,7 @@ SAMPLES: list[Any] = [
     e.Halted(1, 2, "operator", ""),
     e.Reduced(1, 2, "operator", ""),
     e.Resumed(1, 2, "operator", ""),
+    e.OperatorRequested(1, 2, "cancel", "ana (uid 7)", "why", client_order_id="k-1"),
     e.Prediction(1, 2, BTC, "m@1", e.PredictionStatus.LATE, (0.1, 1e-300)),
     e.ModelAssigned(1, 2, BTC, "m@1", "{}", (("buy", 0.6),)),
     e.StateKept(1, 2, b"\x00\xff"),

@@ -1,0 +1,219 @@
+"""What an operator asks for by hand, in a core with a scripted venue: same gate, same record, same replay."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from engine import events as e
+from engine.commands import CancelOrder, NewOrder, OrderType, Rejected, RiskState
+from engine.manual import OPERATOR, TRIES
+from engine.replay import ReplayRecorder, replay
+from tests.support.account import Account
+from tests.support.core import BTC, OpenGate, Scripted, build_core
+
+D = Decimal
+SECOND = 1_000_000_000
+
+
+def ask(account: Account, action: str, **named: Any) -> None:
+    at = account._at()
+    account.publish(e.OperatorRequested(at, at, action, "ana (uid 7)", "why", **named))
+
+
+def tick(account: Account, after_s: float = 1.0) -> None:
+    account.now_ns += int(after_s * SECOND)
+    at = account._at()
+    account.publish(e.Timer(at, at, "tick"))
+
+
+def holding(qty: str = "2") -> Account:
+    """The strategy holds ``qty`` and has one order open."""
+    account = Account()
+    account.fill(account.place(qty=qty), qty, "100", "t1")
+    account.accept(account.place(qty="1"))
+    return account
+
+
+def test_an_order_by_hand_is_opened_under_the_operators_name() -> None:
+    """It passes the gate as an intent of the strategy ``operator``; who and why are its reason, on record."""
+    account = Account()
+    ask(account, "order", instrument=BTC, qty=D("0.5"), order_type="limit", limit_px=D("99"), time_in_force="gtc")
+    (order,) = account.venue.orders
+    intent = order.intent
+    assert (intent.strategy, intent.qty, intent.limit_px, intent.time_in_force) == (OPERATOR, D("0.5"), D("99"), "gtc")
+    assert intent.reason == "order by ana (uid 7): why"
+    assert account.core.manual.outcome.orders == [order.client_order_id]
+
+
+def test_an_order_by_hand_that_the_gate_refuses_is_told_with_its_reason() -> None:
+    """The refusal is on record like any other, and in the answer."""
+    account = Account()
+    account.gate.refuse = "collar"
+    ask(account, "order", instrument=BTC, qty=D(1))
+    assert [type(record) for record in account.records if isinstance(record, Rejected | NewOrder)] == [Rejected]
+    assert account.core.manual.outcome.refused == ["collar: seen, limit limit"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"qty": D("NaN")}, "qty"),
+        ({"qty": D(1), "order_type": "dance"}, "dance"),
+        ({"qty": D(1), "time_in_force": "soon"}, "soon"),
+        ({"qty": D(1), "limit_px": D("1E+99")}, "limit_px"),
+    ],
+)
+def test_what_is_no_order_reaches_no_gate(wrong: dict[str, Any], said: str) -> None:
+    """Refused in words that name what is wrong; nothing is opened, nobody is quarantined."""
+    account = Account()
+    ask(account, "order", instrument=BTC, **wrong)
+    assert account.venue.orders == []
+    (refusal,) = account.core.manual.outcome.refused
+    assert said in refusal
+
+
+@pytest.mark.fault("A5")
+def test_no_order_by_hand_adds_risk_before_the_venue_has_confirmed_the_account() -> None:
+    """Carried over, not settled: an entry is refused, a reduce-only order goes to the gate."""
+    before = holding()
+    kept = before.keep()
+    account = Account(opened=False)
+    account.publish(e.StateCarried(20, 20, "before", 7, kept.state))
+    account.open()
+    ask(account, "order", instrument=BTC, qty=D(1))
+    assert account.venue.orders == []
+    assert "has not confirmed the account" in account.core.manual.outcome.refused[0]
+    ask(account, "order", instrument=BTC, side=e.Side.SELL, qty=D(1), reduce_only=True)
+    assert len(account.venue.orders) == 1
+
+
+@pytest.mark.parametrize("by", ["ours", "the venue's"])
+def test_any_order_can_be_cancelled_by_hand(by: str) -> None:
+    """A strategy's order, named by our id or by the venue's; one that is not open is said."""
+    account = Account()
+    order = account.place()
+    account.accept(order)
+    name = order.client_order_id
+    ask(account, "cancel", client_order_id=name if by == "ours" else f"v-{name}")
+    assert account.venue.cancelled == [name]
+    assert account.core.manual.outcome.cancelled == [name]
+    ask(account, "cancel", client_order_id="x")
+    assert account.core.manual.outcome.refused == ["no open order 'x'"]
+
+
+def test_closing_cancels_first_and_sells_only_when_nothing_is_open() -> None:
+    """One cancel, no order until it is confirmed; then one reduce-only market order of the whole position."""
+    account = holding()
+    resting = account.venue.orders[-1]
+    ask(account, "close", instrument=BTC)
+    assert account.venue.cancelled == [resting.client_order_id]
+    tick(account)
+    assert len(account.venue.orders) == 2
+    account.end(resting, e.OrderCancelled)
+    tick(account)
+    closing = account.venue.orders[-1]
+    intent = closing.intent
+    assert (intent.strategy, intent.side, intent.qty, intent.reduce_only) == (OPERATOR, e.Side.SELL, D(2), True)
+    assert intent.order_type is OrderType.MARKET
+    assert account.core.risk_state is RiskState.ACTIVE
+    tick(account)
+    assert len(account.venue.orders) == 3  # it is out: no second one
+    account.fill(closing, "2", "99", "t2")
+    tick(account)
+    assert account.core.manual.ended == {BTC: "closed"}
+    assert not account.core.manual.is_closing
+
+
+def test_an_order_that_fills_instead_of_being_cancelled_is_closed_as_well() -> None:
+    """The race of cancel and fill: what is held then is sold."""
+    account = holding()
+    resting = account.venue.orders[-1]
+    ask(account, "close", instrument=BTC)
+    account.fill(resting, "1", "100", "t2")
+    tick(account)
+    assert account.venue.orders[-1].intent.qty == D(3)
+
+
+def test_a_closing_order_that_fills_in_part_is_followed_by_another() -> None:
+    """2 to sell, 1.5 filled and the rest expired: 0.5 a second later."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    ask(account, "close", instrument=BTC)
+    first = account.venue.orders[-1]
+    account.fill(first, "1.5", "99", "t2")
+    account.end(first, e.OrderExpired)
+    tick(account, 0.1)
+    assert account.venue.orders[-1] is first  # paced
+    tick(account)
+    assert account.venue.orders[-1].intent.qty == D("0.5")
+
+
+def test_flatten_stops_entries_cancels_all_and_closes_every_position() -> None:
+    """Risk is reducing before anything is closed, and stays so when all is flat."""
+    account = holding()
+    resting = account.venue.orders[-1]
+    ask(account, "flatten")
+    assert (account.core.risk_state, account.venue.cancelled) == (RiskState.REDUCING, [resting.client_order_id])
+    assert account.core.desk.risk_reason == "flatten by ana (uid 7): why"
+    account.end(resting, e.OrderCancelled)
+    tick(account)
+    account.fill(account.venue.orders[-1], "2", "99", "t2")
+    tick(account)
+    assert account.core.view.held() == {}
+    assert account.core.manual.status() == {"closing": {}, "closed": {BTC: "closed"}}
+    assert account.core.risk_state is RiskState.REDUCING
+
+
+@pytest.mark.fault("F7")
+def test_flatten_under_a_halt_stays_halted() -> None:
+    """Reduce-only orders leave in HALTED; the state does not loosen to reducing."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    at = account._at()
+    account.publish(e.Halted(at, at, "operator", ""))
+    account.gate.latch = lambda *asked: None  # type: ignore[method-assign]  # as the real one: never towards freedom
+    ask(account, "flatten")
+    assert account.venue.orders[-1].intent.reduce_only
+    assert account.core.risk_state is RiskState.HALTED
+
+
+def test_closing_that_never_gets_anywhere_ends_with_the_reason() -> None:
+    """The gate refuses each of them: tried a bounded number of times, then said."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    account.gate.refuse = "tradable"
+    ask(account, "close", instrument=BTC)
+    for _ in range(TRIES + 1):
+        tick(account)
+    assert "2 left: tradable: seen" in account.core.manual.ended[BTC]
+    assert sum(isinstance(record, Rejected) for record in account.records) == TRIES
+
+
+def test_nothing_to_close_is_said() -> None:
+    """No position, no open order: refused, and nothing is pending."""
+    account = Account()
+    ask(account, "close", instrument=BTC)
+    assert account.core.manual.outcome.refused == [f"nothing to close in {BTC}"]
+    ask(account, "dance")
+    assert account.core.manual.outcome.refused == ["unknown request 'dance'"]
+
+
+def test_a_session_with_requests_replays_identically() -> None:
+    """Flatten with a cancel, a close and an order by hand: every decision comes out again from the inputs alone."""
+    account = Account()
+    ask(account, "order", instrument=BTC, qty=D(2))
+    account.fill(account.venue.orders[-1], "2", "100", "t1")
+    ask(account, "order", instrument=BTC, qty=D(1), order_type="limit", limit_px=D(90), time_in_force="gtc")
+    resting = account.venue.orders[-1]
+    ask(account, "flatten")
+    account.end(resting, e.OrderCancelled)
+    tick(account)
+    account.fill(account.venue.orders[-1], "2", "99", "t2")
+    tick(account)
+    assert sum(isinstance(record, CancelOrder) for record in account.records) == 1
+    recorder = ReplayRecorder()
+    result = replay(account.journal.written, recorder, build_core(recorder, Scripted("s"), gate=OpenGate()))
+    assert (result.first_difference, result.decisions >= 5) == (None, True)

@@ -67,7 +67,19 @@ class CancelIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1
     reason: str = ""
 
 
-Intent = OrderIntent | CancelIntent
+class ReplaceIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=108):
+    """A strategy's wish that one of its orders becomes another: ``qty`` in all, what has filled included, at
+    ``limit_px``.  The old one is cancelled; what is left of the wish is judged and sent when it is gone."""
+
+    ts_ns: int
+    strategy: str
+    client_order_id: str
+    qty: Decimal
+    limit_px: Decimal | None
+    reason: str = ""
+
+
+Intent = OrderIntent | CancelIntent | ReplaceIntent
 
 
 class Approved(msgspec.Struct, frozen=True, gc=False):

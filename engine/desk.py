@@ -16,6 +16,7 @@ from engine.commands import (
     NewOrder,
     OrderIntent,
     Rejected,
+    ReplaceIntent,
     RiskState,
     RiskStateChanged,
 )
@@ -24,7 +25,9 @@ from engine.errors import JournalError
 from engine.orders import FINAL, Happening, ManagedOrder, OrderManager, OrderState
 from engine.portfolio import Mark, Portfolio
 from engine.ports import Probe, Recorder, RiskGate
+from engine.replacing import Replacements
 from engine.sanity import amounts_defect
+from engine.stakes import GUARDIAN
 from engine.view import CoreView
 
 CANCEL_AGAIN_NS = 1_000_000_000
@@ -63,6 +66,7 @@ class Desk:
         self._hold_orders = hold_orders
         self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
         self._hold_deadline_ns = hold_deadline_ns
+        self._replacements = Replacements()
         self._external_reduces = external_reduces
         self.closing = False  # the session ends: written by the core
         self._journal_refuses = False
@@ -75,8 +79,11 @@ class Desk:
     def carry_out(self, intents: Sequence[Intent]) -> None:
         """Judge and open each intent in turn; they are well formed (``engine.intents``)."""
         for intent in intents:
-            if type(intent) is OrderIntent:
-                self.place(intent)
+            kind = type(intent)
+            if kind is OrderIntent:
+                self.place(intent)  # type: ignore[arg-type]
+            elif kind is ReplaceIntent:
+                self._replace(intent)  # type: ignore[arg-type]
             else:
                 self._cancel_one(intent)  # type: ignore[arg-type]
 
@@ -125,11 +132,57 @@ class Desk:
 
     def _cancel_one(self, intent: CancelIntent) -> None:
         order = self._orders.get(intent.client_order_id)
-        if order is not None and order.intent.strategy == intent.strategy:
+        if order is not None and intent.strategy in (order.intent.strategy, GUARDIAN):
             self._send_cancel(order, intent.reason)
 
+    def _replace(self, intent: ReplaceIntent) -> None:
+        """Cancel one order; what is left of the wish follows when it is gone (``engine.replacing``)."""
+        order = self._orders.get(intent.client_order_id)
+        if order is None or order.intent.strategy != intent.strategy or order.state in FINAL:
+            return
+        self._replacements.wish(intent)
+        self._send_cancel(order, intent.reason or "replaced")
+
+    def _succeed(self, order: ManagedOrder) -> None:
+        """An order is gone: send what was to take its place, unless nothing of it may leave any more."""
+        if order.state not in FINAL:
+            return
+        successor = self._replacements.take(order, self._view.now_ns)
+        if successor is None or self._why_gone(order):
+            return
+        opened = self.place(successor)
+        after = self._orders.get(opened.client_order_id) if isinstance(opened, NewOrder) else None
+        if after is not None:
+            self._replacements.follow(order, after)
+
+    def _mend_surplus(self, order: ManagedOrder) -> None:
+        """A version that was replaced has filled: the one that followed it must fill less."""
+        found = self._replacements.surplus(order)
+        if found is None:
+            return
+        newest, surplus_qty = found
+        if newest.state in FINAL:
+            self._latch(
+                RiskState.REDUCING,
+                f"versions of {order.client_order_id} up to {newest.client_order_id} filled {surplus_qty} too much",
+            )
+            return
+        left_qty = self._replacements.filled_qty(newest) + newest.leaves_qty - surplus_qty
+        intent = newest.intent
+        self._replace(
+            ReplaceIntent(
+                self._view.now_ns,
+                intent.strategy,
+                newest.client_order_id,
+                left_qty,
+                intent.limit_px,
+                "old version filled",
+            )
+        )
+
     def cancel_all(self, reason: str) -> None:
-        """Cancel every open order; one that waits for the disk is dropped instead."""
+        """Cancel every open order; one that waits for the disk is dropped instead.  Nothing follows them."""
+        self._replacements.clear()
         self._cancel_each([(order, reason) for order in self._orders.open_orders()])
 
     def cancel_these(self, orders: Sequence[ManagedOrder], reason: str) -> None:
@@ -225,6 +278,7 @@ class Desk:
         self._held.pop(order.client_order_id, None)
         self._orders.happen(order.client_order_id, Happening.DROP)
         self._reject(Rejected(self._view.now_ns, order.intent, check, seen, limit))
+        self._succeed(order)
 
     # --- account facts --------------------------------------------------------------------------------------------
 
@@ -262,16 +316,21 @@ class Desk:
 
     def on_rejected(self, event: e.OrderRejected) -> None:
         Counters.add_word(self._counters.venue_rejected, event.reason)
-        self._orders.happen(event.client_order_id, Happening.REJECT)
+        self._ended(self._orders.happen(event.client_order_id, Happening.REJECT))
 
     def on_cancelled(self, event: e.OrderCancelled) -> None:
-        self._orders.happen(event.client_order_id, Happening.CANCEL, event.venue_order_id)
+        self._ended(self._orders.happen(event.client_order_id, Happening.CANCEL, event.venue_order_id))
 
     def on_expired(self, event: e.OrderExpired) -> None:
-        self._orders.happen(event.client_order_id, Happening.EXPIRE, event.venue_order_id)
+        self._ended(self._orders.happen(event.client_order_id, Happening.EXPIRE, event.venue_order_id))
+
+    def _ended(self, order: ManagedOrder | None) -> None:
+        if order is not None:
+            self._succeed(order)
 
     def on_cancel_rejected(self, event: e.CancelRejected) -> None:
         self._orders.happen(event.client_order_id, Happening.CANCEL_REFUSED)
+        self._replacements.drop(event.client_order_id)
 
     def on_unknown(self, event: e.OrderOutcomeUnknown) -> None:
         self._counters.unknown_outcomes += 1
@@ -293,6 +352,8 @@ class Desk:
         self.revalue(mark)
         if order is not None:
             self._look_again(order)
+            self._mend_surplus(order)
+            self._succeed(order)
         if order is not None and order.overfilled:
             self._latch(
                 RiskState.REDUCING,

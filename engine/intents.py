@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from engine.commands import CancelIntent, Intent, OrderIntent, OrderType, TimeInForce
+from engine.commands import CancelIntent, Intent, OrderIntent, OrderType, ReplaceIntent, TimeInForce
 from engine.events import Side
 
 INTENTS_MAX = 1000
@@ -62,8 +62,11 @@ def defect_of(intents: list[Intent] | tuple[Intent, ...], strategy: str) -> str:
         elif kind is CancelIntent:
             if not _is_cancel(intent, strategy):  # type: ignore[arg-type]
                 return _explain(intent, strategy, _CANCEL_FIELDS)
+        elif kind is ReplaceIntent:
+            if not _is_replacement(intent, strategy):  # type: ignore[arg-type]
+                return _explain(intent, strategy, _REPLACE_FIELDS)
         else:
-            return f"returned {kind.__name__}, expected OrderIntent or CancelIntent"
+            return f"returned {kind.__name__}, expected OrderIntent, CancelIntent or ReplaceIntent"
     return ""
 
 
@@ -124,6 +127,17 @@ def _is_cancel(intent: CancelIntent, strategy: str) -> bool:
         _is_integer(intent.ts_ns)
         and _is_name(intent.strategy, strategy)
         and _is_text(intent.client_order_id)
+        and _is_text(intent.reason)
+    )
+
+
+def _is_replacement(intent: ReplaceIntent, strategy: str) -> bool:
+    return (
+        _is_integer(intent.ts_ns)
+        and _is_name(intent.strategy, strategy)
+        and _is_text(intent.client_order_id)
+        and _is_amount(intent.qty)
+        and (intent.limit_px is None or _is_amount(intent.limit_px))
         and _is_text(intent.reason)
     )
 
@@ -202,6 +216,7 @@ _ORDER_FIELDS: dict[str, tuple[_Test, str]] = {
     "expire_ns": _or_none(_INTEGER),
 }
 _CANCEL_FIELDS: dict[str, tuple[_Test, str]] = {"ts_ns": _INTEGER, "client_order_id": _TEXT, "reason": _TEXT}
+_REPLACE_FIELDS = {**_CANCEL_FIELDS, "qty": _AMOUNT, "limit_px": _or_none(_AMOUNT)}
 
 
 def _explain(intent: Intent, strategy: str, fields: dict[str, tuple[_Test, str]]) -> str:

@@ -1,0 +1,153 @@
+"""Orders that become other orders: never both at once, never more than was wished, and nothing follows a halt."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from engine import events as e
+from engine.commands import NewOrder, ReplaceIntent, RiskState, StrategyQuarantined
+from engine.orders import OrderState
+from tests.support.account import Account
+from tests.support.core import BTC, intent
+
+D = Decimal
+
+
+def replace(account: Account, order: NewOrder, qty: str, px: str = "101") -> None:
+    account.wish(ReplaceIntent(account.now_ns, "s", order.client_order_id, D(qty), D(px), "better price"))
+
+
+def resting(qty: str = "4", **options: object) -> tuple[Account, NewOrder]:
+    account = Account(**options)
+    order = account.place(qty=qty)
+    account.accept(order)
+    return account, order
+
+
+@pytest.mark.fault("B13")
+def test_the_new_version_leaves_when_the_old_one_is_gone_and_not_before() -> None:
+    """Cancelled first; what the old one filled is no more to be done; the new one names the old one."""
+    account, old = resting()
+    account.fill(old, "1", "100", "t1")
+    replace(account, old, "3")
+    assert (account.venue.cancelled, len(account.venue.orders)) == ([old.client_order_id], 1)
+    assert account.core.view.open_qty(BTC, e.Side.BUY) == D(3)
+    account.end(old, e.OrderCancelled)
+    new = account.venue.orders[-1]
+    assert (new.intent.qty, new.intent.limit_px, new.intent.parent_id) == (D(2), D(101), old.client_order_id)
+    assert (new.intent.reason, account.core.view.open_qty(BTC, e.Side.BUY)) == ("better price", D(2))
+
+
+@pytest.mark.fault("B13")
+def test_an_old_version_that_fills_instead_leaves_nothing_to_do() -> None:
+    """The cancel came too late: the wish is fulfilled by what filled."""
+    account, old = resting()
+    replace(account, old, "4")
+    account.fill(old, "4", "100", "t1")
+    assert len(account.venue.orders) == 1
+    assert account.core.view.position(BTC).qty == D(4)
+
+
+@pytest.mark.fault("B13")
+@pytest.mark.fault("B5")
+def test_a_late_fill_of_the_old_version_makes_the_new_one_smaller() -> None:
+    """Told after the cancel and after the new one left: the new one is replaced by less, no quantity counts twice."""
+    account, old = resting()
+    replace(account, old, "4")
+    account.end(old, e.OrderCancelled)
+    second = account.venue.orders[-1]
+    account.fill(old, "3", "100", "late")
+    assert account.venue.cancelled == [old.client_order_id, second.client_order_id]
+    account.fill(second, "0.5", "101", "t2")
+    account.end(second, e.OrderCancelled)
+    third = account.venue.orders[-1]
+    assert (third.intent.qty, third.intent.parent_id) == (D("0.5"), second.client_order_id)
+    account.fill(third, "0.5", "101", "t3")
+    assert account.core.view.position(BTC).qty == D(4)
+    assert account.core.risk_state is RiskState.ACTIVE
+
+
+@pytest.mark.fault("B13")
+def test_versions_that_filled_more_than_was_wished_stop_new_risk() -> None:
+    """The new one had filled before the old one's late fill was told: the fills are booked, risk is reducing."""
+    account, old = resting()
+    replace(account, old, "4")
+    account.end(old, e.OrderCancelled)
+    second = account.venue.orders[-1]
+    account.fill(second, "4", "101", "t2")
+    account.fill(old, "1", "100", "late")
+    assert (account.core.view.position(BTC).qty, account.core.risk_state) == (D(5), RiskState.REDUCING)
+    assert "filled 1 too much" in account.core.desk.risk_reason
+
+
+def test_the_last_wish_counts() -> None:
+    """Two before the old one is gone: one cancel, one new order."""
+    account, old = resting()
+    replace(account, old, "2", "101")
+    replace(account, old, "5", "102")
+    account.end(old, e.OrderCancelled)
+    assert account.venue.cancelled == [old.client_order_id]
+    assert [(o.intent.qty, o.intent.limit_px) for o in account.venue.orders[1:]] == [(D(5), D(102))]
+
+
+@pytest.mark.fault("B6")
+def test_a_refused_cancel_leaves_the_old_version_alone() -> None:
+    """It lives on, and when it ends later for another reason nothing follows it."""
+    account, old = resting()
+    replace(account, old, "2")
+    account.end(old, e.CancelRejected)
+    account.end(old, e.OrderExpired)
+    assert len(account.venue.orders) == 1
+
+
+@pytest.mark.fault("B14")
+def test_an_unknown_old_version_is_waited_for() -> None:
+    """Nothing leaves while it may live; once it is known never to have arrived, the wish is sent whole."""
+    account = Account()
+    old = account.place(qty="4")
+    account.end(old, e.OrderOutcomeUnknown)
+    replace(account, old, "3")
+    assert len(account.venue.orders) == 1
+    account.end(old, e.OrderRejected)
+    assert account.venue.orders[-1].intent.qty == D(3)
+
+
+@pytest.mark.fault("F7")
+def test_nothing_follows_a_halt_or_the_end_of_the_session() -> None:
+    """The cancel is confirmed afterwards: the wish is gone."""
+    for event in (e.Halted(50, 50, "operator", "stop"), e.ShutdownRequested(50, 50, "over")):
+        account, old = resting()
+        replace(account, old, "2")
+        account.publish(event)
+        account.end(old, e.OrderCancelled)
+        assert len(account.venue.orders) == 1
+
+
+def test_an_order_of_another_or_one_that_is_gone_is_not_replaced() -> None:
+    """Neither cancelled nor sent again; an id that nobody knows is nothing either."""
+    account, old = resting()
+    account.end(old, e.OrderCancelled)
+    replace(account, old, "2")
+    account.wish(ReplaceIntent(account.now_ns, "s", "nobody", D(1), None))
+    assert (account.venue.cancelled, len(account.venue.orders)) == ([], 1)
+
+
+def test_a_wish_that_waits_for_the_disk_is_replaced_without_a_word_to_the_venue() -> None:
+    """Journal mode always: the old version had not left, the new one waits in its place."""
+    account = Account(hold_orders=True)
+    account.wish(intent(qty="4"))
+    held = account.core.orders.open_orders()[0].new
+    replace(account, held, "2")
+    assert (account.venue.orders, account.venue.cancelled) == ([], [])
+    (new,) = account.core.orders.open_orders()
+    assert (new.state, new.intent.qty, new.intent.parent_id) == (OrderState.HELD, D(2), held.client_order_id)
+
+
+def test_a_wish_of_wrong_types_quarantines_its_strategy() -> None:
+    """As any other malformed intent."""
+    account, old = resting()
+    account.wish(ReplaceIntent(account.now_ns, "s", old.client_order_id, 2.0, None))  # type: ignore[arg-type]
+    (record,) = [record for record in account.records if isinstance(record, StrategyQuarantined)]
+    assert "ReplaceIntent with qty of type float" in record.text

@@ -35,7 +35,9 @@ class QuietVenue:
 class Account:
     """``place`` and ``cancel`` are the strategy's wishes; the other methods are what the venue tells."""
 
-    def __init__(self, *, opened: bool = True, state: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, opened: bool = True, state: dict[str, Any] | None = None, gate: Any = None, **options: Any
+    ) -> None:
         self.now_ns = 10
         self._next: list[Intent] = []
         self.strategy = Remembering(self._next, state or {})
@@ -43,7 +45,7 @@ class Account:
         self.venue = QuietVenue()
         self.errors: list[str] = []
         self.bus = EventBus(self.journal, NullProbe(), lambda text, error: self.errors.append(f"{text}: {error}"))
-        self.gate = OpenGate()
+        self.gate = gate or OpenGate()
         self.core: TradingCore = build_core(self.bus, self.strategy, gate=self.gate, **options)
         self.bus.attach(self.core, OrderRouter(self.bus.publish, lambda: [self.venue]))
         if opened:

@@ -4,8 +4,8 @@
 clock (time is the event's ``ts_recv_ns``), waits for nothing and sends nothing: it returns commands, and every derived
 record (prediction, refusal, order) has been handed to the recorder before they are returned.
 
-The market's side is ``engine.market``, account facts and orders are handled in ``engine.desk``, strategies are called
-in ``engine.asking``; this file owns the dispatch, time, and the beginning and the end of a session.
+The market's side is ``engine.market``, account facts are booked in ``engine.facts``, orders are ``engine.desk``'s,
+strategies are called in ``engine.asking``; this file owns the dispatch, time, and a session's beginning and end.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from engine.continuity import put, take
 from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
+from engine.facts import AccountFacts
 from engine.lanes import Lane, StrategySlot
 from engine.manual import Manual
 from engine.market import Market
@@ -32,7 +33,7 @@ from engine.quality.compiled import step_function
 from engine.quality.gate import DEFAULT
 from engine.quality.tolerances import Tolerances
 from engine.reconciliation import Reconciliation
-from engine.sanity import fill_defect
+from engine.sanity import amounts_defect, fill_defect
 from engine.venues import VenueStates
 from engine.view import CoreView
 
@@ -102,6 +103,12 @@ class TradingCore:
             probe=probe,
             hold_orders=hold_orders,
             hold_deadline_ns=hold_deadline_ns,
+        )
+        self.facts = AccountFacts(
+            desk=self.desk,
+            orders=self.orders,
+            portfolio=self.portfolio,
+            counters=self.counters,
             external_reduces=external_reduces,
         )
         asking = Asking(view=self.view, desk=self.desk, recorder=recorder, probe=probe)
@@ -133,18 +140,19 @@ class TradingCore:
         self._handlers: dict[type, Callable[[Any], None]] = {
             **self._market.handlers(),
             e.Timer: self._on_timer,
-            e.RateReported: self.desk.on_rate,
-            e.BalanceReported: self.desk.on_balance,
-            e.PositionReported: self.desk.on_position,
+            e.RateReported: self.facts.on_rate,
+            e.BalanceReported: self.facts.on_balance,
+            e.PositionReported: self.facts.on_position,
             e.AccountSettled: self._on_settled,
             e.OrderFound: self._on_found,
+            e.FillCorrected: self._on_corrected,
             e.OrderFilled: self._on_fill,
-            e.OrderAccepted: self.desk.on_accepted,
-            e.OrderRejected: self.desk.on_rejected,
-            e.OrderCancelled: self.desk.on_cancelled,
-            e.OrderExpired: self.desk.on_expired,
-            e.CancelRejected: self.desk.on_cancel_rejected,
-            e.OrderOutcomeUnknown: self.desk.on_unknown,
+            e.OrderAccepted: self.facts.on_accepted,
+            e.OrderRejected: self.facts.on_rejected,
+            e.OrderCancelled: self.facts.on_cancelled,
+            e.OrderExpired: self.facts.on_expired,
+            e.CancelRejected: self.facts.on_cancel_rejected,
+            e.OrderOutcomeUnknown: self.facts.on_unknown,
             e.ClockStepped: self._ignore,
             e.SessionStarted: self._ignore,
             e.JournalSynced: self.desk.on_synced,
@@ -180,20 +188,31 @@ class TradingCore:
         defect = fill_defect(fill, None if lane is None else lane.instrument)
         if defect:
             what = f"fill {fill.trade_id} of order {fill.client_order_id!r} at {fill.venue}"
-            self.desk.refuse_fact(
+            self.facts.refuse_fact(
                 defect, f"{what}: {fill.qty} of {fill.instrument} at {fill.px}, fee {fill.fee} {fill.fee_currency}"
             )
             return
-        strategy = self.desk.on_filled(fill, self.view.mark_px)
+        strategy = self.facts.on_filled(fill, self.view.mark_px)
         if strategy is None:
             return
         for slot in self.slots:
             if slot.name == strategy:
                 self._ask(slot, slot.on_fill, fill)
 
+    def _on_corrected(self, event: e.FillCorrected) -> None:
+        lane = self.lanes.get(event.instrument)
+        amounts = (event.qty, event.px, event.fee, event.new_qty, event.new_px, event.new_fee)
+        defect = "unknown_instrument" if lane is None else amounts_defect(*amounts)
+        if not defect and (event.qty <= 0 or event.new_qty < 0):
+            defect = "bad_size"
+        if defect:
+            self.facts.refuse_fact(defect, f"correction of fill {event.trade_id} at {event.venue}")
+            return
+        self.facts.on_corrected(event, self.view.mark_px)
+
     def _on_found(self, found: e.OrderFound) -> None:
         if found.instrument in self.lanes:  # of anything else nothing is traded here, and nothing is risked
-            self.desk.on_found(found)
+            self.facts.on_found(found)
 
     def _on_timer(self, timer: e.Timer) -> None:
         if timer.name == KEEP:

@@ -28,6 +28,7 @@ class Counters:
         self.fills = 0
         self.external_fills = 0
         self.external_orders = 0
+        self.corrections = 0  # executions that the venue has taken back or changed
         self.rejected: dict[str, int] = {}  # by risk check
         self.venue_rejected: dict[str, int] = {}  # by the venue's reason, see ``add_word``
         self.unreadable: dict[str, int] = {}  # account facts that were not booked, by defect

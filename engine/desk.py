@@ -1,4 +1,4 @@
-"""The order desk of the core: intents in, commands out, account facts back.
+"""The order desk of the core: intents in, commands out.
 
 Owns the sequence strategy -> risk -> order -> record, the orders that wait for the disk, and what a change of risk
 state does to open orders.  The core calls it; it calls no strategy.
@@ -26,7 +26,6 @@ from engine.orders import FINAL, Happening, ManagedOrder, OrderManager, OrderSta
 from engine.portfolio import Mark, Portfolio
 from engine.ports import Probe, Recorder, RiskGate
 from engine.replacing import Replacements
-from engine.sanity import amounts_defect
 from engine.stakes import GUARDIAN
 from engine.view import CoreView
 
@@ -53,7 +52,6 @@ class Desk:
         probe: Probe,
         hold_orders: bool,
         hold_deadline_ns: int,
-        external_reduces: bool = False,
     ) -> None:
         self.out: list[Command] = []
         self._recorder = recorder
@@ -67,7 +65,6 @@ class Desk:
         self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
         self._hold_deadline_ns = hold_deadline_ns
         self._replacements = Replacements()
-        self._external_reduces = external_reduces
         self.closing = False  # the session ends: written by the core
         self._journal_refuses = False
         self.risk_reason = ""  # why risk is in the state that it is in
@@ -143,7 +140,7 @@ class Desk:
         self._replacements.wish(intent)
         self._send_cancel(order, intent.reason or "replaced")
 
-    def _succeed(self, order: ManagedOrder) -> None:
+    def succeed(self, order: ManagedOrder) -> None:
         """An order is gone: send what was to take its place, unless nothing of it may leave any more."""
         if order.state not in FINAL:
             return
@@ -155,7 +152,11 @@ class Desk:
         if after is not None:
             self._replacements.follow(order, after)
 
-    def _mend_surplus(self, order: ManagedOrder) -> None:
+    def keep(self, client_order_id: str) -> None:
+        """The venue has not cancelled it: nothing takes its place."""
+        self._replacements.drop(client_order_id)
+
+    def mend_surplus(self, order: ManagedOrder) -> None:
         """A version that was replaced has filled: the one that followed it must fill less."""
         found = self._replacements.surplus(order)
         if found is None:
@@ -278,16 +279,11 @@ class Desk:
         self._held.pop(order.client_order_id, None)
         self._orders.happen(order.client_order_id, Happening.DROP)
         self._reject(Rejected(self._view.now_ns, order.intent, check, seen, limit))
-        self._succeed(order)
+        self.succeed(order)
 
-    # --- account facts --------------------------------------------------------------------------------------------
+    # --- orders that are not where they were -----------------------------------------------------------------------
 
-    def on_accepted(self, event: e.OrderAccepted) -> None:
-        order = self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
-        if order is not None:
-            self._look_again(order)
-
-    def _look_again(self, order: ManagedOrder) -> None:
+    def look_again(self, order: ManagedOrder) -> None:
         """The venue has shown an order that may have been UNKNOWN, or given up as never arrived."""
         if order.state in FINAL:
             return
@@ -298,94 +294,6 @@ class Desk:
             reason = self._why_gone(order)
             if reason:
                 self._send_cancel(order, reason)
-
-    def on_found(self, event: e.OrderFound) -> None:
-        """Somebody else's order counts like one of ours from now on; by policy it stops new risk as well."""
-        if self._orders.get(event.client_order_id) is not None:
-            self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
-            return
-        defect = amounts_defect(event.qty, event.filled_qty, *([] if event.limit_px is None else [event.limit_px]))
-        if defect:
-            self.refuse_fact(defect, f"order {event.client_order_id!r} found at {event.venue}: {event.qty}")
-            return
-        self._counters.external_orders += 1
-        order = self._orders.find(event)
-        if self._external_reduces:
-            self.reduce(f"order {event.client_order_id!r} at {event.venue} is not of this session")
-        self._look_again(order)
-
-    def on_rejected(self, event: e.OrderRejected) -> None:
-        Counters.add_word(self._counters.venue_rejected, event.reason)
-        self._ended(self._orders.happen(event.client_order_id, Happening.REJECT))
-
-    def on_cancelled(self, event: e.OrderCancelled) -> None:
-        self._ended(self._orders.happen(event.client_order_id, Happening.CANCEL, event.venue_order_id))
-
-    def on_expired(self, event: e.OrderExpired) -> None:
-        self._ended(self._orders.happen(event.client_order_id, Happening.EXPIRE, event.venue_order_id))
-
-    def _ended(self, order: ManagedOrder | None) -> None:
-        if order is not None:
-            self._succeed(order)
-
-    def on_cancel_rejected(self, event: e.CancelRejected) -> None:
-        self._orders.happen(event.client_order_id, Happening.CANCEL_REFUSED)
-        self._replacements.drop(event.client_order_id)
-
-    def on_unknown(self, event: e.OrderOutcomeUnknown) -> None:
-        self._counters.unknown_outcomes += 1
-        self._orders.happen(event.client_order_id, Happening.LOSE)
-
-    def on_filled(self, fill: e.OrderFilled, mark: Mark) -> str | None:
-        """Book an execution once; the name of the strategy to tell, empty for an order that is not ours, None for a
-        duplicate."""
-        order, new = self._orders.fill(fill)
-        if not new:
-            return None
-        self._counters.fills += 1
-        strategy = ""
-        if order is None:
-            self._counters.external_fills += 1
-        else:
-            strategy = order.intent.strategy
-        self._portfolio.apply_fill(fill, strategy)
-        self.revalue(mark)
-        if order is not None:
-            self._look_again(order)
-            self._mend_surplus(order)
-            self._succeed(order)
-        if order is not None and order.overfilled:
-            self._latch(
-                RiskState.REDUCING,
-                f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}",
-            )
-        return strategy
-
-    def on_rate(self, event: e.RateReported) -> None:
-        defect = amounts_defect(event.rate)
-        if defect:
-            Counters.add(self._counters.dropped, defect)
-        else:
-            self._portfolio.set_rate(event.currency, event.rate)
-
-    def on_balance(self, event: e.BalanceReported) -> None:
-        defect = amounts_defect(event.total, event.available)
-        if defect:
-            self.refuse_fact(defect, f"balance of {event.currency} at {event.venue}: {event.total}")
-        else:
-            self._portfolio.report_balance(event.venue, event.currency, event.total)
-
-    def on_position(self, event: e.PositionReported) -> None:
-        defect = amounts_defect(event.qty, event.avg_px)
-        if defect:
-            self.refuse_fact(defect, f"position in {event.instrument}: {event.qty} at {event.avg_px}")
-        else:
-            self._portfolio.report_position(event.instrument, event.qty, event.avg_px)
-
-    def refuse_fact(self, defect: str, text: str) -> None:
-        """A fact of the account that cannot be booked: the event is on record, the money is not what we think it is."""
-        Counters.add(self._counters.unreadable, defect)
-        self.halt(f"account fact cannot be booked ({defect}): {text}"[:300])
 
     # --- money and state ------------------------------------------------------------------------------------------
 

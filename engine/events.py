@@ -250,6 +250,25 @@ class OrderFound(Event, frozen=True, array_like=True, gc=False, tag=31):
     limit_px: Decimal | None
 
 
+class FillCorrected(Event, frozen=True, array_like=True, gc=False, tag=32):
+    """The venue takes an execution back (``new_qty`` 0), or says that it was another.  ``qty``, ``px`` and ``fee`` are
+    those that were told before."""
+
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+    trade_id: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    px: Decimal
+    fee: Decimal
+    fee_currency: str
+    new_qty: Decimal
+    new_px: Decimal
+    new_fee: Decimal
+
+
 # --- time, system, control --------------------------------------------------------------------------------------
 
 
@@ -426,6 +445,7 @@ AccountEvent = (
     | PositionReported
     | AccountSettled
     | OrderFound
+    | FillCorrected
 )
 SystemEvent = (
     Timer

@@ -18,7 +18,7 @@ from engine.arithmetic import exactly
 from engine.carried import ENDED, CarriedOrder
 from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.errors import IllegalTransition
-from engine.events import OrderFilled, OrderFound, Side
+from engine.events import FillCorrected, OrderFilled, OrderFound, Side
 from engine.ports import OpenOrder
 
 ZERO = Decimal(0)
@@ -233,6 +233,32 @@ class OrderManager:
         order.overfilled = filled > order.intent.qty
         self._move(order, Happening.FULL_FILL if filled >= order.intent.qty else Happening.PARTIAL_FILL)
         return order, True
+
+    def correct(self, event: FillCorrected) -> tuple[ManagedOrder | None, bool | None]:
+        """Book a correction once.  Returns the order (None: not ours) and whether the execution had been booked; None
+        instead when this correction had been."""
+        order = self.get(event.client_order_id)
+        key = f"{event.venue}|{event.trade_id}"
+        corrected = f"{key}|corrected to {event.new_qty} at {event.new_px}"
+        if self._is_known(corrected):
+            self.duplicate_fills += 1
+            return order, None
+        booked = self._is_known(key)
+        self._trades[key] = self._trades[corrected] = _CARRIED
+        if order is not None and booked:
+            before_qty, change_qty = order.filled_qty, event.new_qty - event.qty
+            order.filled_qty = before_qty + change_qty
+            worth = order.avg_px * before_qty - event.px * event.qty + event.new_px * event.new_qty
+            order.avg_px = worth / order.filled_qty if order.filled_qty > ZERO else ZERO
+            order.overfilled = order.filled_qty > order.intent.qty
+            order.picture = None
+            self._described.clear()
+            if order.state not in FINAL:
+                self._reserve(order)
+        return order, booked
+
+    def _is_known(self, key: str) -> bool:
+        return key in self._trades or key in self._older_trades
 
     # --- from one session to the next -------------------------------------------------------------------------------
 

@@ -12,12 +12,22 @@ import msgspec
 
 from engine.carried import Carried, CarriedStrategy, decode_carried
 from engine.codec import Record
-from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent, Rejected, RiskState, RiskStateChanged
+from engine.commands import (
+    Approved,
+    BalanceAdjusted,
+    CancelOrder,
+    NewOrder,
+    OrderIntent,
+    Rejected,
+    RiskState,
+    RiskStateChanged,
+)
 from engine.continuity import put, take
 from engine.core import TradingCore
 from engine.events import (
     BalanceReported,
     CancelRejected,
+    FillCorrected,
     Halted,
     InstrumentDefined,
     OrderAccepted,
@@ -51,6 +61,7 @@ _FACTS = (
     CancelRejected,
     OrderOutcomeUnknown,
     OrderFound,
+    FillCorrected,
 )
 """What happened to the account, in the journal's stream of orders."""
 
@@ -88,6 +99,9 @@ class Recovery:
             core.orders.adopt(record)
         elif isinstance(record, CancelOrder):
             core.orders.happen(record.client_order_id, Happening.CANCEL_SENT)
+        elif isinstance(record, BalanceAdjusted):
+            # Booked once: else the next confirmation would find the same difference again.
+            core.portfolio.adjust_balance(record.venue, record.currency, record.told, core.view.mark_px)
         elif isinstance(record, RiskStateChanged):
             self._risk = (record.after, record.reason)
         elif isinstance(record, _FACTS):

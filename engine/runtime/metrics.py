@@ -41,6 +41,7 @@ COUNTER_HELP = {
     "cancels": "Cancels sent.",
     "fills": "Fills of our orders.",
     "adjustments": "Balances that the venue told otherwise than the books had them.",
+    "corrections": "Executions that the venue has taken back or changed.",
     "external_orders": "Orders found at the venue that this session did not send.",
     "external_fills": "Fills of orders this session did not open.",
     "unknown_outcomes": "Orders whose outcome became unknown.",

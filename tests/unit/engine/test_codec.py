@@ -35,6 +35,9 @@ SAMPLES: list[Any] = [
     e.PositionReported(1, 2, "coinbase", BTC, D("-1.50"), D("100")),
     e.AccountSettled(1, 2, "coinbase", (("USD", D("0.10")),), ("k-1",)),
     e.OrderFound(1, 2, "coinbase", "by-hand", "v-9", BTC, e.Side.SELL, D("0.10"), D("0"), None),
+    e.FillCorrected(
+        1, 2, "coinbase", "k-1", "v-1", "t1", BTC, e.Side.BUY, D("1.0"), D("100"), D("0.1"), "USD", D(0), D(0), D(0)
+    ),
     e.StateCarried(1, 2, "before", 2**40, b"\x93"),
     e.Timer(1, 2, "tick"),
     e.FeedUp(1, 2, "coinbase", "market"),

@@ -1,0 +1,143 @@
+"""What the venue tells of the account: acceptances, fills, ends, balances, each booked once.
+
+Owns what a fact changes.  What follows from it (an order sent in another's place, a cancel asked for again) is the
+desk's (``engine.desk``).
+"""
+
+from __future__ import annotations
+
+from engine import events as e
+from engine.counters import Counters
+from engine.desk import Desk
+from engine.orders import Happening, ManagedOrder, OrderManager
+from engine.portfolio import Mark, Portfolio
+from engine.sanity import amounts_defect
+
+
+class AccountFacts:
+    """Of one core.  ``external_reduces``: see ``engine.core``."""
+
+    def __init__(
+        self, *, desk: Desk, orders: OrderManager, portfolio: Portfolio, counters: Counters, external_reduces: bool
+    ) -> None:
+        self._desk = desk
+        self._orders = orders
+        self._portfolio = portfolio
+        self._counters = counters
+        self._external_reduces = external_reduces
+
+    def on_accepted(self, event: e.OrderAccepted) -> None:
+        order = self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
+        if order is not None:
+            self._desk.look_again(order)
+
+    def on_found(self, event: e.OrderFound) -> None:
+        """Somebody else's order counts like one of ours from now on; by policy it stops new risk as well."""
+        if self._orders.get(event.client_order_id) is not None:
+            self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
+            return
+        defect = amounts_defect(event.qty, event.filled_qty, *([] if event.limit_px is None else [event.limit_px]))
+        if defect:
+            self.refuse_fact(defect, f"order {event.client_order_id!r} found at {event.venue}: {event.qty}")
+            return
+        self._counters.external_orders += 1
+        order = self._orders.find(event)
+        if self._external_reduces:
+            self._desk.reduce(f"order {event.client_order_id!r} at {event.venue} is not of this session")
+        self._desk.look_again(order)
+
+    def on_rejected(self, event: e.OrderRejected) -> None:
+        Counters.add_word(self._counters.venue_rejected, event.reason)
+        self._ended(self._orders.happen(event.client_order_id, Happening.REJECT))
+
+    def on_cancelled(self, event: e.OrderCancelled) -> None:
+        self._ended(self._orders.happen(event.client_order_id, Happening.CANCEL, event.venue_order_id))
+
+    def on_expired(self, event: e.OrderExpired) -> None:
+        self._ended(self._orders.happen(event.client_order_id, Happening.EXPIRE, event.venue_order_id))
+
+    def _ended(self, order: ManagedOrder | None) -> None:
+        if order is not None:
+            self._desk.succeed(order)
+
+    def on_cancel_rejected(self, event: e.CancelRejected) -> None:
+        self._orders.happen(event.client_order_id, Happening.CANCEL_REFUSED)
+        self._desk.keep(event.client_order_id)
+
+    def on_unknown(self, event: e.OrderOutcomeUnknown) -> None:
+        self._counters.unknown_outcomes += 1
+        self._orders.happen(event.client_order_id, Happening.LOSE)
+
+    def on_filled(self, fill: e.OrderFilled, mark: Mark) -> str | None:
+        """Book an execution once; the name of the strategy to tell, empty for an order that is not ours, None for a
+        duplicate."""
+        order, new = self._orders.fill(fill)
+        if not new:
+            return None
+        self._counters.fills += 1
+        strategy = ""
+        if order is None:
+            self._counters.external_fills += 1
+        else:
+            strategy = order.intent.strategy
+        self._portfolio.apply_fill(fill, strategy)
+        self._desk.revalue(mark)
+        if order is not None:
+            self._desk.look_again(order)
+            self._desk.mend_surplus(order)
+            self._desk.succeed(order)
+        if order is not None and order.overfilled:
+            self._desk.reduce(f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}")
+        return strategy
+
+    def on_corrected(self, event: e.FillCorrected, mark: Mark) -> None:
+        """Book an execution back and, unless it was taken back whole, as it should have been.
+
+        Cash and quantity are exact.  What was traded in between keeps its own prices: an average cost that the wrong
+        price was part of is set right as if the wrong trade had been traded back at its own price.
+        """
+        order, booked = self._orders.correct(event)
+        if booked is None:
+            return
+        self._counters.corrections += 1
+        strategy = "" if order is None else order.intent.strategy
+        base = (event.ts_event_ns, event.ts_recv_ns, event.venue, event.client_order_id, event.venue_order_id)
+        if booked:
+            back = e.OrderFilled(
+                *base, f"{event.trade_id}|back", event.instrument, event.side.opposite, event.qty, event.px, -event.fee,
+                event.fee_currency, e.Liquidity.UNKNOWN,
+            )  # fmt: skip
+            self._portfolio.apply_fill(back, strategy)
+        if event.new_qty > 0:
+            anew = e.OrderFilled(
+                *base, event.trade_id, event.instrument, event.side, event.new_qty, event.new_px, event.new_fee,
+                event.fee_currency, e.Liquidity.UNKNOWN,
+            )  # fmt: skip
+            self._portfolio.apply_fill(anew, strategy)
+        self._desk.revalue(mark)
+
+    def on_rate(self, event: e.RateReported) -> None:
+        defect = amounts_defect(event.rate)
+        if defect:
+            Counters.add(self._counters.dropped, defect)
+        else:
+            self._portfolio.set_rate(event.currency, event.rate)
+
+    def on_balance(self, event: e.BalanceReported) -> None:
+        defect = amounts_defect(event.total, event.available)
+        if defect:
+            self.refuse_fact(defect, f"balance of {event.currency} at {event.venue}: {event.total}")
+        else:
+            self._portfolio.report_balance(event.venue, event.currency, event.total)
+
+    def on_position(self, event: e.PositionReported) -> None:
+        defect = amounts_defect(event.qty, event.avg_px)
+        if defect:
+            self.refuse_fact(defect, f"position in {event.instrument}: {event.qty} at {event.avg_px}")
+        else:
+            self._portfolio.report_position(event.instrument, event.qty, event.avg_px)
+
+    def refuse_fact(self, defect: str, text: str) -> None:
+        """A fact of the account that cannot be booked: the event is on record, the money is not what we think it is."""
+        Counters.add(self._counters.unreadable, defect)
+        self._desk.halt(f"account fact cannot be booked ({defect}): {text}"[:300])

@@ -16,12 +16,12 @@ from tests.support.core import BTC
 D = Decimal
 
 
-def correct(account: Account, order: NewOrder, new_qty: str, new_px: str = "0", **changes: Any) -> None:
+def correct(account: Account, order: NewOrder, qty: str, px: str = "0", /, **changes: Any) -> None:
     at = account._at()
     fields: dict[str, Any] = {
         "venue": "coinbase", "client_order_id": order.client_order_id, "venue_order_id": "v", "trade_id": "t1",
         "instrument": BTC, "side": e.Side.BUY, "qty": D(2), "px": D(100), "fee": D("0.5"), "fee_currency": "USD",
-        "new_qty": D(new_qty), "new_px": D(new_px), "new_fee": D("0.5") if D(new_qty) else D(0),
+        "new_qty": D(qty), "new_px": D(px), "new_fee": D("0.5") if D(qty) else D(0),
     }  # fmt: skip
     account.publish(e.FillCorrected(at, at, **{**fields, **changes}))
 

@@ -161,12 +161,11 @@ def last(s: State, series: int, lag: int) -> float:
 
 
 @kernel
-def sum_last(s: State, series: int, n: int) -> float:
-    """Sum of the last ``n`` values, from scratch each time: nothing drifts and nothing needs a re-sync.
+def sum_before(s: State, stop: int, n: int) -> float:
+    """Sum of the ``n`` slots before ``stop``, from scratch each time: nothing drifts and nothing needs a re-sync.
 
     Four running sums hide the latency of the addition; their order is part of the result, here and in plain Python.
     """
-    stop = series + newest(s) + 1
     i = stop - n
     a = 0.0
     b = 0.0
@@ -182,6 +181,12 @@ def sum_last(s: State, series: int, n: int) -> float:
         a += s[i]
         i += 1
     return (a + b) + (c + d)
+
+
+@kernel
+def sum_last(s: State, series: int, n: int) -> float:
+    """Sum of the last ``n`` values of a series."""
+    return sum_before(s, series + newest(s) + 1, n)
 
 
 @kernel

@@ -29,26 +29,6 @@ def put(s: State, ring: int, rows: int, value: float) -> int:
 
 
 @kernel
-def sum_last(s: State, stop: int, n: int) -> float:
-    """Sum of the ``n`` slots before ``stop``."""
-    i = stop - n
-    a = 0.0
-    b = 0.0
-    c = 0.0
-    d = 0.0
-    while i + 3 < stop:
-        a += s[i]
-        b += s[i + 1]
-        c += s[i + 2]
-        d += s[i + 3]
-        i += 4
-    while i < stop:
-        a += s[i]
-        i += 1
-    return (a + b) + (c + d)
-
-
-@kernel
 def sum_offsets(s: State, stop: int, n: int, centre: float) -> float:
     """Sum of ``x - centre`` over the ``n`` slots before ``stop``: exactly 0 where all equal the centre."""
     i = stop - n

@@ -84,7 +84,7 @@ def commodity_channel(s: State, p: int, n: int) -> float:
     stop = rings.put(s, p, rings.RING_ROWS, typical)
     if s[at.ROWS] < n:
         return NAN
-    mean = rings.sum_last(s, stop, n) * (1.0 / n)
+    mean = at.sum_before(s, stop, n) * (1.0 / n)
     distance = rings.sum_distances(s, stop, n, mean)
     if distance > LEAST_CHANGE * n * abs(mean):
         return (typical - mean) * n / (0.015 * distance)

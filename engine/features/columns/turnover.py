@@ -60,8 +60,8 @@ def money_flow(s: State, p: int, n: int) -> float:
     fall_stop = rings.put(s, p + rings.RING_SLOTS, rings.RING_ROWS, flow if change < -least else 0.0)
     if s[at.ROWS] < n + 1:
         return NAN
-    rises = rings.sum_last(s, rise_stop, n)
-    total = rises + rings.sum_last(s, fall_stop, n)
+    rises = at.sum_before(s, rise_stop, n)
+    total = rises + at.sum_before(s, fall_stop, n)
     if total > 0.0:
         return 100.0 * (rises / total)
     # Nothing flowed either way: neutral.

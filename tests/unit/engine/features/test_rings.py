@@ -23,7 +23,7 @@ def test_readings_are_of_the_last_values(n: int) -> None:
             last = values[i - n + 1 : i + 1]
             assert s[stop - 1] == value
             np.testing.assert_array_equal(s[stop - n : stop], last)
-            assert rings.sum_last(s, stop, n) == pytest.approx(np.sum(last), abs=1e-13)
+            assert at.sum_before(s, stop, n) == pytest.approx(np.sum(last), abs=1e-13)
             assert rings.sum_offsets(s, stop, n, 0.5) == pytest.approx(np.sum(last - 0.5), abs=1e-13)
             assert rings.sum_distances(s, stop, n, 0.5) == pytest.approx(np.sum(np.abs(last - 0.5)), abs=1e-13)
     assert s[PLACE - 1] == s[-1] == 7.0

@@ -33,7 +33,7 @@ class RiskState(enum.StrEnum):
     HALTED = "halted"
 
 
-class OrderIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=100):
+class OrderIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=100):
     """A strategy's wish.  ``qty`` is positive (contracts for futures); ``limit_px`` is None for market orders.
 
     ``prediction_seq`` is the journal number of the prediction the wish rests on, 0 for none.
@@ -58,7 +58,7 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=10
     expire_ns: int | None = None
 
 
-class CancelIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=101):
+class CancelIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=101):
     """A strategy's wish that one of its orders goes away.  Always allowed, in every risk state."""
 
     ts_ns: int
@@ -67,7 +67,7 @@ class CancelIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1
     reason: str = ""
 
 
-class ReplaceIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=108):
+class ReplaceIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=108):
     """A strategy's wish that one of its orders becomes another: ``qty`` in all, what has filled included, at
     ``limit_px``.  The old one is cancelled; what is left of the wish is judged and sent when it is gone."""
 
@@ -90,7 +90,7 @@ class Approved(msgspec.Struct, frozen=True, gc=False):
     notional: Decimal
 
 
-class Rejected(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=102):
+class Rejected(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=102):
     """Refused: which check, what it saw, what the limit was.  Journaled as a decision."""
 
     ts_ns: int
@@ -103,7 +103,7 @@ class Rejected(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=102):
 Verdict = Approved | Rejected
 
 
-class NewOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=103):
+class NewOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=103):
     """Open this order.  ``client_order_id`` is unique for ever and the only id a resend may use."""
 
     ts_ns: int
@@ -112,7 +112,7 @@ class NewOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=103):
     intent: OrderIntent
 
 
-class CancelOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=104):
+class CancelOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=104):
     """Cancel.  ``venue_order_id`` is empty when the venue has not told it yet."""
 
     ts_ns: int
@@ -123,14 +123,14 @@ class CancelOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=10
     reason: str = ""
 
 
-class RiskStateChanged(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=105):
+class RiskStateChanged(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=105):
     ts_ns: int
     before: RiskState
     after: RiskState
     reason: str
 
 
-class StrategyQuarantined(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=106):
+class StrategyQuarantined(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=106):
     """A strategy raised or returned nonsense: it is not called again, its orders are cancelled."""
 
     ts_ns: int
@@ -138,7 +138,7 @@ class StrategyQuarantined(msgspec.Struct, frozen=True, array_like=True, gc=False
     text: str
 
 
-class BalanceAdjusted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=107):
+class BalanceAdjusted(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=107):
     """The venue's total of a currency is not what the books say: it is booked as the venue tells it.
 
     Deposits, withdrawals, rewards, and trades of others on the same account show themselves like that.

@@ -9,7 +9,8 @@ Conventions
 - ``ts_recv_ns``: our receive time, stamped once at the socket (monotonic clock anchored to UTC at start).
 - Market facts are float64.  Account facts are ``Decimal``.
 - ``instrument`` is the canonical id ``BASE/QUOTE@venue``.
-- Tags are part of the journal format: a tag is never reused, a field is only ever added at the end with a default.
+- Tags are part of the journal format: a tag is never reused, a field is only ever added at the end with a default.  A
+  release that does not know a field refuses the record: what was added may change what the others mean.
 - Structs are array-like in MessagePack and untracked by the cycle collector: they hold no cycles.
 """
 
@@ -58,7 +59,7 @@ class PredictionStatus(enum.StrEnum):
     SKIPPED = "skipped"
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """Base of all events: when it happened there, when it arrived here."""
 
     ts_event_ns: int

@@ -30,7 +30,7 @@ FULLY_PAID = frozenset({AssetClass.SPOT, AssetClass.EQUITY})
 """Bought and owned; everything else is a position on margin."""
 
 
-class Instrument(msgspec.Struct, frozen=True, dict=True):
+class Instrument(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True):
     """One tradable thing on one venue.
 
     ``id`` is canonical (``BTC/USD@coinbase``), ``venue_symbol`` the venue's own name.  ``tick_px`` and ``lot_qty`` are

@@ -103,6 +103,38 @@ def test_what_is_no_record_is_refused(raw: bytes) -> None:
         decode(raw)
 
 
+@pytest.mark.fault("A15")
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
+def test_a_record_of_another_release_is_read_as_it_was_meant_or_not_at_all(sample: Any) -> None:
+    """One field more than this release knows could change the meaning of all others; one that was added since with a
+    default is not there yet.  Without a field that it always had it is no such record."""
+    values = msgspec.msgpack.decode(encode(sample))
+    with pytest.raises(msgspec.ValidationError):
+        decode(msgspec.msgpack.encode([*values, None]))
+    fields = msgspec.structs.fields(type(sample))
+    required = sum(field.required for field in fields)
+    for count in range(len(values)):
+        raw = msgspec.msgpack.encode(values[: 1 + count])
+        if count < required:
+            with pytest.raises(msgspec.ValidationError):
+                decode(raw)
+        else:
+            known = [getattr(sample, field.name) for field in fields[:count]]
+            assert decode(raw) == type(sample)(*known)
+
+
+@pytest.mark.fault("A15")
+def test_what_another_release_has_added_inside_of_a_record_is_refused_too() -> None:
+    """In an order's intent, and in an instrument's rules, which are told by name."""
+    order = msgspec.msgpack.decode(encode(ORDER))
+    order[-1].append(None)
+    defined = msgspec.msgpack.decode(encode(e.InstrumentDefined(1, 2, spot())))
+    defined[-1]["more"] = True
+    for values in (order, defined):
+        with pytest.raises(msgspec.ValidationError):
+            decode(msgspec.msgpack.encode(values))
+
+
 def test_what_is_shown_of_a_record_is_bounded() -> None:
     """Short ones whole, long ones cut."""
     assert render(quote(1)).startswith("Quote(ts_event_ns=1")

@@ -26,6 +26,7 @@ from engine import arithmetic
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json, print_line
 from engine.errors import ConfigError, KestrelError
 from engine.runtime import commands as operator_commands
+from engine.runtime import order_commands
 from engine.runtime.redaction import redactor
 from models import commands as models_commands
 
@@ -240,10 +241,31 @@ def _options(
         # Whoever only watches has no orders there.
         account=account_of(settings) if mode != "record" else "",
         venue_truth=venue_truth,
+        watchdog=_watchdog(settings) if mode != "record" else None,
+        flatten_s=settings.shutdown.flatten_timeout_s if settings.shutdown.positions == "flatten" else None,
         busy_poll=settings.engine.busy_poll,
         # Played files are stored already, or can be imported as what they are.
         record_to=settings.data.catalogue if settings.data.record and not data_time else None,
     )
+
+
+def _watchdog(settings: Settings) -> Any:
+    """What looks after the orders of an account that outlives the session; None for any other account."""
+    from config.venues import cancel_only_of
+    from engine.runtime.watchdog import Rules
+    from engine.runtime.watchdog_keeper import WatchdogPlan
+
+    wanted, told = settings.watchdog, cancel_only_of(settings)
+    if not wanted.enabled or told is None:
+        return None
+    rules = Rules(
+        stuck_s=wanted.stuck_s,
+        start_s=wanted.start_s,
+        halt_s=wanted.halt_s,
+        on_death=wanted.on_death,
+        give_up_s=wanted.give_up_s,
+    )
+    return WatchdogPlan("connectors.coinbase.cancel_only", told, rules)
 
 
 def _record(settings: Settings, seconds: float | None, session: str, as_json: bool) -> Any:
@@ -332,7 +354,16 @@ def replay(
     raise typer.Exit(outcome.status)
 
 
-for _command in (operator_commands.status, operator_commands.halt, operator_commands.reduce, operator_commands.resume):
+for _command in (
+    operator_commands.status,
+    operator_commands.halt,
+    operator_commands.reduce,
+    operator_commands.resume,
+    order_commands.order,
+    order_commands.cancel,
+    order_commands.close,
+    order_commands.flatten,
+):
     app.command()(_command)
 
 

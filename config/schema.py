@@ -29,6 +29,8 @@ from pydantic import (
 from config.data_schema import ConsolidatedSettings, DataSettings, ExogenousSettings, QualitySettings
 from config.features_schema import FeaturesSettings
 from config.sections import FilePath, Section
+from config.supervision_schema import ShutdownSettings, WatchdogSettings
+from engine.manual import OPERATOR
 from models.shipped import DEFAULT, bundles_folder
 
 PROFILES: Final = ("paper", "development", "testing", "production")
@@ -253,10 +255,6 @@ class EngineSettings(Section):
     clock_step_limit_ms: int = Field(default=50, ge=1, description="wall clock against monotonic clock, ms")
 
 
-class ShutdownSettings(Section):
-    cancel_timeout_s: float = Field(default=5.0, gt=0, le=600, description="wait for open orders to be cancelled, s")
-
-
 class SecretsSettings(Section):
     """Where secrets are looked up; never their values."""
 
@@ -286,6 +284,7 @@ class Settings(Section):
     logs: LogsSettings = LogsSettings()
     engine: EngineSettings = EngineSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     data: DataSettings = DataSettings()
     exogenous: ExogenousSettings = ExogenousSettings()
     quality: QualitySettings = QualitySettings()
@@ -302,6 +301,8 @@ class Settings(Section):
         names = [strategy.name for strategy in value]
         if len(set(names)) != len(names):
             raise ValueError("each strategy name once")
+        if OPERATOR in names:
+            raise ValueError(f"another name than {OPERATOR}, which is for orders by hand")
         return value
 
     @field_validator("consolidated")

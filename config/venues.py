@@ -134,6 +134,19 @@ def account_of(settings: Settings) -> str:
     return f"{venue.name}-{digest[:12]}"
 
 
+def cancel_only_of(settings: Settings) -> dict[str, Any] | None:
+    """What the venue's cancel-only module must know of the account; None where the account ends with the session."""
+    if not account_of(settings):
+        return None
+    venue = settings.venue
+    assert venue.key_file is not None
+    return {
+        "rest_url": str(venue.rest_url),
+        "key_file": str(venue.key_file.absolute()),
+        "timeout_s": venue.request_timeout_ms / 1000,
+    }
+
+
 class SandboxTrading:
     """The built-in exchange as a child process, traded over its own protocol exactly as the real venue would be."""
 

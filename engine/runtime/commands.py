@@ -97,16 +97,24 @@ def reduce(reason: ReasonOption = "", sessions: SessionsOption = None) -> None:
         raise typer.Exit(1)
 
 
-def resume(reason: ReasonOption = "", sessions: SessionsOption = None) -> None:
-    """End a halt or a reduction, explicitly."""
+def resume(
+    reason: ReasonOption = "",
+    sessions: SessionsOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="also while the venue has not confirmed the account; it is on record")
+    ] = False,
+) -> None:
+    """End a halt or a reduction, explicitly.  Refused while a daemon's account is not settled."""
     if sessions is not None:
         _spare_others(run_folder(sessions))
-    # Each daemon removes the file beside its own sessions; here nobody may be running.
     run_dirs = [user_run_folder(), run_folder(sessions or USUAL_SESSIONS)]
+    found = running_sessions(_where(sessions))
+    # Daemons first: one that refuses, or does not answer, must find the files that halt it.
+    if found and not _tell("resume", reason, found, force=force):
+        raise typer.Exit(1)
     removed = [run_dir / HALT_NAME for run_dir in run_dirs if clear_halt(run_dir)]
     for path in removed:
         print(f"removed {path}")
-    found = running_sessions(_where(sessions))
     if not found and not removed:
         raise KestrelError(
             f"nothing to resume: no daemon is running, and no HALT file lies in {' or '.join(map(str, run_dirs))}",
@@ -114,8 +122,6 @@ def resume(reason: ReasonOption = "", sessions: SessionsOption = None) -> None:
         )
     if not found:
         print("no running daemon was found")
-    if not _tell("resume", reason, found):
-        raise typer.Exit(1)
 
 
 def _spare_others(run_dir: Path) -> None:
@@ -143,12 +149,12 @@ def _daemons(run_dir: Path) -> list[Path]:
     return found
 
 
-def _tell(command: str, reason: str, found: list[Path]) -> bool:
+def _tell(command: str, reason: str, found: list[Path], **more: Any) -> bool:
     """Tell every one of them; False when one did not confirm that it is so now."""
     confirmed = True
     for path in found:
         try:
-            state = ask(path, command, {"reason": reason})["state"]
+            state = ask(path, command, {"reason": reason, **more})["state"]
         except KestrelError as error:
             confirmed = False
             print(f"kestrel: {error}", file=sys.stderr)

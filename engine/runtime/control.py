@@ -15,6 +15,7 @@ import os
 import pwd
 import socket
 import stat
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from engine.errors import ConfigError, KestrelError
 HALT_NAME = "HALT"
 REQUEST_MAX_BYTES = 4096
 RUN_DIR_VARIABLE = "KESTREL_RUN_DIR"
+_CREDENTIALS = struct.Struct("3i")
+"""``struct ucred``: process, user, group."""
 Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
@@ -144,8 +147,24 @@ def _bindable(path: Path) -> str:
     return os.path.relpath(direct) if len(os.path.relpath(direct).encode()) < 100 else ""
 
 
+def _who(connection: Any) -> str:
+    """The user and process at the other end of a Unix socket: ``ana (uid 1000, process 4711)``."""
+    try:
+        packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _ = _CREDENTIALS.unpack(packed)
+    except (AttributeError, OSError, struct.error):  # a system that does not tell
+        return "somebody"
+    name = "user"
+    with contextlib.suppress(KeyError):
+        name = pwd.getpwuid(uid).pw_name
+    return f"{name} (uid {uid}, process {pid})"
+
+
 class ControlServer:
-    """Serves ``answer(command, arguments)`` on a socket in each of ``run_dirs``, readable by this user alone."""
+    """Serves ``answer(command, arguments)`` on a socket in each of ``run_dirs``, readable by this user alone.
+
+    ``arguments["who"]`` is set here.
+    """
 
     def __init__(self, run_dirs: Sequence[Path], session: str, answer: Answer) -> None:
         self._paths = [socket_path(run_dir, session, os.getpid()) for run_dir in run_dirs]
@@ -194,7 +213,10 @@ class ControlServer:
             line = await asyncio.wait_for(reader.readline(), 5.0)
             try:
                 request = json.loads(line)
-                reply = self._answer(str(request["command"]), dict(request.get("arguments") or {}))
+                command, arguments = str(request["command"]), dict(request.get("arguments") or {})
+                # What the system says of the other end, not what that end says of itself.
+                arguments["who"] = _who(writer.get_extra_info("socket"))
+                reply = self._answer(command, arguments)
             except KestrelError as error:
                 reply = {"ok": False, "error": str(error)}
             except (ValueError, KeyError, TypeError):

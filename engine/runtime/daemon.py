@@ -22,7 +22,7 @@ from engine.carried import encode_carried
 from engine.core import TradingCore
 from engine.errors import IllegalTransition, JournalError, KestrelError
 from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported, SessionStarted, StateCarried
-from engine.ports import Clock, Probe, Publish, Recorder, Venue
+from engine.ports import Clock, Probe, Publish, Recorder, Router, Venue
 from engine.router import OrderRouter
 from engine.runtime import logs
 from engine.runtime.clocks import ClockWatch, SystemClock
@@ -40,6 +40,7 @@ from engine.runtime.succession import Left, Succession
 from engine.runtime.summary import SessionSummary
 from engine.runtime.supervisor import Supervisor, journal_failure
 from engine.runtime.watch import SessionWatch
+from engine.runtime.watchdog_keeper import Interlock, WatchdogKeeper, WatchdogPlan
 
 
 class Warmer(Protocol):
@@ -88,6 +89,10 @@ class Options:
     """Go on from what the venue says alone, whatever the last session on the account left."""
     keep_s: float = 300.0
     """How often the state of such an account is put on record, s."""
+    watchdog: WatchdogPlan | None = None
+    """What looks after the orders of such an account when this process cannot; None: nobody does."""
+    flatten_s: float | None = None
+    """How long positions may take to be closed at the end, s; None: they are kept."""
     record_to: Path | None = None
     """Catalogue in which the market is stored meanwhile; None: in none."""
 
@@ -227,7 +232,10 @@ class Daemon:
             venue = self._parts.venue(
                 self._publish, self._clock, lag, order_prefix(session.id), session.path, self._console.say, self._left
             )
-            router = OrderRouter(bus.publish, lambda: venue.gateways)
+            keeper = self._keep_watch(session)
+            router: Router = OrderRouter(bus.publish, lambda: venue.gateways)
+            if keeper is not None:
+                router = Interlock(router, bus.publish, lambda: keeper.latched)
             bus.attach(core, router)
             metrics = Metrics(
                 session=session.id,
@@ -250,7 +258,7 @@ class Daemon:
                     console=self._console,
                     log=self._log,
                 )
-                reason = await self._trade(session, venue, watch, lambda: self._announce(session, url))
+                reason = await self._trade(session, venue, watch, keeper, lambda: self._announce(session, url))
             finally:
                 stop_metrics()
         except KestrelError as error:
@@ -263,7 +271,29 @@ class Daemon:
             journal.close()
         return await self._leave(session, venue, started_ns, reason)
 
-    async def _trade(self, session: Session, venue: Venue, watch: SessionWatch, announce: Callable[[], None]) -> str:
+    def _keep_watch(self, session: Session) -> WatchdogKeeper | None:
+        """Only where the account, and what is open there, outlives this process."""
+        plan, succession = self._options.watchdog, self._succession
+        if plan is None or succession is None:
+            return None
+        return WatchdogKeeper(
+            plan,
+            session=session.id,
+            folder=session.path,
+            run_dirs=self._run_dirs,
+            account_lock=succession.lock_path,
+            code_root=self._options.code_root,
+            log=self._log,
+        )
+
+    async def _trade(
+        self,
+        session: Session,
+        venue: Venue,
+        watch: SessionWatch,
+        keeper: WatchdogKeeper | None,
+        announce: Callable[[], None],
+    ) -> str:
         options = self._options
         start_ns = options.start_ns or self._clock.now_ns()
         header = session.header
@@ -293,6 +323,8 @@ class Daemon:
             keep_s=options.keep_s if options.account else None,
             status=watch.status,
             on_second=watch.on_second,
+            watchdog=keeper,
+            flatten_s=options.flatten_s,
         )
         warmers: list[Warmer] = []
 

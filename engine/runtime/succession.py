@@ -75,6 +75,11 @@ class Succession:
         os.pwrite(descriptor, f"process {os.getpid()}, session {session}\n".encode(), 0)
         self._lock = descriptor
 
+    @property
+    def lock_path(self) -> Path:
+        """Names who holds the account, also after that one died: ``process PID, session ID``."""
+        return self._lock_path
+
     def close(self) -> None:
         """Let go of the account.  Idempotent."""
         if self._lock is not None:

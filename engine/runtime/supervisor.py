@@ -15,18 +15,34 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.bus import EventBus
 from engine.commands import RiskState
 from engine.core import KEEP, TradingCore
 from engine.errors import JournalError, KestrelError
-from engine.events import ClockStepped, Halted, InputEvent, Reduced, Resumed, ShutdownRequested, Timer
+from engine.events import (
+    ClockStepped,
+    Halted,
+    InputEvent,
+    OperatorRequested,
+    Reduced,
+    Resumed,
+    ShutdownRequested,
+    Timer,
+)
 from engine.intents import writable
 from engine.ports import Clock, Publish, Venue
 from engine.runtime.clocks import ClockWatch
 from engine.runtime.control import ControlServer, clear_halt, read_halt
+from engine.runtime.heartbeat import Phase
+from engine.runtime.requests import DONE, make_request, unsettled
+from engine.runtime.watchdog_keeper import WatchdogKeeper
 
 _SETTLE_S = 0.02
 """Between two looks at the orders that are to be cancelled at the end."""
+STOP_S = 10.0
+"""Longest wait for a venue's connections to be closed."""
 
 
 class Supervisor:
@@ -36,6 +52,8 @@ class Supervisor:
     ``status`` answers the operator's ``status``.
     ``keep_s``: how often the core puts its state on record; None: never, nobody will go on from here.
     ``on_second`` is called about once a second (the console line, the report's series).
+    ``watchdog``: None for an account that ends with the session.  ``flatten_s``: how long positions may take to be
+    closed before the session ends; None: they are kept.
     """
 
     def __init__(
@@ -55,6 +73,8 @@ class Supervisor:
         status: Callable[[], dict[str, Any]],
         on_second: Callable[[], None],
         keep_s: float | None = None,
+        watchdog: WatchdogKeeper | None = None,
+        flatten_s: float | None = None,
     ) -> None:
         self._bus = bus
         self._publish_event = publish
@@ -67,6 +87,8 @@ class Supervisor:
         self._cancel_timeout_s = cancel_timeout_s
         self._data_time = data_time
         self._keep_s = keep_s
+        self._watchdog = watchdog
+        self._flatten_s = flatten_s
         self._status = status
         self._on_second = on_second
         self._stop = asyncio.Event()
@@ -96,21 +118,28 @@ class Supervisor:
             on_listening()
         self._tick()
         try:
+            if self._watchdog is not None:
+                await self._watchdog.start()
             await self._start_venue()
             on_started()
             # What exists now lives as long as the process: keep full collections from walking it on the path.
             gc.collect()
             gc.freeze()
+            self._enter(Phase.TRADING)
             self._every_second()
             self._keep()
             await self._wait(seconds)
+            self._enter(Phase.ENDING)
+            await self._flatten()
             await self._wind_down()
         finally:
             for handle in (self._ticking, self._second, self._keeping):
                 if handle is not None:
                     handle.cancel()
             await self._control.stop()
-            await self._venue.stop()
+            await self._stop_venue()
+            if self._watchdog is not None:
+                self._watchdog.end(self._core.orders.open_count)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
                 loop.remove_signal_handler(number)
         if self._bus.dead:
@@ -130,6 +159,19 @@ class Supervisor:
             raise KestrelError(f"stopped by {self._stop_reason} before the venue was ready")
         await starting
 
+    async def _stop_venue(self) -> None:
+        """Close its connections; one that hangs does not keep the process, and does not look like a loop that is."""
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.ensure_future(self._venue.stop())
+        deadline = loop.time() + STOP_S
+        while not stopping.done() and loop.time() < deadline:
+            self._beat()
+            await asyncio.wait({stopping}, timeout=self._timer_s)
+        if stopping.done():
+            await stopping
+        else:
+            stopping.cancel()
+
     async def _wait(self, seconds: float | None) -> None:
         ended = asyncio.ensure_future(self._venue.finished())
         stopping = asyncio.ensure_future(self._stop.wait())
@@ -145,6 +187,22 @@ class Supervisor:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+
+    async def _flatten(self) -> None:
+        """Close every position before the end, where that is asked for; bounded, and a second signal ends it at once.
+
+        Nobody who halted this daemon wants orders of it, nor does a dead journal take any.
+        """
+        if self._flatten_s is None or self._bus.dead or self._core.risk_state is RiskState.HALTED:
+            return
+        reason = self._stop_reason
+        self._publish(lambda at: OperatorRequested(at, at, "flatten", "shutdown.positions", reason))
+        deadline = asyncio.get_running_loop().time() + self._flatten_s
+        while self._core.manual.is_closing and asyncio.get_running_loop().time() < deadline and not self._bus.dead:
+            self._venue.settle()
+            if self._data_time:
+                self._publish_timer(after_ns=int(self._timer_s * 1e9))
+            await asyncio.sleep(_SETTLE_S)
 
     async def _wind_down(self) -> None:
         """Entries stop, open orders are cancelled, the venue gets bounded time to confirm.
@@ -191,6 +249,7 @@ class Supervisor:
         if stepped_ns:
             self._publish(lambda at: ClockStepped(at, at, stepped_ns))
             self._venue.confirm()
+        self._beat()
         self._look_for_halt()
         if not self._data_time:
             self._publish_timer()
@@ -213,6 +272,17 @@ class Supervisor:
     def _every_second(self) -> None:
         self._second = asyncio.get_running_loop().call_later(1.0, self._every_second)
         self._on_second()
+        why = "" if self._watchdog is None else self._watchdog.look()
+        if why:
+            self._publish(lambda at: Reduced(at, at, "watchdog", why))
+
+    def _beat(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.beat(self._core.risk_state, self._core.orders.open_count)
+
+    def _enter(self, phase: Phase) -> None:
+        if self._watchdog is not None:
+            self._watchdog.enter(phase)
 
     # --- operator -------------------------------------------------------------------------------------------------
 
@@ -227,21 +297,51 @@ class Supervisor:
 
     def _answer(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         reason = writable(str(arguments.get("reason", "")))[:200]
+        who = str(arguments.get("who", "somebody"))
         if command == "status":
-            return {"ok": True, **self._status()}
+            return {"ok": True, **self._status(), **self._supervision()}
         if command == "halt":
             self._publish(lambda at: Halted(at, at, "operator", reason))
         elif command == "reduce":
             self._publish(lambda at: Reduced(at, at, "operator", reason))
         elif command == "resume":
-            for run_dir in self._run_dirs:
-                clear_halt(run_dir)
-            self._publish(lambda at: Resumed(at, at, "operator", reason))
+            self._resume(who, reason, force=arguments.get("force") is True)
+        elif command in DONE:
+            request = make_request(command, arguments, who, reason, self._core, self._now_ns())
+            self._publish_event(request)
+            return {"ok": True, "state": self._core.gate.state.value, **self._outcome()}
         elif command == "stop":
             self.stop("operator")
         else:
-            return {"ok": False, "error": f"unknown command {command!r}: status, halt, reduce, resume, stop"}
+            known = ", ".join(("status", "halt", "reduce", "resume", *DONE, "stop"))
+            return {"ok": False, "error": f"unknown command {command!r}: {known}"}
         return {"ok": True, "state": self._core.gate.state.value}
+
+    def _resume(self, who: str, reason: str, *, force: bool) -> None:
+        """Raises ``KestrelError`` while the venue has not confirmed the account, unless it is forced: the HALT files
+        stay, and so does the state."""
+        why = unsettled(self._core)
+        if why and not force:
+            raise KestrelError(
+                f"the account is not settled: {why}",
+                expected="an account that its venue has confirmed, with no order of unknown outcome",
+                do="wait for the next reconciliation (see status), or resume --force",
+            )
+        for run_dir in self._run_dirs:
+            clear_halt(run_dir)
+        if self._watchdog is not None:
+            self._watchdog.release()
+        said = f"by {who}" + (f", forced although {why}" if why else "") + (f": {reason}" if reason else "")
+        self._publish(lambda at: Resumed(at, at, "operator", writable(said)))
+
+    def _outcome(self) -> dict[str, Any]:
+        return msgspec.structs.asdict(self._core.manual.outcome)
+
+    def _supervision(self) -> dict[str, Any]:
+        found: dict[str, Any] = {**self._core.manual.status()}
+        if self._watchdog is not None:
+            found["watchdog"] = self._watchdog.status()
+        return found
 
 
 def journal_failure(seen: str) -> JournalError:

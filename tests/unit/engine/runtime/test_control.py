@@ -65,11 +65,13 @@ def in_thread(*arguments: Any) -> Any:
 
 
 async def test_a_command_reaches_the_daemon_with_its_arguments(served: tuple[Path, Operated]) -> None:
-    """One request, its answer, and what the daemon saw."""
+    """One request, its answer, and what the daemon saw; who asked is the system's word, whatever the request says."""
     run, operated = served
-    answer = await in_thread(path_of(run, "one"), "halt", {"reason": "storm"})
+    answer = await in_thread(path_of(run, "one"), "halt", {"reason": "storm", "who": "the owner"})
     assert answer == {"ok": True, "state": "active"}
-    assert operated.asked == [("halt", {"reason": "storm"})]
+    ((command, arguments),) = operated.asked
+    assert (command, arguments["reason"]) == ("halt", "storm")
+    assert f"(uid {os.getuid()}, process {os.getpid()})" in arguments["who"]
 
 
 async def test_the_socket_is_for_this_user_alone_and_goes_with_the_server(tmp_path: Path) -> None:

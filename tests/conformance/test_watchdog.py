@@ -1,0 +1,174 @@
+"""The watchdog beside real daemons on a real exchange: what it does when they stop, die or do not obey, and when not.
+
+Every daemon is a process of its own, and so is its watchdog.  What counts is what the exchange and the disk show.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.runtime.control import read_halt
+from tests.support import durable
+from tests.support.daemon import Running, kestrel, replay_session
+from tests.support.durable import Exchange, noted, resting, until, watchdog_log
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
+    running = Exchange(tmp_path_factory.mktemp("exchange"))
+    yield running
+    running.close()
+
+
+def watchdog_of(running: Running) -> int:
+    return int(noted(running, "started")[-1]["pid"])
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.fault("A13")
+@pytest.mark.fault("F7")
+def test_a_daemon_that_stops_is_halted_from_outside(exchange: Exchange, tmp_path: Path) -> None:
+    """SIGSTOP: the order goes at the exchange and HALT is on disk while the daemon cannot do anything.  Woken up, it
+    halts before it trades again; ``resume`` brings it back; and it all replays."""
+    running = durable.start(exchange, tmp_path / "d", watchdog__stuck_s=1)
+    try:
+        resting(running)
+        watchdog = watchdog_of(running)
+        os.kill(running.process.pid, signal.SIGSTOP)
+        until(lambda: not exchange.open_orders(), "the order to be cancelled from outside")
+        halt = read_halt(running.folder / "run")
+        assert halt is not None
+        assert halt["source"] == "watchdog"
+        until(lambda: bool(noted(running, "none_open")), "the venue to confirm")
+        events = [line["event"] for line in watchdog_log(running)]
+        assert events.index("alert") < events.index("latched") < events.index("halt_written")
+        assert events.index("halt_written") < events.index("cancels_sent") < events.index("none_open")
+        os.kill(running.process.pid, signal.SIGCONT)
+        until(lambda: durable.status_of(running).get("state") == "halted", "the daemon to halt")
+        until(lambda: bool(noted(running, "daemon_well")), "the watchdog to see it")
+        assert exchange.open_orders() == []
+        done = kestrel("resume", "--sessions", str(running.folder / "sessions"), "--reason", "looked into it")
+        assert done.returncode == 0, done.stderr
+        resting(running)
+        assert running.stop(signal.SIGTERM) == 0
+        until(lambda: is_gone(watchdog), "the watchdog to end with the session")
+        assert watchdog_log(running)[-1]["event"] == "session_ended"
+        assert replay_session(running.folder, running.session.name)[1]["identical"] is True
+    finally:
+        running.close()
+
+
+@pytest.mark.parametrize("policy", ["cancel", "halt"])
+@pytest.mark.fault("A2")
+@pytest.mark.fault("A12")
+def test_orders_of_a_daemon_that_was_killed_go_as_the_policy_says(
+    policy: str, exchange: Exchange, tmp_path: Path
+) -> None:
+    """kill -9, as when memory runs out: cancelled; or cancelled, and no start until resume."""
+    running = durable.start(exchange, tmp_path / "d", watchdog__on_death=policy)
+    try:
+        resting(running)
+        watchdog = watchdog_of(running)
+        running.process.kill()
+        running.process.wait()
+        until(lambda: is_gone(watchdog), "the watchdog to be done")
+        assert exchange.open_orders() == []
+        assert (read_halt(running.folder / "run") is not None) is (policy == "halt")
+        assert watchdog_log(running)[-1]["event"] == "finished"
+    finally:
+        running.close()
+
+
+@pytest.mark.fault("F7")
+def test_a_halt_file_is_carried_out_while_the_loop_is_stuck(exchange: Exchange, tmp_path: Path) -> None:
+    """The daemon is stopped and nobody would miss its heart for an hour; ``halt`` by an operator is done all the same.
+    Killed afterwards, its watchdog stays until the venue shows nothing open."""
+    running = durable.start(exchange, tmp_path / "d", watchdog__stuck_s=3600, watchdog__halt_s=0.5)
+    try:
+        resting(running)
+        watchdog = watchdog_of(running)
+        os.kill(running.process.pid, signal.SIGSTOP)
+        (running.folder / "run" / "HALT").write_text("by hand")
+        until(lambda: not exchange.open_orders(), "the halt to be carried out")
+        assert "not obeyed" in noted(running, "alert")[0]["reason"]
+        running.process.kill()
+        running.process.wait()
+        until(lambda: is_gone(watchdog), "the watchdog to be done")
+        assert watchdog_log(running)[-1]["event"] == "finished"
+    finally:
+        running.close()
+
+
+@pytest.mark.fault("A13")
+def test_the_watchdog_of_a_healthy_daemon_does_nothing_and_is_replaced_when_it_dies(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    """Killed, stopped by a signal, asked to end: the daemon goes on, another one watches, no order is touched."""
+    running = durable.start(exchange, tmp_path / "d", watchdog__stuck_s=2)
+    try:
+        resting(running)
+        (order_id,) = exchange.open_orders()
+        first = watchdog_of(running)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(first, number)
+        until(lambda: len(noted(running, "signal_ignored")) == 3, "the signals to be noted")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: watchdog_of(running) != first, "another watchdog")
+        second = watchdog_of(running)
+        assert exchange.open_orders() == [order_id]
+        assert durable.status_of(running)["watchdog"] == f"process {second}"
+        assert noted(running, "alert") == []
+        assert running.stop(signal.SIGTERM) == 0
+        until(lambda: is_gone(second), "the watchdog to end with the session")
+        assert watchdog_log(running)[-1]["event"] == "session_ended"
+        assert "the watchdog is gone; another one is started" in running.said() + "".join(
+            path.read_text() for path in (running.session / "log").iterdir()
+        )
+    finally:
+        running.close()
+
+
+@pytest.mark.fault("F8")
+@pytest.mark.fault("A11")
+def test_an_operator_trades_by_hand_and_everything_is_flat_at_the_end(exchange: Exchange, tmp_path: Path) -> None:
+    """order, cancel, close and flatten over the real program; SIGTERM with ``shutdown.positions: flatten``; a replay
+    makes every one of these orders again."""
+    running = durable.start(exchange, tmp_path / "d", shutdown__positions="flatten")
+    sessions = ("--sessions", str(running.folder / "sessions"))
+    try:
+        resting(running)
+        refused = kestrel("order", "buy", "BTC/USD", "0.01", "--limit", "100", *sessions)
+        assert refused.returncode == 1
+        assert "refused: collar" in refused.stdout
+        sent = kestrel("order", "sell", "BTC/USD", "0.001", "--reduce-only", "--reason", "test", *sessions)
+        assert sent.returncode == 0, sent.stdout + sent.stderr
+        for order_id in exchange.open_orders():
+            done = kestrel("cancel", order_id, *sessions)
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert kestrel("cancel", "nothing", *sessions).returncode == 1
+        flat = kestrel("flatten", "--reason", "test", *sessions)
+        assert flat.returncode == 0, flat.stdout + flat.stderr
+        status = durable.status_of(running)
+        assert (status["state"], status["open_orders"], status["positions"]) == (
+            "reducing",
+            0,
+            {"BTC/USD@coinbase": "0"},
+        )
+        assert kestrel("resume", *sessions).returncode == 0
+        resting(running)
+        assert running.stop(signal.SIGTERM) == 0
+        assert exchange.open_orders() == []
+        assert replay_session(running.folder, running.session.name)[1]["identical"] is True
+    finally:
+        running.close()

@@ -1,0 +1,174 @@
+"""What operators ask of a running session by its socket, and what happens to positions at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import events as e
+from engine.commands import NewOrder, RiskState
+from engine.errors import KestrelError
+from engine.runtime.control import read_halt, write_halt
+from engine.runtime.requests import make_request
+from tests.support.core import BTC, fill, open_market, quote
+from tests.unit.engine.runtime.test_supervisor import Session, command, until
+
+
+def ready(folder: Path) -> Session:
+    """A market, and nothing open; market orders are filled at once."""
+    session = Session(folder)
+    open_market(session.core)
+    rest = session.venue.submit
+
+    def submit(order: NewOrder) -> None:
+        rest(order)
+        if order.intent.reduce_only:
+            session.bus.publish(
+                fill(order, str(order.intent.qty), "100", f"t-{order.client_order_id}", ts_ns=order.ts_ns)
+            )
+
+    session.venue.submit = submit  # type: ignore[method-assign]
+    return session
+
+
+def buy(session: Session) -> None:
+    """The strategy's order, filled."""
+    session.bus.publish(quote(10))
+    (order,) = session.core.orders.open_orders()
+    session.bus.publish(fill(order.new, str(order.intent.qty), "100", "t1", ts_ns=11))
+    assert list(session.core.view.held()) == [BTC]
+
+
+@pytest.mark.fault("F8")
+async def test_resume_waits_for_an_account_that_is_settled_unless_it_is_forced(tmp_path: Path) -> None:
+    """Refused with the reason, the HALT file stays; forced, both go, and who and why are on record."""
+    session = ready(tmp_path)
+
+    async def script() -> None:
+        write_halt(session.run_dir, "file", "storm", 1)
+        await until(lambda: session.core.risk_state is RiskState.HALTED)
+        session.core.reconciliation.await_venues(["coinbase"])
+        with pytest.raises(KestrelError, match="account is not settled: coinbase has not confirmed it"):
+            await command(session, "resume", reason="hurry")
+        assert read_halt(session.run_dir) is not None
+        assert session.core.risk_state is RiskState.HALTED
+        assert (await command(session, "resume", reason="hurry", force=True))["state"] == "active"
+        assert read_halt(session.run_dir) is None
+
+    await session.during(script)
+    (resumed,) = session.of(e.Resumed)
+    assert resumed.source == "operator"
+    assert "(uid " in resumed.reason
+    assert resumed.reason.endswith("forced although coinbase has not confirmed it since the start: hurry")
+
+
+@pytest.mark.fault("F8")
+async def test_resume_is_refused_while_an_order_is_unresolved_and_not_afterwards(tmp_path: Path) -> None:
+    """The venue could not say at its last confirmation what became of an order; then it shows it."""
+    session = Session(tmp_path, cancel_timeout_s=0.1)
+    open_market(session.core)
+    session.venue.on_cancel = lambda number: "silence"
+
+    async def script() -> None:
+        session.bus.publish(quote(10))
+        (order,) = session.core.orders.open_orders()
+        name = order.client_order_id
+        session.bus.publish(e.OrderOutcomeUnknown(11, 11, "coinbase", name, "reset"))
+        session.bus.publish(e.AccountSettled(12, 12, "coinbase", (), (name,)))
+        with pytest.raises(KestrelError, match=f"nobody knows what became of {name}"):
+            await command(session, "resume")
+        session.bus.publish(e.OrderAccepted(13, 13, "coinbase", name, "v-1"))
+        assert (await command(session, "resume"))["ok"] is True
+
+    await session.during(script)
+
+
+async def test_an_order_by_hand_goes_over_the_socket_onto_record(tmp_path: Path) -> None:
+    """The answer names the order; the journal has the request, with who asked, and then the order."""
+    session = ready(tmp_path)
+
+    async def script() -> None:
+        answer = await command(session, "order", side="BUY", instrument="BTC/USD", qty="0.5", limit="99", reason="test")
+        assert answer["refused"] == []
+        (name,) = answer["orders"]
+        done = await command(session, "cancel", order=name)
+        assert done["cancelled"] == [name]
+        assert (await command(session, "close", instrument=BTC))["state"] == "active"
+        assert (await command(session, "flatten"))["state"] == "reducing"
+        assert (await command(session, "status"))["closed"] is not None
+
+    await session.during(script)
+    requests = session.of(e.OperatorRequested)
+    assert [one.action for one in requests] == ["order", "cancel", "close", "flatten"]
+    assert all("(uid " in one.who for one in requests)
+    kinds = [type(written.record) for written in session.journal.written]
+    assert kinds.index(e.OperatorRequested) < kinds.index(NewOrder)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"side": "hold"}, "the side is 'hold'; expected one of buy, sell"),
+        ({"qty": "much"}, "the quantity is 'much'; expected a number"),
+        ({"qty": "-1"}, "more than 0"),
+        ({"qty": "nan"}, "a number"),
+        ({"qty": None}, "more than 0"),
+        ({"tif": "soon"}, "--tif is 'soon'"),
+        ({"limit": "x"}, "--limit is 'x'"),
+        ({"trigger": "5"}, "without --limit"),
+        ({"instrument": "BTC/EUR"}, f"'BTC/EUR' is not traded in this session; expected one of {BTC}"),
+    ],
+)
+@pytest.mark.fault("F9")
+def test_what_cannot_be_meant_is_refused_in_words(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """Each field of an order by itself; nothing is published."""
+    session = ready(tmp_path)
+    arguments = {"side": "buy", "instrument": "BTC/USD", "qty": "1", **wrong}
+    with pytest.raises(KestrelError, match=said.replace(".", r"\.")):
+        make_request("order", arguments, "ana", "", session.core, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "tif"),
+    [({}, "market", "ioc"), ({"limit": "9"}, "limit", "gtc"), ({"limit": "9", "trigger": "8"}, "stop_limit", "gtc")],
+)
+def test_the_kind_of_an_order_follows_from_its_prices(
+    given: dict[str, str], kind: str, tif: str, tmp_path: Path
+) -> None:
+    """Market without a limit; a limit order rests; a stop has both."""
+    arguments = {"side": "buy", "instrument": "BTC/USD", "qty": "1", **given}
+    request = make_request("order", arguments, "ana", "", ready(tmp_path).core, 5)
+    assert (request.order_type, request.time_in_force, request.instrument) == (kind, tif, BTC)
+
+
+@pytest.mark.fault("A11")
+async def test_positions_are_closed_before_the_end_where_that_is_asked_for(tmp_path: Path) -> None:
+    """A position and ``shutdown.positions: flatten``: entries stop, the position is sold, then the session ends."""
+    session = ready(tmp_path)
+    session.supervisor._flatten_s = 20.0
+
+    async def script() -> None:
+        buy(session)
+
+    await session.during(script)
+    assert session.core.view.held() == {}
+    kinds = [type(written.record) for written in session.journal.written]
+    closing = [record for record in session.of(NewOrder) if record.intent.reduce_only]
+    assert len(closing) == 1
+    assert kinds.index(e.OperatorRequested) < kinds.index(e.ShutdownRequested)
+
+
+@pytest.mark.fault("A11")
+async def test_an_end_that_cannot_flatten_is_bounded(tmp_path: Path) -> None:
+    """The gate refuses every closing order: the session ends all the same, with the position."""
+    session = ready(tmp_path)
+    session.supervisor._flatten_s = 0.2
+
+    async def script() -> None:
+        buy(session)
+        session.core.gate.refuse = "tradable"  # type: ignore[attr-defined]
+
+    assert await session.during(script) == "the script ended"
+    assert list(session.core.view.held()) == [BTC]

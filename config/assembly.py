@@ -39,8 +39,8 @@ class ConfiguredAssembly:
         self._original = original
 
     def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
-        if not self._settings.strategies:
-            return Assignment()  # a session that only watches: nobody reads features
+        if not any(listens(strategy, instrument) for strategy in self._settings.strategies):
+            return Assignment()  # nobody reads features: a session that only watches, or the guardian alone
         if not uses_model:
             return Assignment(spec=self._plain_spec(instrument).to_json().decode())
         bundle = find_bundle(self._settings.models.directory, instrument, self._bundle_name(instrument))

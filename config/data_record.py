@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, Protocol
 
 import typer
 
-from config.schema import RiskSettings, Settings
+from config.risk_schema import RiskSettings
+from config.schema import Settings
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json
 from engine.errors import ConfigError
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from config.layers import FREE_MAPS, LISTS, PREFIX, Layers, all_keys, read_mapping
 from config.schema import CURRENCY_PATTERN, PROFILES, SYMBOL_PATTERN, Settings, is_sensitive, redact
 from engine.errors import ConfigError
-from risk.limits import Limits, parse_limits
+from risk.limits import DECIDED, Limits, parse_limits
 
 FILE_VARIABLE: Final = "CONFIG_FILE"
 
@@ -123,13 +123,31 @@ def session_limits(settings: Settings, instruments: Sequence[str], *, live: bool
         for name in values:
             if settings.sources.get(f"risk.{name}", "").startswith("profile "):
                 values[name] = None
+        undecided = [name for name in DECIDED if not _is_own(settings, f"risk.{name}")]
     if values["allowed_instruments"] == "all":
         if live:
             raise ConfigError(
                 "risk.allowed_instruments is 'all'", expected="a list of ids to trade live", do="name them in your file"
             )
         values["allowed_instruments"] = tuple(instruments)
-    return parse_limits(values)
+    if values["references"] is None and values["reference_collar_bps"] is not None:
+        values["references"] = {
+            member: one.definition().instrument for one in settings.consolidated for member in one.members
+        }
+    limits = parse_limits(values)
+    if live and undecided:
+        raise ConfigError(
+            f"risk.{undecided[0]} is not decided",
+            expected="each control to be set, or emptied (null) where it is not to be used",
+            do="add under risk in your file: " + ", ".join(undecided),
+        )
+    return limits
+
+
+def _is_own(settings: Settings, key: str) -> bool:
+    """Set by the user, be it to nothing: neither left out nor taken from a profile that ships."""
+    sources = [source for known, source in settings.sources.items() if known == key or known.startswith(f"{key}.")]
+    return any(source != "default" and not source.startswith("profile ") for source in sources)
 
 
 def profile_path(name: str) -> Path:

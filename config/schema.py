@@ -28,9 +28,11 @@ from pydantic import (
 
 from config.data_schema import ConsolidatedSettings, DataSettings, ExogenousSettings, QualitySettings
 from config.features_schema import FeaturesSettings
+from config.risk_schema import RiskSettings
 from config.sections import FilePath, Section
 from config.supervision_schema import ShutdownSettings, WatchdogSettings
 from engine.manual import OPERATOR
+from engine.stakes import GUARDIAN
 from models.shipped import DEFAULT, bundles_folder
 
 PROFILES: Final = ("paper", "development", "testing", "production")
@@ -69,11 +71,6 @@ Symbol = Annotated[str, Field(pattern=SYMBOL_PATTERN)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[Decimal, Field(gt=0)]
 NotNegative = Annotated[Decimal, Field(ge=0)]
-# Limits have an upper end: one so wide that it never binds is a typing error, not a limit.
-LimitAmount = Annotated[Decimal, Field(ge=0, le=10**15)]
-LimitBps = Annotated[Decimal, Field(ge=0, le=10_000)]
-LimitCount = Annotated[int, Field(ge=0, le=1_000_000)]
-LimitTime = Annotated[int, Field(ge=0, le=86_400 * 10**9)]
 
 
 class SessionSettings(Section):
@@ -184,47 +181,6 @@ class ModelsSettings(Section):
     )
 
 
-class RiskSettings(Section):
-    """The fields of ``risk.limits.Limits``.  Empty means missing: a session does not start without every limit."""
-
-    allowed_instruments: Literal["all"] | list[str] | None = Field(
-        default=None, description="ids that may be entered; all (paper only): those of the session"
-    )
-    max_order_qty: dict[str, LimitAmount] | None = Field(
-        default=None, description="of one order, base units by id, * for others"
-    )
-    max_position_qty: dict[str, LimitAmount] | None = Field(
-        default=None, description="worst case, base units by id, * for others"
-    )
-    max_order_notional: LimitAmount | None = Field(default=None, description="of one order, portfolio currency")
-    max_position_notional: LimitAmount | None = Field(
-        default=None, description="worst case of one instrument, portfolio currency"
-    )
-    max_gross_notional: LimitAmount | None = Field(default=None, description="sum over instruments, portfolio currency")
-    max_net_notional: LimitAmount | None = Field(
-        default=None, description="longest or shortest in all, portfolio currency"
-    )
-    collar_bps: LimitBps | None = Field(default=None, description="distance of an order's price from the mid, bps")
-    stale_quote_ns: LimitTime | None = Field(default=None, description="oldest quote to trade on, ns")
-    max_orders_per_s: LimitCount | None = Field(default=None, description="in any one second, in all")
-    max_orders_per_s_instrument: LimitCount | None = Field(
-        default=None, description="in any one second, each instrument"
-    )
-    max_rejections_per_s: LimitCount | None = Field(
-        default=None, description="more refusals than that are a runaway: HALT"
-    )
-    duplicate_window_ns: LimitTime | None = Field(
-        default=None, description="time in which the same wish is an error, ns"
-    )
-    max_open_orders: LimitCount | None = Field(default=None, description="orders that may still fill")
-    max_daily_loss: LimitAmount | None = Field(
-        default=None, description="since the session's first valuation of the UTC day, portfolio currency"
-    )
-    max_drawdown_bps: LimitBps | None = Field(
-        default=None, description="fall of equity from its peak in the session, bps"
-    )
-
-
 class JournalSettings(Section):
     fsync: Literal["interval", "never", "always"] = Field(
         default="interval", description="always: an order waits for the disk"
@@ -301,6 +257,8 @@ class Settings(Section):
         names = [strategy.name for strategy in value]
         if len(set(names)) != len(names):
             raise ValueError("each strategy name once")
+        if GUARDIAN in names:
+            raise ValueError(f"another name than {GUARDIAN}, which is risk's own (risk.guardian)")
         if OPERATOR in names:
             raise ValueError(f"another name than {OPERATOR}, which is for orders by hand")
         return value

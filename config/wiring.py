@@ -12,7 +12,10 @@ from engine.core import TradingCore
 from engine.errors import ConfigError
 from engine.lanes import StrategySlot
 from engine.ports import Assembly, Probe, Recorder
+from engine.stakes import GUARDIAN
 from risk.gate import Gate
+from risk.limits import GuardianRules
+from strategies.guardian import Guardian, GuardianParams
 from strategies.registry import load_strategy
 
 DURABILITY_DEADLINE_NS = 1_000_000_000
@@ -55,7 +58,23 @@ def build_slots(settings: Settings, instruments: Sequence[str]) -> list[Strategy
         strategy = context.run(load_strategy, wanted.kind or wanted.path or "", wanted.name, chosen, wanted.params)
         uses_model = wanted.model != NO_MODEL
         slots.append(StrategySlot(strategy, instruments=frozenset(chosen), uses_model=uses_model, context=context))
-    return slots
+    guardian = build_guardian(settings, instruments)
+    # Last: a strategy that leaves by itself has had its turn.
+    return slots if guardian is None else [*slots, guardian]
+
+
+def build_guardian(settings: Settings, instruments: Sequence[str]) -> StrategySlot | None:
+    """What closes positions whatever their strategies do; None where ``risk.guardian`` asks for nothing."""
+    rules = GuardianRules(**settings.risk.guardian.model_dump())
+    if not rules.acts:
+        return None
+    params = GuardianParams(
+        stop_bps=float(rules.stop_bps or 0),
+        take_profit_bps=float(rules.take_profit_bps or 0),
+        max_age_ns=int((rules.max_age_s or 0) * 1_000_000_000),
+    )
+    guardian = Guardian(GUARDIAN, list(instruments), params)
+    return StrategySlot(guardian, instruments=frozenset(instruments), uses_model=False)
 
 
 def build_core(

@@ -252,3 +252,98 @@ def check_drawdown(equity: Decimal | None, peak: Decimal | None, limit_bps: Deci
     if equity > ZERO and (peak - equity) * BPS < limit_bps * peak:
         return None
     return ("drawdown", f"{equity} from {peak}", f"{limit_bps} bps")
+
+
+# --- who and what may trade -------------------------------------------------------------------------------------------
+
+
+def check_restricted(name: str, restricted: frozenset[str]) -> Finding | None:
+    """``restricted`` holds ids (``BTC/USD@coinbase``) and symbols, which stand for every venue (``BTC/USD``)."""
+    if name in restricted or name.partition("@")[0] in restricted:
+        return ("restricted", name, "an instrument that is not on the restricted list")
+    return None
+
+
+def check_strategy(strategy: str, allowed: frozenset[str] | None, restricted: frozenset[str]) -> Finding | None:
+    """``allowed``: None where every strategy is."""
+    if strategy in restricted or (allowed is not None and strategy not in allowed):
+        return ("strategy_allow_list", strategy, "an allowed strategy")
+    return None
+
+
+# --- the account as a whole -------------------------------------------------------------------------------------------
+
+
+def check_amount(name: str, amount: Decimal, limit: Decimal | None) -> Finding | None:
+    """An amount that has to be at most its limit; None: not limited."""
+    return None if limit is None or amount <= limit else (name, str(amount), str(limit))
+
+
+def check_leverage(gross: Decimal, equity: Decimal | None, limit: Decimal) -> Finding | None:
+    """Gross exposure, worst case, in times of equity; unknown or no equity carries none."""
+    if equity is None:
+        return ("equity_unknown", "no valuation", "a known equity")
+    if equity > ZERO and gross <= limit * equity:
+        return None
+    return ("max_leverage", f"{gross} on an equity of {equity}", f"{limit} times")
+
+
+def check_margin(margin: Decimal, equity: Decimal | None, limit_bps: Decimal) -> Finding | None:
+    """Margin of the worst case in basis points of equity."""
+    if equity is None:
+        return ("equity_unknown", "no valuation", "a known equity")
+    if equity > ZERO and margin * BPS <= limit_bps * equity:
+        return None
+    return ("max_margin", f"{margin} of an equity of {equity}", f"{limit_bps} bps")
+
+
+# --- the market that is entered on ------------------------------------------------------------------------------------
+
+
+def check_wide(top: Top, limit_bps: float) -> Finding | None:
+    """Bid to ask in basis points of the mid."""
+    if (top.ask_px - top.bid_px) * 1e4 <= limit_bps * abs(top.mid_px):
+        return None
+    return ("max_spread", f"bid {top.bid_px} ask {top.ask_px}", f"{limit_bps} bps")
+
+
+def check_volume(volume: float, limit: float) -> Finding | None:
+    """NaN (not warm) is no volume."""
+    return None if volume >= limit else ("min_volume", str(volume), str(limit))
+
+
+def check_reference(px: Decimal, reference_px: Decimal | None, limit_bps: Decimal) -> Finding | None:
+    """Distance from an independent price, None while that cannot be believed."""
+    if reference_px is None or not reference_px.is_finite() or reference_px <= ZERO:
+        return ("reference_unknown", str(reference_px), "a fresh reference price")
+    if abs(px - reference_px) * BPS <= limit_bps * reference_px:
+        return None
+    return ("reference_collar", f"{px} against {reference_px}", f"{limit_bps} bps")
+
+
+# --- a strategy's habits and losses -----------------------------------------------------------------------------------
+
+
+def check_repeats(times: deque[int], limit: int, now_ns: int, window_ns: int) -> Finding | None:
+    """``times``: when the last entries (``limit`` at most) in the same direction were opened, oldest first."""
+    if len(times) < limit or now_ns - times[0] >= window_ns:
+        return None
+    return ("repeated_execution", f"{len(times)} entries within {now_ns - times[0]} ns", f"{limit} in {window_ns} ns")
+
+
+def check_orders_per_fill(orders: int, fills: int, limit: Decimal, free: int) -> Finding | None:
+    """``orders`` were opened and ``fills`` executed; the first ``free`` orders are not asked."""
+    if orders < free or orders < limit * fills:
+        return None
+    return ("orders_per_fill", f"{orders} orders, {fills} fills", f"{limit} orders for each fill")
+
+
+def check_strategy_loss(day: Decimal | None, limit: Decimal) -> Finding | None:
+    """``day``: a strategy's profit since the UTC day began; unknown counts as a breach (F6)."""
+    if day is None:
+        return ("strategy_result_unknown", "no valuation", "a known result")
+    return None if -day < limit else ("strategy_daily_loss", str(-day), str(limit))
+
+
+def check_cooldown(name: str, now_ns: int, quiet_until_ns: int) -> Finding | None:
+    return None if now_ns >= quiet_until_ns else (name, f"{quiet_until_ns - now_ns} ns left", "no cool-down")

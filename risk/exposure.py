@@ -15,14 +15,15 @@ An open order that is final nowhere (unknown outcome included) is part of b or s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 
 from engine.events import Side
 from engine.instruments import Instrument
-from engine.ports import OpenOrder, View
+from engine.ports import OpenOrder, Position, View
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -39,15 +40,39 @@ class UnknownValueError(Exception):
 
 class Exposure(msgspec.Struct, frozen=True, gc=False):
     """Portfolio currency.  ``order`` is the new order alone, ``position`` its instrument in the order's direction,
-    ``gross`` and ``net`` the account; ``net`` counts the order's direction positive."""
+    ``gross`` and ``net`` the account; ``net`` counts the order's direction positive.  ``parts``: what each instrument
+    adds to both, as ``(id, net, gross)``."""
 
     order: Decimal
     position: Decimal
     gross: Decimal
     net: Decimal
+    parts: tuple[tuple[str, Decimal, Decimal], ...] = ()
 
 
-def known_mark(view: View, instrument: Instrument) -> Decimal:
+class Priced(Protocol):
+    """The part of ``engine.ports.View`` that tells prices and rates."""
+
+    def mark_px(self, instrument: str) -> Decimal | None: ...
+
+    def rate(self, currency: str) -> Decimal | None: ...
+
+
+class Holder(Priced, Protocol):
+    """The part of it that exposure is made from: the account's, or one strategy's (``OwnPart``)."""
+
+    def instrument(self, instrument: str) -> Instrument: ...
+
+    def instruments(self) -> Sequence[str]: ...
+
+    def held(self) -> Collection[str]: ...
+
+    def position(self, instrument: str) -> Position: ...
+
+    def open_qty(self, instrument: str, side: Side) -> Decimal: ...
+
+
+def known_mark(view: Priced, instrument: Instrument) -> Decimal:
     """The mark price, finite and of the sign the instrument allows.  Raises ``UnknownValueError``."""
     mark_px = view.mark_px(instrument.id)
     if mark_px is None or not mark_px.is_finite() or (mark_px <= ZERO and not instrument.allows_negative_px):
@@ -55,7 +80,7 @@ def known_mark(view: View, instrument: Instrument) -> Decimal:
     return mark_px
 
 
-def known_rate(view: View, instrument: Instrument) -> Decimal:
+def known_rate(view: Priced, instrument: Instrument) -> Decimal:
     """Portfolio currency for one unit of settlement currency.  Raises ``UnknownValueError``."""
     rate = view.rate(instrument.settlement)
     if rate is None or not rate.is_finite() or rate <= ZERO:
@@ -81,7 +106,7 @@ def dearest(at_mark: Decimal, limit_px: Decimal | None, instrument: Instrument, 
 
 
 def worst_case(
-    view: View,
+    view: Holder,
     instrument: Instrument,
     *,
     side: Side,
@@ -104,7 +129,8 @@ def worst_case(
     if not held and not orders:  # a flat account, in which the order is all there is
         at_mark = worth(instrument, mark_px)
         new = dearest(at_mark, limit_px, instrument, market_factor) * known_rate(view, instrument) * qty
-        return Exposure(new, new, new, new)
+        return Exposure(new, new, new, new, ((target, new, new),))
+    parts = []
     busy = {order.instrument for order in orders}
     gross = net = position = new = ZERO
     for name in names:
@@ -146,4 +172,46 @@ def worst_case(
             opposed = abs(against_qty * (against_worth if against_qty < ZERO else at_mark) * rate)
             size = opposed if opposed > size else size
         gross += size
-    return Exposure(new, position, gross, net)
+        parts.append((name, directed, size))
+    return Exposure(new, position, gross, net, tuple(parts))
+
+
+def committed(view: View, new: Decimal, orders: Sequence[OpenOrder], market_factor: Decimal) -> Decimal:
+    """Everything held at its mark, every open order at its dearest, and the new order: portfolio currency, nothing
+    offset by anything.  ``new``: the order alone (``Exposure.order``).
+
+    Raises ``UnknownValueError`` as ``worst_case`` does.
+    """
+    total = new
+    for name in view.held():
+        rules = view.instrument(name)
+        total += abs(view.position(name).qty) * worth(rules, known_mark(view, rules)) * known_rate(view, rules)
+    for order in orders:
+        rules = view.instrument(order.instrument)
+        at_mark = worth(rules, known_mark(view, rules))
+        total += dearest(at_mark, order.limit_px, rules, market_factor) * known_rate(view, rules) * order.leaves_qty
+    return total
+
+
+class OwnPart:
+    """A view of what one strategy holds and has open, for ``worst_case`` of that strategy alone."""
+
+    def __init__(self, view: View, strategy: str, orders: Sequence[OpenOrder]) -> None:
+        self._strategy_qty = view.strategy_qty
+        self._strategy = strategy
+        self.orders = tuple([order for order in orders if order.strategy == strategy])
+        self.instrument, self.instruments = view.instrument, view.instruments
+        self.mark_px, self.rate = view.mark_px, view.rate
+
+    def position(self, instrument: str) -> Position:
+        return Position(self._strategy_qty(self._strategy, instrument), ZERO, ZERO, ZERO)
+
+    def held(self) -> Collection[str]:
+        return [name for name in self.instruments() if self._strategy_qty(self._strategy, name)]
+
+    def open_qty(self, instrument: str, side: Side) -> Decimal:
+        found = ZERO
+        for order in self.orders:
+            if order.instrument == instrument and order.side == side:
+                found += order.leaves_qty
+        return found

@@ -7,6 +7,9 @@ raising means no entry (I12).
 Reservation: an approved order is opened before the next is judged, so the open order itself is what the next one is
 counted against; the gate keeps no second account that could disagree.
 
+Controls beyond the required limits are ``risk.controls``, ``risk.throttles`` and ``risk.losses``; docs/risk.md lists
+every one.
+
 What an order that reduces a position may skip is listed in ``risk.exits``.
 """
 
@@ -18,14 +21,18 @@ from engine.commands import Approved, NewOrder, OrderIntent, Rejected, RiskState
 from engine.events import Halted, Reduced, Resumed
 from engine.instruments import Instrument
 from engine.ports import View
+from engine.stakes import GUARDIAN
 from risk import checks
 from risk.checks import BPS, ZERO, Finding
+from risk.controls import Controls
 from risk.exits import ExitRules, check_exit, exit_worth
 from risk.exposure import UnknownValueError, known_mark, worst_case
 from risk.kill_switch import KillSwitch
 from risk.limits import EVERY_OTHER, Limits
+from risk.losses import Losses
 from risk.pace import RUNAWAY_CHECKS, Pace
 from risk.screen import Screen
+from risk.throttles import Throttles
 
 _ACTIVE = RiskState.ACTIVE
 
@@ -38,7 +45,10 @@ class Gate:
         self._unusable = limits.unusable()
         self._switch = KillSwitch()
         self._allowed = frozenset(limits.allowed_instruments)
-        self._screen = None if self._unusable else Screen(limits)
+        self._controls = Controls(limits)
+        self._screen = None if self._unusable else Screen(limits, self._controls)
+        self._losses, self._throttles = Losses(limits), Throttles(limits)
+        self._has_losses, self._has_throttles = not self._losses.idle, not self._throttles.idle
         self._exits = ExitRules.of(limits)
         self._spread_bps = float(self._exits.collar_bps)
         self._market_factor = 1 + self._exits.collar_bps / BPS
@@ -56,6 +66,8 @@ class Gate:
         """An operator's event; None when it changes nothing.  A resume also forgets a runaway."""
         if isinstance(event, Resumed):
             self._pace.forgive()
+            self._losses.forgive()
+            self._throttles.forgive()
         return self._switch.apply(event)
 
     def latch(self, state: RiskState, reason: str, ts_ns: int) -> RiskStateChanged | None:
@@ -72,6 +84,8 @@ class Gate:
                 return (RiskState.HALTED, self._pace.runaway)
             if self._unusable:
                 return (RiskState.REDUCING, f"limit unusable: {self._unusable}")
+            if self._has_losses:
+                self._losses.look(view)
             equity = view.equity()
             if equity is None:
                 return None
@@ -105,10 +119,15 @@ class Gate:
 
     def on_opened(self, order: NewOrder) -> None:
         """Count an order that was opened.  One that was not just approved as reducing counts as an entry."""
-        if order.intent is self._last_exit:
-            self._pace.count_exit(order.intent, order.ts_ns)
+        intent, ts_ns = order.intent, order.ts_ns
+        if intent is self._last_exit:
+            self._pace.count_exit(intent, ts_ns)
+            if intent.strategy == GUARDIAN:
+                self._losses.on_guardian(intent.instrument, ts_ns)
         else:
-            self._pace.count_entry(order.intent, order.ts_ns)
+            self._pace.count_entry(intent, ts_ns)
+            if self._has_throttles:
+                self._throttles.count(intent, ts_ns)
 
     def _pass_plainly(self, intent: OrderIntent, view: View) -> Decimal | None:
         """The notional to hold of an order that plainly passes every check; None: ask them one by one.
@@ -142,6 +161,10 @@ class Gate:
             return None
         notional = screen.worth_of_entry(intent, view, bounds, held_qty, open_qty, ahead_qty)
         if notional is None or self._check_losses(view) is not None:
+            return None
+        if self._has_losses and self._losses.check(intent.strategy, name, view, now_ns) is not None:
+            return None
+        if self._has_throttles and self._throttles.check(intent, view.tallies(), now_ns) is not None:
             return None
         return notional if self._pace.check_entry(intent, now_ns) is None else None
 
@@ -189,7 +212,11 @@ class Gate:
             leaves = qty <= closable_qty and -view.strategy_qty(intent.strategy, name) * side >= qty
         if not leaves:
             judged = self._judge_entry(intent, view, instrument, held_qty, open_qty, now_ns)
-            return judged if again or type(judged) is tuple else self._pace.check_entry(intent, now_ns) or judged
+            if again or type(judged) is tuple:
+                return judged
+            if self._has_throttles:
+                found = self._throttles.check(intent, view.tallies(), now_ns)
+            return found or self._pace.check_entry(intent, now_ns) or judged
         found = check_exit(intent, view, instrument, now_ns, self._exits)
         if found is None and not again:
             found = self._pace.check_exit(intent, now_ns)
@@ -211,6 +238,7 @@ class Gate:
             checks.check_state(self._switch.state)
             or checks.check_state(view.risk_state)
             or checks.check_allowed(name, self._allowed)
+            or self._controls.check_permission(intent.strategy, name)
         )
         if found is not None:
             return found
@@ -225,6 +253,8 @@ class Gate:
         found = self._check_price(intent, mark_px, instrument) or (
             checks.check_spread(top, self._spread_bps) if intent.limit_px is None else None
         )
+        if found is None and self._controls.asks_market:
+            found = self._controls.check_market(intent, view, top, mark_px, now_ns)
         if found is not None:
             return found
         orders = tuple(view.open_orders())
@@ -239,6 +269,8 @@ class Gate:
             market_factor=self._market_factor,
         )
         ahead_qty = (held_qty if side > 0 else -held_qty) + open_qty + qty
+        # Where nothing can be sold short, the other's way out would be sold away.
+        nets = limits.opposing == "net" and instrument.can_short
         others_qty = held_qty - view.strategy_qty(intent.strategy, name)
         found = (
             checks.check_order_qty(qty, _of(limits.max_order_qty, name))
@@ -249,9 +281,19 @@ class Gate:
             or checks.check_net(exposure.net, limits.max_net_notional)
             or (checks.check_short_sale(instrument, -ahead_qty) if side < 0 else None)
             or checks.check_open_orders(len(orders), limits.max_open_orders)
-            or checks.check_opposing(others_qty, side)
+            or (None if nets else checks.check_opposing(others_qty, side))
             or checks.check_self_trade(intent, orders)
+            or self._controls.check_exposure(
+                intent,
+                view,
+                instrument,
+                exposure=exposure,
+                orders=orders,
+                mark_px=mark_px,
+                market_factor=self._market_factor,
+            )
             or self._check_losses(view)
+            or (self._losses.check(intent.strategy, name, view, now_ns) if self._has_losses else None)
         )
         return exposure.order if found is None else found
 

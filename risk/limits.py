@@ -1,15 +1,16 @@
-"""The limits of one account: one frozen value, every field required, none of them able to mean "unlimited".
+"""The limits of one account: one frozen value, versioned, none of its numbers able to mean "unlimited".
 
-Owns what a limit is, how it is read from configuration, and which limits are unusable.  Does not own the comparisons
-(``risk.checks``) or their order (``risk.gate``).
+Owns what a limit is, how it is read from configuration, which limits are unusable, and the hash that names them.  Does
+not own the comparisons (``risk.checks``) or their order (``risk.gate``).  docs/risk.md lists every control.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,6 +18,53 @@ from engine.errors import ConfigError
 
 EVERY_OTHER = "*"
 """Key of a per-instrument limit that holds for each allowed instrument without an entry of its own."""
+
+
+class StrategyLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of one strategy, by what it alone holds and has open; None: not used.  Amounts in portfolio currency.
+
+    - ``max_order_notional``: of one order.  ``max_position_notional``: worst case in one instrument.
+      ``max_gross_notional``: sum of those over instruments.
+    - ``max_open_orders``; ``max_orders_per_s``: entries in any second.
+    - ``max_orders_per_fill``: entries for each execution in a session, after the first ``RATIO_FREE``.
+    - ``max_daily_loss``: after fees, open positions at their mark, since the UTC day began.
+    """
+
+    max_order_notional: Decimal | None = None
+    max_position_notional: Decimal | None = None
+    max_gross_notional: Decimal | None = None
+    max_open_orders: int | None = None
+    max_orders_per_s: int | None = None
+    max_orders_per_fill: Decimal | None = None
+    max_daily_loss: Decimal | None = None
+
+
+class GroupLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of several instruments together, such as all that depend on one coin; portfolio currency, worst case.
+
+    ``instruments``: ids, or symbols without ``@venue`` that stand for every venue.
+    """
+
+    instruments: tuple[str, ...]
+    max_gross_notional: Decimal | None = None
+    max_net_notional: Decimal | None = None
+
+
+class GuardianRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When what strategies hold is closed whatever they say (``strategies.guardian``); None: not used.
+
+    ``stop_bps``, ``take_profit_bps``: loss and gain against the average entry price; ``max_age_s``: since it left flat.
+    ``cooldown_s``: after the guardian acted nothing is entered in that instrument.
+    """
+
+    stop_bps: Decimal | None = None
+    take_profit_bps: Decimal | None = None
+    max_age_s: Decimal | None = None
+    cooldown_s: Decimal | None = None
+
+    @property
+    def acts(self) -> bool:
+        return (self.stop_bps, self.take_profit_bps, self.max_age_s) != (None, None, None)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +90,28 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     - ``max_open_orders``: orders that may still fill, unknown ones included.
     - ``max_daily_loss``: portfolio currency since the first valuation of the UTC day.
     - ``max_drawdown_bps``: fall of equity from its peak, in basis points of the peak.
+
+    Those above are required.  Of the following each may be None (empty), which says that the control is not used:
+
+    - ``restricted_instruments``: ids, or symbols for every venue, that may not be entered, allowed or not.
+    - ``allowed_strategies``, ``restricted_strategies``: names that alone, or that never, may enter.
+    - ``strategy_limits``: ``StrategyLimits`` by name, ``"*"`` for the others; one with neither may not enter.
+    - ``group_limits``: ``GroupLimits`` by a name for each.
+    - ``max_credit``: portfolio currency, everything held and every open or unknown order, nothing offset.
+    - ``max_leverage``: gross exposure in times of equity.
+    - ``max_margin_bps``: margin of what is not fully paid (``Instrument.margin_rate``), basis points of equity.
+    - ``max_orders_per_fill``: as in ``StrategyLimits``, of all strategies together.
+    - ``max_repeats`` within ``repeat_window_ns``: entries of one strategy in one instrument and direction.
+    - ``max_consecutive_losses``, then ``loss_cooldown_ns``: round trips in a row that lost stop a strategy's entries
+      for that time.
+    - ``opposing``: ``block`` entries against what another strategy holds, or ``net`` them where short sales are
+      possible.  Orders that could trade with one of ours are refused under both.
+    - ``reference_collar_bps``: distance of an order's price from an independent price.  ``references``: its id by
+      instrument id.
+    - ``max_spread_bps``: bid to ask of the book that is entered on.
+    - ``min_volume``: smallest value of the feature ``volume_column``.
+    - ``guardian``: see ``GuardianRules``.
+    - ``version``: the owner's own number of this set of limits; ``digest`` names its content.
     """
 
     allowed_instruments: tuple[str, ...]
@@ -60,23 +130,90 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_open_orders: int
     max_daily_loss: Decimal
     max_drawdown_bps: Decimal
+    version: int = 1
+    restricted_instruments: tuple[str, ...] | None = None
+    allowed_strategies: tuple[str, ...] | None = None
+    restricted_strategies: tuple[str, ...] | None = None
+    strategy_limits: dict[str, StrategyLimits] | None = None
+    group_limits: dict[str, GroupLimits] | None = None
+    max_credit: Decimal | None = None
+    max_leverage: Decimal | None = None
+    max_margin_bps: Decimal | None = None
+    max_orders_per_fill: Decimal | None = None
+    max_repeats: int | None = None
+    repeat_window_ns: int | None = None
+    max_consecutive_losses: int | None = None
+    loss_cooldown_ns: int | None = None
+    opposing: Literal["block", "net"] = "block"
+    reference_collar_bps: Decimal | None = None
+    references: dict[str, str] | None = None
+    max_spread_bps: Decimal | None = None
+    min_volume: Decimal | None = None
+    volume_column: str = "volume_sma_20"
+    guardian: GuardianRules | None = None
+
+    def digest(self) -> str:
+        """sha256 (hex) of all limits: equal for equal limits, whatever their order or way of writing."""
+        return hashlib.sha256(_encoder.encode(_plain(self))).hexdigest()
 
     def unusable(self) -> str:
         """Why entries must be denied whatever they are: ``max_order_notional is NaN``; empty when all can be used."""
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if name == "allowed_instruments":
-                if not value:
-                    return f"{name} is empty"
-            elif isinstance(value, dict):
-                if not value:
-                    return f"{name} is empty"
-                for key, part in value.items():
-                    if not _is_positive(part):
-                        return f"{name}[{key}] is {part}"
-            elif not _is_positive(value):
-                return f"{name} is {value}"
+            if name in REQUIRED and not value and isinstance(value, tuple | dict):
+                return f"{name} is empty"
+            if name == "allowed_strategies" and value == ():
+                return f"{name} is empty"
+            found = _unusable(name, value)
+            if found:
+                return found
+        for one, other in PAIRS:
+            if (getattr(self, one) is None) is not (getattr(self, other) is None):
+                return f"{one} without {other}" if getattr(self, other) is None else f"{other} without {one}"
         return ""
+
+
+REQUIRED = tuple(field.name for field in msgspec.structs.fields(Limits) if field.required)
+"""Fields without which no session starts."""
+DECIDED = tuple(
+    field.name
+    for field in msgspec.structs.fields(Limits)
+    if field.default is None and field.name not in ("guardian", "references")
+)
+"""Fields of which a live session is told whether they are used, in so many words."""
+PAIRS = (("max_repeats", "repeat_window_ns"), ("max_consecutive_losses", "loss_cooldown_ns"))
+"""Fields that mean something together only."""
+RATIO_FREE = 50
+"""Entries before a ratio of orders to executions is asked for."""
+
+_encoder = msgspec.json.Encoder(order="sorted", decimal_format="string")
+
+
+def _plain(value: Any) -> Any:
+    """For hashing: numbers without their trailing zeros, lists of names in one order."""
+    if isinstance(value, Decimal):
+        return str(value.normalize()) if value.is_finite() else str(value)
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return sorted(value) if isinstance(value, tuple) else value
+
+
+def _unusable(name: str, value: Any) -> str:
+    """What makes a limit, or a part of one, nothing to compare with."""
+    if isinstance(value, msgspec.Struct):
+        parts = [_unusable(f"{name}.{field}", getattr(value, field)) for field in value.__struct_fields__]
+        if all(getattr(value, field) is None for field in value.__struct_fields__ if field != "instruments"):
+            return f"{name} limits nothing" if not isinstance(value, GuardianRules) else ""
+        return next((part for part in parts if part), "")
+    if isinstance(value, dict):
+        return next((found for key, part in value.items() if (found := _unusable(f"{name}[{key}]", part))), "")
+    if isinstance(value, tuple) and name.endswith(".instruments") and not value:
+        return f"{name} is empty"
+    if isinstance(value, Decimal | int) and not _is_positive(value):
+        return f"{name} is {value}"
+    return ""
 
 
 def check_usable(limits: Limits, instruments: Sequence[str]) -> None:
@@ -98,9 +235,9 @@ def check_usable(limits: Limits, instruments: Sequence[str]) -> None:
             expected="at least one of them",
             do=f"correct it; it has {_few(limits.allowed_instruments)}",
         )
-    for field in limits.__struct_fields__:
+    for field in ("max_order_qty", "max_position_qty"):
         table = getattr(limits, field)
-        if not isinstance(table, dict) or EVERY_OTHER in table:
+        if EVERY_OTHER in table:
             continue
         if left_out := [name for name in allowed if name not in table]:
             raise ConfigError(
@@ -133,7 +270,7 @@ def parse_limits(values: Mapping[str, Any]) -> Limits:
                 expected=f"{near[0]!r}" if near else "one of " + ", ".join(known),
                 do="correct the name under risk",
             )
-    missing = [name for name in known if values.get(name) is None]
+    missing = [name for name in REQUIRED if values.get(name) is None]
     if missing:
         raise ConfigError(
             f"risk limit {missing[0]!r} is missing",
@@ -141,6 +278,6 @@ def parse_limits(values: Mapping[str, Any]) -> Limits:
             do="set under risk: " + ", ".join(missing),
         )
     try:
-        return msgspec.convert(dict(values), Limits, strict=False)
+        return msgspec.convert({name: part for name, part in values.items() if part is not None}, Limits, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"risk limits: {error}", expected="the type shown", do="correct it under risk") from None

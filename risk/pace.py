@@ -18,7 +18,9 @@ EXIT_ORDERS_PER_S = 1
 
 DUPLICATES_MAX = 10_000
 
-RUNAWAY_CHECKS = frozenset({"order_rate", "order_rate_instrument", "duplicate"})
+RUNAWAY_CHECKS = frozenset(
+    {"order_rate", "order_rate_instrument", "duplicate", "strategy_order_rate", "repeated_execution"}
+)
 """Refusals that mean a strategy asks again without looking."""
 
 WishKey = tuple[str, str, bool, Decimal, Decimal | None, Decimal | None]

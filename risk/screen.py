@@ -8,7 +8,9 @@ order, no tolerances, and gives up wherever the long way would need more than th
 trigger on instruments that are no inverse contracts, have positive prices and no expiry.  Entries it takes in accounts
 where all that is held or open lies in this instrument and in this order's direction.  There the formulas of
 ``risk.exposure`` become ``ahead_qty * ahead_worth * rate`` for position, gross and net alike: what is held is part of
-``ahead_qty`` and is worth no more at the mark, so the other direction never counts for more.  NaN raises where it is
+``ahead_qty`` and is worth no more at the mark, so the other direction never counts for more.  It is a bound of the
+strategy's own part, of each group and of the credit in use as well, so the smallest of all those limits
+(``risk.controls.Ceiling``) stands for them.  NaN raises where it is
 compared and an infinity exceeds some limit; both end in the long way.  A test compares the two ways.
 """
 
@@ -22,6 +24,8 @@ from engine.events import Side
 from engine.instruments import Instrument
 from engine.ports import OpenOrder, View
 from risk.checks import BPS, ZERO
+from risk.controls import Ceiling, Controls, margin_rate
+from risk.exposure import UnknownValueError
 from risk.limits import EVERY_OTHER, Limits
 
 # Enum members are slow to reach through their class in CPython 3.11; this is the hot path.
@@ -29,6 +33,8 @@ _LIMIT = OrderType.LIMIT
 _IOC = TimeInForce.IOC
 _GTC = TimeInForce.GTC
 _BUY, _SELL = Side.BUY, Side.SELL
+STRATEGIES_MAX = 1_000
+"""Names of strategies whose ceilings are remembered for one instrument; a session has a handful."""
 
 
 class Bounds:
@@ -39,10 +45,12 @@ class Bounds:
 
     __slots__ = (
         "can_short",
+        "ceilings",
         "high_qty",
         "instrument",
         "is_plain",
         "low_qty",
+        "margin_rate",
         "order_qty",
         "position_qty",
         "settlement",
@@ -64,6 +72,12 @@ class Bounds:
         self.high_qty = instrument.max_qty
         self.can_short = instrument.can_short
         self.settlement = instrument.settlement
+        self.ceilings: dict[str, Ceiling | None] = {}
+        """By strategy, worked out when it first asks; None: the checks have to say why not."""
+        try:
+            self.margin_rate: Decimal | None = margin_rate(instrument)
+        except UnknownValueError:
+            self.margin_rate = None
         self.order_qty: Decimal | None = None
         self.position_qty: Decimal | None = None
         if instrument.id in limits.allowed_instruments:
@@ -77,22 +91,16 @@ class Screen:
     __slots__ = (
         "_bounds",
         "_collar_bps",
+        "_controls",
         "_limits",
-        "_open_orders",
-        "_order_notional",
         "_stale_ns",
-        "_total_notional",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, controls: Controls) -> None:
         self._limits = limits
+        self._controls = controls
         self._collar_bps = limits.collar_bps
         self._stale_ns = limits.stale_quote_ns
-        self._open_orders = limits.max_open_orders
-        self._order_notional = limits.max_order_notional
-        self._total_notional = min(
-            limits.max_position_notional, limits.max_gross_notional, limits.max_net_notional
-        )  # the three figures are one here
         self._bounds: dict[str, Bounds] = {}
 
     def bounds_of(self, intent: OrderIntent, view: View, now_ns: int) -> Bounds | None:
@@ -139,12 +147,17 @@ class Screen:
         name, side, qty, limit_px = intent.instrument, intent.side, intent.qty, intent.limit_px
         if limit_px is None or bounds.order_qty is None or bounds.position_qty is None:
             return None
+        ceiling = bounds.ceilings.get(intent.strategy) or self._ceiling(bounds, intent.strategy)
+        if ceiling is None:
+            return None
         if qty > bounds.order_qty or ahead_qty > bounds.position_qty or open_qty < ZERO:
             return None
         if (held_qty < ZERO) if side > 0 else (held_qty > ZERO or not bounds.can_short):
             return None
         own_qty = view.strategy_qty(intent.strategy, name)
-        if own_qty != held_qty and (held_qty < own_qty if side > 0 else held_qty > own_qty):
+        if own_qty != held_qty and (
+            (held_qty < own_qty or own_qty < ZERO) if side > 0 else (held_qty > own_qty or own_qty > ZERO)
+        ):
             return None
         mark_px, rate = view.mark_px(name), view.rate(bounds.settlement)
         if mark_px is None or rate is None or mark_px <= ZERO or rate <= ZERO:
@@ -158,20 +171,46 @@ class Screen:
         # No max(): it costs more than all of this.
         at_mark, at_limit = mark_px * multiplier, limit_px * multiplier
         notional = (at_limit if at_limit > at_mark else at_mark) * rate * qty
-        if notional > self._order_notional:
+        if notional > ceiling.order:
+            return None
+        if self._controls.asks_market and not self._is_market_fit(intent, view, mark_px):
             return None
         orders, held = view.open_orders(), view.held()
         if not orders and not held and not held_qty and not open_qty:
-            return notional if notional <= self._total_notional else None
+            return notional if notional <= ceiling.total and self._is_carried(notional, view, bounds) else None
         for other in held:
             if other != name:
                 return None
         dearest_px = _dearest(orders, name, side, limit_px)
-        if dearest_px is None or len(orders) >= self._open_orders or view.open_qty(name, side.opposite):
+        if dearest_px is None or len(orders) >= ceiling.open_orders or view.open_qty(name, side.opposite):
             return None
         worth = dearest_px * multiplier
         total = ahead_qty * (worth if worth > at_mark else at_mark) * rate
-        return notional if total <= self._total_notional else None
+        return notional if total <= ceiling.total and self._is_carried(total, view, bounds) else None
+
+    def _ceiling(self, bounds: Bounds, strategy: str) -> Ceiling | None:
+        if strategy not in bounds.ceilings:
+            if len(bounds.ceilings) >= STRATEGIES_MAX:
+                return None
+            bounds.ceilings[strategy] = self._controls.ceiling(strategy, bounds.instrument.id)
+        return bounds.ceilings[strategy]
+
+    def _is_market_fit(self, intent: OrderIntent, view: View, mark_px: Decimal) -> bool:
+        top = view.top(intent.instrument)
+        return top is not None and self._controls.check_market(intent, view, top, mark_px, view.now_ns) is None
+
+    def _is_carried(self, total: Decimal, view: View, bounds: Bounds) -> bool:
+        """Does equity carry this much exposure?"""
+        if not self._controls.asks_equity:
+            return True
+        equity, limits = view.equity(), self._limits
+        if equity is None or equity <= ZERO:
+            return False
+        if limits.max_leverage is not None and total > limits.max_leverage * equity:
+            return False
+        if limits.max_margin_bps is None or not bounds.margin_rate:
+            return limits.max_margin_bps is None or bounds.margin_rate is not None
+        return total * bounds.margin_rate * BPS <= limits.max_margin_bps * equity
 
     def worth_of_exit(self, intent: OrderIntent, view: View, bounds: Bounds) -> Decimal | None:
         """The same for an order that is known to reduce (``risk.exits``): its price and its smallest worth."""

@@ -59,16 +59,20 @@ class Exits:
         found = self._holdings.get(instrument)
         if found is None:
             return None
-        qty = view.strategy_qty(self._name, instrument)
+        qty = self.held_qty(instrument, view)
         if qty != found.qty:
             self._book(found, instrument, qty, view.position(instrument).avg_px, view)
         return found
+
+    def held_qty(self, instrument: str, view: View) -> Decimal:
+        """Signed quantity to get out of."""
+        return view.strategy_qty(self._name, instrument)
 
     def on_fill(self, fill: OrderFilled, view: View) -> Holding | None:
         """Book a fill of ours; the core's quantity already includes it."""
         found = self._holdings.get(fill.instrument)
         if found is not None:
-            qty = view.strategy_qty(self._name, fill.instrument)
+            qty = self.held_qty(fill.instrument, view)
             self._book(found, fill.instrument, qty, fill.px, view)
         return found
 

@@ -7,7 +7,7 @@ Owns the signal, the cost rule and the exits by horizon, stop, take-profit and o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -23,7 +23,15 @@ from strategies.entry import entry_order, may_enter
 from strategies.exits import ExitRules, Exits
 from strategies.holding import Holding
 from strategies.pricing import marketable_px, readable, spread_bps
-from strategies.sizing import fixed, quantity_for, volatility_target
+from strategies.sizing import (
+    fixed,
+    kelly,
+    kelly_of_bet,
+    kelly_of_return,
+    quantity_for,
+    risk_parity,
+    volatility_target,
+)
 
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
 _OK = PredictionStatus.OK
@@ -39,8 +47,11 @@ class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
       unset: the bundle's.
     - ``cost_multiple``: enter only when the expected return exceeds this many times ``spread + 2 * taker fee``; 0 asks
       nothing (demonstrations only: it loses its costs).
-    - ``sizing``: ``volatility`` (``target_vol_bps`` over the span of the feature ``vol_column``, which is a return) or
-      ``fixed``; both capped by ``max_notional``.
+    - ``sizing``: ``volatility`` (``target_vol_bps`` over the span of the feature ``vol_column``, which is a return),
+      ``fixed``, ``kelly`` (``kelly_fraction`` of the best share of equity, at most ``kelly_cap`` of it; the odds are
+      the prediction's, with take-profit against stop as the payoff, or its return against ``vol_column``) or
+      ``risk_parity`` (``notional`` for each instrument, shared out so that each adds the same risk); all capped by
+      ``max_notional``.
     - ``horizon_ns``, ``stop_bps``, ``take_profit_bps``: leave after that time, loss, gain; 0 switches one off.
     - ``exit_on_opposite``: leave on the opposite signal.
     - ``order_type``: ``limit`` (marketable IOC, ``slip_ticks`` beyond the far touch) or ``market``.
@@ -52,12 +63,14 @@ class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
     sell: float | None = None
     return_scale_bps: float | None = None
     cost_multiple: float = 1.0
-    sizing: Literal["volatility", "fixed"] = "volatility"
+    sizing: Literal["volatility", "fixed", "kelly", "risk_parity"] = "volatility"
     notional: float = 1000.0
     max_notional: float = 2000.0
     target_vol_bps: float = 5.0
     vol_floor_bps: float = 1.0
     vol_column: str = "rv_20"
+    kelly_fraction: float = 0.25
+    kelly_cap: float = 0.1
     horizon_ns: int = 10_000_000_000
     stop_bps: float = 20.0
     take_profit_bps: float = 20.0
@@ -84,7 +97,12 @@ class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("notional, max_notional and vol_floor_bps are to be above 0")
         if self.exit_retry_ns <= 0 or self.entry_retry_ns <= 0:
             raise ValueError("exit_retry_ns and entry_retry_ns are to be above 0")
-        if self.sizing == "volatility":
+        if not (0.0 < self.kelly_fraction <= 1.0 and 0.0 < self.kelly_cap <= 1.0):
+            raise ValueError("kelly_fraction and kelly_cap are to be above 0 and at most 1")
+        bets = self.sizing == "kelly" and self.mode == "probability"
+        if bets and not (self.stop_bps and self.take_profit_bps):
+            raise ValueError("sizing kelly needs stop_bps and take_profit_bps: they are what can be lost and won")
+        if self.sizing != "fixed" and not bets:
             try:
                 lookup(self.vol_column)
             except DataError as error:
@@ -153,7 +171,7 @@ class ThresholdStrategy(BaseStrategy):
         px = marketable_px(instrument, top, side, self.params.slip_ticks)
         if px is None:
             return ()
-        qty = quantity_for(instrument, self._notional(name, view), px)
+        qty = quantity_for(instrument, self._notional(name, instrument, prediction.values[0], signal, view), px)
         if qty <= 0:
             return ()
         return (
@@ -192,20 +210,38 @@ class ThresholdStrategy(BaseStrategy):
         cost_bps = spread_bps(top) + 2.0 * float(instrument.taker_fee_rate) * 1e4
         return multiple == 0.0 or gain_bps > multiple * cost_bps
 
-    def _notional(self, instrument: str, view: View) -> float:
+    def _notional(self, name: str, instrument: Instrument, value: float, signal: int, view: View) -> float:
+        """Quote currency; 0.0 where what the rule needs is not known."""
         p = self.params
         if p.sizing == "fixed":
             return fixed(p.notional, p.max_notional)
-        features = view.features(instrument)
-        if features is None:
+        if p.sizing == "volatility":
+            return volatility_target(
+                p.notional,
+                target_vol_bps=p.target_vol_bps,
+                realised_vol_bps=self._volatility(name, view) * 1e4,
+                vol_floor_bps=p.vol_floor_bps,
+                max_notional=p.max_notional,
+            )
+        if p.sizing == "risk_parity":
+            volatilities = {one: self._volatility(one, view) for one in self.instruments}
+            share = risk_parity(volatilities, vol_floor=p.vol_floor_bps * 1e-4).get(name, 0.0)
+            return min(p.notional * len(self.instruments) * share, p.max_notional)
+        if p.mode == "probability":
+            best = kelly_of_bet(value if signal > 0 else 1.0 - value, p.take_profit_bps / p.stop_bps)
+        else:
+            best = kelly_of_return(abs(value) * 1e-4, max(self._volatility(name, view), p.vol_floor_bps * 1e-4))
+        equity, rate = view.equity(), view.rate(instrument.quote)
+        if equity is None or rate is None or rate <= 0:
             return 0.0
-        return volatility_target(
-            p.notional,
-            target_vol_bps=p.target_vol_bps,
-            realised_vol_bps=features.latest(p.vol_column) * 1e4,
-            vol_floor_bps=p.vol_floor_bps,
-            max_notional=p.max_notional,
+        return kelly(
+            best, float(equity / rate), fraction=p.kelly_fraction, cap=p.kelly_cap, max_notional=p.max_notional
         )
+
+    def _volatility(self, instrument: str, view: View) -> float:
+        """As a fraction, over the span of ``vol_column``; NaN while it is not known."""
+        features = view.features(instrument)
+        return nan if features is None else features.latest(self.params.vol_column)
 
     # --- exits --------------------------------------------------------------------------------------------------
 

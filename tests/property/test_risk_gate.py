@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from engine.commands import Approved, OrderIntent, OrderType, Rejected, RiskState, TimeInForce
 from engine.events import Side
 from engine.instruments import AssetClass
-from engine.ports import Top
+from engine.ports import Tally, Top
 from risk.gate import Gate
-from risk.limits import Limits
-from tests.support.fake_view import FakeView, make_instrument
+from risk.limits import REQUIRED, GroupLimits, Limits, StrategyLimits
+from tests.support.fake_view import START_NS, FakeView, make_instrument
 from tests.support.limits import make_limits
 
 D = Decimal
@@ -77,7 +77,13 @@ class Account:
 
     def view(self) -> FakeView:
         defined = [
-            make_instrument(name, asset_class=AssetClass.PERPETUAL, can_short=True, settlement=name[4:].split("@")[0])
+            make_instrument(
+                name,
+                asset_class=AssetClass.PERPETUAL,
+                can_short=True,
+                settlement=name[4:].split("@")[0],
+                margin_rate=D("0.1"),
+            )
             for name in (A, B)
         ]
         view = FakeView(*defined)
@@ -114,12 +120,75 @@ def tightened(limits: Limits, name: str, percent: int) -> Limits:
     def lower(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: lower(part) for key, part in value.items()}
+        if isinstance(value, StrategyLimits | GroupLimits):
+            numbers = {field: getattr(value, field) for field in value.__struct_fields__}
+            lowered = {k: lower(v) for k, v in numbers.items() if isinstance(v, int | Decimal)}
+            return msgspec.structs.replace(value, **lowered)
         return value * percent // 100 if isinstance(value, int) else value * percent / 100
 
     return msgspec.structs.replace(limits, **{name: lower(getattr(limits, name))})
 
 
-TIGHTENABLE = [name for name in Limits.__struct_fields__ if name not in {"allowed_instruments", "duplicate_window_ns"}]
+TIGHTENABLE = [name for name in REQUIRED if name not in {"allowed_instruments", "duplicate_window_ns"}]
+MORE = [
+    "max_credit",
+    "max_leverage",
+    "max_margin_bps",
+    "max_orders_per_fill",
+    "max_repeats",
+    "max_consecutive_losses",
+    "reference_collar_bps",
+    "max_spread_bps",
+    "strategy_limits",
+    "group_limits",
+]
+"""Controls that are tightened by lowering their numbers."""
+
+
+@st.composite
+def more_values(draw: st.DrawFn) -> dict[str, Any]:
+    """Controls beyond the required limits, near the sizes the orders have; each is in use now and then."""
+    money = st.integers(1, 6_000)
+    values: dict[str, Any] = {
+        "max_credit": money,
+        "max_leverage": st.sampled_from(["0.05", "0.1", "0.3", 1]),
+        "max_margin_bps": st.integers(1, 2_000),
+        "max_repeats": st.integers(1, 6),
+        "max_consecutive_losses": st.integers(1, 4),
+        "reference_collar_bps": st.integers(1, 120),
+        "max_spread_bps": st.sampled_from([1, 2, 10]),
+        "strategy_limits": st.fixed_dictionaries(
+            {
+                "*": st.fixed_dictionaries(
+                    {"max_order_notional": money},
+                    optional={
+                        "max_position_notional": money,
+                        "max_gross_notional": money,
+                        "max_open_orders": st.integers(1, 6),
+                        "max_orders_per_s": st.integers(1, 6),
+                        "max_daily_loss": st.integers(1, 200),
+                    },
+                )
+            }
+        ),
+        "group_limits": st.fixed_dictionaries(
+            {
+                "g": st.fixed_dictionaries(
+                    {
+                        "instruments": st.sampled_from([[A], [A, "ETH/EUR"]]),
+                        "max_gross_notional": money,
+                        "max_net_notional": money,
+                    }
+                )
+            }
+        ),
+    }
+    found = {name: draw(one) for name, one in values.items() if draw(st.booleans())}
+    if "max_repeats" in found:
+        found["repeat_window_ns"] = 1_000_000_000
+    if "max_consecutive_losses" in found:
+        found["loss_cooldown_ns"] = 1_000_000_000
+    return {**found, "references": {A: B}, "opposing": draw(st.sampled_from(["block", "net"]))}
 
 
 @pytest.mark.fault("F2")
@@ -136,6 +205,72 @@ def test_tightening_a_limit_never_approves_more(
         if name in {"collar_bps", "stale_quote_ns"} and percent == 0:
             return
         assert approvals(loose, account.view(), [intent]) == [True]
+
+
+tallied = st.builds(
+    Tally,
+    fills=st.integers(0, 5),
+    losses=st.integers(0, 4),
+    lost_ns=st.sampled_from([0, START_NS - 500_000_000]),
+    day=st.sampled_from([None, D(-150), D(-20), D(0), D(5)]),
+)
+
+
+@pytest.mark.fault("F2")
+@QUICK
+@given(limit_values(), more_values(), accounts, intents(), st.integers(0, 100), tallied, st.data())
+def test_tightening_a_control_never_approves_more(
+    values: dict[str, Any],
+    more: dict[str, Any],
+    account: Account,
+    intent: OrderIntent,
+    percent: int,
+    tally: Tally,
+    data: st.DataObject,
+) -> None:
+    """The same with one of the controls that a configuration may add: lowered, or put in use at all."""
+    used = sorted(name for name in more if name in MORE)
+    view, again = account.view(), account.view()
+    view.tally_of = again.tally_of = {"s": tally}
+    tight = make_limits(**values, **more)
+    if not used or data.draw(st.booleans()):
+        loose = make_limits(**values, opposing=more["opposing"])
+    else:
+        loose, tight = tight, tightened(tight, data.draw(st.sampled_from(used)), percent)
+    if approvals(tight, view, [intent]) == [True]:
+        assert approvals(loose, again, [intent]) == [True]
+
+
+@pytest.mark.fault("F4")
+@QUICK
+@given(limit_values(), more_values(), st.lists(intents(), max_size=8), st.randoms())
+def test_a_batch_never_exceeds_what_a_strategy_a_group_or_the_credit_allows(
+    values: dict[str, Any], more: dict[str, Any], batch: list[OrderIntent], random: Any
+) -> None:
+    """From a flat account, whatever part of a batch fills: each strategy, the group, leverage and credit hold."""
+    account = Account({A: ZERO, B: ZERO}, 0, RiskState.ACTIVE)
+    limits, view = make_limits(**values, **more), account.view()
+    approvals(limits, view, batch)
+    assume(limits.unusable() == "")
+    worth = {A: D(100), B: D(120)}
+    if limits.max_credit is not None:
+        assert sum(worth[order.instrument] * order.leaves_qty for order in view.orders) <= limits.max_credit
+    for order in random.sample(view.orders, len(view.orders)):
+        if random.random() < 0.7:
+            view.fill(order.client_order_id, order.leaves_qty * random.choice([1, D("0.5")]), D(100))
+    gross = sum((abs(qty) * worth[name] for name, qty in view.positions.items()), ZERO)
+    if limits.max_leverage is not None:
+        assert gross <= limits.max_leverage * 10_000
+    if limits.max_margin_bps is not None:
+        assert gross / 10 <= limits.max_margin_bps
+    for own in (limits.strategy_limits or {}).values():
+        for strategy in ("s", "t"):
+            held = [abs(view.strategy_qty(strategy, name)) * worth[name] for name in (A, B)]
+            assert own.max_position_notional is None or max(held) <= own.max_position_notional
+            assert own.max_gross_notional is None or sum(held) <= own.max_gross_notional
+    for group in (limits.group_limits or {}).values():
+        names = [A] if len(group.instruments) == 1 else [A, B]
+        assert sum(abs(view.positions[name]) * worth[name] for name in names) <= (group.max_gross_notional or 0)
 
 
 @pytest.mark.fault("F4")

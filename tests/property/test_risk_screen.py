@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from engine.commands import Approved, OrderIntent, OrderType, Rejected, RiskState, TimeInForce
 from engine.events import Side
 from engine.instruments import AssetClass
+from engine.ports import Tally
 from risk.exposure import known_mark, worst_case
 from risk.gate import Gate
-from tests.support.fake_view import START_NS, FakeView, make_instrument
+from tests.support.fake_view import START_NS, FakeFeatures, FakeView, make_instrument
 from tests.support.gate import held, leave, order
 from tests.support.limits import make_limits
 
@@ -75,6 +76,7 @@ def views(draw: st.DrawFn) -> FakeView:
         "inverse": draw(rarely),
         "allows_negative_px": draw(rarely),
         "multiplier": draw(st.sampled_from([D(1), D(1), D("0.1"), D(3)])),
+        "margin_rate": draw(st.sampled_from([D("0.1"), D("0.5"), None, D(0)])),
         "min_notional": draw(st.sampled_from([D(1), D(1), D(1), D(1), D(1), D(200)])),
     }
     view = FakeView(make_instrument(A, settlement="USDT", **changes), make_instrument(B, settlement="EUR", **changes))
@@ -98,9 +100,60 @@ def views(draw: st.DrawFn) -> FakeView:
         view.risk_state = draw(st.sampled_from([RiskState.REDUCING, RiskState.ACTIVE]))
     if draw(rarely):
         view.marks_known = False
+    if draw(st.booleans()):
+        view.tally_of = {
+            "s": Tally(
+                fills=draw(st.integers(0, 3)),
+                losses=draw(st.integers(0, 2)),
+                lost_ns=START_NS - draw(st.sampled_from([0, 2_000_000_000])),
+                day=draw(st.sampled_from([None, D(-100), D(-1), D(0), D(7)])),
+            )
+        }
+    if draw(st.booleans()):
+        view.feature_views = {A: FakeFeatures({"volume_sma_20": draw(st.sampled_from([9.0, 5.0, 1.0, float("nan")]))})}
     if draw(rarely):
         view.closed = {A: "market stream of binance_usdm is down: test"}
     return view
+
+
+@st.composite
+def controls(draw: st.DrawFn, money: st.SearchStrategy[int]) -> dict[str, Any]:
+    """Some of what a configuration may add, near the sizes too."""
+    by_name = st.sampled_from(["*", "*", "s", "t"])
+    own = st.fixed_dictionaries(
+        {"max_order_notional": money},
+        optional={
+            "max_position_notional": money,
+            "max_gross_notional": money,
+            "max_open_orders": st.integers(1, 4),
+            "max_orders_per_s": st.integers(1, 4),
+            "max_daily_loss": st.sampled_from([1, 500]),
+        },
+    )
+    group = st.fixed_dictionaries(
+        {"instruments": st.sampled_from([[A], ["BTC/USDT"], [A, B], [B]]), "max_gross_notional": money},
+        optional={"max_net_notional": money},
+    )
+    pairs = {
+        "restricted_instruments": st.sampled_from([[], [], ["BTC/USDT"], [B]]),
+        "allowed_strategies": st.sampled_from([["s", "t"], ["s"], ["t"]]),
+        "restricted_strategies": st.sampled_from([[], ["t"]]),
+        "strategy_limits": st.dictionaries(by_name, own, min_size=1, max_size=2),
+        "group_limits": st.dictionaries(st.just("g"), group, min_size=1),
+        "max_credit": money,
+        "max_leverage": st.sampled_from(["0.02", "0.1", 1]),
+        "max_margin_bps": st.sampled_from([1, 100, 5_000]),
+        "reference_collar_bps": st.sampled_from([5, 100]),
+        "max_spread_bps": st.sampled_from([1, 2, 20]),
+        "min_volume": st.just(5),
+        "opposing": st.sampled_from(["block", "net"]),
+    }
+    found = {name: draw(one) for name, one in pairs.items() if draw(st.integers(0, 3)) == 3}
+    if draw(st.booleans()):
+        found |= {"max_repeats": draw(st.integers(1, 3)), "repeat_window_ns": 300_000_000}
+    if draw(st.booleans()):
+        found |= {"max_consecutive_losses": 2, "loss_cooldown_ns": 1_000_000_000}
+    return {**found, "references": draw(st.sampled_from([{}, {A: B}, {A: "gone"}]))}
 
 
 @st.composite
@@ -119,6 +172,7 @@ def limits(draw: st.DrawFn) -> dict[str, Any]:
         "collar_bps": draw(st.sampled_from([10, 50, 100, 120])),
         "max_open_orders": draw(st.sampled_from([1, 2, 4, 20])),
         "max_drawdown_bps": draw(st.sampled_from([1, 1_000])),
+        **(draw(controls(money)) if draw(st.booleans()) else {}),
     }
 
 

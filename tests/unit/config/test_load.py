@@ -11,9 +11,12 @@ import pytest
 
 from config.layers import all_keys
 from config.load import explain, load, profile_path, session_limits
-from config.schema import PROFILES, RiskSettings
+from config.risk_schema import GroupLimitSettings, GuardianSettings, RiskSettings, StrategyLimitSettings
+from config.schema import PROFILES
 from engine.errors import ConfigError
-from risk.limits import Limits
+from risk.limits import DECIDED, GroupLimits, GuardianRules, Limits, StrategyLimits
+
+BTC = "BTC/USD@coinbase"
 
 
 def write(tmp_path: Path, text: str, name: str = "mine.yaml") -> Path:
@@ -237,6 +240,9 @@ def test_a_key_beside_one_that_was_set_is_still_at_its_default() -> None:
 def test_risk_settings_are_exactly_the_limits() -> None:
     """Compares the names with those of the struct that the gate uses."""
     assert tuple(RiskSettings.model_fields) == Limits.__struct_fields__
+    assert tuple(StrategyLimitSettings.model_fields) == StrategyLimits.__struct_fields__
+    assert tuple(GroupLimitSettings.model_fields) == GroupLimits.__struct_fields__
+    assert tuple(GuardianSettings.model_fields) == GuardianRules.__struct_fields__
 
 
 def test_paper_limits_take_the_instruments_of_the_session() -> None:
@@ -274,6 +280,48 @@ def test_live_needs_every_limit_in_the_users_own_file(tmp_path: Path) -> None:
     everything = load([write(tmp_path, explicit_limits(allowed_instruments="all"), "all.json")], env={})
     with pytest.raises(ConfigError, match="'all'"):
         session_limits(everything, [], live=True)
+
+
+@pytest.mark.fault("F5")
+@pytest.mark.parametrize("name", DECIDED)
+def test_live_wants_each_control_decided(tmp_path: Path, name: str) -> None:
+    """All of them emptied in the user's own file is a decision; one that is left out is none."""
+    own = json.loads(explicit_limits())
+    del own["risk"][name]
+    with pytest.raises(ConfigError, match=rf"risk\.{name} is not decided"):
+        session_limits(load([write(tmp_path, json.dumps(own), "own.json")], env={}), [], live=True)
+    paper = session_limits(load([write(tmp_path, json.dumps(own), "own.json")], env={}), [BTC], live=False)
+    assert getattr(paper, name) is None
+
+
+def test_references_are_the_consolidated_prices_an_instrument_is_part_of(tmp_path: Path) -> None:
+    """With a reference collar and nothing else said, each member refers to its consolidated price."""
+    members = [BTC, "BTC/USD@other"]
+    text = json.dumps(
+        {"consolidated": [{"instrument": "BTC/USD", "members": members}], "risk": {"reference_collar_bps": 50}}
+    )
+    limits = session_limits(load([write(tmp_path, text, "own.json")], env={}), [BTC], live=False)
+    assert limits.references == dict.fromkeys(members, "BTC/USD@consolidated")
+    assert session_limits(load(env={}), [BTC], live=False).references is None
+
+
+@pytest.mark.fault("F9")
+@pytest.mark.parametrize(
+    ("risk", "said"),
+    [
+        ({"max_leverag": 2}, "risk.max_leverage"),
+        ({"guardian": {"stop_bp": 5}}, "risk.guardian.stop_bps"),
+        ({"strategy_limits": {"a": {"max_daily_los": 5}}}, "max_daily_los"),
+        ({"max_leverage": "NaN"}, "risk.max_leverage"),
+        ({"opposing": "allow"}, "block"),
+        ({"restricted_instruments": ["BTC"]}, "risk.restricted_instruments"),
+        ({"group_limits": {"g": {"instruments": ["btc"], "max_net_notional": 1}}}, "risk.group_limits"),
+    ],
+)
+def test_a_mistake_in_a_control_is_named(tmp_path: Path, risk: dict[str, Any], said: str) -> None:
+    """Unknown keys, also within, no number and no such policy: the session does not start."""
+    with pytest.raises(ConfigError, match=said):
+        load([write(tmp_path, json.dumps({"risk": risk}), "own.json")], env={})
 
 
 @pytest.mark.fault("F11")

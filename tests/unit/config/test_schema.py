@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from config.features_schema import SamplingSettings
+from config.risk_schema import RiskSettings
 from config.schema import (
     FeaturesSettings,
-    RiskSettings,
     Section,
     Settings,
     StrategySettings,

@@ -12,6 +12,7 @@ from config.load import load
 from config.schema import Settings
 from config.wiring import build_slots, resolve
 from engine.errors import ConfigError
+from strategies.guardian import Guardian
 
 BTC, ETH = "BTC/USD@coinbase", "ETH/USD@coinbase"
 
@@ -49,6 +50,25 @@ def test_slots_listen_to_their_own_instruments_and_an_unknown_one_is_an_error() 
     with pytest.raises(ConfigError, match="narrow is to trade ETH/USD@coinbase"):
         build_slots(settings_with(strategies=kinds), [BTC])
     assert build_slots(settings_with(strategies=[]), [BTC]) == []
+
+
+def test_the_guardian_is_a_slot_of_its_own_behind_the_strategies() -> None:
+    """None unless a rule is set; with one it has every instrument, no model, and its rules in its own units."""
+    assert [slot.name for slot in build_slots(settings_with(), [BTC])] == ["demo"]
+    assert [slot.name for slot in build_slots(settings_with(risk__guardian__cooldown_s=5), [BTC])] == ["demo"]
+    *_, slot = build_slots(settings_with(risk__guardian__stop_bps=75, risk__guardian__max_age_s="1.5"), [BTC, ETH])
+    assert isinstance(slot.strategy, Guardian)
+    assert (slot.name, slot.uses_model) == ("guardian", False)
+    assert (slot.listens_to(BTC), slot.listens_to(ETH), slot.listens_to("BTC/USD@consolidated")) == (True, True, False)
+    params = slot.strategy.params
+    assert (params.stop_bps, params.take_profit_bps, params.max_age_ns) == (75.0, 0.0, 1_500_000_000)
+
+
+@pytest.mark.fault("F9")
+def test_no_strategy_takes_the_guardians_name() -> None:
+    """Its executions would be booked to others."""
+    with pytest.raises(ConfigError, match="another name than guardian"):
+        settings_with(strategies=[{"name": "guardian", "kind": "ema_cross", "model": "none"}])
 
 
 def test_a_file_that_sets_decimal_precision_sets_its_own(tmp_path: Path) -> None:

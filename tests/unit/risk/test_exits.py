@@ -11,7 +11,7 @@ from engine.commands import OrderIntent, OrderType, RiskState, TimeInForce
 from engine.events import Side
 from engine.instruments import AssetClass
 from risk.gate import Gate
-from risk.limits import Limits
+from risk.limits import parse_limits
 from tests.support.fake_view import FakeView, make_instrument
 from tests.support.gate import (
     OTHER,
@@ -28,7 +28,7 @@ from tests.support.gate import (
     send,
     short_view,
 )
-from tests.support.limits import NAME, make_limits
+from tests.support.limits import NAME, NUMBERS, make_limits, with_number
 
 D = Decimal
 
@@ -79,18 +79,17 @@ def test_exits_are_not_trapped_by_size_limits() -> None:
 
 
 @pytest.mark.fault("F5")
-@pytest.mark.parametrize("name", [n for n in Limits.__struct_fields__ if n != "allowed_instruments"])
-def test_an_unusable_limit_denies_entries_but_not_exits(name: str) -> None:
-    """Each limit set to zero in turn; the breaker asks for REDUCING."""
-    current = getattr(make_limits(), name)
-    limits = make_limits(**{name: {"*": 0} if isinstance(current, dict) else 0})
+@pytest.mark.parametrize("path", NUMBERS)
+def test_an_unusable_limit_denies_entries_but_not_exits(path: str) -> None:
+    """Each number set to zero in turn; the breaker asks for REDUCING."""
+    limits = parse_limits(with_number(path, 0))
     assert review(order(), limits=limits) == "limit_unusable"
     assert review(leave(), held(), limits) == ""
     assert review(leave_at_market(), held(), limits) == ""
     breach = Gate(limits).breach(FakeView())
     assert breach is not None
     assert breach[0] is RiskState.REDUCING
-    assert name in breach[1]
+    assert path.rsplit(".", maxsplit=1)[-1] in breach[1]
 
 
 @pytest.mark.parametrize("alter", [change("tops", {}), age(1.1), age(-1.1)])

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from engine.events import Side
-from risk.exposure import Exposure, UnknownValueError, known_mark, worst_case
+from risk.exposure import Exposure, OwnPart, UnknownValueError, committed, known_mark, worst_case
 from tests.support.fake_view import FakeView, make_instrument
 from tests.support.gate import order
 from tests.support.limits import NAME
@@ -29,9 +29,17 @@ def exposure(view: FakeView, side: Side, qty: str, px: str | None) -> Exposure:
     )
 
 
+def figures(view: FakeView, side: Side, qty: str, px: str | None) -> tuple[Decimal, ...]:
+    found = exposure(view, side, qty, px)
+    # What the parts add up to is the whole.
+    assert found.net == sum((net for _, net, _ in found.parts), D(0))
+    assert found.gross == sum((gross for _, _, gross in found.parts), D(0))
+    return found.order, found.position, found.gross, found.net
+
+
 def test_one_order_alone() -> None:
     """Mark 100: a buy of 2 at 101 is 202 everywhere; a market buy counts at the mark plus 50 bps."""
-    assert exposure(FakeView(), Side.BUY, "2", "101") == Exposure(D(202), D(202), D(202), D(202))
+    assert figures(FakeView(), Side.BUY, "2", "101") == (202, 202, 202, 202)
     assert exposure(FakeView(), Side.BUY, "2", None).order == D(201)
 
 
@@ -45,9 +53,9 @@ def test_open_orders_are_valued_at_their_worst_price() -> None:
     view.open(order(limit_px=D(104)))
     view.open(order(limit_px=D(90)))
     view.open(order(side=Side.SELL, qty=D(2), limit_px=D(110)))
-    assert exposure(view, Side.BUY, "1", "100") == Exposure(D(100), D(416), D(416), D(416))
+    assert figures(view, Side.BUY, "1", "100") == (100, 416, 416, 416)
     # Selling 1 at 100: (2 + 1 - 1) short at 110 = 220; long side 1 + 2 at 104 = 312 is the larger for gross.
-    assert exposure(view, Side.SELL, "1", "100") == Exposure(D(100), D(220), D(312), D(220))
+    assert figures(view, Side.SELL, "1", "100") == (100, 220, 312, 220)
 
 
 def test_an_offset_is_counted_at_the_mark() -> None:
@@ -71,3 +79,36 @@ def test_an_instrument_the_view_does_not_list_is_not_left_out() -> None:
     view.instruments = list  # type: ignore[method-assign]
     with pytest.raises(UnknownValueError):
         exposure(view, Side.BUY, "1", "100")
+
+
+def test_the_credit_in_use_offsets_nothing() -> None:
+    """Long 1 at 100, an open sell of 1 at 110 and a buy of 2 at 90 (worth the mark), a new order of 50: 460."""
+    view = FakeView()
+    view.hold(NAME, D(1))
+    view.open(order(side=Side.SELL, limit_px=D(110)))
+    view.open(order(qty=D(2), limit_px=D(90)))
+    assert committed(view, D(50), view.open_orders(), FACTOR) == 100 + 110 + 200 + 50
+    view.rates = {}
+    with pytest.raises(UnknownValueError):
+        committed(view, D(50), view.open_orders(), FACTOR)
+
+
+def test_a_strategys_own_part_leaves_the_others_out() -> None:
+    """It holds 1 of 3 and has one of two open orders: its worst case is 1 + 1 and the new one."""
+    view = FakeView()
+    view.hold(NAME, D(3))
+    view.strategy_qtys = {("s", NAME): D(1), ("t", NAME): D(2)}
+    view.open(order(limit_px=D(100)))
+    view.open(order(limit_px=D(100), strategy="t"))
+    own = OwnPart(view, "s", view.open_orders())
+    found = worst_case(
+        own,
+        view.instrument(NAME),
+        side=Side.BUY,
+        qty=D(1),
+        limit_px=D(100),
+        mark_px=D(100),
+        orders=own.orders,
+        market_factor=FACTOR,
+    )
+    assert (found.position, found.gross) == (300, 300)

@@ -7,12 +7,12 @@ from decimal import Decimal
 import pytest
 
 from engine.errors import ConfigError
-from risk.limits import Limits, check_usable, parse_limits
-from tests.support.limits import GENEROUS, make_limits
+from risk.limits import REQUIRED, Limits, check_usable, parse_limits
+from tests.support.limits import EVERY_CONTROL, GENEROUS, NUMBERS, make_limits, with_number
 
 
 @pytest.mark.fault("F5")
-@pytest.mark.parametrize("name", Limits.__struct_fields__)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_each_missing_limit_is_refused_by_name(name: str) -> None:
     """Leaves each field out, and sets it to None: both are the same error."""
     without = {key: value for key, value in GENEROUS.items() if key != name}
@@ -23,7 +23,7 @@ def test_each_missing_limit_is_refused_by_name(name: str) -> None:
 
 @pytest.mark.fault("F5")
 def test_no_limit_has_a_default() -> None:
-    """Constructs the struct with nothing: every field is asked for."""
+    """Constructs the struct with nothing: the required fields are asked for."""
     with pytest.raises(TypeError):
         Limits()  # type: ignore[call-arg]
 
@@ -50,22 +50,63 @@ def test_numbers_are_exact() -> None:
 
 
 def test_generous_limits_are_usable() -> None:
-    """The base of the other tests has no reason to deny."""
+    """The bases of the other tests have no reason to deny."""
     assert make_limits().unusable() == ""
+    assert make_limits(**EVERY_CONTROL, min_volume=1).unusable() == ""
 
 
 @pytest.mark.fault("F5")
-@pytest.mark.parametrize("name", [n for n in Limits.__struct_fields__ if n != "allowed_instruments"])
+@pytest.mark.parametrize("path", NUMBERS)
 @pytest.mark.parametrize("value", [0, -1, "NaN", "Infinity"])
-def test_zero_negative_nan_and_infinite_limits_are_unusable(name: str, value: object) -> None:
-    """Sets each limit to each; whole-number limits cannot be NaN, which the parser refuses."""
-    given = {"*": value} if isinstance(GENEROUS[name], dict) else value
+def test_zero_negative_nan_and_infinite_limits_are_unusable(path: str, value: object) -> None:
+    """Sets each number to each; whole-number limits cannot be NaN, which the parser refuses."""
     try:
-        limits = make_limits(**{name: given})
+        limits = parse_limits(with_number(path, value))
     except ConfigError:
         assert value in ("NaN", "Infinity")
         return
-    assert name in limits.unusable()
+    name, *_, last = path.split(".") if "." in path else (path, path)
+    assert limits.unusable().startswith(name)
+    assert last in limits.unusable()
+
+
+def test_every_number_of_the_limits_is_in_the_list_of_numbers() -> None:
+    """So that a new limit is tried with zero and NaN as well."""
+    named = {path.split(".")[0] for path in NUMBERS} | {"volume_column", "opposing", "version"}
+    lists = {"allowed_instruments", "restricted_instruments", "allowed_strategies", "restricted_strategies"}
+    assert named | lists | {"references"} == set(Limits.__struct_fields__)
+
+
+@pytest.mark.fault("F5")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"allowed_strategies": []}, "allowed_strategies is empty"),
+        ({"strategy_limits": {"a": {}}}, r"strategy_limits\[a\] limits nothing"),
+        (
+            {"group_limits": {"g": {"instruments": [], "max_net_notional": 1}}},
+            r"group_limits\[g\]\.instruments is empty",
+        ),
+        ({"group_limits": {"g": {"instruments": ["BTC/USD"]}}}, r"group_limits\[g\] limits nothing"),
+        ({"max_repeats": 3}, "max_repeats without repeat_window_ns"),
+        ({"loss_cooldown_ns": 3}, "loss_cooldown_ns without max_consecutive_losses"),
+        ({"version": 0}, "version is 0"),
+    ],
+)
+def test_controls_that_limit_nothing_are_unusable(changes: dict[str, object], said: str) -> None:
+    """Each looks like a control and would be none."""
+    with pytest.raises(ConfigError, match=f"risk.{said}"):
+        check_usable(make_limits(**changes), [])
+
+
+def test_the_digest_names_the_content() -> None:
+    """The same limits written in another way and order have the same one; a changed number has another."""
+    first = make_limits(max_leverage="2.0", allowed_strategies=["a", "b"], max_order_qty={"*": 1, "x": 2})
+    same = make_limits(allowed_strategies=["b", "a"], max_order_qty={"x": "2.00", "*": 1}, max_leverage=2)
+    assert first.digest() == same.digest()
+    assert len(first.digest()) == 64
+    others = [make_limits(**changes).digest() for changes in ({}, {"version": 2}, {"max_leverage": 3}, EVERY_CONTROL)]
+    assert len({first.digest(), *others}) == 5
 
 
 @pytest.mark.fault("F5")

@@ -13,7 +13,7 @@ from strategies.threshold import ThresholdParams, ThresholdStrategy
 from tests.support.fake_view import FakeFeatures, FakeView
 from tests.support.gate import PERP, short_view
 from tests.support.limits import NAME
-from tests.support.threshold import MS, SECOND, enter, make, one, predict, tick
+from tests.support.threshold import FREE, MS, SECOND, enter, make, one, predict, tick
 
 D = Decimal
 
@@ -188,3 +188,63 @@ def test_no_entry_when_risk_would_refuse_anyway(spoil: Any) -> None:
 def test_a_size_the_venue_does_not_take_is_no_entry() -> None:
     """Ten cents of bitcoin."""
     assert make(notional=0.1).on_prediction(predict(0.9), 1, FakeView()) == ()
+
+
+def notional_of(view: FakeView, value: float, **params: Any) -> float:
+    """Worth of the order that a prediction makes, at its limit price; 0 for none."""
+    intents = make(**{"max_notional": 2_000.0, **params}).on_prediction(predict(value), 7, view)
+    return float(one(intents).qty * (one(intents).limit_px or 0)) if intents else 0.0
+
+
+def test_kelly_sizes_by_the_odds_of_the_prediction() -> None:
+    """P(up) 0.6, 40 bps to win and 20 to lose: best 0.6 - 0.4 / 2 = 0.4 of 10,000, a quarter of it 1,000; capped."""
+    bet = {"sizing": "kelly", "stop_bps": 20.0, "take_profit_bps": 40.0, "kelly_cap": 0.5}
+    assert notional_of(FakeView(), 0.6, **bet) == pytest.approx(1_000, rel=1e-3)
+    assert notional_of(FakeView(), 0.6, **bet | {"kelly_cap": 0.05}) == pytest.approx(500, rel=1e-3)
+    assert notional_of(FakeView(), 0.6, **bet | {"take_profit_bps": 10.0}) == 0.0
+    euro = FakeView()
+    euro.rates["USD"] = D("0.5")
+    assert notional_of(euro, 0.6, **bet | {"kelly_fraction": 0.125}) == pytest.approx(1_000, rel=1e-3)
+    for piece in ("equity_now", "rates"):
+        blind = FakeView()
+        setattr(blind, piece, None if piece == "equity_now" else {})
+        assert notional_of(blind, 0.6, **bet) == 0.0
+
+
+def test_kelly_of_a_return_sizes_by_mean_and_variance() -> None:
+    """2 bps expected, a deviation of 100 bps: 0.0002 / 0.0001 = 2, a twentieth of it a tenth of 10,000."""
+    view = FakeView()
+    view.feature_views[NAME] = FakeFeatures({"rv_20": 0.01})
+    bet = {"mode": "return_bps", "buy": 1.0, "sell": -1.0, "sizing": "kelly", "kelly_fraction": 0.05}
+    assert notional_of(view, 2.0, **bet) == pytest.approx(1_000, rel=1e-3)
+    assert notional_of(FakeView(), 2.0, **bet) == 0.0
+
+
+def test_risk_parity_shares_the_notional_out() -> None:
+    """Two instruments, this one three times as volatile: a quarter of 1,000; without the other's volatility nothing."""
+    view = FakeView()
+    view.feature_views = {NAME: FakeFeatures({"rv_20": 0.03}), "x": FakeFeatures({"rv_20": 0.01})}
+    strategy = ThresholdStrategy("s", [NAME, "x"], ThresholdParams(**FREE | {"sizing": "risk_parity"}))
+    strategy.on_model(NAME, {})
+    wish = one(strategy.on_prediction(predict(0.9), 7, view))
+    assert float(wish.qty * (wish.limit_px or 0)) == pytest.approx(250, rel=1e-3)
+    del view.feature_views["x"]
+    strategy = ThresholdStrategy("s", [NAME, "x"], ThresholdParams(**FREE | {"sizing": "risk_parity"}))
+    strategy.on_model(NAME, {})
+    assert strategy.on_prediction(predict(0.9), 7, view) == ()
+
+
+@pytest.mark.fault("F9")
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"sizing": "kelly", "stop_bps": 0.0}, "stop_bps and take_profit_bps"),
+        ({"sizing": "kelly", "kelly_fraction": 1.5}, "kelly_fraction"),
+        ({"sizing": "risk_parity", "vol_column": "nope"}, "vol_column"),
+        ({"kelly_cap": 0.0}, "kelly_cap"),
+    ],
+)
+def test_sizing_that_cannot_work_is_refused(params: dict[str, Any], said: str) -> None:
+    """At the start, by name."""
+    with pytest.raises(ValueError, match=said):
+        ThresholdParams(**params)

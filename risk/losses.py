@@ -1,0 +1,92 @@
+"""Which strategies and instruments are kept from entering after losses: daily loss of a strategy, losses in a row, the
+guardian's cool-down.
+
+Owns the latch of a strategy that lost its day and the quiet time of an instrument.  What was lost is the core's to say
+(``View.tallies``).  The account's own breakers are ``risk.gate``'s.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engine.ports import Tally, View
+from risk.checks import Finding, check_cooldown, check_strategy_loss
+from risk.limits import EVERY_OTHER, Limits
+
+SECOND_NS = 1_000_000_000
+SHOWN_MAX = 1_000
+"""Instruments in a cool-down that are remembered; they are those of the session, far fewer."""
+
+
+class Losses:
+    """Of one gate.  ``forgive`` is an operator's resume: a loss that still stands latches again at the next look."""
+
+    __slots__ = ("_cooldown_ns", "_daily", "_guardian_ns", "_looked_at", "_losses", "_quiet", "stopped")
+
+    def __init__(self, limits: Limits) -> None:
+        by_strategy = limits.strategy_limits or {}
+        self._daily = {name: one.max_daily_loss for name, one in by_strategy.items() if one.max_daily_loss is not None}
+        self._losses = limits.max_consecutive_losses or 0
+        self._cooldown_ns = limits.loss_cooldown_ns or 0
+        guardian = limits.guardian
+        cooldown_s = None if guardian is None else guardian.cooldown_s
+        self._guardian_ns = 0 if cooldown_s is None else int(cooldown_s * SECOND_NS)
+        self._quiet: dict[str, int] = {}
+        self._looked_at: set[str] = set()
+        self.stopped: dict[str, Finding] = {}
+        """Strategies that have lost their day, latched."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of this is configured."""
+        return not (self._daily or self._losses or self._guardian_ns)
+
+    def limit_of(self, strategy: str) -> Decimal | None:
+        limit = self._daily.get(strategy)
+        return self._daily.get(EVERY_OTHER) if limit is None else limit
+
+    def look(self, view: View) -> None:
+        """Latch each strategy that has lost its day; on timers and after fills."""
+        if not self._daily:
+            return
+        for name, tally in view.tallies().items():
+            limit = self.limit_of(name)
+            if limit is None or name in self.stopped:
+                continue
+            # The first look is at the worst of the day: an earlier session may have latched it.
+            day = tally.day if name in self._looked_at else _worst(tally)
+            found = None if day is None else check_strategy_loss(day, limit)
+            self._looked_at.add(name)
+            if found is not None:
+                self.stopped[name] = found
+
+    def check(self, strategy: str, instrument: str, view: View, now_ns: int) -> Finding | None:
+        """May this strategy enter here now?"""
+        if strategy in self.stopped:
+            return self.stopped[strategy]
+        tally = view.tallies().get(strategy)
+        if tally is not None:
+            if self._losses and tally.losses >= self._losses:
+                found = check_cooldown("loss_cooldown", now_ns, tally.lost_ns + self._cooldown_ns)
+                if found is not None:
+                    return found
+            if self._daily:
+                limit = self.limit_of(strategy)
+                found = None if limit is None else check_strategy_loss(tally.day, limit)
+                if found is not None:
+                    return found
+        quiet_until_ns = self._quiet.get(instrument) if self._quiet else None
+        return None if quiet_until_ns is None else check_cooldown("guardian_cooldown", now_ns, quiet_until_ns)
+
+    def on_guardian(self, instrument: str, now_ns: int) -> None:
+        """The guardian has sent an order there."""
+        if self._guardian_ns and len(self._quiet) < SHOWN_MAX:
+            self._quiet[instrument] = now_ns + self._guardian_ns
+
+    def forgive(self) -> None:
+        self.stopped.clear()
+        self._quiet.clear()
+
+
+def _worst(tally: Tally) -> Decimal:
+    return tally.day_low if tally.day is None else min(tally.day_low, tally.day)

@@ -1,0 +1,102 @@
+"""What losses keep from entering, for how long, and what lets it go on."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from engine.commands import RiskState
+from engine.events import Resumed
+from engine.ports import Tally
+from engine.stakes import GUARDIAN
+from risk.gate import Gate
+from tests.support.fake_view import FakeView
+from tests.support.gate import SECOND, check_of, held, leave, order, send
+from tests.support.limits import NAME, make_limits
+
+D = Decimal
+DAY = {"strategy_limits": {"s": {"max_daily_loss": 50}, "*": {"max_daily_loss": 80}}}
+ROW = {"max_consecutive_losses": 3, "loss_cooldown_ns": 60 * SECOND}
+
+
+def tallied(**tallies: Tally) -> FakeView:
+    view = held()
+    view.tally_of = dict(tallies)
+    return view
+
+
+@pytest.mark.fault("F6")
+def test_a_strategy_that_lost_its_day_enters_no_more_and_leaves() -> None:
+    """At its limit, not below; another strategy has another limit; the account stays active."""
+    gate, view = Gate(make_limits(**DAY)), tallied(s=Tally(day=D("-49.99")), t=Tally(day=D(-60)))
+    assert check_of(gate.review(order(), view)) == ""
+    view.tally_of["s"].day = D(-50)
+    assert check_of(gate.review(order(), view)) == "strategy_daily_loss"
+    assert check_of(gate.review(leave(), view)) == ""
+    assert check_of(gate.review(order(strategy="t"), view)) == ""
+    assert gate.breach(view) is None
+    assert gate.state is RiskState.ACTIVE
+
+
+@pytest.mark.fault("F6")
+def test_a_lost_day_is_latched_until_an_operator_resumes() -> None:
+    """A look (a timer) sees the loss; the strategy wins it back: still refused.  Resumed: it enters, until it loses."""
+    gate, view = Gate(make_limits(**DAY)), tallied(s=Tally(day=D(-50)))
+    gate.breach(view)
+    view.tally_of["s"].day = D(10)
+    assert check_of(gate.review(order(), view)) == "strategy_daily_loss"
+    gate.apply(Resumed(1, 1, "cli", "looked at it"))
+    assert check_of(gate.review(order(), view)) == ""
+    view.tally_of["s"].day = D(-51)
+    gate.breach(view)
+    assert check_of(gate.review(order(), view)) == "strategy_daily_loss"
+
+
+@pytest.mark.fault("F6")
+def test_a_lost_day_is_known_to_the_next_session() -> None:
+    """A new gate is shown a day that was below the limit once and has recovered since."""
+    gate, view = Gate(make_limits(**DAY)), tallied(s=Tally(day=D(-10), day_low=D(-55)))
+    gate.breach(view)
+    assert check_of(gate.review(order(), view)) == "strategy_daily_loss"
+
+
+@pytest.mark.fault("F6")
+def test_an_unknown_result_counts_as_a_breach_while_it_lasts() -> None:
+    """No valuation, nothing latched: with a valuation it enters again."""
+    gate, view = Gate(make_limits(**DAY)), tallied(s=Tally(day=None))
+    gate.breach(view)
+    assert check_of(gate.review(order(), view)) == "strategy_result_unknown"
+    view.tally_of["s"].day = D(0)
+    assert check_of(gate.review(order(), view)) == ""
+
+
+def test_losses_in_a_row_stop_a_strategy_for_a_time() -> None:
+    """Two losses pass, the third stops for a minute from when it was made, to the nanosecond; the next loss again."""
+    gate, view = Gate(make_limits(**ROW)), tallied(s=Tally(losses=2))
+    view.tally_of["s"].lost_ns = view.now_ns
+    assert check_of(gate.review(order(), view)) == ""
+    view.tally_of["s"].losses = 3
+    assert check_of(gate.review(order(), view)) == "loss_cooldown"
+    view.now_ns += 60 * SECOND - 1
+    view.quote(NAME, 99.99, 100.01)
+    assert check_of(gate.review(order(), view)) == "loss_cooldown"
+    view.now_ns += 1
+    assert check_of(gate.review(order(), view)) == ""
+    view.tally_of["s"].losses, view.tally_of["s"].lost_ns = 4, view.now_ns
+    assert check_of(gate.review(order(), view)) == "loss_cooldown"
+    assert check_of(gate.review(leave(), view)) == ""
+
+
+def test_after_the_guardian_nothing_is_entered_there_for_a_time() -> None:
+    """Its order cools the instrument down for everybody; another strategy's exit does not."""
+    gate = Gate(make_limits(guardian={"stop_bps": 100, "cooldown_s": 10}))
+    view = held("2")
+    assert send(gate, view, leave()) == ""
+    view.now_ns += 2
+    assert send(gate, view, order()) == ""
+    assert send(gate, view, leave(strategy=GUARDIAN)) == ""
+    assert check_of(gate.review(order(), view)) == "guardian_cooldown"
+    view.now_ns += 10 * SECOND
+    view.quote(NAME, 99.99, 100.01)
+    assert check_of(gate.review(order(), view)) == ""

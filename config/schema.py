@@ -31,7 +31,7 @@ from config.features_schema import FeaturesSettings
 from config.risk_schema import RiskSettings
 from config.sections import FilePath, Section
 from config.supervision_schema import ShutdownSettings, WatchdogSettings
-from engine.manual import OPERATOR
+from engine.stakes import OPERATOR
 from engine.stakes import GUARDIAN
 from models.shipped import DEFAULT, bundles_folder
 

@@ -22,9 +22,9 @@ from engine.intents import defect_of, writable
 from engine.orders import ManagedOrder, OrderManager
 from engine.portfolio import Portfolio
 from engine.reconciliation import Reconciliation
+from engine.stakes import OPERATOR
 from engine.view import CoreView
 
-OPERATOR: Final = "operator"
 ACTIONS: Final = ("order", "cancel", "close", "flatten")
 TRY_AGAIN_NS: Final = 1_000_000_000
 TRIES: Final = 60

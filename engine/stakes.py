@@ -3,8 +3,8 @@
 Owns the books of strategies beside the account's (``engine.portfolio``, their only caller).  What no strategy of ours
 has bought is in none of them.  Under the name ``EVERYONE`` stands what all strategies hold together.
 
-The strategy ``GUARDIAN`` closes what others hold: its executions are booked to them, the largest holder first, so that
-none goes on believing in a position that is gone.
+The strategies ``GUARDIAN`` and ``OPERATOR`` close what others hold: their executions are booked to them, after their
+own the largest holder first, so that none goes on believing in a position that is gone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from engine.ports import Stake, Tally
 ZERO = Decimal(0)
 EVERYONE = ""
 GUARDIAN = "guardian"
+OPERATOR = "operator"
+_CLOSERS = frozenset({GUARDIAN, OPERATOR})
 
 Mark = Callable[[str], Decimal | None]
 Rate = Callable[[str], Decimal | None]
@@ -50,7 +52,9 @@ class Stakes:
         """Book one execution of a strategy's order; ``fee`` is in portfolio currency.  Returns the signed quantities by
         the strategy that each was booked to."""
         signed_qty = fill.qty if fill.side > 0 else -fill.qty
-        shares = list(self._shares(fill.instrument, signed_qty)) if strategy == GUARDIAN else [(strategy, signed_qty)]
+        shares = [(strategy, signed_qty)]
+        if strategy in _CLOSERS:
+            shares = list(self._shares(strategy, fill.instrument, signed_qty))
         for owner, qty in shares:
             self._trade(owner, instrument, qty, fill, fee * abs(qty) / fill.qty)
         self._trade(EVERYONE, instrument, signed_qty, fill, fee)
@@ -58,17 +62,17 @@ class Stakes:
         tally.fills += 1
         return shares
 
-    def _shares(self, instrument: str, signed_qty: Decimal) -> Iterator[tuple[str, Decimal]]:
-        """Who held what the guardian has closed; what nobody held is its own."""
+    def _shares(self, closer: str, instrument: str, signed_qty: Decimal) -> Iterator[tuple[str, Decimal]]:
+        """Who held what the closer has closed; what nobody held is its own."""
         left_qty = signed_qty
         holders = [(owner, stake.qty) for (owner, name), stake in self._stakes.items() if owner and name == instrument]
-        for owner, qty in sorted(holders, key=lambda one: (-abs(one[1]), one[0])):
+        for owner, qty in sorted(holders, key=lambda one: (one[0] != closer, -abs(one[1]), one[0])):
             if left_qty and qty and (qty > ZERO) is not (left_qty > ZERO):
                 part_qty = left_qty if abs(left_qty) <= abs(qty) else -qty
                 left_qty -= part_qty
                 yield owner, part_qty
         if left_qty:
-            yield GUARDIAN, left_qty
+            yield closer, left_qty
 
     def _trade(self, owner: str, instrument: Instrument, qty: Decimal, fill: OrderFilled, fee: Decimal) -> None:
         stake = self._stakes.get((owner, instrument.id))

@@ -9,8 +9,9 @@ import pytest
 
 from engine import events as e
 from engine.commands import CancelOrder, NewOrder, OrderType, Rejected, RiskState
-from engine.manual import OPERATOR, TRIES
+from engine.manual import TRIES
 from engine.replay import ReplayRecorder, replay
+from engine.stakes import OPERATOR
 from tests.support.account import Account
 from tests.support.core import BTC, OpenGate, Scripted, build_core
 
@@ -149,6 +150,21 @@ def test_a_closing_order_that_fills_in_part_is_followed_by_another() -> None:
     assert account.venue.orders[-1] is first  # paced
     tick(account)
     assert account.venue.orders[-1].intent.qty == D("0.5")
+
+
+def test_who_held_what_was_closed_by_hand_holds_it_no_more() -> None:
+    """The strategy bought 2, the operator 1 more: the operator's own is closed first, the rest is the strategy's."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    ask(account, "order", instrument=BTC, qty=D(1))
+    account.fill(account.venue.orders[-1], "1", "100", "t2")
+    view = account.core.view
+    assert (view.strategy_qty("s", BTC), view.strategy_qty(OPERATOR, BTC)) == (D(2), D(1))
+    ask(account, "close", instrument=BTC)
+    account.fill(account.venue.orders[-1], "2.5", "99", "t3")
+    assert (view.strategy_qty("s", BTC), view.strategy_qty(OPERATOR, BTC)) == (D("0.5"), D(0))
+    account.fill(account.venue.orders[-1], "0.5", "99", "t4")
+    assert (view.strategy_qty("s", BTC), view.strategy_qty(OPERATOR, BTC)) == (D(0), D(0))
 
 
 def test_flatten_stops_entries_cancels_all_and_closes_every_position() -> None:

@@ -12,13 +12,15 @@ ARGS ?=
 # Two workers, because the suite starts real daemons: more would measure the scheduler.
 TEST_WORKERS ?= 2
 
-.PHONY: help setup paper test check bench replay coverage demo-bundles calendars clean
+.PHONY: help setup paper test check bench simulate replay coverage demo-bundles calendars kill-matrix clean
 
 help:
 	@echo "make paper [ARGS=...]   trade on paper against the built-in exchange"
 	@echo "make test               the whole test suite"
 	@echo "make check              format, lint, types, import contracts"
 	@echo "make bench [ARGS=...]   the benchmarks on this machine"
+	@echo "make kill-matrix        kill daemons at 500 points, restart and compare (a quarter of an hour)"
+	@echo "make simulate [ARGS=..] the whole daemon under simulated time, network and faults"
 	@echo "make setup              the environment for development (no torch)"
 	@echo "make coverage           the suite with line and branch coverage"
 	@echo "make calendars          compile the trading calendars again (after a new version of exchange_calendars)"
@@ -63,6 +65,13 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.base-$(SERVE)
 	@$(BIN)/python run.py bench $(ARGS)
+
+# Writes its page only when it is asked to: ARGS="--write docs/results/kill-matrix.md".
+kill-matrix: $(VENV)/.dev
+	@$(BIN)/python -m tests.support.kills $(ARGS)
+
+simulate: $(VENV)/.base-$(SERVE)
+	@$(BIN)/python run.py simulate $(ARGS)
 
 demo-bundles: $(VENV)/.train
 	@$(BIN)/python run.py train --config config/train/demo-crypto.yaml

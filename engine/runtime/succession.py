@@ -88,7 +88,11 @@ class Succession:
 
     def begin(self, session: Path) -> None:
         """From now on ``session`` is the account's newest.  Called before its first byte goes to the venue."""
-        newest = [str(session.absolute()), *self._sessions()]
+        try:
+            before = self._sessions()
+        except DataError:
+            before = []  # it was refused, and the answer was to go on without what it names
+        newest = [str(session.absolute()), *before]
         content = {"account": self.account, "sessions": newest[:2]}
         try:
             write_atomically(self._pointer, json.dumps(content).encode() + b"\n")

@@ -1,0 +1,1 @@
+"""Real daemons killed at chosen calls, and the account compared with their books afterwards."""

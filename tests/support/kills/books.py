@@ -1,0 +1,157 @@
+"""What the journals of all sessions on an account say, against what the exchange itself holds.
+
+Reads files and the exchange's own objects; asks the daemon nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import run as program
+from connectors.coinbase.sandbox.exchange import Exchange
+from connectors.coinbase.sandbox.records import OPEN_STATES
+from connectors.coinbase.sandbox.translate import ACCOUNT
+from engine import codec
+from engine.carried import ENDED
+from engine.commands import BalanceAdjusted, NewOrder
+from engine.events import AccountSettled, OrderFilled, SessionStarted, StateCarried
+from engine.portfolio import Portfolio
+from engine.runtime.segment import RECORD_BYTES, SegmentScan, list_segments
+from engine.runtime.succession import Left, read_left
+
+VENUE = "coinbase"
+
+
+class Told:
+    """The records of one session's stream of orders, as far as they are whole."""
+
+    def __init__(self, session: Path) -> None:
+        self.records: list[codec.Record] = []
+        journal = session / "journal"
+        for info in list_segments(journal)["orders"] if journal.is_dir() else ():
+            for raw in SegmentScan(info.path).records(mapped=False):
+                if not raw.control:
+                    self.records.append(codec.decode(raw.payload))
+
+    def of(self, kind: type) -> list[Any]:
+        return [record for record in self.records if type(record) is kind]
+
+    @property
+    def early(self) -> list[str]:
+        """Orders of a session that went on, from before the venue had confirmed the account."""
+        if not self.of(StateCarried):
+            return []
+        early: list[str] = []
+        for record in self.records:
+            if isinstance(record, AccountSettled):
+                break
+            if isinstance(record, NewOrder):
+                early.append(record.client_order_id)
+        return early
+
+    @property
+    def started_ns(self) -> int:
+        return next((record.ts_recv_ns for record in self.of(SessionStarted)), 0)
+
+    @property
+    def settled_ns(self) -> int:
+        return next((record.ts_recv_ns for record in self.of(AccountSettled)), 0)
+
+
+def damage(session: Path, how: str) -> bool:
+    """Spoil the last record of a dead session's orders; False when it has none."""
+    ends = []
+    for info in list_segments(session / "journal")["orders"]:
+        ends += [(info.path, raw) for raw in SegmentScan(info.path).records(mapped=False)]
+    if not ends:
+        return False
+    path, last = ends[-1]
+    data = bytearray(path.read_bytes())
+    begin = last.offset + RECORD_BYTES
+    end = begin + len(last.payload)
+    if how == "flip":
+        data[begin + len(last.payload) // 2] ^= 0x10
+    elif how == "cut":
+        data[begin + len(last.payload) // 2 :] = bytes(len(data) - begin - len(last.payload) // 2)
+    else:
+        end = (end + 7) & -8
+        room = min(200, len(data) - end)
+        data[end : end + room] = b"\xa5" * room
+    path.write_bytes(data)
+    return True
+
+
+def left_by(session: Path, scratch: Path) -> Left | None:
+    """What a session that still runs would leave if it were killed now: read from a copy of its files."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    (scratch / "journal").mkdir(parents=True)
+    for info in list_segments(session / "journal")["orders"]:
+        shutil.copy(info.path, scratch / "journal")
+    return read_left(scratch, "USD")
+
+
+def untold(exchange: Exchange, told: list[Told]) -> set[str]:
+    """Entry ids of fills that no session has put on record."""
+    return {fill.entry_id for fill in exchange.fills} - {fill.trade_id for one in told for fill in one.of(OrderFilled)}
+
+
+def differences(
+    exchange: Exchange, requests: dict[str, int], left: Left, told: list[Told], excused: set[str]
+) -> list[str]:
+    """Each way in which the books of the newest session are not the exchange's.  ``excused``: fills that are part of
+    the books by what the venue told of its balances."""
+    portfolio = Portfolio("USD")
+    for instrument in left.state.instruments:
+        portfolio.define(instrument)
+    portfolio.restore(left.state.money)
+    found: list[str] = []
+    for currency, balance in exchange.wallets.ledger.balances(ACCOUNT).items():
+        booked = portfolio.balance(VENUE, currency) or Decimal(0)
+        if booked != balance.total:
+            found.append(f"{currency}: booked {booked}, at the exchange {balance.total}")
+    at_exchange = {order.spec.client_order_id: order for order in exchange.orders.values()}
+    written = {order.client_order_id: order for one in told for order in one.of(NewOrder)}
+    found += [f"order {name} was sent {count} times" for name, count in requests.items() if count > 1]
+    found += [f"order {name} is at the exchange and in no journal" for name in at_exchange.keys() - written.keys()]
+    really_open = {name for name, order in at_exchange.items() if order.status in OPEN_STATES}
+    booked_open = {one.new.client_order_id for one in left.state.orders if one.state not in ENDED}
+    found += [f"order {name} is open at the exchange only" for name in sorted(really_open - booked_open)]
+    found += [f"order {name} is open in the books only" for name in sorted(booked_open - really_open)]
+    found += [f"fill {name} was never told" for name in sorted(untold(exchange, told) - excused)]
+    told_twice = [
+        name
+        for one in told
+        for name, count in Counter(fill.trade_id for fill in one.of(OrderFilled)).items()
+        if count > 1
+    ]
+    return found + [f"fill {name} was told twice by one session" for name in told_twice]
+
+
+def faults_in(told: Told) -> list[str]:
+    """What no session's journal may hold."""
+    found = [f"order {name} before the account was confirmed" for name in told.early]
+    return found + [
+        f"the venue had to correct {one.currency} from {one.booked} to {one.told}" for one in told.of(BalanceAdjusted)
+    ]
+
+
+def replayed(session: Path) -> dict[str, Any]:
+    """``run.py replay`` in this process: its result, with its exit status as ``status``."""
+    said = io.StringIO()
+    status = 0
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            program.replay(str(session), sessions=session.parent, as_json=True)
+        except typer.Exit as end:
+            status = end.exit_code
+    content: dict[str, Any] = json.loads(said.getvalue().strip().splitlines()[-1])
+    return content | {"status": status}

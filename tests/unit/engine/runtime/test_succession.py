@@ -1,0 +1,352 @@
+"""What a session leaves to the next one on its account: who holds the account, which session was last, what it says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from engine import events as e
+from engine.carried import ENDED, Carried
+from engine.codec import Record
+from engine.errors import DataError, JournalError, KestrelError, SessionLocked
+from engine.runtime.segment import HEADER_BYTES, SegmentScan, list_segments
+from engine.runtime.succession import VENUE_TRUTH, Left, Succession, read_left
+from tests.support.account import Account
+from tests.support.core import BTC
+from tests.support.daemon import ROOT
+from tests.support.journals import flip, quote, write
+
+D = Decimal
+ACCOUNT = "coinbase-0123456789ab"
+ORDERS_BYTES = 64 << 10
+
+
+def succession(folder: Path, account: str = ACCOUNT) -> Succession:
+    """As a daemon has it that held the account before."""
+    made = Succession(folder / "run", account)
+    (folder / "run" / "accounts").mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def trading(purchases: int = 1) -> Account:
+    """So many coins bought one by one, then an order that rests."""
+    account = Account()
+    for number in range(purchases):
+        bought = account.place()
+        account.accept(bought)
+        account.fill(bought, "1", "100", f"t{number}", "0.5")
+    account.accept(account.place(qty="3"))
+    return account
+
+
+def leave(session: Path, records: Iterable[Record], *, closed: bool = False, orders_bytes: int = ORDERS_BYTES) -> Path:
+    """A session's journal; one that is not closed has been killed."""
+    journal = write(session / "journal", records, orders_bytes=orders_bytes, market_bytes=ORDERS_BYTES)
+    journal.wait_ready()
+    if closed:
+        journal.close()
+    return session
+
+
+def left_by(session: Path) -> Left:
+    found = read_left(session, "USD")
+    assert found is not None
+    return found
+
+
+def position(state: Carried) -> Decimal:
+    return next(one.qty for one in state.money.holdings if one.instrument == BTC)
+
+
+def open_ids(state: Carried) -> set[str]:
+    return {one.new.client_order_id for one in state.orders if one.state not in ENDED}
+
+
+def offsets(session: Path) -> list[tuple[Path, int]]:
+    """Where each record of the orders stream begins, in order."""
+    infos = list_segments(session / "journal")["orders"]
+    return [(info.path, raw.offset) for info in infos for raw in SegmentScan(info.path).records()]
+
+
+# --- who holds the account ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("A10")
+def test_an_account_is_held_by_one_daemon_and_the_second_is_told_which(tmp_path: Path) -> None:
+    """Two of the same account; the other account is free; what was let go of can be taken."""
+    first, second = succession(tmp_path), succession(tmp_path)
+    first.lock("s-1")
+    with pytest.raises(SessionLocked, match=r"traded by process \d+, session s-1.*stop that one first") as caught:
+        second.lock("s-2")
+    assert "\n" not in str(caught.value)
+    other = succession(tmp_path, "coinbase-other")
+    other.lock("s-3")
+    first.close()
+    first.close()
+    second.lock("s-2")
+    with pytest.raises(SessionLocked, match="session s-2"):
+        first.lock("s-4")
+    for one in (second, other):
+        one.close()
+
+
+@pytest.mark.fault("A10")
+def test_a_daemon_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    """A process takes the lock and dies without letting go; nothing has to be cleared away by hand."""
+    code = (
+        "import os, sys; from pathlib import Path; from engine.runtime.succession import Succession; "
+        f"Succession(Path(sys.argv[1]), {ACCOUNT!r}).lock('s-dead'); print('held', flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(SessionLocked, match=f"process {child.pid}, session s-dead"):
+            succession(tmp_path).lock("s-1")
+        child.kill()
+    mine = succession(tmp_path)
+    mine.lock("s-1")
+    mine.close()
+
+
+def test_a_run_folder_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    """A file lies where the folder should be: neither lock nor pointer, and each says which path."""
+    (tmp_path / "run").write_text("in the way")
+    one = Succession(tmp_path / "run", ACCOUNT)
+    with pytest.raises(KestrelError, match=r"cannot lock account coinbase-.*make the folder yours"):
+        one.lock("s-1")
+    with pytest.raises(KestrelError, match="cannot note the session"):
+        one.begin(tmp_path / "s-1")
+
+
+# --- which session was last -----------------------------------------------------------------------------------------
+
+
+def test_nothing_was_left_where_nobody_traded(tmp_path: Path) -> None:
+    """No pointer; and that of another account is none."""
+    assert succession(tmp_path).left("USD") is None
+    succession(tmp_path, "coinbase-other").begin(leave(tmp_path / "s-1", trading().records))
+    assert succession(tmp_path).left("USD") is None
+
+
+@pytest.mark.fault("A4")
+def test_the_newest_session_is_gone_on_with_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by a relative path from another working directory; what it holds is what its records say."""
+    leave(tmp_path / "a" / "s-1", trading(1).records)
+    leave(tmp_path / "b" / "s-2", trading(2).records, closed=True)
+    monkeypatch.chdir(tmp_path / "a")
+    succession(tmp_path).begin(Path("s-1"))
+    monkeypatch.chdir(tmp_path / "b")
+    succession(tmp_path).begin(Path("s-2"))
+    monkeypatch.chdir("/")
+    left = succession(tmp_path).left("USD")
+    assert left is not None
+    assert (left.session, position(left.state), left.torn_bytes) == ("s-2", D(2), 0)
+    assert len(open_ids(left.state)) == 1
+    account = trading(2)
+    assert left.last_ns == account.now_ns
+
+
+def test_the_pointer_names_the_newest_and_the_one_before(tmp_path: Path) -> None:
+    """After three sessions."""
+    one = succession(tmp_path)
+    for name in ("s-1", "s-2", "s-3"):
+        one.begin(tmp_path / name)
+    (pointer,) = (tmp_path / "run" / "accounts").glob("*.json")
+    content = json.loads(pointer.read_text())
+    assert content == {"account": ACCOUNT, "sessions": [str(tmp_path / "s-3"), str(tmp_path / "s-2")]}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"sessions": 7}', b"\xff\xfe"])
+@pytest.mark.fault("A7")
+def test_a_pointer_that_cannot_be_read_ends_the_start(tmp_path: Path, content: bytes) -> None:
+    """Nobody knows what the account owes; the way out is named, and it is one: the next session is noted."""
+    one = succession(tmp_path)
+    one.begin(tmp_path / "s-1")
+    (pointer,) = (tmp_path / "run" / "accounts").glob("*.json")
+    pointer.write_bytes(content)
+    with pytest.raises(DataError, match="--venue-truth") as caught:
+        one.left("USD")
+    assert "\n" not in str(caught.value)
+    one.begin(leave(tmp_path / "s-2", trading().records))
+    left = one.left("USD")
+    assert left is not None
+    assert left.session == "s-2"
+
+
+@pytest.mark.fault("A5")
+@pytest.mark.parametrize("empty", ["segments", "folder"])
+def test_a_session_of_which_nothing_is_on_disk_falls_back_to_the_one_before(tmp_path: Path, empty: str) -> None:
+    """It was noted as the newest and the machine went down: files that were allocated only, or not even those."""
+    one = succession(tmp_path)
+    one.begin(leave(tmp_path / "s-1", trading().records))
+    if empty == "segments":
+        leave(tmp_path / "s-2", [])
+    else:
+        (tmp_path / "s-2" / "journal").mkdir(parents=True)
+    one.begin(tmp_path / "s-2")
+    left = one.left("USD")
+    assert left is not None
+    assert (left.session, position(left.state)) == ("s-1", D(1))
+
+
+def test_two_sessions_of_which_nothing_is_on_disk_left_nothing(tmp_path: Path) -> None:
+    """Neither has sent anything."""
+    one = succession(tmp_path)
+    for name in ("s-1", "s-2"):
+        one.begin(leave(tmp_path / name, []))
+    assert one.left("USD") is None
+
+
+@pytest.mark.fault("A7")
+@pytest.mark.parametrize("gone", ["journal", "session"])
+def test_a_journal_that_is_gone_ends_the_start(tmp_path: Path, gone: str) -> None:
+    """Deleted by hand: that there was one is known, so its orders may still live.  The session before is no answer."""
+    one = succession(tmp_path)
+    one.begin(leave(tmp_path / "s-1", trading().records))
+    one.begin(leave(tmp_path / "s-2", trading(2).records))
+    shutil.rmtree(tmp_path / "s-2" / ("journal" if gone == "journal" else ""))
+    with pytest.raises(JournalError, match=rf"last session on account {ACCOUNT}.*no journal.*--venue-truth") as caught:
+        one.left("USD")
+    assert "\n" not in str(caught.value)
+
+
+# --- what it says ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("A6")
+@pytest.mark.parametrize("how", ["flipped", "rubbish behind", "half"])
+def test_a_torn_end_is_cut_at_the_last_good_record(tmp_path: Path, how: str) -> None:
+    """The last record is the acceptance of the resting order, or follows it: the order stays, open as it was."""
+    session = leave(tmp_path / "s-1", trading().records)
+    path, last = offsets(session)[-1]
+    whole = list(SegmentScan(path).records())[-1]
+    data = bytearray(path.read_bytes())
+    if how == "flipped":
+        data[last + 16] ^= 0x40
+    elif how == "half":
+        data[last + 16 + len(whole.payload) // 2 : last + 16 + len(whole.payload)] = bytes(
+            len(whole.payload) - len(whole.payload) // 2
+        )
+    else:
+        data[last + 16 + len(whole.payload) + 7 : last + 16 + len(whole.payload) + 47] = b"\xa5" * 40
+    path.write_bytes(data)
+    before = path.read_bytes()
+    left = left_by(session)
+    assert left.torn_bytes > 0
+    assert left.upto_seq == whole.seq - (how != "rubbish behind")
+    assert (position(left.state), len(open_ids(left.state))) == (D(1), 1)
+    assert path.read_bytes() == before, "the bad bytes are kept as they are"
+
+
+@pytest.mark.fault("A7")
+def test_damage_in_the_middle_ends_the_start_and_names_the_way_out(tmp_path: Path) -> None:
+    """Any record but the last, one byte of each: no state is made up from what precedes it."""
+    session = leave(tmp_path / "s-1", trading().records)
+    one = succession(tmp_path)
+    one.begin(session)
+    for path, offset in offsets(session)[:-1]:
+        flip(path, offset + 16 + 3)
+        with pytest.raises(JournalError) as caught:
+            one.left("USD")
+        assert f"damaged at offset {offset}" in caught.value.seen
+        assert (caught.value.do, "\n" in str(caught.value)) == (VENUE_TRUTH, False)
+        flip(path, offset + 16 + 3)
+    assert one.left("USD") is not None
+
+
+def in_segments(folder: Path, count: int = 250) -> tuple[Path, Account]:
+    """Kept after the first purchase, then so many more that they fill several files."""
+    account = trading(1)
+    account.keep()
+    for number in range(count):
+        bought = account.place()
+        account.accept(bought)
+        account.fill(bought, "1", "100", f"u{number}")
+    session = leave(folder / "s-1", account.records, orders_bytes=16 << 10)
+    assert len(list_segments(session / "journal")["orders"]) >= 4
+    return session, account
+
+
+def test_a_kept_state_in_an_older_file_is_brought_up_to_the_end_of_the_newest(tmp_path: Path) -> None:
+    """250 fills in the files behind it, and a file behind those that was made ahead and is empty."""
+    session, account = in_segments(tmp_path)
+    segments = list_segments(session / "journal")["orders"]
+    assert not list(SegmentScan(segments[-1].path).records()), "the last file was made ahead"
+    left = left_by(session)
+    assert position(left.state) == D(251) == account.core.view.position(BTC).qty
+    assert left.state.money.cash == (("coinbase", "USD", account.core.portfolio.cash()["USD"]),)
+    assert open_ids(left.state) == {order.client_order_id for order in account.core.orders.open_orders()}
+
+
+@pytest.mark.fault("A7")
+def test_a_file_that_is_missing_or_torn_before_the_newest_ends_the_start(tmp_path: Path) -> None:
+    """An end is only an end in the newest file: bytes cut off from an older one hide records that were there."""
+    session, _ = in_segments(tmp_path)
+    newest = [info for info in list_segments(session / "journal")["orders"] if list(SegmentScan(info.path).records())]
+    path, last = next(found for found in reversed(offsets(session)) if found[0] == newest[-2].path)
+    flip(path, last + 16)
+    with pytest.raises(JournalError, match="damaged at offset"):
+        read_left(session, "USD")
+    flip(path, last + 16)
+    path.unlink()
+    with pytest.raises(JournalError, match=f"{path.name} is missing"):
+        read_left(session, "USD")
+
+
+@pytest.mark.fault("A6")
+def test_a_state_that_is_itself_the_torn_end_is_done_without(tmp_path: Path) -> None:
+    """The one before counts, with everything behind it."""
+    account = trading(1)
+    account.keep()
+    account.fill(account.venue.orders[-1], "1", "100", "u1")
+    account.keep()
+    session = leave(tmp_path / "s-1", account.records)
+    path, last = offsets(session)[-1]
+    flip(path, last + 16 + 40)
+    left = left_by(session)
+    assert (position(left.state), left.torn_bytes > 0) == (D(2), True)
+
+
+@pytest.mark.fault("A15")
+def test_a_record_that_this_release_cannot_read_ends_the_start(tmp_path: Path) -> None:
+    """Whole by its checksum, but of no type that is known."""
+    session = tmp_path / "s-1"
+    journal = write(session / "journal", trading().records, orders_bytes=ORDERS_BYTES)
+    journal._write_control(journal._next - 1, 0, 0)
+    stream = journal._orders
+    stream.tail = stream.segment.place(stream.tail, journal._next, b"\x91\x7e")
+    with pytest.raises(JournalError, match="cannot be decoded"):
+        read_left(session, "USD")
+
+
+def test_what_is_not_of_the_account_is_of_no_matter(tmp_path: Path) -> None:
+    """Market data between the orders, and records of no account: the state is the same, and so is the end."""
+    account = trading()
+    bare = left_by(leave(tmp_path / "s-1", account.records))
+    among = [part for record in account.records for part in (record, quote(5), e.Timer(6, 6, "tick"))]
+    other = left_by(leave(tmp_path / "s-2", among))
+    assert (bare.state.money, bare.state.orders) == (other.state.money, other.state.orders)
+    assert other.upto_seq > bare.upto_seq
+
+
+def test_reading_a_killed_session_changes_none_of_its_files(tmp_path: Path) -> None:
+    """Byte for byte."""
+    session = leave(tmp_path / "s-1", trading(3).records)
+    before = {path: path.read_bytes() for path in (session / "journal").iterdir()}
+    assert left_by(session).state.open_count == 1
+    assert before == {path: path.read_bytes() for path in (session / "journal").iterdir()}
+    assert all(len(data) >= HEADER_BYTES for data in before.values())

@@ -1,7 +1,8 @@
 """How long the gate takes for one entry and one exit.
 
 Measures the whole review (all checks, Decimals included) against a view that answers from attributes, with nothing
-open and with five orders open.  Goal: 3 us at the median for one instrument and nothing open.  Not a test: it asserts
+open, with five orders open, and with every control in use that a configuration may add.  Goal: 3 us at the median for
+one instrument and nothing open, with the required limits.  Not a test: it asserts
 nothing.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
+
+import msgspec
 
 from benchmarks.figures import Reading, Target, clock_cost_ns, latency, own_times, time_each
 from benchmarks.market import INSTRUMENT, NAME
@@ -19,7 +22,7 @@ from engine.events import Side
 from engine.instruments import Instrument
 from engine.ports import FeatureView, OpenOrder, Position, Stake, Tally, Top
 from risk.gate import Gate
-from risk.limits import Limits
+from risk.limits import GroupLimits, Limits, StrategyLimits
 
 NOW_NS = 1_700_000_000_000_000_000
 ROUNDS = 50_000
@@ -44,6 +47,47 @@ LIMITS = Limits(
     max_drawdown_bps=Decimal(1_000),
 )
 
+REFERENCE = "BTC/USD@consolidated"
+EVERY_CONTROL = msgspec.structs.replace(
+    LIMITS,
+    restricted_instruments=("DOGE/USD",),
+    allowed_strategies=("bench",),
+    restricted_strategies=("other",),
+    strategy_limits={
+        "*": StrategyLimits(
+            max_order_notional=Decimal(100_000),
+            max_position_notional=Decimal(1_000_000),
+            max_gross_notional=Decimal(1_000_000),
+            max_open_orders=20,
+            max_orders_per_s=100,
+            max_orders_per_fill=Decimal(100),
+            max_daily_loss=Decimal(10_000),
+        )
+    },
+    group_limits={"coins": GroupLimits(instruments=(NAME,), max_gross_notional=Decimal(1_000_000))},
+    max_credit=Decimal(1_000_000),
+    max_leverage=Decimal(3),
+    max_margin_bps=Decimal(5_000),
+    max_orders_per_fill=Decimal(100),
+    max_repeats=100,
+    repeat_window_ns=1_000_000_000,
+    max_consecutive_losses=5,
+    loss_cooldown_ns=60_000_000_000,
+    reference_collar_bps=Decimal(100),
+    references={NAME: REFERENCE},
+    max_spread_bps=Decimal(10),
+    min_volume=Decimal(1),
+)
+
+
+class Volume:
+    """``engine.ports.FeatureView`` of one value."""
+
+    warm, reason = True, ""
+
+    def latest(self, column: str) -> float:  # noqa: ARG002
+        return 5.0
+
 
 class StillView:
     """``engine.ports.View`` whose answers are attributes and dict look-ups, as the core's are."""
@@ -53,14 +97,16 @@ class StillView:
         self.risk_state = RiskState.ACTIVE
         self._names = (NAME,)
         self._instruments = {NAME: INSTRUMENT}
-        self._top = {NAME: Top(59_999.99, 1.0, 60_000.01, 1.0, 60_000.0, NOW_NS, NOW_NS)}
+        top = Top(59_999.99, 1.0, 60_000.01, 1.0, 60_000.0, NOW_NS, NOW_NS)
+        self._top = {NAME: top, REFERENCE: top}
         self._position = {NAME: Position(qty, Decimal(60_000), ZERO, ZERO)}
         self._held = {NAME} if qty else set()
         self._orders = orders
         self._open = {
             (NAME, side): sum((o.leaves_qty for o in orders if o.side == side), ZERO) for side in (Side.BUY, Side.SELL)
         }
-        self._mark = {NAME: Decimal("60000.00")}
+        self._mark = {NAME: Decimal("60000.00"), REFERENCE: Decimal("60000.00")}
+        self._features = Volume()
         self._rates = {"USD": Decimal(1)}
         self._equity = Decimal(100_000)
         self._tallies = {"bench": Tally(fills=1_000)}
@@ -114,14 +160,21 @@ class StillView:
         return self._equity
 
     def features(self, instrument: str) -> FeatureView | None:  # noqa: ARG002
-        return None
+        return self._features
 
     def tradable(self, instrument: str) -> str:  # noqa: ARG002
         return ""
 
 
-def _measure(name: str, view: StillView, intent: OrderIntent, rounds: int, targets: tuple[Target, ...]) -> Reading:
-    gate = Gate(LIMITS)
+def _measure(
+    name: str,
+    view: StillView,
+    intent: OrderIntent,
+    rounds: int,
+    targets: tuple[Target, ...] = (),
+    limits: Limits = LIMITS,
+) -> Reading:
+    gate = Gate(limits)
     verdict = gate.review(intent, view)
     if not isinstance(verdict, Approved):
         raise KestrelError(f"{name}: the benchmark's own order was refused: {verdict}")
@@ -140,7 +193,7 @@ def profile(name: str) -> Sequence[str]:  # noqa: ARG001  # only the entry has a
 
 
 def run(quick: bool) -> list[Reading]:
-    """An entry with nothing open and with five orders open, and an exit."""
+    """An entry with nothing open, under every control, and with five orders open; and an exit."""
     rounds = 10_000 if quick else ROUNDS
     leave = OrderIntent(
         NOW_NS, "bench", NAME, Side.SELL, Decimal("0.01"), OrderType.LIMIT, Decimal("59999.97"), reduce_only=True
@@ -162,6 +215,7 @@ def run(quick: bool) -> list[Reading]:
     )
     return [
         _measure("risk_entry", StillView(ZERO, ()), ENTRY, rounds, (Target("p50", 3.0),)),
-        _measure("risk_entry_five_open", StillView(ZERO, resting), ENTRY, rounds, ()),
-        _measure("risk_exit", StillView(Decimal("0.01"), ()), leave, rounds, ()),
+        _measure("risk_entry_every_control", StillView(ZERO, ()), ENTRY, rounds, limits=EVERY_CONTROL),
+        _measure("risk_entry_five_open", StillView(ZERO, resting), ENTRY, rounds),
+        _measure("risk_exit", StillView(Decimal("0.01"), ()), leave, rounds),
     ]

@@ -152,6 +152,8 @@ class _Merge:
         heads: dict[str, tuple[Path, RawRecord]] = {}
         for name in self._streams:
             self._advance(name, heads)
+        if self._damaged is not None:  # at a beginning: nobody can say which number was the first of all
+            raise self._damaged
         while heads:
             name = min(heads, key=lambda key: (heads[key][1].seq, heads[key][1].control))
             path, raw = heads.pop(name)

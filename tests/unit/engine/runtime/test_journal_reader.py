@@ -66,6 +66,19 @@ def test_salvage_stops_at_the_damage_and_says_so(tmp_path: Path) -> None:
     assert f"{name} is damaged at offset {offset}" in report.stopped
 
 
+@pytest.mark.fault("A7")
+@pytest.mark.parametrize("stream", ["orders", "market"])
+def test_salvage_does_not_begin_behind_a_beginning_that_is_gone(tmp_path: Path, stream: str) -> None:
+    """The first file of a stream has the content of its second: nobody knows what came first, so nothing is read."""
+    records = [new_order(number) if number % 2 else quote(number) for number in range(1, 401)]
+    write(tmp_path / "j", records).close()
+    first, second = sorted((tmp_path / "j").glob(f"{stream}-*.seg"))[:2]
+    first.write_bytes(second.read_bytes())
+    found, report = read_all(tmp_path / "j", salvage=True)
+    assert found == []
+    assert f"{first.name} says it is {stream} segment 2" in report.stopped
+
+
 def test_a_record_lost_at_the_end_of_one_stream_shows_as_a_missing_number(tmp_path: Path) -> None:
     """Cuts the market stream before its last record: the orders stream knows the numbers went on."""
     name, offset, seq = closed_journal(tmp_path / "j")[4]

@@ -1,13 +1,12 @@
 """The limits of one account: one frozen value, versioned, none of its numbers able to mean "unlimited".
 
-Owns what a limit is, how it is read from configuration, which limits are unusable, and the hash that names them.  Does
-not own the comparisons (``risk.checks``) or their order (``risk.gate``).  docs/risk.md lists every control.
+Owns what a limit is, how it is read from configuration, and which limits are unusable.  Does not own the comparisons
+(``risk.checks``) or their order (``risk.gate``).  docs/risk.md lists every control.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
@@ -111,7 +110,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     - ``max_spread_bps``: bid to ask of the book that is entered on.
     - ``min_volume``: smallest value of the feature ``volume_column``.
     - ``guardian``: see ``GuardianRules``.
-    - ``version``: the owner's own number of this set of limits; ``digest`` names its content.
+    - ``version``: the owner's own number of this set of limits.
     """
 
     allowed_instruments: tuple[str, ...]
@@ -152,10 +151,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     volume_column: str = "volume_sma_20"
     guardian: GuardianRules | None = None
 
-    def digest(self) -> str:
-        """sha256 (hex) of all limits: equal for equal limits, whatever their order or way of writing."""
-        return hashlib.sha256(_encoder.encode(_plain(self))).hexdigest()
-
     def unusable(self) -> str:
         """Why entries must be denied whatever they are: ``max_order_notional is NaN``; empty when all can be used."""
         for name in self.__struct_fields__:
@@ -185,19 +180,6 @@ PAIRS = (("max_repeats", "repeat_window_ns"), ("max_consecutive_losses", "loss_c
 """Fields that mean something together only."""
 RATIO_FREE = 50
 """Entries before a ratio of orders to executions is asked for."""
-
-_encoder = msgspec.json.Encoder(order="sorted", decimal_format="string")
-
-
-def _plain(value: Any) -> Any:
-    """For hashing: numbers without their trailing zeros, lists of names in one order."""
-    if isinstance(value, Decimal):
-        return str(value.normalize()) if value.is_finite() else str(value)
-    if isinstance(value, msgspec.Struct):
-        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return sorted(value) if isinstance(value, tuple) else value
 
 
 def _unusable(name: str, value: Any) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from engine.errors import ConfigError
-from risk.limits import REQUIRED, Limits, check_usable, parse_limits
+from risk.limits import REQUIRED, GroupLimits, GuardianRules, Limits, StrategyLimits, check_usable, parse_limits
 from tests.support.limits import EVERY_CONTROL, GENEROUS, NUMBERS, make_limits, with_number
 
 
@@ -99,14 +101,19 @@ def test_controls_that_limit_nothing_are_unusable(changes: dict[str, object], sa
         check_usable(make_limits(**changes), [])
 
 
-def test_the_digest_names_the_content() -> None:
-    """The same limits written in another way and order have the same one; a changed number has another."""
-    first = make_limits(max_leverage="2.0", allowed_strategies=["a", "b"], max_order_qty={"*": 1, "x": 2})
-    same = make_limits(allowed_strategies=["b", "a"], max_order_qty={"x": "2.00", "*": 1}, max_leverage=2)
-    assert first.digest() == same.digest()
-    assert len(first.digest()) == 64
-    others = [make_limits(**changes).digest() for changes in ({}, {"version": 2}, {"max_leverage": 3}, EVERY_CONTROL)]
-    assert len({first.digest(), *others}) == 5
+def test_the_page_of_risk_names_every_setting_and_every_check() -> None:
+    """docs/risk.md against the fields of the limits and the names that the checks refuse by."""
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "risk.md").read_text(encoding="utf-8")
+    fields = [*Limits.__struct_fields__, *StrategyLimits.__struct_fields__, *GroupLimits.__struct_fields__]
+    missing = [name for name in (*fields, *GuardianRules.__struct_fields__) if not re.search(rf"\b{name}\b", page)]
+    assert missing == []
+    source = "".join(
+        (root / "risk" / f"{name}.py").read_text(encoding="utf-8") for name in ("controls", "throttles", "losses")
+    )
+    named = set(re.findall(r'\(\s*"([a-z][a-z_]+)", ', source)) - {"strategy_limits"}
+    assert {"max_credit", "strategy_order_rate", "loss_cooldown"} <= named
+    assert [name for name in sorted(named) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.fault("F5")

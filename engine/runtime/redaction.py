@@ -6,9 +6,11 @@ that the configuration registered.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 REDACTED = "[redacted]"
 _SECRET_WORDS = frozenset(
@@ -37,6 +39,21 @@ def is_secret_name(name: str) -> bool:
     return any(word.lower() in _SECRET_WORDS for word in _WORDS.findall(name))
 
 
+def _forms(text: str) -> set[str]:
+    """``text`` as it stands in other texts: itself, escaped by ``repr`` (within either quotes) and by JSON, once and
+    twice, as bytes, and in an address."""
+    escaped = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    forms = {text, text.replace("\n", "\\n"), escaped, escaped.replace("'", "\\'")}
+    in_bytes = ascii(text.encode("utf-8", "surrogatepass"))[2:-1].replace("\\'", "'")
+    forms |= {in_bytes, in_bytes.replace("'", "\\'")}
+    for ascii_only in (True, False):
+        once = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        forms |= {once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]}
+    forms |= {quote(text, safe, errors="surrogatepass") for safe in ("", "/")}
+    forms.add(quote_plus(text, errors="surrogatepass"))
+    return forms
+
+
 class Redactor:
     """Replaces secrets by ``[redacted]``.  ``add`` registers literal ones (configuration does, once it has them)."""
 
@@ -44,9 +61,10 @@ class Redactor:
         self._literals: tuple[str, ...] = ()
 
     def add(self, secret: str) -> None:
-        """Strings under 6 characters are not registered: they would blank out ordinary words."""
-        parts = {secret, secret.strip(), secret.replace("\n", "\\n")}
-        known = {part for part in parts if len(part) >= 6} | set(self._literals)
+        """In every form in which it may be written.  Strings under 6 characters are not registered: they would blank
+        out ordinary words."""
+        parts = {form for text in (secret, secret.strip()) if len(text) >= 6 for form in _forms(text)}
+        known = parts | set(self._literals)
         self._literals = tuple(sorted(known, key=len, reverse=True))
 
     def text(self, text: str) -> str:

@@ -108,14 +108,15 @@ def resume(
     if sessions is not None:
         _spare_others(run_folder(sessions))
     run_dirs = [user_run_folder(), run_folder(sessions or USUAL_SESSIONS)]
+    lying = [run_dir for run_dir in run_dirs if read_halt(run_dir) is not None]
     found = running_sessions(_where(sessions))
     # Daemons first: one that refuses, or does not answer, must find the files that halt it.
     if found and not _tell("resume", reason, found, force=force):
         raise typer.Exit(1)
-    removed = [run_dir / HALT_NAME for run_dir in run_dirs if clear_halt(run_dir)]
-    for path in removed:
-        print(f"removed {path}")
-    if not found and not removed:
+    for run_dir in lying:
+        clear_halt(run_dir)  # where no daemon has done it
+        print(f"removed {run_dir / HALT_NAME}")
+    if not found and not lying:
         raise KestrelError(
             f"nothing to resume: no daemon is running, and no HALT file lies in {' or '.join(map(str, run_dirs))}",
             do="a start that is refused names the command that removes its file",

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+from engine.runtime import order_commands as by_hand
 from engine.runtime.control import read_halt
+from engine.runtime.summary import read_summary
 from tests.support import durable
 from tests.support.daemon import Running, kestrel, replay_session
 from tests.support.durable import Exchange, noted, resting, until, watchdog_log
@@ -141,34 +144,36 @@ def test_the_watchdog_of_a_healthy_daemon_does_nothing_and_is_replaced_when_it_d
 
 @pytest.mark.fault("F8")
 @pytest.mark.fault("A11")
-def test_an_operator_trades_by_hand_and_everything_is_flat_at_the_end(exchange: Exchange, tmp_path: Path) -> None:
-    """order, cancel, close and flatten over the real program; SIGTERM with ``shutdown.positions: flatten``; a replay
-    makes every one of these orders again."""
+def test_an_operator_trades_by_hand_and_everything_is_flat_at_the_end(
+    exchange: Exchange, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """order, cancel, close and flatten; SIGTERM with ``shutdown.positions: flatten``; a replay makes every one of these
+    orders again."""
     running = durable.start(exchange, tmp_path / "d", shutdown__positions="flatten")
-    sessions = ("--sessions", str(running.folder / "sessions"))
+    sessions = running.folder / "sessions"
     try:
         resting(running)
-        refused = kestrel("order", "buy", "BTC/USD", "0.01", "--limit", "100", *sessions)
-        assert refused.returncode == 1
-        assert "refused: collar" in refused.stdout
-        sent = kestrel("order", "sell", "BTC/USD", "0.001", "--reduce-only", "--reason", "test", *sessions)
-        assert sent.returncode == 0, sent.stdout + sent.stderr
-        for order_id in exchange.open_orders():
-            done = kestrel("cancel", order_id, *sessions)
-            assert done.returncode == 0, done.stdout + done.stderr
-        assert kestrel("cancel", "nothing", *sessions).returncode == 1
-        flat = kestrel("flatten", "--reason", "test", *sessions)
-        assert flat.returncode == 0, flat.stdout + flat.stderr
+        with pytest.raises(typer.Exit):
+            by_hand.order("buy", "BTC/USD", "0.01", limit="100", sessions=sessions)
+        assert "refused: collar" in capsys.readouterr().out
+        by_hand.order("sell", "BTC/USD", "0.001", reduce_only=True, reason="test", sessions=sessions)
+        assert capsys.readouterr().out.startswith("sent: ")
+        (order_id,) = exchange.open_orders()
+        by_hand.cancel(order_id, sessions=sessions)
+        assert capsys.readouterr().out.startswith("asked to be cancelled: ")
+        with pytest.raises(typer.Exit):
+            by_hand.cancel("nothing", sessions=sessions)
+        by_hand.flatten("test", sessions=sessions)
+        assert "BTC/USD@coinbase: closed" in capsys.readouterr().out
         status = durable.status_of(running)
-        assert (status["state"], status["open_orders"], status["positions"]) == (
-            "reducing",
-            0,
-            {"BTC/USD@coinbase": "0"},
-        )
-        assert kestrel("resume", *sessions).returncode == 0
+        assert (status["state"], status["open_orders"], exchange.open_orders()) == ("reducing", 0, [])
+        assert float(status["positions"]["BTC/USD@coinbase"]) == 0
+        done = kestrel("resume", "--sessions", str(sessions))
+        assert done.returncode == 0, done.stderr
         resting(running)
         assert running.stop(signal.SIGTERM) == 0
         assert exchange.open_orders() == []
+        assert float(read_summary(running.session).positions["BTC/USD@coinbase"].qty) == 0
         assert replay_session(running.folder, running.session.name)[1]["identical"] is True
     finally:
         running.close()

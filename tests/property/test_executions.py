@@ -15,6 +15,7 @@ from engine.commands import Approved, NewOrder
 from engine.instruments import Instrument
 from engine.orders import Happening, OrderManager
 from engine.portfolio import Portfolio
+from tests.support.account import Account
 from tests.support.core import BTC, fill, intent, perpetual, spot
 
 D = Decimal
@@ -136,6 +137,82 @@ def test_a_trade_told_with_other_numbers_changes_nothing(
     assert left(manager, portfolio, 1) == left(only, books, 1)
     assert portfolio.cash() == books.cash()
     assert (manager.conflicting_fills, manager.duplicate_fills) == (len(wrong), 0)
+
+
+@pytest.mark.fault("B10")
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    trades=st.lists(st.tuples(st.sampled_from([*e.Side]), st.sampled_from(["0.5", "1", "2"])), min_size=1, max_size=4),
+    changes=st.dictionaries(
+        st.integers(0, 3),
+        st.tuples(st.sampled_from(["0", "0.25", "1", "2"]), st.sampled_from(["90", "100"])),
+        max_size=4,
+    ),
+    random=st.randoms(use_true_random=False),
+)
+def test_executions_that_are_taken_back_or_changed_leave_what_is_true(
+    trades: list[tuple[e.Side, str]], changes: dict[int, tuple[str, str]], random: Any
+) -> None:
+    """Through the core, executions and their corrections in any order and told twice: cash and position are those of
+    the corrected executions alone, to the last digit; an order whose execution came first knows what is left of it."""
+    account = Account()
+    facts: list[Any] = []
+    cash, held = account.core.portfolio.cash()["USD"], D(0)
+    orders = [account.place(side, qty="5") for side, _ in trades]
+    for number, (order, (side, qty)) in enumerate(zip(orders, trades, strict=True)):
+        first = fill(order, qty, "100", f"t{number}", "0.5")
+        facts.append(first)
+        new_qty, new_px, fee = D(qty), D(100), D("0.5")
+        if number in changes:
+            new_qty, new_px = D(changes[number][0]), D(changes[number][1])
+            fee = D("0.2") if new_qty else D(0)
+            facts.append(_corrected(first, new_qty, new_px, fee))
+        cash -= new_qty * new_px * side + fee
+        held += new_qty * side
+    told = [*facts, *random.choices(facts, k=2)]
+    random.shuffle(told)
+    for fact in told:
+        at = account._at()
+        account.publish(msgspec.structs.replace(fact, ts_event_ns=at, ts_recv_ns=at))
+    assert account.errors == []
+    assert (account.core.portfolio.cash()["USD"], account.core.view.position(BTC).qty) == (cash, held)
+    for number, (order, (_, qty)) in enumerate(zip(orders, trades, strict=True)):
+        of_it = [type(fact) for fact in told if fact.trade_id == f"t{number}"]
+        if of_it[0] is e.OrderFilled:
+            known = account.core.orders.get(order.client_order_id)
+            assert known is not None
+            assert known.filled_qty == (D(changes[number][0]) if number in changes else D(qty))
+
+
+def _corrected(trade: e.OrderFilled, qty: Decimal, px: Decimal, fee: Decimal) -> e.FillCorrected:
+    return e.FillCorrected(
+        1, 1, trade.venue, trade.client_order_id, trade.venue_order_id, trade.trade_id, trade.instrument, trade.side,
+        trade.qty, trade.px, trade.fee, trade.fee_currency, qty, px, fee,
+    )  # fmt: skip
+
+
+@pytest.mark.fault("F13")
+@settings(max_examples=60, deadline=None)
+@given(
+    fees=st.lists(st.tuples(st.sampled_from(["USD", "EUR", "XYZ"]), st.sampled_from(["0", "0.1", "-0.1"])), min_size=1),
+    rate=st.sampled_from(["0.5", "1.25"]),
+)
+def test_a_fee_in_a_currency_without_a_rate_leaves_equity_unknown_until_it_has_one(
+    fees: list[tuple[str, str]], rate: str
+) -> None:
+    """Never counted as nothing: unknown while any amount of it is owed, then all of them at the rate."""
+    books = Portfolio("USD")
+    books.define(spot())
+    books.report_balance("coinbase", "USD", D(10_000))
+    books.set_rate("EUR", D("1.1"))
+    for number, (currency, fee) in enumerate(fees):
+        trade = fill(_new(0, e.Side.BUY, "9"), "0.01", "100", f"t{number}", fee)
+        books.apply_fill(msgspec.structs.replace(trade, fee_currency=currency), "s")
+    owed = {name: sum((D(fee) for currency, fee in fees if currency == name), D(0)) for name in ("USD", "EUR", "XYZ")}
+    worth = D(10_000) - owed["USD"] - owed["EUR"] * D("1.1")
+    assert books.value(lambda _: D(100)) == (None if owed["XYZ"] else worth)
+    books.set_rate("XYZ", D(rate))
+    assert books.value(lambda _: D(100)) == worth - owed["XYZ"] * D(rate)
 
 
 def _otherwise(trade: e.OrderFilled, what: str) -> e.OrderFilled:

@@ -20,7 +20,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config.schema import Settings
 from connectors.coinbase.sandbox.server import RunningSandbox, serve
 from connectors.coinbase.sandbox.settings import SandboxSettings, products_named
 from tests.support.daemon import ROOT, environment
@@ -189,7 +188,7 @@ class Chain:
             "model": "none",
             "params": {"every": self.every},
         }
-        settings: dict[str, object] = {
+        settings = {
             "profile": "testing",
             "session.directory": self.folder / "sessions",
             "metrics.port": 0,
@@ -201,12 +200,11 @@ class Chain:
             "venue.reconcile_s": 1,
             "journal.segment_mb": 1,
             "shutdown.cancel_timeout_s": 1,
+            "watchdog.enabled": str(self._watched).lower(),
             "risk.max_daily_loss": 90_000,
             "risk.max_drawdown_bps": 9_000,
             "strategies": json.dumps([strategy]),
         }
-        if "watchdog" in Settings.model_fields:
-            settings["watchdog.enabled"] = str(self._watched).lower()
         given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         return ["paper", "--no-report", "--session", session, *given]
 

@@ -16,7 +16,7 @@ from engine.commands import OrderIntent
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import OpenOrder, Top, View
 from risk import checks
-from risk.checks import ZERO, Finding
+from risk.checks import BPS, ZERO, Finding
 from risk.exposure import Exposure, OwnPart, UnknownValueError, committed, worst_case
 from risk.limits import EVERY_OTHER, GroupLimits, Limits, StrategyLimits
 
@@ -40,7 +40,9 @@ class Controls:
         self._banned = frozenset(limits.restricted_strategies or ())
         self._spread_bps = None if limits.max_spread_bps is None else float(limits.max_spread_bps)
         self._min_volume = None if limits.min_volume is None else float(limits.min_volume)
+        self._volume_column = limits.volume_column
         self._references = dict(limits.references or {})
+        self._reference_bps, self._stale_ns = limits.reference_collar_bps, limits.stale_quote_ns
         self.asks_market = (
             self._spread_bps is not None or self._min_volume is not None or limits.reference_collar_bps is not None
         )
@@ -115,6 +117,29 @@ class Controls:
                 px = mark_px if intent.limit_px is None else intent.limit_px
                 found = checks.check_reference(px, self._reference_px(view, source, now_ns), limit_bps)
         return found
+
+    def passes_market(self, name: str, limit_px: Decimal, view: View, top: Top, now_ns: int) -> bool:
+        """Whether ``check_market`` plainly finds nothing for a limit order; False: ask it."""
+        spread_bps = self._spread_bps
+        if spread_bps is not None:
+            bid_px, ask_px = top.bid_px, top.ask_px
+            if not (ask_px - bid_px) * 1e4 <= spread_bps * abs(0.5 * (bid_px + ask_px)):
+                return False
+        if self._min_volume is not None:
+            features = view.features(name)
+            if features is None or not features.latest(self._volume_column) >= self._min_volume:
+                return False
+        limit_bps = self._reference_bps
+        source = None if limit_bps is None else self._references.get(name)
+        if source is None or limit_bps is None:
+            return True
+        other = view.top(source)
+        if other is None or other.ts_recv_ns == 0 or other.suspect or other.crossed:
+            return False
+        if not -self._stale_ns <= now_ns - other.ts_recv_ns <= self._stale_ns or not (other.bid_px < other.ask_px):
+            return False
+        px = view.mark_px(source)
+        return px is not None and px > ZERO and abs(limit_px - px) * BPS <= limit_bps * px
 
     def _reference_px(self, view: View, source: str, now_ns: int) -> Decimal | None:
         """The price of another instrument, None unless its book is as fresh and sane as one to trade on."""

@@ -52,6 +52,7 @@ class Gate:
         self._exits = ExitRules.of(limits)
         self._spread_bps = float(self._exits.collar_bps)
         self._market_factor = 1 + self._exits.collar_bps / BPS
+        self._has_memory = self._has_losses or self._has_throttles
         self._pace = Pace(limits)
         self._last_exit: OrderIntent | None = None
         self._passed_losses: tuple[Decimal | None, Decimal | None, Decimal | None] | None = None
@@ -162,10 +163,12 @@ class Gate:
         notional = screen.worth_of_entry(intent, view, bounds, held_qty, open_qty, ahead_qty)
         if notional is None or self._check_losses(view) is not None:
             return None
-        if self._has_losses and self._losses.check(intent.strategy, name, view, now_ns) is not None:
-            return None
-        if self._has_throttles and self._throttles.check(intent, view.tallies(), now_ns) is not None:
-            return None
+        if self._has_memory:
+            tallies = view.tallies()
+            if self._has_losses and self._losses.check(intent.strategy, name, tallies, now_ns) is not None:
+                return None
+            if self._has_throttles and self._throttles.check(intent, tallies, now_ns) is not None:
+                return None
         return notional if self._pace.check_entry(intent, now_ns) is None else None
 
     def _review(self, intent: OrderIntent, view: View, again: bool) -> Verdict:
@@ -293,7 +296,7 @@ class Gate:
                 market_factor=self._market_factor,
             )
             or self._check_losses(view)
-            or (self._losses.check(intent.strategy, name, view, now_ns) if self._has_losses else None)
+            or (self._losses.check(intent.strategy, name, view.tallies(), now_ns) if self._has_losses else None)
         )
         return exposure.order if found is None else found
 

@@ -7,6 +7,7 @@ Owns the latch of a strategy that lost its day and the quiet time of an instrume
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from engine.ports import Tally, View
@@ -60,11 +61,11 @@ class Losses:
             if found is not None:
                 self.stopped[name] = found
 
-    def check(self, strategy: str, instrument: str, view: View, now_ns: int) -> Finding | None:
+    def check(self, strategy: str, instrument: str, tallies: Mapping[str, Tally], now_ns: int) -> Finding | None:
         """May this strategy enter here now?"""
         if strategy in self.stopped:
             return self.stopped[strategy]
-        tally = view.tallies().get(strategy)
+        tally = tallies.get(strategy)
         if tally is not None:
             if self._losses and tally.losses >= self._losses:
                 found = check_cooldown("loss_cooldown", now_ns, tally.lost_ns + self._cooldown_ns)

@@ -92,6 +92,8 @@ class Screen:
         "_bounds",
         "_collar_bps",
         "_controls",
+        "_equity",
+        "_levered",
         "_limits",
         "_stale_ns",
     )
@@ -99,6 +101,8 @@ class Screen:
     def __init__(self, limits: Limits, controls: Controls) -> None:
         self._limits = limits
         self._controls = controls
+        self._equity: Decimal | None = None
+        self._levered: tuple[Decimal | None, Decimal | None] | None = None
         self._collar_bps = limits.collar_bps
         self._stale_ns = limits.stale_quote_ns
         self._bounds: dict[str, Bounds] = {}
@@ -173,11 +177,16 @@ class Screen:
         notional = (at_limit if at_limit > at_mark else at_mark) * rate * qty
         if notional > ceiling.order:
             return None
-        if self._controls.asks_market and not self._is_market_fit(intent, view, mark_px):
-            return None
+        controls = self._controls
+        if controls.asks_market:
+            top = view.top(name)
+            if top is None or not controls.passes_market(name, limit_px, view, top, view.now_ns):
+                return None
         orders, held = view.open_orders(), view.held()
         if not orders and not held and not held_qty and not open_qty:
-            return notional if notional <= ceiling.total and self._is_carried(notional, view, bounds) else None
+            if notional > ceiling.total or (controls.asks_equity and not self._is_carried(notional, view, bounds)):
+                return None
+            return notional
         for other in held:
             if other != name:
                 return None
@@ -186,7 +195,9 @@ class Screen:
             return None
         worth = dearest_px * multiplier
         total = ahead_qty * (worth if worth > at_mark else at_mark) * rate
-        return notional if total <= ceiling.total and self._is_carried(total, view, bounds) else None
+        if total > ceiling.total or (controls.asks_equity and not self._is_carried(total, view, bounds)):
+            return None
+        return notional
 
     def _ceiling(self, bounds: Bounds, strategy: str) -> Ceiling | None:
         if strategy not in bounds.ceilings:
@@ -195,22 +206,26 @@ class Screen:
             bounds.ceilings[strategy] = self._controls.ceiling(strategy, bounds.instrument.id)
         return bounds.ceilings[strategy]
 
-    def _is_market_fit(self, intent: OrderIntent, view: View, mark_px: Decimal) -> bool:
-        top = view.top(intent.instrument)
-        return top is not None and self._controls.check_market(intent, view, top, mark_px, view.now_ns) is None
-
     def _is_carried(self, total: Decimal, view: View, bounds: Bounds) -> bool:
         """Does equity carry this much exposure?"""
-        if not self._controls.asks_equity:
+        equity = view.equity()
+        if equity is not self._equity:
+            # It moves with valuations, not with orders.
+            self._equity, self._levered = equity, None
+            if equity is not None and equity > ZERO:
+                leverage, margin_bps = self._limits.max_leverage, self._limits.max_margin_bps
+                self._levered = (
+                    None if leverage is None else leverage * equity,
+                    None if margin_bps is None else margin_bps * equity,
+                )
+        if self._levered is None:
+            return False
+        most, most_margin = self._levered
+        if most is not None and total > most:
+            return False
+        if most_margin is None or bounds.margin_rate == ZERO:
             return True
-        equity, limits = view.equity(), self._limits
-        if equity is None or equity <= ZERO:
-            return False
-        if limits.max_leverage is not None and total > limits.max_leverage * equity:
-            return False
-        if limits.max_margin_bps is None or not bounds.margin_rate:
-            return limits.max_margin_bps is None or bounds.margin_rate is not None
-        return total * bounds.margin_rate * BPS <= limits.max_margin_bps * equity
+        return bounds.margin_rate is not None and total * bounds.margin_rate * BPS <= most_margin
 
     def worth_of_exit(self, intent: OrderIntent, view: View, bounds: Bounds) -> Decimal | None:
         """The same for an order that is known to reduce (``risk.exits``): its price and its smallest worth."""

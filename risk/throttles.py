@@ -15,36 +15,43 @@ from risk.checks import SECOND_NS, Finding, check_orders_per_fill, check_rate, c
 from risk.limits import EVERY_OTHER, RATIO_FREE, Limits, StrategyLimits
 
 KEYS_MAX = 10_000
-"""Different (strategy, instrument, direction) that are remembered; more is refused."""
+"""Instruments that are remembered for each strategy and direction; more is refused."""
+STRATEGIES_MAX = 1_000
+"""Strategies that are remembered; a session has a handful."""
 
-Key = tuple[str, str, bool]
+
+class _Habits:
+    """What one strategy has done lately.  ``since_fills``: its executions when it was counted first."""
+
+    __slots__ = ("buys", "limits", "opened", "per_s", "sells", "since_fills", "times")
+
+    def __init__(self, limits: StrategyLimits | None) -> None:
+        self.limits = limits
+        self.per_s = 0 if limits is None else limits.max_orders_per_s or 0
+        self.times: deque[int] = deque(maxlen=max(self.per_s, 1))
+        self.buys: dict[str, deque[int]] = {}
+        self.sells: dict[str, deque[int]] = {}
+        self.forget(0)
+
+    def forget(self, fills: int) -> None:
+        self.buys.clear()
+        self.sells.clear()
+        self.opened, self.since_fills = 0, fills
 
 
 class Throttles:
     """Of one gate.  Time is given with each call."""
 
-    __slots__ = (
-        "_by_strategy",
-        "_opened",
-        "_opened_all",
-        "_ratio",
-        "_repeats",
-        "_since",
-        "_times",
-        "_window_ns",
-        "_wishes",
-    )
+    __slots__ = ("_by_strategy", "_forgiven", "_habits", "_opened", "_ratio", "_repeats", "_window_ns")
 
     def __init__(self, limits: Limits) -> None:
         self._by_strategy = dict(limits.strategy_limits or {})
         self._ratio = limits.max_orders_per_fill
         self._repeats = limits.max_repeats or 0
         self._window_ns = limits.repeat_window_ns or 0
-        self._times: dict[str, deque[int]] = {}
-        self._wishes: dict[Key, deque[int]] = {}
-        self._opened: dict[str, int] = {}
-        self._opened_all = 0
-        self._since: dict[str, int] = {}  # fills of a strategy when it was first counted
+        self._habits: dict[str, _Habits] = {}
+        self._opened = 0
+        self._forgiven = False
 
     @property
     def idle(self) -> bool:
@@ -52,75 +59,78 @@ class Throttles:
         asked = [one.max_orders_per_s or one.max_orders_per_fill for one in self._by_strategy.values()]
         return self._ratio is None and not self._repeats and not any(asked)
 
-    def _of(self, strategy: str) -> StrategyLimits | None:
-        return self._by_strategy.get(strategy) or self._by_strategy.get(EVERY_OTHER)
-
     def check(self, intent: OrderIntent, tallies: Mapping[str, Tally], now_ns: int) -> Finding | None:
-        strategy = intent.strategy
-        limits = self._of(strategy)
-        if limits is not None and limits.max_orders_per_s is not None:
-            times = self._times.get(strategy)
-            if times is not None and len(times) >= limits.max_orders_per_s:
-                found = check_rate("strategy_order_rate", times, limits.max_orders_per_s, now_ns)
-                if found is not None:
-                    return found
+        habits = self._habits.get(intent.strategy)
+        if habits is None or self._forgiven:
+            habits = self._begin(intent.strategy, tallies)
+            if habits is None:
+                return ("strategy_order_rate", f"{STRATEGIES_MAX} strategies", "room to remember one more")
+        if habits.per_s and len(habits.times) >= habits.per_s:
+            found = check_rate("strategy_order_rate", habits.times, habits.per_s, now_ns)
+            if found is not None:
+                return found
         if self._repeats:
-            key = (strategy, intent.instrument, intent.side > 0)
-            times = self._wishes.get(key)
+            kind = habits.buys if intent.side > 0 else habits.sells
+            times = kind.get(intent.instrument)
             if times is None:
-                if len(self._wishes) >= KEYS_MAX:
+                if len(kind) >= KEYS_MAX:
                     return ("repeated_execution", f"{KEYS_MAX} kinds of entries", "room to remember one more")
             elif len(times) >= self._repeats:
                 found = check_repeats(times, self._repeats, now_ns, self._window_ns)
                 if found is not None:
                     return found
-        return self._check_ratio(strategy, limits, tallies)
+        # Nobody's own count is above that of all.
+        return None if self._opened < RATIO_FREE else self._check_ratio(intent.strategy, habits, tallies)
 
-    def _check_ratio(
-        self, strategy: str, limits: StrategyLimits | None, tallies: Mapping[str, Tally]
-    ) -> Finding | None:
-        if strategy not in self._since:  # what was executed before answers none of the orders that are counted here
-            tally = tallies.get(strategy)
-            self._since[strategy] = 0 if tally is None else tally.fills
-        if limits is not None and limits.max_orders_per_fill is not None:
-            opened = self._opened.get(strategy, 0)
-            if opened >= RATIO_FREE:
-                fills = self._fills(strategy, tallies)
-                found = check_orders_per_fill(opened, fills, limits.max_orders_per_fill, RATIO_FREE)
-                if found is not None:
-                    return ("strategy_orders_per_fill", *found[1:])
-        if self._ratio is not None and self._opened_all >= RATIO_FREE:
-            fills = sum(self._fills(name, tallies) for name in self._opened)
-            return check_orders_per_fill(self._opened_all, fills, self._ratio, RATIO_FREE)
-        return None
+    def _begin(self, strategy: str, tallies: Mapping[str, Tally]) -> _Habits | None:
+        """What was executed before answers none of the orders that are counted from here on."""
+        if self._forgiven:
+            self._forgiven, self._opened = False, 0
+            for name, known in self._habits.items():
+                known.forget(_fills(name, tallies))
+        habits = self._habits.get(strategy)
+        if habits is None and len(self._habits) < STRATEGIES_MAX:
+            limits = self._by_strategy.get(strategy) or self._by_strategy.get(EVERY_OTHER)
+            habits = self._habits[strategy] = _Habits(limits)
+            habits.forget(_fills(strategy, tallies))
+        return habits
 
-    def _fills(self, strategy: str, tallies: Mapping[str, Tally]) -> int:
-        tally = tallies.get(strategy)
-        return 0 if tally is None else tally.fills - self._since.get(strategy, 0)
+    def _check_ratio(self, strategy: str, habits: _Habits, tallies: Mapping[str, Tally]) -> Finding | None:
+        limit = None if habits.limits is None else habits.limits.max_orders_per_fill
+        if limit is not None:
+            fills = _fills(strategy, tallies) - habits.since_fills
+            found = check_orders_per_fill(habits.opened, fills, limit, RATIO_FREE)
+            if found is not None:
+                return ("strategy_orders_per_fill", *found[1:])
+        if self._ratio is None:
+            return None
+        fills = sum(_fills(name, tallies) - known.since_fills for name, known in self._habits.items())
+        return check_orders_per_fill(self._opened, fills, self._ratio, RATIO_FREE)
 
     def count(self, intent: OrderIntent, now_ns: int) -> None:
-        """An entry was opened."""
-        strategy = intent.strategy
-        limits = self._of(strategy)
-        if limits is not None and limits.max_orders_per_s is not None:
-            times = self._times.get(strategy)
-            if times is None:
-                times = self._times[strategy] = deque(maxlen=max(limits.max_orders_per_s, 1))
+        """An entry was opened; it was checked before."""
+        habits = self._habits.get(intent.strategy)
+        if habits is None:
+            return
+        if habits.per_s:
+            times = habits.times
             while times and now_ns - times[0] >= SECOND_NS:
                 times.popleft()
             times.append(now_ns)
         if self._repeats:
-            key = (strategy, intent.instrument, intent.side > 0)
-            times = self._wishes.get(key)
-            if times is None:
-                times = self._wishes[key] = deque(maxlen=max(self._repeats, 1))
-            times.append(now_ns)
-        self._opened[strategy] = self._opened.get(strategy, 0) + 1
-        self._opened_all += 1
+            kind = habits.buys if intent.side > 0 else habits.sells
+            lately = kind.get(intent.instrument)
+            if lately is None:
+                lately = kind[intent.instrument] = deque(maxlen=max(self._repeats, 1))
+            lately.append(now_ns)
+        habits.opened += 1
+        self._opened += 1
 
     def forgive(self) -> None:
-        """An operator resumed: ratios and repeats begin anew."""
-        self._since.clear()
-        self._wishes.clear()
-        self._opened.clear()
-        self._opened_all = 0
+        """An operator resumed: ratios and repeats begin anew, at the next order."""
+        self._forgiven = True
+
+
+def _fills(strategy: str, tallies: Mapping[str, Tally]) -> int:
+    tally = tallies.get(strategy)
+    return 0 if tally is None else tally.fills

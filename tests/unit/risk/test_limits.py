@@ -111,7 +111,7 @@ def test_the_page_of_risk_names_every_setting_and_every_check() -> None:
     source = "".join(
         (root / "risk" / f"{name}.py").read_text(encoding="utf-8") for name in ("controls", "throttles", "losses")
     )
-    named = set(re.findall(r'\(\s*"([a-z][a-z_]+)", ', source)) - {"strategy_limits"}
+    named = set(re.findall(r'(?:return|check_\w+)\s*\(\s*"([a-z][a-z_]+)"', source)) - {"strategy_limits"}
     assert {"max_credit", "strategy_order_rate", "loss_cooldown"} <= named
     assert [name for name in sorted(named) if f"`{name}`" not in page] == []
 

@@ -31,8 +31,7 @@ from config.features_schema import FeaturesSettings
 from config.risk_schema import RiskSettings
 from config.sections import FilePath, Section
 from config.supervision_schema import ShutdownSettings, WatchdogSettings
-from engine.stakes import OPERATOR
-from engine.stakes import GUARDIAN
+from engine.stakes import GUARDIAN, OPERATOR
 from models.shipped import DEFAULT, bundles_folder
 
 PROFILES: Final = ("paper", "development", "testing", "production")
@@ -257,10 +256,10 @@ class Settings(Section):
         names = [strategy.name for strategy in value]
         if len(set(names)) != len(names):
             raise ValueError("each strategy name once")
-        if GUARDIAN in names:
-            raise ValueError(f"another name than {GUARDIAN}, which is risk's own (risk.guardian)")
         if OPERATOR in names:
             raise ValueError(f"another name than {OPERATOR}, which is for orders by hand")
+        if GUARDIAN in names:
+            raise ValueError(f"another name than {GUARDIAN}, which is risk's own (risk.guardian)")
         return value
 
     @field_validator("consolidated")

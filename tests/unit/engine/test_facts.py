@@ -88,3 +88,96 @@ def test_a_correction_that_cannot_be_booked_halts(changes: dict[str, Any]) -> No
     correct(account, order, "1", "90", **changes)
     assert account.core.risk_state is RiskState.HALTED
     assert account.core.view.position(BTC).qty == D(2)
+
+
+# --- orders of others ----------------------------------------------------------------------------------------------
+
+
+def found(account: Account, **changes: Any) -> None:
+    at = account._at()
+    fields: dict[str, Any] = {
+        "venue": "coinbase", "client_order_id": "by-hand", "venue_order_id": "v-9", "instrument": BTC,
+        "side": e.Side.SELL, "qty": D(3), "filled_qty": D(1), "limit_px": D(120),
+    }  # fmt: skip
+    account.publish(e.OrderFound(at, at, **{**fields, **changes}))
+
+
+def filled(account: Account, qty: str, trade_id: str) -> None:
+    at = account._at()
+    account.publish(
+        e.OrderFilled(at, at, "coinbase", "by-hand", "v-9", trade_id, BTC, e.Side.SELL, D(qty), D(120), D(0), "USD",
+                      e.Liquidity.MAKER)
+    )  # fmt: skip
+
+
+@pytest.mark.fault("B8")
+@pytest.mark.fault("C18")
+def test_a_strangers_order_holds_what_it_may_still_fill() -> None:
+    """Three, of which one was filled before anybody looked: two are held, nothing is booked; once more is nothing."""
+    account = Account()
+    for _ in range(2):
+        found(account)
+    assert account.core.view.open_qty(BTC, e.Side.SELL) == D(2)
+    assert (account.core.view.position(BTC).qty, account.core.counters.external_orders) == (D(0), 1)
+    assert account.core.risk_state is RiskState.ACTIVE
+
+
+@pytest.mark.fault("B8")
+def test_its_fills_move_the_account_and_end_it() -> None:
+    """Booked once, held by no strategy."""
+    account = Account()
+    found(account)
+    for trade_id in ("t1", "t1", "t2"):
+        filled(account, "1", trade_id)
+    assert account.core.view.position(BTC).qty == D(-2)
+    assert account.core.view.strategy_qty("s", BTC) == D(0)
+    assert account.core.orders.get("by-hand").state is OrderState.FILLED
+    assert account.core.view.open_qty(BTC, e.Side.SELL) == D(0)
+
+
+@pytest.mark.fault("F7")
+def test_a_halt_cancels_it_whenever_it_shows_itself() -> None:
+    """Before the halt or after it: everything on the account goes."""
+    account = Account()
+    found(account)
+    at = account._at()
+    account.publish(e.Halted(at, at, "operator", "stop"))
+    assert account.venue.cancelled == ["by-hand"]
+    found(account, client_order_id="another", venue_order_id="v-10")
+    assert account.venue.cancelled == ["by-hand", "another"]
+
+
+def test_by_policy_it_stops_new_risk() -> None:
+    """REDUCING, with its name."""
+    account = Account(external_reduces=True)
+    found(account)
+    assert account.core.risk_state is RiskState.REDUCING
+    assert "'by-hand' at coinbase is not of this session" in account.core.desk.risk_reason
+
+
+def test_an_order_of_ours_that_is_found_lives() -> None:
+    """Its outcome was unknown: now it is accepted."""
+    account = Account()
+    order = account.place()
+    account.end(order, e.OrderOutcomeUnknown)
+    found(account, client_order_id=order.client_order_id, side=order.intent.side, qty=D(1), filled_qty=D(0))
+    known = account.core.orders.get(order.client_order_id)
+    assert (known.state, known.venue_order_id, account.core.counters.external_orders) == (OrderState.ACCEPTED, "v-9", 0)
+
+
+def test_of_another_instrument_it_is_nothing_to_us_and_without_numbers_it_halts() -> None:
+    """Nothing is traded there; a size that is none cannot be held."""
+    account = Account()
+    found(account, instrument="ETH/USD@coinbase")
+    assert account.core.orders.open_count == 0
+    found(account, qty=D("NaN"))
+    assert account.core.risk_state is RiskState.HALTED
+
+
+def test_it_is_carried_over_like_any_other() -> None:
+    """The next session asks about it as well."""
+    account = Account()
+    found(account)
+    other = Account(opened=False)
+    other.publish(e.StateCarried(20, 20, "before", 7, account.keep().state))
+    assert [(one.client_order_id, one.leaves_qty) for one in other.core.orders.open_orders()] == [("by-hand", D(2))]

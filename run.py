@@ -354,6 +354,21 @@ def replay(
     raise typer.Exit(outcome.status)
 
 
+@app.command()
+def simulate(
+    seeds: Annotated[int, typer.Option(min=1, help="how many, one after the other")] = 10,
+    first_seed: Annotated[int, typer.Option(min=0, help="the first of them")] = 1,
+    hours: Annotated[float, typer.Option(min=0.01, max=240.0, help="of simulated trading with faults, each")] = 1.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """The whole daemon under simulated time, network and faults (exit 1 if an invariant is broken)."""
+    from config.simulation import SimulatedWorld
+    from engine.runtime.simulation.command import run_sweep
+
+    chosen = range(first_seed, first_seed + seeds)
+    raise typer.Exit(run_sweep(SimulatedWorld(), chosen, hours=hours, as_json=as_json))
+
+
 for _command in (
     operator_commands.status,
     operator_commands.halt,

@@ -191,7 +191,7 @@ class OrderChannel:
         self.on_answer = on_answer
         self._loop: asyncio.AbstractEventLoop | None = None
         self._free: list[_Connection] = []
-        self._all: set[_Connection] = set()
+        self._all: dict[_Connection, None] = {}  # a set's order would differ from run to run
         self._keepers: list[asyncio.Task[None]] = []
         self._gone: dict[_Connection, asyncio.Future[None]] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -278,7 +278,7 @@ class OrderChannel:
                 self._loop.call_soon(self._on_free_hook)
 
     def _on_gone(self, connection: _Connection) -> None:
-        self._all.discard(connection)
+        self._all.pop(connection, None)
         if connection in self._free:
             self._free.remove(connection)
         gone = self._gone.pop(connection, None)
@@ -326,7 +326,7 @@ class OrderChannel:
                 gone.set_result(None)
             else:
                 self._gone[connection] = gone
-                self._all.add(connection)
+                self._all[connection] = None
                 self._on_free(connection)
             opened_s = self._loop.time()
             await self._warm_until(connection, gone)

@@ -114,8 +114,13 @@ class JournalWriter:
         self._create_first(market_bytes, orders_bytes)
         if fsync == "always":
             self.append = self._append_always  # type: ignore[method-assign]  # chosen once, not asked on each record
+        self._threads: list[threading.Thread] = []
+        self._start_threads()
+
+    def _start_threads(self) -> None:
+        """Where time is virtual something else calls ``_keep_once`` and ``_sync`` (``engine.runtime.simulation``)."""
         self._threads = [threading.Thread(target=self._keep, name="journal-keeper", daemon=True)]
-        if fsync != "never":
+        if self._fsync != "never":
             self._threads.append(threading.Thread(target=self._sync_loop, name="journal-syncer", daemon=True))
         for thread in self._threads:
             thread.start()
@@ -250,19 +255,21 @@ class JournalWriter:
         return MappedSegment(self._folder, self._session, name, number, size=size, prefault=PREFAULT_BYTES)
 
     def _keep(self) -> None:
-        streams = (self._orders, self._market)
         while not self._stopping.is_set():
-            for stream in streams:
-                if stream.next is None and time.monotonic_ns() >= stream.retry_ns:
-                    self._prepare(stream)
-                tend(stream)
-                if self._fault:
-                    stream.limit = 0  # a rotation may have set it again meanwhile
-            done = self._retired if self._fsync == "never" else self._closable
-            while done:
-                self._close_segment(done.popleft())
+            self._keep_once()
             self._keeper_wake.wait(self._interval_s)
             self._keeper_wake.clear()
+
+    def _keep_once(self) -> None:
+        for stream in (self._orders, self._market):
+            if stream.next is None and time.monotonic_ns() >= stream.retry_ns:
+                self._prepare(stream)
+            tend(stream)
+            if self._fault:
+                stream.limit = 0  # a rotation may have set it again meanwhile
+        done = self._retired if self._fsync == "never" else self._closable
+        while done:
+            self._close_segment(done.popleft())
 
     def _prepare(self, stream: Stream) -> None:
         current = stream.segment

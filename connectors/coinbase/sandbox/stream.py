@@ -74,7 +74,7 @@ class Hub:
         limits = settings.rate_limits
         self._dials = None if limits is None else PerSecond(limits.ws_connections_per_s)
         self._unauthenticated = None if limits is None else PerSecond(limits.ws_messages_per_s)
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}  # in the order of their opening, the same on each run
         self.slow_consumers = 0
         self.messages_sent = 0
 
@@ -92,7 +92,7 @@ class Hub:
             await ws.close(code=WSCloseCode.POLICY_VIOLATION)
             return ws
         connection = Connection(ws, request, address=address, opened_ns=now_ns, queue=settings.outbound_queue)
-        self.connections.add(connection)
+        self.connections[connection] = None
         loop = asyncio.get_running_loop()
         writer = asyncio.create_task(self._write(connection))
         deadline = loop.call_later(settings.subscribe_timeout_s, self._check_subscribed, connection)
@@ -104,7 +104,7 @@ class Hub:
                     self._send(connection, messages.error("binary messages are not supported"))
         finally:
             deadline.cancel()
-            self.connections.discard(connection)
+            self.connections.pop(connection, None)
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
         return ws
@@ -127,7 +127,7 @@ class Hub:
         if connection.closing:
             return
         connection.closing = True
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         task: asyncio.Task[object] = asyncio.create_task(connection.ws.close(code=code, message=reason.encode()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -289,6 +289,6 @@ class Hub:
     def _abort(self, connection: Connection) -> None:
         """Cut the line: a close frame would wait behind everything that the reader does not take."""
         connection.closing = True
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         if connection.transport is not None:
             connection.transport.abort()

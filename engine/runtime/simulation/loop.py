@@ -1,0 +1,223 @@
+"""An event loop in which no time passes but the time that timers jump over, and in which a process can die.
+
+Owns virtual time, the order of callbacks and who they belong to.  Connections are asked of a ``Network``; there are no
+sockets, signals, threads or child processes.
+
+Everything that runs belongs to a ``SimulatedProcess``, carried by the context in which callbacks are scheduled: tasks,
+timers and connections made by a process's code inherit it.  ``kill`` does what ``kill -9`` does: from then on nothing
+that belongs to the process runs, no ``finally`` included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, NoReturn, Protocol, TypeVar
+
+T = TypeVar("T")
+
+CALLBACK_S = 1e-6
+"""What running one callback takes, so that no two of them see the same time."""
+
+_owner: ContextVar[SimulatedProcess | None] = ContextVar("simulated_process", default=None)
+
+
+class Network(Protocol):
+    """Where connections come from."""
+
+    async def connect(
+        self, host: str, port: int, factory: Callable[[], asyncio.BaseProtocol]
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        """Open a connection from the running process.  Raises ``OSError`` when nobody listens."""
+        ...
+
+    def vanish(self, process: SimulatedProcess) -> None:
+        """The process died: its peers see their connections reset."""
+        ...
+
+
+class SimulatedProcess:
+    """One process of the simulation.  ``alive`` is False once it was killed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.alive = True
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def __repr__(self) -> str:
+        return f"SimulatedProcess({self.name}{'' if self.alive else ', dead'})"
+
+
+def running_process() -> SimulatedProcess | None:
+    """Whose code is running."""
+    return _owner.get()
+
+
+class Killed(BaseException):
+    """Ends the call in which its process is killed; not an ``Exception``, so that nobody goes on."""
+
+
+class DeadlockError(RuntimeError):
+    """Nothing is left that could ever happen."""
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """``time()`` starts at 0 and is exact to what timers ask for.  Same calls, same order, on every run."""
+
+    def __init__(self, network: Network | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.callbacks = 0
+        self.on_idle: Callable[[float], None] | None = None
+        """Called with the new time before it jumps."""
+        self.errors: list[str] = []
+        self._now_s = 0.0
+        self._sockets: dict[int, tuple[str, int]] = {}
+        self._dead: list[object] = []
+        self._processes: list[SimulatedProcess] = []
+        self.set_exception_handler(self._on_exception)
+        self.set_task_factory(_make_task)
+
+    # --- time and callbacks -----------------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        return self._now_s
+
+    def _run_once(self) -> None:
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
+            self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            if not scheduled:
+                raise DeadlockError("no timer and no callback is left")
+            self._now_s = max(self._now_s, scheduled[0].when())
+        while scheduled and scheduled[0].when() <= self._now_s:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False  # type: ignore[attr-defined]
+            if handle._cancelled:
+                self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
+            else:
+                ready.append(handle)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            owner = handle._context.get(_owner)
+            if owner is not None and not owner.alive:
+                self._dead.append(handle)
+                continue
+            self.callbacks += 1
+            self._now_s += CALLBACK_S
+            handle._run()
+
+    def _process_events(self, event_list: object) -> None:
+        """There are no sockets that could have any."""
+
+    def _write_to_self(self) -> None:
+        """There is no other thread that could be waited for."""
+
+    def _on_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, Killed):
+            self.errors.append(f"{context.get('message')}: {type(error).__name__ if error else ''} {error or ''}")
+
+    # --- processes --------------------------------------------------------------------------------------------------
+
+    def spawn(self, process: SimulatedProcess, main: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run ``main`` as the first task of a process."""
+        return self.within(process).run(self.create_task, main, name=process.name)
+
+    def within(self, process: SimulatedProcess) -> Context:
+        """A context in which everything belongs to ``process``."""
+        self._processes.append(process)
+        context = copy_context()
+        context.run(_owner.set, process)
+        return context
+
+    def kill(self, process: SimulatedProcess) -> None:
+        """Nothing of the process runs from now on; may be called from within it.
+
+        Its tasks are kept until the loop is closed: dropping them would run their ``finally`` blocks.
+        """
+        process.alive = False
+        self._dead.extend(process.tasks)
+        if self.network is not None:
+            self.network.vanish(process)
+
+    def die(self) -> None:
+        """The end of the simulation: whatever is left of it, alive or dead, is let go of and has no effect."""
+        for process in self._processes:
+            process.alive = False
+        for task in asyncio.all_tasks(self):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self._dead.clear()
+        self._ready.clear()  # type: ignore[attr-defined]
+        self._scheduled.clear()  # type: ignore[attr-defined]
+        self.close()
+
+    def _check_closed(self) -> None:
+        """``finally`` blocks of the dead may schedule what they like."""
+
+    # --- what code asks a loop for ------------------------------------------------------------------------------------
+
+    async def create_connection(  # type: ignore[override]
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        sock: Any = None,
+        ssl: Any = None,
+        **_options: Any,
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        if ssl:
+            raise OSError("the simulated network knows no TLS")
+        if sock is not None:
+            host, port = self._sockets.pop(id(sock))
+            sock.close()
+        assert host is not None
+        assert port is not None
+        assert self.network is not None
+        return await self.network.connect(host, port, protocol_factory)
+
+    async def sock_connect(self, sock: Any, address: Any) -> None:
+        """Remembers the address: the socket itself is never used."""
+        self._sockets[id(sock)] = (address[0], address[1])
+
+    async def create_unix_server(self, _factory: Any, path: Any = None, **_options: Any) -> Any:  # type: ignore[override]
+        """Nobody calls: operators of a simulation publish events.  The path exists, as its owner expects."""
+        with open(path, "wb"):
+            pass
+        return _NoServer()
+
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
+        """No signals: a simulation stops its processes itself."""
+
+    def remove_signal_handler(self, sig: int) -> bool:  # noqa: ARG002
+        return True
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:  # type: ignore[override]  # noqa: ARG002
+        raise RuntimeError(f"{func} in a thread: its end would come at no time that a seed decides")
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """There is none."""
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, *, context: Context | None = None) -> asyncio.Task[Any]:
+    """A task that its process knows of while it runs."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, context=context)
+    owner = _owner.get() if context is None else context.get(_owner)
+    if owner is not None:
+        owner.tasks.add(task)
+        task.add_done_callback(owner.tasks.discard)
+    return task
+
+
+class _NoServer:
+    """What the owner of a server does with it at the end."""
+
+    def close(self) -> None: ...

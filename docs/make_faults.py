@@ -71,29 +71,35 @@ def _of_file(path: Path, root: Path) -> Found:
         return Found({}, [])
     tree = ast.parse(text)
     found = Found({}, [])
-    everywhere = [one for node in tree.body if _assigns(node, "pytestmark") for one in _ids(node)]
-    _collect(tree.body, "", everywhere, found, {**_imported(tree, root), **_classes(tree)}, root)
+    tables = _tables(tree)
+    everywhere = [one for node in tree.body if _assigns(node, "pytestmark") for one in _ids(node, tables)]
+    _collect(tree.body, "", everywhere, found, {**_imported(tree, root), **_classes(tree)}, tables)
     attached = {call.lineno for node in _holders(tree) for call in _calls(node)}
     found.strays.extend(sorted({call.lineno for call in _calls(tree)} - attached))
     return found
 
 
 def _collect(
-    body: list[ast.stmt], prefix: str, outer: list[str], found: Found, bases: Mapping[str, Any], root: Path
+    body: list[ast.stmt],
+    prefix: str,
+    outer: list[str],
+    found: Found,
+    bases: Mapping[str, Any],
+    tables: Mapping[str, ast.expr],
 ) -> None:
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
-            ids = [*outer, *(one for mark in node.decorator_list for one in _ids(mark))]
+            ids = [*outer, *(one for mark in node.decorator_list for one in _ids(mark, tables))]
             if ids:
                 found.tests[prefix + node.name] = list(dict.fromkeys(ids))
         elif isinstance(node, ast.ClassDef):
-            inner = [*outer, *(one for mark in node.decorator_list for one in _ids(mark))]
-            inner += [one for item in node.body if _assigns(item, "pytestmark") for one in _ids(item)]
+            inner = [*outer, *(one for mark in node.decorator_list for one in _ids(mark, tables))]
+            inner += [one for item in node.body if _assigns(item, "pytestmark") for one in _ids(item, tables)]
             for base in node.bases:
                 inherited = bases.get(base.id) if isinstance(base, ast.Name) else None
                 if inherited is not None:
-                    _collect(_body_of(inherited), f"{prefix}{node.name}::", inner, found, bases, root)
-            _collect(node.body, f"{prefix}{node.name}::", inner, found, bases, root)
+                    _collect(_body_of(inherited), f"{prefix}{node.name}::", inner, found, bases, tables)
+            _collect(node.body, f"{prefix}{node.name}::", inner, found, bases, tables)
 
 
 def _body_of(base: ast.ClassDef | tuple[Path, str]) -> list[ast.stmt]:
@@ -141,11 +147,46 @@ def _calls(node: ast.AST) -> Iterator[ast.Call]:
             yield inner
 
 
-def _ids(node: ast.AST) -> Iterator[str]:
-    """Literal ids in a decorator, parameters' marks included; one that is computed cannot be listed."""
+def _ids(node: ast.AST, tables: Mapping[str, ast.expr]) -> Iterator[str]:
+    """Ids in a decorator, parameters' marks included: literal ones, and those that a comprehension over a literal table
+    of the module gives.  What is computed in another way cannot be listed, and shows as an unknown id."""
     for call in _calls(node):
         for argument in call.args:
-            yield argument.value if isinstance(argument, ast.Constant) else ast.unparse(argument)
+            if isinstance(argument, ast.Constant):
+                yield argument.value
+            else:
+                yield from _from_table(argument, node, tables) or [ast.unparse(argument)]
+
+
+def _from_table(name: ast.expr, node: ast.AST, tables: Mapping[str, ast.expr]) -> list[str]:
+    """What ``name`` takes in ``for name, ... in TABLE.items()`` or ``for name in TABLE``, of keys or first items."""
+    for loop in ast.walk(node):
+        if not isinstance(loop, ast.comprehension):
+            continue
+        target, over = loop.target, loop.iter
+        first = target.elts[0] if isinstance(target, ast.Tuple) else target
+        if isinstance(over, ast.Call) and isinstance(over.func, ast.Attribute) and over.func.attr in ("items", "keys"):
+            over = over.func.value
+        if ast.unparse(first) != ast.unparse(name) or not isinstance(over, ast.Name):
+            continue
+        table = tables.get(over.id)
+        items = table.keys if isinstance(table, ast.Dict) else getattr(table, "elts", [])
+        items = [
+            item.elts[0] if isinstance(target, ast.Tuple) and isinstance(item, ast.Tuple) else item for item in items
+        ]
+        return [item.value for item in items if isinstance(item, ast.Constant)]
+    return []
+
+
+def _tables(tree: ast.Module) -> dict[str, ast.expr]:
+    """What the module binds names to, by name."""
+    found: dict[str, ast.expr] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            found[node.target.id] = node.value
+    return found
 
 
 # --- the page ---------------------------------------------------------------------------------------------------

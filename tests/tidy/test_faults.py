@@ -68,6 +68,13 @@ def helper(): ...
 def test_parameters(x): ...
 
 
+TABLE = {"C2": (1,), "C3": (2,)}
+
+
+@pytest.mark.parametrize("x", [pytest.param(x, marks=pytest.mark.fault(name), id=name) for name, x in TABLE.items()])
+def test_table(x): ...
+
+
 @pytest.mark.fault("D1")
 class TestMine(Shared):
     def test_inside(self): ...
@@ -86,7 +93,7 @@ class Contract:
 
 
 def test_marks_are_found_wherever_pytest_finds_them(tmp_path: Path) -> None:
-    """On functions, classes, parameters, modules and inherited tests; one that is on no test is told by its line."""
+    """On functions, classes, parameters (also of a table), modules and inherited tests; one on no test by its line."""
     (tmp_path / "tests" / "support").mkdir(parents=True)
     (tmp_path / "tests" / "test_sample.py").write_text(SAMPLE)
     (tmp_path / "tests" / "support" / "contract.py").write_text(CONTRACT)
@@ -94,11 +101,20 @@ def test_marks_are_found_wherever_pytest_finds_them(tmp_path: Path) -> None:
     at = "tests/test_sample.py::"
     assert tests == {
         "A1": [
-            at + name for name in ("test_plain", "test_parameters", "TestMine::test_inherited", "TestMine::test_inside")
+            at + name
+            for name in (
+                "test_plain",
+                "test_parameters",
+                "test_table",
+                "TestMine::test_inherited",
+                "TestMine::test_inside",
+            )
         ],
         "B1": [at + "test_plain"],
         "B2": [at + "test_plain"],
         "C1": [at + "test_parameters"],
+        "C2": [at + "test_table"],
+        "C3": [at + "test_table"],
         "D1": [at + "TestMine::test_inherited", at + "TestMine::test_inside"],
         "E1": [at + "TestMine::test_inherited"],
     }

@@ -46,7 +46,7 @@ def test_two_cheap_cases_run_and_report_every_promised_field(capsys: pytest.Capt
     """run_suite on real cases in this process: the JSON has the fields that scripts rely on, the table every case."""
     result = run_suite(["risk", "codec"], quick=True)
     names = [case["name"] for case in result["cases"]]
-    assert names[:3] == ["risk_entry", "risk_entry_five_open", "risk_exit"]
+    assert names[:3] == ["risk_entry", "risk_entry_every_control", "risk_entry_five_open"]
     for case in result["cases"]:
         assert {"name", "p50", "p99", "per_second", "n"} <= case.keys()
         assert case["n"] > 0

@@ -6,10 +6,12 @@ desk's (``engine.desk``).
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from engine import events as e
 from engine.counters import Counters
 from engine.desk import Desk
-from engine.orders import Happening, ManagedOrder, OrderManager
+from engine.orders import Correction, Happening, ManagedOrder, OrderManager
 from engine.portfolio import Mark, Portfolio
 from engine.sanity import amounts_defect
 
@@ -86,8 +88,7 @@ class AccountFacts:
             self._desk.look_again(order)
             self._desk.mend_surplus(order)
             self._desk.succeed(order)
-        if order is not None and order.overfilled:
-            self._desk.reduce(f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}")
+        self._look_for_overfill(order)
         return strategy
 
     def on_corrected(self, event: e.FillCorrected, mark: Mark) -> None:
@@ -96,25 +97,41 @@ class AccountFacts:
         Cash and quantity are exact.  What was traded in between keeps its own prices: an average cost that the wrong
         price was part of is set right as if the wrong trade had been traded back at its own price.
         """
-        order, booked = self._orders.correct(event)
-        if booked is None:
+        order, finding = self._orders.correct(event)
+        if finding is Correction.KNOWN:
+            return
+        if finding is Correction.CONFLICT:
+            text = f"correction of fill {event.trade_id} at {event.venue}, which is booked otherwise"
+            self.refuse_fact("conflict", text)
             return
         self._counters.corrections += 1
+        anew = self._fill_of(event, event.trade_id, event.side, event.new_qty, event.new_px, event.new_fee)
+        if finding is Correction.UNTOLD:
+            if event.new_qty > 0:
+                self.on_filled(anew, mark)
+            else:
+                self._orders.know(event.venue, event.trade_id)
+            return
         strategy = "" if order is None else order.intent.strategy
-        base = (event.ts_event_ns, event.ts_recv_ns, event.venue, event.client_order_id, event.venue_order_id)
-        if booked:
-            back = e.OrderFilled(
-                *base, f"{event.trade_id}|back", event.instrument, event.side.opposite, event.qty, event.px, -event.fee,
-                event.fee_currency, e.Liquidity.UNKNOWN,
-            )  # fmt: skip
-            self._portfolio.apply_fill(back, strategy)
+        back = self._fill_of(event, f"{event.trade_id}|back", event.side.opposite, event.qty, event.px, -event.fee)
+        self._portfolio.apply_fill(back, strategy)
         if event.new_qty > 0:
-            anew = e.OrderFilled(
-                *base, event.trade_id, event.instrument, event.side, event.new_qty, event.new_px, event.new_fee,
-                event.fee_currency, e.Liquidity.UNKNOWN,
-            )  # fmt: skip
             self._portfolio.apply_fill(anew, strategy)
         self._desk.revalue(mark)
+        self._look_for_overfill(order)
+
+    @staticmethod
+    def _fill_of(
+        event: e.FillCorrected, trade_id: str, side: e.Side, qty: Decimal, px: Decimal, fee: Decimal
+    ) -> e.OrderFilled:
+        return e.OrderFilled(
+            event.ts_event_ns, event.ts_recv_ns, event.venue, event.client_order_id, event.venue_order_id, trade_id,
+            event.instrument, side, qty, px, fee, event.fee_currency, e.Liquidity.UNKNOWN,
+        )  # fmt: skip
+
+    def _look_for_overfill(self, order: ManagedOrder | None) -> None:
+        if order is not None and order.overfilled:
+            self._desk.reduce(f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}")
 
     def on_rate(self, event: e.RateReported) -> None:
         defect = amounts_defect(event.rate)

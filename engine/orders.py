@@ -111,6 +111,15 @@ def _table() -> dict[tuple[OrderState, Happening], OrderState]:
 TABLE = _table()
 
 
+class Correction(enum.Enum):
+    """What a correction finds."""
+
+    BOOKED = "the execution as it was told"
+    UNTOLD = "no such execution"
+    KNOWN = "what it says"
+    CONFLICT = "the execution otherwise than it was told"
+
+
 class ManagedOrder(msgspec.Struct, gc=False, eq=False):
     """One order of ours; written by ``OrderManager`` alone."""
 
@@ -156,6 +165,7 @@ class OrderManager:
         self._closed: OrderedDict[str, ManagedOrder] = OrderedDict()
         self._trades: dict[str, int] = {}
         self._older_trades: dict[str, int] = {}
+        self._corrected: dict[str, tuple[Decimal, Decimal, Decimal]] = {}  # quantity, price and fee that stand
         self._buys: dict[str, Decimal] = {}  # open quantity by instrument
         self._sells: dict[str, Decimal] = {}
         self._described: dict[str | None, tuple[OpenOrder, ...]] = {}  # by instrument; emptied by every change
@@ -210,9 +220,7 @@ class OrderManager:
         # Two tables of hashes instead of one of values: tens of thousands of fills a day must not cost memory.
         key = f"{fill.venue}|{fill.trade_id}"
         values = hash((fill.qty, fill.px, int(fill.side)))
-        seen = self._trades.get(key)
-        if seen is None:
-            seen = self._older_trades.get(key)
+        seen = self._seen(key)
         if seen is not None:
             if seen in (values, _CARRIED):
                 self.duplicate_fills += 1
@@ -221,7 +229,8 @@ class OrderManager:
             return order, False
         if len(self._trades) >= TRADES_KEPT:
             self._older_trades, self._trades = self._trades, {}
-        self._trades[key] = values
+        corrected = self._corrected.get(key)
+        self._trades[key] = values if corrected is None else _CARRIED
         if order is None:
             return None, True
         if fill.venue_order_id and not order.venue_order_id:
@@ -234,28 +243,59 @@ class OrderManager:
         self._move(order, Happening.FULL_FILL if filled >= order.intent.qty else Happening.PARTIAL_FILL)
         return order, True
 
-    def correct(self, event: FillCorrected) -> tuple[ManagedOrder | None, bool | None]:
-        """Book a correction once.  Returns the order (None: not ours) and whether the execution had been booked; None
-        instead when this correction had been."""
+    def correct(self, event: FillCorrected) -> tuple[ManagedOrder | None, Correction]:
+        """What a correction is about, and whether the order (None: not ours) now counts it."""
         order = self.get(event.client_order_id)
         key = f"{event.venue}|{event.trade_id}"
-        corrected = f"{key}|corrected to {event.new_qty} at {event.new_px}"
-        if self._is_known(corrected):
-            self.duplicate_fills += 1
-            return order, None
-        booked = self._is_known(key)
-        self._trades[key] = self._trades[corrected] = _CARRIED
-        if order is not None and booked:
-            before_qty, change_qty = order.filled_qty, event.new_qty - event.qty
-            order.filled_qty = before_qty + change_qty
-            worth = order.avg_px * before_qty - event.px * event.qty + event.new_px * event.new_qty
-            order.avg_px = worth / order.filled_qty if order.filled_qty > ZERO else ZERO
-            order.overfilled = order.filled_qty > order.intent.qty
-            order.picture = None
-            self._described.clear()
-            if order.state not in FINAL:
-                self._reserve(order)
-        return order, booked
+        told = (event.qty, event.px, event.fee)
+        becomes = (event.new_qty, event.new_px, event.new_fee)
+        stands = self._corrected.get(key)
+        if stands is not None:
+            if stands == becomes:
+                self.duplicate_fills += 1
+                return order, Correction.KNOWN
+            if stands != told:
+                self.conflicting_fills += 1
+                return order, Correction.CONFLICT
+        elif not self._is_known(key):
+            self._stand(key, becomes)
+            return order, Correction.UNTOLD
+        elif self._seen(key) not in (hash((event.qty, event.px, int(event.side))), _CARRIED):
+            self.conflicting_fills += 1
+            return order, Correction.CONFLICT
+        self._stand(key, becomes)
+        self._trades[key] = _CARRIED
+        if order is not None:
+            self._recount(order, event)
+        return order, Correction.BOOKED
+
+    def _stand(self, key: str, values: tuple[Decimal, Decimal, Decimal]) -> None:
+        self._corrected[key] = values
+        if len(self._corrected) > CLOSED_KEPT:
+            del self._corrected[next(iter(self._corrected))]
+
+    def _recount(self, order: ManagedOrder, event: FillCorrected) -> None:
+        filled_qty = order.filled_qty + event.new_qty - event.qty
+        worth = order.avg_px * order.filled_qty - event.px * event.qty + event.new_px * event.new_qty
+        order.filled_qty = filled_qty
+        order.avg_px = worth / filled_qty if filled_qty > ZERO else ZERO
+        order.overfilled = filled_qty > order.intent.qty
+        order.picture = None
+        self._described.clear()
+        if order.state in FINAL:
+            return
+        if filled_qty >= order.intent.qty:
+            self._move(order, Happening.FULL_FILL)
+        else:
+            self._reserve(order)
+
+    def know(self, venue: str, trade_id: str) -> None:
+        """An execution that was taken back before it was told: should it be told, it is not booked."""
+        self._trades[f"{venue}|{trade_id}"] = _CARRIED
+
+    def _seen(self, key: str) -> int | None:
+        seen = self._trades.get(key)
+        return self._older_trades.get(key) if seen is None else seen
 
     def _is_known(self, key: str) -> bool:
         return key in self._trades or key in self._older_trades

@@ -1,8 +1,8 @@
 """Can an account fact be booked?  Pure tests at the entry of the core; market events are judged by ``engine.quality``.
 
 A defect is a short reason that becomes a metric label, so the set is closed: ``not_finite``, ``not_positive``,
-``bad_size``, ``too_large`` and ``unknown_instrument``.  A fact that cannot be booked halts (``engine.core``): money
-moved, and we cannot say how much.
+``bad_size``, ``too_large``, ``unknown_instrument`` and ``conflict``.  A fact that cannot be booked halts
+(``engine.core``): money moved, and we cannot say how much.
 """
 
 from __future__ import annotations

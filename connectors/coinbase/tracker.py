@@ -53,6 +53,8 @@ class Tracked(msgspec.Struct, gc=False):
     end_reason: str = ""
     found: bool = False
     """Told as an order of somebody else."""
+    told_qty: Decimal = Decimal(0)
+    """Of such an order: what the core counts as filled."""
     closed: bool = False
     """The end was told and every claimed fill was booked."""
     entries: set[str] | None = None
@@ -154,6 +156,7 @@ class OrderTracker:
         if self.since_ns == NEVER_NS:
             order.booked_qty = order.claimed_qty = max(order.claimed_qty, filled_qty)
             self._wanted.pop(venue_order_id, None)
+        order.told_qty = order.booked_qty
         return [
             OrderFound(
                 ts_recv_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id, instrument,
@@ -255,6 +258,7 @@ class OrderTracker:
         events: list[InputEvent] = []
         if order.ours or ts_ns >= self.since_ns:
             self._accept(order, fill.order_id, ts_ns, ts_recv_ns, events)
+            order.told_qty += qty
             events.append(
                 OrderFilled(
                     ts_ns,
@@ -329,6 +333,9 @@ class OrderTracker:
             # Filled, but the quantity was not told: the listing must say it first.
             self._wanted[order.venue_order_id] = None
             return
+        elif order.end == "FILLED" and order.found and order.told_qty < order.booked_qty:
+            # The rest was filled between its listing and the opening balances, which include it.
+            events.append(OrderCancelled(*args, order.venue_order_id, "the rest is part of the opening balances"))
         self._close(order)
 
     def _close(self, order: Tracked) -> None:

@@ -23,7 +23,7 @@ from engine.carried import Carried
 from engine.errors import DataError, JournalError, KestrelError, SessionLocked
 from engine.events import Event, StateCarried, StateKept
 from engine.recovery import Recovery
-from engine.runtime.segment import SegmentInfo, SegmentScan, list_segments
+from engine.runtime.segment import HEADER_BYTES, SegmentInfo, SegmentScan, list_segments
 from engine.runtime.session import write_atomically
 
 VENUE_TRUTH = "look into why; then start with --venue-truth to go on from what the venue says alone"
@@ -149,7 +149,10 @@ def _orders_since_kept(folder: Path) -> tuple[list[codec.Record], int, int]:
     """Records of the orders stream from the newest kept state on, the last record's number, bytes cut at the end."""
     payloads: list[bytes] = []
     upto_seq, torn_bytes = -1, 0
-    for info in reversed(list_segments(folder)["orders"]):
+    segments = list_segments(folder)["orders"]
+    if segments and _is_blank(segments[-1].path):
+        segments.pop()  # made ahead, and the machine went down before a byte of it was on disk
+    for info in reversed(segments):
         # The newest file may be one that was made ahead and holds nothing yet.
         found, last_seq, damaged_bytes = _read_segment(info, is_last=upto_seq < 0)
         torn_bytes += damaged_bytes
@@ -158,6 +161,11 @@ def _orders_since_kept(folder: Path) -> tuple[list[codec.Record], int, int]:
         if found and _tag(found[0]) in _KEPT_TAGS:
             break
     return [_decode(folder, payload) for payload in payloads], upto_seq, torn_bytes
+
+
+def _is_blank(path: Path) -> bool:
+    with path.open("rb") as file:
+        return not any(file.read(HEADER_BYTES))
 
 
 def _read_segment(info: SegmentInfo, *, is_last: bool) -> tuple[list[bytes], int, int]:

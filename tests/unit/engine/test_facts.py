@@ -70,6 +70,48 @@ def test_a_correction_that_comes_before_its_fill_is_the_fill() -> None:
 
 
 @pytest.mark.fault("B10")
+def test_a_correction_that_comes_first_counts_in_its_order() -> None:
+    """All of it: the order has ended, and the first version, told later, is a repeat."""
+    account = Account()
+    order = account.place(qty="1")
+    correct(account, order, "1", "95")
+    known = account.core.orders.get(order.client_order_id)
+    assert (known.state, known.filled_qty) == (OrderState.FILLED, D(1))
+    account.fill(order, "2", "100", "t1", "0.5")
+    assert account.core.view.position(BTC).qty == D(1)
+
+
+@pytest.mark.fault("B10")
+def test_fees_are_corrected_one_after_the_other() -> None:
+    """0.5, then 0.3, then 0.1: each step is booked once, and going back is a step as well."""
+    account, order = bought()
+    for before, after in (("0.5", "0.3"), ("0.3", "0.1"), ("0.3", "0.1"), ("0.1", "0.3")):
+        correct(account, order, "2", "100", fee=D(before), new_fee=D(after))
+    assert account.core.portfolio.cash()["USD"] == D("799.7")
+    assert account.core.counters.corrections == 3
+
+
+@pytest.mark.fault("B10")
+@pytest.mark.fault("B2")
+def test_a_correction_of_something_else_than_is_booked_halts() -> None:
+    """It says that 1.5 were told, and 2 are booked: nobody knows what is right."""
+    account, order = bought()
+    correct(account, order, "1", "100", qty=D("1.5"))
+    assert (account.core.view.position(BTC).qty, account.core.risk_state) == (D(2), RiskState.HALTED)
+
+
+@pytest.mark.fault("B10")
+@pytest.mark.fault("B7")
+def test_a_correction_beyond_the_order_ends_it_and_stops_new_risk() -> None:
+    """Of 3 ordered 5 were filled, as it turns out."""
+    account, order = bought()
+    correct(account, order, "5", "100")
+    known = account.core.orders.get(order.client_order_id)
+    assert (known.state, account.core.risk_state) == (OrderState.FILLED, RiskState.REDUCING)
+    assert account.core.view.open_qty(BTC, e.Side.BUY) == 0
+
+
+@pytest.mark.fault("B10")
 def test_a_strangers_trade_is_taken_back_too() -> None:
     """The order is nobody's here; the account is right all the same."""
     account, order = bought()

@@ -278,6 +278,17 @@ def test_a_strangers_order_before_the_opening_is_told_once_and_its_fills_so_far_
 
 
 @pytest.mark.fault("B8")
+def test_a_strangers_order_that_fills_up_while_the_account_is_read_ends() -> None:
+    """After its listing and before the balances: those fills are never told, so its end is."""
+    t = tracker()
+    observe(t, "OPEN", "0.4", client_order_id="by-hand", venue_order_id="v9")
+    found(t)
+    t.open(2**62, (0, 0))
+    assert kinds(observe(t, "FILLED", "2", client_order_id="by-hand", venue_order_id="v9")) == []
+    assert kinds(book(t, "e9", "1.6", order_id="v9")) == [OrderCancelled]
+
+
+@pytest.mark.fault("B8")
 def test_after_the_opening_what_was_told_of_it_is_what_is_filled() -> None:
     """A fill came first and was told as one without an order; the listing then names the order."""
     t = tracker()

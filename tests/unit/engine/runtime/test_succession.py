@@ -292,6 +292,16 @@ def test_a_kept_state_in_an_older_file_is_brought_up_to_the_end_of_the_newest(tm
     assert open_ids(left.state) == {order.client_order_id for order in account.core.orders.open_orders()}
 
 
+@pytest.mark.fault("A6")
+def test_a_file_made_ahead_of_which_nothing_reached_the_disk_is_no_loss(tmp_path: Path) -> None:
+    """The machine went down: the newest file is there and all zeros.  Everything in the others counts."""
+    session, account = in_segments(tmp_path)
+    newest = list_segments(session / "journal")["orders"][-1].path
+    newest.write_bytes(bytes(newest.stat().st_size))
+    left = left_by(session)
+    assert position(left.state) == account.core.view.position(BTC).qty
+
+
 @pytest.mark.fault("A7")
 def test_a_file_that_is_missing_or_torn_before_the_newest_ends_the_start(tmp_path: Path) -> None:
     """An end is only an end in the newest file: bytes cut off from an older one hide records that were there."""

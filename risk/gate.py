@@ -161,7 +161,15 @@ class Gate:
         if self._switch.state is not _ACTIVE or view.risk_state is not _ACTIVE:
             return None
         notional = screen.worth_of_entry(intent, view, bounds, held_qty, open_qty, ahead_qty)
-        if notional is None or self._check_losses(view) is not None:
+        if notional is None:
+            return None
+        passed = self._passed_losses
+        if (
+            passed is None
+            or view.equity() is not passed[0]
+            or view.equity_day_start() is not passed[1]
+            or view.equity_peak() is not passed[2]
+        ) and self._check_losses(view) is not None:
             return None
         if self._has_memory:
             tallies = view.tallies()

@@ -29,30 +29,30 @@ WishKey = tuple[str, str, bool, Decimal, Decimal | None, Decimal | None]
 class Lane:
     """Times of the orders of one kind, entries or exits, in all and for each instrument."""
 
-    __slots__ = ("_by_instrument", "_in_all", "_limit", "_limit_instrument")
+    __slots__ = ("by_instrument", "in_all", "limit", "limit_instrument")
 
     def __init__(self, limit: int, limit_instrument: int) -> None:
-        self._limit = limit
-        self._limit_instrument = limit_instrument
-        self._in_all: deque[int] = deque(maxlen=limit)
-        self._by_instrument: dict[str, deque[int]] = {}
+        self.limit = limit
+        self.limit_instrument = limit_instrument
+        self.in_all: deque[int] = deque(maxlen=limit)
+        self.by_instrument: dict[str, deque[int]] = {}
 
     def check(self, instrument: str, now_ns: int) -> Finding | None:
         # A window that is not full needs no look at its oldest time.
-        if len(self._in_all) >= self._limit:
-            found = check_rate("order_rate", self._in_all, self._limit, now_ns)
+        if len(self.in_all) >= self.limit:
+            found = check_rate("order_rate", self.in_all, self.limit, now_ns)
             if found is not None:
                 return found
-        times = self._by_instrument.get(instrument)
-        if times is None or len(times) < self._limit_instrument:
+        times = self.by_instrument.get(instrument)
+        if times is None or len(times) < self.limit_instrument:
             return None
-        return check_rate("order_rate_instrument", times, self._limit_instrument, now_ns)
+        return check_rate("order_rate_instrument", times, self.limit_instrument, now_ns)
 
     def count(self, instrument: str, now_ns: int) -> None:
-        times = self._by_instrument.get(instrument)
+        times = self.by_instrument.get(instrument)
         if times is None:
-            times = self._by_instrument[instrument] = deque(maxlen=self._limit_instrument)
-        for lately in (self._in_all, times):
+            times = self.by_instrument[instrument] = deque(maxlen=self.limit_instrument)
+        for lately in (self.in_all, times):
             # What left the window goes, so that a generous limit does not mean a long memory.
             while lately and now_ns - lately[0] >= SECOND_NS:
                 lately.popleft()
@@ -79,9 +79,13 @@ class Pace:
         """Why this is a runaway loop; empty while it is none.  Latched until ``forgive``."""
 
     def check_entry(self, intent: OrderIntent, now_ns: int) -> Finding | None:
-        found = self._entries.check(intent.instrument, now_ns)
-        if found is not None:
-            return found
+        entries = self._entries
+        # A lane in which neither window is full has nothing to say.
+        times = entries.by_instrument.get(intent.instrument)
+        if len(entries.in_all) >= entries.limit or (times is not None and len(times) >= entries.limit_instrument):
+            found = entries.check(intent.instrument, now_ns)
+            if found is not None:
+                return found
         wishes = self._wishes
         if now_ns - self._newest_ns >= self._window_ns:  # the newest wish left the window, and so did all before it
             wishes.clear()

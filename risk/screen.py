@@ -33,6 +33,7 @@ _LIMIT = OrderType.LIMIT
 _IOC = TimeInForce.IOC
 _GTC = TimeInForce.GTC
 _BUY, _SELL = Side.BUY, Side.SELL
+ONE = Decimal(1)
 STRATEGIES_MAX = 1_000
 """Names of strategies whose ceilings are remembered for one instrument; a session has a handful."""
 
@@ -49,8 +50,10 @@ class Bounds:
         "high_qty",
         "instrument",
         "is_plain",
+        "is_unit",
         "low_qty",
         "margin_rate",
+        "min_notional",
         "order_qty",
         "position_qty",
         "settlement",
@@ -71,6 +74,9 @@ class Bounds:
         self.low_qty = max(instrument.min_qty, instrument.lot_qty)
         self.high_qty = instrument.max_qty
         self.can_short = instrument.can_short
+        self.min_notional = instrument.min_notional
+        # As it is written: 1.0 would show in what an order holds.
+        self.is_unit = str(instrument.multiplier) == "1"
         self.settlement = instrument.settlement
         self.ceilings: dict[str, Ceiling | None] = {}
         """By strategy, worked out when it first asks; None: the checks have to say why not."""
@@ -168,12 +174,17 @@ class Screen:
             return None
         if abs(limit_px - mark_px) * BPS > self._collar_bps * mark_px:
             return None
-        instrument = bounds.instrument
-        multiplier = instrument.multiplier
-        if qty * limit_px * multiplier < instrument.min_notional:
-            return None
+        if bounds.is_unit:  # one unit is worth its price: spared multiplications
+            multiplier = ONE
+            if qty * limit_px < bounds.min_notional:
+                return None
+            at_mark, at_limit = mark_px, limit_px
+        else:
+            multiplier = bounds.instrument.multiplier
+            if qty * limit_px * multiplier < bounds.min_notional:
+                return None
+            at_mark, at_limit = mark_px * multiplier, limit_px * multiplier
         # No max(): it costs more than all of this.
-        at_mark, at_limit = mark_px * multiplier, limit_px * multiplier
         notional = (at_limit if at_limit > at_mark else at_mark) * rate * qty
         if notional > ceiling.order:
             return None

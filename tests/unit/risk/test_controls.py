@@ -292,3 +292,45 @@ def test_a_ceiling_is_the_smallest_of_what_binds() -> None:
     assert (second.order, second.total, second.open_orders) == (1_000, 8, 50)
     assert controls.ceiling("u", NAME) is None
     assert controls.ceiling("s", ELSEWHERE) is None
+
+
+@pytest.mark.fault("F2")
+@pytest.mark.parametrize(
+    ("check", "limits"),
+    [
+        ("strategy_order_notional", {"strategy_limits": {"*": {"max_order_notional": "100.01"}}}),
+        ("strategy_position_notional", {"strategy_limits": {"*": {"max_position_notional": "100.01"}}}),
+        ("strategy_gross_notional", {"strategy_limits": {"*": {"max_gross_notional": "100.01"}}}),
+        ("group_gross", {"group_limits": {"g": {"instruments": ["BTC/USD"], "max_gross_notional": "100.01"}}}),
+        ("group_net", {"group_limits": {"g": {"instruments": [NAME], "max_net_notional": "100.01"}}}),
+        ("max_credit", {"max_credit": "100.01"}),
+    ],
+)
+def test_amounts_bind_in_a_flat_account_too(check: str, limits: dict[str, Any]) -> None:
+    """1 at 100.02 where nothing else is held or open, which is where the short way decides."""
+    assert review(order(), FakeView(), make_limits(**limits)) == check
+
+
+def test_what_a_strategy_holds_against_its_order_is_its_gross() -> None:
+    """The account is long 1, this strategy short 5: buying 1 leaves it 4 to 5 short, 500 at worst, beyond its 300."""
+    view = FakeView(make_instrument(can_short=True, asset_class=AssetClass.PERPETUAL, margin_rate=D("0.1")))
+    view.hold(NAME, D(1))
+    view.strategy_qtys = {("s", NAME): D(-5), ("t", NAME): D(6)}
+    limits = make_limits(strategy_limits={"*": {"max_gross_notional": 300}}, opposing="net")
+    assert review(order(reduce_only=False, qty=D("0.5")), view, limits) == "strategy_gross_notional"
+
+
+def test_margin_is_the_sum_over_instruments() -> None:
+    """Two positions on margin of 300 each and a new order of 100: 70 of margin at a tenth."""
+    names = ("BTC/USD@perps", "ETH/USD@perps")
+    view = FakeView(
+        *[
+            make_instrument(name, asset_class=AssetClass.PERPETUAL, can_short=True, margin_rate=D("0.1"))
+            for name in names
+        ]
+    )
+    for name in names:
+        view.hold(name, D(3), strategy="s")
+    wish = order(instrument=names[0], limit_px=D(100))
+    for limit_bps, check in ((69, "max_margin"), (70, "")):
+        assert review(wish, view, make_limits(allowed_instruments=names, max_margin_bps=limit_bps)) == check

@@ -22,8 +22,8 @@ def test_times_leave_with_their_second() -> None:
     lane = pace.Lane(1_000_000, 1_000_000)
     for i in range(5_000):
         lane.count("a", i * SECOND // 100)
-    assert len(lane._in_all) == 100
-    assert len(lane._by_instrument["a"]) == 100
+    assert len(lane.in_all) == 100
+    assert len(lane.by_instrument["a"]) == 100
 
 
 def test_wishes_leave_with_their_window() -> None:

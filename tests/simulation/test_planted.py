@@ -12,7 +12,7 @@ from tests.support.planted import PLANTED
 
 MOST_SEEDS = 50
 KNOWN = {
-    "drop_the_reservation": 2,
+    "drop_the_reservation": 6,
     "trade_while_halted": 2,
     "never_arrived_at_once": 30,
 }

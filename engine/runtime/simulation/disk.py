@@ -20,6 +20,8 @@ from engine.runtime.segment import HEADER_BYTES, SegmentScan, list_segments
 SYNC_S = 0.002
 """What a command waits for the disk in mode ``always``."""
 SEGMENT_BYTES = 1 << 20
+TURN_S = 2.0
+"""Between two turns of the background work: rare, because each costs real time."""
 
 
 class SimulatedJournal(JournalWriter):
@@ -50,7 +52,7 @@ class SimulatedJournal(JournalWriter):
             market_bytes=SEGMENT_BYTES,
             orders_bytes=SEGMENT_BYTES,
             reserve_bytes=SEGMENT_BYTES // 16,
-            interval_s=0.5,
+            interval_s=TURN_S,
             patience_s=0.0,
             on_synced=on_synced,
             on_fault=on_fault,

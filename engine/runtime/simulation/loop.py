@@ -88,9 +88,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         ready: Any = self._ready  # type: ignore[attr-defined]
         scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        if len(scheduled) > 64 and self._timer_cancelled_count * 2 > len(scheduled):  # type: ignore[has-type]
+            for timer in scheduled:
+                timer._scheduled = not timer._cancelled  # type: ignore[attr-defined]
+            scheduled[:] = [timer for timer in scheduled if not timer._cancelled]
+            heapq.heapify(scheduled)
+            self._timer_cancelled_count = 0
         while scheduled and scheduled[0]._cancelled:
             heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
-            self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
+            self._timer_cancelled_count -= 1
         if not ready and not self._stopping:  # type: ignore[attr-defined]
             if not scheduled:
                 raise DeadlockError("no timer and no callback is left")
@@ -99,7 +105,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             handle = heapq.heappop(scheduled)
             handle._scheduled = False  # type: ignore[attr-defined]
             if handle._cancelled:
-                self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
+                self._timer_cancelled_count -= 1
             else:
                 ready.append(handle)
         for _ in range(len(ready)):

@@ -23,6 +23,8 @@ EVERY_S = 300.0
 BOUND_S = 30.0
 """Longest wait for orders to show themselves; those that have not are told as unresolved, and are asked about on."""
 TRIES = 10
+LISTING_TRIES = 3
+LISTING_PAUSE_S = 0.5
 _LOOK_S = 0.05
 
 _log = logging.getLogger(__name__)
@@ -136,9 +138,7 @@ class AccountReconciler:
     async def _look_up(self, bound_s: float) -> list[str]:
         """Ask about every open order of ours; client ids of those that have not shown themselves in time."""
         self._settler.reconcile()
-        unreadable = await self._settler.find_strangers({p: i for i, p in self._products.items()})
-        if unreadable:
-            _log.error("%s: open orders of others that cannot be read: %s", self._venue, ", ".join(unreadable[:5]))
+        await self._find_strangers()
         waiting = [order.client_order_id for order in self._tracker.open_orders() if order.ours]
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + bound_s
@@ -147,6 +147,24 @@ class AccountReconciler:
             if not waiting or loop.time() >= deadline_s:
                 return waiting
             await asyncio.sleep(_LOOK_S)
+
+    async def _find_strangers(self) -> None:
+        """Every open order that nobody here has sent.  One listing that fails is asked for again; a start must not end
+        by it."""
+        products = {product_id: instrument for instrument, product_id in self._products.items()}
+        for left in reversed(range(LISTING_TRIES)):
+            try:
+                unreadable = await self._settler.find_strangers(products)
+            except VenueError as error:
+                if not left:
+                    raise
+                _log.warning("%s: %s", self._venue, error)
+                await asyncio.sleep(LISTING_PAUSE_S)
+            else:
+                if unreadable:
+                    names = ", ".join(unreadable[:5])
+                    _log.error("%s: open orders of others that cannot be read: %s", self._venue, names)
+                return
 
     async def _balances(self) -> Opening:
         """Balances that are those of the books, if both are right: every fill before their reading is booked, and none

@@ -21,6 +21,7 @@ from connectors.coinbase.sandbox.server import RunningSandbox, serve
 from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.coinbase.sandbox.translate import ACCOUNT
 from connectors.coinbase.settings import CoinbaseSettings
+from connectors.coinbase.settle import Settler
 from connectors.coinbase.venue import CoinbaseVenue
 from connectors.fakes import EventLog
 from connectors.matching.orders import BookOrder
@@ -33,6 +34,7 @@ from engine.events import (
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
+    OrderFound,
     OrderRejected,
     Side,
 )
@@ -404,3 +406,51 @@ async def test_an_order_that_does_not_show_itself_in_time_is_told_as_unresolved(
             hand.place("dark", "BUY", "0.01", D(1000))
             blind = False
             await until(lambda: second.kinds("dark") == [OrderAccepted])
+
+
+@pytest.mark.fault("B8")
+@pytest.mark.fault("C18")
+async def test_an_order_made_by_hand_is_told_at_the_start_and_when_it_shows_itself(tmp_path: Path) -> None:
+    """One rests before the session, one is placed during it: each is told once, with what it may still fill."""
+    async with still_exchange(tmp_path) as hand:
+        px = hand.best()[0] - 100
+        hand.place("before", "BUY", "0.02", px)
+        async with session(hand) as one:
+            (found,) = one.log.of(OrderFound)
+            assert (found.client_order_id, found.instrument, found.side) == ("before", BTC, Side.BUY)
+            assert (found.qty, found.filled_qty, found.limit_px) == (D("0.02"), D(0), px)
+            assert one.log.index(found) < one.log.index(one.settled()[0])
+            hand.place("during", "BUY", "0.01", px)
+            await until(lambda: len(one.log.of(OrderFound)) == 2)
+            assert one.log.of(OrderFound)[1].client_order_id == "during"
+            confirmed = len(one.settled())
+            one.venue.confirm()
+            await until(lambda: len(one.settled()) > confirmed)
+            assert len(one.log.of(OrderFound)) == 2
+
+
+@pytest.mark.fault("C14")
+async def test_a_listing_that_fails_once_does_not_end_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for again; one that fails each time ends the start in one line."""
+    monkeypatch.setattr(reconcile, "LISTING_PAUSE_S", 0.01)
+    asked = Settler.find_strangers
+    failures = 0
+
+    async def fail(settler: Settler, instruments: Any) -> list[str]:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise VenueError("the listing is ill")
+        return await asked(settler, instruments)
+
+    monkeypatch.setattr(Settler, "find_strangers", fail)
+    async with still_exchange(tmp_path) as hand:
+        failures = 2
+        async with session(hand) as one:
+            assert one.settled()
+        failures = 3
+        with pytest.raises(VenueError, match="the listing is ill"):
+            async with session(hand):
+                pass

@@ -58,6 +58,7 @@ class MemoryTransport(asyncio.Transport):
         self.link = link
         self._network = network
         self._protocol: asyncio.Protocol
+        self._met = False
         self._closing = False
         self._gone = False
         self._paused = False
@@ -132,6 +133,7 @@ class MemoryTransport(asyncio.Transport):
 
     def connected(self, protocol: asyncio.BaseProtocol) -> None:
         self.set_protocol(protocol)
+        self._met = True
         protocol.connection_made(self)
 
     def arrive(self, data: bytes | None) -> None:
@@ -160,7 +162,8 @@ class MemoryTransport(asyncio.Transport):
             self._gone = True
             self._held.clear()
             self._network.forget(self)
-            self._protocol.connection_lost(error)
+            if self._met:  # else it broke before its end was told of it, and opening it fails
+                self._protocol.connection_lost(error)
 
 
 class _Link:

@@ -116,3 +116,20 @@ def test_a_vanished_server_resets_and_refuses() -> None:
             await setting.dial()
 
     setting.run(main())
+
+
+def test_a_connection_that_breaks_while_it_opens_is_an_error_of_the_opening() -> None:
+    """Reset between the server's accepting and the client's learning of it."""
+    setting = Setting()
+
+    async def main() -> None:
+        opening = asyncio.create_task(setting.dial())
+        await asyncio.sleep(0.0007)
+        assert setting.network.break_all(frozenset((PORT,))) == 1
+        with pytest.raises(ConnectionResetError):
+            await opening
+        await asyncio.sleep(1.0)
+        assert isinstance(setting.server.end, ConnectionResetError)
+        assert not setting.loop.errors
+
+    setting.run(main())

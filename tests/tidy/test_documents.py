@@ -145,11 +145,16 @@ def commands(document: Path) -> list[list[str]]:
 
 
 @everywhere
-def test_every_named_command_parses(document: Path) -> None:
-    """Command and options go through the program's own parser; ``--help`` keeps it from running anything."""
+def test_every_named_command_parses(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Command and options go through the program's own parser; ``--help`` keeps it from running anything.
+
+    An option that is written without its value would take ``--help`` for one and run: in a folder of the test's own.
+    """
+    monkeypatch.chdir(tmp_path)
     for words in commands(document):
         done = CliRunner().invoke(run.app, [*words, "--help"])
         assert done.exit_code == 0, f"{document.name}: python run.py {' '.join(words)}\n{done.output[-500:]}"
+        assert "Usage:" in done.output, f"{document.name}: python run.py {' '.join(words)} ran"
 
 
 def test_the_readme_names_every_command() -> None:

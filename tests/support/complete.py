@@ -15,7 +15,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 REQUIRE: Final = "REQUIRE_EVERY_TEST"
 """No ``KESTREL_`` in front: the program takes those variables for settings."""
 FOLDERS: Final = ("ticks", "bars", "lob", "raw_frames")
-OF_THE_MACHINE: Final = ("this system allows no private mounts", "needs /proc")
+OF_THE_MACHINE: Final = ("this system allows no private mounts", "no right to mount a small disk here", "needs /proc")
 """Reasons to skip that no checkout can do anything about."""
 
 

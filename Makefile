@@ -11,17 +11,22 @@ DEPS := pyproject.toml
 ARGS ?=
 # Two workers, because the suite starts real daemons: more would measure the scheduler.
 TEST_WORKERS ?= 2
+SIMULATED_HOURS ?= 10000
+FUZZ_ROUNDS ?= 5
 
-.PHONY: help setup paper test check bench simulate replay coverage demo-bundles calendars kill-matrix clean
+.PHONY: help setup clients paper test fuzz check bench simulate soak replay coverage demo-bundles calendars kill-matrix clean
 
 help:
 	@echo "make paper [ARGS=...]   trade on paper against the built-in exchange"
 	@echo "make test               the whole test suite"
+	@echo "make fuzz               the property tests, each time with other examples"
 	@echo "make check              format, lint, types, import contracts"
 	@echo "make bench [ARGS=...]   the benchmarks on this machine"
 	@echo "make kill-matrix        kill daemons at 500 points, restart and compare (a quarter of an hour)"
+	@echo "make soak [ARGS=...]    a session of half an hour at 5,000 ticks a second: does anything grow?"
 	@echo "make simulate [ARGS=..] the whole daemon under simulated time, network and faults"
 	@echo "make setup              the environment for development (no torch)"
+	@echo "make clients            the environment of the real clients that the tests run (test does it too)"
 	@echo "make coverage           the suite with line and branch coverage"
 	@echo "make calendars          compile the trading calendars again (after a new version of exchange_calendars)"
 	@echo "make demo-bundles       train the two demo bundles again (needs ../shared/data)"
@@ -51,11 +56,22 @@ setup: $(VENV)/.dev
 paper: $(VENV)/.base-$(SERVE)
 	@$(BIN)/python run.py paper $(ARGS)
 
+# Other people's clients of the venues, in an environment of their own under var/ (tests/clients).
+clients: $(VENV)/.dev
+	@$(BIN)/python -m tests.clients.environment
+
 test: $(VENV)/.train
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) $(ARGS)
+	@$(BIN)/python -m tests.clients.environment --optional
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(ARGS)
+
+# The property tests with examples of their own each time; FUZZ_ROUNDS of them.
+fuzz: $(VENV)/.dev
+	@for round in $$(seq $(FUZZ_ROUNDS)); do \
+	  $(BIN)/python -m pytest tests/property -n $(TEST_WORKERS) --dist worksteal --hypothesis-profile=fuzz $(ARGS) || exit 1; \
+	done
 
 coverage: $(VENV)/.train
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
@@ -70,8 +86,14 @@ bench: $(VENV)/.base-$(SERVE)
 kill-matrix: $(VENV)/.dev
 	@$(BIN)/python -m tests.support.kills $(ARGS)
 
+# Goes on where its ledger ends.  ARGS="--across-versions" counts what other versions of the code have run as well.
 simulate: $(VENV)/.base-$(SERVE)
-	@$(BIN)/python run.py simulate $(ARGS)
+	@$(BIN)/python run.py simulate --ledger var/simulation/ledger.jsonl --until-hours $(SIMULATED_HOURS) \
+	  --write docs/results/simulation.md $(ARGS)
+
+# Writes its page only when it is asked to: ARGS="--write docs/results".
+soak: $(VENV)/.base-$(SERVE)
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 demo-bundles: $(VENV)/.train
 	@$(BIN)/python run.py train --config config/train/demo-crypto.yaml

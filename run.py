@@ -1,39 +1,37 @@
 """Kestrel's command line: ``python run.py COMMAND --help``.
 
-The only file that names concrete classes across packages; what they do lies there.  A ``KestrelError`` becomes
-one line on stderr and a non-zero exit; a traceback is a defect of ours.
+The only file that names concrete classes across packages; what they do lies there.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.exceptions import TyperException
 
 from config import commands as config_commands
-from config import data_commands, data_record
-from config.commands import parse_overrides
+from config import data_commands, data_record, doctor_command, live_command, simulate_command, venue_commands
+from config.commands import parse_overrides, parse_speed
+from connectors.binance.sandbox.commands import sandbox_binance
 from connectors.coinbase.sandbox.commands import sandbox_coinbase
-from engine import arithmetic
+from connectors.kraken.sandbox.commands import sandbox_kraken
+from connectors.oanda.sandbox.commands import sandbox_oanda
+from connectors.robin_stocks.sandbox.commands import sandbox_robin_stocks
+from connectors.robinhood.sandbox.commands import sandbox_robinhood
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json, print_line
 from engine.errors import ConfigError, KestrelError
 from engine.runtime import commands as operator_commands
-from engine.runtime import order_commands
-from engine.runtime.redaction import redactor
+from engine.runtime import order_commands, process, session_commands
 from models import commands as models_commands
 
 if TYPE_CHECKING:
+    from config.doctor_checks import Subject
+    from config.live_command import LivePlan
     from config.schema import Settings
-    from engine.ports import Clock, Publish, Venue
-    from engine.runtime.succession import Left
 
 ROOT = Path(__file__).resolve().parent
 app = typer.Typer(
@@ -46,8 +44,15 @@ app = typer.Typer(
 app.add_typer(models_commands.app, name="models")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(data_commands.app, name="data")
+app.add_typer(venue_commands.app, name="venue")
+app.add_typer(session_commands.app, name="sessions")
 sandbox_app = typer.Typer(help="Local venue servers with a real matching engine.", no_args_is_help=True)
 sandbox_app.command("coinbase")(sandbox_coinbase)
+sandbox_app.command("binance")(sandbox_binance)
+sandbox_app.command("kraken")(sandbox_kraken)
+sandbox_app.command("oanda")(sandbox_oanda)
+sandbox_app.command("robin_stocks")(sandbox_robin_stocks)
+sandbox_app.command("robinhood")(sandbox_robinhood)
 app.add_typer(sandbox_app, name="sandbox")
 
 
@@ -56,7 +61,7 @@ app.add_typer(sandbox_app, name="sandbox")
 
 @app.command()
 def paper(
-    files: Annotated[list[Path] | None, typer.Argument(help="recorded Parquet files, after --replay")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="recorded Parquet or .jsonl.gz, after --replay")] = None,
     config: ConfigOption = None,
     venue: Annotated[str | None, typer.Option(help="coinbase")] = None,
     feed: Annotated[str | None, typer.Option(help="sandbox (default), live or replay")] = None,
@@ -73,7 +78,6 @@ def paper(
 ) -> None:
     """Trade on paper: against the built-in exchange, the live market, or recorded files."""
     from config.load import load
-    from engine.runtime.summary import encode
 
     files = files or []
     if files and not play:
@@ -82,7 +86,7 @@ def paper(
         raise ConfigError("--replay without files", expected="--replay FILE...", do="name the recorded files")
     if play and feed not in (None, "replay"):
         raise ConfigError(f"--feed {feed} with --replay", expected="one of the two", do="leave one of them out")
-    pace = _speed(speed)
+    pace = parse_speed(speed)
     if seconds is not None and not 0 < seconds < float("inf"):
         raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
     named = {"venue.name": venue, "venue.feed": "replay" if files else feed}
@@ -100,9 +104,15 @@ def paper(
         venue_truth=venue_truth,
         as_json=as_json,
     )
-    summary = _run_loop(daemon.run, uvloop=settings.engine.uvloop)
+    _run(daemon, settings, as_json=as_json)
+
+
+def _run(daemon: Any, settings: Settings, *, as_json: bool) -> None:
+    summary = process.run_loop(daemon.run, uvloop=settings.engine.uvloop)
     daemon.show(summary)
     if as_json:
+        from engine.runtime.summary import encode
+
         print_line(encode(summary).decode())
 
 
@@ -117,53 +127,43 @@ def _paper_daemon(
     as_json: bool,
     venue_truth: bool = False,
     watching: bool = False,
+    live: Subject | None = None,
+    only_check: bool = False,
 ) -> Any:
-    """Wire a paper session, or one that only watches: which instruments, which core, which venue."""
+    """Wire a session on paper, one that only watches, or one that is admitted to trade ``live``: which instruments,
+    which core, which venue."""
     from config.assembly import ConfiguredAssembly
-    from config.preflight import check_session, seen_in_training
-    from config.venues import CoinbaseOnPaper, Endpoints, Recording, SandboxTrading, foreseen_instruments
+    from config.chosen_venue import ChosenVenue
+    from config.demo import with_fitting_demo
+    from config.preflight import check_session
+    from config.recording import describe_recordings, split_recordings
+    from config.venue_registry import kind_of
     from config.wiring import build_core, resolve
     from connectors.lag import LoopLag
-    from engine.data.parquet import describe_files
-    from engine.data.published import read_observations, split_files
+    from engine.data.published import read_observations
     from engine.features import jit, kept
-    from engine.runtime.daemon import Daemon, Parts
+    from engine.runtime.daemon import Daemon
+    from engine.runtime.parts import Parts
     from engine.runtime.shadow import make_warmer
 
-    files, published = split_files(files)
-    infos = describe_files(files) if files or published else ()
+    files, published = split_recordings(files)
+    infos = describe_recordings(files, settings) if files or published else ()
     series = read_observations(published)
-    known = [info.instrument for info in infos] if files else foreseen_instruments(settings)
+    known = [info.instrument for info in infos] if files else kind_of(settings).foresee(settings)
     instruments = list(dict.fromkeys(instrument.id for instrument in known))
-    settings = resolve(settings, instruments)
-    assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
+    settings = resolve(settings if files or live else with_fitting_demo(settings, known), instruments)
+    assembly = ConfiguredAssembly(settings, time.perf_counter_ns) if live is None else live.assembly
     if sys.stderr.isatty() and jit.enabled() and not any(jit.cache_root().glob("*")):
         print("compiling the features, once (half a minute)", file=sys.stderr)
-    if not watching:
+    if not watching and live is None:  # which was looked at before it was admitted
         check_session(settings, known, assembly, published={one.series for one in series})
     kept.prune(jit.cache_root())
-
-    def make_venue(
-        publish: Publish,
-        clock: Clock,
-        lag_ns: Callable[[], int],
-        id_prefix: str,
-        folder: Path,
-        say: Callable[[str], None],
-        left: Left | None,
-    ) -> Venue:
-        if files:
-            in_sample = seen_in_training([model.bundle.manifest for model in assembly.models], files)
-            return Recording(settings, files, speed, publish, clock, say, id_prefix, in_sample, series)
-        if settings.venue.feed == "live":
-            return CoinbaseOnPaper(settings, publish, clock, lag_ns, Endpoints(), id_prefix, assembly.history, say)
-        exchange = _exchange(settings, folder)
-        return SandboxTrading(settings, exchange, publish, clock, lag_ns, say, assembly.history, left)
 
     return Daemon(
         _options(
             settings,
-            mode="record" if watching else "paper",
+            mode="record" if watching else "paper" if live is None else "live",
+            only_check=only_check,
             infos_start_ns=min((info.first_ns for info in infos), default=0),
             seconds=seconds,
             session=session,
@@ -173,9 +173,24 @@ def _paper_daemon(
         ),
         Parts(
             core=lambda recorder, probe, prefix: build_core(
-                settings, instruments, recorder=recorder, assembly=assembly, id_prefix=prefix, probe=probe
+                settings,
+                instruments,
+                recorder=recorder,
+                assembly=assembly,
+                id_prefix=prefix,
+                live=live is not None,
+                probe=probe,
             ),
-            venue=make_venue,
+            venue=ChosenVenue(
+                settings,
+                assembly,
+                lambda folder: _exchange(settings, folder, live=live is not None),
+                files=files,
+                speed=speed,
+                published=series,
+                accepts_others=venue_truth,
+                live=live is not None,
+            ),
             lag=LoopLag,
             warmer=lambda venue, core, clock: make_warmer(
                 venue,
@@ -186,6 +201,7 @@ def _paper_daemon(
                     recorder=recorder,
                     assembly=assembly.twin(),
                     id_prefix="shadow",
+                    live=live is not None,
                 ),
                 clock,
                 interval_ms=settings.engine.shadow_interval_ms if settings.engine.shadow_tick else 0,
@@ -197,7 +213,8 @@ def _paper_daemon(
 def _options(
     settings: Settings,
     *,
-    mode: Literal["paper", "record"],
+    mode: Literal["paper", "live", "record"],
+    only_check: bool,
     infos_start_ns: int,
     seconds: float | None,
     session: str,
@@ -205,8 +222,10 @@ def _options(
     venue_truth: bool,
     as_json: bool,
 ) -> Any:
-    from config.venues import account_of
-    from engine.runtime.daemon import Options
+    from config.exchange import account_of
+    from config.wiring import own_code
+    from engine.runtime.parts import Options
+    from engine.runtime.rehearsal import CONFIRM_S
     from models.catalogue import list_bundles
 
     data_time = settings.venue.feed == "replay"
@@ -239,40 +258,62 @@ def _options(
         as_json=as_json,
         report=report,
         # Whoever only watches has no orders there.
-        account=account_of(settings) if mode != "record" else "",
+        account=account_of(settings, live=mode == "live") if mode != "record" else "",
         venue_truth=venue_truth,
-        watchdog=_watchdog(settings) if mode != "record" else None,
+        watchdog=_watchdog(settings, live=mode == "live") if mode != "record" else None,
         flatten_s=settings.shutdown.flatten_timeout_s if settings.shutdown.positions == "flatten" else None,
         busy_poll=settings.engine.busy_poll,
+        own_code=tuple(own_code(settings)),
+        # Played files and a market that is only stored are no deployment.
+        approval=settings.session.approved if mode != "record" and not data_time else None,
+        files_read=settings.files,
         # Played files are stored already, or can be imported as what they are.
         record_to=settings.data.catalogue if settings.data.record and not data_time else None,
+        confirm_s=CONFIRM_S if mode == "live" else None,
+        only_check=only_check,
     )
 
 
-def _watchdog(settings: Settings) -> Any:
+def _watchdog(settings: Settings, *, live: bool) -> Any:
     """What looks after the orders of an account that outlives the session; None for any other account."""
-    from config.venues import cancel_only_of
+    from config.exchange import cancel_only_of
     from engine.runtime.watchdog import Rules
     from engine.runtime.watchdog_keeper import WatchdogPlan
 
-    wanted, told = settings.watchdog, cancel_only_of(settings)
-    if not wanted.enabled or told is None:
+    wanted = settings.watchdog
+    told = cancel_only_of(settings, live=live) if wanted.enabled else None
+    if told is None:
         return None
-    rules = Rules(
-        stuck_s=wanted.stuck_s,
-        start_s=wanted.start_s,
-        halt_s=wanted.halt_s,
-        on_death=wanted.on_death,
-        give_up_s=wanted.give_up_s,
-    )
-    return WatchdogPlan("connectors.coinbase.cancel_only", told, rules)
+    rules = Rules(**wanted.model_dump(exclude={"enabled"}))
+    return WatchdogPlan(told.module, told.told, rules)
+
+
+def _approve(settings: Settings, reason: str) -> dict[str, Any]:
+    """As a session with these settings would begin."""
+    import msgspec
+
+    from config.demo import with_fitting_demo
+    from config.venue_registry import kind_of
+    from config.wiring import own_code, resolve
+    from engine.runtime.approval import build_of, write_approval
+
+    path = settings.session.approved
+    assert path is not None
+    foreseen = kind_of(settings).foresee(settings)
+    settings = resolve(with_fitting_demo(settings, foreseen), [instrument.id for instrument in foreseen])
+    build = build_of(settings.redacted(), ROOT, own_code(settings))
+    made: dict[str, Any] = msgspec.to_builtins(write_approval(path, build, reason, time.time_ns()))
+    return made
+
+
+config_commands.register(_approve)
 
 
 def _record(settings: Settings, seconds: float | None, session: str, as_json: bool) -> Any:
     daemon = _paper_daemon(
         settings, (), "max", seconds=seconds, session=session, report=False, as_json=as_json, watching=True
     )
-    _run_loop(daemon.run, uvloop=settings.engine.uvloop)
+    process.run_loop(daemon.run, uvloop=settings.engine.uvloop)
     return daemon.stored, daemon.not_stored
 
 
@@ -286,28 +327,75 @@ def _compact(sessions: Path, wanted: str, catalogue: Path) -> Any:
 data_record.register(data_commands.app, _record, _compact)
 
 
-def _exchange(settings: Settings, folder: Path) -> Any:
-    """The built-in exchange: a child of this session, or one that runs already."""
-    from config.venues import RunningServer
+def _around() -> Any:
+    """What a look before a start reaches of this machine, and of what earlier sessions left on it."""
+    from config.doctor import Around
+    from config.wiring import own_code
+    from engine.runtime.clocks import SystemClock
+    from engine.runtime.control import user_run_folder
+    from engine.runtime.preconditions import Place, machine_findings
+    from engine.runtime.redaction import redactor
+    from engine.runtime.succession import Succession
+
+    def machine(subject: Subject) -> Any:
+        settings = subject.settings
+        return machine_findings(
+            Place(
+                sessions=settings.session.directory,
+                logs=settings.logs.directory,
+                code_root=ROOT,
+                config=settings.redacted(),
+                own_code=own_code(settings),
+                account=subject.account,
+                currency=settings.portfolio.currency,
+                approval=settings.session.approved,
+                approving=subject.live,
+                segment_mb=settings.journal.segment_mb,
+                fsync=settings.journal.fsync,
+                metrics_host=settings.metrics.host,
+                metrics_port=settings.metrics.port,
+                venue_truth=subject.venue_truth,
+            )
+        )
+
+    def identify(subject: Subject) -> Any:
+        if not subject.account or subject.venue_truth:
+            return lambda _identity: None
+        return Succession(user_run_folder(), subject.account).check_identity
+
+    return Around(machine, identify, SystemClock, redactor.text)
+
+
+def _live(subject: Subject, plan: LivePlan) -> None:
+    daemon = _paper_daemon(
+        subject.settings,
+        (),
+        "max",
+        seconds=plan.seconds,
+        session=plan.session,
+        report=plan.report,
+        as_json=plan.as_json,
+        venue_truth=plan.venue_truth,
+        live=subject,
+        only_check=plan.only_check,
+    )
+    _run(daemon, subject.settings, as_json=plan.as_json)
+
+
+doctor_command.register(app, _around)
+live_command.register(app, _around, _live)
+
+
+def _exchange(settings: Settings, folder: Path, *, live: bool) -> Any:
+    """The built-in exchange: a child of this session, or one that runs already; live: the venue at its addresses."""
+    from config.exchange import RunningServer, is_running
+    from config.venue_registry import kind_of
     from engine.runtime.child import ChildServer
 
-    if settings.venue.rest_url is not None:
-        return RunningServer(settings)
-    key_file = folder / "sandbox_key.json"
-    return ChildServer("sandbox", _sandbox_command(settings, key_file), {"--port": "sandbox.port"})
-
-
-def _sandbox_command(settings: Settings, key_file: Path) -> list[str]:
-    """The child that ``paper`` starts; it prints where it listens and ends with its stdin."""
-    command = [sys.executable, str(ROOT / "run.py"), "sandbox", "coinbase", "--key-file", str(key_file)]
-    command += ["--port", str(settings.sandbox.port), "--seed", str(settings.sandbox.seed)]
-    command += ["--speed", str(settings.sandbox.speed), "--rate", str(settings.sandbox.rate_per_s)]
-    command += ["--history", str(settings.sandbox.history_s)]
-    for currency, amount in sorted(settings.sandbox.balances.items()):
-        command += ["--balance", f"{currency}={amount}"]
-    for symbol in settings.venue.symbols:
-        command += ["--product", symbol.replace("/", "-")]
-    return command
+    if live or is_running(settings):
+        return RunningServer(settings, live=live)
+    command = kind_of(settings).sandbox_command(settings, folder / "sandbox_key.json", ROOT / "run.py")
+    return ChildServer("sandbox", command, {"--port": "sandbox.port"})
 
 
 @app.command()
@@ -346,6 +434,7 @@ def replay(
             tolerance=lambda: 0.0 if same_machine else assembly.tolerance(),
         ),
         id_prefix=order_prefix(header.session),
+        live=header.mode == "live",
     )
     outcome = rerun(recorded, recorder, core, salvage=salvage)
     outcome.show(sys.stderr if as_json else sys.stdout)
@@ -354,19 +443,14 @@ def replay(
     raise typer.Exit(outcome.status)
 
 
-@app.command()
-def simulate(
-    seeds: Annotated[int, typer.Option(min=1, help="how many, one after the other")] = 10,
-    first_seed: Annotated[int, typer.Option(min=0, help="the first of them")] = 1,
-    hours: Annotated[float, typer.Option(min=0.01, max=240.0, help="of simulated trading with faults, each")] = 1.0,
-    as_json: JsonFlag = False,
-) -> None:
-    """The whole daemon under simulated time, network and faults (exit 1 if an invariant is broken)."""
+def _simulate(**plan: Any) -> int:
     from config.simulation import SimulatedWorld
-    from engine.runtime.simulation.command import run_sweep
+    from engine.runtime.simulation.command import Plan, run_sweep
 
-    chosen = range(first_seed, first_seed + seeds)
-    raise typer.Exit(run_sweep(SimulatedWorld(), chosen, hours=hours, as_json=as_json))
+    return run_sweep(SimulatedWorld(), Plan(ROOT, **plan))
+
+
+simulate_command.register(app, _simulate)
 
 
 for _command in (
@@ -416,70 +500,9 @@ def bench(
         print_json(result)
 
 
-# --- shared -------------------------------------------------------------------------------------------------------
-
-
-def _speed(text: str) -> float | Literal["max"]:
-    if text == "max":
-        return "max"
-    with contextlib.suppress(ValueError):
-        if 0 < (factor := float(text)) < float("inf"):
-            return factor
-    raise ConfigError(f"--speed {text}", expected="a positive number or max")
-
-
-def _run_loop(make: Callable[[], Any], *, uvloop: bool) -> Any:
-    """Run a coroutine to its end, on uvloop where it is wanted and installed."""
-    factory = None
-    if uvloop:
-        try:
-            import uvloop as fast
-
-            factory = fast.new_event_loop
-        except ImportError:
-            factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(make())
-
-
-def _refuse(text: str, status: int) -> NoReturn:
-    text = redactor.text(text)  # what a venue or a user's own code said may quote a key
-    print(f"kestrel: {text}", file=sys.stderr)
-    if "--json" in sys.argv:
-        print_json({"error": text})
-    sys.exit(status)
-
-
 def main() -> None:
-    """The entry point: known errors in one line, money never made of floats."""
-    for descriptor in (0, 1, 2):
-        # Started with a stream closed: its number must not go to a journal file that a library then "prints" into.
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    arithmetic.install()
-    try:
-        status = app(standalone_mode=False)
-        if status == 130:
-            print("kestrel: interrupted", file=sys.stderr)
-        sys.exit(status if isinstance(status, int) else 0)
-    except KestrelError as error:
-        _refuse(str(error), error.exit_code)
-    except TyperException as error:
-        # A wrong option or argument, in one line as well; a bare group of commands has said its help already.
-        said = error.format_message().strip()
-        if not said:
-            sys.exit(error.exit_code)
-        path = getattr(getattr(error, "ctx", None), "command_path", "run.py")
-        _refuse(f"{said.rstrip('.')}; see: python {path} --help", error.exit_code)
-    except KeyboardInterrupt:
-        print("kestrel: interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output went away: nothing to tell anybody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    """The entry point."""
+    process.run_app(app)
 
 
 if __name__ == "__main__":

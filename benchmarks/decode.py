@@ -23,7 +23,7 @@ from benchmarks.figures import Reading, clock_cost_ns, latency, time_each
 from benchmarks.in_process import PACE, hot, paced, warm_up
 from benchmarks.rig import Market, NullWriter, Rig, running
 from connectors import ws
-from connectors.coinbase import wire
+from connectors.coinbase import market_wire
 from connectors.coinbase.protocol import CoinbaseMarketProtocol
 from engine.errors import KestrelError
 from engine.events import InputEvent
@@ -90,7 +90,9 @@ def run(quick: bool) -> list[Reading]:
         now_ns = rig.clock.now_ns()
         readings.append(_frames("frame_websockets", frames, overhead_ns, deflated=False))
         readings.append(_frames("frame_websockets_deflated", frames, overhead_ns, deflated=True))
-        readings.append(latency("decode_json", time_each(wire.decode_ticker, [(f,) for f in frames], overhead_ns)))
+        readings.append(
+            latency("decode_json", time_each(market_wire.decode_ticker, [(f,) for f in frames], overhead_ns))
+        )
         alone = time_each(protocol.receive_frame, [(frame, now_ns) for frame in frames], overhead_ns)
         readings.append(latency("decode_frame", alone))
         market = Market()

@@ -1,10 +1,11 @@
-"""The commands ``config show`` and ``config init``, and the option ``--set`` of all commands."""
+"""The commands ``config show``, ``config init`` and ``config approve``, and the option ``--set`` of all commands."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import yaml
@@ -12,17 +13,27 @@ import yaml
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json
 from engine.errors import ConfigError
 
-app = typer.Typer(help="Where each setting comes from; a starter file.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from config.schema import Settings
+
+app = typer.Typer(help="Where each setting comes from; a starter file; what may trade.", no_args_is_help=True)
 
 
 @app.command("show")
 def config_show(config: ConfigOption = None, assign: SetOption = None, as_json: JsonFlag = False) -> None:
     """Every setting, its value, and where it comes from."""
-    from config.load import explain, load
+    from config.load import explain, load, session_limits
+    from config.preflight import warn_of_unmatched
+    from config.venue_registry import kind_of
 
-    rows = explain(load(config or (), overrides=parse_overrides(assign)))
+    settings = load(config or (), overrides=parse_overrides(assign))
+    rows = explain(settings)
     for row in rows:
         print(f"{row.key:<38} {row.value:<44} {row.source}")
+    if settings.venue.feed != "replay":  # there the files say what is traded
+        with contextlib.suppress(ConfigError):  # what is shown may be incomplete: a start says that
+            ids = [one.id for one in kind_of(settings).foresee(settings)]
+            warn_of_unmatched(settings, session_limits(settings, ids, live=False), ids)
     if as_json:
         print_json({"settings": [row._asdict() for row in rows]})
 
@@ -35,15 +46,55 @@ def config_init(path: Annotated[Path, typer.Argument()] = Path("kestrel.yaml")) 
     print(f"wrote {init(path)}")
 
 
+def register(approve: Callable[[Settings, str], dict[str, Any]]) -> None:
+    """Put ``config approve`` on ``app``; what is approved is the runtime's to say: ``run.py`` gives it."""
+
+    @app.command("approve")
+    def config_approve(
+        config: ConfigOption = None,
+        assign: SetOption = None,
+        reason: Annotated[str, typer.Option(help="why, for the record")] = "",
+        as_json: JsonFlag = False,
+    ) -> None:
+        """Write session.approved: from now on only this build with this configuration trades."""
+        from config.load import load
+
+        settings = load(config or (), overrides=parse_overrides(assign))
+        if settings.session.approved is None:
+            raise ConfigError(
+                "session.approved is empty",
+                expected="the file to write, which the session then asks for",
+                do="set it in your configuration",
+            )
+        made = approve(settings, reason)
+        print(f"wrote {settings.session.approved}: approved {made['at']} by {made['by']}")
+        if as_json:
+            print_json(made)
+
+
 def parse_overrides(assign: Sequence[str] | None) -> dict[str, Any]:
     """``--set KEY=VALUE``: the value is YAML, so numbers, lists and true are what they look like."""
+    if not assign:
+        return {}
+    from config.layers import PlainLoader
+
     made: dict[str, Any] = {}
-    for text in assign or ():
+    for text in assign:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {text}", expected="KEY=VALUE, such as sandbox.seed=3")
         try:
-            made[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            made[key] = yaml.load(value, Loader=PlainLoader)
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise ConfigError(f"--set {key}: the value is no YAML", expected="a number, a word, [a, list]") from None
     return made
+
+
+def parse_speed(text: str) -> float | Literal["max"]:
+    """``--speed`` of recorded files.  Raises ``ConfigError``."""
+    if text == "max":
+        return "max"
+    with contextlib.suppress(ValueError):
+        if 0 < (factor := float(text)) < float("inf"):
+            return factor
+    raise ConfigError(f"--speed {text}", expected="a positive number or max")

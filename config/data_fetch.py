@@ -21,7 +21,6 @@ import msgspec
 import typer
 
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json
-from engine.data.parts import interval_ns_of, interval_text
 from engine.errors import ConfigError, DataError, VenueError
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ KINDS: Final = ("bars", "trades")
 DEFAULT_INTERVAL: Final = "1h"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
-_SYMBOL: Final = re.compile(r"[A-Z0-9.]+[/-][A-Z0-9]+")
+_SYMBOL: Final = re.compile(r"[A-Z0-9.][A-Z0-9.\-]*/[A-Z0-9]+")
 
 Say = Callable[[str], None]
 
@@ -54,12 +53,75 @@ def coinbase(settings: Settings, say: Say) -> VenueHistory:
     )
 
 
-VENUES: Final[dict[str, Callable[[Settings, Say], VenueHistory]]] = {"coinbase": coinbase}
+def binance(venue: str) -> Callable[[Settings, Say], VenueHistory]:
+    """Binance: candles of 1m to 1d (1s on spot) and aggregate trades, without a key."""
+
+    def history(settings: Settings, say: Say) -> VenueHistory:
+        from connectors.binance.archive import PUBLIC_PER_S, BinanceHistory
+        from connectors.binance.settings import BinanceSettings
+        from connectors.paced import PacedRest
+        from connectors.route import Route
+
+        chosen = settings.venue
+        made = BinanceSettings(
+            venue=venue,
+            rest_urls=(chosen.rest_url,) if chosen.rest_url else (),
+            route=Route(proxy=chosen.proxy, ca_file="" if chosen.ca_file is None else str(chosen.ca_file)),
+        )
+        return BinanceHistory(
+            made, pace=lambda client: PacedRest(client, venue, rate_per_s=PUBLIC_PER_S, rng=random.Random(), say=say)
+        )
+
+    return history
+
+
+def oanda(settings: Settings, say: Say) -> VenueHistory:
+    """OANDA v20: candles of 5s to 1d.  The venue tells nothing without a token (``venue.key_file``)."""
+    from connectors.oanda.archive import REST_PER_S, OandaHistory
+    from connectors.oanda.settings import OandaSettings
+    from connectors.oanda.tokens import read_token
+    from connectors.paced import PacedRest
+    from connectors.route import Route
+
+    chosen = settings.venue
+    return OandaHistory(
+        str(chosen.rest_url or OandaSettings().rest_url),
+        read_token("" if chosen.key_file is None else str(chosen.key_file)),
+        account=chosen.account or "",
+        route=Route(proxy=chosen.proxy, ca_file="" if chosen.ca_file is None else str(chosen.ca_file)),
+        pace=lambda client: PacedRest(client, "oanda", rate_per_s=REST_PER_S, rng=random.Random(), say=say),
+    )
+
+
+def robin_stocks(settings: Settings, say: Say) -> VenueHistory:
+    """Robinhood's stocks: bars of 5m, 10m, 1h and 1d in regular hours, with a login (``venue.key_file``)."""
+    from connectors.robin_stocks.archive import RobinStocksHistory
+    from connectors.robin_stocks.settings import RobinStocksSettings
+
+    say("robin_stocks is unofficial: its login may ask for an approval in the phone app")
+    chosen = settings.venue
+    return RobinStocksHistory(
+        RobinStocksSettings(
+            key_file="" if chosen.key_file is None else str(chosen.key_file),
+            rest_url=str(chosen.rest_url or ""),
+            proxy=chosen.proxy,
+            authority="" if chosen.ca_file is None else str(chosen.ca_file),
+        )
+    )
+
+
+VENUES: Final[dict[str, Callable[[Settings, Say], VenueHistory]]] = {
+    "coinbase": coinbase,
+    "binance_spot": binance("binance_spot"),
+    "binance_usdm": binance("binance_usdm"),
+    "oanda": oanda,
+    "robin_stocks": robin_stocks,
+}
 """By name as in instrument ids.  A venue joins by a class with the methods of ``connectors.history.VenueHistory``."""
 
 
 def data_fetch(
-    venue: Annotated[str, typer.Option(help="coinbase")],
+    venue: Annotated[str, typer.Option(help="coinbase, binance_spot, binance_usdm, oanda or robin_stocks")],
     symbols: Annotated[str, typer.Option(help="such as BTC/USD,ETH/USD")],
     start: Annotated[str, typer.Option(help="first time wanted, UTC: 2024-01-01 or 2024-01-01T12:30")],
     kind: Annotated[str, typer.Option(help="bars or trades")] = "bars",
@@ -116,8 +178,15 @@ class Request(msgspec.Struct, frozen=True):
     again: bool
 
     @property
+    def interval(self) -> str | None:
+        """Such as ``1h``; None for trades."""
+        from engine.data.parts import interval_text
+
+        return interval_text(self.interval_ns) if self.interval_ns else None
+
+    @property
     def what(self) -> str:
-        return f"{self.kind} {interval_text(self.interval_ns)}" if self.interval_ns else self.kind
+        return self.kind if self.interval is None else f"{self.kind} {self.interval}"
 
 
 class Outcome(msgspec.Struct):
@@ -161,7 +230,7 @@ class Outcome(msgspec.Struct):
             "venue": venue,
             "symbols": list(request.symbols),
             "kind": request.kind,
-            "interval": interval_text(request.interval_ns) if request.interval_ns else None,
+            "interval": request.interval,
             "catalogue": catalogue,
             "rows": self.rows,
             "requests": self.requests,
@@ -178,12 +247,13 @@ class Outcome(msgspec.Struct):
 async def _fetch(history: VenueHistory, catalogue: Catalogue, request: Request, board: Board, outcome: Outcome) -> None:
     """Every symbol is looked up before the first row is fetched: a typing error costs no hours."""
     from connectors.download import Download, Tally, Wanted
+    from engine.data.parts import interval_text
 
     try:
         await history.start()
         if request.interval_ns and request.interval_ns not in history.intervals_ns:
             made = ", ".join(map(interval_text, history.intervals_ns))
-            raise ConfigError(f"{history.name} makes no bars of {interval_text(request.interval_ns)}", expected=made)
+            raise ConfigError(f"{history.name} makes no bars of {request.interval}", expected=made)
         instruments: list[tuple[str, Instrument]] = [
             (symbol, await history.instrument(symbol)) for symbol in request.symbols
         ]
@@ -250,11 +320,13 @@ class Board:
 
 
 def _request(symbols: str, kind: str, interval: str | None, start: str, end: str | None, *, again: bool) -> Request:
+    from engine.data.parts import interval_ns_of
+
     if kind not in KINDS:
         raise ConfigError(f"--kind {kind}", expected=" or ".join(KINDS))
     if kind == "trades" and interval is not None:
         raise ConfigError(f"--interval {interval} with --kind trades", expected="it with bars only", do="leave it out")
-    names = dict.fromkeys(name.strip().upper().replace("-", "/") for name in symbols.split(",") if name.strip())
+    names = dict.fromkeys(_symbol(name.strip().upper()) for name in symbols.split(",") if name.strip())
     for name in names:
         if not _SYMBOL.fullmatch(name):
             raise ConfigError(f"--symbols {name!r}", expected="BASE/QUOTE, such as BTC/USD,ETH/USD")
@@ -289,3 +361,8 @@ def at(ts_ns: int) -> str:
     """Nanoseconds as a user reads them: to the second, the time left out at midnight."""
     when = _EPOCH + timedelta(seconds=ts_ns // NS)
     return f"{when:%Y-%m-%d}" if ts_ns // NS % 86_400 == 0 else f"{when:%Y-%m-%d %H:%M:%S}"
+
+
+def _symbol(name: str) -> str:
+    """``BTC-USD`` is ``BTC/USD``; where there is a slash, a hyphen is part of a name (``BIP-20DEC30-CDE/USD``)."""
+    return name if "/" in name else name.replace("-", "/")

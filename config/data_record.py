@@ -9,35 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from config.risk_schema import RiskSettings
-from config.schema import Settings
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json
 from engine.errors import ConfigError
 
-NOTHING: Final = RiskSettings(
-    allowed_instruments=[],
-    max_order_qty={"*": Decimal(0)},
-    max_position_qty={"*": Decimal(0)},
-    max_order_notional=Decimal(0),
-    max_position_notional=Decimal(0),
-    max_gross_notional=Decimal(0),
-    max_net_notional=Decimal(0),
-    collar_bps=Decimal(0),
-    stale_quote_ns=0,
-    max_orders_per_s=0,
-    max_orders_per_s_instrument=0,
-    max_rejections_per_s=0,
-    duplicate_window_ns=0,
-    max_open_orders=0,
-    # These two reduce by themselves when they are reached, and there is nothing to reduce.
-    max_daily_loss=Decimal(10) ** 15,
-    max_drawdown_bps=Decimal(10_000),
-)
-"""Limits under which no order could be opened, whoever asked."""
+if TYPE_CHECKING:
+    from config.risk_schema import RiskSettings
+    from config.schema import Settings
 
 
 class Stored(Protocol):
@@ -64,7 +45,7 @@ class Stored(Protocol):
     def line(self) -> str: ...
 
 
-Record = Callable[[Settings, float | None, str, bool], tuple[Stored | None, str]]
+Record = Callable[["Settings", float | None, str, bool], tuple[Stored | None, str]]
 """Run a session that only watches: settings, seconds, name, JSON; what was stored, and why not all of it was."""
 Compact = Callable[[Path, str, Path], Stored]
 """Store a recorded session: folder of sessions, which one, catalogue."""
@@ -148,10 +129,35 @@ def watching(
     return settings.model_copy(
         update={
             "strategies": [],
-            "risk": NOTHING,
+            "risk": nothing(),
             "engine": settings.engine.model_copy(update={"shadow_tick": False}),
             "data": settings.data.model_copy(update={"record": True}),
         }
+    )
+
+
+def nothing() -> RiskSettings:
+    """Limits under which no order could be opened, whoever asked."""
+    from config.risk_schema import RiskSettings
+
+    return RiskSettings(
+        allowed_instruments=[],
+        max_order_qty={"*": Decimal(0)},
+        max_position_qty={"*": Decimal(0)},
+        max_order_notional=Decimal(0),
+        max_position_notional=Decimal(0),
+        max_gross_notional=Decimal(0),
+        max_net_notional=Decimal(0),
+        collar_bps=Decimal(0),
+        stale_quote_ns=0,
+        max_orders_per_s=0,
+        max_orders_per_s_instrument=0,
+        max_rejections_per_s=0,
+        duplicate_window_ns=0,
+        max_open_orders=0,
+        # These two reduce by themselves when they are reached, and there is nothing to reduce.
+        max_daily_loss=Decimal(10) ** 15,
+        max_drawdown_bps=Decimal(10_000),
     )
 
 

@@ -44,11 +44,11 @@ LISTS: Final[Mapping[str, type[Section]]] = {"strategies": StrategySettings, "co
 """Keys whose value is a list of sections."""
 
 
-class _UniqueLoader(yaml.SafeLoader):
+class PlainLoader(yaml.SafeLoader):
     """Safe YAML in which a key given twice is an error: of two limits, the last one would silently win."""
 
 
-def _unique_mapping(loader: _UniqueLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _unique_mapping(loader: PlainLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -61,7 +61,22 @@ def _unique_mapping(loader: _UniqueLoader, node: yaml.MappingNode) -> dict[Any, 
     return loader.construct_mapping(node, deep=True)
 
 
-_UniqueLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+PlainLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def _plain_number(loader: PlainLoader, node: yaml.ScalarNode) -> int | float:
+    """YAML 1.1 takes 0777 for 511 and 1:30 for 90: nobody who writes a setting means that."""
+    text = str(node.value)
+    if ":" in text or (text.lstrip("+-")[:1] == "0" and text.lstrip("+-")[1:2].isdigit() and "." not in text):
+        raise yaml.constructor.ConstructorError(
+            None, None, f"{text} would be taken for another number; write it in plain digits", node.start_mark
+        )
+    whole = node.tag.endswith(":int")
+    return loader.construct_yaml_int(node) if whole else loader.construct_yaml_float(node)
+
+
+for _tag in ("int", "float"):
+    PlainLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _plain_number)
 
 
 def read_mapping(path: Path, *, quiet: bool = False) -> dict[str, Any]:
@@ -83,7 +98,7 @@ def read_mapping(path: Path, *, quiet: bool = False) -> dict[str, Any]:
         if path.suffix.lower() == ".json":
             value = json.loads(text or "{}", object_pairs_hook=_unique_pairs)
         else:
-            value = yaml.load(text, Loader=_UniqueLoader)  # a subclass of SafeLoader
+            value = yaml.load(text, Loader=PlainLoader)  # a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         what = "" if quiet else f": {error.problem}"
@@ -204,7 +219,7 @@ def _set_inside(value: Any, parts: list[str], new: Any, at: str, source: str) ->
     """A copy of a list or free map with one entry changed; a map gets new keys, a list does not get longer."""
     name, rest = parts[0], parts[1:]
     if isinstance(value, list):
-        if not name.isdigit() or int(name) >= len(value):
+        if not (name.isascii() and name.isdigit()) or int(name) >= len(value):
             raise ConfigError(
                 f"{source}: {at}.{name} does not exist",
                 expected=f"one of its {len(value)} items, from 0",

@@ -7,6 +7,7 @@ and merging is ``config.layers``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -68,9 +69,15 @@ def load(
     overrides = overrides or {}
     if not files and env.get(FILE_VARIABLE):
         files = [env[FILE_VARIABLE]]
-    raw = [(Path(file), read_mapping(Path(file))) for file in files]
+    raw = []
+    digests: dict[str, str] = {}
+    for path in map(Path, files):
+        # Before it is read: a file that is written meanwhile shows as changed, rather than as what was read.
+        digests |= _digest(path)
+        raw.append((path, read_mapping(path)))
     layers = Layers()
     profile = _profile(raw, env, overrides, default_profile)
+    digests |= _digest(profile_path(profile))
     layers.add_mapping(read_mapping(profile_path(profile)), f"profile {profile}")
     for path, mapping in raw:
         layers.add_mapping(mapping, _label(path))
@@ -82,7 +89,16 @@ def load(
     except ValidationError as error:
         raise _type_error(error, layers) from None
     settings.sources.update({key: layers.source_of(key) for key in all_keys()})
+    settings.files.update(digests)
     return settings
+
+
+def _digest(path: Path) -> dict[str, str]:
+    """sha256 (hex) by absolute path, of a regular file: a pipe is read once only, by its reader."""
+    try:
+        return {str(path.absolute()): hashlib.sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
+    except OSError:
+        return {}  # its reader says so
 
 
 def restore(recorded: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settings:
@@ -94,9 +110,12 @@ def restore(recorded: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settin
     layers.add_mapping(recorded, "session")
     layers.add_overrides(overrides)
     try:
-        return Settings.model_validate(layers.values)
+        settings = Settings.model_validate(layers.values)
     except ValidationError as error:
         raise _type_error(error, layers) from None
+    # What a live session was told in so many words, it was told: the limits are those that it traded by.
+    settings.sources.update({key: layers.source_of(key) for key in all_keys()})
+    return settings
 
 
 def explain(settings: Settings) -> list[Row]:

@@ -8,13 +8,16 @@ nothing.  A replay asks none of this: it runs what was recorded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 from config.assembly import NO_MODEL, listens, own_spec
 from config.load import session_limits
 from config.schema import Settings
+from config.venue_kind import TellsRates
+from config.venue_registry import kind_of
 from engine.consolidated import check_members, consolidated_instrument
 from engine.errors import ConfigError
 from engine.features import FeatureSpec
@@ -22,7 +25,7 @@ from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Assembly
 from models.catalogue import AUTO, load_named
 from models.manifest import Manifest
-from risk.limits import check_usable
+from risk.limits import Limits, check_usable, unmatched
 
 
 def check_session(
@@ -45,17 +48,31 @@ def check_session(
             do="see config/paper.yaml; to store the market without trading: python run.py data record",
         )
     ids = list(dict.fromkeys(instrument.id for instrument in instruments))
-    check_usable(session_limits(settings, ids, live=live), ids)
-    check_currencies(settings, instruments)
+    limits = session_limits(settings, ids, live=live)
+    check_usable(limits, ids)
+    warn_of_unmatched(settings, limits, ids)
+    # What a live account holds is known when it is asked.
+    if settings.venue.feed == "replay" or not isinstance(kind_of(settings), TellsRates):
+        check_currencies(settings, instruments, () if live else foreseen_balances(settings))
     everything = [*instruments, *check_consolidated(settings, instruments)]
     check_models(settings, everything, assembly)
     check_surroundings(settings, everything, assembly, {*settings.exogenous.series, *published})
 
 
-def check_currencies(settings: Settings, instruments: Sequence[Instrument]) -> None:
+def warn_of_unmatched(settings: Settings, limits: Limits, ids: Collection[str]) -> None:
+    """One line on stderr for limits that name what a session on ``ids`` has not: a mistyped one looks like a control
+    to its owner.  No error, because a file of limits may serve several sessions."""
+    found = unmatched(limits, ids, [one.name for one in settings.strategies])
+    if found:
+        print(f"warning: {found}: in this session that binds nothing", file=sys.stderr)
+
+
+def check_currencies(
+    settings: Settings, instruments: Sequence[Instrument], balances: Iterable[tuple[str, str, Decimal]]
+) -> None:
     """Refuse money that nobody could value: equity would be unknown all along, and with it every entry refused.
 
-    Raises ``ConfigError`` naming the currency and the setting.
+    ``balances``: who says it, currency, amount.  Raises ``ConfigError`` naming the currency and the setting.
     """
     portfolio = settings.portfolio
     valued = {portfolio.currency, *portfolio.rates}
@@ -64,7 +81,7 @@ def check_currencies(settings: Settings, instruments: Sequence[Instrument]) -> N
             if currency not in valued:
                 raise _no_rate(settings, f"{instrument.id} is paid in {currency}", currency)
     bases = {instrument.base for instrument in instruments if _is_paid(instrument)}
-    for key, currency, amount in _balances(settings):
+    for key, currency, amount in balances:
         if amount and currency not in valued | bases:
             raise _no_rate(settings, f"{key} holds {currency}", currency)
 
@@ -82,11 +99,11 @@ def _no_rate(settings: Settings, seen: str, currency: str) -> ConfigError:
     )
 
 
-def _balances(settings: Settings) -> Iterator[tuple[str, str, Decimal]]:
-    """What the account will hold at the start: the setting's name, currency, amount."""
+def foreseen_balances(settings: Settings) -> Iterator[tuple[str, str, Decimal]]:
+    """What an account that is made with the session will hold at its start: the setting's name, currency, amount."""
     feed = settings.venue.feed
     section = "sandbox" if feed == "sandbox" else "paper"
-    if feed == "replay" and settings.sources.get("paper.balances", "default") == "default":
+    if feed != "sandbox" and settings.sources.get("paper.balances", "default") == "default":
         return  # then each account opens with the currencies of its own instruments
     for currency, amount in getattr(settings, section).balances.items():
         yield f"{section}.balances", currency, amount

@@ -135,6 +135,9 @@ class RiskSettings(Section):
     min_volume: LimitAmount | None = Field(default=None, description="least value of volume_column to enter on")
     volume_column: str = Field(default="volume_sma_20", min_length=1, description="feature that min_volume looks at")
     guardian: GuardianSettings = Field(default=GuardianSettings(), description="closes what strategies hold")
+    market_slip_bps: LimitBps = Field(
+        default=Decimal(100), description="what a market order is held to pay beyond the mark, bps"
+    )
 
     @field_validator("strategy_limits", "group_limits", mode="before")
     @classmethod

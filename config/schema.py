@@ -39,10 +39,12 @@ REDACTED: Final = "**********"
 _SENSITIVE: Final = re.compile(
     r"secret|token|passw|passphrase|credential|authorization|jwt|api_?key|private_?key", re.IGNORECASE
 )
+_RAW_KEY: Final = re.compile(r"(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==)(?!=)")
+"""32 or 64 bytes in base64: an Ed25519 key as venues give it."""
 _USER_INFO: Final = re.compile(r"//[^/@\s]+@")
 NAME_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,39}$"
 CURRENCY_PATTERN: Final = r"^[A-Z0-9]{2,12}$"
-SYMBOL_PATTERN: Final = r"^[A-Z0-9.\-]+/[A-Z0-9]+$"
+SYMBOL_PATTERN: Final = r"^[A-Z0-9.\-]+/[A-Z0-9]+(:[A-Z0-9.\-]+)?$"
 
 
 def _url(value: str) -> str:
@@ -72,27 +74,63 @@ Positive = Annotated[Decimal, Field(gt=0)]
 NotNegative = Annotated[Decimal, Field(ge=0)]
 
 
+def _ccxt_name(value: str) -> str:
+    """``ccxt:kraken`` as it stands in instrument ids: ``ccxt_kraken``."""
+    name = value.replace("ccxt:", "ccxt_", 1)
+    if not re.fullmatch(r"ccxt_[a-z][a-z0-9]{1,30}", name):
+        raise ValueError("ccxt:EXCHANGE")
+    return name
+
+
 class SessionSettings(Section):
     directory: FilePath = Field(
         default=Path("var/sessions"), description="folder that holds one folder for each session"
     )
+    approved: FilePath | None = Field(
+        default=None,
+        description="file of config approve: nothing else than what it approves trades; empty: not asked on paper",
+    )
 
 
 class VenueSettings(Section):
-    name: Literal["coinbase"] = Field(default="coinbase", description="venue to trade on")
+    name: (
+        Literal["coinbase", "binance_spot", "binance_usdm", "oanda", "robin_stocks", "robinhood"]
+        | Annotated[str, AfterValidator(_ccxt_name)]
+    ) = Field(default="coinbase", description="venue to trade on")
     feed: Literal["sandbox", "live", "replay"] = Field(default="sandbox", description="where the market comes from")
     symbols: list[Symbol] = Field(
         default=["BTC/USD", "ETH/USD"],
         min_length=1,
         description="what to trade; feed replay takes it from the files instead",
     )
-    channels: list[Literal["heartbeats", "ticker", "market_trades", "level2"]] = Field(
-        default=["heartbeats", "ticker", "market_trades"], description="market data channels to subscribe"
+    channels: list[Literal["heartbeats", "ticker", "ticker_batch", "market_trades", "level2", "candles", "status"]] = (
+        Field(default=["heartbeats", "ticker", "market_trades"], description="market data channels to subscribe")
     )
     transport: Literal["websockets", "picows"] = Field(default="websockets", description="WebSocket library")
     rest_url: Url | None = Field(default=None, description="empty: the venue's own, or the sandbox's")
     ws_market_url: Url | None = Field(default=None, description="empty: the venue's own, or the sandbox's")
     ws_user_url: Url | None = Field(default=None, description="empty: the venue's own, or the sandbox's")
+    stream_url: Url | None = Field(
+        default=None, description="of venues that stream over HTTP (OANDA); empty: the venue's own, or the sandbox's"
+    )
+    account: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        description="where a key opens several (OANDA); empty: the first",
+    )
+    rest_fallbacks: list[Url] = Field(
+        default=[], description="addresses that serve the same as rest_url, taken in order when it fails; Binance only"
+    )
+    ws_market_fallbacks: list[Url] = Field(
+        default=[], description="the same for ws_market_url; back to the first after five minutes, at a reconnection"
+    )
+    proxy: str = Field(
+        default="",
+        description="http://, socks4:// or socks5://HOST:PORT; none; empty: as the environment says (HTTPS_PROXY ...)",
+    )
+    ca_file: FilePath | None = Field(
+        default=None, description="certificates (PEM) to believe; empty: those of the system, or of SSL_CERT_FILE"
+    )
     key_file: FilePath | None = Field(
         default=None, description="API key file as the venue gives it, mode 600; the sandbox's own"
     )
@@ -106,6 +144,14 @@ class VenueSettings(Section):
     reconcile_s: float = Field(
         default=300.0, ge=1, le=86_400, description="how often the account is compared with the books, s"
     )
+    products_s: float = Field(
+        default=60.0, ge=1, le=86_400, description="how often rules and states of the instruments are read again, s"
+    )
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _spot_is_meant(cls, value: Any) -> Any:
+        return "binance_spot" if value == "binance" else value
 
     @model_validator(mode="after")
     def _distinct(self) -> VenueSettings:
@@ -249,6 +295,7 @@ class Settings(Section):
     secrets: SecretsSettings = SecretsSettings()
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+    _files: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("strategies")
     @classmethod
@@ -284,6 +331,11 @@ class Settings(Section):
         """Where each key that is not at its default was set, by dotted key."""
         return self._sources
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that were read, by absolute path, with the sha256 (hex) of each."""
+        return self._files
+
 
 def is_sensitive(key: str) -> bool:
     """Whether a key's name says that its value is a secret.  Names of files are none."""
@@ -301,5 +353,7 @@ def redact(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
         return [redact(part, key) for part in value]
     if isinstance(value, str):
-        return REDACTED if "PRIVATE KEY" in value else _USER_INFO.sub(f"//{REDACTED}@", value)
+        if "PRIVATE KEY" in value:
+            return REDACTED
+        return _USER_INFO.sub(f"//{REDACTED}@", _RAW_KEY.sub(REDACTED, value))
     return value

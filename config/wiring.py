@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from config.assembly import NO_MODEL
 from config.load import session_limits
 from config.schema import Settings
+from config.venue_registry import kind_of
+from connectors.paper import offer as paper
 from engine.arithmetic import own_context
 from engine.core import TradingCore
 from engine.errors import ConfigError
 from engine.lanes import StrategySlot
+from engine.offers import Offer
 from engine.ports import Assembly, Probe, Recorder
 from engine.stakes import GUARDIAN
 from risk.gate import Gate
@@ -35,6 +39,12 @@ def resolve(settings: Settings, instruments: Sequence[str]) -> Settings:
         return settings
     risk = settings.risk.model_copy(update={"allowed_instruments": list(instruments)})
     return settings.model_copy(update={"risk": risk})
+
+
+def own_code(settings: Settings) -> list[Path]:
+    """The files of the user's own strategies."""
+    named = [one.path.rpartition(":")[0] for one in settings.strategies if one.path is not None]
+    return [Path(name) for name in dict.fromkeys(named) if name]
 
 
 def build_slots(settings: Settings, instruments: Sequence[str]) -> list[StrategySlot]:
@@ -101,4 +111,12 @@ def build_core(
         tolerances=settings.quality.tolerances(),
         external_reduces=settings.venue.external_orders == "reduce",
         consolidated=[one.definition() for one in settings.consolidated],
+        offers=build_offers(settings, instruments, live=live),
     )
+
+
+def build_offers(settings: Settings, instruments: Sequence[str], *, live: bool = False) -> dict[str, Offer]:
+    """Which orders each venue takes: the built-in exchange speaks its venue's protocol, all other fills on paper are
+    made in this process."""
+    offer = kind_of(settings).offer if live or settings.venue.feed == "sandbox" else paper.OFFER
+    return {instrument.rpartition("@")[2]: offer for instrument in instruments}

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 import httptools
 
 from connectors.reconnect import Backoff
+from connectors.route import Route, destination
 from engine.errors import VenueError
 
 OnDone = Callable[[int, bytes], None]
@@ -160,7 +161,8 @@ class OrderChannel:
     ``warm_request`` (full HTTP request bytes, idempotent, cheap) is sent on a connection idle for ``warm_after_s``,
     one connection at a time, so that neither side's idle timeout closes what the next order needs.
 
-    ``on_answer`` hears of every answer but those to warm-ups, before the request's own callback does.
+    ``on_answer`` hears of every answer but those to warm-ups, before the request's own callback does.  Of ``route``
+    the proxy counts; whose certificates are believed is in ``ssl``.
     """
 
     def __init__(
@@ -177,6 +179,7 @@ class OrderChannel:
         warm_after_s: float = 20.0,
         on_free: Callable[[], None] | None = None,
         on_answer: OnAnswer | None = None,
+        route: Route | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -189,6 +192,7 @@ class OrderChannel:
         self._warm_after_s = warm_after_s
         self._on_free_hook = on_free
         self.on_answer = on_answer
+        self._route = route or Route()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._free: list[_Connection] = []
         self._all: dict[_Connection, None] = {}  # a set's order would differ from run to run
@@ -299,14 +303,20 @@ class OrderChannel:
 
     async def _open(self) -> _Connection:
         assert self._loop is not None
+        host = f"[{self.host}]" if ":" in self.host else self.host
         async with asyncio.timeout(self._open_timeout_s):
-            _, connection = await self._loop.create_connection(
-                lambda: _Connection(self),
-                self.host,
-                self.port,
-                ssl=self._ssl,
-                server_hostname=self.host if self._ssl else None,
-            )
+            sock = await self._route.tunnel(f"{'https' if self._ssl else 'http'}://{host}:{self.port}")
+            try:
+                _, connection = await self._loop.create_connection(
+                    lambda: _Connection(self),
+                    **destination(sock, self.host, self.port),
+                    ssl=self._ssl,
+                    server_hostname=self.host if self._ssl else None,
+                )
+            except BaseException:
+                if sock is not None:
+                    sock.close()
+                raise
         connection.last_used_s = self._loop.time()
         return connection
 

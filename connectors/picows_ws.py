@@ -7,13 +7,14 @@ fragmented messages.  Offers no compression, so a peer that compresses anyway br
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl as ssl_module
 from collections.abc import Mapping
 from typing import Any
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from connectors.ws import SILENT, Keepalive, WsOptions, default_ssl
+from connectors.ws import SILENT, Keepalive, WsOptions, way_to
 from engine.errors import VenueError
 from engine.ports import Clock, FrameSink
 
@@ -169,12 +170,15 @@ async def connect(
 ) -> PicowsConnection:
     """Open ``url`` (``ws://`` or ``wss://``).  Raises ``VenueError`` when it cannot be opened in ``open_timeout_s``."""
     options = options or WsOptions()
+    sock: socket.socket | None = None
     try:
         async with asyncio.timeout(options.open_timeout_s):
+            sock, context = await way_to(url, ssl, options.route)
             _, connection = await ws_connect(
                 lambda: PicowsConnection(sink, clock, options),
                 url,
-                ssl_context=default_ssl(url, ssl),
+                ssl_context=context,
+                socket_factory=None if sock is None else lambda _url: sock,
                 websocket_handshake_timeout=options.open_timeout_s,
                 max_frame_size=options.max_message_bytes,
                 extra_headers=dict(headers) if headers else None,
@@ -182,6 +186,8 @@ async def connect(
                 logger_name=SILENT,
             )
     except (OSError, TimeoutError, WSError, ValueError) as error:
+        if sock is not None:
+            sock.close()
         why = "no answer in time" if isinstance(error, TimeoutError) else (str(error) or type(error).__name__)
         raise VenueError(
             f"cannot open {url}: {why}", expected="a WebSocket server", do="check the address and the network"

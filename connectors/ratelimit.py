@@ -46,6 +46,7 @@ class TokenBucket:
             raise ValueError(
                 f"rate limit needs rate_per_s > 0, burst >= 1, 0 <= reserve < burst: {rate_per_s=} {burst=} {reserve=}"
             )
+        self.rate_per_s = rate_per_s
         self._rate_per_ns = rate_per_s / NS_PER_S
         self._burst = float(burst)
         self._reserve = float(reserve)
@@ -78,11 +79,14 @@ class TokenBucket:
 
     def wait_ns(self, now_ns: int, *, priority: bool = False) -> int:
         """Nanoseconds until ``try_take`` could succeed if nobody else takes; 0 when it can now."""
-        elapsed_ns = max(0, now_ns - self._last_ns)
-        tokens = min(self._burst, self._tokens + elapsed_ns * self._rate_per_ns)
+        tokens = self.left(now_ns)
         floor = 1.0 if priority else 1.0 + self._reserve
         refill_ns = 0 if tokens + 1e-9 >= floor else int((floor - tokens) / self._rate_per_ns) + 1
         return max(refill_ns, (self._priority_pause if priority else self._pause).until_ns - now_ns)
+
+    def left(self, now_ns: int) -> float:
+        """Tokens that are there now, those of the reserve included."""
+        return min(self._burst, self._tokens + max(0, now_ns - self._last_ns) * self._rate_per_ns)
 
     def pause(self, until_ns: int) -> None:
         """The ordinary lane is shut until then, cancels go on."""

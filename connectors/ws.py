@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, cast
@@ -28,7 +29,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import CLOSED, OPEN
 from websockets.uri import parse_uri
 
-from engine.errors import VenueError
+from connectors.route import Route, destination
+from engine.errors import ConfigError, VenueError
 from engine.ports import Clock, FrameSink
 
 SILENT = logging.getLogger("kestrel.ws.library")
@@ -38,7 +40,8 @@ SILENT.propagate = False
 
 
 class WsOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of one connection.  ``silence_timeout_s`` must exceed ``ping_interval_s``: a live peer answers pings."""
+    """Limits of one connection, and the way to it.  ``silence_timeout_s`` must exceed ``ping_interval_s``: a live peer
+    answers pings."""
 
     open_timeout_s: float = 10.0
     ping_interval_s: float = 5.0
@@ -46,6 +49,7 @@ class WsOptions(msgspec.Struct, frozen=True, kw_only=True):
     close_timeout_s: float = 2.0
     max_message_bytes: int = 16 * 1024 * 1024
     compression: bool = True
+    route: Route = Route()
 
 
 class WsHandle(Protocol):
@@ -75,10 +79,14 @@ Connect = Callable[..., Awaitable[WsHandle]]
 """``connect(url, sink, clock, *, headers, ssl, options) -> WsHandle``."""
 
 
-class Keepalive:
-    """Pings on an interval and says when a peer has been silent for too long (a half-open socket, fault C1).
+_AT_ONCE_S = 1e-3
+"""Timers may fire a little early."""
 
-    Any received byte proves life, so a busy stream costs a time stamp per read and nothing else.
+
+class Keepalive:
+    """Pings a peer that has been silent for an interval, and says when it was for too long (a half-open socket, C1).
+
+    Any received byte proves life, so a busy stream costs a time stamp per read and a timer, and no ping.
     """
 
     def __init__(
@@ -102,8 +110,11 @@ class Keepalive:
             self._timer = None
             self._on_dead(f"peer silent for {silent_s:.1f} s")
             return
-        self._send_ping()
-        self._timer = self._loop.call_later(self._interval_s, self._tick)
+        left_s = self._interval_s - silent_s
+        if left_s < _AT_ONCE_S:
+            self._send_ping()
+            left_s = self._interval_s
+        self._timer = self._loop.call_later(left_s, self._tick)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -275,11 +286,30 @@ class WebsocketsConnection(asyncio.Protocol):
             self._close_timer = self._loop.call_later(self._options.close_timeout_s, self._transport.abort)
 
 
-def default_ssl(url: str, ssl: ssl_module.SSLContext | None) -> ssl_module.SSLContext | None:
-    """The verifying default context for ``wss``/``https`` addresses, nothing for plain ones."""
+def default_ssl(
+    url: str, ssl: ssl_module.SSLContext | None, route: Route | None = None
+) -> ssl_module.SSLContext | None:
+    """``ssl``, else a verifying context, for ``wss``/``https`` addresses; nothing for plain ones.
+
+    Raises ``ConfigError`` when the route's certificates cannot be read.
+    """
     if url.startswith(("wss://", "https://")):
-        return ssl if ssl is not None else ssl_module.create_default_context()
+        return ssl if ssl is not None else (route or Route()).ssl(url)
     return None
+
+
+async def way_to(
+    url: str, ssl: ssl_module.SSLContext | None, route: Route
+) -> tuple[socket.socket | None, ssl_module.SSLContext | None]:
+    """What a WebSocket library needs to dial ``url``: the socket of a proxy, None for none, and the context for TLS.
+
+    Raises ``OSError`` for a proxy that does not let us through, ``VenueError`` for certificates that cannot be read.
+    """
+    try:
+        context = default_ssl(url, ssl, route)
+    except ConfigError as error:
+        raise VenueError(error.seen, expected=error.expected, do=error.do) from error
+    return await route.tunnel(url), context
 
 
 async def connect(
@@ -305,25 +335,31 @@ async def connect(
     )
     loop = asyncio.get_running_loop()
     connection: WebsocketsConnection | None = None
+    sock: socket.socket | None = None
     try:
         async with asyncio.timeout(options.open_timeout_s):
+            sock, context = await way_to(url, ssl, options.route)
             _, connection = await loop.create_connection(
                 lambda: WebsocketsConnection(protocol, sink, clock, options),
-                uri.host,
-                uri.port,
-                ssl=default_ssl(url, ssl),
+                **destination(sock, uri.host, uri.port),
+                ssl=context,
                 server_hostname=uri.host if uri.secure else None,
             )
             await connection.open(headers or {})
     except (OSError, TimeoutError) as error:
-        if connection is not None:
-            connection.abort("handshake failed")
+        _give_up(connection, sock, "handshake failed")
         why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
         raise VenueError(
             f"cannot open {url}: {why}", expected="a WebSocket server", do="check the address and the network"
         ) from error
     except asyncio.CancelledError:
-        if connection is not None:
-            connection.abort("cancelled")
+        _give_up(connection, sock, "cancelled")
         raise
     return connection
+
+
+def _give_up(connection: WebsocketsConnection | None, sock: socket.socket | None, reason: str) -> None:
+    if connection is not None:
+        connection.abort(reason)
+    elif sock is not None:
+        sock.close()

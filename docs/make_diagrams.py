@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.commands import RiskState
-from engine.orders import FINAL, TABLE, Happening, OrderState
+from engine.order_states import FINAL, TABLE, Happening, OrderState
 from risk.kill_switch import TRANSITIONS, Cause
 
 DOCS = Path(__file__).resolve().parent
@@ -31,7 +31,7 @@ def order_states() -> str:
         [
             "# States of an order",
             "",
-            f"{HOW} The table is `engine/orders.py: TABLE`, the states are `engine/orders.py: OrderState`.",
+            f"{HOW} The table is `engine/order_states.py: TABLE`, the states are `engine/order_states.py: OrderState`.",
             "",
             "What leads back to the same state is left out of the picture.",
             "",
@@ -69,8 +69,14 @@ def risk_states() -> str:
             "## What a new start forgets",
             "",
             "A session on an account that outlives it begins in the state that the last one on that account left, with",
-            "its reason, and measures the day's loss and the drawdown from where that one did, until `resume`",
-            "([0019](decisions/0019-a-session-goes-on-with-its-account.md)).",
+            "its reason ([0019](decisions/0019-a-session-goes-on-with-its-account.md)). It holds until `resume`.",
+            "What losses are measured from is not touched by that: the day's loss counts from where the last session",
+            "counted, until the UTC day is over, and the drawdown from the account's highest equity for good. While",
+            "either is beyond its limit entries are refused, `resume` or not.",
+            "",
+            "`shutdown.positions: flatten` leaves `reducing`, as `flatten` by hand does: whoever had everything closed",
+            "says by `resume` when entries may begin again. The end is bounded, so a position may not have been",
+            "closed, and a supervisor that starts the daemon anew must not enter what was just left.",
             "",
             "Any other session (the exchange that `paper` starts, fills in process) begins `active`; only the file",
             "`HALT` outlives it and keeps the next one from starting. The breakers begin anew as well: the day's",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from decimal import (
     ROUND_HALF_EVEN,
     Context,
+    Decimal,
     DefaultContext,
     DivisionByZero,
     FloatOperation,
@@ -26,6 +27,10 @@ T = TypeVar("T")
 
 MONEY = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation])
 """28 digits; ``Decimal(float)`` and comparing the two raise."""
+
+
+PLAIN_DIGITS = 40
+"""Zeros that ``plain`` writes at most for an exponent."""
 
 
 def install() -> None:
@@ -49,3 +54,10 @@ def own_context() -> contextvars.Context:
     context = contextvars.copy_context()
     context.run(setcontext, MONEY.copy())
     return context
+
+
+def plain(amount: Decimal | None) -> str:
+    """As people write it, without an exponent; what has more digits than fit a line as Python does."""
+    if amount is None or not amount.is_finite() or abs(amount.as_tuple().exponent) > PLAIN_DIGITS:  # type: ignore[arg-type]
+        return str(amount)
+    return f"{amount:f}"

@@ -15,6 +15,7 @@ from engine.desk import Desk
 from engine.intents import defect_of, listed, where, words, writable
 from engine.lanes import Callback, StrategySlot
 from engine.ports import Probe, Recorder
+from engine.stakes import GUARDIAN
 from engine.view import CoreView
 
 
@@ -88,3 +89,6 @@ class Asking:
         slot.reason = f"{text}: {detail}" if detail else text
         self._recorder.record(StrategyQuarantined(self._view.now_ns, slot.name, text))
         self._desk.abandon(slot.name)
+        if slot.name == GUARDIAN:
+            # Its stops were part of what made new risk bearable.
+            self._desk.latch.reduce(f"the guardian failed: {text}")

@@ -12,6 +12,9 @@ from math import nan
 from engine.events import BookDelta, BookSnapshot, Quote
 from engine.ports import Top
 
+LEVELS_MAX = 100_000
+"""Of a side; with more the worst is forgotten.  The deepest real books have some ten thousand."""
+
 
 class OrderBook:
     """Best prices and, after a snapshot, all levels.
@@ -49,6 +52,7 @@ class OrderBook:
         self._asks = {px: qty for px, qty in snapshot.asks if qty > 0.0}
         self._bid_keys = sorted(self._bids)
         self._ask_keys = sorted(-px for px in self._asks)
+        self._forget_worst()
         self.has_levels = True
         return self.best(snapshot.ts_event_ns, snapshot.ts_recv_ns)
 
@@ -60,26 +64,45 @@ class OrderBook:
         """
         if not self.has_levels:
             return None
+        bids, asks, bid_keys, ask_keys = self._bids, self._asks, self._bid_keys, self._ask_keys
         for side, px, qty in delta.changes:
             if side > 0:
-                _set_level(self._bids, self._bid_keys, px, px, qty)
-            else:
-                _set_level(self._asks, self._ask_keys, px, -px, qty)
-        best = self.best(delta.ts_event_ns, delta.ts_recv_ns)
+                if qty > 0.0:
+                    if px not in bids:
+                        insort(bid_keys, px)
+                    bids[px] = qty
+                elif px in bids:
+                    del bids[px]
+                    del bid_keys[bisect_left(bid_keys, px)]
+            elif qty > 0.0:
+                if px not in asks:
+                    insort(ask_keys, -px)
+                asks[px] = qty
+            elif px in asks:
+                del asks[px]
+                del ask_keys[bisect_left(ask_keys, -px)]
+        if len(bid_keys) > LEVELS_MAX or len(ask_keys) > LEVELS_MAX:
+            self._forget_worst()
         top = self.top
-        if (
-            best is not None
-            and not top.suspect
-            and best.bid_px == top.bid_px
-            and best.bid_qty == top.bid_qty
-            and best.ask_px == top.ask_px
-            and best.ask_qty == top.ask_qty
-        ):
-            # The book was confirmed at this time: freshness moves on, features see no tick.
-            top.ts_event_ns = delta.ts_event_ns
-            top.ts_recv_ns = delta.ts_recv_ns
-            return None
-        return best
+        if bid_keys and ask_keys and not top.suspect:
+            bid_px, ask_px = bid_keys[-1], -ask_keys[-1]
+            if (
+                bid_px == top.bid_px
+                and ask_px == top.ask_px
+                and bids[bid_px] == top.bid_qty
+                and asks[ask_px] == top.ask_qty
+            ):
+                # The book was confirmed at this time: freshness moves on, features see no tick.
+                top.ts_event_ns = delta.ts_event_ns
+                top.ts_recv_ns = delta.ts_recv_ns
+                return None
+        return self.best(delta.ts_event_ns, delta.ts_recv_ns)
+
+    def _forget_worst(self) -> None:
+        for key in _too_many(self._bid_keys):
+            del self._bids[key]
+        for key in _too_many(self._ask_keys):
+            del self._asks[-key]
 
     def invalidate(self) -> None:
         """Forget the levels after a gap; the prices stay readable but are suspect until the next good quote."""
@@ -89,6 +112,13 @@ class OrderBook:
         self._ask_keys.clear()
         self.has_levels = False
         self.top.suspect = True
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether levels are known that no market has for long: crossed, locked, or a side without any."""
+        if not self.has_levels:
+            return False
+        return not self._bid_keys or not self._ask_keys or self._bid_keys[-1] >= -self._ask_keys[-1]
 
     def levels(self, side: int, depth: int) -> list[tuple[float, float]]:
         """Up to ``depth`` levels ``(px, qty)``, best first; ``side`` +1 bids, -1 asks."""
@@ -107,11 +137,11 @@ class OrderBook:
         return Quote(ts_event_ns, ts_recv_ns, self.instrument, bid_px, self._bids[bid_px], ask_px, self._asks[ask_px])
 
 
-def _set_level(levels: dict[float, float], keys: list[float], px: float, key: float, qty: float) -> None:
-    if not qty > 0.0:
-        if levels.pop(px, None) is not None:
-            del keys[bisect_left(keys, key)]
-        return
-    if px not in levels:
-        insort(keys, key)
-    levels[px] = qty
+def _too_many(keys: list[float]) -> list[float]:
+    """Taken out of ``keys``: the worst beyond ``LEVELS_MAX``."""
+    over = len(keys) - LEVELS_MAX
+    if over <= 0:
+        return []
+    worst = keys[:over]
+    del keys[:over]
+    return worst

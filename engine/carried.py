@@ -10,17 +10,17 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.commands import NewOrder, RiskState
+from engine.commands import GroupIntent, NewOrder, RiskState
 from engine.errors import DataError
-from engine.instruments import Instrument
+from engine.instruments import FULLY_PAID, Instrument
 
 VERSION = 1
 ENDED = frozenset({"filled", "cancelled", "expired", "rejected"})
-"""States of ``engine.orders`` that an order does not leave."""
+"""States of ``engine.order_states`` that an order does not leave."""
 
 
-class CarriedOrder(msgspec.Struct, frozen=True, array_like=True):
-    """An order as it was known: ``state`` by its name in ``engine.orders.OrderState``."""
+class CarriedOrder(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An order as it was known: ``state`` by its name in ``engine.order_states.OrderState``."""
 
     new: NewOrder
     state: str
@@ -31,7 +31,7 @@ class CarriedOrder(msgspec.Struct, frozen=True, array_like=True):
     """Of the fills that are booked in it."""
 
 
-class CarriedHolding(msgspec.Struct, frozen=True, array_like=True):
+class CarriedHolding(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """See ``engine.ports.Position``; ``realised`` is in settlement currency."""
 
     instrument: str
@@ -41,7 +41,7 @@ class CarriedHolding(msgspec.Struct, frozen=True, array_like=True):
     fees: Decimal
 
 
-class CarriedStake(msgspec.Struct, frozen=True, array_like=True):
+class CarriedStake(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """See ``engine.ports.Stake``."""
 
     strategy: str
@@ -54,7 +54,7 @@ class CarriedStake(msgspec.Struct, frozen=True, array_like=True):
     since_ns: int
 
 
-class CarriedTally(msgspec.Struct, frozen=True, array_like=True):
+class CarriedTally(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """See ``engine.ports.Tally``."""
 
     strategy: str
@@ -65,14 +65,14 @@ class CarriedTally(msgspec.Struct, frozen=True, array_like=True):
     day_low: Decimal
 
 
-class CarriedStakes(msgspec.Struct, frozen=True, array_like=True):
+class CarriedStakes(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Of ``engine.stakes``."""
 
     stakes: tuple[CarriedStake, ...] = ()
     tallies: tuple[CarriedTally, ...] = ()
 
 
-class CarriedMoney(msgspec.Struct, frozen=True, array_like=True):
+class CarriedMoney(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """``reported``: accounts that were opened, as ``(venue, currency)`` or ``(instrument, "")``.  ``day`` is that of
     ``equity_day_start``, in days since 1970; -1: none yet."""
 
@@ -88,14 +88,47 @@ class CarriedMoney(msgspec.Struct, frozen=True, array_like=True):
     stakes: CarriedStakes = CarriedStakes()
 
 
-class CarriedStrategy(msgspec.Struct, frozen=True, array_like=True):
+class CarriedStrategy(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """``state`` is JSON, empty where it had none to give."""
 
     name: str
     state: str
 
 
-class Carried(msgspec.Struct, frozen=True, array_like=True):
+class CarriedGroup(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """See ``engine.groups.Group``."""
+
+    group_id: str
+    intent: GroupIntent
+    levels_px: tuple[Decimal | None, ...]
+    fired: int
+    entered: tuple[tuple[str, Decimal], ...]
+    left: tuple[tuple[str, Decimal], ...]
+    sent_id: str
+    sent_exit: int
+    ending: str
+
+
+class CarriedCorrection(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An execution (``venue|id``) that was corrected, and what stands of it."""
+
+    trade: str
+    qty: Decimal
+    px: Decimal
+    fee: Decimal
+
+
+class CarriedVersions(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Versions of one order: the newest by its client order id, what all together were to fill, what those before it
+    have filled, and how much of that is whose, as ``(client order id, quantity)``."""
+
+    newest: str
+    total_qty: Decimal
+    earlier_qty: Decimal
+    earlier: tuple[tuple[str, Decimal], ...]
+
+
+class Carried(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """All of it.  ``trades``: ids of executions that were booked lately, as ``venue|id``.  ``instruments`` are those of
     the orders and holdings, by which later facts are understood."""
 
@@ -107,6 +140,13 @@ class Carried(msgspec.Struct, frozen=True, array_like=True):
     risk_state: RiskState
     risk_reason: str
     strategies: tuple[CarriedStrategy, ...]
+    groups: tuple[CarriedGroup, ...] = ()
+    corrections: tuple[CarriedCorrection, ...] = ()
+    known_px: tuple[tuple[str, float], ...] = ()
+    """``(instrument, the last price of its market that was believed)``."""
+    versions: tuple[CarriedVersions, ...] = ()
+    ended_groups: tuple[CarriedGroup, ...] = ()
+    """Those that had nothing left to close: a late fill of their entry brings them back."""
 
     @property
     def venues(self) -> tuple[str, ...]:
@@ -118,6 +158,16 @@ class Carried(msgspec.Struct, frozen=True, array_like=True):
     def open_count(self) -> int:
         """Orders that may still live."""
         return sum(one.state not in ENDED for one in self.orders)
+
+    def balances(self, venue: str) -> dict[str, Decimal]:
+        """What the books hold at a venue, by currency, coins that are positions included."""
+        found = {currency: amount for at, currency, amount in self.money.cash if at == venue}
+        defined = {one.id: one for one in self.instruments}
+        for holding in self.money.holdings:
+            one = defined.get(holding.instrument)
+            if one is not None and one.venue == venue and one.asset_class in FULLY_PAID:
+                found[one.base] = found.get(one.base, Decimal(0)) + holding.qty
+        return found
 
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")

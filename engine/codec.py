@@ -20,6 +20,9 @@ Derived = (
     | c.RiskStateChanged
     | c.StrategyQuarantined
     | c.BalanceAdjusted
+    | c.GroupOpened
+    | c.GroupMoved
+    | c.GroupEnded
 )
 Record = e.InputEvent | Derived
 
@@ -34,6 +37,9 @@ DERIVED_TYPES: frozenset[type] = frozenset(
         c.RiskStateChanged,
         c.StrategyQuarantined,
         c.BalanceAdjusted,
+        c.GroupOpened,
+        c.GroupMoved,
+        c.GroupEnded,
     }
 )
 """Records the core makes itself.  Replay compares them; everything else it feeds."""

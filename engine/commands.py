@@ -15,9 +15,18 @@ from engine.events import Side
 
 
 class OrderType(enum.StrEnum):
+    """``STOP`` is a market order and ``STOP_LIMIT`` a limit order from when the price reaches ``trigger_px``.
+
+    ``BRACKET`` is one exit order with two ways out: a limit order at ``limit_px`` that turns into a marketable one when
+    the price reaches ``trigger_px`` on the other side.  What a venue does not offer is carried out here
+    (``engine.groups``).
+    """
+
     MARKET = "market"
     LIMIT = "limit"
+    STOP = "stop"
     STOP_LIMIT = "stop_limit"
+    BRACKET = "bracket"
 
 
 class TimeInForce(enum.StrEnum):
@@ -79,7 +88,22 @@ class ReplaceIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forb
     reason: str = ""
 
 
-Intent = OrderIntent | CancelIntent | ReplaceIntent
+class GroupIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=109):
+    """A strategy's wish for orders that belong together, of one instrument: ``exits`` exclude each other (OCO), and
+    with an ``entry`` they close what it has filled (bracket).
+
+    At most one of the exits is at the venue at any time; the others wait here for their price (``engine.groups``).  The
+    quantities of all exits are equal, and the entry's where there is one.  The id of the group is a cancel's
+    ``client_order_id`` to end it.
+    """
+
+    ts_ns: int
+    strategy: str
+    exits: tuple[OrderIntent, ...]
+    entry: OrderIntent | None = None
+
+
+Intent = OrderIntent | CancelIntent | ReplaceIntent | GroupIntent
 
 
 class Approved(msgspec.Struct, frozen=True, gc=False):
@@ -101,6 +125,11 @@ class Rejected(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_un
 
 
 Verdict = Approved | Rejected
+IN_THE_WAY = "in_the_way"
+"""Check that refuses an exit for orders of ours that it would trade with: ``seen`` names them, parted by commas.  They
+are cancelled, and the exit is to be asked for again."""
+EXIT_WAITS = "exit_waits"
+"""Check that refuses an order which would rest where such an exit is about to go, or one at market is under way."""
 
 
 class NewOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=103):
@@ -151,5 +180,43 @@ class BalanceAdjusted(msgspec.Struct, frozen=True, array_like=True, gc=False, fo
     told: Decimal
 
 
+class GroupOpened(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=110):
+    """Orders that belong together are watched from here on.  Those of them that leave carry ``group_id`` as their
+    ``parent_id``."""
+
+    ts_ns: int
+    group_id: str
+    intent: GroupIntent
+
+
+class GroupMoved(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=111):
+    """The price of a trailing exit has moved, or an exit's price was reached.
+
+    ``levels_px`` are the prices at which the exits act, None for one that trails and has seen no price yet.  ``fired``
+    is the index of the exit whose price was reached, -1 for none.
+    """
+
+    ts_ns: int
+    group_id: str
+    levels_px: tuple[Decimal | None, ...]
+    fired: int
+
+
+class GroupEnded(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=112):
+    ts_ns: int
+    group_id: str
+    reason: str
+
+
 Command = NewOrder | CancelOrder
-Decision = Rejected | NewOrder | CancelOrder | RiskStateChanged | StrategyQuarantined | BalanceAdjusted
+Decision = (
+    Rejected
+    | NewOrder
+    | CancelOrder
+    | RiskStateChanged
+    | StrategyQuarantined
+    | BalanceAdjusted
+    | GroupOpened
+    | GroupMoved
+    | GroupEnded
+)

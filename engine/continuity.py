@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.carried import VERSION, Carried, CarriedStrategy
+from engine.stakes import EVERYONE, OPERATOR
 
 if TYPE_CHECKING:
     from engine.core import TradingCore
@@ -18,16 +19,30 @@ if TYPE_CHECKING:
 
 def take(core: TradingCore, risk_reason: str) -> Carried:
     """The state of a core between two events.  ``risk_reason``: why its risk is in the state that it is in."""
+    orders = core.orders.carried()
+    known = {one.new.client_order_id for one in orders}
     return Carried(
         VERSION,
-        tuple([lane.instrument for lane in core.lanes.values() if lane.consolidator is None]),
-        core.orders.carried(),
+        (*[lane.instrument for lane in core.lanes.values() if lane.consolidator is None], *core.portfolio.unlisted),
+        orders,
         core.orders.carried_trades(),
         core.portfolio.carried(),
         core.gate.state,
         risk_reason,
-        tuple([CarriedStrategy(slot.name, _state_of(slot)) for slot in core.slots]),
+        (*[CarriedStrategy(slot.name, _state_of(slot)) for slot in core.slots], *_latches_of(core)),
+        core.desk.groups.carried(),
+        core.orders.carried_corrections(),
+        core.market.known_px(),
+        core.desk.replacements.carried(known),
+        core.desk.groups.book.carried_ended(known),
     )
+
+
+def _latches_of(core: TradingCore) -> list[CarriedStrategy]:
+    """What holds for other reasons than a strategy's: what an operator has closed, where that is not done, as the state
+    of the slot that orders by hand belong to; what risk has latched, under the name of all strategies together."""
+    found = {OPERATOR: core.manual.state(), EVERYONE: core.gate.carried()}
+    return [CarriedStrategy(name, state) for name, state in found.items() if state]
 
 
 def _state_of(slot: StrategySlot) -> str:
@@ -42,5 +57,9 @@ def _state_of(slot: StrategySlot) -> str:
 
 def put(core: TradingCore, carried: Carried) -> None:
     """Orders and money as they were known.  Strategies and the state of risk are the caller's to tell."""
-    core.orders.restore(carried.orders, carried.trades)
-    core.portfolio.restore(carried.money)
+    core.orders.restore(carried.orders, carried.trades, carried.corrections)
+    core.portfolio.restore(carried.money, carried.instruments)
+    core.desk.groups.restore(carried.groups)
+    core.desk.groups.book.restore_ended(carried.ended_groups)
+    core.desk.replacements.restore(carried.versions, core.orders.get)
+    core.market.restore_px(carried.known_px)

@@ -10,12 +10,14 @@ strategies are called in ``engine.asking``; this file owns the dispatch, time, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from engine import events as e
 from engine.asking import Asking
 from engine.carried import decode_carried, encode_carried
+from engine.closures import Closures
 from engine.commands import Command, RiskState
 from engine.consolidated.definition import ConsolidatedDefinition
 from engine.continuity import put, take
@@ -23,9 +25,11 @@ from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
 from engine.facts import AccountFacts
+from engine.instruments import Instrument
 from engine.lanes import Lane, StrategySlot
 from engine.manual import Manual
 from engine.market import Market
+from engine.offers import Offer
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Assembly, Probe, Recorder, RiskGate
@@ -34,11 +38,14 @@ from engine.quality.gate import DEFAULT
 from engine.quality.tolerances import Tolerances
 from engine.reconciliation import Reconciliation
 from engine.sanity import amounts_defect, fill_defect
+from engine.stakes import EVERYONE, OPERATOR
 from engine.venues import VenueStates
 from engine.view import CoreView
 
 KEEP = "keep"
 """Name of the timer on which the core puts its state on record; it is no heartbeat."""
+PEAK_STEP, PEAK_NS = Decimal("1.001"), 10_000_000_000
+"""How much higher than the last kept one a peak of equity is kept at once, and how long after that one at least."""
 # Enum members are slow to reach through their class in CPython 3.11.
 _LATE, _FAILED = e.PredictionStatus.LATE, e.PredictionStatus.FAILED
 
@@ -61,7 +68,8 @@ class TradingCore:
 
     ``hold_orders`` is journal mode ``always``: commands wait until ``JournalSynced`` covers their record, and risk
     judges them again.  ``hold_deadline_ns``: an order that waited longer is dropped instead.  ``external_reduces``:
-    risk goes to REDUCING when the venue shows an order that this session has not sent.
+    risk goes to REDUCING when the venue shows an order that this session has not sent.  ``offers``: which orders each
+    venue takes; what it does not is carried out here, where it can be.
     """
 
     def __init__(
@@ -79,6 +87,7 @@ class TradingCore:
         consolidated: Sequence[ConsolidatedDefinition] = (),
         tolerances: Tolerances = DEFAULT,
         external_reduces: bool = False,
+        offers: Mapping[str, Offer] | None = None,
     ) -> None:
         self.counters = Counters()
         self.lanes: dict[str, Lane] = {}
@@ -91,6 +100,9 @@ class TradingCore:
         self.closing = False
         step_function()  # compiled before the first event comes, not while it waits
         self._kept = b""
+        self._kept_ns = 0
+        self._kept_marks: tuple[str, int] = ("", -1)
+        self._kept_peak: Decimal | None = None
         self._recorder = recorder
         probe = probe or NullProbe()
         self.desk = Desk(
@@ -103,6 +115,8 @@ class TradingCore:
             probe=probe,
             hold_orders=hold_orders,
             hold_deadline_ns=hold_deadline_ns,
+            id_prefix=id_prefix,
+            offers=offers or {},
         )
         self.facts = AccountFacts(
             desk=self.desk,
@@ -111,8 +125,7 @@ class TradingCore:
             counters=self.counters,
             external_reduces=external_reduces,
         )
-        asking = Asking(view=self.view, desk=self.desk, recorder=recorder, probe=probe)
-        self._asking = asking
+        self._asking = asking = Asking(view=self.view, desk=self.desk, recorder=recorder, probe=probe)
         self.reconciliation = Reconciliation(recorder=recorder, portfolio=self.portfolio, counters=self.counters)
         self.manual = Manual(
             desk=self.desk,
@@ -122,10 +135,11 @@ class TradingCore:
             reconciliation=self.reconciliation,
         )
         self._ask, self._restore = asking.ask, asking.restore
-        self._market = Market(
+        self.market = Market(
             lanes=self.lanes,
             slots=self.slots,
             venues=self.venues,
+            closures=Closures(desk=self.desk, orders=self.orders, venues=self.venues),
             portfolio=self.portfolio,
             view=self.view,
             desk=self.desk,
@@ -137,12 +151,16 @@ class TradingCore:
             consolidated=consolidated,
             tolerances=tolerances,
         )
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            **self._market.handlers(),
+        self._handlers = self._each_handler()
+
+    def _each_handler(self) -> dict[type, Callable[[Any], None]]:
+        """Who takes an event, by its type."""
+        return {
+            **self.market.handlers(),
             e.Timer: self._on_timer,
             e.RateReported: self.facts.on_rate,
             e.BalanceReported: self.facts.on_balance,
-            e.PositionReported: self.facts.on_position,
+            e.PositionReported: self._on_position,
             e.AccountSettled: self._on_settled,
             e.OrderFound: self._on_found,
             e.FillCorrected: self._on_corrected,
@@ -156,10 +174,10 @@ class TradingCore:
             e.ClockStepped: self._ignore,
             e.SessionStarted: self._ignore,
             e.JournalSynced: self.desk.on_synced,
-            e.JournalFailed: self.desk.on_journal_failed,
-            e.Halted: self.desk.on_control,
-            e.Reduced: self.desk.on_control,
-            e.Resumed: self.desk.on_control,
+            e.JournalFailed: self.desk.latch.on_journal_failed,
+            e.Halted: self.desk.latch.on_control,
+            e.Reduced: self.desk.latch.on_control,
+            e.Resumed: self.desk.latch.on_control,
             e.OperatorRequested: self.manual.on_request,
             e.ShutdownRequested: self._on_shutdown,
             e.StateCarried: self._on_carried,
@@ -185,30 +203,48 @@ class TradingCore:
 
     def _on_fill(self, fill: e.OrderFilled) -> None:
         lane = self.lanes.get(fill.instrument)
-        defect = fill_defect(fill, None if lane is None else lane.instrument)
+        defect = fill_defect(fill, self._rules_of(fill.instrument))
         if defect:
             what = f"fill {fill.trade_id} of order {fill.client_order_id!r} at {fill.venue}"
             self.facts.refuse_fact(
                 defect, f"{what}: {fill.qty} of {fill.instrument} at {fill.px}, fee {fill.fee} {fill.fee_currency}"
             )
             return
-        strategy = self.facts.on_filled(fill, self.view.mark_px)
-        if strategy is None:
+        shares = self.facts.on_filled(fill, self.view.mark_px)
+        if shares is None:
             return
-        for slot in self.slots:
-            if slot.name == strategy:
-                self._ask(slot, slot.on_fill, fill)
+        if self._kept:
+            self._keep_latches(fill.ts_recv_ns)
+        if lane is None:  # its strategy may know nothing of it; whoever looks after the account must
+            self.desk.latch.reduce(
+                f"fill of {fill.instrument}, which this session does not list: booked, and nobody watches it"
+            )
+            return
+        for strategy, part in shares:
+            for slot in self.slots:
+                if slot.name == strategy:
+                    self._ask(slot, slot.on_fill, part)
+
+    def _rules_of(self, name: str) -> Instrument | None:
+        """Of an instrument of this session, or of one that an earlier one has left orders in."""
+        lane = self.lanes.get(name)
+        return self.portfolio.unlisted_instrument(name) if lane is None else lane.instrument
 
     def _on_corrected(self, event: e.FillCorrected) -> None:
-        lane = self.lanes.get(event.instrument)
         amounts = (event.qty, event.px, event.fee, event.new_qty, event.new_px, event.new_fee)
-        defect = "unknown_instrument" if lane is None else amounts_defect(*amounts)
+        defect = "unknown_instrument" if self._rules_of(event.instrument) is None else amounts_defect(*amounts)
         if not defect and (event.qty <= 0 or event.new_qty < 0):
             defect = "bad_size"
         if defect:
             self.facts.refuse_fact(defect, f"correction of fill {event.trade_id} at {event.venue}")
             return
         self.facts.on_corrected(event, self.view.mark_px)
+
+    def _on_position(self, event: e.PositionReported) -> None:
+        before = self.counters.adjustments
+        self.facts.on_position(event, self.view.mark_px)
+        if self.counters.adjustments != before:
+            self._keep(event.ts_recv_ns)  # as of a balance that was adjusted
 
     def _on_found(self, found: e.OrderFound) -> None:
         if found.instrument in self.lanes:  # of anything else nothing is traded here, and nothing is risked
@@ -218,25 +254,38 @@ class TradingCore:
         if timer.name == KEEP:
             self._keep(timer.ts_recv_ns)
             return
-        self.desk.revalue(self.view.mark_px)
+        self.desk.latch.revalue(self.view.mark_px)
+        if self._kept:
+            self._keep_latches(timer.ts_recv_ns)
         self.desk.insist()
+        self.desk.groups.on_timer()
         if self.manual.is_closing:
             self.manual.advance()
-        self._market.on_timer(timer)
+        self.market.on_timer(timer)
         for slot in self.slots:
             self._ask(slot, slot.on_timer, timer)
 
     # --- from one session to the next -------------------------------------------------------------------------------
 
+    def _keep_latches(self, now_ns: int) -> None:
+        """Put the state on record when what losses are measured by has moved: a strategy lost its day, a day began,
+        equity is higher than ever.  None of that is in the records of orders, by which a next session goes on."""
+        money, peak = self.portfolio, self._kept_peak
+        is_higher = peak is not None and money.equity_peak is not None and money.equity_peak > peak * PEAK_STEP
+        if (self.gate.carried(), money.day) != self._kept_marks or (is_higher and now_ns - self._kept_ns >= PEAK_NS):
+            self._keep(now_ns)
+
     def _keep(self, now_ns: int) -> None:
         """Put the state on record, unless it is what was put there last."""
-        state = encode_carried(take(self, self.desk.risk_reason))
+        state = encode_carried(take(self, self.desk.latch.reason))
+        self._kept_ns, self._kept_peak = now_ns, self.portfolio.equity_peak
+        self._kept_marks = (self.gate.carried(), self.portfolio.day)
         if state == self._kept:
             return
         try:
             self._recorder.record(e.StateKept(now_ns, now_ns, state))
         except JournalError as error:
-            self.desk.halt_for_journal(error.seen)
+            self.desk.latch.halt_for_journal(error.seen)
             return
         self._kept = state
 
@@ -249,18 +298,31 @@ class TradingCore:
         for slot in self.slots:
             if states.get(slot.name):
                 self._restore(slot, states[slot.name])
+        self.gate.restore(states.get(EVERYONE, ""))
+        self.manual.restore(states.get(OPERATOR, ""))
         self.reconciliation.await_venues(carried.venues)
-        self._asking.waits = bool(self.reconciliation.awaited)
+        self._asking.waits = self.desk.groups.waits = bool(self.reconciliation.awaited)
+        for order in self.orders.open_orders():
+            self.desk.expect_end(order)
         if carried.risk_state is not RiskState.ACTIVE:
-            self.desk.go_on_in(carried.risk_state, f"left by session {event.session}: {carried.risk_reason}")
+            self.desk.latch.go_on_in(carried.risk_state, event.session, carried.risk_reason)
 
     def _on_settled(self, event: e.AccountSettled) -> None:
         """The venue has confirmed the account; strategies that waited for it are asked from now on."""
+        before = self.counters.adjustments
         reason = self.reconciliation.settle(event, self.view.mark_px)
+        if self.reconciliation.settled_ns.get(event.venue) == event.ts_recv_ns:
+            self.venues.account_settled(event)
         if reason:
-            self.desk.reduce(reason)
-        self.desk.revalue(self.view.mark_px)
-        self._asking.waits = bool(self.reconciliation.awaited)
+            self.desk.latch.reduce(reason)
+        self.desk.latch.revalue(self.view.mark_px)
+        waited = self.desk.groups.waits
+        self._asking.waits = self.desk.groups.waits = bool(self.reconciliation.awaited)
+        if waited and not self.desk.groups.waits:
+            self.desk.mend_surpluses()
+        if self.counters.adjustments != before:
+            # What it did to the equity that losses are measured from rests on prices, which the next session has not.
+            self._keep(event.ts_recv_ns)
 
     def _on_shutdown(self, event: e.ShutdownRequested) -> None:
         self.closing = self.desk.closing = True

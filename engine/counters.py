@@ -28,7 +28,11 @@ class Counters:
         self.fills = 0
         self.external_fills = 0
         self.external_orders = 0
+        self.group_exits = 0  # orders sent because the price of an exit that waited here was reached
+        self.exit_retries = 0  # of those, after one that closed nothing
+        self.conflicting_fills = 0  # executions told again with other values; the first ones stand
         self.corrections = 0  # executions that the venue has taken back or changed
+        self.unknown_corrections = 0  # of executions too old to be known: not booked
         self.rejected: dict[str, int] = {}  # by risk check
         self.venue_rejected: dict[str, int] = {}  # by the venue's reason, see ``add_word``
         self.unreadable: dict[str, int] = {}  # account facts that were not booked, by defect

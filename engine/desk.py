@@ -1,29 +1,40 @@
 """The order desk of the core: intents in, commands out.
 
-Owns the sequence strategy -> risk -> order -> record, the orders that wait for the disk, and what a change of risk
-state does to open orders.  The core calls it; it calls no strategy.
+Owns the sequence strategy -> risk -> order -> record, the orders that wait for the disk, and which open orders must go,
+also because risk has changed its state (``engine.latch``).  The core calls it; it calls no strategy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from engine import events as e
 from engine.commands import (
+    IN_THE_WAY,
+    Approved,
     CancelIntent,
     Command,
+    GroupIntent,
     Intent,
     NewOrder,
     OrderIntent,
+    OrderType,
     Rejected,
     ReplaceIntent,
     RiskState,
     RiskStateChanged,
+    TimeInForce,
+    Verdict,
 )
 from engine.counters import Counters
 from engine.errors import JournalError
-from engine.orders import FINAL, Happening, ManagedOrder, OrderManager, OrderState
-from engine.portfolio import Mark, Portfolio
+from engine.grouping import Grouping
+from engine.latch import RiskLatch
+from engine.offers import ALL_PLAIN, Offer
+from engine.order_states import FINAL, Happening, OrderState
+from engine.orders import ManagedOrder, OrderManager
+from engine.portfolio import Portfolio
 from engine.ports import Probe, Recorder, RiskGate
 from engine.replacing import Replacements
 from engine.stakes import GUARDIAN
@@ -31,10 +42,13 @@ from engine.view import CoreView
 
 CANCEL_AGAIN_NS = 1_000_000_000
 """A cancel that is still wanted is asked for again after this time, on the next timer."""
-JOURNAL_HALT = "journal: "
-"""How the reason of a halt for the journal's sake begins; replay knows it by this."""
 HELD_MAX = 256
 """Orders that may wait for the disk at once; one more is refused with the reason ``durability_backlog``."""
+EXPIRY_GRACE_NS = 2_000_000_000
+"""How long a venue may take to end a good-till-date order by itself, before it is cancelled."""
+# Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
+_STOP, _STOP_LIMIT = OrderType.STOP, OrderType.STOP_LIMIT
+_LIMIT, _MARKET, _GTC, _IOC = OrderType.LIMIT, OrderType.MARKET, TimeInForce.GTC, TimeInForce.IOC
 
 
 class Desk:
@@ -52,24 +66,45 @@ class Desk:
         probe: Probe,
         hold_orders: bool,
         hold_deadline_ns: int,
+        id_prefix: str,
+        offers: Mapping[str, Offer],
     ) -> None:
         self.out: list[Command] = []
         self._recorder = recorder
         self._gate = gate
         self._orders = orders
-        self._portfolio = portfolio
         self._view = view
         self._counters = counters
         self._mark = probe.mark
         self._hold_orders = hold_orders
         self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
         self._hold_deadline_ns = hold_deadline_ns
-        self._replacements = Replacements()
+        self.replacements = Replacements()
         self.closing = False  # the session ends: written by the core
-        self._journal_refuses = False
-        self.risk_reason = ""  # why risk is in the state that it is in
+        self.latch = latch = RiskLatch(
+            gate=gate, recorder=recorder, portfolio=portfolio, view=view, obey=self._obey, insist=self.insist
+        )
         self._abandoned: set[str] = set()  # names of quarantined strategies
         self._held: dict[str, int] = {}  # client order id -> seq of its record
+        self.shut: Mapping[str, str] = {}
+        """Instruments in which nothing may be entered, and why: an operator has them closed (``engine.manual``)."""
+        self._offers = offers
+        # Nearly every venue takes limit and market orders, good till cancelled or immediate, as they are.
+        self._plain = all(
+            offer.takes(kind, tif) for offer in offers.values() for kind in (_LIMIT, _MARKET) for tif in (_GTC, _IOC)
+        )
+        self._expiring: dict[str, int] = {}  # client order id -> when it is cancelled here
+        self.groups = Grouping(
+            desk=self,
+            latch=latch,
+            recorder=recorder,
+            orders=orders,
+            view=view,
+            counters=counters,
+            id_prefix=id_prefix,
+            offers=offers,
+        )
+        view.groups = self.groups.pictures
 
     # --- intents ------------------------------------------------------------------------------------------------
 
@@ -78,27 +113,61 @@ class Desk:
         for intent in intents:
             kind = type(intent)
             if kind is OrderIntent:
-                self.place(intent)  # type: ignore[arg-type]
+                if intent.parent_id and self.groups.knows(intent.parent_id):  # type: ignore[union-attr]
+                    # A next session would take it for one of that group's orders.
+                    refused = Rejected(self._view.now_ns, intent, "group", "a group's order as parent_id", "none")  # type: ignore[arg-type]
+                    self.refuse(refused)
+                elif self._waits_here(intent):  # type: ignore[arg-type]
+                    self.groups.open(GroupIntent(intent.ts_ns, intent.strategy, (intent,)))  # type: ignore[arg-type]
+                else:
+                    self.place(intent)  # type: ignore[arg-type]
+            elif kind is GroupIntent:
+                self.groups.open(intent)  # type: ignore[arg-type]
             elif kind is ReplaceIntent:
                 self._replace(intent)  # type: ignore[arg-type]
             else:
                 self._cancel_one(intent)  # type: ignore[arg-type]
+
+    def _waits_here(self, intent: OrderIntent) -> bool:
+        """Whether no venue takes it as it is, so that it waits here for its price."""
+        kind = intent.order_type
+        if kind is _STOP or intent.trailing_px is not None:
+            return True
+        if kind is not _STOP_LIMIT:
+            return False
+        venue = intent.instrument.rpartition("@")[2]
+        return not self._offers.get(venue, ALL_PLAIN).takes(_STOP_LIMIT, _GTC)
 
     def place(self, intent: OrderIntent) -> NewOrder | Rejected | None:
         """Risk, order, record, send: in that order, for one intent.  Returns what became of it; None where the journal
         took no order."""
         self._counters.intents += 1
         view, orders, gate = self._view, self._orders, self._gate
+        if self.shut and intent.instrument in self.shut and not intent.reduce_only:
+            shut = Rejected(view.now_ns, intent, "closing", self.shut[intent.instrument], "closed first")
+            self._reject(shut)
+            return shut
         approved = gate.review(intent, view)
         self._mark(6)
+        kind, tif = intent.order_type, intent.time_in_force
+        if not ((kind is _LIMIT or kind is _MARKET) and (tif is _IOC or tif is _GTC)) or not self._plain:
+            approved = self._fit(intent, approved)
         if isinstance(approved, Rejected):
             self._reject(approved)
+            if approved.check == IN_THE_WAY:
+                self._clear_way(approved)
             return approved
         if self._hold_orders and len(self._held) >= HELD_MAX:
             refused = Rejected(view.now_ns, intent, "durability_backlog", str(len(self._held)), str(HELD_MAX))
             self._reject(refused)
             return refused
-        venue = view.instrument(approved.intent.instrument).venue
+        name = approved.intent.instrument
+        try:
+            venue = view.instrument(name).venue
+        except KeyError:  # whatever a gate says: there is nowhere to send it
+            refused = Rejected(view.now_ns, intent, "instrument", name, "a defined instrument")
+            self._reject(refused)
+            return refused
         new = orders.open(approved, view.now_ns, venue, self._opened_as)
         try:
             seq = self._recorder.record(new)
@@ -106,12 +175,14 @@ class Desk:
         except JournalError as error:
             # Nothing may leave that is not on record: the order never existed for the venue.
             orders.drop(new.client_order_id)
-            self.halt_for_journal(error.seen)
+            self.latch.halt_for_journal(error.seen)
             return None
         except Exception:  # a defect of ours: nothing has left, so nothing may be held as if it had
             orders.drop(new.client_order_id)
             raise
         self._counters.orders += 1
+        if approved.intent.expire_ns is not None:
+            self.expect_end(orders.get(new.client_order_id))
         if self._hold_orders:
             self._held[new.client_order_id] = seq
         else:
@@ -119,56 +190,96 @@ class Desk:
         self._mark(7)
         return new
 
+    def _fit(self, intent: OrderIntent, verdict: Verdict) -> Verdict:
+        """An approved order as its venue takes it."""
+        if isinstance(verdict, Rejected):
+            return verdict
+        offer = self._offers.get(self._view.instrument(intent.instrument).venue, ALL_PLAIN)
+        fitting = offer.substitute(verdict.intent)
+        if fitting is None:
+            seen = f"{intent.order_type.value} {intent.time_in_force.value}"
+            return Rejected(self._view.now_ns, intent, "not_offered", seen, "what the venue takes")
+        return Approved(fitting, verdict.notional)
+
+    def refuse(self, verdict: Rejected) -> None:
+        """A wish that is no order yet and will not be one."""
+        self._counters.intents += 1
+        self._reject(verdict)
+
+    def _clear_way(self, verdict: Rejected) -> None:
+        """What an exit would trade with goes first; whoever wants to leave asks again."""
+        for name in verdict.seen.split(","):
+            order = self._orders.get(name)
+            if order is not None:
+                self.withdraw(order, f"in the way of an exit of {verdict.intent.strategy}")
+
     def _reject(self, verdict: Rejected) -> None:
         Counters.add(self._counters.rejected, verdict.check)
         try:
             self._recorder.record(verdict)
         except JournalError as error:
             # On a full disk what is left of the journal is kept for cancels and account facts.
-            self.halt_for_journal(error.seen)
+            self.latch.halt_for_journal(error.seen)
 
     def _cancel_one(self, intent: CancelIntent) -> None:
+        asks = "" if intent.strategy == GUARDIAN else intent.strategy
+        if self.groups.cancel(intent.client_order_id, asks, intent.reason):
+            return
         order = self._orders.get(intent.client_order_id)
         if order is not None and intent.strategy in (order.intent.strategy, GUARDIAN):
-            self._send_cancel(order, intent.reason)
+            self.withdraw(order, intent.reason)  # paced: a strategy may ask at each tick for what the venue refuses
 
     def _replace(self, intent: ReplaceIntent) -> None:
         """Cancel one order; what is left of the wish follows when it is gone (``engine.replacing``)."""
         order = self._orders.get(intent.client_order_id)
         if order is None or order.intent.strategy != intent.strategy or order.state in FINAL:
             return
-        self._replacements.wish(intent)
+        if self.groups.is_exit(intent.client_order_id):
+            # Its size is what is left to close, its price the group's: another one is another group.
+            self.refuse(Rejected(self._view.now_ns, order.intent, "group", "an exit replaced", "a new group"))
+            return
+        self.replacements.wish(intent)
         self._send_cancel(order, intent.reason or "replaced")
 
     def succeed(self, order: ManagedOrder) -> None:
-        """An order is gone: send what was to take its place, unless nothing of it may leave any more."""
+        """An order has filled or is gone: send what was to take its place, unless nothing of it may leave any more."""
         if order.state not in FINAL:
+            self.groups.moved(order)
             return
-        successor = self._replacements.take(order, self._view.now_ns)
+        self._expiring.pop(order.client_order_id, None)
+        self._take_place(order)
+        self.groups.moved(order)
+
+    def _take_place(self, order: ManagedOrder) -> None:
+        successor = self.replacements.take(order, self._view.now_ns)
         if successor is None or self._why_gone(order):
             return
         opened = self.place(successor)
         after = self._orders.get(opened.client_order_id) if isinstance(opened, NewOrder) else None
         if after is not None:
-            self._replacements.follow(order, after)
+            self.replacements.follow(order, after)
+            self.groups.link(after.new)
 
     def keep(self, client_order_id: str) -> None:
         """The venue has not cancelled it: nothing takes its place."""
-        self._replacements.drop(client_order_id)
+        self.replacements.drop(client_order_id)
 
     def mend_surplus(self, order: ManagedOrder) -> None:
         """A version that was replaced has filled: the one that followed it must fill less."""
-        found = self._replacements.surplus(order)
-        if found is None:
-            return
-        newest, surplus_qty = found
+        found = self.replacements.surplus(order)
+        if found is not None and not self.groups.waits:
+            self._mend(*found)
+
+    def mend_surpluses(self) -> None:
+        """The same for what old versions have filled while nothing could be sent."""
+        for newest, surplus_qty in self.replacements.surpluses():
+            self._mend(newest, surplus_qty)
+
+    def _mend(self, newest: ManagedOrder, surplus_qty: Decimal) -> None:
         if newest.state in FINAL:
-            self._latch(
-                RiskState.REDUCING,
-                f"versions of {order.client_order_id} up to {newest.client_order_id} filled {surplus_qty} too much",
-            )
+            self.latch.reduce(f"versions of an order up to {newest.client_order_id} filled {surplus_qty} too much")
             return
-        left_qty = self._replacements.filled_qty(newest) + newest.leaves_qty - surplus_qty
+        left_qty = self.replacements.filled_qty(newest) + newest.leaves_qty - surplus_qty
         intent = newest.intent
         self._replace(
             ReplaceIntent(
@@ -183,23 +294,39 @@ class Desk:
 
     def cancel_all(self, reason: str) -> None:
         """Cancel every open order; one that waits for the disk is dropped instead.  Nothing follows them."""
-        self._replacements.clear()
+        self.replacements.clear()
         self._cancel_each([(order, reason) for order in self._orders.open_orders()])
 
     def cancel_these(self, orders: Sequence[ManagedOrder], reason: str) -> None:
         """Ask for each of them, and again where that was refused; paced like ``insist``, however often it is called."""
         latest_ns = self._view.now_ns - CANCEL_AGAIN_NS
         due = [one for one in orders if not one.cancel_asked_ns or one.cancel_asked_ns <= latest_ns]
+        for one in due:
+            self.groups.cancel(one.client_order_id, "", reason)
         self._cancel_each([(one, reason) for one in due if not one.cancel_sent])
+
+    def withdraw(self, order: ManagedOrder, reason: str) -> None:
+        """Ask for an order to be cancelled, paced likewise; what belongs to it stays."""
+        if not order.cancel_sent and (
+            not order.cancel_asked_ns or order.cancel_asked_ns <= self._view.now_ns - CANCEL_AGAIN_NS
+        ):
+            self._send_cancel(order, reason)
+
+    def expect_end(self, order: ManagedOrder | None) -> None:
+        """Cancel it at its ``expire_ns`` where the venue does not, or was not told of it."""
+        if order is not None and order.intent.expire_ns is not None:
+            grace_ns = 0 if order.intent.time_in_force is _GTC else EXPIRY_GRACE_NS
+            self._expiring[order.client_order_id] = order.intent.expire_ns + grace_ns
 
     def abandon(self, strategy: str) -> None:
         """A strategy is not trusted any more: its open orders go, and so does what shows itself later."""
         self._abandoned.add(strategy)
+        self.groups.abandon(strategy)
         self.insist()
 
     def insist(self) -> None:
         """Ask for each cancel that is wanted and not out: it was refused, or never got away.  Paced by order."""
-        if not self.closing and not self._abandoned and self._gate.state is RiskState.ACTIVE:
+        if not self.closing and not self._abandoned and not self._expiring and self._gate.state is RiskState.ACTIVE:
             return
         latest_ns = self._view.now_ns - CANCEL_AGAIN_NS
         due = []
@@ -217,8 +344,10 @@ class Desk:
             return "halted"
         if self.closing:
             return "shutdown"
-        if order.intent.strategy in self._abandoned:
+        if order.intent.strategy in self._abandoned and not self.groups.protects(order):
             return f"strategy {order.intent.strategy} quarantined"
+        if self._expiring and self._expiring.get(order.client_order_id, self._view.now_ns + 1) <= self._view.now_ns:
+            return "expired"
         if state is RiskState.REDUCING and not order.intent.reduce_only:
             return "reducing"
         return ""
@@ -291,66 +420,14 @@ class Desk:
             # Its cancel is out and still wanted.
             self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)
         elif not order.cancel_asked_ns:
-            reason = self._why_gone(order)
+            reason = self._why_gone(order) or self.groups.why_stray(order)
             if reason:
                 self._send_cancel(order, reason)
 
-    # --- money and state ------------------------------------------------------------------------------------------
+    # --- what risk says --------------------------------------------------------------------------------------------
 
-    def revalue(self, mark: Mark) -> None:
-        """Refresh equity and ask the breakers."""
-        self._portfolio.revalue(self._view.now_ns, mark)
-        breach = self._gate.breach(self._view)
-        if breach is not None:
-            self._latch(*breach)
-
-    def on_control(self, event: e.Halted | e.Reduced | e.Resumed) -> None:
-        change = self._gate.apply(event)
-        if change is not None:
-            self._journal_refuses = self._journal_refuses and change.after is RiskState.HALTED
-            self._changed(change)
-        else:
-            self.insist()  # said again: what it did not achieve is tried again
-
-    def on_journal_failed(self, event: e.JournalFailed) -> None:
-        self.halt_for_journal(event.text)
-
-    def halt_for_journal(self, seen: str) -> None:
-        """A decision, or all that follows, finds no room in the journal.
-
-        Once in each halt this is on record, in what the journal keeps in reserve, also when trading was halted before:
-        it is how replay knows that decisions are missing.
-        """
-        if self._journal_refuses:
-            return
-        state, reason = self._gate.state, f"{JOURNAL_HALT}{seen}"
-        if state is RiskState.HALTED:
-            self._recorder.record(RiskStateChanged(self._view.now_ns, state, state, reason))
-        else:
-            self.halt(reason)
-        self._journal_refuses = True
-
-    def halt(self, reason: str) -> None:
-        """The core's own kill switch."""
-        self._latch(RiskState.HALTED, reason)
-
-    def reduce(self, reason: str) -> None:
-        """No new risk until an operator has looked."""
-        self._latch(RiskState.REDUCING, reason)
-
-    def go_on_in(self, state: RiskState, reason: str) -> None:
-        """What an earlier session has latched holds in this one."""
-        self._latch(state, reason)
-
-    def _latch(self, state: RiskState, reason: str) -> None:
-        self._changed(self._gate.latch(state, reason, self._view.now_ns))
-
-    def _changed(self, change: RiskStateChanged | None) -> None:
-        if change is None:
-            return
-        self._view.risk_state = change.after
-        self.risk_reason = change.reason
-        self._recorder.record(change)
+    def _obey(self, change: RiskStateChanged) -> None:
+        """Open orders that the new state does not leave go at once."""
         if change.after is RiskState.HALTED:
             self.cancel_all(f"halted: {change.reason}")
         elif change.after is RiskState.REDUCING:

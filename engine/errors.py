@@ -52,6 +52,10 @@ class VenueError(KestrelError):
     """A venue refused us or cannot be reached."""
 
 
+class WrongAccount(KestrelError):  # noqa: N818 - said as users say it
+    """The account is not the one that was meant, or another daemon's: nothing that is open there is ours to touch."""
+
+
 class LocalProtocolError(KestrelError):
     """We asked a protocol to send something the venue's rules forbid: our mistake."""
 

@@ -1,7 +1,8 @@
 """Facts, in the past tense: everything that reaches the core, as one closed union of frozen structs.
 
-Owns the event types and nothing else.  Requests that leave the core are in ``engine.commands``; the wire form of both
-in the journal is ``engine.codec``.
+Owns what time, the system, operators and the core itself tell, the unions, and the names of all: facts of the market
+(``engine.market_events``) and of accounts (``engine.account_events``) are imported from here too.  Requests that leave
+the core are in ``engine.commands``; the wire form of both in the journal is ``engine.codec``.
 
 Conventions
 -----------
@@ -16,258 +17,97 @@ Conventions
 
 from __future__ import annotations
 
-import enum
 from decimal import Decimal
 
-import msgspec
-
-from engine.instruments import Instrument
-
-
-class Side(enum.IntEnum):
-    """Direction of an order, a fill or an aggressor; the value is the sign of the position change."""
-
-    BUY = 1
-    SELL = -1
-
-    @property
-    def opposite(self) -> Side:
-        return Side.SELL if self is Side.BUY else Side.BUY
-
-
-class Liquidity(enum.StrEnum):
-    MAKER = "maker"
-    TAKER = "taker"
-    UNKNOWN = "unknown"
-
-
-class TradingStatus(enum.StrEnum):
-    """What a venue or an instrument accepts now."""
-
-    TRADING = "trading"
-    POST_ONLY = "post_only"
-    LIMIT_ONLY = "limit_only"
-    CANCEL_ONLY = "cancel_only"
-    HALTED = "halted"
-    UNKNOWN = "unknown"
-
-
-class PredictionStatus(enum.StrEnum):
-    OK = "ok"
-    LATE = "late"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-class Event(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """Base of all events: when it happened there, when it arrived here."""
-
-    ts_event_ns: int
-    ts_recv_ns: int
-
-
-# --- market facts (float64) -------------------------------------------------------------------------------------
-
-
-class Quote(Event, frozen=True, array_like=True, gc=False, tag=1):
-    """Best bid and offer.  Quantities are NaN where the instrument declares ``has_quote_sizes`` False."""
-
-    instrument: str
-    bid_px: float
-    bid_qty: float
-    ask_px: float
-    ask_qty: float
-
-
-class Trade(Event, frozen=True, array_like=True, gc=False, tag=2):
-    """A public trade.  ``aggressor`` is +1 for a buyer, -1 for a seller, 0 where the venue does not say."""
-
-    instrument: str
-    px: float
-    qty: float
-    aggressor: int
-    trade_id: str
-
-
-class BookSnapshot(Event, frozen=True, array_like=True, gc=False, tag=3):
-    """The whole book, replacing what was known.  Levels are ``(px, qty)``, best first."""
-
-    instrument: str
-    bids: tuple[tuple[float, float], ...]
-    asks: tuple[tuple[float, float], ...]
-
-
-class BookDelta(Event, frozen=True, array_like=True, gc=False, tag=4):
-    """Level changes ``(side, px, qty)``: side +1 bid, -1 ask; qty is absolute and 0 removes the level."""
-
-    instrument: str
-    changes: tuple[tuple[int, float, float], ...]
-
-
-class Bar(Event, frozen=True, array_like=True, gc=False, tag=5):
-    """A finished candle from a venue's history.  ``ts_event_ns`` is the END of the bar; volumes are base units."""
-
-    instrument: str
-    interval_ns: int
-    open_px: float
-    high_px: float
-    low_px: float
-    close_px: float
-    volume_qty: float
-
-
-class InstrumentDefined(Event, frozen=True, array_like=True, gc=False, tag=6):
-    """An instrument's rules became known or changed."""
-
-    definition: Instrument
-
-
-class InstrumentStatus(Event, frozen=True, array_like=True, gc=False, tag=7):
-    instrument: str
-    status: TradingStatus
-
-
-class VenueStatus(Event, frozen=True, array_like=True, gc=False, tag=8):
-    venue: str
-    status: TradingStatus
-    text: str = ""
-
-
-class RateReported(Event, frozen=True, array_like=True, gc=False, tag=9):
-    """One unit of ``currency`` is worth ``rate`` units of the portfolio's currency."""
-
-    currency: str
-    rate: Decimal
-
-
-class Observation(Event, frozen=True, array_like=True, gc=False, tag=10):
-    """A value of a published series (fundamental, macro).  ``ts_event_ns`` is its publication, not the period's end."""
-
-    series: str
-    value: float
-    period_end_ns: int
-
-
-# --- account facts (Decimal) ------------------------------------------------------------------------------------
-
-
-class OrderAccepted(Event, frozen=True, array_like=True, gc=False, tag=20):
-    venue: str
-    client_order_id: str
-    venue_order_id: str
-
-
-class OrderRejected(Event, frozen=True, array_like=True, gc=False, tag=21):
-    """The venue, or our own shell before any byte left, refused the order.  It does not exist."""
-
-    venue: str
-    client_order_id: str
-    reason: str
-    text: str = ""
-
-
-class OrderFilled(Event, frozen=True, array_like=True, gc=False, tag=22):
-    """One execution.  Distinct by ``(venue, trade_id)``; ``fee`` is positive when paid."""
-
-    venue: str
-    client_order_id: str
-    venue_order_id: str
-    trade_id: str
-    instrument: str
-    side: Side
-    qty: Decimal
-    px: Decimal
-    fee: Decimal
-    fee_currency: str
-    liquidity: Liquidity
-
-
-class OrderCancelled(Event, frozen=True, array_like=True, gc=False, tag=23):
-    venue: str
-    client_order_id: str
-    venue_order_id: str
-    reason: str = ""
-
-
-class OrderExpired(Event, frozen=True, array_like=True, gc=False, tag=24):
-    venue: str
-    client_order_id: str
-    venue_order_id: str
-
-
-class CancelRejected(Event, frozen=True, array_like=True, gc=False, tag=25):
-    """The venue did not cancel.  Says nothing about the order's state by itself."""
-
-    venue: str
-    client_order_id: str
-    reason: str
-
-
-class OrderOutcomeUnknown(Event, frozen=True, array_like=True, gc=False, tag=26):
-    """The request left, no trustworthy answer came (timeout, reset, 5xx).  The order may live: it holds its risk."""
-
-    venue: str
-    client_order_id: str
-    reason: str
-
-
-class BalanceReported(Event, frozen=True, array_like=True, gc=False, tag=27):
-    venue: str
-    currency: str
-    total: Decimal
-    available: Decimal
-
-
-class PositionReported(Event, frozen=True, array_like=True, gc=False, tag=28):
-    venue: str
-    instrument: str
-    qty: Decimal
-    avg_px: Decimal
-
-
-class AccountSettled(Event, frozen=True, array_like=True, gc=False, tag=29):
-    """Everything that happened to the account before this has been told, and these are its balances.
-
-    ``balances``: every ``(currency, total)`` of the venue, read while nothing was filled.  ``unresolved``: our orders
-    of which the venue has not said what became of them.
-    """
-
-    venue: str
-    balances: tuple[tuple[str, Decimal], ...]
-    unresolved: tuple[str, ...] = ()
-
-
-class OrderFound(Event, frozen=True, array_like=True, gc=False, tag=31):
-    """An order lives at the venue that this session has not sent: made by hand, by another program, or by a session
-    whose record of it was lost.  ``filled_qty`` of it is part of the balances already."""
-
-    venue: str
-    client_order_id: str
-    venue_order_id: str
-    instrument: str
-    side: Side
-    qty: Decimal
-    filled_qty: Decimal
-    limit_px: Decimal | None
-
-
-class FillCorrected(Event, frozen=True, array_like=True, gc=False, tag=32):
-    """The venue takes an execution back (``new_qty`` 0), or says that it was another.  ``qty``, ``px`` and ``fee`` are
-    those that were told before."""
-
-    venue: str
-    client_order_id: str
-    venue_order_id: str
-    trade_id: str
-    instrument: str
-    side: Side
-    qty: Decimal
-    px: Decimal
-    fee: Decimal
-    fee_currency: str
-    new_qty: Decimal
-    new_px: Decimal
-    new_fee: Decimal
+from engine.account_events import (
+    AccountEvent,
+    AccountSettled,
+    BalanceReported,
+    CancelRejected,
+    FillCorrected,
+    OrderAccepted,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderFound,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    PositionReported,
+)
+from engine.event import (
+    Event,
+    Liquidity,
+    PredictionStatus,
+    Side,
+    TradingStatus,
+)
+from engine.market_events import (
+    MARKET_TYPES,
+    Bar,
+    BookDelta,
+    BookSnapshot,
+    InstrumentDefined,
+    InstrumentStatus,
+    MarketEvent,
+    Observation,
+    Quote,
+    RateReported,
+    Trade,
+    VenueStatus,
+)
+
+__all__ = [
+    "MARKET_TYPES",
+    "AccountEvent",
+    "AccountSettled",
+    "BalanceReported",
+    "Bar",
+    "BookDelta",
+    "BookSnapshot",
+    "CancelRejected",
+    "ClockStepped",
+    "ControlEvent",
+    "Event",
+    "FeedDown",
+    "FeedUp",
+    "FillCorrected",
+    "Gap",
+    "Halted",
+    "InputEvent",
+    "InstrumentDefined",
+    "InstrumentStatus",
+    "JournalFailed",
+    "JournalSynced",
+    "Liquidity",
+    "MarketEvent",
+    "ModelAssigned",
+    "Observation",
+    "OperatorRequested",
+    "OrderAccepted",
+    "OrderCancelled",
+    "OrderExpired",
+    "OrderFilled",
+    "OrderFound",
+    "OrderOutcomeUnknown",
+    "OrderRejected",
+    "PositionReported",
+    "Prediction",
+    "PredictionStatus",
+    "Quote",
+    "RateReported",
+    "Reduced",
+    "Resumed",
+    "SessionStarted",
+    "ShutdownRequested",
+    "Side",
+    "StateCarried",
+    "StateKept",
+    "SystemEvent",
+    "Timer",
+    "Trade",
+    "TradingStatus",
+    "VenueStatus",
+]
 
 
 # --- time, system, control --------------------------------------------------------------------------------------
@@ -422,32 +262,6 @@ class StateKept(Event, frozen=True, array_like=True, gc=False, tag=82):
     state: bytes
 
 
-MarketEvent = (
-    Quote
-    | Trade
-    | BookSnapshot
-    | BookDelta
-    | Bar
-    | Observation
-    | InstrumentDefined
-    | InstrumentStatus
-    | VenueStatus
-    | RateReported
-)
-AccountEvent = (
-    OrderAccepted
-    | OrderRejected
-    | OrderFilled
-    | OrderCancelled
-    | OrderExpired
-    | CancelRejected
-    | OrderOutcomeUnknown
-    | BalanceReported
-    | PositionReported
-    | AccountSettled
-    | OrderFound
-    | FillCorrected
-)
 SystemEvent = (
     Timer
     | FeedUp
@@ -462,6 +276,3 @@ SystemEvent = (
 )
 ControlEvent = Halted | Reduced | Resumed | OperatorRequested
 InputEvent = MarketEvent | AccountEvent | SystemEvent | ControlEvent
-
-MARKET_TYPES: frozenset[type[Event]] = frozenset({Quote, Trade, BookSnapshot, BookDelta, Bar, Observation})
-"""Types that go to the journal's ``market`` stream; everything else goes to ``orders``."""

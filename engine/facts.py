@@ -6,12 +6,17 @@ desk's (``engine.desk``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+
+import msgspec
 
 from engine import events as e
 from engine.counters import Counters
 from engine.desk import Desk
-from engine.orders import Correction, Happening, ManagedOrder, OrderManager
+from engine.executions import Correction
+from engine.order_states import Happening
+from engine.orders import EXTERNAL, ManagedOrder, OrderManager
 from engine.portfolio import Mark, Portfolio
 from engine.sanity import amounts_defect
 
@@ -45,7 +50,7 @@ class AccountFacts:
         self._counters.external_orders += 1
         order = self._orders.find(event)
         if self._external_reduces:
-            self._desk.reduce(f"order {event.client_order_id!r} at {event.venue} is not of this session")
+            self._desk.latch.reduce(f"order {event.client_order_id!r} at {event.venue} is not of this session")
         self._desk.look_again(order)
 
     def on_rejected(self, event: e.OrderRejected) -> None:
@@ -70,26 +75,29 @@ class AccountFacts:
         self._counters.unknown_outcomes += 1
         self._orders.happen(event.client_order_id, Happening.LOSE)
 
-    def on_filled(self, fill: e.OrderFilled, mark: Mark) -> str | None:
-        """Book an execution once; the name of the strategy to tell, empty for an order that is not ours, None for a
-        duplicate."""
+    def on_filled(self, fill: e.OrderFilled, mark: Mark) -> Sequence[tuple[str, e.OrderFilled]] | None:
+        """Book an execution once; the strategies to tell, each with what of it is booked to it: whose order it was, and
+        of somebody else's order those whose position it has closed.  None for a duplicate."""
         order, new = self._orders.fill(fill)
         if not new:
+            self._counters.conflicting_fills = self._orders.conflicting_fills
             return None
         self._counters.fills += 1
-        strategy = ""
+        strategy = EXTERNAL
         if order is None:
             self._counters.external_fills += 1
         else:
             strategy = order.intent.strategy
-        self._portfolio.apply_fill(fill, strategy)
-        self._desk.revalue(mark)
+        shares = self._portfolio.apply_fill(fill, strategy)
+        self._desk.latch.revalue(mark)
         if order is not None:
             self._desk.look_again(order)
             self._desk.mend_surplus(order)
             self._desk.succeed(order)
         self._look_for_overfill(order)
-        return strategy
+        if strategy != EXTERNAL:
+            return ((strategy, fill),)
+        return [(owner, msgspec.structs.replace(fill, qty=abs(qty))) for owner, qty in shares]
 
     def on_corrected(self, event: e.FillCorrected, mark: Mark) -> None:
         """Book an execution back and, unless it was taken back whole, as it should have been.
@@ -100,7 +108,16 @@ class AccountFacts:
         order, finding = self._orders.correct(event)
         if finding is Correction.KNOWN:
             return
+        if finding is Correction.FORGOTTEN:
+            # Booked, it might count twice; not booked, money is what the venue says when it next confirms the account.
+            self._counters.unknown_corrections += 1
+            self._desk.latch.reduce(
+                f"correction of fill {event.trade_id} at {event.venue}, which is too old to be known: not booked, "
+                "the venue's balances say what it did"
+            )
+            return
         if finding is Correction.CONFLICT:
+            self._counters.conflicting_fills = self._orders.conflicting_fills
             text = f"correction of fill {event.trade_id} at {event.venue}, which is booked otherwise"
             self.refuse_fact("conflict", text)
             return
@@ -117,7 +134,10 @@ class AccountFacts:
         self._portfolio.apply_fill(back, strategy)
         if event.new_qty > 0:
             self._portfolio.apply_fill(anew, strategy)
-        self._desk.revalue(mark)
+        self._desk.latch.revalue(mark)
+        if order is not None:
+            self._desk.mend_surplus(order)
+            self._desk.succeed(order)
         self._look_for_overfill(order)
 
     @staticmethod
@@ -131,7 +151,9 @@ class AccountFacts:
 
     def _look_for_overfill(self, order: ManagedOrder | None) -> None:
         if order is not None and order.overfilled:
-            self._desk.reduce(f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}")
+            self._desk.latch.reduce(
+                f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}"
+            )
 
     def on_rate(self, event: e.RateReported) -> None:
         defect = amounts_defect(event.rate)
@@ -147,14 +169,20 @@ class AccountFacts:
         else:
             self._portfolio.report_balance(event.venue, event.currency, event.total)
 
-    def on_position(self, event: e.PositionReported) -> None:
+    def on_position(self, event: e.PositionReported, mark: Mark) -> None:
+        """The first one opens the books of a margined position; a later one that differs is booked as it is told."""
+        portfolio, name = self._portfolio, event.instrument
         defect = amounts_defect(event.qty, event.avg_px)
         if defect:
-            self.refuse_fact(defect, f"position in {event.instrument}: {event.qty} at {event.avg_px}")
-        else:
-            self._portfolio.report_position(event.instrument, event.qty, event.avg_px)
+            self.refuse_fact(defect, f"position in {name}: {event.qty} at {event.avg_px}")
+        elif not portfolio.knows_position(name):
+            portfolio.report_position(name, event.qty, event.avg_px)
+        elif portfolio.qty(name) != event.qty:
+            self._counters.adjustments += 1
+            portfolio.adjust_position(name, event.qty, event.avg_px, mark)
+            self._desk.latch.revalue(mark)
 
     def refuse_fact(self, defect: str, text: str) -> None:
         """A fact of the account that cannot be booked: the event is on record, the money is not what we think it is."""
         Counters.add(self._counters.unreadable, defect)
-        self._desk.halt(f"account fact cannot be booked ({defect}): {text}"[:300])
+        self._desk.latch.halt(f"account fact cannot be booked ({defect}): {text}"[:300])

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from engine.commands import CancelIntent, Intent, OrderIntent, OrderType, ReplaceIntent, TimeInForce
+from engine.commands import CancelIntent, GroupIntent, Intent, OrderIntent, OrderType, ReplaceIntent, TimeInForce
 from engine.events import Side
 
 INTENTS_MAX = 1000
@@ -65,8 +65,27 @@ def defect_of(intents: list[Intent] | tuple[Intent, ...], strategy: str) -> str:
         elif kind is ReplaceIntent:
             if not _is_replacement(intent, strategy):  # type: ignore[arg-type]
                 return _explain(intent, strategy, _REPLACE_FIELDS)
+        elif kind is GroupIntent:
+            found = _group_defect(intent, strategy)  # type: ignore[arg-type]
+            if found:
+                return found
         else:
-            return f"returned {kind.__name__}, expected OrderIntent, CancelIntent or ReplaceIntent"
+            return f"returned {kind.__name__}, expected OrderIntent, GroupIntent, CancelIntent or ReplaceIntent"
+    return ""
+
+
+def _group_defect(group: GroupIntent, strategy: str) -> str:
+    if not _is_integer(group.ts_ns) or not _is_name(group.strategy, strategy):
+        return _explain(group, strategy, {"ts_ns": _INTEGER})
+    if type(group.exits) is not tuple or not group.exits:
+        kind = type(group.exits).__name__
+        return f"returned GroupIntent with exits of type {kind}, expected a tuple with OrderIntent in it"
+    members = group.exits if group.entry is None else (*group.exits, group.entry)
+    for one in members:
+        if type(one) is not OrderIntent:
+            return f"returned GroupIntent with {type(one).__name__} in it, expected OrderIntent"
+        if not _is_order(one, strategy):
+            return _explain(one, strategy, _ORDER_FIELDS)
     return ""
 
 

@@ -4,6 +4,7 @@ Owns the strategy slot ``OPERATOR``, which is always there, and what becomes of 
 input (``engine.events.OperatorRequested``); its orders pass the same gate as any strategy's, so a replay makes them
 again.  Closing takes several events: what is open in the instrument is cancelled first, and when that is gone the
 position is closed by reduce-only market orders, again and again as long as something is left that can be sold.
+Meanwhile nothing is entered there, and a session that dies in between leaves it to the next one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.carried import Carried
 from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.desk import Desk
 from engine.events import OperatorRequested, Side
@@ -69,8 +71,10 @@ class Manual:
         self._view = view
         self._reconciliation = reconciliation
         self._closing: dict[str, _Closing] = {}
+        self._shut: dict[str, str] = {}
         self.outcome = Outcome()
         """Of the last request."""
+        desk.shut = self._shut
         self.ended: dict[str, str] = {}
         """Instruments that were last asked to be closed and are done with: ``closed``, or why not."""
 
@@ -78,7 +82,7 @@ class Manual:
 
     def on_request(self, event: OperatorRequested) -> None:
         self.outcome = Outcome()
-        reason = writable(f"{event.action} by {event.who}" + (f": {event.reason}" if event.reason else ""))
+        reason = why_of(event)
         if event.action == "order":
             self._order(event, reason)
         elif event.action == "cancel":
@@ -133,6 +137,9 @@ class Manual:
 
     def _cancel(self, order_id: str, reason: str) -> None:
         """By our id or the venue's; an order of anybody."""
+        if order_id and self._desk.groups.cancel(order_id, "", reason):
+            self.outcome.cancelled.append(order_id)
+            return
         found = [one for one in self._orders.open_orders() if order_id in (one.client_order_id, one.venue_order_id)]
         if not found or not order_id:
             self.outcome.refused.append(f"no open order {order_id!r}")
@@ -145,14 +152,14 @@ class Manual:
             if not self._portfolio.qty(name) and not self._orders.open_orders(name):
                 self.outcome.refused.append(f"nothing to close in {name}")
                 continue
-            self._closing[name] = _Closing(reason)
-            self.ended.pop(name, None)
+            self._desk.groups.end_of(name, reason)
+            self._begin(name, _Closing(reason))
             self.outcome.closing.append(name)
         self.advance()
 
     def _flatten(self, reason: str) -> None:
         """No new risk from here on, nothing open, nothing held."""
-        self._desk.reduce(reason)
+        self._desk.latch.reduce(reason)
         self._desk.cancel_all(reason)
         self.ended.clear()
         names = [*self._portfolio.held, *(order.intent.instrument for order in self._orders.open_orders())]
@@ -168,23 +175,42 @@ class Manual:
         """What is being closed and why it is not yet; what was, and what could not be."""
         return {"closing": {name: one.why for name, one in self._closing.items()}, "closed": dict(self.ended)}
 
+    def state(self) -> str:
+        """What is being closed and why, for the next session; empty for nothing."""
+        return written({name: one.reason for name, one in self._closing.items()})
+
+    def restore(self, state: str) -> None:
+        """Go on with what ``state`` said in an earlier session, as soon as the venue has confirmed the account."""
+        for name, reason in read(state).items():
+            self._begin(name, _Closing(reason))
+
+    def _begin(self, name: str, one: _Closing) -> None:
+        self._closing[name], self._shut[name] = one, one.reason
+        self.ended.pop(name, None)
+
     def advance(self) -> None:
         """Go on closing what is asked to be closed."""
         for name in list(self._closing):
             outcome = self._step(name, self._closing[name])
             if outcome:
-                del self._closing[name]
+                del self._closing[name], self._shut[name]
                 self.ended[name] = outcome
 
     def _step(self, name: str, one: _Closing) -> str:
         """Empty while it goes on."""
         now_ns = self._view.now_ns
+        if name.rpartition("@")[2] in self._reconciliation.awaited:
+            # What is held is what an earlier session believed: selling that could open a position.
+            one.why = "waits until the venue has confirmed the account"
+            return ""
+        if name not in self._view.instruments():
+            return "not closed: it is not traded in this session"
         open_orders = self._orders.open_orders(name)
         if open_orders:
             self._clear(open_orders, one)
             return ""
         held_qty = self._portfolio.qty(name)
-        qty = self._closable(self._view.instrument(name), abs(held_qty)) if held_qty else _ZERO
+        qty = closable(self._view.instrument(name), abs(held_qty)) if held_qty else _ZERO
         if not qty:
             return "closed" if not held_qty else f"closed, but for {held_qty:f}: less than can be traded"
         if now_ns < one.next_ns:
@@ -196,6 +222,8 @@ class Manual:
         side = Side.SELL if held_qty > _ZERO else Side.BUY
         intent = OrderIntent(now_ns, OPERATOR, name, side, qty, OrderType.MARKET, reduce_only=True, reason=one.reason)
         one.why = self._place(intent) or "its closing order is out"
+        if one.why.startswith("tradable:"):
+            one.tries -= 1  # nobody can close it now: that is no reason to give up
         return ""
 
     def _clear(self, open_orders: Sequence[ManagedOrder], one: _Closing) -> None:
@@ -207,9 +235,32 @@ class Manual:
             one.why = f"{len(others)} open orders are not cancelled yet"
             self._desk.cancel_these(others, one.reason)
 
-    @staticmethod
-    def _closable(instrument: Instrument, qty: Decimal) -> Decimal:
-        """What of it one order can close; 0 for less than can be traded."""
-        most_qty = min(qty, instrument.max_qty) if instrument.max_qty else qty
-        whole_qty = (most_qty / instrument.lot_qty).to_integral_value(ROUND_DOWN) * instrument.lot_qty
-        return whole_qty if whole_qty >= instrument.min_qty else _ZERO
+
+def closable(instrument: Instrument, qty: Decimal) -> Decimal:
+    """What of it one order can close; 0 for less than can be traded."""
+    most_qty = min(qty, instrument.max_qty) if instrument.max_qty else qty
+    whole_qty = (most_qty / instrument.lot_qty).to_integral_value(ROUND_DOWN) * instrument.lot_qty
+    return whole_qty if whole_qty >= instrument.min_qty else _ZERO
+
+
+def why_of(event: OperatorRequested) -> str:
+    """The reason of what a request leads to, with who asked."""
+    return writable(f"{event.action} by {event.who}" + (f": {event.reason}" if event.reason else ""))
+
+
+def written(closing: dict[str, str]) -> str:
+    """Instruments that are being closed and why, as one session tells the next; empty for none."""
+    return msgspec.json.encode(closing, order="sorted").decode() if closing else ""
+
+
+def closing_in(carried: Carried) -> dict[str, str]:
+    """What an earlier session was closing, and why."""
+    return read(next((one.state for one in carried.strategies if one.name == OPERATOR), ""))
+
+
+def read(state: str) -> dict[str, str]:
+    """``written`` back; what cannot be read is nothing."""
+    try:
+        return msgspec.json.decode(state, type=dict[str, str]) if state else {}
+    except msgspec.DecodeError:
+        return {}

@@ -7,10 +7,12 @@ Owns what is known of each instrument (``engine.lanes``) and in which order thos
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite, nan
 from typing import Any
 
 from engine import events as e
 from engine.asking import Asking
+from engine.closures import Closures
 from engine.consolidated.definition import ConsolidatedDefinition
 from engine.consolidated.views import ConsolidatedViews, Derived
 from engine.counters import Counters
@@ -40,6 +42,7 @@ class Market:
         lanes: dict[str, Lane],
         slots: Sequence[StrategySlot],
         venues: VenueStates,
+        closures: Closures,
         portfolio: Portfolio,
         view: CoreView,
         desk: Desk,
@@ -54,6 +57,7 @@ class Market:
         self.lanes = lanes
         self.slots = slots
         self.venues = venues
+        self.closures = closures
         self.portfolio = portfolio
         self.view = view
         self.desk = desk
@@ -63,9 +67,28 @@ class Market:
         self._recorder = recorder
         self._mark = probe.mark
         self._tolerances = tolerances
+        self._known_px: dict[str, float] = {}
         self._followers: dict[str, list[Any]] = {}
         self._published = Published()
         self._views = ConsolidatedViews(consolidated, lanes) if consolidated else None
+        self._watched, self._on_price = desk.groups.watched, desk.groups.on_price
+
+    def known_px(self) -> tuple[tuple[str, float], ...]:
+        """The last price of each market that was believed, by id; an earlier session's where this one saw none."""
+        known = dict(self._known_px)
+        for name, lane in self.lanes.items():
+            px = lane.quality.expected_px
+            if lane.consolidator is None and isfinite(px):
+                known[name] = px
+        return tuple(known.items())
+
+    def restore_px(self, known_px: Sequence[tuple[str, float]]) -> None:
+        """What an earlier session knew: by it the first price of a market is judged."""
+        self._known_px.update(known_px)
+        for name, px in known_px:
+            lane = self.lanes.get(name)
+            if lane is not None:
+                lane.quality.expect(px)
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
         """What is done with each event of the market."""
@@ -77,8 +100,8 @@ class Market:
             e.Bar: self._on_bar,
             e.Observation: self._on_observation,
             e.InstrumentDefined: self._on_instrument,
-            e.InstrumentStatus: self.venues.instrument_status,
-            e.VenueStatus: self.venues.venue_status,
+            e.InstrumentStatus: self._on_instrument_status,
+            e.VenueStatus: self._on_venue_status,
             e.FeedUp: self.venues.feed_up,
             e.FeedDown: self._on_feed_down,
             e.Gap: self._on_gap,
@@ -86,6 +109,7 @@ class Market:
 
     def on_timer(self, timer: e.Timer) -> None:
         """Consolidated prices age, and time bars end, also where nothing is told."""
+        self.closures.insist()
         if self._views is not None:
             self._pass_on(self._views.on_timer(timer.ts_recv_ns))
         for lane in self.lanes.values():
@@ -119,6 +143,8 @@ class Market:
         features = lane.features
         row = features is not None and features.update(quote)
         self._mark(3)
+        if quote.instrument in self._watched:
+            self._on_price(quote.instrument, lane.top)
         if row:
             self._on_row(lane, quote.ts_event_ns, quote.ts_recv_ns)
         for slot in lane.quote_slots:
@@ -134,6 +160,7 @@ class Market:
     def _show(self, lane: Lane, quote: e.Quote) -> None:
         """Prices of which only the time is refused, for long: positions are valued and left by them, no row is made."""
         lane.show(quote)
+        self._on_price(quote.instrument, lane.top)
         for slot in lane.quote_slots:
             self._ask(slot, slot.on_quote, quote.instrument)
 
@@ -225,6 +252,7 @@ class Market:
         code = lane.quality.bar(bar)
         if code and not lane.usable(code, self.counters):
             return
+        lane.quality.expect(bar.close_px)  # until a price of now has come
         for follower in lane.followers:
             follower.update(bar)
         if lane.features is not None:
@@ -251,7 +279,7 @@ class Market:
             try:
                 prediction_seq = self._recorder.record(prediction)
             except JournalError as error:
-                self.desk.halt_for_journal(error.seen)
+                self.desk.latch.halt_for_journal(error.seen)
                 return
             self._count_prediction(prediction)
             for slot in lane.prediction_slots:
@@ -274,12 +302,16 @@ class Market:
         definition = event.definition
         lane = self.lanes.get(definition.id)
         if lane is not None:
+            if not self.closures.take(lane.instrument, definition):
+                return
             lane.instrument = definition
             lane.quality.redefine(definition)
         else:
             self.lanes[definition.id] = self._new_lane(definition)
         self.venues.define(definition)
         self.portfolio.define(definition)
+        if lane is not None:
+            self.closures.on_redefined(definition)
         if self._views is not None:
             for consolidator in self._views.complete(definition):
                 self.venues.define(consolidator.instrument)
@@ -290,6 +322,7 @@ class Market:
         slots = [slot for slot in self.slots if slot.listens_to(instrument.id)]
         followers = self._followers.setdefault(instrument.id, [])
         quality = QualityGate(instrument, self._tolerances)
+        quality.expect(self._known_px.get(instrument.id, nan))
         if not slots:
             return Lane(instrument, None, None, slots, followers, quality)
         assembly = self._assembly
@@ -311,6 +344,14 @@ class Market:
                 features.update(observation)
         return Lane(instrument, features, model, slots, followers, quality)
 
+    def _on_instrument_status(self, event: e.InstrumentStatus) -> None:
+        self.venues.instrument_status(event)
+        self.closures.on_status(event.instrument)
+
+    def _on_venue_status(self, event: e.VenueStatus) -> None:
+        self.venues.venue_status(event)
+        self.closures.on_status()
+
     def _on_feed_down(self, event: e.FeedDown) -> None:
         self.venues.feed_down(event)
         if event.stream == "market":
@@ -318,7 +359,8 @@ class Market:
 
     def _on_gap(self, event: e.Gap) -> None:
         self.counters.gaps += 1
-        self._break_market(event.venue, event.instrument, f"gap: expected {event.expected}, got {event.got}")
+        reason = f"gap: expected {event.expected}, got {event.got}" if event.got else "the book is asked for anew"
+        self._break_market(event.venue, event.instrument, reason)
 
     def _break_market(self, venue: str, instrument: str, reason: str) -> None:
         """Books are invalid and features not warm after a hole in the feed: all of them before anybody is asked."""

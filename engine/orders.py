@@ -1,13 +1,12 @@
-"""The life of our orders: a state table, and the manager that is the only writer of order state.
+"""Our orders, open and lately ended; the manager is the only writer of their state.
 
-``TABLE`` is the state machine; a pair that is not in it is illegal and raises ``IllegalTransition`` naming both.  Fills
-are facts: they are booked in every state, distinct by ``(venue, trade_id)``, also after a cancel or a rejection.  A
+They move along ``engine.order_states.TABLE``; what is not in it raises ``IllegalTransition`` naming both.  Fills are
+facts: they are booked in every state, each once (``engine.executions``), also after a cancel or a rejection.  A
 rejection says that the order does not exist; an acknowledgement or a fill that contradicts it brings the order back.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import OrderedDict
 from collections.abc import Sequence
 from decimal import Decimal
@@ -15,10 +14,12 @@ from decimal import Decimal
 import msgspec
 
 from engine.arithmetic import exactly
-from engine.carried import ENDED, CarriedOrder
+from engine.carried import CarriedCorrection, CarriedOrder
 from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.errors import IllegalTransition
 from engine.events import FillCorrected, OrderFilled, OrderFound, Side
+from engine.executions import Correction, Executions
+from engine.order_states import FINAL, TABLE, Happening, OrderState
 from engine.ports import OpenOrder
 
 ZERO = Decimal(0)
@@ -26,98 +27,9 @@ CLOSED_KEPT = 4096
 """Closed orders remembered for late facts; older ones are forgotten, oldest first."""
 EXTERNAL = ""
 """Strategy of orders that nobody here has sent."""
-_CARRIED = -1
-"""In place of a trade's values, where an earlier session has booked it."""
 ENDED_CARRIED = 64
-TRADES_CARRIED = 512
-"""How many of the newest a next session is told of; open orders bring all of theirs."""
-TRADES_KEPT = 16384
-"""Trade ids remembered against duplicates, at least; from twice as many on the older half is forgotten."""
-
-
-class OrderState(enum.StrEnum):
-    HELD = "held"  # journaled, waiting for the disk (journal mode "always")
-    SENT = "sent"
-    UNKNOWN = "unknown"
-    ACCEPTED = "accepted"
-    PARTLY_FILLED = "partly_filled"
-    CANCEL_PENDING = "cancel_pending"
-    FILLED = "filled"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    REJECTED = "rejected"
-
-
-class Happening(enum.StrEnum):
-    SEND = "send"
-    ACCEPT = "accept"
-    PARTIAL_FILL = "partial_fill"
-    FULL_FILL = "full_fill"
-    CANCEL_SENT = "cancel_sent"
-    CANCEL_REFUSED = "cancel_refused"
-    CANCEL = "cancel"
-    EXPIRE = "expire"
-    REJECT = "reject"
-    LOSE = "lose"  # the outcome became unknown
-    DROP = "drop"  # never sent: the second judgement or the disk refused it
-
-
+"""How many of the newest ended ones a next session is told of; it is told of all open ones."""
 _HELD, _SENT = OrderState.HELD, OrderState.SENT
-_S = OrderState
-_H = Happening
-FINAL = frozenset(OrderState(name) for name in ENDED)
-_LIVE = (_S.SENT, _S.UNKNOWN, _S.ACCEPTED, _S.PARTLY_FILLED, _S.CANCEL_PENDING)
-
-
-def _table() -> dict[tuple[OrderState, Happening], OrderState]:
-    table: dict[tuple[OrderState, Happening], OrderState] = {
-        (_S.HELD, _H.SEND): _S.SENT,
-        (_S.HELD, _H.DROP): _S.REJECTED,
-        (_S.SENT, _H.ACCEPT): _S.ACCEPTED,
-        (_S.UNKNOWN, _H.ACCEPT): _S.ACCEPTED,
-        # A second acknowledgement (REST answer and user stream both tell) changes nothing.
-        (_S.ACCEPTED, _H.ACCEPT): _S.ACCEPTED,
-        (_S.PARTLY_FILLED, _H.ACCEPT): _S.PARTLY_FILLED,
-        (_S.CANCEL_PENDING, _H.ACCEPT): _S.CANCEL_PENDING,
-        (_S.SENT, _H.LOSE): _S.UNKNOWN,
-        (_S.UNKNOWN, _H.LOSE): _S.UNKNOWN,
-        (_S.ACCEPTED, _H.LOSE): _S.UNKNOWN,
-        (_S.PARTLY_FILLED, _H.LOSE): _S.UNKNOWN,
-        (_S.CANCEL_PENDING, _H.LOSE): _S.UNKNOWN,
-        (_S.CANCEL_PENDING, _H.CANCEL_REFUSED): _S.ACCEPTED,
-    }
-    for state in _LIVE:
-        table[state, _H.PARTIAL_FILL] = _S.CANCEL_PENDING if state is _S.CANCEL_PENDING else _S.PARTLY_FILLED
-        table[state, _H.FULL_FILL] = _S.FILLED
-        table[state, _H.CANCEL] = _S.CANCELLED
-        table[state, _H.EXPIRE] = _S.EXPIRED
-        table[state, _H.REJECT] = _S.REJECTED
-        table[state, _H.CANCEL_SENT] = _S.CANCEL_PENDING
-        table.setdefault((state, _H.CANCEL_REFUSED), state)
-    # An unknown order keeps that name while a cancel is out: only evidence about the order itself resolves it.
-    table[_S.UNKNOWN, _H.CANCEL_SENT] = _S.UNKNOWN
-    for state in FINAL:
-        # Late facts: a fill after a cancel is booked and the order stays closed; late acknowledgements change nothing.
-        table[state, _H.PARTIAL_FILL] = state
-        table[state, _H.FULL_FILL] = _S.FILLED
-        for late in (_H.ACCEPT, _H.CANCEL, _H.EXPIRE, _H.REJECT, _H.LOSE, _H.CANCEL_SENT, _H.CANCEL_REFUSED):
-            table[state, late] = state
-    # "It never arrived" was wrong: the order lives, holds its risk again and can be cancelled.
-    table[_S.REJECTED, _H.ACCEPT] = _S.ACCEPTED
-    table[_S.REJECTED, _H.PARTIAL_FILL] = _S.PARTLY_FILLED
-    return table
-
-
-TABLE = _table()
-
-
-class Correction(enum.Enum):
-    """What a correction finds."""
-
-    BOOKED = "the execution as it was told"
-    UNTOLD = "no such execution"
-    KNOWN = "what it says"
-    CONFLICT = "the execution otherwise than it was told"
 
 
 class ManagedOrder(msgspec.Struct, gc=False, eq=False):
@@ -163,15 +75,11 @@ class OrderManager:
         self._count = 0
         self._open: dict[str, ManagedOrder] = {}
         self._closed: OrderedDict[str, ManagedOrder] = OrderedDict()
-        self._trades: dict[str, int] = {}
-        self._older_trades: dict[str, int] = {}
-        self._corrected: dict[str, tuple[Decimal, Decimal, Decimal]] = {}  # quantity, price and fee that stand
+        self._executions = Executions()
         self._buys: dict[str, Decimal] = {}  # open quantity by instrument
         self._sells: dict[str, Decimal] = {}
         self._described: dict[str | None, tuple[OpenOrder, ...]] = {}  # by instrument; emptied by every change
         self._suspended: ManagedOrder | None = None
-        self.duplicate_fills = 0
-        self.conflicting_fills = 0
 
     def open(self, approved: Approved, ts_ns: int, venue: str, state: OrderState = _HELD) -> NewOrder:
         """Give the approved intent its only client order id and hold its risk from now on.
@@ -217,20 +125,10 @@ class OrderManager:
     def fill(self, fill: OrderFilled) -> tuple[ManagedOrder | None, bool]:
         """Book an execution once.  Returns the order (None: not ours) and whether the fill is new."""
         order = self.get(fill.client_order_id)
-        # Two tables of hashes instead of one of values: tens of thousands of fills a day must not cost memory.
-        key = f"{fill.venue}|{fill.trade_id}"
-        values = hash((fill.qty, fill.px, int(fill.side)))
-        seen = self._seen(key)
-        if seen is not None:
-            if seen in (values, _CARRIED):
-                self.duplicate_fills += 1
-            else:
-                self.conflicting_fills += 1
+        if self._executions.forgets and order is not None and fill.trade_id in order.trade_ids:
+            self.know(fill.venue, fill.trade_id)
+        if not self._executions.take(fill):
             return order, False
-        if len(self._trades) >= TRADES_KEPT:
-            self._older_trades, self._trades = self._trades, {}
-        corrected = self._corrected.get(key)
-        self._trades[key] = values if corrected is None else _CARRIED
         if order is None:
             return None, True
         if fill.venue_order_id and not order.venue_order_id:
@@ -246,33 +144,10 @@ class OrderManager:
     def correct(self, event: FillCorrected) -> tuple[ManagedOrder | None, Correction]:
         """What a correction is about, and whether the order (None: not ours) now counts it."""
         order = self.get(event.client_order_id)
-        key = f"{event.venue}|{event.trade_id}"
-        told = (event.qty, event.px, event.fee)
-        becomes = (event.new_qty, event.new_px, event.new_fee)
-        stands = self._corrected.get(key)
-        if stands is not None:
-            if stands == becomes:
-                self.duplicate_fills += 1
-                return order, Correction.KNOWN
-            if stands != told:
-                self.conflicting_fills += 1
-                return order, Correction.CONFLICT
-        elif not self._is_known(key):
-            self._stand(key, becomes)
-            return order, Correction.UNTOLD
-        elif self._seen(key) not in (hash((event.qty, event.px, int(event.side))), _CARRIED):
-            self.conflicting_fills += 1
-            return order, Correction.CONFLICT
-        self._stand(key, becomes)
-        self._trades[key] = _CARRIED
-        if order is not None:
+        finding = self._executions.correct(event, booked=_has_booked(order, event.trade_id))
+        if finding is Correction.BOOKED and order is not None:
             self._recount(order, event)
-        return order, Correction.BOOKED
-
-    def _stand(self, key: str, values: tuple[Decimal, Decimal, Decimal]) -> None:
-        self._corrected[key] = values
-        if len(self._corrected) > CLOSED_KEPT:
-            del self._corrected[next(iter(self._corrected))]
+        return order, finding
 
     def _recount(self, order: ManagedOrder, event: FillCorrected) -> None:
         filled_qty = order.filled_qty + event.new_qty - event.qty
@@ -291,14 +166,16 @@ class OrderManager:
 
     def know(self, venue: str, trade_id: str) -> None:
         """An execution that was taken back before it was told: should it be told, it is not booked."""
-        self._trades[f"{venue}|{trade_id}"] = _CARRIED
+        self._executions.know((f"{venue}|{trade_id}",))
 
-    def _seen(self, key: str) -> int | None:
-        seen = self._trades.get(key)
-        return self._older_trades.get(key) if seen is None else seen
+    @property
+    def duplicate_fills(self) -> int:
+        return self._executions.duplicates
 
-    def _is_known(self, key: str) -> bool:
-        return key in self._trades or key in self._older_trades
+    @property
+    def conflicting_fills(self) -> int:
+        """Told again with other values."""
+        return self._executions.conflicts
 
     # --- from one session to the next -------------------------------------------------------------------------------
 
@@ -324,11 +201,11 @@ class OrderManager:
             found.limit_px,
             TimeInForce.GTC,
         )
-        order = self.adopt(NewOrder(found.ts_recv_ns, found.client_order_id, found.venue, intent), _S.ACCEPTED)
+        order = self.adopt(NewOrder(found.ts_recv_ns, found.client_order_id, found.venue, intent), OrderState.ACCEPTED)
         order.venue_order_id, order.acknowledged = found.venue_order_id, True
         order.filled_qty = found.filled_qty
         if found.filled_qty > ZERO:
-            order.state = _S.PARTLY_FILLED
+            order.state = OrderState.PARTLY_FILLED
         self._reserve(order)
         return order
 
@@ -338,13 +215,19 @@ class OrderManager:
         return tuple([_carry(order) for order in (*ended, *self._open.values())])
 
     def carried_trades(self) -> tuple[str, ...]:
-        """The newest executions, of anybody's orders, as ``venue|id``; oldest first."""
-        return tuple([*self._older_trades, *self._trades][-TRADES_CARRIED:])
+        return self._executions.carried()
 
-    def restore(self, orders: Sequence[CarriedOrder], trades: Sequence[str]) -> None:
+    def carried_corrections(self) -> tuple[CarriedCorrection, ...]:
+        return self._executions.carried_corrections()
+
+    def restore(
+        self, orders: Sequence[CarriedOrder], trades: Sequence[str], corrections: Sequence[CarriedCorrection] = ()
+    ) -> None:
         """Go on with what an earlier session left, exactly as it was known."""
+        self._executions.restore_corrections(corrections)
         for one in orders:
-            order = self.adopt(one.new, OrderState(one.state))
+            # One that waited for the disk may have left since: its release is on no record.
+            order = self.adopt(one.new, _SENT if one.state == _HELD else OrderState(one.state))
             order.venue_order_id = one.venue_order_id
             order.filled_qty, order.avg_px, order.trade_ids = one.filled_qty, one.avg_px, one.trade_ids
             order.overfilled = order.filled_qty > order.intent.qty
@@ -355,8 +238,8 @@ class OrderManager:
                 self._reserve(order)
         newest = frozenset(trades)
         older = [f"{one.new.venue}|{trade_id}" for one in orders for trade_id in one.trade_ids]
-        self._trades.update(dict.fromkeys([key for key in older if key not in newest], _CARRIED))
-        self._trades.update(dict.fromkeys(trades, _CARRIED))
+        self._executions.know([key for key in older if key not in newest])
+        self._executions.know(trades)
 
     def lose_all(self) -> None:
         """Nobody knows what became of the open orders since their session ended, also of one that it had not sent yet
@@ -377,6 +260,10 @@ class OrderManager:
 
     def open_qty(self, instrument: str, side: int) -> Decimal:
         return (self._buys if side > 0 else self._sells).get(instrument, ZERO)
+
+    def of_parent(self, parent_id: str) -> list[ManagedOrder]:
+        """Open and lately ended orders that name it as their parent."""
+        return [one for one in (*self._closed.values(), *self._open.values()) if one.intent.parent_id == parent_id]
 
     def open_orders(self, instrument: str | None = None) -> list[ManagedOrder]:
         if instrument is None:
@@ -412,7 +299,8 @@ class OrderManager:
         after = TABLE.get((order.state, what))
         if after is None:
             raise IllegalTransition(
-                f"order {order.client_order_id} is {order.state} and cannot {what}", do="see the table in engine.orders"
+                f"order {order.client_order_id} is {order.state} and cannot {what}",
+                do="see engine.order_states",
             )
         if after is OrderState.ACCEPTED and order.filled_qty > ZERO:
             after = OrderState.PARTLY_FILLED
@@ -451,6 +339,16 @@ class OrderManager:
             order.reserved_qty = qty
 
 
+def _has_booked(order: ManagedOrder | None, trade_id: str) -> bool | None:
+    """Whether an execution counts in its order; None where nobody can say: the order is not known, or it is somebody
+    else's that had filled before it was found."""
+    if order is None:
+        return None
+    if trade_id in order.trade_ids:
+        return True
+    return None if order.intent.strategy == EXTERNAL and order.filled_qty else False
+
+
 def _carry(order: ManagedOrder) -> CarriedOrder:
     return CarriedOrder(
         order.new, order.state.value, order.venue_order_id, order.filled_qty, order.avg_px, order.trade_ids
@@ -475,5 +373,6 @@ def describe(order: ManagedOrder) -> OpenOrder:
         order.state._value_,  # ``value`` is a slow look-up in CPython 3.11
         intent.reduce_only,
         order.opened_ns,
+        intent.trigger_px,
     )
     return picture

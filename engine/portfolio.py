@@ -8,8 +8,10 @@ while any part of it has no price or no currency rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+
+import msgspec
 
 from engine import cost
 from engine.carried import CarriedHolding, CarriedMoney
@@ -33,7 +35,7 @@ class _Positions(dict[str, Position]):
 
 
 class _Holding:
-    __slots__ = ("avg_px", "fees", "instrument", "qty", "realised")
+    __slots__ = ("avg_px", "fees", "instrument", "qty", "realised", "traded")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -41,6 +43,7 @@ class _Holding:
         self.avg_px = ZERO
         self.realised = ZERO  # settlement currency
         self.fees = ZERO  # portfolio currency
+        self.traded = False  # in this session; the books know what is held of it, also when that is nothing again
 
 
 class Portfolio:
@@ -53,7 +56,8 @@ class Portfolio:
         self.rate: Callable[[str], Decimal | None] = self._rates.get
         """Units of the portfolio currency for one unit of the one given; None when not known."""
         self._holdings: dict[str, _Holding] = {}
-        self._by_base: dict[tuple[str, str], _Holding] = {}
+        self._by_base: dict[tuple[str, str], list[_Holding]] = {}
+        """By venue and base currency: what is held of it lies in these, and in no cash."""
         self._positions = _Positions()
         # Made at each change, so that no order has to wait for it.
         self.position: Callable[[str], Position] = self._positions.__getitem__
@@ -74,6 +78,8 @@ class Portfolio:
         self.unconverted_fees = 0
         self._awaited: dict[str, CarriedHolding] = {}
         """What an earlier session held, of instruments that are not defined yet."""
+        self._unlisted: dict[str, Instrument] = {}
+        """What those instruments were."""
 
     # --- facts --------------------------------------------------------------------------------------------------
 
@@ -83,14 +89,19 @@ class Portfolio:
         if holding is None:
             holding = self._holdings[instrument.id] = _Holding(instrument)
             if instrument.asset_class in FULLY_PAID:
-                self._by_base.setdefault((instrument.venue, instrument.base), holding)
+                self._by_base.setdefault((instrument.venue, instrument.base), []).append(holding)
         holding.instrument = instrument
         self.stakes.define(instrument)
+        self._unlisted.pop(instrument.id, None)
         awaited = self._awaited.pop(instrument.id, None)
         if awaited is not None:
             holding.qty, holding.avg_px = awaited.qty, awaited.avg_px
             holding.realised, holding.fees = awaited.realised, awaited.fees
         self._changed(holding)
+        key = (instrument.venue, instrument.base)
+        if key in self._by_base and key in self._cash:
+            # To a session that did not know the instrument it was a currency like any other.
+            self._add_cash(*key, self._cash.pop(key))
 
     def set_rate(self, currency: str, rate: Decimal) -> None:
         """One unit of ``currency`` is worth ``rate`` units of the portfolio currency."""
@@ -105,29 +116,30 @@ class Portfolio:
         if key in self._reported:
             return
         self._reported.add(key)
-        holding = self._by_base.get(key)
-        if holding is None:
-            self._add_cash(venue, currency, total)
-        else:
-            holding.qty += total
-            self._changed(holding)
+        self._add_cash(venue, currency, total)
 
     def adjust_balance(self, venue: str, currency: str, total: Decimal, mark: Mark) -> None:
         """The venue's total replaces ours.  Where it has a known worth, it is neither profit nor loss: the equity that
         losses are measured from moves with it."""
         self._reported.add((venue, currency))
-        holding = self._by_base.get((venue, currency))
-        if holding is None:
-            amount = total - self._cash.get((venue, currency), ZERO)
+        amount = total - (self.balance(venue, currency) or ZERO)
+        holdings = self._by_base.get((venue, currency))
+        if holdings is not None:
+            holding = holdings[0]
+            before = self._worth(holding, mark(holding.instrument.id))
+            self._add_cash(venue, currency, amount)
+            after = self._worth(holding, mark(holding.instrument.id))
+            name = holding.instrument.id
+            self._share_out(name, self.stakes.write_off(name, holding.qty))
+            worth = None if before is None or after is None else after - before
+        elif unlisted := self._unlisted_of(venue, currency):
+            one = unlisted[0]
+            self._awaited[one.instrument] = msgspec.structs.replace(one, qty=one.qty + amount)
+            worth = None
+        else:
             self._add_cash(venue, currency, amount)
             rate = self._rates.get(currency)
             worth = None if rate is None else amount * rate
-        else:
-            before = self._worth(holding, mark(holding.instrument.id))
-            holding.qty = total
-            self._changed(holding)
-            after = self._worth(holding, mark(holding.instrument.id))
-            worth = None if before is None or after is None else after - before
         if worth is not None:
             self._shift(worth)
 
@@ -140,7 +152,7 @@ class Portfolio:
             self.equity_start += worth
 
     def report_position(self, instrument: str, qty: Decimal, avg_px: Decimal) -> None:
-        """A margined position that existed before this session; later reports belong to reconciliation."""
+        """A margined position that existed before this session; later reports belong to ``adjust_position``."""
         holding = self._holdings.get(instrument)
         key = (instrument, "")
         if holding is None or key in self._reported:
@@ -150,24 +162,82 @@ class Portfolio:
         holding.avg_px = avg_px
         self._changed(holding)
 
-    def apply_fill(self, fill: OrderFilled, strategy: str) -> None:
-        """Book one distinct execution.  ``strategy`` is empty for an order that is not ours."""
+    def knows_position(self, instrument: str) -> bool:
+        """Whether it was reported before, in this session or in the one that it goes on from."""
+        return (instrument, "") in self._reported
+
+    def adjust_position(self, instrument: str, qty: Decimal, avg_px: Decimal, mark: Mark) -> None:
+        """The venue's quantity of a margined position replaces ours: it expired, or somebody else has traded it.
+
+        As with balances that is neither profit nor loss where its worth is known, and what it has earned comes as a
+        balance."""
+        holding = self._holdings.get(instrument)
+        if holding is None or holding.qty == qty:
+            return
+        mark_px = mark(instrument)
+        before = self._worth(holding, mark_px)
+        holding.qty, holding.avg_px = qty, avg_px if qty else ZERO
+        after = self._worth(holding, mark_px) if qty else ZERO
+        self._changed(holding)
+        self._share_out(instrument, self.stakes.write_off(instrument, qty))
+        if before is not None and after is not None:
+            self._shift(after - before)
+
+    def apply_fill(self, fill: OrderFilled, strategy: str) -> list[tuple[str, Decimal]]:
+        """Book one distinct execution.  ``strategy`` is empty for an order that is not ours.  Returns the signed
+        quantities by the strategy that each is booked to.
+
+        Raises ``KeyError`` for an instrument that neither this session nor the one before it knew.
+        """
         holding = self._holdings.get(fill.instrument)
+        listed = holding is not None
         if holding is None:
-            raise KeyError(fill.instrument)
+            holding = self._recalled(fill.instrument)
         instrument = holding.instrument
         signed_qty = fill.qty if fill.side > 0 else -fill.qty
         realised = cost.trade(holding, instrument, signed_qty, fill.px)
+        holding.traded = True
+        if not listed:
+            self._awaited[fill.instrument] = _carry(holding)
         if instrument.asset_class in FULLY_PAID:
             self._add_cash(instrument.venue, instrument.quote, -signed_qty * fill.px * instrument.multiplier)
         else:
             self._add_cash(instrument.venue, instrument.settlement, realised)
         fee = self._pay_fee(holding, fill)
-        self._changed(holding)
+        if listed:
+            self._changed(holding)
+        else:  # a fee in its own coins has changed the quantity there
+            awaited = self._awaited[fill.instrument]
+            holding.qty = awaited.qty
+            self._awaited[fill.instrument] = msgspec.structs.replace(awaited, fees=holding.fees)
         if strategy:
-            for owner, qty in self.stakes.book(fill, strategy, instrument, fee):
-                key = (owner, fill.instrument)
-                self._strategy_qty[key] = self._strategy_qty.get(key, ZERO) + qty
+            shares = self.stakes.book(fill, strategy, instrument, fee)
+        else:
+            shares = self.stakes.lose(fill, instrument, fee, holding.qty)
+        self._share_out(fill.instrument, shares)
+        if (
+            strategy
+            and fill.fee > ZERO
+            and fill.fee_currency == instrument.base
+            and instrument.asset_class in FULLY_PAID
+        ):
+            # Paid in the coins themselves: together strategies hold no more than there is.
+            self._share_out(fill.instrument, self.stakes.write_off(fill.instrument, holding.qty, strategy))
+        return shares
+
+    def _recalled(self, name: str) -> _Holding:
+        """What is held of an instrument that only an earlier session listed."""
+        holding = _Holding(self._unlisted[name])
+        self.stakes.define(holding.instrument)
+        one = self._awaited.get(name)
+        if one is not None:
+            holding.qty, holding.avg_px, holding.realised, holding.fees = one.qty, one.avg_px, one.realised, one.fees
+        return holding
+
+    def _share_out(self, instrument: str, shares: Sequence[tuple[str, Decimal]]) -> None:
+        for owner, qty in shares:
+            key = (owner, instrument)
+            self._strategy_qty[key] = self._strategy_qty.get(key, ZERO) + qty
 
     def _changed(self, holding: _Holding) -> None:
         self._show(holding)
@@ -185,7 +255,15 @@ class Portfolio:
 
     def _add_cash(self, venue: str, currency: str, amount: Decimal) -> None:
         key = (venue, currency)
-        self._cash[key] = self._cash.get(key, ZERO) + amount
+        holdings = self._by_base.get(key)
+        if holdings is None and self._unlisted and (unlisted := self._unlisted_of(venue, currency)):
+            one = unlisted[0]
+            self._awaited[one.instrument] = msgspec.structs.replace(one, qty=one.qty + amount)
+        elif holdings is None:
+            self._cash[key] = self._cash.get(key, ZERO) + amount
+        else:  # what another instrument is paid in, or a fee, is a currency that is held as a position
+            holdings[0].qty += amount
+            self._changed(holdings[0])
 
     def _pay_fee(self, holding: _Holding, fill: OrderFilled) -> Decimal:
         """Book it; returns what it is worth in portfolio currency, at least as far as that is known."""
@@ -265,13 +343,11 @@ class Portfolio:
     # --- from one session to the next -------------------------------------------------------------------------------
 
     def carried(self) -> CarriedMoney:
-        holdings = [
-            CarriedHolding(name, one.qty, one.avg_px, one.realised, one.fees) for name, one in self._holdings.items()
-        ]
+        holdings = [_carry(one) for one in self._holdings.values()]
         return CarriedMoney(
             self.currency,
             tuple([(venue, currency, amount) for (venue, currency), amount in self._cash.items()]),
-            tuple(sorted(self._reported)),
+            tuple(sorted(self._opened())),
             (*holdings, *self._awaited.values()),
             tuple([(strategy, name, qty) for (strategy, name), qty in self._strategy_qty.items()]),
             self.equity_peak,
@@ -280,18 +356,37 @@ class Portfolio:
             self.stakes.carried(),
         )
 
-    def restore(self, money: CarriedMoney) -> None:
+    def _opened(self) -> set[tuple[str, str]]:
+        """Accounts of which the books know all: those reported, and what was bought at their venues since."""
+        venues = {venue for venue, currency in self._reported if currency}
+        traded = [
+            *self._cash,
+            *[key for key, held in self._by_base.items() if any(one.qty or one.traded for one in held)],
+        ]
+        return {*self._reported, *[key for key in traded if key[0] in venues]}
+
+    def restore(self, money: CarriedMoney, instruments: Sequence[Instrument] = ()) -> None:
         """Go on with what an earlier session left.  Peak and day's start are taken over where they are of the same
-        currency; holdings show themselves as their instruments are defined."""
+        currency; holdings show themselves as their instruments are defined.  ``instruments`` says what they were."""
         self._cash = {(venue, currency): amount for venue, currency, amount in money.cash}
         self._reported = set(money.reported)
         self._strategy_qty = {(strategy, name): qty for strategy, name, qty in money.strategy_qty}
         self.stakes.restore(money.stakes)
         self._awaited = {one.instrument: one for one in money.holdings}
+        self._unlisted = {one.id: one for one in instruments}
         for name in [name for name in self._awaited if name in self._holdings]:
             self.define(self._holdings[name].instrument)
         if money.currency == self.currency:
             self.equity_peak, self._day, self.equity_day_start = money.equity_peak, money.day, money.equity_day_start
+
+    def unlisted_instrument(self, name: str) -> Instrument | None:
+        """One of ``unlisted``."""
+        return self._unlisted.get(name)
+
+    @property
+    def unlisted(self) -> list[Instrument]:
+        """Instruments of an earlier session that this one does not know."""
+        return list(self._unlisted.values())
 
     @property
     def unknown_holdings(self) -> list[str]:
@@ -299,6 +394,11 @@ class Portfolio:
         return sorted(name for name, one in self._awaited.items() if one.qty)
 
     # --- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def day(self) -> int:
+        """UTC day of ``equity_day_start``, in days since 1970; -1: none yet."""
+        return self._day
 
     def qty(self, instrument: str) -> Decimal:
         holding = self._holdings.get(instrument)
@@ -316,15 +416,27 @@ class Portfolio:
 
     def balance(self, venue: str, currency: str) -> Decimal | None:
         """What the books say the venue should tell as the total of a currency; None for one that was never told of."""
-        holding = self._by_base.get((venue, currency))
-        if holding is not None:
-            return holding.qty
+        held = [*self._by_base.get((venue, currency), ()), *self._unlisted_of(venue, currency)]
+        if held:
+            return sum((one.qty for one in held), ZERO)
         if (venue, currency) in self._reported or (venue, currency) in self._cash:
             return self._cash.get((venue, currency), ZERO)
         return None
+
+    def _unlisted_of(self, venue: str, currency: str) -> list[CarriedHolding]:
+        """What an earlier session held of a currency in instruments that this one does not know."""
+        return [
+            self._awaited[name]
+            for name, one in self._unlisted.items()
+            if (one.venue, one.base) == (venue, currency) and one.asset_class in FULLY_PAID and name in self._awaited
+        ]
 
     def told(self, venue: str) -> list[str]:
         """Currencies of a venue that the books know, in order."""
         known = {currency for at, currency in (*self._reported, *self._cash) if at == venue and currency}
         known.update(base for at, base in self._by_base if at == venue)
         return sorted(known)
+
+
+def _carry(one: _Holding) -> CarriedHolding:
+    return CarriedHolding(one.instrument.id, one.qty, one.avg_px, one.realised, one.fees)

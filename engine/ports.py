@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
@@ -62,6 +63,12 @@ class Top(msgspec.Struct, gc=False):
     @property
     def mid_px(self) -> float:
         return 0.5 * (self.bid_px + self.ask_px)
+
+    @property
+    def is_readable(self) -> bool:
+        """Both sides known and bid below ask: prices to value a position and to leave it by.  They may be suspect,
+        which is no reason to ignore a stop: what stands here was believed once, or is refused for its time alone."""
+        return not self.crossed and isfinite(self.bid_px) and isfinite(self.ask_px) and self.bid_px < self.ask_px
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -119,6 +126,27 @@ class OpenOrder(msgspec.Struct, frozen=True):
     state: str
     reduce_only: bool
     opened_ns: int
+    trigger_px: Decimal | None = None
+    """Of a stop: until the price is there, it waits and trades with nobody."""
+
+
+class OpenGroup(msgspec.Struct, frozen=True):
+    """Orders that belong together and are not done: see ``engine.commands.GroupIntent``.
+
+    ``side`` and ``open_qty``: what the exits are still to close.  ``entry_ids``: orders of the entry, the newest last.
+    ``exit_id``: the exit that is at the venue, empty for none.  ``levels_px``: where each exit acts, None for one that
+    trails and has seen no price.  ``fired``: the exit whose price was reached, -1 for none.
+    """
+
+    group_id: str
+    strategy: str
+    instrument: str
+    side: Side
+    open_qty: Decimal
+    entry_ids: tuple[str, ...]
+    exit_id: str
+    levels_px: tuple[Decimal | None, ...]
+    fired: int
 
 
 class FeatureView(Protocol):
@@ -175,6 +203,10 @@ class View(Protocol):
         ...
 
     def open_orders(self, instrument: str | None = None) -> Sequence[OpenOrder]: ...
+
+    def groups(self, instrument: str | None = None) -> Sequence[OpenGroup]:
+        """Groups that are not done, oldest first."""
+        ...
 
     def open_qty(self, instrument: str, side: Side) -> Decimal:
         """Worst-case quantity that open and unknown orders of that side may still fill."""
@@ -336,6 +368,15 @@ class RiskGate(Protocol):
 
     def latch(self, state: RiskState, reason: str, ts_ns: int) -> RiskStateChanged | None:
         """A breaker's or the core's own decision; never towards more freedom."""
+        ...
+
+    def carried(self) -> str:
+        """What it has latched besides ``state``, for the next session; empty for nothing.  Asked on each timer and
+        fill: where it has changed, the core puts its state on record at once."""
+        ...
+
+    def restore(self, carried: str) -> None:
+        """Go on with what ``carried`` said in an earlier session."""
         ...
 
 

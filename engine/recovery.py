@@ -16,6 +16,9 @@ from engine.commands import (
     Approved,
     BalanceAdjusted,
     CancelOrder,
+    GroupEnded,
+    GroupMoved,
+    GroupOpened,
     NewOrder,
     OrderIntent,
     Rejected,
@@ -30,6 +33,8 @@ from engine.events import (
     FillCorrected,
     Halted,
     InstrumentDefined,
+    JournalSynced,
+    OperatorRequested,
     OrderAccepted,
     OrderCancelled,
     OrderExpired,
@@ -38,15 +43,20 @@ from engine.events import (
     OrderOutcomeUnknown,
     OrderRejected,
     PositionReported,
+    Prediction,
     RateReported,
     Reduced,
     Resumed,
     StateCarried,
     StateKept,
+    Timer,
 )
 from engine.instruments import Instrument
-from engine.orders import Happening
+from engine.manual import closable, closing_in, why_of, written
+from engine.order_states import FINAL, Happening
+from engine.orders import ManagedOrder
 from engine.ports import Assignment, Features, Model, View
+from engine.stakes import EVERYONE, OPERATOR
 
 _FACTS = (
     InstrumentDefined,
@@ -64,6 +74,8 @@ _FACTS = (
     FillCorrected,
 )
 """What happened to the account, in the journal's stream of orders."""
+AT_THE_MARKETS_PACE: frozenset[type[Record]] = frozenset({JournalSynced, Prediction, Rejected, Timer})
+"""Records that move no account and of which there may be thousands a second: a start need not even decode them."""
 
 
 class Recovery:
@@ -79,7 +91,9 @@ class Recovery:
             currency=currency,
             id_prefix="",
         )
+        self._core.desk.groups.waits = True
         self._strategies: tuple[CarriedStrategy, ...] = ()
+        self._closing: dict[str, str] = {}
         self._risk = (RiskState.ACTIVE, "")
         self.orders = 0
         """Orders that the records tell of."""
@@ -96,7 +110,14 @@ class Recovery:
         elif isinstance(record, NewOrder):
             self.orders += 1
             # Written down is as much as is known: whether it left is for the venue to say.
-            core.orders.adopt(record)
+            self._follow(core.orders.adopt(record))
+            core.desk.groups.link(record)
+        elif isinstance(record, GroupOpened):
+            core.desk.groups.opened(record)
+        elif isinstance(record, GroupMoved):
+            core.desk.groups.changed(record)
+        elif isinstance(record, GroupEnded):
+            core.desk.groups.ended(record)
         elif isinstance(record, CancelOrder):
             core.orders.happen(record.client_order_id, Happening.CANCEL_SENT)
         elif isinstance(record, BalanceAdjusted):
@@ -104,20 +125,61 @@ class Recovery:
             core.portfolio.adjust_balance(record.venue, record.currency, record.told, core.view.mark_px)
         elif isinstance(record, RiskStateChanged):
             self._risk = (record.after, record.reason)
+        elif isinstance(record, Resumed):
+            self._strategies = tuple([one for one in self._strategies if one.name != EVERYONE])
+        elif isinstance(record, OperatorRequested):
+            self._request(record)
         elif isinstance(record, _FACTS):
             core.on_event(record)
+        if self._closing:
+            self._look_at_closing()
+
+    def _follow(self, after: ManagedOrder) -> None:
+        """One that names an ended order of its kind as its parent was sent in place of it."""
+        before, intent = self._core.orders.get(after.intent.parent_id), after.intent
+        if before is not None and before.state in FINAL:
+            replaced = before.intent
+            if (replaced.strategy, replaced.instrument, replaced.side) == (
+                intent.strategy,
+                intent.instrument,
+                intent.side,
+            ):
+                self._core.desk.replacements.follow(before, after)
+
+    def _request(self, request: OperatorRequested) -> None:
+        """What an operator has asked to be closed, as ``engine.manual`` understands it."""
+        core = self._core
+        names: list[str] = []
+        if request.action == "close":
+            names = [request.instrument]
+        elif request.action == "flatten":
+            names = [*core.portfolio.held, *(order.intent.instrument for order in core.orders.open_orders())]
+        self._closing.update(dict.fromkeys(names, why_of(request)))
+
+    def _look_at_closing(self) -> None:
+        """Done with is what is neither open nor held: nothing is entered there before."""
+        for name in list(self._closing):
+            if self._core.orders.open_orders(name):
+                continue
+            held_qty = self._core.portfolio.qty(name)
+            if not held_qty or not closable(self._core.view.instrument(name), abs(held_qty)):
+                del self._closing[name]
 
     def _go_on_with(self, carried: Carried) -> None:
         for instrument in carried.instruments:
             self._core.on_event(InstrumentDefined(0, 0, instrument))
         put(self._core, carried)
-        self._strategies = carried.strategies
+        self._strategies = tuple([one for one in carried.strategies if one.name != OPERATOR])
+        self._closing = closing_in(carried)
         self._risk = (carried.risk_state, carried.risk_reason)
 
     def left(self) -> Carried:
         """What the session leaves."""
         state, reason = self._risk
-        return msgspec.structs.replace(take(self._core, reason), risk_state=state, strategies=self._strategies)
+        strategies = self._strategies
+        if self._closing:
+            strategies += (CarriedStrategy(OPERATOR, written(self._closing)),)
+        return msgspec.structs.replace(take(self._core, reason), risk_state=state, strategies=strategies)
 
 
 class _Nowhere:
@@ -144,6 +206,11 @@ class _Nobody:
     def apply(self, event: Halted | Reduced | Resumed) -> None: ...
 
     def latch(self, state: RiskState, reason: str, ts_ns: int) -> None: ...
+
+    def carried(self) -> str:
+        return ""
+
+    def restore(self, carried: str) -> None: ...
 
 
 class _Nothing:

@@ -6,23 +6,29 @@ versions fill, so that nothing is held twice.  A fill of an old version that com
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable
 from decimal import Decimal
 
 import msgspec
 
+from engine.carried import CarriedVersions
 from engine.commands import OrderIntent, ReplaceIntent
-from engine.orders import FINAL, ManagedOrder
+from engine.order_states import FINAL
+from engine.orders import ManagedOrder
 
 ZERO = Decimal(0)
 VERSIONS_KEPT = 4096
-"""Links from new versions to old ones; the oldest is forgotten first."""
+"""Versions that are known as such; the oldest is forgotten first, and what it has filled still counts."""
 
 
-class _Version(msgspec.Struct, gc=False):
-    """A version of an order: the one before, and the quantity that all together were to fill."""
+class _Chain(msgspec.Struct, gc=False, eq=False):
+    """The versions of one order: the newest, the quantity that all together were to fill, what all but the newest have
+    filled, and how much of that is whose."""
 
-    before: ManagedOrder
-    total_qty: Decimal
+    newest: ManagedOrder
+    total_qty: Decimal = ZERO
+    earlier_qty: Decimal = ZERO
+    counted: dict[str, Decimal] = msgspec.field(default_factory=dict)
 
 
 class Replacements:
@@ -30,8 +36,7 @@ class Replacements:
 
     def __init__(self) -> None:
         self._wished: dict[str, ReplaceIntent] = {}
-        self._versions: dict[str, _Version] = {}  # by client order id of the newer one
-        self._next: dict[str, ManagedOrder] = {}  # by client order id of the older one
+        self._chains: dict[str, _Chain] = {}  # by client order id of each version
 
     def wish(self, intent: ReplaceIntent) -> None:
         """To be carried out when the order is gone; a later wish takes the place of an earlier one."""
@@ -64,30 +69,71 @@ class Replacements:
 
     def follow(self, before: ManagedOrder, after: ManagedOrder) -> None:
         """``after`` was opened in place of ``before``."""
-        self._versions[after.client_order_id] = _Version(before, after.intent.qty + self.filled_qty(before))
-        self._next[before.client_order_id] = after
-        while len(self._versions) > VERSIONS_KEPT:
-            oldest = next(iter(self._versions))
-            self._next.pop(self._versions.pop(oldest).before.client_order_id, None)
+        chain = self._chains.get(before.client_order_id)
+        if chain is None:
+            chain = self._chains[before.client_order_id] = _Chain(before)
+        _count(chain, before)
+        chain.newest, chain.total_qty = after, after.intent.qty + chain.earlier_qty
+        self._chains[after.client_order_id] = chain
+        while len(self._chains) > VERSIONS_KEPT:
+            oldest = next(iter(self._chains))
+            self._chains.pop(oldest).counted.pop(oldest, None)
 
     def filled_qty(self, order: ManagedOrder) -> Decimal:
-        """What this version and all before it have filled."""
-        total = order.filled_qty
-        version = self._versions.get(order.client_order_id)
-        while version is not None:
-            total += version.before.filled_qty
-            version = self._versions.get(version.before.client_order_id)
-        return total
+        """What an order has filled, and all versions before it where it is the newest."""
+        chain = self._chains.get(order.client_order_id)
+        return order.filled_qty if chain is None or chain.newest is not order else order.filled_qty + chain.earlier_qty
 
     def surplus(self, order: ManagedOrder) -> tuple[ManagedOrder, Decimal] | None:
         """A version was filled although another had followed it: the newest one, and by how much all together have
         filled or may still fill more than was wanted.  None where nothing is too much."""
-        newest = self._next.get(order.client_order_id)
-        if newest is None:
+        chain = self._chains.get(order.client_order_id)
+        if chain is None or chain.newest is order:
             return None
-        while (after := self._next.get(newest.client_order_id)) is not None:
-            newest = after
-        wanted_qty = self._versions[newest.client_order_id].total_qty
-        open_qty = ZERO if newest.state in FINAL else newest.leaves_qty
-        surplus_qty = self.filled_qty(newest) + open_qty - wanted_qty
-        return (newest, surplus_qty) if surplus_qty > ZERO else None
+        _count(chain, order)
+        return _surplus_of(chain)
+
+    def surpluses(self) -> list[tuple[ManagedOrder, Decimal]]:
+        """The same of all."""
+        chains = {id(chain): chain for chain in self._chains.values()}
+        return [found for chain in chains.values() if (found := _surplus_of(chain)) is not None]
+
+    # --- from one session to the next -------------------------------------------------------------------------------
+
+    def carried(self, known: Container[str]) -> tuple[CarriedVersions, ...]:
+        """Versions of orders that a next session knows (``known``, by client order id)."""
+        chains = {id(chain): chain for chain in self._chains.values()}
+        return tuple(
+            [
+                CarriedVersions(
+                    chain.newest.client_order_id,
+                    chain.total_qty,
+                    chain.earlier_qty,
+                    tuple([(name, qty) for name, qty in chain.counted.items() if name in known]),
+                )
+                for chain in chains.values()
+                if chain.newest.client_order_id in known
+            ]
+        )
+
+    def restore(self, carried: Iterable[CarriedVersions], get: Callable[[str], ManagedOrder | None]) -> None:
+        """After the orders.  What old versions fill from then on makes the newest smaller, as before."""
+        for one in carried:
+            newest = get(one.newest)
+            if newest is not None:
+                chain = _Chain(newest, one.total_qty, one.earlier_qty, dict(one.earlier))
+                self._chains.update(dict.fromkeys((*chain.counted, one.newest), chain))
+
+
+def _count(chain: _Chain, order: ManagedOrder) -> None:
+    """What it has filled is part of what the older versions have."""
+    name, filled_qty = order.client_order_id, order.filled_qty
+    chain.earlier_qty += filled_qty - chain.counted.get(name, ZERO)
+    chain.counted[name] = filled_qty
+
+
+def _surplus_of(chain: _Chain) -> tuple[ManagedOrder, Decimal] | None:
+    newest = chain.newest
+    open_qty = ZERO if newest.state in FINAL else newest.leaves_qty
+    surplus_qty = chain.earlier_qty + newest.filled_qty + open_qty - chain.total_qty
+    return (newest, surplus_qty) if surplus_qty > ZERO else None

@@ -18,14 +18,14 @@ import msgspec
 from engine.codec import DECISION_TYPES, DERIVED_TYPES, Record, encode, render
 from engine.commands import NewOrder, Rejected, RiskStateChanged
 from engine.core import TradingCore
-from engine.desk import JOURNAL_HALT
 from engine.errors import JournalError
 from engine.events import ModelAssigned, Prediction, PredictionStatus, StateKept
 from engine.instruments import Instrument
+from engine.latch import JOURNAL_HALT
 from engine.ports import Assembly, Assignment, Features, Float32Array, Model
 
 REFUSABLE = (NewOrder, Rejected, Prediction, StateKept)
-"""What the core lets a full journal refuse: it halts and goes on (``engine.core``, ``engine.desk``)."""
+"""What the core lets a full journal refuse: it halts and goes on (``engine.latch``)."""
 
 
 class Recorded(Protocol):
@@ -75,7 +75,7 @@ class ReplayRecorder:
     """Compares what the core records with what the session recorded.
 
     What the session's own journal refused is refused again.  It left two traces: the state of risk says that the
-    journal refuses (``engine.desk.Desk.halt_for_journal``), and the decision is not there.  That holds until risk
+    journal refuses (``engine.latch.RiskLatch.halt_for_journal``), and the decision is not there.  That holds until risk
     leaves HALTED; while it does, a decision too many goes unseen, one too few or another one does not.
     """
 

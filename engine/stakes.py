@@ -22,7 +22,8 @@ ZERO = Decimal(0)
 EVERYONE = ""
 GUARDIAN = "guardian"
 OPERATOR = "operator"
-_CLOSERS = frozenset({GUARDIAN, OPERATOR})
+CLOSERS = frozenset({GUARDIAN, OPERATOR})
+"""Who may close what others hold."""
 
 Mark = Callable[[str], Decimal | None]
 Rate = Callable[[str], Decimal | None]
@@ -53,7 +54,7 @@ class Stakes:
         the strategy that each was booked to."""
         signed_qty = fill.qty if fill.side > 0 else -fill.qty
         shares = [(strategy, signed_qty)]
-        if strategy in _CLOSERS:
+        if strategy in CLOSERS:
             shares = list(self._shares(strategy, fill.instrument, signed_qty))
         for owner, qty in shares:
             self._trade(owner, instrument, qty, fill, fee * abs(qty) / fill.qty)
@@ -61,6 +62,45 @@ class Stakes:
         tally = self._tally(strategy)
         tally.fills += 1
         return shares
+
+    def lose(
+        self, fill: OrderFilled, instrument: Instrument, fee: Decimal, left_qty: Decimal
+    ) -> list[tuple[str, Decimal]]:
+        """Book of an execution of nobody's order here what has closed positions of strategies: the part that the
+        account, of which ``left_qty`` is left, cannot have had besides.  A venue that liquidates does that, and an
+        owner who sells more than his own."""
+        lost_qty = self._uncovered(fill.instrument, left_qty)
+        if not lost_qty or (lost_qty > ZERO) is not (fill.side > 0):
+            return []
+        lost_qty = max(-fill.qty, min(fill.qty, lost_qty))
+        shares = list(self._shares(EVERYONE, fill.instrument, lost_qty))
+        for owner, qty in shares:
+            self._trade(owner, instrument, qty, fill, fee * abs(qty) / fill.qty)
+        self._trade(EVERYONE, instrument, lost_qty, fill, fee * abs(lost_qty) / fill.qty)
+        return shares
+
+    def write_off(self, instrument: str, left_qty: Decimal, first: str = EVERYONE) -> list[tuple[str, Decimal]]:
+        """The same where the venue says how much is left and not what happened: at cost, neither profit nor loss.
+
+        ``first``: the strategy that bears it before the others."""
+        lost_qty = self._uncovered(instrument, left_qty)
+        shares = list(self._shares(first, instrument, lost_qty)) if lost_qty else []
+        for owner, qty in [*shares, *([(EVERYONE, lost_qty)] if lost_qty else [])]:
+            stake = self._stakes[owner, instrument]
+            stake.qty += qty
+            if not stake.qty:
+                stake.avg_px, stake.trip, stake.since_ns = ZERO, ZERO, 0
+        return shares
+
+    def _uncovered(self, instrument: str, left_qty: Decimal) -> Decimal:
+        """What must be traded back of what strategies hold together, for the account to hold that much."""
+        held_qty = self.stake(EVERYONE, instrument).qty
+        if held_qty > ZERO:
+            return min(max(left_qty, ZERO) - held_qty, ZERO)
+        known = self._instruments.get(instrument)
+        if known is None or not known.can_short:
+            return ZERO  # they have sold of what the owner has: nobody is short, and nothing was closed
+        return max(min(left_qty, ZERO) - held_qty, ZERO)
 
     def _shares(self, closer: str, instrument: str, signed_qty: Decimal) -> Iterator[tuple[str, Decimal]]:
         """Who held what the closer has closed; what nobody held is its own."""

@@ -1,10 +1,15 @@
-"""Which venues, streams and instruments are open for orders, from the facts that said so.  One writer: the core."""
+"""Which venues, streams and instruments are open for orders, from the facts that said so.  One writer: the core.
+
+A venue that confirms its account (``AccountSettled``) takes no entries after it, its user stream or an instrument of it
+was closed, until it has confirmed the account again: what happened meanwhile is not known before (fault C10).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from engine.events import FeedDown, FeedUp, InstrumentStatus, TradingStatus, VenueStatus
+from engine.commands import OrderIntent, OrderType
+from engine.events import AccountSettled, FeedDown, FeedUp, InstrumentStatus, TradingStatus, VenueStatus
 from engine.instruments import Instrument
 
 CONSOLIDATED = "consolidated"
@@ -12,6 +17,30 @@ CONSOLIDATED = "consolidated"
 INVENTED = "_sandbox"
 """Ending of the venue under which is stored what no market has traded: nobody can mistake it for a market's prices."""
 _ENTRY_STATUSES = frozenset({TradingStatus.TRADING, TradingStatus.LIMIT_ONLY, TradingStatus.POST_ONLY})
+_SHUT_STATUSES = frozenset({TradingStatus.HALTED, TradingStatus.CANCEL_ONLY})
+"""Nothing fills, and nobody knows at which price it begins again."""
+
+
+class Restriction(str):
+    """A reason that stands against some orders only; as text it says all of them."""
+
+    def __new__(
+        cls, *reasons: str, status: TradingStatus = TradingStatus.TRADING, exits_only: bool = False
+    ) -> Restriction:
+        """``status``: the strictest of venue and instrument.  ``exits_only``: no order that adds risk."""
+        made = super().__new__(cls, "; ".join(reasons))
+        made.status = status
+        made.exits_only = exits_only
+        return made
+
+    status: TradingStatus
+    exits_only: bool
+
+    def stops(self, intent: OrderIntent) -> bool:
+        """Whether the venue takes no order of this kind now, whatever it would do to the position."""
+        if self.status is TradingStatus.POST_ONLY:
+            return not intent.post_only
+        return self.status is TradingStatus.LIMIT_ONLY and intent.order_type is not OrderType.LIMIT
 
 
 class _Reasons(dict[str, str]):
@@ -34,22 +63,37 @@ class VenueStates:
 
     def __init__(self) -> None:
         self._up: dict[tuple[str, str], str] = {}  # (venue, stream) -> why it is down, "" when up
-        self._venue_status: dict[str, TradingStatus] = {}
+        self._venue_status: dict[str, VenueStatus] = {}
         self._instrument_status: dict[str, TradingStatus] = {}
         self._definitions: dict[str, Instrument] = {}
+        self._doubts: dict[str, str] = {}
+        self._confirms: set[str] = set()  # venues that have confirmed their account in this session
+        self._unconfirmed: dict[str, str] = {}  # venue -> what happened since
         self._reasons = _Reasons(self._find_reason)  # emptied by every fact
         # Asked for each order and by strategies: no more than a look-up of a dict.
         self.instrument: Callable[[str], Instrument] = self._definitions.__getitem__
         """The definition of an instrument id.  Raises ``KeyError``."""
         self.reason_closed: Callable[[str], str] = self._reasons.__getitem__
-        """Empty when orders in that instrument id may leave; else what stands against it."""
+        """Empty when orders in that instrument id may leave; a ``Restriction`` when some may; else what stands against
+        it."""
+
+    # --- facts ------------------------------------------------------------------------------------------------------
 
     def define(self, instrument: Instrument) -> None:
         self._definitions[instrument.id] = instrument
+        self._doubts.pop(instrument.id, None)
+        self._reasons.clear()
+
+    def doubt(self, instrument: str, reason: str) -> None:
+        """It is not sure any more what the id means: no order until it is defined as it was."""
+        self._doubts[instrument] = reason
         self._reasons.clear()
 
     def feed_up(self, event: FeedUp) -> None:
-        self._up[event.venue, event.stream] = ""
+        key = (event.venue, event.stream)
+        if event.stream == "user" and self._up.get(key):
+            self._reopen(event.venue, "its user stream was down")
+        self._up[key] = ""
         self._reasons.clear()
 
     def feed_down(self, event: FeedDown) -> None:
@@ -57,12 +101,53 @@ class VenueStates:
         self._reasons.clear()
 
     def venue_status(self, event: VenueStatus) -> None:
-        self._venue_status[event.venue] = event.status
+        before = self._venue_status.get(event.venue)
+        if before is not None and before.status not in _ENTRY_STATUSES and event.status in _ENTRY_STATUSES:
+            self._reopen(event.venue, f"it was {_worded(before)}")
+        self._venue_status[event.venue] = event
         self._reasons.clear()
 
     def instrument_status(self, event: InstrumentStatus) -> None:
-        self._instrument_status[event.instrument] = event.status
+        name = event.instrument
+        before = self._instrument_status.get(name, TradingStatus.TRADING)
+        definition = self._definitions.get(name)
+        if before not in _ENTRY_STATUSES and event.status in _ENTRY_STATUSES and definition is not None:
+            self._reopen(definition.venue, f"{name} was {before.value}")
+        self._instrument_status[name] = event.status
         self._reasons.clear()
+
+    def account_settled(self, event: AccountSettled) -> None:
+        """What happened while something was closed is known now."""
+        self._confirms.add(event.venue)
+        if self._unconfirmed.pop(event.venue, None) is not None:
+            self._reasons.clear()
+
+    def _reopen(self, venue: str, why: str) -> None:
+        """A venue that never confirms (an exchange in this process) hides nothing either."""
+        if venue in self._confirms:
+            self._unconfirmed[venue] = f"account of {venue} is not confirmed since {why}"
+
+    # --- questions --------------------------------------------------------------------------------------------------
+
+    def why_shut(self, name: str) -> str:
+        """Why an instrument does not trade at all, as its venue says; empty when it does, or when nobody said so."""
+        if name in self._doubts:
+            return self._doubts[name]
+        definition = self._definitions.get(name)
+        venue = None if definition is None else self._venue_status.get(definition.venue)
+        if venue is not None and venue.status in _SHUT_STATUSES:
+            return f"venue {venue.venue} is {_worded(venue)}"
+        status = self._instrument_status.get(name, TradingStatus.TRADING)
+        return f"{name} is {status.value}" if status in _SHUT_STATUSES else ""
+
+    @property
+    def unconfirmed(self) -> Sequence[str]:
+        """Venues of which something was closed, and which have not confirmed their account since: what and why."""
+        return tuple(self._unconfirmed.values())
+
+    def is_doubtful(self, name: str) -> bool:
+        """Whether it is not sure what the id means."""
+        return name in self._doubts
 
     def _find_reason(self, name: str) -> str | None:
         instrument = self._definitions.get(name)
@@ -70,14 +155,34 @@ class VenueStates:
             return None
         if instrument.venue == CONSOLIDATED:
             return f"{name} is a consolidated price, no market: orders go to one of its members"
+        if name in self._doubts:
+            return self._doubts[name]
         for stream in ("market", "user"):
             why = self._up.get((instrument.venue, stream), "never up")
             if why:
                 return f"{stream} stream of {instrument.venue} is down: {why}"
-        status = self._venue_status.get(instrument.venue, TradingStatus.TRADING)
+        venue = self._venue_status.get(instrument.venue)
+        if venue is not None and venue.status not in _ENTRY_STATUSES:
+            return f"venue {instrument.venue} is {_worded(venue)}"
+        status = self._instrument_status.get(name, TradingStatus.TRADING)
         if status not in _ENTRY_STATUSES:
-            return f"venue {instrument.venue} is {status.value}"
-        status = self._instrument_status.get(instrument.id, TradingStatus.TRADING)
-        if status not in _ENTRY_STATUSES:
-            return f"{instrument.id} is {status.value}"
-        return ""
+            return f"{name} is {status.value}"
+        return self._restriction(name, instrument.venue, None if venue is None else venue.status, status)
+
+    def _restriction(self, name: str, venue: str, of_venue: TradingStatus | None, status: TradingStatus) -> str:
+        reasons = []
+        strictest = TradingStatus.TRADING
+        for who, said in ((f"venue {venue}", of_venue), (name, status)):
+            if said is TradingStatus.POST_ONLY or (
+                said is TradingStatus.LIMIT_ONLY and strictest is TradingStatus.TRADING
+            ):
+                strictest = said
+                reasons.append(f"{who} is {said.value}")
+        unconfirmed = self._unconfirmed.get(venue)
+        if unconfirmed is not None:
+            reasons.append(unconfirmed)
+        return Restriction(*reasons, status=strictest, exits_only=unconfirmed is not None) if reasons else ""
+
+
+def _worded(event: VenueStatus) -> str:
+    return f"{event.status.value} ({event.text})" if event.text else event.status.value

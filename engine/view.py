@@ -11,7 +11,7 @@ from engine.events import Side
 from engine.instruments import Instrument
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
-from engine.ports import FeatureView, OpenOrder, Position, Stake, Tally, Top
+from engine.ports import FeatureView, OpenGroup, OpenOrder, Position, Stake, Tally, Top
 
 if TYPE_CHECKING:
     from engine.consolidated.values import Consolidated
@@ -29,6 +29,7 @@ class CoreView:
         "_lanes",
         "_names",
         "_portfolio",
+        "groups",
         "instrument",
         "now_ns",
         "open_orders",
@@ -49,6 +50,7 @@ class CoreView:
     rate: Callable[[str], Decimal | None]
     open_orders: Callable[..., Sequence[OpenOrder]]
     open_qty: Callable[[str, Side], Decimal]
+    groups: Callable[..., Sequence[OpenGroup]]
 
     def __init__(self, lanes: dict[str, Lane], orders: OrderManager, portfolio: Portfolio, venues: VenueStates) -> None:
         self._lanes = lanes
@@ -62,6 +64,7 @@ class CoreView:
         self.open_qty = orders.open_qty
         self.instrument = venues.instrument
         self.tradable = venues.reason_closed
+        self.groups = _no_groups  # the desk has them
         self.now_ns = 0
         self.risk_state = RiskState.ACTIVE
 
@@ -102,3 +105,7 @@ class CoreView:
     def consolidated(self, instrument: str) -> Consolidated | None:
         lane = self._lanes.get(instrument)
         return None if lane is None or lane.consolidator is None else lane.consolidator.at(self.now_ns)
+
+
+def _no_groups(instrument: str | None = None) -> Sequence[OpenGroup]:  # noqa: ARG001
+    return ()

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from engine.consolidated import Consolidated, ConsolidatedDefinition, Consolidator, play
+from engine.consolidated import Consolidated, ConsolidatedDefinition, Consolidator
+from engine.consolidated.history import play
 from engine.data.parquet import describe_files, read_events
 from engine.errors import KestrelError
 from engine.events import Event, Quote, Trade

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections import deque
 from decimal import Decimal
 
-from engine.commands import OrderIntent, OrderType, RiskState, TimeInForce
+from engine.arithmetic import plain
+from engine.commands import EXIT_WAITS, OrderIntent, OrderType, RiskState, TimeInForce
 from engine.events import Side
 from engine.instruments import Instrument
 from engine.ports import OpenOrder, Top
+from engine.venues import Restriction
 
 Finding = tuple[str, str, str]
 """``(check, seen, limit)``, as ``engine.commands.Rejected`` carries them."""
@@ -27,7 +29,9 @@ SECOND_NS = 1_000_000_000
 # Enum members are slow to reach through their class in CPython 3.11; this is the hot path.
 SIDES = (Side.BUY, Side.SELL)
 _MARKET = OrderType.MARKET
+_STOP = OrderType.STOP
 _STOP_LIMIT = OrderType.STOP_LIMIT
+_BRACKET = OrderType.BRACKET
 _IOC = TimeInForce.IOC
 _FOK = TimeInForce.FOK
 _GTD = TimeInForce.GTD
@@ -42,14 +46,16 @@ def check_order_form(intent: OrderIntent, now_ns: int) -> Finding | None:
     qty, limit_px = intent.qty, intent.limit_px
     if type(qty) is not Decimal or not qty.is_finite() or qty <= ZERO:
         return ("order_form", f"qty {qty!r}", "a finite Decimal above 0")
-    if intent.order_type is _MARKET:
+    kind, trigger_px = intent.order_type, intent.trigger_px
+    if kind is _MARKET:
         if limit_px is not None or intent.post_only:
             return ("order_form", "a market order with a limit price or post-only", "neither")
+    elif kind is _STOP:
+        return ("order_form", "a stop at market", "no stops at market: no gateway can place them")
     elif type(limit_px) is not Decimal or not limit_px.is_finite():
         return ("order_form", f"limit_px {limit_px!r}", "a finite Decimal")
-    trigger_px = intent.trigger_px
-    if (trigger_px is None) is (intent.order_type is _STOP_LIMIT):
-        return ("order_form", f"{intent.order_type} with trigger_px {trigger_px!r}", "a trigger on stop orders only")
+    if (trigger_px is None) is (kind is _STOP_LIMIT or kind is _BRACKET):
+        return ("order_form", f"{kind} with trigger_px {trigger_px!r}", "a trigger on stop and bracket orders only")
     if trigger_px is not None and (type(trigger_px) is not Decimal or not trigger_px.is_finite()):
         return ("order_form", f"trigger_px {trigger_px!r}", "a finite Decimal")
     if intent.trailing_px is not None:
@@ -61,28 +67,52 @@ def check_order_form(intent: OrderIntent, now_ns: int) -> Finding | None:
         return ("order_form", f"post-only with {tif}", "an order that may rest")
     if tif is _GTD and (intent.expire_ns is None or intent.expire_ns <= now_ns):
         return ("order_form", f"expire_ns {intent.expire_ns}", f"after {now_ns}")
+    return _check_bracket(intent) if kind is _BRACKET else None
+
+
+def _check_bracket(intent: OrderIntent) -> Finding | None:
+    """The target is better for its side than the trigger, and the order may wait for either."""
+    limit_px, trigger_px, tif = intent.limit_px, intent.trigger_px, intent.time_in_force
+    if intent.post_only or tif is _IOC or tif is _FOK:
+        return ("order_form", f"a bracket with {'post-only' if intent.post_only else tif}", "gtc or gtd, not post-only")
+    if limit_px is None or trigger_px is None or (trigger_px - limit_px) * intent.side <= ZERO:
+        where = "below" if intent.side > 0 else "above"
+        return (
+            "order_form",
+            f"a bracket's target {plain(limit_px)}, trigger {plain(trigger_px)}",
+            f"a target {where} the trigger",
+        )
     return None
+
+
+def check_entry_kind(order_type: OrderType) -> Finding | None:
+    """A bracket's prices are those of a way out: nothing says what it would cost to go in with them."""
+    return (
+        ("order_form", "a bracket that opens a position", "a bracket that closes one")
+        if order_type is _BRACKET
+        else None
+    )
 
 
 def check_precision(intent: OrderIntent, instrument: Instrument) -> Finding | None:
     """Price on the tick grid, quantity on the lot grid and within the venue's bounds (F1): never rounded here."""
     qty, limit_px, trigger_px = intent.qty, intent.limit_px, intent.trigger_px
     if qty % instrument.lot_qty:
-        return ("lot", str(qty), f"a multiple of {instrument.lot_qty}")
+        return ("lot", plain(qty), f"a multiple of {plain(instrument.lot_qty)}")
     if qty < instrument.min_qty:
-        return ("min_qty", str(qty), str(instrument.min_qty))
+        return ("min_qty", plain(qty), plain(instrument.min_qty))
     if qty > instrument.max_qty:
-        return ("max_qty", str(qty), str(instrument.max_qty))
+        return ("max_qty", plain(qty), plain(instrument.max_qty))
     if limit_px is not None:
         if limit_px <= ZERO and not instrument.allows_negative_px:
-            return ("price_sign", str(limit_px), "above 0")
+            return ("price_sign", plain(limit_px), "above 0")
         if limit_px % instrument.tick_px:
-            return ("tick", str(limit_px), f"a multiple of {instrument.tick_px}")
+            return ("tick", plain(limit_px), f"a multiple of {plain(instrument.tick_px)}")
     if trigger_px is not None:
         if trigger_px <= ZERO and not instrument.allows_negative_px:
-            return ("price_sign", str(trigger_px), "above 0")
+            return ("price_sign", plain(trigger_px), "above 0")
         if trigger_px % instrument.tick_px:
-            return ("tick", str(trigger_px), f"a multiple of {instrument.tick_px}")
+            return ("tick", plain(trigger_px), f"a multiple of {plain(instrument.tick_px)}")
     return None
 
 
@@ -90,7 +120,7 @@ def check_min_notional(instrument: Instrument, qty: Decimal, px: Decimal) -> Fin
     """The venue's smallest order, in quote currency; an inverse contract is worth its multiplier of that."""
     worth = qty * instrument.multiplier if instrument.inverse else qty * px * instrument.multiplier
     limit = instrument.min_notional
-    return ("min_notional", str(worth), str(limit)) if worth < limit else None
+    return ("min_notional", plain(worth), plain(limit)) if worth < limit else None
 
 
 # --- permission -------------------------------------------------------------------------------------------------------
@@ -105,14 +135,24 @@ def check_allowed(instrument: str, allowed: frozenset[str]) -> Finding | None:
     return None if instrument in allowed else ("allow_list", instrument, "an allowed instrument")
 
 
-def check_tradable(reason: str) -> Finding | None:
-    return None if reason == "" else ("tradable", reason, "streams up and venue trading")
+def check_tradable(reason: str, intent: OrderIntent) -> Finding | None:
+    """C10.  A restriction stops the kinds of orders that the venue does not take now."""
+    if reason == "" or (isinstance(reason, Restriction) and not reason.stops(intent)):
+        return None
+    return ("tradable", str(reason), "streams up and venue trading")
+
+
+def check_entry_open(reason: str) -> Finding | None:
+    """For an order that adds risk and that ``check_tradable`` has passed: the account is confirmed."""
+    if isinstance(reason, Restriction) and reason.exits_only:
+        return ("tradable", str(reason), "an account that the venue has confirmed")
+    return None
 
 
 def check_short_sale(instrument: Instrument, after_qty: Decimal) -> Finding | None:
     """``after_qty``: signed position if every open sell and this one fills."""
     return (
-        ("short_sale", str(after_qty), "0: cannot be sold short")
+        ("short_sale", plain(after_qty), "0: cannot be sold short")
         if after_qty < ZERO and not instrument.can_short
         else None
     )
@@ -126,19 +166,47 @@ def check_expiry(instrument: Instrument, now_ns: int) -> Finding | None:
 def check_opposing(others_qty: Decimal, side: Side) -> Finding | None:
     """F12: no entry against what other strategies hold.  ``others_qty``: the position less the strategy's own part."""
     if others_qty < ZERO if side > 0 else others_qty > ZERO:
-        return ("opposing_strategy", str(others_qty), "no entry against it")
+        return ("opposing_strategy", plain(others_qty), "no entry against it")
     return None
 
 
-def check_self_trade(intent: OrderIntent, orders: tuple[OpenOrder, ...]) -> Finding | None:
-    """No entry that could trade with an order of ours.  ``orders``: the open ones of the account."""
-    side, limit_px, name = intent.side, intent.limit_px, intent.instrument
+def check_self_trade(
+    intent: OrderIntent, orders: tuple[OpenOrder, ...], mark_px: Decimal, market_factor: Decimal
+) -> Finding | None:
+    """No entry that could trade with an order of ours.  ``orders``: the open ones of the account; ``market_factor``:
+    see ``reach_px``, for an order at market."""
+    side, px, name = intent.side, intent.limit_px, intent.instrument
+    if px is None:
+        px = reach_px(side, mark_px, market_factor)
     for order in orders:
-        if order.side != side and order.instrument == name:
-            other_px = order.limit_px
-            if limit_px is None or other_px is None or (limit_px >= other_px if side > 0 else limit_px <= other_px):
-                return ("self_trade", f"{order.client_order_id} at {other_px}", "no order of ours in the way")
+        if order.side == side or order.instrument != name or not would_meet(side, px, order.limit_px):
+            continue
+        if order.limit_px is None and order.trigger_px is None and intent.limit_px is not None:
+            return (EXIT_WAITS, f"{order.client_order_id} at market", "no order of ours in the way")
+        if not waits_for_price(order, mark_px):
+            return ("self_trade", f"{order.client_order_id} at {plain(order.limit_px)}", "no order of ours in the way")
     return None
+
+
+def waits_for_price(order: OpenOrder, mark_px: Decimal) -> bool:
+    """Whether it is a stop whose price has not come: it is in no book.  A bracket is: at its target."""
+    trigger_px, limit_px = order.trigger_px, order.limit_px
+    if trigger_px is None or limit_px is None or (limit_px - trigger_px) * int(order.side) < ZERO:
+        return False
+    return (mark_px - trigger_px) * int(order.side) < ZERO
+
+
+def reach_px(side: Side, mark_px: Decimal | None, market_factor: Decimal) -> Decimal | None:
+    """How far an order at market is held to go: ``market_factor`` times the mark, as far below it for a sell; None: any
+    distance, while nobody knows the price or it has no share to slip by."""
+    if mark_px is None or not mark_px.is_finite() or mark_px <= ZERO:
+        return None
+    return mark_px * (market_factor if side > 0 else 2 - market_factor)
+
+
+def would_meet(side: Side, px: Decimal | None, other_px: Decimal | None) -> bool:
+    """Whether an order at ``px`` could trade with one of the other side at ``other_px``; None: at any price."""
+    return px is None or other_px is None or (px >= other_px if side > 0 else px <= other_px)
 
 
 # --- prices -----------------------------------------------------------------------------------------------------------
@@ -170,7 +238,7 @@ def check_collar(px: Decimal, reference_px: Decimal, limit_bps: Decimal, side: i
         gap = -gap if side else abs(gap)
     if gap * BPS <= limit_bps * abs(reference_px):
         return None
-    return ("collar", f"{px} against {reference_px}", f"{limit_bps} bps")
+    return ("collar", f"{plain(px)} against {plain(reference_px)}", f"{plain(limit_bps)} bps")
 
 
 def check_spread(top: Top, limit_bps: float) -> Finding | None:
@@ -185,33 +253,35 @@ def check_spread(top: Top, limit_bps: float) -> Finding | None:
 
 
 def check_order_qty(qty: Decimal, limit: Decimal | None) -> Finding | None:
-    return None if limit is not None and qty <= limit else ("max_order_qty", str(qty), str(limit))
+    return None if limit is not None and qty <= limit else ("max_order_qty", plain(qty), plain(limit))
 
 
 def check_order_notional(notional: Decimal, limit: Decimal) -> Finding | None:
-    return None if notional <= limit else ("max_order_notional", str(notional), str(limit))
+    return None if notional <= limit else ("max_order_notional", plain(notional), plain(limit))
 
 
 def check_position_qty(worst_qty: Decimal, limit: Decimal | None) -> Finding | None:
     """``worst_qty``: what is held in this order's direction if every open order that way and this one fills."""
-    return None if limit is not None and worst_qty <= limit else ("max_position_qty", str(worst_qty), str(limit))
+    return None if limit is not None and worst_qty <= limit else ("max_position_qty", plain(worst_qty), plain(limit))
 
 
 def check_position_notional(notional: Decimal, limit: Decimal) -> Finding | None:
-    return None if notional <= limit else ("max_position_notional", str(notional), str(limit))
+    return None if notional <= limit else ("max_position_notional", plain(notional), plain(limit))
 
 
 def check_gross(notional: Decimal, limit: Decimal) -> Finding | None:
-    return None if notional <= limit else ("max_gross_notional", str(notional), str(limit))
+    return None if notional <= limit else ("max_gross_notional", plain(notional), plain(limit))
 
 
 def check_net(notional: Decimal, limit: Decimal) -> Finding | None:
-    return None if notional <= limit else ("max_net_notional", str(notional), str(limit))
+    return None if notional <= limit else ("max_net_notional", plain(notional), plain(limit))
 
 
 def check_reduces(closable_qty: Decimal, qty: Decimal) -> Finding | None:
     """``closable_qty``: what is held against this order less what open orders of its side may already close."""
-    return None if qty <= closable_qty else ("reduce_only", str(qty), f"{max(closable_qty, ZERO)} left to close")
+    return (
+        None if qty <= closable_qty else ("reduce_only", plain(qty), f"{plain(max(closable_qty, ZERO))} left to close")
+    )
 
 
 def check_open_orders(count: int, limit: int) -> Finding | None:
@@ -242,7 +312,7 @@ def check_daily_loss(equity: Decimal | None, day_start: Decimal | None, limit: D
     """Unknown equity counts as a breach (F6)."""
     if equity is None or day_start is None:
         return ("equity_unknown", "no valuation", "a known equity")
-    return None if day_start - equity < limit else ("daily_loss", str(day_start - equity), str(limit))
+    return None if day_start - equity < limit else ("daily_loss", plain(day_start - equity), plain(limit))
 
 
 def check_drawdown(equity: Decimal | None, peak: Decimal | None, limit_bps: Decimal) -> Finding | None:
@@ -251,7 +321,7 @@ def check_drawdown(equity: Decimal | None, peak: Decimal | None, limit_bps: Deci
         return ("equity_unknown", "no valuation", "a known equity")
     if equity > ZERO and (peak - equity) * BPS < limit_bps * peak:
         return None
-    return ("drawdown", f"{equity} from {peak}", f"{limit_bps} bps")
+    return ("drawdown", f"{plain(equity)} from {plain(peak)}", f"{plain(limit_bps)} bps")
 
 
 # --- who and what may trade -------------------------------------------------------------------------------------------
@@ -276,7 +346,7 @@ def check_strategy(strategy: str, allowed: frozenset[str] | None, restricted: fr
 
 def check_amount(name: str, amount: Decimal, limit: Decimal | None) -> Finding | None:
     """An amount that has to be at most its limit; None: not limited."""
-    return None if limit is None or amount <= limit else (name, str(amount), str(limit))
+    return None if limit is None or amount <= limit else (name, plain(amount), plain(limit))
 
 
 def check_leverage(gross: Decimal, equity: Decimal | None, limit: Decimal) -> Finding | None:
@@ -285,7 +355,7 @@ def check_leverage(gross: Decimal, equity: Decimal | None, limit: Decimal) -> Fi
         return ("equity_unknown", "no valuation", "a known equity")
     if equity > ZERO and gross <= limit * equity:
         return None
-    return ("max_leverage", f"{gross} on an equity of {equity}", f"{limit} times")
+    return ("max_leverage", f"{plain(gross)} on an equity of {plain(equity)}", f"{plain(limit)} times")
 
 
 def check_margin(margin: Decimal, equity: Decimal | None, limit_bps: Decimal) -> Finding | None:
@@ -294,7 +364,7 @@ def check_margin(margin: Decimal, equity: Decimal | None, limit_bps: Decimal) ->
         return ("equity_unknown", "no valuation", "a known equity")
     if equity > ZERO and margin * BPS <= limit_bps * equity:
         return None
-    return ("max_margin", f"{margin} of an equity of {equity}", f"{limit_bps} bps")
+    return ("max_margin", f"{plain(margin)} of an equity of {plain(equity)}", f"{plain(limit_bps)} bps")
 
 
 # --- the market that is entered on ------------------------------------------------------------------------------------
@@ -315,10 +385,10 @@ def check_volume(volume: float, limit: float) -> Finding | None:
 def check_reference(px: Decimal, reference_px: Decimal | None, limit_bps: Decimal) -> Finding | None:
     """Distance from an independent price, None while that cannot be believed."""
     if reference_px is None or not reference_px.is_finite() or reference_px <= ZERO:
-        return ("reference_unknown", str(reference_px), "a fresh reference price")
+        return ("reference_unknown", plain(reference_px), "a fresh reference price")
     if abs(px - reference_px) * BPS <= limit_bps * reference_px:
         return None
-    return ("reference_collar", f"{px} against {reference_px}", f"{limit_bps} bps")
+    return ("reference_collar", f"{plain(px)} against {plain(reference_px)}", f"{plain(limit_bps)} bps")
 
 
 # --- a strategy's habits and losses -----------------------------------------------------------------------------------
@@ -335,14 +405,14 @@ def check_orders_per_fill(orders: int, fills: int, limit: Decimal, free: int) ->
     """``orders`` were opened and ``fills`` executed; the first ``free`` orders are not asked."""
     if orders < free or orders < limit * fills:
         return None
-    return ("orders_per_fill", f"{orders} orders, {fills} fills", f"{limit} orders for each fill")
+    return ("orders_per_fill", f"{orders} orders, {fills} fills", f"{plain(limit)} orders for each fill")
 
 
 def check_strategy_loss(day: Decimal | None, limit: Decimal) -> Finding | None:
     """``day``: a strategy's profit since the UTC day began; unknown counts as a breach (F6)."""
     if day is None:
         return ("strategy_result_unknown", "no valuation", "a known result")
-    return None if -day < limit else ("strategy_daily_loss", str(-day), str(limit))
+    return None if -day < limit else ("strategy_daily_loss", plain(-day), plain(limit))
 
 
 def check_cooldown(name: str, now_ns: int, quiet_until_ns: int) -> Finding | None:

@@ -42,7 +42,9 @@ class Controls:
         self._min_volume = None if limits.min_volume is None else float(limits.min_volume)
         self._volume_column = limits.volume_column
         self._references = dict(limits.references or {})
-        self._reference_bps, self._stale_ns = limits.reference_collar_bps, limits.stale_quote_ns
+        band = (limits.reference_collar_bps or ZERO) / BPS
+        self._reference_highest, self._reference_lowest = 1 + band, 1 - band
+        self._stale_ns, self._early_ns = limits.stale_quote_ns, -limits.stale_quote_ns
         self.asks_market = (
             self._spread_bps is not None or self._min_volume is not None or limits.reference_collar_bps is not None
         )
@@ -118,28 +120,33 @@ class Controls:
                 found = checks.check_reference(px, self._reference_px(view, source, now_ns), limit_bps)
         return found
 
-    def passes_market(self, name: str, limit_px: Decimal, view: View, top: Top, now_ns: int) -> bool:
-        """Whether ``check_market`` plainly finds nothing for a limit order; False: ask it."""
+    def passes_market(
+        self, name: str, limit_px: Decimal, view: View, top: Top, reference: str | None, now_ns: int
+    ) -> bool:
+        """Whether ``check_market`` plainly finds nothing for a limit order above zero; False: ask it.  ``reference``:
+        whose price it is held against, None for nobody's."""
         spread_bps = self._spread_bps
         if spread_bps is not None:
             bid_px, ask_px = top.bid_px, top.ask_px
-            if not (ask_px - bid_px) * 1e4 <= spread_bps * abs(0.5 * (bid_px + ask_px)):
+            # A mid below zero has no spread that passes here.
+            if not (ask_px - bid_px) * 1e4 <= spread_bps * (0.5 * (bid_px + ask_px)):
                 return False
         if self._min_volume is not None:
             features = view.features(name)
             if features is None or not features.latest(self._volume_column) >= self._min_volume:
                 return False
-        limit_bps = self._reference_bps
-        source = None if limit_bps is None else self._references.get(name)
-        if source is None or limit_bps is None:
+        if reference is None:
             return True
-        other = view.top(source)
+        other = view.top(reference)
         if other is None or other.ts_recv_ns == 0 or other.suspect or other.crossed:
             return False
-        if not -self._stale_ns <= now_ns - other.ts_recv_ns <= self._stale_ns or not (other.bid_px < other.ask_px):
+        if not self._early_ns <= now_ns - other.ts_recv_ns <= self._stale_ns or not (other.bid_px < other.ask_px):
             return False
-        px = view.mark_px(source)
-        return px is not None and px > ZERO and abs(limit_px - px) * BPS <= limit_bps * px
+        px = view.mark_px(reference)
+        # Strictly within, as in ``risk.screen``.
+        if px is None:
+            return False
+        return limit_px < self._reference_highest * px if limit_px > px else limit_px > self._reference_lowest * px
 
     def _reference_px(self, view: View, source: str, now_ns: int) -> Decimal | None:
         """The price of another instrument, None unless its book is as fresh and sane as one to trade on."""

@@ -5,8 +5,9 @@ Does not decide which orders reduce beyond what is written here; the gate (``ris
 
 Two kinds of orders
 -------------------
-An order *reduces* when it, together with every open order of its side, cannot take the position beyond zero, and it is
-flagged ``reduce_only`` or closes what its own strategy holds.  By effect, not by flag alone: exits must not be trapped.
+An order *reduces* when it, together with every open order of its side, cannot take the position beyond zero, and it
+closes what its own strategy holds; the guardian and an operator close what anybody holds.  By effect, not by flag:
+exits must not be trapped, and what is the account owner's is not a strategy's to give away.
 
 ===================================  =======  =====================================================================
 check                                entries  reducing orders
@@ -16,11 +17,12 @@ lot, tick, venue's sizes             yes      yes: the same
 kill switch, runaway, usable limits  yes      no: leaving is what those states are for
 allow-list, order and position size  yes      no: the position bounds a reducing order
 exposure, losses, equity, rates      yes      no: they get better
-open orders, self-trade, opposing    yes      no
+open orders, opposing                yes      no
+self-trade                           yes      limit, market: what is in the way is cancelled first (``Way``)
 duplicate                            yes      no: ``reduce_only`` counts open orders, so a second one finds nothing left
-fresh and sane quote                 yes      limit: yes.  market, stop: no, leaving blind beats not leaving
-price collar                         both     limit: against the fresh mid, the costly side only; stop: against its
-                                     sides    trigger; market: none
+fresh and sane quote                 yes      limit, bracket: yes.  market, stop: no, leaving blind beats not leaving
+price collar                         both     limit, target of a bracket: against the fresh mid, the costly side only;
+                                     sides    stop: against its trigger; market: none
 orders a second                      yes      yes, in buckets of their own
 ===================================  =======  =====================================================================
 """
@@ -31,34 +33,46 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.commands import OrderIntent, OrderType
+from engine.arithmetic import plain
+from engine.commands import EXIT_WAITS, IN_THE_WAY, OrderIntent, OrderType
+from engine.events import Side
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import View
 from risk import checks
 from risk.checks import SECOND_NS, ZERO, Finding
-from risk.exposure import UnknownValueError, dearest, known_mark, known_rate, worth
-from risk.limits import Limits
+from risk.exposure import BRACKET_STOP, UnknownValueError, dearest, known_mark, known_rate, worth
+from risk.limits import MARKET_SLIP_BPS, Limits
 
 # What reducing orders are held to when the limit itself is unusable: strict, but no trap.
 EXIT_COLLAR_BPS = Decimal(100)
 EXIT_STALE_NS = 5 * SECOND_NS
 
-_LIMIT = OrderType.LIMIT
+WAY_NS = SECOND_NS
+"""How long an exit waits for orders of ours in its way to be cancelled: then the venue's own prevention decides."""
+WAY_HELD_NS = 5 * SECOND_NS
+"""An exit that has not asked again for so long waits no more; one that still wants out asks more often."""
+_LIMIT, _BRACKET = OrderType.LIMIT, OrderType.BRACKET
+_BUY, _SELL = Side.BUY, Side.SELL
 
 
 class ExitRules(msgspec.Struct, frozen=True):
-    """The two limits that bind exits, always usable."""
+    """The limits that bind exits, always usable, and what a market order is held to slip by."""
 
     collar_bps: Decimal
     stale_quote_ns: int
+    slip_bps: Decimal
 
     @classmethod
     def of(cls, limits: Limits) -> ExitRules:
-        collar_ok = limits.collar_bps.is_finite() and limits.collar_bps > ZERO
         return cls(
-            limits.collar_bps if collar_ok else EXIT_COLLAR_BPS,
+            _usable(limits.collar_bps, EXIT_COLLAR_BPS),
             limits.stale_quote_ns if limits.stale_quote_ns > 0 else EXIT_STALE_NS,
+            _usable(limits.market_slip_bps, MARKET_SLIP_BPS),
         )
+
+
+def _usable(limit: Decimal, otherwise: Decimal) -> Decimal:
+    return limit if limit.is_finite() and limit > ZERO else otherwise
 
 
 def check_exit(
@@ -67,7 +81,7 @@ def check_exit(
     """Prices of an order that is known to reduce."""
     found: Finding | None = None
     limit_px = intent.limit_px
-    if intent.order_type is _LIMIT and limit_px is not None:
+    if (intent.order_type is _LIMIT or intent.order_type is _BRACKET) and limit_px is not None:
         top = view.top(intent.instrument)
         found = checks.check_quote_fresh(top, now_ns, rules.stale_quote_ns)
         if found is None and top is not None:
@@ -88,6 +102,75 @@ def _may_be_small(intent: OrderIntent, instrument: Instrument) -> bool:
     return intent.reduce_only and instrument.asset_class not in FULLY_PAID
 
 
+class _Wait(msgspec.Struct):
+    """An exit that found something in its way: when first, when last, and how far it goes (None: any distance)."""
+
+    first_ns: int
+    last_ns: int
+    side: Side
+    px: Decimal | None
+
+
+class Way:
+    """Open orders of ours that an exit would trade with: it waits for them to be cancelled, but not for ever, and no
+    others are let in meanwhile.  An exit that left and came to nothing waits anew.
+
+    Memory of one gate, by instrument.
+    """
+
+    __slots__ = ("waits",)
+
+    def __init__(self) -> None:
+        self.waits: dict[str, _Wait] = {}
+
+    def is_free(self, now_ns: int) -> bool:
+        """Whether no exit waits any more; forgets those that ask no more."""
+        if self.waits:
+            self.waits = {name: one for name, one in self.waits.items() if now_ns - one.last_ns <= WAY_HELD_NS}
+        return not self.waits
+
+    def check(self, intent: OrderIntent, view: View, market_factor: Decimal) -> Finding | None:
+        """For an order that is known to reduce.  Orders that nobody here has sent are left to their owner."""
+        name, side, now_ns = intent.instrument, intent.side, view.now_ns
+        if intent.trigger_px is not None or not view.open_qty(name, _SELL if side > 0 else _BUY):
+            if intent.trigger_px is None:
+                self.waits.pop(name, None)
+            return None  # a stop trades where the price went through whatever rests on the way
+        mark_px = view.mark_px(name)
+        px = intent.limit_px if intent.limit_px is not None else checks.reach_px(side, mark_px, market_factor)
+        found = [
+            order.client_order_id
+            for order in view.open_orders(name)
+            if order.side != side
+            and order.strategy
+            and checks.would_meet(side, px, order.limit_px)
+            and not (mark_px is not None and checks.waits_for_price(order, mark_px))
+        ]
+        if not found:
+            self.waits.pop(name, None)
+            return None
+        first_ns = now_ns
+        wait = self.waits.get(name)
+        if wait is not None and wait.side is side and now_ns - wait.last_ns <= WAY_HELD_NS:
+            first_ns = wait.first_ns
+        if now_ns - first_ns >= WAY_NS:
+            self.waits.pop(name, None)
+            return None  # being out counts for more
+        self.waits[name] = _Wait(first_ns, now_ns, side, px)
+        return (IN_THE_WAY, ",".join(found), "no order of ours that it would trade with")
+
+    def check_entry(self, intent: OrderIntent, now_ns: int) -> Finding | None:
+        """For an order that may come to rest where an exit is about to go."""
+        limit_px = intent.limit_px
+        if limit_px is None or intent.trigger_px is not None or self.is_free(now_ns):
+            return None
+        wait = self.waits.get(intent.instrument)
+        if wait is None or wait.side is intent.side or not checks.would_meet(wait.side, wait.px, limit_px):
+            return None
+        far = "at any price" if wait.px is None else f"{'up' if wait.side > 0 else 'down'} to {plain(wait.px)}"
+        return (EXIT_WAITS, f"an exit {far}", "no order of ours that it would trade with")
+
+
 def exit_worth(intent: OrderIntent, view: View, instrument: Instrument, market_factor: Decimal) -> Decimal:
     """Portfolio currency the order is worth at most; 0 when that cannot be known."""
     try:
@@ -95,4 +178,7 @@ def exit_worth(intent: OrderIntent, view: View, instrument: Instrument, market_f
         rate = known_rate(view, instrument)
     except UnknownValueError:
         return ZERO  # an exit whose worth is unknown holds nothing: it only takes exposure away
-    return dearest(at_mark, intent.limit_px, instrument, market_factor) * rate * intent.qty
+    px, trigger_px = intent.limit_px, intent.trigger_px
+    if intent.order_type is _BRACKET and trigger_px is not None and intent.side > 0:
+        px = trigger_px * BRACKET_STOP
+    return dearest(at_mark, px, instrument, market_factor) * rate * intent.qty

@@ -7,7 +7,8 @@ Formulas, per instrument i with signed position p, open quantities b (buys) and 
 - longest it can become: ``up = (p + b) * unit``; shortest: ``down = (p - s) * unit``, where ``unit`` is the worth of
   one base unit, ``Instrument.notional(1, px) * r``;
 - px is the mark, or the worst limit price among the open orders of that direction where that is worth more; a market
-  order counts as priced at the mark plus the collar;
+  order counts as priced at the mark and its slip beyond it (``risk.limits.Limits.market_slip_bps``), a stop at its
+  trigger and the same slip where that is worth more, a bracket at the dearer of its target and what its stop may cost;
 - gross = sum of ``max(|up|, |down|)``; net = the larger of ``sum(up)`` and ``-sum(down)`` for the direction judged.
 
 An open order that is final nowhere (unknown outcome included) is part of b or s: unknown holds its risk.
@@ -23,10 +24,12 @@ import msgspec
 
 from engine.events import Side
 from engine.instruments import Instrument
-from engine.ports import OpenOrder, Position, View
+from engine.ports import OpenOrder, Position, Top, View
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
+BRACKET_STOP = Decimal("1.05")
+"""Of its trigger is what a buyer's bracket pays at most once it has fired: the venue's own limit for it."""
 
 
 class UnknownValueError(Exception):
@@ -97,12 +100,33 @@ def worth(instrument: Instrument, px: Decimal) -> Decimal:
 
 def dearest(at_mark: Decimal, limit_px: Decimal | None, instrument: Instrument, market_factor: Decimal) -> Decimal:
     """Largest worth of one base unit of an order, settlement currency: at the mark or at its limit price."""
-    # A market order's price is bounded by the collar only, so it is held to be that much dearer (factor >= 1).
+    # A market order has no price of its own, so it is held to be so much dearer than the mark (factor >= 1).
     if limit_px is None:
         at_limit = at_mark * market_factor
     else:
         at_limit = worth(instrument, limit_px) if instrument.inverse else abs(limit_px * instrument.multiplier)
     return at_limit if at_limit > at_mark else at_mark
+
+
+def stop_worth(order: OpenOrder, instrument: Instrument, market_factor: Decimal) -> Decimal:
+    """Largest worth of one base unit that an open order with a trigger may trade at once that was reached, settlement
+    currency; 0 where its limit price says it all (a stop-limit)."""
+    trigger_px, limit_px, side = order.trigger_px, order.limit_px, order.side
+    if trigger_px is None or (limit_px is not None and (limit_px - trigger_px) * int(side) >= ZERO):
+        return ZERO
+    factor = market_factor if limit_px is None else BRACKET_STOP
+    beyond_px = trigger_px + abs(trigger_px) * (factor - ONE) * int(side)
+    at_trigger, beyond = worth(instrument, trigger_px), ZERO if not beyond_px else worth(instrument, beyond_px)
+    return at_trigger if at_trigger > beyond else beyond
+
+
+def factor_of_touch(instrument: Instrument, top: Top, mark_px: Decimal, side: Side) -> Decimal:
+    """How far from the mark a market order trades at once: 1 and the far touch's share beyond it.
+
+    For a sane book (``risk.checks.check_book_sane``).
+    """
+    touch_px = instrument.price(top.ask_px if side > 0 else top.bid_px)
+    return ONE + abs(touch_px - mark_px) / abs(mark_px) if mark_px else ONE
 
 
 def worst_case(
@@ -153,6 +177,8 @@ def worst_case(
                 if order.instrument == name:
                     px = order.limit_px
                     worst = at_market if px is None else worth(rules, px) if inverse else abs(px * multiplier)
+                    if order.trigger_px is not None:
+                        worst = max(worst, stop_worth(order, rules, market_factor))
                     if order.side != side:
                         against_worth = worst if worst > against_worth else against_worth
                     elif worst > ahead_worth:
@@ -164,8 +190,7 @@ def worst_case(
             ahead_worth = worst if worst > ahead_worth else ahead_worth
         # What offsets is counted at the mark: a better price of an order that may not fill must not hide risk.
         directed = ahead_qty * (ahead_worth if ahead_qty > ZERO else at_mark) * rate
-        if wanted:
-            position = directed
+        position = directed if wanted else position
         net += directed
         size = abs(directed)
         if against_qty:
@@ -189,7 +214,10 @@ def committed(view: View, new: Decimal, orders: Sequence[OpenOrder], market_fact
     for order in orders:
         rules = view.instrument(order.instrument)
         at_mark = worth(rules, known_mark(view, rules))
-        total += dearest(at_mark, order.limit_px, rules, market_factor) * known_rate(view, rules) * order.leaves_qty
+        worst = dearest(at_mark, order.limit_px, rules, market_factor)
+        if order.trigger_px is not None:
+            worst = max(worst, stop_worth(order, rules, market_factor))
+        total += worst * known_rate(view, rules) * order.leaves_qty
     return total
 
 

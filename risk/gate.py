@@ -18,23 +18,26 @@ from __future__ import annotations
 from decimal import Decimal
 
 from engine.commands import Approved, NewOrder, OrderIntent, Rejected, RiskState, RiskStateChanged, Verdict
-from engine.events import Halted, Reduced, Resumed
+from engine.events import Halted, Reduced, Resumed, Side
 from engine.instruments import Instrument
 from engine.ports import View
-from engine.stakes import GUARDIAN
+from engine.stakes import CLOSERS, GUARDIAN
 from risk import checks
 from risk.checks import BPS, ZERO, Finding
 from risk.controls import Controls
-from risk.exits import ExitRules, check_exit, exit_worth
-from risk.exposure import UnknownValueError, known_mark, worst_case
+from risk.exits import ExitRules, Way, check_exit, exit_worth
+from risk.exposure import UnknownValueError, factor_of_touch, known_mark, worst_case
 from risk.kill_switch import KillSwitch
 from risk.limits import EVERY_OTHER, Limits
 from risk.losses import Losses
 from risk.pace import RUNAWAY_CHECKS, Pace
 from risk.screen import Screen
+from risk.standing import Memory
 from risk.throttles import Throttles
 
+# Enum members are slow to reach through their class in CPython 3.11; this is the hot path.
 _ACTIVE = RiskState.ACTIVE
+_BUY, _SELL = Side.BUY, Side.SELL
 
 
 class Gate:
@@ -46,16 +49,17 @@ class Gate:
         self._switch = KillSwitch()
         self._allowed = frozenset(limits.allowed_instruments)
         self._controls = Controls(limits)
-        self._screen = None if self._unusable else Screen(limits, self._controls)
-        self._losses, self._throttles = Losses(limits), Throttles(limits)
-        self._has_losses, self._has_throttles = not self._losses.idle, not self._throttles.idle
+        self._pace, self._losses, self._throttles = Pace(limits), Losses(limits), Throttles(limits)
+        memory = Memory(self._pace, self._losses, self._throttles)
+        self._has_losses, self._has_throttles = memory.has_losses, memory.has_throttles
+        self._screen = (
+            None if self._unusable else Screen(limits, self._controls, memory, self._switch, self._check_losses)
+        )
         self._exits = ExitRules.of(limits)
         self._spread_bps = float(self._exits.collar_bps)
-        self._market_factor = 1 + self._exits.collar_bps / BPS
-        self._has_memory = self._has_losses or self._has_throttles
-        self._pace = Pace(limits)
+        self._market_factor = 1 + self._exits.slip_bps / BPS
+        self._way = Way()
         self._last_exit: OrderIntent | None = None
-        self._passed_losses: tuple[Decimal | None, Decimal | None, Decimal | None] | None = None
 
     # --- state --------------------------------------------------------------------------------------------------
 
@@ -75,6 +79,14 @@ class Gate:
         """Tighten to ``state`` (breach, broken journal, restart); never loosens.  None when it changes nothing."""
         return self._switch.latch(state, reason, ts_ns)
 
+    def carried(self) -> str:
+        """Strategies that lost their day and instruments in a cool-down, for the next session."""
+        return self._losses.carried() if self._has_losses else ""
+
+    def restore(self, carried: str) -> None:
+        """Go on with them.  Raises ``msgspec.MsgspecError`` when it is not what ``carried`` returned."""
+        self._losses.restore(carried)
+
     def breach(self, view: View) -> tuple[RiskState, str] | None:
         """The state to latch, and why.  Daily loss: REDUCING.  Drawdown, runaway loop, broken guard: HALTED.
 
@@ -90,12 +102,15 @@ class Gate:
             equity = view.equity()
             if equity is None:
                 return None
-            found = checks.check_drawdown(equity, view.equity_peak(), self.limits.max_drawdown_bps)
-            if found is not None and found[0] == "drawdown":
-                return (RiskState.HALTED, f"drawdown {found[1]}, limit {found[2]}")
-            found = checks.check_daily_loss(equity, view.equity_day_start(), self.limits.max_daily_loss)
-            if found is not None and found[0] == "daily_loss":
-                return (RiskState.REDUCING, f"daily loss {found[1]}, limit {found[2]}")
+            day_start, peak = view.equity_day_start(), view.equity_peak()
+            drawdown = checks.check_drawdown(equity, peak, self.limits.max_drawdown_bps)
+            if drawdown is not None and drawdown[0] == "drawdown":
+                return (RiskState.HALTED, f"drawdown {drawdown[1]}, limit {drawdown[2]}")
+            loss = checks.check_daily_loss(equity, day_start, self.limits.max_daily_loss)
+            if loss is not None and loss[0] == "daily_loss":
+                return (RiskState.REDUCING, f"daily loss {loss[1]}, limit {loss[2]}")
+            if self._screen is not None and drawdown is None and loss is None:
+                self._screen.let_pass(equity, day_start, peak)
             return None
         except Exception as error:  # a guard that cannot judge must stop trading, not the daemon
             return (RiskState.HALTED, f"guard failed: {_brief(error)}")
@@ -106,9 +121,12 @@ class Gate:
         """Judge one order.  Never raises: a failing guard is a rejection named ``guard_error``."""
         self._last_exit = None
         try:
-            notional = self._pass_plainly(intent, view)
-            if notional is not None:
-                return Approved(intent, notional)
+            screen = self._screen
+            if screen is not None and (not self._way.waits or self._way.is_free(view.now_ns)):
+                notional = screen.worth_of(intent, view)
+                if notional is not None:
+                    self._last_exit = screen.exit
+                    return Approved(intent, notional)
         except Exception:  # whatever is wrong with it: the checks say so in their own words
             pass
         return self._review(intent, view, False)
@@ -129,55 +147,6 @@ class Gate:
             self._pace.count_entry(intent, ts_ns)
             if self._has_throttles:
                 self._throttles.count(intent, ts_ns)
-
-    def _pass_plainly(self, intent: OrderIntent, view: View) -> Decimal | None:
-        """The notional to hold of an order that plainly passes every check; None: ask them one by one.
-
-        Looks no instrument, price or amount up that ``_judge`` does not look at too.
-        """
-        screen = self._screen
-        if screen is None:
-            return None
-        now_ns = view.now_ns
-        bounds = screen.bounds_of(intent, view, now_ns)
-        if bounds is None:
-            return None
-        name, side, qty = intent.instrument, intent.side, intent.qty
-        held_qty, open_qty = view.position(name).qty, view.open_qty(name, side)
-        # What is held in this order's direction when it and every open one of its side have filled.
-        ahead_qty = (held_qty if side > 0 else -held_qty) + open_qty + qty
-        if ahead_qty <= ZERO:
-            if not intent.reduce_only:
-                own_qty = view.strategy_qty(intent.strategy, name)
-                if (own_qty if side < 0 else -own_qty) < qty:
-                    return None
-            notional = screen.worth_of_exit(intent, view, bounds)
-            if notional is None or self._pace.check_exit(intent, now_ns) is not None:
-                return None
-            self._last_exit = intent
-            return notional
-        if intent.reduce_only or self._pace.runaway:
-            return None
-        if self._switch.state is not _ACTIVE or view.risk_state is not _ACTIVE:
-            return None
-        notional = screen.worth_of_entry(intent, view, bounds, held_qty, open_qty, ahead_qty)
-        if notional is None:
-            return None
-        passed = self._passed_losses
-        if (
-            passed is None
-            or view.equity() is not passed[0]
-            or view.equity_day_start() is not passed[1]
-            or view.equity_peak() is not passed[2]
-        ) and self._check_losses(view) is not None:
-            return None
-        if self._has_memory:
-            tallies = view.tallies()
-            if self._has_losses and self._losses.check(intent.strategy, name, tallies, now_ns) is not None:
-                return None
-            if self._has_throttles and self._throttles.check(intent, tallies, now_ns) is not None:
-                return None
-        return notional if self._pace.check_entry(intent, now_ns) is None else None
 
     def _review(self, intent: OrderIntent, view: View, again: bool) -> Verdict:
         now_ns = 0
@@ -206,7 +175,7 @@ class Gate:
             return found
         closed = view.tradable(name)
         if closed != "" or instrument.expiry_ns is not None:
-            found = checks.check_tradable(closed) or checks.check_expiry(instrument, now_ns)
+            found = checks.check_tradable(closed, intent) or checks.check_expiry(instrument, now_ns)
         found = found or checks.check_precision(intent, instrument)
         if found is not None:
             return found
@@ -218,11 +187,23 @@ class Gate:
             found = checks.check_reduces(closable_qty, qty)
             if found is not None:
                 return found
-            leaves = True
-        else:
-            leaves = qty <= closable_qty and -view.strategy_qty(intent.strategy, name) * side >= qty
+        # What a strategy does not hold itself is another's, or the account's owner's: giving that away is no exit.
+        leaves = qty <= closable_qty
+        if leaves and intent.strategy not in CLOSERS:
+            own_qty = -view.strategy_qty(intent.strategy, name) * side
+            if own_qty >= qty and open_qty:
+                own_qty -= _closing_qty(intent, view)
+                if intent.reduce_only:
+                    found = checks.check_reduces(own_qty, qty)
+                    if found is not None:
+                        return found
+            leaves = own_qty >= qty
         if not leaves:
-            judged = self._judge_entry(intent, view, instrument, held_qty, open_qty, now_ns)
+            judged = (
+                checks.check_entry_open(closed)
+                or self._way.check_entry(intent, now_ns)
+                or self._judge_entry(intent, view, instrument, held_qty, open_qty, now_ns)
+            )
             if again or type(judged) is tuple:
                 return judged
             if self._has_throttles:
@@ -230,7 +211,7 @@ class Gate:
             return found or self._pace.check_entry(intent, now_ns) or judged
         found = check_exit(intent, view, instrument, now_ns, self._exits)
         if found is None and not again:
-            found = self._pace.check_exit(intent, now_ns)
+            found = self._pace.check_exit(intent, now_ns) or self._way.check(intent, view, self._market_factor)
         if found is not None:
             return found
         self._last_exit = intent
@@ -246,7 +227,8 @@ class Gate:
             return ("runaway", self._pace.runaway, "an operator's resume")
         limits, name, side, qty = self.limits, intent.instrument, intent.side, intent.qty
         found = (
-            checks.check_state(self._switch.state)
+            checks.check_entry_kind(intent.order_type)
+            or checks.check_state(self._switch.state)
             or checks.check_state(view.risk_state)
             or checks.check_allowed(name, self._allowed)
             or self._controls.check_permission(intent.strategy, name)
@@ -269,6 +251,10 @@ class Gate:
         if found is not None:
             return found
         orders = tuple(view.open_orders())
+        market_factor = reach = self._market_factor
+        if intent.limit_px is None:
+            touch = factor_of_touch(instrument, top, mark_px, side)
+            market_factor, reach = max(market_factor, touch), market_factor + touch - 1
         exposure = worst_case(
             view,
             instrument,
@@ -277,7 +263,7 @@ class Gate:
             limit_px=intent.limit_px,
             mark_px=mark_px,
             orders=orders,
-            market_factor=self._market_factor,
+            market_factor=market_factor,
         )
         ahead_qty = (held_qty if side > 0 else -held_qty) + open_qty + qty
         # Where nothing can be sold short, the other's way out would be sold away.
@@ -293,7 +279,7 @@ class Gate:
             or (checks.check_short_sale(instrument, -ahead_qty) if side < 0 else None)
             or checks.check_open_orders(len(orders), limits.max_open_orders)
             or (None if nets else checks.check_opposing(others_qty, side))
-            or checks.check_self_trade(intent, orders)
+            or checks.check_self_trade(intent, orders, mark_px, reach)
             or self._controls.check_exposure(
                 intent,
                 view,
@@ -301,7 +287,7 @@ class Gate:
                 exposure=exposure,
                 orders=orders,
                 mark_px=mark_px,
-                market_factor=self._market_factor,
+                market_factor=market_factor,
             )
             or self._check_losses(view)
             or (self._losses.check(intent.strategy, name, view.tallies(), now_ns) if self._has_losses else None)
@@ -318,15 +304,24 @@ class Gate:
 
     def _check_losses(self, view: View) -> Finding | None:
         equity, day_start, peak = view.equity(), view.equity_day_start(), view.equity_peak()
-        # Equity moves with valuations, not with orders: the same three objects need no second look.
-        passed = self._passed_losses
-        if passed is not None and equity is passed[0] and day_start is passed[1] and peak is passed[2]:
+        screen = self._screen
+        if screen is not None and screen.has_passed(equity, day_start, peak):
             return None
         found = checks.check_daily_loss(equity, day_start, self.limits.max_daily_loss) or checks.check_drawdown(
             equity, peak, self.limits.max_drawdown_bps
         )
-        self._passed_losses = (equity, day_start, peak) if found is None else None
+        if found is None and screen is not None and equity is not None:
+            screen.let_pass(equity, day_start, peak)
         return found
+
+
+def _closing_qty(intent: OrderIntent, view: View) -> Decimal:
+    """What open orders of the same strategy and side may close already."""
+    found = ZERO
+    for order in view.open_orders(intent.instrument):
+        if order.side == intent.side and order.strategy == intent.strategy:
+            found += order.leaves_qty
+    return found
 
 
 def _of(limits: dict[str, Decimal], instrument: str) -> Decimal | None:

@@ -7,7 +7,7 @@ Owns what a limit is, how it is read from configuration, and which limits are un
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -17,6 +17,9 @@ from engine.errors import ConfigError
 
 EVERY_OTHER = "*"
 """Key of a per-instrument limit that holds for each allowed instrument without an entry of its own."""
+
+MARKET_SLIP_BPS = Decimal(100)
+"""What a market order is held to pay beyond the mark where nothing else is said."""
 
 
 class StrategyLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +113,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     - ``max_spread_bps``: bid to ask of the book that is entered on.
     - ``min_volume``: smallest value of the feature ``volume_column``.
     - ``guardian``: see ``GuardianRules``.
+    - ``market_slip_bps``: what a market order is held to pay beyond the mark, at least; apart from the collar, since a
+      tighter collar must not make an order count for less.
     - ``version``: the owner's own number of this set of limits.
     """
 
@@ -150,6 +155,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     min_volume: Decimal | None = None
     volume_column: str = "volume_sma_20"
     guardian: GuardianRules | None = None
+    market_slip_bps: Decimal = MARKET_SLIP_BPS
 
     def unusable(self) -> str:
         """Why entries must be denied whatever they are: ``max_order_notional is NaN``; empty when all can be used."""
@@ -198,6 +204,26 @@ def _unusable(name: str, value: Any) -> str:
     return ""
 
 
+def unmatched(limits: Limits, instruments: Collection[str], strategies: Collection[str]) -> str:
+    """What the limits name of which a session on ``instruments`` (ids) with ``strategies`` has nothing, by setting, in
+    one line; empty: nothing.  It binds nobody there: a file of limits may serve several sessions, or a name is wrong.
+    """
+    known = {*instruments, *(name.partition("@")[0] for name in instruments)}
+    names = {*strategies, EVERY_OTHER}
+    asked = [
+        ("risk.restricted_instruments", limits.restricted_instruments or (), known),
+        *[
+            (f"risk.group_limits.{name}", group.instruments, known)
+            for name, group in (limits.group_limits or {}).items()
+        ],
+        ("risk.strategy_limits", limits.strategy_limits or (), names),
+        ("risk.allowed_strategies", limits.allowed_strategies or (), names),
+        ("risk.restricted_strategies", limits.restricted_strategies or (), names),
+    ]
+    left = [(setting, [one for one in named if one not in there]) for setting, named, there in asked]
+    return "; ".join(f"{setting} names {', '.join(ones)}" for setting, ones in left if ones)
+
+
 def check_usable(limits: Limits, instruments: Sequence[str]) -> None:
     """Refuse limits under which no order, or none in one of the instruments (ids) of a session, could ever be opened.
 
@@ -216,6 +242,12 @@ def check_usable(limits: Limits, instruments: Sequence[str]) -> None:
             f"risk.allowed_instruments names none of what this session trades ({_few(instruments)})",
             expected="at least one of them",
             do=f"correct it; it has {_few(limits.allowed_instruments)}",
+        )
+    if limits.reference_collar_bps is not None and not any(name in (limits.references or {}) for name in allowed):
+        raise ConfigError(
+            f"risk.reference_collar_bps is set, and none of {_few(allowed)} has a reference: it would bind nothing",
+            expected="a consolidated price of which one of them is a member, or its id under risk.references",
+            do="add one, or leave the collar out: risk.collar_bps stands without it",
         )
     for field in ("max_order_qty", "max_position_qty"):
         table = getattr(limits, field)

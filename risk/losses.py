@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
+import msgspec
+
 from engine.ports import Tally, View
 from risk.checks import Finding, check_cooldown, check_strategy_loss
 from risk.limits import EVERY_OTHER, Limits
@@ -19,28 +21,36 @@ SHOWN_MAX = 1_000
 """Instruments in a cool-down that are remembered; they are those of the session, far fewer."""
 
 
+class Carried(msgspec.Struct, frozen=True):
+    """What one session tells the next."""
+
+    stopped: dict[str, Finding]
+    quiet: dict[str, int]
+
+
 class Losses:
     """Of one gate.  ``forgive`` is an operator's resume: a loss that still stands latches again at the next look."""
 
-    __slots__ = ("_cooldown_ns", "_daily", "_guardian_ns", "_looked_at", "_losses", "_quiet", "stopped")
+    __slots__ = ("_cooldown_ns", "_daily", "_guardian_ns", "most", "quiet", "stopped")
 
     def __init__(self, limits: Limits) -> None:
         by_strategy = limits.strategy_limits or {}
         self._daily = {name: one.max_daily_loss for name, one in by_strategy.items() if one.max_daily_loss is not None}
-        self._losses = limits.max_consecutive_losses or 0
+        self.most = limits.max_consecutive_losses or 0
+        """Losses in a row after which a strategy pauses; 0: not limited."""
         self._cooldown_ns = limits.loss_cooldown_ns or 0
         guardian = limits.guardian
         cooldown_s = None if guardian is None else guardian.cooldown_s
         self._guardian_ns = 0 if cooldown_s is None else int(cooldown_s * SECOND_NS)
-        self._quiet: dict[str, int] = {}
-        self._looked_at: set[str] = set()
+        self.quiet: dict[str, int] = {}
+        """Until when nothing is entered in an instrument."""
         self.stopped: dict[str, Finding] = {}
         """Strategies that have lost their day, latched."""
 
     @property
     def idle(self) -> bool:
         """Nothing of this is configured."""
-        return not (self._daily or self._losses or self._guardian_ns)
+        return not (self._daily or self.most or self._guardian_ns)
 
     def limit_of(self, strategy: str) -> Decimal | None:
         limit = self._daily.get(strategy)
@@ -54,12 +64,14 @@ class Losses:
             limit = self.limit_of(name)
             if limit is None or name in self.stopped:
                 continue
-            # The first look is at the worst of the day: an earlier session may have latched it.
-            day = tally.day if name in self._looked_at else _worst(tally)
-            found = None if day is None else check_strategy_loss(day, limit)
-            self._looked_at.add(name)
+            found = None if tally.day is None else check_strategy_loss(tally.day, limit)
             if found is not None:
                 self.stopped[name] = found
+
+    def lowest_of(self, strategy: str) -> Decimal | None:
+        """The day's result at which a strategy is stopped, None where no limit is set for it."""
+        limit = self.limit_of(strategy)
+        return None if limit is None else -limit
 
     def check(self, strategy: str, instrument: str, tallies: Mapping[str, Tally], now_ns: int) -> Finding | None:
         """May this strategy enter here now?"""
@@ -67,7 +79,7 @@ class Losses:
             return self.stopped[strategy]
         tally = tallies.get(strategy)
         if tally is not None:
-            if self._losses and tally.losses >= self._losses:
+            if self.most and tally.losses >= self.most:
                 found = check_cooldown("loss_cooldown", now_ns, tally.lost_ns + self._cooldown_ns)
                 if found is not None:
                     return found
@@ -76,18 +88,27 @@ class Losses:
                 found = None if limit is None else check_strategy_loss(tally.day, limit)
                 if found is not None:
                     return found
-        quiet_until_ns = self._quiet.get(instrument) if self._quiet else None
+        quiet_until_ns = self.quiet.get(instrument) if self.quiet else None
         return None if quiet_until_ns is None else check_cooldown("guardian_cooldown", now_ns, quiet_until_ns)
 
     def on_guardian(self, instrument: str, now_ns: int) -> None:
         """The guardian has sent an order there."""
-        if self._guardian_ns and len(self._quiet) < SHOWN_MAX:
-            self._quiet[instrument] = now_ns + self._guardian_ns
+        if self._guardian_ns and len(self.quiet) < SHOWN_MAX:
+            self.quiet[instrument] = now_ns + self._guardian_ns
 
     def forgive(self) -> None:
         self.stopped.clear()
-        self._quiet.clear()
+        self.quiet.clear()
 
+    def carried(self) -> str:
+        """Latches and quiet times, for the next session; empty for none."""
+        if not self.stopped and not self.quiet:
+            return ""
+        return msgspec.json.encode(Carried(self.stopped, self.quiet), order="sorted").decode()
 
-def _worst(tally: Tally) -> Decimal:
-    return tally.day_low if tally.day is None else min(tally.day_low, tally.day)
+    def restore(self, carried: str) -> None:
+        """Go on with them.  Raises ``msgspec.MsgspecError`` when it is not what ``carried`` returned."""
+        if carried:
+            found = msgspec.json.decode(carried, type=Carried)
+            self.stopped.update(found.stopped)
+            self.quiet.update(found.quiet)

@@ -48,11 +48,15 @@ class Lane:
             return None
         return check_rate("order_rate_instrument", times, self.limit_instrument, now_ns)
 
-    def count(self, instrument: str, now_ns: int) -> None:
+    def times_of(self, instrument: str) -> deque[int]:
+        """Of a defined instrument; one object for good."""
         times = self.by_instrument.get(instrument)
         if times is None:
             times = self.by_instrument[instrument] = deque(maxlen=self.limit_instrument)
-        for lately in (self.in_all, times):
+        return times
+
+    def count(self, instrument: str, now_ns: int) -> None:
+        for lately in (self.in_all, self.times_of(instrument)):
             # What left the window goes, so that a generous limit does not mean a long memory.
             while lately and now_ns - lately[0] >= SECOND_NS:
                 lately.popleft()
@@ -62,24 +66,25 @@ class Lane:
 class Pace:
     """Sliding windows over the gate's own orders.  Time is given with each call."""
 
-    __slots__ = ("_entries", "_exits", "_newest", "_newest_ns", "_refusals", "_window_ns", "_wishes", "runaway")
+    __slots__ = ("_exits", "_newest", "_refusals", "_wishes", "entries", "newest_ns", "runaway", "window_ns")
 
     def __init__(self, limits: Limits) -> None:
         limit = max(limits.max_orders_per_s, EXIT_ORDERS_PER_S)
         limit_instrument = max(limits.max_orders_per_s_instrument, EXIT_ORDERS_PER_S)
-        self._entries = Lane(limit, limit_instrument)
+        self.entries = Lane(limit, limit_instrument)
         self._exits = Lane(limit, limit_instrument)
-        self._window_ns = limits.duplicate_window_ns
+        self.window_ns = limits.duplicate_window_ns
         self._wishes: dict[WishKey, int] = {}
         # The newest one is not among them until it has to be: hashing amounts costs more than most orders need.
         self._newest: OrderIntent | None = None
-        self._newest_ns = 0  # when the last wish was granted
+        self.newest_ns = 0
+        """When the last wish was granted."""
         self._refusals: deque[int] = deque(maxlen=max(limits.max_rejections_per_s, 1))
         self.runaway = ""
         """Why this is a runaway loop; empty while it is none.  Latched until ``forgive``."""
 
     def check_entry(self, intent: OrderIntent, now_ns: int) -> Finding | None:
-        entries = self._entries
+        entries = self.entries
         # A lane in which neither window is full has nothing to say.
         times = entries.by_instrument.get(intent.instrument)
         if len(entries.in_all) >= entries.limit or (times is not None and len(times) >= entries.limit_instrument):
@@ -87,29 +92,30 @@ class Pace:
             if found is not None:
                 return found
         wishes = self._wishes
-        if now_ns - self._newest_ns >= self._window_ns:  # the newest wish left the window, and so did all before it
-            wishes.clear()
+        if now_ns - self.newest_ns >= self.window_ns:  # the newest wish left the window, and so did all before it
+            if wishes:
+                wishes.clear()
             self._newest = None
             return None
         self._file_newest()
         if not wishes:
             return None
-        if len(wishes) >= DUPLICATES_MAX and now_ns - next(iter(wishes.values())) < self._window_ns:
-            return ("duplicate", f"{len(wishes)} orders within {self._window_ns} ns", "room to remember one more")
+        if len(wishes) >= DUPLICATES_MAX and now_ns - next(iter(wishes.values())) < self.window_ns:
+            return ("duplicate", f"{len(wishes)} orders within {self.window_ns} ns", "room to remember one more")
         last_ns = wishes.get(_wish(intent))
-        return None if last_ns is None else check_duplicate(last_ns, now_ns, self._window_ns)
+        return None if last_ns is None else check_duplicate(last_ns, now_ns, self.window_ns)
 
     def check_exit(self, intent: OrderIntent, now_ns: int) -> Finding | None:
         return self._exits.check(intent.instrument, now_ns)
 
     def count_entry(self, intent: OrderIntent, now_ns: int) -> None:
-        self._entries.count(intent.instrument, now_ns)
-        if now_ns - self._newest_ns >= self._window_ns:
+        self.entries.count(intent.instrument, now_ns)
+        if now_ns - self.newest_ns >= self.window_ns:
             self._wishes.clear()
         else:
             self._file_newest()
         self._newest = intent
-        self._newest_ns = max(self._newest_ns, now_ns)
+        self.newest_ns = max(self.newest_ns, now_ns)
 
     def _file_newest(self) -> None:
         """Put the newest wish among those that can be looked up, and take out what had left its window by then."""
@@ -117,12 +123,12 @@ class Pace:
         if newest is None:
             return
         self._newest = None
-        wishes, key, newest_ns = self._wishes, _wish(newest), self._newest_ns
+        wishes, key, newest_ns = self._wishes, _wish(newest), self.newest_ns
         wishes.pop(key, None)  # put back at the end: the first one is always the oldest
         wishes[key] = newest_ns
         while True:
             oldest = next(iter(wishes))
-            if newest_ns - wishes[oldest] < self._window_ns or oldest is key:
+            if newest_ns - wishes[oldest] < self.window_ns or oldest is key:
                 break
             del wishes[oldest]
 

@@ -85,7 +85,8 @@ class Guardian(BaseStrategy):
 
     def on_timer(self, timer: Timer, view: View) -> Sequence[Intent]:  # noqa: ARG002
         """The age, and unfinished exits, also when no quotes come."""
-        return [intent for instrument in self.instruments for intent in self.on_quote(instrument, view)]
+        known = view.instruments()  # what is carried over may not be defined yet
+        return [one for name in self.instruments if name in known for one in self.on_quote(name, view)]
 
     def on_fill(self, fill: OrderFilled, view: View) -> Sequence[Intent]:
         self._exits.on_fill(fill, view)

@@ -6,7 +6,6 @@ Owns the marketable price, and which book is good enough for what.  The distance
 from __future__ import annotations
 
 from decimal import Decimal
-from math import isfinite
 
 from engine.events import Side
 from engine.instruments import Instrument
@@ -16,15 +15,8 @@ ZERO = Decimal(0)
 
 
 def readable(top: Top | None) -> bool:
-    """Both sides known and bid below ask: prices to value a position by.  They may be suspect, which is no reason to
-    ignore a stop: what stands in the book was believed once, or is refused for its time alone."""
-    return (
-        top is not None
-        and not top.crossed
-        and isfinite(top.bid_px)
-        and isfinite(top.ask_px)
-        and top.bid_px < top.ask_px
-    )
+    """Prices to value a position and to leave it by (``Top.is_readable``)."""
+    return top is not None and top.is_readable
 
 
 def usable(top: Top | None) -> bool:

@@ -1,20 +1,28 @@
 """Rules for every test: money is never made of floats, no test meets a daemon or a HALT file that is not its own.
 
-Where the run must be complete (``tests.support.complete``) it does not start without the recorded data, and fails when
-it skipped a test that could have run.
+Property tests try the same examples in each run of the suite, so that a red run can be run again; ``make fuzz`` looks
+for new ones.  Where the run must be complete (``tests.support.complete``) it does not start without the recorded data,
+and fails when it skipped a test that could have run.
 """
 
 from __future__ import annotations
 
 import decimal
+import os
 from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support import complete
 
 _numbers = count()
+settings.register_profile("suite", derandomize=True)
+settings.register_profile("fuzz", print_blob=True)
+settings.load_profile("suite")
+# The suite starts some hundreds of processes: each would compile all of ours again where bytecode may not be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure() -> None:

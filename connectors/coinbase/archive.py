@@ -78,7 +78,7 @@ class CoinbaseHistory:
         settings = msgspec.structs.replace(settings, key_file="")
         settings.check()
         self._settings = settings
-        self._client = RestClient(settings.rest_url + PREFIX, timeout_s=settings.rest_timeout_s)
+        self._client = RestClient(settings.rest_url + PREFIX, timeout_s=settings.rest_timeout_s, route=settings.route)
         self._rest = pace(self._client)
         self._page_trades = page_trades
         self._monotonic_ns = monotonic_ns

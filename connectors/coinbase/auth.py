@@ -30,6 +30,8 @@ STALE_AFTER_S = 90
 """A pooled token older than this is not used: 25 s of its life are left for the request to arrive."""
 _STALE_AFTER_NS = STALE_AFTER_S * NS_PER_S
 REFRESH_AFTER_S = 30
+PLAY_KEY = "organizations/sandbox-"
+"""What the names of the keys begin with that the built-in exchange makes."""
 
 _PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -56,6 +58,11 @@ class Key:
     def __repr__(self) -> str:
         return f"Key(algorithm={self.algorithm})"
 
+    @property
+    def is_play(self) -> bool:
+        """Made by the built-in exchange, for play money."""
+        return self.name.startswith(PLAY_KEY)
+
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a key is never pickled or copied")
 
@@ -72,7 +79,7 @@ class Key:
             ) from None
         try:
             content = msgspec.json.decode(data, type=_KeyFile)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, ValueError, RecursionError):
             # The decoder's text could quote the file.
             raise ConfigError(
                 f"key file {path} is not a key file", expected='JSON with "name" and "privateKey"'

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import http.client
 import secrets
-import ssl
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -19,7 +18,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from connectors.blocking import connection_to, route_told
 from connectors.coinbase.auth import Key
+from connectors.route import Route
 from engine.errors import VenueError
 
 PREFIX: Final = "/api/v3/brokerage"
@@ -36,6 +37,9 @@ MAX_CANCELS: Final = 100
 MAX_PAGES: Final = 100
 MAX_ANSWER_BYTES: Final = 16 << 20
 _CHUNK_BYTES: Final = 1 << 16
+
+PLAIN: Final = Route()
+"""The system's certificates, and the environment's proxy where there is one."""
 
 T = TypeVar("T")
 
@@ -70,23 +74,27 @@ def encode_cancels(venue_order_ids: Sequence[str]) -> bytes:
 
 
 def open_account(settings: Mapping[str, Any]) -> CancelOnly:
-    """From plain values: ``rest_url``, ``key_file``, ``timeout_s``.  Raises ``ConfigError`` for a key that is none."""
+    """From plain values: ``rest_url``, ``key_file``, ``timeout_s``, and the route (``connectors.blocking.route_told``).
+
+    Raises ``ConfigError`` for a key that is none.
+    """
     return CancelOnly(
-        str(settings["rest_url"]), Key.from_file(str(settings["key_file"])), timeout_s=float(settings["timeout_s"])
+        str(settings["rest_url"]),
+        Key.from_file(str(settings["key_file"])),
+        timeout_s=float(settings["timeout_s"]),
+        route=route_told(settings),
     )
 
 
 class CancelOnly:
     """One account.  Every call raises ``VenueError`` when its answer does not come, or is not understood."""
 
-    def __init__(self, rest_url: str, key: Key, *, timeout_s: float = 5.0) -> None:
-        url = urlsplit(rest_url)
-        self._secure = url.scheme == "https"
-        self._host = url.hostname or ""
-        self._port = url.port
-        self._netloc = url.netloc
+    def __init__(self, rest_url: str, key: Key, *, timeout_s: float = 5.0, route: Route = PLAIN) -> None:
+        self._rest_url = rest_url
+        self._netloc = urlsplit(rest_url).netloc
         self._key = key
         self._timeout_s = timeout_s
+        self._route = route
         self._offset_ns: int | None = None
 
     def open_orders(self) -> list[str]:
@@ -136,15 +144,17 @@ class CancelOnly:
         if body:
             headers["Content-Type"] = "application/json"
         until_s = time.monotonic() + self._timeout_s
-        connection = self._connection()
+        connection = None
         try:
+            connection = connection_to(self._rest_url, self._route, self._timeout_s)
             connection.request(method, f"{path}?{query}" if query else path, body or None, headers)
             response = connection.getresponse()
             status, data = response.status, _read(response, until_s)
         except (OSError, http.client.HTTPException) as error:
             raise VenueError(f"{method} {path}: {type(error).__name__}: {error}") from None
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
         if status == 401:
             self._offset_ns = None
         if status != 200:
@@ -152,14 +162,8 @@ class CancelOnly:
             raise VenueError(f"{method} {path}: HTTP {status}: {text}")
         try:
             return msgspec.json.decode(data, type=kind, strict=False)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise VenueError(f"{method} {path}: unreadable answer: {error}") from None
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if self._secure:
-            context = ssl.create_default_context()
-            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=context)
-        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
 
 
 def _read(response: http.client.HTTPResponse, until_s: float) -> bytes:

@@ -19,7 +19,7 @@ from connectors.coinbase.auth import TokenPool
 from connectors.coinbase.orders import CANCEL_ROUTE, MAX_CANCELS, encode_cancels, request_head
 from connectors.coinbase.settle import CHECK_AFTER_S, NS_PER_S, Settler
 from connectors.coinbase.tracker import OrderTracker
-from connectors.coinbase.wire import decode_cancel_answer
+from connectors.coinbase.wire import UNREADABLE, decode_cancel_answer
 from connectors.http import OrderWriter
 from connectors.ratelimit import TokenBucket
 from engine.events import InputEvent, OrderAccepted, OrderRejected
@@ -44,7 +44,8 @@ class CancelCounters(msgspec.Struct):
 
 
 class CancelQueue:
-    """``refuse(client_order_id, reason)`` publishes a ``CancelRejected``."""
+    """``refuse(client_order_id, reason)`` publishes a ``CancelRejected``.  ``hold_s`` tells how long the next request
+    has to wait while the key is refused: cancels are tried on, slowly."""
 
     def __init__(
         self,
@@ -57,7 +58,9 @@ class CancelQueue:
         tracker: OrderTracker,
         settler: Settler,
         bucket: TokenBucket,
+        hold_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self._hold_s = hold_s
         self.counters = CancelCounters()
         self.unaddressed: dict[str, None] = {}
         """Client ids of orders whose venue id is not known yet: there is no cancel by client id."""
@@ -129,6 +132,10 @@ class CancelQueue:
     def flush(self) -> None:
         """Send what waits, as many in one request as the venue takes.  Also called when a connection became free."""
         while self._waiting and not self._stopped:
+            hold_s = self._hold_s()
+            if hold_s > 0.0:
+                self._flush_later(hold_s)
+                return
             now_ns = self._clock.now_ns()
             if not self._bucket.try_take(now_ns, priority=True):
                 self._flush_later(self._bucket.wait_ns(now_ns, priority=True) / 1e9)
@@ -199,7 +206,7 @@ class CancelQueue:
             try:
                 for result in decode_cancel_answer(body).results:
                     results[result.order_id] = (result.success, result.failure_reason)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 self._try_again(batch, "unreadable_answer")
                 return
         for venue_id, (client_id, _) in batch.items():

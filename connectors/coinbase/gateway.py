@@ -7,15 +7,25 @@ checks) is ``settle``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
 
 from connectors.coinbase.auth import TokenPool
 from connectors.coinbase.cancels import CancelQueue
-from connectors.coinbase.orders import ORDERS_ROUTE, Verdict, encode_order, read_order_answer, request_head
+from connectors.coinbase.orders import (
+    CLOSE_ROUTE,
+    ORDERS_ROUTE,
+    Verdict,
+    closes_contracts,
+    encode_close,
+    encode_order,
+    read_order_answer,
+    request_head,
+)
 from connectors.coinbase.settle import Settler
+from connectors.coinbase.symbols import is_contract
 from connectors.coinbase.tracker import OrderTracker
 from connectors.http import OrderWriter
 from connectors.ratelimit import TokenBucket
@@ -48,6 +58,7 @@ class CoinbaseGateway:
         tracker: OrderTracker,
         settler: Settler,
         bucket: TokenBucket,
+        hold_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """``products`` maps canonical instruments to product ids; ``host`` is ``HOST[:PORT]`` as in the request."""
         self._venue = venue
@@ -62,6 +73,10 @@ class CoinbaseGateway:
         self._order_head = request_head(ORDERS_ROUTE, host)
         self.counters = GatewayCounters()
         self._order_token = tokens.keep(*ORDERS_ROUTE)
+        self._contracts = frozenset(name for name, product_id in products.items() if is_contract(product_id))
+        if self._contracts:
+            self._close_head = request_head(CLOSE_ROUTE, host)
+            self._close_token = tokens.keep(*CLOSE_ROUTE)
         # On the path of an order: looked up once.
         self._now_ns = clock.now_ns
         self._fresh_token = tokens.token
@@ -76,6 +91,7 @@ class CoinbaseGateway:
             tracker=tracker,
             settler=settler,
             bucket=bucket,
+            hold_s=hold_s,
         )
 
     @property
@@ -118,10 +134,15 @@ class CoinbaseGateway:
 
     def encode(self, order: NewOrder, product: str) -> bytes:
         """The whole request, token included.  Raises ``LocalProtocolError`` for an order the venue does not know."""
-        body = encode_order(order, product)
+        head, token = self._order_head, self._order_token
+        if self._contracts and order.intent.instrument in self._contracts and closes_contracts(order):
+            head, token = self._close_head, self._close_token
+            body = encode_close(order, product)
+        else:
+            body = encode_order(order, product)
         return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (
-            self._order_head,
-            self._fresh_token(self._order_token),
+            head,
+            self._fresh_token(token),
             len(body),
             body,
         )

@@ -1,6 +1,8 @@
 """Orders and cancels as Coinbase's REST bodies, and the venue's answers as verdicts: pure.
 
 Owns which order kinds the venue takes, how a command becomes bytes, and what an answer to it proves.  Does not send.
+The venue carries out market, limit, stop-limit and bracket orders; it has no stop at market, no trailing stop and no
+other orders that exclude each other.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ from decimal import Decimal
 import msgspec
 
 from connectors.coinbase import wire
+from connectors.coinbase.refusals import refusal_reason, told
 from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side
 
 PREFIX = "/api/v3/brokerage"
 ORDERS_ROUTE = ("POST", f"{PREFIX}/orders")
+CLOSE_ROUTE = ("POST", f"{PREFIX}/orders/close_position")
 CANCEL_ROUTE = ("POST", f"{PREFIX}/orders/batch_cancel")
 MAX_CLIENT_ID_CHARS = 128
 MAX_CANCELS = 100
@@ -51,7 +55,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 # Bound once: looking a member up on its class costs more than the rest of the line.
-_MARKET, _LIMIT, _STOP_LIMIT = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT
+_MARKET, _LIMIT, _STOP_LIMIT, _BRACKET = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.BRACKET
 _GTC, _IOC, _FOK, _GTD = TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTD
 _BUY, _SELL = Side.BUY, Side.SELL
 _ZERO = Decimal(0)
@@ -61,7 +65,8 @@ _encode_json = wire.encode_json
 def encode_order(order: NewOrder, product_id: str) -> bytes:
     """The JSON body of POST /orders.
 
-    ``reduce_only`` is not sent: the venue has no such field on spot, where a sell cannot exceed the holding.  Raises
+    ``reduce_only`` is not sent: the venue has no such field on spot, where a sell cannot exceed the holding; of a
+    contract it is another request (``encode_close``).  Raises
     ``LocalProtocolError`` for what the venue does not offer (market FOK, trailing stops, post-only IOC, ...) and for a
     side, type or time in force that is no member of its enum: nothing is taken for the nearest kind.
     """
@@ -99,6 +104,24 @@ def encode_order(order: NewOrder, product_id: str) -> bytes:
     return encode_any_order(order, product_id)
 
 
+def closes_contracts(order: NewOrder) -> bool:
+    """Whether an order for a contract is one that the venue carries out against the position alone: however much of
+    that is left when it arrives, it cannot become a position on the other side."""
+    intent = order.intent
+    return intent.reduce_only and intent.order_type is _MARKET and intent.time_in_force is not _FOK
+
+
+def encode_close(order: NewOrder, product_id: str) -> bytes:
+    """The JSON body of POST /orders/close_position; its answer is that of POST /orders.
+
+    ``{"client_order_id":"eng-1","product_id":"BIP-20DEC30-CDE","size":"3"}``: the side is that of the position.  Raises
+    ``LocalProtocolError`` as ``encode_order`` does.
+    """
+    encode_any_order(order, product_id)  # for what it refuses
+    size = wire.plain(order.intent.qty)
+    return wire.encode_json({"client_order_id": order.client_order_id, "product_id": product_id, "size": size})
+
+
 def encode_any_order(order: NewOrder, product_id: str) -> bytes:
     """``encode_order`` of any kind, and the reasons why it cannot be encoded."""
     if not 0 < len(order.client_order_id) <= MAX_CLIENT_ID_CHARS:
@@ -112,11 +135,12 @@ def encode_any_order(order: NewOrder, product_id: str) -> bytes:
     side_name = "BUY" if side is _BUY else "SELL" if side is _SELL else ""
     if not side_name:
         raise LocalProtocolError(f"order side {side!r}", expected="Side.BUY or Side.SELL")
-    name, fields = _configuration(intent)
+    name, fields = configuration(intent)
     return wire.encode_json(wire.OrderBody(order.client_order_id, product_id, side_name, {name: fields}))
 
 
-def _configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
+def configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
+    """The venue's name for this kind of order, and its fields.  Raises ``LocalProtocolError``."""
     kind, tif = intent.order_type, intent.time_in_force
     fields: dict[str, str | bool] = {"base_size": wire.plain(intent.qty)}
     if intent.trailing_px is not None:
@@ -125,11 +149,13 @@ def _configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
         if (tif is not _IOC and tif is not _GTC and tif is not _GTD) or intent.post_only:
             raise _unsupported(f"a market order with {'post-only' if intent.post_only else repr(tif)}")
         return "market_market_ioc", fields
-    if kind is not _LIMIT and kind is not _STOP_LIMIT:
+    if kind is not _LIMIT and kind is not _STOP_LIMIT and kind is not _BRACKET:
         raise _unsupported(f"order type {kind!r}")
     fields["limit_price"] = _price(intent.limit_px, kind, "limit")
     if kind is _STOP_LIMIT:
         return _stop(intent, fields)
+    if kind is _BRACKET:
+        return _bracket(intent, fields)
     if tif is _IOC or tif is _FOK:
         if intent.post_only:
             raise _unsupported(f"a post-only order with {tif.value}")
@@ -154,6 +180,21 @@ def _stop(intent: OrderIntent, fields: dict[str, str | bool]) -> tuple[str, dict
         fields["end_time"] = _end_time(intent)
         return "stop_limit_stop_limit_gtd", fields
     return "stop_limit_stop_limit_gtc", fields
+
+
+def _bracket(intent: OrderIntent, fields: dict[str, str | bool]) -> tuple[str, dict[str, str | bool]]:
+    tif, limit_px, trigger_px = intent.time_in_force, intent.limit_px, intent.trigger_px
+    if intent.post_only or (tif is not _GTC and tif is not _GTD):
+        raise _unsupported(f"a bracket with {'post-only' if intent.post_only else repr(tif)}")
+    fields["stop_trigger_price"] = _price(trigger_px, intent.order_type, "trigger")
+    # The venue refuses these too; known here, it costs no request and no doubt.
+    if limit_px is None or trigger_px is None or (limit_px - trigger_px) * intent.side >= 0:
+        where = "above it for a buy" if intent.side is _BUY else "below it for a sell"
+        raise LocalProtocolError(f"a bracket at {limit_px} with its trigger at {trigger_px}", expected=where)
+    if tif is _GTD:
+        fields["end_time"] = _end_time(intent)
+        return "trigger_bracket_gtd", fields
+    return "trigger_bracket_gtc", fields
 
 
 def _price(px: Decimal | None, kind: OrderType, which: str) -> str:
@@ -191,13 +232,14 @@ def read_order_answer(status: int, body: bytes) -> Answer:
         return Answer(Verdict.REJECTED, reason="rate_limited", text=_text(body))
     if 400 <= status < 500 and status not in _UNCLEAR_STATUSES:
         reason = _error_name(body) or f"http_{status}"
-        verdict = Verdict.UNKNOWN if reason in _UNCLEAR_REASONS else Verdict.REJECTED
-        return Answer(verdict, reason=reason, text=_text(body))
+        if _proves_nothing(reason):
+            return Answer(Verdict.UNKNOWN, reason=reason, text=_text(body))
+        return _rejected(reason, _text(body), status)
     if status != 200:
         return Answer(Verdict.UNKNOWN, reason=f"http_{status}", text=_text(body))
     try:
         answer = wire.decode_order_answer(body)
-    except msgspec.DecodeError:
+    except wire.UNREADABLE:
         return Answer(Verdict.UNKNOWN, reason="unreadable_answer", text=_text(body))
     if answer.success:
         if answer.success_response is None or not answer.success_response.order_id:
@@ -205,9 +247,20 @@ def read_order_answer(status: int, body: bytes) -> Answer:
         return Answer(Verdict.ACCEPTED, venue_order_id=answer.success_response.order_id)
     error = answer.error_response or wire.OrderError(error=answer.failure_reason)
     reason = refusal_reason(error)
-    if reason in _UNCLEAR_REASONS or reason.startswith("duplicate_client_order_id"):
+    if _proves_nothing(reason):
         return Answer(Verdict.UNKNOWN, reason=reason, text=error.message[:200])
-    return Answer(Verdict.REJECTED, reason=reason, text=(error.message or error.error_details)[:200])
+    named = error.error or error.new_order_failure_reason or error.preview_failure_reason
+    return _rejected(reason, (error.message or error.error_details or named)[:200])
+
+
+def _proves_nothing(reason: str) -> bool:
+    """Whether a refusal names a failure inside the venue, or an order of this id that is there."""
+    return reason in _UNCLEAR_REASONS or reason.startswith("duplicate_client_order_id")
+
+
+def _rejected(reason: str, text: str, status: int = 200) -> Answer:
+    word, said = told(reason, text, status)
+    return Answer(Verdict.REJECTED, reason=word, text=said)
 
 
 _UNCLEAR_STATUSES = frozenset({408, 409, 425, 499})
@@ -232,44 +285,12 @@ _UNCLEAR_REASONS = frozenset(
     }
 )
 """Refusals that name a failure inside the venue and not a fault of the order."""
-_REASONS = (
-    ("INSUFFICIENT_FUND", "insufficient_funds"),
-    ("INVALID_LIMIT_PRICE_POST_ONLY", "would_take"),
-    ("INVALID_SIZE_PRECISION", "invalid_qty_precision"),
-    ("INVALID_PRICE_PRECISION", "invalid_px_precision"),
-    ("INVALID_BASE_SIZE_TOO_SMALL", "below_minimum"),
-    ("INVALID_QUOTE_SIZE_TOO_SMALL", "below_minimum"),
-    ("INVALID_BASE_SIZE_TOO_LARGE", "above_maximum"),
-    ("INVALID_QUOTE_SIZE_TOO_LARGE", "above_maximum"),
-    ("INVALID_PRODUCT_ID", "unknown_instrument"),
-    ("INVALID_NO_LIQUIDITY", "no_liquidity"),
-    ("TRADING_DISABLED", "trading_halted"),
-    ("PRODUCT_TRADING_HALTED", "trading_halted"),
-    ("ORDER_ENTRY_DISABLED", "trading_halted"),
-)
-"""Prefixes, because the venue writes INSUFFICIENT_FUND and INSUFFICIENT_FUNDS; a longer one stands before a shorter."""
-
-
-def refusal_reason(error: wire.OrderError) -> str:
-    """One name for a refusal: ours where the meaning is known, else the venue's own in lower case.
-
-    The set of names is open: one never seen before passes through.
-    """
-    for name in (error.error, error.new_order_failure_reason, error.preview_failure_reason):
-        bare = name.removeprefix("PREVIEW_")
-        if not bare or bare.startswith("UNKNOWN_"):
-            continue
-        for prefix, reason in _REASONS:
-            if bare.startswith(prefix):
-                return reason
-        return bare.lower()[:80]
-    return "unknown_reason"
 
 
 def _error_name(body: bytes) -> str:
     try:
         error = msgspec.json.decode(body, type=wire.OrderError, strict=False)
-    except msgspec.DecodeError:
+    except wire.UNREADABLE:
         return ""
     return refusal_reason(error) if error.error else ""
 

@@ -17,8 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from connectors.coinbase import wire
+from connectors.coinbase import market_wire
+from connectors.coinbase.wire import NS_PER_S, TimeParser
 from engine.events import (
+    Bar,
     BookDelta,
     BookSnapshot,
     FeedUp,
@@ -34,6 +36,9 @@ MAX_FRAME_BYTES = 10 * 1024 * 1024
 """The venue's own client closes above this; a larger frame is counted and not read."""
 RECENT_TRADES = 1024
 """Trade ids remembered per product, against a trade told twice around a resubscription."""
+CANDLE_S = 300
+"""Length of the candles of the stream."""
+_TIMES_END_S = 1 << 33
 
 _NAN = float("nan")
 _ACK_NAMES = {"l2_data": "level2"}
@@ -78,7 +83,7 @@ class StreamProtocol:
         self.resync_wanted = False
         """State that the lost messages could have changed must be read anew.  The feed clears it when it asked."""
         self._next_seq = -1
-        self._time = wire.TimeParser()
+        self._time = TimeParser()
 
     def reset(self) -> None:
         """A new connection: counts and confirmations start over."""
@@ -123,7 +128,7 @@ class StreamProtocol:
         """A subclass invalidates what the lost messages could have changed."""
 
     def _acknowledge(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
-        message = wire.decode_subscriptions(frame)
+        message = market_wire.decode_subscriptions(frame)
         if not self._sequence(message.sequence_num, recv_ns, events):
             return
         confirmed: set[tuple[str, str]] = set()
@@ -145,7 +150,7 @@ class StreamProtocol:
 
     def _other(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
         """Channels without data of ours: errors, heartbeats, and whatever the venue invents next."""
-        envelope = wire.decode_envelope(frame)
+        envelope = market_wire.decode_envelope(frame)
         if envelope.type == "error":
             self.counters.venue_errors += 1
             self.last_error = envelope.message[:200] or "error without text"
@@ -166,15 +171,28 @@ class CoinbaseMarketProtocol(StreamProtocol):
     """Market frames to quotes, trades, books and states.
 
     ``products`` maps the venue's product id to the canonical instruments that it feeds; more than one where books are
-    shared (data for BTC-USDC comes labelled BTC-USD).  ``channels`` are the subscribed ones: with ``level2`` the book
-    makes the quotes, so tickers yield none.
+    shared (data for BTC-USDC comes labelled BTC-USD).  ``listed`` maps instruments to their own product ids, by which
+    the status channel names them.  ``channels`` are the subscribed ones: with ``level2`` the book makes the quotes, so
+    tickers yield none, and batched tickers yield some where nothing else does.
     """
 
-    def __init__(self, venue: str, products: Mapping[str, tuple[str, ...]], channels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        venue: str,
+        products: Mapping[str, tuple[str, ...]],
+        channels: Sequence[str],
+        *,
+        listed: Mapping[str, str] | None = None,
+    ) -> None:
         wanted = [(c, "") if c in ("heartbeats", "status") else (c, p) for c in channels for p in products]
         super().__init__(venue, "market", wanted)
         self._products = dict(products)
+        self._listed: dict[str, tuple[str, ...]] = dict(products)
+        if listed is not None:
+            self._listed = {p: tuple(i for i, own in listed.items() if own == p) for p in listed.values()}
         self._quotes_from_ticker = "level2" not in channels
+        self._quotes_from_batch = self._quotes_from_ticker and "ticker" not in channels
+        self._candles_open: dict[str, market_wire.StreamCandle] = {}
         self._recent: dict[str, tuple[deque[str], set[str]]] = {p: (deque(), set()) for p in products}
         self._book_ready: set[str] = set()
 
@@ -183,9 +201,19 @@ class CoinbaseMarketProtocol(StreamProtocol):
         self._book_ready.clear()
 
     def _on_gap(self) -> None:
+        self._candles_open.clear()  # a change of one may be among what was lost
         if not self._quotes_from_ticker:
             self._book_ready.clear()
             self.resync_wanted = True
+
+    def label_of(self, instrument: str) -> str:
+        """The product whose messages are about an instrument; empty when none is."""
+        return next((label for label, ids in self._products.items() if instrument in ids), "")
+
+    def forget_book(self, label: str, recv_ns: int) -> list[InputEvent]:
+        """The product's book is wrong although no message was missed: nothing of it counts until its next snapshot."""
+        self._book_ready.discard(label)
+        return [Gap(recv_ns, recv_ns, self.venue, instrument, 0, 0) for instrument in self._products.get(label, ())]
 
     def _dispatch(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
         if frame.startswith(_TICKER_PREFIX):
@@ -196,13 +224,17 @@ class CoinbaseMarketProtocol(StreamProtocol):
             self._levels(frame, recv_ns, events)
         else:
             # Members may come in any order: only now it costs a look at the whole message.
-            channel = wire.decode_envelope(frame).channel
-            if channel in ("ticker", "ticker_batch"):
+            channel = market_wire.decode_envelope(frame).channel
+            if channel == "ticker":
                 self._tickers(frame, recv_ns, events)
             elif channel == "market_trades":
                 self._trades(frame, recv_ns, events)
             elif channel == "l2_data":
                 self._levels(frame, recv_ns, events)
+            elif channel == "ticker_batch":
+                self._ticker_batch(frame, recv_ns, events)
+            elif channel == "candles":
+                self._candles(frame, recv_ns, events)
             elif channel == "status":
                 self._statuses(frame, recv_ns, events)
             else:
@@ -212,7 +244,7 @@ class CoinbaseMarketProtocol(StreamProtocol):
 
     def _tickers(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
         try:
-            message = wire.decode_ticker(frame)
+            message = market_wire.decode_ticker(frame)
         except msgspec.ValidationError:
             self._loose_tickers(frame, recv_ns, events)
             return
@@ -235,7 +267,7 @@ class CoinbaseMarketProtocol(StreamProtocol):
 
     def _loose_tickers(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
         """A side of the book is empty: its price is not known (NaN), which is a fact that blocks entries."""
-        message = wire.decode_loose_ticker(frame)
+        message = market_wire.decode_loose_ticker(frame)
         if not self._sequence(message.sequence_num, recv_ns, events) or not self._quotes_from_ticker:
             return
         ts_ns = self._time(message.timestamp) or recv_ns
@@ -245,8 +277,43 @@ class CoinbaseMarketProtocol(StreamProtocol):
                 instruments = self._products.get(t.product_id) or self._unknown()
                 events.extend(Quote(ts_ns, recv_ns, instrument, *numbers) for instrument in instruments)
 
+    def _ticker_batch(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
+        """Every five seconds.  The live feed leaves the best prices out: what is not told is no quote, least of all
+        one that nothing is known of."""
+        message = market_wire.decode_loose_ticker(frame)
+        if not self._sequence(message.sequence_num, recv_ns, events) or not self._quotes_from_batch:
+            return
+        ts_ns = self._time(message.timestamp) or recv_ns
+        for event in message.events:
+            for t in event.tickers:
+                instruments = self._products.get(t.product_id) or self._unknown()
+                if t.best_bid or t.best_ask:
+                    numbers = [_number(x) for x in (t.best_bid, t.best_bid_quantity, t.best_ask, t.best_ask_quantity)]
+                    events.extend(Quote(ts_ns, recv_ns, instrument, *numbers) for instrument in instruments)
+
+    def _candles(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
+        """A candle is told each second while it lasts, and is over when a later one is told.
+
+        A snapshot's past is no event of this session, unless it ended while this connection was away.
+        """
+        message = market_wire.decode_candles(frame)
+        if not self._sequence(message.sequence_num, recv_ns, events):
+            return
+        for event in message.events:
+            fresh = {c.product_id for c in event.candles if c.product_id not in self._candles_open}
+            for candle in sorted(event.candles, key=lambda one: one.start):
+                instruments = self._products.get(candle.product_id) or self._unknown()
+                open_one = self._candles_open.get(candle.product_id)
+                if not instruments or not 0 < candle.start < _TIMES_END_S:
+                    continue
+                if open_one is not None and candle.start < open_one.start:
+                    continue
+                if open_one is not None and candle.start > open_one.start and candle.product_id not in fresh:
+                    events.extend(_bar(open_one, instrument, recv_ns) for instrument in instruments)
+                self._candles_open[candle.product_id] = candle
+
     def _trades(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
-        message = wire.decode_trades(frame)
+        message = market_wire.decode_trades(frame)
         if not self._sequence(message.sequence_num, recv_ns, events):
             return
         for event in message.events:
@@ -267,7 +334,7 @@ class CoinbaseMarketProtocol(StreamProtocol):
                     )
 
     def _levels(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
-        message = wire.decode_levels(frame)
+        message = market_wire.decode_levels(frame)
         if not self._sequence(message.sequence_num, recv_ns, events):
             return
         ts_ns = self._time(message.timestamp) or recv_ns
@@ -289,14 +356,14 @@ class CoinbaseMarketProtocol(StreamProtocol):
                 self.counters.book_not_ready += 1
 
     def _statuses(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
-        message = wire.decode_status(frame)
+        message = market_wire.decode_status(frame)
         if not self._sequence(message.sequence_num, recv_ns, events):
             return
         ts_ns = self._time(message.timestamp) or recv_ns
         for event in message.events:
             for product in event.products:
                 status = _STATUS.get(product.status, TradingStatus.UNKNOWN)
-                instruments = self._products.get(product.id, ())
+                instruments = self._listed.get(product.id, ())
                 events.extend(InstrumentStatus(ts_ns, recv_ns, i, status) for i in instruments)
 
     # --- helpers ------------------------------------------------------------------------------------------------
@@ -315,6 +382,11 @@ class CoinbaseMarketProtocol(StreamProtocol):
         if len(order) > RECENT_TRADES:
             seen.discard(order.popleft())
         return True
+
+
+def _bar(c: market_wire.StreamCandle, instrument: str, recv_ns: int) -> Bar:
+    end_ns = (c.start + CANDLE_S) * NS_PER_S
+    return Bar(end_ns, recv_ns, instrument, CANDLE_S * NS_PER_S, c.open, c.high, c.low, c.close, c.volume)
 
 
 def _number(text: str) -> float:

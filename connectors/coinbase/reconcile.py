@@ -1,37 +1,59 @@
 """The account asked about as a whole: every open order, every fill since last time, and the balances that follow.
 
-Owns the order of those questions and the one fact that comes out, ``AccountSettled``: told only when nothing was filled
-meanwhile, so that what the books say can be compared to the last digit.  Single orders are ``settle``'s.
+Owns the order of those questions and the one fact that comes out, ``AccountSettled``: told only when it is known which
+fills the balances include, so that what the books say can be compared to the last digit (``balance_proof``).  Single
+orders are ``settle``'s.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
-from connectors.coinbase.directory import Directory, Opening
+import msgspec
+
+from connectors.coinbase.balance_proof import BalanceProof, Totals
+from connectors.coinbase.directory import OPENING_MARGIN_NS, Directory, Opening
 from connectors.coinbase.settle import LISTING_MARGIN_NS, Settler
+from connectors.coinbase.symbols import DOLLAR, is_contract, product_id_of
 from connectors.coinbase.tracker import OrderTracker
+from connectors.rivals import Rivals
 from engine.carried import ENDED, CarriedOrder
-from engine.errors import VenueError
-from engine.events import AccountSettled
+from engine.errors import VenueError, WrongAccount
+from engine.events import AccountSettled, BalanceReported
 from engine.ports import Clock, Publish
 
 EVERY_S = 300.0
 """How often the account is asked about, unless something makes it doubtful before."""
 BOUND_S = 30.0
 """Longest wait for orders to show themselves; those that have not are told as unresolved, and are asked about on."""
-TRIES = 10
-LISTING_TRIES = 3
-LISTING_PAUSE_S = 0.5
+ROUND_S = 120.0
+"""Longest a confirmation may take in all."""
+RETRY_S = 5.0
+"""After one that failed the next one comes this soon, then in twice the time, and so on up to ``every_s``."""
+TRIES = 40
+LISTING_LAG_S = 0.25
+"""Fills may be listed a moment after they moved a balance."""
+PAUSES_S = (0.1, 0.35, 0.0, 0.5, 0.2, 0.6, 0.05, 0.4)
+"""Between readings of the balances: of different lengths, so that fills at even times do not meet each of them."""
+ORDERS_READ_AGAIN = 500
+START_TRIES = 3
+"""A start must not end by one question that fails."""
+PAUSE_S = 0.5
 _LOOK_S = 0.05
+_CENT = Decimal("0.01")
+"""The stream tells of dollars in cents."""
 
 _log = logging.getLogger(__name__)
 
 
 class AccountReconciler:
-    """``products`` maps canonical instruments to product ids.  ``venue_offset_ns`` is the venue's clock minus ours."""
+    """``products`` maps canonical instruments to product ids.  ``venue_offset_ns`` is the venue's clock minus ours.
+    ``rival(client_order_id)`` names the session of another daemon that sent an order; empty for any other order."""
 
     def __init__(
         self,
@@ -45,6 +67,7 @@ class AccountReconciler:
         clock: Clock,
         venue_offset_ns: Callable[[], int],
         every_s: float = EVERY_S,
+        rival: Callable[[str], str] = lambda _client_order_id: "",
     ) -> None:
         self._venue = venue
         self._directory = directory
@@ -55,15 +78,23 @@ class AccountReconciler:
         self._clock = clock
         self._offset_ns = venue_offset_ns
         self._every_s = every_s
+        self._rival = rival
+        self._rivals = Rivals(venue)
         self._since_ns = 0
+        self._expected: Totals = {}
+        """Balances as they were confirmed last, less what fills had done to them by then."""
+        self._moved: Totals = {}
+        """What fills had done to the balances by then."""
+        self._strange: set[str] = set()
+        self._adopted: list[str] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.failures = 0
         self.last_error = ""
 
-    def adopt(self, orders: Sequence[CarriedOrder], since_ns: int) -> None:
-        """Go on with the orders of an earlier session; ``since_ns`` (our clock) is when it was last heard of."""
-        self._since_ns = since_ns + self._offset_ns() - LISTING_MARGIN_NS
+    def adopt(self, orders: Sequence[CarriedOrder], balances: Mapping[str, Decimal]) -> None:
+        """Go on with the orders and ``balances`` (by currency) of an earlier session."""
+        self._expected = dict(balances)
         for order in orders:
             if order.new.venue == self._venue:
                 self._tracker.adopt(
@@ -72,20 +103,24 @@ class AccountReconciler:
                     order.filled_qty,
                     order.trade_ids,
                     ended=order.state in ENDED,
+                    instrument=order.new.intent.instrument,
                 )
-                if order.state not in ENDED and not order.venue_order_id:
-                    product_id = self._products.get(order.new.intent.instrument, "")
+                if order.venue_order_id:
+                    self._adopted.append(order.venue_order_id)
+                elif order.state not in ENDED:
+                    name = order.new.intent.instrument
+                    product_id = self._products.get(name) or product_id_of(name)
                     now_ns = self._clock.now_ns()
                     self._settler.resolve(order.new.client_order_id, product_id, order.new.ts_ns, now_ns)
 
-    async def open(self) -> Opening:
-        """The account at the start: orders that went on looked up, then the balances.  Raises ``VenueError``."""
-        unresolved = await self._look_up(BOUND_S)
-        opening = await self._balances()
+    async def open(self) -> None:
+        """The account at the start: orders that went on looked up and their fills read, then the balances.  Raises
+        ``VenueError``."""
+        opening, part, unresolved = await self._confirmed(self._rivals.refuse, START_TRIES)
         for balance in opening.balances:
             self._publish(balance)
         self._tell(opening, unresolved)
-        return opening
+        self._tracker.open(opening.since_ns, opening.doubtful_ns, part)
 
     # --- from time to time ------------------------------------------------------------------------------------------
 
@@ -108,13 +143,30 @@ class AccountReconciler:
         """Something happened that may have hidden facts: a stream that was down, a clock that stepped."""
         self._wake.set()
 
+    def compare(self, positions: Mapping[str, Decimal], dollars: Decimal | None) -> None:
+        """What the stream tells of the futures account, when it has been still for a moment: where contracts have come
+        or gone without a fill, or dollars without any (funding, a settlement), the account is confirmed at once."""
+        moved = self._tracker.moved
+        for product_id, before in self._expected.items():
+            if is_contract(product_id) and positions.get(product_id, Decimal(0)) != before + moved.get(
+                product_id, Decimal(0)
+            ):
+                self._wake.set()
+                return
+        confirmed = self._expected.get(DOLLAR)
+        if dollars is None or confirmed is None or moved != self._moved:
+            return
+        if abs(confirmed + moved.get(DOLLAR, Decimal(0)) - dollars) >= _CENT:
+            self._wake.set()
+
     async def _run(self) -> None:
+        wait_s = self._every_s
         while True:
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._every_s)
-            except TimeoutError:
-                pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
             self._wake.clear()
+            failures = self.failures
             try:
                 await self.settle()
             except VenueError as error:
@@ -126,14 +178,47 @@ class AccountReconciler:
                 self.failures += 1
                 self.last_error = f"{type(error).__name__}: {error}"
                 _log.exception("%s: confirming the account failed; it goes on", self._venue)
+            if self.failures == failures:
+                wait_s = self._every_s
+            else:
+                wait_s = min(RETRY_S if wait_s >= self._every_s else 2 * wait_s, self._every_s)
 
     async def settle(self) -> None:
         """Confirm the account once.  Raises ``VenueError`` when that cannot be had now."""
-        unresolved = await self._look_up(BOUND_S)
-        opening = await self._balances()
+        opening, _, unresolved = await self._confirmed(self._rivals.name)
         self._tell(opening, unresolved)
 
     # --- questions --------------------------------------------------------------------------------------------------
+
+    async def _confirmed(
+        self, judge: Callable[[list[str]], None], tries: int = 1
+    ) -> tuple[Opening, set[str], list[str]]:
+        """The balances, the fills that are known to be in them, and orders of unknown outcome.  From here to their
+        telling nobody else gets a turn.  ``judge`` hears of other daemons.  One question that fails is no failure where
+        there are more ``tries``."""
+        try:
+            async with asyncio.timeout(ROUND_S):
+                for _ in range(tries - 1):
+                    try:
+                        return await self._ask_all(judge)
+                    except WrongAccount:
+                        raise
+                    except VenueError as error:
+                        _log.warning("%s: %s", self._venue, error)
+                        await asyncio.sleep(PAUSE_S)
+                return await self._ask_all(judge)
+        except TimeoutError:
+            raise VenueError(
+                f"{self._venue} account: not confirmed in {ROUND_S:g} s", do="see the venue's status"
+            ) from None
+
+    async def _ask_all(self, judge: Callable[[list[str]], None]) -> tuple[Opening, set[str], list[str]]:
+        unresolved = await self._look_up(BOUND_S)
+        judge(self._find_rivals())
+        await self._settler.read_fills_of(self._adopted)
+        self._adopted = []
+        opening, part = await self._explained()
+        return opening, part, unresolved
 
     async def _look_up(self, bound_s: float) -> list[str]:
         """Ask about every open order of ours; client ids of those that have not shown themselves in time."""
@@ -148,38 +233,115 @@ class AccountReconciler:
                 return waiting
             await asyncio.sleep(_LOOK_S)
 
-    async def _find_strangers(self) -> None:
-        """Every open order that nobody here has sent.  One listing that fails is asked for again; a start must not end
-        by it."""
-        products = {product_id: instrument for instrument, product_id in self._products.items()}
-        for left in reversed(range(LISTING_TRIES)):
-            try:
-                unreadable = await self._settler.find_strangers(products)
-            except VenueError as error:
-                if not left:
-                    raise
-                _log.warning("%s: %s", self._venue, error)
-                await asyncio.sleep(LISTING_PAUSE_S)
-            else:
-                if unreadable:
-                    names = ", ".join(unreadable[:5])
-                    _log.error("%s: open orders of others that cannot be read: %s", self._venue, names)
-                return
+    def _find_rivals(self) -> list[str]:
+        """Sessions of other daemons with open orders on the account."""
+        ids = (order.client_order_id for order in self._tracker.open_orders() if not order.ours)
+        return sorted({session for session in map(self._rival, ids) if session})
 
-    async def _balances(self) -> Opening:
-        """Balances that are those of the books, if both are right: every fill before their reading is booked, and none
-        behind it.  Read again when one was booked meanwhile; from here to their telling nobody else gets a turn."""
-        for _ in range(TRIES):
-            booked = self._tracker.booked
-            opening = await self._directory.opening(self._offset_ns)
-            if self._since_ns:
-                await self._settler.read_fills_since(self._since_ns)
-            if self._tracker.booked == booked:
-                self._since_ns = opening.since_ns - LISTING_MARGIN_NS
-                return opening
-        raise VenueError(f"{self._venue} account: fills in each of {TRIES} readings of its balances")
+    async def _find_strangers(self) -> None:
+        """Every open order that nobody here has sent."""
+        products = {product_id: instrument for instrument, product_id in self._products.items()}
+        unreadable = await self._settler.find_strangers(products)
+        if unreadable:
+            names = ", ".join(unreadable[:5])
+            _log.error("%s: open orders of others that cannot be read: %s", self._venue, names)
+
+    async def _explained(self) -> tuple[Opening, set[str]]:
+        """Balances that are what was confirmed last and the fills since; where they are not, the fills of our orders
+        are read again, however old.  What is different then was done by others, and is told as it is."""
+        opening, part = await self._balances()
+        if self._unexplained(opening):
+            known = [order.venue_order_id for order in self._tracker.ended_orders(ORDERS_READ_AGAIN) if order.ours]
+            await self._settler.read_fills_of(known)
+            opening, part = await self._balances()
+            for currency, (seen, expected) in self._unexplained(opening).items():
+                _log.warning(
+                    "%s: the balance of %s is %s, the executions make it %s: somebody else moved it, or a fill is not "
+                    "listed; it is booked as the venue tells it", self._venue, currency, seen, expected,
+                )  # fmt: skip
+        return opening, part
+
+    def _unexplained(self, opening: Opening) -> dict[str, tuple[Decimal, Decimal]]:
+        """Of each currency that we trade: what is told, and what there should be, where the two are not the same."""
+        if not self._expected:
+            return {}
+        told = {one.currency: one.total for one in opening.balances}
+        traded = {name for instrument in self._products for name in instrument.partition("@")[0].split("/")}
+        if opening.positions:
+            # What contracts have earned, and paid for funding, no listing says: their dollars are as they are told.
+            told |= {product_id_of(one.instrument): one.qty for one in opening.positions}
+            traded -= {DOLLAR}
+        found = {}
+        for currency in sorted(traded & self._expected.keys() & told.keys()):
+            expected = self._expected[currency] + self._tracker.moved.get(currency, Decimal(0))
+            if told[currency] != expected:
+                found[currency] = (told[currency], expected)
+        return found
+
+    async def _balances(self) -> tuple[Opening, set[str]]:
+        """Balances that are those of the books, if both are right: with every fill that is booked, and no other."""
+        since_ns = self._since_ns or self._clock.now_ns() + self._offset_ns() - LISTING_MARGIN_NS
+        proof = BalanceProof(OPENING_MARGIN_NS)
+        try:
+            for _, pause_s in zip(range(TRIES), itertools.cycle(PAUSES_S), strict=False):
+                before = await self._settler.read_fills_since(since_ns)
+                booked: set[str] = set()
+                self._tracker.booked_ids = booked
+                opening = await self._directory.opening(self._offset_ns)
+                await asyncio.sleep(LISTING_LAG_S)
+                after = await self._settler.read_fills_since(since_ns)
+                totals = {one.currency: one.total for one in opening.balances}
+                found = proof.narrow(totals, opening.since_ns, before, after)
+                listed = {fill.entry_id for fill in after}
+                if found is not None and booked <= listed:
+                    self._since_ns = opening.since_ns - LISTING_MARGIN_NS
+                    return self._with(opening, found), listed
+                await asyncio.sleep(pause_s)
+        finally:
+            self._tracker.booked_ids = None
+        raise VenueError(
+            f"{self._venue} account was traded during each of {TRIES} readings of its balances",
+            expected="a moment of which the fills before and after it can be told apart",
+            do="stop other programs that trade on it, or give this one a portfolio and a key of its own",
+        )
+
+    def _with(self, opening: Opening, totals: Totals) -> Opening:
+        """The same with these totals: as the fills that came after the reading leave them."""
+        now_ns = self._clock.now_ns()
+        balances = [msgspec.structs.replace(one, total=totals[one.currency]) for one in opening.balances]
+        # The first coins of their kind came after it.
+        balances += [
+            BalanceReported(now_ns, now_ns, self._venue, currency, totals[currency], totals[currency])
+            for currency in sorted(totals.keys() - {one.currency for one in balances})
+        ]
+        return msgspec.structs.replace(opening, balances=balances)
 
     def _tell(self, opening: Opening, unresolved: list[str]) -> None:
         now_ns = self._clock.now_ns()
         balances = tuple((one.currency, one.total) for one in opening.balances)
+        if opening.positions and self._tracker.moved == self._moved:
+            self._say_dollars(dict(balances).get(DOLLAR))
+        moved = self._moved = dict(self._tracker.moved)
+        held = [(product_id_of(one.instrument), one.qty) for one in opening.positions]
+        self._expected = {name: total - moved.get(name, Decimal(0)) for name, total in (*balances, *held)}
+        for product_id in opening.strange:
+            if product_id not in self._strange:
+                self._strange.add(product_id)
+                _log.error(
+                    "%s: the account holds contracts of %s, which this session does not trade: they use margin, and "
+                    "nobody here watches them", self._venue, product_id[:40],
+                )  # fmt: skip
+        for position in opening.positions:
+            self._publish(msgspec.structs.replace(position, ts_event_ns=now_ns, ts_recv_ns=now_ns))
         self._publish(AccountSettled(now_ns, now_ns, self._venue, balances, tuple(unresolved)))
+
+    def _say_dollars(self, told: Decimal | None) -> None:
+        """Nothing was executed since the last confirmation: what the dollars have changed by is something else."""
+        confirmed = self._expected.get(DOLLAR)
+        if told is not None and confirmed is not None:
+            amount = told - confirmed - self._tracker.moved.get(DOLLAR, Decimal(0))
+            if amount:
+                _log.warning(
+                    "%s: %s dollars came without an execution (funding, a settlement of contracts, a payment): booked "
+                    "as the venue tells them, neither profit nor loss", self._venue, f"{amount.normalize():f}",
+                )  # fmt: skip

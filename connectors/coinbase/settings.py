@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
+from connectors.route import Route
 from engine.errors import ConfigError
 
-CHANNELS = ("heartbeats", "ticker", "ticker_batch", "level2", "market_trades", "status")
+CHANNELS = ("heartbeats", "ticker", "ticker_batch", "level2", "market_trades", "candles", "status")
 TRANSPORTS = ("websockets", "picows")
 
 
@@ -21,11 +23,17 @@ class CoinbaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     ws_market_url: str = "wss://advanced-trade-ws.coinbase.com"
     ws_user_url: str = "wss://advanced-trade-ws-user.coinbase.com"
     key_file: str = ""
+    money: Literal["", "play", "real"] = ""
+    """What the server, and the key with it, must be of; nothing is asked of whoever only looks (empty)."""
     name: str = "coinbase"
     channels: tuple[str, ...] = ("heartbeats", "ticker", "market_trades")
     transport: str = "websockets"
+    route: Route = Route()
+    """The proxy, and whose certificates are believed: of streams, requests and orders."""
     order_connections: int = 4
     order_timeout_s: float = 5.0
+    order_warm_s: float = 20.0
+    """An order connection that was idle for so long is used for a small question, so that nobody closes it."""
     rest_timeout_s: float = 10.0
     open_timeout_s: float = 10.0
     confirm_timeout_s: float = 10.0
@@ -38,6 +46,8 @@ class CoinbaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long an order without outcome may stay missing from listings before it counts as never arrived."""
     reconcile_s: float = 300.0
     """How often orders, fills and balances are compared with the books."""
+    products_s: float = 0.0
+    """How often rules and states of the products are read again; 0: only after a refusal that speaks of them."""
     backoff_base_s: float = 1.0
     backoff_cap_s: float = 30.0
     orders_per_s: float = 30.0
@@ -69,5 +79,6 @@ class CoinbaseSettings(msgspec.Struct, frozen=True, kw_only=True):
             base, slash, quote = symbol.partition("/")
             if not base or not slash or not quote or "@" in quote:
                 raise ConfigError(f"coinbase symbol {symbol!r}", expected="BASE/QUOTE, such as BTC/USD")
+        self.route.check("coinbase")
         if self.order_connections < 1:
             raise ConfigError(f"coinbase order_connections {self.order_connections}", expected="1 or more")

@@ -10,15 +10,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, TypeVar
 
 import msgspec
 
+from connectors.account_health import AccountHealth
 from connectors.coinbase import wire
-from connectors.coinbase.account import AccountHealth
-from connectors.coinbase.tracker import UNCANCELLED, OrderTracker, exact
-from connectors.rest import RestClient, RestError
+from connectors.coinbase.adjustments import Adjustments
+from connectors.coinbase.fills import is_execution
+from connectors.coinbase.listings import Listings
+from connectors.coinbase.strangers import find_strangers
+from connectors.coinbase.tracker import OrderTracker
+from connectors.rest import Gets
 from engine.errors import VenueError
 from engine.events import InputEvent, OrderRejected
 from engine.ports import Clock
@@ -30,16 +32,21 @@ FILL_RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Waits between readings of fills that the stream claims and the listing does not show yet; the last one repeats."""
 CHECK_AFTER_S = 2.0
 CHECK_AGAIN_S = 5.0
-MAX_PAGES = 200
+ROUTINE_LOOKS = 2
+"""How often an order that nothing speaks against is looked up, ``CHECK_AGAIN_S`` apart: one answer may lag behind."""
+IDLE_S = 5.0
+"""Between two rounds while there is nothing to look up."""
 IDS_PER_CALL = 50
+STRANGERS_MAX = 20
+"""Unknown orders looked up for the sake of their fills at once; what the others did is in the balances."""
 FAILURES_TOLERATED = 5
 """Failed readings of fills in a row; after more the account counts as unreadable."""
+WORDS_MAX = 48
+"""Unknown words of the venue that are told, once each."""
 RESTART_FIRST_S, RESTART_CAP_S = 0.1, 30.0
 """Pauses of a background task that raised what it should not: they double."""
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class _Unknown(msgspec.Struct):
@@ -47,20 +54,6 @@ class _Unknown(msgspec.Struct):
     sent_ns: int
     lost_ns: int
     absent: int = 0
-
-
-class _LookedUp(wire.RestOrder):
-    """One order as GET /orders/historical/{id} shows it."""
-
-    pending_cancel: Any = False
-    """``true``, also as text, while a cancel is at work; nothing else in it may cost us the look-up."""
-
-    def is_uncancelled(self) -> bool:
-        return self.status in UNCANCELLED and self.pending_cancel not in (True, "true")
-
-
-class _LookUpAnswer(wire.RestOrderAnswer):
-    order: _LookedUp
 
 
 class Settler:
@@ -75,7 +68,7 @@ class Settler:
         self,
         venue: str,
         *,
-        rest: RestClient,
+        rest: Gets,
         tracker: OrderTracker,
         clock: Clock,
         emit: Callable[[list[InputEvent]], None],
@@ -86,8 +79,11 @@ class Settler:
         poll_s: float = 0.5,
     ) -> None:
         self._venue = venue
-        self._rest = rest
+        self._listings = Listings(rest)
         self._tracker = tracker
+        self._adjustments = Adjustments(tracker)
+        self.on_adjusted: Callable[[], None] = lambda: None
+        """Called when the venue has adjusted an execution: what the account holds is to be confirmed."""
         self._clock = clock
         self._emit = emit
         self._account = account
@@ -97,6 +93,8 @@ class Settler:
         self._poll_s = poll_s
         self._unknown: dict[str, _Unknown] = {}
         self._checks: dict[str, float] = {}
+        self._routine: dict[str, int] = {}
+        """Of those that are looked up for no reason of their own: how often still."""
         self._fills_due: dict[str, None] = {}
         self._fills_unreadable: dict[str, str] = {}
         self._fills_tries = 0
@@ -104,6 +102,7 @@ class Settler:
         self._fills_wake = asyncio.Event()
         self._orders_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._words_said: set[str] = set()
         self.failures = 0
         self.last_error = ""
 
@@ -115,6 +114,21 @@ class Settler:
         if wanted:
             self._fills_due.update(dict.fromkeys(wanted))
             self._fills_wake.set()
+        for client_id, word in self._tracker.take_unknown().items():
+            self._look_into(client_id, word)
+
+    def _look_into(self, client_id: str, word: str) -> None:
+        """A status that is not known is not guessed: the order stays as it was, holds its risk and is asked about."""
+        self.check_later(client_id)
+        if word not in self._words_said and len(self._words_said) < WORDS_MAX:
+            self._words_said.add(word)
+            _log.error(
+                "%s says that order %s is %r, which this release does not know: it counts as open and is asked about; "
+                "look it up at the venue",
+                self._venue,
+                client_id,
+                word,
+            )
 
     def resolve(self, client_order_id: str, product_id: str, sent_ns: int, lost_ns: int) -> None:
         """Find out whether this order exists; times are ours."""
@@ -123,17 +137,24 @@ class Settler:
 
     def check_later(self, client_order_id: str) -> None:
         """Look the order up if nothing has ended it in ``CHECK_AFTER_S``."""
+        self._routine.pop(client_order_id, None)
         self._checks.setdefault(client_order_id, asyncio.get_running_loop().time() + CHECK_AFTER_S)
+        if not self._unknown:  # else a round comes soon, and one more now would be one more listing
+            self._orders_wake.set()
 
     def check_now(self, client_order_id: str) -> None:
+        self._routine.pop(client_order_id, None)
         self._checks[client_order_id] = 0.0
         self._orders_wake.set()
 
     def reconcile(self) -> None:
-        """Messages of the user stream were lost: look up every open order."""
+        """Messages of the user stream were lost: look up every open order, one that rests as it should not for ever."""
         for order in self._tracker.open_orders():
+            name = order.client_order_id
             if order.venue_order_id:
-                self._checks[order.client_order_id] = 0.0
+                if name not in self._checks or name in self._routine:
+                    self._routine[name] = ROUTINE_LOOKS
+                self._checks[name] = 0.0
         self._orders_wake.set()
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -158,6 +179,7 @@ class Settler:
                 self._account.trouble(f"task {name}", self.last_error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, RESTART_CAP_S)
+                self._orders_wake.set()  # whether it is well again shows in a round, not in waiting for one
             else:
                 pause_s = RESTART_FIRST_S
                 self._account.recovered(f"task {name}")
@@ -190,7 +212,8 @@ class Settler:
             pause_s = FILL_RETRY_S[min(self._fills_tries, len(FILL_RETRY_S) - 1)]
             self._fills_tries += 1
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._fills_wake.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._fills_wake.wait()
 
     async def read_fills(self) -> None:
         """Read the fills of the orders that are due, book them, keep those due that are still short.
@@ -202,38 +225,58 @@ class Settler:
             return
         for order_id in due:
             self._fills_due[order_id] = self._fills_due.pop(order_id)
-        params = [("order_ids", order_id) for order_id in due] + [("limit", "100")]
-        now_ns = self._book(await self._read_fills(params))
+        now_ns = await self._book_all_of(due)
         for order_id in due:
             self._emit(self._tracker.fills_read(order_id, now_ns))
             if not self._tracker.wants_fills(order_id):
                 self._fills_due.pop(order_id, None)
         self._note_unreadable(due)
 
-    async def read_fills_since(self, since_ns: int) -> None:
-        """Book every fill of the account since then (venue's clock) that no stream has told."""
+    async def read_fills_since(self, since_ns: int) -> list[wire.Fill]:
+        """Book every fill of the account since then (venue's clock) that no stream has told, also of orders that have
+        not shown themselves yet; all that is listed, in order."""
         params = [("start_sequence_timestamp", wire.format_time(since_ns)), ("limit", "100")]
-        fills = await self._read_fills(params)
+        fills = await self._listings.fills(params)
+        strange = dict.fromkeys(fill.order_id for fill in fills if self._tracker.is_strange(fill))
+        for order_id in list(strange)[:STRANGERS_MAX]:
+            # An order of somebody else's, or one of ours whose answer is not here yet: only the venue can say which.
+            await self._look_up(order_id)
         self._book(fills)
+        if adjusted := dict.fromkeys(fill.order_id for fill in self._adjustments.news(fills)):
+            await self.read_fills_of(list(adjusted))  # with the executions that they are about, however old those are
+        self.wake_for_fills()
+        return sorted(fills, key=lambda fill: fill.trade_time)
+
+    async def read_fills_of(self, order_ids: Sequence[str]) -> None:
+        """Book every fill of these orders (venue's ids), however old."""
+        for first in range(0, len(order_ids), IDS_PER_CALL):
+            await self._book_all_of(order_ids[first : first + IDS_PER_CALL])
         self.wake_for_fills()
 
-    async def _read_fills(self, params: list[tuple[str, str]]) -> list[wire.Fill]:
-        """A listing to its end.  Raises ``VenueError`` for one that has none: what it leaves out is not known."""
-        fills: list[wire.Fill] = []
-        cursor = ""
-        for _ in range(MAX_PAGES):
-            page = await self._ask(
-                "/orders/historical/fills", params + ([("cursor", cursor)] if cursor else []), wire.Fills
-            )
-            fills.extend(page.fills)
-            cursor = page.cursor
-            if not cursor or not page.fills:
-                return fills
-        raise VenueError(f"fill listing did not end after {MAX_PAGES} pages")
+    async def _book_all_of(self, order_ids: Sequence[str]) -> int:
+        """Book all entries of these orders, and then what adjusts some of them; returns the time of that."""
+        fills = await self._listings.fills([("order_ids", one) for one in order_ids] + [("limit", "100")])
+        now_ns = self._book(fills)
+        adjustments = self._adjustments.news(fills)
+        for fill in adjustments:
+            self._emit(self._adjustments.take(fill, fills, now_ns))
+            _log.error("%s: %s", self._venue, self._adjustments.log.last)
+        if adjustments:
+            for order_id in dict.fromkeys(fill.order_id for fill in adjustments):
+                order = self._tracker.of_venue(order_id)
+                if order is not None and not order.closed:
+                    self.check_now(order.client_order_id)
+            self.on_adjusted()
+        return now_ns
+
+    async def _look_up(self, order_id: str) -> None:
+        order = await self._listings.order(order_id)
+        if order is not None:
+            self._observe(order)
 
     def _book(self, fills: list[wire.Fill]) -> int:
         now_ns = self._clock.now_ns()
-        for fill in sorted(fills, key=lambda fill: fill.trade_time):  # stable: ties keep the listing's order
+        for fill in sorted(filter(is_execution, fills), key=lambda fill: fill.trade_time):  # ties: the listing's order
             self._emit(self._tracker.book(fill, now_ns))
         return now_ns
 
@@ -255,7 +298,8 @@ class Settler:
 
     async def _orders_round(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._orders_wake.wait(), self._poll_s)
+            async with asyncio.timeout(self._poll_s if self._checks or self._unknown else IDLE_S):
+                await self._orders_wake.wait()
         self._orders_wake.clear()
         try:
             await self._check_due()
@@ -270,23 +314,32 @@ class Settler:
         for client_id in [c for c, due_s in self._checks.items() if due_s <= loop.time()]:
             order = self._tracker.get(client_id)
             if order is None or order.closed or not order.venue_order_id:
-                self._checks.pop(client_id, None)
+                self._forget_check(client_id)
                 continue
             self._checks[client_id] = loop.time() + CHECK_AGAIN_S
             asked_ns = self._clock.now_ns()
-            try:
-                answer = await self._ask(f"/orders/historical/{order.venue_order_id}", (), _LookUpAnswer)
-            except RestError as error:
-                if error.status != 404:
-                    raise
+            found = await self._listings.order(order.venue_order_id)
+            if found is None:
                 # Listings lag behind acceptances: "not found" is no evidence; it is asked again.
                 continue
-            self._observe(answer.order)
+            self._observe(found)
             if order.closed:
-                self._checks.pop(client_id, None)
-            elif answer.order.is_uncancelled():
+                self._forget_check(client_id)
+            elif found.is_uncancelled():
                 self._still_open(client_id, asked_ns)
+                self._count_look(client_id)
         self.wake_for_fills()
+
+    def _count_look(self, client_id: str) -> None:
+        left = self._routine.get(client_id)
+        if left == 1:
+            self._forget_check(client_id)
+        elif left is not None:
+            self._routine[client_id] = left - 1
+
+    def _forget_check(self, client_id: str) -> None:
+        self._checks.pop(client_id, None)
+        self._routine.pop(client_id, None)
 
     async def resolve_unknown(self) -> None:
         """One listing per product that has unknown orders; decide those that are found, or absent for long enough."""
@@ -307,7 +360,7 @@ class Settler:
                     ("start_date", wire.format_time(since_ns)),
                     ("limit", "100"),
                 ]
-                listed = {order.client_order_id: order for order in await self._list(asked)}
+                listed = {order.client_order_id: order for order in await self._listings.orders(asked)}
             except VenueError as error:
                 # The other products' orders are not kept waiting for this one's listing.
                 failed = error
@@ -341,40 +394,7 @@ class Settler:
 
         ``instruments`` maps product ids to canonical instruments.
         """
-        unreadable: list[str] = []
-        self._tracker.strangers = False
-        for product_id, instrument in instruments.items():
-            for listed in await self._list([("product_ids", product_id), ("order_status", "OPEN"), ("limit", "100")]):
-                known = self._tracker.get(listed.client_order_id)
-                if known is not None and known.ours:
-                    continue
-                size = listed.size_and_price()
-                if size is None:
-                    unreadable.append(listed.order_id)
-                    continue
-                now_ns = self._clock.now_ns()
-                filled_qty = exact(listed.filled_size) or Decimal(0)
-                self._emit(
-                    self._tracker.find(
-                        listed.client_order_id, listed.order_id, instrument, listed.side, size[0], filled_qty, size[1],
-                        now_ns,
-                    )
-                )  # fmt: skip
-        return unreadable
-
-    async def _list(self, params: list[tuple[str, str]]) -> list[wire.RestOrder]:
-        orders: list[wire.RestOrder] = []
-        cursor = ""
-        for _ in range(MAX_PAGES):
-            page = await self._ask(
-                "/orders/historical/batch", params + ([("cursor", cursor)] if cursor else []), wire.RestOrders
-            )
-            orders.extend(page.orders)
-            if not page.has_next or not page.cursor:
-                return orders
-            cursor = page.cursor
-        # A listing cut short proves nothing about what is absent from it.
-        raise VenueError(f"order listing did not end after {MAX_PAGES} pages", expected=f"less of {params[0][1]}")
+        return await find_strangers(self._listings, self._tracker, instruments, self._clock, self._emit)
 
     def _observe(self, order: wire.RestOrder) -> None:
         now_ns = self._clock.now_ns()
@@ -395,13 +415,6 @@ class Settler:
         self.wake_for_fills()
 
     # --- helpers ------------------------------------------------------------------------------------------------
-
-    async def _ask(self, path: str, params: Sequence[tuple[str, str]], kind: type[T]) -> T:
-        body = await self._rest.get(path, params)
-        try:
-            return msgspec.json.decode(body, type=kind, strict=False)
-        except msgspec.DecodeError as error:
-            raise RestError(f"GET {path}: unreadable answer: {error}", expected=kind.__name__) from error
 
     def _failed(self, error: VenueError) -> None:
         """The question is asked again in the next round; until then nothing is assumed."""

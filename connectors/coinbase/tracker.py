@@ -8,11 +8,13 @@ socket.  The user stream gives cumulative quantities only; ``take_wanted`` says 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
 import msgspec
 
+from connectors.coinbase.fills import LIQUIDITY, base_qty, exact, moves, side_of
+from connectors.coinbase.refusals import told_end
 from connectors.coinbase.wire import Fill, TimeParser
 from engine.events import (
     InputEvent,
@@ -26,6 +28,8 @@ from engine.events import (
     Side,
 )
 
+TAKEN_BACK = -1
+"""In place of what an entry said, where the venue has taken it back."""
 ENDED_KEPT = 4096
 """Ended orders remembered, for late and repeated messages; the oldest is forgotten first."""
 
@@ -57,11 +61,14 @@ class Tracked(msgspec.Struct, gc=False):
     """Of such an order: what the core counts as filled."""
     closed: bool = False
     """The end was told and every claimed fill was booked."""
-    entries: set[str] | None = None
-    """Ids of the booked entries; None before the first, as one order is made for each tick that trades."""
+    entries: dict[str, int] | None = None
+    """The booked entries, by id, with a hash of what they said (0: an earlier session's; ``TAKEN_BACK``); None before
+    the first, as one order is made for each tick that trades."""
     changed_ns: int = 0
     cancel_acknowledged_ns: int = 0
     """When the venue took the last cancel, by our clock; 0 when none was taken or another one is under way."""
+    instrument: str = ""
+    """Of an order of an earlier session, which may have traded what this one does not."""
 
 
 class OrderTracker:
@@ -80,15 +87,20 @@ class OrderTracker:
         self.duplicate_fills = 0
         self.strangers = False
         """An order showed itself that this session has not sent; whoever has looked into it sets it back."""
-        self.booked = 0
-        """Entries of fills that were taken in, of whosever orders."""
+        self.conflicting_fills = 0
+        self.booked_ids: set[str] | None = None
+        """Entries of fills that were taken in since somebody began to count them."""
+        self.moved: dict[str, Decimal] = {}
+        """What the fills that were told have done to the balances, by currency."""
         self.unreadable_fills = 0
+        self._part: frozenset[str] = frozenset()
         self._products = dict(products)
         self._by_client: dict[str, Tracked] = {}
         self._by_venue: dict[str, Tracked] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, None] = {}
         self._unreadable: dict[str, str] = {}
+        self._unknown: dict[str, str] = {}
         self._doubtful_ns = (NEVER_NS, NEVER_NS)
         self._time = TimeParser()
 
@@ -97,9 +109,25 @@ class OrderTracker:
     def get(self, client_order_id: str) -> Tracked | None:
         return self._by_client.get(client_order_id)
 
+    def of_venue(self, venue_order_id: str) -> Tracked | None:
+        return self._by_venue.get(venue_order_id)
+
+    def instrument_of(self, order: Tracked, fill: Fill) -> str:
+        """Empty where it is one that neither this session nor the one before it knew."""
+        return self._products.get(fill.product_id) or order.instrument
+
+    def is_told(self, order: Tracked, fill: Fill) -> bool:
+        """Whether a booked entry was told as a fill, and is no part of the opening balances."""
+        return order.ours or not (self._time(fill.trade_time) < self.since_ns or fill.entry_id in self._part)
+
     def open_orders(self) -> list[Tracked]:
         """Orders whose end, fills included, has not been told."""
         return [order for order in self._by_client.values() if not order.closed]
+
+    def ended_orders(self, count: int) -> list[Tracked]:
+        """The newest of those whose end was told."""
+        names = list(self._ended)[-count:]
+        return [order for name in names if (order := self._by_client.get(name)) is not None]
 
     def take_wanted(self) -> list[str]:
         """Venue ids of orders whose fills must be read now; each is given once per observation that wants it."""
@@ -112,14 +140,28 @@ class OrderTracker:
         unreadable, self._unreadable = self._unreadable, {}
         return unreadable
 
+    def take_unknown(self) -> dict[str, str]:
+        """Client ids of orders that were told with a status which nobody here knows since the last call, and that
+        status."""
+        unknown, self._unknown = self._unknown, {}
+        return unknown
+
     def wants_fills(self, venue_order_id: str) -> bool:
         order = self._by_venue.get(venue_order_id)
         return order is not None and order.booked_qty < order.claimed_qty
 
-    def open(self, since_ns: int, doubtful_ns: tuple[int, int]) -> None:
-        """The opening balances were read at ``since_ns``; fills within ``doubtful_ns`` may be part of them or not."""
+    def open(self, since_ns: int, doubtful_ns: tuple[int, int], part: Iterable[str] = ()) -> None:
+        """The opening balances were read at ``since_ns``.  Entries in ``part`` are part of them; other fills within
+        ``doubtful_ns`` may be or not."""
         self.since_ns = since_ns
         self._doubtful_ns = doubtful_ns
+        self._part = frozenset(part)
+
+    def is_strange(self, fill: Fill) -> bool:
+        """Whether this is a fill since the opening, in something we trade, of an order that never showed itself."""
+        if fill.order_id in self._by_venue or fill.product_id not in self._products or fill.entry_id in self._part:
+            return False
+        return self._time(fill.trade_time) >= self.since_ns
 
     def is_unresolved(self, client_order_id: str) -> bool:
         """Whether it is not known what became of an order, or which fills it has."""
@@ -129,12 +171,19 @@ class OrderTracker:
         return not order.accepted or order.booked_qty < order.claimed_qty
 
     def adopt(
-        self, client_order_id: str, venue_order_id: str, filled_qty: Decimal, entries: Sequence[str], *, ended: bool
+        self,
+        client_order_id: str,
+        venue_order_id: str,
+        filled_qty: Decimal,
+        entries: Sequence[str],
+        *,
+        ended: bool,
+        instrument: str = "",
     ) -> None:
         """Follow an order that an earlier session has sent; its fills that are booked are not told again."""
-        order = self._by_client[client_order_id] = Tracked(client_order_id, True)
+        order = self._by_client[client_order_id] = Tracked(client_order_id, True, instrument=instrument)
         order.booked_qty = order.claimed_qty = filled_qty
-        order.entries = set(entries)
+        order.entries = dict.fromkeys(entries, 0)
         if venue_order_id:
             self._bind(order, venue_order_id)
         if ended:
@@ -148,7 +197,7 @@ class OrderTracker:
         """An order that a listing shows as open.  One that is not ours is told once, with what is filled of it and will
         not be told any more: before the opening that is part of the balances, after it what was told as fills."""
         order = self._find(client_order_id, venue_order_id)
-        if order.ours or order.found or order.closed or _side(side) is None:
+        if order.ours or order.found or order.closed or side_of(side) is None:
             return []
         order.found = order.accepted = True
         if not order.venue_order_id:
@@ -217,6 +266,7 @@ class OrderTracker:
         elif status not in _LIVE:
             # A status we do not know is not guessed: the order stays as it is and REST is asked later.
             self.unknown_status += 1
+            self._unknown[order.client_order_id] = status[:40]
         if status != "FAILED" or order.claimed_qty > 0:
             self._accept(order, venue_order_id, ts_event_ns, ts_recv_ns, events)
         elif not order.venue_order_id:
@@ -232,14 +282,15 @@ class OrderTracker:
         An entry that cannot be booked (``take_unreadable``) leaves its order wanted: it may be mended at the venue.
         """
         order = self._by_venue.get(fill.order_id)
-        instrument = self._products.get(fill.product_id)
-        if order is None or instrument is None:
+        instrument = self._products.get(fill.product_id) or ("" if order is None else order.instrument)
+        if order is None or not instrument:
             return []
-        if order.entries is not None and fill.entry_id in order.entries:
+        known = None if order.entries is None else order.entries.get(fill.entry_id)
+        side = side_of(fill.side)
+        qty = base_qty(fill)
+        if known in (0, TAKEN_BACK):
             self.duplicate_fills += 1
             return []
-        side = _side(fill.side)
-        qty = _base_qty(fill)
         if side is None or qty is None or not fill.commission.is_finite():
             self.unreadable_fills += 1
             self._unreadable[fill.order_id] = (
@@ -247,35 +298,38 @@ class OrderTracker:
                 f"commission {fill.commission}"
             )
             return []
+        said = hash((side, qty, fill.price, fill.commission)) or 1
+        if known == said:
+            self.duplicate_fills += 1
+            return []
         if order.entries is None:
-            order.entries = set()
-        order.entries.add(fill.entry_id)
-        self.booked += 1
+            order.entries = {}
+        order.entries[fill.entry_id] = said
         ts_ns = self._time(fill.trade_time) or ts_recv_ns
+        base, _, quote = instrument.partition("@")[0].rpartition("/")
+        told = OrderFilled(
+            ts_ns, ts_recv_ns, self.venue, order.client_order_id, fill.order_id, fill.entry_id, instrument,
+            side, qty, fill.price, fill.commission, quote,
+            LIQUIDITY.get(fill.liquidity_indicator, Liquidity.UNKNOWN),
+        )  # fmt: skip
+        is_part = not order.ours and (ts_ns < self.since_ns or fill.entry_id in self._part)
+        if known is not None:
+            # Told again with other values: the first ones stand, and whoever keeps the books hears of it once.
+            self.conflicting_fills += 1
+            return [] if is_part else [told]
+        if self.booked_ids is not None:
+            self.booked_ids.add(fill.entry_id)
         order.booked_qty += qty
-        if not order.ours and self._doubtful_ns[0] <= ts_ns <= self._doubtful_ns[1]:
+        is_near = self._doubtful_ns[0] <= ts_ns <= self._doubtful_ns[1]
+        if is_near and not order.ours and fill.entry_id not in self._part:
             self.doubtful = f"fill {fill.entry_id[:64]} of {fill.trade_time[:40]} came while the balances were read"
         events: list[InputEvent] = []
-        if order.ours or ts_ns >= self.since_ns:
+        if not is_part:
             self._accept(order, fill.order_id, ts_ns, ts_recv_ns, events)
             order.told_qty += qty
-            events.append(
-                OrderFilled(
-                    ts_ns,
-                    ts_recv_ns,
-                    self.venue,
-                    order.client_order_id,
-                    fill.order_id,
-                    fill.entry_id,
-                    instrument,
-                    side,
-                    qty,
-                    fill.price,
-                    fill.commission,
-                    instrument.partition("@")[0].rpartition("/")[2],
-                    _LIQUIDITY.get(fill.liquidity_indicator, Liquidity.UNKNOWN),
-                )
-            )
+            for currency, amount in moves(fill, base, quote):
+                self.moved[currency] = self.moved.get(currency, Decimal(0)) + amount
+            events.append(told)
         self._tell_end(order, ts_ns, ts_recv_ns, events)
         return events
 
@@ -328,7 +382,7 @@ class OrderTracker:
             events.append(OrderCancelled(*args, order.venue_order_id, f"failed: {order.end_reason}".rstrip(": ")))
         elif order.end == "FAILED":
             # Also after an acceptance: accepted is not live (a post-only order that would cross fails afterwards).
-            events.append(OrderRejected(*args, order.end_reason.lower() or "failed"))
+            events.append(OrderRejected(*args, *told_end(order.end_reason)))
         elif order.end == "FILLED" and order.claimed_qty == 0 and order.booked_qty == 0:
             # Filled, but the quantity was not told: the listing must say it first.
             self._wanted[order.venue_order_id] = None
@@ -346,32 +400,3 @@ class OrderTracker:
             old = self._by_client.pop(name, None)
             if old is not None:
                 self._by_venue.pop(old.venue_order_id, None)
-
-
-_LIQUIDITY = {"MAKER": Liquidity.MAKER, "TAKER": Liquidity.TAKER}
-
-
-def _side(text: str) -> Side | None:
-    return Side.BUY if text == "BUY" else Side.SELL if text == "SELL" else None
-
-
-def _base_qty(fill: Fill) -> Decimal | None:
-    """The fill's size in base units; None unless size and price are numbers above 0."""
-    if not (fill.size.is_finite() and fill.price.is_finite() and fill.size > 0 and fill.price > 0):
-        return None
-    if not fill.size_in_quote:
-        return fill.size
-    try:
-        qty = fill.size / fill.price
-    except ArithmeticError:
-        return None
-    return qty if qty > 0 else None
-
-
-def exact(text: str) -> Decimal | None:
-    """A number as the venue writes it; None for what is none."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return None
-    return value if value.is_finite() else None

@@ -5,11 +5,15 @@ Owns the reading of user frames and when the stream is complete; what an order's
 
 from __future__ import annotations
 
-from connectors.coinbase import wire
+from decimal import Decimal
+
+from connectors.coinbase import market_wire, wire
+from connectors.coinbase.contracts import signed_contracts
 from connectors.coinbase.protocol import StreamProtocol
 from connectors.coinbase.tracker import OrderTracker
 from engine.events import InputEvent
 
+MARGIN_CHANNEL = "futures_balance_summary"
 SNAPSHOT_BATCH = 50
 """The snapshot lists open orders in batches of this size; a smaller one, possibly empty, ends it."""
 
@@ -18,13 +22,20 @@ class CoinbaseUserProtocol(StreamProtocol):
     """User frames to account events through the tracker it is given.
 
     The stream is up when its subscriptions are confirmed and the snapshot of open orders has ended.  A gap sets
-    ``resync_wanted``: order states must be read by REST (the shell does, and clears it).
+    ``resync_wanted``: order states must be read by REST (the shell does, and clears it).  With ``contracts`` it tells
+    of the futures account as well: what is held of them, and its margin.
     """
 
-    def __init__(self, venue: str, tracker: OrderTracker) -> None:
-        super().__init__(venue, "user", [("user", ""), ("heartbeats", "")])
+    def __init__(self, venue: str, tracker: OrderTracker, *, contracts: bool = False) -> None:
+        margin = [(MARGIN_CHANNEL, "")] if contracts else []
+        super().__init__(venue, "user", [("user", ""), ("heartbeats", ""), *margin])
         self._tracker = tracker
+        self._contracts = contracts
         self._snapshot_ended = False
+        self.positions: dict[str, Decimal] | None = None
+        """Contracts held, by product and below zero for a short, as they were told last; None before that."""
+        self.margin = wire.StreamMargin()
+        """As it was told last."""
 
     def reset(self) -> None:
         super().reset()
@@ -37,7 +48,11 @@ class CoinbaseUserProtocol(StreamProtocol):
         return self._snapshot_ended and super()._ready()
 
     def _dispatch(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
-        if wire.decode_envelope(frame).channel != "user":
+        channel = market_wire.decode_envelope(frame).channel
+        if channel == MARGIN_CHANNEL and self._contracts:
+            self._margins(frame, recv_ns, events)
+            return
+        if channel != "user":
             self._other(frame, recv_ns, events)
             return
         message = wire.decode_user(frame)
@@ -58,6 +73,26 @@ class CoinbaseUserProtocol(StreamProtocol):
                         ts_recv_ns=recv_ns,
                     )
                 )
+            if self._contracts:
+                self._read_positions(bytes(event.positions))
             if event.type == "snapshot" and len(event.orders) < SNAPSHOT_BATCH:
                 self._snapshot_ended = True
                 self._check_up(recv_ns, events)
+
+    def _read_positions(self, raw: bytes) -> None:
+        """What cannot be read changes nothing: orders are told in the same message."""
+        if raw in (b"", b"null"):
+            return
+        try:
+            told = wire.decode_positions(raw).expiring_futures_positions
+        except wire.UNREADABLE:
+            self.counters.malformed += 1
+            return
+        read = {one.product_id: signed_contracts(one) for one in told}
+        self.positions = {product_id: qty for product_id, qty in read.items() if qty is not None}
+
+    def _margins(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
+        message = wire.decode_margin(frame)
+        if self._sequence(message.sequence_num, recv_ns, events):
+            for event in message.events:
+                self.margin = event.fcm_balance_summary or self.margin

@@ -1,6 +1,6 @@
-"""The messages of Coinbase Advanced Trade as typed structs, and their decoders and encoders.
+"""The messages of Coinbase Advanced Trade about an account, as typed structs, and their decoders and encoders.
 
-Owns shapes and number kinds: float64 for market data, ``Decimal`` or ``str`` for account data.  Does not decide what a
+Owns shapes and number kinds: ``Decimal`` or ``str``; market streams are ``market_wire``.  Does not decide what a
 message means (``protocol``, ``tracker``) and does no I/O.  Fields that we do not use are not declared: the decoder
 skips them without making objects.  Everything the venue may leave out has a default.
 
@@ -17,136 +17,10 @@ from typing import Any
 import msgspec
 
 NS_PER_S = 1_000_000_000
-
-
-# --- WebSocket: market ------------------------------------------------------------------------------------------
-
-
-class Ticker(msgspec.Struct, gc=False):
-    """``{"type":"ticker","product_id":"BTC-USD","price":"61234.55","best_bid":"61234.54","best_bid_quantity":"0.5",
-    "best_ask":"61234.56","best_ask_quantity":"0.4",...}``.  Quantities are absent on older feeds: NaN."""
-
-    product_id: str
-    best_bid: float = float("nan")
-    best_ask: float = float("nan")
-    best_bid_quantity: float = float("nan")
-    best_ask_quantity: float = float("nan")
-
-
-class TickerEvent(msgspec.Struct, gc=False):
-    tickers: list[Ticker]
-
-
-class TickerMessage(msgspec.Struct, gc=False):
-    """``{"channel":"ticker","client_id":"","timestamp":"2026-11-20T14:03:07.123456789Z","sequence_num":0,
-    "events":[{"type":"update","tickers":[...]}]}``."""
-
-    timestamp: str
-    sequence_num: int
-    events: list[TickerEvent]
-
-
-class LooseTicker(msgspec.Struct, gc=False):
-    """A ticker whose numbers are not numbers, as when a side of the book is empty: ``"best_bid":""``."""
-
-    product_id: str
-    best_bid: str = ""
-    best_ask: str = ""
-    best_bid_quantity: str = ""
-    best_ask_quantity: str = ""
-
-
-class LooseTickerEvent(msgspec.Struct, gc=False):
-    tickers: list[LooseTicker]
-
-
-class LooseTickerMessage(msgspec.Struct, gc=False):
-    timestamp: str
-    sequence_num: int
-    events: list[LooseTickerEvent]
-
-
-class MarketTrade(msgspec.Struct, gc=False):
-    """``{"trade_id":"9001","product_id":"BTC-USD","price":"61234.55","size":"0.01","side":"BUY",
-    "time":"2026-11-20T14:03:07.1Z"}``; ``side`` is the MAKER's."""
-
-    trade_id: str
-    product_id: str
-    price: float
-    size: float
-    side: str = ""
-    time: str = ""
-
-
-class TradesEvent(msgspec.Struct, gc=False):
-    trades: list[MarketTrade]
-    type: str = "update"
-
-
-class TradesMessage(msgspec.Struct, gc=False):
-    timestamp: str
-    sequence_num: int
-    events: list[TradesEvent]
-
-
-class LevelUpdate(msgspec.Struct, gc=False):
-    """``{"side":"bid","event_time":"2026-11-20T14:03:07.1Z","price_level":"61234.54","new_quantity":"0.5"}``;
-    ``side`` is ``bid`` or ``offer``; the quantity is absolute and "0" removes the level."""
-
-    side: str
-    price_level: float
-    new_quantity: float
-
-
-class LevelsEvent(msgspec.Struct, gc=False):
-    type: str
-    product_id: str
-    updates: list[LevelUpdate]
-
-
-class LevelsMessage(msgspec.Struct, gc=False):
-    timestamp: str
-    sequence_num: int
-    events: list[LevelsEvent]
-
-
-class StatusProduct(msgspec.Struct, gc=False):
-    """``{"id":"BTC-USD","status":"online","status_message":"",...}``."""
-
-    id: str
-    status: str = ""
-
-
-class StatusEvent(msgspec.Struct, gc=False):
-    products: list[StatusProduct] = []
-
-
-class StatusMessage(msgspec.Struct, gc=False):
-    timestamp: str
-    sequence_num: int
-    events: list[StatusEvent]
-
-
-class SubscriptionsEvent(msgspec.Struct, gc=False):
-    """``{"subscriptions":{"ticker":["BTC-USD"],"heartbeats":["heartbeats"]}}``: the complete set after each change."""
-
-    subscriptions: dict[str, list[str]] = {}
-
-
-class SubscriptionsMessage(msgspec.Struct, gc=False):
-    sequence_num: int
-    events: list[SubscriptionsEvent]
-    timestamp: str = ""
-
-
-class Envelope(msgspec.Struct, gc=False):
-    """What every message has, errors included: ``{"type":"error","message":"authentication failure"}``."""
-
-    channel: str = ""
-    type: str = ""
-    message: str = ""
-    sequence_num: int = -1
-    timestamp: str = ""
+UNREADABLE = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
+"""What decoding raises for bytes that are no such message: for broken UTF-8 it is no error of msgspec's own."""
+_BRACKET_STOP = Decimal("1.05")
+"""Of its trigger is the most that a buyer's bracket pays once it has fired."""
 
 
 # --- WebSocket: user --------------------------------------------------------------------------------------------
@@ -170,8 +44,11 @@ class UserOrder(msgspec.Struct, gc=False):
 
 
 class UserEvent(msgspec.Struct, gc=False):
+    """``positions`` is read where contracts are traded (``StreamPositions``)."""
+
     type: str = "update"
     orders: list[UserOrder] = []
+    positions: msgspec.Raw = msgspec.Raw()
 
 
 class UserMessage(msgspec.Struct, gc=False):
@@ -181,6 +58,12 @@ class UserMessage(msgspec.Struct, gc=False):
 
 
 # --- REST -------------------------------------------------------------------------------------------------------
+
+
+class KeyPortfolio(msgspec.Struct):
+    """GET /key_permissions, of which only whose key it is."""
+
+    portfolio_uuid: str
 
 
 class ServerTime(msgspec.Struct):
@@ -213,6 +96,34 @@ class Accounts(msgspec.Struct):
     cursor: str = ""
 
 
+class MarginRates(msgspec.Struct):
+    """Shares of the notional."""
+
+    long_margin_rate: str = ""
+    short_margin_rate: str = ""
+
+
+class ContractTerms(msgspec.Struct):
+    """``{"contract_expiry":"2030-12-20T16:00:00Z","contract_size":"0.01","contract_root_unit":"BTC",
+    "contract_expiry_type":"EXPIRING","funding_rate":"0.00001","intraday_margin_rate":{"long_margin_rate":"0.1",
+    "short_margin_rate":"0.1"},"overnight_margin_rate":{...},...}``; a funding rate makes it one of the perpetual style.
+    """
+
+    contract_expiry: str | None = ""
+    contract_size: str | None = ""
+    contract_root_unit: str | None = ""
+    contract_expiry_type: str | None = ""
+    funding_rate: str | None = ""
+    intraday_margin_rate: MarginRates | None = None
+    overnight_margin_rate: MarginRates | None = None
+
+
+class TradingSession(msgspec.Struct):
+    """``{"is_session_open":true,"open_time":"...","close_time":"...",...}``."""
+
+    is_session_open: bool | None = None
+
+
 class Product(msgspec.Struct):
     """``{"product_id":"BTC-USD","base_increment":"0.00000001","price_increment":"0.01","quote_increment":"0.01",
     "quote_min_size":"1","base_min_size":"0.00000001","base_max_size":"3400","status":"online",...}``."""
@@ -236,6 +147,8 @@ class Product(msgspec.Struct):
     post_only: bool = False
     auction_mode: bool = False
     view_only: bool = False
+    future_product_details: ContractTerms | None = None
+    fcm_trading_session_details: TradingSession | None = None
 
 
 class ProductId(msgspec.Struct):
@@ -244,6 +157,64 @@ class ProductId(msgspec.Struct):
 
 class ProductIds(msgspec.Struct):
     products: list[ProductId]
+
+
+class ContractPosition(msgspec.Struct):
+    """``{"product_id":"BIP-20DEC30-CDE","side":"LONG","number_of_contracts":"3","avg_entry_price":"61235",...}``; the
+    user stream calls the price ``entry_price``, and is not asked for it."""
+
+    product_id: str
+    side: str = ""
+    number_of_contracts: str | int | float = ""
+    avg_entry_price: str | int | float = ""
+
+
+class ContractPositions(msgspec.Struct):
+    """GET /cfm/positions."""
+
+    positions: list[ContractPosition]
+
+
+class StreamPositions(msgspec.Struct):
+    """Of the user stream: ``{"perpetual_futures_positions":[],"expiring_futures_positions":[...]}``."""
+
+    expiring_futures_positions: list[ContractPosition] = []
+
+
+class MarginSummary(msgspec.Struct):
+    """Of GET /cfm/balance_summary, amounts as ``{"value":"100","currency":"USD"}``."""
+
+    total_usd_balance: Money | None = None
+    available_margin: Money | None = None
+
+
+class MarginSummaryAnswer(msgspec.Struct):
+    balance_summary: MarginSummary
+
+
+class StreamMargin(msgspec.Struct):
+    """Of the channel futures_balance_summary: plain text, as ``"total_usd_balance":"100000"``."""
+
+    total_usd_balance: str = ""
+    available_margin: str = ""
+    liquidation_buffer_percentage: str = ""
+
+
+class StreamMarginEvent(msgspec.Struct):
+    fcm_balance_summary: StreamMargin | None = None
+
+
+class StreamMarginMessage(msgspec.Struct):
+    sequence_num: int
+    events: list[StreamMarginEvent]
+
+
+class KeyPermissions(msgspec.Struct):
+    """GET /key_permissions: ``{"can_view":true,"can_trade":true,"can_transfer":false,"portfolio_uuid":"...",...}``."""
+
+    can_view: bool = False
+    can_trade: bool = False
+    can_transfer: bool = False
 
 
 class FeeTier(msgspec.Struct):
@@ -271,12 +242,18 @@ class RestOrder(msgspec.Struct):
     order_configuration: dict[str, Any] = {}
 
     def size_and_price(self) -> tuple[Decimal, Decimal | None] | None:
-        """Quantity in base units and limit price (None: at market); None where it is sized otherwise, or unreadable."""
+        """Quantity in base units and limit price (None: at market); None where it is sized otherwise, or unreadable.
+
+        Of a bracket that is its target, and for a buy, which its trigger makes dearer, 5 % beyond the trigger.
+        """
         for fields in self.order_configuration.values():
             if isinstance(fields, dict) and fields.get("base_size"):
                 try:
-                    limit = fields.get("limit_price")
-                    return Decimal(str(fields["base_size"])), Decimal(str(limit)) if limit else None
+                    limit, trigger = fields.get("limit_price"), fields.get("stop_trigger_price")
+                    px = Decimal(str(limit)) if limit else None
+                    if trigger and self.side == "BUY":
+                        px = Decimal(str(trigger)) * _BRACKET_STOP
+                    return Decimal(str(fields["base_size"])), px
                 except ArithmeticError:
                     return None
         return None
@@ -308,6 +285,10 @@ class Fill(msgspec.Struct):
     trade_id: str = ""
     liquidity_indicator: str = ""
     size_in_quote: bool = False
+    trade_type: str = ""
+    """``FILL`` for an execution; ``REVERSAL``, ``CORRECTION`` and ``SYNTHETIC`` adjust others."""
+    sequence_timestamp: str = ""
+    """When it was listed: of an adjustment long after ``trade_time``."""
 
 
 class Fills(msgspec.Struct):
@@ -362,13 +343,8 @@ class OrderBody(msgspec.Struct, gc=False):
 
 
 # Lax: the venue writes numbers as strings.
-decode_ticker = msgspec.json.Decoder(TickerMessage, strict=False).decode
-decode_loose_ticker = msgspec.json.Decoder(LooseTickerMessage, strict=False).decode
-decode_trades = msgspec.json.Decoder(TradesMessage, strict=False).decode
-decode_levels = msgspec.json.Decoder(LevelsMessage, strict=False).decode
-decode_status = msgspec.json.Decoder(StatusMessage, strict=False).decode
-decode_subscriptions = msgspec.json.Decoder(SubscriptionsMessage, strict=False).decode
-decode_envelope = msgspec.json.Decoder(Envelope, strict=False).decode
+decode_margin = msgspec.json.Decoder(StreamMarginMessage, strict=False).decode
+decode_positions = msgspec.json.Decoder(StreamPositions, strict=False).decode
 decode_user = msgspec.json.Decoder(UserMessage, strict=False).decode
 decode_order_answer = msgspec.json.Decoder(OrderAnswer, strict=False).decode
 decode_cancel_answer = msgspec.json.Decoder(CancelAnswer, strict=False).decode

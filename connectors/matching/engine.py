@@ -4,8 +4,8 @@ Owns open orders and their life; ``reading`` answers questions about them.  Does
 rules such as tick and lot (``rules``), time or ids (both are given), so the same calls make the same outcomes.  All
 state is bounded by ``max_orders``.
 
-A call returns what happened in order.  A fill is always at the resting order's price.  Before an order is taken, orders
-whose time is up are removed, so nobody trades with an expired order.
+A call returns what happened in order.  A fill is always at the resting order's price.  Before anything can trade (an
+order is taken or resumed, a price fires stops) orders whose time is up are removed, so none of them does.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from connectors.matching.orders import (
     RefuseReason,
     SelfTrade,
     Triggered,
+    bracket_stop_px,
     malformed,
 )
 from connectors.matching.reading import BookReading
@@ -85,12 +86,14 @@ class MatchingEngine(BookReading):
         if order.time_in_force is TimeInForce.GTD and order.expire_ns is not None:
             heapq.heappush(self._expiries, (order.expire_ns, live.seq, live))
         out.append(Opened(order.order_id, order.account))
-        if order.order_type is OrderType.STOP_LIMIT:
-            live.waiting = True
+        if order.trigger_px is not None:
+            live.armed = True
+            live.waiting = order.order_type is OrderType.STOP_LIMIT
             self._stops.add(live)
             if self.last_px is not None:
                 self._fire(self.last_px, self.last_px, ts_ns, out)
-            return out
+            if live.waiting or not live.armed:
+                return out
         start = len(out)
         self._execute(live, ts_ns, out)
         self._fire_after(start, ts_ns, out)
@@ -139,8 +142,36 @@ class MatchingEngine(BookReading):
         """
         if up_px == down_px:
             self.last_px = up_px
-        out: list[Outcome] = []
+        out = self.expire(ts_ns)
         self._fire(up_px, down_px, ts_ns, out)
+        return out
+
+    def withdraw(self, order_id: str) -> None:
+        """An order that rests waits outside the book until ``resume``.  Nothing happens to one that does not rest."""
+        live = self._orders.get(order_id)
+        if live is not None and not live.waiting:
+            left_qty = live.leaves_qty
+            self._take_out(live)
+            live.leaves_qty, live.waiting = left_qty, True
+
+    def resume(self, order_id: str, ts_ns: int) -> list[Outcome]:
+        """A withdrawn order comes back: it takes what crosses (a post-only one goes instead), what is left rests behind
+        what is there."""
+        out = self.expire(ts_ns)
+        live = self._orders.get(order_id)
+        if live is None or not live.waiting or (live.armed and live.order.order_type is OrderType.STOP_LIMIT):
+            return out
+        if live.armed:
+            self._stops.remove(live)  # it is kept there under its number
+        self._seq += 1
+        live.waiting, live.seq = False, self._seq
+        if live.armed:
+            self._stops.add(live)
+        if live.order.post_only and self._would_take(live.side, live.limit_px):
+            out.append(self._remove(live, CloseReason.CANCELLED))
+            return out
+        self._execute(live, ts_ns, out)
+        self._fire_after(0, ts_ns, out)
         return out
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -285,7 +316,9 @@ class MatchingEngine(BookReading):
         """Trigger stops one by one; the trades they cause may fire more.  Ends: each stop fires once."""
         while (order_id := self._stops.pop_due(up_px, down_px)) is not None:
             live = self._orders[order_id]
-            live.waiting = False
+            if live.order.order_type is OrderType.BRACKET:
+                self._leave_target(live)
+            live.waiting = live.armed = False
             self._seq += 1
             live.seq = self._seq  # its place in a queue counts from here
             out.append(Triggered(order_id, live.account))
@@ -299,6 +332,11 @@ class MatchingEngine(BookReading):
                     up_px = max(up_px, outcome.px)
                     down_px = min(down_px, outcome.px)
 
+    def _leave_target(self, live: LiveOrder) -> None:
+        """A bracket's trigger was reached: what is left of it goes from its target to beyond the trigger."""
+        self.withdraw(live.order_id)
+        live.limit_px = bracket_stop_px(live.order, self.instrument)
+
     def _fire_after(self, start: int, ts_ns: int, out: list[Outcome]) -> None:
         """Trigger the stops that the fills in ``out[start:]`` reached: the highest and the lowest price count."""
         if not self._stops:
@@ -309,18 +347,23 @@ class MatchingEngine(BookReading):
 
     def _remove(self, live: LiveOrder, reason: CloseReason) -> Closed:
         """Take an open order out of wherever it is."""
-        if live.waiting:
-            self._stops.remove(live)
-        elif live.limit_px is not None:
-            book = self._side(live.side)
-            level = book.level(live.limit_px)
-            if level is not None and live.order_id in level.queue:
-                book.take(level, live, live.leaves_qty)
-                self._changes.mark(live.side, live.limit_px)
+        self._take_out(live)
         self._forget(live)
         return Closed(live.order_id, reason, live.account, live.filled_qty)
 
+    def _take_out(self, live: LiveOrder) -> None:
+        """From its level, where it rests on one."""
+        if live.waiting or live.limit_px is None:
+            return
+        book = self._side(live.side)
+        level = book.level(live.limit_px)
+        if level is not None and live.order_id in level.queue:
+            book.take(level, live, live.leaves_qty)
+            self._changes.mark(live.side, live.limit_px)
+
     def _forget(self, live: LiveOrder) -> None:
+        if live.armed:
+            self._stops.remove(live)
         del self._orders[live.order_id]
         mine = self._by_account[live.account]
         del mine[live.order_id]

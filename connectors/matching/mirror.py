@@ -14,6 +14,8 @@ Rules, each chosen so that a doubt costs us a fill and never gives one:
 - A trade consumes the queue at its price in price-time order; a trade beyond our price fills us at our price.
 - A quote through our resting order fills it at our price, up to the quote's size.
 - What we took from a level is missing from it for ``refill_ns``: the feed does not know that we traded.
+- What is left of an order that came to take and found too little, with a limit beyond the best price, waits for what
+  the next quotes offer, at their prices: behind the best stand others that no quote tells of, and nobody is so far off.
 - Crossed and locked quotes, and quotes and trades that are no numbers, change nothing here and are counted.
 - While the price is in doubt (``withhold``) nothing is offered: what arrives finds nobody to trade with, and
   resting orders keep their places.
@@ -31,7 +33,7 @@ from decimal import Decimal
 from typing import Final
 
 from connectors.matching.engine import MatchingEngine
-from connectors.matching.orders import MARKET_ACCOUNT, BookOrder, Filled, LiveOrder, Outcome
+from connectors.matching.orders import MARKET_ACCOUNT, BookOrder, Filled, LiveOrder, Opened, Outcome, Triggered
 from engine.commands import OrderType, TimeInForce
 from engine.events import Quote, Side, Trade
 from engine.instruments import Instrument
@@ -75,6 +77,8 @@ class MarketMirror:
         """Quantity that left ahead of our orders without a trade, by our level."""
         self._taken: dict[Side, tuple[Decimal, Decimal, int]] = {}
         """Resting side -> (price, quantity we took there, when)."""
+        self._takers: dict[str, None] = {}
+        """Orders of ours that wait for the next quote to take more."""
 
     @property
     def has_market(self) -> bool:
@@ -119,7 +123,7 @@ class MarketMirror:
         aggressor = self._aggressor(trade)
         if aggressor is not None:
             self._print(aggressor, px, self._instrument.quantity(trade.qty), trade.ts_recv_ns, out)
-        out.extend(self.engine.trigger(px, px, trade.ts_recv_ns))
+        self._took(self.engine.trigger(px, px, trade.ts_recv_ns), trade.ts_recv_ns, out)
         return out
 
     def submit(self, order: BookOrder, now_ns: int) -> list[Outcome]:
@@ -133,8 +137,7 @@ class MarketMirror:
         quote = self._quote
         if not self._instrument.has_trades and quote is not None:
             done.extend(self.engine.trigger(*self._touch(quote)[::-1], now_ns))
-        self._remember_taken(done, now_ns)
-        out.extend(done)
+        self._took(done, now_ns, out)
         return out
 
     def prepare(self, now_ns: int) -> list[Outcome]:
@@ -164,8 +167,27 @@ class MarketMirror:
         self._drop_levels(Side.SELL, ask_px, out)
         self._set_level(Side.BUY, bid_px, self._size(Side.BUY, bid_px, quote.bid_qty, now_ns), now_ns, out)
         self._set_level(Side.SELL, ask_px, self._size(Side.SELL, ask_px, quote.ask_qty, now_ns), now_ns, out)
+        takers, self._takers = self._takers, {}
+        for order_id in takers:
+            self._took(self.engine.resume(order_id, now_ns), now_ns, out, order_id)
         if not self._instrument.has_trades:
-            out.extend(self.engine.trigger(ask_px, bid_px, now_ns))
+            self._took(self.engine.trigger(ask_px, bid_px, now_ns), now_ns, out)
+
+    def _took(self, done: Sequence[Outcome], now_ns: int, out: list[Outcome], order_id: str = "") -> None:
+        """Orders of ours came to take, ``order_id`` or those that ``done`` tells of; ``out`` gets what happened."""
+        self._remember_taken(done, now_ns)
+        out.extend(done)
+        if self._quote is None:
+            return
+        bid_px, ask_px = self._touch(self._quote)
+        came = [one.order_id for one in done if type(one) is Opened or type(one) is Triggered]
+        for name in [order_id, *came] if order_id else came:
+            live = self.engine.order(name)
+            if live is None or live.waiting or live.order.post_only or live.limit_px is None:
+                continue
+            if live.limit_px > ask_px if live.side is Side.BUY else live.limit_px < bid_px:
+                self.engine.withdraw(name)
+                self._takers[name] = None
 
     def _size(self, side: Side, px: Decimal, qty: float, now_ns: int) -> Decimal:
         """What is there for us at a best price: the quote's size less what we took a moment ago."""

@@ -7,7 +7,8 @@ Owns the order as the book sees it and the closed union of outcomes.  Does not m
 from __future__ import annotations
 
 import enum
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Final
 
 import msgspec
 
@@ -51,6 +52,7 @@ class RefuseReason(enum.StrEnum):
     BAD_BUDGET = "bad_budget"
     BAD_EXPIRY = "bad_expiry"
     BAD_POST_ONLY = "bad_post_only"
+    BAD_BRACKET = "bad_bracket"
     POST_ONLY_WOULD_CROSS = "post_only_would_cross"
     BOOK_FULL = "book_full"
 
@@ -64,6 +66,9 @@ class BookOrder(msgspec.Struct, frozen=True, gc=False):
     A stop-limit needs ``trigger_px``; ``stop_up`` True fires at a last trade at or above it, False at or below; None
     means up for a buy and down for a sell.  ``expire_ns`` is required for GTD.  ``reduce_only`` is carried for the
     account keeper; the book does not know positions.
+
+    A bracket needs both prices: it rests at ``limit_px``, its target, and when ``trigger_px`` is reached, what is left
+    of it leaves for ``bracket_stop_px``.  A seller's target lies above the trigger, a buyer's below.
     """
 
     order_id: str
@@ -81,6 +86,26 @@ class BookOrder(msgspec.Struct, frozen=True, gc=False):
     reduce_only: bool = False
 
 
+BRACKET_STOP_BEYOND: Final = Decimal("0.05")
+"""Share of the trigger by which a fired bracket goes beyond it, as Coinbase has it: a limit that is met at once."""
+
+
+def bracket_stop_px(order: BookOrder, instrument: Instrument) -> Decimal:
+    """The limit of a bracket whose trigger was reached, on the tick grid and never nearer than it should be."""
+    assert order.trigger_px is not None
+    px = order.trigger_px + order.side * abs(order.trigger_px) * BRACKET_STOP_BEYOND
+    tick_px = instrument.tick_px
+    px = (px / tick_px).to_integral_value(ROUND_CEILING if order.side is Side.BUY else ROUND_FLOOR) * tick_px
+    return px if px > 0 or instrument.allows_negative_px else tick_px
+
+
+def dearest_px(order: BookOrder, instrument: Instrument) -> Decimal | None:
+    """The limit that a buyer has to be able to pay; None for market orders, whose price the book decides."""
+    if order.order_type is OrderType.BRACKET and order.side is Side.BUY:
+        return bracket_stop_px(order, instrument)
+    return None if order.order_type is OrderType.MARKET else order.limit_px
+
+
 def malformed(order: BookOrder, instrument: Instrument, ts_ns: int) -> RefuseReason | None:
     """What makes this order one that no book could take at ``ts_ns``; None when nothing does."""
     market = order.order_type is OrderType.MARKET
@@ -92,7 +117,7 @@ def malformed(order: BookOrder, instrument: Instrument, ts_ns: int) -> RefuseRea
         return RefuseReason.BAD_QTY
     if not market and not is_price(order.limit_px, instrument):
         return RefuseReason.BAD_PX
-    if order.order_type is OrderType.STOP_LIMIT:
+    if order.order_type is OrderType.STOP_LIMIT or order.order_type is OrderType.BRACKET:
         if not is_price(order.trigger_px, instrument):
             return RefuseReason.BAD_TRIGGER
     elif order.trigger_px is not None:
@@ -101,7 +126,17 @@ def malformed(order: BookOrder, instrument: Instrument, ts_ns: int) -> RefuseRea
         return RefuseReason.BAD_EXPIRY
     if order.post_only and (market or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)):
         return RefuseReason.BAD_POST_ONLY
+    if order.order_type is OrderType.BRACKET and not _is_bracket(order):
+        return RefuseReason.BAD_BRACKET
     return None
+
+
+def _is_bracket(order: BookOrder) -> bool:
+    """Whether target and trigger lie on their sides of the market, and the order may wait for either."""
+    if order.limit_px is None or order.trigger_px is None or (order.limit_px - order.trigger_px) * order.side >= 0:
+        return False
+    waits = order.time_in_force is TimeInForce.GTC or order.time_in_force is TimeInForce.GTD
+    return waits and not order.post_only and order.stop_up in (None, order.side is Side.BUY)
 
 
 def is_positive(value: Decimal) -> bool:
@@ -115,9 +150,21 @@ def is_price(px: Decimal | None, instrument: Instrument) -> bool:
 
 
 class LiveOrder:
-    """An order inside the engine: resting on a level or waiting for its trigger.  Read-only for everybody else."""
+    """An order inside the engine: resting on a level, waiting for its trigger, or (bracket) both.  Read-only for
+    everybody else."""
 
-    __slots__ = ("account", "filled_qty", "leaves_qty", "limit_px", "order", "order_id", "seq", "side", "waiting")
+    __slots__ = (
+        "account",
+        "armed",
+        "filled_qty",
+        "leaves_qty",
+        "limit_px",
+        "order",
+        "order_id",
+        "seq",
+        "side",
+        "waiting",
+    )
 
     def __init__(self, order: BookOrder, seq: int) -> None:
         self.order = order
@@ -130,7 +177,9 @@ class LiveOrder:
         self.seq = seq
         """When it came to the book: an order of a smaller number has the better place at the same price."""
         self.waiting = False
-        """True for a stop order that has not triggered."""
+        """True while it rests nowhere: a stop order that has not triggered, an order that was withdrawn."""
+        self.armed = False
+        """True while a trigger may still fire it: a stop order that waits, a bracket that rests at its target."""
 
 
 # --- outcomes, in the order in which they happened ----------------------------------------------------------------
@@ -175,7 +224,7 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Triggered(msgspec.Struct, frozen=True, gc=False):
-    """A stop order's trigger was reached; it is a limit order from here on."""
+    """The trigger of a stop order or a bracket was reached; it is a limit order from here on."""
 
     order_id: str
     account: str = ""

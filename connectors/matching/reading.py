@@ -125,6 +125,16 @@ class BookReading:
                 break
         return got, worst
 
+    def cost(self, side: Side, qty: Decimal) -> Decimal:
+        """Quantity times price of the levels that an order of ``side`` would take now; of all there is when too big."""
+        total, left = _ZERO, qty
+        for level in self._side(side.opposite).levels():
+            if left <= 0:
+                break
+            total += min(left, level.qty) * level.px
+            left -= level.qty
+        return total
+
     def drain_changes(self) -> list[Change]:
         """Levels ``(side, px, new total qty)`` that differ from what the last call left; 0 means the level is gone."""
         return self._changes.drain()

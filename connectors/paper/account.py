@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 from connectors.matching.ledger import Ledger, is_fully_paid
 from connectors.matching.mirror import MarketMirror
@@ -27,8 +28,29 @@ from engine.events import (
 )
 from engine.instruments import Instrument
 from engine.ports import Publish
+from engine.refusals import worded
 
 ACCOUNT = "paper"
+WORD_OF: Final = {
+    "bad_bracket": "unsupported",
+    "bad_budget": "invalid_qty",
+    "bad_expiry": "invalid_expiry",
+    "bad_post_only": "unsupported",
+    "bad_px": "invalid_px",
+    "bad_qty": "invalid_qty",
+    "bad_trigger": "invalid_px",
+    "book_full": "unavailable",
+    "duplicate_id": "duplicate_client_id",
+    "halted": "trading_halted",
+    "lot_qty": "invalid_qty_precision",
+    "max_qty": "above_maximum",
+    "min_notional": "below_minimum",
+    "min_qty": "below_minimum",
+    "no_market": "no_price",
+    "short_not_allowed": "insufficient_position",
+    "tick_px": "invalid_px_precision",
+}
+"""What the book, the ledger and the rules call it, as orders are told of it (``engine.refusals``)."""
 
 
 class PaperOrder:
@@ -106,11 +128,8 @@ class PaperAccount:
                     events.append(event)
             elif isinstance(outcome, Refused):
                 self._forget(outcome.order_id)
-                events.append(
-                    OrderRejected(
-                        ts_ns, ts_ns, self._venue, outcome.order_id, outcome.reason.value, "refused by the book"
-                    )
-                )
+                said = worded(WORD_OF.get(outcome.reason, outcome.reason.value), "refused by the book")
+                events.append(OrderRejected(ts_ns, ts_ns, self._venue, outcome.order_id, *said))
         if filled:
             events.extend(self._trim_reduce_only(mirror, ts_ns))
         for event in events:
@@ -166,7 +185,7 @@ class PaperAccount:
 
     def reject(self, order_id: str, ts_ns: int, reason: str, text: str) -> None:
         self.recent.add(order_id)
-        self._publish(OrderRejected(ts_ns, ts_ns, self._venue, order_id, reason, text))
+        self._publish(OrderRejected(ts_ns, ts_ns, self._venue, order_id, *worded(WORD_OF.get(reason, reason), text)))
 
     def _forget(self, order_id: str) -> None:
         self.ledger.release(order_id)

@@ -26,13 +26,19 @@ import msgspec
 from connectors.matching.engine import MatchingEngine
 from connectors.matching.ledger import Balance, LedgerPosition
 from connectors.matching.mirror import ASSUMED_NOTIONAL, REFILL_NS, MarketMirror
-from connectors.matching.orders import BookOrder
+from connectors.matching.orders import BookOrder, dearest_px
 from connectors.matching.rules import Violation, violation
 from connectors.paper.account import ACCOUNT, PaperAccount
-from engine.commands import CancelOrder, NewOrder, OrderIntent, OrderType, TimeInForce
+from connectors.paper.intents import odd_field
+from connectors.paper.levels import Levels
+from engine.commands import CancelOrder, NewOrder, OrderType
 from engine.events import (
+    BookDelta,
+    BookSnapshot,
     CancelRejected,
+    FeedDown,
     FeedUp,
+    Gap,
     InputEvent,
     InstrumentDefined,
     InstrumentStatus,
@@ -89,6 +95,7 @@ class PaperExchange:
         self._tolerances = tolerances
         self._mirrors: dict[str, MarketMirror] = {}
         self._gates: dict[str, QualityGate] = {}
+        self._levels: dict[str, Levels] = {}
         self._refused = 0
         self._instruments: dict[str, Instrument] = {}
         self._halted: set[str] = set()
@@ -173,7 +180,8 @@ class PaperExchange:
         self._mirrors[instrument.id] = MarketMirror(
             engine, assumed_notional=self._assumed_notional, refill_ns=self._refill_ns
         )
-        self._gates[instrument.id] = QualityGate(instrument, self._tolerances)
+        self._gates[instrument.id] = gate = QualityGate(instrument, self._tolerances)
+        self._levels[instrument.id] = Levels(instrument.id, gate)
         currency = instrument.settlement
         if self._default_balance is not None and currency not in self._account.ledger.balances(ACCOUNT):
             self._account.ledger.deposit(ACCOUNT, currency, self._default_balance)
@@ -216,15 +224,17 @@ class PaperExchange:
                 self._arrive_cancel(command, due_ns)
 
     def on_market(self, event: InputEvent) -> None:
-        """The outside market moved.  Events of other kinds, venues or unknown instruments are not this venue's."""
+        """The outside market moved.  Events of other kinds, venues or unknown instruments are not this venue's.
+
+        Best prices are those of quotes; where none come, those of the book."""
         kind = type(event)
         if kind is Quote:
             assert isinstance(event, Quote)
             mirror = self._mirrors.get(event.instrument)
-            if mirror is not None and self._judge(mirror, self._gates[event.instrument].quote(event)):
-                outcomes = mirror.on_quote(event)
-                if outcomes:
-                    self._account.report(mirror, outcomes, event.ts_recv_ns)
+            if mirror is not None:
+                self._levels[event.instrument].overruled = True
+                if self._judge(mirror, self._gates[event.instrument].quote(event)):
+                    self._on_best(mirror, event)
         elif kind is Trade:
             assert isinstance(event, Trade)
             mirror = self._mirrors.get(event.instrument)
@@ -232,10 +242,31 @@ class PaperExchange:
                 outcomes = mirror.on_trade(event)
                 if outcomes:
                     self._account.report(mirror, outcomes, event.ts_recv_ns)
+        elif isinstance(event, BookDelta | BookSnapshot):
+            mirror = self._mirrors.get(event.instrument)
+            if mirror is not None:
+                best, code = self._levels[event.instrument].take(event)
+                if self._judge(mirror, code) and best is not None:
+                    self._on_best(mirror, best)
+        elif isinstance(event, Gap | FeedDown) and event.venue == self._venue:
+            if kind is Gap or getattr(event, "stream", "") == "market":
+                self._lose(getattr(event, "instrument", ""))
         elif isinstance(event, InstrumentDefined) and event.definition.venue == self._venue:
             self.define(event.definition)
         elif isinstance(event, InstrumentStatus) and event.instrument in self._mirrors:
             (self._halted.discard if event.status in _OPEN else self._halted.add)(event.instrument)
+
+    def _on_best(self, mirror: MarketMirror, quote: Quote) -> None:
+        outcomes = mirror.on_quote(quote)
+        if outcomes:
+            self._account.report(mirror, outcomes, quote.ts_recv_ns)
+
+    def _lose(self, instrument: str) -> None:
+        """Changes of a book were lost, of every one where none is named: nothing is offered until it is told anew."""
+        for name in (instrument,) if instrument else self._levels:
+            levels = self._levels.get(name)
+            if levels is not None and levels.forget():
+                self._mirrors[name].withhold()
 
     def _judge(self, mirror: MarketMirror, code: int) -> bool:
         """Whether the market is what the event says.  Prices that only exits are shown are good enough to leave at."""
@@ -244,6 +275,7 @@ class PaperExchange:
         self._refused += 1
         if code & 3 == SUSPECT:
             mirror.withhold()
+            self._levels[mirror.engine.instrument.id].doubt()
         return False
 
     # --- arrivals ---------------------------------------------------------------------------------------------------
@@ -255,7 +287,7 @@ class PaperExchange:
             # The first order of that id keeps its state: an answer under the id would be taken for its own.
             self.duplicates += 1
             return
-        odd = _odd_field(intent)
+        odd = odd_field(intent)
         if odd:
             self._account.reject(order_id, ts_ns, "unsupported", odd)
             return
@@ -275,7 +307,7 @@ class PaperExchange:
             qty -= qty % instrument.lot_qty
             if qty <= _ZERO:
                 self._account.reject(
-                    order_id, ts_ns, "reduce_only", f"no position in {instrument.id} that it would reduce"
+                    order_id, ts_ns, "nothing_to_close", f"no position in {instrument.id} that it would reduce"
                 )
                 return
         book_order = BookOrder(
@@ -311,10 +343,12 @@ class PaperExchange:
         )
 
     def _reserve(self, order: BookOrder, instrument: Instrument, mirror: MarketMirror) -> str:
-        """Hold the worst case: a limit order's own price, for a market order the worst price it meets now."""
-        if order.order_type is not OrderType.MARKET and order.limit_px is not None:
-            worst_px = order.limit_px
-            if order.side is Side.SELL and order.order_type is OrderType.LIMIT:
+        """Hold the worst case: a limit order's own price (a buying bracket's price once it has fired), for a market
+        order the worst price it meets now."""
+        worst = dearest_px(order, instrument)
+        if worst is not None:
+            worst_px = worst
+            if order.side is Side.SELL and order.order_type is not OrderType.STOP_LIMIT:
                 # A margined sell may fill at the higher bid: that notional is what needs margin.
                 best_px = mirror.engine.best_px(Side.BUY)
                 worst_px = worst_px if best_px is None else max(worst_px, best_px)
@@ -349,27 +383,3 @@ class PaperExchange:
     def _next_trade_id(self) -> str:
         self._trade_count += 1
         return f"{self._prefix}-t{self._trade_count}"
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "instrument": (str,),
-    "side": (Side,),
-    "order_type": (OrderType,),
-    "time_in_force": (TimeInForce,),
-    "qty": (Decimal,),
-    "limit_px": (Decimal, type(None)),
-    "trigger_px": (Decimal, type(None)),
-    "trailing_px": (Decimal, type(None)),
-    "expire_ns": (int, type(None)),
-    "post_only": (bool,),
-    "reduce_only": (bool,),
-}
-
-
-def _odd_field(intent: OrderIntent) -> str:
-    """What in an order is of a kind that the book would take for another one (side 1 is not Side.BUY); else empty."""
-    for name, kinds in _KINDS.items():
-        value = getattr(intent, name)
-        if type(value) not in kinds:
-            return ascii(f"{name} is {value!r}; expected {' or '.join(kind.__name__ for kind in kinds)}")[1:-1][:200]
-    return ""

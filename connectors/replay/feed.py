@@ -17,20 +17,21 @@ of FX quotes would otherwise be nine million timers among half a million quotes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from connectors.matching.mirror import ASSUMED_NOTIONAL
 from connectors.paper.exchange import DEFAULT_BALANCE, LATENCY_NS, PaperExchange
-from engine.data.parquet import FileInfo, describe_files, read_events
+from engine.data.parquet import describe_files, read_events
 from engine.data.published import with_published
 from engine.errors import DataError
-from engine.events import FeedDown, Observation, Quote, Timer, Trade
+from engine.events import FeedDown, Observation, Timer
 from engine.instruments import Instrument
 from engine.ports import Clock, Publish
 from engine.published import known_before
@@ -43,7 +44,18 @@ _YIELD_NS = 4 * _MS_NS
 _EVENTS_PER_CLOCK_READ = 64
 
 Speed = float | Literal["max"]
-Played = Quote | Trade | Observation
+Played = Any
+"""Quotes, trades and observations; from raw messages also books, candles and gaps."""
+
+
+class Described(Protocol):
+    """What is known of a file before it is played: of which instrument it is, and what was assumed about it."""
+
+    @property
+    def instrument(self) -> Instrument: ...
+
+    @property
+    def note(self) -> str: ...
 
 
 class ReplayResult(msgspec.Struct):
@@ -96,12 +108,10 @@ class ReplayVenue:
             raise DataError(f"replay speed {speed}", expected='a positive number or "max"', do="change --speed")
         if timer_ms < 1:
             raise DataError(f"timer_ms {timer_ms}", expected="at least 1", do="change timer_ms")
-        self.files: tuple[FileInfo, ...] = tuple(
-            info for info in describe_files(paths) if instruments is None or info.instrument.id in instruments
-        )
-        self.result = ReplayResult()
         self._paths = [Path(path) for path in paths]
         self._only = None if instruments is None else frozenset(instruments)
+        self.files: Sequence[Described] = self._describe()
+        self.result = ReplayResult()
         self._publish = publish
         self._clock = clock
         self._speed: Speed = speed
@@ -135,6 +145,21 @@ class ReplayVenue:
         }
         self._exchange_of = {instrument.id: self.exchanges[instrument.venue] for instrument in rules.values()}
 
+    # --- what is played ---------------------------------------------------------------------------------------------
+
+    def _describe(self) -> Sequence[Described]:
+        """The files and their instruments.  Raises ``DataError``."""
+        return [info for info in describe_files(self._paths) if self._only is None or info.instrument.id in self._only]
+
+    def _market(self) -> Iterator[Played]:
+        """Their rows in order; of ``_only`` where it is given."""
+        return read_events(self._paths, self._only)
+
+    def _match(self, event: Played) -> None:
+        """The market of a paper exchange moves."""
+        if not isinstance(event, Observation):
+            self._exchange_of[event.instrument].on_market(event)
+
     # --- shape of a venue -------------------------------------------------------------------------------------------
 
     @property
@@ -162,7 +187,7 @@ class ReplayVenue:
 
     async def start(self) -> None:
         """Publish instruments, balances and streams, stamped with the time of the first row."""
-        market = read_events(self._paths, self._only)
+        market = self._market()
         first = next(market)  # a described file has at least one row
         first_ns = first.ts_recv_ns
         later = [observation for observation in self._published if observation.ts_event_ns >= first_ns]
@@ -249,10 +274,9 @@ class ReplayVenue:
         """Sleep until the clock says ``until_ns``; True when stopped.  Behind schedule it only gives others a turn."""
         left_ns = until_ns - self._clock.now_ns()
         if left_ns > _MS_NS:
-            try:
-                await asyncio.wait_for(stop.wait(), left_ns / _SECOND_NS)
-            except TimeoutError:
-                pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_ns / _SECOND_NS):
+                    await stop.wait()
         else:
             self._turns += 1
             if self._turns % _EVENTS_PER_CLOCK_READ == 0:
@@ -280,8 +304,7 @@ class ReplayVenue:
         for exchange in self.exchanges.values():
             exchange.advance(ts_ns)
         self._publish(event)
-        if not isinstance(event, Observation):
-            self._exchange_of[event.instrument].on_market(event)
+        self._match(event)
         result.events += 1
         result.last_ns = ts_ns
 

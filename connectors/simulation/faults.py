@@ -29,59 +29,95 @@ REQUEST = {
     "order_answer_late": Kind(("B14", "B4"), 0.03),
     "order_arrives_late": Kind(("B14",), 0.02),
     "order_limited": Kind(("C7",), 0.02),
+    "order_delivered_twice": Kind(("B15",), 0.03),
+    "order_refused": Kind((), 0.02),
+    "order_forbidden": Kind(("C9",), 0.01),
     "order_unauthorized": Kind(("C8",), 0.01),
     "cancel_cut_before": Kind(("B6", "B18"), 0.03),
     "cancel_cut_after": Kind(("B6", "B18"), 0.03),
     "cancel_error_before": Kind(("B6", "B18"), 0.03),
     "cancel_error_after": Kind(("B6", "B18"), 0.03),
     "cancel_refused": Kind(("B6", "B18"), 0.03),
+    "cancel_half_refused": Kind(("B6", "B18"), 0.03),
     "cancel_limited": Kind(("C7",), 0.02),
-    "read_cut": Kind((), 0.03),
-    "read_error": Kind((), 0.05),
-    "read_late": Kind((), 0.02),
-    "read_limited": Kind(("C7",), 0.02),
-    "read_unauthorized": Kind(("C8",), 0.01),
-    "read_truncated": Kind(("C12",), 0.02),
+    "read_cut": Kind((), 0.015),
+    "read_error": Kind((), 0.02),
+    "read_late": Kind((), 0.01),
+    "read_limited": Kind(("C7",), 0.01),
+    "read_unauthorized": Kind(("C8",), 0.006),
+    "read_truncated": Kind(("C12",), 0.01),
+    "read_surprising": Kind(("C13",), 0.006),
+    "pages_short": Kind(("C15",), 0.1),
     "orders_listing_lags": Kind(("B16", "B11"), 0.1),
     "fills_listing_lags": Kind((), 0.1),
+    "fill_told_otherwise": Kind(("B2",), 0.02),
 }
 STREAM = {
     "user_message_lost": Kind(("B9", "C5"), 0.02),
     "user_message_twice": Kind(("B1",), 0.03),
     "user_messages_swapped": Kind(("B3",), 0.03),
+    "user_end_told_early": Kind(("B5",), 0.5),
     "user_message_garbled": Kind(("C12",), 0.01),
     "user_message_surprising": Kind(("C13",), 0.01),
     "market_message_lost": Kind(("C5",), 0.003),
     "market_message_twice": Kind(("D5",), 0.003),
     "market_messages_swapped": Kind(("D5",), 0.003),
     "market_message_garbled": Kind(("C12",), 0.002),
+    "market_message_bad_number": Kind(("D1",), 0.004),
+    "market_message_crossed": Kind(("D2",), 0.004),
+    "market_message_jumped": Kind(("D3",), 0.004),
+}
+SUBSCRIPTION = {
+    "subscribe_refused": Kind(("C4",), 0.03),
+    "subscribe_unconfirmed": Kind(("C4",), 0.03),
 }
 TIMED = {
     "connections_cut": Kind(("C3",), every_s=400.0),
     "cut_in_message": Kind(("C12",), every_s=500.0),
     "half_open": Kind(("C1",), every_s=900.0),
-    "partition": Kind(("C17", "C11"), every_s=1500.0),
+    "partition": Kind(("C11",), every_s=1500.0),
+    "partition_of_an_hour": Kind(("C11", "C17"), every_s=30_000.0),
     "dials_refused": Kind(("C3", "C11"), every_s=1500.0),
     "user_stream_mute": Kind(("C2", "C6"), every_s=900.0),
     "market_stream_mute": Kind(("C2", "D4"), every_s=900.0),
+    "key_expired": Kind(("C8",), every_s=2500.0),
+    "maintenance": Kind(("C10",), every_s=2500.0),
+    "no_order_entry": Kind(("C10",), every_s=2500.0),
     "traded_by_hand": Kind(("C18", "B8"), every_s=1500.0),
+    "ordered_by_hand": Kind(("C18", "B8"), every_s=2500.0),
     "deposited": Kind(("C18",), every_s=2500.0),
+    "withdrawn": Kind(("C18",), every_s=2500.0),
+    "rules_changed": Kind(("D9",), every_s=3000.0),
+    "closed_by_venue": Kind(("B20",), every_s=4000.0),
+    "overfilled": Kind(("B7",), every_s=2500.0),
 }
 MACHINE = {
     "killed": Kind((), every_s=1500.0),
-    "killed_after_journal": Kind(("A1",), 0.01),
-    "killed_after_send": Kind(("A2",), 0.01),
-    "killed_before_ack_is_kept": Kind(("A3",), 0.01),
-    "killed_in_fill": Kind(("A4",), 0.01),
-    "killed_in_reconciliation": Kind(("A5",), 0.05),
+    "killed_after_journal": Kind(("A1",), 0.02),
+    "killed_after_send": Kind(("A2",), 0.02),
+    "killed_before_ack_is_kept": Kind(("A3",), 0.02),
+    "killed_in_fill": Kind(("A4",), 0.02),
+    "killed_in_reconciliation": Kind(("A5",), 0.03),
+    "killed_in_rotation": Kind(("A5",), 0.6),
     "killed_torn_tail": Kind(("A6",), every_s=2500.0),
+    "power_cut": Kind(("A6",), every_s=1500.0),
+    "journal_damaged": Kind(("A7",), every_s=5000.0),
+    "journal_of_another_release": Kind(("A15",), every_s=5000.0),
+    "second_daemon": Kind(("A10",), every_s=2500.0),
+    "disk_full": Kind(("A8",), every_s=3000.0),
+    "sync_failed": Kind(("A8",), every_s=3000.0),
+    "disk_slow": Kind(("A9",), 0.03),
+    "frozen": Kind(("A13",), every_s=2000.0),
+    "suspended": Kind(("C16",), every_s=3000.0),
     "clock_stepped": Kind(("C16",), every_s=1500.0),
     "venue_clock_off": Kind(("C16",), every_s=2500.0),
     "stopped": Kind(("A11",), every_s=2500.0),
     "halted": Kind(("F7",), every_s=1200.0),
     "reduced": Kind((), every_s=2500.0),
+    "strategy_broke": Kind(("A14",), 0.0005),
+    "guard_failed": Kind(("F5",), every_s=2000.0),
 }
-KINDS = REQUEST | STREAM | TIMED | MACHINE
+KINDS = REQUEST | STREAM | SUBSCRIPTION | TIMED | MACHINE
 
 
 class Faults:
@@ -131,10 +167,18 @@ class Faults:
         self.note(name)
         return True
 
-    def note(self, name: str, *ids: str) -> None:
-        """It happened; ``ids`` are rows of the list that it is besides those of its kind."""
+    def share_of(self, name: str) -> float:
+        """For a kind that is drawn elsewhere: how often; 0.0 where this seed has it not."""
+        return KINDS[name].share * self._often if name in self.kinds else 0.0
+
+    def note(self, name: str) -> None:
+        """It happened."""
         self.fired[name] += 1
-        self._by_id.update(KINDS[name].ids + ids)
+        self._by_id.update(KINDS[name].ids)
+
+    def count(self, fault_id: str) -> None:
+        """A row of the list happened that no kind is made for: it came of others."""
+        self._by_id[fault_id] += 1
 
     def by_id(self) -> dict[str, int]:
         """How often each row of the list happened."""

@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 
 from engine.data.parts import Part
+from engine.durable import sync_folder, write_atomically
 from engine.errors import DataError
 
 FORMAT_VERSION: Final = 1
@@ -128,7 +129,9 @@ class CommitLog:
 
     def _publish(self, name: str, commit: Commit) -> None:
         payload = msgspec.json.encode(commit)
-        write_file(self._folder / name, payload + b"\n" + hashlib.sha256(payload).hexdigest().encode() + b"\n")
+        write_atomically(
+            self._folder / name, payload + b"\n" + hashlib.sha256(payload).hexdigest().encode() + b"\n", 0o644
+        )
 
     def _fold(self, state: State) -> None:
         parts = tuple(msgspec.structs.replace(part, root="") for part in state.parts.values())
@@ -143,7 +146,7 @@ class CommitLog:
         """Make the folder a catalogue, where it is none yet; with the lock held."""
         make_folder(self._folder)
         if not (self._root / FORMAT_FILE).exists():
-            write_file(self._root / FORMAT_FILE, msgspec.json.encode({"format": FORMAT_VERSION}) + b"\n")
+            write_atomically(self._root / FORMAT_FILE, msgspec.json.encode({"format": FORMAT_VERSION}) + b"\n", 0o644)
 
     def _check_format(self) -> None:
         """Raises ``DataError`` when the folder holds something else than a catalogue that this release reads."""
@@ -217,31 +220,6 @@ def locked(root: Path, *, wait: bool = True) -> Iterator[bool]:
         yield True
     finally:
         os.close(descriptor)  # the kernel drops the lock with it, also when the process is killed
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Whoever reads ``path`` sees nothing (or the old content) or all of ``data``, also after a power cut."""
-    making = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(making, path)
-    except OSError:
-        making.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Names that were made, moved or removed in ``folder`` outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:

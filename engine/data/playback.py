@@ -41,7 +41,8 @@ def events(parts: Sequence[Part], read: Reader, beside: Collection[str] = ()) ->
     for part in parts:
         if part.kind not in _RANK:
             raise DataError(f"{part.kind} are no events of the engine", expected=f"of {', '.join(_RANK)}")
-    by_recv = all(part.first_recv_ns is not None for part in parts)
+    # Candles come with no receive time, and have the last word on nobody's order: they are known at their end.
+    by_recv = all(part.first_recv_ns is not None for part in parts if part.kind != "bars")
 
     def place(part: Part) -> tuple[int, int, str]:
         rank = -1 if part.kind == "bars" and part.instrument in beside else _RANK.index(part.kind)
@@ -74,6 +75,7 @@ def _first_key(part: Part, *, by_recv: bool) -> int:
 def _chunks(part: Part, read: Reader, meeting: Meeting, *, by_recv: bool) -> Iterator[Chunk[Any]]:
     """Events of one part, batch by batch; no chunk is empty."""
     kind = kind_named(part.kind)
+    by_recv = by_recv and part.first_recv_ns is not None
     columns = [name for name in kind.columns if name != "recv_ns" or by_recv]
     convert = _CONVERT[part.kind]
     if part.kind in _GROUPS:

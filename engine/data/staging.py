@@ -29,10 +29,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engine.data.commits import Commit, CommitLog, State, locked, make_folder, sync_folder
+from engine.data.commits import Commit, CommitLog, State, locked, make_folder
 from engine.data.kinds import conform, kind_named
 from engine.data.meanwhile import Choice, StoredMeanwhile
 from engine.data.parts import Part, Series, Source, date_unit, dates_of, footer, row_footer, series_of
+from engine.durable import sync_folder
 from engine.errors import DataError
 
 STAGING: Final = ".staging"

@@ -18,9 +18,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.data.commits import Commit, CommitLog, State, make_folder, sync_folder, write_file
+from engine.data.commits import Commit, CommitLog, State, make_folder
 from engine.data.parts import Part, footer, row_footer
 from engine.data.staging import STAGING, STAGING_LOCK
+from engine.durable import sync_folder, write_atomically
 
 SET_ASIDE: Final = "set-aside"
 DAMAGED: Final = "its content is not what its checksum says"
@@ -149,7 +150,7 @@ def _move(root: Path, path: Path, reason: str) -> None:
     while free.exists():
         count += 1
         free = target.with_name(f"{target.name}.{count}")
-    write_file(free.with_name(f"{free.name}.reason.txt"), f"{path.relative_to(root)}: {reason}\n".encode())
+    write_atomically(free.with_name(f"{free.name}.reason.txt"), f"{path.relative_to(root)}: {reason}\n".encode(), 0o644)
     os.rename(path, free)
     sync_folder(free.parent)
     sync_folder(path.parent)

@@ -7,7 +7,7 @@ is the caller's.  Fails closed: what cannot be judged is dropped.
 from __future__ import annotations
 
 from decimal import Decimal
-from math import inf, nan
+from math import inf, isfinite, nan
 from typing import Final, Protocol
 from zlib import adler32, crc32
 
@@ -125,6 +125,23 @@ class QualityGate:
     def refer(self, reference_px: float) -> None:
         """The price that others see for the next quote or trade: one within ``outlier_bps`` of it is believed."""
         self._s[at.REFERENCE_PX] = reference_px
+
+    def expect(self, px: float) -> None:
+        """Where this market was when it was last seen, before anything of it has come: a first quote or trade far from
+        there is held back until a second one agrees, like any other.  Of several the last one counts."""
+        s = self._s
+        if isfinite(px) and px > self._floor_px and s[at.QUOTES + at.HAS_NEWEST] == s[at.TRADES + at.HAS_NEWEST] == 0.0:
+            s[at.QUOTES + at.LAST_PX] = s[at.TRADES + at.LAST_PX] = s[at.BID_PX] = s[at.ASK_PX] = px
+            s[at.QUOTES + at.HAS_PX] = s[at.TRADES + at.HAS_PX] = 1.0
+
+    @property
+    def expected_px(self) -> float:
+        """The last accepted middle of a quote, else trade; NaN before the first, or what ``expect`` was told."""
+        s = self._s
+        for stream in (at.QUOTES, at.TRADES):
+            if s[stream + at.HAS_PX] != 0.0:
+                return float(s[stream + at.LAST_PX])
+        return nan
 
     def delta(self, delta: BookDelta) -> int:
         """Numbers and time of a book change; the best prices it makes are judged as a quote."""

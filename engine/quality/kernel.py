@@ -138,6 +138,16 @@ def told_before(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty:
 
 
 @kernel
+def expect_quote(s: State, px: float) -> None:
+    """There was no quote yet: the first one should be near here."""
+    if s[at.QUOTES + at.HAS_PX] == 0.0:
+        s[at.QUOTES + at.HAS_PX] = 1.0
+        s[at.QUOTES + at.LAST_PX] = px
+        s[at.BID_PX] = px
+        s[at.ASK_PX] = px
+
+
+@kernel
 def is_plausible(s: State, bid_px: float, ask_px: float, recv_ns: int) -> bool:
     """Whether the price of a quote is no outlier; its own time says nothing, so the receive time is taken."""
     recv = times.since_base(s, recv_ns)
@@ -165,6 +175,8 @@ def judge_quote(
     if told_before(s, bid_px, bid_qty, ask_px, ask_qty, times.since_base(s, ts_ns)):
         return v.DROPPED + 4 * v.DUPLICATE
     ts = times.remember_time(s, at.QUOTES, ts_ns)
+    if s[at.TRADES + at.HAS_PX] != 0.0:
+        expect_quote(s, s[at.TRADES + at.LAST_PX])
     mid_px = 0.5 * bid_px + 0.5 * ask_px
     reference_px = s[at.REFERENCE_PX]
     near_px = s[at.OUTLIER_FRACTION] * abs(reference_px)

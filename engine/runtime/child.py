@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from engine.errors import VenueError
+from engine.runtime.secrecy import without_secrets
 
 STDERR_KEPT = 20
 
@@ -44,6 +45,7 @@ class ChildServer:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env=without_secrets(),
             # Ctrl-C in a terminal reaches the whole group: the venue must outlive the orders that are cancelled on it.
             start_new_session=True,
         )
@@ -54,7 +56,8 @@ class ChildServer:
         assert process.stderr is not None
         self._drains.append(asyncio.create_task(self._keep_stderr(process.stderr), name=f"{self._name}-stderr"))
         try:
-            line = await asyncio.wait_for(process.stdout.readline(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                line = await process.stdout.readline()
             said = json.loads(line)
             if not isinstance(said, dict):
                 raise ValueError("no object")
@@ -74,7 +77,8 @@ class ChildServer:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(process.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await process.wait()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()

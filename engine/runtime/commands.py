@@ -110,7 +110,10 @@ def resume(
     run_dirs = [user_run_folder(), run_folder(sessions or USUAL_SESSIONS)]
     lying = [run_dir for run_dir in run_dirs if read_halt(run_dir) is not None]
     found = running_sessions(_where(sessions))
-    # Daemons first: one that refuses, or does not answer, must find the files that halt it.
+    # Daemons first: one that refuses, or does not answer, must find the files that halt it.  The first that resumes
+    # removes them for all: so every one is asked before any is told.
+    if len(found) > 1 and not _may_resume(found, force=force):
+        raise typer.Exit(1)
     if found and not _tell("resume", reason, found, force=force):
         raise typer.Exit(1)
     for run_dir in lying:
@@ -123,6 +126,20 @@ def resume(
         )
     if not found:
         print("no running daemon was found")
+
+
+def _may_resume(found: list[Path], *, force: bool) -> bool:
+    """Whether each of several daemons answers and would resume; what one says against it is printed."""
+    agreed = True
+    for path in found:
+        try:
+            ask(path, "may_resume", {"force": force})
+        except KestrelError as error:
+            agreed = False
+            print(f"kestrel: {error}", file=sys.stderr)
+    if not agreed:
+        print("kestrel: none was resumed: end those first, or name one with --sessions", file=sys.stderr)
+    return agreed
 
 
 def _spare_others(run_dir: Path) -> None:

@@ -26,9 +26,9 @@ from engine.data.meanwhile import chosen_anew
 from engine.data.parts import series_of
 from engine.errors import DataError, JournalError
 from engine.events import Bar, BookDelta, BookSnapshot, Quote, Trade
-from engine.runtime.journal_reader import RESTORE
+from engine.runtime.journal_reader import RESTORE, pruned
 from engine.runtime.market_rows import MarketRows, ReceiptOrder, Target
-from engine.runtime.segment import RawRecord, SegmentInfo, SegmentScan, list_segments
+from engine.runtime.segment import RawRecord, SegmentInfo, SegmentScan, list_segments, without_blank
 from engine.runtime.session import Session, running_process
 from engine.runtime.storing import Tally
 
@@ -39,7 +39,7 @@ class Compaction:
     """One session into one catalogue.  ``run`` may be called as often as one likes."""
 
     def __init__(self, folder: Path, catalogue: Path) -> None:
-        """Raises ``DataError`` when the folder holds no session, or one whose market is in files already."""
+        """Raises ``DataError`` when the folder holds no session, or one whose market is in files already or is gone."""
         self._session = Session.open(folder)
         header = self._session.header
         venue = header.config.get("venue")
@@ -49,6 +49,13 @@ class Compaction:
                 f"session {header.session} played recorded files",
                 expected="a session on the built-in exchange or a live market",
                 do="import the files themselves: python run.py data import",
+            )
+        gone = pruned(self._session.journal)
+        if gone is not None:
+            raise DataError(
+                f"the market stream of session {header.session} was pruned on {gone[0]}",
+                expected="a session with its market, to be stored before that is removed",
+                do=f"unpack {gone[1] or 'a copy'} and compact that; what was stored before is in the catalogue",
             )
         self._invented = feed == "sandbox"
         self._catalogue = Catalogue(catalogue)
@@ -67,7 +74,7 @@ class Compaction:
         Raises ``JournalError`` for a damaged segment (what precedes it is stored) and ``DataError`` for the catalogue.
         """
         ended = ended or not running_process(self._session.path)
-        segments = list_segments(self._session.journal)["market"]
+        segments = without_blank(list_segments(self._session.journal)["market"])[0]
         closed = list(self._closed([info for info in segments if info.number > self._done], ended=ended))
         if closed:
             self._catalogue.refresh()

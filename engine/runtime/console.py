@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from math import isfinite
 from typing import TextIO
@@ -39,13 +39,15 @@ class _Terminal(Console):
 
 
 class StatusConsole:
-    """``stream`` is stdout, or stderr when stdout carries JSON alone.  A reader that went away is survived."""
+    """``stream`` is stdout, or stderr when stdout carries JSON alone.  A reader that went away is survived.
+    ``now_s`` measures the second between two lines."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
         self._stream = stream or sys.stdout
         self._rich = _Terminal(file=self._stream, highlight=False, soft_wrap=True)
         self._last_ticks = 0
-        self._last_s = time.monotonic()
+        self._last_s = now_s()
 
     def say(self, text: str) -> None:
         """One line of the program's own."""
@@ -53,7 +55,7 @@ class StatusConsole:
 
     def line(self, core: TradingCore, tick_to_order: Histogram) -> None:
         """The line of this second."""
-        now_s = time.monotonic()
+        now_s = self._now_s()
         counters = core.counters
         rate = (counters.ticks - self._last_ticks) / max(now_s - self._last_s, 1e-3)
         self._last_ticks, self._last_s = counters.ticks, now_s

@@ -210,7 +210,8 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = await asyncio.wait_for(reader.readline(), 5.0)
+            async with asyncio.timeout(5.0):
+                line = await reader.readline()
             try:
                 request = json.loads(line)
                 command, arguments = str(request["command"]), dict(request.get("arguments") or {})
@@ -222,7 +223,8 @@ class ControlServer:
             except (ValueError, KeyError, TypeError):
                 reply = {"ok": False, "error": "expected one JSON line with a command"}
             writer.write(json.dumps(reply).encode() + b"\n")
-            await asyncio.wait_for(writer.drain(), 5.0)
+            async with asyncio.timeout(5.0):
+                await writer.drain()
         except (TimeoutError, OSError, asyncio.LimitOverrunError, ValueError):
             pass  # the operator's side went away; its next call opens a new connection
         finally:
@@ -258,7 +260,7 @@ def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeo
         raise KestrelError(
             f"the daemon of {said_of(path)} does not answer: {error}",
             expected=f"an answer within {timeout_s:g} s",
-            do="the HALT file works as soon as its loop goes on; kill -9 ends it, and leaves its orders at the venue",
+            do="the HALT file works as soon as its loop goes on; kill -9 ends it and leaves its orders to a watchdog",
         ) from None
     if not reply.get("ok"):
         raise KestrelError(f"the daemon of {said_of(path)} refused {command!r}: {reply.get('error', reply)}")

@@ -16,10 +16,12 @@ from typing import Protocol, runtime_checkable
 
 from engine.bus import EventBus
 from engine.core import TradingCore
+from engine.durable import write_atomically
 from engine.errors import KestrelError
 from engine.features import FeatureBuffer
 from engine.lanes import quality_gates
-from engine.orders import ManagedOrder, OrderState
+from engine.order_states import OrderState
+from engine.orders import ManagedOrder
 from engine.portfolio import ZERO
 from engine.ports import Venue
 from engine.quality.report import whole_report
@@ -28,7 +30,8 @@ from engine.runtime.console import money
 from engine.runtime.histogram import Histogram
 from engine.runtime.probe import StageProbe
 from engine.runtime.remarks import SUPERSEDED, remarks
-from engine.runtime.session import Session, order_prefix, write_atomically
+from engine.runtime.secrecy import without_secrets
+from engine.runtime.session import Session, order_prefix
 from engine.runtime.summary import (
     SERIES_FILE,
     SUMMARY_FILE,
@@ -212,9 +215,11 @@ async def make_report(folder: Path, code_root: Path, timeout_s: float = REPORT_S
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        env=without_secrets(),
     )
     try:
-        _, said = await asyncio.wait_for(child.communicate(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            _, said = await child.communicate()
     except (TimeoutError, asyncio.CancelledError):
         with contextlib.suppress(ProcessLookupError):
             child.kill()

@@ -193,7 +193,7 @@ class JournalWriter:
             raise JournalError(f"record {seq} after the journal was closed", do="append before close")
         if seq < 1 or seq < self._next:
             raise JournalError(f"record number {seq}", expected=f"{max(self._next, 1)} or more")
-        room = self._soft_limit(stream) - HEADER_BYTES
+        room = self._capacity(stream) - HEADER_BYTES
         if len(payload) + RECORD_BYTES > room:
             raise JournalError(
                 f"a {type(record).__name__} of {len(payload)} bytes", expected=f"at most {room}", do="enlarge segments"
@@ -234,9 +234,13 @@ class JournalWriter:
         stream.enter(after)
         self._keeper_wake.set()
 
-    def _soft_limit(self, stream: Stream) -> int:
-        """Where the reserve begins; also how far the fast path may go once a segment has its first record."""
+    def _capacity(self, stream: Stream) -> int:
+        """Where the reserve of a segment begins."""
         return stream.segment.size - _CONTROL_ROOM - (self._reserve if stream is self._orders else 0)
+
+    def _soft_limit(self, stream: Stream) -> int:
+        """How far records without a reserve may go now, and the fast path once a segment has its first record."""
+        return self._capacity(stream)
 
     def _write_control(self, seq: int, kind: int, value: int) -> None:
         """A control record in the orders stream; each segment keeps room for a last hole and the end."""
@@ -251,6 +255,10 @@ class JournalWriter:
 
     # --- keeper thread: the next segments, page faults, resident memory ------------------------------------------
 
+    def _monotonic_ns(self) -> int:
+        """Measures the pause before another try; virtual where time is (``engine.runtime.simulation``)."""
+        return time.monotonic_ns()
+
     def _make(self, name: str, number: int, size: int) -> MappedSegment:
         return MappedSegment(self._folder, self._session, name, number, size=size, prefault=PREFAULT_BYTES)
 
@@ -262,7 +270,7 @@ class JournalWriter:
 
     def _keep_once(self) -> None:
         for stream in (self._orders, self._market):
-            if stream.next is None and time.monotonic_ns() >= stream.retry_ns:
+            if stream.next is None and self._monotonic_ns() >= stream.retry_ns:
                 self._prepare(stream)
             tend(stream)
             if self._fault:
@@ -276,7 +284,7 @@ class JournalWriter:
         try:
             made = self._make(stream.name, current.number + 1, stream.size)
         except OSError as error:
-            stream.retry_ns = time.monotonic_ns() + _RETRY_NS
+            stream.retry_ns = self._monotonic_ns() + _RETRY_NS
             text = f"journal segment {stream.name}-{current.number + 1:06d} cannot be allocated: {error.strerror}"
             if not self._preparing_failed:
                 self._preparing_failed = text

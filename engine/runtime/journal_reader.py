@@ -7,6 +7,7 @@ and reported; anything that would hide a record that was there is an error.  Nev
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +20,14 @@ from engine.runtime.segment import (
     END,
     HEADER_BYTES,
     HOLE,
+    PRUNED_FILE,
     RECORD_BYTES,
     RawRecord,
     SegmentInfo,
     SegmentScan,
     list_segments,
     parse_control,
+    without_blank,
 )
 
 RESTORE = "restore the files from a copy, or read what precedes: replay --salvage"
@@ -127,12 +130,35 @@ def _read(folder: Path, report: ReadReport) -> Iterator[JournalRecord]:
         yield JournalRecord(raw.seq, stream, raw.payload, record)
 
 
+def pruned(folder: Path) -> tuple[str, str] | None:
+    """When the market stream of a journal was pruned and which archive has it (empty: none); None where it was not."""
+    note = folder / PRUNED_FILE
+    if not note.is_file():
+        return None
+    try:
+        told = json.loads(note.read_bytes())
+        return str(told["pruned"]), str(told["archive"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "an unknown day", ""
+
+
+def _refuse_pruned(folder: Path) -> None:
+    told = pruned(folder)
+    if told is not None:
+        raise JournalError(
+            f"the market stream of {folder} was pruned on {told[0]}: it can be replayed from no record on",
+            expected="both streams from record 1",
+            do=f"unpack {told[1] or 'a copy'}; the session that went on from it replays from its own record 1",
+        )
+
+
 class _Merge:
     """Both streams by number; checks that none is missing and that nothing follows the end."""
 
     def __init__(self, folder: Path, report: ReadReport) -> None:
         self._report = report
-        segments = list_segments(folder)
+        _refuse_pruned(folder)
+        segments = {stream: without_blank(infos)[0] for stream, infos in list_segments(folder).items()}
         if not any(segments.values()):
             raise JournalError(f"{folder} holds no journal segment", expected="orders-000001.seg", do="check the path")
         for stream, infos in segments.items():

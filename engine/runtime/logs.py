@@ -7,12 +7,16 @@ loses it, and both are counted (``LogPipe.dropped``, ``LogPipe.failed``).
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import queue
+import stat
 import sys
 import threading
 import time
 import traceback
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
@@ -38,6 +42,14 @@ class _QuietRotatingFile(RotatingFileHandler):
         if error is not None:
             raise error
 
+    def _open(self) -> TextIOWrapper:
+        """For its owner alone, also one that is there already: what the venue says of an account stands in it."""
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with contextlib.suppress(OSError):  # another's file that we may write, a disk without modes: as it was
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.fchmod(descriptor, 0o600)
+        return open(descriptor, "a", encoding=self.encoding, errors=self.errors)
+
 
 class LogPipe:
     """Owns the queue, the writing thread and the sinks."""
@@ -53,12 +65,13 @@ class LogPipe:
         self._file: _QuietRotatingFile | None = None
         if file is not None:
             try:
-                file.parent.mkdir(parents=True, exist_ok=True)
+                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._file = _QuietRotatingFile(file, maxBytes=max_bytes, backupCount=backups, encoding="utf-8")
             except OSError as error:
                 raise ConfigError(
                     f"log file {file} cannot be opened: {error.strerror}", do="choose another folder"
                 ) from error
+        self._taken = 0  # lines, by the thread
         self._queue: queue.Queue[Any] = queue.Queue(queue_lines)
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
         self._thread.start()
@@ -77,6 +90,7 @@ class LogPipe:
 
     def _run(self) -> None:
         while (fields := self._queue.get()) is not _STOP:
+            self._taken += 1
             for sink in (self._write_file, self._write_console):
                 try:
                     sink(fields)
@@ -110,13 +124,20 @@ class LogPipe:
         self._console.write(text + "\n")
         self._console.flush()
 
-    def stop(self, timeout_s: float = 2.0) -> None:
-        """Write what waits and end the thread; a sink that hangs is left behind after ``timeout_s``."""
-        try:
-            self._queue.put(_STOP, timeout=timeout_s)
-        except queue.Full:
-            return
-        self._thread.join(timeout_s)
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Write what waits and end the thread; a sink that hangs is left behind when nothing was written for
+        ``timeout_s``.  One that is only slow, on a machine that is busy, loses nothing."""
+        taken, told = -1, False
+        while self._thread.is_alive() and self._taken != taken:
+            taken = self._taken
+            if told:
+                self._thread.join(timeout_s)
+                continue
+            try:
+                self._queue.put(_STOP, timeout=timeout_s)
+            except queue.Full:
+                continue
+            taken, told = -1, True
         if not self._thread.is_alive() and self._file is not None:
             try:
                 self._file.close()

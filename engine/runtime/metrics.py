@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -24,6 +24,8 @@ from engine.runtime.logs import LogPipe
 from engine.runtime.probe import StageProbe
 
 DEFAULT_PORT = 9464
+CLIENT_TIMEOUT_S = 10.0
+"""Then a client that asks for nothing or does not take its answer is dropped: each holds a thread and a descriptor."""
 LABELS_MAX = 50
 """Different values of one label; the rest is added up as ``other`` (a venue's reasons are not ours to bound)."""
 
@@ -41,7 +43,11 @@ COUNTER_HELP = {
     "cancels": "Cancels sent.",
     "fills": "Fills of our orders.",
     "adjustments": "Balances that the venue told otherwise than the books had them.",
+    "group_exits": "Exit orders sent because the price of a stop or target that waited here was reached.",
+    "exit_retries": "Of those, after one that closed nothing.",
+    "conflicting_fills": "Executions that were told again with other values; the first ones stand.",
     "corrections": "Executions that the venue has taken back or changed.",
+    "unknown_corrections": "Corrections of executions too old to be known: not booked.",
     "external_orders": "Orders found at the venue that this session did not send.",
     "external_fills": "Fills of orders this session did not open.",
     "unknown_outcomes": "Orders whose outcome became unknown.",
@@ -78,6 +84,8 @@ class Gauges:
         self.waiting_dropped = 0
         self.conflated = 0
         self.unjournaled = 0
+        self.disk_free_bytes: int | None = None
+        """Where the session is written; None (not exported) where nobody can say."""
         self.risk_state: RiskState = RiskState.ACTIVE
 
 
@@ -104,6 +112,7 @@ class Metrics(Collector):
         self._logs = logs
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
 
     def describe(self) -> list[Metric]:
         return []
@@ -184,6 +193,9 @@ class Metrics(Collector):
         yield _gauge("kestrel_queue_depth", "Entries waiting in a queue.", _keyed(depths), ("queue",))
         yield _gauge("kestrel_open_orders", "Orders that may still fill.", {(): float(gauges.open_orders)}, ())
         yield _gauge("kestrel_loop_lag_seconds", "How late the event loop is.", {(): gauges.loop_lag_ns / 1e9}, ())
+        if gauges.disk_free_bytes is not None:
+            free: Samples = {(): float(gauges.disk_free_bytes)}
+            yield _gauge("kestrel_disk_free_bytes", "Free where the session is written.", free, ())
         states: Samples = {(state.value,): float(state is gauges.risk_state) for state in RiskState}
         yield _gauge("kestrel_risk_state", "1 for the state the engine is in.", states, ("state",))
 
@@ -206,6 +218,8 @@ class Metrics(Collector):
                     f"metrics endpoint {host}:{port}: {reason}", do="set metrics.port to a free port or to auto"
                 ) from error
             break
+        handler: Any = server.RequestHandlerClass
+        server.RequestHandlerClass = type(handler.__name__, (handler,), {"timeout": CLIENT_TIMEOUT_S})
 
         def stop() -> None:
             server.shutdown()

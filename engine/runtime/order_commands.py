@@ -28,6 +28,9 @@ def order(
     qty: Annotated[str, typer.Argument(help="in base units, such as 0.01")],
     limit: Annotated[str | None, typer.Option(help="limit price; without it, a market order")] = None,
     trigger: Annotated[str | None, typer.Option(help="of a stop: rests at --limit once the market is there")] = None,
+    bracket: Annotated[
+        bool, typer.Option("--bracket", help="close at --limit, or at market once --trigger is reached; one of them")
+    ] = False,
     tif: Annotated[str | None, typer.Option(help="gtc (default with --limit), ioc (default without) or fok")] = None,
     post_only: Annotated[bool, typer.Option("--post-only", help="never take: refused where it would")] = False,
     reduce_only: Annotated[bool, typer.Option("--reduce-only", help="never more than the position")] = False,
@@ -38,7 +41,7 @@ def order(
 ) -> None:
     """Send one order by hand, through the same risk gate as any strategy's."""
     arguments = {"side": side, "instrument": instrument, "qty": qty, "limit": limit, "trigger": trigger, "tif": tif}
-    flags = {"post_only": post_only, "reduce_only": reduce_only, "reason": reason}
+    flags = {"bracket": bracket, "post_only": post_only, "reduce_only": reduce_only, "reason": reason}
     _finish(_ask("order", arguments | flags, session, sessions), "sent", "orders", as_json)
 
 

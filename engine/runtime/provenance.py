@@ -58,6 +58,17 @@ def hash_files(root: Path, files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def own_code(paths: Iterable[Path]) -> dict[str, str]:
+    """sha256 of each file of the user's own, by path; empty for one that cannot be read, of which its loader tells."""
+    found = {}
+    for path in paths:
+        try:
+            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            found[str(path)] = ""
+    return found
+
+
 def git_commit(root: Path) -> str:
     """The commit of a checkout, with ``+`` when tracked files differ from it; empty without git."""
     try:
@@ -82,6 +93,10 @@ def library_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def python_version() -> str:
+    return sys.version.split()[0]
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
@@ -109,7 +124,7 @@ def describe(root: Path) -> dict[str, Any]:
         "code_hash": code_hash(root),
         "git_commit": git_commit(root),
         "libraries": library_versions(),
-        "python": sys.version.split()[0],
+        "python": python_version(),
         "platform": platform.platform(),
         "processor": processor(),
     }

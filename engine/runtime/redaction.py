@@ -29,8 +29,9 @@ _VALUES = (
     re.compile(rf"(?i)(?<=[?&])[\w-]{{0,32}}(?:{_NAMES})=[^&\s\"']+"),
     re.compile(rf"(?i)\b[\w-]{{0,32}}(?:{_NAMES})[\"']?\s*[=:]\s*[\"']?[^\s\"',;&}}\]]{{6,}}"),
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),  # user:password@host
+    re.compile(r"(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==)(?!=)"),  # 32 or 64 bytes: an Ed25519 key
 )
-_MAY_HOLD_SECRET = re.compile(rf"(?i)-----BEGIN|eyJ|bearer|basic|@|{_NAMES}")
+_MAY_HOLD_SECRET = re.compile(rf"(?i)-----BEGIN|eyJ|bearer|basic|@|[A-Za-z0-9+/]{{43}}|{_NAMES}")
 _DEPTH_MAX = 8
 
 

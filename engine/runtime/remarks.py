@@ -29,6 +29,7 @@ def remarks(core: TradingCore, drops: Mapping[str, int]) -> Iterator[str]:
     yield from _predictions(core)
     yield from _intents(core)
     yield from _money(core)
+    yield from _shut(core)
 
 
 def _market(core: TradingCore, drops: Mapping[str, int]) -> Iterator[str]:
@@ -98,6 +99,22 @@ def _money(core: TradingCore) -> Iterator[str]:
             f"equity in {portfolio.currency} could not be known and entries were refused: "
             f"portfolio.rates has none for {', '.join(missing)}"
         )
+    if unknown := portfolio.unknown_holdings:
+        yield (
+            f"equity in {portfolio.currency} could not be known and entries were refused: an earlier session holds "
+            f"{', '.join(unknown)}, which is not among this one's symbols"
+        )
+
+
+def _shut(core: TradingCore) -> Iterator[str]:
+    """Positions that nobody can leave: their instruments do not trade."""
+    held = {
+        name: f"{qty} held, {why}"
+        for name in core.lanes
+        if (why := core.venues.why_shut(name)) and (qty := core.portfolio.qty(name))
+    }
+    if held:
+        yield f"positions are held in what does not trade: {_each(held)}"
 
 
 def _counts(table: Mapping[str, int]) -> str:

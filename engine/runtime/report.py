@@ -19,8 +19,8 @@ from typing import Any, Final
 import plotly.graph_objects as go
 import plotly.io
 
+from engine.durable import write_atomically
 from engine.errors import DataError, KestrelError
-from engine.runtime.session import write_atomically
 from engine.runtime.summary import FillPoint, SessionSeries, SessionSummary, read_series, read_summary
 
 REPORT_FILE: Final = "report.html"

@@ -16,7 +16,7 @@ from engine.core import TradingCore
 from engine.errors import ConfigError
 from engine.events import OperatorRequested, Side
 from engine.manual import ACTIONS
-from engine.orders import OrderState
+from engine.order_states import OrderState
 
 DONE: Final = ACTIONS
 """Commands that become requests."""
@@ -39,7 +39,11 @@ def make_request(
     trigger_px = _amount("--trigger", arguments.get("trigger"))
     if trigger_px is not None and limit_px is None:
         raise ConfigError("a --trigger without --limit", expected="the limit price at which it then rests")
+    is_bracket = arguments.get("bracket") is True
+    if is_bracket and trigger_px is None:
+        raise ConfigError("--bracket without both prices", expected="--limit, its target, and --trigger, its stop")
     kind = OrderType.MARKET if limit_px is None else OrderType.LIMIT if trigger_px is None else OrderType.STOP_LIMIT
+    kind = OrderType.BRACKET if is_bracket else kind
     resting = TimeInForce.IOC if kind is OrderType.MARKET else TimeInForce.GTC
     side = _one_of("the side", str(arguments.get("side", "")).lower(), SIDES)
     qty = _amount("the quantity", arguments.get("qty"))
@@ -58,7 +62,7 @@ def make_request(
         limit_px=limit_px,
         time_in_force=_one_of("--tif", str(arguments.get("tif") or resting.value).lower(), [*map(str, TimeInForce)]),
         post_only=arguments.get("post_only") is True,
-        reduce_only=arguments.get("reduce_only") is True,
+        reduce_only=arguments.get("reduce_only") is True or is_bracket,
         trigger_px=trigger_px,
     )
 
@@ -78,16 +82,21 @@ def find_instrument(core: TradingCore, name: str) -> str:
 
 def unsettled(core: TradingCore) -> str:
     """Why the account's state is not known for certain; empty when it is."""
-    awaited = sorted(core.reconciliation.awaited)
-    if awaited:
-        return f"{', '.join(awaited)} has not confirmed it since the start"
-    doubtful = [
-        name
-        for names in core.reconciliation.unresolved.values()
-        for name in names
-        if (order := core.orders.get(name)) is not None and order.state is OrderState.UNKNOWN
-    ]
-    return f"nobody knows what became of {', '.join(doubtful[:5])}" if doubtful else ""
+    told = core.reconciliation
+    if told.awaited:
+        return f"{', '.join(sorted(told.awaited))} has not confirmed it since the start"
+    # By what is known now, not by what was at the last confirmation: an answer may have been lost since.
+    doubtful = [one.client_order_id for one in core.orders.open_orders() if one.state is OrderState.UNKNOWN]
+    if doubtful:
+        return f"nobody knows what became of {', '.join(doubtful[:5])}"
+    for venue, missing in sorted(told.missing.items()):
+        if missing:
+            return f"{venue} does not name its balance of {', '.join(missing)}"
+    return "; ".join(core.venues.unconfirmed)
+
+
+_LEAST, _MOST = Decimal("1e-24"), Decimal("1e24")
+"""No price or quantity is beyond; what is would not even fit into the digits that money is counted with."""
 
 
 def _amount(what: str, text: Any) -> Decimal | None:
@@ -99,6 +108,9 @@ def _amount(what: str, text: Any) -> Decimal | None:
         value = Decimal("NaN")
     if not value.is_finite():
         raise ConfigError(f"{what} is {text!r}", expected="a number")
+    if value and not _LEAST <= abs(value) < _MOST:
+        size = "large" if abs(value) >= _MOST else "small"
+        raise ConfigError(f"{what} is {text!r}, too {size} a number", expected=f"one between {_LEAST} and {_MOST}")
     return value
 
 

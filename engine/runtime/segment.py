@@ -36,6 +36,8 @@ CONTROL = 0x8000_0000
 HOLE = 1
 """Control: the numbers from value up to and including this record's ``seq`` were never written."""
 KEPT_BYTES = 65_536
+PRUNED_FILE = "pruned.json"
+"""Beside the segments where a stream was removed: see ``engine.runtime.retention``."""
 END = 2
 """Control: the journal was closed in order; value is the last number of the session."""
 
@@ -254,6 +256,10 @@ class SegmentScan:
         """Raises ``JournalError`` when the file cannot be opened or has no header of this version."""
         self.path = path
         self.damage: Damage | None = None
+        self.last_seq = -1
+        """Number of the last good record so far."""
+        self.last_payload = b""
+        """Of the last good record so far that does not describe the journal itself, skipped ones included."""
         try:
             with path.open("rb") as file:
                 self.header = parse_header(file.read(HEADER_BYTES), path)
@@ -261,20 +267,42 @@ class SegmentScan:
             raise JournalError(f"cannot read {path}: {error.strerror}") from error
         self._salt = record_salt(self.header.session, self.header.stream, self.header.number)
 
-    def records(self, *, mapped: bool = True) -> Iterator[RawRecord]:
-        """``mapped`` is False while the writer may still cut the file: a mapping would lose its pages, and us."""
+    def records(self, *, mapped: bool = True, skip: frozenset[int] = frozenset()) -> Iterator[RawRecord]:
+        """``mapped`` is False while the writer may still cut the file: a mapping would lose its pages, and us.
+
+        ``skip``: records whose payload has one of these as its second byte (their type, see ``engine.codec``) are
+        checked like all others but not given.
+        """
         with self.path.open("rb") as file:
             if not mapped:
-                yield from self._records(file.read())
+                yield from self._records(file.read(), skip)
                 return
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                yield from self._records(data)
+                yield from self._records(data, skip)
 
-    def _records(self, data: mmap.mmap | bytes) -> Iterator[RawRecord]:
+    def _records(self, data: mmap.mmap | bytes, skip: frozenset[int]) -> Iterator[RawRecord]:
+        """``_record_at`` from one record to the next, written out: a start reads millions of them."""
+        unpack, crc32, salt, size = _RECORD.unpack_from, zlib.crc32, self._salt, len(data)
+        skipped = frozenset(bytes((one,)) for one in skip)
         at = HEADER_BYTES
-        while (record := self._record_at(data, at)) is not None:
-            yield record
-            at = (at + RECORD_BYTES + len(record.payload) + 7) & -8
+        while at + RECORD_BYTES <= size:
+            word, crc, seq = unpack(data, at)
+            flags = word & CONTROL
+            start = at + RECORD_BYTES
+            end = start + (word ^ flags)
+            if end == start or end > size:
+                break
+            payload = data[start:end]
+            if crc32(payload, (seq ^ salt ^ flags) & 0xFFFF_FFFF) != crc:
+                break
+            self.last_seq = seq
+            if flags:
+                yield RawRecord(at, seq, True, payload)
+            else:
+                self.last_payload = payload
+                if payload[1:2] not in skipped:
+                    yield RawRecord(at, seq, False, payload)
+            at = (end + 7) & -8
         self.damage = self._damage_at(data, at)
 
     def _record_at(self, data: mmap.mmap | bytes, at: int) -> RawRecord | None:
@@ -338,3 +366,24 @@ def list_segments(folder: Path) -> dict[str, list[SegmentInfo]]:
                     do="restore it from a copy",
                 )
     return found
+
+
+def without_blank(segments: list[SegmentInfo]) -> tuple[list[SegmentInfo], list[SegmentInfo]]:
+    """The segments that hold something, and those at the end that are all zeros: they were made ahead, and the machine
+    went down before a byte of them was on disk."""
+    last = len(segments)
+    while last and _is_blank(segments[last - 1].path):
+        last -= 1
+    return segments[:last], segments[last:]
+
+
+def _is_blank(path: Path) -> bool:
+    """All of it: a header that is gone while records behind it are there is damage."""
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                if block.count(0) != len(block):
+                    return False
+    except OSError as error:
+        raise JournalError(f"cannot read {path}: {error.strerror}") from error
+    return True

@@ -15,13 +15,15 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from engine.errors import DataError, SessionLocked
+from engine.durable import write_atomically
+from engine.errors import DataError, KestrelError, SessionLocked
 from engine.events import SessionStarted
 from engine.runtime import provenance
 from engine.runtime.redaction import redactor
@@ -55,6 +57,10 @@ class SessionHeader(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     config_sections: dict[str, str] = {}
     """Section of ``config`` -> its sha256, so that a changed file can say where."""
+    own_code: dict[str, str] = {}
+    """File of the user's own strategies -> its sha256; ``code_hash`` is of ours alone."""
+    approved: str = ""
+    """When and by whom this build and configuration was approved (``engine.runtime.approval``); empty: not asked."""
 
 
 def new_session_id(wall_ns: int) -> str:
@@ -63,7 +69,10 @@ def new_session_id(wall_ns: int) -> str:
 
 
 def order_prefix(session: str) -> str:
-    """What client order ids of a session begin with: ids are unique for ever because sessions are."""
+    """What client order ids of a session begin with: ids are unique for ever because sessions are.
+
+    ``engine.order_ids.session_of`` goes the other way.
+    """
     return f"k{session}"
 
 
@@ -72,28 +81,14 @@ def config_digest(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
 
 
+def recorded_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """As a reader of the header gets it back, so that digests of both are of the same thing."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(redactor.leaves(dict(config))))
+    return plain
+
+
 def section_digests(config: Mapping[str, Any]) -> dict[str, str]:
     return {name: config_digest({name: value}) for name, value in config.items()}
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Whoever reads ``path`` sees all of the old content or all of the new, also after a power cut."""
-    making = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(making, path)
-    except OSError:
-        making.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class Session:
@@ -127,11 +122,13 @@ class Session:
         code_root: Path,
         session: str = "",
         seed: int | None = None,
+        own_code: Sequence[Path] = (),
+        approved: str = "",
     ) -> Session:
         """Make ``root/<id>``, lock it and write its header.  ``mode`` is what runs (``paper``, ``live``).
 
         ``config`` has been redacted by its owner (``Settings.redacted``); texts that look like secrets are hidden here
-        too.  ``code_root`` is the checkout.  An explicit ``session`` names the folder.
+        too.  ``code_root`` is the checkout, ``own_code`` the user's files.  An explicit ``session`` names the folder.
         Raises ``SessionLocked`` when another daemon holds it, ``DataError`` when it was used before or cannot be
         written.
         """
@@ -140,15 +137,14 @@ class Session:
             raise DataError(f"session id {name!r}", expected="at most 40 letters, digits, dots, dashes, underscores")
         path = root / name
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = _lock(path)
         except OSError as error:
             raise DataError(f"cannot write {path}: {error.strerror}", do="choose a folder that is yours") from error
         try:
             if (path / HEADER_FILE).exists():
                 raise DataError(f"session {name} has already run", do="start without an id, or choose a new one")
-            # As a reader of the file gets it back, so that digests of both are of the same thing.
-            plain = msgspec.json.decode(msgspec.json.encode(redactor.leaves(dict(config))))
+            plain = recorded_config(config)
             header = SessionHeader(
                 format_version=HEADER_VERSION,
                 session=name,
@@ -159,15 +155,17 @@ class Session:
                 config_hash=config_digest(plain),
                 config_sections=section_digests(plain),
                 seed=seed,
+                own_code=provenance.own_code(own_code),
+                approved=approved,
                 **provenance.describe(code_root),
             )
             for folder in ("journal", "log"):
-                (path / folder).mkdir(exist_ok=True)
+                (path / folder).mkdir(mode=0o700, exist_ok=True)
             write_atomically(path / HEADER_FILE, msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n")
         except OSError as error:
             os.close(lock)
             raise DataError(f"cannot write {path}: {error.strerror}", do="free the disk or choose a folder") from error
-        except DataError:
+        except KestrelError:
             os.close(lock)
             raise
         return cls(path, header, lock)
@@ -250,6 +248,20 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a session's folder as its daemon does.  Raises ``SessionLocked`` while one runs, ``DataError`` where that
+    cannot be written."""
+    try:
+        lock = _lock(path)
+    except OSError as error:
+        raise DataError(f"cannot lock {path}: {error.strerror}", do="make the folder yours") from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
 def running_process(path: Path) -> str:
     """Process id of the daemon that holds the session folder; empty when none does.  Does not take the lock."""
     try:
@@ -275,7 +287,7 @@ def list_sessions(root: Path) -> list[str]:
     """Ids under ``root`` that have a header, oldest first."""
     if not root.is_dir():
         return []
-    found = [path.parent for path in root.glob("*/session.json")]
+    found = [path.parent for path in root.glob("*/session.json") if not path.parent.name.startswith(".")]
     return [path.name for path in sorted(found, key=lambda path: (not _ID.match(path.name), path.name))]
 
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.errors import DataError, KestrelError
+from engine.runtime.secrecy import without_secrets
 
 POLL_S: Final = 1.0
 NICE: Final = 10
@@ -82,13 +83,14 @@ class Storing:
     async def start(self) -> None:
         """Raises ``DataError`` when nothing could be stored: better before the session than after it."""
         # Not a process of asyncio's: those are killed with their loop, and this one may have to outlive it.
-        with (self._session / "log" / LOG_FILE).open("ab") as log:
+        with open(self._session / "log" / LOG_FILE, "ab", opener=_for_its_owner) as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "engine.runtime.storing", str(self._session), str(self._catalogue)],
                 cwd=self._code_root,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env=without_secrets(),
                 start_new_session=True,  # Ctrl-C ends the daemon, and that ends the child when all is stored
             )
         loop = asyncio.get_running_loop()
@@ -120,7 +122,8 @@ class Storing:
     async def _said(self, timeout_s: float) -> dict[str, Any]:
         """The next line of the child; empty when none came in time."""
         try:
-            line = await asyncio.wait_for(self._lines.readline(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                line = await self._lines.readline()
         except TimeoutError:
             return {}
         try:
@@ -188,6 +191,10 @@ def check_room(catalogue: Path) -> None:
             expected=f"at least {ROOM_BYTES >> 20} MiB",
             do="free disk space; the journal has everything until then",
         )
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _step_back() -> None:

@@ -4,7 +4,7 @@ Owns a lock and a pointer for each account in the user's run folder: daemons sta
 the same account.  What a session leaves is ``engine.recovery``'s to say.
 
     <run folder>/accounts/<digest of the account>.lock    held while a daemon trades on it
-    <run folder>/accounts/<digest of the account>.json    {"account", "sessions": [newest, the one before]}
+    <run folder>/accounts/<digest of the account>.json    {"account", "sessions": [newest, the one before], "identity"}
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ import msgspec
 
 from engine import codec
 from engine.carried import Carried
-from engine.errors import DataError, JournalError, KestrelError, SessionLocked
-from engine.events import Event, StateCarried, StateKept
-from engine.recovery import Recovery
-from engine.runtime.segment import HEADER_BYTES, SegmentInfo, SegmentScan, list_segments
-from engine.runtime.session import write_atomically
+from engine.durable import write_atomically
+from engine.errors import DataError, JournalError, KestrelError, SessionLocked, WrongAccount
+from engine.events import Event, SessionStarted, StateCarried, StateKept
+from engine.recovery import AT_THE_MARKETS_PACE, Recovery
+from engine.runtime.segment import SegmentInfo, SegmentScan, list_segments, without_blank
 
 VENUE_TRUTH = "look into why; then start with --venue-truth to go on from what the venue says alone"
 _KEPT_TAGS = {StateKept.__struct_config__.tag, StateCarried.__struct_config__.tag}
+_SKIPPED_TAGS = frozenset(int(str(kind.__struct_config__.tag)) for kind in AT_THE_MARKETS_PACE)
 
 
 class Left(NamedTuple):
@@ -39,6 +40,14 @@ class Left(NamedTuple):
     torn_bytes: int
     last_ns: int
     """When the session last heard or decided anything, ns."""
+    blank: tuple[str, ...] = ()
+    """Files at the end of which nothing had reached the disk."""
+
+
+class _Pointer(NamedTuple):
+    sessions: list[str]
+    identity: str
+    """Digest of the venue's own id of the account; empty until a session has learned it."""
 
 
 class Succession:
@@ -51,6 +60,8 @@ class Succession:
         self._lock_path = self._folder / f"{digest}.lock"
         self._pointer = self._folder / f"{digest}.json"
         self._lock: int | None = None
+        self._gone_on_with: list[str] | None = None
+        """The session whose state ``left`` has found, and the one before it."""
 
     def lock(self, session: str) -> None:
         """Hold the account until ``close``.  Raises ``SessionLocked`` while another daemon trades on it."""
@@ -75,6 +86,20 @@ class Succession:
         os.pwrite(descriptor, f"process {os.getpid()}, session {session}\n".encode(), 0)
         self._lock = descriptor
 
+    def holder(self) -> str:
+        """The daemon that trades on the account now, in words; empty for none.  Holds nothing when it returns."""
+        try:
+            descriptor = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return ""  # nobody has traded on it yet; what cannot be read cannot be locked either, and a start says so
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "an unknown process"
+        finally:
+            os.close(descriptor)
+        return ""
+
     @property
     def lock_path(self) -> Path:
         """Names who holds the account, also after that one died: ``process PID, session ID``."""
@@ -89,11 +114,40 @@ class Succession:
     def begin(self, session: Path) -> None:
         """From now on ``session`` is the account's newest.  Called before its first byte goes to the venue."""
         try:
-            before = self._sessions()
+            before = self._read()
         except DataError:
-            before = []  # it was refused, and the answer was to go on without what it names
-        newest = [str(session.absolute()), *before]
-        content = {"account": self.account, "sessions": newest[:2]}
+            before = _Pointer([], "")  # it was refused, and the answer was to go on without what it names
+        gone_on_with = before.sessions if self._gone_on_with is None else self._gone_on_with
+        newest = [str(session.absolute()), *gone_on_with]
+        self._write(_Pointer(newest[:2], before.identity))
+
+    def identify(self, identity: str, *, anew: bool = False) -> None:
+        """The venue's own id of the account, as it tells it to the key: the first one is kept, as a digest.
+
+        ``anew``: whatever it was before.  Raises ``WrongAccount`` when the account is another one than before.
+        """
+        digest = _fingerprint(identity)
+        known = self._read()
+        if not anew:
+            self._check(known, digest)
+        if known.identity != digest:
+            self._write(known._replace(identity=digest))
+
+    def check_identity(self, identity: str) -> None:
+        """``identify`` without keeping anything.  Raises ``WrongAccount`` as it does."""
+        self._check(self._read(), _fingerprint(identity))
+
+    def _check(self, known: _Pointer, digest: str) -> None:
+        if known.identity and known.identity != digest:
+            raise WrongAccount(
+                f"account {self.account} is another one than its sessions so far have traded on "
+                f"(fingerprint {digest}, so far {known.identity})",
+                expected="the same account behind the same address and key",
+                do="correct address or key file; to begin anew on this account: --venue-truth",
+            )
+
+    def _write(self, pointer: _Pointer) -> None:
+        content = {"account": self.account, **pointer._asdict()}
         try:
             write_atomically(self._pointer, json.dumps(content).encode() + b"\n")
         except OSError as error:
@@ -107,7 +161,7 @@ class Succession:
 
         Raises ``JournalError`` or ``DataError`` when that cannot be told: then nobody knows what the account owes.
         """
-        sessions = self._sessions()
+        sessions = self._read().sessions
         for number, path in enumerate(sessions):
             try:
                 found = read_left(Path(path), currency)
@@ -118,63 +172,91 @@ class Succession:
                     do=VENUE_TRUTH,
                 ) from error
             # A session of which nothing is on disk (the machine went down at its start) has sent nothing.
-            if found is not None or number == len(sessions) - 1:
+            if found is not None:
+                # Those that came to nothing are not named any more: else a second one would push this one out.
+                self._gone_on_with = sessions[number:]
                 return found
         return None
 
-    def _sessions(self) -> list[str]:
+    def _read(self) -> _Pointer:
         try:
             content = json.loads(self._pointer.read_bytes())
-            return [str(path) for path in content["sessions"]]
+            return _Pointer([str(path) for path in content["sessions"]], str(content.get("identity", "")))
         except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return _Pointer([], "")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{self._pointer} cannot be read: {error}", do=VENUE_TRUTH) from error
 
 
+def _fingerprint(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def sessions_in_use(run_dir: Path) -> dict[Path, str]:
+    """Folders of the sessions that the user's accounts go on from, the newest and the one before, with the account.
+
+    Raises ``DataError`` for a pointer that cannot be read.
+    """
+    found: dict[Path, str] = {}
+    for pointer in sorted((run_dir / "accounts").glob("*.json")):
+        try:
+            content = json.loads(pointer.read_bytes())
+            found.update({Path(path).resolve(): str(content["account"]) for path in content["sessions"]})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{pointer} cannot be read: {error}",
+                expected="the sessions that an account goes on from",
+                do="find out which account it is of; without it, nobody knows which session is needed",
+            ) from error
+    return found
+
+
 def read_left(session: Path, currency: str) -> Left | None:
-    """What a session left, from its journal's stream of orders; None when not one record of it is there.
+    """What a session left, from its journal's stream of orders; None when it had not even begun: its second record is
+    what it goes on with, and before that nothing is done.
 
     Raises ``JournalError`` for a journal that is gone, or damaged anywhere behind the newest state it kept.
     """
-    records, upto_seq, torn_bytes = _orders_since_kept(session / "journal")
-    if upto_seq < 0:
+    segments, blank = without_blank(list_segments(session / "journal")["orders"])
+    records, upto_seq, torn_bytes = _orders_since_kept(session / "journal", segments)
+    if all(isinstance(record, SessionStarted) for record in records):
         return None
     recovery = Recovery(currency)
     recovery.take(records)
-    return Left(session.name, upto_seq, recovery.left(), torn_bytes, max(map(_time_of, records), default=0))
+    last_ns = max(map(_time_of, records), default=0)
+    names = tuple(info.path.name for info in blank)
+    return Left(session.name, upto_seq, recovery.left(), torn_bytes, last_ns, names)
 
 
-def _orders_since_kept(folder: Path) -> tuple[list[codec.Record], int, int]:
-    """Records of the orders stream from the newest kept state on, the last record's number, bytes cut at the end."""
-    payloads: list[bytes] = []
+def _orders_since_kept(folder: Path, segments: list[SegmentInfo]) -> tuple[list[codec.Record], int, int]:
+    """Records of the orders stream from the newest kept state on, the last record's number, bytes cut at the end.
+
+    Those that come at the market's pace are left out, but for the very last record: it says how far the session came.
+    """
+    parts: list[list[bytes]] = []
+    last = b""
     upto_seq, torn_bytes = -1, 0
-    segments = list_segments(folder)["orders"]
-    if segments and _is_blank(segments[-1].path):
-        segments.pop()  # made ahead, and the machine went down before a byte of it was on disk
     for info in reversed(segments):
         # The newest file may be one that was made ahead and holds nothing yet.
-        found, last_seq, damaged_bytes = _read_segment(info, is_last=upto_seq < 0)
+        found, scan, damaged_bytes = _read_segment(info, is_last=upto_seq < 0)
         torn_bytes += damaged_bytes
-        upto_seq = max(upto_seq, last_seq)
-        payloads = found + payloads
+        if not last and scan.last_payload:
+            last = scan.last_payload
+            if not found or found[-1] is not last:
+                parts.append([last])
+        upto_seq = max(upto_seq, scan.last_seq)
+        parts.append(found)
         if found and _tag(found[0]) in _KEPT_TAGS:
             break
+    payloads = [payload for part in reversed(parts) for payload in part]
     return [_decode(folder, payload) for payload in payloads], upto_seq, torn_bytes
 
 
-def _is_blank(path: Path) -> bool:
-    with path.open("rb") as file:
-        return not any(file.read(HEADER_BYTES))
-
-
-def _read_segment(info: SegmentInfo, *, is_last: bool) -> tuple[list[bytes], int, int]:
+def _read_segment(info: SegmentInfo, *, is_last: bool) -> tuple[list[bytes], SegmentScan, int]:
     """Payloads from the segment's newest kept state on (all of them where it has none)."""
     scan = SegmentScan(info.path)
     found: list[bytes] = []
-    last_seq = -1
-    for raw in scan.records():
-        last_seq = raw.seq
+    for raw in scan.records(skip=_SKIPPED_TAGS):
         if raw.control:
             continue
         if _tag(raw.payload) in _KEPT_TAGS:
@@ -182,13 +264,13 @@ def _read_segment(info: SegmentInfo, *, is_last: bool) -> tuple[list[bytes], int
         found.append(raw.payload)
     damage = scan.damage
     if damage is None:
-        return found, last_seq, 0
+        return found, scan, 0
     if damage.good_after is not None or not is_last:
         raise JournalError(
-            f"{info.path} is damaged at offset {damage.offset}, after record {last_seq}",
+            f"{info.path} is damaged at offset {damage.offset}, after record {scan.last_seq}",
             expected="whole records up to its end",
         )
-    return found, last_seq, damage.size
+    return found, scan, damage.size
 
 
 def _time_of(record: codec.Record) -> int:

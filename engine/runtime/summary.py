@@ -42,7 +42,7 @@ class PositionLine(msgspec.Struct, frozen=True, kw_only=True):
 
 class OpenOrderLine(msgspec.Struct, frozen=True, kw_only=True):
     """An order that was not known to be over when the session ended.  ``side`` is +1 or -1; ``state`` as in
-    ``engine.orders``; quantities in base units.  ``venue_order_id`` is empty where the venue never told one."""
+    ``engine.order_states``; quantities in base units.  ``venue_order_id`` is empty where the venue never told one."""
 
     client_order_id: str
     venue_order_id: str

@@ -20,7 +20,7 @@ import msgspec
 from engine.bus import EventBus
 from engine.commands import RiskState
 from engine.core import KEEP, TradingCore
-from engine.errors import JournalError, KestrelError
+from engine.errors import JournalError, KestrelError, WrongAccount
 from engine.events import (
     ClockStepped,
     Halted,
@@ -33,9 +33,11 @@ from engine.events import (
 )
 from engine.intents import writable
 from engine.ports import Clock, Publish, Venue
+from engine.runtime.books import BookWatch
 from engine.runtime.clocks import ClockWatch
 from engine.runtime.control import ControlServer, clear_halt, read_halt
 from engine.runtime.heartbeat import Phase
+from engine.runtime.rehearsal import confirmed
 from engine.runtime.requests import DONE, make_request, unsettled
 from engine.runtime.watchdog_keeper import WatchdogKeeper
 
@@ -43,6 +45,8 @@ _SETTLE_S = 0.02
 """Between two looks at the orders that are to be cancelled at the end."""
 STOP_S = 10.0
 """Longest wait for a venue's connections to be closed."""
+KEEP_RECORDS = 1_000_000
+"""The state is kept after this many records too, whatever the time: a next start reads what follows it."""
 
 
 class Supervisor:
@@ -50,10 +54,13 @@ class Supervisor:
 
     ``run_dirs``: where it listens and looks for HALT.  ``data_time``: timers come from the feed (a recording).
     ``status`` answers the operator's ``status``.
-    ``keep_s``: how often the core puts its state on record; None: never, nobody will go on from here.
+    ``keep_s``: how often the core puts its state on record (and after ``KEEP_RECORDS``); None: never, nobody will go
+    on from here.
     ``on_second`` is called about once a second (the console line, the report's series).
     ``watchdog``: None for an account that ends with the session.  ``flatten_s``: how long positions may take to be
     closed before the session ends; None: they are kept.
+    ``confirm_s``: how long the account may take to be confirmed before anything trades, else the session ends; None:
+    strategies wait for it.  ``only_check``: end there, and leave what is open as it is.
     """
 
     def __init__(
@@ -75,6 +82,8 @@ class Supervisor:
         keep_s: float | None = None,
         watchdog: WatchdogKeeper | None = None,
         flatten_s: float | None = None,
+        confirm_s: float | None = None,
+        only_check: bool = False,
     ) -> None:
         self._bus = bus
         self._publish_event = publish
@@ -89,16 +98,21 @@ class Supervisor:
         self._keep_s = keep_s
         self._watchdog = watchdog
         self._flatten_s = flatten_s
+        self._confirm_s = confirm_s
+        self._only_check = only_check
         self._status = status
         self._on_second = on_second
+        self._books = BookWatch(core, venue)
         self._stop = asyncio.Event()
         self._stop_reason = ""
         self._signals = 0
+        self._conflicts = 0
         self._halt_seen = False
         self._control = ControlServer(run_dirs, session, self._answer)
         self._ticking: asyncio.TimerHandle | None = None
         self._second: asyncio.TimerHandle | None = None
         self._keeping: asyncio.TimerHandle | None = None
+        self._kept_seq = 0
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -108,23 +122,32 @@ class Supervisor:
         """Trade until a signal, the end of the feed, ``seconds`` or a dead journal; returns why it stopped.
 
         ``on_listening`` is called when signals and commands are heard, ``on_started`` when the venue is there.
-        Raises ``VenueError`` when the venue cannot be started.
+        Raises ``VenueError`` when the venue cannot be started, ``KestrelError`` when the account is not confirmed.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signals = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signals.append(signal.SIGHUP)  # a terminal that closes ends the session in order; under nohup, nothing
+        for number in signals:
             loop.add_signal_handler(number, self._on_signal, number)
         await self._control.start()
         if on_listening is not None:
             on_listening()
         self._tick()
+        is_ours = True
         try:
             if self._watchdog is not None:
                 await self._watchdog.start()
             await self._start_venue()
+            if self._confirm_s is not None:
+                await confirmed(self._core, self._venue.name, self._stop, self._confirm_s)
             on_started()
+            if self._only_check:
+                self.stop("nothing but a check was asked for")
             # What exists now lives as long as the process: keep full collections from walking it on the path.
-            gc.collect()
-            gc.freeze()
+            if gc.isenabled():
+                gc.collect()
+                gc.freeze()
             self._enter(Phase.TRADING)
             self._every_second()
             self._keep()
@@ -132,6 +155,9 @@ class Supervisor:
             self._enter(Phase.ENDING)
             await self._flatten()
             await self._wind_down()
+        except WrongAccount:
+            is_ours = False
+            raise
         finally:
             for handle in (self._ticking, self._second, self._keeping):
                 if handle is not None:
@@ -139,8 +165,9 @@ class Supervisor:
             await self._control.stop()
             await self._stop_venue()
             if self._watchdog is not None:
-                self._watchdog.end(self._core.orders.open_count)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+                # What is open on an account that is not ours must not be cancelled because we leave it.
+                self._watchdog.end(self._core.orders.open_count if is_ours and not self._only_check else 0)
+            for number in signals:
                 loop.remove_signal_handler(number)
         if self._bus.dead:
             raise journal_failure(self._bus.dead)
@@ -209,9 +236,10 @@ class Supervisor:
 
         Timers go on meanwhile: on them the core asks again for cancels that were refused or got lost.
         """
-        self._publish(lambda at: ShutdownRequested(at, at, self._stop_reason))
+        if not self._only_check:
+            self._publish(lambda at: ShutdownRequested(at, at, self._stop_reason))
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._cancel_timeout_s
+        deadline = loop.time() + (0.0 if self._only_check else self._cancel_timeout_s)
         while self._core.orders.open_count and loop.time() < deadline and not self._bus.dead:
             self._venue.settle()
             if self._data_time and self._core.orders.open_count:
@@ -249,11 +277,18 @@ class Supervisor:
         if stepped_ns:
             self._publish(lambda at: ClockStepped(at, at, stepped_ns))
             self._venue.confirm()
+        counters = self._core.counters
+        if counters.conflicting_fills + counters.unknown_corrections != self._conflicts:
+            # An execution was told twice, and not alike, or corrected when nobody knew it any more: the balances know.
+            self._conflicts = counters.conflicting_fills + counters.unknown_corrections
+            self._venue.confirm()
         self._beat()
         self._look_for_halt()
+        self._look_for_latch()
         if not self._data_time:
             self._publish_timer()
             self._venue.settle()
+        self._keep_if_much_happened()
         if self._bus.dead:
             self.stop("journal failure")
 
@@ -263,15 +298,23 @@ class Supervisor:
     def _publish(self, make: Callable[[int], InputEvent]) -> None:
         self._publish_event(make(self._now_ns()))
 
+    def _keep_if_much_happened(self) -> None:
+        if self._keep_s is not None and self._keeping is not None and self._bus.seq - self._kept_seq >= KEEP_RECORDS:
+            self._keeping.cancel()
+            self._keep()
+
     def _keep(self) -> None:
         """Have the core put its state on record, at once and from time to time, where it will be gone on with."""
         if self._keep_s is not None:
             self._keeping = asyncio.get_running_loop().call_later(self._keep_s, self._keep)
+            self._kept_seq = self._bus.seq
             self._publish(lambda at: Timer(at, at, KEEP))
 
     def _every_second(self) -> None:
         self._second = asyncio.get_running_loop().call_later(1.0, self._every_second)
         self._on_second()
+        if not self._data_time:
+            self._books.look(self._now_ns())
         why = "" if self._watchdog is None else self._watchdog.look()
         if why:
             self._publish(lambda at: Reduced(at, at, "watchdog", why))
@@ -295,6 +338,11 @@ class Supervisor:
             self._halt_seen = True
             self._publish(lambda at: Halted(at, at, str(found["source"]), str(found["reason"])))
 
+    def _look_for_latch(self) -> None:
+        """Halted from outside while this loop was stuck: so it is, also where no file could be written."""
+        if self._watchdog is not None and self._watchdog.latched and self._core.gate.state is not RiskState.HALTED:
+            self._publish(lambda at: Halted(at, at, "watchdog", "halted from outside, see watchdog.log"))
+
     def _answer(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         reason = writable(str(arguments.get("reason", "")))[:200]
         who = str(arguments.get("who", "somebody"))
@@ -304,6 +352,8 @@ class Supervisor:
             self._publish(lambda at: Halted(at, at, "operator", reason))
         elif command == "reduce":
             self._publish(lambda at: Reduced(at, at, "operator", reason))
+        elif command == "may_resume":
+            self._check_settled(force=arguments.get("force") is True)
         elif command == "resume":
             self._resume(who, reason, force=arguments.get("force") is True)
         elif command in DONE:
@@ -317,16 +367,21 @@ class Supervisor:
             return {"ok": False, "error": f"unknown command {command!r}: {known}"}
         return {"ok": True, "state": self._core.gate.state.value}
 
-    def _resume(self, who: str, reason: str, *, force: bool) -> None:
-        """Raises ``KestrelError`` while the venue has not confirmed the account, unless it is forced: the HALT files
-        stay, and so does the state."""
+    def _check_settled(self, *, force: bool) -> str:
+        """Why the account is not settled.  Raises ``KestrelError`` for that, unless it is forced."""
         why = unsettled(self._core)
         if why and not force:
             raise KestrelError(
                 f"the account is not settled: {why}",
-                expected="an account that its venue has confirmed, with no order of unknown outcome",
+                expected="an account that its venue has confirmed whole, with no order of unknown outcome",
                 do="wait for the next reconciliation (see status), or resume --force",
             )
+        return why
+
+    def _resume(self, who: str, reason: str, *, force: bool) -> None:
+        """Raises ``KestrelError`` while the venue has not confirmed the account, unless it is forced: the HALT files
+        stay, and so does the state."""
+        why = self._check_settled(force=force)
         for run_dir in self._run_dirs:
             clear_halt(run_dir)
         if self._watchdog is not None:

@@ -12,17 +12,24 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from engine.bus import EventBus
+from engine.commands import RiskState
 from engine.core import TradingCore
+from engine.events import Side
 from engine.lanes import quality_gates
+from engine.orders import ManagedOrder
 from engine.portfolio import ZERO
-from engine.ports import Venue
+from engine.ports import OpenGroup, Venue
 from engine.quality.report import recent_report, whole_report
 from engine.runtime.console import StatusConsole, money
+from engine.runtime.disk_watch import DiskWatch
+from engine.runtime.files_read import FilesRead
 from engine.runtime.metrics import Gauges
 from engine.runtime.probe import StageProbe
 
 STATUS_HOURS = 24
 """Of market data that ``status`` tells the quality of."""
+SHOWN_MAX = 20
+"""Open orders, and groups, that ``status`` names; the rest is a number."""
 
 
 @runtime_checkable
@@ -50,17 +57,26 @@ class SessionWatch:
         lag_ns: Callable[[], int],
         console: StatusConsole,
         log: Any,
+        files: FilesRead | None = None,
+        disk: DiskWatch | None = None,
     ) -> None:
+        """``files``: what the session was started with.  ``disk``: where it is written."""
+        self._disk = disk
+        self._files = files or FilesRead({})
         self._session = session
         self._core = core
         self._bus = bus
         self._venue = venue
+        self._venue_queues = venue.queue_depths if isinstance(venue, Queueing) else dict[str, int]
         self._probe = probe
         self._gauges = gauges
         self._lag_ns = lag_ns
         self._console = console
         self._log = log
         self._said: set[str] = set()
+        self._conflicts = 0
+        self._retries = 0
+        self._state = RiskState.ACTIVE
 
     def on_second(self) -> None:
         core = self._core
@@ -92,12 +108,25 @@ class SessionWatch:
         gauges.conflated = counts.conflated
         gauges.reconnects = {self._venue.name: counts.reconnects}
         gauges.risk_state = core.gate.state
-
-    def _venue_queues(self) -> dict[str, int]:
-        return self._venue.queue_depths() if isinstance(self._venue, Queueing) else {}
+        if self._disk is not None:
+            self._disk.look(self._log)
+            gauges.disk_free_bytes = self._disk.free_bytes
 
     def tell_failures(self) -> None:
-        """A strategy that failed trades no more: say so once, where people look."""
+        """A strategy that failed trades no more, executions that contradict each other, a position in what does not
+        trade: say so once, where people look."""
+        self._tell_risk()
+        conflicts = self._core.counters.conflicting_fills
+        if conflicts != self._conflicts:
+            self._conflicts = conflicts
+            self._log.error(
+                "an execution was told again with other values: the first ones stand, the venue is asked for balances",
+                conflicts=conflicts,
+            )
+        retries = self._core.counters.exit_retries
+        if retries != self._retries:
+            self._retries = retries
+            self._log.error("an exit closed nothing and was sent again: look at the position", retries=retries)
         for slot in self._core.slots:
             if not slot.alive and slot.name not in self._said:
                 self._said.add(slot.name)
@@ -106,6 +135,21 @@ class SessionWatch:
                     strategy=slot.name,
                     error=slot.reason,
                 )
+        for name in self._core.lanes:
+            why, qty = self._core.venues.why_shut(name), self._core.portfolio.qty(name)
+            if not why:
+                self._said.discard(f"shut {name}")
+            elif qty and f"shut {name}" not in self._said:
+                self._said.add(f"shut {name}")
+                self._log.error("a position is held in what does not trade", instrument=name, qty=str(qty), why=why)
+
+    def _tell_risk(self) -> None:
+        """In words, besides the gauge and the record: who watches only one of them is told as well."""
+        before, state = self._state, self._core.gate.state
+        if state is not before:
+            self._state = state
+            tell = self._log.warning if state is RiskState.ACTIVE else self._log.error
+            tell("risk state", before=before.value, after=state.value, reason=self._core.desk.latch.reason)
 
     def status(self) -> dict[str, Any]:
         """What ``python run.py status`` prints: plain values."""
@@ -117,6 +161,11 @@ class SessionWatch:
             "predictions": core.counters.predictions,
             "orders": core.counters.orders,
             "open_orders": core.orders.open_count,
+            "open": _named(
+                {one.client_order_id: _order_line(one) for one in core.orders.open_orders()[: SHOWN_MAX + 1]},
+                core.orders.open_count,
+            ),
+            "groups": _named({one.group_id: _group_line(one) for one in core.view.groups()}, len(core.view.groups())),
             "fills": core.counters.fills,
             "equity": money(core.portfolio.equity),
             "positions": {name: f"{core.portfolio.qty(name) or ZERO:f}" for name in core.lanes},
@@ -132,6 +181,37 @@ class SessionWatch:
                 }
                 for venue, settled_ns in core.reconciliation.settled_ns.items()
             },
+            # What runs is what was read at the start; these take part at the next one.
+            "files_changed": self._files.changed(),
+            "disk": {
+                "free_mb": None if self._disk is None or self._disk.free_bytes is None else self._disk.free_bytes >> 20,
+                "hours_left": None if self._disk is None else self._disk.hours_left,
+            },
             "waits_for": sorted(core.reconciliation.awaited),
-            "not_trading": {name: why for name in core.lanes if (why := core.view.tradable(name))},
+            "not_trading": {name: str(why) for name in core.lanes if (why := core.view.tradable(name))},
         }
+
+
+def _named(lines: dict[str, str], count: int) -> dict[str, str]:
+    """By the ids that ``cancel`` takes."""
+    shown = dict(list(lines.items())[:SHOWN_MAX])
+    return shown if count <= SHOWN_MAX else {**shown, "more": str(count - SHOWN_MAX)}
+
+
+def _order_line(order: ManagedOrder) -> str:
+    intent = order.intent
+    prices = [f"limit {intent.limit_px:f}"] if intent.limit_px is not None else []
+    prices += [f"trigger {intent.trigger_px:f}"] if intent.trigger_px is not None else []
+    return (
+        f"{intent.strategy or 'somebody else'}: {_side(intent.side)} {order.leaves_qty:f} of {intent.qty:f} "
+        f"{intent.instrument} {' '.join(prices) or 'at market'}, {order.state.value}"
+    )
+
+
+def _group_line(group: OpenGroup) -> str:
+    levels = " or ".join("unknown yet" if px is None else f"{px:f}" for px in group.levels_px)
+    return f"{group.strategy}: {_side(group.side)} {group.open_qty:f} {group.instrument} at {levels}"
+
+
+def _side(side: Side) -> str:
+    return "buy" if side > 0 else "sell"

@@ -1,8 +1,9 @@
 """The daemon's side of its watchdog: starts it, lets it feel the heart, notices when it is gone.
 
 Owns the child process and what happens without it.  A session on an account that outlives it does not start without a
-watchdog; one that loses it gets another, and where that does not stay either, risk goes to reducing (a guard that is
-gone is no reason to go on).  What the watchdog does is ``engine.runtime.watchdog``'s, and needs nothing from here.
+watchdog; one that loses it gets another, and where that does not stay either, or is there and does not look, risk goes
+to reducing (a guard that cannot judge is no reason to go on).  What the watchdog does is ``engine.runtime.watchdog``'s,
+and needs nothing from here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from engine.errors import KestrelError
 from engine.events import OrderRejected
 from engine.ports import Publish, Router
 from engine.runtime.heartbeat import FILE, Heart, Phase
+from engine.runtime.secrecy import without_secrets
 from engine.runtime.watchdog import Rules
 from engine.runtime.watchdog_process import LOG_FILE, Orders
 
@@ -31,7 +33,9 @@ START_S: Final = 20.0
 STARTS_MAX: Final = 3
 """Watchdogs in one session; when the last one is gone as well, something ends them on purpose."""
 UNSEEN_S: Final = 5.0
-"""A watchdog that has not looked for so long is stopped or starved: said, and no more than that."""
+"""A watchdog that has not looked for so long is stopped or starved: it guards nothing."""
+_LOOK_MAX_S: Final = 2.0
+"""Between two looks at it, at most, that count: after the machine or both processes were stopped it gets its chance."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ class WatchdogKeeper:
         self._heart: Heart | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
+        self._starts_max = STARTS_MAX
+        self._missing = ""  # why nobody watches although trading went on; told once
+        self._watched_ns = 0
+        self._looked_s = 0.0
+        self._silent_s = 0.0
         self._unseen = False
 
     @property
@@ -115,6 +124,7 @@ class WatchdogKeeper:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=None if sys.stderr.isatty() else subprocess.DEVNULL,
+            env=without_secrets(),
             start_new_session=True,
         )
         assert process.stdin is not None
@@ -135,34 +145,62 @@ class WatchdogKeeper:
             self._heart.enter(phase)
 
     def release(self) -> None:
-        """An operator has resumed."""
-        if self._heart is not None:
-            self._heart.release()
+        """An operator has resumed: nobody trades on unwatched.  One that does not look gives way to another."""
+        if self._heart is None:
+            return
+        self._heart.release()
+        if self._process is not None and self._unseen:
+            self._log.warning("the watchdog that does not look is ended", pid=self._process.pid)
+            self._process.kill()  # it is stopped: what can be caught it would not hear
+            self._process = None
+        if self._process is None:
+            self._starts_max = self._starts + STARTS_MAX
+            self._missing = self._replace(self._heart)
 
     def look(self) -> str:
-        """Start another watchdog where this one is gone.  Returns why no new risk may be taken; empty while it may."""
+        """Start another watchdog where this one is gone.  Returns why no new risk may be taken, once for each that is
+        not replaced or that stops looking; empty while it may."""
         heart, process = self._heart, self._process
         if heart is None or process is None:
-            return ""
+            why, self._missing = self._missing, ""
+            return why
         status = process.poll()
         if status is None:
-            unseen = heart.watched_ns != 0 and time.monotonic_ns() - heart.watched_ns > UNSEEN_S * 1e9
-            if unseen and not self._unseen:
-                self._log.warning("the watchdog has not looked for some time", pid=process.pid, seconds=UNSEEN_S)
-            self._unseen = unseen
-            return ""
+            return self._look_at(process.pid, heart)
         self._process = None
-        if self._starts < STARTS_MAX:
+        if self._starts < self._starts_max:
             self._log.error("the watchdog is gone; another one is started", status=status)
-            heart.unwatched()
-            try:
-                self._launch()
-            except OSError as error:
-                self._log.error("the watchdog cannot be started", error=str(error))
-                return f"the watchdog is gone and cannot be started: {error.strerror}"
-            return ""
+            return self._replace(heart)
         self._log.error("the watchdog is gone", status=status, starts=self._starts)
         return f"the watchdog is gone, {self._starts} times in this session"
+
+    def _look_at(self, pid: int, heart: Heart) -> str:
+        """Whether the one that is there looks; why no new risk may be taken, once each time that it stops."""
+        now_s = time.monotonic()
+        passed_s, self._looked_s = min(now_s - self._looked_s, _LOOK_MAX_S), now_s
+        if heart.watched_ns != self._watched_ns:
+            self._watched_ns, self._silent_s = heart.watched_ns, 0.0
+            if self._unseen:
+                self._log.warning("the watchdog looks again", pid=pid)
+            self._unseen = False
+            return ""
+        self._silent_s += passed_s
+        if self._unseen or self._silent_s < (UNSEEN_S if self._watched_ns else START_S):
+            return ""
+        self._unseen = True
+        self._log.error("the watchdog has not looked for some time", pid=pid, seconds=self._silent_s)
+        return f"the watchdog, process {pid}, has not looked for {self._silent_s:.0f} s"
+
+    def _replace(self, heart: Heart) -> str:
+        """Start another one; why that cannot be done, empty where it was."""
+        heart.unwatched()
+        self._watched_ns, self._looked_s, self._silent_s, self._unseen = 0, time.monotonic(), 0.0, False
+        try:
+            self._launch()
+        except OSError as error:
+            self._log.error("the watchdog cannot be started", error=str(error))
+            return f"the watchdog is gone and cannot be started: {error.strerror}"
+        return ""
 
     def status(self) -> str:
         """For ``status``."""

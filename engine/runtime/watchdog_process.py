@@ -26,6 +26,7 @@ from engine.errors import ConfigError, KestrelError
 from engine.runtime.control import read_halt, write_halt
 from engine.runtime.heartbeat import Pulse
 from engine.runtime.redaction import redactor
+from engine.runtime.secrecy import leave_no_core, redact_tracebacks
 from engine.runtime.watchdog import LOOK_S, SOURCE, Account, Rules, Watchdog
 
 LOG_FILE: Final = "watchdog.log"
@@ -155,6 +156,8 @@ def _hold_out(record: Record) -> None:
 
 
 def main() -> int:
+    leave_no_core()
+    redact_tracebacks()
     try:
         orders = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
     except msgspec.DecodeError as error:

@@ -106,37 +106,12 @@ def write_bundle(
         return_scale_bps=round(data.return_scale_bps, 6),
         thresholds=Thresholds(buy=round(buy, 6), sell=round(sell, 6)),
         calibration=Calibration("temperature", round(float(served.temperature), 6)),
-        scope=Scope(
-            settings.scope.asset_classes,
-            tuple(sorted(spec.requires)),
-            settings.scope.venues,
-            settings.scope.instruments,
-            tuple(sorted({of.session_calendar or "" for of in data.instruments}))
-            if "sessions" in spec.requires
-            else (),
-        ),
+        scope=_scope(settings, spec, data),
         scaling=tuple(
             Scaling(name, *scaling)
             for name, scaling in zip(spec.columns, normaliser.module.column_scaling(), strict=True)
         ),
-        training=Training(
-            command=command,
-            network=settings.network.name,
-            parameters=sum(p.numel() for p in served.network.parameters() if p.requires_grad),
-            data=tuple(DataFile(name, sha) for name, sha in data.sources),
-            data_fingerprint=dataset.fingerprint(data.sources, settings),
-            rows={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
-            periods={
-                "train": dataset.span_text(data.train),
-                "validation": dataset.span_text(data.validation),
-                "test": dataset.span_text(data.test),
-            },
-            code_hash=code_hash(),
-            config_hash=config_hash,
-            seeds=settings.fit.seeds,
-            served_seed=served_seed,
-            libraries=libraries,
-        ),
+        training=_training(settings, data, served, command, config_hash, served_seed, libraries),
         metrics=metrics,
         baselines=baselines,
         prediction_quantiles=quantiles,
@@ -152,6 +127,46 @@ def write_bundle(
     )
     files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     return _publish(directory, settings.name, files)
+
+
+def _scope(settings: TrainSettings, spec: FeatureSpec, data: Dataset) -> Scope:
+    calendars = {of.session_calendar or "" for of in data.instruments} if "sessions" in spec.requires else set()
+    return Scope(
+        settings.scope.asset_classes,
+        tuple(sorted(spec.requires)),
+        settings.scope.venues,
+        settings.scope.instruments,
+        tuple(sorted(calendars)),
+    )
+
+
+def _training(
+    settings: TrainSettings,
+    data: Dataset,
+    served: Served,
+    command: str,
+    config_hash: str,
+    served_seed: int,
+    libraries: dict[str, str],
+) -> Training:
+    return Training(
+        command=command,
+        network=settings.network.name,
+        parameters=sum(p.numel() for p in served.network.parameters() if p.requires_grad),
+        data=tuple(DataFile(name, sha) for name, sha in data.sources),
+        data_fingerprint=dataset.fingerprint(data.sources, settings),
+        rows={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+        periods={
+            "train": dataset.span_text(data.train),
+            "validation": dataset.span_text(data.validation),
+            "test": dataset.span_text(data.test),
+        },
+        code_hash=code_hash(),
+        config_hash=config_hash,
+        seeds=settings.fit.seeds,
+        served_seed=served_seed,
+        libraries=libraries,
+    )
 
 
 def _publish(directory: Path, name: str, files: dict[str, bytes]) -> Bundle:

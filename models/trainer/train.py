@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from engine.errors import DataError
 from engine.features.column import lookup
+from engine.features.spec import FeatureSpec
 from models import networks
 from models.manifest import Metric
 from models.trainer import dataset, normalise
@@ -50,33 +51,18 @@ def train(
     settings, config_hash = load_settings(Path(config_path))
     networks.require_torch()
     spec = dataset.feature_spec(settings.features)
+    networks.check(settings.network.name, window=spec.window, columns=len(spec.columns))
     normalise.check_scope(settings.normaliser, settings.scope, spec)
-    folder = Path(data or os.environ.get("KESTREL_DATA") or ROOT.parent / "shared" / "data")
-    if settings.data.files and not folder.is_dir():
-        raise DataError(f"no data folder at {folder}", expected="the folder of recorded files", do="set KESTREL_DATA")
-    report("features", 0.0)
-    rows = dataset.build(settings, spec, folder)
-    report("features", 1.0)
+    rows = _rows(settings, spec, data, report)
     counts = {"train": len(rows.train), "validation": len(rows.validation), "test": len(rows.test)}
     head = {"task": settings.task, "name": settings.name, "rows": counts}
     if dry_run:
         return {**head, "bundle": None, "metrics": {}, "baselines": {}, "seconds": round(time.monotonic() - started, 1)}
 
     from models.trainer.bundle import write_bundle  # these need torch
-    from models.trainer.fit import fit_one, make_deterministic, predict
+    from models.trainer.fit import predict
 
-    make_deterministic(settings.fit.threads)
-    by_close = settings.normaliser.kind == "scale_free"
-    normaliser = normalise.fit_normaliser(
-        settings.normaliser,
-        rows,
-        column_kinds(rows, spec.columns) if by_close else [],
-        spec.columns.index("close") if by_close else -1,
-    )
-    runs = []
-    for seed in settings.fit.seeds:
-        served, loss = fit_one(rows, normaliser.module, settings.network, settings.fit, seed, report)
-        runs.append((loss, seed, served))
+    normaliser, runs = _fit_seeds(rows, settings, spec, report)
     best_loss, best_seed, best = min(runs, key=lambda run: (run[0], run[1]))
 
     validation = rows.validation.every(settings.fit.eval_rows_max)
@@ -84,18 +70,9 @@ def train(
     sell, buy = np.quantile(predict(best, rows, validation), [entries.sell_quantile, entries.buy_quantile])
 
     report("test", 0.0)
-    test = rows.test.every(settings.fit.eval_rows_max)
-    blocks = Blocks.cut(test.ts_ns, rows.label_span_s)
-    probabilities = predict(best, rows, test)
-    metrics = score(test.up, probabilities, blocks)
-    scored = score_baselines(rows, best, test, blocks, settings)
-    baselines = {name: metric for name, (metric, _) in scored.items()}
-    strongest = min(scored, key=lambda name: scored[name][0]["log_loss"].value)
-    losses = log_losses(test.up.astype(np.float64), probabilities)
-    other = log_losses(test.up.astype(np.float64), scored[strongest][1])
-    metrics["log_loss_minus_best_baseline"] = mean_metric(losses - other, blocks)
-    metrics |= across_seeds([predict(served, rows, test) for _, _, served in runs], test)
-    metrics |= trading_figures(rows, spec.columns, test, probabilities, float(sell), float(buy), blocks)
+    probabilities, metrics, baselines, strongest = _score_test(
+        rows, settings, spec, best, [one for _, _, one in runs], (sell, buy)
+    )
     metrics["validation_log_loss"] = Metric(value=round(best_loss, 6))
     report("test", 1.0)
 
@@ -130,6 +107,70 @@ def train(
         "thresholds": {"buy": float(buy), "sell": float(sell)},
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def _rows(
+    settings: TrainSettings, spec: FeatureSpec, data: Path | str | None, report: Callable[[str, float], None]
+) -> Dataset:
+    """Features and labels of all parts."""
+    folder = Path(data or os.environ.get("KESTREL_DATA") or ROOT.parent / "shared" / "data")
+    if settings.data.files and not folder.is_dir():
+        raise DataError(f"no data folder at {folder}", expected="the folder of recorded files", do="set KESTREL_DATA")
+    report("features", 0.0)
+    rows = dataset.build(settings, spec, folder)
+    report("features", 1.0)
+    return rows
+
+
+def _fit_seeds(
+    rows: Dataset, settings: TrainSettings, spec: FeatureSpec, report: Callable[[str, float], None]
+) -> tuple[normalise.Fitted, list[tuple[float, int, Any]]]:
+    """The normaliser, and for each seed its validation loss, the seed and the trained module."""
+    from models.trainer.fit import fit_one, make_deterministic
+
+    make_deterministic(settings.fit.threads)
+    by_close = settings.normaliser.kind == "scale_free"
+    normaliser = normalise.fit_normaliser(
+        settings.normaliser,
+        rows,
+        column_kinds(rows, spec.columns) if by_close else [],
+        spec.columns.index("close") if by_close else -1,
+    )
+    runs = []
+    for seed in settings.fit.seeds:
+        served, loss = fit_one(rows, normaliser.module, settings.network, settings.fit, seed, report)
+        runs.append((loss, seed, served))
+    return normaliser, runs
+
+
+def _score_test(
+    rows: Dataset,
+    settings: TrainSettings,
+    spec: FeatureSpec,
+    best: Any,
+    served: list[Any],
+    thresholds: tuple[float, float],
+) -> tuple[npt.NDArray[np.floating[Any]], dict[str, Metric], dict[str, dict[str, Metric]], str]:
+    """On the test part: what ``best`` says, its metrics and those of the baselines, the strongest of them.
+
+    ``served`` are the modules of all seeds, ``thresholds`` those to sell and to buy at.
+    """
+    from models.trainer.fit import predict
+
+    sell, buy = thresholds
+    test = rows.test.every(settings.fit.eval_rows_max)
+    blocks = Blocks.cut(test.ts_ns, rows.label_span_s)
+    probabilities = predict(best, rows, test)
+    metrics = score(test.up, probabilities, blocks)
+    scored = score_baselines(rows, best, test, blocks, settings)
+    baselines = {name: metric for name, (metric, _) in scored.items()}
+    strongest = min(scored, key=lambda name: scored[name][0]["log_loss"].value)
+    losses = log_losses(test.up.astype(np.float64), probabilities)
+    other = log_losses(test.up.astype(np.float64), scored[strongest][1])
+    metrics["log_loss_minus_best_baseline"] = mean_metric(losses - other, blocks)
+    metrics |= across_seeds([predict(one, rows, test) for one in served], test)
+    metrics |= trading_figures(rows, spec.columns, test, probabilities, float(sell), float(buy), blocks)
+    return probabilities, metrics, baselines, strongest
 
 
 def column_kinds(data: Dataset, columns: tuple[str, ...]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.bad_input import nothing_written, play, refused
+from tests.support.bad_input import attempt, attempt_to_play, nothing_written, play, refused
 from tests.support.daemon import ROOT, into, kestrel, last_json, paper_session
 
 ARTIFACTS = ROOT / "models" / "artifacts"
@@ -55,7 +55,7 @@ def test_a_bundle_that_may_not_be_used_is_refused_with_the_reason(
     """A copy of the shipped bundles, one of them damaged, foreign or too old; no session is begun."""
     shutil.copytree(ARTIFACTS, tmp_path / "bundles")
     change(tmp_path / "bundles" / "demo-crypto")
-    done = play(tmp_path, market, "--set", f"models.directory={tmp_path / 'bundles'}")
+    done = attempt_to_play(tmp_path, market, "--set", f"models.directory={tmp_path / 'bundles'}")
     refused(done, "no bundle in", "BTC/USDT@binance_usdm", *said)
     nothing_written(tmp_path)
 
@@ -100,7 +100,7 @@ def test_no_market_is_entered_with_a_damaged_bundle(
     shutil.copytree(ARTIFACTS, tmp_path / "bundles")
     damage(tmp_path / "bundles" / "demo-crypto")
     bundles = f"models.directory={tmp_path / 'bundles'}"
-    done = kestrel("paper", "--json", "--feed", feed, *into(tmp_path), "--set", bundles)
+    done = attempt("paper", "--json", "--feed", feed, *into(tmp_path), "--set", bundles)
     refused(done, "no bundle in ", "BTC/USD@coinbase", *said)
     nothing_written(tmp_path)
 

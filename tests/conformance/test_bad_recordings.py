@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.bad_input import nothing_written, play, refused
+from tests.support.bad_input import attempt_to_play, nothing_written, play, refused
 from tests.support.daemon import into, kestrel, last_json, paper_session, replay_session
 
 
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_played_is_refused_before_a_session_exists(
     quotes = tmp_path / market[0].name
     shutil.copy(market[0], quotes)
     damage(quotes)
-    refused(play(tmp_path, (quotes, market[1])), quotes.name, *said)
+    refused(attempt_to_play(tmp_path, (quotes, market[1])), quotes.name, *said)
     nothing_written(tmp_path)
 
 

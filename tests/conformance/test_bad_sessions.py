@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bad_input import refused
+from tests.support.bad_input import attempt, refused
 from tests.support.daemon import kestrel, paper_session
 
 
@@ -39,11 +39,11 @@ def test_a_damaged_header_or_a_missing_journal_is_refused(recorded: Path, tmp_pa
     shutil.copytree(recorded / "sessions" / "whole", copy)
     header = (copy / "session.json").read_text()
     (copy / "session.json").write_text(header[:40])
-    done = kestrel("replay", "copy", "--sessions", str(tmp_path / "sessions"), "--json")
+    done = attempt("replay", "copy", "--sessions", str(tmp_path / "sessions"), "--json")
     refused(done, "session.json is damaged", "restore it from a copy")
     (copy / "session.json").write_text(header)
     shutil.rmtree(copy / "journal")
-    done = kestrel("replay", "copy", "--sessions", str(tmp_path / "sessions"), "--json")
+    done = attempt("replay", "copy", "--sessions", str(tmp_path / "sessions"), "--json")
     refused(done, "no journal at", "check the session's path")
 
 
@@ -51,6 +51,6 @@ def test_an_unknown_session_is_refused_with_the_ones_there_are(recorded: Path, t
     """A name that nothing begins with; a folder without sessions; a setting that does not exist."""
     sessions = str(recorded / "sessions")
     refused(kestrel("replay", "wohle", "--sessions", sessions, "--json"), "no session 'wohle'", "one of whole")
-    refused(kestrel("replay", "latest", "--sessions", str(tmp_path), "--json"), "no session under", "run one first")
-    done = kestrel("replay", "whole", "--sessions", sessions, "--set", "modls.deadline_us=1")
+    refused(attempt("replay", "latest", "--sessions", str(tmp_path), "--json"), "no session under", "run one first")
+    done = attempt("replay", "whole", "--sessions", sessions, "--set", "modls.deadline_us=1")
     refused(done, "unknown key 'modls'", "'models'")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.support.bad_input import nothing_written, play, refused
+from tests.support.bad_input import attempt, nothing_written, play, refused
 from tests.support.daemon import into, kestrel, last_json
 
 
@@ -49,8 +50,9 @@ from tests.support.daemon import into, kestrel, last_json
 def test_a_wrong_setting_is_one_line_that_says_what_was_expected(
     arguments: tuple[str, ...], said: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Each mistake on the command line of ``paper``; the session's folder stays empty."""
-    refused(kestrel("paper", "--json", *into(tmp_path), *arguments), *said)
+    """Each mistake on the command line of ``paper``; the session's folder stays empty.  A process of its own is given
+    a misspelt command and variable below."""
+    refused(attempt("paper", "--json", *into(tmp_path), *arguments), *said)
     nothing_written(tmp_path)
 
 
@@ -73,6 +75,35 @@ def test_a_recording_in_a_currency_without_a_rate_is_refused(market: tuple[Path,
 def test_a_misspelt_variable_is_named_with_the_nearest_key(tmp_path: Path) -> None:
     """KESTREL_VENU__FEED: a setting that would silently not hold."""
     refused(kestrel("paper", *into(tmp_path), KESTREL_VENU__FEED="live"), "env KESTREL_VENU__FEED", "expected 'venue'")
+
+
+@pytest.mark.fault("F16")
+def test_what_config_approve_wrote_trades_and_nothing_else_does(tmp_path: Path) -> None:
+    """Approved and started with the same options; then with a wider limit, and with a strategy that was edited."""
+    (tmp_path / "mine.py").write_text(QUIET)
+    mine = f"strategies=[{{name: mine, path: '{tmp_path}/mine.py:Mine', model: none}}]"
+    same = ["--set", f"session.approved={tmp_path}/approved.json", "--set", mine, "--set", "sandbox.history_s=1"]
+    done = kestrel("config", "approve", *into(tmp_path), *same, "--reason", "reviewed", "--json")
+    assert done.returncode == 0, done.stderr
+    done = kestrel("paper", *into(tmp_path), *same, "--for", "0.2", "--no-report", "--session", "good", "--json")
+    assert done.returncode == 0, done.stderr
+    header = json.loads((tmp_path / "sessions" / "good" / "session.json").read_text())
+    assert header["approved"].endswith(": reviewed")
+    assert list(header["own_code"]) == [f"{tmp_path}/mine.py"]
+    (tmp_path / "mine.py").write_text(QUIET + "# edited\n")
+    wider = ("--set", "risk.max_order_notional=123456")
+    said = ("approves: configuration (in: risk); strategy files", "mine.py", "config approve")
+    refused(kestrel("paper", "--json", *into(tmp_path), *same, *wider, "--session", "bad"), *said)
+    assert not (tmp_path / "sessions" / "bad").exists()
+
+
+QUIET = """
+from strategies.base import BaseStrategy
+
+
+class Mine(BaseStrategy):
+    pass
+"""
 
 
 def test_an_unknown_command_is_one_line() -> None:

@@ -58,3 +58,38 @@ def test_a_strategy_that_raises_is_stopped_and_named_while_others_go_on(
     assert "strategy failed and was stopped" in done.stderr
     assert "Traceback" not in done.stderr
     assert replay_session(tmp_path, summary["session"])[1]["identical"] is True
+
+
+BUYS_AND_FAILS = """
+from engine.commands import OrderIntent, OrderType
+from engine.events import Side
+from strategies.base import BaseStrategy
+
+
+class Failing(BaseStrategy):
+    bought = False
+
+    def on_row(self, instrument, view):
+        if view.position(instrument).qty:
+            return "nonsense"
+        if not self.bought and not view.tradable(instrument):
+            self.bought = True
+            qty = view.instrument(instrument).quantity(500.0 / view.top(instrument).ask_px)
+            return [OrderIntent(view.now_ns, self.name, instrument, Side.BUY, qty, OrderType.MARKET)]
+        return ()
+"""
+
+
+@pytest.mark.fault("A14")
+def test_what_a_failed_strategy_holds_is_closed_by_the_guardian(market: tuple[Path, Path], tmp_path: Path) -> None:
+    """It buys, then answers nonsense and is not asked again; what it bought is sold after the longest time that
+    positions may be held, by nobody else's doing, and the session replays."""
+    (tmp_path / "failing.py").write_text(BUYS_AND_FAILS)
+    bad = f"[{{name: bad, path: '{tmp_path}/failing.py:Failing', model: none}}]"
+    done = play(tmp_path, market, "--set", f"strategies={bad}", "--set", "risk.guardian.max_age_s=5")
+    assert done.returncode == 0, done.stderr
+    summary = last_json(done)
+    assert list(summary["quarantined"]) == ["bad"]
+    assert summary["fills"] >= 2
+    assert {float(one["qty"]) for one in summary["positions"].values()} <= {0.0}
+    assert replay_session(tmp_path, summary["session"])[1]["identical"] is True

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.matching.orders import BookOrder
+from engine.commands import OrderType, TimeInForce
+from engine.events import Side
 from tests.support.coinbase_sandbox import Client, Stream, running, sign
 
 LIVELY = {"step_ms": 5.0, "rate_per_s": 300.0, "warmup_s": 5.0}
@@ -43,9 +47,9 @@ class Book:
 async def user_updates(stream: Stream, order_id: str, until: str) -> list[dict[str, Any]]:
     """Updates of one order until it has that status."""
     seen: list[dict[str, Any]] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not seen or seen[-1]["status"] != until:
-            message = await stream.read()
+            message = await stream.read(60.0)
             if message["channel"] == "user":
                 seen += [o for e in message["events"] for o in e["orders"] if o["order_id"] == order_id]
     return seen
@@ -201,6 +205,46 @@ async def test_immediate_stop_and_dated_orders_end_as_the_sheet_says(tmp_path: P
         soon = str(int((await client.get("/time"))["epochSeconds"]) + 1)
         expired = await end("EXPIRED", limit_limit_gtd=low | {"end_time": soon})
         assert expired["time_in_force"] == "GOOD_UNTIL_DATE_TIME"
+
+
+def others_trade(client: Client, side: Side, px: Decimal) -> None:
+    """Somebody else takes all there is up to ``px``."""
+    exchange = client.sandbox.exchange
+    market = exchange.markets["BTC-USD"]
+    taker = BookOrder(
+        f"other-{side.name}", "other", side, OrderType.LIMIT, Decimal(10_000), px, time_in_force=TimeInForce.IOC
+    )
+    now_ns = time.time_ns()
+    exchange.absorb(market, market.engine.submit(taker, now_ns), now_ns)
+    client.sandbox.hub.pump()
+
+
+async def test_a_bracket_is_told_as_one_order_with_one_way_out(tmp_path: Path) -> None:
+    """Sheet 11: of two brackets near the market one fires as others sell and sells below, one sells at its target as
+    others buy; either is one order on the stream and in the listing, and holds its base once."""
+    async with running(tmp_path) as client, client.stream(user=True) as stream:
+        await subscribe_user(client, stream)
+        await client.order("BUY", market_market_ioc={"base_size": "0.04"})
+        ends = {}
+        for way, up, down in (("fired", 5_000, -1), ("target", 1, -5_000)):
+            bid, ask = await client.best()
+            prices = {"limit_price": str(ask + up), "stop_trigger_price": str(bid + down)}
+            reply = await client.order("SELL", trigger_bracket_gtc={"base_size": "0.02"} | prices)
+            assert reply["success"], reply
+            order_id = reply["success_response"]["order_id"]
+            order = (await client.get(f"/orders/historical/{order_id}"))["order"]
+            assert (order["order_type"], order["time_in_force"]) == ("BRACKET", "GOOD_UNTIL_CANCELLED")
+            if way == "fired":
+                others_trade(client, Side.SELL, bid - 40)
+            else:
+                others_trade(client, Side.BUY, ask + up)
+            told = await user_updates(stream, order_id, "FILLED")
+            assert {(one["order_type"], one["cumulative_quantity"]) for one in told[-1:]} == {("Bracket", "0.02")}
+            assert (told[0]["trigger_status"], told[0]["outstanding_hold_amount"]) == ("STOP_PENDING", "0.02")
+            ends[way] = (told[-1]["trigger_status"], Decimal(told[-1]["avg_price"]) - bid)
+        assert ends["fired"][0] == "STOP_TRIGGERED"
+        assert ends["fired"][1] < 0 < ends["target"][1]
+        assert (await client.balances())["BTC"] == 0
 
 
 async def test_a_repeated_client_order_id_makes_one_order(tmp_path: Path) -> None:

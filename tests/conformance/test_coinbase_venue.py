@@ -234,7 +234,8 @@ async def test_streams_that_break_come_back_and_nothing_is_lost_meanwhile(tmp_pa
     async with session(tmp_path) as s:
         s.submit("rest", limit_px=FAR)
         await until(lambda: s.of("rest"))
-        for feed in (s.venue.market_feed, s.venue.user_feed):
+        assert s.venue.trading is not None
+        for feed in (s.venue.market_feed, s.venue.trading.user_feed):
             assert feed is not None
             feed._handle.abort("cut by the test")  # type: ignore[union-attr]
         await until(lambda: len(s.log.of(FeedDown)) == 2)

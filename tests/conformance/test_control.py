@@ -46,8 +46,9 @@ QUICK = ("--set", "sandbox.history_s=2", "--no-report")
 
 def start(folder: Path, *arguments: str) -> Running:
     (folder / "resting.py").write_text(RESTING)
+    (folder / "own.yaml").write_text("logs: {level: info}\n")
     mine = f"strategies=[{{name: mine, path: '{folder}/resting.py:Resting', model: none}}]"
-    return Running(folder, *QUICK, "--set", mine, *arguments)
+    return Running(folder, *QUICK, "--config", str(folder / "own.yaml"), "--set", mine, *arguments)
 
 
 @pytest.fixture
@@ -126,9 +127,16 @@ def gone(pid: int, timeout_s: float = 30.0) -> bool:
 
 @pytest.mark.fault("A11")
 @pytest.mark.fault("F7")
+@pytest.mark.fault("F11")
 def test_commands_stop_and_resume_trading_and_an_interrupt_ends_it_in_order(daemon: Running) -> None:
-    """reduce, resume, halt, resume, SIGUSR1, a file by hand, SIGINT: states in the journal, no order while stopped."""
+    """reduce, resume, halt, resume, SIGUSR1, a file by hand, SIGINT: states in the journal, no order while stopped.
+    Its files change meanwhile: no order would be allowed any more, and the strategy would fail; told, and no more."""
     run = daemon.folder / "run"
+    assert status_of(daemon)["files_changed"] == []
+    (daemon.folder / "own.yaml").write_text("logs: {level: error}\nrisk: {max_order_notional: 1}\n")
+    (daemon.folder / "resting.py").write_text("raise ValueError\n")
+    changed = [str(daemon.folder / name) for name in ("own.yaml", "resting.py")]
+    assert status_of(daemon)["files_changed"] == changed
     assert "state         active" in operate(daemon, "status")
     assert "reducing" in operate(daemon, "reduce", "--reason", "lunch")
     assert "active" in operate(daemon, "resume")
@@ -162,6 +170,7 @@ def test_commands_stop_and_resume_trading_and_an_interrupt_ends_it_in_order(daem
     assert summary["stopped_by"] == "SIGINT"
     assert json.loads((daemon.session / "summary.json").read_text()) == summary
     check_journal(journal_of(daemon))
+    (daemon.folder / "resting.py").write_text(RESTING)
     replays(daemon)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine import events as e
-from engine.commands import NewOrder
+from engine.commands import NewOrder, OrderType
 from engine.runtime.control import ask, running_sessions
 from engine.runtime.journal_reader import JournalRecord, read_journal
 from tests.support.daemon import Running, paper_session, replay_session
@@ -165,6 +166,31 @@ def test_with_fsync_always_no_order_precedes_its_record_on_disk(trading: Any, tm
     assert answered >= 4
 
 
+def test_brackets_rest_at_the_exchange_and_close_what_was_entered(trading: Any) -> None:
+    """The example's groups: entry, then target and stop as one order of the venue's; each closes exactly its entry."""
+    params = "params: {target_bps: 1.0, stop_bps: 1.0, pause_ns: 300000000}"
+    mine = f"strategies=[{{name: mine, path: 'examples/brackets.py:Brackets', model: none, {params}}}]"
+    running = trading("--set", mine, "--no-report")
+    until_filled(running, 8)
+    _, records = ended(running)
+    groups: dict[str, list[NewOrder]] = {}
+    accepted, filled = set(), Counter[str]()
+    for recorded in records:
+        record = recorded.record
+        if isinstance(record, NewOrder):
+            groups.setdefault(record.intent.parent_id, []).append(record)
+        elif isinstance(record, e.OrderAccepted):
+            accepted.add(record.client_order_id)
+        elif isinstance(record, e.OrderFilled):
+            filled[record.client_order_id] += record.qty  # type: ignore[assignment]
+    native = [one for orders in groups.values() for one in orders if one.intent.order_type is OrderType.BRACKET]
+    assert native
+    assert accepted & {one.client_order_id for one in native}
+    for orders in groups.values():
+        sides = {side: sum(filled[one.client_order_id] for one in orders if one.intent.side is side) for side in e.Side}
+        assert sides[e.Side.SELL] <= sides[e.Side.BUY]
+
+
 def heads(market_data: Path, folder: Path, *names: str) -> list[Path]:
     """The first rows of recorded days, quotes and trades of each."""
     made = []
@@ -176,12 +202,14 @@ def heads(market_data: Path, folder: Path, *names: str) -> list[Path]:
 
 
 def test_several_symbols_and_strategies_trade_in_one_session(market_data: Path, tmp_path: Path) -> None:
-    """The shipped model on one instrument, ``ema_cross`` and the strategy of ``examples/`` on another, by path."""
+    """The shipped model on one instrument, ``ema_cross`` and the strategies of ``examples/`` on another, by path."""
     strategies = (
         "strategies=[{name: demo, kind: threshold, instruments: [BTC/USDT@binance_usdm], params: {cost_multiple: 0}},"
         "{name: cross, kind: ema_cross, model: none, instruments: [ETH/USDT@binance_usdm]},"
         "{name: dip, path: 'examples/my_strategy.py:BuyTheDip', model: none, instruments: [ETH/USDT@binance_usdm],"
-        " params: {below_bps: 1}}]"
+        " params: {below_bps: 1}},"
+        "{name: pairs, path: 'examples/brackets.py:Brackets', model: none, instruments: [ETH/USDT@binance_usdm],"
+        " params: {trailing: true, target_bps: 1, stop_bps: 1}}]"
     )
     files = heads(market_data, tmp_path, BTC, ETH)
     summary = paper_session(tmp_path, files, "--set", strategies, "--no-report")
@@ -193,6 +221,7 @@ def test_several_symbols_and_strategies_trade_in_one_session(market_data: Path, 
         ("demo", "BTC/USDT@binance_usdm"),
         ("cross", "ETH/USDT@binance_usdm"),
         ("dip", "ETH/USDT@binance_usdm"),
+        ("pairs", "ETH/USDT@binance_usdm"),
     }
     assert {r.record.instrument for r in records if isinstance(r.record, e.Prediction)} == {"BTC/USDT@binance_usdm"}
     status, result = replay_session(tmp_path, summary["session"], "--recompute")

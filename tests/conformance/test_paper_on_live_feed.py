@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from config.load import load
-from config.venues import CoinbaseOnPaper, Endpoints
+from config.venue_coinbase import KIND
+from config.venues import MarketOnPaper
 from connectors.coinbase.sandbox.server import serve
 from connectors.coinbase.sandbox.settings import SandboxProduct, SandboxSettings
 from connectors.coinbase.settings import CoinbaseSettings
@@ -32,8 +33,8 @@ async def test_orders_fill_at_the_live_market_after_the_latency(tmp_path: Path) 
     settings = load(
         (), env={}, overrides={"venue.symbols": ["BTC/USD"], "paper.taker_fee_bps": 10, "paper.latency_ms": 30}
     )
-    endpoints = Endpoints(sandbox.rest_url, sandbox.ws_market_url, sandbox.ws_user_url)
-    venue = CoinbaseOnPaper(settings, log, clock, lambda: 0, endpoints, "t", lambda _: (0, 0))
+    said = {"rest": sandbox.rest_url, "ws_market": sandbox.ws_market_url, "ws_user": sandbox.ws_user_url}
+    venue = MarketOnPaper(KIND, settings, log, clock, lambda: 0, said, "t", lambda _: (0, 0))
     try:
         await venue.start()
         assert {event.stream for event in log.of(FeedUp)} == {"market", "user"}

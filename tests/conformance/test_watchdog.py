@@ -5,8 +5,10 @@ Every daemon is a process of its own, and so is its watchdog.  What counts is wh
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import typer
 
 from engine.runtime import order_commands as by_hand
 from engine.runtime.control import read_halt
+from engine.runtime.secrecy import CORE_BYTES
 from engine.runtime.summary import read_summary
 from tests.support import durable
 from tests.support.daemon import Running, kestrel, replay_session
@@ -142,22 +145,62 @@ def test_the_watchdog_of_a_healthy_daemon_does_nothing_and_is_replaced_when_it_d
         running.close()
 
 
+def elsewhere(exchange: Exchange, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A start on the same account from another machine: other folders, other locks."""
+    folder.mkdir()
+    other = ["--set", "session.directory=" + str(folder / "sessions"), "--set", "metrics.port=0", "--no-report"]
+    return kestrel("paper", *exchange.settings(), *other, "--for", "30", KESTREL_RUN_DIR=str(folder / "run"))
+
+
+def sold(sessions: Path, capsys: pytest.CaptureFixture[str]) -> bool:
+    """By hand; the first time it is told that the strategy's own order is in the way, and is cancelled first."""
+    try:
+        by_hand.order("sell", "BTC/USD", "0.001", reduce_only=True, reason="test", sessions=sessions)
+    except typer.Exit:
+        assert capsys.readouterr().out.startswith("refused: in_the_way: ")
+        return False
+    return True
+
+
+def secret_parts(key_file: Path) -> list[bytes]:
+    """Every line of the private key."""
+    lines = json.loads(key_file.read_text())["privateKey"].splitlines()
+    return [line.encode() for line in lines if not line.startswith("-----")]
+
+
+def of_process(pid: int, name: str) -> bytes:
+    return (Path("/proc") / str(pid) / name).read_bytes()
+
+
+@pytest.mark.fault("A10")
 @pytest.mark.fault("F8")
+@pytest.mark.fault("F15")
 @pytest.mark.fault("A11")
 def test_an_operator_trades_by_hand_and_everything_is_flat_at_the_end(
     exchange: Exchange, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """order, cancel, close and flatten; SIGTERM with ``shutdown.positions: flatten``; a replay makes every one of these
-    orders again."""
+    orders again.  A daemon on another machine is refused meanwhile; the key is nowhere but in its file, and neither
+    the daemon nor its watchdog would leave a core."""
     running = durable.start(exchange, tmp_path / "d", shutdown__positions="flatten")
     sessions = running.folder / "sessions"
+    key = secret_parts(exchange.key_file)
     try:
         resting(running)
+        second = elsewhere(exchange, tmp_path / "elsewhere")
+        assert (second.returncode, second.stderr.count("\n")) == (2, 1), second.stderr
+        assert f"open orders of another Kestrel daemon: session {running.session.name}" in second.stderr
+        assert '"session_ended"' in next(tmp_path.glob("elsewhere/sessions/*/watchdog.log")).read_text()
+        for pid in (running.process.pid, watchdog_of(running)):
+            assert not any(part in of_process(pid, name) for part in key for name in ("cmdline", "environ"))
+            (core,) = [line for line in of_process(pid, "limits").decode().splitlines() if "core file" in line]
+            assert core.split()[4:6] == [str(CORE_BYTES)] * 2
         with pytest.raises(typer.Exit):
             by_hand.order("buy", "BTC/USD", "0.01", limit="100", sessions=sessions)
         assert "refused: collar" in capsys.readouterr().out
-        by_hand.order("sell", "BTC/USD", "0.001", reduce_only=True, reason="test", sessions=sessions)
+        until(lambda: sold(sessions, capsys), "the way out to be free")
         assert capsys.readouterr().out.startswith("sent: ")
+        until(lambda: len(exchange.open_orders()) == 1, "the strategy's next order")
         (order_id,) = exchange.open_orders()
         by_hand.cancel(order_id, sessions=sessions)
         assert capsys.readouterr().out.startswith("asked to be cancelled: ")
@@ -174,6 +217,9 @@ def test_an_operator_trades_by_hand_and_everything_is_flat_at_the_end(
         assert running.stop(signal.SIGTERM) == 0
         assert exchange.open_orders() == []
         assert float(read_summary(running.session).positions["BTC/USD@coinbase"].qty) == 0
+        written = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert any("journal" in path.parts for path in written)
+        assert [path for path in written if any(part in path.read_bytes() for part in key)] == []
         assert replay_session(running.folder, running.session.name)[1]["identical"] is True
     finally:
         running.close()

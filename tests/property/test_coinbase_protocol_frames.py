@@ -19,8 +19,16 @@ from connectors.fakes import FakeClock, RecordingSink
 from connectors.ws import WebsocketsConnection, WsOptions
 from engine import codec
 from engine.events import InputEvent
-from tests.support.coinbase import BTC, ack, heartbeat, levels, ticker, trade, trades, user, user_order
+from tests.support.coinbase import BTC, ack, frame, heartbeat, levels, ticker, trade, trades, user, user_order
 from tests.support.ws_contract import frame as ws_frame
+
+HELD = {"product_id": "BIP-20DEC30-CDE", "side": "SHORT", "number_of_contracts": "3", "entry_price": "61000"}
+
+
+def candles(seq: int, start: str) -> bytes:
+    prices = {"high": "5", "low": "1", "open": "2", "close": "4", "volume": "9"}
+    return frame("candles", seq, {"type": "update", "candles": [{"product_id": "BTC-USD", "start": start, **prices}]})
+
 
 MARKET = [
     ack(0, heartbeats=["heartbeats"], ticker=["BTC-USD"], market_trades=["BTC-USD"]),
@@ -31,12 +39,17 @@ MARKET = [
     levels(5, ("bid", "99", "0")),
     ticker(6, bid=""),
     ticker(9),
+    frame("ticker_batch", 10, {"tickers": [{"product_id": "BTC-USD", "best_bid": "1", "best_ask": "x"}]}),
+    candles(11, "600"),
+    candles(12, "900"),
 ]
 USER = [
     ack(0, heartbeats=["heartbeats"], user=["u"]),
     user(1, user_order("v1", "c1", "OPEN", "0.4"), kind="snapshot"),
     user(2, user_order("v1", "c1", "CANCELLED", "0.4")),
     user(3, user_order("v2", "c2", "FAILED", reject_reason="INSUFFICIENT_FUND")),
+    frame("user", 4, {"orders": [user_order("v3", "c3")], "positions": {"expiring_futures_positions": [HELD]}}),
+    frame("futures_balance_summary", 5, {"fcm_balance_summary": {"total_usd_balance": "10", "available_margin": "5"}}),
 ]
 
 
@@ -45,7 +58,7 @@ def market() -> CoinbaseMarketProtocol:
 
 
 def account() -> CoinbaseUserProtocol:
-    return CoinbaseUserProtocol("coinbase", OrderTracker("coinbase", {"BTC-USD": BTC}))
+    return CoinbaseUserProtocol("coinbase", OrderTracker("coinbase", {"BTC-USD": BTC}), contracts=True)
 
 
 def read(protocol: StreamProtocol, frames: list[bytes]) -> list[InputEvent]:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from engine import events as e
 from engine.commands import Approved, NewOrder
 from engine.instruments import Instrument
-from engine.orders import Happening, OrderManager
+from engine.order_states import Happening
+from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from tests.support.account import Account
 from tests.support.core import BTC, fill, intent, perpetual, spot

@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.matching.engine import MatchingEngine
-from connectors.matching.orders import BookOrder, Closed, CloseReason, Filled, Opened, Refused, SelfTrade, Triggered
+from connectors.matching.orders import (
+    BookOrder,
+    Closed,
+    CloseReason,
+    Filled,
+    Opened,
+    Refused,
+    SelfTrade,
+    Triggered,
+    bracket_stop_px,
+)
 from engine.commands import OrderType, TimeInForce
 from engine.events import Side
 from tests.support.matching import SPOT, book
@@ -26,20 +36,31 @@ sizes = st.integers(1, 40).map(lambda n: n * LOT)
 
 @st.composite
 def actions(draw):
-    """``("cancel", n)``, ``("reduce", n, qty)``, ``("expire",)`` or ``("submit", fields)``."""
-    kind = draw(st.sampled_from(["submit"] * 8 + ["cancel", "reduce", "expire"]))
-    if kind == "cancel":
+    """``("cancel", n)``, ``("withdraw", n)``, ``("resume", n)``, ``("reduce", n, qty)``, ``("expire",)``, ``("price",
+    up, down)`` or ``("submit", fields)``."""
+    kind = draw(st.sampled_from(["submit"] * 9 + ["cancel", "reduce", "expire", "withdraw", "resume", "price"]))
+    if kind in ("cancel", "withdraw", "resume"):
         return (kind, draw(st.integers(0, 30)))
     if kind == "reduce":
         return (kind, draw(st.integers(0, 30)), draw(sizes))
     if kind == "expire":
         return (kind,)
-    order_type = draw(st.sampled_from([OrderType.LIMIT] * 4 + [OrderType.MARKET, OrderType.STOP_LIMIT]))
+    if kind == "price":
+        return (kind, *sorted((draw(prices), draw(prices)), reverse=True))
+    kinds = [OrderType.LIMIT] * 4 + [OrderType.MARKET, OrderType.STOP_LIMIT] + [OrderType.BRACKET] * 2
+    order_type = draw(st.sampled_from(kinds))
     fields = {"account": draw(accounts), "side": draw(sides), "order_type": order_type, "qty": draw(sizes)}
     if order_type is OrderType.MARKET:
         if draw(st.booleans()):
             fields |= {"qty": Decimal(0), "quote_qty": draw(st.integers(1, 2000).map(Decimal))}
         fields["time_in_force"] = draw(st.sampled_from([TimeInForce.IOC, TimeInForce.FOK]))
+        return (kind, fields)
+    if order_type is OrderType.BRACKET:
+        near, far = sorted((draw(prices), draw(prices.map(lambda px: px + HALF / 5))))
+        fields["limit_px"], fields["trigger_px"] = (near, far) if fields["side"] is BUY else (far, near)
+        fields["time_in_force"] = draw(st.sampled_from([TimeInForce.GTC, TimeInForce.GTD]))
+        if fields["time_in_force"] is TimeInForce.GTD:
+            fields["lifetime_ns"] = draw(st.integers(1, 10))
         return (kind, fields)
     fields["limit_px"] = draw(prices)
     fields["time_in_force"] = draw(st.sampled_from(list(TimeInForce)))
@@ -63,6 +84,8 @@ class Auditor:
         self.spent: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.reduced: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.match_ids: set[str] = set()
+        self.limit_px: dict[str, Decimal | None] = {}
+        self.fired: set[str] = set()
 
     def run(self, n: int, action) -> None:
         kind, *rest = action
@@ -73,6 +96,7 @@ class Auditor:
             lifetime_ns = fields.pop("lifetime_ns", None)
             order = BookOrder(f"o{n}", expire_ns=None if lifetime_ns is None else n + lifetime_ns, **fields)
             self.orders[order.order_id] = order
+            self.limit_px[order.order_id] = order.limit_px
             self.follow(engine.submit(order, n), n, before)
         elif kind == "cancel":
             closed = engine.cancel(f"o{rest[0]}", n)
@@ -84,6 +108,12 @@ class Auditor:
                 self.reduced[order_id] += min(rest[1], live.leaves_qty)
                 closed = engine.reduce(order_id, rest[1])
                 self.follow([closed] if closed else [], n, before)
+        elif kind == "withdraw":
+            engine.withdraw(f"o{rest[0]}")
+        elif kind == "resume":
+            self.follow(engine.resume(f"o{rest[0]}", n), n, before)
+        elif kind == "price":
+            self.follow(engine.trigger(*rest, n), n, before)
         else:
             self.follow(engine.expire(n), n, before)
         self.check_book(n)
@@ -100,6 +130,11 @@ class Auditor:
                 case Triggered(order_id):
                     assert order_id in self.open
                     triggered.add(order_id)
+                    order = self.orders[order_id]
+                    if order.order_type is OrderType.BRACKET:
+                        assert order_id not in self.fired, "one way out or the other, once"
+                        self.limit_px[order_id] = bracket_stop_px(order, self.engine.instrument)
+                    self.fired.add(order_id)
                 case Closed(order_id, reason, _, filled_qty):
                     assert order_id in self.open
                     self.open.discard(order_id)
@@ -116,9 +151,10 @@ class Auditor:
         self.match_ids.add(fill.match_id)
         assert maker.side is not taker.side
         assert fill.aggressor is taker.side
-        assert fill.px == maker.limit_px, "the price is the maker's"
+        assert fill.px == self.limit_px[maker.order_id], "the price is the maker's"
         if taker.order_type is not OrderType.MARKET:
-            assert (fill.px - taker.limit_px) * taker.side <= 0, "never worse than the taker's limit"
+            limit_px = self.limit_px[taker.order_id]
+            assert (fill.px - limit_px) * taker.side <= 0, "never worse than the taker's limit"
         assert maker.account != taker.account or maker.account == "market", "no self trade"
         assert not taker.post_only, "neither on arrival nor when its stop triggers"
         assert maker.expire_ns is None or maker.expire_ns > now_ns, "nobody trades with an expired order"
@@ -155,7 +191,8 @@ class Auditor:
             }
             for other, (px, seq, waiting) in before.items():
                 rival = self.orders[other]
-                if waiting or rival.side is not side or other in closed_otherwise or other == maker_id:
+                gone = other in closed_otherwise or other in triggered
+                if waiting or rival.side is not side or gone or other == maker_id:
                     continue
                 ahead = (-side * px, seq) < (-side * before[maker_id][0], before[maker_id][1])
                 touched = any(isinstance(o, Filled) and o.maker_id == other for o in outcomes)
@@ -166,6 +203,9 @@ class Auditor:
         bid_px, ask_px = engine.best_px(BUY), engine.best_px(SELL)
         assert bid_px is None or ask_px is None or bid_px < ask_px, "crossed or locked"
         assert set(engine._orders) == self.open
+        armed = {order_id for order_id in self.open if engine.order(order_id).armed}
+        assert armed == {i for i in self.open if self.orders[i].trigger_px is not None} - self.fired
+        assert len(engine._stops) == len(armed), "whoever is gone or has fired waits for nothing"
         for side in (BUY, SELL):
             resting: defaultdict[Decimal, Decimal] = defaultdict(Decimal)
             for order_id in self.open:
@@ -219,6 +259,8 @@ def test_equal_scripts_give_equal_outcomes(script):
                 fields = {k: v for k, v in rest[0].items() if k != "lifetime_ns"}
                 expire_ns = n + rest[0]["lifetime_ns"] if "lifetime_ns" in rest[0] else None
                 out += engine.submit(BookOrder(f"o{n}", expire_ns=expire_ns, **fields), n)
+            elif kind == "price":
+                out += engine.trigger(*rest, n)
             elif kind == "cancel":
                 out.append(engine.cancel(f"o{rest[0]}", n))
         return out

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engine import events as e
@@ -75,6 +75,8 @@ RAISES: dict[str, Any] = {
     answer=answers() | st.sampled_from(sorted(RAISES)),
     where=st.sampled_from(["on_quote", "on_row", "on_timer", "on_fill"]),
 )
+@example(answer=[intent(strategy="bad", instrument="")], where="on_quote")
+@example(answer=[intent(strategy="bad", instrument="ABC/USD@coinbase")], where="on_quote")
 def test_whatever_one_strategy_answers_the_others_trade_on(answer: Any, where: str) -> None:
     """From each callback: nothing is raised, what is on record can be read back, an ill-formed answer ends that
     strategy and cancels its orders, and the other one's order leaves on the next quote."""

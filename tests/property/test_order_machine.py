@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from engine import events as e
 from engine.commands import CancelOrder, NewOrder, RiskState
-from engine.orders import FINAL, OrderState
+from engine.order_states import FINAL, OrderState
 from risk.gate import Gate
 from tests.support.account import Account
 from tests.support.core import BTC, fill, intent

@@ -55,12 +55,12 @@ def odd_intents(draw: st.DrawFn, names: tuple[str, ...]) -> OrderIntent:
         qty=draw(
             st.sampled_from([D("0.5"), D("0.0005"), D("0.001"), D(0), D(-1), D("NaN"), D("Infinity"), D(2_000), 1])
         ),
-        order_type=draw(st.sampled_from([OrderType.LIMIT, OrderType.LIMIT, OrderType.STOP_LIMIT])),
+        order_type=draw(st.sampled_from([OrderType.LIMIT, OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.BRACKET])),
         limit_px=draw(st.sampled_from([D(100), D("100.005"), D(-1), D("NaN"), D("Infinity"), None, 100.0])),
         time_in_force=draw(st.sampled_from([*TimeInForce])),
         post_only=draw(st.booleans()),
         reduce_only=draw(st.booleans()),
-        trigger_px=draw(st.sampled_from([None, None, D(100)])),
+        trigger_px=draw(st.sampled_from([None, None, D(100), D(99), D(101)])),
         trailing_px=draw(st.sampled_from([None, None, None, D(1)])),
         expire_ns=draw(st.sampled_from([None, 1, 2 * START_NS])),
     )
@@ -243,7 +243,7 @@ def test_a_limit_binds_at_the_very_figure(view: FakeView, intent: OrderIntent, w
         limit_px=intent.limit_px,
         mark_px=known_mark(view, view.instrument(A)),
         orders=view.open_orders(),
-        market_factor=D("1.2"),
+        market_factor=D("1.01"),
     )
     figure = getattr(figures, FIGURES[which])
     assume(figure > 0)

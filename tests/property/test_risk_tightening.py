@@ -78,6 +78,7 @@ TIGHTER: dict[str, list[Any]] = {
     "collar_bps": [60, 20],
     "stale_quote_ns": [500 * MS],
     "duplicate_window_ns": [200 * MS, 2_000 * MS],  # longer is stricter
+    "market_slip_bps": [150, 800],  # more is stricter
 }
 SHARES = (0.9, 0.5, 0.2, 0.05)
 
@@ -129,12 +130,7 @@ def judged(limits: Limits, situation: Any, wish: OrderIntent) -> bool:
 def test_no_set_of_stricter_limits_approves_more(
     situation: Any, wish: OrderIntent, tight: dict[str, Any], again: bool
 ) -> None:
-    """Two gates with the same memory before the same view, the order itself remembered now and then.
-
-    A collar is also what a market order is assumed to slip by: with market orders about it stays as it is.
-    """
-    if wish.limit_px is None or any(intent.limit_px is None for intent in situation[1]):
-        tight = {**tight, "collar_bps": LOOSE["collar_bps"]}
+    """Two gates with the same memory before the same view, the order itself remembered now and then."""
     if again:
         situation = (*situation[:2], [*situation[2], (wish, 100 * MS)])
     if judged(make_limits(**tight), situation, wish):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,19 @@ def rewritten(folder: Path, session: str, change: dict[int, e.Event]) -> str:
         journal.append(recorded.seq, change.get(recorded.seq, recorded.record))  # type: ignore[arg-type]
     journal.close()
     return str(target)
+
+
+def test_a_session_on_raw_messages_replays_identically(market_data: Path, tmp_path: Path) -> None:
+    """Recorded frames of a stream, by its books: the session decides the same again."""
+    source = market_data / "raw_frames" / "binance_spot_btcusdt_20240808.jsonl.gz"
+    target = tmp_path / source.name.removesuffix(".gz")
+    with gzip.open(source, "rt") as lines:
+        target.write_text("".join(islice(lines, 4_000)))
+    books = ("--set", 'venue.channels=["ticker","market_trades","level2"]')
+    summary = paper_session(tmp_path, [target], "--set", NO_MODEL, *books)
+    assert summary["ticks"] > 500
+    status, result = replay_session(tmp_path, summary["session"])
+    assert (status, result["identical"]) == (0, True)
 
 
 def test_a_session_trades_and_replays_identically(crypto: tuple[Path, dict[str, Any]]) -> None:

@@ -11,18 +11,41 @@ from engine.runtime.simulation.sweep import simulate
 from tests.support.planted import PLANTED
 
 MOST_SEEDS = 50
-KNOWN = {
-    "drop_the_reservation": 6,
-    "trade_while_halted": 2,
-    "never_arrived_at_once": 30,
+OFTEN = 12.0
+OCCASION = {
+    "allow_what_a_guard_cannot_judge": ("guard_failed",),
+    "ask_a_broken_strategy_again": ("strategy_broke",),
+    "believe_every_price": ("market_message_jumped",),
+    "book_what_is_told_last": ("fill_told_otherwise",),
+    "drop_the_reservation": ("order_answer_late",),
+    "forget_a_halt_with_the_session": ("halted", "killed"),
+    "go_on_from_a_damaged_journal": ("journal_damaged",),
+    "guard_nothing": (),
+    "halt_without_cancelling": ("halted",),
+    "keep_the_clock_of_before": ("suspended",),
+    "leave_orders_that_rules_refuse": ("rules_changed",),
+    "leave_stakes_to_who_lost_them": ("closed_by_venue",),
+    "lock_nobody_out": ("second_daemon",),
+    "never_arrived_at_once": ("order_error_after", "orders_listing_lags", "user_message_lost"),
+    "overlook_an_overfill": ("overfilled",),
+    "read_a_failed_balance_as_zero": ("killed", "read_error"),
+    "read_no_past_fills": ("read_late", "user_message_lost", "traded_by_hand"),
+    "send_before_the_disk_has_it": ("disk_slow",),
+    "take_the_refused_cancel_for_a_cancel": ("cancel_refused",),
+    "trade_while_halted": ("halted",),
+    "trust_a_disk_that_failed": ("sync_failed",),
+    "wait_for_a_slow_disk": ("disk_slow",),
 }
+"""The faults that give it occasion, where a seed that draws its own has them too seldom."""
+KNOWN = {"leave_orders_that_rules_refuse": 8, "read_no_past_fills": 11}
 """A seed that is known to catch it, where it is not the first."""
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_defect_is_caught(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The product is made wrong in one way; a seed that passes without the defect must fail with it."""
-    world = SimulatedWorld()
+    kinds = OCCASION.get(name)
+    world = SimulatedWorld() if kinds is None else SimulatedWorld(only=frozenset(kinds), often=OFTEN)
     PLANTED[name](monkeypatch)
     first = KNOWN.get(name, 1)
     for seed in (first, *(seed for seed in range(1, MOST_SEEDS + 1) if seed != first)):

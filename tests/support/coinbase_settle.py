@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from connectors.coinbase.account import AccountHealth
+from connectors.account_health import AccountHealth
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.fakes import EventLog, FakeClock

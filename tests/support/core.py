@@ -143,11 +143,18 @@ class OpenGate:
         self.refuse = ""
         self.breach_next: tuple[RiskState, str] | None = None
         self.opened: list[NewOrder] = []
+        self.latches = ""
 
     def review(self, wish: OrderIntent, view: View) -> Verdict:
         if self.refuse or (self.state is not RiskState.ACTIVE and not wish.reduce_only):
             return Rejected(view.now_ns, wish, self.refuse or "state", "seen", "limit")
         return Approved(wish, D(0))
+
+    def carried(self) -> str:
+        return self.latches
+
+    def restore(self, carried: str) -> None:
+        self.latches = carried
 
     def review_again(self, wish: OrderIntent, view: View) -> Verdict:
         return self.review(wish, view)
@@ -295,7 +302,7 @@ def build_core(
         slots=[StrategySlot(strategy) for strategy in strategies],
         assembly=assembly or FixedAssembly(features, model),
         currency="USD",
-        id_prefix="k",
+        id_prefix=options.pop("id_prefix", "k"),
         **options,
     )
 

@@ -80,13 +80,15 @@ def replay_session(folder: Path, session: str, *extra: str, **env: str) -> tuple
 class Running:
     """A daemon in the background."""
 
-    def __init__(self, folder: Path, *arguments: str, cwd: Path = ROOT, **env: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, cwd: Path = ROOT, command_name: str = "paper", **env: str
+    ) -> None:
         self.folder = folder
         self.out = folder / "stdout.txt"
         self.err = folder / "stderr.txt"
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
-                command("paper", *arguments, *into(folder)),
+                command(command_name, *arguments, *(into(folder) if command_name == "paper" else ())),
                 cwd=cwd,
                 env=environment(**env),
                 stdout=out,

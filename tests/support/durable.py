@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from connectors.certificates import AUTHORITY
 from connectors.coinbase.auth import Key
 from connectors.coinbase.cancel_only import CancelOnly
 from connectors.coinbase.sandbox.keys import make_key_file
+from connectors.route import Route
 from engine.runtime.control import ask, running_sessions
 from tests.support.daemon import ROOT, Running, command, environment
 
@@ -48,12 +50,15 @@ def key_pair_file(folder: Path) -> Path:
 class Exchange:
     """A sandbox in a process of its own; its account outlives every daemon."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: Path | None = None) -> None:
+        """``tls``: folder of the certificates; None speaks in the clear."""
+        options = () if tls is None else ("--tls", str(tls), "--history", "10")
+        self._route = Route(ca_file="" if tls is None else str(tls / AUTHORITY))
         self.key_file = folder / "key.json"
         said = folder / "sandbox.txt"
         with said.open("w") as out:
             self.process = subprocess.Popen(
-                command("sandbox", "coinbase", "--key-file", str(self.key_file), "--product", "BTC-USD"),
+                command("sandbox", "coinbase", "--key-file", str(self.key_file), "--product", "BTC-USD", *options),
                 cwd=ROOT,
                 env=environment(),
                 stdin=subprocess.PIPE,
@@ -65,7 +70,7 @@ class Exchange:
         self.rest_url: str = json.loads(said.read_text().splitlines()[0])["rest"]
 
     def account(self) -> CancelOnly:
-        return CancelOnly(self.rest_url, Key.from_file(self.key_file))
+        return CancelOnly(self.rest_url, Key.from_file(self.key_file), route=self._route)
 
     def open_orders(self) -> list[str]:
         return self.account().open_orders()

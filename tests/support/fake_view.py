@@ -12,7 +12,7 @@ from engine.commands import NewOrder, OrderIntent, RiskState
 from engine.consolidated import Consolidated
 from engine.events import Liquidity, OrderFilled, Side
 from engine.instruments import AssetClass, Instrument
-from engine.ports import FeatureView, OpenOrder, Position, Stake, Tally, Top
+from engine.ports import FeatureView, OpenGroup, OpenOrder, Position, Stake, Tally, Top
 
 D = Decimal
 ZERO = Decimal(0)
@@ -111,6 +111,7 @@ class FakeView:
                 state="accepted",
                 reduce_only=intent.reduce_only,
                 opened_ns=self.now_ns,
+                trigger_px=intent.trigger_px,
             )
         )
         return NewOrder(self.now_ns, order_id, intent.instrument.split("@")[1], intent)
@@ -180,6 +181,9 @@ class FakeView:
     def open_orders(self, instrument: str | None = None) -> Sequence[OpenOrder]:
         return tuple(o for o in self.orders if instrument is None or o.instrument == instrument)
 
+    def groups(self, instrument: str | None = None) -> Sequence[OpenGroup]:
+        return ()
+
     def open_qty(self, instrument: str, side: Side) -> Decimal:
         return sum((o.leaves_qty for o in self.orders if o.instrument == instrument and o.side == side), ZERO)
 
@@ -223,4 +227,5 @@ def _with_leaves(order: OpenOrder, leaves_qty: Decimal) -> OpenOrder:
         state="partially_filled",
         reduce_only=order.reduce_only,
         opened_ns=order.opened_ns,
+        trigger_px=order.trigger_px,
     )

@@ -62,6 +62,7 @@ NUMBERS: list[str] = [
     *[name for name in GENEROUS if name != "allowed_instruments"],
     *[name for name, value in EVERY_CONTROL.items() if isinstance(value, int)],
     "min_volume",
+    "market_slip_bps",
     *[f"strategy_limits.*.{name}" for name in EVERY_CONTROL["strategy_limits"]["*"]],
     "group_limits.coins.max_gross_notional",
     "group_limits.coins.max_net_notional",

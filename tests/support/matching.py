@@ -83,6 +83,15 @@ def stop(order_id: str, side: Side, qty: str, trigger_px: str, px: str, **more: 
     )
 
 
+def bracket(
+    order_id: str, side: Side, qty: str, px: str, trigger_px: str, *, account: str = "", **more: Any
+) -> BookOrder:
+    """``px`` is the target, ``trigger_px`` where it gives up."""
+    return BookOrder(
+        order_id, account or f"of-{order_id}", side, OrderType.BRACKET, D(qty), D(px), trigger_px=D(trigger_px), **more
+    )
+
+
 def ladder(**settings: Any) -> MatchingEngine:
     """Asks a1 2@101, a2 3@101, a3 4@102; bids b1 2@100, b2 3@99."""
     engine = book(**settings)

@@ -5,6 +5,7 @@ Used by tests that show that the simulation sees them; never imported by anythin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -16,14 +17,28 @@ from connectors.coinbase.directory import Directory
 from connectors.coinbase.gateway import CoinbaseGateway
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.venue import CoinbaseVenue
+from engine.asking import Asking
 from engine.bus import EventBus
-from engine.commands import Approved, NewOrder
-from engine.errors import VenueError
+from engine.closures import Closures
+from engine.commands import Approved, NewOrder, Rejected
+from engine.desk import Desk
+from engine.errors import JournalError, VenueError
 from engine.events import BalanceReported
-from engine.orders import Happening, OrderManager
+from engine.facts import AccountFacts
+from engine.groups import Group
+from engine.latch import RiskLatch
+from engine.order_states import Happening, OrderState
+from engine.orders import OrderManager
 from engine.portfolio import Portfolio
+from engine.quality.gate import QualityGate
+from engine.reconciliation import Reconciliation
 from engine.recovery import Recovery
+from engine.runtime.journal import JournalWriter
+from engine.runtime.succession import Succession
+from engine.stakes import Stakes
 from risk.gate import Gate
+from strategies.guardian import Guardian
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -135,7 +150,7 @@ def forget_booked_entries(patch: pytest.MonkeyPatch) -> None:
     fill = OrderManager.fill
 
     def forget(self: OrderManager, one: Any) -> Any:
-        self._trades.clear()
+        self._executions._trades.clear()
         return fill(self, one)
 
     patch.setattr(OrderManager, "fill", forget)
@@ -190,6 +205,163 @@ def floats_for_money(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OrderManager, "open", floating)
 
 
+def ask_strategies_at_once(patch: pytest.MonkeyPatch) -> None:
+    """What an earlier session left is traded on before its venue has confirmed it."""
+    patch.setattr(Reconciliation, "await_venues", lambda *_: None)
+
+
+def read_no_past_fills(patch: pytest.MonkeyPatch) -> None:
+    """The account is compared without asking for executions since it was heard of last."""
+
+    async def nothing(_self: Settler, _since: object) -> list[Any]:
+        return []
+
+    patch.setattr(Settler, "read_fills_since", nothing)
+    patch.setattr(Settler, "read_fills_of", nothing)
+
+
+def allow_what_a_guard_cannot_judge(patch: pytest.MonkeyPatch) -> None:
+    """A check that raises counts as passed."""
+    review = Gate._review
+
+    def allow(self: Gate, intent: Any, *more: Any) -> Any:
+        verdict = review(self, intent, *more)
+        if isinstance(verdict, Rejected) and verdict.check == "guard_error":
+            return Approved(intent, Decimal(0))
+        return verdict
+
+    patch.setattr(Gate, "_review", allow)
+
+
+def decide_by_what_is_not_on_record(patch: pytest.MonkeyPatch) -> None:
+    """Order ids go on counting over all sessions of a process."""
+    opened = OrderManager.open
+    count = itertools.count()
+
+    def counted(self: OrderManager, *arguments: Any) -> NewOrder:
+        self._count = next(count)
+        return opened(self, *arguments)
+
+    patch.setattr(OrderManager, "open", counted)
+
+
+def send_before_the_disk_has_it(patch: pytest.MonkeyPatch) -> None:
+    """In mode ``always`` orders leave with their record instead of after its sync."""
+    place = Desk.place
+
+    def hasty(self: Desk, intent: Any) -> Any:
+        self._hold_orders, self._opened_as = False, OrderState.SENT
+        return place(self, intent)
+
+    patch.setattr(Desk, "place", hasty)
+
+
+def trust_a_disk_that_failed(patch: pytest.MonkeyPatch) -> None:
+    """A sync that fails is nobody's concern."""
+    patch.setattr(JournalWriter, "_fail", lambda *_: None)
+
+
+def wait_for_a_slow_disk(patch: pytest.MonkeyPatch) -> None:
+    """An order leaves however long ago it was decided."""
+    release = Desk._release
+
+    def patient(self: Desk, order: Any) -> None:
+        self._hold_deadline_ns = 10**18
+        release(self, order)
+
+    patch.setattr(Desk, "_release", patient)
+
+
+def lock_nobody_out(patch: pytest.MonkeyPatch) -> None:
+    """A second daemon may trade on the account."""
+    patch.setattr(Succession, "lock", lambda *_: None)
+
+
+def forget_a_halt_with_the_session(patch: pytest.MonkeyPatch) -> None:
+    """The next session is active, whatever was latched."""
+    patch.setattr(RiskLatch, "go_on_in", lambda *_: None)
+
+
+def halt_without_cancelling(patch: pytest.MonkeyPatch) -> None:
+    """Nothing new leaves any more, and what is open stays."""
+    patch.setattr(Desk, "cancel_all", lambda *_: None)
+    patch.setattr(Desk, "insist", lambda *_: None)
+
+
+def guard_nothing(patch: pytest.MonkeyPatch) -> None:
+    """The guardian looks on."""
+    patch.setattr(Guardian, "_reason", lambda *_: "")
+
+
+def believe_every_price(patch: pytest.MonkeyPatch) -> None:
+    """No quote is judged."""
+    patch.setattr(QualityGate, "quote", lambda *_: 0)
+
+
+def ask_a_broken_strategy_again(patch: pytest.MonkeyPatch) -> None:
+    """One that raised or answered nonsense is trusted on."""
+    patch.setattr(Asking, "_quarantine", lambda *_: None)
+
+
+def keep_the_clock_of_before(patch: pytest.MonkeyPatch) -> None:
+    """Nobody compares the clocks again after a machine has slept."""
+    patch.setattr(CoinbaseVenue, "confirm", lambda self: self.trading and self.trading.reconciler.wake())
+
+    async def limited(self: Directory, *, limited: bool = True) -> int:
+        return await measure(self, limited=True)
+
+    measure = Directory.clock_offset_ns
+    patch.setattr(Directory, "clock_offset_ns", limited)
+
+
+def watch_no_price(patch: pytest.MonkeyPatch) -> None:
+    """The prices of exits that wait in the core are shown to nobody."""
+    patch.setattr(Group, "fires", lambda self, _top: self.fired)
+
+
+def overlook_an_overfill(patch: pytest.MonkeyPatch) -> None:
+    """More executed than ordered is booked, and nothing follows from it."""
+    patch.setattr(AccountFacts, "_look_for_overfill", lambda *_: None)
+
+
+def leave_orders_that_rules_refuse(patch: pytest.MonkeyPatch) -> None:
+    """New rules hold for new orders alone."""
+    patch.setattr(Closures, "on_redefined", lambda *_: None)
+
+
+def book_what_is_told_last(patch: pytest.MonkeyPatch) -> None:
+    """An execution that is told again with other values is another execution."""
+    book = OrderTracker.book
+
+    def again(self: OrderTracker, fill: Any, ts_recv_ns: int) -> Any:
+        order = self._by_venue.get(fill.order_id)
+        known = None if order is None or order.entries is None else order.entries.get(fill.entry_id)
+        if known:
+            fill = msgspec.structs.replace(fill, entry_id=f"{fill.entry_id}'")
+        return book(self, fill, ts_recv_ns)
+
+    patch.setattr(OrderTracker, "book", again)
+
+
+def leave_stakes_to_who_lost_them(patch: pytest.MonkeyPatch) -> None:
+    """What the venue has closed by itself goes on being a strategy's."""
+    patch.setattr(Stakes, "lose", lambda *_: [])
+    patch.setattr(Stakes, "write_off", lambda *_: [])
+
+
+def go_on_from_a_damaged_journal(patch: pytest.MonkeyPatch) -> None:
+    """What cannot be read of a journal is done without."""
+    left = Succession.left
+
+    def lenient(self: Succession, currency: str) -> Any:
+        try:
+            return left(self, currency)
+        except JournalError:
+            return None
+
+    patch.setattr(Succession, "left", lenient)
+
+
 PLANTED: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -207,5 +379,25 @@ PLANTED: dict[str, Plant] = {
         never_arrived_at_once,
         believe_the_stream_blindly,
         floats_for_money,
+        ask_strategies_at_once,
+        read_no_past_fills,
+        allow_what_a_guard_cannot_judge,
+        decide_by_what_is_not_on_record,
+        send_before_the_disk_has_it,
+        trust_a_disk_that_failed,
+        wait_for_a_slow_disk,
+        lock_nobody_out,
+        forget_a_halt_with_the_session,
+        halt_without_cancelling,
+        guard_nothing,
+        believe_every_price,
+        ask_a_broken_strategy_again,
+        keep_the_clock_of_before,
+        watch_no_price,
+        overlook_an_overfill,
+        leave_orders_that_rules_refuse,
+        book_what_is_told_last,
+        leave_stakes_to_who_lost_them,
+        go_on_from_a_damaged_journal,
     )
 }

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from connectors.certificates import AUTHORITY, server_context
 from connectors.fakes import FakeClock, RecordingSink
+from connectors.route import Route
 from connectors.ws import Connect, WsOptions
 from engine.errors import VenueError
+from tests.support.proxies import running_proxy
 
 FAST = WsOptions(open_timeout_s=2.0, ping_interval_s=0.05, silence_timeout_s=0.25, close_timeout_s=0.5)
 
@@ -290,3 +295,62 @@ class TransportContract:
         with pytest.raises(VenueError, match="cannot open"):
             await type(self).connect(url, RecordingSink(), FakeClock(), options=WsOptions(open_timeout_s=0.1))
         server.close()
+
+    @pytest.mark.parametrize("scheme", ["http", "socks5"])
+    async def test_a_proxy_is_gone_through_and_resolves_the_name(self, scheme: str) -> None:
+        """A host that only the proxy knows, with user and password for HTTP: the echo comes back."""
+
+        async def echo(ws: ServerConnection) -> None:
+            async for message in ws:
+                await ws.send(message)
+
+        sink = RecordingSink()
+        user = "user:p%40ss" if scheme == "http" else ""
+        async with running(echo) as url, running_proxy(scheme, user.replace("%40", "@")) as proxy:
+            port = url.rpartition(":")[2].partition("/")[0]
+            route = Route(proxy=f"{scheme}://{user + '@' if user else ''}127.0.0.1:{proxy.port}")
+            handle = await type(self).connect(
+                f"ws://venue.test:{port}/ws", sink, FakeClock(), options=WsOptions(route=route)
+            )
+            handle.send("through")
+            await until(lambda: sink.frames)
+            handle.close()
+            await handle.wait_closed()
+            assert proxy.asked == [f"venue.test:{port}"]
+        assert sink.frames == [b"through"]
+
+    @pytest.mark.fault("C11")
+    async def test_a_proxy_that_refuses_is_one_line_without_its_password(self) -> None:
+        """The wrong password, and a proxy that is not there."""
+        async with running_proxy("http", "user:right") as proxy:
+            for where in (proxy.port, 9):
+                route = Route(proxy=f"http://user:hunter2@127.0.0.1:{where}")
+                with pytest.raises(VenueError, match=r"cannot open ws://venue\.test/: proxy http://127") as caught:
+                    await type(self).connect("ws://venue.test/", RecordingSink(), FakeClock(),
+                                             options=WsOptions(route=route))  # fmt: skip
+                assert "\n" not in str(caught.value)
+                assert "hunter2" not in str(caught.value)
+
+    async def test_certificates_of_a_file_are_believed_instead_of_the_systems(self, tmp_path: Path) -> None:
+        """Our own authority, through a proxy as well; without the file it is refused."""
+
+        async def greet(ws: ServerConnection) -> None:
+            await ws.send("hello")
+            await ws.wait_closed()
+
+        context = server_context(tmp_path, datetime.datetime.now(datetime.UTC))
+        async with running(greet, ssl=context) as plain, running_proxy("http") as proxy:
+            url = plain.replace("ws://127.0.0.1", "wss://localhost")
+            with pytest.raises(VenueError, match="certificate"):
+                await type(self).connect(url, RecordingSink(), FakeClock())
+            for way in ("", proxy.url):
+                sink = RecordingSink()
+                route = Route(proxy=way, ca_file=str(tmp_path / AUTHORITY))
+                handle = await type(self).connect(url, sink, FakeClock(), options=WsOptions(route=route))
+                await until(lambda sink=sink: sink.frames)
+                handle.close()
+                await handle.wait_closed()
+            assert len(proxy.asked) == 1
+            with pytest.raises(VenueError, match=r"none\.pem' cannot be read"):
+                await type(self).connect(url, RecordingSink(), FakeClock(),
+                                         options=WsOptions(route=Route(ca_file="none.pem")))  # fmt: skip

@@ -66,6 +66,15 @@ def test_pure_code_imports_no_clock_no_randomness_no_network(path: Path) -> None
             assert root not in BANNED, f"{path}:{node.lineno}: {root}: {BANNED[root]}"
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=names(SOURCES))
+def test_no_wait_swallows_a_cancellation(path: Path) -> None:
+    """Python 3.11's asyncio.wait_for returns its result to a task that was cancelled in the same turn of the loop: the
+    task lives on, and whoever stops it waits for ever."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        banned = isinstance(node, ast.Call) and ast.unparse(node.func) in ("asyncio.wait_for", "wait_for")
+        assert not banned, f"{path}:{node.lineno}: use asyncio.timeout"
+
+
 def test_the_import_contracts_hold() -> None:
     """import-linter on the real tree."""
     done = subprocess.run(

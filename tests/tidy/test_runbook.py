@@ -40,3 +40,31 @@ def test_every_state_and_every_command_is_there() -> None:
     assert {state.value for state in RiskState} <= CODE
     for command in (*ACTIONS, "halt", "reduce", "resume", "status"):
         assert f"python run.py {command}" in RUNBOOK, command
+
+
+def refusals(path: Path) -> set[str]:
+    """Names of checks: the first word of a finding, or of a check that is given its name; the third of ``Rejected``."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        named: list[ast.expr] = []
+        if isinstance(node, ast.Tuple) and (len(node.elts) == 3 or any(isinstance(x, ast.Starred) for x in node.elts)):
+            named = node.elts[:1]
+        elif isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            named = [one.value for one in node.keywords if one.arg == "check"]
+            if name == "Rejected":
+                named += node.args[2:3]
+            elif name.startswith("check_") or name == "UnknownValueError":
+                named += node.args[:1]
+        words = [one.value for one in named if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        found |= {word for word in words if re.fullmatch("[a-z_]+", word)}
+    return found
+
+
+def test_whatever_refuses_an_order_is_explained() -> None:
+    """Checks by the names that refusals carry, collected from the code; there are many, or this would prove nothing."""
+    names: set[str] = set()
+    for path in [*(ROOT / "risk").glob("*.py"), *(ROOT / "engine").glob("group*.py"), ROOT / "engine" / "desk.py"]:
+        names |= refusals(path)
+    assert len(names) > 60
+    assert names - CODE == set()

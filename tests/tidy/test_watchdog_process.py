@@ -22,7 +22,7 @@ from tests.support.durable import key_pair_file
 
 CANCEL_ONLY = ROOT / "connectors" / "coinbase" / "cancel_only.py"
 BANNED = re.compile(
-    r"connectors\.(?!coinbase$|coinbase\.auth$|coinbase\.cancel_only$)|engine\.(core|desk|router|manual|lanes|orders)$|"
+    r"connectors\.(?!blocking$|route$|coinbase$|coinbase\.auth$|coinbase\.cancel_only$)|engine\.(core|desk|router|manual|lanes|orders)$|"
     r"strategies|risk|config|models|aiohttp|websockets|numpy|torch"
 )
 SCRIPT = """
@@ -88,7 +88,26 @@ def test_the_cancel_only_module_has_one_encoder_and_one_post() -> None:
     ]
     imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     ours = {name for name in imported if name.startswith(("engine", "connectors"))}
-    assert ours == {"connectors.coinbase.auth", "engine.errors"}
+    assert ours == {"connectors.blocking", "connectors.coinbase.auth", "connectors.route", "engine.errors"}
+
+
+def test_oandas_cancel_only_module_loads_and_says_nothing_else() -> None:
+    """Of itself it loads its token and the way to the venue; it makes no body, and asks for listings and cancels."""
+    code = "import sys, connectors.oanda.cancel_only; print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    allowed = {"connectors.oanda", "connectors.oanda.cancel_only", "connectors.oanda.tokens"}
+    assert [name for name in done.stdout.split() if BANNED.match(name) and name not in allowed] == []
+    tree = ast.parse((ROOT / "connectors" / "oanda" / "cancel_only.py").read_text(encoding="utf-8"))
+    words = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert "POST" not in words
+    assert sorted(word for word in words if word.startswith("/")) == [
+        "/cancel", "/orders/", "/pendingOrders", "/v3/accounts", "/v3/accounts", "/v3/accounts", "/v3/accounts/",
+        "/v3/accounts/",
+    ]  # fmt: skip
+    calls = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not calls & {"encode", "dumps", "urlencode"}
 
 
 @pytest.mark.parametrize("venue", ["connectors.coinbase.orders", "os", "connectors.coinbase.cancel_only.x", ""])

@@ -40,6 +40,7 @@ class ApiKey(msgspec.Struct, frozen=True):
     public_key: PublicKey
     can_view: bool = True
     can_trade: bool = True
+    can_transfer: bool = False
     portfolio: str = "default"
 
 
@@ -79,6 +80,20 @@ class Verifier:
 
     def add(self, key: ApiKey) -> None:
         self._keys[key.name] = key
+
+    def names(self) -> list[str]:
+        """Of every registered key."""
+        return list(self._keys)
+
+    def remove(self, name: str) -> ApiKey | None:
+        """The key expired or was deleted: from now on nothing that it signed is good.  Returns it, if there was one."""
+        self._cache.clear()
+        return self._keys.pop(name, None)
+
+    def permit(self, name: str, **permissions: bool) -> None:
+        """Change what a key may do: ``can_view``, ``can_trade``, ``can_transfer``.  Raises ``KeyError``."""
+        self._keys[name] = msgspec.structs.replace(self._keys[name], **permissions)
+        self._cache.clear()
 
     def request(self, authorization: str, method: str, path: str, now_s: float) -> ApiKey:
         """The key behind a REST request.  ``path`` has no query string.  Raises ``AuthError``."""

@@ -28,6 +28,7 @@ def sandbox_coinbase(
     product: Annotated[list[str] | None, typer.Option(help="BTC-USD; several allowed")] = None,
     balance: Annotated[list[str] | None, typer.Option(help="USD=100000; several allowed")] = None,
     limits: Annotated[bool, typer.Option("--limits", help="refuse (429) what the venue's rate limits forbid")] = False,
+    tls: Annotated[Path | None, typer.Option(help="speak TLS; folder of the certificates, made when absent")] = None,
     files: Annotated[
         list[Path] | None, typer.Option("--replay", help="recorded quotes and trades as the market")
     ] = None,
@@ -47,6 +48,7 @@ def sandbox_coinbase(
         products=products_named(product) if product else defaults.products,
         balances=_balances(balance) if balance else defaults.balances,
         replay=tuple(files or ()),
+        tls_folder=tls,
         rate_limits=RateLimits() if limits else None,
         max_trades=max(defaults.max_trades, min(_MOST_TRADES, int(history * (rate or _RATE_PER_S) * speed * 0.5))),
     )

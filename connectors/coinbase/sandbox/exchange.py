@@ -18,23 +18,43 @@ from typing import Any
 import msgspec
 
 from connectors.coinbase.sandbox import wire
+from connectors.coinbase.sandbox.executions import Executions
+from connectors.coinbase.sandbox.futures import Futures
 from connectors.coinbase.sandbox.records import (
     OPEN_STATES,
-    FillRecord,
     Market,
     OrderRecord,
     OrderSpec,
     make_instrument,
 )
-from connectors.coinbase.sandbox.requests import UNKNOWN_FAILURE, UNKNOWN_PREVIEW, OrderRefused, parse_order
+from connectors.coinbase.sandbox.requests import (
+    UNKNOWN_FAILURE,
+    UNKNOWN_PREVIEW,
+    OrderRefused,
+    check_bracket_market,
+    parse_order,
+)
 from connectors.coinbase.sandbox.settings import SandboxProduct, SandboxSettings
+from connectors.coinbase.sandbox.slices import SLICE, Slices
 from connectors.coinbase.sandbox.tape import PublicTrade, Tape
-from connectors.coinbase.sandbox.translate import ACCOUNT, CLOSED, base_size, book_order, book_refusal, budget
+from connectors.coinbase.sandbox.translate import CLOSED, base_size, book_order, book_refusal, budget
 from connectors.coinbase.sandbox.wallets import Wallets
 from connectors.matching.changes import Change
 from connectors.matching.engine import MatchingEngine
-from connectors.matching.orders import BookOrder, Closed, CloseReason, Filled, Opened, Outcome, Refused, Triggered
-from engine.events import Liquidity, Side
+from connectors.matching.orders import (
+    BookOrder,
+    Closed,
+    CloseReason,
+    Filled,
+    Opened,
+    Outcome,
+    Refused,
+    RefuseReason,
+    Triggered,
+    dearest_px,
+)
+from engine.commands import OrderType
+from engine.events import Side
 
 ZERO = Decimal(0)
 
@@ -66,11 +86,11 @@ class Exchange:
         self.products: dict[str, SandboxProduct] = {}
         self.orders: dict[str, OrderRecord] = {}
         self.open_orders: dict[str, OrderRecord] = {}
-        self.fills: deque[FillRecord] = deque(maxlen=2 * settings.max_orders)
-        self.fills_of: dict[str, list[FillRecord]] = {}
-        self.traded_value = ZERO
-        self.fees_paid = ZERO
-        self._new_id = new_id
+        self.executions = Executions(self, most=2 * settings.max_orders)
+        self.fills = self.executions.fills
+        self.fills_of = self.executions.of
+        """Of orders that are kept, by their id."""
+        self.new_id = new_id
         self._trade_number = first_trade_id - 1
         self._sequence = 0
         self._by_client_id: dict[str, OrderRecord] = {}
@@ -79,17 +99,37 @@ class Exchange:
         self._order_updates: list[wire.Json] = []
         self._trades: dict[str, list[PublicTrade]] = {}
         self._best: dict[str, object] = {}
+        self._unprotected: list[OrderRecord] = []
+        self.slices = Slices()
+        self.futures = Futures(self)
         for product in settings.products:
             self._list_product(product)
-        currencies = [c for p in settings.products for c in (p.quote, p.base)]
+        currencies = [c for p in settings.products for c in ((p.quote, p.base) if p.future is None else (p.quote,))]
         self.wallets = Wallets(settings.balances, currencies, new_id=new_id, now_ns=now_ns)
 
     def _list_product(self, product: SandboxProduct) -> None:
         settings = self.settings
         instrument = make_instrument(product, settings.maker_fee_rate, settings.taker_fee_rate)
-        engine = MatchingEngine(instrument, next_id=self._next_trade_id)
         self.products[product.product_id] = product
-        self.markets[product.product_id] = Market(product, instrument, engine, Tape(max_trades=settings.max_trades))
+        shared = self.markets[product.alias] if product.alias else None
+        if shared is not None:
+            made = Market(product, instrument, shared.engine, shared.tape, shares=shared)
+        else:
+            engine = MatchingEngine(instrument, next_id=self._next_trade_id)
+            made = Market(product, instrument, engine, Tape(max_trades=settings.max_trades))
+        self.markets[product.product_id] = made
+
+    def relist(self, product: SandboxProduct, now_ns: int) -> None:
+        """Other rules or switches for a product; one that is not listed any more loses its open orders."""
+        market = self.markets[product.product_id]
+        market.product = product
+        if product.listed:
+            self.products[product.product_id] = product
+            return
+        self.products.pop(product.product_id, None)
+        for record in list(self.open_orders.values()):
+            if record.spec.product_id == product.product_id:
+                self.cancel(record.order_id, now_ns)
 
     def _next_trade_id(self) -> str:
         self._trade_number += 1
@@ -107,50 +147,13 @@ class Exchange:
                 return wire.refused("DUPLICATE_CLIENT_ORDER_ID", UNKNOWN_PREVIEW, text, configuration)
             return wire.accepted(known)
         try:
+            if body.get("retail_portfolio_id") not in {None, "", self.portfolio_id}:
+                raise OrderRefused(UNKNOWN_FAILURE, UNKNOWN_PREVIEW, "account is not available")
             spec = parse_order(body, self.products, now_ns)
-            record = self._open(spec, now_ns)
+            record = self.open(spec, now_ns)
         except OrderRefused as refusal:
             return wire.refused(refusal.error, refusal.preview, refusal.message, configuration)
         return wire.accepted(record)
-
-    def preview(self, body: Mapping[str, Any], now_ns: int) -> wire.Json:
-        """Answer of POST /orders/preview: what the order would cost now; refusals are listed in ``errs``."""
-        errors: list[str] = []
-        total = commission = base = quote = ZERO
-        best = slippage = None
-        try:
-            spec = parse_order(body, self.products, now_ns, needs_client_id=False)
-            market = self.markets[spec.product_id]
-            best = market.engine.best()
-            base, worst = self._expected(spec, market)
-            px = spec.limit_px if spec.limit_px is not None else worst
-            quote = base * px
-            commission = quote * self.settings.taker_fee_rate
-            total = quote + commission if spec.side is Side.BUY else quote - commission
-            if best is not None and worst:
-                touch = best[2] if spec.side is Side.BUY else best[0]
-                slippage = abs(worst - touch) / touch
-            record = OrderRecord(order_id="preview", spec=spec, created_ns=now_ns)
-            self._reserve(record, market)
-            self.wallets.ledger.release(record.order_id)
-        except OrderRefused as refusal:
-            errors.append(refusal.preview)
-        return {
-            "order_total": wire.number(total),
-            "commission_total": wire.number(commission),
-            "errs": errors,
-            "warning": [],
-            "quote_size": wire.number(quote),
-            "base_size": wire.number(base),
-            "best_bid": "" if best is None else wire.number(best[0]),
-            "best_ask": "" if best is None else wire.number(best[2]),
-            "is_max": False,
-            "slippage": "0" if slippage is None else wire.number(slippage.quantize(Decimal("0.00000001"))),
-            "leverage": "",
-            "long_leverage": "",
-            "short_leverage": "",
-            "preview_id": self._new_id(),
-        }
 
     def cancel(self, order_id: str, now_ns: int) -> wire.Json:
         """One result of POST /orders/batch_cancel."""
@@ -162,35 +165,60 @@ class Exchange:
             return {"success": False, "failure_reason": reason, "order_id": order_id}
         market = self.markets[record.spec.product_id]
         closed = market.engine.cancel(order_id, now_ns)
-        assert closed is not None, "an open order is in the book"
+        if closed is None:
+            assert self.slices.drop(order_id), "an open order is in the book, unless it is cut into slices"
+            closed = Closed(order_id, CloseReason.CANCELLED)
         self.absorb(market, [closed], now_ns)
         return {"success": True, "failure_reason": "UNKNOWN_CANCEL_FAILURE_REASON", "order_id": order_id}
 
-    def _open(self, spec: OrderSpec, now_ns: int) -> OrderRecord:
-        """Hold the money, give the order to the book, take in what happened.  Raises ``OrderRefused``."""
+    def open(self, spec: OrderSpec, now_ns: int, *, origin: OrderRecord | None = None) -> OrderRecord:
+        """Hold the money, give the order to the book, take in what happened.  Raises ``OrderRefused``.
+
+        ``origin`` is the order that this one was attached to.
+        """
         if len(self.open_orders) >= self.settings.max_open_orders:
             text = f"{len(self.open_orders)} orders are open, the most allowed"
             raise OrderRefused("COMMANDER_REJECTED_NEW_ORDER", UNKNOWN_PREVIEW, text)
         market = self.markets[spec.product_id]
         record = OrderRecord(
-            order_id=self._new_id(),
+            order_id=self.new_id() if origin is None else origin.attached_order_id,
             spec=spec,
             created_ns=now_ns,
             trigger_status="STOP_PENDING" if spec.stop_px is not None else "INVALID_ORDER_TYPE",
             sequence=self._sequence + 1,
+            attached_order_id=self.new_id() if spec.attached is not None else "",
+            originating_order_id="" if origin is None else origin.order_id,
         )
-        order = self._reserve(record, market)
+        order = self.reserve(record, market)
         self._sequence = record.sequence
         self.orders[record.order_id] = self.open_orders[record.order_id] = record
         self._by_client_id[spec.client_order_id] = record
+        if spec.slicing is not None:
+            self.slices.add(record, order)
+            self.absorb(market, [Opened(record.order_id)], now_ns)
+            return record
         outcomes = market.submit(order, now_ns)
         refusal = next((x for x in outcomes if isinstance(x, Refused)), None)
-        if refusal is not None:
+        if refusal is None:
+            self.absorb(market, outcomes, now_ns)
+            return record
+        why = book_refusal(refusal.reason)
+        late = self.settings.post_only_mode == "fail" and refusal.reason is RefuseReason.POST_ONLY_WOULD_CROSS
+        if late:
+            self.fail(record, why)
+        else:
             self._forget(record)
         self.absorb(market, outcomes, now_ns)
-        if refusal is not None:
-            raise book_refusal(refusal.reason)
+        if not late:
+            raise why
         return record
+
+    def fail(self, record: OrderRecord, why: OrderRefused) -> None:
+        """An order that was accepted turns out to be impossible.  Told with the next ``absorb``."""
+        record.reject_reason, record.reject_message = why.error, why.message
+        self._tell(record)
+        self._end(record, "FAILED", "")
+        self._touched[record.order_id] = record
 
     def _forget(self, record: OrderRecord) -> None:
         """The book refused it: the order never existed."""
@@ -198,7 +226,7 @@ class Exchange:
         del self.orders[record.order_id], self.open_orders[record.order_id]
         del self._by_client_id[record.spec.client_order_id]
 
-    def _expected(self, spec: OrderSpec, market: Market) -> tuple[Decimal, Decimal]:
+    def expected(self, spec: OrderSpec, market: Market) -> tuple[Decimal, Decimal]:
         """``(base units, worst price)``: a limit order whole at its limit, a market order as the book is now."""
         if spec.limit_px is not None:
             return base_size(spec, market, self.settings.taker_fee_rate), spec.limit_px
@@ -210,22 +238,29 @@ class Exchange:
             raise OrderRefused("INVALID_NO_LIQUIDITY", "PREVIEW_INVALID_NO_LIQUIDITY", text)
         return got, worst
 
-    def _reserve(self, record: OrderRecord, market: Market) -> BookOrder:
-        """Hold what the order can cost at worst.  Raises ``OrderRefused``: too little money, a stop out of place."""
+    def reserve(self, record: OrderRecord, market: Market, *, asked: bool = True) -> BookOrder:
+        """Hold what is left of the order can cost at worst.  Raises ``OrderRefused``: too little money, a stop out of
+        place (looked at only for an order that somebody asks for).
+        """
         spec = record.spec
         last_px = market.tape.last_px
-        if spec.stop_px is not None and last_px is not None:
+        if not asked or record.trigger_status == "STOP_TRIGGERED":
+            pass
+        elif spec.kind is OrderType.BRACKET:
+            check_bracket_market(spec, last_px)
+        elif spec.stop_px is not None and last_px is not None:
             if spec.stop_up and spec.stop_px <= last_px:
                 text = f"stop price {spec.stop_px} is not above the last trade {last_px}"
                 raise OrderRefused(UNKNOWN_FAILURE, "PREVIEW_STOP_PRICE_BELOW_LAST_TRADE_PRICE", text)
             if not spec.stop_up and spec.stop_px >= last_px:
                 text = f"stop price {spec.stop_px} is not below the last trade {last_px}"
                 raise OrderRefused(UNKNOWN_FAILURE, "PREVIEW_STOP_PRICE_ABOVE_LAST_TRADE_PRICE", text)
-        worst_px = self._expected(spec, market)[1]
         order = book_order(record, market, self.settings.taker_fee_rate)
         instrument = market.instrument
+        worst_px = dearest_px(order, instrument) or self.expected(spec, market)[1]
         if self.wallets.ledger.reserve(order, instrument, worst_px):
-            currency = instrument.quote if spec.side is Side.BUY else instrument.base
+            buys = spec.side is Side.BUY or market.product.future is not None
+            currency = instrument.settlement if buys else instrument.base
             available = wire.number(self.wallets.amounts(currency)[0])
             text = f"not enough {currency} for this {spec.side.name}: available {available}"
             raise OrderRefused("INSUFFICIENT_FUND", "PREVIEW_INSUFFICIENT_FUND", text)
@@ -260,15 +295,48 @@ class Exchange:
         if self._touched:
             for record in self._touched.values():
                 self._tell(record)
-            self.wallets.touch((market.instrument.base, market.instrument.quote), now_ns)
+            self.wallets.touch(market.currencies, now_ns)
             self._touched.clear()
+        while self._unprotected:
+            self._protect(self._unprotected.pop(), now_ns)
 
     def expire(self, now_ns: int) -> None:
-        """Close good-till-date orders whose time has come."""
+        """What comes with time: good-till-date orders end, slices are due, funding is paid, contracts expire."""
         for market in self.markets.values():
             outcomes = market.engine.expire(now_ns)
             if outcomes:
                 self.absorb(market, outcomes, now_ns)
+        if self.slices:
+            for market, outcomes in self.slices.due(self.markets, now_ns):
+                self.absorb(market, outcomes, now_ns)
+        self.futures.pass_time(now_ns)
+
+    def _protect(self, parent: OrderRecord, now_ns: int) -> None:
+        """The bracket that was attached to an order is opened for what the order traded."""
+        spec = parent.spec
+        assert spec.attached is not None
+        name, fields = next(iter(spec.attached.items()))
+        body = {
+            "client_order_id": parent.attached_order_id,
+            "product_id": spec.product_id,
+            "side": spec.side.opposite.name,
+            "order_configuration": {name: {**fields, "base_size": wire.number(parent.filled_qty)}},
+        }
+        made: OrderSpec | None = None
+        try:
+            made = parse_order(body, self.products, now_ns)
+            self.open(made, now_ns, origin=parent)
+        except OrderRefused as refusal:
+            if made is None:
+                parent.cancel_message = f"the attached order was refused: {refusal.message}"
+                return
+            # Its id was given away with the parent's answer: who asks for it is told what became of it.
+            self._sequence += 1
+            record = OrderRecord(parent.attached_order_id, made, now_ns, sequence=self._sequence)
+            record.originating_order_id = parent.order_id
+            self.orders[record.order_id] = self._by_client_id[made.client_order_id] = record
+            self.fail(record, refusal)
+            self.absorb(self.markets[made.product_id], (), now_ns)
 
     def drain(self) -> Updates:
         """Everything that streams have to tell since the last call."""
@@ -276,7 +344,7 @@ class Exchange:
         self._trades = {}
         self._order_updates = []
         for product_id, market in self.markets.items():
-            changes = market.engine.drain_changes()
+            changes = market.engine.drain_changes() if market.shares is None else ()
             if changes:
                 updates.changes[product_id] = changes
                 best = market.engine.best()
@@ -295,7 +363,7 @@ class Exchange:
 
     def _publish(self, market: Market, trade: PublicTrade) -> None:
         market.tape.add(trade)
-        self._trades.setdefault(market.product.product_id, []).append(trade)
+        self._trades.setdefault(market.product.label, []).append(trade)
 
     def _on_fill(self, market: Market, filled: Filled, *, printed: bool) -> None:
         if not printed:
@@ -303,52 +371,28 @@ class Exchange:
             self._publish(market, PublicTrade(filled.match_id, filled.px, filled.qty, maker_side, filled.ts_ns))
         for order_id, is_maker in ((filled.maker_id, True), (filled.taker_id, False)):
             record = self.orders.get(order_id)
+            if record is None and self.slices:
+                record = self.orders.get(order_id.partition(SLICE)[0])
             if record is not None:
-                self._settle(record, market, filled, is_maker)
+                own = self.markets[record.spec.product_id]  # which may be another that shares the book
+                self.executions.settle(record, own, filled, is_maker=is_maker)
 
-    def _settle(self, record: OrderRecord, market: Market, filled: Filled, is_maker: bool) -> None:
-        """Move money for one side of a match and write its fill."""
-        spec = record.spec
-        value = filled.px * filled.qty
-        fee = self.wallets.ledger.apply_fill(
-            ACCOUNT,
-            market.instrument,
-            order_id=record.order_id,
-            side=spec.side,
-            qty=filled.qty,
-            px=filled.px,
-            liquidity=Liquidity.MAKER if is_maker else Liquidity.TAKER,
-        )
-        record.filled_qty += filled.qty
-        record.filled_value += value
-        record.fees += fee
-        record.fill_count += 1
-        record.last_fill_ns = filled.ts_ns
-        self.traded_value += value
-        self.fees_paid += fee
-        fill = FillRecord(
-            entry_id=self._new_id(),
-            trade_id=filled.match_id,
-            order_id=record.order_id,
-            product_id=spec.product_id,
-            side=spec.side,
-            px=filled.px,
-            qty=filled.qty,
-            commission=fee,
-            maker=is_maker,
-            ts_ns=filled.ts_ns,
-        )
-        self.fills.append(fill)
-        self.fills_of.setdefault(record.order_id, []).append(fill)
+    def touch(self, record: OrderRecord) -> None:
+        """It has changed: told with the next ``absorb``."""
         self._touched[record.order_id] = record
 
     def _on_closed(self, record: OrderRecord, reason: CloseReason) -> None:
-        record.status, record.cancel_message = CLOSED[reason]
+        self._end(record, *CLOSED[reason])
+        if record.attached_order_id and record.filled_qty:
+            self._unprotected.append(record)
+
+    def _end(self, record: OrderRecord, status: str, message: str) -> None:
+        record.status, record.cancel_message = status, message
         self.wallets.ledger.release(record.order_id)
         self.open_orders.pop(record.order_id, None)
         self._touched[record.order_id] = record
         self._closed.append(record.order_id)
         if len(self._closed) > self.settings.max_orders:
             oldest = self.orders.pop(self._closed.popleft())
-            self.fills_of.pop(oldest.order_id, None)
+            self.executions.forget(oldest.order_id)
             self._by_client_id.pop(oldest.spec.client_order_id, None)

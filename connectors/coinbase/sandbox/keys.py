@@ -14,6 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from connectors.coinbase.auth import PLAY_KEY
 from connectors.coinbase.sandbox.auth import ApiKey
 from engine.errors import ConfigError
 
@@ -40,7 +41,7 @@ def make_key_file(path: Path, *, algorithm: str = "ES256") -> ApiKey:
         private = ec.generate_private_key(ec.SECP256R1())
         form = serialization.PrivateFormat.TraditionalOpenSSL
     pem = private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    name = f"organizations/{uuid.uuid4()}/apiKeys/{uuid.uuid4()}"
+    name = f"{PLAY_KEY}{uuid.uuid4()}/apiKeys/{uuid.uuid4()}"
     content = msgspec.json.encode({"name": name, "privateKey": pem.decode()})
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

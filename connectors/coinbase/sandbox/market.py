@@ -48,6 +48,7 @@ class SyntheticMarket:
                 ),
             )
             for market in exchange.markets.values()
+            if market.shares is None
         ]
 
     def step(self, now_ns: int) -> None:

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from connectors.coinbase.sandbox import queries, wire
+from connectors.coinbase.sandbox import listings, queries, wire
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.times import at
 from engine.errors import RemoteProtocolError
 from engine.events import Side
 
 MARKET_CHANNELS = frozenset({"ticker", "ticker_batch", "level2", "market_trades", "candles"})
-OPTIONAL_PRODUCTS = frozenset({"heartbeats", "status", "user"})
+PRIVATE_CHANNELS = frozenset({"user", "futures_balance_summary"})
+OPTIONAL_PRODUCTS = frozenset({"heartbeats", "status"}) | PRIVATE_CHANNELS
 CHANNELS = MARKET_CHANNELS | OPTIONAL_PRODUCTS
-USER_HOST_CHANNELS = frozenset({"heartbeats", "user"})
+USER_HOST_CHANNELS = frozenset({"heartbeats"}) | PRIVATE_CHANNELS
 WIRE_NAMES = {"level2": "l2_data"}
 """Channels whose messages carry another name than the subscription."""
 
@@ -60,7 +61,7 @@ def parse_message(text: str) -> ClientMessage:
 
 def products_of(message: ClientMessage, exchange: Exchange) -> frozenset[str]:
     """Products named by a message under the labels that its events carry; empty means all.  Raises ``BadMessage``."""
-    if message.channel == "heartbeats":
+    if message.channel in {"heartbeats", "futures_balance_summary"}:
         return frozenset()
     named = message.product_ids or []
     if not named and message.channel in MARKET_CHANNELS:
@@ -70,7 +71,7 @@ def products_of(message: ClientMessage, exchange: Exchange) -> frozenset[str]:
         market = queries.market_of(exchange, product_id)
         if market is None:
             raise BadMessage(f"unknown product_id {product_id[:40]}")
-        found.append(market.product.product_id)
+        found.append(market.product.label if message.channel in MARKET_CHANNELS else market.product.product_id)
     return frozenset(found)
 
 
@@ -113,9 +114,11 @@ def snapshots(exchange: Exchange, channel: str, products: frozenset[str]) -> lis
     if channel == "candles":
         return [[{"type": "snapshot", "candles": candles(exchange, m.product.product_id, 100)}] for m in wanted]
     if channel == "status":
-        return [[{"type": "snapshot", "products": [wire.status(market) for market in wanted]}]]
+        return [[{"type": "snapshot", "products": [listings.status(market) for market in wanted]}]]
     if channel == "user":
         return user_snapshots(exchange, products)
+    if channel == "futures_balance_summary":
+        return [[futures_event(exchange)]]
     return []
 
 
@@ -135,12 +138,12 @@ def candles(exchange: Exchange, product_id: str, count: int) -> list[wire.Json]:
     return [{**wire.candle(candle), "product_id": product_id} for candle in found]
 
 
-def user_event(kind: str, orders: list[wire.Json]) -> wire.Json:
-    return {
-        "type": kind,
-        "orders": orders,
-        "positions": {"perpetual_futures_positions": [], "expiring_futures_positions": []},
-    }
+def futures_event(exchange: Exchange) -> wire.Json:
+    return {"type": "snapshot", "fcm_balance_summary": exchange.futures.stream_summary()}
+
+
+def user_event(exchange: Exchange, kind: str, orders: list[wire.Json]) -> wire.Json:
+    return {"type": kind, "orders": orders, "positions": exchange.futures.user_positions()}
 
 
 def user_snapshots(exchange: Exchange, products: frozenset[str]) -> list[list[wire.Json]]:
@@ -151,6 +154,6 @@ def user_snapshots(exchange: Exchange, products: frozenset[str]) -> list[list[wi
         if not products or record.spec.product_id in products
     ]
     return [
-        [user_event("snapshot", orders[first : first + _USER_BATCH])]
+        [user_event(exchange, "snapshot", orders[first : first + _USER_BATCH])]
         for first in range(0, len(orders) + 1, _USER_BATCH)
     ]

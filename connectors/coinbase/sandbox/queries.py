@@ -7,9 +7,9 @@ parameters raise ``BadRequest``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 
-from connectors.coinbase.sandbox import wire
+from connectors.coinbase.sandbox import listings, wire
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.records import FillRecord, Market, OrderRecord
 from connectors.coinbase.sandbox.tape import GRANULARITIES_S
@@ -17,6 +17,7 @@ from connectors.coinbase.sandbox.times import BadRequest, at, parse_time_ns
 from engine.events import Side
 
 MAX_CANDLES = 350
+_MOST_LEVELS = 20_000
 
 
 class Params:
@@ -46,6 +47,18 @@ class Params:
         value = int(raw)
         return min(value, most) if value else default
 
+    def positive(self, name: str) -> Decimal | None:
+        raw = self.one(name)
+        if raw is None:
+            return None
+        try:
+            value = Decimal(raw)
+        except InvalidOperation:
+            value = Decimal(0)
+        if not (value.is_finite() and value > 0):
+            raise BadRequest(f"{name} must be a number above 0")
+        return value
+
     def flag(self, name: str) -> bool:
         return (self.one(name) or "false").lower() == "true"
 
@@ -59,19 +72,23 @@ def market_of(exchange: Exchange, product_id: str) -> Market | None:
     market = exchange.markets.get(product_id)
     if market is None and product_id.endswith("-USDC"):
         market = exchange.markets.get(product_id.removesuffix("C"))
-    return market
+    return market if market is not None and market.product.listed else None
 
 
 def products(exchange: Exchange, params: Params) -> wire.Json:
     wanted = params.many("product_ids", "product_id")
     kind = params.one("product_type")
-    found = [] if kind not in {None, "SPOT", "UNKNOWN_PRODUCT_TYPE"} else list(exchange.markets.values())
+    found = [market for market in exchange.markets.values() if market.product.listed]
+    if kind not in {None, "UNKNOWN_PRODUCT_TYPE"}:
+        found = [market for market in found if market.product.product_type == kind]
+    if params.one("contract_expiry_type") not in {None, "UNKNOWN_CONTRACT_EXPIRY_TYPE", "EXPIRING"}:
+        found = [market for market in found if market.product.future is None]
     if wanted:
         found = [market for market in found if market.product.product_id in wanted]
     offset = int(params.one("offset") or 0) if (params.one("offset") or "0").isdecimal() else 0
     page = found[offset : offset + params.integer("limit", 1_000, 1_000)]
     return {
-        "products": [wire.product(market, created_ns=exchange.created_ns) for market in page],
+        "products": [listings.product(market, created_ns=exchange.created_ns) for market in page],
         "num_products": len(found),
         "pagination": {"prev_cursor": "", "next_cursor": "", "has_next": False, "has_prev": False},
     }
@@ -99,7 +116,7 @@ def trades(market: Market, params: Params) -> wire.Json:
     start_s = None if start_ns is None else start_ns // 1_000_000_000
     end_s = None if end_ns is None else end_ns // 1_000_000_000
     best = market.engine.best()
-    product_id = market.product.product_id
+    product_id = market.product.label
     return {
         "trades": [wire.rest_trade(product_id, trade) for trade in market.tape.latest(limit, start_s, end_s)],
         "best_bid": "" if best is None else wire.number(best[0]),
@@ -109,10 +126,11 @@ def trades(market: Market, params: Params) -> wire.Json:
 
 def product_book(market: Market, params: Params, now_ns: int) -> wire.Json:
     depth = params.integer("limit", 500, 5_000)
-    bids, asks = market.engine.levels(Side.BUY, depth), market.engine.levels(Side.SELL, depth)
+    step = params.positive("aggregation_price_increment")
+    bids, asks = (_levels(market, side, depth, step) for side in (Side.BUY, Side.SELL))
     last = market.tape.last_px
     made: wire.Json = {
-        "pricebook": wire.pricebook(market.product.product_id, bids, asks, now_ns),
+        "pricebook": wire.pricebook(market.product.label, bids, asks, now_ns),
         "last": "" if last is None else wire.number(last),
         "mid_market": "",
         "spread_bps": "",
@@ -126,6 +144,20 @@ def product_book(market: Market, params: Params, now_ns: int) -> wire.Json:
     return made
 
 
+def _levels(market: Market, side: Side, depth: int, step: Decimal | None) -> list[wire.Level]:
+    """Best first; with a step, levels are put together at its multiples, away from the middle."""
+    if step is None:
+        return market.engine.levels(side, depth)
+    rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
+    found: dict[Decimal, Decimal] = {}
+    for px, qty in market.engine.levels(side, _MOST_LEVELS):
+        at_px = (px / step).to_integral_value(rounding) * step
+        if at_px not in found and len(found) == depth:
+            break
+        found[at_px] = found.get(at_px, Decimal(0)) + qty
+    return list(found.items())
+
+
 def best_bid_ask(exchange: Exchange, params: Params, now_ns: int) -> wire.Json:
     wanted = params.many("product_ids", "product_id")
     books = []
@@ -133,7 +165,7 @@ def best_bid_ask(exchange: Exchange, params: Params, now_ns: int) -> wire.Json:
         market = market_of(exchange, product_id)
         if market is not None:
             bids, asks = market.engine.levels(Side.BUY, 1), market.engine.levels(Side.SELL, 1)
-            books.append(wire.pricebook(market.product.product_id, bids, asks, now_ns))
+            books.append(wire.pricebook(market.product.label, bids, asks, now_ns))
     return {"pricebooks": books}
 
 
@@ -156,6 +188,8 @@ def account(exchange: Exchange, uuid: str) -> wire.Json | None:
     if wallet is None:
         return None
     available, hold = exchange.wallets.amounts(wallet.currency)
+    if wallet.currency == exchange.futures.currency and exchange.settings.futures_account == "apart":
+        hold -= exchange.futures.bound()
     return wire.account(
         wallet.uuid,
         wallet.currency,
@@ -171,8 +205,9 @@ def order(exchange: Exchange, record: OrderRecord) -> wire.Json:
     return wire.order(record, user_id=exchange.user_id, portfolio_id=exchange.portfolio_id)
 
 
-def list_orders(exchange: Exchange, params: Params) -> wire.Json:
+def list_orders(exchange: Exchange, params: Params, now_ns: int) -> wire.Json:
     """Newest first.  ``OPEN`` leaves out what is pending and may not be combined with other statuses."""
+    lag_ns = int(exchange.settings.listing_lag_s * 1e9)
     statuses = params.many("order_status")
     if "OPEN" in statuses and len(statuses) > 1:
         raise BadRequest("order_status OPEN may not be combined with other statuses")
@@ -193,8 +228,12 @@ def list_orders(exchange: Exchange, params: Params) -> wire.Json:
     limit = params.integer("limit", 1_000, 1_000)
     page: list[OrderRecord] = []
     has_next = False
-    if params.one("product_type") in {"FUTURE"}:
-        chosen = ()
+    kind = params.one("product_type")
+    if params.one("contract_expiry_type") in {"EXPIRING", "PERPETUAL"}:
+        # Contracts of the perpetual style are listed as expiring: nothing is perpetual here.
+        kind = "FUTURE" if params.one("contract_expiry_type") == "EXPIRING" else "NONE"
+    any_kind = kind in {None, "UNKNOWN_PRODUCT_TYPE"}
+    assets = params.many("asset_filters")
     for record in chosen:
         spec = record.spec
         if below is not None and record.sequence >= below:
@@ -204,8 +243,11 @@ def list_orders(exchange: Exchange, params: Params) -> wire.Json:
         if (
             (statuses and record.status not in statuses)
             or (wanted_products and spec.product_id not in wanted_products)
+            or not (any_kind or spec.product_type == kind)
+            or (assets and exchange.markets[spec.product_id].instrument.base not in assets)
+            or (lag_ns and record.created_ns > now_ns - lag_ns)
             or (sides and spec.side.name not in sides)
-            or (kinds and spec.kind.name not in kinds)
+            or (kinds and wire.order_type(spec) not in kinds)
             or (forces and spec.time_in_force not in forces)
             or (end_ns is not None and record.created_ns >= end_ns)
         ):
@@ -232,7 +274,7 @@ def list_fills(exchange: Exchange, params: Params) -> wire.Json:
     if ids:
         # ts_ns alone does not order fills of one match: the sort is stable over each order's own sequence.
         found = [fill for order_id in ids for fill in exchange.fills_of.get(order_id, ())]
-        chosen = sorted(found, key=lambda fill: fill.ts_ns)
+        chosen = sorted(found, key=lambda fill: fill.listed_ns)
     else:
         chosen = exchange.fills
     after = params.one("cursor")
@@ -247,8 +289,8 @@ def list_fills(exchange: Exchange, params: Params) -> wire.Json:
         if (
             (trade_ids and fill.trade_id not in trade_ids)
             or (wanted_products and fill.product_id not in wanted_products)
-            or (start_ns is not None and fill.ts_ns < start_ns)
-            or (end_ns is not None and fill.ts_ns > end_ns)
+            or (start_ns is not None and fill.listed_ns < start_ns)
+            or (end_ns is not None and fill.listed_ns > end_ns)
         ):
             continue
         if len(page) == limit:
@@ -263,7 +305,7 @@ def list_fills(exchange: Exchange, params: Params) -> wire.Json:
 
 def transaction_summary(exchange: Exchange) -> wire.Json:
     settings = exchange.settings
-    volume, fees = float(exchange.traded_value), float(exchange.fees_paid)
+    volume, fees = float(exchange.executions.traded_value), float(exchange.executions.fees_paid)
     return {
         "total_volume": volume,
         "total_fees": fees,

@@ -24,6 +24,14 @@ _AVERAGE_STEP = Decimal("1E-12")
 OPEN_STATES = frozenset({"PENDING", "OPEN"})
 
 
+class Slicing(msgspec.Struct, frozen=True):
+    """How a time-weighted order is cut: ``count`` slices, one each ``every_ns`` from ``start_ns`` on."""
+
+    start_ns: int
+    every_ns: int
+    count: int
+
+
 class OrderSpec(msgspec.Struct, frozen=True):
     """A well-formed order request, prices and sizes already checked against the product's increments.
 
@@ -43,6 +51,14 @@ class OrderSpec(msgspec.Struct, frozen=True):
     stop_up: bool | None = None
     post_only: bool = False
     expire_ns: int | None = None
+    product_type: str = "SPOT"
+    leverage: str = ""
+    margin_type: str = "UNKNOWN_MARGIN_TYPE"
+    attached: dict[str, Any] | None = None
+    """Configuration of the bracket that follows this order's fills; it has no size of its own."""
+    slicing: Slicing | None = None
+    unit_size: Decimal = Decimal(1)
+    """Units of the base that one of its sizes is: the contract size of a future."""
 
 
 class OrderRecord(msgspec.Struct):
@@ -64,10 +80,18 @@ class OrderRecord(msgspec.Struct):
     trigger_status: str = "INVALID_ORDER_TYPE"
     cancel_message: str = ""
     sequence: int = 0
+    reject_reason: str = "REJECT_REASON_UNSPECIFIED"
+    reject_message: str = ""
+    attached_order_id: str = ""
+    originating_order_id: str = ""
+    is_liquidation: bool = False
+    edits: tuple[tuple[Decimal, Decimal, int], ...] = ()
+    """``(limit price, size, when)`` of each edit, oldest first."""
 
     @property
     def average_px(self) -> Decimal:
-        return (self.filled_value / self.filled_qty).quantize(_AVERAGE_STEP) if self.filled_qty else ZERO
+        units = self.filled_qty * self.spec.unit_size
+        return (self.filled_value / units).quantize(_AVERAGE_STEP) if units else ZERO
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -102,26 +126,65 @@ class FillRecord(msgspec.Struct, frozen=True):
     commission: Decimal
     maker: bool
     ts_ns: int
+    trade_type: str = "FILL"
+    posted_ns: int = 0
+    """When it was listed, where that was later."""
+
+    @property
+    def listed_ns(self) -> int:
+        return self.posted_ns or self.ts_ns
 
 
 class Market(msgspec.Struct):
-    """One product: rules, book and history; ``mirror`` when its market is a recorded one."""
+    """One product: rules, book and history; ``mirror`` when its market is a recorded one, ``shares`` when book and
+    history are those of another."""
 
     product: SandboxProduct
     instrument: Instrument
     engine: MatchingEngine
     tape: Tape
     mirror: MarketMirror | None = None
+    shares: Market | None = None
+
+    @property
+    def currencies(self) -> tuple[str, ...]:
+        """Whose balances a trade moves."""
+        product = self.product
+        return (product.base, product.quote) if product.future is None else (product.quote,)
 
     def submit(self, order: BookOrder, now_ns: int) -> list[Outcome]:
         """A client's order; in a mirrored market it queues behind what the record shows."""
+        if self.shares is not None:
+            return self.shares.submit(order, now_ns)
         if self.mirror is not None:
             return self.mirror.submit(order, now_ns)
         return self.engine.submit(order, now_ns)
 
 
 def make_instrument(product: SandboxProduct, maker_fee_rate: Decimal, taker_fee_rate: Decimal) -> Instrument:
-    """The product as the engine knows instruments: id ``BTC/USD@coinbase``."""
+    """The product as the engine knows instruments: id ``BTC/USD@coinbase``; contracts keep the venue's name in it."""
+    terms = product.future
+    if terms is not None:
+        return Instrument(
+            id=f"{product.product_id}/{product.quote}@coinbase",
+            venue="coinbase",
+            venue_symbol=product.product_id,
+            base=terms.root,
+            quote=product.quote,
+            settlement=product.quote,
+            asset_class=AssetClass.FUTURE if terms.funding_rate is None else AssetClass.PERPETUAL,
+            tick_px=product.price_increment,
+            lot_qty=product.base_increment,
+            min_qty=product.base_min_size,
+            max_qty=product.base_max_size,
+            min_notional=product.quote_min_size,
+            maker_fee_rate=maker_fee_rate,
+            taker_fee_rate=taker_fee_rate,
+            multiplier=terms.contract_size,
+            can_short=True,
+            expiry_ns=terms.expires_ns,
+            margin_rate=terms.margin_rate,
+        )
     return Instrument(
         id=f"{product.base}/{product.quote}@coinbase",
         venue="coinbase",

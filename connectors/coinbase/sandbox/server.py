@@ -7,13 +7,7 @@ One port serves REST, market streams (``/ws``) and user streams (``/ws-user``).
 from __future__ import annotations
 
 import asyncio
-import errno
-import gc
-import json
 import logging
-import os
-import signal
-import stat
 import tempfile
 import time
 import uuid
@@ -21,6 +15,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from connectors.certificates import AUTHORITY
 from connectors.coinbase.sandbox.auth import Verifier
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.keys import load_key_file, make_key_file
@@ -29,12 +24,10 @@ from connectors.coinbase.sandbox.recorded import RecordedMarket, with_recorded_p
 from connectors.coinbase.sandbox.rest import Rest
 from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.coinbase.sandbox.stream import Hub
-from engine.errors import VenueError
+from connectors.leash import run_fast, serve_until_stopped
+from connectors.local.serving import open_port, pace, warm_up
 
 _log = logging.getLogger(__name__)
-_STDIN = 0
-_WARM_ENOUGH_NS = 500_000_000
-_WARMUP_STEP_NS = 250_000_000
 
 
 class RunningSandbox:
@@ -63,28 +56,34 @@ class RunningSandbox:
 
     @property
     def rest_url(self) -> str:
-        return f"http://{self._authority}"
+        return f"http{self._secure}://{self._authority}"
 
     @property
     def ws_market_url(self) -> str:
-        return f"ws://{self._authority}/ws"
+        return f"ws{self._secure}://{self._authority}/ws"
 
     @property
     def ws_user_url(self) -> str:
-        return f"ws://{self._authority}/ws-user"
+        return f"ws{self._secure}://{self._authority}/ws-user"
+
+    @property
+    def _secure(self) -> str:
+        return "" if self.settings.tls_folder is None else "s"
 
     @property
     def _authority(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def addresses(self) -> dict[str, str]:
-        """What a client needs, the path of the key file included (never the key)."""
-        return {
+        """What a client needs, the paths of the key file (never the key) and, with TLS, of whom to trust included."""
+        made = {
             "rest": self.rest_url,
             "ws_market": self.ws_market_url,
             "ws_user": self.ws_user_url,
             "key_file": str(self.key_file),
         }
+        folder = self.settings.tls_folder
+        return made if folder is None else made | {"authority": str(folder / AUTHORITY)}
 
     def start_tasks(self) -> None:
         for work, name in ((self._live(), "sandbox market"), (self._seconds(), "sandbox seconds")):
@@ -107,15 +106,11 @@ class RunningSandbox:
             self.failed.set()
 
     async def _live(self) -> None:
-        """Pass time to the market every ``step_ms``; a late wake-up makes one longer step, never a burst of steps."""
-        loop = asyncio.get_running_loop()
-        step_s = self.settings.step_ms / 1_000.0
-        due_s = loop.time()
-        while True:
+        def step() -> None:
             self.market.step(time.time_ns())
             self.hub.pump()
-            due_s = max(due_s + step_s, loop.time())
-            await asyncio.sleep(due_s - loop.time())
+
+        await pace(step, self.settings.step_ms)
 
     async def _seconds(self) -> None:
         loop = asyncio.get_running_loop()
@@ -146,23 +141,9 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
     market = await _make_market(exchange, settings)
     hub = Hub(settings, exchange, verifier, time.time_ns)
     rest = Rest(settings, exchange, hub, verifier, time.time_ns)
-    runner = web.AppRunner(rest.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
-    await runner.setup()
+    runner = await open_port(rest.application(), settings)
     running = RunningSandbox(settings, exchange, hub, verifier, runner, market)
     running.key_file = key_file
-    try:
-        site = web.TCPSite(runner, settings.host, settings.port)
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        where = f"{settings.host}:{settings.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise VenueError(
-                f"sandbox port {where} is in use", expected="a free port", do="stop the other server or give --port 0"
-            ) from None
-        raise VenueError(
-            f"sandbox cannot listen on {where}: {error.strerror}", do="choose another host or port"
-        ) from None
     running.port = int(runner.addresses[0][1])
     running.start_tasks()
     return running
@@ -172,13 +153,13 @@ async def _make_market(exchange: Exchange, settings: SandboxSettings) -> Backgro
     """The market with ``warmup_s`` of history that ends about now, also when making it took a while."""
     at_ns = time.time_ns() - int(settings.warmup_s * NS)
     market = RecordedMarket(exchange, settings, at_ns) if settings.replay else SyntheticMarket(exchange, settings)
-    market.step(at_ns)
-    while at_ns < (until_ns := time.time_ns()) - _WARM_ENOUGH_NS:
-        at_ns = min(at_ns + _WARMUP_STEP_NS, until_ns)
-        market.step(at_ns)
+
+    def step(now_ns: int) -> None:
+        market.step(now_ns)
         # Nobody listens yet, and what is not drained would pile up.
         exchange.drain()
-        await asyncio.sleep(0)
+
+    await warm_up(step, at_ns)
     return market
 
 
@@ -188,60 +169,9 @@ async def main(settings: SandboxSettings) -> int:
     When ready, prints one JSON line on stdout: ``rest``, ``ws_market``, ``ws_user`` and ``key_file``.
     Raises what ``serve`` raises.
     """
-    running = await serve(settings)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    is_child = _watch_stdin(loop, stop)
-    parent = os.getppid()
-    gc.collect()
-    gc.freeze()
-    print(json.dumps(running.addresses()), flush=True)
-    try:
-        while not stop.is_set() and not running.failed.is_set():
-            # The pipe closes when a parent dies, unless a sibling inherited its other end: hence the second look.
-            if is_child and os.getppid() != parent:
-                break
-            try:
-                await asyncio.wait_for(stop.wait(), timeout=1.0)
-            except TimeoutError:
-                continue
-    finally:
-        if is_child:
-            loop.remove_reader(_STDIN)
-        await running.stop()
-    return 1 if running.failed.is_set() else 0
-
-
-def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> bool:
-    """A pipe on stdin is a parent's leash: its end means stop.  A terminal or /dev/null is none."""
-    try:
-        mode = os.fstat(_STDIN).st_mode
-    except OSError:
-        return False
-    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-        return False
-
-    def readable() -> None:
-        try:
-            data = os.read(_STDIN, 4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            loop.remove_reader(_STDIN)
-            stop.set()
-
-    loop.add_reader(_STDIN, readable)
-    return True
+    return await serve_until_stopped(serve(settings))
 
 
 def run(settings: SandboxSettings) -> int:
     """``main`` on uvloop where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main(settings))
-    return int(uvloop.run(main(settings)))
+    return run_fast(main(settings))

@@ -16,8 +16,30 @@ from engine.errors import ConfigError
 ZERO = Decimal(0)
 
 
+class FutureTerms(msgspec.Struct, frozen=True):
+    """What makes a product a contract on ``root``: sizes count contracts of ``contract_size`` units of it.
+
+    ``margin_rate`` is the share of the notional that a position binds; an account that is worth less than half of it
+    has its positions closed by force (``futures``).  A contract with a ``funding_rate`` (share of the notional at each
+    whole hour, paid by longs) is one of the perpetual style: it expires as well, far away.
+    """
+
+    root: str
+    contract_size: Decimal
+    expires_ns: int
+    margin_rate: Decimal = Decimal("0.25")
+    intraday_margin_rate: Decimal = Decimal("0.1")
+    max_leverage: Decimal = Decimal(10)
+    funding_rate: Decimal | None = None
+    session_open: bool = True
+
+
 class SandboxProduct(msgspec.Struct, frozen=True):
-    """One spot book.  Increments and minima are those of the sheet's spot examples; prices in quote currency."""
+    """One book.  Increments and minima are those of the sheet's spot examples; prices in quote currency.
+
+    ``status`` and the switches behind it are what an operator of the venue sets (``operator``); a product that is not
+    ``listed`` is found nowhere.  ``future`` makes it a contract on margin instead of a pair of currencies.
+    """
 
     product_id: str
     start_px: Decimal
@@ -29,6 +51,20 @@ class SandboxProduct(msgspec.Struct, frozen=True):
     quote_min_size: Decimal = Decimal(1)
     quote_max_size: Decimal = Decimal(150_000_000)
     base_name: str = ""
+    status: str = "online"
+    trading_disabled: bool = False
+    cancel_only: bool = False
+    limit_only: bool = False
+    post_only: bool = False
+    listed: bool = True
+    future: FutureTerms | None = None
+    alias: str = ""
+    """The product whose book this one shares, paid in another currency: prices are told under that one's name."""
+
+    @property
+    def label(self) -> str:
+        """Under which market data is told."""
+        return self.alias or self.product_id
 
     @property
     def base(self) -> str:
@@ -36,7 +72,11 @@ class SandboxProduct(msgspec.Struct, frozen=True):
 
     @property
     def quote(self) -> str:
-        return self.product_id.partition("-")[2]
+        return self.product_id.partition("-")[2] if self.future is None else "USD"
+
+    @property
+    def product_type(self) -> str:
+        return "SPOT" if self.future is None else "FUTURE"
 
 
 DEFAULT_PRODUCTS = (
@@ -45,10 +85,47 @@ DEFAULT_PRODUCTS = (
 )
 
 
+def _contract(product_id: str, start_px: Decimal, name: str, terms: FutureTerms) -> SandboxProduct:
+    return SandboxProduct(
+        product_id,
+        start_px,
+        price_increment=Decimal(5),
+        base_increment=Decimal(1),
+        base_min_size=Decimal(1),
+        base_max_size=Decimal(10_000),
+        quote_min_size=ZERO,
+        base_name=name,
+        future=terms,
+    )
+
+
+_HUNDREDTH = Decimal("0.01")
+_FUNDING_RATE = Decimal("0.00001")
+FUTURES = (
+    _contract(
+        "BIP-20DEC30-CDE",
+        Decimal(61_235),
+        "Bitcoin, perpetual style",
+        FutureTerms("BTC", _HUNDREDTH, 1_924_012_800_000_000_000, funding_rate=_FUNDING_RATE),
+    ),
+    _contract("BIT-27DEC30-CDE", Decimal(61_500), "Bitcoin", FutureTerms("BTC", _HUNDREDTH, 1_924_617_600_000_000_000)),
+)
+"""Contracts that a sandbox serves when they are named."""
+
+
 def products_named(product_ids: Sequence[str]) -> tuple[SandboxProduct, ...]:
-    """The default products of these names; an unknown one gets the default rules and a start price of 100."""
-    known = {product.product_id: product for product in DEFAULT_PRODUCTS}
-    return tuple(known.get(name) or SandboxProduct(name, Decimal(100)) for name in product_ids)
+    """The default products of these names; an unknown one gets the default rules and a start price of 100.
+
+    A pair in USDC shares the book of the one in USD, which is listed with it.
+    """
+    known = {product.product_id: product for product in (*DEFAULT_PRODUCTS, *FUTURES)}
+    made: dict[str, SandboxProduct] = {}
+    for name in product_ids:
+        label = name.removesuffix("C") if name.endswith("-USDC") else name
+        book = made.setdefault(label, known.get(label) or SandboxProduct(label, Decimal(100)))
+        if name != label:
+            made[name] = msgspec.structs.replace(book, product_id=name, alias=label)
+    return tuple(made.values())
 
 
 class RateLimits(msgspec.Struct, frozen=True):
@@ -66,6 +143,10 @@ class SandboxSettings(msgspec.Struct, frozen=True):
     ``port`` 0 takes a free one.  ``replay`` names recorded files (quotes and trades); without it the market is
     synthetic.  ``speed`` multiplies the pace of either.  ``duplicate_mode`` says what a reused ``client_order_id``
     gets: ``original`` (the first order, as documented) or ``reject`` (DUPLICATE_CLIENT_ORDER_ID).
+    ``post_only_mode`` says what a post-only order that would take gets: ``refuse`` (with the request) or ``fail`` (the
+    order is accepted and then FAILED); clients meet both.
+    ``futures_account`` says which dollars the list of accounts shows where contracts are traded: all of them
+    (``shared``), or those that no contract binds (``apart``); the summary of the futures account has both.
     ``quote_tickers`` sends a ticker whenever the best quote changes, not only at each match: a strategy that trades on
     quotes sees every one of them without the full book.  ``rate_limits`` None switches limits off.
     """
@@ -85,11 +166,17 @@ class SandboxSettings(msgspec.Struct, frozen=True):
     taker_fee_rate: Decimal = Decimal("0.006")
     key_file: Path | None = None
     extra_key_files: tuple[Path, ...] = ()
+    tls_folder: Path | None = None
+    """Where the certificates lie or are made (``connectors.certificates``); None serves plain HTTP and WebSockets."""
     key_algorithm: str = "ES256"
     clock_skew_s: float = 30.0
     latency_ms: float = 0.0
     duplicate_mode: str = "original"
+    post_only_mode: str = "refuse"
+    futures_account: str = "shared"
     quote_tickers: bool = True
+    listing_lag_s: float = 0.0
+    """An order appears in the list of orders that much after it was accepted; asked by its id it is there at once."""
     rate_limits: RateLimits | None = None
     subscribe_timeout_s: float = 5.0
     idle_timeout_s: float = 75.0
@@ -112,6 +199,11 @@ class SandboxSettings(msgspec.Struct, frozen=True):
             if product.product_id in seen:
                 raise ConfigError(f"sandbox product {product.product_id} given twice", do="name it once")
             seen.add(product.product_id)
+            if product.alias and product.alias not in seen:
+                raise ConfigError(
+                    f"sandbox product {product.product_id} shares the book of {product.alias}",
+                    expected="that one listed before it",
+                )
             if product.start_px <= ZERO:
                 raise ConfigError(f"start price of {product.product_id} is {product.start_px}", expected="above 0")
         for currency, amount in self.balances:
@@ -121,10 +213,11 @@ class SandboxSettings(msgspec.Struct, frozen=True):
             raise ConfigError(f"sandbox port {self.port}", expected="0 (any free one) to 65535")
         if not 0.0 < self.speed <= 10_000.0:
             raise ConfigError(f"sandbox speed {self.speed}", expected="above 0, at most 10000")
-        if self.warmup_s < 0 or self.step_ms <= 0 or self.latency_ms < 0:
+        if self.warmup_s < 0 or self.step_ms <= 0 or self.latency_ms < 0 or self.listing_lag_s < 0:
             raise ConfigError(
-                f"sandbox warmup_s {self.warmup_s}, step_ms {self.step_ms}, latency_ms {self.latency_ms}",
-                expected="warmup_s >= 0, step_ms > 0, latency_ms >= 0",
+                f"sandbox warmup_s {self.warmup_s}, step_ms {self.step_ms}, latency_ms {self.latency_ms}, "
+                f"listing_lag_s {self.listing_lag_s}",
+                expected="warmup_s >= 0, step_ms > 0, latency_ms >= 0, listing_lag_s >= 0",
             )
         if self.rate_per_s is not None and not 0.0 < self.rate_per_s <= 100_000.0:
             raise ConfigError(f"sandbox rate_per_s {self.rate_per_s}", expected="above 0, at most 100000")
@@ -145,3 +238,7 @@ class SandboxSettings(msgspec.Struct, frozen=True):
             raise ConfigError(f"sandbox key algorithm {self.key_algorithm!r}", expected="ES256 or EdDSA")
         if self.duplicate_mode not in {"original", "reject"}:
             raise ConfigError(f"sandbox duplicate mode {self.duplicate_mode!r}", expected="original or reject")
+        if self.futures_account not in {"shared", "apart"}:
+            raise ConfigError(f"sandbox futures account {self.futures_account!r}", expected="shared or apart")
+        if self.post_only_mode not in {"refuse", "fail"}:
+            raise ConfigError(f"sandbox post-only mode {self.post_only_mode!r}", expected="refuse or fail")

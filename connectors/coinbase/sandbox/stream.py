@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from connectors.coinbase.sandbox import messages, wire
+from connectors.coinbase.sandbox import listings, messages, wire
 from connectors.coinbase.sandbox.auth import AuthError, Verifier
 from connectors.coinbase.sandbox.exchange import Exchange, Updates
 from connectors.coinbase.sandbox.limits import PerSecond
@@ -55,6 +55,10 @@ class Connection:
         self._sequence += 1
         return made
 
+    def lose_message(self) -> None:
+        """A number that never arrives."""
+        self._sequence += 1
+
 
 class Hub:
     """All connections.  Everything but ``serve`` is synchronous: an update is queued in the call that caused it."""
@@ -70,6 +74,7 @@ class Hub:
         self._tasks: set[asyncio.Task[object]] = set()
         self._seconds = 0
         self._batch_seen: dict[str, wire.Json] = {}
+        self._summary_seen: wire.Json = {}
         self._candles_seen: dict[str, list[wire.Json]] = {}
         limits = settings.rate_limits
         self._dials = None if limits is None else PerSecond(limits.ws_connections_per_s)
@@ -132,6 +137,26 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def disconnect_all(self, code: int) -> None:
+        """Streams end with this code; 1006 is no close frame, only the end of the line."""
+        for connection in list(self.connections):
+            if code == WSCloseCode.ABNORMAL_CLOSURE:
+                self._abort(connection)
+            else:
+                self.disconnect(connection, code, "")
+
+    def lose_message(self) -> None:
+        for connection in self.connections:
+            connection.lose_message()
+
+    def mute(self) -> None:
+        """The lines stay open and nothing comes over them any more, not even the answer to a ping."""
+        for connection in list(self.connections):
+            connection.closing = True
+            self.connections.pop(connection)
+            if connection.transport is not None:
+                connection.transport.pause_reading()
+
     async def close(self) -> None:
         """End all connections, as a server that goes away does."""
         for connection in list(self.connections):
@@ -183,7 +208,7 @@ class Hub:
             if not key.can_view:
                 raise messages.BadMessage("authentication failure")
         else:
-            if message.channel == "user" and message.type == "subscribe":
+            if message.channel in messages.PRIVATE_CHANNELS and message.type == "subscribe":
                 raise messages.BadMessage("authentication failure")
             if self._unauthenticated is not None and not self._unauthenticated.take(connection.address, now_ns)[0]:
                 raise messages.BadMessage("rate limit exceeded")
@@ -195,10 +220,12 @@ class Hub:
         for channel, products in connection.subscriptions.items():
             if channel == "heartbeats":
                 current[channel] = ["heartbeats"]
+            elif channel in messages.PRIVATE_CHANNELS and not products:
+                current[channel] = [self._exchange.user_id]
             elif products:
                 current[channel] = sorted(products)
             else:
-                current[channel] = [self._exchange.user_id] if channel == "user" else list(self._exchange.markets)
+                current[channel] = list(self._exchange.markets)
         events = messages.events_json([{"subscriptions": current}])
         self._send_events(connection, "subscriptions", events)
 
@@ -211,7 +238,7 @@ class Hub:
             return
         for order in updates.orders:
             if listeners := self._listeners("user", order["product_id"]):
-                self._deliver(listeners, "user", [messages.user_event("update", [order])])
+                self._deliver(listeners, "user", [messages.user_event(self._exchange, "update", [order])])
         self._market_updates(updates)
 
     def _market_updates(self, updates: Updates) -> None:
@@ -232,6 +259,12 @@ class Hub:
                 ticker = wire.ticker(self._exchange.markets[product_id])
                 self._deliver(listeners, "ticker", [{"type": "update", "tickers": [ticker]}])
 
+    def tell_status(self, product_id: str) -> None:
+        """The status channel has news of a product."""
+        if listeners := self._listeners("status", product_id):
+            products = [listings.status(self._exchange.markets[product_id])]
+            self._deliver(listeners, "status", [{"type": "update", "products": products}])
+
     def every_second(self) -> None:
         """Heartbeats, candles, five-second tickers and silent connections."""
         now_ns = self._now_ns()
@@ -239,6 +272,11 @@ class Hub:
         uptime_s = (now_ns - self._started_ns) / 1e9
         for product_id in self._exchange.markets:
             self._second_of(product_id)
+        if listeners := self._listeners("futures_balance_summary", ""):
+            summary = messages.futures_event(self._exchange)
+            if summary != self._summary_seen:
+                self._summary_seen = summary
+                self._deliver(listeners, "futures_balance_summary", [summary])
         idle_ns = int(self._settings.idle_timeout_s * 1e9)
         for connection in list(self.connections):
             if "heartbeats" in connection.subscriptions:

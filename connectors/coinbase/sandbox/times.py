@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from engine.errors import RemoteProtocolError
 
@@ -23,7 +24,13 @@ class BadRequest(RemoteProtocolError):  # noqa: N818 - the name of the HTTP answ
 def at(ts_ns: int) -> str:
     """``2026-11-20T14:03:07.123456789Z``"""
     seconds, rest = divmod(ts_ns, _NS)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    return f"{_second(seconds)}.{rest:09d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    """A stream says many things in the same second, and the calendar is most of what saying when costs."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse_time_ns(raw: object) -> int:

@@ -59,20 +59,22 @@ def base_size(spec: OrderSpec, market: Market, taker_fee_rate: Decimal) -> Decim
 
 
 def book_order(record: OrderRecord, market: Market, taker_fee_rate: Decimal) -> BookOrder:
+    """What is left of it; a stop-limit that has fired is a limit order."""
     spec = record.spec
     by_quote = spec.kind is OrderType.MARKET and spec.quote_size is not None
+    fired = record.trigger_status == "STOP_TRIGGERED"
     return BookOrder(
         order_id=record.order_id,
         account=ACCOUNT,
         side=spec.side,
-        order_type=spec.kind,
-        qty=ZERO if by_quote else base_size(spec, market, taker_fee_rate),
+        order_type=OrderType.LIMIT if fired else spec.kind,
+        qty=ZERO if by_quote else base_size(spec, market, taker_fee_rate) - record.filled_qty,
         limit_px=spec.limit_px,
         time_in_force=TIME_IN_FORCE[spec.time_in_force],
         post_only=spec.post_only,
         quote_qty=budget(spec, taker_fee_rate) if by_quote else None,
-        trigger_px=spec.stop_px,
-        stop_up=spec.stop_up,
+        trigger_px=None if fired else spec.stop_px,
+        stop_up=None if fired else spec.stop_up,
         expire_ns=spec.expire_ns,
     )
 

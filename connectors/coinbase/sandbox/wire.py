@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from connectors.coinbase.sandbox.records import OPEN_STATES, FillRecord, Market, OrderRecord
+from connectors.coinbase.sandbox.records import OPEN_STATES, FillRecord, Market, OrderRecord, OrderSpec
 from connectors.coinbase.sandbox.tape import Candle, PublicTrade
 from connectors.coinbase.sandbox.times import at
 from engine.commands import OrderType
@@ -40,54 +40,6 @@ def last_price(market: Market) -> Decimal:
         return market.tape.last_px
     best = market.engine.best()
     return market.product.start_px if best is None else (best[0] + best[2]) / 2
-
-
-def product(market: Market, *, created_ns: int) -> Json:
-    """A spot product, all documented fields."""
-    rules = market.product
-    tape = market.tape
-    best = market.engine.best()
-    mid = (best[0] + best[2]) / 2 if best is not None else None
-    return {
-        "product_id": rules.product_id,
-        "price": number(last_price(market)),
-        "price_percentage_change_24h": number(tape.change_24h_percent()),
-        "volume_24h": number(tape.volume_24h),
-        "volume_percentage_change_24h": "0",
-        "base_increment": number(rules.base_increment),
-        "quote_increment": number(rules.quote_increment),
-        "quote_min_size": number(rules.quote_min_size),
-        "quote_max_size": number(rules.quote_max_size),
-        "base_min_size": number(rules.base_min_size),
-        "base_max_size": number(rules.base_max_size),
-        "base_name": rules.base_name or rules.base,
-        "quote_name": "US Dollar" if rules.quote == "USD" else rules.quote,
-        "watched": False,
-        "is_disabled": False,
-        "new": False,
-        "status": "online",
-        "cancel_only": False,
-        "limit_only": False,
-        "post_only": False,
-        "trading_disabled": False,
-        "auction_mode": False,
-        "product_type": "SPOT",
-        "quote_currency_id": rules.quote,
-        "base_currency_id": rules.base,
-        "fcm_trading_session_details": None,
-        "mid_market_price": "" if mid is None else number(mid),
-        "alias": "",
-        "alias_to": [f"{rules.base}-USDC"] if rules.quote == "USD" else [],
-        "base_display_symbol": rules.base,
-        "quote_display_symbol": rules.quote,
-        "view_only": False,
-        "price_increment": number(rules.price_increment),
-        "display_name": rules.product_id,
-        "product_venue": "CBE",
-        "approximate_quote_24h_volume": number(tape.quote_volume_24h.quantize(Decimal("0.01"))),
-        "new_at": at(created_ns),
-        "future_product_details": None,
-    }
 
 
 def candle(entry: Candle) -> Json:
@@ -158,29 +110,23 @@ def level_change(side: Side, px: Decimal, qty: Decimal, event_time: str) -> Json
     }
 
 
-def status(market: Market) -> Json:
-    rules = market.product
-    return {
-        "product_type": "SPOT",
-        "id": rules.product_id,
-        "base_currency": rules.base,
-        "quote_currency": rules.quote,
-        "base_increment": number(rules.base_increment),
-        "quote_increment": number(rules.quote_increment),
-        "display_name": f"{rules.base}/{rules.quote}",
-        "status": "online",
-        "status_message": "",
-        "min_market_funds": number(rules.quote_min_size),
-    }
-
-
 # --- orders and fills -----------------------------------------------------------------------------------------------
 
 _ORDER_TYPES = {
     OrderType.MARKET: ("MARKET", "Market"),
     OrderType.LIMIT: ("LIMIT", "Limit"),
     OrderType.STOP_LIMIT: ("STOP_LIMIT", "Stop Limit"),
+    OrderType.BRACKET: ("BRACKET", "Bracket"),
 }
+
+
+def order_type(spec: OrderSpec) -> str:
+    """As REST spells it."""
+    return "TWAP" if spec.slicing is not None else _ORDER_TYPES[spec.kind][0]
+
+
+_EXPIRY_TYPES = {"SPOT": "UNKNOWN_CONTRACT_EXPIRY_TYPE", "FUTURE": "EXPIRING"}
+_RISK_MANAGERS = {"SPOT": "UNKNOWN_RISK_MANAGEMENT_TYPE", "FUTURE": "MANAGED_BY_FCM"}
 
 
 def order(record: OrderRecord, *, user_id: str, portfolio_id: str) -> Json:
@@ -208,23 +154,26 @@ def order(record: OrderRecord, *, user_id: str, portfolio_id: str) -> Json:
         "size_inclusive_of_fees": spec.quote_size is not None,
         "total_value_after_fees": number(record.value_after_fees),
         "trigger_status": record.trigger_status,
-        "order_type": _ORDER_TYPES[spec.kind][0],
-        "reject_reason": "REJECT_REASON_UNSPECIFIED",
+        "order_type": order_type(spec),
+        "reject_reason": record.reject_reason,
         "settled": record.status == "FILLED",
-        "product_type": "SPOT",
-        "reject_message": "",
+        "product_type": spec.product_type,
+        "reject_message": record.reject_message,
         "cancel_message": record.cancel_message,
         "order_placement_source": "RETAIL_ADVANCED",
         "outstanding_hold_amount": number(record.hold_left),
-        "is_liquidation": False,
+        "is_liquidation": record.is_liquidation,
         "last_fill_time": at(record.last_fill_ns) if record.last_fill_ns else None,
-        "edit_history": [],
-        "leverage": "",
-        "margin_type": "UNKNOWN_MARGIN_TYPE",
+        "edit_history": [
+            {"price": number(px), "size": number(size), "replace_accept_timestamp": at(when_ns)}
+            for px, size, when_ns in record.edits
+        ],
+        "leverage": spec.leverage,
+        "margin_type": spec.margin_type,
         "retail_portfolio_id": portfolio_id,
-        "originating_order_id": "",
-        "attached_order_id": "",
-        "attached_order_configuration": None,
+        "originating_order_id": record.originating_order_id,
+        "attached_order_id": record.attached_order_id,
+        "attached_order_configuration": spec.attached,
     }
 
 
@@ -236,7 +185,7 @@ def user_order(record: OrderRecord, *, portfolio_id: str) -> Json:
         "client_order_id": spec.client_order_id,
         "product_id": spec.product_id,
         "order_side": spec.side.name,
-        "order_type": _ORDER_TYPES[spec.kind][1],
+        "order_type": "TWAP" if spec.slicing is not None else _ORDER_TYPES[spec.kind][1],
         "status": record.status,
         "cumulative_quantity": number(record.filled_qty),
         "leaves_quantity": number(record.leaves_qty),
@@ -250,14 +199,14 @@ def user_order(record: OrderRecord, *, portfolio_id: str) -> Json:
         "time_in_force": spec.time_in_force,
         "creation_time": at(record.created_ns),
         "cancel_reason": record.cancel_message,
-        "reject_reason": "REJECT_REASON_UNSPECIFIED",
-        "product_type": "SPOT",
+        "reject_reason": record.reject_reason,
+        "product_type": spec.product_type,
         "trigger_status": record.trigger_status,
         "outstanding_hold_amount": number(record.hold_left),
         "total_value_after_fees": number(record.value_after_fees),
         "post_only": "true" if spec.post_only else "false",
-        "contract_expiry_type": "UNKNOWN_CONTRACT_EXPIRY_TYPE",
-        "risk_managed_by": "UNKNOWN_RISK_MANAGEMENT_TYPE",
+        "contract_expiry_type": _EXPIRY_TYPES[spec.product_type],
+        "risk_managed_by": _RISK_MANAGERS[spec.product_type],
         "retail_portfolio_id": portfolio_id,
         "end_time": NO_TIME if spec.expire_ns is None else at(spec.expire_ns),
         "start_time": NO_TIME,
@@ -270,12 +219,12 @@ def fill(record: FillRecord, *, user_id: str, portfolio_id: str) -> Json:
         "trade_id": record.trade_id,
         "order_id": record.order_id,
         "trade_time": at(record.ts_ns),
-        "trade_type": "FILL",
+        "trade_type": record.trade_type,
         "price": number(record.px),
         "size": number(record.qty),
         "commission": number(record.commission),
         "product_id": record.product_id,
-        "sequence_timestamp": at(record.ts_ns),
+        "sequence_timestamp": at(record.listed_ns),
         "liquidity_indicator": "MAKER" if record.maker else "TAKER",
         "size_in_quote": False,
         "user_id": user_id,
@@ -295,7 +244,7 @@ def accepted(record: OrderRecord) -> Json:
             "product_id": spec.product_id,
             "side": spec.side.name,
             "client_order_id": spec.client_order_id,
-            "attached_order_id": "",
+            "attached_order_id": record.attached_order_id,
         },
         "order_configuration": spec.configuration,
     }

@@ -6,34 +6,58 @@ Owns its own books, made from records alone: it asks the core what it believes a
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
 from engine.bus import EventBus
+from engine.carried import decode_carried
 from engine.codec import Record, encode
-from engine.commands import BalanceAdjusted, NewOrder, RiskState
+from engine.commands import BalanceAdjusted, CancelOrder, NewOrder, RiskState, RiskStateChanged
 from engine.core import TradingCore
 from engine.events import (
     MARKET_TYPES,
     AccountSettled,
     BalanceReported,
     Event,
+    InstrumentDefined,
+    InstrumentStatus,
+    ModelAssigned,
     OrderFilled,
     OrderRejected,
+    Quote,
+    SessionStarted,
     Side,
     StateCarried,
     Timer,
+    Trade,
 )
-from engine.orders import FINAL, OrderState
+from engine.order_states import FINAL, OrderState
+from engine.runtime.simulation.books import RecordedBooks
+from engine.runtime.simulation.grouped import GroupChecks
+from engine.runtime.simulation.rules import RulesChecks
+from engine.runtime.simulation.truth import Durability, Truth
+from engine.runtime.simulation.versions import VersionChecks
+from engine.stakes import EVERYONE, GUARDIAN, OPERATOR
 
 ZERO = Decimal(0)
 WAITING_MAX = 64
+DEPTH_MAX = 200
+"""Longest queue of a connector that is no sign of something that grows for ever."""
+HELD_MOST_NS = 1_000_000_000
+"""How long an order may wait for the disk and still leave."""
+ODD_SHARE = Decimal("0.03")
+"""No order may leave at a price that is farther from the venue's own mid."""
 ORDERS_MARK = b"POST /api/v3/brokerage/orders HTTP/1.1\r\n"
 GIVEN_UP = "never_arrived"
 RECENT_NS = 60_000_000_000
+JUDGED_AFTER = 3
+"""Prices of an instrument that a session must have heard before it can know which of them is odd, where no session
+before it has left one: its first is believed, and the second that says otherwise waits for a third."""
+_TOLD_ALONE = (InstrumentDefined, InstrumentStatus)
+"""What there is to trade, told now and then."""
 
 
 class Violation(NamedTuple):
@@ -44,47 +68,17 @@ class Violation(NamedTuple):
     at_s: float
 
 
-class Fact(Protocol):
-    """A fill as the venue has it."""
-
-    @property
-    def entry_id(self) -> str: ...
-    @property
-    def client_order_id(self) -> str: ...
-    @property
-    def ours(self) -> bool: ...
-
-
-class Truth(Protocol):
-    """The venue's own state."""
-
-    disturbed_ns: int
-
-    def balances(self) -> dict[str, Decimal]: ...
-
-    def fills(self) -> Sequence[Fact]: ...
-
-    def open_orders(self) -> dict[str, Decimal]: ...
-
-    def order_count(self, client_order_id: str) -> int: ...
-
-    def worst_base(self, side: Side) -> Decimal: ...
-
-
 class _OrderBody(msgspec.Struct):
     client_order_id: str
+    product_id: str
     side: str
     order_configuration: dict[str, dict[str, object]]
 
 
-class _Booked(NamedTuple):
-    session: int
-    seq: int
-    fill: OrderFilled
-
-
 class Checks:
-    """One account over all of its sessions.  ``base`` is the currency of the instrument, ``quote`` what pays it."""
+    """One account over all of its sessions.  ``max_position_qty``: of each instrument; all are paid in one currency.
+    ``strategies``: names of those that may hold something; older than ``oldest_s`` the guardian closes it.
+    ``guard_fails(now_ns)``: whether risk is made to fail.  ``count(fault_id)``: something happened by itself."""
 
     def __init__(
         self,
@@ -92,8 +86,11 @@ class Checks:
         now_s: Callable[[], float],
         now_ns: Callable[[], int],
         *,
-        instrument: str,
-        max_position_qty: Decimal,
+        max_position_qty: Mapping[str, Decimal],
+        strategies: Sequence[str],
+        oldest_s: float,
+        guard_fails: Callable[[int], bool] = lambda _now_ns: False,
+        count: Callable[[str], None] = lambda _fault_id: None,
     ) -> None:
         self.violations: list[Violation] = []
         self.events = 0
@@ -104,27 +101,46 @@ class Checks:
         self._truth = truth
         self._now_s = now_s
         self._now_ns = now_ns
-        self._instrument = instrument
-        self._venue = instrument.partition("@")[2]
-        self._base, self._quote = instrument.partition("@")[0].split("/")
-        self._max_qty = max_position_qty
+        self._bases = {name: name.partition("/")[0] for name in max_position_qty}
+        first = next(iter(max_position_qty))
+        self._venue = first.partition("@")[2]
+        self._quote = first.partition("@")[0].partition("/")[2]
+        self._max_qty = {base: max_position_qty[name] for name, base in self._bases.items()}
+        self._strategies = (*strategies, GUARDIAN, OPERATOR)
+        self._guard_fails = guard_fails
         self._session = 0
+        self._told_of_code = False
+        self._assigned: set[str] = set()
+        self._depths: Callable[[], Mapping[str, int]] = dict
+        self._journal: Durability
+        self._oldest_ns = int(oldest_s * 1e9)
+        self._broken: set[str] = set()
+        self._cancelled: set[str] = set()
+        self._risk: list[tuple[int, int, RiskState]] = [(0, 0, RiskState.ACTIVE)]
+        """As recorded: ``(session, seq, state)``, over all sessions."""
         self._core: TradingCore
         self._bus: EventBus
         self._must_settle = False
         self._settled = False
         self._changed = False
-        self._fills: dict[str, _Booked] = {}
-        self._moves: list[tuple[int, int, str, Decimal]] = []
-        """``(session, seq, currency, amount)`` of everything that is no fill."""
-        self._told: dict[str, tuple[int, int]] = {}
-        """Currencies that were opened, and by which record."""
+        self._unjudged: dict[str, int] = {}
+        """By instrument: how many prices are to come until an odd one can be told."""
+        self._books = RecordedBooks(self._bases, self._quote)
+        self._groups = GroupChecks(
+            truth, self.fail, lambda now_ns: guard_fails(now_ns) or self._journal.broken or self._journal.full
+        )
+        self._rules = RulesChecks(self.fail)
+        self.versions = VersionChecks(self.fail, count)
+        self._disowned: set[str] = set()
+        """Orders of sessions before one that went on from what the venue says alone."""
         self._journaled: dict[str, tuple[int, int]] = {}
+        self._made_ns: dict[str, int] = {}
         self._wishes: dict[str, str] = {}
         self._posted: dict[str, int] = {}
         self._states: dict[str, tuple[OrderState, Decimal]] = {}
-        self._totals: dict[str, Decimal] = {}
         self._given_up: list[str] = []
+        self._told_of_others: dict[str, Decimal] = {}
+        """By currency: what others had moved when the account was confirmed last."""
 
     def fail(self, invariant: str, text: str) -> None:
         """Keep the first few: the rest follows from them."""
@@ -133,13 +149,61 @@ class Checks:
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
-    def begin(self, core: TradingCore, bus: EventBus) -> None:
-        """A session starts on the account."""
+    def begin(
+        self,
+        core: TradingCore,
+        bus: EventBus,
+        depths: Callable[[], Mapping[str, int]],
+        journal: Durability,
+        *,
+        anew: bool = False,
+    ) -> None:
+        """A session starts on the account.  ``depths``: of its connector's queues.  ``anew``: from what the venue says
+        alone, whatever the sessions before it left."""
         self._session += 1
+        if anew:
+            self._disown()
+        self._told_of_code = False
+        self._assigned.clear()
+        self._depths, self._journal = depths, journal
+        self._broken.clear()
         self._core, self._bus = core, bus
         self._must_settle = self._settled = False
         self._states.clear()
         self._wishes.clear()
+        self._groups.begin()
+        self._rules.begin()
+        self.versions.begin()
+        self._unjudged = dict.fromkeys(self._bases, JUDGED_AFTER)
+
+    def _disown(self) -> None:
+        """What was open is an order of somebody else's now, and nobody holds anything."""
+        self._disowned.update(self._journaled)
+        self._journaled.clear()
+        self._books = RecordedBooks(self._bases, self._quote)
+        self._groups.disown()
+        self._risk.append((self._session, 0, RiskState.ACTIVE))
+
+    def is_ours(self, client_order_id: str) -> bool:
+        """Whether it is an order that somebody still has to follow."""
+        return client_order_id in self._journaled
+
+    def lost(self, upto_seq: int) -> None:
+        """Of what the session that just ended has recorded, nothing behind ``upto_seq`` is on the disk."""
+        kept = (self._session, upto_seq)
+        self._books.lose(*kept)
+        self._risk = [one for one in self._risk if one[:2] <= kept]
+
+    def broke(self, name: str) -> None:
+        """A strategy is about to raise, or to answer nonsense."""
+        self._broken.add(name)
+
+    def asked(self, name: str) -> None:
+        """A strategy is called."""
+        if name in self._broken:
+            self.fail("A14", f"strategy {name} broke and was asked again")
+        if self._must_settle and not self._settled:
+            self.fail("I10", "a strategy was asked before the account was settled")
 
     # --- what is recorded --------------------------------------------------------------------------------------------
 
@@ -147,28 +211,64 @@ class Checks:
         """The journal has taken it."""
         self.digest = zlib.crc32(encode(record), self.digest)
         kind = type(record)
+        if kind in _TOLD_ALONE:
+            self._rules.recorded(record)
         if kind in MARKET_TYPES or kind is Timer:
+            if self._unjudged and isinstance(record, (Quote, Trade)):
+                self._hear(record.instrument)
             return
         self._changed = True
+        self._groups.recorded(record)
         if isinstance(record, NewOrder):
             self._on_new(seq, record)
         elif isinstance(record, OrderFilled):
             self._on_fill(seq, record)
         elif isinstance(record, BalanceAdjusted):
-            self._move(seq, record.currency, record.told - record.booked)
-            if not record.told and self._truth.balances()[record.currency]:
-                self.fail("C14", f"the venue holds {record.currency} and was heard to hold none")
+            self._on_adjusted(seq, record)
         elif isinstance(record, BalanceReported):
-            if record.currency not in self._told:
-                self._told[record.currency] = (self._session, seq)
-                self._move(seq, record.currency, record.total)
+            self._books.open(self._session, seq, record.currency, record.total)
         elif isinstance(record, OrderRejected):
             if record.reason == GIVEN_UP:
                 self._given_up.append(record.client_order_id)
         elif isinstance(record, StateCarried):
-            self._must_settle = True
+            carried = decode_carried(record.state)
+            self._must_settle = bool(carried.venues)  # else there is nothing to be confirmed
+            for name, _ in carried.known_px:
+                self._unjudged.pop(name, None)
         elif isinstance(record, AccountSettled):
             self._settled = True
+            self._told_of_others = {base: self._truth.others(base, self._disowned) for base in self._max_qty}
+        elif isinstance(record, SessionStarted):
+            self._told_of_code = bool(record.config_hash and record.code_hash)
+        elif isinstance(record, CancelOrder):
+            self._cancelled.add(record.client_order_id)
+        elif isinstance(record, RiskStateChanged):
+            self._risk.append((self._session, seq, record.after))
+        elif isinstance(record, ModelAssigned):
+            self._assigned.add(record.instrument)
+
+    def _hear(self, instrument: str) -> None:
+        left = self._unjudged.get(instrument, 0) - 1
+        if left > 0:
+            self._unjudged[instrument] = left
+        else:
+            self._unjudged.pop(instrument, None)
+
+    def _on_adjusted(self, seq: int, record: BalanceAdjusted) -> None:
+        """Only what others did to the account may be put right: an execution of ours comes as an execution."""
+        currency = record.currency
+        self._books.move(self._session, seq, currency, record.told - record.booked)
+        if not record.told and self._truth.balances()[currency]:
+            self.fail("C14", f"the venue holds {currency} and was heard to hold none")
+        if self._is_disturbed():
+            return
+        due = self._truth.others(currency, self._disowned) + self._books.ours.get(currency, ZERO)
+        if record.told != due:
+            self.fail("C18", f"{currency} adjusted to {record.told}: others' doings and our fills make {due}")
+
+    def _is_disturbed(self) -> bool:
+        disturbed_ns = self._truth.disturbed_ns
+        return bool(disturbed_ns) and self._now_ns() - disturbed_ns <= RECENT_NS
 
     def _on_new(self, seq: int, new: NewOrder) -> None:
         self.orders += 1
@@ -176,55 +276,72 @@ class Checks:
         if name in self._journaled:
             self.fail("I5", f"client order id {name} was given twice")
         self._journaled[name] = (self._session, seq)
-        if wish in self._wishes:
-            self.fail("I5", f"{wish} of one session became {self._wishes[wish]} and {name}")
-        self._wishes[wish] = name
+        self._made_ns[name] = new.ts_ns
+        self.versions.on_new(new)
+        # Those of risk say why, again and again, and so do exits of a group.
+        if new.intent.strategy in self._strategies[:-2] and not self._groups.is_exit(new):
+            if wish in self._wishes:
+                self.fail("I5", f"{wish} of one session became {self._wishes[wish]} and {name}")
+            self._wishes[wish] = name
         for value in (new.intent.qty, new.intent.limit_px):
             if value is not None and type(value) is not Decimal:
                 self.fail("I8", f"{name} has an amount of type {type(value).__name__}")
         if self._must_settle and not self._settled:
             self.fail("I10", f"{name} was decided before the account was settled")
+        if not self._told_of_code or not new.intent.strategy or new.intent.instrument not in self._assigned:
+            self.fail("I9", f"{name} of {new.intent.strategy!r}: hashes, strategy or model are not on record before it")
+        if new.intent.side is Side.BUY and self._guard_fails(new.ts_ns):
+            self.fail("I12", f"{name} buys while a guard fails")
 
     def _on_fill(self, seq: int, fill: OrderFilled) -> None:
         for value in (fill.qty, fill.px, fill.fee):
             if type(value) is not Decimal:
                 self.fail("I8", f"fill {fill.trade_id} has an amount of type {type(value).__name__}")
-        known = self._fills.get(fill.trade_id)
-        if known is None:
-            self._fills[fill.trade_id] = _Booked(self._session, seq, fill)
-            for currency, amount in _moves_of(fill, self._base, self._quote):
-                self._add(currency, amount)
-
-    def _move(self, seq: int, currency: str, amount: Decimal) -> None:
-        self._moves.append((self._session, seq, currency, amount))
-        self._add(currency, amount)
-
-    def _add(self, currency: str, amount: Decimal) -> None:
-        self._totals[currency] = self._totals.get(currency, ZERO) + amount
+        self._books.book(self._session, seq, fill, ours=fill.client_order_id in self._journaled)
+        self.versions.on_fill(fill)
 
     # --- after each event --------------------------------------------------------------------------------------------
 
-    def after(self, event: Event) -> None:  # noqa: ARG002
+    def after(self, event: Event) -> None:
         """The core has handled it and its commands have left."""
         self.events += 1
+        if isinstance(event, Timer):
+            self._groups.look(self._core, event)
+            self._rules.look(self._core, event, self._cancelled)
         if not self._changed:
             return
         self._changed = False
+        self.versions.look(self._core.gate.state)
         self._check_books()
         self._check_orders()
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
         if self._bus.waiting > WAITING_MAX:
             self.fail("I11", f"{self._bus.waiting} events wait in the bus")
+        for name, depth in self._depths().items():
+            if depth > DEPTH_MAX:
+                self.fail("I11", f"{depth} {name} wait in the connector")
 
     def _check_books(self) -> None:
-        if self._instrument not in self._core.lanes:
-            return  # what an earlier session left shows itself when the instrument is defined
-        portfolio = self._core.portfolio
-        held = portfolio.position(self._instrument).qty
-        if self._base in self._told and held != self._totals.get(self._base, ZERO):
-            self.fail("I1", f"position {held}, recorded fills and adjustments make {self._totals.get(self._base)}")
+        core = self._core
+        portfolio, books = core.portfolio, self._books
         cash = portfolio.balance(self._venue, self._quote)
-        if cash is not None and cash != self._totals.get(self._quote, ZERO):
-            self.fail("I1", f"cash {cash}, recorded fills and adjustments make {self._totals.get(self._quote)}")
+        if cash is not None and cash != books.totals.get(self._quote, ZERO):
+            self.fail("I1", f"cash {cash}, recorded fills and adjustments make {books.totals.get(self._quote)}")
+        for name, base in self._bases.items():
+            if name not in core.lanes:
+                continue  # what an earlier session left shows itself when the instrument is defined
+            held = portfolio.position(name).qty
+            if base in books.told and held != books.totals.get(base, ZERO):
+                self.fail("I1", f"position {held}, recorded fills and adjustments make {books.totals.get(base)} {base}")
+            stake = portfolio.stakes.stake
+            bought = stake(EVERYONE, name).qty
+            if bought != books.stakes.get(name, ZERO):
+                self.fail("I1", f"strategies hold {bought} {base}, their fills make {books.stakes.get(name)}")
+            parts = sum((stake(strategy, name).qty for strategy in self._strategies), ZERO)
+            if parts != bought:
+                self.fail("I1", f"strategies hold {bought} {base} together and {parts} one by one")
 
     def _check_orders(self) -> None:
         states, orders = self._states, self._core.orders
@@ -242,6 +359,10 @@ class Checks:
         for name, order in seen.items():
             if name not in states:
                 states[name] = (order.state, order.filled_qty)
+        if self._risk[-1][2] is RiskState.HALTED:
+            for name, order in seen.items():
+                if order.state in (OrderState.ACCEPTED, OrderState.PARTLY_FILLED) and name not in self._cancelled:
+                    self.fail("F7", f"order {name} is {order.state} while trading is halted, and no cancel was made")
 
     def _check_step(self, name: str, before: tuple[OrderState, Decimal], after: tuple[OrderState, Decimal]) -> None:
         (old, old_qty), (new, new_qty) = before, after
@@ -259,23 +380,42 @@ class Checks:
         body = msgspec.json.decode(data[data.index(b"\r\n\r\n") + 4 :], type=_OrderBody)
         name = body.client_order_id
         self.sent += 1
-        if name not in self._journaled:
+        at = self._journaled.get(name)
+        if at is None or at[1] > self._journal.durable_seq:
             self.fail("I2", f"order {name} was sent and is not in the journal")
+        elif at[0] == self._session and self._core.view.now_ns - self._made_ns[name] > HELD_MOST_NS:
+            self.fail("A9", f"order {name} was sent too long after its decision")
         self._posted[name] = self._posted.get(name, 0) + 1
         if self._posted[name] > 1:
             self.fail("I5", f"order {name} was sent {self._posted[name]} times")
         if self._must_settle and not self._settled:
             self.fail("I10", f"order {name} was sent before the account was settled")
-        if body.side == "BUY" and self._core.gate.state is not RiskState.ACTIVE:
-            # On spot nothing is short: a buy always adds.
-            self.fail("I4", f"order {name} buys while risk is {self._core.gate.state.value}")
-        if body.side == "BUY" and (
-            not self._truth.disturbed_ns or self._now_ns() - self._truth.disturbed_ns > RECENT_NS
+        if self._journal.broken:
+            self.fail("A8", f"order {name} was sent although the journal cannot be trusted")
+        for state in (self._core.gate.state, self._risk[-1][2]):
+            if body.side == "BUY" and state is not RiskState.ACTIVE:
+                # On spot nothing is short: a buy always adds.
+                self.fail("I4", f"order {name} buys while risk is {state.value}")
+        (fields,) = body.order_configuration.values()
+        mid_px, limit_px = self._truth.mid_px(body.product_id), fields.get("limit_price")
+        is_judged = f"{body.product_id.replace('-', '/')}@{self._venue}" not in self._unjudged
+        if (
+            is_judged
+            and limit_px is not None
+            and mid_px is not None
+            and abs(Decimal(str(limit_px)) - mid_px) > ODD_SHARE * mid_px
         ):
-            (fields,) = body.order_configuration.values()
-            worst = self._truth.worst_base(Side.BUY) + Decimal(str(fields["base_size"]))
-            if worst > self._max_qty:
-                self.fail("I3", f"order {name} can make the position {worst}, limit {self._max_qty}")
+            self.fail("D3", f"order {name} was sent at {limit_px}, the market is at {mid_px}")
+        px = None if limit_px is None else Decimal(str(limit_px))
+        self._rules.on_sent(name, body.product_id, body.side, Decimal(str(fields["base_size"])), px)
+        if body.side == "BUY" and not self._is_disturbed():
+            base = body.product_id.partition("-")[0]
+            worst = self._truth.worst_base(base, Side.BUY) + Decimal(str(fields["base_size"]))
+            # What others have paid in since the account was confirmed last cannot be known.
+            unknown = self._truth.others(base, self._disowned) - self._told_of_others.get(base, ZERO)
+            worst -= max(unknown, ZERO)
+            if worst > self._max_qty[base]:
+                self.fail("I3", f"order {name} can make the position {worst}, limit {self._max_qty[base]}")
         return True
 
     # --- the end -----------------------------------------------------------------------------------------------------
@@ -285,7 +425,7 @@ class Checks:
         truth, core = self._truth, self._core
         for currency, total in truth.balances().items():
             booked = core.portfolio.balance(self._venue, currency)
-            if booked is not None and booked != total:
+            if (booked or ZERO) != total:
                 self.fail("end", f"{currency}: books {booked}, venue {total}")
         ours = {order.client_order_id for order in core.orders.open_orders()}
         theirs = set(truth.open_orders())
@@ -294,8 +434,18 @@ class Checks:
         for order in core.orders.open_orders():
             if order.state is OrderState.UNKNOWN:
                 self.fail("end", f"order {order.client_order_id} is still unknown")
-        there = {fill.entry_id for fill in truth.fills() if fill.ours}
-        booked_ours = {name for name, one in self._fills.items() if one.fill.client_order_id in self._journaled}
+        for name in self._bases:
+            stake = core.portfolio.stakes.stake(EVERYONE, name)
+            # Less than nothing is what they sold of the owner's: that is not the guardian's to close.
+            if stake.qty > 0 and stake.since_ns and core.view.now_ns - stake.since_ns > self._oldest_ns:
+                self.fail("guardian", f"{stake.qty} of {name} are held since {stake.since_ns}")
+        for name in self._bases:
+            known, product_id = core.view.instrument(name), core.view.instrument(name).venue_symbol
+            told = (known.tick_px, known.lot_qty, known.min_qty, known.max_qty, known.min_notional)
+            if told != truth.rules(product_id):
+                self.fail("D9", f"rules of {name} are {told} in the books and {truth.rules(product_id)} there")
+        there = {one.entry_id for one in truth.fills() if one.ours and one.client_order_id not in self._disowned}
+        booked_ours = self._books.trade_ids_of(self._journaled)
         for entry_id in sorted(there - booked_ours):
             self.fail("end", f"fill {entry_id} of ours was never booked")
         for entry_id in sorted(booked_ours - there):
@@ -306,8 +456,3 @@ class Checks:
         for name in self._posted:
             if truth.order_count(name) > 1:
                 self.fail("I5", f"there are {truth.order_count(name)} orders {name} at the venue")
-
-
-def _moves_of(fill: OrderFilled, base: str, quote: str) -> list[tuple[str, Decimal]]:
-    sign = int(fill.side)
-    return [(base, sign * fill.qty), (quote, -sign * fill.qty * fill.px), (fill.fee_currency, -fill.fee)]

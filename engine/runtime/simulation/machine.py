@@ -1,192 +1,63 @@
 """The machine that daemons of one account run on, one after the other: started, killed, stopped, started again.
 
-Owns the lives of sessions.  A session is ``engine.runtime.daemon``'s own, but for what has no place in a simulation:
-its console, its log files, its metrics port, its threads.
+Owns the lives of sessions, and the points at which one may end.  A session is ``daemon``'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
-from engine.bus import EventBus
 from engine.codec import Record
 from engine.commands import NewOrder, RiskState
-from engine.core import NullProbe, TradingCore
-from engine.errors import KestrelError
-from engine.events import AccountSettled, Halted, InputEvent, OrderAccepted, OrderFilled, Reduced, Resumed, StateKept
-from engine.ports import Clock, Publish, Recorder, Venue
-from engine.router import OrderRouter
-from engine.runtime.console import StatusConsole
-from engine.runtime.daemon import Daemon, Options, Parts, _later
-from engine.runtime.series import SeriesWatch
-from engine.runtime.session import order_prefix
+from engine.errors import JournalError, KestrelError, SessionLocked
+from engine.events import AccountSettled, Halted, OrderAccepted, OrderFilled, Reduced, Resumed, StateKept
+from engine.runtime.parts import Options
 from engine.runtime.simulation.checks import Checks
-from engine.runtime.simulation.disk import SimulatedJournal, tear
+from engine.runtime.simulation.daemon import MakeCore, MakeVenue, SimulatedDaemon
+from engine.runtime.simulation.disk import SYNC_S, Disk, damage, make_foreign, tear
 from engine.runtime.simulation.loop import Killed, SimulatedProcess, VirtualLoop
-from engine.runtime.succession import Left, Succession
+from engine.runtime.succession import VENUE_TRUTH
 
 START_NS = 1_800_000_000_000_000_000
 """True time when a simulation begins."""
 
 
+RESTART_S = (0.2, 2.0, 20.0)
+"""After which a session is followed by the next one; while starts fail, in twice the time after each."""
+RESTART_MOST_S = 30.0
+
+
 class VirtualClock:
-    """The daemon's clock: exact, but the wall clock may be stepped."""
+    """A daemon's clock.  Its wall clock may be stepped; it is read once at the start, as the real one is, and time that
+    the machine sleeps through is lost to it."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
+        self._lost_ns = 0
         self.step_ns = 0
 
+    def start(self) -> None:
+        """A process starts, and goes by what the wall clock says."""
+        self._lost_ns = -self.step_ns
+
+    def sleep(self, seconds: float) -> None:
+        self._lost_ns += int(seconds * 1e9)
+
+    @property
+    def is_right(self) -> bool:
+        return not self._lost_ns and not self.step_ns
+
     def now_ns(self) -> int:
-        return START_NS + int(self._loop.time() * 1e9)
+        return self._true_ns() - self._lost_ns
 
     def wall_ns(self) -> int:
-        return self.now_ns() + self.step_ns
+        return self._true_ns() + self.step_ns
 
-
-class CheckedBus(EventBus):
-    """Has the checks look after each event."""
-
-    checks: Checks
-
-    def _handle(self, event: InputEvent) -> None:
-        super()._handle(event)
-        self.checks.after(event)
-
-
-class MakeCore(Protocol):
-    """``make(recorder, id_prefix, number)``: a core and a switch that stops its trader from wishing."""
-
-    def __call__(self, recorder: Recorder, id_prefix: str, number: int) -> tuple[TradingCore, Callable[[], None]]: ...
-
-
-MakeVenue = Callable[[Publish, Clock, Left | None, int], Venue]
-
-
-class SimulatedDaemon(Daemon):
-    """One session.  ``live`` runs it to its end; whoever kills its process calls ``crash`` after."""
-
-    def __init__(
-        self,
-        machine: Machine,
-        number: int,
-    ) -> None:
-        super().__init__(machine.options, Parts(core=_none, venue=_none, lag=_none, warmer=_no_warmer))
-        self._clock = machine.clock  # type: ignore[assignment]
-        self._machine = machine
-        self._number = number
-        self._log = _Silent()
-        self._succession = Succession(machine.root / "run", machine.options.account)
-        self._run_dirs = (machine.root / "run",)
-        self._console = StatusConsole(io.StringIO())
-        self.name = f"s{number:04d}"
-        self.journal: SimulatedJournal | None = None
-        self.venue: Venue | None = None
-        self.pause: Callable[[], None] = lambda: None
-        self.defects: list[str] = []
-
-    @property
-    def core(self) -> TradingCore:
-        return self._core
-
-    @property
-    def is_trading(self) -> bool:
-        return self._trading
-
-    def publish(self, event: InputEvent) -> None:
-        self._publish(event)
-
-    def stop(self, reason: str) -> None:
-        if self._supervisor is not None:
-            self._supervisor.stop(reason)
-
-    async def live(self) -> str:
-        """Start, trade, stop in order; why it stopped.  Raises ``KestrelError`` as the daemon does."""
-        machine, options = self._machine, self._options
-        session = _Folder(self.name, options.root / self.name)
-        session.journal.mkdir(parents=True)
-        loop = machine.loop
-        try:
-            self._take_over(session)  # type: ignore[arg-type]
-            self.journal = journal = SimulatedJournal(
-                session.journal,
-                loop,
-                machine.checks.recorded,
-                machine.at_record,
-                session=self.name,
-                fsync=options.fsync,
-                on_synced=lambda seq: _later(loop, self._on_synced, seq),
-                on_fault=lambda text: _later(loop, self._on_fault, text),
-            )
-            try:
-                self._bus = bus = CheckedBus(journal, NullProbe(), self._on_error)
-                bus.checks = machine.checks
-                self._core, self.pause = machine.make_core(bus, order_prefix(session.id), self._number)
-                self._series = SeriesWatch(self._core)
-                self.venue = venue = machine.make_venue(self._publish, self._clock, self._left, self._number)
-                bus.attach(self._core, OrderRouter(bus.publish, lambda: venue.gateways))
-                machine.checks.begin(self._core, bus)
-                return await self._trade(session, venue, _Unwatched(), None, lambda: None)  # type: ignore[arg-type]
-            finally:
-                journal.close()
-        finally:
-            assert self._succession is not None
-            self._succession.close()
-
-    def crash(self) -> None:
-        """What the system does for a process that is gone."""
-        if self.journal is not None:
-            self.journal.crash()
-        assert self._succession is not None
-        self._succession.close()
-
-    def _on_error(self, text: str, error: Exception) -> None:
-        self.defects.append(f"{text}: {type(error).__name__}: {error}")
-        super()._on_error(text, error)
-
-
-class _Header:
-    config_hash = code_hash = "simulated"
-
-
-class _Folder:
-    """What ``_trade`` asks of a session's folder."""
-
-    header = _Header()
-
-    def __init__(self, name: str, path: Path) -> None:
-        self.id = name
-        self.path = path
-        self.journal = path / "journal"
-
-
-class _Silent:
-    """What a daemon logs is not wanted; what went wrong comes by ``_on_error``."""
-
-    def error(self, *_words: Any, **_fields: Any) -> None: ...
-
-
-class _Unwatched:
-    """Nobody looks."""
-
-    def status(self) -> dict[str, Any]:
-        return {}
-
-    def on_second(self) -> None: ...
-
-    def tell_failures(self) -> None: ...
-
-
-def _none(*_arguments: Any) -> Any:
-    raise AssertionError("a simulated daemon has parts of its own")
-
-
-def _no_warmer(*_arguments: Any) -> None:
-    return None
+    def _true_ns(self) -> int:
+        return START_NS + int(self._loop.time() * 1e9)
 
 
 _POINTS: dict[tuple[type, bool], str] = {
@@ -221,6 +92,7 @@ class Machine:
         self.make_core = make_core
         self.make_venue = make_venue
         self.clock = VirtualClock(loop)
+        self.disk = Disk(lambda: rng.uniform(0.3, 4.0) if chance("disk_slow") else SYNC_S)
         self.daemon: SimulatedDaemon | None = None
         self.sessions = 0
         self.failed_starts = 0
@@ -230,10 +102,21 @@ class Machine:
         self._task: asyncio.Task[str] | None = None
         self._over = asyncio.Event()
         self._retired = False
+        self._disk_failed = False
+        self._others = 0
+        self.spoiled: dict[str, str] = {}
+        """Sessions whose journal somebody has made unreadable, and by which row of the list."""
+        self._spoiled_by = ""
+        self.venue_truth = False
+        """The next session goes on from what the venue says alone."""
+        self._repairs: list[tuple[asyncio.TimerHandle, Callable[[], None]]] = []
 
     async def operate(self) -> None:
+        failed_before, pauses = 0, 1.0
         while not self._retired:
             self.sessions += 1
+            self.clock.start()
+            self.disk.fails, self._disk_failed = False, self.disk.full
             self.daemon = daemon = SimulatedDaemon(self, self.sessions)
             self._process = process = SimulatedProcess(daemon.name)
             self._over.clear()
@@ -243,8 +126,10 @@ class Machine:
             self._judge_end(daemon, task)
             if process.alive:
                 self.loop.kill(process)  # what a process leaves running ends with it
+            pauses = 2.0 * pauses if self.failed_starts > failed_before else 1.0
+            failed_before = self.failed_starts
             if not self._retired:
-                await asyncio.sleep(self._rng.choice((0.2, 2.0, 20.0)))
+                await asyncio.sleep(min(self._rng.choice(RESTART_S) * pauses, RESTART_MOST_S))
 
     def _judge_end(self, daemon: SimulatedDaemon, task: asyncio.Task[str]) -> None:
         for defect in daemon.defects:
@@ -252,23 +137,54 @@ class Machine:
         if not task.done():
             return  # killed
         error = task.exception()
+        if self.spoiled and isinstance(error, JournalError) and error.do == VENUE_TRUTH:
+            # Refused, as it must be; the operator has looked into why.  It comes again where the disk has lost the
+            # session that went on without it.
+            self.venue_truth = True
         if error is None:
             return
         if isinstance(error, KestrelError) and not daemon.is_trading:
             self.failed_starts += 1
             return
+        if isinstance(error, JournalError) and self._disk_failed:
+            return
         self.checks.fail("defect", f"{daemon.name} ended: {type(error).__name__}: {error}")
 
-    def crash(self, *, torn: bool) -> None:
-        """``kill -9`` of the daemon that runs."""
+    def crash(self, *, torn: bool, power: bool = False) -> bool:
+        """``kill -9`` of the daemon that runs, or of everything.  False when none did."""
         daemon, process = self.daemon, self._process
         if daemon is None or process is None or not process.alive or self._over.is_set():
-            return
+            return False
         self.loop.kill(process)
-        daemon.crash()
+        upto_seq = daemon.crash(power=power)
+        if upto_seq is not None:
+            self.checks.lost(upto_seq)
         if torn and daemon.journal is not None:
             tear(self.options.root / daemon.name / "journal", self._rng)
         self._over.set()
+        return True
+
+    def spoil(self, fault_id: str) -> bool:
+        """The machine goes down, and what the session has written cannot be read by who comes next.  False when none
+        trades."""
+        daemon = self.daemon
+        if daemon is None or not daemon.is_trading or not self.crash(torn=False):
+            return False
+        journal = self.options.root / daemon.name / "journal"
+        if not (damage(journal, self._rng) if fault_id == "A7" else make_foreign(journal)):
+            return False
+        self.spoiled[daemon.name], self._spoiled_by = fault_id, fault_id
+        return True
+
+    def begins(self, daemon: SimulatedDaemon) -> None:
+        """A daemon has taken the account over and is about to trade."""
+        if self._spoiled_by and not self.venue_truth:
+            text = f"{daemon.name} goes on from journals that cannot be read: {', '.join(self.spoiled)}"
+            self.checks.fail(self._spoiled_by, text)
+
+    def trades(self) -> None:
+        """A session has come so far that the next one goes on from it."""
+        self._spoiled_by, self.venue_truth = "", False
 
     def at_record(self, record: Record, written: bool) -> None:
         """A record is about to be written, or is: the process may end here.  Raises ``Killed``."""
@@ -280,29 +196,115 @@ class Machine:
             self.crash(torn=False)
             raise Killed
 
+    def at_rotation(self) -> None:
+        """The journal goes on in another file."""
+        if self._chance("killed_in_rotation"):
+            self.crash(torn=False)
+            raise Killed
+
     def at_send(self) -> None:
         """An order's bytes are being written: the process may end before anything else happens in it."""
         if self._chance("killed_after_send"):
             self.loop.call_soon(lambda: self.crash(torn=False))
 
-    def stop(self) -> None:
-        """SIGTERM."""
-        if self.daemon is not None and self.daemon.is_trading:
-            self.daemon.stop("SIGTERM")
+    def stop(self) -> bool:
+        """SIGTERM.  False when nobody trades."""
+        if self.daemon is None or not self.daemon.is_trading:
+            return False
+        self.daemon.stop("SIGTERM")
+        return True
 
-    def order(self, command: type[Halted | Reduced]) -> None:
-        """The operator's."""
+    def order(self, command: type[Halted | Reduced]) -> bool:
+        """The operator's.  False when nobody trades."""
         daemon = self.daemon
-        if daemon is not None and daemon.is_trading:
-            now_ns = self.clock.now_ns()
-            daemon.publish(command(now_ns, now_ns, "operator", "simulated"))
+        if daemon is None or not daemon.is_trading:
+            return False
+        now_ns = self.clock.now_ns()
+        daemon.publish(command(now_ns, now_ns, "operator", "simulated"))
+        return True
 
-    def resume(self) -> None:
-        """The operator looks, finds the account confirmed, and lets it trade again."""
+    def look(self) -> None:
+        """The operator looks: a session whose disk failed is ended, one that was halted goes on."""
         daemon = self.daemon
-        if daemon is not None and daemon.is_trading and daemon.core.gate.state is not RiskState.ACTIVE:
+        if daemon is None or not daemon.is_trading:
+            return
+        if daemon.journal is not None and daemon.journal.broken:
+            daemon.stop("the disk failed")
+        elif daemon.core.gate.state is not RiskState.ACTIVE:
             now_ns = self.clock.now_ns()
             daemon.publish(Resumed(now_ns, now_ns, "operator", "simulated"))
+
+    def freeze(self, seconds: float, *, asleep: bool) -> bool:
+        """The process stands still for so long; ``asleep``: so does its clock.  False when none runs."""
+        process = self._process
+        if process is None or not process.runs or self._over.is_set():
+            return False
+
+        began_s = self.loop.time()
+
+        def thaw() -> None:
+            if asleep and process is self._process:
+                self.clock.sleep(self.loop.time() - began_s)
+            self.loop.thaw(process)
+
+        self.loop.freeze(process)
+        self.until_healed(self.loop.call_later(seconds, thaw), thaw)
+        return True
+
+    def fill_disk(self, seconds: float) -> None:
+        """There is no room for so long."""
+        self.disk.full = self._disk_failed = True
+        daemon = self.daemon
+        if daemon is not None and daemon.journal is not None:
+            daemon.journal.fill_up()
+
+        def free() -> None:
+            self.disk.full = False
+
+        self.until_healed(self.loop.call_later(seconds, free), free)
+
+    def break_disk(self) -> bool:
+        """The next sync fails.  False when there will be none."""
+        if self.options.fsync == "never" or self._over.is_set():
+            return False
+        self.disk.fails = self._disk_failed = True
+        return True
+
+    def start_another(self) -> bool:
+        """Somebody starts a daemon on the account while one trades on it: it must be refused.  False when none does."""
+        if self.daemon is None or not self.daemon.is_trading or self._over.is_set():
+            return False
+        self._others += 1
+        daemon = SimulatedDaemon(self, 0, name=f"another-{self._others}")
+        process = SimulatedProcess(daemon.name)
+        task = self.loop.spawn(process, daemon.live())
+
+        def judge(_: object) -> None:
+            error = task.exception()
+            if not isinstance(error, SessionLocked):
+                self.checks.fail("A10", f"a second daemon on the account was not refused: {error!r}")
+
+        task.add_done_callback(judge)
+        self.loop.call_later(1.0, self._end_other, process, task)
+        return True
+
+    def _end_other(self, process: SimulatedProcess, task: asyncio.Task[str]) -> None:
+        if not task.done():
+            self.checks.fail("A10", "a second daemon on the account was not refused")
+        self.loop.kill(process)
+
+    def until_healed(self, timer: asyncio.TimerHandle, repair: Callable[[], None]) -> None:
+        """``timer`` calls ``repair``, which is done by ``heal`` if that comes first."""
+        self._repairs.append((timer, repair))
+
+    def heal(self) -> None:
+        """What is wrong with the machine becomes right, but for the clock of a process that runs."""
+        now_s = self.loop.time()
+        for timer, repair in self._repairs:
+            if not timer.cancelled() and timer.when() > now_s:
+                timer.cancel()
+                repair()
+        self._repairs.clear()
 
     def retire(self) -> None:
         """After the daemon that runs there is none."""

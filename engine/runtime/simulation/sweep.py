@@ -1,4 +1,4 @@
-"""One seed from a fresh account to books that agree with the venue, and many of them.
+"""One seed, from a fresh account to books that agree with the venue.
 
 Owns the course of a simulation: a time with faults, then a time without, in which everything has to come right; then
 the end of the session, and its replay.
@@ -13,10 +13,10 @@ import random
 import shutil
 import sys
 import tempfile
-import time
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,13 +24,18 @@ from typing import Any, Protocol
 import msgspec
 
 from engine.core import TradingCore
-from engine.events import Halted, Reduced
-from engine.ports import Clock, Publish, Recorder, Strategy, Venue
-from engine.runtime.daemon import Options
-from engine.runtime.simulation.checks import Checks, Truth, Violation
-from engine.runtime.simulation.loop import DeadlockError, SimulatedProcess, VirtualLoop, running_process
+from engine.ports import Clock, Publish, Recorder, Strategy
+from engine.runtime.parts import Options
+from engine.runtime.simulation.again import differences
+from engine.runtime.simulation.brackets import SimulatedBrackets
+from engine.runtime.simulation.checks import Checks, Violation
+from engine.runtime.simulation.daemon import QueuedVenue
+from engine.runtime.simulation.holder import SimulatedHolder
+from engine.runtime.simulation.loop import DeadlockError, Killed, SimulatedProcess, VirtualLoop, running_process
 from engine.runtime.simulation.machine import START_NS, Machine
-from engine.runtime.simulation.trader import SimulatedTrader
+from engine.runtime.simulation.trader import SimulatedTrader, Told
+from engine.runtime.simulation.trouble import Trouble
+from engine.runtime.simulation.truth import Truth
 from engine.runtime.succession import Left
 
 QUIET_S = 150.0
@@ -38,7 +43,13 @@ QUIET_S = 150.0
 STILL_S = 60.0
 """Then nothing new is wished for, and what is under way has this time."""
 OPERATOR_EVERY_S = 120.0
-WISHES_PER_S = 0.05
+TIMER_MS = 3000
+"""Slower than a real daemon's: idle hours are mostly timers, and their price is what limits a sweep."""
+WISHES_PER_S = 0.04
+REPLAYED_EVERY = 4
+"""Every so many seeds all sessions of one are replayed."""
+HOLDS = 3
+"""How many times the trader's least quantity the holder buys."""
 
 
 class FaultSource(Protocol):
@@ -51,9 +62,11 @@ class FaultSource(Protocol):
 
     def chance(self, name: str) -> bool: ...
 
+    def share_of(self, name: str) -> float: ...
+
     def note(self, name: str) -> None: ...
 
-    def heal(self) -> None: ...
+    def count(self, fault_id: str) -> None: ...
 
     def by_id(self) -> dict[str, int]: ...
 
@@ -76,29 +89,41 @@ class Outside(Protocol):
     @property
     def venue(self) -> VenueProcess: ...
 
-    def acts(self) -> dict[str, Callable[[], None]]:
-        """What the timed faults of network and venue do."""
+    def acts(self) -> Mapping[str, Callable[[], object]]:
+        """What the timed faults of network and venue do; False where one had nothing to happen to."""
         ...
 
-    def make_core(self, recorder: Recorder, id_prefix: str, trader: Strategy, *, hold_orders: bool) -> TradingCore: ...
+    def make_core(
+        self, recorder: Recorder, id_prefix: str, strategies: Sequence[Strategy], *, hold_orders: bool
+    ) -> TradingCore: ...
 
-    def make_venue(self, publish: Publish, clock: Clock, left: Left | None, number: int) -> Venue: ...
+    def heal(self) -> None:
+        """No fault from now on, and none that lasts."""
+        ...
+
+    def guard_fails(self, now_ns: int) -> bool:
+        """Whether risk is made to fail at this time of the daemon's clock."""
+        ...
+
+    def make_venue(self, publish: Publish, clock: Clock, left: Left | None, number: int) -> QueuedVenue: ...
 
 
 class World(Protocol):
-    """What is simulated: an instrument, a limit on its position (base units), the least order (lots), the outside."""
-
-    @property
-    def instrument(self) -> str: ...
+    """What is simulated: instruments, limits on their positions (base units), least orders (lots), and the outside."""
 
     @property
     def currency(self) -> str: ...
 
     @property
-    def max_position_qty(self) -> Decimal: ...
+    def max_position_qty(self) -> Mapping[str, Decimal]: ...
 
     @property
-    def lots(self) -> int: ...
+    def lots(self) -> Mapping[str, int]: ...
+
+    @property
+    def oldest_s(self) -> float:
+        """What strategies hold is closed before it is older, faults or not."""
+        ...
 
     def outside(
         self,
@@ -137,7 +162,14 @@ def simulate(seed: int, world: World, *, hours: float, root: Path) -> Outcome:
     outside = world.outside(loop, seed, now_ns, running_process, root)
     loop.network = outside.network
     checks = Checks(
-        outside.venue, loop.time, now_ns, instrument=world.instrument, max_position_qty=world.max_position_qty
+        outside.venue,
+        loop.time,
+        now_ns,
+        max_position_qty=world.max_position_qty,
+        strategies=("trader", "holder", "brackets"),
+        oldest_s=world.oldest_s,
+        guard_fails=outside.guard_fails,
+        count=outside.faults.count,
     )
     course = _Course(seed, world, outside, loop, checks, folder, hours)
     with _complaints(checks):
@@ -149,6 +181,9 @@ def simulate(seed: int, world: World, *, hours: float, root: Path) -> Outcome:
             checks.fail("defect", text)
         seconds = loop.time()
         loop.die()
+    if seed % REPLAYED_EVERY == 1 and not checks.violations:
+        for text in differences(folder / "sessions", course.make_core_again, course.machine.spoiled):
+            checks.fail("I7", text)
     shutil.rmtree(folder, ignore_errors=True)
     faults = outside.faults
     return Outcome(
@@ -178,7 +213,7 @@ class _Course:
         self._hours = hours
         self._rng = random.Random(f"machine/{seed}")
         self._fsync: Any = self._rng.choice(("interval", "always"))
-        self._traders: list[SimulatedTrader] = []
+        self._until_ns = START_NS + int((hours * 3600.0 + QUIET_S) * 1e9)
         self.machine = Machine(
             loop,
             folder,
@@ -190,20 +225,38 @@ class _Course:
             outside.faults.chance,
         )
 
-    def _make_core(self, recorder: Recorder, id_prefix: str, number: int) -> tuple[TradingCore, Callable[[], None]]:
-        trader = self._trader(number)
-        core = self._outside.make_core(recorder, id_prefix, trader, hold_orders=self._fsync == "always")
+    def _make_core(self, recorder: Recorder, id_prefix: str, number: int) -> TradingCore:
+        def broke(name: str) -> None:
+            self._outside.faults.note("strategy_broke")
+            self._checks.broke(name)
 
-        def pause() -> None:
-            trader.paused = True
+        return self._make(recorder, id_prefix, number, Told(self._checks.asked, broke, self._checks.versions.wished))
 
-        return core, pause
+    def make_core_again(self, recorder: Recorder, id_prefix: str, number: int) -> TradingCore:
+        """The core of session ``number`` as it began, for its replay."""
+        return self._make(recorder, id_prefix, number, None)
 
-    def _trader(self, number: int) -> SimulatedTrader:
-        world = self._world
-        return SimulatedTrader(
-            "trader", [world.instrument], f"{self._seed}/{number}", wishes_per_s=WISHES_PER_S, lots=world.lots
-        )
+    def _make(self, recorder: Recorder, id_prefix: str, number: int, told: Told | None) -> TradingCore:
+        lots, seed = self._world.lots, f"{self._seed}/{number}"
+        breaks = self._outside.faults.share_of("strategy_broke")
+        strategies: list[Strategy] = [
+            SimulatedTrader(
+                "trader",
+                lots,
+                seed,
+                wishes_per_s=WISHES_PER_S,
+                until_ns=self._until_ns,
+                breaks_per_s=breaks,
+                told=told,
+            ),
+            SimulatedHolder(
+                "holder", {name: HOLDS * one for name, one in lots.items()}, seed, until_ns=self._until_ns, told=told
+            ),
+            SimulatedBrackets(
+                "brackets", {name: HOLDS * one for name, one in lots.items()}, seed, until_ns=self._until_ns, told=told
+            ),
+        ]
+        return self._outside.make_core(recorder, id_prefix, strategies, hold_orders=self._fsync == "always")
 
     async def run(self) -> None:
         outside, machine, checks, loop = self._outside, self.machine, self._checks, self._loop
@@ -214,18 +267,22 @@ class _Course:
         background = [loop.create_task(self._happen(name, act)) for name, act in self._acts().items()]
         background.append(loop.create_task(self._operator()))
         await asyncio.sleep(self._hours * 3600.0)
-        outside.faults.heal()
-        outside.venue.skew_ns = 0
+        outside.heal()
+        machine.heal()
+        machine.look()  # what only an operator mends is not left to when he happens to look next
         await asyncio.sleep(QUIET_S)
         await self._come_right()
         for task in background:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                checks.fail("defect", f"of the simulation: {task.exception()!r}")
             task.cancel()
         machine.retire()
         machine.stop()
         await operating
         left = outside.venue.open_orders()
-        if any(not name.startswith("by-hand") for name in left):
-            checks.fail("end", f"after the end these orders are open at the venue: {sorted(left)}")
+        ours = sorted(name for name in left if checks.is_ours(name))
+        if ours:
+            checks.fail("end", f"after the end these orders are open at the venue: {ours}")
 
     def _on_write(self, _port: int, data: bytes) -> None:
         if self._checks.written(data):
@@ -238,7 +295,17 @@ class _Course:
         if daemon is None or not daemon.is_trading:
             checks.fail("I10", f"no daemon trades {QUIET_S:g} s after the last fault")
             return
-        daemon.pause()
+        for name in self._world.max_position_qty:
+            closed = daemon.core.view.tradable(name)
+            if closed:
+                checks.fail("I10", f"{QUIET_S:g} s after the last fault nothing can be ordered in {name}: {closed}")
+                return
+        if not machine.clock.is_right:
+            # Its strategies end by its own clock, and that of a session that slept is behind for ever.
+            machine.stop()
+            await asyncio.sleep(QUIET_S)
+            daemon = machine.daemon
+            assert daemon is not None
         await asyncio.sleep(STILL_S)
         if daemon.venue is not None:
             daemon.venue.confirm()
@@ -246,39 +313,30 @@ class _Course:
         if machine.daemon is daemon:
             checks.finish()
 
-    async def _happen(self, name: str, act: Callable[[], None]) -> None:
+    async def _happen(self, name: str, act: Callable[[], object]) -> None:
         faults = self._outside.faults
         while (wait_s := faults.wait_s(name)) is not None:
             await asyncio.sleep(wait_s)
             if not faults.enabled:
                 return
-            faults.note(name)
-            act()
+            try:
+                happened = act() is not False
+            except Killed:  # what the act had the process do was its end
+                happened = True
+            if happened:
+                faults.note(name)
 
-    def _acts(self) -> dict[str, Callable[[], None]]:
-        machine, rng, venue = self.machine, self._rng, self._outside.venue
+    def _acts(self) -> dict[str, Callable[[], object]]:
+        def set_venue_clock(skew_ns: int) -> None:
+            self._outside.venue.skew_ns = skew_ns
 
-        def step_clock() -> None:
-            machine.clock.step_ns += int(rng.choice((-3600.0, -1.0, 0.2, 60.0)) * 1e9)
-
-        def set_venue_clock() -> None:
-            venue.skew_ns = int(rng.uniform(-10.0, 10.0) * 1e9)
-
-        return {
-            **self._outside.acts(),
-            "killed": lambda: machine.crash(torn=False),
-            "killed_torn_tail": lambda: machine.crash(torn=True),
-            "stopped": machine.stop,
-            "halted": lambda: machine.order(Halted),
-            "reduced": lambda: machine.order(Reduced),
-            "clock_stepped": step_clock,
-            "venue_clock_off": set_venue_clock,
-        }
+        return {**self._outside.acts(), **Trouble(self.machine, self._rng, set_venue_clock).acts()}
 
     async def _operator(self) -> None:
         while True:
             await asyncio.sleep(OPERATOR_EVERY_S)
-            self.machine.resume()
+            with suppress(Killed):
+                self.machine.look()
 
 
 def _options(folder: Path, currency: str, fsync: Any) -> Options:
@@ -303,7 +361,7 @@ def _options(folder: Path, currency: str, fsync: Any) -> Options:
         log_folder=None,
         log_max_mb=1,
         log_keep=1,
-        timer_ms=1000,
+        timer_ms=TIMER_MS,
         clock_step_limit_ms=50,
         cancel_timeout_s=20.0,
         seconds=None,
@@ -332,66 +390,20 @@ def _complaints(checks: Checks) -> Iterator[None]:
     for root in roots:
         root.addHandler(handler)
         root.propagate = False
-    # When garbage is found must not depend on what ran before this seed: finalisers act.
-    gc.collect()
+    # When garbage is found must not depend on what ran before this seed: finalisers act.  What there is now is not
+    # looked at.
+    gc.freeze()
     gc.disable()
     hook, sys.unraisablehook = sys.unraisablehook, lambda _what: None  # ``finally`` blocks of the dead
     try:
         yield
     finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that the dead never came to await
+            gc.collect()  # of what this seed has made
         gc.enable()
         gc.unfreeze()
-        gc.collect()
         sys.unraisablehook = hook
         for root, propagate in before:
             root.removeHandler(handler)
             root.propagate = propagate
-
-
-class Totals(msgspec.Struct):
-    """What ``simulate --json`` prints."""
-
-    seeds: int = 0
-    violations: int = 0
-    simulated_hours: float = 0.0
-    events: int = 0
-    orders: int = 0
-    sessions: int = 0
-    faults: dict[str, int] = {}
-    kinds: dict[str, int] = {}
-    first_failing_seed: int | None = None
-    seconds: float = 0.0
-
-
-def sweep(
-    seeds: Iterable[int], world: World, *, hours: float, tell: Callable[[Outcome], None] = lambda _outcome: None
-) -> Totals:
-    """Run each seed in turn; ``tell`` hears of each."""
-    totals = Totals()
-    started_s = time.perf_counter()
-    memory = Path("/dev/shm")
-    root = Path(tempfile.mkdtemp(prefix="kestrel-simulation-", dir=memory if memory.is_dir() else None))
-    try:
-        for seed in seeds:
-            outcome = simulate(seed, world, hours=hours, root=root)
-            totals.seeds += 1
-            totals.violations += len(outcome.violations)
-            totals.simulated_hours += outcome.seconds / 3600.0
-            totals.events += outcome.events
-            totals.orders += outcome.orders
-            totals.sessions += outcome.sessions
-            _add(totals.faults, outcome.faults)
-            _add(totals.kinds, outcome.kinds)
-            if outcome.violations and totals.first_failing_seed is None:
-                totals.first_failing_seed = seed
-            tell(outcome)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-    totals.seconds = time.perf_counter() - started_s
-    totals.simulated_hours = round(totals.simulated_hours, 3)
-    return totals
-
-
-def _add(into: dict[str, int], counts: dict[str, int]) -> None:
-    for name, count in counts.items():
-        into[name] = into.get(name, 0) + count

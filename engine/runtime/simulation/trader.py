@@ -7,30 +7,47 @@ again.  It is there to make orders, not money.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
 
-from engine.commands import CancelIntent, Intent, OrderIntent, OrderType, TimeInForce
+from engine.commands import CancelIntent, Intent, OrderIntent, OrderType, ReplaceIntent, TimeInForce
 from engine.events import OrderFilled, Prediction, Side, Timer
 from engine.lanes import never_acts
-from engine.ports import View
+from engine.ports import OpenOrder, View
 
 CANCEL_SHARE = 0.02
 """Of the open orders at each timer."""
+REPLACED_SHARE = 0.3
+"""Of the orders that are called back: they are to become another."""
 CHASE_SHARE = 0.1
 """Of the fills that are answered with an order at once."""
 
 
-class SimulatedTrader:
-    """``wishes_per_s`` on average, while there is a price; timers come once a second."""
+class Told(NamedTuple):
+    """Who hears of a strategy while it lives, by its name; in a replay nobody does.  ``broke``: it is about to.
+    ``wished``: an order is to become one of so much."""
 
-    def __init__(self, name: str, instruments: Sequence[str], seed: str, *, wishes_per_s: float, lots: int) -> None:
+    asked: Callable[[str], None] = lambda _name: None
+    broke: Callable[[str], None] = lambda _name: None
+    wished: Callable[[str, Decimal], None] = lambda _client_order_id, _qty: None
+
+
+class SimulatedStrategy:
+    """What those of a simulation share: draws of their own, and nothing done but on timers and fills.
+
+    ``lots``: quantities by instrument, in least ones.  Nothing new is wished for from ``until_ns`` on.
+    """
+
+    def __init__(
+        self, name: str, lots: Mapping[str, int], seed: str, *, until_ns: int, told: Told | None = None
+    ) -> None:
         self.name = name
-        self.instruments = tuple(instruments)
-        self.paused = False
-        self._random = random.Random(seed)
-        self._rate = wishes_per_s
+        self.instruments = tuple(lots)
+        self._random = random.Random(f"{name}/{seed}")
         self._lots = lots
+        self._until_ns = until_ns
+        self._told = told or Told()
         self._count = 0
 
     def on_model(self, instrument: str, facts: Mapping[str, float]) -> None: ...
@@ -47,31 +64,75 @@ class SimulatedTrader:
     def on_quote(self, instrument: str, view: View) -> Sequence[Intent]:  # noqa: ARG002
         return ()
 
+
+class SimulatedTrader(SimulatedStrategy):
+    """``wishes_per_s`` on average, while there is a price, and none from ``until_ns`` on; timers come once a second.
+
+    ``lots``: least quantity of an order by instrument.  ``breaks_per_s``: it raises, or answers nonsense.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        lots: Mapping[str, int],
+        seed: str,
+        *,
+        wishes_per_s: float,
+        until_ns: int,
+        breaks_per_s: float = 0.0,
+        told: Told | None = None,
+    ) -> None:
+        super().__init__(name, lots, seed, until_ns=until_ns, told=told)
+        self._rate = wishes_per_s
+        self._breaks = breaks_per_s
+
     def on_fill(self, fill: OrderFilled, view: View) -> Sequence[Intent]:
+        self._told.asked(self.name)
         if self._random.random() >= CHASE_SHARE:
             return ()
         return self._wish(fill.instrument, fill.side.opposite, view)
 
     def on_timer(self, timer: Timer, view: View) -> Sequence[Intent]:  # noqa: ARG002
+        self._told.asked(self.name)
         draw = self._random.random
-        wishes: list[Intent] = [
-            CancelIntent(view.now_ns, self.name, order.client_order_id, "drawn")
-            for order in view.open_orders()
-            if draw() < CANCEL_SHARE
-        ]
+        if self._breaks and view.now_ns < self._until_ns and draw() < self._breaks:
+            return self._break(draw() < 0.5)  # type: ignore[no-any-return]
+        wishes: list[Intent] = [self._call_back(order, view) for order in view.open_orders() if draw() < CANCEL_SHARE]
         if draw() < self._rate:
             instrument = self._random.choice(self.instruments)
             for _ in range(1 + (draw() < 0.1)):
                 wishes.extend(self._wish(instrument, Side.BUY if draw() < 0.5 else Side.SELL, view))
         return wishes
 
+    def _break(self, loudly: bool) -> Any:
+        self._told.broke(self.name)
+        if loudly:
+            raise RuntimeError("drawn")
+        return [("buy", "everything")]
+
+    def _call_back(self, order: OpenOrder, view: View) -> Intent:
+        """Also of an order that is somebody else's: that must have no effect."""
+        rest = order.limit_px is not None and order.strategy == self.name and view.now_ns < self._until_ns
+        if not rest or self._random.random() >= REPLACED_SHARE:
+            return CancelIntent(view.now_ns, self.name, order.client_order_id, "drawn")
+        rules = view.instrument(order.instrument)
+        self._count += 1
+        qty = order.qty * self._random.choice((1, 1, 2))
+        limit_px = rules.price(float(order.limit_px or 0) * self._random.choice((0.9995, 1.0, 1.0005)), order.side)
+        self._told.wished(order.client_order_id, qty)
+        return ReplaceIntent(view.now_ns, self.name, order.client_order_id, qty, limit_px, self._reason())
+
+    def _reason(self) -> str:
+        """One for each wish of a session."""
+        return f"{self.name} {self._count}"
+
     def _wish(self, instrument: str, side: Side, view: View) -> list[Intent]:
         top = view.top(instrument)
-        if self.paused or top is None or not (top.bid_px > 0.0 and top.ask_px > 0.0):
+        if view.now_ns >= self._until_ns or top is None or not (top.bid_px > 0.0 and top.ask_px > 0.0):
             return []
         rules = view.instrument(instrument)
         draw = self._random.random
-        qty = rules.lot_qty * self._lots * self._random.randint(1, 10)
+        qty = rules.lot_qty * self._lots[instrument] * self._random.randint(1, 10)
         away = self._random.choice((-5.0, -1.0, 0.0, 1.0, 4.0, 20.0)) * 1e-4
         touch = top.ask_px if side is Side.SELL else top.bid_px
         limit_px = rules.price(touch * (1.0 + side.opposite * away), side)
@@ -94,7 +155,7 @@ class SimulatedTrader:
                 time_in_force,
                 post_only,
                 reduce_only=side is Side.SELL and draw() < 0.2,
-                reason=f"wish {self._count}",
+                reason=self._reason(),
             )
         ]
 

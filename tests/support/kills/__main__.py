@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine import arithmetic
-from tests.support.kills.matrix import Kill, plan, run_chain
+from tests.support.kills.matrix import Kill, run_chain
+from tests.support.kills.plan import plan
 from tests.support.kills.spots import SPOTS
 
 
@@ -64,19 +65,23 @@ def main() -> int:
 def table(kills: Sequence[Kill], seconds: float, seed: int) -> str:
     """The page: totals, then a line for each spot."""
     harmed = [kill for kill in kills if kill.spot in {spot.call for spot in SPOTS}]
-    compared = sorted(kill.confirmed_s for kill in kills if kill.confirmed_s)
+    confirmed = sorted(kill.confirmed_s for kill in kills if kill.confirmed_s)
+    covered = [kill.compared for kill in kills if kill.compared > 0]
     reached, violated = sum(kill.reached for kill in harmed), sum(bool(kill.violations) for kill in kills)
     machine = f"{platform.system()} {platform.machine()}"
     minutes = seconds / 60
-    median_s, most_s = compared[len(compared) // 2], compared[-1]
+    median_s, most_s = confirmed[len(confirmed) // 2], confirmed[-1]
     lines = [
         "# Kill matrix",
         "",
         f"{len(harmed)} kills of real daemons on {machine}, seed {seed}, {minutes:.0f} minutes: `make kill-matrix`.",
         "",
         f"- {reached} died at the chosen call; the others, whose call did not come, were killed some seconds later.",
-        f"- {len(compared)} accounts were compared with the exchange after a restart: every order there once, every",
-        "  fill booked once, money and position equal to the last digit, no order before the account was confirmed.",
+        f"- {sum(covered)} deaths were compared with the exchange after a restart: {covered.count(1)} each alone, the",
+        "  others together with the one or two right after, which died before they could be compared themselves.",
+        "- Every order is there once, every fill booked once, money and position are equal to the last digit, no order",
+        "  left before the account was confirmed. Never two exits of one group at the exchange, none closes more than",
+        "  was entered, and what a group holds has an exit there or a price that is watched.",
         f"- From a start to the confirmed account: median {median_s:.2f} s, at most {most_s:.2f} s.",
         f"- Violations: {violated}.",
         "",

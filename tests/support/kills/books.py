@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,21 @@ from engine.events import AccountSettled, OrderFilled, SessionStarted, StateCarr
 from engine.portfolio import Portfolio
 from engine.runtime.segment import RECORD_BYTES, SegmentScan, list_segments
 from engine.runtime.succession import Left, read_left
+from tests.support.kills.groups import ToldGroups, never, unguarded
 
 VENUE = "coinbase"
+
+
+class Excused:
+    """What no session can know, as a journal lost its end or was left behind."""
+
+    def __init__(self) -> None:
+        self.fills: set[str] = set()
+        """They are part of the books by what the venue told of its balances."""
+        self.groups_lost: set[str] = set()
+        """Of one of these an order may have lost its record."""
+        self.groups_left: set[str] = set()
+        """The operator has begun anew, without them."""
 
 
 class Told:
@@ -105,10 +119,15 @@ def untold(exchange: Exchange, told: list[Told]) -> set[str]:
 
 
 def differences(
-    exchange: Exchange, requests: dict[str, int], left: Left, told: list[Told], excused: set[str]
+    exchange: Exchange,
+    requests: Mapping[str, int],
+    alongside: Mapping[str, Sequence[str]],
+    left: Left,
+    told: list[Told],
+    excused: Excused,
 ) -> list[str]:
-    """Each way in which the books of the newest session are not the exchange's.  ``excused``: fills that are part of
-    the books by what the venue told of its balances."""
+    """Each way in which the books of the newest session are not the exchange's, and what groups must never do.
+    ``alongside``: what was open at the exchange when an order came to be there."""
     portfolio = Portfolio("USD")
     for instrument in left.state.instruments:
         portfolio.define(instrument)
@@ -126,14 +145,17 @@ def differences(
     booked_open = {one.new.client_order_id for one in left.state.orders if one.state not in ENDED}
     found += [f"order {name} is open at the exchange only" for name in sorted(really_open - booked_open)]
     found += [f"order {name} is open in the books only" for name in sorted(booked_open - really_open)]
-    found += [f"fill {name} was never told" for name in sorted(untold(exchange, told) - excused)]
+    found += [f"fill {name} was never told" for name in sorted(untold(exchange, told) - excused.fills)]
     told_twice = [
         name
         for one in told
         for name, count in Counter(fill.trade_id for fill in one.of(OrderFilled)).items()
         if count > 1
     ]
-    return found + [f"fill {name} was told twice by one session" for name in told_twice]
+    found += [f"fill {name} was told twice by one session" for name in told_twice]
+    groups = ToldGroups(exchange, told)
+    found += never(groups, alongside, excused.groups_lost)
+    return found + unguarded(exchange, groups, left.state, excused.groups_lost | excused.groups_left)
 
 
 def faults_in(told: Told) -> list[str]:

@@ -18,6 +18,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 NEVER = 1 << 60
@@ -163,7 +164,7 @@ def shorten() -> None:
     """Everything that takes long by its nature takes short: small journal files, state kept often, short patience."""
     import msgspec
 
-    import config.venues
+    import config.venue_coinbase
     from engine.runtime.journal import JournalWriter
     from engine.runtime.supervisor import Supervisor
 
@@ -182,14 +183,14 @@ def shorten() -> None:
         supervise(self, **named)
 
     Supervisor.__init__ = keep_often  # type: ignore[method-assign]
-    settings = config.venues.coinbase_settings
+    settings = config.venue_coinbase.coinbase_settings
 
     def impatient(*arguments: Any) -> Any:
         return msgspec.structs.replace(
             settings(*arguments), unknown_grace_s=GRACE_S, backoff_base_s=0.05, backoff_cap_s=0.5
         )
 
-    config.venues.coinbase_settings = impatient
+    config.venue_coinbase.coinbase_settings = impatient
 
 
 def plant(defect: str) -> None:
@@ -217,6 +218,21 @@ def plant(defect: str) -> None:
             book(self, msgspec.structs.replace(fill, fee=fill.fee * 0), strategy)
 
         Portfolio.apply_fill = free_of_charge  # type: ignore[method-assign]
+    elif defect == "forget":
+        from engine.grouping import Grouping
+
+        Grouping.restore = lambda *_: None  # type: ignore[method-assign]
+    elif defect == "both":
+        from engine.group_course import GroupCourse
+
+        send_exit = GroupCourse._send
+
+        def send_another(self: Any, group: Any, qty: Any) -> None:
+            send_exit(self, group, qty)
+            if group.sent_id:
+                send_exit(self, group, qty - Decimal("0.00001"))  # another size: the same order twice is refused
+
+        GroupCourse._send = send_another  # type: ignore[method-assign]
     elif defect:
         raise ValueError(defect)
 
@@ -226,7 +242,8 @@ def run(arguments: list[str], spot: str, number: int, defect: str) -> None:
     import run as program
 
     shorten()
-    plant(defect)
+    for one in defect.split():
+        plant(one)
     arm(spot, number)
     sys.argv = ["run.py", *arguments]
     program.main()
@@ -235,20 +252,21 @@ def run(arguments: list[str], spot: str, number: int, defect: str) -> None:
 def warm_up() -> None:
     """Import what a daemon does, and compile what it compiles: children are forked with all of it."""
     for name in (
-        "run", "uvloop", "config.load", "config.assembly", "config.preflight", "config.venues", "config.wiring",
+        "run", "uvloop", "config.load", "config.assembly", "config.preflight", "config.chosen_venue",
+        "config.venue_coinbase", "config.wiring",
         "connectors.coinbase.venue", "connectors.lag", "engine.data.parquet", "engine.data.published",
         "engine.runtime.daemon", "engine.runtime.shadow", "engine.features.kept", "models.catalogue",
     ):  # fmt: skip
         importlib.import_module(name)
     from config.assembly import ConfiguredAssembly
     from config.load import load
-    from config.venues import foreseen_instruments
+    from config.venue_registry import kind_of
     from config.wiring import resolve
     from engine.quality.compiled import step_function
 
     step_function()
     settings = load((), overrides={"profile": "testing"})
-    instruments = foreseen_instruments(settings)
+    instruments = kind_of(settings).foresee(settings)
     assembly = ConfiguredAssembly(resolve(settings, [one.id for one in instruments]), time.perf_counter_ns)
     assembly.features(instruments[0], assembly.assign(instruments[0], False))
 

@@ -22,17 +22,21 @@ from typing import Any, NamedTuple
 
 from connectors.coinbase.sandbox.server import RunningSandbox, serve
 from connectors.coinbase.sandbox.settings import SandboxSettings, products_named
+from engine.events import StateCarried
 from tests.support.daemon import ROOT, environment
-from tests.support.kills.books import Told, damage, differences, faults_in, left_by, replayed, untold
+from tests.support.kills.books import Excused, Told, damage, differences, faults_in, left_by, replayed, untold
+from tests.support.kills.groups import ToldGroups
 from tests.support.kills.proxy import Proxy
-from tests.support.kills.spots import SPOTS, Spot
+from tests.support.kills.spots import Spot
 
-TRADER = ROOT / "tests" / "support" / "kills" / "trader.py"
+KILLS = ROOT / "tests" / "support" / "kills"
 CONFIRMED_S = 40.0
 AGREED_S = 8.0
 REACHED_S = 6.0
 WORKS_S = 0.4
 """How long one that is to be stopped from outside trades before, on average."""
+WAITING_MAX = 3
+"""Deaths after which one that nobody kills is compared before the next."""
 SLOW_S = 15.0
 """Confirmed later than that is a fault: nothing that an exchange that answers does can make it so late."""
 
@@ -47,6 +51,8 @@ class Kill(NamedTuple):
     """It died by its own hand; else it was killed from outside."""
     confirmed_s: float
     """From its start until the venue had confirmed the account; 0 where it did not get there."""
+    compared: int
+    """Deaths since the comparison before that its own, with the exchange, covers; -1: it did not get there."""
     violations: tuple[str, ...]
 
 
@@ -108,12 +114,14 @@ class Nursery:
 
 
 class Market:
-    """Lets the exchange's market stand still, and counts what was asked of its order entry."""
+    """Lets the exchange's market stand still, counts what was asked of its order entry, and keeps what was open when an
+    order came to be there."""
 
     def __init__(self, sandbox: RunningSandbox) -> None:
         self.sandbox = sandbox
         self.still = False
         self.requests: Counter[str] = Counter()
+        self.alongside: dict[str, tuple[str, ...]] = {}
         step, place = sandbox.market.step, sandbox.exchange.place
 
         def step_unless_still(now_ns: int) -> None:
@@ -121,7 +129,10 @@ class Market:
                 step(now_ns)
 
         def counted_place(body: Mapping[str, Any], now_ns: int) -> Any:
-            self.requests[str(body.get("client_order_id"))] += 1
+            name = str(body.get("client_order_id"))
+            self.requests[name] += 1
+            there = tuple(order.spec.client_order_id for order in sandbox.exchange.open_orders.values())
+            self.alongside.setdefault(name, there)
             return place(body, now_ns)
 
         sandbox.market.step = step_unless_still  # type: ignore[method-assign]
@@ -149,7 +160,9 @@ class Chain:
         self.damaged = False
         """The journal of the last session that had its account confirmed, or of one after it, lost its end."""
         self.told: dict[Path, Told] = {}
-        self.excused: set[str] = set()
+        self.excused = Excused()
+        self.waiting = 0
+        """Deaths since the last comparison."""
         self.kills: list[Kill] = []
 
     async def __aenter__(self) -> Chain:
@@ -182,12 +195,11 @@ class Chain:
     def arguments(self, session: str) -> list[str]:
         port = self.proxy.port if self._proxied else self.sandbox.port
         host = f"127.0.0.1:{port}"
-        strategy = {
-            "name": "restless",
-            "path": f"{TRADER}:Restless",
-            "model": "none",
-            "params": {"every": self.every},
-        }
+        traders = (("restless", "trader.py:Restless", 1), ("grouper", "grouper.py:Grouper", 2))
+        strategies = [
+            {"name": name, "path": f"{KILLS / path}", "model": "none", "params": {"every": self.every * slower}}
+            for name, path, slower in traders
+        ]
         settings = {
             "profile": "testing",
             "session.directory": self.folder / "sessions",
@@ -203,7 +215,7 @@ class Chain:
             "watchdog.enabled": str(self._watched).lower(),
             "risk.max_daily_loss": 90_000,
             "risk.max_drawdown_bps": 9_000,
-            "strategies": json.dumps([strategy]),
+            "strategies": json.dumps(strategies),
         }
         given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         return ["paper", "--no-report", "--session", session, *given]
@@ -239,7 +251,11 @@ class Chain:
         reached = daemon.died
         if spot.damages:
             reached = self.damaged = damage(daemon.session, spot.call.partition(":")[2])
-        kill = Kill(daemon.session.name, spot.call, number, reached, daemon.confirmed_s, tuple(daemon.violations))
+        compared = self.waiting if daemon.compared else -1
+        self.waiting = 1 if daemon.compared else self.waiting + 1
+        kill = Kill(
+            daemon.session.name, spot.call, number, reached, daemon.confirmed_s, compared, tuple(daemon.violations)
+        )
         self.kills.append(kill)
         return kill
 
@@ -248,15 +264,19 @@ class Chain:
         left = left_by(session, self.folder / "scratch")
         if left is None:
             return None
-        told = [*self.told.values(), Told(session)]
+        exchange, before, now = self.sandbox.exchange, list(self.told.values()), Told(session)
+        told = [*before, now]
         if self.damaged:
             # Of an order that was lost with its record the fills before the balances are part of them.
-            self.excused = untold(self.sandbox.exchange, told)
-        return differences(self.sandbox.exchange, self.market.requests, left, told, self.excused)
+            self.excused.fills = untold(exchange, told)
+            self.excused.groups_lost |= ToldGroups(exchange, before).opened.keys()
+        if not now.of(StateCarried):
+            self.excused.groups_left |= ToldGroups(exchange, before).opened.keys()
+        return differences(exchange, self.market.requests, self.market.alongside, left, told, self.excused)
 
     def excuse(self) -> None:
         """What no session has told until now was told as a balance."""
-        self.excused = untold(self.sandbox.exchange, [*self.told.values()])
+        self.excused.fills = untold(self.sandbox.exchange, [*self.told.values()])
 
     async def _live_on(self, spot: Spot, ended: asyncio.Task[int]) -> None:
         """Trading, until its end comes or is brought about."""
@@ -298,6 +318,8 @@ class Daemon:
         """From its start until the venue had confirmed the account; 0 before."""
         self.died = False
         """By its own hand, not by ours."""
+        self.compared = False
+        """Its books have been the exchange's once."""
         self.violations: list[str] = []
         self._chain = chain
         self._log = chain.folder / f"{name}.log"
@@ -324,6 +346,8 @@ class Daemon:
         until = time.monotonic() + AGREED_S
         while True:
             found = self._chain.differences(self.session)
+            if found == []:
+                self.compared = True
             if not found or self.ended.done():
                 return []
             if time.monotonic() > until:
@@ -346,17 +370,6 @@ class Daemon:
 UNHARMED = Spot("signal:once", 1, (), while_stopping=True)
 
 
-def plan(count: int, seed: int, only: str = "") -> list[tuple[Spot, int]]:
-    """Every spot (that has ``only`` in its name) about equally often, in an order and with numbers that ``seed``
-    decides."""
-    rng = random.Random(seed)
-    spots = [spot for spot in SPOTS if only in spot.call]
-    chosen: list[Spot] = []
-    while len(chosen) < count:
-        chosen += rng.sample(spots, len(spots))
-    return [(spot, rng.randint(1, spot.most)) for spot in chosen[:count]]
-
-
 async def run_chain(
     folder: Path,
     seed: int,
@@ -365,9 +378,12 @@ async def run_chain(
     *,
     watched: bool = False,
 ) -> list[Kill]:
-    """All of them on one account; the market stands still at half of the starts."""
+    """All of them on one account; the market stands still at half of the starts.  No comparison covers more than three
+    deaths: that of one that traded, of one that started after it, and of one that died while it was compared."""
     async with Chain(folder, seed, watched=watched) as chain:
         for spot, number in wanted:
+            if chain.waiting >= WAITING_MAX:
+                tell(await chain.kill(UNHARMED, 1))
             tell(await chain.kill(spot, number, still=chain.rng.random() < 0.5))
         # What the last one has left is compared by one that is not killed.
         tell(await chain.kill(UNHARMED, 1))

@@ -13,6 +13,8 @@ class Spot(NamedTuple):
     faults: tuple[str, ...]
     while_stopping: bool = False
     """Only reached when the daemon is told to end."""
+    starting: bool = False
+    """Reached before the account is confirmed: nothing is compared before it dies."""
 
     @property
     def damages(self) -> bool:
@@ -20,16 +22,17 @@ class Spot(NamedTuple):
         return self.call.startswith("damage:")
 
 
-def _appends(kind: str, most: int, *faults: str, moments: tuple[str, ...] = ("before", "torn", "after")) -> list[Spot]:
-    return [Spot(f"append:{kind}:{moment}", most, faults) for moment in moments]
+def _appends(kind: str, most: int, *faults: str, starting: bool = False) -> list[Spot]:
+    return [Spot(f"append:{kind}:{moment}", most, faults, starting=starting) for moment in ("before", "torn", "after")]
 
 
-def _calls(path: str, most: int, *faults: str, stopping: bool = False) -> list[Spot]:
-    return [Spot(f"call:{path}:{moment}", most, faults, stopping) for moment in ("before", "after")]
+def _calls(path: str, most: int, *faults: str, stopping: bool = False, starting: bool = False) -> list[Spot]:
+    return [Spot(f"call:{path}:{moment}", most, faults, stopping, starting) for moment in ("before", "after")]
 
 
 _COINBASE = "connectors.coinbase"
 _DAEMON = "engine.runtime"
+_GROUPS = "engine.group_course:GroupCourse"
 
 SPOTS: tuple[Spot, ...] = (
     # An order on its way out.
@@ -48,25 +51,32 @@ SPOTS: tuple[Spot, ...] = (
     # The market and time.
     *_appends("Quote", 60, "A6"),
     *_appends("Timer", 30, "A6"),
+    # Orders that belong together: begun, prices reached, exits sent, exchanged and gone, the end.
+    *_appends("GroupOpened", 8, "A1"),
+    *_appends("GroupMoved", 12, "A6"),
+    *_appends("GroupEnded", 6, "A4"),
+    *_calls(f"{_GROUPS}._send", 16, "A1", "A2"),
+    *_calls(f"{_GROUPS}.gone", 12, "A3", "A4"),
+    *_calls("engine.desk:Desk.withdraw", 8, "A2"),
     # State on record, and taken over.
     *_appends("StateKept", 4, "A5"),
-    *_appends("SessionStarted", 1, "A5"),
-    *_appends("StateCarried", 1, "A5"),
-    *_calls(f"{_DAEMON}.succession:Succession.lock", 1, "A5", "A10"),
-    *_calls(f"{_DAEMON}.succession:Succession.left", 1, "A5"),
-    *_calls(f"{_DAEMON}.succession:Succession.begin", 1, "A5"),
-    *_calls(f"{_DAEMON}.session:write_atomically", 1, "A5"),
-    *[Spot(f"rename:/accounts/:{moment}", 1, ("A5",)) for moment in ("before", "after")],
+    *_appends("SessionStarted", 1, "A5", starting=True),
+    *_appends("StateCarried", 1, "A5", starting=True),
+    *_calls(f"{_DAEMON}.succession:Succession.lock", 1, "A5", "A10", starting=True),
+    *_calls(f"{_DAEMON}.succession:Succession.left", 1, "A5", starting=True),
+    *_calls(f"{_DAEMON}.succession:Succession.begin", 1, "A5", starting=True),
+    *_calls(f"{_DAEMON}.session:write_atomically", 1, "A5", starting=True),
+    *[Spot(f"rename:/accounts/:{moment}", 1, ("A5",), starting=True) for moment in ("before", "after")],
     # Reconciliation.
-    *_calls(f"{_COINBASE}.reconcile:AccountReconciler.adopt", 1, "A5"),
-    *_calls(f"{_COINBASE}.reconcile:AccountReconciler._look_up", 2, "A5"),
-    *_calls(f"{_COINBASE}.reconcile:AccountReconciler._balances", 1, "A5"),
-    *_calls(f"{_COINBASE}.reconcile:AccountReconciler._tell", 1, "A5"),
-    *_calls(f"{_COINBASE}.settle:Settler.resolve_unknown", 3, "A5", "B14"),
-    *_calls(f"{_COINBASE}.settle:Settler.read_fills_since", 1, "A5", "B9"),
-    *_calls(f"{_COINBASE}.directory:Directory.opening", 2, "A5"),
-    *_appends("AccountSettled", 1, "A5"),
-    *_appends("InstrumentDefined", 1, "A5"),
+    *_calls(f"{_COINBASE}.reconcile:AccountReconciler.adopt", 1, "A5", starting=True),
+    *_calls(f"{_COINBASE}.reconcile:AccountReconciler._look_up", 2, "A5", starting=True),
+    *_calls(f"{_COINBASE}.reconcile:AccountReconciler._balances", 1, "A5", starting=True),
+    *_calls(f"{_COINBASE}.reconcile:AccountReconciler._tell", 1, "A5", starting=True),
+    *_calls(f"{_COINBASE}.settle:Settler.resolve_unknown", 3, "A5", "B14", starting=True),
+    *_calls(f"{_COINBASE}.settle:Settler.read_fills_since", 1, "A5", "B9", starting=True),
+    *_calls(f"{_COINBASE}.directory:Directory.opening", 2, "A5", starting=True),
+    *_appends("AccountSettled", 1, "A5", starting=True),
+    *_appends("InstrumentDefined", 1, "A5", starting=True),
     # The journal's own work.
     *_calls(f"{_DAEMON}.journal:JournalWriter._rotate", 1, "A5"),
     *_calls(f"{_DAEMON}.journal:JournalWriter._prepare", 3, "A5"),

@@ -52,7 +52,7 @@ class Restless(BaseStrategy):
         if kind == 0:
             px = definition.price(top.ask_px) + 50 * definition.tick_px
             return [self._order(view, instrument, Side.BUY, px, TimeInForce.IOC)]
-        if kind == 2 and view.position(instrument).qty >= QTY:
+        if kind == 2 and view.strategy_qty(self.name, instrument) >= QTY:
             px = definition.price(top.bid_px) - 50 * definition.tick_px
             return [self._order(view, instrument, Side.SELL, px, TimeInForce.IOC)]
         return [self._order(view, instrument, Side.BUY, definition.price(top.bid_px), TimeInForce.GTC)]

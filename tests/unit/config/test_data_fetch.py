@@ -45,8 +45,9 @@ def request(**given: Any) -> Any:
 
 
 def test_symbols_are_taken_in_the_venues_spelling_too_and_each_once() -> None:
-    """Lower case, a dash, spaces, a repetition."""
+    """Lower case, a dash, spaces, a repetition; dashes of a contract's name stay."""
     assert request(symbols="btc-usd, ETH/USD,BTC/USD,").symbols == ("BTC/USD", "ETH/USD")
+    assert request(symbols="bip-20dec30-cde/usd").symbols == ("BIP-20DEC30-CDE/USD",)
 
 
 def test_intervals() -> None:

@@ -59,10 +59,10 @@ def test_the_report_is_a_table_and_one_json_object(folder: Path, tmp_path: Path)
 
 
 def test_an_import_that_was_killed_is_given_again(tmp_path: Path) -> None:
-    """Kill -9 after some of 300 files: the same command stores the rest, says what was there, and ends with 0."""
+    """Kill -9 after some of 150 files: the same command stores the rest, says what was there, and ends with 0."""
     folder, to = tmp_path / "coinbase", tmp_path / "c"
     folder.mkdir()
-    for number in range(300):
+    for number in range(150):
         lines = [f"2024-01-0{day},1,3,1,2,7" for day in (1, 2, 3)]
         (folder / f"A{number}_USD-1d.csv").write_text("\n".join(["date,open,high,low,close,volume", *lines]) + "\n")
     command = [sys.executable, "run.py", "data", "import", str(folder), "--to", str(to)]
@@ -70,15 +70,15 @@ def test_an_import_that_was_killed_is_given_again(tmp_path: Path) -> None:
         wait_until(lambda: len(list(to.glob("log/*.json"))) >= 5)
         killed.kill()
     before = sum(part.rows for part in Catalogue(to).parts())
-    assert 0 < before < 900
+    assert 0 < before < 450
     done = CliRunner().invoke(data_commands.app, ["import", str(folder), "--to", str(to), "--json"])
     assert done.exit_code == 0, done.output[-2000:]
     content = json.loads(done.stdout.splitlines()[-1])
     assert {name: content[name] for name in ("rows", "imported", "before", "failed")} == {
-        "rows": 900, "imported": 900 - before, "before": before, "failed": 0
+        "rows": 450, "imported": 450 - before, "before": before, "failed": 0
     }  # fmt: skip
-    assert f"900 of 900 rows are in {to}, {before:,} of them since an earlier import" in done.output
-    assert sorted(part.rows for part in Catalogue(to).parts()) == [3] * 300
+    assert f"450 of 450 rows are in {to}, {before:,} of them since an earlier import" in done.output
+    assert sorted(part.rows for part in Catalogue(to).parts()) == [3] * 150
 
 
 def test_names_of_columns_command_neither_table_nor_terminal(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from config.commands import parse_overrides
 from config.layers import Layers, all_keys, read_mapping
 from engine.errors import ConfigError
 
@@ -108,3 +109,17 @@ def test_all_keys_are_leaves_and_distinct() -> None:
     assert len(keys) == len(set(keys)) > 60
     assert {"profile", "venue.feed", "risk.max_daily_loss", "features.sampling.kind"} <= set(keys)
     assert not [key for key in keys if any(other.startswith(key + ".") for other in keys)]
+
+
+@pytest.mark.fault("F9")
+@pytest.mark.parametrize("number", ["0777", "-012", "1:30", "+1:30.5"])
+def test_a_number_that_yaml_takes_for_another_one_is_refused(number: str, tmp_path: Path) -> None:
+    """Octal and base sixty of YAML 1.1, in a file and on the command line."""
+    path = tmp_path / "own.yaml"
+    path.write_text(f"sandbox: {{port: {number}}}\n")
+    with pytest.raises(ConfigError, match="would be taken for another number"):
+        read_mapping(path)
+    with pytest.raises(ConfigError, match=r"--set sandbox\.port"):
+        parse_overrides([f"sandbox.port={number}"])
+    plain = ["a=0", "b=0.5", "c=-0.25", "d=10", "e=0x10", "f='007'"]
+    assert list(parse_overrides(plain).values()) == [0, 0.5, -0.25, 10, 16, "007"]

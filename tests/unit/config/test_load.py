@@ -329,3 +329,17 @@ def test_loaded_settings_cannot_be_changed() -> None:
     """Assigning to a loaded value raises: what was hashed is what runs."""
     with pytest.raises(ValueError, match="frozen"):
         load(env={}).sandbox.seed = 1
+
+
+@pytest.mark.fault("F9")
+def test_a_truth_value_is_no_number_and_a_path_is_one_that_can_be() -> None:
+    """``true`` for each number that there is, also where it may be empty; odd paths; a strategy index in odd digits."""
+    for key in ("risk.max_open_orders", "logs.max_mb", "metrics.port", "venue.reconcile_s", "risk.max_order_notional"):
+        with pytest.raises(ConfigError, match=f"{key} is True; expected .*number"):
+            load(env={}, overrides={key: True})
+    assert load(env={}, overrides={"engine.busy_poll": True}).engine.busy_poll
+    for path in ("a\0b", "~nobody_of_this_name/x"):
+        with pytest.raises(ConfigError, match=r"session\.directory"):
+            load(env={}, overrides={"session.directory": path})
+    with pytest.raises(ConfigError, match="does not exist"):
+        load(env={}, overrides={"strategies.\N{SUPERSCRIPT TWO}": 1})

@@ -16,7 +16,7 @@ from config.assembly import ConfiguredAssembly
 from config.load import load
 from config.preflight import check_models, check_session, seen_in_training
 from config.schema import Settings
-from config.venues import foreseen_instruments
+from config.venue_registry import kind_of
 from config.wiring import resolve
 from engine.errors import BundleError, ConfigError, KestrelError
 from models.golden import decode_golden, encode_golden
@@ -68,7 +68,25 @@ def test_a_session_without_a_strategy_is_refused() -> None:
     """Nothing could decide; who only wants the market's data is told the command."""
     settings = resolve(settings_with(strategies=[]), [BTC])
     with pytest.raises(ConfigError, match=r"strategies is empty; expected at least one strategy; .*data record"):
-        check_session(settings, foreseen_instruments(settings), ConfiguredAssembly(settings, time.perf_counter_ns))
+        check_session(settings, kind_of(settings).foresee(settings), ConfiguredAssembly(settings, time.perf_counter_ns))
+
+
+def test_limits_that_bind_nothing_here_are_named_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped symbol and strategy bind nobody: one line, no error; what matches, by id or symbol, is not in it."""
+    group = {"instruments": ["BTC/USD", "BTC/UDS@coinbase"], "max_net_notional": 1_000}
+    risk = {"restricted_instruments": ["BTC/USD", "DOGE/USD"], "group_limits": {"coins": group}}
+    said = "risk.restricted_instruments names DOGE/USD; risk.group_limits.coins names BTC/UDS@coinbase; risk."
+    said += "strategy_limits names mnie"
+    risk |= {"strategy_limits": {"mnie": {"max_open_orders": 1}, "mine": {"max_open_orders": 1}}}
+    for named, expected in (
+        (risk, said),
+        ({"restricted_instruments": [BTC], "strategy_limits": {"*": {"max_open_orders": 1}}}, ""),
+    ):
+        own = {f"risk__{name}": value for name, value in named.items()}
+        settings = resolve(settings_with(strategies=NO_MODEL, **own), [BTC])
+        check_session(settings, kind_of(settings).foresee(settings), ConfiguredAssembly(settings, time.perf_counter_ns))
+        told = f"warning: {expected}: in this session that binds nothing\n" if expected else ""
+        assert capsys.readouterr().err == told
 
 
 def test_a_damaged_bundle_that_is_named_is_refused_at_once(tmp_path: Path) -> None:
@@ -103,7 +121,7 @@ def test_a_model_that_was_checked_is_not_opened_again() -> None:
     """What the core gets is the object that the check opened: the golden tape runs once in a session."""
     settings = settings_with()
     assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
-    instruments = foreseen_instruments(settings)
+    instruments = kind_of(settings).foresee(settings)
     check_models(settings, instruments, assembly)
     (model,) = assembly.models
     for instrument in instruments:
@@ -113,7 +131,7 @@ def test_a_model_that_was_checked_is_not_opened_again() -> None:
 def flown(**overrides: Any) -> None:
     """The whole check, as ``paper`` on the sandbox makes it."""
     settings = settings_with(strategies=NO_MODEL, **overrides)
-    instruments = foreseen_instruments(settings)
+    instruments = kind_of(settings).foresee(settings)
     settings = resolve(settings, [instrument.id for instrument in instruments])
     check_session(settings, instruments, ConfiguredAssembly(settings, time.perf_counter_ns))
 
@@ -222,7 +240,7 @@ def test_a_file_that_a_model_was_trained_on_is_named(tmp_path: Path) -> None:
 def test_features_that_read_what_the_session_does_not_have_are_refused(columns: list[str], parts: list[str]) -> None:
     """An instrument of another venue, the instrument itself, a series that is not published: never warm, all three."""
     settings = settings_with(strategies=NO_MODEL, features__columns=columns, exogenous__series=["GDP"])
-    instruments = foreseen_instruments(settings)
+    instruments = kind_of(settings).foresee(settings)
     resolved = resolve(settings, [instrument.id for instrument in instruments])
     with pytest.raises(ConfigError) as caught:
         check_session(resolved, instruments, ConfiguredAssembly(resolved, time.perf_counter_ns))

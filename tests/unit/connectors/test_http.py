@@ -11,7 +11,9 @@ import pytest
 
 from connectors.http import OrderChannel
 from connectors.reconnect import Backoff
+from connectors.route import Route
 from engine.errors import VenueError
+from tests.support.proxies import running_proxy
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 REQUEST = b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
@@ -195,6 +197,28 @@ async def test_an_answer_that_is_not_one_http_answer_is_lost(answer: bytes) -> N
         assert outcome.seen == [("bad_answer",)]
 
 
+@pytest.mark.fault("A12")
+@pytest.mark.parametrize("body_bytes", [1_000, 1_001])
+async def test_an_answer_that_never_ends_is_dropped_at_its_bound(
+    body_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces, up to the bound and one byte beyond it: then the outcome is unknown, as after any broken answer."""
+    monkeypatch.setattr("connectors.http.MAX_ANSWER_BYTES", 1_000)
+
+    async def long(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % body_bytes)
+        for at in range(0, body_bytes, 100):
+            writer.write(b"x" * min(100, body_bytes - at))
+            await writer.drain()
+        await reader.read()
+
+    async with channel_to(long) as channel:
+        outcome = send(channel)
+        await until(lambda: outcome.seen)
+        assert (outcome.seen == [("bad_answer",)]) is (body_bytes > 1_000)
+
+
 async def test_connection_close_is_obeyed_and_the_connection_replaced() -> None:
     """Each answer says Connection: close; three requests in a row are all answered."""
 
@@ -367,3 +391,12 @@ async def test_the_answer_to_a_warm_up_is_told_to_nobody() -> None:
     ):
         await until(lambda: warmed >= 2)
     assert told == []
+
+
+async def test_orders_go_through_a_proxy_where_one_is_set() -> None:
+    """The connection is the proxy's, what is written reaches the venue."""
+    async with running_proxy("socks5") as proxy, channel_to(always_ok, route=Route(proxy=proxy.url)) as channel:
+        outcome = send(channel)
+        await until(lambda: outcome.seen)
+        assert outcome.seen == [(200, b"ok")]
+        assert proxy.asked == [f"127.0.0.1:{channel.port}"]

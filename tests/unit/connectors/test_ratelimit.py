@@ -166,3 +166,11 @@ def test_cancels_that_are_refused_heed_the_venues_wish_too() -> None:
     bucket.answered(2, 429)
     bucket.priority_refused(2)
     assert shut_until(bucket, 2, priority=True) == 20 * S
+
+
+def test_what_is_left_counts_the_reserve_and_what_came_back() -> None:
+    """Three of ten taken leave seven, half a second brings five, no more than ten fit, and asking takes nothing."""
+    bucket = TokenBucket(10.0, 10, reserve=4)
+    for _ in range(3):
+        assert bucket.try_take(0)
+    assert [bucket.left(at_ns) for at_ns in (0, 0, S // 10, S // 2, 0)] == [7.0, 7.0, 8.0, 10.0, 7.0]

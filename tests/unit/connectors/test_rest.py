@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from connectors.endpoints import Endpoints
 from connectors.rest import RestClient, RestError
+from connectors.route import Route
+from tests.support.proxies import running_proxy
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -94,6 +97,21 @@ async def test_every_other_status_is_one_line_without_the_token(status: int) -> 
     assert len(text) < 450
 
 
+@pytest.mark.fault("A12")
+async def test_an_answer_larger_than_its_bound_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound itself is taken, one byte more is not; nothing says that the venue has refused anything."""
+    monkeypatch.setattr("connectors.rest.MAX_BODY_BYTES", 1_000)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text="x" * int(request.query["bytes"]))
+
+    async with client_to(answer) as client:
+        assert len(await client.get("/x", params=[("bytes", "1000")], auth=False)) == 1_000
+        with pytest.raises(RestError, match="answer larger than 1000 bytes") as caught:
+            await client.get("/x", params=[("bytes", "1001")], auth=False)
+    assert caught.value.status == 0
+
+
 @pytest.mark.fault("C11")
 async def test_no_answer_is_an_error_without_a_status() -> None:
     """A timeout, a dropped connection, a client that was stopped."""
@@ -130,3 +148,52 @@ async def test_a_refusal_tells_how_long_the_venue_asks_to_wait(header: str, seco
         with pytest.raises(RestError) as told:
             await client.get("/x")
     assert (told.value.status, told.value.retry_after_s) == (429, seconds)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_a_proxy_is_gone_through_and_resolves_the_name(scheme: str) -> None:
+    """A host that only the proxy knows; a proxy that is gone is an answer that did not come."""
+
+    async def tell(request: web.Request) -> web.Response:
+        return web.Response(text=request.host)
+
+    async with client_to(tell) as straight, running_proxy(scheme) as proxy:
+        url = straight.base_url.replace("127.0.0.1", "venue.test")
+        client = RestClient(url, route=Route(proxy=proxy.url))
+        lost = RestClient(url, route=Route(proxy=f"{scheme}://127.0.0.1:9"))
+        for each in (client, lost):
+            await each.start()
+        try:
+            host = url.split("/")[2]
+            assert await client.get("/x") == host.encode()
+            assert proxy.asked == [host]
+            with pytest.raises(RestError, match=f"proxy {scheme}://127.0.0.1:9") as caught:
+                await lost.get("/x")
+            assert caught.value.status == 0
+        finally:
+            for each in (client, lost):
+                await each.stop()
+
+
+async def test_another_address_answers_when_the_first_does_not() -> None:
+    """One that nobody listens at, and one that says 503; the refusal of a question itself is no reason to move."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        if request.path.startswith("/api/v3/sick"):
+            return web.Response(status=503)
+        return web.Response(status=404 if request.path.endswith("/no") else 200)
+
+    async with client_to(answer) as client:
+        ends = Endpoints(["http://127.0.0.1:9", f"{client.base_url}/sick", f"{client.base_url}/well"], failures_max=1)
+        several = RestClient(ends)
+        await several.start()
+        try:
+            assert await several.get("/x") == b""
+            assert seen == ["/api/v3/sick/x", "/api/v3/well/x"]
+            with pytest.raises(RestError, match="404"):
+                await several.get("/no")
+            assert (ends.current(0.0), ends.moves) == (f"{client.base_url}/well", 2)
+        finally:
+            await several.stop()

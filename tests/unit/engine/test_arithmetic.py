@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine import events as e
-from engine.arithmetic import MONEY, install, own_context
+from engine.arithmetic import MONEY, install, own_context, plain
 from tests.support.core import BTC, D, MemoryRecorder, MidModel, Scripted, build_core, fill, intent, open_market, quote
 
 
@@ -108,3 +108,15 @@ def test_telling_a_strategy_its_model_is_running_its_code(change: Callable[[], N
     assert strategy.calls
     assert rules != [before]
     assert core.view.mark_px(BTC) is not None
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        ("0E-8", "0.00000000"), ("1E+3", "1000"), ("1E-9", "0.000000001"), ("-2.50", "-2.50"), ("7", "7"),
+        ("1E+400", "1E+400"), ("1E-400", "1E-400"), ("NaN", "NaN"), ("Infinity", "Infinity"),
+    ],
+)  # fmt: skip
+def test_amounts_are_said_without_an_exponent_while_that_fits_a_line(amount: str, said: str) -> None:
+    """A difference of two quantities in satoshis is 0E-8 to Python; what would fill the screen stays as it is."""
+    assert plain(Decimal(amount)) == said

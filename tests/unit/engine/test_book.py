@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from engine import book as module
 from engine.book import OrderBook
 from engine.events import BookDelta, BookSnapshot, Quote
 
@@ -27,6 +28,23 @@ def test_levels_follow_any_sequence_of_changes() -> None:
         want_asks = sorted((p, q) for p, q in asks.items() if q)
         assert book.levels(1, 5) == want_bids[:5]
         assert book.levels(-1, 100) == want_asks
+
+
+@pytest.mark.fault("A12")
+def test_a_book_whose_levels_pile_up_forgets_the_worst_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feed that never takes a level away: a side keeps its best ones, by snapshot and by change; a change to one that
+    was forgotten is a new one."""
+    monkeypatch.setattr(module, "LEVELS_MAX", 5)
+    book = OrderBook("X")
+    many = [(100.0 - number, 1.0) for number in range(8)], [(101.0 + number, 1.0) for number in range(8)]
+    best = book.apply_snapshot(BookSnapshot(1, 1, "X", tuple(many[0]), tuple(many[1])))
+    assert (book.levels(1, 100), book.levels(-1, 100)) == (many[0][:5], many[1][:5])
+    assert best == Quote(1, 1, "X", 100.0, 1.0, 101.0, 1.0)
+    for at in range(2, 50):
+        book.apply_delta(BookDelta(at, at, "X", ((1, 100.0 - at, 2.0), (-1, 101.0 + at, 2.0), (1, 93.0, 0.0))))
+        assert (len(book.levels(1, 100)), len(book.levels(-1, 100))) == (5, 5)
+    book.apply_delta(BookDelta(50, 50, "X", ((1, 100.5, 3.0),)))
+    assert book.levels(1, 100) == [(100.5, 3.0), (100.0, 1.0), (99.0, 1.0), (98.0, 2.0), (97.0, 2.0)]
 
 
 def test_a_delta_gives_a_quote_only_when_the_best_prices_change() -> None:

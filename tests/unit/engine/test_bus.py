@@ -11,8 +11,9 @@ from engine.bus import EventBus
 from engine.commands import CancelOrder, NewOrder, RiskState, RiskStateChanged
 from engine.core import NullProbe, TradingCore
 from engine.errors import JournalError
-from engine.orders import OrderState
+from engine.order_states import OrderState
 from engine.router import OrderRouter
+from tests.support.account import Account
 from tests.support.core import BTC, MemoryJournal, MidModel, OpenGate, Scripted, build_core, intent, quote, spot
 
 
@@ -333,3 +334,37 @@ def test_the_operators_interrupt_is_not_the_strategys() -> None:
     bus.publish(quote(S + 1))
     assert core.slots[0].alive
     assert core.counters.quotes == 2
+
+
+@pytest.mark.fault("D8")
+@pytest.mark.fault("A12")
+def test_a_burst_beyond_what_may_wait_costs_quotes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one order is being sent a hundred quotes, trades, rates and refusals come, and room is for ten: every trade
+    and every fact of the account is handled, once and in its order; quotes are dropped, and counted."""
+    monkeypatch.setattr("engine.bus.WAITING_MAX", 10)
+    burst: list[e.InputEvent] = []
+    for at in range(100, 200):
+        burst += [
+            quote(at),
+            e.Trade(at, at, BTC, 100.0, 1.0, 1, f"p-{at}"),
+            e.RateReported(at, at, "EUR", Decimal(at)),
+            e.CancelRejected(at, at, "coinbase", f"k-{at}", "x"),
+        ]
+    account = Account()
+    kept = len(account.records)
+
+    def submit(order: NewOrder) -> None:
+        for event in burst:
+            account.bus.publish(event)
+        assert account.bus.waiting >= 300
+
+    monkeypatch.setattr(account.venue, "submit", submit)
+    account.wish(intent())
+    handled = [record for record in account.records[kept:] if record in burst]
+    dropped = account.bus.waiting_dropped
+    assert (dropped > 50, account.bus.waiting, account.errors) == (True, 0, [])
+    assert [one for one in handled if not isinstance(one, e.Quote)] == [
+        one for one in burst if not isinstance(one, e.Quote)
+    ]
+    assert len(handled) + dropped == len(burst)
+    assert sorted(handled, key=burst.index) == handled

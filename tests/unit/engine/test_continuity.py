@@ -10,13 +10,17 @@ import pytest
 
 from engine import events as e
 from engine.carried import decode_carried, encode_carried
-from engine.commands import BalanceAdjusted, NewOrder, RiskState, StrategyQuarantined
+from engine.commands import BalanceAdjusted, NewOrder, Rejected, RiskState, RiskStateChanged, StrategyQuarantined
 from engine.continuity import put, take
+from engine.core import PEAK_NS
 from engine.errors import DataError
-from engine.orders import OrderState
+from engine.order_states import OrderState
+from engine.recovery import Recovery
 from engine.replay import ReplayRecorder, replay
+from risk.gate import Gate
 from tests.support.account import Account, Remembering
-from tests.support.core import BTC, MemoryRecorder, OpenGate, build_core, spot
+from tests.support.core import BTC, MemoryRecorder, OpenGate, build_core, fill, intent, open_market, quote, spot
+from tests.support.limits import make_limits
 
 D = Decimal
 
@@ -50,6 +54,27 @@ def next_after(account: Account, **told: str) -> Account:
     balances |= {name: D(total) for name, total in told.items()}
     other.publish(e.AccountSettled(21, 21, "coinbase", tuple(balances.items())))
     return other
+
+
+@pytest.mark.fault("D3")
+def test_the_first_price_of_the_next_session_is_judged_by_the_last_one_of_this() -> None:
+    """Half the price, in the very first message, moves no stop; a second one there is believed. What was doubted before
+    is not handed on, and what was handed on outlives a session that saw nothing."""
+    account = Account()
+    account.publish(quote(12, 50.0, 50.01))
+    assert account.core.lanes[BTC].top.suspect
+    kept = account.keep()
+    silent = Account(opened=False)
+    silent.publish(e.StateCarried(20, 20, "before", 7, kept.state))
+    handed_on = decode_carried(kept.state).known_px, silent.core.market.known_px()
+    assert handed_on == (((BTC, 100.005),), ((BTC, 100.005),))
+    open_market(silent.core)
+    top = silent.core.lanes[BTC].top
+    silent.publish(quote(30, 50.0, 50.01))
+    assert top.suspect
+    assert not top.is_readable
+    silent.publish(quote(31, 50.01, 50.02))
+    assert not top.suspect
 
 
 def test_money_goes_on_to_the_last_digit() -> None:
@@ -113,6 +138,11 @@ def test_a_latched_breaker_holds_over_a_restart(state: RiskState) -> None:
     assert after.core.risk_state is state
     change = next(record for record in after.records if getattr(record, "after", None) is state)
     assert change.reason == "left by session before: drawdown 900, limit 500"
+    for number in range(3):  # the cause and the last session, not all that were in between
+        kept = after.keep()
+        after = Account(opened=False)
+        after.publish(e.StateCarried(20, 20, f"later-{number}", 7, kept.state))
+        assert after.core.desk.latch.reason == f"left by session later-{number}: drawdown 900, limit 500"
 
 
 def test_a_strategy_gets_its_state_back() -> None:
@@ -239,7 +269,7 @@ def test_a_balance_that_is_not_named_is_not_zero() -> None:
     cash = after.core.portfolio.cash()
     after.publish(e.AccountSettled(40, 40, "coinbase", (("USD", cash["USD"]),)))
     assert (after.core.view.position(BTC).qty, after.core.risk_state) == (D(2), RiskState.REDUCING)
-    assert "BTC" in after.core.desk.risk_reason
+    assert "BTC" in after.core.desk.latch.reason
 
 
 @pytest.mark.fault("C14")
@@ -251,3 +281,211 @@ def test_balances_that_are_no_numbers_settle_nothing() -> None:
     after.open()
     after.publish(e.AccountSettled(30, 30, "coinbase", (("USD", D("NaN")),)))
     assert (after.core.risk_state, after.core.reconciliation.awaited) == (RiskState.REDUCING, {"coinbase"})
+
+
+@pytest.mark.fault("A5")
+@pytest.mark.fault("C18")
+def test_coins_paid_in_are_no_profit_to_the_next_session_either() -> None:
+    """One coin more than booked, and the session is killed at once: peak and day's start, which moved by the coin's
+    worth, are on record with it."""
+    account = traded()
+    equity, start = account.core.view.equity(), account.core.view.equity_day_start()
+    cash = account.core.portfolio.cash()["USD"]
+    at = account._at()
+    account.publish(e.AccountSettled(at, at, "coinbase", (("USD", cash), ("BTC", D(3)))))
+    worth = account.core.view.mark_px(BTC)
+    recovery = Recovery("USD")
+    recovery.take(account.records)
+    money = recovery.left().money
+    assert money == take(account.core, "").money
+    assert (money.equity_peak, money.equity_day_start) == (equity + worth, start + worth)
+
+
+def test_a_difference_that_was_booked_is_not_found_again() -> None:
+    """Between two kept states: the records alone say it."""
+    account = traded()
+    cash = account.core.portfolio.cash()["USD"]
+    at = account._at()
+    account.publish(e.AccountSettled(at, at, "coinbase", (("USD", cash + 7), ("BTC", D(2)))))
+    records = [record for record in account.records if not isinstance(record, e.StateKept)]
+    assert sum(isinstance(record, BalanceAdjusted) for record in records) == 1
+    recovery = Recovery("USD")
+    recovery.take(records)
+    assert ("coinbase", "USD", cash + 7) in recovery.left().money.cash
+
+
+def test_other_symbols_and_back_leave_the_money_as_it_is() -> None:
+    """A session that trades something else meets the coins of the one before as what they are: nothing is adjusted,
+    nothing counts twice, and what it paid in of its own symbol's coins is that symbol's position later."""
+    eth = spot(id="ETH/USD@coinbase", venue_symbol="ETH-USD", base="ETH")
+    left = take(traded().core, "")
+    cash = next(amount for venue, name, amount in left.money.cash if (venue, name) == ("coinbase", "USD"))
+    told = (("USD", cash), ("BTC", D(2)), ("ETH", D(5)))
+    second = build_core(MemoryRecorder())
+    second.on_event(e.StateCarried(20, 20, "before", 7, encode_carried(left)))
+    second.on_event(e.InstrumentDefined(21, 21, eth))
+    for name, total in told:
+        second.on_event(e.BalanceReported(22, 22, "coinbase", name, total, total))
+    second.on_event(e.AccountSettled(23, 23, "coinbase", told))
+    assert (second.counters.adjustments, second.portfolio.unknown_holdings) == (0, [BTC])
+    second.on_event(e.AccountSettled(24, 24, "coinbase", (("USD", cash), ("BTC", D("2.5")), ("ETH", D(5)))))
+    third = build_core(MemoryRecorder())
+    third.on_event(e.StateCarried(30, 30, "second", 7, encode_carried(take(second, ""))))
+    third.on_event(e.InstrumentDefined(31, 31, spot()))
+    third.on_event(quote(32))
+    assert third.portfolio.position(BTC).qty == D("2.5")
+    assert third.portfolio.cash() == {"USD": cash}
+    third.on_event(e.InstrumentDefined(33, 33, eth))
+    assert third.portfolio.position(eth.id).qty == D(5)
+    assert third.portfolio.balance("coinbase", "ETH") == D(5)
+
+
+@pytest.mark.fault("A15")
+def test_a_field_that_this_release_does_not_know_is_refused() -> None:
+    """In the state, in an order and in the money of it: none is dropped in silence."""
+    plain = msgspec.msgpack.decode(encode_carried(take(traded().core, "")))
+    encode = msgspec.msgpack.Encoder(decimal_format="string").encode
+    assert decode_carried(encode(plain))
+    for where in ([], [2, 0], [4], [4, 3, 0], [4, 8]):
+        changed = msgspec.msgpack.decode(encode(plain))
+        part = changed
+        for step in where:
+            part = part[step]
+        part.append("newer")
+        with pytest.raises(DataError, match="cannot be read"):
+            decode_carried(encode(changed))
+
+
+# --- latches --------------------------------------------------------------------------------------------------------
+
+DAY_NS = 86_400_000_000_000
+LOSSES: dict[str, Any] = {
+    "allowed_instruments": [BTC],
+    "stale_quote_ns": DAY_NS,
+    "strategy_limits": {"s": {"max_daily_loss": 2}},
+    "max_daily_loss": 10_000,
+}
+
+
+def losing() -> Account:
+    """Long 8 at 100 with a state kept; then down 4 at a timer, and up again: the limit is 2."""
+    account = Account(gate=Gate(make_limits(**LOSSES)))
+    show(account, 100.0)
+    account.fill(account.place(qty="8"), "8", "100", "t1")
+    account.keep()
+    show(account, 99.5)
+    show(account, 100.0)
+    assert account.core.view.tallies()["s"].day_low == -4
+    return account
+
+
+def show(account: Account, px: float) -> None:
+    account.publish(quote(account._at(), px, px + 0.01))
+    at = account._at()
+    account.publish(e.Timer(at, at, "tick"))
+
+
+def after_a_kill(account: Account) -> Account:
+    """The next session: from the records alone, confirmed by the venue."""
+    recovery = Recovery("USD")
+    recovery.take(account.records)
+    left = recovery.left()
+    after = Account(opened=False, gate=Gate(make_limits(**LOSSES)))
+    after.now_ns = account.now_ns
+    at = after._at()
+    after.publish(e.StateCarried(at, at, "before", 7, encode_carried(left)))
+    after.open()
+    books = account.core.portfolio
+    told = tuple((name, books.balance("coinbase", name)) for name in books.told("coinbase"))
+    after.publish(e.AccountSettled(after._at(), after.now_ns, "coinbase", told))
+    show(after, 100.0)
+    return after
+
+
+@pytest.mark.fault("F6")
+def test_a_strategys_lost_day_is_on_record_in_the_event_that_saw_it() -> None:
+    """Killed long before the next regular state: the latch holds in the next session although the day has recovered,
+    until an operator resumes, whose word holds over another kill."""
+    before = losing()
+    after = after_a_kill(before)
+    after.wish(intent())
+    refused = [record.check for record in after.records if isinstance(record, Rejected)]
+    assert refused == ["strategy_daily_loss"]
+    after.keep()
+    at = after._at()
+    after.publish(e.Resumed(at, at, "operator", "by ana"))
+    assert after_a_kill(after).place()
+
+
+@pytest.mark.fault("F6")
+def test_the_day_that_losses_are_measured_from_survives_a_kill() -> None:
+    """Midnight passes, then the account loses, then it is killed: the day began before the loss, not with the start."""
+    before = losing()
+    before.now_ns += DAY_NS
+    show(before, 100.0)
+    began = before.core.view.equity_day_start()
+    show(before, 99.5)
+    after = after_a_kill(before)
+    show(after, 99.5)
+    assert after.core.view.equity_day_start() == began
+    assert after.core.view.equity() == began - 4
+    assert after.core.view.tallies()["s"].day == -4
+
+
+@pytest.mark.fault("F6")
+def test_a_new_peak_of_equity_survives_a_kill() -> None:
+    """Higher by 0.4 % than at the last kept state: drawdown is measured from there."""
+    before = losing()
+    before.now_ns += PEAK_NS
+    show(before, 100.5)
+    peak = before.core.view.equity_peak()
+    show(before, 100.0)
+    assert peak == before.core.view.equity() + 4
+    assert after_a_kill(before).core.view.equity_peak() == peak
+
+
+@pytest.mark.fault("B9")
+@pytest.mark.parametrize("fee_currency", ["USD", "BTC"])
+def test_a_fill_of_what_this_session_does_not_list_is_booked_and_told(fee_currency: str) -> None:
+    """Of an order that the one before left: money, coins and the strategy's part are exact, the account is confirmed
+    without an adjustment, risk says why it reduces, no strategy is asked; and the next session lists the position."""
+    before = traded()
+    half = before.venue.orders[2]
+    state = before.keep().state
+    strategy = Remembering([], {})
+    recorder = MemoryRecorder()
+    second = build_core(recorder, strategy)
+    second.on_event(e.StateCarried(20, 20, "before", 7, state))
+    second.on_event(
+        e.InstrumentDefined(21, 21, spot(id="ETH/USD@coinbase", venue_symbol="ETH-USD", base="ETH", quote="USD"))
+    )
+    late = msgspec.structs.replace(fill(half, "3", "99", "t9", "0.5", 22), fee_currency=fee_currency)
+    for _ in range(2):
+        second.on_event(late)
+    cash, coins = before.core.portfolio.cash()["USD"] - 297, D(5)
+    cash, coins = (cash - D("0.5"), coins) if fee_currency == "USD" else (cash, coins - D("0.5"))
+    second.on_event(e.AccountSettled(23, 23, "coinbase", (("USD", cash), ("BTC", coins))))
+    assert (second.counters.adjustments, second.reconciliation.awaited) == (0, set())
+    assert second.portfolio.strategy_qty("s", BTC) == coins
+    assert second.orders.get(half.client_order_id).state is OrderState.FILLED
+    (change,) = recorder.of(RiskStateChanged)
+    assert (change.after, change.reason.split(":")[0]) == (
+        RiskState.REDUCING,
+        "fill of BTC/USD@coinbase, which this session does not list",
+    )
+    assert "on_fill" not in dict(strategy.calls)
+    third = build_core(MemoryRecorder())
+    third.on_event(e.StateCarried(30, 30, "second", 7, encode_carried(take(second, ""))))
+    third.on_event(e.InstrumentDefined(31, 31, spot()))
+    assert third.portfolio.position(BTC).qty == coins
+    assert third.portfolio.cash() == {"USD": cash}
+
+
+def test_a_flattened_account_enters_again_only_after_a_resume() -> None:
+    """Also where the end of a session had it flattened: the next one begins reducing, and says whose wish it was."""
+    before = traded()
+    at = before._at()
+    before.publish(e.OperatorRequested(at, at, "flatten", "shutdown", "end of the session"))
+    after = next_after(before)
+    assert after.core.risk_state is RiskState.REDUCING
+    assert after.core.desk.latch.reason.startswith("left by session before: flatten by shutdown")

@@ -15,7 +15,7 @@ from engine.commands import (
     RiskState,
     RiskStateChanged,
 )
-from engine.orders import OrderState
+from engine.order_states import OrderState
 from tests.support.core import (
     BTC,
     D,

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from engine import events as e
-from engine.consolidated import consolidate
+from engine.consolidated.history import consolidate
 from engine.core import TradingCore
 from engine.errors import ConfigError
 from engine.instruments import Instrument

@@ -12,7 +12,7 @@ from engine.commands import CancelIntent, CancelOrder, NewOrder, OrderIntent, Re
 from engine.core import TradingCore
 from engine.counters import WORDS_MAX
 from engine.desk import CANCEL_AGAIN_NS
-from engine.orders import OrderState
+from engine.order_states import OrderState
 from engine.ports import View
 from risk.gate import Gate
 from tests.support.core import (
@@ -148,6 +148,20 @@ def test_nothing_is_asked_again_while_active() -> None:
     this.core.slots[0].strategy.answers = {}
     this.core.on_event(refused(2 * S + 1))
     assert this.cancels(timer(5 * S)) == []
+
+
+@pytest.mark.fault("F3")
+def test_a_strategy_that_asks_at_every_tick_cancels_no_oftener_than_others() -> None:
+    """The venue refuses each time, the strategy asks a thousand times a second: one cancel a pace leaves."""
+    this = rig(resting())
+    this.core.slots[0].strategy.answers = {"on_timer": lambda *_: [CancelIntent(1, "s", "k-1")]}
+    sent = 0
+    for number in range(2_500):
+        at = 2 * S + number * S // 1_000
+        if this.cancels(timer(at)):
+            sent += 1
+            this.core.on_event(refused(at + 1))
+    assert sent == 3
 
 
 @pytest.mark.fault("B18")

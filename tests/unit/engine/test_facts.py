@@ -9,7 +9,7 @@ import pytest
 
 from engine import events as e
 from engine.commands import NewOrder, RiskState
-from engine.orders import OrderState
+from engine.order_states import OrderState
 from tests.support.account import Account
 from tests.support.core import BTC
 
@@ -194,7 +194,7 @@ def test_by_policy_it_stops_new_risk() -> None:
     account = Account(external_reduces=True)
     found(account)
     assert account.core.risk_state is RiskState.REDUCING
-    assert "'by-hand' at coinbase is not of this session" in account.core.desk.risk_reason
+    assert "'by-hand' at coinbase is not of this session" in account.core.desk.latch.reason
 
 
 def test_an_order_of_ours_that_is_found_lives() -> None:
@@ -223,3 +223,147 @@ def test_it_is_carried_over_like_any_other() -> None:
     other = Account(opened=False)
     other.publish(e.StateCarried(20, 20, "before", 7, account.keep().state))
     assert [(one.client_order_id, one.leaves_qty) for one in other.core.orders.open_orders()] == [("by-hand", D(2))]
+
+
+# --- the venue closes a position by itself --------------------------------------------------------------------------
+
+
+def sold_by_others(account: Account, qty: str, trade_id: str = "liq-1", px: str = "80") -> None:
+    at = account._at()
+    account.publish(
+        e.OrderFilled(at, at, "coinbase", "liquidation", "v-8", trade_id, BTC, e.Side.SELL, D(qty), D(px), D("0.4"),
+                      "USD", e.Liquidity.TAKER)
+    )  # fmt: skip
+
+
+@pytest.mark.fault("B20")
+def test_a_position_that_the_venue_closes_is_closed_for_who_held_it_and_it_is_told() -> None:
+    """Two were bought; one goes, then the other, by no order of ours.  The strategy hears of each part, sees itself
+    flat and has the loss; the execution counts as external, and a repeat is nothing."""
+    account, _ = bought()
+    heard: list[e.OrderFilled] = []
+    account.strategy.answers["on_fill"] = lambda fill, _view: heard.append(fill) or []
+    for qty, trade_id in (("1", "liq-1"), ("1", "liq-1"), ("1", "liq-2")):
+        sold_by_others(account, qty, trade_id)
+    core = account.core
+    assert [(fill.trade_id, fill.qty, fill.side) for fill in heard] == [
+        ("liq-1", D(1), e.Side.SELL),
+        ("liq-2", D(1), e.Side.SELL),
+    ]
+    assert (core.view.position(BTC).qty, core.view.strategy_qty("s", BTC), core.counters.external_fills) == (0, 0, 2)
+    stake = core.view.stake("s", BTC)
+    assert (stake.qty, stake.realised, stake.fees) == (0, D(-40), D("1.3"))
+    assert core.view.stake("", BTC).qty == 0
+
+
+@pytest.mark.fault("B20")
+@pytest.mark.fault("C18")
+def test_what_the_owner_sells_of_his_own_is_nobody_elses() -> None:
+    """Five of his and two of the strategy's: he sells six, and only the sixth was not his."""
+    account, _ = bought()
+    heard: list[e.OrderFilled] = []
+    account.strategy.answers["on_fill"] = lambda fill, _view: heard.append(fill) or []
+    stranger = NewOrder(1, "by-hand", "coinbase", account.venue.orders[0].intent)
+    account.fill(stranger, "5", "100", "own")
+    sold_by_others(account, "5")
+    assert (heard, account.core.view.strategy_qty("s", BTC)) == ([], D(2))
+    sold_by_others(account, "1", "liq-2")
+    assert ([fill.qty for fill in heard], account.core.view.strategy_qty("s", BTC)) == ([D(1)], D(1))
+
+
+@pytest.mark.fault("B2")
+def test_an_execution_that_is_told_with_other_values_is_counted() -> None:
+    """The first values stand."""
+    account, order = bought()
+    account.fill(order, "2", "90", "t1", "0.5")
+    account.fill(order, "2", "100", "t1", "0.5")
+    assert (account.core.counters.conflicting_fills, account.core.view.position(BTC).avg_px) == (1, D(100))
+
+
+@pytest.mark.fault("B20")
+@pytest.mark.fault("C18")
+def test_coins_that_are_gone_without_a_word_are_gone_for_who_held_them() -> None:
+    """The venue tells a balance of half a coin where two were bought: the strategy holds what is there, at its cost,
+    and no loss is made up."""
+    account, _ = bought()
+    cash = account.core.portfolio.cash()["USD"]
+    at = account._at()
+    account.publish(e.AccountSettled(at, at, "coinbase", (("USD", cash), ("BTC", D("0.5")))))
+    stake = account.core.view.stake("s", BTC)
+    assert (stake.qty, stake.avg_px, stake.realised) == (D("0.5"), D(100), 0)
+    assert (account.core.view.strategy_qty("s", BTC), account.core.view.stake("", BTC).qty) == (D("0.5"), D("0.5"))
+
+
+@pytest.mark.fault("B10")
+@pytest.mark.fault("A4")
+def test_a_correction_that_was_booked_is_not_booked_by_the_next_session_again() -> None:
+    """The venue tells it anew after the restart; the one that follows it is booked."""
+    account, order = bought()
+    correct(account, order, "1", "100")
+    other = Account(opened=False)
+    other.publish(e.StateCarried(20, 20, "before", 7, account.keep().state))
+    other.open()
+    correct(other, order, "1", "100")
+    assert (other.core.view.position(BTC).qty, other.core.counters.corrections) == (D(1), 0)
+    correct(other, order, "0", qty=D(1))
+    assert (other.core.view.position(BTC).qty, other.core.counters.corrections) == (D(0), 1)
+
+
+@pytest.mark.fault("B10")
+def test_a_correction_of_what_nobody_remembers_is_not_booked_and_the_venue_is_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Booked as a new execution it would count twice: risk reduces, and the confirmed balances are booked as told.
+
+    The order has been forgotten as well; told again, the correction is known.
+    """
+    monkeypatch.setattr("engine.executions.TRADES_CARRIED", 1)
+    monkeypatch.setattr("engine.orders.ENDED_CARRIED", 1)
+    account, order = bought()
+    account.fill(order, "1", "100", "t2")
+    account.end(account.place(), e.OrderCancelled)
+    other = Account(opened=False)
+    other.publish(e.StateCarried(20, 20, "before", 7, account.keep().state))
+    other.open()
+    for _ in range(2):
+        correct(other, order, "1", "100")
+    assert (other.core.view.position(BTC).qty, other.core.counters.fills) == (D(3), 0)
+    assert (other.core.counters.corrections, other.core.counters.unknown_corrections) == (0, 1)
+    assert other.core.risk_state is RiskState.REDUCING
+    assert "correction of fill t1 at coinbase, which is too old to be known" in other.core.desk.latch.reason
+    at = other._at()
+    other.publish(e.AccountSettled(at, at, "coinbase", (("USD", D("799.5")), ("BTC", D(2)))))
+    assert (other.core.view.position(BTC).qty, other.core.portfolio.cash()["USD"]) == (D(2), D("799.5"))
+
+
+@pytest.mark.fault("B1")
+@pytest.mark.fault("B10")
+def test_an_order_remembers_its_own_executions_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After more trades than are remembered: its first fill told again is a repeat, and can be corrected."""
+    monkeypatch.setattr("engine.executions.TRADES_KEPT", 2)
+    account, order = bought()
+    for number in range(6):
+        account.fill(NewOrder(1, "by-hand", "coinbase", order.intent), "1", "100", f"x{number}")
+    account.fill(order, "2", "100", "t1", "0.5")
+    assert (account.core.view.position(BTC).qty, account.core.orders.duplicate_fills) == (D(8), 1)
+    for number in range(6, 12):
+        account.fill(NewOrder(1, "by-hand", "coinbase", order.intent), "1", "100", f"x{number}")
+    correct(account, order, "1")
+    assert (account.core.view.position(BTC).qty, account.core.risk_state) == (D(13), RiskState.ACTIVE)
+
+
+@pytest.mark.fault("C18")
+def test_a_position_that_differs_is_booked_as_it_is_told_and_kept() -> None:
+    """The first report opens the books; the same again changes nothing; another one is an adjustment on record."""
+    account = Account()
+
+    def tell(qty: str) -> int:
+        at = account._at()
+        account.publish(e.PositionReported(at, at, "coinbase", BTC, D(qty), D(100)))
+        return account.core.counters.adjustments
+
+    assert [tell("2"), tell("2")] == [0, 0]
+    assert account.core.view.position(BTC).qty == 2
+    assert tell("-1") == 1
+    assert account.core.view.position(BTC).qty == -1
+    assert type(account.records[-1]) is e.StateKept

@@ -9,11 +9,12 @@ import pytest
 
 from engine import events as e
 from engine.commands import CancelOrder, NewOrder, OrderType, Rejected, RiskState
-from engine.manual import TRIES
+from engine.manual import TRIES, closing_in
+from engine.recovery import Recovery
 from engine.replay import ReplayRecorder, replay
 from engine.stakes import OPERATOR
 from tests.support.account import Account
-from tests.support.core import BTC, OpenGate, Scripted, build_core
+from tests.support.core import BTC, OpenGate, Scripted, build_core, intent
 
 D = Decimal
 SECOND = 1_000_000_000
@@ -173,7 +174,7 @@ def test_flatten_stops_entries_cancels_all_and_closes_every_position() -> None:
     resting = account.venue.orders[-1]
     ask(account, "flatten")
     assert (account.core.risk_state, account.venue.cancelled) == (RiskState.REDUCING, [resting.client_order_id])
-    assert account.core.desk.risk_reason == "flatten by ana (uid 7): why"
+    assert account.core.desk.latch.reason == "flatten by ana (uid 7): why"
     account.end(resting, e.OrderCancelled)
     tick(account)
     account.fill(account.venue.orders[-1], "2", "99", "t2")
@@ -200,12 +201,102 @@ def test_closing_that_never_gets_anywhere_ends_with_the_reason() -> None:
     """The gate refuses each of them: tried a bounded number of times, then said."""
     account = Account()
     account.fill(account.place(qty="2"), "2", "100", "t1")
-    account.gate.refuse = "tradable"
+    account.gate.refuse = "lot"
     ask(account, "close", instrument=BTC)
     for _ in range(TRIES + 1):
         tick(account)
-    assert "2 left: tradable: seen" in account.core.manual.ended[BTC]
+    assert "2 left: lot: seen" in account.core.manual.ended[BTC]
     assert sum(isinstance(record, Rejected) for record in account.records) == TRIES
+
+
+def test_closing_outlasts_a_venue_that_is_down() -> None:
+    """Nobody can trade for longer than all tries would take: it goes on, and closes when the venue is back."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    account.gate.refuse = "tradable"
+    ask(account, "flatten")
+    for _ in range(2 * TRIES):
+        tick(account)
+    assert account.core.manual.status()["closing"] == {BTC: "tradable: seen, limit limit"}
+    account.gate.refuse = ""
+    tick(account)
+    account.fill(account.venue.orders[-1], "2", "99", "t2")
+    tick(account)
+    assert account.core.manual.ended == {BTC: "closed"}
+
+
+def test_nothing_is_entered_in_what_is_being_closed() -> None:
+    """A strategy that enters whenever it is flat, between the fill that closes and the look that ends it: refused with
+    who closes it; its own exits leave; afterwards it trades on."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    ask(account, "close", instrument=BTC)
+    closing = account.venue.orders[-1]
+    account.wish(intent())
+    account.fill(closing, "2", "99", "t2")
+    account.wish(intent())
+    refused = [record for record in account.records if isinstance(record, Rejected)]
+    assert [(one.check, one.seen) for one in refused] == [("closing", "close by ana (uid 7): why")] * 2
+    account.wish(intent(e.Side.SELL, "1", reduce_only=True))
+    assert account.venue.orders[-1] is not closing
+    account.end(account.venue.orders[-1], e.OrderCancelled)
+    tick(account)
+    assert account.core.manual.ended == {BTC: "closed"}
+    assert account.place()
+
+
+def left_by(account: Account) -> dict[str, str]:
+    """What a session that was killed now leaves to be closed: from its records alone."""
+    recovery = Recovery("USD")
+    recovery.take(account.records)
+    return closing_in(recovery.left())
+
+
+def goes_on(kept: e.StateKept) -> Account:
+    """The next session on the account, which its venue has not confirmed yet."""
+    account = Account(opened=False)
+    account.publish(e.StateCarried(20, 20, "before", 7, kept.state))
+    account.open()
+    return account
+
+
+@pytest.mark.parametrize("action", ["flatten", "close"])
+def test_what_was_being_closed_goes_on_in_the_next_session(action: str) -> None:
+    """Not before the venue has confirmed what is held; then what is open there is cancelled and the rest is sold."""
+    before = holding()
+    ask(before, action, **({"instrument": BTC} if action == "close" else {}))
+    assert left_by(before) == {BTC: f"{action} by ana (uid 7): why"}
+    after = goes_on(before.keep())
+    tick(after)
+    assert after.core.manual.status()["closing"] == {BTC: "waits until the venue has confirmed the account"}
+    assert after.venue.orders == []
+    cash = before.core.portfolio.balance("coinbase", "USD")
+    after.publish(e.AccountSettled(after._at(), 1, "coinbase", (("USD", cash), ("BTC", D(2)))))
+    tick(after)
+    (resting,) = after.venue.cancelled
+    after.end(before.venue.orders[-1], e.OrderCancelled)
+    assert resting == before.venue.orders[-1].client_order_id
+    tick(after)
+    (sold,) = after.venue.orders
+    assert (sold.intent.strategy, sold.intent.qty, sold.intent.reduce_only) == (OPERATOR, D(2), True)
+    assert sold.intent.reason == f"{action} by ana (uid 7): why"
+    assert left_by(after) == left_by(before)
+    after.fill(sold, "2", "99", "t9")
+    assert left_by(after) == {}
+    tick(after)
+    assert after.core.manual.ended == {BTC: "closed"}
+    assert goes_on(after.keep()).core.manual.status()["closing"] == {}
+
+
+def test_closing_what_the_next_session_does_not_trade_is_said() -> None:
+    """Its instrument is not among those of the session: not closed, in so many words."""
+    before = holding()
+    ask(before, "close", instrument=BTC)
+    after = Account(opened=False)
+    after.publish(e.StateCarried(20, 20, "before", 7, before.keep().state))
+    after.core.reconciliation.awaited.clear()
+    tick(after)
+    assert after.core.manual.ended == {BTC: "not closed: it is not traded in this session"}
 
 
 def test_nothing_to_close_is_said() -> None:

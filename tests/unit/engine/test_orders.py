@@ -1,4 +1,4 @@
-"""The order state table and the manager's arithmetic of open risk."""
+"""The manager's arithmetic of open risk, and what becomes of orders by what happens to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from engine.commands import Approved
 from engine.errors import IllegalTransition
 from engine.events import Side
-from engine.orders import FINAL, TABLE, Happening, OrderManager, OrderState, describe
+from engine.order_states import FINAL, Happening, OrderState
+from engine.orders import OrderManager, describe
 from tests.support.core import BTC, D, fill, intent
 
 
@@ -19,21 +20,6 @@ def opened(manager: OrderManager, qty: str = "1", side: Side = Side.BUY):
     new = manager.open(Approved(intent(side, qty), D(0)), 10, "coinbase")
     manager.happen(new.client_order_id, Happening.SEND)
     return new
-
-
-def test_final_orders_never_come_back_to_life() -> None:
-    """Invariant I6 on the table itself: from a final state every happening stays final; but a rejection is only a claim
-    that the order does not exist, and an acknowledgement or a fill disproves it."""
-    back = {(before, what) for (before, what), after in TABLE.items() if before in FINAL and after not in FINAL}
-    assert back == {
-        (OrderState.REJECTED, Happening.ACCEPT),
-        (OrderState.REJECTED, Happening.PARTIAL_FILL),
-    }
-
-
-def test_only_an_unsent_order_can_be_dropped_or_sent() -> None:
-    """HELD is the only door to the wire."""
-    assert {state for (state, what) in TABLE if what in (Happening.SEND, Happening.DROP)} == {OrderState.HELD}
 
 
 def test_an_illegal_transition_names_state_and_happening() -> None:
@@ -74,18 +60,19 @@ def test_a_duplicate_fill_is_counted_and_ignored() -> None:
     assert manager.get(new.client_order_id).filled_qty == D("0.4")
 
 
-@pytest.mark.fault("B1")
-def test_trade_ids_are_remembered_for_long_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a memory of ten: the last ten are always known, after twenty more the first is forgotten."""
-    monkeypatch.setattr("engine.orders.TRADES_KEPT", 10)
+@pytest.mark.fault("A12")
+def test_orders_that_are_over_are_remembered_for_long_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for five: of twenty the last five are known, and the one that is open always is."""
+    monkeypatch.setattr("engine.orders.CLOSED_KEPT", 5)
     manager = OrderManager("k")
-    new = opened(manager, "1000")
-    for number in range(35):
-        assert manager.fill(fill(new, "1", "100", f"t{number}"))[1]
-        for recent in range(max(0, number - 9), number + 1):
-            assert not manager.fill(fill(new, "1", "100", f"t{recent}"))[1]
-    assert len(manager._trades) + len(manager._older_trades) <= 20
-    assert manager.fill(fill(new, "1", "100", "t0"))[1]
+    resting = opened(manager)
+    ids = []
+    for _ in range(20):
+        new = opened(manager)
+        ids.append(new.client_order_id)
+        manager.happen(new.client_order_id, Happening.REJECT)
+    assert [name for name in ids if manager.get(name) is not None] == ids[-5:]
+    assert manager.get(resting.client_order_id) is not None
 
 
 @pytest.mark.fault("B2")

@@ -75,6 +75,29 @@ def test_a_position_from_before_the_session_is_held() -> None:
     assert margined.position(BTC).avg_px == D(100)
 
 
+@pytest.mark.fault("C18")
+def test_a_position_that_the_venue_tells_otherwise_is_what_it_tells() -> None:
+    """It expired: nothing is held, nobody holds it any more, and what losses are measured from moves with it."""
+    book = Portfolio("USD")
+    book.define(perpetual())
+    book.report_balance("coinbase", "USD", D(1000))
+    assert not book.knows_position(BTC)
+    book.report_position(BTC, D(1), D(100))
+    book.apply_fill(execution(Side.BUY, "1", "100"), "s")
+    assert book.knows_position(BTC)
+    mark = {BTC: D(130)}.get
+    book.revalue(0, mark)
+    assert book.equity == book.equity_peak == 1060
+    book.adjust_position(BTC, D(2), D(100), mark)
+    assert book.equity_peak == 1060
+    book.adjust_position(BTC, D(0), D(0), mark)
+    book.revalue(0, mark)
+    assert (book.position(BTC).qty, list(book.held), book.strategy_qty("s", BTC)) == (0, [], 0)
+    assert (book.equity, book.equity_peak, book.equity_day_start, book.equity_start) == (1000, 1000, 1000, 1000)
+    book.adjust_position(BTC, D(-3), D(120), mark)
+    assert (book.position(BTC).qty, book.position(BTC).avg_px) == (-3, 120)
+
+
 def test_average_price_and_realised_profit() -> None:
     """Buy 1 at 100, 1 at 110, sell 1.5 at 120, sell 1 at 90 (turns short)."""
     book = Portfolio("USD")
@@ -149,3 +172,23 @@ def test_a_fully_paid_contract_costs_its_multiplier() -> None:
     assert book.value(lambda _: D(105)) == 5100
     book.apply_fill(execution(Side.SELL, "2", "110"), "s")
     assert book.cash()["USD"] == 5200
+
+
+def test_a_fee_in_the_coins_themselves_leaves_whoever_bought_them_with_fewer() -> None:
+    """As Binance takes it: or the rest would look like somebody who holds the opposite, and what is left could not be
+    sold whole.  Coins that the account held besides pay first; nobody else's strategy does."""
+    book = Portfolio("USD")
+    book.define(spot())
+    book.report_balance("coinbase", "USD", D(1000))
+    book.apply_fill(execution(Side.BUY, "2", "100"), "other")
+    assert book.apply_fill(execution(Side.BUY, "1", "100", "0.001", "BTC"), "mine") == [("mine", D(1))]
+    assert book.qty(BTC) == D("2.999")
+    assert (book.strategy_qty("mine", BTC), book.strategy_qty("other", BTC)) == (D("0.999"), D(2))
+    assert book.stakes.stake("mine", BTC).qty == D("0.999")
+    book.apply_fill(execution(Side.SELL, "0.999", "100", "0.1"), "mine")
+    assert (book.strategy_qty("mine", BTC), book.qty(BTC)) == (D(0), D(2))
+    own = Portfolio("USD")
+    own.define(spot())
+    own.report_balance("coinbase", "BTC", D(5))
+    own.apply_fill(execution(Side.BUY, "1", "100", "0.001", "BTC"), "mine")
+    assert (own.qty(BTC), own.strategy_qty("mine", BTC)) == (D("5.999"), D(1))

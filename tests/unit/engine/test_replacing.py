@@ -7,8 +7,10 @@ from decimal import Decimal
 import pytest
 
 from engine import events as e
+from engine.carried import encode_carried
 from engine.commands import NewOrder, ReplaceIntent, RiskState, StrategyQuarantined
-from engine.orders import OrderState
+from engine.order_states import OrderState
+from engine.recovery import Recovery
 from tests.support.account import Account
 from tests.support.core import BTC, intent
 
@@ -79,7 +81,7 @@ def test_versions_that_filled_more_than_was_wished_stop_new_risk() -> None:
     account.fill(second, "4", "101", "t2")
     account.fill(old, "1", "100", "late")
     assert (account.core.view.position(BTC).qty, account.core.risk_state) == (D(5), RiskState.REDUCING)
-    assert "filled 1 too much" in account.core.desk.risk_reason
+    assert "filled 1 too much" in account.core.desk.latch.reason
 
 
 def test_the_last_wish_counts() -> None:
@@ -151,3 +153,58 @@ def test_a_wish_of_wrong_types_quarantines_its_strategy() -> None:
     account.wish(ReplaceIntent(account.now_ns, "s", old.client_order_id, 2.0, None))  # type: ignore[arg-type]
     (record,) = [record for record in account.records if isinstance(record, StrategyQuarantined)]
     assert "ReplaceIntent with qty of type float" in record.text
+
+
+def _next_session(account: Account, state: bytes) -> Account:
+    """On the same account, not confirmed yet."""
+    other = Account(opened=False)
+    other.publish(e.StateCarried(20, 20, "before", 7, state))
+    other.open()
+    return other
+
+
+@pytest.mark.fault("B13")
+@pytest.mark.fault("B5")
+@pytest.mark.parametrize("killed", [False, True])
+def test_versions_are_known_as_such_over_a_restart(killed: bool) -> None:
+    """A late fill of the old one, told before the account is confirmed: then the new one is asked to become smaller.
+
+    ``killed``: they are on record after the newest kept state alone.
+    """
+    account, old = resting()
+    before = account.keep()
+    replace(account, old, "4")
+    account.fill(old, "1", "100", "t1")
+    account.end(old, e.OrderCancelled)
+    new = account.venue.orders[-1]
+    account.accept(new)
+    if killed:
+        left = Recovery("USD")
+        left.take(account.records[account.records.index(before) :])
+        state = encode_carried(left.left())
+    else:
+        state = account.keep().state
+    other = _next_session(account, state)
+    other.fill(old, "2", "100", "late")
+    assert other.venue.cancelled == []
+    at = other._at()
+    other.publish(e.AccountSettled(at, at, "coinbase", (("USD", D(700)), ("BTC", D(3)))))
+    assert other.venue.cancelled == [new.client_order_id]
+    other.end(new, e.OrderCancelled)
+    assert other.venue.orders[-1].intent.qty == D(1)
+    assert other.core.counters.adjustments == 0
+
+
+def test_what_forgotten_versions_have_filled_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten versions that filled 1 each, of which the last three are known: of 40, 30 are left to do."""
+    monkeypatch.setattr("engine.replacing.VERSIONS_KEPT", 3)
+    account, order = resting("40")
+    for number in range(10):
+        account.fill(order, "1", "100", f"t{number}")
+        replace(account, order, "40")
+        account.end(order, e.OrderCancelled)
+        order = account.venue.orders[-1]
+    assert order.intent.qty == D(30)
+    account.fill(account.venue.orders[-2], "1", "100", "late")
+    account.end(order, e.OrderCancelled)
+    assert account.venue.orders[-1].intent.qty == D(29)

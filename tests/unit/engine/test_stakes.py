@@ -148,3 +148,14 @@ def test_a_state_without_stakes_can_be_read() -> None:
     raw = msgspec.msgpack.decode(whole)
     raw[4] = raw[4][:-1]
     assert decode_carried(msgspec.msgpack.encode(raw)).money == money
+
+
+def test_what_a_strategy_sold_of_its_owners_is_closed_by_nobody_else() -> None:
+    """The owner's coin was sold by a strategy; he buys, and takes some away: the strategy is as short as before."""
+    books = portfolio()
+    books.report_balance(spot().venue, spot().base, D(1))
+    books.apply_fill(fill(Side.SELL, "0.4", "100"), "a")
+    assert books.apply_fill(fill(Side.BUY, "0.1", "100"), "") == []
+    for total in ("0.65", "0.8", "0"):
+        books.adjust_balance(spot().venue, spot().base, D(total), {BTC: D(100)}.get)
+        assert books.stakes.stake("a", BTC).qty == books.stakes.stake(EVERYONE, BTC).qty == D("-0.4")

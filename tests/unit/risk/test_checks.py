@@ -11,6 +11,7 @@ from engine.events import Side
 from engine.ports import Top
 from risk import checks
 from tests.support.fake_view import make_instrument
+from tests.support.gate import order
 
 D = Decimal
 NAN = float("nan")
@@ -32,6 +33,7 @@ TEN_INVERSE = make_instrument(min_notional=D(10), inverse=True)
         (checks.check_net(D(2), D(1)), ("max_net_notional", "2", "1")),
         (checks.check_open_orders(3, 3), ("max_open_orders", "3", "3")),
         (checks.check_reduces(D(-1), D(1)), ("reduce_only", "1", "0 left to close")),
+        (checks.check_reduces(D("0E-8"), D("1E+1")), ("reduce_only", "10", "0.00000000 left to close")),
         (checks.check_min_notional(TEN_INVERSE, D(9), D(50_000)), ("min_notional", "9", "10")),
         (checks.check_min_notional(TEN, D(3), D(3)), ("min_notional", "9", "10")),
         (checks.check_daily_loss(D(90), D(100), D(10)), ("daily_loss", "10", "10")),
@@ -67,7 +69,9 @@ def test_a_refusal_names_the_check_what_it_saw_and_the_limit(
         checks.check_duplicate(1, 6, 5),
         checks.check_duplicate(None, 6, 5),
         checks.check_opposing(D(1), Side.BUY),
-        checks.check_tradable(""),
+        checks.check_tradable("", order()),
+        checks.check_entry_open(""),
+        checks.check_entry_open("closed for all: said by the check before"),
     ],
 )
 def test_at_the_limit_or_on_the_safe_side_passes(found: checks.Finding | None) -> None:

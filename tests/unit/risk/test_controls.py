@@ -90,7 +90,7 @@ CASES: list[tuple[str, Callable[[], FakeView], dict[str, Any], dict[str, Any]]] 
     ),
     (
         "strategy_open_orders",
-        lambda: resting(order(limit_px=D(99)), order(limit_px=D(99), strategy="t")),
+        lambda: resting(order(limit_px=D(98)), order(limit_px=D(98), strategy="t")),
         {"strategy_limits": {"*": {"max_open_orders": 1}}},
         {"strategy_limits": {"*": {"max_open_orders": 2}}},
     ),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from engine.commands import OrderIntent, OrderType, RiskState, TimeInForce
+from engine.commands import Approved, OrderIntent, OrderType, Rejected, RiskState, TimeInForce
 from engine.events import Side
 from engine.instruments import AssetClass
 from risk.gate import Gate
@@ -116,6 +117,53 @@ def test_a_protective_stop_is_collared_by_its_trigger_only() -> None:
     assert review(leave(order_type=OrderType.STOP_LIMIT, trigger_px=D(90), limit_px=D(80)), view) == "collar"
 
 
+def bracket(limit_px: str, trigger_px: str, **more: Any) -> OrderIntent:
+    fields = {"order_type": OrderType.BRACKET, "limit_px": D(limit_px), "trigger_px": D(trigger_px)}
+    return leave(**{"time_in_force": TimeInForce.GTC} | fields | more)
+
+
+@pytest.mark.parametrize(
+    ("intent", "check"),
+    [
+        (bracket("110", "90"), ""),
+        (bracket("110", "90", time_in_force=TimeInForce.GTD, expire_ns=2**62), ""),
+        (bracket("110", "90", reduce_only=False), ""),
+        (bracket("110", "90", qty=D(2)), "reduce_only"),
+        (bracket("110", "90", qty=D(2), reduce_only=False), "order_form"),
+        (bracket("90", "110"), "order_form"),
+        (bracket("100", "100"), "order_form"),
+        (bracket("99", "90"), "collar"),
+        (bracket("110.005", "90"), "tick"),
+        (bracket("110", "90.005"), "tick"),
+        (bracket("110", "90", time_in_force=TimeInForce.IOC), "order_form"),
+        (bracket("110", "90", time_in_force=TimeInForce.FOK), "order_form"),
+        (bracket("110", "90", post_only=True), "order_form"),
+        (bracket("110", "NaN"), "order_form"),
+    ],
+)
+def test_a_bracket_closes_with_its_target_on_the_good_side_of_its_trigger(intent: OrderIntent, check: str) -> None:
+    """Long 1 at a mid of 100: a target 10 % above is no price to be collared, one 1 % below the mid is; one that would
+    open or exceed the position is refused, whatever the state."""
+    assert review(intent, held()) == check
+
+
+def test_a_bracket_is_not_placed_on_an_old_quote() -> None:
+    """Its target may trade at once; a stop alone may be placed blind."""
+    view = held()
+    view.tops = {}
+    assert review(bracket("110", "90"), view) == "no_quote"
+
+
+def test_a_buyers_bracket_is_worth_what_it_pays_after_its_trigger() -> None:
+    """Short 1, target 90, trigger 120: up to 126, the venue's limit 5 % beyond."""
+    view = short_view()
+    view.hold(PERP, D(-1), strategy="s")
+    buy = bracket("90", "120", side=Side.BUY, instrument=PERP, time_in_force=TimeInForce.GTC)
+    verdict = Gate(make_limits()).review(buy, view)
+    assert isinstance(verdict, Approved)
+    assert verdict.notional == D(126)
+
+
 @pytest.mark.parametrize(
     ("position", "side", "qty", "check"),
     [
@@ -171,6 +219,83 @@ def test_an_exit_that_waits_in_a_runaway_still_leaves() -> None:
     assert send(gate, view, leave()) == ""
 
 
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize("strategy", ["s", "t"])
+@pytest.mark.parametrize(
+    ("wish", "resting", "meets"),
+    [
+        (leave(), "99.98", True),
+        (leave(), "99.97", False),
+        (leave(reduce_only=False), "100.00", True),
+        (leave_at_market(), "99.00", True),
+        (leave_at_market(), "98.99", False),
+    ],
+)
+def test_an_exit_waits_for_orders_of_ours_that_it_would_trade_with(
+    wish: OrderIntent, resting: str, meets: bool, strategy: str
+) -> None:
+    """Sell into a bid of any strategy of ours: refused with its id for a second, then being out counts for more; at
+    once when it is gone.  At market the slip of 100 bps is how far it goes."""
+    view, gate = held(), Gate(make_limits())
+    opened = view.open(order(strategy=strategy, limit_px=D(resting), time_in_force=TimeInForce.GTC))
+    verdict = gate.review(wish, view)
+    assert check_of(verdict) == ("in_the_way" if meets else "")
+    if not isinstance(verdict, Rejected):
+        return
+    assert verdict.seen == opened.client_order_id
+    view.now_ns += SECOND - 1
+    view.quote(NAME, 99.99, 100.01)
+    assert check_of(gate.review(wish, view)) == "in_the_way"
+    view.now_ns += 1
+    assert check_of(gate.review(wish, view)) == ""
+    assert check_of(gate.review(wish, view)) == "in_the_way"  # it came to nothing: what is in the way goes again
+    view.now_ns += 10 * SECOND + 1
+    view.quote(NAME, 99.99, 100.01)
+    assert check_of(gate.review(wish, view)) == "in_the_way"  # another time: it waits anew
+    view.close(opened.client_order_id)
+    assert check_of(gate.review(wish, view)) == ""
+
+
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize("strategy", ["s", "t"])
+def test_nothing_takes_the_place_of_what_went_out_of_an_exits_way(strategy: str) -> None:
+    """A stop waits for a bid of ours to go: no bid that it would trade with is let in meanwhile, by the short way
+    neither; bids below it, orders that rest nowhere, and offers are; so is everything once the stop is out, or asks no
+    more."""
+    gate, stop = Gate(make_limits(opposing="net")), leave_at_market()
+    bid = order(strategy=strategy, limit_px=D("99.99"), time_in_force=TimeInForce.GTC)
+    view = held()
+    opened = view.open(bid)
+    assert check_of(gate.review(stop, view)) == "in_the_way"
+    view.close(opened.client_order_id)
+    verdict = gate.review(bid, view)
+    assert isinstance(verdict, Rejected)
+    assert (verdict.check, D(verdict.seen.rpartition(" ")[2])) == ("exit_waits", D(99))
+    low = order(strategy=strategy, limit_px=D("98.99"), time_in_force=TimeInForce.GTC)
+    assert check_of(gate.review(low, view)) != "exit_waits"
+    assert check_of(gate.review(order(strategy=strategy, limit_px=None, order_type=OrderType.MARKET), view)) == ""
+    assert check_of(gate.review(leave(limit_px=D("100.01")), view)) == ""
+    assert check_of(gate.review(stop, view)) == ""
+    assert check_of(gate.review(bid, view)) == ""
+    opened = view.open(bid)
+    assert check_of(gate.review(stop, view)) == "in_the_way"
+    view.close(opened.client_order_id)
+    assert check_of(gate.review(bid, view)) == "exit_waits"
+    view.now_ns += 5 * SECOND + 1
+    view.quote(NAME, 99.99, 100.01)
+    assert check_of(gate.review(bid, view)) == ""
+
+
+def test_an_exit_waits_for_nobody_elses_order_and_no_stop_for_any() -> None:
+    """The owner's own bid in the same account; a protective stop far below, which trades only when all that is gone."""
+    view = held()
+    view.open(order(strategy="", limit_px=D(100), time_in_force=TimeInForce.GTC))
+    assert review(leave(), view) == ""
+    view.open(order(limit_px=D("99.90"), time_in_force=TimeInForce.GTC))
+    stop = leave(order_type=OrderType.STOP_LIMIT, trigger_px=D(90), limit_px=D("89.90"), time_in_force=TimeInForce.GTC)
+    assert review(stop, view) == ""
+
+
 def test_an_exit_judged_again_is_not_counted_twice() -> None:
     """It waited for the disk: its rate is used up by itself, and it may still leave."""
     view, gate = held(), Gate(make_limits(max_orders_per_s=1))
@@ -194,3 +319,39 @@ def test_a_remainder_on_margin_can_be_closed_however_small(asset_class: AssetCla
     view.hold(NAME, D("0.1"), strategy="s")
     limits = make_limits(max_order_qty={"*": D(10)})
     assert review(leave(qty=D("0.1"), reduce_only=flagged), view, limits) == check
+
+
+@pytest.mark.fault("F2")
+@pytest.mark.parametrize(("strategy", "passes"), [("mine", False), ("guardian", True), ("operator", True)])
+def test_what_a_strategy_does_not_hold_is_not_its_to_close(strategy: str, passes: bool) -> None:
+    """Reduce-only against what the account's owner holds: an entry like any other, which a halt refuses; the guardian
+    and an operator close whatever is held."""
+    view, gate = FakeView(), Gate(make_limits())
+    view.hold(NAME, D(5))
+    wish = leave(strategy=strategy)
+    gate.latch(RiskState.HALTED, "test", view.now_ns)
+    assert check_of(gate.review(wish, view)) == ("" if passes else "risk_state")
+
+
+@pytest.mark.fault("F2")
+@pytest.mark.parametrize("state", [RiskState.ACTIVE, RiskState.HALTED])
+def test_a_strategy_closes_what_it_holds_once_also_beside_what_its_owner_has(state: RiskState) -> None:
+    """Its exit for half of its part is open: the other half may go, nothing beyond, flagged or not; the owner's nine
+    would cover it many times.  What another strategy is closing there does not count against it."""
+    view, gate = FakeView(), Gate(make_limits())
+    view.hold(NAME, D(1), strategy="s")
+    view.hold(NAME, D(10))
+    if state is RiskState.HALTED:
+        gate.latch(state, "test", view.now_ns)
+    beyond = "risk_state" if state is RiskState.HALTED else "opposing_strategy"
+    view.open(leave(qty=D("0.5"), limit_px=D(105)))
+    view.open(leave(qty=D(2), limit_px=D(105), strategy="t"))
+    for intent, check in (
+        (leave(qty=D("0.6")), "reduce_only"),
+        (leave_at_market(qty=D("0.6")), "reduce_only"),
+        (leave(qty=D("0.6"), reduce_only=False), beyond),
+        (leave(qty=D("1.5")), beyond),
+        (leave(qty=D("0.5")), ""),
+        (leave(qty=D("0.6"), strategy="guardian"), ""),
+    ):
+        assert check_of(gate.review(intent, view)) == check, intent

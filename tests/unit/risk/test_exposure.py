@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from engine.commands import OrderIntent, OrderType
 from engine.events import Side
 from risk.exposure import Exposure, OwnPart, UnknownValueError, committed, known_mark, worst_case
 from tests.support.fake_view import FakeView, make_instrument
@@ -91,6 +92,37 @@ def test_the_credit_in_use_offsets_nothing() -> None:
     view.rates = {}
     with pytest.raises(UnknownValueError):
         committed(view, D(50), view.open_orders(), FACTOR)
+
+
+def _bracket(side: Side, target: str, stop: str) -> OrderIntent:
+    return order(side=side, order_type=OrderType.BRACKET, limit_px=D(target), trigger_px=D(stop), reduce_only=True)
+
+
+@pytest.mark.parametrize(
+    ("open_order", "worth"),
+    [
+        (_bracket(Side.BUY, "90", "120"), 126),  # a short's stop, and the venue's 5 % beyond it
+        (_bracket(Side.SELL, "110", "80"), 110),  # a long's target is dearer than its stop
+        (order(order_type=OrderType.STOP, limit_px=None, trigger_px=D(120)), D("120.6")),
+        (order(order_type=OrderType.STOP_LIMIT, limit_px=D(121), trigger_px=D(120)), 121),
+    ],
+)
+@pytest.mark.fault("F2")
+def test_an_order_with_a_trigger_is_valued_at_the_worse_of_its_ends(open_order: OrderIntent, worth: Decimal) -> None:
+    """In the credit in use, and in the worst case of its side, beside another order of 100; slip 50 bps."""
+    view = FakeView()
+    view.open(open_order)
+    assert committed(view, D(100), view.open_orders(), FACTOR) == worth + 100
+    side = open_order.side
+    assert exposure(view, side, "1", "100").position == worth * 2
+    assert exposure(view, side.opposite, "1", "100").gross == max(worth, 100)
+
+
+def test_a_bracket_of_an_inverse_contract_is_dearest_at_its_lower_end() -> None:
+    """100 contracts of 1 USD settle in base: a long's stop at 80, 5 % beyond it at 76, is worth 1 / 76 each."""
+    view = FakeView(make_instrument(inverse=True, settlement="USD"))
+    view.open(_bracket(Side.SELL, "110", "80"))
+    assert committed(view, D(0), view.open_orders(), FACTOR) == 1 / D(76)
 
 
 def test_a_strategys_own_part_leaves_the_others_out() -> None:

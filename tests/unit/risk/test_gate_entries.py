@@ -6,11 +6,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
-from engine.commands import Approved, OrderIntent, OrderType, RiskState, TimeInForce
-from engine.events import Side
+from engine.commands import Approved, OrderIntent, OrderType, Rejected, RiskState, TimeInForce
+from engine.events import Side, TradingStatus
 from engine.ports import Top
+from engine.venues import Restriction
 from risk.gate import Gate
 from tests.support.fake_view import FakeView, make_instrument
 from tests.support.gate import (
@@ -19,6 +21,8 @@ from tests.support.gate import (
     age,
     change,
     check_of,
+    leave,
+    leave_at_market,
     market,
     order,
     quote,
@@ -39,11 +43,22 @@ def test_a_sound_order_is_approved_with_its_worst_notional() -> None:
     assert Gate(make_limits()).review(below, FakeView()) == Approved(below, D("100.00"))
 
 
-def test_a_market_order_is_counted_at_the_mid_plus_the_collar() -> None:
-    """Collar 50 bps on a mid of 100."""
-    verdict = Gate(make_limits()).review(market(), FakeView())
+@pytest.mark.parametrize(
+    ("limits", "ask", "notional"),
+    [
+        ({}, 100.01, "101"),
+        ({"collar_bps": 2}, 100.01, "101"),
+        ({"market_slip_bps": 30}, 100.01, "100.3"),
+        ({"market_slip_bps": 1, "collar_bps": 100}, 100.81, "100.81"),
+    ],
+)
+def test_a_market_order_is_counted_at_the_mid_and_its_slip(limits: dict[str, Any], ask: float, notional: str) -> None:
+    """100 bps unless set, whatever the collar is; never less than the far touch that it pays at once."""
+    view = FakeView()
+    view.quote(NAME, 200 - ask, ask)
+    verdict = Gate(make_limits(**limits)).review(market(), view)
     assert isinstance(verdict, Approved)
-    assert verdict.notional == D("100.5")
+    assert verdict.notional == D(notional)
 
 
 @pytest.mark.fault("F1")
@@ -69,6 +84,9 @@ def test_a_market_order_is_counted_at_the_mid_plus_the_collar() -> None:
         (order(order_type=OrderType.STOP_LIMIT), "order_form"),
         (order(trigger_px=D(100)), "order_form"),
         (order(trailing_px=D(1)), "order_form"),
+        (order(order_type=OrderType.STOP, limit_px=None, trigger_px=D(101)), "order_form"),
+        (order(order_type=OrderType.BRACKET), "order_form"),
+        (order(order_type=OrderType.BRACKET, trigger_px=D(101), time_in_force=TimeInForce.GTC), "order_form"),
         (order(instrument="DOGE/USD@coinbase"), "instrument"),
         (order(side=7), "order_form"),
     ],
@@ -223,6 +241,46 @@ def test_no_entry_may_trade_with_an_order_of_ours() -> None:
 
 
 @pytest.mark.fault("F12")
+@pytest.mark.parametrize(
+    ("limit_px", "quoted", "slip_bps", "meets"),
+    [
+        ("100.52", {}, 50, True),
+        ("100.53", {}, 50, False),
+        ("100.23", {}, 20, False),
+        ("101.00", {"ask_px": 100.80, "bid_px": 99.20}, 20, True),
+        ("101.01", {"ask_px": 100.80, "bid_px": 99.20}, 20, False),
+    ],
+    ids=["within the slip", "beyond it", "beyond a smaller one", "within it behind a far touch", "beyond that"],
+)
+def test_an_entry_at_market_is_stopped_only_by_what_it_could_reach(
+    limit_px: str, quoted: dict[str, float], slip_bps: int, meets: bool
+) -> None:
+    """A sell of another strategy rests above the market, mid 100; as far below it a bid, for a sale: the same."""
+    limits = make_limits(allowed_instruments=[PERP], market_slip_bps=D(slip_bps), collar_bps=D(200))
+    for side in (Side.BUY, Side.SELL):
+        view, gate = short_view(), Gate(limits)
+        view.quote(PERP, **{"ask_px": 100.02, "bid_px": 99.98, **quoted})
+        px = D(limit_px) if side is Side.BUY else 200 - D(limit_px)
+        view.open(order(instrument=PERP, side=side.opposite, strategy="other", limit_px=px))
+        assert check_of(gate.review(market(instrument=PERP, side=side), view)) == ("self_trade" if meets else "")
+
+
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize(
+    ("limit_px", "trigger_px", "meets"),
+    [("99.80", "99.90", False), ("99.80", "100.50", True), ("100.50", "99.90", False), ("100.01", "99.90", True)],
+    ids=["stop that waits", "stop whose price came", "bracket above", "bracket at the price"],
+)
+def test_a_stop_that_waits_for_its_price_is_in_nobodys_way(limit_px: str, trigger_px: str, meets: bool) -> None:
+    """A sell stop below the market is in no book, whatever its limit; a bracket rests at its target."""
+    view, gate = short_view(), Gate(make_limits(allowed_instruments=[PERP]))
+    kind = OrderType.STOP_LIMIT if D(limit_px) <= D(trigger_px) else OrderType.BRACKET
+    stop = order(instrument=PERP, side=Side.SELL, strategy="other", order_type=kind, limit_px=D(limit_px))
+    view.open(msgspec.structs.replace(stop, trigger_px=D(trigger_px)))
+    assert check_of(gate.review(order(instrument=PERP), view)) == ("self_trade" if meets else "")
+
+
+@pytest.mark.fault("F12")
 def test_no_entry_against_what_another_strategy_holds() -> None:
     """The other is long 2: our sell is no exit of ours, so it is an entry against it; our own exit passes."""
     view, gate = short_view(), Gate(make_limits(allowed_instruments=[PERP]))
@@ -232,3 +290,33 @@ def test_no_entry_against_what_another_strategy_holds() -> None:
     view.hold(PERP, D(3))
     view.strategy_qtys["s", PERP] = D(1)
     assert check_of(gate.review(sell, view)) == ""
+
+
+@pytest.mark.fault("C10")
+@pytest.mark.parametrize(
+    ("restriction", "wish", "check"),
+    [
+        (Restriction("post_only", status=TradingStatus.POST_ONLY), order(), "tradable"),
+        (
+            Restriction("post_only", status=TradingStatus.POST_ONLY),
+            order(post_only=True, time_in_force=TimeInForce.GTC, limit_px=D("99.90")),
+            "",
+        ),
+        (Restriction("limit_only", status=TradingStatus.LIMIT_ONLY), market(), "tradable"),
+        (Restriction("limit_only", status=TradingStatus.LIMIT_ONLY), order(), ""),
+        (Restriction("not confirmed", exits_only=True), order(), "tradable"),
+        (Restriction("not confirmed", exits_only=True), leave(), ""),
+        (Restriction("limit_only", status=TradingStatus.LIMIT_ONLY), leave_at_market(), "tradable"),
+        ("closed", leave(), "tradable"),
+    ],
+)
+def test_a_restriction_stops_the_orders_that_it_names(restriction: str, wish: OrderIntent, check: str) -> None:
+    """Post-only, limit-only, and an account that waits to be confirmed: that one lets whatever reduces go."""
+    view = FakeView()
+    view.hold(NAME, D(1), strategy=leave().strategy)
+    view.closed[NAME] = restriction
+    found = Gate(make_limits(max_position_qty={"*": 10})).review(wish, view)
+    assert check_of(found) == check
+    if check:
+        assert isinstance(found, Rejected)
+        assert (type(found.seen), found.seen) == (str, str(restriction))

@@ -145,3 +145,13 @@ def test_limits_under_which_an_instrument_could_never_be_entered_are_refused(
 def test_limits_that_cover_what_is_both_allowed_and_traded_pass() -> None:
     """B is traded and not allowed, X allowed and not traded: neither needs an entry."""
     check_usable(make_limits(allowed_instruments=["A", "X"], max_order_qty={"A": 1}), ["A", "B"])
+
+
+@pytest.mark.fault("F5")
+def test_a_collar_without_a_single_reference_is_refused() -> None:
+    """It looks like a control and would be none; where one of the instruments has a reference it binds there."""
+    allowed = {"allowed_instruments": ["A", "B"], "reference_collar_bps": 5}
+    for references in (None, {}, {"X": "R"}):
+        with pytest.raises(ConfigError, match=r"risk\.reference_collar_bps is set, and none of A, B has"):
+            check_usable(make_limits(**{**allowed, "references": references}), ["A", "B"])
+    check_usable(make_limits(**{**allowed, "references": {"A": "R"}}), ["A", "B"])

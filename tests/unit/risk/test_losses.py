@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from engine.commands import RiskState
@@ -55,10 +56,19 @@ def test_a_lost_day_is_latched_until_an_operator_resumes() -> None:
 
 @pytest.mark.fault("F6")
 def test_a_lost_day_is_known_to_the_next_session() -> None:
-    """A new gate is shown a day that was below the limit once and has recovered since."""
-    gate, view = Gate(make_limits(**DAY)), tallied(s=Tally(day=D(-10), day_low=D(-55)))
+    """A new gate is told what the old one had latched, and the day has recovered since; not after a resume."""
+    gate, view = Gate(make_limits(**DAY)), tallied(s=Tally(day=D(-55)))
     gate.breach(view)
-    assert check_of(gate.review(order(), view)) == "strategy_daily_loss"
+    view.tally_of["s"].day = D(10)
+    after = Gate(make_limits(**DAY))
+    after.restore(gate.carried())
+    after.breach(view)
+    assert check_of(after.review(order(), view)) == "strategy_daily_loss"
+    assert after.carried() == gate.carried() != ""
+    after.apply(Resumed(1, 1, "cli", "looked at it"))
+    assert (after.carried(), check_of(after.review(order(), view))) == ("", "")
+    with pytest.raises(msgspec.MsgspecError):
+        after.restore("{}")
 
 
 @pytest.mark.fault("F6")
@@ -97,6 +107,9 @@ def test_after_the_guardian_nothing_is_entered_there_for_a_time() -> None:
     assert send(gate, view, order()) == ""
     assert send(gate, view, leave(strategy=GUARDIAN)) == ""
     assert check_of(gate.review(order(), view)) == "guardian_cooldown"
+    after = Gate(gate.limits)
+    after.restore(gate.carried())
+    assert check_of(after.review(order(), view)) == "guardian_cooldown"
     view.now_ns += 10 * SECOND
     view.quote(NAME, 99.99, 100.01)
     assert check_of(gate.review(order(), view)) == ""

@@ -14,6 +14,7 @@ from engine.commands import (
     NewOrder,
     OrderIntent,
     OrderType,
+    Rejected,
     RiskState,
     StrategyQuarantined,
     TimeInForce,
@@ -255,3 +256,56 @@ def test_it_has_a_resting_exit_of_a_strategy_cancelled() -> None:
     core.on_event(e.OrderCancelled(7 * S, 7 * S, "coinbase", resting.client_order_id, "v"))
     (left,) = sent(core, quote(8 * S, 98.9, 98.91))
     assert left.intent.strategy == GUARDIAN
+
+
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize("leaver", ["s", GUARDIAN])
+def test_an_exit_has_a_bid_of_another_strategy_cancelled_before_it_would_trade_with_it(leaver: str) -> None:
+    """The other's bid rests where the exit sells, a strategy's or the guardian's: its cancel leaves alone, and the exit
+    once it is confirmed; where that never comes, a second later."""
+    strategy, other = Scripted("s", on_quote=lambda *_: [intent(limit_px=D("100.01"))]), Scripted("t")
+    core, recorder = trading(strategy, other, stop_bps=100.0 if leaver == GUARDIAN else 0.0)
+    (bought,) = sent(core, quote(2 * S))
+    core.on_event(fill(bought, "1", "100.01", "t1", ts_ns=3 * S))
+    bid = intent(strategy="t", limit_px=D("98.90"), time_in_force=TimeInForce.GTC)
+    strategy.answers, other.answers = {}, {"on_quote": lambda *_: [bid]}
+    (resting,) = sent(core, quote(4 * S, 99.1, 99.11))
+    other.answers = {}
+    leave = intent(e.Side.SELL, limit_px=D("98.88"), reduce_only=True)
+    if leaver == "s":
+        strategy.answers = {"on_quote": lambda *_: [leave]}
+    (cancel,) = sent(core, quote(5 * S, 98.9, 98.91))
+    assert isinstance(cancel, CancelOrder)
+    assert cancel.client_order_id == resting.client_order_id
+    assert [(one.check, one.intent.strategy) for one in recorder.of(Rejected)] == [("in_the_way", leaver)]
+    if leaver == "s":
+        core.on_event(e.OrderCancelled(5 * S + 1, 5 * S + 1, "coinbase", resting.client_order_id, "v"))
+        now_ns = 5 * S + 2
+    else:
+        assert sent(core, quote(6 * S - 1, 98.9, 98.91)) == []
+        now_ns = 7 * S
+    (left,) = sent(core, quote(now_ns, 98.9, 98.91))
+    assert isinstance(left, NewOrder)
+    assert left.intent.strategy == leaver
+
+
+@pytest.mark.fault("A14")
+def test_a_guardian_that_fails_stops_new_risk() -> None:
+    """A defect of ours in it: quarantined like any strategy, and risk is reducing, since its stops are gone."""
+    core, recorder = trading(Scripted("s"))
+    (guardian,) = [slot for slot in core.slots if slot.name == GUARDIAN]
+    guardian.on_timer = lambda *_: 1 / 0
+    core.on_event(e.Timer(9 * S, 9 * S, "heartbeat"))
+    assert [one.strategy for one in recorder.of(StrategyQuarantined)] == [GUARDIAN]
+    assert (core.gate.state, "guardian failed" in core.desk.latch.reason) == (RiskState.REDUCING, True)
+
+
+def test_what_is_carried_over_and_not_defined_yet_does_not_end_it() -> None:
+    """A stake of an earlier session in an instrument whose definition comes later: looked at from then on."""
+    view, guardian = holding(), make()
+    defined = view.defined
+    view.defined, view.now_ns = {}, view.now_ns + 60 * S
+    timer = e.Timer(view.now_ns, view.now_ns, "heartbeat")
+    assert list(guardian.on_timer(timer, view)) == []
+    view.defined = defined
+    assert len(list(guardian.on_timer(timer, view))) == 1

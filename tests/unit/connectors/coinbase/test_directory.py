@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.coinbase import directory as module
 from connectors.coinbase import wire
 from connectors.coinbase.directory import Directory, make_instrument, trading_status
 from connectors.coinbase.settings import CoinbaseSettings
@@ -17,7 +16,6 @@ from connectors.fakes import FakeClock
 from connectors.rest import RestError
 from engine.errors import VenueError
 from engine.events import InstrumentDefined, TradingStatus
-from tests.support.coinbase import fill
 
 PRODUCT = {
     "product_id": "BTC-USD",
@@ -81,7 +79,7 @@ async def test_an_instrument_has_levels_where_they_are_subscribed(channels: tupl
 
 @pytest.mark.parametrize("change", [{"product_type": "FUTURE"}, {"base_increment": "0"}])
 def test_a_product_that_cannot_be_traded_here_is_refused(change: dict[str, str]) -> None:
-    """Futures, and a product without a size step."""
+    """A future by the name of a pair, and a product without a size step."""
     with pytest.raises(VenueError, match="expected"):
         make_instrument("coinbase", "BTC/USD", product(**change), Decimal(0), Decimal(0))
 
@@ -195,25 +193,31 @@ def test_product_sizes_that_are_no_numbers_are_refused(field: str) -> None:
         make_instrument("coinbase", "BTC/USD", product(**{field: "NaN"}), Decimal(0), Decimal(0))
 
 
-async def test_the_opening_balances_are_read_again_while_fills_lie_near_the_reading(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The first two readings have a fill of somebody else about them: the third one counts."""
-    monkeypatch.setattr(module, "LISTING_LAG_S", 0.0)
-    monkeypatch.setattr(module, "OPENING_PAUSE_S", 0.0)
-    busy, quiet = {"fills": [fill()], "cursor": ""}, {"fills": [], "cursor": ""}
-    readings = [{"accounts": [{**ACCOUNT, "hold": {"value": str(held), "currency": "USD"}}]} for held in (1, 2, 3)]
-    d = directory({"/accounts": readings, "/orders/historical/fills": [busy, busy, quiet]}, private=True)
-    opening = await d.opening(lambda: 5)
-    assert [(b.currency, b.total) for b in opening.balances] == [("USD", Decimal(93))]
+async def test_a_reading_of_the_balances_says_between_which_moments_it_was_made() -> None:
+    """By the venue's clock, with a margin about them in which a fill may be part of it or not."""
+    opening = await directory({"/accounts": {"accounts": [ACCOUNT]}}, private=True).opening(lambda: 5)
+    assert [(b.currency, b.total) for b in opening.balances] == [("USD", Decimal(100))]
     assert opening.since_ns == opening.until_ns == 10**18 + 5
     assert opening.doubtful_ns[0] < opening.since_ns < opening.doubtful_ns[1]
 
 
-async def test_an_account_that_is_never_quiet_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Better no start than wrong books."""
-    monkeypatch.setattr(module, "LISTING_LAG_S", 0.0)
-    monkeypatch.setattr(module, "OPENING_PAUSE_S", 0.0)
-    answers = {"/accounts": {"accounts": [ACCOUNT]}, "/orders/historical/fills": {"fills": [fill()], "cursor": ""}}
-    with pytest.raises(VenueError, match="during each of 20 readings"):
-        await directory(answers, private=True).opening(lambda: 0)
+async def test_a_key_without_a_futures_account_is_told_so_in_one_line() -> None:
+    """It names the contracts; a server that fails is another matter, and is asked again."""
+    contract = {
+        **PRODUCT, "product_id": "BIP-20DEC30-CDE", "product_type": "FUTURE", "quote_currency_id": "USD",
+        "future_product_details": {"contract_size": "0.01", "contract_expiry": "2030-12-20T16:00:00Z"},
+    }  # fmt: skip
+    answers: dict[str, Any] = {
+        "/products/BIP-20DEC30-CDE": contract,
+        "/transaction_summary": {"fee_tier": {"taker_fee_rate": "0.002", "maker_fee_rate": "0.001"}},
+        "/accounts": {"accounts": []},
+    }
+    found = directory(answers, private=True, symbols=("BIP-20DEC30-CDE/USD",))
+    (defined, _) = await found.define()
+    assert isinstance(defined, InstrumentDefined)
+    assert (defined.definition.multiplier, defined.definition.taker_fee_rate) == (Decimal("0.01"), Decimal("0.002"))
+    with pytest.raises(VenueError, match=r"does not show a futures account.*BIP-20DEC30-CDE"):
+        await found.opening(lambda: 0)
+    answers["/cfm/balance_summary"] = RestError("GET answered 503", status=503)
+    with pytest.raises(RestError):
+        await found.opening(lambda: 0)

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.coinbase.feed import CoinbaseFeed, conflate, subscription
+from connectors.coinbase.feed import CoinbaseFeed, subscription
 from connectors.coinbase.protocol import CoinbaseMarketProtocol
 from connectors.fakes import EventLog, FakeClock, ScriptedConnection, ScriptedTransport
 from connectors.reconnect import Backoff
+from connectors.stream_feed import conflate
 from connectors.ws import WsOptions
 from engine.errors import VenueError
 from engine.events import FeedDown, FeedUp, Gap, Quote, Trade

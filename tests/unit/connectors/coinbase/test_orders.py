@@ -14,12 +14,14 @@ from connectors.coinbase.orders import Verdict, encode_any_order, encode_cancels
 from engine.commands import OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side
+from engine.refusals import WORDS
 from tests.support.coinbase import TS_NS, accepted_answer, new_order, refused_answer
 
 LIMIT = {"base_size": "0.001", "limit_price": "60000"}
 STOP = {**LIMIT, "stop_price": "61000", "stop_direction": "STOP_DIRECTION_STOP_UP"}
 MARKET: dict[str, Any] = {"order_type": OrderType.MARKET, "limit_px": None, "time_in_force": TimeInForce.IOC}
 STOP_LIMIT: dict[str, Any] = {"order_type": OrderType.STOP_LIMIT, "trigger_px": Decimal(61000)}
+BRACKET: dict[str, Any] = {"order_type": OrderType.BRACKET, "side": Side.SELL, "trigger_px": Decimal(55000)}
 END = "2026-11-20T14:03:07.123456Z"
 
 
@@ -41,6 +43,17 @@ END = "2026-11-20T14:03:07.123456Z"
             {**STOP_LIMIT, "side": Side.SELL, "time_in_force": TimeInForce.GTD, "expire_ns": TS_NS},
             "stop_limit_stop_limit_gtd",
             {**STOP, "stop_direction": "STOP_DIRECTION_STOP_DOWN", "end_time": END},
+        ),
+        (BRACKET, "trigger_bracket_gtc", {**LIMIT, "stop_trigger_price": "55000"}),
+        (
+            {**BRACKET, "time_in_force": TimeInForce.GTD, "expire_ns": TS_NS},
+            "trigger_bracket_gtd",
+            {**LIMIT, "stop_trigger_price": "55000", "end_time": END},
+        ),
+        (
+            {**BRACKET, "side": Side.BUY, "trigger_px": Decimal("65000.50")},
+            "trigger_bracket_gtc",
+            {**LIMIT, "stop_trigger_price": "65000.50"},
         ),
     ],
 )
@@ -68,6 +81,15 @@ def test_each_kind_of_order_has_its_configuration(fields: Any, name: str, config
         {"order_type": OrderType.STOP_LIMIT},
         {**STOP_LIMIT, "post_only": True},
         {**STOP_LIMIT, "time_in_force": TimeInForce.FOK},
+        {**BRACKET, "trigger_px": None},
+        {**BRACKET, "limit_px": None},
+        {**BRACKET, "trigger_px": Decimal("NaN")},
+        {**BRACKET, "trigger_px": Decimal(60000)},
+        {**BRACKET, "side": Side.BUY},
+        {**BRACKET, "post_only": True},
+        {**BRACKET, "time_in_force": TimeInForce.IOC},
+        {**BRACKET, "time_in_force": TimeInForce.GTD},
+        {"order_type": OrderType.STOP, "limit_px": None, "trigger_px": Decimal(55000)},
         {"qty": Decimal(0)},
         {"qty": Decimal("NaN")},
         {"qty": Decimal("Infinity")},
@@ -125,24 +147,40 @@ def test_an_acceptance_carries_the_venues_id() -> None:
         ("INSUFFICIENT_FUND", "PREVIEW_INSUFFICIENT_FUND", "insufficient_funds"),
         ("INSUFFICIENT_FUNDS", "", "insufficient_funds"),
         ("UNKNOWN_FAILURE_REASON", "PREVIEW_INSUFFICIENT_FUNDS", "insufficient_funds"),
-        ("INVALID_LIMIT_PRICE_POST_ONLY", "", "would_take"),
-        ("INVALID_LIMIT_PRICE", "", "invalid_limit_price"),
+        ("INVALID_LIMIT_PRICE_POST_ONLY", "", "post_only_would_cross"),
+        ("INVALID_LIMIT_PRICE", "", "invalid_px"),
+        ("INVALID_FCM_TRADING_SESSION", "", "trading_halted"),
+        ("", "PREVIEW_STOP_PRICE_ABOVE_LAST_TRADE_PRICE", "invalid_px"),
+        ("STOP_TRIGGER_PRICE_OUT_OF_BOUNDS", "", "too_far"),
+        ("UNSUPPORTED_ORDER_CONFIGURATION", "PREVIEW_INVALID_ORDER_CONFIG", "unsupported"),
+        ("END_TIME_IS_IN_THE_PAST", "", "expiry_in_past"),
         ("INVALID_SIZE_PRECISION", "", "invalid_qty_precision"),
         ("", "PREVIEW_INVALID_BASE_SIZE_TOO_SMALL", "below_minimum"),
         ("TRADING_DISABLED", "", "trading_halted"),
-        ("SOMETHING_NEW_IN_2031", "", "something_new_in_2031"),
     ],
 )
 def test_a_business_refusal_is_http_200_and_a_rejection(error: str, preview: str, reason: str) -> None:
-    """Known meanings get our name by prefix, unknown ones pass through."""
+    """Known meanings get a word of the list, by prefix."""
     answer = read_order_answer(200, refused_answer(error, preview, "why"))
     assert (answer.verdict, answer.reason, answer.text) == (Verdict.REJECTED, reason, "why")
+    assert reason in WORDS
+
+
+def test_a_reason_never_seen_before_stands_in_the_text() -> None:
+    """Its word says only that it is none of those that are known; a status without any reason is told alike."""
+    answer = read_order_answer(200, refused_answer("SOMETHING_NEW_IN_2031", "", "why"))
+    assert (answer.verdict, answer.reason, answer.text) == (Verdict.REJECTED, "refused", "something_new_in_2031: why")
+    answer = read_order_answer(200, refused_answer("INSUFFICIENT_FUND", "", ""))
+    assert (answer.reason, answer.text) == ("insufficient_funds", "INSUFFICIENT_FUND")  # no sentence beside it
+    answer = read_order_answer(418, b"")
+    assert (answer.verdict, answer.reason, answer.text) == (Verdict.REJECTED, "refused", "http_418")
 
 
 @pytest.mark.fault("B15")
 def test_a_duplicate_client_id_is_proof_of_an_order_and_no_rejection() -> None:
     """The listing must say which."""
     assert read_order_answer(200, refused_answer("DUPLICATE_CLIENT_ORDER_ID")).verdict is Verdict.UNKNOWN
+    assert read_order_answer(400, b'{"error":"DUPLICATE_CLIENT_ORDER_ID"}').verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -150,11 +188,11 @@ def test_a_duplicate_client_id_is_proof_of_an_order_and_no_rejection() -> None:
     [
         (401, b"Unauthorized", "unauthorized"),
         (429, b'{"errors":[{"id":"rate_limit_exceeded"}]}', "rate_limited"),
-        (400, b'{"error":"INVALID_ARGUMENT","message":"bad"}', "invalid_argument"),
+        (400, b'{"error":"INVALID_ARGUMENT","message":"bad"}', "invalid_request"),
         (403, b'{"error":"PERMISSION_DENIED","message":"Missing required scopes"}', "permission_denied"),
-        (404, b"<html>", "http_404"),
-        (400, b'{"error":"INVALID_ARGUMENT"}', "invalid_argument"),
-        (422, b"", "http_422"),
+        (404, b"<html>", "invalid_request"),
+        (400, b'{"error":"INVALID_ARGUMENT"}', "invalid_request"),
+        (422, b"", "invalid_request"),
     ],
 )
 def test_a_refused_request_made_no_order(status: int, body: bytes, reason: str) -> None:

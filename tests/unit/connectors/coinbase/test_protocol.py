@@ -7,7 +7,7 @@ import math
 import pytest
 
 from connectors.coinbase.protocol import MAX_FRAME_BYTES, RECENT_TRADES, CoinbaseMarketProtocol
-from engine.events import BookDelta, BookSnapshot, FeedUp, Gap, InstrumentStatus, Quote, Trade, TradingStatus
+from engine.events import Bar, BookDelta, BookSnapshot, FeedUp, Gap, InstrumentStatus, Quote, Trade, TradingStatus
 from engine.ports import VenueProtocol
 from tests.support.coinbase import BTC, TS_NS, ack, frame, heartbeat, levels, ticker, trade, trades
 
@@ -236,3 +236,81 @@ def test_a_venue_error_is_kept_for_the_shell() -> None:
     assert p.last_error == "rate limit exceeded"
     p.reset()
     assert p.last_error == ""
+
+
+def batch(seq: int, **fields: str) -> bytes:
+    return frame(
+        "ticker_batch", seq, {"type": "update", "tickers": [{"product_id": "BTC-USD", "price": "1", **fields}]}
+    )
+
+
+@pytest.mark.fault("D2")
+def test_a_batched_ticker_without_best_prices_is_no_quote() -> None:
+    """The live feed leaves them out: nothing is known of the market by that, and nothing is forgotten."""
+    p = protocol(("heartbeats", "ticker_batch"))
+    assert p.receive_frame(batch(0), 7) == []
+    prices = {"best_bid": "1", "best_bid_quantity": "2", "best_ask": "3", "best_ask_quantity": "4"}
+    assert p.receive_frame(batch(1, **prices), 7) == [Quote(TS_NS, 7, BTC, 1.0, 2.0, 3.0, 4.0)]
+    for better in ("ticker", "level2"):
+        assert protocol(("ticker_batch", better)).receive_frame(batch(0, **prices), 7) == []
+
+
+MINUTES_5 = 300
+
+
+def candles(seq: int, *starts: int, close: str = "4", kind: str = "update") -> bytes:
+    rows = [
+        {"start": str(at), "high": "5", "low": "1", "open": "2", "close": close, "volume": "9", "product_id": "BTC-USD"}
+        for at in starts
+    ]
+    return frame("candles", seq, {"type": kind, "candles": rows})
+
+
+def bar(start_s: int, close: float = 4.0) -> Bar:
+    ns = 10**9
+    return Bar((start_s + MINUTES_5) * ns, 7, BTC, MINUTES_5 * ns, 2.0, 5.0, 1.0, close, 9.0)
+
+
+def test_a_candle_is_told_when_a_later_one_begins() -> None:
+    """It changes each second until then; what a snapshot tells of the past before that is no event."""
+    p = protocol(("candles",))
+    assert p.receive_frame(candles(0, 1200, 900, 600, kind="snapshot"), 7) == []
+    assert p.receive_frame(candles(1, 1200, close="3"), 7) == []
+    assert p.receive_frame(candles(2, 1500), 7) == [bar(1200, close=3.0)]
+    assert p.receive_frame(candles(3, 1200), 7) == []
+
+
+def test_candles_that_ended_while_the_line_was_down_are_told_once() -> None:
+    """The snapshot of the next connection has them as they ended; a quiet one is left out by the venue."""
+    p = protocol(("candles",))
+    p.receive_frame(candles(0, 900), 7)
+    p.reset()
+    assert p.receive_frame(candles(0, 1800, 1500, 900, 600, kind="snapshot"), 7) == [bar(900), bar(1500)]
+    assert p.receive_frame(candles(1, 1800), 7) == []
+
+
+def test_a_candle_that_may_lack_a_change_is_not_told() -> None:
+    """A message was lost: the candle that was open then is left out, the next one is whole again."""
+    p = protocol(("candles",))
+    p.receive_frame(candles(0, 900), 7)
+    assert [type(e) for e in p.receive_frame(candles(2, 1200), 7)] == [Gap]
+    assert p.receive_frame(candles(3, 1500), 7) == [bar(1200)]
+
+
+@pytest.mark.fault("C13")
+@pytest.mark.parametrize("start", [0, -300, 1 << 40])
+def test_candles_of_no_time_are_ignored(start: int) -> None:
+    """Neither told nor taken for what ends the open one."""
+    p = protocol(("candles",))
+    p.receive_frame(candles(0, 900), 7)
+    assert p.receive_frame(candles(1, start), 7) == []
+
+
+def test_a_status_is_about_the_product_that_it_names() -> None:
+    """Prices of one come under the label of the other; their states are their own."""
+    usdc = "BTC/USDC@coinbase"
+    p = CoinbaseMarketProtocol(
+        "coinbase", {"BTC-USD": (BTC, usdc)}, ("status",), listed={BTC: "BTC-USD", usdc: "BTC-USDC"}
+    )
+    told = p.receive_frame(frame("status", 0, {"products": [{"id": "BTC-USDC", "status": "offline"}]}), 7)
+    assert told == [InstrumentStatus(TS_NS, 7, usdc, TradingStatus.HALTED)]

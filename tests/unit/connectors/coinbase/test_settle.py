@@ -110,6 +110,24 @@ async def test_after_a_lost_stream_every_open_order_is_looked_up() -> None:
         assert sorted(o.client_order_id for o in b.tracker.open_orders()) == ["c2", "c3"]
 
 
+async def test_an_order_that_rests_is_not_looked_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a lost stream two look-ups show one alive, and it is left alone; the one whose cancel was refused is asked
+    about until it ends."""
+    monkeypatch.setattr("connectors.coinbase.settle.CHECK_AGAIN_S", 0.0)
+    async with settling(start=False) as b:
+        for index in range(2):
+            b.tracker.sent(f"c{index}", 1)
+            b.tracker.accepted(f"c{index}", f"v{index}", 1)
+            b.venue.order(f"v{index}", f"c{index}")
+        b.settler.reconcile()
+        b.settler.check_now("c1")
+        b.settler.reconcile()
+        for _ in range(5):
+            await b.settler._check_due()
+        calls = [call.partition("?")[0] for call in b.venue.calls]
+        assert [sum(call.endswith(name) for call in calls) for name in ("/v0", "/v1")] == [2, 5]
+
+
 async def test_a_listing_starts_by_the_venues_clock() -> None:
     """The venue's clock is an hour ahead: the listing that must show an order sent now starts an hour later."""
     async with settling(start=False) as b:

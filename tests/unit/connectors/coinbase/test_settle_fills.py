@@ -87,6 +87,7 @@ async def test_a_defect_in_a_background_task_stops_entries_and_the_task_goes_on(
 ) -> None:
     """Both tasks raise what they should not, twice each: said, logged, and afterwards the work is done all the same."""
     monkeypatch.setattr(settle, "RESTART_FIRST_S", 0.01)
+    monkeypatch.setattr(settle, "IDLE_S", 0.05)
     async with settling() as b:
         b.up()
         left = {"book": 2, "open_orders": 2}

@@ -131,7 +131,8 @@ def test_an_order_that_fails_after_its_acceptance_is_rejected_with_the_reason() 
     t.sent("c1", 1)
     t.accepted("c1", "v1", 5)
     (event,) = observe(t, "FAILED", reason="INVALID_LIMIT_PRICE_POST_ONLY")
-    assert (type(event), event.reason) == (OrderRejected, "invalid_limit_price_post_only")
+    assert (type(event), event.reason) == (OrderRejected, "post_only_would_cross")
+    assert event.text == "INVALID_LIMIT_PRICE_POST_ONLY"
 
 
 @pytest.mark.fault("B4")
@@ -330,3 +331,19 @@ def test_an_adopted_order_that_had_ended_still_takes_a_late_fill() -> None:
     t.adopt("c1", "v1", Decimal("0.4"), ("e1",), ended=True)
     assert (t.is_unresolved("c1"), t.open_orders()) == (False, [])
     assert kinds(book(t, "e2")) == [OrderFilled]
+
+
+@pytest.mark.fault("B9")
+def test_an_adopted_order_of_what_is_not_traded_any_more_has_its_fills_told() -> None:
+    """Else its outcome would never be known; in anything else that is not traded, fills say nothing."""
+    t = OrderTracker("coinbase", {"ETH-USD": "ETH/USD@coinbase"})
+    t.adopt("c1", "v1", Decimal("0.4"), ("e1",), ended=False, instrument=BTC)
+    observe(t, "FILLED", "0.8")
+    assert t.is_unresolved("c1")
+    told = book(t, "e2")[0]
+    assert isinstance(told, OrderFilled)
+    assert (told.instrument, told.fee_currency) == (BTC, "USD")
+    assert not t.is_unresolved("c1")
+    t.sent("c2", 1)
+    t.accepted("c2", "v2", 2)
+    assert book(t, "e3", order_id="v2") == []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
+
 import pytest
 
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import SNAPSHOT_BATCH, CoinbaseUserProtocol
 from engine.events import FeedUp, Gap, OrderAccepted
-from tests.support.coinbase import BTC, TS_NS, ack, user, user_order
+from tests.support.coinbase import BTC, TS_NS, ack, frame, user, user_order
 
 
 def protocol() -> CoinbaseUserProtocol:
@@ -60,3 +63,38 @@ def test_optional_members_may_be_missing_and_unknown_ones_present() -> None:
     minimal = {"order_id": "v1", "status": "OPEN", "product_id": "BTC-USD", "surprise": {"a": [1]}}
     (accepted,) = p.receive_frame(user(0, minimal), 7)
     assert accepted.client_order_id == "v1"
+
+
+def contracts() -> CoinbaseUserProtocol:
+    return CoinbaseUserProtocol("coinbase", OrderTracker("coinbase", {"BTC-USD": BTC}), contracts=True)
+
+
+def held(seq: int, positions: Any, *orders: Any) -> bytes:
+    return frame("user", seq, {"type": "update", "orders": list(orders), "positions": positions})
+
+
+def test_positions_and_margin_are_told_where_contracts_are_traded() -> None:
+    """As they are told last; without contracts nobody reads them, and the stream wants no such channel."""
+    p = contracts()
+    row = {"product_id": "BIP-20DEC30-CDE", "side": "SHORT", "number_of_contracts": "3", "entry_price": "61000"}
+    assert p.positions is None
+    p.receive_frame(held(0, {"expiring_futures_positions": [row]}), 7)
+    assert p.positions == {"BIP-20DEC30-CDE": Decimal(-3)}
+    summary = {"total_usd_balance": "1000", "liquidation_buffer_percentage": "35"}
+    p.receive_frame(frame("futures_balance_summary", 1, {"type": "snapshot", "fcm_balance_summary": summary}), 7)
+    assert (p.margin.total_usd_balance, p.margin.liquidation_buffer_percentage) == ("1000", "35")
+    p.receive_frame(held(2, {"expiring_futures_positions": []}), 7)
+    assert (p.positions, p.counters.gaps, p.counters.unknown_channel) == ({}, 0, 0)
+    assert ("futures_balance_summary", "") in p.wanted
+    assert ("futures_balance_summary", "") not in protocol().wanted
+
+
+@pytest.mark.fault("C13")
+@pytest.mark.parametrize("bad", [[], {"expiring_futures_positions": [{"side": 1}]}, "none", 5])
+def test_positions_without_sense_take_no_order_with_them(bad: Any) -> None:
+    """The order of the same message is told; what was known of positions stays."""
+    p = contracts()
+    assert [type(e) for e in p.receive_frame(held(0, bad, user_order()), 7)] == [OrderAccepted]
+    assert (p.positions, p.counters.malformed) == (None, 1)
+    assert [type(e) for e in p.receive_frame(held(1, None, user_order("v2", "c2")), 7)] == [OrderAccepted]
+    assert p.counters.malformed == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.coinbase.wire import TimeParser, format_time, plain
+from connectors.coinbase.wire import RestOrder, TimeParser, format_time, plain
 
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)), st.integers(0, 9), st.integers(0, 999_999_999))  # noqa: DTZ001 -- hypothesis wants naive bounds
@@ -46,3 +46,30 @@ def test_a_formatted_time_reads_back_to_the_microsecond(ts_ns: int) -> None:
 def test_plain_numbers(value: str, text: str) -> None:
     """No exponent."""
     assert plain(Decimal(value)) == text
+
+
+@pytest.mark.parametrize(
+    ("side", "configuration", "read"),
+    [
+        ("BUY", {"limit_limit_gtc": {"base_size": "2", "limit_price": "90"}}, (Decimal(2), Decimal(90))),
+        ("BUY", {"market_market_ioc": {"base_size": "2"}}, (Decimal(2), None)),
+        ("BUY", {"market_market_ioc": {"quote_size": "2"}}, None),
+        ("BUY", {"limit_limit_gtc": {"base_size": "2", "limit_price": "x"}}, None),
+        (
+            "SELL",
+            {"trigger_bracket_gtc": {"base_size": "2", "limit_price": "110", "stop_trigger_price": "90"}},
+            (Decimal(2), Decimal(110)),
+        ),
+        (
+            "BUY",
+            {"trigger_bracket_gtd": {"base_size": "2", "limit_price": "90", "stop_trigger_price": "120"}},
+            (Decimal(2), Decimal(126)),
+        ),
+        ("BUY", {"trigger_bracket_gtc": {"base_size": "2", "limit_price": "90", "stop_trigger_price": "x"}}, None),
+    ],
+)
+def test_an_order_that_somebody_else_has_placed_is_read_at_the_most_it_may_cost(
+    side: str, configuration: dict[str, object], read: object
+) -> None:
+    """Size and price of each kind; None where there is no size in base units, or no number."""
+    assert RestOrder("o1", "OPEN", "BTC-USD", side=side, order_configuration=configuration).size_and_price() == read

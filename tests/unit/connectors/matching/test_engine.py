@@ -127,6 +127,31 @@ def test_nobody_trades_with_an_order_whose_time_is_up():
     assert fills(out) == []
 
 
+def test_a_stop_that_a_price_fires_does_not_trade_with_an_order_whose_time_is_up():
+    """The price comes at 10, when the ask that the stop would buy has expired."""
+    engine = book()
+    engine.submit(limit("a", SELL, "1", "101", tif=TimeInForce.GTD, expire_ns=10), 0)
+    engine.submit(stop("s", BUY, "1", "102", "103"), 1)
+    out = engine.trigger(D(102), D(102), 10)
+    assert ends(out) == {"a": "expired"}
+    assert fills(out) == []
+    assert engine.order("s").limit_px == D(103)
+
+
+def test_an_order_that_is_resumed_does_not_trade_with_one_whose_time_is_up():
+    """Nor does it come back when its own time is up."""
+    engine = book()
+    engine.submit(limit("b", BUY, "1", "100"), 0)
+    engine.submit(limit("gone", BUY, "1", "100", tif=TimeInForce.GTD, expire_ns=9), 0)
+    engine.withdraw("b")
+    engine.withdraw("gone")
+    engine.submit(limit("a", SELL, "1", "100", tif=TimeInForce.GTD, expire_ns=10), 1)
+    assert ends(engine.resume("gone", 9)) == {"gone": "expired"}
+    out = engine.resume("b", 10)
+    assert ends(out) == {"a": "expired"}
+    assert fills(out) == []
+
+
 def test_orders_expire_earliest_first_and_only_when_due():
     """Three orders, two of them due."""
     engine = book()

@@ -6,7 +6,7 @@ from connectors.matching.mirror import MarketMirror
 from connectors.matching.orders import Filled, Triggered
 from engine.commands import TimeInForce
 from engine.events import Side
-from tests.support.matching import FX, NAN, SPOT, D, book, ends, fills, limit, market, quote, stop, trade
+from tests.support.matching import FX, NAN, SPOT, D, book, bracket, ends, fills, limit, market, quote, stop, trade
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -202,6 +202,51 @@ def test_where_no_trades_are_told_stops_go_by_the_quote_and_not_by_our_last_fill
     assert not any(isinstance(o, Triggered) for o in mirror.submit(stop("s", BUY, "1", "1.24", "1.3"), 3))
     out = mirror.on_quote(quote(1.23999, 1.24, NAN, NAN, ts=4, of=FX.id))
     assert any(isinstance(o, Filled) and o.taker_id == "s" and o.px == D("1.24") for o in out)
+
+
+def test_what_a_fired_stop_took_is_missing_for_the_next_order():
+    """5 bid at 100, our stop sells 3 of them when 100 trades: a moment later 2 are left, under the same quote again."""
+    mirror = mirrored()
+    mirror.on_quote(quote(100, 101, ts=0))
+    mirror.submit(stop("s", SELL, "3", "100", "99"), 1)
+    assert ours(mirror.on_trade(trade(100, 1, 1, ts=2)), "s") == [("100", "3")]
+    mirror.on_quote(quote(100, 101, ts=3))
+    assert ours(mirror.submit(market("me", SELL, "9"), 4)) == [("100", "2")]
+
+
+def test_a_bracket_queues_at_its_target_and_leaves_it_when_the_market_trades_at_its_trigger():
+    """5 are before us at the ask of 101: of 6 bought there 1 is ours.  99 trades: what is left sells to the bid."""
+    mirror = mirrored()
+    mirror.on_quote(quote(100, 101))
+    mirror.submit(bracket("me", SELL, "3", "101", "99"), 1)
+    assert ours(mirror.on_trade(trade(101, 6, 1, ts=2))) == [("101", "1")]
+    mirror.on_quote(quote(98.5, 99, ts=3))
+    assert ours(mirror.on_trade(trade(99, 1, 1, ts=4))) == [("98.5", "2")]
+    assert mirror.engine.order("me") is None
+
+
+def test_where_no_trades_are_told_a_bracket_goes_by_the_quote():
+    """Its trigger of 1.24 is above the bid of 1.23999: it sells there and then."""
+    mirror = mirrored(FX)
+    mirror.on_quote(quote(1.24999, 1.25, NAN, NAN, of=FX.id))
+    out = mirror.submit(bracket("me", SELL, "1000", "1.26", "1.24"), 1)
+    assert not any(isinstance(o, Triggered) for o in out)
+    assert ours(mirror.on_quote(quote(1.23999, 1.24001, NAN, NAN, ts=2, of=FX.id))) == [("1.23999", "1000")]
+
+
+def test_what_is_left_of_a_taker_far_beyond_the_best_price_meets_the_next_quotes_and_not_its_own_limit():
+    """8 to sell down to 94.5, 5 are bid: the rest is sold at the bids that come, by nobody at 94.5, also not by a trade
+    in between; cancelled it is gone."""
+    mirror = mirrored()
+    mirror.on_quote(quote(100, 101))
+    mirror.submit(bracket("me", SELL, "9", "105", "99.5"), 1)
+    mirror.on_quote(quote(99, 100, bid_qty=5, ts=2))
+    assert ours(mirror.on_trade(trade(99.5, 1, -1, ts=3))) == [("99", "5")]
+    assert mirror.engine.best_px(SELL) == D(100)
+    assert ours(mirror.on_trade(trade(99, 50, 1, ts=4))) == []
+    assert ours(mirror.on_quote(quote(98.5, 99, bid_qty=3, ts=5))) == [("98.5", "3")]
+    assert mirror.engine.cancel("me", 6).filled_qty == D(8)
+    assert ours(mirror.on_quote(quote(98, 99, ts=7))) == []
 
 
 def test_the_mirror_stays_small_over_many_quotes():

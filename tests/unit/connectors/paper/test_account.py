@@ -46,7 +46,7 @@ def test_each_end_has_its_event_and_other_accounts_have_none():
         (Closed("o", CloseReason.IOC, ACCOUNT), OrderCancelled, "ioc"),
         (Closed("o", CloseReason.REDUCED, ACCOUNT), OrderCancelled, "reduce_only"),
         (Closed("o", CloseReason.EXPIRED, ACCOUNT), OrderExpired, None),
-        (Refused("o", RefuseReason.BOOK_FULL, ACCOUNT), OrderRejected, "book_full"),
+        (Refused("o", RefuseReason.BOOK_FULL, ACCOUNT), OrderRejected, "unavailable"),
     ):
         told = Told()
         (event,) = told.report(Closed("m", CloseReason.CANCELLED, "market"), outcome)

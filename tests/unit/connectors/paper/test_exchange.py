@@ -134,17 +134,17 @@ def test_submitting_never_publishes_and_one_advance_ends_although_answers_cause_
 @pytest.mark.parametrize(
     ("order", "reason"),
     [
-        (new("x", BUY, "0.15", "100"), "lot_qty"),
-        (new("x", BUY, "1", "100.2"), "tick_px"),
-        (new("x", BUY, "0.1", "50"), "min_notional"),
-        (new("x", BUY, "1001"), "max_qty"),
+        (new("x", BUY, "0.15", "100"), "invalid_qty_precision"),
+        (new("x", BUY, "1", "100.2"), "invalid_px_precision"),
+        (new("x", BUY, "0.1", "50"), "below_minimum"),
+        (new("x", BUY, "1001"), "above_maximum"),
         (new("x", BUY, "200", "100"), "insufficient_funds"),
-        (new("x", SELL, "1", "100"), "short_not_allowed"),
+        (new("x", SELL, "1", "100"), "insufficient_position"),
         (new("x", BUY, "1", "101", post_only=True), "post_only_would_cross"),
         (new("x", BUY, "1", "100", of=PERPETUAL), "unknown_instrument"),
         (new("x", BUY, "1", "100", trailing_px=D(1)), "unsupported"),
-        (new("x", BUY, "1", "100", tif=TimeInForce.GTD, expire_ns=50), "bad_expiry"),
-        (new("x", SELL, "1", reduce_only=True), "reduce_only"),
+        (new("x", BUY, "1", "100", tif=TimeInForce.GTD, expire_ns=50), "invalid_expiry"),
+        (new("x", SELL, "1", reduce_only=True), "nothing_to_close"),
     ],
 )
 def test_each_refusal_is_one_rejection_that_leaves_nothing_behind(order, reason):
@@ -182,11 +182,11 @@ def test_a_field_of_another_kind_is_refused_and_never_taken_for_something_simila
 def test_before_the_first_quote_and_in_a_halt_nothing_is_accepted():
     """No market, then a halt, then trading again."""
     desk = Desk().at(50).send("early", BUY, "1").at(90)
-    assert desk.last(OrderRejected).reason == "no_market"
+    assert desk.last(OrderRejected).reason == "no_price"
     desk.quote(100, 101, 100)
     desk.exchange.on_market(InstrumentStatus(1, 1, SPOT.id, TradingStatus.HALTED))
     desk.send("halted", BUY, "1").at(200)
-    assert desk.last(OrderRejected).reason == "halted"
+    assert desk.last(OrderRejected).reason == "trading_halted"
     desk.exchange.on_market(InstrumentStatus(1, 1, SPOT.id, TradingStatus.TRADING))
     assert desk.send("fine", BUY, "1").at(300).kinds("fine") == ["OrderAccepted", "OrderFilled"]
 
@@ -249,7 +249,7 @@ def test_a_short_is_margined_and_a_reduce_only_order_never_turns_it():
     assert desk.kinds("r") == ["OrderAccepted", "OrderFilled", "OrderCancelled"]
     assert desk.last(OrderCancelled).reason == "reduce_only"
     assert desk.exchange.position(PERPETUAL.id).qty == D(0)
-    assert desk.send("r2", BUY, "1", reduce_only=True).at(400).last(OrderRejected).reason == "reduce_only"
+    assert desk.send("r2", BUY, "1", reduce_only=True).at(400).last(OrderRejected).reason == "nothing_to_close"
 
 
 def test_a_resting_exit_goes_when_another_exit_has_closed_the_position():
@@ -282,6 +282,32 @@ def test_a_stop_limit_exit_fires_on_the_markets_trade():
     desk.trade(99, 1, 1, 410)
     assert desk.last(OrderFilled).px == D("98.5")
     assert desk.exchange.position(PERPETUAL.id).qty == D(0)
+
+
+@pytest.mark.parametrize(("way", "px"), [("target", "105"), ("trigger", "94.5")])
+def test_a_bracket_exit_ends_by_one_of_its_prices(way, px):
+    """Long 2 of spot, target 105, trigger 95: holds what it sells once, and sells it at the target or to the bid."""
+    desk = opened().send("b", BUY, "2").at(200)
+    desk.send("x", SELL, "2", "105", order_type=OrderType.BRACKET, trigger_px=D(95), reduce_only=True).at(300)
+    assert desk.exchange.balances()["BTC"].available == 0
+    if way == "target":
+        desk.quote(104.5, 105, 400).quote(104.5, 105, 405).trade(105, 9, 1, 410)
+    else:
+        desk.quote(94.5, 95, 400).quote(94.5, 95, 405).trade(95, 1, -1, 410)
+    assert desk.kinds("x") == ["OrderAccepted", "OrderFilled"]
+    assert (desk.last(OrderFilled).qty, desk.last(OrderFilled).px) == (D(2), D(px))
+    assert desk.exchange.position(SPOT.id).qty == D(0)
+    desk.quote(105, 106, 500).quote(105, 106, 505).trade(105, 50, 1, 510)
+    assert desk.kinds("x") == ["OrderAccepted", "OrderFilled"]
+
+
+def test_a_buying_bracket_holds_what_its_trigger_may_cost():
+    """2 at a target of 90 cost 180; fired at 120 they cost up to 126 each: 252 and the higher fee are held."""
+    desk = opened(balances={"USD": D(1000)})
+    desk.send("x", BUY, "2", "90", order_type=OrderType.BRACKET, trigger_px=D(120)).at(200)
+    assert desk.exchange.balances()["USD"].available == D(1000) - D(252) * D("1.002")
+    desk.send("y", BUY, "6", "90", order_type=OrderType.BRACKET, trigger_px=D(120)).at(300)
+    assert desk.last(OrderRejected).reason == "insufficient_funds"
 
 
 def test_margin_limits_what_can_be_opened_and_never_what_can_be_closed():
@@ -368,7 +394,7 @@ def test_new_rules_of_an_instrument_apply_from_then_on():
     """The lot becomes 1: 0.5 is refused now."""
     desk = opened()
     desk.exchange.on_market(InstrumentDefined(1, 1, msgspec.structs.replace(SPOT, lot_qty=D(1))))
-    assert desk.send("c", BUY, "0.5").at(200).last(OrderRejected).reason == "lot_qty"
+    assert desk.send("c", BUY, "0.5").at(200).last(OrderRejected).reason == "invalid_qty_precision"
 
 
 def test_an_instrument_of_another_venue_is_a_mistake():

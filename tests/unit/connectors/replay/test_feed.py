@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from pathlib import Path
@@ -48,14 +49,17 @@ class JumpingClock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ns = 1
         self.slept: list[float] = []
-        real = asyncio.wait_for
 
-        async def wait_for(awaitable, timeout):
-            self.slept.append(timeout)
-            self.ns += round(timeout * SECOND)
-            return await real(awaitable, 0)
+        @contextlib.asynccontextmanager
+        async def timeout(delay):
+            """Of a wait that nothing ends earlier."""
+            self.slept.append(delay)
+            self.ns += round(delay * SECOND)
+            await asyncio.sleep(0)
+            raise TimeoutError
+            yield
 
-        monkeypatch.setattr(asyncio, "wait_for", wait_for)
+        monkeypatch.setattr(asyncio, "timeout", timeout)
 
     def now_ns(self) -> int:
         return self.ns

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.consolidated import ConsolidatedDefinition, Consolidator, consolidate, consolidated_bars, play
+from engine.consolidated import ConsolidatedDefinition, Consolidator
+from engine.consolidated.history import consolidate, consolidated_bars, play
 from engine.data.parquet import describe_files, read_events
 from engine.events import Event, FeedDown, Gap, Quote, Timer, Trade
 from tests.support.consolidated import MS, START_NS, S, define, make, quote, rules, trade

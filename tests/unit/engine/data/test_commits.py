@@ -96,7 +96,7 @@ def test_a_commit_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.data.commits.write_file", full)
+        patch.setattr("engine.data.commits.write_atomically", full)
         with pytest.raises(DataError, match=r"cannot write the rows of .*: No space left on device"):
             store(tmp_path / "c", quotes(5))
     assert seen(tmp_path / "c") == (1, 2)

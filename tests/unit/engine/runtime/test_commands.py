@@ -26,9 +26,12 @@ class Answering:
     def __init__(self, stays: str = "") -> None:
         self.told: list[str] = []
         self.stays = stays
+        self.refuses = ""
 
     def __call__(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         self.told.append(command)
+        if command == self.refuses:
+            return {"ok": False, "error": "not now"}
         return {"ok": True, "session": "x", "state": self.stays or AFTER.get(command, "active")}
 
 
@@ -62,12 +65,27 @@ async def test_halt_and_reduce_reach_every_daemon_of_the_user(begin: Begin, tmp_
     one, two = await begin(tmp_path / "a" / "sessions", "one"), await begin(tmp_path / "b" / "sessions", "two")
     for name, command in (("halt", commands.halt), ("reduce", commands.reduce), ("resume", commands.resume)):
         await asyncio.to_thread(command)
-        assert (one.told, two.told) == ([name], [name])
+        asked = ["may_resume"] if name == "resume" else []
+        assert (one.told, two.told) == ([*asked, name], [*asked, name])
         said = capsys.readouterr().out
         assert all(session in said for session in ("session one (process ", "session two (process "))
         assert said.count(f": {AFTER[name]}\n") == 2
         one.told.clear()
         two.told.clear()
+
+
+@pytest.mark.fault("F8")
+async def test_resume_reaches_nobody_while_one_of_several_refuses(begin: Begin, tmp_path: Path, capsys: Any) -> None:
+    """The first to resume would remove the file that the other, which may be stuck, has not seen yet."""
+    one = await begin(tmp_path / "a" / "sessions", "one")
+    two = await begin(tmp_path / "b" / "sessions", "two")
+    await asyncio.to_thread(commands.halt, "storm")
+    two.refuses = "may_resume"
+    with pytest.raises(typer.Exit):
+        await asyncio.to_thread(commands.resume, "over")
+    assert (one.told, two.told) == (["halt", "may_resume"], ["halt", "may_resume"])
+    assert read_halt(user_run_folder()) is not None
+    assert "session two" in capsys.readouterr().err
 
 
 async def test_sessions_narrow_what_loosens_but_never_halt(begin: Begin, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from engine.events import Bar, Quote, Trade
 from engine.runtime import compaction
 from engine.runtime.compaction import Compaction
 from engine.runtime.journal import JournalWriter
+from engine.runtime.retention import Rule, prune, survey
 from engine.runtime.segment import RawRecord, SegmentInfo, list_segments
 from tests.support.journals import INSTRUMENT, flip, market_session, timer, wait_until
 from tests.support.stored import T0, meanwhile
@@ -181,6 +183,17 @@ def test_what_files_played_is_not_stored_again(tmp_path: Path) -> None:
     session, _ = market_session(tmp_path, ticks(10), feed="replay")
     with pytest.raises(DataError, match=r"s-test played recorded files.*data import"):
         Compaction(session.path, tmp_path / "c")
+
+
+def test_a_session_whose_market_was_pruned_is_refused(tmp_path: Path) -> None:
+    """It is not said to be complete with no row; nothing is written, and the line says where the market is."""
+    session, _ = market_session(tmp_path, ticks(10))
+    rule = Rule(time.time_ns() + 10**9, force=True, market_only=True)
+    (old,) = survey(session.path.parent, tmp_path / "run", rule)
+    prune(old, rule, tmp_path / "archive")
+    with pytest.raises(DataError, match=r"market stream of session \S+ was pruned on 2.*; unpack .*archive"):
+        Compaction(session.path, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
 
 
 def test_the_built_in_exchange_is_stored_as_such(tmp_path: Path) -> None:

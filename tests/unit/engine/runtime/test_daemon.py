@@ -17,9 +17,11 @@ from engine import events as e
 from engine.commands import NewOrder
 from engine.core import TradingCore
 from engine.errors import ConfigError, JournalError, KestrelError, SessionLocked, VenueError
+from engine.runtime.approval import build_of, write_approval
 from engine.runtime.control import run_folders, running_sessions, write_halt
-from engine.runtime.daemon import Daemon, Options, Parts
+from engine.runtime.daemon import Daemon
 from engine.runtime.journal_reader import read_journal
+from engine.runtime.parts import Options, Parts
 from engine.runtime.session import Session
 from engine.runtime.summary import read_summary
 from tests.support.core import D, MemoryJournal, OpenGate, Scripted, build_core, intent, quote, spot
@@ -79,7 +81,7 @@ class Made:
             )
             return self.core
 
-        def venue(publish: Any, clock: Any, lag_ns: Any, prefix: str, path: Path, say: Any, left: Any) -> Any:
+        def venue(publish: Any, clock: Any, lag_ns: Any, prefix: str, path: Path, say: Any, *_left: Any) -> Any:
             self.market.publish, self.market.now_ns = publish, clock.now_ns
             return self.market
 
@@ -121,6 +123,24 @@ async def test_a_session_runs_from_an_empty_folder_to_its_summary(capsys: Any, t
     assert said.out == ""  # stdout belongs to the JSON line
     assert "Kestrel session s" in said.err
     assert re.search(r"report +none asked for", said.err)
+
+
+@pytest.mark.fault("F16")
+async def test_only_the_approved_build_and_configuration_trades(tmp_path: Path) -> None:
+    """The approved pair runs and its header says who approved it; with another limit there is not even a folder."""
+    path = tmp_path / "approved.json"
+    approval = write_approval(path, build_of({"a": 1}, tmp_path, ()), "reviewed", 1)
+    made = Made(tmp_path, approval=path)
+    await made.daemon.run()
+    header = Session.open(made.folder).header
+    assert (header.approved, header.config_hash) == (approval.said, approval.build.config_hash)
+    other = Made(tmp_path, approval=path, config={"a": 2}, session="other")
+    with pytest.raises(ConfigError, match=r"approves: configuration \(in: a\)"):
+        await other.daemon.run()
+    assert not (tmp_path / "sessions" / "other").exists()
+    path.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        await Made(tmp_path, approval=path, session="other").daemon.run()
 
 
 async def test_metrics_are_served_while_it_runs_and_the_warmer_with_it(capsys: Any, tmp_path: Path) -> None:
@@ -177,7 +197,7 @@ async def test_a_journal_that_dies_ends_the_session_and_names_what_may_live(tmp_
         if made.core.counters.orders:
             full = MemoryJournal()
             full.full_for = (e.Event,)
-            made.daemon._bus._journal = full
+            made.daemon._trading.bus._journal = full
 
     made.during = kill_the_journal
     with pytest.raises(JournalError) as caught:

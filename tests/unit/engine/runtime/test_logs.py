@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +41,26 @@ def test_a_line_reaches_the_file_with_its_fields(tmp_path: Path) -> None:
         "level": "warning", "event": "sequence gap", "logger": "feed", "instrument": "BTC/USD@coinbase", "expected": 5,
         "got": 7, "age_ns": 12,
     }  # fmt: skip
+
+
+def test_the_file_is_for_its_owner_alone_also_after_it_was_changed_for_a_new_one(tmp_path: Path) -> None:
+    """Names, quantities and what venues say stand in it: with the usual mask of a machine, two files, and one that an
+    earlier version left open to all."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "kestrel.jsonl").touch(0o644)
+    mask = os.umask(0o022)
+    try:
+        for folder in (tmp_path / "new", tmp_path / "old"):
+            logs.configure(folder, max_bytes=200)
+            for number in range(3):
+                logs.get_logger("x").info("a line that fills the file", number=number)
+            logs.shutdown()
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    files = sorted(tmp_path.glob("*/kestrel.jsonl*"))
+    assert len(files) > 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
 def test_the_level_is_respected_and_unknown_ones_refused(tmp_path: Path) -> None:
@@ -130,6 +152,32 @@ def test_a_full_queue_drops_and_counts_instead_of_waiting(tmp_path: Path) -> Non
 
 
 @pytest.mark.fault("F14")
+def test_the_end_waits_for_a_slow_sink_and_not_for_one_that_hangs() -> None:
+    """Ten lines of a tenth of a second each, with half a second of patience: all of them.  Then one that never ends."""
+    go, written = threading.Event(), io.StringIO()
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            go.wait(0.1)
+            return written.write(text)
+
+    class Hanging(io.StringIO):
+        def write(self, text: str) -> int:
+            go.wait()
+            return len(text)
+
+    slow = logs.LogPipe(None, Slow(), max_bytes=1, backups=0, queue_lines=5)
+    for number in range(10):
+        slow._queue.put({"event": f"line {number}"})
+    slow.stop(timeout_s=0.5)
+    assert written.getvalue().count("line") == 10
+    hangs = logs.LogPipe(None, Hanging(), max_bytes=1, backups=0, queue_lines=5)
+    hangs.put({"event": "one"})
+    hangs.stop(timeout_s=0.05)
+    assert hangs._thread.is_alive()
+    go.set()
+
+
 def test_a_failing_sink_is_counted_and_the_other_goes_on(tmp_path: Path) -> None:
     """A terminal that is gone; the file still gets every line."""
 
@@ -154,6 +202,20 @@ def test_a_failing_file_is_counted_and_nothing_is_raised(tmp_path: Path) -> None
         logs.get_logger("x").info("after", filler="x" * 150)
     logs.shutdown()
     assert pipe.failed >= 1
+
+
+@pytest.mark.fault("F14")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_costs_the_file_its_lines_and_the_terminal_none(tmp_path: Path) -> None:
+    """The log file is the device that is always full: each line is counted as failed, and shown."""
+    (tmp_path / "kestrel.jsonl").symlink_to("/dev/full")
+    console = io.StringIO()
+    pipe = logs.configure(tmp_path, console=console)
+    for number in range(3):
+        logs.get_logger("x").error("alert", number=number)
+    logs.shutdown()
+    assert pipe.failed >= 3
+    assert [f"number={number}" in line for number, line in enumerate(console.getvalue().splitlines())] == [True] * 3
 
 
 def test_values_that_cannot_be_shown_do_not_break_the_caller(tmp_path: Path) -> None:

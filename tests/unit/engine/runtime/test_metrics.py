@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -158,6 +160,28 @@ def test_a_taken_port_is_one_line_and_auto_finds_another(monkeypatch: pytest.Mon
         metrics.start_http(host="203.0.113.1", port=0)
     with pytest.raises(ConfigError, match="metrics endpoint"):
         metrics.start_http(port=70_000)
+
+
+@pytest.mark.fault("F14")
+def test_clients_that_hang_cost_nobody_else_anything_and_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three connections that never ask, one that asks and never reads: a scrape beside them is answered, the endpoint
+    ends at once, and after their time nothing of them is left."""
+    monkeypatch.setattr(module, "CLIENT_TIMEOUT_S", 0.3)
+    metrics, *_ = built()
+    threads = threading.active_count()
+    url, stop = metrics.start_http(port=0)
+    address = ("127.0.0.1", int(url.split(":")[2].split("/")[0]))
+    hanging = [socket.create_connection(address, timeout=10) for _ in range(4)]
+    hanging[0].sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert b"kestrel_session" in answer.read()
+    for one in hanging[1:]:
+        assert one.recv(1) == b"", "closed by the endpoint"
+    stop()
+    while threading.active_count() > threads:
+        time.sleep(0.01)
+    for one in hanging:
+        one.close()
 
 
 def test_after_stop_nothing_listens() -> None:

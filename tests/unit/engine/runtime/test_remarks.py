@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from engine import events as e
+from engine.carried import encode_carried
+from engine.commands import NewOrder
+from engine.continuity import take
 from engine.core import TradingCore
 from engine.features import FeatureBuffer, quote40_spec
 from engine.runtime.remarks import remarks
@@ -21,6 +24,7 @@ from tests.support.core import (
     OpenGate,
     Scripted,
     build_core,
+    fill,
     intent,
     open_market,
     quote,
@@ -147,9 +151,37 @@ def test_money_without_a_rate_is_named(times: Iterator[int]) -> None:
     assert said(core) == ["equity in USD could not be known and entries were refused: portfolio.rates has none for JPY"]
 
 
+def test_what_an_earlier_session_holds_of_other_symbols_is_named(times: Iterator[int]) -> None:
+    """Two coins that this session has no price for: that is why equity is unknown."""
+    before = made(features=lambda: None)
+    before.on_event(e.BalanceReported(2, 2, "coinbase", "BTC", D(2), D(2)))
+    core = build_core(MemoryRecorder())
+    core.on_event(e.StateCarried(3, 3, "before", 1, encode_carried(take(before, ""))))
+    core.on_event(e.InstrumentDefined(4, 4, spot(id=ETH, venue_symbol="ETH-USD", base="ETH")))
+    core.on_event(e.AccountSettled(5, 5, "coinbase", (("USD", D(1000)), ("BTC", D(2)))))
+    (line,) = [line for line in said(core) if "equity" in line]
+    assert line.endswith(f"an earlier session holds {BTC}, which is not among this one's symbols")
+
+
 def test_long_lists_are_cut(times: Iterator[int]) -> None:
     """Seven reasons: five by name."""
     core = made(features=EveryQuote)
     core.on_event(quote(next(times)))
     (line,) = said(core, **dict.fromkeys("abcdefg", 1))
     assert line.endswith("a 1, b 1, c 1, d 1, e 1 and 2 more")
+
+
+@pytest.mark.fault("D9")
+def test_a_position_in_what_does_not_trade_is_told() -> None:
+    """Held and halted; not while it trades, nor where nothing is held."""
+    core = made()
+    core.on_event(quote(10))
+    bought = NewOrder(10, "by-hand", "coinbase", intent())
+    core.on_event(e.InstrumentStatus(60, 60, BTC, e.TradingStatus.HALTED))
+    assert not [line for line in said(core) if "does not trade" in line]
+    core.on_event(fill(bought, "0.5", "100", "t1"))
+    assert [line for line in said(core) if "does not trade" in line] == [
+        f"positions are held in what does not trade: {BTC}: 0.5 held, {BTC} is halted"
+    ]
+    core.on_event(e.InstrumentStatus(61, 61, BTC, e.TradingStatus.TRADING))
+    assert not [line for line in said(core) if "does not trade" in line]

@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from engine import commands as c
 from engine import events as e
-from engine.carried import ENDED, Carried
+from engine.carried import ENDED, Carried, encode_carried
 from engine.codec import Record
-from engine.errors import DataError, JournalError, KestrelError, SessionLocked
+from engine.errors import DataError, JournalError, KestrelError, SessionLocked, WrongAccount
+from engine.recovery import AT_THE_MARKETS_PACE, Recovery
+from engine.runtime.journal_reader import read_journal
 from engine.runtime.segment import HEADER_BYTES, SegmentScan, list_segments
 from engine.runtime.succession import VENUE_TRUTH, Left, Succession, read_left
 from tests.support.account import Account
-from tests.support.core import BTC
+from tests.support.core import BTC, intent
 from tests.support.daemon import ROOT
-from tests.support.journals import flip, quote, write
+from tests.support.journals import flip, prediction, quote, timer, write
 
 D = Decimal
 ACCOUNT = "coinbase-0123456789ab"
@@ -114,12 +117,27 @@ def test_a_daemon_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     with child:
         assert child.stdout is not None
         assert child.stdout.readline() == "held\n"
+        assert succession(tmp_path).holder() == f"process {child.pid}, session s-dead"
         with pytest.raises(SessionLocked, match=f"process {child.pid}, session s-dead"):
             succession(tmp_path).lock("s-1")
         child.kill()
     mine = succession(tmp_path)
+    assert mine.holder() == succession(tmp_path, "nobody-traded-there").holder() == ""
     mine.lock("s-1")
     mine.close()
+
+
+def test_whose_account_it_is_can_be_asked_without_being_kept(tmp_path: Path) -> None:
+    """Another one than before is refused in the words of a start; the first one is not yet learned by the question."""
+    one = succession(tmp_path)
+    one.check_identity("portfolio-1")
+    one.begin(tmp_path / "s-1")
+    one.check_identity("portfolio-1")
+    one.check_identity("portfolio-2")
+    one.identify("portfolio-1")
+    one.check_identity("portfolio-1")
+    with pytest.raises(WrongAccount, match="another one than its sessions so far"):
+        one.check_identity("portfolio-2")
 
 
 def test_a_run_folder_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -167,7 +185,8 @@ def test_the_pointer_names_the_newest_and_the_one_before(tmp_path: Path) -> None
         one.begin(tmp_path / name)
     (pointer,) = (tmp_path / "run" / "accounts").glob("*.json")
     content = json.loads(pointer.read_text())
-    assert content == {"account": ACCOUNT, "sessions": [str(tmp_path / "s-3"), str(tmp_path / "s-2")]}
+    newest = [str(tmp_path / "s-3"), str(tmp_path / "s-2")]
+    assert content == {"account": ACCOUNT, "sessions": newest, "identity": ""}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"sessions": 7}', b"\xff\xfe"])
@@ -292,6 +311,23 @@ def test_a_kept_state_in_an_older_file_is_brought_up_to_the_end_of_the_newest(tm
     assert open_ids(left.state) == {order.client_order_id for order in account.core.orders.open_orders()}
 
 
+def test_what_comes_at_the_markets_pace_changes_nothing_of_what_was_left(tmp_path: Path) -> None:
+    """Between any two records one of each such kind, over several files: the same state as without them, and as a fold
+    that leaves out nothing; only how far the session came is told by the very last of them."""
+    account = trading(100)
+    refused = c.Rejected(5, intent(), "position", "2", "1")
+    kinds = (prediction(5), timer(5), refused, e.JournalSynced(5, 5, 1))
+    assert {type(one) for one in kinds} == AT_THE_MARKETS_PACE
+    mixed = [record for one in account.records for record in (one, *kinds)] + [timer(10**9)]
+    session = leave(tmp_path / "s-1", mixed)
+    assert len(list_segments(session / "journal")["orders"]) >= 3
+    left = left_by(session)
+    everything = Recovery("USD")
+    everything.take(mixed)
+    assert left.state == everything.left() == left_by(leave(tmp_path / "s-2", account.records)).state
+    assert (left.upto_seq, left.last_ns) == (len(mixed), 10**9)
+
+
 @pytest.mark.fault("A6")
 def test_a_file_made_ahead_of_which_nothing_reached_the_disk_is_no_loss(tmp_path: Path) -> None:
     """The machine went down: the newest file is there and all zeros.  Everything in the others counts."""
@@ -300,6 +336,53 @@ def test_a_file_made_ahead_of_which_nothing_reached_the_disk_is_no_loss(tmp_path
     newest.write_bytes(bytes(newest.stat().st_size))
     left = left_by(session)
     assert position(left.state) == account.core.view.position(BTC).qty
+    assert (left.blank, newest.stat().st_size > 0) == ((newest.name,), True)
+    assert len(list(read_journal(session / "journal"))) == len(account.records)
+
+
+@pytest.mark.fault("A7")
+def test_a_header_that_is_gone_before_records_that_are_there_is_damage(tmp_path: Path) -> None:
+    """The newest file's first page never reached the disk, its second did: its fills are not forgotten in silence."""
+    session, _ = in_segments(tmp_path)
+    *_, newest, ahead = list_segments(session / "journal")["orders"]
+    ahead.path.unlink()
+    data = newest.path.read_bytes()
+    newest.path.write_bytes(bytes(HEADER_BYTES) + data[HEADER_BYTES:])
+    with pytest.raises(JournalError, match=newest.path.name):
+        read_left(session, "USD")
+
+
+@pytest.mark.fault("A5")
+@pytest.mark.fault("A6")
+def test_a_session_whose_inheritance_did_not_reach_the_disk_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    """The machine went down at its start: only the first page of the journal was written, and in it the state that it
+    went on with is cut off.  It had done nothing yet; the account is what the session before left."""
+    one = succession(tmp_path)
+    one.begin(leave(tmp_path / "s-1", trading(3).records))
+    left = one.left("USD")
+    assert left is not None
+    started = e.SessionStarted(5, 5, "s", "c", "d", (), ())
+    carried = e.StateCarried(6, 6, "s-1", left.upto_seq, encode_carried(left.state))
+    session = leave(tmp_path / "s-2", [started, carried])
+    path, at = offsets(session)[-1]
+    data = path.read_bytes()
+    path.write_bytes(data[: at + 100] + bytes(len(data) - at - 100))
+    one.begin(session)
+    again = succession(tmp_path).left("USD")
+    assert again is not None
+    assert (again.session, position(again.state), len(open_ids(again.state))) == ("s-1", D(3), 1)
+
+
+@pytest.mark.fault("A5")
+def test_any_number_of_starts_that_came_to_nothing_do_not_push_the_last_session_out(tmp_path: Path) -> None:
+    """The machine goes down three times in a row before a start is on disk."""
+    succession(tmp_path).begin(leave(tmp_path / "s-1", trading().records))
+    for name in ("s-2", "s-3", "s-4"):
+        one = succession(tmp_path)
+        left = one.left("USD")
+        assert left is not None
+        assert left.session == "s-1"
+        one.begin(leave(tmp_path / name, []))
 
 
 @pytest.mark.fault("A7")

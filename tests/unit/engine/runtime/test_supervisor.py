@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from engine import events as e
 from engine.bus import EventBus
 from engine.carried import decode_carried
 from engine.commands import CancelOrder, RiskState, RiskStateChanged
-from engine.core import NullProbe, TradingCore
+from engine.core import KEEP, NullProbe, TradingCore
 from engine.errors import JournalError, KestrelError, VenueError
 from engine.router import OrderRouter
 from engine.runtime.clocks import ClockWatch, ManualClock, SystemClock
 from engine.runtime.control import ask, clear_halt, socket_path, write_halt
-from engine.runtime.supervisor import Supervisor
-from tests.support.core import MemoryJournal, OpenGate, Scripted, build_core, intent, open_market, quote
+from engine.runtime.supervisor import KEEP_RECORDS, Supervisor
+from tests.support.core import BTC, MemoryJournal, OpenGate, Scripted, build_core, fill, intent, open_market, quote
 from tests.support.exchange import Exchange
 
 
@@ -109,6 +110,34 @@ async def test_a_step_of_the_clock_is_recorded_and_has_the_account_confirmed(tmp
     assert session.venue.confirmed == 1
 
 
+@pytest.mark.fault("B2")
+async def test_an_execution_that_is_told_otherwise_has_the_account_confirmed(tmp_path: Path) -> None:
+    """The same trade at another price, then a correction of one that nobody knows: one question to the venue for each,
+    which knows what became of the money."""
+    session = Session(tmp_path)
+    session.open_order()
+    order = session.core.orders.open_orders()[0].new
+
+    async def script() -> None:
+        for px in ("100", "90"):
+            session.bus.publish(fill(order, "0.5", px, "t-1"))
+        await until(lambda: session.venue.confirmed == 1)
+        one = Decimal(1)
+        session.bus.publish(
+            e.FillCorrected(
+                9, 9, "coinbase", "k-gone", "v-gone", "t-gone", BTC, e.Side.BUY, one, 100 * one, one, "USD",
+                one, 90 * one, one,
+            )
+        )  # fmt: skip
+        await until(lambda: session.venue.confirmed == 2)
+        timers = len(session.of(e.Timer))
+        await until(lambda: len(session.of(e.Timer)) > timers + 3)
+
+    await session.during(script)
+    counters = session.core.counters
+    assert (session.venue.confirmed, counters.conflicting_fills, counters.unknown_corrections) == (2, 1, 1)
+
+
 @pytest.mark.parametrize("keep_s", [None, 0.02])
 async def test_state_is_kept_from_time_to_time_and_at_the_end_where_somebody_will_go_on(
     tmp_path: Path, keep_s: float | None
@@ -129,6 +158,28 @@ async def test_state_is_kept_from_time_to_time_and_at_the_end_where_somebody_wil
     if kept:
         assert kept[-1] == len(session.journal.written) - 1
         assert not decode_carried(session.of(e.StateKept)[-1].state).open_count
+
+
+async def test_state_is_kept_as_well_when_a_million_records_have_come_since(tmp_path: Path) -> None:
+    """Kept by the hour: the core is asked at once and not again, until the numbers have moved on by a million."""
+    session = Session(tmp_path, keep_s=3_600.0)
+
+    def asked() -> int:
+        return sum(timer.name == KEEP for timer in session.of(e.Timer))
+
+    async def some_timers() -> None:
+        seen = len(session.of(e.Timer))
+        await until(lambda: len(session.of(e.Timer)) > seen + 3)
+
+    async def script() -> None:
+        session.bus.seq += KEEP_RECORDS - 1_000
+        await some_timers()
+        assert asked() == 1
+        session.bus.seq += 1_000
+        await some_timers()
+        assert asked() == 2
+
+    await session.during(script)
 
 
 async def command(session: Session, name: str, **arguments: Any) -> dict[str, Any]:
@@ -220,16 +271,21 @@ async def test_commands_reach_the_core_and_an_unknown_one_is_answered(tmp_path: 
 
 
 @pytest.mark.fault("A11")
-async def test_the_end_cancels_what_is_open_and_waits_for_the_venue(tmp_path: Path) -> None:
-    """One resting order: shutdown on record, then its cancel, then the venue's word."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_the_end_cancels_what_is_open_and_waits_for_the_venue(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One resting order: shutdown on record, then its cancel, then the venue's word.  A terminal that closes ends a
+    session as well."""
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)  # whatever these tests were started under
     session = Session(tmp_path)
     session.open_order()
 
     async def script() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         await until(lambda: session.supervisor._stop.is_set())
 
-    assert await session.during(script) == "SIGTERM"
+    assert await session.during(script) == number.name
     assert session.core.orders.open_count == 0
     kinds = [type(written.record) for written in session.journal.written]
     assert kinds.index(e.ShutdownRequested) < kinds.index(CancelOrder) < kinds.index(e.OrderCancelled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,10 @@ async def test_resume_waits_for_an_account_that_is_settled_unless_it_is_forced(t
         write_halt(session.run_dir, "file", "storm", 1)
         await until(lambda: session.core.risk_state is RiskState.HALTED)
         session.core.reconciliation.await_venues(["coinbase"])
-        with pytest.raises(KestrelError, match="account is not settled: coinbase has not confirmed it"):
-            await command(session, "resume", reason="hurry")
+        for asked in ("may_resume", "resume"):
+            with pytest.raises(KestrelError, match="account is not settled: coinbase has not confirmed it"):
+                await command(session, asked, reason="hurry")
+        assert (await command(session, "may_resume", force=True))["state"] == "halted"
         assert read_halt(session.run_dir) is not None
         assert session.core.risk_state is RiskState.HALTED
         assert (await command(session, "resume", reason="hurry", force=True))["state"] == "active"
@@ -62,6 +65,42 @@ async def test_resume_waits_for_an_account_that_is_settled_unless_it_is_forced(t
     assert resumed.source == "operator"
     assert "(uid " in resumed.reason
     assert resumed.reason.endswith("forced although coinbase has not confirmed it since the start: hurry")
+
+
+class Latched:
+    """``WatchdogKeeper`` as the supervisor sees one that has halted the daemon from outside."""
+
+    latched = True
+
+    async def start(self) -> None: ...
+
+    def release(self) -> None:
+        self.latched = False
+
+    def look(self) -> str:
+        return ""
+
+    def status(self) -> str:
+        return "test"
+
+    def beat(self, *_: Any) -> None: ...
+
+    enter = end = beat
+
+
+@pytest.mark.fault("A13")
+async def test_a_daemon_that_was_halted_from_outside_is_halted_also_without_a_file(tmp_path: Path) -> None:
+    """No disk took a HALT file: the loop wakes up, finds the latch, cancels and halts; ``resume`` lifts both."""
+    session = ready(tmp_path)
+    session.supervisor._watchdog = Latched()  # type: ignore[assignment]
+
+    async def script() -> None:
+        await until(lambda: session.core.risk_state is RiskState.HALTED)
+        assert read_halt(session.run_dir) is None
+        assert (await command(session, "resume"))["state"] == "active"
+
+    await session.during(script)
+    assert session.of(e.Halted)[0].source == "watchdog"
 
 
 @pytest.mark.fault("F8")
@@ -76,11 +115,44 @@ async def test_resume_is_refused_while_an_order_is_unresolved_and_not_afterwards
         (order,) = session.core.orders.open_orders()
         name = order.client_order_id
         session.bus.publish(e.OrderOutcomeUnknown(11, 11, "coinbase", name, "reset"))
-        session.bus.publish(e.AccountSettled(12, 12, "coinbase", (), (name,)))
+        session.bus.publish(e.AccountSettled(12, 12, "coinbase", (("USD", Decimal(100_000)),), (name,)))
         with pytest.raises(KestrelError, match=f"nobody knows what became of {name}"):
             await command(session, "resume")
         session.bus.publish(e.OrderAccepted(13, 13, "coinbase", name, "v-1"))
         assert (await command(session, "resume"))["ok"] is True
+
+    await session.during(script)
+
+
+@pytest.mark.fault("F8")
+async def test_resume_is_refused_for_what_has_become_unknown_since_the_last_confirmation(tmp_path: Path) -> None:
+    """An order whose answer was lost a moment ago, a balance that the last listing did not name, a venue that was down
+    and has not confirmed the account since: each by itself, and gone with the confirmation that names all."""
+    session = Session(tmp_path, cancel_timeout_s=0.1)
+    open_market(session.core)
+    session.venue.on_cancel = lambda number: "silence"
+
+    async def script() -> None:
+        publish, whole = session.bus.publish, (("USD", Decimal(100_000)),)
+        publish(e.AccountSettled(9, 9, "coinbase", whole))
+        publish(quote(10))
+        (order,) = session.core.orders.open_orders()
+        name = order.client_order_id
+        publish(e.OrderOutcomeUnknown(11, 11, "coinbase", name, "reset"))
+        with pytest.raises(KestrelError, match=f"nobody knows what became of {name}"):
+            await command(session, "resume")
+        publish(e.OrderAccepted(12, 12, "coinbase", name, "v-1"))
+        publish(e.AccountSettled(13, 13, "coinbase", ()))
+        with pytest.raises(KestrelError, match="coinbase does not name its balance of USD"):
+            await command(session, "resume")
+        publish(e.FeedDown(14, 14, "coinbase", "user", "reset"))
+        publish(e.FeedUp(15, 15, "coinbase", "user"))
+        publish(e.BalanceReported(15, 15, "coinbase", "USD", Decimal(100_000), Decimal(100_000)))
+        session.core.reconciliation.missing.clear()
+        with pytest.raises(KestrelError, match="account of coinbase is not confirmed since its user stream was down"):
+            await command(session, "resume")
+        publish(e.AccountSettled(16, 16, "coinbase", whole))
+        assert (await command(session, "resume"))["state"] == "active"
 
     await session.during(script)
 
@@ -114,10 +186,13 @@ async def test_an_order_by_hand_goes_over_the_socket_onto_record(tmp_path: Path)
         ({"qty": "much"}, "the quantity is 'much'; expected a number"),
         ({"qty": "-1"}, "more than 0"),
         ({"qty": "nan"}, "a number"),
+        ({"qty": "1e400"}, "the quantity is '1e400', too large a number; expected one between 1E-24"),
+        ({"limit": "1e-400"}, "--limit is '1e-400', too small a number"),
         ({"qty": None}, "more than 0"),
         ({"tif": "soon"}, "--tif is 'soon'"),
         ({"limit": "x"}, "--limit is 'x'"),
         ({"trigger": "5"}, "without --limit"),
+        ({"limit": "5", "bracket": True}, "--bracket without both prices"),
         ({"instrument": "BTC/EUR"}, f"'BTC/EUR' is not traded in this session; expected one of {BTC}"),
     ],
 )
@@ -132,15 +207,21 @@ def test_what_cannot_be_meant_is_refused_in_words(wrong: dict[str, Any], said: s
 
 @pytest.mark.parametrize(
     ("given", "kind", "tif"),
-    [({}, "market", "ioc"), ({"limit": "9"}, "limit", "gtc"), ({"limit": "9", "trigger": "8"}, "stop_limit", "gtc")],
+    [
+        ({}, "market", "ioc"),
+        ({"limit": "9"}, "limit", "gtc"),
+        ({"limit": "9", "trigger": "8"}, "stop_limit", "gtc"),
+        ({"limit": "9", "trigger": "8", "bracket": True}, "bracket", "gtc"),
+    ],
 )
 def test_the_kind_of_an_order_follows_from_its_prices(
     given: dict[str, str], kind: str, tif: str, tmp_path: Path
 ) -> None:
-    """Market without a limit; a limit order rests; a stop has both."""
+    """Market without a limit; a limit order rests; a stop has both.  A bracket is asked for, and only ever closes."""
     arguments = {"side": "buy", "instrument": "BTC/USD", "qty": "1", **given}
     request = make_request("order", arguments, "ana", "", ready(tmp_path).core, 5)
     assert (request.order_type, request.time_in_force, request.instrument) == (kind, tif, BTC)
+    assert request.reduce_only is (kind == "bracket")
 
 
 @pytest.mark.fault("A11")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 
 from engine import events as e
 from engine.bus import EventBus
-from engine.commands import RiskState
+from engine.commands import OrderType, RiskState, RiskStateChanged, TimeInForce
 from engine.core import NullProbe
 from engine.ports import FeedCounts
 from engine.router import OrderRouter
@@ -18,17 +20,24 @@ from engine.runtime.clocks import SystemClock
 from engine.runtime.console import StatusConsole
 from engine.runtime.metrics import Gauges
 from engine.runtime.probe import StageProbe
-from engine.runtime.watch import SessionWatch
+from engine.runtime.watch import SHOWN_MAX, SessionWatch
 from tests.support.core import BTC, MemoryJournal, OpenGate, Scripted, build_core, fill, intent, open_market, quote
 from tests.support.exchange import Exchange
+
+D = Decimal
 
 
 class Log:
     def __init__(self) -> None:
         self.errors: list[dict[str, Any]] = []
 
+        self.warnings: list[dict[str, Any]] = []
+
     def error(self, text: str, **fields: Any) -> None:
         self.errors.append({"text": text, **fields})
+
+    def warning(self, text: str, **fields: Any) -> None:
+        self.warnings.append({"text": text, **fields})
 
 
 class Counting(Exchange):
@@ -86,6 +95,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
         "waiting_dropped": 3,
         "conflated": 4,
         "unjournaled": 5,
+        "disk_free_bytes": None,
         "risk_state": RiskState.ACTIVE,
     }
     assert watched.gauges.equity == float(watched.core.portfolio.equity or 0) > 0
@@ -99,7 +109,7 @@ def test_status_is_plain_and_says_why_something_does_not_trade() -> None:
     watched.bus.publish(quote(10))
     status = watched.watch.status()
     assert (status["session"], status["state"], status["open_orders"], status["ticks"]) == ("s-1", "active", 0, 1)
-    assert status["not_trading"] == {}
+    assert (status["not_trading"], status["files_changed"]) == ({}, [])
     line = {"points": 1, "suspect": 0, "dropped": 0, "issues": {}, "issue_rate": 0.0, "unused_rate": 0.0}
     assert status["quality"] == {BTC: line}
     watched.bus.publish(e.FeedDown(11, 11, "coinbase", "user", "reset by peer"))
@@ -139,3 +149,67 @@ def test_a_strategy_that_failed_is_told_once() -> None:
     assert line["strategy"] == "s"
     assert re.fullmatch(r"RuntimeError at core.py:\d+: no idea", line["error"])
     assert "its positions stay" in line["text"]
+
+
+@pytest.mark.fault("B2")
+def test_executions_that_contradict_each_other_are_told_once() -> None:
+    """The same trade at another price: one line, however often one looks."""
+    watched = Watched(on_quote=lambda *_: [intent()])
+    watched.bus.publish(quote(10))
+    order = watched.core.orders.open_orders()[0].new
+    for px in ("100", "90"):
+        watched.bus.publish(fill(order, "0.5", px, "t-1"))
+        watched.watch.on_second()
+    watched.watch.on_second()
+    (line,) = watched.log.errors
+    assert ("other values" in line["text"], line["conflicts"]) == (True, 1)
+
+
+@pytest.mark.fault("F14")
+def test_a_change_of_the_risk_state_is_told_in_three_ways_that_do_not_need_each_other() -> None:
+    """Halted and resumed: on record at once, a line of the log each, and the gauge."""
+    watched = Watched()
+    watched.watch.on_second()
+    assert watched.log.errors == []
+    watched.bus.publish(e.Halted(20, 20, "operator", "drill"))
+    kinds = [type(written.record) for written in watched.bus._journal.written]  # type: ignore[attr-defined]
+    assert kinds[-2:] == [e.Halted, RiskStateChanged]
+    for _ in range(2):
+        watched.watch.on_second()
+    (line,) = watched.log.errors
+    assert (line["text"], line["before"], line["after"]) == ("risk state", "active", "halted")
+    assert "drill" in line["reason"]
+    assert watched.gauges.risk_state is RiskState.HALTED
+    watched.bus.publish(e.Resumed(30, 30, "operator", "over"))
+    watched.watch.on_second()
+    assert [one["after"] for one in watched.log.warnings] == ["active"]
+    assert len(watched.log.errors) == 1
+
+
+@pytest.mark.fault("B19")
+def test_exits_that_close_nothing_are_told_as_often_as_more_of_them_were_sent() -> None:
+    """Twice three of them: a line each time, none in between."""
+    watched = Watched()
+    for count in (0, 3, 3, 6):
+        watched.core.counters.exit_retries = count
+        watched.watch.on_second()
+    assert [line["retries"] for line in watched.log.errors] == [3, 6]
+    assert "closed nothing" in watched.log.errors[0]["text"]
+
+
+@pytest.mark.fault("F7")
+def test_status_names_what_is_open_by_the_ids_that_cancel_takes() -> None:
+    """An order, and a group of which it is the exit; beyond ``SHOWN_MAX`` orders the rest is a number."""
+    watched = Watched(on_quote=lambda *_: [intent(qty="1", limit_px=D(101), time_in_force=TimeInForce.GTC)])
+    for at in range(10, 10 + SHOWN_MAX + 2):
+        watched.bus.publish(quote(at))
+    shown = watched.watch.status()["open"]
+    first = watched.core.orders.open_orders()[0].client_order_id
+    assert shown[first] == f"s: buy 1 of 1 {BTC} limit 101, accepted"
+    assert (len(shown), shown["more"]) == (SHOWN_MAX + 1, "2")
+    stop = intent(
+        side=e.Side.SELL, order_type=OrderType.STOP, limit_px=None, trigger_px=D(90), time_in_force=TimeInForce.GTC
+    )
+    watched.core.desk.carry_out([stop])
+    (text,) = watched.watch.status()["groups"].values()
+    assert text == f"s: sell 1 {BTC} at 90"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,13 @@ async def test_a_watchdog_that_cannot_start_keeps_the_session_from_starting(tmp_
     assert "expected connectors.VENUE.cancel_only" in (tmp_path / "watchdog.log").read_text()
 
 
-async def test_one_that_dies_is_replaced_and_in_the_end_risk_is_reduced(kept: tuple[WatchdogKeeper, Log]) -> None:
-    """Killed again and again: others are started, then the reason for taking no new risk is told each second."""
+@pytest.mark.fault("A13")
+@pytest.mark.fault("F8")
+async def test_one_that_dies_is_replaced_and_in_the_end_risk_is_reduced(
+    kept: tuple[WatchdogKeeper, Log], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed again and again: others are started, then risk is reduced.  Who resumes is watched by another one, or told
+    in the next second that there is none."""
     keeper, log = kept
     for _ in range(STARTS_MAX - 1):
         before = keeper.pid
@@ -99,6 +105,69 @@ async def test_one_that_dies_is_replaced_and_in_the_end_risk_is_reduced(kept: tu
     assert keeper.look() == f"the watchdog is gone, {STARTS_MAX} times in this session"
     assert keeper.status() == "gone"
     assert log.said == ["the watchdog is gone; another one is started"] * (STARTS_MAX - 1) + ["the watchdog is gone"]
+    assert keeper.look() == ""
+    keeper.release()
+    assert keeper.pid is not None
+    assert keeper.look() == ""
+    await until_gone(keeper)
+    assert keeper.look() == ""
+    await until_gone(keeper)
+    assert keeper.look() == ""
+    await until_gone(keeper)
+    assert keeper.look() == f"the watchdog is gone, {2 * STARTS_MAX} times in this session"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("engine.runtime.watchdog_keeper.subprocess.Popen", refuse)
+    keeper.release()
+    assert keeper.look() == "the watchdog is gone and cannot be started: Resource temporarily unavailable"
+    assert keeper.look() == ""
+
+
+@pytest.mark.fault("A13")
+@pytest.mark.fault("F8")
+async def test_one_that_is_stopped_reduces_risk_and_gives_way_to_another_at_resume(
+    kept: tuple[WatchdogKeeper, Log], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGSTOP: told once each time that it stops looking; woken up it is well again; stopped again, ``resume`` ends it
+    and starts another one."""
+    monkeypatch.setattr("engine.runtime.watchdog_keeper.UNSEEN_S", 0.4)
+    keeper, log = kept
+
+    async def told() -> list[str]:
+        """What risk is told until it is known to be stopped, and in a few looks after that."""
+        found: list[str] = []
+        after = 0
+        while after < 5:
+            found.append(keeper.look())
+            after += "has not looked" in keeper.status()
+            await asyncio.sleep(0.05)
+        return [why for why in found if why]
+
+    stopped = keeper._process
+    assert stopped is not None
+    assert keeper.look() == ""
+    stopped.send_signal(signal.SIGSTOP)
+    (why,) = await told()
+    assert why.startswith(f"the watchdog, process {stopped.pid}, has not looked for ")
+    stopped.send_signal(signal.SIGCONT)
+    while "has not looked" in keeper.status():
+        assert keeper.look() == ""
+        await asyncio.sleep(0.05)
+    stopped.send_signal(signal.SIGSTOP)
+    assert len(await told()) == 1
+    keeper.release()
+    assert keeper.pid not in (None, stopped.pid)
+    assert stopped.wait(5.0) == -signal.SIGKILL
+    heart = keeper._heart
+    assert heart is not None
+    while not heart.watched_ns:
+        assert keeper.look() == ""
+        await asyncio.sleep(0.05)
+    assert keeper.look() == ""
+    said = ["the watchdog has not looked for some time", "the watchdog looks again"]
+    assert log.said == [*said, said[0], "the watchdog that does not look is ended"]
 
 
 @pytest.mark.fault("A13")

@@ -39,6 +39,10 @@ def test_an_unknown_network_is_refused_by_name():
     """Asks for one that does not exist."""
     with pytest.raises(ConfigError, match="unknown network 'cnm'"):
         networks.build("cnm")
+    for size, said in ({"window": 7}, "a window of 7 rows is too short.*8 or more"), ({"columns": 0}, "0 columns"):
+        with pytest.raises(ConfigError, match=said):
+            networks.build("cnn", **size)
+    assert networks.build("cnn", window=8)(torch.zeros(2, 8, 40)).shape == (2, 1)
 
 
 def test_the_export_form_computes_the_same_function():

@@ -293,7 +293,7 @@ def test_a_file_that_is_missing_is_named_and_nothing_is_written(
     pytest.importorskip("torch", reason="the trainer is not installed")
     from models.trainer.train import train
 
-    settings = tiny_settings(data={"files": list(files)}, features={"columns": list(TICKS.columns), "window": 5})
+    settings = tiny_settings(data={"files": list(files)}, features={"columns": list(TICKS.columns), "window": 8})
     with pytest.raises(kind) as caught:
         train(write_settings(tmp_path, settings), out=tmp_path / "out", data=folder)
     assert said in str(caught.value)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from connectors.coinbase.sandbox import previews
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.matching.orders import MARKET_ACCOUNT, BookOrder
@@ -223,6 +224,68 @@ def test_a_stop_on_the_wrong_side_of_the_last_trade_is_refused(venue: Venue) -> 
     assert reasons(down)[1] == "PREVIEW_STOP_PRICE_ABOVE_LAST_TRADE_PRICE"
 
 
+def bracket(venue: Venue, side: str, px: str, trigger_px: str, qty: str = "2") -> dict[str, Any]:
+    fields = {"base_size": qty, "limit_price": px, "stop_trigger_price": trigger_px}
+    return venue.place(side, trigger_bracket_gtc=fields)
+
+
+def test_a_bracket_holds_its_base_once_and_sells_it_at_the_target(venue: Venue) -> None:
+    """2 BTC at 110: all of it held, part and whole fills at the target, the trigger afterwards finds nothing."""
+    venue.place("BUY", market_market_ioc={"base_size": "0.1"})
+    record = venue.order(bracket(venue, "SELL", "110", "98", "2.1"))
+    venue.updates()
+    assert (record.status, record.trigger_status) == ("OPEN", "STOP_PENDING")
+    assert venue.money("BTC") == (0, Decimal("2.1"))
+    assert reasons(venue.limit("SELL", 120, "0.1")) == ("INSUFFICIENT_FUND", "PREVIEW_INSUFFICIENT_FUND")
+    venue.others(Side.BUY, 110, "3.9", tif=TimeInForce.IOC)
+    assert (record.filled_qty, record.hold_left) == (1, Decimal("1.1"))
+    venue.others(Side.BUY, 110, "1.1", tif=TimeInForce.IOC)
+    assert (record.status, record.average_px) == ("FILLED", 110)
+    assert venue.money("BTC") == (0, 0)
+    venue.others(Side.SELL, 97, 3, tif=TimeInForce.IOC)
+    assert record.filled_qty == Decimal("2.1")
+
+
+def test_a_fired_bracket_sells_what_is_left_and_is_told_as_triggered(venue: Venue) -> None:
+    """1 of 2 sold at the target; 98 trades, so the other goes to the best bid there is."""
+    venue.place("BUY", market_market_ioc={"base_size": "0.1"})
+    record = venue.order(bracket(venue, "SELL", "104", "98"))
+    venue.others(Side.BUY, 104, "3.9", tif=TimeInForce.IOC)
+    assert record.filled_qty == 1
+    venue.updates()
+    venue.others(Side.SELL, 98, 2, tif=TimeInForce.IOC)
+    assert (record.status, record.trigger_status, record.filled_qty) == ("FILLED", "STOP_TRIGGERED", 2)
+    assert [fill.px for fill in venue.exchange.fills_of[record.order_id]] == [104, 97]
+    assert venue.updates() == [("FILLED", "2")]
+    assert venue.market.engine.orders_of("portfolio") == {}
+
+
+def test_a_buying_bracket_holds_what_its_trigger_may_cost(venue: Venue) -> None:
+    """Target 90, trigger 110: 115.5 and the taker's fee are held for each; more than there is, is refused."""
+    venue.place("SELL", market_market_ioc={"base_size": "0.1"})
+    before = venue.money("USD")[0]
+    record = venue.order(bracket(venue, "BUY", "90", "110"))
+    held = 2 * Decimal("115.5") * (1 + TAKER)
+    assert venue.money("USD") == (before - held, held)
+    assert reasons(bracket(venue, "BUY", "90", "110", "8")) == ("INSUFFICIENT_FUND", "PREVIEW_INSUFFICIENT_FUND")
+    assert venue.exchange.cancel(record.order_id, NOW_NS)["success"]
+    assert venue.money("USD") == (before, 0)
+
+
+def test_a_bracket_has_the_last_trade_between_its_prices(venue: Venue) -> None:
+    """Nothing has traded; then 101 has: a target or a trigger at 101 is refused under the venue's names."""
+    assert reasons(bracket(venue, "SELL", "110", "98"))[0] == "MISSING_MARKET_TRADE_DATA"
+    venue.place("BUY", market_market_ioc={"base_size": "0.1"})
+    assert reasons(bracket(venue, "SELL", "101", "98")) == (
+        "INVALID_BRACKET_LIMIT_PRICE",
+        "PREVIEW_INVALID_BRACKET_LIMIT_PRICE",
+    )
+    assert reasons(bracket(venue, "SELL", "110", "101"))[0] == "INVALID_BRACKET_STOP_TRIGGER_PRICE"
+    assert reasons(bracket(venue, "BUY", "101", "110"))[0] == "INVALID_BRACKET_LIMIT_PRICE"
+    assert reasons(bracket(venue, "BUY", "90", "101"))[0] == "INVALID_BRACKET_STOP_TRIGGER_PRICE"
+    assert venue.exchange.open_orders == {}
+
+
 def test_a_client_order_id_makes_one_order_only(venue: Venue) -> None:
     """Sent again, with other parameters and even after the end, the first order answers."""
     first = venue.place("BUY", "same", limit_limit_gtc={"base_size": "1", "limit_price": "90"})
@@ -267,14 +330,14 @@ def test_open_orders_are_bounded_and_closed_ones_forgotten_oldest_first() -> Non
 def test_a_preview_tells_the_cost_and_changes_nothing(venue: Venue) -> None:
     """Its numbers equal the execution that follows; a refusal is listed."""
     body = {"product_id": "BTC-USD", "side": "BUY", "order_configuration": {"market_market_ioc": {"base_size": "1"}}}
-    preview = venue.exchange.preview(body, NOW_NS)
+    preview = previews.preview(venue.exchange, body, NOW_NS, "p1")
     assert preview["errs"] == []
     assert venue.money("USD") == (1_000, 0)
     record = venue.order(venue.place("BUY", market_market_ioc={"base_size": "1"}))
     assert Decimal(preview["order_total"]) == record.value_after_fees
     assert Decimal(preview["commission_total"]) == record.fees
     body["order_configuration"] = {"market_market_ioc": {"quote_size": "5000"}}
-    assert venue.exchange.preview(body, NOW_NS)["errs"] == ["PREVIEW_INSUFFICIENT_FUND"]
+    assert previews.preview(venue.exchange, body, NOW_NS, "p1")["errs"] == ["PREVIEW_INSUFFICIENT_FUND"]
 
 
 def test_drain_tells_level_changes_trades_and_moved_quotes_once(venue: Venue) -> None:
@@ -304,3 +367,16 @@ def test_money_is_conserved_over_many_orders(venue: Venue) -> None:
     assert sum(venue.money("BTC")) == 2 + btc
     open_hold = sum(r.hold_left for r in venue.exchange.open_orders.values() if r.spec.side is Side.BUY)
     assert venue.money("USD")[1] == open_hold
+
+
+def test_an_order_for_another_portfolio_is_refused(venue: Venue) -> None:
+    """A key is bound to one: the venue's own words for the wrong one."""
+    body = {
+        "client_order_id": "c",
+        "product_id": "BTC-USD",
+        "side": "BUY",
+        "order_configuration": {"limit_limit_gtc": {"base_size": "1", "limit_price": "50"}},
+    }
+    refused = venue.exchange.place(body | {"retail_portfolio_id": "other"}, NOW_NS)
+    assert refused["error_response"]["message"] == "account is not available"
+    assert venue.exchange.place(body | {"retail_portfolio_id": venue.exchange.portfolio_id}, NOW_NS)["success"]

@@ -15,6 +15,7 @@ from engine.events import Side
 PRODUCTS = {product.product_id: product for product in DEFAULT_PRODUCTS}
 NOW_NS = 1_795_183_387_000_000_000
 LIMIT = {"base_size": "0.001", "limit_price": "60000.01"}
+BRACKET = {"base_size": "0.001", "limit_price": "70000", "stop_trigger_price": "50000"}
 LATER = "2026-12-31T00:00:00Z"
 UP = {"stop_direction": "STOP_DIRECTION_STOP_UP"}
 DOWN = {"stop_direction": "STOP_DIRECTION_STOP_DOWN"}
@@ -48,6 +49,18 @@ def body(name: str, fields: object, **changes: object) -> dict[str, object]:
             OrderType.STOP_LIMIT,
             "GOOD_UNTIL_DATE_TIME",
         ),
+        (
+            "trigger_bracket_gtc",
+            BRACKET | {"limit_price": "40000"},
+            OrderType.BRACKET,
+            "GOOD_UNTIL_CANCELLED",
+        ),
+        (
+            "trigger_bracket_gtd",
+            BRACKET | {"limit_price": "40000", "end_time": LATER},
+            OrderType.BRACKET,
+            "GOOD_UNTIL_DATE_TIME",
+        ),
     ],
 )
 def test_every_supported_configuration_is_understood(name, fields, kind, time_in_force) -> None:
@@ -66,7 +79,7 @@ def test_every_supported_configuration_is_understood(name, fields, kind, time_in
         ("limit_limit_gtc", LIMIT, {"product_id": "DOGE-USD"}, "INVALID_PRODUCT_ID", "PREVIEW_INVALID_PRODUCT_ID"),
         ("limit_limit_gtc", LIMIT, {"side": "HOLD"}, "INVALID_SIDE", "PREVIEW_INVALID_SIDE"),
         ("market_market_fok", LIMIT, {}, "UNSUPPORTED_ORDER_CONFIGURATION", "PREVIEW_INVALID_ORDER_CONFIG"),
-        ("twap_limit_gtd", LIMIT, {}, "UNSUPPORTED_ORDER_CONFIGURATION", "PREVIEW_INVALID_ORDER_CONFIG"),
+        ("scaled_limit_gtc", LIMIT, {}, "UNSUPPORTED_ORDER_CONFIGURATION", "PREVIEW_INVALID_ORDER_CONFIG"),
         (
             "limit_limit_gtc",
             LIMIT | {"base_size": "0.0010000001"},
@@ -139,6 +152,35 @@ def test_every_supported_configuration_is_understood(name, fields, kind, time_in
             "UNKNOWN_FAILURE_REASON",
             "PREVIEW_STOP_PRICE_BELOW_LIMIT_PRICE",
         ),
+        ("trigger_bracket_gtc", BRACKET, {}, "INVALID_BRACKET_PRICES", "PREVIEW_INVALID_BRACKET_PRICES"),
+        (
+            "trigger_bracket_gtc",
+            BRACKET | {"limit_price": "50000"},
+            {"side": "SELL"},
+            "INVALID_BRACKET_PRICES",
+            "PREVIEW_INVALID_BRACKET_PRICES",
+        ),
+        (
+            "trigger_bracket_gtc",
+            {"quote_size": "50", "limit_price": "70000", "stop_trigger_price": "50000"},
+            {"side": "SELL"},
+            "QUOTE_SIZE_NOT_ALLOWED_FOR_BRACKET",
+            "PREVIEW_QUOTE_SIZE_NOT_ALLOWED_FOR_BRACKET",
+        ),
+        (
+            "trigger_bracket_gtc",
+            BRACKET | {"stop_trigger_price": "50000.001"},
+            {"side": "SELL"},
+            "INVALID_PRICE_PRECISION",
+            "PREVIEW_INVALID_PRICE_PRECISION",
+        ),
+        (
+            "trigger_bracket_gtd",
+            BRACKET,
+            {"side": "SELL"},
+            "GTD_ORDERS_MUST_HAVE_END_TIME",
+            "UNKNOWN_PREVIEW_FAILURE_REASON",
+        ),
     ],
 )
 def test_a_rule_that_is_broken_is_named_in_both_fields(name, fields, changes, error, preview) -> None:
@@ -171,6 +213,8 @@ def test_a_rule_that_is_broken_is_named_in_both_fields(name, fields, changes, er
         body("limit_limit_gtd", LIMIT | {"end_time": "tomorrow"}),
         body("market_market_ioc", {}),
         body("market_market_ioc", {"base_size": "1", "quote_size": "1"}),
+        body("trigger_bracket_gtc", LIMIT),
+        body("trigger_bracket_gtc", {"base_size": "0.001", "stop_trigger_price": "50000"}),
         body("stop_limit_stop_limit_gtc", LIMIT),
         body("stop_limit_stop_limit_gtc", LIMIT | {"stop_price": "60000"}),
         body("stop_limit_stop_limit_gtc", LIMIT | {"stop_price": "60000", "stop_direction": "SIDEWAYS"}),

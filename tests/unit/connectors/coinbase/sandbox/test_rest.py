@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -304,3 +305,35 @@ async def test_limits_answer_429_and_tell_what_is_left(tmp_path: Path) -> None:
         assert answers[0][2]["X-RateLimit-Remaining"] == "1"
         async with client.session.get(client.sandbox.rest_url + PREFIX + "/time") as answer:
             assert (answer.status, answer.headers["x-ratelimit-limit"]) == (200, "5")
+
+
+async def test_an_order_may_be_listed_later_than_it_was_accepted(tmp_path: Path) -> None:
+    """Asked by its id it is there at once; the list has it when its lag has passed, under filters that are its own."""
+    async with running(tmp_path, listing_lag_s=0.4) as client:
+        order_id = (await client.order("BUY", limit_limit_gtc=BUY))["order_id"]
+        assert (await client.get(f"/orders/historical/{order_id}"))["order"]["status"] == "OPEN"
+        assert (await client.get("/orders/historical/batch"))["orders"] == []
+        async with asyncio.timeout(5):
+            while not (found := (await client.get("/orders/historical/batch"))["orders"]):
+                await asyncio.sleep(0.05)
+        assert [order["order_id"] for order in found] == [order_id]
+        for params in ({"asset_filters": "ETH"}, {"contract_expiry_type": "EXPIRING"}, {"product_type": "FUTURE"}):
+            assert (await client.get("/orders/historical/batch", params))["orders"] == []
+        assert (await client.get("/orders/historical/batch", {"asset_filters": "BTC"}))["orders"] == found
+
+
+async def test_the_older_paths_and_the_portfolio_tell_the_same_account(client: Client) -> None:
+    """Wallets without what is held, a portfolio with it; the older time needs no key."""
+    await client.order("BUY", limit_limit_gtc={"base_size": "1", "limit_price": "1000"})
+    path = "/v2/accounts"
+    headers = {"Authorization": f"Bearer {sign(client.key_file, f'GET 127.0.0.1{path}')}"}
+    async with client.session.get(client.sandbox.rest_url + path, headers=headers) as answer:
+        rows = (await answer.json())["data"]
+    assert {row["currency"]["code"]: row["balance"]["amount"] for row in rows}["USD"] == "98994"
+    (portfolio,) = (await client.get("/portfolios"))["portfolios"]
+    breakdown = (await client.get(f"/portfolios/{portfolio['uuid']}"))["breakdown"]
+    assert breakdown["portfolio_balances"]["total_balance"]["value"] == "100000"
+    async with client.session.get(client.sandbox.rest_url + "/v2/time") as answer:
+        assert abs((await answer.json())["data"]["epoch"] - time.time()) < 60
+    async with client.session.get(client.sandbox.rest_url + path) as answer:
+        assert answer.status == 401

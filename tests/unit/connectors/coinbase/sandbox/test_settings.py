@@ -33,6 +33,7 @@ def test_the_defaults_pass() -> None:
         ({"warmup_s": -1.0}, "warmup_s -1.0"),
         ({"key_algorithm": "RS256"}, "RS256"),
         ({"duplicate_mode": "maybe"}, "maybe"),
+        ({"post_only_mode": "maybe"}, "maybe"),
         ({"rate_per_s": 0.0}, "rate_per_s"),
         ({"taker_fee_rate": Decimal(2)}, "fee"),
         ({"outbound_queue": 0}, "outbound_queue"),

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from connectors.coinbase.account import AccountHealth
+from connectors.account_health import AccountHealth
 from connectors.fakes import EventLog, FakeClock
 from engine.events import FeedDown, FeedUp, OrderAccepted
 

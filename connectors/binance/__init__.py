@@ -1,0 +1,1 @@
+"""Binance spot and USD-M futures: market data, natively.  Orders go through the connector for many exchanges."""

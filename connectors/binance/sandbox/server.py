@@ -1,0 +1,39 @@
+"""The Binance sandbox as a server on loopback.
+
+Owns how one is put together.  One port serves REST (``/api/v3``), market streams (``/ws``, ``/stream``) and the
+WebSocket API (``/ws-api/v3``).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from connectors.binance.sandbox.settings import BinanceSettings
+from connectors.binance.sandbox.venue import Venue
+from connectors.local.exchange import Exchange
+from connectors.local.keys import key_of
+from connectors.local.serving import RunningVenue, listen, warm_up
+from connectors.local.serving import run as run_until_stopped
+from connectors.local.tape import NS
+
+PATHS = {"ws": "/ws", "stream": "/stream", "ws_api": "/ws-api/v3"}
+
+
+async def serve(settings: BinanceSettings) -> RunningVenue:
+    """Make key and history, open the port, let the market run.
+
+    Raises ``ConfigError`` for settings or files that cannot be used and ``VenueError`` when the port is taken.
+    """
+    settings.check()
+    key_file = settings.key_file or Path(tempfile.mkdtemp(prefix="kestrel-sandbox-")) / "binance_key.json"
+    from_ns = time.time_ns() - int(settings.warmup_s * NS)
+    venue = Venue(settings, Exchange(settings, "binance", from_ns), key_of(key_file), time.time_ns)
+    await warm_up(venue.pass_time, from_ns)
+    return await listen(settings, venue, key_file, PATHS)
+
+
+def run(settings: BinanceSettings) -> int:
+    """Serve until a signal, or until the parent that holds our stdin is gone.  Returns the exit code."""
+    return run_until_stopped(serve(settings))

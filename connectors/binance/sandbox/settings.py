@@ -1,0 +1,66 @@
+"""What a Binance sandbox is made of: products, limits, and the switches of what nobody has verified.
+
+Owns what ``connectors.local.settings`` does not: this venue's defaults and its switches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from connectors.local.settings import LocalSettings, SpotProduct
+from engine.errors import ConfigError
+
+DEFAULT_PRODUCTS = (
+    SpotProduct("BTC/USDT", Decimal("61234.55")),
+    SpotProduct("ETH/USDT", Decimal("2987.40"), lot_qty=Decimal("0.0001"), min_qty=Decimal("0.0001")),
+)
+
+
+def products_named(symbols: Sequence[str]) -> tuple[SpotProduct, ...]:
+    """The default products of these symbols; an unknown one gets the default rules and a start price of 100."""
+    known = {product.symbol: product for product in DEFAULT_PRODUCTS}
+    return tuple(known.get(symbol) or SpotProduct(symbol, Decimal(100)) for symbol in symbols)
+
+
+class RateLimits(msgspec.Struct, frozen=True):
+    """Weight a minute and orders in ten seconds, each for an address.  Who sends ``ban_after`` more requests in a
+    minute that has none left is banned (418) for ``ban_s``.  ``ws_messages_per_s`` of a connection: one more ends it;
+    ``ws_dials_per_5min`` for an address.
+    """
+
+    weight_per_min: int = 6_000
+    orders_per_10s: int = 100
+    ban_after: int = 20
+    ban_s: int = 120
+    ws_messages_per_s: int = 5
+    ws_dials_per_5min: int = 300
+
+
+class BinanceSettings(LocalSettings, frozen=True, kw_only=True):
+    """See ``LocalSettings``.  ``rate_limits`` None switches limits off.
+
+    ``duplicate_client_ids``: a client id is refused while an order of it is ``open``, or for ``ever``.
+    ``ping_s`` and ``connection_life_s``: how often a stream is pinged (one without an answer ends), and when it ends in
+    any case.
+    """
+
+    products: tuple[SpotProduct, ...] = DEFAULT_PRODUCTS
+    balances: tuple[tuple[str, Decimal], ...] = (("USDT", Decimal(100_000)),)
+    fees_in: str = "received"
+    duplicate_client_ids: str = "open"
+    rate_limits: RateLimits | None = None
+    ping_s: float = 20.0
+    connection_life_s: float = 86_400.0
+
+    def check(self) -> None:
+        """Raises ``ConfigError``."""
+        LocalSettings.check(self)
+        if self.duplicate_client_ids not in {"open", "ever"}:
+            raise ConfigError(f"sandbox duplicate_client_ids {self.duplicate_client_ids!r}", expected="open or ever")
+        if not self.ping_s > 0 or not self.connection_life_s > 0:
+            raise ConfigError(
+                f"sandbox ping_s {self.ping_s}, connection_life_s {self.connection_life_s}", expected="above 0"
+            )

@@ -1,0 +1,1 @@
+"""BitMEX: market data of recordings."""

@@ -1,0 +1,1 @@
+"""Bitstamp: market data of recordings."""

@@ -1,0 +1,48 @@
+"""Open orders that nobody here has sent: made by hand, by another program, or by a session whose record was lost.
+
+Owns how they are found and told; what becomes of them is followed like any other order (``tracker``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from connectors.coinbase.fills import exact
+from connectors.coinbase.listings import Listings
+from connectors.coinbase.tracker import OrderTracker
+from engine.events import InputEvent
+from engine.ports import Clock
+
+
+async def find_strangers(
+    listings: Listings,
+    tracker: OrderTracker,
+    instruments: Mapping[str, str],
+    clock: Clock,
+    emit: Callable[[list[InputEvent]], None],
+) -> list[str]:
+    """Tell of each once; ids of those whose size cannot be read.
+
+    ``instruments`` maps product ids to canonical instruments.  Raises ``VenueError``.
+    """
+    unreadable: list[str] = []
+    tracker.strangers = False
+    for product_id, instrument in instruments.items():
+        asked = [("product_ids", product_id), ("order_status", "OPEN"), ("limit", "100")]
+        for listed in await listings.orders(asked):
+            known = tracker.get(listed.client_order_id)
+            if known is not None and known.ours:
+                continue
+            size = listed.size_and_price()
+            if size is None:
+                unreadable.append(listed.order_id)
+                continue
+            filled_qty = exact(listed.filled_size) or Decimal(0)
+            emit(
+                tracker.find(
+                    listed.client_order_id, listed.order_id, instrument, listed.side, size[0], filled_qty, size[1],
+                    clock.now_ns(),
+                )
+            )  # fmt: skip
+    return unreadable

@@ -1,0 +1,1 @@
+"""Coinbase Exchange (before: Coinbase Pro): market data of recordings; Advanced Trade is ``connectors.coinbase``."""

@@ -1,0 +1,190 @@
+"""The account read as a whole and held against what transactions have made it; the one fact that comes out.
+
+Owns ``AccountSettled``, and when it may be told.  The venue numbers everything: a reading names the last transaction
+that is in it, and what came later is known one by one, so that each reading proves both sides to the last unit; where
+they differ all the same, the venue is right.  What the amounts mean for our books is ``books``'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from connectors.account_health import AccountHealth
+from connectors.oanda import wire
+from connectors.oanda.account_protocol import AccountProtocol
+from connectors.oanda.books import AccountBooks
+from connectors.oanda.directory import Directory
+from connectors.oanda.gateway import OandaGateway
+from connectors.rivals import Rivals
+from engine.errors import VenueError
+from engine.events import AccountSettled, PositionReported
+from engine.ports import Clock, Publish
+
+TRIES = 20
+RETRY_S = 5.0
+"""After a confirmation that failed the next one comes this soon, then in twice the time, up to ``every_s``."""
+CATCH_UP_S = 5.0
+"""Longest wait for the transactions that a reading has and the stream has not."""
+BOUND_S = 20.0
+"""Longest wait for orders to show themselves; those that have not are told as unresolved, and are asked about on."""
+_LOOK_S = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+class AccountReconciler:
+    """``look`` has missing transactions read.  ``rival(client_order_id)`` names the session of another daemon that sent
+    an order; empty for any other order."""
+
+    def __init__(
+        self,
+        venue: str,
+        *,
+        directory: Directory,
+        protocol: AccountProtocol,
+        books: AccountBooks,
+        gateway: OandaGateway,
+        health: AccountHealth,
+        publish: Publish,
+        clock: Clock,
+        look: Callable[[], None],
+        every_s: float,
+        rival: Callable[[str], str] = lambda _client_order_id: "",
+    ) -> None:
+        self._venue = venue
+        self._directory = directory
+        self._protocol = protocol
+        self._books = books
+        self._gateway = gateway
+        self._health = health
+        self._publish = publish
+        self._clock = clock
+        self._look = look
+        self._every_s = every_s
+        self._rival = rival
+        self._rivals = Rivals(venue)
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.settled = 0
+        self.failures = 0
+        self.last_error = ""
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._venue}-account")
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Something happened that may have hidden facts, or has moved the balance."""
+        self._wake.set()
+
+    async def _run(self) -> None:
+        wait_s = self._every_s
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            self._wake.clear()
+            failures = self.failures
+            try:
+                await self.settle()
+            except VenueError as error:
+                # The next round asks again; what was not read is not zero.
+                self.failures += 1
+                self.last_error = str(error)
+                _log.warning("%s: the account could not be confirmed: %s", self._venue, error)
+            except Exception as error:
+                self.failures += 1
+                self.last_error = f"{type(error).__name__}: {error}"
+                _log.exception("%s: confirming the account failed; it goes on", self._venue)
+            if self.failures == failures:
+                wait_s = self._every_s
+            else:
+                wait_s = min(RETRY_S if wait_s >= self._every_s else 2 * wait_s, self._every_s)
+
+    async def settle(self) -> None:
+        """Confirm the account once.  Raises ``VenueError`` when that cannot be had now."""
+        await self._wait_for_orders()
+        account, at, later = await self.reading()
+        # From here to the telling nobody else gets a turn.
+        moved = self._books.open(account, at, later)
+        if moved and not self._protocol.doubtful:
+            _log.warning("%s: the balance is %s off what transactions have made it", self._venue, moved)
+        now_ns = self._clock.now_ns()
+        events = self._protocol.find(account.orders, now_ns)
+        if self._protocol.doubtful:
+            events += self._protocol.lose({order.id for order in account.orders}, at, now_ns)
+        for event in events:
+            self._publish(event)
+        self._rivals.name(self.rivals(account))
+        self._adjust_positions()
+        self._protocol.doubtful = self._protocol.moved = False
+        self.tell(now_ns)
+
+    def tell(self, now_ns: int) -> None:
+        """The books are right: what they should hold from now on."""
+        for name, instrument in self._directory.instruments.items():
+            qty, avg_px = self._books.held(name)
+            self._publish(PositionReported(now_ns, now_ns, self._venue, instrument.id, qty, avg_px))
+        totals = self._books.totals()
+        self._books.told(totals)
+        self.settled += 1
+        unresolved = tuple(self._gateway.unresolved())
+        self._publish(AccountSettled(now_ns, now_ns, self._venue, tuple(sorted(totals.items())), unresolved))
+
+    async def reading(self) -> tuple[wire.Account, int, list[wire.Transaction]]:
+        """The account, the last transaction in it, and those that were taken in since.  Raises ``VenueError``."""
+        for _ in range(TRIES):
+            account, at = await self._directory.details()
+            await self._catch_up(at)
+            later = self._protocol.recent_since(at)
+            if later is not None and self._protocol.last_id >= at:
+                return account, at, later
+        raise VenueError(
+            f"{self._venue} account: {TRIES} readings were of transactions that nobody has told",
+            expected="a reading between two transactions that are known",
+        )
+
+    async def _catch_up(self, at: int) -> None:
+        if self._protocol.last_id >= at:
+            return
+        self._look()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_S):
+                while self._protocol.last_id < at:
+                    await asyncio.sleep(_LOOK_S)
+
+    async def _wait_for_orders(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BOUND_S):
+                while self._gateway.unresolved():
+                    await asyncio.sleep(_LOOK_S)
+
+    def _adjust_positions(self) -> None:
+        """Where executions do not make the positions, the venue's stand; what only an earlier session traded cannot be
+        booked here, and while it differs the account counts as unreadable."""
+        stray = []
+        for name, (there, here) in self._books.differing().items():
+            text = f"{name} is {there}, executions make it {here}"
+            _log.error("%s: position in %s: somebody else moved it, or it is not told", self._venue, text)
+            if name in self._directory.instruments:
+                self._books.begin([name])
+            else:
+                stray.append(text)
+        if stray:
+            self._health.trouble("positions", "; ".join(stray))
+        else:
+            self._health.recovered("positions")
+
+    # --- orders of others -------------------------------------------------------------------------------------------
+
+    def rivals(self, account: wire.Account) -> list[str]:
+        """Sessions of other daemons with open orders on the account."""
+        return sorted({session for order in account.orders if (session := self._rival(order.client_id))})

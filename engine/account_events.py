@@ -1,0 +1,148 @@
+"""Facts of an account (``Decimal``): orders, executions, balances, as venues tell them.
+
+Imported from ``engine.events``, where the conventions stand.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engine.event import Event, Liquidity, Side
+
+
+class OrderAccepted(Event, frozen=True, array_like=True, gc=False, tag=20):
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+
+
+class OrderRejected(Event, frozen=True, array_like=True, gc=False, tag=21):
+    """The venue, or our own shell before any byte left, refused the order.  It does not exist."""
+
+    venue: str
+    client_order_id: str
+    reason: str
+    text: str = ""
+
+
+class OrderFilled(Event, frozen=True, array_like=True, gc=False, tag=22):
+    """One execution.  Distinct by ``(venue, trade_id)``; ``fee`` is positive when paid."""
+
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+    trade_id: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    px: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: Liquidity
+
+
+class OrderCancelled(Event, frozen=True, array_like=True, gc=False, tag=23):
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+    reason: str = ""
+
+
+class OrderExpired(Event, frozen=True, array_like=True, gc=False, tag=24):
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+
+
+class CancelRejected(Event, frozen=True, array_like=True, gc=False, tag=25):
+    """The venue did not cancel.  Says nothing about the order's state by itself."""
+
+    venue: str
+    client_order_id: str
+    reason: str
+
+
+class OrderOutcomeUnknown(Event, frozen=True, array_like=True, gc=False, tag=26):
+    """The request left, no trustworthy answer came (timeout, reset, 5xx).  The order may live: it holds its risk."""
+
+    venue: str
+    client_order_id: str
+    reason: str
+
+
+class BalanceReported(Event, frozen=True, array_like=True, gc=False, tag=27):
+    venue: str
+    currency: str
+    total: Decimal
+    available: Decimal
+
+
+class PositionReported(Event, frozen=True, array_like=True, gc=False, tag=28):
+    """A position on margin as the venue holds it, below zero for a short; told with each confirmation of the account,
+    and as nothing where there is none.  What differs from the books is booked as it is told."""
+
+    venue: str
+    instrument: str
+    qty: Decimal
+    avg_px: Decimal
+
+
+class AccountSettled(Event, frozen=True, array_like=True, gc=False, tag=29):
+    """Everything that happened to the account before this has been told, and these are its balances.
+
+    ``balances``: every ``(currency, total)`` of the venue, read while nothing was filled.  ``unresolved``: our orders
+    of which the venue has not said what became of them.
+    """
+
+    venue: str
+    balances: tuple[tuple[str, Decimal], ...]
+    unresolved: tuple[str, ...] = ()
+
+
+class OrderFound(Event, frozen=True, array_like=True, gc=False, tag=31):
+    """An order lives at the venue that this session has not sent: made by hand, by another program, or by a session
+    whose record of it was lost.  ``filled_qty`` of it is part of the balances already."""
+
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    filled_qty: Decimal
+    limit_px: Decimal | None
+
+
+class FillCorrected(Event, frozen=True, array_like=True, gc=False, tag=32):
+    """The venue takes an execution back (``new_qty`` 0), or says that it was another.  ``qty``, ``px`` and ``fee`` are
+    those that were told before."""
+
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+    trade_id: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    px: Decimal
+    fee: Decimal
+    fee_currency: str
+    new_qty: Decimal
+    new_px: Decimal
+    new_fee: Decimal
+
+
+AccountEvent = (
+    OrderAccepted
+    | OrderRejected
+    | OrderFilled
+    | OrderCancelled
+    | OrderExpired
+    | CancelRejected
+    | OrderOutcomeUnknown
+    | BalanceReported
+    | PositionReported
+    | AccountSettled
+    | OrderFound
+    | FillCorrected
+)

@@ -1,0 +1,105 @@
+"""The state that risk is in, as the core changes it: breakers, an operator's commands, a journal that takes nothing.
+
+Owns why it is in that state, and that each change is on record before it is obeyed.  Which changes there may be is the
+gate's (``engine.ports.RiskGate``), what they do to orders the desk's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine import events as e
+from engine.commands import RiskState, RiskStateChanged
+from engine.portfolio import Mark, Portfolio
+from engine.ports import Recorder, RiskGate
+from engine.view import CoreView
+
+JOURNAL_HALT = "journal: "
+"""How the reason of a halt for the journal's sake begins; replay knows it by this."""
+
+REASON_MAX = 400
+"""Characters of a reason that a next session takes over."""
+_LEFT = "left by session "
+
+
+class RiskLatch:
+    """``obey`` is told of each change once it is on record; ``insist`` asks again for what the state wants."""
+
+    def __init__(
+        self,
+        *,
+        gate: RiskGate,
+        recorder: Recorder,
+        portfolio: Portfolio,
+        view: CoreView,
+        obey: Callable[[RiskStateChanged], None],
+        insist: Callable[[], None],
+    ) -> None:
+        self._gate = gate
+        self._recorder = recorder
+        self._portfolio = portfolio
+        self._view = view
+        self._obey = obey
+        self._insist = insist
+        self._journal_refuses = False
+        self.reason = ""
+        """Why risk is in the state that it is in."""
+
+    def revalue(self, mark: Mark) -> None:
+        """Refresh equity and ask the breakers."""
+        self._portfolio.revalue(self._view.now_ns, mark)
+        breach = self._gate.breach(self._view)
+        if breach is not None:
+            self._latch(*breach)
+
+    def on_control(self, event: e.Halted | e.Reduced | e.Resumed) -> None:
+        change = self._gate.apply(event)
+        if change is not None:
+            self._journal_refuses = self._journal_refuses and change.after is RiskState.HALTED
+            self._changed(change)
+        else:
+            self._insist()  # said again: what it did not achieve is tried again
+
+    def on_journal_failed(self, event: e.JournalFailed) -> None:
+        self.halt_for_journal(event.text)
+
+    def halt_for_journal(self, seen: str) -> None:
+        """A decision, or all that follows, finds no room in the journal.
+
+        Once in each halt this is on record, in what the journal keeps in reserve, also when trading was halted before:
+        it is how replay knows that decisions are missing.
+        """
+        if self._journal_refuses:
+            return
+        state, reason = self._gate.state, f"{JOURNAL_HALT}{seen}"
+        if state is RiskState.HALTED:
+            self._recorder.record(RiskStateChanged(self._view.now_ns, state, state, reason))
+        else:
+            self.halt(reason)
+        self._journal_refuses = True
+
+    def halt(self, reason: str) -> None:
+        """The core's own kill switch."""
+        self._latch(RiskState.HALTED, reason)
+
+    def reduce(self, reason: str) -> None:
+        """No new risk until an operator has looked."""
+        self._latch(RiskState.REDUCING, reason)
+
+    def go_on_in(self, state: RiskState, session: str, reason: str) -> None:
+        """What an earlier session has latched holds in this one.  The reason names the last session and the first
+        cause, however many there were in between."""
+        while reason.startswith(_LEFT) and ": " in reason:
+            reason = reason.partition(": ")[2]
+        self._latch(state, f"{_LEFT}{session}: {reason}"[:REASON_MAX])
+
+    def _latch(self, state: RiskState, reason: str) -> None:
+        self._changed(self._gate.latch(state, reason, self._view.now_ns))
+
+    def _changed(self, change: RiskStateChanged | None) -> None:
+        if change is None:
+            return
+        self._view.risk_state = change.after
+        self.reason = change.reason
+        self._recorder.record(change)
+        self._obey(change)

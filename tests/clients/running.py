@@ -1,0 +1,103 @@
+"""Runs scripts of real clients as processes of their own and reads what they report.
+
+Owns the process and its results.  Which servers a script meets is decided by the test that starts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parent / "scripts"
+_MOST_SAID = 1 << 22
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One case of one client; ``error`` is the end of its traceback, empty when it passed."""
+
+    venue: str
+    client: str
+    case: str
+    title: str
+    ok: bool
+    error: str
+    seconds: float
+
+
+class Results:
+    """What one run of a script reported, by number.  A number passes when every case of it does."""
+
+    def __init__(self, found: list[Result], said: str = "") -> None:
+        self.found = found
+        self.said = said
+
+    def numbers(self) -> list[str]:
+        return list(dict.fromkeys(result.case for result in self.found))
+
+    def require_all_of(self, numbers: Iterable[str]) -> None:
+        """Fails when the script had other numbers than these: each has to be asked for by a test of its own."""
+        assert sorted(self.numbers(), key=int) == sorted(numbers, key=int), self.said[-2_000:]
+
+    def require(self, number: str) -> None:
+        """Fails with the client's own traceback, or with what its process said when there is no such result."""
+        of_it = [result for result in self.found if result.case == number]
+        if not of_it:
+            pytest.fail(f"the client reported no case {number}; it said: {self.said[-2_000:]}", pytrace=False)
+        for result in of_it:
+            if not result.ok:
+                pytest.fail(f"{result.client}, case {number}: {result.title}\n{result.error}", pytrace=False)
+
+
+async def run(python: Path, script: str, settings: dict[str, Any], *, home: Path, timeout_s: float) -> Results:
+    """``script`` is a name in ``tests/clients/scripts``; ``settings`` reach it as one JSON line on stdin.
+
+    The process sees no settings, keys or proxies of this machine.
+    """
+    env = {"PATH": os.environ.get("PATH", ""), "HOME": str(home), "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
+    env |= settings.pop("env", {})
+    process = await asyncio.create_subprocess_exec(
+        str(python),
+        "-W",
+        "ignore",
+        str(SCRIPTS / script),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=env,
+        cwd=home,
+        limit=_MOST_SAID,
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            out, err = await process.communicate(json.dumps(settings).encode() + b"\n")
+    except TimeoutError:
+        process.kill()
+        out, err = await process.communicate()
+        err += f"\nkilled after {timeout_s:.0f} s".encode()
+    lines = [line for line in out.splitlines() if line.startswith(b'{"venue"')]
+    return Results([msgspec.json.decode(line, type=Result) for line in lines], err.decode(errors="replace"))
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Results]) -> Results:
+    """One run for all workers of this test session: the first makes it, the others read what it wrote."""
+    base = factory.getbasetemp()
+    # Under xdist each worker has its own folder in one that they share.
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    target = shared / f"clients-{name}.json"
+    with (shared / f"clients-{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not target.exists():
+            home = shared / f"clients-{name}"
+            home.mkdir(exist_ok=True)
+            results = make(home)
+            target.write_bytes(msgspec.json.encode([results.found, results.said]))
+    found, said = msgspec.json.decode(target.read_bytes(), type=tuple[list[Result], str])
+    return Results(found, said)

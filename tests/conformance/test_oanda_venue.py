@@ -1,0 +1,500 @@
+"""Sessions on an OANDA account, over real sockets: what is told, and what our books make of it.
+
+The exchange is the sandbox with a market that stands still; what others do there is done by another client.
+"""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from connectors.oanda import access
+from connectors.oanda.sandbox.settings import ACCOUNT_ID, AccountSettings, RateLimits, Switches, instruments_named
+from connectors.route import Route
+from engine.commands import OrderType, TimeInForce
+from engine.errors import VenueError, WrongAccount
+from engine.events import (
+    FeedDown,
+    FeedUp,
+    InstrumentDefined,
+    InstrumentStatus,
+    OrderAccepted,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderFound,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    PositionReported,
+    Quote,
+    RateReported,
+    Side,
+    TradingStatus,
+    VenueStatus,
+)
+from tests.support.oanda_session import EUR, JPY, D, exchange, pin, session, until
+from tests.support.proxies import running_proxy
+
+RESTING: dict[str, Any] = {
+    "order_type": OrderType.LIMIT, "limit_px": D("1.00000"), "time_in_force": TimeInForce.GTC
+}  # fmt: skip
+
+
+async def test_a_session_begins_with_what_is_there(tmp_path: Path) -> None:
+    """Instruments with their digits, rates, positions, orders of others, balances, prices; the account is confirmed
+    before its stream is told to be up."""
+    async with exchange() as client:
+        await client.order(units="300")
+        await client.order("LIMIT", units="-5", price="1.20000")
+        async with session(client, tmp_path, symbols=("EUR/USD", "USD/JPY")) as one:
+            defined = {event.definition.id: event.definition for event in one.log.of(InstrumentDefined)}
+            assert (defined[EUR].tick_px, defined[JPY].tick_px) == (D("0.00001"), D("0.001"))
+            assert [event.currency for event in one.log.of(RateReported)] == ["JPY"]
+            begun = one.log.of(PositionReported)[:2]
+            assert {event.instrument: event.qty for event in begun} == {EUR: D(300), JPY: D(0)}
+            (found,) = one.log.of(OrderFound)
+            assert (found.side, found.qty, found.limit_px) == (Side.SELL, D(5), D("1.2"))
+            (settled,) = one.settled()
+            assert dict(settled.balances) == {"USD": D("100000.0000"), "JPY": D(0)}
+            ups = one.log.of(FeedUp)
+            assert [event.stream for event in ups] == ["user", "market"]
+            assert one.log.index(settled) < one.log.index(ups[0])
+            quote = next(event for event in one.log.of(Quote) if event.instrument == EUR)
+            assert (quote.bid_px, quote.ask_px) == (1.084, 1.0841)
+            assert one.venue.counts().reconnects == 0
+            assert one.venue.shadow() is not None
+
+
+async def test_orders_of_each_kind_reach_their_end_and_the_books_agree(tmp_path: Path) -> None:
+    """Market, limit that fills, limit that rests and is cancelled, all or nothing, until a date, reduce only."""
+    async with exchange() as client, session(client, tmp_path, reconcile_s=1.0) as one:
+        one.submit("market", "100")
+        one.submit("touch", "50", order_type=OrderType.LIMIT, limit_px=D("1.0841"), time_in_force=TimeInForce.IOC)
+        await one.told("market", OrderFilled)
+        await one.told("touch", OrderFilled)
+        one.submit("rests", "10", **RESTING)
+        await one.told("rests", OrderAccepted)
+        one.cancel("rests")
+        await one.told("rests", OrderCancelled)
+        one.submit("whole", "3000000", order_type=OrderType.LIMIT, limit_px=D("1.0841"),
+                   time_in_force=TimeInForce.FOK)  # fmt: skip
+        await one.told("whole", OrderCancelled)
+        soon_ns = one.sent["market"].ts_ns + 700_000_000
+        one.submit("dated", "10", **RESTING | {"time_in_force": TimeInForce.GTD, "expire_ns": soon_ns})
+        await one.told("dated", OrderAccepted)
+        one.submit("close", "500", side=Side.SELL, reduce_only=True)
+        await one.told("close", OrderCancelled)
+        client.sandbox.exchange.advance(soon_ns + 1)
+        await one.told("dated", OrderExpired)
+        assert one.kinds("close")[:2] == ["OrderAccepted", "OrderFilled"]
+        assert one.books.qty() == 0
+        await until(lambda: one.books.cash() == client.sandbox.exchange.accounts[ACCOUNT_ID].balance)
+        assert one.books.refused == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"qty": "0.5"}, "invalid_qty_precision"),
+        ({"qty": "200000000"}, "above_maximum"),
+        ({"instrument": "EUR/CHF@oanda"}, "unknown_instrument"),
+        (RESTING | {"limit_px": D("1.000001")}, "invalid_px_precision"),
+        (RESTING | {"post_only": True}, "unsupported"),
+        (RESTING | {"time_in_force": TimeInForce.GTD, "expire_ns": 1}, "expiry_in_past"),
+    ],
+)
+async def test_what_can_be_known_is_refused_before_the_wire(
+    tmp_path: Path, fields: dict[str, Any], reason: str
+) -> None:
+    """Each has its word, and no request leaves."""
+    async with exchange() as client, session(client, tmp_path) as one:
+        one.submit("a", **fields)
+        assert [event.reason for event in one.of("a")] == [reason]
+        assert client.sandbox.rest.orders_received == 0
+
+
+async def test_what_only_the_venue_can_know_is_told_in_its_words(tmp_path: Path) -> None:
+    """Margin: the order is taken and dies; the venue's own word is in the event."""
+    poor = AccountSettings(balance=Decimal(100))
+    async with exchange(accounts=(poor,)) as client, session(client, tmp_path) as one:
+        one.submit("a", "900000")
+        await one.told("a", OrderCancelled)
+        assert one.of("a")[-1].reason == "INSUFFICIENT_MARGIN"
+
+
+async def test_a_closed_market_takes_no_market_order_and_opens_through_a_confirmation(tmp_path: Path) -> None:
+    """Halted: a market order is refused here, one that waits is taken; open again, the account is confirmed."""
+    async with exchange() as client, session(client, tmp_path) as one:
+        await client.operate("halt", instrument="EUR_USD")
+        await until(lambda: one.log.of(InstrumentStatus)[-1].status is TradingStatus.HALTED)
+        one.submit("now")
+        assert [event.reason for event in one.of("now")] == ["trading_halted"]
+        one.submit("later", **RESTING)
+        await one.told("later", OrderAccepted)
+        confirmed = len(one.settled())
+        await client.operate("open", instrument="EUR_USD")
+        await until(lambda: len(one.settled()) > confirmed)
+
+
+@pytest.mark.fault("B14")
+@pytest.mark.parametrize("apply", ["before", "no"])
+async def test_an_order_without_an_answer_is_found_or_never_arrived(tmp_path: Path, apply: str) -> None:
+    """The answer is lost; the order was carried out or not, and the account's transactions say which.  No second one
+    is sent."""
+    async with exchange() as client, session(client, tmp_path) as one:
+        await client.operate("mute", kind="transactions")
+        await client.operate("answer", path="/orders", status=504, apply=apply)
+        one.submit("a")
+        await one.told("a", OrderOutcomeUnknown)
+        if apply == "before":
+            await one.told("a", OrderFilled)
+            assert one.kinds("a") == ["OrderOutcomeUnknown", "OrderAccepted", "OrderFilled"]
+        else:
+            await one.told("a", OrderRejected)
+            assert one.of("a")[-1].reason == "never_arrived"
+        assert client.sandbox.rest.orders_received == (apply == "before")
+
+
+async def test_streams_that_break_come_back_and_nothing_is_lost(tmp_path: Path) -> None:
+    """An order rests, all streams are cut, it fills meanwhile: told after the reconnection, then confirmed."""
+    async with exchange() as client, session(client, tmp_path) as one:
+        one.submit("rests", "10", **RESTING)
+        await one.told("rests", OrderAccepted)
+        confirmed = len(one.settled())
+        await client.operate("expire_key")
+        await client.operate("disconnect")
+        await until(lambda: {event.stream for event in one.log.of(FeedDown)} == {"user", "market"})
+        await pin(client, "0.99000", "0.99990")
+        await client.operate("restore_key")
+        await one.told("rests", OrderFilled)
+        await until(lambda: len(one.settled()) > confirmed)
+        assert one.books.qty() == 10
+        await until(lambda: one.venue.counts().reconnects >= 2)
+
+
+async def test_a_gap_in_the_transactions_is_read_and_the_account_stays_proved(tmp_path: Path) -> None:
+    """The stream says nothing, others trade, and a line of nonsense stands between: REST tells what it missed."""
+    async with exchange() as client, session(client, tmp_path) as one:
+        await client.operate("mute", kind="transactions")
+        for units in ("10", "20", "-5"):
+            await client.order(units=units)
+        await client.operate("unmute", kind="transactions")
+        await client.operate("say", text="{nonsense")
+        await client.order(units="1")
+        await until(lambda: one.books.qty() == 26)
+        confirmed = len(one.settled())
+        one.venue.confirm()
+        await until(lambda: len(one.settled()) > confirmed)
+
+
+async def test_what_cannot_be_read_is_made_good_by_the_next_confirmation(tmp_path: Path) -> None:
+    """A transaction has a price that is no number: the order that it ended is not waited for, and the position that it
+    made is booked as the venue has it."""
+    async with exchange() as client, session(client, tmp_path) as one:
+        one.submit("rests", "10", **RESTING)
+        await one.told("rests", OrderAccepted)
+        log = client.sandbox.exchange.accounts[ACCOUNT_ID].log
+        listeners, log.listeners = log.listeners, []
+        await pin(client, "0.99000", "0.99990")
+        log.listeners = listeners
+        broken = log.get(log.last)
+        assert broken is not None
+        assert broken.body["type"] == "ORDER_FILL"
+        broken.body["price"] = "NaN"
+        await one.told("rests", OrderCancelled)
+        await until(lambda: one.books.qty() == 10)
+        assert [event.qty for event in one.books.moved] == [D(10)]
+
+
+async def test_money_that_moves_without_an_execution_is_confirmed_at_once(tmp_path: Path) -> None:
+    """Interest and a payment: the books have the venue's balance, positions stay."""
+    async with exchange() as client, session(client, tmp_path) as one:
+        one.submit("a", "100000")
+        await one.told("a", OrderFilled)
+        await client.operate("financing")
+        await client.operate("fund", amount="250")
+        account = client.sandbox.exchange.accounts[ACCOUNT_ID]
+        await until(lambda: one.books.cash() == account.balance)
+        assert account.balance == D(100_250) + account.financing  # a Sunday's is nothing
+
+
+async def test_an_account_with_hedging_has_one_position_too(tmp_path: Path) -> None:
+    """By default such an account would open a second trade against the first; asked for, it reduces."""
+    both_sides = AccountSettings(hedging=True, fifo=False)
+    async with exchange(accounts=(both_sides,)) as client, session(client, tmp_path) as one:
+        one.submit("long", "100")
+        await one.told("long", OrderFilled)
+        one.submit("less", "40", side=Side.SELL)
+        await one.told("less", OrderFilled)
+        assert client.sandbox.exchange.accounts[ACCOUNT_ID].units_of("EUR_USD") == (60, 0)
+        assert one.books.qty() == 60
+
+
+async def test_trades_that_are_closed_by_force_are_booked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The market falls until half of the margin is not covered any more: what the venue closes is told as executions
+    of somebody else's orders, and the call before it is said aloud."""
+    poor = AccountSettings(balance=Decimal(2_000))
+    async with exchange(accounts=(poor,)) as client, session(client, tmp_path) as one:
+        one.submit("a", "90000")
+        await one.told("a", OrderFilled)
+        account = client.sandbox.exchange.accounts[ACCOUNT_ID]
+        for seconds, bid in ((1, "1.08000"), (2, "1.07000")):
+            await pin(client, bid, f"{D(bid) + D('0.00010')}")
+            client.sandbox.exchange.advance(time.time_ns() + seconds * 10**9)
+        await until(lambda: one.books.qty() == 0)
+        forced = [event for event in one.log.of(OrderFilled) if event.client_order_id != "a"]
+        assert [(event.side, event.qty) for event in forced] == [(Side.SELL, 90_000)]
+        one.venue.confirm()
+        await until(lambda: one.books.cash() == account.balance)
+        assert "margin call" in caplog.text
+
+
+@pytest.mark.fault("C8")
+async def test_a_token_that_is_refused_halts_the_venue_until_it_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two orders are answered 401; taken again, the account is confirmed."""
+    monkeypatch.setattr(access, "FIRST_PAUSE_S", 0.1)
+    async with exchange() as client, session(client, tmp_path) as one:
+        await client.operate("expire_key")
+        for name in ("a", "b"):
+            one.submit(name)
+            await one.told(name, OrderRejected)
+        assert {event.reason for name in ("a", "b") for event in one.of(name)} == {"unauthorized"}
+        await until(lambda: one.log.of(VenueStatus))
+        confirmed = len(one.settled())
+        await client.operate("restore_key")
+        await until(lambda: one.log.of(VenueStatus)[-1].status is TradingStatus.TRADING)
+        await until(lambda: len(one.settled()) > confirmed)
+        one.submit("c")
+        await one.told("c", OrderFilled)
+
+
+# --- one session after another ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("A1")
+@pytest.mark.fault("A2")
+@pytest.mark.fault("A3")
+@pytest.mark.fault("B9")
+async def test_what_became_of_each_order_is_told_before_the_account_is(tmp_path: Path) -> None:
+    """Five orders when a session ends: cancelled meanwhile, filled meanwhile, still open, sent without an answer and
+    executed, never arrived; and somebody trades by hand.  Each is told before ``AccountSettled``, none twice."""
+    async with exchange() as client:
+        async with session(client, tmp_path) as first:
+            first.submit("before", "40")
+            await first.told("before", OrderFilled)
+            for name in ("gone", "open"):
+                first.submit(name, "10", **RESTING)
+                await first.told(name, OrderAccepted)
+            first.submit("filled", "20", **RESTING | {"limit_px": D("1.05")})
+            await first.told("filled", OrderAccepted)
+            first.submit("lost", "7")
+            await first.told("lost", OrderFilled)
+        await client.ask(f"/orders/{first.of('gone')[0].venue_order_id}/cancel", method="PUT")
+        await pin(client, "1.04000", "1.04010")
+        await client.order(units="-3")
+        first.sent["never"] = msgspec.structs.replace(first.sent["open"], client_order_id="never")
+        left = first.leaves(forgets=("lost",))
+        # What the record does not have, the books have not booked.
+        left = msgspec.structs.replace(left, state=without_fills_of(first, left.state, "lost"))
+        async with session(client, tmp_path, left) as second:
+            settled = second.log.index(second.settled()[0])
+            assert {name: [type(event) for event in second.of(name)] for name in first.sent} == {
+                "before": [],
+                "gone": [OrderCancelled],
+                "open": [OrderAccepted],
+                "filled": [OrderFilled],
+                "lost": [OrderAccepted, OrderFilled],
+                "never": [OrderRejected],
+            }
+            assert all(second.log.index(event) < settled for name in first.sent for event in second.of(name))
+            assert second.books.qty() == 40 + 20 + 7 - 3
+            assert second.books.cash() is not None
+            second.cancel("open")
+            await second.told("open", OrderCancelled)
+
+
+def without_fills_of(one: Any, state: Any, name: str) -> Any:
+    """The state as if the session had died before it was told of them."""
+    from tests.support.oanda_session import Books
+
+    numbers = {event.trade_id for event in one.of(name) if isinstance(event, OrderFilled)}
+    books = Books()
+    for event in one.log:
+        if getattr(event, "trade_id", None) not in numbers:
+            books.take(event)
+    return msgspec.structs.replace(state, money=books.portfolio.carried(), trades=tuple(books.trades))
+
+
+async def test_the_end_that_was_not_recorded_is_told_by_the_next_session(tmp_path: Path) -> None:
+    """The venue cancelled an order, a later execution is on record and that cancel is not."""
+    async with exchange() as client:
+        async with session(client, tmp_path) as first:
+            first.submit("gone", "10", **RESTING)
+            await first.told("gone", OrderAccepted)
+            first.cancel("gone")
+            await first.told("gone", OrderCancelled)
+            first.submit("after", "10")
+            await first.told("after", OrderFilled)
+        (cancelled,) = first.log.of(OrderCancelled)
+        first.log.remove(cancelled)
+        async with session(client, tmp_path, first.leaves()) as second:
+            assert [type(event) for event in second.of("gone")] == [OrderCancelled]
+            assert second.of("after") == []
+
+
+async def test_a_part_that_was_filled_goes_on_under_its_new_number(tmp_path: Path) -> None:
+    """Half of a limit order fills before the session ends, the rest, under another number, while nobody looks."""
+    async with exchange() as client:
+        async with session(client, tmp_path) as first:
+            first.submit("big", "1500000", order_type=OrderType.LIMIT, limit_px=D("1.0841"),
+                         time_in_force=TimeInForce.GTC)  # fmt: skip
+            await first.told("big", OrderFilled)
+            left = first.leaves()
+        await pin(client)
+        async with session(client, tmp_path, left) as second:
+            assert [type(event) for event in second.of("big")] == [OrderFilled]
+            assert second.books.qty() == 1_500_000
+
+
+@pytest.mark.fault("C18")
+async def test_a_position_that_no_execution_explains_is_booked_as_the_venue_has_it(tmp_path: Path) -> None:
+    """One unit more on record than there ever was: adjusted with the first confirmation, and the money with it."""
+    async with exchange() as client:
+        async with session(client, tmp_path) as first:
+            first.submit("a", "10")
+            await first.told("a", OrderFilled)
+            left = first.leaves()
+        holdings = tuple(msgspec.structs.replace(one, qty=one.qty + 1) for one in left.state.money.holdings)
+        money = msgspec.structs.replace(left.state.money, holdings=holdings)
+        other = msgspec.structs.replace(left, state=msgspec.structs.replace(left.state, money=money))
+        async with session(client, tmp_path, other) as second:
+            assert {event.instrument: event.qty for event in second.books.moved} == {EUR: D(10), JPY: D(0)}
+            assert second.books.qty() == 10
+            assert second.books.cash() == client.sandbox.exchange.accounts[ACCOUNT_ID].balance
+
+
+async def test_numbers_of_another_account_are_refused(tmp_path: Path) -> None:
+    """An execution is on record that this account has not come to yet."""
+    async with exchange() as client:
+        async with session(client, tmp_path) as first:
+            left = first.leaves()
+        newer = msgspec.structs.replace(left.state, trades=("oanda|999999",))
+        with pytest.raises(VenueError, match="999999"):
+            async with session(client, tmp_path, msgspec.structs.replace(left, state=newer)):
+                pass
+
+
+async def test_a_session_without_an_order_goes_on_by_time(tmp_path: Path) -> None:
+    """Nothing is on record but the opening: what was executed since is told, what lay before it is not."""
+    async with exchange() as client:
+        await client.order(units="100")
+        async with session(client, tmp_path) as first:
+            left = first.leaves()
+        await client.order(units="-30")
+        async with session(client, tmp_path, left) as second:
+            assert [event.qty for event in second.log.of(OrderFilled)] == [30]
+            assert second.books.qty() == 70
+
+
+async def test_an_instrument_that_is_new_begins_with_its_position(tmp_path: Path) -> None:
+    """Traded by hand before; its executions are in what it begins with."""
+    async with exchange() as client:
+        async with session(client, tmp_path, symbols=("EUR/USD",)) as first:
+            first.submit("a", "10")
+            await first.told("a", OrderFilled)
+            left = first.leaves()
+        await client.order(instrument="USD_JPY", units="200")
+        async with session(client, tmp_path, left) as second:
+            assert (second.books.qty(EUR), second.books.qty(JPY)) == (D(10), D(200))
+            assert second.log.of(OrderFilled) == []
+            await client.order(instrument="USD_JPY", units="-50")
+            await until(lambda: second.books.qty(JPY) == 150)
+
+
+# --- who and where ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_start_that_cannot_be_ends_in_one_line_and_leaves_nothing_open(tmp_path: Path) -> None:
+    """A token that is refused, an account of somebody else, an unknown symbol, the wrong money, a rival, a rate that
+    nobody tells."""
+    async with exchange() as client:
+        rival = "k20260101T000000-abcd-1"
+        for changes, match in (
+            ({"account": "101-004-9999999-001"}, "no account"),
+            ({"symbols": ("EUR/USX",)}, "did you mean EUR/USD"),
+            ({"money": "real"}, "built-in exchange"),
+            ({"counted_in": "CHF"}, "portfolio.rates"),
+        ):
+            with pytest.raises((VenueError, WrongAccount), match=match):
+                async with session(client, tmp_path, **changes):
+                    pass
+        await client.order("LIMIT", units="5", price="1.00000", clientExtensions={"id": rival})
+        with pytest.raises(WrongAccount, match="another Kestrel daemon"):
+            async with session(client, tmp_path, rival=lambda name: "20260101T000000-abcd" if name == rival else ""):
+                pass
+        await client.operate("expire_key")
+        with pytest.raises(VenueError, match="401"):
+            async with session(client, tmp_path):
+                pass
+        assert client.sandbox.hub.lines == {}
+
+
+async def test_whoever_only_watches_has_prices_and_no_account(tmp_path: Path) -> None:
+    """No gateway, no user stream, nothing of the account."""
+    async with exchange() as client, session(client, tmp_path, orders=False) as one:
+        assert one.venue.gateway is None
+        assert [event.stream for event in one.log.of(FeedUp)] == ["market"]
+        assert one.settled() == []
+
+
+async def test_an_account_in_another_currency_is_valued_by_the_venues_own_rates(tmp_path: Path) -> None:
+    """Euros at home, a portfolio in dollars: the rate of the euro is told, and equity is the venue's in dollars."""
+    home = AccountSettings(currency="EUR")
+    euros = exchange(accounts=(home,), instruments=instruments_named(["EUR_USD"]))
+    async with euros as client, session(client, tmp_path, symbols=("EUR/USD",)) as one:
+        (rate,) = one.log.of(RateReported)
+        assert rate.currency == "EUR"
+        assert abs(rate.rate - D("1.08405")) < D("0.0001")
+        assert one.books.cash("EUR") == D(100_000)
+        assert one.books.cash("USD") == 0
+
+
+@pytest.mark.parametrize("switches", [Switches(read_lag_s=0.2), Switches(finished_orders="missing")])
+async def test_it_survives_what_nobody_has_verified(tmp_path: Path, switches: Switches) -> None:
+    """A REST side that lags behind its stream, finished orders that are not served; two sessions, one after another."""
+    async with exchange(switches=switches) as client:
+        async with session(client, tmp_path) as first:
+            first.submit("a", "10")
+            await first.told("a", OrderFilled)
+            left = first.leaves()
+        async with session(client, tmp_path, left) as second:
+            second.submit("b", "5")
+            await second.told("b", OrderFilled)
+            assert second.books.qty() == 15
+
+
+async def test_it_keeps_the_venues_pace_of_new_connections(tmp_path: Path) -> None:
+    """With the venue's limits on, a start is not refused and neither is its first order."""
+    async with exchange(rate_limits=RateLimits(connections_per_s=20)) as client, session(client, tmp_path) as one:
+        one.submit("a")
+        await one.told("a", OrderFilled)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_every_connection_goes_through_the_proxy(tmp_path: Path, scheme: str) -> None:
+    """REST, orders and both streams; only the proxy knows the venue's name."""
+    async with exchange() as client, running_proxy(scheme) as proxy:
+        there = f"http://venue.test:{client.sandbox.port}"
+        route = Route(proxy=proxy.url)
+        async with session(client, tmp_path, rest_url=there, stream_url=there, route=route) as one:
+            one.submit("a")
+            await one.told("a", OrderFilled)
+        assert set(proxy.asked) == {f"venue.test:{client.sandbox.port}"}
+        assert len(proxy.asked) >= 1 + 2 + 2  # questions, order connections, streams

@@ -1,0 +1,116 @@
+"""Orders that belong together, on an account with prices of its own: wishes, and a trader that has them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from engine import events as e
+from engine.carried import encode_carried
+from engine.commands import (
+    GroupEnded,
+    GroupIntent,
+    NewOrder,
+    OrderIntent,
+    OrderType,
+    TimeInForce,
+)
+from engine.offers import ALL_PLAIN, Offer
+from engine.recovery import Recovery
+from tests.support.account import Account
+from tests.support.core import intent, quote
+
+D = Decimal
+SECOND_NS = 1_000_000_000
+NO_STOPS = Offer(frozenset(kind for kind in ALL_PLAIN.kinds if kind[0] is not OrderType.STOP_LIMIT))
+BRACKETS = Offer(ALL_PLAIN.kinds | {(OrderType.BRACKET, TimeInForce.GTC)})
+
+
+def exit_of(kind: OrderType, qty: str = "2", **changes: Any) -> OrderIntent:
+    fields = {"order_type": kind, "limit_px": None, "time_in_force": TimeInForce.GTC, "reduce_only": True, **changes}
+    return intent(e.Side.SELL, qty, **fields)
+
+
+def target(px: str = "110", qty: str = "2", **changes: Any) -> OrderIntent:
+    return exit_of(OrderType.LIMIT, qty, limit_px=D(px), **changes)
+
+
+def stop(px: str = "90", qty: str = "2", **changes: Any) -> OrderIntent:
+    return exit_of(OrderType.STOP, qty, trigger_px=D(px), **changes)
+
+
+def bracket(*exits: OrderIntent, qty: str = "2") -> GroupIntent:
+    return GroupIntent(1, "s", exits or (target(qty=qty), stop(qty=qty)), intent(qty=qty))
+
+
+class Trader(Account):
+    """An account with prices of its own and a clock that can be moved."""
+
+    def price(self, bid_px: float, after_ns: int = 1) -> None:
+        """Told three times: a jump is believed when another quote confirms it."""
+        self.now_ns += after_ns
+        for _ in range(3):
+            self.now_ns += 1
+            self.publish(quote(self.now_ns, bid_px, bid_px + 0.01))
+
+    def wait(self, after_ns: int) -> None:
+        self.now_ns += after_ns
+        self.publish(e.Timer(self.now_ns, self.now_ns, "heartbeat"))
+
+    def of(self, kind: type) -> list[Any]:
+        return [record for record in self.records if isinstance(record, kind)]
+
+    @property
+    def last(self) -> NewOrder:
+        return self.venue.orders[-1]
+
+    @property
+    def ended(self) -> list[str]:
+        return [record.reason for record in self.of(GroupEnded)]
+
+
+def holding(wish: GroupIntent | None = None, qty: str = "2", **options: Any) -> tuple[Trader, NewOrder]:
+    """A bracket whose entry has filled; returns what is at the venue after that."""
+    trader = Trader(**options)
+    trader.wish(wish or bracket(qty=qty))
+    entry = trader.last
+    trader.accept(entry)
+    trader.fill(entry, qty, "100", "entry")
+    return trader, trader.last
+
+
+def stopped(wish: OrderIntent | GroupIntent, **options: Any) -> Trader:
+    """A position of 2 with an exit that waits here."""
+    trader = Trader(**options)
+    trader.fill(trader.place(qty="2"), "2", "100", "t1")
+    trader.wish(wish)
+    return trader
+
+
+def entries(*wishes: OrderIntent) -> GroupIntent:
+    return GroupIntent(1, "s", wishes)
+
+
+def restarted(before: Trader, how: str) -> Trader:
+    """The next session: after an orderly last state, or after a kill, from the records alone."""
+    if how == "kept":
+        state = before.keep().state
+    else:
+        recovery = Recovery("USD")
+        recovery.take(before.records)
+        state = encode_carried(recovery.left())
+    after = Trader(opened=False, id_prefix="l")
+    after.publish(e.StateCarried(1, 1, "before", 0, state))
+    after.open()
+    after.now_ns = before.now_ns
+    return after
+
+
+def settle(trader: Trader, btc: Decimal, *open_ids: str) -> None:
+    """The venue confirms the account as it is."""
+    usd = trader.core.portfolio.cash()["USD"]
+    for name in open_ids:
+        at = trader._at()
+        trader.publish(e.OrderAccepted(at, at, "coinbase", name, f"v-{name}"))
+    at = trader._at()
+    trader.publish(e.AccountSettled(at, at, "coinbase", (("USD", usd), ("BTC", btc)), open_ids))

@@ -25,9 +25,24 @@ settings.load_profile("suite")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-def pytest_configure() -> None:
+class _FailureAtOnce:
+    """Prints a failure when it is known: a run that is ended before its summary still says what failed."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and reporter is not None:
+            reporter.write_line(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
     if complete.required() and (lack := complete.lack_of_data(complete.data_folder())):
         raise pytest.UsageError(lack)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_FailureAtOnce(config))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -22,12 +22,14 @@ def with_fitting_demo(settings: Settings, instruments: Sequence[Instrument]) -> 
     """
     if not settings.sources.get("strategies", "").startswith("profile "):
         return settings
-    from models.catalogue import bundle_paths
+    from models.catalogue import bundle_paths, folders_without_manifest
     from models.manifest import load_bundle
 
     try:
         bundles = [load_bundle(path) for path in bundle_paths(settings.models.directory)]
     except BundleError:
+        return settings
+    if folders_without_manifest(settings.models.directory):
         return settings
     unfit = [one.id for one in instruments if all(bundle.reasons_against(one) for bundle in bundles)]
     if not unfit or not bundles:

@@ -30,6 +30,12 @@ def bundle_paths(directory: Path | str) -> list[Path]:
     return sorted(path.parent for path in directory.glob(f"*/{MANIFEST}"))
 
 
+def folders_without_manifest(directory: Path | str) -> list[str]:
+    """Names of folders that lie among the bundles and cannot be one; hidden ones are nobody's."""
+    folders = (path for path in sorted(Path(directory).iterdir()) if path.is_dir() and path.name[0] not in "._")
+    return [path.name for path in folders if not (path / MANIFEST).exists()]
+
+
 def find_bundle(
     directory: Path | str, instrument: Instrument, name: str = AUTO, *, now_ns: int | None = None
 ) -> Bundle:
@@ -57,8 +63,7 @@ def find_bundle(
         else:
             usable.append(bundle)
     if not usable:
-        bare = (path.name for path in sorted(directory.iterdir()) if path.is_dir() and not (path / MANIFEST).exists())
-        reasons += [f"{name}: it has no file {MANIFEST}" for name in bare if name[0] not in "._"]
+        reasons += [f"{name}: it has no file {MANIFEST}" for name in folders_without_manifest(directory)]
         raise BundleError(
             f"no bundle in {directory} may be used on {instrument.id} ({' | '.join(reasons) or 'the folder is empty'})",
             do="train one for it, or choose a strategy that needs no model",

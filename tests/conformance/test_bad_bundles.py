@@ -100,7 +100,8 @@ def test_no_market_is_entered_with_a_damaged_bundle(
     shutil.copytree(ARTIFACTS, tmp_path / "bundles")
     damage(tmp_path / "bundles" / "demo-crypto")
     bundles = f"models.directory={tmp_path / 'bundles'}"
-    done = attempt("paper", "--json", "--feed", feed, *into(tmp_path), "--set", bundles)
+    # A session that begins all the same ends by itself.
+    done = attempt("paper", "--json", "--feed", feed, "--for", "20", *into(tmp_path), "--set", bundles)
     refused(done, "no bundle in ", "BTC/USD@coinbase", *said)
     nothing_written(tmp_path)
 

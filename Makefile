@@ -86,10 +86,11 @@ bench: $(VENV)/.base-$(SERVE)
 kill-matrix: $(VENV)/.dev
 	@$(BIN)/python -m tests.support.kills $(ARGS)
 
-# Goes on where its ledger ends.  ARGS="--across-versions" counts what other versions of the code have run as well.
+# Goes on where its ledger ends, or the sums of earlier ones.  ARGS="--across-versions" counts what other versions of the
+# code have run as well.
 simulate: $(VENV)/.base-$(SERVE)
 	@$(BIN)/python run.py simulate --ledger var/simulation/ledger.jsonl --until-hours $(SIMULATED_HOURS) \
-	  --write docs/results/simulation.md $(ARGS)
+	  --record docs/results/simulation.json --write docs/results/simulation.md $(ARGS)
 
 # Writes its page only when it is asked to: ARGS="--write docs/results".
 soak: $(VENV)/.base-$(SERVE)

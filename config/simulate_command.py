@@ -30,6 +30,9 @@ def register(app: typer.Typer, run: Callable[..., int]) -> None:
         ] = None,
         until_hours: Annotated[float | None, typer.Option(min=0.0, help="stop when the ledger holds so many")] = None,
         across_versions: Annotated[bool, typer.Option(help="count what other versions of the code have run")] = False,
+        record: Annotated[
+            Path | None, typer.Option(help="sums of ledgers that are gone: they count, and this ledger's are added")
+        ] = None,
         write: Annotated[Path | None, typer.Option(help="page to write the ledger's totals to")] = None,
         as_json: JsonFlag = False,
     ) -> None:
@@ -42,6 +45,7 @@ def register(app: typer.Typer, run: Callable[..., int]) -> None:
             ledger=ledger,
             until_hours=until_hours,
             across_versions=across_versions,
+            record=record,
             write=write,
             as_json=as_json,
         )

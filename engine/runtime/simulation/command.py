@@ -19,8 +19,10 @@ from rich.progress import Progress
 from engine.cli import print_json
 from engine.errors import ConfigError
 from engine.runtime.simulation.ledger import Entry, Ledger, Version, version_of
+from engine.runtime.simulation.page import page
+from engine.runtime.simulation.record import Sum, fold, read_record, write_record
 from engine.runtime.simulation.sweep import World
-from engine.runtime.simulation.totals import Totals, page, sum_up
+from engine.runtime.simulation.totals import Totals, add_up, sum_up
 from engine.runtime.simulation.workers import Ran, in_order, run_here, run_in_workers
 
 USUAL_SEEDS = 10
@@ -41,6 +43,7 @@ class Plan:
 
     ``workers`` None: one a core; 0: none but this process.  With a ``ledger`` seeds that this code has run are not run
     again, and ``until_hours`` and the page (``write``) are about what is in it: of this code, or ``across_versions``.
+    ``record``: sums of ledgers that are gone, which count like the ledger's seeds; what this one holds is added.
     """
 
     code_root: Path
@@ -51,14 +54,16 @@ class Plan:
     ledger: Path | None = None
     until_hours: float | None = None
     across_versions: bool = False
+    record: Path | None = None
     write: Path | None = None
     as_json: bool = False
 
 
 def run_sweep(world: CountedWorld, plan: Plan) -> int:
     """Sweep and tell; the exit status is 1 when an invariant was broken, 130 after an interrupt."""
-    if plan.ledger is None and (plan.until_hours is not None or plan.write is not None or plan.across_versions):
-        raise ConfigError("--until-hours, --write or --across-versions without --ledger", do="name a ledger")
+    about_ledger = (plan.until_hours is not None, plan.write is not None, plan.record is not None, plan.across_versions)
+    if plan.ledger is None and any(about_ledger):
+        raise ConfigError("--until-hours, --write, --record or --across-versions without --ledger", do="name a ledger")
     interrupted = False
     with ExitStack() as stack:
         ledger = None if plan.ledger is None else stack.enter_context(Ledger(plan.ledger))
@@ -69,15 +74,23 @@ def run_sweep(world: CountedWorld, plan: Plan) -> int:
                 sweep.run()
         except KeyboardInterrupt:
             interrupted = True
-        totals = sum_up(sweep.counted())
-        if ledger is not None and plan.write is not None:
-            plan.write.parent.mkdir(parents=True, exist_ok=True)
-            text = page(ledger.entries, sweep.version, world.kinds, across_versions=plan.across_versions)
-            plan.write.write_text(text)
+        totals = sweep.totals()
+        if ledger is not None:
+            _keep(plan, sweep, world)
     _show(totals, plan.hours, sys.stderr if plan.as_json else sys.stdout)
     if plan.as_json:
         print_json(msgspec.to_builtins(totals))
     return 130 if interrupted else 1 if totals.violations else 0
+
+
+def _keep(plan: Plan, sweep: _Sweep, world: CountedWorld) -> None:
+    for path in (plan.write, plan.record):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    if plan.record is not None:
+        write_record(plan.record, sweep.sums())
+    if plan.write is not None:
+        plan.write.write_text(page(sweep.sums(), sweep.version, world.kinds, across_versions=plan.across_versions))
 
 
 class _Sweep:
@@ -90,18 +103,22 @@ class _Sweep:
         self._ledger = ledger
         self._interrupts = interrupts
         self._ran: list[Ran] = []
-        self._done_hours = sum(ran.outcome.seconds for ran in self.counted()) / 3600.0
+        self._record = [] if plan.record is None else read_record(plan.record)
+        self._done_hours = self.totals().simulated_hours
         self._failing = 0
 
-    def counted(self) -> list[Ran]:
-        """What the totals are of."""
+    def sums(self) -> list[Sum]:
+        """By version of the code, of the record and the ledger."""
+        return fold(() if self._ledger is None else self._ledger.entries, self._record)
+
+    def totals(self) -> Totals:
+        """What is told: of these seeds, or of all that record and ledger hold of what is counted."""
         if self._ledger is None:
-            return self._ran
-        return [
-            entry.ran
-            for entry in self._ledger.entries
-            if self._plan.across_versions or entry.version.code == self.version.code
-        ]
+            return sum_up(self._ran)
+        return add_up(one.totals for one in self.sums() if self._counts(one))
+
+    def _counts(self, one: Sum) -> bool:
+        return self._plan.across_versions or one.code == self.version.code
 
     def run(self) -> None:
         plan = self._plan
@@ -129,6 +146,9 @@ class _Sweep:
         known: set[int] = set()
         if self._ledger is not None:
             known = self._ledger.seeds(plan.hours, None if plan.across_versions else self.version)
+            for one in self._record:
+                if one.hours == plan.hours and self._counts(one):
+                    known.update(seed for first, last in one.seeds for seed in range(first, last + 1))
         most = plan.seeds if plan.seeds is not None else None if plan.until_hours is not None else USUAL_SEEDS
         for seed in itertools.count(plan.first_seed):
             if most is not None and len(asked) >= most:

@@ -53,6 +53,20 @@ def test_a_sweep_goes_on_where_its_ledger_ends_and_writes_its_page(tmp_path: Pat
     assert "2 seeds" in written.read_text()
 
 
+def test_a_sweep_goes_on_after_a_record_whose_ledger_is_gone(tmp_path: Path) -> None:
+    """Seed 1 is known by the record alone: seed 2 is next, and page and JSON tell of both."""
+    record, written = tmp_path / "simulation.json", tmp_path / "simulation.md"
+    common = ["--seeds", "1", "--hours", "0.01", "--workers", "0", "--record", str(record), "--write", str(written)]
+    assert simulate(*common, "--ledger", str(tmp_path / "first.jsonl")).exit_code == 0
+    done = simulate(*common, "--ledger", str(tmp_path / "second.jsonl"), "--json")
+    assert done.exit_code == 0
+    (line,) = (tmp_path / "second.jsonl").read_text().splitlines()
+    assert json.loads(line)["ran"]["outcome"]["seed"] == 2
+    assert json.loads(done.stdout.splitlines()[-1])["seeds"] == 2
+    assert json.loads(record.read_text())[0]["seeds"] == [[1, 2]]
+    assert "2 seeds" in written.read_text()
+
+
 def test_what_is_about_a_ledger_needs_one() -> None:
     refused = simulate("--until-hours", "3")
     assert "name a ledger" in str(refused.exception)

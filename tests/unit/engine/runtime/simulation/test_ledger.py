@@ -9,8 +9,10 @@ import pytest
 from engine.errors import DataError, KestrelError
 from engine.runtime.simulation.checks import Violation
 from engine.runtime.simulation.ledger import Entry, Ledger, Version, version_of
+from engine.runtime.simulation.page import page
+from engine.runtime.simulation.record import Sum, fold, read_record, write_record
 from engine.runtime.simulation.sweep import Outcome
-from engine.runtime.simulation.totals import page, sum_up
+from engine.runtime.simulation.totals import add_up, sum_up
 from engine.runtime.simulation.workers import Ran
 
 NOW, BEFORE = Version("a" * 64, "c" * 40, "a machine"), Version("b" * 64, "d" * 40, "a machine")
@@ -88,14 +90,44 @@ def test_sums_are_of_all_seeds_and_time_is_counted_once() -> None:
 def test_the_page_counts_one_version_and_tells_of_others() -> None:
     entries = [entry(1), entry(2, violations=1), entry(1, BEFORE)]
     kinds = {"order_cut_before": ("B14",), "half_open": ("C1",), "never": ("C99",)}
-    text = page(entries, NOW, kinds)
+    text = page(fold(entries), NOW, kinds)
     assert "2 seeds, 2 simulated hours, 4,000 events" in text
     assert "Not counted here: 1 other versions, 1 seeds, 1 hours" in text
     assert "- seed 2 (`--hours 1`), 12.500000 s: I1: wrong 0" in text
     assert "| B14 | 120 |" in text
     assert "| C99 | 0 |" in text
     assert "2 of 3 kinds of faults happened fewer than 100 times" in text
-    text = page(entries, NOW, {"order_cut_before": ("B14",)}, across_versions=True)
+    text = page(fold(entries), NOW, {"order_cut_before": ("B14",)}, across_versions=True)
     assert "3 seeds, 3 simulated hours" in text
     assert "2 version(s)" in text
     assert "Each of the 1 kinds of faults happened at least 100 times." in text
+
+
+def test_a_record_holds_what_a_ledger_held_and_counts_no_seed_twice(tmp_path: Path) -> None:
+    """Two sweeps, one ledger each, the second with a seed of the first: three seeds of one version, one of another."""
+    path = tmp_path / "record.json"
+    assert read_record(path) == []
+    write_record(path, fold([entry(1), entry(2), entry(1, BEFORE, violations=1)]))
+    write_record(path, fold([entry(2), entry(4, violations=2), entry(3)], read_record(path)))
+    now, before = read_record(path)
+    assert (now.seeds, now.totals.seeds, now.totals.simulated_hours) == ([(1, 4)], 4, 4.0)
+    assert (now.totals.violations, now.totals.first_failing_seed, len(now.failures)) == (2, 4, 2)
+    assert (before.seeds, before.totals.violations) == ([(1, 1)], 1)
+    assert now.totals.faults == {"B14": 240, "C1": 4}
+    assert add_up([now.totals, before.totals]).events == 10_000
+    assert 4 in now
+    assert 5 not in now
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_no_record_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text("[1]")
+    with pytest.raises(DataError, match="sums of earlier sweeps"):
+        read_record(tmp_path / "record.json")
+    assert (tmp_path / "record.json").read_text() == "[1]"
+
+
+def test_rows_of_seeds_have_gaps() -> None:
+    (one,) = fold([entry(5), entry(7), entry(6), entry(9)])
+    assert one.seeds == [(5, 7), (9, 9)]
+    assert isinstance(one, Sum)

@@ -24,6 +24,13 @@ class WatchdogSettings(Section):
         description="when the daemon dies by itself: cancel its open orders; halt, no start until resume as well; or "
         "keep them",
     )
+    at_venue_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=3_600,
+        description="after so long without us the venue itself cancels everything, where it has such a switch (ccxt "
+        "alone) and on_death is not keep; 0: not asked, s",
+    )
     give_up_s: float = Field(
         default=3_600.0, ge=1, le=86_400, description="longest time to try after a death while the venue is silent, s"
     )

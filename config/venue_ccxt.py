@@ -139,6 +139,7 @@ def ccxt_settings(
         order_timeout_s=venue.request_timeout_ms / 1000,
         reconcile_s=venue.reconcile_s,
         products_s=venue.products_s,
+        dead_man_s=0.0 if settings.watchdog.on_death == "keep" else settings.watchdog.at_venue_s,
     )
     made.check()
     return made

@@ -46,6 +46,8 @@ class Needs(msgspec.Struct, frozen=True):
     fills: str
     listing: str
     server_time: str
+    dead_man: str
+    """Cancels everything after a time, unless it is asked again."""
     missing: tuple[str, ...]
 
     @property
@@ -69,6 +71,7 @@ class Needs(msgspec.Struct, frozen=True):
             ("own executions", self.fills),
             ("closed orders", self.listing),
             ("clock", self.server_time),
+            ("dead man's switch", self.dead_man),
         )
         found = [(need, way or "-", _remark(need, way)) for need, way in ways]
         verdict = "yes" if self.can_trade else "no"
@@ -105,6 +108,7 @@ def needs_of(exchange: str, abilities: Mapping[str, object]) -> Needs:
         fills=first(("fetchMyTrades",)),
         listing=first(LISTING_WAYS),
         server_time=first(("fetchTime",)),
+        dead_man=first(("cancelAllOrdersAfter",)),
         missing=tuple(name for name in NEEDED if not has(abilities, name)),
     )
 

@@ -59,6 +59,8 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True):
     requests_share: float = 0.5
     """Of the exchange's rate: the market and the account have an object each, and the limit is of both."""
     orders_in_flight: int = 8
+    dead_man_s: float = 0.0
+    """After so long without us the exchange itself cancels everything, where it has such a switch; 0: not asked."""
     backoff_base_s: float = 1.0
     backoff_cap_s: float = 30.0
     skew_limit_s: float = 30.0
@@ -100,6 +102,8 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True):
         for field in ("poll_s", "request_timeout_s", "order_timeout_s", "silence_s", "reconcile_s", "recycle_s"):
             if not getattr(self, field) > 0:
                 raise ConfigError(f"ccxt {field} {getattr(self, field)}", expected="more than 0")
+        if self.dead_man_s and not self.dead_man_s >= 1:
+            raise ConfigError(f"ccxt dead_man_s {self.dead_man_s}", expected="0, or at least 1")
         if not 0 < self.requests_share <= 1:
             raise ConfigError(f"ccxt requests_share {self.requests_share}", expected="more than 0 and at most 1")
 

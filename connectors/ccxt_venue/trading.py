@@ -18,6 +18,7 @@ from connectors.ccxt_venue.account import AccountReconciler
 from connectors.ccxt_venue.answers import read_orders
 from connectors.ccxt_venue.capabilities import Needs
 from connectors.ccxt_venue.client_ids import ClientIds
+from connectors.ccxt_venue.dead_man import DeadMansSwitch
 from connectors.ccxt_venue.errors import names_of, words
 from connectors.ccxt_venue.exact import mapping, text
 from connectors.ccxt_venue.gateway import CcxtGateway
@@ -121,6 +122,12 @@ class Trading:
             listing_lag_s=settings.listing_lag_s,
             rival=rival,
         )
+        self.dead_man = DeadMansSwitch(
+            name,
+            lambda timeout_ms: self.handle.ask("cancel_all_orders_after", timeout_ms),
+            timeout_s=settings.dead_man_s,
+            is_needed=lambda: self.gateway.counters.submitted > 0,
+        )
 
     # --- start and stop ---------------------------------------------------------------------------------------------
 
@@ -140,6 +147,8 @@ class Trading:
         self.reconciler.start()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._keep_house(), name=f"{self._settings.name}-house"))
+        if self._settings.dead_man_s and self._needs.dead_man:
+            self.dead_man.start()
 
     async def stop(self) -> None:
         """Also after a start that failed."""
@@ -151,6 +160,7 @@ class Trading:
         await self.settler.stop()
         await self.gateway.stop()
         await self._stop_watching()
+        await self.dead_man.stop()
         now_ns = self._clock.now_ns()
         self.health.on_stream(FeedDown(now_ns, now_ns, self._settings.name, "user", "stopped"))
         await self.handle.close()

@@ -284,7 +284,7 @@ def _watchdog(settings: Settings, *, live: bool) -> Any:
     told = cancel_only_of(settings, live=live) if wanted.enabled else None
     if told is None:
         return None
-    rules = Rules(**wanted.model_dump(exclude={"enabled"}))
+    rules = Rules(**wanted.model_dump(exclude={"enabled", "at_venue_s"}))  # the second is the connector's
     return WatchdogPlan(told.module, told.told, rules)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,9 +30,11 @@ from engine.runtime import order_commands, process, session_commands
 from models import commands as models_commands
 
 if TYPE_CHECKING:
+    from config.assembly import ConfiguredAssembly
     from config.doctor_checks import Subject
     from config.live_command import LivePlan
     from config.schema import Settings
+    from engine.events import Observation
 
 ROOT = Path(__file__).resolve().parent
 app = typer.Typer(
@@ -94,17 +97,8 @@ def paper(
     settings = load(config or (), overrides=wanted)
     if settings.venue.feed == "replay" and not files:
         raise ConfigError("feed replay without files", expected="--replay FILE...", do="name the recorded files")
-    daemon = _paper_daemon(
-        settings,
-        files,
-        pace,
-        seconds=seconds,
-        session=session,
-        report=report,
-        venue_truth=venue_truth,
-        as_json=as_json,
-    )
-    _run(daemon, settings, as_json=as_json)
+    plan = _Plan(speed=pace, seconds=seconds, session=session, report=report, venue_truth=venue_truth, as_json=as_json)
+    _run(_daemon(settings, plan, files), settings, as_json=as_json)
 
 
 def _run(daemon: Any, settings: Settings, *, as_json: bool) -> None:
@@ -116,112 +110,97 @@ def _run(daemon: Any, settings: Settings, *, as_json: bool) -> None:
         print_line(encode(summary).decode())
 
 
-def _paper_daemon(
-    settings: Settings,
-    files: Sequence[Path],
-    speed: float | Literal["max"],
-    *,
-    seconds: float | None,
-    session: str,
-    report: bool,
-    as_json: bool,
-    venue_truth: bool = False,
-    watching: bool = False,
-    live: Subject | None = None,
-    only_check: bool = False,
-) -> Any:
-    """Wire a session on paper, one that only watches, or one that is admitted to trade ``live``: which instruments,
-    which core, which venue."""
+@dataclass(frozen=True)
+class _Plan:
+    """What was typed of a session.  ``mode`` record: it only watches; ``only_check``: it ends before it would trade."""
+
+    mode: Literal["paper", "live", "record"] = "paper"
+    speed: float | Literal["max"] = "max"
+    seconds: float | None = None
+    session: str = ""
+    report: bool = True
+    venue_truth: bool = False
+    as_json: bool = False
+    only_check: bool = False
+
+    @property
+    def live(self) -> bool:
+        return self.mode == "live"
+
+
+def _daemon(settings: Settings, plan: _Plan, files: Sequence[Path] = (), *, admitted: Subject | None = None) -> Any:
+    """Wire a session: which instruments, which core, which venue.  ``admitted``: what was looked at before it may trade
+    live."""
     from config.assembly import ConfiguredAssembly
-    from config.chosen_venue import ChosenVenue
     from config.demo import with_fitting_demo
     from config.preflight import check_session
     from config.recording import describe_recordings, split_recordings
     from config.venue_registry import kind_of
-    from config.wiring import build_core, resolve
-    from connectors.lag import LoopLag
+    from config.wiring import resolve
     from engine.data.published import read_observations
     from engine.features import jit, kept
     from engine.runtime.daemon import Daemon
-    from engine.runtime.parts import Parts
-    from engine.runtime.shadow import make_warmer
 
     files, published = split_recordings(files)
     infos = describe_recordings(files, settings) if files or published else ()
     series = read_observations(published)
     known = [info.instrument for info in infos] if files else kind_of(settings).foresee(settings)
     instruments = list(dict.fromkeys(instrument.id for instrument in known))
-    settings = resolve(settings if files or live else with_fitting_demo(settings, known), instruments)
-    assembly = ConfiguredAssembly(settings, time.perf_counter_ns) if live is None else live.assembly
+    settings = resolve(settings if files or admitted else with_fitting_demo(settings, known), instruments)
+    assembly = ConfiguredAssembly(settings, time.perf_counter_ns) if admitted is None else admitted.assembly
     if sys.stderr.isatty() and jit.enabled() and not any(jit.cache_root().glob("*")):
         print("compiling the features, once (half a minute)", file=sys.stderr)
-    if not watching and live is None:  # which was looked at before it was admitted
+    if plan.mode == "paper":  # live was looked at before it was admitted
         check_session(settings, known, assembly, published={one.series for one in series})
     kept.prune(jit.cache_root())
+    options = _options(settings, plan, start_ns=min((info.first_ns for info in infos), default=0))
+    return Daemon(options, _parts(settings, plan, instruments, assembly, files, series))
 
-    return Daemon(
-        _options(
-            settings,
-            mode="record" if watching else "paper" if live is None else "live",
-            only_check=only_check,
-            infos_start_ns=min((info.first_ns for info in infos), default=0),
-            seconds=seconds,
-            session=session,
-            report=report,
-            venue_truth=venue_truth,
-            as_json=as_json,
+
+def _parts(
+    settings: Settings,
+    plan: _Plan,
+    instruments: Sequence[str],
+    assembly: ConfiguredAssembly,
+    files: Sequence[Path],
+    published: Sequence[Observation],
+) -> Any:
+    """What a daemon is put together of."""
+    from config.chosen_venue import ChosenVenue
+    from config.wiring import build_core
+    from connectors.lag import LoopLag
+    from engine.runtime.parts import Parts
+    from engine.runtime.shadow import make_warmer
+
+    live = plan.live
+    return Parts(
+        core=lambda recorder, probe, prefix: build_core(
+            settings, instruments, recorder=recorder, assembly=assembly, id_prefix=prefix, live=live, probe=probe
         ),
-        Parts(
-            core=lambda recorder, probe, prefix: build_core(
-                settings,
-                instruments,
-                recorder=recorder,
-                assembly=assembly,
-                id_prefix=prefix,
-                live=live is not None,
-                probe=probe,
+        venue=ChosenVenue(
+            settings,
+            assembly,
+            lambda folder: _exchange(settings, folder, live=live),
+            files=files,
+            speed=plan.speed,
+            published=published,
+            accepts_others=plan.venue_truth,
+            live=live,
+        ),
+        lag=LoopLag,
+        warmer=lambda venue, core, clock: make_warmer(
+            venue,
+            core,
+            lambda recorder: build_core(
+                settings, instruments, recorder=recorder, assembly=assembly.twin(), id_prefix="shadow", live=live
             ),
-            venue=ChosenVenue(
-                settings,
-                assembly,
-                lambda folder: _exchange(settings, folder, live=live is not None),
-                files=files,
-                speed=speed,
-                published=series,
-                accepts_others=venue_truth,
-                live=live is not None,
-            ),
-            lag=LoopLag,
-            warmer=lambda venue, core, clock: make_warmer(
-                venue,
-                core,
-                lambda recorder: build_core(
-                    settings,
-                    instruments,
-                    recorder=recorder,
-                    assembly=assembly.twin(),
-                    id_prefix="shadow",
-                    live=live is not None,
-                ),
-                clock,
-                interval_ms=settings.engine.shadow_interval_ms if settings.engine.shadow_tick else 0,
-            ),
+            clock,
+            interval_ms=settings.engine.shadow_interval_ms if settings.engine.shadow_tick else 0,
         ),
     )
 
 
-def _options(
-    settings: Settings,
-    *,
-    mode: Literal["paper", "live", "record"],
-    only_check: bool,
-    infos_start_ns: int,
-    seconds: float | None,
-    session: str,
-    report: bool,
-    venue_truth: bool,
-    as_json: bool,
-) -> Any:
+def _options(settings: Settings, plan: _Plan, *, start_ns: int) -> Any:
     from config.exchange import account_of
     from config.wiring import own_code
     from engine.runtime.parts import Options
@@ -229,19 +208,20 @@ def _options(
     from models.catalogue import list_bundles
 
     data_time = settings.venue.feed == "replay"
+    records = plan.mode == "record"  # whoever only watches has no orders there
     named = [row["version"] for row in list_bundles(settings.models.directory) if row["version"]]
     return Options(
-        mode=mode,
+        mode=plan.mode,
         root=settings.session.directory,
         code_root=ROOT,
         config=settings.redacted(),
-        session=session,
+        session=plan.session,
         seed=settings.sandbox.seed,
         rates=sorted(settings.portfolio.rates.items()),
         models=tuple(named),
         feed=settings.venue.feed,
         data_time=data_time,
-        start_ns=infos_start_ns,
+        start_ns=start_ns,
         fsync=settings.journal.fsync,
         fsync_interval_ms=settings.journal.interval_ms,
         segment_mb=settings.journal.segment_mb,
@@ -254,23 +234,22 @@ def _options(
         timer_ms=settings.engine.timer_ms,
         clock_step_limit_ms=settings.engine.clock_step_limit_ms,
         cancel_timeout_s=settings.shutdown.cancel_timeout_s,
-        seconds=seconds,
-        as_json=as_json,
-        report=report,
-        # Whoever only watches has no orders there.
-        account=account_of(settings, live=mode == "live") if mode != "record" else "",
-        venue_truth=venue_truth,
-        watchdog=_watchdog(settings, live=mode == "live") if mode != "record" else None,
+        seconds=plan.seconds,
+        as_json=plan.as_json,
+        report=plan.report,
+        account="" if records else account_of(settings, live=plan.live),
+        venue_truth=plan.venue_truth,
+        watchdog=None if records else _watchdog(settings, live=plan.live),
         flatten_s=settings.shutdown.flatten_timeout_s if settings.shutdown.positions == "flatten" else None,
         busy_poll=settings.engine.busy_poll,
         own_code=tuple(own_code(settings)),
         # Played files and a market that is only stored are no deployment.
-        approval=settings.session.approved if mode != "record" and not data_time else None,
+        approval=None if records or data_time else settings.session.approved,
         files_read=settings.files,
         # Played files are stored already, or can be imported as what they are.
         record_to=settings.data.catalogue if settings.data.record and not data_time else None,
-        confirm_s=CONFIRM_S if mode == "live" else None,
-        only_check=only_check,
+        confirm_s=CONFIRM_S if plan.live else None,
+        only_check=plan.only_check,
     )
 
 
@@ -310,9 +289,7 @@ config_commands.register(_approve)
 
 
 def _record(settings: Settings, seconds: float | None, session: str, as_json: bool) -> Any:
-    daemon = _paper_daemon(
-        settings, (), "max", seconds=seconds, session=session, report=False, as_json=as_json, watching=True
-    )
+    daemon = _daemon(settings, _Plan(mode="record", seconds=seconds, session=session, report=False, as_json=as_json))
     process.run_loop(daemon.run, uvloop=settings.engine.uvloop)
     return daemon.stored, daemon.not_stored
 
@@ -367,19 +344,16 @@ def _around() -> Any:
 
 
 def _live(subject: Subject, plan: LivePlan) -> None:
-    daemon = _paper_daemon(
-        subject.settings,
-        (),
-        "max",
+    wanted = _Plan(
+        mode="live",
         seconds=plan.seconds,
         session=plan.session,
         report=plan.report,
         as_json=plan.as_json,
         venue_truth=plan.venue_truth,
-        live=subject,
         only_check=plan.only_check,
     )
-    _run(daemon, subject.settings, as_json=plan.as_json)
+    _run(_daemon(subject.settings, wanted, admitted=subject), subject.settings, as_json=plan.as_json)
 
 
 doctor_command.register(app, _around)

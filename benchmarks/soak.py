@@ -51,7 +51,8 @@ SETTINGS = {
                 "path": f"{Path(__file__).with_name('strategy.py')}:EveryTick",
                 "model": "none",
                 "instruments": BUSY,
-                "params": {"every": 100},
+                # Worth more than the exchange takes at least.
+                "params": {"every": 100, "qty": "0.1"},
             },
         ]
     ),

@@ -18,7 +18,7 @@ CORRECTED_KEPT = 4096
 """Corrected executions remembered; older ones are forgotten, oldest first."""
 TRADES_CARRIED = 512
 """How many of the newest a next session is told of; open orders bring all of theirs."""
-TRADES_KEPT = 16384
+TRADES_KEPT = 8192
 """Trade ids remembered against duplicates, at least; from twice as many on the older half is forgotten."""
 
 

@@ -60,7 +60,8 @@ class EveryTick(BaseStrategy):
         if view.open_orders(name):
             self.passed += 1
             return ()  # the last one is not answered yet: a second one could only trade with it
-        side = _SELL if view.strategy_qty(self.name, name) > 0 else _BUY
+        # What a partly filled order leaves is too little to sell as much again.
+        side = _SELL if view.strategy_qty(self.name, name) >= self.params.qty else _BUY
         px = view.instrument(name).price(top.ask_px if side > 0 else top.bid_px, side)
         return (
             OrderIntent(

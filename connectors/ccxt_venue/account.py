@@ -7,12 +7,12 @@ read while no execution came in, so that what the books say can be compared.  Si
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from connectors.account_rounds import AccountRounds
 from connectors.ccxt_venue.answers import SeenBalance
 from connectors.ccxt_venue.questions import Listing, Questions
 from connectors.ccxt_venue.settle import Settler
@@ -26,7 +26,6 @@ from engine.ports import Clock, Publish
 TRIES: Final = 12
 ROUND_S: Final = 180.0
 START_TRIES: Final = 3
-RETRY_S: Final = 5.0
 UNRESOLVED_WAIT_S: Final = 10.0
 
 _log = logging.getLogger(__name__)
@@ -51,8 +50,6 @@ class AccountReconciler:
         listing_lag_s: float,
         rival: Callable[[str], str] = lambda _client_order_id: "",
     ) -> None:
-        self.failures = 0
-        self.last_error = ""
         self.settled = 0
         self._venue = venue
         self._questions = questions
@@ -62,13 +59,11 @@ class AccountReconciler:
         self._emit = emit
         self._publish = publish
         self._clock = clock
-        self._every_s = every_s
         self._listing_lag_s = listing_lag_s
         self._rival = rival
         self._rivals = Rivals(venue)
         self._since_ns = 0
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.rounds = AccountRounds(venue, self.settle, every_s=every_s)
 
     def adopt(self, orders: Sequence[CarriedOrder], instruments: Mapping[str, str]) -> None:
         """Go on with orders of an earlier session; ``instruments`` maps ours to the library's symbols."""
@@ -114,43 +109,9 @@ class AccountReconciler:
             self._publish(BalanceReported(now_ns, now_ns, self._venue, one.currency, one.total, one.available))
         self._tell(balances, unresolved)
 
-    @property
-    def is_running(self) -> bool:
-        return self._task is not None
-
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._venue}-account")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    def wake(self) -> None:
-        """Something happened that may have hidden facts: a stream that was down, a clock that stepped, a stranger."""
-        self._wake.set()
-
-    async def _run(self) -> None:
-        wait_s = self._every_s
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
-            self._wake.clear()
-            try:
-                self._tell(*await self._bounded(self._rivals.name))
-                wait_s = self._every_s
-                continue
-            except VenueError as error:
-                # The next round asks again; what was not read is not zero.
-                self.last_error = str(error)
-                _log.warning("%s: the account could not be confirmed: %s", self._venue, error)
-            except Exception as error:
-                self.last_error = f"{type(error).__name__}: {error}"
-                _log.exception("%s: confirming the account failed; it goes on", self._venue)
-            self.failures += 1
-            wait_s = min(RETRY_S if wait_s >= self._every_s else 2 * wait_s, self._every_s)
+    async def settle(self) -> None:
+        """Confirm the account once.  Raises ``VenueError`` when that cannot be had now."""
+        self._tell(*await self._bounded(self._rivals.name))
 
     # --- questions --------------------------------------------------------------------------------------------------
 

@@ -144,7 +144,7 @@ class Trading:
         self.health.open()
         now_ns = self._clock.now_ns()
         self.health.on_stream(FeedUp(now_ns, now_ns, self._settings.name, "user"))
-        self.reconciler.start()
+        self.reconciler.rounds.start()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._keep_house(), name=f"{self._settings.name}-house"))
         if self._settings.dead_man_s and self._needs.dead_man:
@@ -156,7 +156,7 @@ class Trading:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        await self.reconciler.stop()
+        await self.reconciler.rounds.stop()
         await self.settler.stop()
         await self.gateway.stop()
         await self._stop_watching()
@@ -223,24 +223,24 @@ class Trading:
 
     def _look_at_stranger(self, told_id: str) -> None:
         if self.gateway.in_flight == 0 or not told_id:  # else it may be ours, and its answer is on its way
-            self.reconciler.wake()
+            self.reconciler.rounds.wake()
 
     def _on_silence(self) -> None:
         """What was told meanwhile is not told again: everything is asked about."""
         self._hinted = False
         self.settler.check_all()
-        self.reconciler.wake()
+        self.reconciler.rounds.wake()
 
     # --- what else happens ------------------------------------------------------------------------------------------
 
     def _on_health(self, event: InputEvent) -> None:
         self.gateway.publish(event)
-        if type(event) is FeedUp and self.reconciler.is_running:
-            self.reconciler.wake()  # entries wait for it (``engine.venues``)
+        if type(event) is FeedUp and self.reconciler.rounds.is_running:
+            self.reconciler.rounds.wake()  # entries wait for it (``engine.venues``)
 
     def _on_key_refused(self, said: str) -> None:
         _log.error("%s: the key was refused for an order: %s", self._settings.name, said)
-        self.reconciler.wake()  # if it opens nothing any more, that shows in the account's next reading
+        self.reconciler.rounds.wake()  # if it opens nothing any more, that shows in the account's next reading
 
     def _take_back(self, client_id: str) -> None:
         order = self.tracker.get(client_id)
@@ -282,5 +282,5 @@ class Trading:
         await old.close()
         self.recycled += 1
         self.settler.check_all()
-        self.reconciler.wake()
+        self.reconciler.rounds.wake()
         return True

@@ -147,7 +147,7 @@ class CcxtVenue:
         """Have the account confirmed soon (``engine.ports.Venue``)."""
         if self.trading is not None:
             self.trading.settler.check_all()
-            self.trading.reconciler.wake()
+            self.trading.reconciler.rounds.wake()
 
     def renew(self, instrument: str, attempt: int) -> None:
         """Have the book of an instrument told anew: the library gives no smaller remedy than another object."""

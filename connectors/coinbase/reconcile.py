@@ -8,7 +8,6 @@ orders are ``settle``'s.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from decimal import Decimal
 
 import msgspec
 
+from connectors.account_rounds import AccountRounds
 from connectors.coinbase.balance_proof import BalanceProof, Totals
 from connectors.coinbase.directory import OPENING_MARGIN_NS, Directory, Opening
 from connectors.coinbase.settle import LISTING_MARGIN_NS, Settler
@@ -33,8 +33,6 @@ BOUND_S = 30.0
 """Longest wait for orders to show themselves; those that have not are told as unresolved, and are asked about on."""
 ROUND_S = 120.0
 """Longest a confirmation may take in all."""
-RETRY_S = 5.0
-"""After one that failed the next one comes this soon, then in twice the time, and so on up to ``every_s``."""
 TRIES = 40
 LISTING_LAG_S = 0.25
 """Fills may be listed a moment after they moved a balance."""
@@ -77,7 +75,6 @@ class AccountReconciler:
         self._publish = publish
         self._clock = clock
         self._offset_ns = venue_offset_ns
-        self._every_s = every_s
         self._rival = rival
         self._rivals = Rivals(venue)
         self._since_ns = 0
@@ -87,10 +84,7 @@ class AccountReconciler:
         """What fills had done to the balances by then."""
         self._strange: set[str] = set()
         self._adopted: list[str] = []
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self.failures = 0
-        self.last_error = ""
+        self.rounds = AccountRounds(venue, self.settle, every_s=every_s)
 
     def adopt(self, orders: Sequence[CarriedOrder], balances: Mapping[str, Decimal]) -> None:
         """Go on with the orders and ``balances`` (by currency) of an earlier session."""
@@ -124,24 +118,11 @@ class AccountReconciler:
 
     # --- from time to time ------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._venue}-account")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
     def look_for_strangers(self) -> None:
         """Called after each batch of the user stream: an order of somebody else is looked into at once."""
-        if self._tracker.strangers and self._task is not None:
+        if self._tracker.strangers and self.rounds.is_running:
             self._tracker.strangers = False
-            self._wake.set()
-
-    def wake(self) -> None:
-        """Something happened that may have hidden facts: a stream that was down, a clock that stepped."""
-        self._wake.set()
+            self.rounds.wake()
 
     def compare(self, positions: Mapping[str, Decimal], dollars: Decimal | None) -> None:
         """What the stream tells of the futures account, when it has been still for a moment: where contracts have come
@@ -151,37 +132,13 @@ class AccountReconciler:
             if is_contract(product_id) and positions.get(product_id, Decimal(0)) != before + moved.get(
                 product_id, Decimal(0)
             ):
-                self._wake.set()
+                self.rounds.wake()
                 return
         confirmed = self._expected.get(DOLLAR)
         if dollars is None or confirmed is None or moved != self._moved:
             return
         if abs(confirmed + moved.get(DOLLAR, Decimal(0)) - dollars) >= _CENT:
-            self._wake.set()
-
-    async def _run(self) -> None:
-        wait_s = self._every_s
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
-            self._wake.clear()
-            failures = self.failures
-            try:
-                await self.settle()
-            except VenueError as error:
-                # The next round asks again; what was not read is not zero.
-                self.failures += 1
-                self.last_error = str(error)
-                _log.warning("%s: the account could not be confirmed: %s", self._venue, error)
-            except Exception as error:
-                self.failures += 1
-                self.last_error = f"{type(error).__name__}: {error}"
-                _log.exception("%s: confirming the account failed; it goes on", self._venue)
-            if self.failures == failures:
-                wait_s = self._every_s
-            else:
-                wait_s = min(RETRY_S if wait_s >= self._every_s else 2 * wait_s, self._every_s)
+            self.rounds.wake()
 
     async def settle(self) -> None:
         """Confirm the account once.  Raises ``VenueError`` when that cannot be had now."""

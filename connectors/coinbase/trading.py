@@ -108,7 +108,7 @@ class Trading:
             every_s=settings.reconcile_s,
             rival=rival,
         )
-        self.settler.on_adjusted = self.reconciler.wake
+        self.settler.on_adjusted = self.reconciler.rounds.wake
         self._protocol = CoinbaseUserProtocol(name, tracker, contracts=bool(directory.contracts))
         self._margin_watch = MarginWatch(name, self._protocol, self.reconciler) if directory.contracts else None
         self.user_feed = feed(
@@ -116,7 +116,7 @@ class Trading:
             self._protocol,
             self._on_stream,
             subscriptions=self._user_subscriptions,
-            resync=lambda _handle: self.reconciler.wake(),
+            resync=lambda _handle: self.reconciler.rounds.wake(),
             after_batch=self._after_batch,
         )
 
@@ -162,7 +162,7 @@ class Trading:
         await self.user_feed.wait_up(settings.open_timeout_s + settings.confirm_timeout_s)
         await self.reconciler.open()
         self._account.open()
-        self.reconciler.start()
+        self.reconciler.rounds.start()
         self._access.open()
 
     async def stop(self) -> None:
@@ -170,7 +170,7 @@ class Trading:
         await self.user_feed.stop()
         if self._margin_watch is not None:
             self._margin_watch.stop()
-        await self.reconciler.stop()
+        await self.reconciler.rounds.stop()
         await self.settler.stop()
         self.gateway.stop()
         await self.channel.stop()
@@ -212,6 +212,6 @@ class Trading:
     def _user_subscriptions(self) -> list[bytes]:
         if self.user_feed.connections > 1:
             # What was told while we were away is read by REST; the snapshot lists open orders only.
-            self.reconciler.wake()
+            self.reconciler.rounds.wake()
         channels = ["heartbeats", "user"] + ([] if self._margin_watch is None else [MARGIN_CHANNEL])
         return [subscription("subscribe", channel, (), self._tokens.make_stream()) for channel in channels]

@@ -262,7 +262,7 @@ class CoinbaseVenue:
         """Have the account confirmed soon (``engine.ports.Venue``), and the clocks compared: one may have stepped."""
         self._clock_doubtful.set()
         if self.trading is not None:
-            self.trading.reconciler.wake()
+            self.trading.reconciler.rounds.wake()
 
     def _flush_cancels(self) -> None:
         if self.trading is not None:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 
 from connectors.account_health import AccountHealth
+from connectors.account_rounds import AccountRounds
 from connectors.oanda import wire
 from connectors.oanda.account_protocol import AccountProtocol
 from connectors.oanda.books import AccountBooks
@@ -24,8 +25,6 @@ from engine.events import AccountSettled, PositionReported
 from engine.ports import Clock, Publish
 
 TRIES = 20
-RETRY_S = 5.0
-"""After a confirmation that failed the next one comes this soon, then in twice the time, up to ``every_s``."""
 CATCH_UP_S = 5.0
 """Longest wait for the transactions that a reading has and the stream has not."""
 BOUND_S = 20.0
@@ -63,51 +62,10 @@ class AccountReconciler:
         self._publish = publish
         self._clock = clock
         self._look = look
-        self._every_s = every_s
         self._rival = rival
         self._rivals = Rivals(venue)
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.rounds = AccountRounds(venue, self.settle, every_s=every_s)
         self.settled = 0
-        self.failures = 0
-        self.last_error = ""
-
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._venue}-account")
-
-    async def stop(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    def wake(self) -> None:
-        """Something happened that may have hidden facts, or has moved the balance."""
-        self._wake.set()
-
-    async def _run(self) -> None:
-        wait_s = self._every_s
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
-            self._wake.clear()
-            failures = self.failures
-            try:
-                await self.settle()
-            except VenueError as error:
-                # The next round asks again; what was not read is not zero.
-                self.failures += 1
-                self.last_error = str(error)
-                _log.warning("%s: the account could not be confirmed: %s", self._venue, error)
-            except Exception as error:
-                self.failures += 1
-                self.last_error = f"{type(error).__name__}: {error}"
-                _log.exception("%s: confirming the account failed; it goes on", self._venue)
-            if self.failures == failures:
-                wait_s = self._every_s
-            else:
-                wait_s = min(RETRY_S if wait_s >= self._every_s else 2 * wait_s, self._every_s)
 
     async def settle(self) -> None:
         """Confirm the account once.  Raises ``VenueError`` when that cannot be had now."""

@@ -180,13 +180,13 @@ class Trading:
         await self.feed.wait_up(settings.open_timeout_s)
         await self.reconciler.settle()
         self.health.open()
-        self.reconciler.start()
+        self.reconciler.rounds.start()
         self._is_open = True
 
     async def stop(self) -> None:
         """The stream first; also after a start that failed."""
         await self.feed.stop()
-        await self.reconciler.stop()
+        await self.reconciler.rounds.stop()
         await self.access.stop()
         self.gateway.stop()
         await self.channel.stop()
@@ -284,7 +284,7 @@ class Trading:
     # --- what is told -----------------------------------------------------------------------------------------------
 
     def confirm(self) -> None:
-        self.reconciler.wake()
+        self.reconciler.rounds.wake()
 
     def _on_account_event(self, event: InputEvent) -> None:
         self._publish(event)

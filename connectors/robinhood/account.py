@@ -12,11 +12,11 @@ that is no difference.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
+from connectors.account_rounds import AccountRounds
 from connectors.rivals import Rivals
 from connectors.robinhood import wire
 from connectors.robinhood.asking import Asker
@@ -33,8 +33,6 @@ BOUND_S = 30.0
 """Longest wait for orders of ours to show themselves; those that have not are told as unresolved, and looked for on."""
 ROUND_S = 120.0
 """Longest a confirmation may take in all."""
-RETRY_S = 5.0
-"""After one that failed the next one comes this soon, then in twice the time, and so on up to ``every_s``."""
 TRIES = 12
 LISTING_LAG_S = 0.25
 """An execution may be listed a moment after it moved a balance."""
@@ -68,8 +66,6 @@ class AccountReconciler:
         on_account: Callable[[], None],
     ) -> None:
         """``on_account`` is called after each reading of the account, which may have another state."""
-        self.failures = 0
-        self.last_error = ""
         self._venue = venue
         self._asker = asker
         self._paths = paths
@@ -78,15 +74,13 @@ class AccountReconciler:
         self._tracker = tracker
         self._publish = publish
         self._clock = clock
-        self._every_s = every_s
         self._rival = rival
         self._on_account = on_account
         self._rivals = Rivals(venue)
         self._expected: dict[str, Decimal] = {}
         """Balances as they were confirmed last, less what executions had done to them by then."""
         self._since_ns = 0
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.rounds = AccountRounds(venue, self.settle, every_s=every_s)
 
     def adopt(self, orders: Sequence[CarriedOrder], balances: Mapping[str, Decimal]) -> None:
         """Go on with the orders and ``balances`` (by currency) of an earlier session."""
@@ -128,42 +122,6 @@ class AccountReconciler:
         self._tracker.open(self._since_ns)
 
     # --- from time to time --------------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"{self._venue}-account")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    def wake(self) -> None:
-        """Something happened that may have hidden facts."""
-        self._wake.set()
-
-    async def _run(self) -> None:
-        wait_s = self._every_s
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
-            self._wake.clear()
-            try:
-                await self.settle()
-            except VenueError as error:
-                # The next round asks again; what was not read is not zero.
-                self.failures += 1
-                self.last_error = str(error)
-                _log.warning("%s: the account could not be confirmed: %s", self._venue, error)
-            except Exception as error:
-                self.failures += 1
-                self.last_error = f"{type(error).__name__}: {error}"
-                _log.exception("%s: confirming the account failed; it goes on", self._venue)
-            else:
-                wait_s = self._every_s
-                continue
-            wait_s = min(RETRY_S if wait_s >= self._every_s else 2 * wait_s, self._every_s)
 
     async def settle(self) -> None:
         """Confirm the account once.  Raises ``VenueError`` when that cannot be had now."""

@@ -155,7 +155,7 @@ class RobinhoodVenue:
         await reconciler.open()
         health.open()
         watch.start()
-        reconciler.start()
+        reconciler.rounds.start()
         self._tell_status()
         symbols = {symbol: name for name, symbol in directory.symbols.items()}
         self.quotes = QuotePoll(
@@ -190,7 +190,8 @@ class RobinhoodVenue:
             self._housekeeper.cancel()
             await asyncio.gather(self._housekeeper, return_exceptions=True)
             self._housekeeper = None
-        for part in (self.quotes, self._reconciler, self.watch):
+        rounds = None if self._reconciler is None else self._reconciler.rounds
+        for part in (self.quotes, rounds, self.watch):
             if part is not None:
                 await part.stop()
         if self.gateway is not None:
@@ -318,7 +319,7 @@ class RobinhoodVenue:
     def confirm(self) -> None:
         """Have the account confirmed soon (``engine.ports.Venue``)."""
         if self._reconciler is not None:
-            self._reconciler.wake()
+            self._reconciler.rounds.wake()
 
     def renew(self, instrument: str, attempt: int) -> None:
         """The venue has no books."""

@@ -150,7 +150,7 @@ async def test_a_fill_that_no_stream_told_is_found_by_the_next_confirmation(
         await asyncio.sleep(0.1)
         assert OrderFilled not in one.kinds("quiet")
         assert one.venue.trading is not None
-        one.venue.trading.reconciler.wake()
+        one.venue.trading.reconciler.rounds.wake()
         await until(lambda: len(one.settled()) == 2)
         assert one.kinds("quiet") == [OrderAccepted, OrderFilled]
         assert one.log.index(one.of("quiet")[-1]) < one.log.index(one.settled()[1])
@@ -215,7 +215,7 @@ async def test_balances_that_cannot_be_read_settle_nothing_and_are_asked_again(t
         before = len(one.settled())
         directory.balances = fail_twice  # type: ignore[method-assign]
         await until(lambda: len(one.settled()) > before and failures == 2)
-        assert (reconciler.failures, reconciler.last_error) == (2, "the venue is ill")
+        assert (reconciler.rounds.failures, reconciler.rounds.last_error) == (2, "the venue is ill")
         assert all(dict(event.balances) == hand.totals() for event in one.settled())
 
 

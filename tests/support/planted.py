@@ -305,7 +305,7 @@ def ask_a_broken_strategy_again(patch: pytest.MonkeyPatch) -> None:
 
 def keep_the_clock_of_before(patch: pytest.MonkeyPatch) -> None:
     """Nobody compares the clocks again after a machine has slept."""
-    patch.setattr(CoinbaseVenue, "confirm", lambda self: self.trading and self.trading.reconciler.wake())
+    patch.setattr(CoinbaseVenue, "confirm", lambda self: self.trading and self.trading.reconciler.rounds.wake())
 
     async def limited(self: Directory, *, limited: bool = True) -> int:
         return await measure(self, limited=True)

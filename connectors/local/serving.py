@@ -39,6 +39,13 @@ class Listening(Protocol):
     def tls_folder(self) -> Path | None: ...
 
 
+class Served(Listening, Protocol):
+    """The same, and how often its market moves."""
+
+    @property
+    def step_ms(self) -> float: ...
+
+
 class LocalVenue(Protocol):
     """What a venue brings along."""
 
@@ -57,25 +64,18 @@ class LocalVenue(Protocol):
         ...
 
 
-class RunningVenue:
-    """A server that accepts connections.  ``await stop()`` ends it; ``failed`` is set when its market died."""
+class RunningServer:
+    """A server that accepts connections, and its market.  ``await stop()`` ends it; ``failed`` is set when the market
+    died.  ``step`` lets the market live until now."""
 
-    def __init__(
-        self, settings: LocalSettings, venue: LocalVenue, runner: web.AppRunner, key_file: Path, paths: dict[str, str]
-    ) -> None:
-        self.settings = settings
-        self.venue = venue
-        self.key_file = key_file
-        self.host = settings.host
+    def __init__(self, serves: Served, runner: web.AppRunner, step: Callable[[], object]) -> None:
+        self.host = serves.host
         self.port = int(runner.addresses[0][1])
         self.failed = asyncio.Event()
-        self._paths = paths
+        self._tls_folder = serves.tls_folder
         self._runner = runner
         self._tasks: list[asyncio.Task[None]] = []
-        for work, name in ((self._live(), "sandbox market"), (self._seconds(), "sandbox seconds")):
-            task = asyncio.create_task(work, name=name)
-            task.add_done_callback(self._task_ended)
-            self._tasks.append(task)
+        self._begin(pace(step, serves.step_ms), "sandbox market")
 
     @property
     def url(self) -> str:
@@ -90,14 +90,12 @@ class RunningVenue:
     @property
     def _where(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'' if self.settings.tls_folder is None else 's'}://{host}:{self.port}"
+        return f"{'' if self._tls_folder is None else 's'}://{host}:{self.port}"
 
     def addresses(self) -> dict[str, str]:
-        """What a client needs: the path of the key's file (never the key) and, with TLS, of whom to trust."""
-        made = {"rest": self.url, "key_file": str(self.key_file)}
-        made |= {name: self.ws_url + path for name, path in self._paths.items()}
-        folder = self.settings.tls_folder
-        return made if folder is None else made | {"authority": str(folder / AUTHORITY)}
+        """What a client needs of where it is and, with TLS, of whom to trust."""
+        made = {"rest": self.url}
+        return made if self._tls_folder is None else made | {"authority": str(self._tls_folder / AUTHORITY)}
 
     async def stop(self) -> None:
         """End streams, then close the port.  Safe to call twice."""
@@ -105,16 +103,44 @@ class RunningVenue:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        await self.venue.close()
+        await self._end_streams()
         await self._runner.cleanup()
+
+    async def _end_streams(self) -> None:
+        """As those of a server that goes away do."""
+        return
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             _log.error("%s stopped", task.get_name(), exc_info=task.exception())
             self.failed.set()
 
-    async def _live(self) -> None:
-        await pace(lambda: self.venue.pass_time(time.time_ns()), self.settings.step_ms)
+
+class RunningVenue(RunningServer):
+    """Of a ``LocalVenue``.  ``paths`` name WebSocket addresses: ``{"ws": "/ws"}``."""
+
+    def __init__(
+        self, settings: LocalSettings, venue: LocalVenue, runner: web.AppRunner, key_file: Path, paths: dict[str, str]
+    ) -> None:
+        super().__init__(settings, runner, lambda: venue.pass_time(time.time_ns()))
+        self.settings = settings
+        self.venue = venue
+        self.key_file = key_file
+        self._paths = paths
+        self._begin(self._seconds(), "sandbox seconds")
+
+    def addresses(self) -> dict[str, str]:
+        """What a client needs: the path of the key's file too, never the key."""
+        paths = {name: self.ws_url + path for name, path in self._paths.items()}
+        return super().addresses() | {"key_file": str(self.key_file)} | paths
+
+    async def _end_streams(self) -> None:
+        await self.venue.close()
 
     async def _seconds(self) -> None:
         loop = asyncio.get_running_loop()
@@ -180,9 +206,9 @@ async def listen(settings: LocalSettings, venue: LocalVenue, key_file: Path, pat
     return RunningVenue(settings, venue, await open_port(venue.application(), settings), key_file, paths)
 
 
-def run(start: Coroutine[Any, Any, RunningVenue]) -> int:
+def run(start: Coroutine[Any, Any, RunningServer]) -> int:
     """Serve until a signal, or until the parent that holds our stdin is gone.  Returns the exit code.
 
-    When ready, prints one JSON line on stdout: ``RunningVenue.addresses``.  Raises what ``start`` raises.
+    When ready, prints one JSON line on stdout: ``RunningServer.addresses``.  Raises what ``start`` raises.
     """
     return run_fast(serve_until_stopped(start))

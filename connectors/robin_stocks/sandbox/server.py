@@ -6,8 +6,6 @@ where the server listens.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import secrets
 import time
@@ -16,64 +14,34 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from connectors.certificates import AUTHORITY
-from connectors.leash import run_fast, serve_until_stopped
-from connectors.local.serving import open_port, pace, warm_up
+from connectors.local.serving import RunningServer, open_port, warm_up
+from connectors.local.serving import run as run_until_stopped
 from connectors.robin_stocks.sandbox.exchange import Exchange
 from connectors.robin_stocks.sandbox.rest import Rest
 from connectors.robin_stocks.sandbox.settings import SandboxSettings
 from connectors.robin_stocks.sandbox.times import NS
 from engine.errors import ConfigError
 
-_log = logging.getLogger(__name__)
 
+class RunningSandbox(RunningServer):
+    """The venue, as it listens: ``exchange`` and ``rest`` are what a test reaches into."""
 
-class RunningSandbox:
-    """A server that accepts connections.  ``await stop()`` ends it; ``failed`` is set when its market died."""
-
-    def __init__(self, settings: SandboxSettings, exchange: Exchange, rest: Rest, runner: web.AppRunner) -> None:
+    def __init__(
+        self, settings: SandboxSettings, exchange: Exchange, rest: Rest, runner: web.AppRunner, key_file: Path
+    ) -> None:
+        super().__init__(settings, runner, lambda: exchange.advance(rest.now_ns()))
         self.settings = settings
         self.exchange = exchange
         self.rest = rest
-        self.key_file = Path()
-        self.host = settings.host
-        self.port = 0
-        self.failed = asyncio.Event()
-        self._runner = runner
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def url(self) -> str:
-        scheme = "http" if self.settings.tls_folder is None else "https"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{self.port}"
+        self.key_file = key_file
 
     def addresses(self) -> dict[str, str]:
-        """What a client needs: the file with name and password (never these) and, with TLS, that of whom to trust."""
-        made = {"rest": self.url, "account": self.settings.accounts[0].account_number, "key_file": str(self.key_file)}
-        folder = self.settings.tls_folder
-        return made if folder is None else made | {"authority": str(folder / AUTHORITY)}
+        """What a client needs: the file with name and password too, never these."""
+        account = self.settings.accounts[0].account_number
+        return super().addresses() | {"account": account, "key_file": str(self.key_file)}
 
-    def start_tasks(self) -> None:
-        self._task = asyncio.create_task(self._live(), name="sandbox market")
-        self._task.add_done_callback(self._task_ended)
-
-    async def stop(self) -> None:
-        """Safe to call twice."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+    async def _end_streams(self) -> None:
         await self.rest.close()
-        await self._runner.cleanup()
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("%s stopped", task.get_name(), exc_info=task.exception())
-            self.failed.set()
-
-    async def _live(self) -> None:
-        await pace(lambda: self.exchange.advance(self.rest.now_ns()), self.settings.step_ms)
 
 
 async def serve(settings: SandboxSettings, key_file: Path | None = None) -> RunningSandbox:
@@ -87,11 +55,7 @@ async def serve(settings: SandboxSettings, key_file: Path | None = None) -> Runn
     exchange = await _make_exchange(settings)
     rest = Rest(exchange, time.time_ns)
     runner = await open_port(rest.application(), settings)
-    running = RunningSandbox(settings, exchange, rest, runner)
-    running.key_file = key_file or Path()
-    running.port = int(runner.addresses[0][1])
-    running.start_tasks()
-    return running
+    return RunningSandbox(settings, exchange, rest, runner, key_file or Path())
 
 
 async def _make_exchange(settings: SandboxSettings) -> Exchange:
@@ -125,14 +89,6 @@ def _with_login(settings: SandboxSettings, path: Path) -> SandboxSettings:
     return msgspec.structs.replace(settings, accounts=(first, *settings.accounts[1:]))
 
 
-async def main(settings: SandboxSettings, key_file: Path) -> int:
-    """Serve until a signal, or until the parent that holds our stdin is gone.  Returns the exit code.
-
-    When ready, prints one JSON line on stdout: ``RunningSandbox.addresses``.  Raises what ``serve`` raises.
-    """
-    return await serve_until_stopped(serve(settings, key_file))
-
-
 def run(settings: SandboxSettings, key_file: Path) -> int:
-    """``main`` on uvloop where it is installed."""
-    return run_fast(main(settings, key_file))
+    """Serve until it is ended (``connectors.local.serving.run``)."""
+    return run_until_stopped(serve(settings, key_file))

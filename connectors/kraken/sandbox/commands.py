@@ -7,23 +7,24 @@ from typing import Annotated
 
 import typer
 
+from connectors.local.options import Balances, KeyFile, Port, Rate, Seed, Speed, Tls, balances_named
+
 
 def sandbox_kraken(
-    port: Annotated[int, typer.Option(help="0 takes a free one")] = 0,
-    seed: Annotated[int, typer.Option(help="of the synthetic market")] = 1,
-    speed: Annotated[float, typer.Option(help="market seconds per second")] = 1.0,
-    rate: Annotated[float | None, typer.Option(help="orders and cancels of each product per second")] = None,
+    port: Port = 0,
+    seed: Seed = 1,
+    speed: Speed = 1.0,
+    rate: Rate = None,
     history: Annotated[int, typer.Option(help="minutes of candles made before the start")] = 1_440,
-    key_file: Annotated[Path | None, typer.Option(help="API key to accept; made when it does not exist")] = None,
+    key_file: KeyFile = None,
     product: Annotated[list[str] | None, typer.Option(help="BTC/USD; several allowed")] = None,
-    balance: Annotated[list[str] | None, typer.Option(help="USD=100000; several allowed")] = None,
+    balance: Balances = None,
     limits: Annotated[bool, typer.Option("--limits", help="refuse what the venue's rate limits forbid")] = False,
-    tls: Annotated[Path | None, typer.Option(help="speak TLS; folder of the certificates, made when absent")] = None,
+    tls: Tls = None,
 ) -> None:
     """A Kraken spot server on this machine, with a synthetic market."""
     from connectors.kraken.sandbox.server import run as serve
     from connectors.kraken.sandbox.settings import KrakenSettings, RateLimits, products_named
-    from connectors.local.amounts import balances_named
 
     defaults = KrakenSettings()
     settings = KrakenSettings(

@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
+from connectors.local.options import Port, Seed, Speed, Tls
 from engine.errors import ConfigError
 
 
 def sandbox_oanda(
-    port: Annotated[int, typer.Option(help="0 takes a free one")] = 0,
-    seed: Annotated[int, typer.Option(help="of the synthetic market")] = 1,
-    speed: Annotated[float, typer.Option(help="market seconds per second")] = 1.0,
+    port: Port = 0,
+    seed: Seed = 1,
+    speed: Speed = 1.0,
     history: Annotated[int, typer.Option(help="days of candles made before the start")] = 5,
     token_file: Annotated[
         Path | None, typer.Option("--key-file", "--token-file", help="token to accept; made when it does not exist")
@@ -27,7 +28,7 @@ def sandbox_oanda(
     rate: Annotated[float, typer.Option(help="orders and cancels of each market, per second")] = 25.0,
     hours: Annotated[str, typer.Option(help="always, or venue: closed at weekends")] = "always",
     limits: Annotated[bool, typer.Option("--limits", help="refuse (429) what the venue's rate limits forbid")] = False,
-    tls: Annotated[Path | None, typer.Option(help="speak TLS; folder of the certificates, made when absent")] = None,
+    tls: Tls = None,
 ) -> None:
     """An OANDA v20 server on this machine, with a synthetic market."""
     from connectors.oanda.sandbox.server import run as serve

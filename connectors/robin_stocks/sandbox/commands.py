@@ -9,20 +9,21 @@ from typing import Annotated
 
 import typer
 
+from connectors.local.options import Port, Seed, Speed, Tls
 from engine.errors import ConfigError
 
 
 def sandbox_robin_stocks(
-    port: Annotated[int, typer.Option(help="0 takes a free one")] = 0,
-    seed: Annotated[int, typer.Option(help="of the synthetic market")] = 1,
-    speed: Annotated[float, typer.Option(help="market seconds per second")] = 1.0,
+    port: Port = 0,
+    seed: Seed = 1,
+    speed: Speed = 1.0,
     rate: Annotated[float, typer.Option(help="market events a second, of each stock")] = 10.0,
     key_file: Annotated[Path | None, typer.Option(help="name and password to accept; made when absent")] = None,
     stock: Annotated[list[str] | None, typer.Option(help="AAPL; several allowed")] = None,
     cash: Annotated[str, typer.Option(help="of the account, USD")] = "100000",
     hours: Annotated[str, typer.Option(help="always, or venue: the hours of New York")] = "always",
     limit: Annotated[int, typer.Option(help="requests a minute; 0: as many as come")] = 0,
-    tls: Annotated[Path | None, typer.Option(help="speak TLS; folder of the certificates, made when absent")] = None,
+    tls: Tls = None,
 ) -> None:
     """Robinhood's private stock API on this machine, as the client robin_stocks speaks it, with a synthetic market."""
     from connectors.robin_stocks.sandbox.server import run as serve

@@ -10,7 +10,7 @@ import pytest
 
 from connectors.binance.sandbox.settings import BinanceSettings
 from connectors.kraken.sandbox.settings import KrakenSettings
-from connectors.local.amounts import balances_named
+from connectors.local.options import balances_named
 from connectors.local.settings import LocalSettings, SpotProduct
 from engine.errors import ConfigError
 

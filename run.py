@@ -17,7 +17,7 @@ import typer
 from config import commands as config_commands
 from config import data_commands, data_record, doctor_command, live_command, simulate_command, venue_commands
 from config.commands import parse_overrides, parse_speed
-from connectors.binance.sandbox.commands import sandbox_binance
+from connectors.binance.sandbox.commands import sandbox_binance, sandbox_binance_usdm
 from connectors.coinbase.sandbox.commands import sandbox_coinbase
 from connectors.kraken.sandbox.commands import sandbox_kraken
 from connectors.oanda.sandbox.commands import sandbox_oanda
@@ -52,6 +52,7 @@ app.add_typer(session_commands.app, name="sessions")
 sandbox_app = typer.Typer(help="Local venue servers with a real matching engine.", no_args_is_help=True)
 sandbox_app.command("coinbase")(sandbox_coinbase)
 sandbox_app.command("binance")(sandbox_binance)
+sandbox_app.command("binance_usdm")(sandbox_binance_usdm)
 sandbox_app.command("kraken")(sandbox_kraken)
 sandbox_app.command("oanda")(sandbox_oanda)
 sandbox_app.command("robin_stocks")(sandbox_robin_stocks)

@@ -125,7 +125,12 @@ class RunningVenue(RunningServer):
     """Of a ``LocalVenue``.  ``paths`` name WebSocket addresses: ``{"ws": "/ws"}``."""
 
     def __init__(
-        self, settings: LocalSettings, venue: LocalVenue, runner: web.AppRunner, key_file: Path, paths: dict[str, str]
+        self,
+        settings: LocalSettings,
+        venue: LocalVenue,
+        runner: web.AppRunner,
+        key_file: Path | None,
+        paths: dict[str, str],
     ) -> None:
         super().__init__(settings, runner, lambda: venue.pass_time(time.time_ns()))
         self.settings = settings
@@ -135,9 +140,9 @@ class RunningVenue(RunningServer):
         self._begin(self._seconds(), "sandbox seconds")
 
     def addresses(self) -> dict[str, str]:
-        """What a client needs: the path of the key's file too, never the key."""
+        """What a client needs: where there are keys, the path of the file too, never the key."""
         paths = {name: self.ws_url + path for name, path in self._paths.items()}
-        return super().addresses() | {"key_file": str(self.key_file)} | paths
+        return super().addresses() | ({} if self.key_file is None else {"key_file": str(self.key_file)}) | paths
 
     async def _end_streams(self) -> None:
         await self.venue.close()
@@ -198,8 +203,11 @@ async def open_port(app: web.Application, settings: Listening) -> web.AppRunner:
     return runner
 
 
-async def listen(settings: LocalSettings, venue: LocalVenue, key_file: Path, paths: dict[str, str]) -> RunningVenue:
-    """Open the port and let the market run.  ``paths`` name WebSocket addresses: ``{"ws": "/ws"}``.
+async def listen(
+    settings: LocalSettings, venue: LocalVenue, key_file: Path | None, paths: dict[str, str]
+) -> RunningVenue:
+    """Open the port and let the market run.  ``paths`` name WebSocket addresses: ``{"ws": "/ws"}``.  ``key_file`` None:
+    there is no account.
 
     Raises what ``open_port`` raises.
     """

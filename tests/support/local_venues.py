@@ -22,7 +22,8 @@ from urllib.parse import urlencode
 import aiohttp
 
 from connectors.binance.sandbox import server as binance_server
-from connectors.binance.sandbox.settings import BinanceSettings
+from connectors.binance.sandbox.settings import USDM_PRODUCTS, BinanceSettings
+from connectors.binance.streams import USDM
 from connectors.kraken.sandbox import server as kraken_server
 from connectors.kraken.sandbox.settings import KrakenSettings
 from connectors.local.exchange import Exchange
@@ -59,8 +60,8 @@ class Client:
     def __init__(self, venue: RunningVenue, session: aiohttp.ClientSession) -> None:
         self.venue = venue
         self.session = session
-        key = json.loads(venue.key_file.read_text())
-        self.api_key, self.secret = key["apiKey"], key["secret"]
+        key = {} if venue.key_file is None else json.loads(venue.key_file.read_text())
+        self.api_key, self.secret = key.get("apiKey", ""), key.get("secret", "")
         self._nonces = count(time.time_ns())
 
     async def operate(self, expected: int = 200, /, **act: Any) -> Any:
@@ -171,6 +172,14 @@ async def _running(venue: RunningVenue) -> AsyncIterator[Client]:
 async def binance(tmp_path: Path, **given: Any) -> AsyncIterator[Client]:
     """A Binance on a free port; by default its market stands still after a second of history."""
     settings = BinanceSettings(**{"key_file": tmp_path / "binance.json", **STILL, **given})
+    async with _running(await binance_server.serve(settings)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def binance_usdm(**given: Any) -> AsyncIterator[Client]:
+    """The market of Binance USD-M futures, likewise."""
+    settings = BinanceSettings(**{"venue": USDM, "products": USDM_PRODUCTS, "balances": (), **STILL, **given})
     async with _running(await binance_server.serve(settings)) as client:
         yield client
 

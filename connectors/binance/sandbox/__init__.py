@@ -1,1 +1,1 @@
-"""A local server of Binance spot's protocol, good enough that third-party clients of that venue work against it."""
+"""A local server of Binance's protocol, good enough that third-party clients of that venue work against it."""

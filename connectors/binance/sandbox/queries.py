@@ -29,11 +29,14 @@ _DEPTH_WEIGHTS = ((100, 5), (500, 25), (1_000, 50), (_MOST_LEVELS, 250))
 class Queries:
     """``book_id`` gives a symbol's newest update id, with everything told that happened before."""
 
+    most_klines = 1_000
+    """In one answer."""
+
     def __init__(self, exchange: Exchange, limits: RateLimits | None, book_id: Callable[[str], int]) -> None:
         self._exchange = exchange
         self._limits = limits or RateLimits()
-        self._book_id = book_id
-        self._markets = {wire.venue_symbol(symbol): market for symbol, market in exchange.markets.items()}
+        self.book_id = book_id
+        self.markets = {wire.venue_symbol(symbol): market for symbol, market in exchange.markets.items()}
 
     # --- which --------------------------------------------------------------------------------------------------------
 
@@ -44,7 +47,7 @@ class Queries:
             raise missing("symbol")
         if _SYMBOL.fullmatch(name) is None:
             raise illegal("symbol", "^[A-Z0-9-_.]{1,20}$")
-        market = self._markets.get(name)
+        market = self.markets.get(name)
         if market is None:
             raise invalid_symbol()
         return market
@@ -54,7 +57,7 @@ class Queries:
         if "symbol" in params:
             return [self.market(params)]
         if "symbols" not in params:
-            return list(self._markets.values())
+            return list(self.markets.values())
         try:
             names = msgspec.json.decode(params["symbols"], type=list[str])
         except msgspec.MsgspecError:
@@ -85,7 +88,7 @@ class Queries:
     def depth(self, params: Params, _: int) -> Json:
         market = self.market(params)
         limit = min(integer(params, "limit", 100, low=1), _MOST_LEVELS)
-        last_id = self._book_id(market.product.symbol)
+        last_id = self.book_id(market.product.symbol)
         engine = market.engine
         return {
             "lastUpdateId": last_id,
@@ -94,24 +97,28 @@ class Queries:
         }
 
     def trades(self, params: Params, _: int) -> list[Json]:
-        limit = _limit(params)
+        limit = self.limit(params)
         return [wire.trade(each) for each in list(self.market(params).tape.trades)[-limit:]]
 
     def old_trades(self, params: Params, now_ns: int) -> list[Json]:
         """``historicalTrades``, from a number on."""
         if "fromId" not in params:
             return self.trades(params, now_ns)
-        first, limit = integer(params, "fromId"), _limit(params)
+        first, limit = integer(params, "fromId"), self.limit(params)
         return [wire.trade(each) for each in self.market(params).tape.since(first)][:limit]
 
     def agg_trades(self, params: Params, _: int) -> list[Json]:
-        tape, limit = self.market(params).tape, _limit(params)
+        return [wire.agg_trade(group) for group in self.groups(params)]
+
+    def groups(self, params: Params) -> list[wire.Agg]:
+        """What ``aggTrades`` asks for."""
+        tape, limit = self.market(params).tape, self.limit(params)
         from_ms, to_ms = integer(params, "startTime", 0), integer(params, "endTime", 1 << 62)
         groups = wire.aggregated(
             each for each in tape.since(integer(params, "fromId", 0)) if from_ms <= each.ts_ns // _MS_NS <= to_ms
         )
         older = "startTime" in params or "fromId" in params
-        return [wire.agg_trade(group) for group in (groups[:limit] if older else groups[-limit:])]
+        return groups[:limit] if older else groups[-limit:]
 
     def klines(self, params: Params, now_ns: int) -> list[list[Any]]:
         interval = params.get("interval", "")
@@ -119,7 +126,7 @@ class Queries:
             raise missing("interval")
         if interval not in wire.INTERVALS_S:
             raise ApiError(-1120, "Invalid interval.")
-        limit = _limit(params)
+        limit = self.limit(params, self.most_klines)
         from_ms, to_ms = integer(params, "startTime", 0), integer(params, "endTime", now_ns // _MS_NS)
         found = self.candles(self.market(params), interval, -(-from_ms // 1_000), min(to_ms, now_ns // _MS_NS) // 1_000)
         chosen = found[:limit] if "startTime" in params else found[-limit:]
@@ -134,17 +141,17 @@ class Queries:
         return filled(found, wire.INTERVALS_S[interval], to_s)
 
     def day_ticker(self, params: Params, now_ns: int) -> Json | list[Json]:
-        return self._one_or_all(params, lambda market: wire.day_ticker(market, now_ns))
+        return self.one_or_all(params, lambda market: wire.day_ticker(market, now_ns))
 
     def price(self, params: Params, now_ns: int) -> Json | list[Json]:
         def one(market: Market) -> Json:
             told = wire.day_ticker(market, now_ns)
             return {"symbol": told["symbol"], "price": told["lastPrice"]}
 
-        return self._one_or_all(params, one)
+        return self.one_or_all(params, one)
 
     def best(self, params: Params, _: int) -> Json | list[Json]:
-        return self._one_or_all(params, wire.best)
+        return self.one_or_all(params, wire.best)
 
     def average(self, params: Params, now_ns: int) -> Json:
         """Of five minutes, by volume."""
@@ -156,13 +163,14 @@ class Queries:
         px = value / volume if volume else market.tape.last_px or market.product.start_px
         return {"mins": 5, "price": wire.number(px), "closeTime": now_ns // _MS_NS}
 
-    def _one_or_all(self, params: Params, view: Callable[[Market], Json]) -> Json | list[Json]:
+    def one_or_all(self, params: Params, view: Callable[[Market], Json]) -> Json | list[Json]:
         rows = [view(market) for market in self._named(params)]
         return rows[0] if "symbol" in params else rows
 
-
-def _limit(params: Params) -> int:
-    return min(integer(params, "limit", 500, low=1), 1_000)
+    @staticmethod
+    def limit(params: Params, most: int = 1_000) -> int:
+        """Of rows."""
+        return min(integer(params, "limit", 500, low=1), most)
 
 
 def depth_weight(params: Params) -> int:

@@ -1,6 +1,6 @@
 """Which requests there are: the same ones over REST and over the WebSocket API, with their weights.
 
-Owns the tables.  Source: Binance spot API, weights as listed there.
+Owns the tables.  Source: Binance spot API and USD-M futures API, weights as listed there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from connectors.binance.sandbox.account import Account
+from connectors.binance.sandbox.futures_queries import FuturesQueries, klines_weight
+from connectors.binance.sandbox.futures_queries import depth_weight as futures_depth_weight
 from connectors.binance.sandbox.params import Params
 from connectors.binance.sandbox.queries import Queries, depth_weight
 
@@ -82,3 +84,28 @@ def tables(queries: Queries, account: Account) -> tuple[dict[tuple[str, str], Ro
     trading("DELETE", "openOrders", "openOrders.cancelAll", account.cancel_all)
     trading("POST", "order/cancelReplace", "order.cancelReplace", account.cancel_replace, orders=True)
     return rest, ws
+
+
+def futures_table(queries: FuturesQueries) -> dict[tuple[str, str], Route]:
+    """By method and path: the market of USD-M futures alone."""
+    found: dict[tuple[str, str], Route] = {}
+
+    def public(path: str, carry_out: CarryOut, weight: Callable[[Params], int], version: int = 1) -> None:
+        found["GET", f"/fapi/v{version}/{path}"] = Route(carry_out, weight)
+
+    public("ping", lambda *_: {}, _flat(1))
+    public("time", queries.time, _flat(1))
+    public("exchangeInfo", queries.exchange_info, _flat(1))
+    public("depth", queries.depth, futures_depth_weight)
+    public("trades", queries.trades, _flat(5))
+    public("historicalTrades", queries.old_trades, _flat(20))
+    public("aggTrades", queries.agg_trades, _flat(20))
+    public("klines", queries.klines, klines_weight)
+    public("ticker/24hr", queries.day_ticker, _by_symbol(1, 40))
+    for version in (1, 2):
+        public("ticker/price", queries.price, _by_symbol(1, 2), version)
+    public("ticker/bookTicker", queries.best, _by_symbol(2, 5))
+    public("premiumIndex", queries.premium, _by_symbol(1, 10))
+    public("fundingRate", queries.funding_rates, _flat(1))
+    public("fundingInfo", queries.funding_info, _flat(1))
+    return found

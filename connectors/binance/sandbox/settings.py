@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
+from connectors.binance.streams import SPOT, USDM
 from connectors.local.settings import LocalSettings, SpotProduct
 from engine.errors import ConfigError
 
@@ -17,11 +18,19 @@ DEFAULT_PRODUCTS = (
     SpotProduct("BTC/USDT", Decimal("61234.55")),
     SpotProduct("ETH/USDT", Decimal("2987.40"), lot_qty=Decimal("0.0001"), min_qty=Decimal("0.0001")),
 )
+_STEP = Decimal("0.001")
+USDM_PRODUCTS = (
+    SpotProduct("BTC/USDT", Decimal("61234.50"), Decimal("0.10"), _STEP, _STEP, Decimal(1_000), Decimal(100)),
+    SpotProduct("ETH/USDT", Decimal("2987.40"), Decimal("0.01"), _STEP, _STEP, Decimal(10_000), Decimal(20)),
+)
+"""Perpetuals, with the rules that the venue had for them."""
 
 
-def products_named(symbols: Sequence[str]) -> tuple[SpotProduct, ...]:
+def products_named(
+    symbols: Sequence[str], defaults: Sequence[SpotProduct] = DEFAULT_PRODUCTS
+) -> tuple[SpotProduct, ...]:
     """The default products of these symbols; an unknown one gets the default rules and a start price of 100."""
-    known = {product.symbol: product for product in DEFAULT_PRODUCTS}
+    known = {product.symbol: product for product in defaults}
     return tuple(known.get(symbol) or SpotProduct(symbol, Decimal(100)) for symbol in symbols)
 
 
@@ -39,14 +48,19 @@ class RateLimits(msgspec.Struct, frozen=True):
     ws_dials_per_5min: int = 300
 
 
+USDM_LIMITS = RateLimits(weight_per_min=2_400, orders_per_10s=300, ws_messages_per_s=10)
+
+
 class BinanceSettings(LocalSettings, frozen=True, kw_only=True):
-    """See ``LocalSettings``.  ``rate_limits`` None switches limits off.
+    """See ``LocalSettings``.  ``venue``: ``binance_spot``, or ``binance_usdm``, whose market alone is served, without
+    orders and accounts.  ``rate_limits`` None switches limits off.
 
     ``duplicate_client_ids``: a client id is refused while an order of it is ``open``, or for ``ever``.
     ``ping_s`` and ``connection_life_s``: how often a stream is pinged (one without an answer ends), and when it ends in
     any case.
     """
 
+    venue: str = SPOT
     products: tuple[SpotProduct, ...] = DEFAULT_PRODUCTS
     balances: tuple[tuple[str, Decimal], ...] = (("USDT", Decimal(100_000)),)
     fees_in: str = "received"
@@ -58,6 +72,8 @@ class BinanceSettings(LocalSettings, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raises ``ConfigError``."""
         LocalSettings.check(self)
+        if self.venue not in (SPOT, USDM):
+            raise ConfigError(f"sandbox venue {self.venue!r}", expected=f"{SPOT} or {USDM}")
         if self.duplicate_client_ids not in {"open", "ever"}:
             raise ConfigError(f"sandbox duplicate_client_ids {self.duplicate_client_ids!r}", expected="open or ever")
         if not self.ping_s > 0 or not self.connection_life_s > 0:

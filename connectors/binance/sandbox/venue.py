@@ -16,13 +16,15 @@ from aiohttp import web
 from connectors.binance.sandbox.access import Access
 from connectors.binance.sandbox.account import Account
 from connectors.binance.sandbox.errors import ApiError
+from connectors.binance.sandbox.futures_queries import FuturesQueries
 from connectors.binance.sandbox.limits import Limits
 from connectors.binance.sandbox.params import params_of, payload_of
 from connectors.binance.sandbox.queries import Queries
-from connectors.binance.sandbox.routes import Route, tables
+from connectors.binance.sandbox.routes import Route, futures_table, tables
 from connectors.binance.sandbox.settings import BinanceSettings
-from connectors.binance.sandbox.streams import Streams
+from connectors.binance.sandbox.streams import ROUTES, Streams
 from connectors.binance.sandbox.ws_api import WsApi
+from connectors.binance.streams import USDM
 from connectors.local.exchange import Exchange
 from connectors.local.faults import FaultScript
 from connectors.local.keys import SecretKey
@@ -49,10 +51,16 @@ class Venue:
         self.lines = Lines(settings.outbound_queue, ping_s=settings.ping_s)
         self.limits = Limits(settings.rate_limits)
         self.faults = FaultScript(_bad)
-        self.queries = Queries(exchange, settings.rate_limits, self._book_id)
-        self.account = Account(settings, exchange, self.queries, lambda: secrets.token_urlsafe(16))
+        self._is_futures = settings.venue == USDM
         self._access = Access(key, self.door)
-        self._rest, ws = tables(self.queries, self.account)
+        ws: dict[str, Route] = {}
+        if self._is_futures:
+            self.queries: Queries = (market := FuturesQueries(exchange, settings.rate_limits, self._book_id))
+            self._rest = futures_table(market)
+        else:
+            self.queries = Queries(exchange, settings.rate_limits, self._book_id)
+            self.account = Account(settings, exchange, self.queries, lambda: secrets.token_urlsafe(16))
+            self._rest, ws = tables(self.queries, self.account)
         self.streams = Streams(settings, exchange, self.queries, self.lines, now_ns)
         self.user = WsApi(exchange, self.lines, self._access, self.limits, ws, now_ns=now_ns, pump=self.pump)
         self._operator = Operator(
@@ -71,9 +79,11 @@ class Venue:
         app.router.add_post(OPERATOR_PATH, self._operate)
         for method, path in self._rest:
             app.router.add_route(method, path, self._answer)
-        for path in ("/ws", "/ws/{streams:.*}", "/stream"):
-            app.router.add_get(path, self._dialled(self.streams.serve))
-        app.router.add_get("/ws-api/v3", self._dialled(self.user.serve))
+        for below in ROUTES if self._is_futures else ("",):
+            for path in ("/ws", "/ws/{streams:.*}", "/stream"):
+                app.router.add_get(below + path, self._dialled(self.streams.serve))
+        if not self._is_futures:
+            app.router.add_get("/ws-api/v3", self._dialled(self.user.serve))
         return app
 
     # --- time ---------------------------------------------------------------------------------------------------------

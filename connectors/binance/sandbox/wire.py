@@ -242,7 +242,9 @@ def ticker_event(told: Mapping[str, Any], now_ms: int, *, mini: bool) -> Json:
     """The streams' way to say ``day_ticker``."""
     letters = _MINI if mini else tuple(_TICKER)
     name = "24hrMiniTicker" if mini else "24hrTicker"
-    return {"e": name, "E": now_ms, "s": told["symbol"], **{letter: told[_TICKER[letter]] for letter in letters}}
+    # Futures tell no side of the book in it, nor the close before.
+    said = {letter: told[_TICKER[letter]] for letter in letters if _TICKER[letter] in told}
+    return {"e": name, "E": now_ms, "s": told["symbol"], **said}
 
 
 def _no_day(market: Market) -> Candle:

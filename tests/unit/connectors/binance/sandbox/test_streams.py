@@ -25,19 +25,19 @@ LIVELY = {"step_ms": 5.0, "rate_per_s": 400.0}
 
 
 @pytest.mark.parametrize(
-    ("text", "symbol", "kind", "detail", "fast"),
+    ("text", "symbol", "kind", "detail", "pace_ms"),
     [
-        ("btcusdt@trade", "BTCUSDT", "trade", "", False),
-        ("btcusdt@depth", "BTCUSDT", "depth", "", False),
-        ("btcusdt@depth@100ms", "BTCUSDT", "depth", "", True),
-        ("btcusdt@depth5@100ms", "BTCUSDT", "partial", "5", True),
-        ("btcusdt@kline_1m", "BTCUSDT", "kline", "1m", False),
-        ("!miniTicker@arr", "", "miniTicker", "", False),
+        ("btcusdt@trade", "BTCUSDT", "trade", "", 0),
+        ("btcusdt@depth", "BTCUSDT", "depth", "", 1_000),
+        ("btcusdt@depth@100ms", "BTCUSDT", "depth", "", 100),
+        ("btcusdt@depth5@100ms", "BTCUSDT", "partial", "5", 100),
+        ("btcusdt@kline_1m", "BTCUSDT", "kline", "1m", 0),
+        ("!miniTicker@arr", "", "miniTicker", "", 0),
     ],
 )
-def test_names_are_read(text: str, symbol: str, kind: str, detail: str, fast: bool) -> None:
+def test_names_are_read(text: str, symbol: str, kind: str, detail: str, pace_ms: int) -> None:
     """Symbol, kind, detail and pace."""
-    assert names.parse(text) == names.StreamName(text, symbol, kind, detail, fast)
+    assert names.parse(text) == names.StreamName(text, symbol, kind, detail, pace_ms)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from config.assembly import ConfiguredAssembly
+from config.exchange import is_matched_here
 from config.preflight import seen_in_training
 from config.recording import Recording
 from config.schema import Settings
@@ -63,8 +64,10 @@ class ChosenVenue:
             return Recording(
                 settings, self._files, self._speed, publish, clock, say, id_prefix, in_sample, self._published
             )
-        if settings.venue.feed == "live" and not self._live:
-            return MarketOnPaper(kind_of(settings), settings, publish, clock, lag_ns, {}, id_prefix, history, say)
+        if not self._live and is_matched_here(settings):
+            exchange = None if settings.venue.feed == "live" else self._exchange(folder)
+            kind = kind_of(settings)
+            return MarketOnPaper(kind, settings, publish, clock, lag_ns, {}, id_prefix, history, say, exchange)
         return AccountTrading(
             kind_of(settings),
             settings,

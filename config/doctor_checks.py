@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from config.assembly import ConfiguredAssembly
-from config.exchange import Named, account_of, is_running
+from config.exchange import Named, account_of, is_matched_here, is_running
 from config.live import PROFILE, check_place, check_profile
 from config.load import session_limits
 from config.preflight import (
@@ -75,7 +75,7 @@ def settings_findings(subject: Subject) -> list[Finding]:
 
 def uses_key(settings: Settings, *, live: bool) -> bool:
     """Whether there is an account behind the settings: a server of its own, and a key."""
-    return live or (settings.venue.feed == "sandbox" and is_running(settings))
+    return live or (settings.venue.feed == "sandbox" and is_running(settings) and not is_matched_here(settings))
 
 
 def _configuration(subject: Subject) -> str:
@@ -92,7 +92,8 @@ def _venue(subject: Subject) -> str:
     if feed == "sandbox" and is_running(settings):
         return f"{name} at {Named(settings).first}, play money"
     return {
-        "sandbox": f"{name}: a built-in exchange starts with the session, play money",
+        "sandbox": f"{name}: a built-in exchange starts with the session, "
+        + ("fills on paper" if is_matched_here(settings) else "play money"),
         "live": f"{name}: its public market, fills on paper",
         "replay": "recorded files",
     }[feed]

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config.schema import Settings
-from config.venue_kind import CancelOnly, KnowsHome
+from config.venue_kind import CancelOnly, KnowsHome, MarketOnly
 from config.venue_registry import kind_of
 from engine.errors import ConfigError
 
@@ -92,6 +92,11 @@ def is_running(settings: Settings) -> bool:
     return getattr(settings.venue, kind_of(settings).addresses[0].setting) is not None
 
 
+def is_matched_here(settings: Settings) -> bool:
+    """Whether a paper session matches its orders in this process: nobody else takes them, or may."""
+    return settings.venue.feed == "live" or isinstance(kind_of(settings), MarketOnly)
+
+
 def account_of(settings: Settings, *, live: bool = False) -> str:
     """Names the account that is traded on, where it outlives the session: venue and a fingerprint of server and key.
 
@@ -99,7 +104,7 @@ def account_of(settings: Settings, *, live: bool = False) -> str:
     there.  Raises ``ConfigError`` for a key file that is none.
     """
     venue = settings.venue
-    if not live and venue.feed != "sandbox":
+    if not live and (venue.feed != "sandbox" or is_matched_here(settings)):
         return ""
     home = home_of(settings, live=live)
     if venue.key_file is None or not (home or is_running(settings)):

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from config.assembly import NO_MODEL, listens, own_spec
+from config.exchange import is_matched_here
 from config.load import session_limits
 from config.schema import Settings
 from config.venue_kind import TellsRates
@@ -101,9 +102,8 @@ def _no_rate(settings: Settings, seen: str, currency: str) -> ConfigError:
 
 def foreseen_balances(settings: Settings) -> Iterator[tuple[str, str, Decimal]]:
     """What an account that is made with the session will hold at its start: the setting's name, currency, amount."""
-    feed = settings.venue.feed
-    section = "sandbox" if feed == "sandbox" else "paper"
-    if feed != "sandbox" and settings.sources.get("paper.balances", "default") == "default":
+    section = "sandbox" if settings.venue.feed == "sandbox" and not is_matched_here(settings) else "paper"
+    if section == "paper" and settings.sources.get("paper.balances", "default") == "default":
         return  # then each account opens with the currencies of its own instruments
     for currency, amount in getattr(settings, section).balances.items():
         yield f"{section}.balances", currency, amount

@@ -103,9 +103,9 @@ class VenueSettings(Section):
         min_length=1,
         description="what to trade; feed replay takes it from the files instead",
     )
-    channels: list[Literal["heartbeats", "ticker", "ticker_batch", "market_trades", "level2", "candles", "status"]] = (
-        Field(default=["heartbeats", "ticker", "market_trades"], description="market data channels to subscribe")
-    )
+    channels: list[
+        Literal["heartbeats", "ticker", "ticker_batch", "market_trades", "level2", "candles", "status", "funding"]
+    ] = Field(default=["heartbeats", "ticker", "market_trades"], description="market data channels to subscribe")
     transport: Literal["websockets", "picows"] = Field(default="websockets", description="WebSocket library")
     rest_url: Url | None = Field(default=None, description="empty: the venue's own, or the sandbox's")
     ws_market_url: Url | None = Field(default=None, description="empty: the venue's own, or the sandbox's")

@@ -1,13 +1,14 @@
-"""Binance spot and USD-M futures as kinds of venue: the public market, natively.
+"""Binance spot and USD-M futures as kinds of venue: the market, natively, of the venue or of the built-in server.
 
-Orders are matched in this process (feed ``live`` on paper); real ones go through the connector for many exchanges.
+Orders are matched in this process; real ones go through the connector for many exchanges.
 """
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, Literal, NoReturn
 
 from config.schema import Settings
 from config.venue_kind import Address, CancelOnly, Opening, Said
@@ -25,6 +26,7 @@ from engine.offers import Offer
 class BinanceKind:
     """``config.venue_kind.VenueKind`` of ``binance_spot`` or ``binance_usdm``."""
 
+    market_only: Literal[True] = True
     offer: Offer = OFFER
     speaks: Final = "Binance's market streams"
     addresses: Final = (Address("rest", "rest_url"), Address("ws_market", "ws_market_url"))
@@ -57,8 +59,13 @@ class BinanceKind:
             rows.append(Row(name, "TRADING", base, quote, steps, "PERPETUAL" if self._venue == USDM else ""))
         return [instrument_of(self._venue, row, has_depth=made.has_depth, has_trades=made.has_trades) for row in rows]
 
-    def sandbox_command(self, settings: Settings, key_file: Path, run: Path) -> NoReturn:  # noqa: ARG002
-        raise self._no_orders()
+    def sandbox_command(self, settings: Settings, key_file: Path, run: Path) -> list[str]:
+        spot = self._venue == SPOT
+        command = [sys.executable, str(run), "sandbox", "binance" if spot else USDM]
+        command += ["--key-file", str(key_file)] if spot else []
+        command += ["--port", str(settings.sandbox.port), "--seed", str(settings.sandbox.seed)]
+        command += ["--speed", str(settings.sandbox.speed)]
+        return command + [word for symbol in symbols_of(settings) for word in ("--product", symbol)]
 
     def key_name(self, settings: Settings) -> NoReturn:  # noqa: ARG002
         raise self._no_orders()
@@ -69,8 +76,8 @@ class BinanceKind:
     def _no_orders(self) -> ConfigError:
         return ConfigError(
             f"orders and an account at {self._venue}",
-            expected="venue.feed live, the public market with orders on paper",
-            do="for an account there use the venue ccxt:binance",
+            expected="run.py paper: its market, with orders that are matched in this process",
+            do="for an account there use the venue ccxt:binance" if self._venue == SPOT else "",
         )
 
 
@@ -90,7 +97,8 @@ def binance_settings(venue: str, settings: Settings, said: Said) -> BinanceSetti
     """The connector's settings; explicit configuration wins over the addresses of a server."""
     chosen = settings.venue
     rest_url = chosen.rest_url or said.get("rest", "")
-    ws_url = chosen.ws_market_url or said.get("ws_market", "")
+    # Our server says where its streams begin, for clients that put the rest of the path behind that.
+    ws_url = chosen.ws_market_url or said.get("ws_market", "") or str(said.get("ws", "")).removesuffix("/ws")
     made = BinanceSettings(
         venue=venue,
         symbols=symbols_of(settings),

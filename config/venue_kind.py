@@ -106,6 +106,13 @@ class KnowsHome(Protocol):
 
 
 @runtime_checkable
+class MarketOnly(Protocol):
+    """A kind without order entry: its market is read, and paper orders are matched in this process at every feed."""
+
+    market_only: Literal[True]
+
+
+@runtime_checkable
 class TellsRates(Protocol):
     """A kind whose venue says itself what currencies are worth (``RateReported``): none has to be configured."""
 

@@ -1,8 +1,8 @@
 """A venue in the shape the supervisor drives (``engine.ports.Venue``).
 
-Two feeds: a venue's server with its order entry, and the real public market with fills in this process.  The third,
-recorded files, is ``config.recording``; which one a session has, ``config.chosen_venue``; what differs from venue to
-venue, ``config.venue_kind``.
+Two feeds: a venue's server with its order entry, and a market with fills in this process: the real one, or that of a
+server of ours which takes no orders.  The third, recorded files, is ``config.recording``; which one a session has,
+``config.chosen_venue``; what differs from venue to venue, ``config.venue_kind``.
 """
 
 from __future__ import annotations
@@ -124,11 +124,7 @@ class AccountTrading:
         return self._settings.venue.feed == "live"
 
     async def start(self) -> None:
-        try:
-            said = await self._child.start(START_LIMIT_S)
-        except VenueError as error:
-            do = "lower sandbox.history_s or sandbox.rate_per_s" if "said nothing" in error.seen else ""
-            raise VenueError(error.seen, do=do) from None
+        said = await _started(self._child)
         where = said[self._kind.addresses[0].said] or home_of(self._settings, live=True)
         of = "REAL MONEY" if self._is_real else "built-in"
         self._say(f"  exchange {where} ({of}, speaks {self._kind.speaks})")
@@ -160,8 +156,7 @@ class AccountTrading:
         return found
 
     async def finished(self) -> None:
-        await self._child.ended()
-        raise VenueError(f"the built-in exchange ended: {self._child.last_words or 'without a word'}")
+        await _ended(self._child)
 
     def confirm(self) -> None:
         if self._venue is not None:
@@ -184,8 +179,21 @@ class AccountTrading:
         await self._child.stop()
 
 
+async def _started(child: Child) -> dict[str, Any]:
+    try:
+        return await child.start(START_LIMIT_S)
+    except VenueError as error:
+        do = "lower sandbox.history_s or sandbox.rate_per_s" if "said nothing" in error.seen else ""
+        raise VenueError(error.seen, do=do) from None
+
+
+async def _ended(child: Child) -> None:
+    await child.ended()
+    raise VenueError(f"the built-in exchange ended: {child.last_words or 'without a word'}")
+
+
 class MarketOnPaper:
-    """The real public market, no keys; orders are matched in this process against its mirror."""
+    """A public market, no keys; orders are matched in this process against its mirror."""
 
     def __init__(
         self,
@@ -198,17 +206,23 @@ class MarketOnPaper:
         id_prefix: str,
         history: History,
         say: Callable[[str], None] = lambda _line: None,
+        child: Child | None = None,
     ) -> None:
-        """``said``: addresses of a server other than the venue's own; mostly empty."""
+        """``said``: addresses of a server other than the venue's own; mostly empty.  ``child``: a server of ours whose
+        market it is, which says its addresses itself."""
         self._publish = publish
         self._clock = clock
         self._settings = settings
-        self._venue = kind.watch(settings, said, Opening(self._on_event, clock, lag_ns, history))
+        self._kind = kind
+        self._say = say
+        self._child = child
+        self._opening = Opening(self._on_event, clock, lag_ns, history)
+        self._venue: Connector | None = None if child is not None else kind.watch(settings, said, self._opening)
         own = settings.sources.get("paper.balances", "default") != "default"
         self._exchange = PaperExchange(
             publish,
             (),
-            venue=self._venue.name,
+            venue=self.name,
             balances=settings.paper.balances if own else None,  # else of what its instruments are paid in
             latency_ns=int(settings.paper.latency_ms * MS_NS),
             id_prefix=id_prefix,
@@ -219,27 +233,36 @@ class MarketOnPaper:
 
     @property
     def name(self) -> str:
-        return self._venue.name
+        return self._settings.venue.name
 
     @property
     def gateways(self) -> tuple[VenueGateway, ...]:
         return (self._exchange,)
 
     @property
-    def connector(self) -> Connector:
+    def connector(self) -> Connector | None:
         return self._venue
 
     def renew(self, instrument: str, attempt: int) -> None:
-        self._venue.renew(instrument, attempt)
+        if self._venue is not None:
+            self._venue.renew(instrument, attempt)
 
     async def start(self) -> None:
+        if self._child is not None:
+            said = await _started(self._child)
+            self._say(f"  market {said['rest']} (built-in, speaks {self._kind.speaks}; orders are matched here)")
+            self._venue = self._kind.watch(self._settings, said, self._opening)
+        assert self._venue is not None
         if self._published is not None:
             await self._published.start()
         await self._venue.start()
         self._exchange.start(self._clock.now_ns(), define=False, streams=("user",))
 
     async def finished(self) -> None:
-        await asyncio.Event().wait()
+        if self._child is None:
+            await asyncio.Event().wait()
+        else:
+            await _ended(self._child)
 
     def confirm(self) -> None:
         """The account is in this process."""
@@ -248,7 +271,7 @@ class MarketOnPaper:
         self._exchange.advance(self._clock.now_ns())
 
     def counts(self) -> FeedCounts:
-        return self._venue.counts()
+        return FeedCounts() if self._venue is None else self._venue.counts()
 
     def queue_depths(self) -> dict[str, int]:
         """Orders and cancels on their way to the paper exchange."""
@@ -257,7 +280,10 @@ class MarketOnPaper:
     async def stop(self) -> None:
         if self._published is not None:
             await self._published.stop()
-        await self._venue.stop()
+        if self._venue is not None:
+            await self._venue.stop()
+        if self._child is not None:
+            await self._child.stop()
 
     def _on_event(self, event: InputEvent) -> None:
         """What is under way arrives first, then the core sees the event, then resting orders meet it."""

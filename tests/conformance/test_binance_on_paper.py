@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from config.exchange import account_of
 from config.load import load
 from config.venue_kind import Opening
 from config.venue_registry import kind_of
@@ -16,9 +17,21 @@ from config.venues import MarketOnPaper
 from connectors.fakes import EventLog
 from engine.commands import NewOrder, OrderIntent, OrderType
 from engine.errors import ConfigError
-from engine.events import BalanceReported, BookSnapshot, FeedUp, InstrumentDefined, OrderFilled, Quote, Side
+from engine.events import (
+    BalanceReported,
+    BookSnapshot,
+    FeedUp,
+    InstrumentDefined,
+    Observation,
+    OrderFilled,
+    Quote,
+    Side,
+    Trade,
+)
+from engine.runtime.child import ChildServer
 from engine.runtime.clocks import SystemClock
 from tests.support.binance import binance_server, until
+from tests.support.daemon import ROOT
 
 D = Decimal
 
@@ -91,9 +104,44 @@ async def test_an_address_that_does_not_answer_is_stood_in_for() -> None:
         kind_of(settings_of("coinbase", "ticker", **more))
 
 
-def test_an_account_there_is_refused_with_where_it_is(tmp_path: Path) -> None:
-    """The feed that would need one, before anything is started."""
+def test_an_account_there_is_refused_with_where_it_is() -> None:
+    """Whoever would need one is told before anything is started; a paper session has none."""
     settings = settings_of("binance_spot", "ticker", **{"venue.feed": "sandbox"})
     kind = kind_of(settings)
-    with pytest.raises(ConfigError, match=r"orders and an account at binance_spot; expected venue\.feed live"):
-        kind.sandbox_command(settings, tmp_path / "key.json", tmp_path / "run.py")
+    with pytest.raises(ConfigError, match=r"orders and an account at binance_spot; expected run\.py paper"):
+        kind.key_name(settings)
+    running = {"venue.rest_url": "http://127.0.0.1:9", "venue.ws_market_url": "ws://127.0.0.1:9"}
+    settings = settings_of("binance_spot", "ticker", **{"venue.feed": "sandbox", "venue.key_file": "k.json", **running})
+    assert account_of(settings) == ""
+
+
+@pytest.mark.parametrize("venue", ["binance_spot", "binance_usdm"])
+async def test_paper_on_its_own_sandbox(tmp_path: Path, venue: str) -> None:
+    """The built-in server as ``paper`` starts it: its market comes by the venue's protocol, both streams are up, books
+    are told, a market buy is filled at an ask of it; futures tell their funding rate as well."""
+    funding = ["funding"] if venue == "binance_usdm" else []
+    settings = settings_of(venue, "level2", "market_trades", *funding, **{"venue.feed": "sandbox"})
+    log, clock, lines = EventLog(), SystemClock(), list[str]()
+    command = kind_of(settings).sandbox_command(settings, tmp_path / "key.json", ROOT / "run.py")
+    child = ChildServer("sandbox", command)
+    paper = MarketOnPaper(
+        kind_of(settings), settings, log, clock, lambda: 0, {}, "t", lambda _: (0, 0), lines.append, child
+    )
+    try:
+        await paper.start()
+        assert {event.stream for event in log.of(FeedUp)} == {"market", "user"}
+        assert "orders are matched here" in lines[0]
+        await until(lambda: log.of(BookSnapshot) and log.of(Trade))
+        now_ns = clock.now_ns()
+        wish = OrderIntent(now_ns, "s", f"BTC/USDT@{venue}", Side.BUY, D("0.01"), OrderType.MARKET)
+        (gateway,) = paper.gateways
+        gateway.submit(NewOrder(now_ns, "c1", venue, wish))
+        async with asyncio.timeout(10):
+            while not log.of(OrderFilled):
+                paper.settle()
+                await asyncio.sleep(0.005)
+        if funding:
+            await until(lambda: [one for one in log.of(Observation) if one.series.startswith("funding_rate:")])
+    finally:
+        await paper.stop()
+    assert child.pid is None, "it ended with the session"

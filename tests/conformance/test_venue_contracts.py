@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from tests.conformance.venue_contract import VenueContract
+from engine.commands import OrderType, TimeInForce
+from engine.events import BalanceReported, FeedDown, FeedUp, InstrumentDefined, OrderFilled
+from tests.conformance.venue_contract import VenueContract, same_touch
+from tests.support.venues.binance import BinanceSpotRig, BinanceUsdmRig
 from tests.support.venues.ccxt import CcxtBinanceRig, CcxtCoinbaseRig, CcxtKrakenRig
 from tests.support.venues.coinbase import CoinbaseRig
 from tests.support.venues.oanda import OandaRig
+from tests.support.venues.rig import Rig, session
 from tests.support.venues.robin_stocks import RobinStocksRig
 from tests.support.venues.robinhood import RobinhoodRig
 
@@ -47,3 +51,49 @@ class TestRobinStocks(VenueContract):
 
 class TestRobinhood(VenueContract):
     Rig = RobinhoodRig
+
+
+class _OfItsMarket:
+    """A venue whose market alone is read: orders are matched in this process, so nothing of an account can go wrong."""
+
+    rig = VenueContract.rig
+    test_02_snapshot_and_delta = VenueContract.test_02_snapshot_and_delta
+    test_03_gap = VenueContract.test_03_gap
+    test_12_halt = VenueContract.test_12_halt
+
+    async def test_01_subscribe(self, rig: Rig) -> None:
+        """The instrument and its rules, both streams, money to begin with, and the touch as the venue has it."""
+        async with session(rig) as s:
+            defined = [event.definition for event in s.log if type(event) is InstrumentDefined]
+            assert [one.id for one in defined] == [rig.instrument]
+            assert any(type(event) is BalanceReported and event.total > 0 for event in s.log)
+            assert {event.stream for event in s.log if type(event) is FeedUp} == {"market", "user"}
+            await same_touch(s, *rig.best())
+
+    async def test_04_reconnect(self, rig: Rig) -> None:
+        """Every stream ends in mid-word while the touch moves: down once, then up with the touch as it is."""
+        async with session(rig) as s:
+            await rig.wire.cut_streams()
+            moved = await rig.move(3)
+            await s.until(lambda: any(type(event) is FeedDown for event in s.log), "the stream is down")
+            await same_touch(s, *moved)
+            await s.until(lambda: s.core.view.tradable(rig.instrument) == "", "tradable again")
+
+    async def test_05_orders_meet_its_market(self, rig: Rig) -> None:
+        """A market buy fills at the ask that the venue has; the venue never hears of it."""
+        async with session(rig) as s:
+            await same_touch(s, *rig.best())
+            client = s.order(order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC)
+            await s.heard(client, OrderFilled)
+            (fill,) = [event for event in s.of(client) if type(event) is OrderFilled]
+            assert fill.px == rig.best()[1]
+            assert s.position == rig.qty
+            assert rig.position() == 0
+
+
+class TestBinanceSpot(_OfItsMarket):
+    Rig = BinanceSpotRig
+
+
+class TestBinanceUsdm(_OfItsMarket):
+    Rig = BinanceUsdmRig

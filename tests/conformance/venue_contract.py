@@ -64,13 +64,13 @@ class VenueContract:
         """The touch moves twice after the snapshot: what the core knows is what there is."""
         async with session(rig) as s:
             for _ in range(2):
-                await _same_touch(s, *await rig.move(3))
+                await same_touch(s, *await rig.move(3))
 
     async def test_03_gap(self, rig: Rig) -> None:
         """A message is lost; whatever the connector does about it, the touch is right in the end and entries go on."""
         async with session(rig) as s:
             await rig.lose_message()
-            await _same_touch(s, *await rig.move(3))
+            await same_touch(s, *await rig.move(3))
             await s.until(lambda: s.core.view.tradable(rig.instrument) == "", "tradable again")
             await s.heard(s.order(), OrderAccepted)
 
@@ -287,7 +287,7 @@ def _is_known(s: Session, client_order_id: str) -> bool:
     return any(kind in (OrderAccepted, *_ENDED) for kind in s.kinds(client_order_id))
 
 
-async def _same_touch(s: Session, bid_px: object, ask_px: object) -> None:
+async def same_touch(s: Session, bid_px: object, ask_px: object) -> None:
     wanted = (float(str(bid_px)), float(str(ask_px)))
     top = s.core.lanes[s.rig.instrument].top
     await s.until(lambda: (top.bid_px, top.ask_px) == wanted, f"the touch is {wanted}")

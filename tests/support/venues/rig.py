@@ -24,8 +24,9 @@ import msgspec
 
 from config.load import load, session_limits
 from config.schema import Settings
-from config.venue_kind import Connector, Opening
+from config.venue_kind import Connector, MarketOnly, Opening
 from config.venue_registry import kind_of
+from config.venues import MarketOnPaper
 from config.wiring import build_offers
 from engine.bus import EventBus
 from engine.carried import CarriedOrder
@@ -174,11 +175,19 @@ class Session:
         opening = Opening(self.publish, clock, lambda: 0, lambda _: (0, 0), money="play", carried=tuple(carried))
         if carried:
             opening = replace(opening, **rig.left(carried))
-        self.connector = self.kind.connect(settings, rig.said, opening)
+        self.connector: Any
+        if isinstance(self.kind, MarketOnly):
+            self.connector = MarketOnPaper(
+                self.kind, settings, self.publish, clock, lambda: 0, rig.said, "c", lambda _: (0, 0)
+            )
+        else:
+            self.connector = self.kind.connect(settings, rig.said, opening)
         rig.impatient(self.connector)
         self.bus.attach(self.core, OrderRouter(self.bus.publish, self._gateways))
 
     def _gateways(self) -> list[Any]:
+        if isinstance(self.connector, MarketOnPaper):
+            return list(self.connector.gateways)
         return [] if self.connector.gateway is None else [self.connector.gateway]
 
     def _take(self) -> list[Intent]:
@@ -193,6 +202,8 @@ class Session:
 
     def timer(self) -> None:
         now_ns = self._clock.now_ns()
+        if isinstance(self.connector, MarketOnPaper):
+            self.connector.settle()
         self.bus.publish(Timer(now_ns, now_ns, "contract"))
 
     def wish(self, *intents: Intent) -> None:
@@ -307,6 +318,8 @@ async def session(
     await one.connector.start()
     try:
         await one.until(lambda: one.core.view.tradable(rig.instrument) == "", "the instrument is tradable")
+        if isinstance(one.kind, MarketOnly):  # it starts without a price: streams tell what changes
+            await one.until(lambda: one.core.lanes[rig.instrument].top.bid_px > 0, "a price is told")
         yield one
     finally:
         await one.connector.stop()

@@ -1,4 +1,4 @@
-"""The numbered list of the ccxt sheet for Binance spot and Kraken, by ccxt.pro against their sandboxes."""
+"""The numbered list of the ccxt sheet for Binance and Kraken, by ccxt.pro against their sandboxes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from connectors.binance.sandbox import server as binance_server
-from connectors.binance.sandbox.settings import BinanceSettings
+from connectors.binance.sandbox.settings import USDM_PRODUCTS, BinanceSettings
 from connectors.binance.sandbox.settings import RateLimits as BinanceLimits
+from connectors.binance.streams import USDM
 from connectors.kraken.sandbox import server as kraken_server
 from connectors.kraken.sandbox.settings import KrakenSettings
 from connectors.kraken.sandbox.settings import RateLimits as KrakenLimits
@@ -23,6 +24,7 @@ from tests.clients.running import Results, once, run
 STILL: dict[str, Any] = {"step_ms": 1e9, "warmup_s": 5.0}
 LIVELY: dict[str, Any] = {"step_ms": 10.0, "rate_per_s": 200.0, "warmup_s": 3.0}
 BINANCE = ["2", "3", "4", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "20", "21"]
+BINANCE_USDM = ["2", "9", "10", "11", "12", "13", "14", "15", "20", "21"]
 KRAKEN = ["2", "3", "4", "6", "7", "9", "10", "11", "12", "14", "15", "16", "19", "21"]
 MONEY = (("USD", Decimal(1_000_000)), ("USDT", Decimal(1_000_000)), ("BTC", Decimal(5)), ("ETH", Decimal(50)))
 
@@ -42,11 +44,12 @@ async def _session(python: Path, script: str, home: Path, starts: Starts) -> Res
         return await run(python, script, at, home=home, timeout_s=150.0)
 
 
-async def _both(python: Path, home: Path) -> Results:
+async def _all(python: Path, home: Path) -> Results:
     """At the same time: most of what a client does is waiting."""
-    binance, kraken = home / "binance", home / "kraken"
+    binance, usdm, kraken = home / "binance", home / "binance_usdm", home / "kraken"
     made = await asyncio.gather(
         _session(python, "binance_ccxt.py", binance, _binance(binance)),
+        _session(python, "binance_usdm_ccxt.py", usdm, _binance_usdm(usdm)),
         _session(python, "kraken_ccxt.py", kraken, _kraken(kraken)),
     )
     return Results([result for one in made for result in one.found], "\n".join(one.said for one in made))
@@ -63,6 +66,19 @@ def _binance(home: Path) -> Starts:
         "tls": start(**LIVELY, tls_folder=home / "tls"),
         "strict": start(**STILL, duplicate_client_ids="ever"),
         "limited": start(**STILL, rate_limits=limits),
+    }
+
+
+def _binance_usdm(home: Path) -> Starts:
+    def start(**given: Any) -> Callable[[Path], Awaitable[RunningVenue]]:
+        made = BinanceSettings(venue=USDM, products=USDM_PRODUCTS, balances=(), **given)
+        return lambda _key_file: binance_server.serve(made)
+
+    return {
+        "main": start(**STILL),
+        "lively": start(**LIVELY),
+        "tls": start(**LIVELY, tls_folder=home / "tls"),
+        "limited": start(**STILL, rate_limits=BinanceLimits(weight_per_min=100, ban_after=2)),
     }
 
 
@@ -83,7 +99,7 @@ def _kraken(home: Path) -> Starts:
 
 @pytest.fixture(scope="session")
 def long_tail(clients_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return once(tmp_path_factory, "long-tail", lambda home: asyncio.run(_both(clients_python, home)))
+    return once(tmp_path_factory, "long-tail", lambda home: asyncio.run(_all(clients_python, home)))
 
 
 def _of(results: Results, venue: str) -> Results:
@@ -102,7 +118,14 @@ def test_ccxt_against_binance(long_tail: Results, number: str) -> None:
     _of(long_tail, "binance").require(number)
 
 
+@pytest.mark.parametrize("number", BINANCE_USDM)
+def test_ccxt_against_binance_usdm(long_tail: Results, number: str) -> None:
+    """As above, of the market alone."""
+    _of(long_tail, "binance_usdm").require(number)
+
+
 def test_no_case_of_a_script_goes_unasked(long_tail: Results) -> None:
     """What the processes reported is what the tests above require, number by number."""
     _of(long_tail, "binance").require_all_of(BINANCE)
+    _of(long_tail, "binance_usdm").require_all_of(BINANCE_USDM)
     _of(long_tail, "kraken").require_all_of(KRAKEN)

@@ -110,6 +110,26 @@ def robin_stocks(settings: Settings, say: Say) -> VenueHistory:
     )
 
 
+def ccxt(exchange: str) -> Callable[[Settings, Say], VenueHistory]:
+    """An exchange of the ccxt library: candles of the lengths that it has, without a key."""
+
+    def history(settings: Settings, say: Say) -> VenueHistory:
+        from connectors.ccxt_venue.archive import CcxtHistory
+        from connectors.ccxt_venue.settings import CcxtSettings
+
+        chosen = settings.venue
+        made = CcxtSettings(
+            exchange=exchange,
+            rest_url=chosen.rest_url or "",
+            proxy=chosen.proxy,
+            ca_file="" if chosen.ca_file is None else str(chosen.ca_file),
+            requests_share=1.0,
+        )
+        return CcxtHistory(made, say=say)
+
+    return history
+
+
 VENUES: Final[dict[str, Callable[[Settings, Say], VenueHistory]]] = {
     "coinbase": coinbase,
     "binance_spot": binance("binance_spot"),
@@ -118,10 +138,13 @@ VENUES: Final[dict[str, Callable[[Settings, Say], VenueHistory]]] = {
     "robin_stocks": robin_stocks,
 }
 """By name as in instrument ids.  A venue joins by a class with the methods of ``connectors.history.VenueHistory``."""
+_CCXT: Final = re.compile(r"ccxt[:_]([a-z][a-z0-9]{1,30})")
 
 
 def data_fetch(
-    venue: Annotated[str, typer.Option(help="coinbase, binance_spot, binance_usdm, oanda or robin_stocks")],
+    venue: Annotated[
+        str, typer.Option(help="coinbase, binance_spot, binance_usdm, oanda, robin_stocks, ccxt:EXCHANGE")
+    ],
     symbols: Annotated[str, typer.Option(help="such as BTC/USD,ETH/USD")],
     start: Annotated[str, typer.Option(help="first time wanted, UTC: 2024-01-01 or 2024-01-01T12:30")],
     kind: Annotated[str, typer.Option(help="bars or trades")] = "bars",
@@ -142,13 +165,12 @@ def data_fetch(
     named = {"venue.rest_url": url, "data.catalogue": None if to is None else str(to)}
     given = {key: value for key, value in named.items() if value is not None}
     settings = load(config or (), overrides=parse_overrides(assign) | given)
-    if venue not in VENUES:
-        raise ConfigError(f"--venue {venue}", expected=f"one of {', '.join(VENUES)}")
+    make = _history_of(venue)
     request = _request(symbols, kind, interval, start, end, again=again)
     outcome = Outcome()
     began_s = time.monotonic()
     with Board() as board:
-        history = VENUES[venue](settings, board.say)
+        history = make(settings, board.say)
         try:
             asyncio.run(_fetch(history, Catalogue(settings.data.catalogue), request, board, outcome))
         except KeyboardInterrupt:
@@ -165,6 +187,17 @@ def data_fetch(
         print_json(outcome.content(history.name, request, str(settings.data.catalogue), time.monotonic() - began_s))
     if outcome.interrupted:
         raise typer.Exit(130)
+
+
+def _history_of(venue: str) -> Callable[[Settings, Say], VenueHistory]:
+    """Raises ``ConfigError``."""
+    through = _CCXT.fullmatch(venue)
+    if through is not None:
+        return ccxt(through[1])
+    name = "binance_spot" if venue == "binance" else venue
+    if name not in VENUES:
+        raise ConfigError(f"--venue {venue}", expected=f"one of {', '.join(VENUES)}, or ccxt:EXCHANGE")
+    return VENUES[name]
 
 
 class Request(msgspec.Struct, frozen=True):

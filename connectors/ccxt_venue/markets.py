@@ -5,6 +5,7 @@ Owns the three precision modes and what is refused.  Pure.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
@@ -105,6 +106,13 @@ def _rate(own: object, of_market: object, default: Decimal) -> Decimal:
         if found is not None and abs(found) < Decimal("0.2"):
             return found
     return default
+
+
+def nearest(markets: object, symbol: str) -> str:
+    """Advice for a symbol that an exchange has not: those of its spot markets that are spelt nearly so."""
+    spot = [str(name) for name, market in mapping(markets).items() if mapping(market).get("spot") is True]
+    found = difflib.get_close_matches(symbol, spot, n=3, cutoff=0.4) or sorted(spot)[:3]
+    return "did you mean " + ", ".join(found) + "?" if found else ""
 
 
 def off_grid(instrument: Instrument, qty: Decimal, px: Decimal | None) -> str:

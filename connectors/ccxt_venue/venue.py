@@ -6,7 +6,6 @@ Owns the order of a start and of a stop.  Without a key file it is market-only: 
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from connectors.ccxt_venue.exact import exact, mapping
 from connectors.ccxt_venue.feed import MarketFeed
 from connectors.ccxt_venue.keys import Credentials, read_credentials
 from connectors.ccxt_venue.library import SUBSCRIPTION_MS, Handle
-from connectors.ccxt_venue.markets import SIGNIFICANT_DIGITS, make_instrument
+from connectors.ccxt_venue.markets import SIGNIFICANT_DIGITS, make_instrument, nearest
 from connectors.ccxt_venue.questions import Questions
 from connectors.ccxt_venue.settings import CcxtSettings
 from connectors.ccxt_venue.streams import Streams
@@ -254,7 +253,7 @@ class CcxtVenue:
                 raise VenueError(
                     f"unknown symbol {symbol!r} on {self.name}",
                     expected="one of its markets",
-                    do=_nearest(handle, symbol),
+                    do=nearest(handle.ex.markets, symbol),
                 )
             reference = None
             if handle.ex.precisionMode == SIGNIFICANT_DIGITS:
@@ -368,9 +367,3 @@ class CcxtVenue:
         except BaseException:
             await handle.close()
             raise
-
-
-def _nearest(handle: Handle, symbol: str) -> str:
-    spot = [str(name) for name, market in mapping(handle.ex.markets).items() if mapping(market).get("spot") is True]
-    found = difflib.get_close_matches(symbol, spot, n=3, cutoff=0.4) or sorted(spot)[:3]
-    return "did you mean " + ", ".join(found) + "?" if found else ""

@@ -89,12 +89,12 @@ async def local_exchange(exchange: str, folder: Path, **changes: Any) -> AsyncIt
         from connectors.kraken.sandbox.server import serve as serve_kraken
         from connectors.kraken.sandbox.settings import KrakenSettings
 
-        running = await serve_kraken(KrakenSettings(history_minutes=5, **given))
+        running = await serve_kraken(KrakenSettings(**{"history_minutes": 5, **given}))
     else:
         from connectors.binance.sandbox.server import serve as serve_binance
         from connectors.binance.sandbox.settings import BinanceSettings
 
-        running = await serve_binance(BinanceSettings(history_minutes=5, **given))
+        running = await serve_binance(BinanceSettings(**{"history_minutes": 5, **given}))
     try:
         yield LocalExchange(exchange, symbol, running)
     finally:

@@ -119,7 +119,8 @@ class VenueSettings(Section):
         description="where a key opens several (OANDA); empty: the first",
     )
     rest_fallbacks: list[Url] = Field(
-        default=[], description="addresses that serve the same as rest_url, taken in order when it fails; Binance only"
+        default=[],
+        description="addresses that serve the same as rest_url, taken in order when it fails; of Binance and ccxt",
     )
     ws_market_fallbacks: list[Url] = Field(
         default=[], description="the same for ws_market_url; back to the first after five minutes, at a reconnection"

@@ -103,6 +103,7 @@ class CcxtKind:
             "exchange": self.exchange,
             "symbols": list(venue.symbols),
             "rest_url": str(venue.rest_url or ""),
+            "rest_fallbacks": list(venue.rest_fallbacks),
             "key_file": str(venue.key_file.absolute()),
             "timeout_s": venue.request_timeout_ms / 1000,
         }
@@ -128,6 +129,7 @@ def ccxt_settings(
         exchange=exchange,
         symbols=tuple(venue.symbols),
         rest_url=told(venue.rest_url, "rest"),
+        rest_fallbacks=tuple(venue.rest_fallbacks),
         ws_market_url=told(venue.ws_market_url, "ws_market", "ws"),
         ws_user_url=told(venue.ws_user_url, "ws_user", "ws_auth", "ws_api"),
         key_file=told(venue.key_file, "key_file") if keyed else "",

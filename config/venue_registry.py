@@ -13,11 +13,15 @@ def kind_of(settings: Settings) -> VenueKind:
     Raises ``ConfigError`` for a setting that this venue would leave unheard.
     """
     venue = settings.venue
-    if (venue.rest_fallbacks or venue.ws_market_fallbacks) and not venue.name.startswith("binance_"):
-        raise ConfigError(
-            f"venue.rest_fallbacks or venue.ws_market_fallbacks with {venue.name}",
-            expected="them with a venue that has several addresses: binance_spot or binance_usdm",
-        )
+    for field, several in (
+        ("rest_fallbacks", {"binance": "binance_spot, binance_usdm", "ccxt": "an exchange of ccxt"}),
+        ("ws_market_fallbacks", {"binance": "binance_spot or binance_usdm"}),
+    ):
+        if getattr(venue, field) and venue.name.partition("_")[0] not in several:
+            raise ConfigError(
+                f"venue.{field} with {venue.name}",
+                expected=f"it with a venue that has several addresses: {' or '.join(several.values())}",
+            )
     match settings.venue.name:
         case "coinbase":
             from config.venue_coinbase import KIND

@@ -1,8 +1,7 @@
 """Which of a venue's addresses is used: the first that works, in the order given.
 
 Owns the count of failures and the way back.  Dials nothing and reads no clock: ``now_s`` is given (any monotonic
-clock), and what counts as a failure is the caller's to say.  Order entry does not fail over: a signed request names its
-host.
+clock), and what counts as a failure is the caller's to say.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ from typing import Any, Final, NoReturn
 
 from connectors.blocking import route_told
 from connectors.ccxt_venue.addresses import outside, redirected
-from connectors.ccxt_venue.errors import is_clock, is_gone, words
+from connectors.ccxt_venue.errors import is_clock, is_gone, is_rate_limit, names_of, words
 from connectors.ccxt_venue.exact import mapping, text
+from connectors.ccxt_venue.failover import home_of, moved
 from connectors.ccxt_venue.keys import read_credentials
 from connectors.ccxt_venue.options import options_of
 from connectors.route import STRAIGHT, Route
@@ -28,8 +29,8 @@ _CHANGES: Final = (
 
 
 def open_account(settings: Mapping[str, Any]) -> CancelOnly:
-    """From plain values: ``exchange``, ``symbols``, ``rest_url`` (empty: its own), ``key_file``, ``timeout_s``, and the
-    route (``connectors.blocking.route_told``).
+    """From plain values: ``exchange``, ``symbols``, ``rest_url`` (empty: its own), ``rest_fallbacks`` (where to go when
+    that fails), ``key_file``, ``timeout_s``, and the route (``connectors.blocking.route_told``).
 
     Raises ``ConfigError`` for an exchange or a key that is none.
     """
@@ -38,6 +39,7 @@ def open_account(settings: Mapping[str, Any]) -> CancelOnly:
         [str(symbol) for symbol in settings["symbols"]],
         str(settings["rest_url"]),
         str(settings["key_file"]),
+        fallbacks=[str(url) for url in settings.get("rest_fallbacks", ())],
         timeout_s=float(settings["timeout_s"]),
         route=route_told(settings),
     )
@@ -47,7 +49,15 @@ class CancelOnly:
     """One account.  Every call raises ``VenueError`` when its answer does not come, or is not understood."""
 
     def __init__(
-        self, exchange: str, symbols: Sequence[str], rest_url: str, key_file: str, *, timeout_s: float, route: Route
+        self,
+        exchange: str,
+        symbols: Sequence[str],
+        rest_url: str,
+        key_file: str,
+        *,
+        timeout_s: float,
+        route: Route,
+        fallbacks: Sequence[str] = (),
     ) -> None:
         credentials = read_credentials(key_file)
         try:
@@ -66,6 +76,8 @@ class CancelOnly:
         _lead(ex, route)
         _take_away(ex)
         self._ex = ex
+        own = ex.urls["api"]
+        self._addresses = [own, *(moved(own, home_of(own), url) for url in fallbacks)]
         self._exchange = exchange
         self._symbols = tuple(symbols)
         self._symbol_of: dict[str, str] = {}
@@ -95,6 +107,18 @@ class CancelOnly:
         return said
 
     def _tried(self, name: str, *args: Any) -> Any:
+        """At the first address that answers; a cancel that was carried out already does no harm again."""
+        for _ in range(len(self._addresses) - 1):
+            try:
+                return self._asked(name, *args)
+            except Exception as error:
+                if "NetworkError" not in names_of(error) or is_rate_limit(error) or is_clock(error):
+                    raise
+            self._addresses.append(self._addresses.pop(0))
+            self._ex.urls["api"] = self._addresses[0]
+        return self._asked(name, *args)
+
+    def _asked(self, name: str, *args: Any) -> Any:
         """Some exchanges want requests with growing numbers, and the daemon may use the same key meanwhile."""
         for _ in range(NONCE_TRIES - 1):
             try:

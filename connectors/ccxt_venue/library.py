@@ -20,6 +20,7 @@ from typing import Any, Final
 from connectors.ccxt_venue.addresses import outside, redirected
 from connectors.ccxt_venue.budget import Budget
 from connectors.ccxt_venue.errors import advice, cause, is_rate_limit, words
+from connectors.ccxt_venue.failover import Failover
 from connectors.ccxt_venue.keys import Credentials
 from connectors.ccxt_venue.options import NONCED, options_of
 from connectors.ccxt_venue.settings import CcxtSettings
@@ -123,6 +124,9 @@ class Handle:
         if credentials is not None and settings.exchange in NONCED:
             self._turns = Turns()
             self.ex.nonce = _increasing(self.ex.nonce)
+        self.failover: Failover | None = None
+        if settings.rest_fallbacks:
+            self.failover = Failover(self.ex, settings.rest_fallbacks, now_s=loop.time)
         self._keyed = credentials is not None
         self._closed = False
 

@@ -26,6 +26,8 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str
     symbols: tuple[str, ...] = ("BTC/USD",)
     rest_url: str = ""
+    rest_fallbacks: tuple[str, ...] = ()
+    """Addresses that serve the same as the exchange's own (``https://HOST``), taken in order when it fails."""
     ws_market_url: str = ""
     ws_user_url: str = ""
     key_file: str = ""
@@ -92,6 +94,16 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(
                     f"ccxt {field} {value!r}",
                     expected="a server on this machine, or nothing: the library knows the exchange's own addresses",
+                )
+        for value in self.rest_fallbacks:
+            here, scheme = is_here(value), urlsplit(value).scheme
+            if not urlsplit(value).hostname or here is not self.is_local or scheme not in ("https", "http")[: 1 + here]:
+                raise ConfigError(
+                    f"ccxt rest_fallbacks {value!r}",
+                    expected="a server on this machine, like rest_url"
+                    if self.is_local
+                    else "https://HOST, an address of the exchange",
+                    do="play money and real money are never mixed" if here is not self.is_local else "",
                 )
         if not self.symbols:
             raise ConfigError("ccxt symbols is empty", expected="at least one, such as BTC/USD")

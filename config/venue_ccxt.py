@@ -53,13 +53,14 @@ class CcxtKind:
         return _connector(ccxt_settings(self.exchange, settings, said, opening.money, keyed=False), opening)
 
     def foresee(self, settings: Settings) -> list[Instrument]:
-        """Spot, as everything that is traded through the library; whether trades are told depends on the exchange, and
-        most tell them."""
-        made = ccxt_settings(self.exchange, settings, {}, "")
+        """Spot markets and perpetuals; whether trades are told depends on the exchange, and most tell them."""
+        made = ccxt_settings(self.exchange, settings, {}, "", keyed=False)
         found = []
         for symbol in made.symbols:
-            base, _, quote = symbol.partition("/")
-            market: dict[str, object] = {"symbol": symbol, "base": base, "quote": quote, "spot": True, "id": symbol}
+            base, _, rest = symbol.partition("/")
+            quote, is_contract, _ = rest.partition(":")
+            market: dict[str, object] = {"symbol": symbol, "base": base, "quote": quote, "id": symbol}
+            market |= {"swap": True, "linear": True, "contractSize": 1} if is_contract else {"spot": True}
             market |= {"precision": {"price": 1, "amount": 1}, "limits": {}}
             found.append(
                 make_instrument(

@@ -96,7 +96,7 @@ class Handle:
             "timeout": int(settings.request_timeout_s * 1000),
             "enableRateLimit": True,  # so that the library asks ``throttle``, which is ours
             "newUpdates": True,
-            "options": options_of(settings.exchange),
+            "options": options_of(settings.exchange, settings.symbols),
         }
         if settings.ca_file:
             config["cafile"] = settings.ca_file

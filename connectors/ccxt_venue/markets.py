@@ -17,6 +17,8 @@ from engine.instruments import AssetClass, Instrument
 DECIMAL_PLACES: Final = 2
 SIGNIFICANT_DIGITS: Final = 3
 TICK_SIZE: Final = 4
+MARGIN_RATE: Final = Decimal("0.05")
+"""Of a contract's notional, assumed: exchanges ask for less and make it depend on the account."""
 _LARGEST_LOTS: Final = Decimal(10) ** 12
 
 
@@ -54,9 +56,10 @@ def make_instrument(
 ) -> Instrument:
     """``fees``: the account's own (maker, taker) rates, where it told them.
 
-    Raises ``VenueError`` for what is no spot market of exactly that symbol, or has no steps.
+    Raises ``VenueError`` for what is no spot market, or perpetual, of exactly that symbol, or has no steps.
     """
-    base, _, quote = symbol.partition("/")
+    base, _, rest = symbol.partition("/")
+    quote, is_contract, _ = rest.partition(":")
     told = (text(market.get("symbol")), text(market.get("base")), text(market.get("quote")))
     if told != (symbol, base, quote):
         raise VenueError(
@@ -64,7 +67,8 @@ def make_instrument(
             expected=symbol,
             do="check the symbol; the exchange may have renamed it",
         )
-    if market.get("spot") is not True or market.get("contract") is True:
+    multiplier = _contract_size(venue, symbol, market) if is_contract else Decimal(1)
+    if not is_contract and (market.get("spot") is not True or market.get("contract") is True):
         raise VenueError(f"{symbol} on {venue} is a {text(market.get('type'))} market", expected="a spot market")
     precision, limits = mapping(market.get("precision")), mapping(market.get("limits"))
     tick_px = step_of(precision.get("price"), mode, reference_px)
@@ -85,7 +89,7 @@ def make_instrument(
         base=base,
         quote=quote,
         settlement=quote,
-        asset_class=AssetClass.SPOT,
+        asset_class=AssetClass.PERPETUAL if is_contract else AssetClass.SPOT,
         tick_px=tick_px,
         lot_qty=lot_qty,
         min_qty=positive(amount.get("min")) or lot_qty,
@@ -93,10 +97,25 @@ def make_instrument(
         min_notional=positive(cost.get("min")) or Decimal(0),
         maker_fee_rate=maker,
         taker_fee_rate=taker,
+        multiplier=multiplier,
+        can_short=bool(is_contract),
+        margin_rate=MARGIN_RATE if is_contract else None,
         has_quote_sizes=has_sizes,
         has_trades=has_trades,
         has_depth=has_depth,
     )
+
+
+def _contract_size(venue: str, symbol: str, market: Mapping[str, object]) -> Decimal:
+    """In base units.  Raises ``VenueError`` for what is no perpetual that is paid in its quote currency."""
+    size = positive(market.get("contractSize"))
+    if market.get("swap") is not True or market.get("linear") is not True or size is None:
+        kind = "inverse" if market.get("inverse") is True else text(market.get("type"))
+        raise VenueError(
+            f"{symbol} on {venue} is a {kind} market",
+            expected="a perpetual that is paid in its quote currency, with a contract size",
+        )
+    return size
 
 
 def _rate(own: object, of_market: object, default: Decimal) -> Decimal:
@@ -109,9 +128,10 @@ def _rate(own: object, of_market: object, default: Decimal) -> Decimal:
 
 
 def nearest(markets: object, symbol: str) -> str:
-    """Advice for a symbol that an exchange has not: those of its spot markets that are spelt nearly so."""
-    spot = [str(name) for name, market in mapping(markets).items() if mapping(market).get("spot") is True]
-    found = difflib.get_close_matches(symbol, spot, n=3, cutoff=0.4) or sorted(spot)[:3]
+    """Advice for a symbol that an exchange has not: those of its markets of that kind that are spelt nearly so."""
+    kind = "swap" if ":" in symbol else "spot"
+    known = [str(name) for name, market in mapping(markets).items() if mapping(market).get(kind) is True]
+    found = difflib.get_close_matches(symbol, known, n=3, cutoff=0.4) or sorted(known)[:3]
     return "did you mean " + ", ".join(found) + "?" if found else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 OPTIONS: Final[dict[str, dict[str, Any]]] = {
@@ -21,10 +22,15 @@ NONCED: Final = frozenset(
 """Sign with numbers that must arrive in order: their private requests go one after the other."""
 
 
-def options_of(exchange: str) -> dict[str, Any]:
-    """For the constructor.
+def options_of(exchange: str, symbols: Sequence[str] = ()) -> dict[str, Any]:
+    """For the constructor.  ``symbols``: what is wanted of it; of spot markets alone, where none is named.
 
     The clock's offset is taken into account but where requests are numbered by the clock: some exchanges tell the time
     in whole seconds, and numbers of two objects with one key would go up and down by as much.
     """
-    return {**ALL_OPTIONS, "adjustForTimeDifference": exchange not in NONCED, **OPTIONS.get(exchange, {})}
+    own = OPTIONS.get(exchange, {})
+    contracts = sum(":" in symbol for symbol in symbols)
+    if contracts and "fetchMarkets" in own:
+        types = ["linear"] if contracts == len(symbols) else ["spot", "linear"]
+        own = {**own, "fetchMarkets": {"types": types}, "defaultType": "swap" if types == ["linear"] else "spot"}
+    return {**ALL_OPTIONS, "adjustForTimeDifference": exchange not in NONCED, **own}

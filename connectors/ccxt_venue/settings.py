@@ -17,7 +17,8 @@ LOCAL_HOSTS: Final = ("localhost", "::1")
 
 
 class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``exchange`` is the library's id; ``symbols`` are canonical without venue (``BTC/USD``), spot only.
+    """``exchange`` is the library's id; ``symbols`` are canonical without venue: ``BTC/USD`` of a spot market,
+    ``BTC/USDT:USDT`` of a perpetual that is paid in its quote currency, whose market alone is read.
 
     The addresses are empty for the exchange's own; they are given for a server on this machine.  Without ``key_file``
     the connector is market-only.
@@ -108,9 +109,20 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True):
         if not self.symbols:
             raise ConfigError("ccxt symbols is empty", expected="at least one, such as BTC/USD")
         for symbol in self.symbols:
-            base, slash, quote = symbol.partition("/")
-            if not base or not slash or not quote or "@" in quote or ":" in quote:
-                raise ConfigError(f"ccxt symbol {symbol!r}", expected="BASE/QUOTE of a spot market, such as BTC/USD")
+            base, slash, rest = symbol.partition("/")
+            quote, colon, settle = rest.partition(":")
+            if not base or not slash or not quote or "@" in quote or (colon and settle != quote):
+                raise ConfigError(
+                    f"ccxt symbol {symbol!r}",
+                    expected="BASE/QUOTE of a spot market, BASE/QUOTE:QUOTE of a perpetual paid in its quote currency",
+                    do="inverse and dated contracts and options are not read" if colon else "",
+                )
+            if colon and self.key_file:
+                raise ConfigError(
+                    f"ccxt symbol {symbol!r}, a contract, with orders at the exchange",
+                    expected="spot markets: margin and positions of contracts are not followed through ccxt",
+                    do="venue.feed live reads its market, with orders on paper",
+                )
         for field in ("poll_s", "request_timeout_s", "order_timeout_s", "silence_s", "reconcile_s", "recycle_s"):
             if not getattr(self, field) > 0:
                 raise ConfigError(f"ccxt {field} {getattr(self, field)}", expected="more than 0")

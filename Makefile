@@ -14,7 +14,7 @@ TEST_WORKERS ?= 2
 SIMULATED_HOURS ?= 10000
 FUZZ_ROUNDS ?= 5
 
-.PHONY: help setup clients paper test fuzz check bench simulate soak replay coverage demo-bundles calendars kill-matrix clean
+.PHONY: help setup clients paper test fuzz check bench simulate soak soak-ccxt replay coverage demo-bundles calendars kill-matrix clean
 
 help:
 	@echo "make paper [ARGS=...]   trade on paper against the built-in exchange"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench [ARGS=...]   the benchmarks on this machine"
 	@echo "make kill-matrix        kill daemons at 500 points, restart and compare (a quarter of an hour)"
 	@echo "make soak [ARGS=...]    a session of half an hour at 5,000 ticks a second: does anything grow?"
+	@echo "make soak-ccxt [ARGS=..] 50 symbols through ccxt for ten minutes: does anything grow?"
 	@echo "make simulate [ARGS=..] the whole daemon under simulated time, network and faults"
 	@echo "make setup              the environment for development (no torch)"
 	@echo "make clients            the environment of the real clients that the tests run (test does it too)"
@@ -95,6 +96,9 @@ simulate: $(VENV)/.base-$(SERVE)
 # Writes its page only when it is asked to: ARGS="--write docs/results".
 soak: $(VENV)/.base-$(SERVE)
 	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+soak-ccxt: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.ccxt_soak $(ARGS)
 
 demo-bundles: $(VENV)/.train
 	@$(BIN)/python run.py train --config config/train/demo-crypto.yaml

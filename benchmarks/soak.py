@@ -78,7 +78,7 @@ class Part(NamedTuple):
 
 
 @contextlib.contextmanager
-def _child(name: str, command: list[str], folder: Path) -> Iterator[Part]:
+def child(name: str, command: list[str], folder: Path) -> Iterator[Part]:
     """A server that says in its first line where it is; its stdin is its leash."""
     with (folder / f"{name}.err").open("w") as errors:
         process = subprocess.Popen(
@@ -294,8 +294,8 @@ def run(minutes: float, rate: float, every_s: float) -> dict[str, Any]:
         products = [word for base in PRODUCTS for word in ("--product", f"{base}-USD")]
         sandbox = ["run.py", "sandbox", "coinbase", "--key-file", str(folder / "key.json"), "--balance", BALANCE]
         with (
-            _child("exchange", [*sandbox, *products], folder) as exchange,
-            _child("feed", ["-m", "benchmarks.soak_feed", exchange.said["ws_market"], str(rate)], folder) as feed,
+            child("exchange", [*sandbox, *products], folder) as exchange,
+            child("feed", ["-m", "benchmarks.soak_feed", exchange.said["ws_market"], str(rate)], folder) as feed,
         ):
             sets = SETTINGS | {
                 "session.directory": str(folder / "sessions"),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.soak_verdict import AT_LEAST, Row, Verdict
@@ -85,9 +86,9 @@ fills. Machine: {about}.
 """
 
 
-def svg(rows: Sequence[Row]) -> str:
-    """A grid of lines over time."""
-    lines = -(-len(CHARTS) // _COLUMNS)
+def svg(rows: Sequence[Row], charts: Mapping[str, str] = MappingProxyType(CHARTS)) -> str:
+    """A grid of lines over time, one for each figure that ``charts`` has a title for."""
+    lines = -(-len(charts) // _COLUMNS)
     width = _COLUMNS * (_WIDTH + _GAP_X) + _LEFT
     height = lines * (_HEIGHT + _GAP_Y) + _TOP
     head = (
@@ -95,7 +96,7 @@ def svg(rows: Sequence[Row]) -> str:
         f'font-size="11"><rect width="{width}" height="{height}" fill="#fff"/>'
     )
     parts = [head]
-    for number, (name, title) in enumerate(CHARTS.items()):
+    for number, (name, title) in enumerate(charts.items()):
         x = _LEFT + number % _COLUMNS * (_WIDTH + _GAP_X)
         y = _TOP + number // _COLUMNS * (_HEIGHT + _GAP_Y)
         parts.append(_chart(x, y, title, [(row["at_s"] / 60, row[name]) for row in rows if name in row]))

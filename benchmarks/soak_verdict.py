@@ -93,7 +93,7 @@ def judge(rows: Sequence[Row], rate: float) -> list[Verdict]:
     rest = rows[third:]
     span_s = rest[-1]["at_s"] - rest[0]["at_s"]
     verdicts = [_arrived(rest, rate), _traded(rows[-third:])]
-    verdicts += [_growth(name, rest, span_s) for name in GROWTH if _has(rest, name)]
+    verdicts += [growth(name, rest, span_s, bound) for name, bound in GROWTH.items() if _has(rest, name)]
     verdicts += [_ratio(name, rows[:third], rows[-third:]) for name in LATENCIES if _has(rest, name)]
     verdicts += [_still(name, rest) for name in NONE if _has(rest, name)]
     return verdicts
@@ -119,11 +119,12 @@ def _traded(rows: Sequence[Row]) -> Verdict:
     return Verdict("orders_per_s", rate, rate, rate, ORDERS_PER_S, rate, f"{rate:.2f}/s in the last third")
 
 
-def _growth(name: str, rows: Sequence[Row], span_s: float) -> Verdict:
+def growth(name: str, rows: Sequence[Row], span_s: float, bounds: tuple[float, float]) -> Verdict:
+    """``bounds``: a share of the figure's own level and a least bound, of which the greater counts."""
     found = [row for row in rows if name in row]
     per_s, low, high = slope([row["at_s"] for row in found], [row[name] for row in found])
     level = float(np.median(_values(rows, name)))
-    share, least = GROWTH[name]
+    share, least = bounds
     grown = per_s * span_s
     text = f"{grown:+.2f} in {span_s / 60:.0f} min, at {level:,.1f}"
     return Verdict(name, grown, low * span_s, high * span_s, max(share * level, least), level, text)

@@ -13,13 +13,22 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
 ALL_OPTIONS: Final[dict[str, Any]] = {
     # Of any request, of orders as well: what became of the first is not known.
     "maxRetriesOnFailure": 0,
-    "tradesLimit": 1000,
     "warnOnFetchOpenOrdersWithoutSymbol": False,
 }
+MOST_TRADES: Final = 10_000
+LEAST_TRADES: Final = 100
 NONCED: Final = frozenset(
     {"kraken", "krakenfutures", "bitfinex", "gemini", "poloniex", "cex", "ndax", "independentreserve", "btcmarkets"}
 )
 """Sign with numbers that must arrive in order: their private requests go one after the other."""
+
+
+def trades_kept(symbols: int) -> int:
+    """Trades that the library keeps of each symbol, about 2.5 KB each: ten thousand together.
+
+    They are read right after they came; so many may come in between before one is missed, which is told as a gap.
+    """
+    return max(min(MOST_TRADES // max(symbols, 1), 1000), LEAST_TRADES)
 
 
 def options_of(exchange: str, symbols: Sequence[str] = ()) -> dict[str, Any]:
@@ -29,6 +38,7 @@ def options_of(exchange: str, symbols: Sequence[str] = ()) -> dict[str, Any]:
     in whole seconds, and numbers of two objects with one key would go up and down by as much.
     """
     own = OPTIONS.get(exchange, {})
+    own = {"tradesLimit": trades_kept(len(symbols)), **own}
     contracts = sum(":" in symbol for symbol in symbols)
     if contracts and "fetchMarkets" in own:
         types = ["linear"] if contracts == len(symbols) else ["spot", "linear"]

@@ -14,11 +14,8 @@ from typing import Any, Final
 from connectors.ccxt_venue.exact import mapping, nanoseconds, plain, text
 from engine.events import BookDelta, BookSnapshot, Gap, InputEvent, Quote, Trade
 
-IDS_KEPT: Final = 4096
-"""Trades remembered: more than any cache of the library or page of a listing holds."""
-
-CACHED: Final = 1000
-"""Trades that the library keeps of a symbol (its option ``tradesLimit``)."""
+LISTED: Final = 1000
+"""Trades that a page of a listing holds, at most."""
 
 Levels = tuple[tuple[float, float], ...]
 
@@ -26,11 +23,19 @@ Levels = tuple[tuple[float, float], ...]
 class PriceReader:
     """``levels``: how deep a book is told; 0 for its best prices only.  Without ``has_sizes`` sizes are NaN.
 
-    ``makers_side``: a trade's side is the one that rested, not the one that took it.
+    ``makers_side``: a trade's side is the one that rested, not the one that took it.  ``cached``: trades that the
+    library keeps of a symbol (its option ``tradesLimit``).
     """
 
     def __init__(
-        self, venue: str, instrument: str, *, levels: int = 0, has_sizes: bool = True, makers_side: bool = False
+        self,
+        venue: str,
+        instrument: str,
+        *,
+        levels: int = 0,
+        has_sizes: bool = True,
+        makers_side: bool = False,
+        cached: int = 1000,
     ) -> None:
         self.venue = venue
         self.instrument = instrument
@@ -42,6 +47,8 @@ class PriceReader:
         self._levels = levels
         self._has_sizes = has_sizes
         self._sign = -1 if makers_side else 1
+        self._cached = cached
+        self._ids_kept = cached + LISTED  # more than the cache or a page of a listing has
         self.offset_ns = 0
         """The exchange's clock minus ours, for what it tells without a time; 0 where they agree well enough."""
         self._quote_ns = 0
@@ -58,6 +65,11 @@ class PriceReader:
     def knows(self, trade_id: str) -> bool:
         """Whether this trade was told."""
         return trade_id in self._trade_ids
+
+    @property
+    def remembered(self) -> int:
+        """Trades that would be known again."""
+        return len(self._trade_ids)
 
     def present(self, recv_ns: int) -> list[InputEvent]:
         """Everything as it stands, for whoever has not heard this reader before."""
@@ -138,7 +150,7 @@ class PriceReader:
         is_gap = bool(self._trade_ids) and len(rows) > 1 and len(news) == len(rows)
         for trade in news:
             self._trade_ids[trade.trade_id] = None
-        while len(self._trade_ids) > IDS_KEPT:
+        while len(self._trade_ids) > self._ids_kept:
             del self._trade_ids[next(iter(self._trade_ids))]
         events: list[InputEvent] = sorted(
             (trade for trade in news if trade.ts_event_ns >= since_ns), key=lambda trade: trade.ts_event_ns
@@ -151,7 +163,7 @@ class PriceReader:
     def updates(self, found: object, recv_ns: int, *, since_ns: int = 0) -> list[InputEvent]:
         """The same of a stream, whose updates never repeat what was told.  As many as the library's cache holds may
         have been more."""
-        gaps, is_cut = self.gaps, isinstance(found, list) and len(found) >= CACHED
+        gaps, is_cut = self.gaps, isinstance(found, list) and len(found) >= self._cached
         events = [event for event in self.trades(found, recv_ns, since_ns=since_ns) if type(event) is not Gap]
         self.gaps = gaps + is_cut
         if is_cut:

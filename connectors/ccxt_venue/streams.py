@@ -82,6 +82,7 @@ class Streams:
                 levels=levels,
                 has_sizes=needs.has_sizes,
                 makers_side=settings.exchange in MAKERS_SIDE,
+                cached=int(handle.ex.options["tradesLimit"]),
             )
             if abs(offset_ns) > SKEW_NS:
                 self.readers[symbol].offset_ns = offset_ns

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from benchmarks import candles, in_process, journal, page, soak_verdict, wire
+from benchmarks import candles, ccxt_soak, in_process, journal, page, soak_verdict, wire
 from benchmarks.daemon import Session, percentile, read_times, stages_of
 from benchmarks.figures import Case, Reading, Target, latency, median_of_sent, merge
 from benchmarks.machine import describe_machine
@@ -375,6 +375,30 @@ def test_a_soak_that_had_not_its_load_shows_nothing() -> None:
     assert not_flat(halted) == {"orders_per_s"}
     with pytest.raises(KestrelError, match="a soak of 11 looks"):
         soak_verdict.judge(soaked()[:11], 5_000.0)
+
+
+def soaked_symbols(leak: str = "", per_look: float = 0.0) -> list[dict[str, float]]:
+    """Looks of ten minutes at 50 symbols, whose caches fill in the first of them."""
+    noise = random.Random(1)
+    rows = []
+    for number in range(600):
+        row = {name: 50_000.0 + noise.gauss(0.0, 5.0) for name in ccxt_soak.BOUNDS}
+        row |= {"at_s": float(number), "fullest_cache": min(3.0 * number, 200.0), "alive": 1.0}
+        row["cached_trades"] = min(150.0 * number, 10_000.0)
+        if leak:
+            row[leak] += per_look * number
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("name", "per_look"),
+    [("", 0.0), ("connector_anon_mb", 5.0), ("tasks", 0.02), ("fullest_cache", 0.01), ("book_levels", 20.0)],
+)
+def test_a_soak_of_ccxt_sees_what_grows_and_what_is_too_full(name: str, per_look: float) -> None:
+    """Caches that fill in the warm-up are flat; a task a minute, a trade too many in a cache: named."""
+    verdicts = ccxt_soak.judge(soaked_symbols(name, per_look), {"trades_limit": 200})
+    assert {verdict.name for verdict in verdicts if not verdict.ok} == ({name} if name else set())
 
 
 def test_the_market_of_a_soak_is_one_stream_that_the_daemon_reads_whole() -> None:

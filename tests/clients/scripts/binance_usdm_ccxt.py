@@ -1,4 +1,4 @@
-"""The ccxt list as far as it is of the market of Binance USD-M futures, by ccxt.pro (REST and streams in one object)."""
+"""The ccxt list as far as it is of the market of Binance USD-M futures, by ccxt.pro (REST and streams)."""
 
 from __future__ import annotations
 

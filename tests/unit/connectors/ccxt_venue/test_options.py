@@ -6,7 +6,7 @@ import asyncio
 
 from connectors.ccxt_venue.keys import Credentials
 from connectors.ccxt_venue.library import Handle
-from connectors.ccxt_venue.options import NONCED, options_of
+from connectors.ccxt_venue.options import NONCED, options_of, trades_kept
 from connectors.ccxt_venue.settings import CcxtSettings
 
 
@@ -29,3 +29,9 @@ def test_no_class_repeats_requests_and_clocks_are_adjusted_where_requests_carry_
     assert options_of("binance")["adjustForTimeDifference"] is True
     assert {name: options_of(name)["adjustForTimeDifference"] for name in NONCED} == dict.fromkeys(NONCED, False)
     assert options_of("anything")["maxRetriesOnFailure"] == 0
+
+
+def test_what_the_library_keeps_of_many_symbols_is_no_more_than_of_ten() -> None:
+    """Its caches are full after a while: ten thousand trades together, a thousand of a symbol, and never too few."""
+    assert [trades_kept(count) for count in (0, 1, 10, 50, 100, 1_000)] == [1_000, 1_000, 1_000, 200, 100, 100]
+    assert options_of("kraken", [f"S{number}/USD" for number in range(50)])["tradesLimit"] == 200

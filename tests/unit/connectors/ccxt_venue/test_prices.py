@@ -110,3 +110,15 @@ def test_a_page_that_does_not_reach_the_last_one_is_a_gap_and_a_stream_is_not() 
     assert isinstance(flood[0], Gap), "the cache was full: older ones may be gone"
     assert len(flood) == 1001
     assert one.gaps == 2
+
+
+def test_what_is_remembered_of_trades_has_a_bound_and_reaches_back_over_a_page() -> None:
+    """The library's cache and a page of a listing, and no more; a smaller cache is full, and a gap, sooner."""
+    one = PriceReader("v", BTC, cached=200)
+    for number in range(5_000):
+        one.updates([trade(number)], number)
+    assert one.remembered == 1_200
+    assert one.knows("4000")
+    assert not one.knows("3000")
+    flood = one.updates([trade(10_000 + number) for number in range(200)], 4)
+    assert isinstance(flood[0], Gap)

@@ -58,14 +58,14 @@ def binance(venue: str) -> Callable[[Settings, Say], VenueHistory]:
 
     def history(settings: Settings, say: Say) -> VenueHistory:
         from connectors.binance.archive import PUBLIC_PER_S, BinanceHistory
-        from connectors.binance.settings import BinanceSettings
+        from connectors.binance.settings import REST_URLS, BinanceSettings
         from connectors.paced import PacedRest
         from connectors.route import Route
 
         chosen = settings.venue
         made = BinanceSettings(
             venue=venue,
-            rest_urls=(chosen.rest_url,) if chosen.rest_url else (),
+            rest_urls=(*((chosen.rest_url,) if chosen.rest_url else REST_URLS[venue]), *chosen.rest_fallbacks),
             route=Route(proxy=chosen.proxy, ca_file="" if chosen.ca_file is None else str(chosen.ca_file)),
         )
         return BinanceHistory(
@@ -121,6 +121,7 @@ def ccxt(exchange: str) -> Callable[[Settings, Say], VenueHistory]:
         made = CcxtSettings(
             exchange=exchange,
             rest_url=chosen.rest_url or "",
+            rest_fallbacks=tuple(chosen.rest_fallbacks),
             proxy=chosen.proxy,
             ca_file="" if chosen.ca_file is None else str(chosen.ca_file),
             requests_share=1.0,

@@ -82,6 +82,12 @@ class CcxtKind:
                 expected=" or ".join(f"ccxt:{name}" for name in SANDBOXES),
                 do="set venue.feed to live: the real public market, with orders on paper",
             )
+        if contracts := [symbol for symbol in settings.venue.symbols if ":" in symbol]:
+            raise ConfigError(
+                f"{', '.join(contracts)} at the built-in exchange that speaks {self.exchange}",
+                expected="spot markets",
+                do="set venue.feed to live, with orders on paper; the built-in market of futures is binance_usdm",
+            )
         command = [sys.executable, str(run), "sandbox", self.exchange, "--key-file", str(key_file)]
         command += ["--port", str(settings.sandbox.port), "--seed", str(settings.sandbox.seed)]
         command += ["--speed", str(settings.sandbox.speed)]

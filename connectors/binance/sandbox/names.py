@@ -28,6 +28,14 @@ PACES = {SPOT: {"": 1_000, "1000ms": 1_000, "100ms": 100}, USDM: {"": 250, "250m
 _PUBLIC = frozenset({"bookTicker", "depth", "partial", "trade"})
 
 
+def suffixes(venue: str) -> dict[int, list[str]]:
+    """What names of books end with, by how often these are told (ms)."""
+    found: dict[int, list[str]] = {}
+    for end, pace_ms in PACES[venue].items():
+        found.setdefault(pace_ms, []).append(f"@{end}" if end else "")
+    return found
+
+
 class StreamName(msgspec.Struct, frozen=True):
     """``symbol`` in upper case, empty for all; ``detail`` is a candle's interval or a book's depth; ``pace_ms``: how
     often a book is told, or a mark price; 0 where that is not in the name."""

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from connectors.binance.sandbox import names, wire
 from connectors.binance.sandbox.messages import MESSAGES, Diff, FuturesMessages
-from connectors.binance.sandbox.names import PACES, StreamName
+from connectors.binance.sandbox.names import StreamName
 from connectors.binance.sandbox.queries import Queries
 from connectors.binance.sandbox.settings import BinanceSettings
 from connectors.binance.streams import USDM
@@ -50,8 +50,7 @@ class Streams:
         self._settings = settings
         self._venue = settings.venue
         self._messages = MESSAGES[settings.venue]
-        self._suffixes = {pace_ms: [f"@{end}" if end else "" for end, found in PACES[settings.venue].items()
-                                    if found == pace_ms] for pace_ms in PACES[settings.venue].values()}  # fmt: skip
+        self._suffixes = names.suffixes(settings.venue)
         self._queries = queries
         self._lines = lines
         self._now_ns = now_ns

@@ -53,6 +53,26 @@ def test_a_built_in_server_is_started_where_there_is_one(tmp_path: Path) -> None
     assert "BTC-USD" in kind_named("ccxt_coinbase").sandbox_command(settings, tmp_path / "key", Path("run.py"))
     with pytest.raises(ConfigError, match="feed to live"):
         kind_named("ccxt_okx").sandbox_command(settings, tmp_path / "key", Path("run.py"))
+    perpetual = load((), env={}, overrides={"venue.name": "ccxt:binance", "venue.symbols": ["BTC/USDT:USDT"]})
+    with pytest.raises(ConfigError, match=r"BTC/USDT:USDT at the built-in exchange.*binance_usdm"):
+        kind_named("ccxt_binance").sandbox_command(perpetual, tmp_path / "key", Path("run.py"))
+
+
+def test_other_addresses_are_told_where_there_are_several() -> None:
+    """To the connector and to the watchdog; of a venue that has one, or of streams, they are refused."""
+    given = {"venue.name": "ccxt:binance", "venue.rest_fallbacks": ["https://api1.binance.com"]}
+    settings = load((), env={}, overrides=given)
+    assert ccxt_settings("binance", settings, {}).rest_fallbacks == ("https://api1.binance.com",)
+    settings = load((), env={}, overrides={**given, "venue.key_file": "k.json"})
+    assert kind_of(settings).cancel_only(settings).told["rest_fallbacks"] == ["https://api1.binance.com"]
+    for name, field in (
+        ("coinbase", "rest_fallbacks"),
+        ("oanda", "rest_fallbacks"),
+        ("ccxt:okx", "ws_market_fallbacks"),
+    ):
+        wrong = load((), env={}, overrides={"venue.name": name, f"venue.{field}": ["wss://elsewhere.example"]})
+        with pytest.raises(ConfigError, match=f"venue.{field} with {wrong.venue.name}"):
+            kind_of(wrong)
 
 
 def test_what_an_exchange_takes_is_the_librarys_word_where_it_is_right() -> None:

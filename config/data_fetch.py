@@ -197,7 +197,12 @@ def _history_of(venue: str) -> Callable[[Settings, Say], VenueHistory]:
         return ccxt(through[1])
     name = "binance_spot" if venue == "binance" else venue
     if name not in VENUES:
-        raise ConfigError(f"--venue {venue}", expected=f"one of {', '.join(VENUES)}, or ccxt:EXCHANGE")
+        untold = "its API tells no past prices; coins have them at ccxt:kraken and others, stocks at robin_stocks"
+        raise ConfigError(
+            f"--venue {venue}",
+            expected=f"one of {', '.join(VENUES)}, or ccxt:EXCHANGE",
+            do=untold if venue == "robinhood" else "",
+        )
     return VENUES[name]
 
 

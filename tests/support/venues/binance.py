@@ -44,7 +44,7 @@ class _MarketRig(Rig):
 
     async def start(self) -> str:
         product = (DEFAULT_PRODUCTS if self.venue == SPOT else USDM_PRODUCTS)[0]
-        made = {
+        made: dict[str, Any] = {
             "products": (msgspec.structs.replace(product, symbol=self.symbol),),
             "key_file": self.folder / "key.json",
         }

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from config.data_fetch import Outcome, _request, at, time_ns
+from config.data_fetch import Outcome, _history_of, _request, at, time_ns
+from config.load import load
 from connectors.download import Tally
 from engine.errors import ConfigError
 
@@ -111,3 +112,14 @@ def test_times_are_shown_to_the_second() -> None:
     """Midnight is a date."""
     assert at(DAY * NS) == "2024-01-01"
     assert at((DAY + 61) * NS + 5) == "2024-01-01 00:01:01"
+
+
+async def test_every_exchange_of_ccxt_is_a_venue_with_a_past() -> None:
+    """By both spellings of its name, with the settings of any venue; of others it is said where their prices are."""
+    settings = load((), env={}, overrides={"venue.rest_url": "http://127.0.0.1:9"})
+    for name in ("ccxt:kraken", "ccxt_kraken"):
+        assert _history_of(name)(settings, print).name == "ccxt_kraken_sandbox"
+    assert _history_of("binance")(settings, print).name == "binance_spot_sandbox"
+    for name, said in (("kraken", "or ccxt:EXCHANGE"), ("robinhood", "its API tells no past prices")):
+        with pytest.raises(ConfigError, match=said):
+            _history_of(name)

@@ -186,7 +186,7 @@ class CcxtHistory:
             return at_ms
         while day_ms < end_ms:
             rows = await self._candles(symbol, "1d", day_ms, count)
-            days = [row[0] for row in rows if row[0] >= day_ms]
+            days: list[int] = [row[0] for row in rows if row[0] >= day_ms]
             if days:
                 return max(at_ms, min(*days, end_ms))
             day_ms += count * _DAY_MS

@@ -132,6 +132,19 @@ class FillCorrected(Event, frozen=True, array_like=True, gc=False, tag=32):
     new_fee: Decimal
 
 
+class FundingSettled(Event, frozen=True, array_like=True, gc=False, tag=33):
+    """What holding a position has earned (``amount`` above zero) or cost: funding of a perpetual, interest of a day.
+
+    Distinct by ``(venue, funding_id)``.  It is profit or loss of the instrument, and counts in every limit of losses.
+    """
+
+    venue: str
+    instrument: str
+    funding_id: str
+    currency: str
+    amount: Decimal
+
+
 AccountEvent = (
     OrderAccepted
     | OrderRejected
@@ -145,4 +158,5 @@ AccountEvent = (
     | AccountSettled
     | OrderFound
     | FillCorrected
+    | FundingSettled
 )

@@ -39,6 +39,7 @@ class CarriedHolding(msgspec.Struct, frozen=True, array_like=True, forbid_unknow
     avg_px: Decimal
     realised: Decimal
     fees: Decimal
+    funding: Decimal = Decimal(0)
 
 
 class CarriedStake(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -147,6 +148,8 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     versions: tuple[CarriedVersions, ...] = ()
     ended_groups: tuple[CarriedGroup, ...] = ()
     """Those that had nothing left to close: a late fill of their entry brings them back."""
+    fundings: tuple[str, ...] = ()
+    """Ids of what was booked lately without an execution (``engine.fundings``), as ``venue|id``."""
 
     @property
     def venues(self) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ def take(core: TradingCore, risk_reason: str) -> Carried:
         core.market.known_px(),
         core.desk.replacements.carried(known),
         core.desk.groups.book.carried_ended(known),
+        core.facts.fundings.carried(),
     )
 
 
@@ -63,3 +64,4 @@ def put(core: TradingCore, carried: Carried) -> None:
     core.desk.groups.book.restore_ended(carried.ended_groups)
     core.desk.replacements.restore(carried.versions, core.orders.get)
     core.market.restore_px(carried.known_px)
+    core.facts.fundings.restore(carried.fundings)

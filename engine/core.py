@@ -91,7 +91,7 @@ class TradingCore:
     ) -> None:
         self.counters = Counters()
         self.lanes: dict[str, Lane] = {}
-        self.venues = VenueStates()
+        self.venues = VenueStates(lambda: self.view.now_ns)
         self.portfolio = Portfolio(currency)
         self.orders = OrderManager(id_prefix)
         self.view = CoreView(self.lanes, self.orders, self.portfolio, self.venues)
@@ -164,6 +164,7 @@ class TradingCore:
             e.AccountSettled: self._on_settled,
             e.OrderFound: self._on_found,
             e.FillCorrected: self._on_corrected,
+            e.FundingSettled: self._on_funding,
             e.OrderFilled: self._on_fill,
             e.OrderAccepted: self.facts.on_accepted,
             e.OrderRejected: self.facts.on_rejected,
@@ -239,6 +240,11 @@ class TradingCore:
             self.facts.refuse_fact(defect, f"correction of fill {event.trade_id} at {event.venue}")
             return
         self.facts.on_corrected(event, self.view.mark_px)
+
+    def _on_funding(self, event: e.FundingSettled) -> None:
+        self.facts.on_funding(event, self.view.mark_px)
+        if self._kept:
+            self._keep_latches(event.ts_recv_ns)
 
     def _on_position(self, event: e.PositionReported) -> None:
         before = self.counters.adjustments

@@ -32,6 +32,7 @@ class Counters:
         self.exit_retries = 0  # of those, after one that closed nothing
         self.conflicting_fills = 0  # executions told again with other values; the first ones stand
         self.corrections = 0  # executions that the venue has taken back or changed
+        self.fundings = 0  # funding and interest that venues have paid or charged
         self.unknown_corrections = 0  # of executions too old to be known: not booked
         self.rejected: dict[str, int] = {}  # by risk check
         self.venue_rejected: dict[str, int] = {}  # by the venue's reason, see ``add_word``

@@ -15,6 +15,7 @@ from engine import events as e
 from engine.counters import Counters
 from engine.desk import Desk
 from engine.executions import Correction
+from engine.fundings import Fundings
 from engine.order_states import Happening
 from engine.orders import EXTERNAL, ManagedOrder, OrderManager
 from engine.portfolio import Mark, Portfolio
@@ -32,6 +33,7 @@ class AccountFacts:
         self._portfolio = portfolio
         self._counters = counters
         self._external_reduces = external_reduces
+        self.fundings = Fundings()
 
     def on_accepted(self, event: e.OrderAccepted) -> None:
         order = self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
@@ -154,6 +156,19 @@ class AccountFacts:
             self._desk.latch.reduce(
                 f"overfill of {order.client_order_id}: filled {order.filled_qty} of {order.intent.qty}"
             )
+
+    def on_funding(self, event: e.FundingSettled, mark: Mark) -> None:
+        """Profit or loss that came without an execution, once by its id."""
+        defect = amounts_defect(event.amount)
+        if defect:
+            self.refuse_fact(
+                defect, f"funding {event.funding_id} of {event.instrument} at {event.venue}: {event.amount}"
+            )
+            return
+        if self.fundings.take(event):
+            self._counters.fundings += 1
+            self._portfolio.apply_funding(event)
+            self._desk.latch.revalue(mark)
 
     def on_rate(self, event: e.RateReported) -> None:
         defect = amounts_defect(event.rate)

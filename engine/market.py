@@ -102,6 +102,7 @@ class Market:
             e.InstrumentDefined: self._on_instrument,
             e.InstrumentStatus: self._on_instrument_status,
             e.VenueStatus: self._on_venue_status,
+            e.SessionScheduled: self._on_session_scheduled,
             e.FeedUp: self.venues.feed_up,
             e.FeedDown: self._on_feed_down,
             e.Gap: self._on_gap,
@@ -109,6 +110,8 @@ class Market:
 
     def on_timer(self, timer: e.Timer) -> None:
         """Consolidated prices age, and time bars end, also where nothing is told."""
+        if self.venues.hours.has_turned():
+            self.closures.on_status()
         self.closures.insist()
         if self._views is not None:
             self._pass_on(self._views.on_timer(timer.ts_recv_ns))
@@ -351,6 +354,10 @@ class Market:
     def _on_venue_status(self, event: e.VenueStatus) -> None:
         self.venues.venue_status(event)
         self.closures.on_status()
+
+    def _on_session_scheduled(self, event: e.SessionScheduled) -> None:
+        self.venues.session_scheduled(event)
+        self.closures.on_status(event.instrument)
 
     def _on_feed_down(self, event: e.FeedDown) -> None:
         self.venues.feed_down(event)

@@ -90,6 +90,20 @@ class Observation(Event, frozen=True, array_like=True, gc=False, tag=10):
     period_end_ns: int
 
 
+class SessionScheduled(Event, frozen=True, array_like=True, gc=False, tag=11):
+    """Orders trade from ``opens_ns`` on and before ``closes_ns`` (our clock); both 0: nobody says until when.
+
+    ``instrument`` is empty for everything at the venue that has no hours of its own.  ``source``: ``venue``, or
+    ``calendar`` where the venue did not say.
+    """
+
+    venue: str
+    instrument: str
+    opens_ns: int
+    closes_ns: int
+    source: str
+
+
 MarketEvent = (
     Quote
     | Trade
@@ -101,6 +115,7 @@ MarketEvent = (
     | InstrumentStatus
     | VenueStatus
     | RateReported
+    | SessionScheduled
 )
 
 MARKET_TYPES: frozenset[type[Event]] = frozenset({Quote, Trade, BookSnapshot, BookDelta, Bar, Observation})

@@ -15,7 +15,7 @@ import msgspec
 
 from engine import cost
 from engine.carried import CarriedHolding, CarriedMoney
-from engine.events import OrderFilled
+from engine.events import FundingSettled, OrderFilled
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Position
 from engine.stakes import Stakes
@@ -35,7 +35,7 @@ class _Positions(dict[str, Position]):
 
 
 class _Holding:
-    __slots__ = ("avg_px", "fees", "instrument", "qty", "realised", "traded")
+    __slots__ = ("avg_px", "fees", "funding", "instrument", "qty", "realised", "traded")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -43,6 +43,7 @@ class _Holding:
         self.avg_px = ZERO
         self.realised = ZERO  # settlement currency
         self.fees = ZERO  # portfolio currency
+        self.funding = ZERO  # portfolio currency, below zero when paid
         self.traded = False  # in this session; the books know what is held of it, also when that is nothing again
 
 
@@ -96,7 +97,7 @@ class Portfolio:
         awaited = self._awaited.pop(instrument.id, None)
         if awaited is not None:
             holding.qty, holding.avg_px = awaited.qty, awaited.avg_px
-            holding.realised, holding.fees = awaited.realised, awaited.fees
+            holding.realised, holding.fees, holding.funding = awaited.realised, awaited.fees, awaited.funding
         self._changed(holding)
         key = (instrument.venue, instrument.base)
         if key in self._by_base and key in self._cash:
@@ -225,6 +226,24 @@ class Portfolio:
             self._share_out(fill.instrument, self.stakes.write_off(fill.instrument, holding.qty, strategy))
         return shares
 
+    def apply_funding(self, event: FundingSettled) -> None:
+        """Book what a position has earned or cost without an execution.  Of an instrument that neither this session nor
+        the one before it knew only the cash moves.  In a currency without a rate equity becomes unknown."""
+        self._add_cash(event.venue, event.currency, event.amount)
+        rate = self._rates.get(event.currency)
+        if rate is None:
+            self.unconverted_fees += 1
+            return
+        worth = event.amount * rate
+        holding, awaited = self._holdings.get(event.instrument), self._awaited.get(event.instrument)
+        if holding is not None:
+            holding.funding += worth
+            self._show(holding)
+            self.stakes.fund(event.instrument, worth, holding.qty)
+        elif awaited is not None:
+            self._awaited[event.instrument] = msgspec.structs.replace(awaited, funding=awaited.funding + worth)
+            self.stakes.fund(event.instrument, worth, awaited.qty)
+
     def _recalled(self, name: str) -> _Holding:
         """What is held of an instrument that only an earlier session listed."""
         holding = _Holding(self._unlisted[name])
@@ -232,6 +251,7 @@ class Portfolio:
         one = self._awaited.get(name)
         if one is not None:
             holding.qty, holding.avg_px, holding.realised, holding.fees = one.qty, one.avg_px, one.realised, one.fees
+            holding.funding = one.funding
         return holding
 
     def _share_out(self, instrument: str, shares: Sequence[tuple[str, Decimal]]) -> None:
@@ -250,7 +270,7 @@ class Portfolio:
     def _show(self, holding: _Holding) -> None:
         rate = self._rates.get(holding.instrument.settlement, ZERO)
         self._positions[holding.instrument.id] = Position(
-            holding.qty, holding.avg_px, holding.realised * rate, holding.fees
+            holding.qty, holding.avg_px, holding.realised * rate, holding.fees, holding.funding
         )
 
     def _add_cash(self, venue: str, currency: str, amount: Decimal) -> None:
@@ -439,4 +459,4 @@ class Portfolio:
 
 
 def _carry(one: _Holding) -> CarriedHolding:
-    return CarriedHolding(one.instrument.id, one.qty, one.avg_px, one.realised, one.fees)
+    return CarriedHolding(one.instrument.id, one.qty, one.avg_px, one.realised, one.fees, one.funding)

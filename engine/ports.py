@@ -72,20 +72,22 @@ class Top(msgspec.Struct, gc=False):
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Signed quantity, average entry price, realised profit and fees (portfolio currency for the last two)."""
+    """Signed quantity, average entry price, realised profit, fees, and what funding has earned or cost without an
+    execution (portfolio currency for the last three)."""
 
     qty: Decimal
     avg_px: Decimal
     realised: Decimal
     fees: Decimal
+    funding: Decimal = Decimal(0)
 
 
 class Stake(msgspec.Struct, gc=False):
     """What one strategy holds of an instrument, by its own executions; updated in place by ``engine.stakes``.
 
-    ``realised`` (settlement currency) and ``fees`` (portfolio currency) count since it first traded; ``trip`` is the
-    profit after fees (portfolio currency) since it was flat last.  ``since_ns``: when it left flat; 0 while it is flat
-    or holds less than the venue takes in one order.
+    ``realised`` (settlement currency) and ``fees`` (portfolio currency, its share of funding included) count since it
+    first traded; ``trip`` is the profit after fees (portfolio currency) since it was flat last.  ``since_ns``: when it
+    left flat; 0 while it is flat or holds less than the venue takes in one order.
     """
 
     qty: Decimal = Decimal(0)

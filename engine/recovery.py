@@ -31,6 +31,7 @@ from engine.events import (
     BalanceReported,
     CancelRejected,
     FillCorrected,
+    FundingSettled,
     Halted,
     InstrumentDefined,
     JournalSynced,
@@ -72,6 +73,7 @@ _FACTS = (
     OrderOutcomeUnknown,
     OrderFound,
     FillCorrected,
+    FundingSettled,
 )
 """What happened to the account, in the journal's stream of orders."""
 AT_THE_MARKETS_PACE: frozenset[type[Record]] = frozenset({JournalSynced, Prediction, Rejected, Timer})

@@ -92,6 +92,17 @@ class Stakes:
                 stake.avg_px, stake.trip, stake.since_ns = ZERO, ZERO, 0
         return shares
 
+    def fund(self, instrument: str, worth: Decimal, held_qty: Decimal) -> None:
+        """Book what the account's position of ``held_qty`` has earned (portfolio currency, below zero: cost) to those
+        who hold it, by quantity: who is short gets what who is long pays.  The rest is nobody's."""
+        if not held_qty:
+            return
+        for (_, name), stake in self._stakes.items():
+            if name == instrument and stake.qty:
+                share = worth * stake.qty / held_qty
+                stake.fees -= share
+                stake.trip += share
+
     def _uncovered(self, instrument: str, left_qty: Decimal) -> Decimal:
         """What must be traded back of what strategies hold together, for the account to hold that much."""
         held_qty = self.stake(EVERYONE, instrument).qty

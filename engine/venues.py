@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.commands import OrderIntent, OrderType
-from engine.events import AccountSettled, FeedDown, FeedUp, InstrumentStatus, TradingStatus, VenueStatus
+from engine.events import (
+    AccountSettled,
+    FeedDown,
+    FeedUp,
+    InstrumentStatus,
+    SessionScheduled,
+    TradingStatus,
+    VenueStatus,
+)
+from engine.hours import TradingHours
 from engine.instruments import Instrument
 
 CONSOLIDATED = "consolidated"
@@ -44,24 +53,29 @@ class Restriction(str):
 
 
 class _Reasons(dict[str, str]):
-    """Reasons by instrument id, each looked for when it is first asked for after a change."""
+    """Reasons by instrument id, each looked for when it is first asked for after a change; again each time where it
+    ``expires`` by itself."""
 
-    def __init__(self, find: Callable[[str], str | None]) -> None:
+    def __init__(self, find: Callable[[str], str | None], expires: Callable[[str], bool]) -> None:
         super().__init__()
         self._find = find
+        self._expires = expires
 
     def __missing__(self, instrument: str) -> str:
         reason = self._find(instrument)
         if reason is None:
             return "instrument not defined"
-        self[instrument] = reason
+        if not self._expires(instrument):
+            self[instrument] = reason
         return reason
 
 
 class VenueStates:
-    """No order leaves for a venue unless both its market and its user stream are up and nothing is halted."""
+    """No order leaves for a venue unless both its market and its user stream are up and nothing is halted or outside of
+    its hours.  ``now_ns`` is the time of the event that is handled."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: Callable[[], int] = lambda: 0) -> None:
+        self.hours = TradingHours(now_ns)
         self._up: dict[tuple[str, str], str] = {}  # (venue, stream) -> why it is down, "" when up
         self._venue_status: dict[str, VenueStatus] = {}
         self._instrument_status: dict[str, TradingStatus] = {}
@@ -69,7 +83,7 @@ class VenueStates:
         self._doubts: dict[str, str] = {}
         self._confirms: set[str] = set()  # venues that have confirmed their account in this session
         self._unconfirmed: dict[str, str] = {}  # venue -> what happened since
-        self._reasons = _Reasons(self._find_reason)  # emptied by every fact
+        self._reasons = _Reasons(self._find_reason, self._has_hours)  # emptied by every fact
         # Asked for each order and by strategies: no more than a look-up of a dict.
         self.instrument: Callable[[str], Instrument] = self._definitions.__getitem__
         """The definition of an instrument id.  Raises ``KeyError``."""
@@ -116,6 +130,10 @@ class VenueStates:
         self._instrument_status[name] = event.status
         self._reasons.clear()
 
+    def session_scheduled(self, event: SessionScheduled) -> None:
+        self.hours.take(event)
+        self._reasons.clear()
+
     def account_settled(self, event: AccountSettled) -> None:
         """What happened while something was closed is known now."""
         self._confirms.add(event.venue)
@@ -138,7 +156,12 @@ class VenueStates:
         if venue is not None and venue.status in _SHUT_STATUSES:
             return f"venue {venue.venue} is {_worded(venue)}"
         status = self._instrument_status.get(name, TradingStatus.TRADING)
-        return f"{name} is {status.value}" if status in _SHUT_STATUSES else ""
+        if status in _SHUT_STATUSES:
+            return f"{name} is {status.value}"
+        return "" if definition is None else self.hours.why_closed(definition.venue, name)
+
+    def _has_hours(self, name: str) -> bool:
+        return self.hours.is_scheduled(self._definitions[name].venue, name)
 
     @property
     def unconfirmed(self) -> Sequence[str]:
@@ -167,6 +190,9 @@ class VenueStates:
         status = self._instrument_status.get(name, TradingStatus.TRADING)
         if status not in _ENTRY_STATUSES:
             return f"{name} is {status.value}"
+        closed = self.hours.why_closed(instrument.venue, name)
+        if closed:
+            return closed
         return self._restriction(name, instrument.venue, None if venue is None else venue.status, status)
 
     def _restriction(self, name: str, venue: str, of_venue: TradingStatus | None, status: TradingStatus) -> str:

@@ -31,6 +31,17 @@ def is_session_closed(product: wire.Product) -> bool:
     return session is not None and session.is_session_open is False
 
 
+def session_of(product: wire.Product, now_ns: int) -> tuple[int, int]:
+    """When the session that is open now began and will end (ns), ``(0, 0)`` where the venue does not say so; a contract
+    that trades around the clock has none."""
+    session, terms = product.fcm_trading_session_details, product.future_product_details
+    if session is None or session.is_session_open is not True or terms is None or terms.twenty_four_by_seven:
+        return 0, 0
+    closes_ns = _PARSE_TIME(session.close_time or "")
+    opens_ns = _PARSE_TIME(session.open_time or "")
+    return (min(opens_ns, now_ns), closes_ns) if closes_ns > now_ns else (0, 0)
+
+
 def contract_instrument(
     venue: str, symbol: str, product: wire.Product, maker: Decimal, taker: Decimal, *, has_depth: bool = False
 ) -> Instrument:

@@ -72,6 +72,8 @@ class Directory:
         self.products: dict[str, str] = {}
         self.market_products: dict[str, tuple[str, ...]] = {}
         self.statuses: dict[str, TradingStatus] = {}
+        self.sessions: dict[str, tuple[int, int]] = {}
+        """Of contracts: when the session that is open began and ends; ``(0, 0)`` where nobody says."""
         self._fees = dict.fromkeys(("", FUTURE), (settings.default_maker_fee_rate, settings.default_taker_fee_rate))
 
     async def clock_offset_ns(self, *, limited: bool = True) -> int:
@@ -118,6 +120,7 @@ class Directory:
             now_ns = self._clock.now_ns()
             events.append(InstrumentDefined(now_ns, now_ns, instrument))
             self.statuses[instrument.id] = trading_status(product)
+            self.sessions[instrument.id] = contracts.session_of(product, now_ns)
             events.append(InstrumentStatus(now_ns, now_ns, instrument.id, self.statuses[instrument.id]))
         return events
 
@@ -156,6 +159,7 @@ class Directory:
         label = product.alias or product.product_id
         if instrument not in self.market_products.get(label, ()):
             raise VenueError(f"{symbol} on {self._settings.name} is told under the name {label!r} now")
+        self.sessions[instrument] = contracts.session_of(product, self._clock.now_ns())
         return found, trading_status(product)
 
     async def opening(self, offset_ns: Callable[[], int]) -> Opening:

@@ -1,9 +1,9 @@
 """Products as the venue lists them now: rules that changed and states, told while the session trades.
 
 Owns when a product is read again, and what is told of it: ``InstrumentDefined`` where a rule is another one,
-``InstrumentStatus`` where its switches are.  What becomes of orders is the core's (``engine.closures``).  A product
-that is gone, renamed or beyond understanding is halted; one that cannot be read stays as it was, and is asked about
-again.
+``InstrumentStatus`` where its switches are, ``SessionScheduled`` where the session of a contract has a known end.  What
+becomes of orders is the core's (``engine.closures``).  A product that is gone, renamed or beyond understanding is
+halted; one that cannot be read stays as it was, and is asked about again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from collections.abc import Callable
 from connectors.coinbase.directory import Directory
 from connectors.rest import RestError
 from engine.errors import VenueError
-from engine.events import InputEvent, InstrumentDefined, InstrumentStatus, OrderRejected, TradingStatus
+from engine.events import (
+    InputEvent,
+    InstrumentDefined,
+    InstrumentStatus,
+    OrderRejected,
+    SessionScheduled,
+    TradingStatus,
+)
 from engine.ports import Clock, Publish
 
 HINTS = frozenset(
@@ -55,6 +62,7 @@ class ProductWatch:
         self._every_s = every_s
         self._confirm = confirm
         self._status: dict[str, TradingStatus] = {}
+        self._sessions: dict[str, tuple[int, int]] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.changes = 0
@@ -64,6 +72,8 @@ class ProductWatch:
         self._status.update(self._directory.statuses)
         if self._directory.contracts:
             self._every_s = self._every_s or SESSIONS_S
+            for instrument in self._directory.contracts.values():
+                self._schedule(instrument)
         self._task = asyncio.get_running_loop().create_task(self._run(), name="products")
 
     async def stop(self) -> None:
@@ -118,6 +128,17 @@ class ProductWatch:
             now_ns = self._clock.now_ns()
             self._publish(InstrumentDefined(now_ns, now_ns, found))
         self._tell(instrument, status, "by its product")
+        self._schedule(instrument)
+
+    def _schedule(self, instrument: str) -> None:
+        """Say when its session ends before it does: between two readings nobody would know."""
+        session = self._directory.sessions[instrument]
+        if session != self._sessions.get(instrument, (0, 0)):
+            self._sessions[instrument] = session
+            now_ns = self._clock.now_ns()
+            self._publish(
+                SessionScheduled(now_ns, now_ns, instrument.rpartition("@")[2], instrument, *session, "venue")
+            )
 
     def _tell(self, instrument: str, status: TradingStatus, why: str) -> None:
         before = self._status.get(instrument)

@@ -114,6 +114,7 @@ class ContractTerms(msgspec.Struct):
     contract_root_unit: str | None = ""
     contract_expiry_type: str | None = ""
     funding_rate: str | None = ""
+    twenty_four_by_seven: bool | None = False
     intraday_margin_rate: MarginRates | None = None
     overnight_margin_rate: MarginRates | None = None
 
@@ -122,6 +123,8 @@ class TradingSession(msgspec.Struct):
     """``{"is_session_open":true,"open_time":"...","close_time":"...",...}``."""
 
     is_session_open: bool | None = None
+    open_time: str | None = ""
+    close_time: str | None = ""
 
 
 class Product(msgspec.Struct):

@@ -25,11 +25,13 @@ import msgspec
 
 from connectors.oanda import wire
 from connectors.oanda.books import AccountBooks
+from connectors.oanda.interest import Interest
 from connectors.oanda.known import Known, KnownOrders
 from connectors.oanda.protocol import SILENCE_NS
 from connectors.oanda.refusals import refusal
 from engine.events import (
     CancelRejected,
+    FundingSettled,
     Gap,
     InputEvent,
     Liquidity,
@@ -73,6 +75,7 @@ class AccountProtocol:
         self.venue = venue
         self.currency = currency
         self.books = books
+        self.interest = Interest(venue, currency)
         self.counters = Counters()
         self.last_id = 0
         """The last transaction that was taken in; 0 before ``start``."""
@@ -231,15 +234,17 @@ class AccountProtocol:
         self.recent.append(transaction)
         if self.books is not None:
             self.books.take(transaction)
-        if number <= self.quiet_until:
-            self._tell(transaction, recv_ns, self.quiet)
-            return
         before = len(events)
-        self._tell(transaction, recv_ns, events)
+        self._tell(transaction, recv_ns, self.quiet if number <= self.quiet_until else events)
+        if transaction.positionFinancings:  # positions do not show whether it was told, so it says so itself
+            ts_ns = self._time(transaction.time) or recv_ns
+            events += self.interest.events(transaction, self._instruments, ts_ns, recv_ns)
         if self.books is not None:
             for event in events[before:]:
                 if type(event) is OrderFilled:
                     self.books.book(event)
+                elif type(event) is FundingSettled:
+                    self.books.pay(event.currency, event.amount)
 
     def _hear_of(self, number: int, recv_ns: int, events: list[InputEvent]) -> None:
         """The venue has a transaction that was not taken in: the first to show a gap reports it."""

@@ -143,6 +143,10 @@ class AccountBooks:
         for currency, amount in ((instrument.settlement, realised), (fill.fee_currency, -fill.fee)):
             self._booked[currency] = self._booked.get(currency, _ZERO) + amount
 
+    def pay(self, currency: str, amount: Decimal) -> None:
+        """Interest that our books are told of; below zero when paid."""
+        self._booked[currency] = self._booked.get(currency, _ZERO) + amount
+
     # --- both ---------------------------------------------------------------------------------------------------------
 
     def differing(self) -> dict[str, tuple[Decimal, Decimal]]:

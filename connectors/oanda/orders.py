@@ -15,6 +15,7 @@ from connectors.oanda import wire
 from connectors.oanda.offer import OFFER
 from connectors.oanda.refusals import Unfit, refusal
 from engine.commands import NewOrder, OrderType, TimeInForce
+from engine.data.sessions import market_of
 from engine.events import Side
 from engine.instruments import AssetClass, Instrument
 
@@ -85,6 +86,8 @@ def define(row: wire.InstrumentRow, venue: str) -> Instrument:
         can_short=True,
         has_trades=False,
         margin_rate=row.marginRate,
+        # What features know of hours, as in data of the past; when orders trade the venue says with each price.
+        session_calendar=market_of(venue, f"{base}/{quote}").value or None,
     )
 
 

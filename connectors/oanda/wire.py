@@ -74,6 +74,14 @@ class TradePart(msgspec.Struct, gc=False):
     price: Decimal | None = None
 
 
+class PositionFinancing(msgspec.Struct, gc=False):
+    """A day's interest on one position, in the account's currency: ``{"instrument":"EUR_USD","financing":"-0.0123",
+    "openTradeFinancings":[...]}``."""
+
+    instrument: str
+    financing: Decimal = _ZERO
+
+
 class Transaction(msgspec.Struct, gc=False):
     """Any transaction, and a heartbeat between them: what is told of orders, and the balance.
 
@@ -104,6 +112,7 @@ class Transaction(msgspec.Struct, gc=False):
     tradeOpened: TradePart | None = None  # noqa: N815
     tradeReduced: TradePart | None = None  # noqa: N815
     tradesClosed: list[TradePart] = []  # noqa: N815
+    positionFinancings: list[PositionFinancing] = []  # noqa: N815
     lastTransactionID: str = ""  # noqa: N815
 
     @property
@@ -134,7 +143,8 @@ class Transaction(msgspec.Struct, gc=False):
         """Raises ``ValueError`` for numbers that are none: a Decimal may be NaN, money may not."""
         numbers = (self.units, self.requestedUnits, self.price, self.fullVWAP, self.accountBalance, self.financing)
         parts = [number for part in self.parts for number in (part.units, part.price)]
-        for number in (*numbers, self.commission, self.guaranteedExecutionFee, *parts):
+        interest = [one.financing for one in self.positionFinancings]
+        for number in (*numbers, self.commission, self.guaranteedExecutionFee, *parts, *interest):
             if number is not None and not (number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS):
                 raise ValueError(f"number {number} in transaction {self.id}")
 

@@ -31,6 +31,7 @@ from connectors.matching.rules import Violation, violation
 from connectors.paper.account import ACCOUNT, PaperAccount
 from connectors.paper.intents import odd_field
 from connectors.paper.levels import Levels
+from connectors.paper.states import MarketStates
 from engine.commands import CancelOrder, NewOrder, OrderType
 from engine.events import (
     BookDelta,
@@ -41,11 +42,9 @@ from engine.events import (
     Gap,
     InputEvent,
     InstrumentDefined,
-    InstrumentStatus,
     Quote,
     Side,
     Trade,
-    TradingStatus,
 )
 from engine.instruments import Instrument
 from engine.ports import Publish
@@ -54,7 +53,6 @@ from engine.quality.tolerances import Tolerances
 from engine.quality.verdicts import SUSPECT, is_shown
 
 _ZERO = Decimal(0)
-_OPEN = frozenset({TradingStatus.TRADING, TradingStatus.POST_ONLY, TradingStatus.LIMIT_ONLY})
 
 DEFAULT_BALANCE: Final = Decimal(100_000)
 """Of each settlement currency, for an account that nobody gave a balance."""
@@ -98,7 +96,7 @@ class PaperExchange:
         self._levels: dict[str, Levels] = {}
         self._refused = 0
         self._instruments: dict[str, Instrument] = {}
-        self._halted: set[str] = set()
+        self._states = MarketStates(venue, lambda: self._now_ns)
         self._arrivals: deque[tuple[int, NewOrder | CancelOrder]] = deque()
         self._trade_count = 0
         self._now_ns = 0
@@ -238,7 +236,11 @@ class PaperExchange:
         elif kind is Trade:
             assert isinstance(event, Trade)
             mirror = self._mirrors.get(event.instrument)
-            if mirror is not None and self._judge(mirror, self._gates[event.instrument].trade(event)):
+            if (
+                mirror is not None
+                and self._judge(mirror, self._gates[event.instrument].trade(event))
+                and not self._states.is_shut(event.instrument)
+            ):
                 outcomes = mirror.on_trade(event)
                 if outcomes:
                     self._account.report(mirror, outcomes, event.ts_recv_ns)
@@ -253,10 +255,13 @@ class PaperExchange:
                 self._lose(getattr(event, "instrument", ""))
         elif isinstance(event, InstrumentDefined) and event.definition.venue == self._venue:
             self.define(event.definition)
-        elif isinstance(event, InstrumentStatus) and event.instrument in self._mirrors:
-            (self._halted.discard if event.status in _OPEN else self._halted.add)(event.instrument)
+        else:
+            self._states.take(event)
 
     def _on_best(self, mirror: MarketMirror, quote: Quote) -> None:
+        if self._states.is_shut(quote.instrument):
+            mirror.withhold()  # shown, and nobody deals at it
+            return
         outcomes = mirror.on_quote(quote)
         if outcomes:
             self._account.report(mirror, outcomes, quote.ts_recv_ns)
@@ -327,7 +332,7 @@ class PaperExchange:
 
     def _refusal(self, new: NewOrder, instrument: Instrument, mirror: MarketMirror) -> Violation | None:
         intent = new.intent
-        if instrument.id in self._halted:
+        if self._states.is_shut(instrument.id):
             return Violation("halted", f"{instrument.id} does not trade now")
         if not mirror.has_market:
             return Violation("no_market", f"no quote of {instrument.id} was received yet")

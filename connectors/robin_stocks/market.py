@@ -1,8 +1,8 @@
 """Quotes and trading hours, asked for again and again: what this venue has in place of a market stream.
 
 Owns how often they are asked, and what is told of them: quotes, halts of a stock, the hours of New York, and whether
-quotes still come.  Hours are the venue's own answer; where it gives none, those of the compiled calendar (regular
-sessions, ``engine.data.calendars``).
+quotes still come.  Hours are the venue's own answer, also on a day on which the calendar has others; where it has given
+none for the day, they are those of the compiled calendar (regular sessions, ``engine.data.calendars``).
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from connectors.robin_stocks.orders import Listing
 from connectors.robin_stocks.settings import RobinStocksSettings
 from engine.data.calendars import calendar
 from engine.errors import DataError
-from engine.events import FeedDown, FeedUp, InstrumentStatus, Quote, TradingStatus, VenueStatus
+from engine.events import FeedDown, FeedUp, InstrumentStatus, Quote, SessionScheduled, TradingStatus, VenueStatus
 from engine.ports import Publish
 
 _MIC = "XNYS"
 _MAX_URLS = 20
 """Options in one request: each is named by a long address."""
+_AROUND_THE_CLOCK_NS = 23 * 3600 * wire.NS_PER_S
+"""A session that lasts so long ends with its day and closes nothing."""
+VENUE, CALENDAR = "venue", "calendar"
 _log = logging.getLogger(__name__)
 Call = Callable[[str, dict[str, Any]], Awaitable[Told]]
 
@@ -62,7 +65,8 @@ class MarketPoll:
         self._shut = ""
         self._session: tuple[int, int] | None = None
         """Opening and close of today's session; None: none today."""
-        self._session_day = ""
+        self._session_day = self._session_source = ""
+        self._scheduled: tuple[int, int, str] = (0, 0, "")
         self.offset = ClockOffset()
         self._told_hours = False
         self._hours_due_ns = 0
@@ -193,6 +197,7 @@ class MarketPoll:
         self._hours_due_ns = now_ns + int(self._settings.hours_s * wire.NS_PER_S)
         told = await self._call("hours", {"mic": _MIC, "date": day})
         session: tuple[int, int] | None = None
+        source = VENUE
         try:
             if told.outcome is not Outcome.OK:
                 raise ValueError(told.text)
@@ -202,9 +207,24 @@ class MarketPoll:
                 if not 0 < session[0] < session[1]:
                     raise ValueError("hours that make no sense")
         except wire.UNREADABLE as error:
+            if (self._session_day, self._session_source) == (day, VENUE):
+                _log.warning("%s tells no hours (%s); what it said before holds", self._settings.name, error)
+                return
             _log.warning("%s tells no hours (%s); those of the calendar are kept", self._settings.name, error)
-            session = _calendar_session(now_ns)
-        self._session, self._session_day = session, day
+            session, source = _calendar_session(now_ns), CALENDAR
+        self._session, self._session_day, self._session_source = session, day, source
+        self._schedule(now_ns)
+
+    def _schedule(self, now_ns: int) -> None:
+        """Say when the session ends before it does: no order is decided between the close and our looking at it."""
+        session = self._session
+        if session is None:
+            return  # nothing trades today, which is a state; an earlier day's session has ended by itself
+        opens_ns, closes_ns = (0, 0) if session[1] - session[0] >= _AROUND_THE_CLOCK_NS else session
+        scheduled = (opens_ns, closes_ns, self._session_source)
+        if scheduled != self._scheduled and (closes_ns or self._scheduled[1]):
+            self._publish(SessionScheduled(now_ns, now_ns, self._settings.name, "", *scheduled))
+        self._scheduled = scheduled
 
     def _closed(self, now_ns: int) -> str:
         if self._session is None:

@@ -98,7 +98,9 @@ def summarise(
             fills=counters.fills,
             rejected=sum(rejections.values()),
             positions={
-                name: PositionLine(qty=at.qty or ZERO, avg_px=at.avg_px, realised=at.realised, fees=at.fees)
+                name: PositionLine(
+                    qty=at.qty or ZERO, avg_px=at.avg_px, realised=at.realised, fees=at.fees, funding=at.funding
+                )
                 for name, at in positions.items()
             },
             equity=core.portfolio.equity,
@@ -126,6 +128,7 @@ def summarise(
             currency=core.portfolio.currency,
             equity_start=core.portfolio.equity_start,
             fees=sum((at.fees for at in positions.values()), start=ZERO),
+            funding=sum((at.funding for at in positions.values()), start=ZERO),
             venue=venue.name,
             feed=feed,
             stopped_by=reason,
@@ -249,6 +252,8 @@ def table_rows(summary: SessionSummary, report: str) -> dict[str, str]:
         "report": report,
         "replay": f"python run.py replay {summary.session}",
     }
+    if summary.funding:
+        rows["funding"] = money(summary.funding)
     if summary.quarantined:
         rows["failed"] = "; ".join(f"strategy {name}: {why}" for name, why in summary.quarantined.items())
     if summary.warnings:

@@ -47,6 +47,7 @@ COUNTER_HELP = {
     "exit_retries": "Of those, after one that closed nothing.",
     "conflicting_fills": "Executions that were told again with other values; the first ones stand.",
     "corrections": "Executions that the venue has taken back or changed.",
+    "fundings": "Funding and interest that venues have paid or charged, each booked as profit or loss.",
     "unknown_corrections": "Corrections of executions too old to be known: not booked.",
     "external_orders": "Orders found at the venue that this session did not send.",
     "external_fills": "Fills of orders this session did not open.",

@@ -225,6 +225,7 @@ def _tiles(summary: SessionSummary) -> str:
         ("equity, " + summary.currency, _money(summary.equity), ""),
         ("profit after fees", _money(profit, sign=True), colour),
         ("fees", _money(summary.fees), ""),
+        *([("funding", _money(summary.funding, sign=True), "")] if summary.funding else []),
         ("ticks", f"{summary.ticks:,}", ""),
         ("predictions", f"{summary.predictions:,}", ""),
         ("late predictions", f"{summary.late_predictions:,}", "bad" if summary.late_predictions else ""),
@@ -246,10 +247,17 @@ def _positions(summary: SessionSummary) -> str:
     if not summary.positions:
         return _none("Nothing was ever held.")
     rows = (
-        (name, f"{line.qty:f}", f"{line.avg_px:f}", _money(line.realised, sign=True), _money(line.fees))
+        (
+            name,
+            f"{line.qty:f}",
+            f"{line.avg_px:f}",
+            _money(line.realised, sign=True),
+            _money(line.fees),
+            _money(line.funding, sign=True),
+        )
         for name, line in sorted(summary.positions.items())
     )
-    return _table(("instrument", "quantity", "average price", "realised", "fees"), rows)
+    return _table(("instrument", "quantity", "average price", "realised", "fees", "funding"), rows)
 
 
 def _counts(counts: dict[str, int], head: str, empty: str) -> str:

@@ -32,12 +32,14 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PositionLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One instrument at the end: signed quantity, average entry price; realised profit, fees (portfolio currency)."""
+    """One instrument at the end: signed quantity, average entry price; realised profit, fees, and what funding and
+    interest have earned or, below zero, cost (portfolio currency)."""
 
     qty: Decimal
     avg_px: Decimal
     realised: Decimal
     fees: Decimal
+    funding: Decimal = Decimal(0)
 
 
 class OpenOrderLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +93,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "USD"
     equity_start: Decimal | None = None
     fees: Decimal | None = None
+    funding: Decimal | None = None
     venue: str = ""
     feed: str = ""
     stopped_by: str = ""

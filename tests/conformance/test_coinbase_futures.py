@@ -32,6 +32,7 @@ from engine.events import (
     OrderRejected,
     PositionReported,
     Quote,
+    SessionScheduled,
     Side,
     TradingStatus,
 )
@@ -180,8 +181,15 @@ async def test_sessions_close_and_contracts_go(tmp_path: Path, monkeypatch: pyte
         one.submit("late", side=Side.BUY, qty=D(1), **MARKET)
         await until(lambda: OrderRejected in one.kinds("late"))
         assert one.of("late")[-1].reason == "trading_halted"
-        hand.exchange.relist(open_one, time.time_ns())
+        closes_ns = (time.time_ns() // 10**9 + 3600) * 10**9
+        early = msgspec.structs.replace(open_one.future, session_closes_ns=closes_ns, funding_rate=None)
+        hand.exchange.relist(msgspec.structs.replace(open_one, future=early), time.time_ns())
         await until(lambda: _states(one)[-1] is TradingStatus.TRADING)
+        await until(lambda: one.log.of(SessionScheduled))
+        scheduled = one.log.of(SessionScheduled)[-1]
+        assert (scheduled.instrument, scheduled.closes_ns, scheduled.source) == (ID, closes_ns, "venue")
+        hand.exchange.relist(open_one, time.time_ns())  # around the clock: the venue says no end any more
+        await until(lambda: one.log.of(SessionScheduled)[-1].closes_ns == 0)
         hand.exchange.futures._expire(market, time.time_ns())
         await until(lambda: _states(one)[-1] is TradingStatus.HALTED)
         assert {e.status for e in one.log.of(InstrumentStatus) if e.instrument != ID} == {TradingStatus.TRADING}

@@ -15,12 +15,15 @@ import pytest
 
 from connectors.oanda import access
 from connectors.oanda.sandbox.settings import ACCOUNT_ID, AccountSettings, RateLimits, Switches, instruments_named
+from connectors.oanda.sandbox.times import weekday_of_roll
+from connectors.oanda.sandbox.views import charged_days
 from connectors.route import Route
 from engine.commands import OrderType, TimeInForce
 from engine.errors import VenueError, WrongAccount
 from engine.events import (
     FeedDown,
     FeedUp,
+    FundingSettled,
     InstrumentDefined,
     InstrumentStatus,
     OrderAccepted,
@@ -221,6 +224,31 @@ async def test_money_that_moves_without_an_execution_is_confirmed_at_once(tmp_pa
         account = client.sandbox.exchange.accounts[ACCOUNT_ID]
         await until(lambda: one.books.cash() == account.balance)
         assert account.balance == D(100_250) + account.financing  # a Sunday's is nothing
+
+
+async def test_interest_is_booked_once_over_sessions(tmp_path: Path) -> None:
+    """Told as it is charged, and by the next session what was charged while nobody listened; none is an adjustment."""
+    async with exchange() as client:
+        sandbox, account = client.sandbox.exchange, client.sandbox.exchange.accounts[ACCOUNT_ID]
+        day_ns = 86_400 * 10**9
+        weekdays = [
+            at for at in (time.time_ns() + n * day_ns for n in range(1, 8)) if charged_days(weekday_of_roll(at))
+        ]
+        async with session(client, tmp_path) as first:
+            first.submit("a", "100000")
+            await first.told("a", OrderFilled)
+            sandbox.charge_financing(weekdays[0])
+            await until(lambda: first.log.of(FundingSettled))
+            await until(lambda: first.books.cash() == account.balance)
+            left = first.leaves()
+        sandbox.charge_financing(weekdays[1])
+        async with session(client, tmp_path, left) as second:
+            told = [*first.log.of(FundingSettled), *second.log.of(FundingSettled)]
+            assert len({event.funding_id for event in told}) == len(told) == 2
+            assert sum(event.amount for event in told) == account.financing
+            assert second.books.cash() == account.balance
+            assert second.books.portfolio.position(EUR).funding == account.financing
+            assert first.books.adjusted == second.books.adjusted == []
 
 
 async def test_an_account_with_hedging_has_one_position_too(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.support.core import BTC, intent
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["place", "accept", "fill", "cancel", "cancelled", "refused", "rejected", "expired", "lost",
-                         "keep", "again", "overfill", "deposit", "flatten", "close"]),
+                         "keep", "again", "overfill", "deposit", "flatten", "close", "fund"]),
         st.integers(0, 7),
         st.sampled_from(["0.5", "1", "2"]),
     ),
@@ -59,6 +59,9 @@ def run(steps: list[tuple[str, int, str]]) -> Account:
         elif what in ("flatten", "close"):
             at, name = account._at(), BTC if what == "close" else ""
             account.publish(e.OperatorRequested(at, at, what, "ana", "", instrument=name))
+        elif what == "fund":
+            at = account._at()
+            account.publish(e.FundingSettled(at, at, "coinbase", BTC, f"f{which}", "USD", Decimal(qty) - 1))
         elif what == "correct":
             account.publish(_correction(account, order, which, Decimal(qty), number))
         elif what == "settle":

@@ -24,6 +24,7 @@ from engine.carried import VERSION, Carried, CarriedOrder
 from engine.codec import Record
 from engine.commands import BalanceAdjusted, CancelOrder, NewOrder, OrderIntent, OrderType, RiskState
 from engine.counters import Counters
+from engine.fundings import Fundings
 from engine.instruments import Instrument
 from engine.portfolio import Portfolio
 from engine.reconciliation import Reconciliation
@@ -58,12 +59,14 @@ class Books:
         """Positions that were not as booked."""
         self.marks: dict[str, Decimal] = {}
         self.trades: list[str] = []
+        self.fundings = Fundings()
         self._counters = Counters()
         self._reconciliation = Reconciliation(recorder=self, portfolio=self.portfolio, counters=self._counters)
         self.refused = ""
         if left is not None:
             self.portfolio.restore(left.money, left.instruments)
             self.trades = list(left.trades)
+            self.fundings.restore(left.fundings)
 
     def record(self, record: Record) -> int:
         if isinstance(record, BalanceAdjusted):
@@ -92,6 +95,9 @@ class Books:
             if key not in self.trades:
                 self.trades.append(key)
                 self.portfolio.apply_fill(event, "")
+        elif isinstance(event, e.FundingSettled):
+            if self.fundings.take(event):
+                self.portfolio.apply_funding(event)
         elif isinstance(event, e.AccountSettled):
             self.refused = self._reconciliation.settle(event, self.mark)
 
@@ -151,6 +157,7 @@ class One:
             RiskState.ACTIVE,
             "",
             (),
+            fundings=self.books.fundings.carried(),
         )
         return Left(state, time.time_ns())
 

@@ -66,7 +66,7 @@ def _session(terms: FutureTerms) -> Json:
     return {
         "is_session_open": terms.session_open,
         "open_time": SNAPSHOT_TIME,
-        "close_time": at(terms.expires_ns),
+        "close_time": at(terms.session_closes_ns or terms.expires_ns),
         "session_state": "FCM_TRADING_SESSION_STATE_OPEN" if terms.session_open else "FCM_TRADING_SESSION_STATE_CLOSED",
         "after_hours_order_entry_disabled": False,
         "closed_reason": "FCM_TRADING_SESSION_CLOSED_REASON_UNDEFINED",

@@ -32,6 +32,8 @@ class FutureTerms(msgspec.Struct, frozen=True):
     max_leverage: Decimal = Decimal(10)
     funding_rate: Decimal | None = None
     session_open: bool = True
+    session_closes_ns: int = 0
+    """When the session that is open ends; 0: with the contract."""
 
 
 class SandboxProduct(msgspec.Struct, frozen=True):

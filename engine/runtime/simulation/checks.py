@@ -22,6 +22,7 @@ from engine.events import (
     AccountSettled,
     BalanceReported,
     Event,
+    FundingSettled,
     InstrumentDefined,
     InstrumentStatus,
     ModelAssigned,
@@ -225,6 +226,8 @@ class Checks:
             self._on_fill(seq, record)
         elif isinstance(record, BalanceAdjusted):
             self._on_adjusted(seq, record)
+        elif isinstance(record, FundingSettled):
+            self._books.move(self._session, seq, record.currency, record.amount)
         elif isinstance(record, BalanceReported):
             self._books.open(self._session, seq, record.currency, record.total)
         elif isinstance(record, OrderRejected):

@@ -24,6 +24,7 @@ SAMPLES: list[Any] = [
     e.InstrumentStatus(1, 2, BTC, e.TradingStatus.POST_ONLY),
     e.VenueStatus(1, 2, "coinbase", e.TradingStatus.HALTED, "text"),
     e.RateReported(1, 2, "EUR", D("1.10")),
+    e.SessionScheduled(1, 2, "coinbase", "", 5, 9, "venue"),
     e.OrderAccepted(1, 2, "coinbase", "k-1", "v-1"),
     e.OrderRejected(1, 2, "coinbase", "k-1", "reason", "Überzogen"),
     fill(ORDER, "0.10", "100.00", "t1", fee="-0.01"),
@@ -38,6 +39,7 @@ SAMPLES: list[Any] = [
     e.FillCorrected(
         1, 2, "coinbase", "k-1", "v-1", "t1", BTC, e.Side.BUY, D("1.0"), D("100"), D("0.1"), "USD", D(0), D(0), D(0)
     ),
+    e.FundingSettled(1, 2, "coinbase", BTC, "7003-BTC", "USD", D("-0.0100")),
     e.StateCarried(1, 2, "before", 2**40, b"\x93"),
     e.Timer(1, 2, "tick"),
     e.FeedUp(1, 2, "coinbase", "market"),

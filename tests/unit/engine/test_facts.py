@@ -10,8 +10,10 @@ import pytest
 from engine import events as e
 from engine.commands import NewOrder, RiskState
 from engine.order_states import OrderState
+from risk.gate import Gate
 from tests.support.account import Account
 from tests.support.core import BTC
+from tests.support.limits import make_limits
 
 D = Decimal
 
@@ -367,3 +369,48 @@ def test_a_position_that_differs_is_booked_as_it_is_told_and_kept() -> None:
     assert tell("-1") == 1
     assert account.core.view.position(BTC).qty == -1
     assert type(account.records[-1]) is e.StateKept
+
+
+def fund(account: Account, funding_id: str, amount: str, currency: str = "USD") -> None:
+    at = account._at()
+    account.publish(e.FundingSettled(at, at, "coinbase", BTC, funding_id, currency, D(amount)))
+
+
+@pytest.mark.fault("F6")
+@pytest.mark.fault("F13")
+def test_funding_is_a_loss_like_any_other_and_is_booked_once() -> None:
+    """It leaves the cash, is told beside the position, stops the day at its limit, and is nobody's to book twice: not
+    when the venue tells it again, nor after a restart."""
+    account = Account(gate=Gate(make_limits(max_daily_loss=D(10))))
+    account.publish(e.Timer(account.now_ns, account.now_ns, "tick"))
+    account.fill(account.place(), "1", "100", "t1")
+    before = account.core.portfolio.equity
+    assert before is not None
+    fund(account, "f1", "-4")
+    fund(account, "f1", "-4")
+    position = account.core.view.position(BTC)
+    assert (position.funding, account.core.portfolio.equity) == (D(-4), before - 4)
+    assert account.core.counters.fundings == 1
+    assert account.core.risk_state is RiskState.ACTIVE
+    fund(account, "f2", "-6.5")
+    assert account.core.risk_state is RiskState.REDUCING
+    assert account.core.portfolio.stakes.stake("s", BTC).fees == D("10.5")
+    other = Account(opened=False)
+    other.publish(e.StateCarried(40, 40, "before", 7, account.keep().state))
+    other.open()
+    fund(other, "f2", "-6.5")
+    assert other.core.portfolio.cash() == account.core.portfolio.cash()
+    assert other.core.view.position(BTC).funding == D("-10.5")
+    fund(other, "f3", "2")
+    assert other.core.view.position(BTC).funding == D("-8.5")
+
+
+def test_funding_without_a_rate_leaves_equity_unknown_and_one_without_a_number_halts() -> None:
+    """Nothing is assumed to be worth nothing."""
+    account, _ = bought()
+    fund(account, "f1", "-4", "XYZ")
+    assert account.core.portfolio.equity is None
+    assert account.core.portfolio.unconverted_fees == 1
+    fund(account, "f2", "NaN")
+    assert account.core.risk_state is RiskState.HALTED
+    assert account.core.counters.fundings == 1

@@ -9,7 +9,7 @@ import pytest
 
 from engine.carried import Carried, decode_carried, encode_carried
 from engine.commands import RiskState
-from engine.events import Liquidity, OrderFilled, Side
+from engine.events import FundingSettled, Liquidity, OrderFilled, Side
 from engine.portfolio import DAY_NS, Portfolio
 from engine.stakes import EVERYONE, GUARDIAN
 from tests.support.core import spot
@@ -159,3 +159,21 @@ def test_what_a_strategy_sold_of_its_owners_is_closed_by_nobody_else() -> None:
     for total in ("0.65", "0.8", "0"):
         books.adjust_balance(spot().venue, spot().base, D(total), {BTC: D(100)}.get)
         assert books.stakes.stake("a", BTC).qty == books.stakes.stake(EVERYONE, BTC).qty == D("-0.4")
+
+
+def test_funding_is_shared_by_what_each_holds() -> None:
+    """Who is long pays, who is short gets; what the owner holds besides is nobody's, a flat account shares nothing."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "3", "100"), "a")
+    books.apply_fill(fill(Side.SELL, "1", "100"), "b")
+    books.apply_fill(fill(Side.BUY, "2", "100"), "")
+    value(books, "100")
+    books.apply_funding(FundingSettled(1, 1, spot().venue, BTC, "f1", "USD", D(-8)))
+    value(books, "100")
+    found = [books.stakes.stake(name, BTC).fees for name in ("a", "b", EVERYONE)]
+    assert found == [6, -2, 4]
+    assert [books.stakes.tallies[name].day for name in ("a", "b")] == [-6, 2]
+    books.apply_fill(fill(Side.SELL, "4", "100"), "")
+    books.apply_funding(FundingSettled(1, 1, spot().venue, BTC, "f2", "USD", D(-8)))
+    assert [books.stakes.stake(name, BTC).fees for name in ("a", "b", EVERYONE)] == found
+    assert books.position(BTC).funding == -16

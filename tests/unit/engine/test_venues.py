@@ -27,6 +27,16 @@ facts = st.one_of(
     ),
     st.builds(e.VenueStatus, st.just(1), st.just(1), st.sampled_from(["coinbase", "kraken"]), statuses),
     st.builds(e.InstrumentStatus, st.just(1), st.just(1), st.sampled_from([BTC, ETH]), statuses),
+    st.builds(
+        e.SessionScheduled,
+        st.just(1),
+        st.just(1),
+        st.sampled_from(["coinbase", "kraken"]),
+        st.sampled_from(["", BTC, ETH]),
+        st.sampled_from([0, 5]),
+        st.sampled_from([0, 9]),
+        st.just("venue"),
+    ),
     st.builds(e.AccountSettled, st.just(1), st.just(1), st.sampled_from(["coinbase", "kraken"]), st.just(())),
 )
 OPEN = (e.TradingStatus.TRADING, e.TradingStatus.LIMIT_ONLY, e.TradingStatus.POST_ONLY)
@@ -41,6 +51,8 @@ def tell(states: VenueStates, fact: object) -> None:
         states.venue_status(fact)
     elif isinstance(fact, e.AccountSettled):
         states.account_settled(fact)
+    elif isinstance(fact, e.SessionScheduled):
+        states.session_scheduled(fact)
     else:
         assert isinstance(fact, e.InstrumentStatus)
         states.instrument_status(fact)

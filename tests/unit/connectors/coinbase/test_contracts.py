@@ -13,6 +13,7 @@ from connectors.coinbase import wire
 from connectors.coinbase.contracts import (
     foreseen,
     read_positions,
+    session_of,
     with_margin_account,
 )
 from connectors.coinbase.directory import check_identity, make_instrument, trading_status
@@ -103,6 +104,35 @@ def test_a_closed_session_takes_no_order() -> None:
     assert trading_status(product()) is TradingStatus.TRADING
     assert trading_status(product(fcm_trading_session_details={"is_session_open": False})) is TradingStatus.HALTED
     assert trading_status(product(fcm_trading_session_details=None)) is TradingStatus.TRADING
+
+
+@pytest.mark.parametrize(
+    ("details", "terms", "expected"),
+    [
+        (
+            {"is_session_open": True, "open_time": "1970-01-01T00:00:01Z", "close_time": "1970-01-01T00:00:09Z"},
+            {},
+            (1, 9),
+        ),
+        ({"is_session_open": True, "open_time": None, "close_time": "1970-01-01T00:00:09Z"}, {}, (0, 9)),
+        (
+            {"is_session_open": True, "open_time": "1970-01-01T00:00:08Z", "close_time": "1970-01-01T00:00:09Z"},
+            {},
+            (5, 9),
+        ),
+        ({"is_session_open": True, "close_time": "1970-01-01T00:00:04Z"}, {}, (0, 0)),
+        ({"is_session_open": True, "close_time": "soon"}, {}, (0, 0)),
+        ({"is_session_open": False, "close_time": "1970-01-01T00:00:09Z"}, {}, (0, 0)),
+        ({"is_session_open": True, "close_time": "1970-01-01T00:00:09Z"}, {"twenty_four_by_seven": True}, (0, 0)),
+        (None, {}, (0, 0)),
+    ],
+)
+def test_the_end_of_a_session_is_what_the_venue_says(
+    details: dict[str, Any] | None, terms: dict[str, Any], expected: tuple[int, int]
+) -> None:
+    """At second 5: of a session that is open and ends later; a time that is over or cannot be read closes nothing."""
+    found = session_of(product(terms, fcm_trading_session_details=details), 5 * 10**9)
+    assert found == tuple(second * 10**9 for second in expected)
 
 
 def positions(*rows: dict[str, Any]) -> wire.ContractPositions:

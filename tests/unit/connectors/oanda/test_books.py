@@ -131,17 +131,25 @@ def test_books_by_average_cost_are_worth_what_the_venues_trades_are(currency: st
         assert both.core.qty(instrument) == longs - shorts == both.books.units(name)
 
 
-def test_financing_and_payments_reach_the_books_with_the_next_confirmation() -> None:
-    """A day's interest and money that was paid in: the balance moves, no position does."""
+def test_interest_is_booked_as_it_is_told_and_payments_with_the_next_confirmation() -> None:
+    """A day's interest is a result of each position; money that was paid in moves the balance and is none."""
     both = Both()
     both.begin()
     both.venue.buy(100_000)
+    both.venue.buy(-50_000, instrument="USD_JPY")
     both.venue.exchange.charge_financing(NOW_NS)
+    both.read()
+    paid = {name: both.core.portfolio.position(name).funding for name in (EUR, JPY)}
+    assert all(paid.values())
+    assert both.core.cash() == both.account.balance == D(100_000) + sum(paid.values())
+    both.settle()
+    assert both.core.adjusted == []
     both.venue.exchange.transfer(both.account, D(500), NOW_NS)
     both.read()
     assert both.protocol.moved
     both.settle()
     assert both.core.cash() == both.account.balance != D(100_500)
+    assert [one.told - one.booked for one in both.core.adjusted] == [D(500)]
     both.assert_equal_worth()
 
 

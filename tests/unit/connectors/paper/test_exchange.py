@@ -19,8 +19,10 @@ from engine.events import (
     OrderExpired,
     OrderFilled,
     OrderRejected,
+    SessionScheduled,
     Side,
     TradingStatus,
+    VenueStatus,
 )
 from engine.ports import VenueGateway
 from tests.support.matching import NAN, PERPETUAL, SPOT, D, cancel, new, quote, trade
@@ -189,6 +191,35 @@ def test_before_the_first_quote_and_in_a_halt_nothing_is_accepted():
     assert desk.last(OrderRejected).reason == "trading_halted"
     desk.exchange.on_market(InstrumentStatus(1, 1, SPOT.id, TradingStatus.TRADING))
     assert desk.send("fine", BUY, "1").at(300).kinds("fine") == ["OrderAccepted", "OrderFilled"]
+
+
+@pytest.mark.fault("C10")
+@pytest.mark.parametrize(
+    ("shut", "opened_again"),
+    [
+        (
+            InstrumentStatus(1, 1, SPOT.id, TradingStatus.HALTED),
+            InstrumentStatus(1, 1, SPOT.id, TradingStatus.TRADING),
+        ),
+        (
+            VenueStatus(1, 1, "test", TradingStatus.HALTED, "closed"),
+            VenueStatus(1, 1, "test", TradingStatus.TRADING),
+        ),
+        (SessionScheduled(1, 1, "test", "", 1, 205, "venue"), SessionScheduled(1, 1, "test", "", 1, 900, "venue")),
+    ],
+)
+def test_what_rests_does_not_fill_while_the_market_is_shut(shut, opened_again):
+    """Prices still come after the close, through the order's own: nobody deals at them.  It fills when trading goes on,
+    and can be cancelled meanwhile."""
+    desk = opened().send("rests", BUY, "1", "99").send("leaves", BUY, "1", "98").at(200)
+    desk.exchange.on_market(shut)
+    desk.at(210).quote(90, 91, 211).trade(90, 50, -1, 212)
+    assert desk.kinds("rests") == ["OrderAccepted"]
+    desk.cancel("leaves").at(240).send("late", BUY, "1").at(270)
+    assert (desk.kinds("leaves")[-1], desk.last(OrderRejected).reason) == ("OrderCancelled", "trading_halted")
+    desk.exchange.on_market(opened_again)
+    assert desk.kinds("rests") == ["OrderAccepted"]
+    assert desk.quote(90, 91, 300).kinds("rests") == ["OrderAccepted", "OrderFilled"]
 
 
 def test_a_cancel_is_answered_whatever_became_of_the_order():

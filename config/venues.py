@@ -224,6 +224,8 @@ class MarketOnPaper:
             (),
             venue=self.name,
             balances=settings.paper.balances if own else None,  # else of what its instruments are paid in
+            home=settings.portfolio.currency,
+            rates=settings.portfolio.rates,
             latency_ns=int(settings.paper.latency_ms * MS_NS),
             id_prefix=id_prefix,
             assumed_notional=settings.paper.assumed_quote_notional,

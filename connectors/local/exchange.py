@@ -32,7 +32,7 @@ from connectors.local.settings import ZERO, LocalSettings, SpotProduct
 from connectors.local.tape import PublicTrade, Tape
 from connectors.matching import orders as book
 from connectors.matching.engine import MatchingEngine
-from connectors.matching.ledger import Ledger
+from connectors.matching.ledger import Ledger, rounded_fee
 from connectors.matching.orders import BookOrder, CloseReason, RefuseReason
 from connectors.matching.rules import violation
 from connectors.matching.synthetic import FlowSettings, SyntheticFlow
@@ -61,7 +61,7 @@ class Exchange:
         self.settings = settings
         self.created_ns = now_ns
         self.markets: dict[str, Market] = {}
-        self.ledger = Ledger()
+        self.ledger = Ledger(settings.fee_step)
         self.orders: dict[int, OrderRecord] = {}
         self.open_orders: dict[int, OrderRecord] = {}
         self.fills: deque[FillRecord] = deque(maxlen=2 * settings.max_orders)
@@ -342,7 +342,8 @@ class Exchange:
         if settings.fees_in == "received":
             rate = settings.maker_fee_rate if maker else settings.taker_fee_rate
             asset, got = (market.product.base, filled.qty) if side is Side.BUY else (asset, value)
-            fee = got * rate
+            step = market.product.lot_qty if side is Side.BUY else settings.fee_step
+            fee = rounded_fee(got * rate, step if settings.fee_step else ZERO)
             self.ledger.deposit(ACCOUNT, asset, -fee)
             collected = self.ledger.fees_collected
             collected[asset] = collected.get(asset, ZERO) + fee

@@ -44,7 +44,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``port`` 0 takes a free one; with ``tls_folder`` it speaks TLS (``connectors.certificates``).
 
     ``key_file`` holds the API key, and is made when it does not exist.  ``speed`` multiplies the pace of the market.
-    ``fees_in``: fees are paid in ``quote`` currency, or in what the trade gives (``received``).  ``history_minutes`` of
+    ``fees_in``: fees are paid in ``quote`` currency, or in what the trade gives (``received``).  ``fee_step``: power of
+    ten that fees in quote currency are rounded down to, those in coins to the lot; 0: exact.  ``history_minutes`` of
     candles are made up before the start.
     """
 
@@ -61,6 +62,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     maker_fee_rate: Decimal = Decimal("0.001")
     taker_fee_rate: Decimal = Decimal("0.001")
     fees_in: str = "quote"
+    fee_step: Decimal = ZERO
     key_file: Path | None = None
     tls_folder: Path | None = None
     latency_ms: float = 0.0

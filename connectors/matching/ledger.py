@@ -15,15 +15,16 @@ equals what was deposited.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import msgspec
 
 from connectors.matching.orders import BookOrder
 from engine.events import Liquidity, Side
-from engine.instruments import FULLY_PAID, Instrument
+from engine.instruments import FULLY_PAID, AssetClass, Instrument
 
 _ZERO = Decimal(0)
+IN_ONE_CURRENCY = frozenset({AssetClass.FX, AssetClass.CFD})
 
 INSUFFICIENT_FUNDS = "insufficient_funds"
 SHORT_NOT_ALLOWED = "short_not_allowed"
@@ -82,10 +83,21 @@ class _Account:
         self.claimed: dict[tuple[str, Side], Decimal] = {}  # open quantity of margined orders, by side
 
 
-class Ledger:
-    """Accounts of one venue.  Unknown accounts are empty accounts."""
+def rounded_fee(fee: Decimal, step: Decimal) -> Decimal:
+    """Down to a multiple of a power of ten, so that it is never more than what was held for it; 0: as it is."""
+    return fee.quantize(step, ROUND_DOWN) if step else fee
 
-    def __init__(self) -> None:
+
+class Ledger:
+    """Accounts of one venue.  Unknown accounts are empty accounts.  Fees are rounded down to ``fee_step``; 0: exact.
+
+    ``rates``: what one unit of a currency is worth in the account's own.  Where there are any, margin of currencies and
+    CFDs (``IN_ONE_CURRENCY``) is taken from all that the account has, as brokers do; else from its currency alone.
+    """
+
+    def __init__(self, fee_step: Decimal = _ZERO) -> None:
+        self._fee_step = fee_step
+        self.rates: dict[str, Decimal] = {}
         self._accounts: dict[str, _Account] = {}
         self._holds: dict[str, _Hold] = {}
         self.fees_collected: dict[str, Decimal] = {}
@@ -100,6 +112,19 @@ class Ledger:
             if position.instrument.settlement == currency:
                 bound += position.margin
         return Balance(total, total - bound)
+
+    def margin_available(self, account: str, instrument: Instrument) -> Decimal:
+        """What an order in it may bind, in its settlement currency."""
+        currency = instrument.settlement
+        rate = self.rates.get(currency) if instrument.asset_class in IN_ONE_CURRENCY else None
+        if rate is None:
+            return self.balance(account, currency).available
+        worth = _ZERO
+        for held, balance in self.balances(account).items():
+            worth += balance.available * self.rates.get(held, _ZERO)
+        if currency not in self._account(account).totals:
+            worth += self.balance(account, currency).available * rate
+        return worth / rate
 
     def balances(self, account: str) -> dict[str, Balance]:
         """Every currency the account ever held, by name."""
@@ -143,7 +168,8 @@ class Ledger:
         if instrument.asset_class in FULLY_PAID:
             currency, amount = self._cost_paid(order, instrument, worst_px, fee_rate)
             short = order.side is Side.SELL and not instrument.can_short
-            refusal = SHORT_NOT_ALLOWED if short else INSUFFICIENT_FUNDS
+            if amount and amount > self.balance(order.account, currency).available:
+                return SHORT_NOT_ALLOWED if short else INSUFFICIENT_FUNDS
         else:
             currency = instrument.settlement
             # A reduce-only order is kept within the position by whoever matches it: it never opens.
@@ -152,9 +178,8 @@ class Ledger:
                 return SHORT_NOT_ALLOWED
             notional = instrument.notional(opening_qty, worst_px)
             amount = notional * (_margin_rate(instrument) + fee_rate)
-            refusal = INSUFFICIENT_FUNDS
-        if amount and amount > self.balance(order.account, currency).available:
-            return refusal
+            if amount and amount > self.margin_available(order.account, instrument):
+                return INSUFFICIENT_FUNDS
         books = self._account(order.account)
         books.held[currency] = books.held.get(currency, _ZERO) + amount
         self._holds[order.order_id] = _Hold(order, instrument, currency, amount)
@@ -188,7 +213,7 @@ class Ledger:
         self._lower_hold(books, order_id, instrument, qty, px)
         notional = instrument.notional(qty, px)
         rate = instrument.maker_fee_rate if liquidity is Liquidity.MAKER else instrument.taker_fee_rate
-        fee = notional * rate
+        fee = rounded_fee(notional * rate, self._fee_step)
         if instrument.asset_class in FULLY_PAID:
             signed = qty if side is Side.BUY else -qty
             self.deposit(account, instrument.base, signed)

@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from connectors.matching.engine import MatchingEngine
-from connectors.matching.ledger import Balance, LedgerPosition
+from connectors.matching.ledger import IN_ONE_CURRENCY, Balance, LedgerPosition
 from connectors.matching.mirror import ASSUMED_NOTIONAL, REFILL_NS, MarketMirror
 from connectors.matching.orders import BookOrder, dearest_px
 from connectors.matching.rules import Violation, violation
@@ -43,6 +43,7 @@ from engine.events import (
     InputEvent,
     InstrumentDefined,
     Quote,
+    RateReported,
     Side,
     Trade,
 )
@@ -65,8 +66,9 @@ class PaperExchange:
     ``balances`` is what the account starts with, by currency; None gives ``default_balance`` of every settlement
     currency.  ``id_prefix`` goes into venue and trade ids: give the session's id where sessions share records.
     ``assumed_notional`` and ``refill_ns``: see ``MarketMirror``.  Quotes and trades are judged by ``tolerances`` as the
-    core judges them: a bad tick fills nobody, and nothing is offered while the price is in doubt.  Raises
-    ``ValueError`` when an instrument is of another venue.
+    core judges them: a bad tick fills nobody, and nothing is offered while the price is in doubt.  ``home``: the one
+    currency of an account of currencies and CFDs, as at their brokers, and ``rates``: what others are worth in it until
+    the feed tells; empty: each settlement currency stands alone.  Raises ``ValueError`` for another venue's instrument.
     """
 
     def __init__(
@@ -82,10 +84,15 @@ class PaperExchange:
         assumed_notional: Decimal = ASSUMED_NOTIONAL,
         refill_ns: int = REFILL_NS,
         tolerances: Tolerances = DEFAULT,
+        home: str = "",
+        rates: Mapping[str, Decimal] | None = None,
     ) -> None:
         self._publish = publish
         self._venue = venue
         self._account = PaperAccount(publish, venue, id_prefix)
+        self._home = home
+        if home:
+            self._account.ledger.rates.update({**(rates or {}), home: Decimal(1)})
         self._latency_ns = latency_ns
         self._prefix = id_prefix
         self._assumed_notional = assumed_notional
@@ -180,7 +187,7 @@ class PaperExchange:
         )
         self._gates[instrument.id] = gate = QualityGate(instrument, self._tolerances)
         self._levels[instrument.id] = Levels(instrument.id, gate)
-        currency = instrument.settlement
+        currency = self._home if self._home and instrument.asset_class in IN_ONE_CURRENCY else instrument.settlement
         if self._default_balance is not None and currency not in self._account.ledger.balances(ACCOUNT):
             self._account.ledger.deposit(ACCOUNT, currency, self._default_balance)
             if self._started:
@@ -255,6 +262,8 @@ class PaperExchange:
                 self._lose(getattr(event, "instrument", ""))
         elif isinstance(event, InstrumentDefined) and event.definition.venue == self._venue:
             self.define(event.definition)
+        elif isinstance(event, RateReported) and self._home:
+            self._account.ledger.rates[event.currency] = event.rate
         else:
             self._states.take(event)
 
@@ -324,7 +333,7 @@ class PaperExchange:
             self._account.report(mirror, prepared, ts_ns)
         reason = self._reserve(book_order, instrument, mirror)
         if reason:
-            funds = self._account.ledger.balance(ACCOUNT, instrument.settlement).available
+            funds = self._account.ledger.margin_available(ACCOUNT, instrument)
             self._account.reject(order_id, ts_ns, reason, f"{instrument.id}: available {funds} {instrument.settlement}")
             return
         self._account.open(new, instrument, qty)

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from functools import partial
+from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 import pyarrow as pa
@@ -33,6 +35,7 @@ from engine.runtime.session import Session, running_process
 from engine.runtime.storing import Tally
 
 EVENTS_HELD: Final = 200_000
+_ADDRESSES: Final = ("rest_url", "ws_market_url", "stream_url")
 
 
 class Compaction:
@@ -57,7 +60,7 @@ class Compaction:
                 expected="a session with its market, to be stored before that is removed",
                 do=f"unpack {gone[1] or 'a copy'} and compact that; what was stored before is in the catalogue",
             )
-        self._invented = feed == "sandbox"
+        self._invented = feed == "sandbox" or _is_local(venue)
         self._catalogue = Catalogue(catalogue)
         # The id alone may be a user's own name, used in two folders.
         self._mark = f"session {header.session} begun {header.created_ns}"
@@ -209,6 +212,19 @@ def _first_accounts(table: Any, seen: set[int]) -> Any:
         fresh.append(time not in seen)
         seen.add(time)
     return table.filter(pa.array(fresh, pa.bool_()))
+
+
+def _is_local(venue: Any) -> bool:
+    """Whether a session's market came from a server on its own machine, which anybody can have made up."""
+    urls = [str(venue.get(name) or "") for name in _ADDRESSES] if isinstance(venue, dict) else []
+    return any(_is_loopback(urlsplit(url).hostname or "") for url in urls)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _decoded(info: SegmentInfo, raw: RawRecord) -> codec.Record | None:

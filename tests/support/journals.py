@@ -79,13 +79,19 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
 
 
 def market_session(
-    root: Path, records: Iterable[Record], *, feed: str = "live", name: str = "s-test", close: bool = True
+    root: Path,
+    records: Iterable[Record],
+    *,
+    feed: str = "live",
+    name: str = "s-test",
+    close: bool = True,
+    **venue: str | None,
 ) -> tuple[Session, JournalWriter]:
     """A session folder whose journal of small segments holds the records; the lock is held unless it is closed."""
     session = Session.create(
         root,
         mode="paper",
-        config={"venue": {"feed": feed}},
+        config={"venue": {"feed": feed, **venue}},
         wall_ns=1_795_257_930 * 10**9,
         code_root=root,
         session=name,

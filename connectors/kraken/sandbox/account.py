@@ -220,14 +220,18 @@ class Account:
 
     def _balance(self, _: Params, __: int) -> Json:
         found = self._exchange.ledger.balances(ACCOUNT)
-        return {asset_id(asset): plain(balance.total, 8) for asset, balance in found.items() if balance.total}
+        return {
+            asset_id(asset): plain(balance.total, views.MONEY_PLACES)
+            for asset, balance in found.items()
+            if balance.total
+        }
 
     def _balance_ex(self, _: Params, __: int) -> Json:
         found = self._exchange.ledger.balances(ACCOUNT)
         return {
             asset_id(asset): {
-                "balance": plain(balance.total, 8),
-                "hold_trade": plain(balance.total - balance.available, 8),
+                "balance": plain(balance.total, views.MONEY_PLACES),
+                "hold_trade": plain(balance.total - balance.available, views.MONEY_PLACES),
             }
             for asset, balance in found.items()
             if balance.total

@@ -49,6 +49,7 @@ class KrakenSettings(LocalSettings, frozen=True, kw_only=True):
     balances: tuple[tuple[str, Decimal], ...] = (("USD", Decimal(100_000)),)
     maker_fee_rate: Decimal = Decimal("0.0025")
     taker_fee_rate: Decimal = Decimal("0.0040")
+    fee_step: Decimal = Decimal("0.00001")
     signature_error: str = "EAPI:Invalid signature"
     duplicate_client_ids: str = "open"
     full_reports: bool = True

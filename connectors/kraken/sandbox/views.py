@@ -20,6 +20,9 @@ from engine.commands import OrderType
 from engine.events import Side
 
 _NS = 1_000_000_000
+MONEY_PLACES = 10
+"""Of balances, and of what moved them: as many as a price times a quantity of the default products has."""
+_FEE_PLACES = 5
 _REASONS = {
     CloseReason.CANCELLED: "User requested",
     CloseReason.IOC: "Immediate or cancel",
@@ -100,7 +103,7 @@ def order(record: OrderRecord, names: PairNames, fills: Iterable[FillRecord] | N
         "vol": plain(spec.qty if spec.quote_qty is None else spec.quote_qty, names.qty_decimals),
         "vol_exec": plain(record.filled_qty, names.qty_decimals),
         "cost": plain(record.filled_value, 5),
-        "fee": plain(_fee(record), 5),
+        "fee": _fee_text(_fee(record)),
         "price": plain(record.average_px, px),
         "stopprice": plain(ZERO, px),
         "limitprice": plain(ZERO, px),
@@ -126,7 +129,7 @@ def fill(each: FillRecord, names: PairNames) -> Json:
         "ordertype": spec.name,
         "price": plain(each.px, names.px_decimals),
         "cost": plain(each.px * each.qty, 5),
-        "fee": plain(each.fee, 5),
+        "fee": _fee_text(each.fee),
         "vol": plain(each.qty, names.qty_decimals),
         "margin": "0.00000",
         "leverage": "0",
@@ -138,6 +141,12 @@ def fill(each: FillRecord, names: PairNames) -> Json:
 
 def _fee(record: OrderRecord) -> Decimal:
     return sum(record.fees.values(), ZERO)
+
+
+def _fee_text(fee: Decimal) -> str:
+    """Exactly what was paid: five decimals of quote currency, as many as there are of coins."""
+    exponent = fee.normalize().as_tuple().exponent
+    return plain(fee, max(_FEE_PLACES, -exponent if isinstance(exponent, int) else 0))
 
 
 # --- WebSockets -------------------------------------------------------------------------------------------------------
@@ -175,7 +184,7 @@ def _report(record: OrderRecord, names: PairNames, kind: str, state: str, ts_ns:
         "cum_qty": number(record.filled_qty, qty),
         "cum_cost": number(record.filled_value, 5),
         "avg_price": number(record.average_px, px),
-        "fee_usd_equiv": number(_fee(record), 5),
+        "fee_usd_equiv": msgspec.Raw(_fee_text(_fee(record)).encode()),
         "fee_ccy_pref": "fciq",
         "timestamp": at(ts_ns),
     }
@@ -206,7 +215,7 @@ def trade_report(each: FillRecord, record: OrderRecord, names: PairNames) -> Jso
         "last_price": number(each.px, names.px_decimals),
         "cost": number(each.px * each.qty, 5),
         "liquidity_ind": "m" if each.maker else "t",
-        "fees": [{"asset": each.fee_asset, "qty": number(each.fee, 5)}],
+        "fees": [{"asset": each.fee_asset, "qty": msgspec.Raw(_fee_text(each.fee).encode())}],
     }
 
 
@@ -237,7 +246,7 @@ def reports(event: OrderEvent, names: PairNames, *, full: bool) -> list[Json]:
 
 def balance_row(asset: str, total: Decimal) -> Json:
     """Of the snapshot of balances."""
-    told = number(total, 8)
+    told = number(total, MONEY_PLACES)
     return {
         "asset": asset,
         "asset_class": "currency",
@@ -265,9 +274,9 @@ def balance_changes(each: FillRecord, names: PairNames, totals: dict[str, Decima
                 "category": "trade",
                 "wallet_type": "spot",
                 "wallet_id": "main",
-                "amount": number(amount, 8),
-                "fee": number(fee, 8),
-                "balance": number(totals[asset], 8),
+                "amount": number(amount, MONEY_PLACES),
+                "fee": msgspec.Raw(_fee_text(fee).encode()),
+                "balance": number(totals[asset], MONEY_PLACES),
             }
         )
     return made

@@ -19,11 +19,13 @@ from engine.events import (
     OrderExpired,
     OrderFilled,
     OrderRejected,
+    RateReported,
     SessionScheduled,
     Side,
     TradingStatus,
     VenueStatus,
 )
+from engine.instruments import AssetClass
 from engine.ports import VenueGateway
 from tests.support.matching import NAN, PERPETUAL, SPOT, D, cancel, new, quote, trade
 
@@ -446,3 +448,31 @@ def test_equal_input_gives_equal_events():
 
     assert run() == run()
     assert len(run()) > 60
+
+
+def test_an_account_of_currencies_is_in_one_of_them() -> None:
+    """Play money is in the home currency alone; margin in yen is taken from it at the rate that the feed told last and
+    a result in yen is the account's as well."""
+    yen, euro = (
+        msgspec.structs.replace(
+            PERPETUAL, id=f"{pair}@test", venue_symbol=pair, base=pair[:3], quote=pair[4:], settlement=pair[4:],
+            asset_class=AssetClass.FX, margin_rate=D("0.1"), maker_fee_rate=D(0), taker_fee_rate=D(0),
+            max_qty=D(10**6),
+        )
+        for pair in ("USD/JPY", "EUR/USD")
+    )  # fmt: skip
+    desk = Desk(yen, balances=None, default_balance=D(1_000), home="USD")
+    desk.exchange.define(euro)
+    assert {name: one.total for name, one in desk.exchange.balances().items()} == {"USD": D(1_000)}
+    desk.quote(150, 151, 100, bid_qty=100_000, ask_qty=100_000).send("unrated", BUY, "1").at(200)
+    assert desk.last(OrderRejected).reason == "insufficient_funds"
+    desk.exchange.on_market(RateReported(200, 200, "JPY", D("0.005")))
+    desk.send("much", BUY, "14000").at(300)
+    assert desk.last(OrderRejected).text.endswith("available 200000 JPY")
+    desk.send("fits", BUY, "13000").at(400)
+    assert desk.kinds("fits") == ["OrderAccepted", "OrderFilled"]
+    desk.send("more", BUY, "1000").at(500)
+    assert desk.kinds("more") == ["OrderRejected"]
+    desk.quote(150.5, 151.5, 600, bid_qty=100_000, ask_qty=100_000).send("out", SELL, "13000").at(700)
+    assert desk.kinds("out")[-1] == "OrderFilled"
+    assert desk.exchange.balances()["JPY"].total == 13_000 * (D("150.5") - 151)

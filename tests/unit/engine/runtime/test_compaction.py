@@ -201,6 +201,23 @@ def test_the_built_in_exchange_is_stored_as_such(tmp_path: Path) -> None:
     assert Compaction(session.path, tmp_path / "c").run().instruments == ["BTC/USD@coinbase_sandbox"]
 
 
+@pytest.mark.parametrize(
+    ("addresses", "venue"),
+    [
+        ({"rest_url": "http://127.0.0.1:8443"}, "coinbase_sandbox"),
+        ({"rest_url": None, "ws_market_url": "wss://localhost/ws"}, "coinbase_sandbox"),
+        ({"rest_url": "https://api.coinbase.com", "stream_url": "http://[::1]:1/"}, "coinbase_sandbox"),
+        ({"rest_url": "https://api.coinbase.com", "ws_market_url": None}, "coinbase"),
+    ],
+)
+def test_a_live_feed_from_this_machine_is_no_markets(
+    tmp_path: Path, addresses: dict[str, str | None], venue: str
+) -> None:
+    """Whatever serves it there: its rows are not mixed with what a real venue has told."""
+    session, _ = market_session(tmp_path, ticks(10), **addresses)
+    assert Compaction(session.path, tmp_path / "c").run().instruments == [f"BTC/USD@{venue}"]
+
+
 def test_more_events_than_are_held_go_in_lots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With seven events held at a time: the same rows in the same order."""
     monkeypatch.setattr("engine.runtime.compaction.EVENTS_HELD", 7)

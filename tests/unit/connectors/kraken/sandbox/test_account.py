@@ -180,11 +180,33 @@ async def test_money_is_told_in_the_venues_names(name: str, tmp_path: Path) -> N
         await placed(client)
         told: Any = await client.kraken(name)
         expected: dict[str, Any] = {
-            "Balance": {"ZUSD": "100000.00000000"},
-            "BalanceEx": {"ZUSD": {"balance": "100000.00000000", "hold_trade": "10.04000000"}},
+            "Balance": {"ZUSD": "100000.0000000000"},
+            "BalanceEx": {"ZUSD": {"balance": "100000.0000000000", "hold_trade": "10.0400000000"}},
             "TradeBalance": told | {"eb": "100000.0000"},
         }
         assert told == expected[name]
+
+
+@pytest.mark.parametrize("fees_in", ["quote", "received"])
+async def test_what_is_told_of_trades_is_what_the_balances_did(tmp_path: Path, fees_in: str) -> None:
+    """Prices, volumes and fees of a hundred trades make both balances, to the last digit that is told."""
+    start = (("USD", Decimal(100_000)), ("BTC", Decimal(1)))
+    async with kraken(tmp_path, balances=start, fees_in=fees_in) as client:
+        for number in range(1, 40):
+            way, volume = ("buy", "sell")[number % 2], f"0.0{number:02}{number * 12_347 % 99_999:05}"
+            await placed(client, type=way, ordertype="market", price="", volume=volume)
+        trades = (await client.kraken("TradesHistory"))["trades"].values()
+        money, coins = Decimal(100_000), Decimal(1)
+        for trade in trades:
+            px, qty, fee = (Decimal(trade[name]) for name in ("price", "vol", "fee"))
+            sign = 1 if trade["type"] == "buy" else -1
+            in_coins = fees_in == "received" and sign > 0
+            money -= sign * px * qty + (0 if in_coins else fee)
+            coins += sign * qty - (fee if in_coins else 0)
+        assert len(trades) >= 39
+        assert sum(Decimal(trade["fee"]) for trade in trades) > 1
+        balances = await client.kraken("Balance")
+        assert (Decimal(balances["ZUSD"]), Decimal(balances["XXBT"])) == (money, coins)
 
 
 async def test_fees_are_told_for_a_pair(tmp_path: Path) -> None:

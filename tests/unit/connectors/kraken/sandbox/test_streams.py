@@ -230,7 +230,7 @@ async def test_balances_follow_each_fill(tmp_path: Path) -> None:
         rows = (await line.until(channel="balances", type="update"))["data"]
         by = {row["asset"]: row for row in rows}
         assert by["BTC"]["amount"] == by["BTC"]["balance"] == 0.01
-        assert by["USD"]["fee"] == pytest.approx(-by["USD"]["amount"] * 0.004)
+        assert by["USD"]["fee"] == pytest.approx(-by["USD"]["amount"] * 0.004, abs=1e-5)
         assert float((await client.kraken("Balance"))["ZUSD"]) == by["USD"]["balance"]
 
 

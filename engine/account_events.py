@@ -17,7 +17,9 @@ class OrderAccepted(Event, frozen=True, array_like=True, gc=False, tag=20):
 
 
 class OrderRejected(Event, frozen=True, array_like=True, gc=False, tag=21):
-    """The venue, or our own shell before any byte left, refused the order.  It does not exist."""
+    """The venue, or our own shell before any byte left, refused the order.  It does not exist.
+
+    ``reason`` is one of the words of ``engine.refusals`` on every venue; ``text`` is what the venue said."""
 
     venue: str
     client_order_id: str

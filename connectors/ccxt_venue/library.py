@@ -38,6 +38,8 @@ SUBSCRIPTION_MS: Final = 250.0
 RETRY_AFTER_S: Final = 0.25
 _WAITS: contextvars.ContextVar[bool] = contextvars.ContextVar("ccxt_waits", default=True)
 """Whether a request waits for the budget at the moment it would leave."""
+_HAS_TURN: contextvars.ContextVar[bool] = contextvars.ContextVar("ccxt_has_turn", default=False)
+"""Whether a request is part of a call that waited for its turn, or may leave without one."""
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class Handle:
         self.exchange = settings.exchange
         made = class_of(settings.exchange)
         self._contexts = {waits: _context(waits=waits) for waits in (False, True)}
+        self._in_turn = _context(waits=False, has_turn=True)
         config: dict[str, Any] = {
             "timeout": int(settings.request_timeout_s * 1000),
             "enableRateLimit": True,  # so that the library asks ``throttle``, which is ours
@@ -124,6 +127,7 @@ class Handle:
         if credentials is not None and settings.exchange in NONCED:
             self._turns = Turns()
             self.ex.nonce = _increasing(self.ex.nonce)
+            self._queue_inner_requests(self._turns)
         self.failover: Failover | None = None
         if settings.rest_fallbacks:
             self.failover = Failover(self.ex, settings.rest_fallbacks, now_s=loop.time)
@@ -180,15 +184,30 @@ class Handle:
         if self._turns is None or name.startswith("watch"):
             if leaves is not None:
                 leaves()
-            return await self._call(name, args, given, waits=lane is Lane.QUESTION)
+            return await self._call(name, args, given, self._contexts[lane is Lane.QUESTION])
         has_turn = await self._wait_for_turn(self._turns, lane)
         try:
             if leaves is not None:
                 leaves()
-            return await self._call(name, args, given, waits=False)
+            return await self._call(name, args, given, self._in_turn)
         finally:
             if has_turn:
                 self._turns.give_on()
+
+    def _queue_inner_requests(self, turns: Turns) -> None:
+        """What the library asks by itself while it watches (a token for its private stream) has its turn as well."""
+        fetch = self.ex.fetch2
+
+        async def fetch_in_turn(*args: Any, **given: Any) -> Any:
+            if _HAS_TURN.get():
+                return await fetch(*args, **given)
+            await self._wait_for_turn(turns, Lane.QUESTION)
+            try:
+                return await fetch(*args, **given)
+            finally:
+                turns.give_on()
+
+        self.ex.fetch2 = fetch_in_turn
 
     async def _wait_for_turn(self, turns: Turns, lane: Lane) -> bool:
         """Questions wait for the budget before they have the turn: whoever has it keeps a cancel waiting.
@@ -225,10 +244,10 @@ class Handle:
         while (wait_s := self.budget.question_wait_s(self._now_s())) > 0.0:
             await asyncio.sleep(min(wait_s, 1.0))
 
-    async def _call(self, name: str, args: Any, given: Any, *, waits: bool) -> Any:
+    async def _call(self, name: str, args: Any, given: Any, context: contextvars.Context) -> Any:
         method = getattr(self.ex, name)
         task = asyncio.get_running_loop().create_task(
-            _await(method, args, given), name=f"ccxt-{self.exchange}-{name}", context=self._contexts[waits]
+            _await(method, args, given), name=f"ccxt-{self.exchange}-{name}", context=context
         )
         try:
             found = await task
@@ -285,7 +304,7 @@ class Handle:
         self._closed = True
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._call("close", (), {}, waits=False)
+                await self._call("close", (), {}, self._contexts[False])
         except TimeoutError:
             _log.warning("%s: its connections did not close in %g s", self.exchange, CLOSE_TIMEOUT_S)
         except Exception as error:
@@ -303,11 +322,12 @@ def _is_passing(error: BaseException) -> bool:
     return "OperationFailed" in names and not is_rate_limit(error)
 
 
-def _context(*, waits: bool) -> contextvars.Context:
+def _context(*, waits: bool, has_turn: bool = False) -> contextvars.Context:
     """A context with a ``decimal`` context that is nobody else's."""
     made = contextvars.copy_context()
     made.run(decimal.setcontext, decimal.Context(prec=28, rounding=decimal.ROUND_HALF_EVEN))
     made.run(_WAITS.set, waits)
+    made.run(_HAS_TURN.set, has_turn)
     return made
 
 

@@ -189,6 +189,31 @@ async def test_private_requests_of_an_exchange_with_nonces_go_one_after_the_othe
         await handle.close()
 
 
+async def test_what_a_watch_asks_by_itself_has_its_turn_too() -> None:
+    """Kraken's token for the private stream is a request with a number: it leaves neither beside another one nor before
+    one that took a lower number."""
+    numbers: list[int] = []
+    under_way = most = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        numbers.append(int((await request.post())["nonce"]))
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return web.json_response({"error": [], "result": {"token": "t", "expires": 900}})
+
+    async with server(handler) as url:
+        handle = Handle(settings(url), KEY)
+        handle.ex.watch_token = handle.ex.authenticate
+        calls = [handle.call(name) for name in ("privatePostBalance", "watch_token", "privatePostOpenOrders")]
+        *_, token, _ = await asyncio.gather(*calls)
+        assert (token, most, numbers) == ("t", 1, sorted(set(numbers)))
+        assert len(numbers) == 3
+        await handle.close()
+
+
 async def test_an_order_goes_before_questions_that_wait_and_is_not_sent_where_it_waits_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

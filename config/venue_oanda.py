@@ -154,6 +154,7 @@ def oanda_settings(settings: Settings, said: Said, opening: Opening) -> OandaSet
         order_connections=venue.order_connections if _is_asked(settings, "order_connections") else 2,
         order_timeout_s=venue.request_timeout_ms / 1000,
         reconcile_s=venue.reconcile_s,
+        products_s=venue.products_s,
         # A server of ours has no such limit unless it is asked for one.
         dial_gap_s=0.0 if host == "localhost" or host.startswith("127.") else OandaSettings().dial_gap_s,
         **{name: str(value) for name, value in given.items() if value},  # type: ignore[arg-type]  # all are text

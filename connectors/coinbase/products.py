@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from connectors.coinbase.directory import Directory
 from connectors.rest import RestError
+from connectors.rule_hints import HINTS
 from engine.errors import VenueError
 from engine.events import (
     InputEvent,
@@ -26,17 +27,6 @@ from engine.events import (
 )
 from engine.ports import Clock, Publish
 
-HINTS = frozenset(
-    {
-        "trading_halted",
-        "unknown_instrument",
-        "invalid_px_precision",
-        "invalid_qty_precision",
-        "below_minimum",
-        "above_maximum",
-    }
-)
-"""Reasons of refusals that speak of rules or of a state: ours may be old."""
 SOON_S = 1.0
 """Between two readings that were asked for."""
 SESSIONS_S = 30.0

@@ -58,6 +58,17 @@ class Directory:
 
     async def define(self) -> None:
         """Read what the account may trade.  Raises ``VenueError`` for a configured symbol that it may not."""
+        self.listed = listed = await self.list_all()
+        found: dict[str, Instrument] = {}
+        for symbol in self._settings.symbols:
+            instrument = listed.get(symbol.replace("/", "_"))
+            if instrument is None:
+                raise self._unknown(symbol)
+            found[instrument.venue_symbol] = instrument
+        self.instruments = found
+
+    async def list_all(self) -> dict[str, Instrument]:
+        """What the account may trade now, by the venue's names.  Raises ``VenueError``, also where it is nothing."""
         name = self._settings.name
         rows = (await self._ask(requests.instruments(self.account), wire.decode_instruments)).instruments
         listed: dict[str, Instrument] = {}
@@ -66,14 +77,9 @@ class Directory:
                 listed[row.name] = define(row, name)
             except ValueError:
                 continue  # no pair, or no grid: nothing that is traded here
-        self.listed = listed
-        found: dict[str, Instrument] = {}
-        for symbol in self._settings.symbols:
-            instrument = listed.get(symbol.replace("/", "_"))
-            if instrument is None:
-                raise self._unknown(symbol)
-            found[instrument.venue_symbol] = instrument
-        self.instruments = found
+        if not listed:
+            raise VenueError(f"{name} lists no instrument for account {self.account}", expected="what it may trade")
+        return listed
 
     def _unknown(self, symbol: str) -> VenueError:
         names = [instrument.id.partition("@")[0] for instrument in self.listed.values()]

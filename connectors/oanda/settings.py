@@ -46,6 +46,8 @@ class OandaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long an order without outcome may stay missing from the transactions before it counts as never arrived."""
     reconcile_s: float = 300.0
     """How often the account is read as a whole and compared with the books."""
+    products_s: float = 60.0
+    """How often the rules of the instruments are read again."""
     rates_s: float = 15.0
     """How often currency rates are asked for, where any is needed."""
     backoff_base_s: float = 0.5

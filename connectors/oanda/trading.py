@@ -284,6 +284,11 @@ class Trading:
 
     # --- what is told -----------------------------------------------------------------------------------------------
 
+    def redefine(self, name: str, instrument: Instrument) -> None:
+        """New rules of an instrument, by the venue's name: what is sent from now on goes by them."""
+        self.gateway.redefine(instrument)
+        self.books.add(name, instrument)
+
     def confirm(self) -> None:
         self.reconciler.rounds.wake()
 

@@ -17,6 +17,7 @@ from connectors.oanda.directory import Directory
 from connectors.oanda.gateway import OandaGateway
 from connectors.oanda.protocol import PriceProtocol
 from connectors.oanda.rates import RateWatch
+from connectors.oanda.rules import RuleWatch
 from connectors.oanda.settings import OandaSettings
 from connectors.oanda.shadow import OandaShadow
 from connectors.oanda.streams import PriceFeed
@@ -93,6 +94,15 @@ class OandaVenue:
             rated=settings.rated,
             every_s=settings.rates_s,
         )
+        self.rules = RuleWatch(
+            self.directory,
+            publish,
+            clock,
+            every_s=settings.products_s,
+            redefine=self._redefine,
+            is_closed=lambda name: self._protocol is not None and self._protocol.is_closed(name),
+            confirm=self.confirm,
+        )
 
     @property
     def name(self) -> str:
@@ -151,6 +161,7 @@ class OandaVenue:
         )
         self.prices.stream.start()
         await self.prices.wait_up(settings.open_timeout_s)
+        self.rules.start()
 
     def _currencies(self) -> set[str]:
         """In which anything here is earned, or was left."""
@@ -166,7 +177,7 @@ class OandaVenue:
             rest=self._rest,
             token=self._token,
             directory=self.directory,
-            publish=self._publish,
+            publish=self._on_trading_event,
             clock=self._clock,
             rng=self._rng,
             is_closed=protocol.is_closed,
@@ -205,6 +216,15 @@ class OandaVenue:
             self._closed.discard(event.instrument)
             self.confirm()  # entries of a market that opens wait for it (``engine.venues``)
 
+    def _on_trading_event(self, event: InputEvent) -> None:
+        self._publish(event)
+        self.rules.on_event(event)
+
+    def _redefine(self, name: str, instrument: Instrument) -> None:
+        self.instruments[instrument.id] = instrument
+        if self.trading is not None:
+            self.trading.redefine(name, instrument)
+
     def renew(self, instrument: str, attempt: int) -> None:
         """There are no books: what makes no sense is told anew with the next price."""
 
@@ -218,6 +238,7 @@ class OandaVenue:
         if self.prices is not None:
             await self.prices.stream.stop()
         await self.rates.stop()
+        await self.rules.stop()
         if self.trading is not None:
             await self.trading.stop()
         await self._rest.stop()

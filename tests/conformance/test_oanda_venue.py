@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.oanda import access
+from connectors.oanda import access, rules
 from connectors.oanda.sandbox.settings import ACCOUNT_ID, AccountSettings, RateLimits, Switches, instruments_named
 from connectors.oanda.sandbox.times import weekday_of_roll
 from connectors.oanda.sandbox.views import charged_days
@@ -249,6 +249,39 @@ async def test_interest_is_booked_once_over_sessions(tmp_path: Path) -> None:
             assert second.books.cash() == account.balance
             assert second.books.portfolio.position(EUR).funding == account.financing
             assert first.books.adjusted == second.books.adjusted == []
+
+
+@pytest.mark.fault("D9")
+async def test_rules_that_change_hold_from_then_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read again after a refusal that speaks of them, and from time to time: a larger minimum is told and held before
+    the wire.  An instrument that is not listed any more is halted until it is again; an empty list says nothing."""
+    monkeypatch.setattr(rules, "SOON_S", 0.02)
+    async with exchange() as client, session(client, tmp_path, products_s=0.05) as one:
+        markets = client.sandbox.exchange.markets.by_name
+        before = markets["EUR_USD"].rules
+        markets["EUR_USD"].rules = msgspec.structs.replace(before, minimum_units=D(200))
+        one.submit("small", "100")
+        await one.told("small", OrderRejected)
+        await until(lambda: one.log.of(InstrumentDefined)[-1].definition.min_qty == 200)
+        sent = client.sandbox.exchange.accounts[ACCOUNT_ID].log.last
+        one.submit("again", "100")
+        assert one.of("again")[-1].reason == "below_minimum"
+        assert client.sandbox.exchange.accounts[ACCOUNT_ID].log.last == sent
+        gone = markets.pop("EUR_USD")
+        await until(lambda: _status_of(one, EUR) is TradingStatus.HALTED)
+        markets["EUR_USD"] = gone
+        await until(lambda: _status_of(one, EUR) is TradingStatus.TRADING)
+        assert _status_of(one, JPY) is TradingStatus.TRADING
+        await client.operate("answer", path="/instruments", status=200, body='{"instruments":[]}', times=3)
+        await until(lambda: "lists no instrument" in caplog.text)
+        assert _status_of(one, EUR) is TradingStatus.TRADING
+
+
+def _status_of(one: Any, instrument: str) -> TradingStatus:
+    told: list[InstrumentStatus] = [event for event in one.log.of(InstrumentStatus) if event.instrument == instrument]
+    return told[-1].status
 
 
 async def test_an_account_with_hedging_has_one_position_too(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 CALLBACK_S = 1e-6
 """What running one callback takes, so that no two of them see the same time."""
-
+NESTED_MAX = 100
+"""``finally`` blocks around each other in one task, at most."""
 _owner: ContextVar[SimulatedProcess | None] = ContextVar("simulated_process", default=None)
 
 
@@ -266,6 +267,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.clear()  # type: ignore[attr-defined]
         self._timers.clear()
         self.close()
+
+    def bury(self) -> None:
+        """After ``die``: end the coroutines that somebody still holds.  Left to the collector, those that wait in a
+        ``finally`` block would say that they ignored it, at a time that nobody decides."""
+        for process in self._processes:
+            for task in process.tasks:
+                coroutine = task.get_coro()
+                for _ in range(NESTED_MAX):
+                    try:
+                        coroutine.close()  # type: ignore[union-attr]  # tasks here are of coroutines
+                    except RuntimeError:  # it waits for something else now, in the block around
+                        continue
+                    except BaseException as error:  # its last words reach nobody
+                        if isinstance(error, KeyboardInterrupt):
+                            raise
+                    break
 
     def _check_closed(self) -> None:
         """``finally`` blocks of the dead may schedule what they like."""

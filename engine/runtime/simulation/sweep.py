@@ -184,6 +184,7 @@ def simulate(seed: int, world: World, *, hours: float, root: Path) -> Outcome:
     if seed % REPLAYED_EVERY == 1 and not checks.violations:
         for text in differences(folder / "sessions", course.make_core_again, course.machine.spoiled):
             checks.fail("I7", text)
+    loop.bury()
     shutil.rmtree(folder, ignore_errors=True)
     faults = outside.faults
     return Outcome(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 
 import pytest
 
@@ -51,6 +53,42 @@ def test_a_killed_process_runs_nothing_more() -> None:
 
     loop.run_until_complete(main())
     assert seen == ["started"]
+
+
+def test_the_dead_are_buried_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while somebody holds its task, two ``finally`` blocks deep, each of which waits: nothing is left for the
+    collector to complain of."""
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    loop = VirtualLoop()
+    process = SimulatedProcess("p")
+    seen: list[str] = []
+
+    async def victim() -> None:
+        try:
+            try:
+                await asyncio.sleep(10.0)
+            finally:
+                seen.append("inner")
+                await asyncio.sleep(1.0)
+        finally:
+            seen.append("outer")
+            await asyncio.sleep(1.0)
+
+    async def main() -> asyncio.Task[None]:
+        task = loop.spawn(process, victim())
+        await asyncio.sleep(1.0)
+        loop.kill(process)
+        return task
+
+    task = loop.run_until_complete(main())
+    loop.die()
+    assert seen == []
+    loop.bury()
+    assert seen == ["inner", "outer"]
+    del task
+    gc.collect()
+    assert said == []
 
 
 def test_a_wait_that_nothing_can_end_is_told() -> None:

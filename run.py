@@ -134,6 +134,7 @@ def _daemon(settings: Settings, plan: _Plan, files: Sequence[Path] = (), *, admi
     live."""
     from config.assembly import ConfiguredAssembly
     from config.demo import with_fitting_demo
+    from config.made_up import check_made_up
     from config.preflight import check_session
     from config.recording import describe_recordings, split_recordings
     from config.venue_registry import kind_of
@@ -146,6 +147,8 @@ def _daemon(settings: Settings, plan: _Plan, files: Sequence[Path] = (), *, admi
     infos = describe_recordings(files, settings) if files or published else ()
     series = read_observations(published)
     known = [info.instrument for info in infos] if files else kind_of(settings).foresee(settings)
+    if not files and admitted is None:
+        check_made_up(settings, known)
     instruments = list(dict.fromkeys(instrument.id for instrument in known))
     settings = resolve(settings if files or admitted else with_fitting_demo(settings, known), instruments)
     assembly = ConfiguredAssembly(settings, time.perf_counter_ns) if admitted is None else admitted.assembly

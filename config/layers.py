@@ -32,6 +32,7 @@ FREE_MAPS: Final = frozenset(
     {
         "sandbox.balances",
         "paper.balances",
+        "sandbox.products",
         "portfolio.rates",
         "risk.max_order_qty",
         "risk.max_position_qty",

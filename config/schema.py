@@ -175,6 +175,10 @@ class SandboxSettings(Section):
     balances: dict[Currency, NotNegative] = Field(
         default={"USD": Decimal(100_000)}, description="of the default account"
     )
+    products: dict[Symbol, Positive] = Field(
+        default={},
+        description="symbols that it makes up besides those it has, with the price at which each starts",
+    )
 
 
 class PaperSettings(Section):

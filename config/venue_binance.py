@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, NoReturn
 
 from config.schema import Settings
-from config.venue_kind import Address, CancelOnly, Opening, Said
+from config.venue_kind import Address, CancelOnly, Opening, Said, start_px_text
 from connectors.binance.directory import Filter, Row, instrument_of
 from connectors.binance.settings import REST_URLS, WS_URLS, BinanceSettings
 from connectors.binance.streams import SPOT, USDM
@@ -65,7 +65,9 @@ class BinanceKind:
         command += ["--key-file", str(key_file)] if spot else []
         command += ["--port", str(settings.sandbox.port), "--seed", str(settings.sandbox.seed)]
         command += ["--speed", str(settings.sandbox.speed)]
-        return command + [word for symbol in symbols_of(settings) for word in ("--product", symbol)]
+        for symbol in symbols_of(settings):
+            command += ["--product", symbol + start_px_text(settings, symbol)]
+        return command
 
     def key_name(self, settings: Settings) -> NoReturn:  # noqa: ARG002
         raise self._no_orders()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from config.schema import Settings
-from config.venue_kind import Address, CancelOnly, Opening, Said
+from config.venue_kind import Address, CancelOnly, Opening, Said, start_px_text
 from connectors.ccxt_venue.capabilities import offer_of
 from connectors.ccxt_venue.keys import read_credentials
 from connectors.ccxt_venue.library import class_of
@@ -96,7 +96,8 @@ class CcxtKind:
         for currency, amount in sorted(settings.sandbox.balances.items()):
             command += ["--balance", f"{currency}={amount}"]
         for symbol in settings.venue.symbols:
-            command += ["--product", symbol.replace("/", "-") if self.exchange == "coinbase" else symbol]
+            name = symbol.replace("/", "-") if self.exchange == "coinbase" else symbol
+            command += ["--product", name + start_px_text(settings, symbol)]
         return command
 
     def key_name(self, settings: Settings) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from config.schema import Settings
-from config.venue_kind import Address, CancelOnly, Opening, Said
+from config.venue_kind import Address, CancelOnly, Opening, Said, start_px_text
 from connectors.coinbase.auth import Key
 from connectors.coinbase.contracts import foreseen
 from connectors.coinbase.directory import make_instrument
@@ -64,7 +64,7 @@ class CoinbaseKind:
         for currency, amount in sorted(settings.sandbox.balances.items()):
             command += ["--balance", f"{currency}={amount}"]
         for symbol in settings.venue.symbols:
-            command += ["--product", product_id_of(symbol)]
+            command += ["--product", product_id_of(symbol) + start_px_text(settings, symbol)]
         return command
 
     def key_name(self, settings: Settings) -> str:

@@ -95,6 +95,12 @@ class CancelOnly:
     told: dict[str, Any]
 
 
+def start_px_text(settings: Settings, symbol: str) -> str:
+    """``=12.5`` behind the name of a market that the built-in exchange is to make up; empty for any other."""
+    px = settings.sandbox.products.get(symbol)
+    return "" if px is None else f"={px}"
+
+
 @runtime_checkable
 class KnowsHome(Protocol):
     """A kind that reaches its real venue by a library which alone knows where that is: no address is written down."""

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from config.schema import Settings
-from config.venue_kind import Address, CancelOnly, Opening, Said
+from config.venue_kind import Address, CancelOnly, Opening, Said, start_px_text
 from connectors.oanda.offer import OFFER
 from connectors.oanda.orders import define
 from connectors.oanda.settings import OandaSettings
@@ -82,7 +82,7 @@ class OandaKind:
         command += ["--history", str(math.ceil(settings.sandbox.history_s / _DAY_S))]
         command += ["--currency", currency, "--balance", str(amount)]
         for name in needed_instruments(symbols_of(settings), currency, settings.portfolio.currency):
-            command += ["--instrument", name]
+            command += ["--instrument", name + start_px_text(settings, name.replace("_", "/"))]
         return command
 
     def key_name(self, settings: Settings) -> str:

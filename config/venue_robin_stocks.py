@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from config.schema import Settings
-from config.venue_kind import Address, CancelOnly, Opening, Said
+from config.venue_kind import Address, CancelOnly, Opening, Said, start_px_text
 from connectors.robin_stocks.login_file import read_login
 from connectors.robin_stocks.orders import OFFER, define_option, define_stock, option_name
 from connectors.robin_stocks.settings import RobinStocksSettings
@@ -84,7 +84,7 @@ class RobinStocksKind:
         command += ["--port", str(settings.sandbox.port), "--seed", str(settings.sandbox.seed)]
         command += ["--speed", str(settings.sandbox.speed), "--cash", str(balances["USD"])]
         for stock in dict.fromkeys(symbol.partition("/")[0] for symbol in symbols_of(settings)):
-            command += ["--stock", stock]
+            command += ["--stock", stock + start_px_text(settings, f"{stock}/USD")]
         return command
 
     def key_name(self, settings: Settings) -> str:

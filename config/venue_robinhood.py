@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from config.schema import Settings
-from config.venue_kind import Address, CancelOnly, Opening, Said
+from config.venue_kind import Address, CancelOnly, Opening, Said, start_px_text
 from connectors.robinhood.auth import Key
 from connectors.robinhood.directory import make_instrument
 from connectors.robinhood.offer import OFFER
@@ -65,7 +65,7 @@ class RobinhoodKind:
         for currency, amount in sorted(settings.sandbox.balances.items()):
             command += ["--balance", f"{currency}={amount}"]
         for symbol in settings.venue.symbols:
-            command += ["--pair", symbol.replace("/", "-")]
+            command += ["--pair", symbol.replace("/", "-") + start_px_text(settings, symbol)]
         return command
 
     def key_name(self, settings: Settings) -> str:

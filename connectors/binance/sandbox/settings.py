@@ -12,6 +12,7 @@ import msgspec
 
 from connectors.binance.streams import SPOT, USDM
 from connectors.local.settings import LocalSettings, SpotProduct
+from connectors.local.start_prices import start_px_of
 from engine.errors import ConfigError
 
 DEFAULT_PRODUCTS = (
@@ -29,9 +30,14 @@ USDM_PRODUCTS = (
 def products_named(
     symbols: Sequence[str], defaults: Sequence[SpotProduct] = DEFAULT_PRODUCTS
 ) -> tuple[SpotProduct, ...]:
-    """The default products of these symbols; an unknown one gets the default rules and a start price of 100."""
+    """The default products of these symbols; an unknown one gets the default rules and a start price of 100, or the one
+    behind its name (``FOO/BAR=12.5``).  Raises ``ConfigError`` for a price that is none."""
     known = {product.symbol: product for product in defaults}
-    return tuple(known.get(symbol) or SpotProduct(symbol, Decimal(100)) for symbol in symbols)
+    made = []
+    for symbol, px in map(start_px_of, symbols):
+        found = known.get(symbol) or SpotProduct(symbol, Decimal(100))
+        made.append(found if px is None else msgspec.structs.replace(found, start_px=px))
+    return tuple(made)
 
 
 class RateLimits(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from connectors.local.start_prices import start_px_of
 from engine.errors import ConfigError
 
 ZERO = Decimal(0)
@@ -116,15 +117,18 @@ FUTURES = (
 
 
 def products_named(product_ids: Sequence[str]) -> tuple[SandboxProduct, ...]:
-    """The default products of these names; an unknown one gets the default rules and a start price of 100.
+    """The default products of these names; an unknown one gets the default rules and a start price of 100, or the one
+    behind its name (``FOO-BAR=12.5``).  Raises ``ConfigError`` for a price that is none.
 
     A pair in USDC shares the book of the one in USD, which is listed with it.
     """
     known = {product.product_id: product for product in (*DEFAULT_PRODUCTS, *FUTURES)}
     made: dict[str, SandboxProduct] = {}
-    for name in product_ids:
+    for text in product_ids:
+        name, px = start_px_of(text)
         label = name.removesuffix("C") if name.endswith("-USDC") else name
-        book = made.setdefault(label, known.get(label) or SandboxProduct(label, Decimal(100)))
+        found = known.get(label) or SandboxProduct(label, Decimal(100))
+        book = made.setdefault(label, found if px is None else msgspec.structs.replace(found, start_px=px))
         if name != label:
             made[name] = msgspec.structs.replace(book, product_id=name, alias=label)
     return tuple(made.values())

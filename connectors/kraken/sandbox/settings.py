@@ -11,6 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from connectors.local.settings import LocalSettings, SpotProduct
+from connectors.local.start_prices import start_px_of
 from engine.errors import ConfigError
 
 _LOT = Decimal("0.00000001")
@@ -22,10 +23,15 @@ DEFAULT_PRODUCTS = (
 
 
 def products_named(symbols: Sequence[str]) -> tuple[SpotProduct, ...]:
-    """The default products of these symbols; an unknown one has rules like theirs and a start price of 100."""
+    """The default products of these symbols; an unknown one has rules like theirs and a start price of 100,
+    or the one behind its name (``FOO/BAR=12.5``).  Raises ``ConfigError`` for a price that is none."""
     known = {product.symbol: product for product in DEFAULT_PRODUCTS}
     rules = (Decimal("0.01"), _LOT, Decimal("0.01"), Decimal(100_000), _CHEAPEST)
-    return tuple(known.get(symbol) or SpotProduct(symbol, Decimal(100), *rules) for symbol in symbols)
+    made = []
+    for symbol, px in map(start_px_of, symbols):
+        found = known.get(symbol) or SpotProduct(symbol, Decimal(100), *rules)
+        made.append(found if px is None else msgspec.structs.replace(found, start_px=px))
+    return tuple(made)
 
 
 class RateLimits(msgspec.Struct, frozen=True):

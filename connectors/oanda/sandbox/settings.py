@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from connectors.local.start_prices import start_px_of
 from connectors.oanda.sandbox.times import HOURS
 from engine.errors import ConfigError
 
@@ -100,9 +101,14 @@ _SMALL = frozenset({"HUF", "JPY"})
 
 
 def instruments_named(names: Sequence[str]) -> tuple[SandboxInstrument, ...]:
-    """The default instruments of these names; an unknown one is a currency pair."""
+    """The default instruments of these names; an unknown one is a currency pair.  One starts at the price behind its
+    name (``FOO_BAR=12.5``), if there is one.  Raises ``ConfigError`` for a price that is none."""
     known = {instrument.name: instrument for instrument in DEFAULT_INSTRUMENTS}
-    return tuple(known.get(name) or _pair(name) for name in names)
+    made = []
+    for name, px in map(start_px_of, names):
+        found = known.get(name) or _pair(name)
+        made.append(found if px is None else msgspec.structs.replace(found, start_px=px))
+    return tuple(made)
 
 
 def _pair(name: str) -> SandboxInstrument:

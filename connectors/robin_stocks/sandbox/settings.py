@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from connectors.local.start_prices import start_px_of
 from engine.errors import ConfigError
 
 _SYMBOL = re.compile(r"[A-Z][A-Z.]{0,5}")
@@ -50,9 +51,14 @@ DEFAULT_STOCKS = (
 
 
 def stocks_named(names: Sequence[str]) -> tuple[SandboxStock, ...]:
-    """The default stocks of these symbols; an unknown one starts at 100."""
+    """The default stocks of these symbols; an unknown one starts at 100, or at the price behind its name
+    (``FOO=12.5``).  Raises ``ConfigError`` for a price that is none."""
     known = {stock.symbol: stock for stock in DEFAULT_STOCKS}
-    return tuple(known.get(name) or SandboxStock(name, name, Decimal(100)) for name in names)
+    made = []
+    for name, px in map(start_px_of, names):
+        found = known.get(name) or SandboxStock(name, name, Decimal(100))
+        made.append(found if px is None else msgspec.structs.replace(found, start_px=px))
+    return tuple(made)
 
 
 class AccountSettings(msgspec.Struct, frozen=True):

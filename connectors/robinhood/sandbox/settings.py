@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from connectors.local.start_prices import start_px_of
 from engine.errors import ConfigError
 
 ACCOUNT_NUMBER = "RH0000001"
@@ -63,9 +64,14 @@ DEFAULT_PAIRS = (
 
 
 def pairs_named(symbols: Sequence[str]) -> tuple[SandboxPair, ...]:
-    """The default pairs of these names; an unknown one gets the default rules and a start price of 100."""
+    """The default pairs of these names; an unknown one gets the default rules and a start price of 100, or the one
+    behind its name (``FOO-BAR=12.5``).  Raises ``ConfigError`` for a price that is none."""
     known = {pair.symbol: pair for pair in DEFAULT_PAIRS}
-    return tuple(known.get(name) or SandboxPair(name, Decimal(100)) for name in symbols)
+    made = []
+    for name, px in map(start_px_of, symbols):
+        found = known.get(name) or SandboxPair(name, Decimal(100))
+        made.append(found if px is None else msgspec.structs.replace(found, start_px=px))
+    return tuple(made)
 
 
 class RateLimits(msgspec.Struct, frozen=True):

@@ -42,6 +42,15 @@ def session_of(product: wire.Product, now_ns: int) -> tuple[int, int]:
     return (min(opens_ns, now_ns), closes_ns) if closes_ns > now_ns else (0, 0)
 
 
+def funding_of(product: wire.Product) -> Decimal:
+    """Dollars that one contract held long pays in one interval, at the product's price; 0 for a future, and where it is
+    not known."""
+    terms = product.future_product_details
+    parts = [] if terms is None else [exact(text or "") for text in (terms.contract_size, terms.funding_rate)]
+    size, rate, px = (*parts, exact(product.price or "")) if parts else (None, None, None)
+    return ZERO if size is None or rate is None or px is None else size * px * rate
+
+
 def contract_instrument(
     venue: str, symbol: str, product: wire.Product, maker: Decimal, taker: Decimal, *, has_depth: bool = False
 ) -> Instrument:

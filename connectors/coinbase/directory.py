@@ -74,6 +74,8 @@ class Directory:
         self.statuses: dict[str, TradingStatus] = {}
         self.sessions: dict[str, tuple[int, int]] = {}
         """Of contracts: when the session that is open began and ends; ``(0, 0)`` where nobody says."""
+        self.fundings: dict[str, Decimal] = {}
+        """Of contracts: dollars that one held long pays in an interval."""
         self._fees = dict.fromkeys(("", FUTURE), (settings.default_maker_fee_rate, settings.default_taker_fee_rate))
 
     async def clock_offset_ns(self, *, limited: bool = True) -> int:
@@ -121,6 +123,7 @@ class Directory:
             events.append(InstrumentDefined(now_ns, now_ns, instrument))
             self.statuses[instrument.id] = trading_status(product)
             self.sessions[instrument.id] = contracts.session_of(product, now_ns)
+            self.fundings[instrument.id] = contracts.funding_of(product)
             events.append(InstrumentStatus(now_ns, now_ns, instrument.id, self.statuses[instrument.id]))
         return events
 
@@ -160,6 +163,7 @@ class Directory:
         if instrument not in self.market_products.get(label, ()):
             raise VenueError(f"{symbol} on {self._settings.name} is told under the name {label!r} now")
         self.sessions[instrument] = contracts.session_of(product, self._clock.now_ns())
+        self.fundings[instrument] = contracts.funding_of(product)
         return found, trading_status(product)
 
     async def opening(self, offset_ns: Callable[[], int]) -> Opening:

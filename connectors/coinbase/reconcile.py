@@ -18,13 +18,14 @@ import msgspec
 from connectors.account_rounds import AccountRounds
 from connectors.coinbase.balance_proof import BalanceProof, Totals
 from connectors.coinbase.directory import OPENING_MARGIN_NS, Directory, Opening
+from connectors.coinbase.funding import shares
 from connectors.coinbase.settle import LISTING_MARGIN_NS, Settler
 from connectors.coinbase.symbols import DOLLAR, is_contract, product_id_of
 from connectors.coinbase.tracker import OrderTracker
 from connectors.rivals import Rivals
 from engine.carried import ENDED, CarriedOrder
 from engine.errors import VenueError, WrongAccount
-from engine.events import AccountSettled, BalanceReported
+from engine.events import AccountSettled, BalanceReported, FundingSettled, PositionReported
 from engine.ports import Clock, Publish
 
 EVERY_S = 300.0
@@ -43,6 +44,8 @@ START_TRIES = 3
 """A start must not end by one question that fails."""
 PAUSE_S = 0.5
 _LOOK_S = 0.05
+FUNDING_NS = 3_600_000_000_000
+"""Between two payments of funding; the venue names none of them, so the hour does."""
 _CENT = Decimal("0.01")
 """The stream tells of dollars in cents."""
 
@@ -277,7 +280,7 @@ class AccountReconciler:
         now_ns = self._clock.now_ns()
         balances = tuple((one.currency, one.total) for one in opening.balances)
         if opening.positions and self._tracker.moved == self._moved:
-            self._say_dollars(dict(balances).get(DOLLAR))
+            self._tell_dollars(dict(balances).get(DOLLAR), opening.positions, now_ns)
         moved = self._moved = dict(self._tracker.moved)
         held = [(product_id_of(one.instrument), one.qty) for one in opening.positions]
         self._expected = {name: total - moved.get(name, Decimal(0)) for name, total in (*balances, *held)}
@@ -292,12 +295,18 @@ class AccountReconciler:
             self._publish(msgspec.structs.replace(position, ts_event_ns=now_ns, ts_recv_ns=now_ns))
         self._publish(AccountSettled(now_ns, now_ns, self._venue, balances, tuple(unresolved)))
 
-    def _say_dollars(self, told: Decimal | None) -> None:
-        """Nothing was executed since the last confirmation: what the dollars have changed by is something else."""
+    def _tell_dollars(self, told: Decimal | None, positions: Sequence[PositionReported], now_ns: int) -> None:
+        """Nothing was executed since the last confirmation: what the dollars have changed by is funding or something
+        else."""
         confirmed = self._expected.get(DOLLAR)
         if told is not None and confirmed is not None:
             amount = told - confirmed - self._tracker.moved.get(DOLLAR, Decimal(0))
-            if amount:
+            rates = self._directory.fundings
+            paid = shares(amount, {one.instrument: -one.qty * rates.get(one.instrument, 0) for one in positions})
+            for name, share in paid.items():
+                funding_id = f"{product_id_of(name)}-{now_ns // FUNDING_NS}"
+                self._publish(FundingSettled(now_ns, now_ns, self._venue, name, funding_id, DOLLAR, share))
+            if amount and not paid:
                 _log.warning(
                     "%s: %s dollars came without an execution (funding, a settlement of contracts, a payment): booked "
                     "as the venue tells them, neither profit nor loss", self._venue, f"{amount.normalize():f}",

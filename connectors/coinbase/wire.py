@@ -136,6 +136,7 @@ class Product(msgspec.Struct):
     quote_increment: Decimal
     base_min_size: Decimal
     base_max_size: Decimal
+    price: str | None = ""
     price_increment: str = ""
     quote_min_size: str = ""
     base_currency_id: str = ""

@@ -26,6 +26,7 @@ from engine.commands import OrderType, TimeInForce
 from engine.events import (
     AccountSettled,
     Bar,
+    FundingSettled,
     InstrumentDefined,
     InstrumentStatus,
     OrderFilled,
@@ -96,6 +97,8 @@ def books(one: One) -> Portfolio:
                 portfolio.report_position(event.instrument, event.qty, event.avg_px)
         elif isinstance(event, OrderFilled):
             portfolio.apply_fill(event, "s")
+        elif isinstance(event, FundingSettled):
+            portfolio.apply_funding(event)
         elif isinstance(event, AccountSettled):
             for currency, total in event.balances:
                 if portfolio.balance("coinbase", currency) is None:
@@ -157,6 +160,12 @@ async def test_what_moves_the_futures_account_without_a_fill_is_found_at_once(
             await until(lambda: dict(one.settled()[-1].balances)["USD"] == dollars(hand))
             assert books(one).balance("coinbase", "USD") == dollars(hand)
             assert f"{(-paid).normalize():f} dollars came without an execution" in caplog.text
+            assert one.log.of(FundingSettled) == []  # not what its rate makes of the position: something else
+            funded = hand.exchange.futures.fund(market, time.time_ns())
+            await until(lambda: one.log.of(FundingSettled))
+            (funding,) = one.log.of(FundingSettled)
+            assert (funding.instrument, funding.currency, funding.amount) == (ID, "USD", -funded)
+            await until(lambda: dict(one.settled()[-1].balances)["USD"] == dollars(hand))
             hand.exchange.futures._expire(market, time.time_ns())
             hand.exchange.touch(next(iter(hand.exchange.orders.values())))
             hand.exchange.absorb(market, (), time.time_ns())

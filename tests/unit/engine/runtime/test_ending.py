@@ -92,6 +92,18 @@ def test_a_session_without_open_orders_warns_of_nothing(traded: Traded) -> None:
     assert (summary.started_ns, summary.ended_ns, summary.stopped_by, summary.venue) == (5, 7, "SIGINT", "coinbase")
 
 
+def test_funding_stands_in_summary_and_table(traded: Traded) -> None:
+    """Beside the fees, by instrument and in all; where there was none, no row."""
+    traded.quotes(1)
+    (order,) = traded.core.orders.open_orders()
+    traded.bus.publish(fill(order.new, "1", "100", "t-1"))
+    assert "funding" not in table_rows(traded.summary(), "none")
+    traded.bus.publish(e.FundingSettled(20, 20, "coinbase", BTC, "f-1", "USD", D("-1.25")))
+    summary = traded.summary()
+    assert (summary.positions[BTC].funding, summary.funding, summary.fees) == (D("-1.25"), D("-1.25"), D(0))
+    assert "1.25" in table_rows(summary, "none")["funding"]
+
+
 def test_open_and_unknown_orders_are_named_counted_and_said(traded: Traded) -> None:
     """Twelve orders, one partly filled, one of unknown outcome: ten by name, all counted, in table, JSON and words."""
     traded.quotes(12)

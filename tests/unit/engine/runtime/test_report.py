@@ -231,3 +231,15 @@ def test_orders_left_open_stand_at_the_top(tmp_path: Path) -> None:
     for text in ("12 orders may <b>live</b>", "ks-7", "sell", "unknown", "0.15", "11 more are in the journal."):
         assert text in words
     assert "To be done by hand" not in Page(build_report(session(tmp_path, FULL, SERIES)).read_text()).words
+
+
+def test_funding_has_a_tile_where_there_was_any(tmp_path: Path) -> None:
+    """What a position paid without an execution stands beside the fees, in all and by instrument."""
+    line = msgspec.structs.replace(FULL.positions[BTC], funding=Decimal("-7.25"))
+    paid = msgspec.structs.replace(FULL, positions={BTC: line}, funding=Decimal("-7.25"))
+    words = []
+    for name, summary in (("none", FULL), ("paid", paid)):
+        (tmp_path / name).mkdir()
+        words.append(Page(build_report(session(tmp_path / name, summary)).read_text(encoding="utf-8")).words)
+    assert words[1].count("-7.25") == 2
+    assert words[1].count("funding") == words[0].count("funding") + 1

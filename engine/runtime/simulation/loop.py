@@ -276,7 +276,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 coroutine = task.get_coro()
                 for _ in range(NESTED_MAX):
                     try:
-                        coroutine.close()  # type: ignore[union-attr]  # tasks here are of coroutines
+                        coroutine.close()
                     except RuntimeError:  # it waits for something else now, in the block around
                         continue
                     except BaseException as error:  # its last words reach nobody

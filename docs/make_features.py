@@ -32,6 +32,8 @@ WHAT_FOR: Final[Mapping[str, str]] = {
     "published": "fundamental and macro series as they were known",
     "lags": "older values of chosen columns, volume momentum, regime label",
     "calendar": "time of day, of week and of the session",
+    "daily95": "candles of a day: `extended` without the clock, and the volatility of a week (30 rows of 95)",
+    "hourly28": "candles of an hour: the last day and the last week, free of price and volume (24 or 48 rows)",
     "extended": "all that candles give, for windows of 30 rows",
     "extended_book": "the same and all that the book and trades give",
 }

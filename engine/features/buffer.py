@@ -443,3 +443,11 @@ class FeatureBuffer:
     def mid_px(self) -> float:
         """Close of the newest row; NaN before the first."""
         return float(self._s[at.CLOSE + int(self._s[at.POS])]) if self._s[at.ROWS] > 0.0 else math.nan
+
+    @property
+    def range_px(self) -> tuple[float, float]:
+        """Highest and lowest price of the newest row; NaN before the first."""
+        if self._s[at.ROWS] <= 0.0:
+            return math.nan, math.nan
+        pos = int(self._s[at.POS])
+        return float(self._s[at.HIGH + pos]), float(self._s[at.LOW + pos])

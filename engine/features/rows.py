@@ -66,8 +66,15 @@ class Ticks(NamedTuple):
     ts_recv_ns: Int64Array
 
 
-def compute_rows(spec: FeatureSpec, instrument: Instrument, events: Iterable[MarketEvent]) -> Rows:
+def compute_rows(
+    spec: FeatureSpec,
+    instrument: Instrument,
+    events: Iterable[MarketEvent],
+    on_row: Callable[[FeatureBuffer], None] | None = None,
+) -> Rows:
     """All rows that the live buffer would make of these events, in order, bad ones left out.
+
+    ``on_row`` is called with the buffer after each row, for what ``Rows`` does not have.
 
     They are events of the instrument and, where columns ask for them, of its peers and published series.  Time bars
     close at the first later event; a timer would close the same rows earlier.  Raises ``DataError`` when the instrument
@@ -88,6 +95,8 @@ def compute_rows(spec: FeatureSpec, instrument: Instrument, events: Iterable[Mar
         ts_recv_ns.append(received)
         mid_px.append(buffer.mid_px)
         warm.append(buffer.warm)
+        if on_row is not None:
+            on_row(buffer)
 
     by_time = spec.sampling.kind == "time_bar"
     if by_time:

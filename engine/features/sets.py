@@ -14,6 +14,7 @@ from engine.errors import DataError
 from engine.features.columns.calendar import CALENDAR
 from engine.features.columns.cross_asset import CROSS_ASSET, at_venues, beside
 from engine.features.columns.exogenous import published
+from engine.features.columns.hourly import HOURLY28
 from engine.features.columns.lags import LAGS
 from engine.features.columns.microstructure import MICROSTRUCTURE
 from engine.features.columns.spectral import SPECTRAL
@@ -102,6 +103,19 @@ QUOTE40 = (
 # All that candles give: windows of 30 days can be made of it.
 EXTENDED = tuple(dict.fromkeys((*TECHNICAL40, *HYBRID11, *SPECTRAL, *CROSS_ASSET, *LAGS, *CALENDAR)))
 
+# On candles of a day the clock stands still: what is left says the day of the week.
+_CLOCK = (
+    "day_sin",
+    "day_cos",
+    "session_open",
+    "session_progress",
+    "session_sin",
+    "session_cos",
+    "to_open_s",
+    "to_close_s",
+)
+DAILY95 = (*(name for name in EXTENDED if name not in _CLOCK), "rv_5")
+
 SETS: Final[dict[str, tuple[str, ...]]] = {
     "technical13": INDICATORS,
     "technical40": TECHNICAL40,
@@ -113,6 +127,8 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
     "cross_asset": CROSS_ASSET,
     "lags": LAGS,
     "calendar": CALENDAR,
+    "daily95": DAILY95,
+    "hourly28": HOURLY28,
     "extended": EXTENDED,
     "extended_book": tuple(dict.fromkeys((*EXTENDED, *MICROSTRUCTURE))),
 }

@@ -203,9 +203,17 @@ def _torch_predict(served: Served):  # type: ignore[no-untyped-def]
 
 
 def code_hash() -> str:
-    """sha256 of all sources that decide the weights: features, networks, trainer."""
+    """sha256 of all sources that decide the weights: features, rows, labels, splits, networks, trainer."""
     digest = hashlib.sha256()
-    for folder in ("engine/features", "models/networks", "models/trainer"):
+    folders = (
+        "engine/features",
+        "models/labels",
+        "models/networks",
+        "models/splits",
+        "models/trainer",
+        "models/windows",
+    )
+    for folder in folders:
         for path in sorted((_ROOT / folder).rglob("*.py")):
             digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Recorded events to labelled rows, cut by time.
 
-Owns which rows are used, their labels and the three parts.  The rows themselves come from the same compiled feature
-kernel as in a session (``engine.features.rows``).
+Owns what the direction task makes of them.  Rows come from the same compiled feature kernel as in a session
+(``models.windows``), labels from ``models.labels``, the parts from ``models.splits``.
 
 Leaks this is built against: one calendar cut for all instruments; a training row's label must lie before the cut
 (purge of the horizon); the first ``window`` rows after a cut are left out (embargo); nothing is fitted here.
@@ -10,7 +10,7 @@ Leaks this is built against: one calendar cut for all instruments; a training ro
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,19 +18,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import ConfigError, DataError
-from engine.events import MarketEvent, Observation
+from engine.errors import DataError
 from engine.features.column import load_columns
-from engine.features.rows import compute_rows
 from engine.features.sampling import GapPolicy
 from engine.features.sets import expand, named_spec
 from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
+from models.labels import LabelSpec
+from models.labels.returns import past_sign
+from models.splits import HeldOutPart, TrainingPart, calendar_split, cuts_by_share
 from models.trainer.recorded import recorded_markets
 from models.trainer.settings import Features, TrainSettings
+from models.windows.rows import in_memory, ns_of
+from models.windows.samples import Samples, samples_of
+from models.windows.store import stored
+from models.windows.table import RowTable
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
+
+_MOVE = "move_bps"
 
 
 @dataclass(frozen=True)
@@ -86,136 +93,61 @@ def feature_spec(features: Features) -> FeatureSpec:
 def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
     """Read the markets, compute rows, label and split.  Raises ``DataError`` or ``ConfigError`` when that cannot be."""
     markets = recorded_markets(settings.data, folder, spec)
-    start_ns, end_ns = _ns(settings.data.start, "data.start"), _ns(settings.data.end, "data.end")
+    slice_ns = ns_of(settings.data.start, "data.start"), ns_of(settings.data.end, "data.end")
     horizon = settings.label.horizon_rows
-    span_ns_max = int(settings.label.span_s_max * 1e9)
-    tables: list[_Table] = []
-    for market in markets:
-        rows = compute_rows(spec, market.instrument, _between(market.events(), start_ns, end_ns))
-        ts_ns, mid_px = np.asarray(rows.ts_recv_ns, np.int64), np.asarray(rows.mid_px, np.float64)
-        tables.append(_Table.label(rows.values, ts_ns, mid_px, np.asarray(rows.warm), horizon, span_ns_max))
-    used = np.sort(np.concatenate([table.ts_ns[table.usable] for table in tables]))
-    if len(used) < 1000:
+    label = LabelSpec(kind="change_bps", horizon_rows=horizon, span_s_max=settings.label.span_s_max)
+    if settings.data.rows_folder:
+        table = stored(Path(settings.data.rows_folder).expanduser(), markets, spec, {_MOVE: label}, *slice_ns)
+    else:
+        table = in_memory(markets, spec, {_MOVE: label}, *slice_ns)
+    samples = samples_of(table, _MOVE)
+    if len(samples) < 1000:
         raise DataError(
-            f"{len(used)} labelled rows{_never(spec, tables)}",
+            f"{len(samples)} labelled rows{_never(table)}",
             expected="at least 1000",
             do="add data or shorten the window or the horizon",
         )
-    cuts = [
-        int(used[int(len(used) * share)])
-        for share in (settings.split.train, settings.split.train + settings.split.validation)
-    ]
-    edges = [(None, cuts[0]), (cuts[0], cuts[1]), (cuts[1], None)]
-    offsets = np.cumsum([0, *(len(table.ts_ns) for table in tables)])
-    parts, every_move = [], np.empty(0)
-    for number, (low, high) in enumerate(edges):
-        pieces = [table.part(low, high, spec.window, int(at)) for table, at in zip(tables, offsets, strict=False)]
-        columns = [np.concatenate(column) for column in zip(*pieces, strict=True)]
-        order = np.argsort(columns[4], kind="stable")
-        position, move, past, _, ts_ns = (column[order] for column in columns)
-        moved = move != 0.0
-        if number == 0:
-            every_move = move
-        up = (move[moved] > 0).astype(np.float32)
-        parts.append(Part(position[moved], up, move[moved], past[moved], ts_ns[moved]))
+    spans = samples.spans
+    split = calendar_split(spans, cuts_by_share(spans, (settings.split.train, settings.split.validation)))
+    past = _past_signs(table, horizon)
+    parts = [_part(samples, part, past) for part in (split.train, split.validation, split.test)]
     for name, part in zip(("train", "validation", "test"), parts, strict=True):
         if len(part) < 100 or part.up.min() == part.up.max():
             raise DataError(f"{len(part)} {name} rows of both directions", expected="at least 100", do="add data")
-    spans = np.concatenate([table.span_ns[table.usable] for table in tables])
+    every_move = samples.values[split.train.index]
     return Dataset(
-        values=np.concatenate([table.values for table in tables]),
-        ts_ns=np.concatenate([table.ts_ns for table in tables]),
+        values=table.values,
+        ts_ns=table.ts_ns,
         window=spec.window,
         train=parts[0],
         validation=parts[1],
         test=parts[2],
         return_scale_bps=float(np.abs(every_move).mean()),
         unchanged_share=float((every_move == 0.0).mean()),
-        label_span_s=float(np.median(spans)) / 1e9,
-        instruments=tuple(market.instrument for market in markets),
-        sources=tuple(dict.fromkeys(source for market in markets for source in market.sources)),
+        label_span_s=float(np.median(spans.end_ns - spans.ts_ns)) / 1e9,
+        instruments=table.instruments,
+        sources=table.sources,
     )
 
 
-@dataclass(frozen=True)
-class _Table:
-    """All rows of one instrument with their labels."""
-
-    values: npt.NDArray[np.float32]
-    ts_ns: Int64
-    label_ns: Int64  # when the label is known
-    move_bps: Float64
-    past_sign: npt.NDArray[np.int8]
-    usable: npt.NDArray[np.bool_]
-
-    @property
-    def span_ns(self) -> Int64:
-        return self.label_ns - self.ts_ns
-
-    @classmethod
-    def label(
-        cls,
-        values: npt.NDArray[np.float32],
-        ts_ns: Int64,
-        mid_px: Float64,
-        warm: npt.NDArray[np.bool_],
-        horizon: int,
-        span_ns_max: int,
-    ) -> _Table:
-        n = len(ts_ns)
-        move = np.zeros(n)
-        label_ns = np.full(n, np.iinfo(np.int64).max)
-        past = np.zeros(n, np.int8)
-        if n > horizon:
-            change = mid_px[horizon:] - mid_px[:-horizon]
-            move[:-horizon] = change / mid_px[:-horizon] * 1e4
-            label_ns[:-horizon] = ts_ns[horizon:]
-            past[horizon:] = np.sign(change)
-        known = np.arange(n) < n - horizon
-        span = np.where(known, label_ns - ts_ns, span_ns_max + 1)
-        usable = warm & known & (span <= span_ns_max) & (span >= 0) & np.isfinite(move)
-        return cls(values, ts_ns, label_ns, move, past, usable)
-
-    def part(self, low: int | None, high: int | None, embargo: int, offset: int) -> tuple[npt.NDArray[np.generic], ...]:
-        """Usable rows from ``low`` to ``high`` (receive time): labels known before ``high``, ``embargo`` skipped."""
-        keep = self.usable.copy()
-        if low is not None:
-            first = int(np.argmax(self.ts_ns >= low)) if bool((self.ts_ns >= low).any()) else len(keep)
-            keep[: first + embargo] = False
-        if high is not None:
-            keep &= self.label_ns < high
-        at = np.flatnonzero(keep)
-        return at + offset, self.move_bps[at], self.past_sign[at], self.label_ns[at], self.ts_ns[at]
+def _part(samples: Samples, part: TrainingPart | HeldOutPart, past: npt.NDArray[np.int8]) -> Part:
+    """The samples of a part whose mid changed: the others have no direction."""
+    index = part.index[samples.values[part.index] != 0.0]
+    position, move = samples.position[index], samples.values[index]
+    return Part(position, (move > 0).astype(np.float32), move, past[position], samples.spans.ts_ns[index])
 
 
-def _never(spec: FeatureSpec, tables: Sequence[_Table]) -> str:
+def _past_signs(table: RowTable, horizon: int) -> npt.NDArray[np.int8]:
+    """(R,) sign of the move over the horizon before each row of the table."""
+    closes = np.split(table.close_px, table.starts[1:-1])
+    return np.concatenate([past_sign(close, horizon) for close in closes]).astype(np.int8)
+
+
+def _never(table: RowTable) -> str:
     """Columns that have no value in any row: what they read was never there."""
-    known = np.zeros(len(spec.columns), bool)
-    for table in tables:
-        known |= np.isfinite(table.values).any(axis=0)
-    never = [name for name, found in zip(spec.columns, known, strict=True) if not found]
-    return f", no value for {', '.join(never)} in any of {sum(len(t.ts_ns) for t in tables)} rows" if never else ""
-
-
-def _between(events: Iterator[MarketEvent], start_ns: int | None, end_ns: int | None) -> Iterator[MarketEvent]:
-    """Events of a slice of time, and what was published before it."""
-    for event in events:
-        if start_ns is not None and event.ts_recv_ns < start_ns and type(event) is not Observation:
-            continue
-        if end_ns is not None and event.ts_recv_ns >= end_ns:
-            return
-        yield event
-
-
-def _ns(text: str | None, key: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{key} is {text!r}", expected="an ISO 8601 time such as 2014-05-06T00:00:00Z") from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp()) * 1_000_000_000
+    known = np.isfinite(table.values).any(axis=0)
+    never = [name for name, found in zip(table.spec.columns, known, strict=True) if not found]
+    return f", no value for {', '.join(never)} in any of {len(table)} rows" if never else ""
 
 
 def span_text(part: Part) -> tuple[str, str]:

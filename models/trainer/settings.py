@@ -27,6 +27,7 @@ class Data(_Section, frozen=True):
     What the columns read beside them, other instruments' prices and published series, comes from the same place: files
     of both are among ``files`` (and are not trained on), a catalogue is asked for what the columns name.
     ``start`` and ``end`` (ISO 8601, UTC) bound receive time; what was published before ``start`` is known then.
+    ``rows_folder``: where rows and labels are kept, to be mapped by the next run on the same; empty: in memory alone.
     """
 
     files: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class Data(_Section, frozen=True):
     instruments: tuple[str, ...] = ()
     start: str | None = None
     end: str | None = None
+    rows_folder: str = ""
 
 
 class Features(_Section, frozen=True):

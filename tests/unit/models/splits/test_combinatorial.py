@@ -1,0 +1,69 @@
+"""Combinatorial purged cross-validation against the examples that skfolio publishes for its own."""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+import pytest
+
+from engine.errors import ConfigError
+from models.splits.combinatorial import combinatorial_purged, path_count, paths
+from models.splits.spans import Spans
+
+
+def rows(count: int, before: float = 0.0, after: float = 0.0) -> Spans:
+    """One sample a row of ten nanoseconds, which reaches that many rows back and ahead."""
+    ts_ns = np.arange(count) * 10
+    return Spans(ts_ns - int(10 * before), ts_ns, ts_ns + int(10 * after))
+
+
+def found(spans: Spans, folds: int, held_out: int, embargo_ns: int = 0) -> list[tuple[list[int], list[list[int]]]]:
+    return [
+        (split.train.index.tolist(), [test.index.tolist() for test in split.tests])
+        for split in combinatorial_purged(spans, folds, held_out, embargo_ns)
+    ]
+
+
+A, B, C = [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]
+
+
+def test_twelve_rows_in_three_folds_split_as_published() -> None:
+    """Nothing purged."""
+    assert found(rows(12), 3, 2) == [(C, [A, B]), (B, [A, C]), (A, [B, C])]
+
+
+def test_a_purge_of_one_row_takes_the_neighbours_on_both_sides() -> None:
+    """``purged_size=1``: labels that reach into the next row."""
+    published = [([9, 10, 11], [A, B]), ([5, 6], [A, C]), ([0, 1, 2], [B, C])]
+    assert found(rows(12, before=0.5, after=1.0), 3, 2) == published
+
+
+def test_an_embargo_of_one_row_takes_the_one_behind() -> None:
+    """``embargo_size=1``."""
+    published = [([9, 10, 11], [A, B]), ([5, 6, 7], [A, C]), (A, [B, C])]
+    assert found(rows(12), 3, 2, embargo_ns=15) == published
+
+
+def test_paths_are_put_together_as_published() -> None:
+    """``recombined_paths`` of 3 and of 5 folds, a path a column there, a row here; 45 splits on 9 paths of 10 and 2."""
+    assert paths(3, 2).T.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert paths(5, 2).T.tolist() == [[0, 1, 2, 3], [0, 4, 5, 6], [1, 4, 7, 8], [2, 5, 7, 9], [3, 6, 8, 9]]
+    assert (comb(10, 2), path_count(10, 2)) == (45, 9)
+    table = paths(10, 2)
+    assert table.shape == (9, 10)
+    splits = combinatorial_purged(rows(40), 10, 2)
+    assert len(splits) == 45
+    for path in table:
+        assert all(fold in splits[split].folds for fold, split in enumerate(path))
+    pairs = {(int(split), fold) for path in table for fold, split in enumerate(path)}
+    assert len(pairs) == 90
+
+
+def test_all_folds_held_out_is_no_split() -> None:
+    """Nor none of them; nor folds so short that a label spans what would be learned."""
+    for held_out in (0, 3):
+        with pytest.raises(ConfigError, match="at least 1, and not all"):
+            combinatorial_purged(rows(12), 3, held_out)
+    with pytest.raises(ConfigError, match="nothing to learn from"):
+        combinatorial_purged(rows(12, before=2, after=2), 3, 2)

@@ -1,0 +1,49 @@
+"""Numbers of instruments, and what becomes of one that nobody has seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.errors import BundleError, DataError
+from models.windows.assets import UNKNOWN, AssetIds, hidden
+
+IDS = AssetIds.of(["BTC/USD@coinbase", "ETH/USD@coinbase", "BTC/USD@coinbase"])
+
+
+def test_numbers_are_those_of_the_training_and_come_back_from_the_file() -> None:
+    """Each instrument once, from 1 up; through the file they stay."""
+    again = AssetIds.from_json(IDS.to_json())
+    assert again == IDS
+    assert again.rows == 3
+    assert [again.number(name) for name in ("BTC/USD@coinbase", "ETH/USD@coinbase")] == [1, 2]
+
+
+def test_an_instrument_nobody_has_seen_is_nobody_in_particular() -> None:
+    """Another venue is another instrument."""
+    assert IDS.number("BTC/USD@kraken") == UNKNOWN == 0
+    assert IDS.numbers(["ETH/USD@coinbase", "SOL/USD@coinbase"], np.array([0, 1, 1, 0])).tolist() == [2, 0, 0, 2]
+
+
+def test_a_share_of_a_training_batch_is_hidden() -> None:
+    """15 % of 10,000, which trains the unknown row; the rest stays."""
+    numbers = np.tile([1, 2], 5000)
+    drawn = hidden(numbers, 0.15, np.random.default_rng(1))
+    assert (drawn == UNKNOWN).mean() == pytest.approx(0.15, abs=0.02)
+    assert (drawn[drawn != UNKNOWN] == numbers[drawn != UNKNOWN]).all()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b'{"instruments": [1]}', b'{"instruments": ["a", "a"]}', b'{"instruments": [""]}', b'{"ids": []}'],
+)
+def test_a_file_that_is_no_list_of_instruments_is_refused(content: bytes) -> None:
+    """One line, whatever it holds."""
+    with pytest.raises(BundleError, match=r"assets\.json is no list of instruments") as caught:
+        AssetIds.from_json(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_instrument_twice_is_refused() -> None:
+    with pytest.raises(DataError, match="each instrument once"):
+        AssetIds(("a", "a"))

@@ -7,6 +7,7 @@ quality gate on its way, as it does there, so that the model is trained on the r
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
 from engine.published import known_before
 from engine.quality.sieve import believed
+from models.trainer.candle_files import holds_candles, of_interval, read_candles
 from models.trainer.settings import Data
 
 _BOOKS = ("book_snapshots", "book_deltas")
@@ -59,11 +61,66 @@ def recorded_markets(data: Data, folder: Path, spec: FeatureSpec) -> list[Record
     """
     if data.catalogue:
         return _from_catalogue(Catalogue(Path(data.catalogue).expanduser()), data.instruments, spec)
-    return _from_files([folder / name for name in data.files], spec)
+    market, published = split_files([folder / name for name in data.files])
+    candles = [path for path in market if holds_candles(path)]
+    if candles and len(candles) < len(market):
+        other = next(path for path in market if path not in candles)
+        raise DataError(
+            f"{candles[0]} holds candles and {other} does not",
+            expected="files of one kind",
+            do="import them into a catalogue, which has both",
+        )
+    made = _from_candles(candles, published, data, spec) if candles else _from_files(market, published, spec)
+    return _chosen(made, data.instruments)
 
 
-def _from_files(paths: Sequence[Path], spec: FeatureSpec) -> list[Recorded]:
-    market, published = split_files(paths)
+def _chosen(markets: list[Recorded], names: Sequence[str]) -> list[Recorded]:
+    """Those of the instruments that are named; all where none is."""
+    known = {market.instrument.id for market in markets}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ConfigError(
+                f"data.instruments has {name}, and no file of data.files has it",
+                expected=f"{near[0]!r}" if near else f"one of {', '.join(sorted(known))}",
+            )
+    return [market for market in markets if not names or market.instrument.id in names]
+
+
+def _from_candles(paths: Sequence[Path], published: Sequence[Path], data: Data, spec: FeatureSpec) -> list[Recorded]:
+    if spec.peers:
+        raise DataError(
+            f"the columns read the price of {spec.peers[0]} beside candles of files",
+            expected="candles of a catalogue, where others' are found",
+            do="import the files: python run.py data import FILE",
+        )
+    if spec.sampling.kind != "time_bar":
+        raise DataError(f"{paths[0]} holds candles", expected=f"quotes or trades for rows of {spec.sampling}")
+    told = holding(published, spec.series)
+    observations = observations_of(told, spec.series)
+    _check_series(spec, observations, "no file of data.files has it", "add a file of it")
+    beside = tuple(_digest(path) for path in told)
+    made: dict[str, Recorded] = {}
+    for path in paths:
+        digest = _digest(path)
+        for series in of_interval(path, read_candles(path, data.quote), spec.sampling.interval_ns):
+            name = series.instrument.id
+            if name in made:
+                raise DataError(
+                    f"{made[name].sources[0][0]} and {path.name} have candles of {name}",
+                    expected="each instrument in one file",
+                    do="leave one out, or import both into a catalogue",
+                )
+            events = _judged({name: series.instrument}, series.events, observations)
+            made[name] = Recorded(series.instrument, events, (digest, *beside))
+    return list(made.values())
+
+
+def _digest(path: Path) -> tuple[str, str]:
+    return path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _from_files(market: Sequence[Path], published: Sequence[Path], spec: FeatureSpec) -> list[Recorded]:
     infos = describe_files(market)
     if len({info.has_recv for info in infos}) > 1:
         raise DataError("some data files have receive times and some do not", expected="one kind, to cut at one time")
@@ -79,7 +136,7 @@ def _from_files(paths: Sequence[Path], spec: FeatureSpec) -> list[Recorded]:
     told = holding(published, spec.series)
     observations = observations_of(told, spec.series)
     _check_series(spec, observations, "no file of data.files has it", "add a file of it")
-    digests = {path: (path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in (*market, *told)}
+    digests = {path: _digest(path) for path in (*market, *told)}
     names = [name for name in rules if name not in spec.peers]
     if not names:
         raise ConfigError(

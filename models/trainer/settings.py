@@ -24,6 +24,9 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Data(_Section, frozen=True):
     """Either ``files``, relative to the data folder, or ``instruments`` (ids: BTC/USD@coinbase) of a ``catalogue``.
 
+    Files are all of quotes and trades, or all of candles; of theirs, ``instruments`` names those to train on, default
+    all. ``quote`` is what symbols of candles are priced in that do not say it.
+
     What the columns read beside them, other instruments' prices and published series, comes from the same place: files
     of both are among ``files`` (and are not trained on), a catalogue is asked for what the columns name.
     ``start`` and ``end`` (ISO 8601, UTC) bound receive time; what was published before ``start`` is known then.
@@ -35,6 +38,7 @@ class Data(_Section, frozen=True):
     instruments: tuple[str, ...] = ()
     start: str | None = None
     end: str | None = None
+    quote: str = ""
     rows_folder: str = ""
 
 
@@ -168,10 +172,9 @@ def _check(path: Path, s: TrainSettings) -> None:
             raise ConfigError(f"{path}: {seen}", expected=expected)
 
     require(s.name.replace("-", "").isalnum(), f"name {s.name!r}", "letters, digits and dashes")
-    named = "catalogue" if s.data.catalogue else "files"
     require(bool(s.data.files or s.data.catalogue), "data.files is empty", "at least one file, or a catalogue")
     require(not (s.data.files and s.data.catalogue), "data.files and data.catalogue", "one of the two")
-    require(bool(s.data.catalogue) == bool(s.data.instruments), f"data.{named}", "instruments with a catalogue alone")
+    require(bool(s.data.files or s.data.instruments), "data.catalogue", "the instruments to train on")
     require(s.label.horizon_rows >= 1, f"label.horizon_rows {s.label.horizon_rows}", "at least 1")
     require(s.label.span_s_max > 0, f"label.span_s_max {s.label.span_s_max}", "more than 0")
     require(

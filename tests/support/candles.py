@@ -28,7 +28,7 @@ def candles(name: str, count: int, *, seed: int = 1, begin: int = 0) -> list[Bar
     """A seeded walk in cents; ``begin`` minutes after the start of all."""
     random = np.random.default_rng(seed)
     close = np.round(100 * np.exp(np.cumsum(random.normal(0, 0.004, count))), 2)
-    start = np.r_[100.0, close[:-1]]
+    start = np.r_[100.0, close][:count]
     high = np.round(np.maximum(start, close) + random.exponential(0.2, count), 2)
     low = np.round(np.minimum(start, close) - random.exponential(0.2, count), 2)
     volume = np.round(random.exponential(5.0, count) + 0.01, 3)

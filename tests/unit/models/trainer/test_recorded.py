@@ -93,8 +93,7 @@ def test_a_name_of_several_markets_is_no_answer(folder: Path, tmp_path: Path) ->
     ("data", "said"),
     [
         ("{files: [a.parquet], catalogue: var/catalogue, instruments: [x]}", "one of the two"),
-        ("{catalogue: var/catalogue}", "instruments with a catalogue alone"),
-        ("{files: [a.parquet], instruments: [x]}", "instruments with a catalogue alone"),
+        ("{catalogue: var/catalogue}", "expected the instruments to train on"),
     ],
 )
 def test_two_places_at_once_are_refused(tmp_path: Path, data: str, said: str) -> None:

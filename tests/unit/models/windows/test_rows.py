@@ -40,12 +40,14 @@ def test_a_row_has_the_highest_and_the_lowest_price_of_its_candle() -> None:
     assert made.prices.tick_px == recorded.instrument.tick_px
 
 
-def test_a_row_of_one_tick_has_one_price() -> None:
-    """Every change of the best quote: high and low are the mid."""
+def test_rows_of_ticks_have_a_range_too() -> None:
+    """That of the columns high and low, in full digits; the close lies in it."""
     recorded = Recorded(instrument(), lambda: iter(seeded_events(60)), ())
-    made = instrument_rows(recorded, FeatureSpec("ticks", ("close", "ret_1"), 3))
+    made = instrument_rows(recorded, FeatureSpec("ticks", ("high", "low"), 3))
     assert len(made.high_px) > 30
-    assert made.high_px.tolist() == made.low_px.tolist() == made.rows.mid_px.tolist()
+    assert made.rows.values.tolist() == np.stack([made.high_px, made.low_px], axis=1).astype(np.float32).tolist()
+    assert ((made.low_px <= made.rows.mid_px) & (made.rows.mid_px <= made.high_px)).all()
+    assert (made.low_px < made.high_px).any()
 
 
 def test_instruments_lie_one_after_another_and_labels_stay_with_them() -> None:

@@ -88,6 +88,10 @@ WHAT = {
     "memory_reconnects_picows": "resident memory over connections that the venue drops: those of three hours, at the "
     "most that a feed may make, against those of one",
     "memory_reconnects_websockets": "the same over websockets",
+    "windows_memory": "peak memory of a process that makes a million windows from candles, stores and draws them all",
+    "windows_write": "the first half of it: a million candles to rows and labels on disk",
+    "windows_batch": "a batch of 32 windows of 60 x 40 out of the stored million, at random",
+    "windows_share": "of a training step of the reference LSTM (30 rows, batch 32), what data takes",
     "journal_append_interval": "an append to the journal; sync mode `interval`, the default",
     "journal_append_never": "the same, sync mode `never`",
     "journal_append_always": "the same, sync mode `always`",

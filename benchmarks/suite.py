@@ -31,6 +31,7 @@ from benchmarks import (
     risk_gate,
     start_up,
     streams,
+    windows,
     wire,
 )
 from benchmarks.figures import Case, Reading, merge
@@ -62,6 +63,7 @@ CASES: tuple[Case, ...] = (
     Case("memory_growth", memory.growth, 1, memory.profile),
     Case("memory_50_instruments", memory.instruments),
     Case("memory_reconnects", streams.reconnects),
+    Case("windows", windows.run),
     Case("daemon_default", daemon.default),
     Case("daemon_default_apart", daemon.apart),
 )

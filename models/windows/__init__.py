@@ -2,7 +2,7 @@
 
 ``rows`` makes them, by the feature buffer of a session; ``table`` is what they are in memory or mapped, ``store`` their
 folder on disk; ``samples`` joins them with a label; ``loader`` gives batches; ``sampling`` and ``augmentation`` change
-what is drawn of the training part, and of no other; ``assets`` numbers the instruments.
+what is drawn of the training part, and of no other.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from engine.errors import BundleError, DataError
-from models.windows.assets import UNKNOWN, AssetIds, hidden
+from models.assets import ASSETS, UNKNOWN, AssetIds, hidden
+from models.manifest import load_bundle
 
 IDS = AssetIds.of(["BTC/USD@coinbase", "ETH/USD@coinbase", "BTC/USD@coinbase"])
 
@@ -47,3 +48,13 @@ def test_a_file_that_is_no_list_of_instruments_is_refused(content: bytes) -> Non
 def test_an_instrument_twice_is_refused() -> None:
     with pytest.raises(DataError, match="each instrument once"):
         AssetIds(("a", "a"))
+
+
+def test_the_file_travels_in_a_bundle_under_its_hash(crypto_bundle, replace_file) -> None:
+    """Listed, it loads with the rest; one changed number is a damaged bundle."""
+    replace_file(crypto_bundle, ASSETS, IDS.to_json())
+    load_bundle(crypto_bundle)
+    assert AssetIds.from_json((crypto_bundle / ASSETS).read_bytes()) == IDS
+    (crypto_bundle / ASSETS).write_bytes(AssetIds.of(["ETH/USD@coinbase", "BTC/USD@coinbase"]).to_json())
+    with pytest.raises(BundleError, match=r"assets\.json has sha256"):
+        load_bundle(crypto_bundle)

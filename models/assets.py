@@ -12,9 +12,11 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from engine.errors import BundleError, DataError
-from models.windows.table import Int64
+
+Int64 = npt.NDArray[np.int64]
 
 ASSETS: Final = "assets.json"
 """The file's name in a bundle."""

@@ -35,15 +35,16 @@ Kind = Literal[
 class LabelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One label.  Only what its kind uses may be set.
 
-    ``horizon_rows``: how far it reads, in rows of the features.  ``horizons``: several of them, for the kind of that
-    name. ``threshold``: of a class, as a log return (``class``) or a share of the mid (``book_*``).  ``target``,
-    ``stop``: shares of the entry price.  ``log``: the logarithm of a variance.  ``span_s_max``: labels that span more
-    time, across a pause of the market, are left out; 0: however long.
+    ``horizon_rows``: how far it reads, in rows of the features.  ``horizons`` or ``horizons_s``: several of them, in
+    rows or in seconds, for the kind of that name.  ``threshold``: of a class, as a log return (``class``) or a share
+    of the mid (``book_*``).  ``target``, ``stop``: shares of the entry price.  ``log``: the logarithm of a variance.
+    ``span_s_max``: labels that span more time, across a pause of the market, are left out; 0: however long.
     """
 
     kind: Kind
     horizon_rows: int = 1
     horizons: tuple[int, ...] = ()
+    horizons_s: tuple[int, ...] = ()
     threshold: Decimal = Decimal(0)
     target: Decimal = Decimal(0)
     stop: Decimal = Decimal(0)
@@ -59,11 +60,19 @@ class LabelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 )
         if self.span_s_max < 0 or self.threshold < 0:
             raise ConfigError(f"a label of kind {self.kind} with a bound below 0", expected="0 or more")
+        if self.kind == "horizons" and bool(self.horizons) == bool(self.horizons_s):
+            raise ConfigError("a label of several horizons", expected="horizons in rows, or horizons_s in seconds")
 
-    @property
-    def reach_rows(self) -> int:
-        """The furthest row ahead that the label reads."""
-        return max(self.horizons, default=1) if self.kind == "horizons" else self.horizon_rows
+    def horizons_of(self, interval_ns: int) -> tuple[int, ...]:
+        """How far ahead the label reads, in rows of ``interval_ns`` (0: of no fixed length), ascending.
+
+        Raises ``ConfigError`` where seconds are no whole rows.
+        """
+        if self.kind != "horizons":
+            return (self.horizon_rows,)
+        return self.horizons or tuple(
+            horizons.rows_of(span_s * 1_000_000_000, interval_ns) for span_s in self.horizons_s
+        )
 
 
 class RowPrices(NamedTuple):
@@ -74,6 +83,8 @@ class RowPrices(NamedTuple):
     high_px: Float64
     low_px: Float64
     tick_px: Decimal
+    interval_ns: int = 0
+    """Length of a row; 0 where rows have none of their own."""
 
 
 def label_rows(spec: LabelSpec, rows: RowPrices) -> Labels:
@@ -107,7 +118,7 @@ _MAKE: Final[dict[str, Callable[[LabelSpec, RowPrices], Labels]]] = {
     "class": lambda spec, rows: returns.classes(
         returns.log_return(rows.close_px, spec.horizon_rows), float(spec.threshold)
     ),
-    "horizons": lambda spec, rows: horizons.log_returns(rows.close_px, spec.horizons),
+    "horizons": lambda spec, rows: horizons.log_returns(rows.close_px, spec.horizons_of(rows.interval_ns)),
     "barrier": _barrier,
     "realised_variance": lambda spec, rows: volatility.realised_variance(rows.close_px, spec.horizon_rows),
     "parkinson_variance": lambda spec, rows: volatility.parkinson_variance(
@@ -125,7 +136,7 @@ _USES: Final[dict[str, set[str]]] = {
     "change_bps": {"horizon_rows"},
     "return": {"horizon_rows"},
     "class": {"horizon_rows", "threshold"},
-    "horizons": {"horizons"},
+    "horizons": {"horizons", "horizons_s"},
     "barrier": {"horizon_rows", "target", "stop"},
     "realised_variance": {"horizon_rows", "log"},
     "parkinson_variance": {"horizon_rows", "log"},

@@ -26,17 +26,20 @@ from models.windows.table import Float64, RowTable
 
 
 class InstrumentRows(NamedTuple):
-    """All rows of one instrument, and the highest and lowest price of each, (N,) float64."""
+    """All rows of one instrument, the highest and lowest price of each, (N,) float64, and their length (0: none)."""
 
     instrument: Instrument
     rows: Rows
     high_px: Float64
     low_px: Float64
+    interval_ns: int
 
     @property
     def prices(self) -> RowPrices:
         rows = self.rows
-        return RowPrices(rows.ts_recv_ns, rows.mid_px, self.high_px, self.low_px, self.instrument.tick_px)
+        return RowPrices(
+            rows.ts_recv_ns, rows.mid_px, self.high_px, self.low_px, self.instrument.tick_px, self.interval_ns
+        )
 
     def labelled(self, labels: Mapping[str, LabelSpec]) -> dict[str, Labels]:
         return {name: label_rows(spec, self.prices) for name, spec in labels.items()}
@@ -57,7 +60,8 @@ def instrument_rows(
         lows.append(low_px)
 
     rows = compute_rows(spec, market.instrument, between(market.events(), start_ns, end_ns), on_row=note)
-    return InstrumentRows(market.instrument, rows, np.frombuffer(highs, np.float64), np.frombuffer(lows, np.float64))
+    high_px, low_px = np.frombuffer(highs, np.float64), np.frombuffer(lows, np.float64)
+    return InstrumentRows(market.instrument, rows, high_px, low_px, spec.sampling.interval_ns)
 
 
 def in_memory(

@@ -96,4 +96,4 @@ def test_a_label_is_known_or_no_number_and_never_reads_itself(seed: int, spec: L
     known = np.flatnonzero(labels.known)
     ahead = labels.last[known] - known
     assert (ahead >= 1).all()
-    assert (ahead <= spec.reach_rows).all()
+    assert (ahead <= max(spec.horizons_of(0))).all()

@@ -47,7 +47,7 @@ def test_every_kind_can_be_written_in_yaml(kind: str) -> None:
     labels = label_rows(spec, rows())
     known = np.flatnonzero(labels.known)
     assert len(known) > 200
-    reach = 1 if kind == "regime_ending_next" else spec.reach_rows
+    reach = 1 if kind == "regime_ending_next" else max(spec.horizons_of(0))
     assert (labels.last[known] - known == reach).all()
     assert set(KINDS) == set(module._MAKE) == set(module._USES)
 
@@ -81,3 +81,17 @@ def test_prices_between_ticks_are_compared_as_they_are() -> None:
     exact, loose = label_rows(spec, rows()), label_rows(spec, rows("0.3"))
     assert (exact.values[exact.known] == loose.values[loose.known]).mean() > 0.99
     assert exact.known.sum() == 292
+
+
+def test_horizons_may_be_told_in_seconds() -> None:
+    """5, 10 and 15 seconds of rows of a second are 5, 10 and 15 rows; rows of no length, or both at once, are
+    refused."""
+    by_time = LabelSpec(kind="horizons", horizons_s=(5, 10, 15))
+    by_rows = LabelSpec(kind="horizons", horizons=(5, 10, 15))
+    prices = rows()._replace(interval_ns=SECOND)
+    assert label_rows(by_time, prices).values.tobytes() == label_rows(by_rows, prices).values.tobytes()
+    with pytest.raises(ConfigError, match="expected a horizon in rows"):
+        label_rows(by_time, rows())
+    for both in ({}, {"horizons": (5,), "horizons_s": (5,)}):
+        with pytest.raises(ConfigError, match="a label of several horizons"):
+            LabelSpec(kind="horizons", **both)

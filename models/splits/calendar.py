@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.errors import ConfigError
 from models.splits.parts import HeldOutPart, Split, TrainingPart
-from models.splits.spans import Int64, Spans
+from models.splits.spans import Spans
 
 
 def cuts_by_share(spans: Spans, shares: Sequence[float]) -> tuple[int, int]:
@@ -56,8 +56,3 @@ def calendar_split(spans: Spans, cuts_ns: tuple[int, int]) -> Split:
         HeldOutPart.of(spans, (spans.begin_ns >= first) & (spans.end_ns < second)),
         HeldOutPart.of(spans, spans.begin_ns >= second),
     )
-
-
-def times_of(part: TrainingPart | HeldOutPart, spans: Spans) -> Int64:
-    """When the samples of a part are asked about, ascending."""
-    return spans.ts_ns[part.index]

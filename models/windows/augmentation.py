@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from engine.errors import ConfigError
 from engine.features.column import lookup
@@ -43,6 +44,8 @@ class Augmentation:
     samples: Samples
     noise: Float32
     """(F,) standard deviation of each column's noise."""
+    learned: npt.NDArray[np.bool_]
+    """(R,) whether a training sample's window ends at that row of the table."""
     shift_rows_max: int
 
     @classmethod
@@ -58,16 +61,21 @@ class Augmentation:
         rows = table.values[samples.position[index[:: max(1, len(index) // _FITTED_ON)]]]
         moving = np.array([lookup(name).unit != "label" for name in table.spec.columns])
         noise = settings.jitter * rows.astype(np.float64).std(axis=0) * moving
-        return cls(samples, noise.astype(np.float32), settings.shift_rows_max)
+        learned = np.zeros(len(table), bool)
+        learned[samples.position[index]] = True
+        return cls(samples, noise.astype(np.float32), learned, settings.shift_rows_max)
 
     def windows(self, index: Int64, random: np.random.Generator) -> Float32:
-        """``(B, W, F)`` windows of these samples, shifted and jittered.  A shift goes back in time only, and only to a
-        window that is clean itself: the label then lies a little further ahead, and no row of its time is seen."""
+        """``(B, W, F)`` windows of these samples, shifted and jittered.
+
+        A shift goes back in time only, and only to a window that another training sample has: what was left out around
+        a held-out stretch is not seen by shifting either.
+        """
         position = self.samples.position[index]
         if self.shift_rows_max:
-            # Fewer rows than a window: the window before belongs to the same instrument, or its rows are not clean.
+            # Fewer rows than a window: what ends there is a window of the same instrument, or no training sample's.
             back = random.integers(0, self.shift_rows_max + 1, len(position))
-            position = np.where(self.samples.table.warm[position - back], position - back, position)
+            position = np.where(self.learned[position - back], position - back, position)
         windows = self.samples.table.windows(position)
         if self.noise.any():
             windows += self.noise * random.standard_normal(windows.shape, np.float32)

@@ -36,6 +36,8 @@ class Place(msgspec.Struct, frozen=True):
     seed: int
     batch: int
     samples: int
+    rows: str
+    """Fingerprint of the rows; empty where they are in memory alone."""
 
 
 class TrainingBatches:
@@ -79,15 +81,15 @@ class TrainingBatches:
     @property
     def place(self) -> Place:
         """Of the batch that comes next."""
-        return Place(self._epoch, self._step, self._seed, self.batch, len(self._part))
+        return Place(self._epoch, self._step, self._seed, self.batch, len(self._part), self._samples.table.fingerprint)
 
     def resume(self, place: Place) -> None:
         """Go on there.  Raises ``ConfigError`` for the place of another run."""
         mine = self.place
-        theirs, ours = ((one.seed, one.batch, one.samples) for one in (place, mine))
+        theirs, ours = ((one.seed, one.batch, one.samples, one.rows[:12]) for one in (place, mine))
         if theirs != ours or not 0 <= place.step < self.steps or place.epoch < 0:
             raise ConfigError(
-                f"a checkpoint at epoch {place.epoch}, step {place.step} of seed, batch and samples {theirs}",
+                f"a checkpoint at epoch {place.epoch}, step {place.step} of seed, batch, samples and rows {theirs}",
                 expected=f"one of {ours}, with {self.steps} steps an epoch",
                 do="resume with the settings and data it was made with",
             )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.splits.parts import HeldOutPart, TrainingPart
 from models.splits.spans import Spans
 
 
@@ -22,3 +23,8 @@ def panel(moments: Mapping[str, Iterable[int]], *, window: int, horizon: int) ->
     ts_ns = np.concatenate([np.fromiter(times, np.int64) for times in moments.values()]) + 1_000
     names = np.concatenate([np.full(len(list(times)), name) for name, times in moments.items()])
     return Panel(Spans(ts_ns - window, ts_ns, ts_ns + horizon), names)
+
+
+def times_of(part: TrainingPart | HeldOutPart, spans: Spans) -> npt.NDArray[np.int64]:
+    """When the samples of a part are asked about, ascending."""
+    return spans.ts_ns[part.index]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError
-from models.splits.calendar import calendar_split, cuts_by_share, cuts_by_text, times_of
-from tests.support.panels import panel
+from models.splits.calendar import calendar_split, cuts_by_share, cuts_by_text
+from tests.support.panels import panel, times_of
 
 
 @pytest.mark.parametrize("shares", [(0.6, 0.2), (0.7, 0.15)])

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError
+from models.labels.regimes import classes, future
 from models.splits.folds import fold_masks, purged_folds
+from models.splits.spans import Spans
 from tests.support.panels import panel
 
 
@@ -40,3 +42,30 @@ def test_folds_that_cannot_be_are_refused() -> None:
             purged_folds(spans, folds)
     with pytest.raises(ConfigError, match="nothing to learn"):
         purged_folds(panel({"A": range(40)}, window=30, horizon=5).spans, 2)
+
+
+def test_a_random_split_of_overlapping_labels_scores_higher() -> None:
+    """Of a random walk nothing can be told, and a nearest neighbour does tell it as long as rows with nearly the same
+    label are learned from: what the purge takes away is that."""
+    neighbours = pytest.importorskip("sklearn.neighbors", reason="the trainer is not installed")
+    random = np.random.default_rng(11)
+    close = np.exp(np.cumsum(random.normal(0, 0.01, 1500)))
+    labels = classes(future(close, 20), volatile_above=1.0)
+    position = np.arange(160, 1480)
+    seen = np.stack([np.log(close[position] / close[position - back]) for back in (20, 40, 80, 160)], axis=1)
+    told = labels.values[position]
+    spans = Spans(position - 160, position, position + 20)
+    model = neighbours.KNeighborsClassifier(1)
+
+    def accuracy(parts: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        right = [
+            model.fit(seen[learned], told[learned]).predict(seen[judged]) == told[judged] for learned, judged in parts
+        ]
+        return float(np.concatenate(right).mean())
+
+    purged = accuracy([(train.index, held.index) for train, held in purged_folds(spans, 5)])
+    mixed = random.permutation(len(position))
+    leaking = accuracy([(np.setdiff1d(mixed, part), part) for part in np.array_split(mixed, 5)])
+    most = np.bincount(told.astype(int)).max() / len(told)
+    assert leaking > purged + 0.2
+    assert purged < most < leaking

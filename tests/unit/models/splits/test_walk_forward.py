@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError
-from models.splits.calendar import times_of
 from models.splits.walk_forward import walk_forward
-from tests.support.panels import panel
+from tests.support.panels import panel, times_of
 
 
 def test_each_origin_learns_from_all_before_and_every_later_day_is_judged_once() -> None:

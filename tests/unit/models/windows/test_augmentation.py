@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import ConfigError, DataError
 from models.labels import LabelSpec
-from models.splits import HeldOutPart, TrainingPart
+from models.splits import HeldOutPart, TrainingPart, purged_folds
 from models.windows.augmentation import Augmentation, AugmentationSettings
 from models.windows.rows import in_memory
 from models.windows.samples import Samples, samples_of
@@ -33,27 +33,39 @@ def test_noise_is_a_share_of_each_columns_deviation_and_labels_have_none(samples
     assert (noise[..., 3] == 0.0).all()
 
 
-def test_a_shift_goes_back_to_clean_windows_only(samples: Samples) -> None:
-    """Every window is that of the row or of one of the three before it, none is new, none holds a NaN; the first
-    samples of an instrument, before which nothing is clean, stay."""
-    made = Augmentation.fit(PART, samples, AugmentationSettings(shift_rows_max=3))
+def steps_back(samples: Samples, sample: int, window: np.ndarray) -> list[int]:
+    """How many rows before its own a window of the sample ends; none where it is a window of nowhere."""
+    position = samples.position[sample]
+    return [back for back in range(4) if (samples.table.windows(np.array([position - back]))[0] == window).all()]
+
+
+def test_a_shift_goes_back_to_windows_of_training_samples_only(samples: Samples) -> None:
+    """Every window is that of the row or of one of the three before it, all are met; the first samples of an
+    instrument, before which there is none, stay."""
+    everything = TrainingPart(np.arange(len(samples)))
+    made = Augmentation.fit(everything, samples, AugmentationSettings(shift_rows_max=3))
     first = np.flatnonzero(samples.instrument == 1)[0]
     index = np.r_[0:100, first : first + 20]
     windows = made.windows(index, np.random.default_rng(1))
     assert np.isfinite(windows).all()
-    seen = set()
-    for number, sample in enumerate(index):
-        position = samples.position[sample]
-        steps = [
-            back
-            for back in range(4)
-            if (samples.table.windows(np.array([position - back]))[0] == windows[number]).all()
+    steps = [steps_back(samples, sample, window) for sample, window in zip(index, windows, strict=True)]
+    assert {each[0] for each in steps} == {0, 1, 2, 3}
+    assert steps[0] == steps[100] == [0]
+
+
+def test_a_shift_never_reaches_into_what_was_held_out(samples: Samples) -> None:
+    """A fold in the middle: over many draws no window touches it, from its first window to its last label; without the
+    rule the samples behind it would."""
+    spans = samples.spans
+    train, held = purged_folds(spans, 3)[1]
+    made = Augmentation.fit(train, samples, AugmentationSettings(shift_rows_max=3))
+    behind = train.index[spans.begin_ns[train.index] == spans.end_ns[held.index].max()]
+    assert len(behind)
+    for seed in range(20):
+        windows = made.windows(behind, np.random.default_rng(seed))
+        assert [steps_back(samples, sample, window) for sample, window in zip(behind, windows, strict=True)] == [
+            [0] for _ in behind
         ]
-        assert steps, f"sample {sample} has a window of nowhere"
-        seen.add(steps[0])
-    assert seen == {0, 1, 2, 3}
-    assert (windows[0] == samples.windows(index[:1])[0]).all()
-    assert (windows[100] == samples.windows(index[100:101])[0]).all()
 
 
 def test_it_is_fitted_on_training_samples_and_refuses_any_other_part(samples: Samples) -> None:

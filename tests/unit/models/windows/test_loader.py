@@ -87,7 +87,9 @@ def test_what_is_left_of_an_epoch_is_given_after_a_resumption(samples: Samples) 
     assert len(list(one.epoch())) == 7
 
 
-@pytest.mark.parametrize("changes", [{"seed": 8}, {"batch": 16}, {"samples": 239}, {"step": 7}, {"epoch": -1}])
+@pytest.mark.parametrize(
+    "changes", [{"seed": 8}, {"batch": 16}, {"samples": 239}, {"rows": "ab"}, {"step": 7}, {"epoch": -1}]
+)
 def test_a_place_in_another_run_is_refused(samples: Samples, changes: dict[str, int]) -> None:
     """Of another seed, batch or data, or a step that no epoch has."""
     one = loader(samples)

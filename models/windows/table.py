@@ -58,11 +58,10 @@ class RowTable:
     def view(self) -> Float32:
         """``(R - W + 1, W, F)`` all windows, no copy; the one at k ends at row k + W - 1."""
         rows, width = self.values.shape
-        window = min(self.window, rows)
         step = self.values.strides[0]
         return np.lib.stride_tricks.as_strided(
             self.values,
-            (max(rows - window + 1, 0), self.window, width),
+            (max(rows - self.window + 1, 0), self.window, width),
             (step, step, self.values.strides[1]),
             writeable=False,
         )

@@ -58,3 +58,11 @@ def test_all_windows_are_never_in_memory_at_once(tmp_path: Path) -> None:
         highest = max(highest, resident_mb())
     assert np.isfinite(total)
     assert highest - before < 40
+
+
+def test_fewer_rows_than_a_window_have_none() -> None:
+    """Nothing is read beyond the rows; no sample either."""
+    table = in_memory([market(count=3)], candle_spec(), {})
+    assert table.view.shape == (0, 4, 3)
+    assert table.windows(np.zeros(0, np.int64)).shape == (0, 4, 3)
+    assert not len(samples_of(table, log_return(table.close_px, 1)))

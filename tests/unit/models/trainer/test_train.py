@@ -105,6 +105,19 @@ def test_a_label_across_a_pause_is_left_out(folder):
     )
 
 
+def test_kept_rows_are_the_rows_that_are_made(folder):
+    """In memory, written, and mapped by the next run: parts, labels and values are bit-equal."""
+    kept = {"files": ["quotes.parquet"], "rows_folder": str(folder / "rows")}
+    first, *others = tiny_dataset(folder), tiny_dataset(folder, data=kept), tiny_dataset(folder, data=kept)
+    for data in others:
+        assert data.values.tobytes() == first.values.tobytes()
+        for one, other in ((data.train, first.train), (data.validation, first.validation), (data.test, first.test)):
+            for name in ("position", "up", "move_bps", "past_sign", "ts_ns"):
+                assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
+        assert data.sources == first.sources
+    assert len([path for path in (folder / "rows").iterdir() if path.is_dir()]) == 1
+
+
 def test_too_few_rows_are_refused(folder):
     """Bounds the data to its first minute."""
     with pytest.raises(DataError, match="labelled rows"):

@@ -140,7 +140,7 @@ def _lstm() -> Any:
     """Two bidirectional layers of 128, dropout 0.2; the last step through 128 to 1, with ReLU and BatchNorm."""
     from torch import nn
 
-    class Lstm(nn.Module):
+    class Lstm(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.lstm = nn.LSTM(40, 128, 2, batch_first=True, dropout=0.2, bidirectional=True)

@@ -1,7 +1,7 @@
 """From candles to the batches that a network learns from: rows, a label, parts that do not touch, batches.
 
     python examples/training_rows.py                                     # generated candles
-    python examples/training_rows.py --quote USDT candles.parquet
+    python examples/training_rows.py candles.parquet
 
 The file holds candles of one or more symbols (docs/training.md).  Rows are written once to the folder of ``--rows`` and
 mapped by the next run on the same; without it they go to a folder that is removed at the end.

@@ -74,4 +74,5 @@ def _compared(moved: Int64, base: Int64, threshold: Fraction, horizon: int, coun
 def _sums(values: Int64, count: int) -> Int64:
     """``(N - count + 1,)`` sums of neighbours; of whole numbers a running total is exact."""
     total = np.concatenate([[0], np.cumsum(values)])
-    return total[count:] - total[:-count]
+    sums: Int64 = total[count:] - total[:-count]
+    return sums

@@ -24,7 +24,8 @@ def average_uniqueness(first: Int64, last: Int64, rows: int) -> Float64:
     running = concurrency(first, last, rows)
     inverse = np.divide(1.0, running, out=np.zeros(rows), where=running > 0)
     total = np.concatenate([[0.0], np.cumsum(inverse)])
-    return (total[last + 1] - total[first]) / (last + 1 - first)
+    unique: Float64 = (total[last + 1] - total[first]) / (last + 1 - first)
+    return unique
 
 
 def episodes(first: Int64, last: Int64, chosen: npt.NDArray[np.bool_]) -> int:

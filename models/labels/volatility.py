@@ -53,4 +53,5 @@ def logarithm(variance: Labels) -> Labels:
 def _sums(values: Float64, count: int) -> Float64:
     """``(N - count + 1,)`` sums of ``count`` neighbours, each added anew: a running total carries its errors along, and
     one value that is no number would be in all that follow."""
-    return np.lib.stride_tricks.sliding_window_view(values, count).sum(axis=1)
+    sums: Float64 = np.lib.stride_tricks.sliding_window_view(values, count).sum(axis=1)
+    return sums

@@ -8,7 +8,7 @@ had.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -20,7 +20,8 @@ from models.windows.samples import Samples
 from models.windows.table import Float32, Float64, Int64
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Batch:
     """``index (B,)`` names the samples: labels, weights and assets of them are looked up by it."""
 
     index: Int64

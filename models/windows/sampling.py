@@ -32,7 +32,8 @@ def uniqueness_weights(part: TrainingPart, samples: Samples) -> Float64:
     first, last = samples.position[index] + 1, samples.last[index]
     # Rows of instruments lie one after another, so that no label runs into another instrument's rows.
     unique = average_uniqueness(first, last, len(samples.table))
-    return unique / unique.mean()
+    weights: Float64 = unique / unique.mean()
+    return weights
 
 
 def oversampled(part: TrainingPart, samples: Samples, seed: int) -> Int64:

@@ -49,7 +49,7 @@ _MADE_BY: Final = (
     "models/windows/rows.py",
 )
 """Sources whose change may change a row or a label."""
-_COLUMNS: Final = {
+_COLUMNS: Final[dict[str, tuple[str, np.dtype[Any]]]] = {
     "values": ("f32", np.dtype("<f4")),
     "ts_event_ns": ("i64", np.dtype("<i8")),
     "ts_ns": ("i64", np.dtype("<i8")),

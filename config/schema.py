@@ -145,6 +145,9 @@ class VenueSettings(Section):
     reconcile_s: float = Field(
         default=300.0, ge=1, le=86_400, description="how often the account is compared with the books, s"
     )
+    attach_exits: bool = Field(
+        default=False, description="brackets leave with their entry where the venue places them itself (Coinbase, spot)"
+    )
     products_s: float = Field(
         default=60.0, ge=1, le=86_400, description="how often rules and states of the instruments are read again, s"
     )

@@ -13,6 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from config.load import load, session_limits
 from config.schema import Settings
 from config.wiring import build_guardian
@@ -160,6 +162,7 @@ class SimulatedOutside:
         slots = [StrategySlot(one, instruments=frozenset(names), uses_model=False) for one in strategies]
         guardian = build_guardian(self.settings, names)
         assert guardian is not None
+        offer = OFFER if self.venue.attaches else msgspec.structs.replace(OFFER, entries=frozenset())
         return TradingCore(
             recorder=recorder,
             gate=_BrokenGate(session_limits(self.settings, names, live=False), self._guard),
@@ -169,7 +172,7 @@ class SimulatedOutside:
             id_prefix=id_prefix,
             hold_orders=hold_orders,
             tolerances=self.settings.quality.tolerances(),
-            offers={name.rpartition("@")[2]: OFFER for name in names},
+            offers={name.rpartition("@")[2]: offer for name in names},
         )
 
     def make_venue(self, publish: Publish, clock: Clock, left: Before | None, number: int) -> SimulatedTrading:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from config.assembly import NO_MODEL
 from config.load import session_limits
 from config.schema import Settings
@@ -119,4 +121,6 @@ def build_offers(settings: Settings, instruments: Sequence[str], *, live: bool =
     """Which orders each venue takes: the built-in exchange speaks its venue's protocol, all other fills on paper are
     made in this process."""
     offer = kind_of(settings).offer if live or settings.venue.feed == "sandbox" else paper.OFFER
+    if not settings.venue.attach_exits:
+        offer = msgspec.structs.replace(offer, entries=frozenset())
     return {instrument.rpartition("@")[2]: offer for instrument in instruments}

@@ -147,6 +147,34 @@ class FundingSettled(Event, frozen=True, array_like=True, gc=False, tag=33):
     amount: Decimal
 
 
+class OrderAttached(Event, frozen=True, array_like=True, gc=False, tag=36):
+    """The venue has made the exit that came with an entry of ours (``engine.commands.NewOrderWithExits``), which
+    ``parent_id`` names by its client order id; told again where its size has changed.
+
+    ``client_order_id`` is what it is called here (``engine.order_ids.attached_id``).  No execution of it is told before
+    as much of its entry was.
+    """
+
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+    parent_id: str
+    instrument: str
+    side: Side
+    qty: Decimal
+    limit_px: Decimal
+    trigger_px: Decimal
+
+
+class AttachmentMissing(Event, frozen=True, array_like=True, gc=False, tag=37):
+    """The venue has made no exit for the entry that ``client_order_id`` names: nothing of it was found for long enough
+    after the entry had ended."""
+
+    venue: str
+    client_order_id: str
+    reason: str
+
+
 AccountEvent = (
     OrderAccepted
     | OrderRejected
@@ -161,4 +189,6 @@ AccountEvent = (
     | OrderFound
     | FillCorrected
     | FundingSettled
+    | OrderAttached
+    | AttachmentMissing
 )

@@ -131,7 +131,7 @@ class EventBus:
         first: list[InputEvent] = [
             OrderRejected(now_ns, now_ns, command.venue, command.client_order_id, "core_failed")
             for command in core.commands
-            if type(command) is NewOrder
+            if isinstance(command, NewOrder)
         ]
         if type(event) is not Halted:
             first.append(Halted(now_ns, now_ns, "core", said(error)))
@@ -155,7 +155,7 @@ class EventBus:
         """
         now_ns, venue, name = event.ts_recv_ns, command.venue, command.client_order_id
         first: list[InputEvent] = []
-        if type(command) is NewOrder:
+        if isinstance(command, NewOrder):
             first.append(OrderOutcomeUnknown(now_ns, now_ns, venue, name, "send_failed"))
         else:
             first.append(CancelRejected(now_ns, now_ns, venue, name, "send_failed"))

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.commands import GroupIntent, NewOrder, RiskState
+from engine.commands import GroupIntent, NewOrder, NewOrderWithExits, RiskState
 from engine.errors import DataError
 from engine.instruments import FULLY_PAID, Instrument
 
@@ -22,7 +22,7 @@ ENDED = frozenset({"filled", "cancelled", "expired", "rejected"})
 class CarriedOrder(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """An order as it was known: ``state`` by its name in ``engine.order_states.OrderState``."""
 
-    new: NewOrder
+    new: NewOrder | NewOrderWithExits
     state: str
     venue_order_id: str
     filled_qty: Decimal

@@ -16,6 +16,7 @@ Derived = (
     | e.StateKept
     | c.Rejected
     | c.NewOrder
+    | c.NewOrderWithExits
     | c.CancelOrder
     | c.RiskStateChanged
     | c.StrategyQuarantined
@@ -33,6 +34,7 @@ DERIVED_TYPES: frozenset[type] = frozenset(
         e.StateKept,
         c.Rejected,
         c.NewOrder,
+        c.NewOrderWithExits,
         c.CancelOrder,
         c.RiskStateChanged,
         c.StrategyQuarantined,

@@ -141,6 +141,14 @@ class NewOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_un
     intent: OrderIntent
 
 
+class NewOrderWithExits(NewOrder, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=114):
+    """Open this order, an entry, and with it its way out: for what it fills the venue itself makes a bracket order with
+    its target at ``target_px`` and its stop at ``trigger_px``.  What it has made is told as ``OrderAttached``."""
+
+    target_px: Decimal
+    trigger_px: Decimal
+
+
 class CancelOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=104):
     """Cancel.  ``venue_order_id`` is empty when the venue has not told it yet."""
 
@@ -212,6 +220,7 @@ Command = NewOrder | CancelOrder
 Decision = (
     Rejected
     | NewOrder
+    | NewOrderWithExits
     | CancelOrder
     | RiskStateChanged
     | StrategyQuarantined

@@ -163,6 +163,8 @@ class TradingCore:
             e.PositionReported: self._on_position,
             e.AccountSettled: self._on_settled,
             e.OrderFound: self._on_found,
+            e.OrderAttached: self.facts.on_attached,
+            e.AttachmentMissing: self.facts.on_unattached,
             e.FillCorrected: self._on_corrected,
             e.FundingSettled: self._on_funding,
             e.OrderFilled: self._on_fill,

@@ -138,9 +138,9 @@ class Desk:
         venue = intent.instrument.rpartition("@")[2]
         return not self._offers.get(venue, ALL_PLAIN).takes(_STOP_LIMIT, _GTC)
 
-    def place(self, intent: OrderIntent) -> NewOrder | Rejected | None:
+    def place(self, intent: OrderIntent, exits_px: tuple[Decimal, Decimal] | None = None) -> NewOrder | Rejected | None:
         """Risk, order, record, send: in that order, for one intent.  Returns what became of it; None where the journal
-        took no order."""
+        took no order.  ``exits_px``: target and stop that the venue is to place for what it fills."""
         self._counters.intents += 1
         view, orders, gate = self._view, self._orders, self._gate
         if self.shut and intent.instrument in self.shut and not intent.reduce_only:
@@ -168,7 +168,7 @@ class Desk:
             refused = Rejected(view.now_ns, intent, "instrument", name, "a defined instrument")
             self._reject(refused)
             return refused
-        new = orders.open(approved, view.now_ns, venue, self._opened_as)
+        new = orders.open(approved, view.now_ns, venue, self._opened_as, exits_px)
         try:
             seq = self._recorder.record(new)
             gate.on_opened(new)

@@ -55,6 +55,25 @@ class AccountFacts:
             self._desk.latch.reduce(f"order {event.client_order_id!r} at {event.venue} is not of this session")
         self._desk.look_again(order)
 
+    def on_attached(self, event: e.OrderAttached) -> None:
+        """The venue has made the exit that came with an entry: from now on it is an order like those that we send."""
+        defect = amounts_defect(event.qty, event.limit_px, event.trigger_px)
+        if defect or event.qty <= 0:
+            self.refuse_fact(defect or "bad_size", f"exit {event.client_order_id} at {event.venue}: {event.qty}")
+            return
+        order = self._orders.get(event.client_order_id)
+        if order is None:
+            order = self._orders.attach(event)
+            self._desk.groups.attached(order, event.parent_id)
+        else:
+            self._orders.resize(order, event.qty)
+            self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
+        self._desk.look_again(order)
+        self._desk.groups.moved(order)
+
+    def on_unattached(self, event: e.AttachmentMissing) -> None:
+        self._desk.groups.unattached(event.client_order_id)
+
     def on_rejected(self, event: e.OrderRejected) -> None:
         Counters.add_word(self._counters.venue_rejected, event.reason)
         self._ended(self._orders.happen(event.client_order_id, Happening.REJECT))

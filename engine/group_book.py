@@ -11,6 +11,7 @@ from engine.carried import CarriedGroup
 from engine.commands import NewOrder
 from engine.groups import DONE, NONE, ZERO, Group, carry, restored
 from engine.ladder import exit_of
+from engine.order_ids import attached_id
 from engine.order_states import FINAL
 from engine.orders import ManagedOrder, OrderManager
 from engine.ports import OpenGroup
@@ -57,6 +58,16 @@ class GroupBook:
             return
         group.left[new.client_order_id] = ZERO
         group.sent_id, group.sent_exit = new.client_order_id, exit_of(group, new.intent)
+
+    def link_attached(self, group: Group, entry_id: str, new: NewOrder | None) -> None:
+        """The exit that came with an entry has shown itself; None: there is none.  Where another one has taken its
+        place it is one too many."""
+        name = attached_id(entry_id)
+        lives = group.group_id in self.groups
+        (self.of if lives else self.late)[name] = group
+        group.left.setdefault(name, ZERO)
+        if lives and new is not None and not group.sent_id:
+            group.sent_id, group.sent_exit = name, exit_of(group, new.intent)
 
     def unlink(self, group: Group, client_order_id: str) -> None:
         """An exit order that closed nothing and is long gone."""

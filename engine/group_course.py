@@ -22,6 +22,7 @@ from engine.commands import (
     GroupMoved,
     GroupOpened,
     NewOrder,
+    NewOrderWithExits,
     OrderIntent,
     Rejected,
     RiskState,
@@ -29,11 +30,12 @@ from engine.commands import (
 from engine.counters import Counters
 from engine.errors import JournalError
 from engine.group_book import GroupBook
-from engine.groups import DONE, NONE, ZERO, Group
+from engine.groups import BOTH, DONE, NONE, ZERO, Group
 from engine.instruments import FULLY_PAID
 from engine.ladder import exit_order, resting_exit
 from engine.latch import RiskLatch
 from engine.offers import ALL_PLAIN, Offer
+from engine.order_ids import attached_id
 from engine.order_states import FINAL, OrderState
 from engine.orders import ManagedOrder, OrderManager
 from engine.ports import Recorder
@@ -66,7 +68,9 @@ class Orders(Protocol):
 
     closing: bool
 
-    def place(self, intent: OrderIntent) -> NewOrder | Rejected | None: ...
+    def place(
+        self, intent: OrderIntent, exits_px: tuple[Decimal, Decimal] | None = None
+    ) -> NewOrder | Rejected | None: ...
 
     def withdraw(self, order: ManagedOrder, reason: str) -> None: ...
 
@@ -110,18 +114,21 @@ class GroupCourse:
         left_qty = self.left_qty(group)
         if not group.ending:
             group.ending = self._why_done(group)
+        awaits = self.awaits_exit(group)
         if group.ending or group.is_stopping:
             self._withdraw_entry(group, group.ending or "its stop was reached")
+        elif awaits and group.fired != NONE:
+            self._withdraw_entry(group, "its target was reached")  # what it has filled gets its exit when it has ended
         if len(group.left) > 1:
             self._withdraw_strays(group)
         if group.ending:
             if order is not None:
                 self._desk.withdraw(order, group.ending)
-            elif not self.is_entering(group):
+            elif not awaits and not self.is_entering(group):
                 self.end(group, group.ending)
         elif order is not None:
             self._look_after(group, order, left_qty)
-        elif self._is_due(group) and not self._is_small(group, left_qty):
+        elif not awaits and self._is_due(group) and not self._is_small(group, left_qty):
             self._send(group, left_qty)
 
     def move(self, group: Group, fired: int) -> None:
@@ -215,6 +222,8 @@ class GroupCourse:
                 reason = "a stop that did not fill"
         elif group.fired == NONE and self._resting(group) not in (None, group.sent_exit):
             reason = "another exit rests"
+        elif self.is_attached_entering(group):
+            return  # its size follows the entry at the venue
         elif order.leaves_qty > left_qty:
             reason = "more than is left to close"
         elif order.leaves_qty < left_qty and now_ns - order.opened_ns >= RESIZE_NS:
@@ -237,7 +246,7 @@ class GroupCourse:
             return f"risk is {self._view.risk_state}"
         if left_qty > ZERO and group.sent_id:
             return ""  # however little is left: an order for it is out
-        if self._is_small(group, left_qty) and not self.is_entering(group):
+        if self._is_small(group, left_qty) and not self.is_entering(group) and not self.awaits_exit(group):
             return DONE
         return ""
 
@@ -313,12 +322,12 @@ class GroupCourse:
 
     def _withdraw_strays(self, group: Group) -> None:
         """Exits that were given up and live; those that are known to be spent are forgotten in time."""
-        spent = []
+        spent, kept = [], {attached_id(name) for name in group.entered}
         for client_order_id, filled_qty in group.left.items():
             order = self._orders.get(client_order_id) if client_order_id != group.sent_id else None
             if order is not None and order.state not in FINAL:
                 self._desk.withdraw(order, "another exit is in its place")
-            elif client_order_id != group.sent_id and not filled_qty:
+            elif client_order_id != group.sent_id and not filled_qty and client_order_id not in kept:
                 spent.append(client_order_id)
         for client_order_id in spent[: -SPENT_MAX or None] if len(spent) > SPENT_MAX else ():
             self._book.unlink(group, client_order_id)
@@ -353,6 +362,29 @@ class GroupCourse:
             if entry is not None and entry.state not in FINAL:
                 return True
         return False
+
+    def is_attached_entering(self, group: Group) -> bool:
+        """Whether an entry may still fill that has its exits with it."""
+        return any(entry.state not in FINAL for entry in self._attached_entries(group))
+
+    def awaits_exit(self, group: Group) -> bool:
+        """Whether the venue may make an exit of itself, or has made one that has not shown itself: beside that one
+        nothing may be sent."""
+        return any(
+            entry.state not in FINAL
+            or (entry.filled_qty > ZERO and attached_id(entry.client_order_id) not in group.left)
+            for entry in self._attached_entries(group)
+        )
+
+    def _attached_entries(self, group: Group) -> list[ManagedOrder]:
+        found = [self._orders.get(client_order_id) for client_order_id in group.entered]
+        return [one for one in found if one is not None and isinstance(one.new, NewOrderWithExits)]
+
+    def attached(self, group: Group) -> None:
+        """The venue's own exit has shown itself."""
+        group.next_ns = self._view.now_ns + PATIENCE_NS
+        if group.sent_exit == BOTH and group.fired != NONE and not group.is_stopping:
+            self.move(group, NONE)  # its target is at the venue now
 
     def _is_filling(self, group: Group) -> bool:
         """Whether its entry will probably be done in a moment, and no exit's price has come."""

@@ -26,8 +26,9 @@ from engine.counters import Counters
 from engine.group_book import GroupBook
 from engine.group_course import GroupCourse, Orders
 from engine.groups import DONE, ZERO, Group, calm_between, group_defect, move, new_group, restored
+from engine.ladder import attached_prices
 from engine.latch import RiskLatch
-from engine.offers import Offer
+from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import FINAL
 from engine.orders import ManagedOrder, OrderManager
 from engine.ports import Recorder, Top
@@ -55,6 +56,7 @@ class Grouping:
         self._desk = desk
         self._orders = orders
         self._view = view
+        self._offers = offers
         self._id_prefix = id_prefix
         self._count = 0
         self.book = book = GroupBook(orders)
@@ -108,7 +110,9 @@ class Grouping:
         if intent.entry is None:
             self._course.follow(group)
             return group
-        made = self._desk.place(msgspec.structs.replace(intent.entry, parent_id=group.group_id))
+        rules = view.instrument(group.instrument)
+        exits_px = attached_prices(group, self._offers.get(rules.venue, ALL_PLAIN), rules)
+        made = self._desk.place(msgspec.structs.replace(intent.entry, parent_id=group.group_id), exits_px)
         if not isinstance(made, NewOrder):
             self._course.end(group, "its entry was refused")
             return None
@@ -212,6 +216,37 @@ class Grouping:
             self._course.gone(group, order)
         self._course.follow(group)
 
+    def attached(self, order: ManagedOrder, entry_id: str) -> None:
+        """The venue has made the exit that came with an entry."""
+        group = self._entered_by(entry_id)
+        if group is not None:
+            self.book.link_attached(group, entry_id, order.new)
+            if group.sent_id == order.client_order_id:
+                self._course.attached(group)
+
+    def unattached(self, entry_id: str) -> None:
+        """It has made none: exits are sent from here."""
+        group = self._entered_by(entry_id)
+        if group is not None:
+            self.book.link_attached(group, entry_id, None)
+            self._course.follow(group)
+
+    def _entered_by(self, entry_id: str) -> Group | None:
+        """The group of an entry; one that was done lives again: what came with its entry says that there is more."""
+        group = self._of.get(entry_id)
+        if group is None:
+            group = self._late.get(entry_id)
+            if group is not None and group.ending == DONE:
+                if not self._course.record(GroupOpened(self._view.now_ns, group.group_id, group.intent)):
+                    return None
+                self._again(group)
+        return group
+
+    def awaits_exits(self, instrument: str = "") -> bool:
+        """Whether the venue may still make an exit of itself, in an instrument or anywhere."""
+        groups = self.watched.get(instrument, ()) if instrument else self._groups.values()
+        return any(self._course.awaits_exit(group) for group in groups)
+
     # --- from one session to the next -------------------------------------------------------------------------------
 
     def restore(self, carried: Iterable[CarriedGroup]) -> None:
@@ -242,7 +277,7 @@ class Grouping:
         group = self._groups.get(record.group_id)
         if group is not None:
             group.ending, group.told = record.reason, True
-            if not group.sent_id and not self._course.is_entering(group):
+            if not group.sent_id and not self._course.is_entering(group) and not self._course.awaits_exit(group):
                 self.book.forget(group)
 
     def _again(self, group: Group) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from engine.commands import OrderIntent, OrderType, RiskState, TimeInForce
 from engine.events import TradingStatus
 from engine.groups import BOTH, NONE, ZERO, Exit, Group
-from engine.instruments import Instrument
+from engine.instruments import AssetClass, Instrument
 from engine.offers import Offer
 from engine.venues import Restriction
 from engine.view import CoreView
@@ -93,6 +93,22 @@ def target_and_stop(group: Group) -> tuple[Exit, Exit] | None:
     target, stop = sorted(group.exits, key=lambda one: one.is_stop)
     fits = not target.is_stop and stop.intent.order_type is OrderType.STOP and stop.intent.trailing_px is None
     return (target, stop) if fits else None
+
+
+def attached_prices(group: Group, offer: Offer, rules: Instrument) -> tuple[Decimal, Decimal] | None:
+    """Target and stop that the venue is to place itself for what the entry fills; None where it cannot.
+
+    On spot alone: there an exit that meets another one finds nothing left to sell, whatever the venue does.
+    """
+    entry, found = group.intent.entry, target_and_stop(group)
+    if entry is None or found is None or rules.asset_class is not AssetClass.SPOT or not offer.attaches_to(entry):
+        return None
+    target, stop = found[0].intent, found[1].intent
+    if target.time_in_force is not TimeInForce.GTC or stop.time_in_force is not TimeInForce.GTC:
+        return None  # the one that the venue makes ends with nobody but us
+    assert target.limit_px is not None
+    assert stop.trigger_px is not None
+    return target.limit_px, stop.trigger_px
 
 
 def _made(group: Group, wish: OrderIntent, qty: Decimal, view: CoreView, **changes: Any) -> OrderIntent:

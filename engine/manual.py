@@ -209,6 +209,9 @@ class Manual:
         if open_orders:
             self._clear(open_orders, one)
             return ""
+        if self._desk.groups.awaits_exits(name):
+            one.why = "waits for the exit that came with an entry"
+            return ""
         held_qty = self._portfolio.qty(name)
         qty = closable(self._view.instrument(name), abs(held_qty)) if held_qty else _ZERO
         if not qty:

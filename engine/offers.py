@@ -15,12 +15,20 @@ _GTC, _IOC, _GTD = TimeInForce.GTC, TimeInForce.IOC, TimeInForce.GTD
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """``kinds``: what the venue takes as it is.  Brackets and stops among them rest there; others are watched here."""
+    """``kinds``: what the venue takes as it is.  Brackets and stops among them rest there; others are watched here.
+
+    ``entries``: those of them that may bring a bracket with them, which the venue places for what they fill.
+    """
 
     kinds: frozenset[tuple[OrderType, TimeInForce]]
+    entries: frozenset[tuple[OrderType, TimeInForce]] = frozenset()
 
     def takes(self, order_type: OrderType, time_in_force: TimeInForce) -> bool:
         return (order_type, time_in_force) in self.kinds
+
+    def attaches_to(self, entry: OrderIntent) -> bool:
+        """Whether the venue takes a bracket with this entry."""
+        return (entry.order_type, entry.time_in_force) in self.entries
 
     def substitute(self, intent: OrderIntent) -> OrderIntent | None:
         """The order to send for ``intent``; None when nothing that the venue takes does the same.

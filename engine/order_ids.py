@@ -12,6 +12,11 @@ _ID: Final = re.compile(r"k(\d{8}T\d{6}-[0-9a-f]{4})-\d+", re.ASCII)
 """Of a session that was not given a name of the user's."""
 
 
+def attached_id(client_order_id: str) -> str:
+    """What the exit is called here that a venue makes for an entry; there it has an id that nobody chose."""
+    return f"{client_order_id}-x"
+
+
 def session_of(client_order_id: str) -> str:
     """The session of this program that sent an order; empty where that cannot be told."""
     found = _ID.fullmatch(client_order_id)

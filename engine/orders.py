@@ -15,10 +15,19 @@ import msgspec
 
 from engine.arithmetic import exactly
 from engine.carried import CarriedCorrection, CarriedOrder
-from engine.commands import Approved, CancelOrder, NewOrder, OrderIntent, OrderType, TimeInForce
+from engine.commands import (
+    Approved,
+    CancelOrder,
+    NewOrder,
+    NewOrderWithExits,
+    OrderIntent,
+    OrderType,
+    TimeInForce,
+)
 from engine.errors import IllegalTransition
-from engine.events import FillCorrected, OrderFilled, OrderFound, Side
+from engine.events import FillCorrected, OrderAttached, OrderFilled, OrderFound, Side
 from engine.executions import Correction, Executions
+from engine.order_ids import attached_id
 from engine.order_states import FINAL, TABLE, Happening, OrderState
 from engine.ports import OpenOrder
 
@@ -80,21 +89,35 @@ class OrderManager:
         self._sells: dict[str, Decimal] = {}
         self._described: dict[str | None, tuple[OpenOrder, ...]] = {}  # by instrument; emptied by every change
         self._suspended: ManagedOrder | None = None
+        self._awaiting: dict[str, None] = {}  # entries whose exit, which the venue makes, has not shown itself
 
-    def open(self, approved: Approved, ts_ns: int, venue: str, state: OrderState = _HELD) -> NewOrder:
+    def open(
+        self,
+        approved: Approved,
+        ts_ns: int,
+        venue: str,
+        state: OrderState = _HELD,
+        exits_px: tuple[Decimal, Decimal] | None = None,
+    ) -> NewOrder:
         """Give the approved intent its only client order id and hold its risk from now on.
 
         ``state`` is SENT for an order that leaves within the same event: that is ``happen(SEND)`` done already.
+        ``exits_px``: target and stop that the venue is to place for what it fills.
         """
         self._count += 1
         client_order_id = f"{self._id_prefix}-{self._count}"
         intent = approved.intent
-        new = NewOrder(ts_ns, client_order_id, venue, intent)
+        if exits_px is None:
+            new = NewOrder(ts_ns, client_order_id, venue, intent)
+        else:
+            new = NewOrderWithExits(ts_ns, client_order_id, venue, intent, *exits_px)
         reserved = self._buys if intent.side > 0 else self._sells
         name, qty = intent.instrument, intent.qty
         reserved[name] = reserved.get(name, ZERO) + qty
         self._open[client_order_id] = ManagedOrder(new, intent, ts_ns, reserved, qty, state)
         self._described.clear()
+        if exits_px is not None:
+            self._awaiting[client_order_id] = None
         return new
 
     def drop(self, client_order_id: str) -> None:
@@ -187,6 +210,8 @@ class OrderManager:
         self._open[new.client_order_id] = order
         self._described.clear()
         self._reserve(order)
+        if isinstance(new, NewOrderWithExits):
+            self._awaiting[new.client_order_id] = None
         return order
 
     def find(self, found: OrderFound) -> ManagedOrder:
@@ -209,10 +234,57 @@ class OrderManager:
         self._reserve(order)
         return order
 
+    def attach(self, event: OrderAttached) -> ManagedOrder:
+        """Follow the exit that the venue has made for an entry, as if the entry's strategy had sent it.  It belongs to
+        the entry's group; of an entry that is not known any more it is nobody's."""
+        entry = self.get(event.parent_id)
+        self._awaiting.pop(event.parent_id, None)
+        intent = OrderIntent(
+            event.ts_event_ns,
+            EXTERNAL if entry is None else entry.intent.strategy,
+            event.instrument,
+            event.side,
+            event.qty,
+            OrderType.BRACKET,
+            event.limit_px,
+            TimeInForce.GTC,
+            reduce_only=True,
+            reason="came with its entry",
+            parent_id="" if entry is None else entry.intent.parent_id,
+            trigger_px=event.trigger_px,
+        )
+        order = self.adopt(NewOrder(event.ts_recv_ns, event.client_order_id, event.venue, intent), OrderState.ACCEPTED)
+        order.venue_order_id, order.acknowledged = event.venue_order_id, True
+        return order
+
+    def resize(self, order: ManagedOrder, qty: Decimal) -> None:
+        """The venue has given it another size."""
+        if qty == order.intent.qty:
+            return
+        order.intent = msgspec.structs.replace(order.intent, qty=qty)
+        order.new = msgspec.structs.replace(order.new, intent=order.intent)
+        order.overfilled = order.filled_qty > qty
+        order.picture = None
+        self._described.clear()
+        if order.state not in FINAL:
+            self._reserve(order)
+
     def carried(self) -> tuple[CarriedOrder, ...]:
-        """The open orders, and of the ended ones the newest, for facts that come late; oldest first."""
-        ended = list(self._closed.values())[-ENDED_CARRIED:]
-        return tuple([_carry(order) for order in (*ended, *self._open.values())])
+        """The open orders, and of the ended ones the newest, for facts that come late; oldest first.  Of an entry and
+        the exit that came with it either both or none, and any that still waits for its exit."""
+        self._awaiting = {name: None for name in self._awaiting if self.get(name) is not None}
+        newest = list(self._closed)[-ENDED_CARRIED:]
+        known = set(newest)
+        older = [name for name in self._awaiting if name not in known and self._has_ended_with_something(name)]
+        exits = [attached_id(name) for name in (*newest, *self._open)]
+        older += [name for name in exits if name in self._closed and name not in known]
+        return tuple(
+            [_carry(order) for order in (*[self._closed[name] for name in (*older, *newest)], *self._open.values())]
+        )
+
+    def _has_ended_with_something(self, name: str) -> bool:
+        order = self._closed.get(name)
+        return order is not None and order.filled_qty > ZERO
 
     def carried_trades(self) -> tuple[str, ...]:
         return self._executions.carried()

@@ -28,6 +28,7 @@ from engine.commands import (
 from engine.continuity import put, take
 from engine.core import TradingCore
 from engine.events import (
+    AttachmentMissing,
     BalanceReported,
     CancelRejected,
     FillCorrected,
@@ -37,6 +38,7 @@ from engine.events import (
     JournalSynced,
     OperatorRequested,
     OrderAccepted,
+    OrderAttached,
     OrderCancelled,
     OrderExpired,
     OrderFilled,
@@ -74,6 +76,8 @@ _FACTS = (
     OrderFound,
     FillCorrected,
     FundingSettled,
+    OrderAttached,
+    AttachmentMissing,
 )
 """What happened to the account, in the journal's stream of orders."""
 AT_THE_MARKETS_PACE: frozenset[type[Record]] = frozenset({JournalSynced, Prediction, Rejected, Timer})

@@ -26,7 +26,7 @@ class OrderRouter:
 
     def send(self, command: Command) -> None:
         gateway = self._known.get(command.venue) or self._find(command.venue)
-        if type(command) is NewOrder:
+        if isinstance(command, NewOrder):
             if gateway is not None:
                 gateway.submit(command)
                 return

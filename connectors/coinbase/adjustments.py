@@ -14,7 +14,8 @@ from decimal import Decimal
 import msgspec
 
 from connectors.coinbase.fills import base_qty, is_execution, moves, side_of
-from connectors.coinbase.tracker import TAKEN_BACK, OrderTracker, Tracked
+from connectors.coinbase.tracked import TAKEN_BACK, Tracked
+from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.wire import Fill
 from engine.events import FillCorrected, InputEvent
 

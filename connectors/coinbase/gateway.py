@@ -29,7 +29,7 @@ from connectors.coinbase.symbols import is_contract
 from connectors.coinbase.tracker import OrderTracker
 from connectors.http import OrderWriter
 from connectors.ratelimit import TokenBucket
-from engine.commands import CancelOrder, NewOrder, OrderType, TimeInForce
+from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import CancelRejected, InputEvent, OrderOutcomeUnknown, OrderRejected
 from engine.ports import Clock, Publish
@@ -119,6 +119,8 @@ class CoinbaseGateway:
             self._refuse(order, "rate_limited", "the request budget is used up")
             return
         self._tracker.sent(order.client_order_id, now_ns)
+        if isinstance(order, NewOrderWithExits):
+            self._tracker.attachments.expect(order, product)
         try:
             written = self._writer.try_send(request, partial(self._answered, order), partial(self._lost, order))
         except Exception as error:
@@ -161,6 +163,8 @@ class CoinbaseGateway:
             self._bucket.succeeded(now_ns)
         if answer.verdict is Verdict.ACCEPTED:
             self.publish_all(self._tracker.accepted(order.client_order_id, answer.venue_order_id, now_ns))
+            if answer.exit_order_id:
+                self.publish_all(self._tracker.name_exit(order.client_order_id, answer.exit_order_id, now_ns))
             if order.intent.order_type is OrderType.MARKET or order.intent.time_in_force in _IMMEDIATE:
                 # It must end within moments; if the stream does not say so, the listing will.
                 self._settler.check_later(order.client_order_id)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from connectors.coinbase import wire
-from connectors.coinbase.tracker import UNCANCELLED
+from connectors.coinbase.exit_tracking import UNCANCELLED
 from connectors.rest import Gets, RestError
 from engine.errors import VenueError
 

@@ -13,5 +13,7 @@ OFFER = Offer(
         # A market order is immediate whatever is asked; all or nothing it cannot be.
         | {(OrderType.MARKET, tif) for tif in (_GTC, _GTD, _IOC)}
         | {(kind, tif) for kind in (OrderType.STOP_LIMIT, OrderType.BRACKET) for tif in (_GTC, _GTD)}
-    )
+    ),
+    # Used where ``venue.attach_exits`` says so alone.
+    entries=frozenset({(OrderType.LIMIT, tif) for tif in (_GTC, _GTD, _IOC, _FOK)} | {(OrderType.MARKET, _IOC)}),
 )

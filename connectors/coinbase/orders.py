@@ -14,8 +14,9 @@ from decimal import Decimal
 import msgspec
 
 from connectors.coinbase import wire
+from connectors.coinbase.offer import OFFER
 from connectors.coinbase.refusals import refusal_reason, told
-from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
+from engine.commands import NewOrder, NewOrderWithExits, OrderIntent, OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side
 
@@ -46,12 +47,16 @@ class Verdict(enum.Enum):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """``venue_order_id`` is set for ACCEPTED, ``reason`` (and the venue's ``text``) otherwise."""
+    """``venue_order_id`` is set for ACCEPTED, ``reason`` (and the venue's ``text``) otherwise.
+
+    ``exit_order_id`` is that of the exit which came with it, where the answer names it.
+    """
 
     verdict: Verdict
     venue_order_id: str = ""
     reason: str = ""
     text: str = ""
+    exit_order_id: str = ""
 
 
 # Bound once: looking a member up on its class costs more than the rest of the line.
@@ -73,7 +78,8 @@ def encode_order(order: NewOrder, product_id: str) -> bytes:
     intent = order.intent
     tif, side = intent.time_in_force, intent.side
     if (
-        intent.order_type is _LIMIT
+        type(order) is NewOrder
+        and intent.order_type is _LIMIT
         and (tif is _IOC or tif is _GTC)
         and (side is _BUY or side is _SELL)
         and not intent.post_only
@@ -136,7 +142,24 @@ def encode_any_order(order: NewOrder, product_id: str) -> bytes:
     if not side_name:
         raise LocalProtocolError(f"order side {side!r}", expected="Side.BUY or Side.SELL")
     name, fields = configuration(intent)
+    if isinstance(order, NewOrderWithExits):
+        way_out = {"trigger_bracket_gtc": _attached(order)}
+        return wire.encode_json(wire.EntryBody(order.client_order_id, product_id, side_name, {name: fields}, way_out))
     return wire.encode_json(wire.OrderBody(order.client_order_id, product_id, side_name, {name: fields}))
+
+
+def _attached(order: NewOrderWithExits) -> dict[str, str]:
+    """Of an entry: the bracket that the venue is to place for what it fills."""
+    intent = order.intent
+    target_px, trigger_px = _price(order.target_px, _BRACKET, "limit"), _price(order.trigger_px, _BRACKET, "trigger")
+    if not OFFER.attaches_to(intent):
+        raise _unsupported(f"a bracket with an entry of type {intent.order_type.value} {intent.time_in_force.value}")
+    if (order.target_px - order.trigger_px) * intent.side <= 0:
+        where = "above it for one that buys" if intent.side is _BUY else "below it for one that sells"
+        raise LocalProtocolError(
+            f"an entry with its target at {target_px} and its stop at {trigger_px}", expected=where
+        )
+    return {"limit_price": target_px, "stop_trigger_price": trigger_px}
 
 
 def configuration(intent: OrderIntent) -> tuple[str, dict[str, str | bool]]:
@@ -244,7 +267,8 @@ def read_order_answer(status: int, body: bytes) -> Answer:
     if answer.success:
         if answer.success_response is None or not answer.success_response.order_id:
             return Answer(Verdict.UNKNOWN, reason="unreadable_answer", text=_text(body))
-        return Answer(Verdict.ACCEPTED, venue_order_id=answer.success_response.order_id)
+        made = answer.success_response
+        return Answer(Verdict.ACCEPTED, venue_order_id=made.order_id, exit_order_id=made.attached_order_id or "")
     error = answer.error_response or wire.OrderError(error=answer.failure_reason)
     reason = refusal_reason(error)
     if _proves_nothing(reason):

@@ -24,8 +24,10 @@ from connectors.coinbase.symbols import DOLLAR, is_contract, product_id_of
 from connectors.coinbase.tracker import OrderTracker
 from connectors.rivals import Rivals
 from engine.carried import ENDED, CarriedOrder
+from engine.commands import NewOrderWithExits
 from engine.errors import VenueError, WrongAccount
 from engine.events import AccountSettled, BalanceReported, FundingSettled, PositionReported
+from engine.order_ids import attached_id
 from engine.ports import Clock, Publish
 
 EVERY_S = 300.0
@@ -109,6 +111,20 @@ class AccountReconciler:
                     product_id = self._products.get(name) or product_id_of(name)
                     now_ns = self._clock.now_ns()
                     self._settler.resolve(order.new.client_order_id, product_id, order.new.ts_ns, now_ns)
+        known = {order.new.client_order_id: order for order in orders}
+        for order in orders:
+            if isinstance(order.new, NewOrderWithExits) and order.new.venue == self._venue:
+                self._expect_exit(order.new, order, known.get(attached_id(order.new.client_order_id)))
+
+    def _expect_exit(self, new: NewOrderWithExits, entry: CarriedOrder, told: CarriedOrder | None) -> None:
+        """An entry brought its exit with it, which the session before may have heard of (``told``)."""
+        name, tracker = new.intent.instrument, self._tracker
+        product_id = self._products.get(name) or product_id_of(name)
+        made = tracker.attachments.expect(new, product_id, "" if told is None else told.venue_order_id)
+        if told is not None:
+            tracker.adopt_exit(made, told.new.intent.qty)
+        elif entry.state in ENDED and not entry.filled_qty:
+            tracker.attachments.settle(made, "unfilled")
 
     async def open(self) -> None:
         """The account at the start: orders that went on looked up and their fills read, then the balances.  Raises
@@ -184,7 +200,7 @@ class AccountReconciler:
         """Ask about every open order of ours; client ids of those that have not shown themselves in time."""
         self._settler.reconcile()
         await self._find_strangers()
-        waiting = [order.client_order_id for order in self._tracker.open_orders() if order.ours]
+        waiting = [order.client_order_id for order in self._tracker.open_orders() if order.ours or order.held]
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + bound_s
         while True:
@@ -253,7 +269,7 @@ class AccountReconciler:
                 totals = {one.currency: one.total for one in opening.balances}
                 found = proof.narrow(totals, opening.since_ns, before, after)
                 listed = {fill.entry_id for fill in after}
-                if found is not None and booked <= listed:
+                if found is not None and booked <= listed and not self._tracker.defers:
                     self._since_ns = opening.since_ns - LISTING_MARGIN_NS
                     return self._with(opening, found), listed
                 await asyncio.sleep(pause_s)

@@ -16,6 +16,7 @@ import msgspec
 from connectors.account_health import AccountHealth
 from connectors.coinbase import wire
 from connectors.coinbase.adjustments import Adjustments
+from connectors.coinbase.exits import ExitFinder
 from connectors.coinbase.fills import is_execution
 from connectors.coinbase.listings import Listings
 from connectors.coinbase.strangers import find_strangers
@@ -90,6 +91,16 @@ class Settler:
         self._offset_ns = venue_offset_ns
         self._still_open = still_open
         self._grace_ns = int(grace_s * NS_PER_S)
+        self.exits = ExitFinder(
+            venue,
+            listings=self._listings,
+            tracker=tracker,
+            clock=clock,
+            emit=emit,
+            observe=self._observe,
+            venue_offset_ns=venue_offset_ns,
+            grace_ns=self._grace_ns,
+        )
         self._poll_s = poll_s
         self._unknown: dict[str, _Unknown] = {}
         self._checks: dict[str, float] = {}
@@ -116,6 +127,10 @@ class Settler:
             self._fills_wake.set()
         for client_id, word in self._tracker.take_unknown().items():
             self._look_into(client_id, word)
+        for client_id in self._tracker.take_doubted():
+            self._look_once(client_id)
+        if self.exits.news():
+            self._orders_wake.set()
 
     def _look_into(self, client_id: str, word: str) -> None:
         """A status that is not known is not guessed: the order stays as it was, holds its risk and is asked about."""
@@ -150,11 +165,15 @@ class Settler:
     def reconcile(self) -> None:
         """Messages of the user stream were lost: look up every open order, one that rests as it should not for ever."""
         for order in self._tracker.open_orders():
-            name = order.client_order_id
-            if order.venue_order_id:
-                if name not in self._checks or name in self._routine:
-                    self._routine[name] = ROUTINE_LOOKS
-                self._checks[name] = 0.0
+            if order.venue_order_id and not order.held:
+                self._look_once(order.client_order_id)
+        self._orders_wake.set()
+
+    def _look_once(self, client_order_id: str) -> None:
+        """Look an order up for no reason of its own."""
+        if client_order_id not in self._checks or client_order_id in self._routine:
+            self._routine[client_order_id] = ROUTINE_LOOKS
+        self._checks[client_order_id] = 0.0
         self._orders_wake.set()
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -231,6 +250,7 @@ class Settler:
             if not self._tracker.wants_fills(order_id):
                 self._fills_due.pop(order_id, None)
         self._note_unreadable(due)
+        self.wake_for_fills()  # what was told may have been awaited by something else
 
     async def read_fills_since(self, since_ns: int) -> list[wire.Fill]:
         """Book every fill of the account since then (venue's clock) that no stream has told, also of orders that have
@@ -241,6 +261,7 @@ class Settler:
         for order_id in list(strange)[:STRANGERS_MAX]:
             # An order of somebody else's, or one of ours whose answer is not here yet: only the venue can say which.
             await self._look_up(order_id)
+        await self.exits.identify()
         self._book(fills)
         if adjusted := dict.fromkeys(fill.order_id for fill in self._adjustments.news(fills)):
             await self.read_fills_of(list(adjusted))  # with the executions that they are about, however old those are
@@ -298,12 +319,14 @@ class Settler:
 
     async def _orders_round(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._poll_s if self._checks or self._unknown else IDLE_S):
+            is_busy = self._checks or self._unknown or self.exits.is_busy
+            async with asyncio.timeout(self._poll_s if is_busy else IDLE_S):
                 await self._orders_wake.wait()
         self._orders_wake.clear()
         try:
             await self._check_due()
             await self.resolve_unknown()
+            await self.exits.round()
         except VenueError as error:
             self._failed(error)
             await asyncio.sleep(self._poll_s)
@@ -394,12 +417,21 @@ class Settler:
 
         ``instruments`` maps product ids to canonical instruments.
         """
-        return await find_strangers(self._listings, self._tracker, instruments, self._clock, self._emit)
+        return await find_strangers(self._listings, self._tracker, instruments, self._clock, self._emit, self._observe)
 
     def _observe(self, order: wire.RestOrder) -> None:
-        now_ns = self._clock.now_ns()
+        """What the venue's record of an order says: also which exit came with it, or with which entry it came."""
+        now_ns, tracker = self._clock.now_ns(), self._tracker
+        for entry_id, exit_id in (
+            (order.order_id, order.attached_order_id),
+            (order.originating_order_id, order.order_id),
+        ):
+            entry = tracker.of_venue(entry_id) if entry_id and exit_id else None
+            if entry is not None and exit_id:
+                self._emit(tracker.name_exit(entry.client_order_id, exit_id, now_ns))
+        size = order.size_and_price() if tracker.attachments.of_exit(order.order_id) is not None else None
         self._emit(
-            self._tracker.observe(
+            tracker.observe(
                 client_order_id=order.client_order_id,
                 venue_order_id=order.order_id,
                 product_id=order.product_id,
@@ -410,6 +442,7 @@ class Settler:
                 else order.cancel_message,
                 ts_event_ns=now_ns,
                 ts_recv_ns=now_ns,
+                size_qty=None if size is None else size[0],
             )
         )
         self.wake_for_fills()

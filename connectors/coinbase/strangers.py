@@ -11,6 +11,7 @@ from decimal import Decimal
 from connectors.coinbase.fills import exact
 from connectors.coinbase.listings import Listings
 from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.wire import RestOrder
 from engine.events import InputEvent
 from engine.ports import Clock
 
@@ -21,10 +22,12 @@ async def find_strangers(
     instruments: Mapping[str, str],
     clock: Clock,
     emit: Callable[[list[InputEvent]], None],
+    observe: Callable[[RestOrder], None],
 ) -> list[str]:
     """Tell of each once; ids of those whose size cannot be read.
 
-    ``instruments`` maps product ids to canonical instruments.  Raises ``VenueError``.
+    ``instruments`` maps product ids to canonical instruments.  What came with an entry of ours is ``observe``'s.
+    Raises ``VenueError``.
     """
     unreadable: list[str] = []
     tracker.strangers = False
@@ -32,8 +35,13 @@ async def find_strangers(
         asked = [("product_ids", product_id), ("order_status", "OPEN"), ("limit", "100")]
         for listed in await listings.orders(asked):
             known = tracker.get(listed.client_order_id)
-            if known is not None and known.ours:
+            if known is not None and known.ours and known.venue_order_id in ("", listed.order_id):
                 continue
+            if listed.originating_order_id or tracker.attachments.of_exit(listed.order_id) is not None:
+                observe(listed)
+                found = tracker.of_venue(listed.order_id)
+                if found is not None and (found.ours or found.held):
+                    continue
             size = listed.size_and_price()
             if size is None:
                 unreadable.append(listed.order_id)

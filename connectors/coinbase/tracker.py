@@ -7,14 +7,13 @@ socket.  The user stream gives cumulative quantities only; ``take_wanted`` says 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-import msgspec
-
+from connectors.coinbase.exit_tracking import LIVE, ZERO, ExitTracking, defer
 from connectors.coinbase.fills import LIQUIDITY, base_qty, exact, moves, side_of
 from connectors.coinbase.refusals import told_end
+from connectors.coinbase.tracked import TAKEN_BACK, Tracked
 from connectors.coinbase.wire import Fill, TimeParser
 from engine.events import (
     InputEvent,
@@ -28,50 +27,12 @@ from engine.events import (
     Side,
 )
 
-TAKEN_BACK = -1
-"""In place of what an entry said, where the venue has taken it back."""
-ENDED_KEPT = 4096
-"""Ended orders remembered, for late and repeated messages; the oldest is forgotten first."""
-
 NEVER_NS = 2**63 - 1
 
-UNCANCELLED = frozenset({"PENDING", "OPEN", "QUEUED", "EDIT_QUEUED"})
-"""Statuses of an order that lives and that no cancel is at work on."""
-_LIVE = UNCANCELLED | {"CANCEL_QUEUED"}
 _ENDED = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
 
 
-class Tracked(msgspec.Struct, gc=False):
-    """One order.  ``ours`` is False for orders that this session did not send."""
-
-    client_order_id: str
-    ours: bool
-    venue_order_id: str = ""
-    accepted: bool = False
-    claimed_qty: Decimal = Decimal(0)
-    """What the venue says is filled in all."""
-    booked_qty: Decimal = Decimal(0)
-    """What was told as fills."""
-    end: str = ""
-    """The venue's final status once seen, told or not."""
-    end_reason: str = ""
-    found: bool = False
-    """Told as an order of somebody else."""
-    told_qty: Decimal = Decimal(0)
-    """Of such an order: what the core counts as filled."""
-    closed: bool = False
-    """The end was told and every claimed fill was booked."""
-    entries: dict[str, int] | None = None
-    """The booked entries, by id, with a hash of what they said (0: an earlier session's; ``TAKEN_BACK``); None before
-    the first, as one order is made for each tick that trades."""
-    changed_ns: int = 0
-    cancel_acknowledged_ns: int = 0
-    """When the venue took the last cancel, by our clock; 0 when none was taken or another one is under way."""
-    instrument: str = ""
-    """Of an order of an earlier session, which may have traded what this one does not."""
-
-
-class OrderTracker:
+class OrderTracker(ExitTracking):
     """Every order of one venue account, by client id and by venue id.
 
     Fills of orders that are not ours are told only if they came after the opening balances (``open``): older ones are
@@ -79,14 +40,12 @@ class OrderTracker:
     """
 
     def __init__(self, venue: str, products: Mapping[str, str], *, since_ns: int = NEVER_NS) -> None:
-        self.venue = venue
+        super().__init__(venue)
         self.since_ns = since_ns
         self.doubtful = ""
         """A foreign fill that may be part of the opening balances or not; empty when there was none."""
         self.unknown_status = 0
         self.duplicate_fills = 0
-        self.strangers = False
-        """An order showed itself that this session has not sent; whoever has looked into it sets it back."""
         self.conflicting_fills = 0
         self.booked_ids: set[str] | None = None
         """Entries of fills that were taken in since somebody began to count them."""
@@ -95,10 +54,6 @@ class OrderTracker:
         self.unreadable_fills = 0
         self._part: frozenset[str] = frozenset()
         self._products = dict(products)
-        self._by_client: dict[str, Tracked] = {}
-        self._by_venue: dict[str, Tracked] = {}
-        self._ended: OrderedDict[str, None] = OrderedDict()
-        self._wanted: dict[str, None] = {}
         self._unreadable: dict[str, str] = {}
         self._unknown: dict[str, str] = {}
         self._doubtful_ns = (NEVER_NS, NEVER_NS)
@@ -168,7 +123,9 @@ class OrderTracker:
         order = self._by_client.get(client_order_id)
         if order is None or order.closed:
             return False
-        return not order.accepted or order.booked_qty < order.claimed_qty
+        if order.attachment is not None and not order.accepted and not order.attachment.fate:
+            return order.claimed_qty > ZERO  # else it waits at the venue for its entry to fill
+        return order.held or not order.accepted or order.booked_qty < order.claimed_qty
 
     def adopt(
         self,
@@ -197,7 +154,7 @@ class OrderTracker:
         """An order that a listing shows as open.  One that is not ours is told once, with what is filled of it and will
         not be told any more: before the opening that is part of the balances, after it what was told as fills."""
         order = self._find(client_order_id, venue_order_id)
-        if order.ours or order.found or order.closed or side_of(side) is None:
+        if order.ours or order.found or order.closed or order.held or side_of(side) is None:
             return []
         order.found = order.accepted = True
         if not order.venue_order_id:
@@ -226,6 +183,8 @@ class OrderTracker:
         if order is not None and not order.accepted:
             order.end = order.end or "FAILED"
             self._close(order)
+            if (attachment := self.attachments.of(client_order_id)) is not None:
+                self.attachments.settle(attachment, "unfilled")
 
     def accepted(self, client_order_id: str, venue_order_id: str, ts_ns: int) -> list[InputEvent]:
         """The venue answered with an order id."""
@@ -245,8 +204,13 @@ class OrderTracker:
         reason: str,
         ts_event_ns: int,
         ts_recv_ns: int,
+        size_qty: Decimal | None = None,
+        leaves: str = "",
     ) -> list[InputEvent]:
-        """The venue told an order's state (user stream or REST).  Repetitions and late ones yield nothing."""
+        """The venue told an order's state (user stream or REST).  Repetitions and late ones yield nothing.
+
+        ``size_qty``, or what is left to fill (``leaves``), is read of exits that the venue has made alone.
+        """
         order = self._find(client_order_id, venue_order_id)
         events: list[InputEvent] = []
         if product_id not in self._products and not order.ours:
@@ -255,7 +219,9 @@ class OrderTracker:
             self._close(order)
             return events
         if not order.ours and not order.found:
-            self.strangers = True
+            if not order.venue_order_id and self.attachments.unnamed(product_id):
+                self._hold(order, venue_order_id)
+            self.strangers = self.strangers or not order.held
         claimed = exact(filled_qty)
         if claimed is not None and claimed > order.claimed_qty:
             order.claimed_qty = claimed
@@ -263,10 +229,17 @@ class OrderTracker:
         if status in _ENDED:
             if not order.end:
                 order.end, order.end_reason, order.changed_ns = status, reason, ts_recv_ns
-        elif status not in _LIVE:
+        elif status not in LIVE:
             # A status we do not know is not guessed: the order stays as it is and REST is asked later.
             self.unknown_status += 1
             self._unknown[order.client_order_id] = status[:40]
+        if order.held:
+            return events
+        if order.attachment is not None:
+            if size_qty is None and status in LIVE and (left_qty := exact(leaves)) is not None:
+                size_qty = (claimed or ZERO) + left_qty
+            self._observe_exit(order, venue_order_id, size_qty, ts_event_ns, ts_recv_ns, events)
+            return events
         if status != "FAILED" or order.claimed_qty > 0:
             self._accept(order, venue_order_id, ts_event_ns, ts_recv_ns, events)
         elif not order.venue_order_id:
@@ -285,6 +258,9 @@ class OrderTracker:
         instrument = self._products.get(fill.product_id) or ("" if order is None else order.instrument)
         if order is None or not instrument:
             return []
+        if order.held:
+            defer(order, fill)
+            return []
         known = None if order.entries is None else order.entries.get(fill.entry_id)
         side = side_of(fill.side)
         qty = base_qty(fill)
@@ -297,6 +273,9 @@ class OrderTracker:
                 f"fill {fill.entry_id[:64]}: side {fill.side[:16]!r}, size {fill.size}, price {fill.price}, "
                 f"commission {fill.commission}"
             )
+            return []
+        if order.attachment is not None and known is None and not self._may_tell(order, qty):
+            defer(order, fill)
             return []
         said = hash((side, qty, fill.price, fill.commission)) or 1
         if known == said:
@@ -329,8 +308,11 @@ class OrderTracker:
             order.told_qty += qty
             for currency, amount in moves(fill, base, quote):
                 self.moved[currency] = self.moved.get(currency, Decimal(0)) + amount
+            if order.attachment is not None and order.booked_qty > order.size_qty:
+                self._tell_exit(order, ts_ns, ts_recv_ns, events)
             events.append(told)
         self._tell_end(order, ts_ns, ts_recv_ns, events)
+        self._follow_entry(order, ts_ns, ts_recv_ns, events)
         return events
 
     def fills_read(self, venue_order_id: str, ts_recv_ns: int) -> list[InputEvent]:
@@ -339,28 +321,37 @@ class OrderTracker:
         events: list[InputEvent] = []
         if order is not None:
             self._tell_end(order, ts_recv_ns, ts_recv_ns, events)
+            self._follow_entry(order, ts_recv_ns, ts_recv_ns, events)
         return events
 
     # --- transitions --------------------------------------------------------------------------------------------
 
     def _find(self, client_order_id: str, venue_order_id: str) -> Tracked:
         order = self._by_venue.get(venue_order_id) or self._by_client.get(client_order_id)
+        attachment = self.attachments.of_exit(venue_order_id)
+        if (
+            order is not None
+            and order.venue_order_id not in ("", venue_order_id)
+            and self.attachments.of(client_order_id)
+        ):
+            order, client_order_id = None, ""  # an exit that goes by its entry's name
+        if order is None and attachment is not None:
+            order = self._by_client[attachment.name] = Tracked(attachment.name, True, instrument=attachment.instrument)
+            order.attachment = attachment
         if order is None:
             # Not sent by this session.  Orders made by hand may lack a client id: the venue's id stands in.
             name = client_order_id or venue_order_id
             order = self._by_client[name] = Tracked(name, False)
         return order
 
-    def _bind(self, order: Tracked, venue_order_id: str) -> None:
-        order.venue_order_id = venue_order_id
-        self._by_venue[venue_order_id] = order
-
     def _accept(
         self, order: Tracked, venue_order_id: str, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]
     ) -> None:
         if not order.venue_order_id:
             self._bind(order, venue_order_id)
-        if not order.accepted:
+        if not order.accepted and order.attachment is not None:
+            self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
+        elif not order.accepted:
             order.accepted = True
             order.changed_ns = ts_recv_ns
             # Evidence that it exists overrules an earlier "it never arrived".
@@ -372,6 +363,8 @@ class OrderTracker:
     def _tell_end(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
         if not order.end or order.closed or order.booked_qty < order.claimed_qty:
             return
+        if order.attachment is not None and not order.accepted:
+            return  # nobody has heard of it yet
         args = (ts_event_ns, ts_recv_ns, self.venue, order.client_order_id)
         if order.end == "CANCELLED":
             events.append(OrderCancelled(*args, order.venue_order_id, order.end_reason))
@@ -391,12 +384,4 @@ class OrderTracker:
             # The rest was filled between its listing and the opening balances, which include it.
             events.append(OrderCancelled(*args, order.venue_order_id, "the rest is part of the opening balances"))
         self._close(order)
-
-    def _close(self, order: Tracked) -> None:
-        order.closed = True
-        self._ended[order.client_order_id] = None
-        while len(self._ended) > ENDED_KEPT:
-            name, _ = self._ended.popitem(last=False)
-            old = self._by_client.pop(name, None)
-            if old is not None:
-                self._by_venue.pop(old.venue_order_id, None)
+        self._follow_entry(order, ts_event_ns, ts_recv_ns, events)

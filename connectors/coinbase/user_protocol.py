@@ -71,6 +71,7 @@ class CoinbaseUserProtocol(StreamProtocol):
                         reason=order.reject_reason if order.status == "FAILED" else order.cancel_reason,
                         ts_event_ns=ts_ns,
                         ts_recv_ns=recv_ns,
+                        leaves=order.leaves_quantity,
                     )
                 )
             if self._contracts:

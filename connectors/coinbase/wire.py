@@ -39,6 +39,7 @@ class UserOrder(msgspec.Struct, gc=False):
     client_order_id: str = ""
     order_side: str = ""
     cumulative_quantity: str = ""
+    leaves_quantity: str = ""
     cancel_reason: str = ""
     reject_reason: str = ""
 
@@ -244,6 +245,10 @@ class RestOrder(msgspec.Struct):
     reject_message: str = ""
     cancel_message: str = ""
     order_configuration: dict[str, Any] = {}
+    attached_order_id: str | None = ""
+    """The exit that the venue makes for what this one fills."""
+    originating_order_id: str | None = ""
+    """The entry that this one came with."""
 
     def size_and_price(self) -> tuple[Decimal, Decimal | None] | None:
         """Quantity in base units and limit price (None: at market); None where it is sized otherwise, or unreadable.
@@ -303,6 +308,7 @@ class Fills(msgspec.Struct):
 class OrderSuccess(msgspec.Struct):
     order_id: str
     client_order_id: str = ""
+    attached_order_id: str | None = ""
 
 
 class OrderError(msgspec.Struct):
@@ -344,6 +350,13 @@ class OrderBody(msgspec.Struct, gc=False):
     product_id: str
     side: str
     order_configuration: dict[str, dict[str, str | bool]]
+
+
+class EntryBody(OrderBody, gc=False):
+    """The same with ``"attached_order_configuration":{"trigger_bracket_gtc":{"limit_price":"62000",
+    "stop_trigger_price":"58000"}}``, which has no size: it is what the order fills."""
+
+    attached_order_configuration: dict[str, dict[str, str]]
 
 
 # Lax: the venue writes numbers as strings.

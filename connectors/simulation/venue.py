@@ -20,7 +20,7 @@ from connectors.coinbase.sandbox.auth import Verifier
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.keys import load_key_file
 from connectors.coinbase.sandbox.market import SyntheticMarket
-from connectors.coinbase.sandbox.records import OPEN_STATES
+from connectors.coinbase.sandbox.records import OPEN_STATES, OrderRecord
 from connectors.coinbase.sandbox.rest import Rest
 from connectors.coinbase.sandbox.settings import SandboxSettings, products_named
 from connectors.coinbase.sandbox.translate import ACCOUNT
@@ -47,6 +47,8 @@ class VenueFill(NamedTuple):
     qty: Decimal
     px: Decimal
     fee: Decimal
+    entry: str = ""
+    """Client order id of the entry that its order came with."""
 
 
 class SimulatedVenue:
@@ -68,6 +70,9 @@ class SimulatedVenue:
         self._faults = faults
         self._true_ns = now_ns
         self._random = random.Random(f"venue/{seed}")
+        brackets = random.Random(f"brackets/{seed}")
+        self.attaches = brackets.random() < 0.6
+        """Whether entries are to leave with their brackets."""
         self._products = tuple(products)
         self.skew_ns = 0
         self.settings = SandboxSettings(
@@ -77,6 +82,10 @@ class SimulatedVenue:
             key_file=key_file,
             balances=balances,
             duplicate_mode=self._random.choice(("original", "reject")),
+            attached_when=brackets.choice(("end", "fill", "start")),
+            attached_names=brackets.choice(("both", "entry", "exit")),
+            attached_client_id=brackets.choice(("own", "none")),
+            attached_lag_s=brackets.choice((0.0, 2.0)),
         )
         self.exchange = Exchange(
             self.settings, now_ns=self.now_ns(), new_id=self._ids("v"), first_trade_id=1 + seed * 1_000_000
@@ -201,15 +210,37 @@ class SimulatedVenue:
     def fills(self) -> list[VenueFill]:
         found = []
         for fill in self.exchange.fills:
-            name = self.exchange.orders[fill.order_id].spec.client_order_id
-            ours = not name.startswith("by-hand")
-            found.append(VenueFill(fill.entry_id, name, ours, int(fill.side), fill.qty, fill.px, fill.commission))
+            name = self._name(self.exchange.orders[fill.order_id])
+            ours, entry = not name.startswith("by-hand"), self.entry_of(fill.order_id)
+            found.append(
+                VenueFill(fill.entry_id, name, ours, int(fill.side), fill.qty, fill.px, fill.commission, entry)
+            )
         return found
 
+    @staticmethod
+    def _name(record: OrderRecord) -> str:
+        """Client order id; of one that came with its entry, which has none of ours, the venue's id."""
+        return record.order_id if record.originating_order_id else record.spec.client_order_id
+
+    def entry_of(self, order_id: str) -> str:
+        """Client order id of the entry that an order (by the venue's id) came with; empty for any other."""
+        record = self.exchange.orders.get(order_id)
+        entry = None if record is None else self.exchange.orders.get(record.originating_order_id)
+        return "" if entry is None else entry.spec.client_order_id
+
+    def exits_of(self, entry: str) -> list[str]:
+        """The venue's ids of what came with an entry."""
+        return [
+            one.order_id
+            for one in self.exchange.orders.values()
+            if one.originating_order_id and self.entry_of(one.order_id) == entry
+        ]
+
     def open_orders(self) -> dict[str, Decimal]:
-        """Client order id -> base units that may still fill, for orders that live."""
+        """Client order id (of what came with its entry the venue's id) -> base units that may still fill, for orders
+        that live."""
         return {
-            record.spec.client_order_id: record.leaves_qty
+            self._name(record): record.leaves_qty
             for record in self.exchange.open_orders.values()
             if record.status in OPEN_STATES
         }
@@ -229,7 +260,7 @@ class SimulatedVenue:
         total = sum(self.exchange.wallets.amounts(currency), Decimal(0))
         for fill, record in zip(self.fills(), self.exchange.fills, strict=True):
             base, _, quote = record.product_id.partition("-")
-            if not fill.ours or fill.client_order_id in disowned:
+            if not fill.ours or fill.client_order_id in disowned or fill.entry in disowned:
                 continue
             if currency == base:
                 total -= fill.side * fill.qty

@@ -29,7 +29,7 @@ from typing import Literal
 import msgspec
 
 from engine import codec
-from engine.commands import CancelOrder, NewOrder, Rejected
+from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, Rejected
 from engine.errors import JournalError
 from engine.events import MARKET_TYPES, Prediction, StateKept
 from engine.runtime.journal_stream import PREFAULT_BYTES, JournalStats, Stream, tend
@@ -49,8 +49,9 @@ Fsync = Literal["interval", "never", "always"]
 _SHORT_BYTES = 1024
 _PACK = [struct.Struct(f"<IQ{length}s").pack_into for length in range(_SHORT_BYTES)]
 """Checksum, number and payload of a record in one call, by payload length."""
-_NO_RESERVE: frozenset[type] = frozenset({NewOrder, Prediction, Rejected, StateKept})
+_NO_RESERVE: frozenset[type] = frozenset({NewOrder, NewOrderWithExits, Prediction, Rejected, StateKept})
 """Refused when only the reserve is left: they add risk, or come at the pace of the market and would eat it."""
+_COMMANDS: frozenset[type] = frozenset({NewOrder, NewOrderWithExits, CancelOrder})
 _CONTROL_ROOM = 2 * (RECORD_BYTES + 16)
 _RETRY_NS = 1_000_000_000
 
@@ -171,7 +172,7 @@ class JournalWriter:
 
     def _append_always(self, seq: int, record: codec.Record) -> None:
         JournalWriter.append(self, seq, record)
-        if record.__class__ is NewOrder or record.__class__ is CancelOrder:
+        if record.__class__ in _COMMANDS:
             self._command_seq = seq
             self._syncer_wake.set()
 
@@ -198,7 +199,7 @@ class JournalWriter:
             raise JournalError(
                 f"a {type(record).__name__} of {len(payload)} bytes", expected=f"at most {room}", do="enlarge segments"
             )
-        if self._fault and record.__class__ is NewOrder:
+        if self._fault and isinstance(record, NewOrder):
             raise JournalError(self._fault, do="stop, check the disk and start a new session")
 
     def _make_room(self, stream: Stream, seq: int, record: codec.Record, need: int) -> None:

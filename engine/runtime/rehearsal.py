@@ -62,9 +62,9 @@ class Withheld:
         self._for_good = for_good
 
     def send(self, command: Command) -> None:
-        adds = type(command) is NewOrder and not command.intent.reduce_only
+        adds = isinstance(command, NewOrder) and not command.intent.reduce_only
         if not self._for_good and (not adds or self._is_open()):
             self._router.send(command)
             return
-        at, refusal = command.ts_ns, OrderRejected if type(command) is NewOrder else CancelRejected
+        at, refusal = command.ts_ns, OrderRejected if isinstance(command, NewOrder) else CancelRejected
         self._publish(refusal(at, at, command.venue, command.client_order_id, WITHHELD))

@@ -240,9 +240,10 @@ class Supervisor:
             self._publish(lambda at: ShutdownRequested(at, at, self._stop_reason))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (0.0 if self._only_check else self._cancel_timeout_s)
-        while self._core.orders.open_count and loop.time() < deadline and not self._bus.dead:
+        orders, groups = self._core.orders, self._core.desk.groups
+        while (orders.open_count or groups.awaits_exits()) and loop.time() < deadline and not self._bus.dead:
             self._venue.settle()
-            if self._data_time and self._core.orders.open_count:
+            if self._data_time and orders.open_count:
                 # The recording is over and brings no timers any more; its time goes on nevertheless.
                 self._publish_timer(after_ns=int(self._timer_s * 1e9))
             await asyncio.sleep(_SETTLE_S)

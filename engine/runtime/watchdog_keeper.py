@@ -242,7 +242,7 @@ class Interlock:
         self._is_latched = is_latched
 
     def send(self, command: Command) -> None:
-        if type(command) is NewOrder and self._is_latched():
+        if isinstance(command, NewOrder) and self._is_latched():
             now_ns = command.ts_ns
             self._publish(
                 OrderRejected(now_ns, now_ns, command.venue, command.client_order_id, "watchdog", "halted from outside")

@@ -19,9 +19,10 @@ from connectors.account_health import AccountHealth
 from connectors.coinbase import listings, wire
 from connectors.coinbase.access import KeyAccess
 from connectors.coinbase.directory import trading_status
+from connectors.coinbase.exit_tracking import UNCANCELLED
 from connectors.coinbase.orders import Verdict, read_order_answer
 from connectors.coinbase.settle import Settler
-from connectors.coinbase.tracker import UNCANCELLED, OrderTracker
+from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import CoinbaseUserProtocol
 from connectors.fakes import EventLog, FakeClock
 from engine import codec

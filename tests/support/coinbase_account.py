@@ -146,8 +146,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def still_exchange(tmp_path: Path) -> AsyncIterator[Hand]:
-    settings = SandboxSettings(key_file=tmp_path / "key.json", warmup_s=2.0, step_ms=STILL_MS)
+async def still_exchange(tmp_path: Path, **switches: Any) -> AsyncIterator[Hand]:
+    settings = SandboxSettings(key_file=tmp_path / "key.json", warmup_s=2.0, step_ms=STILL_MS, **switches)
     sandbox = await serve(settings)
     await asyncio.sleep(0.1)  # its market takes a last step
     try:

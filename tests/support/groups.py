@@ -5,17 +5,21 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from engine import events as e
 from engine.carried import encode_carried
 from engine.commands import (
     GroupEnded,
     GroupIntent,
     NewOrder,
+    NewOrderWithExits,
     OrderIntent,
     OrderType,
     TimeInForce,
 )
 from engine.offers import ALL_PLAIN, Offer
+from engine.order_ids import attached_id
 from engine.recovery import Recovery
 from tests.support.account import Account
 from tests.support.core import intent, quote
@@ -23,6 +27,10 @@ from tests.support.core import intent, quote
 D = Decimal
 SECOND_NS = 1_000_000_000
 NO_STOPS = Offer(frozenset(kind for kind in ALL_PLAIN.kinds if kind[0] is not OrderType.STOP_LIMIT))
+ATTACHES = Offer(
+    ALL_PLAIN.kinds | {(OrderType.BRACKET, TimeInForce.GTC)},
+    entries=frozenset({(OrderType.LIMIT, TimeInForce.IOC), (OrderType.LIMIT, TimeInForce.GTC)}),
+)
 BRACKETS = Offer(ALL_PLAIN.kinds | {(OrderType.BRACKET, TimeInForce.GTC)})
 
 
@@ -57,6 +65,27 @@ class Trader(Account):
         self.now_ns += after_ns
         self.publish(e.Timer(self.now_ns, self.now_ns, "heartbeat"))
 
+    def attach(self, entry: NewOrder, qty: str) -> NewOrder:
+        """The venue tells of the exit that came with an entry."""
+        at, wish = self._at(), entry.intent
+        assert isinstance(entry, NewOrderWithExits)
+        name = attached_id(entry.client_order_id)
+        prices = (entry.target_px, entry.trigger_px)
+        self.publish(
+            e.OrderAttached(
+                at, at, "coinbase", name, f"v-{name}", entry.client_order_id, wish.instrument, wish.side.opposite,
+                D(qty), *prices,
+            )
+        )  # fmt: skip
+        found = self.core.orders.get(name)
+        assert found is not None
+        return found.new
+
+    def miss(self, entry: NewOrder) -> None:
+        """The venue has made none."""
+        at = self._at()
+        self.publish(e.AttachmentMissing(at, at, "coinbase", entry.client_order_id, "absent"))
+
     def of(self, kind: type) -> list[Any]:
         return [record for record in self.records if isinstance(record, kind)]
 
@@ -87,11 +116,25 @@ def stopped(wish: OrderIntent | GroupIntent, **options: Any) -> Trader:
     return trader
 
 
+def entered(qty: str = "2", *, gtc: bool = False, **options: Any) -> tuple[Trader, NewOrder]:
+    """A bracket that left with its entry, of which ``qty`` has filled; its exit has not shown itself."""
+    trader = Trader(offers={"coinbase": ATTACHES}, **options)
+    wish = bracket()
+    if gtc:
+        wish = msgspec.structs.replace(wish, entry=intent(qty="2", time_in_force=TimeInForce.GTC))
+    trader.wish(wish)
+    entry = trader.last
+    trader.accept(entry)
+    if D(qty):
+        trader.fill(entry, qty, "100", "entry")
+    return trader, entry
+
+
 def entries(*wishes: OrderIntent) -> GroupIntent:
     return GroupIntent(1, "s", wishes)
 
 
-def restarted(before: Trader, how: str) -> Trader:
+def restarted(before: Trader, how: str, **options: Any) -> Trader:
     """The next session: after an orderly last state, or after a kill, from the records alone."""
     if how == "kept":
         state = before.keep().state
@@ -99,7 +142,7 @@ def restarted(before: Trader, how: str) -> Trader:
         recovery = Recovery("USD")
         recovery.take(before.records)
         state = encode_carried(recovery.left())
-    after = Trader(opened=False, id_prefix="l")
+    after = Trader(opened=False, id_prefix="l", **options)
     after.publish(e.StateCarried(1, 1, "before", 0, state))
     after.open()
     after.now_ns = before.now_ns

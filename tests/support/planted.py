@@ -26,6 +26,7 @@ from engine.desk import Desk
 from engine.errors import JournalError, VenueError
 from engine.events import BalanceReported
 from engine.facts import AccountFacts
+from engine.group_course import GroupCourse
 from engine.groups import Group
 from engine.latch import RiskLatch
 from engine.order_states import Happening, OrderState
@@ -362,6 +363,11 @@ def go_on_from_a_damaged_journal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Succession, "left", lenient)
 
 
+def send_beside_the_venues_own(patch: pytest.MonkeyPatch) -> None:
+    """An exit that came with its entry and has not shown itself is taken for none."""
+    patch.setattr(GroupCourse, "awaits_exit", lambda *_: False)
+
+
 PLANTED: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -399,5 +405,6 @@ PLANTED: dict[str, Plant] = {
         book_what_is_told_last,
         leave_stakes_to_who_lost_them,
         go_on_from_a_damaged_journal,
+        send_beside_the_venues_own,
     )
 }

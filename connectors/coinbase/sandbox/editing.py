@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from connectors.coinbase.sandbox import wire
-from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.records import OPEN_STATES, ZERO, OrderRecord, OrderSpec
 from connectors.coinbase.sandbox.requests import (
     UNKNOWN_PREVIEW,
@@ -26,6 +25,9 @@ from connectors.coinbase.sandbox.translate import book_refusal
 from connectors.matching.orders import Opened, Refused
 from engine.commands import OrderType
 from engine.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from connectors.coinbase.sandbox.exchange import Exchange
 
 _MOST_EDITS = 100
 _EDITABLE = frozenset({"limit_limit_gtc", "stop_limit_stop_limit_gtc", "trigger_bracket_gtc"})
@@ -94,7 +96,7 @@ def read(exchange: Exchange, body: Mapping[str, Any]) -> tuple[OrderRecord, Orde
     record = exchange.orders.get(str(body.get("order_id", "")))
     if record is None:
         raise EditRefused("ORDER_NOT_FOUND")
-    if record.status not in OPEN_STATES:
+    if record.status not in OPEN_STATES or record.order_id not in exchange.open_orders:
         raise EditRefused("ONLY_OPEN_ORDERS_CAN_BE_EDITED")
     spec = record.spec
     name, fields = next(iter(spec.configuration.items()))

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from connectors.coinbase.sandbox import wire
+from connectors.coinbase.sandbox.attaching import Attaching
 from connectors.coinbase.sandbox.executions import Executions
 from connectors.coinbase.sandbox.futures import Futures
 from connectors.coinbase.sandbox.records import (
@@ -99,7 +100,7 @@ class Exchange:
         self._order_updates: list[wire.Json] = []
         self._trades: dict[str, list[PublicTrade]] = {}
         self._best: dict[str, object] = {}
-        self._unprotected: list[OrderRecord] = []
+        self.attaching = Attaching(self)
         self.slices = Slices()
         self.futures = Futures(self)
         for product in settings.products:
@@ -163,6 +164,8 @@ class Exchange:
         if record.status not in OPEN_STATES:
             reason = "ORDER_IS_FULLY_FILLED" if record.status == "FILLED" else "DUPLICATE_CANCEL_REQUEST"
             return {"success": False, "failure_reason": reason, "order_id": order_id}
+        if order_id not in self.open_orders:  # it waits for its entry
+            return {"success": False, "failure_reason": "CANNOT_CANCEL_ACTIVE_ATTACHED_ORDER", "order_id": order_id}
         market = self.markets[record.spec.product_id]
         closed = market.engine.cancel(order_id, now_ns)
         if closed is None:
@@ -171,37 +174,52 @@ class Exchange:
         self.absorb(market, [closed], now_ns)
         return {"success": True, "failure_reason": "UNKNOWN_CANCEL_FAILURE_REASON", "order_id": order_id}
 
-    def open(self, spec: OrderSpec, now_ns: int, *, origin: OrderRecord | None = None) -> OrderRecord:
-        """Hold the money, give the order to the book, take in what happened.  Raises ``OrderRefused``.
-
-        ``origin`` is the order that this one was attached to.
-        """
+    def open(self, spec: OrderSpec, now_ns: int) -> OrderRecord:
+        """Hold the money, give the order to the book, take in what happened.  Raises ``OrderRefused``."""
         if len(self.open_orders) >= self.settings.max_open_orders:
             text = f"{len(self.open_orders)} orders are open, the most allowed"
             raise OrderRefused("COMMANDER_REJECTED_NEW_ORDER", UNKNOWN_PREVIEW, text)
-        market = self.markets[spec.product_id]
         record = OrderRecord(
-            order_id=self.new_id() if origin is None else origin.attached_order_id,
+            order_id=self.new_id(),
             spec=spec,
             created_ns=now_ns,
             trigger_status="STOP_PENDING" if spec.stop_px is not None else "INVALID_ORDER_TYPE",
-            sequence=self._sequence + 1,
             attached_order_id=self.new_id() if spec.attached is not None else "",
-            originating_order_id="" if origin is None else origin.order_id,
+            names_exit=self.settings.attached_names != "exit",
         )
+        self.enter(record, now_ns)
+        return record
+
+    def add(self, record: OrderRecord) -> None:
+        """It is known from now on, whether it is in the book or not."""
+        if record.order_id not in self.orders:
+            self._sequence += 1
+            record.sequence = self._sequence
+        self.orders[record.order_id] = record
+        if record.spec.client_order_id:
+            self._by_client_id[record.spec.client_order_id] = record
+        self._tell(record)
+
+    def enter(self, record: OrderRecord, now_ns: int) -> None:
+        """Hold the money of an order and give it to the book.  Raises ``OrderRefused``."""
+        market, spec = self.markets[record.spec.product_id], record.spec
         order = self.reserve(record, market)
-        self._sequence = record.sequence
+        if not record.sequence:
+            self._sequence += 1
+            record.sequence = self._sequence
         self.orders[record.order_id] = self.open_orders[record.order_id] = record
-        self._by_client_id[spec.client_order_id] = record
+        if spec.client_order_id:
+            self._by_client_id[spec.client_order_id] = record
         if spec.slicing is not None:
             self.slices.add(record, order)
             self.absorb(market, [Opened(record.order_id)], now_ns)
-            return record
+            return
         outcomes = market.submit(order, now_ns)
         refusal = next((x for x in outcomes if isinstance(x, Refused)), None)
         if refusal is None:
+            self.attaching.opened(record, now_ns)
             self.absorb(market, outcomes, now_ns)
-            return record
+            return
         why = book_refusal(refusal.reason)
         late = self.settings.post_only_mode == "fail" and refusal.reason is RefuseReason.POST_ONLY_WOULD_CROSS
         if late:
@@ -211,7 +229,11 @@ class Exchange:
         self.absorb(market, outcomes, now_ns)
         if not late:
             raise why
-        return record
+
+    def end(self, record: OrderRecord, status: str, message: str, now_ns: int) -> None:
+        """One that is not in the book ends."""
+        self._end(record, status, message)
+        self.absorb(self.markets[record.spec.product_id], (), now_ns)
 
     def fail(self, record: OrderRecord, why: OrderRefused) -> None:
         """An order that was accepted turns out to be impossible.  Told with the next ``absorb``."""
@@ -224,7 +246,7 @@ class Exchange:
         """The book refused it: the order never existed."""
         self.wallets.ledger.release(record.order_id)
         del self.orders[record.order_id], self.open_orders[record.order_id]
-        del self._by_client_id[record.spec.client_order_id]
+        self._by_client_id.pop(record.spec.client_order_id, None)
 
     def expected(self, spec: OrderSpec, market: Market) -> tuple[Decimal, Decimal]:
         """``(base units, worst price)``: a limit order whole at its limit, a market order as the book is now."""
@@ -297,8 +319,7 @@ class Exchange:
                 self._tell(record)
             self.wallets.touch(market.currencies, now_ns)
             self._touched.clear()
-        while self._unprotected:
-            self._protect(self._unprotected.pop(), now_ns)
+        self.attaching.pump(now_ns)
 
     def expire(self, now_ns: int) -> None:
         """What comes with time: good-till-date orders end, slices are due, funding is paid, contracts expire."""
@@ -310,33 +331,7 @@ class Exchange:
             for market, outcomes in self.slices.due(self.markets, now_ns):
                 self.absorb(market, outcomes, now_ns)
         self.futures.pass_time(now_ns)
-
-    def _protect(self, parent: OrderRecord, now_ns: int) -> None:
-        """The bracket that was attached to an order is opened for what the order traded."""
-        spec = parent.spec
-        assert spec.attached is not None
-        name, fields = next(iter(spec.attached.items()))
-        body = {
-            "client_order_id": parent.attached_order_id,
-            "product_id": spec.product_id,
-            "side": spec.side.opposite.name,
-            "order_configuration": {name: {**fields, "base_size": wire.number(parent.filled_qty)}},
-        }
-        made: OrderSpec | None = None
-        try:
-            made = parse_order(body, self.products, now_ns)
-            self.open(made, now_ns, origin=parent)
-        except OrderRefused as refusal:
-            if made is None:
-                parent.cancel_message = f"the attached order was refused: {refusal.message}"
-                return
-            # Its id was given away with the parent's answer: who asks for it is told what became of it.
-            self._sequence += 1
-            record = OrderRecord(parent.attached_order_id, made, now_ns, sequence=self._sequence)
-            record.originating_order_id = parent.order_id
-            self.orders[record.order_id] = self._by_client_id[made.client_order_id] = record
-            self.fail(record, refusal)
-            self.absorb(self.markets[made.product_id], (), now_ns)
+        self.attaching.expire(now_ns)
 
     def drain(self) -> Updates:
         """Everything that streams have to tell since the last call."""
@@ -376,6 +371,7 @@ class Exchange:
             if record is not None:
                 own = self.markets[record.spec.product_id]  # which may be another that shares the book
                 self.executions.settle(record, own, filled, is_maker=is_maker)
+                self.attaching.filled(record)
 
     def touch(self, record: OrderRecord) -> None:
         """It has changed: told with the next ``absorb``."""
@@ -383,8 +379,7 @@ class Exchange:
 
     def _on_closed(self, record: OrderRecord, reason: CloseReason) -> None:
         self._end(record, *CLOSED[reason])
-        if record.attached_order_id and record.filled_qty:
-            self._unprotected.append(record)
+        self.attaching.closed(record)
 
     def _end(self, record: OrderRecord, status: str, message: str) -> None:
         record.status, record.cancel_message = status, message

@@ -84,6 +84,10 @@ class OrderRecord(msgspec.Struct):
     reject_message: str = ""
     attached_order_id: str = ""
     originating_order_id: str = ""
+    names_exit: bool = True
+    """Whether it says which order is attached to it."""
+    names_entry: bool = True
+    """Whether it says to which order it was attached."""
     is_liquidation: bool = False
     edits: tuple[tuple[Decimal, Decimal, int], ...] = ()
     """``(limit price, size, when)`` of each edit, oldest first."""

@@ -153,6 +153,10 @@ class SandboxSettings(msgspec.Struct, frozen=True):
     order is accepted and then FAILED); clients meet both.
     ``futures_account`` says which dollars the list of accounts shows where contracts are traded: all of them
     (``shared``), or those that no contract binds (``apart``); the summary of the futures account has both.
+    ``attached_when`` says when a bracket that came with an entry is made: when the entry has ended, for what it filled
+    (``end``); with its first fill, growing with each (``fill``); at once, as large as the entry, and put right when
+    that ends (``start``).  ``attached_names``: which record names the other, the ``entry``'s, the ``exit``'s or
+    ``both``; ``attached_client_id``: the exit goes by its ``own`` id there or has ``none``.
     ``quote_tickers`` sends a ticker whenever the best quote changes, not only at each match: a strategy that trades on
     quotes sees every one of them without the full book.  ``rate_limits`` None switches limits off.
     """
@@ -180,6 +184,11 @@ class SandboxSettings(msgspec.Struct, frozen=True):
     duplicate_mode: str = "original"
     post_only_mode: str = "refuse"
     futures_account: str = "shared"
+    attached_when: str = "end"
+    attached_names: str = "both"
+    attached_client_id: str = "own"
+    attached_lag_s: float = 0.0
+    """An attached bracket is made that much after its time has come."""
     quote_tickers: bool = True
     listing_lag_s: float = 0.0
     """An order appears in the list of orders that much after it was accepted; asked by its id it is there at once."""
@@ -246,5 +255,13 @@ class SandboxSettings(msgspec.Struct, frozen=True):
             raise ConfigError(f"sandbox duplicate mode {self.duplicate_mode!r}", expected="original or reject")
         if self.futures_account not in {"shared", "apart"}:
             raise ConfigError(f"sandbox futures account {self.futures_account!r}", expected="shared or apart")
+        if self.attached_when not in {"end", "fill", "start"}:
+            raise ConfigError(f"sandbox attached_when {self.attached_when!r}", expected="end, fill or start")
+        if self.attached_names not in {"both", "entry", "exit"}:
+            raise ConfigError(f"sandbox attached_names {self.attached_names!r}", expected="both, entry or exit")
+        if self.attached_client_id not in {"own", "none"}:
+            raise ConfigError(f"sandbox attached_client_id {self.attached_client_id!r}", expected="own or none")
+        if not 0.0 <= self.attached_lag_s <= 600.0:
+            raise ConfigError(f"sandbox attached_lag_s {self.attached_lag_s}", expected="0 to 600")
         if self.post_only_mode not in {"refuse", "fail"}:
             raise ConfigError(f"sandbox post-only mode {self.post_only_mode!r}", expected="refuse or fail")

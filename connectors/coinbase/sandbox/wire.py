@@ -171,8 +171,8 @@ def order(record: OrderRecord, *, user_id: str, portfolio_id: str) -> Json:
         "leverage": spec.leverage,
         "margin_type": spec.margin_type,
         "retail_portfolio_id": portfolio_id,
-        "originating_order_id": record.originating_order_id,
-        "attached_order_id": record.attached_order_id,
+        "originating_order_id": record.originating_order_id if record.names_entry else "",
+        "attached_order_id": record.attached_order_id if record.names_exit else "",
         "attached_order_configuration": spec.attached,
     }
 
@@ -244,7 +244,7 @@ def accepted(record: OrderRecord) -> Json:
             "product_id": spec.product_id,
             "side": spec.side.name,
             "client_order_id": spec.client_order_id,
-            "attached_order_id": record.attached_order_id,
+            "attached_order_id": record.attached_order_id if record.names_exit else "",
         },
         "order_configuration": spec.configuration,
     }

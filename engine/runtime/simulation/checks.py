@@ -26,6 +26,7 @@ from engine.events import (
     InstrumentDefined,
     InstrumentStatus,
     ModelAssigned,
+    OrderAttached,
     OrderFilled,
     OrderRejected,
     Quote,
@@ -135,6 +136,8 @@ class Checks:
         self._disowned: set[str] = set()
         """Orders of sessions before one that went on from what the venue says alone."""
         self._journaled: dict[str, tuple[int, int]] = {}
+        self._exits: dict[str, str] = {}
+        """The venue's ids of what came with entries, by what it is called here."""
         self._made_ns: dict[str, int] = {}
         self._wishes: dict[str, str] = {}
         self._posted: dict[str, int] = {}
@@ -187,7 +190,7 @@ class Checks:
 
     def is_ours(self, client_order_id: str) -> bool:
         """Whether it is an order that somebody still has to follow."""
-        return client_order_id in self._journaled
+        return client_order_id in self._journaled or self._truth.entry_of(client_order_id) in self._journaled
 
     def lost(self, upto_seq: int) -> None:
         """Of what the session that just ended has recorded, nothing behind ``upto_seq`` is on the disk."""
@@ -224,6 +227,8 @@ class Checks:
             self._on_new(seq, record)
         elif isinstance(record, OrderFilled):
             self._on_fill(seq, record)
+        elif isinstance(record, OrderAttached):
+            self._on_attached(seq, record)
         elif isinstance(record, BalanceAdjusted):
             self._on_adjusted(seq, record)
         elif isinstance(record, FundingSettled):
@@ -295,6 +300,15 @@ class Checks:
             self.fail("I9", f"{name} of {new.intent.strategy!r}: hashes, strategy or model are not on record before it")
         if new.intent.side is Side.BUY and self._guard_fails(new.ts_ns):
             self.fail("I12", f"{name} buys while a guard fails")
+
+    def _on_attached(self, seq: int, attached: OrderAttached) -> None:
+        """It is an order of ours from now on, if its entry is and the venue says so too."""
+        entry, name = self._truth.entry_of(attached.venue_order_id), attached.client_order_id
+        if entry != attached.parent_id:
+            self.fail("B8", f"{name} is taken for what came with {attached.parent_id}; it came with {entry!r}")
+        elif entry in self._journaled:
+            self._journaled.setdefault(name, (self._session, seq))
+            self._exits[name] = attached.venue_order_id
 
     def _on_fill(self, seq: int, fill: OrderFilled) -> None:
         for value in (fill.qty, fill.px, fill.fee):
@@ -430,7 +444,8 @@ class Checks:
             booked = core.portfolio.balance(self._venue, currency)
             if (booked or ZERO) != total:
                 self.fail("end", f"{currency}: books {booked}, venue {total}")
-        ours = {order.client_order_id for order in core.orders.open_orders()}
+        names = [order.client_order_id for order in core.orders.open_orders()]
+        ours = {self._exits.get(name, name) for name in names}
         theirs = set(truth.open_orders())
         if ours != theirs:
             self.fail("end", f"open only in the books: {sorted(ours - theirs)}; only there: {sorted(theirs - ours)}")
@@ -447,7 +462,11 @@ class Checks:
             told = (known.tick_px, known.lot_qty, known.min_qty, known.max_qty, known.min_notional)
             if told != truth.rules(product_id):
                 self.fail("D9", f"rules of {name} are {told} in the books and {truth.rules(product_id)} there")
-        there = {one.entry_id for one in truth.fills() if one.ours and one.client_order_id not in self._disowned}
+        there = {
+            one.entry_id
+            for one in truth.fills()
+            if one.ours and one.client_order_id not in self._disowned and one.entry not in self._disowned
+        }
         booked_ours = self._books.trade_ids_of(self._journaled)
         for entry_id in sorted(there - booked_ours):
             self.fail("end", f"fill {entry_id} of ours was never booked")

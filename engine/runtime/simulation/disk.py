@@ -90,7 +90,7 @@ class SimulatedJournal(JournalWriter):
     def _append_observed(self, seq: int, record: Record) -> None:
         self._at(record, False)
         self._write(seq, record)
-        if self._fsync == "always" and self._syncing is None and type(record) in (NewOrder, CancelOrder):
+        if self._fsync == "always" and self._syncing is None and isinstance(record, NewOrder | CancelOrder):
             self._syncing = self._loop.call_later(self._disk.sync_s(), self._sync_command)
         self._observe(seq, record)
         self._at(record, True)

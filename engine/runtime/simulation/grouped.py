@@ -5,14 +5,14 @@ Owns its own count of what each group's entry and exits have filled, by executio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
 from engine.codec import Record
 from engine.commands import GroupIntent, GroupOpened, NewOrder
 from engine.core import TradingCore
-from engine.events import OrderFilled, Side, Timer
+from engine.events import OrderAttached, OrderFilled, Side, Timer
 from engine.groups import STOPS
 from engine.order_states import OrderState
 from engine.ports import OpenGroup
@@ -23,11 +23,17 @@ LEFT_MOST_NS = 15_000_000_000
 """How long a stop whose price stands may be without an order: the pauses between two are 3 s at most."""
 
 
+AWAITED_MOST_NS = 90_000_000_000
+"""The same while the venue may have made one that does not show itself: a grace, and questions that fail."""
+
+
 class OpenAtVenue(Protocol):
     @property
     def overfilled(self) -> Container[str]: ...
 
     def open_orders(self) -> Mapping[str, Decimal]: ...
+
+    def exits_of(self, entry: str) -> Sequence[str]: ...
 
 
 class GroupChecks:
@@ -40,6 +46,7 @@ class GroupChecks:
         self._intents: dict[str, GroupIntent] = {}
         self._group_of: dict[str, str] = {}
         self._exits: dict[str, list[str]] = {}
+        self._entries: dict[str, list[str]] = {}
         self._filled: dict[str, list[Decimal]] = {}
         """By group: what its entry has filled, and what its exits have."""
         self._trades: set[str] = set()
@@ -53,6 +60,8 @@ class GroupChecks:
             self._filled.setdefault(record.group_id, [ZERO, ZERO])
         elif isinstance(record, NewOrder):
             self._on_new(record)
+        elif isinstance(record, OrderAttached):
+            self._on_attached(record)
         elif isinstance(record, OrderFilled):
             self._on_fill(record)
 
@@ -67,13 +76,28 @@ class GroupChecks:
             return
         self._group_of[name] = group_id
         if not self.is_exit(order):
+            self._entries.setdefault(group_id, []).append(name)
             return
         before = self._exits.setdefault(group_id, [])
         there = self._truth.open_orders()
-        for other in before:
+        for other in (*before, *self._made(group_id)):
             if other in there:
                 self._fail("B19", f"exit {name} of {group_id} was made while {other} is at the venue")
         before.append(name)
+
+    def _made(self, group_id: str) -> list[str]:
+        """What the venue itself has made for the group's entries, told or not."""
+        return [made for entry in self._entries.get(group_id, ()) for made in self._truth.exits_of(entry)]
+
+    def _on_attached(self, attached: OrderAttached) -> None:
+        group_id = self._group_of.get(attached.parent_id)
+        if group_id is None:
+            return
+        self._group_of[attached.client_order_id] = group_id
+        there = self._truth.open_orders()
+        for other in self._exits.get(group_id, ()):
+            if other in there and attached.venue_order_id in there:
+                self._fail("B19", f"{attached.client_order_id} of {group_id} shows itself, {other} is at the venue")
 
     def _on_fill(self, fill: OrderFilled) -> None:
         group_id = self._group_of.get(fill.client_order_id)
@@ -91,6 +115,7 @@ class GroupChecks:
         """Nobody follows them any more."""
         for known in (self._intents, self._group_of, self._exits, self._filled):
             known.clear()
+        self._entries.clear()
 
     def begin(self) -> None:
         """Another session: it has its own time."""
@@ -105,7 +130,9 @@ class GroupChecks:
         late = {one.group_id for one in groups if self._is_left(core, one)} if not self._excused(now_ns) else set()
         self._since_ns = {one: self._since_ns.get(one, now_ns) for one in late}
         for group_id, since_ns in self._since_ns.items():
-            if now_ns - since_ns > LEFT_MOST_NS:
+            name = next(one.instrument for one in groups if one.group_id == group_id)
+            most_ns = AWAITED_MOST_NS if core.desk.groups.awaits_exits(name) else LEFT_MOST_NS
+            if now_ns - since_ns > most_ns:
                 self._fail("groups", f"the stop of {group_id} was reached at {since_ns} and nothing is sent")
 
     def _is_left(self, core: TradingCore, group: OpenGroup) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.codec import Record
-from engine.commands import NewOrder, RiskState
+from engine.commands import NewOrder, NewOrderWithExits, RiskState
 from engine.errors import JournalError, KestrelError, SessionLocked
-from engine.events import AccountSettled, Halted, OrderAccepted, OrderFilled, Reduced, Resumed, StateKept
+from engine.events import AccountSettled, Halted, OrderAccepted, OrderAttached, OrderFilled, Reduced, Resumed, StateKept
 from engine.runtime.parts import Options
 from engine.runtime.simulation.checks import Checks
 from engine.runtime.simulation.daemon import MakeCore, MakeVenue, SimulatedDaemon
@@ -62,6 +62,9 @@ class VirtualClock:
 
 _POINTS: dict[tuple[type, bool], str] = {
     (NewOrder, True): "killed_after_journal",
+    (NewOrderWithExits, True): "killed_after_journal",
+    (OrderAttached, False): "killed_in_fill",
+    (OrderAttached, True): "killed_in_fill",
     (OrderAccepted, False): "killed_before_ack_is_kept",
     (OrderFilled, True): "killed_in_fill",
     (AccountSettled, True): "killed_in_reconciliation",

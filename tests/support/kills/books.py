@@ -19,16 +19,16 @@ import typer
 
 import run as program
 from connectors.coinbase.sandbox.exchange import Exchange
-from connectors.coinbase.sandbox.records import OPEN_STATES
 from connectors.coinbase.sandbox.translate import ACCOUNT
 from engine import codec
 from engine.carried import ENDED
-from engine.commands import BalanceAdjusted, NewOrder
+from engine.commands import BalanceAdjusted, NewOrder, NewOrderWithExits
 from engine.events import AccountSettled, OrderFilled, SessionStarted, StateCarried
+from engine.order_ids import attached_id
 from engine.portfolio import Portfolio
 from engine.runtime.segment import RECORD_BYTES, SegmentScan, list_segments
 from engine.runtime.succession import Left, read_left
-from tests.support.kills.groups import ToldGroups, never, unguarded
+from tests.support.kills.groups import ToldGroups, name_of, never, unguarded
 
 VENUE = "coinbase"
 
@@ -57,7 +57,7 @@ class Told:
                     self.records.append(codec.decode(raw.payload))
 
     def of(self, kind: type) -> list[Any]:
-        return [record for record in self.records if type(record) is kind]
+        return [record for record in self.records if isinstance(record, kind)]
 
     @property
     def early(self) -> list[str]:
@@ -137,11 +137,13 @@ def differences(
         booked = portfolio.balance(VENUE, currency) or Decimal(0)
         if booked != balance.total:
             found.append(f"{currency}: booked {booked}, at the exchange {balance.total}")
-    at_exchange = {order.spec.client_order_id: order for order in exchange.orders.values()}
+    at_exchange = {name_of(exchange, order): order for order in exchange.orders.values()}
     written = {order.client_order_id: order for one in told for order in one.of(NewOrder)}
+    written |= {attached_id(name): order for name, order in written.items() if isinstance(order, NewOrderWithExits)}
     found += [f"order {name} was sent {count} times" for name, count in requests.items() if count > 1]
     found += [f"order {name} is at the exchange and in no journal" for name in at_exchange.keys() - written.keys()]
-    really_open = {name for name, order in at_exchange.items() if order.status in OPEN_STATES}
+    # One that waits there for its entry to fill is no order yet.
+    really_open = {name for name, order in at_exchange.items() if order.order_id in exchange.open_orders}
     booked_open = {one.new.client_order_id for one in left.state.orders if one.state not in ENDED}
     found += [f"order {name} is open at the exchange only" for name in sorted(really_open - booked_open)]
     found += [f"order {name} is open in the books only" for name in sorted(booked_open - really_open)]

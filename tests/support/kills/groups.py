@@ -11,12 +11,13 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from connectors.coinbase.sandbox.exchange import Exchange
-from connectors.coinbase.sandbox.records import OPEN_STATES
+from connectors.coinbase.sandbox.records import OPEN_STATES, OrderRecord
 from engine.carried import Carried, CarriedGroup
 from engine.commands import GroupEnded, GroupOpened, NewOrder
 from engine.events import Side
 from engine.groups import DONE, STOPS
 from engine.instruments import Instrument
+from engine.order_ids import attached_id
 
 ZERO = Decimal(0)
 
@@ -25,6 +26,12 @@ class Journal(Protocol):
     """The records of one session."""
 
     def of(self, kind: type) -> list[Any]: ...
+
+
+def name_of(exchange: Exchange, order: OrderRecord) -> str:
+    """What the journals call an order of the exchange: one that came with an entry has no client order id of ours."""
+    entry = exchange.orders.get(order.originating_order_id)
+    return order.spec.client_order_id if entry is None else attached_id(entry.spec.client_order_id)
 
 
 class ToldGroups:
@@ -47,7 +54,9 @@ class ToldGroups:
             if group is not None:
                 is_exit = order.intent.side is group.intent.exits[0].side
                 (self.exits if is_exit else self.entries)[group.group_id].append(order.client_order_id)
-        self._at_exchange = {order.spec.client_order_id: order for order in exchange.orders.values()}
+        self._at_exchange = {name_of(exchange, order): order for order in exchange.orders.values()}
+        for group_id, entries in self.entries.items():
+            self.exits[group_id] += [name for name in map(attached_id, entries) if name in self._at_exchange]
 
     def _end(self, one: Journal) -> None:
         """Ended in this session, unless it was opened again after that."""

@@ -25,7 +25,7 @@ from connectors.coinbase.sandbox.settings import SandboxSettings, products_named
 from engine.events import StateCarried
 from tests.support.daemon import ROOT, environment
 from tests.support.kills.books import Excused, Told, damage, differences, faults_in, left_by, replayed, untold
-from tests.support.kills.groups import ToldGroups
+from tests.support.kills.groups import ToldGroups, name_of
 from tests.support.kills.proxy import Proxy
 from tests.support.kills.spots import Spot
 
@@ -131,7 +131,7 @@ class Market:
         def counted_place(body: Mapping[str, Any], now_ns: int) -> Any:
             name = str(body.get("client_order_id"))
             self.requests[name] += 1
-            there = tuple(order.spec.client_order_id for order in sandbox.exchange.open_orders.values())
+            there = tuple(name_of(sandbox.exchange, order) for order in sandbox.exchange.open_orders.values())
             self.alongside.setdefault(name, there)
             return place(body, now_ns)
 
@@ -174,6 +174,7 @@ class Chain:
             warmup_s=5.0,
             rate_per_s=60.0,
             seed=self.seed,
+            attached_when=("end", "fill", "start")[self.seed % 3],
         )
         self.sandbox = await serve(settings)
         self.market = Market(self.sandbox)
@@ -210,6 +211,7 @@ class Chain:
             "venue.ws_user_url": f"ws://{host}/ws-user",
             "venue.key_file": self.sandbox.key_file,
             "venue.reconcile_s": 1,
+            "venue.attach_exits": str(bool(self.seed % 2)).lower(),
             "journal.segment_mb": 1,
             "shutdown.cancel_timeout_s": 1,
             "watchdog.enabled": str(self._watched).lower(),

@@ -37,6 +37,7 @@ _GROUPS = "engine.group_course:GroupCourse"
 SPOTS: tuple[Spot, ...] = (
     # An order on its way out.
     *_appends("NewOrder", 30, "A1"),
+    *_appends("NewOrderWithExits", 4, "A1"),
     *_appends("CancelOrder", 8, "A1"),
     *[Spot(f"send:/orders :{moment}", 30, ("A1", "A2")) for moment in ("before", "half", "after")],
     *[Spot(f"send:batch_cancel:{moment}", 8, ("A2",)) for moment in ("before", "half", "after")],
@@ -58,6 +59,9 @@ SPOTS: tuple[Spot, ...] = (
     *_calls(f"{_GROUPS}._send", 16, "A1", "A2"),
     *_calls(f"{_GROUPS}.gone", 12, "A3", "A4"),
     *_calls("engine.desk:Desk.withdraw", 8, "A2"),
+    # The exit that the venue makes for what an entry fills: named, and told.
+    *_appends("OrderAttached", 4, "A4"),
+    *_calls(f"{_COINBASE}.exit_tracking:ExitTracking.name_exit", 4, "A3", "A4"),
     # State on record, and taken over.
     *_appends("StateKept", 4, "A5"),
     *_appends("SessionStarted", 1, "A5", starting=True),

@@ -10,7 +10,7 @@ import pytest
 
 from config.load import load
 from config.schema import Settings
-from config.wiring import build_slots, resolve
+from config.wiring import build_offers, build_slots, resolve
 from engine.errors import ConfigError
 from strategies.guardian import Guardian
 
@@ -36,6 +36,14 @@ def test_default_rates_are_those_of_dollars() -> None:
     assert resolve(settings_with(portfolio__currency="EUR"), [BTC]).portfolio.rates == {}
     own = settings_with(portfolio__currency="EUR", portfolio__rates=stable)
     assert resolve(own, [BTC]).portfolio.rates == stable
+
+
+def test_brackets_leave_with_their_entry_only_where_that_is_set() -> None:
+    """And where the venue takes them: fills that are made in process know nothing of it."""
+    assert not build_offers(settings_with(), [BTC])["coinbase"].entries
+    attached = settings_with(venue__attach_exits=True)
+    assert build_offers(attached, [BTC])["coinbase"].entries
+    assert not build_offers(settings_with(venue__attach_exits=True, venue__feed="replay"), [BTC])["coinbase"].entries
 
 
 def test_slots_listen_to_their_own_instruments_and_an_unknown_one_is_an_error() -> None:

@@ -40,6 +40,8 @@ SAMPLES: list[Any] = [
         1, 2, "coinbase", "k-1", "v-1", "t1", BTC, e.Side.BUY, D("1.0"), D("100"), D("0.1"), "USD", D(0), D(0), D(0)
     ),
     e.FundingSettled(1, 2, "coinbase", BTC, "7003-BTC", "USD", D("-0.0100")),
+    e.OrderAttached(1, 2, "coinbase", "k-1-x", "v-2", "k-1", BTC, e.Side.SELL, D("0.10"), D("110"), D("90.0")),
+    e.AttachmentMissing(1, 2, "coinbase", "k-1", "absent"),
     e.StateCarried(1, 2, "before", 2**40, b"\x93"),
     e.Timer(1, 2, "tick"),
     e.FeedUp(1, 2, "coinbase", "market"),
@@ -63,6 +65,7 @@ SAMPLES: list[Any] = [
     c.GroupEnded(1, "k-g1", "done"),
     c.Rejected(1, intent(trigger_px=D("99.5"), expire_ns=2**62), "collar", "1", "2"),
     ORDER,
+    c.NewOrderWithExits(7, "k-2", "coinbase", intent(), D("110"), D("90.0")),
     c.CancelOrder(1, "k-1", "coinbase", "", BTC, "halted"),
     c.RiskStateChanged(1, c.RiskState.ACTIVE, c.RiskState.HALTED, "why"),
     c.StrategyQuarantined(1, "s", "ValueError: x"),

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.commands import OrderType, TimeInForce
+from engine.commands import NewOrderWithExits, OrderType, TimeInForce
 from engine.events import OrderAccepted, OrderOutcomeUnknown, OrderRejected
 from tests.support.coinbase import accepted_answer, new_order, refused_answer
 from tests.support.coinbase_gateway import Bench
@@ -41,6 +41,23 @@ def test_an_accepted_order_is_accepted_and_an_immediate_one_is_looked_after() ->
     b.channel.answer(200, accepted_answer("v2", "ioc"))
     assert [(e.client_order_id, e.venue_order_id) for e in b.log.of(OrderAccepted)] == [("rest", "v1"), ("ioc", "v2")]
     assert b.settler.later == ["ioc"]
+
+
+def test_the_answer_to_an_entry_names_the_exit_that_the_venue_will_make() -> None:
+    """From then on an order of that id is the entry's, and nobody else's."""
+    b = Bench()
+    plain = new_order("in")
+    order = NewOrderWithExits(
+        *(getattr(plain, name) for name in plain.__struct_fields__), Decimal(62000), Decimal(58000)
+    )
+    b.gateway.submit(order)
+    body = json.loads(b.channel.requests[0][0].partition(b"\r\n\r\n")[2])
+    assert body["attached_order_configuration"]["trigger_bracket_gtc"]["limit_price"] == "62000"
+    success = {"order_id": "v1", "attached_order_id": "x1"}
+    b.channel.answer(200, json.dumps({"success": True, "success_response": success}).encode())
+    attachment = b.tracker.attachments.of_exit("x1")
+    assert attachment is not None
+    assert (attachment.entry, attachment.name) == ("in", "in-x")
 
 
 def test_a_business_refusal_is_a_rejection() -> None:

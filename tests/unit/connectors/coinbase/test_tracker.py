@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.coinbase import wire
-from connectors.coinbase.tracker import ENDED_KEPT, OrderTracker
+from connectors.coinbase.exit_tracking import ENDED_KEPT
+from connectors.coinbase.tracker import OrderTracker
 from engine.events import (
     InputEvent,
     Liquidity,

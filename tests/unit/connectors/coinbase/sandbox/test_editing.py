@@ -96,9 +96,9 @@ def test_a_post_only_order_is_accepted_and_then_fails_where_the_venue_does_so() 
     assert venue.exchange.open_orders == {}
 
 
-def attached(venue: Venue, **configuration: Any) -> Any:
+def attached(venue: Venue, name: str = "parent", **configuration: Any) -> Any:
     body = {
-        "client_order_id": "parent",
+        "client_order_id": name,
         "product_id": "BTC-USD",
         "side": "BUY",
         "order_configuration": configuration,
@@ -130,6 +130,42 @@ def test_what_is_attached_fails_where_the_market_has_gone_past_it(venue: Venue) 
     assert venue.exchange.open_orders == {}
     assert venue.money("BTC") == (Decimal("2.5"), 0)
     assert venue.updates()[-1] == ("FAILED", "0")
+
+
+def test_what_is_attached_may_come_with_the_first_fill_and_grow() -> None:
+    """The other way of the switch: half of the entry filled, and half is for sale; the rest follows it."""
+    venue = Venue(attached_when="fill")
+    parent = attached(venue, limit_limit_gtc={"base_size": "2", "limit_price": "101"})
+    child = venue.exchange.orders[parent.attached_order_id]
+    assert (parent.status, child.status, child.spec.base_size) == ("OPEN", "OPEN", 1)
+    venue.others(Side.SELL, 101, "0.5")
+    assert (child.status, child.spec.base_size, venue.money("BTC")[1]) == ("OPEN", Decimal("1.5"), Decimal("1.5"))
+
+
+def test_what_is_attached_may_be_there_from_the_start_and_wait() -> None:
+    """Told before its entry, as large as that; it cannot be cancelled until its entry has ended."""
+    venue = Venue(attached_when="start")
+    parent = attached(venue, limit_limit_gtc={"base_size": "2", "limit_price": "101"})
+    child = venue.exchange.orders[parent.attached_order_id]
+    assert (child.status, child.spec.base_size, venue.money("BTC")[1]) == ("PENDING", 2, 0)
+    refused = venue.exchange.cancel(child.order_id, NOW_NS)
+    assert refused["failure_reason"] == "CANNOT_CANCEL_ACTIVE_ATTACHED_ORDER"
+    venue.exchange.cancel(parent.order_id, NOW_NS)
+    assert (child.status, child.spec.base_size, venue.money("BTC")[1]) == ("OPEN", 1, 1)
+    idle = attached(venue, limit_limit_gtc={"base_size": "1", "limit_price": "50"}, name="idle")
+    waiting = venue.exchange.orders[idle.attached_order_id]
+    venue.exchange.cancel(idle.order_id, NOW_NS)
+    assert (waiting.status, waiting.filled_qty) == ("CANCELLED", 0)
+
+
+def test_what_is_attached_may_come_late_without_a_name_and_without_saying_whose_it_is() -> None:
+    venue = Venue(attached_lag_s=2.0, attached_names="entry", attached_client_id="none")
+    parent = attached(venue, limit_limit_gtc={"base_size": "1", "limit_price": "101"})
+    assert (parent.status, parent.attached_order_id in venue.exchange.orders) == ("FILLED", False)
+    venue.exchange.expire(NOW_NS + 2 * SECOND_NS)
+    told = wire.order(venue.exchange.orders[parent.attached_order_id], user_id="u", portfolio_id="p")
+    assert (told["status"], told["client_order_id"], told["originating_order_id"]) == ("OPEN", "", "")
+    assert wire.accepted(parent)["success_response"]["attached_order_id"] == told["order_id"]
 
 
 def sliced(venue: Venue, count: str = "3", size: str = "1.5", end_s: int = 10) -> dict[str, Any]:

@@ -1,0 +1,234 @@
+"""Exits that the venue makes of itself for what an entry fills, as part of what is tracked.
+
+Owns when such an exit is told: as an order of ours, after as much of its entry.  Until it is known whether an order is
+one, nothing of it is told.  The rest of each order's life is ``tracker``'s, whose base this is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from decimal import Decimal
+
+from connectors.coinbase.attached import Attachment, Attachments
+from connectors.coinbase.tracked import Tracked
+from connectors.coinbase.wire import Fill
+from engine.events import AttachmentMissing, InputEvent, OrderAttached, OrderCancelled
+
+ZERO = Decimal(0)
+ENDED_KEPT = 4096
+"""Ended orders remembered, for late and repeated messages; the oldest is forgotten first."""
+UNCANCELLED = frozenset({"PENDING", "OPEN", "QUEUED", "EDIT_QUEUED"})
+"""Statuses of an order that lives and that no cancel is at work on."""
+LIVE = UNCANCELLED | {"CANCEL_QUEUED"}
+
+
+class ExitTracking:
+    """Orders by client id and by venue id, and which of them came with an entry."""
+
+    def __init__(self, venue: str) -> None:
+        self.venue = venue
+        self.strangers = False
+        """An order showed itself that this session has not sent; whoever has looked into it sets it back."""
+        self.attachments = Attachments()
+        self._by_client: dict[str, Tracked] = {}
+        self._by_venue: dict[str, Tracked] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._wanted: dict[str, None] = {}
+        self._held: dict[str, Tracked] = {}
+        self._doubted: dict[str, None] = {}
+
+    def book(self, fill: Fill, ts_recv_ns: int) -> list[InputEvent]:
+        raise NotImplementedError
+
+    def _accept(
+        self, order: Tracked, venue_order_id: str, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]
+    ) -> None:
+        raise NotImplementedError
+
+    def _tell_end(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
+        raise NotImplementedError
+
+    # --- questions --------------------------------------------------------------------------------------------------
+
+    def take_doubted(self) -> list[str]:
+        """Client ids of orders that must be looked up once, since the last call: what is known of an entry and of the
+        exit that came with it does not fit yet."""
+        doubted = list(self._doubted)
+        self._doubted.clear()
+        return doubted
+
+    def held_orders(self) -> list[Tracked]:
+        """Orders of which nobody knows whether they came with an entry of ours; nothing of them was told."""
+        return list(self._held.values())
+
+    @property
+    def defers(self) -> bool:
+        """Whether executions are known that cannot be told yet."""
+        return any(order.deferred for order in self._by_client.values() if not order.closed)
+
+    def awaited_exits(self) -> list[Attachment]:
+        """Exits that must show themselves: their entries have ended with something filled, all of which is booked."""
+        found = []
+        for one in self.attachments.unsettled():
+            entry = self._by_client.get(one.entry)
+            if entry is not None and entry.end and ZERO < entry.claimed_qty <= entry.booked_qty:
+                found.append(one)
+        return found
+
+    # --- what is known of them --------------------------------------------------------------------------------------
+
+    def name_exit(self, entry: str, venue_order_id: str, ts_recv_ns: int) -> list[InputEvent]:
+        """The venue says which order it makes, or has made, for what an entry (by its client id) fills."""
+        attachment = self.attachments.of(entry)
+        if attachment is None or attachment.venue_order_id or not venue_order_id:
+            return []
+        order = self._by_venue.get(venue_order_id)
+        if order is not None and order.ours:
+            return []  # whatever that is, it is an order that we have sent
+        self.attachments.name(attachment, venue_order_id)
+        events: list[InputEvent] = []
+        if order is None:
+            return events
+        if order.found and not order.closed:
+            # Told as somebody else's, which only a venue that denied it before can bring about.
+            text = f"it is the exit of {entry}"
+            events.append(
+                OrderCancelled(ts_recv_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id, text)
+            )
+        self._by_client.pop(order.client_order_id, None)
+        self._ended.pop(order.client_order_id, None)
+        self._held.pop(venue_order_id, None)
+        order.client_order_id, order.instrument, order.attachment = attachment.name, attachment.instrument, attachment
+        order.ours, order.held, order.found, order.accepted, order.closed = True, False, False, False, False
+        self._by_client[attachment.name] = order
+        self._tell_exit_due(order, ts_recv_ns, ts_recv_ns, events)
+        return events
+
+    def adopt_exit(self, attachment: Attachment, size_qty: Decimal) -> None:
+        """An earlier session has heard of it: it is told again when the venue shows it, as large as it is then."""
+        order = self._by_client.get(attachment.name)
+        if order is not None:
+            order.attachment, order.size_qty = attachment, size_qty
+
+    def release(self, order: Tracked, ts_recv_ns: int) -> list[InputEvent]:
+        """A held order came with no entry: it is somebody else's."""
+        events: list[InputEvent] = []
+        if self._held.pop(order.venue_order_id, None) is not None:
+            order.held, self.strangers = False, True
+            if order.end != "FAILED":
+                self._accept(order, order.venue_order_id, ts_recv_ns, ts_recv_ns, events)
+            self._catch_up(order, ts_recv_ns, ts_recv_ns, events)
+        return events
+
+    def miss_exit(self, attachment: Attachment, reason: str, ts_recv_ns: int) -> list[InputEvent]:
+        """The venue has made none."""
+        self.attachments.settle(attachment, "missing")
+        return [AttachmentMissing(ts_recv_ns, ts_recv_ns, self.venue, attachment.entry, reason)]
+
+    def _hold(self, order: Tracked, venue_order_id: str) -> None:
+        order.held = True
+        self._bind(order, venue_order_id)
+        self._held[venue_order_id] = order
+
+    def _observe_exit(
+        self, order: Tracked, venue_order_id: str, size_qty: Decimal | None,
+        ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent],
+    ) -> None:  # fmt: skip
+        if not order.venue_order_id:
+            self._bind(order, venue_order_id)
+        before_qty = order.size_qty
+        if size_qty is not None and size_qty > ZERO:
+            order.size_qty = max(size_qty, order.claimed_qty)
+        entry = self._by_client.get(order.attachment.entry) if order.attachment is not None else None
+        if entry is not None and entry.closed and not entry.booked_qty and not order.accepted:
+            # Its entry has filled nothing and it goes with it; one that lives on is told, so that it is cancelled.
+            if order.end and not order.claimed_qty:
+                self._close(order)
+                return
+            self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
+        elif order.accepted and order.size_qty != before_qty:
+            self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
+        self._tell_exit_due(order, ts_event_ns, ts_recv_ns, events)
+
+    def _tell_exit_due(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
+        """Tell it as soon as something of its entry was."""
+        if not order.accepted:
+            if not self._may_tell(order, ZERO):
+                assert order.attachment is not None
+                self._doubted[order.attachment.entry] = None
+                return
+            self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
+        self._catch_up(order, ts_event_ns, ts_recv_ns, events)
+
+    def _tell_exit(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
+        attachment = order.attachment
+        assert attachment is not None
+        entry = self._by_client.get(attachment.entry)
+        if not order.size_qty:
+            order.size_qty = attachment.qty if entry is None or not entry.end else entry.booked_qty or attachment.qty
+        order.size_qty = max(order.size_qty, order.claimed_qty, order.booked_qty)
+        if not order.accepted:
+            order.accepted, order.changed_ns = True, ts_recv_ns
+            self.attachments.settle(attachment, "told")
+        events.append(
+            OrderAttached(
+                ts_event_ns, ts_recv_ns, self.venue, attachment.name, order.venue_order_id, attachment.entry,
+                attachment.instrument, attachment.side, order.size_qty, attachment.target_px, attachment.trigger_px,
+            )
+        )  # fmt: skip
+
+    def _may_tell(self, order: Tracked, qty: Decimal) -> bool:
+        """Whether as much of its entry was told as an execution of ``qty`` more would close; 0: whether any was."""
+        assert order.attachment is not None
+        entry = self._by_client.get(order.attachment.entry)
+        if entry is None or (entry.closed and (order.accepted or entry.booked_qty > ZERO)):
+            return True
+        return entry.booked_qty > ZERO and entry.booked_qty >= order.booked_qty + qty
+
+    def _catch_up(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
+        """What was put off is told; more of it is read where it is short."""
+        deferred, order.deferred = order.deferred, None
+        for fill in sorted((deferred or {}).values(), key=lambda fill: fill.trade_time):
+            events.extend(self.book(fill, ts_recv_ns))
+        if order.booked_qty < order.claimed_qty:
+            self._wanted[order.venue_order_id] = None
+        self._tell_end(order, ts_event_ns, ts_recv_ns, events)
+
+    def _follow_entry(self, entry: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
+        """Something of an order was told that may have been awaited by the exit that came with it."""
+        attachment = self.attachments.of(entry.client_order_id)
+        if attachment is None:
+            return
+        if entry.closed and not entry.booked_qty:
+            self.attachments.settle(attachment, "unfilled")
+        elif attachment.fate == "unfilled":
+            self.attachments.settle(attachment, "")
+        order = self._by_venue.get(attachment.venue_order_id)
+        if order is None:
+            return
+        if entry.closed and not entry.booked_qty:
+            self._doubted[order.client_order_id] = None
+        else:
+            self._tell_exit_due(order, ts_event_ns, ts_recv_ns, events)
+
+    # --- tables ---------------------------------------------------------------------------------------------------
+
+    def _bind(self, order: Tracked, venue_order_id: str) -> None:
+        order.venue_order_id = venue_order_id
+        self._by_venue[venue_order_id] = order
+
+    def _close(self, order: Tracked) -> None:
+        order.closed = True
+        self._ended[order.client_order_id] = None
+        while len(self._ended) > ENDED_KEPT:
+            name, _ = self._ended.popitem(last=False)
+            old = self._by_client.pop(name, None)
+            if old is not None:
+                self._by_venue.pop(old.venue_order_id, None)
+
+
+def defer(order: Tracked, fill: Fill) -> None:
+    """An execution that cannot be told yet."""
+    if order.deferred is None:
+        order.deferred = {}
+    order.deferred[fill.entry_id] = fill

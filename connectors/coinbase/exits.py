@@ -1,0 +1,140 @@
+"""Looking for the exits that the venue makes of itself: whose an unknown order is, and whether one was made at all.
+
+Owns the REST questions about them and when they are asked.  An exit is its entry's when one of the two names the other;
+it was not made when neither its id, nor its entry, nor the listing shows one for long enough after the entry ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from connectors.coinbase import wire
+from connectors.coinbase.attached import Attachment
+from connectors.coinbase.listings import Listings
+from connectors.coinbase.tracked import Tracked
+from connectors.coinbase.tracker import OrderTracker
+from engine.events import InputEvent
+from engine.ports import Clock
+
+NS_PER_S = 1_000_000_000
+LISTING_MARGIN_NS = 60 * NS_PER_S
+PAUSES_S = (0.5, 0.5, 1.0, 2.0)
+"""Before the first look and between two; the last one repeats."""
+LOOKS_MIN = 2
+"""One answer may lag behind."""
+
+_log = logging.getLogger(__name__)
+
+
+class ExitFinder:
+    """``observe`` takes in what the venue says of an order; ``venue_offset_ns`` is its clock minus ours."""
+
+    def __init__(
+        self,
+        venue: str,
+        *,
+        listings: Listings,
+        tracker: OrderTracker,
+        clock: Clock,
+        emit: Callable[[list[InputEvent]], None],
+        observe: Callable[[wire.RestOrder], None],
+        venue_offset_ns: Callable[[], int],
+        grace_ns: int,
+    ) -> None:
+        self._venue = venue
+        self._listings = listings
+        self._tracker = tracker
+        self._clock = clock
+        self._emit = emit
+        self._observe = observe
+        self._offset_ns = venue_offset_ns
+        self._grace_ns = grace_ns
+        self._due_s: dict[str, float] = {}
+        self._seen: frozenset[str] = frozenset()  # orders that were held at the last call of ``news``
+
+    def news(self) -> bool:
+        """Whether there is one to look for, or an order to tell whose it is, since the last call."""
+        awaited = {one.entry for one in self._tracker.awaited_exits()}
+        now_s = asyncio.get_running_loop().time()
+        held = frozenset(order.venue_order_id for order in self._tracker.held_orders())
+        new = (awaited - self._due_s.keys()) | (held - self._seen)
+        self._seen = held
+        self._due_s = {entry: self._due_s.get(entry, now_s + PAUSES_S[0]) for entry in sorted(awaited)}
+        return bool(new)
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._due_s) or bool(self._tracker.held_orders())
+
+    async def round(self) -> None:
+        """Ask what is due.  Raises ``VenueError``."""
+        await self.identify()
+        self.news()
+        loop = asyncio.get_running_loop()
+        for attachment in self._tracker.awaited_exits():
+            if self._due_s.get(attachment.entry, 0.0) <= loop.time():
+                await self._look_for(attachment)
+                pause_s = PAUSES_S[min(attachment.looks, len(PAUSES_S) - 1)]
+                self._due_s[attachment.entry] = loop.time() + pause_s
+
+    async def identify(self) -> None:
+        """Whose are the orders that may have come with an entry?  Raises ``VenueError``."""
+        for order in self._tracker.held_orders():
+            if order.held and await self._ask_about(order) and order.held:
+                self._emit(self._tracker.release(order, self._clock.now_ns()))
+
+    async def _ask_about(self, order: Tracked) -> bool:
+        """Whether the order and each entry that it may have come with were read."""
+        found = await self._listings.order(order.venue_order_id)
+        if found is None:
+            return False
+        self._observe(found)
+        for attachment in self._tracker.attachments.unnamed(found.product_id) if order.held else ():
+            entry = self._tracker.get(attachment.entry)
+            if entry is not None and not await self._ask_entry(entry):
+                return False
+        return True
+
+    async def _ask_entry(self, entry: Tracked) -> bool:
+        found = await self._listings.order(entry.venue_order_id) if entry.venue_order_id else None
+        if found is not None:
+            self._observe(found)
+        return found is not None
+
+    async def _look_for(self, attachment: Attachment) -> None:
+        asked_ns = self._clock.now_ns()
+        entry = self._tracker.get(attachment.entry)
+        if entry is None or not entry.venue_order_id:
+            return
+        if not attachment.venue_order_id:
+            await self._ask_entry(entry)
+        if attachment.venue_order_id and not attachment.fate:
+            found = await self._listings.order(attachment.venue_order_id)
+            if found is not None:
+                self._observe(found)
+        if not attachment.fate:
+            since_ns = attachment.sent_ns + self._offset_ns() - LISTING_MARGIN_NS
+            asked = [
+                ("product_ids", attachment.product_id),
+                ("start_date", wire.format_time(since_ns)),
+                ("limit", "100"),
+            ]
+            for listed in await self._listings.orders(asked):
+                if entry.venue_order_id == listed.originating_order_id or listed.order_id == attachment.venue_order_id:
+                    self._observe(listed)
+        if attachment.fate:
+            return
+        attachment.looks += 1
+        attachment.missed_ns = attachment.missed_ns or asked_ns
+        if attachment.looks >= LOOKS_MIN and asked_ns - attachment.missed_ns >= self._grace_ns:
+            missed_s = (asked_ns - attachment.missed_ns) / NS_PER_S
+            text = f"absent from {attachment.looks} listings, the last {missed_s:.1f} s later"
+            _log.warning(
+                "%s has made no exit for entry %s (%s): exits are sent from here; does it take brackets with entries?",
+                self._venue,
+                attachment.entry,
+                text,
+            )
+            self._emit(self._tracker.miss_exit(attachment, text, self._clock.now_ns()))

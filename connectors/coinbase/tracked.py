@@ -1,0 +1,51 @@
+"""What is known of one order at the venue: the record that the tracker keeps."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from connectors.coinbase.attached import Attachment
+from connectors.coinbase.wire import Fill
+
+TAKEN_BACK = -1
+"""In place of what an entry said, where the venue has taken it back."""
+
+
+class Tracked(msgspec.Struct, gc=False):
+    """One order.  ``ours`` is False for orders that this session did not send."""
+
+    client_order_id: str
+    ours: bool
+    venue_order_id: str = ""
+    accepted: bool = False
+    claimed_qty: Decimal = Decimal(0)
+    """What the venue says is filled in all."""
+    booked_qty: Decimal = Decimal(0)
+    """What was told as fills."""
+    end: str = ""
+    """The venue's final status once seen, told or not."""
+    end_reason: str = ""
+    found: bool = False
+    """Told as an order of somebody else."""
+    told_qty: Decimal = Decimal(0)
+    """Of such an order: what the core counts as filled."""
+    closed: bool = False
+    """The end was told and every claimed fill was booked."""
+    entries: dict[str, int] | None = None
+    """The booked entries, by id, with a hash of what they said (0: an earlier session's; ``TAKEN_BACK``); None before
+    the first, as one order is made for each tick that trades."""
+    changed_ns: int = 0
+    cancel_acknowledged_ns: int = 0
+    """When the venue took the last cancel, by our clock; 0 when none was taken or another one is under way."""
+    instrument: str = ""
+    """Of an order of an earlier session, which may have traded what this one does not."""
+    attachment: Attachment | None = None
+    """Of an exit that came with an entry: what is known of that."""
+    size_qty: Decimal = Decimal(0)
+    """Of such an exit: its size as it was told last."""
+    held: bool = False
+    """Nobody knows yet whose it is, as it may be such an exit: nothing of it is told."""
+    deferred: dict[str, Fill] | None = None
+    """Its executions that cannot be told yet, by entry."""

@@ -1,0 +1,80 @@
+"""Whose an order is that nobody knows, and whether an exit was made at all: asked of a real, scripted server."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from engine.events import AttachmentMissing, OrderAttached, OrderCancelled, OrderFilled, OrderFound
+from tests.support.coinbase import BTC, fill
+from tests.support.coinbase_settle import SettleBench, settling, until
+from tests.unit.connectors.coinbase.test_attached import EXIT, entry
+
+GRACE_NS = 15_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks follow each other without long pauses."""
+    monkeypatch.setattr("connectors.coinbase.exits.PAUSES_S", (0.02,))
+
+
+def enter(b: SettleBench, *, answered: bool = True) -> None:
+    """An entry of 0.4 has left, whose answer says nothing of its exit."""
+    b.tracker.sent("c1", 1)
+    b.tracker.attachments.expect(entry(), "BTC-USD")
+    if answered:
+        b.log.extend(b.tracker.accepted("c1", "v1", 5))
+
+
+@pytest.mark.fault("B8")
+async def test_an_order_that_names_no_entry_and_that_no_entry_names_is_somebody_elses() -> None:
+    async with settling() as b:
+        enter(b)
+        b.venue.order("v1", "c1")
+        b.venue.order("h1", "by-hand", side="SELL", order_configuration={"l": {"base_size": "1", "limit_price": "9"}})
+        b.claim("h1", "by-hand", "0")
+        await until(lambda: b.tracker.strangers)
+        assert await b.settler.find_strangers({"BTC-USD": BTC}) == []
+        assert [event.client_order_id for event in b.log.of(OrderFound)] == ["by-hand"]
+
+
+@pytest.mark.fault("B16")
+async def test_an_order_is_nobodys_while_an_entry_has_no_answer() -> None:
+    """It is asked about again; the entry's record names it in the end, and it is that entry's."""
+    async with settling() as b:
+        enter(b, answered=False)
+        b.venue.order("x1", "x1", side="SELL")
+        b.claim("x1", "x1", "0")
+        await until(lambda: len([call for call in b.venue.calls if call.endswith("/x1")]) > 2)
+        assert (b.tracker.strangers, b.log.of(OrderFound)) == (False, [])
+        b.venue.order("v1", "c1", "FILLED", "0.4", attached_order_id="x1")
+        b.venue.fills.append(fill("e1", "v1"))
+        b.log.extend(b.tracker.accepted("c1", "v1", 5))
+        await until(lambda: b.log.of(OrderAttached))
+        names = [event.client_order_id for event in (*b.log.of(OrderFilled), *b.log.of(OrderAttached))]
+        assert (names, b.tracker.held_orders()) == (["c1", EXIT], [])
+
+
+@pytest.mark.fault("B16")
+@pytest.mark.fault("C14")
+async def test_an_exit_that_is_not_there_is_looked_for_until_the_grace_is_over() -> None:
+    """Not by its entry, not by its id, not in the list; answers that fail prove nothing.  It comes at last, and is
+    told."""
+    async with settling() as b:
+        enter(b)
+        b.venue.order("v1", "c1", "CANCELLED", "0.4", attached_order_id="x1")
+        b.venue.fills.append(fill("e1", "v1"))
+        b.claim("v1", "c1", "0.4", "CANCELLED")
+        await until(lambda: b.log.of(OrderCancelled))
+        (awaited,) = b.tracker.awaited_exits()
+        b.venue.fail = 3
+        await until(lambda: awaited.looks >= 2)
+        assert b.log.of(AttachmentMissing) == []
+        b.clock.advance(GRACE_NS)
+        await until(lambda: b.log.of(AttachmentMissing))
+        b.venue.order("x1", "", side="SELL", originating_order_id="v1")
+        await b.settler.find_strangers({"BTC-USD": BTC})
+        (told,) = b.log.of(OrderAttached)
+        assert (told.client_order_id, told.qty, b.log.of(OrderFound)) == (EXIT, Decimal("0.4"), [])

@@ -1,6 +1,6 @@
 """``make soak-ccxt``: the market of 50 symbols through ccxt for as long as is asked, and whether anything of it grows.
 
-    python -m benchmarks.ccxt_soak [--minutes 10] [--symbols 50] [--rate 20] [--write docs/results]
+    python -m benchmarks.ccxt_soak [--minutes 10] [--symbols 50] [--rate 30] [--write docs/results]
 
 The connector for ccxt's exchanges (best prices, trades and books of every symbol, each watched by the library) runs in
 this process against the local Binance, a process of its own.  Every second its memory is looked at from outside
@@ -188,7 +188,7 @@ def main() -> int:
     given = argparse.ArgumentParser(prog="make soak-ccxt", description="50 symbols through ccxt: does anything grow?")
     given.add_argument("--minutes", type=float, default=10.0)
     given.add_argument("--symbols", type=int, default=50)
-    given.add_argument("--rate", type=float, default=20.0, help="orders and cancels of each symbol a second")
+    given.add_argument("--rate", type=float, default=30.0, help="orders and cancels of each symbol a second")
     given.add_argument("--write", type=Path, help="folder for ccxt-soak.md and ccxt-soak.svg")
     options = given.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its children end with it

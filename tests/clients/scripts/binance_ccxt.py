@@ -156,7 +156,7 @@ async def keys(at: dict[str, Any]) -> None:
 @cases.case(9, "errors by their class")
 async def errors(at: dict[str, Any]) -> None:
     rest = at["main"]["rest"]
-    async with binance(at["main"], timeout=500) as ex:
+    async with binance(at["main"], timeout=1_000) as ex:
         await ex.load_markets()
         for kind, order in (
             (ccxt.InvalidOrder, (BTC, "limit", "buy", 0.01, 1_000.005)),
@@ -178,7 +178,7 @@ async def errors(at: dict[str, Any]) -> None:
             (ccxt.RequestTimeout, {"status": 504}),
             # A GET on a line that was open before is asked again by its transport, once.
             (ccxt.ExchangeNotAvailable, {"status": 0, "times": 2}),
-            (ccxt.RequestTimeout, {"late": True, "delay_s": 0.8}),
+            (ccxt.RequestTimeout, {"late": True, "delay_s": 1.4}),
         ):
             operate(rest, act="answer", path="/account", **fault)
             await raised(kind, ex.fetch_balance())

@@ -68,7 +68,7 @@ async def funding(at: dict[str, Any]) -> None:
 @cases.case(9, "errors by their class")
 async def errors(at: dict[str, Any]) -> None:
     rest = at["main"]["rest"]
-    async with usdm(at["main"], timeout=500) as ex:
+    async with usdm(at["main"], timeout=1_000) as ex:
         await ex.load_markets()
         await raised(ccxt.BadSymbol, ex.fapiPublicGetDepth({"symbol": "NOSUCH"}))
         await raised(ccxt.BadRequest, ex.fetch_order_book(BTC, 7))
@@ -78,7 +78,7 @@ async def errors(at: dict[str, Any]) -> None:
             (ccxt.ExchangeNotAvailable, {"status": 503, "body": "<html>", "content_type": "text/html"}),
             (ccxt.RequestTimeout, {"status": 504}),
             (ccxt.ExchangeNotAvailable, {"status": 0, "times": 2}),
-            (ccxt.RequestTimeout, {"late": True, "delay_s": 0.8}),
+            (ccxt.RequestTimeout, {"late": True, "delay_s": 1.4}),
         ):
             operate(rest, act="answer", path="/time", **fault)
             await raised(kind, ex.fetch_time())

@@ -148,6 +148,10 @@ class VenueSettings(Section):
     attach_exits: bool = Field(
         default=False, description="brackets leave with their entry where the venue places them itself (Coinbase, spot)"
     )
+    guaranteed_stops: bool = Field(
+        default=False,
+        description="stops at market that close a trade are the venue's guaranteed ones, for a premium (OANDA only)",
+    )
     products_s: float = Field(
         default=60.0, ge=1, le=86_400, description="how often rules and states of the instruments are read again, s"
     )

@@ -155,6 +155,7 @@ def oanda_settings(settings: Settings, said: Said, opening: Opening) -> OandaSet
         order_timeout_s=venue.request_timeout_ms / 1000,
         reconcile_s=venue.reconcile_s,
         products_s=venue.products_s,
+        guaranteed_stops=venue.guaranteed_stops,
         # A server of ours has no such limit unless it is asked for one.
         dial_gap_s=0.0 if host == "localhost" or host.startswith("127.") else OandaSettings().dial_gap_s,
         **{name: str(value) for name, value in given.items() if value},  # type: ignore[arg-type]  # all are text

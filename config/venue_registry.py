@@ -22,6 +22,8 @@ def kind_of(settings: Settings) -> VenueKind:
                 f"venue.{field} with {venue.name}",
                 expected=f"it with a venue that has several addresses: {' or '.join(several.values())}",
             )
+    if venue.guaranteed_stops and venue.name != "oanda":
+        raise ConfigError(f"venue.guaranteed_stops with {venue.name}", expected="it with oanda, or false")
     match settings.venue.name:
         case "coinbase":
             from config.venue_coinbase import KIND

@@ -15,7 +15,8 @@ from engine.events import Side
 
 
 class OrderType(enum.StrEnum):
-    """``STOP`` is a market order and ``STOP_LIMIT`` a limit order from when the price reaches ``trigger_px``.
+    """``STOP`` is a market order and ``STOP_LIMIT`` a limit order from when the price reaches ``trigger_px``, which is
+    worse than the market's; ``MARKET_IF_TOUCHED`` is a market order from when it reaches one that is better.
 
     ``BRACKET`` is one exit order with two ways out: a limit order at ``limit_px`` that turns into a marketable one when
     the price reaches ``trigger_px`` on the other side.  What a venue does not offer is carried out here
@@ -27,6 +28,7 @@ class OrderType(enum.StrEnum):
     STOP = "stop"
     STOP_LIMIT = "stop_limit"
     BRACKET = "bracket"
+    MARKET_IF_TOUCHED = "market_if_touched"
 
 
 class TimeInForce(enum.StrEnum):

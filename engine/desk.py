@@ -47,7 +47,7 @@ HELD_MAX = 256
 EXPIRY_GRACE_NS = 2_000_000_000
 """How long a venue may take to end a good-till-date order by itself, before it is cancelled."""
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
-_STOP, _STOP_LIMIT = OrderType.STOP, OrderType.STOP_LIMIT
+_STOP, _STOP_LIMIT, _TOUCH = OrderType.STOP, OrderType.STOP_LIMIT, OrderType.MARKET_IF_TOUCHED
 _LIMIT, _MARKET, _GTC, _IOC = OrderType.LIMIT, OrderType.MARKET, TimeInForce.GTC, TimeInForce.IOC
 
 
@@ -129,9 +129,9 @@ class Desk:
                 self._cancel_one(intent)  # type: ignore[arg-type]
 
     def _waits_here(self, intent: OrderIntent) -> bool:
-        """Whether no venue takes it as it is, so that it waits here for its price."""
+        """Whether it waits here for its price, with the venue's help where that holds such orders."""
         kind = intent.order_type
-        if kind is _STOP or intent.trailing_px is not None:
+        if kind is _STOP or kind is _TOUCH or intent.trailing_px is not None:
             return True
         if kind is not _STOP_LIMIT:
             return False

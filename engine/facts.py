@@ -76,6 +76,7 @@ class AccountFacts:
 
     def on_rejected(self, event: e.OrderRejected) -> None:
         Counters.add_word(self._counters.venue_rejected, event.reason)
+        self._desk.groups.refused(event.client_order_id, event.reason)
         self._ended(self._orders.happen(event.client_order_id, Happening.REJECT))
 
     def on_cancelled(self, event: e.OrderCancelled) -> None:

@@ -152,6 +152,11 @@ class GroupCourse:
             if group.fired == NONE:
                 group.attempts = 0
             return
+        if order.state is OrderState.REJECTED and group.unfit and group.fired == NONE:
+            if self._resting(group) is not None:
+                group.next_ns = now_ns  # the next one of the list
+                return
+            group.unfit = frozenset()  # not one of them: all are asked for again, later and later
         if order.leaves_qty > ZERO and not self.waits and self._adds(group):
             group.ending = group.ending or f"its order is {order.state.value}"
         group.next_ns = now_ns + self._pause_ns(group)
@@ -220,7 +225,7 @@ class GroupCourse:
         elif group.is_stopping:
             if group.reduce_only and now_ns >= group.next_ns:
                 reason = "a stop that did not fill"
-        elif group.fired == NONE and self._resting(group) not in (None, group.sent_exit):
+        elif group.fired == NONE and not self._may_rest(group):
             reason = "another exit rests"
         elif self.is_attached_entering(group):
             return  # its size follows the entry at the venue
@@ -295,11 +300,19 @@ class GroupCourse:
         for order in alone or [one for one in found if not self._book.of[one.client_order_id].is_stopping]:
             self._desk.withdraw(order, f"in the way of a stop of {group.strategy}")
 
-    def _resting(self, group: Group) -> int | None:
+    def _resting(self, group: Group, unfit: frozenset[int] | None = None) -> int | None:
         if group.lost >= LOST_MAX:
             return None
         offer = self._offers.get(self._view.instrument(group.instrument).venue, ALL_PLAIN)
-        return resting_exit(group, offer, self._view.risk_state)
+        return resting_exit(group, offer, self._view.risk_state, group.unfit if unfit is None else unfit)
+
+    def _may_rest(self, group: Group) -> bool:
+        """Whether the exit that is out is the one that is to be, or the one that stands in for target and stop as one
+        order: what protects is not taken away to ask for what may be refused again."""
+        wanted = self._resting(group)
+        if wanted == BOTH and wanted != group.sent_exit:
+            wanted = self._resting(group, group.unfit | {BOTH})
+        return wanted is None or wanted == group.sent_exit
 
     def _due(self, group: Group) -> int | None:
         """Which exit is to be at the venue now; None: all of them wait for their price."""

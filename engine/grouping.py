@@ -25,7 +25,7 @@ from engine.commands import (
 from engine.counters import Counters
 from engine.group_book import GroupBook
 from engine.group_course import GroupCourse, Orders
-from engine.groups import DONE, ZERO, Group, calm_between, group_defect, move, new_group, restored
+from engine.groups import DONE, NONE, ZERO, Group, calm_between, group_defect, move, new_group, restored
 from engine.ladder import attached_prices
 from engine.latch import RiskLatch
 from engine.offers import ALL_PLAIN, Offer
@@ -36,6 +36,19 @@ from engine.view import CoreView
 
 GROUPS_MAX = 256
 """Groups at once; one more is refused with the reason ``groups``."""
+UNFIT = frozenset(
+    {
+        "exit_refused",
+        "exit_exists",
+        "invalid_px",
+        "invalid_px_precision",
+        "too_far",
+        "too_near",
+        "unknown_trade",
+        "unsupported",
+    }
+)
+"""A venue's refusals (``engine.refusals``) that asking again does not change."""
 
 
 class Grouping:
@@ -209,6 +222,7 @@ class Grouping:
         part = group.entered if order.client_order_id in group.entered else group.left
         if order.filled_qty != part[order.client_order_id]:
             part[order.client_order_id] = order.filled_qty
+            group.unfit = frozenset()
             group.entered_ns = group.entered_ns or self._view.now_ns
             if part is group.left:
                 group.attempts = group.lost = 0
@@ -246,6 +260,12 @@ class Grouping:
         """Whether the venue may still make an exit of itself, in an instrument or anywhere."""
         groups = self.watched.get(instrument, ()) if instrument else self._groups.values()
         return any(self._course.awaits_exit(group) for group in groups)
+
+    def refused(self, client_order_id: str, reason: str) -> None:
+        """The venue has refused an order: an exit that it cannot hold as things are makes way for the next one."""
+        group = self._of.get(client_order_id)
+        if group is not None and reason in UNFIT and client_order_id == group.sent_id and group.fired == NONE:
+            group.unfit |= {group.sent_exit}
 
     # --- from one session to the next -------------------------------------------------------------------------------
 

@@ -93,6 +93,8 @@ class Group(msgspec.Struct, gc=False, eq=False):
     """Exit orders in a row that were cancelled and not by us, before their price came; the first of them at
     ``lost_ns``."""
     lost_ns: int = 0
+    unfit: frozenset[int] = frozenset()
+    """Exits that the venue cannot hold as things are, ``BOTH`` among them; looked at anew when anything fills."""
     ending: str = ""
     """Why it ends as soon as nothing of it is at the venue."""
     told: bool = False
@@ -265,26 +267,33 @@ def group_defect(intent: GroupIntent, instrument: Instrument, now_ns: int) -> tu
         found = _exit_defect(one, now_ns) or _grid_defect(one, instrument)
         if found is not None:
             return found
-    for target in [one.limit_px for one in exits if one.order_type is OrderType.LIMIT and one.limit_px is not None]:
+    for target in [px for px in map(_target_px, exits) if px is not None]:
         for trigger in [one.trigger_px for one in exits if one.order_type in STOPS and one.trigger_px is not None]:
             if (trigger - target) * first.side <= ZERO:
-                return (f"limit {target} on the stop's side of {trigger}", "prices that lie between the two")
+                return (f"target {target} on the stop's side of {trigger}", "prices that lie between the two")
     if entry is None:
         return None
     if (entry.instrument, entry.side, entry.qty) != (first.instrument, first.side.opposite, first.qty):
         return ("an entry that its exits do not close", "one instrument and quantity, opposite sides")
     if not first.reduce_only:
         return ("exits of an entry that may do more than close it", "reduce_only")
-    kinds = (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT)
-    if entry.order_type not in kinds or entry.trailing_px is not None:
-        return (f"an entry of type {entry.order_type}", "market, limit or stop_limit")
+    if entry.order_type is OrderType.BRACKET or entry.trailing_px is not None:
+        return (f"an entry of type {entry.order_type}", "market, limit, or one with a trigger")
     return None
+
+
+def _target_px(one: OrderIntent) -> Decimal | None:
+    if one.order_type is OrderType.MARKET_IF_TOUCHED:
+        return one.trigger_px
+    return one.limit_px if one.order_type is OrderType.LIMIT else None
 
 
 def _exit_defect(one: OrderIntent, now_ns: int) -> tuple[str, str] | None:
     kind = one.order_type
     if kind is OrderType.LIMIT:
         fits = one.limit_px is not None and one.trigger_px is None and one.trailing_px is None
+    elif kind is OrderType.MARKET_IF_TOUCHED:
+        fits = one.limit_px is None and one.trigger_px is not None and one.trailing_px is None
     elif kind is OrderType.STOP:
         fits = one.limit_px is None and (one.trigger_px is not None or one.trailing_px is not None)
     else:
@@ -293,7 +302,7 @@ def _exit_defect(one: OrderIntent, now_ns: int) -> tuple[str, str] | None:
     if not fits or one.post_only:
         return (
             f"an exit of type {kind}, limit {one.limit_px}, trigger {one.trigger_px}, trailing {one.trailing_px}",
-            "a limit, a stop (at a trigger, or trailing) or a stop_limit, without post_only",
+            "a limit, a market_if_touched, a stop (at a trigger, or trailing) or a stop_limit, without post_only",
         )
     if one.trailing_px is not None and one.trailing_px <= ZERO:
         return (f"trailing_px {one.trailing_px}", "above 0")

@@ -26,14 +26,15 @@ SLIP_BPS = Decimal(10)
 _BPS = Decimal(10_000)
 
 
-def resting_exit(group: Group, offer: Offer, risk_state: RiskState) -> int | None:
-    """Which exit is to be at the venue as long as no price was reached; None: all of them wait here."""
+def resting_exit(group: Group, offer: Offer, risk_state: RiskState, unfit: frozenset[int] = frozenset()) -> int | None:
+    """Which exit is to be at the venue as long as no price was reached, none of the ``unfit``; None: all of them wait
+    here."""
     if risk_state is RiskState.HALTED:
         return None
-    if target_and_stop(group) is not None and offer.takes(OrderType.BRACKET, TimeInForce.GTC):
+    if BOTH not in unfit and target_and_stop(group) is not None and offer.takes(OrderType.BRACKET, TimeInForce.GTC):
         return BOTH
     for index, one in enumerate(group.exits):
-        if one.intent.order_type is not OrderType.STOP and offer.takes(one.intent.order_type, TimeInForce.GTC):
+        if index not in unfit and one.level_px is not None and offer.holds(one.intent):
             return index
     return None
 
@@ -49,10 +50,15 @@ def exit_order(group: Group, index: int, qty: Decimal, view: CoreView) -> OrderI
     one = group.exits[index]
     wish = one.intent
     if group.fired == NONE:
-        return _made(group, wish, qty, view)
+        if wish.trailing_px is None or one.level_px is None:
+            return _made(group, wish, qty, view)
+        # Where it acts now is told with it, on the grid: whoever looks at the order sees a stop that waits.
+        level_px = one.level_px - one.level_px % view.instrument(wish.instrument).tick_px
+        return _made(group, wish, qty, view, trailing_px=wish.trailing_px, trigger_px=level_px)
     halted = view.risk_state is RiskState.HALTED
     reason = wish.reason or f"{wish.order_type.value} at {one.level_px}"
-    if not one.is_stop:
+    touched = wish.order_type is OrderType.MARKET_IF_TOUCHED
+    if not one.is_stop and not touched:
         tif = TimeInForce.IOC if halted else TimeInForce.GTC
         return _made(group, wish, qty, view, time_in_force=tif, reason=reason)
     stop_limit = wish.order_type is OrderType.STOP_LIMIT
@@ -79,11 +85,17 @@ def exit_of(group: Group, intent: OrderIntent) -> int:
         return BOTH
     if group.fired != NONE:
         return group.fired
-    form = (intent.order_type, intent.limit_px, intent.trigger_px)
+    form = _form(intent)
     for index, one in enumerate(group.intent.exits):
-        if (one.order_type, one.limit_px, one.trigger_px) == form:
+        if _form(one) == form:
             return index
     return NONE
+
+
+def _form(one: OrderIntent) -> tuple[object, ...]:
+    """What tells an exit from another one; where a trailing one acts moves."""
+    trails = one.trailing_px is not None
+    return (one.order_type, one.limit_px, one.trailing_px if trails else one.trigger_px, trails)
 
 
 def target_and_stop(group: Group) -> tuple[Exit, Exit] | None:
@@ -91,7 +103,11 @@ def target_and_stop(group: Group) -> tuple[Exit, Exit] | None:
     if len(group.exits) != 2 or not group.reduce_only:
         return None
     target, stop = sorted(group.exits, key=lambda one: one.is_stop)
-    fits = not target.is_stop and stop.intent.order_type is OrderType.STOP and stop.intent.trailing_px is None
+    fits = (
+        target.intent.order_type is OrderType.LIMIT
+        and stop.intent.order_type is OrderType.STOP
+        and stop.intent.trailing_px is None
+    )
     return (target, stop) if fits else None
 
 
@@ -112,10 +128,8 @@ def attached_prices(group: Group, offer: Offer, rules: Instrument) -> tuple[Deci
 
 
 def _made(group: Group, wish: OrderIntent, qty: Decimal, view: CoreView, **changes: Any) -> OrderIntent:
-    fields = {"time_in_force": TimeInForce.GTC, **changes}
-    return msgspec.structs.replace(
-        wish, ts_ns=view.now_ns, qty=qty, parent_id=group.group_id, trailing_px=None, expire_ns=None, **fields
-    )
+    fields = {"time_in_force": TimeInForce.GTC, "trailing_px": None, **changes}
+    return msgspec.structs.replace(wish, ts_ns=view.now_ns, qty=qty, parent_id=group.group_id, expire_ns=None, **fields)
 
 
 def _takes_limits_only(wish: OrderIntent, view: CoreView) -> bool:

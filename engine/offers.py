@@ -10,7 +10,7 @@ import msgspec
 from engine.commands import OrderIntent, OrderType, TimeInForce
 
 # Enum members are slow to reach through their class in CPython 3.11; this is on the way of an order.
-_MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
+_MARKET, _LIMIT, _STOP_LIMIT = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT
 _GTC, _IOC, _GTD = TimeInForce.GTC, TimeInForce.IOC, TimeInForce.GTD
 
 
@@ -18,10 +18,16 @@ class Offer(msgspec.Struct, frozen=True):
     """``kinds``: what the venue takes as it is.  Brackets and stops among them rest there; others are watched here.
 
     ``entries``: those of them that may bring a bracket with them, which the venue places for what they fill.
+
+    Two more it may hold for an exit of a group, which the core goes on with where they end: ``trails``, a trailing stop
+    that follows by itself; ``bounds_stops``, a stop that trades at its limit or better or is given up, in place of a
+    stop-limit.
     """
 
     kinds: frozenset[tuple[OrderType, TimeInForce]]
     entries: frozenset[tuple[OrderType, TimeInForce]] = frozenset()
+    trails: bool = False
+    bounds_stops: bool = False
 
     def takes(self, order_type: OrderType, time_in_force: TimeInForce) -> bool:
         return (order_type, time_in_force) in self.kinds
@@ -30,6 +36,14 @@ class Offer(msgspec.Struct, frozen=True):
         """Whether the venue takes a bracket with this entry."""
         return (entry.order_type, entry.time_in_force) in self.entries
 
+    def holds(self, wish: OrderIntent) -> bool:
+        """Whether an exit of a group can rest at the venue as it is."""
+        if wish.trailing_px is not None:
+            return self.trails
+        return self.takes(wish.order_type, _GTC) or (
+            wish.order_type is _STOP_LIMIT and self.bounds_stops and wish.reduce_only
+        )
+
     def substitute(self, intent: OrderIntent) -> OrderIntent | None:
         """The order to send for ``intent``; None when nothing that the venue takes does the same.
 
@@ -37,7 +51,9 @@ class Offer(msgspec.Struct, frozen=True):
         cancels them.  All-or-nothing cannot be had by cancelling.
         """
         kind, tif = intent.order_type, intent.time_in_force
-        if self.takes(kind, tif):
+        if intent.trailing_px is not None:
+            return intent if self.trails else None
+        if self.takes(kind, tif) or (tif is _GTC and intent.parent_id and self.holds(intent)):
             return intent
         if kind is _MARKET or not self.takes(kind, _GTC):
             return None

@@ -39,6 +39,7 @@ EXTERNAL = ""
 ENDED_CARRIED = 64
 """How many of the newest ended ones a next session is told of; it is told of all open ones."""
 _HELD, _SENT = OrderState.HELD, OrderState.SENT
+_TOUCH = OrderType.MARKET_IF_TOUCHED
 
 
 class ManagedOrder(msgspec.Struct, gc=False, eq=False):
@@ -446,5 +447,6 @@ def describe(order: ManagedOrder) -> OpenOrder:
         intent.reduce_only,
         order.opened_ns,
         intent.trigger_px,
+        intent.order_type is _TOUCH,
     )
     return picture

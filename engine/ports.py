@@ -130,6 +130,8 @@ class OpenOrder(msgspec.Struct, frozen=True):
     opened_ns: int
     trigger_px: Decimal | None = None
     """Of a stop: until the price is there, it waits and trades with nobody."""
+    touches: bool = False
+    """It waits for a better price than the market's (market-if-touched), where a stop waits for a worse one."""
 
 
 class OpenGroup(msgspec.Struct, frozen=True):

@@ -30,11 +30,13 @@ SECOND_NS = 1_000_000_000
 SIDES = (Side.BUY, Side.SELL)
 _MARKET = OrderType.MARKET
 _STOP = OrderType.STOP
-_STOP_LIMIT = OrderType.STOP_LIMIT
+_LIMIT = OrderType.LIMIT
+_TOUCH = OrderType.MARKET_IF_TOUCHED
 _BRACKET = OrderType.BRACKET
 _IOC = TimeInForce.IOC
 _FOK = TimeInForce.FOK
 _GTD = TimeInForce.GTD
+_WAITING = (TimeInForce.GTC, TimeInForce.GTD)
 _ACTIVE = RiskState.ACTIVE
 
 
@@ -50,16 +52,20 @@ def check_order_form(intent: OrderIntent, now_ns: int) -> Finding | None:
     if kind is _MARKET:
         if limit_px is not None or intent.post_only:
             return ("order_form", "a market order with a limit price or post-only", "neither")
-    elif kind is _STOP:
-        return ("order_form", "a stop at market", "no stops at market: no gateway can place them")
+    elif kind is _STOP or kind is _TOUCH:
+        if limit_px is not None or intent.post_only or intent.time_in_force not in _WAITING:
+            seen = f"{kind}, limit_px {limit_px}, post_only {intent.post_only}, {intent.time_in_force}"
+            return ("order_form", seen, "no limit price, not post-only, gtc or gtd")
     elif type(limit_px) is not Decimal or not limit_px.is_finite():
         return ("order_form", f"limit_px {limit_px!r}", "a finite Decimal")
-    if (trigger_px is None) is (kind is _STOP_LIMIT or kind is _BRACKET):
-        return ("order_form", f"{kind} with trigger_px {trigger_px!r}", "a trigger on stop and bracket orders only")
+    if (trigger_px is None) is (kind is not _LIMIT and kind is not _MARKET):
+        expected = "a trigger on stop, market_if_touched and bracket orders only"
+        return ("order_form", f"{kind} with trigger_px {trigger_px!r}", expected)
     if trigger_px is not None and (type(trigger_px) is not Decimal or not trigger_px.is_finite()):
         return ("order_form", f"trigger_px {trigger_px!r}", "a finite Decimal")
-    if intent.trailing_px is not None:
-        return ("order_form", "a trailing order", "no trailing orders: no gateway can place them")
+    trailing_px = intent.trailing_px
+    if trailing_px is not None and (kind is not _STOP or not trailing_px.is_finite() or trailing_px <= ZERO):
+        return ("order_form", f"{kind} with trailing_px {trailing_px!r}", "a stop, with a distance above 0")
     if intent.side not in SIDES:
         return ("order_form", f"side {intent.side!r}", "buy or sell")
     tif = intent.time_in_force
@@ -181,19 +187,21 @@ def check_self_trade(
     for order in orders:
         if order.side == side or order.instrument != name or not would_meet(side, px, order.limit_px):
             continue
-        if order.limit_px is None and order.trigger_px is None and intent.limit_px is not None:
+        if waits_for_price(order, mark_px):
+            continue
+        if order.limit_px is None and intent.limit_px is not None:
             return (EXIT_WAITS, f"{order.client_order_id} at market", "no order of ours in the way")
-        if not waits_for_price(order, mark_px):
-            return ("self_trade", f"{order.client_order_id} at {plain(order.limit_px)}", "no order of ours in the way")
+        return ("self_trade", f"{order.client_order_id} at {plain(order.limit_px)}", "no order of ours in the way")
     return None
 
 
 def waits_for_price(order: OpenOrder, mark_px: Decimal) -> bool:
-    """Whether it is a stop whose price has not come: it is in no book.  A bracket is: at its target."""
+    """Whether it waits for a price that has not come: it is in no book.  A bracket is: at its target."""
     trigger_px, limit_px = order.trigger_px, order.limit_px
-    if trigger_px is None or limit_px is None or (limit_px - trigger_px) * int(order.side) < ZERO:
+    if trigger_px is None or (limit_px is not None and (limit_px - trigger_px) * int(order.side) < ZERO):
         return False
-    return (mark_px - trigger_px) * int(order.side) < ZERO
+    beyond_px = (mark_px - trigger_px) * int(order.side)
+    return beyond_px > ZERO if order.touches else beyond_px < ZERO
 
 
 def reach_px(side: Side, mark_px: Decimal | None, market_factor: Decimal) -> Decimal | None:

@@ -40,7 +40,15 @@ from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import View
 from risk import checks
 from risk.checks import SECOND_NS, ZERO, Finding
-from risk.exposure import BRACKET_STOP, UnknownValueError, dearest, known_mark, known_rate, worth
+from risk.exposure import (
+    BRACKET_STOP,
+    UnknownValueError,
+    dearest,
+    factor_of_trigger,
+    known_mark,
+    known_rate,
+    worth,
+)
 from risk.limits import MARKET_SLIP_BPS, Limits
 
 # What reducing orders are held to when the limit itself is unusable: strict, but no trap.
@@ -181,4 +189,6 @@ def exit_worth(intent: OrderIntent, view: View, instrument: Instrument, market_f
     px, trigger_px = intent.limit_px, intent.trigger_px
     if intent.order_type is _BRACKET and trigger_px is not None and intent.side > 0:
         px = trigger_px * BRACKET_STOP
+    elif px is None:
+        market_factor *= factor_of_trigger(instrument, trigger_px, at_mark)
     return dearest(at_mark, px, instrument, market_factor) * rate * intent.qty

@@ -129,6 +129,14 @@ def factor_of_touch(instrument: Instrument, top: Top, mark_px: Decimal, side: Si
     return ONE + abs(touch_px - mark_px) / abs(mark_px) if mark_px else ONE
 
 
+def factor_of_trigger(instrument: Instrument, trigger_px: Decimal | None, at_mark: Decimal) -> Decimal:
+    """How much dearer than at the mark (``at_mark``, one base unit) an order at market is where it waits for its price;
+    1 without one, and where it is cheaper there."""
+    if not trigger_px or not at_mark:
+        return ONE
+    return max(worth(instrument, trigger_px) / at_mark, ONE)
+
+
 def worst_case(
     view: Holder,
     instrument: Instrument,

@@ -26,7 +26,7 @@ from risk import checks
 from risk.checks import BPS, ZERO, Finding
 from risk.controls import Controls
 from risk.exits import ExitRules, Way, check_exit, exit_worth
-from risk.exposure import UnknownValueError, factor_of_touch, known_mark, worst_case
+from risk.exposure import UnknownValueError, factor_of_touch, factor_of_trigger, known_mark, worst_case, worth
 from risk.kill_switch import KillSwitch
 from risk.limits import EVERY_OTHER, Limits
 from risk.losses import Losses
@@ -255,6 +255,7 @@ class Gate:
         if intent.limit_px is None:
             touch = factor_of_touch(instrument, top, mark_px, side)
             market_factor, reach = max(market_factor, touch), market_factor + touch - 1
+            market_factor *= factor_of_trigger(instrument, intent.trigger_px, worth(instrument, mark_px))
         exposure = worst_case(
             view,
             instrument,

@@ -26,7 +26,7 @@ import msgspec
 from connectors.oanda import wire
 from connectors.oanda.books import AccountBooks
 from connectors.oanda.interest import Interest
-from connectors.oanda.known import Known, KnownOrders
+from connectors.oanda.known import SECOND, Known, KnownOrders, Sent
 from connectors.oanda.protocol import SILENCE_NS
 from connectors.oanda.refusals import refusal
 from engine.events import (
@@ -109,10 +109,9 @@ class AccountProtocol:
     def is_silent(self, now_ns: int) -> bool:
         return now_ns - self.heard_ns > SILENCE_NS
 
-    def address(self, client_order_id: str) -> str:
-        """How to name an order in a path: by its number where the venue has told it, else by our id."""
-        known = self.orders.named(client_order_id)
-        return known.number if known is not None else f"@{client_order_id}"
+    def address(self, part: str) -> str:
+        """How to name an order in a path, by one of the ids that the venue has it by (``orders.parts``)."""
+        return self.orders.address(part)
 
     def number_of(self, client_order_id: str) -> str:
         """The newest number of an order that is open, as far as was told; empty for any other."""
@@ -145,6 +144,12 @@ class AccountProtocol:
         """Orders that are listed as open, and of which nothing is known yet."""
         events: list[InputEvent] = []
         for order in orders:
+            if order.tradeID and self.orders.numbered(order.id) is None:
+                hangs = self.orders.know_exit(order.client_id, order.id)
+                if hangs is not None:
+                    hangs.told = True
+                    events.append(OrderAccepted(recv_ns, recv_ns, self.venue, hangs.client_order_id, order.id))
+                continue
             instrument = self._instruments.get(order.instrument)
             if instrument is None or not order.units or self.orders.numbered(order.id) is not None:
                 continue
@@ -166,9 +171,9 @@ class AccountProtocol:
             self.orders.end(known)
         return events
 
-    def sent(self, client_order_id: str) -> None:
-        """An order of ours is about to leave."""
-        self.orders.sent[client_order_id] = None
+    def sent(self, client_order_id: str, qty: Decimal = _ZERO, orders: int = 1) -> None:
+        """An order of ours is about to leave, as so many of the venue's."""
+        self.orders.sent[client_order_id] = Sent(qty, orders)
 
     def reset(self, now_ns: int) -> None:
         """A new connection of the stream: half a line of the old one is forgotten, and nothing else."""
@@ -266,7 +271,9 @@ class AccountProtocol:
             self._cancel(transaction, recv_ns, events)
         elif kind == "ORDER_CANCEL_REJECT":
             known = self.orders.numbered(transaction.orderID)
-            name = transaction.client_id or (known.client_order_id if known is not None else transaction.orderID)
+            name = transaction.client_id.removesuffix(SECOND) or (
+                known.client_order_id if known is not None else transaction.orderID
+            )
             ts_ns = self._time(transaction.time) or recv_ns
             events.append(CancelRejected(ts_ns, recv_ns, self.venue, name, transaction.rejectReason))
         elif kind in ("MARGIN_CALL_ENTER", "MARGIN_CALL_EXIT"):
@@ -284,6 +291,13 @@ class AccountProtocol:
             self._partial = None
             self.orders.renumber(before, transaction.id)
             before.left_units = abs(transaction.units or before.left_units)
+            return
+        if transaction.tradeID:
+            hangs = self.orders.know_exit(transaction.client_id, transaction.id)
+            if hangs is not None:
+                hangs.told = True
+                ts_ns = self._time(transaction.time) or recv_ns
+                events.append(OrderAccepted(ts_ns, recv_ns, self.venue, hangs.client_order_id, transaction.id))
             return
         known = self.orders.know(transaction.client_id, transaction.id, abs(transaction.units or _ZERO))
         known.immediate = transaction.timeInForce in ("FOK", "IOC")
@@ -333,13 +347,14 @@ class AccountProtocol:
                     Liquidity.TAKER,
                 )
             )
-        wanted = abs(transaction.requestedUnits or known.left_units)
+        # What hangs on a trade has the units that the trade had left.
+        wanted = known.left_units if known.hangs else abs(transaction.requestedUnits or known.left_units)
         known.left_units = max(_ZERO, wanted - abs(units or _ZERO))
         if not known.left_units:
             self.orders.end(known)
             return
         self._partial = known
-        if known.immediate:
+        if known.immediate or known.hangs:
             self._end_partial(transaction, recv_ns, events)
 
     def _end_partial(self, transaction: wire.Transaction, recv_ns: int, events: list[InputEvent]) -> None:
@@ -357,9 +372,13 @@ class AccountProtocol:
         if known is None:
             self.counters.unknown_order += 1
             return
+        if known.hangs and known.told:
+            linked = transaction.reason == "LINKED_TRADE_CLOSED"
+            if not self.orders.is_open(known) or self.orders.lose_leg(known, transaction.orderID, linked=linked):
+                return  # the other one has filled, or is on its way out
         ts_ns, name = self._time(transaction.time) or recv_ns, known.client_order_id
         if not known.told:
-            pass  # an exit of a trade, or an order by hand that never rested
+            pass  # somebody's exit of a trade, or an order by hand that never rested
         elif transaction.reason == "TIME_IN_FORCE_EXPIRED" and not known.immediate:
             events.append(OrderExpired(ts_ns, recv_ns, self.venue, name, known.number))
         else:
@@ -367,11 +386,9 @@ class AccountProtocol:
         self.orders.end(known)
 
     def _reject(self, transaction: wire.Transaction, recv_ns: int, events: list[InputEvent]) -> None:
-        name = transaction.client_id
-        if name not in self.orders.sent:
+        if not self.orders.refuse(transaction.client_id):
             return  # somebody else's, or the answer has told it already
-        del self.orders.sent[name]
-        ts_ns = self._time(transaction.time) or recv_ns
+        name, ts_ns = transaction.client_id.removesuffix(SECOND), self._time(transaction.time) or recv_ns
         why = transaction.rejectReason
         events.append(OrderRejected(ts_ns, recv_ns, self.venue, name, refusal(why), why))
 
@@ -379,5 +396,5 @@ class AccountProtocol:
         """An answer says that an order of ours does not exist; told once, here or by its reject transaction."""
         if client_order_id not in self.orders.sent:
             return []
-        del self.orders.sent[client_order_id]
+        self.orders.refuse(client_order_id)
         return [OrderRejected(recv_ns, recv_ns, self.venue, client_order_id, reason, text)]

@@ -29,11 +29,20 @@ _DIGITS = 6
 
 
 class _Open(msgspec.Struct):
-    """A trade of the venue's."""
+    """A trade of the venue's; ``exits`` are the numbers of the orders that hang on it."""
 
     name: str
     units: Decimal
     px: Decimal
+    exits: set[str] = msgspec.field(default_factory=set)
+
+
+class OneTrade(msgspec.Struct, frozen=True):
+    """A trade that is all of its instrument's position.  ``units`` are signed."""
+
+    id: str
+    units: Decimal
+    has_exits: bool
 
 
 class _Held(msgspec.Struct):
@@ -75,7 +84,7 @@ class AccountBooks:
         before = self.balance
         self.balance, self._at = account.balance, at
         self._trades = {
-            trade.id: _Open(trade.instrument, trade.currentUnits, trade.price)
+            trade.id: _Open(trade.instrument, trade.currentUnits, trade.price, set(trade.exit_ids))
             for trade in account.trades
             if trade.instrument in self._instruments and trade.currentUnits
         }
@@ -91,6 +100,7 @@ class AccountBooks:
         self._at = number
         if transaction.accountBalance is not None:
             self.balance = transaction.accountBalance
+        self._hang(transaction)
         if transaction.type != "ORDER_FILL":
             return
         for closed in transaction.tradesClosed:
@@ -105,6 +115,23 @@ class AccountBooks:
             px = opened.price if opened.price is not None else transaction.executed_px
             if px is not None and opened.units:
                 self._trades[opened.tradeID] = _Open(transaction.instrument, opened.units, px)
+
+    def _hang(self, transaction: wire.Transaction) -> None:
+        """Exits of trades come and go."""
+        if transaction.tradeID and transaction.type.endswith("_ORDER") and transaction.tradeID in self._trades:
+            self._trades[transaction.tradeID].exits.add(transaction.id)
+        elif transaction.type in ("ORDER_CANCEL", "ORDER_FILL"):
+            for trade in self._trades.values():
+                trade.exits.discard(transaction.orderID)
+
+    def one_trade(self, instrument: str) -> OneTrade | None:
+        """Of a canonical instrument; None where its position is none, or several."""
+        name = self._names.get(instrument, "")
+        found = [(number, one) for number, one in self._trades.items() if one.name == name]
+        if len(found) != 1:
+            return None
+        ((number, one),) = found
+        return OneTrade(number, one.units, bool(one.exits))
 
     def units(self, name: str) -> Decimal:
         """Net, signed; long and short trades of an instrument are one position to us."""

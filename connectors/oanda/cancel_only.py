@@ -4,8 +4,8 @@ Owns the three requests that this takes, their bytes, and a connection of its ow
 process, which never loads what can encode an order (``connectors.oanda.orders``, ``wire``): whatever goes wrong there,
 no order comes of it.  Plain blocking calls, each bounded in time: that process has nothing else to do.
 
-Exits that hang on a trade (take-profit, stop-loss, trailing stop) are left alone: a daemon of ours makes none, they can
-only close what is open, and to take one away would add risk.
+Exits that hang on a trade (take-profit, stop-loss, trailing and guaranteed stop) are left alone, ours as well: they can
+only close that trade, and to take one away would add risk.  A stop of its own is an order like any other, and goes.
 
 Source: OANDA v20 REST API, order endpoints (developer.oanda.com/rest-live-v20/order-ep).
 """
@@ -99,7 +99,7 @@ class CancelOnly:
         self._connection: http.client.HTTPConnection | None = None
 
     def open_orders(self) -> list[str]:
-        """The venue's ids of all entry orders that may still fill."""
+        """The venue's ids of all orders that hang on no trade and may still fill."""
         path = pending_path(self._which())
         status, data = self._ask("GET", path)
         if status != 200:

@@ -39,6 +39,8 @@ class Directory:
         self.is_play_money = False
         """The server said that it is the built-in exchange; known once ``find_account`` was asked."""
         self.instruments: dict[str, Instrument] = {}
+        self.guaranteeing: frozenset[str] = frozenset()
+        """Canonical ids of those that have guaranteed stop-losses."""
         self.listed: dict[str, Instrument] = {}
         """All that the account may trade, by the venue's names; ``instruments`` are those of the settings."""
 
@@ -79,6 +81,11 @@ class Directory:
                 continue  # no pair, or no grid: nothing that is traded here
         if not listed:
             raise VenueError(f"{name} lists no instrument for account {self.account}", expected="what it may trade")
+        self.guaranteeing = frozenset(
+            listed[row.name].id
+            for row in rows
+            if row.name in listed and row.guaranteedStopLossOrderMode in ("ALLOWED", "REQUIRED")
+        )
         return listed
 
     def _unknown(self, symbol: str) -> VenueError:

@@ -20,6 +20,9 @@ import msgspec
 from connectors.http import OrderWriter
 from connectors.oanda import requests
 from connectors.oanda.account_protocol import AccountProtocol
+from connectors.oanda.books import OneTrade
+from connectors.oanda.exits import encode_exit, hangs, may_be_guaranteed, misfit
+from connectors.oanda.known import SECOND
 from connectors.oanda.orders import Answer, Verdict, encode_order, read_answer
 from connectors.oanda.refusals import Unfit
 from connectors.ratelimit import TokenBucket
@@ -38,6 +41,7 @@ NOT_NOW_S = 0.02
 """Until the next try of a cancel that found no connection, or no budget."""
 LOOK_EVERY_S = 0.5
 EVIDENCE_LOOKS = 2
+_HALF = "#"
 
 
 class Counters(msgspec.Struct):
@@ -63,6 +67,8 @@ class OandaGateway:
     ``instruments`` by canonical id; ``host`` is ``HOST[:PORT]`` as in the request.  ``look`` has the account's missing
     transactions read, ``looks`` counts how often that was complete (``streams.AccountFeed``).  ``is_closed`` says of a
     canonical id whether its market was closed when it was told of last.  ``answered`` hears the status of each answer.
+    ``one_trade`` is what ``AccountBooks`` says of a canonical id, ``guarantees`` whether stops in it are to be
+    guaranteed.
     """
 
     def __init__(
@@ -82,6 +88,8 @@ class OandaGateway:
         bucket: TokenBucket,
         is_closed: Callable[[str], bool] = lambda _instrument: False,
         answered: Callable[[int], None] = lambda _status: None,
+        one_trade: Callable[[str], OneTrade | None] = lambda _instrument: None,
+        guarantees: Callable[[str], bool] = lambda _instrument: False,
         grace_s: float = 15.0,
         look_every_s: float = LOOK_EVERY_S,
         retry_delay_s: float = RETRY_DELAY_S,
@@ -97,6 +105,10 @@ class OandaGateway:
         self._bucket = bucket
         self._is_closed = is_closed
         self._answered = answered
+        self._one_trade = one_trade
+        self._guarantees = guarantees
+        self._guaranteed: dict[str, str] = {}  # orders without an answer -> the trade that each is to guarantee
+        self._unguaranteed: set[str] = set()  # trades of which the venue has refused that
         self._grace_ns = int(grace_s * NS_PER_S)
         self._look_every_s = look_every_s
         self._retry_delay_s = retry_delay_s
@@ -105,10 +117,9 @@ class OandaGateway:
             f"Host: {host}\r\nUser-Agent: kestrel\r\nAccept: application/json\r\n"
             f"Content-Type: application/json\r\nAuthorization: Bearer {token}\r\n"
         )
-        create = requests.create_order(account)
-        self._order_head = f"{create.method} {create.path} HTTP/1.1\r\n{self._headers}Content-Length: ".encode()
+        self._order_head = self._head(requests.create_order(account))
         self._lost: dict[str, _Lost] = {}
-        self._cancels: dict[str, int] = {}
+        self._cancels: dict[str, int] = {}  # by part: an id of ours, or ``#`` and a number; how often it has failed
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._stopped = False
         self.counters = Counters()
@@ -145,7 +156,7 @@ class OandaGateway:
             if instrument is None:
                 self._refuse(client_id, "unknown_instrument", str(order.intent.instrument))
                 return
-            body = self.encode(order, instrument)
+            head, body, guaranteed = self.encode(order, instrument)
         except Unfit as error:
             self._refuse(client_id, error.reason, str(error))
             return
@@ -156,8 +167,9 @@ class OandaGateway:
         if not self._bucket.try_take(self._now_ns()):
             self._refuse(client_id, "rate_limited", "the request budget is used up")
             return
-        self._protocol.sent(client_id)
-        request = b"%b%d\r\n\r\n%b" % (self._order_head, len(body), body)
+        pair = order.intent.order_type is OrderType.BRACKET
+        self._protocol.sent(client_id, order.intent.qty, 2 if pair else 1)
+        request = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         try:
             written = self._writer.try_send(
                 request, partial(self._on_answer, client_id), partial(self._on_lost, client_id)
@@ -168,20 +180,32 @@ class OandaGateway:
             return
         if written:
             self.counters.submitted += 1
+            if guaranteed:
+                self._guaranteed[client_id] = guaranteed
             return
         self._bucket.give_back()
         self.counters.rejected_locally += 1
         self._tell(self._protocol.refused(client_id, "no_connection", "no free connection for orders", self._now_ns()))
 
-    def encode(self, order: NewOrder, instrument: Instrument) -> bytes:
-        """The body that ``submit`` sends.  Raises ``Unfit`` for what the venue would refuse."""
+    def encode(self, order: NewOrder, instrument: Instrument) -> tuple[bytes, bytes, str]:
+        """Head and body that ``submit`` sends, and the trade whose end they have guaranteed, empty for none.  Raises
+        ``Unfit`` for what the venue would refuse."""
         intent = order.intent
         if intent.order_type is OrderType.MARKET and self._is_closed(intent.instrument):
             raise Unfit("trading_halted", f"{intent.instrument} is closed", expected="an order that can wait, or hours")
         gtd = intent.time_in_force is TimeInForce.GTD
         if gtd and intent.expire_ns is not None and intent.expire_ns <= self._now_ns():
             raise Unfit("expiry_in_past", "an order whose time is up", expected="a later expire_ns")
-        return encode_order(order, instrument)
+        trade = self._one_trade(intent.instrument) if intent.reduce_only else None
+        asked = self._guarantees(intent.instrument) and trade is not None and trade.id not in self._unguaranteed
+        if hangs(intent) or (asked and may_be_guaranteed(intent) and misfit(intent, trade) is None):
+            made = encode_exit(order, instrument, trade, guaranteed=asked)
+            head = self._head(requests.trade_exits(self._account, made.trade)) if made.trade else self._order_head
+            return head, made.body, trade.id if asked and trade is not None else ""
+        return self._order_head, encode_order(order, instrument), ""
+
+    def _head(self, asked: requests.Request) -> bytes:
+        return f"{asked.method} {asked.path} HTTP/1.1\r\n{self._headers}Content-Length: ".encode()
 
     def shadow_request(self, order: NewOrder) -> bytes:
         """The bytes that ``submit`` would have written."""
@@ -200,6 +224,9 @@ class OandaGateway:
         now_ns = self._now_ns()
         self._bucket.answered(now_ns, status)
         self._answered(status)
+        guaranteed = self._guaranteed.pop(client_id, "")
+        if guaranteed and answer.verdict is Verdict.REJECTED:
+            self._unguaranteed.add(guaranteed)
         if answer.verdict is Verdict.ACCEPTED:
             self._bucket.succeeded(now_ns)
             if self._protocol.last_id < answer.last_id:
@@ -218,6 +245,7 @@ class OandaGateway:
     # --- orders without an answer -------------------------------------------------------------------------------------
 
     def _on_lost(self, client_id: str, reason: str) -> None:
+        self._guaranteed.pop(client_id, None)
         if client_id not in self._protocol.unresolved():
             return  # the stream was faster than its answer would have been
         self.counters.unknown += 1
@@ -253,63 +281,76 @@ class OandaGateway:
     # --- cancels ------------------------------------------------------------------------------------------------------
 
     def cancel(self, cancel: CancelOrder) -> None:
-        """By the number that the venue has told, which changes when an order fills in part; else by our id."""
-        client_id = cancel.client_order_id
-        if client_id in self._cancels:
-            return  # one is on its way
-        if len(self._cancels) >= MAX_WAITING_CANCELS:
-            self._cancel_refused(client_id, "too_many_waiting")
-            return
-        self._cancels[client_id] = 0
-        self._send_cancel(client_id)
+        """By the number that the venue has told, which changes when an order fills in part; else by our id.  Of a
+        bracket both orders."""
+        for part in self._protocol.orders.leave(cancel.client_order_id):
+            if part in self._cancels:
+                continue  # one is on its way
+            if len(self._cancels) >= MAX_WAITING_CANCELS:
+                self._cancel_refused(part, "too_many_waiting")
+                return
+            self._cancels[part] = 0
+            self._send_cancel(part)
 
-    def _send_cancel(self, client_id: str) -> None:
+    def cancel_halves(self) -> None:
+        """What is left of brackets of which the other half was refused, or is gone: asked for until it has gone too."""
+        halves, self._protocol.orders.halves = self._protocol.orders.halves, []
+        for part in [f"{_HALF}{number}" for number in halves]:
+            if part not in self._cancels:
+                self._cancels[part] = 0
+                self._send_cancel(part)
+
+    def _send_cancel(self, part: str) -> None:
         if not self._bucket.try_take(self._now_ns(), priority=True):
-            self._later(f"cancel {client_id}", NOT_NOW_S, partial(self._send_cancel, client_id))
+            self._later(f"cancel {part}", NOT_NOW_S, partial(self._send_cancel, part))
             return
-        asked = requests.cancel_order(self._account, self._protocol.address(client_id))
+        half = part.startswith(_HALF)
+        address = part.removeprefix(_HALF) if half else self._protocol.address(part)
+        asked = requests.cancel_order(self._account, address)
         request = f"{asked.method} {asked.path} HTTP/1.1\r\n{self._headers}Content-Length: 0\r\n\r\n".encode()
         try:
             written = self._writer.try_send(
-                request, partial(self._on_cancel_answer, client_id), partial(self._on_cancel_failed, client_id)
+                request, partial(self._on_cancel_answer, part), partial(self._on_cancel_failed, part)
             )
         except Exception as error:
-            self._on_cancel_failed(client_id, f"send_failed_{type(error).__name__.lower()}")
+            self._on_cancel_failed(part, f"send_failed_{type(error).__name__.lower()}")
             return
         if written:
             self.counters.cancels += 1
         else:
             self._bucket.give_back()
-            self._later(f"cancel {client_id}", NOT_NOW_S, partial(self._send_cancel, client_id))
+            self._later(f"cancel {part}", NOT_NOW_S, partial(self._send_cancel, part))
 
-    def _on_cancel_answer(self, client_id: str, status: int, body: bytes) -> None:
+    def _on_cancel_answer(self, part: str, status: int, body: bytes) -> None:
         now_ns = self._now_ns()
         if status == 200 or (status == 404 and b"orderCancelRejectTransaction" in body):
             # Both are transactions, and told as such.
             self._bucket.succeeded(now_ns, priority=True)
             self._answered(200)
-            self._cancels.pop(client_id, None)
+            self._cancels.pop(part, None)
             return
         self._bucket.answered(now_ns, status)
         self._answered(status)
         if status == 429:
             self._bucket.priority_refused(now_ns)
-        self._on_cancel_failed(client_id, f"HTTP {status}")
+        self._on_cancel_failed(part, f"HTTP {status}")
 
-    def _on_cancel_failed(self, client_id: str, reason: str) -> None:
-        failures = self._cancels.get(client_id, CANCEL_TRIES) + 1
+    def _on_cancel_failed(self, part: str, reason: str) -> None:
+        failures = self._cancels.get(part, CANCEL_TRIES) + 1
+        if part.startswith(_HALF) and not self._stopped:
+            failures = min(failures, CANCEL_TRIES - 1)  # nobody else would ask again
         if self._stopped or failures >= CANCEL_TRIES:
-            self._cancels.pop(client_id, None)
-            self._cancel_refused(client_id, reason)
+            self._cancels.pop(part, None)
+            self._cancel_refused(part, reason)
             self._look()
             return
-        self._cancels[client_id] = failures
+        self._cancels[part] = failures
         self.counters.cancel_retries += 1
-        self._later(f"cancel {client_id}", self._retry_delay_s, partial(self._send_cancel, client_id))
+        self._later(f"cancel {part}", self._retry_delay_s, partial(self._send_cancel, part))
 
-    def _cancel_refused(self, client_id: str, reason: str) -> None:
+    def _cancel_refused(self, part: str, reason: str) -> None:
         now_ns = self._now_ns()
-        self._publish(CancelRejected(now_ns, now_ns, self._venue, client_id, reason))
+        self._publish(CancelRejected(now_ns, now_ns, self._venue, part.removesuffix(SECOND), reason))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -12,9 +12,16 @@ OFFER = Offer(
         # A market order is immediate whatever is asked.
         {(OrderType.MARKET, tif) for tif in (_GTC, _GTD, _IOC, _FOK)}
         | {(OrderType.LIMIT, tif) for tif in (_GTC, _GTD, _IOC, _FOK)}
-    )
+        | {
+            (kind, tif)
+            for kind in (OrderType.STOP, OrderType.MARKET_IF_TOUCHED, OrderType.BRACKET)
+            for tif in (_GTC, _GTD)
+        }
+    ),
+    trails=True,
+    bounds_stops=True,
 )
-"""Stops at market wait in the core at every venue.  The venue's stop with a bound is no stop-limit of ours: once it is
-reached it trades at once or is cancelled, it never rests.  Take-profits, stop-losses and trailing stops belong to one
-trade of the venue's and cannot be had for a position; a market order that waits for a price (market-if-touched) has no
-name here."""
+"""Brackets and trailing stops hang on one trade of the venue's: where the position is not just that trade, the
+connector refuses them, and the core goes on with what it watches itself.  The venue's stop with a bound is no
+stop-limit: once it is reached it trades at once or is cancelled, it never rests.  So it stands for an exit's alone,
+whose core sends the limit order then."""

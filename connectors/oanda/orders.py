@@ -12,6 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from connectors.oanda import wire
+from connectors.oanda.bodies import OrderBody, OrderRequest
 from connectors.oanda.offer import OFFER
 from connectors.oanda.refusals import Unfit, refusal
 from engine.commands import NewOrder, OrderType, TimeInForce
@@ -20,6 +21,8 @@ from engine.events import Side
 from engine.instruments import AssetClass, Instrument
 
 MAX_CLIENT_ID_CHARS = 128
+TRIGGER = "DEFAULT"
+"""Which price reaches an order that waits: the ask where it buys, the bid where it sells, as for stops of ours."""
 _ASSET_CLASSES = {"CURRENCY": AssetClass.FX}
 _TIMES = {
     TimeInForce.GTC: "GTC",
@@ -91,12 +94,9 @@ def define(row: wire.InstrumentRow, venue: str) -> Instrument:
     )
 
 
-def encode_order(order: NewOrder, instrument: Instrument) -> bytes:
-    """The JSON body of POST orders: signed units, prices with exactly the digits of the instrument.
-
-    Raises ``Unfit`` (which names the reason) for what the venue does not offer or would refuse, and for a side, type
-    or time in force that is no member of its enum.
-    """
+def check_form(order: NewOrder, instrument: Instrument) -> None:
+    """Raises ``Unfit`` (which names the reason) for what the venue does not offer or would refuse whatever its price,
+    and for a side, type or time in force that is no member of its enum."""
     intent = order.intent
     if not 0 < len(order.client_order_id) <= MAX_CLIENT_ID_CHARS or order.client_order_id.startswith("@"):
         raise Unfit(
@@ -106,38 +106,64 @@ def encode_order(order: NewOrder, instrument: Instrument) -> bytes:
         )
     if intent.side is not Side.BUY and intent.side is not Side.SELL:
         raise Unfit("unsupported", f"order side {intent.side!r}", expected="Side.BUY or Side.SELL")
-    if not OFFER.takes(intent.order_type, intent.time_in_force) or intent.post_only or intent.trailing_px is not None:
-        what = f"{'post-only ' if intent.post_only else ''}{intent.order_type} {intent.time_in_force}"
-        raise Unfit("unsupported", f"OANDA takes no {what} order", expected="market or limit")
-    qty = _on_grid(intent.qty, instrument.lot_qty, "qty")
+    kind, tif = intent.order_type, intent.time_in_force
+    bounded = kind is OrderType.STOP_LIMIT and intent.reduce_only and tif in (TimeInForce.GTC, TimeInForce.GTD)
+    if (
+        not (OFFER.takes(kind, tif) or bounded)
+        or intent.post_only
+        or (intent.trailing_px is not None and kind is not OrderType.STOP)
+    ):
+        raise Unfit(
+            "unsupported",
+            f"OANDA takes no {'post-only ' if intent.post_only else ''}{kind} {tif} order",
+            expected="what docs/oanda.md names",
+        )
+    on_grid(intent.qty, instrument.lot_qty, "qty")
     if intent.qty < instrument.min_qty:
         raise Unfit("below_minimum", f"order quantity {intent.qty}", expected=f"at least {instrument.min_qty}")
     if intent.qty > instrument.max_qty:
         raise Unfit("above_maximum", f"order quantity {intent.qty}", expected=f"at most {instrument.max_qty}")
-    price = ""
-    market = intent.order_type is OrderType.MARKET
+    if tif is TimeInForce.GTD and kind is not OrderType.MARKET and intent.expire_ns is None:
+        raise Unfit("unsupported", "a good-till-date order without a date", expected="expire_ns")
+
+
+def encode_order(order: NewOrder, instrument: Instrument) -> bytes:
+    """The JSON body of POST orders: signed units, prices with exactly the digits of the instrument.
+
+    Raises ``Unfit`` as ``check_form`` does, for prices off the grid, and for what hangs on a trade (``exits``).
+    """
+    check_form(order, instrument)
+    intent = order.intent
+    kind = intent.order_type
+    if kind is OrderType.BRACKET or intent.trailing_px is not None:
+        raise Unfit("exit_refused", f"a {kind} order of its own", expected="a trade that it closes")
+    qty = on_grid(intent.qty, instrument.lot_qty, "qty")
+    market = kind is OrderType.MARKET
+    waits = not market and kind is not OrderType.LIMIT
+    px = bound_px = gtd = ""
     if not market:
-        price = _on_grid(intent.limit_px, instrument.tick_px, "px")
-    gtd = ""
-    if intent.time_in_force is TimeInForce.GTD and not market:
-        if intent.expire_ns is None:
-            raise Unfit("unsupported", "a good-till-date order without a date", expected="expire_ns")
+        px = on_grid(intent.trigger_px if waits else intent.limit_px, instrument.tick_px, "px")
+    if kind is OrderType.STOP_LIMIT:
+        bound_px = on_grid(intent.limit_px, instrument.tick_px, "px")
+    if intent.time_in_force is TimeInForce.GTD and not market and intent.expire_ns is not None:
         gtd = wire.format_time(intent.expire_ns)
-    request = wire.OrderRequest(
-        type=intent.order_type.name,
+    request = OrderRequest(
+        type="STOP" if kind is OrderType.STOP_LIMIT else kind.name,
         instrument=instrument.venue_symbol,
         units=qty if intent.side is Side.BUY else f"-{qty}",
-        price=price,
+        price=px,
+        priceBound=bound_px,
         timeInForce=_AT_ONCE[intent.time_in_force] if market else _TIMES[intent.time_in_force],
         gtdTime=gtd,
         # Our books have one position of an instrument; by default an account with hedging would open a second one.
         positionFill="REDUCE_ONLY" if intent.reduce_only else "REDUCE_FIRST",
+        triggerCondition=TRIGGER if waits else "",
         clientExtensions=wire.Extensions(id=order.client_order_id),
     )
-    return wire.encode_json(wire.OrderBody(request))
+    return wire.encode_json(OrderBody(request))
 
 
-def _on_grid(value: Decimal | None, step: Decimal, what: str) -> str:
+def on_grid(value: Decimal | None, step: Decimal, what: str) -> str:
     """A positive number with the digits of its step.  Raises ``Unfit``."""
     if value is None or not value.is_finite() or value <= 0:
         raise Unfit(f"invalid_{what}", f"order {what} {value}", expected=f"a positive multiple of {step}")
@@ -155,12 +181,12 @@ def read_answer(status: int, body: bytes) -> Answer:
             return Answer(Verdict.REJECTED, reason="rate_limited", text=f"HTTP {status}")
         return Answer(Verdict.UNKNOWN, reason=f"HTTP {status}, unreadable")
     last_id = int(answer.lastTransactionID) if answer.lastTransactionID.isdecimal() else 0
-    created = answer.orderCreateTransaction
+    created = answer.created
     if 200 <= status < 300:
         if created is not None and created.id:
             return Answer(Verdict.ACCEPTED, venue_order_id=created.id, last_id=last_id)
         return Answer(Verdict.UNKNOWN, reason=f"HTTP {status} without a created order", last_id=last_id)
-    rejected = answer.orderRejectTransaction
+    rejected = answer.rejected
     code = answer.errorCode or (rejected.rejectReason if rejected is not None else "")
     refused = 400 <= status < 500 and status not in _SAYS_NOTHING
     if status == _TOO_FAST or (refused and (rejected is not None or answer.errorMessage)):

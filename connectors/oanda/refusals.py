@@ -29,6 +29,7 @@ _EXACT: Final = {
     "INSUFFICIENT_FUNDS": "insufficient_funds",
     "UNITS_LIMIT_EXCEEDED": "above_maximum",
     "MARKET_HALTED": "trading_halted",
+    "FIFO_VIOLATION": "exit_refused",
 }
 _RULES: Final = tuple(
     (re.compile(pattern), word)

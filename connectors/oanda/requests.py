@@ -71,6 +71,11 @@ def create_order(account: str) -> Request:
     return Request("POST", f"{_of(account)}/orders")
 
 
+def trade_exits(account: str, trade: str) -> Request:
+    """What a trade is to be closed by."""
+    return Request("PUT", f"{_of(account)}/trades/{_quoted(trade)}/orders")
+
+
 def cancel_order(account: str, which: str) -> Request:
     """``which`` is the venue's number, or ``@`` and our id."""
     return Request("PUT", f"{_of(account)}/orders/{_quoted(which)}/cancel")

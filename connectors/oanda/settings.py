@@ -48,6 +48,8 @@ class OandaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How often the account is read as a whole and compared with the books."""
     products_s: float = 60.0
     """How often the rules of the instruments are read again."""
+    guaranteed_stops: bool = False
+    """Stops at market that close a trade are the venue's guaranteed ones where the instrument has them."""
     rates_s: float = 15.0
     """How often currency rates are asked for, where any is needed."""
     backoff_base_s: float = 0.5

@@ -33,6 +33,7 @@ from connectors.rest import RestClient
 from connectors.rivals import Rivals
 from connectors.ws import default_ssl
 from engine.carried import ENDED, Carried
+from engine.commands import OrderType
 from engine.errors import VenueError
 from engine.events import (
     BalanceReported,
@@ -124,6 +125,8 @@ class Trading:
             bucket=bucket,
             is_closed=is_closed,
             answered=self.access.answered,
+            one_trade=self.books.one_trade,
+            guarantees=self._guarantees,
             grace_s=settings.unknown_grace_s,
         )
         self.reconciler = AccountReconciler(
@@ -139,6 +142,9 @@ class Trading:
             every_s=settings.reconcile_s,
             rival=rival,
         )
+
+    def _guarantees(self, instrument: str) -> bool:
+        return self._settings.guaranteed_stops and instrument in self._directory.guaranteeing
 
     def _backoff(self) -> Backoff:
         settings = self._settings
@@ -233,7 +239,8 @@ class Trading:
         self._report(new, account, now_ns)
         for order in state.orders:
             if order.new.venue == venue and order.state not in ENDED:
-                self.protocol.sent(order.new.client_order_id)
+                pair = order.new.intent.order_type is OrderType.BRACKET
+                self.protocol.sent(order.new.client_order_id, order.new.intent.qty, 2 if pair else 1)
         self.protocol.trade(_ids({name: everything[name] for name in old}))
         self.protocol.start(from_id)
         self.protocol.quiet_until = until
@@ -301,6 +308,8 @@ class Trading:
     def _on_read(self) -> None:
         """After whatever the venue told of the account."""
         protocol = self.protocol
+        if protocol.orders.halves:
+            self.gateway.cancel_halves()
         if protocol.doubtful or protocol.moved:
             self.confirm()
         if protocol.margin_call != self._called:

@@ -166,16 +166,39 @@ class Transactions(msgspec.Struct):
 
 
 class OrderAnswer(msgspec.Struct):
-    """POST and PUT of orders: 201 with what was created and what became of it at once; 400 and 404 with a reject."""
+    """POST and PUT of orders: 201 with what was created and what became of it at once; 400 and 404 with a reject.  PUT
+    of a trade's exits: 200 with what was created of each kind; 400 with what was refused."""
 
     orderCreateTransaction: Transaction | None = None  # noqa: N815
     orderFillTransaction: Transaction | None = None  # noqa: N815
     orderCancelTransaction: Transaction | None = None  # noqa: N815
     orderRejectTransaction: Transaction | None = None  # noqa: N815
     orderCancelRejectTransaction: Transaction | None = None  # noqa: N815
+    takeProfitOrderTransaction: Transaction | None = None  # noqa: N815
+    stopLossOrderTransaction: Transaction | None = None  # noqa: N815
+    guaranteedStopLossOrderTransaction: Transaction | None = None  # noqa: N815
+    takeProfitOrderRejectTransaction: Transaction | None = None  # noqa: N815
+    stopLossOrderRejectTransaction: Transaction | None = None  # noqa: N815
+    guaranteedStopLossOrderRejectTransaction: Transaction | None = None  # noqa: N815
     lastTransactionID: str = ""  # noqa: N815
     errorCode: str = ""  # noqa: N815
     errorMessage: str = ""  # noqa: N815
+
+    @property
+    def created(self) -> Transaction | None:
+        """The order that was asked for, or the first of two."""
+        stop = self.stopLossOrderTransaction or self.guaranteedStopLossOrderTransaction
+        pair = None if stop is None else self.takeProfitOrderTransaction
+        return self.orderCreateTransaction or pair
+
+    @property
+    def rejected(self) -> Transaction | None:
+        return (
+            self.orderRejectTransaction
+            or self.stopLossOrderRejectTransaction
+            or self.guaranteedStopLossOrderRejectTransaction
+            or self.takeProfitOrderRejectTransaction
+        )
 
 
 class InstrumentRow(msgspec.Struct):
@@ -189,6 +212,7 @@ class InstrumentRow(msgspec.Struct):
     maximumOrderUnits: Decimal  # noqa: N815
     marginRate: Decimal  # noqa: N815
     type: str = "CURRENCY"
+    guaranteedStopLossOrderMode: str = "DISABLED"  # noqa: N815
 
 
 class Instruments(msgspec.Struct):
@@ -205,6 +229,7 @@ class OrderRow(msgspec.Struct):
     instrument: str = ""
     units: Decimal | None = None
     price: Decimal | None = None
+    tradeID: str = ""  # noqa: N815
     clientExtensions: Extensions | None = None  # noqa: N815
 
     @property
@@ -219,6 +244,16 @@ class TradeRow(msgspec.Struct):
     instrument: str
     price: Decimal
     currentUnits: Decimal  # noqa: N815
+    takeProfitOrderID: str = ""  # noqa: N815
+    stopLossOrderID: str = ""  # noqa: N815
+    trailingStopLossOrderID: str = ""  # noqa: N815
+    guaranteedStopLossOrderID: str = ""  # noqa: N815
+
+    @property
+    def exit_ids(self) -> list[str]:
+        """Numbers of the orders that hang on it."""
+        found = (self.takeProfitOrderID, self.stopLossOrderID, self.trailingStopLossOrderID)
+        return [one for one in (*found, self.guaranteedStopLossOrderID) if one]
 
 
 class Account(msgspec.Struct):
@@ -280,23 +315,6 @@ class Pricing(msgspec.Struct):
 
     time: str = ""
     homeConversions: list[HomeConversion] = []  # noqa: N815
-
-
-class OrderRequest(msgspec.Struct, omit_defaults=True, gc=False):
-    """The ``order`` of POST orders.  Units are signed, numbers are texts."""
-
-    type: str
-    instrument: str
-    units: str
-    price: str = ""
-    timeInForce: str = ""  # noqa: N815
-    gtdTime: str = ""  # noqa: N815
-    positionFill: str = ""  # noqa: N815
-    clientExtensions: Extensions | None = None  # noqa: N815
-
-
-class OrderBody(msgspec.Struct, gc=False):
-    order: OrderRequest
 
 
 # Lax: the venue writes numbers as strings.

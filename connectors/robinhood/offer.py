@@ -13,4 +13,4 @@ OFFER = Offer(
     # A market order is immediate whatever is asked; all or nothing it cannot be.
     | frozenset({(OrderType.MARKET, tif) for tif in (_GTC, _GTD, _IOC)})
 )
-"""Stops at market wait in the core at every venue; this one's (stop_loss) can be sent, and nothing here sends it."""
+"""Stops at market wait in the core; the venue's own (stop_loss) can be sent, and nothing here sends it."""

@@ -14,12 +14,10 @@ import msgspec
 import pytest
 
 from connectors.oanda import access, rules
-from connectors.oanda.sandbox.settings import ACCOUNT_ID, AccountSettings, RateLimits, Switches, instruments_named
+from connectors.oanda.sandbox.settings import ACCOUNT_ID, AccountSettings
 from connectors.oanda.sandbox.times import weekday_of_roll
 from connectors.oanda.sandbox.views import charged_days
-from connectors.route import Route
 from engine.commands import OrderType, TimeInForce
-from engine.errors import VenueError, WrongAccount
 from engine.events import (
     FeedDown,
     FeedUp,
@@ -41,7 +39,6 @@ from engine.events import (
     VenueStatus,
 )
 from tests.support.oanda_session import EUR, JPY, D, exchange, pin, session, until
-from tests.support.proxies import running_proxy
 
 RESTING: dict[str, Any] = {
     "order_type": OrderType.LIMIT, "limit_px": D("1.00000"), "time_in_force": TimeInForce.GTC
@@ -336,226 +333,21 @@ async def test_a_token_that_is_refused_halts_the_venue_until_it_is_taken_again(
         await one.told("c", OrderFilled)
 
 
-# --- one session after another ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.fault("A1")
-@pytest.mark.fault("A2")
-@pytest.mark.fault("A3")
-@pytest.mark.fault("B9")
-async def test_what_became_of_each_order_is_told_before_the_account_is(tmp_path: Path) -> None:
-    """Five orders when a session ends: cancelled meanwhile, filled meanwhile, still open, sent without an answer and
-    executed, never arrived; and somebody trades by hand.  Each is told before ``AccountSettled``, none twice."""
-    async with exchange() as client:
-        async with session(client, tmp_path) as first:
-            first.submit("before", "40")
-            await first.told("before", OrderFilled)
-            for name in ("gone", "open"):
-                first.submit(name, "10", **RESTING)
-                await first.told(name, OrderAccepted)
-            first.submit("filled", "20", **RESTING | {"limit_px": D("1.05")})
-            await first.told("filled", OrderAccepted)
-            first.submit("lost", "7")
-            await first.told("lost", OrderFilled)
-        await client.ask(f"/orders/{first.of('gone')[0].venue_order_id}/cancel", method="PUT")
-        await pin(client, "1.04000", "1.04010")
-        await client.order(units="-3")
-        first.sent["never"] = msgspec.structs.replace(first.sent["open"], client_order_id="never")
-        left = first.leaves(forgets=("lost",))
-        # What the record does not have, the books have not booked.
-        left = msgspec.structs.replace(left, state=without_fills_of(first, left.state, "lost"))
-        async with session(client, tmp_path, left) as second:
-            settled = second.log.index(second.settled()[0])
-            assert {name: [type(event) for event in second.of(name)] for name in first.sent} == {
-                "before": [],
-                "gone": [OrderCancelled],
-                "open": [OrderAccepted],
-                "filled": [OrderFilled],
-                "lost": [OrderAccepted, OrderFilled],
-                "never": [OrderRejected],
-            }
-            assert all(second.log.index(event) < settled for name in first.sent for event in second.of(name))
-            assert second.books.qty() == 40 + 20 + 7 - 3
-            assert second.books.cash() is not None
-            second.cancel("open")
-            await second.told("open", OrderCancelled)
-
-
-def without_fills_of(one: Any, state: Any, name: str) -> Any:
-    """The state as if the session had died before it was told of them."""
-    from tests.support.oanda_session import Books
-
-    numbers = {event.trade_id for event in one.of(name) if isinstance(event, OrderFilled)}
-    books = Books()
-    for event in one.log:
-        if getattr(event, "trade_id", None) not in numbers:
-            books.take(event)
-    return msgspec.structs.replace(state, money=books.portfolio.carried(), trades=tuple(books.trades))
-
-
-async def test_the_end_that_was_not_recorded_is_told_by_the_next_session(tmp_path: Path) -> None:
-    """The venue cancelled an order, a later execution is on record and that cancel is not."""
-    async with exchange() as client:
-        async with session(client, tmp_path) as first:
-            first.submit("gone", "10", **RESTING)
-            await first.told("gone", OrderAccepted)
-            first.cancel("gone")
-            await first.told("gone", OrderCancelled)
-            first.submit("after", "10")
-            await first.told("after", OrderFilled)
-        (cancelled,) = first.log.of(OrderCancelled)
-        first.log.remove(cancelled)
-        async with session(client, tmp_path, first.leaves()) as second:
-            assert [type(event) for event in second.of("gone")] == [OrderCancelled]
-            assert second.of("after") == []
-
-
-async def test_a_part_that_was_filled_goes_on_under_its_new_number(tmp_path: Path) -> None:
-    """Half of a limit order fills before the session ends, the rest, under another number, while nobody looks."""
-    async with exchange() as client:
-        async with session(client, tmp_path) as first:
-            first.submit("big", "1500000", order_type=OrderType.LIMIT, limit_px=D("1.0841"),
-                         time_in_force=TimeInForce.GTC)  # fmt: skip
-            await first.told("big", OrderFilled)
-            left = first.leaves()
-        await pin(client)
-        async with session(client, tmp_path, left) as second:
-            assert [type(event) for event in second.of("big")] == [OrderFilled]
-            assert second.books.qty() == 1_500_000
-
-
-@pytest.mark.fault("C18")
-async def test_a_position_that_no_execution_explains_is_booked_as_the_venue_has_it(tmp_path: Path) -> None:
-    """One unit more on record than there ever was: adjusted with the first confirmation, and the money with it."""
-    async with exchange() as client:
-        async with session(client, tmp_path) as first:
-            first.submit("a", "10")
-            await first.told("a", OrderFilled)
-            left = first.leaves()
-        holdings = tuple(msgspec.structs.replace(one, qty=one.qty + 1) for one in left.state.money.holdings)
-        money = msgspec.structs.replace(left.state.money, holdings=holdings)
-        other = msgspec.structs.replace(left, state=msgspec.structs.replace(left.state, money=money))
-        async with session(client, tmp_path, other) as second:
-            assert {event.instrument: event.qty for event in second.books.moved} == {EUR: D(10), JPY: D(0)}
-            assert second.books.qty() == 10
-            assert second.books.cash() == client.sandbox.exchange.accounts[ACCOUNT_ID].balance
-
-
-async def test_numbers_of_another_account_are_refused(tmp_path: Path) -> None:
-    """An execution is on record that this account has not come to yet."""
-    async with exchange() as client:
-        async with session(client, tmp_path) as first:
-            left = first.leaves()
-        newer = msgspec.structs.replace(left.state, trades=("oanda|999999",))
-        with pytest.raises(VenueError, match="999999"):
-            async with session(client, tmp_path, msgspec.structs.replace(left, state=newer)):
-                pass
-
-
-async def test_a_session_without_an_order_goes_on_by_time(tmp_path: Path) -> None:
-    """Nothing is on record but the opening: what was executed since is told, what lay before it is not."""
-    async with exchange() as client:
-        await client.order(units="100")
-        async with session(client, tmp_path) as first:
-            left = first.leaves()
-        await client.order(units="-30")
-        async with session(client, tmp_path, left) as second:
-            assert [event.qty for event in second.log.of(OrderFilled)] == [30]
-            assert second.books.qty() == 70
-
-
-async def test_an_instrument_that_is_new_begins_with_its_position(tmp_path: Path) -> None:
-    """Traded by hand before; its executions are in what it begins with."""
-    async with exchange() as client:
-        async with session(client, tmp_path, symbols=("EUR/USD",)) as first:
-            first.submit("a", "10")
-            await first.told("a", OrderFilled)
-            left = first.leaves()
-        await client.order(instrument="USD_JPY", units="200")
-        async with session(client, tmp_path, left) as second:
-            assert (second.books.qty(EUR), second.books.qty(JPY)) == (D(10), D(200))
-            assert second.log.of(OrderFilled) == []
-            await client.order(instrument="USD_JPY", units="-50")
-            await until(lambda: second.books.qty(JPY) == 150)
-
-
-# --- who and where ----------------------------------------------------------------------------------------------------
-
-
-async def test_a_start_that_cannot_be_ends_in_one_line_and_leaves_nothing_open(tmp_path: Path) -> None:
-    """A token that is refused, an account of somebody else, an unknown symbol, the wrong money, a rival, a rate that
-    nobody tells."""
-    async with exchange() as client:
-        rival = "k20260101T000000-abcd-1"
-        for changes, match in (
-            ({"account": "101-004-9999999-001"}, "no account"),
-            ({"symbols": ("EUR/USX",)}, "did you mean EUR/USD"),
-            ({"money": "real"}, "built-in exchange"),
-            ({"counted_in": "CHF"}, "portfolio.rates"),
-        ):
-            with pytest.raises((VenueError, WrongAccount), match=match):
-                async with session(client, tmp_path, **changes):
-                    pass
-        await client.order("LIMIT", units="5", price="1.00000", clientExtensions={"id": rival})
-        with pytest.raises(WrongAccount, match="another Kestrel daemon"):
-            async with session(client, tmp_path, rival=lambda name: "20260101T000000-abcd" if name == rival else ""):
-                pass
-        await client.operate("expire_key")
-        with pytest.raises(VenueError, match="401"):
-            async with session(client, tmp_path):
-                pass
-        assert client.sandbox.hub.lines == {}
-
-
-async def test_whoever_only_watches_has_prices_and_no_account(tmp_path: Path) -> None:
-    """No gateway, no user stream, nothing of the account."""
-    async with exchange() as client, session(client, tmp_path, orders=False) as one:
-        assert one.venue.gateway is None
-        assert [event.stream for event in one.log.of(FeedUp)] == ["market"]
-        assert one.settled() == []
-
-
-async def test_an_account_in_another_currency_is_valued_by_the_venues_own_rates(tmp_path: Path) -> None:
-    """Euros at home, a portfolio in dollars: the rate of the euro is told, and equity is the venue's in dollars."""
-    home = AccountSettings(currency="EUR")
-    euros = exchange(accounts=(home,), instruments=instruments_named(["EUR_USD"]))
-    async with euros as client, session(client, tmp_path, symbols=("EUR/USD",)) as one:
-        (rate,) = one.log.of(RateReported)
-        assert rate.currency == "EUR"
-        assert abs(rate.rate - D("1.08405")) < D("0.0001")
-        assert one.books.cash("EUR") == D(100_000)
-        assert one.books.cash("USD") == 0
-
-
-@pytest.mark.parametrize("switches", [Switches(read_lag_s=0.2), Switches(finished_orders="missing")])
-async def test_it_survives_what_nobody_has_verified(tmp_path: Path, switches: Switches) -> None:
-    """A REST side that lags behind its stream, finished orders that are not served; two sessions, one after another."""
-    async with exchange(switches=switches) as client:
-        async with session(client, tmp_path) as first:
-            first.submit("a", "10")
-            await first.told("a", OrderFilled)
-            left = first.leaves()
-        async with session(client, tmp_path, left) as second:
-            second.submit("b", "5")
-            await second.told("b", OrderFilled)
-            assert second.books.qty() == 15
-
-
-async def test_it_keeps_the_venues_pace_of_new_connections(tmp_path: Path) -> None:
-    """With the venue's limits on, a start is not refused and neither is its first order."""
-    async with exchange(rate_limits=RateLimits(connections_per_s=20)) as client, session(client, tmp_path) as one:
-        one.submit("a")
-        await one.told("a", OrderFilled)
-
-
-@pytest.mark.parametrize("scheme", ["http", "socks5"])
-async def test_every_connection_goes_through_the_proxy(tmp_path: Path, scheme: str) -> None:
-    """REST, orders and both streams; only the proxy knows the venue's name."""
-    async with exchange() as client, running_proxy(scheme) as proxy:
-        there = f"http://venue.test:{client.sandbox.port}"
-        route = Route(proxy=proxy.url)
-        async with session(client, tmp_path, rest_url=there, stream_url=there, route=route) as one:
-            one.submit("a")
-            await one.told("a", OrderFilled)
-        assert set(proxy.asked) == {f"venue.test:{client.sandbox.port}"}
-        assert len(proxy.asked) >= 1 + 2 + 2  # questions, order connections, streams
+@pytest.mark.fault("B18")
+async def test_half_a_bracket_is_asked_away_until_it_is_gone(tmp_path: Path) -> None:
+    """One of the two is cancelled by hand, and the venue does not take our cancel of the other one six times, which is
+    more than one that somebody waits for is tried: the bracket ends all the same."""
+    bracket = {"order_type": OrderType.BRACKET, "limit_px": D("1.09"), "trigger_px": D("1.07")}
+    fields = {"side": Side.SELL, "reduce_only": True, "time_in_force": TimeInForce.GTC, **bracket}
+    async with exchange() as client, session(client, tmp_path) as one:
+        one.submit("held")
+        await one.told("held", OrderFilled)
+        one.submit("b", **fields)
+        await one.told("b", OrderAccepted)
+        account = client.sandbox.exchange.accounts[ACCOUNT_ID]
+        target, stop = account.pending
+        await client.operate("answer", path=f"/{target}/cancel", status=503, apply="no", times=6)
+        await client.ask(f"/orders/{stop}/cancel", method="PUT")
+        await one.told("b", OrderCancelled)
+        assert not account.pending
+        assert one.books.qty() == 100

@@ -300,6 +300,8 @@ def _fields(s: Session, kind: OrderType, tif: TimeInForce) -> dict[str, object] 
         fields["expire_ns"] = s.intent().ts_ns + 3_600_000_000_000
     if kind in (OrderType.MARKET, OrderType.LIMIT):
         return fields
+    if kind is OrderType.MARKET_IF_TOUCHED:
+        return {**fields, "trigger_px": s.off(Side.BUY, "0.004")}
     if kind in (OrderType.STOP, OrderType.STOP_LIMIT):
         above = s.off(Side.SELL, "0.004")
         fields["trigger_px"] = above

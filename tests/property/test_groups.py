@@ -34,6 +34,12 @@ D = Decimal
 ENTRY_QTY = D(4)
 SECOND_NS = 1_000_000_000
 BRACKETS = Offer(ALL_PLAIN.kinds | {(OrderType.BRACKET, TimeInForce.GTC)})
+HOLDS = Offer(
+    ALL_PLAIN.kinds
+    | {(kind, TimeInForce.GTC) for kind in (OrderType.STOP, OrderType.MARKET_IF_TOUCHED, OrderType.BRACKET)},
+    trails=True,
+    bounds_stops=True,
+)
 BARE = Offer(frozenset(kind for kind in ALL_PLAIN.kinds if kind[0] is not OrderType.STOP_LIMIT))
 
 
@@ -49,13 +55,14 @@ SHAPES = (
     (_exit(OrderType.STOP_LIMIT, "89", trigger_px=D(90)), TARGET),
     (_exit(OrderType.STOP, trailing_px=D(5)),),
     (TARGET, _exit(OrderType.STOP_LIMIT, "94", trigger_px=D(95)), _exit(OrderType.STOP, trigger_px=D(90))),
+    (_exit(OrderType.STOP, trigger_px=D(90)), _exit(OrderType.MARKET_IF_TOUCHED, trigger_px=D(110))),
 )
 
 
 class Groups(RuleBasedStateMachine):
     """``lives``: what the venue still holds, by client order id, with what it may still fill."""
 
-    @initialize(shape=st.sampled_from(SHAPES), offer=st.sampled_from((ALL_PLAIN, BRACKETS, BARE)))
+    @initialize(shape=st.sampled_from(SHAPES), offer=st.sampled_from((ALL_PLAIN, BRACKETS, HOLDS, BARE)))
     def enter(self, shape: tuple[OrderIntent, ...], offer: Offer) -> None:
         self.offers = {"coinbase": offer}
         self.account = Account(offers=self.offers)
@@ -107,8 +114,12 @@ class Groups(RuleBasedStateMachine):
         self.collect()
 
     @precondition(lambda self: self.lives)
-    @rule(data=st.data(), kind=st.sampled_from((e.OrderRejected, e.OrderExpired, e.OrderCancelled)))
-    def end(self, data: st.DataObject, kind: type) -> None:
+    @rule(
+        data=st.data(),
+        kind=st.sampled_from((e.OrderRejected, e.OrderExpired, e.OrderCancelled)),
+        reason=st.sampled_from(("x", "exit_refused")),
+    )
+    def end(self, data: st.DataObject, kind: type, reason: str) -> None:
         """By itself, or because it was asked to."""
         order = self.order(data)
         if kind is e.OrderRejected and self.lives[order.client_order_id] != order.intent.qty:
@@ -116,7 +127,7 @@ class Groups(RuleBasedStateMachine):
         rest = self.lives.pop(order.client_order_id)
         if kind is not e.OrderRejected:
             self.gone[order.client_order_id] = rest
-        self.account.end(order, kind)
+        self.account.end(order, kind, reason)
         self.collect()
 
     @precondition(lambda self: self.gone)
@@ -215,12 +226,22 @@ class Groups(RuleBasedStateMachine):
         if order.intent.side > 0 or name in self.asked:
             del self.lives[name]
             self.account.end(order, e.OrderCancelled)
-        elif order.intent.limit_px is None or float(order.intent.limit_px) <= self.bid_px:
+        elif self.would_fill(order):
             self.trades += 1
             self.account.fill(order, str(self.lives.pop(name)), str(self.bid_px), f"t{self.trades}")
         else:
             self.account.accept(order)
         self.collect()
+
+    def would_fill(self, order: NewOrder) -> bool:
+        """At the bid as it is: an order at market at once, one that waits when its price has come."""
+        wish = order.intent
+        if wish.trigger_px is not None and wish.order_type in (OrderType.STOP, OrderType.BRACKET):
+            return self.bid_px <= float(wish.trigger_px) or (
+                wish.limit_px is not None and float(wish.limit_px) <= self.bid_px
+            )
+        px = wish.trigger_px if wish.order_type is OrderType.MARKET_IF_TOUCHED else wish.limit_px
+        return px is None or float(px) <= self.bid_px
 
     def teardown(self) -> None:
         """A venue that does what it is asked: a price that falls and falls closes everything, and the group ends."""

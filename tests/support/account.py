@@ -87,9 +87,9 @@ class Account:
     def fill(self, order: NewOrder, qty: str, px: str, trade_id: str, fee: str = "0") -> None:
         self.publish(fill(order, qty, px, trade_id, fee, self._at()))
 
-    def end(self, order: NewOrder, kind: type[Any]) -> None:
+    def end(self, order: NewOrder, kind: type[Any], reason: str = "x") -> None:
         at, name = self._at(), order.client_order_id
-        arguments = ("x",) if kind in (e.OrderRejected, e.CancelRejected, e.OrderOutcomeUnknown) else (f"v-{name}",)
+        arguments = (reason,) if kind in (e.OrderRejected, e.CancelRejected, e.OrderOutcomeUnknown) else (f"v-{name}",)
         self.publish(kind(at, at, "coinbase", name, *arguments))
 
     def keep(self) -> e.StateKept:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
-from engine.commands import NewOrder, OrderIntent, RiskState
+from engine.commands import NewOrder, OrderIntent, OrderType, RiskState
 from engine.consolidated import Consolidated
 from engine.events import Liquidity, OrderFilled, Side
 from engine.instruments import AssetClass, Instrument
@@ -112,6 +112,7 @@ class FakeView:
                 reduce_only=intent.reduce_only,
                 opened_ns=self.now_ns,
                 trigger_px=intent.trigger_px,
+                touches=intent.order_type is OrderType.MARKET_IF_TOUCHED,
             )
         )
         return NewOrder(self.now_ns, order_id, intent.instrument.split("@")[1], intent)
@@ -228,4 +229,5 @@ def _with_leaves(order: OpenOrder, leaves_qty: Decimal) -> OpenOrder:
         reduce_only=order.reduce_only,
         opened_ns=order.opened_ns,
         trigger_px=order.trigger_px,
+        touches=order.touches,
     )

@@ -32,6 +32,13 @@ ATTACHES = Offer(
     entries=frozenset({(OrderType.LIMIT, TimeInForce.IOC), (OrderType.LIMIT, TimeInForce.GTC)}),
 )
 BRACKETS = Offer(ALL_PLAIN.kinds | {(OrderType.BRACKET, TimeInForce.GTC)})
+HOLDS = Offer(
+    NO_STOPS.kinds
+    | {(kind, TimeInForce.GTC) for kind in (OrderType.STOP, OrderType.MARKET_IF_TOUCHED, OrderType.BRACKET)},
+    trails=True,
+    bounds_stops=True,
+)
+"""A venue that holds exits of every kind, a stop-limit as a stop with a bound."""
 
 
 def exit_of(kind: OrderType, qty: str = "2", **changes: Any) -> OrderIntent:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -14,7 +14,7 @@ from config.venue_kind import Connector
 from connectors.oanda.sandbox.account import Account
 from connectors.oanda.sandbox.market import Level
 from connectors.oanda.sandbox.server import RunningSandbox, serve
-from connectors.oanda.sandbox.settings import SandboxSettings
+from connectors.oanda.sandbox.settings import ACCOUNT_ID, SandboxSettings
 from engine.carried import VERSION, Carried, CarriedMoney, CarriedOrder
 from engine.commands import NewOrder, OrderIntent, OrderType, RiskState, TimeInForce
 from engine.events import Side
@@ -32,14 +32,16 @@ class OandaRig(Rig):
     venue = "oanda"
     instrument = "EUR/USD@oanda"
     qty = D(100)
-    order_request = b"POST /v3/accounts/"
+    order_request = (b"POST /v3/accounts/", f"PUT /v3/accounts/{ACCOUNT_ID}/trades/".encode())
     sandbox: RunningSandbox
+    changes: ClassVar[dict[str, Any]] = {}
+    """Of the sandbox's settings."""
 
     async def start(self) -> str:
         self.sandbox = await serve(
             SandboxSettings(
                 token_file=self.folder / "token.txt", warmup_s=1.0, step_ms=STILL_MS, history_days=0, heartbeat_s=0.1,
-                price_window_s=0.02,
+                price_window_s=0.02, **self.changes,
             )
         )  # fmt: skip
         self._touch = D("1.08400"), D("1.08410")
@@ -101,41 +103,51 @@ class OandaRig(Rig):
     async def lose_message(self) -> None:
         """Two transactions of somebody else's are not told by the stream."""
         await self.operate("mute", kind="transactions")
-        made = self._place("LIMIT", units="1", price="1.00000", clientExtensions={"id": f"hand-{time.time_ns()}"})
-        self.sandbox.exchange.desk.cancel(self._account, made["orderCreateTransaction"]["id"], time.time_ns())
+        made = self.place("LIMIT", units="1", price="1.00000", clientExtensions={"id": f"hand-{time.time_ns()}"})
+        self.sandbox.exchange.desk.cancel(self.account, made["orderCreateTransaction"]["id"], time.time_ns())
         await asyncio.sleep(0.05)
         await self.operate("unmute", kind="transactions")
 
     # --- the account --------------------------------------------------------------------------------------------------
 
+    def resting(self) -> list[str]:
+        """Kinds of the orders that are open, oldest first."""
+        return [one.spec.kind for one in self.account.pending.values()]
+
     @property
-    def _account(self) -> Account:
+    def account(self) -> Account:
         return next(iter(self.sandbox.exchange.accounts.values()))
 
-    def _place(self, kind: str, **fields: Any) -> dict[str, Any]:
-        self._account.log.begin("1")
-        order = {"type": kind, "instrument": NAME, **fields}
-        return self.sandbox.exchange.desk.place(self._account, {"order": order}, time.time_ns())
+    def place(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """By somebody else on the account."""
+        self.account.log.begin("1")
+        order = {"type": kind, **({} if "tradeID" in fields else {"instrument": NAME}), **fields}
+        return self.sandbox.exchange.desk.place(self.account, {"order": order}, time.time_ns())
+
+    def cancel(self, number: int) -> None:
+        """By somebody else."""
+        self.account.log.begin("1")
+        self.sandbox.exchange.desk.cancel(self.account, str(number), time.time_ns())
 
     def found(self, client_order_id: str) -> list[Truth]:
         """An order that goes on under another number after a part is the same one."""
-        mine = [one for one in self._account.orders.values() if one.spec.client_id == client_order_id]
+        mine = [one for one in self.account.orders.values() if one.spec.client_id == client_order_id]
         first = [one for one in mine if "replacesOrderID" not in one.outcome]
         filled = [
             abs(D(entry.body["units"]))
-            for entry in self._account.log.since(0)
+            for entry in self.account.log.since(0)
             if entry.body["type"] == "ORDER_FILL" and entry.body.get("clientOrderID") == client_order_id
         ]
-        is_open = any(one.number in self._account.pending for one in mine)
+        is_open = any(one.number in self.account.pending for one in mine)
         return [Truth(is_open, sum(filled, D(0)))] * len(first)
 
     def position(self) -> Decimal:
-        longs, shorts = self._account.units_of(NAME)
+        longs, shorts = self.account.units_of(NAME)
         return longs - shorts
 
     async def fill(self, client_order_id: str, qty: Decimal) -> None:
         """Just as much comes to its price, and the touch is where it was before."""
-        order = next(one for one in self._account.pending.values() if one.spec.client_id == client_order_id)
+        order = next(one for one in self.account.pending.values() if one.spec.client_id == client_order_id)
         assert order.spec.px is not None
         assert order.spec.units is not None
         level = (order.spec.px, qty)
@@ -150,7 +162,7 @@ class OandaRig(Rig):
             intent = OrderIntent(
                 now_ns, STRATEGY, self.instrument, Side.BUY, self.qty, OrderType.LIMIT, px, TimeInForce.GTC
             )
-            self._place("LIMIT", units=str(self.qty), price=f"{px:.5f}", clientExtensions={"id": client})
+            self.place("LIMIT", units=str(self.qty), price=f"{px:.5f}", clientExtensions={"id": client})
             carried.append(CarriedOrder(NewOrder(now_ns, client, self.venue, intent), "accepted", "", D(0), D(0), ()))
         self._pin(ask=(px, DEEP))
         self._pin()

@@ -58,7 +58,7 @@ class Rig(ABC):
     instrument: str
     qty: Decimal
     """An ordinary size, which the touch has on both sides, many times over."""
-    order_request: bytes
+    order_request: bytes | tuple[bytes, ...]
     """How a request for a new order begins."""
     grace_s: float = 0.3
     """After how long an order without an outcome, which the venue does not show, may be given up in these sessions."""

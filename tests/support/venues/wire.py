@@ -25,7 +25,7 @@ class Plan(msgspec.Struct, frozen=True):
 class Wire:
     """Listens on a port of its own; ``orders`` counts requests that begin with ``order_request``."""
 
-    def __init__(self, host: str, port: int, order_request: bytes) -> None:
+    def __init__(self, host: str, port: int, order_request: bytes | tuple[bytes, ...]) -> None:
         self.orders = 0
         self._target = (host, port)
         self._order_request = order_request

@@ -60,6 +60,14 @@ def test_the_users_own_addresses_win_and_the_venues_are_of_practice() -> None:
     assert plain.rest_url == "https://api-fxpractice.oanda.com"
 
 
+def test_guaranteed_stops_are_asked_for_and_nowhere_else() -> None:
+    """Off unless set; a venue that would leave the setting unheard refuses it."""
+    assert not oanda_settings(settings_with(), SAID, opening()).guaranteed_stops
+    assert oanda_settings(settings_with(venue__guaranteed_stops=True), SAID, opening()).guaranteed_stops
+    with pytest.raises(ConfigError, match="guaranteed_stops with coinbase"):
+        kind_of(settings_with(venue__name="coinbase", venue__guaranteed_stops=True))
+
+
 def test_foreseen_instruments_are_what_the_venue_will_define() -> None:
     """Held against definitions as the sandbox makes them: all but steps, bounds and margin is the same."""
     names = ["EUR_USD", "USD_JPY", "XAU_USD", "SPX500_USD"]

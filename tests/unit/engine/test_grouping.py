@@ -258,7 +258,7 @@ _WRONG = [
     (GroupIntent(1, "s", (target(expire_ns=5),)), "an exit with gtc and expire_ns 5"),
     (GroupIntent(1, "s", (target(reduce_only=False),), intent(qty="2")), "exits of an entry that may do more"),
     (GroupIntent(1, "s", (target(),), intent(qty="1")), "an entry that its exits do not close"),
-    (GroupIntent(1, "s", (target(),), intent(qty="2", order_type=OrderType.STOP)), "an entry of type stop"),
+    (GroupIntent(1, "s", (target(),), intent(qty="2", order_type=OrderType.BRACKET)), "an entry of type bracket"),
 ]
 
 

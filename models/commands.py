@@ -17,7 +17,7 @@ app = typer.Typer(help="Networks and model bundles.", no_args_is_help=True)
 
 @app.command("networks")
 def models_networks(as_json: JsonFlag = False) -> None:
-    """Networks that can be trained, with exact parameter counts."""
+    """Networks that can be trained, with exact parameter counts (a mode with another output: NAME:MODE)."""
     from models.networks import table
 
     try:
@@ -25,7 +25,7 @@ def models_networks(as_json: JsonFlag = False) -> None:
     except ModuleNotFoundError as error:
         raise KestrelError(f"counting parameters needs {error.name}", do="pip install -e '.[cpu,train]'") from None
     for row in rows:
-        print(f"{row['name']:<16} {row['parameters']:>10,}  {row['input']} -> {row['output']}")
+        print(f"{row['name']:<22} {row['parameters']:>10,}  {row['input']} -> {row['output']}")
     if as_json:
         print_json({"networks": rows})
 

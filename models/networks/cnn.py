@@ -1,6 +1,6 @@
 """The convolutional network: three convolutions along time, then three dense layers.
 
-Owns the layers only.  It takes normalised columns; ``models.networks.served`` puts the normaliser in front.
+Owns the layers only, and the form of them that is exported.
 """
 
 from __future__ import annotations
@@ -11,15 +11,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from models.networks.front import Front
+from models.networks.network import Network
+from models.networks.settings import AssetSettings, CnnSettings
 
-class Cnn(nn.Module):
-    """130,081 trainable parameters at the default sizes: window 30, 40 columns."""
 
-    def __init__(self, *, window: int = 30, columns: int = 40, dropout: float = 0.2) -> None:
+class Cnn(Network):
+    """130,081 parameters at the default sizes: window 30, 40 columns."""
+
+    widths = (32, 64, 128)
+
+    def __init__(
+        self, settings: CnnSettings, window: int, columns: int, outputs: int = 1, assets: AssetSettings | None = None
+    ) -> None:
         super().__init__()
         self.window = window
+        self.front = Front(columns, settings.input_norm, assets)
         self.features = nn.Sequential(
-            nn.Conv1d(columns, 32, kernel_size=3, padding=1),  # (B, 32, W)
+            nn.Conv1d(self.front.columns, 32, kernel_size=3, padding=1),  # (B, 32, W)
             nn.BatchNorm1d(32),
             nn.ReLU(),
             nn.MaxPool1d(2),  # (B, 32, W/2)
@@ -37,21 +46,35 @@ class Cnn(nn.Module):
             nn.Linear(flat, 128),  # (B, 128)
             nn.BatchNorm1d(128),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            nn.Dropout(settings.dropout),
             nn.Linear(128, 64),  # (B, 64)
             nn.BatchNorm1d(64),
             nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(64, 1),  # (B, 1)
+            nn.Dropout(settings.dropout),
+            nn.Linear(64, outputs),  # (B, O)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` is ``(B, W, F)`` normalised; returns logits ``(B, 1)``."""
-        x = x.transpose(1, 2)  # (B, F, W): convolutions run along time
-        x = self.features(x)  # (B, 128, W/8)
-        x = torch.flatten(x, 1)  # (B, 128 * W/8)
-        logits: Tensor = self.head(x)  # (B, 1)
-        return logits
+    def forward(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
+        x = torch.flatten(self.feature_maps(x, mask, asset), 1)  # (B, 128 * W/8)
+        outputs: Tensor = self.head(x)  # (B, O)
+        return outputs
+
+    def feature_maps(
+        self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None, convolutions: int = 3
+    ) -> Tensor:
+        """After the first ``convolutions`` and their poolings: ``(B, widths[convolutions - 1], W / 2^convolutions)``."""
+        x = self.front(x, mask, asset).transpose(1, 2)  # (B, F, W): convolutions run along time
+        maps: Tensor = self.features[: 4 * convolutions](x)
+        return maps
+
+    def extract_features(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
+        flat = torch.flatten(self.feature_maps(x, mask, asset), 1)  # (B, 128 * W/8)
+        features: Tensor = self.head[:-1](flat)  # (B, 64)
+        return features
+
+    def layers(self) -> list[nn.Module]:
+        front = [self.front] if any(True for _ in self.front.parameters()) else []
+        return [*front, *(self.features[at : at + 4] for at in (0, 4, 8)), *(self.head[at : at + 4] for at in (0, 4, 8))]
 
     def export_form(self) -> nn.Module:
         """The same function as 2-d convolutions of height 1, batch norms folded in, for inference only.
@@ -72,6 +95,8 @@ class _CnnExport(nn.Module):
 
     def __init__(self, cnn: Cnn) -> None:
         super().__init__()
+        # A copy: freezing this form must not freeze the network it was made from.
+        self.front = deepcopy(cnn.front)
         window = cnn.window
         layers: list[nn.Module] = []
         for at in (0, 4, 8):
@@ -86,13 +111,12 @@ class _CnnExport(nn.Module):
         layers += [_wide(first.weight.reshape(first.out_features, -1, 1, window), first.bias), nn.ReLU()]
         layers += [_wide(second.weight[:, :, None, None], second.bias), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
-        # A copy: freezing this form must not freeze the network it was made from.
         self.last = deepcopy(cnn.head[8])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.unsqueeze(1).permute(0, 3, 1, 2)  # (B, F, 1, W)
-        logits: Tensor = self.last(torch.flatten(self.layers(x), 1))  # (B, 1)
-        return logits
+        x = self.front(x).unsqueeze(1).permute(0, 3, 1, 2)  # (B, F, 1, W)
+        outputs: Tensor = self.last(torch.flatten(self.layers(x), 1))  # (B, O)
+        return outputs
 
 
 def _wide(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:

@@ -9,6 +9,7 @@ features and nothing can be scaled twice or differently.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -141,6 +142,7 @@ class Served(nn.Module):
         """The same function in the form that the runtime computes fastest; evaluation mode, no gradients."""
         network = self.network.eval()
         convert = getattr(network, "export_form", None)
-        served = Served(self.normaliser, network if convert is None else convert())
+        # A copy: freezing this form must not freeze the network it was made from.
+        served = Served(self.normaliser, deepcopy(network) if convert is None else convert())
         served.temperature.copy_(self.temperature)
         return served.eval().requires_grad_(False)

@@ -152,7 +152,7 @@ def _training(
     return Training(
         command=command,
         network=settings.network.name,
-        parameters=sum(p.numel() for p in served.network.parameters() if p.requires_grad),
+        parameters=sum(p.numel() for p in served.network.parameters()),
         data=tuple(DataFile(name, sha) for name, sha in data.sources),
         data_fingerprint=dataset.fingerprint(data.sources, settings),
         rows={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},

@@ -56,7 +56,16 @@ class Part:
     def every(self, rows_max: int) -> Part:
         """At most ``rows_max`` evenly spaced rows."""
         step = max(1, -(-len(self) // rows_max))
-        return Part(*(column[::step] for column in (self.position, self.up, self.move_bps, self.past_sign, self.ts_ns)))
+        return self._taken(slice(None, None, step))
+
+    def divide(self, share: float, span_ns_max: int) -> tuple[Part, Part]:
+        """In time: all but the last ``share`` of the rows, less those whose label may reach beyond, and the last."""
+        cut = int(len(self) * (1.0 - share))
+        known = int(np.searchsorted(self.ts_ns, self.ts_ns[cut] - span_ns_max))
+        return self._taken(slice(None, known)), self._taken(slice(cut, None))
+
+    def _taken(self, rows: slice) -> Part:
+        return Part(*(column[rows] for column in (self.position, self.up, self.move_bps, self.past_sign, self.ts_ns)))
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from engine.errors import DataError
 from models import networks
 from models.networks.served import Served
+from models.networks.settings import NetworkSettings
 from models.trainer.dataset import Dataset, Part
-from models.trainer.settings import Fit, NetworkSettings
+from models.trainer.settings import Fit
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share that is done, 0 to 1."""
@@ -33,48 +35,81 @@ def fit_one(
     fit: Fit,
     seed: int,
     progress: Progress,
+    *,
+    span_s_max: float = 0.0,
 ) -> tuple[Served, float]:
     """Train with one seed.  Returns the module with the best validation log-loss, and that loss (nats, calibrated).
 
-    ``normaliser`` is fitted already; it has no weights, and all seeds share it.
+    ``normaliser`` is fitted already; it has no weights, and all seeds share it.  Members of an ensemble are fitted
+    first, each alone; what combines them learns from later rows that they did not see, none of whose labels, of at most
+    ``span_s_max``, reach into theirs.  Raises ``DataError`` when a part of the rows is less than a batch.
     """
     torch.manual_seed(seed)
     make_deterministic(fit.threads)
     random = np.random.default_rng(seed)
-    rows = min(fit.rows_per_epoch, len(data.train))
+    net = networks.build(network, window=data.window, columns=data.values.shape[1])
+    members = net.members()
+    earlier = later = data.train
+    if net.held_back > 0:
+        earlier, later = data.train.divide(net.held_back, int(span_s_max * 1e9))
+    stages = len(members) + 1
+    for number, (name, member) in enumerate(members.items()):
+        member.requires_grad_(True)
+        report = _stage(progress, f"seed {seed}, {name}", number, stages)
+        _fit(Served(normaliser, member), data, earlier, fit, random, report)
+        member.requires_grad_(False)
+    served = Served(normaliser, net)
+    best_loss = _fit(served, data, later, fit, random, _stage(progress, f"seed {seed}", stages - 1, stages))
+    progress(f"seed {seed}", 1.0)
+    return served.eval(), best_loss
+
+
+def _stage(progress: Progress, text: str, number: int, stages: int) -> Callable[[float], None]:
+    return lambda share: progress(text, (number + share) / stages)
+
+
+def _fit(
+    served: Served,
+    data: Dataset,
+    part: Part,
+    fit: Fit,
+    random: np.random.Generator,
+    report: Callable[[float], None],
+) -> float:
+    """The weights with the best validation log-loss, calibrated; returns that loss.  Without any that learn, it only
+    calibrates."""
+    net = served.network
+    validation = data.validation.every(fit.eval_rows_max)
+    best_loss, best_state, bad_epochs = math.inf, served.state_dict(), 0
+    learning = [p for p in net.parameters() if p.requires_grad]
+    rows = min(fit.rows_per_epoch, len(part))
     steps_per_epoch = max(1, rows // fit.batch)
     steps = steps_per_epoch * fit.epochs
-
-    net = networks.build(network.name, window=data.window, columns=data.values.shape[1], dropout=network.dropout)
-    served = Served(normaliser, net)
-    # Biases and norms are not shrunk: their size says nothing about over-fitting.
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    plain = [p for p in net.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": fit.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=fit.learning_rate,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
+    epochs = fit.epochs if learning else 0
+    if epochs:
+        if rows < 2:
+            raise DataError(f"{rows} training rows for one stage of the network", expected="2 or more", do="add data")
+        groups = net.parameter_groups(fit.learning_rate, fit.learning_rates, fit.weight_decay)
+        optimiser = torch.optim.AdamW(groups)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
     loss_of = nn.BCEWithLogitsLoss()
-    validation = data.validation.every(fit.eval_rows_max)
-    best_loss, best_state, bad_epochs = math.inf, {}, 0
 
-    for epoch in range(fit.epochs):
+    for epoch in range(epochs):
         served.train()
-        chosen = random.permutation(len(data.train))[:rows]
+        chosen = random.permutation(len(part))[:rows]
         for step in range(steps_per_epoch):
             batch = chosen[step * fit.batch : (step + 1) * fit.batch]
-            x = torch.from_numpy(data.windows(data.train.position[batch]))  # (B, W, F)
-            up = torch.from_numpy(data.train.up[batch]).unsqueeze(1)  # (B, 1)
+            x = torch.from_numpy(data.windows(part.position[batch]))  # (B, W, F)
+            up = torch.from_numpy(part.up[batch]).unsqueeze(1)  # (B, 1)
             target = up * (1 - fit.label_smoothing) + 0.5 * fit.label_smoothing
             optimiser.zero_grad(set_to_none=True)
             loss = loss_of(served.logits(x), target)
             loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), _GRADIENT_NORM_MAX)
+            nn.utils.clip_grad_norm_(learning, _GRADIENT_NORM_MAX)
             optimiser.step()
             schedule.step()
             if step % 16 == 0:
-                progress(f"seed {seed}", (epoch * steps_per_epoch + step) / steps)
+                report((epoch * steps_per_epoch + step) / steps)
         logits = predict_logits(served, data, validation)
         # Epochs are compared after calibration: what is wrong by a temperature alone gets repaired anyway.
         val_loss = _loss_at(temperature_of(logits, validation.up), logits, validation.up)
@@ -85,11 +120,13 @@ def fit_one(
             bad_epochs += 1
             if bad_epochs > fit.patience:
                 break
+    if epochs and best_loss == math.inf:
+        raise DataError("the validation loss was in no epoch a number", do="lower fit.learning_rate, or scale the columns")
     served.load_state_dict(best_state)
     logits = predict_logits(served, data, validation)
-    served.temperature.fill_(temperature_of(logits, validation.up))
-    progress(f"seed {seed}", 1.0)
-    return served.eval(), best_loss
+    temperature = temperature_of(logits, validation.up)
+    served.temperature.fill_(temperature)
+    return best_loss if epochs else _loss_at(temperature, logits, validation.up)
 
 
 def make_deterministic(threads: int) -> None:

@@ -15,6 +15,8 @@ import yaml
 
 from engine.errors import ConfigError
 from engine.features.sampling import GapPolicy, Sampling
+from models.networks.registry import hint
+from models.networks.settings import AnyNetwork, CnnSettings
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +75,9 @@ class Split(_Section, frozen=True):
 class Fit(_Section, frozen=True):
     """``rows_per_epoch`` random training rows an epoch; ``eval_rows_max`` evenly spaced rows of validation and test.
 
+    ``learning_rates``: of single parts of the network (of a hybrid: cnn, lstm, fusion, heads); the others take
+    ``learning_rate``.
+
     One thread by default: a batch takes 45 ms, a second thread saves little alone and loses much on a busy machine.
     """
 
@@ -83,6 +88,7 @@ class Fit(_Section, frozen=True):
     rows_per_epoch: int = 24_576
     eval_rows_max: int = 16_384
     learning_rate: float = 1e-3
+    learning_rates: dict[str, float] = {}
     weight_decay: float = 1e-2
     label_smoothing: float = 0.02
     threads: int = 1
@@ -99,11 +105,6 @@ class ScopeSettings(_Section, frozen=True):
     asset_classes: tuple[str, ...]
     venues: tuple[str, ...] = ("*",)
     instruments: tuple[str, ...] = ("*",)
-
-
-class NetworkSettings(_Section, frozen=True):
-    name: str = "cnn"
-    dropout: float = 0.2
 
 
 class NormaliserSettings(_Section, frozen=True):
@@ -131,7 +132,7 @@ class TrainSettings(_Section, frozen=True):
     label: LabelSettings
     scope: ScopeSettings
     split: Split = Split()
-    network: NetworkSettings = NetworkSettings()
+    network: AnyNetwork = CnnSettings()
     normaliser: NormaliserSettings = NormaliserSettings()
     fit: Fit = Fit()
     entries: Entries = Entries()
@@ -147,11 +148,14 @@ def load_settings(path: Path) -> tuple[TrainSettings, str]:
             f"cannot read {path}: {error.strerror}", expected="a YAML file of training settings"
         ) from error
     try:
-        settings = msgspec.convert(yaml.safe_load(raw), TrainSettings)
+        plain = yaml.safe_load(raw)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    try:
+        settings = msgspec.convert(plain, TrainSettings)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}{_nearest(str(error))}", do="see config/train for examples") from error
+        nearest = hint(str(error), plain["network"]) if "`$.network" in str(error) else _nearest(str(error))
+        raise ConfigError(f"{path}: {error}{nearest}", do="see config/train for examples") from error
     _check(path, settings)
     return settings, hashlib.sha256(raw).hexdigest()
 
@@ -191,6 +195,11 @@ def _check(path: Path, s: TrainSettings) -> None:
         s.normaliser.clip is None or s.normaliser.kind in ("min_max", "z_score", "robust"),
         f"normaliser.clip {s.normaliser.clip} with normaliser.kind {s.normaliser.kind}",
         "no clip: only min_max, z_score and robust have that choice",
+    )
+    require(
+        all(rate > 0 for rate in (s.fit.learning_rate, *s.fit.learning_rates.values())),
+        f"learning rates {s.fit.learning_rate} {s.fit.learning_rates or ''}".rstrip(),
+        "more than 0",
     )
     require(s.fit.threads >= 1, f"fit.threads {s.fit.threads}", "at least 1")
     require(

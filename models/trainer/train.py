@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from engine.features.column import lookup
 from engine.features.spec import FeatureSpec
 from models import networks
@@ -51,7 +51,7 @@ def train(
     settings, config_hash = load_settings(Path(config_path))
     networks.require_torch()
     spec = dataset.feature_spec(settings.features)
-    networks.check(settings.network.name, window=spec.window, columns=len(spec.columns))
+    check_network(settings, spec)
     normalise.check_scope(settings.normaliser, settings.scope, spec)
     rows = _rows(settings, spec, data, report)
     counts = {"train": len(rows.train), "validation": len(rows.validation), "test": len(rows.test)}
@@ -109,6 +109,25 @@ def train(
     }
 
 
+def check_network(settings: TrainSettings, spec: FeatureSpec) -> None:
+    """Raises ``ConfigError`` for a network that cannot take the window, does not give the task's one output, or has no
+    part of a name in ``fit.learning_rates``."""
+    network, window, columns = settings.network, spec.window, len(spec.columns)
+    networks.check(network, window=window, columns=columns)
+    if (shape := network.output_shape(window, 1)) != (-1, 1):
+        raise ConfigError(
+            f"network {network.name} of these settings gives {shape}",
+            expected=f"one output a window, which the task {settings.task} is about",
+            do="set network.mode to encoder or network.output to last",
+        )
+    parts = networks.build(network, window=window, columns=columns).parts()
+    if unknown := sorted(settings.fit.learning_rates.keys() - parts.keys()):
+        raise ConfigError(
+            f"fit.learning_rates names {unknown[0]}, which is no part of the network {network.name}",
+            expected=f"among {', '.join(parts)}",
+        )
+
+
 def _rows(
     settings: TrainSettings, spec: FeatureSpec, data: Path | str | None, report: Callable[[str, float], None]
 ) -> Dataset:
@@ -138,7 +157,15 @@ def _fit_seeds(
     )
     runs = []
     for seed in settings.fit.seeds:
-        served, loss = fit_one(rows, normaliser.module, settings.network, settings.fit, seed, report)
+        served, loss = fit_one(
+            rows,
+            normaliser.module,
+            settings.network,
+            settings.fit,
+            seed,
+            report,
+            span_s_max=settings.label.span_s_max,
+        )
         runs.append((loss, seed, served))
     return normaliser, runs
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from engine.errors import ConfigError
 from models import networks
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
@@ -23,26 +22,11 @@ def _randomised_norms(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def test_the_cnn_has_exactly_the_documented_parameters():
-    """Counts trainable parameters through the table that the command prints."""
-    assert networks.table() == [{"name": "cnn", "parameters": 130_081, "input": [-1, 30, 40], "output": [-1, 1]}]
-
-
 def test_the_cnn_maps_a_batch_of_windows_to_one_logit_each():
     """Runs batches of 2 and 7."""
     network = networks.build("cnn").eval()
     for batch in (2, 7):
         assert network(torch.zeros(batch, 30, 40)).shape == (batch, 1)
-
-
-def test_an_unknown_network_is_refused_by_name():
-    """Asks for one that does not exist."""
-    with pytest.raises(ConfigError, match="unknown network 'cnm'"):
-        networks.build("cnm")
-    for size, said in ({"window": 7}, "a window of 7 rows is too short.*8 or more"), ({"columns": 0}, "0 columns"):
-        with pytest.raises(ConfigError, match=said):
-            networks.build("cnn", **size)
-    assert networks.build("cnn", window=8)(torch.zeros(2, 8, 40)).shape == (2, 1)
 
 
 def test_the_export_form_computes_the_same_function():

@@ -70,7 +70,7 @@ class Attention(Network):
     def _embedded(self, x: Tensor, mask: Tensor | None, asset: Tensor | None) -> Tensor:
         x = self.embed(self.front(x, mask, asset))  # (B, W, D)
         # Positions count from the newest row, which is always the last: a shorter window keeps its rows' positions.
-        return self.dropout(x + self.positions[-x.shape[1] :])  # type: ignore[no-any-return]
+        return self.dropout(x + self.positions[-x.shape[1] :])
 
 
 class Block(nn.Module):
@@ -87,7 +87,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         x = self.rows(x, mask)  # (B, W, D)
-        return self.norm(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]
+        return self.norm(x + self.dropout(self.feed_forward(x)))
 
 
 def sinusoids(window: int, width: int) -> Tensor:

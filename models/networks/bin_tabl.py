@@ -43,7 +43,7 @@ class BinTabl(Network):
 
     def attention_weights(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         """``(B, O, T)``: what each output reads of each (condensed) row; the last axis sums to 1."""
-        return self.head.weights(self.extract_features(x, mask, asset))  # type: ignore[operator,no-any-return]
+        return self.head.weights(self.extract_features(x, mask, asset))
 
 
 class BilinearLayer(nn.Module):
@@ -57,7 +57,7 @@ class BilinearLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout((self.left @ x @ self.right + self.bias).relu())  # type: ignore[no-any-return]
+        return self.dropout((self.left @ x @ self.right + self.bias).relu())
 
 
 class TemporalAttention(nn.Module):

@@ -62,7 +62,7 @@ class Cnn(Network):
     def feature_maps(
         self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None, convolutions: int = 3
     ) -> Tensor:
-        """After the first ``convolutions`` and their poolings: ``(B, widths[convolutions - 1], W / 2^convolutions)``."""
+        """After the first ``convolutions`` and their poolings: ``(B, widths[n - 1], W / 2^n)`` with n of them."""
         x = self.front(x, mask, asset).transpose(1, 2)  # (B, F, W): convolutions run along time
         maps: Tensor = self.features[: 4 * convolutions](x)
         return maps
@@ -74,7 +74,11 @@ class Cnn(Network):
 
     def layers(self) -> list[nn.Module]:
         front = [self.front] if any(True for _ in self.front.parameters()) else []
-        return [*front, *(self.features[at : at + 4] for at in (0, 4, 8)), *(self.head[at : at + 4] for at in (0, 4, 8))]
+        return [
+            *front,
+            *(self.features[at : at + 4] for at in (0, 4, 8)),
+            *(self.head[at : at + 4] for at in (0, 4, 8)),
+        ]
 
     def export_form(self) -> nn.Module:
         """The same function as 2-d convolutions of height 1, batch norms folded in, for inference only.

@@ -53,7 +53,7 @@ class CnnLstm(Network):
         x = self.front(x, mask, asset)  # (B, W, F)
         for convolution in self.convolutions:
             x = self.dropout(convolution(x, mask))  # (B, W, filters)
-        return self.recurrence(x, mask)  # type: ignore[no-any-return]
+        return self.recurrence(x, mask)
 
     def extract_features(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         steps = self.encode(x, mask, asset).steps  # (B, W, D)

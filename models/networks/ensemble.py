@@ -55,12 +55,12 @@ class Ensemble(Network):
         )
 
     def members(self) -> dict[str, Network]:
-        return dict(self.base.items())  # type: ignore[arg-type]
+        return dict(self.base.items())
 
     def forward(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         said = self.base_predictions(x, mask, asset)  # (B, 3, O)
         weighted = (said * self._weights(said).unsqueeze(2)).sum(dim=1)  # (B, O)
-        return (weighted + self.meta(torch.flatten(said, 1))) / 2  # type: ignore[no-any-return]
+        return (weighted + self.meta(torch.flatten(said, 1))) / 2
 
     def base_predictions(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         """``(B, 3, O)``: what LSTM, CNN and attention say."""

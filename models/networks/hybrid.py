@@ -71,7 +71,7 @@ class Hybrid(Network):
 
     def ensemble_weights(self) -> Tensor:
         """``(3,)`` of ``BRANCHES``, together 1."""
-        return self.mixture.weights()  # type: ignore[no-any-return]
+        return self.mixture.weights()
 
     def extract_features(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         """``(B, 5 width)``: of all three branches."""
@@ -80,7 +80,7 @@ class Hybrid(Network):
     def attention_weights(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         """``(B, 2, heads, W, W)``: what the CNN's rows read of the LSTM's, and the other way round."""
         local, past = self._steps(x, mask, asset)
-        return self.fusion.weights(local, past, mask)  # type: ignore[no-any-return]
+        return self.fusion.weights(local, past, mask)
 
     def _steps(self, x: Tensor, mask: Tensor | None, asset: Tensor | None) -> tuple[Tensor, Tensor]:
         x = self.front(x, mask, asset)  # (B, W, F)

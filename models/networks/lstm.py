@@ -5,7 +5,7 @@ Owns the layers only.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.networks.dense import dense_head
 from models.networks.front import Front
@@ -46,7 +46,7 @@ class Lstm(Network):
         state: tuple[Tensor, Tensor | None] | None = None,
     ) -> Encoded:
         """Hidden states of every row and of the end; ``state`` goes on from an earlier call (one direction only)."""
-        return self.recurrence(self.front(x, mask, asset), mask, state)  # type: ignore[no-any-return]
+        return self.recurrence(self.front(x, mask, asset), mask, state)
 
     def extract_features(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         steps = self.encode(x, mask, asset).steps  # (B, W, D)

@@ -40,7 +40,7 @@ class LstmEnsemble(Network):
         self.mixture = Mixture(settings.members, learned=settings.weights == "learned")
 
     def members(self) -> dict[str, Network]:
-        return dict(self.base.items())  # type: ignore[arg-type]
+        return dict(self.base.items())
 
     def forward(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         outputs: Tensor = self.mixture(self.base_predictions(x, mask, asset))  # (B, O)
@@ -52,7 +52,7 @@ class LstmEnsemble(Network):
 
     def ensemble_weights(self) -> Tensor:
         """``(members,)``, together 1."""
-        return self.mixture.weights()  # type: ignore[no-any-return]
+        return self.mixture.weights()
 
     def extract_features(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         """``(B, members O)``: the predictions, which is all that is decided by."""

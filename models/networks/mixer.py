@@ -67,4 +67,4 @@ class MixerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.time(self.time_norm(x).transpose(1, 2)).transpose(1, 2)  # (B, W, D)
-        return x + self.features(self.feature_norm(x))  # type: ignore[no-any-return]
+        return x + self.features(self.feature_norm(x))

@@ -65,8 +65,13 @@ class Network(nn.Module):
         return self
 
     def parts(self) -> dict[str, nn.Module]:
-        """The named parts that may have learning rates of their own; together they hold every parameter."""
-        return {name: child for name, child in self.named_children() if any(True for _ in child.parameters())}
+        """The named parts that may have learning rates of their own; together they hold every parameter that is not a
+        member's."""
+        return {
+            name: child
+            for name, child in self.named_children()
+            if not isinstance(child, Frozen) and any(True for _ in child.parameters())
+        }
 
     def parameter_groups(self, rate: float, rates: Mapping[str, float], weight_decay: float) -> list[dict[str, Any]]:
         """For an optimiser: what learns, by part, with the part's own rate or ``rate``.

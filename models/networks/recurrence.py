@@ -85,7 +85,7 @@ class Recurrence(nn.Module):
     def _layer(self, layer: nn.Module, x: Tensor, mask: Tensor | None, state: Any) -> tuple[Tensor, Any]:
         run = _run_all if mask is None else _run_real
         if self.checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(run, layer, x, mask, state, use_reentrant=False)  # type: ignore[no-any-return]
+            return checkpoint(run, layer, x, mask, state, use_reentrant=False)
         return run(layer, x, mask, state)
 
     def _state_of(self, layer: int, state: tuple[Tensor, Tensor | None] | None) -> Any:

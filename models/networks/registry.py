@@ -63,7 +63,9 @@ def names() -> tuple[str, ...]:
 
 def references() -> list[Reference]:
     """Every network by its default settings, and the modes with another output."""
-    listed = [Reference(name, _SETTINGS[name](), "multi_task" if name == "hybrid" else "regression") for name in names()]
+    listed = [
+        Reference(name, _SETTINGS[name](), "multi_task" if name == "hybrid" else "regression") for name in names()
+    ]
     listed.append(Reference("multi_filter_cnn:steps", MultiFilterCnnSettings(output="steps")))
     listed.append(Reference("temporal_lstm:sequence", TemporalLstmSettings(mode="sequence")))
     return sorted(listed, key=lambda reference: reference.name)
@@ -75,7 +77,7 @@ def settings_of(section: Mapping[str, Any]) -> NetworkSettings:
     Raises ``ConfigError`` that names the key, and the nearest known one for what is unknown.
     """
     try:
-        settings: NetworkSettings = msgspec.convert(dict(section), AnyNetwork)  # type: ignore[call-overload]
+        settings: NetworkSettings = msgspec.convert(dict(section), AnyNetwork)
     except msgspec.ValidationError as error:
         raise ConfigError(f"network: {error}{hint(str(error), section)}") from None
     settings.check()
@@ -136,7 +138,7 @@ def build(
     """A freshly initialised network: ``(batch, window, columns) float32`` in, raw outputs of the ``head`` out.
 
     ``network`` is a name, with ``changes`` to its default settings, or the settings.  Weights are drawn from torch's
-    generator.  Raises ``ConfigError`` for what ``check`` refuses, for unknown settings, and when torch is not installed.
+    generator.  Raises ``ConfigError`` for what ``check`` refuses, unknown settings and heads, and without torch.
     """
     settings = _settings(network, changes)
     check(settings, window=window, columns=columns)

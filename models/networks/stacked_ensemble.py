@@ -40,11 +40,11 @@ class StackedEnsemble(Network):
         self.head = nn.Linear(settings.sizes[-1], outputs)
 
     def members(self) -> dict[str, Network]:
-        return dict(self.base.items())  # type: ignore[arg-type]
+        return dict(self.base.items())
 
     def forward(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         said = self.base_predictions(x, mask, asset)  # (B, K, O)
-        return (said.mean(dim=1) + self.head(self.meta(torch.flatten(said, 1)))) / 2  # type: ignore[no-any-return]
+        return (said.mean(dim=1) + self.head(self.meta(torch.flatten(said, 1)))) / 2
 
     def base_predictions(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         """``(B, members, O)``."""

@@ -50,7 +50,7 @@ class RowAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None, read: Tensor | None = None) -> Tensor:
         """``read (B, W, D)``: the rows that are read, where they are not those that ask."""
-        return self.norm(x + self.dropout(self._attend(x, mask, read, False)[0]))  # type: ignore[no-any-return]
+        return self.norm(x + self.dropout(self._attend(x, mask, read, False)[0]))
 
     def attend(self, x: Tensor, mask: Tensor | None = None, read: Tensor | None = None) -> Attended:
         """The same, and the weights ``(B, heads, W, W)``."""

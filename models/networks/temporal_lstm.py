@@ -68,7 +68,7 @@ class TemporalLstm(Network):
     def encode(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Encoded:
         """Hidden states of every row and of the end."""
         x = zero_padding(self.embed(self.front(x, mask, asset)), mask)  # (B, W, D)
-        return self.recurrence(x, mask)  # type: ignore[no-any-return]
+        return self.recurrence(x, mask)
 
     def extract_features(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         """``(B, dense)``; with a decoder what it begins from, the newest row and its context ``(B, 2 D)``."""
@@ -101,7 +101,7 @@ class TemporalLstm(Network):
         """The sequence and the attention of each of its steps.  Raises ``ValueError`` in mode ``encoder``."""
         if self.decoder is None:
             raise ValueError("the network has no decoder; expected the setting mode: sequence")
-        return self.decoder(self.encode(x, mask, asset).steps, mask, self.attention, targets)  # type: ignore[no-any-return]
+        return self.decoder(self.encode(x, mask, asset).steps, mask, self.attention, targets)
 
     def attention_weights(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         """``(B, 1, 1, W)``: what the context is made of."""

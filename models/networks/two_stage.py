@@ -42,13 +42,13 @@ class TwoStage(Network):
         self.dense, self.head = dense_head(self.recurrence.width, settings.dense, outputs, settings.dropout)
 
     def members(self) -> dict[str, Network]:
-        return dict(self.first.items())  # type: ignore[arg-type]
+        return dict(self.first.items())
 
     def encode(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Encoded:
         """Hidden states of every pooled row and of the end."""
         check_mask(x, mask)
         maps = self.first["cnn"].feature_maps(x, mask, asset, self.convolutions)  # (B, C, T)
-        return self.recurrence(maps.transpose(1, 2))  # type: ignore[no-any-return]
+        return self.recurrence(maps.transpose(1, 2))
 
     def extract_features(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         features: Tensor = self.dense(self.encode(x, mask, asset).steps[:, -1])  # (B, dense)

@@ -121,7 +121,9 @@ def _fit(
             if bad_epochs > fit.patience:
                 break
     if epochs and best_loss == math.inf:
-        raise DataError("the validation loss was in no epoch a number", do="lower fit.learning_rate, or scale the columns")
+        raise DataError(
+            "the validation loss was in no epoch a number", do="lower fit.learning_rate, or scale the columns"
+        )
     served.load_state_dict(best_state)
     logits = predict_logits(served, data, validation)
     temperature = temperature_of(logits, validation.up)

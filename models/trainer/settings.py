@@ -196,6 +196,10 @@ def _check(path: Path, s: TrainSettings) -> None:
         f"normaliser.clip {s.normaliser.clip} with normaliser.kind {s.normaliser.kind}",
         "no clip: only min_max, z_score and robust have that choice",
     )
+    try:
+        s.network.check()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.seen}", expected=error.expected) from None
     require(
         all(rate > 0 for rate in (s.fit.learning_rate, *s.fit.learning_rates.values())),
         f"learning rates {s.fit.learning_rate} {s.fit.learning_rates or ''}".rstrip(),

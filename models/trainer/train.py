@@ -111,7 +111,7 @@ def train(
 
 def check_network(settings: TrainSettings, spec: FeatureSpec) -> None:
     """Raises ``ConfigError`` for a network that cannot take the window, does not give the task's one output, or has no
-    part of a name in ``fit.learning_rates``."""
+    part, nor a member with a part, of a name in ``fit.learning_rates``."""
     network, window, columns = settings.network, spec.window, len(spec.columns)
     networks.check(network, window=window, columns=columns)
     if (shape := network.output_shape(window, 1)) != (-1, 1):
@@ -120,7 +120,8 @@ def check_network(settings: TrainSettings, spec: FeatureSpec) -> None:
             expected=f"one output a window, which the task {settings.task} is about",
             do="set network.mode to encoder or network.output to last",
         )
-    parts = networks.build(network, window=window, columns=columns).parts()
+    built = networks.build(network, window=window, columns=columns)
+    parts = dict.fromkeys(part for each in (built, *built.members().values()) for part in each.parts())
     if unknown := sorted(settings.fit.learning_rates.keys() - parts.keys()):
         raise ConfigError(
             f"fit.learning_rates names {unknown[0]}, which is no part of the network {network.name}",

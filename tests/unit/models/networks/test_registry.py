@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from tests.support.networks import COLUMNS, MODES, SMALL, WINDOW, small
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 
+ROOT = Path(__file__).resolve().parents[4]
 EXACT = {"lstm": 602_625, "cnn": 130_081, "attention": 410_241, "ensemble": 1_145_959, "gru": 460_289}
 """Of 40 columns and 30 rows; all but the GRU's are given, and the GRU's is three quarters of the LSTM's layers."""
 
@@ -65,13 +68,28 @@ def test_every_network_has_a_size_for_tests():
     assert set(MODES) == {reference.name for reference in networks.references()}
 
 
+def test_the_page_tells_the_same_table(table):
+    """Names, parameters and outputs of docs/model-architectures.md."""
+    page = (ROOT / "docs" / "model-architectures.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `([\w:]+)` \| ([\d,]+) \| B((?: x \d+)+) \|", page, re.MULTILINE)
+    assert [(name, int(count.replace(",", "")), output.split(" x ")[1:]) for name, count, output in told] == [
+        (row["name"], row["parameters"], [str(size) for size in row["output"][1:]]) for row in table.values()
+    ]
+
+
 def test_the_command_prints_every_network():
     """As text and as JSON."""
     printed = CliRunner().invoke(run.app, ["models", "networks", "--json"])
     assert printed.exit_code == 0, printed.output
     lines = printed.stdout.splitlines()
     rows = json.loads(lines[-1])["networks"]
-    assert {"name": "cnn", "parameters": 130_081, "trainable": 130_081, "input": [-1, 30, 40], "output": [-1, 1]} in rows
+    assert {
+        "name": "cnn",
+        "parameters": 130_081,
+        "trainable": 130_081,
+        "input": [-1, 30, 40],
+        "output": [-1, 1],
+    } in rows
     assert len(rows) == len(MODES) == len(lines) - 1
     assert any("1,145,959" in line for line in lines)
 

@@ -41,6 +41,13 @@ def test_shipped_settings_load_and_are_named_as_their_file(path):
         ({"data": {"files": []}}, "at least one file"),
         ({"label": {"horizon_rows": 0, "span_s_max": 1}}, "horizon_rows 0"),
         ({"name": "../elsewhere"}, "name"),
+        ({"network": {"name": "lstn"}}, r"network.name.*did you mean `lstm`"),
+        ({"network": {"name": "lstm", "hiden": 3}}, "did you mean `hidden`"),
+        ({"network": {"hidden": 3}}, "missing required field `name`.*expected one of attention, bin_tabl"),
+        ({"network": {"name": "gru", "layers": 6}}, r"<= 5.*network.layers"),
+        ({"network": {"name": "attention", "heads": 7}}, "width 128 and heads 7"),
+        ({"network": "lstm"}, r"Expected `object`.*network"),
+        ({"fit": {"learning_rates": {"head": 0}}}, "learning rates"),
         ({"normaliser": {"kind": "minmax"}}, "normaliser.kind"),
         ({"normaliser": {"kinds": "robust"}}, "did you mean `kind`"),
         ({"normaliser": {"kind": "per_window", "clip": True}}, "only min_max, z_score and robust"),
@@ -143,6 +150,23 @@ def test_a_dry_run_counts_rows_and_writes_nothing(folder):
     result = train(write_settings(folder, tiny_settings()), out=folder / "out", data=folder, dry_run=True)
     assert result["rows"]["train"] > 1000
     assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"network": {"name": "temporal_lstm", "mode": "sequence"}}, r"gives \(-1, 5, 1\).*network.mode to encoder"),
+        ({"network": {"name": "multi_filter_cnn", "output": "steps"}}, r"gives \(-1, 30, 1\).*network.output to last"),
+        ({"features": {"columns": "quote40", "window": 7}}, "window of 7 rows is too short for the network cnn"),
+        ({"fit": {"learning_rates": {"haed": 1e-4}}}, "names haed, .*expected among features, head"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_task_is_refused_before_any_row_is_read(tmp_path, changes, said):
+    """Needs no data: the folder does not exist."""
+    pytest.importorskip("torch", reason="the trainer is not installed")
+    with pytest.raises(ConfigError, match=said) as caught:
+        train(write_settings(tmp_path, tiny_settings(**changes)), data=tmp_path / "none")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_data_folder_is_named(folder):

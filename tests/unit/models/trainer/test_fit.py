@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine.errors import DataError
+from models import networks
+from models.catalogue import verify_bundle
+from models.manifest import load_bundle
+from models.trainer.dataset import Dataset
+from models.trainer.settings import Fit
+from models.trainer.train import train
+from tests.support.networks import SMALL
+from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
+
+torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
+
+from models.networks.normalisers import PerWindow  # noqa: E402
+from models.trainer import fit  # noqa: E402
+
+FIT = Fit(seeds=(1,), epochs=1, batch=64, rows_per_epoch=256, eval_rows_max=300)
+SPAN_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_quotes(tmp_path_factory.mktemp("quotes"))
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> Dataset:
+    return tiny_dataset(folder)
+
+
+def fitted(data: Dataset, name: str, settings: Fit = FIT, **changes):
+    network = networks.settings_of({"name": name, **SMALL[name], **changes})
+    columns = data.values.shape[1]
+    return fit.fit_one(data, PerWindow(columns), network, settings, 1, lambda *_: None, span_s_max=SPAN_S)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_network_trains_on_direction(data, name):
+    """One epoch on generated quotes: a calibrated loss that is no worse than a coin, forecasts that differ, and
+    weights that moved wherever they may."""
+    served, loss = fitted(data, name)
+    assert loss <= np.log(2) + 0.002  # the temperature can always say that nothing is known
+    up = fit.predict(served, data, data.validation)
+    assert ((up > 0) & (up < 1)).all()
+    assert np.ptp(up) > 1e-4
+    torch.manual_seed(1)
+    columns = data.values.shape[1]
+    begun = networks.build(networks.settings_of({"name": name, **SMALL[name]}), window=30, columns=columns)
+    for (key, before), after in zip(begun.named_parameters(), served.network.parameters(), strict=True):
+        assert not torch.equal(before, after), key
+
+
+def test_the_same_seed_gives_the_same_ensemble(data):
+    """Members included, bit for bit."""
+    one, other = (fitted(data, "stacked_ensemble") for _ in range(2))
+    assert one[1] == other[1]
+    for key, value in one[0].state_dict().items():
+        assert torch.equal(value, other[0].state_dict()[key]), key
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "held_back"),
+    [
+        ("ensemble", {}, 0.25),
+        ("stacked_ensemble", {"combiner_share": 0.5}, 0.5),
+        ("lstm_ensemble", {}, 0.25),
+        ("lstm_ensemble", {"weights": "equal"}, 0.0),
+        ("two_stage", {}, 0.0),
+    ],
+)
+def test_what_combines_members_learns_from_rows_they_did_not_see(data, monkeypatch, name, changes, held_back):
+    """Watches the parts of each stage: members come first, and none of their labels lies among the later rows."""
+    seen = []
+    real = fit._fit
+
+    def watched(served, rows, part, *rest):
+        seen.append((served.network, part))
+        return real(served, rows, part, *rest)
+
+    monkeypatch.setattr(fit, "_fit", watched)
+    served, _ = fitted(data, name, **changes)
+    members = list(served.network.members().values())
+    assert [network for network, _ in seen] == [*members, served.network]
+    later = seen[-1][1]
+    assert len(later) == pytest.approx(held_back * len(data.train) or len(data.train), abs=1)
+    for _, part in seen[:-1]:
+        if held_back:
+            assert part.ts_ns.max() + SPAN_S * 1e9 < later.ts_ns.min()
+            assert len(part) + len(later) == pytest.approx(len(data.train), rel=0.05)
+        else:
+            assert len(part) == len(data.train)
+    assert not any(p.requires_grad for member in members for p in member.parameters())
+
+
+def test_a_part_learns_at_its_own_rate(data):
+    """A head of next to no rate stays where it began; the rest moves."""
+    served, _ = fitted(data, "hybrid", msgspec.structs.replace(FIT, learning_rates={"heads": 1e-12}))
+    torch.manual_seed(1)
+    network = networks.settings_of({"name": "hybrid", **SMALL["hybrid"]})
+    begun = networks.build(network, window=30, columns=data.values.shape[1])
+    for name, part in begun.parts().items():
+        moved = max(
+            float((before - after).abs().max())
+            for before, after in zip(part.parameters(), served.network.parts()[name].parameters(), strict=True)
+        )
+        assert (moved < 1e-8) == (name == "heads"), name
+
+
+def test_a_loss_that_is_no_number_is_said_in_one_line(data):
+    """A learning rate that throws the weights out of float32."""
+    with pytest.raises(DataError, match=r"in no epoch a number; lower fit.learning_rate") as caught:
+        fitted(data, "mlp", msgspec.structs.replace(FIT, learning_rate=1e38))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_ensemble_becomes_a_bundle(folder, tmp_path):
+    """The whole run: members, combination, export and parity, golden tape; the card counts all parameters."""
+    pytest.importorskip("sklearn", reason="the trainer is not installed")
+    network = {
+        "name": "stacked_ensemble",
+        "members": [{"name": "mlp", "sizes": [8]}, {"name": "bin_tabl", "features": [8], "rows": [4]}],
+    }
+    stages = []
+    train(
+        write_settings(tmp_path, tiny_settings(network=network)),
+        out=tmp_path / "out",
+        data=folder,
+        progress=lambda text, share: stages.append((text, share)),
+    )
+    assert verify_bundle(tmp_path / "out" / "tiny")["golden_predictions"] > 0
+    training = load_bundle(tmp_path / "out" / "tiny").manifest.training
+    assert training.network == "stacked_ensemble"
+    built = networks.build(networks.settings_of(network))
+    assert training.parameters == sum(p.numel() for p in built.parameters())
+    shares = [share for text, share in stages if text.startswith("seed 1")]
+    assert shares == sorted(shares)
+    assert {text for text, _ in stages} >= {"seed 1, mlp_1", "seed 1, bin_tabl_2", "seed 1"}

@@ -15,8 +15,12 @@ from torch.nn.functional import softplus
 from models.networks.masking import check_mask, row_mean, zero_padding
 from models.networks.settings import AssetSettings
 
-_VARIANCE_MIN = 1e-5
-"""Added inside the root: a column that did not move gives zeros, and no gradient becomes infinite."""
+_STEP = 2.0**-20
+"""A column that moves by less than this share of its value has moved by rounding: that much is added to a deviation."""
+_VARIANCE = (1e-12, 1e38)
+"""Limits of a variance: a column that did not move gives zeros, and a logarithm stays a number."""
+_ROW_VARIANCE_MIN = 1e-5
+"""Added to the variance along a row, inside the root."""
 _ONE = 0.5413248546129181
 """softplus(_ONE) = 1."""
 
@@ -65,7 +69,7 @@ class BilinearNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         over_time, _ = _standardised(x, mask)  # (B, W, F)
         centred = x - x.mean(dim=2, keepdim=True)
-        over_columns = centred * torch.rsqrt((centred * centred).mean(dim=2, keepdim=True) + _VARIANCE_MIN)
+        over_columns = centred * torch.rsqrt((centred * centred).mean(dim=2, keepdim=True) + _ROW_VARIANCE_MIN)
         gates = softplus(self.gates)
         return gates[0] * (over_time * self.time_scale + self.time_shift) + gates[1] * (
             over_columns * self.column_scale + self.column_shift
@@ -90,9 +94,14 @@ class InstanceNorm(nn.Module):
 
 
 def _standardised(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """z-scores over the real rows ``(B, W, F)`` and the variance, with what was added to it, ``(B, 1, F)``."""
-    centred = x - row_mean(x, mask).unsqueeze(1)  # (B, W, F)
-    variance = row_mean(centred * centred, mask).unsqueeze(1) + _VARIANCE_MIN  # (B, 1, F)
+    """z-scores over the real rows ``(B, W, F)``, and the variance whose root they were divided by ``(B, 1, F)``."""
+    last = x[:, -1:]  # (B, 1, F), always real
+    # Distances first: a mean of prices would lose in float32 what a window's moves are made of.
+    distance = x - last  # (B, W, F)
+    centred = distance - row_mean(distance, mask).unsqueeze(1)  # (B, W, F)
+    variance = row_mean(centred * centred, mask).unsqueeze(1) + (_STEP * last) ** 2  # (B, 1, F)
+    # A clamp, no sum: the exporter takes an addition of less than 1e-8 for one of nothing and leaves it out.
+    variance = variance.clamp(*_VARIANCE)
     return centred * torch.rsqrt(variance), variance
 
 

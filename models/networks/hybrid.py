@@ -79,10 +79,11 @@ class Hybrid(Network):
 
     def attention_weights(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> Tensor:
         """``(B, 2, heads, W, W)``: what the CNN's rows read of the LSTM's, and the other way round."""
-        local, past = self._steps(x, mask, asset)
+        local, past = self.branch_steps(x, mask, asset)
         return self.fusion.weights(local, past, mask)
 
-    def _steps(self, x: Tensor, mask: Tensor | None, asset: Tensor | None) -> tuple[Tensor, Tensor]:
+    def branch_steps(self, x: Tensor, mask: Tensor | None = None, asset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Hidden states of every row, ``(B, W, width)`` of the CNN and of the LSTM."""
         x = self.front(x, mask, asset)  # (B, W, F)
         local = x
         for convolution in self.cnn:
@@ -90,7 +91,7 @@ class Hybrid(Network):
         return local, self.lstm(x, mask).steps  # (B, W, D) both
 
     def _branches(self, x: Tensor, mask: Tensor | None, asset: Tensor | None) -> dict[str, Tensor]:
-        local, past = self._steps(x, mask, asset)
+        local, past = self.branch_steps(x, mask, asset)
         return {
             "cnn": torch.cat([row_mean(local, mask), local[:, -1]], dim=1),  # (B, 2 D)
             "lstm": past[:, -1],  # (B, D)

@@ -85,25 +85,42 @@ def settings_of(section: Mapping[str, Any]) -> NetworkSettings:
 
 
 def hint(message: str, section: Any) -> str:
-    """For an unknown name or key in ``section``, as msgspec reports it, what was probably meant; else nothing."""
+    """For an unknown name, key or word in ``section``, as msgspec reports it, what was probably meant; else nothing."""
     if "unknown field" in message:
         known = {field for settings in _within(section) for field in settings.__struct_fields__} | {"name"}
         return _nearest(message.split("`")[1], known)
     if message.startswith("Invalid value ") and ".name`" in message:
         return _nearest(message.split("'")[1], names()) or f"; expected one of {', '.join(names())}"
+    if message.startswith("Invalid enum value "):
+        key = message.rsplit(".", 1)[1].rstrip("`")
+        words = {word for settings in _within(section) for word in _words(settings, key)}
+        return f"; expected one of {', '.join(sorted(words))}"
     if "missing required field `name`" in message:
         return f"; expected one of {', '.join(names())}"
     return ""
 
 
-def _within(section: Any) -> list[type[NetworkSettings]]:
-    """The settings whose keys may be in a section: its network's and those of the networks in it."""
-    if isinstance(section, Mapping):
-        own = _SETTINGS.get(str(section.get("name")))
-        return [*([own] if own else []), *(found for value in section.values() for found in _within(value))]
+def _within(section: Any, settings: type[NetworkSettings] | None = None) -> list[type[NetworkSettings]]:
+    """The settings whose keys may be in a section: its network's and those of the networks in it.
+
+    ``settings``: those of a section that needs no name, as only one kind may stand there.
+    """
     if isinstance(section, list | tuple):
         return [found for value in section for found in _within(value)]
-    return []
+    if not isinstance(section, Mapping):
+        return []
+    own = _SETTINGS.get(str(section.get("name")), settings)
+    if own is None:
+        return []
+    kinds = {field.name: type(field.default) for field in msgspec.structs.fields(own)}
+    inside = {key: kind for key, kind in kinds.items() if issubclass(kind, NetworkSettings)}
+    return [own, *(found for key, value in section.items() for found in _within(value, inside.get(key)))]
+
+
+def _words(settings: type[NetworkSettings], key: str) -> tuple[str, ...]:
+    """The words that a key takes, if it takes words."""
+    types = [field.type for field in msgspec.structs.fields(settings) if field.name == key]
+    return tuple(word for each in types for word in get_args(each) if isinstance(word, str))
 
 
 def _nearest(word: str, known: Any) -> str:

@@ -17,7 +17,7 @@ def windows(batch: int = 3, rows: int = 7, columns: int = 4) -> torch.Tensor:
 def test_bilinear_normalisation_adds_z_scores_of_both_axes():
     """Against mean and deviation by torch; the gates begin at 1, scales at 1, shifts at 0."""
     x = windows()
-    over_time = (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+    over_time = (x - x.mean(1, keepdim=True)) / x.std(1, correction=0, keepdim=True)
     over_columns = (x - x.mean(2, keepdim=True)) / (x.var(2, correction=0, keepdim=True) + 1e-5).sqrt()
     norm = BilinearNorm(4)
     torch.testing.assert_close(norm(x), over_time + over_columns)
@@ -56,6 +56,22 @@ def test_instance_normalisation_hands_on_the_scale_it_took_away():
     one, two = norm(windows()), norm(windows() * 2)
     torch.testing.assert_close(one[:, :, :4], two[:, :, :4], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(two[:, :, 4:] - one[:, :, 4:], torch.full((3, 7, 4), math.log(2)), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("price", [0.0, 1.38, 60_000.0])
+def test_moves_count_whatever_the_price(price):
+    """Moves of 40 steps of float32 at that price: the same z-scores as in float64, and none from rounding alone."""
+    step = max(price, 1.0) * 2.0**-20 * 5
+    moves = torch.tensor([0.0, 1.0, -2.0, 3.0, 0.0, 1.0, 2.0], dtype=torch.float64) * 64 * step
+    exact = moves + price
+    x = exact.float().reshape(1, 7, 1)
+    exact = x.double().flatten()
+    wanted = (exact - exact.mean()) / exact.std(correction=0)
+    seen = InstanceNorm(1)(x)[0, :, 0].double()
+    torch.testing.assert_close(seen, wanted, atol=1e-3, rtol=0)
+    noise = torch.full((1, 7, 1), price)
+    noise[0, 3] = torch.nextafter(noise[0, 3], torch.tensor(1e9))
+    assert InstanceNorm(1)(noise)[..., 0].abs().max() < 0.2
 
 
 def test_the_front_says_how_many_columns_come_out():

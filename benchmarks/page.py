@@ -61,6 +61,8 @@ WHAT = {
     "order_wire_signed": "the same with a signature made for this order, as when the pool of tokens is stale",
     "model_cnn": "one prediction of the demo CNN, tight loop (30 us in the design)",
     "model_cnn_paced": "the same each millisecond, sleeping between",
+    "network_lstm": "a training step of batch 32 at the reference size, one thread; `network_*` likewise",
+    "network_lstm_plain": "the same layers in plain torch, without this project's switches; `network_*_plain` likewise",
     "cost_per_order": "tick, order, answer and fill; last orders against first",
     "features_core40": "one update of the 40-column window",
     "features_quote40": "the same for quotes alone",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from benchmarks import candles, ccxt_soak, in_process, journal, page, soak_verdict, wire
+from benchmarks import candles, ccxt_soak, in_process, journal, networks, page, soak_verdict, wire
 from benchmarks.daemon import Session, percentile, read_times, stages_of
 from benchmarks.figures import Case, Reading, Target, latency, median_of_sent, merge
 from benchmarks.machine import describe_machine
@@ -57,6 +57,20 @@ def test_two_cheap_cases_run_and_report_every_promised_field(capsys: pytest.Capt
     assert result["machine"]["cores"] >= 1
     printed = capsys.readouterr().out
     assert all(name in printed for name in names)
+
+
+def test_a_training_step_is_timed_beside_plain_torch_of_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the networks and one plain one; each plain one has exactly the parameters of its network."""
+    pytest.importorskip("torch", reason="the trainer is not installed")
+    plain = networks._plain()
+    sizes = {row["name"]: row["parameters"] for row in networks.networks.table()}
+    for name, make in plain.items():
+        assert sum(p.numel() for p in make().parameters()) == sizes[name]
+    monkeypatch.setattr(networks.networks, "names", lambda: ("mlp", "lstm_ensemble"))
+    monkeypatch.setattr(networks, "_plain", lambda: {"attention": plain["attention"]})
+    readings = networks.run(True)
+    assert [reading.name for reading in readings] == ["network_mlp", "network_lstm_ensemble", "network_attention_plain"]
+    assert all(reading.n == 5 and reading.p99 >= reading.p50 > 0 for reading in readings)
 
 
 def test_every_lane_of_the_design_is_a_case() -> None:

@@ -1,0 +1,93 @@
+"""What a training step costs: batch 32 at the reference sizes, every network, beside plain torch on the same shapes.
+
+A step is gradients to nothing, forward, backward and AdamW, on one thread.  The plain ones are torch's own modules put
+together without this project: the same layers and sizes, none of its switches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.figures import Reading, latency
+from models import networks
+
+BATCH = 32
+_SIZE = 128  # of a layer of the LSTM, the GRU and the attention network
+
+
+def run(quick: bool) -> list[Reading]:
+    """``network_<name>`` and ``network_<name>_plain``.  Raises ``KestrelError`` without torch."""
+    networks.require_torch()
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    try:
+        x = torch.randn(BATCH, networks.WINDOW, networks.COLUMNS)
+        steps = 5 if quick else 60
+        readings = []
+        for name in networks.names():
+            network = networks.build(name, head="multi_task" if name == "hybrid" else "regression")
+            readings.append(_measure(f"network_{name}", network, x, steps))
+        for name, make in _plain().items():
+            readings.append(_measure(f"network_{name}_plain", make(), x, steps))
+    finally:
+        torch.set_num_threads(threads)
+    return readings
+
+
+def _measure(name: str, network: Any, x: Any, steps: int) -> Reading:
+    import torch
+
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learning, lr=1e-4) if learning else None
+    network.train()
+
+    def step() -> None:
+        output = network(x)
+        if optimiser is not None:  # a mean of frozen members has nothing to learn: its forecast alone is timed
+            optimiser.zero_grad(set_to_none=True)
+            output.square().mean().backward()
+            optimiser.step()
+
+    for _ in range(3):
+        step()
+    samples_ns = []
+    for _ in range(steps):
+        before = time.perf_counter_ns()
+        step()
+        samples_ns.append(time.perf_counter_ns() - before)
+    return latency(name, samples_ns, per_second=1e9 * steps / sum(samples_ns))
+
+
+def _plain() -> dict[str, Callable[[], Any]]:
+    from torch import nn
+
+    def head(width: int, dense: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Linear(width, dense), nn.ReLU(), nn.BatchNorm1d(dense), nn.Dropout(0.2), nn.Linear(dense, 1)
+        )
+
+    class Recurrent(nn.Module):
+        def __init__(self, layers: type[nn.Module]) -> None:
+            super().__init__()
+            self.layers = layers(networks.COLUMNS, _SIZE, 2, batch_first=True, bidirectional=True, dropout=0.2)
+            self.head = head(2 * _SIZE, 128)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.layers(x)[0][:, -1])
+
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(networks.COLUMNS, _SIZE)
+            self.blocks = nn.TransformerEncoder(nn.TransformerEncoderLayer(_SIZE, 8, 512, 0.2, batch_first=True), 2)
+            self.head = head(_SIZE, 64)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.blocks(self.embed(x)).mean(dim=1))
+
+    return {"lstm": lambda: Recurrent(nn.LSTM), "gru": lambda: Recurrent(nn.GRU), "attention": Encoder}

@@ -23,7 +23,7 @@ from engine.instruments import Instrument
 
 RECORDED = "oanda_eurusd_quotes"
 WINDOW = 30
-HORIZON = 20  # rows that a label looks ahead
+HORIZON = 5  # rows that a label looks ahead
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -76,13 +76,13 @@ def _quotes(count: int) -> tuple[str, Instrument, list[MarketEvent]]:
 
 
 def _generated(instrument: Instrument, count: int) -> list[MarketEvent]:
-    """A seeded mean-reverting mid: what a network can learn here, it would not find in a market."""
+    """A seeded mid that swings with a period of 24 quotes, and noise: what is learned here is in no market."""
     rng = np.random.default_rng(7)
-    tick, ts_ns, level = float(instrument.tick_px), 1_400_000_000_000_000_000, 0.0
+    tick, ts_ns = float(instrument.tick_px), 1_400_000_000_000_000_000
     quotes: list[MarketEvent] = []
-    for _ in range(count):
+    for number in range(count):
         ts_ns += int(rng.exponential(400_000_000)) + 1_000_000
-        level = 0.9 * level + rng.normal()
+        level = 3.0 * np.sin(2 * np.pi * number / 24) + rng.normal()
         bid = round(1.38 + 2 * tick * level, 5)
         ask = round(bid + tick * float(rng.integers(1, 4)), 5)
         quotes.append(Quote(ts_ns, ts_ns, instrument.id, bid, 0.0, ask, 0.0))

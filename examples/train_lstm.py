@@ -53,7 +53,7 @@ def main(events: int = 6_000, epochs: int = 3) -> int:
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
-            losses.append(float(loss))
+            losses.append(loss.item())
         print(f"epoch {epoch + 1}: training log-loss {np.mean(losses):.4f}")
 
     # 4. The test, beside the shares of the classes in training.

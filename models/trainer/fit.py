@@ -112,7 +112,8 @@ def _fit(
                 report((epoch * steps_per_epoch + step) / steps)
         logits = predict_logits(served, data, validation)
         # Epochs are compared after calibration: what is wrong by a temperature alone gets repaired anyway.
-        val_loss = _loss_at(temperature_of(logits, validation.up), logits, validation.up)
+        finite = bool(np.isfinite(logits).all())
+        val_loss = _loss_at(temperature_of(logits, validation.up), logits, validation.up) if finite else math.inf
         if val_loss < best_loss - 1e-5:
             best_loss, bad_epochs = val_loss, 0
             best_state = {name: value.clone() for name, value in served.state_dict().items()}

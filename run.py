@@ -28,6 +28,7 @@ from engine.errors import ConfigError, KestrelError
 from engine.runtime import commands as operator_commands
 from engine.runtime import order_commands, process, session_commands
 from models import commands as models_commands
+from models.evaluation import commands as evaluation_commands
 
 if TYPE_CHECKING:
     from config.assembly import ConfiguredAssembly
@@ -461,6 +462,15 @@ def train(
     result = run_training(config, out=out, data=data)
     if as_json:
         print_json(result)
+
+
+def _commit() -> str:
+    from engine.runtime.provenance import git_commit
+
+    return git_commit(ROOT)
+
+
+evaluation_commands.register(app, _commit)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from html import escape
@@ -17,36 +17,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import plotly.graph_objects as go
-import plotly.io
 
 from engine.durable import write_atomically
 from engine.errors import DataError, KestrelError
+from engine.page import BAD, GOOD, LINE, Charts, none, page, section, table
+from engine.page import tiles as page_tiles
 from engine.runtime.summary import FillPoint, SessionSeries, SessionSummary, read_series, read_summary
 
 REPORT_FILE: Final = "report.html"
 _FILL_ROWS: Final = 200
 _BINS_PER_DECADE: Final = 12
-_BUY: Final = "#0a8f5b"
-_SELL: Final = "#c8372d"
-_LINE: Final = "#2f5d8a"
-
-_STYLE: Final = """
-:root { color: #1b2733; background: #f4f6f8; font: 15px/1.5 system-ui, "Segoe UI", Roboto, sans-serif; }
-body { max-width: 1120px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 24px; margin: 0; } h2 { font-size: 17px; margin: 0 0 10px; }
-p.sub { color: #5b6b7a; margin: 2px 0 20px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-bottom: 16px; }
-.tile, section { background: #fff; border: 1px solid #e1e6eb; border-radius: 8px; }
-.tile { padding: 12px 14px; } .tile b { display: block; font-size: 20px; font-variant-numeric: tabular-nums; }
-.tile span { color: #5b6b7a; font-size: 13px; } .good b { color: #0a8f5b; } .bad b { color: #c8372d; }
-section.alarm { border: 2px solid #c8372d; }
-section { padding: 16px 18px; margin-bottom: 16px; overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; }
-th, td { text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid #edf0f3; vertical-align: top; }
-th { color: #5b6b7a; font-weight: 600; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-td.h { font-family: ui-monospace, monospace; font-size: 12.5px; word-break: break-all; }
-p.none { color: #5b6b7a; margin: 0; }
-"""
 
 
 def build_report(session_folder: Path | str, out: Path | str | None = None) -> Path:
@@ -56,9 +36,9 @@ def build_report(session_folder: Path | str, out: Path | str | None = None) -> P
     """
     folder = Path(session_folder)
     path = Path(out) if out is not None else folder / REPORT_FILE
-    page = render(read_summary(folder), read_series(folder))
+    text = render(read_summary(folder), read_series(folder))
     try:
-        write_atomically(path, page.encode())  # whoever opens the report never sees half of it
+        write_atomically(path, text.encode())  # whoever opens the report never sees half of it
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror}", do="check the disk and its permissions"
@@ -68,21 +48,21 @@ def build_report(session_folder: Path | str, out: Path | str | None = None) -> P
 
 def render(summary: SessionSummary, series: SessionSeries) -> str:
     """The whole page."""
-    charts = _Charts()
+    charts = Charts()
     sections = [_tiles(summary)]
     if summary.warnings or summary.open_orders:
         title = "To be done by hand" if summary.open_orders else "Warnings"
-        sections.insert(0, _section(title, _left(summary), "alarm"))
-    sections.append(_section("Equity", _equity(charts, summary, series)))
+        sections.insert(0, section(title, _left(summary), "alarm"))
+    sections.append(section("Equity", _equity(charts, summary, series)))
     instruments = sorted({*series.mids, *(fill.instrument for fill in series.fills)})
-    sections.extend(_section(f"Price and fills: {name}", _price(charts, name, series)) for name in instruments)
-    sections.append(_section("Tick to order", _latency(charts, summary, series)))
-    sections.append(_section("Positions at the end", _positions(summary)))
-    sections.append(_section("Refused, by reason", _counts(summary.rejections, "reason", "Nothing was refused.")))
+    sections.extend(section(f"Price and fills: {name}", _price(charts, name, series)) for name in instruments)
+    sections.append(section("Tick to order", _latency(charts, summary, series)))
+    sections.append(section("Positions at the end", _positions(summary)))
+    sections.append(section("Refused, by reason", _counts(summary.rejections, "reason", "Nothing was refused.")))
     if summary.drops:
-        sections.append(_section("Market events not used, by reason", _counts(summary.drops, "reason", "")))
-    sections.append(_section("Last fills", _fills(series.fills)))
-    sections.append(_section("What decided", _versions(summary)))
+        sections.append(section("Market events not used, by reason", _counts(summary.drops, "reason", "")))
+    sections.append(section("Last fills", _fills(series.fills)))
+    sections.append(section("What decided", _versions(summary)))
     title = f"Session {summary.session}"
     spent_s = max(0, summary.ended_ns - summary.started_ns) / 1e9
     about = [
@@ -90,51 +70,20 @@ def render(summary: SessionSummary, series: SessionSeries) -> str:
         *(part for part in (summary.venue, f"feed {summary.feed}" if summary.feed else "") if part),
         f"ended {summary.state}" + (f" by {summary.stopped_by}" if summary.stopped_by else ""),
     ]
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
-        f'<p class="sub">{escape(" · ".join(about))}</p>{"".join(sections)}</body></html>\n'
-    )
+    return page(title, about, sections)
 
 
-class _Charts:
-    """Figures as HTML; the library itself goes into the first one, so that the page needs no network."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def html(self, figure: Any, height_px: int) -> str:
-        figure.update_layout(
-            template="plotly_white",
-            height=height_px,
-            margin={"l": 60, "r": 20, "t": 10, "b": 40},
-            legend={"orientation": "h", "y": 1.08},
-            hovermode="closest",
-            font={"color": "#1b2733"},
-        )
-        text: str = plotly.io.to_html(
-            figure,
-            full_html=False,
-            include_plotlyjs=self._count == 0,
-            div_id=f"chart-{self._count}",
-            config={"displaylogo": False, "responsive": True},
-        )
-        self._count += 1
-        return text
-
-
-def _equity(charts: _Charts, summary: SessionSummary, series: SessionSeries) -> str:
+def _equity(charts: Charts, summary: SessionSummary, series: SessionSeries) -> str:
     if not any(value is not None for _, value in series.equity):
-        return _none("No valuation was made.")
+        return none("No valuation was made.")
     figure = go.Figure(_line(series.equity, f"equity, {summary.currency}"))
     figure.update_yaxes(title=escape(summary.currency))
     return charts.html(figure, 320)
 
 
-def _price(charts: _Charts, instrument: str, series: SessionSeries) -> str:
+def _price(charts: Charts, instrument: str, series: SessionSeries) -> str:
     figure = go.Figure(_line(series.mids.get(instrument, []), "mid"))
-    for side, name, colour, symbol in ((1, "buys", _BUY, "triangle-up"), (-1, "sells", _SELL, "triangle-down")):
+    for side, name, colour, symbol in ((1, "buys", GOOD, "triangle-up"), (-1, "sells", BAD, "triangle-down")):
         fills = [fill for fill in series.fills if fill.instrument == instrument and fill.side == side]
         if fills:
             figure.add_scatter(
@@ -149,16 +98,16 @@ def _price(charts: _Charts, instrument: str, series: SessionSeries) -> str:
     return charts.html(figure, 380)
 
 
-def _latency(charts: _Charts, summary: SessionSummary, series: SessionSeries) -> str:
+def _latency(charts: Charts, summary: SessionSummary, series: SessionSeries) -> str:
     if not _log_bins(series.latency):
-        return _none("No order was sent, so nothing was measured.")
+        return none("No order was sent, so nothing was measured.")
     bins = _log_bins(series.latency)
     figure = go.Figure(
         go.Bar(
             x=[(number + 0.5) / _BINS_PER_DECADE for number in bins],
             y=list(bins.values()),
             width=1 / _BINS_PER_DECADE,
-            marker={"color": _LINE, "line": {"width": 0}},
+            marker={"color": LINE, "line": {"width": 0}},
             name="orders",
             text=[f"{10 ** (n / _BINS_PER_DECADE):.3g} to {10 ** ((n + 1) / _BINS_PER_DECADE):.3g} us" for n in bins],
             textposition="none",
@@ -205,7 +154,7 @@ def _line(points: Sequence[tuple[int, float | None]], name: str) -> Any:
         y=[value for _, value in points],
         mode="lines",
         name=escape(name),
-        line={"color": _LINE, "width": 1.5},
+        line={"color": LINE, "width": 1.5},
         connectgaps=False,
     )
 
@@ -236,16 +185,12 @@ def _tiles(summary: SessionSummary) -> str:
         ("dropped market events", f"{summary.dropped:,}", ""),
         ("tick to order p50 / p99, us", f"{_number(latency.p50)} / {_number(latency.p99)}", ""),
     ]
-    cells = (
-        f'<div class="tile {kind}"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
-        for name, value, kind in tiles
-    )
-    return f'<div class="tiles">{"".join(cells)}</div>'
+    return page_tiles(tiles)
 
 
 def _positions(summary: SessionSummary) -> str:
     if not summary.positions:
-        return _none("Nothing was ever held.")
+        return none("Nothing was ever held.")
     rows = (
         (
             name,
@@ -257,19 +202,19 @@ def _positions(summary: SessionSummary) -> str:
         )
         for name, line in sorted(summary.positions.items())
     )
-    return _table(("instrument", "quantity", "average price", "realised", "fees", "funding"), rows)
+    return table(("instrument", "quantity", "average price", "realised", "fees", "funding"), rows)
 
 
 def _counts(counts: dict[str, int], head: str, empty: str) -> str:
     if not counts:
-        return _none(empty)
+        return none(empty)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return _table((head, "count"), ((name, f"{count:,}") for name, count in ordered))
+    return table((head, "count"), ((name, f"{count:,}") for name, count in ordered))
 
 
 def _fills(fills: Sequence[FillPoint]) -> str:
     if not fills:
-        return _none("No order was filled.")
+        return none("No order was filled.")
     rows = (
         (
             _utc(f.ts_ns),
@@ -282,9 +227,9 @@ def _fills(fills: Sequence[FillPoint]) -> str:
         )
         for f in reversed(fills[-_FILL_ROWS:])
     )
-    table = _table(("time, UTC", "instrument", "strategy", "side", "quantity", "price", "fee"), rows, text=4)
+    rows_shown = table(("time, UTC", "instrument", "strategy", "side", "quantity", "price", "fee"), rows, text=4)
     more = len(fills) - _FILL_ROWS
-    return table + (_none(f"{more:,} earlier fills are in the journal.") if more > 0 else "")
+    return rows_shown + (none(f"{more:,} earlier fills are in the journal.") if more > 0 else "")
 
 
 def _versions(summary: SessionSummary) -> str:
@@ -292,17 +237,6 @@ def _versions(summary: SessionSummary) -> str:
     rows += [("model", name) for name in summary.models] + [("features", name) for name in summary.features]
     body = "".join(f'<tr><td>{escape(kind)}</td><td class="h">{escape(value)}</td></tr>' for kind, value in rows)
     return f"<table>{body}</table>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], text: int = 1) -> str:
-    """``text``: how many leading columns are words; the others are figures."""
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        marks = ("" if number < text else ' class="n"' for number in range(len(row)))
-        return "".join(f"<{tag}{mark}>{escape(cell)}</{tag}>" for mark, cell in zip(marks, row, strict=True))
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<table><tr>{cells('th', head)}</tr>{body}</table>"
 
 
 def _left(summary: SessionSummary) -> str:
@@ -324,15 +258,7 @@ def _left(summary: SessionSummary) -> str:
     )
     head = ("client order id", "venue order id", "instrument", "side", "last known state", "quantity", "open")
     more = summary.open_order_count - len(summary.open_orders)
-    return lines + _table(head, rows, text=5) + (_none(f"{more:,} more are in the journal.") if more > 0 else "")
-
-
-def _section(title: str, body: str, kind: str = "") -> str:
-    return f'<section class="{kind}"><h2>{escape(title)}</h2>{body}</section>'
-
-
-def _none(text: str) -> str:
-    return f'<p class="none">{escape(text)}</p>'
+    return lines + table(head, rows, text=5) + (none(f"{more:,} more are in the journal.") if more > 0 else "")
 
 
 def _money(value: Decimal | None, *, sign: bool = False) -> str:

@@ -20,10 +20,12 @@ from engine.errors import ConfigError, DataError
 from engine.features.column import lookup
 from engine.features.spec import FeatureSpec
 from models import networks
+from models.evaluation.draws import Draws, mean_estimate
+from models.evaluation.losses import log_losses, two_classes
+from models.evaluation.metrics import score_binary
 from models.manifest import Metric
 from models.trainer import dataset, normalise
 from models.trainer.dataset import Dataset, Part
-from models.trainer.metrics import Blocks, log_losses, mean_metric, score
 from models.trainer.settings import TrainSettings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -187,17 +189,16 @@ def _score_test(
 
     sell, buy = thresholds
     test = rows.test.every(settings.fit.eval_rows_max)
-    blocks = Blocks.cut(test.ts_ns, rows.label_span_s)
+    draws = Draws.cut(test.ts_ns, rows.label_span_s)
     probabilities = predict(best, rows, test)
-    metrics = score(test.up, probabilities, blocks)
-    scored = score_baselines(rows, best, test, blocks, settings)
+    metrics = score_binary(test.up, probabilities, draws)
+    scored = score_baselines(rows, best, test, draws, settings)
     baselines = {name: metric for name, (metric, _) in scored.items()}
     strongest = min(scored, key=lambda name: scored[name][0]["log_loss"].value)
-    losses = log_losses(test.up.astype(np.float64), probabilities)
-    other = log_losses(test.up.astype(np.float64), scored[strongest][1])
-    metrics["log_loss_minus_best_baseline"] = mean_metric(losses - other, blocks)
+    losses = _losses(test, probabilities) - _losses(test, scored[strongest][1])
+    metrics["log_loss_minus_best_baseline"] = mean_estimate(losses, draws).metric
     metrics |= across_seeds([predict(one, rows, test) for one in served], test)
-    metrics |= trading_figures(rows, spec.columns, test, probabilities, float(sell), float(buy), blocks)
+    metrics |= trading_figures(rows, spec.columns, test, probabilities, float(sell), float(buy), draws)
     return probabilities, metrics, baselines, strongest
 
 
@@ -223,7 +224,7 @@ def column_kinds(data: Dataset, columns: tuple[str, ...]) -> list[str]:
 
 
 def score_baselines(
-    data: Dataset, served: Any, test: Part, blocks: Blocks, settings: TrainSettings
+    data: Dataset, served: Any, test: Part, draws: Draws, settings: TrainSettings
 ) -> dict[str, tuple[dict[str, Metric], npt.NDArray[np.float64]]]:
     """Metrics and probabilities of each baseline on exactly the rows the network is scored on."""
     from models.trainer import baselines
@@ -237,13 +238,12 @@ def score_baselines(
         "persistence": baselines.persistence(data, test),
         "logistic_regression": baselines.logistic(fitted, unseen, settings.fit.seeds[0]),
     }
-    return {name: (score(test.up, p, blocks), p) for name, p in forecasts.items()}
+    return {name: (score_binary(test.up, p, draws), p) for name, p in forecasts.items()}
 
 
 def across_seeds(forecasts: list[npt.NDArray[np.float64]], test: Part) -> dict[str, Metric]:
     """Mean, standard deviation and worst test log-loss over all seeds: their spread often exceeds the margins."""
-    up = test.up.astype(np.float64)
-    losses = np.array([float(log_losses(up, p).mean()) for p in forecasts])
+    losses = np.array([float(_losses(test, p).mean()) for p in forecasts])
     return {
         "log_loss_seeds_mean": Metric(value=round(float(losses.mean()), 6)),
         "log_loss_seeds_sd": Metric(value=round(float(losses.std(ddof=1)) if len(losses) > 1 else 0.0, 6)),
@@ -258,7 +258,7 @@ def trading_figures(
     p: npt.NDArray[np.float64],
     sell: float,
     buy: float,
-    blocks: Blocks,
+    draws: Draws,
 ) -> dict[str, Metric]:
     """What accuracy hides: the move won per entry beside what a round trip costs, both in bps of the mid.
 
@@ -273,12 +273,15 @@ def trading_figures(
     if "spread_bps" in columns:
         spread = float(data.values[test.position[beyond], columns.index("spread_bps")].mean())
     fee = float(np.mean([float(instrument.taker_fee_rate) for instrument in data.instruments])) * 1e4
-    chosen = Blocks(blocks.of_row[beyond], blocks.draws)
     return {
         "entry_share": Metric(value=round(float(beyond.mean()), 6)),
-        "entry_move_bps": mean_metric((side * test.move_bps)[beyond], chosen),
+        "entry_move_bps": mean_estimate((side * test.move_bps)[beyond], draws.where(beyond)).metric,
         "entry_cost_bps": Metric(value=round(spread + 2 * fee, 6)),
     }
+
+
+def _losses(test: Part, p: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    return log_losses(test.up.astype(np.int64), two_classes(p.astype(np.float64)))
 
 
 def _shown(path: Path) -> str:

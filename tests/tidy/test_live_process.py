@@ -11,6 +11,7 @@ from tests.support.daemon import ROOT, environment, into
 
 # numba imports scipy by itself where the trainer's extra has installed it; the base install has none.
 BANNED = ("torch", "pandas", "sklearn", "polars", "duckdb", "plotly", "ccxt", "oandapyV20", "river", "onnx")
+BANNED += ("arch", "captum", "lightgbm", "mapie", "shap", "skfolio")  # of the evaluation
 
 SCRIPT = """
 import json, sys

@@ -1,0 +1,57 @@
+"""Whether a probability means what it says: reliability, expected calibration error, temperature.
+
+Bins hold equally many rows: with equal widths most bins of a rare class would be empty.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from models.evaluation.losses import P_MIN, log_losses
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+BINS = 15
+_TEMPERATURES = (0.05, 50.0)
+
+
+def reliability(happened: Float64, p: Float64, bins: int = BINS) -> list[tuple[float, float, int]]:
+    """Mean probability, share that happened and number of rows of each bin, by rising probability.
+
+    Rows are sorted and cut into ``bins`` equal parts; equal probabilities fall where the sort puts them, in time order.
+    """
+    order = np.argsort(p, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return [(float(p[part].mean()), float(happened[part].mean()), len(part)) for part in parts]
+
+
+def expected_calibration_error(label: Int64, p: Float64, bins: int = BINS) -> float:
+    """Mean distance between said and happened, by rows.
+
+    Of two classes: of the second one's probability.  Of more: of the likeliest class's, right or not (Guo et al. 2017).
+    """
+    if p.shape[1] == 2:
+        said, happened = p[:, 1], (label == 1).astype(np.float64)
+    else:
+        said, happened = p.max(axis=1), (p.argmax(axis=1) == label).astype(np.float64)
+    return sum(abs(mean - share) * rows for mean, share, rows in reliability(happened, said, bins)) / len(label)
+
+
+def tempered(p: Float64, temperature: float) -> Float64:
+    """Probabilities ``(N, K)`` of logits divided by ``temperature``: ``p ** (1/T)``, to a sum of 1."""
+    logs = np.log(np.clip(p, P_MIN, 1.0)) / temperature
+    scaled = np.exp(logs - logs.max(axis=1, keepdims=True))
+    whole: Float64 = scaled / scaled.sum(axis=1, keepdims=True)
+    return whole
+
+
+def temperature_of(label: Int64, p: Float64) -> float:
+    """The temperature with the least log-loss (Guo et al. 2017).  Only for validation rows."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float) -> float:
+        return float(log_losses(label, tempered(p, float(np.exp(log_temperature)))).mean())
+
+    found = minimize_scalar(loss, bounds=tuple(np.log(_TEMPERATURES)), method="bounded", options={"xatol": 1e-5})
+    return float(np.exp(found.x))

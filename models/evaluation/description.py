@@ -1,0 +1,147 @@
+"""What a run says of itself: task, data, parts, epochs, as JSON files hold them.  The trainer writes these types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from engine.errors import DataError
+from models.evaluation.rows import Rows, rows_fingerprint
+
+OpenPart = Literal["train", "validation"]
+Part = Literal["train", "validation", "test"]
+Kind = Literal["classes", "variance", "return"]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Environment(_Section, frozen=True):
+    """What trained: commit (with ``+`` where files differed from it), versions, processor."""
+
+    commit: str
+    python: str
+    libraries: dict[str, str]
+    processor: str = ""
+
+
+class Figure(_Section, frozen=True):
+    """A published figure to beat: of which metric, how much, and where it was measured."""
+
+    name: str
+    metric: str
+    value: float
+    source: str = ""
+
+
+class Columns(_Section, frozen=True):
+    """Feature columns that baselines know by their part; empty where a task has none.
+
+    ``rules``: each is a classifier of its own (sd168, range24).  ``volatility``: what the table is made of.  ``har``:
+    log variance of the last day, week and month.  ``regime``: groups the errors (with ``regimes`` as its thirds).
+    """
+
+    rules: tuple[str, ...] = ()
+    volatility: str = ""
+    har: tuple[str, ...] = ()
+    regime: str = ""
+
+
+class Task(_Section, frozen=True):
+    """What is learned.  ``horizon_s``: from a row to the end of its label; ``horizon_rows``: the same in bars.
+
+    ``classes``: names in the order of their numbers, for kind ``classes``.  ``down`` and ``up``: the two of them that
+    are moves, else empty.  ``signal``: the class that is traded, of two; its threshold comes from validation rows.
+    ``primary``: the metric that the verdict is about.
+    """
+
+    name: str
+    kind: Kind
+    horizon_s: float
+    primary: str
+    horizon_rows: int = 1
+    classes: tuple[str, ...] = ()
+    down: str = ""
+    up: str = ""
+    signal: str = ""
+    columns: Columns = Columns()
+    figures: tuple[Figure, ...] = ()
+
+
+class PartInfo(_Section, frozen=True):
+    rows: int
+    first_ns: int
+    last_ns: int
+    fingerprint: str
+
+
+class RunData(_Section, frozen=True):
+    """What it learned from.  ``fingerprint``: of data, labels and splits; ``sources``: sha256 by file."""
+
+    task: Task
+    fingerprint: str
+    sources: dict[str, str]
+    instruments: tuple[str, ...]
+    features: tuple[str, ...]
+    parts: dict[Part, PartInfo]
+    seeds: tuple[int, ...]
+    network: str
+    parameters: int = 0
+
+
+class EpochLine(_Section, frozen=True):
+    """One line of ``metrics.jsonl``: ``train`` and ``validation`` hold metrics by name."""
+
+    seed: int
+    epoch: int
+    train: dict[str, float]
+    validation: dict[str, float]
+    learning_rate: float = 0.0
+    seconds: float = 0.0
+
+
+class Trials(_Section, frozen=True):
+    """Net returns per period of every strategy that was tried, ``(T, N)``; ``chosen`` is the one that is shown."""
+
+    names: tuple[str, ...]
+    chosen: int
+    periods_per_year: float
+    returns: Any
+
+
+def describe_part(rows: Rows, instruments: tuple[str, ...]) -> PartInfo:
+    """What ``data.json`` says of a part."""
+    return PartInfo(
+        len(rows),
+        int(rows.ts_ns.min()),
+        int(rows.ts_ns.max()),
+        rows_fingerprint(rows.instrument, rows.ts_ns, instruments),
+    )
+
+
+def check_description(path: Path, data: RunData) -> None:
+    """Raises ``DataError`` when the parts of a description contradict each other."""
+    task = data.task
+
+    def require(good: bool, seen: str, expected: str) -> None:
+        if not good:
+            raise DataError(f"{path}: {seen}", expected=expected)
+
+    require(
+        set(data.parts) == {"train", "validation", "test"}, f"parts {sorted(data.parts)}", "train, validation, test"
+    )
+    require(
+        bool(task.classes) == (task.kind == "classes"), f"kind {task.kind}", "names of classes for kind classes alone"
+    )
+    require(len(task.classes) != 1, "one class", "two or more")
+    for name in (task.down, task.up, task.signal):
+        require(not name or name in task.classes, f"class {name!r}", f"one of {', '.join(task.classes)}")
+    require(not task.signal or len(task.classes) == 2, f"signal {task.signal!r}", "a signal is one of two classes")
+    columns = task.columns
+    for name in (*columns.rules, *columns.har, columns.volatility, columns.regime):
+        require(not name or name in data.features, f"column {name!r}", "one of its features")
+    require(len(columns.har) in (0, 3), f"{len(columns.har)} columns of HAR", "a day's, a week's and a month's")
+    require(task.horizon_s > 0 and task.horizon_rows >= 1, "horizon", "more than 0")

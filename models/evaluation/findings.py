@@ -1,0 +1,294 @@
+"""The tables of an outcome, from forecasts that are scored already.
+
+Owns what is shown of which forecast; nothing here fits or chooses anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.evaluation import breakdown, conformal
+from models.evaluation.calibration import reliability, tempered
+from models.evaluation.comparison import (
+    by_period,
+    diebold_mariano,
+    model_confidence_set,
+    verdict,
+    verdict_on_figure,
+)
+from models.evaluation.draws import Draws
+from models.evaluation.importance import Importance, of_trees, permutation
+from models.evaluation.ledger import Opening
+from models.evaluation.losses import log_losses
+from models.evaluation.metrics import per_class
+from models.evaluation.outcome import (
+    ClassRow,
+    Comparison,
+    CoverageRow,
+    Curve,
+    FigureVerdict,
+    ForecastScores,
+    GroupRow,
+    Outcome,
+    RiskRow,
+    SeedSpread,
+    SelectionRow,
+)
+from models.evaluation.ranking import precision_recall_curve, roc_curve
+from models.evaluation.rows import Rows
+from models.evaluation.run_folder import RunFolder
+from models.evaluation.scoring import LOSS, Choices, Scored
+from models.evaluation.selection import judge_selection
+from models.evaluation.selective import risk_coverage
+from models.evaluation.suspicion import suspicions
+
+Float64 = npt.NDArray[np.float64]
+_EXPLAINED_ROWS = 1000
+
+
+class Findings:
+    """What is known once all is scored; makes the tables of the outcome."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        choices: Choices,
+        train: Rows,
+        validation: Rows,
+        said: Float64,
+        test: Rows,
+        scored: list[Scored],
+        best: Scored,
+        draws: Draws,
+        seed: int,
+    ) -> None:
+        self.run, self.choices, self.train, self.validation, self.said = run, choices, train, validation, said
+        self.test, self.scored, self.best, self.draws, self.seed = test, scored, best, draws, seed
+        self.data, self.task = run.data, run.data.task
+        self.ours = [one for one in scored if one.role != "baseline"]
+        self.shown = self.ours[-1]  # the average of the seeds, or the only seed
+        self.skipped: list[str] = []
+
+    def outcome(self, opening: Opening, ledger: str, commit: str, explained: str) -> Outcome:
+        selection = self.selection()
+        direction = {
+            one.name: one.estimates["direction_accuracy"].value
+            for one in self.scored
+            if "direction_accuracy" in one.estimates
+        }
+        doubts = suspicions(direction, selection.sharpe if selection else None)
+        losses = {one.name: by_period(one.loss, self.draws) for one in self.scored}
+        in_set = model_confidence_set(losses, self.draws.block, seed=self.seed)
+        data, classes = self.data, self.task.kind == "classes"
+        return Outcome(
+            run=self.run.path.resolve().name,
+            task=self.task.name,
+            kind=self.task.kind,
+            primary=self.task.primary,
+            loss=LOSS[self.task.kind],
+            network=data.network,
+            parameters=data.parameters,
+            seeds=data.seeds,
+            rows={part: info.rows for part, info in data.parts.items()},
+            periods={part: (_day(info.first_ns), _day(info.last_ns)) for part, info in data.parts.items()},
+            opening=opening.line,
+            openings_before=len(opening.earlier),
+            ledger=ledger,
+            commit=commit,
+            block=self.draws.block,
+            drawn_by=self.draws.by,
+            draws=len(self.draws.counts),
+            scores=[self.row(one, in_set[one.name]) for one in self.scored],
+            best_baseline=self.best.name,
+            comparisons=self.comparisons(losses),
+            figures=[
+                FigureVerdict(
+                    figure.name,
+                    figure.metric,
+                    figure.value,
+                    figure.source,
+                    verdict_on_figure(figure.metric, self.ours[0].estimates[figure.metric], figure.value),
+                )
+                for figure in self.task.figures
+                if figure.metric in self.ours[0].estimates
+            ],
+            classes=self.class_rows() if classes else [],
+            confusion=self.confusion() if classes else [],
+            roc=self.curves(roc_curve) if classes else [],
+            precision_recall=self.curves(precision_recall_curve) if classes else [],
+            reliability=self.reliability() if classes else [],
+            risk_coverage=self.risk()[0] if classes else [],
+            risk=self.risk()[1] if classes else {},
+            coverage=self.coverage(),
+            groups=self.groups(),
+            importance=self.importance(),
+            selection=selection,
+            suspicions=[str(doubt) for doubt in doubts],
+            explained=explained,
+            skipped=self.skipped,
+        )
+
+    def row(self, one: Scored, set_p: float) -> ForecastScores:
+        return ForecastScores(
+            one.name,
+            one.role,
+            {name: estimate.metric for name, estimate in one.estimates.items()},
+            {name: SeedSpread(spread.mean, spread.sd, spread.worst) for name, spread in one.seeds.items()},
+            one.temperatures,
+            one.thresholds,
+            set_p,
+        )
+
+    def comparisons(self, losses: dict[str, Float64]) -> list[Comparison]:
+        """Ours against every baseline by the primary metric, and by the loss where that is another."""
+        loss, found = LOSS[self.task.kind], []
+        horizon = self.task.horizon_rows
+        for one in self.ours:
+            for other in self.scored:
+                if other.role != "baseline":
+                    continue
+                p = diebold_mariano(losses[one.name], losses[other.name], horizon).p
+                for metric in dict.fromkeys((self.task.primary, loss)):
+                    difference = one.estimates[metric] - other.estimates[metric]
+                    dm_p = p if metric == loss else None
+                    found.append(
+                        Comparison(one.name, other.name, metric, difference.metric, verdict(metric, difference), dm_p)
+                    )
+        return found
+
+    def class_rows(self) -> list[ClassRow]:
+        said = self.shown.said
+        if said is None:
+            return []
+        return [
+            ClassRow(
+                str(row["class"]),
+                int(row["rows"]),
+                int(row["said"]),
+                float(row["precision"]),
+                float(row["recall"]),
+                float(row["f1"]),
+            )
+            for row in per_class(self.test.classes, said, self.task.classes)
+        ]
+
+    def confusion(self) -> list[list[int]]:
+        """Truth in rows, said in columns."""
+        count = len(self.task.classes)
+        if self.shown.said is None:
+            return []
+        flat = np.bincount(self.test.classes * count + self.shown.said, minlength=count * count)
+        return [[int(value) for value in row] for row in flat.reshape(count, count)]
+
+    def curves(self, of: Callable[[Float64, Float64], tuple[Float64, Float64]]) -> list[Curve]:
+        """Ours by class (the second of two), and the best baseline's."""
+        classes = self.task.classes
+        numbers = [1] if len(classes) == 2 else range(len(classes))
+        found = []
+        for number in numbers:
+            up = (self.test.classes == number).astype(np.float64)
+            for one in (self.shown, self.best):
+                x, y = of(up, one.forecast[:, number])
+                found.append(Curve(f"{classes[number]}, {one.name}", _floats(x), _floats(y)))
+        return found
+
+    def reliability(self) -> list[Curve]:
+        classes = self.task.classes
+        found = []
+        for number in [1] if len(classes) == 2 else range(len(classes)):
+            up = (self.test.classes == number).astype(np.float64)
+            bins = reliability(up, self.shown.forecast[:, number])
+            said, happened = tuple(one[0] for one in bins), tuple(one[1] for one in bins)
+            found.append(Curve(classes[number], said, happened))
+        return found
+
+    def risk(self) -> tuple[list[Curve], dict[str, RiskRow]]:
+        """Error of the likeliest class by the share of rows answered; a signal's too, whatever its threshold."""
+        curves, areas = [], {}
+        for one in (self.shown, self.best):
+            wrong = (one.forecast.argmax(axis=1) != self.test.classes).astype(np.float64)
+            found = risk_coverage(one.forecast.max(axis=1), wrong)
+            curves.append(Curve(one.name, tuple(found.coverage), tuple(found.risk)))
+            areas[one.name] = RiskRow(found.area, found.random, found.best)
+        return curves, areas
+
+    def coverage(self) -> list[CoverageRow]:
+        """Of the seeds' average (or the only seed)."""
+        groups = self.regimes()
+        if self.task.kind == "classes":
+            sets = conformal.class_sets((self.validation.classes, self._validation_forecast()), self.shown.forecast)
+            found = conformal.class_coverage(self.test.classes, sets, groups)
+        else:
+            into: Callable[[Float64], Float64] = np.log if self.task.kind == "variance" else np.asarray
+            forecast = self.said[:, :, 0].mean(axis=0)
+            ends = conformal.intervals((into(self.validation.label), into(forecast)), into(self.shown.forecast))
+            found = conformal.interval_coverage(into(self.test.label), ends, groups)
+        return [CoverageRow(**asdict(one)) for one in found]
+
+    def _validation_forecast(self) -> Float64:
+        """What the seeds' average says of validation rows, calibrated as on the test."""
+        pairs = zip(self.said, self.choices.temperatures, strict=True)
+        each = np.stack([tempered(one, t) for one, t in pairs])
+        return tempered(each.mean(axis=0), self.choices.averaged_temperature) if len(each) > 1 else each[0]
+
+    def regimes(self) -> npt.NDArray[np.str_] | None:
+        column = self.task.columns.regime
+        return breakdown.regimes(self.test, self.train, self.data.features, column) if column else None
+
+    def groups(self) -> dict[str, list[GroupRow]]:
+        """By symbol, month and regime, against the best baseline."""
+        names = {
+            "symbol": breakdown.symbols(self.test, self.data.instruments),
+            "month": breakdown.months(self.test),
+            "regime": self.regimes(),
+        }
+        return {
+            kind: [
+                GroupRow(one.name, one.rows, one.loss, one.difference)
+                for one in breakdown.by_group(groups, self.ours[0].loss, self.best.loss, self.draws)
+            ]
+            for kind, groups in names.items()
+            if groups is not None
+        }
+
+    def importance(self) -> list[Importance]:
+        """What the trainer explained of the network, then the trees; on validation rows only."""
+        found = self.run.importance()
+        trees: Any = next((one for one in self.choices.baselines if one.name == "LightGBM"), None)
+        if trees is None or trees.model is None:
+            return found
+        step = max(1, -(-len(self.validation) // _EXPLAINED_ROWS))
+        some = self.validation.where(np.arange(len(self.validation)) % step == 0)
+        found.append(of_trees("LightGBM", trees.model, some.features, self.data.features))
+
+        def loss(x: npt.NDArray[np.float32]) -> float:
+            said = trees.predict(Rows(some.instrument, some.ts_ns, some.label, x, some.past_label, some.series))
+            if self.task.kind == "classes":
+                return float(log_losses(some.classes, said).mean())
+            return float(((some.label - said) ** 2).mean())
+
+        unit = "log-loss" if self.task.kind == "classes" else "mean square"
+        found.append(permutation("LightGBM", some.features, self.data.features, loss, unit, seed=self.seed))
+        return found
+
+    def selection(self) -> SelectionRow | None:
+        trials = self.run.trials()
+        if trials is None:
+            self.skipped.append("profit, deflated Sharpe and PBO: pending, the run has no back-test of a strategy")
+            return None
+        found = judge_selection(trials.returns, trials.chosen, trials.periods_per_year)
+        return SelectionRow(**asdict(found), passed=found.passed)
+
+
+def _day(ts_ns: int) -> str:
+    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _floats(values: Float64) -> tuple[float, ...]:
+    return tuple(float(f"{value:.6g}") for value in values)

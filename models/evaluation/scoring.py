@@ -1,0 +1,177 @@
+"""From what was said to scores: the network's seeds, their average and the baselines, all through the same lines.
+
+Owns what is chosen on validation rows (temperature, threshold) and how it is carried to the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import DataError
+from models.evaluation.baselines.classifiers import Classifier, fit_classifiers, stand_for
+from models.evaluation.baselines.quantities import Forecaster, fit_returns, fit_variances
+from models.evaluation.calibration import temperature_of, tempered
+from models.evaluation.comparison import LESS_IS_BETTER, Spread, across_seeds
+from models.evaluation.description import RunData, Task
+from models.evaluation.draws import Draws, Estimate, mean_of
+from models.evaluation.forecasts import qlikes, return_scores, variance_scores
+from models.evaluation.losses import log_losses
+from models.evaluation.metrics import class_scores
+from models.evaluation.outcome import Role
+from models.evaluation.ranking import best_threshold
+from models.evaluation.rows import Rows
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+AVERAGED = "network, seeds averaged"
+NETWORK = "network"
+LOSS = {"classes": "log_loss", "variance": "qlike", "return": "mse"}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """``forecast``: ``(N, K)`` probabilities or ``(N,)``; ``loss (N,)``: by row, of a network the mean over seeds."""
+
+    name: str
+    role: Role
+    estimates: dict[str, Estimate]
+    loss: Float64
+    forecast: Float64
+    said: Int64 | None = None
+    seeds: dict[str, Spread] = field(default_factory=dict)
+    temperatures: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What validation rows decided, before any test row: of each seed and of the average."""
+
+    baselines: Sequence[Classifier | Forecaster]
+    temperatures: tuple[float, ...] = ()
+    thresholds: tuple[float | None, ...] = ()
+    averaged_temperature: float = 1.0
+    averaged_threshold: float | None = None
+
+
+def choose(data: RunData, train: Rows, validation: Rows, said: Float64, seed: int) -> Choices:
+    """Fit the baselines, calibrate the network's seeds ``said (S, N, K)`` and set thresholds."""
+    task = data.task
+    if task.kind == "variance":
+        _check_positive("validation", said)
+        return Choices(fit_variances(task, data.features, train, validation, seed))
+    if task.kind == "return":
+        return Choices(fit_returns(train, validation, seed))
+    baselines = fit_classifiers(task, data.features, train, validation, seed)
+    label = validation.classes
+    temperatures = tuple(temperature_of(label, one) for one in said)
+    each = np.stack([tempered(one, t) for one, t in zip(said, temperatures, strict=True)])
+    averaged = temperature_of(label, each.mean(axis=0))
+    up = (label == 1).astype(np.float64)
+
+    def threshold(p: Float64) -> float | None:
+        return best_threshold(up, p[:, 1]) if task.signal else None
+
+    return Choices(
+        baselines,
+        temperatures,
+        tuple(threshold(one) for one in each),
+        averaged,
+        threshold(tempered(each.mean(axis=0), averaged)),
+    )
+
+
+def score_all(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Draws) -> list[Scored]:
+    """The network (means over its seeds), its average where it has several, then the baselines."""
+    if task.kind == "classes":
+        return _score_classes(task, choices, rows, said, draws)
+    if task.kind == "variance":
+        _check_positive("test", said)
+        if not (rows.label > 0).all():
+            raise DataError(f"{int((rows.label <= 0).sum()):,} variances of the test part are not positive")
+
+    def one(name: str, role: Role, forecast: Float64) -> Scored:
+        if task.kind == "variance":
+            scores, loss = variance_scores(rows.label, forecast, draws), qlikes(rows.label, forecast)
+        else:
+            scores, loss = return_scores(rows.label, forecast, draws), (rows.label - forecast) ** 2
+        return Scored(name, role, scores, loss, forecast)
+
+    values = said[:, :, 0]
+    found = [_over_seeds([one(NETWORK, "network", value) for value in values])]
+    if len(values) > 1:
+        found.append(one(AVERAGED, "averaged", values.mean(axis=0)))
+    return found + [one(base.name, "baseline", base.predict(rows)) for base in choices.baselines]
+
+
+def _score_classes(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Draws) -> list[Scored]:
+    label = rows.classes
+    down = task.classes.index(task.down) if task.down else -1
+    up = task.classes.index(task.up) if task.up else -1
+
+    def one(name: str, role: Role, p: Float64, stands: Int64, **chosen: Any) -> Scored:
+        scores = class_scores(label, p, stands, draws, down=down, up=up)
+        return Scored(name, role, scores, log_losses(label, p), p, stands, **chosen)
+
+    each = [tempered(p, t) for p, t in zip(said, choices.temperatures, strict=True)]
+    seeds = [
+        one(NETWORK, "network", p, stand_for(p, threshold), temperatures=(t,), thresholds=_given(threshold))
+        for p, t, threshold in zip(each, choices.temperatures, choices.thresholds, strict=True)
+    ]
+    found = [_over_seeds(seeds)]
+    if len(each) > 1:
+        p, t, threshold = np.mean(each, axis=0), choices.averaged_temperature, choices.averaged_threshold
+        p = tempered(p, t)
+        found.append(
+            one(AVERAGED, "averaged", p, stand_for(p, threshold), temperatures=(t,), thresholds=_given(threshold))
+        )
+    for base in choices.baselines:
+        p = base.predict(rows)
+        found.append(one(base.name, "baseline", p, base.say(rows, p), thresholds=_given(base.threshold)))
+    return found
+
+
+def _over_seeds(seeds: Sequence[Scored]) -> Scored:
+    """One line of a table from one forecast a seed: means of scores, and their spread.
+
+    ``forecast`` and ``said`` are those of the first seed, for what needs one forecast and there is no average.
+    """
+    names = seeds[0].estimates
+    return Scored(
+        seeds[0].name,
+        seeds[0].role,
+        {name: mean_of([one.estimates[name] for one in seeds]) for name in names},
+        np.mean([one.loss for one in seeds], axis=0),
+        seeds[0].forecast,
+        seeds[0].said,
+        {name: across_seeds(name, np.array([one.estimates[name].value for one in seeds])) for name in names},
+        tuple(t for one in seeds for t in one.temperatures),
+        tuple(t for one in seeds for t in one.thresholds),
+    )
+
+
+def best_of(scored: Sequence[Scored], metric: str) -> Scored:
+    """The baseline to beat by ``metric``.  Raises ``DataError`` when no baseline has it."""
+    have = [one for one in scored if one.role == "baseline" and metric in one.estimates]
+    if not have:
+        known = ", ".join(scored[0].estimates)
+        raise DataError(f"no metric {metric!r}", expected=f"one of {known}", do="set primary in data.json")
+    sign = 1.0 if metric in LESS_IS_BETTER else -1.0
+    return min(have, key=lambda one: sign * one.estimates[metric].value)
+
+
+def _given(threshold: float | None) -> tuple[float, ...]:
+    return () if threshold is None else (threshold,)
+
+
+def _check_positive(part: str, said: Float64) -> None:
+    if not (said > 0).all():
+        raise DataError(
+            f"{int((said <= 0).sum()):,} predicted variances of the {part} part are not positive",
+            expected="variances, not their logarithms",
+        )

@@ -1,0 +1,138 @@
+"""A run folder gives back what was written, refuses what is not whole, and keeps its test shut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import DataError
+from models.evaluation.description import Trials
+from models.evaluation.importance import Importance
+from models.evaluation.rows import Predictions
+from models.evaluation.run_folder import RunFolder
+from tests.support import made_up_runs as made_up
+
+pytest.importorskip("scipy")
+
+
+def read_all(path: Path) -> None:
+    again = RunFolder(path)
+    _ = again.environment, again.rows("train")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return made_up.write_run(tmp_path / "run", made_up.variance(60), shut=True)
+
+
+def test_what_was_written_comes_back(run: RunFolder, tmp_path: Path) -> None:
+    """Every array of a part, its series too; epochs, environment, the hash of the configuration."""
+    rows, _ = made_up.variance(60).part("train")
+    found = RunFolder(run.path).rows("train")
+    for name in ("instrument", "ts_ns", "label", "features", "past_label"):
+        assert (getattr(found, name) == getattr(rows, name)).all(), name
+    assert (found.series.log_return == rows.series.log_return).all()
+    said = run.predictions("validation", run.rows("validation"))
+    assert said.seeds == (1, 2)
+    assert [(one.seed, one.epoch) for one in run.epochs()] == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+    assert run.environment == made_up.ENVIRONMENT
+    assert len(run.config_sha256) == 64
+
+
+def test_the_test_part_is_given_and_taken_only_against_an_opening(run: RunFolder, tmp_path: Path) -> None:
+    """Rows and predictions with the opening of this test; with another's, neither."""
+    other = made_up.write_run(tmp_path / "other", made_up.variance(80), shut=True)
+    wrong = made_up.open_test(other, tmp_path / "ledger.jsonl")
+    right = made_up.open_test(run, tmp_path / "ledger.jsonl")
+    with pytest.raises(DataError, match="open the test of this run"):
+        run.sealed_test().open(wrong)
+    rows = run.sealed_test().open(right)
+    said = Predictions(rows.instrument, rows.ts_ns, np.ones((1, len(rows), 1)), (1,))
+    with pytest.raises(DataError, match="open the test of this run"):
+        run.write_test_predictions(said, wrong)
+    assert not run.has_predictions("test")
+    run.write_test_predictions(said, right)
+    assert run.test_predictions(rows, right).values.shape == (1, len(rows), 1)
+    with pytest.raises(DataError, match="open the test of this run"):
+        run.test_predictions(rows, wrong)
+
+
+def test_rows_that_changed_since_are_refused(run: RunFolder) -> None:
+    """One row less than data.json tells of."""
+    rows = run.rows("train")
+    with pytest.raises(DataError, match="fingerprint"):
+        run.write_rows("train", rows.where(np.arange(len(rows)) > 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("data.json", b"{", "data.json"),
+        ("data.json", b'{"task": 1}', "data.json"),
+        ("rows/train.npz", b"PK damaged", "cannot be read"),
+        ("rows/train.npz", b"", "cannot be read"),
+        ("rows/train.npz", None, "has no rows/train.npz"),
+        ("environment.json", b"[]", "environment.json"),
+    ],
+)
+def test_a_damaged_file_is_told_in_one_line(run: RunFolder, name: str, content: bytes | None, said: str) -> None:
+    """Each file with other content, or missing."""
+    if content is None:
+        (run.path / name).unlink()
+    else:
+        (run.path / name).write_bytes(content)
+    with pytest.raises(DataError) as error:
+        read_all(run.path)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_where_there_is_no_run_it_is_said(tmp_path: Path) -> None:
+    """An empty folder."""
+    with pytest.raises(DataError, match=r"no run at .*; expected a folder with data.json"):
+        RunFolder(tmp_path)
+
+
+def test_an_epoch_that_a_kill_cut_off_is_no_epoch(run: RunFolder) -> None:
+    """Half a line at the end; a whole line that says something else is an error."""
+    path = run.path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"seed": 2, "ep')
+    assert len(run.epochs()) == 6
+    path.write_bytes(b'{"seed": "x"}\n')
+    with pytest.raises(DataError, match=r"line 1 of .*metrics\.jsonl"):
+        run.epochs()
+
+
+def test_trials_and_importance_come_back_or_are_none(run: RunFolder) -> None:
+    """Absent at first; then as written; a return that is not finite is refused."""
+    assert run.trials() is None
+    assert run.importance() == []
+    trials = Trials(("a", "b"), 1, 252.0, np.random.default_rng(1).normal(size=(40, 2)))
+    run.write_trials(trials)
+    found = run.trials()
+    assert (found.names, found.chosen) == (("a", "b"), 1)
+    assert (found.returns == trials.returns).all()
+    explained = [Importance("integrated gradients", "oracle", "of the output", 10, {"log_day": 1.0})]
+    run.write_importance(explained)
+    assert run.importance() == explained
+    run.write_trials(Trials(("a",), 0, 252.0, np.array([[np.nan]])))
+    with pytest.raises(DataError, match="finite returns"):
+        run.trials()
+
+
+def test_a_write_that_fails_leaves_what_was_there(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk: one line, and the old file is whole."""
+    import os
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    rows = run.rows("train")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DataError, match="No space left"):
+        run.write_rows("train", replace(rows, label=rows.label + 1))
+    monkeypatch.undo()
+    assert (run.rows("train").label == rows.label).all()

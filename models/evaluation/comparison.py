@@ -88,12 +88,12 @@ def model_confidence_set(losses: Mapping[str, Float64], block: int, *, seed: int
     names = list(losses)
     table = np.stack([losses[name] for name in names], axis=1)
     # Two equal columns have no variance to divide by: one stands for both.
-    first = {name: next(one for one in names if np.array_equal(losses[one], losses[name])) for name in names}
+    first = {name: next(one for one in names if np.allclose(losses[one], losses[name], 0, 1e-12)) for name in names}
     distinct = [name for name in names if first[name] == name]
     if len(distinct) < 2:
         return dict.fromkeys(names, 1.0)
     chosen = table[:, [names.index(name) for name in distinct]]
-    test = MCS(chosen, size=_SET_SIZE, reps=_SET_DRAWS, block_size=block, seed=seed)
+    test = MCS(chosen, size=_SET_SIZE, reps=_SET_DRAWS, block_size=block, method="max", seed=seed)
     test.compute()
     p = {distinct[int(place)]: float(row["Pvalue"]) for place, row in test.pvalues.iterrows()}
     return {name: p[first[name]] for name in names}

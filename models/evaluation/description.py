@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -13,6 +13,15 @@ from models.evaluation.rows import Rows, rows_fingerprint
 OpenPart = Literal["train", "validation"]
 Part = Literal["train", "validation", "test"]
 Kind = Literal["classes", "variance", "return"]
+
+
+# Those that have an interval, so that a verdict can go by them.
+KNOWN_METRICS: Final[dict[Kind, set[str]]] = {
+    "classes": {"log_loss", "brier", "accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc"},
+    "variance": {"qlike", "r2_log"},
+    "return": {"r2_oos", "mse"},
+}
+BINARY_METRICS: Final = frozenset({"roc_auc", "pr_auc", "precision", "recall", "f1"})
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,4 +153,8 @@ def check_description(path: Path, data: RunData) -> None:
     for name in (*columns.rules, *columns.har, columns.volatility, columns.regime):
         require(not name or name in data.features, f"column {name!r}", "one of its features")
     require(len(columns.har) in (0, 3), f"{len(columns.har)} columns of HAR", "a day's, a week's and a month's")
+    known = KNOWN_METRICS[task.kind] | (BINARY_METRICS if len(task.classes) == 2 else set())
+    known |= {"direction_accuracy"} if task.up and task.down else set()
+    require(task.primary in known, f"primary {task.primary!r}", f"one of {', '.join(sorted(known))}")
+    require(bool(task.up) == bool(task.down), f"up {task.up!r} and down {task.down!r}", "both or neither")
     require(task.horizon_s > 0 and task.horizon_rows >= 1, "horizon", "more than 0")

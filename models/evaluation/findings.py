@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evaluation import breakdown, conformal
+from models.evaluation.baselines.garch import lack_of_returns
 from models.evaluation.calibration import reliability, tempered
 from models.evaluation.comparison import (
     by_period,
@@ -74,6 +75,8 @@ class Findings:
         self.ours = [one for one in scored if one.role != "baseline"]
         self.shown = self.ours[-1]  # the average of the seeds, or the only seed
         self.skipped: list[str] = []
+        if self.task.kind == "variance" and (lack := lack_of_returns(train)):
+            self.skipped.append(lack)
 
     def outcome(self, opening: Opening, ledger: str, commit: str, explained: str) -> Outcome:
         selection = self.selection()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -60,7 +61,10 @@ def of_trees(of: str, model: Any, x: Float32, columns: Sequence[str]) -> Importa
     import shap
 
     _check_columns(x, columns)
-    values = np.abs(np.asarray(shap.TreeExplainer(model).shap_values(x)))
+    with warnings.catch_warnings():
+        # Of two classes it warns that it no longer returns one array a class; both shapes are taken.
+        warnings.simplefilter("ignore", UserWarning)
+        values = np.abs(np.asarray(shap.TreeExplainer(model).shap_values(x)))
     # Of two classes or a quantity (N, F); of more (N, F, K).
     values = values.sum(axis=2) if values.ndim == 3 else values
     means = values.mean(axis=0)

@@ -191,7 +191,8 @@ def _lightgbm(train: Rows, validation: Rows, classes: int, seed: int) -> tuple[P
     model.fit(
         train.features,
         train.classes,
-        eval_set=[(validation.features, validation.classes)],
+        eval_X=validation.features,
+        eval_y=validation.classes,
         callbacks=[early_stopping(30, verbose=False)],
     )
 

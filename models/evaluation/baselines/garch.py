@@ -69,6 +69,15 @@ def fit_garch(log_return: Float64) -> Garch:
     )
 
 
+def lack_of_returns(train: Rows) -> str:
+    """Why GARCH cannot be fitted for every instrument; empty when it can."""
+    if train.series is None:
+        return "GARCH and EWMA: the run has no series of returns"
+    counts = np.bincount(train.series.instrument)
+    short = int(((counts > 0) & (counts < _RETURNS_MIN)).sum())
+    return f"GARCH: {short} instrument(s) have fewer than {_RETURNS_MIN} training returns" if short else ""
+
+
 def garch_forecast(train: Rows, horizon: int) -> Callable[[Rows], Float64]:
     """Mean variance per bar over the horizon, by row.  One fit for each instrument of the training part."""
     series = _series(train, "train")

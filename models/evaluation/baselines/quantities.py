@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from engine.errors import DataError
 from models.evaluation.baselines.classifiers import tree_settings
-from models.evaluation.baselines.garch import ewma_forecast, garch_forecast
+from models.evaluation.baselines.garch import ewma_forecast, garch_forecast, lack_of_returns
 from models.evaluation.description import Task
 from models.evaluation.forecasts import qlikes
 from models.evaluation.rows import Rows
@@ -51,8 +51,9 @@ def fit_variances(task: Task, features: Sequence[str], train: Rows, validation: 
         _scaled("LightGBM", trees, train, model),
         _scaled("ridge HAR-X and LightGBM", lambda rows: np.sqrt(ridge(rows) * trees(rows)), train),
     ]
-    if train.series is not None:
+    if train.series is not None and not lack_of_returns(train):
         fitted.append(_scaled("GARCH(1,1)-t", garch_forecast(train, task.horizon_rows), train))
+    if train.series is not None:
         fitted.append(_scaled("EWMA 0.94", ewma_forecast(train), train))
     return fitted
 
@@ -146,7 +147,8 @@ def _trees(
     model.fit(
         train.features,
         into(train.label),
-        eval_set=[(validation.features, into(validation.label))],
+        eval_X=validation.features,
+        eval_y=into(validation.label),
         callbacks=[early_stopping(30, verbose=False)],
     )
     return lambda rows: back(np.asarray(model.predict(rows.features), np.float64)), model

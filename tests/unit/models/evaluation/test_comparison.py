@@ -104,3 +104,12 @@ def test_the_confidence_set_keeps_the_good_and_drops_the_bad() -> None:
     assert min(p["good"], p["other"]) > 0.05 > p["bad"]
     assert p["copy"] == p["good"]
     assert model_confidence_set({"one": good, "same": good}, 5) == {"one": 1.0, "same": 1.0}
+
+
+def test_forecasts_without_any_loss_are_one() -> None:
+    """Two that differ in the seventeenth digit beside one that errs: no division by the rest of a rounding."""
+    pytest.importorskip("arch")
+    nothing = np.zeros(60)
+    p = model_confidence_set({"a": nothing, "b": nothing + 1e-17, "bad": np.random.default_rng(1).random(60)}, 3)
+    assert (p["a"], p["b"]) == (1.0, 1.0)
+    assert p["bad"] < 0.05

@@ -41,6 +41,9 @@ def test_a_whole_description_passes() -> None:
         ({"columns": Columns(rules=("sd168",))}, "column 'sd168'"),
         ({"columns": Columns(har=("range24",))}, "1 columns of HAR"),
         ({"horizon_s": 0.0}, "horizon"),
+        ({"primary": "profit"}, "primary 'profit'; expected one of accuracy"),
+        ({"primary": "direction_accuracy"}, "primary 'direction_accuracy'"),
+        ({"up": "BUY"}, "both or neither"),
     ],
 )
 def test_a_description_that_contradicts_itself_is_told(changes: dict[str, object], said: str) -> None:

@@ -72,9 +72,9 @@ def test_noise_is_overfitted_half_of_the_time_and_skill_is_not() -> None:
     """Means over 20 sets of 12 trials: 0.5 without skill, nearly 0 with one trial of real skill."""
     random = np.random.default_rng(4)
     noise = [random.normal(0, 0.01, (480, 12)) for _ in range(20)]
-    assert np.mean([overfitting(one) for one in noise]) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([overfitting(one, 10) for one in noise]) == pytest.approx(0.5, abs=0.1)
     skilled = np.array([0.004] + [0.0] * 11)
-    assert np.mean([overfitting(one + skilled) for one in noise]) < 0.02
+    assert np.mean([overfitting(one + skilled, 10) for one in noise]) < 0.02
 
 
 def test_a_search_is_judged_by_all_of_its_trials() -> None:

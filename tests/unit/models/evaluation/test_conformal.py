@@ -1,0 +1,56 @@
+"""Sets and intervals hold the truth as often as promised on exchangeable rows, and it shows where they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.evaluation.conformal import LEVELS, class_coverage, class_sets, interval_coverage, intervals
+
+pytest.importorskip("mapie")
+
+
+def drawn(p: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    return (random.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1).clip(max=p.shape[1] - 1)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_sets_cover_as_promised_and_single_ones_are_right_more_often(classes: int) -> None:
+    """4,000 rows each for the quantile and the test, probabilities stored as float32."""
+    random = np.random.default_rng(classes)
+    p = random.dirichlet(np.full(classes, 0.6), 8000).astype(np.float32).astype(float)
+    label = drawn(p, random)
+    sets = class_sets((label[:4000], p[:4000]), p[4000:])
+    groups = np.where(np.arange(4000) < 2000, "first", "second")
+    found = class_coverage(label[4000:], sets, groups)
+    for one, level in zip(found, LEVELS, strict=True):
+        assert one.level == level
+        assert one.coverage == pytest.approx(level, abs=0.025)
+        assert set(one.by_group) == {"first", "second"}
+        assert 0 < one.singletons < 1
+    assert found[0].size < found[1].size
+    assert found[1].singleton_accuracy > (p[4000:].argmax(axis=1) == label[4000:]).mean()
+
+
+def test_intervals_cover_as_promised_and_a_market_that_changed_shows() -> None:
+    """Errors as in validation, then twice as large in the second half."""
+    random = np.random.default_rng(3)
+    forecast = random.normal(size=6000)
+    target = forecast + random.normal(size=6000) * np.where(np.arange(6000) < 4500, 1.0, 2.0)
+    ends = intervals((target[:3000], forecast[:3000]), forecast[3000:])
+    groups = np.where(np.arange(3000) < 1500, "calm", "wild")
+    for one in interval_coverage(target[3000:], ends, groups):
+        assert one.by_group["calm"] == pytest.approx(one.level, abs=0.03)
+        assert one.by_group["wild"] < one.level - 0.15
+        assert one.singletons is None
+
+
+def test_a_set_may_be_empty_of_the_truth() -> None:
+    """By hand: one row of three covered, sizes 1, 2 and 0."""
+    sets = np.zeros((3, 2, 2), bool)
+    sets[0, 0], sets[1] = True, True
+    (one, _) = class_coverage(np.array([0, 0, 1]), sets)
+    assert one.coverage == pytest.approx(2 / 3)
+    assert one.size == 1.0
+    assert one.singleton_accuracy == 1.0
+    assert one.by_group == {}

@@ -467,7 +467,7 @@ def train(
 def _commit() -> str:
     from engine.runtime.provenance import git_commit
 
-    return git_commit(ROOT)
+    return git_commit(ROOT, apart_from=evaluation_commands.LEDGER)  # each evaluation adds its line to it
 
 
 evaluation_commands.register(app, _commit)

@@ -69,11 +69,12 @@ def own_code(paths: Iterable[Path]) -> dict[str, str]:
     return found
 
 
-def git_commit(root: Path) -> str:
-    """The commit of a checkout, with ``+`` when tracked files differ from it; empty without git."""
+def git_commit(root: Path, *, apart_from: Path | None = None) -> str:
+    """The commit of a checkout, with ``+`` when tracked files (but ``apart_from``) differ; empty without git."""
+    paths = [".", f":(exclude){apart_from.relative_to(root)}"] if apart_from else []
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *paths)
     except (OSError, subprocess.SubprocessError):
         return ""
     return commit + ("+" if changed else "")

@@ -112,7 +112,7 @@ def _given_classifier(classes: int) -> Any:
     """A classifier whose rows are its probabilities already."""
     from sklearn.base import BaseEstimator, ClassifierMixin
 
-    class Given(ClassifierMixin, BaseEstimator):
+    class Given(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         def __init__(self) -> None:
             self.classes_ = np.arange(classes)
             self.n_features_in_ = classes
@@ -124,7 +124,8 @@ def _given_classifier(classes: int) -> Any:
             return np.asarray(x, np.float64)
 
         def predict(self, x: Float64) -> Int64:
-            return np.asarray(x).argmax(axis=1).astype(np.int64)
+            likeliest: Int64 = np.asarray(x).argmax(axis=1).astype(np.int64)
+            return likeliest
 
         def __sklearn_is_fitted__(self) -> bool:
             return True
@@ -136,7 +137,7 @@ def _given_regressor() -> Any:
     """A regressor whose only column is its forecast already."""
     from sklearn.base import BaseEstimator, RegressorMixin
 
-    class Given(RegressorMixin, BaseEstimator):
+    class Given(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         def __init__(self) -> None:
             self.n_features_in_ = 1
 

@@ -67,7 +67,7 @@ class Draws:
 
     @property
     def periods(self) -> int:
-        return self.counts.shape[1]
+        return int(self.counts.shape[1])
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> Draws:
         """The same draws for some of the rows, so that what is drawn stays paired."""
@@ -88,7 +88,8 @@ class Draws:
     def means(self, values: Float64) -> Float64:
         """The mean of a per-row value in each draw: ``(D,)``; not a number where a draw has no row."""
         rows = self.counts @ np.bincount(self.of_row, minlength=self.periods).astype(np.float64)
-        return np.divide(self.drawn(values), rows, out=np.full(len(rows), np.nan), where=rows > 0)
+        means: Float64 = np.divide(self.drawn(values), rows, out=np.full(len(rows), np.nan), where=rows > 0)
+        return means
 
 
 def stationary_counts(periods: int, block: int, draws: int, seed: int) -> Float64:

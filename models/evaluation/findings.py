@@ -263,7 +263,8 @@ class Findings:
     def importance(self) -> list[Importance]:
         """What the trainer explained of the network, then the trees; on validation rows only."""
         found = self.run.importance()
-        trees: Any = next((one for one in self.choices.baselines if one.name == "LightGBM"), None)
+        fitted: list[Any] = [*self.choices.classifiers, *self.choices.forecasters]
+        trees = next((one for one in fitted if one.name == "LightGBM"), None)
         if trees is None or trees.model is None:
             return found
         step = max(1, -(-len(self.validation) // _EXPLAINED_ROWS))

@@ -30,7 +30,8 @@ def _roc_area(found: Float64, wrong: Float64) -> Float64:
     steps = np.diff(wrong, axis=-1, prepend=0.0)
     pairs = found[..., -1] * wrong[..., -1]
     area = ((found + before) / 2 * steps).sum(axis=-1)
-    return np.divide(area, pairs, out=np.full_like(area, 0.5), where=pairs > 0)
+    share: Float64 = np.divide(area, pairs, out=np.full_like(area, 0.5), where=pairs > 0)
+    return share
 
 
 def _precision_area(found: Float64, wrong: Float64) -> Float64:
@@ -38,7 +39,8 @@ def _precision_area(found: Float64, wrong: Float64) -> Float64:
     said = found + wrong
     precision = np.divide(found, said, out=np.zeros_like(found), where=said > 0)
     area = (precision * np.diff(found, axis=-1, prepend=0.0)).sum(axis=-1)
-    return np.divide(area, found[..., -1], out=np.zeros_like(area), where=found[..., -1] > 0)
+    share: Float64 = np.divide(area, found[..., -1], out=np.zeros_like(area), where=found[..., -1] > 0)
+    return share
 
 
 def roc_auc(up: Float64, p: Float64, weight: Float64 | None = None) -> float:

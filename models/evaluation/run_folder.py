@@ -78,7 +78,8 @@ class RunFolder:
 
     @property
     def environment(self) -> Environment:
-        return self._json(ENVIRONMENT, Environment)
+        found: Environment = self._json(ENVIRONMENT, Environment)
+        return found
 
     @property
     def config_sha256(self) -> str:

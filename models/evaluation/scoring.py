@@ -52,7 +52,8 @@ class Scored:
 class Choices:
     """What validation rows decided, before any test row: of each seed and of the average."""
 
-    baselines: Sequence[Classifier | Forecaster]
+    classifiers: Sequence[Classifier] = ()
+    forecasters: Sequence[Forecaster] = ()
     temperatures: tuple[float, ...] = ()
     thresholds: tuple[float | None, ...] = ()
     averaged_temperature: float = 1.0
@@ -64,9 +65,9 @@ def choose(data: RunData, train: Rows, validation: Rows, said: Float64, seed: in
     task = data.task
     if task.kind == "variance":
         _check_positive("validation", said)
-        return Choices(fit_variances(task, data.features, train, validation, seed))
+        return Choices(forecasters=fit_variances(task, data.features, train, validation, seed))
     if task.kind == "return":
-        return Choices(fit_returns(train, validation, seed))
+        return Choices(forecasters=fit_returns(train, validation, seed))
     baselines = fit_classifiers(task, data.features, train, validation, seed)
     label = validation.classes
     temperatures = tuple(temperature_of(label, one) for one in said)
@@ -79,10 +80,10 @@ def choose(data: RunData, train: Rows, validation: Rows, said: Float64, seed: in
 
     return Choices(
         baselines,
-        temperatures,
-        tuple(threshold(one) for one in each),
-        averaged,
-        threshold(tempered(each.mean(axis=0), averaged)),
+        temperatures=temperatures,
+        thresholds=tuple(threshold(one) for one in each),
+        averaged_temperature=averaged,
+        averaged_threshold=threshold(tempered(each.mean(axis=0), averaged)),
     )
 
 
@@ -106,7 +107,7 @@ def score_all(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Dr
     found = [_over_seeds([one(NETWORK, "network", value) for value in values])]
     if len(values) > 1:
         found.append(one(AVERAGED, "averaged", values.mean(axis=0)))
-    return found + [one(base.name, "baseline", base.predict(rows)) for base in choices.baselines]
+    return found + [one(base.name, "baseline", base.predict(rows)) for base in choices.forecasters]
 
 
 def _score_classes(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Draws) -> list[Scored]:
@@ -130,7 +131,7 @@ def _score_classes(task: Task, choices: Choices, rows: Rows, said: Float64, draw
         found.append(
             one(AVERAGED, "averaged", p, stand_for(p, threshold), temperatures=(t,), thresholds=_given(threshold))
         )
-    for base in choices.baselines:
+    for base in choices.classifiers:
         p = base.predict(rows)
         found.append(one(base.name, "baseline", p, base.say(rows, p), thresholds=_given(base.threshold)))
     return found

@@ -38,7 +38,8 @@ class Selection:
 def sharpes(returns: Float64) -> Float64:
     """Sharpe ratio per period of each column ``(N,)``; 0 where nothing ever moved."""
     spread = returns.std(axis=0, ddof=1)
-    return np.divide(returns.mean(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
+    ratios: Float64 = np.divide(returns.mean(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
+    return ratios
 
 
 def expected_max_sharpe(trials: int, variance: float) -> float:

@@ -42,14 +42,16 @@ class Classifier:
     def say(self, rows: Rows, p: Float64) -> Int64:
         """The class that it stands for, by row."""
         if self.says_past and rows.past_label is not None:
-            return rows.past_label.astype(np.int64)
+            past: Int64 = rows.past_label.astype(np.int64)
+            return past
         return stand_for(p, self.threshold)
 
 
 def stand_for(p: Float64, threshold: float | None) -> Int64:
     """The likeliest class; the second of two from ``threshold`` up where there is one."""
     if threshold is None:
-        return p.argmax(axis=1).astype(np.int64)
+        likeliest: Int64 = p.argmax(axis=1).astype(np.int64)
+        return likeliest
     return (p[:, 1] >= threshold).astype(np.int64)
 
 

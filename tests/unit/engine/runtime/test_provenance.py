@@ -45,6 +45,9 @@ def test_the_commit_is_marked_when_tracked_files_differ(tmp_path: Path) -> None:
     assert len(commit) == 40
     (root / "run.py").write_text("main = 2\n")
     assert provenance.git_commit(root) == commit + "+"
+    assert provenance.git_commit(root, apart_from=root / "run.py") == commit
+    (root / "engine" / "core.py").write_text("x = 2\n")
+    assert provenance.git_commit(root, apart_from=root / "run.py") == commit + "+"
 
 
 def test_the_processor_is_described_from_cpuinfo(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ together without this project: the same layers and sizes, none of its switches.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from benchmarks.figures import Reading, latency
@@ -63,31 +63,42 @@ def _measure(name: str, network: Any, x: Any, steps: int) -> Reading:
     return latency(name, samples_ns, per_second=1e9 * steps / sum(samples_ns))
 
 
-def _plain() -> dict[str, Callable[[], Any]]:
+class _Plain:
+    """Torch's layers and how they follow each other, behind the verbs of a module."""
+
+    def __init__(self, layers: Sequence[Any], forward: Callable[[Any], Any]) -> None:
+        from torch import nn
+
+        self.layers = nn.ModuleList(layers)
+        self.forward = forward
+
+    def __call__(self, x: Any) -> Any:
+        return self.forward(x)
+
+    def parameters(self) -> Iterator[Any]:
+        return iter(self.layers.parameters())
+
+    def train(self) -> None:
+        self.layers.train()
+
+
+def _plain() -> dict[str, Callable[[], _Plain]]:
     from torch import nn
 
-    def head(width: int, dense: int) -> nn.Sequential:
+    def head(width: int, dense: int) -> Any:
         return nn.Sequential(
             nn.Linear(width, dense), nn.ReLU(), nn.BatchNorm1d(dense), nn.Dropout(0.2), nn.Linear(dense, 1)
         )
 
-    class Recurrent(nn.Module):
-        def __init__(self, layers: type[nn.Module]) -> None:
-            super().__init__()
-            self.layers = layers(networks.COLUMNS, _SIZE, 2, batch_first=True, bidirectional=True, dropout=0.2)
-            self.head = head(2 * _SIZE, 128)
+    def recurrent(make: Any) -> _Plain:
+        layers = make(networks.COLUMNS, _SIZE, 2, batch_first=True, bidirectional=True, dropout=0.2)
+        end = head(2 * _SIZE, 128)
+        return _Plain([layers, end], lambda x: end(layers(x)[0][:, -1]))
 
-        def forward(self, x: Any) -> Any:
-            return self.head(self.layers(x)[0][:, -1])
+    def encoder() -> _Plain:
+        embed = nn.Linear(networks.COLUMNS, _SIZE)
+        blocks = nn.TransformerEncoder(nn.TransformerEncoderLayer(_SIZE, 8, 512, 0.2, batch_first=True), 2)
+        end = head(_SIZE, 64)
+        return _Plain([embed, blocks, end], lambda x: end(blocks(embed(x)).mean(dim=1)))
 
-    class Encoder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embed = nn.Linear(networks.COLUMNS, _SIZE)
-            self.blocks = nn.TransformerEncoder(nn.TransformerEncoderLayer(_SIZE, 8, 512, 0.2, batch_first=True), 2)
-            self.head = head(_SIZE, 64)
-
-        def forward(self, x: Any) -> Any:
-            return self.head(self.blocks(self.embed(x)).mean(dim=1))
-
-    return {"lstm": lambda: Recurrent(nn.LSTM), "gru": lambda: Recurrent(nn.GRU), "attention": Encoder}
+    return {"lstm": lambda: recurrent(nn.LSTM), "gru": lambda: recurrent(nn.GRU), "attention": encoder}

@@ -266,7 +266,7 @@ async def test_whatever_wakes_the_watchers_as_the_session_stops_it_stops(tmp_pat
         venue = one.venue
         assert venue.trading is not None
         for turns in range(6):
-            for watcher in (venue.products, venue.trading.reconciler):
+            for watcher in (venue.products, venue.trading.reconciler.rounds):
                 watcher._wake.set()
                 for _ in range(turns):
                     await asyncio.sleep(0)

@@ -24,7 +24,7 @@ from benchmarks.memory import resident_mb
 from benchmarks.rig import ROOT, scratch
 from engine.errors import ConfigError, KestrelError
 from engine.events import Bar
-from engine.features import FeatureSpec, GapPolicy, Sampling
+from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling
 from engine.features.sets import named_spec
 from models.labels import LabelSpec
 from models.splits import TrainingPart
@@ -87,6 +87,7 @@ def made(folder: Path, rows: int, window: int) -> Samples:
 
 def measure_memory(window: int, rows: int) -> dict[str, Any]:
     """Peak resident memory over writing and one epoch; runs in a process of its own."""
+    FeatureBuffer(spec(window), INSTRUMENT)  # the first on a machine compiles its kernel
     with scratch() as folder:
         begin_s = time.perf_counter()
         samples = made(folder, rows, window)

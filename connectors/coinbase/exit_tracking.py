@@ -136,9 +136,7 @@ class ExitTracking:
     ) -> None:  # fmt: skip
         if not order.venue_order_id:
             self._bind(order, venue_order_id)
-        before_qty = order.size_qty
-        if size_qty is not None and size_qty > ZERO:
-            order.size_qty = max(size_qty, order.claimed_qty)
+        resized = self._resize(order, size_qty)
         entry = self._by_client.get(order.attachment.entry) if order.attachment is not None else None
         if entry is not None and entry.closed and not entry.booked_qty and not order.accepted:
             # Its entry has filled nothing and it goes with it; one that lives on is told, so that it is cancelled.
@@ -146,7 +144,7 @@ class ExitTracking:
                 self._close(order)
                 return
             self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
-        elif order.accepted and order.size_qty != before_qty:
+        elif order.accepted and resized:
             self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
         self._tell_exit_due(order, ts_event_ns, ts_recv_ns, events)
 
@@ -166,7 +164,6 @@ class ExitTracking:
         entry = self._by_client.get(attachment.entry)
         if not order.size_qty:
             order.size_qty = attachment.qty if entry is None or not entry.end else entry.booked_qty or attachment.qty
-        order.size_qty = max(order.size_qty, order.claimed_qty, order.booked_qty)
         if not order.accepted:
             order.accepted, order.changed_ns = True, ts_recv_ns
             self.attachments.settle(attachment, "told")
@@ -176,6 +173,17 @@ class ExitTracking:
                 attachment.instrument, attachment.side, order.size_qty, attachment.target_px, attachment.trigger_px,
             )
         )  # fmt: skip
+
+    def _resize(self, order: Tracked, size_qty: Decimal | None = None) -> bool:
+        """Whether its size is another one: as the venue says (None: nothing), and at least what it has filled, which is
+        no more than its entry has.  What goes beyond that is an overfill, and for whoever follows orders to see."""
+        before_qty, attachment = order.size_qty, order.attachment
+        if size_qty is not None and size_qty > ZERO:
+            order.size_qty = size_qty
+        entry = None if attachment is None else self._by_client.get(attachment.entry)
+        if entry is not None and order.size_qty:
+            order.size_qty = max(order.size_qty, min(max(order.claimed_qty, order.booked_qty), entry.booked_qty))
+        return order.size_qty != before_qty
 
     def _may_tell(self, order: Tracked, qty: Decimal) -> bool:
         """Whether as much of its entry was told as an execution of ``qty`` more would close; 0: whether any was."""

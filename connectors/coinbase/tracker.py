@@ -308,7 +308,7 @@ class OrderTracker(ExitTracking):
             order.told_qty += qty
             for currency, amount in moves(fill, base, quote):
                 self.moved[currency] = self.moved.get(currency, Decimal(0)) + amount
-            if order.attachment is not None and order.booked_qty > order.size_qty:
+            if order.attachment is not None and self._resize(order):
                 self._tell_exit(order, ts_ns, ts_recv_ns, events)
             events.append(told)
         self._tell_end(order, ts_ns, ts_recv_ns, events)

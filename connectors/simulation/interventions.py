@@ -139,7 +139,7 @@ class Interventions:
         if qty <= 0 or self._exchange.wallets.amounts(currency)[0] < needed:
             return False
         self._disturb()
-        self.overfilled.add(spec.client_order_id)
+        self.overfilled |= {spec.client_order_id, record.order_id}
         self._execute(market, record, px, qty)
         self._hub.pump()
         return True

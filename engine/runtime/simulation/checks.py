@@ -303,6 +303,7 @@ class Checks:
 
     def _on_attached(self, seq: int, attached: OrderAttached) -> None:
         """It is an order of ours from now on, if its entry is and the venue says so too."""
+        self.versions.on_attached(attached)
         entry, name = self._truth.entry_of(attached.venue_order_id), attached.client_order_id
         if entry != attached.parent_id:
             self.fail("B8", f"{name} is taken for what came with {attached.parent_id}; it came with {entry!r}")

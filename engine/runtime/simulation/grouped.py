@@ -106,7 +106,7 @@ class GroupChecks:
         self._trades.add(fill.trade_id)
         filled = self._filled[group_id]
         filled[0 if fill.side is not self._intents[group_id].exits[0].side else 1] += fill.qty
-        if fill.client_order_id in self._truth.overfilled:
+        if fill.client_order_id in self._truth.overfilled or fill.venue_order_id in self._truth.overfilled:
             self._beyond.add(group_id)
         if filled[1] > filled[0] and self._intents[group_id].entry is not None and group_id not in self._beyond:
             self._fail("B12", f"exits of {group_id} have closed {filled[1]}, its entry has filled {filled[0]}")

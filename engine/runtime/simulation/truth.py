@@ -54,7 +54,7 @@ class Truth(Protocol):
 
     @property
     def overfilled(self) -> Container[str]:
-        """Client ids of orders that the venue has executed beyond their size."""
+        """Orders that the venue has executed beyond their size, by their client ids and by the venue's."""
         ...
 
     def rules(self, product_id: str) -> tuple[Decimal, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from engine.commands import NewOrder, RiskState
-from engine.events import OrderFilled
+from engine.events import OrderAttached, OrderFilled
 
 ZERO = Decimal(0)
 
@@ -50,6 +50,10 @@ class VersionChecks:
         wished, filled = self._wished.get(before), self._filled_up_to(before)
         if wished is not None and order.intent.qty + filled > wished:
             self._fail("B13", f"{name} is {order.intent.qty}: {filled} has filled already, {wished} was wished")
+
+    def on_attached(self, attached: OrderAttached) -> None:
+        self._qty[attached.client_order_id] = attached.qty
+        self._ours.add(attached.client_order_id)
 
     def on_fill(self, fill: OrderFilled) -> None:
         name = fill.client_order_id

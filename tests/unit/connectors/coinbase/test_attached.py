@@ -167,6 +167,20 @@ def test_an_exit_that_grows_is_told_again_before_what_it_fills() -> None:
     assert kinds(book(t, "e3", "x1", "0.3")) == [(OrderAttached, EXIT), (OrderFilled, EXIT)]
 
 
+@pytest.mark.fault("B7")
+def test_what_fills_beyond_its_entry_has_not_grown() -> None:
+    """Told as large as it was: more executed than that is seen as such."""
+    t = tracker()
+    t.accepted("c1", "v1", 5)
+    t.name_exit("c1", "x1", 5)
+    observe(t, "FILLED", "0.4")
+    book(t)
+    see_exit(t, leaves="0.4")
+    assert kinds(book(t, "e2", "x1", "0.4")) == [(OrderFilled, EXIT)]
+    assert kinds(see_exit(t, "OPEN", "0.6")) == []
+    assert kinds(book(t, "e3", "x1", "0.2")) == [(OrderFilled, EXIT)]
+
+
 def test_no_more_of_an_exit_is_told_than_its_entry_has_filled() -> None:
     """Half of the entry's executions are listed late: so is what closes them."""
     t = tracker()

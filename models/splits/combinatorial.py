@@ -1,8 +1,8 @@
 """Combinatorial purged cross-validation: every choice of k folds is held out once, and the results make whole paths.
 
 M. López de Prado, Advances in Financial Machine Learning (2018), chapter 12.  The order of the splits and the paths are
-those of skfolio's ``CombinatorialPurgedCV``.  That one cuts rows and purges a number of them; here the moments of all
-instruments are cut at once and samples are purged by what of time they touch.
+those of skfolio's ``CombinatorialPurgedCV``; a test compares them.  It is not called, because it cuts rows and purges a
+number of them: here the moments of all instruments are cut at once and samples are purged by what of time they touch.
 """
 
 from __future__ import annotations

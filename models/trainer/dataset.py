@@ -26,9 +26,9 @@ from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
 from models.labels import LabelSpec
 from models.labels.returns import past_sign
-from models.splits import HeldOutPart, TrainingPart, calendar_split, cuts_by_share
+from models.splits import HeldOutPart, Spans, TrainingPart, calendar_split, cuts_by_share, cuts_by_text
 from models.trainer.recorded import recorded_markets
-from models.trainer.settings import Features, TrainSettings
+from models.trainer.settings import Features, Split, TrainSettings
 from models.windows.rows import in_memory, ns_of
 from models.windows.samples import Samples, samples_of
 from models.windows.store import stored
@@ -117,7 +117,7 @@ def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
             do="add data or shorten the window or the horizon",
         )
     spans = samples.spans
-    split = calendar_split(spans, cuts_by_share(spans, (settings.split.train, settings.split.validation)))
+    split = calendar_split(spans, _cuts(settings.split, spans))
     past = _past_signs(table, horizon)
     parts = [_part(samples, part, past) for part in (split.train, split.validation, split.test)]
     for name, part in zip(("train", "validation", "test"), parts, strict=True):
@@ -137,6 +137,12 @@ def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
         instruments=table.instruments,
         sources=table.sources,
     )
+
+
+def _cuts(split: Split, spans: Spans) -> tuple[int, int]:
+    if split.test_from:
+        return cuts_by_text(split.validation_from, split.test_from)
+    return cuts_by_share(spans, (split.train, split.validation))
 
 
 def _part(samples: Samples, part: TrainingPart | HeldOutPart, past: npt.NDArray[np.int8]) -> Part:

@@ -66,10 +66,15 @@ class LabelSettings(_Section, frozen=True):
 
 
 class Split(_Section, frozen=True):
-    """Shares of the rows in time order; the rest is the test."""
+    """Shares of the rows in time order; the rest is the test.
+
+    Or the days (ISO 8601, UTC) that the two later parts begin with, which stay where they are when data is added.
+    """
 
     train: float = 0.6
     validation: float = 0.2
+    validation_from: str = ""
+    test_from: str = ""
 
 
 class Fit(_Section, frozen=True):
@@ -181,6 +186,11 @@ def _check(path: Path, s: TrainSettings) -> None:
     require(bool(s.data.files or s.data.instruments), "data.catalogue", "the instruments to train on")
     require(s.label.horizon_rows >= 1, f"label.horizon_rows {s.label.horizon_rows}", "at least 1")
     require(s.label.span_s_max > 0, f"label.span_s_max {s.label.span_s_max}", "more than 0")
+    require(
+        bool(s.split.validation_from) == bool(s.split.test_from),
+        f"split.validation_from {s.split.validation_from!r} and split.test_from {s.split.test_from!r}",
+        "both or none",
+    )
     require(
         min(s.split.train, s.split.validation) > 0 and s.split.train + s.split.validation < 1,
         f"split {s.split.train} and {s.split.validation}",

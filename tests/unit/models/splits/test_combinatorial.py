@@ -67,3 +67,20 @@ def test_all_folds_held_out_is_no_split() -> None:
             combinatorial_purged(rows(12), 3, held_out)
     with pytest.raises(ConfigError, match="nothing to learn from"):
         combinatorial_purged(rows(12, before=2, after=2), 3, 2)
+
+
+@pytest.mark.parametrize(("count", "folds", "held_out"), [(12, 3, 2), (60, 6, 3), (80, 10, 2)])
+def test_splits_and_paths_are_skfolios_where_one_instrument_has_rows_of_one_length(
+    count: int, folds: int, held_out: int
+) -> None:
+    """Nothing purged; one row purged and two more behind as an embargo; and who tests which fold on which path."""
+    selection = pytest.importorskip("skfolio.model_selection", reason="the trainer is not installed")
+    nothing = np.zeros((count, 1))
+    for purged, embargo in ((0, 0), (1, 0), (1, 1)):
+        if purged + embargo >= count // folds - 1:
+            continue
+        theirs = selection.CombinatorialPurgedCV(folds, held_out, purged_size=purged, embargo_size=embargo)
+        wanted = [(train.tolist(), [test.tolist() for test in tests]) for train, tests in theirs.split(nothing)]
+        assert found(rows(count, 0.5 * purged, purged), folds, held_out, 10 * embargo) == wanted
+        assert paths(folds, held_out).T.tolist() == theirs.recombined_paths.tolist()
+        assert path_count(folds, held_out) == theirs.n_test_paths

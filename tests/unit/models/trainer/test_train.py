@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ def test_shipped_settings_load_and_are_named_as_their_file(path):
         ({"fit": {"seed": [1]}}, "did you mean `seeds`"),
         ({"fit": {"epochs": "many"}}, "epochs"),
         ({"split": {"train": 0.9, "validation": 0.2}}, "leave some for the test"),
+        ({"split": {"test_from": "2022-01-24"}}, "both or none"),
         ({"data": {"files": []}}, "at least one file"),
         ({"label": {"horizon_rows": 0, "span_s_max": 1}}, "horizon_rows 0"),
         ({"name": "../elsewhere"}, "name"),
@@ -110,6 +112,17 @@ def test_a_label_across_a_pause_is_left_out(folder):
         > len(tiny_dataset(folder, label={"horizon_rows": 5, "span_s_max": 2.4}).train)
         > 0
     )
+
+
+def test_the_cuts_may_be_days_that_stay_when_data_is_added(folder):
+    """At the seconds in which the shares cut: no row of a part is from the wrong side of them."""
+    shares = tiny_dataset(folder)
+    cuts = [int(part.ts_ns[0]) // 10**9 for part in (shares.validation, shares.test)]
+    first, second = (datetime.fromtimestamp(cut, UTC).isoformat() for cut in cuts)
+    days = tiny_dataset(folder, split={"validation_from": first, "test_from": second})
+    assert days.train.ts_ns.max() // 10**9 < cuts[0] <= days.validation.ts_ns.min() // 10**9
+    assert days.validation.ts_ns.max() // 10**9 < cuts[1] <= days.test.ts_ns.min() // 10**9
+    assert len(days.test) == pytest.approx(len(shares.test), rel=0.1)
 
 
 def test_kept_rows_are_the_rows_that_are_made(folder):

@@ -1,7 +1,7 @@
 """Rows for training: a million windows of 60 x 40 through the store, and what data takes of a training step.
 
 Memory is that of a process of its own which makes the rows from candles, writes them, maps them and draws every window
-once; the step is that of the reference LSTM (30 rows, batch 32) in plain torch.  Also ``python -m benchmarks.windows``.
+once; the step is that of the network ``lstm`` (30 rows, batch 32).  Also ``python -m benchmarks.windows``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from benchmarks.figures import Reading, Target, latency
 from benchmarks.market import INSTRUMENT, NAME
 from benchmarks.memory import resident_mb
 from benchmarks.rig import ROOT, scratch
-from engine.errors import ConfigError, KestrelError
+from engine.errors import KestrelError
 from engine.events import Bar
 from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling
 from engine.features.sets import named_spec
+from models import networks
 from models.labels import LabelSpec
 from models.splits import TrainingPart
 from models.trainer.recorded import Recorded
@@ -61,8 +62,7 @@ def run(quick: bool) -> list[Reading]:
             value=100.0 * median(loader["data_ns"]) / median(loader["step_ns"]),
             unit="%",
             targets=(Target("value", 10),),
-            note=f"of a step of {median(loader['step_ns']) / 1e6:.1f} ms: LSTM of 602,625 parameters, batch {BATCH}, "
-            "one thread, on the processor",
+            note=f"of a step of {median(loader['step_ns']) / 1e6:.1f} ms: network lstm, batch {BATCH}, one thread",
         ),
     ]
 
@@ -110,17 +110,15 @@ def measure_memory(window: int, rows: int) -> dict[str, Any]:
 
 def measure_step(window: int, rows: int) -> dict[str, Any]:
     """Time for data and time of the whole step, one by one; runs in a process of its own."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ConfigError("torch is not installed", do="pip install -e '.[cpu,train]'") from error
+    networks.require_torch()
+    import torch
+
     torch.manual_seed(1)
     torch.set_num_threads(1)
     with scratch() as folder:
         samples = made(folder, rows, window)
         loader = TrainingBatches(TrainingPart(np.arange(len(samples))), samples, batch=BATCH, seed=1)
-        network = _lstm()
-        assert sum(each.numel() for each in network.parameters()) == 602_625
+        network = networks.build("lstm", window=window, head="regression").train()
         optimiser = torch.optim.AdamW(network.parameters())
         data_ns, step_ns = [], []
         for _ in range(STEPS + 5):
@@ -135,24 +133,6 @@ def measure_step(window: int, rows: int) -> dict[str, Any]:
             optimiser.step()
             step_ns.append(time.perf_counter_ns() - begin_ns)
     return {"data_ns": data_ns[5:], "step_ns": step_ns[5:]}
-
-
-def _lstm() -> Any:
-    """Two bidirectional layers of 128, dropout 0.2; the last step through 128 to 1, with ReLU and BatchNorm."""
-    from torch import nn
-
-    class Lstm(nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.lstm = nn.LSTM(40, 128, 2, batch_first=True, dropout=0.2, bidirectional=True)
-            self.head = nn.Sequential(
-                nn.Linear(256, 128), nn.ReLU(), nn.BatchNorm1d(128), nn.Dropout(0.2), nn.Linear(128, 1)
-            )
-
-        def forward(self, x: Any) -> Any:
-            return self.head(self.lstm(x)[0][:, -1])
-
-    return Lstm()
 
 
 def _in_new_process(*arguments: object) -> dict[str, Any]:

@@ -175,6 +175,33 @@ class AttachmentMissing(Event, frozen=True, array_like=True, gc=False, tag=37):
     reason: str
 
 
+class OrderReplaced(Event, frozen=True, array_like=True, gc=False, tag=34):
+    """The venue shows that the order is this version of it now: ``qty`` in all, what has filled included."""
+
+    venue: str
+    client_order_id: str
+    venue_order_id: str
+    qty: Decimal
+    limit_px: Decimal
+
+
+class ReplaceRejected(Event, frozen=True, array_like=True, gc=False, tag=35):
+    """The change was refused, or has no effect: the order is as it was before.  Whether it lives, this does not say."""
+
+    venue: str
+    client_order_id: str
+    reason: str
+    text: str = ""
+
+
+class ReplaceOutcomeUnknown(Event, frozen=True, array_like=True, gc=False, tag=38):
+    """The change left, no trustworthy answer came.  Either version may live: the worse of them holds its risk."""
+
+    venue: str
+    client_order_id: str
+    reason: str
+
+
 AccountEvent = (
     OrderAccepted
     | OrderRejected
@@ -191,4 +218,7 @@ AccountEvent = (
     | FundingSettled
     | OrderAttached
     | AttachmentMissing
+    | OrderReplaced
+    | ReplaceRejected
+    | ReplaceOutcomeUnknown
 )

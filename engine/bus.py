@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from engine.codec import Record
-from engine.commands import CancelOrder, Command, NewOrder, RiskState
+from engine.commands import CancelOrder, Command, NewOrder, ReplaceOrder, RiskState
 from engine.core import TradingCore
 from engine.errors import JournalError
 from engine.events import (
@@ -19,11 +19,12 @@ from engine.events import (
     Halted,
     InputEvent,
     OrderOutcomeUnknown,
-    OrderRejected,
     Quote,
+    ReplaceOutcomeUnknown,
 )
 from engine.intents import said
 from engine.ports import Journal, Probe, Router
+from engine.router import refusal_of
 
 WAITING_MAX = 65536
 """Events that may wait while one is handled.  Policy when full: quotes are dropped and counted, nothing else is."""
@@ -129,9 +130,9 @@ class EventBus:
         core.counters.core_errors += 1
         now_ns = event.ts_recv_ns
         first: list[InputEvent] = [
-            OrderRejected(now_ns, now_ns, command.venue, command.client_order_id, "core_failed")
+            refusal_of(command, "core_failed", ts_ns=now_ns)
             for command in core.commands
-            if isinstance(command, NewOrder)
+            if type(command) is not CancelOrder
         ]
         if type(event) is not Halted:
             first.append(Halted(now_ns, now_ns, "core", said(error)))
@@ -157,6 +158,8 @@ class EventBus:
         first: list[InputEvent] = []
         if isinstance(command, NewOrder):
             first.append(OrderOutcomeUnknown(now_ns, now_ns, venue, name, "send_failed"))
+        elif type(command) is ReplaceOrder:
+            first.append(ReplaceOutcomeUnknown(now_ns, now_ns, venue, name, "send_failed"))
         else:
             first.append(CancelRejected(now_ns, now_ns, venue, name, "send_failed"))
         first.append(Halted(now_ns, now_ns, "gateway", f"{type(error).__name__} while sending"))

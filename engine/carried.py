@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.commands import GroupIntent, NewOrder, NewOrderWithExits, RiskState
+from engine.commands import GroupIntent, NewOrder, NewOrderWithExits, ReplaceOrder, RiskState
 from engine.errors import DataError
 from engine.instruments import FULLY_PAID, Instrument
 
@@ -20,7 +20,8 @@ ENDED = frozenset({"filled", "cancelled", "expired", "rejected"})
 
 
 class CarriedOrder(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """An order as it was known: ``state`` by its name in ``engine.order_states.OrderState``."""
+    """An order as it was known: ``state`` by its name in ``engine.order_states.OrderState``, ``new`` in the version
+    that the venue has shown last."""
 
     new: NewOrder | NewOrderWithExits
     state: str
@@ -29,6 +30,8 @@ class CarriedOrder(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     avg_px: Decimal
     trade_ids: tuple[str, ...]
     """Of the fills that are booked in it."""
+    edit: ReplaceOrder | None = None
+    """Of which nobody knows yet whether it was done."""
 
 
 class CarriedHolding(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -178,7 +181,11 @@ _decoder = msgspec.msgpack.Decoder(Carried)
 
 
 def encode_carried(carried: Carried) -> bytes:
-    return _encoder.encode(carried)
+    """An order that is not being changed is written without that field, as by releases that knew no changes: their
+    sessions replay byte for byte."""
+    orders = [one if one.edit is not None else msgspec.structs.astuple(one)[:-1] for one in carried.orders]
+    fields = [orders if value is carried.orders else value for value in msgspec.structs.astuple(carried)]
+    return _encoder.encode(fields)
 
 
 def decode_carried(data: bytes) -> Carried:

@@ -94,19 +94,24 @@ class Closures:
 
 
 def misfit(order: ManagedOrder, instrument: Instrument) -> str:
-    """Why the instrument's rules would refuse the order; empty when they would not."""
-    intent = order.intent
-    for px in (intent.limit_px, intent.trigger_px):
+    """Why the instrument's rules would refuse the order, or what it is being changed to; empty when they would not."""
+    intent, edit = order.intent, order.edit
+    found = _misfit(intent.qty, intent.limit_px, intent.trigger_px, instrument)
+    return found or ("" if edit is None else _misfit(edit.qty, edit.limit_px, None, instrument))
+
+
+def _misfit(qty: Decimal, limit_px: Decimal | None, trigger_px: Decimal | None, instrument: Instrument) -> str:
+    for px in (limit_px, trigger_px):
         if px is not None and not _fits(px, instrument.tick_px):
             return f"price {px} is no multiple of {instrument.tick_px}"
-    if not _fits(intent.qty, instrument.lot_qty):
-        return f"quantity {intent.qty} is no multiple of {instrument.lot_qty}"
-    if intent.qty < instrument.min_qty:
-        return f"quantity {intent.qty} is below {instrument.min_qty}"
-    if instrument.max_qty > 0 and intent.qty > instrument.max_qty:
-        return f"quantity {intent.qty} is above {instrument.max_qty}"
-    if intent.limit_px is not None and instrument.notional(intent.qty, intent.limit_px) < instrument.min_notional:
-        return f"{intent.qty} at {intent.limit_px} is worth less than {instrument.min_notional}"
+    if not _fits(qty, instrument.lot_qty):
+        return f"quantity {qty} is no multiple of {instrument.lot_qty}"
+    if qty < instrument.min_qty:
+        return f"quantity {qty} is below {instrument.min_qty}"
+    if instrument.max_qty > 0 and qty > instrument.max_qty:
+        return f"quantity {qty} is above {instrument.max_qty}"
+    if limit_px is not None and instrument.notional(qty, limit_px) < instrument.min_notional:
+        return f"{qty} at {limit_px} is worth less than {instrument.min_notional}"
     return ""
 
 

@@ -18,6 +18,7 @@ Derived = (
     | c.NewOrder
     | c.NewOrderWithExits
     | c.CancelOrder
+    | c.ReplaceOrder
     | c.RiskStateChanged
     | c.StrategyQuarantined
     | c.BalanceAdjusted
@@ -36,6 +37,7 @@ DERIVED_TYPES: frozenset[type] = frozenset(
         c.NewOrder,
         c.NewOrderWithExits,
         c.CancelOrder,
+        c.ReplaceOrder,
         c.RiskStateChanged,
         c.StrategyQuarantined,
         c.BalanceAdjusted,

@@ -1,7 +1,7 @@
 """Requests, in the imperative: what strategies ask for, what risk answered, what leaves for a venue.
 
 All are frozen and journaled before any byte leaves.  ``OrderIntent`` is a wish; ``Approved`` and ``Rejected`` are the
-gate's typed verdicts; ``NewOrder`` and ``CancelOrder`` are what a gateway encodes.
+gate's typed verdicts; ``NewOrder``, ``CancelOrder`` and ``ReplaceOrder`` are what a gateway encodes.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class CancelIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbi
 
 class ReplaceIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=108):
     """A strategy's wish that one of its orders becomes another: ``qty`` in all, what has filled included, at
-    ``limit_px``.  The old one is cancelled; what is left of the wish is judged and sent when it is gone."""
+    ``limit_px``.  It is changed in place where that can be (``engine.editing``); else the old one is cancelled, and
+    what is left of the wish is judged and sent when it is gone."""
 
     ts_ns: int
     strategy: str
@@ -162,6 +163,25 @@ class CancelOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid
     reason: str = ""
 
 
+class ReplaceOrder(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=113):
+    """Change an open limit order in place, under its ids: to ``qty`` in all, what has filled included, at ``limit_px``.
+
+    ``old_qty`` and ``old_px`` are what it was when this was decided.  Either version may fill until the venue has shown
+    which one lives.
+    """
+
+    ts_ns: int
+    client_order_id: str
+    venue: str
+    venue_order_id: str
+    instrument: str
+    qty: Decimal
+    limit_px: Decimal
+    old_qty: Decimal
+    old_px: Decimal
+    reason: str = ""
+
+
 class RiskStateChanged(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=105):
     ts_ns: int
     before: RiskState
@@ -218,12 +238,13 @@ class GroupEnded(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_
     reason: str
 
 
-Command = NewOrder | CancelOrder
+Command = NewOrder | CancelOrder | ReplaceOrder
 Decision = (
     Rejected
     | NewOrder
     | NewOrderWithExits
     | CancelOrder
+    | ReplaceOrder
     | RiskStateChanged
     | StrategyQuarantined
     | BalanceAdjusted

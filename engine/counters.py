@@ -25,6 +25,7 @@ class Counters:
         self.intents = 0
         self.orders = 0
         self.cancels = 0
+        self.edits = 0  # orders that were asked to be changed in place
         self.fills = 0
         self.external_fills = 0
         self.external_orders = 0

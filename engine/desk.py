@@ -28,6 +28,7 @@ from engine.commands import (
     Verdict,
 )
 from engine.counters import Counters
+from engine.editing import Edits
 from engine.errors import JournalError
 from engine.grouping import Grouping
 from engine.latch import RiskLatch
@@ -105,6 +106,18 @@ class Desk:
             offers=offers,
         )
         view.groups = self.groups.pictures
+        self.edits = Edits(
+            recorder=recorder,
+            gate=gate,
+            orders=orders,
+            view=view,
+            counters=counters,
+            latch=latch,
+            offers={} if hold_orders else offers,  # what waits for the disk waits as an order of its own
+            out=self.out,
+            refuse=self.refuse,
+            stays=self._stays,
+        )
 
     # --- intents ------------------------------------------------------------------------------------------------
 
@@ -230,7 +243,8 @@ class Desk:
             self.withdraw(order, intent.reason)  # paced: a strategy may ask at each tick for what the venue refuses
 
     def _replace(self, intent: ReplaceIntent) -> None:
-        """Cancel one order; what is left of the wish follows when it is gone (``engine.replacing``)."""
+        """Change one order in place (``engine.editing``), or cancel it: then what is left of the wish follows when it
+        is gone (``engine.replacing``)."""
         order = self._orders.get(intent.client_order_id)
         if order is None or order.intent.strategy != intent.strategy or order.state in FINAL:
             return
@@ -238,8 +252,29 @@ class Desk:
             # Its size is what is left to close, its price the group's: another one is another group.
             self.refuse(Rejected(self._view.now_ns, order.intent, "group", "an exit replaced", "a new group"))
             return
+        if self.edits.take(order, intent):
+            return
         self.replacements.wish(intent)
         self._send_cancel(order, intent.reason or "replaced")
+
+    def _stays(self, order: ManagedOrder) -> bool:
+        """Whether an order is a plain one that nothing wants gone: no group's, and no version of another."""
+        name, instrument = order.client_order_id, order.intent.instrument
+        return not (
+            self._why_gone(order)
+            or (instrument in self.shut and not order.intent.reduce_only)
+            or self.groups.has(name)
+            or self.replacements.has(name)
+        )
+
+    def edited(self, order: ManagedOrder) -> None:
+        """A change of an order is done or refused: the next one, unless that was the order's end."""
+        if order.state in FINAL:
+            self.succeed(order)
+            return
+        wish = self.edits.settled(order)
+        if wish is not None:
+            self._replace(wish)
 
     def succeed(self, order: ManagedOrder) -> None:
         """An order has filled or is gone: send what was to take its place, unless nothing of it may leave any more."""
@@ -247,6 +282,7 @@ class Desk:
             self.groups.moved(order)
             return
         self._expiring.pop(order.client_order_id, None)
+        self.edits.forget(order.client_order_id)
         self._take_place(order)
         self.groups.moved(order)
 
@@ -295,6 +331,7 @@ class Desk:
     def cancel_all(self, reason: str) -> None:
         """Cancel every open order; one that waits for the disk is dropped instead.  Nothing follows them."""
         self.replacements.clear()
+        self.edits.clear()
         self._cancel_each([(order, reason) for order in self._orders.open_orders()])
 
     def cancel_these(self, orders: Sequence[ManagedOrder], reason: str) -> None:
@@ -369,6 +406,7 @@ class Desk:
             return
         if order.state in FINAL or order.cancel_sent:
             return
+        self.edits.forget(order.client_order_id)
         order.cancel_asked_ns = self._view.now_ns
         command = self._orders.cancel(order, self._view.now_ns, reason)
         self._recorder.record(command)

@@ -97,6 +97,31 @@ class AccountFacts:
         self._counters.unknown_outcomes += 1
         self._orders.happen(event.client_order_id, Happening.LOSE)
 
+    def on_replaced(self, event: e.OrderReplaced) -> None:
+        """Which version of an order lives.  One that nobody here knows of is booked as the venue shows it, and stops
+        new risk: it is not what was judged."""
+        defect = amounts_defect(event.qty, event.limit_px) or ("" if event.qty > 0 else "bad_size")
+        what = f"order {event.client_order_id!r} at {event.venue} is {event.qty} at {event.limit_px}"
+        if defect:
+            self.refuse_fact(defect, what)
+            return
+        order, expected = self._orders.replaced(event)
+        if not expected:
+            self._desk.latch.reduce(f"{what}, which was not asked for")
+        if order is not None:
+            self._desk.edited(order)
+            self._look_for_overfill(order)
+
+    def on_replace_rejected(self, event: e.ReplaceRejected) -> None:
+        Counters.add_word(self._counters.venue_rejected, event.reason)
+        order = self._orders.not_replaced(event.client_order_id)
+        if order is not None:
+            self._desk.edited(order)
+
+    def on_replace_unknown(self, event: e.ReplaceOutcomeUnknown) -> None:  # noqa: ARG002 -- which one says the journal
+        """Nothing changes: while a change is under way, the worse of both versions counts anyhow."""
+        self._counters.unknown_outcomes += 1
+
     def on_filled(self, fill: e.OrderFilled, mark: Mark) -> Sequence[tuple[str, e.OrderFilled]] | None:
         """Book an execution once; the strategies to tell, each with what of it is booked to it: whose order it was, and
         of somebody else's order those whose position it has closed.  None for a duplicate."""

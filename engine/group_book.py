@@ -107,6 +107,10 @@ class GroupBook:
         """Whether an order that names this as its parent would be taken for one of a group."""
         return parent_id in self.groups or parent_id in self.of
 
+    def has(self, client_order_id: str) -> bool:
+        """Whether it is an order of a group, also of one that has ended."""
+        return client_order_id in self.of or client_order_id in self.late
+
     def is_exit(self, client_order_id: str) -> bool:
         group = self.of.get(client_order_id)
         return group is not None and client_order_id in group.left

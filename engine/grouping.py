@@ -77,8 +77,9 @@ class Grouping:
         """By instrument: whose prices ``on_price`` wants to know.  Read-only for everybody else."""
         self._groups, self._of, self._late = book.groups, book.of, book.late
         self.link, self.carried, self.pictures = book.link, book.carried, book.pictures
-        self.knows, self.is_exit, self.protects, self.why_stray = (
+        self.knows, self.has, self.is_exit, self.protects, self.why_stray = (
             book.knows,
+            book.has,
             book.is_exit,
             book.protects,
             book.why_stray,

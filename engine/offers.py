@@ -18,6 +18,7 @@ class Offer(msgspec.Struct, frozen=True):
     """``kinds``: what the venue takes as it is.  Brackets and stops among them rest there; others are watched here.
 
     ``entries``: those of them that may bring a bracket with them, which the venue places for what they fill.
+    ``edits``: those of which it changes price and quantity in place (``engine.editing``).
 
     Two more it may hold for an exit of a group, which the core goes on with where they end: ``trails``, a trailing stop
     that follows by itself; ``bounds_stops``, a stop that trades at its limit or better or is given up, in place of a
@@ -28,6 +29,7 @@ class Offer(msgspec.Struct, frozen=True):
     entries: frozenset[tuple[OrderType, TimeInForce]] = frozenset()
     trails: bool = False
     bounds_stops: bool = False
+    edits: frozenset[tuple[OrderType, TimeInForce]] = frozenset()
 
     def takes(self, order_type: OrderType, time_in_force: TimeInForce) -> bool:
         return (order_type, time_in_force) in self.kinds

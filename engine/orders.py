@@ -3,6 +3,8 @@
 They move along ``engine.order_states.TABLE``; what is not in it raises ``IllegalTransition`` naming both.  Fills are
 facts: they are booked in every state, each once (``engine.executions``), also after a cancel or a rejection.  A
 rejection says that the order does not exist; an acknowledgement or a fill that contradicts it brings the order back.
+
+An order that is being changed in place counts as the worse of both versions, until the venue has shown which one lives.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from engine.commands import (
     NewOrderWithExits,
     OrderIntent,
     OrderType,
+    ReplaceOrder,
     TimeInForce,
 )
 from engine.errors import IllegalTransition
-from engine.events import FillCorrected, OrderAttached, OrderFilled, OrderFound, Side
+from engine.events import FillCorrected, OrderAttached, OrderFilled, OrderFound, OrderReplaced, Side
 from engine.executions import Correction, Executions
 from engine.order_ids import attached_id
 from engine.order_states import FINAL, TABLE, Happening, OrderState
@@ -43,7 +46,8 @@ _TOUCH = OrderType.MARKET_IF_TOUCHED
 
 
 class ManagedOrder(msgspec.Struct, gc=False, eq=False):
-    """One order of ours; written by ``OrderManager`` alone."""
+    """One order of ours; written by ``OrderManager`` alone.  ``new`` and ``intent`` are the version of it that the
+    venue has shown last."""
 
     new: NewOrder
     intent: OrderIntent
@@ -66,14 +70,22 @@ class ManagedOrder(msgspec.Struct, gc=False, eq=False):
     """The venue has said that it has the order."""
     trade_ids: tuple[str, ...] = ()
     """Of the fills that are booked in it."""
+    edit: ReplaceOrder | None = None
+    """A change that is under way, or of unknown outcome."""
 
     @property
     def client_order_id(self) -> str:
         return self.new.client_order_id
 
     @property
+    def most_qty(self) -> Decimal:
+        """What it may fill in all: the larger quantity of two versions."""
+        qty, edit = self.intent.qty, self.edit
+        return qty if edit is None or edit.qty < qty else edit.qty
+
+    @property
     def leaves_qty(self) -> Decimal:
-        leaves_qty = self.intent.qty - self.filled_qty
+        leaves_qty = (self.intent.qty if self.edit is None else self.most_qty) - self.filled_qty
         return leaves_qty if leaves_qty > ZERO else ZERO
 
 
@@ -161,8 +173,9 @@ class OrderManager:
         order.avg_px = (order.avg_px * order.filled_qty + fill.px * fill.qty) / filled
         order.filled_qty = filled
         order.trade_ids += (fill.trade_id,)
-        order.overfilled = filled > order.intent.qty
-        self._move(order, Happening.FULL_FILL if filled >= order.intent.qty else Happening.PARTIAL_FILL)
+        most_qty = order.intent.qty if order.edit is None else order.most_qty
+        order.overfilled = filled > most_qty
+        self._move(order, Happening.FULL_FILL if filled >= most_qty else Happening.PARTIAL_FILL)
         return order, True
 
     def correct(self, event: FillCorrected) -> tuple[ManagedOrder | None, Correction]:
@@ -178,15 +191,50 @@ class OrderManager:
         worth = order.avg_px * order.filled_qty - event.px * event.qty + event.new_px * event.new_qty
         order.filled_qty = filled_qty
         order.avg_px = worth / filled_qty if filled_qty > ZERO else ZERO
-        order.overfilled = filled_qty > order.intent.qty
+        self._fit(order)
+
+    def _fit(self, order: ManagedOrder) -> None:
+        """What it has filled, or may fill, is another quantity than before."""
+        order.overfilled = order.filled_qty > order.most_qty
         order.picture = None
         self._described.clear()
         if order.state in FINAL:
             return
-        if filled_qty >= order.intent.qty:
+        if order.filled_qty >= order.most_qty:
             self._move(order, Happening.FULL_FILL)
         else:
             self._reserve(order)
+
+    # --- changes in place -------------------------------------------------------------------------------------------
+
+    def edit(self, order: ManagedOrder, replace: ReplaceOrder) -> None:
+        """A change is about to leave: from now on the order may be either version."""
+        order.edit = replace
+        self._fit(order)
+
+    def replaced(self, event: OrderReplaced) -> tuple[ManagedOrder | None, bool]:
+        """The venue shows a version.  Returns the order (None: not ours) and whether it was known or asked for."""
+        order = self.get(event.client_order_id)
+        if order is None:
+            return None, True
+        if order.state in FINAL:
+            return order, order.state is not OrderState.FILLED or event.qty <= order.filled_qty
+        shown, edit, intent = (event.qty, event.limit_px), order.edit, order.intent
+        expected = shown == (intent.qty, intent.limit_px)
+        if edit is not None and shown == (edit.qty, edit.limit_px):
+            order.edit, expected = None, True
+        order.intent = msgspec.structs.replace(intent, qty=event.qty, limit_px=event.limit_px)
+        order.new = msgspec.structs.replace(order.new, intent=order.intent)
+        self._fit(order)
+        return order, expected
+
+    def not_replaced(self, client_order_id: str) -> ManagedOrder | None:
+        """It is as it was; None when the id is not ours."""
+        order = self.get(client_order_id)
+        if order is not None and order.edit is not None:
+            order.edit = None
+            self._fit(order)
+        return order
 
     def know(self, venue: str, trade_id: str) -> None:
         """An execution that was taken back before it was told: should it be told, it is not booked."""
@@ -303,7 +351,8 @@ class OrderManager:
             order = self.adopt(one.new, _SENT if one.state == _HELD else OrderState(one.state))
             order.venue_order_id = one.venue_order_id
             order.filled_qty, order.avg_px, order.trade_ids = one.filled_qty, one.avg_px, one.trade_ids
-            order.overfilled = order.filled_qty > order.intent.qty
+            order.edit = one.edit
+            order.overfilled = order.filled_qty > order.most_qty
             if order.state in FINAL:
                 self._adjust(order, ZERO)
                 self._closed[order.client_order_id] = self._open.pop(order.client_order_id)
@@ -385,6 +434,7 @@ class OrderManager:
         order.picture = None
         self._described.clear()
         if after in FINAL:
+            order.edit = None
             self._adjust(order, ZERO)
             if self._open.pop(order.client_order_id, None) is not None:
                 self._closed[order.client_order_id] = order
@@ -424,7 +474,7 @@ def _has_booked(order: ManagedOrder | None, trade_id: str) -> bool | None:
 
 def _carry(order: ManagedOrder) -> CarriedOrder:
     return CarriedOrder(
-        order.new, order.state.value, order.venue_order_id, order.filled_qty, order.avg_px, order.trade_ids
+        order.new, order.state.value, order.venue_order_id, order.filled_qty, order.avg_px, order.trade_ids, order.edit
     )
 
 
@@ -434,13 +484,13 @@ def _describe_each(orders: list[ManagedOrder]) -> tuple[OpenOrder, ...]:
 
 def describe(order: ManagedOrder) -> OpenOrder:
     """The read-only picture of an order that strategies and risk see."""
-    intent = order.intent
+    intent, edit = order.intent, order.edit
     picture = order.picture = OpenOrder(
         order.client_order_id,
         intent.strategy,
         intent.instrument,
         Side(intent.side),
-        intent.qty,
+        intent.qty if edit is None else order.most_qty,
         order.leaves_qty,
         intent.limit_px,
         order.state._value_,  # ``value`` is a slow look-up in CPython 3.11
@@ -448,5 +498,6 @@ def describe(order: ManagedOrder) -> OpenOrder:
         order.opened_ns,
         intent.trigger_px,
         intent.order_type is _TOUCH,
+        None if edit is None or edit.limit_px == intent.limit_px else edit.limit_px,
     )
     return picture

@@ -16,7 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.codec import Record
-from engine.commands import CancelOrder, Command, Intent, NewOrder, OrderIntent, RiskState, RiskStateChanged, Verdict
+from engine.commands import (
+    CancelOrder,
+    Command,
+    Intent,
+    NewOrder,
+    OrderIntent,
+    ReplaceOrder,
+    RiskState,
+    RiskStateChanged,
+    Verdict,
+)
 from engine.events import Halted, InputEvent, MarketEvent, OrderFilled, Prediction, Reduced, Resumed, Side, Timer
 from engine.instruments import Instrument
 
@@ -132,6 +142,9 @@ class OpenOrder(msgspec.Struct, frozen=True):
     """Of a stop: until the price is there, it waits and trades with nobody."""
     touches: bool = False
     """It waits for a better price than the market's (market-if-touched), where a stop waits for a worse one."""
+    other_px: Decimal | None = None
+    """The price that it is being changed to: until the venue has shown which one it has, it may trade at either.
+    ``qty`` and ``leaves_qty`` are the larger ones then."""
 
 
 class OpenGroup(msgspec.Struct, frozen=True):
@@ -359,7 +372,7 @@ class RiskGate(Protocol):
         ...
 
     def on_opened(self, order: NewOrder) -> None:
-        """The approved order was opened: count it (rates, duplicates)."""
+        """The approved order was opened, or one was changed in place to be like it: count it (rates, duplicates)."""
         ...
 
     def breach(self, view: View) -> tuple[RiskState, str] | None:
@@ -416,6 +429,18 @@ class VenueGateway(Protocol):
     def submit(self, order: NewOrder) -> None: ...
 
     def cancel(self, cancel: CancelOrder) -> None: ...
+
+
+@runtime_checkable
+class EditingGateway(Protocol):
+    """What a gateway has besides where its venue changes orders in place (``engine.offers.Offer.edits``).
+
+    ``replace`` raises nothing.  Each call ends in one of three events: ``OrderReplaced`` when the venue has shown the
+    new version, ``ReplaceRejected`` when the order is and stays as it was, or the order's own end.  Meanwhile it may
+    tell ``ReplaceOutcomeUnknown``.
+    """
+
+    def replace(self, replace: ReplaceOrder) -> None: ...
 
 
 class Router(Protocol):

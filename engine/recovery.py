@@ -22,6 +22,7 @@ from engine.commands import (
     NewOrder,
     OrderIntent,
     Rejected,
+    ReplaceOrder,
     RiskState,
     RiskStateChanged,
 )
@@ -45,10 +46,13 @@ from engine.events import (
     OrderFound,
     OrderOutcomeUnknown,
     OrderRejected,
+    OrderReplaced,
     PositionReported,
     Prediction,
     RateReported,
     Reduced,
+    ReplaceOutcomeUnknown,
+    ReplaceRejected,
     Resumed,
     StateCarried,
     StateKept,
@@ -78,6 +82,9 @@ _FACTS = (
     FundingSettled,
     OrderAttached,
     AttachmentMissing,
+    OrderReplaced,
+    ReplaceRejected,
+    ReplaceOutcomeUnknown,
 )
 """What happened to the account, in the journal's stream of orders."""
 AT_THE_MARKETS_PACE: frozenset[type[Record]] = frozenset({JournalSynced, Prediction, Rejected, Timer})
@@ -126,6 +133,10 @@ class Recovery:
             core.desk.groups.ended(record)
         elif isinstance(record, CancelOrder):
             core.orders.happen(record.client_order_id, Happening.CANCEL_SENT)
+        elif isinstance(record, ReplaceOrder):
+            order = core.orders.get(record.client_order_id)
+            if order is not None and order.state not in FINAL:
+                core.orders.edit(order, record)
         elif isinstance(record, BalanceAdjusted):
             # Booked once: else the next confirmation would find the same difference again.
             core.portfolio.adjust_balance(record.venue, record.currency, record.told, core.view.mark_px)

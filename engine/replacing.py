@@ -1,7 +1,8 @@
 """Orders that become other orders: the old one is cancelled, and what is left of the new wish is sent when it is gone.
 
-Owns which order follows which, and how much of a wish is left.  Emulated for every venue alike: at no moment can both
-versions fill, so that nothing is held twice.  A fill of an old version that comes late makes its successor smaller.
+Owns which order follows which, and how much of a wish is left.  For every venue alike, where an order cannot be changed
+in place (``engine.editing``): at no moment can both versions fill, so that nothing is held twice.  A fill of an old
+version that comes late makes its successor smaller.
 """
 
 from __future__ import annotations
@@ -83,6 +84,10 @@ class Replacements:
         """What an order has filled, and all versions before it where it is the newest."""
         chain = self._chains.get(order.client_order_id)
         return order.filled_qty if chain is None or chain.newest is not order else order.filled_qty + chain.earlier_qty
+
+    def has(self, client_order_id: str) -> bool:
+        """Whether it has followed another order, or another has followed it."""
+        return client_order_id in self._chains
 
     def surplus(self, order: ManagedOrder) -> tuple[ManagedOrder, Decimal] | None:
         """A version was filled although another had followed it: the newest one, and by how much all together have

@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from engine.codec import DECISION_TYPES, DERIVED_TYPES, Record, encode, render
-from engine.commands import NewOrder, Rejected, RiskStateChanged
+from engine.commands import NewOrder, Rejected, ReplaceOrder, RiskStateChanged
 from engine.core import TradingCore
 from engine.errors import JournalError
 from engine.events import ModelAssigned, Prediction, PredictionStatus, StateKept
@@ -24,7 +24,7 @@ from engine.instruments import Instrument
 from engine.latch import JOURNAL_HALT
 from engine.ports import Assembly, Assignment, Features, Float32Array, Model
 
-REFUSABLE = (NewOrder, Rejected, Prediction, StateKept)
+REFUSABLE = (NewOrder, ReplaceOrder, Rejected, Prediction, StateKept)
 """What the core lets a full journal refuse: it halts and goes on (``engine.latch``)."""
 
 
@@ -109,7 +109,7 @@ class ReplayRecorder:
             self._journal_refuses = record.reason.startswith(JOURNAL_HALT)
         return self.seq
 
-    def _refuse_again(self, record: NewOrder | Rejected | Prediction | StateKept) -> None:
+    def _refuse_again(self, record: NewOrder | ReplaceOrder | Rejected | Prediction | StateKept) -> None:
         """Raise ``JournalError`` where the session's journal did.
 
         What it did take must still come: a record that is passed over here is missed at the end of its input.

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from engine.commands import CancelOrder, Command, NewOrder
-from engine.events import CancelRejected, OrderRejected
-from engine.ports import Publish, VenueGateway
+from engine.commands import CancelOrder, Command, NewOrder, ReplaceOrder
+from engine.events import CancelRejected, InputEvent, OrderRejected, ReplaceRejected
+from engine.ports import EditingGateway, Publish, VenueGateway
+
+
+def refusal_of(command: Command, reason: str, text: str = "", ts_ns: int = 0) -> InputEvent:
+    """What is told of a command that did not leave; ``ts_ns``: where not the time of its decision."""
+    at_ns, venue, name = ts_ns or command.ts_ns, command.venue, command.client_order_id
+    if isinstance(command, NewOrder):
+        return OrderRejected(at_ns, at_ns, venue, name, reason, text)
+    if type(command) is ReplaceOrder:
+        return ReplaceRejected(at_ns, at_ns, venue, name, reason, text)
+    return CancelRejected(at_ns, at_ns, venue, name, reason)
 
 
 class OrderRouter:
@@ -26,18 +36,15 @@ class OrderRouter:
 
     def send(self, command: Command) -> None:
         gateway = self._known.get(command.venue) or self._find(command.venue)
-        if isinstance(command, NewOrder):
-            if gateway is not None:
-                gateway.submit(command)
-                return
-            self._publish(
-                OrderRejected(command.ts_ns, command.ts_ns, command.venue, command.client_order_id, "no_gateway")
-            )
-            return
-        assert type(command) is CancelOrder
-        if gateway is not None:
+        if gateway is None:
+            self._publish(refusal_of(command, "no_gateway"))
+        elif isinstance(command, NewOrder):
+            gateway.submit(command)
+        elif type(command) is CancelOrder:
             gateway.cancel(command)
-            return
-        self._publish(
-            CancelRejected(command.ts_ns, command.ts_ns, command.venue, command.client_order_id, "no_gateway")
-        )
+        else:
+            assert type(command) is ReplaceOrder
+            if isinstance(gateway, EditingGateway):
+                gateway.replace(command)
+            else:
+                self._publish(refusal_of(command, "unsupported"))

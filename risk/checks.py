@@ -185,7 +185,7 @@ def check_self_trade(
     if px is None:
         px = reach_px(side, mark_px, market_factor)
     for order in orders:
-        if order.side == side or order.instrument != name or not would_meet(side, px, order.limit_px):
+        if order.side == side or order.instrument != name or not would_trade(side, px, order):
             continue
         if waits_for_price(order, mark_px):
             continue
@@ -210,6 +210,14 @@ def reach_px(side: Side, mark_px: Decimal | None, market_factor: Decimal) -> Dec
     if mark_px is None or not mark_px.is_finite() or mark_px <= ZERO:
         return None
     return mark_px * (market_factor if side > 0 else 2 - market_factor)
+
+
+def would_trade(side: Side, px: Decimal | None, order: OpenOrder) -> bool:
+    """Whether an order at ``px`` could trade with this one of the other side, at either price of one that is being
+    changed."""
+    if would_meet(side, px, order.limit_px):
+        return True
+    return order.other_px is not None and would_meet(side, px, order.other_px)
 
 
 def would_meet(side: Side, px: Decimal | None, other_px: Decimal | None) -> bool:

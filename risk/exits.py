@@ -151,7 +151,7 @@ class Way:
             for order in view.open_orders(name)
             if order.side != side
             and order.strategy
-            and checks.would_meet(side, px, order.limit_px)
+            and checks.would_trade(side, px, order)
             and not (mark_px is not None and checks.waits_for_price(order, mark_px))
         ]
         if not found:

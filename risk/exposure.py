@@ -11,7 +11,8 @@ Formulas, per instrument i with signed position p, open quantities b (buys) and 
   trigger and the same slip where that is worth more, a bracket at the dearer of its target and what its stop may cost;
 - gross = sum of ``max(|up|, |down|)``; net = the larger of ``sum(up)`` and ``-sum(down)`` for the direction judged.
 
-An open order that is final nowhere (unknown outcome included) is part of b or s: unknown holds its risk.
+An open order that is final nowhere (unknown outcome included) is part of b or s: unknown holds its risk.  One that is
+being changed counts with the larger quantity and the price that is worth more.
 """
 
 from __future__ import annotations
@@ -120,6 +121,13 @@ def stop_worth(order: OpenOrder, instrument: Instrument, market_factor: Decimal)
     return at_trigger if at_trigger > beyond else beyond
 
 
+def hidden_worth(order: OpenOrder, instrument: Instrument, market_factor: Decimal) -> Decimal:
+    """Largest worth of one base unit that its limit price does not tell, settlement currency: of a stop beyond its
+    trigger, and of an order that is being changed at its other price; 0 where there is none."""
+    at_stop = stop_worth(order, instrument, market_factor)
+    return at_stop if order.other_px is None else max(at_stop, worth(instrument, order.other_px))
+
+
 def factor_of_touch(instrument: Instrument, top: Top, mark_px: Decimal, side: Side) -> Decimal:
     """How far from the mark a market order trades at once: 1 and the far touch's share beyond it.
 
@@ -185,8 +193,8 @@ def worst_case(
                 if order.instrument == name:
                     px = order.limit_px
                     worst = at_market if px is None else worth(rules, px) if inverse else abs(px * multiplier)
-                    if order.trigger_px is not None:
-                        worst = max(worst, stop_worth(order, rules, market_factor))
+                    if order.trigger_px is not None or order.other_px is not None:
+                        worst = max(worst, hidden_worth(order, rules, market_factor))
                     if order.side != side:
                         against_worth = worst if worst > against_worth else against_worth
                     elif worst > ahead_worth:
@@ -223,8 +231,7 @@ def committed(view: View, new: Decimal, orders: Sequence[OpenOrder], market_fact
         rules = view.instrument(order.instrument)
         at_mark = worth(rules, known_mark(view, rules))
         worst = dearest(at_mark, order.limit_px, rules, market_factor)
-        if order.trigger_px is not None:
-            worst = max(worst, stop_worth(order, rules, market_factor))
+        worst = max(worst, hidden_worth(order, rules, market_factor))
         total += worst * known_rate(view, rules) * order.leaves_qty
     return total
 

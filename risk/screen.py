@@ -339,7 +339,7 @@ def _dearest(orders: Sequence[OpenOrder], name: str, side: Side, px: Decimal) ->
         other_px = order.limit_px
         if other_px is None or order.side != side or order.instrument != name or other_px <= ZERO:
             return None
-        if order.trigger_px is not None:  # its limit price is not the worst that it may trade at
-            return None
+        if order.trigger_px is not None or order.other_px is not None:
+            return None  # its limit price is not the worst that it may trade at
         px = other_px if other_px > px else px
     return px

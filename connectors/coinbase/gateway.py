@@ -1,8 +1,8 @@
 """Orders out, their answers back: the Coinbase ``VenueGateway``.
 
 Owns the request bytes of orders and when they leave.  ``submit`` encodes and writes in the caller's own call: no task,
-no await, no signature.  Cancels are ``cancels``; what happens to orders after the answer (fills, unknown outcomes,
-checks) is ``settle``.
+no await, no signature.  Cancels are ``cancels``, changes in place ``edits``; what happens to orders after the answer
+(fills, unknown outcomes, checks) is ``settle``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 
 from connectors.coinbase.auth import TokenPool
 from connectors.coinbase.cancels import CancelQueue
+from connectors.coinbase.edits import Edits
 from connectors.coinbase.orders import (
     CLOSE_ROUTE,
     ORDERS_ROUTE,
@@ -29,7 +30,7 @@ from connectors.coinbase.symbols import is_contract
 from connectors.coinbase.tracker import OrderTracker
 from connectors.http import OrderWriter
 from connectors.ratelimit import TokenBucket
-from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, OrderType, TimeInForce
+from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, OrderType, ReplaceOrder, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import CancelRejected, InputEvent, OrderOutcomeUnknown, OrderRejected
 from engine.ports import Clock, Publish
@@ -43,7 +44,7 @@ class GatewayCounters(msgspec.Struct):
 
 
 class CoinbaseGateway:
-    """Implements ``engine.ports.VenueGateway``; see there for the contract."""
+    """Implements ``engine.ports.VenueGateway`` and ``EditingGateway``; see there for the contract."""
 
     def __init__(
         self,
@@ -92,6 +93,17 @@ class CoinbaseGateway:
             settler=settler,
             bucket=bucket,
             hold_s=hold_s,
+        )
+        self.edits = Edits(
+            venue,
+            host=host,
+            publish=self.publish,
+            clock=clock,
+            writer=writer,
+            tokens=tokens,
+            tracker=tracker,
+            settler=settler,
+            bucket=bucket,
         )
 
     @property
@@ -201,6 +213,11 @@ class CoinbaseGateway:
     def _refuse_cancel(self, client_order_id: str, reason: str) -> None:
         now_ns = self._clock.now_ns()
         self._publish_event(CancelRejected(now_ns, now_ns, self._venue, client_order_id, reason))
+
+    # --- changes in place -----------------------------------------------------------------------------------------
+
+    def replace(self, replace: ReplaceOrder) -> None:
+        self.edits.send(replace)
 
     # --- events of this account ---------------------------------------------------------------------------------
 

@@ -22,9 +22,10 @@ from connectors.coinbase.funding import shares
 from connectors.coinbase.settle import LISTING_MARGIN_NS, Settler
 from connectors.coinbase.symbols import DOLLAR, is_contract, product_id_of
 from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.versions import Version
 from connectors.rivals import Rivals
 from engine.carried import ENDED, CarriedOrder
-from engine.commands import NewOrderWithExits
+from engine.commands import NewOrderWithExits, OrderType
 from engine.errors import VenueError, WrongAccount
 from engine.events import AccountSettled, BalanceReported, FundingSettled, PositionReported
 from engine.order_ids import attached_id
@@ -104,6 +105,7 @@ class AccountReconciler:
                     ended=order.state in ENDED,
                     instrument=order.new.intent.instrument,
                 )
+                self._adopt_version(order)
                 if order.venue_order_id:
                     self._adopted.append(order.venue_order_id)
                 elif order.state not in ENDED:
@@ -125,6 +127,16 @@ class AccountReconciler:
             tracker.adopt_exit(made, told.new.intent.qty)
         elif entry.state in ENDED and not entry.filled_qty:
             tracker.attachments.settle(made, "unfilled")
+
+    def _adopt_version(self, order: CarriedOrder) -> None:
+        """An earlier session may have changed it, or asked for that, and its disk may have lost the last word."""
+        intent, versions = order.new.intent, self._tracker.versions
+        if order.state in ENDED or not order.venue_order_id or intent.order_type is not OrderType.LIMIT:
+            return
+        versions.follow(order.new.client_order_id, order.venue_order_id, Version(intent.qty, intent.limit_px))
+        if order.edit is not None:
+            versions.begin(order.edit, self._clock.now_ns())
+            versions.answered(order.venue_order_id, self._clock.now_ns(), taken=False)
 
     async def open(self) -> None:
         """The account at the start: orders that went on looked up and their fills read, then the balances.  Raises

@@ -20,6 +20,7 @@ from connectors.coinbase.exits import ExitFinder
 from connectors.coinbase.fills import is_execution
 from connectors.coinbase.listings import Listings
 from connectors.coinbase.strangers import find_strangers
+from connectors.coinbase.tracked import Tracked
 from connectors.coinbase.tracker import OrderTracker
 from connectors.rest import Gets
 from engine.errors import VenueError
@@ -35,6 +36,8 @@ CHECK_AFTER_S = 2.0
 CHECK_AGAIN_S = 5.0
 ROUTINE_LOOKS = 2
 """How often an order that nothing speaks against is looked up, ``CHECK_AGAIN_S`` apart: one answer may lag behind."""
+WHILE_CHANGED = 0
+"""In place of that number: of one that is looked up for a change alone."""
 IDLE_S = 5.0
 """Between two rounds while there is nothing to look up."""
 IDS_PER_CALL = 50
@@ -160,6 +163,14 @@ class Settler:
     def check_now(self, client_order_id: str) -> None:
         self._routine.pop(client_order_id, None)
         self._checks[client_order_id] = 0.0
+        self._orders_wake.set()
+
+    def check_change(self, client_order_id: str, after_s: float = 0.0) -> None:
+        """Look up an order that is being changed, until it is known which version of it lives."""
+        due_s = asyncio.get_running_loop().time() + after_s
+        if client_order_id not in self._checks:
+            self._routine[client_order_id] = WHILE_CHANGED
+        self._checks[client_order_id] = min(due_s, self._checks.get(client_order_id, due_s))
         self._orders_wake.set()
 
     def reconcile(self) -> None:
@@ -336,7 +347,7 @@ class Settler:
         loop = asyncio.get_running_loop()
         for client_id in [c for c, due_s in self._checks.items() if due_s <= loop.time()]:
             order = self._tracker.get(client_id)
-            if order is None or order.closed or not order.venue_order_id:
+            if order is None or not order.venue_order_id or self._is_settled(order):
                 self._forget_check(client_id)
                 continue
             self._checks[client_id] = loop.time() + CHECK_AGAIN_S
@@ -345,19 +356,25 @@ class Settler:
             if found is None:
                 # Listings lag behind acceptances: "not found" is no evidence; it is asked again.
                 continue
-            self._observe(found)
-            if order.closed:
+            self._observe(found, asked_ns)
+            if self._is_settled(order):
                 self._forget_check(client_id)
             elif found.is_uncancelled():
                 self._still_open(client_id, asked_ns)
                 self._count_look(client_id)
         self.wake_for_fills()
 
+    def _is_settled(self, order: Tracked) -> bool:
+        """Whether an order needs no look-up any more."""
+        if self._tracker.versions.is_doubtful(order.venue_order_id):
+            return False
+        return order.closed or self._routine.get(order.client_order_id) == WHILE_CHANGED
+
     def _count_look(self, client_id: str) -> None:
         left = self._routine.get(client_id)
         if left == 1:
             self._forget_check(client_id)
-        elif left is not None:
+        elif left is not None and left != WHILE_CHANGED:
             self._routine[client_id] = left - 1
 
     def _forget_check(self, client_id: str) -> None:
@@ -419,8 +436,9 @@ class Settler:
         """
         return await find_strangers(self._listings, self._tracker, instruments, self._clock, self._emit, self._observe)
 
-    def _observe(self, order: wire.RestOrder) -> None:
-        """What the venue's record of an order says: also which exit came with it, or with which entry it came."""
+    def _observe(self, order: wire.RestOrder, asked_ns: int = 0) -> None:
+        """What the venue's record of an order says: also which exit came with it, or with which entry it came.
+        ``asked_ns``: when this order alone was asked about; 0 for a listing, which may be behind."""
         now_ns, tracker = self._clock.now_ns(), self._tracker
         for entry_id, exit_id in (
             (order.order_id, order.attached_order_id),
@@ -430,6 +448,8 @@ class Settler:
             if entry is not None and exit_id:
                 self._emit(tracker.name_exit(entry.client_order_id, exit_id, now_ns))
         size = order.size_and_price() if tracker.attachments.of_exit(order.order_id) is not None else None
+        if tracker.versions:
+            self._emit(tracker.versions.looked_up(order, asked_ns, now_ns, self._grace_ns))
         self._emit(
             tracker.observe(
                 client_order_id=order.client_order_id,

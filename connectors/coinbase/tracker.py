@@ -14,6 +14,7 @@ from connectors.coinbase.exit_tracking import LIVE, ZERO, ExitTracking, defer
 from connectors.coinbase.fills import LIQUIDITY, base_qty, exact, moves, side_of
 from connectors.coinbase.refusals import told_end
 from connectors.coinbase.tracked import TAKEN_BACK, Tracked
+from connectors.coinbase.versions import Versions
 from connectors.coinbase.wire import Fill, TimeParser
 from engine.events import (
     InputEvent,
@@ -41,6 +42,7 @@ class OrderTracker(ExitTracking):
 
     def __init__(self, venue: str, products: Mapping[str, str], *, since_ns: int = NEVER_NS) -> None:
         super().__init__(venue)
+        self.versions = Versions(venue)
         self.since_ns = since_ns
         self.doubtful = ""
         """A foreign fill that may be part of the opening balances or not; empty when there was none."""
@@ -119,10 +121,12 @@ class OrderTracker(ExitTracking):
         return self._time(fill.trade_time) >= self.since_ns
 
     def is_unresolved(self, client_order_id: str) -> bool:
-        """Whether it is not known what became of an order, or which fills it has."""
+        """Whether it is not known what became of an order, which version of it lives, or which fills it has."""
         order = self._by_client.get(client_order_id)
         if order is None or order.closed:
-            return False
+            return order is not None and self.versions.is_doubtful(order.venue_order_id)
+        if self.versions.is_doubtful(order.venue_order_id):
+            return True
         if order.attachment is not None and not order.accepted and not order.attachment.fate:
             return order.claimed_qty > ZERO  # else it waits at the venue for its entry to fill
         return order.held or not order.accepted or order.booked_qty < order.claimed_qty

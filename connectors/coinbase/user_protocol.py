@@ -61,6 +61,9 @@ class CoinbaseUserProtocol(StreamProtocol):
         ts_ns = self._time(message.timestamp) or recv_ns
         for event in message.events:
             for order in event.orders:
+                if self._tracker.versions:
+                    is_snapshot = event.type == "snapshot"
+                    events.extend(self._tracker.versions.told(order, ts_ns, recv_ns, is_snapshot=is_snapshot))
                 events.extend(
                     self._tracker.observe(
                         client_order_id=order.client_order_id,

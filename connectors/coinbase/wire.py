@@ -30,7 +30,7 @@ class UserOrder(msgspec.Struct, gc=False):
     """One order of the user channel; all but three fields are optional by the venue's own schema.
 
     ``{"order_id":"a1b2","client_order_id":"eng-1","product_id":"BTC-USD","order_side":"BUY","status":"OPEN",
-    "cumulative_quantity":"0.0004","leaves_quantity":"0.0006","cancel_reason":"","reject_reason":"...",...}``
+    "cumulative_quantity":"0.0004","leaves_quantity":"0.0006","limit_price":"60000","cancel_reason":"","reject_reason":"...",...}``
     """
 
     order_id: str
@@ -42,6 +42,7 @@ class UserOrder(msgspec.Struct, gc=False):
     leaves_quantity: str = ""
     cancel_reason: str = ""
     reject_reason: str = ""
+    limit_price: str = ""
 
 
 class UserEvent(msgspec.Struct, gc=False):

@@ -52,6 +52,18 @@ REQUEST = {
     "fills_listing_lags": Kind((), 0.1),
     "fill_told_otherwise": Kind(("B2",), 0.02),
 }
+EDIT = {
+    "edit_cut_before": Kind(("B13", "B14"), 0.03),
+    "edit_cut_after": Kind(("B13", "B14"), 0.03),
+    "edit_error_before": Kind(("B13", "B14"), 0.03),
+    "edit_error_after": Kind(("B13", "B14"), 0.03),
+    "edit_answer_late": Kind(("B13",), 0.03),
+    "edit_arrives_late": Kind(("B13", "B14"), 0.03),
+    "edit_refused": Kind(("B13",), 0.03),
+    "edit_delivered_twice": Kind(("B13",), 0.03),
+    "edit_limited": Kind(("C7",), 0.02),
+}
+"""Of changes of orders in place.  A seed draws apart which of them it has: all else is as it was before them."""
 STREAM = {
     "user_message_lost": Kind(("B9", "C5"), 0.02),
     "user_message_twice": Kind(("B1",), 0.03),
@@ -117,7 +129,7 @@ MACHINE = {
     "strategy_broke": Kind(("A14",), 0.0005),
     "guard_failed": Kind(("F5",), every_s=2000.0),
 }
-KINDS = REQUEST | STREAM | SUBSCRIPTION | TIMED | MACHINE
+KINDS = REQUEST | STREAM | SUBSCRIPTION | TIMED | MACHINE | EDIT
 
 
 class Faults:
@@ -132,7 +144,9 @@ class Faults:
         self.fired: Counter[str] = Counter()
         self._by_id: Counter[str] = Counter()
         share = self.rng.choice((0.2, 0.5, 0.8, 1.0))
-        drawn = {name for name in KINDS if self.rng.random() < share}
+        drawn = {name for name in KINDS if name not in EDIT and self.rng.random() < share}
+        apart = random.Random(f"faults/{seed}/edits")
+        drawn |= {name for name in EDIT if apart.random() < share}
         self.kinds = frozenset(drawn if only is None else only)
         self._now_s = now_s
         self._factor = self.rng.choice((0.5, 1.0, 2.0)) * often

@@ -17,7 +17,7 @@ from aiohttp import web
 from connectors.coinbase.sandbox import wire
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.rest import PREFIX
-from connectors.simulation.faults import REQUEST, Faults
+from connectors.simulation.faults import EDIT, REQUEST, Faults, Kind
 
 LAG_S = 3.0
 """How long a listing may not show what just happened, at most."""
@@ -27,6 +27,7 @@ PAGE = "2"
 """Entries of a page of a listing, where pages are short."""
 NS = 1_000_000_000
 ORDERS = f"{PREFIX}/orders"
+EDITS = f"{ORDERS}/edit"
 FILLS = f"{ORDERS}/historical/fills"
 LISTINGS = (f"{PREFIX}/accounts", f"{ORDERS}/historical/batch", FILLS)
 KEY_EXPIRED, MAINTENANCE, NO_ENTRIES = "key expired", "maintenance", "no order entry"
@@ -62,6 +63,8 @@ class Requests:
             return await self._read(request, handler)
         if path == ORDERS:
             return await self._order(request, handler)
+        if path == EDITS:
+            return await self._edit(request, handler)
         return await self._cancel(request, handler)
 
     def _count(self) -> None:
@@ -92,6 +95,16 @@ class Requests:
             return _refuse("INSUFFICIENT_FUND", "PREVIEW_INSUFFICIENT_FUND")
         if what == "forbidden":
             return web.json_response({"error": "PERMISSION_DENIED", "message": "Missing required scopes"}, status=403)
+        if what == "delivered_twice":
+            await handler(request)
+        return await self._pass(what, request, handler)
+
+    async def _edit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        what = self._draw("edit_", EDIT)
+        if what == "refused":
+            names = ("COMMANDER_REJECTED_EDIT_ORDER", "PREVIEW_INSUFFICIENT_FUND")
+            errors = [dict(zip(("edit_failure_reason", "preview_failure_reason"), names, strict=True))]
+            return web.json_response({"success": False, "errors": errors})
         if what == "delivered_twice":
             await handler(request)
         return await self._pass(what, request, handler)
@@ -155,8 +168,8 @@ class Requests:
                 response.body = response.body.replace(b'"OPEN"', b'"SURPRISING"').replace(b'"BUY"', b'"buy"')
         return response
 
-    def _draw(self, group: str) -> str:
-        name = self._faults.draw(REQUEST, group)
+    def _draw(self, group: str, kinds: dict[str, Kind] = REQUEST) -> str:
+        name = self._faults.draw(kinds, group)
         if name:
             self._faults.note(name)
         return name.removeprefix(group)

@@ -245,6 +245,14 @@ class SimulatedVenue:
             if record.status in OPEN_STATES
         }
 
+    def versions(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Client order id -> size and limit price, for limit orders that live."""
+        return {
+            record.spec.client_order_id: (record.spec.base_size, record.spec.limit_px)
+            for record in self.exchange.open_orders.values()
+            if record.status in OPEN_STATES and record.spec.base_size is not None and record.spec.limit_px is not None
+        }
+
     def order_count(self, client_order_id: str) -> int:
         """How many orders of that id there are."""
         return sum(record.spec.client_order_id == client_order_id for record in self.exchange.orders.values())

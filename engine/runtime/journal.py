@@ -29,7 +29,7 @@ from typing import Literal
 import msgspec
 
 from engine import codec
-from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, Rejected
+from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, Rejected, ReplaceOrder
 from engine.errors import JournalError
 from engine.events import MARKET_TYPES, Prediction, StateKept
 from engine.runtime.journal_stream import PREFAULT_BYTES, JournalStats, Stream, tend
@@ -49,7 +49,7 @@ Fsync = Literal["interval", "never", "always"]
 _SHORT_BYTES = 1024
 _PACK = [struct.Struct(f"<IQ{length}s").pack_into for length in range(_SHORT_BYTES)]
 """Checksum, number and payload of a record in one call, by payload length."""
-_NO_RESERVE: frozenset[type] = frozenset({NewOrder, NewOrderWithExits, Prediction, Rejected, StateKept})
+_NO_RESERVE: frozenset[type] = frozenset({NewOrder, NewOrderWithExits, ReplaceOrder, Prediction, Rejected, StateKept})
 """Refused when only the reserve is left: they add risk, or come at the pace of the market and would eat it."""
 _COMMANDS: frozenset[type] = frozenset({NewOrder, NewOrderWithExits, CancelOrder})
 _CONTROL_ROOM = 2 * (RECORD_BYTES + 16)
@@ -199,7 +199,7 @@ class JournalWriter:
             raise JournalError(
                 f"a {type(record).__name__} of {len(payload)} bytes", expected=f"at most {room}", do="enlarge segments"
             )
-        if self._fault and isinstance(record, NewOrder):
+        if self._fault and isinstance(record, NewOrder | ReplaceOrder):
             raise JournalError(self._fault, do="stop, check the disk and start a new session")
 
     def _make_room(self, stream: Stream, seq: int, record: codec.Record, need: int) -> None:

@@ -41,6 +41,7 @@ COUNTER_HELP = {
     "intents": "Order intents returned by strategies.",
     "orders": "Orders opened.",
     "cancels": "Cancels sent.",
+    "edits": "Changes of orders in place sent.",
     "fills": "Fills of our orders.",
     "adjustments": "Balances that the venue told otherwise than the books had them.",
     "group_exits": "Exit orders sent because the price of a stop or target that waited here was reached.",
@@ -51,13 +52,13 @@ COUNTER_HELP = {
     "unknown_corrections": "Corrections of executions too old to be known: not booked.",
     "external_orders": "Orders found at the venue that this session did not send.",
     "external_fills": "Fills of orders this session did not open.",
-    "unknown_outcomes": "Orders whose outcome became unknown.",
+    "unknown_outcomes": "Orders and changes whose outcome became unknown.",
     "gaps": "Gaps in market or user streams.",
     "core_errors": "Defects caught inside the core.",
 }
 TABLE_HELP = {
     "rejected": ("risk_rejections", "check", "Intents refused by the risk gate, by check."),
-    "venue_rejected": ("venue_rejections", "reason", "Orders refused by the venue, by its reason."),
+    "venue_rejected": ("venue_rejections", "reason", "Orders and changes refused by the venue, by its reason."),
     "dropped": ("dropped_events", "defect", "Market events dropped, by issue."),
     "suspect": ("suspect_events", "issue", "Market events held back until another confirms them, by issue."),
     "remarked": ("remarked_events", "issue", "Market events used although the quality gate found an issue, by issue."),

@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from engine.commands import Command, NewOrder
+from engine.commands import CancelOrder, Command, NewOrder
 from engine.core import TradingCore
 from engine.errors import KestrelError
-from engine.events import CancelRejected, OrderRejected
 from engine.ports import Publish, Router
+from engine.router import refusal_of
 from engine.runtime.requests import unsettled
 
 CONFIRM_S: Final = 120.0
@@ -62,9 +62,8 @@ class Withheld:
         self._for_good = for_good
 
     def send(self, command: Command) -> None:
-        adds = isinstance(command, NewOrder) and not command.intent.reduce_only
+        adds = not (command.intent.reduce_only if isinstance(command, NewOrder) else type(command) is CancelOrder)
         if not self._for_good and (not adds or self._is_open()):
             self._router.send(command)
             return
-        at, refusal = command.ts_ns, OrderRejected if isinstance(command, NewOrder) else CancelRejected
-        self._publish(refusal(at, at, command.venue, command.client_order_id, WITHHELD))
+        self._publish(refusal_of(command, WITHHELD))

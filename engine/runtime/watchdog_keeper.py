@@ -20,10 +20,10 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.commands import Command, NewOrder, RiskState
+from engine.commands import CancelOrder, Command, RiskState
 from engine.errors import KestrelError
-from engine.events import OrderRejected
 from engine.ports import Publish, Router
+from engine.router import refusal_of
 from engine.runtime.heartbeat import FILE, Heart, Phase
 from engine.runtime.secrecy import without_secrets
 from engine.runtime.watchdog import Rules
@@ -242,10 +242,7 @@ class Interlock:
         self._is_latched = is_latched
 
     def send(self, command: Command) -> None:
-        if isinstance(command, NewOrder) and self._is_latched():
-            now_ns = command.ts_ns
-            self._publish(
-                OrderRejected(now_ns, now_ns, command.venue, command.client_order_id, "watchdog", "halted from outside")
-            )
+        if type(command) is not CancelOrder and self._is_latched():
+            self._publish(refusal_of(command, "watchdog", "halted from outside"))
             return
         self._router.send(command)

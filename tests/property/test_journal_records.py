@@ -43,6 +43,7 @@ RECORDS = st.one_of(
         ),
     ),
     st.builds(c.CancelOrder, INT64, TEXT, TEXT, TEXT, TEXT, TEXT),
+    st.builds(c.ReplaceOrder, INT64, TEXT, TEXT, TEXT, TEXT, DECIMAL, DECIMAL, DECIMAL, DECIMAL, TEXT),
 )  # fmt: skip
 
 

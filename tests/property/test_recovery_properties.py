@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from connectors.coinbase.offer import OFFER
 from engine import events as e
 from engine.carried import Carried
-from engine.commands import NewOrder
+from engine.commands import NewOrder, ReplaceIntent, TimeInForce
 from engine.continuity import take
 from engine.manual import closing_in
 from engine.recovery import Recovery
@@ -22,7 +23,8 @@ from tests.support.core import BTC, intent
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["place", "accept", "fill", "cancel", "cancelled", "refused", "rejected", "expired", "lost",
-                         "keep", "again", "overfill", "deposit", "flatten", "close", "fund"]),
+                         "keep", "again", "overfill", "deposit", "flatten", "close", "fund", "change", "change",
+                         "shown", "unchanged"]),
         st.integers(0, 7),
         st.sampled_from(["0.5", "1", "2"]),
     ),
@@ -39,17 +41,26 @@ _ENDS: dict[str, Any] = {
 
 
 def run(steps: list[tuple[str, int, str]]) -> Account:
-    account = Account()
+    account = Account(offers={"coinbase": OFFER})
     for number, (what, which, qty) in enumerate(steps):
         orders = account.venue.orders
         if what == "place" or not orders:
-            account.wish(intent(e.Side.BUY if which % 2 else e.Side.SELL, qty))
+            account.wish(intent(e.Side.BUY if which % 2 else e.Side.SELL, qty, time_in_force=TimeInForce.GTC))
             continue
         order = orders[which % len(orders)]
         if what == "accept":
             account.accept(order)
         elif what in ("fill", "overfill"):
             account.fill(order, qty if what == "fill" else "50", f"{90 + which}", f"t{number}", "0.01")
+        elif what == "change":
+            wish = ReplaceIntent(account.now_ns, "s", order.client_order_id, 2 * Decimal(qty), Decimal(90 + which))
+            account.wish(wish)
+        elif what == "shown":
+            managed = account.core.orders.get(order.client_order_id)
+            edit = None if managed is None else managed.edit
+            account.show(order, qty if edit is None else str(edit.qty), "99" if edit is None else str(edit.limit_px))
+        elif what == "unchanged":
+            account.refuse_change(order)
         elif what == "again":
             account.fill(order, qty, "100", "t1", "0.01")
         elif what == "cancel":

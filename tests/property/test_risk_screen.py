@@ -89,7 +89,7 @@ def views(draw: st.DrawFn) -> FakeView:
             view.hold(name, draw(lots) * draw(sides), strategy=draw(st.sampled_from(["s", "s", "t", ""])))
     only = (A,) if draw(st.booleans()) else (A, B)
     for intent in draw(st.lists(intents(only, draw(sides)) if draw(st.booleans()) else intents(only), max_size=4)):
-        view.open(intent)
+        view.open(intent, draw(st.sampled_from([*[None] * 6, D("99.5"), D(101)])))
     if draw(rarely):
         view.quote(A, draw(st.sampled_from([99.0, 100.01, -1.0, float("nan")])), 100.01)
     if draw(rarely):

@@ -87,6 +87,11 @@ def test_nothing_that_is_simulated_asks_the_machine_for_the_time(
         pytest.param(("overfilled",), marks=pytest.mark.fault("B7"), id="B7"),
         pytest.param(("traded_by_hand",), marks=pytest.mark.fault("B8"), id="B8"),
         pytest.param(("user_message_lost",), marks=pytest.mark.fault("B9"), id="B9"),
+        pytest.param(
+            ("edit_error_before", "edit_cut_after", "edit_arrives_late", "killed_after_journal"),
+            marks=pytest.mark.fault("B13"),
+            id="B13",
+        ),
         pytest.param(("order_error_after",), marks=pytest.mark.fault("B14"), id="B14"),
         pytest.param(("order_delivered_twice",), marks=pytest.mark.fault("B15"), id="B15"),
         pytest.param(

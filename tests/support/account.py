@@ -8,7 +8,7 @@ from typing import Any
 from engine import events as e
 from engine.bus import EventBus
 from engine.codec import Record
-from engine.commands import CancelIntent, Intent, NewOrder
+from engine.commands import CancelIntent, Intent, NewOrder, ReplaceOrder
 from engine.core import KEEP, NullProbe, TradingCore
 from engine.router import OrderRouter
 from tests.support.core import MemoryJournal, OpenGate, Scripted, build_core, fill, intent, open_market, quote
@@ -24,12 +24,16 @@ class QuietVenue:
     def __init__(self) -> None:
         self.orders: list[NewOrder] = []
         self.cancelled: list[str] = []
+        self.replaced: list[ReplaceOrder] = []
 
     def submit(self, order: NewOrder) -> None:
         self.orders.append(order)
 
     def cancel(self, cancel: Any) -> None:
         self.cancelled.append(cancel.client_order_id)
+
+    def replace(self, replace: ReplaceOrder) -> None:
+        self.replaced.append(replace)
 
 
 class Account:
@@ -91,6 +95,15 @@ class Account:
         at, name = self._at(), order.client_order_id
         arguments = (reason,) if kind in (e.OrderRejected, e.CancelRejected, e.OrderOutcomeUnknown) else (f"v-{name}",)
         self.publish(kind(at, at, "coinbase", name, *arguments))
+
+    def show(self, order: NewOrder, qty: str, px: str) -> None:
+        """The venue shows this version of it."""
+        at, name = self._at(), order.client_order_id
+        self.publish(e.OrderReplaced(at, at, "coinbase", name, f"v-{name}", D(qty), D(px)))
+
+    def refuse_change(self, order: NewOrder) -> None:
+        at = self._at()
+        self.publish(e.ReplaceRejected(at, at, "coinbase", order.client_order_id, "unknown_order"))
 
     def keep(self) -> e.StateKept:
         at = self._at()

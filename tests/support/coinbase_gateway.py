@@ -25,6 +25,7 @@ class NotedQuestions:
         self.resolving: list[str] = []
         self.later: list[str] = []
         self.now: list[str] = []
+        self.changing: list[str] = []
 
     def resolve(self, client_order_id: str, *_: Any) -> None:
         self.resolving.append(client_order_id)
@@ -34,6 +35,9 @@ class NotedQuestions:
 
     def check_now(self, client_order_id: str) -> None:
         self.now.append(client_order_id)
+
+    def check_change(self, client_order_id: str, after_s: float = 0.0) -> None:
+        self.changing.append(client_order_id)
 
 
 class Bench:

@@ -95,8 +95,9 @@ class FakeView:
             **flags,
         )
 
-    def open(self, intent: OrderIntent) -> NewOrder:
-        """The order is open from here on, as in the core after an approval."""
+    def open(self, intent: OrderIntent, other_px: Decimal | None = None) -> NewOrder:
+        """The order is open from here on, as in the core after an approval; a limit order may be on its way to another
+        price."""
         self._opened += 1
         order_id = f"o{self._opened}"
         self.orders.append(
@@ -113,6 +114,7 @@ class FakeView:
                 opened_ns=self.now_ns,
                 trigger_px=intent.trigger_px,
                 touches=intent.order_type is OrderType.MARKET_IF_TOUCHED,
+                other_px=None if intent.limit_px is None or intent.trigger_px is not None else other_px,
             )
         )
         return NewOrder(self.now_ns, order_id, intent.instrument.split("@")[1], intent)
@@ -230,4 +232,5 @@ def _with_leaves(order: OpenOrder, leaves_qty: Decimal) -> OpenOrder:
         opened_ns=order.opened_ns,
         trigger_px=order.trigger_px,
         touches=order.touches,
+        other_px=order.other_px,
     )

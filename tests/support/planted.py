@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from connectors.coinbase.directory import Directory
+from connectors.coinbase.edits import Edits as CoinbaseEdits
 from connectors.coinbase.gateway import CoinbaseGateway
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
@@ -21,7 +22,7 @@ from connectors.coinbase.venue import CoinbaseVenue
 from engine.asking import Asking
 from engine.bus import EventBus
 from engine.closures import Closures
-from engine.commands import Approved, NewOrder, Rejected
+from engine.commands import Approved, NewOrder, Rejected, ReplaceOrder
 from engine.desk import Desk
 from engine.errors import JournalError, VenueError
 from engine.events import BalanceReported
@@ -368,6 +369,23 @@ def send_beside_the_venues_own(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GroupCourse, "awaits_exit", lambda *_: False)
 
 
+def forget_what_an_order_is_changed_to(patch: pytest.MonkeyPatch) -> None:
+    """Until a change is done, the order counts as what it was."""
+    patch.setattr(OrderManager, "edit", lambda *_: None)
+
+
+def take_a_lost_change_for_refused(patch: pytest.MonkeyPatch) -> None:
+    """A change without an answer is taken for one that was not done."""
+    lose = CoinbaseEdits._on_lost
+
+    def forget(self: CoinbaseEdits, replace: ReplaceOrder, reason: str) -> None:
+        lose(self, replace, reason)
+        if self._tracker.versions.drop(replace.venue_order_id):
+            self._refuse(replace.client_order_id, "refused", reason)
+
+    patch.setattr(CoinbaseEdits, "_on_lost", forget)
+
+
 PLANTED: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -406,5 +424,7 @@ PLANTED: dict[str, Plant] = {
         leave_stakes_to_who_lost_them,
         go_on_from_a_damaged_journal,
         send_beside_the_venues_own,
+        forget_what_an_order_is_changed_to,
+        take_a_lost_change_for_refused,
     )
 }

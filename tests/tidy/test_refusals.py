@@ -25,7 +25,7 @@ from connectors.robin_stocks.messages import Outcome, Told
 from engine.refusals import WORDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-WHERE = {"OrderRejected": 4, "Unfit": 0, "_refuse": 1, "refused": 1, "reject": 2, "_take_out": 1}
+WHERE = {"OrderRejected": 4, "Unfit": 0, "_refuse": 1, "refused": 1, "reject": 2, "_take_out": 1, "refusal_of": 1}
 """Calls that name a reason, and which of their arguments it is."""
 SHORTEST = {"_refuse": 3, "refused": 4, "reject": 4, "_take_out": 3}
 """How many arguments they have where they are about an order: others of the name are about cancels, or access."""

@@ -15,7 +15,7 @@ import msgspec
 from engine.bus import EventBus
 from engine.carried import decode_carried
 from engine.codec import Record, encode
-from engine.commands import BalanceAdjusted, CancelOrder, NewOrder, RiskState, RiskStateChanged
+from engine.commands import BalanceAdjusted, CancelOrder, NewOrder, ReplaceOrder, RiskState, RiskStateChanged
 from engine.core import TradingCore
 from engine.events import (
     MARKET_TYPES,
@@ -29,7 +29,9 @@ from engine.events import (
     OrderAttached,
     OrderFilled,
     OrderRejected,
+    OrderReplaced,
     Quote,
+    ReplaceRejected,
     SessionStarted,
     Side,
     StateCarried,
@@ -38,6 +40,7 @@ from engine.events import (
 )
 from engine.order_states import FINAL, OrderState
 from engine.runtime.simulation.books import RecordedBooks
+from engine.runtime.simulation.changes import EDIT_MARK, ChangeChecks
 from engine.runtime.simulation.grouped import GroupChecks
 from engine.runtime.simulation.rules import RulesChecks
 from engine.runtime.simulation.truth import Durability, Truth
@@ -132,7 +135,7 @@ class Checks:
             truth, self.fail, lambda now_ns: guard_fails(now_ns) or self._journal.broken or self._journal.full
         )
         self._rules = RulesChecks(self.fail)
-        self.versions = VersionChecks(self.fail, count)
+        self.versions, self._changes = VersionChecks(self.fail, count), ChangeChecks(self.fail)
         self._disowned: set[str] = set()
         """Orders of sessions before one that went on from what the venue says alone."""
         self._journaled: dict[str, tuple[int, int]] = {}
@@ -250,6 +253,11 @@ class Checks:
             self._told_of_code = bool(record.config_hash and record.code_hash)
         elif isinstance(record, CancelOrder):
             self._cancelled.add(record.client_order_id)
+        elif isinstance(record, ReplaceOrder):
+            self._changes.on_replace(self._session, seq, record)
+            self.versions.on_replace(record)
+        elif isinstance(record, OrderReplaced | ReplaceRejected):
+            self.versions.on_replaced(record)
         elif isinstance(record, RiskStateChanged):
             self._risk.append((self._session, seq, record.after))
         elif isinstance(record, ModelAssigned):
@@ -286,6 +294,7 @@ class Checks:
         self._journaled[name] = (self._session, seq)
         self._made_ns[name] = new.ts_ns
         self.versions.on_new(new)
+        self._changes.on_new(new)
         # Those of risk say why, again and again, and so do exits of a group.
         if new.intent.strategy in self._strategies[:-2] and not self._groups.is_exit(new):
             if wish in self._wishes:
@@ -377,6 +386,8 @@ class Checks:
         for name, order in seen.items():
             if name not in states:
                 states[name] = (order.state, order.filled_qty)
+        if self._settled or not self._must_settle:
+            self.versions.compare(seen, self._truth.versions())
         if self._risk[-1][2] is RiskState.HALTED:
             for name, order in seen.items():
                 if order.state in (OrderState.ACCEPTED, OrderState.PARTLY_FILLED) and name not in self._cancelled:
@@ -392,7 +403,10 @@ class Checks:
     # --- what leaves -------------------------------------------------------------------------------------------------
 
     def written(self, data: bytes) -> bool:
-        """A client writes this to the venue's order entry; whether it is an order."""
+        """A client writes this to the venue's order entry; whether it is an order, or changes one."""
+        if data.startswith(EDIT_MARK):
+            self._change_written(self._changes.written(data, self._session, self._journal))
+            return True
         if not data.startswith(ORDERS_MARK):
             return False
         body = msgspec.json.decode(data[data.index(b"\r\n\r\n") + 4 :], type=_OrderBody)
@@ -426,15 +440,32 @@ class Checks:
             self.fail("D3", f"order {name} was sent at {limit_px}, the market is at {mid_px}")
         px = None if limit_px is None else Decimal(str(limit_px))
         self._rules.on_sent(name, body.product_id, body.side, Decimal(str(fields["base_size"])), px)
-        if body.side == "BUY" and not self._is_disturbed():
-            base = body.product_id.partition("-")[0]
-            worst = self._truth.worst_base(base, Side.BUY) + Decimal(str(fields["base_size"]))
-            # What others have paid in since the account was confirmed last cannot be known.
-            unknown = self._truth.others(base, self._disowned) - self._told_of_others.get(base, ZERO)
-            worst -= max(unknown, ZERO)
-            if worst > self._max_qty[base]:
-                self.fail("I3", f"order {name} can make the position {worst}, limit {self._max_qty[base]}")
+        if body.side == "BUY":
+            self._check_room(f"order {name}", body.product_id.partition("-")[0], Decimal(str(fields["base_size"])))
         return True
+
+    def _change_written(self, adds: ReplaceOrder | None) -> None:
+        """A change of an order leaves; ``adds``: of a purchase, and by more than nothing."""
+        if self._must_settle and not self._settled:
+            self.fail("I10", "a change of an order was sent before the account was settled")
+        if adds is None:
+            return
+        name, grown_qty = adds.client_order_id, max(adds.qty - adds.old_qty, ZERO)
+        for state in (self._core.gate.state, self._risk[-1][2]):
+            if state is not RiskState.ACTIVE:
+                self.fail("I4", f"order {name} buys more or dearer while risk is {state.value}")
+        self._check_room(f"order {name}, changed to {adds.qty},", adds.instrument.partition("/")[0], grown_qty)
+
+    def _check_room(self, what: str, base: str, qty: Decimal) -> None:
+        """Whether a purchase of so much more can take the position beyond its limit."""
+        if self._is_disturbed():
+            return
+        worst = self._truth.worst_base(base, Side.BUY) + qty
+        # What others have paid in since the account was confirmed last cannot be known.
+        unknown = self._truth.others(base, self._disowned) - self._told_of_others.get(base, ZERO)
+        worst -= max(unknown, ZERO)
+        if worst > self._max_qty[base]:
+            self.fail("I3", f"{what} can make the position {worst}, limit {self._max_qty[base]}")
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

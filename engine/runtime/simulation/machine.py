@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.codec import Record
-from engine.commands import NewOrder, NewOrderWithExits, RiskState
+from engine.commands import NewOrder, NewOrderWithExits, ReplaceOrder, RiskState
 from engine.errors import JournalError, KestrelError, SessionLocked
 from engine.events import AccountSettled, Halted, OrderAccepted, OrderAttached, OrderFilled, Reduced, Resumed, StateKept
 from engine.runtime.parts import Options
@@ -65,6 +65,7 @@ _POINTS: dict[tuple[type, bool], str] = {
     (NewOrderWithExits, True): "killed_after_journal",
     (OrderAttached, False): "killed_in_fill",
     (OrderAttached, True): "killed_in_fill",
+    (ReplaceOrder, True): "killed_after_journal",
     (OrderAccepted, False): "killed_before_ack_is_kept",
     (OrderFilled, True): "killed_in_fill",
     (AccountSettled, True): "killed_in_reconciliation",

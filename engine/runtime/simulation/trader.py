@@ -20,6 +20,8 @@ CANCEL_SHARE = 0.02
 """Of the open orders at each timer."""
 REPLACED_SHARE = 0.3
 """Of the orders that are called back: they are to become another."""
+CHANGED_SHARE = 0.25
+"""Of its own orders that rest, at each timer: they are to be changed where they are."""
 CHASE_SHARE = 0.1
 """Of the fills that are answered with an order at once."""
 
@@ -85,6 +87,7 @@ class SimulatedTrader(SimulatedStrategy):
         super().__init__(name, lots, seed, until_ns=until_ns, told=told)
         self._rate = wishes_per_s
         self._breaks = breaks_per_s
+        self._changes = random.Random(f"{name}/{seed}/changes")
 
     def on_fill(self, fill: OrderFilled, view: View) -> Sequence[Intent]:
         self._told.asked(self.name)
@@ -97,7 +100,12 @@ class SimulatedTrader(SimulatedStrategy):
         draw = self._random.random
         if self._breaks and view.now_ns < self._until_ns and draw() < self._breaks:
             return self._break(draw() < 0.5)  # type: ignore[no-any-return]
-        wishes: list[Intent] = [self._call_back(order, view) for order in view.open_orders() if draw() < CANCEL_SHARE]
+        wishes: list[Intent] = []
+        for order in view.open_orders():
+            if draw() < CANCEL_SHARE:
+                wishes.append(self._call_back(order, view))
+            elif self._rests(order, view) and self._changes.random() < CHANGED_SHARE:
+                wishes.append(self._replace(order, view, self._changes))
         if draw() < self._rate:
             instrument = self._random.choice(self.instruments)
             for _ in range(1 + (draw() < 0.1)):
@@ -112,13 +120,20 @@ class SimulatedTrader(SimulatedStrategy):
 
     def _call_back(self, order: OpenOrder, view: View) -> Intent:
         """Also of an order that is somebody else's: that must have no effect."""
-        rest = order.limit_px is not None and order.strategy == self.name and view.now_ns < self._until_ns
-        if not rest or self._random.random() >= REPLACED_SHARE:
+        if not self._rests(order, view) or self._random.random() >= REPLACED_SHARE:
             return CancelIntent(view.now_ns, self.name, order.client_order_id, "drawn")
+        return self._replace(order, view, self._random)
+
+    def _rests(self, order: OpenOrder, view: View) -> bool:
+        return order.limit_px is not None and order.strategy == self.name and view.now_ns < self._until_ns
+
+    def _replace(self, order: OpenOrder, view: View, rng: random.Random) -> Intent:
         rules = view.instrument(order.instrument)
         self._count += 1
-        qty = order.qty * self._random.choice((1, 1, 2))
-        limit_px = rules.price(float(order.limit_px or 0) * self._random.choice((0.9995, 1.0, 1.0005)), order.side)
+        qty = order.qty * rng.choice((1, 1, 2))
+        if rng is self._changes and order.qty > 2 * rules.min_qty and rng.random() < 0.4:
+            qty = rules.quantity(float(order.qty) * 0.6)
+        limit_px = rules.price(float(order.limit_px or 0) * rng.choice((0.9995, 1.0, 1.0005)), order.side)
         self._told.wished(order.client_order_id, qty)
         return ReplaceIntent(view.now_ns, self.name, order.client_order_id, qty, limit_px, self._reason())
 

@@ -1,16 +1,17 @@
 """How much orders may fill: never more than was ordered without risk being reduced, replaced ones together no more than
-was wished.
+was wished; and that an order which is changed in place is at the venue what the books take it for, or was asked for.
 
 Owns its own count of what each order has filled, by execution, over all sessions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from engine.commands import NewOrder, RiskState
-from engine.events import OrderAttached, OrderFilled
+from engine.commands import NewOrder, ReplaceOrder, RiskState
+from engine.events import OrderAttached, OrderFilled, OrderReplaced, ReplaceRejected
+from engine.orders import ManagedOrder
 
 ZERO = Decimal(0)
 
@@ -22,6 +23,10 @@ class VersionChecks:
         self._fail = fail
         self._count = count
         self._qty: dict[str, Decimal] = {}
+        self._asked: dict[str, Decimal] = {}
+        """What an order is being changed to, while nobody knows whether it was."""
+        self._under_way: set[str] = set()
+        """Of those: by this session."""
         self._filled: dict[str, Decimal] = {}
         self._before: dict[str, str] = {}
         self._after: dict[str, str] = {}
@@ -34,6 +39,7 @@ class VersionChecks:
         """Another session: it knows what it has ordered, and what it was told of the ones before."""
         self._ours.clear()
         self._wished.clear()
+        self._under_way.clear()
         self._overfilled.clear()
 
     def wished(self, client_order_id: str, qty: Decimal) -> None:
@@ -55,15 +61,34 @@ class VersionChecks:
         self._qty[attached.client_order_id] = attached.qty
         self._ours.add(attached.client_order_id)
 
+    def on_replace(self, replace: ReplaceOrder) -> None:
+        """It is to be changed in place: to what was wished last, and nothing else is under way."""
+        name = replace.client_order_id
+        if name in self._under_way:
+            self._fail("B13", f"{name} is to become {replace.qty} while it may become {self._asked[name]}")
+        self._under_way.add(name)
+        if replace.qty != self._wished.get(name):
+            self._fail("B13", f"{name} is to become {replace.qty}, {self._wished.get(name)} was wished")
+        self._asked[name] = replace.qty
+
+    def on_replaced(self, event: OrderReplaced | ReplaceRejected) -> None:
+        """The venue has shown which version lives."""
+        name = event.client_order_id
+        if isinstance(event, ReplaceRejected) or event.qty == self._asked.get(name):
+            self._asked.pop(name, None)
+            self._under_way.discard(name)
+        if isinstance(event, OrderReplaced):
+            self._qty[name] = event.qty
+
     def on_fill(self, fill: OrderFilled) -> None:
         name = fill.client_order_id
         if name not in self._qty or fill.trade_id in self._trades:
             return
         self._trades.add(fill.trade_id)
         filled = self._filled[name] = self._filled.get(name, ZERO) + fill.qty
-        if name in self._after:
+        if name in self._after or name in self._asked:
             self._count("B13")
-        if filled > self._qty[name] and name in self._ours:
+        if filled > max(self._qty[name], self._asked.get(name, ZERO)) and name in self._ours:
             self._overfilled.append(name)
 
     def look(self, state: RiskState) -> None:
@@ -73,6 +98,17 @@ class VersionChecks:
         if state is RiskState.ACTIVE:
             self._fail("B7", f"order {self._overfilled[0]} has filled more than was ordered, and risk is active")
         self._overfilled.clear()
+
+    def compare(self, orders: Mapping[str, ManagedOrder], there: Mapping[str, tuple[Decimal, Decimal]]) -> None:
+        """Whatever lives at the venue, the books hold at least as much of it, at its price."""
+        for name, (qty, limit_px) in there.items():
+            order = orders.get(name)
+            if order is None or name not in self._qty:
+                continue
+            known = {order.intent.limit_px} | ({order.edit.limit_px} if order.edit is not None else set())
+            if qty > order.most_qty or limit_px not in known:
+                text = f"order {name} is {qty} at {limit_px} at the venue, in the books at most {order.most_qty}"
+                self._fail("B13", f"{text} at {', '.join(sorted(map(str, known)))}")
 
     def _filled_up_to(self, name: str) -> Decimal:
         """By a version and those before it."""

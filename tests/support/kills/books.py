@@ -22,7 +22,7 @@ from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.translate import ACCOUNT
 from engine import codec
 from engine.carried import ENDED
-from engine.commands import BalanceAdjusted, NewOrder, NewOrderWithExits
+from engine.commands import BalanceAdjusted, NewOrder, NewOrderWithExits, OrderType
 from engine.events import AccountSettled, OrderFilled, SessionStarted, StateCarried
 from engine.order_ids import attached_id
 from engine.portfolio import Portfolio
@@ -147,6 +147,16 @@ def differences(
     booked_open = {one.new.client_order_id for one in left.state.orders if one.state not in ENDED}
     found += [f"order {name} is open at the exchange only" for name in sorted(really_open - booked_open)]
     found += [f"order {name} is open in the books only" for name in sorted(booked_open - really_open)]
+    for one in left.state.orders:
+        there = at_exchange.get(one.new.client_order_id)
+        if there is None or one.new.client_order_id not in really_open & booked_open:
+            continue
+        intent, edit = one.new.intent, one.edit
+        versions = {(intent.qty, intent.limit_px)} | ({(edit.qty, edit.limit_px)} if edit is not None else set())
+        is_limit = intent.order_type is OrderType.LIMIT
+        if is_limit and (there.spec.base_size, there.spec.limit_px) not in versions:
+            shown = f"{there.spec.base_size} at {there.spec.limit_px}"
+            found.append(f"order {one.new.client_order_id} is {shown} at the exchange, not {versions}")
     found += [f"fill {name} was never told" for name in sorted(untold(exchange, told) - excused.fills)]
     told_twice = [
         name

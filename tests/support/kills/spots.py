@@ -41,6 +41,11 @@ SPOTS: tuple[Spot, ...] = (
     *_appends("CancelOrder", 8, "A1"),
     *[Spot(f"send:/orders :{moment}", 30, ("A1", "A2")) for moment in ("before", "half", "after")],
     *[Spot(f"send:batch_cancel:{moment}", 8, ("A2",)) for moment in ("before", "half", "after")],
+    # One that is changed in place.
+    *_appends("ReplaceOrder", 6, "A1", "B13"),
+    *[Spot(f"send:/orders/edit :{moment}", 6, ("A1", "A2", "B13")) for moment in ("before", "half", "after")],
+    *_calls(f"{_COINBASE}.edits:Edits._on_answer", 6, "A2", "B13"),
+    *_appends("OrderReplaced", 6, "A3", "B13"),
     # Its answer, and what becomes of it.
     *_calls(f"{_COINBASE}.gateway:CoinbaseGateway._on_order_answer", 30, "A2", "A3"),
     *_appends("OrderAccepted", 30, "A3"),

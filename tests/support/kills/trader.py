@@ -1,4 +1,5 @@
-"""A strategy without a model that always has something under way: orders that trade, orders that rest, cancels."""
+"""A strategy without a model that always has something under way: orders that trade, orders that rest, changes of
+those in place, cancels."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engine.commands import CancelIntent, Intent, OrderIntent, OrderType, TimeInForce
+from engine.commands import CancelIntent, Intent, OrderIntent, OrderType, ReplaceIntent, TimeInForce
 from engine.events import Side
 from engine.ports import View
 from strategies.base import BaseStrategy
@@ -26,7 +27,8 @@ class RestlessParams(msgspec.Struct, frozen=True):
 
 
 class Restless(BaseStrategy):
-    """Each quote one wish, by turns: buy at once, rest a purchase at the best bid, sell at once, give one back."""
+    """Each quote one wish, by turns: buy at once, rest a purchase at the best bid, sell at once, change one that rests
+    or give it back."""
 
     Params = RestlessParams
 
@@ -47,6 +49,11 @@ class Restless(BaseStrategy):
         open_orders = view.open_orders(instrument)
         resting = [order for order in open_orders if order.state in ("accepted", "partly_filled")]
         kind = self.turn % 4
+        own = [order for order in resting if order.strategy == self.name]
+        if own and self.turn % 8 == 3:
+            turn = self.turn // 8
+            px, qty = definition.price(top.bid_px) - (turn % 3) * definition.tick_px, QTY * (1 + turn % 2)
+            return [ReplaceIntent(view.now_ns, self.name, own[-1].client_order_id, qty, px)]
         if len(resting) > RESTING_MAX or (kind == 3 and resting):
             return [CancelIntent(view.now_ns, self.name, resting[0].client_order_id)]
         if kind == 0:

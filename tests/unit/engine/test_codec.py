@@ -31,6 +31,9 @@ SAMPLES: list[Any] = [
     e.OrderCancelled(1, 2, "coinbase", "k-1", "v-1", "user"),
     e.OrderExpired(1, 2, "coinbase", "k-1", "v-1"),
     e.CancelRejected(1, 2, "coinbase", "k-1", "late"),
+    e.OrderReplaced(1, 2, "coinbase", "k-1", "v-1", D("0.02"), D("100.10")),
+    e.ReplaceRejected(1, 2, "coinbase", "k-1", "invalid_px", "INVALID_EDITED_PRICE"),
+    e.ReplaceOutcomeUnknown(1, 2, "coinbase", "k-1", "timeout"),
     e.OrderOutcomeUnknown(1, 2, "coinbase", "k-1", "reset"),
     e.BalanceReported(1, 2, "coinbase", "USD", D("1E+3"), D("0.00")),
     e.PositionReported(1, 2, "coinbase", BTC, D("-1.50"), D("100")),
@@ -67,6 +70,7 @@ SAMPLES: list[Any] = [
     ORDER,
     c.NewOrderWithExits(7, "k-2", "coinbase", intent(), D("110"), D("90.0")),
     c.CancelOrder(1, "k-1", "coinbase", "", BTC, "halted"),
+    c.ReplaceOrder(1, "k-1", "coinbase", "v-1", BTC, D("0.02"), D("100.10"), D("0.01"), D(100), "nearer"),
     c.RiskStateChanged(1, c.RiskState.ACTIVE, c.RiskState.HALTED, "why"),
     c.StrategyQuarantined(1, "s", "ValueError: x"),
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from engine import events as e
-from engine.commands import CancelOrder, Command, NewOrder
+from engine.commands import CancelOrder, Command, NewOrder, ReplaceOrder
 from engine.router import OrderRouter
 from tests.support.core import BTC, intent
 
 ORDER = NewOrder(7, "k-1", "coinbase", intent())
 CANCEL = CancelOrder(8, "k-1", "coinbase", "v-1", BTC)
+REPLACE = ReplaceOrder(9, "k-1", "coinbase", "v-1", BTC, Decimal(2), Decimal(101), Decimal(1), Decimal(100))
 
 
 class Keeps:
@@ -36,15 +39,33 @@ def test_each_command_goes_to_its_own_venue() -> None:
     assert (there.submitted, there.cancelled) == ([], [])
 
 
-def test_without_a_gateway_both_kinds_come_back_with_the_reason() -> None:
+def test_a_change_goes_to_a_gateway_that_knows_the_word_and_comes_back_from_any_other() -> None:
+    """One whose venue has no such thing is never asked."""
+
+    class Edits(Keeps):
+        def replace(self, replace: ReplaceOrder) -> None:
+            self.submitted.append(replace)
+
+    told: list[e.InputEvent] = []
+    able, unable = Edits("coinbase"), Keeps("coinbase")
+    OrderRouter(told.append, lambda: [able]).send(REPLACE)
+    assert (able.submitted, told) == ([REPLACE], [])
+    OrderRouter(told.append, lambda: [unable]).send(REPLACE)
+    assert told == [e.ReplaceRejected(9, 9, "coinbase", "k-1", "unsupported")]
+    assert (unable.submitted, unable.cancelled) == ([], [])
+
+
+def test_without_a_gateway_every_kind_comes_back_with_the_reason() -> None:
     """As the events that a venue would answer with."""
     told: list[e.InputEvent] = []
     router = OrderRouter(told.append, list)
     router.send(ORDER)
     router.send(CANCEL)
+    router.send(REPLACE)
     assert told == [
         e.OrderRejected(7, 7, "coinbase", "k-1", "no_gateway"),
         e.CancelRejected(8, 8, "coinbase", "k-1", "no_gateway"),
+        e.ReplaceRejected(9, 9, "coinbase", "k-1", "no_gateway"),
     ]
 
 

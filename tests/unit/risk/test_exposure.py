@@ -59,6 +59,24 @@ def test_open_orders_are_valued_at_their_worst_price() -> None:
     assert figures(view, Side.SELL, "1", "100") == (100, 220, 312, 220)
 
 
+def test_an_order_that_is_being_changed_counts_at_the_price_that_is_worth_more() -> None:
+    """Mark 100.  A buy of 2 on its way from 101 to 103 or back: with one more at 100, 3 at 103.  A sell of 2 between
+    104 and 108: 2 short at 108.  A contract of the inverse kind is worth more where it is cheaper: at 92."""
+    for px, other_px in ((101, 103), (103, 101)):
+        view = FakeView()
+        view.open(order(qty=D(2), limit_px=D(px)), other_px=D(other_px))
+        assert figures(view, Side.BUY, "1", "100") == (100, 309, 309, 309)
+        assert committed(view, D(100), view.open_orders(), FACTOR) == 306
+    for px, other_px in ((104, 108), (108, 104)):
+        view = FakeView()
+        view.open(order(side=Side.SELL, qty=D(2), limit_px=D(px)), other_px=D(other_px))
+        assert exposure(view, Side.BUY, "1", "100").gross == 216
+    for px, other_px in ((96, 92), (92, 96)):
+        view = FakeView(make_instrument(inverse=True, multiplier=D(9_200)))
+        view.open(order(side=Side.SELL, qty=D(2), limit_px=D(px)), other_px=D(other_px))
+        assert exposure(view, Side.BUY, "1", "130").gross == 200
+
+
 def test_an_offset_is_counted_at_the_mark() -> None:
     """Short 3, an open buy of 1 far above the mark: what offsets the rest must not look larger than it is."""
     view = FakeView()

@@ -12,10 +12,18 @@ import msgspec
 import pytest
 
 from engine.bus import EventBus
-from engine.commands import CancelOrder, Command
+from engine.commands import CancelOrder, Command, ReplaceOrder
 from engine.core import NullProbe
 from engine.errors import KestrelError
-from engine.events import AccountSettled, CancelRejected, InputEvent, OrderRejected, ShutdownRequested, StateKept
+from engine.events import (
+    AccountSettled,
+    CancelRejected,
+    InputEvent,
+    OrderRejected,
+    ReplaceRejected,
+    ShutdownRequested,
+    StateKept,
+)
 from engine.order_states import OrderState
 from engine.router import OrderRouter
 from engine.runtime.clocks import ClockWatch, ManualClock, SystemClock
@@ -97,18 +105,22 @@ def test_no_order_passes_before_it_is_open_and_in_a_check_nothing_ever(for_good:
     account.place()
     (order,) = account.venue.orders
     cancel = CancelOrder(order.ts_ns, order.client_order_id, order.venue, "v-1", order.intent.instrument)
+    change = ReplaceOrder(
+        order.ts_ns, order.client_order_id, order.venue, "v-1", order.intent.instrument, *[Decimal(1)] * 4
+    )  # fmt: skip
     leaving = msgspec.structs.replace(order, intent=msgspec.structs.replace(order.intent, reduce_only=True))
     for _ in range(2):
         router.send(order)
         router.send(cancel)
         router.send(leaving)
+        router.send(change)
         is_open = True
     if for_good:
         assert behind.commands == []
-        assert [type(one) for one in told] == [OrderRejected, CancelRejected, OrderRejected] * 2
+        assert [type(one) for one in told] == [OrderRejected, CancelRejected, OrderRejected, ReplaceRejected] * 2
     else:
-        assert behind.commands == [cancel, leaving, order, cancel, leaving]
-        assert [type(one) for one in told] == [OrderRejected]
+        assert behind.commands == [cancel, leaving, order, cancel, leaving, change]
+        assert [type(one) for one in told] == [OrderRejected, ReplaceRejected]
     assert {(one.client_order_id, one.reason) for one in told} == {(order.client_order_id, WITHHELD)}  # type: ignore[union-attr]
 
 

@@ -1,0 +1,200 @@
+"""Which version lives of an order that was asked to be changed in place: pure, no clock, no socket.
+
+Owns the changes that are under way and what counts as proof.  An answer is none: it says that the venue has taken the
+request.  The new version shown is proof that it was done, by the user stream or by a look-up.  The old version shown is
+proof that it was not only by look-ups, twice, and so long after the answer that the request cannot be under way any
+more; or when the order has ended as that.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from connectors.coinbase import wire
+from connectors.coinbase.fills import exact
+from engine.commands import ReplaceOrder
+from engine.events import InputEvent, OrderReplaced, ReplaceRejected
+
+LOOKS = 2
+"""Look-ups that must show the old version before a change is given up."""
+_DEAD = frozenset({"CANCELLED", "EXPIRED", "FAILED"})
+_SHOWN = frozenset({"OPEN", "FILLED"})
+"""Statuses under which price and size are those that trade, or have traded."""
+NS_PER_S = 1_000_000_000
+
+
+class Version(NamedTuple):
+    """``qty`` in all, what has filled included; ``px`` None: not told."""
+
+    qty: Decimal
+    px: Decimal | None
+
+
+class _Edit(msgspec.Struct, gc=False):
+    client_order_id: str
+    old: Version
+    new: Version
+    asked_ns: int
+    is_return: bool
+    """The order was like that before: a message that was under way may show it."""
+    answered_ns: int = 0
+    """When the answer came or was given up; 0 before."""
+    taken: bool = False
+    looks: int = 0
+
+
+class _Known(msgspec.Struct, gc=False):
+    """A version that was told, since when, and those before it."""
+
+    client_order_id: str
+    version: Version
+    since_ns: int
+    past: set[Version]
+    is_doubtful: bool = False
+    """An earlier session's: what it knew last may have been lost with its disk."""
+
+
+class Versions:
+    """Of one account, by the venue's order ids; orders that were never changed are not in it."""
+
+    def __init__(self, venue: str) -> None:
+        self._venue = venue
+        self._edits: dict[str, _Edit] = {}
+        self._known: dict[str, _Known] = {}
+
+    def __len__(self) -> int:
+        """Orders that are followed."""
+        return len(self._known)
+
+    def is_pending(self, order_id: str) -> bool:
+        """Whether a change of it is under way, or of unknown outcome."""
+        return order_id in self._edits
+
+    def is_doubtful(self, order_id: str) -> bool:
+        """Whether that is so, or it is an earlier session's order that the venue has not shown yet."""
+        known = self._known.get(order_id)
+        return order_id in self._edits or (known is not None and known.is_doubtful)
+
+    def follow(self, client_order_id: str, order_id: str, version: Version) -> None:
+        """An order that an earlier session has left as this one."""
+        self._known[order_id] = _Known(client_order_id, version, 0, set(), True)
+
+    # --- what is asked ----------------------------------------------------------------------------------------------
+
+    def begin(self, replace: ReplaceOrder, now_ns: int) -> None:
+        """It is about to leave, or an earlier session has sent it."""
+        order_id = replace.venue_order_id
+        old, new = Version(replace.old_qty, replace.old_px), Version(replace.qty, replace.limit_px)
+        known = self._known.setdefault(order_id, _Known(replace.client_order_id, old, 0, set()))
+        self._edits[order_id] = _Edit(replace.client_order_id, old, new, now_ns, new in known.past)
+
+    def answered(self, order_id: str, now_ns: int, *, taken: bool) -> None:
+        """By the venue, which has ``taken`` it, or by nobody."""
+        edit = self._edits.get(order_id)
+        if edit is not None:
+            edit.answered_ns, edit.taken = now_ns, taken
+
+    def drop(self, order_id: str) -> bool:
+        """It did not leave, or was refused; whether nothing else was known by now."""
+        return self._edits.pop(order_id, None) is not None
+
+    # --- what is shown ----------------------------------------------------------------------------------------------
+
+    def told(
+        self, order: wire.UserOrder, ts_event_ns: int, ts_recv_ns: int, *, is_snapshot: bool = False
+    ) -> list[InputEvent]:
+        """By the user stream.  What it leaves out is not guessed, and it may be behind: it disproves nothing, but that
+        an earlier session's order is still as that one knew it, in a snapshot."""
+        order_id, status = order.order_id, order.status
+        edit, known = self._edits.get(order_id), self._known.get(order_id)
+        events: list[InputEvent] = []
+        filled_qty, left_qty = exact(order.cumulative_quantity), exact(order.leaves_quantity)
+        if status in _SHOWN and known is not None and filled_qty is not None and left_qty is not None:
+            shown = Version(filled_qty + left_qty, exact(order.limit_price))
+            if edit is not None and shown == edit.new and not edit.is_return:
+                events.append(self._done(order_id, edit, ts_event_ns, ts_recv_ns))
+            elif edit is None and is_snapshot and known.is_doubtful and status == "OPEN" and shown.px is not None:
+                known.is_doubtful = False
+                if shown != known.version:
+                    events += self._tell(order_id, known.client_order_id, shown, ts_recv_ns)
+        if status in _DEAD or (status == "FILLED" and not self.is_doubtful(order_id)):
+            self._forget(order_id)
+        return events
+
+    def looked_up(self, order: wire.RestOrder, asked_ns: int, now_ns: int, grace_ns: int) -> list[InputEvent]:
+        """By a look-up that was asked at ``asked_ns``."""
+        order_id, edit = order.order_id, self._edits.get(order.order_id)
+        if order.status in _DEAD:
+            self._forget(order_id)
+            return []
+        size = order.size_and_price()
+        if order.status not in _SHOWN or size is None or order_id not in self._known:
+            return []
+        shown = Version(*size)
+        if asked_ns:
+            self._known[order_id].is_doubtful = False
+        if edit is None:
+            return self._compare(order, shown, asked_ns, now_ns, grace_ns)
+        events: list[InputEvent] = []
+        if shown == edit.new:
+            events.append(self._done(order_id, edit, now_ns, now_ns))
+        elif order.status == "FILLED":
+            del self._edits[order_id]
+            if shown != edit.old:
+                events += self._tell(order_id, edit.client_order_id, shown, now_ns)
+            events.append(self._not_done(edit, "unknown_order", "it filled as it was before", now_ns))
+        elif asked_ns >= edit.asked_ns:
+            if shown != edit.old:
+                events += self._tell(order_id, edit.client_order_id, shown, now_ns)
+                edit.old = shown
+            edit.looks += 1
+            if edit.answered_ns and edit.looks >= LOOKS and asked_ns - edit.answered_ns >= grace_ns:
+                del self._edits[order_id]
+                why = "the venue took it" if edit.taken else "its answer was lost"
+                text = f"{why}, and {edit.looks} look-ups show the order as before, the last"
+                text += f" {(asked_ns - edit.answered_ns) / NS_PER_S:.1f} s later"
+                events.append(self._not_done(edit, "never_arrived", text, now_ns))
+        if order.status == "FILLED":
+            self._forget(order_id)
+        return events
+
+    def _compare(
+        self, order: wire.RestOrder, shown: Version, asked_ns: int, now_ns: int, grace_ns: int
+    ) -> list[InputEvent]:
+        """Nothing is under way: it must be what was told last.  A change that was given up may come after all, and
+        somebody may change it by hand; a listing may be behind one that was just done."""
+        known = self._known[order.order_id]
+        if order.status == "FILLED" and asked_ns:
+            self._forget(order.order_id)
+        if shown == known.version or asked_ns - known.since_ns < grace_ns:
+            return []
+        return self._tell(order.order_id, known.client_order_id, shown, now_ns)
+
+    def _tell(self, order_id: str, client_order_id: str, shown: Version, now_ns: int) -> list[InputEvent]:
+        if shown.px is None:
+            return []
+        known = self._known.get(order_id)
+        if known is not None:
+            known.past.add(known.version)
+            known.version = shown
+        return [OrderReplaced(now_ns, now_ns, self._venue, client_order_id, order_id, shown.qty, shown.px)]
+
+    def _done(self, order_id: str, edit: _Edit, ts_event_ns: int, ts_recv_ns: int) -> InputEvent:
+        self._edits.pop(order_id, None)
+        known = self._known[order_id]
+        known.past.add(known.version)
+        known.version, known.since_ns, known.is_doubtful = edit.new, ts_recv_ns, False
+        qty, px = edit.new
+        assert px is not None
+        return OrderReplaced(ts_event_ns, ts_recv_ns, self._venue, edit.client_order_id, order_id, qty, px)
+
+    def _not_done(self, edit: _Edit, reason: str, text: str, now_ns: int) -> InputEvent:
+        return ReplaceRejected(now_ns, now_ns, self._venue, edit.client_order_id, reason, text)
+
+    def _forget(self, order_id: str) -> None:
+        """It has ended, and its end takes a change with it."""
+        self._edits.pop(order_id, None)
+        self._known.pop(order_id, None)

@@ -164,17 +164,20 @@ class KnownOrders:
         return known.number not in self._ended
 
     def unlisted(self, listed: Collection[str], at: int) -> list[Known]:
-        """Orders that should rest at transaction ``at`` and are not among the numbers that are listed then."""
-        return [
-            known
-            for known in self._by_number.values()
-            if known.told
-            and not known.immediate
-            and self.is_open(known)
-            and not {known.number, *known.legs.values()} & set(listed)
-            and known.number.isdecimal()
-            and int(known.number) <= at
-        ]
+        """Orders that should rest at transaction ``at`` and are not among the numbers that are listed then; of a
+        bracket that is listed by half the other half is to go."""
+        found = []
+        for known in self._by_client.values():
+            if not known.told or known.immediate or not self.is_open(known):
+                continue
+            numbers = list(known.legs.values()) or [known.number]
+            gone = [one for one in numbers if one.isdecimal() and int(one) <= at and one not in listed]
+            if gone == numbers:
+                found.append(known)
+            else:
+                for number in gone:
+                    self.lose_leg(known, number, linked=False)
+        return found
 
     def end(self, known: Known) -> None:
         self._ended[known.number] = None

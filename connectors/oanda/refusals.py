@@ -29,7 +29,6 @@ _EXACT: Final = {
     "INSUFFICIENT_FUNDS": "insufficient_funds",
     "UNITS_LIMIT_EXCEEDED": "above_maximum",
     "MARKET_HALTED": "trading_halted",
-    "FIFO_VIOLATION": "exit_refused",
 }
 _RULES: Final = tuple(
     (re.compile(pattern), word)
@@ -39,6 +38,7 @@ _RULES: Final = tuple(
         (r"^UNITS_M\w+MUM_NOT_MET$", "below_minimum"),  # the vendor's list misspells it
         (r"_NOT_SUPPORTED$", "unsupported"),
         (r"_ALREADY_EXISTS$", "exit_exists"),
+        (r"^FIFO_VIOLATION", "exit_refused"),
         (r"DUPLICATE_CLIENT_ORDER_IDS$", "duplicate_client_id"),
         (r"_ALLOWED_EXCEEDED$", "too_many_orders"),
         (r"UNITS_EXCEED_", "above_maximum"),

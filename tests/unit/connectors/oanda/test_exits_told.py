@@ -126,6 +126,21 @@ def test_half_a_bracket_is_to_go() -> None:
     assert names(holder.read()) == ["OrderCancelled"]
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_ends_that_could_not_be_read_are_seen_in_the_next_listing(both: bool) -> None:
+    """The account is read and does not list one of the two, or neither: half a bracket is to go, none is over; once."""
+    holder = Holder()
+    holder.bracket()
+    holder.read()
+    first, second = holder.venue.account.pending
+    listed = set() if both else {str(second)}
+    events = holder.protocol.lose(listed, holder.log.last, RECV_NS)
+    assert names(events) == ["OrderCancelled"] * both
+    assert holder.protocol.orders.halves == [str(second)] * (not both)
+    assert holder.protocol.lose(listed, holder.log.last, RECV_NS) == []
+    assert first < second
+
+
 def test_a_trade_that_somebody_closes_takes_the_bracket_along() -> None:
     """Cancelled once, by the venue; there is nothing left to cancel."""
     holder = Holder()

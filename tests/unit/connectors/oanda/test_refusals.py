@@ -37,6 +37,7 @@ from engine.refusals import WORDS
         ("CLIENT_TRADE_ID_ALREADY_EXISTS", "duplicate_client_id"),
         ("ORDERS_ON_FILL_DUPLICATE_CLIENT_ORDER_IDS", "duplicate_client_id"),
         ("STOP_LOSS_ORDER_ALREADY_EXISTS", "exit_exists"),
+        ("FIFO_VIOLATION", "exit_refused"),
         ("STOP_LOSS_ORDER_GUARANTEED_REQUIRED", "exit_refused"),
         ("STOP_LOSS_ON_FILL_GUARANTEED_MINIMUM_DISTANCE_NOT_MET", "exit_refused"),
         ("PENDING_ORDERS_ALLOWED_EXCEEDED", "too_many_orders"),

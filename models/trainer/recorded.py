@@ -34,6 +34,8 @@ from models.trainer.settings import Data
 
 _BOOKS = ("book_snapshots", "book_deltas")
 _EVENTS = (*_BOOKS, "quotes", "trades")
+_TOP = "book10"
+"""The best levels after each change: read where nothing tells the changes themselves."""
 _PRICED_BY = {"mid": {*_BOOKS, "quotes", "bars"}, "trade": {"trades", "bars"}}
 """Kinds of which one must be there of another instrument, for its price to be known to rows of mids or of trades."""
 
@@ -188,9 +190,10 @@ def _from_catalogue(catalogue: Catalogue, names: Sequence[str], spec: FeatureSpe
 
 
 def _stored(catalogue: Catalogue, name: str, interval_ns: int, why: str = "") -> list[Part]:
-    """Candles of that interval where it has any, else ticks and books."""
+    """Candles of that interval where it has any, else ticks and books, else the best levels."""
     parts = catalogue.parts(instrument=name, kind="bars", interval_ns=interval_ns) if interval_ns else []
     parts = parts or [part for kind in _EVENTS for part in catalogue.parts(instrument=name, kind=kind)]
+    parts = parts or catalogue.parts(instrument=name, kind=_TOP)
     if not parts:
         raise DataError(
             f"{catalogue.root} has no market of {name}{why and ',' + why}",
@@ -246,8 +249,8 @@ def _instrument(catalogue: Catalogue, parts: Sequence[Part]) -> Instrument:
     return msgspec.structs.replace(
         instrument,
         has_trades=bool(kinds & {"trades", "bars"}),
-        has_depth=bool(kinds & set(_BOOKS)),
-        has_quote_sizes=bool(kinds & set(_BOOKS)) or _sized(catalogue, parts),
+        has_depth=bool(kinds & {*_BOOKS, _TOP}),
+        has_quote_sizes=bool(kinds & {*_BOOKS, _TOP}) or _sized(catalogue, parts),
     )
 
 

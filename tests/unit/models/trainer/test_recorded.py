@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.data.catalogue import Catalogue
+from engine.data.importing.importer import import_file
+from engine.data.importing.options import Options
 from engine.data.parquet import read_events
 from engine.data.parts import Source
 from engine.errors import ConfigError, DataError
 from engine.events import Quote
 from engine.features import FeatureSpec
+from models.labels import LabelSpec
+from models.labels.book import smoothed
 from models.trainer.recorded import recorded_markets
 from models.trainer.settings import Data, Features, load_settings
+from models.windows.rows import in_memory
 
 QUOTES = "binance_usdm_btcusdt_20240808_quotes.parquet"
 TRADES = "binance_usdm_btcusdt_20240808_trades.parquet"
@@ -117,3 +123,26 @@ def test_columns_may_be_a_list_of_sets_and_columns() -> None:
     assert feature_spec(Features(columns="quote40")).volume == "ticks"
     with pytest.raises(DataError, match="did you mean 'core40'"):
         feature_spec(Features(columns="cor40"))
+
+
+def test_the_best_levels_alone_are_a_market_and_its_labels_are_whole_half_ticks(
+    market_data: Path, tmp_path: Path
+) -> None:
+    """An hour of a future, ten levels after each change: rows read the levels, and where the mid goes is counted in
+    half ticks of the file's own prices."""
+    path = market_data / "lob" / "cme_esh4_book10_20231225.parquet"
+    catalogue = Catalogue(tmp_path)
+    import_file(catalogue, path, Options())
+    (name,) = {part.instrument for part in catalogue.parts()}
+    spec = FeatureSpec("book", ("book_imbalance_10", "imbalance", "ofi_5"), 10)
+    (market,) = recorded_markets(Data(catalogue=str(tmp_path), instruments=(name,)), tmp_path, spec)
+    assert (market.instrument.has_depth, market.instrument.has_trades) == (True, False)
+    label = LabelSpec(kind="book_smoothed", horizon_rows=10, threshold=Decimal("0.00001"))
+    table = in_memory([market], spec, {"mid": label})
+    assert table.warm.sum() > 15_000
+    quarters = np.rint(table.close_px * 8)
+    assert (quarters == table.close_px * 8).all(), "mids of quarter ticks lie on eighths"
+    wanted = smoothed(quarters.astype(np.int64), 10, Decimal("0.00001"))
+    assert table.labels["mid"].values[:-10].tolist() == wanted.values[:-10].tolist()
+    shares = np.bincount(wanted.values[:-10].astype(int)) / (len(table) - 10)
+    assert shares.min() > 0.1

@@ -141,6 +141,22 @@ async def test_a_closed_market_takes_no_market_order_and_opens_through_a_confirm
         await until(lambda: len(one.settled()) > confirmed)
 
 
+@pytest.mark.fault("C10")
+async def test_a_session_that_starts_while_the_market_is_closed_waits_for_its_open(tmp_path: Path) -> None:
+    """Prices of the close are told and the market is halted; open, it trades after a confirmation."""
+    async with exchange() as client:
+        await client.operate("halt", instrument="EUR_USD")
+        async with session(client, tmp_path) as one:
+            assert _status_of(one, EUR) is TradingStatus.HALTED
+            one.submit("early")
+            assert [event.reason for event in one.of("early")] == ["trading_halted"]
+            confirmed = len(one.settled())
+            await client.operate("open", instrument="EUR_USD")
+            await until(lambda: _status_of(one, EUR) is TradingStatus.TRADING and len(one.settled()) > confirmed)
+            one.submit("now")
+            await one.told("now", OrderFilled)
+
+
 @pytest.mark.fault("B14")
 @pytest.mark.parametrize("apply", ["before", "no"])
 async def test_an_order_without_an_answer_is_found_or_never_arrived(tmp_path: Path, apply: str) -> None:

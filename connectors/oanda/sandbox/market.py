@@ -97,7 +97,8 @@ class Market:
         tradeable = self.is_open(now_ns)
         changed = tradeable != self._tradeable
         self._tradeable = tradeable
-        if tradeable and not self._frozen:
+        # Who comes while it is closed is shown the price at which it closed, as at the venue.
+        if (tradeable or self.quote is None) and not self._frozen:
             self._flow.step(self._engine, now_ns)
         changed = self._refresh(now_ns) or changed
         if changed:
@@ -125,7 +126,8 @@ class Market:
         if last is not None and last.bids == made.bids and last.asks == made.asks:
             return False
         self.quote = made
-        self.candles.add(now_ns, made.bid, made.ask)
+        if self._tradeable:
+            self.candles.add(now_ns, made.bid, made.ask)
         return True
 
     # --- trading ------------------------------------------------------------------------------------------------------

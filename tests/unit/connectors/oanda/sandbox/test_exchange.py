@@ -9,7 +9,8 @@ import pytest
 
 from connectors.oanda.sandbox.account import Account
 from connectors.oanda.sandbox.errors import ApiError, Rejection
-from connectors.oanda.sandbox.settings import AccountSettings
+from connectors.oanda.sandbox.exchange import Exchange
+from connectors.oanda.sandbox.settings import AccountSettings, SandboxSettings
 from connectors.oanda.sandbox.times import next_roll_ns
 from tests.support.oanda import SECOND_NS, Venue
 
@@ -42,6 +43,23 @@ def test_the_venues_week_stops_trading() -> None:
     venue.now_ns = friday_ns
     venue.pass_time(1)
     assert venue.place("MARKET", units="1")["orderCancelTransaction"]["reason"] == "MARKET_HALTED"
+
+
+def test_a_venue_that_starts_at_a_weekend_shows_its_close() -> None:
+    """Prices that stand still and are not tradeable; with the week they live."""
+    venue = Venue(hours="venue")
+    opens_ns = next_roll_ns(venue.now_ns) + (48 * 3_600 + 301) * SECOND_NS
+    exchange = Exchange(SandboxSettings(history_days=0, hours="venue"), opens_ns - 3_600 * SECOND_NS)
+    market = exchange.markets.by_name["EUR_USD"]
+    exchange.advance(opens_ns - 3_599 * SECOND_NS)
+    closed = market.quote
+    assert closed is not None
+    exchange.advance(opens_ns - 60 * SECOND_NS)
+    assert (market.quote, market.tradeable) == (closed, False)
+    exchange.advance(opens_ns)
+    exchange.advance(opens_ns + 10 * SECOND_NS)
+    assert market.tradeable
+    assert market.quote != closed
 
 
 def test_money_comes_and_goes() -> None:

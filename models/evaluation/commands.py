@@ -72,7 +72,7 @@ def show(outcome: Outcome, run: Path) -> None:
                 f"({figure_text(comparison.difference)})"
             )
     if outcome.reused:
-        print(f"test re-used: opened {outcome.openings_before} time(s) before; this counts as development")
+        print(f"test re-used: {outcome.told_of_reuse}; this counts as development, not as a result of record")
     for text in outcome.suspicions:
         print(f"too good to be true: {text}" + (f" (explained: {outcome.explained})" if outcome.explained else ""))
     if outcome.suspicious:

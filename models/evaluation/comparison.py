@@ -7,6 +7,7 @@ instruments of a day are one observation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -15,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evaluation.draws import Draws, Estimate
+from models.manifest import Metric
 
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 Verdict = Literal["ahead", "level within noise", "behind", "not compared"]
 LESS_IS_BETTER: Final = frozenset({"log_loss", "brier", "ece", "qlike", "mse"})
 _SET_SIZE = 0.05
@@ -34,17 +37,21 @@ class EqualAccuracy:
 
 def verdict(metric: str, difference: Estimate) -> Verdict:
     """Of ours minus theirs: ahead or behind only where the paired 95 % interval leaves 0 out."""
-    interval = difference.metric
+    return verdict_of_interval(metric, difference.metric, 0.0)
+
+
+def verdict_of_interval(metric: str, interval: Metric, figure: float) -> Verdict:
+    """Of a score whose interval is known already, against ``figure``."""
     if interval.low is None or interval.high is None:
         return "not compared"
-    if interval.low <= 0.0 <= interval.high:
+    if interval.low <= figure <= interval.high:
         return "level within noise"
-    return "ahead" if (interval.high < 0) == (metric in LESS_IS_BETTER) else "behind"
+    return "ahead" if (interval.high < figure) == (metric in LESS_IS_BETTER) else "behind"
 
 
 def verdict_on_figure(metric: str, ours: Estimate, figure: float) -> Verdict:
     """Of a published figure: its own noise is unknown, so that only ours is in the interval."""
-    return verdict(metric, Estimate(ours.value - figure, None if ours.drawn is None else ours.drawn - figure))
+    return verdict_of_interval(metric, ours.metric, figure)
 
 
 def by_period(losses: Float64, draws: Draws) -> Float64:
@@ -52,6 +59,17 @@ def by_period(losses: Float64, draws: Draws) -> Float64:
     rows = np.bincount(draws.of_row, minlength=draws.periods)
     means: Float64 = draws.sums(losses) / np.maximum(rows, 1)
     return means[rows > 0]
+
+
+def horizon_in_periods(draws: Draws, instrument: Int64, horizon_rows: int) -> int:
+    """How many periods ahead a forecast is: what ``diebold_mariano`` takes.
+
+    With one row of an instrument a period (days, of daily bars) that is the label's rows.  With several, a label runs
+    from the last of them into the next period, and losses of neighbours are of one piece.
+    """
+    met = len(np.unique(np.stack([draws.of_row, instrument]), axis=1).T)
+    rows_each = len(draws.of_row) / met
+    return horizon_rows if rows_each < 1.5 else 1 + math.ceil(horizon_rows / rows_each)
 
 
 def diebold_mariano(ours: Float64, theirs: Float64, horizon: int) -> EqualAccuracy:

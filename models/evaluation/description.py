@@ -63,7 +63,8 @@ class Task(_Section, frozen=True):
     """What is learned.  ``horizon_s``: from a row to the end of its label; ``horizon_rows``: the same in bars.
 
     ``classes``: names in the order of their numbers, for kind ``classes``.  ``down`` and ``up``: the two of them that
-    are moves, else empty.  ``signal``: the class that is traded, of two; its threshold comes from validation rows.
+    are moves, else empty.  ``signal``: the class that is traded, of two; its threshold comes from validation rows, and
+    ``break_even`` is the precision from which it pays after costs (0: not told).
     ``primary``: the metric that the verdict is about.
     """
 
@@ -76,6 +77,7 @@ class Task(_Section, frozen=True):
     down: str = ""
     up: str = ""
     signal: str = ""
+    break_even: float = 0.0
     columns: Columns = Columns()
     figures: tuple[Figure, ...] = ()
 
@@ -156,5 +158,7 @@ def check_description(path: Path, data: RunData) -> None:
     known = KNOWN_METRICS[task.kind] | (BINARY_METRICS if len(task.classes) == 2 else set())
     known |= {"direction_accuracy"} if task.up and task.down else set()
     require(task.primary in known, f"primary {task.primary!r}", f"one of {', '.join(sorted(known))}")
+    require(0 <= task.break_even < 1, f"break_even {task.break_even}", "a precision below 1, or 0")
+    require(not task.break_even or bool(task.signal), "break_even without a signal", "the class that is traded")
     require(bool(task.up) == bool(task.down), f"up {task.up!r} and down {task.down!r}", "both or neither")
     require(task.horizon_s > 0 and task.horizon_rows >= 1, "horizon", "more than 0")

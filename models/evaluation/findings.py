@@ -19,8 +19,10 @@ from models.evaluation.calibration import reliability, tempered
 from models.evaluation.comparison import (
     by_period,
     diebold_mariano,
+    horizon_in_periods,
     model_confidence_set,
     verdict,
+    verdict_of_interval,
     verdict_on_figure,
 )
 from models.evaluation.draws import Draws
@@ -40,13 +42,15 @@ from models.evaluation.outcome import (
     RiskRow,
     SeedSpread,
     SelectionRow,
+    SignalRow,
 )
-from models.evaluation.ranking import precision_recall_curve, roc_curve
+from models.evaluation.ranking import average_precision, precision_recall_curve, roc_curve
 from models.evaluation.rows import Rows
 from models.evaluation.run_folder import RunFolder
 from models.evaluation.scoring import LOSS, Choices, Scored
 from models.evaluation.selection import judge_selection
 from models.evaluation.selective import risk_coverage
+from models.evaluation.signals import judge_signals
 from models.evaluation.suspicion import suspicions
 
 Float64 = npt.NDArray[np.float64]
@@ -101,7 +105,7 @@ class Findings:
             rows={part: info.rows for part, info in data.parts.items()},
             periods={part: (_day(info.first_ns), _day(info.last_ns)) for part, info in data.parts.items()},
             opening=opening.line,
-            openings_before=len(opening.earlier),
+            opened_before_by=tuple(line.run for line in opening.earlier),
             ledger=ledger,
             commit=commit,
             block=self.draws.block,
@@ -128,6 +132,7 @@ class Findings:
             reliability=self.reliability() if classes else [],
             risk_coverage=self.risk()[0] if classes else [],
             risk=self.risk()[1] if classes else {},
+            signals=self.signals() if self.task.signal else [],
             coverage=self.coverage(),
             groups=self.groups(),
             importance=self.importance(),
@@ -151,7 +156,7 @@ class Findings:
     def comparisons(self, losses: dict[str, Float64]) -> list[Comparison]:
         """Ours against every baseline by the primary metric, and by the loss where that is another."""
         loss, found = LOSS[self.task.kind], []
-        horizon = self.task.horizon_rows
+        horizon = horizon_in_periods(self.draws, self.test.instrument, self.task.horizon_rows)
         for one in self.ours:
             for other in self.scored:
                 if other.role != "baseline":
@@ -221,6 +226,20 @@ class Findings:
             areas[one.name] = RiskRow(found.area, found.random, found.best)
         return curves, areas
 
+    def signals(self) -> list[SignalRow]:
+        """Of every forecast that ever says so, at its threshold; a network's of its average (or only seed)."""
+        found = []
+        for one in (self.shown, *(one for one in self.scored if one.role == "baseline")):
+            judged = None
+            if one.said is not None:
+                judged = judge_signals(self.test, one.said, self.task.horizon_s, self.draws)
+            if judged is None:
+                continue
+            against = verdict_of_interval("precision", judged.precision, self.task.break_even)
+            pays = against if self.task.break_even else "not compared"
+            found.append(SignalRow(one.name, judged.rows, judged.episodes, judged.precision, pays))
+        return found
+
     def coverage(self) -> list[CoverageRow]:
         """Of the seeds' average (or the only seed)."""
         groups = self.regimes()
@@ -253,12 +272,20 @@ class Findings:
         }
         return {
             kind: [
-                GroupRow(one.name, one.rows, one.loss, one.difference)
+                GroupRow(one.name, one.rows, one.loss, one.difference, self.ranked(groups == one.name))
                 for one in breakdown.by_group(groups, self.ours[0].loss, self.best.loss, self.draws)
             ]
             for kind, groups in names.items()
             if groups is not None
         }
+
+    def ranked(self, own: npt.NDArray[np.bool_]) -> tuple[float, float] | None:
+        """PR-AUC of a signal on some rows, ours and the best baseline's; None where it never happened there."""
+        up = (self.test.classes[own] == 1).astype(np.float64)
+        if not self.task.signal or not up.any():
+            return None
+        ours, theirs = (average_precision(up, one.forecast[own, 1]) for one in (self.shown, self.best))
+        return ours, theirs
 
     def importance(self) -> list[Importance]:
         """What the trainer explained of the network, then the trees; on validation rows only."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 import msgspec
@@ -86,10 +87,13 @@ class CoverageRow(_Section, frozen=True):
 
 
 class GroupRow(_Section, frozen=True):
+    """``pr_auc``: of a signal, ours and the best baseline's."""
+
     name: str
     rows: int
     loss: float
     difference: Metric
+    pr_auc: tuple[float, float] | None = None
 
 
 class SelectionRow(_Section, frozen=True):
@@ -100,6 +104,16 @@ class SelectionRow(_Section, frozen=True):
     dsr: float
     pbo: float | None
     passed: bool
+
+
+class SignalRow(_Section, frozen=True):
+    """``precision``: of the first row of each episode; ``verdict``: against the precision that pays, if it is told."""
+
+    name: str
+    rows: int
+    episodes: int
+    precision: Metric
+    verdict: Verdict
 
 
 class RiskRow(_Section, frozen=True):
@@ -122,7 +136,7 @@ class Outcome(_Section, frozen=True):
     rows: dict[str, int]
     periods: dict[str, tuple[str, str]]
     opening: Line
-    openings_before: int
+    opened_before_by: tuple[str, ...]
     ledger: str
     commit: str
     block: int
@@ -139,6 +153,7 @@ class Outcome(_Section, frozen=True):
     reliability: list[Curve]
     risk_coverage: list[Curve]
     risk: dict[str, RiskRow]
+    signals: list[SignalRow]
     coverage: list[CoverageRow]
     groups: dict[str, list[GroupRow]]
     importance: list[Importance]
@@ -150,7 +165,13 @@ class Outcome(_Section, frozen=True):
 
     @property
     def reused(self) -> bool:
-        return self.openings_before > 0
+        return bool(self.opened_before_by)
+
+    @property
+    def told_of_reuse(self) -> str:
+        """By which runs, and how often."""
+        runs = ", ".join(f"{name} ({count}x)" for name, count in sorted(Counter(self.opened_before_by).items()))
+        return f"opened before by {runs}"
 
     @property
     def suspicious(self) -> bool:

@@ -37,8 +37,8 @@ def render(outcome: Outcome, epochs: Sequence[EpochLine] = ()) -> str:
         sections.append(section("Too good to be true", lines, "" if outcome.explained else "alarm"))
     if outcome.reused:
         text = (
-            f"This test was opened {outcome.openings_before} time(s) before: the result counts as development, not as "
-            "a result of record."
+            f"The same rows or some of them were {outcome.told_of_reuse}: the result counts as development, not as a "
+            "result of record."
         )
         sections.append(section("Test re-used", none(text), "alarm"))
     sections += [
@@ -56,6 +56,8 @@ def render(outcome: Outcome, epochs: Sequence[EpochLine] = ()) -> str:
             section("Confusion", _confusion(charts, outcome)),
             section("Risk by coverage", _risk(charts, outcome)),
         ]
+    if outcome.signals:
+        sections.append(section("Signals by episode", _signals(outcome)))
     sections.append(section("Conformal sets and intervals", _coverage(outcome)))
     sections += [section(f"Loss by {kind}", _groups(charts, rows)) for kind, rows in outcome.groups.items()]
     sections += [section(f"Importance: {one.of}, {one.method}", _importance(charts, one)) for one in outcome.importance]
@@ -220,6 +222,16 @@ def _risk(charts: Charts, outcome: Outcome) -> str:
     )
 
 
+def _signals(outcome: Outcome) -> str:
+    head = ("forecast", "against the precision that pays", "rows said", "episodes", "precision of their first rows")
+    rows = (
+        (one.name, one.verdict, f"{one.rows:,}", f"{one.episodes:,}", figure_text(one.precision))
+        for one in outcome.signals
+    )
+    text = "Signals of an instrument whose labels overlap are one episode. Net profit waits for the back-test."
+    return table(head, rows, text=2) + none(text)
+
+
 def _coverage(outcome: Outcome) -> str:
     head = ("promised", "covered", "mean size", "sets of one class", "right among these", "covered by regime")
 
@@ -257,6 +269,10 @@ def _groups(charts: Charts, rows: Sequence[GroupRow]) -> str:
     figure.update_xaxes(type="category")
     figure.update_yaxes(title="loss minus the best baseline's")
     more = none(f"{len(rows) - len(shown)} more in evaluation.json.") if len(rows) > len(shown) else ""
+    ranked = [one.pr_auc for one in rows if one.pr_auc is not None]
+    if ranked:
+        above = sum(ours > theirs for ours, theirs in ranked)
+        more += none(f"PR-AUC above the best baseline's in {above} of {len(ranked)}.")
     return charts.html(figure, 320) + more
 
 
@@ -304,6 +320,6 @@ def _about(outcome: Outcome) -> str:
         ("test", line.test.fingerprint),
         ("commit that evaluated", outcome.commit or "unknown"),
         ("test opened", f"{line.at}, on record in {outcome.ledger}"),
-        ("openings before", f"{outcome.openings_before}"),
+        ("openings before", outcome.told_of_reuse if outcome.reused else "none"),
     ]
     return table(("what", "value"), rows, text=2)

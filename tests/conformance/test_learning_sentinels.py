@@ -110,4 +110,4 @@ def test_what_is_too_good_fails_the_command_until_it_is_explained(tmp_path: Path
     assert 'evaluate again with --explain "..."' in done.output
     done = CliRunner().invoke(program.app, [*words, "--explain", "the label is in the predictions, on purpose"])
     assert done.exit_code == 0
-    assert "test re-used: opened 1 time(s) before" in done.output
+    assert "test re-used: opened before by run (1x)" in done.output

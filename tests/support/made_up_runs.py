@@ -130,6 +130,7 @@ def signal(dates: int = 500, seed: int = 2) -> MadeUp:
             primary="pr_auc",
             classes=("WAIT", "BUY"),
             signal="BUY",
+            break_even=0.05,
             columns=Columns(rules=("range24",)),
         ),
         ("range24", "noise"),

@@ -7,6 +7,7 @@ from models.evaluation.comparison import (
     across_seeds,
     by_period,
     diebold_mariano,
+    horizon_in_periods,
     model_confidence_set,
     verdict,
     verdict_on_figure,
@@ -83,6 +84,15 @@ def test_instruments_of_a_day_are_one_observation() -> None:
     """Two rows of one day and one of the next."""
     draws = Draws(np.array([0, 0, 1]), np.ones((1, 2)))
     assert by_period(np.array([1.0, 3.0, 5.0]), draws).tolist() == [2.0, 5.0]
+
+
+def test_the_horizon_is_told_in_the_periods_that_are_averaged() -> None:
+    """Daily rows of two names, five days ahead: 5.  Hourly rows, 8 hours ahead, averaged by day: into the next, 2."""
+    days = Draws(np.repeat(np.arange(30), 2), np.ones((1, 30)))
+    assert horizon_in_periods(days, np.tile([0, 1], 30), 5) == 5
+    hours = Draws(np.repeat(np.arange(30), 24), np.ones((1, 30)))
+    assert horizon_in_periods(hours, np.zeros(720, int), 8) == 2
+    assert horizon_in_periods(hours, np.zeros(720, int), 30) == 3
 
 
 def test_seeds_are_told_by_mean_spread_and_worst() -> None:

@@ -44,6 +44,8 @@ def test_a_whole_description_passes() -> None:
         ({"primary": "profit"}, "primary 'profit'; expected one of accuracy"),
         ({"primary": "direction_accuracy"}, "primary 'direction_accuracy'"),
         ({"up": "BUY"}, "both or neither"),
+        ({"break_even": 1.5}, "break_even 1.5"),
+        ({"break_even": 0.3, "signal": ""}, "break_even without a signal"),
     ],
 )
 def test_a_description_that_contradicts_itself_is_told(changes: dict[str, object], said: str) -> None:

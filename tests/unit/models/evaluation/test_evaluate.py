@@ -129,6 +129,11 @@ def test_a_signal_is_thresholded_by_validation(tmp_path: Path) -> None:
     prior = next(one for one in outcome.comparisons if (one.theirs, one.metric) == ("prior", "pr_auc"))
     assert prior.verdict == "ahead"
     assert outcome.scores[0].metrics["f1"].value > 0.25
+    network = next(one for one in outcome.signals if one.name == "network, seeds averaged")
+    assert network.verdict == "ahead"
+    assert 0 < network.episodes <= network.rows
+    assert all(len(one.pr_auc) == 2 for one in outcome.groups["symbol"])
+    assert "Signals by episode" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_return_that_cannot_be_known_is_level_with_nothing(tmp_path: Path) -> None:
@@ -148,6 +153,7 @@ def test_the_ledger_has_the_line_and_a_second_opening_is_told(tmp_path: Path) ->
         ("c0ffee", run.config_sha256, "f" * 64)
     ] * 2
     assert (first.reused, second.reused) == (False, True)
+    assert second.told_of_reuse == "opened before by run (1x)"
     assert "Test re-used" in (run.path / "report.html").read_text()
 
 

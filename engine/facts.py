@@ -72,6 +72,7 @@ class AccountFacts:
         self._desk.groups.moved(order)
 
     def on_unattached(self, event: e.AttachmentMissing) -> None:
+        self._orders.miss(event.client_order_id)
         self._desk.groups.unattached(event.client_order_id)
 
     def on_rejected(self, event: e.OrderRejected) -> None:

@@ -321,19 +321,26 @@ class OrderManager:
     def carried(self) -> tuple[CarriedOrder, ...]:
         """The open orders, and of the ended ones the newest, for facts that come late; oldest first.  Of an entry and
         the exit that came with it either both or none, and any that still waits for its exit."""
-        self._awaiting = {name: None for name in self._awaiting if self.get(name) is not None}
+        self._awaiting = {name: None for name in self._awaiting if self._may_await(name)}
         newest = list(self._closed)[-ENDED_CARRIED:]
         known = set(newest)
         older = [name for name in self._awaiting if name not in known and self._has_ended_with_something(name)]
         exits = [attached_id(name) for name in (*newest, *self._open)]
         older += [name for name in exits if name in self._closed and name not in known]
-        return tuple(
-            [_carry(order) for order in (*[self._closed[name] for name in (*older, *newest)], *self._open.values())]
-        )
+        ended = [self._closed[name] for name in (*older, *newest)]
+        return tuple([_carry(order) for order in (*ended, *self._open.values())])
+
+    def _may_await(self, name: str) -> bool:
+        """Whether the exit of an entry may still show itself, also after a late fill."""
+        return self.get(name) is not None and self.get(attached_id(name)) is None
 
     def _has_ended_with_something(self, name: str) -> bool:
         order = self._closed.get(name)
         return order is not None and order.filled_qty > ZERO
+
+    def miss(self, client_order_id: str) -> None:
+        """The venue has made no exit for this entry."""
+        self._awaiting.pop(client_order_id, None)
 
     def carried_trades(self) -> tuple[str, ...]:
         return self._executions.carried()

@@ -338,6 +338,22 @@ def test_an_entry_and_its_exit_are_carried_together_however_old() -> None:
     assert entry.client_order_id not in [one.new.client_order_id for one in trader.core.orders.carried()]
 
 
+@pytest.mark.fault("A4")
+@pytest.mark.parametrize("how", ["kept", "killed"])
+def test_an_entry_is_forgotten_with_its_exit_also_by_a_later_session(how: str) -> None:
+    """Carried once, both ended; after many more orders neither is: one without the other would be told of again."""
+    before, entry = entered()
+    before.fill(before.attach(entry, "2"), "2", "110", "out")
+    after = restarted(before, how, offers={"coinbase": ATTACHES})
+    settle(after, D(0))
+    names = {one.new.client_order_id for one in after.core.orders.carried()}
+    assert {entry.client_order_id, attached_id(entry.client_order_id)} <= names
+    for number in range(70):
+        after.fill(after.place(qty="1"), "1", "100", f"b{number}")
+    names = {one.new.client_order_id for one in after.core.orders.carried()}
+    assert not {entry.client_order_id, attached_id(entry.client_order_id)} & names
+
+
 def test_the_records_alone_make_the_same_state() -> None:
     """What the bus has put on record, taken by a recovery, is what the core keeps."""
     trader, entry = entered()

@@ -42,9 +42,13 @@ _LOCK: Final = ".lock"
 _DRAFT: Final = ".draft-"
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _MADE_BY: Final = (
+    "engine/data/merging.py",
+    "engine/data/parquet.py",
+    "engine/data/playback.py",
     "engine/features",
     "engine/quality",
     "models/labels",
+    "models/trainer/candle_files.py",
     "models/trainer/recorded.py",
     "models/windows/rows.py",
 )

@@ -207,3 +207,8 @@ def test_the_spec_comes_back_as_it_was(tmp_path: Path) -> None:
     assert table.spec.fingerprint() == SPEC.fingerprint()
     assert msgspec.to_builtins(table.instruments[0]) == msgspec.to_builtins(markets()[0].instrument)
     assert np.isnan(table.values[0]).any()
+
+
+def test_every_source_that_is_named_is_there() -> None:
+    """A file that was moved would silently be fingerprinted as nothing."""
+    assert all((store._ROOT / name).exists() for name in store._MADE_BY)

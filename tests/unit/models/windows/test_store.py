@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -212,3 +215,24 @@ def test_the_spec_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_every_source_that_is_named_is_there() -> None:
     """A file that was moved would silently be fingerprinted as nothing."""
     assert all((store._ROOT / name).exists() for name in store._MADE_BY)
+
+
+def test_two_runs_at_once_write_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second asks while the first computes: it waits, and maps what the first wrote."""
+    computing, asked = threading.Event(), threading.Event()
+    original, calls = store.instrument_rows, []
+
+    def counted(*given: Any) -> Any:
+        calls.append(given)
+        computing.set()
+        assert asked.wait(30)
+        return original(*given)
+
+    monkeypatch.setattr(store, "instrument_rows", counted)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(stored, tmp_path, markets(), SPEC, LABELS)
+        assert computing.wait(30)
+        second = pool.submit(stored, tmp_path, markets(), SPEC, LABELS)
+        asked.set()
+        assert_equal(first.result(30), second.result(30))
+    assert len(calls) == 2

@@ -48,9 +48,10 @@ def evaluate(
     run = RunFolder(path)
     data, task = run.data, run.data.task
     train, validation = run.rows("train"), run.rows("validation")
-    said = run.predictions("validation", validation)
+    said = run.predictions("validation")
     if predict_test is None and not run.has_predictions("test"):
         raise DataError(f"the run {run.path} has no predictions/test.npz", do="train it to the end")
+    run.check_test()
     progress("fitting baselines")
     choices = choose(data, train, validation, said.values, seed)
 
@@ -66,7 +67,7 @@ def evaluate(
     if not run.has_predictions("test") and predict_test is not None:
         predict_test(run, opening)
     test = run.sealed_test().open(opening)
-    tested = run.test_predictions(test, opening)
+    tested = run.test_predictions(opening)
 
     draws = Draws.cut(test.ts_ns, task.horizon_s, seed=seed)
     scored = score_all(task, choices, test, tested.values, draws)

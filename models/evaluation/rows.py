@@ -117,20 +117,25 @@ def _check_finite(part: str, what: str, values: npt.NDArray[np.floating], names:
         )
 
 
-def check_predictions(part: str, said: Predictions, rows: Rows, classes: int) -> None:
-    """Raises ``DataError`` unless the predictions are of exactly these rows, finite, and probabilities where K > 1."""
-    same = len(said.ts_ns) == len(rows) and bool(
-        (said.ts_ns == rows.ts_ns).all() and (said.instrument == rows.instrument).all()
-    )
-    if not same:
+def check_predictions(
+    part: str, said: Predictions, *, fingerprint: str, instruments: Sequence[str], seeds: Sequence[int], classes: int
+) -> None:
+    """Raises ``DataError`` unless the predictions are of exactly the rows of ``fingerprint`` and of these seeds, are
+    finite, and are probabilities where ``classes`` is not 0.  Needs no row itself: a test can stay shut meanwhile."""
+    count = len(said.ts_ns)
+    if len(said.instrument) != count or rows_fingerprint(said.instrument, said.ts_ns, instruments) != fingerprint:
         raise DataError(
-            f"the predictions of the {part} part are of {len(said.ts_ns):,} rows that are not the {len(rows):,} rows "
-            "of the baselines",
+            f"the predictions of the {part} part are of {count:,} rows that are not the rows of the baselines",
             expected="the same instruments and times in the same order",
             do="predict again from this run",
         )
-    wanted = (len(said.seeds), len(rows), max(classes, 1))
-    if said.values.shape != wanted or not said.seeds:
+    if said.seeds != tuple(seeds):
+        raise DataError(
+            f"the predictions of the {part} part are of the seeds {', '.join(map(str, said.seeds)) or 'none'}",
+            expected=", ".join(map(str, seeds)) or "one seed or more",
+        )
+    wanted = (len(said.seeds), count, max(classes, 1))
+    if said.values.shape != wanted:
         raise DataError(
             f"the predictions of the {part} part have the shape {said.values.shape}",
             expected=f"{wanted}: seeds, rows, classes",

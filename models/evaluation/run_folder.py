@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ DATA = "data.json"
 METRICS = "metrics.jsonl"
 TRIALS = "trials.npz"
 IMPORTANCE = "importance.json"
+# What reading a file of arrays raises where bytes of it were changed.
+_UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 class RunFolder:
@@ -120,13 +123,31 @@ class RunFolder:
     def sealed_test(self) -> Sealed[Rows]:
         return Sealed(self.data.parts["test"].fingerprint, lambda: self._rows("test"))
 
-    def predictions(self, part: OpenPart, rows: Rows) -> Predictions:
-        """Raises ``DataError`` when they are not of exactly ``rows``."""
-        return self._predictions(part, rows)
+    def predictions(self, part: OpenPart) -> Predictions:
+        """Raises ``DataError`` when they are not of exactly the rows and seeds that ``data.json`` tells."""
+        return self._predictions(part)
 
-    def test_predictions(self, rows: Rows, opening: Opening) -> Predictions:
+    def test_predictions(self, opening: Opening) -> Predictions:
         opening.check(self.data.parts["test"].fingerprint)
-        return self._predictions("test", rows)
+        return self._predictions("test")
+
+    def check_test(self) -> None:
+        """What can be known of the test part while it is shut: its files are whole, its predictions of its rows.
+
+        Gives nothing back.  Raises ``DataError``.
+        """
+        path = self.path / "rows" / "test.npz"
+        try:
+            with zipfile.ZipFile(path) as stored:
+                damaged = stored.testzip()
+        except FileNotFoundError:
+            raise DataError(f"the run {self.path} has no rows/test.npz", do="train it to the end") from None
+        except _UNREADABLE as error:
+            raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        if damaged is not None:
+            raise DataError(f"{path} is damaged", do="train again")
+        if self.has_predictions("test"):
+            self._predictions("test")
 
     def has_predictions(self, part: Part) -> bool:
         return (self.path / "predictions" / f"{part}.npz").is_file()
@@ -228,7 +249,7 @@ class RunFolder:
                 expected=f"{data.parts[part].fingerprint[:12]}, as {DATA} of {self.path} says",
             )
 
-    def _predictions(self, part: Part, rows: Rows) -> Predictions:
+    def _predictions(self, part: Part) -> Predictions:
         arrays = self._arrays(f"predictions/{part}.npz")
         try:
             said = Predictions(
@@ -239,7 +260,15 @@ class RunFolder:
             )
         except KeyError as error:
             raise DataError(f"predictions/{part}.npz of {self.path} has no {error}") from None
-        check_predictions(part, said, rows, self.classes)
+        data = self.data
+        check_predictions(
+            part,
+            said,
+            fingerprint=data.parts[part].fingerprint,
+            instruments=data.instruments,
+            seeds=data.seeds,
+            classes=self.classes,
+        )
         return said
 
     def _write_predictions(self, part: Part, said: Predictions) -> None:
@@ -271,7 +300,7 @@ class RunFolder:
                 return {key: stored[key] for key in stored.files}
         except FileNotFoundError:
             raise DataError(f"the run {self.path} has no {name}", do="train it to the end") from None
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        except _UNREADABLE as error:
             raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
 
     def _bytes(self, name: str) -> bytes:

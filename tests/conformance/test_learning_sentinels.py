@@ -32,7 +32,7 @@ def scored(made: made_up.MadeUp, folder: Path) -> dict[str, Scored]:
     """Baselines fitted on the training part, all forecasts scored on the test part."""
     run = made_up.write_run(folder / "run", made, shut=True)
     train, validation = run.rows("train"), run.rows("validation")
-    choices = choose(run.data, train, validation, run.predictions("validation", validation).values, 0)
+    choices = choose(run.data, train, validation, run.predictions("validation").values, 0)
     test = run.sealed_test().open(made_up.open_test(run, folder / "ledger.jsonl"))
     _, oracle = made.part("test")
     said = made_up.seeds_of(oracle, made.task.kind, 0.1, (1, 2))

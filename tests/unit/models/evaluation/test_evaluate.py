@@ -182,10 +182,21 @@ def absent(part: str, rows: Rows) -> Rows:
     [
         (lambda run: (run.path / "predictions" / "test.npz").unlink(), "has no predictions/test.npz"),
         (lambda run: (run.path / "predictions" / "validation.npz").unlink(), "has no predictions/validation.npz"),
-        (lambda run: swap(run), "not the"),
+        (lambda run: swap(run), "not the rows"),
+        (lambda run: spoil_test(run, 1, (1,)), "rows that are not the rows of the baselines"),
+        (lambda run: spoil_test(run, 0, (1, 2)), "of the seeds 1, 2; expected 1"),
+        (lambda run: (run.path / "rows" / "test.npz").write_bytes(b"PK"), "cannot be read"),
         (lambda run: made_up.rewrite(run, task=msgspec.structs.replace(run.data.task, primary="profit")), "profit"),
     ],
-    ids=["no test predictions", "no validation predictions", "other rows", "unknown metric"],
+    ids=[
+        "no test predictions",
+        "no validation predictions",
+        "other rows",
+        "test of other rows",
+        "test of other seeds",
+        "damaged test",
+        "unknown metric",
+    ],
 )
 def test_what_can_be_seen_before_is_seen_before_the_test_is_opened(
     tmp_path: Path, spoil: Callable[[RunFolder], None], said: str
@@ -197,6 +208,15 @@ def test_what_can_be_seen_before_is_seen_before_the_test_is_opened(
         evaluated(run)
     assert said in str(error.value)
     assert Ledger(tmp_path / "ledger.jsonl").lines() == []
+
+
+def spoil_test(run: RunFolder, later_ns: int, seeds: tuple[int, ...]) -> None:
+    """Predictions of the test part as another program could have left them."""
+    with np.load(run.path / "predictions" / "test.npz") as stored:
+        arrays = dict(stored)
+    values = np.repeat(arrays["values"], len(seeds), axis=0)
+    changed = {"ts_ns": arrays["ts_ns"] + later_ns, "values": values, "seeds": np.array(seeds)}
+    np.savez(run.path / "predictions" / "test.npz", **(arrays | changed))
 
 
 def swap(run: RunFolder) -> None:

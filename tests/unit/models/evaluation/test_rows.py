@@ -55,19 +55,21 @@ def said(**changes: object) -> Predictions:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"ts_ns": np.array([1, 1, 2, 3])}, "not the 4 rows of the baselines"),
-        ({"instrument": np.array([1, 0, 0, 1])}, "not the 4 rows of the baselines"),
+        ({"ts_ns": np.array([1, 1, 2, 3])}, "not the rows of the baselines"),
+        ({"instrument": np.array([1, 0, 0, 1])}, "not the rows of the baselines"),
         ({"values": np.full((1, 4, 3), 1 / 3)}, "shape (1, 4, 3); expected (1, 4, 2)"),
         ({"values": np.full((1, 4, 2), np.nan)}, "8 predictions of the test part are not finite"),
         ({"values": np.full((1, 4, 2), 0.7)}, "no probabilities"),
         ({"values": np.array([[[-0.5, 1.5]] * 4])}, "no probabilities"),
-        ({"seeds": ()}, "shape"),
+        ({"seeds": ()}, "of the seeds none; expected 1"),
+        ({"seeds": (1, 2)}, "of the seeds 1, 2; expected 1"),
     ],
 )
 def test_predictions_of_other_rows_are_refused(changes: dict[str, object], text: str) -> None:
-    """Rows, shape, finite values and sums, one line each."""
+    """Rows, seeds, shape, finite values and sums, one line each."""
+    known = rows_fingerprint(rows().instrument, rows().ts_ns, ("A", "B"))
     with pytest.raises(DataError) as error:
-        check_predictions("test", said(**changes), rows(), 2)
+        check_predictions("test", said(**changes), fingerprint=known, instruments=("A", "B"), seeds=(1,), classes=2)
     assert text in str(error.value)
 
 

@@ -35,7 +35,7 @@ def test_what_was_written_comes_back(run: RunFolder, tmp_path: Path) -> None:
     for name in ("instrument", "ts_ns", "label", "features", "past_label"):
         assert (getattr(found, name) == getattr(rows, name)).all(), name
     assert (found.series.log_return == rows.series.log_return).all()
-    said = run.predictions("validation", run.rows("validation"))
+    said = run.predictions("validation")
     assert said.seeds == (1, 2)
     assert [(one.seed, one.epoch) for one in run.epochs()] == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
     assert run.environment == made_up.ENVIRONMENT
@@ -50,14 +50,42 @@ def test_the_test_part_is_given_and_taken_only_against_an_opening(run: RunFolder
     with pytest.raises(DataError, match="open the test of this run"):
         run.sealed_test().open(wrong)
     rows = run.sealed_test().open(right)
-    said = Predictions(rows.instrument, rows.ts_ns, np.ones((1, len(rows), 1)), (1,))
+    said = Predictions(rows.instrument, rows.ts_ns, np.ones((2, len(rows), 1)), (1, 2))
     with pytest.raises(DataError, match="open the test of this run"):
         run.write_test_predictions(said, wrong)
     assert not run.has_predictions("test")
     run.write_test_predictions(said, right)
-    assert run.test_predictions(rows, right).values.shape == (1, len(rows), 1)
+    assert run.test_predictions(right).values.shape == (2, len(rows), 1)
     with pytest.raises(DataError, match="open the test of this run"):
-        run.test_predictions(rows, wrong)
+        run.test_predictions(wrong)
+
+
+def test_a_shut_test_can_be_seen_to_be_whole_and_nothing_more(run: RunFolder) -> None:
+    """Nothing is given back; a missing file is told."""
+    assert run.check_test() is None
+    (run.path / "rows" / "test.npz").unlink()
+    with pytest.raises(DataError, match=r"has no rows/test\.npz"):
+        run.check_test()
+
+
+def test_a_byte_that_changed_is_told_in_one_line(run: RunFolder) -> None:
+    """One byte turned round at sixty places of the rows, of the shut test and of training; a few lie where nobody
+    reads, such as the date of an entry."""
+    label = run.rows("train").label
+    for part, read in (("test", run.check_test), ("train", lambda: run.rows("train"))):
+        path = run.path / "rows" / f"{part}.npz"
+        good = path.read_bytes()
+        told: list[str] = []
+        for place in range(0, len(good), len(good) // 60):
+            path.write_bytes(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+            try:
+                read()
+            except DataError as error:
+                told.append(str(error))
+        assert len(told) > 50
+        assert not any("\n" in text for text in told)
+        path.write_bytes(good)
+    assert (run.rows("train").label == label).all()
 
 
 def test_rows_that_changed_since_are_refused(run: RunFolder) -> None:

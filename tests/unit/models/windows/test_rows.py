@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 
 from engine.errors import ConfigError
 from engine.events import Bar
-from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, compute_candles
+from engine.features import Candles, FeatureBuffer, FeatureSpec, GapPolicy, Sampling, compute_candles
 from engine.features.sets import SETS
 from models.labels import LabelSpec
 from models.trainer.recorded import Recorded
 from models.windows.rows import in_memory, instrument_rows, ns_of
+from models.windows.table import RowTable
 from tests.support.candles import MINUTE, START_NS, candle_spec, market
 from tests.support.features import instrument, seeded_events
 from tests.support.recorded_bars import candles_of, interval_ns
@@ -74,28 +77,56 @@ def test_a_slice_of_time_is_cut_by_receive_time() -> None:
         ns_of("later", "data.end")
 
 
+def recorded(market_data: Path, name: str, rows: int) -> Iterator[tuple[FeatureSpec, Candles]]:
+    """The spec of a task, and the last candles of each instrument that it learns from."""
+    file, window, hole_ns = TASKS[name]
+    path = market_data / "bars" / file
+    sampling = Sampling.time_bar(interval_ns(path), price="trade")
+    spec = FeatureSpec(name, SETS[name], window, sampling, gap=GapPolicy(window - 1, 0, hole_ns))
+    for _, candles in candles_of(path):
+        yield spec, Candles(*(column[-rows:] for column in candles))
+
+
+def bars_of(spec: FeatureSpec, candles: Candles) -> list[Bar]:
+    times, *numbers = (column.tolist() for column in candles)
+    rows = zip(times, *numbers, strict=True)
+    return [Bar(t, t, instrument().id, spec.sampling.interval_ns, *row) for t, *row in rows]
+
+
+def trained_on(spec: FeatureSpec, candles: Candles) -> RowTable:
+    bars = bars_of(spec, candles)
+    return in_memory([Recorded(instrument(), lambda: iter(bars), ())], spec, {})
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_what_a_task_is_trained_on_is_what_it_will_be_served(market_data: Path, name: str) -> None:
     """Recorded candles of two instruments: training rows, the live buffer candle by candle, and the loop over arrays
     are bit-equal in every column, and so is when they are warm."""
-    file, window, hole_ns = TASKS[name]
-    path = market_data / "bars" / file
-    step_ns = interval_ns(path)
-    sampling = Sampling.time_bar(step_ns, price="trade")
-    spec = FeatureSpec(name, SETS[name], window, sampling, gap=GapPolicy(window - 1, 0, hole_ns))
     compared = 0
-    for _, (symbol, candles) in zip(range(2), candles_of(path), strict=False):
-        recent = type(candles)(*(column[-700:] for column in candles))
-        times, *numbers = (column.tolist() for column in recent)
-        bars = [Bar(t, t, instrument().id, step_ns, *row) for t, *row in zip(times, *numbers, strict=True)]
-        table = in_memory([Recorded(instrument(), lambda bars=bars: iter(bars), ())], spec, {})
-        bulk = compute_candles(spec, instrument(), recent)
+    for spec, candles in islice(recorded(market_data, name, 700), 2):
+        bars = bars_of(spec, candles)
+        table = trained_on(spec, candles)
+        bulk = compute_candles(spec, instrument(), candles)
         buffer = FeatureBuffer(spec, instrument())
         live = [(buffer.window()[-1].copy(), buffer.warm) for bar in bars if buffer.update(bar)]
-        assert np.array([row for row, _ in live]).tobytes() == table.values.tobytes() == bulk.values.tobytes(), symbol
+        assert np.array([row for row, _ in live]).tobytes() == table.values.tobytes() == bulk.values.tobytes()
         assert [warm for _, warm in live] == table.warm.tolist() == bulk.warm.tolist()
         compared += int(table.warm.sum())
     assert compared > 400
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_column_of_a_task_knows_what_comes(market_data: Path, name: str) -> None:
+    """The last hundred of 500 recorded candles become nonsense: the rows before them are bit-equal, the next is not."""
+    spec, candles = next(recorded(market_data, name, 500))
+    poisoned = Candles(*(column.copy() for column in candles))
+    for column, value in zip(poisoned[1:], (1e9, 1e12, 1e-9, 7.0, 1e15), strict=True):
+        column[400:] = value
+    before, after = trained_on(spec, candles), trained_on(spec, poisoned)
+    assert before.values[:400].tobytes() == after.values[:400].tobytes()
+    assert before.warm[:400].tolist() == after.warm[:400].tolist()
+    assert before.warm[399]
+    assert before.values[400].tobytes() != after.values[400].tobytes()
 
 
 def test_a_poisoned_future_changes_nothing_before_it() -> None:

@@ -27,7 +27,10 @@ def order(
     instrument: Annotated[str, typer.Argument(help="such as BTC/USD@coinbase; BTC/USD where one venue has it")],
     qty: Annotated[str, typer.Argument(help="in base units, such as 0.01")],
     limit: Annotated[str | None, typer.Option(help="limit price; without it, a market order")] = None,
-    trigger: Annotated[str | None, typer.Option(help="of a stop: rests at --limit once the market is there")] = None,
+    trigger: Annotated[str | None, typer.Option(help="of a stop: at --limit or at market once that is reached")] = None,
+    touched: Annotated[
+        bool, typer.Option("--touched", help="--trigger is a better price than the market's (market-if-touched)")
+    ] = False,
     bracket: Annotated[
         bool, typer.Option("--bracket", help="close at --limit, or at market once --trigger is reached; one of them")
     ] = False,
@@ -41,7 +44,13 @@ def order(
 ) -> None:
     """Send one order by hand, through the same risk gate as any strategy's."""
     arguments = {"side": side, "instrument": instrument, "qty": qty, "limit": limit, "trigger": trigger, "tif": tif}
-    flags = {"bracket": bracket, "post_only": post_only, "reduce_only": reduce_only, "reason": reason}
+    flags = {
+        "touched": touched,
+        "bracket": bracket,
+        "post_only": post_only,
+        "reduce_only": reduce_only,
+        "reason": reason,
+    }
     _finish(_ask("order", arguments | flags, session, sessions), "sent", "orders", as_json)
 
 

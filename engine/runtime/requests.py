@@ -37,13 +37,17 @@ def make_request(
         return OperatorRequested(now_ns, now_ns, command, who, reason)
     limit_px = _amount("--limit", arguments.get("limit"))
     trigger_px = _amount("--trigger", arguments.get("trigger"))
-    if trigger_px is not None and limit_px is None:
-        raise ConfigError("a --trigger without --limit", expected="the limit price at which it then rests")
-    is_bracket = arguments.get("bracket") is True
-    if is_bracket and trigger_px is None:
+    is_bracket, is_touched = arguments.get("bracket") is True, arguments.get("touched") is True
+    if is_touched and (trigger_px is None or limit_px is not None or is_bracket):
+        raise ConfigError("--touched without a --trigger of its own", expected="--trigger alone, its price")
+    if is_bracket and (trigger_px is None or limit_px is None):
         raise ConfigError("--bracket without both prices", expected="--limit, its target, and --trigger, its stop")
-    kind = OrderType.MARKET if limit_px is None else OrderType.LIMIT if trigger_px is None else OrderType.STOP_LIMIT
-    kind = OrderType.BRACKET if is_bracket else kind
+    if trigger_px is None:
+        kind = OrderType.MARKET if limit_px is None else OrderType.LIMIT
+    elif limit_px is None:
+        kind = OrderType.MARKET_IF_TOUCHED if is_touched else OrderType.STOP
+    else:
+        kind = OrderType.BRACKET if is_bracket else OrderType.STOP_LIMIT
     resting = TimeInForce.IOC if kind is OrderType.MARKET else TimeInForce.GTC
     side = _one_of("the side", str(arguments.get("side", "")).lower(), SIDES)
     qty = _amount("the quantity", arguments.get("qty"))

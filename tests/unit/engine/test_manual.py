@@ -15,6 +15,7 @@ from engine.replay import ReplayRecorder, replay
 from engine.stakes import OPERATOR
 from tests.support.account import Account
 from tests.support.core import BTC, OpenGate, Scripted, build_core, intent
+from tests.support.groups import HOLDS
 
 D = Decimal
 SECOND = 1_000_000_000
@@ -48,6 +49,18 @@ def test_an_order_by_hand_is_opened_under_the_operators_name() -> None:
     assert (intent.strategy, intent.qty, intent.limit_px, intent.time_in_force) == (OPERATOR, D("0.5"), D("99"), "gtc")
     assert intent.reason == "order by ana (uid 7): why"
     assert account.core.manual.outcome.orders == [order.client_order_id]
+
+
+def test_a_stop_by_hand_is_for_a_venue_that_holds_it() -> None:
+    """Nobody here watches prices for it: elsewhere it is refused by name."""
+    wish = {"instrument": BTC, "qty": D(1), "order_type": "stop", "trigger_px": D(105), "time_in_force": "gtc"}
+    account = Account(offers={"coinbase": HOLDS})
+    ask(account, "order", **wish)
+    assert [one.intent.order_type for one in account.venue.orders] == [OrderType.STOP]
+    without = Account()
+    ask(without, "order", **wish)
+    assert without.venue.orders == []
+    assert without.core.manual.outcome.refused == ["not_offered: stop gtc, limit what the venue takes"]
 
 
 def test_an_order_by_hand_that_the_gate_refuses_is_told_with_its_reason() -> None:

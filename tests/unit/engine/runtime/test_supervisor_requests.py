@@ -191,7 +191,9 @@ async def test_an_order_by_hand_goes_over_the_socket_onto_record(tmp_path: Path)
         ({"qty": None}, "more than 0"),
         ({"tif": "soon"}, "--tif is 'soon'"),
         ({"limit": "x"}, "--limit is 'x'"),
-        ({"trigger": "5"}, "without --limit"),
+        ({"touched": True}, "--touched without a --trigger of its own"),
+        ({"trigger": "5", "limit": "5", "touched": True}, "--touched without a --trigger of its own"),
+        ({"trigger": "5", "bracket": True}, "--bracket without both prices"),
         ({"limit": "5", "bracket": True}, "--bracket without both prices"),
         ({"instrument": "BTC/EUR"}, f"'BTC/EUR' is not traded in this session; expected one of {BTC}"),
     ],
@@ -211,13 +213,15 @@ def test_what_cannot_be_meant_is_refused_in_words(wrong: dict[str, Any], said: s
         ({}, "market", "ioc"),
         ({"limit": "9"}, "limit", "gtc"),
         ({"limit": "9", "trigger": "8"}, "stop_limit", "gtc"),
+        ({"trigger": "8"}, "stop", "gtc"),
+        ({"trigger": "8", "touched": True}, "market_if_touched", "gtc"),
         ({"limit": "9", "trigger": "8", "bracket": True}, "bracket", "gtc"),
     ],
 )
 def test_the_kind_of_an_order_follows_from_its_prices(
     given: dict[str, str], kind: str, tif: str, tmp_path: Path
 ) -> None:
-    """Market without a limit; a limit order rests; a stop has both.  A bracket is asked for, and only ever closes."""
+    """Market without a limit; a limit order rests; a stop has a trigger.  A bracket is asked for, and only closes."""
     arguments = {"side": "buy", "instrument": "BTC/USD", "qty": "1", **given}
     request = make_request("order", arguments, "ana", "", ready(tmp_path).core, 5)
     assert (request.order_type, request.time_in_force, request.instrument) == (kind, tif, BTC)

@@ -148,6 +148,9 @@ class VenueSettings(Section):
     attach_exits: bool = Field(
         default=False, description="brackets leave with their entry where the venue places them itself (Coinbase, spot)"
     )
+    edit_orders: bool = Field(
+        default=False, description="orders are changed in place where the venue does that (Coinbase: limit orders, gtc)"
+    )
     guaranteed_stops: bool = Field(
         default=False,
         description="stops at market that close a trade are the venue's guaranteed ones, for a premium (OANDA only)",

@@ -123,4 +123,6 @@ def build_offers(settings: Settings, instruments: Sequence[str], *, live: bool =
     offer = kind_of(settings).offer if live or settings.venue.feed == "sandbox" else paper.OFFER
     if not settings.venue.attach_exits:
         offer = msgspec.structs.replace(offer, entries=frozenset())
+    if not settings.venue.edit_orders:
+        offer = msgspec.structs.replace(offer, edits=frozenset())
     return {instrument.rpartition("@")[2]: offer for instrument in instruments}

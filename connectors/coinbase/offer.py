@@ -16,6 +16,7 @@ OFFER = Offer(
     ),
     # Used where ``venue.attach_exits`` says so alone.
     entries=frozenset({(OrderType.LIMIT, tif) for tif in (_GTC, _GTD, _IOC, _FOK)} | {(OrderType.MARKET, _IOC)}),
-    # Stop-limits and brackets too, says the venue; here those are orders of groups, which have ways of their own.
+    # Used where ``venue.edit_orders`` says so alone.  Stop-limits and brackets too, says the venue; here those are
+    # orders of groups, which have ways of their own.
     edits=frozenset({(OrderType.LIMIT, _GTC)}),
 )

@@ -130,10 +130,9 @@ class Versions:
         if order.status in _DEAD:
             self._forget(order_id)
             return []
-        size = order.size_and_price()
-        if order.status not in _SHOWN or size is None or order_id not in self._known:
+        shown = listed_version(order)
+        if order.status not in _SHOWN or shown is None or order_id not in self._known:
             return []
-        shown = Version(*size)
         if asked_ns:
             self._known[order_id].is_doubtful = False
         if edit is None:
@@ -198,3 +197,18 @@ class Versions:
         """It has ended, and its end takes a change with it."""
         self._edits.pop(order_id, None)
         self._known.pop(order_id, None)
+
+
+def listed_version(order: wire.RestOrder) -> Version | None:
+    """What a look-up shows: the newest change in its history, and what it is configured to be where there is none.
+
+    Whether its configuration follows a change was never asked of the venue; the history is about nothing else.  None
+    for what cannot be read.
+    """
+    size = order.size_and_price()
+    configured = None if size is None else Version(*size)
+    history = sorted(order.edit_history or [], key=lambda edit: edit.replace_accept_timestamp)
+    if not history:
+        return configured
+    qty, px = exact(history[-1].size), exact(history[-1].price)
+    return None if qty is None or px is None else Version(qty, px)

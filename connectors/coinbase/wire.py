@@ -232,6 +232,14 @@ class TransactionSummary(msgspec.Struct):
     fee_tier: FeeTier
 
 
+class OrderEdit(msgspec.Struct):
+    """``{"price":"60000","size":"0.002","replace_accept_timestamp":"2026-11-20T14:03:09Z"}``; the size is the whole."""
+
+    price: str = ""
+    size: str = ""
+    replace_accept_timestamp: str = ""
+
+
 class RestOrder(msgspec.Struct):
     """GET /orders/historical/...: ``{"order_id":"a1b2","client_order_id":"eng-1","product_id":"BTC-USD","side":"BUY",
     "status":"OPEN","filled_size":"0.0004","reject_reason":"...","cancel_message":"",...}``."""
@@ -250,6 +258,8 @@ class RestOrder(msgspec.Struct):
     """The exit that the venue makes for what this one fills."""
     originating_order_id: str | None = ""
     """The entry that this one came with."""
+    edit_history: list[OrderEdit] | None = None
+    """Changes in place that were accepted."""
 
     def size_and_price(self) -> tuple[Decimal, Decimal | None] | None:
         """Quantity in base units and limit price (None: at market); None where it is sized otherwise, or unreadable.

@@ -211,6 +211,7 @@ class Chain:
             "venue.ws_user_url": f"ws://{host}/ws-user",
             "venue.key_file": self.sandbox.key_file,
             "venue.reconcile_s": 1,
+            "venue.edit_orders": "true",
             "venue.attach_exits": str(bool(self.seed % 2)).lower(),
             "journal.segment_mb": 1,
             "shutdown.cancel_timeout_s": 1,

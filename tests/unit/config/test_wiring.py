@@ -46,6 +46,13 @@ def test_brackets_leave_with_their_entry_only_where_that_is_set() -> None:
     assert not build_offers(settings_with(venue__attach_exits=True, venue__feed="replay"), [BTC])["coinbase"].entries
 
 
+def test_orders_are_changed_in_place_only_where_that_is_set() -> None:
+    """And where the venue does it."""
+    assert not build_offers(settings_with(), [BTC])["coinbase"].edits
+    assert build_offers(settings_with(venue__edit_orders=True), [BTC])["coinbase"].edits
+    assert not build_offers(settings_with(venue__edit_orders=True, venue__feed="replay"), [BTC])["coinbase"].edits
+
+
 def test_slots_listen_to_their_own_instruments_and_an_unknown_one_is_an_error() -> None:
     """Two strategies, one on everything and one on ETH alone; then one on what the session does not trade."""
     kinds = [

@@ -162,3 +162,19 @@ def test_an_earlier_sessions_order_is_doubtful_until_the_venue_has_shown_it() ->
                 seen = versions.looked_up(listed(*map(str, version)), 2 * S, 2 * S, GRACE_NS)
             assert not versions.is_doubtful("v1")
             assert shown(seen) in ([], expected)
+
+
+def test_the_history_of_changes_counts_more_than_the_configuration() -> None:
+    """Whether that follows a change nobody has asked the real venue; the newest entry is the one, in whatever order."""
+    entries = [("6", "101", "2026-11-20T14:03:09Z"), ("5", "102", "2026-11-20T14:03:07Z")]
+    history = [wire.OrderEdit(price=px, size=qty, replace_accept_timestamp=at) for qty, px, at in entries]
+    assert shown(under_way().looked_up(listed("4", "100", edit_history=history), 2 * S, 2 * S, GRACE_NS)) == [
+        (D(6), D(101))
+    ]
+    versions = under_way("7", "103")
+    assert shown(versions.looked_up(listed("7", "103", edit_history=history), 2 * S, 2 * S, GRACE_NS)) == [
+        (D(6), D(101))
+    ]
+    assert versions.is_pending("v1")
+    broken = [wire.OrderEdit(price="", size="6")]
+    assert under_way().looked_up(listed("4", "100", edit_history=broken), 2 * S, 2 * S, GRACE_NS) == []

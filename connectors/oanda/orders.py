@@ -16,7 +16,7 @@ from connectors.oanda.bodies import OrderBody, OrderRequest
 from connectors.oanda.offer import OFFER
 from connectors.oanda.refusals import Unfit, refusal
 from engine.commands import NewOrder, OrderType, TimeInForce
-from engine.data.sessions import market_of
+from engine.data.sessions import Market, market_of
 from engine.events import Side
 from engine.instruments import AssetClass, Instrument
 
@@ -90,7 +90,7 @@ def define(row: wire.InstrumentRow, venue: str) -> Instrument:
         has_trades=False,
         margin_rate=row.marginRate,
         # What features know of hours, as in data of the past; when orders trade the venue says with each price.
-        session_calendar=market_of(venue, f"{base}/{quote}").value or None,
+        session_calendar="CMES" if market_of(venue, f"{base}/{quote}") is Market.FUTURES else "FX",
     )
 
 

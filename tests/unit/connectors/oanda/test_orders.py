@@ -14,6 +14,7 @@ from connectors.oanda.offer import OFFER
 from connectors.oanda.orders import Verdict, define, encode_order, read_answer
 from connectors.oanda.sandbox.views import instrument_json
 from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
+from engine.data.instruments import known_instrument
 from engine.errors import LocalProtocolError
 from engine.events import Side
 from engine.instruments import AssetClass
@@ -203,3 +204,11 @@ def test_an_answer_proves_what_it_says_and_no_more(status: int, body: bytes, ver
     """Only a refusal in the venue's own shape is a refusal; everything else stays unknown."""
     answer = read_answer(status, body)
     assert (answer.verdict, answer.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize("name", ["EUR_USD", "USD_JPY", "XAU_USD", "SPX500_USD"])
+def test_features_know_the_hours_that_data_of_the_past_has(name: str) -> None:
+    """The same calendar as the instrument has in the catalogue, where a model learns from it."""
+    known = known_instrument("oanda", name)
+    assert known is not None
+    assert define(ROWS[name], "oanda").session_calendar == known.session_calendar is not None

@@ -199,7 +199,7 @@ async def test_an_entry_stop_opens_and_has_its_exits(rig: OandaRig) -> None:
 
 @pytest.mark.fault("B14")
 @pytest.mark.parametrize("forwarded", [True, False])
-@pytest.mark.parametrize("kind", ["stop", "bracket", "trailing"])
+@pytest.mark.parametrize("kind", ["stop", "touch", "bracket", "trailing"])
 async def test_an_exit_without_an_answer_is_found_or_sent_again(rig: OandaRig, kind: str, forwarded: bool) -> None:
     """Its answer is lost, and the stream says nothing meanwhile: the account's transactions tell what became of it,
     and there is one at the venue in the end."""
@@ -209,15 +209,21 @@ async def test_an_exit_without_an_answer_is_found_or_sent_again(rig: OandaRig, k
         rig.wire.hold_streams()
         wishes: dict[str, Any] = {
             "stop": stop(s),
+            "touch": leave(s, OrderType.MARKET_IF_TOUCHED, trigger_px=rig.best()[1] + 100 * TICK),
             "bracket": GroupIntent(s.intent().ts_ns, "contract", (target(s), stop(s))),
             "trailing": leave(s, OrderType.STOP, trailing_px=100 * TICK),
         }
         s.wish(wishes[kind])
         await s.until(lambda: any(type(event) is OrderOutcomeUnknown for event in s.log), "its outcome is unknown")
         rig.wire.release_streams()
-        kinds = {"stop": ["STOP"], "bracket": ["TAKE_PROFIT", "STOP_LOSS"], "trailing": ["TRAILING_STOP_LOSS"]}[kind]
-        await rests(s, rig, *kinds)
-        await rig.move(-250)
+        kinds = {
+            "stop": ["STOP"],
+            "touch": ["MARKET_IF_TOUCHED"],
+            "bracket": ["TAKE_PROFIT", "STOP_LOSS"],
+            "trailing": ["TRAILING_STOP_LOSS"],
+        }
+        await rests(s, rig, *kinds[kind])
+        await rig.move(250 if kind == "touch" else -250)
         await closed(s, rig)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from config.load import load
 from config.venue_coinbase import KIND
+from config.venue_registry import kind_of
 from config.venues import MarketOnPaper
 from connectors.coinbase.sandbox.server import serve
 from connectors.coinbase.sandbox.settings import SandboxProduct, SandboxSettings
@@ -19,6 +20,7 @@ from engine.commands import NewOrder, OrderIntent, OrderType
 from engine.events import BalanceReported, Bar, FeedUp, InputEvent, OrderAccepted, OrderFilled, Quote, Side
 from engine.runtime.clocks import SystemClock
 from tests.support.core import D
+from tests.support.oanda_session import exchange as oanda_exchange
 
 BTC = "BTC/USD@coinbase"
 MINUTE = 60_000_000_000
@@ -84,3 +86,29 @@ async def test_history_warms_time_bars_up_before_the_first_tick(tmp_path: Path) 
     assert all(bar.low_px <= min(bar.open_px, bar.close_px) and bar.volume_qty > 0 for bar in bars)
     first_quote = next((i for i, event in enumerate(log) if isinstance(event, Quote)), len(log))
     assert first_quote > log.index(bars[-1])
+
+
+async def test_play_money_of_currencies_is_in_one_of_them(tmp_path: Path) -> None:
+    """Two pairs of OANDA's feed: dollars alone to begin with, and yen are bought for by margin in dollars."""
+    log, clock, yen = EventLog(), SystemClock(), "USD/JPY@oanda"
+    async with oanda_exchange() as client:
+        token = tmp_path / "token.txt"
+        token.write_text(client.sandbox.token + "\n")
+        given = {"venue.name": "oanda", "venue.feed": "live", "venue.symbols": ["EUR/USD", "USD/JPY"]}
+        settings = load((), env={}, overrides={**given, "paper.latency_ms": 0, "venue.key_file": str(token)})
+        said = {"rest": client.sandbox.url, "stream": client.sandbox.url}
+        paper = MarketOnPaper(kind_of(settings), settings, log, clock, lambda: 0, said, "t", lambda _: (0, 0))
+        try:
+            await paper.start()
+            assert [(event.currency, event.total) for event in log.of(BalanceReported)] == [("USD", D(100_000))]
+            (gateway,) = paper.gateways
+            now_ns = clock.now_ns()
+            wish = OrderIntent(now_ns, "s", yen, Side.BUY, D(1_000_000), OrderType.MARKET)
+            gateway.submit(NewOrder(now_ns, "c1", "oanda", wish))
+            async with asyncio.timeout(20):
+                while not log.of(OrderFilled):
+                    paper.settle()
+                    await asyncio.sleep(0.01)
+            assert {event.instrument for event in log.of(OrderFilled)} == {yen}
+        finally:
+            await paper.stop()

@@ -69,7 +69,7 @@ class AccountFacts:
             self._orders.resize(order, event.qty)
             self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
         self._desk.look_again(order)
-        self._desk.groups.moved(order)
+        self._desk.succeed(order)
 
     def on_unattached(self, event: e.AttachmentMissing) -> None:
         self._orders.miss(event.client_order_id)

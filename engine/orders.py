@@ -315,7 +315,11 @@ class OrderManager:
         order.overfilled = order.filled_qty > qty
         order.picture = None
         self._described.clear()
-        if order.state not in FINAL:
+        if order.state in FINAL:
+            return
+        if order.filled_qty >= qty:
+            self._move(order, Happening.FULL_FILL)
+        else:
             self._reserve(order)
 
     def carried(self) -> tuple[CarriedOrder, ...]:

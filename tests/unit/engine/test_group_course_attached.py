@@ -133,6 +133,19 @@ def test_an_exit_that_grows_with_its_entry_is_followed() -> None:
     assert trader.core.gate.state.value == "active"
 
 
+@pytest.mark.fault("B12")
+def test_an_exit_that_is_found_to_be_as_large_as_it_has_filled_is_done() -> None:
+    """As large as the whole entry when it was told, made smaller when that ended with less, and filled by then."""
+    trader, entry = entered("1", gtc=True)
+    child = trader.attach(entry, "2")
+    trader.fill(child, "1", "110", "out")
+    trader.end(entry, e.OrderCancelled)
+    trader.attach(entry, "1")
+    order = trader.core.orders.get(child.client_order_id)
+    assert order is not None
+    assert (order.state, trader.ended, trader.core.view.groups()) == (OrderState.FILLED, [DONE], ())
+
+
 @pytest.mark.fault("B19")
 def test_a_stop_that_is_reached_before_the_exit_shows_itself_waits_until_that_is_known() -> None:
     """Prices are watched; beside an exit that may be there nothing is sent.  There is none: it goes at once."""

@@ -52,10 +52,12 @@ def evaluate(
     if predict_test is None and not run.has_predictions("test"):
         raise DataError(f"the run {run.path} has no predictions/test.npz", do="train it to the end")
     run.check_test()
+    record = Ledger(ledger)
+    record.lines()  # one that cannot be read is told before the long work
     progress("fitting baselines")
     choices = choose(data, train, validation, said.values, seed)
 
-    opening = Ledger(ledger).open(
+    opening = record.open(
         run.test_set(),
         run=run.path.resolve().name,
         commit=commit,

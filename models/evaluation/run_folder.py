@@ -58,7 +58,7 @@ class RunFolder:
         if not (self.path / DATA).is_file():
             raise DataError(
                 f"no run at {self.path}",
-                expected=f"a folder with {DATA}, as `run.py train` writes it",
+                expected=f"a folder with {DATA} (docs/training.md)",
                 do="check --run",
             )
         self.data: RunData = self._json(DATA, RunData)

@@ -224,6 +224,16 @@ def swap(run: RunFolder) -> None:
     run.write_predictions("validation", Predictions(rows.instrument, rows.ts_ns + 1, np.zeros((1, len(rows), 1)), (1,)))
 
 
+def test_a_ledger_that_cannot_be_read_is_told_before_the_long_work(tmp_path: Path) -> None:
+    """A line that somebody edited: nothing was fitted."""
+    run = made_up.write_run(tmp_path / "run", made_up.returns(200), seeds=(1,))
+    (tmp_path / "ledger.jsonl").write_text('{"at": 1}\n')
+    steps: list[str] = []
+    with pytest.raises(DataError, match="line 1 of the ledger"):
+        evaluated(run, progress=steps.append)
+    assert steps == []
+
+
 def test_a_class_absent_in_training_is_told_before_the_test(tmp_path: Path) -> None:
     """By its name."""
     run = made_up.write_run(tmp_path / "run", made_up.three_classes(200), change=absent)

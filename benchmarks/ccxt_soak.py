@@ -34,7 +34,7 @@ from engine.events import InputEvent
 from engine.runtime.clocks import SystemClock
 
 EVERY_S: Final = 1.0
-OBJECTS_EVERY: Final = 30
+OBJECTS_EVERY: Final = 10
 """Looks between two counts of all objects, which take a while."""
 BOUNDS: Final = {
     # name: (share of its level, least bound), whichever is more
@@ -148,7 +148,8 @@ def judge(rows: Sequence[Row], summary: dict[str, Any]) -> list[Verdict]:
         raise KestrelError(f"a soak of {len(rows)} s", expected=f"{3 * LEAST_ROWS} or more", do="run it for longer")
     rest = rows[len(rows) // 3 :]
     span_s = rest[-1]["at_s"] - rest[0]["at_s"]
-    verdicts = [growth(name, rest, span_s, bound) for name, bound in BOUNDS.items() if any(name in row for row in rest)]
+    told = {name for name in BOUNDS if sum(name in row for row in rest) >= LEAST_ROWS}
+    verdicts = [growth(name, rest, span_s, bound) for name, bound in BOUNDS.items() if name in told]
     fullest = max(row.get("fullest_cache", 0.0) for row in rows)
     limit = float(summary["trades_limit"])
     text = f"{fullest:,.0f} of {limit:,.0f} that one symbol may have"

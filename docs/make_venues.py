@@ -1,8 +1,9 @@
 """Writes ``docs/venues.md``: ``python docs/make_venues.py`` after a case of a real client or a file of a venue changed.
 
 Owns the page, and how cases are found: in the syntax trees of ``tests/clients/scripts``, so that no client is imported.
-A case that a script has passes, because the suite requires each of them; what a list has beside them stands with its
-reason in ``docs/venues/<venue>.yaml``.  ``tests/tidy/test_venues.py`` holds both.
+A case that a script has passes, because the suite requires each of them; what a list has beside them (open, measured
+outside of the suite, not applicable) stands with its reason in ``docs/venues/<venue>.yaml``.
+``tests/tidy/test_venues.py`` holds both.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def page() -> str:
         "",
         "Each venue has a sandbox that clients of other people are run against, unmodified, as processes of their own",
         "in an environment of their own (`make clients`, `requirements/clients.txt`); while they run, no connection",
-        "leaves the machine. `green` means that the suite requires the case and that it passed; numbers are those of",
-        "the venue's list of cases.",
+        "leaves the machine. `green` means that the suite requires the case and that it passed, `measured` that it",
+        "takes longer than a suite may and that a page says how it went; numbers are those of the venue's list.",
         "",
     ]
     for name, venue in venues().items():
@@ -93,6 +94,8 @@ def _venue(venue: dict[str, Any], found: list[Case]) -> list[str]:
             titles = [case.title for case in mine if case.number == number]
             if titles:
                 lines.append(f"| {number} | {'; '.join(titles)} | green |")
+            elif number in told.get("measured", {}):
+                lines.append(f"| {number} | {told['measured'][number]} | measured |")
             elif number in told["open"]:
                 lines.append(f"| {number} | {told['open'][number]} | open |")
             else:

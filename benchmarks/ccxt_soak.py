@@ -165,6 +165,8 @@ def page(rows: Sequence[Row], summary: dict[str, Any], verdicts: Sequence[Verdic
     options = f"--minutes {wanted['minutes']:g} --symbols {wanted['symbols']} --rate {wanted['rate']:g}"
     first_mb, third_mb, last_mb = (row["connector_anon_mb"] for row in (rows[0], rows[len(rows) // 3], rows[-1]))
     kept_trades = summary["trades_limit"]
+    (memory,) = [one for one in verdicts if one.name == "connector_anon_mb"]
+    per_day_mb = memory.value / (rows[-1]["at_s"] - rows[len(rows) // 3]["at_s"]) * 86_400
     return f"""# Soak of ccxt
 
 `make soak-ccxt ARGS="{options} --write docs/results"`: the market of {wanted["symbols"]} symbols
@@ -181,7 +183,9 @@ over the last two thirds, times that time (`benchmarks/soak_verdict.py: growth`)
 
 What fills in the warm-up are the library's trades, {kept_trades} of each symbol here
 (`connectors/ccxt_venue/options.py: trades_kept`), and the ids of trades that were told. The case asks for a day;
-this is as long as it says above.
+this is as long as it says above, and what its slope would come to in a day is {per_day_mb:+.0f} MB, the rows of
+this measurement among them (`Row`, a dictionary a second). The connector makes its object of the library anew every
+day (`connectors/ccxt_venue/settings.py: CcxtSettings.recycle_s`).
 """
 
 

@@ -29,8 +29,11 @@ def export(served: Served, window: int, columns: int) -> bytes:
     """The graph: ``features (batch, window, columns)`` to ``p_up (batch, 1)``, float32; only the batch is free."""
     form = served.export_form()
     batch = torch.export.Dim("batch", min=1, max=4096)
-    level = logging.getLogger("torch.onnx").level
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about packages this export does not need
+    # The one warns about packages that this export does not need, the other about constants that it leaves as they are.
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -45,7 +48,8 @@ def export(served: Served, window: int, columns: int) -> bytes:
                 verbose=False,
             )
     finally:
-        logging.getLogger("torch.onnx").setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
     assert program is not None
     return _strip(program.model_proto).SerializeToString(deterministic=True)
 

@@ -44,10 +44,11 @@ ANY_LENGTH = ("attention", "cnn_lstm", "gru", "hybrid", "lstm", "multi_filter_cn
 
 def small(mode: str, *, seed: int = 0, **changes: Any) -> Any:
     """One of ``MODES``, in evaluation mode.  The statistics of its batch norms are random: with those of the start,
-    much that is wrong would not show."""
+    much that is wrong would not show.  From here on torch has one thread: at these sizes a second one only waits."""
     import torch
     from torch import nn
 
+    torch.set_num_threads(1)
     torch.manual_seed(seed)
     name, settings = MODES[mode]
     network = networks.build(name, **{"window": WINDOW, "columns": COLUMNS, **settings, **changes})

@@ -48,7 +48,7 @@ class BalanceProof:
             self._listed = {fill.entry_id for fill in after}
             return None
         answers = {_key(one): one for one in _each(totals, open_fills)}
-        earlier = {_key(one): one for one in (_moved(one, news) for one in self._answers.values())}
+        earlier = {_key(one): one for one in (with_fills(one, news) for one in self._answers.values())}
         common = {key: one for key, one in answers.items() if key in earlier}
         # Nothing in common: something else has moved the account meanwhile, and only what is read now counts.
         self._answers = common or answers
@@ -65,11 +65,18 @@ def _each(totals: Mapping[str, Decimal], fills: Sequence[Fill]) -> Iterator[Tota
     found = dict(totals)
     yield found
     for fill in reversed(fills):
-        found = _moved(found, [fill])
+        found = with_fills(found, [fill])
         yield found
 
 
-def _moved(totals: Mapping[str, Decimal], fills: Sequence[Fill]) -> Totals:
+def came_after(fills: Sequence[Fill], at_ns: int) -> bool:
+    """Whether all of them were executed after that (venue's clock), and do what their entries say."""
+    time = TimeParser()
+    return all(time(fill.trade_time) > at_ns and not moves_unknown_amounts(fill) for fill in fills)
+
+
+def with_fills(totals: Mapping[str, Decimal], fills: Sequence[Fill]) -> Totals:
+    """The same with these fills in them."""
     found = dict(totals)
     for fill in fills:
         base, _, quote = fill.product_id.partition("-")

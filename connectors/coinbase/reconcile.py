@@ -16,13 +16,14 @@ from decimal import Decimal
 import msgspec
 
 from connectors.account_rounds import AccountRounds
-from connectors.coinbase.balance_proof import BalanceProof, Totals
+from connectors.coinbase.balance_proof import BalanceProof, Totals, came_after, with_fills
 from connectors.coinbase.directory import OPENING_MARGIN_NS, Directory, Opening
 from connectors.coinbase.funding import shares
 from connectors.coinbase.settle import LISTING_MARGIN_NS, Settler
 from connectors.coinbase.symbols import DOLLAR, is_contract, product_id_of
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.versions import Version
+from connectors.coinbase.wire import Fill
 from connectors.rivals import Rivals
 from engine.carried import ENDED, CarriedOrder
 from engine.commands import NewOrderWithExits, OrderType
@@ -40,6 +41,8 @@ ROUND_S = 120.0
 TRIES = 40
 LISTING_LAG_S = 0.25
 """Fills may be listed a moment after they moved a balance."""
+SKEW_NS = 100_000_000
+"""The venue's time is known to so much; less than ``LISTING_LAG_S``."""
 PAUSES_S = (0.1, 0.35, 0.0, 0.5, 0.2, 0.6, 0.05, 0.4)
 """Between readings of the balances: of different lengths, so that fills at even times do not meet each of them."""
 ORDERS_READ_AGAIN = 500
@@ -268,30 +271,41 @@ class AccountReconciler:
 
     async def _balances(self) -> tuple[Opening, set[str]]:
         """Balances that are those of the books, if both are right: with every fill that is booked, and no other."""
-        since_ns = self._since_ns or self._clock.now_ns() + self._offset_ns() - LISTING_MARGIN_NS
         proof = BalanceProof(OPENING_MARGIN_NS)
         try:
             for _, pause_s in zip(range(TRIES), itertools.cycle(PAUSES_S), strict=False):
-                before = await self._settler.read_fills_since(since_ns)
-                booked: set[str] = set()
-                self._tracker.booked_ids = booked
+                before = await self._fills()
+                booked: dict[str, Fill] = {}
+                self._tracker.booked_entries = booked
                 opening = await self._directory.opening(self._offset_ns)
                 await asyncio.sleep(LISTING_LAG_S)
-                after = await self._settler.read_fills_since(since_ns)
+                asked_ns = self._venue_now_ns()
+                after = await self._fills()
                 totals = {one.currency: one.total for one in opening.balances}
                 found = proof.narrow(totals, opening.since_ns, before, after)
                 listed = {fill.entry_id for fill in after}
-                if found is not None and booked <= listed and not self._tracker.defers:
-                    self._since_ns = opening.since_ns - LISTING_MARGIN_NS
-                    return self._with(opening, found), listed
+                later = [fill for entry_id, fill in booked.items() if entry_id not in listed]
+                if found is not None and not self._tracker.defers and came_after(later, asked_ns - SKEW_NS):
+                    return self._with(opening, with_fills(found, later)), listed | booked.keys()
                 await asyncio.sleep(pause_s)
         finally:
-            self._tracker.booked_ids = None
+            self._tracker.booked_entries = None
         raise VenueError(
             f"{self._venue} account was traded during each of {TRIES} readings of its balances",
             expected="a moment of which the fills before and after it can be told apart",
             do="stop other programs that trade on it, or give this one a portfolio and a key of its own",
         )
+
+    async def _fills(self) -> list[Fill]:
+        """What is listed since the last listing that was read to its end, and a margin before that.  Of an account that
+        is traded all the time a listing since the last confirmation would grow without end."""
+        asked_ns = self._venue_now_ns()
+        fills = await self._settler.read_fills_since(self._since_ns or asked_ns - LISTING_MARGIN_NS)
+        self._since_ns = max(self._since_ns, asked_ns - LISTING_MARGIN_NS)
+        return fills
+
+    def _venue_now_ns(self) -> int:
+        return self._clock.now_ns() + self._offset_ns()
 
     def _with(self, opening: Opening, totals: Totals) -> Opening:
         """The same with these totals: as the fills that came after the reading leave them."""

@@ -49,7 +49,7 @@ class OrderTracker(ExitTracking):
         self.unknown_status = 0
         self.duplicate_fills = 0
         self.conflicting_fills = 0
-        self.booked_ids: set[str] | None = None
+        self.booked_entries: dict[str, Fill] | None = None
         """Entries of fills that were taken in since somebody began to count them."""
         self.moved: dict[str, Decimal] = {}
         """What the fills that were told have done to the balances, by currency."""
@@ -300,8 +300,8 @@ class OrderTracker(ExitTracking):
             # Told again with other values: the first ones stand, and whoever keeps the books hears of it once.
             self.conflicting_fills += 1
             return [] if is_part else [told]
-        if self.booked_ids is not None:
-            self.booked_ids.add(fill.entry_id)
+        if self.booked_entries is not None:
+            self.booked_entries[fill.entry_id] = fill
         order.booked_qty += qty
         is_near = self._doubtful_ns[0] <= ts_ns <= self._doubtful_ns[1]
         if is_near and not order.ours and fill.entry_id not in self._part:

@@ -6,6 +6,8 @@ The exchange is the sandbox with a market that stands still; what others do ther
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import msgspec
 import pytest
 
 from connectors.coinbase import reconcile
+from connectors.coinbase.balance_proof import BalanceProof
+from connectors.coinbase.directory import OPENING_MARGIN_NS
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.venue import CoinbaseVenue
 from engine.errors import VenueError
@@ -200,3 +204,51 @@ async def test_a_confirmation_that_does_not_end_is_given_up(tmp_path: Path, monk
         with pytest.raises(VenueError, match=r"not confirmed in 0\.3 s"):
             async with session(hand):
                 pass
+
+
+@pytest.mark.fault("C15")
+async def test_what_was_listed_to_its_end_is_not_listed_again_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account that is never still enough to be confirmed: each listing begins a margin before the last one."""
+    margin_ns, begun = 50_000_000, []
+    monkeypatch.setattr(reconcile, "LISTING_MARGIN_NS", margin_ns)
+    async with still_exchange(tmp_path) as hand, session(hand) as one:
+        read = Settler.read_fills_since
+
+        async def listed(settler: Settler, since_ns: int) -> list[Any]:
+            begun.append((since_ns, time.time_ns()))
+            return await read(settler, since_ns)
+
+        monkeypatch.setattr(Settler, "read_fills_since", listed)
+        monkeypatch.setattr(BalanceProof, "narrow", lambda *_: None)
+        one.venue.confirm()
+        await until(lambda: len(begun) >= 6)
+        for (_, asked_ns), (since_ns, now_ns) in itertools.pairwise(begun):
+            assert asked_ns - margin_ns - 1e9 < since_ns <= now_ns
+        assert begun[-1][0] > begun[0][0] + margin_ns
+
+
+@pytest.mark.fault("C18")
+async def test_an_account_with_an_execution_every_few_milliseconds_is_confirmed(tmp_path: Path) -> None:
+    """Some are booked while the last page of the listing is read: they are put in, as what they are."""
+    async with still_exchange(tmp_path) as hand:
+        hand.place("busy", "BUY", "1", hand.best()[0] + D("0.05"))
+
+        async def trade() -> None:
+            # Of sizes that do not come again in turn: else the same sums are in the balances or not, and nobody can say.
+            for number in range(10_000):
+                hand.fill("busy", str(D("0.0001") + D("0.0000001") * (number * number % 997)))
+                await asyncio.sleep(0.02)
+
+        async with session(hand) as one:
+            await asyncio.sleep(2 * OPENING_MARGIN_NS / 1e9)  # what comes this close to the opening is in doubt
+            trading = asyncio.create_task(trade())
+            try:
+                for count in (2, 3):
+                    one.venue.confirm()
+                    await until(lambda: len(one.settled()) >= count)  # noqa: B023 -- awaited in its own round
+                    explained(one)
+                assert len(one.log.of(OrderFilled)) > 20
+            finally:
+                trading.cancel()

@@ -236,7 +236,7 @@ async def test_an_account_with_an_execution_every_few_milliseconds_is_confirmed(
         hand.place("busy", "BUY", "1", hand.best()[0] + D("0.05"))
 
         async def trade() -> None:
-            # Of sizes that do not come again in turn: else the same sums are in the balances or not, and nobody can say.
+            # Of sizes that do not come again in turn: else nobody can say which of them are in the balances.
             for number in range(10_000):
                 hand.fill("busy", str(D("0.0001") + D("0.0000001") * (number * number % 997)))
                 await asyncio.sleep(0.02)

@@ -288,6 +288,7 @@ class Settler:
     async def _book_all_of(self, order_ids: Sequence[str]) -> int:
         """Book all entries of these orders, and then what adjusts some of them; returns the time of that."""
         fills = await self._listings.fills([("order_ids", one) for one in order_ids] + [("limit", "100")])
+        self._tracker.recall(fills)
         now_ns = self._book(fills)
         adjustments = self._adjustments.news(fills)
         for fill in adjustments:

@@ -36,6 +36,9 @@ class Tracked(msgspec.Struct, gc=False):
     entries: dict[str, int] | None = None
     """The booked entries, by id, with a hash of what they said (0: an earlier session's; ``TAKEN_BACK``); None before
     the first, as one order is made for each tick that trades."""
+    unnamed_qty: Decimal = Decimal(0)
+    """Of an order that an earlier session has carried: what it counted as filled, until the entries have been read.
+    Some of that may have been part of its balances, and then it knew no entries of it."""
     changed_ns: int = 0
     cancel_acknowledged_ns: int = 0
     """When the venue took the last cancel, by our clock; 0 when none was taken or another one is under way."""

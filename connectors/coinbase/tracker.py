@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from connectors.coinbase.exit_tracking import LIVE, ZERO, ExitTracking, defer
-from connectors.coinbase.fills import LIQUIDITY, base_qty, exact, moves, side_of
+from connectors.coinbase.fills import LIQUIDITY, base_qty, exact, is_execution, moves, side_of
 from connectors.coinbase.refusals import told_end
 from connectors.coinbase.tracked import TAKEN_BACK, Tracked
 from connectors.coinbase.versions import Versions
@@ -143,7 +143,7 @@ class OrderTracker(ExitTracking):
     ) -> None:
         """Follow an order that an earlier session has sent; its fills that are booked are not told again."""
         order = self._by_client[client_order_id] = Tracked(client_order_id, True, instrument=instrument)
-        order.booked_qty = order.claimed_qty = filled_qty
+        order.booked_qty = order.claimed_qty = order.unnamed_qty = filled_qty
         order.entries = dict.fromkeys(entries, 0)
         if venue_order_id:
             self._bind(order, venue_order_id)
@@ -252,6 +252,25 @@ class OrderTracker(ExitTracking):
             self._wanted[venue_order_id] = None
         self._tell_end(order, ts_event_ns, ts_recv_ns, events)
         return events
+
+    def recall(self, fills: Sequence[Fill]) -> None:
+        """Know the entries that an earlier session counted without their ids: of an order that it found half filled
+        they are the oldest ones.  ``fills``: all that are listed of each order among them."""
+        for order_id in dict.fromkeys(fill.order_id for fill in fills):
+            order = self._by_venue.get(order_id)
+            if order is None or order.entries is None or not order.unnamed_qty:
+                continue
+            left_qty, order.unnamed_qty = order.unnamed_qty, ZERO
+            mine = sorted((fill for fill in fills if fill.order_id == order_id), key=lambda fill: fill.trade_time)
+            left_qty -= sum((base_qty(fill) or ZERO for fill in mine if fill.entry_id in order.entries), ZERO)
+            for fill in mine:
+                qty = base_qty(fill)
+                if fill.entry_id in order.entries or not is_execution(fill) or qty is None:
+                    continue
+                if qty > left_qty:
+                    break
+                order.entries[fill.entry_id] = 0
+                left_qty -= qty
 
     def book(self, fill: Fill, ts_recv_ns: int) -> list[InputEvent]:
         """One entry of the fills listing.  De-duplicated by ``entry_id``: trade ids repeat across orders.

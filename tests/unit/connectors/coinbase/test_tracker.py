@@ -43,6 +43,10 @@ def book(t: OrderTracker, entry: str = "e1", size: str = "0.4", **more: Any) -> 
     return t.book(msgspec.json.decode(json.dumps(fill(entry, size=size, **more)), type=wire.Fill, strict=False), 9)
 
 
+def listed(entry: str, **more: Any) -> wire.Fill:
+    return msgspec.json.decode(json.dumps(fill(entry, size="0.4", **more)), type=wire.Fill, strict=False)
+
+
 def kinds(events: list[InputEvent]) -> list[type]:
     return [type(event) for event in events]
 
@@ -324,6 +328,30 @@ def test_an_adopted_orders_booked_fills_are_not_told_again() -> None:
     assert kinds(book(t, "e3")) == [OrderFilled]
     assert not t.is_unresolved("c1")
     assert t.get("c1").closed  # type: ignore[union-attr]
+
+
+@pytest.mark.fault("B8")
+@pytest.mark.parametrize(("carried", "told"), [((), ["e3"]), (("e3",), []), (("e2",), ["e3"])])
+def test_what_was_filled_before_an_order_was_found_is_not_told_by_the_session_after(
+    carried: tuple[str, ...], told: list[str]
+) -> None:
+    """Half filled when it was found, with no ids; then perhaps filled further.  The oldest entries are those."""
+    t = tracker()
+    entries = [listed(name, trade_time=f"2026-11-19T01:00:0{n}Z") for n, name in enumerate(("e1", "e2", "e3"))]
+    filled = Decimal("0.8") if "e3" not in carried else Decimal("1.2")  # each is 0.4
+    t.adopt("hand", "v1", filled, carried, ended=False)
+    t.recall(entries)
+    assert [event.trade_id for one in entries for event in t.book(one, 1) if type(event) is OrderFilled] == told
+
+
+def test_of_an_order_whose_entries_are_all_known_every_other_one_is_told() -> None:
+    """One of two was on record; the other one was lost with the power, or came since."""
+    t = tracker()
+    entries = [listed(name, trade_time=f"2026-11-19T01:00:0{n}Z") for n, name in enumerate(("e1", "e2"))]
+    t.adopt("c1", "v1", Decimal("0.4"), ("e2",), ended=False)
+    t.recall(entries)
+    t.recall(entries)
+    assert [event.trade_id for one in entries for event in t.book(one, 1) if type(event) is OrderFilled] == ["e1"]
 
 
 def test_an_adopted_order_that_had_ended_still_takes_a_late_fill() -> None:

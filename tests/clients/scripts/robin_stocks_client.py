@@ -83,16 +83,16 @@ class Venue:
         """The order, once it is in that state."""
 
         def there() -> dict[str, Any] | None:
-            order: dict[str, Any] = rs.get_stock_order_info(order_id)
-            return order if order["state"] == state else None
+            order: dict[str, Any] | None = rs.get_stock_order_info(order_id)  # None where a request failed
+            return order if order and order["state"] == state else None
 
         found: dict[str, Any] = eventually(there)
         return found
 
     def option_state(self, order_id: str, state: str) -> dict[str, Any]:
         def there() -> dict[str, Any] | None:
-            order: dict[str, Any] = rs.get_option_order_info(order_id)
-            return order if order["state"] == state else None
+            order: dict[str, Any] | None = rs.get_option_order_info(order_id)
+            return order if order and order["state"] == state else None
 
         found: dict[str, Any] = eventually(there)
         return found

@@ -7,6 +7,7 @@ the market stands still; then it trades until its own kill.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -104,7 +105,8 @@ class Nursery:
 
     def signal(self, number: int) -> None:
         if self.child:
-            os.kill(self.child, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended; how, its status tells
+                os.kill(self.child, number)
 
     async def close(self) -> None:
         self.signal(signal.SIGKILL)

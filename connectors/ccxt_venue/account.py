@@ -21,6 +21,7 @@ from connectors.rivals import Rivals
 from engine.carried import ENDED, CarriedOrder
 from engine.errors import VenueError, WrongAccount
 from engine.events import AccountSettled, BalanceReported, InputEvent
+from engine.orders import EXTERNAL
 from engine.ports import Clock, Publish
 
 TRIES: Final = 12
@@ -81,6 +82,7 @@ class AccountReconciler:
                 order.filled_qty,
                 order.trade_ids,
                 ended=ended,
+                ours=order.new.intent.strategy != EXTERNAL,
             )
             if not ended:
                 self._since_ns = min(self._since_ns or order.new.ts_ns, order.new.ts_ns)

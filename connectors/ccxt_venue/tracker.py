@@ -110,11 +110,13 @@ class OrderTracker:
 
     def adopt(
         self, client_order_id: str, symbol: str, qty: Decimal, sent_ns: int, venue_order_id: str,
-        filled_qty: Decimal, trade_ids: tuple[str, ...], *, ended: bool,
+        filled_qty: Decimal, trade_ids: tuple[str, ...], *, ended: bool, ours: bool = True,
     ) -> None:  # fmt: skip
-        """Follow an order of an earlier session; its fills that are booked are not told again."""
+        """Follow an order of an earlier session; its fills that are booked are not told again.  Of one that is not
+        ``ours`` it knew no fills from before it found the order, at ``sent_ns``."""
         self.ids.told(client_order_id)
         order = self.sent(client_order_id, symbol, qty, sent_ns)
+        order.ours = ours
         order.booked_qty = order.claimed_qty = filled_qty
         order.fills = set(trade_ids)
         if venue_order_id:

@@ -155,6 +155,15 @@ def test_a_stranger_is_told_once_with_what_is_filled_already() -> None:
     assert kinds(one.book(fill(4, "0.5", "v9"), 8)) == [OrderFilled, OrderCancelled]
 
 
+def test_what_filled_before_an_order_was_found_is_not_told_by_the_session_after() -> None:
+    """Found half filled at 400, without ids; the fill of 300 is that half.  Of one of our own every fill that it does
+    not know is told, whatever the exchange's clock says."""
+    for ours, told in ((False, []), (True, [OrderFilled])):
+        one = OrderTracker("ccxt_kraken", ClientIds("kraken"), {"BTC/USD": BTC})
+        one.adopt("hand", "BTC/USD", ONE, 400, "v1", Decimal("0.5"), (), ended=False, ours=ours)
+        assert [kind for kind in kinds(one.book(fill(1), 500)) if kind is OrderFilled] == told
+
+
 def test_an_order_of_an_earlier_session_goes_on_where_it_was() -> None:
     """Half was booked: that execution is not told again, the other one is."""
     one = OrderTracker("ccxt_kraken", ClientIds("kraken"), {"BTC/USD": BTC})

@@ -16,6 +16,7 @@ from connectors.coinbase.refusals import told_end
 from connectors.coinbase.tracked import TAKEN_BACK, Tracked
 from connectors.coinbase.versions import Versions
 from connectors.coinbase.wire import Fill, TimeParser
+from connectors.unnamed import unnamed
 from engine.events import (
     InputEvent,
     Liquidity,
@@ -260,17 +261,12 @@ class OrderTracker(ExitTracking):
             order = self._by_venue.get(order_id)
             if order is None or order.entries is None or not order.unnamed_qty:
                 continue
-            left_qty, order.unnamed_qty = order.unnamed_qty, ZERO
             mine = sorted((fill for fill in fills if fill.order_id == order_id), key=lambda fill: fill.trade_time)
-            left_qty -= sum((base_qty(fill) or ZERO for fill in mine if fill.entry_id in order.entries), ZERO)
-            for fill in mine:
-                qty = base_qty(fill)
-                if fill.entry_id in order.entries or not is_execution(fill) or qty is None:
-                    continue
-                if qty > left_qty:
-                    break
-                order.entries[fill.entry_id] = 0
-                left_qty -= qty
+            listed = [(fill.entry_id, base_qty(fill) or ZERO) for fill in mine if is_execution(fill)]
+            names, is_whole = unnamed(order.unnamed_qty, listed, order.entries)
+            order.entries.update(dict.fromkeys(names, 0))
+            if is_whole:
+                order.unnamed_qty = ZERO
 
     def book(self, fill: Fill, ts_recv_ns: int) -> list[InputEvent]:
         """One entry of the fills listing.  De-duplicated by ``entry_id``: trade ids repeat across orders.

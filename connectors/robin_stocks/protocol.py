@@ -21,6 +21,7 @@ import msgspec
 
 from connectors.robin_stocks import wire
 from connectors.robin_stocks.orders import Listing, ref_id
+from connectors.unnamed import unnamed
 from engine.carried import ENDED, CarriedOrder
 from engine.commands import NewOrder, OrderType, TimeInForce
 from engine.events import (
@@ -74,6 +75,8 @@ class Tracked(msgspec.Struct, kw_only=True):
     booked_qty: Decimal = ZERO
     fees: Decimal = ZERO
     executions: set[str] = set()
+    unnamed_qty: Decimal = ZERO
+    """What an earlier session counted as filled, until the venue has listed that much (``connectors.unnamed``)."""
     end: str = ""
     end_reason: str = ""
     closed: bool = False
@@ -191,6 +194,7 @@ class OrderBooks:
             sent_ns=carried.new.ts_ns,
             booked_qty=carried.filled_qty,
             claimed_qty=carried.filled_qty,
+            unnamed_qty=carried.filled_qty,
             executions=set(carried.trade_ids),
         )
         self._add(order)
@@ -346,6 +350,14 @@ class OrderBooks:
 
     def _book(self, order: Tracked, row: wire.OrderRow, recv_ns: int, events: list[InputEvent]) -> None:
         """Executions that were not told; what the order's fees have grown by goes to the last of them."""
+        if order.unnamed_qty:
+            listed = sorted(row.fills, key=lambda fill: wire.parse_time(fill.timestamp) or recv_ns)
+            names, is_whole = unnamed(
+                order.unnamed_qty, [(fill.id, fill.quantity) for fill in listed], order.executions
+            )
+            order.executions.update(names)
+            if is_whole:
+                order.unnamed_qty = ZERO
         new = [fill for fill in row.fills if fill.id not in order.executions]
         for at, fill in enumerate(new):
             fee = row.fees - order.fees if at == len(new) - 1 else ZERO

@@ -21,6 +21,7 @@ import msgspec
 
 from connectors.robinhood import wire
 from connectors.robinhood.names import client_name, venue_name
+from connectors.unnamed import unnamed
 from engine.events import (
     FillCorrected,
     InputEvent,
@@ -58,6 +59,8 @@ class Tracked(msgspec.Struct, gc=False):
     trades: dict[str, None] | None = None
     unlisted_qty: Decimal = _ZERO
     """Of the opening balances: executed, and not in the list of executions then."""
+    unnamed_qty: Decimal = _ZERO
+    """What an earlier session counted as filled, until the venue has listed that much (``connectors.unnamed``)."""
     fee_told: Decimal | None = _ZERO
     """None for an order of an earlier session, of which it is not known how much of its fee was told."""
     last: OrderFilled | None = None
@@ -150,7 +153,7 @@ class OrderTracker:
         """Follow an order that an earlier session has sent; its executions that are booked are not told again."""
         order = self._by_client[client_order_id] = Tracked(client_order_id, True, instrument, sent_ns)
         self._names[venue_name(client_order_id)] = client_order_id
-        order.booked_qty = order.claimed_qty = filled_qty
+        order.booked_qty = order.claimed_qty = order.unnamed_qty = filled_qty
         order.trades = dict.fromkeys(trades)
         order.fee_told = None if trades else _ZERO
         if venue_order_id:
@@ -181,6 +184,8 @@ class OrderTracker:
         is_past = not order.ours and self._is_past(order, shown)
         if order.unlisted_qty and not is_past:
             self._take_in(order, shown)
+        if order.unnamed_qty:
+            self._recall(order, shown)
         known = order.trades or {}
         new_qty = sum((one.quantity for trade_id, one in _identified(shown) if trade_id not in known), _ZERO)
         if not is_past and order.booked_qty + new_qty > claimed_qty:
@@ -249,6 +254,15 @@ class OrderTracker:
                 trades[trade_id] = None
                 order.unlisted_qty -= one.quantity
                 self.taken_in += 1
+
+    def _recall(self, order: Tracked, shown: wire.Order) -> None:
+        """Executions that an earlier session counted without their ids."""
+        trades = order.trades = order.trades if order.trades is not None else {}
+        listed = [(trade_id, one.quantity) for trade_id, one in _identified(shown)]
+        names, is_whole = unnamed(order.unnamed_qty, listed, trades)
+        trades.update(dict.fromkeys(names))
+        if is_whole:
+            order.unnamed_qty = _ZERO
 
     def _tell_found(
         self,

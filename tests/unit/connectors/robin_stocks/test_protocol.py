@@ -244,6 +244,15 @@ def test_orders_of_an_earlier_session_go_on() -> None:
     assert [one.client_order_id for one in made.open_orders()] == [second.client_order_id]
 
 
+@pytest.mark.fault("B8")
+def test_what_filled_before_an_earlier_session_found_an_order_is_not_told() -> None:
+    """One share without an id; the second one came since."""
+    made = books()
+    made.adopt(CarriedOrder(new_order(1), "partially_filled", "v-1", D(1), D(230), ()))
+    told = made.observe(row("filled", cumulative_quantity=D(2), executions=[fill(1), fill(2)]), NOW_NS)
+    assert [event.trade_id for event in told if type(event) is OrderFilled] == ["e-2"]
+
+
 def test_a_refused_order_is_gone_unless_it_has_shown_itself() -> None:
     """The refusal counts; against evidence it does not."""
     made, order, shown = books(), new_order(), new_order(2, order_type=OrderType.MARKET)

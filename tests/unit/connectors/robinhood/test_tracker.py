@@ -296,6 +296,16 @@ def test_an_order_of_an_earlier_session_goes_on_where_it_was_left() -> None:
     assert tracker.open_orders() == []
 
 
+@pytest.mark.fault("B8")
+def test_what_filled_before_an_earlier_session_found_an_order_is_not_told() -> None:
+    """0.3 without an id; the rest came since."""
+    tracker = tracking(is_open=False)
+    tracker.adopt(OURS, "v-1", BTC, D("0.3"), (), NOW_NS, ended=False)
+    events = tracker.observe(shown(PARTS, "filled"), NOW_NS)
+    assert [event.qty for event in events if type(event) is OrderFilled] == [D("0.5"), D("0.1"), D("0.1")]
+    assert tracker.open_orders() == []
+
+
 def test_an_adopted_order_that_had_ended_is_silent() -> None:
     """Until it has filled after all."""
     tracker = tracking()

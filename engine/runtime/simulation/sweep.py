@@ -270,7 +270,8 @@ class _Course:
         await asyncio.sleep(self._hours * 3600.0)
         outside.heal()
         machine.heal()
-        machine.look()  # what only an operator mends is not left to when he happens to look next
+        with suppress(Killed):
+            machine.look()  # what only an operator mends is not left to when he happens to look next
         await asyncio.sleep(QUIET_S)
         await self._come_right()
         for task in background:

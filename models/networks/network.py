@@ -76,14 +76,19 @@ class Network(nn.Module):
     def parameter_groups(self, rate: float, rates: Mapping[str, float], weight_decay: float) -> list[dict[str, Any]]:
         """For an optimiser: what learns, by part, with the part's own rate or ``rate``.
 
-        Biases, norms and other vectors are not shrunk: their size says nothing about over-fitting.
+        Biases, norms and other vectors are not shrunk: their size says nothing about over-fitting.  A bilinear layer's
+        bias is a matrix, and a bias.
         """
         groups: list[dict[str, Any]] = []
         for name, part in self.parts().items():
-            learning = [p for p in part.parameters() if p.requires_grad]
+            learning = [
+                (p.ndim > 1 and inner.rpartition(".")[2] != "bias", p)
+                for inner, p in part.named_parameters()
+                if p.requires_grad
+            ]
             for decay, params in (
-                (weight_decay, [p for p in learning if p.ndim > 1]),
-                (0.0, [p for p in learning if p.ndim <= 1]),
+                (weight_decay, [p for shrunk, p in learning if shrunk]),
+                (0.0, [p for shrunk, p in learning if not shrunk]),
             ):
                 if params:
                     lr = rates.get(name, rate)

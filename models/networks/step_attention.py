@@ -53,8 +53,14 @@ class RowAttention(nn.Module):
         return self.norm(x + self.dropout(self._attend(x, mask, read, False)[0]))
 
     def attend(self, x: Tensor, mask: Tensor | None = None, read: Tensor | None = None) -> Attended:
-        """The same, and the weights ``(B, heads, W, W)``."""
-        context, weights = self._attend(x, mask, read, True)
+        """The same, and the weights ``(B, heads, W, W)``.  Those that dropout took away would sum to anything: they are
+        told without it, in training as well."""
+        training = self.attention.training
+        self.attention.training = False
+        try:
+            context, weights = self._attend(x, mask, read, True)
+        finally:
+            self.attention.training = training
         return Attended(self.norm(x + self.dropout(context)), weights)
 
     def _attend(self, x: Tensor, mask: Tensor | None, read: Tensor | None, weights: bool) -> tuple[Tensor, Tensor]:

@@ -42,8 +42,11 @@ def dropout_active(network: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def sample_forecasts(network: nn.Module, x: Tensor, passes: int = 20, mask: Tensor | None = None) -> Sampled:
-    """``passes`` forecasts for ``x (B, W, F)``; their seed is torch's."""
+def sample_forecasts(
+    network: nn.Module, x: Tensor, passes: int = 20, mask: Tensor | None = None, asset: Tensor | None = None
+) -> Sampled:
+    """``passes`` forecasts for ``x (B, W, F)``, padding and assets as ``Network`` takes them; their seed is torch's."""
+    beside = () if mask is None and asset is None else (mask, asset)
     with dropout_active(network):
-        samples = torch.stack([network(x) if mask is None else network(x, mask) for _ in range(passes)])  # (P, B, O)
+        samples = torch.stack([network(x, *beside) for _ in range(passes)])  # (P, B, O)
     return Sampled(samples.mean(dim=0), samples.std(dim=0, correction=0), samples)

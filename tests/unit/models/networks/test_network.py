@@ -131,9 +131,10 @@ def test_every_parameter_is_in_one_group_of_the_optimiser(mode):
     groups = network.parameter_groups(1e-3, {part: 5e-4}, 0.01)
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in network.parameters() if p.requires_grad)
+    biases = {id(p) for name, p in network.named_parameters() if name.endswith("bias")}
     for group in groups:
         assert group["lr"] == (5e-4 if group["part"] == part else 1e-3)
-        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+        assert {p.ndim > 1 and id(p) not in biases for p in group["params"]} == {group["weight_decay"] > 0}
 
 
 @everyone

@@ -26,14 +26,16 @@ def windows(columns: int = COLUMNS) -> torch.Tensor:
 
 @pytest.mark.parametrize(("name", "shape"), WITH_ATTENTION.items())
 def test_weights_sum_to_one_for_each_head_and_leave_padding_out(name, shape):
-    """Of all networks that attend: over the rows that are read, with and without padding."""
-    network = small(name)
+    """Of all networks that attend: over the rows that are read, with and without padding, and while dropout drops."""
+    network = small(name, dropout=0.4)
     mask = torch.ones(5, WINDOW, dtype=torch.bool)
     mask[2, :9] = False
     with torch.no_grad():
         plain, padded = network.attention_weights(windows()), network.attention_weights(windows(), mask)
+        learning = network.train().attention_weights(windows())
+    assert all(module.training for module in network.modules())
     assert plain.shape == padded.shape == shape
-    for weights in (plain, padded):
+    for weights in (plain, padded, learning):
         torch.testing.assert_close(weights.sum(-1), torch.ones(shape[:-1]))
         assert (weights >= 0).all()
     assert not padded[2, ..., :9].any()

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="the trainer is not installed: pip i
 
 from torch import nn  # noqa: E402
 
+from models.networks.settings import AssetSettings  # noqa: E402
 from models.networks.uncertainty import dropout_active, sample_forecasts  # noqa: E402
 
 
@@ -41,6 +42,17 @@ def test_batch_norms_stay_in_evaluation():
         assert not any(m.training for m in norms)
         assert all(m.training for m in drops)
     assert all(module.training for module in network.modules())
+
+
+def test_samples_are_of_the_asset_that_is_asked_about():
+    """Without dropout each is the forecast with that id; the share of hidden ids belongs to training."""
+    network = small("mlp", dropout=0.0, assets=AssetSettings(count=2, id_dropout=0.5))
+    asset = torch.tensor([1, 2, 0, 1, 2, 0])
+    seen = sample_forecasts(network, windows(), passes=3, asset=asset)
+    assert not seen.deviation.any()
+    with torch.no_grad():
+        torch.testing.assert_close(seen.mean, network(windows(), None, asset))
+        assert not torch.allclose(seen.mean, network(windows()))
 
 
 def test_without_dropout_there_is_no_spread():

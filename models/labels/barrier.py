@@ -52,7 +52,8 @@ def triple_barrier(
         return Barriers(found, touched)
     up, down = Fraction(1) + Fraction(target), Fraction(1) - Fraction(stop)
     entry = close_px[: rows - horizon]
-    _check_room(close_px, up, down)
+    for px in (close_px, high_px, low_px):
+        _check_room(px, up, down)
     # One step of the horizon at a time: memory stays that of the rows, whatever the horizon.
     outcome = np.full(len(entry), TIMED_OUT, np.int64)
     decided = np.full(len(entry), horizon, np.int64)
@@ -81,10 +82,11 @@ def on_grid(px: Prices, tick_px: Decimal) -> bool:
     )
 
 
-def in_ticks(px: Prices, tick_px: Decimal) -> Int64:
-    """Prices as whole numbers of ``tick_px``.  Raises ``ConfigError`` where they are not on that grid (``on_grid``)."""
+def in_ticks(px: Prices, tick_px: Decimal, what: str = "prices that are no whole numbers of ticks") -> Int64:
+    """Prices as whole numbers of ``tick_px``.  Raises ``ConfigError`` that says ``what`` where they are not on that
+    grid (``on_grid``)."""
     if not on_grid(px, tick_px):
-        raise ConfigError(f"prices that are no whole numbers of ticks of {tick_px}", expected="prices on the grid")
+        raise ConfigError(f"{what} of {tick_px}", expected="prices on the grid")
     return np.rint(px / float(tick_px)).astype(np.int64)
 
 
@@ -99,10 +101,10 @@ def ambiguous(
     return int((high_px[at] * up.denominator >= close_px[rows] * up.numerator).sum())
 
 
-def _check_room(close_px: Prices, up: Fraction, down: Fraction) -> None:
+def _check_room(px: Prices, up: Fraction, down: Fraction) -> None:
     """Whole numbers must not run over: 63 bits hold prices of a trillion ticks times barriers of six digits."""
-    if close_px.dtype.kind != "i" or not len(close_px):
+    if px.dtype.kind != "i" or not len(px):
         return
-    largest = int(np.abs(close_px).max()) * max(up.numerator, up.denominator, down.numerator, down.denominator) * 2
+    largest = int(np.abs(px).max()) * max(up.numerator, up.denominator, down.numerator, down.denominator)
     if largest >= 2**63:
         raise ConfigError("barriers with more digits than whole-number prices leave room for", expected="fewer digits")

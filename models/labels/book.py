@@ -14,6 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from engine.errors import ConfigError
 from models.labels.labelled import Int64, Labels, check_horizon, unknown
 from models.labels.returns import DOWN, FLAT, UP
 
@@ -63,12 +64,22 @@ def smoothed_both(mid_half_ticks: Int64, horizon: int, threshold: Decimal) -> La
 
 def _compared(moved: Int64, base: Int64, threshold: Fraction, horizon: int, count: int, first: int = 0) -> Labels:
     """Classes of ``moved`` against ``threshold * base``, of the rows from ``first`` on."""
+    _check_room(moved, threshold.denominator)
+    _check_room(base, threshold.numerator)
     scaled, bound = moved * threshold.denominator, np.abs(base) * threshold.numerator
     at = np.arange(len(moved)) + first
     found = unknown(count)
     found.values[at] = np.where(scaled > bound, float(UP), np.where(scaled < -bound, float(DOWN), float(FLAT)))
     found.last[at] = at + horizon
     return found
+
+
+def _check_room(values: Int64, factor: int) -> None:
+    """Whole numbers must not run over: a sum that did would be a class like any other."""
+    if len(values) and int(np.abs(values).max()) * factor >= 2**63:
+        raise ConfigError(
+            "a label's threshold with more digits than its prices leave room for", expected="fewer digits"
+        )
 
 
 def _sums(values: Int64, count: int) -> Int64:

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 import msgspec
-import numpy as np
 
 from engine.errors import ConfigError
 from models.labels import barrier, book, horizons, regimes, returns, volatility
@@ -108,8 +107,8 @@ def _barrier(spec: LabelSpec, rows: RowPrices) -> Labels:
 
 def _mid_half_ticks(rows: RowPrices) -> Int64:
     """Mids lie on half-ticks; a division by the tick and a rounding give back the whole number that they were made
-    of."""
-    return np.rint(2.0 * rows.close_px / float(rows.tick_px)).astype(np.int64)
+    of.  Raises ``ConfigError`` where they do not: rounded, they would move where the market stood still."""
+    return barrier.in_ticks(2.0 * rows.close_px, rows.tick_px, "mids that are no whole numbers of half-ticks")
 
 
 _MAKE: Final[dict[str, Callable[[LabelSpec, RowPrices], Labels]]] = {

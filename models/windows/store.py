@@ -36,23 +36,31 @@ from models.trainer.recorded import Recorded
 from models.windows.rows import InstrumentRows, instrument_rows, once
 from models.windows.table import RowTable
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 MANIFEST: Final = "manifest.json"
 _LOCK: Final = ".lock"
 _DRAFT: Final = ".draft-"
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _MADE_BY: Final = (
+    "engine/data/books.py",
+    "engine/data/calendars",
+    "engine/data/instruments.py",
+    "engine/data/kinds.py",
     "engine/data/merging.py",
     "engine/data/parquet.py",
     "engine/data/playback.py",
+    "engine/data/published.py",
+    "engine/data/schema.py",
     "engine/features",
+    "engine/published.py",
     "engine/quality",
     "models/labels",
     "models/trainer/candle_files.py",
     "models/trainer/recorded.py",
     "models/windows/rows.py",
 )
-"""Sources whose change may change a row or a label."""
+"""Sources and calendars whose change may change a row or a label."""
+_KINDS: Final = (".py", ".npz")
 _COLUMNS: Final[dict[str, tuple[str, np.dtype[Any]]]] = {
     "values": ("f32", np.dtype("<f4")),
     "ts_event_ns": ("i64", np.dtype("<i8")),
@@ -67,11 +75,12 @@ Progress = Callable[[str, float], None]
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that decides the rows: what is fingerprinted.  ``sources``: names and sha256, by market."""
+    """All that decides the rows: what is fingerprinted.  ``markets``: each instrument, whose tick makes labels too,
+    with names and sha256 of what is read of it."""
 
     features: str
     spec: dict[str, Any]
-    markets: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    markets: tuple[tuple[Instrument, tuple[tuple[str, str], ...]], ...]
     start_ns: int | None
     end_ns: int | None
     labels: dict[str, LabelSpec]
@@ -113,7 +122,7 @@ def ask(
     return Asked(
         features=spec.fingerprint(),
         spec=msgspec.to_builtins(spec),
-        markets=tuple((market.instrument.id, market.sources) for market in markets),
+        markets=tuple((market.instrument, market.sources) for market in markets),
         start_ns=start_ns,
         end_ns=end_ns,
         labels=dict(labels),
@@ -322,7 +331,7 @@ def _code_fingerprint() -> str:
     digest = hashlib.sha256()
     for name in _MADE_BY:
         path = _ROOT / name
-        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for source in sorted(each for each in path.rglob("*.*") if each.suffix in _KINDS) if path.is_dir() else [path]:
             digest.update(source.relative_to(_ROOT).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -85,10 +85,13 @@ def test_adjusted_prices_are_on_no_grid() -> None:
 
 
 def test_numbers_that_would_run_over_are_refused() -> None:
-    """A barrier of seventeen digits on prices of a trillion ticks."""
+    """A barrier of seventeen digits on prices of a trillion ticks, and one of seven on a high that is no price."""
     ticks = np.full(3, 10**12)
     with pytest.raises(ConfigError, match="fewer digits"):
         triple_barrier(ticks, ticks, ticks, target=Decimal("0.05000000000000001"), stop=STOP, horizon=1)
+    spike = np.array([100, 2**44, 100])
+    with pytest.raises(ConfigError, match="fewer digits"):
+        triple_barrier(np.full(3, 100), spike, np.full(3, 100), target=Decimal("0.0500001"), stop=STOP, horizon=1)
 
 
 @pytest.mark.parametrize(("target", "stop"), [("0", "0.02"), ("0.05", "0"), ("0.05", "1")])

@@ -6,7 +6,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
+import pytest
 
+from engine.errors import ConfigError
 from models.labels.book import half_ticks, point, smoothed, smoothed_both
 from models.labels.returns import DOWN, FLAT, UP
 
@@ -37,6 +39,14 @@ def test_smoothed_labels_are_exact_where_a_float_mean_is_not() -> None:
             bound = Fraction(threshold)
             assert labels.values[row] == (UP if change > bound else DOWN if change < -bound else FLAT)
     assert (smoothed(np.full(100, 999_999), 10, Decimal(0)).values[:90] == FLAT).all()
+
+
+def test_numbers_that_would_run_over_are_refused() -> None:
+    """A threshold of eighteen digits: its product with a mid would be some other number."""
+    with pytest.raises(ConfigError, match="fewer digits"):
+        point(MID, 2, Decimal("0.123456789012345677"))
+    with pytest.raises(ConfigError, match="fewer digits"):
+        smoothed(MID * 10**12, 2, Decimal("0.1234567"))
 
 
 def test_the_two_sided_label_compares_means() -> None:

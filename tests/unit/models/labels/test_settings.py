@@ -83,6 +83,17 @@ def test_prices_between_ticks_are_compared_as_they_are() -> None:
     assert exact.known.sum() == 292
 
 
+@pytest.mark.parametrize("kind", ["book_point", "book_smoothed", "book_smoothed_both"])
+def test_labels_of_a_book_are_of_prices_on_the_grid(kind: str) -> None:
+    """A mid between half-ticks, and one that is no number, would be rounded to some class; half a tick is a mid."""
+    spec = LabelSpec(kind=kind, horizon_rows=2)
+    assert label_rows(spec, rows("0.02")).known.any()
+    for wrong in (0.003, np.nan):
+        prices = rows()._replace(close_px=CLOSE + np.where(np.arange(300) == 7, wrong, 0.0))
+        with pytest.raises(ConfigError, match=r"mids that are no whole numbers of half-ticks of 0\.01"):
+            label_rows(spec, prices)
+
+
 def test_horizons_may_be_told_in_seconds() -> None:
     """5, 10 and 15 seconds of rows of a second are 5, 10 and 15 rows; rows of no length, or both at once, are
     refused."""

@@ -17,6 +17,7 @@ import pytest
 
 from engine.errors import DataError
 from engine.features import FeatureSpec
+from engine.instruments import Instrument
 from models.labels import LabelSpec
 from models.trainer.recorded import Recorded
 from models.windows import store
@@ -117,11 +118,12 @@ def test_markets_without_a_row_are_refused(tmp_path: Path) -> None:
 
 
 def test_anything_that_decides_a_number_makes_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data, features, label, slice and code, one at a time; the name of a spec is no part of the features'."""
+    """Data, tick, features, label, slice and code, one at a time; the name of a spec is no part of the features'."""
     base = ask(markets(), SPEC, LABELS)
     changed = [
         ask([market(sha="ef"), markets()[1]], SPEC, LABELS),
         ask(markets()[::-1], SPEC, LABELS),
+        ask([replace(markets()[0], instrument=coarser(markets()[0].instrument)), markets()[1]], SPEC, LABELS),
         ask(markets(), candle_spec(window=5), LABELS),
         ask(markets(), candle_spec(columns=("close", "ret_1")), LABELS),
         ask(markets(), SPEC, LABELS | {"next": LabelSpec(kind="return", horizon_rows=4)}),
@@ -134,8 +136,13 @@ def test_anything_that_decides_a_number_makes_another_fingerprint(monkeypatch: p
     assert len(found) == len(changed) + 1
 
 
+def coarser(instrument: Instrument) -> Instrument:
+    """Of another tick, as a release might know it: barriers are compared in ticks."""
+    return msgspec.structs.replace(instrument, tick_px=instrument.tick_px * 10)
+
+
 def test_every_source_of_a_label_is_fingerprinted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A changed line in a copy of the sources."""
+    """A changed line in a copy of the sources, and a calendar beside them."""
     (tmp_path / "labels").mkdir()
     source = tmp_path / "labels" / "returns.py"
     source.write_text("a = 1\n")
@@ -144,7 +151,10 @@ def test_every_source_of_a_label_is_fingerprinted(tmp_path: Path, monkeypatch: p
     before = ask([], SPEC, {}).fingerprint()
     assert ask([], SPEC, {}).fingerprint() == before
     source.write_text("a = 2\n")
-    assert ask([], SPEC, {}).fingerprint() != before
+    changed = ask([], SPEC, {}).fingerprint()
+    assert changed != before
+    (source.parent / "XNYS.npz").write_bytes(b"hours")
+    assert ask([], SPEC, {}).fingerprint() not in (before, changed)
 
 
 def test_rows_of_something_else_are_refused(tmp_path: Path) -> None:
@@ -169,7 +179,7 @@ DAMAGES = {
     "short": (lambda place: (place / "ts_ns.i64").write_bytes(b"short"), r"ts_ns\.i64 has 5 bytes; expected 1,680"),
     "no manifest": (lambda place: (place / "manifest.json").unlink(), r"manifest\.json cannot be read"),
     "no json": (lambda place: (place / "manifest.json").write_bytes(b"{"), r"manifest\.json is no list of rows"),
-    "schema": (lambda place: damage_manifest(place, schema=99), r"is of schema 99; expected 1"),
+    "schema": (lambda place: damage_manifest(place, schema=99), r"is of schema 99; expected 2"),
     "changed": (lambda place: damage_manifest(place, fingerprint="00" * 32), r"was changed after it was written"),
 }
 

@@ -19,10 +19,15 @@ _TEMPERATURES = (0.05, 50.0)
 def reliability(happened: Float64, p: Float64, bins: int = BINS) -> list[tuple[float, float, int]]:
     """Mean probability, share that happened and number of rows of each bin, by rising probability.
 
-    Rows are sorted and cut into ``bins`` equal parts; equal probabilities fall where the sort puts them, in time order.
+    Rows are sorted and cut into ``bins`` equal parts, each cut moved behind the rows that say the same: what a forecast
+    says once is one bin.  Cut apart, the bins of a constant would be stretches of time, and their shares its "error".
     """
     order = np.argsort(p, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
+    ranked = p[order]
+    sizes = [len(part) for part in np.array_split(order, bins)]
+    ends = np.cumsum(sizes)[:-1]
+    ends = np.unique(np.searchsorted(ranked, ranked[ends[(ends > 0) & (ends < len(p))] - 1], side="right"))
+    parts = [part for part in np.split(order, ends) if len(part)]
     return [(float(p[part].mean()), float(happened[part].mean()), len(part)) for part in parts]
 
 

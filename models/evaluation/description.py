@@ -63,8 +63,8 @@ class Task(_Section, frozen=True):
     """What is learned.  ``horizon_s``: from a row to the end of its label; ``horizon_rows``: the same in bars.
 
     ``classes``: names in the order of their numbers, for kind ``classes``.  ``down`` and ``up``: the two of them that
-    are moves, else empty.  ``signal``: the class that is traded, of two; its threshold comes from validation rows, and
-    ``break_even`` is the precision from which it pays after costs (0: not told).
+    are moves, else empty.  ``signal``: the class that is traded, the second of two; its threshold comes from validation
+    rows, and ``break_even`` is the precision from which it pays after costs (0: not told).
     ``primary``: the metric that the verdict is about.
     """
 
@@ -150,7 +150,12 @@ def check_description(path: Path, data: RunData) -> None:
     require(len(task.classes) != 1, "one class", "two or more")
     for name in (task.down, task.up, task.signal):
         require(not name or name in task.classes, f"class {name!r}", f"one of {', '.join(task.classes)}")
-    require(not task.signal or len(task.classes) == 2, f"signal {task.signal!r}", "a signal is one of two classes")
+    # Thresholds, precision and PR-AUC are of the second class: a signal that is the first would be scored upside down.
+    require(
+        not task.signal or (len(task.classes) == 2 and task.classes[1] == task.signal),
+        f"signal {task.signal!r}",
+        "the second of two classes",
+    )
     columns = task.columns
     for name in (*columns.rules, *columns.har, columns.volatility, columns.regime):
         require(not name or name in data.features, f"column {name!r}", "one of its features")
@@ -161,4 +166,20 @@ def check_description(path: Path, data: RunData) -> None:
     require(0 <= task.break_even < 1, f"break_even {task.break_even}", "a precision below 1, or 0")
     require(not task.break_even or bool(task.signal), "break_even without a signal", "the class that is traded")
     require(bool(task.up) == bool(task.down), f"up {task.up!r} and down {task.down!r}", "both or neither")
-    require(task.horizon_s > 0 and task.horizon_rows >= 1, "horizon", "more than 0")
+    require(not task.up or task.up != task.down, f"up and down are both {task.up!r}", "two classes")
+    require(0 < task.horizon_s < float("inf") and task.horizon_rows >= 1, "horizon", "more than 0")
+    lists: dict[str, tuple[object, ...]] = {
+        "seeds": data.seeds,
+        "features": data.features,
+        "instruments": data.instruments,
+    }
+    for what, listed in lists.items():
+        require(len(listed) > 0, f"no {what}", "one or more")
+    for what, listed in {**lists, "classes": task.classes}.items():
+        require(len(set(listed)) == len(listed), f"{what} {listed}", "each once")
+    for earlier, later in (("train", "validation"), ("validation", "test")):
+        require(
+            data.parts[earlier].last_ns < data.parts[later].first_ns,
+            f"the {later} part begins before the {earlier} part ends",
+            "parts one after another in time, the same cut for every instrument",
+        )

@@ -15,7 +15,7 @@ import msgspec
 from engine.durable import write_atomically
 from engine.errors import DataError
 from models.evaluation.draws import Draws
-from models.evaluation.findings import Findings
+from models.evaluation.findings import Beside, Findings
 from models.evaluation.ledger import Ledger, Opening
 from models.evaluation.outcome import OUTCOME, Outcome
 from models.evaluation.report import REPORT, render
@@ -52,6 +52,7 @@ def evaluate(
     if predict_test is None and not run.has_predictions("test"):
         raise DataError(f"the run {run.path} has no predictions/test.npz", do="train it to the end")
     run.check_test()
+    beside = Beside.of(run)
     record = Ledger(ledger)
     record.lines()  # one that cannot be read is told before the long work
     progress("fitting baselines")
@@ -75,12 +76,12 @@ def evaluate(
     scored = score_all(task, choices, test, tested.values, draws)
     best = best_of(scored, task.primary)
     progress("comparing")
-    findings = Findings(run, choices, train, validation, said.values, test, scored, best, draws, seed)
-    outcome = findings.outcome(opening, str(ledger), commit, explained)
+    findings = Findings(run, beside, choices, train, validation, said.values, test, scored, best, draws, seed)
+    outcome = findings.outcome(opening, str(ledger), commit, explained.strip())
     outcome = msgspec.structs.replace(outcome, seconds=round(time.monotonic() - started, 1))
     try:
         write_atomically(run.path / OUTCOME, msgspec.json.format(msgspec.json.encode(outcome)))
-        write_atomically(run.path / REPORT, render(outcome, run.epochs()).encode())
+        write_atomically(run.path / REPORT, render(outcome, beside.epochs).encode())
     except OSError as error:
         raise DataError(f"the report of {run.path} cannot be written: {error.strerror}", do="check the disk") from None
     return outcome

@@ -6,7 +6,7 @@ Owns what is shown of which forecast; nothing here fits or chooses anything.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,9 +25,10 @@ from models.evaluation.comparison import (
     verdict_of_interval,
     verdict_on_figure,
 )
+from models.evaluation.description import EpochLine
 from models.evaluation.draws import Draws
 from models.evaluation.importance import Importance, of_trees, permutation
-from models.evaluation.ledger import Opening
+from models.evaluation.ledger import Line, Opening
 from models.evaluation.losses import log_losses
 from models.evaluation.metrics import per_class
 from models.evaluation.outcome import (
@@ -48,13 +49,39 @@ from models.evaluation.ranking import average_precision, precision_recall_curve,
 from models.evaluation.rows import Rows
 from models.evaluation.run_folder import RunFolder
 from models.evaluation.scoring import LOSS, Choices, Scored
-from models.evaluation.selection import judge_selection
+from models.evaluation.selection import Selection, judge_selection
 from models.evaluation.selective import risk_coverage
 from models.evaluation.signals import judge_signals
 from models.evaluation.suspicion import suspicions
 
 Float64 = npt.NDArray[np.float64]
 _EXPLAINED_ROWS = 1000
+_TREES_ADD = {"classes": "log-odds", "variance": "log variance", "return": "log return"}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a run holds beside rows and predictions.  It is read and judged before the test is opened: what is wrong
+    with it costs no opening.  ``opened``: by the evaluation that the run has already, on whichever ledger."""
+
+    epochs: list[EpochLine]
+    importance: list[Importance]
+    selection: Selection | None
+    opened: Line | None
+
+    @classmethod
+    def of(cls, run: RunFolder) -> Beside:
+        """Raises ``DataError`` for what cannot be read, or for too few periods of a strategy."""
+        trials = run.trials()
+        judged = None if trials is None else judge_selection(trials.returns, trials.chosen, trials.periods_per_year)
+        return cls(run.epochs(), run.importance(), judged, run.opened())
+
+    def before(self, opening: Opening) -> tuple[str, ...]:
+        """Runs that opened rows of this test before, by the ledger, and this one where another ledger has it."""
+        known, own = list(opening.earlier), self.opened
+        if own is not None and own not in known and own.test.shares_rows_with(opening.line.test):
+            known.append(own)
+        return tuple(line.run for line in known)
 
 
 class Findings:
@@ -63,6 +90,7 @@ class Findings:
     def __init__(
         self,
         run: RunFolder,
+        beside: Beside,
         choices: Choices,
         train: Rows,
         validation: Rows,
@@ -73,13 +101,14 @@ class Findings:
         draws: Draws,
         seed: int,
     ) -> None:
-        self.run, self.choices, self.train, self.validation, self.said = run, choices, train, validation, said
+        self.run, self.beside, self.choices = run, beside, choices
+        self.train, self.validation, self.said = train, validation, said
         self.test, self.scored, self.best, self.draws, self.seed = test, scored, best, draws, seed
         self.data, self.task = run.data, run.data.task
         self.ours = [one for one in scored if one.role != "baseline"]
         self.shown = self.ours[-1]  # the average of the seeds, or the only seed
         self.skipped: list[str] = []
-        if self.task.kind == "variance" and (lack := lack_of_returns(train)):
+        if self.task.kind == "variance" and (lack := lack_of_returns(train, len(self.data.instruments))):
             self.skipped.append(lack)
 
     def outcome(self, opening: Opening, ledger: str, commit: str, explained: str) -> Outcome:
@@ -105,7 +134,7 @@ class Findings:
             rows={part: info.rows for part, info in data.parts.items()},
             periods={part: (_day(info.first_ns), _day(info.last_ns)) for part, info in data.parts.items()},
             opening=opening.line,
-            opened_before_by=tuple(line.run for line in opening.earlier),
+            opened_before_by=self.beside.before(opening),
             ledger=ledger,
             commit=commit,
             block=self.draws.block,
@@ -289,14 +318,15 @@ class Findings:
 
     def importance(self) -> list[Importance]:
         """What the trainer explained of the network, then the trees; on validation rows only."""
-        found = self.run.importance()
+        found = list(self.beside.importance)
         fitted: list[Any] = [*self.choices.classifiers, *self.choices.forecasters]
         trees = next((one for one in fitted if one.name == "LightGBM"), None)
         if trees is None or trees.model is None:
             return found
         step = max(1, -(-len(self.validation) // _EXPLAINED_ROWS))
         some = self.validation.where(np.arange(len(self.validation)) % step == 0)
-        found.append(of_trees("LightGBM", trees.model, some.features, self.data.features))
+        added = _TREES_ADD[self.task.kind]
+        found.append(of_trees("LightGBM", trees.model, some.features, self.data.features, added))
 
         def loss(x: npt.NDArray[np.float32]) -> float:
             said = trees.predict(Rows(some.instrument, some.ts_ns, some.label, x, some.past_label, some.series))
@@ -309,11 +339,10 @@ class Findings:
         return found
 
     def selection(self) -> SelectionRow | None:
-        trials = self.run.trials()
-        if trials is None:
+        found = self.beside.selection
+        if found is None:
             self.skipped.append("profit, deflated Sharpe and PBO: pending, the run has no back-test of a strategy")
             return None
-        found = judge_selection(trials.returns, trials.chosen, trials.periods_per_year)
         return SelectionRow(**asdict(found), passed=found.passed)
 
 

@@ -56,8 +56,9 @@ def permutation(
     return Importance("permutation", of, unit, len(x), values)
 
 
-def of_trees(of: str, model: Any, x: Float32, columns: Sequence[str]) -> Importance:
-    """Mean absolute SHAP value by column (Lundberg et al. 2020), summed over classes; log-odds or the label's unit."""
+def of_trees(of: str, model: Any, x: Float32, columns: Sequence[str], unit: str) -> Importance:
+    """Mean absolute SHAP value by column (Lundberg et al. 2020), summed over classes; ``unit`` is what the trees add
+    up: log-odds of classes, else that of what they were fitted to."""
     import shap
 
     _check_columns(x, columns)
@@ -68,7 +69,7 @@ def of_trees(of: str, model: Any, x: Float32, columns: Sequence[str]) -> Importa
     # Of two classes or a quantity (N, F); of more (N, F, K).
     values = values.sum(axis=2) if values.ndim == 3 else values
     means = values.mean(axis=0)
-    return Importance("shap", of, "log-odds", len(x), {n: float(v) for n, v in zip(columns, means, strict=True)})
+    return Importance("shap", of, unit, len(x), {n: float(v) for n, v in zip(columns, means, strict=True)})
 
 
 def of_network(of: str, module: Any, windows: Float32, columns: Sequence[str], *, target: int | None) -> Importance:

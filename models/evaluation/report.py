@@ -254,8 +254,8 @@ def _coverage(outcome: Outcome) -> str:
 
 def _groups(charts: Charts, rows: Sequence[GroupRow]) -> str:
     shown = rows[:_GROUPS_MAX]
-    low = [one.difference.value - (one.difference.low or one.difference.value) for one in shown]
-    high = [(one.difference.high or one.difference.value) - one.difference.value for one in shown]
+    low = [0.0 if one.difference.low is None else one.difference.value - one.difference.low for one in shown]
+    high = [0.0 if one.difference.high is None else one.difference.high - one.difference.value for one in shown]
     figure = go.Figure(
         go.Bar(
             x=[escape(one.name) for one in shown],

@@ -80,8 +80,11 @@ def rows_fingerprint(instrument: Int64, ts_ns: Int64, instruments: Sequence[str]
     return digest.hexdigest()
 
 
-def check_rows(part: str, rows: Rows, *, features: Sequence[str], instruments: int, classes: int) -> None:
-    """Raises ``DataError`` that names the part and what is wrong; ``classes`` 0 for a forecast of a quantity."""
+def check_rows(
+    part: str, rows: Rows, *, features: Sequence[str], instruments: int, classes: int, positive: bool = False
+) -> None:
+    """Raises ``DataError`` that names the part and what is wrong; ``classes`` 0 for a forecast of a quantity, which may
+    have to be ``positive``."""
     count = len(rows.ts_ns)
     if not count:
         raise DataError(f"the {part} part has no rows")
@@ -102,9 +105,28 @@ def check_rows(part: str, rows: Rows, *, features: Sequence[str], instruments: i
     if rows.past_label is not None:
         _check_finite(part, "past_label", rows.past_label)
     if classes:
-        odd = (rows.label != np.floor(rows.label)) | (rows.label < 0) | (rows.label >= classes)
-        if odd.any():
-            raise DataError(f"the {part} part has the label {rows.label[odd][0]:g}", expected=f"0 to {classes - 1}")
+        _check_classes(part, "label", rows.label, classes)
+        if rows.past_label is not None:
+            _check_classes(part, "past label", rows.past_label, classes)
+    if positive and not (rows.label > 0).all():
+        raise DataError(f"{int((rows.label <= 0).sum()):,} variances of the {part} part are not positive")
+    if rows.series is not None:
+        _check_series(part, rows.series, instruments)
+
+
+def _check_classes(part: str, what: str, label: Float64, classes: int) -> None:
+    odd = (label != np.floor(label)) | (label < 0) | (label >= classes)
+    if odd.any():
+        raise DataError(f"the {part} part has the {what} {label[odd][0]:g}", expected=f"0 to {classes - 1}")
+
+
+def _check_series(part: str, series: Series, instruments: int) -> None:
+    lengths = {len(series.instrument), len(series.ts_ns), len(series.log_return)}
+    if len(lengths) > 1:
+        raise DataError(f"the series of the {part} part have {len(lengths)} lengths", expected="one")
+    if not ((series.instrument >= 0) & (series.instrument < instruments)).all():
+        raise DataError(f"the series of the {part} part name an instrument that data.json does not list")
+    _check_finite(part, "returns of the series", series.log_return)
 
 
 def _check_finite(part: str, what: str, values: npt.NDArray[np.floating], names: Sequence[str] = ()) -> None:
@@ -118,10 +140,18 @@ def _check_finite(part: str, what: str, values: npt.NDArray[np.floating], names:
 
 
 def check_predictions(
-    part: str, said: Predictions, *, fingerprint: str, instruments: Sequence[str], seeds: Sequence[int], classes: int
+    part: str,
+    said: Predictions,
+    *,
+    fingerprint: str,
+    instruments: Sequence[str],
+    seeds: Sequence[int],
+    classes: int,
+    positive: bool = False,
 ) -> None:
     """Raises ``DataError`` unless the predictions are of exactly the rows of ``fingerprint`` and of these seeds, are
-    finite, and are probabilities where ``classes`` is not 0.  Needs no row itself: a test can stay shut meanwhile."""
+    finite, are probabilities where ``classes`` is not 0, and ``positive`` where they are variances.  Needs no row
+    itself: a test can stay shut meanwhile."""
     count = len(said.ts_ns)
     if len(said.instrument) != count or rows_fingerprint(said.instrument, said.ts_ns, instruments) != fingerprint:
         raise DataError(
@@ -144,3 +174,8 @@ def check_predictions(
         raise DataError(f"{int((~np.isfinite(said.values)).sum()):,} predictions of the {part} part are not finite")
     if classes and (said.values.min() < -1e-6 or np.abs(said.values.sum(axis=2) - 1).max() > 1e-3):
         raise DataError(f"the predictions of the {part} part are no probabilities", expected="0 to 1, with a sum of 1")
+    if positive and not (said.values > 0).all():
+        raise DataError(
+            f"{int((said.values <= 0).sum()):,} predicted variances of the {part} part are not positive",
+            expected="variances, not their logarithms",
+        )

@@ -31,7 +31,8 @@ from models.evaluation.description import (
     check_description,
 )
 from models.evaluation.importance import Importance
-from models.evaluation.ledger import Opening, Sealed, TestSet
+from models.evaluation.ledger import Line, Opening, Sealed, TestSet
+from models.evaluation.outcome import OUTCOME
 from models.evaluation.rows import (
     Predictions,
     Rows,
@@ -47,8 +48,17 @@ DATA = "data.json"
 METRICS = "metrics.jsonl"
 TRIALS = "trials.npz"
 IMPORTANCE = "importance.json"
+_ROWS = "rows/{part}.npz"
+_AXES = {"features": 2, "values": 3, "returns": 2, "chosen": 0, "periods_per_year": 0}
+"""Axes of an array; all others have one."""
 # What reading a file of arrays raises where bytes of it were changed.
 _UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+class _Evaluated(msgspec.Struct, frozen=True):
+    """What is read of an ``Outcome``, also of one that an older release wrote."""
+
+    opening: Line
 
 
 class RunFolder:
@@ -136,16 +146,25 @@ class RunFolder:
 
         Gives nothing back.  Raises ``DataError``.
         """
-        path = self.path / "rows" / "test.npz"
+        name = _ROWS.format(part="test")
         try:
-            with zipfile.ZipFile(path) as stored:
+            with zipfile.ZipFile(self.path / name) as stored:
                 damaged = stored.testzip()
+                columns = set(stored.namelist())
+            with zipfile.ZipFile(self.path / _ROWS.format(part="train")) as other:
+                missing = sorted(set(other.namelist()) ^ columns)
         except FileNotFoundError:
-            raise DataError(f"the run {self.path} has no rows/test.npz", do="train it to the end") from None
+            raise DataError(f"the run {self.path} has no {name}", do="train it to the end") from None
         except _UNREADABLE as error:
-            raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+            raise DataError(f"{self.path / name} cannot be read: {' '.join(str(error).split())}") from None
         if damaged is not None:
-            raise DataError(f"{path} is damaged", do="train again")
+            raise DataError(f"{self.path / name} is damaged", do="train again")
+        if missing:
+            one = missing[0].removesuffix(".npy")
+            raise DataError(f"{one} is in the rows of the train or the test part, and not in both", expected="both")
+        arrays = self._arrays(name, only=("instrument", "ts_ns"))
+        instrument, ts_ns = (self._numbers(name, arrays, key, np.int64) for key in ("instrument", "ts_ns"))
+        self._check_identity("test", instrument, ts_ns)
         if self.has_predictions("test"):
             self._predictions("test")
 
@@ -169,7 +188,7 @@ class RunFolder:
                 "series_ts_ns": rows.series.ts_ns,
                 "series_log_return": rows.series.log_return,
             }
-        self._write(f"rows/{part}.npz", arrays)
+        self._write(_ROWS.format(part=part), arrays)
 
     def write_predictions(self, part: OpenPart, said: Predictions) -> None:
         self._write_predictions(part, said)
@@ -183,17 +202,19 @@ class RunFolder:
         if not (self.path / TRIALS).is_file():
             return None
         arrays = self._arrays(TRIALS)
-        try:
-            trials = Trials(
-                tuple(str(name) for name in arrays["names"]),
-                int(arrays["chosen"]),
-                float(arrays["periods_per_year"]),
-                np.asarray(arrays["returns"], np.float64),
-            )
-        except KeyError as error:
-            raise DataError(f"{self.path / TRIALS} has no {error}") from None
+        trials = Trials(
+            tuple(str(name) for name in np.atleast_1d(arrays.get("names", ()))),
+            int(self._numbers(TRIALS, arrays, "chosen", np.int64)),
+            float(self._numbers(TRIALS, arrays, "periods_per_year", np.float64)),
+            self._numbers(TRIALS, arrays, "returns", np.float64),
+        )
         if trials.returns.shape[1:] != (len(trials.names),) or not np.isfinite(trials.returns).all():
-            raise DataError(f"{self.path / TRIALS}", expected="finite returns, a column for each name")
+            raise DataError(f"{self.path / TRIALS}: no strategy's results", expected="finite returns, a column a name")
+        if not (0 <= trials.chosen < len(trials.names) and 0 < trials.periods_per_year < np.inf):
+            raise DataError(
+                f"{self.path / TRIALS}: number {trials.chosen} is shown, {trials.periods_per_year:g} periods a year",
+                expected=f"0 to {len(trials.names) - 1}, and more than 0",
+            )
         return trials
 
     def write_trials(self, trials: Trials) -> None:
@@ -204,6 +225,13 @@ class RunFolder:
             "returns": np.asarray(trials.returns, np.float64),
         }
         self._write(TRIALS, arrays)
+
+    def opened(self) -> Line | None:
+        """The opening that the run's last evaluation made; None where it was never evaluated."""
+        if not (self.path / OUTCOME).is_file():
+            return None
+        last: _Evaluated = self._json(OUTCOME, _Evaluated)
+        return last.opening
 
     def importance(self) -> list[Importance]:
         """What the trainer explained of its network; none where it did not."""
@@ -216,50 +244,70 @@ class RunFolder:
         self._write_bytes(IMPORTANCE, msgspec.json.format(msgspec.json.encode(found)))
 
     def _rows(self, part: Part) -> Rows:
-        arrays = self._arrays(f"rows/{part}.npz")
-        try:
-            series = None
-            if "series_ts_ns" in arrays:
-                series = Series(
-                    arrays["series_instrument"].astype(np.int64),
-                    arrays["series_ts_ns"].astype(np.int64),
-                    arrays["series_log_return"].astype(np.float64),
-                )
-            past = arrays.get("past_label")
-            rows = Rows(
-                arrays["instrument"].astype(np.int64),
-                arrays["ts_ns"].astype(np.int64),
-                arrays["label"].astype(np.float64),
-                arrays["features"].astype(np.float32),
-                None if past is None else past.astype(np.float64),
-                series,
+        name = _ROWS.format(part=part)
+        arrays = self._arrays(name)
+
+        def column(key: str, kind: Any) -> Any:
+            return self._numbers(name, arrays, key, kind)
+
+        series = None
+        if "series_ts_ns" in arrays:
+            series = Series(
+                column("series_instrument", np.int64),
+                column("series_ts_ns", np.int64),
+                column("series_log_return", np.float64),
             )
-        except KeyError as error:
-            raise DataError(f"rows/{part}.npz of {self.path} has no {error}") from None
+        rows = Rows(
+            column("instrument", np.int64),
+            column("ts_ns", np.int64),
+            column("label", np.float64),
+            column("features", np.float32),
+            column("past_label", np.float64) if "past_label" in arrays else None,
+            series,
+        )
         self._check(part, rows)
         return rows
 
     def _check(self, part: Part, rows: Rows) -> None:
         data = self.data
-        check_rows(part, rows, features=data.features, instruments=len(data.instruments), classes=self.classes)
-        found = rows_fingerprint(rows.instrument, rows.ts_ns, data.instruments)
-        if found != data.parts[part].fingerprint:
+        check_rows(
+            part,
+            rows,
+            features=data.features,
+            instruments=len(data.instruments),
+            classes=self.classes,
+            positive=data.task.kind == "variance",
+        )
+        self._check_identity(part, rows.instrument, rows.ts_ns)
+
+    def _check_identity(self, part: Part, instrument: Any, ts_ns: Any) -> None:
+        """Raises ``DataError`` unless rows of these instruments and times are those that ``data.json`` tells of, and so
+        those that a line of the ledger would tell of."""
+        info = self.data.parts[part]
+        if not len(ts_ns):
+            raise DataError(f"the {part} part has no rows")
+        found = rows_fingerprint(instrument, ts_ns, self.data.instruments)
+        if found != info.fingerprint:
             raise DataError(
                 f"the rows of the {part} part have fingerprint {found[:12]}",
-                expected=f"{data.parts[part].fingerprint[:12]}, as {DATA} of {self.path} says",
+                expected=f"{info.fingerprint[:12]}, as {DATA} of {self.path} says",
+            )
+        told, there = (info.rows, info.first_ns, info.last_ns), (len(ts_ns), int(ts_ns.min()), int(ts_ns.max()))
+        if told != there:
+            raise DataError(
+                f"{DATA} of {self.path} tells of {told[0]:,} rows of the {part} part, {told[1]} to {told[2]} ns",
+                expected=f"{there[0]:,}, {there[1]} to {there[2]} ns",
             )
 
     def _predictions(self, part: Part) -> Predictions:
-        arrays = self._arrays(f"predictions/{part}.npz")
-        try:
-            said = Predictions(
-                arrays["instrument"].astype(np.int64),
-                arrays["ts_ns"].astype(np.int64),
-                arrays["values"].astype(np.float64),
-                tuple(int(seed) for seed in arrays["seeds"]),
-            )
-        except KeyError as error:
-            raise DataError(f"predictions/{part}.npz of {self.path} has no {error}") from None
+        name = f"predictions/{part}.npz"
+        arrays = self._arrays(name)
+        said = Predictions(
+            self._numbers(name, arrays, "instrument", np.int64),
+            self._numbers(name, arrays, "ts_ns", np.int64),
+            self._numbers(name, arrays, "values", np.float64),
+            tuple(self._numbers(name, arrays, "seeds", np.int64).tolist()),
+        )
         data = self.data
         check_predictions(
             part,
@@ -268,6 +316,7 @@ class RunFolder:
             instruments=data.instruments,
             seeds=data.seeds,
             classes=self.classes,
+            positive=data.task.kind == "variance",
         )
         return said
 
@@ -293,15 +342,31 @@ class RunFolder:
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror}", do="check the disk") from None
 
-    def _arrays(self, name: str) -> dict[str, Any]:
+    def _arrays(self, name: str, only: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Arrays of a file by name: all of them, or those of ``only`` that it has."""
         path = self.path / name
         try:
+            with zipfile.ZipFile(path):  # NumPy would read a file of one array too, as something else
+                pass
             with np.load(path, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
+                return {key: stored[key] for key in stored.files if not only or key in only}
         except FileNotFoundError:
             raise DataError(f"the run {self.path} has no {name}", do="train it to the end") from None
         except _UNREADABLE as error:
             raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+
+    def _numbers(self, name: str, arrays: dict[str, Any], key: str, kind: Any) -> Any:
+        """One array of a file as ``kind``.  Raises ``DataError`` where it is missing, of other axes or no numbers."""
+        if key not in arrays:
+            raise DataError(f"{name} of {self.path} has no '{key}'")
+        found, axes = arrays[key], _AXES.get(key, 1)
+        # A time that went through a float has lost its last digits.
+        kinds = "iu" if np.dtype(kind).kind == "i" else "iufb"
+        if not isinstance(found, np.ndarray) or found.ndim != axes or found.dtype.kind not in kinds:
+            seen = f"{found.dtype} of {found.ndim} axes" if isinstance(found, np.ndarray) else "no array"
+            wanted = "whole numbers" if kinds == "iu" else "numbers"
+            raise DataError(f"{key} in {name} of {self.path} is {seen}", expected=f"{wanted} of {axes} axes")
+        return found.astype(kind)
 
     def _bytes(self, name: str) -> bytes:
         try:

@@ -64,8 +64,8 @@ def choose(data: RunData, train: Rows, validation: Rows, said: Float64, seed: in
     """Fit the baselines, calibrate the network's seeds ``said (S, N, K)`` and set thresholds."""
     task = data.task
     if task.kind == "variance":
-        _check_positive("validation", said)
-        return Choices(forecasters=fit_variances(task, data.features, train, validation, seed))
+        every = len(data.instruments)
+        return Choices(forecasters=fit_variances(task, data.features, train, validation, seed, instruments=every))
     if task.kind == "return":
         return Choices(forecasters=fit_returns(train, validation, seed))
     baselines = fit_classifiers(task, data.features, train, validation, seed)
@@ -91,10 +91,6 @@ def score_all(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Dr
     """The network (means over its seeds), its average where it has several, then the baselines."""
     if task.kind == "classes":
         return _score_classes(task, choices, rows, said, draws)
-    if task.kind == "variance":
-        _check_positive("test", said)
-        if not (rows.label > 0).all():
-            raise DataError(f"{int((rows.label <= 0).sum()):,} variances of the test part are not positive")
 
     def one(name: str, role: Role, forecast: Float64) -> Scored:
         if task.kind == "variance":
@@ -168,11 +164,3 @@ def best_of(scored: Sequence[Scored], metric: str) -> Scored:
 
 def _given(threshold: float | None) -> tuple[float, ...]:
     return () if threshold is None else (threshold,)
-
-
-def _check_positive(part: str, said: Float64) -> None:
-    if not (said > 0).all():
-        raise DataError(
-            f"{int((said <= 0).sum()):,} predicted variances of the {part} part are not positive",
-            expected="variances, not their logarithms",
-        )

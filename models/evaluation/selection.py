@@ -17,6 +17,7 @@ Float64 = npt.NDArray[np.float64]
 BLOCKS = 16
 DSR_MIN = 0.95
 PBO_MAX = 0.2
+_SPREAD_MIN = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Selection:
 
 
 def sharpes(returns: Float64) -> Float64:
-    """Sharpe ratio per period of each column ``(N,)``; 0 where nothing ever moved."""
+    """Sharpe ratio per period of each column ``(N,)``; 0 where nothing ever moved but by rounding."""
     spread = returns.std(axis=0, ddof=1)
-    ratios: Float64 = np.divide(returns.mean(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
+    ratios: Float64 = np.divide(returns.mean(axis=0), spread, out=np.zeros_like(spread), where=spread > _SPREAD_MIN)
     return ratios
 
 
@@ -116,4 +117,4 @@ def _sharpes_of_sums(chosen: Float64, counts: Float64, first: Float64, second: F
     rows = (chosen @ counts)[:, None]
     mean = chosen @ first / rows
     variance = (chosen @ second - rows * mean**2) / (rows - 1)
-    return np.divide(mean, np.sqrt(np.maximum(variance, 0)), out=np.zeros_like(mean), where=variance > 1e-24)
+    return np.divide(mean, np.sqrt(np.maximum(variance, 0)), out=np.zeros_like(mean), where=variance > _SPREAD_MIN**2)

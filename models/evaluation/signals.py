@@ -30,7 +30,8 @@ class Episodes:
 def first_of_episodes(rows: Rows, said: Bool, horizon_s: float) -> Bool:
     """``(N,)``: rows that begin an episode: said, while no label of an earlier one said for the instrument still runs.
 
-    Signals that overlap are one, as ``models.labels.uniqueness.episodes`` counts them.
+    Signals that overlap are one, as ``models.labels.uniqueness.episodes`` counts them.  Where a label ends, the next
+    may begin: it reads none of its bars.
     """
     first = np.zeros(len(rows), bool)
     for instrument in np.unique(rows.instrument):
@@ -38,7 +39,7 @@ def first_of_episodes(rows: Rows, said: Bool, horizon_s: float) -> Bool:
         if len(own):
             own = own[np.argsort(rows.ts_ns[own], kind="stable")]
             begins = rows.ts_ns[own]
-            first[own[np.r_[True, begins[1:] > begins[:-1] + round(horizon_s * 1e9)]]] = True
+            first[own[np.r_[True, begins[1:] >= begins[:-1] + round(horizon_s * 1e9)]]] = True
     return first
 
 

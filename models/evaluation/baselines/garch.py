@@ -69,18 +69,19 @@ def fit_garch(log_return: Float64) -> Garch:
     )
 
 
-def lack_of_returns(train: Rows) -> str:
-    """Why GARCH cannot be fitted for every instrument; empty when it can."""
+def lack_of_returns(train: Rows, instruments: int) -> str:
+    """Why GARCH cannot be fitted for every one of ``instruments``; empty when it can."""
     if train.series is None:
         return "GARCH and EWMA: the run has no series of returns"
-    counts = np.bincount(train.series.instrument)
-    short = int(((counts > 0) & (counts < _RETURNS_MIN)).sum())
+    short = int((np.bincount(train.series.instrument, minlength=instruments) < _RETURNS_MIN).sum())
     return f"GARCH: {short} instrument(s) have fewer than {_RETURNS_MIN} training returns" if short else ""
 
 
-def garch_forecast(train: Rows, horizon: int) -> Callable[[Rows], Float64]:
-    """Mean variance per bar over the horizon, by row.  One fit for each instrument of the training part."""
+def garch_forecast(train: Rows, validation: Rows, horizon: int) -> Callable[[Rows], Float64]:
+    """Mean variance per bar over the horizon, by row.  One fit for each instrument, on training returns alone; the
+    recursion walks through those of validation to get to the test."""
     series = _series(train, "train")
+    before = Series.joined([series, _series(validation, "validation")])
     models: dict[int, tuple[Garch, float]] = {}
     for instrument in np.unique(series.instrument):
         own = series.log_return[series.instrument == instrument]
@@ -94,12 +95,12 @@ def garch_forecast(train: Rows, horizon: int) -> Callable[[Rows], Float64]:
         model, start = models[instrument]
         return model.mean_variance(model.next_variances(log_return, start), horizon)
 
-    return lambda rows: _by_row(rows, series, walk)
+    return lambda rows: _by_row(rows, before, walk)
 
 
-def ewma_forecast(train: Rows) -> Callable[[Rows], Float64]:
+def ewma_forecast(train: Rows, validation: Rows) -> Callable[[Rows], Float64]:
     """``variance(t+1) = 0.94 variance(t) + 0.06 r(t)²``, the same for each bar of the horizon."""
-    series = _series(train, "train")
+    before = Series.joined([_series(train, "train"), _series(validation, "validation")])
 
     def walk(_instrument: int, log_return: Float64) -> Float64:
         from scipy.signal import lfilter
@@ -108,7 +109,7 @@ def ewma_forecast(train: Rows) -> Callable[[Rows], Float64]:
         variances: Float64 = lfilter([1 - EWMA], [1.0, -EWMA], log_return**2, zi=[EWMA * start])[0]
         return variances
 
-    return lambda rows: _by_row(rows, series, walk)
+    return lambda rows: _by_row(rows, before, walk)
 
 
 def _series(rows: Rows, part: str) -> Series:
@@ -117,9 +118,9 @@ def _series(rows: Rows, part: str) -> Series:
     return rows.series
 
 
-def _by_row(rows: Rows, train: Series, walk: Callable[[int, Float64], Float64]) -> Float64:
-    """What ``walk`` gives at each row's time, over training returns and those of the row's own part."""
-    whole = Series.joined([train, _series(rows, "scored")])
+def _by_row(rows: Rows, before: Series, walk: Callable[[int, Float64], Float64]) -> Float64:
+    """What ``walk`` gives at each row's time, over returns ``before`` the test and those of the row's own part."""
+    whole = Series.joined([before, _series(rows, "scored")])
     out = np.empty(len(rows))
     for instrument in np.unique(rows.instrument):
         own = whole.instrument == instrument

@@ -30,15 +30,18 @@ class Forecaster:
     model: Any = None
 
 
-def fit_variances(task: Task, features: Sequence[str], train: Rows, validation: Rows, seed: int) -> list[Forecaster]:
-    """All baselines that the task's columns allow.  Raises ``DataError`` for a variance that is not positive."""
+def fit_variances(
+    task: Task, features: Sequence[str], train: Rows, validation: Rows, seed: int, *, instruments: int
+) -> list[Forecaster]:
+    """All baselines that the task's columns allow, for this number of ``instruments``.  Raises ``DataError`` for a
+    variance that is not positive."""
     for part, rows in (("train", train), ("validation", validation)):
         if not (rows.label > 0).all():
             raise DataError(f"{int((rows.label <= 0).sum()):,} variances of the {part} part are not positive")
     mean = float(train.label.mean())
     fitted = [Forecaster("constant", lambda rows: np.full(len(rows), mean))]
     if train.past_label is not None:
-        fitted.append(Forecaster("persistence", _past_variance))
+        fitted.append(Forecaster("persistence", _persistence(train.past_label)))
     har = [list(features).index(name) for name in task.columns.har]
     if har:
         month = har[2]
@@ -51,10 +54,10 @@ def fit_variances(task: Task, features: Sequence[str], train: Rows, validation: 
         _scaled("LightGBM", trees, train, model),
         _scaled("ridge HAR-X and LightGBM", lambda rows: np.sqrt(ridge(rows) * trees(rows)), train),
     ]
-    if train.series is not None and not lack_of_returns(train):
-        fitted.append(_scaled("GARCH(1,1)-t", garch_forecast(train, task.horizon_rows), train))
+    if train.series is not None and not lack_of_returns(train, instruments):
+        fitted.append(_scaled("GARCH(1,1)-t", garch_forecast(train, validation, task.horizon_rows), train))
     if train.series is not None:
-        fitted.append(_scaled("EWMA 0.94", ewma_forecast(train), train))
+        fitted.append(_scaled("EWMA 0.94", ewma_forecast(train, validation), train))
     return fitted
 
 
@@ -83,12 +86,17 @@ def _mean_square(target: Float64, forecast: Float64) -> float:
     return float(((target - forecast) ** 2).mean())
 
 
-def _past_variance(rows: Rows) -> Float64:
-    if rows.past_label is None:
-        raise DataError("the train part has past labels and another has none", expected="all parts or none")
-    # A market that stood still has no variance to go on with: the least one that did move.
-    moved = rows.past_label[rows.past_label > 0]
-    return np.maximum(rows.past_label, float(moved.min()) if len(moved) else 1e-12)
+def _persistence(training: Float64) -> Forecast:
+    """The last variance; where the market stood still, the least one of training that did move."""
+    moved = training[training > 0]
+    least = float(moved.min()) if len(moved) else 1e-12
+
+    def predict(rows: Rows) -> Float64:
+        if rows.past_label is None:
+            raise DataError("the train part has past labels and another has none", expected="all parts or none")
+        return np.maximum(rows.past_label, least)
+
+    return predict
 
 
 def _scaled(name: str, predict: Forecast, train: Rows, model: Any = None) -> Forecaster:

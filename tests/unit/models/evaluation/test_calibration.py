@@ -17,6 +17,21 @@ def test_bins_hold_equally_many_rows() -> None:
     assert [mean for mean, *_ in bins] == sorted(mean for mean, *_ in bins)
 
 
+def test_what_is_said_once_is_one_bin() -> None:
+    """A constant that is right on the whole, of a class that comes in clusters, has no error; neither has it any with
+    rows in another order, or with two things to say."""
+    label = (np.arange(300) // 30 % 2).astype(int)
+    constant = two_classes(np.full(300, 0.5))
+    assert reliability(label.astype(float), constant[:, 1]) == [(0.5, 0.5, 300)]
+    assert expected_calibration_error(label, constant) == 0.0
+    said = two_classes(np.where(np.arange(300) < 100, 0.2, 0.7))
+    order = np.random.default_rng(1).permutation(300)
+    assert [rows for *_, rows in reliability(label.astype(float), said[:, 1])] == [100, 200]
+    assert expected_calibration_error(label[order], said[order]) == pytest.approx(
+        expected_calibration_error(label, said)
+    )
+
+
 def test_the_error_by_hand_in_two_bins() -> None:
     """Said 0.2 and happened half the time, said 0.9 and happened always: (0.3 + 0.1) / 2."""
     p = two_classes(np.array([0.2, 0.2, 0.9, 0.9]))

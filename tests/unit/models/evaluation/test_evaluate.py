@@ -157,6 +157,14 @@ def test_the_ledger_has_the_line_and_a_second_opening_is_told(tmp_path: Path) ->
     assert "Test re-used" in (run.path / "report.html").read_text()
 
 
+def test_an_opening_on_another_ledger_is_one(tmp_path: Path) -> None:
+    """Evaluated with a ledger of its own first: the run knows, where the project's ledger cannot."""
+    run = made_up.write_run(tmp_path / "run", made_up.returns(200), seeds=(1,))
+    assert not evaluated(run, ledger=tmp_path / "own.jsonl").reused
+    assert evaluated(run).told_of_reuse == "opened before by run (1x)"
+    assert evaluated(run).told_of_reuse == "opened before by run (1x)"  # on record there now, and counted once
+
+
 def test_a_test_that_is_shut_is_predicted_only_after_the_line(tmp_path: Path) -> None:
     """The trainer's hook is called with the opening, when the ledger holds it, and what it writes is scored."""
     run = made_up.write_run(tmp_path / "run", made_up.returns(200), seeds=(1,), shut=True)
@@ -187,6 +195,14 @@ def absent(part: str, rows: Rows) -> Rows:
         (lambda run: spoil_test(run, 0, (1, 2)), "of the seeds 1, 2; expected 1"),
         (lambda run: (run.path / "rows" / "test.npz").write_bytes(b"PK"), "cannot be read"),
         (lambda run: made_up.rewrite(run, task=msgspec.structs.replace(run.data.task, primary="profit")), "profit"),
+        (lambda run: tell_of_test(run, first_ns=1), "begins before the validation part ends"),
+        (lambda run: tell_of_test(run, last_ns=2**60), "tells of"),
+        (lambda run: tell_of_test(run, fingerprint="0" * 64), "expected 000000000000, as data.json"),
+        (lambda run: drop(run, "test", "past_label"), "past_label is in the rows of the train or the test part"),
+        (lambda run: run.write_trials(Trials(("a",), 0, 252.0, np.zeros((31, 1)))), "31 periods of strategy returns"),
+        (lambda run: (run.path / "importance.json").write_bytes(b"{"), "importance.json"),
+        (lambda run: (run.path / "metrics.jsonl").write_bytes(b'{"seed": "x"}\n'), "line 1 of"),
+        (lambda run: (run.path / "config.yaml").unlink(), "config.yaml cannot be read"),
     ],
     ids=[
         "no test predictions",
@@ -196,6 +212,14 @@ def absent(part: str, rows: Rows) -> Rows:
         "test of other seeds",
         "damaged test",
         "unknown metric",
+        "parts that overlap",
+        "another span",
+        "another fingerprint",
+        "a test without past labels",
+        "too few periods",
+        "damaged importance",
+        "damaged epochs",
+        "no configuration",
     ],
 )
 def test_what_can_be_seen_before_is_seen_before_the_test_is_opened(
@@ -208,6 +232,23 @@ def test_what_can_be_seen_before_is_seen_before_the_test_is_opened(
         evaluated(run)
     assert said in str(error.value)
     assert Ledger(tmp_path / "ledger.jsonl").lines() == []
+
+
+def tell_of_test(run: RunFolder, **changes: object) -> None:
+    """``data.json`` tells something else of the test part, and so would the ledger."""
+    parts = run.data.parts
+    made_up.rewrite(run, parts={**parts, "test": msgspec.structs.replace(parts["test"], **changes)})
+
+
+def drop(run: RunFolder, part: str, name: str) -> None:
+    """Every part has past labels but this one."""
+    for each in ("train", "validation", "test"):
+        path = run.path / "rows" / f"{each}.npz"
+        with np.load(path) as stored:
+            arrays = {**stored, name: stored["label"]}
+        if each == part:
+            del arrays[name]
+        np.savez(path, **arrays)
 
 
 def spoil_test(run: RunFolder, later_ns: int, seeds: tuple[int, ...]) -> None:

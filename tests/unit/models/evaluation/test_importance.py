@@ -47,7 +47,7 @@ def test_trees_are_explained_by_shap() -> None:
     for edges in ([0.0], [-0.7, 0.7]):
         label = np.digitize(x @ WEIGHTS + random.normal(0, 0.3, 600), edges)
         model = lightgbm.LGBMClassifier(n_estimators=20, num_leaves=7, verbosity=-1, n_jobs=1).fit(x, label)
-        found = of_trees("LightGBM", model, x[:200], COLUMNS)
+        found = of_trees("LightGBM", model, x[:200], COLUMNS, "log-odds")
         assert found.values["matters"] > found.values["little"] > 0
         assert found.rows == 200
 

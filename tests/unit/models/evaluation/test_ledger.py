@@ -51,6 +51,19 @@ def test_a_sync_that_fails_unlocks_nothing(tmp_path: Path, monkeypatch: pytest.M
         opened(tmp_path / "ledger.jsonl")
 
 
+def test_a_disk_that_fills_within_the_line_unlocks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the second line fits: one line of error, the first opening still counts, and the next one is whole."""
+    path, real = tmp_path / "ledger.jsonl", os.write
+    opened(path, run="first")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, text: real(descriptor, text[: len(text) // 2]))
+        with pytest.raises(DataError, match="the disk is full"):
+            opened(path, run="full")
+    third = opened(path, run="third")
+    assert [line.run for line in third.earlier] == ["first"]
+    assert Sealed("a" * 64, lambda: "rows").open(third) == "rows"
+
+
 def test_an_opening_cannot_be_made_by_hand(tmp_path: Path) -> None:
     """Its type is given by the ledger alone."""
     with pytest.raises(TypeError):

@@ -108,6 +108,13 @@ def test_a_variance_has_no_classes_to_draw(outcome: Outcome) -> None:
     assert not re.search("Confusion|ROC", " ".join(read(page).headings))
 
 
+def test_an_interval_that_ends_at_nothing_is_drawn_to_its_end(outcome: Outcome) -> None:
+    """A difference of 0.25 from 0 to 0.5: 0 is an end and not the lack of one."""
+    group = msgspec.structs.replace(outcome.groups["symbol"][0], difference=Metric(value=0.25, low=0.0, high=0.5))
+    page = render(msgspec.structs.replace(outcome, groups={"symbol": [group]}))
+    assert re.search(r'"array":\[0\.25\],"arrayminus":\[0\.25\]', page.replace(" ", ""))
+
+
 def test_figures_are_told_with_their_interval() -> None:
     """Or alone."""
     assert figure_text(Metric(value=0.123456, low=0.1, high=0.2)) == "0.1235 [0.1, 0.2]"

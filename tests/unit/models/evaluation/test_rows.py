@@ -30,6 +30,17 @@ def rows(**changes: object) -> Rows:
         ({"label": np.zeros(3)}, "4 times and 3 values of label"),
         ({"instrument": np.array([0, 1, 0, 2])}, "an instrument that data.json does not list"),
         ({"features": np.zeros((4, 3), np.float32)}, "3 feature columns; expected 2"),
+        ({"past_label": np.array([0.0, 2.0, 1.0, 0.0])}, "the past label 2; expected 0 to 1"),
+        ({"past_label": np.array([0.0, -1.0, 1.0, 0.0])}, "the past label -1"),
+        ({"series": Series(np.array([0]), np.array([1, 2]), np.array([0.1]))}, "2 lengths"),
+        (
+            {"series": Series(np.array([2]), np.array([1]), np.array([0.1]))},
+            "series of the train part name an instrument",
+        ),
+        (
+            {"series": Series(np.array([0]), np.array([1]), np.array([np.nan]))},
+            "returns of the series in the train part",
+        ),
     ],
 )
 def test_rows_that_cannot_be_scored_are_told_by_part_and_column(changes: dict[str, object], said: str) -> None:
@@ -38,6 +49,17 @@ def test_rows_that_cannot_be_scored_are_told_by_part_and_column(changes: dict[st
         check_rows("train", rows(**changes), features=("a", "b"), instruments=2, classes=2)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_variances_are_positive() -> None:
+    """A label and a forecast of nothing: before a test is opened for them."""
+    quantity = rows(label=np.array([0.1, 0.0, 0.2, 0.3]))
+    with pytest.raises(DataError, match="1 variances of the train part are not positive"):
+        check_rows("train", quantity, features=("a", "b"), instruments=2, classes=0, positive=True)
+    known = rows_fingerprint(rows().instrument, rows().ts_ns, ("A", "B"))
+    logs = said(values=np.full((1, 4, 1), -9.0))
+    with pytest.raises(DataError, match="4 predicted variances of the test part are not positive"):
+        check_predictions("test", logs, fingerprint=known, instruments=("A", "B"), seeds=(1,), classes=0, positive=True)
 
 
 def test_a_part_without_rows_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,9 +147,57 @@ def test_trials_and_importance_come_back_or_are_none(run: RunFolder) -> None:
     explained = [Importance("integrated gradients", "oracle", "of the output", 10, {"log_day": 1.0})]
     run.write_importance(explained)
     assert run.importance() == explained
-    run.write_trials(Trials(("a",), 0, 252.0, np.array([[np.nan]])))
-    with pytest.raises(DataError, match="finite returns"):
-        run.trials()
+    for wrong, said in (
+        (Trials(("a",), 0, 252.0, np.array([[np.nan]])), "finite returns"),
+        (Trials(("a",), 0, 252.0, np.zeros((40, 2))), "finite returns"),
+        (Trials(("a",), 1, 252.0, np.zeros((40, 1))), "number 1 is shown"),
+        (Trials(("a",), -1, 252.0, np.zeros((40, 1))), "number -1 is shown"),
+        (Trials(("a",), 0, 0.0, np.zeros((40, 1))), "0 periods a year"),
+        (
+            Trials(("a",), 0, 252.0, np.zeros(40)),
+            "returns in trials.npz .* is float64 of 1 axes; expected numbers of 2",
+        ),
+    ):
+        run.write_trials(wrong)
+        with pytest.raises(DataError, match=said):
+            run.trials()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"features": np.zeros(3)}, "features in rows/train.npz .* is float64 of 1 axes; expected numbers of 2 axes"),
+        ({"label": np.array(["a", "b"])}, "label in rows/train.npz .* of 1 axes; expected numbers"),
+        ({"ts_ns": np.zeros(3)}, "ts_ns in rows/train.npz .* is float64 of 1 axes; expected whole numbers"),
+        ({"instrument": np.int64(0)}, "instrument in rows/train.npz .* of 0 axes"),
+        ({"past_label": np.zeros((2, 2))}, "past_label in rows/train.npz .* of 2 axes"),
+        ({"series_instrument": None}, "has no 'series_instrument'"),
+        ({"label": None}, "has no 'label'"),
+    ],
+)
+def test_arrays_of_another_form_are_told_in_one_line(run: RunFolder, changes: dict[str, object], said: str) -> None:
+    """As another program could have written them."""
+    path = run.path / "rows" / "train.npz"
+    with np.load(path) as stored:
+        arrays = {**stored, **changes}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(DataError, match=said) as error:
+        run.rows("train")
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file_of_arrays_is_told(run: RunFolder) -> None:
+    """A single array under the name of several, and a file of no arrays at all."""
+    path = run.path / "rows" / "train.npz"
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match="cannot be read"):
+        run.rows("train")
+    with zipfile.ZipFile(path, "w") as stored:
+        for name in ("instrument", "ts_ns", "label", "features"):
+            stored.writestr(name, "text")
+    with pytest.raises(DataError, match=r"instrument in rows/train\.npz .* is no array"):
+        run.rows("train")
 
 
 def test_a_write_that_fails_leaves_what_was_there(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,11 @@ def test_a_search_is_judged_by_all_of_its_trials() -> None:
     assert skilled.sharpe == pytest.approx(float(sharpes(returns)[7]) * np.sqrt(252))
 
 
+def test_a_strategy_that_never_moved_has_no_sharpe() -> None:
+    """The same return each period: its deviation is nothing but rounding."""
+    assert sharpes(np.full((100, 2), [0.001, 0.0])).tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize(("shape", "blocks"), [((20, 3), 16), ((100, 1), 16), ((100, 3), 5)])
 def test_too_little_to_judge_is_said(shape: tuple[int, int], blocks: int) -> None:
     """Too few periods, one trial, an odd number of blocks."""

@@ -56,15 +56,30 @@ def test_ewma_by_hand() -> None:
     for value in values:
         variance = EWMA * variance + (1 - EWMA) * value**2
         expected.append(variance)
-    assert ewma_forecast(rows)(rows) == pytest.approx(expected)
+    assert ewma_forecast(rows, rows)(rows) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["garch", "ewma"])
+def test_the_walk_to_the_test_goes_through_validation(kind: str) -> None:
+    """One name of three in four bars of validation moved ten times as much: its first forecasts of the test know."""
+    made = made_up.variance(500)
+    train, validation, test = (made.part(name)[0] for name in ("train", "validation", "test"))
+    forecast = garch_forecast if kind == "garch" else lambda *parts: ewma_forecast(*parts[:2])
+    late = (validation.series.instrument == 0) & (validation.series.ts_ns >= np.unique(validation.series.ts_ns)[-4])
+    shocked = np.where(late, 10 * validation.series.log_return, validation.series.log_return)
+    wild = replace(validation, series=replace(validation.series, log_return=shocked))
+    ratio = forecast(train, wild, 5)(test) / forecast(train, validation, 5)(test)
+    first = test.ts_ns == test.ts_ns.min()
+    assert ratio[first & (test.instrument == 0)][0] > 2
+    assert (ratio[test.instrument != 0] == 1).all()
 
 
 @pytest.mark.parametrize("kind", ["garch", "ewma"])
 def test_a_forecast_knows_nothing_of_later_returns(kind: str) -> None:
     """Returns after the middle of the test replaced: rows before are the same bits, rows after are not."""
     made = made_up.variance(500)
-    train, test = made.part("train")[0], made.part("test")[0]
-    forecast = garch_forecast(train, 5) if kind == "garch" else ewma_forecast(train)
+    train, validation, test = (made.part(name)[0] for name in ("train", "validation", "test"))
+    forecast = garch_forecast(train, validation, 5) if kind == "garch" else ewma_forecast(train, validation)
     middle = int(np.median(test.ts_ns))
     late = test.series.ts_ns > middle
     changed = replace(test.series, log_return=np.where(late, 0.5, test.series.log_return))
@@ -74,14 +89,16 @@ def test_a_forecast_knows_nothing_of_later_returns(kind: str) -> None:
 
 
 def test_what_lacks_is_told() -> None:
-    """No series, too few returns, a row without its own bar."""
+    """No series, too few returns, an instrument without any in training, a row without its own bar."""
     made = made_up.variance(400)
-    train, test = made.part("train")[0], made.part("test")[0]
+    train, validation, test = (made.part(name)[0] for name in ("train", "validation", "test"))
     with pytest.raises(DataError, match="no series of returns"):
-        garch_forecast(replace(train, series=None), 1)
-    assert lack_of_returns(train) == "GARCH: 3 instrument(s) have fewer than 250 training returns"
-    assert lack_of_returns(made_up.variance(500).part("train")[0]) == ""
+        garch_forecast(replace(train, series=None), validation, 1)
+    assert lack_of_returns(train, 3) == "GARCH: 3 instrument(s) have fewer than 250 training returns"
+    longer = made_up.variance(500).part("train")[0]
+    assert lack_of_returns(longer, 3) == ""
+    assert lack_of_returns(longer, 4) == "GARCH: 1 instrument(s) have fewer than 250 training returns"
     with pytest.raises(DataError, match="expected 250 or more"):
         fit_garch(np.zeros(100))
     with pytest.raises(DataError, match="no return of its own time"):
-        ewma_forecast(train)(replace(test, ts_ns=test.ts_ns + 1))
+        ewma_forecast(train, validation)(replace(test, ts_ns=test.ts_ns + 1))

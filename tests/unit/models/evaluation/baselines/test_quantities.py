@@ -21,7 +21,8 @@ def made() -> made_up.MadeUp:
 
 @pytest.fixture(scope="module")
 def fitted(made: made_up.MadeUp) -> dict[str, Forecaster]:
-    found = fit_variances(made.task, made.features, made.part("train")[0], made.part("validation")[0], 0)
+    train, validation = made.part("train")[0], made.part("validation")[0]
+    found = fit_variances(made.task, made.features, train, validation, 0, instruments=3)
     return {one.name: one for one in found}
 
 
@@ -77,4 +78,15 @@ def test_a_variance_that_is_not_positive_is_told(made: made_up.MadeUp) -> None:
     train, validation = made.part("train")[0], made.part("validation")[0]
     zero = replace(train, label=np.where(np.arange(len(train)) == 3, 0.0, train.label))
     with pytest.raises(DataError, match="1 variances of the train part are not positive"):
-        fit_variances(made.task, made.features, zero, validation, 0)
+        fit_variances(made.task, made.features, zero, validation, 0, instruments=3)
+
+
+def test_a_market_that_stood_still_is_given_the_least_variance_of_training(
+    made: made_up.MadeUp, fitted: dict[str, Forecaster]
+) -> None:
+    """A forecast of nothing has no QLIKE; what the scored rows hold besides does not count."""
+    train, test = made.part("train")[0], made.part("test")[0]
+    past = np.where(np.arange(len(test)) == 0, 0.0, np.where(np.arange(len(test)) == 1, 1e-11, test.past_label))
+    said = fitted["persistence"].predict(replace(test, past_label=past))
+    assert said[0] == said[1] == train.past_label.min()
+    assert (said[2:] == np.maximum(test.past_label, train.past_label.min())[2:]).all()

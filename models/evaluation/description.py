@@ -177,7 +177,8 @@ def check_description(path: Path, data: RunData) -> None:
         require(len(listed) > 0, f"no {what}", "one or more")
     for what, listed in {**lists, "classes": task.classes}.items():
         require(len(set(listed)) == len(listed), f"{what} {listed}", "each once")
-    for earlier, later in (("train", "validation"), ("validation", "test")):
+    orders: tuple[tuple[Part, Part], ...] = (("train", "validation"), ("validation", "test"))
+    for earlier, later in orders:
         require(
             data.parts[earlier].last_ns < data.parts[later].first_ns,
             f"the {later} part begins before the {earlier} part ends",

@@ -1,4 +1,4 @@
-"""API keys of local venues whose requests are signed with a shared secret: made for a new sandbox, read from a file.
+"""Where the keys of local venues lie; and those that are a shared secret: made for a new sandbox, read from a file.
 
 Owns the file ``{"apiKey": "...", "secret": "..."}`` with mode 0600.  The secret is written there and nowhere else: no
 log, error or representation holds it.
@@ -6,9 +6,12 @@ log, error or representation holds it.
 
 from __future__ import annotations
 
+import atexit
 import base64
 import os
 import secrets
+import shutil
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -28,6 +31,15 @@ class SecretKey(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"SecretKey(apiKey={self.apiKey!r}, secret=<hidden>)"
+
+
+def key_place(named: Path | None, file_name: str) -> Path:
+    """The file that was named for a key, or else ``file_name`` in a folder that is gone when this process ends."""
+    if named is not None:
+        return named
+    folder = Path(tempfile.mkdtemp(prefix="kestrel-sandbox-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder / file_name
 
 
 def make_key() -> SecretKey:

@@ -7,15 +7,13 @@ WebSocket API (``/ws-api/v3``); for USD-M futures it serves their market: REST (
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 
 from connectors.binance.sandbox.settings import BinanceSettings
 from connectors.binance.sandbox.venue import Venue
 from connectors.binance.streams import SPOT, USDM
 from connectors.local.exchange import Exchange
-from connectors.local.keys import key_of, make_key
+from connectors.local.keys import key_of, key_place, make_key
 from connectors.local.serving import RunningVenue, listen, warm_up
 from connectors.local.serving import run as run_until_stopped
 from connectors.local.tape import NS
@@ -35,7 +33,7 @@ async def serve(settings: BinanceSettings) -> RunningVenue:
     settings.check()
     key_file = None
     if settings.venue == SPOT:
-        key_file = settings.key_file or Path(tempfile.mkdtemp(prefix="kestrel-sandbox-")) / "binance_key.json"
+        key_file = key_place(settings.key_file, "binance_key.json")
     from_ns = time.time_ns() - int(settings.warmup_s * NS)
     key = make_key() if key_file is None else key_of(key_file)
     venue = Venue(settings, Exchange(settings, "binance", from_ns), key, time.time_ns)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -25,6 +24,7 @@ from connectors.coinbase.sandbox.rest import Rest
 from connectors.coinbase.sandbox.settings import SandboxSettings
 from connectors.coinbase.sandbox.stream import Hub
 from connectors.leash import run_fast, serve_until_stopped
+from connectors.local.keys import key_place
 from connectors.local.serving import open_port, pace, warm_up
 
 _log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
     if settings.replay:
         settings = with_recorded_products(settings)
     settings.check()
-    key_file = settings.key_file or Path(tempfile.mkdtemp(prefix="kestrel-sandbox-")) / "coinbase_key.json"
+    key_file = key_place(settings.key_file, "coinbase_key.json")
     exists = key_file.exists()
     main_key = load_key_file(key_file) if exists else make_key_file(key_file, algorithm=settings.key_algorithm)
     keys = [main_key, *(load_key_file(path) for path in settings.extra_key_files)]

@@ -6,15 +6,13 @@ private ones (``/auth/v2``).
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 
 from connectors.kraken.sandbox.settings import KrakenSettings
 from connectors.kraken.sandbox.streams import AUTH_PATH
 from connectors.kraken.sandbox.venue import Venue
 from connectors.local.exchange import Exchange
-from connectors.local.keys import key_of
+from connectors.local.keys import key_of, key_place
 from connectors.local.serving import RunningVenue, listen, warm_up
 from connectors.local.serving import run as run_until_stopped
 from connectors.local.tape import NS
@@ -28,7 +26,7 @@ async def serve(settings: KrakenSettings) -> RunningVenue:
     Raises ``ConfigError`` for settings or files that cannot be used and ``VenueError`` when the port is taken.
     """
     settings.check()
-    key_file = settings.key_file or Path(tempfile.mkdtemp(prefix="kestrel-sandbox-")) / "kraken_key.json"
+    key_file = key_place(settings.key_file, "kraken_key.json")
     from_ns = time.time_ns() - int(settings.warmup_s * NS)
     venue = Venue(settings, Exchange(settings, "kraken", from_ns), key_of(key_file), time.time_ns)
     await warm_up(venue.pass_time, from_ns)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 import time
 from pathlib import Path
 
 from aiohttp import web
 
+from connectors.local.keys import key_place
 from connectors.local.serving import RunningServer, open_port, warm_up
 from connectors.local.serving import run as run_until_stopped
 from connectors.oanda.sandbox.exchange import Exchange
@@ -61,7 +61,7 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
     Raises ``ConfigError`` for settings or files that cannot be used and ``VenueError`` when the port is taken.
     """
     settings.check()
-    token_file = settings.token_file or Path(tempfile.mkdtemp(prefix="kestrel-sandbox-")) / "oanda_token.txt"
+    token_file = key_place(settings.token_file, "oanda_token.txt")
     token = settings.token or _token(token_file)
     exchange = await _make_exchange(settings)
     hub = Hub(settings, time.time_ns)

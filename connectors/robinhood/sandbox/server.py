@@ -5,13 +5,13 @@ Owns the process side: port, key file, market pace and the line that tells a par
 
 from __future__ import annotations
 
-import tempfile
 import time
 import uuid
 from pathlib import Path
 
 from aiohttp import web
 
+from connectors.local.keys import key_place
 from connectors.local.serving import RunningServer, open_port, warm_up
 from connectors.local.serving import run as run_until_stopped
 from connectors.robinhood.sandbox.auth import Verifier
@@ -55,7 +55,7 @@ async def serve(settings: SandboxSettings) -> RunningSandbox:
     Raises ``ConfigError`` for settings or files that cannot be used and ``VenueError`` when the port is taken.
     """
     settings.check()
-    key_file = settings.key_file or Path(tempfile.mkdtemp(prefix="kestrel-sandbox-")) / "robinhood_key.json"
+    key_file = key_place(settings.key_file, "robinhood_key.json")
     main_key = load_key_file(key_file) if key_file.exists() else make_key_file(key_file)
     keys = [main_key, *(load_key_file(path) for path in settings.extra_key_files)]
     verifier = Verifier(keys, skew_s=settings.clock_skew_s)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from connectors.local.keys import PLAY_KEY, SecretKey, key_of
+from connectors.local.keys import PLAY_KEY, SecretKey, key_of, key_place
 from engine.errors import ConfigError
 
 
@@ -44,3 +46,18 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_key_says_nothing_of_its_secret() -> None:
     """In a log it is hidden."""
     assert repr(SecretKey("name", "s3cret")) == "SecretKey(apiKey='name', secret=<hidden>)"
+
+
+def test_a_key_that_nobody_named_a_file_for_is_gone_with_its_process() -> None:
+    code = (
+        "import sys; from pathlib import Path; from connectors.local.keys import key_of, key_place;"
+        "file = key_place(None, 'key.json'); key_of(file); print(file)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    file = Path(told.stdout.strip())
+    assert file.name == "key.json"
+    assert not file.parent.exists()
+
+
+def test_a_file_that_was_named_stays_where_it_is(tmp_path: Path) -> None:
+    assert key_place(tmp_path / "mine.json", "key.json") == tmp_path / "mine.json"

@@ -152,7 +152,7 @@ class OrderAttached(Event, frozen=True, array_like=True, gc=False, tag=36):
     ``parent_id`` names by its client order id; told again where its size has changed.
 
     ``client_order_id`` is what it is called here (``engine.order_ids.attached_id``).  No execution of it is told before
-    as much of its entry was.
+    as much of its entry was, but where the venue executes an entry that has ended beyond its size: both are overfills.
     """
 
     venue: str

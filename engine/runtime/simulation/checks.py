@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-import msgspec
-
 from engine.bus import EventBus
 from engine.carried import decode_carried
 from engine.codec import Record, encode
@@ -40,9 +38,11 @@ from engine.events import (
 )
 from engine.order_states import FINAL, OrderState
 from engine.runtime.simulation.books import RecordedBooks
-from engine.runtime.simulation.changes import EDIT_MARK, ChangeChecks
+from engine.runtime.simulation.changes import ChangeChecks
 from engine.runtime.simulation.grouped import GroupChecks
+from engine.runtime.simulation.known import Known
 from engine.runtime.simulation.rules import RulesChecks
+from engine.runtime.simulation.sent import SentChecks
 from engine.runtime.simulation.truth import Durability, Truth
 from engine.runtime.simulation.versions import VersionChecks
 from engine.stakes import EVERYONE, GUARDIAN, OPERATOR
@@ -51,13 +51,7 @@ ZERO = Decimal(0)
 WAITING_MAX = 64
 DEPTH_MAX = 200
 """Longest queue of a connector that is no sign of something that grows for ever."""
-HELD_MOST_NS = 1_000_000_000
-"""How long an order may wait for the disk and still leave."""
-ODD_SHARE = Decimal("0.03")
-"""No order may leave at a price that is farther from the venue's own mid."""
-ORDERS_MARK = b"POST /api/v3/brokerage/orders HTTP/1.1\r\n"
 GIVEN_UP = "never_arrived"
-RECENT_NS = 60_000_000_000
 JUDGED_AFTER = 3
 """Prices of an instrument that a session must have heard before it can know which of them is odd, where no session
 before it has left one: its first is believed, and the second that says otherwise waits for a third."""
@@ -71,13 +65,6 @@ class Violation(NamedTuple):
     invariant: str
     text: str
     at_s: float
-
-
-class _OrderBody(msgspec.Struct):
-    client_order_id: str
-    product_id: str
-    side: str
-    order_configuration: dict[str, dict[str, object]]
 
 
 class Checks:
@@ -100,12 +87,11 @@ class Checks:
         self.violations: list[Violation] = []
         self.events = 0
         self.orders = 0
-        self.sent = 0
         self.digest = 0
         """Of everything that was recorded, in order."""
+        self._known = Known(truth, now_ns)
         self._truth = truth
         self._now_s = now_s
-        self._now_ns = now_ns
         self._bases = {name: name.partition("/")[0] for name in max_position_qty}
         first = next(iter(max_position_qty))
         self._venue = first.partition("@")[2]
@@ -113,41 +99,30 @@ class Checks:
         self._max_qty = {base: max_position_qty[name] for name, base in self._bases.items()}
         self._strategies = (*strategies, GUARDIAN, OPERATOR)
         self._guard_fails = guard_fails
-        self._session = 0
         self._told_of_code = False
         self._assigned: set[str] = set()
         self._depths: Callable[[], Mapping[str, int]] = dict
-        self._journal: Durability
         self._oldest_ns = int(oldest_s * 1e9)
         self._broken: set[str] = set()
         self._cancelled: set[str] = set()
-        self._risk: list[tuple[int, int, RiskState]] = [(0, 0, RiskState.ACTIVE)]
-        """As recorded: ``(session, seq, state)``, over all sessions."""
-        self._core: TradingCore
         self._bus: EventBus
-        self._must_settle = False
-        self._settled = False
         self._changed = False
-        self._unjudged: dict[str, int] = {}
-        """By instrument: how many prices are to come until an odd one can be told."""
         self._books = RecordedBooks(self._bases, self._quote)
         self._groups = GroupChecks(
-            truth, self.fail, lambda now_ns: guard_fails(now_ns) or self._journal.broken or self._journal.full
+            truth,
+            self.fail,
+            lambda now_ns: guard_fails(now_ns) or self._known.journal.broken or self._known.journal.full,
         )
         self._rules = RulesChecks(self.fail)
         self.versions, self._changes = VersionChecks(self.fail, count), ChangeChecks(self.fail)
-        self._disowned: set[str] = set()
-        """Orders of sessions before one that went on from what the venue says alone."""
-        self._journaled: dict[str, tuple[int, int]] = {}
+        self._sent = SentChecks(
+            self._known, truth, self._rules, self._changes, self.fail, venue=self._venue, max_qty=self._max_qty
+        )
         self._exits: dict[str, str] = {}
         """The venue's ids of what came with entries, by what it is called here."""
-        self._made_ns: dict[str, int] = {}
         self._wishes: dict[str, str] = {}
-        self._posted: dict[str, int] = {}
         self._states: dict[str, tuple[OrderState, Decimal]] = {}
         self._given_up: list[str] = []
-        self._told_of_others: dict[str, Decimal] = {}
-        """By currency: what others had moved when the account was confirmed last."""
 
     def fail(self, invariant: str, text: str) -> None:
         """Keep the first few: the rest follows from them."""
@@ -167,39 +142,41 @@ class Checks:
     ) -> None:
         """A session starts on the account.  ``depths``: of its connector's queues.  ``anew``: from what the venue says
         alone, whatever the sessions before it left."""
-        self._session += 1
+        self._known.session += 1
         if anew:
             self._disown()
         self._told_of_code = False
         self._assigned.clear()
-        self._depths, self._journal = depths, journal
+        self._depths, self._known.journal = depths, journal
         self._broken.clear()
-        self._core, self._bus = core, bus
-        self._must_settle = self._settled = False
+        self._known.core, self._bus = core, bus
+        self._known.must_settle = self._known.settled = False
         self._states.clear()
         self._wishes.clear()
         self._groups.begin()
         self._rules.begin()
         self.versions.begin()
-        self._unjudged = dict.fromkeys(self._bases, JUDGED_AFTER)
+        self._known.unjudged = dict.fromkeys(self._bases, JUDGED_AFTER)
 
     def _disown(self) -> None:
         """What was open is an order of somebody else's now, and nobody holds anything."""
-        self._disowned.update(self._journaled)
-        self._journaled.clear()
+        self._known.disowned.update(self._known.journaled)
+        self._known.journaled.clear()
         self._books = RecordedBooks(self._bases, self._quote)
         self._groups.disown()
-        self._risk.append((self._session, 0, RiskState.ACTIVE))
+        self._known.risk.append((self._known.session, 0, RiskState.ACTIVE))
 
     def is_ours(self, client_order_id: str) -> bool:
         """Whether it is an order that somebody still has to follow."""
-        return client_order_id in self._journaled or self._truth.entry_of(client_order_id) in self._journaled
+        return (
+            client_order_id in self._known.journaled or self._truth.entry_of(client_order_id) in self._known.journaled
+        )
 
     def lost(self, upto_seq: int) -> None:
         """Of what the session that just ended has recorded, nothing behind ``upto_seq`` is on the disk."""
-        kept = (self._session, upto_seq)
+        kept = (self._known.session, upto_seq)
         self._books.lose(*kept)
-        self._risk = [one for one in self._risk if one[:2] <= kept]
+        self._known.risk = [one for one in self._known.risk if one[:2] <= kept]
 
     def broke(self, name: str) -> None:
         """A strategy is about to raise, or to answer nonsense."""
@@ -209,7 +186,7 @@ class Checks:
         """A strategy is called."""
         if name in self._broken:
             self.fail("A14", f"strategy {name} broke and was asked again")
-        if self._must_settle and not self._settled:
+        if self._known.is_unconfirmed:
             self.fail("I10", "a strategy was asked before the account was settled")
 
     # --- what is recorded --------------------------------------------------------------------------------------------
@@ -221,7 +198,7 @@ class Checks:
         if kind in _TOLD_ALONE:
             self._rules.recorded(record)
         if kind in MARKET_TYPES or kind is Timer:
-            if self._unjudged and isinstance(record, (Quote, Trade)):
+            if self._known.unjudged and isinstance(record, (Quote, Trade)):
                 self._hear(record.instrument)
             return
         self._changed = True
@@ -235,64 +212,62 @@ class Checks:
         elif isinstance(record, BalanceAdjusted):
             self._on_adjusted(seq, record)
         elif isinstance(record, FundingSettled):
-            self._books.move(self._session, seq, record.currency, record.amount)
+            self._books.move(self._known.session, seq, record.currency, record.amount)
         elif isinstance(record, BalanceReported):
-            self._books.open(self._session, seq, record.currency, record.total)
+            self._books.open(self._known.session, seq, record.currency, record.total)
         elif isinstance(record, OrderRejected):
             if record.reason == GIVEN_UP:
                 self._given_up.append(record.client_order_id)
         elif isinstance(record, StateCarried):
             carried = decode_carried(record.state)
-            self._must_settle = bool(carried.venues)  # else there is nothing to be confirmed
+            self._known.must_settle = bool(carried.venues)  # else there is nothing to be confirmed
             for name, _ in carried.known_px:
-                self._unjudged.pop(name, None)
+                self._known.unjudged.pop(name, None)
         elif isinstance(record, AccountSettled):
-            self._settled = True
-            self._told_of_others = {base: self._truth.others(base, self._disowned) for base in self._max_qty}
+            self._known.settled = True
+            self._known.told_of_others = {
+                base: self._truth.others(base, self._known.disowned) for base in self._max_qty
+            }
         elif isinstance(record, SessionStarted):
             self._told_of_code = bool(record.config_hash and record.code_hash)
         elif isinstance(record, CancelOrder):
             self._cancelled.add(record.client_order_id)
         elif isinstance(record, ReplaceOrder):
-            self._changes.on_replace(self._session, seq, record)
+            self._changes.on_replace(self._known.session, seq, record)
             self.versions.on_replace(record)
         elif isinstance(record, OrderReplaced | ReplaceRejected):
             self.versions.on_replaced(record)
         elif isinstance(record, RiskStateChanged):
-            self._risk.append((self._session, seq, record.after))
+            self._known.risk.append((self._known.session, seq, record.after))
         elif isinstance(record, ModelAssigned):
             self._assigned.add(record.instrument)
 
     def _hear(self, instrument: str) -> None:
-        left = self._unjudged.get(instrument, 0) - 1
+        left = self._known.unjudged.get(instrument, 0) - 1
         if left > 0:
-            self._unjudged[instrument] = left
+            self._known.unjudged[instrument] = left
         else:
-            self._unjudged.pop(instrument, None)
+            self._known.unjudged.pop(instrument, None)
 
     def _on_adjusted(self, seq: int, record: BalanceAdjusted) -> None:
         """Only what others did to the account may be put right: an execution of ours comes as an execution."""
         currency = record.currency
-        self._books.move(self._session, seq, currency, record.told - record.booked)
+        self._books.move(self._known.session, seq, currency, record.told - record.booked)
         if not record.told and self._truth.balances()[currency]:
             self.fail("C14", f"the venue holds {currency} and was heard to hold none")
-        if self._is_disturbed():
+        if self._known.is_disturbed():
             return
-        due = self._truth.others(currency, self._disowned) + self._books.ours.get(currency, ZERO)
+        due = self._truth.others(currency, self._known.disowned) + self._books.ours.get(currency, ZERO)
         if record.told != due:
             self.fail("C18", f"{currency} adjusted to {record.told}: others' doings and our fills make {due}")
-
-    def _is_disturbed(self) -> bool:
-        disturbed_ns = self._truth.disturbed_ns
-        return bool(disturbed_ns) and self._now_ns() - disturbed_ns <= RECENT_NS
 
     def _on_new(self, seq: int, new: NewOrder) -> None:
         self.orders += 1
         name, wish = new.client_order_id, new.intent.reason
-        if name in self._journaled:
+        if name in self._known.journaled:
             self.fail("I5", f"client order id {name} was given twice")
-        self._journaled[name] = (self._session, seq)
-        self._made_ns[name] = new.ts_ns
+        self._known.journaled[name] = (self._known.session, seq)
+        self._known.made_ns[name] = new.ts_ns
         self.versions.on_new(new)
         self._changes.on_new(new)
         # Those of risk say why, again and again, and so do exits of a group.
@@ -303,7 +278,7 @@ class Checks:
         for value in (new.intent.qty, new.intent.limit_px):
             if value is not None and type(value) is not Decimal:
                 self.fail("I8", f"{name} has an amount of type {type(value).__name__}")
-        if self._must_settle and not self._settled:
+        if self._known.is_unconfirmed:
             self.fail("I10", f"{name} was decided before the account was settled")
         if not self._told_of_code or not new.intent.strategy or new.intent.instrument not in self._assigned:
             self.fail("I9", f"{name} of {new.intent.strategy!r}: hashes, strategy or model are not on record before it")
@@ -316,15 +291,15 @@ class Checks:
         entry, name = self._truth.entry_of(attached.venue_order_id), attached.client_order_id
         if entry != attached.parent_id:
             self.fail("B8", f"{name} is taken for what came with {attached.parent_id}; it came with {entry!r}")
-        elif entry in self._journaled:
-            self._journaled.setdefault(name, (self._session, seq))
+        elif entry in self._known.journaled:
+            self._known.journaled.setdefault(name, (self._known.session, seq))
             self._exits[name] = attached.venue_order_id
 
     def _on_fill(self, seq: int, fill: OrderFilled) -> None:
         for value in (fill.qty, fill.px, fill.fee):
             if type(value) is not Decimal:
                 self.fail("I8", f"fill {fill.trade_id} has an amount of type {type(value).__name__}")
-        self._books.book(self._session, seq, fill, ours=fill.client_order_id in self._journaled)
+        self._books.book(self._known.session, seq, fill, ours=fill.client_order_id in self._known.journaled)
         self.versions.on_fill(fill)
 
     # --- after each event --------------------------------------------------------------------------------------------
@@ -333,12 +308,12 @@ class Checks:
         """The core has handled it and its commands have left."""
         self.events += 1
         if isinstance(event, Timer):
-            self._groups.look(self._core, event)
-            self._rules.look(self._core, event, self._cancelled)
+            self._groups.look(self._known.core, event)
+            self._rules.look(self._known.core, event, self._cancelled)
         if not self._changed:
             return
         self._changed = False
-        self.versions.look(self._core.gate.state)
+        self.versions.look(self._known.core.gate.state)
         self._check_books()
         self._check_orders()
         self._check_bounds()
@@ -351,7 +326,7 @@ class Checks:
                 self.fail("I11", f"{depth} {name} wait in the connector")
 
     def _check_books(self) -> None:
-        core = self._core
+        core = self._known.core
         portfolio, books = core.portfolio, self._books
         cash = portfolio.balance(self._venue, self._quote)
         if cash is not None and cash != books.totals.get(self._quote, ZERO):
@@ -371,7 +346,7 @@ class Checks:
                 self.fail("I1", f"strategies hold {bought} {base} together and {parts} one by one")
 
     def _check_orders(self) -> None:
-        states, orders = self._states, self._core.orders
+        states, orders = self._states, self._known.core.orders
         seen = {order.client_order_id: order for order in orders.open_orders()}
         for name in list(states):
             order = seen.get(name) or orders.get(name)
@@ -386,9 +361,9 @@ class Checks:
         for name, order in seen.items():
             if name not in states:
                 states[name] = (order.state, order.filled_qty)
-        if self._settled or not self._must_settle:
+        if self._known.settled or not self._known.must_settle:
             self.versions.compare(seen, self._truth.versions())
-        if self._risk[-1][2] is RiskState.HALTED:
+        if self._known.risk_state is RiskState.HALTED:
             for name, order in seen.items():
                 if order.state in (OrderState.ACCEPTED, OrderState.PARTLY_FILLED) and name not in self._cancelled:
                     self.fail("F7", f"order {name} is {order.state} while trading is halted, and no cancel was made")
@@ -400,78 +375,15 @@ class Checks:
         if old in FINAL and new is not old and old is not OrderState.REJECTED and new is not OrderState.FILLED:
             self.fail("I6", f"order {name} went from {old} to {new}")
 
-    # --- what leaves -------------------------------------------------------------------------------------------------
-
     def written(self, data: bytes) -> bool:
         """A client writes this to the venue's order entry; whether it is an order, or changes one."""
-        if data.startswith(EDIT_MARK):
-            self._change_written(self._changes.written(data, self._session, self._journal))
-            return True
-        if not data.startswith(ORDERS_MARK):
-            return False
-        body = msgspec.json.decode(data[data.index(b"\r\n\r\n") + 4 :], type=_OrderBody)
-        name = body.client_order_id
-        self.sent += 1
-        at = self._journaled.get(name)
-        if at is None or at[1] > self._journal.durable_seq:
-            self.fail("I2", f"order {name} was sent and is not in the journal")
-        elif at[0] == self._session and self._core.view.now_ns - self._made_ns[name] > HELD_MOST_NS:
-            self.fail("A9", f"order {name} was sent too long after its decision")
-        self._posted[name] = self._posted.get(name, 0) + 1
-        if self._posted[name] > 1:
-            self.fail("I5", f"order {name} was sent {self._posted[name]} times")
-        if self._must_settle and not self._settled:
-            self.fail("I10", f"order {name} was sent before the account was settled")
-        if self._journal.broken:
-            self.fail("A8", f"order {name} was sent although the journal cannot be trusted")
-        for state in (self._core.gate.state, self._risk[-1][2]):
-            if body.side == "BUY" and state is not RiskState.ACTIVE:
-                # On spot nothing is short: a buy always adds.
-                self.fail("I4", f"order {name} buys while risk is {state.value}")
-        (fields,) = body.order_configuration.values()
-        mid_px, limit_px = self._truth.mid_px(body.product_id), fields.get("limit_price")
-        is_judged = f"{body.product_id.replace('-', '/')}@{self._venue}" not in self._unjudged
-        if (
-            is_judged
-            and limit_px is not None
-            and mid_px is not None
-            and abs(Decimal(str(limit_px)) - mid_px) > ODD_SHARE * mid_px
-        ):
-            self.fail("D3", f"order {name} was sent at {limit_px}, the market is at {mid_px}")
-        px = None if limit_px is None else Decimal(str(limit_px))
-        self._rules.on_sent(name, body.product_id, body.side, Decimal(str(fields["base_size"])), px)
-        if body.side == "BUY":
-            self._check_room(f"order {name}", body.product_id.partition("-")[0], Decimal(str(fields["base_size"])))
-        return True
-
-    def _change_written(self, adds: ReplaceOrder | None) -> None:
-        """A change of an order leaves; ``adds``: of a purchase, and by more than nothing."""
-        if self._must_settle and not self._settled:
-            self.fail("I10", "a change of an order was sent before the account was settled")
-        if adds is None:
-            return
-        name, grown_qty = adds.client_order_id, max(adds.qty - adds.old_qty, ZERO)
-        for state in (self._core.gate.state, self._risk[-1][2]):
-            if state is not RiskState.ACTIVE:
-                self.fail("I4", f"order {name} buys more or dearer while risk is {state.value}")
-        self._check_room(f"order {name}, changed to {adds.qty},", adds.instrument.partition("/")[0], grown_qty)
-
-    def _check_room(self, what: str, base: str, qty: Decimal) -> None:
-        """Whether a purchase of so much more can take the position beyond its limit."""
-        if self._is_disturbed():
-            return
-        worst = self._truth.worst_base(base, Side.BUY) + qty
-        # What others have paid in since the account was confirmed last cannot be known.
-        unknown = self._truth.others(base, self._disowned) - self._told_of_others.get(base, ZERO)
-        worst -= max(unknown, ZERO)
-        if worst > self._max_qty[base]:
-            self.fail("I3", f"{what} can make the position {worst}, limit {self._max_qty[base]}")
+        return self._sent.written(data)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Nothing is under way any more: the books and the venue must agree to the last digit."""
-        truth, core = self._truth, self._core
+        truth, core = self._truth, self._known.core
         for currency, total in truth.balances().items():
             booked = core.portfolio.balance(self._venue, currency)
             if (booked or ZERO) != total:
@@ -497,9 +409,9 @@ class Checks:
         there = {
             one.entry_id
             for one in truth.fills()
-            if one.ours and one.client_order_id not in self._disowned and one.entry not in self._disowned
+            if one.ours and one.client_order_id not in self._known.disowned and one.entry not in self._known.disowned
         }
-        booked_ours = self._books.trade_ids_of(self._journaled)
+        booked_ours = self._books.trade_ids_of(self._known.journaled)
         for entry_id in sorted(there - booked_ours):
             self.fail("end", f"fill {entry_id} of ours was never booked")
         for entry_id in sorted(booked_ours - there):
@@ -507,6 +419,6 @@ class Checks:
         for name in self._given_up:
             if truth.order_count(name):
                 self.fail("B16", f"order {name} was given up and is at the venue")
-        for name in self._posted:
+        for name in self._sent.posted:
             if truth.order_count(name) > 1:
                 self.fail("I5", f"there are {truth.order_count(name)} orders {name} at the venue")

@@ -106,10 +106,16 @@ class GroupChecks:
         self._trades.add(fill.trade_id)
         filled = self._filled[group_id]
         filled[0 if fill.side is not self._intents[group_id].exits[0].side else 1] += fill.qty
-        if fill.client_order_id in self._truth.overfilled or fill.venue_order_id in self._truth.overfilled:
+        if self._beyond_size(group_id, fill):
             self._beyond.add(group_id)
         if filled[1] > filled[0] and self._intents[group_id].entry is not None and group_id not in self._beyond:
             self._fail("B12", f"exits of {group_id} have closed {filled[1]}, its entry has filled {filled[0]}")
+
+    def _beyond_size(self, group_id: str, fill: OrderFilled) -> bool:
+        """Whether the venue has executed this order, or an entry of the group, beyond its size: an exit of the venue's
+        own is as large as what the entry has filled, and may be told before the entry's last execution."""
+        names = (fill.client_order_id, fill.venue_order_id, *self._entries.get(group_id, ()))
+        return any(name in self._truth.overfilled for name in names)
 
     def disown(self) -> None:
         """Nobody follows them any more."""

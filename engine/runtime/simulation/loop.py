@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
@@ -270,19 +271,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def bury(self) -> None:
         """After ``die``: end the coroutines that somebody still holds.  Left to the collector, those that wait in a
-        ``finally`` block would say that they ignored it, at a time that nobody decides."""
-        for process in self._processes:
-            for task in process.tasks:
-                coroutine = task.get_coro()
-                for _ in range(NESTED_MAX):
-                    try:
-                        coroutine.close()
-                    except RuntimeError:  # it waits for something else now, in the block around
-                        continue
-                    except BaseException as error:  # its last words reach nobody
-                        if isinstance(error, KeyboardInterrupt):
-                            raise
-                    break
+        ``finally`` block would say that they ignored it, at a time that nobody decides.  Their last words reach nobody:
+        a server logs what its handlers raise."""
+        logged_above = logging.root.manager.disable
+        logging.disable()
+        try:
+            for task in (task for process in self._processes for task in process.tasks):
+                _end(task.get_coro())
+        finally:
+            logging.disable(logged_above)
 
     def _check_closed(self) -> None:
         """``finally`` blocks of the dead may schedule what they like."""
@@ -345,3 +342,16 @@ class _NoServer:
     """What the owner of a server does with it at the end."""
 
     def close(self) -> None: ...
+
+
+def _end(coroutine: Any) -> None:
+    for _ in range(NESTED_MAX):
+        try:
+            coroutine.close()
+        except RuntimeError:  # it waits for something else now, in the block around
+            continue
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return
+        return

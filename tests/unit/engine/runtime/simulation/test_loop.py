@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 
 import pytest
@@ -89,6 +90,33 @@ def test_the_dead_are_buried_without_a_word(monkeypatch: pytest.MonkeyPatch) -> 
     del task
     gc.collect()
     assert said == []
+
+
+def test_the_buried_are_not_heard(caplog: pytest.LogCaptureFixture) -> None:
+    """A server's handler logs the error that ending its inner coroutine raises: not while it is buried, and what is
+    logged after that is."""
+    loop = VirtualLoop()
+    process = SimulatedProcess("p")
+
+    async def handle() -> None:
+        try:
+            await asyncio.sleep(10.0)
+        except BaseException:
+            logging.getLogger("aiohttp.server").exception("Error handling request")
+            raise
+
+    async def main() -> None:
+        task = loop.spawn(process, handle())
+        await asyncio.sleep(1.0)
+        loop.kill(process)
+        del task
+
+    loop.run_until_complete(main())
+    loop.die()
+    loop.bury()
+    assert caplog.messages == []
+    logging.getLogger("aiohttp.server").error("heard")
+    assert caplog.messages == ["heard"]
 
 
 def test_a_wait_that_nothing_can_end_is_told() -> None:

@@ -1,0 +1,50 @@
+"""What is on record of a simulated account, over all of its sessions: what the checks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from engine.commands import RiskState
+from engine.core import TradingCore
+from engine.runtime.simulation.truth import Durability, Truth
+
+RECENT_NS = 60_000_000_000
+
+
+class Known:
+    """``core`` and ``journal`` are those of the session that runs; ``now_ns()``: of the venue."""
+
+    def __init__(self, truth: Truth, now_ns: Callable[[], int]) -> None:
+        self.core: TradingCore
+        self.journal: Durability
+        self.session = 0
+        self.must_settle = False
+        self.settled = False
+        self.journaled: dict[str, tuple[int, int]] = {}
+        """Orders of ours: session and number of the record that made each."""
+        self.made_ns: dict[str, int] = {}
+        self.disowned: set[str] = set()
+        """Orders of sessions before one that went on from what the venue says alone."""
+        self.risk: list[tuple[int, int, RiskState]] = [(0, 0, RiskState.ACTIVE)]
+        """As recorded: ``(session, seq, state)``."""
+        self.unjudged: dict[str, int] = {}
+        """By instrument: how many prices are to come until an odd one can be told."""
+        self.told_of_others: dict[str, Decimal] = {}
+        """By currency: what others had moved when the account was confirmed last."""
+        self._truth = truth
+        self._now_ns = now_ns
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether the account must be confirmed before anything is wished for, and was not yet."""
+        return self.must_settle and not self.settled
+
+    @property
+    def risk_state(self) -> RiskState:
+        return self.risk[-1][2]
+
+    def is_disturbed(self) -> bool:
+        """Whether somebody else has just changed the account: what the venue says of it may be older."""
+        disturbed_ns = self._truth.disturbed_ns
+        return bool(disturbed_ns) and self._now_ns() - disturbed_ns <= RECENT_NS

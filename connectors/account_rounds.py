@@ -52,16 +52,13 @@ class AccountRounds:
         self._wake.set()
 
     async def _run(self) -> None:
-        wait_s = self._every_s
+        failed = 0
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(pause_s(failed, self._every_s)):
                     await self._wake.wait()
             self._wake.clear()
-            if await self._is_confirmed():
-                wait_s = self._every_s
-            else:
-                wait_s = min(RETRY_S if wait_s >= self._every_s else 2 * wait_s, self._every_s)
+            failed = 0 if await self._is_confirmed() else failed + 1
 
     async def _is_confirmed(self) -> bool:
         try:
@@ -76,3 +73,8 @@ class AccountRounds:
             return True
         self.failures += 1
         return False
+
+
+def pause_s(failed: int, every_s: float) -> float:
+    """Until the next round, after so many in a row that failed."""
+    return min(RETRY_S * 2 ** min(failed - 1, 30), every_s) if failed else every_s

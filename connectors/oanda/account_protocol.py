@@ -8,8 +8,8 @@ when it is the next one: an older id is a repetition, a newer one shows a gap, a
 not seen.  What follows a gap is not looked at, it comes again with what is read since the last id that was.  So every
 fact is told once and in the venue's order, however often streams break.
 
-An order that fills in part goes on under another number when the next transaction replaces it; when none does, what was
-left of it is gone.
+An order that fills in part goes on under another number when a transaction of the same batch replaces it; when none
+does, what was left of it is gone.
 
 A session that goes on with an earlier one begins before the oldest order that was open then: what the earlier session
 was told already only makes this one know where each order stands (``quiet_until``).
@@ -25,6 +25,7 @@ import msgspec
 
 from connectors.oanda import wire
 from connectors.oanda.books import AccountBooks
+from connectors.oanda.holes import Holes
 from connectors.oanda.interest import Interest
 from connectors.oanda.known import SECOND, Known, KnownOrders, Sent
 from connectors.oanda.protocol import SILENCE_NS
@@ -98,6 +99,8 @@ class AccountProtocol:
         self._time = wire.TimeParser()
         self.orders = KnownOrders()
         self._partial: Known | None = None
+        self._partial_batch = ""
+        self.holes = Holes()
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
@@ -195,17 +198,32 @@ class AccountProtocol:
         self.counters.oversize = self._lines.oversize
         return events
 
-    def receive_since(self, answer: wire.Transactions, recv_ns: int) -> list[InputEvent]:
-        """Events of an answer to ``missing_since``; more may be missing afterwards."""
+    def receive_since(self, answer: wire.Transactions, recv_ns: int, *, whole: bool = False) -> list[InputEvent]:
+        """Events of an answer to ``missing_since``; more may be missing afterwards.  ``whole``: it was read to its end,
+        what is not in it does not exist."""
         events: list[InputEvent] = []
+        is_counted = False
         for raw in answer.transactions:
             try:
-                self._take(wire.decode_transaction(raw), recv_ns, events)
+                transaction = wire.decode_transaction(raw)
+                number = int(transaction.id)
+                if number > self.last_id + 1:
+                    if whole or (not is_counted and self.holes.is_hole(self.last_id + 1, recv_ns)):
+                        self._pass_hole(number)
+                    is_counted = True
+                self._take(transaction, recv_ns, events)
             except wire.UNREADABLE:
                 self._pass_over(raw)
         if answer.lastTransactionID.isdecimal():
             self.told_id = max(self.told_id, int(answer.lastTransactionID))
         return events
+
+    def _pass_hole(self, number: int) -> None:
+        """Go on at a number: what happened before it, if anything did, the account shows."""
+        self.holes.passed += 1
+        self.doubtful = True
+        self.last_id = number - 1
+        self.told_id = max(self.told_id, self.last_id)
 
     def _pass_over(self, raw: bytes | msgspec.Raw) -> None:
         """What cannot be read when it is asked for will not be readable later either."""
@@ -262,7 +280,10 @@ class AccountProtocol:
 
     def _tell(self, transaction: wire.Transaction, recv_ns: int, events: list[InputEvent]) -> None:
         kind = transaction.type
-        if self._partial is not None and transaction.replacesOrderID != self._partial.number:
+        partial, batch = self._partial, transaction.batchID
+        # Exits of the trades that it closed may be cancelled, in the same batch, before it goes on.
+        is_apart = kind == "ORDER_FILL" or not batch or batch != self._partial_batch
+        if partial is not None and transaction.replacesOrderID != partial.number and is_apart:
             self._end_partial(transaction, recv_ns, events)
         self.moved = self.moved or (transaction.accountBalance is not None and kind != "ORDER_FILL")
         if kind == "ORDER_FILL":
@@ -353,7 +374,7 @@ class AccountProtocol:
         if not known.left_units:
             self.orders.end(known)
             return
-        self._partial = known
+        self._partial, self._partial_batch = known, transaction.batchID
         if known.immediate or known.hangs:
             self._end_partial(transaction, recv_ns, events)
 

@@ -37,11 +37,16 @@ MAX_WAITING_CANCELS = 1024
 CANCEL_TRIES = 4
 """A cancel may be repeated without harm; after this many failures it is reported."""
 RETRY_DELAY_S = 0.3
+HALF_DOUBLINGS_MAX = 5
 NOT_NOW_S = 0.02
 """Until the next try of a cancel that found no connection, or no budget."""
 LOOK_EVERY_S = 0.5
 EVIDENCE_LOOKS = 2
 _HALF = "#"
+_NOT_OF_GUARANTEES = frozenset(
+    {"rate_limited", "unauthorized", "permission_denied", "unknown_trade", "exit_exists", "too_many_orders", "internal"}
+)
+"""Refusals that say nothing of whether the venue would guarantee the stop."""
 
 
 class Counters(msgspec.Struct):
@@ -225,7 +230,7 @@ class OandaGateway:
         self._bucket.answered(now_ns, status)
         self._answered(status)
         guaranteed = self._guaranteed.pop(client_id, "")
-        if guaranteed and answer.verdict is Verdict.REJECTED:
+        if guaranteed and answer.verdict is Verdict.REJECTED and answer.reason not in _NOT_OF_GUARANTEES:
             self._unguaranteed.add(guaranteed)
         if answer.verdict is Verdict.ACCEPTED:
             self._bucket.succeeded(now_ns)
@@ -336,17 +341,20 @@ class OandaGateway:
         self._on_cancel_failed(part, f"HTTP {status}")
 
     def _on_cancel_failed(self, part: str, reason: str) -> None:
-        failures = self._cancels.get(part, CANCEL_TRIES) + 1
-        if part.startswith(_HALF) and not self._stopped:
-            failures = min(failures, CANCEL_TRIES - 1)  # nobody else would ask again
-        if self._stopped or failures >= CANCEL_TRIES:
+        failures, half = self._cancels.get(part, CANCEL_TRIES) + 1, part.startswith(_HALF)
+        if self._stopped or (failures >= CANCEL_TRIES and not half):
             self._cancels.pop(part, None)
             self._cancel_refused(part, reason)
+            self._protocol.orders.stay(part)
+            if not self._stopped:
+                self.cancel_halves()
             self._look()
             return
         self._cancels[part] = failures
         self.counters.cancel_retries += 1
-        self._later(f"cancel {part}", self._retry_delay_s, partial(self._send_cancel, part))
+        # What is left of a bracket nobody else would ask for again: without end, with longer and longer pauses.
+        delay_s = self._retry_delay_s * (1 << min(max(failures - CANCEL_TRIES, 0), HALF_DOUBLINGS_MAX))
+        self._later(f"cancel {part}", delay_s, partial(self._send_cancel, part))
 
     def _cancel_refused(self, part: str, reason: str) -> None:
         now_ns = self._now_ns()

@@ -88,6 +88,8 @@ class KnownOrders:
         if pair is not None and pair.legs and client_id not in pair.legs and self.is_open(pair):
             pair.legs[client_id] = number
             self._by_number[number] = pair
+            if pair.leaving:  # its cancel left before this one was told
+                self.halves.append(number)
             return None
         if client_id in self._refused or base in self._refused:
             self.halves.append(number)
@@ -146,6 +148,14 @@ class KnownOrders:
         if known is not None and known.legs:
             known.leaving = True
         return self.parts(client_order_id)
+
+    def stay(self, part: str) -> None:
+        """One of ``parts`` could not be cancelled.  A bracket that is whole stays; what is left of one is to go."""
+        known = self._by_client.get(part.removesuffix(SECOND))
+        if known is not None and known.legs and self.is_open(known):
+            known.leaving = False
+            if len(known.legs) == 1:
+                self._part(known)
 
     def address(self, part: str) -> str:
         """How to name one of ``parts`` in a path: by its number where the venue has told it, else by its id."""

@@ -16,6 +16,8 @@ import msgspec
 from connectors.oanda import wire
 from engine.events import FeedUp, InputEvent, InstrumentStatus, Quote, TradingStatus
 
+LATE_NS = 60 * wire.NS_PER_S
+"""A price older than the one before by more is not late: the time of that one was wrong."""
 SILENCE_NS = 10 * wire.NS_PER_S
 """Two heartbeats: a stream that says nothing for so long is dead, whatever its connection says."""
 
@@ -84,7 +86,7 @@ class PriceProtocol:
             self.counters.unknown_instrument += 1
             return
         ts_ns = self._time(price.time) or recv_ns
-        if ts_ns < self._told_ns.get(instrument, 0):
+        if 0 < self._told_ns.get(instrument, 0) - ts_ns <= LATE_NS:
             self.counters.out_of_order += 1
             return
         self._told_ns[instrument] = ts_ns

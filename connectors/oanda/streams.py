@@ -105,6 +105,9 @@ class LineStream:
                     self.last_error = await self._once(session)
                 except (aiohttp.ClientError, OSError, VenueError) as error:  # OSError: TimeoutError is one
                     self.last_error = str(error) or type(error).__name__
+                except Exception as error:
+                    self.last_error = f"{type(error).__name__}: {error}"
+                    _log.exception("stream of %s failed; it is dialled again", self.url.partition("?")[0])
                 self._closed(self.last_error)
                 await asyncio.sleep(self._backoff.next_delay_s(loop.time()))
 
@@ -278,15 +281,28 @@ class AccountFeed:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            dialled = self.stream.connections  # what a later connection has missed, the next question tells
             backoff = self._rest_backoff()
-            while not await self._ask():
-                await asyncio.sleep(max(READ_AGAIN_S, backoff.next_delay_s(loop.time())))
+            last_id = self._protocol.last_id
+            while not await self._asked():
+                if self._protocol.last_id == last_id:
+                    await asyncio.sleep(max(READ_AGAIN_S, backoff.next_delay_s(loop.time())))
+                else:  # a page of many
+                    last_id, backoff = self._protocol.last_id, self._rest_backoff()
             self.looks += 1
-            if self._connected and not self.up:
+            if self._connected and not self.up and self.stream.connections == dialled:
                 self.up = True
                 self._is_up.set()
                 now_ns = self._now_ns()
                 self._publish(FeedUp(now_ns, now_ns, self._protocol.venue, "user"))
+
+    async def _asked(self) -> bool:
+        """``_ask``, whatever goes wrong: without this task nobody would hear of the account again."""
+        try:
+            return await self._ask()
+        except Exception:
+            _log.exception("transactions since %d: reading them failed; they are asked again", self._protocol.last_id)
+            return False
 
     async def _ask(self) -> bool:
         """One question; True when nothing is missing after it."""
@@ -300,8 +316,12 @@ class AccountFeed:
         except wire.UNREADABLE:
             _log.warning("transactions since %d: the answer cannot be read", self._protocol.last_id)
             return False
+        passed, last_id = self._protocol.holes.passed, self._protocol.last_id
         for event in self._protocol.receive_since(answer, self._now_ns()):
             self._publish(event)
+        if self._protocol.holes.passed > passed:
+            _log.error("%s: transaction %d is told by nobody; the account is confirmed without it",
+                       self._protocol.venue, last_id + 1)  # fmt: skip
         self._on_read()
         return self._protocol.missing_since is None
 

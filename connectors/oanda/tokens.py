@@ -5,11 +5,14 @@ Owns that file's form: one line of text, as the venue's site shows it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from engine.errors import ConfigError
 
 MAX_BYTES = 4096
+_TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
+"""What may stand behind ``Bearer`` (RFC 6750, 2.1): the key file of another venue does not, and must not be sent."""
 
 
 def read_token(path: str) -> str:
@@ -26,6 +29,6 @@ def read_token(path: str) -> str:
     except OSError as error:
         raise ConfigError(f"key file {path} cannot be read: {error.strerror}", do="name another one") from None
     token = raw.strip()
-    if not token or len(raw) > MAX_BYTES or not token.isascii() or any(each <= 32 or each > 126 for each in token):
+    if len(raw) > MAX_BYTES or _TOKEN.fullmatch(token) is None:
         raise ConfigError(f"key file {path} holds no token", expected="one line: a personal access token") from None
     return token.decode("ascii")

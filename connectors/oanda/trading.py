@@ -245,7 +245,7 @@ class Trading:
         self.protocol.start(from_id)
         self.protocol.quiet_until = until
         self.protocol.interest.restore(state.fundings, left.last_ns)
-        told = self.protocol.receive_since(_up_to(since, at), now_ns)
+        told = self.protocol.receive_since(_up_to(since, at), now_ns, whole=True)
         self._tell_orders(left, now_ns)
         for event in told:
             self._publish(event)

@@ -92,6 +92,7 @@ class Transaction(msgspec.Struct, gc=False):
     type: str
     id: str = ""
     time: str = ""
+    batchID: str = ""  # noqa: N815
     reason: str = ""
     rejectReason: str = ""  # noqa: N815
     instrument: str = ""

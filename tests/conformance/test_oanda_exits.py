@@ -16,7 +16,7 @@ from engine.commands import CancelIntent, GroupIntent, OrderIntent, OrderType, T
 from engine.events import FeedDown, OrderCancelled, OrderFilled, OrderOutcomeUnknown, OrderRejected, Side
 from tests.support.venues.oanda import NAME, TICK, D, OandaRig
 from tests.support.venues.rig import Session, session
-from tests.support.venues.wire import Plan
+from tests.support.venues.wire import TOO_MANY, Plan
 
 
 class GuaranteeingRig(OandaRig):
@@ -165,6 +165,17 @@ async def test_a_guarantee_that_is_refused_leaves_a_plain_stop(rig: OandaRig) ->
         await hold(s)
         s.wish(stop(s, ticks=2))
         await rests(s, rig, "STOP")
+        assert [s.kinds(one.client_order_id).count(OrderRejected) for one in s.orders[-2:]] == [1, 0]
+
+
+@pytest.mark.parametrize("rig", [GuaranteeingRig], indirect=True)
+async def test_a_refusal_that_says_nothing_of_guarantees_takes_none_away(rig: OandaRig) -> None:
+    """One request too many: the stop is asked for again, and guaranteed."""
+    async with session(rig, venue__guaranteed_stops=True) as s:
+        await hold(s)
+        rig.wire.plan(Plan(forwarded=False, answer=TOO_MANY))
+        s.wish(stop(s))
+        await rests(s, rig, "GUARANTEED_STOP_LOSS")
         assert [s.kinds(one.client_order_id).count(OrderRejected) for one in s.orders[-2:]] == [1, 0]
 
 

@@ -35,6 +35,7 @@ class _CcxtInShort:
     test_05_each_order_type = VenueContract.test_05_each_order_type
     test_09_nothing_is_sent_twice = VenueContract.test_09_nothing_is_sent_twice
     test_14_paging = VenueContract.test_14_paging
+    test_16_exits = VenueContract.test_16_exits
 
 
 class TestCcxtBinance(_CcxtInShort):
@@ -60,6 +61,7 @@ class _OfItsMarket:
     test_02_snapshot_and_delta = VenueContract.test_02_snapshot_and_delta
     test_03_gap = VenueContract.test_03_gap
     test_12_halt = VenueContract.test_12_halt
+    test_16_exits = VenueContract.test_16_exits
 
     async def test_01_subscribe(self, rig: Rig) -> None:
         """The instrument and its rules, both streams, money to begin with, and the touch as the venue has it."""

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from engine.commands import OrderType, TimeInForce
+from engine.commands import GroupIntent, OrderType, TimeInForce
 from engine.events import (
     AccountSettled,
     BalanceReported,
@@ -29,12 +29,10 @@ from engine.events import (
     Resumed,
     Side,
 )
-from tests.support.venues.rig import Rig, Session, session
-from tests.support.venues.wire import Plan
+from tests.support.venues.rig import STRATEGY, Rig, Session, session
+from tests.support.venues.wire import BROKEN, TOO_MANY, Plan
 
 _ENDED = (OrderCancelled, OrderRejected)
-_TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-_BROKEN = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"
 
 
 class VenueContract:
@@ -154,7 +152,7 @@ class VenueContract:
             rig.wire.plan(Plan(forwarded=True, answer=None, hold_s=0.5))
             client = s.order(order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC)
             await s.heard(client, OrderFilled)
-            await asyncio.sleep(0.6)
+            await s.until(lambda: rig.wire.held, "the answer has come")
             await s.settled()
             assert OrderOutcomeUnknown not in s.kinds(client)
             assert s.kinds(client).count(OrderAccepted) == 1
@@ -167,9 +165,10 @@ class VenueContract:
             before = rig.wire.orders
             sent = []
             for plan in (
-                Plan(forwarded=True), Plan(forwarded=False), Plan(forwarded=False, answer=_BROKEN),
+                Plan(forwarded=True), Plan(forwarded=False), Plan(forwarded=False, answer=BROKEN),
                 Plan(forwarded=True), None,
             ):  # fmt: skip
+                await s.ready()  # a line that was cut is up again
                 if plan is not None:
                     rig.wire.plan(plan)
                 sent.append(s.order(limit_px=s.off(Side.BUY, f"0.00{5 + len(sent)}")))
@@ -190,6 +189,7 @@ class VenueContract:
         does not have it."""
         async with session(rig) as s:
             for forwarded in (True, False):
+                await s.ready()  # what was held back is told
                 rig.wire.plan(Plan(forwarded=forwarded))
                 rig.wire.hold_streams()  # else the account's stream tells it before anybody asks
                 client = s.order(qty=2 * rig.qty)
@@ -207,7 +207,7 @@ class VenueContract:
         async with session(rig) as s:
             resting = s.order()
             await s.heard(resting, OrderAccepted)
-            rig.wire.plan(Plan(forwarded=False, answer=_TOO_MANY))
+            rig.wire.plan(Plan(forwarded=False, answer=TOO_MANY))
             client = s.order(limit_px=s.off(Side.BUY, "0.006"))
             await s.heard(client, OrderRejected)
             assert not rig.found(client)
@@ -277,6 +277,29 @@ class VenueContract:
                 for order in s.orders[already:]:  # the gate let it pass: then the connector has not
                     assert OrderRejected in s.kinds(order.client_order_id)
             assert rig.wire.orders == before
+
+    @pytest.mark.parametrize("reached", ["target", "stop"])
+    async def test_16_exits(self, rig: Rig, reached: str) -> None:
+        """Target and stop of a position, whoever holds them, the venue or the core: the one that is reached closes it,
+        the other one goes, and nothing is closed twice."""
+        async with session(rig) as s:
+            entry = s.order(order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC)
+            opened = s.core.view.open_orders
+            await s.until(lambda: s.filled(entry) == rig.qty and not opened(rig.instrument), "it holds what it bought")
+            prices = {"target": s.off(Side.SELL, "0.004"), "stop": s.off(Side.BUY, "0.004")}
+            target = s.intent(Side.SELL, limit_px=prices["target"], reduce_only=True)
+            stop = s.intent(Side.SELL, order_type=OrderType.STOP, trigger_px=prices["stop"], reduce_only=True)
+            s.wish(GroupIntent(target.ts_ns, STRATEGY, (target, stop)))
+            await s.until(lambda: [one.state for one in opened(rig.instrument)] == ["accepted"], "one exit rests")
+            await rig.reach(prices[reached])
+            await s.until(lambda: s.position == 0 == rig.position(), "it is closed")
+            await s.until(lambda: not s.core.view.groups() and not opened(rig.instrument), "nothing is left over")
+            exits = [one.client_order_id for one in s.orders if one.client_order_id != entry]
+            assert sum(s.filled(one) for one in exits) == rig.qty
+            assert not any(truth.is_open for one in exits for truth in rig.found(one))
+            await s.settled()
+            assert s.position == 0 == rig.position()
+            assert not s.errors
 
 
 def _has_stayed(event: object) -> bool:

@@ -139,7 +139,7 @@ class Queries:
 
     def since(self, account: Account, params: Params, now_ns: int) -> Json:
         found = account.log.since(_number(params, "id"), types_named(params.get("type", "")))
-        return self._transactions(account, found, now_ns)
+        return self._transactions(account, found[: self._switches.since_max or None], now_ns)
 
     def id_range(self, account: Account, params: Params, now_ns: int) -> Json:
         low, high = _number(params, "from"), _number(params, "to")

@@ -141,7 +141,7 @@ class Switches(msgspec.Struct, frozen=True):
     ``reduce_only_reason``: of the cancel of a reduce-only order that has nothing to reduce.  ``minimum_reason``: the
     vendor's list has it misspelt.  ``carry_extensions``: whether a replacement keeps its predecessor's extensions.
     ``closeout_extensions``: whether a closeout's order echoes them.  ``read_lag_s``: how late a transaction becomes
-    readable by REST.
+    readable by REST.  ``since_max``: the most transactions in one answer to sinceid, 0 for all.
     """
 
     duplicate_client_ids: str = "accept"
@@ -154,6 +154,7 @@ class Switches(msgspec.Struct, frozen=True):
     closeout_extensions: bool = True
     stream_content_type: str = "application/octet-stream"
     read_lag_s: float = 0.0
+    since_max: int = 0
 
     def check(self) -> None:
         """Raises ``ConfigError``."""
@@ -168,6 +169,8 @@ class Switches(msgspec.Struct, frozen=True):
                 raise ConfigError(f"sandbox switch {name} {value!r}", expected=f"one of {allowed}")
         if not 0.0 <= self.read_lag_s <= 60.0:
             raise ConfigError(f"sandbox read_lag_s {self.read_lag_s}", expected="0 to 60")
+        if self.since_max < 0:
+            raise ConfigError(f"sandbox since_max {self.since_max}", expected="0 or more")
 
 
 class RateLimits(msgspec.Struct, frozen=True):

@@ -18,13 +18,13 @@ from connectors.local.serving import RunningVenue
 from engine.carried import CarriedOrder
 from engine.events import Side
 from tests.support.ccxt_venue import STILL_MS
-from tests.support.venues.rig import Rig, Truth
+from tests.support.venues.rig import BookRig, Truth
 
 D = Decimal
 NEWS_S = 0.05
 
 
-class _MarketRig(Rig):
+class _MarketRig(BookRig):
     """A venue without accounts.  Its touch stands still; far from it somebody else is busy, so that streams speak."""
 
     symbol = "BTC/USD"
@@ -84,6 +84,13 @@ class _MarketRig(Rig):
         found = self._market.engine.best()
         assert found is not None
         return found[0], found[2]
+
+    @property
+    def tick_px(self) -> Decimal:
+        return self._market.product.tick_px  # type: ignore[no-any-return]
+
+    async def trade(self, side: str, px: Decimal, qty: Decimal, *, rest: bool = False) -> None:
+        await self.operate("trade", symbol=self.symbol, side=side, price=str(px), size=str(qty), rest=rest)
 
     async def lose_message(self) -> None:
         await self.operate("gap")

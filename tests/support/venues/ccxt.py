@@ -18,7 +18,7 @@ from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.events import Side
 from tests.support.ccxt_venue import QUICK, STILL_MS
 from tests.support.venues.coinbase import CoinbaseRig
-from tests.support.venues.rig import STRATEGY, Rig, Truth
+from tests.support.venues.rig import STRATEGY, BookRig, Rig, Truth
 
 D = Decimal
 
@@ -31,6 +31,10 @@ class _Impatient(Rig):
         symbol, _, venue = self.instrument.partition("@")
         return {"venue.name": venue.replace("_", ":"), "venue.symbols": [symbol]}
 
+    def has_line(self, connector: Any) -> bool:
+        """The library opens what it needs."""
+        return connector is not None
+
     def impatient(self, connector: Connector) -> None:
         quick = QUICK | {"unknown_grace_s": self.grace_s, "poll_s": 0.1}
         connector.settings = msgspec.structs.replace(connector.settings, **quick)  # type: ignore[attr-defined]
@@ -41,7 +45,7 @@ class CcxtCoinbaseRig(_Impatient, CoinbaseRig):
     instrument = "BTC/USD@ccxt_coinbase"
 
 
-class _LocalRig(_Impatient):
+class _LocalRig(_Impatient, BookRig):
     """A venue of ``connectors.local``."""
 
     exchange: str
@@ -98,7 +102,14 @@ class _LocalRig(_Impatient):
         tick = self._exchange.markets[self.symbol].product.tick_px
         side, better = ("SELL", px + tick) if order.spec.side is Side.BUY else ("BUY", px - tick)
         for at, size in ((better, D(10_000)), (px, qty)):  # whoever asks or bids a better price comes first
-            await self.operate("trade", symbol=self.symbol, side=side, price=str(at), size=str(size))
+            await self.trade(side, at, size)
+
+    @property
+    def tick_px(self) -> Decimal:
+        return self._exchange.markets[self.symbol].product.tick_px  # type: ignore[no-any-return]
+
+    async def trade(self, side: str, px: Decimal, qty: Decimal, *, rest: bool = False) -> None:
+        await self.operate("trade", symbol=self.symbol, side=side, price=str(px), size=str(qty), rest=rest)
 
     async def lose_message(self) -> None:
         await self.operate("gap")

@@ -18,13 +18,13 @@ from engine.carried import CarriedOrder
 from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.events import Side
 from tests.support.coinbase_sandbox import STILL_MS
-from tests.support.venues.rig import STRATEGY, Rig, Truth
+from tests.support.venues.rig import STRATEGY, BookRig, Truth
 
 D = Decimal
 PRODUCT = "BTC-USD"
 
 
-class CoinbaseRig(Rig):
+class CoinbaseRig(BookRig):
     venue = "coinbase"
     instrument = "BTC/USD@coinbase"
     qty = D("0.01")
@@ -95,7 +95,17 @@ class CoinbaseRig(Rig):
         tick = self.sandbox.exchange.markets[PRODUCT].product.price_increment
         side, better = ("SELL", px + tick) if order.spec.side is Side.BUY else ("BUY", px - tick)
         for at, size in ((better, D(10_000)), (px, qty)):  # whoever asks or bids a better price comes first
-            await self.operate("trade", product_id=PRODUCT, side=side, price=str(at), size=str(size))
+            await self.trade(side, at, size)
+
+    @property
+    def tick_px(self) -> Decimal:
+        return self.sandbox.exchange.markets[PRODUCT].product.price_increment
+
+    async def trade(self, side: str, px: Decimal, qty: Decimal, *, rest: bool = False) -> None:
+        await self.operate("trade", product_id=PRODUCT, side=side, price=str(px), size=str(qty), rest=rest)
+
+    def has_line(self, connector: Any) -> bool:
+        return connector.trading.channel.free > 0  # type: ignore[no-any-return]
 
     async def lose_message(self) -> None:
         await self.operate("gap")

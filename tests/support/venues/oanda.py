@@ -97,6 +97,13 @@ class OandaRig(Rig):
         self._pin()
         return self._touch
 
+    async def reach(self, px: Decimal) -> None:
+        self._touch = px, px + 10 * TICK
+        self._pin()
+
+    def has_line(self, connector: Any) -> bool:
+        return connector.trading.channel.free > 0  # type: ignore[no-any-return]
+
     async def halt(self, *, halted: bool) -> None:
         await self.operate("halt" if halted else "open", instrument=NAME)
 

@@ -148,8 +148,35 @@ class Rig(ABC):
         """The touch moves by so many ticks; what it is then."""
 
     @abstractmethod
+    async def reach(self, px: Decimal) -> None:
+        """The market goes to a price: it is the best bid now, and has traded."""
+
+    @abstractmethod
     async def trade_before(self, count: int) -> list[CarriedOrder]:
         """So many orders of an earlier session, all filled after its end, in more pages than one."""
+
+    def has_line(self, connector: Any) -> bool:
+        """Whether an order could leave now."""
+        return connector is not None
+
+
+class BookRig(Rig):
+    """Of a sandbox with a book in which anybody's orders rest."""
+
+    MUCH = Decimal(9_000)
+
+    @property
+    @abstractmethod
+    def tick_px(self) -> Decimal: ...
+
+    @abstractmethod
+    async def trade(self, side: str, px: Decimal, qty: Decimal, *, rest: bool = False) -> None:
+        """Somebody else takes what there is up to a price; what is left of the order stays there, or goes."""
+
+    async def reach(self, px: Decimal) -> None:
+        await self.trade("SELL", px + self.tick_px, self.MUCH, rest=True)
+        await self.trade("BUY", px, self.MUCH, rest=True)
+        await self.trade("SELL", px, self.qty)
 
 
 class Session:
@@ -284,11 +311,20 @@ class Session:
             told = "\n".join(str(event) for event in self.log[-20:])
             raise AssertionError(f"never: {what}; {self.refusals()}; the last events:\n{told}") from None
 
+    async def ready(self) -> None:
+        """Prices are believed, and an order could leave."""
+        await self.until(
+            lambda: self.core.view.tradable(self.rig.instrument) == "" and self.rig.has_line(self.connector),
+            "an order could leave",
+        )
+
     async def heard(self, client_order_id: str, kind: type) -> None:
         await self.until(lambda: kind in self.kinds(client_order_id), f"{kind.__name__} of {client_order_id}")
 
     async def settled(self) -> None:
-        """The account is confirmed once more."""
+        """The account is confirmed once more; one in this process needs no confirming."""
+        if isinstance(self.connector, MarketOnPaper):
+            return
         before = sum(type(event) is AccountSettled for event in self.log)
         self.connector.confirm()
         await self.until(lambda: sum(type(event) is AccountSettled for event in self.log) > before, "AccountSettled")

@@ -111,6 +111,11 @@ class RobinStocksRig(Rig):
         self._pin()
         return self.best()
 
+    async def reach(self, px: Decimal) -> None:
+        self._bid = px
+        self._pin()
+        self.sandbox.exchange.look(time.time_ns())
+
     async def trade_before(self, count: int) -> list[CarriedOrder]:
         carried = []
         exchange, px = self.sandbox.exchange, self._bid - D(1)

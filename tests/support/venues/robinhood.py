@@ -108,6 +108,9 @@ class RobinhoodRig(Rig):
         exchange.trade(PAIR, order.spec.side.opposite, qty, order.spec.limit_px, now_ns)
         self._pin()
 
+    def has_line(self, connector: Any) -> bool:
+        return connector._channel.free > 0  # type: ignore[no-any-return]
+
     async def lose_message(self) -> None:
         await self.operate("answer", path="/best_bid_ask/", status=500)
 
@@ -118,6 +121,10 @@ class RobinhoodRig(Rig):
         self._bid += steps * D("0.01")
         self._pin()
         return self.best()
+
+    async def reach(self, px: Decimal) -> None:
+        self._bid = px
+        self._pin()
 
     async def trade_before(self, count: int) -> list[CarriedOrder]:
         carried = []

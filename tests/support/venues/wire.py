@@ -12,6 +12,9 @@ from collections import deque
 
 import msgspec
 
+TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+BROKEN = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"
+
 
 class Plan(msgspec.Struct, frozen=True):
     """What becomes of a request for an order: it is (not) ``forwarded``; its answer is ``answer`` instead of the
@@ -23,10 +26,12 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Wire:
-    """Listens on a port of its own; ``orders`` counts requests that begin with ``order_request``."""
+    """Listens on a port of its own; ``orders`` counts requests that begin with ``order_request``, ``held`` answers that
+    were held up and have been passed on."""
 
     def __init__(self, host: str, port: int, order_request: bytes | tuple[bytes, ...]) -> None:
         self.orders = 0
+        self.held = 0
         self._target = (host, port)
         self._order_request = order_request
         self._plans: deque[Plan] = deque()
@@ -75,7 +80,7 @@ class Wire:
         upstream: asyncio.StreamWriter | None = None
         try:
             answers, upstream = await asyncio.open_connection(*self._target)
-            line = _Line(answers, writer, self._streaming)
+            line = _Line(self, answers, writer, self._streaming)
             back = asyncio.create_task(line.carry())
             try:
                 await self._forward(task, reader, upstream, writer, line)
@@ -125,7 +130,10 @@ class Wire:
 class _Line:
     """What comes back, on one connection."""
 
-    def __init__(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter, streaming: asyncio.Event) -> None:
+    def __init__(
+        self, wire: Wire, answers: asyncio.StreamReader, writer: asyncio.StreamWriter, streaming: asyncio.Event
+    ) -> None:
+        self._wire = wire
         self.hold_s = 0.0
         self.is_cut = False
         self.is_stream = False
@@ -140,8 +148,9 @@ class _Line:
                     break
                 if self.is_stream:
                     await self._streaming.wait()
-                if self.hold_s:
-                    hold_s, self.hold_s = self.hold_s, 0.0
+                hold_s, self.hold_s = self.hold_s, 0.0
+                if hold_s:
                     await asyncio.sleep(hold_s)
                 self._writer.write(chunk)
+                self._wire.held += hold_s > 0
         self._writer.transport.abort()

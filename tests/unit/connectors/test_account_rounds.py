@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.account_rounds import AccountRounds
+from connectors.account_rounds import AccountRounds, pause_s
 from engine.errors import VenueError
 
 
@@ -64,6 +64,13 @@ async def test_a_failed_round_is_followed_soon_and_then_by_longer_pauses(monkeyp
     await asyncio.sleep(0.1)
     assert account.rounds == 4
     await rounds.stop()
+
+
+def test_the_pauses_of_a_long_illness_do_not_begin_anew() -> None:
+    """They double up to the usual one and stay there."""
+    assert [pause_s(failed, 30.0) for failed in range(6)] == [30.0, 5.0, 10.0, 20.0, 30.0, 30.0]
+    assert pause_s(10_000, 300.0) == 300.0
+    assert pause_s(1, 2.0) == 2.0
 
 
 async def test_its_end_is_one_whatever_it_does() -> None:

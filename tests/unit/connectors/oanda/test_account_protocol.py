@@ -11,6 +11,7 @@ import pytest
 
 from connectors.oanda import wire
 from connectors.oanda.account_protocol import AccountProtocol
+from connectors.oanda.holes import ANSWERS, LONG_NS
 from connectors.oanda.known import ENDED_KEPT
 from connectors.oanda.sandbox.errors import ApiError
 from engine.events import (
@@ -250,6 +251,28 @@ def test_a_transaction_that_cannot_be_read_does_not_stop_the_others() -> None:
     assert names(protocol.receive_since(answer, RECV_NS)) == ["OrderFilled"]
     assert protocol.doubtful
     assert protocol.missing_since is None
+
+
+def test_a_number_that_answers_go_on_behind_is_passed_over_in_time() -> None:
+    """Not by the first answer, which may be early, and not while it may be written still; then the account is in
+    doubt, and everything behind it is told once.  An answer that was read to its end says so at once."""
+    for whole in (False, True):
+        reader = Reader()
+        reader.place("a", units="1")
+        reader.place("b", units="1")
+        protocol = reader.protocol
+        bodies = [entry.body for entry in reader.log.since(3)]
+        del bodies[1]
+        answer = wire.decode_transactions(msgspec.json.encode({"transactions": bodies, "lastTransactionID": "7"}))
+        told = protocol.receive_since(answer, RECV_NS, whole=whole)
+        if not whole:
+            assert names(told) == ["OrderAccepted", "Gap"]
+            for number in range(ANSWERS):
+                assert protocol.receive_since(answer, RECV_NS + LONG_NS - ANSWERS + number) == []
+            assert (protocol.missing_since, protocol.doubtful) == (4, False)
+            told = protocol.receive_since(answer, RECV_NS + LONG_NS)
+        assert names(told)[-2:] == ["OrderAccepted", "OrderFilled"]
+        assert (protocol.missing_since, protocol.doubtful, protocol.holes.passed) == (None, True, 1)
 
 
 def test_a_session_begins_with_the_orders_that_rest() -> None:

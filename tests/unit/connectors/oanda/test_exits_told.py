@@ -164,6 +164,57 @@ def test_a_trade_that_has_become_smaller_ends_its_exit_with_what_there_was() -> 
     assert events[0].qty == 60
 
 
+def test_an_order_that_closes_a_trade_with_exits_goes_on_with_its_rest() -> None:
+    """The exit is cancelled between the execution and the order's next number: it is the same order all the same."""
+    holder = Holder()
+    holder.venue.place("STOP_LOSS", tradeID=holder.trade, price="1.05000")
+    holder.venue.quote("1.08400", "1.08410", units=100)
+    holder.place("a", "LIMIT", units="-250", price="1.08400")
+    assert names(holder.read()) == ["OrderAccepted", "OrderFilled"]
+    assert holder.venue.kinds(holder.log.last - 3)[1:] == [
+        "ORDER_CANCEL:LINKED_TRADE_CLOSED",
+        "LIMIT_ORDER:REPLACEMENT",
+    ]
+    assert holder.protocol.address("a") == str(holder.log.last)
+    holder.venue.quote("1.08410", "1.08420")
+    (fill,) = holder.read()
+    assert isinstance(fill, OrderFilled)
+    assert (fill.client_order_id, fill.qty) == ("a", 150)
+
+
+def test_a_half_that_is_told_after_the_cancel_is_to_go_too() -> None:
+    """The cancel left when the stream had told of one of the two."""
+    holder = Holder()
+    holder.bracket()
+    first, second = holder.lines()
+    holder.protocol.receive_frame(first, RECV_NS)
+    assert holder.protocol.orders.leave("b") == ["b"]
+    holder.protocol.receive_frame(second, RECV_NS)
+    assert holder.protocol.orders.halves == [str(holder.log.last)]
+
+
+@pytest.mark.parametrize("other_first", [False, True])
+def test_a_half_that_could_not_be_cancelled_is_to_go(other_first: bool) -> None:
+    """The cancel of one failed for good, that of the other did not: no half is left with what protects missing."""
+    holder = Holder()
+    holder.bracket()
+    holder.read()
+    orders = holder.protocol.orders
+    first, second = [holder.protocol.address(part) for part in orders.leave("b")]
+    if other_first:
+        holder.cancel(second)
+        holder.read()
+        orders.stay("b")
+    else:
+        orders.stay("b")
+        assert orders.halves == []
+        holder.cancel(second)
+        holder.read()
+    assert orders.halves == [first]
+    holder.cancel(first)
+    assert names(holder.read()) == ["OrderCancelled"]
+
+
 @pytest.mark.parametrize("by_answer", [False, True])
 def test_a_bracket_of_which_half_is_refused_is_refused_whole(by_answer: bool) -> None:
     """Told once, by the answer or by a reject transaction; a half that comes all the same is to go."""

@@ -73,6 +73,16 @@ def test_a_market_that_does_not_trade_is_halted(fields: dict[str, Any], status: 
     assert protocol().receive_frame(price(**fields), 5)[0] == InstrumentStatus(TS_NS, 5, EUR, status)
 
 
+def test_a_price_from_the_future_does_not_silence_what_follows() -> None:
+    """Late by a second: dropped.  Late by days: the time of the one before was wrong."""
+    stream = protocol()
+    stream.receive_frame(price(), 5)
+    assert stream.receive_frame(price(time="2026-11-20T14:03:06.000000000Z"), 6) == []
+    assert [type(event) for event in stream.receive_frame(price(time="2036-11-20T14:03:08Z"), 7)] == [Quote]
+    assert [type(event) for event in stream.receive_frame(price(time="2026-11-20T14:03:08Z"), 8)] == [Quote]
+    assert stream.counters.out_of_order == 1
+
+
 def test_a_status_is_told_when_it_changes() -> None:
     """Closed without a side: no quote, one status."""
     stream = protocol()

@@ -140,6 +140,41 @@ async def test_answers_that_are_none_are_asked_for_again() -> None:
         assert made.protocol.missing_since is None
 
 
+async def test_an_hour_of_transactions_is_read_page_by_page_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five an answer: as long as each brings something, the next is asked at once."""
+    async with account(silence_s=30.0, switches=Switches(since_max=5)) as made:
+        monkeypatch.setattr(made.feed, "_rest_backoff", lambda: Backoff(random.Random(1), base_s=900.0, cap_s=900.0))
+        await made.client.operate("mute")
+        for _ in range(12):
+            await made.client.order(units="1")
+        made.feed.look()
+        await until(lambda: made.filled() == 12)
+        assert made.protocol.missing_since is None
+
+
+@pytest.mark.parametrize("where", ["a line", "an answer"])
+async def test_a_defect_in_what_reads_ends_neither_stream_nor_questions(
+    where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something raises that should not: it is said, and the account is read on."""
+    async with account() as made:
+        name = "receive_frame" if where == "a line" else "receive_since"
+        whole, failures = getattr(made.protocol, name), [KeyError("a defect")]
+
+        def fail(*args: Any, **given: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return whole(*args, **given)
+
+        monkeypatch.setattr(made.protocol, name, fail)
+        if where == "an answer":
+            await made.client.operate("mute")
+        await made.client.order(units="10")
+        made.feed.look()
+        await until(lambda: made.filled() == 10 and not failures)
+        assert "a defect" in caplog.text
+
+
 async def test_a_lost_answers_order_is_found_by_looking() -> None:
     """The request was carried out, its answer and the stream are lost: a look tells."""
     async with account(silence_s=30.0) as made:

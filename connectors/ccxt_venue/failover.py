@@ -68,7 +68,7 @@ class Failover:
     """
 
     def __init__(self, ex: Any, fallbacks: Sequence[str], *, now_s: Callable[[], float]) -> None:
-        """Raises ``ConfigError`` where the exchange's own address is not known."""
+        """Raises ``ConfigError`` where the exchange's own address is not known, and for one of its test network."""
         own = ex.urls["api"]
         home = home_of(own)
         if not home:
@@ -77,9 +77,17 @@ class Failover:
                 expected="none",
                 do="leave it out",
             )
+        self._ex = ex
+        test_hosts = {self._host(url) for _, url in _leaves(ex.urls.get("test"))} - {self._host(home)}
+        for origin in fallbacks:
+            if self._host(origin) in test_hosts:
+                raise ConfigError(
+                    f"venue.rest_fallbacks has {urlsplit(origin).hostname}, where ccxt:{ex.id} tests",
+                    expected="another address of the same accounts",
+                    do="leave it out: its orders are not those of the exchange",
+                )
         self.resent = 0
         """Requests that were made at another address because they had not left."""
-        self._ex = ex
         self._now_s = now_s
         self._fetch = ex.fetch2
         self._urls = {home: own} | {origin: moved(own, home, origin) for origin in fallbacks}
@@ -110,6 +118,9 @@ class Failover:
                 self._endpoints.succeeded()
                 return found
         raise AssertionError("the last try returns or raises")
+
+    def _host(self, url: str) -> str | None:
+        return urlsplit(self._written(url)).hostname
 
     def _written(self, origin: str) -> str:
         return origin.replace("{hostname}", getattr(self._ex, "hostname", None) or "")

@@ -217,7 +217,7 @@ class Questions:
                 since, until = max(times), None  # the past is read
             elif news:
                 since = max(times)
-            elif min(times) <= start:
+            elif min(times) < start:
                 return _listing(found.values(), complete=all_readable)  # it tells everything each time
             else:
                 break

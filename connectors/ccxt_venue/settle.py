@@ -288,17 +288,20 @@ class Settler:
                 continue  # something else has shown it meanwhile
             seen = named.get(client_id)
             question = self._ids.question(client_id) if self._questions.shows_orders else {}
-            is_absent = all_listed
+            is_absent, is_denied = all_listed, False
             if seen is None and question:
                 try:
                     seen = await self._questions.order_named(question, symbol)
-                    is_absent = True  # if there is none: the exchange says so itself
+                    is_absent = is_denied = True  # if there is none: the exchange says so itself
                 except UnansweredError as error:
                     _log.info("%s: order %s: %s", self._venue, client_id, error)
                     is_absent = False
-            if seen is None and self._names_are_lost():
-                unclaimed = [one for one in listed if self._tracker.find(one) is None]
-                seen = _only_one_alike(unclaimed, order, unknown.intent, order.sent_ns + self._offset_ns())
+            if seen is None:
+                nobodys = [one for one in listed if self._is_nobodys(one, is_denied=is_denied)]
+                alike = _alike(nobodys, order, unknown.intent, order.sent_ns + self._offset_ns())
+                if len(alike) == 1:
+                    seen = alike[0]
+                is_absent = is_absent and not alike  # any of several may be it
             if seen is None:
                 if is_absent:  # else it may have come and gone: nobody may say that it never was
                     self._absent(client_id, unknown, asked_ns)
@@ -308,6 +311,12 @@ class Settler:
             self.observe(seen)
             if not order.closed:
                 self.check_later(client_id)
+
+    def _is_nobodys(self, seen: SeenOrder, *, is_denied: bool) -> bool:
+        """Whether it may be the order that is looked for: nobody here has it, and no name of its own speaks against it.
+        ``is_denied``: the exchange knows names, and has said that it has none of the one that is looked for."""
+        is_nameless = not seen.told_id and not is_denied
+        return self._tracker.find(seen) is None and (is_nameless or self._names_are_lost())
 
     def _names_are_lost(self) -> bool:
         """Whether the exchange is known to tell orders back under other names than they were given."""
@@ -325,12 +334,10 @@ class Settler:
         self._emit([OrderRejected(now_ns, now_ns, self._venue, client_id, "never_arrived", said)])
 
 
-def _only_one_alike(
-    listed: list[SeenOrder], order: Tracked, intent: OrderIntent | None, since_ns: int
-) -> SeenOrder | None:
-    """The one order that nobody knows and that is what was sent; None for none, and for several."""
+def _alike(listed: list[SeenOrder], order: Tracked, intent: OrderIntent | None, since_ns: int) -> list[SeenOrder]:
+    """Those that are what was sent."""
     if intent is None:
-        return None
+        return []
     alike = {
         one.venue_order_id: one
         for one in listed
@@ -340,4 +347,4 @@ def _only_one_alike(
         and (intent.limit_px is None or one.limit_px == intent.limit_px)
         and one.ts_event_ns >= since_ns - 2 * NS_PER_S
     }
-    return next(iter(alike.values())) if len(alike) == 1 else None
+    return list(alike.values())

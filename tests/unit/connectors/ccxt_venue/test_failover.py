@@ -222,6 +222,16 @@ def test_addresses_are_of_one_kind_of_money() -> None:
             CcxtSettings(exchange="binance", rest_url=rest_url, rest_fallbacks=(fallback,)).check()
 
 
+@pytest.mark.fault("F10")
+@pytest.mark.parametrize(("exchange", "url"), [
+    ("binance", "https://testnet.binance.vision"), ("bybit", "https://api-testnet.bybit.com"),
+])  # fmt: skip
+async def test_an_address_of_the_test_network_stands_for_none_of_the_exchange(exchange: str, url: str) -> None:
+    """Orders would go to other accounts: refused before anything is asked, in one line."""
+    with pytest.raises(ConfigError, match=r"where ccxt:.* tests"):
+        Handle(CcxtSettings(exchange=exchange, rest_fallbacks=(url,)))
+
+
 async def test_every_class_has_a_home_or_says_that_it_has_none() -> None:
     """What stands for the exchange's own address replaces all of its paths there, and nothing else."""
     without = [name for name in names() if not home_of(class_of(name)().urls["api"])]

@@ -90,11 +90,12 @@ async def test_a_listing_that_is_paged_by_its_rows_is_read_so() -> None:
 
 async def test_a_listing_that_cannot_be_read_to_its_end_says_so() -> None:
     """More rows of one moment than a page holds, and no other way to ask: what is missing is not absent."""
-    rows = [row | {"timestamp": T0_MS + 5_000} for row in ROWS]
-    handle = FakeHandle(fetch_my_trades=lambda *_: rows[:LIMIT])
-    fills = await questions(handle).fills("BTC/USD", T0_MS * 1_000_000)
-    assert len(fills) == LIMIT
-    assert not fills.complete
+    for later_ms in (5_000, 0):  # also where that moment is just the one since when it is asked
+        rows = [row | {"timestamp": T0_MS + later_ms} for row in ROWS]
+        handle = FakeHandle(fetch_my_trades=lambda *_, rows=rows: rows[:LIMIT])
+        fills = await questions(handle).fills("BTC/USD", T0_MS * 1_000_000)
+        assert len(fills) == LIMIT
+        assert not fills.complete
 
 
 @pytest.mark.parametrize("answer", [newest, oldest])

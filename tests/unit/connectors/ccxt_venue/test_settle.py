@@ -201,8 +201,30 @@ async def test_where_names_are_not_kept_the_only_order_alike_is_it_and_of_two_no
     unsure.tracker.renamed = 1
     unsure.lose("c1")
     unsure.questions.open = [unsure.seen("v1", told="x"), unsure.seen("v2", told="y")]
-    await unsure.settler.round()
+    for _ in range(6):
+        await unsure.settler.round()
+        unsure.clock.advance(10 * S)
     assert unsure.kinds() == []
+
+
+@pytest.mark.parametrize(("exchange", "alike", "told"), [
+    ("coinbase", 1, [OrderAccepted]),  # no name on it, and it is what was sent
+    ("coinbase", 2, []),  # one of the two may be it: nobody may say that it never arrived
+    ("coinbase", 0, [OrderRejected]),
+    ("okx", 1, [OrderRejected]),  # it knows names, and says that there is none of this one
+])  # fmt: skip
+@pytest.mark.fault("B14")
+async def test_an_order_that_comes_back_without_a_name_is_not_told_as_never_arrived(
+    exchange: str, alike: int, told: list[type]
+) -> None:
+    """The exchange tells no names back, or not in this listing: what is there may be ours."""
+    desk = Desk(exchange)
+    desk.lose("c1")
+    desk.questions.open = [desk.seen(f"v{number}") for number in range(alike)] + [desk.seen("other", qty="2")]
+    for _ in range(6):
+        await desk.settler.round()
+        desk.clock.advance(10 * S)
+    assert desk.kinds() == told
 
 
 async def test_one_failing_question_keeps_nobody_else_and_is_told_when_it_goes_on() -> None:

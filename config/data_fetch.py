@@ -139,6 +139,8 @@ VENUES: Final[dict[str, Callable[[Settings, Say], VenueHistory]]] = {
     "robin_stocks": robin_stocks,
 }
 """By name as in instrument ids.  A venue joins by a class with the methods of ``connectors.history.VenueHistory``."""
+KEYED: Final = frozenset({"oanda", "robin_stocks"})
+"""Those that tell nothing without a key."""
 _CCXT: Final = re.compile(r"ccxt[:_]([a-z][a-z0-9]{1,30})")
 
 
@@ -163,10 +165,11 @@ def data_fetch(
     from config.load import load
     from engine.data.catalogue import Catalogue
 
+    make = _history_of(venue)
     named = {"venue.rest_url": url, "data.catalogue": None if to is None else str(to)}
     given = {key: value for key, value in named.items() if value is not None}
     settings = load(config or (), overrides=parse_overrides(assign) | given)
-    make = _history_of(venue)
+    _check_owner(settings, venue, has_url=url is not None)
     request = _request(symbols, kind, interval, start, end, again=again)
     outcome = Outcome()
     began_s = time.monotonic()
@@ -204,6 +207,24 @@ def _history_of(venue: str) -> Callable[[Settings, Say], VenueHistory]:
             do=untold if venue == "robinhood" else "",
         )
     return VENUES[name]
+
+
+def _check_owner(settings: Settings, venue: str, *, has_url: bool) -> None:
+    """Raises ``ConfigError`` where another venue's address would be asked, or its key shown: what opens one account is
+    told to nobody else."""
+    from config.load import is_own
+
+    told = settings.venue.name.replace(":", "_")
+    wanted = "binance_spot" if venue == "binance" else venue.replace(":", "_")
+    used = ["venue.key_file"] if venue in KEYED else []
+    used += [] if has_url else ["venue.rest_url", "venue.rest_fallbacks"]
+    lent = [key for key in used if is_own(settings, key)]
+    if lent and is_own(settings, "venue.name") and told not in (wanted, venue):
+        raise ConfigError(
+            f"--venue {venue} with {', '.join(lent)} of {settings.venue.name}",
+            expected="settings of one venue",
+            do=f"leave --config out, or name the venue's own with --set venue.name={venue}",
+        )
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -142,7 +142,7 @@ def session_limits(settings: Settings, instruments: Sequence[str], *, live: bool
         for name in values:
             if settings.sources.get(f"risk.{name}", "").startswith("profile "):
                 values[name] = None
-        undecided = [name for name in DECIDED if not _is_own(settings, f"risk.{name}")]
+        undecided = [name for name in DECIDED if not is_own(settings, f"risk.{name}")]
     if values["allowed_instruments"] == "all":
         if live:
             raise ConfigError(
@@ -163,7 +163,7 @@ def session_limits(settings: Settings, instruments: Sequence[str], *, live: bool
     return limits
 
 
-def _is_own(settings: Settings, key: str) -> bool:
+def is_own(settings: Settings, key: str) -> bool:
     """Set by the user, be it to nothing: neither left out nor taken from a profile that ships."""
     sources = [source for known, source in settings.sources.items() if known == key or known.startswith(f"{key}.")]
     return any(source != "default" and not source.startswith("profile ") for source in sources)

@@ -10,7 +10,7 @@ bought, ``BTCUSDT_261225/USDT@binance_usdm``.  Source: spot and USD-M API, "Exch
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -32,6 +32,7 @@ _STATUS: Final = {
     "AUCTION_MATCH": TradingStatus.HALTED,
     **dict.fromkeys(("PRE_DELIVERING", "PRE_SETTLE"), TradingStatus.HALTED),
 }
+NOTHING: Final[Mapping[str, tuple[str, ...]]] = {}
 _PERPETUAL: Final = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL"})
 
 
@@ -79,10 +80,10 @@ def canonical(venue: str, row: Row) -> str:
     return f"{base}/{row.quote_asset}@{venue}"
 
 
-def read_rows(body: bytes, wanted: Collection[str]) -> dict[str, Row]:
+def read_rows(body: bytes, wanted: Collection[str], known: Collection[str] = ()) -> dict[str, Row]:
     """The rows of these symbols, in the venue's spelling.  Of others the name alone is looked at: one that is beyond
-    understanding must not keep the rest from trading.  Raises ``VenueError`` for a symbol that is not listed, with the
-    nearest that are, or cannot be read."""
+    understanding must not keep the rest from trading.  Raises ``VenueError`` for a symbol that cannot be read, or is
+    not listed, with the nearest that are; ``known`` ones may be gone, but not all that are wanted."""
     try:
         rows = {}
         listed = []
@@ -98,7 +99,7 @@ def read_rows(body: bytes, wanted: Collection[str]) -> dict[str, Row]:
             expected="the venue's list of symbols",
             do="check the address",
         ) from error
-    missing = sorted({*wanted} - rows.keys())
+    missing = sorted({*wanted} - rows.keys() - ({*known} if rows else set()))
     if missing:
         nearest = difflib.get_close_matches(missing[0], listed, n=3, cutoff=0.6)
         raise VenueError(
@@ -163,14 +164,19 @@ def read_directory(
     *,
     has_depth: bool = True,
     has_trades: bool = True,
+    known: Mapping[str, tuple[str, ...]] = NOTHING,
 ) -> tuple[dict[str, tuple[str, ...]], list[InputEvent]]:
     """``products`` for the protocol, and the events that define the instruments and say their states.
 
-    Raises ``VenueError`` as ``read_rows`` and ``instrument_of`` do, and nothing is told then.
+    ``known`` are the instruments of symbols that were listed before: what is gone of those (delivered, delisted) is
+    halted.  Raises ``VenueError`` as ``read_rows`` and ``instrument_of`` do, and nothing is told then.
     """
     products: dict[str, tuple[str, ...]] = {}
     events: list[InputEvent] = []
-    for symbol, row in read_rows(body, wanted).items():
+    rows = read_rows(body, wanted, known)
+    for symbol in sorted(known.keys() & {*wanted} - rows.keys()):
+        events.extend(InstrumentStatus(recv_ns, recv_ns, each, TradingStatus.HALTED) for each in known[symbol])
+    for symbol, row in rows.items():
         instrument = instrument_of(venue, row, has_depth=has_depth, has_trades=has_trades)
         products[symbol] = (instrument.id,)
         events.append(InstrumentDefined(recv_ns, recv_ns, instrument))

@@ -261,6 +261,7 @@ class BinanceVenue:
             self._clock.now_ns(),
             has_depth=settings.has_depth,
             has_trades=settings.has_trades,
+            known=self._products,
         )
         self._products.update(products)
         return [event for event in events if self._is_news(event)]

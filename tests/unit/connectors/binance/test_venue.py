@@ -276,6 +276,27 @@ async def test_rules_and_states_are_read_again_while_it_runs() -> None:
         assert len(log.of(InstrumentDefined)) == 2
 
 
+@pytest.mark.fault("D9")
+async def test_a_symbol_that_is_delivered_is_halted_and_the_others_are_read_on() -> None:
+    """It is not listed any more; an answer that lists none of ours changes nothing; then it is there again."""
+    async with binance_server() as server:
+        made = settings(server, products_s=0.05, symbols=("BTC/USDT", "ETH/USDT"))
+        async with started(made) as (venue, log):
+            gone = server.rows.pop(0)
+            server.rows[0]["filters"][0]["tickSize"] = "0.10"
+            await until(lambda: len(log.of(InstrumentStatus)) == 3)
+            told = log.of(InstrumentStatus)[2]
+            assert (told.instrument, told.status) == (SPOT, TradingStatus.HALTED)
+            assert venue.instruments["ETH/USDT@binance_spot"].tick_px == Decimal("0.1")
+            other = server.rows.pop()
+            asked = server.asked.count("exchangeInfo")
+            await until(lambda: server.asked.count("exchangeInfo") > asked + 4)
+            assert len(log.of(InstrumentStatus)) == 3
+            server.rows += [gone, other]
+            await until(lambda: len(log.of(InstrumentStatus)) == 4)
+            assert log.of(InstrumentStatus)[3].status is TradingStatus.TRADING
+
+
 async def test_a_book_that_makes_no_sense_is_told_anew() -> None:
     """First by another snapshot, then by another connection."""
     async with binance_server() as server, started(settings(server, "level2")) as (venue, log):

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from config.doctor_checks import Subject, uses_key
+from config.doctor_preview import previewed
 from config.exchange import Named, cancel_only_of, is_running
 from config.live import money_of
 from config.preflight import check_currencies
@@ -41,7 +42,7 @@ ASK_S: Final = 90.0
 STOP_S: Final = 10.0
 SKEW_WARN_S: Final = 1.0
 """A clock that is further off than this is synchronised by nobody; prices look older or newer than they are."""
-PARTS: Final = ("clock", "permissions", "instruments", "fees", "balances", "orders", "cancels")
+PARTS: Final = ("clock", "permissions", "instruments", "fees", "balances", "orders", "preview", "cancels")
 """What is looked at once the venue was asked, in this order."""
 _OPEN: Final = frozenset({TradingStatus.TRADING})
 _SHUT: Final = frozenset({TradingStatus.HALTED, TradingStatus.CANCEL_ONLY})
@@ -103,11 +104,13 @@ async def ask(
     answers = Answers()
     connector: Connector | None = None
     failure: Finding | None = None
+    preview = Finding("preview", Outcome.SKIPPED, "could not be asked")
     try:
         with _heard(answers.warnings):
             connector = _connector(subject, clock, answers, identify)
             async with asyncio.timeout(ASK_S):
                 await connector.start()
+        preview = await _preview(subject, connector, answers, clock)
     except TimeoutError:
         failure = refused(
             "connection",
@@ -122,7 +125,19 @@ async def ask(
                     await connector.stop()
             except TimeoutError:
                 pass  # the process ends anyway
-    return [*_judge(subject, connector, answers, failure), await _cancels(subject, failure)]
+    return [*_judge(subject, connector, answers, failure), preview, await _cancels(subject, failure)]
+
+
+async def _preview(subject: Subject, connector: Connector, answers: Answers, clock: Clock) -> Finding:
+    if not uses_key(subject.settings, live=subject.live):
+        return look("preview", _no_account)
+    try:
+        async with asyncio.timeout(ASK_S):
+            return Finding("preview", Outcome.OK, await previewed(connector, answers.events, clock.now_ns()))
+    except KestrelError as error:
+        return refused("preview", error)
+    except TimeoutError:
+        return Finding("preview", Outcome.WARNING, f"no answer within {ASK_S:g} s")
 
 
 def _connector(subject: Subject, clock: Clock, answers: Answers, identify: Callable[[str], None]) -> Connector:

@@ -47,8 +47,8 @@ def test_the_venue_isasked_last_and_not_with_a_key_that_is_in_doubt(tmp_path: Pa
     assert asked == [subject]
     (tmp_path / "key.json").chmod(0o640)
     findings = examine(subject, around(DISK))
-    assert [one.check for one in findings[-8:]] == ["connection", *PARTS]
-    assert {one.seen for one in findings[-8:]} == {"not asked: key file failed"}
+    assert [one.check for one in findings[-9:]] == ["connection", *PARTS]
+    assert {one.seen for one in findings[-9:]} == {"not asked: key file failed"}
     assert len(asked) == 1
 
 
@@ -84,7 +84,7 @@ def test_secrets_are_cleaned_out_of_every_part(capsys: pytest.CaptureFixture[str
     )
     found = examine_configured([], {}, clean)
     assert "S3CRET" not in str(found) + capsys.readouterr().out
-    assert found["checks"][-9]["seen"] == "refused *CRET"
+    assert found["checks"][-10]["seen"] == "refused *CRET"
 
 
 def test_a_line_has_what_was_seen_and_what_to_do_where_that_is_something() -> None:

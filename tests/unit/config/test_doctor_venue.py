@@ -75,6 +75,7 @@ async def test_a_venue_that_is_ready_answers_every_question_and_nothing_is_left_
         assert found["fees"].seen == "maker 0.4 %, taker 0.6 %"
         assert found["balances"].seen == "100000 USD"
         assert found["orders"].seen == "none open"
+        assert "BTC/USD@coinbase at market would cost 1." in found["preview"].seen
         assert found["cancels"].seen == "the watchdog's own connection sees no open orders"
         assert found["instruments"].seen.startswith("BTC/USD@coinbase trading (step ")
         assert "clock is +" in found["clock"].seen or "clock is -" in found["clock"].seen
@@ -155,8 +156,8 @@ async def test_another_venue_answers_the_same_questions(tmp_path: Path) -> None:
         venue = {"name": "oanda", "symbols": ["EUR/USD"], "stream_url": url}
         risk = {"allowed_instruments": ["EUR/USD@oanda"]}
         found = await asked(tmp_path, url, venue=venue, risk=risk)
-        assert of(found, Outcome.SKIPPED) == ["permissions"]
-        assert of(found, Outcome.OK) == [name for name in ALL if name != "permissions"]
+        assert of(found, Outcome.SKIPPED) == ["permissions", "preview"]
+        assert of(found, Outcome.OK) == [name for name in ALL if name not in ("permissions", "preview")]
         assert found["balances"].seen == "100000 USD"
 
 

@@ -30,6 +30,8 @@ MAX_WAITING_CANCELS = 1024
 CANCEL_TRIES = 3
 """A cancel may be repeated without harm; after this many failures it is reported and its order is looked up."""
 RETRY_DELAY_S = 0.3
+_PASSING = frozenset({"ORDER_IS_BEING_REPLACED"})
+"""Refusals that are over in a moment: a change of the order was under way."""
 CHECK_AFTER_NS = int(CHECK_AFTER_S * NS_PER_S)
 """An acknowledged cancel has this long to show an effect."""
 
@@ -209,7 +211,8 @@ class CancelQueue:
             except UNREADABLE:
                 self._try_again(batch, "unreadable_answer")
                 return
-        for venue_id, (client_id, _) in batch.items():
+        passing: Batch = {}
+        for venue_id, (client_id, tries) in batch.items():
             success, reason = results.get(venue_id, (False, f"http_{status}" if status != 200 else "not_answered"))
             if success:
                 # An acknowledgement only; the end itself comes on the user stream, or the check finds it, or the check
@@ -218,9 +221,13 @@ class CancelQueue:
                 if tracked is not None:
                     tracked.cancel_acknowledged_ns = now_ns
                 self._settler.check_later(client_id)
+            elif reason in _PASSING:
+                passing[venue_id] = (client_id, tries)
             else:
                 self._refuse(client_id, reason.lower())
                 self._settler.check_now(client_id)
+        if passing:
+            self._try_again(passing, "order_is_being_replaced")
 
     def _try_again(self, batch: Batch, reason: str) -> None:
         """Each of these failed once more: it waits its time, or is given up, said and its order looked up."""

@@ -104,6 +104,10 @@ class OrderTracker(ExitTracking):
         unknown, self._unknown = self._unknown, {}
         return unknown
 
+    def take_doubted(self) -> list[str]:
+        """Those of ``ExitTracking``, and orders that the stream shows as another version than any that is known."""
+        return [*super().take_doubted(), *self.versions.take_strange()]
+
     def wants_fills(self, venue_order_id: str) -> bool:
         order = self._by_venue.get(venue_order_id)
         return order is not None and order.booked_qty < order.claimed_qty

@@ -20,6 +20,8 @@ from engine.events import InputEvent, OrderReplaced, ReplaceRejected
 
 LOOKS = 2
 """Look-ups that must show the old version before a change is given up."""
+LAG_NS = 1_000_000_000
+"""A look-up may be that far behind what was shown before: so soon it proves no return to an older version."""
 _DEAD = frozenset({"CANCELLED", "EXPIRED", "FAILED"})
 _SHOWN = frozenset({"OPEN", "FILLED"})
 """Statuses under which price and size are those that trade, or have traded."""
@@ -56,6 +58,9 @@ class _Known(msgspec.Struct, gc=False):
     is_doubtful: bool = False
     """An earlier session's: what it knew last may have been lost with its disk."""
 
+    def has_been(self, version: Version) -> bool:
+        return version == self.version or version in self.past
+
 
 class Versions:
     """Of one account, by the venue's order ids; orders that were never changed are not in it."""
@@ -64,6 +69,7 @@ class Versions:
         self._venue = venue
         self._edits: dict[str, _Edit] = {}
         self._known: dict[str, _Known] = {}
+        self._strange: dict[str, None] = {}
 
     def __len__(self) -> int:
         """Orders that are followed."""
@@ -81,6 +87,11 @@ class Versions:
     def follow(self, client_order_id: str, order_id: str, version: Version) -> None:
         """An order that an earlier session has left as this one."""
         self._known[order_id] = _Known(client_order_id, version, 0, set(), True)
+
+    def take_strange(self) -> list[str]:
+        """Client ids of orders that the stream has shown as what nobody here knows of, since the last call."""
+        strange, self._strange = list(self._strange), {}
+        return strange
 
     # --- what is asked ----------------------------------------------------------------------------------------------
 
@@ -107,7 +118,8 @@ class Versions:
         self, order: wire.UserOrder, ts_event_ns: int, ts_recv_ns: int, *, is_snapshot: bool = False
     ) -> list[InputEvent]:
         """By the user stream.  What it leaves out is not guessed, and it may be behind: it disproves nothing, but that
-        an earlier session's order is still as that one knew it, in a snapshot."""
+        an earlier session's order is still as that one knew it, in a snapshot.  A version that was never known is
+        asked about (``take_strange``)."""
         order_id, status = order.order_id, order.status
         edit, known = self._edits.get(order_id), self._known.get(order_id)
         events: list[InputEvent] = []
@@ -120,6 +132,8 @@ class Versions:
                 known.is_doubtful = False
                 if shown != known.version:
                     events += self._tell(order_id, known.client_order_id, shown, ts_recv_ns)
+            elif edit is None and status == "OPEN" and shown.px is not None and not known.has_been(shown):
+                self._strange[known.client_order_id] = None
         if status in _DEAD or (status == "FILLED" and not self.is_doubtful(order_id)):
             self._forget(order_id)
         return events
@@ -138,14 +152,14 @@ class Versions:
         if edit is None:
             return self._compare(order, shown, asked_ns, now_ns, grace_ns)
         events: list[InputEvent] = []
-        if shown == edit.new:
+        if shown == edit.new and (order.status == "FILLED" or not self._may_be_behind(order_id, edit, asked_ns)):
             events.append(self._done(order_id, edit, now_ns, now_ns))
         elif order.status == "FILLED":
             del self._edits[order_id]
             if shown != edit.old:
                 events += self._tell(order_id, edit.client_order_id, shown, now_ns)
             events.append(self._not_done(edit, "unknown_order", "it filled as it was before", now_ns))
-        elif asked_ns >= edit.asked_ns:
+        elif shown != edit.new and asked_ns >= edit.asked_ns:
             if shown != edit.old:
                 events += self._tell(order_id, edit.client_order_id, shown, now_ns)
                 edit.old = shown
@@ -159,6 +173,10 @@ class Versions:
         if order.status == "FILLED":
             self._forget(order_id)
         return events
+
+    def _may_be_behind(self, order_id: str, edit: _Edit, asked_ns: int) -> bool:
+        """Whether a look-up that shows the new version may be telling of the time before the old one."""
+        return edit.is_return and asked_ns < max(edit.asked_ns, self._known[order_id].since_ns + LAG_NS)
 
     def _compare(
         self, order: wire.RestOrder, shown: Version, asked_ns: int, now_ns: int, grace_ns: int

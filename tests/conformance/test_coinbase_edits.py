@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from connectors.coinbase import settle
+from connectors.coinbase.sandbox import editing
 from connectors.coinbase.settle import Settler
 from engine.commands import ReplaceOrder
 from engine.events import (
@@ -25,7 +26,7 @@ from engine.events import (
     ReplaceRejected,
 )
 from tests.support.coinbase import BTC
-from tests.support.coinbase_account import D, Hand, One, session, still_exchange, until
+from tests.support.coinbase_account import GRACE_S, D, Hand, One, session, still_exchange, until
 
 QTY, PX = D("0.01"), D("1000.00")
 
@@ -128,6 +129,22 @@ async def test_what_became_of_a_change_without_an_answer_is_found_out(
         assert version(hand, "a") == ((D("0.02"), D(1001)) if done else (QTY, PX))
         assert shown(one, "a") == [(D("0.02"), D(1001)) if done else ("never_arrived",)]
         assert len(hand.exchange.orders[hand.order_id("a")].edits) == done
+
+
+@pytest.mark.fault("C18")
+async def test_a_change_by_hand_of_an_order_that_was_changed_before_is_told_at_once(tmp_path: Path) -> None:
+    """The stream shows it, a look-up is the proof: nobody waits for the account's next confirmation."""
+    async with still_exchange(tmp_path) as hand, session(hand) as one:
+        await rests(one, "a")
+        change(one, "a", "0.02", "1001")
+        await until(lambda: shown(one, "a"))
+        done_ns = one.log.of(OrderReplaced)[0].ts_recv_ns
+        await until(lambda: time.time_ns() - done_ns > GRACE_S * 1e9)
+        body = {"order_id": hand.order_id("a"), "price": "1002", "size": "0.03"}
+        assert editing.edit(hand.exchange, body, time.time_ns())["success"]
+        hand.sandbox.hub.pump()
+        await until(lambda: len(shown(one, "a")) == 2)
+        assert shown(one, "a")[1] == (D("0.03"), D(1002))
 
 
 async def test_an_answer_that_comes_twice_is_no_refusal(tmp_path: Path) -> None:

@@ -144,9 +144,11 @@ def test_a_cancel_that_was_not_granted_is_told_and_the_order_is_looked_up(
     assert b.settler.now == ["c1"]
 
 
-@pytest.mark.parametrize("bad", ["timeout", 500, 401, "garbage"])
+@pytest.mark.fault("B6")
+@pytest.mark.parametrize("bad", ["timeout", 500, 401, "garbage", "replaced"])
 async def test_a_cancel_without_answer_is_repeated_a_few_times(bad: Any) -> None:
-    """Repeating a cancel is harmless; after CANCEL_TRIES it is told and the order is looked up."""
+    """Repeating a cancel is harmless; after CANCEL_TRIES it is told and the order is looked up.  So is one that meets a
+    change of its order which is under way: nobody else would ask for it again."""
     b = Bench()
     b.accept("c1", "v1")
     b.cancel("c1")
@@ -156,6 +158,9 @@ async def test_a_cancel_without_answer_is_repeated_a_few_times(bad: Any) -> None
             b.channel.lose(bad)
         elif bad == "garbage":
             b.channel.answer(200, b"{")
+        elif bad == "replaced":
+            refusal = b'{"success":false,"failure_reason":"ORDER_IS_BEING_REPLACED","order_id":"v1"}'
+            b.channel.answer(200, b'{"results":[%b]}' % refusal)
         else:
             b.channel.answer(bad, b"")
     assert [type(e) for e in b.log] == [CancelRejected]

@@ -136,6 +136,46 @@ def test_a_change_back_is_not_proved_by_a_message_from_before() -> None:
     assert shown(versions.looked_up(listed("4", "100"), 6 * S, 6 * S, GRACE_NS)) == [(D(4), D(100))]
 
 
+def test_a_version_on_the_stream_that_nobody_knows_of_is_asked_about() -> None:
+    """A change that was given up and came after all, or one by hand: the stream is no proof, but a reason to look; a
+    version of before is none, it may be behind.  One whose price it leaves out, or of an order that fills, neither."""
+    versions = under_way()
+    assert versions.told(streamed("0", "6", "101"), S, S)
+    for seen in (
+        streamed("1", "5", "101"),
+        streamed("0", "4", "100"),
+        streamed("1", "7"),
+        streamed("8", "0", "101", "FILLED"),
+    ):
+        assert versions.told(seen, 2 * S, 2 * S) == []
+        assert versions.take_strange() == []
+    versions = under_way()
+    assert versions.told(streamed("1", "7", "101"), 2 * S, 2 * S) == []
+    assert versions.take_strange() == [], "a change is under way: that is looked into anyhow"
+    assert versions.told(streamed("0", "6", "101"), S, S)
+    assert versions.told(streamed("1", "7", "101"), 2 * S, 2 * S) == []
+    assert (versions.take_strange(), versions.take_strange()) == (["c1"], [])
+
+
+@pytest.mark.fault("B13")
+@pytest.mark.fault("B16")
+def test_a_change_back_is_not_proved_by_a_look_up_from_before() -> None:
+    """A listing, a look-up that was asked before the change left, and one that may lag behind show the first A, while
+    the larger B rests: nothing is proved until a look-up was asked late enough.  A filled A is one."""
+    back = change("4", "100", "6", "101")
+    for status, expected in (("OPEN", []), ("FILLED", [(D(4), D(100))])):
+        for asked_ns in (0, S, 5 * S - 1, 5 * S + 1):
+            versions = under_way()
+            assert versions.told(streamed("0", "6", "101"), 4 * S + S // 2, 4 * S + S // 2)
+            versions.begin(back, 5 * S)
+            assert shown(versions.looked_up(listed("4", "100", status), asked_ns, 6 * S, GRACE_NS)) == expected
+            assert versions.is_pending("v1") is not bool(expected)
+    versions = under_way()
+    assert versions.told(streamed("0", "6", "101"), 4 * S, 4 * S)
+    versions.begin(back, 5 * S)
+    assert shown(versions.looked_up(listed("4", "100"), 5 * S, 5 * S, GRACE_NS)) == [(D(4), D(100))]
+
+
 def test_what_is_sized_otherwise_or_unreadable_is_no_evidence() -> None:
     versions = under_way()
     versions.answered("v1", 2 * S, taken=False)

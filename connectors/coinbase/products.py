@@ -32,6 +32,8 @@ SOON_S = 1.0
 SESSIONS_S = 30.0
 """Between two readings where contracts are traded and nothing else was set: their sessions open and close, and they
 expire."""
+LATE_NS = 60_000_000_000
+"""How long after its close a product may still be told as open, with no later close, before that is believed."""
 _OPEN = frozenset({TradingStatus.TRADING, TradingStatus.POST_ONLY, TradingStatus.LIMIT_ONLY})
 
 _log = logging.getLogger(__name__)
@@ -122,10 +124,12 @@ class ProductWatch:
 
     def _schedule(self, instrument: str) -> None:
         """Say when its session ends before it does: between two readings nobody would know."""
-        session = self._directory.sessions[instrument]
-        if session != self._sessions.get(instrument, (0, 0)):
+        session, before = self._directory.sessions[instrument], self._sessions.get(instrument, (0, 0))
+        now_ns = self._clock.now_ns()
+        if session == (0, 0) and self._status.get(instrument) in _OPEN and before[1] <= now_ns < before[1] + LATE_NS:
+            return  # its close has just passed, and what is listed of it may be behind
+        if session != before:
             self._sessions[instrument] = session
-            now_ns = self._clock.now_ns()
             self._publish(
                 SessionScheduled(now_ns, now_ns, instrument.rpartition("@")[2], instrument, *session, "venue")
             )

@@ -50,8 +50,6 @@ START_TRIES = 3
 """A start must not end by one question that fails."""
 PAUSE_S = 0.5
 _LOOK_S = 0.05
-FUNDING_NS = 3_600_000_000_000
-"""Between two payments of funding; the venue names none of them, so the hour does."""
 _CENT = Decimal("0.01")
 """The stream tells of dollars in cents."""
 
@@ -321,10 +319,10 @@ class AccountReconciler:
     def _tell(self, opening: Opening, unresolved: list[str]) -> None:
         now_ns = self._clock.now_ns()
         balances = tuple((one.currency, one.total) for one in opening.balances)
-        if opening.positions and self._tracker.moved == self._moved:
+        held = [(product_id_of(one.instrument), one.qty) for one in opening.positions]
+        if held and self._tracker.moved == self._moved and self._are_as_confirmed(held):
             self._tell_dollars(dict(balances).get(DOLLAR), opening.positions, now_ns)
         moved = self._moved = dict(self._tracker.moved)
-        held = [(product_id_of(one.instrument), one.qty) for one in opening.positions]
         self._expected = {name: total - moved.get(name, Decimal(0)) for name, total in (*balances, *held)}
         for product_id in opening.strange:
             if product_id not in self._strange:
@@ -337,16 +335,22 @@ class AccountReconciler:
             self._publish(msgspec.structs.replace(position, ts_event_ns=now_ns, ts_recv_ns=now_ns))
         self._publish(AccountSettled(now_ns, now_ns, self._venue, balances, tuple(unresolved)))
 
+    def _are_as_confirmed(self, held: Sequence[tuple[str, Decimal]]) -> bool:
+        """Whether these numbers of contracts are those of the last confirmation, as far as there was one."""
+        before = {name: qty + self._moved.get(name, Decimal(0)) for name, qty in self._expected.items()}
+        return all(before.get(name, qty) == qty for name, qty in held)
+
     def _tell_dollars(self, told: Decimal | None, positions: Sequence[PositionReported], now_ns: int) -> None:
-        """Nothing was executed since the last confirmation: what the dollars have changed by is funding or something
-        else."""
+        """Nothing was executed since the last confirmation, and no contract came or went: what the dollars have changed
+        by is funding or something else."""
         confirmed = self._expected.get(DOLLAR)
         if told is not None and confirmed is not None:
             amount = told - confirmed - self._tracker.moved.get(DOLLAR, Decimal(0))
             rates = self._directory.fundings
             paid = shares(amount, {one.instrument: -one.qty * rates.get(one.instrument, 0) for one in positions})
             for name, share in paid.items():
-                funding_id = f"{product_id_of(name)}-{now_ns // FUNDING_NS}"
+                # The venue names no payment; one that is in a confirmation is in none after it.
+                funding_id = f"{product_id_of(name)}-{now_ns}"
                 self._publish(FundingSettled(now_ns, now_ns, self._venue, name, funding_id, DOLLAR, share))
             if amount and not paid:
                 _log.warning(

@@ -166,6 +166,12 @@ async def test_what_moves_the_futures_account_without_a_fill_is_found_at_once(
             (funding,) = one.log.of(FundingSettled)
             assert (funding.instrument, funding.currency, funding.amount) == (ID, "USD", -funded)
             await until(lambda: dict(one.settled()[-1].balances)["USD"] == dollars(hand))
+            hand.exchange.futures.fund(market, time.time_ns())
+            await until(lambda: len(one.log.of(FundingSettled)) == 2)
+            assert len({event.funding_id for event in one.log.of(FundingSettled)}) == 2, (
+                "two payments, whatever the hour"
+            )
+            await until(lambda: dict(one.settled()[-1].balances)["USD"] == dollars(hand))
             hand.exchange.futures._expire(market, time.time_ns())
             hand.exchange.touch(next(iter(hand.exchange.orders.values())))
             hand.exchange.absorb(market, (), time.time_ns())
@@ -202,6 +208,32 @@ async def test_sessions_close_and_contracts_go(tmp_path: Path, monkeypatch: pyte
         hand.exchange.futures._expire(market, time.time_ns())
         await until(lambda: _states(one)[-1] is TradingStatus.HALTED)
         assert {e.status for e in one.log.of(InstrumentStatus) if e.instrument != ID} == {TradingStatus.TRADING}
+
+
+@pytest.mark.fault("C10")
+async def test_a_session_that_is_over_is_not_open_again_because_its_listing_is_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while after the close that it has named the venue lists the contract as open: it stays closed until that
+    was said for long enough, or the venue names a later close."""
+    monkeypatch.setattr(products, "SESSIONS_S", 0.05)
+    monkeypatch.setattr(products, "SOON_S", 0.05)
+    monkeypatch.setattr(products, "LATE_NS", 500_000_000)
+
+    def schedule(hand: Hand, closes_ns: int) -> None:
+        product = hand.exchange.markets[PERPETUAL].product
+        assert product.future is not None
+        terms = msgspec.structs.replace(product.future, session_closes_ns=closes_ns, funding_rate=None)
+        hand.exchange.relist(msgspec.structs.replace(product, future=terms), time.time_ns())
+
+    async with exchange(tmp_path) as hand, session(hand, **BOTH) as one:
+        closes_ns = (time.time_ns() // 10**9 + 2) * 10**9
+        schedule(hand, closes_ns)
+        await until(lambda: one.log.of(SessionScheduled))
+        await until(lambda: len(one.log.of(SessionScheduled)) == 2)
+        assert [event.closes_ns for event in one.log.of(SessionScheduled)] == [closes_ns, 0]
+        assert one.log.of(SessionScheduled)[1].ts_recv_ns >= closes_ns + 500_000_000
+        assert _states(one) == [TradingStatus.TRADING]
 
 
 def _states(one: One) -> list[TradingStatus]:

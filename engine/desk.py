@@ -117,6 +117,7 @@ class Desk:
             out=self.out,
             refuse=self.refuse,
             stays=self._stays,
+            beside_awaited=self.groups.refusal_beside_awaited,
         )
 
     # --- intents ------------------------------------------------------------------------------------------------
@@ -160,6 +161,11 @@ class Desk:
             shut = Rejected(view.now_ns, intent, "closing", self.shut[intent.instrument], "closed first")
             self._reject(shut)
             return shut
+        if orders.awaiting:
+            waits = self.groups.refusal_beside_awaited(intent)
+            if waits is not None:
+                self._reject(waits)
+                return waits
         approved = gate.review(intent, view)
         self._mark(6)
         kind, tif = intent.order_type, intent.time_in_force

@@ -29,7 +29,7 @@ _Version = tuple[Decimal, Decimal]
 
 class Edits:
     """Of one desk.  ``out`` takes its commands, ``refuse`` what risk says against a wish; ``stays(order)``: whether an
-    order is a plain one that nothing wants gone."""
+    order is a plain one that nothing wants gone; ``beside_awaited``: see ``engine.awaited_exits``."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Edits:
         out: list[Command],
         refuse: Callable[[Rejected], None],
         stays: Callable[[ManagedOrder], bool],
+        beside_awaited: Callable[[OrderIntent], Rejected | None],
     ) -> None:
         self._recorder = recorder
         self._gate = gate
@@ -55,6 +56,7 @@ class Edits:
         self._out = out
         self._refuse = refuse
         self._stays = stays
+        self._beside_awaited = beside_awaited
         self._next: dict[str, ReplaceIntent] = {}  # by client order id: wished while a change was under way
 
     def take(self, order: ManagedOrder, wish: ReplaceIntent) -> bool:
@@ -121,6 +123,10 @@ class Edits:
         )
         if limit_px == old_px and qty < old_qty:
             return intent
+        if qty > old_qty and self._orders.awaiting:
+            waits = self._beside_awaited(msgspec.structs.replace(intent, qty=qty - old_qty))
+            if waits is not None:
+                return waits
         self._orders.suspend(order)
         try:
             if qty > old_qty and limit_px < old_px:

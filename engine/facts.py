@@ -16,7 +16,7 @@ from engine.counters import Counters
 from engine.desk import Desk
 from engine.executions import Correction
 from engine.fundings import Fundings
-from engine.order_states import Happening
+from engine.order_states import FINAL, Happening
 from engine.orders import EXTERNAL, ManagedOrder, OrderManager
 from engine.portfolio import Mark, Portfolio
 from engine.sanity import amounts_defect
@@ -66,7 +66,10 @@ class AccountFacts:
             order = self._orders.attach(event)
             self._desk.groups.attached(order, event.parent_id)
         else:
+            was_done = order.state in FINAL
             self._orders.resize(order, event.qty)
+            if was_done and order.state not in FINAL:
+                self._desk.groups.attached(order, event.parent_id)
             self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
         self._desk.look_again(order)
         self._desk.succeed(order)

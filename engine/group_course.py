@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Protocol
 
+from engine.awaited_exits import AwaitedExits
 from engine.commands import (
     EXIT_WAITS,
     IN_THE_WAY,
@@ -22,7 +23,6 @@ from engine.commands import (
     GroupMoved,
     GroupOpened,
     NewOrder,
-    NewOrderWithExits,
     OrderIntent,
     Rejected,
     RiskState,
@@ -93,6 +93,7 @@ class GroupCourse:
         counters: Counters,
         offers: Mapping[str, Offer],
         book: GroupBook,
+        awaited: AwaitedExits,
     ) -> None:
         self._desk = desk
         self._latch = latch
@@ -102,6 +103,7 @@ class GroupCourse:
         self._counters = counters
         self._offers = offers
         self._book = book
+        self._awaited = awaited
         self._crowded_ns = 0  # no exit is sent before then: there were too many at once
         self.waits = False
         """Nothing is sent: the account is an earlier session's until its venue has confirmed it."""
@@ -114,7 +116,7 @@ class GroupCourse:
         left_qty = self.left_qty(group)
         if not group.ending:
             group.ending = self._why_done(group)
-        awaits = self.awaits_exit(group)
+        awaits = self._awaited.may_come(group)
         if group.ending or group.is_stopping:
             self._withdraw_entry(group, group.ending or "its stop was reached")
         elif awaits and group.fired != NONE:
@@ -227,7 +229,7 @@ class GroupCourse:
                 reason = "a stop that did not fill"
         elif group.fired == NONE and not self._may_rest(group):
             reason = "another exit rests"
-        elif self.is_attached_entering(group):
+        elif self._awaited.is_entering(group):
             return  # its size follows the entry at the venue
         elif order.leaves_qty > left_qty:
             reason = "more than is left to close"
@@ -251,7 +253,7 @@ class GroupCourse:
             return f"risk is {self._view.risk_state}"
         if left_qty > ZERO and group.sent_id:
             return ""  # however little is left: an order for it is out
-        if self._is_small(group, left_qty) and not self.is_entering(group) and not self.awaits_exit(group):
+        if self._is_small(group, left_qty) and not self.is_entering(group) and not self._awaited.may_come(group):
             return DONE
         return ""
 
@@ -375,23 +377,6 @@ class GroupCourse:
             if entry is not None and entry.state not in FINAL:
                 return True
         return False
-
-    def is_attached_entering(self, group: Group) -> bool:
-        """Whether an entry may still fill that has its exits with it."""
-        return any(entry.state not in FINAL for entry in self._attached_entries(group))
-
-    def awaits_exit(self, group: Group) -> bool:
-        """Whether the venue may make an exit of itself, or has made one that has not shown itself: beside that one
-        nothing may be sent."""
-        return any(
-            entry.state not in FINAL
-            or (entry.filled_qty > ZERO and attached_id(entry.client_order_id) not in group.left)
-            for entry in self._attached_entries(group)
-        )
-
-    def _attached_entries(self, group: Group) -> list[ManagedOrder]:
-        found = [self._orders.get(client_order_id) for client_order_id in group.entered]
-        return [one for one in found if one is not None and isinstance(one.new, NewOrderWithExits)]
 
     def attached(self, group: Group) -> None:
         """The venue's own exit has shown itself."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from engine.awaited_exits import AwaitedExits
 from engine.carried import CarriedGroup
 from engine.commands import (
     GroupEnded,
@@ -85,6 +86,8 @@ class Grouping:
             book.why_stray,
         )
         self._calm: dict[str, tuple[float, float, float, float]] = {}  # prices that concern no exit, by instrument
+        self._awaited = awaited = AwaitedExits(orders, view, book)
+        self.refusal_beside_awaited = awaited.refusal
         self._course = GroupCourse(
             desk=desk,
             latch=latch,
@@ -94,6 +97,7 @@ class Grouping:
             counters=counters,
             offers=offers,
             book=book,
+            awaited=awaited,
         )
 
     @property
@@ -260,7 +264,7 @@ class Grouping:
     def awaits_exits(self, instrument: str = "") -> bool:
         """Whether the venue may still make an exit of itself, in an instrument or anywhere."""
         groups = self.watched.get(instrument, ()) if instrument else self._groups.values()
-        return any(self._course.awaits_exit(group) for group in groups)
+        return any(self._awaited.may_come(group) for group in groups)
 
     def refused(self, client_order_id: str, reason: str) -> None:
         """The venue has refused an order: an exit that it cannot hold as things are makes way for the next one."""
@@ -298,7 +302,7 @@ class Grouping:
         group = self._groups.get(record.group_id)
         if group is not None:
             group.ending, group.told = record.reason, True
-            if not group.sent_id and not self._course.is_entering(group) and not self._course.awaits_exit(group):
+            if not group.sent_id and not self._course.is_entering(group) and not self._awaited.may_come(group):
                 self.book.forget(group)
 
     def _again(self, group: Group) -> None:

@@ -88,6 +88,11 @@ class ManagedOrder(msgspec.Struct, gc=False, eq=False):
         leaves_qty = (self.intent.qty if self.edit is None else self.most_qty) - self.filled_qty
         return leaves_qty if leaves_qty > ZERO else ZERO
 
+    @property
+    def brings_exits(self) -> bool:
+        """Whether the venue makes an exit for what it fills."""
+        return isinstance(self.new, NewOrderWithExits)
+
 
 class OrderManager:
     """Opens approved orders, follows them through ``TABLE`` and answers what they may still do to the position."""
@@ -102,7 +107,8 @@ class OrderManager:
         self._sells: dict[str, Decimal] = {}
         self._described: dict[str | None, tuple[OpenOrder, ...]] = {}  # by instrument; emptied by every change
         self._suspended: ManagedOrder | None = None
-        self._awaiting: dict[str, None] = {}  # entries whose exit, which the venue makes, has not shown itself
+        self.awaiting: dict[str, None] = {}
+        """Entries whose exit, which the venue makes, has not shown itself; read-only for everybody else."""
 
     def open(
         self,
@@ -130,7 +136,7 @@ class OrderManager:
         self._open[client_order_id] = ManagedOrder(new, intent, ts_ns, reserved, qty, state)
         self._described.clear()
         if exits_px is not None:
-            self._awaiting[client_order_id] = None
+            self.awaiting[client_order_id] = None
         return new
 
     def drop(self, client_order_id: str) -> None:
@@ -217,8 +223,8 @@ class OrderManager:
         order = self.get(event.client_order_id)
         if order is None:
             return None, True
-        if order.state in FINAL:
-            return order, order.state is not OrderState.FILLED or event.qty <= order.filled_qty
+        if order.state in FINAL and not self._lives_on(order, event.qty):
+            return order, True
         shown, edit, intent = (event.qty, event.limit_px), order.edit, order.intent
         expected = shown == (intent.qty, intent.limit_px)
         if edit is not None and shown == (edit.qty, edit.limit_px):
@@ -260,7 +266,7 @@ class OrderManager:
         self._described.clear()
         self._reserve(order)
         if isinstance(new, NewOrderWithExits):
-            self._awaiting[new.client_order_id] = None
+            self.awaiting[new.client_order_id] = None
         return order
 
     def find(self, found: OrderFound) -> ManagedOrder:
@@ -287,7 +293,7 @@ class OrderManager:
         """Follow the exit that the venue has made for an entry, as if the entry's strategy had sent it.  It belongs to
         the entry's group; of an entry that is not known any more it is nobody's."""
         entry = self.get(event.parent_id)
-        self._awaiting.pop(event.parent_id, None)
+        self.awaiting.pop(event.parent_id, None)
         intent = OrderIntent(
             event.ts_event_ns,
             EXTERNAL if entry is None else entry.intent.strategy,
@@ -315,7 +321,7 @@ class OrderManager:
         order.overfilled = order.filled_qty > qty
         order.picture = None
         self._described.clear()
-        if order.state in FINAL:
+        if order.state in FINAL and not self._lives_on(order, qty):
             return
         if order.filled_qty >= qty:
             self._move(order, Happening.FULL_FILL)
@@ -325,10 +331,10 @@ class OrderManager:
     def carried(self) -> tuple[CarriedOrder, ...]:
         """The open orders, and of the ended ones the newest, for facts that come late; oldest first.  Of an entry and
         the exit that came with it either both or none, and any that still waits for its exit."""
-        self._awaiting = {name: None for name in self._awaiting if self._may_await(name)}
+        self.awaiting = {name: None for name in self.awaiting if self._may_await(name)}
         newest = list(self._closed)[-ENDED_CARRIED:]
         known = set(newest)
-        older = [name for name in self._awaiting if name not in known and self._has_ended_with_something(name)]
+        older = [name for name in self.awaiting if name not in known and self._has_ended_with_something(name)]
         exits = [attached_id(name) for name in (*newest, *self._open)]
         older += [name for name in exits if name in self._closed and name not in known]
         ended = [self._closed[name] for name in (*older, *newest)]
@@ -344,7 +350,7 @@ class OrderManager:
 
     def miss(self, client_order_id: str) -> None:
         """The venue has made no exit for this entry."""
-        self._awaiting.pop(client_order_id, None)
+        self.awaiting.pop(client_order_id, None)
 
     def carried_trades(self) -> tuple[str, ...]:
         return self._executions.carried()
@@ -460,6 +466,14 @@ class OrderManager:
         self._open[order.client_order_id] = order
         order.cancel_sent = False
         order.cancel_asked_ns = 0
+
+    def _lives_on(self, order: ManagedOrder, qty: Decimal) -> bool:
+        """Whether an order that has filled as far as was known is larger than that; then it holds its risk again."""
+        if order.state is not OrderState.FILLED or qty <= order.filled_qty:
+            return False
+        order.state = OrderState.PARTLY_FILLED
+        self._reopen(order)
+        return True
 
     def _reserve(self, order: ManagedOrder) -> None:
         self._adjust(order, order.leaves_qty)

@@ -68,6 +68,10 @@ class Exits:
         """Signed quantity to get out of."""
         return view.strategy_qty(self._name, instrument)
 
+    def closes(self, strategy: str) -> bool:
+        """Whether orders of that strategy may close what is to be got out of."""
+        return strategy == self._name
+
     def on_fill(self, fill: OrderFilled, view: View) -> Holding | None:
         """Book a fill of ours; the core's quantity already includes it."""
         found = self._holdings.get(fill.instrument)
@@ -127,7 +131,7 @@ class Exits:
         """Never more than is ours, nor than the account holds, less what open orders of that side may close."""
         ours = abs(holding.qty)
         for order in view.open_orders(rules.id):
-            if order.strategy == self._name and order.side == side:
+            if order.side == side and self.closes(order.strategy):
                 ours -= order.leaves_qty
         account = -view.position(rules.id).qty * side - view.open_qty(rules.id, side)
         return floor_to_lot(rules, max(min(ours, account, rules.max_qty), ZERO))

@@ -54,6 +54,10 @@ class _Together(Exits):
     def held_qty(self, instrument: str, view: View) -> Decimal:
         return view.stake(EVERYONE, instrument).qty
 
+    def closes(self, strategy: str) -> bool:
+        """Each of ours: on an account that holds more than strategies have bought, its exit would sell beside mine."""
+        return strategy != EVERYONE
+
 
 class Guardian(BaseStrategy):
     """Never enters."""

@@ -20,6 +20,7 @@ from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.venue import CoinbaseVenue
 from engine.asking import Asking
+from engine.awaited_exits import AwaitedExits
 from engine.bus import EventBus
 from engine.closures import Closures
 from engine.commands import Approved, NewOrder, Rejected, ReplaceOrder
@@ -27,7 +28,6 @@ from engine.desk import Desk
 from engine.errors import JournalError, VenueError
 from engine.events import BalanceReported
 from engine.facts import AccountFacts
-from engine.group_course import GroupCourse
 from engine.groups import Group
 from engine.latch import RiskLatch
 from engine.order_states import Happening, OrderState
@@ -366,7 +366,8 @@ def go_on_from_a_damaged_journal(patch: pytest.MonkeyPatch) -> None:
 
 def send_beside_the_venues_own(patch: pytest.MonkeyPatch) -> None:
     """An exit that came with its entry and has not shown itself is taken for none."""
-    patch.setattr(GroupCourse, "awaits_exit", lambda *_: False)
+    patch.setattr(AwaitedExits, "may_come", lambda *_: False)
+    patch.setattr(AwaitedExits, "refusal", lambda *_: None)
 
 
 def forget_what_an_order_is_changed_to(patch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,23 @@ def test_a_change_to_what_has_filled_ends_the_order_in_either_order(first: str) 
     assert account.core.risk_state is RiskState.ACTIVE
 
 
+@pytest.mark.fault("B13")
+def test_an_order_that_has_filled_and_is_shown_larger_lives_on_and_is_cancelled() -> None:
+    """The change was given up, what the order was has filled, and the change came after all: what is left of it holds
+    its risk and goes."""
+    account, order = resting()
+    replace(account, order, "6", "100")
+    account.refuse_change(order)
+    account.fill(order, "4", "100", "t1")
+    assert open_qty(account) == D(0)
+    account.show(order, "6", "100")
+    assert (account.core.risk_state, account.venue.cancelled) == (RiskState.REDUCING, [order.client_order_id])
+    assert (open_qty(account), picture(account).qty) == (D(2), D(6))
+    account.fill(order, "1", "100", "t2")
+    account.end(order, e.OrderCancelled)
+    assert (open_qty(account), account.core.view.position(BTC).qty) == (D(0), D(5))
+
+
 @pytest.mark.fault("B14")
 def test_an_unknown_outcome_holds_the_worse_of_both_until_there_is_evidence() -> None:
     """Nothing is asked again by itself, and no new wish leaves before; a cancel does."""

@@ -14,6 +14,7 @@ from engine.commands import (
     NewOrder,
     NewOrderWithExits,
     OrderType,
+    Rejected,
     ReplaceIntent,
     TimeInForce,
 )
@@ -24,6 +25,7 @@ from engine.groups import DONE
 from engine.order_ids import attached_id
 from engine.order_states import OrderState
 from engine.recovery import Recovery
+from engine.stakes import GUARDIAN, OPERATOR
 from tests.support.core import BTC, intent, open_market, perpetual
 from tests.support.groups import (
     ATTACHES,
@@ -134,6 +136,30 @@ def test_an_exit_that_grows_with_its_entry_is_followed() -> None:
 
 
 @pytest.mark.fault("B12")
+def test_an_exit_that_has_grown_before_its_fill_was_told_lives_on() -> None:
+    """All of it has filled as far as was known; it is larger by then, for what its entry has filled since.  It is the
+    group's again, and nothing is sent beside it."""
+    trader, entry = entered("1", gtc=True)
+    child = trader.attach(entry, "1")
+    trader.fill(entry, "1", "100", "entry-2")
+    trader.fill(child, "1", "110", "out")
+    at = trader.core.orders.get(child.client_order_id)
+    assert at is not None
+    assert at.state is OrderState.FILLED
+    trader.attach(entry, "2")
+    assert (at.state, trader.core.view.groups()[0].exit_id) == (OrderState.PARTLY_FILLED, child.client_order_id)
+    assert trader.core.view.open_qty(BTC, Side.SELL) == 1
+    trader.wait(5 * SECOND_NS)
+    assert exits(trader) == []
+    trader.fill(child, "1", "110", "out-2")
+    assert (trader.ended, trader.core.view.open_qty(BTC, Side.SELL), trader.core.gate.state.value) == (
+        [DONE],
+        D(0),
+        "active",
+    )
+
+
+@pytest.mark.fault("B12")
 def test_an_exit_that_is_found_to_be_as_large_as_it_has_filled_is_done() -> None:
     """As large as the whole entry when it was told, made smaller when that ended with less, and filled by then."""
     trader, entry = entered("1", gtc=True)
@@ -155,6 +181,62 @@ def test_a_stop_that_is_reached_before_the_exit_shows_itself_waits_until_that_is
     assert exits(trader) == []
     trader.miss(entry)
     assert [(one.intent.order_type, one.intent.qty) for one in exits(trader)] == [(OrderType.MARKET, D(2))]
+
+
+def leave(trader: Trader, strategy: str, qty: str = "2", **fields: object) -> NewOrder | Rejected | None:
+    """An order at market that closes, beside the group's."""
+    wish = intent(Side.SELL, qty, strategy=strategy, order_type=OrderType.MARKET, limit_px=None, reduce_only=True)
+    return trader.core.desk.place(msgspec.structs.replace(wish, **fields))
+
+
+@pytest.mark.fault("B12")
+@pytest.mark.parametrize("how", ["", "kept", "killed"])
+@pytest.mark.parametrize("strategy", ["s", GUARDIAN, OPERATOR])
+def test_nobody_closes_beside_an_exit_that_may_be_there(strategy: str, how: str) -> None:
+    """The owner holds 10 besides, so that two exits would both be carried out.  The guardian, an operator's order that
+    reduces and the strategy's own wait, also after a restart; when it is known that there is none, they leave."""
+    trader, entry = entered()
+    if how:
+        trader = restarted(trader, how, offers={"coinbase": ATTACHES})
+        settle(trader, D(2))
+    trader.core.portfolio.adjust_balance("coinbase", "BTC", D(12), lambda _: D(100))
+    refused = leave(trader, strategy)
+    assert isinstance(refused, Rejected)
+    assert (refused.check, refused.seen) == ("exit_awaited", "2")
+    trader.miss(entry)
+    (ours,) = exits(trader)
+    trader.end(ours, e.OrderCancelled)
+    assert isinstance(leave(trader, strategy), NewOrder)
+
+
+def test_what_is_held_beside_an_exit_that_may_be_there_can_be_closed() -> None:
+    """The strategy has bought 3 more by hand of its own; the owner sells what is his, which reduces nothing of ours."""
+    trader, _ = entered()
+    trader.fill(trader.place(qty="3"), "3", "100", "more")
+    assert isinstance(leave(trader, "s", "3.1"), Rejected)
+    first = leave(trader, "s", "2")
+    assert isinstance(first, NewOrder)
+    assert isinstance(leave(trader, GUARDIAN, "2"), Rejected), "of the 3 the strategy is closing 2"
+    assert isinstance(leave(trader, GUARDIAN, "1"), NewOrder)
+    assert isinstance(leave(trader, OPERATOR, "4", reduce_only=False), NewOrder)
+    assert isinstance(leave(trader, "other", "1"), NewOrder), "it is none of that exit's"
+
+
+def test_no_order_grows_into_what_an_exit_may_be_closing() -> None:
+    """In place: made larger it is refused, dearer it is not."""
+    offer = msgspec.structs.replace(ATTACHES, edits=frozenset({(OrderType.LIMIT, TimeInForce.GTC)}))
+    trader = Trader(offers={"coinbase": offer})
+    trader.fill(trader.place(qty="1"), "1", "100", "own")
+    trader.wish(bracket())
+    trader.fill(trader.last, "2", "100", "entry")
+    sale = intent(Side.SELL, "1", limit_px=D(105), time_in_force=TimeInForce.GTC, reduce_only=True)
+    trader.wish(sale)
+    order = trader.last
+    trader.accept(order)
+    for qty, px in (("1.5", "105"), ("1", "106")):
+        trader.wish(ReplaceIntent(trader.now_ns, "s", order.client_order_id, D(qty), D(px)))
+    assert [(one.qty, one.limit_px) for one in trader.venue.replaced] == [(D(1), D(106))]
+    assert [one.check for one in trader.of(Rejected)] == ["exit_awaited"]
 
 
 @pytest.mark.fault("B19")

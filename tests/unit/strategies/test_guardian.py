@@ -152,6 +152,19 @@ def test_what_no_strategy_bought_is_left_alone() -> None:
     assert wish.qty == 1
 
 
+def test_it_sends_nothing_beside_an_exit_that_is_not_gone_yet() -> None:
+    """The account holds 5 of its owner's own beside the strategy's 1: the strategy's exit and the guardian's would both
+    be carried out, and one of them sell what is the owner's."""
+    view, guardian = holding(), make()
+    view.hold(NAME, D(6), D(100), strategy="s")
+    mine = view.open(order(side=e.Side.SELL, limit_px=D(110), reduce_only=True))
+    view.quote(NAME, 98.0, 98.02)
+    (cancel,) = guardian.on_quote(NAME, view)
+    assert isinstance(cancel, CancelIntent)
+    view.close(mine.client_order_id)
+    assert reason(guardian, view) == "guardian stop"
+
+
 def test_another_position_of_the_same_size_is_not_left_for_the_old_ones_reason() -> None:
     """The stop fired, the strategy got out by itself and entered anew between two looks: it starts from nothing."""
     view, guardian = holding(), make()

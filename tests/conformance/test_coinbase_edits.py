@@ -18,6 +18,7 @@ from connectors.coinbase.settle import Settler
 from engine.commands import ReplaceOrder
 from engine.events import (
     AccountSettled,
+    CancelRejected,
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
@@ -217,3 +218,78 @@ async def test_an_order_that_rests_again_is_not_looked_up_for_ever(tmp_path: Pat
         settler = one.venue.trading.settler
         await until(lambda: not settler._checks)
         assert set(asked) == {hand.order_id("a")}
+
+
+def pass_time(hand: Hand) -> None:
+    """What was taken before is carried out."""
+    hand.exchange.expire(time.time_ns() + 601 * 10**9)
+    hand.sandbox.hub.pump()
+
+
+async def taken(hand: Hand, one: One, qty: str, px: str) -> ReplaceOrder:
+    """A change that the venue has taken and not carried out."""
+    made = change(one, "a", qty, px)
+    await until(lambda: hand.exchange.orders[hand.order_id("a")].is_being_replaced)
+    return made
+
+
+@pytest.mark.fault("B13")
+async def test_fills_of_the_old_version_come_between_a_change_and_its_being_done(tmp_path: Path) -> None:
+    """One that becomes larger has what was filled in it; one to less than that is not carried out, which two look-ups
+    say; one of an order that has filled whole by then neither."""
+    async with still_exchange(tmp_path, edit_lag_s=600.0) as hand, session(hand) as one:
+        near = str(hand.best()[0] + D("0.01"))
+        await rests(one, "a", limit_px=D(near))
+        await taken(hand, one, "0.02", near)
+        hand.fill("a", "0.005")
+        await until(lambda: OrderFilled in one.kinds("a"))
+        assert shown(one, "a") == []
+        pass_time(hand)
+        await until(lambda: shown(one, "a") == [(D("0.02"), D(near))])
+        one.sent["a"] = msgspec.structs.replace(
+            one.sent["a"], intent=msgspec.structs.replace(one.sent["a"].intent, qty=D("0.02"))
+        )
+        await taken(hand, one, "0.006", near)
+        hand.fill("a", "0.01")
+        pass_time(hand)
+        await until(lambda: len(shown(one, "a")) == 2)
+        (refused,) = one.log.of(ReplaceRejected)
+        assert (refused.reason, version(hand, "a")) == ("never_arrived", (D("0.02"), D(near)))
+        assert refused.text.startswith("the venue took it")
+        await taken(hand, one, "0.03", near)
+        hand.fill("a", "0.005")
+        await until(lambda: len(shown(one, "a")) == 3)
+        pass_time(hand)
+        assert shown(one, "a")[2] == ("unknown_order",)
+        assert sum(event.qty for event in one.log.of(OrderFilled)) == D("0.02")
+
+
+@pytest.mark.fault("B6")
+async def test_a_cancel_that_meets_a_change_is_carried_out_after_it(tmp_path: Path) -> None:
+    """The venue refuses it while the change is under way; it is asked for again without anybody's doing."""
+    async with still_exchange(tmp_path, edit_lag_s=600.0) as hand, session(hand) as one:
+        await rests(one, "a")
+        await taken(hand, one, "0.02", "1001")
+        one.cancel("a")
+        assert one.venue.gateway is not None
+        counters = one.venue.gateway.cancels.counters
+        await until(lambda: counters.retries)
+        pass_time(hand)
+        await until(lambda: OrderCancelled in one.kinds("a"))
+        assert (CancelRejected in one.kinds("a"), hand.exchange.open_orders) == (False, {})
+
+
+@pytest.mark.fault("A2")
+@pytest.mark.fault("B16")
+async def test_a_change_that_is_carried_out_after_its_session_died_is_told_by_the_next_one(tmp_path: Path) -> None:
+    """It was taken, the daemon died, and the account is not told as settled before it is known which version lives."""
+    async with still_exchange(tmp_path, edit_lag_s=600.0) as hand:
+        async with session(hand) as first:
+            await rests(first, "a")
+            made = await taken(hand, first, "0.02", "1001")
+        carried = msgspec.structs.replace(first.carries("a"), edit=made)
+        pass_time(hand)
+        async with session(hand, [carried]) as second:
+            kinds = [type(event) for event in second.log]
+            assert kinds.index(OrderReplaced) < kinds.index(AccountSettled)
+            assert shown(second, "a") == [(D("0.02"), D(1001))]

@@ -50,16 +50,53 @@ def edit(exchange: Exchange, body: Mapping[str, Any], now_ns: int) -> wire.Json:
     """Answer of POST /orders/edit."""
     try:
         record, spec = read(exchange, body)
-        try:
-            replace(exchange, record, spec, now_ns)
-        except OrderRefused as refusal:
-            raise _rejected(refusal) from None
+        if exchange.settings.edit_lag_s:
+            exchange.late_edits.take(record, body, now_ns)
+        else:
+            carry_out(exchange, record, spec, now_ns)
     except EditRefused as refusal:
         return {"success": False, "errors": [refusal.json()]}
+    return {"success": True, "success_response": {"order_id": record.order_id}}
+
+
+def carry_out(exchange: Exchange, record: OrderRecord, spec: OrderSpec, now_ns: int) -> None:
+    """Raises ``EditRefused`` and leaves the order as it was."""
+    try:
+        replace(exchange, record, spec, now_ns)
+    except OrderRefused as refusal:
+        raise _rejected(refusal) from None
     assert spec.limit_px is not None
     assert spec.base_size is not None
     record.edits = (*record.edits, (spec.limit_px, spec.base_size, now_ns))[-_MOST_EDITS:]
-    return {"success": True, "success_response": {"order_id": record.order_id}}
+
+
+class LateEdits:
+    """Changes that were taken and wait for their time (``SandboxSettings.edit_lag_s``)."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._due: list[tuple[int, OrderRecord, Mapping[str, Any]]] = []
+
+    def take(self, record: OrderRecord, body: Mapping[str, Any], now_ns: int) -> None:
+        record.is_being_replaced = True
+        self._tell(record, now_ns)
+        self._due.append((now_ns + int(self._exchange.settings.edit_lag_s * 1e9), record, body))
+
+    def expire(self, now_ns: int) -> None:
+        """Carry out what is due.  What is not possible any more leaves the order as it is, and nobody is told why."""
+        due = [one for one in self._due if one[0] <= now_ns]
+        self._due = [one for one in self._due if one[0] > now_ns]
+        for _, record, body in due:
+            record.is_being_replaced = False
+            try:
+                carry_out(self._exchange, *read(self._exchange, body), now_ns)
+            except EditRefused:
+                if record.status in OPEN_STATES:
+                    self._tell(record, now_ns)
+
+    def _tell(self, record: OrderRecord, now_ns: int) -> None:
+        self._exchange.touch(record)
+        self._exchange.absorb(self._exchange.markets[record.spec.product_id], (), now_ns)
 
 
 def replace(exchange: Exchange, record: OrderRecord, spec: OrderSpec, now_ns: int) -> None:
@@ -98,6 +135,8 @@ def read(exchange: Exchange, body: Mapping[str, Any]) -> tuple[OrderRecord, Orde
         raise EditRefused("ORDER_NOT_FOUND")
     if record.status not in OPEN_STATES or record.order_id not in exchange.open_orders:
         raise EditRefused("ONLY_OPEN_ORDERS_CAN_BE_EDITED")
+    if record.is_being_replaced:
+        raise EditRefused("ORDER_IS_ALREADY_BEING_REPLACED")
     spec = record.spec
     name, fields = next(iter(spec.configuration.items()))
     if name not in _EDITABLE:

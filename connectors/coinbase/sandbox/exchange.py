@@ -19,6 +19,7 @@ import msgspec
 
 from connectors.coinbase.sandbox import wire
 from connectors.coinbase.sandbox.attaching import Attaching
+from connectors.coinbase.sandbox.editing import LateEdits
 from connectors.coinbase.sandbox.executions import Executions
 from connectors.coinbase.sandbox.futures import Futures
 from connectors.coinbase.sandbox.records import (
@@ -103,6 +104,7 @@ class Exchange:
         self.attaching = Attaching(self)
         self.slices = Slices()
         self.futures = Futures(self)
+        self.late_edits = LateEdits(self)
         for product in settings.products:
             self._list_product(product)
         currencies = [c for p in settings.products for c in ((p.quote, p.base) if p.future is None else (p.quote,))]
@@ -166,6 +168,8 @@ class Exchange:
             return {"success": False, "failure_reason": reason, "order_id": order_id}
         if order_id not in self.open_orders:  # it waits for its entry
             return {"success": False, "failure_reason": "CANNOT_CANCEL_ACTIVE_ATTACHED_ORDER", "order_id": order_id}
+        if record.is_being_replaced:
+            return {"success": False, "failure_reason": "ORDER_IS_BEING_REPLACED", "order_id": order_id}
         market = self.markets[record.spec.product_id]
         closed = market.engine.cancel(order_id, now_ns)
         if closed is None:
@@ -322,7 +326,8 @@ class Exchange:
         self.attaching.pump(now_ns)
 
     def expire(self, now_ns: int) -> None:
-        """What comes with time: good-till-date orders end, slices are due, funding is paid, contracts expire."""
+        """What comes with time: good-till-date orders end, slices are due, funding is paid, contracts expire, changes
+        that were taken are carried out."""
         for market in self.markets.values():
             outcomes = market.engine.expire(now_ns)
             if outcomes:
@@ -332,6 +337,7 @@ class Exchange:
                 self.absorb(market, outcomes, now_ns)
         self.futures.pass_time(now_ns)
         self.attaching.expire(now_ns)
+        self.late_edits.expire(now_ns)
 
     def drain(self) -> Updates:
         """Everything that streams have to tell since the last call."""

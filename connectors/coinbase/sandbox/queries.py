@@ -241,7 +241,7 @@ def list_orders(exchange: Exchange, params: Params, now_ns: int) -> wire.Json:
         if start_ns is not None and record.created_ns < start_ns:
             break
         if (
-            (statuses and record.status not in statuses)
+            (statuses and record.shown_status not in statuses)
             or (wanted_products and spec.product_id not in wanted_products)
             or not (any_kind or spec.product_type == kind)
             or (assets and exchange.markets[spec.product_id].instrument.base not in assets)

@@ -91,6 +91,12 @@ class OrderRecord(msgspec.Struct):
     is_liquidation: bool = False
     edits: tuple[tuple[Decimal, Decimal, int], ...] = ()
     """``(limit price, size, when)`` of each edit, oldest first."""
+    is_being_replaced: bool = False
+    """A change was taken and is not carried out yet."""
+
+    @property
+    def shown_status(self) -> str:
+        return "EDIT_QUEUED" if self.is_being_replaced and self.status == "OPEN" else self.status
 
     @property
     def average_px(self) -> Decimal:

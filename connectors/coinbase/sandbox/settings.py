@@ -157,6 +157,8 @@ class SandboxSettings(msgspec.Struct, frozen=True):
     (``end``); with its first fill, growing with each (``fill``); at once, as large as the entry, and put right when
     that ends (``start``).  ``attached_names``: which record names the other, the ``entry``'s, the ``exit``'s or
     ``both``; ``attached_client_id``: the exit goes by its ``own`` id there or has ``none``.
+    ``edit_lag_s``: a change of an order is carried out that much after it was taken; the order trades as it was
+    meanwhile, and takes neither a cancel nor another change.
     ``quote_tickers`` sends a ticker whenever the best quote changes, not only at each match: a strategy that trades on
     quotes sees every one of them without the full book.  ``rate_limits`` None switches limits off.
     """
@@ -189,6 +191,7 @@ class SandboxSettings(msgspec.Struct, frozen=True):
     attached_client_id: str = "own"
     attached_lag_s: float = 0.0
     """An attached bracket is made that much after its time has come."""
+    edit_lag_s: float = 0.0
     quote_tickers: bool = True
     listing_lag_s: float = 0.0
     """An order appears in the list of orders that much after it was accepted; asked by its id it is there at once."""
@@ -263,5 +266,7 @@ class SandboxSettings(msgspec.Struct, frozen=True):
             raise ConfigError(f"sandbox attached_client_id {self.attached_client_id!r}", expected="own or none")
         if not 0.0 <= self.attached_lag_s <= 600.0:
             raise ConfigError(f"sandbox attached_lag_s {self.attached_lag_s}", expected="0 to 600")
+        if not 0.0 <= self.edit_lag_s <= 600.0:
+            raise ConfigError(f"sandbox edit_lag_s {self.edit_lag_s}", expected="0 to 600")
         if self.post_only_mode not in {"refuse", "fail"}:
             raise ConfigError(f"sandbox post-only mode {self.post_only_mode!r}", expected="refuse or fail")

@@ -55,6 +55,27 @@ def test_another_price_goes_to_the_back_and_may_trade_at_once(venue: Venue) -> N
     assert reason(edit(venue, record, "1", "101")) == "CANNOT_EDIT_TO_BELOW_FILLED_SIZE"
 
 
+def test_a_change_is_carried_out_when_its_time_has_come() -> None:
+    """Until then the order trades as it was, is shown as one that is being changed, and takes nothing else; one that is
+    not possible any more leaves it as it is."""
+    venue = Venue(edit_lag_s=2.0)
+    record = venue.order(venue.limit("BUY", 100, "1"))
+    assert edit(venue, record, "2", "99.5")["success"]
+    assert (record.shown_status, record.spec.limit_px) == ("EDIT_QUEUED", 100)
+    assert reason(edit(venue, record, "3", "99.5")) == "ORDER_IS_ALREADY_BEING_REPLACED"
+    assert venue.exchange.cancel(record.order_id, NOW_NS)["failure_reason"] == "ORDER_IS_BEING_REPLACED"
+    venue.others(Side.SELL, 100, "0.4")
+    venue.exchange.expire(NOW_NS + 2 * SECOND_NS - 1)
+    assert (record.spec.limit_px, record.filled_qty) == (100, Decimal("0.4"))
+    venue.exchange.expire(NOW_NS + 2 * SECOND_NS)
+    assert (record.shown_status, record.spec.limit_px, record.leaves_qty) == ("OPEN", Decimal("99.5"), Decimal("1.6"))
+    assert edit(venue, record, "0.5", "99.5")["success"]
+    venue.others(Side.SELL, "99.5", "1.2")
+    venue.exchange.expire(NOW_NS + 9 * SECOND_NS)
+    assert (record.shown_status, record.spec.base_size, len(record.edits)) == ("OPEN", 2, 1)
+    assert venue.exchange.cancel(record.order_id, NOW_NS)["success"]
+
+
 def test_an_edit_that_cannot_be_paid_changes_nothing(venue: Venue) -> None:
     """Refused, also as a preview; place, hold and size are those of before."""
     record = venue.order(venue.limit("BUY", 99, "2"))

@@ -11,9 +11,10 @@ from decimal import Decimal
 from engine.commands import OrderIntent, Rejected
 from engine.group_book import GroupBook
 from engine.groups import ZERO, Group
+from engine.managed_order import EXTERNAL, ManagedOrder
 from engine.order_ids import attached_id
 from engine.order_states import FINAL
-from engine.orders import EXTERNAL, ManagedOrder, OrderManager
+from engine.orders import OrderManager
 from engine.stakes import CLOSERS, EVERYONE
 from engine.view import CoreView
 

@@ -15,8 +15,9 @@ from decimal import Decimal
 
 from engine.desk import Desk
 from engine.instruments import Instrument
+from engine.managed_order import EXTERNAL, ManagedOrder
 from engine.order_states import FINAL
-from engine.orders import EXTERNAL, ManagedOrder, OrderManager
+from engine.orders import OrderManager
 from engine.venues import VenueStates
 
 _IDENTITY = (

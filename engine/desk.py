@@ -32,9 +32,10 @@ from engine.editing import Edits
 from engine.errors import JournalError
 from engine.grouping import Grouping
 from engine.latch import RiskLatch
+from engine.managed_order import ManagedOrder
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import FINAL, Happening, OrderState
-from engine.orders import ManagedOrder, OrderManager
+from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Probe, Recorder, RiskGate
 from engine.replacing import Replacements

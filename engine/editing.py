@@ -16,9 +16,10 @@ from engine.commands import Command, NewOrder, OrderIntent, Rejected, ReplaceInt
 from engine.counters import Counters
 from engine.errors import JournalError
 from engine.latch import RiskLatch
+from engine.managed_order import ManagedOrder
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import OrderState
-from engine.orders import ManagedOrder, OrderManager
+from engine.orders import OrderManager
 from engine.ports import Recorder, RiskGate
 from engine.view import CoreView
 

@@ -16,8 +16,9 @@ from engine.counters import Counters
 from engine.desk import Desk
 from engine.executions import Correction
 from engine.fundings import Fundings
+from engine.managed_order import EXTERNAL, ManagedOrder
 from engine.order_states import FINAL, Happening
-from engine.orders import EXTERNAL, ManagedOrder, OrderManager
+from engine.orders import OrderManager
 from engine.portfolio import Mark, Portfolio
 from engine.sanity import amounts_defect
 

@@ -11,9 +11,10 @@ from engine.carried import CarriedGroup
 from engine.commands import NewOrder
 from engine.groups import DONE, NONE, ZERO, Group, carry, restored
 from engine.ladder import exit_of
+from engine.managed_order import ManagedOrder
 from engine.order_ids import attached_id
 from engine.order_states import FINAL
-from engine.orders import ManagedOrder, OrderManager
+from engine.orders import OrderManager
 from engine.ports import OpenGroup
 
 ENDED_KEPT = 256

@@ -34,10 +34,11 @@ from engine.groups import BOTH, DONE, NONE, ZERO, Group
 from engine.instruments import FULLY_PAID
 from engine.ladder import exit_order, resting_exit
 from engine.latch import RiskLatch
+from engine.managed_order import ManagedOrder
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_ids import attached_id
 from engine.order_states import FINAL, OrderState
-from engine.orders import ManagedOrder, OrderManager
+from engine.orders import OrderManager
 from engine.ports import Recorder
 from engine.stakes import OPERATOR
 from engine.view import CoreView

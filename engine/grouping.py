@@ -29,9 +29,10 @@ from engine.group_course import GroupCourse, Orders
 from engine.groups import DONE, NONE, ZERO, Group, calm_between, group_defect, move, new_group, restored
 from engine.ladder import attached_prices
 from engine.latch import RiskLatch
+from engine.managed_order import ManagedOrder
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import FINAL
-from engine.orders import ManagedOrder, OrderManager
+from engine.orders import OrderManager
 from engine.ports import Recorder, Top
 from engine.view import CoreView
 

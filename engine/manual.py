@@ -21,7 +21,8 @@ from engine.desk import Desk
 from engine.events import OperatorRequested, Side
 from engine.instruments import Instrument
 from engine.intents import defect_of, writable
-from engine.orders import ManagedOrder, OrderManager
+from engine.managed_order import ManagedOrder
+from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.reconciliation import Reconciliation
 from engine.stakes import OPERATOR

@@ -22,14 +22,12 @@ from engine.commands import (
     CancelOrder,
     NewOrder,
     NewOrderWithExits,
-    OrderIntent,
-    OrderType,
     ReplaceOrder,
-    TimeInForce,
 )
 from engine.errors import IllegalTransition
-from engine.events import FillCorrected, OrderAttached, OrderFilled, OrderFound, OrderReplaced, Side
+from engine.events import FillCorrected, OrderAttached, OrderFilled, OrderFound, OrderReplaced
 from engine.executions import Correction, Executions
+from engine.managed_order import ManagedOrder, attached_order, carry, describe_each, found_order, has_booked
 from engine.order_ids import attached_id
 from engine.order_states import FINAL, TABLE, Happening, OrderState
 from engine.ports import OpenOrder
@@ -37,61 +35,9 @@ from engine.ports import OpenOrder
 ZERO = Decimal(0)
 CLOSED_KEPT = 4096
 """Closed orders remembered for late facts; older ones are forgotten, oldest first."""
-EXTERNAL = ""
-"""Strategy of orders that nobody here has sent."""
 ENDED_CARRIED = 64
 """How many of the newest ended ones a next session is told of; it is told of all open ones."""
 _HELD, _SENT = OrderState.HELD, OrderState.SENT
-_TOUCH = OrderType.MARKET_IF_TOUCHED
-
-
-class ManagedOrder(msgspec.Struct, gc=False, eq=False):
-    """One order of ours; written by ``OrderManager`` alone.  ``new`` and ``intent`` are the version of it that the
-    venue has shown last."""
-
-    new: NewOrder
-    intent: OrderIntent
-    opened_ns: int
-    reserved: dict[str, Decimal]
-    """Open quantities of its side by instrument; ``reserved_qty`` of them is its own."""
-    reserved_qty: Decimal
-    state: OrderState = _HELD
-    venue_order_id: str = ""
-    filled_qty: Decimal = ZERO
-    avg_px: Decimal = ZERO
-    picture: OpenOrder | None = None
-    """What ``describe`` made of the present state."""
-    cancel_sent: bool = False
-    """A cancel is out that was not refused."""
-    cancel_asked_ns: int = 0
-    """When the last one went out; 0: none yet."""
-    overfilled: bool = False
-    acknowledged: bool = False
-    """The venue has said that it has the order."""
-    trade_ids: tuple[str, ...] = ()
-    """Of the fills that are booked in it."""
-    edit: ReplaceOrder | None = None
-    """A change that is under way, or of unknown outcome."""
-
-    @property
-    def client_order_id(self) -> str:
-        return self.new.client_order_id
-
-    @property
-    def most_qty(self) -> Decimal:
-        """What it may fill in all: the larger quantity of two versions."""
-        qty, edit = self.intent.qty, self.edit
-        return qty if edit is None or edit.qty < qty else edit.qty
-
-    @property
-    def leaves_qty(self) -> Decimal:
-        leaves_qty = (self.intent.qty if self.edit is None else self.most_qty) - self.filled_qty
-        return leaves_qty if leaves_qty > ZERO else ZERO
-
-    @property
-    def brings_exits(self) -> bool:
-        """Whether the venue makes an exit for what it fills."""
-        return isinstance(self.new, NewOrderWithExits)
 
 
 class OrderManager:
@@ -187,7 +133,7 @@ class OrderManager:
     def correct(self, event: FillCorrected) -> tuple[ManagedOrder | None, Correction]:
         """What a correction is about, and whether the order (None: not ours) now counts it."""
         order = self.get(event.client_order_id)
-        finding = self._executions.correct(event, booked=_has_booked(order, event.trade_id))
+        finding = self._executions.correct(event, booked=has_booked(order, event.trade_id))
         if finding is Correction.BOOKED and order is not None:
             self._recount(order, event)
         return order, finding
@@ -271,17 +217,7 @@ class OrderManager:
 
     def find(self, found: OrderFound) -> ManagedOrder:
         """Follow an order that nobody here has sent: it holds what it may still fill, and can be cancelled."""
-        intent = OrderIntent(
-            found.ts_event_ns,
-            EXTERNAL,
-            found.instrument,
-            found.side,
-            found.qty,
-            OrderType.MARKET if found.limit_px is None else OrderType.LIMIT,
-            found.limit_px,
-            TimeInForce.GTC,
-        )
-        order = self.adopt(NewOrder(found.ts_recv_ns, found.client_order_id, found.venue, intent), OrderState.ACCEPTED)
+        order = self.adopt(found_order(found), OrderState.ACCEPTED)
         order.venue_order_id, order.acknowledged = found.venue_order_id, True
         order.filled_qty = found.filled_qty
         if found.filled_qty > ZERO:
@@ -294,21 +230,7 @@ class OrderManager:
         the entry's group; of an entry that is not known any more it is nobody's."""
         entry = self.get(event.parent_id)
         self.awaiting.pop(event.parent_id, None)
-        intent = OrderIntent(
-            event.ts_event_ns,
-            EXTERNAL if entry is None else entry.intent.strategy,
-            event.instrument,
-            event.side,
-            event.qty,
-            OrderType.BRACKET,
-            event.limit_px,
-            TimeInForce.GTC,
-            reduce_only=True,
-            reason="came with its entry",
-            parent_id="" if entry is None else entry.intent.parent_id,
-            trigger_px=event.trigger_px,
-        )
-        order = self.adopt(NewOrder(event.ts_recv_ns, event.client_order_id, event.venue, intent), OrderState.ACCEPTED)
+        order = self.adopt(attached_order(event, entry), OrderState.ACCEPTED)
         order.venue_order_id, order.acknowledged = event.venue_order_id, True
         return order
 
@@ -338,7 +260,7 @@ class OrderManager:
         exits = [attached_id(name) for name in (*newest, *self._open)]
         older += [name for name in exits if name in self._closed and name not in known]
         ended = [self._closed[name] for name in (*older, *newest)]
-        return tuple([_carry(order) for order in (*ended, *self._open.values())])
+        return tuple([carry(order) for order in (*ended, *self._open.values())])
 
     def _may_await(self, name: str) -> bool:
         """Whether the exit of an entry may still show itself, also after a late fill."""
@@ -416,7 +338,7 @@ class OrderManager:
         found = self._described.get(instrument)
         if found is None:
             orders = [order for order in self.open_orders(instrument) if order is not self._suspended]
-            found = self._described[instrument] = exactly(_describe_each, orders)
+            found = self._described[instrument] = exactly(describe_each, orders)
         return found
 
     @property
@@ -485,44 +407,3 @@ class OrderManager:
             reserved, name = order.reserved, order.intent.instrument
             reserved[name] = reserved.get(name, ZERO) - before_qty + qty
             order.reserved_qty = qty
-
-
-def _has_booked(order: ManagedOrder | None, trade_id: str) -> bool | None:
-    """Whether an execution counts in its order; None where nobody can say: the order is not known, or it is somebody
-    else's that had filled before it was found."""
-    if order is None:
-        return None
-    if trade_id in order.trade_ids:
-        return True
-    return None if order.intent.strategy == EXTERNAL and order.filled_qty else False
-
-
-def _carry(order: ManagedOrder) -> CarriedOrder:
-    return CarriedOrder(
-        order.new, order.state.value, order.venue_order_id, order.filled_qty, order.avg_px, order.trade_ids, order.edit
-    )
-
-
-def _describe_each(orders: list[ManagedOrder]) -> tuple[OpenOrder, ...]:
-    return tuple([order.picture or describe(order) for order in orders])
-
-
-def describe(order: ManagedOrder) -> OpenOrder:
-    """The read-only picture of an order that strategies and risk see."""
-    intent, edit = order.intent, order.edit
-    picture = order.picture = OpenOrder(
-        order.client_order_id,
-        intent.strategy,
-        intent.instrument,
-        Side(intent.side),
-        intent.qty if edit is None else order.most_qty,
-        order.leaves_qty,
-        intent.limit_px,
-        order.state._value_,  # ``value`` is a slow look-up in CPython 3.11
-        intent.reduce_only,
-        order.opened_ns,
-        intent.trigger_px,
-        intent.order_type is _TOUCH,
-        None if edit is None or edit.limit_px == intent.limit_px else edit.limit_px,
-    )
-    return picture

@@ -59,9 +59,9 @@ from engine.events import (
     Timer,
 )
 from engine.instruments import Instrument
+from engine.managed_order import ManagedOrder
 from engine.manual import closable, closing_in, why_of, written
 from engine.order_states import FINAL, Happening
-from engine.orders import ManagedOrder
 from engine.ports import Assignment, Features, Model, View
 from engine.stakes import EVERYONE, OPERATOR
 

@@ -14,8 +14,8 @@ import msgspec
 
 from engine.carried import CarriedVersions
 from engine.commands import OrderIntent, ReplaceIntent
+from engine.managed_order import ManagedOrder
 from engine.order_states import FINAL
-from engine.orders import ManagedOrder
 
 ZERO = Decimal(0)
 VERSIONS_KEPT = 4096

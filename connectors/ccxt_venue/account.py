@@ -21,7 +21,7 @@ from connectors.rivals import Rivals
 from engine.carried import ENDED, CarriedOrder
 from engine.errors import VenueError, WrongAccount
 from engine.events import AccountSettled, BalanceReported, InputEvent
-from engine.orders import EXTERNAL
+from engine.managed_order import EXTERNAL
 from engine.ports import Clock, Publish
 
 TRIES: Final = 12

@@ -15,11 +15,11 @@ from connectors.coinbase.attached import Attachment
 from connectors.coinbase.listings import Listings
 from connectors.coinbase.tracked import Tracked
 from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.unknown_orders import LISTING_MARGIN_NS
 from engine.events import InputEvent
 from engine.ports import Clock
 
 NS_PER_S = 1_000_000_000
-LISTING_MARGIN_NS = 60 * NS_PER_S
 PAUSES_S = (0.5, 0.5, 1.0, 2.0)
 """Before the first look and between two; the last one repeats."""
 LOOKS_MIN = 2

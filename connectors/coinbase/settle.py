@@ -1,7 +1,7 @@
 """What happens to an order after its answer: fills read, unknown outcomes resolved, silent orders looked up.
 
 Owns the REST questions about orders and when they are asked.  Facts go through the tracker, which tells each once.
-An order without a known outcome is never sent again and never assumed rejected: listings decide (design, section 1.4).
+What an order without a known outcome has become is ``unknown_orders``'s, which exit came with an entry ``exits``'s.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-import msgspec
 
 from connectors.account_health import AccountHealth
 from connectors.coinbase import wire
@@ -22,14 +20,13 @@ from connectors.coinbase.listings import Listings
 from connectors.coinbase.strangers import find_strangers
 from connectors.coinbase.tracked import Tracked
 from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.unknown_orders import UnknownOrders
 from connectors.rest import Gets
 from engine.errors import VenueError
-from engine.events import InputEvent, OrderRejected
+from engine.events import InputEvent
 from engine.ports import Clock
 
 NS_PER_S = 1_000_000_000
-LISTING_MARGIN_NS = 60 * NS_PER_S
-"""Listings start this long before the send: the venue's clock and the order's way there may differ from ours."""
 FILL_RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Waits between readings of fills that the stream claims and the listing does not show yet; the last one repeats."""
 CHECK_AFTER_S = 2.0
@@ -51,13 +48,6 @@ RESTART_FIRST_S, RESTART_CAP_S = 0.1, 30.0
 """Pauses of a background task that raised what it should not: they double."""
 
 _log = logging.getLogger(__name__)
-
-
-class _Unknown(msgspec.Struct):
-    product_id: str
-    sent_ns: int
-    lost_ns: int
-    absent: int = 0
 
 
 class Settler:
@@ -91,7 +81,6 @@ class Settler:
         self._clock = clock
         self._emit = emit
         self._account = account
-        self._offset_ns = venue_offset_ns
         self._still_open = still_open
         self._grace_ns = int(grace_s * NS_PER_S)
         self.exits = ExitFinder(
@@ -105,7 +94,16 @@ class Settler:
             grace_ns=self._grace_ns,
         )
         self._poll_s = poll_s
-        self._unknown: dict[str, _Unknown] = {}
+        self._unknown = UnknownOrders(
+            venue,
+            listings=self._listings,
+            tracker=tracker,
+            clock=clock,
+            emit=emit,
+            observe=self._observe,
+            venue_offset_ns=venue_offset_ns,
+            grace_ns=self._grace_ns,
+        )
         self._checks: dict[str, float] = {}
         self._routine: dict[str, int] = {}
         """Of those that are looked up for no reason of their own: how often still."""
@@ -150,7 +148,7 @@ class Settler:
 
     def resolve(self, client_order_id: str, product_id: str, sent_ns: int, lost_ns: int) -> None:
         """Find out whether this order exists; times are ours."""
-        self._unknown[client_order_id] = _Unknown(product_id, sent_ns, lost_ns)
+        self._unknown.add(client_order_id, product_id, sent_ns, lost_ns)
         self._orders_wake.set()
 
     def check_later(self, client_order_id: str) -> None:
@@ -383,52 +381,8 @@ class Settler:
         self._routine.pop(client_id, None)
 
     async def resolve_unknown(self) -> None:
-        """One listing per product that has unknown orders; decide those that are found, or absent for long enough."""
-        by_product: dict[str, list[str]] = {}
-        for client_id, unknown in list(self._unknown.items()):
-            order = self._tracker.get(client_id)
-            if order is None or order.accepted or order.closed:
-                del self._unknown[client_id]  # the stream has told it meanwhile
-            else:
-                by_product.setdefault(unknown.product_id, []).append(client_id)
-        failed: VenueError | None = None
-        for product_id, client_ids in by_product.items():
-            since_ns = min(self._unknown[c].sent_ns for c in client_ids) + self._offset_ns() - LISTING_MARGIN_NS
-            asked_ns = self._clock.now_ns()
-            try:
-                asked = [
-                    ("product_ids", product_id),
-                    ("start_date", wire.format_time(since_ns)),
-                    ("limit", "100"),
-                ]
-                listed = {order.client_order_id: order for order in await self._listings.orders(asked)}
-            except VenueError as error:
-                # The other products' orders are not kept waiting for this one's listing.
-                failed = error
-                continue
-            for client_id in client_ids:
-                if client_id in listed:
-                    del self._unknown[client_id]
-                    self._observe(listed[client_id])
-                else:
-                    self._absent(client_id, asked_ns)
-        if failed is not None:
-            raise failed
-
-    def _absent(self, client_id: str, asked_ns: int) -> None:
-        unknown = self._unknown[client_id]
-        unknown.absent += 1
-        order = self._tracker.get(client_id)
-        if order is not None and order.accepted:
-            return  # told by the stream while the listing was under way
-        if unknown.absent >= 2 and asked_ns - unknown.lost_ns >= self._grace_ns:
-            del self._unknown[client_id]
-            self._tracker.not_sent(client_id)
-            now_ns = self._clock.now_ns()
-            text = (
-                f"absent from {unknown.absent} listings, the last {(asked_ns - unknown.lost_ns) / NS_PER_S:.1f} s later"
-            )
-            self._emit([OrderRejected(now_ns, now_ns, self._venue, client_id, "never_arrived", text)])
+        """Decide the orders of unknown outcome that are found, or absent for long enough.  Raises ``VenueError``."""
+        await self._unknown.look()
 
     async def find_strangers(self, instruments: Mapping[str, str]) -> list[str]:
         """Tell of every open order that nobody here has sent; ids of those whose size cannot be read.

@@ -20,8 +20,8 @@ from engine.durable import write_atomically
 from engine.errors import KestrelError
 from engine.features import FeatureBuffer
 from engine.lanes import quality_gates
+from engine.managed_order import ManagedOrder
 from engine.order_states import OrderState
-from engine.orders import ManagedOrder
 from engine.portfolio import ZERO
 from engine.ports import Venue
 from engine.quality.report import whole_report

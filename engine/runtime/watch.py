@@ -16,7 +16,7 @@ from engine.commands import RiskState
 from engine.core import TradingCore
 from engine.events import Side
 from engine.lanes import quality_gates
-from engine.orders import ManagedOrder
+from engine.managed_order import ManagedOrder
 from engine.portfolio import ZERO
 from engine.ports import OpenGroup, Venue
 from engine.quality.report import recent_report, whole_report

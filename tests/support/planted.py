@@ -18,6 +18,7 @@ from connectors.coinbase.edits import Edits as CoinbaseEdits
 from connectors.coinbase.gateway import CoinbaseGateway
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.unknown_orders import UnknownOrders
 from connectors.coinbase.venue import CoinbaseVenue
 from engine.asking import Asking
 from engine.awaited_exits import AwaitedExits
@@ -181,14 +182,14 @@ def take_the_refused_cancel_for_a_cancel(patch: pytest.MonkeyPatch) -> None:
 
 def never_arrived_at_once(patch: pytest.MonkeyPatch) -> None:
     """An order that one listing omits is given up without a grace."""
-    absent = Settler._absent
+    absent = UnknownOrders._absent
 
-    def hasty(self: Settler, client_id: str, asked_ns: int) -> None:
+    def hasty(self: UnknownOrders, client_id: str, asked_ns: int) -> None:
         self._grace_ns = 0
-        self._unknown[client_id].absent += 2
+        self._orders[client_id].absent += 2
         absent(self, client_id, asked_ns)
 
-    patch.setattr(Settler, "_absent", hasty)
+    patch.setattr(UnknownOrders, "_absent", hasty)
 
 
 def believe_the_stream_blindly(patch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from engine.codec import Record
 from engine.core import TradingCore
 from engine.events import InstrumentDefined, InstrumentStatus, Side, Timer, TradingStatus
 from engine.instruments import Instrument
-from engine.orders import EXTERNAL
+from engine.managed_order import EXTERNAL
 
 CLOSED = frozenset({TradingStatus.HALTED, TradingStatus.CANCEL_ONLY})
 MISFIT_MOST_NS = 15_000_000_000

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from engine.commands import NewOrder, ReplaceOrder, RiskState
 from engine.events import OrderAttached, OrderFilled, OrderReplaced, ReplaceRejected
-from engine.orders import ManagedOrder
+from engine.managed_order import ManagedOrder
 
 ZERO = Decimal(0)
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from engine.commands import Approved
 from engine.errors import IllegalTransition
 from engine.events import Side
+from engine.managed_order import describe
 from engine.order_states import FINAL, Happening, OrderState
-from engine.orders import OrderManager, describe
+from engine.orders import OrderManager
 from tests.support.core import BTC, D, fill, intent
 
 

@@ -24,11 +24,12 @@ from connectors.oanda.sandbox.commands import sandbox_oanda
 from connectors.robin_stocks.sandbox.commands import sandbox_robin_stocks
 from connectors.robinhood.sandbox.commands import sandbox_robinhood
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json, print_line
-from engine.errors import ConfigError, KestrelError
+from engine.errors import ConfigError
 from engine.runtime import commands as operator_commands
 from engine.runtime import order_commands, process, session_commands
 from models import commands as models_commands
 from models.evaluation import commands as evaluation_commands
+from models.trainer import commands as trainer_commands
 
 if TYPE_CHECKING:
     from config.assembly import ConfiguredAssembly
@@ -445,31 +446,13 @@ for _command in (
     app.command()(_command)
 
 
-@app.command()
-def train(
-    config: Annotated[Path, typer.Option("--config", help="such as config/train/demo-crypto.yaml")],
-    out: Annotated[Path | None, typer.Option(help="folder of bundles to write to")] = None,
-    data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Train a network and write its bundle.  Needs the extra train (make test installs it)."""
-    try:
-        from models.trainer.train import train as run_training
-    except ModuleNotFoundError as error:
-        raise KestrelError(
-            f"the trainer needs {error.name}", expected="the extra train", do="pip install -e '.[cpu,train]'"
-        ) from None
-    result = run_training(config, out=out, data=data)
-    if as_json:
-        print_json(result)
-
-
 def _commit() -> str:
     from engine.runtime.provenance import git_commit
 
     return git_commit(ROOT, apart_from=evaluation_commands.LEDGER)  # each evaluation adds its line to it
 
 
+trainer_commands.register(app, _commit)
 evaluation_commands.register(app, _commit)
 
 

@@ -14,6 +14,7 @@ from engine.cli import JsonFlag, print_json
 from engine.errors import KestrelError
 
 if TYPE_CHECKING:
+    from models.evaluation.evaluate import Predict
     from models.evaluation.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,7 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
     def evaluate(
         run: Annotated[Path, typer.Option("--run", help="folder of a training run")],
         ledger: Annotated[Path, typer.Option(help="where each opening of a test is written first")] = LEDGER,
+        data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
         explain: Annotated[str, typer.Option(help="why a result that looks too good is true")] = "",
         as_json: JsonFlag = False,
     ) -> None:
@@ -44,6 +46,7 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
                 commit=commit(),
                 now_ns=time.time_ns(),
                 explained=explain,
+                predict_test=_predictor(run, data),
                 progress=lambda text: print(text, file=sys.stderr),
             )
         except ModuleNotFoundError as error:
@@ -55,6 +58,17 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
             print_json(summary(outcome, run))
         if outcome.suspicious:
             raise typer.Exit(SUSPICIOUS)
+
+
+def _predictor(run: Path, data: Path | None) -> Predict | None:
+    """What predicts the test of a trained run; None where its predictions are there, or there is nothing to predict."""
+    from models.evaluation.run_folder import RunFolder
+
+    if RunFolder(run).has_predictions("test"):
+        return None
+    from models.trainer.predict_test import prepare, training_folder_of
+
+    return None if training_folder_of(run) is None else prepare(run, data)
 
 
 def show(outcome: Outcome, run: Path) -> None:

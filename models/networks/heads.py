@@ -12,13 +12,19 @@ from engine.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Head = Literal["regression", "binary", "three_class", "multi_task", "multi_horizon"]
+Head = Literal["regression", "binary", "three_class", "regime", "multi_task", "multi_horizon"]
 
 CLASSES = ("down", "flat", "up")
 """Of ``three_class``, in the order of the columns."""
 REGIMES = ("bear", "sideways", "bull", "volatile")
-"""Of ``multi_task``, in the order of its last four columns."""
-_OUTPUTS: dict[str, int] = {"regression": 1, "binary": 1, "three_class": len(CLASSES), "multi_task": 2 + len(REGIMES)}
+"""Of ``regime``, and of ``multi_task`` in the order of its last four columns."""
+_OUTPUTS: dict[str, int] = {
+    "regression": 1,
+    "binary": 1,
+    "three_class": len(CLASSES),
+    "regime": len(REGIMES),
+    "multi_task": 2 + len(REGIMES),
+}
 
 
 def output_count(head: Head, horizons: int = 1) -> int:
@@ -47,6 +53,8 @@ def forecasts(head: Head, raw: Tensor) -> dict[str, Tensor]:
         return {"p_up": raw.sigmoid()}
     if head == "three_class":
         return {"classes": raw.softmax(-1)}
+    if head == "regime":
+        return {"regime": raw.softmax(-1)}
     if head == "multi_task":
         tasks = split_tasks(raw)
         return {

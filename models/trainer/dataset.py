@@ -1,90 +1,161 @@
-"""Recorded events to labelled rows, cut by time.
+"""Recorded events to labelled rows of three parts, cut by time: what a training run is made of.
 
-Owns what the direction task makes of them.  Rows come from the same compiled feature kernel as in a session
-(``models.windows``), labels from ``models.labels``, the parts from ``models.splits``.
+Owns the order in which rows, labels and parts come to be.  Rows come from the same compiled feature kernel as in a
+session (``models.windows``), labels from ``models.labels``, the parts from ``models.splits``.
 
 Leaks this is built against: one calendar cut for all instruments; a training row's label must lie before the cut
-(purge of the horizon); the first ``window`` rows after a cut are left out (embargo); nothing is fitted here.
+(purge of the horizon); the first ``window`` rows after a cut are left out (embargo); what is learned of labels, which
+volatility counts as high, is learned from training rows.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from engine.features.column import load_columns
 from engine.features.sampling import GapPolicy
 from engine.features.sets import expand, named_spec
 from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
-from models.labels import LabelSpec
-from models.labels.returns import past_sign
-from models.splits import HeldOutPart, Spans, TrainingPart, calendar_split, cuts_by_share, cuts_by_text
+from models.assets import AssetIds
+from models.labels.regimes import high_volatility
+from models.splits import HeldOutPart, Spans, TrainingPart, calendar_split, cuts_by_share, cuts_by_text, walk_forward
+from models.splits.parts import Split as Parts
 from models.trainer.recorded import recorded_markets
 from models.trainer.settings import Features, Split, TrainSettings
+from models.trainer.tasks import EASY, Plan, Target, check_classes, joined, plan_of
 from models.windows.rows import in_memory, ns_of
 from models.windows.samples import Samples, samples_of
-from models.windows.store import stored
+from models.windows.store import ask, stored
 from models.windows.table import RowTable
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
 
-_MOVE = "move_bps"
+_ROWS_LEAST = 1000
+_PART_LEAST = 100
 
 
 @dataclass(frozen=True)
 class Part:
-    """Sampled rows of one part, in time order.  ``position`` is the window's last row in ``Dataset.values``."""
+    """The rows of one part that have a target, in order of time."""
 
-    position: Int64  # (N,)
-    up: npt.NDArray[np.float32]  # (N,) 1.0 when the mid rose over the horizon, 0.0 when it fell
-    move_bps: Float64  # (N,) move of the mid over the horizon
-    past_sign: npt.NDArray[np.int8]  # (N,) sign of the move over the horizon before
-    ts_ns: Int64  # (N,) receive time
+    samples: Samples
+    part: TrainingPart | HeldOutPart
+
+    @property
+    def index(self) -> Int64:
+        """(N,) numbers of samples."""
+        return self.part.index
+
+    @property
+    def position(self) -> Int64:
+        """(N,) the last row of each window in the table."""
+        return self.samples.position[self.part.index]
+
+    @property
+    def ts_ns(self) -> Int64:
+        """(N,) receive time."""
+        return self.samples.table.ts_ns[self.position]
 
     def __len__(self) -> int:
-        return len(self.position)
+        return len(self.part)
 
     def every(self, rows_max: int) -> Part:
         """At most ``rows_max`` evenly spaced rows."""
         step = max(1, -(-len(self) // rows_max))
-        return self._taken(slice(None, None, step))
-
-    def divide(self, share: float, span_ns_max: int) -> tuple[Part, Part]:
-        """In time: all but the last ``share`` of the rows, less those whose label may reach beyond, and the last."""
-        cut = int(len(self) * (1.0 - share))
-        known = int(np.searchsorted(self.ts_ns, self.ts_ns[cut] - span_ns_max))
-        return self._taken(slice(None, known)), self._taken(slice(cut, None))
-
-    def _taken(self, rows: slice) -> Part:
-        return Part(*(column[rows] for column in (self.position, self.up, self.move_bps, self.past_sign, self.ts_ns)))
+        return Part(self.samples, type(self.part)(self.part.index[::step]))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    values: npt.NDArray[np.float32]  # (rows of all instruments, F)
-    ts_ns: Int64  # (rows of all instruments,) receive time
-    window: int
+    """``targets (N, T)`` of all samples, one column a target of the plan; ``easy (N,)`` those of a curriculum."""
+
+    plan: Plan
+    samples: Samples
+    targets: Float64
+    easy: Float64 | None
     train: Part
     validation: Part
     test: Part
-    return_scale_bps: float  # mean |move| over the horizon on all training rows, unchanged mids included
-    unchanged_share: float  # share of training rows whose mid did not change: left out, they have no direction
-    label_span_s: float  # median time from a row to its label
-    instruments: tuple[Instrument, ...]
-    sources: tuple[tuple[str, str], ...]  # (file, sha256)
+    assets: AssetIds
+    numbers: Int64
+    """(N,) asset number of each sample."""
+    volatile_above: float
+    """Which deviation of returns counts as high; of training rows, 0 where no target asks."""
+    fingerprint: str
+    """sha256 over all that decides rows, labels and parts."""
 
-    def windows(self, position: Int64) -> npt.NDArray[np.float32]:
+    @property
+    def table(self) -> RowTable:
+        return self.samples.table
+
+    @property
+    def values(self) -> Float32:
+        """(rows of all instruments, F)."""
+        return self.table.values
+
+    @property
+    def ts_ns(self) -> Int64:
+        return self.table.ts_ns
+
+    @property
+    def window(self) -> int:
+        return self.table.window
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        return self.table.instruments
+
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """(file, sha256)."""
+        return self.table.sources
+
+    def windows(self, position: Int64) -> Float32:
         """``(N, W, F)`` raw features; a copy."""
-        return self.values[position[:, None] + np.arange(1 - self.window, 1)]
+        return self.table.windows(position)
+
+    def part(self, name: str) -> Part:
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+    @property
+    def label_span_s(self) -> float:
+        """Median time from a row to the end of its label."""
+        spans = self.samples.spans
+        return float(np.median(spans.end_ns - spans.ts_ns)) / 1e9
+
+    @cached_property
+    def _training_moves(self) -> Float64:
+        """Label values of every row whose label is known by the end of the training's, unchanged prices among them."""
+        ends = self.samples.spans.end_ns
+        return np.asarray(self.samples.values[ends <= ends[self.train.index].max()], np.float64)
+
+    @property
+    def return_scale_bps(self) -> float:
+        """Mean size of the move over the horizon, unchanged prices included; of the task direction."""
+        return float(np.abs(self._training_moves).mean())
+
+    @property
+    def unchanged_share(self) -> float:
+        """Share of training rows whose mid did not change: they have no direction and are left out."""
+        return float((self._training_moves == 0.0).mean())
+
+    @property
+    def move_bps(self) -> Float64:
+        """(N,) of the task direction, the move of the mid over the horizon."""
+        return self.samples.values
 
 
 def feature_spec(features: Features) -> FeatureSpec:
@@ -99,63 +170,115 @@ def feature_spec(features: Features) -> FeatureSpec:
     return FeatureSpec("own", columns, features.window, features.sampling, features.volume or "trades", gap)
 
 
-def build(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> Dataset:
+def build(
+    settings: TrainSettings,
+    spec: FeatureSpec,
+    folder: Path,
+    progress: Callable[[str, float], None] = lambda _text, _share: None,
+) -> Dataset:
     """Read the markets, compute rows, label and split.  Raises ``DataError`` or ``ConfigError`` when that cannot be."""
+    plan = plan_of(settings, spec.sampling.interval_ns)
     markets = recorded_markets(settings.data, folder, spec)
     slice_ns = ns_of(settings.data.start, "data.start"), ns_of(settings.data.end, "data.end")
-    horizon = settings.label.horizon_rows
-    label = LabelSpec(kind="change_bps", horizon_rows=horizon, span_s_max=settings.label.span_s_max)
     if settings.data.rows_folder:
-        table = stored(Path(settings.data.rows_folder).expanduser(), markets, spec, {_MOVE: label}, *slice_ns)
+        place = Path(settings.data.rows_folder).expanduser()
+        table = stored(place, markets, spec, plan.labels, *slice_ns, progress)
     else:
-        table = in_memory(markets, spec, {_MOVE: label}, *slice_ns)
-    samples = samples_of(table, _MOVE)
-    if len(samples) < 1000:
+        table = in_memory(markets, spec, plan.labels, *slice_ns)
+    samples = samples_of(table, joined({name: table.labels[name] for name in plan.labels}))
+    if len(samples) < _ROWS_LEAST:
         raise DataError(
             f"{len(samples)} labelled rows{_never(table)}",
-            expected="at least 1000",
+            expected=f"at least {_ROWS_LEAST}",
             do="add data or shorten the window or the horizon",
         )
-    spans = samples.spans
-    split = calendar_split(spans, _cuts(settings.split, spans))
-    past = _past_signs(table, horizon)
-    parts = [_part(samples, part, past) for part in (split.train, split.validation, split.test)]
-    for name, part in zip(("train", "validation", "test"), parts, strict=True):
-        if len(part) < 100 or part.up.min() == part.up.max():
-            raise DataError(f"{len(part)} {name} rows of both directions", expected="at least 100", do="add data")
-    every_move = samples.values[split.train.index]
+    split = _split(settings.split, samples.spans)
+    volatile_above = _volatile_above(settings, plan, samples, split.train)
+    targets = np.stack([_targets(one, samples, settings, volatile_above) for one in plan.targets], axis=1)
+    easy = None
+    if settings.curriculum is not None:
+        easy = _targets(replace(plan.targets[0], label=EASY), samples, settings, volatile_above)
+    parts = [_part(samples, part, targets, easy) for part in (split.train, split.validation, split.test)]
+    _check_parts(plan, parts, targets)
+    assets = AssetIds.of(instrument.id for instrument in table.instruments)
+    digest = hashlib.sha256(ask(markets, spec, plan.labels, *slice_ns).fingerprint().encode())
+    digest.update(msgspec.json.encode([settings.task, settings.split, settings.regimes]))
     return Dataset(
-        values=table.values,
-        ts_ns=table.ts_ns,
-        window=spec.window,
+        plan=plan,
+        samples=samples,
+        targets=targets,
+        easy=easy,
         train=parts[0],
         validation=parts[1],
         test=parts[2],
-        return_scale_bps=float(np.abs(every_move).mean()),
-        unchanged_share=float((every_move == 0.0).mean()),
-        label_span_s=float(np.median(spans.end_ns - spans.ts_ns)) / 1e9,
-        instruments=table.instruments,
-        sources=table.sources,
+        assets=assets,
+        numbers=assets.numbers([instrument.id for instrument in table.instruments], samples.instrument),
+        volatile_above=volatile_above,
+        fingerprint=digest.hexdigest(),
     )
 
 
-def _cuts(split: Split, spans: Spans) -> tuple[int, int]:
-    if split.test_from:
-        return cuts_by_text(split.validation_from, split.test_from)
-    return cuts_by_share(spans, (split.train, split.validation))
+def label_values(target: Target, samples: Samples) -> Float64:
+    """(N,) or (N, H): what the rows of the samples carry under the target's label."""
+    return np.asarray(samples.table.labels[target.label].values[samples.position], np.float64)
 
 
-def _part(samples: Samples, part: TrainingPart | HeldOutPart, past: npt.NDArray[np.int8]) -> Part:
-    """The samples of a part whose mid changed: the others have no direction."""
-    index = part.index[samples.values[part.index] != 0.0]
-    position, move = samples.position[index], samples.values[index]
-    return Part(position, (move > 0).astype(np.float32), move, past[position], samples.spans.ts_ns[index])
+def _targets(target: Target, samples: Samples, settings: TrainSettings, volatile_above: float) -> Float64:
+    labels = label_values(target, samples)
+    bad = int((~np.isfinite(labels)).sum())
+    if bad:
+        raise DataError(
+            f"{bad:,} labels of {target.name} are no numbers",
+            expected="a number, or no label at all",
+            do="look at the prices that it is made of",
+        )
+    return target.values(labels, volatile_above, settings.regimes.trend)
 
 
-def _past_signs(table: RowTable, horizon: int) -> npt.NDArray[np.int8]:
-    """(R,) sign of the move over the horizon before each row of the table."""
-    closes = np.split(table.close_px, table.starts[1:-1])
-    return np.concatenate([past_sign(close, horizon) for close in closes]).astype(np.int8)
+def _volatile_above(settings: TrainSettings, plan: Plan, samples: Samples, train: TrainingPart) -> float:
+    for target in plan.targets:
+        if target.task == "regime":
+            return high_volatility(label_values(target, samples)[train.index, 0], settings.regimes.volatile_share)
+    return 0.0
+
+
+def _split(split: Split, spans: Spans) -> Parts:
+    forward = split.walk_forward
+    if forward is None:
+        if split.test_from:
+            return calendar_split(spans, cuts_by_text(split.validation_from, split.test_from))
+        return calendar_split(spans, cuts_by_share(spans, (split.train, split.validation)))
+    if not 1 <= split.origin <= forward.origins:
+        raise ConfigError(
+            f"split.origin {split.origin} of a walk-forward with {forward.origins} origins",
+            expected=f"1 to {forward.origins}: a run trains one of them",
+        )
+    made = walk_forward(
+        spans,
+        origins=forward.origins,
+        first_share=forward.first_share,
+        validation_share=forward.validation_share,
+        embargo_ns=int(forward.embargo_s * 1e9),
+    )
+    return made[split.origin - 1]
+
+
+def _part(samples: Samples, part: TrainingPart | HeldOutPart, targets: Float64, easy: Float64 | None) -> Part:
+    """The samples of a part that have all targets: a price that did not change has no direction."""
+    usable = np.isfinite(targets[part.index]).all(axis=1)
+    if easy is not None:
+        usable &= np.isfinite(easy[part.index])
+    return Part(samples, type(part)(part.index[usable]))
+
+
+def _check_parts(plan: Plan, parts: Sequence[Part], targets: Float64) -> None:
+    for name, part in zip(("train", "validation", "test"), parts, strict=True):
+        if len(part) < _PART_LEAST:
+            raise DataError(
+                f"{len(part)} {name} rows", expected=f"at least {_PART_LEAST}", do="add data or move the cuts"
+            )
+    for number, target in enumerate(plan.targets):
+        check_classes(target, targets[parts[0].index, number])
 
 
 def _never(table: RowTable) -> str:

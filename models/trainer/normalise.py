@@ -32,6 +32,7 @@ _OF_ONE_INSTRUMENT: Final = frozenset({"price", "qty", "bps_per_qty"})
 _LIMITS: Final = {"min_max": (0.0, 1.0), "z_score": (-8.0, 8.0), "robust": (-8.0, 8.0)}
 _SCALE_MIN = 1e-30
 """A smaller spread has no inverse that float32 could multiply by: such a column counts as constant."""
+_CUMULATIVE: Final = frozenset({"obv", "ad_line"})
 _WINDOWS_MAX = 8_192
 """Training windows that ``scale_free`` is fitted on, evenly spread; the others take every row."""
 
@@ -86,6 +87,27 @@ def fit_normaliser(
         return Fitted(Affine(kind, centre, scale, limits), described)
     module = PerWindow(columns) if kind == "per_window" else Unscaled(columns)
     return Fitted(module, Normalisation(kind, None, None))
+
+
+def column_kinds(data: Dataset, columns: tuple[str, ...]) -> list[str]:
+    """How the graph scales each column: by its declared unit; a price unit is a level or a difference by its size.
+
+    A level (a mean, a band) stays near the close, a difference (MACD, ATR) near nothing: on training rows the typical
+    share of the close is beyond 0.5 for the one and below 0.1 for the other.
+    """
+    sample = data.values[data.train.every(4_096).position].astype(np.float64)  # (N, F)
+    close = np.abs(sample[:, columns.index("close")])
+    kinds = []
+    for i, name in enumerate(columns):
+        unit = lookup(name).unit
+        if unit == "price":
+            share = float(np.median(np.abs(sample[:, i]) / np.maximum(close, 1e-12)))
+            kinds.append("price" if share > 0.5 else "price_difference")
+        elif unit == "qty":
+            kinds.append("qty_total" if name in _CUMULATIVE else "qty")
+        else:
+            kinds.append("plain")
+    return kinds
 
 
 def training_rows(data: Dataset) -> Int64:

@@ -7,23 +7,48 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import yaml
+from msgspec import Meta
 
 from engine.errors import ConfigError
 from engine.features.sampling import GapPolicy, Sampling
+from models.evaluation.description import Figure
+from models.labels import LabelSpec
 from models.networks.registry import hint
 from models.networks.settings import AnyNetwork, CnnSettings
+from models.trainer.fit_settings import Curriculum, Fit, Loss, Section, Share, Weights
+from models.windows.augmentation import AugmentationSettings
+
+TaskName = Literal["direction", "classes", "signal", "return", "variance", "regime", "multi_task", "multi_horizon"]
+_LABEL_OF: Final[dict[str, str]] = {
+    "direction": "change_bps",
+    "classes": "class",
+    "signal": "barrier",
+    "return": "return",
+    "variance": "parkinson_variance",
+    "regime": "regime",
+    "multi_horizon": "horizons",
+}
+"""The kind of label that a task learns where its settings do not say one."""
+_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "direction": ("change_bps",),
+    "classes": ("class", "book_point", "book_smoothed", "book_smoothed_both"),
+    "signal": ("barrier",),
+    "return": ("return",),
+    "variance": ("parkinson_variance", "realised_variance"),
+    "regime": ("regime", "regime_ending_next"),
+    "multi_horizon": ("horizons",),
+}
+"""The kinds that a task can learn."""
+_NEEDED: Final = ("name", "task", "summary", "data", "features", "scope")
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class Data(_Section, frozen=True):
+class Data(Section, frozen=True):
     """Either ``files``, relative to the data folder, or ``instruments`` (ids: BTC/USD@coinbase) of a ``catalogue``.
 
     Files are all of quotes and trades, or all of candles; of theirs, ``instruments`` names those to train on, default
@@ -44,7 +69,7 @@ class Data(_Section, frozen=True):
     rows_folder: str = ""
 
 
-class Features(_Section, frozen=True):
+class Features(Section, frozen=True):
     """``columns`` is a set's name, or a list of sets and columns; ``volume`` and ``gap`` as in a feature spec.
 
     ``columns_folder``: a folder of one's own columns, the one that the daemon's ``features.columns_folder`` names.
@@ -58,61 +83,83 @@ class Features(_Section, frozen=True):
     columns_folder: str = ""
 
 
-class LabelSettings(_Section, frozen=True):
-    """Direction of the mid over ``horizon_rows``; rows whose label spans more than ``span_s_max`` are left out."""
+class WalkForward(Section, frozen=True):
+    """Origins of a growing past (``models.splits.walk_forward``); each is a run of its own."""
 
-    horizon_rows: int
-    span_s_max: float
+    origins: Annotated[int, Meta(ge=1)] = 5
+    first_share: float = 0.5
+    validation_share: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    embargo_s: Annotated[float, Meta(ge=0)] = 0.0
 
 
-class Split(_Section, frozen=True):
+class Split(Section, frozen=True):
     """Shares of the rows in time order; the rest is the test.
 
-    Or the days (ISO 8601, UTC) that the two later parts begin with, which stay where they are when data is added.
+    Or the days (ISO 8601, UTC) that the two later parts begin with, which stay where they are when data is added.  Or
+    ``walk_forward``, of which a single run trains the ``origin`` from 1 on.
     """
 
     train: float = 0.6
     validation: float = 0.2
     validation_from: str = ""
     test_from: str = ""
+    walk_forward: WalkForward | None = None
+    origin: Annotated[int, Meta(ge=0)] = 0
 
 
-class Fit(_Section, frozen=True):
-    """``rows_per_epoch`` random training rows an epoch; ``eval_rows_max`` evenly spaced rows of validation and test.
+class Regimes(Section, frozen=True):
+    """Volatile beyond that share of training volatilities, else bull or bear beyond ``trend`` of log return."""
 
-    ``learning_rates``: of single parts of the network (of a hybrid: cnn, lstm, fusion, heads); the others take
-    ``learning_rate``.
+    volatile_share: Annotated[float, Meta(gt=0, lt=1)] = 0.8
+    trend: Annotated[float, Meta(gt=0)] = 0.03
 
-    One thread by default: a batch takes 45 ms, a second thread saves little alone and loses much on a busy machine.
+
+class Assets(Section, frozen=True):
+    """An embedding of the instruments; ``id_dropout``: the share of training rows that count as unknown."""
+
+    width: Annotated[int, Meta(ge=8, le=16)] = 8
+    id_dropout: Share = 0.15
+
+
+class Judged(Section, frozen=True):
+    """What ``run.py evaluate`` is told.  ``primary``: the metric of the verdict; empty: the loss of the task.
+
+    ``rules``: columns that are a baseline each; ``volatility``: the column that a table is made of; ``regime``: the one
+    that groups the errors.  ``means``: baselines see the mean of each column over the window beside its newest value.
+    ``break_even``: of a signal, the precision from which it pays.
     """
 
-    seeds: tuple[int, ...] = (1, 2, 3)
-    epochs: int = 8
-    patience: int = 2
-    batch: int = 256
-    rows_per_epoch: int = 24_576
-    eval_rows_max: int = 16_384
-    learning_rate: float = 1e-3
-    learning_rates: dict[str, float] = {}
-    weight_decay: float = 1e-2
-    label_smoothing: float = 0.02
-    threads: int = 1
+    primary: str = ""
+    rules: tuple[str, ...] = ()
+    volatility: str = ""
+    regime: str = ""
+    means: bool = False
+    break_even: Share = 0.0
+    figures: tuple[Figure, ...] = ()
 
 
-class Entries(_Section, frozen=True):
+class Tracking(Section, frozen=True):
+    """Where the scores of each epoch go beside ``metrics.jsonl``.  ``mlflow``: the address of its server or folder."""
+
+    tensorboard: bool = False
+    mlflow: str = ""
+    experiment: str = "kestrel"
+
+
+class Entries(Section, frozen=True):
     """Quantiles of the validation predictions that become the bundle's suggested thresholds."""
 
     sell_quantile: float = 0.2
     buy_quantile: float = 0.8
 
 
-class ScopeSettings(_Section, frozen=True):
+class ScopeSettings(Section, frozen=True):
     asset_classes: tuple[str, ...]
     venues: tuple[str, ...] = ("*",)
     instruments: tuple[str, ...] = ("*",)
 
 
-class NormaliserSettings(_Section, frozen=True):
+class NormaliserSettings(Section, frozen=True):
     """How the graph scales raw features.  Whatever is fitted is fitted on training rows only.
 
     - ``scale_free``: prices in bps of the window's close, quantities in multiples of their mean, then a z-score; the
@@ -128,20 +175,47 @@ class NormaliserSettings(_Section, frozen=True):
     clip: bool | None = None
 
 
-class TrainSettings(_Section, frozen=True):
+class TrainSettings(Section, frozen=True):
+    """``label`` of a task of one, ``labels`` (``return``, ``variance``, ``regime``) of ``multi_task``; so with
+    ``loss`` and ``losses``.  The forecasts of several are weighed by what they are uncertain of (A. Kendall et al.
+    2018), or simply added."""
+
     name: str
-    task: Literal["direction"]
+    task: TaskName
     summary: str
     data: Data
     features: Features
-    label: LabelSettings
     scope: ScopeSettings
+    label: LabelSpec | None = None
+    labels: dict[str, LabelSpec] = msgspec.field(default_factory=dict)
     split: Split = Split()
     network: AnyNetwork = CnnSettings()
     normaliser: NormaliserSettings = NormaliserSettings()
     fit: Fit = Fit()
+    loss: Loss = Loss()
+    losses: dict[str, Loss] = msgspec.field(default_factory=dict)
+    weighing: Literal["uncertainty", "sum"] = "uncertainty"
+    weights: Weights = Weights()
+    oversampling: bool = False
+    augmentation: AugmentationSettings = AugmentationSettings()
+    curriculum: Curriculum | None = None
+    assets: Assets | None = None
+    regimes: Regimes = Regimes()
+    judged: Judged = Judged()
+    tracking: Tracking = Tracking()
     entries: Entries = Entries()
     expires_days: float | None = None
+
+    @property
+    def horizon(self) -> LabelSpec:
+        """The label of a task that has one.  Raises ``ConfigError`` for others."""
+        if self.label is None:
+            raise ConfigError(f"the task {self.task} has several labels", expected="a task of one label")
+        return self.label
+
+    def to_yaml(self) -> bytes:
+        """As a file that gives the same settings again."""
+        return yaml.safe_dump(msgspec.to_builtins(self), sort_keys=False, allow_unicode=True).encode()
 
 
 def load_settings(path: Path) -> tuple[TrainSettings, str]:
@@ -156,13 +230,26 @@ def load_settings(path: Path) -> tuple[TrainSettings, str]:
         plain = yaml.safe_load(raw)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    return settings_of(plain, str(path)), hashlib.sha256(raw).hexdigest()
+
+
+def settings_of(mapping: Mapping[str, Any], where: str = "settings") -> TrainSettings:
+    """The settings in plain data, as YAML gives them.  Raises ``ConfigError`` that begins with ``where``."""
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{where} holds no keys", expected=f"training settings: {', '.join(_NEEDED)} and others")
+    plain = dict(mapping)
+    label = plain.get("label")
+    if isinstance(label, Mapping) and "kind" not in label and (kind := _LABEL_OF.get(str(plain.get("task")))):
+        plain["label"] = {"kind": kind, **label}
     try:
         settings = msgspec.convert(plain, TrainSettings)
     except msgspec.ValidationError as error:
         nearest = hint(str(error), plain["network"]) if "`$.network" in str(error) else _nearest(str(error))
-        raise ConfigError(f"{path}: {error}{nearest}", do="see config/train for examples") from error
-    _check(path, settings)
-    return settings, hashlib.sha256(raw).hexdigest()
+        raise ConfigError(f"{where}: {error}{nearest}", do="see config/train for examples") from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.seen}", expected=error.expected, do=error.do) from None
+    _check(where, settings)
+    return settings
 
 
 def _nearest(message: str) -> str:
@@ -170,22 +257,20 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     key = message.split("`")[1]
-    known = [field for section in (TrainSettings, *_Section.__subclasses__()) for field in section.__struct_fields__]
-    near = difflib.get_close_matches(key, known, n=1)
+    structs = (TrainSettings, LabelSpec, AugmentationSettings, *Section.__subclasses__())
+    near = difflib.get_close_matches(key, [field for one in structs for field in one.__struct_encode_fields__], n=1)
     return f"; did you mean `{near[0]}`?" if near else ""
 
 
-def _check(path: Path, s: TrainSettings) -> None:
+def _check(where: str, s: TrainSettings) -> None:
     def require(good: bool, seen: str, expected: str) -> None:
         if not good:
-            raise ConfigError(f"{path}: {seen}", expected=expected)
+            raise ConfigError(f"{where}: {seen}", expected=expected)
 
     require(s.name.replace("-", "").isalnum(), f"name {s.name!r}", "letters, digits and dashes")
     require(bool(s.data.files or s.data.catalogue), "data.files is empty", "at least one file, or a catalogue")
     require(not (s.data.files and s.data.catalogue), "data.files and data.catalogue", "one of the two")
     require(bool(s.data.files or s.data.instruments), "data.catalogue", "the instruments to train on")
-    require(s.label.horizon_rows >= 1, f"label.horizon_rows {s.label.horizon_rows}", "at least 1")
-    require(s.label.span_s_max > 0, f"label.span_s_max {s.label.span_s_max}", "more than 0")
     require(
         bool(s.split.validation_from) == bool(s.split.test_from),
         f"split.validation_from {s.split.validation_from!r} and split.test_from {s.split.test_from!r}",
@@ -197,27 +282,56 @@ def _check(path: Path, s: TrainSettings) -> None:
         "positive shares that leave some for the test",
     )
     require(
-        bool(s.fit.seeds) and s.fit.epochs >= 1 and s.fit.batch >= 2 and s.fit.rows_per_epoch >= s.fit.batch,
-        "fit settings",
-        "a seed, an epoch, a batch of 2 or more and rows_per_epoch of at least a batch",
-    )
-    require(
         s.normaliser.clip is None or s.normaliser.kind in ("min_max", "z_score", "robust"),
         f"normaliser.clip {s.normaliser.clip} with normaliser.kind {s.normaliser.kind}",
         "no clip: only min_max, z_score and robust have that choice",
     )
     try:
         s.network.check()
+        s.fit.check()
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error.seen}", expected=error.expected) from None
-    require(
-        all(rate > 0 for rate in (s.fit.learning_rate, *s.fit.learning_rates.values())),
-        f"learning rates {s.fit.learning_rate} {s.fit.learning_rates or ''}".rstrip(),
-        "more than 0",
-    )
-    require(s.fit.threads >= 1, f"fit.threads {s.fit.threads}", "at least 1")
+        raise ConfigError(f"{where}: {error.seen}", expected=error.expected) from None
+    _check_labels(s, require)
     require(
         0 < s.entries.sell_quantile < s.entries.buy_quantile < 1,
         f"entries {s.entries.sell_quantile} and {s.entries.buy_quantile}",
         "0 < sell_quantile < buy_quantile < 1",
     )
+
+
+def _check_labels(s: TrainSettings, require: Callable[[bool, str, str], None]) -> None:
+    several = s.task == "multi_task"
+    require(
+        set(s.labels) == ({"return", "variance", "regime"} if several else set()),
+        f"task {s.task} with labels {', '.join(s.labels) or 'none'}",
+        "labels return, variance and regime" if several else "its one label under `label`",
+    )
+    require(
+        (s.label is None) == several, f"task {s.task} with{'' if s.label else 'out'} a label", "see docs/training.md"
+    )
+    kinds = {s.task: s.label.kind} if s.label else {name: label.kind for name, label in s.labels.items()}
+    for task, kind in kinds.items():
+        require(kind in _KINDS[task], f"task {task} with a label of kind {kind}", f"one of {', '.join(_KINDS[task])}")
+    for label in (s.label, *s.labels.values()):
+        if label is not None:
+            require(label.horizon_rows >= 1, f"a label with horizon_rows {label.horizon_rows}", "at least 1")
+            require(not label.log, "a label with log", "the variance: the loop takes its logarithm")
+    names = set(s.labels) or {s.task}
+    for name in s.losses:
+        require(several and name in names, f"losses.{name}", f"losses of {', '.join(sorted(names))} in multi_task")
+    easy = s.curriculum
+    if easy is not None:
+        require(
+            s.label is not None and s.task != "multi_horizon" and easy.label.kind in _KINDS[s.task],
+            f"curriculum with a label of kind {easy.label.kind} in task {s.task}",
+            "a task of one label, and a label that the task could learn",
+        )
+    classes = {"direction", "classes", "signal", "regime"}
+    require(not s.oversampling or s.task in classes, f"oversampling in task {s.task}", "a task of classes")
+    require(not s.weights.classes or s.task in classes, f"weights.classes in task {s.task}", "a task of classes")
+    require(
+        not (s.oversampling and s.weights.as_ == "draws" and (s.weights.classes or s.weights.uniqueness)),
+        "oversampling with weights as draws",
+        "one of the two",
+    )
+    require(not s.judged.break_even or s.task == "signal", "judged.break_even", "task signal, which trades")

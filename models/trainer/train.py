@@ -5,7 +5,6 @@ Owns the order of the steps.  Each step has its own file; the test part is score
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -16,20 +15,21 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import ConfigError, DataError
-from engine.features.column import lookup
 from engine.features.spec import FeatureSpec
 from models import networks
+from models.evaluation.baselines.classifiers import fit_classifiers
 from models.evaluation.draws import Draws, mean_estimate
 from models.evaluation.losses import log_losses, two_classes
 from models.evaluation.metrics import score_binary
 from models.manifest import Metric
-from models.trainer import dataset, normalise
+from models.trainer import dataset
+from models.trainer.checks import check_settings
 from models.trainer.dataset import Dataset, Part
 from models.trainer.settings import TrainSettings, load_settings
+from models.trainer.tabular import feature_names, rows_of, task_of
+from models.trainer.training_folder import data_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-_CUMULATIVE = frozenset({"obv"})
 
 
 def train(
@@ -37,14 +37,13 @@ def train(
     *,
     out: Path | str | None = None,
     data: Path | str | None = None,
-    dry_run: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
     """Train, calibrate, export, check and write a bundle.
 
     ``out`` is the folder of bundles (default ``models/artifacts``), ``data`` that of the files (default: the variable
-    ``KESTREL_DATA``, else ``../shared/data``); a run on a catalogue needs none.  ``dry_run`` stops after the rows are
-    built.  ``progress(text, share)`` is called along the way.  Returns what ``train --json`` prints.
+    ``KESTREL_DATA``, else ``../shared/data``); a run on a catalogue needs none.
+    ``progress(text, share)`` is called along the way.  Returns what ``train --json`` prints.
 
     Raises ``ConfigError``, ``DataError`` or ``BundleError``.
     """
@@ -53,29 +52,28 @@ def train(
     settings, config_hash = load_settings(Path(config_path))
     networks.require_torch()
     spec = dataset.feature_spec(settings.features)
-    check_network(settings, spec)
-    normalise.check_scope(settings.normaliser, settings.scope, spec)
+    check_settings(settings, spec)
     rows = _rows(settings, spec, data, report)
     counts = {"train": len(rows.train), "validation": len(rows.validation), "test": len(rows.test)}
     head = {"task": settings.task, "name": settings.name, "rows": counts}
-    if dry_run:
-        return {**head, "bundle": None, "metrics": {}, "baselines": {}, "seconds": round(time.monotonic() - started, 1)}
 
     from models.trainer.bundle import write_bundle  # these need torch
-    from models.trainer.fit import predict
+    from models.trainer.estimate import with_batch
+    from models.trainer.fit import fit_seed
+    from models.trainer.run import fit_normaliser_of
 
-    normaliser, runs = _fit_seeds(rows, settings, spec, report)
-    best_loss, best_seed, best = min(runs, key=lambda run: (run[0], run[1]))
+    normaliser = fit_normaliser_of(settings, rows)
+    settings = with_batch(settings, rows, normaliser.module)
+    runs = [fit_seed(rows, settings, normaliser.module, seed, report=report) for seed in settings.fit.seeds]
+    best = min(runs, key=lambda run: (run.scores["log_loss"], run.seed))
 
     validation = rows.validation.every(settings.fit.eval_rows_max)
     entries = settings.entries
-    sell, buy = np.quantile(predict(best, rows, validation), [entries.sell_quantile, entries.buy_quantile])
+    sell, buy = np.quantile(p_up(best, rows, validation), [entries.sell_quantile, entries.buy_quantile])
 
     report("test", 0.0)
-    probabilities, metrics, baselines, strongest = _score_test(
-        rows, settings, spec, best, [one for _, _, one in runs], (sell, buy)
-    )
-    metrics["validation_log_loss"] = Metric(value=round(best_loss, 6))
+    probabilities, metrics, baselines, strongest = _score_test(rows, settings, spec, best, runs, (sell, buy))
+    metrics["validation_log_loss"] = Metric(value=round(best.scores["log_loss"], 6))
     report("test", 1.0)
 
     levels = np.quantile(probabilities, [0.05, 0.5, 0.95])
@@ -87,8 +85,8 @@ def train(
         config_hash=config_hash,
         spec=spec,
         data=rows,
-        served=best,
-        served_seed=best_seed,
+        served=best.served,
+        served_seed=best.seed,
         normaliser=normaliser,
         thresholds=(float(sell), float(buy)),
         metrics=metrics,
@@ -111,66 +109,14 @@ def train(
     }
 
 
-def check_network(settings: TrainSettings, spec: FeatureSpec) -> None:
-    """Raises ``ConfigError`` for a network that cannot take the window, does not give the task's one output, or has no
-    part, nor a member with a part, of a name in ``fit.learning_rates``."""
-    network, window, columns = settings.network, spec.window, len(spec.columns)
-    networks.check(network, window=window, columns=columns)
-    if (shape := network.output_shape(window, 1)) != (-1, 1):
-        raise ConfigError(
-            f"network {network.name} of these settings gives {shape}",
-            expected=f"one output a window, which the task {settings.task} is about",
-            do="set network.mode to encoder or network.output to last",
-        )
-    built = networks.build(network, window=window, columns=columns)
-    parts = dict.fromkeys(part for each in (built, *built.members().values()) for part in each.parts())
-    if unknown := sorted(settings.fit.learning_rates.keys() - parts.keys()):
-        raise ConfigError(
-            f"fit.learning_rates names {unknown[0]}, which is no part of the network {network.name}",
-            expected=f"among {', '.join(parts)}",
-        )
-
-
 def _rows(
     settings: TrainSettings, spec: FeatureSpec, data: Path | str | None, report: Callable[[str, float], None]
 ) -> Dataset:
     """Features and labels of all parts."""
-    folder = Path(data or os.environ.get("KESTREL_DATA") or ROOT.parent / "shared" / "data")
-    if settings.data.files and not folder.is_dir():
-        raise DataError(f"no data folder at {folder}", expected="the folder of recorded files", do="set KESTREL_DATA")
     report("features", 0.0)
-    rows = dataset.build(settings, spec, folder)
+    rows = dataset.build(settings, spec, data_folder(settings, data))
     report("features", 1.0)
     return rows
-
-
-def _fit_seeds(
-    rows: Dataset, settings: TrainSettings, spec: FeatureSpec, report: Callable[[str, float], None]
-) -> tuple[normalise.Fitted, list[tuple[float, int, Any]]]:
-    """The normaliser, and for each seed its validation loss, the seed and the trained module."""
-    from models.trainer.fit import fit_one, make_deterministic
-
-    make_deterministic(settings.fit.threads)
-    by_close = settings.normaliser.kind == "scale_free"
-    normaliser = normalise.fit_normaliser(
-        settings.normaliser,
-        rows,
-        column_kinds(rows, spec.columns) if by_close else [],
-        spec.columns.index("close") if by_close else -1,
-    )
-    runs = []
-    for seed in settings.fit.seeds:
-        served, loss = fit_one(
-            rows,
-            normaliser.module,
-            settings.network,
-            settings.fit,
-            seed,
-            report,
-            span_s_max=settings.label.span_s_max,
-        )
-        runs.append((loss, seed, served))
-    return normaliser, runs
 
 
 def _score_test(
@@ -185,65 +131,51 @@ def _score_test(
 
     ``served`` are the modules of all seeds, ``thresholds`` those to sell and to buy at.
     """
-    from models.trainer.fit import predict
-
     sell, buy = thresholds
     test = rows.test.every(settings.fit.eval_rows_max)
     draws = Draws.cut(test.ts_ns, rows.label_span_s)
-    probabilities = predict(best, rows, test)
-    metrics = score_binary(test.up, probabilities, draws)
-    scored = score_baselines(rows, best, test, draws, settings)
+    probabilities = p_up(best, rows, test)
+    up = rows.targets[test.index, 0]
+    metrics = score_binary(up, probabilities, draws)
+    scored = score_baselines(rows, test, draws, settings)
     baselines = {name: metric for name, (metric, _) in scored.items()}
     strongest = min(scored, key=lambda name: scored[name][0]["log_loss"].value)
-    losses = _losses(test, probabilities) - _losses(test, scored[strongest][1])
+    losses = _losses(up, probabilities) - _losses(up, scored[strongest][1])
     metrics["log_loss_minus_best_baseline"] = mean_estimate(losses, draws).metric
-    metrics |= across_seeds([predict(one, rows, test) for one in served], test)
+    metrics |= across_seeds([p_up(one, rows, test) for one in served], up)
     metrics |= trading_figures(rows, spec.columns, test, probabilities, float(sell), float(buy), draws)
     return probabilities, metrics, baselines, strongest
 
 
-def column_kinds(data: Dataset, columns: tuple[str, ...]) -> list[str]:
-    """How the graph scales each column: by its declared unit; a price unit is a level or a difference by its size.
+def p_up(fitted: Any, rows: Dataset, part: Part) -> npt.NDArray[np.float64]:
+    """(N,) calibrated probabilities: what the exported graph returns."""
+    from models.trainer.fit import forecasts
 
-    A level (a mean, a band) stays near the close, a difference (MACD, ATR) near nothing: on training rows the typical
-    share of the close is beyond 0.5 for the one and below 0.1 for the other.
-    """
-    sample = data.values[data.train.every(4_096).position].astype(np.float64)  # (N, F)
-    close = np.abs(sample[:, columns.index("close")])
-    kinds = []
-    for i, name in enumerate(columns):
-        unit = lookup(name).unit
-        if unit == "price":
-            share = float(np.median(np.abs(sample[:, i]) / np.maximum(close, 1e-12)))
-            kinds.append("price" if share > 0.5 else "price_difference")
-        elif unit == "qty":
-            kinds.append("qty_total" if name in _CUMULATIVE else "qty")
-        else:
-            kinds.append("plain")
-    return kinds
+    return forecasts(fitted, rows, part)[0][:, 1]
 
 
 def score_baselines(
-    data: Dataset, served: Any, test: Part, draws: Draws, settings: TrainSettings
+    data: Dataset, test: Part, draws: Draws, settings: TrainSettings
 ) -> dict[str, tuple[dict[str, Metric], npt.NDArray[np.float64]]]:
     """Metrics and probabilities of each baseline on exactly the rows the network is scored on."""
-    from models.trainer import baselines
-    from models.trainer.fit import normalised
+    target = data.plan.targets[0]
+    train, validation, unseen = (
+        rows_of(settings, data, target, part)
+        for part in (
+            data.train.every(settings.fit.eval_rows_max),
+            data.validation.every(settings.fit.eval_rows_max),
+            test,
+        )
+    )
+    task = task_of(settings, data, target)
+    fitted = fit_classifiers(task, feature_names(settings, data, target), train, validation, settings.fit.seeds[0])
+    forecasts = {one.name: one.predict(unseen)[:, 1] for one in fitted}
+    return {name: (score_binary(unseen.label, p, draws), p) for name, p in forecasts.items()}
 
-    train = data.train.every(settings.fit.eval_rows_max)
-    fitted = baselines.summarise(normalised(served, data, train)), train.up
-    unseen = baselines.summarise(normalised(served, data, test))
-    forecasts = {
-        "prior": baselines.prior(data, test),
-        "persistence": baselines.persistence(data, test),
-        "logistic_regression": baselines.logistic(fitted, unseen, settings.fit.seeds[0]),
-    }
-    return {name: (score_binary(test.up, p, draws), p) for name, p in forecasts.items()}
 
-
-def across_seeds(forecasts: list[npt.NDArray[np.float64]], test: Part) -> dict[str, Metric]:
+def across_seeds(forecasts: list[npt.NDArray[np.float64]], up: npt.NDArray[np.float64]) -> dict[str, Metric]:
     """Mean, standard deviation and worst test log-loss over all seeds: their spread often exceeds the margins."""
-    losses = np.array([float(_losses(test, p).mean()) for p in forecasts])
+    losses = np.array([float(_losses(up, p).mean()) for p in forecasts])
     return {
         "log_loss_seeds_mean": Metric(value=round(float(losses.mean()), 6)),
         "log_loss_seeds_sd": Metric(value=round(float(losses.std(ddof=1)) if len(losses) > 1 else 0.0, 6)),
@@ -275,13 +207,13 @@ def trading_figures(
     fee = float(np.mean([float(instrument.taker_fee_rate) for instrument in data.instruments])) * 1e4
     return {
         "entry_share": Metric(value=round(float(beyond.mean()), 6)),
-        "entry_move_bps": mean_estimate((side * test.move_bps)[beyond], draws.where(beyond)).metric,
+        "entry_move_bps": mean_estimate((side * data.move_bps[test.index])[beyond], draws.where(beyond)).metric,
         "entry_cost_bps": Metric(value=round(spread + 2 * fee, 6)),
     }
 
 
-def _losses(test: Part, p: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    return log_losses(test.up.astype(np.int64), two_classes(p.astype(np.float64)))
+def _losses(up: npt.NDArray[np.float64], p: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    return log_losses(up.astype(np.int64), two_classes(p.astype(np.float64)))
 
 
 def _shown(path: Path) -> str:

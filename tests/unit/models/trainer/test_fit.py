@@ -11,7 +11,7 @@ from models import networks
 from models.catalogue import verify_bundle
 from models.manifest import load_bundle
 from models.trainer.dataset import Dataset
-from models.trainer.settings import Fit
+from models.trainer.settings import Fit, settings_of
 from models.trainer.train import train
 from tests.support.networks import SMALL
 from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
@@ -22,7 +22,6 @@ from models.networks.normalisers import PerWindow  # noqa: E402
 from models.trainer import fit  # noqa: E402
 
 FIT = Fit(seeds=(1,), epochs=1, batch=64, rows_per_epoch=256, eval_rows_max=300)
-SPAN_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -37,62 +36,62 @@ def data(folder: Path) -> Dataset:
 
 def fitted(data: Dataset, name: str, settings: Fit = FIT, **changes):
     network = networks.settings_of({"name": name, **SMALL[name], **changes})
-    columns = data.values.shape[1]
-    return fit.fit_one(data, PerWindow(columns), network, settings, 1, lambda *_: None, span_s_max=SPAN_S)
+    whole = msgspec.structs.replace(settings_of(tiny_settings()), network=network, fit=settings)
+    return fit.fit_seed(data, whole, PerWindow(data.values.shape[1]), 1)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_network_trains_on_direction(data, name):
     """One epoch on generated quotes: a calibrated loss near a coin's or better, forecasts that differ, and
     weights that moved wherever they may."""
-    served, loss = fitted(data, name)
-    assert loss < np.log(2) + 0.01  # the temperature can always say that next to nothing is known
-    up = fit.predict(served, data, data.validation)
+    made = fitted(data, name)
+    assert made.scores["log_loss"] < np.log(2) + 0.01  # the temperature can always say that next to nothing is known
+    up = fit.forecasts(made, data, data.validation)[0][:, 1]
     assert ((up > 0) & (up < 1)).all()
     assert np.ptp(up) > 1e-4
     torch.manual_seed(1)
     columns = data.values.shape[1]
     begun = networks.build(networks.settings_of({"name": name, **SMALL[name]}), window=30, columns=columns)
-    for (key, before), after in zip(begun.named_parameters(), served.network.parameters(), strict=True):
+    for (key, before), after in zip(begun.named_parameters(), made.served.network.parameters(), strict=True):
         assert not torch.equal(before, after), key
 
 
 def test_the_same_seed_gives_the_same_ensemble(data):
     """Members included, bit for bit."""
     one, other = (fitted(data, "stacked_ensemble") for _ in range(2))
-    assert one[1] == other[1]
-    for key, value in one[0].state_dict().items():
-        assert torch.equal(value, other[0].state_dict()[key]), key
+    assert one.scores == other.scores
+    for key, value in one.served.state_dict().items():
+        assert torch.equal(value, other.served.state_dict()[key]), key
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "held_back"),
+    ("name", "changes", "share"),
     [
-        ("ensemble", {}, 0.25),
         ("stacked_ensemble", {"combiner_share": 0.5}, 0.5),
         ("lstm_ensemble", {}, 0.25),
         ("lstm_ensemble", {"weights": "equal"}, 0.0),
         ("two_stage", {}, 0.0),
     ],
 )
-def test_what_combines_members_learns_from_rows_they_did_not_see(data, monkeypatch, name, changes, held_back):
+def test_what_combines_members_learns_from_rows_they_did_not_see(data, monkeypatch, name, changes, share):
     """Watches the parts of each stage: members come first, and none of their labels lies among the later rows."""
     seen = []
-    real = fit._fit
+    real = fit.Stage.run
 
-    def watched(served, rows, part, *rest):
-        seen.append((served.network, part))
-        return real(served, rows, part, *rest)
+    def watched(stage, *rest):
+        seen.append((stage.network, stage.part))
+        return real(stage, *rest)
 
-    monkeypatch.setattr(fit, "_fit", watched)
-    served, _ = fitted(data, name, **changes)
-    members = list(served.network.members().values())
-    assert [network for network, _ in seen] == [*members, served.network]
+    monkeypatch.setattr(fit.Stage, "run", watched)
+    made = fitted(data, name, **changes)
+    members = list(made.served.network.members().values())
+    assert [network for network, _ in seen] == [*members, made.served.network]
     later = seen[-1][1]
-    assert len(later) == pytest.approx(held_back * len(data.train) or len(data.train), abs=1)
+    assert len(later) == pytest.approx(share * len(data.train) or len(data.train), abs=1)
+    ends = data.samples.spans.end_ns
     for _, part in seen[:-1]:
-        if held_back:
-            assert part.ts_ns.max() + SPAN_S * 1e9 < later.ts_ns.min()
+        if share:
+            assert ends[part.index].max() < later.ts_ns.min()
             assert len(part) + len(later) == pytest.approx(len(data.train), rel=0.05)
         else:
             assert len(part) == len(data.train)
@@ -101,14 +100,14 @@ def test_what_combines_members_learns_from_rows_they_did_not_see(data, monkeypat
 
 def test_a_part_learns_at_its_own_rate(data):
     """A head of next to no rate stays where it began; the rest moves."""
-    served, _ = fitted(data, "hybrid", msgspec.structs.replace(FIT, learning_rates={"heads": 1e-12}))
+    made = fitted(data, "hybrid", msgspec.structs.replace(FIT, learning_rates={"heads": 1e-12}))
     torch.manual_seed(1)
     network = networks.settings_of({"name": "hybrid", **SMALL["hybrid"]})
     begun = networks.build(network, window=30, columns=data.values.shape[1])
     for name, part in begun.parts().items():
         moved = max(
             (before - after).detach().abs().max().item()
-            for before, after in zip(part.parameters(), served.network.parts()[name].parameters(), strict=True)
+            for before, after in zip(part.parameters(), made.served.network.parts()[name].parameters(), strict=True)
         )
         assert (moved < 1e-8) == (name == "heads"), name
 

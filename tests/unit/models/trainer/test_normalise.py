@@ -15,9 +15,10 @@ from engine.features.sets import quote40_spec
 from models.golden import run_tape
 from models.manifest import load_bundle
 from models.onnx_model import OnnxModel
-from models.trainer.normalise import check_scope, fit_normaliser, statistics, training_rows
+from models.trainer.dataset import Part
+from models.trainer.normalise import check_scope, column_kinds, fit_normaliser, statistics, training_rows
 from models.trainer.settings import NormaliserSettings, ScopeSettings
-from models.trainer.train import column_kinds, train
+from models.trainer.train import train
 from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
 
 KINDS = ("scale_free", "min_max", "z_score", "robust", "per_window", "none")
@@ -111,13 +112,21 @@ def test_nothing_after_the_training_moves_a_bit_of_what_is_fitted(data, tmp_path
             assert value.numpy().tobytes() == dirty.module.state_dict()[name].numpy().tobytes(), (kind, name)
 
 
+def _with(data, values):
+    """The same rows with other values in their columns."""
+    table = replace(data.table, values=values)
+    samples = replace(data.samples, table=table)
+    parts = {name: Part(samples, data.part(name).part) for name in ("train", "validation", "test")}
+    return replace(data, samples=samples, **parts)
+
+
 def test_rows_that_are_not_clean_are_left_out_and_counted(data):
     """Puts a NaN and an infinity into two training rows: what is fitted equals a fit without these rows."""
     rows = training_rows(data)
     bad = rows[[100, 900]]
     values = data.values.copy()
     values[bad[0], 3], values[bad[1], 7] = np.nan, np.inf
-    broken = replace(data, values=values)
+    broken = _with(data, values)
     for kind in SCALERS:
         centre, scale = statistics(kind, data.values[np.setdiff1d(rows, bad)])
         fitted = _fit(kind, broken)
@@ -137,7 +146,7 @@ def test_a_column_without_any_value_is_refused(data, kind):
     values = data.values.copy()
     values[:, 30] = np.nan
     with pytest.raises(DataError, match="not finite"):
-        _fit(kind, replace(data, values=values))
+        _fit(kind, _with(data, values))
 
 
 # --- settings --------------------------------------------------------------------------------------------------

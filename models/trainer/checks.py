@@ -1,0 +1,62 @@
+"""What can be known to be wrong before a row is read: a network, a loss, a normaliser or a score that does not fit.
+
+Owns these checks of settings against each other; ``models.trainer.settings`` owns those of single keys.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.errors import ConfigError
+from engine.features.spec import FeatureSpec
+from models import networks
+from models.trainer.normalise import check_scope
+from models.trainer.scores import KNOWN
+from models.trainer.settings import TrainSettings
+from models.trainer.tasks import Plan, check_monitor, plan_of
+
+
+def check_settings(settings: TrainSettings, spec: FeatureSpec) -> None:
+    """Raises ``ConfigError`` for settings that no run can be made of.  Needs torch."""
+    from models.trainer.feeding import loss_of
+    from models.trainer.losses import check_loss
+
+    plan = plan_of(settings, spec.sampling.interval_ns)
+    _check_network(settings, spec, plan)
+    check_scope(settings.normaliser, settings.scope, spec)
+    for target in plan.targets:
+        check_loss(target, loss_of(settings, target))
+    check_monitor(settings.fit.monitor, plan, KNOWN[plan.targets[0].kind])
+    if settings.tracking.mlflow:
+        _require("mlflow", "tracking.mlflow", "pip install mlflow, or leave the key out")
+    if settings.tracking.tensorboard:
+        _require("tensorboard", "tracking.tensorboard", "install the trainer: pip install -e '.[train]'")
+
+
+def _check_network(settings: TrainSettings, spec: FeatureSpec, plan: Plan) -> None:
+    """It takes the window, gives the task's outputs, and has the parts that ``fit.learning_rates`` names."""
+    network, window, columns = settings.network, spec.window, len(spec.columns)
+    networks.check(network, window=window, columns=columns)
+    wanted: set[tuple[int, ...]] = {(-1, 1)}
+    if plan.head == "multi_horizon":
+        wanted.add((-1, plan.horizons, 1))  # a decoder gives a horizon a step
+    if (shape := network.output_shape(window, 1)) not in wanted:
+        raise ConfigError(
+            f"network {network.name} of these settings gives {shape}",
+            expected=f"one output a window, which the task {settings.task} is about",
+            do="set network.mode to encoder or network.output to last",
+        )
+    built: Any = networks.build(network, window=window, columns=columns)
+    parts = dict.fromkeys(part for each in (built, *built.members().values()) for part in each.parts())
+    if unknown := sorted(settings.fit.learning_rates.keys() - parts.keys()):
+        raise ConfigError(
+            f"fit.learning_rates names {unknown[0]}, which is no part of the network {network.name}",
+            expected=f"among {', '.join(parts)}",
+        )
+
+
+def _require(library: str, key: str, do: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(library) is None:
+        raise ConfigError(f"{key} needs {library}, which is not installed", do=do)

@@ -1,0 +1,133 @@
+"""What a run will take, from a few steps of it: ``train --dry-run``, and the batch that fits a GPU.
+
+Owns the measuring; nothing of it reaches the run.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from copy import deepcopy
+from itertools import islice
+
+import msgspec
+import torch
+from torch import nn
+
+from models.networks.network import Network
+from models.networks.served import Served
+from models.trainer.dataset import Dataset
+from models.trainer.fit import Stage
+from models.trainer.fit_settings import AUTO
+from models.trainer.forward import build_network, make_deterministic, raw_outputs
+from models.trainer.settings import TrainSettings
+
+_WARM, _STEPS = 2, 6
+_EVAL_ROWS = 1_024
+_CPU_BATCH = 256
+_GPU_BATCHES = (256, 512, 1_024, 2_048, 4_096, 8_192)
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """``step_ms``: of the slowest stage, data and all; ``seconds``: of the whole run, if no seed ends early.
+
+    ``memory_mb``: the most that this process has had so far, rows included; ``gpu_mb`` likewise, 0 without one.
+    """
+
+    parameters: int
+    batch: int
+    steps_per_epoch: int
+    step_ms: float
+    seconds: float
+    memory_mb: float
+    gpu_mb: float = 0.0
+
+
+def estimate(settings: TrainSettings, data: Dataset, normaliser: nn.Module) -> Estimate:
+    """Measures a few steps of each stage and one evaluation, in the weights of no run."""
+    fit = settings.fit
+    device = make_deterministic(settings)
+    torch.manual_seed(0)
+    net = build_network(settings, data)
+    served = Served(deepcopy(normaliser), net).to(device)
+    seconds = slowest_ms = 0.0
+    steps = 0
+    networks: list[Network] = [*net.members().values(), net]
+    for number, network in enumerate(networks):
+        if network is not net:
+            network.requires_grad_(True)
+        stage = Stage(data, settings, Served(served.normaliser, network), data.train, 0, number, device)
+        row_s = _row_s(stage)
+        step_s = _step_s(stage) if stage.learning else 0.0
+        judged = min(len(stage.validation) + len(stage.scored), 2 * fit.eval_rows_max)
+        steps = stage.loader.steps if stage.learning else 0
+        seconds += (fit.epochs if stage.learning else 1) * (steps * step_s + judged * row_s)
+        slowest_ms = max(slowest_ms, 1e3 * step_s)
+        if network is net:
+            seconds += (len(data.train) + len(data.validation)) * row_s
+        else:
+            network.requires_grad_(False)
+    gpu = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else 0.0
+    return Estimate(
+        parameters=sum(p.numel() for p in net.parameters()),
+        batch=int(fit.batch),
+        steps_per_epoch=steps,
+        step_ms=round(slowest_ms, 2),
+        seconds=round(len(fit.seeds) * seconds, 1),
+        memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1),
+        gpu_mb=round(gpu, 1),
+    )
+
+
+def with_batch(settings: TrainSettings, data: Dataset, normaliser: nn.Module) -> TrainSettings:
+    """The settings with a number where ``fit.batch`` is ``auto``."""
+    if settings.fit.batch != AUTO:
+        return settings
+    device = make_deterministic(settings)
+    found = min(_CPU_BATCH, len(data.train), settings.fit.rows_per_epoch)
+    if device.type == "cuda":
+        for batch in _GPU_BATCHES:
+            if batch > min(len(data.train), settings.fit.rows_per_epoch) or not _fits(
+                settings, data, normaliser, batch, device
+            ):
+                break
+            found = batch
+    return _batched(settings, found)
+
+
+def _fits(settings: TrainSettings, data: Dataset, normaliser: nn.Module, batch: int, device: torch.device) -> bool:
+    """Whether a step of that batch leaves memory for the rest."""
+    served = Served(deepcopy(normaliser), build_network(settings, data)).to(device)
+    try:
+        stage = Stage(data, _batched(settings, batch), served, data.train, 0, 0, device)
+        stage.step(stage.loader.next(), stage.values)
+    except torch.cuda.OutOfMemoryError:
+        return False
+    finally:
+        torch.cuda.empty_cache()
+    return torch.cuda.max_memory_allocated() < 0.8 * torch.cuda.get_device_properties(device).total_memory
+
+
+def _batched(settings: TrainSettings, batch: int) -> TrainSettings:
+    return msgspec.structs.replace(settings, fit=msgspec.structs.replace(settings.fit, batch=batch))
+
+
+def _step_s(stage: Stage) -> float:
+    """Seconds a step, data included; the first ones, which allocate, are not counted."""
+    stage.served.train()
+    began = time.perf_counter()
+    count = 0
+    for number, batch in enumerate(islice(stage.loader.epoch(), _WARM + _STEPS)):
+        if number == min(_WARM, stage.loader.steps - 1):
+            began, count = time.perf_counter(), 0
+        stage.step(batch, stage.values).item()
+        count += 1
+    return (time.perf_counter() - began) / max(count, 1)
+
+
+def _row_s(stage: Stage) -> float:
+    """Seconds a row that is only looked at."""
+    part = stage.validation.every(_EVAL_ROWS)
+    began = time.perf_counter()
+    raw_outputs(stage.served, stage.data, part)
+    return (time.perf_counter() - began) / len(part)

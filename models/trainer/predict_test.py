@@ -1,0 +1,47 @@
+"""What a trained run says of its test part, against an opening of the ledger; ``run.py evaluate`` asks for it.
+
+Owns the order: everything that can fail without the test is done before it is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.errors import DataError
+from models.evaluation.ledger import Opening
+from models.evaluation.run_folder import CONFIG, RunFolder
+from models.trainer import dataset
+from models.trainer.fit import forecasts
+from models.trainer.run import check_same_data, fit_normaliser_of, load_fitted, predictions_of
+from models.trainer.settings import load_settings
+from models.trainer.training_folder import WEIGHTS, data_folder, places
+
+
+def training_folder_of(path: Path) -> Path | None:
+    """Where the weights of a run are: in its folder, or the one above of a run of several forecasts.  None: nowhere."""
+    return next((folder for folder in (path, path.parent) if (folder / WEIGHTS).is_dir()), None)
+
+
+def prepare(path: Path, data: Path | None = None) -> Callable[[RunFolder, Opening], None]:
+    """Rows, normaliser and networks of a trained run; what is returned writes the test predictions of its seeds.
+
+    ``data`` as for ``run_training``.  Raises ``DataError`` for a run that is not done, or whose data, features or code
+    are not those it learned from.
+    """
+    folder = training_folder_of(path)
+    if folder is None:
+        raise DataError(f"the run {path} has no weights", expected="a run that is trained to its end", do="resume it")
+    settings, _ = load_settings(folder / CONFIG)
+    rows = dataset.build(settings, dataset.feature_spec(settings.features), data_folder(settings, data))
+    check_same_data(RunFolder(path), rows)
+    normaliser = fit_normaliser_of(settings, rows)
+    found = [load_fitted(folder, settings, rows, normaliser, seed) for seed in settings.fit.seeds]
+    number = next(number for number, (_, place) in enumerate(places(folder, rows)) if place.resolve() == path.resolve())
+
+    def predict(run: RunFolder, opening: Opening) -> None:
+        opening.check(run.data.parts["test"].fingerprint)
+        each = [forecasts(one, rows, rows.test)[number] for one in found]
+        run.write_test_predictions(predictions_of(rows, rows.test, each, found), opening)
+
+    return predict

@@ -212,10 +212,12 @@ def _options(settings: Settings, plan: _Plan, *, start_ns: int) -> Any:
     from engine.runtime.parts import Options
     from engine.runtime.rehearsal import CONFIRM_S
     from models.catalogue import list_bundles
+    from models.registry.champions import champions
 
     data_time = settings.venue.feed == "replay"
     records = plan.mode == "record"  # whoever only watches has no orders there
     named = [row["version"] for row in list_bundles(settings.models.directory) if row["version"]]
+    named += [version for version in champions(settings.models.registry) if version not in named]
     return Options(
         mode=plan.mode,
         root=settings.session.directory,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from config.features_schema import FeaturesSettings, SamplingSettings
 from config.schema import Settings, StrategySettings
-from engine.errors import BundleError, ConfigError, KestrelError
+from engine.errors import ConfigError, KestrelError
 from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, load_columns
 from engine.features.sets import expand
 from engine.instruments import Instrument
@@ -43,12 +43,13 @@ class ConfiguredAssembly:
             return Assignment()  # nobody reads features: a session that only watches, or the guardian alone
         if not uses_model:
             return Assignment(spec=self._plain_spec(instrument).to_json().decode())
-        bundle = find_bundle(self._settings.models.directory, instrument, self._bundle_name(instrument))
+        bundle = self._find(instrument, self._bundle_name(instrument))
         self._bundles[bundle.version] = bundle
         manifest = bundle.manifest
+        thresholds = manifest.thresholds
+        suggested = () if thresholds is None else (("buy", thresholds.buy), ("sell", thresholds.sell))
         facts = (
-            ("buy", manifest.thresholds.buy),
-            ("sell", manifest.thresholds.sell),
+            *suggested,
             ("return_scale_bps", manifest.return_scale_bps),
             ("horizon_rows", float(manifest.label.horizon_rows)),
         )
@@ -78,11 +79,7 @@ class ConfiguredAssembly:
         if model is None:
             bundle = self._bundles.get(assignment.model)
             if bundle is None:
-                bundle = find_bundle(self._settings.models.directory, instrument, assignment.model.partition("@")[0])
-            if bundle.version != assignment.model:
-                raise BundleError(
-                    f"bundle {bundle.version} is installed", expected=assignment.model, do="restore that bundle"
-                )
+                bundle = self._find(instrument, assignment.model)
             model = OnnxModel(bundle, deadline_us=self._settings.models.deadline_us, stopwatch=self._stopwatch)
             self._models[assignment.model] = model
         return model
@@ -99,6 +96,10 @@ class ConfiguredAssembly:
     @property
     def models(self) -> list[OnnxModel]:
         return list(self._models.values())
+
+    def _find(self, instrument: Instrument, name: str) -> Bundle:
+        models = self._settings.models
+        return find_bundle(models.directory, instrument, name, registry=models.registry)
 
     def _bundle_name(self, instrument: Instrument) -> str:
         """The one bundle that the strategies on this instrument ask for."""

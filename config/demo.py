@@ -24,14 +24,18 @@ def with_fitting_demo(settings: Settings, instruments: Sequence[Instrument]) -> 
         return settings
     from models.catalogue import bundle_paths, folders_without_manifest
     from models.manifest import load_bundle
+    from models.registry.champions import find_champion
 
     try:
         bundles = [load_bundle(path) for path in bundle_paths(settings.models.directory)]
+        own = {one.id for one in instruments if find_champion(settings.models.registry, one) is not None}
     except BundleError:
         return settings
     if folders_without_manifest(settings.models.directory):
         return settings
-    unfit = [one.id for one in instruments if all(bundle.reasons_against(one) for bundle in bundles)]
+    unfit = [
+        one.id for one in instruments if one.id not in own and all(bundle.reasons_against(one) for bundle in bundles)
+    ]
     if not unfit or not bundles:
         return settings
     print(

@@ -32,7 +32,7 @@ from config.risk_schema import RiskSettings
 from config.sections import FilePath, Section
 from config.supervision_schema import ShutdownSettings, WatchdogSettings
 from engine.stakes import GUARDIAN, OPERATOR
-from models.shipped import DEFAULT, bundles_folder
+from models.shipped import DEFAULT, REGISTRY, bundles_folder
 
 PROFILES: Final = ("paper", "development", "testing", "production")
 REDACTED: Final = "**********"
@@ -222,7 +222,11 @@ class StrategySettings(Section):
     kind: str | None = Field(default=None, description="a built-in strategy: threshold, ema_cross")
     path: str | None = Field(default=None, description="your own: folder/file.py:Class")
     instruments: Literal["all"] | list[str] = Field(default="all", description="all, or ids such as BTC/USD@coinbase")
-    model: str = Field(default="auto", min_length=1, description="auto (a bundle that fits), none, or a bundle's name")
+    model: str = Field(
+        default="auto",
+        min_length=1,
+        description="auto (the champion, else a bundle that fits), none, a bundle's name, or NAME@VERSION",
+    )
     params: dict[str, JsonValue] = Field(default={}, description="the strategy's own")
 
     @model_validator(mode="after")
@@ -235,6 +239,9 @@ class StrategySettings(Section):
 class ModelsSettings(Section):
     directory: Annotated[FilePath, AfterValidator(bundles_folder)] = Field(
         default=DEFAULT, validate_default=True, description="folder of model bundles; the default: else those that ship"
+    )
+    registry: FilePath = Field(
+        default=REGISTRY, description="folder of versions and champions; a champion goes before the folder of bundles"
     )
     deadline_us: int = Field(
         default=1000, gt=0, description="a prediction that takes longer is late and not traded on, us"

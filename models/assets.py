@@ -37,6 +37,11 @@ class AssetIds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Rows that an embedding needs, the unknown one among them."""
         return len(self.instruments) + 1
 
+    @property
+    def by_instrument(self) -> dict[str, int]:
+        """The number of each that the training had."""
+        return {name: number for number, name in enumerate(self.instruments, 1)}
+
     def number(self, instrument: str) -> int:
         """The number of an instrument id; ``UNKNOWN`` where the training had none of it."""
         try:

@@ -1,6 +1,7 @@
 """Bundles in a folder: list, show, verify, and the one that fits an instrument.
 
-Owns the choice only.  What makes a bundle valid is ``models.manifest``; opening it is ``models.onnx_model``.
+The registry's champion goes before the folder.  Owns the choice only.  What makes a bundle valid is
+``models.manifest``; opening it is ``models.onnx_model``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import msgspec
 from engine.errors import BundleError
 from engine.instruments import Instrument
 from models.manifest import MANIFEST, Bundle, load_bundle
+from models.registry.champions import find_champion
+from models.registry.store import Registry
 
 AUTO = "auto"
 
@@ -37,18 +40,26 @@ def folders_without_manifest(directory: Path | str) -> list[str]:
 
 
 def find_bundle(
-    directory: Path | str, instrument: Instrument, name: str = AUTO, *, now_ns: int | None = None
+    directory: Path | str,
+    instrument: Instrument,
+    name: str = AUTO,
+    *,
+    registry: Path | None = None,
+    now_ns: int | None = None,
 ) -> Bundle:
     """The bundle called ``name``, or with ``auto`` the one made for such an instrument.
 
-    ``auto`` prefers the bundle whose features use more of what the feed gives, then the newer one, then the name.
+    ``auto`` takes the champion of ``registry`` where it has one for the instrument; else, of ``directory``, the bundle
+    whose features use more of what the feed gives, then the newer one, then the name.
     Raises ``BundleError`` with every reason when none may be used.
     """
     directory = Path(directory)
     if name != AUTO:
-        bundle = load_named(directory, name, now_ns=now_ns)
+        bundle = load_named(directory, name, registry=registry, now_ns=now_ns)
         bundle.check_instrument(instrument)
         return bundle
+    if registry is not None and (champion := find_champion(registry, instrument, now_ns=now_ns)) is not None:
+        return champion
     usable: list[Bundle] = []
     reasons: list[str] = []
     for path in bundle_paths(directory):
@@ -71,13 +82,22 @@ def find_bundle(
     return min(usable, key=lambda b: (-len(b.spec.requires), -b.manifest.created_ns, b.manifest.name))
 
 
-def load_named(directory: Path | str, name: str, *, now_ns: int | None = None) -> Bundle:
-    """The bundle called ``name``.  Raises ``BundleError`` when there is none or it may not be used at all."""
+def load_named(directory: Path | str, name: str, *, registry: Path | None = None, now_ns: int | None = None) -> Bundle:
+    """The bundle called ``name``; ``NAME@VERSION`` is exactly that one, of ``registry`` or of ``directory``.
+
+    Raises ``BundleError`` when there is none or it may not be used at all.
+    """
     directory = Path(directory)
-    if not name or Path(name).name != name or not (directory / name).is_dir():
+    plain, _, sha = name.partition("@")
+    if sha and registry is not None and Registry(registry).path_of(name).is_dir():
+        return load_bundle(Registry(registry).path_of(name), now_ns=now_ns)
+    if not plain or Path(plain).name != plain or not (directory / plain).is_dir():
         known = ", ".join(path.name for path in bundle_paths(directory)) or "none"
         raise BundleError(f"no bundle {name!r} in {directory}", expected=f"one of: {known}")
-    return load_bundle(directory / name, now_ns=now_ns)
+    bundle = load_bundle(directory / plain, now_ns=now_ns)
+    if sha and bundle.version != name:
+        raise BundleError(f"bundle {bundle.version} is installed", expected=name, do="restore that bundle")
+    return bundle
 
 
 def list_bundles(directory: Path | str, *, now_ns: int | None = None) -> list[dict[str, Any]]:
@@ -119,7 +139,13 @@ def verify_bundle(path: Path | str, *, now_ns: int | None = None) -> dict[str, A
     Returns ``version``, ``provider`` and the number of golden predictions that were compared.
     """
     from models.onnx_model import OnnxModel  # listing bundles needs no runtime
+    from models.side_graphs import check_side_graphs
 
     bundle = load_bundle(path, now_ns=now_ns)
     model = OnnxModel(bundle)
-    return {"version": bundle.version, "provider": model.provider, "golden_predictions": len(bundle.golden.outputs)}
+    check_side_graphs(bundle)
+    return {
+        "version": bundle.version,
+        "provider": model.provider,
+        "golden_predictions": len(bundle.golden.outputs) // bundle.manifest.output_width,
+    }

@@ -1,18 +1,31 @@
-"""The commands ``models networks``, ``list``, ``show`` and ``verify``."""
+"""The commands ``models networks``, ``list``, ``show``, ``verify``, and those of the registry: ``add``, ``promote``,
+``rollback``, ``retire``, ``audit``."""
 
 from __future__ import annotations
 
+import getpass
 import json
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from engine.cli import JsonFlag, print_json
-from engine.errors import KestrelError
-from models.shipped import DEFAULT, bundles_folder
+from engine.errors import BundleError, KestrelError
+from models.shipped import DEFAULT, REGISTRY, bundles_folder
 
-app = typer.Typer(help="Networks and model bundles.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from models.registry.standing import Standing
+
+app = typer.Typer(help="Networks, model bundles, and which of them stands for what.", no_args_is_help=True)
+
+DirectoryOption = Annotated[Path, typer.Option(help="folder of bundles")]
+RegistryOption = Annotated[Path, typer.Option(help="folder of versions and champions")]
+ReasonOption = Annotated[str, typer.Option(help="why; kept in the audit")]
+WhoOption = Annotated[str, typer.Option(help="who decided; default: the user's name")]
+ForceFlag = Annotated[bool, typer.Option("--force", help="override what speaks against it; needs --reason")]
 
 
 @app.command("networks")
@@ -31,31 +44,182 @@ def models_networks(as_json: JsonFlag = False) -> None:
 
 
 @app.command("list")
-def models_list(directory: Annotated[Path, typer.Option()] = DEFAULT, as_json: JsonFlag = False) -> None:
-    """Bundles and whether they may be used."""
+def models_list(
+    directory: DirectoryOption = DEFAULT, registry: RegistryOption = REGISTRY, as_json: JsonFlag = False
+) -> None:
+    """Bundles and whether they may be used; then the registry's versions and what each stands for."""
     from models.catalogue import list_bundles
+    from models.registry import index
+    from models.registry.store import Registry
 
     rows = list_bundles(bundles_folder(directory))
     for row in rows:
         print(f"{row['name']:<20} {row['version']:<34} {row['state']}")
+    versions = index.rows(Registry(registry))
+    for row in versions:
+        said = row["problem"] or f"{row['scope']}  {row['network']}, {row['verdict']}"
+        print(f"{row['name']:<20} {row['version']:<34} {row['state']:<10} {said}")
     if as_json:
-        print_json({"models": rows})
+        print_json({"models": rows, "registry": versions})
 
 
 @app.command("show")
-def models_show(name: str, directory: Annotated[Path, typer.Option()] = DEFAULT) -> None:
-    """The whole manifest of a bundle."""
+def models_show(name: str, directory: DirectoryOption = DEFAULT, registry: RegistryOption = REGISTRY) -> None:
+    """The whole manifest of a bundle, or of a version of the registry (NAME@VERSION)."""
     from models.catalogue import show_bundle
 
-    print(json.dumps(show_bundle(bundles_folder(directory) / name), indent=2, default=str))
+    print(json.dumps(show_bundle(_place(name, directory, registry)), indent=2, default=str))
 
 
 @app.command("verify")
-def models_verify(name: str, directory: Annotated[Path, typer.Option()] = DEFAULT, as_json: JsonFlag = False) -> None:
-    """Load a bundle, open its graph and run its golden tape through the kernel that will serve."""
+def models_verify(
+    name: str, directory: DirectoryOption = DEFAULT, registry: RegistryOption = REGISTRY, as_json: JsonFlag = False
+) -> None:
+    """Load a bundle (or NAME@VERSION), open its graphs and run its golden tape through the kernel that will serve."""
     from models.catalogue import verify_bundle
 
-    result = verify_bundle(bundles_folder(directory) / name)
+    result = verify_bundle(_place(name, directory, registry))
     print(f"{result['version']}: ok on {result['provider']}, {result['golden_predictions']} golden predictions")
     if as_json:
         print_json(result)
+
+
+@app.command("add")
+def models_add(folder: Path, registry: RegistryOption = REGISTRY, as_json: JsonFlag = False) -> None:
+    """Register a bundle, or that of a run folder with what the run's evaluation found, as a version."""
+    from models.catalogue import verify_bundle
+    from models.manifest import MANIFEST, load_bundle
+    from models.registry.store import Registry
+
+    if (folder / MANIFEST).exists() or not folder.is_dir():
+        bundle = load_bundle(folder)
+    else:
+        try:
+            from models.trainer.judged import bundle_in
+
+            bundle = bundle_in(folder)
+        except ModuleNotFoundError as error:
+            raise KestrelError(f"reading a run folder needs {error.name}", do="pip install -e '.[train]'") from None
+    verify_bundle(bundle.path)
+    version, new = Registry(registry).add(bundle)
+    print(f"{version}: {'registered as a candidate' if new else 'is registered already'}")
+    if as_json:
+        print_json({"version": version, "new": new})
+
+
+@app.command("promote")
+def models_promote(
+    name: str,
+    version: Annotated[str, typer.Argument(help="its first 4 to 12 digits, as models list shows them")],
+    shadow: Annotated[bool, typer.Option("--shadow", help="as a shadow: it predicts and never trades")] = False,
+    force: ForceFlag = False,
+    reason: ReasonOption = "",
+    who: WhoOption = "",
+    registry: RegistryOption = REGISTRY,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a version the champion of its scope: what model: auto trades on from the next start."""
+    from models.registry.promotion import promote
+    from models.registry.store import Registry
+
+    standing = promote(
+        Registry(registry),
+        name,
+        version,
+        to="shadow" if shadow else "champion",
+        who=who or _user(),
+        why=_reason(reason, force),
+        force=force,
+        now_ns=time.time_ns(),
+    )
+    _tell(standing, as_json)
+
+
+@app.command("rollback")
+def models_rollback(
+    name: str,
+    scope: Annotated[str, typer.Option(help="which, where it is champion of several")] = "",
+    force: ForceFlag = False,
+    reason: ReasonOption = "",
+    who: WhoOption = "",
+    registry: RegistryOption = REGISTRY,
+    as_json: JsonFlag = False,
+) -> None:
+    """The champion before the one called NAME stands again."""
+    from models.registry.promotion import rollback
+    from models.registry.store import Registry
+
+    standing = rollback(
+        Registry(registry),
+        name,
+        scope=scope,
+        who=who or _user(),
+        why=_reason(reason, force),
+        force=force,
+        now_ns=time.time_ns(),
+    )
+    _tell(standing, as_json)
+
+
+@app.command("retire")
+def models_retire(
+    name: str,
+    version: str,
+    reason: ReasonOption = "",
+    who: WhoOption = "",
+    registry: RegistryOption = REGISTRY,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take a version out of every use; its scope has no champion then, where it was that."""
+    from models.registry.promotion import retire
+    from models.registry.store import Registry
+
+    standing = retire(Registry(registry), name, version, who=who or _user(), why=reason, now_ns=time.time_ns())
+    _tell(standing, as_json)
+
+
+@app.command("audit")
+def models_audit(registry: RegistryOption = REGISTRY, as_json: JsonFlag = False) -> None:
+    """Who changed what a version stands for, when and why; oldest first."""
+    from models.registry.audit import lines
+
+    found = lines(registry)
+    for line in found:
+        forced = f"; forced against: {' | '.join(line.forced)}" if line.forced else ""
+        why = line.why or "no reason given"
+        print(f"{line.at} {line.who}: {line.action} {line.version} in {line.scope}; {why}{forced}")
+    if as_json:
+        print_json({"audit": msgspec.to_builtins(found)})
+
+
+def _place(name: str, directory: Path, registry: Path) -> Path:
+    """Of a bundle by its name, of a version by ``NAME@VERSION``."""
+    from models.registry.store import Registry
+
+    if "@" not in name:
+        return bundles_folder(directory) / name
+    plain, _, sha = name.partition("@")
+    held = Registry(registry)
+    return held.path_of(held.resolve(plain, sha))
+
+
+def _reason(reason: str, force: bool) -> str:
+    if force and not reason.strip():
+        raise BundleError("--force without a reason", do='say why: --reason "TEXT"; the audit keeps it')
+    return " ".join(reason.split())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"  # a container may run without any name
+
+
+def _tell(standing: Standing, as_json: bool) -> None:
+    print(f"{standing.scope.text}: champion {standing.champion or 'none'}")
+    for what, versions in (("before it", standing.earlier), ("shadow", standing.shadow)):
+        if versions:
+            print(f"  {what}: {', '.join(reversed(versions))}")
+    if as_json:
+        print_json({"standing": msgspec.to_builtins(standing)})

@@ -7,7 +7,7 @@ The events are generated (``models.trainer.golden``), not recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -20,13 +20,16 @@ from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
 
 Float32Array = npt.NDArray[np.float32]
+Predict = Callable[[Float32Array], Sequence[float]]
+"""One window ``(W, F)`` to all numbers of its prediction, output after output."""
 
 
 TapeEvent = Quote | Trade | BookSnapshot | Observation
 
 
 class GoldenTape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``outputs[i]`` belongs to the i-th warm row; ``window`` is the last one, ``W * F`` little-endian float32."""
+    """``outputs`` holds the numbers of each warm row, row after row; ``window`` is the last one, ``W * F`` little-
+    endian float32."""
 
     instrument: Instrument
     events: tuple[TapeEvent, ...]
@@ -52,11 +55,14 @@ def run_tape(
     spec: FeatureSpec,
     instrument: Instrument,
     events: tuple[TapeEvent, ...],
-    predict: Callable[[Float32Array], float],
+    predict: Predict,
 ) -> tuple[Float32Array, list[float]]:
-    """The last window and the output at each warm row, made by the same buffer as in a session."""
+    """The last window and the outputs at each warm row, made by the same buffer as in a session."""
     buffer = FeatureBuffer(spec, instrument)
-    outputs = [predict(buffer.window()) for event in events if buffer.update(event) and buffer.warm]
+    outputs: list[float] = []
+    for event in events:
+        if buffer.update(event) and buffer.warm:
+            outputs.extend(predict(buffer.window()))
     return buffer.window().copy(), outputs
 
 
@@ -64,7 +70,7 @@ def check_tape(
     version: str,
     spec: FeatureSpec,
     tape: GoldenTape,
-    predict: Callable[[Float32Array], float],
+    predict: Predict,
     *,
     features_rel: float,
     outputs_abs: float,
@@ -77,7 +83,7 @@ def check_tape(
     wanted = np.frombuffer(tape.window, dtype="<f4")
     if len(outputs) != len(tape.outputs) or wanted.size != window.size or not outputs:
         raise BundleError(
-            f"bundle {version}: the golden tape gives {len(outputs)} predictions",
+            f"bundle {version}: the golden tape gives {len(outputs)} numbers",
             expected=f"{len(tape.outputs)}",
             do="train it again with this version",
         )

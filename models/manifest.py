@@ -10,6 +10,7 @@ Nothing pickled is ever loaded: the formats read here can hold data only.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -19,58 +20,55 @@ import msgspec
 from engine.errors import BundleError, KestrelError
 from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
+from models.assets import ASSETS, AssetIds
 from models.golden import GoldenTape, decode_golden
+from models.manifest_sections import Evaluated, Explanation, Run, Section, SideGraph, Step, Task, Tensor
 
-SCHEMA = 1
+SCHEMA = 2
+"""What is written.  Schema 1 (one probability of rising, one graph) goes on being read."""
+SCHEMAS = (1, SCHEMA)
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 GOLDEN = "golden.msgpack"
+DIRECTION = "direction"
+"""The label whose only output is a probability that strategies can trade on."""
+FEATURES = "features"
+ASSET = "asset"
+"""Inputs of a graph."""
 _SUFFIXES = frozenset({".onnx", ".json", ".msgpack", ".md"})
 _ANY = "*"
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all parts of a manifest: a key nobody knows is an error, never ignored."""
-
-
-class Tensor(_Section, frozen=True):
-    """``shape`` has -1 where the batch goes."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: Literal["float32"]
-
-
-class Features(_Section, frozen=True):
+class Features(Section, frozen=True):
     """``spec`` is the ``FeatureSpec`` as JSON; ``fingerprint`` that of the features the model was trained on."""
 
     fingerprint: str
     spec: dict[str, Any]
 
 
-class Label(_Section, frozen=True):
-    """What was learned: ``horizon_rows`` is in rows of the feature spec."""
+class Label(Section, frozen=True):
+    """What was learned: ``horizon_rows`` is in rows of the feature spec.  ``kind``: ``direction``, or a label's."""
 
-    kind: Literal["direction"]
+    kind: str
     horizon_rows: int
     text: str
 
 
-class Thresholds(_Section, frozen=True):
+class Thresholds(Section, frozen=True):
     """Suggested entries on the first output: buy at or above, sell at or below; quantiles of the validation rows."""
 
     buy: float
     sell: float
 
 
-class Calibration(_Section, frozen=True):
+class Calibration(Section, frozen=True):
     """Already inside the graph; recorded for the reader."""
 
-    method: Literal["temperature"]
+    method: Literal["temperature", "none"]
     temperature: float
 
 
-class Scope(_Section, frozen=True):
+class Scope(Section, frozen=True):
     """What the model may be used on.  ``*`` means any; ``inputs`` are those its features need.
 
     ``session_calendars``: those of the training instruments, where features read trading hours; empty for a market that
@@ -84,7 +82,7 @@ class Scope(_Section, frozen=True):
     session_calendars: tuple[str, ...] = ()
 
 
-class Scaling(_Section, frozen=True):
+class Scaling(Section, frozen=True):
     """How the graph scales one column.
 
     Under ``scale_free`` the ``kind`` is one of ``models.networks.served``; mean and std are of the z-score after it.
@@ -98,7 +96,7 @@ class Scaling(_Section, frozen=True):
     std: float
 
 
-class FittedOn(_Section, frozen=True):
+class FittedOn(Section, frozen=True):
     """The rows of the training part that statistics are of.  ``rows_left_out``: a column of theirs was not finite.
 
     ``first`` and ``last``: receive time, ISO 8601 UTC.
@@ -110,7 +108,7 @@ class FittedOn(_Section, frozen=True):
     last: str
 
 
-class Normalisation(_Section, frozen=True):
+class Normalisation(Section, frozen=True):
     """What stands in front of the network.  ``limits``: where its values are cut; ``fitted_on``: None, nothing was."""
 
     kind: Literal["scale_free", "min_max", "z_score", "robust", "per_window", "none"]
@@ -118,7 +116,7 @@ class Normalisation(_Section, frozen=True):
     fitted_on: FittedOn | None
 
 
-class Metric(_Section, frozen=True):
+class Metric(Section, frozen=True):
     """A figure with its 95 % interval (block bootstrap over time); no interval where none was computed."""
 
     value: float
@@ -126,12 +124,12 @@ class Metric(_Section, frozen=True):
     high: float | None = None
 
 
-class DataFile(_Section, frozen=True):
+class DataFile(Section, frozen=True):
     name: str
     sha256: str
 
 
-class Training(_Section, frozen=True):
+class Training(Section, frozen=True):
     """Where the weights come from.  ``rows`` counts labelled rows of train, validation and test."""
 
     command: str
@@ -148,14 +146,14 @@ class Training(_Section, frozen=True):
     libraries: dict[str, str]
 
 
-class Tolerance(_Section, frozen=True):
+class Tolerance(Section, frozen=True):
     """How far the golden tape may be off: features relative, outputs absolute."""
 
     features_rel: float
     outputs_abs: float
 
 
-class Manifest(_Section, frozen=True):
+class Manifest(Section, frozen=True):
     """All that is known about a bundle.  ``metrics`` are of the test rows and of the served weights unless named."""
 
     schema: int
@@ -168,8 +166,9 @@ class Manifest(_Section, frozen=True):
     features: Features
     label: Label
     return_scale_bps: float
-    """Mean absolute move of the mid over the horizon, training rows: ``(2 p - 1)`` times this is the expected move."""
-    thresholds: Thresholds
+    """Mean absolute move of the mid over the horizon, training rows: ``(2 p - 1)`` times this is the expected move.
+    0 where the label is no direction."""
+    thresholds: Thresholds | None
     calibration: Calibration
     scope: Scope
     scaling: tuple[Scaling, ...]
@@ -184,25 +183,64 @@ class Manifest(_Section, frozen=True):
     conformal: dict[str, float] | None = None
     normaliser: Normalisation | None = None
     """None in bundles of before it could be chosen: ``scale_free``."""
+    task: Task | None = None
+    """This and what follows came with schema 2; all of it is None in schema 1."""
+    run: Run | None = None
+    """None where no run folder was written."""
+    evaluation: Evaluated | None = None
+    """None where the run was not evaluated; ``metrics`` and ``baselines`` are empty then."""
+    explanation: Explanation | None = None
+    step: Step | None = None
+
+    @property
+    def side_graphs(self) -> tuple[SideGraph, ...]:
+        parts = (self.explanation, self.step)
+        return tuple(part.graph for part in parts if part is not None and part.graph is not None)
+
+    @property
+    def output_width(self) -> int:
+        """Numbers in one prediction, all outputs together."""
+        return sum(math.prod(tensor.shape[1:]) for tensor in self.outputs)
+
+    @property
+    def scored(self) -> bool:
+        """It was judged on a test part, beside baselines."""
+        return bool(self.metrics) and bool(self.baselines)
 
 
 class Bundle:
     """A verified bundle in memory.  What was hashed is what will be served: files are read once."""
 
     def __init__(
-        self, path: Path, manifest: Manifest, spec: FeatureSpec, *, graph: bytes, golden: GoldenTape, sha: str
+        self,
+        path: Path,
+        manifest: Manifest,
+        spec: FeatureSpec,
+        *,
+        graph: bytes,
+        golden: GoldenTape,
+        sha: str,
+        side_graphs: dict[str, bytes] | None = None,
+        assets: AssetIds | None = None,
     ):
         self.path = path
         self.manifest = manifest
         self.spec = spec
         self.graph = graph
         self.golden = golden
+        self.side_graphs = side_graphs or {}
+        """By file name: graphs that are not needed to serve."""
+        self.assets = assets
+        """Numbers of instruments, where the graph takes them."""
+        self.sha = sha
         self.version = f"{manifest.name}@{sha[:12]}"
 
     def reasons_against(self, instrument: Instrument) -> list[str]:
         """Why this bundle may not be used on the instrument; empty when it may."""
         scope = self.manifest.scope
         reasons = []
+        if self.manifest.label.kind != DIRECTION:
+            reasons.append(f"its task is {self.manifest.label.kind}, and strategies trade on {DIRECTION} alone")
         if _ANY not in scope.asset_classes and instrument.asset_class not in scope.asset_classes:
             reasons.append(f"asset class {instrument.asset_class} is not one of {', '.join(scope.asset_classes)}")
         if _ANY not in scope.venues and instrument.venue not in scope.venues:
@@ -244,7 +282,7 @@ def load_bundle(path: Path | str, *, now_ns: int | None = None) -> Bundle:
     """
     path = Path(path)
     raw = _read(path, MANIFEST)
-    manifest = _decode_manifest(path, raw)
+    manifest = decode_manifest(path, raw)
     contents = _verified_files(path, manifest)
     spec = _verified_spec(path, manifest)
     _check_tensors(path, manifest, spec)
@@ -258,7 +296,16 @@ def load_bundle(path: Path | str, *, now_ns: int | None = None) -> Bundle:
         golden = decode_golden(contents[GOLDEN])
     except msgspec.MsgspecError as error:
         raise BundleError(f"{path / GOLDEN} is no golden tape: {error}", do="train the bundle again") from error
-    return Bundle(path, manifest, spec, graph=contents[GRAPH], golden=golden, sha=hashlib.sha256(raw).hexdigest())
+    return Bundle(
+        path,
+        manifest,
+        spec,
+        graph=contents[GRAPH],
+        golden=golden,
+        sha=hashlib.sha256(raw).hexdigest(),
+        side_graphs={graph.file: contents[graph.file] for graph in manifest.side_graphs},
+        assets=AssetIds.from_json(contents[ASSETS]) if len(manifest.inputs) > 1 else None,
+    )
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -275,19 +322,39 @@ def _read(path: Path, name: str) -> bytes:
         raise BundleError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _decode_manifest(path: Path, raw: bytes) -> Manifest:
+def decode_manifest(path: Path, raw: bytes) -> Manifest:
     try:
         schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
-        if schema != SCHEMA:
+        if schema not in SCHEMAS:
             raise BundleError(
-                f"{path / MANIFEST} has schema {schema}", expected=f"schema {SCHEMA}", do="train the bundle again"
+                f"{path / MANIFEST} has schema {schema}",
+                expected=f"schema {' or '.join(map(str, SCHEMAS))}",
+                do="train the bundle again",
             )
         manifest = msgspec.json.decode(raw, type=Manifest)
     except msgspec.MsgspecError as error:
         raise BundleError(
-            f"{path / MANIFEST} is not valid: {error}", expected=f"a manifest of schema {SCHEMA}", do="train it again"
+            f"{path / MANIFEST} is not valid: {error}",
+            expected=f"a manifest of schema {' or '.join(map(str, SCHEMAS))}",
+            do="train it again",
         ) from error
+    if problem := _schema_problem(manifest):
+        raise BundleError(f"{path / MANIFEST} of schema {schema} {problem}", do="train the bundle again")
     return manifest
+
+
+def _schema_problem(manifest: Manifest) -> str:
+    """What a manifest has that its schema does not allow; empty where there is nothing."""
+    newer = (manifest.task, manifest.run, manifest.evaluation, manifest.explanation, manifest.step)
+    if manifest.schema == 1:
+        if any(part is not None for part in newer):
+            return "has parts of schema 2"
+        return "" if manifest.label.kind == DIRECTION else f"has the label {manifest.label.kind}"
+    if manifest.task is None:
+        return "does not say its task"
+    if [one.name for one in manifest.task.forecasts] != [one.name for one in manifest.outputs]:
+        return "says its outputs are others than its graph has"
+    return "has no thresholds" if manifest.label.kind == DIRECTION and manifest.thresholds is None else ""
 
 
 class _SchemaOnly(msgspec.Struct):
@@ -296,7 +363,9 @@ class _SchemaOnly(msgspec.Struct):
 
 def _verified_files(path: Path, manifest: Manifest) -> dict[str, bytes]:
     listed = set(manifest.files)
-    missing = {GRAPH, GOLDEN} - listed
+    missing = {GRAPH, GOLDEN, *(graph.file for graph in manifest.side_graphs)} - listed
+    if len(manifest.inputs) > 1:
+        missing |= {ASSETS} - listed
     if missing:
         raise BundleError(f"{path / MANIFEST} lists no {', '.join(sorted(missing))}", do="train the bundle again")
     for name in sorted(listed):
@@ -348,12 +417,18 @@ def _verified_spec(path: Path, manifest: Manifest) -> FeatureSpec:
 
 def _check_tensors(path: Path, manifest: Manifest, spec: FeatureSpec) -> None:
     wanted = (-1, spec.window, len(spec.columns))
-    if len(manifest.inputs) != 1 or manifest.inputs[0].shape != wanted:
-        shapes = [tensor.shape for tensor in manifest.inputs]
-        raise BundleError(f"bundle {path} declares input shapes {shapes}", expected=f"[{wanted}] float32")
-    if len(manifest.outputs) != 1 or manifest.outputs[0].shape != (-1, 1):
-        shapes = [tensor.shape for tensor in manifest.outputs]
-        raise BundleError(f"bundle {path} declares output shapes {shapes}", expected="[(-1, 1)] float32")
+    inputs = [(FEATURES, wanted, "float32"), (ASSET, (-1,), "int64")]
+    seen = [(tensor.name, tensor.shape, tensor.dtype) for tensor in manifest.inputs]
+    if seen not in ([inputs[:1]] if manifest.schema == 1 else [inputs[:1], inputs]):
+        shapes = [(name, list(shape), dtype) for name, shape, dtype in seen]
+        raise BundleError(f"bundle {path} declares input shapes {shapes}", expected=f"{FEATURES} {wanted} float32")
+    outputs = [tensor.shape for tensor in manifest.outputs]
+    names = {tensor.name for tensor in manifest.outputs}
+    one = manifest.label.kind == DIRECTION
+    good = all(len(shape) > 1 and shape[0] == -1 and min(shape[1:]) > 0 for shape in outputs)
+    if not good or not outputs or len(names) != len(outputs) or (one and outputs != [(-1, 1)]):
+        expected = "[(-1, 1)] float32" if one else "at least one output, each with the batch first"
+        raise BundleError(f"bundle {path} declares output shapes {outputs}", expected=expected)
     columns = tuple(scaling.column for scaling in manifest.scaling)
     if columns != tuple(spec.columns):
         raise BundleError(f"bundle {path} scales other columns than its feature spec has", do="train the bundle again")

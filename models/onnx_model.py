@@ -19,8 +19,10 @@ import onnxruntime as ort
 from engine.errors import BundleError
 from engine.events import Prediction, PredictionStatus
 from engine.ports import Float32Array
+from models.assets import UNKNOWN
 from models.golden import check_tape
-from models.manifest import Bundle
+from models.manifest import ASSET, FEATURES, Bundle
+from models.manifest_sections import Tensor
 
 CPU = ("CPUExecutionProvider",)
 _WARM_UP_RUNS = 50
@@ -81,15 +83,17 @@ class OnnxModel:
         self._row = self._input[0]
         self._dot = self._input.reshape(-1).dot
         self._probe = np.full(window * columns, _PROBE, np.float32)
-        self._output = np.zeros((1, 1), np.float32)
+        self._outputs = [np.zeros((1, *tensor.shape[1:]), np.float32) for tensor in manifest.outputs]
+        self._read = self._read_one if manifest.output_width == 1 else self._read_all
+        self._numbers = {} if bundle.assets is None else bundle.assets.by_instrument
+        self._asset = np.zeros(1, np.int64)
         # Raw pointers: the runtime reads and writes these very arrays; they live as long as the model.
         self._binding = self._session.io_binding()
-        self._binding.bind_input(
-            manifest.inputs[0].name, "cpu", 0, np.float32, self._input.shape, self._input.ctypes.data
-        )
-        self._binding.bind_output(
-            manifest.outputs[0].name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data
-        )
+        self._binding.bind_input(FEATURES, "cpu", 0, np.float32, self._input.shape, self._input.ctypes.data)
+        if bundle.assets is not None:
+            self._binding.bind_input(ASSET, "cpu", 0, np.int64, self._asset.shape, self._asset.ctypes.data)
+        for tensor, output in zip(manifest.outputs, self._outputs, strict=True):
+            self._binding.bind_output(tensor.name, "cpu", 0, np.float32, output.shape, output.ctypes.data)
         self._run = bound_run(self._session, self._binding)
 
     def twin(self) -> OnnxModel:
@@ -114,32 +118,44 @@ class OnnxModel:
         started_ns = self._stopwatch()
         try:
             self._row[:] = window
+            if self._numbers:
+                self._asset[0] = self._numbers.get(instrument, UNKNOWN)
             # The graph clips, so a bad input would come out as a plausible number.
             if not -math.inf < self._dot(self._probe) < math.inf:
                 return self._fail(instrument, ts_event_ns, ts_recv_ns, "a feature is not finite or beyond 1e30")
             self._run()
-            value: float = self._output.item()
+            values = self._read()
         except Exception as error:  # the port promises that nothing is raised into the core
             return self._fail(instrument, ts_event_ns, ts_recv_ns, f"{type(error).__name__}: {error}"[:200])
-        if not math.isfinite(value):
+        if not math.isfinite(sum(values)):
             return self._fail(instrument, ts_event_ns, ts_recv_ns, "the output is not finite")
         if self._stopwatch() - started_ns > self._deadline_ns:
             self.late += 1
-            return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _LATE, (value,))
-        return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _OK, (value,))
+            return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _LATE, values)
+        return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _OK, values)
 
     def _fail(self, instrument: str, ts_event_ns: int, ts_recv_ns: int, text: str) -> Prediction:
         self.failed += 1
         return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _FAILED, (), text)
 
-    def _predict_one(self, window: Float32Array) -> float:
-        """One golden vector.  Raises ``BundleError`` for a graph that loads and cannot be run."""
+    def _read_one(self) -> tuple[float, ...]:
+        return (self._outputs[0].item(),)
+
+    def _read_all(self) -> tuple[float, ...]:
+        return tuple([number for output in self._outputs for number in output.ravel().tolist()])
+
+    def _predict_one(self, window: Float32Array) -> tuple[float, ...]:
+        """One golden vector, of an instrument that nobody has seen where the graph tells them apart.
+
+        Raises ``BundleError`` for a graph that loads and cannot be run.
+        """
         self._row[:] = window
+        self._asset[0] = UNKNOWN
         try:
             self._run()
         except Exception as error:
             raise _refused(self.bundle, "run", error) from error
-        return float(self._output.item())
+        return self._read()
 
 
 def bound_run(session: Any, binding: Any) -> Callable[[], None]:
@@ -162,6 +178,19 @@ def bound_run(session: Any, binding: Any) -> Callable[[], None]:
 
 
 def _open(bundle: Bundle, providers: Sequence[str]) -> Any:
+    missing = sorted(set(providers) - set(ort.get_available_providers()))
+    if missing or not providers:
+        raise BundleError(
+            f"execution provider {', '.join(missing) or 'list is empty'} is not installed",
+            expected=f"one of {', '.join(ort.get_available_providers())}",
+        )
+    return open_graph(bundle, bundle.graph, bundle.manifest.inputs, bundle.manifest.outputs, providers)
+
+
+def open_graph(
+    bundle: Bundle, graph: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor], providers: Sequence[str] = CPU
+) -> Any:
+    """A session of one of the bundle's graphs.  Raises ``BundleError`` when its ends are not those declared."""
     options = ort.SessionOptions()
     # One thread, no spinning: at 130 k parameters a second thread costs more in waking than it saves, and a spinning
     # pool would take the core that the event loop runs on.
@@ -171,19 +200,13 @@ def _open(bundle: Bundle, providers: Sequence[str]) -> Any:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    missing = sorted(set(providers) - set(ort.get_available_providers()))
-    if missing or not providers:
-        raise BundleError(
-            f"execution provider {', '.join(missing) or 'list is empty'} is not installed",
-            expected=f"one of {', '.join(ort.get_available_providers())}",
-        )
     try:
-        session = ort.InferenceSession(bundle.graph, options, providers=list(providers))
+        session = ort.InferenceSession(graph, options, providers=list(providers))
     except Exception as error:  # the runtime raises its own types, one per status code
         raise _refused(bundle, "load", error) from error
     for kind, declared, found in (
-        ("input", bundle.manifest.inputs, session.get_inputs()),
-        ("output", bundle.manifest.outputs, session.get_outputs()),
+        ("input", inputs, session.get_inputs()),
+        ("output", outputs, session.get_outputs()),
     ):
         wanted = [(tensor.name, list(tensor.shape), tensor.dtype) for tensor in declared]
         seen = [(node.name, _shape(node.shape), _dtype(node.type)) for node in found]
@@ -205,4 +228,4 @@ def _shape(shape: Sequence[int | str | None]) -> list[int]:
 
 
 def _dtype(name: str) -> str:
-    return {"tensor(float)": "float32"}.get(name, name)
+    return {"tensor(float)": "float32", "tensor(int64)": "int64"}.get(name, name)

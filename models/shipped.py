@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT: Final = Path("models/artifacts")
+REGISTRY: Final = Path("var/registry")
+"""Versions and champions of a user's own; nothing of it ships."""
 _SHIPPED: Final = Path(__file__).resolve().parent / "artifacts"
 
 

@@ -117,8 +117,8 @@ class _CnnExport(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.last = deepcopy(cnn.head[8])
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.front(x).unsqueeze(1).permute(0, 3, 1, 2)  # (B, F, 1, W)
+    def forward(self, x: Tensor, mask: None = None, asset: Tensor | None = None) -> Tensor:
+        x = self.front(x, mask, asset).unsqueeze(1).permute(0, 3, 1, 2)  # (B, F, 1, W)
         outputs: Tensor = self.last(torch.flatten(self.layers(x), 1))  # (B, O)
         return outputs
 

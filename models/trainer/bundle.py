@@ -1,28 +1,32 @@
-"""Writes a bundle: graph, manifest, golden tape, model card; then loads it as a session would.
+"""Makes a bundle of trained networks: graphs, manifest, golden tape, model card; then loads it as a session would.
 
-Owns the order of writing.  A folder appears under its name only when it is complete and has passed every check.
+Owns what goes into it.  The graphs are made and compared in ``models.trainer.export``, the folder in
+``models.trainer.publish``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
 import torch
 
-from engine.errors import BundleError
 from engine.features.spec import FeatureSpec
-from models.golden import Float32Array, encode_golden
+from models.assets import ASSETS, AssetIds
+from models.evaluation.run_folder import RunFolder
+from models.golden import Float32Array, Predict, encode_golden
+from models.labels.settings import LabelSpec
 from models.manifest import (
+    DIRECTION,
     GOLDEN,
     GRAPH,
-    MANIFEST,
     SCHEMA,
     Bundle,
     Calibration,
@@ -33,27 +37,124 @@ from models.manifest import (
     Metric,
     Scaling,
     Scope,
-    Tensor,
     Thresholds,
     Tolerance,
     Training,
-    load_bundle,
 )
+from models.manifest_sections import Forecast, Run, Task, Tensor
+from models.networks.exported import Exported, Member, Output
 from models.networks.served import Served
-from models.onnx_model import OnnxModel
 from models.trainer import dataset
-from models.trainer.card import render_card
+from models.trainer.card import render_card, render_run_card
 from models.trainer.dataset import Dataset
 from models.trainer.export import INPUT, OPSET, OUTPUT, check_parity, export
 from models.trainer.golden import LEVEL_PX, make_tape
+from models.trainer.graphs import Real, make_graphs
+from models.trainer.judged import BUNDLE, judgement
 from models.trainer.normalise import AS_THEY_ARE, Fitted
+from models.trainer.publish import CARD, code_hash, publish
 from models.trainer.settings import TrainSettings
 
-CARD = "README.md"
+_LIBRARIES: Final = ("torch", "onnx", "onnxruntime", "numpy")
 _PARITY_ROWS = 1000
 _STILL_ROWS = 64
-_ROOT = Path(__file__).resolve().parents[2]
 _TOLERANCE = Tolerance(features_rel=1e-5, outputs_abs=1e-5)
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What the folder of a run does not say of its bundle.
+
+    ``forecasts``: one for each output, in the order of ``outputs``; the first is what strategies see first.
+    ``label_kind`` ``direction`` is what they trade on: ``return_scale_bps`` and ``thresholds`` are of it only.
+    ``conformal``: quantile by level, from validation rows.  ``command``: what makes it again.
+    ``uncertainty_passes``: copies of each window in the graph of the spread, where that is by dropout.
+    """
+
+    name: str
+    summary: str
+    task: str
+    head: str
+    outputs: tuple[Output, ...]
+    forecasts: tuple[Forecast, ...]
+    scope: Scope
+    command: str
+    return_scale_bps: float = 0.0
+    thresholds: Thresholds | None = None
+    prediction_quantiles: dict[str, float] = {}
+    conformal: dict[str, float] | None = None
+    expires_days: float | None = None
+    uncertainty_passes: int = 16
+
+
+def bundle_of(
+    runs: Sequence[RunFolder],
+    description: Description,
+    *,
+    spec: FeatureSpec,
+    normaliser: Fitted,
+    members: Sequence[Member],
+    seeds: Sequence[int],
+    real: Real,
+    assets: AssetIds | None = None,
+    into: Path | None = None,
+) -> Bundle:
+    """The bundle of a finished run, under its name in ``into`` (default: the folder ``bundle`` of the run).
+
+    ``runs``: one folder; of a task of several forecasts those in it, one each.  ``members``: the trained networks, one
+    for each of ``seeds``; several are averaged.  ``real``: windows of raw features, at best a thousand of the
+    validation part, which the graphs are compared with torch on, and their asset numbers where the networks have an
+    embedding; ``assets`` then names the numbers.
+
+    Raises ``BundleError`` when a graph differs from the network it was made from, with how much, and when the runtime
+    or the golden tape refuses the bundle.  An evaluation that the run has is in manifest and card; else both say so.
+    """
+    exported = Exported(normaliser.module, members, description.outputs, takes_assets=assets is not None)
+    graphs = make_graphs(exported, real, passes=description.uncertainty_passes)
+    contents = dict(graphs.contents)
+    contents[GOLDEN] = encode_golden(make_tape(spec, _forecast(exported), _level_px(normaliser, spec, real.windows)))
+    if assets is not None:
+        contents[ASSETS] = assets.to_json()
+    created_ns = time.time_ns()
+    judged = judgement(runs, len(members))
+    first = description.forecasts[0]
+    folder = runs[0].path if len(runs) == 1 else runs[0].path.parent
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=description.name,
+        summary=" ".join(description.summary.split()),
+        created_ns=created_ns,
+        expires_ns=_expiry(created_ns, description.expires_days),
+        inputs=graphs.inputs,
+        outputs=graphs.outputs,
+        features=Features(spec.fingerprint(), msgspec.to_builtins(spec)),
+        label=Label(first.label_kind, first.horizon_rows, first.text),
+        return_scale_bps=round(description.return_scale_bps, 6),
+        thresholds=description.thresholds,
+        calibration=_calibration(description.outputs, members),
+        scope=description.scope,
+        scaling=_scaling(spec, normaliser),
+        training=_run_training(runs[0], description.command, exported, seeds),
+        metrics=judged.metrics,
+        baselines=judged.baselines,
+        prediction_quantiles=description.prediction_quantiles,
+        opset=OPSET,
+        tolerance=_TOLERANCE,
+        files={},
+        conformal=description.conformal,
+        normaliser=normaliser.description,
+        task=Task(description.task, description.head, description.forecasts),
+        run=Run(folder.name, runs[0].environment.commit, tuple(seeds)),
+        evaluation=judged.evaluation,
+        explanation=graphs.explanation,
+        step=graphs.step,
+    )
+    contents[CARD] = render_run_card(manifest, spec).encode()
+    return publish(into if into is not None else folder / BUNDLE, manifest, contents)
+
+
+def label_fingerprint(label: LabelSpec) -> str:
+    """sha256 of a label's settings."""
+    return hashlib.sha256(msgspec.json.encode(label, order="deterministic")).hexdigest()
 
 
 def write_bundle(
@@ -80,37 +181,24 @@ def write_bundle(
     check_parity(served, graph, windows)
     # A market that stands still: where a window's moves are divided by themselves, the graph must do what torch does.
     check_parity(served, graph, np.repeat(windows[:_STILL_ROWS, -1:], spec.window, axis=1))
-    level_px = LEVEL_PX
-    if normaliser.description.kind in AS_THEY_ARE and "close" in spec.columns:
-        # A market at another price would saturate the network, and a tape of equal outputs proves nothing.
-        level_px = float(data.values[data.train.position[0], spec.columns.index("close")])
-    golden = encode_golden(make_tape(spec, _torch_predict(served), level_px))
+    golden = encode_golden(make_tape(spec, _forecast(served), _level_px(normaliser, spec, windows)))
     created_ns = time.time_ns()
-    expires_ns = None if settings.expires_days is None else created_ns + int(settings.expires_days * 86_400e9)
     sell, buy = thresholds
     manifest = Manifest(
         schema=SCHEMA,
         name=settings.name,
         summary=" ".join(settings.summary.split()),
         created_ns=created_ns,
-        expires_ns=expires_ns,
+        expires_ns=_expiry(created_ns, settings.expires_days),
         inputs=(Tensor(INPUT, (-1, spec.window, len(spec.columns)), "float32"),),
         outputs=(Tensor(OUTPUT, (-1, 1), "float32"),),
         features=Features(spec.fingerprint(), msgspec.to_builtins(spec)),
-        label=Label(
-            settings.task,
-            settings.label.horizon_rows,
-            f"probability that the mid is higher, not lower, {settings.label.horizon_rows} rows later; rows whose mid "
-            "is unchanged then have no direction and were left out",
-        ),
+        label=Label(settings.task, settings.label.horizon_rows, _direction(settings).text),
         return_scale_bps=round(data.return_scale_bps, 6),
         thresholds=Thresholds(buy=round(buy, 6), sell=round(sell, 6)),
         calibration=Calibration("temperature", round(float(served.temperature), 6)),
         scope=_scope(settings, spec, data),
-        scaling=tuple(
-            Scaling(name, *scaling)
-            for name, scaling in zip(spec.columns, normaliser.module.column_scaling(), strict=True)
-        ),
+        scaling=_scaling(spec, normaliser),
         training=_training(settings, data, served, command, config_hash, served_seed, libraries),
         metrics=metrics,
         baselines=baselines,
@@ -119,14 +207,19 @@ def write_bundle(
         tolerance=_TOLERANCE,
         files={},
         normaliser=normaliser.description,
+        task=Task(settings.task, "binary", (_direction(settings),)),
     )
     card = render_card(manifest, spec, data, strongest).encode()
-    files = {GRAPH: graph, GOLDEN: golden, CARD: card}
-    manifest = msgspec.structs.replace(
-        manifest, files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return publish(directory, manifest, {GRAPH: graph, GOLDEN: golden, CARD: card})
+
+
+def _direction(settings: TrainSettings) -> Forecast:
+    rows = settings.label.horizon_rows
+    text = (
+        f"probability that the mid is higher, not lower, {rows} rows later; rows whose mid is unchanged then have no "
+        "direction and were left out"
     )
-    files[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    return _publish(directory, settings.name, files)
+    return Forecast(OUTPUT, "probability", text, rows, DIRECTION, "", ("UP",))
 
 
 def _scope(settings: TrainSettings, spec: FeatureSpec, data: Dataset) -> Scope:
@@ -169,51 +262,62 @@ def _training(
     )
 
 
-def _publish(directory: Path, name: str, files: dict[str, bytes]) -> Bundle:
-    """Write beside the final place, open with the runtime and the golden tape, then move into place."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=directory))
-    except OSError as error:
-        raise BundleError(f"cannot write to {directory}: {error.strerror}", do="choose another folder") from error
-    try:
-        for file, content in files.items():
-            (draft / file).write_bytes(content)
-        OnnxModel(load_bundle(draft))
-        draft.chmod(0o755)
-        final = directory / name
-        old = directory / f".{name}-old-{os.getpid()}"
-        if final.exists():
-            final.rename(old)
-        draft.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return load_bundle(final)
+def _run_training(run: RunFolder, command: str, exported: Exported, seeds: Sequence[int]) -> Training:
+    data = run.data
+    moments = {
+        name: tuple(
+            datetime.fromtimestamp(ns // 1_000_000_000, UTC).isoformat() for ns in (part.first_ns, part.last_ns)
+        )
+        for name, part in data.parts.items()
+    }
+    return Training(
+        command=command,
+        network=data.network,
+        parameters=sum(p.numel() for p in exported.networks[0].parameters()),
+        data=tuple(DataFile(name, sha) for name, sha in sorted(data.sources.items())),
+        data_fingerprint=data.fingerprint,
+        rows={name: part.rows for name, part in data.parts.items()},
+        periods={name: (first, last) for name, (first, last) in moments.items()},
+        code_hash=code_hash(),
+        config_hash=run.config_sha256,
+        seeds=data.seeds,
+        served_seed=seeds[0],
+        libraries={name: version(name) for name in _LIBRARIES},
+    )
 
 
-def _torch_predict(served: Served):  # type: ignore[no-untyped-def]
-    served.eval()
+def _calibration(outputs: Sequence[Output], members: Sequence[Member]) -> Calibration:
+    """The mean temperature of the first output that has one."""
+    for number, output in enumerate(outputs):
+        if output.form in ("probability", "classes"):
+            each = [member.readings[number].temperature for member in members]
+            return Calibration("temperature", round(float(np.mean(each)), 6))
+    return Calibration("none", 1.0)
 
-    def predict(window: Float32Array) -> float:
+
+def _scaling(spec: FeatureSpec, normaliser: Fitted) -> tuple[Scaling, ...]:
+    columns = zip(spec.columns, normaliser.module.column_scaling(), strict=True)
+    return tuple(Scaling(name, *scaling) for name, scaling in columns)
+
+
+def _expiry(created_ns: int, days: float | None) -> int | None:
+    return None if days is None else created_ns + int(days * 86_400e9)
+
+
+def _level_px(normaliser: Fitted, spec: FeatureSpec, windows: Float32Array) -> float:
+    """Where the golden market trades: at another price than the training's a network whose normaliser takes prices as
+    they are would saturate, and a tape of equal outputs proves nothing."""
+    if normaliser.description.kind in AS_THEY_ARE and "close" in spec.columns:
+        return float(windows[0, -1, spec.columns.index("close")])
+    return LEVEL_PX
+
+
+def _forecast(module: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]]) -> Predict:
+    """One window to all numbers of its forecast, of an asset that nobody has seen."""
+
+    def predict(window: Float32Array) -> Sequence[float]:
         with torch.no_grad():
-            return float(served(torch.from_numpy(np.array(window)[None]))[0, 0])
+            said = module(torch.from_numpy(np.array(window)[None]))
+        return [number for one in (said if isinstance(said, tuple) else (said,)) for number in one.ravel().tolist()]
 
     return predict
-
-
-def code_hash() -> str:
-    """sha256 of all sources that decide the weights: features, rows, labels, splits, networks, trainer."""
-    digest = hashlib.sha256()
-    folders = (
-        "engine/features",
-        "models/labels",
-        "models/networks",
-        "models/splits",
-        "models/trainer",
-        "models/windows",
-    )
-    for folder in folders:
-        for path in sorted((_ROOT / folder).rglob("*.py")):
-            digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()

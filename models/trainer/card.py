@@ -11,6 +11,8 @@ from models.trainer.dataset import Dataset
 
 _SCORES = ("log_loss", "accuracy", "mcc", "roc_auc")
 _EXPLAIN_ACCURACY = 0.6
+_SHOWN = 8
+"""Columns of a table: more do not fit a page."""
 
 
 def render_card(manifest: Manifest, spec: FeatureSpec, data: Dataset, strongest: str) -> str:
@@ -25,10 +27,7 @@ def render_card(manifest: Manifest, spec: FeatureSpec, data: Dataset, strongest:
         "| | |",
         "|---|---|",
         f"| output | `{manifest.outputs[0].name}`: {manifest.label.text} |",
-        (
-            f"| input | {spec.window} rows x {len(spec.columns)} columns of `{spec.name}`, "
-            f"{spec.sampling}{_beside(spec)} |"
-        ),
+        _input(spec),
         (
             f"| network | {training.network}, {training.parameters:,} parameters, best of seeds "
             f"{', '.join(map(str, training.seeds))} by validation: {training.served_seed} |"
@@ -39,10 +38,7 @@ def render_card(manifest: Manifest, spec: FeatureSpec, data: Dataset, strongest:
             f"| mean move over the horizon | {manifest.return_scale_bps:.3g} bps (training rows; "
             f"{data.unchanged_share:.0%} of them unchanged) |"
         ),
-        (
-            f"| suggested entries | buy from {manifest.thresholds.buy:.4f}, sell from {manifest.thresholds.sell:.4f} "
-            "(quantiles of the validation predictions) |"
-        ),
+        *_entries(manifest),
         "",
         "## Test",
         "",
@@ -77,6 +73,20 @@ def render_card(manifest: Manifest, spec: FeatureSpec, data: Dataset, strongest:
         "",
     ]
     return "\n".join(lines)
+
+
+def _input(spec: FeatureSpec) -> str:
+    size = f"{spec.window} rows x {len(spec.columns)} columns of `{spec.name}`"
+    return f"| input | {size}, {spec.sampling}{_beside(spec)} |"
+
+
+def _entries(manifest: Manifest) -> list[str]:
+    if manifest.thresholds is None:
+        return []
+    buy, sell = manifest.thresholds.buy, manifest.thresholds.sell
+    return [
+        f"| suggested entries | buy from {buy:.4f}, sell from {sell:.4f} (quantiles of the validation predictions) |"
+    ]
 
 
 def _beside(spec: FeatureSpec) -> str:
@@ -142,4 +152,119 @@ def _trading(metrics: dict[str, Metric]) -> list[str]:
             "taken, which queue imbalance and microprice show in advance (the logistic regression sees it as well). "
             "The skill ends within seconds, and the moves are smaller than the spread and the fees."
         )
+    return lines
+
+
+def render_run_card(manifest: Manifest, spec: FeatureSpec) -> str:
+    """The card of a bundle of a run folder: what the manifest says, and how the run was judged, or that it was not."""
+    training = manifest.training
+    lines = [
+        f"# {manifest.name}",
+        "",
+        manifest.summary,
+        "",
+        f"Made again by `{training.command}` (needs the extra `train`).",
+        "",
+        "| | |",
+        "|---|---|",
+        *_outputs(manifest),
+        _input(spec),
+        f"| network | {training.network}, {training.parameters:,} parameters{_seeds(manifest)} |",
+        f"| normaliser | {_normaliser(manifest)} |",
+        f"| used on | {_scope(manifest)} |",
+        *_beside_the_forecast(manifest),
+    ]
+    lines += _entries(manifest)
+    lines += ["", "## Test", "", *_judged(manifest), "", "## Data", ""]
+    lines += [f"- `{file.name}` ({file.sha256[:12]})" for file in training.data]
+    lines += [
+        f"- {part}: {training.rows[part]:,} rows, {first} to {last}" for part, (first, last) in training.periods.items()
+    ]
+    lines += [f"- fingerprint {training.data_fingerprint[:12]}", ""]
+    return "\n".join(lines)
+
+
+def _outputs(manifest: Manifest) -> list[str]:
+    forecasts = () if manifest.task is None else manifest.task.forecasts
+    return [f"| output | `{one.name}`{_named(one.classes)}: {one.text} |" for one in forecasts]
+
+
+def _named(classes: tuple[str, ...]) -> str:
+    return f" ({', '.join(classes)})" if classes else ""
+
+
+def _seeds(manifest: Manifest) -> str:
+    training = manifest.training
+    served = manifest.run.served_seeds if manifest.run is not None else (training.served_seed,)
+    seeds = ", ".join(map(str, served))
+    if len(served) > 1:
+        return f" each; the mean of the seeds {seeds}"
+    return f"; seed {seeds} of {', '.join(map(str, training.seeds))}"
+
+
+def _scope(manifest: Manifest) -> str:
+    scope = manifest.scope
+    limits = [
+        f"{what} {', '.join(names)}"
+        for what, names in (("venues", scope.venues), ("instruments", scope.instruments))
+        if names != ("*",)
+    ]
+    return "; ".join([", ".join(scope.asset_classes), *limits, f"needs {', '.join(scope.inputs)}"])
+
+
+def _beside_the_forecast(manifest: Manifest) -> list[str]:
+    lines = []
+    if manifest.calibration.method == "temperature":
+        lines.append(f"| calibration | temperature {manifest.calibration.temperature:.3f}, inside the graph |")
+    if manifest.conformal:
+        levels = ", ".join(f"{level}: {quantile:.4g}" for level, quantile in manifest.conformal.items())
+        lines.append(f"| conformal quantiles | {levels} |")
+    if manifest.explanation is not None:
+        attention = ""
+        if manifest.explanation.graph is not None:
+            names = [tensor.name for tensor in manifest.explanation.graph.outputs]
+            attention = f"; `{manifest.explanation.graph.file}` gives {', '.join(names)}"
+        lines.append(f"| uncertainty | {manifest.explanation.method}{attention} |")
+    if manifest.step is not None:
+        step = manifest.step
+        said = f"no: {step.why_not}" if step.graph is None else f"`{step.graph.file}`, from a state of zeros"
+        lines.append(f"| row by row | {said} |")
+    if manifest.run is not None:
+        lines.append(f"| run | {manifest.run.name}, commit {_commit(manifest.run.commit)} |")
+    return lines
+
+
+def _commit(commit: str) -> str:
+    """Short, and still with the sign that files differed from it."""
+    return commit[:12] + ("+" if commit.endswith("+") else "")
+
+
+def _judged(manifest: Manifest) -> list[str]:
+    found = manifest.evaluation
+    if found is None:
+        return ["No evaluation was made: nothing is known of how well it does, and `models promote` refuses it."]
+    first = [name for name in manifest.metrics if name.rpartition(".")[2] in found.primary]
+    shown = [*first, *(name for name in manifest.metrics if name not in first)][:_SHOWN]
+    lines = [
+        "| | " + " | ".join(name.replace("_", " ") for name in shown) + " |",
+        "|---" * (len(shown) + 1) + "|",
+    ]
+    rows = {f"**{manifest.name}**": manifest.metrics, **manifest.baselines}
+    for name, scores in rows.items():
+        cells = (_text(scores[key]) if key in scores else "-" for key in shown)
+        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        (
+            f"By {found.primary.replace('_', ' ')} against the best baseline "
+            f"({found.best_baseline.replace('_', ' ')}), paired on the same dates: **{found.verdict}**. Intervals: "
+            f"95 %, block bootstrap by date. The test was opened on {found.opened_at}, which the ledger holds."
+        ),
+    ]
+    if found.opened_before_by:
+        lines.append(
+            f"These test rows had been opened before by {', '.join(sorted(set(found.opened_before_by)))}: the result "
+            "counts as development."
+        )
+    lines += [f"Suspicious: {one}. {found.explained or 'Nobody has said why.'}" for one in found.suspicions]
     return lines

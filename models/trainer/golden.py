@@ -7,7 +7,7 @@ only has to move every column.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import count
 
@@ -19,7 +19,7 @@ from engine.features.buffer import FeatureBuffer
 from engine.features.layout import DEPTH_LEVELS
 from engine.features.spec import FeatureSpec
 from engine.instruments import AssetClass, Instrument
-from models.golden import Float32Array, GoldenTape, TapeEvent, run_tape
+from models.golden import GoldenTape, Predict, TapeEvent, run_tape
 
 WARM_ROWS = 24
 """Predictions on the tape: enough to see a drift between rows, few enough to check in milliseconds."""
@@ -114,10 +114,11 @@ def _levels(
     return BookSnapshot(ts_ns, ts_ns, instrument, tuple(bids), tuple(asks))
 
 
-def make_tape(spec: FeatureSpec, predict: Callable[[Float32Array], float], level_px: float = LEVEL_PX) -> GoldenTape:
+def make_tape(spec: FeatureSpec, predict: Predict, level_px: float = LEVEL_PX) -> GoldenTape:
     """The shortest prefix of the generated events with ``WARM_ROWS`` warm rows, and what must come out of it.
 
-    ``predict`` maps one window ``(W, F)`` to the first output.  Raises ``DataError`` when no window gets warm.
+    ``predict`` maps one window ``(W, F)`` to all numbers of its prediction.  Raises ``DataError`` when no window gets
+    warm.
     """
     instrument = golden_instrument(spec, level_px)
     buffer = FeatureBuffer(spec, instrument)

@@ -27,7 +27,7 @@ def bundle(crypto_bundle):
 @pytest.fixture
 def window(bundle):
     """A real window: the last of the golden tape."""
-    return run_tape(bundle.spec, bundle.golden.instrument, bundle.golden.events, lambda _: 0.0)[0]
+    return run_tape(bundle.spec, bundle.golden.instrument, bundle.golden.events, lambda _: (0.0,))[0]
 
 
 def test_a_prediction_carries_value_version_times_and_status(bundle, window):
@@ -190,7 +190,7 @@ def test_a_golden_tape_without_predictions_is_refused(crypto_bundle, replace_fil
     """An empty tape would pass every comparison: it proves nothing."""
     tape = decode_golden((crypto_bundle / "golden.msgpack").read_bytes())
     replace_file(crypto_bundle, "golden.msgpack", encode_golden(type(tape)(tape.instrument, (), tape.window, ())))
-    with pytest.raises(BundleError, match="0 predictions"):
+    with pytest.raises(BundleError, match="gives 0 numbers"):
         OnnxModel(load_bundle(crypto_bundle))
 
 

@@ -14,8 +14,8 @@ from models.trainer.golden import WARM_ROWS, make_tape
 SECOND = 1_000_000_000
 
 
-def predict(window: np.ndarray) -> float:
-    return float(window.sum())
+def predict(window: np.ndarray) -> tuple[float, ...]:
+    return (float(window.sum()),)
 
 
 def spec(sampling: Sampling, *columns: str) -> FeatureSpec:

@@ -193,7 +193,7 @@ def test_a_bundle_takes_raw_features_and_says_what_it_was_fitted_on(tmp_path, ki
     bundle = load_bundle(tmp_path / "out" / "tiny")
     model = OnnxModel(bundle)
     windows: list[np.ndarray] = []
-    run_tape(bundle.spec, bundle.golden.instrument, bundle.golden.events, lambda w: windows.append(w.copy()) or 0.0)
+    run_tape(bundle.spec, bundle.golden.instrument, bundle.golden.events, lambda w: windows.append(w.copy()) or (0.0,))
     seen = [model.predict("EUR/USD@oanda", window, 0, 0) for window in windows]
     assert {prediction.status for prediction in seen} == {PredictionStatus.OK}
     np.testing.assert_allclose([p.values[0] for p in seen], bundle.golden.outputs, rtol=0, atol=1e-6)

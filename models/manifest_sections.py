@@ -1,0 +1,98 @@
+"""Parts of a manifest that came with schema 2: what the outputs mean, which run they come from, how it was judged.
+
+Owns these structs; the manifest itself and its checks are in ``models.manifest``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Form = Literal["probability", "classes", "number", "variance"]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all parts of a manifest: a key nobody knows is an error, never ignored."""
+
+
+class Tensor(Section, frozen=True):
+    """``shape`` has -1 where the batch goes."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "int64"]
+
+
+class Forecast(Section, frozen=True):
+    """What one output of the graph is.  ``text`` says it in words.
+
+    ``classes``: names of its columns, of the form ``classes``; of a ``probability``, that of the class it is of.
+    ``label_fingerprint``: sha256 of the label's settings as JSON; empty where it has none.
+    """
+
+    name: str
+    form: Form
+    text: str
+    horizon_rows: int
+    label_kind: str
+    label_fingerprint: str
+    classes: tuple[str, ...] = ()
+
+
+class Task(Section, frozen=True):
+    """``name`` of the task, ``head`` of the network, and a forecast for each output, in their order."""
+
+    name: str
+    head: str
+    forecasts: tuple[Forecast, ...]
+
+
+class Run(Section, frozen=True):
+    """The run that the weights are from.  ``commit`` ends in ``+`` where files differed from it.
+
+    ``served_seeds``: those whose networks are in the graph; of several, their forecasts are averaged in it.
+    """
+
+    name: str
+    commit: str
+    served_seeds: tuple[int, ...]
+
+
+class Evaluated(Section, frozen=True):
+    """How the run was judged, in short; ``evaluation.json`` of the run has all of it.
+
+    ``verdict``: against the best baseline by ``primary``.  ``opened_at``: time of the ledger's line, ISO 8601 UTC.
+    ``opened_before_by``: runs that had opened these test rows before; where there are any, it counts as development.
+    ``suspicions``: what looked too good; ``explained``: why it is as it is (empty: nobody has said).
+    """
+
+    primary: str
+    best_baseline: str
+    verdict: str
+    opened_at: str
+    opened_before_by: tuple[str, ...] = ()
+    suspicions: tuple[str, ...] = ()
+    explained: str = ""
+
+
+class SideGraph(Section, frozen=True):
+    """A graph of the same weights beside the one that serves; who does not want it does not open it."""
+
+    file: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+class Explanation(Section, frozen=True):
+    """Attention weights and uncertainty.  ``method``: what the spread is of, or why there is none."""
+
+    graph: SideGraph | None
+    method: str
+
+
+class Step(Section, frozen=True):
+    """Serving row by row with a carried state.  ``why_not``: where there is no graph, the reason."""
+
+    graph: SideGraph | None
+    why_not: str = ""

@@ -1,0 +1,47 @@
+"""The champion of an instrument: what the live process asks the registry for.  It reads, and never writes.
+
+Owns the choice.  The narrowest scope wins; a champion that is damaged or has expired is an error and not passed over:
+whoever promoted it did not ask for another model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.errors import BundleError
+from engine.instruments import Instrument
+from models.manifest import DIRECTION, Bundle, load_bundle
+from models.registry.store import Registry
+
+
+def find_champion(root: Path, instrument: Instrument, *, now_ns: int | None = None) -> Bundle | None:
+    """The bundle that strategies on ``instrument`` trade on; None where the registry has no champion for it.
+
+    A champion whose features need what this feed does not give is passed over.  Raises ``BundleError``.
+    """
+    registry = Registry(root)
+    held = [
+        one
+        for one in registry.standings()
+        if one.champion is not None and one.scope.task == DIRECTION and one.scope.covers(instrument)
+    ]
+    fitting: list[tuple[tuple[bool, bool, bool], Bundle]] = []
+    for one in held:
+        assert one.champion is not None
+        try:
+            bundle = load_bundle(registry.path_of(one.champion), now_ns=now_ns)
+        except BundleError as error:
+            raise BundleError(
+                f"the champion {one.champion} of {one.scope.text} may not be used: {error}",
+                do="promote another version, or go back: python run.py models rollback NAME",
+            ) from None
+        if not bundle.reasons_against(instrument):
+            fitting.append((one.scope.narrowness, bundle))
+    if not fitting:
+        return None
+    return max(fitting, key=lambda pair: (pair[0], len(pair[1].spec.requires), pair[1].manifest.created_ns))[1]
+
+
+def champions(root: Path) -> list[str]:
+    """Versions that are champion of anything."""
+    return [one.champion for one in Registry(root).standings() if one.champion is not None]

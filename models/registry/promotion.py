@@ -1,0 +1,100 @@
+"""Promoting a version, going back, and taking one away: what is checked before, and how it is told.
+
+Owns the checks.  ``force`` overrides what was found against a version, and the audit keeps what that was; a session
+still refuses at its start what cannot be served.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engine.errors import BundleError
+from models.catalogue import verify_bundle
+from models.manifest import Manifest
+from models.registry.standing import Action, Standing, scope_of
+from models.registry.store import Registry
+
+
+def promote(
+    registry: Registry,
+    name: str,
+    sha: str,
+    *,
+    to: Literal["champion", "shadow"] = "champion",
+    who: str,
+    why: str,
+    force: bool = False,
+    now_ns: int,
+) -> Standing:
+    """Makes a version the champion of its scope, or a shadow.  Returns the standing after it.
+
+    Raises ``BundleError`` when it does not verify, has expired, or (for a champion) was not evaluated, and when another
+    change came between.
+    """
+    version = registry.resolve(name, sha)
+    seen = registry.standing(scope_of(registry.manifest(version)))
+    action: Action = "promote" if to == "champion" else "shadow"
+    seen.after(action, version)  # what would change nothing is told before the long work
+    against = objections(registry, version, champion=to == "champion", now_ns=now_ns)
+    _refuse(version, against, force)
+    return registry.change(seen, action, version, who=who, why=why, forced=tuple(against), now_ns=now_ns)
+
+
+def rollback(
+    registry: Registry, name: str, *, scope: str = "", who: str, why: str, force: bool, now_ns: int
+) -> Standing:
+    """The champion before the one called ``name`` stands again.  ``scope``: of several, which one is meant.
+
+    Raises ``BundleError`` when there is no such champion, none before it, or the one before may not be used any more.
+    """
+    own = [one for one in registry.standings() if one.champion is not None and one.champion.partition("@")[0] == name]
+    named = [one for one in own if scope in ("", one.scope.text)]
+    if len(named) != 1:
+        scopes = ", ".join(one.scope.text for one in own) or "no scope"
+        raise BundleError(
+            f"{name!r} is champion of {scopes}",
+            expected="one scope to go back in",
+            do="--scope names it" if len(own) > 1 else "see: models list",
+        )
+    seen = named[0]
+    version = seen.earlier[-1] if seen.earlier else ""
+    seen.after("rollback", version)
+    against = objections(registry, version, champion=True, now_ns=now_ns)
+    _refuse(version, against, force)
+    return registry.change(seen, "rollback", version, who=who, why=why, forced=tuple(against), now_ns=now_ns)
+
+
+def retire(registry: Registry, name: str, sha: str, *, who: str, why: str, now_ns: int) -> Standing:
+    """Takes a version out of every use; where it was the champion, its scope has none then.  Raises ``BundleError``."""
+    version = registry.resolve(name, sha)
+    seen = registry.standing(scope_of(registry.manifest(version)))
+    return registry.change(seen, "retire", version, who=who, why=why, forced=(), now_ns=now_ns)
+
+
+def objections(registry: Registry, version: str, *, champion: bool, now_ns: int) -> list[str]:
+    """What speaks against using a version, a line each.  It is loaded and its golden tape run, as a session would."""
+    found = []
+    try:
+        verify_bundle(registry.path_of(version), now_ns=now_ns)
+    except BundleError as error:
+        found.append(str(error))
+    if champion:
+        found += _unproven(registry.manifest(version))
+    return found
+
+
+def _unproven(manifest: Manifest) -> list[str]:
+    if not manifest.scored:
+        return ["its card has no evaluation (python run.py evaluate --run RUN, then models add RUN)"]
+    judged = manifest.evaluation
+    if judged is not None and judged.suspicions and not judged.explained:
+        return [f"its evaluation is suspicious and nobody has said why: {'; '.join(judged.suspicions)}"]
+    return []
+
+
+def _refuse(version: str, against: list[str], force: bool) -> None:
+    if against and not force:
+        raise BundleError(
+            f"{version} was not promoted: {' | '.join(against)}",
+            do="put that right, or override it with --force --reason TEXT",
+        )

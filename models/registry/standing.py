@@ -1,0 +1,125 @@
+"""Which version stands for what within a scope, and how that changes.
+
+Owns the states and their changes, as pure functions; the file that holds a standing is ``models.registry.store``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, Literal
+
+import msgspec
+
+from engine.errors import BundleError
+from engine.instruments import Instrument
+from models.manifest import DIRECTION, Manifest
+
+State = Literal["candidate", "shadow", "champion", "retired"]
+Action = Literal["promote", "shadow", "rollback", "retire"]
+_ANY: Final = "*"
+
+
+class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For what there is one champion: a task on instruments.  ``*`` means any.
+
+    ``task`` is ``direction`` for what strategies trade on, else the name of the run's task.
+    """
+
+    task: str
+    asset_classes: tuple[str, ...]
+    venues: tuple[str, ...]
+    instruments: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return "/".join([self.task, *(",".join(part) for part in (self.asset_classes, self.venues, self.instruments))])
+
+    @property
+    def key(self) -> str:
+        """A file's name: forty instruments would make a long one."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+    def covers(self, instrument: Instrument) -> bool:
+        return (
+            (_ANY in self.asset_classes or instrument.asset_class in self.asset_classes)
+            and (_ANY in self.venues or instrument.venue in self.venues)
+            and (_ANY in self.instruments or instrument.id in self.instruments)
+        )
+
+    @property
+    def narrowness(self) -> tuple[bool, bool, bool]:
+        """Greater for a scope that names instruments than for one that names venues, then asset classes."""
+        return (_ANY not in self.instruments, _ANY not in self.venues, _ANY not in self.asset_classes)
+
+
+def scope_of(manifest: Manifest) -> Scope:
+    """Of a bundle: what its manifest declares."""
+    task = DIRECTION if manifest.label.kind == DIRECTION or manifest.task is None else manifest.task.name
+    scope = manifest.scope
+    return Scope(task, *(tuple(sorted(part)) for part in (scope.asset_classes, scope.venues, scope.instruments)))
+
+
+class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Versions are ``NAME@SHA12``.  ``earlier``: champions before this one, the last of them at the end.
+
+    ``sequence`` counts the changes; 0: there was none, everything is a candidate.
+    """
+
+    scope: Scope
+    sequence: int = 0
+    champion: str | None = None
+    earlier: tuple[str, ...] = ()
+    shadow: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
+
+    def state_of(self, version: str) -> State:
+        if version == self.champion:
+            return "champion"
+        if version in self.shadow:
+            return "shadow"
+        return "retired" if version in (*self.earlier, *self.retired) else "candidate"
+
+    def after(self, action: Action, version: str) -> Standing:
+        """The standing after ``action`` on ``version``.  Raises ``BundleError`` when it would change nothing."""
+        state = self.state_of(version)
+        if action == "rollback":
+            return self._rolled_back(version)
+        if state == {"promote": "champion", "shadow": "shadow", "retire": "retired"}[action]:
+            raise BundleError(f"{version} is {state} of {self.scope.text} already; nothing was changed")
+        if action == "shadow" and state == "champion":
+            raise BundleError(
+                f"{version} is the champion of {self.scope.text}", do="retire it or promote another first"
+            )
+        rest = self._without(version)
+        if action == "promote":
+            before = () if rest.champion is None else (rest.champion,)
+            return rest._changed(champion=version, earlier=(*rest.earlier, *before))
+        if action == "shadow":
+            return rest._changed(shadow=(*rest.shadow, version))
+        return rest._changed(retired=(*rest.retired, version))
+
+    def _rolled_back(self, version: str) -> Standing:
+        if not self.earlier or self.champion is None:
+            raise BundleError(
+                f"{self.champion or self.scope.text} has no champion before it",
+                do="promote another version, or take it away: python run.py models retire NAME VERSION",
+            )
+        if version != self.earlier[-1]:
+            raise BundleError(f"the champion before was {self.earlier[-1]}, not {version}; nothing was changed")
+        rest = self._without(version)
+        return rest._changed(champion=version, retired=(*rest.retired, self.champion))
+
+    def _without(self, version: str) -> Standing:
+        def less(versions: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(one for one in versions if one != version)
+
+        return msgspec.structs.replace(
+            self,
+            champion=None if self.champion == version else self.champion,
+            earlier=less(self.earlier),
+            shadow=less(self.shadow),
+            retired=less(self.retired),
+        )
+
+    def _changed(self, **parts: object) -> Standing:
+        return msgspec.structs.replace(self, sequence=self.sequence + 1, **parts)

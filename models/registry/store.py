@@ -1,0 +1,229 @@
+"""The registry's folder: adding a version, reading standings, and the one step that changes a standing.
+
+Owns the layout and the order of writing.  A version's folder appears under its name when it is complete; a standing is
+replaced by a rename after its audit line is on disk.  A process that is killed anywhere leaves the old standing or the
+new one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from engine.durable import sync_folder, write_atomically
+from engine.errors import BundleError
+from models.manifest import MANIFEST, Bundle, Manifest, decode_manifest
+from models.registry import audit
+from models.registry.standing import Action, Scope, Standing
+
+VERSIONS: Final = "versions"
+STANDINGS: Final = "standings"
+_LOCK: Final = ".lock"
+_SHA_DIGITS: Final = 12
+_PREFIX_MIN: Final = 4
+
+
+class Conflict(BundleError):  # noqa: N818 - said as users say it
+    """Somebody else changed the standing in between; nothing of ours was written."""
+
+
+class Registry:
+    """``root`` need not exist: an empty registry has no versions and no champions."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    # --- versions -------------------------------------------------------------------------------------------------
+
+    def add(self, bundle: Bundle) -> tuple[str, bool]:
+        """A copy of a loaded bundle as a version, and whether it is new.  Raises ``BundleError`` when it fails."""
+        final = self.path_of(bundle.version)
+        if final.is_dir():
+            return bundle.version, False
+        draft: Path | None = None
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=final.parent))
+            for name in (*sorted(bundle.manifest.files), MANIFEST):
+                _copy(bundle.path / name, draft / name)
+            raw = (draft / MANIFEST).read_bytes()
+            if hashlib.sha256(raw).hexdigest() != bundle.sha:
+                raise BundleError(f"{bundle.path} changed while it was added", do="add it again")
+            draft.chmod(0o755)
+            sync_folder(draft)
+            draft.rename(final)
+            sync_folder(final.parent)
+        except OSError as error:
+            if final.is_dir():
+                return bundle.version, False  # somebody else added the same
+            raise BundleError(f"{bundle.version} cannot be added to {self.root}: {error.strerror}") from None
+        finally:
+            if draft is not None:
+                shutil.rmtree(draft, ignore_errors=True)
+        return bundle.version, True
+
+    def versions(self) -> list[str]:
+        """All of them, ``NAME@SHA12``, by name."""
+        folders = sorted((self.root / VERSIONS).glob(f"*/*/{MANIFEST}"))
+        return [f"{path.parent.parent.name}@{path.parent.name}" for path in folders if path.parent.name[0] != "."]
+
+    def path_of(self, version: str) -> Path:
+        """Where a version lies, whether it is there or not.  Raises ``BundleError`` for what is no version's name."""
+        name, _, sha = version.partition("@")
+        if not name or not sha or Path(name).name != name or Path(sha).name != sha or "." in (name[0], sha[0]):
+            raise BundleError(f"{version!r} names no version", expected="NAME@VERSION, as `models list` shows it")
+        return self.root / VERSIONS / name / sha
+
+    def resolve(self, name: str, sha: str) -> str:
+        """The one version of ``name`` whose sha begins with ``sha`` (4 digits or more).  Raises ``BundleError``."""
+        own = [one for one in self.versions() if one.partition("@")[0] == name]
+        found = [one for one in own if len(sha) >= _PREFIX_MIN and one.partition("@")[2].startswith(sha[:_SHA_DIGITS])]
+        if len(found) != 1:
+            known = ", ".join(one.partition("@")[2] for one in own) or "none of that name"
+            seen = f"{len(found)} versions" if found else "no version"
+            raise BundleError(
+                f"the registry {self.root} has {seen} {sha!r} of {name!r}",
+                expected=f"one of: {known}",
+                do="python run.py models add FOLDER registers a bundle",
+            )
+        return found[0]
+
+    def manifest(self, version: str) -> Manifest:
+        """What a version declares; its files are not looked at.  Raises ``BundleError``."""
+        path = self.path_of(version)
+        try:
+            raw = (path / MANIFEST).read_bytes()
+        except OSError as error:
+            raise BundleError(f"the registry {self.root} has no {version}: {error.strerror}") from None
+        return decode_manifest(path, raw)
+
+    # --- standings ------------------------------------------------------------------------------------------------
+
+    def standings(self) -> list[Standing]:
+        """Of every scope that ever had a change, by its text.  Raises ``BundleError`` when a file is damaged."""
+        found = [self._read(path) for path in sorted((self.root / STANDINGS).glob("*.json"))]
+        return sorted((one for one in found if one is not None), key=lambda one: one.scope.text)
+
+    def standing(self, scope: Scope) -> Standing:
+        """Raises ``BundleError`` when its file is damaged."""
+        found = self._read(self._file(scope))
+        return Standing(scope) if found is None else found
+
+    def change(
+        self, seen: Standing, action: Action, version: str, *, who: str, why: str, forced: tuple[str, ...], now_ns: int
+    ) -> Standing:
+        """Carries out ``action``, if the standing is still the one that was ``seen``.
+
+        First the audit line, synced; then the standing, in one rename.  Raises ``Conflict`` when somebody else was
+        faster, ``BundleError`` when nothing would change or the disk refuses.
+        """
+        with self._locked():
+            now = self.standing(seen.scope)
+            if now.sequence != seen.sequence:
+                last = self._last_line(now)
+                by = f" by {last.who} at {last.at}: {last.action} {last.version}" if last is not None else ""
+                raise Conflict(
+                    f"{seen.scope.text} was changed meanwhile{by}; nothing of this {action} was done",
+                    do="look at `models list` and decide again",
+                )
+            after = now.after(action, version)
+            self._void_what_was_begun(now, now_ns)
+            audit.append(self.root, _line(action, now, after, version, who, why, forced, now_ns))
+            path = self._file(seen.scope)
+            try:
+                path.parent.mkdir(exist_ok=True)
+                write_atomically(path, msgspec.json.format(msgspec.json.encode(after)), mode=0o644)
+            except OSError as error:
+                raise BundleError(f"{path} cannot be written: {error.strerror}; the old standing stays") from None
+        return after
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One change at a time; the lock ends with the process that holds it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise BundleError(f"the registry {self.root} cannot be changed: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _last_line(self, standing: Standing) -> audit.Line | None:
+        made = [line for line in audit.lines(self.root) if line.scope == standing.scope.text and line.action != "void"]
+        return next((line for line in reversed(made) if line.sequence == standing.sequence), None)
+
+    def _void_what_was_begun(self, now: Standing, now_ns: int) -> None:
+        """A line whose change was never made, as a kill came between, is followed by one that says so."""
+        own = [line for line in audit.lines(self.root) if line.scope == now.scope.text]
+        if own and own[-1].sequence > now.sequence and own[-1].action != "void":
+            begun = own[-1]
+            text = f"{begun.action} of {begun.at} was begun and never made"
+            audit.append(
+                self.root,
+                msgspec.structs.replace(
+                    begun, action="void", at=audit.stamp(now_ns), why=text, champion=now.champion or ""
+                ),
+            )
+
+    def _file(self, scope: Scope) -> Path:
+        return self.root / STANDINGS / f"{scope.key}.json"
+
+    @staticmethod
+    def _read(path: Path) -> Standing | None:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Standing)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise BundleError(
+                f"the standing {path} cannot be read: {' '.join(str(error).split())}",
+                expected="a file that nobody changed",
+                do="bring it back from a backup; audit.jsonl tells what it held",
+            ) from None
+
+
+def _line(
+    action: Action,
+    before: Standing,
+    after: Standing,
+    version: str,
+    who: str,
+    why: str,
+    forced: tuple[str, ...],
+    now_ns: int,
+) -> audit.Line:
+    return audit.Line(
+        at=audit.stamp(now_ns),
+        who=who,
+        action=action,
+        scope=after.scope.text,
+        sequence=after.sequence,
+        version=version,
+        champion_before=before.champion or "",
+        champion=after.champion or "",
+        why=why,
+        forced=forced,
+        previous="",
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Bytes, synced, and read-only: a version never changes."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(source.read_bytes())
+        file.flush()
+        os.fsync(file.fileno())
+        os.fchmod(file.fileno(), 0o444)

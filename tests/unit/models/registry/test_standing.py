@@ -1,0 +1,110 @@
+"""What stands for what, and every change of it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import BundleError
+from models.registry.standing import Scope, Standing
+
+SCOPE = Scope("direction", ("spot",), ("*",), ("*",))
+VERSIONS = [f"m@{letter * 12}" for letter in "abcd"]
+
+
+def test_a_version_that_nobody_touched_is_a_candidate() -> None:
+    assert Standing(SCOPE).state_of("m@aaaa") == "candidate"
+
+
+def test_a_new_champion_retires_the_one_before_and_rolling_back_returns_it() -> None:
+    """Three champions, then two steps back; what was rolled back from is retired and can be promoted again."""
+    standing = Standing(SCOPE)
+    for version in VERSIONS[:3]:
+        standing = standing.after("promote", version)
+    assert standing.champion == VERSIONS[2]
+    assert standing.earlier == tuple(VERSIONS[:2])
+    standing = standing.after("rollback", VERSIONS[1])
+    assert standing.champion == VERSIONS[1]
+    assert [standing.state_of(version) for version in VERSIONS] == ["retired", "champion", "retired", "candidate"]
+    standing = standing.after("rollback", VERSIONS[0])
+    with pytest.raises(BundleError, match="has no champion before it"):
+        standing.after("rollback", "")
+    assert standing.after("promote", VERSIONS[2]).champion == VERSIONS[2]
+    assert standing.sequence == 5
+
+
+def test_rolling_back_to_another_than_the_one_before_is_refused() -> None:
+    standing = Standing(SCOPE).after("promote", VERSIONS[0]).after("promote", VERSIONS[1])
+    with pytest.raises(BundleError, match=f"was {VERSIONS[0]}, not {VERSIONS[2]}"):
+        standing.after("rollback", VERSIONS[2])
+
+
+@pytest.mark.parametrize("action", ["promote", "shadow", "retire"])
+def test_what_would_change_nothing_is_told(action) -> None:
+    standing = Standing(SCOPE).after(action, VERSIONS[0])
+    with pytest.raises(BundleError, match="already; nothing was changed"):
+        standing.after(action, VERSIONS[0])
+
+
+def test_a_champion_cannot_become_a_shadow_by_the_way() -> None:
+    """It would leave the scope without any."""
+    with pytest.raises(BundleError, match="is the champion"):
+        Standing(SCOPE).after("promote", VERSIONS[0]).after("shadow", VERSIONS[0])
+
+
+def test_retiring_the_champion_leaves_none() -> None:
+    standing = Standing(SCOPE).after("promote", VERSIONS[0]).after("retire", VERSIONS[0])
+    assert standing.champion is None
+    assert standing.state_of(VERSIONS[0]) == "retired"
+
+
+steps = st.lists(st.tuples(st.sampled_from(["promote", "shadow", "rollback", "retire"]), st.sampled_from(VERSIONS)))
+
+
+@given(steps)
+@settings(max_examples=200)
+def test_a_version_is_never_two_things_at_once(taken) -> None:
+    """Any changes in any order: each version stands in one place, and each change that is made counts once."""
+    standing, made = Standing(SCOPE), 0
+    for action, version in taken:
+        try:
+            after = standing.after(action, version)
+        except BundleError:
+            continue
+        standing, made = after, made + 1
+        places = [*standing.earlier, *standing.shadow, *standing.retired]
+        places += [standing.champion] if standing.champion else []
+        assert len(places) == len(set(places))
+        if action in ("promote", "rollback"):
+            assert standing.champion == version
+    assert standing.sequence == made
+    assert msgspec.json.decode(msgspec.json.encode(standing), type=Standing) == standing
+
+
+@pytest.mark.parametrize(
+    ("scope", "covered"),
+    [
+        (Scope("direction", ("*",), ("*",), ("*",)), True),
+        (Scope("direction", ("spot",), ("test",), ("BTC/USD@test",)), True),
+        (Scope("direction", ("fx",), ("*",), ("*",)), False),
+        (Scope("direction", ("*",), ("coinbase",), ("*",)), False),
+        (Scope("direction", ("*",), ("*",), ("ETH/USD@test",)), False),
+    ],
+)
+def test_a_scope_covers_what_it_names(scope, covered, make_instrument) -> None:
+    assert scope.covers(make_instrument()) is covered
+
+
+def test_the_narrower_scope_is_greater() -> None:
+    anything, classes, venues, named = (
+        Scope("direction", *parts)
+        for parts in (
+            (("*",), ("*",), ("*",)),
+            (("spot",), ("*",), ("*",)),
+            (("*",), ("test",), ("*",)),
+            (("*",), ("*",), ("BTC/USD@test",)),
+        )
+    )
+    assert anything.narrowness < classes.narrowness < venues.narrowness < named.narrowness

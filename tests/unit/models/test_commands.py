@@ -1,0 +1,61 @@
+"""The commands of the registry, as typed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from engine.errors import BundleError
+from models.commands import app
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch):
+    """Runs a command in an empty folder; the JSON of its last line, or the error it ends in."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str):
+        done = CliRunner().invoke(app, [*words, *(["--json"] if words[0] != "show" else [])])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == 0, done.output
+        return json.loads(done.output if words[0] == "show" else done.output.splitlines()[-1])
+
+    return run
+
+
+def test_a_bundle_becomes_champion_and_goes_back(typed, artifacts, crypto_bundle, edit_manifest):
+    """Added twice in two versions, promoted, listed, shown, verified, rolled back, retired; all of it in the audit."""
+    first = typed("add", str(artifacts / "demo-crypto"))
+    assert first == {"version": first["version"], "new": True}
+    assert typed("add", str(artifacts / "demo-crypto"))["new"] is False
+    edit_manifest(crypto_bundle, lambda m: m.update(summary="Another."))
+    second = typed("add", str(crypto_bundle))
+    for one in (first, second):
+        typed("promote", "demo-crypto", one["version"].partition("@")[2], "--reason", "it is better", "--who", "ann")
+    rows = {row["version"]: row["state"] for row in typed("list")["registry"]}
+    assert rows == {first["version"]: "retired", second["version"]: "champion"}
+    assert typed("show", second["version"])["summary"] == "Another."
+    assert typed("verify", second["version"])["version"] == second["version"]
+    assert typed("rollback", "demo-crypto")["standing"]["champion"] == first["version"]
+    typed("retire", "demo-crypto", first["version"].partition("@")[2])
+    lines = typed("audit")["audit"]
+    assert [line["action"] for line in lines] == ["promote", "promote", "rollback", "retire"]
+    assert [(line["who"], line["why"]) for line in lines[:2]] == [("ann", "it is better")] * 2
+    assert lines[2]["who"]
+
+
+def test_force_needs_a_reason(typed, artifacts):
+    typed("add", str(artifacts / "demo-fx"))
+    with pytest.raises(BundleError, match="--force without a reason"):
+        typed("promote", "demo-fx", "0000", "--force")
+
+
+def test_what_is_no_bundle_is_not_added(typed, tmp_path):
+    """An empty folder, and one that is not there."""
+    with pytest.raises(BundleError, match="0 bundles"):
+        typed("add", str(tmp_path))
+    with pytest.raises(BundleError, match="no bundle at"):
+        typed("add", str(tmp_path / "nothing"))

@@ -401,10 +401,10 @@ def replay(
     recorded = open_recorded(sessions, session)
     header = recorded.header
     settings = restore(header.config, parse_overrides(assign))
-    assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
+    recorder = ReplayRecorder()
+    assembly = ConfiguredAssembly(settings, time.perf_counter_ns, recorded=lambda: recorder.assigned_model)
     # Bits are comparable only where processor and libraries equal; elsewhere the bundle's tolerance holds.
     same_machine = header.processor == processor() and header.libraries == library_versions()
-    recorder = ReplayRecorder()
     core = build_core(
         settings,
         list(settings.risk.allowed_instruments or ()),

@@ -16,6 +16,7 @@ from engine.venues import CONSOLIDATED
 from models.catalogue import find_bundle
 from models.manifest import Bundle
 from models.onnx_model import OnnxModel
+from models.registry.store import Registry
 
 NO_MODEL = "none"
 
@@ -23,13 +24,20 @@ NO_MODEL = "none"
 class ConfiguredAssembly:
     """Implements ``engine.ports.Assembly`` from settings.  Bundles are opened once and shared by instruments.
 
-    ``stopwatch`` returns nanoseconds; it times predictions against the deadline.
+    ``stopwatch`` returns nanoseconds; it times predictions against the deadline.  ``recorded``: what a session that is
+    run again had on the instrument that is assigned next; where the registry has that version, it serves, whatever is
+    champion by now.
     """
 
     def __init__(
-        self, settings: Settings, stopwatch: Callable[[], int], original: ConfiguredAssembly | None = None
+        self,
+        settings: Settings,
+        stopwatch: Callable[[], int],
+        original: ConfiguredAssembly | None = None,
+        recorded: Callable[[], str] = lambda: "",
     ) -> None:
         self._settings = settings
+        self._recorded = recorded
         self._stopwatch = stopwatch
         if settings.features.columns_folder is not None and original is None:
             load_columns(settings.features.columns_folder)
@@ -43,7 +51,7 @@ class ConfiguredAssembly:
             return Assignment()  # nobody reads features: a session that only watches, or the guardian alone
         if not uses_model:
             return Assignment(spec=self._plain_spec(instrument).to_json().decode())
-        bundle = self._find(instrument, self._bundle_name(instrument))
+        bundle = self._find(instrument, self._recorded_version() or self._bundle_name(instrument))
         self._bundles[bundle.version] = bundle
         manifest = bundle.manifest
         thresholds = manifest.thresholds
@@ -96,6 +104,10 @@ class ConfiguredAssembly:
     @property
     def models(self) -> list[OnnxModel]:
         return list(self._models.values())
+
+    def _recorded_version(self) -> str:
+        version = self._recorded()
+        return version if version and Registry(self._settings.models.registry).path_of(version).is_dir() else ""
 
     def _find(self, instrument: Instrument, name: str) -> Bundle:
         models = self._settings.models

@@ -92,6 +92,12 @@ class ReplayRecorder:
         self.expected = deque(derived)
         self.result.events += 1
 
+    @property
+    def assigned_model(self) -> str:
+        """The version that the session recorded next for an instrument; empty where that is not what comes next."""
+        head = self.expected[0].record if self.expected else None
+        return head.model if isinstance(head, ModelAssigned) else ""
+
     def record(self, record: Record) -> int:
         if isinstance(record, REFUSABLE):
             self._refuse_again(record)

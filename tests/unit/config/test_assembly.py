@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,12 @@ from engine.errors import BundleError, ConfigError
 from engine.features import FeatureSpec, Sampling
 from engine.features.sets import SETS
 from engine.ports import Assignment
+from models.manifest import load_bundle
+from models.registry.standing import scope_of
+from models.registry.store import Registry
 from tests.support.core import BTC, spot
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def assembly(**overrides: Any) -> ConfiguredAssembly:
@@ -58,6 +65,34 @@ def test_a_bundle_that_is_no_more_what_was_assigned_is_refused() -> None:
     other = Assignment("demo-crypto@000000000000", assembly().assign(spot(), True).spec, ())
     with pytest.raises(BundleError, match=r"is installed; expected demo-crypto@000000000000; restore that bundle"):
         assembly().model(spot(), other)
+
+
+def crown(root: Path, folder: Path, summary: str) -> str:
+    """A copy of the crypto bundle with another summary, as champion; its version."""
+    place = Path(shutil.copytree(ROOT / "models" / "artifacts" / "demo-crypto", folder / "demo-crypto"))
+    manifest = json.loads((place / "manifest.json").read_bytes())
+    (place / "manifest.json").write_text(json.dumps({**manifest, "summary": summary}))
+    registry = Registry(root)
+    version, _ = registry.add(load_bundle(place))
+    seen = registry.standing(scope_of(registry.manifest(version)))
+    registry.change(seen, "promote", version, who="ann", why="", forced=(), now_ns=1)
+    return version
+
+
+def test_the_champion_serves_and_a_session_that_is_run_again_has_the_one_it_had(tmp_path: Path) -> None:
+    """Two champions, one after the other: a start takes the newer one, a replay what its journal says.  A version that
+    the registry does not have is chosen as at a start, so that the replay shows what differs."""
+    root = tmp_path / "registry"
+    first, second = (crown(root, tmp_path / name, name) for name in ("first", "second"))
+    assert assembly(models__registry=str(root)).assign(spot(), True).model == second
+    settings = load(env={}, overrides={"models.registry": str(root)})
+    for recorded, served in ((first, first), (second, second), ("demo-crypto@000000000000", second), ("", second)):
+        again = ConfiguredAssembly(settings, time.perf_counter_ns, recorded=lambda version=recorded: version)
+        assigned = again.assign(spot(), True)
+        assert assigned.model == served
+        model = again.model(spot(), assigned)
+        assert model is not None
+        assert model.version == served
 
 
 def test_without_a_model_the_configured_features_serve() -> None:

@@ -45,6 +45,14 @@ def test_intervals_cover_as_promised_and_a_market_that_changed_shows() -> None:
         assert one.singletons is None
 
 
+def test_a_forecast_that_ran_away_has_intervals_too() -> None:
+    """Validation forecasts of 1e30 for targets of 1: as wide as they were wrong."""
+    random = np.random.default_rng(4)
+    target, far = random.normal(size=200), np.full(200, 1e30)
+    ends = intervals((target, far), random.normal(size=50))
+    assert ends[:, 1] - ends[:, 0] == pytest.approx(np.full((50, 2), 2e30))
+
+
 def test_a_set_may_be_empty_of_the_truth() -> None:
     """By hand: one row of three covered, sizes 1, 2 and 0."""
     sets = np.zeros((3, 2, 2), bool)

@@ -198,6 +198,7 @@ def absent(part: str, rows: Rows) -> Rows:
         (lambda run: tell_of_test(run, first_ns=1), "begins before the validation part ends"),
         (lambda run: tell_of_test(run, last_ns=2**60), "tells of"),
         (lambda run: tell_of_test(run, fingerprint="0" * 64), "expected 000000000000, as data.json"),
+        (lambda run: spoil_label(run), "label in the test part: 1 values are not finite"),
         (lambda run: drop(run, "test", "past_label"), "past_label is in the rows of the train or the test part"),
         (lambda run: run.write_trials(Trials(("a",), 0, 252.0, np.zeros((31, 1)))), "31 periods of strategy returns"),
         (lambda run: (run.path / "importance.json").write_bytes(b"{"), "importance.json"),
@@ -215,6 +216,7 @@ def absent(part: str, rows: Rows) -> Rows:
         "parts that overlap",
         "another span",
         "another fingerprint",
+        "a test without a label",
         "a test without past labels",
         "too few periods",
         "damaged importance",
@@ -238,6 +240,15 @@ def tell_of_test(run: RunFolder, **changes: object) -> None:
     """``data.json`` tells something else of the test part, and so would the ledger."""
     parts = run.data.parts
     made_up.rewrite(run, parts={**parts, "test": msgspec.structs.replace(parts["test"], **changes)})
+
+
+def spoil_label(run: RunFolder) -> None:
+    """One label of the shut test is no number."""
+    path = run.path / "rows" / "test.npz"
+    with np.load(path) as stored:
+        arrays = {**stored}
+    arrays["label"][3] = np.nan
+    np.savez(path, **arrays)
 
 
 def drop(run: RunFolder, part: str, name: str) -> None:

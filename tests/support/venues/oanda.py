@@ -34,6 +34,7 @@ class OandaRig(Rig):
     qty = D(100)
     order_request = (b"POST /v3/accounts/", f"PUT /v3/accounts/{ACCOUNT_ID}/trades/".encode())
     sandbox: RunningSandbox
+    _pins = 0
     changes: ClassVar[dict[str, Any]] = {}
     """Of the sandbox's settings."""
 
@@ -79,7 +80,8 @@ class OandaRig(Rig):
     def _pin(self, ask: Level | None = None, bid: Level | None = None) -> None:
         """The touch and what is behind it; ``ask`` and ``bid`` stand before it."""
         bids, asks = [(self._touch[0], D(1_000_000))], [(self._touch[1], D(1_000_000))]
-        bids.append((self._touch[0] - 100 * TICK, DEEP))
+        self._pins += 1  # levels that differ are told again
+        bids.append((self._touch[0] - 100 * TICK, DEEP + self._pins))
         asks.append((self._touch[1] + 100 * TICK, DEEP))
         if ask is not None:
             asks, bids = [ask, (ask[0] + 500 * TICK, DEEP)], [(ask[0] - 10 * TICK, DEEP)]
@@ -99,6 +101,9 @@ class OandaRig(Rig):
 
     async def reach(self, px: Decimal) -> None:
         self._touch = px, px + 10 * TICK
+        self._pin()
+
+    def repeat(self) -> None:
         self._pin()
 
     def has_line(self, connector: Any) -> bool:

@@ -35,6 +35,7 @@ from models.trainer import checkpoint, dataset, normalise
 from models.trainer.checks import check_settings
 from models.trainer.dataset import Dataset, Part
 from models.trainer.estimate import estimate, with_batch
+from models.trainer.feeding import training_batches
 from models.trainer.fit import Fitted, fit_seed, forecasts
 from models.trainer.forward import build_network
 from models.trainer.readings import Reading
@@ -107,6 +108,7 @@ def run_training(
     normaliser = fit_normaliser_of(settings, rows)
     if not resume:
         settings = with_batch(settings, rows, normaliser.module)
+        training_batches(rows, settings, rows.train, 0)  # what is wrong with them is told before a folder is made
         parameters = sum(p.numel() for p in build_network(settings, rows).parameters())
         create(folder, settings, rows, commit, parameters)
     runs = {target.name: RunFolder(place) for target, place in places(folder, rows)}

@@ -14,7 +14,7 @@ TEST_WORKERS ?= 2
 SIMULATED_HOURS ?= 10000
 FUZZ_ROUNDS ?= 5
 
-.PHONY: help setup clients paper test fuzz check bench simulate soak soak-ccxt replay coverage demo-bundles calendars kill-matrix clean
+.PHONY: help setup clients ray paper test fuzz check bench simulate soak soak-ccxt replay coverage demo-bundles calendars kill-matrix clean
 
 help:
 	@echo "make paper [ARGS=...]   trade on paper against the built-in exchange"
@@ -28,6 +28,7 @@ help:
 	@echo "make simulate [ARGS=..] the whole daemon under simulated time, network and faults"
 	@echo "make setup              the environment for development (no torch)"
 	@echo "make clients            the environment of the real clients that the tests run (test does it too)"
+	@echo "make ray                a study on a local Ray cluster of two workers (installs Ray beside the environment)"
 	@echo "make coverage           the suite with line and branch coverage"
 	@echo "make calendars          compile the trading calendars again (after a new version of exchange_calendars)"
 	@echo "make demo-bundles       train the two demo bundles again (needs ../shared/data)"
@@ -60,6 +61,10 @@ paper: $(VENV)/.base-$(SERVE)
 # Other people's clients of the venues, in an environment of their own under var/ (tests/clients).
 clients: $(VENV)/.dev
 	@$(BIN)/python -m tests.clients.environment
+
+# Trials of a study on a Ray cluster, in an environment of its own under var/; not a part of the tests.
+ray: $(VENV)/.train
+	@$(BIN)/python -m tests.support.ray_cluster
 
 test: $(VENV)/.train
 	@$(BIN)/python -m tests.clients.environment --optional

@@ -30,6 +30,7 @@ from engine.runtime import order_commands, process, session_commands
 from models import commands as models_commands
 from models.evaluation import commands as evaluation_commands
 from models.trainer import commands as trainer_commands
+from models.tuning import commands as tuning_commands
 
 if TYPE_CHECKING:
     from config.assembly import ConfiguredAssembly
@@ -456,6 +457,7 @@ def _commit() -> str:
 
 trainer_commands.register(app, _commit)
 evaluation_commands.register(app, _commit)
+tuning_commands.register(app)
 
 
 @app.command()

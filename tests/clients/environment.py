@@ -1,7 +1,7 @@
 """The environment of the real clients: made once, kept under ``var/`` by the hash of what it is made of.
 
-Owns the folder and its making (``make clients``).  What runs inside is ``running``.  Nothing here is imported by the
-product, and nothing of the product runs in there.
+Owns the folder and its making (``make clients``); ``tests.support.ray_cluster`` has another list.  What runs inside is
+``running``.  Nothing here is imported by the product, and nothing of the product runs in there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class NoClientsError(Exception):
 def folder(root: Path = ROOT, requirements: Path = REQUIREMENTS) -> Path:
     """Another list of packages or another Python is another environment."""
     made_of = requirements.read_bytes() + sys.version.encode()
-    return root / "var" / f"clients-{hashlib.sha256(made_of).hexdigest()[:12]}"
+    return root / "var" / f"{requirements.stem}-{hashlib.sha256(made_of).hexdigest()[:12]}"
 
 
 def python(root: Path = ROOT, requirements: Path = REQUIREMENTS) -> Path:
@@ -49,7 +49,8 @@ def python(root: Path = ROOT, requirements: Path = REQUIREMENTS) -> Path:
 
 def _make(home: Path, requirements: Path) -> None:
     """All or nothing: what failed half-way is removed."""
-    print(f"installing the real clients into {home.relative_to(home.parents[1])} (once)", file=sys.stderr, flush=True)
+    where = home.relative_to(home.parents[1])
+    print(f"installing {requirements.name} into {where} (once)", file=sys.stderr, flush=True)
     # Our pip installs for it: one more copy of pip would be most of what making the environment costs.
     pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python")]
     install = [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input"]
@@ -66,8 +67,8 @@ def _make(home: Path, requirements: Path) -> None:
         said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
         last = next((line for line in reversed(said) if line.startswith("ERROR")), said[-1] if said else "")
         raise NoClientsError(
-            f"the real clients of {requirements.name} cannot be installed ({last.strip()}); "
-            "make clients needs a package registry"
+            f"the packages of {requirements.name} cannot be installed ({last.strip()}); "
+            f"make {requirements.stem} needs a package registry"
         ) from None
 
 

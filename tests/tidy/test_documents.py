@@ -177,7 +177,7 @@ def test_every_named_make_target_exists(document: Path) -> None:
 # --- generated pages, bookkeeping -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("script", ["make_diagrams", "make_faults", "make_features", "make_networks"])
+@pytest.mark.parametrize("script", ["make_diagrams", "make_faults", "make_features", "make_hpo", "make_networks"])
 def test_generated_pages_equal_their_tables(script: str) -> None:
     """Made again in memory and compared with what is committed."""
     if script == "make_networks":

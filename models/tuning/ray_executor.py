@@ -1,0 +1,94 @@
+"""Trials on a Ray cluster: the same function, and the study's storage asked where the study is.
+
+Needs the extra ``tune-ray`` here and on every node, with the same version of this project and the data at the same
+place.  Only the node of the study opens its storage: trials report to an actor that is pinned to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ConfigError, KestrelError
+from models.tuning.executor import Killed, Reporting, RunTrial
+from models.tuning.settings import Ray
+from models.tuning.trial import Outcome, Task, run_trial
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = "local"
+
+
+class RayCluster:
+    """As many trials at a time as the settings have ``workers``; a processor each."""
+
+    def __init__(self, settings: Ray, reporting: Reporting, run: RunTrial = run_trial) -> None:
+        """Raises ``ConfigError`` without ray, ``KestrelError`` when the cluster cannot be reached."""
+        self.slots = settings.workers
+        self._ray = _connected(settings)
+        here = self._ray.get_runtime_context().get_node_id()
+        pinned = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
+        self._board = (
+            self._ray.remote(_Board)
+            .options(num_cpus=0, scheduling_strategy=pinned, max_concurrency=1)
+            .remote(reporting)
+        )
+        self._remote = self._ray.remote(_run).options(num_cpus=1, max_retries=0)
+        self._told = run
+        self._running: dict[Any, Task] = {}
+
+    def submit(self, task: Task) -> None:
+        self._running[self._remote.remote(self._told, task, self._board)] = task
+
+    def next(self) -> tuple[Task, Outcome | Killed]:
+        (done,), _ = self._ray.wait(list(self._running), num_returns=1)
+        task = self._running.pop(done)
+        try:
+            return task, self._ray.get(done)
+        except (self._ray.exceptions.RayError, OSError) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return task, Killed(f"its worker ended ({first[:200]})")
+
+    def close(self) -> None:
+        for running in self._running:
+            self._ray.cancel(running, force=True)
+        self._running.clear()
+        self._ray.shutdown()
+
+
+class _Board:
+    """On the study's node: what trials report to."""
+
+    def __init__(self, reporting: Reporting) -> None:
+        self._report = reporting()
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        return self._report(number, epoch, value)
+
+
+def _run(run: Callable[..., Outcome], task: Task, board: Any) -> Outcome:
+    """On a node of the cluster."""
+    import ray
+
+    return run(task, lambda epoch, value: ray.get(board.report.remote(task.number, epoch, value)))
+
+
+def _connected(settings: Ray) -> Any:
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "executor ray without ray", expected="the extra tune-ray", do="pip install -e '.[cpu,train,tune-ray]'"
+        ) from None
+    options: dict[str, Any] = {"include_dashboard": False, "configure_logging": False, "log_to_driver": False}
+    if settings.address == LOCAL:
+        options |= {"address": LOCAL, "num_cpus": settings.workers}
+    else:
+        options = {"address": settings.address, "log_to_driver": False}
+    try:
+        ray.init(runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise KestrelError(f"no Ray cluster at {settings.address}: {first[:200]}", do="correct ray.address") from None
+    return ray

@@ -21,7 +21,8 @@ COSTS = {"cost_bps": 10.0, "gain_bps": 0.0, "loss_bps": 0.0, "periods_per_year":
 def run_of(path, task, rows, values):
     """A run whose validation part is ``rows``, of which ``values (S, N, K)`` were said."""
     part = describe_part(rows, ("A", "B"))
-    parts = {"train": part, "validation": part, "test": PartInfo(1, 0, 0, "")}
+    before, after = int(rows.ts_ns.min()) - 1, int(rows.ts_ns.max()) + 1
+    parts = {"train": PartInfo(1, before, before, ""), "validation": part, "test": PartInfo(1, after, after, "")}
     seeds = tuple(range(len(values)))
     data = RunData(task, "f", {}, ("A", "B"), ("x",), parts, seeds, "mlp")
     run = RunFolder.create(path, data, Environment("c", "3.11", {}), b"")

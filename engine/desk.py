@@ -1,7 +1,8 @@
 """The order desk of the core: intents in, commands out.
 
-Owns the sequence strategy -> risk -> order -> record, the orders that wait for the disk, and which open orders must go,
-also because risk has changed its state (``engine.latch``).  The core calls it; it calls no strategy.
+Owns the sequence strategy -> risk -> order -> record, and which open orders must go, also because risk has changed its
+state (``engine.latch``).  Orders that wait for the disk are ``engine.held_orders``'s.  The core calls it; it calls no
+strategy.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from engine import events as e
 from engine.commands import (
     IN_THE_WAY,
     Approved,
@@ -31,6 +31,7 @@ from engine.counters import Counters
 from engine.editing import Edits
 from engine.errors import JournalError
 from engine.grouping import Grouping
+from engine.held_orders import HELD_MAX, HeldOrders
 from engine.latch import RiskLatch
 from engine.managed_order import ManagedOrder
 from engine.offers import ALL_PLAIN, Offer
@@ -44,8 +45,6 @@ from engine.view import CoreView
 
 CANCEL_AGAIN_NS = 1_000_000_000
 """A cancel that is still wanted is asked for again after this time, on the next timer."""
-HELD_MAX = 256
-"""Orders that may wait for the disk at once; one more is refused with the reason ``durability_backlog``."""
 EXPIRY_GRACE_NS = 2_000_000_000
 """How long a venue may take to end a good-till-date order by itself, before it is cancelled."""
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
@@ -80,14 +79,12 @@ class Desk:
         self._mark = probe.mark
         self._hold_orders = hold_orders
         self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
-        self._hold_deadline_ns = hold_deadline_ns
         self.replacements = Replacements()
         self.closing = False  # the session ends: written by the core
         self.latch = latch = RiskLatch(
             gate=gate, recorder=recorder, portfolio=portfolio, view=view, obey=self._obey, insist=self.insist
         )
         self._abandoned: set[str] = set()  # names of quarantined strategies
-        self._held: dict[str, int] = {}  # client order id -> seq of its record
         self.shut: Mapping[str, str] = {}
         """Instruments in which nothing may be entered, and why: an operator has them closed (``engine.manual``)."""
         self._offers = offers
@@ -95,6 +92,16 @@ class Desk:
         self._plain = all(
             offer.takes(kind, tif) for offer in offers.values() for kind in (_LIMIT, _MARKET) for tif in (_GTC, _IOC)
         )
+        self._held = HeldOrders(
+            orders=orders,
+            gate=gate,
+            view=view,
+            deadline_ns=hold_deadline_ns,
+            out=self.out,
+            reject=self._reject,
+            gone=self.succeed,
+        )
+        self.on_synced = self._held.on_synced
         self._expiring: dict[str, int] = {}  # client order id -> when it is cancelled here
         self.groups = Grouping(
             desk=self,
@@ -204,7 +211,7 @@ class Desk:
         if approved.intent.expire_ns is not None:
             self.expect_end(orders.get(new.client_order_id))
         if self._hold_orders:
-            self._held[new.client_order_id] = seq
+            self._held.add(new.client_order_id, seq)
         else:
             self.out.append(new)
         self._mark(7)
@@ -409,7 +416,7 @@ class Desk:
 
     def _send_cancel(self, order: ManagedOrder, reason: str) -> None:
         if order.state is OrderState.HELD:
-            self._drop_held(order, "cancelled before it was sent", reason)
+            self._held.drop(order, "cancelled before it was sent", reason)
             return
         if order.state in FINAL or order.cancel_sent:
             return
@@ -420,40 +427,6 @@ class Desk:
         self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)
         self._counters.cancels += 1
         self.out.append(command)
-
-    # --- orders that wait for the disk ----------------------------------------------------------------------------
-
-    def on_synced(self, event: e.JournalSynced) -> None:
-        """Release every held order whose record is on disk, after risk has judged it again."""
-        for client_order_id in [cid for cid, at in self._held.items() if at <= event.upto_seq]:
-            order = self._orders.get(client_order_id)
-            if order is None or order.state is not OrderState.HELD:
-                self._held.pop(client_order_id, None)
-                continue
-            self._release(order)
-
-    def _release(self, order: ManagedOrder) -> None:
-        waited_ns = self._view.now_ns - order.opened_ns
-        if waited_ns > self._hold_deadline_ns:
-            self._drop_held(order, f"{waited_ns} ns", f"{self._hold_deadline_ns} ns", check="durability_deadline")
-            return
-        self._orders.suspend(order)
-        try:
-            verdict = self._gate.review_again(order.intent, self._view)
-        finally:
-            self._orders.resume(order)
-        if isinstance(verdict, Rejected):
-            self._drop_held(order, verdict.seen, verdict.limit, check=verdict.check)
-            return
-        self._held.pop(order.client_order_id, None)
-        self._orders.happen(order.client_order_id, Happening.SEND)
-        self.out.append(order.new)
-
-    def _drop_held(self, order: ManagedOrder, seen: str, limit: str, check: str = "dropped") -> None:
-        self._held.pop(order.client_order_id, None)
-        self._orders.happen(order.client_order_id, Happening.DROP)
-        self._reject(Rejected(self._view.now_ns, order.intent, check, seen, limit))
-        self.succeed(order)
 
     # --- orders that are not where they were -----------------------------------------------------------------------
 

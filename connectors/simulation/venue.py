@@ -86,6 +86,7 @@ class SimulatedVenue:
             attached_names=brackets.choice(("both", "entry", "exit")),
             attached_client_id=brackets.choice(("own", "none")),
             attached_lag_s=brackets.choice((0.0, 2.0)),
+            edit_lag_s=random.Random(f"edits/{seed}").choice((0.0, 0.0, 2.0, 8.0)),
         )
         self.exchange = Exchange(
             self.settings, now_ns=self.now_ns(), new_id=self._ids("v"), first_trade_id=1 + seed * 1_000_000

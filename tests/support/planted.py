@@ -30,6 +30,7 @@ from engine.errors import JournalError, VenueError
 from engine.events import BalanceReported
 from engine.facts import AccountFacts
 from engine.groups import Group
+from engine.held_orders import HeldOrders
 from engine.latch import RiskLatch
 from engine.order_states import Happening, OrderState
 from engine.orders import OrderManager
@@ -266,13 +267,13 @@ def trust_a_disk_that_failed(patch: pytest.MonkeyPatch) -> None:
 
 def wait_for_a_slow_disk(patch: pytest.MonkeyPatch) -> None:
     """An order leaves however long ago it was decided."""
-    release = Desk._release
+    release = HeldOrders._release
 
-    def patient(self: Desk, order: Any) -> None:
-        self._hold_deadline_ns = 10**18
+    def patient(self: HeldOrders, order: Any) -> None:
+        self._deadline_ns = 10**18
         release(self, order)
 
-    patch.setattr(Desk, "_release", patient)
+    patch.setattr(HeldOrders, "_release", patient)
 
 
 def lock_nobody_out(patch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ TRIES: Final = 12
 ROUND_S: Final = 180.0
 START_TRIES: Final = 3
 UNRESOLVED_WAIT_S: Final = 10.0
+AGAIN_S: Final = 15.0
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class AccountReconciler:
         self._rival = rival
         self._rivals = Rivals(venue)
         self._since_ns = 0
+        self._again: asyncio.TimerHandle | None = None
         self.rounds = AccountRounds(venue, self.settle, every_s=every_s)
 
     def adopt(self, orders: Sequence[CarriedOrder], instruments: Mapping[str, str]) -> None:
@@ -135,6 +137,8 @@ class AccountReconciler:
                 now_ns = self._clock.now_ns()
                 if self._tracker.find(seen) is not None:
                     self._settler.observe(seen)
+                elif self._settler.may_be_ours(seen):
+                    self._ask_again()
                 else:
                     self._emit(self._tracker.stranger(seen, now_ns))
                     rivals.add(self._rival(seen.told_id))
@@ -187,6 +191,11 @@ class AccountReconciler:
             self._require(fills, f"executions in {symbol}")
             found.update(fill.trade_id for fill in fills)
         return found
+
+    def _ask_again(self) -> None:
+        """An order is left to those who look for ours: whose it is will be known soon."""
+        if self._again is None or self._again.when() < asyncio.get_running_loop().time():
+            self._again = asyncio.get_running_loop().call_later(AGAIN_S, self.rounds.wake)
 
     def _require(self, listing: Listing[Any], name: str) -> None:
         """Raises ``VenueError`` for a listing that does not show everything: no account is confirmed on it."""

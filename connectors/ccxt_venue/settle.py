@@ -121,6 +121,17 @@ class Settler:
         self._unknown[client_order_id] = _Unknown(lost_ns, intent)
         self._wake.set()
 
+    def may_be_ours(self, seen: SeenOrder) -> bool:
+        """Whether an order that nobody here knows may be one of ours that has no id there yet, sent or lost: without a
+        name of its own it looks like one."""
+        for order in self._tracker.open_orders():
+            if order.ours and not order.venue_order_id and self._is_nobodys(seen, is_denied=False):
+                unknown = self._unknown.get(order.client_order_id)
+                intent = None if unknown is None else unknown.intent
+                if _is_alike(seen, order, intent, order.sent_ns + self._offset_ns()):
+                    return True
+        return False
+
     def check_all(self) -> None:
         """Something may have been missed."""
         for order in self._tracker.open_orders():
@@ -338,13 +349,15 @@ def _alike(listed: list[SeenOrder], order: Tracked, intent: OrderIntent | None, 
     """Those that are what was sent."""
     if intent is None:
         return []
-    alike = {
-        one.venue_order_id: one
-        for one in listed
-        if one.symbol == order.symbol
-        and one.side is intent.side
+    return list({one.venue_order_id: one for one in listed if _is_alike(one, order, intent, since_ns)}.values())
+
+
+def _is_alike(one: SeenOrder, order: Tracked, intent: OrderIntent | None, since_ns: int) -> bool:
+    """By symbol, size and time, and by side and price where they are known."""
+    return (
+        one.symbol == order.symbol
         and (one.qty or Decimal(0)) == order.qty
-        and (intent.limit_px is None or one.limit_px == intent.limit_px)
         and one.ts_event_ns >= since_ns - 2 * NS_PER_S
-    }
-    return list(alike.values())
+        and (intent is None or one.side is intent.side)
+        and (intent is None or intent.limit_px is None or one.limit_px == intent.limit_px)
+    )

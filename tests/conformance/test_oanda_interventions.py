@@ -51,8 +51,8 @@ async def test_a_part_that_somebody_closes_leaves_exits_for_the_rest(rig: OandaR
 
 
 async def test_an_exit_that_somebody_changes_is_ours_again(rig: OandaRig) -> None:
-    """The stop-loss is replaced by hand, under a name or none: theirs stays, our target rests as an order of its own, our
-    stop is watched here, and the trade is closed once."""
+    """The stop-loss is replaced by hand, under a name or none: theirs stays, our target rests as an order of its own,
+    our stop is watched here, and the trade is closed once."""
     for extensions in ({}, {"clientExtensions": {"id": "by-hand"}}):
         async with session(rig) as s:
             await bracketed(s, rig)

@@ -60,6 +60,10 @@ class Wire:
         """Every line that has become a stream ends in the middle of whatever it says."""
         await self._end([task for task, is_stream in self._open.items() if is_stream])
 
+    def told(self, chunk: bytes) -> bytes:
+        """What the connector gets to read of some bytes of the server's: as many."""
+        return chunk
+
     def hold_streams(self) -> None:
         """What streams say stays on the line until ``release_streams``."""
         self._streaming.clear()
@@ -151,6 +155,6 @@ class _Line:
                 hold_s, self.hold_s = self.hold_s, 0.0
                 if hold_s:
                     await asyncio.sleep(hold_s)
-                self._writer.write(chunk)
+                self._writer.write(self._wire.told(chunk))
                 self._wire.held += hold_s > 0
         self._writer.transport.abort()

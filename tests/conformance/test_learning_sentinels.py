@@ -25,6 +25,7 @@ from models.evaluation.losses import confusion
 from models.evaluation.metrics import mcc
 from models.evaluation.rows import Rows
 from models.evaluation.scoring import Choices, Scored, choose, score_all
+from models.splits import Spans, purged_folds
 from models.windows.rows import in_memory
 from tests.support import made_up_runs as made_up
 from tests.support.candles import MINUTE, candle_spec, market
@@ -168,6 +169,27 @@ def test_a_random_split_scores_higher_than_a_purged_one() -> None:
     assert min(found[True]) > 0.5
     assert abs(np.mean(found[False])) < 0.3
     assert min(found[True]) > max(found[False]) + 0.3
+
+
+def test_folds_that_are_not_purged_score_higher_than_ours() -> None:
+    """(iv) A forecast that repeats the nearest training row, over 100 folds: our purge and embargo leave it nothing, and
+    the same folds without them a lot."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    found: dict[str, list[float]] = {"purged": [], "not purged": []}
+    for seed in range(3):
+        rows = wandering(1500, seed)
+        spans = Spans(rows.ts_ns - DAY_NS, rows.ts_ns, rows.ts_ns + 40 * DAY_NS)
+        said = {name: np.empty(len(rows), np.int64) for name in found}
+        for part, held in purged_folds(spans, 100):
+            others = np.setdiff1d(np.arange(len(rows)), held.index)
+            for name, learned in (("purged", part.index), ("not purged", others)):
+                nearest = KNeighborsClassifier(1).fit(rows.features[learned], rows.classes[learned])
+                said[name][held.index] = nearest.predict(rows.features[held.index])
+        for name, one in said.items():
+            found[name].append(float(mcc(confusion(rows.classes, one, 2).sum(axis=0))))
+    assert max(found["purged"]) < 0.2
+    assert min(found["not purged"]) > max(found["purged"]) + 0.3
 
 
 def test_what_is_too_good_fails_the_command_until_it_is_explained(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ KNOWN_METRICS: Final[dict[Kind, set[str]]] = {
     "return": {"r2_oos", "mse"},
 }
 BINARY_METRICS: Final = frozenset({"roc_auc", "pr_auc", "precision", "recall", "f1"})
+_HORIZON_S_MAX: Final = 100 * 365 * 86_400.0
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,8 +158,9 @@ def check_description(path: Path, data: RunData) -> None:
         "the second of two classes",
     )
     columns = task.columns
-    for name in (*columns.rules, *columns.har, columns.volatility, columns.regime):
-        require(not name or name in data.features, f"column {name!r}", "one of its features")
+    optional = tuple(name for name in (columns.volatility, columns.regime) if name)
+    for name in (*columns.rules, *columns.har, *optional):
+        require(name in data.features, f"column {name!r}", "one of its features")
     require(len(columns.har) in (0, 3), f"{len(columns.har)} columns of HAR", "a day's, a week's and a month's")
     known = KNOWN_METRICS[task.kind] | (BINARY_METRICS if len(task.classes) == 2 else set())
     known |= {"direction_accuracy"} if task.up and task.down else set()
@@ -167,7 +169,7 @@ def check_description(path: Path, data: RunData) -> None:
     require(not task.break_even or bool(task.signal), "break_even without a signal", "the class that is traded")
     require(bool(task.up) == bool(task.down), f"up {task.up!r} and down {task.down!r}", "both or neither")
     require(not task.up or task.up != task.down, f"up and down are both {task.up!r}", "two classes")
-    require(0 < task.horizon_s < float("inf") and task.horizon_rows >= 1, "horizon", "more than 0")
+    require(0 < task.horizon_s < _HORIZON_S_MAX and task.horizon_rows >= 1, "horizon", "more than 0, below 100 years")
     lists: dict[str, tuple[object, ...]] = {
         "seeds": data.seeds,
         "features": data.features,

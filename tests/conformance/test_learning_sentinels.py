@@ -119,7 +119,7 @@ def test_no_network_knows_what_comes() -> None:
     """(iii) Every candle behind the 150th is nonsense: of every network, forecasts until then are the same bits, and
     the next one is not; windows of both are in one batch."""
     torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
-    spec, sound = candle_spec(window=WINDOW, columns=("ret_1", "rv_5")), market(count=170)
+    spec, sound = candle_spec(window=WINDOW), market(count=170)
     bars = list(sound.events())
     wild = [
         bar if number < 150 else Bar(bar.ts_event_ns, bar.ts_recv_ns, bar.instrument, MINUTE, 7.0, 9e3, 1.0, 8e3, 1e6)
@@ -128,9 +128,10 @@ def test_no_network_knows_what_comes() -> None:
     tables = [in_memory([replace(sound, events=lambda given=given: iter(given))], spec, {}) for given in (bars, wild)]
     position = np.flatnonzero(tables[0].warm & tables[1].warm)
     assert (position < 150).sum() > 100
-    x, poisoned = (torch.from_numpy(table.windows(position)) for table in tables)
+    # Without the close: at a price of 100 recurrent networks say the same whatever else they see.
+    x, poisoned = (torch.from_numpy(table.windows(position)[:, :, 1:]) for table in tables)
     for name in SMALL:
-        network = small(name, columns=len(spec.columns))
+        network = small(name, columns=len(spec.columns) - 1)
         with torch.no_grad():
             before, after = network(x).numpy(), network(poisoned).numpy()
         assert before[position < 150].tobytes() == after[position < 150].tobytes(), name
@@ -172,12 +173,12 @@ def test_a_random_split_scores_higher_than_a_purged_one() -> None:
 
 
 def test_folds_that_are_not_purged_score_higher_than_ours() -> None:
-    """(iv) A forecast that repeats the nearest training row, over 100 folds: our purge and embargo leave it nothing, and
-    the same folds without them a lot."""
+    """(iv) A forecast that repeats the nearest training row, over 100 folds: our purge and embargo leave it nothing,
+    and the same folds without them a lot."""
     from sklearn.neighbors import KNeighborsClassifier
 
     found: dict[str, list[float]] = {"purged": [], "not purged": []}
-    for seed in range(3):
+    for seed in range(2):
         rows = wandering(1500, seed)
         spans = Spans(rows.ts_ns - DAY_NS, rows.ts_ns, rows.ts_ns + 40 * DAY_NS)
         said = {name: np.empty(len(rows), np.int64) for name in found}

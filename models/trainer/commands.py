@@ -45,8 +45,10 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
             raise KestrelError(
                 f"the trainer needs {error.name}", expected="the extra train", do="pip install -e '.[cpu,train]'"
             ) from None
-        if (config is None) == (resume is None):
-            raise ConfigError("train", expected="--config FILE for a new run, or --resume RUN to go on with one")
+        if config is None and resume is None:
+            raise ConfigError("train without --config", expected="--config FILE of a new run, or --resume RUN")
+        if run is not None and resume is not None:
+            raise ConfigError("--run with --resume", expected="one of the two")
         settings, _ = load_settings(config if config is not None else _config_of(resume, CONFIG))
         if dry_run:
             with _shown() as progress:

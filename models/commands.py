@@ -84,6 +84,25 @@ def models_verify(
         print_json(result)
 
 
+@app.command("bundle")
+def models_bundle(
+    run: Path,
+    all_seeds: Annotated[bool, typer.Option("--all-seeds", help="average all seeds, not the best one alone")] = False,
+    data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Export the networks of a finished run, compare them with torch, and write the bundle into the run's folder."""
+    try:
+        from models.trainer.run_bundle import bundle_run
+    except ModuleNotFoundError as error:
+        raise KestrelError(f"an export needs {error.name}", do="pip install -e '.[cpu,train]'") from None
+    bundle = bundle_run(run, data=data, seeds="all" if all_seeds else "best")
+    judged = "" if bundle.manifest.scored else ", not evaluated yet"
+    print(f"{bundle.version}: {bundle.path}{judged}")
+    if as_json:
+        print_json({"version": bundle.version, "path": str(bundle.path), "scored": bundle.manifest.scored})
+
+
 @app.command("add")
 def models_add(folder: Path, registry: RegistryOption = REGISTRY, as_json: JsonFlag = False) -> None:
     """Register a bundle, or that of a run folder with what the run's evaluation found, as a version."""
@@ -132,7 +151,7 @@ def models_promote(
         force=force,
         now_ns=time.time_ns(),
     )
-    _tell(standing, as_json)
+    _tell(registry, standing, as_json)
 
 
 @app.command("rollback")
@@ -158,7 +177,7 @@ def models_rollback(
         force=force,
         now_ns=time.time_ns(),
     )
-    _tell(standing, as_json)
+    _tell(registry, standing, as_json)
 
 
 @app.command("retire")
@@ -175,7 +194,7 @@ def models_retire(
     from models.registry.store import Registry
 
     standing = retire(Registry(registry), name, version, who=who or _user(), why=reason, now_ns=time.time_ns())
-    _tell(standing, as_json)
+    _tell(registry, standing, as_json)
 
 
 @app.command("audit")
@@ -216,8 +235,15 @@ def _user() -> str:
         return "unknown"  # a container may run without any name
 
 
-def _tell(standing: Standing, as_json: bool) -> None:
+def _tell(registry: Path, standing: Standing, as_json: bool) -> None:
+    from models.registry.store import Registry
+
     print(f"{standing.scope.text}: champion {standing.champion or 'none'}")
+    if standing.champion is not None:
+        manifest = Registry(registry).manifest(standing.champion)
+        if manifest.evaluation is not None:
+            judged = manifest.evaluation
+            print(f"  evaluated: {judged.verdict} against {judged.best_baseline}, by {judged.primary}")
     for what, versions in (("before it", standing.earlier), ("shadow", standing.shadow)):
         if versions:
             print(f"  {what}: {', '.join(reversed(versions))}")

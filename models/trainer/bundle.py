@@ -197,7 +197,7 @@ def write_bundle(
         return_scale_bps=round(data.return_scale_bps, 6),
         thresholds=Thresholds(buy=round(buy, 6), sell=round(sell, 6)),
         calibration=Calibration("temperature", round(float(served.temperature), 6)),
-        scope=_scope(settings, spec, data),
+        scope=scope_of(settings, spec, data),
         scaling=_scaling(spec, normaliser),
         training=_training(settings, data, served, command, config_hash, served_seed, libraries),
         metrics=metrics,
@@ -222,7 +222,8 @@ def _direction(settings: TrainSettings) -> Forecast:
     return Forecast(OUTPUT, "probability", text, rows, DIRECTION, "", ("UP",))
 
 
-def _scope(settings: TrainSettings, spec: FeatureSpec, data: Dataset) -> Scope:
+def scope_of(settings: TrainSettings, spec: FeatureSpec, data: Dataset) -> Scope:
+    """What the settings allow, and what the features need."""
     calendars = {of.session_calendar or "" for of in data.instruments} if "sessions" in spec.requires else set()
     return Scope(
         settings.scope.asset_classes,

@@ -34,7 +34,7 @@ class Judgement(NamedTuple):
 
 def judgement(runs: Sequence[RunFolder], served: int) -> Judgement:
     """From the ``evaluation.json`` of each run; nothing where one of them has none.  Of several runs, figures are named
-    ``TASK.METRIC``.
+    ``FORECAST.METRIC``, after the folders.
 
     ``served`` counts the networks in the graph: of several, the figures are those of their averaged forecast; of one,
     the mean over the seeds, of which it is one.  Raises ``DataError`` when a file is damaged.
@@ -45,16 +45,17 @@ def judgement(runs: Sequence[RunFolder], served: int) -> Judgement:
         return Judgement({}, {}, None)
     metrics: dict[str, Metric] = {}
     baselines: dict[str, dict[str, Metric]] = {}
-    for outcome in found:
-        before = f"{outcome.task}." if len(found) > 1 else ""
+    names = [forecast_of(run) for run in runs]
+    for name, outcome in zip(names, found, strict=True):
+        before = f"{name}." if len(found) > 1 else ""
         roles = {one.role: one.metrics for one in outcome.scores if one.role != "baseline"}
         own = roles.get("averaged" if served > 1 else "network", roles.get("network", {}))
-        metrics |= {before + name: metric for name, metric in own.items()}
+        metrics |= {before + score: metric for score, metric in own.items()}
         for one in outcome.scores:
             if one.role == "baseline":
-                scores = {before + name: metric for name, metric in one.metrics.items()}
+                scores = {before + score: metric for score, metric in one.metrics.items()}
                 baselines[one.name] = baselines.get(one.name, {}) | scores
-    return Judgement(metrics, baselines, _in_short(found))
+    return Judgement(metrics, baselines, _in_short(names, found))
 
 
 def with_evaluation(bundle: Bundle, runs: Sequence[RunFolder]) -> Bundle:
@@ -107,12 +108,17 @@ def _outcome(run: RunFolder) -> Outcome | None:
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}", do="evaluate the run again") from None
 
 
-def _in_short(outcomes: Sequence[Outcome]) -> Evaluated:
+def forecast_of(run: RunFolder) -> str:
+    """Of several forecasts of a run, which one a folder is of: ``RUN/RUN-variance``."""
+    return run.path.name.removeprefix(f"{run.path.parent.name}-")
+
+
+def _in_short(names: Sequence[str], outcomes: Sequence[Outcome]) -> Evaluated:
     def told(words: Sequence[str]) -> str:
-        """One word as it is; of several forecasts, each with its task."""
+        """One word as it is; of several forecasts, each with its name."""
         if len(outcomes) == 1:
             return words[0]
-        return "; ".join(f"{outcome.task}: {word}" for outcome, word in zip(outcomes, words, strict=True))
+        return "; ".join(f"{name}: {word}" for name, word in zip(names, words, strict=True))
 
     return Evaluated(
         told([one.primary for one in outcomes]),

@@ -1,0 +1,138 @@
+"""The bundle of a run that ``run.py train`` has finished: its weights, its rows, and what its settings say.
+
+Owns what a run's settings mean to a bundle; the bundle itself is ``models.trainer.bundle``.  It opens no test: graphs
+are compared on validation rows, and thresholds are quantiles of those.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import DataError
+from engine.features.spec import FeatureSpec
+from models.evaluation.run_folder import CONFIG, RunFolder
+from models.manifest import DIRECTION, Bundle, Thresholds
+from models.manifest_sections import Forecast, Form
+from models.networks.exported import Member, Output, Reading
+from models.trainer import dataset
+from models.trainer.bundle import Description, bundle_of, label_fingerprint, scope_of
+from models.trainer.dataset import Dataset
+from models.trainer.export import OUTPUT
+from models.trainer.fit import Fitted, forecasts
+from models.trainer.graphs import Real
+from models.trainer.run import check_same_data, fit_normaliser_of, load_fitted
+from models.trainer.scores import cost, monitored
+from models.trainer.settings import TrainSettings, load_settings
+from models.trainer.tabular import label_name
+from models.trainer.tasks import Target
+from models.trainer.training_folder import RESULT, data_folder, places
+
+Float64 = npt.NDArray[np.float64]
+
+_REAL_ROWS = 1000
+_LEVELS = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
+
+
+def bundle_run(folder: Path, *, data: Path | None = None, seeds: Literal["best", "all"] = "best") -> Bundle:
+    """The bundle of the run at ``folder``, in its folder ``bundle``.
+
+    ``seeds``: the network of the best seed on validation rows, or all of them, averaged.  ``data`` as for
+    ``run_training``.  Raises ``DataError`` for a run that is not done, or whose data, features or code are not those it
+    learned from, ``BundleError`` for an export that differs.
+    """
+    if not (folder / RESULT).is_file():
+        raise DataError(
+            f"the run {folder} is not done", expected=f"a run with {RESULT}", do="python run.py train --resume RUN"
+        )
+    settings, _ = load_settings(folder / CONFIG)
+    spec = dataset.feature_spec(settings.features)
+    rows = dataset.build(settings, spec, data_folder(settings, data))
+    runs = [RunFolder(place) for _, place in places(folder, rows)]
+    for run in runs:
+        check_same_data(run, rows)
+    normaliser = fit_normaliser_of(settings, rows)
+    found = [load_fitted(folder, settings, rows, normaliser, seed) for seed in settings.fit.seeds]
+    if seeds == "best":
+        monitor = monitored(rows.plan, settings.fit.monitor)
+        found = [min(found, key=lambda one: (cost(monitor, one.scores), one.seed))]
+    some = rows.validation.every(_REAL_ROWS)
+    with_assets = settings.assets is not None
+    return bundle_of(
+        runs,
+        _description(settings, spec, rows, found),
+        spec=spec,
+        normaliser=normaliser,
+        members=[Member(one.served.network, _readings(one)) for one in found],  # type: ignore[arg-type]
+        seeds=[one.seed for one in found],
+        real=Real(rows.windows(some.position), rows.numbers[some.index] if with_assets else None),
+        assets=rows.assets if with_assets else None,
+    )
+
+
+def _description(settings: TrainSettings, spec: FeatureSpec, rows: Dataset, found: list[Fitted]) -> Description:
+    targets = rows.plan.targets
+    direction = targets[0].task == DIRECTION
+    said = _validation(settings, rows, found)
+    entries = settings.entries
+    thresholds = None
+    if direction:
+        sell, buy = np.quantile(said, [entries.sell_quantile, entries.buy_quantile])
+        thresholds = Thresholds(buy=round(float(buy), 6), sell=round(float(sell), 6))
+    levels = {} if said is None else {name: float(f"{np.quantile(said, q):.6g}") for name, q in _LEVELS.items()}
+    return Description(
+        name=settings.name,
+        summary=settings.summary,
+        task=settings.task,
+        head=rows.plan.head,
+        outputs=tuple(_output(target) for target in targets),
+        forecasts=tuple(_forecast(target, rows) for target in targets),
+        scope=scope_of(settings, spec, rows),
+        command=f"python run.py train --config RUN/{CONFIG}",
+        return_scale_bps=rows.return_scale_bps if direction else 0.0,
+        thresholds=thresholds,
+        prediction_quantiles=levels,
+        expires_days=settings.expires_days,
+    )
+
+
+def _validation(settings: TrainSettings, rows: Dataset, found: list[Fitted]) -> Float64 | None:
+    """(N,) what the served networks say first of validation rows; None where that is several classes."""
+    if _form(rows.plan.targets[0]) == "classes":
+        return None
+    part = rows.validation.every(settings.fit.eval_rows_max)
+    return np.mean([forecasts(one, rows, part)[0][:, -1] for one in found], axis=0)
+
+
+def _output(target: Target) -> Output:
+    name = {DIRECTION: OUTPUT, "signal": "p_buy"}.get(target.task, target.name)
+    return Output(name, _form(target), target.outputs.start, target.outputs.stop)
+
+
+def _form(target: Target) -> Form:
+    if target.kind == "classes":
+        return "probability" if len(target.classes) == 2 else "classes"
+    return "variance" if target.kind == "variance" else "number"
+
+
+def _forecast(target: Target, rows: Dataset) -> Forecast:
+    output, label = _output(target), rows.plan.labels[target.label]
+    classes = target.classes[-1:] if output.form == "probability" else target.classes
+    named = f"probability of {classes[0]}: " if output.form == "probability" else ""
+    return Forecast(
+        output.name,
+        output.form,
+        f"{named}{label_name(label, target, str(rows.table.spec.sampling))}",
+        target.horizon_rows,
+        DIRECTION if target.task == DIRECTION else label.kind,
+        label_fingerprint(label),
+        tuple(classes),
+    )
+
+
+def _readings(one: Fitted) -> tuple[Reading, ...]:
+    return tuple(Reading(*msgspec.structs.astuple(reading)) for reading in one.readings)

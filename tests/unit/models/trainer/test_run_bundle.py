@@ -1,0 +1,71 @@
+"""From a finished run to a bundle that a session could trade on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import DataError
+from engine.events import PredictionStatus
+from engine.instruments import AssetClass
+from models.catalogue import verify_bundle
+from models.onnx_model import OnnxModel
+from tests.support.training import tiny_settings, write_quotes, write_settings
+
+torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
+pytest.importorskip("onnxscript", reason="the trainer is not installed")
+
+from models.trainer import dataset  # noqa: E402
+from models.trainer.fit import forecasts  # noqa: E402
+from models.trainer.run import fit_normaliser_of, load_fitted, run_training  # noqa: E402
+from models.trainer.run_bundle import bundle_run  # noqa: E402
+from models.trainer.settings import load_settings  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Quotes, and a run of two seeds on them that tells instruments apart."""
+    folder = write_quotes(tmp_path_factory.mktemp("quotes"))
+    plain = tiny_settings(network={"name": "mlp", "sizes": [8]}, assets={})
+    plain["fit"]["seeds"] = [1, 2]
+    settings, _ = load_settings(write_settings(folder, plain))
+    run_training(settings, folder=folder / "runs" / "tiny", data=folder, commit="c" * 40)
+    return folder, folder / "runs" / "tiny"
+
+
+def test_the_bundle_says_what_the_run_says(trained, make_instrument):
+    """Both seeds averaged: the runtime gives what the trainer forecasts of validation rows, and the manifest has task,
+    seeds, thresholds and asset ids; strategies may trade on it."""
+    folder, run = trained
+    bundle = bundle_run(run, data=folder, seeds="all")
+    manifest = bundle.manifest
+    assert manifest.task.name == "direction"
+    assert manifest.task.forecasts[0].classes == ("UP",)
+    assert (manifest.run.name, manifest.run.commit, manifest.run.served_seeds) == ("tiny", "c" * 40, (1, 2))
+    assert manifest.thresholds.sell < manifest.thresholds.buy
+    assert manifest.return_scale_bps > 0
+    assert not manifest.scored
+    assert verify_bundle(bundle.path)["golden_predictions"] == 24
+    fx = make_instrument(AssetClass.FX, sizes=False, trades=False)
+    assert bundle.reasons_against(fx) == []
+
+    settings, _ = load_settings(run / "config.yaml")
+    rows = dataset.build(settings, bundle.spec, folder)
+    normaliser = fit_normaliser_of(settings, rows)
+    part = rows.validation.every(40)
+    found = [load_fitted(run, settings, rows, normaliser, seed) for seed in (1, 2)]
+    wanted = np.mean([forecasts(one, rows, part)[0][:, 1] for one in found], axis=0)
+    model = OnnxModel(bundle)
+    (instrument,) = rows.instruments
+    said = [model.predict(instrument.id, window, 1, 2) for window in rows.windows(part.position)]
+    assert {one.status for one in said} == {PredictionStatus.OK}
+    np.testing.assert_allclose([one.values[0] for one in said], wanted, rtol=0, atol=1e-5)
+    assert np.ptp(wanted) > 1e-4
+    assert model.predict("X/Y@nowhere", rows.windows(part.position[:1])[0], 1, 2).values != said[0].values
+
+
+def test_a_run_that_is_not_done_has_no_bundle(trained, tmp_path):
+    with pytest.raises(DataError, match=r"is not done; expected a run with result\.json"):
+        bundle_run(tmp_path, data=trained[0])

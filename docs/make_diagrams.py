@@ -25,6 +25,7 @@ W = TypeVar("W", bound=enum.StrEnum)
 def order_states() -> str:
     """``docs/order-states.md``."""
     live = [state for state in OrderState if state not in FINAL]
+    met = [what for what in Happening if any((state, what) in TABLE for state in live)]
     moves = {pair: after for pair, after in TABLE.items() if pair[0] not in FINAL}
     late = {pair: after for pair, after in TABLE.items() if pair[0] in FINAL and after is not pair[0]}
     return "\n".join(
@@ -42,11 +43,12 @@ def order_states() -> str:
             "something was filled already, and a refused cancel leads back to `sent` where the venue has not yet",
             "acknowledged the order.",
             "",
-            *_table(live, list(Happening), TABLE),
+            *_table(live, met, TABLE),
             "",
             "Final states take late facts. A late acknowledgement changes nothing, but it disproves a rejection: then",
-            "the order lives, holds its risk again and can be cancelled. A late fill is booked, because it happened;",
-            "one that completes the order makes it filled:",
+            "the order lives, holds its risk again and can be cancelled. So does an order that has filled and that the",
+            "venue shows larger than that. A late fill is booked, because it happened; one that completes the order",
+            "makes it filled:",
             "",
             *(f"- `{state}` and `{what}`: `{after}`" for (state, what), after in sorted(late.items())),
             "",

@@ -34,6 +34,7 @@ class Happening(enum.StrEnum):
     EXPIRE = "expire"
     REJECT = "reject"
     LOSE = "lose"  # the outcome became unknown
+    GROW = "grow"  # the venue shows a version that is larger than what has filled
     DROP = "drop"  # never sent: the second judgement or the disk refused it
 
 
@@ -79,6 +80,8 @@ def _table() -> dict[tuple[OrderState, Happening], OrderState]:
     # "It never arrived" was wrong: the order lives, holds its risk again and can be cancelled.
     table[_S.REJECTED, _H.ACCEPT] = _S.ACCEPTED
     table[_S.REJECTED, _H.PARTIAL_FILL] = _S.PARTLY_FILLED
+    # As far as was known it had filled; it is larger than that.
+    table[_S.FILLED, _H.GROW] = _S.PARTLY_FILLED
     return table
 
 

@@ -3,6 +3,7 @@
 They move along ``engine.order_states.TABLE``; what is not in it raises ``IllegalTransition`` naming both.  Fills are
 facts: they are booked in every state, each once (``engine.executions``), also after a cancel or a rejection.  A
 rejection says that the order does not exist; an acknowledgement or a fill that contradicts it brings the order back.
+So does a version of one that has filled which is larger than that.
 
 An order that is being changed in place counts as the worse of both versions, until the venue has shown which one lives.
 """
@@ -367,7 +368,7 @@ class OrderManager:
             after = OrderState.PARTLY_FILLED
         elif what is Happening.CANCEL_REFUSED and after is OrderState.ACCEPTED and not order.acknowledged:
             after = OrderState.SENT  # its cancel never left: the venue has said nothing of the order yet
-        if order.state is OrderState.REJECTED and after not in FINAL:
+        if order.state in FINAL and after not in FINAL:
             self._reopen(order)
         order.state = after
         order.picture = None
@@ -383,7 +384,7 @@ class OrderManager:
             self._reserve(order)
 
     def _reopen(self, order: ManagedOrder) -> None:
-        """The venue shows an order that was given up: whatever was asked about it before is asked anew."""
+        """The venue shows that an order lives which had ended: whatever was asked about it before is asked anew."""
         self._closed.pop(order.client_order_id, None)
         self._open[order.client_order_id] = order
         order.cancel_sent = False
@@ -393,8 +394,7 @@ class OrderManager:
         """Whether an order that has filled as far as was known is larger than that; then it holds its risk again."""
         if order.state is not OrderState.FILLED or qty <= order.filled_qty:
             return False
-        order.state = OrderState.PARTLY_FILLED
-        self._reopen(order)
+        self._move(order, Happening.GROW)
         return True
 
     def _reserve(self, order: ManagedOrder) -> None:

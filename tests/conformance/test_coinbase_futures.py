@@ -181,6 +181,25 @@ async def test_what_moves_the_futures_account_without_a_fill_is_found_at_once(
             assert (own.qty(ID), own.balance("coinbase", "USD")) == (0, dollars(hand))
 
 
+@pytest.mark.fault("F13")
+async def test_funding_is_told_once_whichever_session_hears_of_it(tmp_path: Path) -> None:
+    """What one session was told the next one is not; one payment while nobody listened is the next one's; several at
+    once are more than the rates foretell, and a balance that the venue tells otherwise."""
+    async with exchange(tmp_path) as hand:
+        trade(hand, "by-hand", "BUY", "100")
+        market = hand.exchange.markets[PERPETUAL]
+        told: list[list[Decimal]] = []
+        held = {"USD": dollars(hand)}
+        for payments in (1, 0, 3):
+            paid = sum((hand.exchange.futures.fund(market, time.time_ns()) for _ in range(payments)), D(0))
+            async with session(hand, parts={"carried_balances": held}, **BOTH) as one:
+                settled = one.settled()[-1]
+                told.append([event.amount for event in one.log.of(FundingSettled)])
+                assert told[-1] == ([-paid] if payments == 1 else [])
+                held = {"USD": dict(settled.balances)["USD"]}
+                assert held["USD"] == dollars(hand)
+
+
 @pytest.mark.fault("D10")
 async def test_sessions_close_and_contracts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed session halts the contract and not the pair; orders are refused by name; one that expired is gone."""

@@ -47,6 +47,7 @@ WORDS: Final[Mapping[str, Advice]] = MappingProxyType(
             ("duplicate_client_id", "the venue has an order of this id", "keep the journal: ids are never used twice"),
             ("exit_exists", "the trade has such an exit", "cancel that one first"),
             ("exit_refused", "against the venue's rules of exits", "read the text"),
+            ("guarantee_refused", "the venue does not guarantee this stop", "nothing: a plain one takes its place"),
             ("nothing_to_close", "there is no position that it would close", "look at the position"),
             ("unknown_order", "the order it refers to is not there", "nothing: it has ended"),
             ("unknown_trade", "the trade it refers to is not there", "nothing: it was closed"),

@@ -29,7 +29,7 @@ from connectors.oanda.holes import Holes
 from connectors.oanda.interest import Interest
 from connectors.oanda.known import SECOND, Known, KnownOrders, Sent
 from connectors.oanda.protocol import SILENCE_NS
-from connectors.oanda.refusals import refusal
+from connectors.oanda.refusals import of_guaranteed, refusal
 from engine.events import (
     CancelRejected,
     FundingSettled,
@@ -411,7 +411,8 @@ class AccountProtocol:
             return  # somebody else's, or the answer has told it already
         name, ts_ns = transaction.client_id.removesuffix(SECOND), self._time(transaction.time) or recv_ns
         why = transaction.rejectReason
-        events.append(OrderRejected(ts_ns, recv_ns, self.venue, name, refusal(why), why))
+        word = of_guaranteed(refusal(why), why) if transaction.type.startswith("GUARANTEED") else refusal(why)
+        events.append(OrderRejected(ts_ns, recv_ns, self.venue, name, word, why))
 
     def refused(self, client_order_id: str, reason: str, text: str, recv_ns: int) -> list[InputEvent]:
         """An answer says that an order of ours does not exist; told once, here or by its reject transaction."""

@@ -24,7 +24,7 @@ from connectors.oanda.books import OneTrade
 from connectors.oanda.exits import encode_exit, hangs, may_be_guaranteed, misfit
 from connectors.oanda.known import SECOND
 from connectors.oanda.orders import Answer, Verdict, encode_order, read_answer
-from connectors.oanda.refusals import Unfit
+from connectors.oanda.refusals import GUARANTEE, Unfit, of_guaranteed
 from connectors.ratelimit import TokenBucket
 from engine.commands import CancelOrder, NewOrder, OrderType, TimeInForce
 from engine.events import CancelRejected, InputEvent, OrderOutcomeUnknown, OrderRejected
@@ -43,10 +43,6 @@ NOT_NOW_S = 0.02
 LOOK_EVERY_S = 0.5
 EVIDENCE_LOOKS = 2
 _HALF = "#"
-_NOT_OF_GUARANTEES = frozenset(
-    {"rate_limited", "unauthorized", "permission_denied", "unknown_trade", "exit_exists", "too_many_orders", "internal"}
-)
-"""Refusals that say nothing of whether the venue would guarantee the stop."""
 
 
 class Counters(msgspec.Struct):
@@ -229,9 +225,11 @@ class OandaGateway:
         now_ns = self._now_ns()
         self._bucket.answered(now_ns, status)
         self._answered(status)
-        guaranteed = self._guaranteed.pop(client_id, "")
-        if guaranteed and answer.verdict is Verdict.REJECTED and answer.reason not in _NOT_OF_GUARANTEES:
-            self._unguaranteed.add(guaranteed)
+        guaranteed, reason = self._guaranteed.pop(client_id, ""), answer.reason
+        if guaranteed and answer.verdict is Verdict.REJECTED:
+            reason = of_guaranteed(reason, answer.text)
+            if reason == GUARANTEE:
+                self._unguaranteed.add(guaranteed)
         if answer.verdict is Verdict.ACCEPTED:
             self._bucket.succeeded(now_ns)
             if self._protocol.last_id < answer.last_id:
@@ -239,7 +237,7 @@ class OandaGateway:
                 self._later(f"look {client_id}", self._look_every_s, partial(self._look_for, answer))
         elif answer.verdict is Verdict.REJECTED:
             self.counters.rejected += 1
-            self._tell(self._protocol.refused(client_id, answer.reason, answer.text, now_ns))
+            self._tell(self._protocol.refused(client_id, reason, answer.text, now_ns))
         else:
             self._on_lost(client_id, answer.reason)
 

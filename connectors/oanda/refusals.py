@@ -58,6 +58,13 @@ _RULES: Final = tuple(
 _STATUSES: Final = {401: "unauthorized", 403: "permission_denied", 429: "rate_limited"}
 
 
+GUARANTEE: Final = "guarantee_refused"
+_OF_ANYTHING: Final = frozenset(
+    {"rate_limited", "unauthorized", "permission_denied", "unknown_trade", "exit_exists", "too_many_orders", "internal"}
+)
+"""Refusals that say nothing of whether the venue would guarantee a stop."""
+
+
 class Unfit(LocalProtocolError):  # noqa: N818 - said as users say it
     """An order that the venue would refuse, and why; it has not left."""
 
@@ -78,3 +85,9 @@ def refusal(code: str, text: str = "", status: int = 0) -> str:
     if "'order.instrument'" in text or "'instrument'" in text:
         return "unknown_instrument"
     return _STATUSES.get(status, "invalid_request")
+
+
+def of_guaranteed(reason: str, code: str) -> str:
+    """The word for a refusal of a guaranteed stop, or of one with a target: what asks for the same without a guarantee
+    is another order, unless something else was refused."""
+    return reason if reason in _OF_ANYTHING or code.startswith("TAKE_PROFIT") else GUARANTEE

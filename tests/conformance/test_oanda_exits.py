@@ -169,6 +169,23 @@ async def test_a_guarantee_that_is_refused_leaves_a_plain_stop(rig: OandaRig) ->
 
 
 @pytest.mark.parametrize("rig", [GuaranteeingRig], indirect=True)
+@pytest.mark.parametrize("first", ["stop", "target", "trailing"])
+async def test_a_guarantee_that_is_refused_leaves_the_same_exits_without_it(rig: OandaRig, first: str) -> None:
+    """With a target the pair of them hangs on the trade, in a longer list the stop rests that stands first: nothing
+    else takes the place of what only lacks its guarantee."""
+    async with session(rig, venue__guaranteed_stops=True) as s:
+        await hold(s)
+        near, far = stop(s, ticks=2), target(s)
+        exits = {"stop": (near, far), "target": (far, near), "trailing": (near, far, stop(s, ticks=300))}[first]
+        s.wish(GroupIntent(s.intent().ts_ns, "contract", exits))
+        await rests(s, rig, *(["STOP"] if first == "trailing" else ["TAKE_PROFIT", "STOP_LOSS"]))
+        refused = [event.reason for event in s.log if type(event) is OrderRejected]
+        assert refused == ["guarantee_refused"]
+        await rig.move(-250)
+        await closed(s, rig)
+
+
+@pytest.mark.parametrize("rig", [GuaranteeingRig], indirect=True)
 async def test_a_refusal_that_says_nothing_of_guarantees_takes_none_away(rig: OandaRig) -> None:
     """One request too many: the stop is asked for again, and guaranteed."""
     async with session(rig, venue__guaranteed_stops=True) as s:

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from connectors.oanda.sandbox.account import Account
-from connectors.oanda.sandbox.desk import Desk
+from connectors.oanda.sandbox.desk import Desk, guarantee_problem
 from connectors.oanda.sandbox.errors import ApiError, Json, Rejection, invalid, sentence
 from connectors.oanda.sandbox.fills import Want
 from connectors.oanda.sandbox.market import Market
@@ -105,6 +105,8 @@ class Closing:
                 raise invalid(name)
             try:
                 specs[kind] = reader.exit(body[name], kind, market)
+                if kind == "GUARANTEED_STOP_LOSS" and (reason := guarantee_problem(market, specs[kind].px)):
+                    raise Rejection(reason)
             except Rejection as rejection:
                 echo = {"tradeID": trade.id, **body[name], "reason": "CLIENT_ORDER"}
                 members = {**echo, "rejectReason": rejection.reason}

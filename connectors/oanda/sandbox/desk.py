@@ -143,11 +143,7 @@ class Desk:
         if spec.kind != "MARKET" and len(account.pending) >= self.settings.max_pending:
             reason = "PENDING_ORDERS_ALLOWED_EXCEEDED"
         elif spec.kind == "GUARANTEED_STOP_LOSS":
-            market = self.markets.by_name[spec.instrument]
-            if market.quote is None or not market.tradeable:
-                reason = "STOP_LOSS_ORDER_GUARANTEED_HALTED_CREATE_VIOLATION"
-            elif spec.px is not None and abs(market.quote.mid - spec.px) < market.rules.guaranteed_distance:
-                reason = "STOP_LOSS_ORDER_GUARANTEED_MINIMUM_DISTANCE_NOT_MET"
+            reason = guarantee_problem(self.markets.by_name[spec.instrument], spec.px)
         if reason:
             raise Refused(Rejection(reason), spec.kind, spec.fields)
 
@@ -306,6 +302,15 @@ class Desk:
             return {}
         want = Want(-trade.units, f"{spec.kind}_ORDER", limit_px, closing=(trade,), fixed_px=fixed_px)
         return self.execute(account, order, want, now_ns)
+
+
+def guarantee_problem(market: Market, px: Decimal | None) -> str:
+    """Why a stop-loss at ``px`` is not guaranteed now; empty where it is."""
+    if market.quote is None or not market.tradeable:
+        return "STOP_LOSS_ORDER_GUARANTEED_HALTED_CREATE_VIOLATION"
+    if px is not None and abs(market.quote.mid - px) < market.rules.guaranteed_distance:
+        return "STOP_LOSS_ORDER_GUARANTEED_MINIMUM_DISTANCE_NOT_MET"
+    return ""
 
 
 def _side(spec: OrderSpec) -> Side:

@@ -68,14 +68,15 @@ def main(events: int = 6_000, epochs: int = 3) -> int:
         move, variance, regime = torch.stack(losses).mean(dim=0).tolist()
         print(f"epoch {epoch + 1}: move {move:.4f}, log-variance {variance:.4f}, regime {regime:.4f}")
 
-    # 4. The test: all three tasks, and how much each branch counts.
+    # 4. The test: all three tasks beside what training says without looking, and how much each branch counts.
     network.eval()
-    seen = torch.from_numpy(test.x)
+    seen, wanted = torch.from_numpy(test.x), make_targets(test, scale_bps, volatile_from)
     with torch.no_grad():
-        each = task_losses(network(seen), make_targets(test, scale_bps, volatile_from)).tolist()
+        each = task_losses(network(seen), wanted).tolist()
         said = forecasts("multi_task", network(seen[-1:]))
-    move, variance, regime = each
-    print(f"test: move {move:.4f}, log-variance {variance:.4f}, regime {regime:.4f}")
+        known = task_losses(constant_forecast(targets).expand(len(seen), -1), wanted).tolist()
+    for name, (move, variance, regime) in (("test", each), ("constant", known)):
+        print(f"{name}: move {move:.4f}, log-variance {variance:.4f}, regime {regime:.4f}")
     weights = zip(BRANCHES, network.ensemble_weights().tolist(), strict=True)
     print("branches: " + ", ".join(f"{name} {weight:.0%}" for name, weight in weights))
 
@@ -101,6 +102,12 @@ def make_targets(windows: Windows, scale_bps: float, volatile_from: float) -> Ta
         torch.from_numpy(variance.astype(np.float32)).unsqueeze(1),
         torch.from_numpy(regime.astype(np.int64)),
     )
+
+
+def constant_forecast(training: Targets) -> Tensor:
+    """``(1, 6)``: the median move, the mean log-variance and the shares of the regimes in training."""
+    shares = torch.bincount(training.regime, minlength=len(REGIMES)).clamp(min=1).float()
+    return torch.cat([training.move.median()[None], training.log_variance.mean()[None], shares.log()])[None]
 
 
 def task_losses(raw: Tensor, targets: Targets) -> Tensor:

@@ -1,8 +1,8 @@
 """Numbers of instruments for a network that has an embedding of them, in a file that travels with the model.
 
 The numbers are those of the training, for ever: 1 and up in the order of training, 0 for whatever the training has not
-seen.  Row 0 of the embedding is trained by hiding the number of some samples, so that an instrument that is new is
-served like nobody in particular, and never like somebody else.
+seen.  Row 0 of the embedding is trained by hiding the number of some samples (``models.networks.front``), so that an
+instrument that is new is served like nobody in particular, and never like somebody else.
 """
 
 from __future__ import annotations
@@ -69,8 +69,3 @@ class AssetIds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def of(cls, instruments: Iterable[str]) -> AssetIds:
         return cls(tuple(dict.fromkeys(instruments)))
-
-
-def hidden(numbers: Int64, share: float, random: np.random.Generator) -> Int64:
-    """The numbers of a training batch, a random ``share`` of them hidden: what trains the row of the unknown."""
-    return np.where(random.random(len(numbers)) < share, UNKNOWN, numbers)

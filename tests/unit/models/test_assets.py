@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.errors import BundleError, DataError
-from models.assets import ASSETS, UNKNOWN, AssetIds, hidden
+from models.assets import ASSETS, UNKNOWN, AssetIds
 from models.manifest import load_bundle
 
 IDS = AssetIds.of(["BTC/USD@coinbase", "ETH/USD@coinbase", "BTC/USD@coinbase"])
@@ -24,14 +24,6 @@ def test_an_instrument_nobody_has_seen_is_nobody_in_particular() -> None:
     """Another venue is another instrument."""
     assert IDS.number("BTC/USD@kraken") == UNKNOWN == 0
     assert IDS.numbers(["ETH/USD@coinbase", "SOL/USD@coinbase"], np.array([0, 1, 1, 0])).tolist() == [2, 0, 0, 2]
-
-
-def test_a_share_of_a_training_batch_is_hidden() -> None:
-    """15 % of 10,000, which trains the unknown row; the rest stays."""
-    numbers = np.tile([1, 2], 5000)
-    drawn = hidden(numbers, 0.15, np.random.default_rng(1))
-    assert (drawn == UNKNOWN).mean() == pytest.approx(0.15, abs=0.02)
-    assert (drawn[drawn != UNKNOWN] == numbers[drawn != UNKNOWN]).all()
 
 
 @pytest.mark.parametrize(

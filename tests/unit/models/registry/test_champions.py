@@ -58,6 +58,8 @@ def test_a_champion_whose_inputs_the_feed_does_not_give_is_passed_over(registry,
     assert find_champion(registry.root, make_instrument(sizes=False, trades=False)) is None
 
 
+@pytest.mark.fault("E2")
+@pytest.mark.fault("E11")
 @pytest.mark.parametrize("expired", [True, False])
 def test_a_champion_that_may_not_be_used_is_an_error_and_not_passed_over(
     registry, add, crown, artifacts, make_instrument, expired

@@ -148,6 +148,7 @@ def test_the_runtime_serves_it_by_instrument_and_strategies_are_refused(stepped,
     assert reason == "its task is return, and strategies trade on direction alone"
 
 
+@pytest.mark.fault("E6")
 def test_a_side_graph_of_other_weights_is_found_by_verify(stepped, tmp_path, replace_file):
     """The graph of single steps with one weight changed, under its right hash."""
     place = shutil.copytree(bundle_in(stepped).path, tmp_path / "made-up")
@@ -226,6 +227,7 @@ def test_several_forecasts_of_several_seeds_are_one_bundle(windows, tmp_path):
     assert "regime` (bear, sideways, bull, volatile)" in (bundle.path / "README.md").read_text()
 
 
+@pytest.mark.fault("E6")
 def test_a_network_that_becomes_another_in_the_graph_is_refused_with_how_much(windows, tmp_path):
     """A network whose export form is not the network: one line that says by how much; nothing is written."""
 

@@ -161,6 +161,8 @@ class Versions:
             events.append(self._not_done(edit, "unknown_order", "it filled as it was before", now_ns))
         elif shown != edit.new and asked_ns >= edit.asked_ns:
             if shown != edit.old:
+                if self._known[order_id].has_been(shown) and asked_ns - self._known[order_id].since_ns < grace_ns:
+                    return []  # it may be behind
                 events += self._tell(order_id, edit.client_order_id, shown, now_ns)
                 edit.old = shown
             edit.looks += 1

@@ -136,6 +136,16 @@ def test_a_change_back_is_not_proved_by_a_message_from_before() -> None:
     assert shown(versions.looked_up(listed("4", "100"), 6 * S, 6 * S, GRACE_NS)) == [(D(4), D(100))]
 
 
+def test_a_look_up_that_shows_a_version_of_before_the_last_one_is_behind() -> None:
+    """Asked right after the stream has shown the last one, while the next is under way: nobody has changed it back.
+    Long after that it was somebody's doing."""
+    versions = under_way()
+    assert versions.told(streamed("0", "6", "101"), 4 * S, 4 * S)
+    versions.begin(change("7", "102", "6", "101"), 5 * S)
+    assert versions.looked_up(listed("4", "100"), 5 * S, 6 * S, GRACE_NS) == []
+    assert shown(versions.looked_up(listed("4", "100"), 20 * S, 20 * S, GRACE_NS)) == [(D(4), D(100))]
+
+
 def test_a_version_on_the_stream_that_nobody_knows_of_is_asked_about() -> None:
     """A change that was given up and came after all, or one by hand: the stream is no proof, but a reason to look; a
     version of before is none, it may be behind.  One whose price it leaves out, or of an order that fills, neither."""

@@ -6,6 +6,7 @@ place.  Only the node of the study opens its storage: trials report to an actor 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ LOCAL = "local"
 
 
 class RayCluster:
-    """As many trials at a time as the settings have ``workers``; a processor each."""
+    """As many trials at a time as the settings have ``workers``."""
 
     def __init__(self, settings: Ray, reporting: Reporting, run: RunTrial = run_trial) -> None:
         """Raises ``ConfigError`` without ray, ``KestrelError`` when the cluster cannot be reached."""
@@ -33,7 +34,7 @@ class RayCluster:
             .options(num_cpus=0, scheduling_strategy=pinned, max_concurrency=1)
             .remote(reporting)
         )
-        self._remote = self._ray.remote(_run).options(num_cpus=1, max_retries=0)
+        self._remote = self._ray.remote(_run).options(num_cpus=1, num_gpus=settings.gpus, max_retries=0)
         self._told = run
         self._running: dict[Any, Task] = {}
 
@@ -87,7 +88,8 @@ def _connected(settings: Ray) -> Any:
     else:
         options = {"address": settings.address, "log_to_driver": False}
     try:
-        ray.init(runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, **options)
+        told = {name: os.environ[name] for name in ("KESTREL_DATA",) if name in os.environ}
+        ray.init(runtime_env={"env_vars": {**told, "PYTHONPATH": str(ROOT)}}, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise KestrelError(f"no Ray cluster at {settings.address}: {first[:200]}", do="correct ray.address") from None

@@ -87,10 +87,12 @@ class Population(_Section, frozen=True):
 
 
 class Ray(_Section, frozen=True):
-    """``address`` of a cluster; ``local`` starts one on this machine and ends it.  ``workers``: trials at a time."""
+    """``address`` of a cluster; ``local`` starts one on this machine and ends it.  ``workers``: trials at a time, each
+    with a processor and ``gpus``."""
 
     address: str = "local"
     workers: Annotated[int, Meta(ge=1, le=1_000)] = 2
+    gpus: Annotated[float, Meta(ge=0, le=8)] = 0.0
 
 
 class TuneSettings(_Section, frozen=True):

@@ -74,7 +74,9 @@ def tune(
     """
     tuning = _with(load_tuning(config), trials, processes)
     runs = runs_of(tuning.for_search({}), tuning.settings.folds)
-    folder = out or ROOT / "var" / "tune" / tuning.settings.name
+    # Whole paths: other processes have other folders.
+    folder = (out or ROOT / "var" / "tune" / tuning.settings.name).resolve()
+    data = None if data is None else data.resolve()
     started = time.monotonic()
     with Study(folder, tuning, resume=resume) as study:
         shutil.rmtree(folder / "trials", ignore_errors=True)  # of trials that were killed

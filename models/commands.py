@@ -244,6 +244,9 @@ def _tell(registry: Path, standing: Standing, as_json: bool) -> None:
         if manifest.evaluation is not None:
             judged = manifest.evaluation
             print(f"  evaluated: {judged.verdict} against {judged.best_baseline}, by {judged.primary}")
+    for other in Registry(registry).standings():
+        if other.champion is not None and other.scope != standing.scope and other.scope.meets(standing.scope):
+            print(f"  where {other.scope.text} is narrower or the same, {other.champion} may serve instead")
     for what, versions in (("before it", standing.earlier), ("shadow", standing.shadow)):
         if versions:
             print(f"  {what}: {', '.join(reversed(versions))}")

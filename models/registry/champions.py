@@ -43,5 +43,11 @@ def find_champion(root: Path, instrument: Instrument, *, now_ns: int | None = No
 
 
 def champions(root: Path) -> list[str]:
-    """Versions that are champion of anything."""
-    return [one.champion for one in Registry(root).standings() if one.champion is not None]
+    """Versions that are champion of anything; none where the registry is damaged.
+
+    A session that uses none of them is not refused for that; one that does hears it from ``find_champion``.
+    """
+    try:
+        return [one.champion for one in Registry(root).standings() if one.champion is not None]
+    except BundleError:
+        return []

@@ -46,6 +46,15 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             and (_ANY in self.instruments or instrument.id in self.instruments)
         )
 
+    def meets(self, other: Scope) -> bool:
+        """There may be an instrument that both cover."""
+        pairs = (
+            (self.asset_classes, other.asset_classes),
+            (self.venues, other.venues),
+            (self.instruments, other.instruments),
+        )
+        return self.task == other.task and all(_ANY in (*a, *b) or set(a) & set(b) for a, b in pairs)
+
     @property
     def narrowness(self) -> tuple[bool, bool, bool]:
         """Greater for a scope that names instruments than for one that names venues, then asset classes."""

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from models.registry.standing import Action, Scope, Standing
 VERSIONS: Final = "versions"
 STANDINGS: Final = "standings"
 _LOCK: Final = ".lock"
+_DRAFT: Final = "."
 _SHA_DIGITS: Final = 12
 _PREFIX_MIN: Final = 4
 
@@ -47,34 +47,32 @@ class Registry:
     def add(self, bundle: Bundle) -> tuple[str, bool]:
         """A copy of a loaded bundle as a version, and whether it is new.  Raises ``BundleError`` when it fails."""
         final = self.path_of(bundle.version)
-        if final.is_dir():
-            return bundle.version, False
-        draft: Path | None = None
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=final.parent))
-            for name in (*sorted(bundle.manifest.files), MANIFEST):
-                _copy(bundle.path / name, draft / name)
-            raw = (draft / MANIFEST).read_bytes()
-            if hashlib.sha256(raw).hexdigest() != bundle.sha:
-                raise BundleError(f"{bundle.path} changed while it was added", do="add it again")
-            draft.chmod(0o755)
-            sync_folder(draft)
-            draft.rename(final)
-            sync_folder(final.parent)
-        except OSError as error:
+        with self._locked():
             if final.is_dir():
-                return bundle.version, False  # somebody else added the same
-            raise BundleError(f"{bundle.version} cannot be added to {self.root}: {error.strerror}") from None
-        finally:
-            if draft is not None:
+                return bundle.version, False
+            draft = final.with_name(f"{_DRAFT}{final.name}")
+            shutil.rmtree(draft, ignore_errors=True)  # of an add that was killed
+            try:
+                draft.mkdir(parents=True)
+                for name in (*sorted(bundle.manifest.files), MANIFEST):
+                    _copy(bundle.path / name, draft / name)
+                raw = (draft / MANIFEST).read_bytes()
+                if hashlib.sha256(raw).hexdigest() != bundle.sha:
+                    raise BundleError(f"{bundle.path} changed while it was added", do="add it again")
+                sync_folder(draft)
+                draft.rename(final)
+                for folder in (final.parent, final.parent.parent, self.root):
+                    sync_folder(folder)
+            except OSError as error:
+                raise BundleError(f"{bundle.version} cannot be added to {self.root}: {error.strerror}") from None
+            finally:
                 shutil.rmtree(draft, ignore_errors=True)
         return bundle.version, True
 
     def versions(self) -> list[str]:
         """All of them, ``NAME@SHA12``, by name."""
         folders = sorted((self.root / VERSIONS).glob(f"*/*/{MANIFEST}"))
-        return [f"{path.parent.parent.name}@{path.parent.name}" for path in folders if path.parent.name[0] != "."]
+        return [f"{path.parent.parent.name}@{path.parent.name}" for path in folders if path.parent.name[0] != _DRAFT]
 
     def path_of(self, version: str) -> Path:
         """Where a version lies, whether it is there or not.  Raises ``BundleError`` for what is no version's name."""

@@ -73,6 +73,17 @@ def test_a_champion_that_may_not_be_used_is_an_error_and_not_passed_over(
         find_bundle(artifacts, make_instrument(), registry=registry.root)
 
 
+def test_a_damaged_registry_stops_only_those_who_ask_it(registry, add, crown, artifacts, make_instrument) -> None:
+    """A session that names its bundle goes on; auto hears what is wrong."""
+    crown(add())
+    (path,) = (registry.root / "standings").glob("*.json")
+    path.write_bytes(b"{")
+    assert champions(registry.root) == []
+    assert find_bundle(artifacts, make_instrument(), "demo-crypto", registry=registry.root)
+    with pytest.raises(BundleError, match="cannot be read"):
+        find_bundle(artifacts, make_instrument(), registry=registry.root)
+
+
 def test_an_exact_version_is_found_in_the_registry_and_in_the_folder(registry, add, artifacts) -> None:
     """As a session that is played again asks for it, whatever is champion by then."""
     version = add()

@@ -97,6 +97,17 @@ def test_a_scope_covers_what_it_names(scope, covered, make_instrument) -> None:
     assert scope.covers(make_instrument()) is covered
 
 
+def test_scopes_that_share_an_instrument_meet() -> None:
+    spot, both = (
+        Scope("direction", ("spot",), ("*",), ("*",)),
+        Scope("direction", ("perpetual", "spot"), ("x",), ("*",)),
+    )
+    assert spot.meets(both)
+    assert both.meets(spot)
+    assert not spot.meets(Scope("direction", ("fx",), ("*",), ("*",)))
+    assert not spot.meets(Scope("signal", ("spot",), ("*",), ("*",)))
+
+
 def test_the_narrower_scope_is_greater() -> None:
     anything, classes, venues, named = (
         Scope("direction", *parts)

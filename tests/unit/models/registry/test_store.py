@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import stat
@@ -157,6 +158,27 @@ def dies_at(work, point: str, call: int) -> bool:
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert status in (0, 9)
     return status == 9
+
+
+def test_a_full_disk_leaves_the_old_champion(registry, add, monkeypatch) -> None:
+    """At the audit nothing was begun; at the standing the next change says that it was begun and never made."""
+    first, second = add(), add()
+    old = registry.change(registry.standing(scope_in(registry, first)), "promote", first, **WHO)
+
+    def full(*_arguments, **_named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(BundleError, match=r"audit\.jsonl cannot be written: No space.*nothing was changed"):
+            registry.change(old, "promote", second, **WHO)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_atomically", full)
+        with pytest.raises(BundleError, match=r"No space left on device; the old standing stays"):
+            registry.change(old, "promote", second, **WHO)
+    assert registry.standing(old.scope) == old
+    registry.change(old, "shadow", second, **WHO)
+    assert [line.action for line in audit.lines(registry.root)] == ["promote", "promote", "void", "shadow"]
 
 
 def test_a_torn_audit_line_is_no_change(registry, add) -> None:

@@ -1,23 +1,25 @@
 """Entries whose exits the venue makes itself, when and for how much it likes, told late, or never.
 
 The venue of ``test_groups``, which makes an exit of its own when the entry has ended, or with its first fill and grows
-it.  Told or not, that exit counts: no other one of the group may live beside it.
+it.  Told or not, that exit counts: no other one of the group may live beside it, and nobody else's is sent.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from engine import events as e
-from engine.commands import GroupIntent, NewOrderWithExits, TimeInForce
+from engine.commands import GroupIntent, NewOrder, NewOrderWithExits, OrderType, TimeInForce
 from engine.order_ids import attached_id
+from engine.stakes import EVERYONE, GUARDIAN, OPERATOR
 from tests.property.test_groups import ENTRY_QTY, SHAPES, D, Groups
-from tests.support.core import intent
+from tests.support.core import BTC, intent
 from tests.support.groups import ATTACHES, Trader
 
 
@@ -86,6 +88,21 @@ class AttachedExits(Groups):
             return
         self.lives[self.shown] = self.made_qty
         self.attach()
+
+    @rule(closer=st.sampled_from((GUARDIAN, OPERATOR, "s")))
+    def close_beside(self, closer: str) -> None:
+        """Somebody else would close all that no open order closes; the owner's coins are there to be sold as well."""
+        core = self.account.core
+        qty = core.view.stake(EVERYONE, BTC).qty - core.view.open_qty(BTC, e.Side.SELL)
+        if qty <= 0:
+            return
+        wish = intent(e.Side.SELL, str(qty), strategy=closer, order_type=OrderType.MARKET, limit_px=None)
+        made = core.desk.place(msgspec.structs.replace(wish, reduce_only=True))
+        if isinstance(made, NewOrder):
+            assert self.hidden is None, "the venue has made an exit that would sell the same"
+            assert not self.entered or self.decided, "the venue may make one at any moment"
+            self.account.end(made, e.OrderRejected)
+            self.collect()
 
     def attach(self) -> None:
         at, name = self.account._at(), attached_id(self.entry.client_order_id)

@@ -32,7 +32,6 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
         ] = None,
         resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="go on with this run")] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="measure a few steps, train nothing")] = False,
-        out: Annotated[Path | None, typer.Option(help="folder of bundles to write to (task direction)")] = None,
         data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
         as_json: JsonFlag = False,
     ) -> None:
@@ -57,9 +56,6 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
             if as_json:
                 print_json(found)
             return
-        if settings.task == "direction" and run is None and resume is None:
-            _train_bundle(config, out, data, as_json=as_json)
-            return
         folder = resume or run or _free(RUNS / settings.name)
         with _shown() as progress:
             made = _train(settings, folder, data, commit(), progress, resume=resume is not None)
@@ -78,16 +74,6 @@ def _train(
     if settings.split.walk_forward is not None and not settings.split.origin:
         return training.run_folds(settings, folder=folder, **options)
     return [training.run_training(settings, folder=folder, **options)]
-
-
-def _train_bundle(config: Path | None, out: Path | None, data: Path | None, *, as_json: bool) -> None:
-    from models.trainer.train import train
-
-    assert config is not None
-    with _shown() as progress:
-        result = train(config, out=out, data=data, progress=progress)
-    if as_json:
-        print_json(result)
 
 
 def _config_of(resume: Path | None, name: str) -> Path:
@@ -136,6 +122,7 @@ def _print_result(one: TrainingResult) -> None:
         print(f"  {name:<24} {one.validation[name]:.5g}")
     for run in one.runs:
         print(f"python run.py evaluate --run {run}")
+    print(f"python run.py models bundle {one.folder}")
 
 
 def _summary(settings: TrainSettings, made: list[TrainingResult]) -> dict[str, Any]:

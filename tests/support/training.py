@@ -12,7 +12,7 @@ import yaml
 
 from models.trainer import dataset
 from models.trainer.dataset import Dataset
-from models.trainer.settings import load_settings
+from models.trainer.settings import load_settings, settings_of
 
 ROWS = 3_000
 
@@ -53,6 +53,15 @@ def write_settings(folder: Path, settings: dict[str, Any]) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
+
+
+def train_bundle(run: Path, files: Path, **changes: Any) -> Path:
+    """Trains on the quotes in ``files`` to the run folder ``run``; where its bundle is.  Needs the extra train."""
+    from models.trainer.run import run_training
+    from models.trainer.run_bundle import bundle_run
+
+    run_training(settings_of(tiny_settings(**changes)), folder=run, data=files)
+    return bundle_run(run, data=files).path
 
 
 def tiny_dataset(folder: Path, **changes: Any) -> Dataset:

@@ -12,9 +12,8 @@ from models.catalogue import verify_bundle
 from models.manifest import load_bundle
 from models.trainer.dataset import Dataset
 from models.trainer.settings import Fit, settings_of
-from models.trainer.train import train
 from tests.support.networks import SMALL
-from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
+from tests.support.training import tiny_dataset, tiny_settings, train_bundle, write_quotes
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 
@@ -121,23 +120,26 @@ def test_a_loss_that_is_no_number_is_said_in_one_line(data):
 
 def test_an_ensemble_becomes_a_bundle(folder, tmp_path):
     """The whole run: members, combination, export and parity, golden tape; the card counts all parameters."""
-    pytest.importorskip("sklearn", reason="the trainer is not installed")
+    pytest.importorskip("onnxscript", reason="the trainer is not installed")
     network = {
         "name": "stacked_ensemble",
         "members": [{"name": "mlp", "sizes": [8]}, {"name": "bin_tabl", "features": [8], "rows": [4]}],
     }
-    stages = []
-    train(
-        write_settings(tmp_path, tiny_settings(network=network)),
-        out=tmp_path / "out",
-        data=folder,
-        progress=lambda text, share: stages.append((text, share)),
-    )
-    assert verify_bundle(tmp_path / "out" / "tiny")["golden_predictions"] > 0
-    training = load_bundle(tmp_path / "out" / "tiny").manifest.training
+    path = train_bundle(tmp_path / "run", folder, network=network)
+    assert verify_bundle(path)["golden_predictions"] > 0
+    training = load_bundle(path).manifest.training
     assert training.network == "stacked_ensemble"
     built = networks.build(networks.settings_of(network))
     assert training.parameters == sum(p.numel() for p in built.parameters())
-    shares = [share for text, share in stages if text.startswith("seed 1")]
+
+
+def test_members_tell_what_they_do(data):
+    """Stages in order, each with its share of the whole."""
+    stages = []
+    network = networks.settings_of({"name": "stacked_ensemble", **SMALL["stacked_ensemble"]})
+    whole = msgspec.structs.replace(settings_of(tiny_settings()), network=network, fit=FIT)
+    normaliser = PerWindow(data.values.shape[1])
+    fit.fit_seed(data, whole, normaliser, 1, report=lambda text, share: stages.append((text, share)))
+    shares = [share for _, share in stages]
     assert shares == sorted(shares)
-    assert {text for text, _ in stages} >= {"seed 1, mlp_1", "seed 1, bin_tabl_2", "seed 1"}
+    assert list(dict.fromkeys(text for text, _ in stages)) == ["seed 1, lstm_1", "seed 1, mlp_2", "seed 1"]

@@ -18,8 +18,7 @@ from models.onnx_model import OnnxModel
 from models.trainer.dataset import Part
 from models.trainer.normalise import check_scope, column_kinds, fit_normaliser, statistics, training_rows
 from models.trainer.settings import NormaliserSettings, ScopeSettings
-from models.trainer.train import train
-from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
+from tests.support.training import tiny_dataset, train_bundle, write_quotes
 
 KINDS = ("scale_free", "min_max", "z_score", "robust", "per_window", "none")
 COLUMNS = quote40_spec().columns
@@ -188,9 +187,7 @@ def test_a_bundle_takes_raw_features_and_says_what_it_was_fitted_on(tmp_path, ki
     pytest.importorskip("torch", reason="the trainer is not installed")
     write_quotes(tmp_path)
     scope = {"asset_classes": ["fx"], "instruments": ["EUR/USD@oanda"]}
-    config = write_settings(tmp_path, tiny_settings(normaliser={"kind": kind}, scope=scope))
-    train(config, out=tmp_path / "out", data=tmp_path)
-    bundle = load_bundle(tmp_path / "out" / "tiny")
+    bundle = load_bundle(train_bundle(tmp_path / "run", tmp_path, normaliser={"kind": kind}, scope=scope))
     model = OnnxModel(bundle)
     windows: list[np.ndarray] = []
     run_tape(bundle.spec, bundle.golden.instrument, bundle.golden.events, lambda w: windows.append(w.copy()) or (0.0,))

@@ -26,10 +26,10 @@ from models.catalogue import verify_bundle
 from models.manifest import load_bundle
 from models.trainer.dataset import build, feature_spec
 from models.trainer.recorded import recorded_markets
-from models.trainer.settings import Data, load_settings
+from models.trainer.settings import Data, load_settings, settings_of
 from tests.support.core import FixedAssembly, MemoryRecorder, OpenGate, Scripted
 from tests.support.published import published_file
-from tests.support.training import tiny_settings, write_settings
+from tests.support.training import tiny_settings, train_bundle, write_settings
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -226,18 +226,16 @@ def test_a_bundle_is_trained_and_opened_on_such_columns(folder: Path, tmp_path: 
     """A whole run on ratios, without a close: the golden tape passes; manifest and card say what is read."""
     pytest.importorskip("torch", reason="the trainer is not installed")
     pytest.importorskip("onnxscript", reason="the trainer is not installed")
-    from models.trainer.train import train
-
     columns = ["imbalance", *COLUMNS[1:]]
-    settings = tiny_settings(data={"files": [*FILES, SERIES]}, features={"columns": columns, "window": 16})
-    settings |= {"scope": {"asset_classes": ["perpetual"]}, "normaliser": {"kind": "robust"}}
-    settings |= {"label": {"horizon_rows": 20, "span_s_max": 60}, "split": {"train": 0.45, "validation": 0.3}}
-    result = train(write_settings(tmp_path, settings), out=tmp_path / "out", data=folder)
-    bundle = load_bundle(tmp_path / "out" / "tiny")
-    assert verify_bundle(tmp_path / "out" / "tiny")["golden_predictions"] > 0
-    assert result["rows"]["train"] > 100
+    changes = {"data": {"files": [*FILES, SERIES]}, "features": {"columns": columns, "window": 16}}
+    changes |= {"scope": {"asset_classes": ["perpetual"]}, "normaliser": {"kind": "robust"}}
+    changes |= {"label": {"horizon_rows": 20, "span_s_max": 60}, "split": {"train": 0.45, "validation": 0.3}}
+    path = train_bundle(tmp_path / "run", folder, **changes)
+    bundle = load_bundle(path)
+    assert verify_bundle(path)["golden_predictions"] > 0
+    assert bundle.manifest.training.rows["train"] > 100
     assert (bundle.spec.peers, bundle.spec.series) == ((ETH, SPOT), ("CPI",))
-    assert [file.name for file in bundle.manifest.training.data] == [*FILES, SERIES]
+    assert [file.name for file in bundle.manifest.training.data] == sorted([*FILES, SERIES])
     card = (bundle.path / "README.md").read_text()
     assert f"; reads the prices of {ETH}, {SPOT}; reads the published series CPI |" in card
 
@@ -289,17 +287,17 @@ def test_what_others_cost_and_publish_later_changes_no_row_before(
 def test_a_file_that_is_missing_is_named_and_nothing_is_written(
     folder: Path, tmp_path: Path, files: tuple[str, ...], kind: type[KestrelError], said: str
 ) -> None:
-    """One line before a row is made, through the whole trainer; no bundle and no folder for one."""
+    """One line before a row is made, through the whole trainer; no folder of a run."""
     pytest.importorskip("torch", reason="the trainer is not installed")
-    from models.trainer.train import train
+    from models.trainer.run import run_training
 
     settings = tiny_settings(data={"files": list(files)}, features={"columns": list(TICKS.columns), "window": 8})
     with pytest.raises(kind) as caught:
-        train(write_settings(tmp_path, settings), out=tmp_path / "out", data=folder)
+        run_training(settings_of(settings), folder=tmp_path / "run", data=folder)
     assert said in str(caught.value)
     assert "expected" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_a_catalogue_does_not_have_is_named(folder: Path, tmp_path: Path) -> None:

@@ -11,9 +11,8 @@ from engine.features.sets import quote40_spec
 from models.catalogue import verify_bundle
 from models.manifest import load_bundle
 from models.trainer.normalise import column_kinds
-from models.trainer.settings import load_settings
-from models.trainer.train import train
-from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
+from models.trainer.settings import load_settings, settings_of
+from tests.support.training import tiny_dataset, tiny_settings, train_bundle, write_quotes, write_settings
 
 SHIPPED = sorted((Path(__file__).resolve().parents[4] / "config" / "train").glob("*.yaml"))
 
@@ -171,41 +170,37 @@ def test_levels_and_differences_of_price_are_told_apart(folder):
 def test_a_network_that_does_not_fit_the_task_is_refused_before_any_row_is_read(tmp_path, changes, said):
     """Needs no data: the folder does not exist."""
     pytest.importorskip("torch", reason="the trainer is not installed")
+    from models.trainer.run import run_training
+
     with pytest.raises(ConfigError, match=said) as caught:
-        train(write_settings(tmp_path, tiny_settings(**changes)), data=tmp_path / "none")
+        run_training(settings_of(tiny_settings(**changes)), folder=tmp_path / "run", data=tmp_path / "none")
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_data_folder_is_named(folder):
     """Points at a folder that does not exist."""
     pytest.importorskip("torch", reason="the trainer is not installed")
+    from models.trainer.run import run_training
+
     with pytest.raises(DataError, match="no data folder"):
-        train(write_settings(folder, tiny_settings()), data=folder / "none")
+        run_training(settings_of(tiny_settings()), folder=folder / "run", data=folder / "none")
     stored = tiny_settings() | {"data": {"catalogue": str(folder / "none"), "instruments": ["BTC/USD@coinbase"]}}
     with pytest.raises(DataError, match="no market of BTC/USD@coinbase"):  # a catalogue needs no such folder
-        train(write_settings(folder, stored), data=folder / "none")
+        run_training(settings_of(stored), folder=folder / "run", data=folder / "none")
 
 
 def test_training_makes_a_bundle_that_opens_and_the_same_one_again(folder):
     """Trains twice from the same seed: the graphs are equal byte for byte, and the bundle passes its golden tape."""
     pytest.importorskip("torch", reason="the trainer is not installed")
-    pytest.importorskip("sklearn", reason="the trainer is not installed")
-    config = write_settings(folder, tiny_settings())
-    stages = []
-    first = train(config, out=folder / "a", data=folder, progress=lambda text, share: stages.append((text, share)))
-    second = train(config, out=folder / "b", data=folder)
-    assert (folder / "a/tiny/model.onnx").read_bytes() == (folder / "b/tiny/model.onnx").read_bytes()
-    assert first["metrics"] == second["metrics"]
-    assert verify_bundle(folder / "a" / "tiny")["golden_predictions"] > 0
-    assert first["bundle"] == str(folder / "a" / "tiny")
-    assert set(first) >= {"bundle", "task", "metrics", "baselines", "seconds"}
-    assert set(first["baselines"]) >= {"prior", "persistence", "logistic regression", "LightGBM"}
-    assert ("test", 1.0) in stages
-    manifest = load_bundle(folder / "a" / "tiny").manifest
+    pytest.importorskip("onnxscript", reason="the trainer is not installed")
+    first, second = (train_bundle(folder / name, folder) for name in ("a", "b"))
+    assert (first / "model.onnx").read_bytes() == (second / "model.onnx").read_bytes()
+    assert verify_bundle(first)["golden_predictions"] > 0
+    manifest = load_bundle(first).manifest
     assert manifest.training.parameters == 130_081
     assert manifest.scope.inputs == ("quotes",)
-    assert str(folder) not in (folder / "a/tiny/manifest.json").read_text() + (folder / "a/tiny/README.md").read_text()
-    assert str(folder.anchor + "work").encode() not in (folder / "a/tiny/model.onnx").read_bytes()
+    assert str(folder) not in (first / "manifest.json").read_text() + (first / "README.md").read_text()
+    assert str(folder.anchor + "work").encode() not in (first / "model.onnx").read_bytes()
 
 
 def test_an_export_that_computes_something_else_is_refused():

@@ -106,8 +106,12 @@ soak-ccxt: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.ccxt_soak $(ARGS)
 
 demo-bundles: $(VENV)/.train
-	@$(BIN)/python run.py train --config config/train/demo-crypto.yaml
-	@$(BIN)/python run.py train --config config/train/demo-fx.yaml
+	@for name in demo-crypto demo-fx; do \
+	    $(BIN)/python run.py train --config config/train/$$name.yaml --run var/runs/$$name && \
+	    $(BIN)/python run.py evaluate --run var/runs/$$name --explain "the pull of the queue: docs/models.md" && \
+	    $(BIN)/python run.py models bundle var/runs/$$name && \
+	    rm -rf models/artifacts/$$name && \
+	    cp -r var/runs/$$name/bundle/$$name models/artifacts/$$name || exit 1; done
 
 calendars: $(VENV)/.dev
 	@$(BIN)/python docs/make_calendars.py

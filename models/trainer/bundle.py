@@ -24,9 +24,7 @@ from models.evaluation.run_folder import RunFolder
 from models.golden import Float32Array, Predict, encode_golden
 from models.labels.settings import LabelSpec
 from models.manifest import (
-    DIRECTION,
     GOLDEN,
-    GRAPH,
     SCHEMA,
     Bundle,
     Calibration,
@@ -34,20 +32,17 @@ from models.manifest import (
     Features,
     Label,
     Manifest,
-    Metric,
     Scaling,
     Scope,
     Thresholds,
     Tolerance,
     Training,
 )
-from models.manifest_sections import Forecast, Run, Task, Tensor
+from models.manifest_sections import Forecast, Run, Task
 from models.networks.exported import Exported, Member, Output
-from models.networks.served import Served
-from models.trainer import dataset
-from models.trainer.card import render_card, render_run_card
+from models.trainer.card import render_run_card
 from models.trainer.dataset import Dataset
-from models.trainer.export import INPUT, OPSET, OUTPUT, check_parity, export
+from models.trainer.export import OPSET
 from models.trainer.golden import LEVEL_PX, make_tape
 from models.trainer.graphs import Real, make_graphs
 from models.trainer.judged import BUNDLE, judgement
@@ -56,8 +51,6 @@ from models.trainer.publish import CARD, code_hash, publish
 from models.trainer.settings import TrainSettings
 
 _LIBRARIES: Final = ("torch", "onnx", "onnxruntime", "numpy")
-_PARITY_ROWS = 1000
-_STILL_ROWS = 64
 _TOLERANCE = Tolerance(features_rel=1e-5, outputs_abs=1e-5)
 
 
@@ -133,7 +126,7 @@ def bundle_of(
         calibration=_calibration(description.outputs, members),
         scope=description.scope,
         scaling=_scaling(spec, normaliser),
-        training=_run_training(runs[0], description.command, exported, seeds),
+        training=_training(runs[0], description.command, exported, seeds),
         metrics=judged.metrics,
         baselines=judged.baselines,
         prediction_quantiles=description.prediction_quantiles,
@@ -157,71 +150,6 @@ def label_fingerprint(label: LabelSpec) -> str:
     return hashlib.sha256(msgspec.json.encode(label, order="deterministic")).hexdigest()
 
 
-def write_bundle(
-    directory: Path,
-    *,
-    settings: TrainSettings,
-    command: str,
-    config_hash: str,
-    spec: FeatureSpec,
-    data: Dataset,
-    served: Served,
-    served_seed: int,
-    normaliser: Fitted,
-    thresholds: tuple[float, float],
-    metrics: dict[str, Metric],
-    baselines: dict[str, dict[str, Metric]],
-    strongest: str,
-    quantiles: dict[str, float],
-    libraries: dict[str, str],
-) -> Bundle:
-    """Export, prove, write and re-open.  Raises ``BundleError`` when anything differs from the trained module."""
-    graph = export(served, spec.window, len(spec.columns))
-    windows = data.windows(data.validation.every(_PARITY_ROWS).position)
-    check_parity(served, graph, windows)
-    # A market that stands still: where a window's moves are divided by themselves, the graph must do what torch does.
-    check_parity(served, graph, np.repeat(windows[:_STILL_ROWS, -1:], spec.window, axis=1))
-    golden = encode_golden(make_tape(spec, _forecast(served), _level_px(normaliser, spec, windows)))
-    created_ns = time.time_ns()
-    sell, buy = thresholds
-    manifest = Manifest(
-        schema=SCHEMA,
-        name=settings.name,
-        summary=" ".join(settings.summary.split()),
-        created_ns=created_ns,
-        expires_ns=_expiry(created_ns, settings.expires_days),
-        inputs=(Tensor(INPUT, (-1, spec.window, len(spec.columns)), "float32"),),
-        outputs=(Tensor(OUTPUT, (-1, 1), "float32"),),
-        features=Features(spec.fingerprint(), msgspec.to_builtins(spec)),
-        label=Label(settings.task, settings.label.horizon_rows, _direction(settings).text),
-        return_scale_bps=round(data.return_scale_bps, 6),
-        thresholds=Thresholds(buy=round(buy, 6), sell=round(sell, 6)),
-        calibration=Calibration("temperature", round(float(served.temperature), 6)),
-        scope=scope_of(settings, spec, data),
-        scaling=_scaling(spec, normaliser),
-        training=_training(settings, data, served, command, config_hash, served_seed, libraries),
-        metrics=metrics,
-        baselines=baselines,
-        prediction_quantiles=quantiles,
-        opset=OPSET,
-        tolerance=_TOLERANCE,
-        files={},
-        normaliser=normaliser.description,
-        task=Task(settings.task, "binary", (_direction(settings),)),
-    )
-    card = render_card(manifest, spec, data, strongest).encode()
-    return publish(directory, manifest, {GRAPH: graph, GOLDEN: golden, CARD: card})
-
-
-def _direction(settings: TrainSettings) -> Forecast:
-    rows = settings.label.horizon_rows
-    text = (
-        f"probability that the mid is higher, not lower, {rows} rows later; rows whose mid is unchanged then have no "
-        "direction and were left out"
-    )
-    return Forecast(OUTPUT, "probability", text, rows, DIRECTION, "", ("UP",))
-
-
 def scope_of(settings: TrainSettings, spec: FeatureSpec, data: Dataset) -> Scope:
     """What the settings allow, and what the features need."""
     calendars = {of.session_calendar or "" for of in data.instruments} if "sessions" in spec.requires else set()
@@ -234,36 +162,7 @@ def scope_of(settings: TrainSettings, spec: FeatureSpec, data: Dataset) -> Scope
     )
 
 
-def _training(
-    settings: TrainSettings,
-    data: Dataset,
-    served: Served,
-    command: str,
-    config_hash: str,
-    served_seed: int,
-    libraries: dict[str, str],
-) -> Training:
-    return Training(
-        command=command,
-        network=settings.network.name,
-        parameters=sum(p.numel() for p in served.network.parameters()),
-        data=tuple(DataFile(name, sha) for name, sha in data.sources),
-        data_fingerprint=dataset.fingerprint(data.sources, settings),
-        rows={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
-        periods={
-            "train": dataset.span_text(data.train),
-            "validation": dataset.span_text(data.validation),
-            "test": dataset.span_text(data.test),
-        },
-        code_hash=code_hash(),
-        config_hash=config_hash,
-        seeds=settings.fit.seeds,
-        served_seed=served_seed,
-        libraries=libraries,
-    )
-
-
-def _run_training(run: RunFolder, command: str, exported: Exported, seeds: Sequence[int]) -> Training:
+def _training(run: RunFolder, command: str, exported: Exported, seeds: Sequence[int]) -> Training:
     data = run.data
     moments = {
         name: tuple(

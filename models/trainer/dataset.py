@@ -13,8 +13,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -131,26 +129,11 @@ class Dataset:
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
     @property
-    def label_span_s(self) -> float:
-        """Median time from a row to the end of its label."""
-        spans = self.samples.spans
-        return float(np.median(spans.end_ns - spans.ts_ns)) / 1e9
-
-    @cached_property
-    def _training_moves(self) -> Float64:
-        """Label values of every row whose label is known by the end of the training's, unchanged prices among them."""
-        ends = self.samples.spans.end_ns
-        return np.asarray(self.samples.values[ends <= ends[self.train.index].max()], np.float64)
-
-    @property
     def return_scale_bps(self) -> float:
-        """Mean size of the move over the horizon, unchanged prices included; of the task direction."""
-        return float(np.abs(self._training_moves).mean())
-
-    @property
-    def unchanged_share(self) -> float:
-        """Share of training rows whose mid did not change: they have no direction and are left out."""
-        return float((self._training_moves == 0.0).mean())
+        """Of the task direction, the mean size of the move over the horizon: of every row whose label is known by the
+        end of the training's, unchanged prices included."""
+        ends = self.samples.spans.end_ns
+        return float(np.abs(self.samples.values[ends <= ends[self.train.index].max()]).mean())
 
     @property
     def move_bps(self) -> Float64:
@@ -286,18 +269,3 @@ def _never(table: RowTable) -> str:
     known = np.isfinite(table.values).any(axis=0)
     never = [name for name, found in zip(table.spec.columns, known, strict=True) if not found]
     return f", no value for {', '.join(never)} in any of {len(table)} rows" if never else ""
-
-
-def span_text(part: Part) -> tuple[str, str]:
-    """First and last receive time, ISO 8601 UTC."""
-    first, last = (datetime.fromtimestamp(int(part.ts_ns[i]) // 1_000_000_000, UTC) for i in (0, -1))
-    return first.isoformat(), last.isoformat()
-
-
-def fingerprint(sources: Sequence[tuple[str, str]], settings: TrainSettings) -> str:
-    """sha256 over the files' hashes and the slice that was used."""
-    digest = hashlib.sha256()
-    for name, sha in sources:
-        digest.update(f"{name} {sha}\n".encode())
-    digest.update(f"{settings.data.start} {settings.data.end}\n".encode())
-    return digest.hexdigest()

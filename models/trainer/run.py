@@ -41,6 +41,7 @@ from models.trainer.forward import build_network
 from models.trainer.readings import Reading
 from models.trainer.settings import TrainSettings
 from models.trainer.tracking import tracked
+from models.trainer.trading import entry_figures
 from models.trainer.training_folder import (
     CHECKPOINT,
     RESULT,
@@ -122,6 +123,7 @@ def run_training(
         epochs = sum(one.epochs for one in found)
         names = [name for name in found[0].scores if all(name in one.scores for one in found)]
         validation = {name: float(np.mean([one.scores[name] for one in found])) for name in names}
+        validation |= _entries(settings, rows, found)
         seconds = round(time.monotonic() - started, 1)
         write_json(folder / RESULT, Result(validation, epochs, seconds, settings.fit.epochs))
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -262,6 +264,18 @@ def fit_normaliser_of(settings: TrainSettings, rows: Dataset) -> normalise.Fitte
     by_close = settings.normaliser.kind == "scale_free"
     kinds = normalise.column_kinds(rows, columns) if by_close else []
     return normalise.fit_normaliser(settings.normaliser, rows, kinds, columns.index("close") if by_close else -1)
+
+
+def _entries(settings: TrainSettings, rows: Dataset, found: list[Fitted]) -> dict[str, float]:
+    """Of the task direction, what its entries would have won and cost; mean over seeds."""
+    if settings.task != "direction":
+        return {}
+    each = [entry_figures(settings.entries, rows, rows.validation, _p_up(one, rows)) for one in found]
+    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+
+
+def _p_up(one: Fitted, rows: Dataset) -> Any:
+    return forecasts(one, rows, rows.validation)[0][:, 1]
 
 
 def _write_predictions(

@@ -16,7 +16,7 @@ import typer
 
 from config import commands as config_commands
 from config import data_commands, data_record, doctor_command, live_command, simulate_command, venue_commands
-from config.commands import parse_overrides, parse_speed
+from config.commands import VenueOption, parse_overrides, parse_speed
 from connectors.binance.sandbox.commands import sandbox_binance, sandbox_binance_usdm
 from connectors.coinbase.sandbox.commands import sandbox_coinbase
 from connectors.kraken.sandbox.commands import sandbox_kraken
@@ -70,7 +70,7 @@ app.add_typer(sandbox_app, name="sandbox")
 def paper(
     files: Annotated[list[Path] | None, typer.Argument(help="recorded Parquet or .jsonl.gz, after --replay")] = None,
     config: ConfigOption = None,
-    venue: Annotated[str | None, typer.Option(help="coinbase")] = None,
+    venue: VenueOption = None,
     feed: Annotated[str | None, typer.Option(help="sandbox (default), live or replay")] = None,
     play: Annotated[bool, typer.Option("--replay", help="play the recorded FILES that follow")] = False,
     speed: Annotated[str, typer.Option(help="of recorded files: a factor of recorded pace, or max")] = "max",

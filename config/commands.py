@@ -16,6 +16,12 @@ from engine.errors import ConfigError
 if TYPE_CHECKING:
     from config.schema import Settings
 
+VenueOption = Annotated[
+    str | None,
+    typer.Option(help="coinbase, oanda, robinhood, robin_stocks, binance_spot, binance_usdm or ccxt:EXCHANGE"),
+]
+"""The option ``--venue`` of commands that open a session."""
+
 app = typer.Typer(help="Where each setting comes from; a starter file; what may trade.", no_args_is_help=True)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from config.commands import VenueOption
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json
 from engine.errors import ConfigError
 
@@ -57,7 +58,7 @@ def register(app: typer.Typer, record: Record, compact: Compact) -> None:
     @app.command("record")
     def data_record(
         config: ConfigOption = None,
-        venue: Annotated[str | None, typer.Option(help="coinbase")] = None,
+        venue: VenueOption = None,
         feed: Annotated[str | None, typer.Option(help="live (default: as configured), or sandbox to try it")] = None,
         symbols: Annotated[str | None, typer.Option(help="such as BTC/USD,ETH/USD")] = None,
         seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="stop after so long")] = None,

@@ -97,4 +97,4 @@ def smallest_buy(rules: Instrument, px: Decimal, now_ns: int) -> OrderIntent:
 
 
 def _amount(value: Decimal | None) -> str:
-    return "an untold amount" if value is None else f"{value.normalize():f}"
+    return "an untold amount" if value is None else f"{round(value, 4).normalize():f}"

@@ -342,6 +342,8 @@ class OandaGateway:
         failures, half = self._cancels.get(part, CANCEL_TRIES) + 1, part.startswith(_HALF)
         if self._stopped or (failures >= CANCEL_TRIES and not half):
             self._cancels.pop(part, None)
+            if half:
+                return  # nobody else knows of it by this name
             self._cancel_refused(part, reason)
             self._protocol.orders.stay(part)
             if not self._stopped:

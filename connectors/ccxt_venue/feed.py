@@ -124,6 +124,9 @@ class MarketFeed:
             current = self.current
             assert current is not None
             now_s = loop.time()
+            if current.failed:
+                self.last_error = current.failed
+                return
             if current.is_alive:
                 alive_s = now_s
                 self._backoff.succeeded()

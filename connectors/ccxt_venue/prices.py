@@ -55,6 +55,8 @@ class PriceReader:
         self._book: tuple[Levels, Levels] | None = None
         self._nonce = -1
         self._trade_ids: dict[str, None] = {}
+        self.traded_ns = 0
+        """The newest trade's time."""
 
     def restart(self) -> None:
         """Another connection: what it tells first is the truth, whatever number it has."""
@@ -150,6 +152,7 @@ class PriceReader:
         is_gap = bool(self._trade_ids) and len(rows) > 1 and len(news) == len(rows)
         for trade in news:
             self._trade_ids[trade.trade_id] = None
+            self.traded_ns = max(self.traded_ns, trade.ts_event_ns)
         while len(self._trade_ids) > self._ids_kept:
             del self._trade_ids[next(iter(self._trade_ids))]
         events: list[InputEvent] = sorted(

@@ -50,6 +50,8 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All prices must have been told in this time, else the start fails."""
     silence_s: float = 20.0
     """A symbol without news for this long is asked about: another price than the stream's means that it is mute."""
+    trades_silence_s: float = 60.0
+    """The same of its trades: newer ones in a listing mean that their stream is mute."""
     unknown_grace_s: float = 20.0
     """How long an order without outcome may stay missing from listings before it counts as never arrived."""
     reconcile_s: float = 300.0
@@ -123,7 +125,15 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True):
                     expected="spot markets: margin and positions of contracts are not followed through ccxt",
                     do="venue.feed live reads its market, with orders on paper",
                 )
-        for field in ("poll_s", "request_timeout_s", "order_timeout_s", "silence_s", "reconcile_s", "recycle_s"):
+        for field in (
+            "poll_s",
+            "request_timeout_s",
+            "order_timeout_s",
+            "silence_s",
+            "trades_silence_s",
+            "reconcile_s",
+            "recycle_s",
+        ):
             if not getattr(self, field) > 0:
                 raise ConfigError(f"ccxt {field} {getattr(self, field)}", expected="more than 0")
         if self.dead_man_s and not self.dead_man_s >= 1:

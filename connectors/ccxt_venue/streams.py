@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from connectors.ccxt_venue.capabilities import MAKERS_SIDE, Needs
 from connectors.ccxt_venue.errors import words
+from connectors.ccxt_venue.exact import mapping, nanoseconds
 from connectors.ccxt_venue.library import Handle
 from connectors.ccxt_venue.prices import PriceReader
 from connectors.ccxt_venue.settings import CcxtSettings
@@ -65,6 +66,8 @@ class Streams:
         self.lost: dict[str, str] = {}
         """Symbols without news, and why."""
         self.errors = 0
+        self.failed = ""
+        """Why another object is wanted although prices come."""
         self._settings = settings
         self._publish = publish
         self._changed = changed
@@ -73,6 +76,8 @@ class Streams:
         self._since_ns = since_ns
         self._outside = contextvars.copy_context()
         self._news_s: dict[str, float] = {}
+        self._traded_s: dict[str, float] = {}
+        self._begun_ns = clock.now_ns() + offset_ns
         self._tasks: list[asyncio.Task[None]] = []
         for symbol in settings.symbols:
             levels = settings.depth_levels if settings.depth else 0
@@ -106,6 +111,8 @@ class Streams:
                 if way:
                     self._begin(self._follow(way, symbol), f"{way}-{symbol}")
         self._begin(self._watch_silence(), "silence")
+        if self._settings.trades and self.needs.trades == "watchTrades" and self.handle.has.get("fetchTrades") is True:
+            self._begin(self._watch_trades(), "trades")
 
     def _begin(self, work: Any, name: str) -> None:
         context = self.handle.context()
@@ -162,6 +169,7 @@ class Streams:
         if way == "watchTrades":
             for name, rows in _by_symbol(found, symbol).items():
                 if name in self.readers:
+                    self._traded_s[name] = asyncio.get_running_loop().time()
                     self._publish(self.readers[name].updates(rows, recv_ns, since_ns=self._since_ns))
             return
         if way == "fetchTrades":
@@ -223,6 +231,34 @@ class Streams:
             return
         self.readers[symbol].restart()
         self._outside.run(self._lose, symbol, f"{symbol} is silent while its price moves: its stream is mute")
+
+    async def _watch_trades(self) -> None:
+        """Trades that do not come: does nobody trade, or is their stream mute?  Of one symbol at a time, the one that
+        was silent longest: questions are few."""
+        loop = asyncio.get_running_loop()
+        limit_s = self._settings.trades_silence_s
+        asked_s = dict.fromkeys(self.readers, loop.time())
+        while not self.failed:
+            await asyncio.sleep(limit_s / 4)
+            last_s, symbol = min((max(at_s, self._traded_s.get(one, 0.0)), one) for one, at_s in asked_s.items())
+            if loop.time() - last_s < limit_s:
+                continue
+            asked_s[symbol] = loop.time()
+            try:
+                if await self._has_traded(symbol, self.readers[symbol]):
+                    self.failed = f"trades of {symbol} are listed and not told: their stream is mute"
+            except VenueError as error:
+                _log.info("%s: trades of %s: %s", self._settings.name, symbol, error)
+
+    async def _has_traded(self, symbol: str, reader: PriceReader) -> bool:
+        """Whether a listing has trades that the stream should have told by now."""
+        before_s = self._traded_s.get(symbol)
+        rows = await self.handle.ask("fetch_trades", symbol)
+        times = [nanoseconds(mapping(row).get("timestamp"), 0) for row in (rows if isinstance(rows, list) else [])]
+        if max(times, default=0) <= max(reader.traded_ns, self._begun_ns) + SKEW_NS:
+            return False
+        await asyncio.sleep(SETTLE_S)
+        return self._traded_s.get(symbol) == before_s
 
     async def _asked_px(self, symbol: str) -> tuple[float, float] | None:
         """Best prices by a question; None where they are not told."""

@@ -209,8 +209,12 @@ def unmatched(limits: Limits, instruments: Collection[str], strategies: Collecti
     one line; empty: nothing.  It binds nobody there: a file of limits may serve several sessions, or a name is wrong.
     """
     known = {*instruments, *(name.partition("@")[0] for name in instruments)}
-    names = {*strategies, EVERY_OTHER}
+    ids, names = {*instruments, EVERY_OTHER}, {*strategies, EVERY_OTHER}
     asked = [
+        ("risk.allowed_instruments", limits.allowed_instruments, ids),
+        ("risk.max_order_qty", limits.max_order_qty, ids),
+        ("risk.max_position_qty", limits.max_position_qty, ids),
+        ("risk.references", limits.references or {}, ids),
         ("risk.restricted_instruments", limits.restricted_instruments or (), known),
         *[
             (f"risk.group_limits.{name}", group.instruments, known)

@@ -4,6 +4,9 @@ Both are in two folders: the user's, which every daemon of the user shares whate
 no knowledge to be found, and ``var/run`` beside the daemon's sessions.  The file ``HALT`` works when nothing else does:
 it is written before a socket is tried, the daemon looks for it at each timer, and no daemon starts while it exists.
 One request per connection: a JSON line in, a JSON line out.
+
+A request that a stuck loop finds when it wakes, and whose sender was told meanwhile that nobody answers, is not carried
+out: an order that was typed again would leave twice, a ``resume`` would undo the halt that came after it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import contextlib
 import json
 import os
 import pwd
+import select
 import socket
 import stat
 import struct
@@ -21,10 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError, KestrelError
+from engine.runtime import logs
 
 HALT_NAME = "HALT"
 REQUEST_MAX_BYTES = 4096
 RUN_DIR_VARIABLE = "KESTREL_RUN_DIR"
+_OBEYED_LATE = frozenset({"halt", "reduce"})
+"""Commands that are carried out although nobody waits for their answer any more: they only take risk away."""
 _CREDENTIALS = struct.Struct("3i")
 """``struct ucred``: process, user, group."""
 Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
@@ -160,6 +167,13 @@ def _who(connection: Any) -> str:
     return f"{name} (uid {uid}, process {pid})"
 
 
+def _has_gone(connection: Any) -> bool:
+    """Whether the other end has closed its socket; one that only says no more, and still reads, has not."""
+    poll = select.poll()
+    poll.register(connection.fileno(), 0)  # POLLHUP and POLLERR are always told
+    return bool(poll.poll(0))
+
+
 class ControlServer:
     """Serves ``answer(command, arguments)`` on a socket in each of ``run_dirs``, readable by this user alone.
 
@@ -215,8 +229,12 @@ class ControlServer:
             try:
                 request = json.loads(line)
                 command, arguments = str(request["command"]), dict(request.get("arguments") or {})
+                connection = writer.get_extra_info("socket")
+                if command not in _OBEYED_LATE and _has_gone(connection):
+                    logs.get_logger("control").warning("not carried out: who asked has gone", command=command)
+                    return
                 # What the system says of the other end, not what that end says of itself.
-                arguments["who"] = _who(writer.get_extra_info("socket"))
+                arguments["who"] = _who(connection)
                 reply = self._answer(command, arguments)
             except KestrelError as error:
                 reply = {"ok": False, "error": str(error)}
@@ -260,7 +278,8 @@ def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeo
         raise KestrelError(
             f"the daemon of {said_of(path)} does not answer: {error}",
             expected=f"an answer within {timeout_s:g} s",
-            do="the HALT file works as soon as its loop goes on; kill -9 ends it and leaves its orders to a watchdog",
+            do="what was asked is not done later, but for halt and reduce; the HALT file works as soon as its loop goes "
+            "on; kill -9 ends it and leaves its orders to a watchdog",
         ) from None
     if not reply.get("ok"):
         raise KestrelError(f"the daemon of {said_of(path)} refused {command!r}: {reply.get('error', reply)}")

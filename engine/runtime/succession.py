@@ -24,7 +24,7 @@ from engine.durable import write_atomically
 from engine.errors import DataError, JournalError, KestrelError, SessionLocked, WrongAccount
 from engine.events import Event, SessionStarted, StateCarried, StateKept
 from engine.recovery import AT_THE_MARKETS_PACE, Recovery
-from engine.runtime.segment import SegmentInfo, SegmentScan, list_segments, without_blank
+from engine.runtime.segment import SegmentInfo, SegmentScan, list_segments, segment_name, without_blank
 
 VENUE_TRUTH = "look into why; then start with --venue-truth to go on from what the venue says alone"
 _KEPT_TAGS = {StateKept.__struct_config__.tag, StateCarried.__struct_config__.tag}
@@ -217,7 +217,10 @@ def read_left(session: Path, currency: str) -> Left | None:
 
     Raises ``JournalError`` for a journal that is gone, or damaged anywhere behind the newest state it kept.
     """
-    segments, blank = without_blank(list_segments(session / "journal")["orders"])
+    found = list_segments(session / "journal")
+    segments, blank = without_blank(found["orders"])
+    if not found["orders"] and without_blank(found["market"])[0]:
+        raise _no_first(session / "journal")
     records, upto_seq, torn_bytes = _orders_since_kept(session / "journal", segments)
     if all(isinstance(record, SessionStarted) for record in records):
         return None
@@ -248,8 +251,20 @@ def _orders_since_kept(folder: Path, segments: list[SegmentInfo]) -> tuple[list[
         parts.append(found)
         if found and _tag(found[0]) in _KEPT_TAGS:
             break
+    else:
+        # What the session began with is in its first file.
+        if segments and segments[0].number > 1:
+            raise _no_first(folder)
     payloads = [payload for part in reversed(parts) for payload in part]
     return [_decode(folder, payload) for payload in payloads], upto_seq, torn_bytes
+
+
+def _no_first(folder: Path) -> JournalError:
+    return JournalError(
+        f"{segment_name('orders', 1)} is missing in {folder}",
+        expected="the file that the session's orders begin in",
+        do="restore it from a copy",
+    )
 
 
 def _read_segment(info: SegmentInfo, *, is_last: bool) -> tuple[list[bytes], SegmentScan, int]:

@@ -81,6 +81,16 @@ def test_limits_that_bind_nothing_here_are_named_at_the_start(capsys: pytest.Cap
     for named, expected in (
         (risk, said),
         ({"restricted_instruments": [BTC], "strategy_limits": {"*": {"max_open_orders": 1}}}, ""),
+        # What is meant for one falls back to what holds for every other.
+        (
+            {"max_order_qty": {"BTC/UDS@coinbase": 0.001, "*": 9}, "max_position_qty": {"btc/usd@coinbase": 1, "*": 9}},
+            "risk.max_order_qty names BTC/UDS@coinbase; risk.max_position_qty names btc/usd@coinbase",
+        ),
+        ({"max_order_qty": {BTC: 0.001}, "allowed_instruments": [BTC]}, ""),
+        (
+            {"references": {"BTC/USD": BTC}, "allowed_instruments": [BTC, "DOGE/USD@coinbase"]},
+            "risk.allowed_instruments names DOGE/USD@coinbase; risk.references names BTC/USD",
+        ),
     ):
         own = {f"risk__{name}": value for name, value in named.items()}
         settings = resolve(settings_with(strategies=NO_MODEL, **own), [BTC])

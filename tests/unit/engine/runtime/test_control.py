@@ -135,6 +135,26 @@ async def test_a_daemon_that_does_not_answer_is_an_error_that_names_the_way_out(
             await asyncio.to_thread(ask, path_of(tmp_path, "stuck"), "status", None, 0.05)
 
 
+@pytest.mark.fault("F8")
+async def test_what_nobody_waits_for_any_more_is_not_carried_out_unless_it_stops_trading(
+    served: tuple[Path, Operated],
+) -> None:
+    """Asked while the loop is stuck, and given up before it wakes: who asked was told that it failed, has asked again
+    or thinks that it halts.  Only what lessens risk is obeyed late; who half-closed and still reads is answered."""
+    run_dir, operated = served
+    for command in ("resume", "halt", "order", "flatten", "reduce", "resume"):
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.connect(str(path_of(run_dir, "one")))
+            gone.sendall(json.dumps({"command": command, "arguments": {}}).encode() + b"\n")
+    with socket.socket(socket.AF_UNIX) as waits:
+        waits.connect(str(path_of(run_dir, "one")))
+        waits.sendall(b'{"command": "order"}\n')
+        waits.shutdown(socket.SHUT_WR)
+        assert json.loads(await asyncio.to_thread(waits.recv, 1000)) == {"ok": True, "state": "active"}
+    await asyncio.to_thread(ask, path_of(run_dir, "one"), "status")
+    assert [command for command, _ in operated.asked] == ["halt", "reduce", "order", "status"]
+
+
 async def test_running_sessions_are_the_ones_that_listen(served: tuple[Path, Operated]) -> None:
     """A socket file that nobody serves is removed; one that is served is listed, newest name first."""
     run, _ = served

@@ -400,6 +400,28 @@ def test_a_file_that_is_missing_or_torn_before_the_newest_ends_the_start(tmp_pat
         read_left(session, "USD")
 
 
+@pytest.mark.fault("A7")
+def test_a_first_file_that_is_missing_ends_the_start_where_the_state_was_in_it(tmp_path: Path) -> None:
+    """What the session began with is gone: fills that are left are not the account.  A newer kept state needs none of
+    the files before it."""
+    account = trading(300)
+    session = leave(tmp_path / "s-1", account.records, orders_bytes=8192)
+    first, *others = [info.path for info in list_segments(session / "journal")["orders"]]
+    assert len(others) > 2
+    held = tmp_path / first.name
+    first.rename(held)
+    with pytest.raises(JournalError, match=rf"{first.name} is missing") as caught:
+        read_left(session, "USD")
+    assert "\n" not in str(caught.value)
+    for path in others:
+        path.unlink()
+    leave(tmp_path / "s-2", [quote(number) for number in range(3)])
+    for info in list_segments(tmp_path / "s-2" / "journal")["orders"]:
+        info.path.unlink()
+    with pytest.raises(JournalError, match="orders-000001.seg is missing"):
+        read_left(tmp_path / "s-2", "USD")
+
+
 @pytest.mark.fault("A6")
 def test_a_state_that_is_itself_the_torn_end_is_done_without(tmp_path: Path) -> None:
     """The one before counts, with everything behind it."""

@@ -278,8 +278,8 @@ def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeo
         raise KestrelError(
             f"the daemon of {said_of(path)} does not answer: {error}",
             expected=f"an answer within {timeout_s:g} s",
-            do="what was asked is not done later, but for halt and reduce; the HALT file works as soon as its loop goes "
-            "on; kill -9 ends it and leaves its orders to a watchdog",
+            do="what was asked is not done later, but for halt and reduce; the HALT file works as soon as its loop "
+            "goes on; kill -9 ends it and leaves its orders to a watchdog",
         ) from None
     if not reply.get("ok"):
         raise KestrelError(f"the daemon of {said_of(path)} refused {command!r}: {reply.get('error', reply)}")

@@ -418,7 +418,7 @@ def test_a_first_file_that_is_missing_ends_the_start_where_the_state_was_in_it(t
     leave(tmp_path / "s-2", [quote(number) for number in range(3)])
     for info in list_segments(tmp_path / "s-2" / "journal")["orders"]:
         info.path.unlink()
-    with pytest.raises(JournalError, match="orders-000001.seg is missing"):
+    with pytest.raises(JournalError, match=r"orders-000001\.seg is missing"):
         read_left(tmp_path / "s-2", "USD")
 
 

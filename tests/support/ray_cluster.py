@@ -35,14 +35,17 @@ def check(folder: Path) -> None:
     """Raises ``AssertionError`` where the cluster's trials are not those of one process."""
     from models.tuning.log import TrialLog
     from models.tuning.tune import tune
-    from tests.support.training import tiny_settings, write_quotes
-    from tests.support.tuning import write_study
+    from tests.support.training import write_quotes
+    from tests.support.tuning import tiny_training, write_study
 
     write_quotes(folder)
-    own = tiny_settings(network={"name": "mlp", "sizes": [8]})
-    own["fit"] |= {"epochs": 2, "rows_per_epoch": 128}
     # All trials are drawn before one ends, so that both studies draw the same.
-    more = {"training": own, "trials": TRIALS, "method": "random", "finalists": {"top": 2, "seeds": [1]}}
+    more = {
+        "training": tiny_training(epochs=2),
+        "trials": TRIALS,
+        "method": "random",
+        "finalists": {"top": 2, "seeds": [1]},
+    }
     found = {}
     for executor in ("processes", "ray"):
         path = write_study(folder, executor=executor, ray={"address": "local", "workers": 2}, **more)

@@ -17,8 +17,8 @@ from engine.errors import KestrelError
 from models.evaluation.run_folder import RunFolder
 from models.trainer.settings import load_settings
 from models.tuning import commands
-from tests.support.training import tiny_settings, write_quotes
-from tests.support.tuning import RATE, write_study
+from tests.support.training import write_quotes
+from tests.support.tuning import RATE, tiny_training, write_study
 
 app = typer.Typer()
 commands.register(app)
@@ -28,9 +28,7 @@ app.command("other")(lambda: None)
 def test_it_searches_trains_the_finalists_and_says_what_is_next(tmp_path):
     """Three trials of two epochs on generated quotes, two of them on two seeds again; the test stays shut."""
     write_quotes(tmp_path)
-    own = tiny_settings(network={"name": "mlp", "sizes": [8]})
-    own["fit"] |= {"epochs": 2, "rows_per_epoch": 128}
-    path = write_study(tmp_path, training=own, trials=3)
+    path = write_study(tmp_path, training=tiny_training(epochs=2), trials=3)
     folder = tmp_path / "a"
     done = CliRunner().invoke(
         app, ["tune", "--config", str(path), "--out", str(folder), "--data", str(tmp_path), "--json"]

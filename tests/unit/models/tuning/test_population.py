@@ -18,19 +18,15 @@ from models.tuning.settings import load_tuning
 from models.tuning.study import Study
 from models.tuning.trial import run_trial
 from models.tuning.tune import tune
-from tests.support.training import tiny_settings, write_quotes
+from tests.support.training import write_quotes
 from tests.support.tuning import RATE, write_study
 
 PLAN = {"members": 4, "generations": 3, "epochs": 1, "share": 0.25, "factor": 2.0}
 
 
 def tuning_of(tmp_path, **changes):
-    own = tiny_settings(network={"name": "mlp", "sizes": [8]})
-    own["fit"] |= {"rows_per_epoch": 128}
     finalists = {"top": 1, "seeds": [1]}
-    return write_study(
-        tmp_path, training=own, method="population", **{"population": PLAN, "finalists": finalists} | changes
-    )
+    return write_study(tmp_path, method="population", **{"population": PLAN, "finalists": finalists} | changes)
 
 
 def members(*scores):

@@ -7,7 +7,7 @@ import pytest
 from engine.errors import ConfigError
 from models.tuning.settings import load_tuning
 from tests.support.training import tiny_settings
-from tests.support.tuning import write_study
+from tests.support.tuning import tiny_training, write_study
 
 SHIPPED = sorted((Path(__file__).resolve().parents[4] / "config" / "tune").glob("*.yaml"))
 
@@ -66,7 +66,9 @@ def test_a_trial_and_the_result_have_settings_of_their_own(tmp_path):
 
 def test_another_network_takes_its_own_defaults_and_its_shipped_space(tmp_path):
     """The training file's MLP is replaced whole."""
-    tuning = load_tuning(write_study(tmp_path, network="gru", space="", metric="macro_f1"))
+    tuning = load_tuning(
+        write_study(tmp_path, training=tiny_training(rows_per_epoch=512), network="gru", space="", metric="macro_f1")
+    )
     assert tuning.base["network"] == {"name": "gru"}
     assert tuning.space.network == "gru"
     assert tuning.maximise

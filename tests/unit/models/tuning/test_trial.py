@@ -12,7 +12,8 @@ pytest.importorskip("torch")
 from engine.errors import DataError
 from models.tuning import trial as trial_module
 from models.tuning.trial import Task, run_trial
-from tests.support.training import tiny_settings, write_quotes
+from tests.support.training import write_quotes
+from tests.support.tuning import tiny_training
 
 NEVER = lambda _epoch, _value: False  # noqa: E731
 
@@ -23,9 +24,8 @@ def quotes(tmp_path_factory):
 
 
 def settings_of(quotes, **fit):
-    own = tiny_settings(network={"name": "mlp", "sizes": [8]})
+    own = tiny_training(**{"epochs": 3, "patience": 9} | fit)
     own["data"] |= {"rows_folder": str(quotes / "rows")}
-    own["fit"] |= {"epochs": 3, "patience": 9, "rows_per_epoch": 128, **fit}
     return own
 
 

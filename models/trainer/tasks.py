@@ -112,14 +112,19 @@ def plan_of(settings: TrainSettings, interval_ns: int) -> Plan:
         # The order of the outputs is that of the head (``models.networks.heads.split_tasks``).
         places = {"return": slice(0, 1), "variance": slice(1, 2), "regime": slice(2, output_count(head))}
         targets = tuple(
-            Target(name, name, _kind(name), place, name, labels[name].horizon_rows) for name, place in places.items()
+            Target(name, name, _kind(name), place, name, _reach(labels[name])) for name, place in places.items()
         )
     else:
         outputs = slice(0, output_count(head))
-        targets = (Target(task, task, _kind(task), outputs, "label", settings.horizon.horizon_rows),)
+        targets = (Target(task, task, _kind(task), outputs, "label", _reach(settings.horizon)),)
     if settings.curriculum is not None:
         labels[EASY] = settings.curriculum.label
     return Plan(head, horizons, targets, labels)
+
+
+def _reach(label: LabelSpec) -> int:
+    """How many rows a label looks ahead; the easy regime's stretch lies behind its row but for one."""
+    return 1 if label.kind == "regime_ending_next" else label.horizon_rows
 
 
 def _kind(task: str) -> Kind:

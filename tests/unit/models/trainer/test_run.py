@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +19,7 @@ from models.assets import AssetIds
 from models.evaluation.ledger import Ledger
 from models.evaluation.run_folder import RunFolder
 from models.trainer.settings import load_settings, settings_of
+from tests.support.daemon import ROOT, environment
 from tests.support.training import candle_settings, write_candles
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
@@ -232,6 +236,34 @@ def test_a_run_that_was_stopped_comes_to_the_very_same_result(tmp_path, data, ch
     assert not (tmp_path / "stopped" / "checkpoint.pt").exists()
     again = run_training(settings, folder=tmp_path / "stopped", data=data, resume=True)  # done: told, not trained
     assert again.validation == whole.validation
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from models.trainer.run import run_training
+from models.trainer.settings import load_settings
+
+def kill(line):
+    if line.epoch == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+config, folder, data = (Path(word) for word in sys.argv[1:])
+run_training(load_settings(config)[0], folder=folder, data=data, on_epoch=kill)
+"""
+
+
+def test_a_process_that_was_killed_is_gone_on_with_by_another(tmp_path, data):
+    """SIGKILL behind the second epoch: nothing is closed or told, and the result is that of a run left alone."""
+    settings = settings_of(candle_settings("classes", fit={"epochs": 4, "ema": 0.9}, **EVERYTHING))
+    run_training(settings, folder=tmp_path / "whole", data=data)
+    (tmp_path / "tiny.yaml").write_bytes(settings.to_yaml())
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "tiny.yaml"), str(tmp_path / "killed"), str(data)]
+    done = subprocess.run(words, cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)), check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert len(RunFolder(tmp_path / "killed").epochs()) == 2
+    run_training(settings, folder=tmp_path / "killed", data=data, resume=True)
+    same(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_a_member_of_an_ensemble_that_was_killed_goes_on(tmp_path, data, monkeypatch):

@@ -1,6 +1,6 @@
 """Makes a bundle of trained networks: graphs, manifest, golden tape, model card; then loads it as a session would.
 
-Owns what goes into it.  The graphs are made and compared in ``models.trainer.export``, the folder in
+Owns what goes into it.  The graphs are made and compared in ``models.trainer.graphs``, the folder is written by
 ``models.trainer.publish``.
 """
 

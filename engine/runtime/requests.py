@@ -20,6 +20,8 @@ from engine.order_states import OrderState
 
 DONE: Final = ACTIONS
 """Commands that become requests."""
+_TIFS: Final = [tif.value for tif in TimeInForce if tif is not TimeInForce.GTD]
+"""Without the one that needs a time: nobody can type that."""
 SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
 
 
@@ -64,7 +66,7 @@ def make_request(
         qty=qty,
         order_type=kind.value,
         limit_px=limit_px,
-        time_in_force=_one_of("--tif", str(arguments.get("tif") or resting.value).lower(), [*map(str, TimeInForce)]),
+        time_in_force=_one_of("--tif", str(arguments.get("tif") or resting.value).lower(), _TIFS),
         post_only=arguments.get("post_only") is True,
         reduce_only=arguments.get("reduce_only") is True or is_bracket,
         trigger_px=trigger_px,

@@ -157,6 +157,8 @@ class SessionWatch:
         return {
             "session": self._session,
             "state": core.gate.state.value,
+            "reason": "" if core.gate.state is RiskState.ACTIVE else core.desk.latch.reason,
+            "stopped": {slot.name: slot.reason for slot in core.slots if not slot.alive},
             "ticks": core.counters.ticks,
             "predictions": core.counters.predictions,
             "orders": core.counters.orders,

@@ -142,11 +142,13 @@ def test_a_strategy_that_failed_is_told_once() -> None:
     watched = Watched(on_timer=explode)
     watched.watch.on_second()
     assert watched.log.errors == []
+    assert watched.watch.status()["stopped"] == {}
     watched.bus.publish(e.Timer(20, 20, "tick"))
     for _ in range(3):
         watched.watch.on_second()
     (line,) = watched.log.errors
     assert line["strategy"] == "s"
+    assert watched.watch.status()["stopped"] == {"s": line["error"]}
     assert re.fullmatch(r"RuntimeError at core.py:\d+: no idea", line["error"])
     assert "its positions stay" in line["text"]
 
@@ -180,8 +182,10 @@ def test_a_change_of_the_risk_state_is_told_in_three_ways_that_do_not_need_each_
     assert (line["text"], line["before"], line["after"]) == ("risk state", "active", "halted")
     assert "drill" in line["reason"]
     assert watched.gauges.risk_state is RiskState.HALTED
+    assert watched.watch.status()["reason"] == line["reason"]
     watched.bus.publish(e.Resumed(30, 30, "operator", "over"))
     watched.watch.on_second()
+    assert watched.watch.status()["reason"] == ""
     assert [one["after"] for one in watched.log.warnings] == ["active"]
     assert len(watched.log.errors) == 1
 

@@ -118,7 +118,7 @@ def _print_estimate(found: dict[str, Any]) -> None:
 def _print_result(one: TrainingResult) -> None:
     shown = [name for name in one.validation if name.count(".") < 1 or name.endswith(("log_loss", "qlike", "mse"))]
     print(f"{one.folder}: {one.epochs} epochs in {one.seconds:g} s; best on validation rows:")
-    for name in shown[:12]:
+    for name in shown:
         print(f"  {name:<24} {one.validation[name]:.5g}")
     for run in one.runs:
         print(f"python run.py evaluate --run {run}")

@@ -13,12 +13,21 @@ from models.manifest import load_bundle
 from models.trainer.dataset import Dataset
 from models.trainer.settings import Fit, settings_of
 from tests.support.networks import SMALL
-from tests.support.training import tiny_dataset, tiny_settings, train_bundle, write_quotes
+from tests.support.training import (
+    candle_settings,
+    tiny_dataset,
+    tiny_settings,
+    train_bundle,
+    write_candles,
+    write_quotes,
+)
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 
 from models.networks.normalisers import PerWindow  # noqa: E402
-from models.trainer import fit  # noqa: E402
+from models.networks.served import Served  # noqa: E402
+from models.trainer import dataset, fit  # noqa: E402
+from models.trainer.forward import build_network  # noqa: E402
 
 FIT = Fit(seeds=(1,), epochs=1, batch=64, rows_per_epoch=256, eval_rows_max=300)
 
@@ -143,3 +152,101 @@ def test_members_tell_what_they_do(data):
     shares = [share for _, share in stages]
     assert shares == sorted(shares)
     assert list(dict.fromkeys(text for text, _ in stages)) == ["seed 1, lstm_1", "seed 1, mlp_2", "seed 1"]
+
+
+# --- what the loop does with what it is told --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_candles(tmp_path_factory.mktemp("candles"))
+
+
+def stage_of(files: Path, task: str = "classes", **changes):
+    """A loop that has not begun, on candles."""
+    settings = settings_of(candle_settings(task, **changes))
+    made = dataset.build(settings, dataset.feature_spec(settings.features), files)
+    torch.manual_seed(1)
+    served = Served(PerWindow(made.values.shape[1]), build_network(settings, made))
+    return fit.Stage(made, settings, served, made.train, 1, 0, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs"), [({"kind": "constant"}, 3), ({"kind": "warm_restarts", "cycle_epochs": 2}, 6)]
+)
+def test_patience_counts_epochs_and_of_warm_restarts_cycles(minutes, schedule, epochs):
+    """At next to no rate nothing gets better after the first epoch: two more epochs, or two more cycles."""
+    fit_told = {"learning_rate": 1e-12, "epochs": 20, "patience": 1, "schedule": schedule, "seeds": [1]}
+    network = {"name": "bin_tabl", "features": [4], "rows": [3]}  # no batch norm, whose statistics would go on
+    settings = settings_of(candle_settings("classes", fit=fit_told, network=network))
+    made = dataset.build(settings, dataset.feature_spec(settings.features), minutes)
+    seen = []
+    found = fit.fit_seed(made, settings, PerWindow(3), 1, on_epoch=lambda _state, line: seen.append(line.epoch))
+    assert found.epochs == len(seen) == epochs
+
+
+def test_a_curriculum_begins_with_the_easier_label(minutes):
+    """Watches what the steps of each epoch are given."""
+    stage = stage_of(minutes, curriculum={"label": {"kind": "class", "threshold": 0.001}, "epochs": 1})
+    given = []
+    stage.step = lambda _batch, values: given.append(values) or torch.zeros(())
+    for epoch in range(2):
+        stage.epoch = epoch
+        stage._learn(lambda _share: None)
+    steps = stage.loader.steps
+    assert all(values is stage.easy for values in given[:steps])
+    assert all(values is stage.values for values in given[steps:])
+    rows = stage.part.index
+    assert (stage.easy[rows, 0] == 1).mean() < (stage.values[rows, 0] == 1).mean()  # fewer are flat
+
+
+def test_weights_are_a_factor_of_the_loss_or_how_often_a_row_is_drawn(minutes):
+    """Class weights with a mean of 1, greater for rarer classes; as draws the classes come alike."""
+    stage = stage_of(minutes, weights={"classes": True})
+    rows = stage.part.index
+    weight, label = stage.row_weight[rows], stage.values[rows, 0]
+    assert weight.mean() == pytest.approx(1.0, abs=1e-6)
+    each = [weight[label == one] for one in range(3)]
+    assert all(np.ptp(one) < 1e-6 for one in each)
+    shares = [(label == one).mean() for one in range(3)]
+    assert np.argsort([one[0] for one in each]).tolist() == np.argsort(shares)[::-1].tolist()
+    for told in ({"weights": {"classes": True, "as": "draws"}}, {"oversampling": True}):
+        stage = stage_of(minutes, **told, fit={"rows_per_epoch": 100_000})
+        drawn = np.concatenate([batch.index for batch in stage.loader.epoch()])
+        counts = np.bincount(stage.values[drawn, 0].astype(int), minlength=3) / len(drawn)
+        assert counts == pytest.approx([1 / 3] * 3, abs=0.04)
+        assert stage.row_weight is None
+    unique = stage_of(minutes, "signal", weights={"uniqueness": True}).row_weight
+    assert np.ptp(unique) > 0.1
+
+
+def test_averaged_weights_are_what_is_judged_and_kept(minutes):
+    """The same run with and without: other weights, and those of the average."""
+    plain, kept = (
+        stage_of(minutes, fit={"ema": ema, "learning_rate": 0.02, "epochs": 1}, network={"name": "cnn_lstm"})
+        for ema in (0.0, 0.9)
+    )
+    for stage in (plain, kept):
+        stage.run(lambda _state, _line: None, lambda _share: None)
+    average = kept.average.module.state_dict()
+    for key, value in kept.best.weights.items():
+        assert torch.equal(value, average[key]), key
+    moved = [key for key, value in kept.best.weights.items() if not torch.equal(value, plain.best.weights[key])]
+    assert any("running_var" in key for key in moved)
+    assert len(moved) > 5
+
+
+def test_a_label_that_is_no_number_is_told(minutes, monkeypatch):
+    """One among the labels of the table."""
+    settings = settings_of(candle_settings("return"))
+    real = dataset.in_memory
+
+    def broken(*words):
+        table = real(*words)
+        at = int(np.flatnonzero(table.warm & table.labels["label"].known)[7])
+        table.labels["label"].values[at] = np.nan
+        return table
+
+    monkeypatch.setattr(dataset, "in_memory", broken)
+    with pytest.raises(DataError, match=r"1 labels of return are no numbers; expected a number, or no label at all"):
+        dataset.build(settings, dataset.feature_spec(settings.features), minutes)

@@ -27,6 +27,11 @@ def check_settings(settings: TrainSettings, spec: FeatureSpec) -> None:
     for target in plan.targets:
         check_loss(target, loss_of(settings, target))
     check_monitor(settings.fit.monitor, plan, KNOWN[plan.targets[0].kind])
+    if settings.judged.primary and not plan.single:
+        raise ConfigError(
+            f"judged.primary {settings.judged.primary!r} of a task with {len(plan.targets)} forecasts",
+            expected="none: each is judged by its own loss",
+        )
     if settings.tracking.mlflow:
         _require("mlflow", "tracking.mlflow", "pip install mlflow, or leave the key out")
     if settings.tracking.tensorboard:

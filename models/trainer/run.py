@@ -248,7 +248,7 @@ def load_fitted(
 ) -> Fitted:
     """The trained network of a seed.  Raises ``DataError`` for weights that are damaged or of another network."""
     state = checkpoint.load(weights_path(folder, seed))
-    served = Served(deepcopy(normaliser.module), build_network(settings, rows))
+    served = Served(deepcopy(normaliser.module), build_network(settings, rows)).cpu()
     try:
         served.load_state_dict(state["served"])
         readings = msgspec.convert(state["readings"], list[Reading])

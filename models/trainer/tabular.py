@@ -73,6 +73,10 @@ def task_of(settings: TrainSettings, data: Dataset, target: Target) -> Task:
     if primary not in known:
         raise ConfigError(f"judged.primary {primary!r}", expected=f"one of {', '.join(sorted(known))}")
     moves = "UP" in target.classes
+    known |= {"direction_accuracy"} if moves else set()
+    strange = [figure.metric for figure in judged.figures if figure.metric not in known]
+    if strange and data.plan.single:
+        raise ConfigError(f"judged.figures of {strange[0]}", expected=f"one of {', '.join(sorted(known))}")
     return Task(
         name=label_name(data.plan.labels[target.label], target, str(data.table.spec.sampling)),
         kind=target.kind,

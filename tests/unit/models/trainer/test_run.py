@@ -415,6 +415,8 @@ def test_a_disk_that_fills_later_leaves_what_can_be_resumed(tmp_path, data):
         ("multi_task", {"fit": {"monitor": "qlike"}}, "3 forecasts"),
         ("classes", {"judged": {"rules": ["rv_6"]}}, "judged names the column rv_6"),
         ("classes", {"judged": {"primary": "qlike"}}, "judged.primary 'qlike'"),
+        ("multi_task", {"judged": {"primary": "qlike"}}, "judged.primary 'qlike' of a task with 3 forecasts"),
+        ("return", {"judged": {"figures": [{"name": "x", "metric": "mcc", "value": 1}]}}, "judged.figures of mcc"),
         ("multi_horizon", {"network": {"name": "temporal_lstm", "mode": "sequence"}}, r"gives \(-1, 5, 1\)"),
         ("classes", {"fit": {"batch": 5000, "rows_per_epoch": 9000}}, "batches of 5000 of"),
         ("classes", {"fit": {"learning_rates": {"haed": 1e-3}}}, "names haed"),

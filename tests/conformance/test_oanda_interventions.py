@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from connectors.oanda import holes
+from engine.carried import CarriedOrder
 from engine.commands import GroupIntent
 from engine.events import OrderAccepted, OrderCancelled, OrderFilled, OrderFound, Side
 from tests.conformance.test_oanda_exits import closed, hold, rests, stop, target
-from tests.support.venues.oanda import TICK, OandaRig
+from tests.support.venues.oanda import TICK, D, OandaRig
 from tests.support.venues.rig import Session, session
 
 
@@ -118,3 +120,37 @@ async def test_an_order_that_closes_somebody_elses_exits_goes_on_as_ours(rig: Oa
         await s.heard(client, OrderCancelled)
         assert rig.resting() == []
         assert rig.position() == 0 == s.position
+
+
+@pytest.mark.fault("C15")
+async def test_a_transaction_that_nobody_tells_keeps_nobody_waiting(
+    rig: OandaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One number is in no answer and on no stream: after a while the account is read on without it, held against what
+    is there, and orders are told again; also by a session that begins behind it."""
+    monkeypatch.setattr(holes, "LONG_NS", 200_000_000)
+    queries = rig.sandbox.rest._queries
+    whole, hidden = queries._visible, set[int]()
+    monkeypatch.setattr(queries, "_visible", lambda rows, now: [e for e in whole(rows, now) if e.number not in hidden])
+    async with session(rig) as s:
+        first = s.order()
+        await s.heard(first, OrderAccepted)
+        await rig.operate("mute", kind="transactions")
+        hidden.add(rig.account.log.last + 1)
+        rig.place("LIMIT", units="1", price="1.00000", clientExtensions={"id": "nobody-tells"})
+        rig.place("LIMIT", units="1", price="1.00000", clientExtensions={"id": "told"})
+        await rig.operate("unmute", kind="transactions")
+        await s.until(lambda: any(type(event) is OrderFound for event in s.log), "what is behind it is told")
+        await s.settled()
+        found = {event.client_order_id for event in s.log if type(event) is OrderFound}
+        assert found == {"told", "nobody-tells"}, "the listing has it"
+        await s.ready()
+        second = s.order(limit_px=s.off(Side.BUY, "0.006"))
+        await s.heard(second, OrderAccepted)
+        carried = [CarriedOrder(one, "accepted", "", D(0), D(0), ()) for one in s.orders]
+    async with session(rig, carried=carried) as s:
+        await s.heard(second, OrderAccepted)
+        await rig.fill(first, rig.qty)
+        await s.until(lambda: s.filled(first) == rig.qty, "it goes on")
+        await s.settled()
+        assert s.position == rig.position() == rig.qty

@@ -69,7 +69,7 @@ class VenueContract:
         async with session(rig) as s:
             await rig.lose_message()
             await same_touch(s, *await rig.move(3))
-            await s.until(lambda: s.core.view.tradable(rig.instrument) == "", "tradable again")
+            await s.ready()
             await s.heard(s.order(), OrderAccepted)
 
     async def test_04_reconnect_with_open_orders(self, rig: Rig) -> None:

@@ -3,6 +3,10 @@
 Neighbouring rows share most of their window and of their label, and all instruments share a day: as if independent,
 they would give intervals several times too narrow.  Whole periods, all instruments in them together, are therefore
 drawn with replacement, in blocks that are at least as long as the label.
+
+What 95 % are worth, by simulation (1,200 means without skill, of losses that overlap as labels do): over 540 dates they
+hold the truth in 94 % with labels of a day, in 91 % with five and in 85 % with twenty, whose 27 blocks are few.  Longer
+blocks change that by a point or two.
 """
 
 from __future__ import annotations

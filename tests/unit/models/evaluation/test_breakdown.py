@@ -14,11 +14,11 @@ def rows(days: np.ndarray, column: np.ndarray) -> Rows:
 
 def test_rows_are_named_by_symbol_month_and_third_of_training() -> None:
     """1970-01-31 and 02-01; thirds are cut by training rows, whatever the test holds."""
-    test = rows(np.array([30, 31]), np.array([0.5, 99.0]))
+    test = rows(np.array([30, 31]), np.array([40.0, 99.0]))
     train = rows(np.arange(90), np.arange(90.0))
     assert symbols(test, ("A", "B")).tolist() == ["A", "B"]
     assert months(test).tolist() == ["1970-01", "1970-02"]
-    assert regimes(test, train, ("vol",), "vol").tolist() == ["low vol", "high vol"]
+    assert regimes(test, train, ("vol",), "vol").tolist() == ["middle vol", "high vol"]
 
 
 def test_each_group_is_compared_on_its_own_rows() -> None:

@@ -86,6 +86,13 @@ def test_draws_without_a_row_are_left_out_of_an_interval() -> None:
     assert mean_estimate(np.empty(0), draws.where(np.zeros(2, bool))).metric.low is None
 
 
+def test_an_interval_is_the_central_95_percent_of_what_was_drawn() -> None:
+    """0 to 1,000 in any order, and a draw in which the score is not defined."""
+    drawn = np.random.default_rng(1).permutation(1001).astype(float)
+    metric = Estimate(500.0, np.r_[drawn, np.nan]).metric
+    assert (metric.value, metric.low, metric.high) == (500.0, 25.0, 975.0)
+
+
 def test_seeds_are_averaged_in_each_draw() -> None:
     """Values and draws; without an interval where one of them has none."""
     whole = mean_of([Estimate(1.0, np.array([1.0, 2.0])), Estimate(3.0, np.array([3.0, 6.0]))])

@@ -54,6 +54,20 @@ def test_what_can_be_known_is_learned(classes: made_up.MadeUp, of_classes: dict[
         assert best - 0.02 < losses[name] < losses["prior"] - 0.01, name
 
 
+def test_the_volatility_table_counts_in_tenths_of_training(
+    classes: made_up.MadeUp, of_classes: dict[str, Classifier]
+) -> None:
+    """By hand: how often each class happened in the tenth that a row's volatility lies in, a row of each class more."""
+    train, test = classes.part("train")[0], classes.part("test")[0]
+    edges = np.quantile(train.features[:, 0], np.arange(1, 10) / 10)
+    ours, theirs = (np.searchsorted(edges, rows.features[:, 0]) for rows in (train, test))
+    assert np.bincount(ours, minlength=10) / len(train) == pytest.approx(np.full(10, 0.1), abs=0.01)
+    said = of_classes["volatility table"].predict(test)
+    for tenth in range(10):
+        counts = np.bincount(train.classes[ours == tenth], minlength=3) + 1.0
+        assert said[theirs == tenth] == pytest.approx(np.tile(counts / counts.sum(), ((theirs == tenth).sum(), 1)))
+
+
 def test_probabilities_are_whole(classes: made_up.MadeUp, of_classes: dict[str, Classifier]) -> None:
     """Of each baseline on each row: not negative, with a sum of 1."""
     test, _ = classes.part("test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -57,8 +58,13 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
                 print_json(found)
             return
         folder = resume or run or _free(RUNS / settings.name)
-        with _shown() as progress:
-            made = _train(settings, folder, data, commit(), progress, resume=resume is not None)
+        try:
+            with _shown() as progress:
+                made = _train(settings, folder, data, commit(), progress, resume=resume is not None)
+        except KeyboardInterrupt:
+            if folder.exists():
+                print(f"stopped; go on with --resume {folder}", file=sys.stderr)
+            raise typer.Exit(130) from None
         for one in made:
             _print_result(one)
         if as_json:

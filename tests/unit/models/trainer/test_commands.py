@@ -92,3 +92,22 @@ def test_a_finished_run_is_told_again_and_another_config_is_refused(folder):
     other = settings(folder, "regime", network={"name": "mlp", "sizes": [9]})
     with pytest.raises(ConfigError, match=r"made with other settings \(network\)"):
         invoke("train", "--config", other, "--resume", "var/runs/tiny")
+
+
+def test_a_run_that_is_interrupted_says_how_to_go_on(folder, monkeypatch):
+    """Ctrl-C behind the first epoch; what it says is what goes on."""
+    from models.trainer import run as training
+
+    real = training.append_line
+
+    def interrupted(place, line):
+        real(place, line)
+        if line.epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "append_line", interrupted)
+        done = invoke("train", "--config", settings(folder))
+    assert done.exit_code == 130
+    assert "stopped; go on with --resume var/runs/tiny" in done.stderr
+    assert "var/runs/tiny: 2 epochs" in invoke("train", "--resume", "var/runs/tiny").stdout

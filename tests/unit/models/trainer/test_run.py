@@ -157,6 +157,26 @@ def test_a_walk_forward_is_a_run_for_each_origin(tmp_path, data):
         run_training(settings, folder=tmp_path / "none", data=data)
 
 
+def test_a_walk_forward_that_was_stopped_goes_on_behind_what_is_done(tmp_path, data):
+    """Stopped in the second origin: the first is not trained again, and both are those of a run left alone."""
+    settings = settings_of(candle_settings("classes", split={"walk_forward": {"origins": 2}}))
+    whole = run_folds(settings, folder=tmp_path / "whole", data=data)
+    lines = []
+
+    def stop(line):
+        lines.append(line)
+        if len(lines) == 3:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run_folds(settings, folder=tmp_path / "stopped", data=data, on_epoch=stop)
+    lines.clear()
+    again = run_folds(settings, folder=tmp_path / "stopped", data=data, resume=True, on_epoch=lines.append)
+    assert [line.epoch for line in lines] == [1]
+    for one, other in zip(whole, again, strict=True):
+        same(one.folder, other.folder)
+
+
 # --- the test part ----------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ from engine.runtime import logs
 
 HALT_NAME = "HALT"
 REQUEST_MAX_BYTES = 4096
+REASON_MAX = 200
 RUN_DIR_VARIABLE = "KESTREL_RUN_DIR"
 _OBEYED_LATE = frozenset({"halt", "reduce"})
 """Commands that are carried out although nobody waits for their answer any more: they only take risk away."""
@@ -111,12 +112,18 @@ def read_halt(run_dir: Path) -> dict[str, str] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return {"source": "file", "reason": f"{path} cannot be read: {error.strerror}"}
+        return {"source": "file", "reason": _recordable(f"{path} cannot be read: {error.strerror}")}
     with contextlib.suppress(ValueError):
         content = json.loads(text)
         if isinstance(content, dict):
-            return {"source": str(content.get("source", "file")), "reason": str(content.get("reason", ""))[:200]}
-    return {"source": "file", "reason": text.strip()[:200] or "HALT file"}
+            source, reason = str(content.get("source", "file")), str(content.get("reason", ""))
+            return {"source": _recordable(source)[:REASON_MAX], "reason": _recordable(reason)[:REASON_MAX]}
+    return {"source": "file", "reason": text.strip()[:REASON_MAX] or "HALT file"}
+
+
+def _recordable(text: str) -> str:
+    """With a UTF-8 form: bytes of a terminal that are no text are lone surrogates, which no journal takes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def clear_halt(run_dir: Path) -> bool:
@@ -228,7 +235,9 @@ class ControlServer:
                 line = await reader.readline()
             try:
                 request = json.loads(line)
-                command, arguments = str(request["command"]), dict(request.get("arguments") or {})
+                command = _recordable(str(request["command"]))
+                given = dict(request.get("arguments") or {})
+                arguments = {name: _recordable(one) if isinstance(one, str) else one for name, one in given.items()}
                 connection = writer.get_extra_info("socket")
                 if command not in _OBEYED_LATE and _has_gone(connection):
                     logs.get_logger("control").warning("not carried out: who asked has gone", command=command)
@@ -268,10 +277,23 @@ def running_sessions(*run_dirs: Path) -> list[Path]:
 
 
 def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout_s: float = 3.0) -> dict[str, Any]:
-    """Send one command to a daemon.  Raises ``KestrelError`` when it does not answer in time, or refuses."""
+    """Send one command to a daemon.  Raises ``KestrelError`` when it does not answer in time, or refuses.
+
+    A ``reason`` is cut at ``REASON_MAX`` characters, as the record does.
+    """
+    told = dict(arguments or {})
+    if "reason" in told:
+        told["reason"] = str(told["reason"])[:REASON_MAX]
+    request = json.dumps({"command": command, "arguments": told}).encode() + b"\n"
+    if len(request) > REQUEST_MAX_BYTES:
+        raise KestrelError(
+            f"{command!r} with {len(request)} bytes",
+            expected=f"at most {REQUEST_MAX_BYTES}",
+            do="say it in fewer words",
+        )
     try:
         with _connect(path, timeout_s) as connection:
-            connection.sendall(json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n")
+            connection.sendall(request)
             with connection.makefile("rb") as stream:
                 reply: dict[str, Any] = json.loads(stream.readline())
     except (OSError, ValueError) as error:

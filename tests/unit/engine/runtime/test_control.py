@@ -275,12 +275,37 @@ def test_the_kill_switch_says_who_and_why_until_it_is_cleared(tmp_path: Path) ->
 @pytest.mark.fault("F7")
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "HALT file"), (b"by hand\n", "by hand"), (b"[1, 2]", "[1, 2]"), (b"\xff\xfe", "\ufffd\ufffd"), (b"{", "{")],
+    [
+        (b"", "HALT file"),
+        (b"by hand\n", "by hand"),
+        (b"[1, 2]", "[1, 2]"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"{", "{"),
+        (b'{"source": "file", "reason": "\\udcff"}', "\\udcff"),
+        (b"x" * 300, "x" * 200),
+    ],
 )
 def test_a_file_with_any_content_halts(content: bytes, reason: str, tmp_path: Path) -> None:
-    """``touch HALT`` must be enough."""
+    """``touch HALT`` must be enough; what it says can be put on record whatever was typed."""
     (tmp_path / HALT_NAME).write_bytes(content)
     assert read_halt(tmp_path) == {"source": "file", "reason": reason}
+
+
+async def test_whatever_is_typed_has_a_form_that_can_be_recorded_and_fits_into_a_request(
+    served: tuple[Path, Operated],
+) -> None:
+    """Bytes that are no text come from a terminal as lone surrogates; a reason of any length is cut, what else is too
+    long is refused before it is sent."""
+    run_dir, operated = served
+    path = path_of(run_dir, "one")
+    await asyncio.to_thread(ask, path, "halt", {"reason": "\udcff" * 9_000, "order": "k-\udcff"})
+    ((_, arguments),) = operated.asked
+    assert arguments["reason"].encode().startswith(rb"\udcff")
+    assert arguments["order"] == r"k-\udcff"
+    with pytest.raises(KestrelError, match=r"'cancel' with .* bytes; expected at most 4096") as caught:
+        await asyncio.to_thread(ask, path, "cancel", {"order": "x" * 5_000})
+    assert "\n" not in str(caught.value)
+    assert len(operated.asked) == 1
 
 
 def test_something_unreadable_in_its_place_halts_and_cannot_be_cleared_silently(tmp_path: Path) -> None:

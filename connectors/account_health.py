@@ -1,14 +1,16 @@
 """Whether the account can be read, told as the user stream's state: up only while the stream is and all is readable.
 
 Owns ``FeedUp`` and ``FeedDown`` of the stream ``user`` as the core sees them.  A fill or a listing that makes no sense
-is no reason to guess: while it lasts the user stream counts as down, so no entry leaves (it fails closed).
+is no reason to guess: while it lasts the user stream counts as down, so no entry leaves (it fails closed).  Where the
+stream has lost messages it was down for that moment: entries wait until the account is confirmed, and prices have lost
+nothing.
 """
 
 from __future__ import annotations
 
 import logging
 
-from engine.events import FeedDown, FeedUp, InputEvent
+from engine.events import FeedDown, FeedUp, Gap, InputEvent
 from engine.ports import Clock, Publish
 
 _log = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ class AccountHealth:
         if type(event) is FeedDown:
             self._stream_up = None
             self._told_up = False
+        if type(event) is Gap:
+            self._tell_gap(event)
+            return
         self._publish(event)
 
     def open(self) -> None:
@@ -64,6 +69,15 @@ class AccountHealth:
         if self._stream_up is not None:
             now_ns = self._clock.now_ns()
             self._tell(FeedUp(now_ns, now_ns, self._venue, "user"))
+
+    def _tell_gap(self, gap: Gap) -> None:
+        """To the core a gap is one of the market: books and features would begin anew."""
+        _log.warning("%s: messages of the account were lost: %d came for %d", self._venue, gap.got, gap.expected)
+        if self._told_up:
+            now_ns = gap.ts_recv_ns
+            why = f"message {gap.got} came for {gap.expected}"
+            self._publish(FeedDown(now_ns, now_ns, self._venue, "user", why))
+            self._publish(FeedUp(now_ns, now_ns, self._venue, "user"))
 
     def _tell(self, up: FeedUp) -> None:
         if not self._is_open or self._told_up:

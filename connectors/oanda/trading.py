@@ -38,6 +38,7 @@ from engine.errors import VenueError
 from engine.events import (
     BalanceReported,
     FeedUp,
+    Gap,
     InputEvent,
     OrderAccepted,
     OrderCancelled,
@@ -248,7 +249,8 @@ class Trading:
         told = self.protocol.receive_since(_up_to(since, at), now_ns, whole=True)
         self._tell_orders(left, now_ns)
         for event in told:
-            self._publish(event)
+            if type(event) is not Gap:  # it is the account's
+                self._publish(event)
         self.protocol.trade(_ids(self._directory.instruments))
 
     def _report(self, names: list[str], account: wire.Account, now_ns: int) -> None:

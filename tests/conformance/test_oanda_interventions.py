@@ -15,7 +15,17 @@ import pytest
 from connectors.oanda import holes
 from engine.carried import CarriedOrder
 from engine.commands import GroupIntent
-from engine.events import OrderAccepted, OrderCancelled, OrderFilled, OrderFound, Side
+from engine.events import (
+    AccountSettled,
+    FeedDown,
+    Gap,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderFound,
+    Quote,
+    Side,
+)
 from tests.conformance.test_oanda_exits import closed, hold, rests, stop, target
 from tests.support.venues.oanda import TICK, D, OandaRig
 from tests.support.venues.rig import Session, session
@@ -154,3 +164,19 @@ async def test_a_transaction_that_nobody_tells_keeps_nobody_waiting(
         await s.until(lambda: s.filled(first) == rig.qty, "it goes on")
         await s.settled()
         assert s.position == rig.position() == rig.qty
+
+
+@pytest.mark.fault("C5")
+async def test_what_the_account_has_lost_says_nothing_of_prices(rig: OandaRig) -> None:
+    """Two transactions are not told by the stream: entries wait until the account is confirmed; the price that was
+    believed is believed on, although no other comes."""
+    async with session(rig) as s:
+        prices = sum(type(event) is Quote for event in s.log)
+        await rig.lose_message()
+        await s.until(lambda: any(type(event) is OrderFound for event in s.log), "they are read")
+        downs = [index for index, event in enumerate(s.log) if type(event) is FeedDown and event.stream == "user"]
+        assert len(downs) == 1
+        await s.until(lambda: any(type(one) is AccountSettled for one in s.log[downs[0] :]), "the account is confirmed")
+        assert Gap not in {type(event) for event in s.log}
+        assert prices == sum(type(event) is Quote for event in s.log)
+        await s.heard(s.order(), OrderAccepted)

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.account_health import AccountHealth
 from connectors.fakes import EventLog, FakeClock
-from engine.events import FeedDown, FeedUp, OrderAccepted
+from engine.events import FeedDown, FeedUp, Gap, OrderAccepted
 
 UP = FeedUp(1, 1, "coinbase", "user")
 DOWN = FeedDown(2, 2, "coinbase", "user", "reset")
@@ -91,3 +91,21 @@ def test_a_trouble_that_ends_while_the_stream_is_down_does_not_say_up() -> None:
     assert log == []
     account.on_stream(UP)
     assert log == [UP]
+
+
+@pytest.mark.fault("C5")
+def test_messages_that_the_account_has_lost_are_no_gap_of_the_market() -> None:
+    """It was down for a moment, and the account is confirmed after it; nothing is told of one that is down already."""
+    account, log = health()
+    gap = Gap(9, 9, "coinbase", "", 5, 7)
+    account.on_stream(UP)
+    account.on_stream(gap)
+    assert log == []
+    account.open()
+    log.clear()
+    account.on_stream(gap)
+    assert log == [FeedDown(9, 9, "coinbase", "user", "message 7 came for 5"), FeedUp(9, 9, "coinbase", "user")]
+    account.trouble("a", "bad fill")
+    log.clear()
+    account.on_stream(gap)
+    assert log == []

@@ -50,7 +50,8 @@ def rows_of(settings: TrainSettings, data: Dataset, target: Target, part: Part) 
         daily = _parkinson(table)
         views += [_past_mean(table, daily, rows)[position, None] for rows in _HAR_ROWS]
         views[-3:] = [np.log(np.maximum(view, _VARIANCE_MIN)).astype(np.float32) for view in views[-3:]]
-        series = _series(table, part)
+        ends_ns = [int(each.ts_ns.max()) for each in (data.train, data.validation)]
+        series = _series(table, part, max((ns for ns in ends_ns if ns < part.ts_ns.min()), default=None))
     return Rows(
         instrument=data.samples.instrument[index],
         ts_ns=table.ts_ns[position],
@@ -160,12 +161,14 @@ def _past_mean(table: RowTable, values: Float64, rows: int) -> Float64:
     return found
 
 
-def _series(table: RowTable, part: Part) -> Series:
-    """Log returns of every row of the table in the span of the part, also of rows that are no samples."""
-    first_ns, last_ns = int(part.ts_ns.min()), int(part.ts_ns.max())
+def _series(table: RowTable, part: Part, after_ns: int | None) -> Series:
+    """Log returns of every row of the table to the end of the part, from where the part before it ended: also of rows
+    that are no samples, and of those that purge and embargo leave out, which a variance walks through."""
+    last_ns = int(part.ts_ns.max())
     with np.errstate(divide="ignore", invalid="ignore"):
         returns = np.diff(np.log(np.where(table.close_px > 0, table.close_px, np.nan)), prepend=np.nan)
     returns[table.starts[:-1][table.starts[:-1] < len(returns)]] = np.nan
-    inside = np.flatnonzero((table.ts_ns >= first_ns) & (table.ts_ns <= last_ns) & np.isfinite(returns))
+    begun = True if after_ns is None else table.ts_ns > after_ns
+    inside = np.flatnonzero(begun & (table.ts_ns <= last_ns) & np.isfinite(returns))
     order = inside[np.argsort(table.ts_ns[inside], kind="stable")]
     return Series(table.instrument_of(order), table.ts_ns[order], returns[order])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,27 @@ def test_what_was_before_is_the_label_of_the_horizon_that_ended(folder: Path, ta
         if math.isfinite(wanted):
             assert rows.past_label[place] == wanted
     assert np.isfinite(rows.past_label).all()
+
+
+def test_the_series_of_the_parts_are_one_without_a_hole(folder: Path) -> None:
+    """Every return to the end of the test, each once: GARCH walks from training to the test and misses no day, not
+    even those between the parts, of which no sample is."""
+    settings, data = made(folder, "variance")
+    target, table = data.plan.targets[0], data.table
+    parts = [rows_of(settings, data, target, part).series for part in (data.train, data.validation, data.test)]
+    assert all(part is not None for part in parts)
+    told = [
+        (number, ns) for part in parts for number, ns in zip(part.instrument.tolist(), part.ts_ns.tolist(), strict=True)
+    ]
+    wanted = [
+        (number, ns)
+        for number in range(len(table.instruments))
+        for ns in table.ts_ns[table.starts[number] + 1 : table.starts[number + 1]].tolist()
+        if ns <= data.test.ts_ns.max()
+    ]
+    assert sorted(told) == sorted(wanted)
+    for earlier, later in pairwise(parts):
+        assert earlier.ts_ns.max() < later.ts_ns.min()
 
 
 def test_what_is_known_before_a_variance_is_of_the_past_alone(folder: Path) -> None:

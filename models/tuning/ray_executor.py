@@ -6,8 +6,10 @@ place.  Only the node of the study opens its storage: trials report to an actor 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,19 @@ from models.tuning.trial import Outcome, Task, run_trial
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = "local"
+_CONNECT_S = 5.0
 
 
 class RayCluster:
     """As many trials at a time as the settings have ``workers``."""
 
     def __init__(self, settings: Ray, reporting: Reporting, run: RunTrial = run_trial) -> None:
-        """Raises ``ConfigError`` without ray, ``KestrelError`` when the cluster cannot be reached."""
+        """Within ``connected``."""
+        import ray
+        import ray.util.scheduling_strategies
+
         self.slots = settings.workers
-        self._ray = _connected(settings)
+        self._ray = ray
         here = self._ray.get_runtime_context().get_node_id()
         pinned = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
         self._board = (
@@ -54,7 +60,6 @@ class RayCluster:
         for running in self._running:
             self._ray.cancel(running, force=True)
         self._running.clear()
-        self._ray.shutdown()
 
 
 class _Board:
@@ -74,23 +79,45 @@ def _run(run: Callable[..., Outcome], task: Task, board: Any) -> Outcome:
     return run(task, lambda epoch, value: ray.get(board.report.remote(task.number, epoch, value)))
 
 
-def _connected(settings: Ray) -> Any:
+@contextlib.contextmanager
+def connected(settings: Ray) -> Iterator[None]:
+    """Ray, for as long as a study needs it.
+
+    Raises ``ConfigError`` without ray, ``KestrelError`` when the cluster cannot be reached.
+    """
     try:
         import ray
-        import ray.util.scheduling_strategies
     except ModuleNotFoundError:
         raise ConfigError(
             "executor ray without ray", expected="the extra tune-ray", do="pip install -e '.[cpu,train,tune-ray]'"
         ) from None
-    options: dict[str, Any] = {"include_dashboard": False, "configure_logging": False, "log_to_driver": False}
+    options: dict[str, Any] = {"address": settings.address, "log_to_driver": False}
     if settings.address == LOCAL:
-        options |= {"address": LOCAL, "num_cpus": settings.workers}
+        options |= {"num_cpus": settings.workers, "include_dashboard": False, "configure_logging": False}
     else:
-        options = {"address": settings.address, "log_to_driver": False}
+        check_address(settings.address)
+    told = {name: os.environ[name] for name in ("KESTREL_DATA",) if name in os.environ}
     try:
-        told = {name: os.environ[name] for name in ("KESTREL_DATA",) if name in os.environ}
         ray.init(runtime_env={"env_vars": {**told, "PYTHONPATH": str(ROOT)}}, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise KestrelError(f"no Ray cluster at {settings.address}: {first[:200]}", do="correct ray.address") from None
-    return ray
+        raise _unreachable(settings.address, first[:200]) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Raises ``KestrelError`` when nobody listens at ``[ray://]HOST:PORT``: Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # a word such as auto
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, str(error)) from None
+
+
+def _unreachable(address: str, why: str) -> KestrelError:
+    return KestrelError(f"no Ray cluster at {address}: {why}", do="start it, or correct ray.address")

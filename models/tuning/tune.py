@@ -6,6 +6,7 @@ ledger.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -25,8 +26,9 @@ from models.tuning.finalists import Finalist, train_finalists
 from models.tuning.folds import runs_of
 from models.tuning.log import TRIALS, TrialLine
 from models.tuning.plain import told_values
-from models.tuning.population import evolve
+from models.tuning.population import evolve, searched
 from models.tuning.profit import all_returns
+from models.tuning.ray_executor import RayCluster, connected
 from models.tuning.search import epochs_of, search
 from models.tuning.settings import Tuning, load_tuning
 from models.tuning.study import Study
@@ -77,10 +79,15 @@ def tune(
     # Whole paths: other processes have other folders.
     folder = (out or ROOT / "var" / "tune" / tuning.settings.name).resolve()
     data = None if data is None else data.resolve()
+    evolving = tuning.settings.method == "population"
+    if evolving:
+        searched(tuning.space)
     started = time.monotonic()
-    with Study(folder, tuning, resume=resume) as study:
+    with contextlib.ExitStack() as opened:
+        if tuning.settings.executor == "ray":
+            opened.enter_context(connected(tuning.settings.ray))
+        study = opened.enter_context(Study(folder, tuning, resume=resume))
         shutil.rmtree(folder / "trials", ignore_errors=True)  # of trials that were killed
-        evolving = tuning.settings.method == "population"
         board = BoardOf(str(folder), tuning.settings.name, tuning.settings.pruner, epochs_of(runs[0]) * len(runs))
         executor = _executor(tuning, Unwatched() if evolving else board, run)
         try:
@@ -116,8 +123,6 @@ def _with(tuning: Tuning, trials: int | None, processes: int | None) -> Tuning:
 def _executor(tuning: Tuning, reporting: Reporting, run: RunTrial) -> Executor:
     settings = tuning.settings
     if settings.executor == "ray":
-        from models.tuning.ray_executor import RayCluster
-
         return RayCluster(settings.ray, reporting, run)
     return InProcess(reporting, run) if settings.processes == 1 else Processes(settings.processes, reporting, run)
 

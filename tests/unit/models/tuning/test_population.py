@@ -71,6 +71,7 @@ def test_a_space_without_anything_that_a_run_may_be_told_anew(tmp_path):
     path = tuning_of(tmp_path, search={"network.dropout": {"low": 0.0, "high": 0.5}})
     with pytest.raises(ConfigError, match=r"nothing that a population can change; expected one of fit\.learning_rate"):
         tune(path, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_population_learns_on_from_its_best_and_a_kill_changes_nothing(tmp_path):

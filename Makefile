@@ -14,7 +14,7 @@ TEST_WORKERS ?= 2
 SIMULATED_HOURS ?= 10000
 FUZZ_ROUNDS ?= 5
 
-.PHONY: help setup clients ray paper test fuzz check bench simulate soak soak-ccxt replay coverage demo-bundles calendars kill-matrix clean
+.PHONY: help setup clients ray paper test fuzz check bench simulate soak soak-ccxt replay coverage demo-bundles results calendars kill-matrix clean
 
 help:
 	@echo "make paper [ARGS=...]   trade on paper against the built-in exchange"
@@ -31,6 +31,7 @@ help:
 	@echo "make ray                a study on a local Ray cluster of two workers (installs Ray beside the environment)"
 	@echo "make coverage           the suite with line and branch coverage"
 	@echo "make calendars          compile the trading calendars again (after a new version of exchange_calendars)"
+	@echo "make results [ARGS=..]  the results of record: goes on where it stopped (ARGS=\"--list\"; needs ../shared/data)"
 	@echo "make demo-bundles       train the two demo bundles again (needs ../shared/data)"
 
 # The light base: what trades.  No torch, no pandas.
@@ -112,6 +113,10 @@ demo-bundles: $(VENV)/.train
 	    $(BIN)/python run.py models bundle var/runs/$$name && \
 	    rm -rf models/artifacts/$$name && \
 	    cp -r var/runs/$$name/bundle/$$name models/artifacts/$$name || exit 1; done
+
+# Goes on where an earlier call stopped, also one on another machine whose results are committed.
+results: $(VENV)/.train
+	@$(BIN)/python run.py results $(ARGS)
 
 calendars: $(VENV)/.dev
 	@$(BIN)/python docs/make_calendars.py

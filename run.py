@@ -29,6 +29,7 @@ from engine.runtime import commands as operator_commands
 from engine.runtime import order_commands, process, session_commands
 from models import commands as models_commands
 from models.evaluation import commands as evaluation_commands
+from models.results import commands as results_commands
 from models.trainer import commands as trainer_commands
 from models.tuning import commands as tuning_commands
 
@@ -458,6 +459,7 @@ def _commit() -> str:
 trainer_commands.register(app, _commit)
 evaluation_commands.register(app, _commit)
 tuning_commands.register(app)
+results_commands.register(app, _commit)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from models.evaluation.draws import Draws
 from models.evaluation.findings import Beside, Findings
 from models.evaluation.ledger import Ledger, Opening
 from models.evaluation.outcome import OUTCOME, Outcome
+from models.evaluation.period_losses import period_losses, write
 from models.evaluation.report import REPORT, render
 from models.evaluation.run_folder import RunFolder
 from models.evaluation.scoring import best_of, choose, score_all
@@ -37,7 +38,8 @@ def evaluate(
     progress: Progress = lambda _text: None,
     seed: int = 0,
 ) -> Outcome:
-    """Fit and choose, open the test, score, compare.  Writes ``evaluation.json`` and ``report.html`` into the run.
+    """Fit and choose, open the test, score, compare.  Writes ``evaluation.json``, ``report.html`` and
+    ``period-losses.json`` into the run.
 
     ``predict_test`` writes the run's test predictions against the opening, where the run has none yet.  ``explained``:
     why a result that is too good is true.  ``commit`` and ``now_ns`` go into the ledger.
@@ -80,6 +82,7 @@ def evaluate(
     outcome = findings.outcome(opening, str(ledger), commit, explained.strip())
     outcome = msgspec.structs.replace(outcome, seconds=round(time.monotonic() - started, 1))
     try:
+        write(run.path, period_losses(data.parts["test"].fingerprint, test.ts_ns, scored, draws))
         write_atomically(run.path / OUTCOME, msgspec.json.format(msgspec.json.encode(outcome)))
         write_atomically(run.path / REPORT, render(outcome, beside.epochs).encode())
     except OSError as error:

@@ -30,6 +30,7 @@ _CLASSES = {
     "bin_tabl": "BinTabl",
     "cnn": "Cnn",
     "cnn_lstm": "CnnLstm",
+    "deep_lob": "DeepLob",
     "ensemble": "Ensemble",
     "gru": "Gru",
     "hybrid": "Hybrid",

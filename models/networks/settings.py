@@ -218,6 +218,14 @@ class MixerSettings(_Single, frozen=True, tag="mixer"):
     layers: Depth = 2
 
 
+class DeepLobSettings(_Single, frozen=True, tag="deep_lob"):
+    """``filters`` of the convolutions, ``inception`` of each branch of that module, ``hidden`` of the LSTM."""
+
+    filters: Count = 32
+    inception: Count = 64
+    hidden: Count = 64
+
+
 class TwoStageSettings(NetworkSettings, frozen=True, tag="two_stage"):
     """The LSTM reads what the CNN has after so many ``convolutions``; the CNN is trained first and then frozen."""
 
@@ -276,6 +284,7 @@ SingleSettings = (
     | TemporalLstmSettings
     | HybridSettings
     | BinTablSettings
+    | DeepLobSettings
     | MixerSettings
 )
 

@@ -10,6 +10,7 @@ volatility counts as high, is learned from training rows.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from models.assets import AssetIds
 from models.labels.regimes import high_volatility
 from models.splits import HeldOutPart, Spans, TrainingPart, calendar_split, cuts_by_share, cuts_by_text, walk_forward
 from models.splits.parts import Split as Parts
-from models.trainer.recorded import recorded_markets
+from models.trainer.recorded import Recorded, recorded_markets
 from models.trainer.settings import Features, Split, TrainSettings
 from models.trainer.tasks import EASY, Plan, Target, check_classes, joined, plan_of
 from models.windows.rows import in_memory, ns_of
@@ -175,7 +176,7 @@ def build(
             expected=f"at least {_ROWS_LEAST}",
             do="add data or shorten the window or the horizon",
         )
-    split = _split(settings.split, samples.spans)
+    split = _judged(settings.split, samples, _split(settings.split, samples.spans))
     volatile_above = _volatile_above(settings, plan, samples, split.train)
     targets = np.stack([_targets(one, samples, settings, volatile_above) for one in plan.targets], axis=1)
     easy = None
@@ -184,8 +185,6 @@ def build(
     parts = [_part(samples, part, targets, easy) for part in (split.train, split.validation, split.test)]
     _check_parts(plan, parts, targets)
     assets = AssetIds.of(instrument.id for instrument in table.instruments)
-    digest = hashlib.sha256(ask(markets, spec, plan.labels, *slice_ns).fingerprint().encode())
-    digest.update(msgspec.json.encode([settings.task, settings.split, settings.regimes]))
     return Dataset(
         plan=plan,
         samples=samples,
@@ -197,8 +196,22 @@ def build(
         assets=assets,
         numbers=assets.numbers([instrument.id for instrument in table.instruments], samples.instrument),
         volatile_above=volatile_above,
-        fingerprint=digest.hexdigest(),
+        fingerprint=_fingerprint(settings, spec, plan, markets),
     )
+
+
+def identify(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> tuple[str, dict[str, str]]:
+    """What ``build`` would give as fingerprint, and sha256 by source: no row is computed for it."""
+    plan = plan_of(settings, spec.sampling.interval_ns)
+    markets = recorded_markets(settings.data, folder, spec)
+    return _fingerprint(settings, spec, plan, markets), {name: sha for one in markets for name, sha in one.sources}
+
+
+def _fingerprint(settings: TrainSettings, spec: FeatureSpec, plan: Plan, markets: Sequence[Recorded]) -> str:
+    slice_ns = ns_of(settings.data.start, "data.start"), ns_of(settings.data.end, "data.end")
+    digest = hashlib.sha256(ask(markets, spec, plan.labels, *slice_ns).fingerprint().encode())
+    digest.update(msgspec.json.encode([settings.task, settings.split, settings.regimes]))
+    return digest.hexdigest()
 
 
 def label_values(target: Target, samples: Samples) -> Float64:
@@ -244,6 +257,23 @@ def _split(split: Split, spans: Spans) -> Parts:
         embargo_ns=int(forward.embargo_s * 1e9),
     )
     return made[split.origin - 1]
+
+
+def _judged(split: Split, samples: Samples, parts: Parts) -> Parts:
+    """The later parts with rows of ``judged_instruments`` alone.  Raises ``ConfigError`` for one that is not there."""
+    if not split.judged_instruments:
+        return parts
+    names = [instrument.id for instrument in samples.table.instruments]
+    for name in split.judged_instruments:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise ConfigError(
+                f"split.judged_instruments names {name}",
+                expected=f"instruments of the data{f'; did you mean {near[0]}?' if near else ''}",
+            )
+    wanted = np.isin(samples.instrument, [names.index(name) for name in split.judged_instruments])
+    later = [HeldOutPart(part.index[wanted[part.index]]) for part in (parts.validation, parts.test)]
+    return Parts(parts.train, *later)
 
 
 def _part(samples: Samples, part: TrainingPart | HeldOutPart, targets: Float64, easy: Float64 | None) -> Part:

@@ -96,7 +96,8 @@ class Split(Section, frozen=True):
     """Shares of the rows in time order; the rest is the test.
 
     Or the days (ISO 8601, UTC) that the two later parts begin with, which stay where they are when data is added.  Or
-    ``walk_forward``, of which a single run trains the ``origin`` from 1 on.
+    ``walk_forward``, of which a single run trains the ``origin`` from 1 on.  ``judged_instruments``: validation and
+    test have rows of these alone, the training of all; empty: no such difference.
     """
 
     train: float = 0.6
@@ -105,6 +106,7 @@ class Split(Section, frozen=True):
     test_from: str = ""
     walk_forward: WalkForward | None = None
     origin: Annotated[int, Meta(ge=0)] = 0
+    judged_instruments: tuple[str, ...] = ()
 
 
 class Regimes(Section, frozen=True):

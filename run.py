@@ -456,10 +456,16 @@ def _commit() -> str:
     return git_commit(ROOT, apart_from=evaluation_commands.LEDGER)  # each evaluation adds its line to it
 
 
+def _commit_of_code() -> str:
+    from engine.runtime.provenance import git_commit
+
+    return git_commit(ROOT, apart_from=results_commands.RESULTS)  # each entry that is done adds its files
+
+
 trainer_commands.register(app, _commit)
 evaluation_commands.register(app, _commit)
 tuning_commands.register(app)
-results_commands.register(app, _commit)
+results_commands.register(app, _commit_of_code)
 
 
 @app.command()

@@ -258,9 +258,7 @@ def _made(standings: Sequence[Standing]) -> Iterator[str]:
         prints = ", ".join(f"`{found[:12]}`" for found in one.fingerprints)
         pictures = "-" if one.entry == FORWARD else _pictures(one)
         place = f"{one.environment.processor}, torch {one.environment.libraries.get('torch', '-')}"
-        yield _row(
-            one.entry, f"`{one.config_sha256[:12]}`", prints, one.environment.commit or "unknown", place, pictures
-        )
+        yield _row(one.entry, f"`{one.config_sha256[:12]}`", prints, _commit(one.environment.commit), place, pictures)
     yield ""
     sources = dict(item for one in kept for item in one.sources.items())
     yield "Data, sha256: " + ", ".join(f"{name} `{sha[:16]}`" for name, sha in sorted(sources.items())) + ".\n"
@@ -269,6 +267,11 @@ def _made(standings: Sequence[Standing]) -> Iterator[str]:
     yield f"Openings of test rows by this list, each with its line in [the ledger](../test-ledger.jsonl): {told}.\n"
     if any(f.opened_before_by for one in kept for f in one.forecasts):
         yield "What is marked re-used shares test rows with an earlier opening.\n"
+
+
+def _commit(name: str) -> str:
+    """Shortened; ``+`` where files differed from it."""
+    return f"`{name[:12]}{'+' if name.endswith('+') else ''}`" if name else "unknown"
 
 
 def _pictures(one: Kept) -> str:

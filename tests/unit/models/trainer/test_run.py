@@ -180,6 +180,22 @@ def test_a_walk_forward_that_was_stopped_goes_on_behind_what_is_done(tmp_path, d
 # --- the test part ----------------------------------------------------------------------------------------------
 
 
+def test_what_is_judged_may_be_fewer_instruments_than_what_is_learned_from(tmp_path, data):
+    """Validation and test have rows of the one alone, the training of both; it is other data."""
+    every = trained(tmp_path / "every", data, "return", fit={"epochs": 1})
+    one = RunFolder(every.folder).data.instruments[1]
+    some = {"judged_instruments": [one]}
+    made = RunFolder(trained(tmp_path / "some", data, "return", fit={"epochs": 1}, split=some).folder)
+    assert set(made.rows("train").instrument) == {0, 1}
+    assert set(made.rows("validation").instrument) == {1}
+    assert made.data.parts["train"] == RunFolder(every.folder).data.parts["train"]
+    assert made.data.parts["test"].rows * 2 == RunFolder(every.folder).data.parts["test"].rows
+    assert made.data.fingerprint != RunFolder(every.folder).data.fingerprint
+    with pytest.raises(ConfigError, match=f"judged_instruments names {one[1:]}.*did you mean {one}"):
+        trained(tmp_path / "wrong", data, "return", split={"judged_instruments": [one[1:]]})
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_the_test_is_predicted_against_an_opening_alone(tmp_path, data):
     """The networks that were kept say of the validation rows what the run has of them, and of the test what is
     asked."""

@@ -47,7 +47,8 @@ class ForwardSection(Section, frozen=True):
 
 
 class ListFile(Section, frozen=True):
-    """``order``: the least first.  ``needs``: a command that must have run before, told where its data is missing."""
+    """``order``: the least first.  ``needs``: a command that must have run before, told where its data is missing.
+    ``explain``: why results that look too good are true; without it the command fails over them."""
 
     title: str
     about: str
@@ -56,6 +57,7 @@ class ListFile(Section, frozen=True):
     entries: dict[str, EntrySection]
     walk_forward: ForwardSection | None = None
     needs: str = ""
+    explain: str = ""
 
 
 @dataclass(frozen=True)

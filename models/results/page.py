@@ -65,7 +65,7 @@ def _page(listed: Listed, standings: Sequence[Standing]) -> Iterator[str]:
         own = [(one, forecast) for one, forecast in fixed if forecast.task == task]
         yield f"## {task}\n"
         yield from _scores(own)
-        yield from _verdicts(own)
+        yield from _verdicts(own, listed.file.explain)
         yield from _figures(own)
         yield from _signals(own)
     yield from _against(standings)
@@ -128,7 +128,7 @@ def _cell(forecast: KeptForecast, name: str, metric: str) -> str:
     return "-" if found is None else figure_text(found)
 
 
-def _verdicts(own: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:
+def _verdicts(own: Sequence[tuple[Standing, KeptForecast]], explain: str) -> Iterator[str]:
     yield "| forecast | best baseline | metric | ours minus theirs [95 %] | verdict | Diebold-Mariano p | test |"
     yield "|---|---|---|---|---|---|---|"
     for one, forecast in own:
@@ -143,9 +143,10 @@ def _verdicts(own: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:
     behind = [one.entry.name for one, f in own if f.headline.verdict != "ahead"]
     if behind:
         yield f"Not shown to be better than the best baseline, and so no reason to trade by: {', '.join(behind)}.\n"
-    for one, forecast in own:
-        for text in forecast.suspicions:
-            yield f"{one.entry.name}, too good to be true: {text}. {forecast.explained or 'Not explained.'}\n"
+    doubted = [(one.entry.name, forecast.suspicions) for one, forecast in own if forecast.suspicions]
+    if doubted:
+        names = ", ".join(name for name, _ in doubted)
+        yield f"Too good to be true ({names}): {doubted[0][1][0]}. {explain.strip() or 'Not explained.'}\n"
 
 
 def _use(forecast: KeptForecast) -> str:
@@ -176,14 +177,17 @@ def _signals(own: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:
         "forecast", "rows said", "episodes", "precision of first rows", "against break-even", "profit", "by pair"
     )
     yield _row(*["---"] * 7)
+    told: set[tuple[str, str]] = set()  # baselines say the same in every entry of one test
     for one, forecast in own:
         for signal in forecast.signals:
-            ours = signal.name == NETWORK or signal.name.startswith(NETWORK)
-            name = f"{one.entry.name}: {signal.name}"
+            ours = signal.name.startswith(NETWORK)
+            if not ours and (signal.name, forecast.opening.test.fingerprint) in told:
+                continue
+            told.add((signal.name, forecast.opening.test.fingerprint))
             above = forecast.symbols_above
             by_pair = f"PR-AUC above the best baseline's in {above[0]} of {above[1]}" if ours and above else "-"
             cells = (f"{signal.rows:,}", f"{signal.episodes:,}", figure_text(signal.precision), signal.verdict, PENDING)
-            yield _row(name, *cells, by_pair)
+            yield _row(f"{one.entry.name}, seeds averaged" if ours else signal.name, *cells, by_pair)
     yield ""
 
 

@@ -126,9 +126,15 @@ def work(listed: Sequence[Listed], names: Mapping[str, Sequence[str]], call: Cal
                     continue
                 call.check_time()
                 call.show(f"{standing.entry.key}: about {standing.entry.core_hours:g} core-hours in all")
-                run_entry(standing.entry, call)
+                found = run_entry(standing.entry, call, one.file.explain)
                 finished.append(standing.entry.key)
                 call.show(f"{standing.entry.key}: done")
+                if not one.file.explain and any(forecast.suspicions for forecast in found.forecasts):
+                    told = next(forecast.suspicions[0] for forecast in found.forecasts if forecast.suspicions)
+                    failed.append(
+                        f"{standing.entry.key}: too good to be true: {told}; say why under explain in {one.path}"
+                    )
+                    call.show(failed[-1])
             except OutOfTimeError:
                 return finished, failed, True
             except KestrelError as error:
@@ -138,7 +144,7 @@ def work(listed: Sequence[Listed], names: Mapping[str, Sequence[str]], call: Cal
     return finished, failed, False
 
 
-def run_entry(entry: Entry, call: Call) -> Kept:
+def run_entry(entry: Entry, call: Call, explained: str = "") -> Kept:
     """Train what is not trained, evaluate what is not evaluated, keep and draw.
 
     Raises ``OutOfTimeError`` between two epochs, and before an evaluation.
@@ -154,7 +160,7 @@ def run_entry(entry: Entry, call: Call) -> Kept:
         for run in made.runs:
             call.check_time()
             forecast = run.name.removeprefix(f"{place.name}-") if len(made.runs) > 1 else ""
-            outcome = _evaluated(run, call)
+            outcome = _evaluated(run, call, explained)
             forecasts.append(kept_forecast(outcome, period_losses.read(run), forecast, origin))
     first = RunFolder(trained[0].runs[0])
     found = Kept(
@@ -208,7 +214,7 @@ def _train(settings: TrainSettings, place: Path, call: Call) -> TrainingResult:
     )
 
 
-def _evaluated(run: Path, call: Call) -> Outcome:
+def _evaluated(run: Path, call: Call, explained: str) -> Outcome:
     """What the run's evaluation found; one that is there is not made again, as that would open the test again."""
     folder = RunFolder(run)
     if (run / evaluated.OUTCOME).is_file() and (run / period_losses.FILE).is_file():
@@ -221,6 +227,7 @@ def _evaluated(run: Path, call: Call) -> Outcome:
         ledger=call.places.ledger,
         commit=call.commit,
         now_ns=time.time_ns(),
+        explained=explained,
         predict_test=None if folder.has_predictions("test") else prepare(run, call.places.data),
         progress=lambda text: call.show(f"  {run.name}: {text}"),
     )

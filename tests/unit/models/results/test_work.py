@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -204,6 +205,28 @@ def test_an_entry_that_fails_is_one_line_and_the_others_are_run(tmp_path):
     assert "no run to resume" in told["failed"][0]
     assert "data import X" in told["failed"][0]
     assert "wide/config.yaml" in (here.places.results / "tiny" / "README.md").read_text()
+
+
+def test_what_is_too_good_fails_the_command_until_the_list_says_why(tmp_path, whole, monkeypatch):
+    """It is kept and shown either way."""
+    here = Here(tmp_path)
+    made = kept.read(whole.places.results, "tiny", "mlp")
+    doubted = msgspec.structs.replace(made.forecasts[0], suspicions=["the direction accuracy of all is 0.9"])
+    made = msgspec.structs.replace(made, forecasts=[doubted])
+
+    def keep(_entry: object, call: object, explained: str) -> object:
+        kept.write(here.places.results, made, b"")
+        return made
+
+    monkeypatch.setattr(work, "run_entry", keep)
+    finished, failed, _ = here.run("tiny/mlp")
+    assert finished == ["tiny/mlp"]
+    assert "too good to be true: the direction accuracy of all is 0.9; say why under explain" in failed[0]
+    assert "Not explained." in here.page()
+    shutil.rmtree(here.places.results)
+    write_list(tmp_path, explain="Made up.")
+    assert here.run("tiny/mlp") == (["tiny/mlp"], [], False)
+    assert "is 0.9. Made up." in here.page()
 
 
 def test_an_outcome_that_is_damaged_is_told(whole, tmp_path):

@@ -55,10 +55,17 @@ class Label(Section, frozen=True):
 
 
 class Thresholds(Section, frozen=True):
-    """Suggested entries on the first output: buy at or above, sell at or below; quantiles of the validation rows."""
+    """Suggested entries on the first output: buy at or above, sell at or below; quantiles of the validation rows.
+
+    ``share`` of those rows is beyond them; there the mid moved ``move_bps`` to the side of the entry, and a round trip
+    costs ``cost_bps``.  None in bundles that do not tell it.
+    """
 
     buy: float
     sell: float
+    share: float | None = None
+    move_bps: float | None = None
+    cost_bps: float | None = None
 
 
 class Calibration(Section, frozen=True):

@@ -79,7 +79,7 @@ class Beside:
     def before(self, opening: Opening) -> tuple[str, ...]:
         """Runs that opened rows of this test before, by the ledger, and this one where another ledger has it."""
         known, own = list(opening.earlier), self.opened
-        if own is not None and own not in known and own.test.shares_rows_with(opening.line.test):
+        if own is not None and own not in known and own.counts_against(opening.line):
             known.append(own)
         return tuple(line.run for line in known)
 

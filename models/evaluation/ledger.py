@@ -57,9 +57,18 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     test: TestSet
     previous: str
 
+    def counts_against(self, later: Line) -> bool:
+        """Whether ``later`` sees rows that this opening has shown.  Another forecast of the very same run does not:
+        both were finished before the first of them was judged."""
+        made_by, made_later = (
+            (one.commit, one.config_sha256, one.data_fingerprint, one.test.fingerprint) for one in (self, later)
+        )
+        is_sibling = made_by == made_later and self.test.label != later.test.label
+        return self.test.shares_rows_with(later.test) and not is_sibling
+
 
 class Opening:
-    """That a test was opened: its line, and the earlier openings of rows of it (none: this is the first)."""
+    """That a test was opened: its line, and the earlier openings that count against it (none: this is the first)."""
 
     __slots__ = ("_path", "earlier", "line", "raw")
 
@@ -136,7 +145,7 @@ class Ledger:
             raise DataError(f"the ledger {self.path} cannot be written: {error.strerror}") from None
         finally:
             os.close(descriptor)
-        return Opening(_ONLY_HERE, self.path, raw, [one for _, one in lines if one.test.shares_rows_with(test)])
+        return Opening(_ONLY_HERE, self.path, raw, [one for _, one in lines if one.counts_against(line)])
 
     def lines(self) -> list[Line]:
         """All openings so far, oldest first.  Raises ``DataError`` when one was changed or taken out."""

@@ -20,10 +20,15 @@ def _input(spec: FeatureSpec) -> str:
 def _entries(manifest: Manifest) -> list[str]:
     if manifest.thresholds is None:
         return []
-    buy, sell = manifest.thresholds.buy, manifest.thresholds.sell
-    return [
-        f"| suggested entries | buy from {buy:.4f}, sell from {sell:.4f} (quantiles of the validation predictions) |"
-    ]
+    at = manifest.thresholds
+    levels = f"buy from {at.buy:.4f}, sell from {at.sell:.4f}"
+    lines = [f"| suggested entries | {levels} (quantiles of the validation predictions) |"]
+    if at.share is not None and at.move_bps is not None and at.cost_bps is not None:
+        lines.append(
+            f"| an entry there | {at.share:.1%} of validation rows; the mid moved {at.move_bps:.3f} bps its way, "
+            f"a round trip costs {at.cost_bps:.3f} bps |"
+        )
+    return lines
 
 
 def _beside(spec: FeatureSpec) -> str:

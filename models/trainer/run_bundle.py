@@ -30,6 +30,7 @@ from models.trainer.scores import cost, monitored
 from models.trainer.settings import TrainSettings, load_settings
 from models.trainer.tabular import label_name
 from models.trainer.tasks import Target
+from models.trainer.trading import entry_figures
 from models.trainer.training_folder import RESULT, data_folder, places
 
 Float64 = npt.NDArray[np.float64]
@@ -82,7 +83,15 @@ def _description(settings: TrainSettings, spec: FeatureSpec, rows: Dataset, foun
     thresholds = None
     if direction:
         sell, buy = np.quantile(said, [entries.sell_quantile, entries.buy_quantile])
-        thresholds = Thresholds(buy=round(float(buy), 6), sell=round(float(sell), 6))
+        part = rows.validation.every(settings.fit.eval_rows_max)
+        won = {name: round(value, 6) for name, value in entry_figures(entries, rows, part, said).items()}
+        thresholds = Thresholds(
+            buy=round(float(buy), 6),
+            sell=round(float(sell), 6),
+            share=won["entry_share"],
+            move_bps=won["entry_move_bps"],
+            cost_bps=won["entry_cost_bps"],
+        )
     levels = {} if said is None else {name: float(f"{np.quantile(said, q):.6g}") for name, q in _LEVELS.items()}
     return Description(
         name=settings.name,

@@ -18,10 +18,9 @@ def rows(fingerprint: str = "a", *, label: str = "up", first: int = 10, last: in
     return TestSet(label, fingerprint * 64, 100, first * DAY_NS, last * DAY_NS, tuple(names))
 
 
-def opened(path: Path, test: TestSet | None = None, run: str = "r") -> Opening:
-    return Ledger(path).open(
-        test or rows(), run=run, commit="c", config_sha256="s", data_fingerprint="d", now_ns=1_760_000_000_000_000_000
-    )
+def opened(path: Path, test: TestSet | None = None, run: str = "r", **made_of: str) -> Opening:
+    told = {"commit": "c", "config_sha256": run, "data_fingerprint": "d"} | made_of
+    return Ledger(path).open(test or rows(), run=run, now_ns=1_760_000_000_000_000_000, **told)
 
 
 def test_the_line_is_on_disk_before_anything_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +37,23 @@ def test_the_line_is_on_disk_before_anything_can_be_read(tmp_path: Path, monkeyp
     assert opening.raw in seen[0]
     assert opening.line.at == "2025-10-09T08:53:20+00:00"
     assert Sealed("a" * 64, lambda: "rows").open(opening) == "rows"
+
+
+def test_forecasts_of_one_run_do_not_count_against_each_other(tmp_path: Path) -> None:
+    """Return and regime of one run: both are first looks.  The second look at either is not."""
+    path = tmp_path / "ledger.jsonl"
+    assert not opened(path, rows(label="return")).reused
+    assert not opened(path, rows(label="regime")).reused
+    again = opened(path, rows(label="regime"))
+    assert [line.test.label for line in again.earlier] == ["regime"]
+
+
+@pytest.mark.parametrize("made_of", [{"commit": "c2"}, {"config_sha256": "s2"}, {"data_fingerprint": "d2"}])
+def test_a_run_that_was_made_anew_is_another_one(made_of: dict[str, str], tmp_path: Path) -> None:
+    """What differs may have been chosen by what the first forecast showed."""
+    path = tmp_path / "ledger.jsonl"
+    opened(path, rows(label="return"))
+    assert opened(path, rows(label="regime"), **made_of).reused
 
 
 def test_a_sync_that_fails_unlocks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +127,7 @@ def test_rows_in_common_make_it_the_same_test(tmp_path: Path, other: TestSet, re
     """One row less does not make a new test."""
     path = tmp_path / "ledger.jsonl"
     opened(path)
-    assert opened(path, other).reused is reused
+    assert opened(path, other, run="another").reused is reused
 
 
 def test_a_line_that_a_kill_cut_off_harms_no_other(tmp_path: Path) -> None:

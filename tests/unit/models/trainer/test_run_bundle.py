@@ -44,7 +44,12 @@ def test_the_bundle_says_what_the_run_says(trained, make_instrument):
     assert manifest.task.name == "direction"
     assert manifest.task.forecasts[0].classes == ("UP",)
     assert (manifest.run.name, manifest.run.commit, manifest.run.served_seeds) == ("tiny", "c" * 40, (1, 2))
-    assert manifest.thresholds.sell < manifest.thresholds.buy
+    entries = manifest.thresholds
+    assert entries.sell < entries.buy
+    assert 0.3 < entries.share < 0.5  # beyond the quantiles 0.2 and 0.8
+    assert abs(entries.move_bps) < manifest.return_scale_bps * 3
+    assert entries.cost_bps > 0
+    assert f"a round trip costs {entries.cost_bps:.3f} bps" in (bundle.path / "README.md").read_text()
     assert manifest.return_scale_bps > 0
     assert not manifest.scored
     assert verify_bundle(bundle.path)["golden_predictions"] == 24

@@ -20,6 +20,7 @@ from engine.events import (
 )
 from engine.hours import TradingHours
 from engine.instruments import Instrument
+from engine.stakes import OPERATOR
 
 CONSOLIDATED = "consolidated"
 """Venue of instruments that are a price over several venues and no market: nothing is ever ordered there."""
@@ -34,19 +35,28 @@ class Restriction(str):
     """A reason that stands against some orders only; as text it says all of them."""
 
     def __new__(
-        cls, *reasons: str, status: TradingStatus = TradingStatus.TRADING, exits_only: bool = False
+        cls,
+        *reasons: str,
+        status: TradingStatus = TradingStatus.TRADING,
+        exits_only: bool = False,
+        is_blind: bool = False,
     ) -> Restriction:
-        """``status``: the strictest of venue and instrument.  ``exits_only``: no order that adds risk."""
+        """``status``: the strictest of venue and instrument.  ``exits_only``: no order that adds risk.  ``is_blind``:
+        nobody sees the market, so that nobody but an operator may order anything."""
         made = super().__new__(cls, "; ".join(reasons))
         made.status = status
         made.exits_only = exits_only
+        made.is_blind = is_blind
         return made
 
     status: TradingStatus
     exits_only: bool
+    is_blind: bool
 
     def stops(self, intent: OrderIntent) -> bool:
-        """Whether the venue takes no order of this kind now, whatever it would do to the position."""
+        """Whether no order of this kind may leave now, whatever it would do to the position."""
+        if self.is_blind and intent.strategy != OPERATOR:
+            return True
         if self.status is TradingStatus.POST_ONLY:
             return not intent.post_only
         return self.status is TradingStatus.LIMIT_ONLY and intent.order_type is not OrderType.LIMIT
@@ -72,7 +82,8 @@ class _Reasons(dict[str, str]):
 
 class VenueStates:
     """No order leaves for a venue unless both its market and its user stream are up and nothing is halted or outside of
-    its hours.  ``now_ns`` is the time of the event that is handled."""
+    its hours; but without the market stream an operator still gets out.  ``now_ns`` is the time of the event that is
+    handled."""
 
     def __init__(self, now_ns: Callable[[], int] = lambda: 0) -> None:
         self.hours = TradingHours(now_ns)
@@ -180,10 +191,9 @@ class VenueStates:
             return f"{name} is a consolidated price, no market: orders go to one of its members"
         if name in self._doubts:
             return self._doubts[name]
-        for stream in ("market", "user"):
-            why = self._up.get((instrument.venue, stream), "never up")
-            if why:
-                return f"{stream} stream of {instrument.venue} is down: {why}"
+        why = self._up.get((instrument.venue, "user"), "never up")
+        if why:
+            return f"user stream of {instrument.venue} is down: {why}"
         venue = self._venue_status.get(instrument.venue)
         if venue is not None and venue.status not in _ENTRY_STATUSES:
             return f"venue {instrument.venue} is {_worded(venue)}"
@@ -207,7 +217,13 @@ class VenueStates:
         unconfirmed = self._unconfirmed.get(venue)
         if unconfirmed is not None:
             reasons.append(unconfirmed)
-        return Restriction(*reasons, status=strictest, exits_only=unconfirmed is not None) if reasons else ""
+        blind = self._up.get((venue, "market"), "never up")
+        if blind:
+            reasons.append(f"market stream of {venue} is down: {blind}")
+        if not reasons:
+            return ""
+        exits_only = unconfirmed is not None or bool(blind)
+        return Restriction(*reasons, status=strictest, exits_only=exits_only, is_blind=bool(blind))
 
 
 def _worded(event: VenueStatus) -> str:

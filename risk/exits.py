@@ -12,7 +12,7 @@ exits must not be trapped, and what is the account owner's is not a strategy's t
 ===================================  =======  =====================================================================
 check                                entries  reducing orders
 ===================================  =======  =====================================================================
-form, instrument, tradable, expiry   yes      yes: the venue would refuse them anyway
+form, instrument, tradable, expiry   yes      yes: the venue would refuse them, or nobody sees what it does
 lot, tick, venue's sizes             yes      yes: the same
 kill switch, runaway, usable limits  yes      no: leaving is what those states are for
 allow-list, order and position size  yes      no: the position bounds a reducing order

@@ -13,9 +13,11 @@ from engine.manual import TRIES, closing_in
 from engine.recovery import Recovery
 from engine.replay import ReplayRecorder, replay
 from engine.stakes import OPERATOR
+from risk.gate import Gate
 from tests.support.account import Account
 from tests.support.core import BTC, OpenGate, Scripted, build_core, intent
 from tests.support.groups import HOLDS
+from tests.support.limits import make_limits
 
 D = Decimal
 SECOND = 1_000_000_000
@@ -236,6 +238,35 @@ def test_closing_outlasts_a_venue_that_is_down() -> None:
     account.fill(account.venue.orders[-1], "2", "99", "t2")
     tick(account)
     assert account.core.manual.ended == {BTC: "closed"}
+
+
+@pytest.mark.fault("C6")
+def test_an_operator_gets_out_while_the_market_stream_alone_is_down() -> None:
+    """A real gate: no entry, by hand or not, leaves without prices; flatten does, and not without the user stream."""
+    account = Account(gate=Gate(make_limits(max_daily_loss=10**9, max_drawdown_bps=9_999)))
+    at = account._at()
+    account.publish(e.BalanceReported(at, at, "coinbase", "USD", D(10_000), D(10_000)))
+    tick(account)
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    for stream in ("market", "user"):
+        at = account._at()
+        account.publish(e.FeedDown(at, at, "coinbase", stream, "reset"))
+    ask(account, "flatten")
+    assert account.core.manual.status()["closing"][BTC].startswith("tradable: user stream of coinbase is down")
+    at = account._at()
+    account.publish(e.FeedUp(at, at, "coinbase", "user"))
+    before = len(account.venue.orders)
+    tick(account)
+    (sent,) = account.venue.orders[before:]
+    assert (sent.intent.strategy, sent.intent.qty, sent.intent.reduce_only) == (OPERATOR, D(2), True)
+    account.fill(sent, "2", "99", "t2")
+    tick(account)
+    assert account.core.manual.ended == {BTC: "closed"}
+    at = account._at()
+    account.publish(e.Resumed(at, at, "operator", "go on"))
+    ask(account, "order", instrument=BTC, side=e.Side.BUY, qty=D(1))
+    (why,) = account.core.manual.outcome.refused
+    assert "market stream of coinbase is down" in why
 
 
 def test_nothing_is_entered_in_what_is_being_closed() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine import events as e
 from engine.commands import OrderType
+from engine.stakes import GUARDIAN, OPERATOR
 from engine.venues import Restriction, VenueStates
 from tests.support.core import BTC, D, intent, spot
 
@@ -205,3 +206,22 @@ def test_an_id_in_doubt_takes_no_order_until_it_is_defined_again() -> None:
     assert (states.reason_closed(BTC), states.why_shut(BTC)) == ("it is another thing now",) * 2
     states.define(spot())
     assert (states.reason_closed(BTC), states.why_shut(BTC), states.is_doubtful(BTC)) == ("", "", False)
+
+
+@pytest.mark.fault("C6")
+def test_without_the_market_stream_an_operator_alone_gets_out() -> None:
+    """Orders still reach the venue, prices do not come: no entries, and nothing that a program decides; without the
+    user stream nobody would see what becomes of an order."""
+    states = opened()
+    states.feed_down(e.FeedDown(2, 2, "coinbase", "market", "reset"))
+    reason = states.reason_closed(BTC)
+    assert isinstance(reason, Restriction)
+    assert (str(reason), reason.exits_only) == ("market stream of coinbase is down: reset", True)
+    assert [reason.stops(intent(strategy=name)) for name in ("s", GUARDIAN, OPERATOR)] == [True, True, False]
+    states.feed_down(e.FeedDown(3, 3, "coinbase", "user", "reset"))
+    assert not isinstance(states.reason_closed(BTC), Restriction)
+    states.feed_up(e.FeedUp(4, 4, "coinbase", "user"))
+    states.feed_up(e.FeedUp(5, 5, "coinbase", "market"))
+    after = states.reason_closed(BTC)
+    assert isinstance(after, Restriction)
+    assert not after.stops(intent())

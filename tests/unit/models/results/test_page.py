@@ -1,0 +1,40 @@
+"""The pages in the repository, against the list and the outcomes beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.results.kept import OUTCOME
+from models.results.listed import FORWARD, load_list
+
+page = pytest.importorskip("models.results.page", reason="the trainer is not installed: pip install -e '.[train]'")
+work = pytest.importorskip("models.results.work")
+
+ROOT = Path(__file__).resolve().parents[4]
+RESULTS = ROOT / "docs" / "results"
+LISTED = load_list(ROOT / "config" / "results")
+
+
+@pytest.mark.parametrize("listed", LISTED, ids=[one.task for one in LISTED])
+def test_each_page_is_what_the_list_and_the_outcomes_make(listed, tmp_path):
+    """Where this fails: ``python run.py results --pages``.  Half-done runs of this machine are not on a page."""
+    places = work.Places(RESULTS, tmp_path, RESULTS / "test-ledger.jsonl")
+    standings = work.standings(listed, places, look_at_data=False)
+    assert (RESULTS / listed.task / page.PAGE).read_text() == page.render(listed, standings)
+
+
+@pytest.mark.parametrize("listed", LISTED, ids=[one.task for one in LISTED])
+def test_what_is_kept_is_of_the_list_small_and_opened_on_record(listed):
+    """No outcome without an entry, none of other settings, and a line of the ledger for each."""
+    lines = (RESULTS / "test-ledger.jsonl").read_text()
+    known = {entry.name: entry for entry in listed.entries}
+    for path in (RESULTS / listed.task).glob(f"*/{OUTCOME}"):
+        kept = work.results.read(RESULTS, listed.task, path.parent.name)
+        assert kept is not None
+        if kept.entry != FORWARD:
+            assert kept.config_sha256 == known[kept.entry].config_sha256
+        for forecast in kept.forecasts:
+            assert f'"at":"{forecast.opening.at}","run":"{forecast.opening.run}"' in lines
+        assert all(file.stat().st_size < 200_000 for file in path.parent.iterdir())

@@ -63,6 +63,23 @@ def read(folder: Path) -> PeriodLosses:
         raise DataError(f"{folder / FILE} cannot be read: {error}", do="evaluate the run again") from None
 
 
+def common(ours: PeriodLosses, theirs: PeriodLosses) -> tuple[PeriodLosses, PeriodLosses]:
+    """Both with the periods alone that begin with the same row and have as many.
+
+    Forecasts that are learned together lose the last rows of the shorter labels: their tests begin and end elsewhere
+    than those of one alone.
+    """
+    keys = [set(zip(one.first_ns, one.rows, strict=True)) for one in (ours, theirs)]
+    shared = keys[0] & keys[1]
+    return _only_periods(ours, shared), _only_periods(theirs, shared)
+
+
+def _only_periods(one: PeriodLosses, shared: set[tuple[int, int]]) -> PeriodLosses:
+    at = [number for number, key in enumerate(zip(one.first_ns, one.rows, strict=True)) if key in shared]
+    losses = {name: tuple(values[number] for number in at) for name, values in one.losses.items()}
+    return PeriodLosses("common", one.block, tuple(one.first_ns[n] for n in at), tuple(one.rows[n] for n in at), losses)
+
+
 def paired(
     ours: Sequence[PeriodLosses], theirs: Sequence[PeriodLosses], name: str, other: str, seed: int = 0
 ) -> Estimate:

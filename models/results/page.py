@@ -13,7 +13,7 @@ from typing import Final
 from engine.durable import write_atomically
 from engine.errors import DataError
 from models.evaluation.comparison import verdict
-from models.evaluation.period_losses import paired
+from models.evaluation.period_losses import common, paired
 from models.evaluation.report import figure_text
 from models.evaluation.scoring import NETWORK
 from models.results.kept import CONFIG, Kept, KeptForecast
@@ -24,6 +24,7 @@ from models.results.work import Standing
 PAGE: Final = "README.md"
 NOT_RUN: Final = "not run yet"
 PENDING: Final = "pending"
+_PERIODS_LEAST = 10
 _COLUMNS = {
     "classes": ("log_loss", "mcc", "macro_f1", "weighted_f1", "balanced_accuracy", "ece", "direction_accuracy"),
     "signal": ("pr_auc", "log_loss", "precision", "recall", "f1", "ece"),
@@ -199,21 +200,26 @@ def _against(standings: Sequence[Standing]) -> Iterator[str]:
         return
     yield "## Against each other\n"
     yield "Mean loss over seeds on the same rows, paired by period; less is better.\n"
-    yield "| ours | theirs | forecast | loss | ours minus theirs [95 %] | verdict |"
-    yield "|---|---|---|---|---|---|"
+    yield "| ours | theirs | forecast | loss | common rows | ours minus theirs [95 %] | verdict |"
+    yield "|---|---|---|---|---|---|---|"
     for ours, theirs in pairs:
         if ours.kept is None or theirs.kept is None:
-            yield _row(ours.entry.name, theirs.entry.name, "-", "-", NOT_RUN, "-")
+            yield _row(ours.entry.name, theirs.entry.name, "-", "-", "-", NOT_RUN, "-")
             continue
         for mine in ours.kept.forecasts:
             for other in theirs.kept.forecasts:
-                if mine.losses.test == other.losses.test and mine.task == other.task:
-                    gap = paired([mine.losses], [other.losses], NETWORK, NETWORK)
-                    said = verdict(mine.loss, gap)
-                    yield _row(
-                        ours.entry.name, theirs.entry.name, mine.task, mine.loss, figure_text(gap.metric), f"**{said}**"
-                    )
+                if mine.task == other.task:
+                    yield _pair(ours.entry.name, theirs.entry.name, mine, other)
     yield ""
+
+
+def _pair(ours: str, theirs: str, mine: KeptForecast, other: KeptForecast) -> str:
+    first, second = common(mine.losses, other.losses)
+    if len(first.rows) < _PERIODS_LEAST:
+        return _row(ours, theirs, mine.task, mine.loss, f"{sum(first.rows):,}", "-", "no common rows")
+    gap = paired([first], [second], NETWORK, NETWORK)
+    said = f"**{verdict(mine.loss, gap)}**"
+    return _row(ours, theirs, mine.task, mine.loss, f"{sum(first.rows):,}", figure_text(gap.metric), said)
 
 
 def _forward(shown: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:

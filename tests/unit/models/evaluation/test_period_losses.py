@@ -5,7 +5,7 @@ import pytest
 
 from engine.errors import DataError
 from models.evaluation.draws import Draws, mean_estimate
-from models.evaluation.period_losses import PeriodLosses, paired, period_losses, read, write
+from models.evaluation.period_losses import PeriodLosses, common, paired, period_losses, read, write
 from models.evaluation.scoring import Scored
 
 DAY_NS = 86_400_000_000_000
@@ -48,6 +48,17 @@ def test_files_that_follow_each_other_count_by_their_rows(made):
     both = paired([losses, constant], [losses, constant], "a", "b").value
     alone = paired([losses], [losses], "a", "b").value
     assert both == pytest.approx((alone * sum(losses.rows) + 70.0) / (sum(losses.rows) + 40))
+
+
+def test_tests_that_begin_and_end_elsewhere_are_compared_by_what_they_share(made):
+    """A period with fewer rows than the other's is no common one."""
+    losses, _, _ = made
+    later = {name: values[5:] for name, values in losses.losses.items()}
+    shorter = PeriodLosses("short", losses.block, losses.first_ns[5:], (9, *losses.rows[6:]), later)
+    ours, theirs = common(losses, shorter)
+    assert ours.rows == theirs.rows == losses.rows[6:]
+    assert ours.losses["a"] == losses.losses["a"][6:]
+    assert paired([ours], [theirs], "a", "a").value == 0
 
 
 def test_other_rows_and_unknown_forecasts_are_refused(made):

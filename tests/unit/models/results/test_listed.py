@@ -7,6 +7,7 @@ import yaml
 
 from engine.errors import ConfigError
 from models import networks
+from models.evaluation.description import BINARY_METRICS, KNOWN_METRICS, Kind
 from models.results.listed import FORWARD, load_list, selected
 from models.trainer.checks import check_settings
 from models.trainer.dataset import feature_spec
@@ -32,6 +33,20 @@ def test_each_entry_of_the_list_is_valid_for_its_network_and_its_rows(listed):
             networks.check(settings.network, window=spec.window, columns=len(spec.columns))
             seen.add(settings.network.name)
     assert {"mlp", "lstm", "gru", "cnn", "cnn_lstm", "attention", "bin_tabl", "hybrid", "deep_lob", "mixer"} <= seen
+
+
+def test_figures_to_beat_are_of_metrics_that_their_task_has(listed):
+    """A run would be refused over others, hours into the list."""
+    kinds: dict[str, Kind] = {"classes": "classes", "signal": "classes", "regime": "classes", "return": "return"}
+    for one in listed:
+        for entry in one.entries:
+            settings = entry.settings
+            if settings.task == "multi_task":
+                known = set().union(*KNOWN_METRICS.values())
+            else:
+                known = KNOWN_METRICS[kinds.get(settings.task, "variance")]
+                known = known | (BINARY_METRICS if settings.task == "signal" else set())
+            assert {figure.metric for figure in settings.judged.figures} <= known, entry.key
 
 
 def test_records_have_five_seeds_and_their_walk_forward_has_five_origins(listed):

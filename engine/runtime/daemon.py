@@ -30,6 +30,7 @@ from engine.runtime.disk_watch import DiskWatch
 from engine.runtime.ending import make_report, summarise, table_rows, with_open_orders, write_files
 from engine.runtime.files_read import FilesRead
 from engine.runtime.journal import JournalWriter
+from engine.runtime.machine_lock import MachineLock
 from engine.runtime.metrics import Metrics
 from engine.runtime.parts import Options, Parts
 from engine.runtime.probe import StageProbe
@@ -52,7 +53,8 @@ class Daemon:
         self._console = StatusConsole(sys.stderr if options.as_json else sys.stdout)
         self._clock = SystemClock()
         self._probe = StageProbe(self._clock)
-        self._succession = Succession(user_run_folder(), options.account) if options.account else None
+        account = options.account
+        self._succession = Succession(user_run_folder(), account, MachineLock(account)) if account else None
         self._trading: TradingSession | None = None
         self.stored: Tally | None = None
         """After the session: what was stored of its market, where that was asked for and could be done."""

@@ -26,6 +26,7 @@ from engine.runtime import provenance
 from engine.runtime.approval import build_of, read_approval
 from engine.runtime.control import HALT_NAME, read_halt, run_folders, user_run_folder
 from engine.runtime.disk_watch import ALARM_BYTES
+from engine.runtime.machine_lock import MachineLock
 from engine.runtime.succession import Succession
 
 PYTHON_MIN: Final = (3, 11)
@@ -266,7 +267,7 @@ def _metrics(place: Place) -> str:
 def _lock(place: Place) -> str:
     if not place.account:
         raise Skipped("no account that outlives the session")
-    holder = Succession(user_run_folder(), place.account).holder()
+    holder = Succession(user_run_folder(), place.account, MachineLock(place.account)).holder()
     if holder:
         raise SessionLocked(
             f"account {place.account} is traded by {holder}",

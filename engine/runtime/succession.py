@@ -24,6 +24,7 @@ from engine.durable import write_atomically
 from engine.errors import DataError, JournalError, KestrelError, SessionLocked, WrongAccount
 from engine.events import Event, SessionStarted, StateCarried, StateKept
 from engine.recovery import AT_THE_MARKETS_PACE, Recovery
+from engine.runtime.machine_lock import MachineLock
 from engine.runtime.segment import SegmentInfo, SegmentScan, list_segments, segment_name, without_blank
 
 VENUE_TRUTH = "look into why; then start with --venue-truth to go on from what the venue says alone"
@@ -51,10 +52,12 @@ class _Pointer(NamedTuple):
 
 
 class Succession:
-    """One account.  ``account`` names it in words: venue and a fingerprint, never a key."""
+    """One account.  ``account`` names it in words: venue and a fingerprint, never a key.  ``machine``: held with it,
+    against daemons of other run folders."""
 
-    def __init__(self, run_dir: Path, account: str) -> None:
+    def __init__(self, run_dir: Path, account: str, machine: MachineLock | None = None) -> None:
         self.account = account
+        self._machine = machine
         digest = hashlib.sha256(account.encode()).hexdigest()[:16]
         self._folder = run_dir / "accounts"
         self._lock_path = self._folder / f"{digest}.lock"
@@ -82,23 +85,30 @@ class Succession:
                 expected="one daemon on an account",
                 do="stop that one first",
             ) from error
+        try:
+            if self._machine is not None:
+                self._machine.lock()
+        except SessionLocked:
+            os.close(descriptor)
+            raise
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()}, session {session}\n".encode(), 0)
         self._lock = descriptor
 
     def holder(self) -> str:
         """The daemon that trades on the account now, in words; empty for none.  Holds nothing when it returns."""
+        elsewhere = "" if self._machine is None else self._machine.holder()
         try:
             descriptor = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            return ""  # nobody has traded on it yet; what cannot be read cannot be locked either, and a start says so
+            return elsewhere  # nobody of ours has traded on it; what cannot be read cannot be locked: a start says so
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "an unknown process"
         finally:
             os.close(descriptor)
-        return ""
+        return elsewhere
 
     @property
     def lock_path(self) -> Path:
@@ -110,6 +120,8 @@ class Succession:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        if self._machine is not None:
+            self._machine.close()
 
     def begin(self, session: Path) -> None:
         """From now on ``session`` is the account's newest.  Called before its first byte goes to the venue."""

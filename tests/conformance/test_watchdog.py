@@ -145,11 +145,14 @@ def test_the_watchdog_of_a_healthy_daemon_does_nothing_and_is_replaced_when_it_d
         running.close()
 
 
-def elsewhere(exchange: Exchange, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A start on the same account from another machine: other folders, other locks."""
+def elsewhere(exchange: Exchange, folder: Path, *, machine: str) -> subprocess.CompletedProcess[str]:
+    """A start on the same account with other folders.  On another ``machine`` there are other locks as well, as here
+    under another name of the exchange's address."""
     folder.mkdir()
+    known_as = {"this": "127.0.0.1", "another": "localhost"}[machine]
+    at = [text.replace("127.0.0.1", known_as) for text in exchange.settings()]
     other = ["--set", "session.directory=" + str(folder / "sessions"), "--set", "metrics.port=0", "--no-report"]
-    return kestrel("paper", *exchange.settings(), *other, "--for", "30", KESTREL_RUN_DIR=str(folder / "run"))
+    return kestrel("paper", *at, *other, "--for", "30", KESTREL_RUN_DIR=str(folder / "run"))
 
 
 def sold(sessions: Path, capsys: pytest.CaptureFixture[str]) -> bool:
@@ -187,7 +190,11 @@ def test_an_operator_trades_by_hand_and_everything_is_flat_at_the_end(
     key = secret_parts(exchange.key_file)
     try:
         resting(running)
-        second = elsewhere(exchange, tmp_path / "elsewhere")
+        beside = elsewhere(exchange, tmp_path / "beside", machine="this")
+        assert (beside.returncode, beside.stderr.count("\n")) == (2, 1), beside.stderr
+        assert f"is traded by process {running.process.pid} of " in beside.stderr
+        assert list(tmp_path.glob("beside/sessions/*")) == []
+        second = elsewhere(exchange, tmp_path / "elsewhere", machine="another")
         assert (second.returncode, second.stderr.count("\n")) == (2, 1), second.stderr
         assert f"open orders of another Kestrel daemon: session {running.session.name}" in second.stderr
         assert '"session_ended"' in next(tmp_path.glob("elsewhere/sessions/*/watchdog.log")).read_text()

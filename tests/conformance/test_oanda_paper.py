@@ -99,7 +99,7 @@ def holds(running: Running) -> bool:
     status = status_of(running)
     positions = status.get("positions", {})
     confirmed = "oanda" in status.get("accounts", {}) and not status["not_trading"]
-    return confirmed and status["open_orders"] == 2 and all(positions.get(name) == "2" for name in MARKETS)
+    return confirmed and status["open_orders"] == 2 and all(float(positions.get(name, 0)) == 2 for name in MARKETS)
 
 
 def records(running: Running) -> list[Any]:

@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,12 @@ def holds(running: Running) -> bool:
     assert running.process.poll() is None, running.said()[-2000:]
     status = status_of(running)
     confirmed = "robinhood" in status.get("accounts", {}) and not status["not_trading"]
-    return confirmed and status["open_orders"] == 1 and status.get("positions", {}).get(BTC) == "0.001"
+    return confirmed and status["open_orders"] == 1 and _qty(status) == Decimal("0.001")
+
+
+def _qty(status: dict[str, Any]) -> Decimal:
+    """The position; of an order that was filled in parts it is told with more digits."""
+    return Decimal(status.get("positions", {}).get(BTC, "0"))
 
 
 def records(running: Running) -> list[Any]:
@@ -114,7 +120,11 @@ def test_a_daemon_that_was_killed_is_gone_on_with_and_the_session_replays(exchan
         folder.mkdir()
         running = Running(folder, *exchange.settings(tmp_path), *plain, **run_dir)
         try:
-            until(lambda one=running: holds(one), "a position and a resting order")  # type: ignore[misc]
+            until(
+                lambda one=running: holds(one),  # type: ignore[misc]
+                "a position and a resting order",
+                told=lambda one=running: f"{status_of(one)} {one.said()[-2000:]}",  # type: ignore[misc]
+            )
             assert len(exchange.open_orders()) == 1
             running.stop(number)
         finally:

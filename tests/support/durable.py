@@ -116,10 +116,12 @@ def resting(running: Running) -> None:
     until(holds, "an order that rests")
 
 
-def until(holds: Callable[[], bool], what: str, timeout_s: float = 90.0) -> None:
+def until(
+    holds: Callable[[], bool], what: str, timeout_s: float = 90.0, told: Callable[[], object] = lambda: ""
+) -> None:
     end = time.monotonic() + timeout_s
     while not holds():
-        assert time.monotonic() < end, f"still waiting for {what}"
+        assert time.monotonic() < end, f"still waiting for {what} {told()}"
         time.sleep(0.05)
 
 

@@ -122,12 +122,15 @@ async def test_an_order_is_told_from_pending_over_partial_fills_to_filled(tmp_pa
     """Sheet 25: a bid just inside the spread is filled in parts by the living market; REST and balances agree."""
     async with running(tmp_path, **LIVELY) as client, client.stream(user=True) as stream:
         await subscribe_user(client, stream)
-        bid, ask = await client.best()
-        px = bid + (ask - bid) / 2 // Decimal("0.01") * Decimal("0.01")
-        config = {"base_size": "0.4", "limit_price": str(px)}
-        order_id = (await client.order("BUY", limit_limit_gtc=config))["success_response"]["order_id"]
+        answer: dict[str, Any] = {"success": False}
         updates: list[dict[str, Any]] = []
         async with asyncio.timeout(60):
+            while not answer["success"]:  # the market may have come down to it before it arrives
+                bid, ask = await client.best()
+                px = bid + (ask - bid) / 2 // Decimal("0.01") * Decimal("0.01")
+                config = {"base_size": "0.4", "limit_price": str(px), "post_only": True}
+                answer = await client.order("BUY", limit_limit_gtc=config)
+            order_id = answer["success_response"]["order_id"]
             while not updates or updates[-1]["status"] != "FILLED":
                 message = await stream.read(30)
                 updates += [o for e in message["events"] for o in e.get("orders", ()) if o["order_id"] == order_id]

@@ -103,7 +103,8 @@ class SentChecks:
             return
         name, grown_qty = adds.client_order_id, max(adds.qty - adds.old_qty, ZERO)
         self._check_risk(f"order {name} buys more or dearer")
-        self._check_room(f"order {name}, changed to {adds.qty},", adds.instrument.partition("/")[0], grown_qty)
+        if grown_qty:  # what others have paid in may be beyond the limit already; a dearer price adds nothing to it
+            self._check_room(f"order {name}, changed to {adds.qty},", adds.instrument.partition("/")[0], grown_qty)
 
     def _check_risk(self, what: str) -> None:
         """Both as the gate has it and as it is on record."""

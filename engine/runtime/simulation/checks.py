@@ -399,8 +399,10 @@ class Checks:
                 self.fail("end", f"order {order.client_order_id} is still unknown")
         for name in self._bases:
             stake = core.portfolio.stakes.stake(EVERYONE, name)
-            # Less than nothing is what they sold of the owner's: that is not the guardian's to close.
-            if stake.qty > 0 and stake.since_ns and core.view.now_ns - stake.since_ns > self._oldest_ns:
+            # Less than nothing is what they sold of the owner's: that is not the guardian's to close.  What others have
+            # taken out of the account is not either.
+            is_there = min(stake.qty, core.portfolio.position(name).qty) > 0
+            if is_there and stake.since_ns and core.view.now_ns - stake.since_ns > self._oldest_ns:
                 self.fail("guardian", f"{stake.qty} of {name} are held since {stake.since_ns}")
         for name in self._bases:
             known, product_id = core.view.instrument(name), core.view.instrument(name).venue_symbol

@@ -1,11 +1,12 @@
 """The commands ``models networks``, ``list``, ``show``, ``verify``, and those of the registry: ``add``, ``promote``,
-``rollback``, ``retire``, ``audit``."""
+``canary``, ``rollback``, ``retire``, ``audit``."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import time
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -154,6 +155,39 @@ def models_promote(
     _tell(registry, standing, as_json)
 
 
+@app.command("canary")
+def models_canary(
+    name: str,
+    version: Annotated[str, typer.Argument(help="its first 4 to 12 digits, as models list shows them")],
+    share: Annotated[str, typer.Option(help="of the size of entries, at most 0.5; the champion has the rest")],
+    force: ForceFlag = False,
+    reason: ReasonOption = "",
+    who: WhoOption = "",
+    registry: RegistryOption = REGISTRY,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a version trade a small share of the size beside the champion; again with another share to change that."""
+    from models.registry.promotion import promote
+    from models.registry.store import Registry
+
+    try:
+        wanted = Decimal(share)
+    except InvalidOperation:
+        raise BundleError(f"--share {share!r}", expected="a number such as 0.05") from None
+    standing = promote(
+        Registry(registry),
+        name,
+        version,
+        to="canary",
+        share=wanted,
+        who=who or _user(),
+        why=_reason(reason, force),
+        force=force,
+        now_ns=time.time_ns(),
+    )
+    _tell(registry, standing, as_json)
+
+
 @app.command("rollback")
 def models_rollback(
     name: str,
@@ -164,7 +198,7 @@ def models_rollback(
     registry: RegistryOption = REGISTRY,
     as_json: JsonFlag = False,
 ) -> None:
-    """The champion before the one called NAME stands again."""
+    """The champion before the one called NAME stands again, without any canary."""
     from models.registry.promotion import rollback
     from models.registry.store import Registry
 
@@ -206,7 +240,8 @@ def models_audit(registry: RegistryOption = REGISTRY, as_json: JsonFlag = False)
     for line in found:
         forced = f"; forced against: {' | '.join(line.forced)}" if line.forced else ""
         why = line.why or "no reason given"
-        print(f"{line.at} {line.who}: {line.action} {line.version} in {line.scope}; {why}{forced}")
+        share = f" with {line.share} of the size" if line.share else ""
+        print(f"{line.at} {line.who}: {line.action} {line.version} in {line.scope}{share}; {why}{forced}")
     if as_json:
         print_json({"audit": msgspec.to_builtins(found)})
 
@@ -247,6 +282,8 @@ def _tell(registry: Path, standing: Standing, as_json: bool) -> None:
     for other in Registry(registry).standings():
         if other.champion is not None and other.scope != standing.scope and other.scope.meets(standing.scope):
             print(f"  where {other.scope.text} is narrower or the same, {other.champion} may serve instead")
+    if standing.canary is not None:
+        print(f"  canary: {standing.canary} with {standing.share} of the size of entries")
     for what, versions in (("before it", standing.earlier), ("shadow", standing.shadow)):
         if versions:
             print(f"  {what}: {', '.join(reversed(versions))}")

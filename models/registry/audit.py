@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,7 +25,8 @@ _FIRST = "0" * 64
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``forced``: what was found against the version and overridden.  ``action`` ``void``: the change of that sequence
-    was begun and never made.  ``previous``: sha256 of the line before."""
+    was begun and never made.  ``previous``: sha256 of the line before.  ``share``: of the size of entries, where a
+    canary was made."""
 
     at: str
     who: str
@@ -37,6 +39,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: str
     forced: tuple[str, ...]
     previous: str
+    share: Decimal = Decimal(0)
 
 
 def append(root: Path, line: Line) -> None:

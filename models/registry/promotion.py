@@ -6,7 +6,8 @@ still refuses at its start what cannot be served.
 
 from __future__ import annotations
 
-from typing import Literal
+from decimal import Decimal
+from typing import Final, Literal
 
 from engine.errors import BundleError
 from models.catalogue import verify_bundle
@@ -14,40 +15,50 @@ from models.manifest import Manifest
 from models.registry.standing import Action, Standing, scope_of
 from models.registry.store import Registry
 
+_ACTIONS: Final[dict[str, Action]] = {"champion": "promote", "canary": "canary", "shadow": "shadow"}
+
 
 def promote(
     registry: Registry,
     name: str,
     sha: str,
     *,
-    to: Literal["champion", "shadow"] = "champion",
+    to: Literal["champion", "canary", "shadow"] = "champion",
+    share: Decimal = Decimal(0),
     who: str,
     why: str,
     force: bool = False,
     now_ns: int,
 ) -> Standing:
-    """Makes a version the champion of its scope, or a shadow.  Returns the standing after it.
+    """Makes a version the champion of its scope, its canary with ``share`` of the size of entries, or a shadow.
+    Returns the standing after it.
 
-    Raises ``BundleError`` when it does not verify, has expired, or (for a champion) was not evaluated, and when another
-    change came between.
+    Raises ``BundleError`` when it does not verify, has expired, or (for one that trades) was not evaluated, and when
+    another change came between.
     """
     version = registry.resolve(name, sha)
     seen = registry.standing(scope_of(registry.manifest(version)))
-    action: Action = "promote" if to == "champion" else "shadow"
-    seen.after(action, version)  # what would change nothing is told before the long work
-    against = objections(registry, version, champion=to == "champion", now_ns=now_ns)
+    action = _ACTIONS[to]
+    seen.after(action, version, share)  # what would change nothing is told before the long work
+    against = objections(registry, version, trades=to != "shadow", now_ns=now_ns)
     _refuse(version, against, force)
-    return registry.change(seen, action, version, who=who, why=why, forced=tuple(against), now_ns=now_ns)
+    return registry.change(seen, action, version, who=who, why=why, forced=tuple(against), now_ns=now_ns, share=share)
 
 
 def rollback(
     registry: Registry, name: str, *, scope: str = "", who: str, why: str, force: bool, now_ns: int
 ) -> Standing:
-    """The champion before the one called ``name`` stands again.  ``scope``: of several, which one is meant.
+    """The champion before the one called ``name`` stands again, without any canary.  Where ``name`` is that of a canary
+    alone, it is retired and the champion stays.  ``scope``: of several, which one is meant.
 
     Raises ``BundleError`` when there is no such champion, none before it, or the one before may not be used any more.
     """
-    own = [one for one in registry.standings() if one.champion is not None and one.champion.partition("@")[0] == name]
+    standings = registry.standings()
+    own = [one for one in standings if _name(one.champion) == name]
+    tried = [one for one in standings if _name(one.canary) == name and scope in ("", one.scope.text)]
+    if not own and len(tried) == 1:
+        assert tried[0].canary is not None
+        return registry.change(tried[0], "retire", tried[0].canary, who=who, why=why, forced=(), now_ns=now_ns)
     named = [one for one in own if scope in ("", one.scope.text)]
     if len(named) != 1:
         scopes = ", ".join(one.scope.text for one in own) or "no scope"
@@ -59,7 +70,7 @@ def rollback(
     seen = named[0]
     version = seen.earlier[-1] if seen.earlier else ""
     seen.after("rollback", version)
-    against = objections(registry, version, champion=True, now_ns=now_ns)
+    against = objections(registry, version, trades=True, now_ns=now_ns)
     _refuse(version, against, force)
     return registry.change(seen, "rollback", version, who=who, why=why, forced=tuple(against), now_ns=now_ns)
 
@@ -71,14 +82,18 @@ def retire(registry: Registry, name: str, sha: str, *, who: str, why: str, now_n
     return registry.change(seen, "retire", version, who=who, why=why, forced=(), now_ns=now_ns)
 
 
-def objections(registry: Registry, version: str, *, champion: bool, now_ns: int) -> list[str]:
+def _name(version: str | None) -> str:
+    return "" if version is None else version.partition("@")[0]
+
+
+def objections(registry: Registry, version: str, *, trades: bool, now_ns: int) -> list[str]:
     """What speaks against using a version, a line each.  It is loaded and its golden tape run, as a session would."""
     found = []
     try:
         verify_bundle(registry.path_of(version), now_ns=now_ns)
     except BundleError as error:
         found.append(str(error))
-    if champion:
+    if trades:
         found += _unproven(registry.manifest(version))
     return found
 

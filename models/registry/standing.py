@@ -6,6 +6,7 @@ Owns the states and their changes, as pure functions; the file that holds a stan
 from __future__ import annotations
 
 import hashlib
+from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
@@ -14,8 +15,10 @@ from engine.errors import BundleError
 from engine.instruments import Instrument
 from models.manifest import DIRECTION, Manifest
 
-State = Literal["candidate", "shadow", "champion", "retired"]
-Action = Literal["promote", "shadow", "rollback", "retire"]
+State = Literal["candidate", "shadow", "canary", "champion", "retired"]
+Action = Literal["promote", "canary", "shadow", "rollback", "retire"]
+SHARE_MAX: Final = Decimal("0.5")
+"""Of the size of entries that a canary may have: beyond, the champion would be the smaller one."""
 _ANY: Final = "*"
 
 
@@ -71,7 +74,8 @@ def scope_of(manifest: Manifest) -> Scope:
 class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Versions are ``NAME@SHA12``.  ``earlier``: champions before this one, the last of them at the end.
 
-    ``sequence`` counts the changes; 0: there was none, everything is a candidate.
+    ``canary`` trades ``share`` of the size of entries beside the champion (0: there is none), so it never stands
+    without one.  ``sequence`` counts the changes; 0: there was none, everything is a candidate.
     """
 
     scope: Scope
@@ -80,19 +84,29 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     earlier: tuple[str, ...] = ()
     shadow: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
+    canary: str | None = None
+    share: Decimal = Decimal(0)
 
     def state_of(self, version: str) -> State:
         if version == self.champion:
             return "champion"
+        if version == self.canary:
+            return "canary"
         if version in self.shadow:
             return "shadow"
         return "retired" if version in (*self.earlier, *self.retired) else "candidate"
 
-    def after(self, action: Action, version: str) -> Standing:
-        """The standing after ``action`` on ``version``.  Raises ``BundleError`` when it would change nothing."""
+    def after(self, action: Action, version: str, share: Decimal = Decimal(0)) -> Standing:
+        """The standing after ``action`` on ``version``.  ``share``: of a canary.
+
+        A canary that was put beside a champion that is none any more is retired with it: what it has shown was shown
+        beside that one.  Raises ``BundleError`` when it would change nothing, or may not be.
+        """
         state = self.state_of(version)
         if action == "rollback":
             return self._rolled_back(version)
+        if action == "canary":
+            return self._with_canary(version, share)
         if state == {"promote": "champion", "shadow": "shadow", "retire": "retired"}[action]:
             raise BundleError(f"{version} is {state} of {self.scope.text} already; nothing was changed")
         if action == "shadow" and state == "champion":
@@ -102,10 +116,42 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rest = self._without(version)
         if action == "promote":
             before = () if rest.champion is None else (rest.champion,)
-            return rest._changed(champion=version, earlier=(*rest.earlier, *before))
+            return rest._without_canary()._changed(champion=version, earlier=(*rest.earlier, *before))
         if action == "shadow":
             return rest._changed(shadow=(*rest.shadow, version))
-        return rest._changed(retired=(*rest.retired, version))
+        left = rest if rest.champion is not None else rest._without_canary()
+        return left._changed(retired=(*left.retired, version))
+
+    def _with_canary(self, version: str, share: Decimal) -> Standing:
+        if not (share.is_finite() and 0 < share <= SHARE_MAX):
+            raise BundleError(
+                f"a canary with the share {share}",
+                expected=f"more than 0 and at most {SHARE_MAX} of the size of entries",
+                do="--share 0.05 is a usual one",
+            )
+        if self.champion is None or version == self.champion:
+            seen = "has no champion" if self.champion is None else f"has {version} as its champion"
+            raise BundleError(
+                f"{self.scope.text} {seen}",
+                expected="a champion, and another version beside it",
+                do="promote one first",
+            )
+        if self.canary not in (None, version):
+            raise BundleError(
+                f"{self.canary} is canary of {self.scope.text}",
+                expected="one at a time",
+                do="promote it, or take it away: python run.py models retire NAME VERSION",
+            )
+        if version == self.canary and share == self.share:
+            raise BundleError(f"{version} is canary of {self.scope.text} with that share already; nothing was changed")
+        return self._without(version)._changed(canary=version, share=share)
+
+    def _without_canary(self) -> Standing:
+        """Whoever is canary is retired."""
+        if self.canary is None:
+            return self
+        retired = (*self.retired, self.canary)
+        return msgspec.structs.replace(self, canary=None, share=Decimal(0), retired=retired)
 
     def _rolled_back(self, version: str) -> Standing:
         if not self.earlier or self.champion is None:
@@ -115,7 +161,7 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if version != self.earlier[-1]:
             raise BundleError(f"the champion before was {self.earlier[-1]}, not {version}; nothing was changed")
-        rest = self._without(version)
+        rest = self._without(version)._without_canary()
         return rest._changed(champion=version, retired=(*rest.retired, self.champion))
 
     def _without(self, version: str) -> Standing:
@@ -125,6 +171,8 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(
             self,
             champion=None if self.champion == version else self.champion,
+            canary=None if self.canary == version else self.canary,
+            share=Decimal(0) if self.canary == version else self.share,
             earlier=less(self.earlier),
             shadow=less(self.shadow),
             retired=less(self.retired),

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -117,9 +118,18 @@ class Registry:
         return Standing(scope) if found is None else found
 
     def change(
-        self, seen: Standing, action: Action, version: str, *, who: str, why: str, forced: tuple[str, ...], now_ns: int
+        self,
+        seen: Standing,
+        action: Action,
+        version: str,
+        *,
+        who: str,
+        why: str,
+        forced: tuple[str, ...],
+        now_ns: int,
+        share: Decimal = Decimal(0),
     ) -> Standing:
-        """Carries out ``action``, if the standing is still the one that was ``seen``.
+        """Carries out ``action``, if the standing is still the one that was ``seen``.  ``share``: of a canary.
 
         First the audit line, synced; then the standing, in one rename.  Raises ``Conflict`` when somebody else was
         faster, ``BundleError`` when nothing would change or the disk refuses.
@@ -133,7 +143,7 @@ class Registry:
                     f"{seen.scope.text} was changed meanwhile{by}; nothing of this {action} was done",
                     do="look at `models list` and decide again",
                 )
-            after = now.after(action, version)
+            after = now.after(action, version, share)
             self._void_what_was_begun(now, now_ns)
             audit.append(self.root, _line(action, now, after, version, who, why, forced, now_ns))
             path = self._file(seen.scope)
@@ -214,6 +224,7 @@ def _line(
         why=why,
         forced=forced,
         previous="",
+        share=after.share if action == "canary" else Decimal(0),
     )
 
 

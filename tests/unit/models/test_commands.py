@@ -47,6 +47,26 @@ def test_a_bundle_becomes_champion_and_goes_back(typed, artifacts, crypto_bundle
     assert lines[2]["who"]
 
 
+def test_a_canary_gets_a_share_and_is_promoted(typed, artifacts, crypto_bundle, edit_manifest):
+    """As typed; a share that is no number is refused in one line."""
+    first = typed("add", str(artifacts / "demo-crypto"))["version"].partition("@")[2]
+    edit_manifest(crypto_bundle, lambda m: m.update(summary="Another."))
+    second = typed("add", str(crypto_bundle))["version"]
+    sha = second.partition("@")[2]
+    typed("promote", "demo-crypto", first)
+    with pytest.raises(BundleError, match="--share 'some'"):
+        typed("canary", "demo-crypto", sha, "--share", "some")
+    standing = typed("canary", "demo-crypto", sha, "--share", "0.05", "--reason", "a week as shadow")["standing"]
+    assert (standing["canary"], standing["share"]) == (second, "0.05")
+    assert {row["version"]: row["state"] for row in typed("list")["registry"]}[second] == "canary"
+    assert typed("promote", "demo-crypto", sha)["standing"]["champion"] == second
+    assert [(line["action"], line["share"]) for line in typed("audit")["audit"]] == [
+        ("promote", "0"),
+        ("canary", "0.05"),
+        ("promote", "0"),
+    ]
+
+
 def test_force_needs_a_reason(typed, artifacts):
     typed("add", str(artifacts / "demo-fx"))
     with pytest.raises(BundleError, match="--force without a reason"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 
 import pytest
 
@@ -100,6 +101,41 @@ def test_a_shadow_needs_no_evaluation(registry, add) -> None:
     """It predicts and never trades: that is how its evaluation goes on."""
     version = add(lambda m: m.update(metrics={}))
     assert promote(registry, "demo-crypto", digits(version), to="shadow", **WHO).shadow == (version,)
+
+
+SHARE = {"to": "canary", "share": Decimal("0.05")}
+
+
+def test_a_canary_is_judged_like_a_champion_as_it_trades(registry, add) -> None:
+    """Not evaluated, or damaged: refused; else it stands, with its share in the audit, and can be promoted."""
+    first, second, third = add(), add(), add(lambda m: m.update(metrics={}))
+    promote(registry, "demo-crypto", digits(first), **WHO)
+    with pytest.raises(BundleError, match="its card has no evaluation"):
+        promote(registry, "demo-crypto", digits(third), **SHARE, **WHO)
+    standing = promote(registry, "demo-crypto", digits(second), **SHARE, **WHO)
+    assert (standing.champion, standing.canary) == (first, second)
+    assert [line.share for line in audit.lines(registry.root)] == [0, Decimal("0.05")]
+    standing = promote(registry, "demo-crypto", digits(second), **WHO)
+    assert (standing.champion, standing.canary, standing.earlier) == (second, None, (first,))
+
+
+def test_rolling_back_takes_the_canary_away_too(registry, add) -> None:
+    first, second, third = add(), add(), add()
+    for version in (first, second):
+        promote(registry, "demo-crypto", digits(version), **WHO)
+    promote(registry, "demo-crypto", digits(third), **SHARE, **WHO)
+    standing = rollback(registry, "demo-crypto", force=False, **WHO)
+    assert (standing.champion, standing.canary) == (first, None)
+    assert standing.retired == (third, second)
+
+
+def test_rolling_back_by_the_name_of_a_canary_leaves_the_champion(registry, add) -> None:
+    """Of another name than the champion's."""
+    first, other = add(), add(lambda m: m.update(name="other"))
+    promote(registry, "demo-crypto", digits(first), **WHO)
+    promote(registry, "other", digits(other), **SHARE, **WHO)
+    standing = rollback(registry, "other", force=False, **WHO)
+    assert (standing.champion, standing.canary, standing.retired) == (first, None, (other,))
 
 
 def test_rolling_back_returns_the_champion_before(registry, add) -> None:

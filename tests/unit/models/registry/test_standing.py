@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -60,7 +62,67 @@ def test_retiring_the_champion_leaves_none() -> None:
     assert standing.state_of(VERSIONS[0]) == "retired"
 
 
-steps = st.lists(st.tuples(st.sampled_from(["promote", "shadow", "rollback", "retire"]), st.sampled_from(VERSIONS)))
+TWENTIETH = Decimal("0.05")
+
+
+def with_canary() -> Standing:
+    """Two champions so far, and a third version beside the second."""
+    standing = Standing(SCOPE).after("promote", VERSIONS[0]).after("promote", VERSIONS[1])
+    return standing.after("canary", VERSIONS[2], TWENTIETH)
+
+
+def test_a_canary_stands_beside_the_champion_and_may_get_another_share() -> None:
+    standing = with_canary()
+    assert standing.champion == VERSIONS[1]
+    assert (standing.canary, standing.share) == (VERSIONS[2], TWENTIETH)
+    assert standing.state_of(VERSIONS[2]) == "canary"
+    assert standing.after("canary", VERSIONS[2], Decimal("0.2")).share == Decimal("0.2")
+    with pytest.raises(BundleError, match="with that share already; nothing was changed"):
+        standing.after("canary", VERSIONS[2], TWENTIETH)
+
+
+@pytest.mark.parametrize("share", ["0", "-0.1", "0.51", "NaN", "Infinity"])
+def test_a_share_that_makes_no_canary_is_refused(share) -> None:
+    with pytest.raises(BundleError, match=r"more than 0 and at most 0\.5"):
+        Standing(SCOPE).after("promote", VERSIONS[0]).after("canary", VERSIONS[1], Decimal(share))
+
+
+def test_a_canary_needs_a_champion_beside_it_and_there_is_one_at_a_time() -> None:
+    with pytest.raises(BundleError, match="has no champion"):
+        Standing(SCOPE).after("canary", VERSIONS[0], TWENTIETH)
+    with pytest.raises(BundleError, match="as its champion"):
+        Standing(SCOPE).after("promote", VERSIONS[0]).after("canary", VERSIONS[0], TWENTIETH)
+    with pytest.raises(BundleError, match=f"{VERSIONS[2]} is canary"):
+        with_canary().after("canary", VERSIONS[3], TWENTIETH)
+
+
+@pytest.mark.parametrize(
+    ("action", "version", "champion"),
+    [
+        ("promote", VERSIONS[2], VERSIONS[2]),  # the canary itself
+        ("promote", VERSIONS[3], VERSIONS[3]),  # another one, past it
+        ("rollback", VERSIONS[0], VERSIONS[0]),
+        ("retire", VERSIONS[2], VERSIONS[1]),
+        ("retire", VERSIONS[1], None),  # the champion: a canary does not stand alone
+        ("shadow", VERSIONS[2], VERSIONS[1]),
+    ],
+)
+def test_what_takes_a_canary_away(action, version, champion) -> None:
+    standing = with_canary().after(action, version)
+    assert standing.champion == champion
+    assert (standing.canary, standing.share) == (None, 0)
+    expected = {"promote": "retired", "rollback": "retired", "retire": "retired", "shadow": "shadow"}[action]
+    assert standing.state_of(VERSIONS[2]) == ("champion" if champion == VERSIONS[2] else expected)
+
+
+def test_a_standing_of_before_there_were_canaries_reads_as_one_without() -> None:
+    old = msgspec.to_builtins(Standing(SCOPE).after("promote", VERSIONS[0]))
+    del old["canary"], old["share"]
+    assert msgspec.convert(old, Standing) == Standing(SCOPE).after("promote", VERSIONS[0])
+
+
+actions = st.sampled_from(["promote", "canary", "shadow", "rollback", "retire"])
+steps = st.lists(st.tuples(actions, st.sampled_from(VERSIONS)))
 
 
 @given(steps)
@@ -70,12 +132,14 @@ def test_a_version_is_never_two_things_at_once(taken) -> None:
     standing, made = Standing(SCOPE), 0
     for action, version in taken:
         try:
-            after = standing.after(action, version)
+            after = standing.after(action, version, TWENTIETH)
         except BundleError:
             continue
         standing, made = after, made + 1
         places = [*standing.earlier, *standing.shadow, *standing.retired]
-        places += [standing.champion] if standing.champion else []
+        places += [one for one in (standing.champion, standing.canary) if one is not None]
+        assert standing.canary is None or standing.champion is not None
+        assert (standing.canary is None) == (standing.share == 0)
         assert len(places) == len(set(places))
         if action in ("promote", "rollback"):
             assert standing.champion == version

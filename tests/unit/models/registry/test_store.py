@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import stat
+from decimal import Decimal
 from functools import partial
 
 import msgspec
@@ -103,6 +104,22 @@ def test_of_two_at_once_one_wins_and_the_other_is_told(registry, add) -> None:
         f"by ann at 2023-11-14T22:13:20+00:00: promote {won[0]}" in text for out, _, text in told if out == "told"
     )
     assert len(audit.lines(registry.root)) == 1
+
+
+def test_a_change_from_canary_to_champion_is_killed_anywhere(registry, add) -> None:
+    """The canary is canary or champion, never both and never neither, and its share goes with it."""
+    first, second = add(), add()
+    scope = scope_in(registry, first)
+    old = registry.change(registry.standing(scope), "promote", first, **WHO)
+    old = registry.change(old, "canary", second, share=Decimal("0.05"), **WHO)
+    for call in range(1, 20):
+        died = dies_at(partial(registry.change, old, "promote", second, **WHO), "os.replace", call)
+        now = registry.standing(scope)
+        assert (now.champion, now.canary, now.share) in [(first, second, Decimal("0.05")), (second, None, Decimal(0))]
+        if not died:
+            break
+    assert now.champion == second
+    assert [line.share for line in audit.lines(registry.root) if line.action == "canary"] == [Decimal("0.05")]
 
 
 POINTS = ("os.open", "os.write", "os.fsync", "os.replace")
@@ -224,6 +241,6 @@ def test_a_standing_of_another_version_of_the_program_is_refused(registry, add) 
     version = add()
     registry.change(registry.standing(scope_in(registry, version)), "promote", version, **WHO)
     (path,) = (registry.root / store.STANDINGS).glob("*.json")
-    path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), "canary": "x"}))
-    with pytest.raises(BundleError, match="canary"):
+    path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), "understudy": "x"}))
+    with pytest.raises(BundleError, match="understudy"):
         registry.standings()

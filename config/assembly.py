@@ -88,7 +88,10 @@ class ConfiguredAssembly:
             bundle = self._bundles.get(assignment.model)
             if bundle is None:
                 bundle = self._find(instrument, assignment.model)
-            model = OnnxModel(bundle, deadline_us=self._settings.models.deadline_us, stopwatch=self._stopwatch)
+            models = self._settings.models
+            model = OnnxModel(
+                bundle, deadline_us=models.deadline_us, stopwatch=self._stopwatch, same_max=models.same_answers_max
+            )
             self._models[assignment.model] = model
         return model
 

@@ -246,6 +246,9 @@ class ModelsSettings(Section):
     deadline_us: int = Field(
         default=1000, gt=0, description="a prediction that takes longer is late and not traded on, us"
     )
+    same_answers_max: int = Field(
+        default=100, ge=0, description="different windows in a row that may have the same answer, then it fails; 0: any"
+    )
 
 
 class JournalSettings(Section):

@@ -10,7 +10,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,10 @@ from engine.events import Prediction, PredictionStatus
 from engine.ports import Float32Array
 from models.assets import UNKNOWN
 from models.golden import check_tape
-from models.manifest import ASSET, FEATURES, Bundle
+from models.manifest import Bundle
 from models.manifest_sections import Tensor
+from models.serving.bound import BoundGraph
+from models.serving.guards import SAME_MAX, OutputGuard
 
 CPU = ("CPUExecutionProvider",)
 _WARM_UP_RUNS = 50
@@ -41,6 +42,7 @@ class OnnxModel:
     """Implements ``engine.ports.Model`` for one bundle and any number of instruments.
 
     ``deadline_us``: a prediction that took longer is marked late (None: never); ``stopwatch`` returns nanoseconds.
+    ``same_max``: so many different windows in a row may have the same answer (``models.serving.guards``).
     Not thread-safe: input and output live in buffers that are bound once and reused.
 
     Raises ``BundleError`` when the graph cannot be opened, differs from the manifest, or misses the golden tape.
@@ -53,8 +55,9 @@ class OnnxModel:
         deadline_us: float | None = None,
         stopwatch: Callable[[], int] = time.perf_counter_ns,
         providers: Sequence[str] = CPU,
+        same_max: int = SAME_MAX,
     ) -> None:
-        self._bind(bundle, _open(bundle, providers), deadline_us, stopwatch)
+        self._bind(bundle, _open(bundle, providers), deadline_us, stopwatch, same_max)
         manifest = bundle.manifest
         check_tape(
             self._version,
@@ -67,7 +70,9 @@ class OnnxModel:
         for _ in range(_WARM_UP_RUNS):
             self._run()
 
-    def _bind(self, bundle: Bundle, session: Any, deadline_us: float | None, stopwatch: Callable[[], int]) -> None:
+    def _bind(
+        self, bundle: Bundle, session: Any, deadline_us: float | None, stopwatch: Callable[[], int], same_max: int
+    ) -> None:
         """Counters and buffers of one user of a session."""
         manifest = bundle.manifest
         self.bundle = bundle
@@ -77,29 +82,23 @@ class OnnxModel:
         self._version = bundle.version
         self._stopwatch = stopwatch
         self._deadline_ns = math.inf if deadline_us is None else deadline_us * 1000
-        window, columns = bundle.spec.window, len(bundle.spec.columns)
         self._session = session
-        self._input = np.zeros((1, window, columns), np.float32)
-        self._row = self._input[0]
-        self._dot = self._input.reshape(-1).dot
-        self._probe = np.full(window * columns, _PROBE, np.float32)
-        self._outputs = [np.zeros((1, *tensor.shape[1:]), np.float32) for tensor in manifest.outputs]
+        self._bound = bound = BoundGraph(session, bundle)
+        self._run = bound.run
+        self._row = bound.features[0]
+        self._dot = bound.features.reshape(-1).dot
+        self._probe = np.full(bound.features.size, _PROBE, np.float32)
+        self._outputs = bound.outputs
         self._read = self._read_one if manifest.output_width == 1 else self._read_all
         self._numbers = {} if bundle.assets is None else bundle.assets.by_instrument
-        self._asset = np.zeros(1, np.int64)
-        # Raw pointers: the runtime reads and writes these very arrays; they live as long as the model.
-        self._binding = self._session.io_binding()
-        self._binding.bind_input(FEATURES, "cpu", 0, np.float32, self._input.shape, self._input.ctypes.data)
-        if bundle.assets is not None:
-            self._binding.bind_input(ASSET, "cpu", 0, np.int64, self._asset.shape, self._asset.ctypes.data)
-        for tensor, output in zip(manifest.outputs, self._outputs, strict=True):
-            self._binding.bind_output(tensor.name, "cpu", 0, np.float32, output.shape, output.ctypes.data)
-        self._run = bound_run(self._session, self._binding)
+        self._asset = bound.asset
+        self._same_max = same_max
+        self._defect = OutputGuard(manifest, same_max=same_max).defect
 
     def twin(self) -> OnnxModel:
         """The same weights in the same memory, with buffers and counters of its own: what a shadow runs on."""
         twin = OnnxModel.__new__(OnnxModel)
-        twin._bind(self.bundle, self._session, None, self._stopwatch)
+        twin._bind(self.bundle, self._session, None, self._stopwatch, self._same_max)
         return twin
 
     @property
@@ -121,14 +120,16 @@ class OnnxModel:
             if self._numbers:
                 self._asset[0] = self._numbers.get(instrument, UNKNOWN)
             # The graph clips, so a bad input would come out as a plausible number.
-            if not -math.inf < self._dot(self._probe) < math.inf:
+            mark = self._dot(self._probe)
+            if not -math.inf < mark < math.inf:
                 return self._fail(instrument, ts_event_ns, ts_recv_ns, "a feature is not finite or beyond 1e30")
             self._run()
             values = self._read()
+            defect = self._defect(instrument, values, mark)
         except Exception as error:  # the port promises that nothing is raised into the core
             return self._fail(instrument, ts_event_ns, ts_recv_ns, f"{type(error).__name__}: {error}"[:200])
-        if not math.isfinite(sum(values)):
-            return self._fail(instrument, ts_event_ns, ts_recv_ns, "the output is not finite")
+        if defect:
+            return self._fail(instrument, ts_event_ns, ts_recv_ns, defect)
         if self._stopwatch() - started_ns > self._deadline_ns:
             self.late += 1
             return Prediction(ts_event_ns, ts_recv_ns, instrument, self._version, _LATE, values)
@@ -156,25 +157,6 @@ class OnnxModel:
         except Exception as error:
             raise _refused(self.bundle, "run", error) from error
         return self._read()
-
-
-def bound_run(session: Any, binding: Any) -> Callable[[], None]:
-    """One inference over what ``binding`` holds, with the least between here and the runtime.
-
-    The public ``run_with_iobinding`` asks at each call whether a WebGPU graph is being captured, then passes on to the
-    compiled session; going there at once saves 1-2 us a prediction.  That session is no public attribute: where it is
-    missing or takes other arguments, and for WebGPU, the public call is used.
-    """
-    public: Callable[[], None] = partial(session.run_with_iobinding, binding)
-    compiled = getattr(getattr(session, "_sess", None), "run_with_iobinding", None)
-    bound = getattr(binding, "_iobinding", None)
-    if compiled is None or bound is None or "WebGpuExecutionProvider" in session.get_providers():
-        return public
-    try:
-        compiled(bound, None)
-    except Exception:  # it takes other arguments, or raises one of the runtime's own types
-        return public
-    return partial(compiled, bound, None)
 
 
 def _open(bundle: Bundle, providers: Sequence[str]) -> Any:

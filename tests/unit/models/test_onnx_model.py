@@ -14,7 +14,8 @@ from engine.errors import BundleError
 from engine.events import PredictionStatus
 from models.golden import decode_golden, encode_golden, run_tape
 from models.manifest import load_bundle
-from models.onnx_model import OnnxModel, bound_run
+from models.onnx_model import OnnxModel
+from models.serving.bound import bound_run
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -141,7 +142,7 @@ def test_the_direct_call_and_the_public_one_give_the_same_bits(bundle, window, k
     """Predicts through the compiled session, then with sessions on which that way is missing or changed."""
     direct, fallback = OnnxModel(bundle), OnnxModel(bundle)
     session = kind(fallback._session)
-    fallback._run = bound_run(session, fallback._binding)
+    fallback._run = bound_run(session, fallback._bound.binding)
     for scale in (1.0, 1.01, 0.5):
         scaled = window * np.float32(scale)
         assert direct.predict("A", scaled, 0, 0).values == fallback.predict("A", scaled, 0, 0).values

@@ -28,6 +28,7 @@ from pydantic import (
 
 from config.data_schema import ConsolidatedSettings, DataSettings, ExogenousSettings, QualitySettings
 from config.features_schema import FeaturesSettings
+from config.observer_schema import RolloutSettings, WatchSettings
 from config.risk_schema import RiskSettings
 from config.sections import FilePath, Section
 from config.supervision_schema import ShutdownSettings, WatchdogSettings
@@ -249,6 +250,8 @@ class ModelsSettings(Section):
     same_answers_max: int = Field(
         default=100, ge=0, description="different windows in a row that may have the same answer, then it fails; 0: any"
     )
+    watch: WatchSettings = WatchSettings()
+    rollout: RolloutSettings = RolloutSettings()
 
 
 class JournalSettings(Section):

@@ -1,0 +1,136 @@
+"""What became of a model's predictions, in a window of fixed size: losses, calibration, hits, profit, latency.
+
+Owns the figures.  When an outcome is known is ``models.observer.maturing``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.evaluation.calibration import expected_calibration_error
+from models.evaluation.losses import P_MIN, two_classes
+
+Float64 = npt.NDArray[np.float64]
+
+CONFIDENCES: Final = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0)
+"""Edges of ``|2 p - 1|`` by which hits are told."""
+_LATENCIES: Final = 2_048
+
+
+class Ring:
+    """The last ``size`` rows of ``width`` numbers."""
+
+    def __init__(self, size: int, width: int = 1) -> None:
+        self._rows = np.zeros((size, width))
+        self.count = 0
+        """Rows ever added."""
+
+    def add(self, *row: float) -> None:
+        self._rows[self.count % len(self._rows)] = row
+        self.count += 1
+
+    def all(self) -> Float64:
+        """``(n, width)``, oldest first."""
+        size = len(self._rows)
+        if self.count <= size:
+            return self._rows[: self.count]
+        at = self.count % size
+        return np.concatenate([self._rows[at:], self._rows[:at]])
+
+    def __len__(self) -> int:
+        return min(self.count, len(self._rows))
+
+
+def log_loss(p: float, rose: bool) -> float:
+    """Nats, as ``models.evaluation.losses.log_losses``: a certain error costs 13.8."""
+    return float(-np.log(max(p if rose else 1.0 - p, P_MIN)))
+
+
+class Outcomes:
+    """Of one version on one instrument.  ``rows``: how many matured rows, and signals, are held."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = Ring(rows, 2)
+        self._signals = Ring(rows)
+        self._variances = Ring(rows, 2)
+        self._latencies = Ring(_LATENCIES)
+        self.predictions = self.late = self.failed = self.unmatched = 0
+        """Unmatched: predictions whose row was not found among those that were rebuilt."""
+
+    @property
+    def matured(self) -> int:
+        return self._rows.count
+
+    @property
+    def signals(self) -> int:
+        return self._signals.count
+
+    def add(self, p: float, rose: bool) -> float:
+        """A direction that is known by now; its loss."""
+        self._rows.add(p, float(rose))
+        return log_loss(p, rose)
+
+    def add_signal(self, profit_bps: float) -> None:
+        self._signals.add(profit_bps)
+
+    def add_variance(self, predicted: float, realised: float) -> None:
+        if predicted > 0.0 and realised > 0.0:
+            self._variances.add(predicted, realised)
+
+    def add_latency(self, latency_ns: int) -> None:
+        self._latencies.add(latency_ns / 1e3)
+
+    def calibration_error(self) -> float | None:
+        """Of the held rows; None before 100 of them."""
+        rows = self._rows.all()
+        if len(rows) < 100:
+            return None
+        return expected_calibration_error(rows[:, 1].astype(np.int64), two_classes(rows[:, 0]))
+
+    def latency_us(self, quantile: float) -> float | None:
+        """Measured here, in the process that watches; None without any."""
+        return float(np.quantile(self._latencies.all(), quantile)) if len(self._latencies) else None
+
+    def hits(self) -> list[tuple[float, int, float]]:
+        """By confidence: the lower edge of ``|2 p - 1|``, rows, share whose likelier side was right."""
+        rows = self._rows.all()
+        sure = np.abs(2.0 * rows[:, 0] - 1.0)
+        right = (rows[:, 0] >= 0.5) == (rows[:, 1] == 1.0)
+        bins = np.clip(np.searchsorted(CONFIDENCES, sure, side="right") - 1, 0, len(CONFIDENCES) - 2)
+        return [
+            (CONFIDENCES[one], int((bins == one).sum()), float(right[bins == one].mean()))
+            for one in range(len(CONFIDENCES) - 1)
+            if (bins == one).any()
+        ]
+
+    def figures(self) -> dict[str, Any]:
+        """Plain numbers by name; only those that are known."""
+        found: dict[str, Any] = {
+            "predictions": self.predictions,
+            "late": self.late,
+            "failed": self.failed,
+            "unmatched": self.unmatched,
+            "matured": self.matured,
+            "signals": self.signals,
+        }
+        rows = self._rows.all()
+        if len(rows):
+            given = np.where(rows[:, 1] == 1.0, rows[:, 0], 1.0 - rows[:, 0])
+            found["log_loss"] = float(-np.log(np.clip(given, P_MIN, 1.0)).mean())
+            found["hit_rate"] = float(((rows[:, 0] >= 0.5) == (rows[:, 1] == 1.0)).mean())
+            found["rose_share"] = float(rows[:, 1].mean())
+        if (error := self.calibration_error()) is not None:
+            found["ece"] = error
+        if len(self._signals):
+            found["profit_bps"] = float(self._signals.all().mean())
+        if len(self._variances):
+            ratios = self._variances.all()[:, 1] / self._variances.all()[:, 0]
+            found["variance_ratio"] = float(ratios.mean())
+            found["qlike"] = float((ratios - np.log(ratios) - 1.0).mean())
+        for name, quantile in (("latency_p50_us", 0.5), ("latency_p99_us", 0.99)):
+            if (latency_us := self.latency_us(quantile)) is not None:
+                found[name] = latency_us
+        return found

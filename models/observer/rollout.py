@@ -1,0 +1,90 @@
+"""Promotion and demotion as declared tests: a challenger beside the champion on the same rows.
+
+Owns the rules (``models.rollout``) and the verdict, pure functions of figures.  A test is made once, when as many
+signals as were fixed beforehand have an outcome: who looks after each signal finds a winner by chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from models.observer.paired import Paired
+
+Said = Literal["promote", "stay", "demote", "wait"]
+
+
+@dataclass(frozen=True)
+class RolloutRules:
+    """``signals_min`` of the challenger, whose outcome is known; ``alpha``: how likely a test is passed by chance.
+
+    ``ece_rise_max``: by how much its calibration error may be above the champion's.  ``latency_us_max``: of its p99.
+    ``canary_share`` of the size that a challenger gets before it is champion.  ``span_s``: losses and profits are added
+    up over spans of that length.
+    """
+
+    automatic: bool = False
+    signals_min: int = 200
+    alpha: float = 0.05
+    ece_rise_max: float = 0.01
+    latency_us_max: float = 1_000.0
+    canary_share: float = 0.05
+    span_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``tests``: each by name with whether it was passed and its figures; ``why``: all of it in a line."""
+
+    said: Said
+    tests: dict[str, tuple[bool, str]] = field(default_factory=dict)
+
+    @property
+    def why(self) -> str:
+        parts = [f"{name} {'passed' if passed else 'failed'}: {text}" for name, (passed, text) in self.tests.items()]
+        return f"{self.said}; {'; '.join(parts)}" if parts else self.said
+
+    def plain(self) -> dict[str, Any]:
+        tests = {name: {"passed": passed, "figures": text} for name, (passed, text) in self.tests.items()}
+        return {"verdict": self.said, "tests": tests}
+
+
+def judge(
+    paired: Paired,
+    rules: RolloutRules,
+    *,
+    ece: float | None,
+    champion_ece: float | None,
+    latency_p99_us: float | None,
+) -> Verdict:
+    """``promote`` when every test is passed, ``demote`` when it is worse beyond chance in loss or in profit, else
+    ``stay``; ``wait`` before it has the signals that were fixed."""
+    if paired.signals < rules.signals_min:
+        text = f"{paired.signals:,} signals with an outcome, {rules.signals_min:,} were fixed beforehand"
+        return Verdict("wait", {"signals": (False, text)})
+    tests: dict[str, tuple[bool, str]] = {}
+    loss, profit = paired.loss_gap(rules.alpha), paired.profit_gap_bps(rules.alpha)
+    if loss is None:
+        tests["log_loss"] = (False, "no row on which both spoke of the same horizon")
+    else:
+        tests["log_loss"] = (loss.high < 0.0, f"{loss.text} against the champion's, a row")
+    if profit is None:
+        tests["profit"] = (False, "no signal")
+    else:
+        tests["profit"] = (profit.low > 0.0, f"{profit.text} bps more than the champion after cost, a span")
+    own = paired.profit_bps(rules.alpha)
+    if own is not None:
+        tests["net"] = (own.value > 0.0, f"{own.text} bps a signal after cost")
+    rise = None if ece is None or champion_ece is None else ece - champion_ece
+    tests["calibration"] = (
+        rise is not None and rise <= rules.ece_rise_max,
+        "unknown" if rise is None else f"error {ece:.4f}, the champion's {champion_ece:.4f}",
+    )
+    tests["latency"] = (
+        latency_p99_us is not None and latency_p99_us <= rules.latency_us_max,
+        "unknown" if latency_p99_us is None else f"p99 {latency_p99_us:.0f} us of {rules.latency_us_max:.0f}",
+    )
+    if all(passed for passed, _ in tests.values()):
+        return Verdict("promote", tests)
+    worse = (loss is not None and loss.low > 0.0) or (profit is not None and profit.high < 0.0)
+    return Verdict("demote" if worse else "stay", tests)

@@ -1,0 +1,107 @@
+"""What is looked at, from when on it is an alarm, and what is then done: pure functions of figures.
+
+Owns the rules of watching (``models.watch``).  Promotion and demotion are ``models.observer.rollout``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Action = Literal["alert", "size_down", "stop", "none"]
+Source = Literal["psi", "adwin", "calibration", "skew", "output", "latency"]
+
+SOURCES: Final = ("psi", "adwin", "calibration", "skew", "output", "latency")
+CLEAR: Final = "clear"
+
+
+@dataclass(frozen=True)
+class WatchRules:
+    """Limits, and by source what is done beyond them.  ``factor``: what ``size_down`` leaves of a size."""
+
+    window_rows: int = 5_000
+    reference_rows: int = 2_000
+    psi_max: float = 0.25
+    psi_columns: int = 3
+    adwin_delta: float = 0.002
+    ece_max: float = 0.1
+    matured_min: int = 500
+    late_share_max: float = 0.05
+    skew_every: int = 50
+    skew_max: int = 3
+    factor: float = 0.5
+    psi: Action = "alert"
+    adwin: Action = "alert"
+    calibration: Action = "alert"
+    skew: Action = "alert"
+    output: Action = "alert"
+    latency: Action = "alert"
+
+    def action_of(self, source: Source) -> Action:
+        """What is to be done about an alarm of that source."""
+        found: Action = getattr(self, source)
+        return found
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something is beyond its limit on an instrument: ``source`` names which, ``text`` says it with figures."""
+
+    source: Source
+    text: str
+
+
+def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
+    """What is beyond its limit, of the figures of one version on one instrument (``models.observer.track``)."""
+    found: list[Alarm] = []
+    psi: Mapping[str, float] = figures.get("psi", {})
+    beyond = sorted(((value, name) for name, value in psi.items() if value > rules.psi_max), reverse=True)
+    if len(beyond) >= rules.psi_columns:
+        named = ", ".join(f"{name} {value:.2f}" for value, name in beyond[:3])
+        found.append(Alarm("psi", f"{len(beyond)} of {len(psi)} inputs have a PSI over {rules.psi_max:g}: {named}"))
+    output = figures.get("output_psi")
+    if output is not None and output > rules.psi_max:
+        found.append(Alarm("output", f"the forecast has a PSI of {output:.2f}, over {rules.psi_max:g}"))
+    if figures.get("loss_rose"):
+        found.append(Alarm("adwin", f"its log-loss rose, to {figures.get('loss_recent', 0.0):.4f} of late"))
+    ece, matured = figures.get("ece"), figures.get("matured", 0)
+    if ece is not None and matured >= rules.matured_min and ece > rules.ece_max:
+        found.append(Alarm("calibration", f"its calibration error is {ece:.3f}, over {rules.ece_max:g}"))
+    predictions, late = figures.get("predictions", 0), figures.get("late", 0)
+    if predictions >= rules.matured_min and late > rules.late_share_max * predictions:
+        found.append(Alarm("latency", f"{late:,} of {predictions:,} predictions were late"))
+    skewed = figures.get("skewed", 0)
+    if skewed >= rules.skew_max:
+        text = f"{skewed} of {figures.get('compared', 0)} predictions differ when made again of rebuilt rows"
+        found.append(Alarm("skew", f"{text}: {figures.get('skew_worst', '')}".rstrip(": ")))
+    return found
+
+
+class Standing:
+    """Which alarms stand for one version on one instrument, so that each is told when it begins and when it ends."""
+
+    def __init__(self) -> None:
+        self._told: dict[Source, Action] = {}
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(self._told)
+
+    def changes(self, found: list[Alarm], rules: WatchRules) -> list[tuple[str, Action | Literal["clear"], str]]:
+        """``(source, action, text)`` to tell: what is new, and with ``clear`` what ended by itself.
+
+        What sized a model down or stopped it is not cleared by itself: an operator looks first.
+        """
+        told: list[tuple[str, Action | Literal["clear"], str]] = []
+        present = {alarm.source: alarm for alarm in found}
+        for source, alarm in present.items():
+            action = rules.action_of(source)
+            if source not in self._told and action != "none":
+                self._told[source] = action
+                told.append((source, action, alarm.text))
+        for source, action in list(self._told.items()):
+            if source not in present and action == "alert":
+                del self._told[source]
+                told.append((source, "clear", "within its limit again"))
+        return told

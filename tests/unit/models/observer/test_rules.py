@@ -1,0 +1,116 @@
+"""Alarms and their end, the verdict of a challenger, weights of members: pure functions, case by case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.observer.paired import Paired
+from models.observer.rollout import RolloutRules, Verdict, judge
+from models.observer.rules import Standing, WatchRules, alarms
+from models.observer.weights import recent_weights
+
+
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize(
+    ("figures", "sources"),
+    [
+        ({}, []),
+        ({"psi": {"a": 0.3, "b": 0.26, "c": 9.0, "d": 0.1}}, ["psi"]),
+        ({"psi": {"a": 0.3, "b": 0.26, "c": 0.25}}, []),
+        ({"output_psi": 0.4}, ["output"]),
+        ({"loss_rose": True, "loss_recent": 0.8}, ["adwin"]),
+        ({"ece": 0.2, "matured": 500}, ["calibration"]),
+        ({"ece": 0.2, "matured": 499}, []),
+        ({"predictions": 1_000, "late": 51}, ["latency"]),
+        ({"predictions": 1_000, "late": 50}, []),
+        ({"skewed": 3, "compared": 40, "skew_worst": "0.2 for 0.7"}, ["skew"]),
+        ({"skewed": 2, "compared": 40}, []),
+    ],
+)
+def test_what_is_beyond_its_limit_is_an_alarm(figures: dict[str, Any], sources: list[str]) -> None:
+    assert [alarm.source for alarm in alarms(figures, WatchRules())] == sources
+
+
+@pytest.mark.fault("E10")
+def test_an_alarm_is_told_once_and_an_alert_is_cleared_when_it_ends() -> None:
+    rules = WatchRules(psi_columns=1, calibration="size_down")
+    standing = Standing()
+    drifted: dict[str, Any] = {"psi": {"a": 1.0}, "ece": 0.5, "matured": 1_000}
+    told = standing.changes(alarms(drifted, rules), rules)
+    assert [(source, action) for source, action, _ in told] == [("psi", "alert"), ("calibration", "size_down")]
+    assert told[0][2] == "1 of 1 inputs have a PSI over 0.25: a 1.00"
+    assert standing.changes(alarms(drifted, rules), rules) == []
+    assert [(source, action) for source, action, _ in standing.changes([], rules)] == [("psi", "clear")]
+    assert standing.sources == ("calibration",), "what took size away waits for an operator"
+
+
+def test_a_source_that_is_switched_off_is_not_told() -> None:
+    rules = WatchRules(adwin="none")
+    assert Standing().changes(alarms({"loss_rose": True}, rules), rules) == []
+
+
+def beside(loss: float, profit_bps: float, *, signals: int = 300) -> Paired:
+    """A challenger whose loss and profit are that much above the champion's, with noise."""
+    rng = np.random.default_rng(11)
+    paired = Paired(span_ns=100)
+    for number in range(signals):
+        at = number * 20
+        paired.lost(at, 0.6 + loss + 0.02 * float(rng.normal()), 0.6, 30)
+        paired.won(at, 1.0 + profit_bps + float(rng.normal()), challenger=True)
+        paired.won(at, 1.0, challenger=False)
+    return paired
+
+
+def judged(paired: Paired, **given: Any) -> Verdict:
+    plain: dict[str, Any] = {"ece": 0.02, "champion_ece": 0.02, "latency_p99_us": 100.0}
+    return judge(paired, RolloutRules(), **(plain | given))
+
+
+def test_a_challenger_that_wins_every_test_is_promoted() -> None:
+    verdict = judged(beside(-0.05, 1.0))
+    assert verdict.said == "promote"
+    assert "log_loss passed: -0.0" in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("paired", "given", "said", "failed"),
+    [
+        (beside(-0.05, 1.0, signals=199), {}, "wait", "signals"),
+        (beside(0.0, 1.0), {}, "stay", "log_loss"),
+        (beside(-0.05, 0.0), {}, "stay", "profit"),
+        (beside(0.05, 1.0), {}, "demote", "log_loss"),
+        (beside(-0.05, -1.5), {}, "demote", "profit"),
+        (beside(-0.05, 1.0), {"ece": 0.031}, "stay", "calibration"),
+        (beside(-0.05, 1.0), {"ece": None}, "stay", "calibration"),
+        (beside(-0.05, 1.0), {"latency_p99_us": 1_001.0}, "stay", "latency"),
+    ],
+)
+def test_a_challenger_that_fails_one_test_stays_and_a_worse_one_goes(
+    paired: Paired, given: dict[str, Any], said: str, failed: str
+) -> None:
+    verdict = judged(paired, **given)
+    assert verdict.said == said
+    assert not verdict.tests[failed][0]
+
+
+def test_weights_go_to_who_lost_less_of_late_and_nobody_is_gone_for_good() -> None:
+    early, late = np.full(1_000, 0.5), np.full(1_000, 0.9)
+    good, bad = np.concatenate([late, early]), np.concatenate([early, late])
+    weights = recent_weights([good, bad], half_life=100)
+    assert weights[0] > 0.9
+    assert weights[1] >= 0.025
+    assert recent_weights([np.empty(0)] * 4) == (0.25,) * 4
+    with pytest.raises(ValueError, match="same rows"):
+        recent_weights([np.ones(2), np.ones(3)])
+
+
+@given(st.lists(st.lists(st.floats(0, 14), min_size=5, max_size=5), min_size=1, max_size=6))
+def test_weights_are_positive_and_sum_to_one(losses: list[list[float]]) -> None:
+    weights = recent_weights([np.asarray(one) for one in losses])
+    assert min(weights) > 0
+    assert sum(weights) == pytest.approx(1.0)

@@ -1,26 +1,28 @@
 """Trade on a model's prediction when it is sure enough and the expected move pays for the trade.
 
-Owns the signal, the cost rule and the exits by horizon, stop, take-profit and opposite signal.  Order making is
-``strategies.entry`` and ``strategies.exits``, size ``strategies.sizing``.
+Owns the signal, the cost rule and the exits by horizon, stop, take-profit and opposite signal.  Which number of a
+prediction is traded on is ``strategies.forecasts``, how sure it must be ``strategies.confidence``.  Order making is
+``strategies.entry`` and ``strategies.exits``, size ``strategies.sizing``; parameters ``strategies.threshold_params``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf, isfinite, nan
-from typing import Any, Literal, NamedTuple
+from math import isfinite, nan
+from typing import Any
 
 import msgspec
 
 from engine.commands import Intent
-from engine.errors import DataError
-from engine.events import OrderFilled, Prediction, PredictionStatus, Side, Timer
-from engine.features.column import lookup
+from engine.events import OrderFilled, Prediction, Side, Timer
 from engine.instruments import Instrument
 from engine.ports import Top, View
 from strategies.base import BaseStrategy
+from strategies.confidence import Confidence, objection_to
+from strategies.conformal import Coverage
 from strategies.entry import entry_order, may_enter
 from strategies.exits import ExitRules, Exits
+from strategies.forecasts import Forecast, forecast_of
 from strategies.holding import Holding
 from strategies.pricing import marketable_px, readable, spread_bps
 from strategies.sizing import (
@@ -32,95 +34,10 @@ from strategies.sizing import (
     risk_parity,
     volatility_target,
 )
+from strategies.threshold_params import ThresholdParams
 
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
-_OK = PredictionStatus.OK
 _BUY, _SELL = Side.BUY, Side.SELL
-
-
-class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters; times are ns, ``*_bps`` basis points, notionals the instrument's quote currency.
-
-    - ``mode``: ``probability`` (the first output is P(up)) or ``return_bps`` (it is the expected return in bps).
-    - ``buy``, ``sell``: signal at or above / at or below this output; unset: what the model's bundle suggests.
-    - ``return_scale_bps``: move that a sure prediction stands for; expected return = ``(2 p - 1) * return_scale_bps``;
-      unset: the bundle's.
-    - ``cost_multiple``: enter only when the expected return exceeds this many times ``spread + 2 * taker fee``; 0 asks
-      nothing (demonstrations only: it loses its costs).
-    - ``sizing``: ``volatility`` (``target_vol_bps`` over the span of the feature ``vol_column``, which is a return),
-      ``fixed``, ``kelly`` (``kelly_fraction`` of the best share of equity, at most ``kelly_cap`` of it; the odds are
-      the prediction's, with take-profit against stop as the payoff, or its return against ``vol_column``) or
-      ``risk_parity`` (``notional`` for each instrument, shared out so that each adds the same risk); all capped by
-      ``max_notional``.
-    - ``horizon_ns``, ``stop_bps``, ``take_profit_bps``: leave after that time, loss, gain; 0 switches one off.
-    - ``exit_on_opposite``: leave on the opposite signal.
-    - ``order_type``: ``limit`` (marketable IOC, ``slip_ticks`` beyond the far touch) or ``market``.
-    - ``exit_limit_attempts`` limit exits before a market one; ``exit_retry_ns``, ``entry_retry_ns``, ``cooldown_ns``.
-    """
-
-    mode: Literal["probability", "return_bps"] = "probability"
-    buy: float | None = None
-    sell: float | None = None
-    return_scale_bps: float | None = None
-    cost_multiple: float = 1.0
-    sizing: Literal["volatility", "fixed", "kelly", "risk_parity"] = "volatility"
-    notional: float = 1000.0
-    max_notional: float = 2000.0
-    target_vol_bps: float = 5.0
-    vol_floor_bps: float = 1.0
-    vol_column: str = "rv_20"
-    kelly_fraction: float = 0.25
-    kelly_cap: float = 0.1
-    horizon_ns: int = 10_000_000_000
-    stop_bps: float = 20.0
-    take_profit_bps: float = 20.0
-    exit_on_opposite: bool = True
-    order_type: Literal["limit", "market"] = "limit"
-    slip_ticks: int = 2
-    exit_limit_attempts: int = 3
-    exit_retry_ns: int = 200_000_000
-    entry_retry_ns: int = 250_000_000
-    cooldown_ns: int = 1_000_000_000
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, float) and not isfinite(value):
-                raise ValueError(f"{name} is {value}, expected a finite number")
-            if name not in {"buy", "sell"} and isinstance(value, float | int) and value < 0:
-                raise ValueError(f"{name} is {value}, expected 0 or more")
-        if (self.buy is None) != (self.sell is None):
-            raise ValueError("buy and sell are to be given together, or both left to the model")
-        if self.buy is not None and self.sell is not None:
-            self._check_thresholds(self.buy, self.sell)
-        if self.notional <= 0 or self.max_notional <= 0 or self.vol_floor_bps <= 0:
-            raise ValueError("notional, max_notional and vol_floor_bps are to be above 0")
-        if self.exit_retry_ns <= 0 or self.entry_retry_ns <= 0:
-            raise ValueError("exit_retry_ns and entry_retry_ns are to be above 0")
-        if not (0.0 < self.kelly_fraction <= 1.0 and 0.0 < self.kelly_cap <= 1.0):
-            raise ValueError("kelly_fraction and kelly_cap are to be above 0 and at most 1")
-        bets = self.sizing == "kelly" and self.mode == "probability"
-        if bets and not (self.stop_bps and self.take_profit_bps):
-            raise ValueError("sizing kelly needs stop_bps and take_profit_bps: they are what can be lost and won")
-        if self.sizing != "fixed" and not bets:
-            try:
-                lookup(self.vol_column)
-            except DataError as error:
-                raise ValueError(f"vol_column: {error}") from None
-
-    def _check_thresholds(self, buy: float, sell: float) -> None:
-        low, middle, high = (0.0, None, 1.0) if self.mode == "probability" else (float("-inf"), 0.0, float("inf"))
-        if not low <= sell < buy <= high or (middle is not None and not sell < middle < buy):
-            expected = "0 <= sell < buy <= 1" if self.mode == "probability" else "sell < 0 < buy"
-            raise ValueError(f"sell {sell} and buy {buy}, expected {expected} in mode {self.mode}")
-
-
-class Signal(NamedTuple):
-    """What counts as a signal on one instrument."""
-
-    buy: float
-    sell: float
-    return_scale_bps: float
 
 
 class ThresholdStrategy(BaseStrategy):
@@ -134,23 +51,40 @@ class ThresholdStrategy(BaseStrategy):
         p = self.params
         attempts = p.exit_limit_attempts if p.order_type == "limit" else 0
         self._exits = Exits(name, instruments, ExitRules(p.slip_ticks, attempts, p.exit_retry_ns, p.cooldown_ns))
+        self._forecasts: dict[str, Forecast] = {}
+        self._confidence = Confidence(p)
+        if not self._confidence.learns:
+            # Nobody is asked at each row for what would do nothing.
+            self.on_row = super().on_row  # type: ignore[method-assign]
 
-        self._signals: dict[str, Signal] = {}
+    @staticmethod
+    def objection(params: ThresholdParams, facts: Mapping[str, float]) -> str:
+        """Why it would never enter on a model with ``facts``; empty where it may."""
+        return objection_to(params, facts)
 
     def on_model(self, instrument: str, facts: Mapping[str, float]) -> None:
-        """Settle the thresholds for the instrument: the parameters, else the bundle's, else no signal at all."""
+        """Settle what is traded on: thresholds are the parameters', else the bundle's, else there is no signal."""
         p = self.params
-        self._signals[instrument] = Signal(
-            facts.get("buy", inf) if p.buy is None else p.buy,
-            facts.get("sell", -inf) if p.sell is None else p.sell,
-            facts.get("return_scale_bps", 0.0) if p.return_scale_bps is None else p.return_scale_bps,
-        )
+        forecast = forecast_of(facts, p.mode, p.output)
+        changes: dict[str, float] = {}
+        if p.buy is not None and p.sell is not None:
+            changes |= {"buy": p.buy, "sell": p.sell}
+        if p.return_scale_bps is not None:
+            changes["return_scale_bps"] = p.return_scale_bps
+        forecast = self._forecasts[instrument] = msgspec.structs.replace(forecast, **changes)
+        self._confidence.on_model(instrument, forecast)
+
+    def coverage(self, instrument: str) -> Coverage | None:
+        """How often the conformal sets held the truth; None without that gate, and before the first."""
+        return self._confidence.coverage(instrument)
 
     # --- signals ------------------------------------------------------------------------------------------------
 
     def on_prediction(self, prediction: Prediction, prediction_seq: int, view: View) -> Sequence[Intent]:
         """Enter, or leave on the opposite signal.  One that is not ``ok``, or no number in range, is ignored."""
-        signal, expected_bps = self._signal(prediction)
+        if self._confidence.learns:
+            self._confidence.hear(prediction)
+        signal, value, expected_bps = self._signal(prediction)
         if signal == 0:
             return ()
         name = prediction.instrument
@@ -165,13 +99,15 @@ class ThresholdStrategy(BaseStrategy):
         if signal < 0 and not instrument.can_short:
             return ()
         top = may_enter(self.name, name, holding, view, self.params.entry_retry_ns)
-        if top is None or not self._pays(instrument, top, signal * expected_bps):
+        if top is None or not self._confidence.allows(prediction, signal):
+            return ()
+        if not self._pays(instrument, top, self._confidence.edge_bps(prediction, signal * expected_bps)):
             return ()
         side = _BUY if signal > 0 else _SELL
         px = marketable_px(instrument, top, side, self.params.slip_ticks)
         if px is None:
             return ()
-        qty = quantity_for(instrument, self._notional(name, instrument, prediction.values[0], signal, view), px)
+        qty = quantity_for(instrument, self._notional(name, instrument, value, signal, view), px)
         if qty <= 0:
             return ()
         return (
@@ -183,26 +119,25 @@ class ThresholdStrategy(BaseStrategy):
                 px=px if self.params.order_type == "limit" else None,
                 holding=holding,
                 view=view,
-                reason=f"{'long' if signal > 0 else 'short'} {prediction.values[0]:.4f}",
+                reason=f"{'long' if signal > 0 else 'short'} {value:.4f}",
                 model=prediction.model,
                 prediction_seq=prediction_seq,
             ),
         )
 
-    def _signal(self, prediction: Prediction) -> tuple[int, float]:
-        """``(+1, 0 or -1, expected return in bps)``; 0 for a prediction that must not be traded on (E1)."""
-        if prediction.status is not _OK or not prediction.values:
-            return 0, 0.0
-        value = prediction.values[0]
-        signal = self._signals.get(prediction.instrument)
-        if signal is None or not isfinite(value):
-            return 0, 0.0
-        expected_bps = value
+    def _signal(self, prediction: Prediction) -> tuple[int, float, float]:
+        """``(+1, 0 or -1, the number traded on, expected return in bps)``; 0 for what must not be traded on (E1)."""
+        forecast = self._forecasts.get(prediction.instrument)
+        if forecast is None:
+            return 0, nan, 0.0
+        value = expected_bps = forecast.value(prediction)
+        if not isfinite(value):
+            return 0, value, 0.0
         if self.params.mode == "probability":
             if not 0.0 <= value <= 1.0:
-                return 0, 0.0
-            expected_bps = (2.0 * value - 1.0) * signal.return_scale_bps
-        return (1 if value >= signal.buy else -1 if value <= signal.sell else 0), expected_bps
+                return 0, value, 0.0
+            expected_bps = (2.0 * value - 1.0) * forecast.return_scale_bps
+        return (1 if value >= forecast.buy else -1 if value <= forecast.sell else 0), value, expected_bps
 
     def _pays(self, instrument: Instrument, top: Top, gain_bps: float) -> bool:
         """In and out both cross half the spread and pay the taker fee."""
@@ -243,6 +178,11 @@ class ThresholdStrategy(BaseStrategy):
         features = view.features(instrument)
         return nan if features is None else features.latest(self.params.vol_column)
 
+    def on_row(self, instrument: str, view: View) -> Sequence[Intent]:
+        """What conformal sets said some rows ago has come true, or not."""
+        self._confidence.on_row(instrument, view)
+        return ()
+
     # --- exits --------------------------------------------------------------------------------------------------
 
     def on_quote(self, instrument: str, view: View) -> Sequence[Intent]:
@@ -257,6 +197,8 @@ class ThresholdStrategy(BaseStrategy):
 
     def on_timer(self, timer: Timer, view: View) -> Sequence[Intent]:  # noqa: ARG002
         """The horizon and unfinished exits, also when no quotes come."""
+        if self._confidence.learns:
+            self._confidence.on_timer(view)
         intents: list[Intent] = []
         for instrument in self.instruments:
             holding = self._held(instrument, view)
@@ -296,7 +238,8 @@ class ThresholdStrategy(BaseStrategy):
     # --- state --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        return {"holdings": self._exits.state()}
+        return {"holdings": self._exits.state(), **({"coverage": kept} if (kept := self._confidence.state()) else {})}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._exits.restore(state.get("holdings", {}))
+        self._confidence.restore(state.get("coverage", {}))

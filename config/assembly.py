@@ -14,6 +14,7 @@ from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
 from engine.venues import CONSOLIDATED
 from models.catalogue import find_bundle
+from models.facts import facts_of
 from models.manifest import Bundle
 from models.onnx_model import OnnxModel
 from models.registry.store import Registry
@@ -53,15 +54,7 @@ class ConfiguredAssembly:
             return Assignment(spec=self._plain_spec(instrument).to_json().decode())
         bundle = self._find(instrument, self._recorded_version() or self._bundle_name(instrument))
         self._bundles[bundle.version] = bundle
-        manifest = bundle.manifest
-        thresholds = manifest.thresholds
-        suggested = () if thresholds is None else (("buy", thresholds.buy), ("sell", thresholds.sell))
-        facts = (
-            *suggested,
-            ("return_scale_bps", manifest.return_scale_bps),
-            ("horizon_rows", float(manifest.label.horizon_rows)),
-        )
-        return Assignment(bundle.version, bundle.spec.to_json().decode(), facts)
+        return Assignment(bundle.version, bundle.spec.to_json().decode(), facts_of(bundle.manifest))
 
     def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
         if not assignment.spec:
@@ -114,7 +107,12 @@ class ConfiguredAssembly:
 
     def _find(self, instrument: Instrument, name: str) -> Bundle:
         models = self._settings.models
-        return find_bundle(models.directory, instrument, name, registry=models.registry)
+        outputs = {
+            str(strategy.params.get("output", ""))
+            for strategy in self._settings.strategies
+            if strategy.model != NO_MODEL and listens(strategy, instrument)
+        }
+        return find_bundle(models.directory, instrument, name, registry=models.registry, outputs=outputs or ("",))
 
     def _bundle_name(self, instrument: Instrument) -> str:
         """The one bundle that the strategies on this instrument ask for."""

@@ -16,17 +16,18 @@ from pathlib import Path
 from config.assembly import NO_MODEL, listens, own_spec
 from config.exchange import is_matched_here
 from config.load import session_limits
-from config.schema import Settings
+from config.schema import Settings, StrategySettings
 from config.venue_kind import TellsRates
 from config.venue_registry import kind_of
 from engine.consolidated import check_members, consolidated_instrument
 from engine.errors import ConfigError
 from engine.features import FeatureSpec
 from engine.instruments import FULLY_PAID, Instrument
-from engine.ports import Assembly
+from engine.ports import Assembly, Assignment
 from models.catalogue import AUTO, load_named
 from models.manifest import Manifest
 from risk.limits import Limits, check_usable, unmatched
+from strategies.registry import KINDS, read_params
 
 
 def check_session(
@@ -140,10 +141,29 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
         if wanted.model not in (NO_MODEL, AUTO):
             load_named(settings.models.directory, wanted.model, registry=settings.models.registry)
     for instrument in {instrument.id: instrument for instrument in instruments}.values():
-        for wanted in settings.strategies:
-            if wanted.model != NO_MODEL and listens(wanted, instrument):
-                assembly.model(instrument, assembly.assign(instrument, True))
-                break
+        using = [wanted for wanted in settings.strategies if wanted.model != NO_MODEL and listens(wanted, instrument)]
+        if using:
+            assignment = assembly.assign(instrument, True)
+            assembly.model(instrument, assignment)
+            check_gates(using, instrument, assignment)
+
+
+def check_gates(using: Sequence[StrategySettings], instrument: Instrument, assignment: Assignment) -> None:
+    """Refuse a built-in strategy that would wait for ever: its gates ask for what the model does not tell.
+
+    Raises ``ConfigError``.
+    """
+    for wanted in using:
+        kind = KINDS.get(wanted.kind or "")
+        objection = getattr(kind, "objection", None)
+        if kind is None or objection is None:
+            continue
+        said = objection(read_params(kind, wanted.name, wanted.params), dict(assignment.facts))
+        if said:
+            raise ConfigError(
+                f"strategy {wanted.name} with {assignment.model} on {instrument.id}: {said}",
+                do=f"change the params of {wanted.name}, or its model",
+            )
 
 
 def check_surroundings(

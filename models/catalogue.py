@@ -6,6 +6,7 @@ The registry's champion goes before the folder.  Owns the choice only.  What mak
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,11 @@ def find_bundle(
     *,
     registry: Path | None = None,
     now_ns: int | None = None,
+    outputs: Collection[str] = ("",),
 ) -> Bundle:
     """The bundle called ``name``, or with ``auto`` the one made for such an instrument.
 
+    ``outputs``: names of those that its strategies trade on; empty: the first, which then is a direction.
     ``auto`` takes the champion of ``registry`` where it has one for the instrument; else, of ``directory``, the bundle
     whose features use more of what the feed gives, then the newer one, then the name.
     Raises ``BundleError`` with every reason when none may be used.
@@ -56,10 +59,12 @@ def find_bundle(
     directory = Path(directory)
     if name != AUTO:
         bundle = load_named(directory, name, registry=registry, now_ns=now_ns)
-        bundle.check_instrument(instrument)
+        bundle.check_instrument(instrument, outputs)
         return bundle
-    if registry is not None and (champion := find_champion(registry, instrument, now_ns=now_ns)) is not None:
-        return champion
+    if registry is not None:
+        champion = find_champion(registry, instrument, now_ns=now_ns, outputs=outputs)
+        if champion is not None:
+            return champion
     usable: list[Bundle] = []
     reasons: list[str] = []
     for path in bundle_paths(directory):
@@ -68,7 +73,7 @@ def find_bundle(
         except BundleError as error:
             reasons.append(f"{path.name}: {error}")
             continue
-        against = bundle.reasons_against(instrument)
+        against = bundle.reasons_against(instrument, outputs)
         if against:
             reasons.append(f"{path.name}: {', '.join(against)}")
         else:

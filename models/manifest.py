@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,17 @@ from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
 from models.assets import ASSETS, AssetIds
 from models.golden import GoldenTape, decode_golden
-from models.manifest_sections import Evaluated, Explanation, Run, Section, SideGraph, Step, Task, Tensor
+from models.manifest_sections import (
+    DIRECTION,
+    Evaluated,
+    Explanation,
+    Run,
+    Section,
+    SideGraph,
+    Step,
+    Task,
+    Tensor,
+)
 
 SCHEMA = 2
 """What is written.  Schema 1 (one probability of rising, one graph) goes on being read."""
@@ -30,8 +41,6 @@ SCHEMAS = (1, SCHEMA)
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 GOLDEN = "golden.msgpack"
-DIRECTION = "direction"
-"""The label whose only output is a probability that strategies can trade on."""
 FEATURES = "features"
 ASSET = "asset"
 """Inputs of a graph."""
@@ -209,6 +218,18 @@ class Manifest(Section, frozen=True):
         """Numbers in one prediction, all outputs together."""
         return sum(math.prod(tensor.shape[1:]) for tensor in self.outputs)
 
+    def reason_against(self, output: str) -> str:
+        """Why a strategy may not trade on the output of that name (empty: the first); empty where it may."""
+        if not output:
+            if self.label.kind == DIRECTION:
+                return ""
+            return f"its task is {self.label.kind}, and strategies that name no output trade on {DIRECTION} alone"
+        forecasts = () if self.task is None else self.task.forecasts
+        traded = {one.name: one.traded_as for one in forecasts} or {self.outputs[0].name: "direction"}
+        if output not in traded:
+            return f"it has no output {output!r}, only {', '.join(traded)}"
+        return "" if traded[output] else f"its output {output} is neither a probability of rising nor a return"
+
     @property
     def scored(self) -> bool:
         """It was judged on a test part, beside baselines."""
@@ -242,12 +263,13 @@ class Bundle:
         self.sha = sha
         self.version = f"{manifest.name}@{sha[:12]}"
 
-    def reasons_against(self, instrument: Instrument) -> list[str]:
-        """Why this bundle may not be used on the instrument; empty when it may."""
+    def reasons_against(self, instrument: Instrument, outputs: Collection[str] = ("",)) -> list[str]:
+        """Why this bundle may not be used on the instrument; empty when it may.
+
+        ``outputs``: names of those that its strategies trade on; empty: the first.
+        """
         scope = self.manifest.scope
-        reasons = []
-        if self.manifest.label.kind != DIRECTION:
-            reasons.append(f"its task is {self.manifest.label.kind}, and strategies trade on {DIRECTION} alone")
+        reasons = [reason for output in sorted(outputs) if (reason := self.manifest.reason_against(output))]
         if _ANY not in scope.asset_classes and instrument.asset_class not in scope.asset_classes:
             reasons.append(f"asset class {instrument.asset_class} is not one of {', '.join(scope.asset_classes)}")
         if _ANY not in scope.venues and instrument.venue not in scope.venues:
@@ -268,9 +290,9 @@ class Bundle:
             reasons.append(f"its trading calendar {hours or 'none'} is not one of {known}")
         return reasons
 
-    def check_instrument(self, instrument: Instrument) -> None:
+    def check_instrument(self, instrument: Instrument, outputs: Collection[str] = ("",)) -> None:
         """Raises ``BundleError`` when the bundle is not declared for the instrument."""
-        reasons = self.reasons_against(instrument)
+        reasons = self.reasons_against(instrument, outputs)
         if reasons:
             raise BundleError(
                 f"bundle {self.version} may not be used on {instrument.id}: {'; '.join(reasons)}",
@@ -431,9 +453,11 @@ def _check_tensors(path: Path, manifest: Manifest, spec: FeatureSpec) -> None:
         raise BundleError(f"bundle {path} declares input shapes {shapes}", expected=f"{FEATURES} {wanted} float32")
     outputs = [tensor.shape for tensor in manifest.outputs]
     names = {tensor.name for tensor in manifest.outputs}
+    several = manifest.task is not None and len(manifest.task.forecasts) > 1
     one = manifest.label.kind == DIRECTION
     good = all(len(shape) > 1 and shape[0] == -1 and min(shape[1:]) > 0 for shape in outputs)
-    if not good or not outputs or len(names) != len(outputs) or (one and outputs != [(-1, 1)]):
+    wrong = one and (outputs[:1] if several else outputs) != [(-1, 1)]
+    if not good or not outputs or len(names) != len(outputs) or wrong:
         expected = "[(-1, 1)] float32" if one else "at least one output, each with the batch first"
         raise BundleError(f"bundle {path} declares output shapes {outputs}", expected=expected)
     columns = tuple(scaling.column for scaling in manifest.scaling)

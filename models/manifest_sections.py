@@ -5,10 +5,12 @@ Owns these structs; the manifest itself and its checks are in ``models.manifest`
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
+DIRECTION: Final = "direction"
+"""The label whose forecast is the probability that the price is higher."""
 Form = Literal["probability", "classes", "number", "variance"]
 
 
@@ -38,6 +40,13 @@ class Forecast(Section, frozen=True):
     label_kind: str
     label_fingerprint: str
     classes: tuple[str, ...] = ()
+
+    @property
+    def traded_as(self) -> Literal["", "direction", "return"]:
+        """What a strategy can make of it: a probability of rising, a log return, or nothing."""
+        if self.form == "probability" and self.label_kind == DIRECTION:
+            return "direction"
+        return "return" if self.form == "number" and self.label_kind in ("return", "horizons") else ""
 
 
 class Task(Section, frozen=True):

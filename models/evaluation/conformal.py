@@ -15,6 +15,8 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 LEVELS = (0.8, 0.9)
+SERVED_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+"""Of the quantiles that go into a bundle: between them a session interpolates."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,20 @@ class Coverage:
     singletons: float | None
     singleton_accuracy: float | None
     by_group: dict[str, float]
+
+
+def score_quantiles(scores: Float64, levels: tuple[float, ...] = SERVED_LEVELS) -> dict[float, float]:
+    """By level, the score that at least such a share of a further exchangeable row's scores is at or below: of ``n``
+    sorted scores the ``ceil((n + 1) level)``th (Vovk et al. 2005).  What ``n`` scores cannot promise is left out.
+    """
+    ordered = np.sort(scores)
+    places = {level: int(np.ceil(round((len(scores) + 1) * level, 9))) for level in levels}
+    return {level: float(ordered[place - 1]) for level, place in places.items() if place <= len(ordered)}
+
+
+def class_scores(label: Int64, p: Float64) -> Float64:
+    """(N,) one minus the probability of what came (LAC)."""
+    return np.asarray(1.0 - p[np.arange(len(label)), label], np.float64)
 
 
 def class_sets(

@@ -6,24 +6,31 @@ whoever promoted it did not ask for another model.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from engine.errors import BundleError
 from engine.instruments import Instrument
-from models.manifest import DIRECTION, Bundle, load_bundle
+from models.manifest import Bundle, load_bundle
+from models.manifest_sections import DIRECTION
 from models.registry.store import Registry
 
 
-def find_champion(root: Path, instrument: Instrument, *, now_ns: int | None = None) -> Bundle | None:
+def find_champion(
+    root: Path, instrument: Instrument, *, now_ns: int | None = None, outputs: Collection[str] = ("",)
+) -> Bundle | None:
     """The bundle that strategies on ``instrument`` trade on; None where the registry has no champion for it.
 
-    A champion whose features need what this feed does not give is passed over.  Raises ``BundleError``.
+    ``outputs``: see ``Bundle.reasons_against``.  A champion whose features need what this feed does not give is passed
+    over.  Raises ``BundleError``.
     """
     registry = Registry(root)
     held = [
         one
         for one in registry.standings()
-        if one.champion is not None and one.scope.task == DIRECTION and one.scope.covers(instrument)
+        if one.champion is not None
+        and (one.scope.task == DIRECTION or "" not in outputs)
+        and one.scope.covers(instrument)
     ]
     fitting: list[tuple[tuple[bool, bool, bool], Bundle]] = []
     for one in held:
@@ -35,7 +42,7 @@ def find_champion(root: Path, instrument: Instrument, *, now_ns: int | None = No
                 f"the champion {one.champion} of {one.scope.text} may not be used: {error}",
                 do="promote another version, or go back: python run.py models rollback NAME",
             ) from None
-        if not bundle.reasons_against(instrument):
+        if not bundle.reasons_against(instrument, outputs):
             fitting.append((one.scope.narrowness, bundle))
     if not fitting:
         return None

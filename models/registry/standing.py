@@ -13,7 +13,8 @@ import msgspec
 
 from engine.errors import BundleError
 from engine.instruments import Instrument
-from models.manifest import DIRECTION, Manifest
+from models.manifest import Manifest
+from models.manifest_sections import DIRECTION
 
 State = Literal["candidate", "shadow", "canary", "champion", "retired"]
 Action = Literal["promote", "canary", "shadow", "rollback", "retire"]

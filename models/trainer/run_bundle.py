@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from engine.errors import DataError
 from engine.features.spec import FeatureSpec
+from models.evaluation import conformal
 from models.evaluation.run_folder import CONFIG, RunFolder
-from models.manifest import DIRECTION, Bundle, Thresholds
-from models.manifest_sections import Forecast, Form
+from models.manifest import Bundle, Thresholds
+from models.manifest_sections import DIRECTION, Forecast, Form
 from models.networks.exported import Member, Output, Reading
 from models.trainer import dataset
 from models.trainer.bundle import Description, bundle_of, label_fingerprint, scope_of
@@ -105,6 +106,7 @@ def _description(settings: TrainSettings, spec: FeatureSpec, rows: Dataset, foun
         return_scale_bps=rows.return_scale_bps if direction else 0.0,
         thresholds=thresholds,
         prediction_quantiles=levels,
+        conformal=_conformal(settings, rows, found),
         expires_days=settings.expires_days,
     )
 
@@ -115,6 +117,27 @@ def _validation(settings: TrainSettings, rows: Dataset, found: list[Fitted]) -> 
         return None
     part = rows.validation.every(settings.fit.eval_rows_max)
     return np.mean([forecasts(one, rows, part)[0][:, -1] for one in found], axis=0)
+
+
+def _conformal(settings: TrainSettings, rows: Dataset, found: list[Fitted]) -> dict[str, float]:
+    """Quantiles of the scores of validation rows under the served forecast, by level; of further forecasts as
+    ``LEVEL.NAME``.  A class scores one minus its probability, a number its distance, a variance that of logarithms."""
+    part = rows.validation.every(settings.fit.eval_rows_max)
+    each = [forecasts(one, rows, part) for one in found]
+    quantiles: dict[str, float] = {}
+    for at, target in enumerate(rows.plan.targets):
+        said = np.mean([one[at] for one in each], axis=0)
+        truth = rows.targets[part.index, at]
+        if target.kind == "classes":
+            scores = conformal.class_scores(truth.astype(np.int64), said)
+        elif target.kind == "variance":
+            scores = np.abs(np.log(truth) - np.log(np.maximum(said[:, 0], 1e-300)))
+        else:
+            scores = np.abs(truth - said[:, 0])
+        behind = f".{_output(target).name}" if at else ""
+        found_here = conformal.score_quantiles(scores).items()
+        quantiles |= {f"{level:g}{behind}": float(f"{quantile:.6g}") for level, quantile in found_here}
+    return quantiles
 
 
 def _output(target: Target) -> Output:

@@ -258,3 +258,12 @@ def test_features_that_read_what_the_session_does_not_have_are_refused(columns: 
         assert part in str(caught.value)
     if "CPI" in parts[0]:
         check_session(resolved, instruments, ConfiguredAssembly(resolved, time.perf_counter_ns), published=["CPI"])
+
+
+def test_a_gate_that_the_model_can_never_pass_is_refused_at_once() -> None:
+    """The shipped bundle has no conformal quantiles: the strategy would wait for ever."""
+    settings = settings_with(strategies__0__params={"gates": ["conformal"]})
+    with pytest.raises(
+        ConfigError, match=r"with demo-crypto@\w+ on BTC/USD@coinbase: gate conformal: the model has no"
+    ):
+        check_models(settings, [spot()], ConfiguredAssembly(settings, time.perf_counter_ns))

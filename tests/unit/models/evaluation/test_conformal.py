@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.evaluation.conformal import LEVELS, class_coverage, class_sets, interval_coverage, intervals
+from models.evaluation.conformal import (
+    LEVELS,
+    class_coverage,
+    class_scores,
+    class_sets,
+    interval_coverage,
+    intervals,
+    score_quantiles,
+)
 
 pytest.importorskip("mapie")
 
@@ -62,3 +70,24 @@ def test_a_set_may_be_empty_of_the_truth() -> None:
     assert one.size == 1.0
     assert one.singleton_accuracy == 1.0
     assert one.by_group == {}
+
+
+def test_served_quantiles_are_those_of_the_library() -> None:
+    """A class is in MAPIE's set exactly where one minus its probability is at most the quantile; intervals likewise."""
+    random = np.random.default_rng(8)
+    p = random.dirichlet(np.ones(2), 1200)
+    label = drawn(p, random)
+    sets = class_sets((label[:700], p[:700]), p[700:])
+    found = score_quantiles(class_scores(label[:700], p[:700]))
+    for number, level in enumerate(LEVELS):
+        assert (sets[:, :, number] == (1.0 - p[700:] <= found[level] + 1e-12)).all()
+    target, said = random.normal(size=(2, 700))
+    ends = intervals((target, said), said)
+    wide = score_quantiles(np.abs(target - said))
+    for number, level in enumerate(LEVELS):
+        assert ends[:, 1, number] - said == pytest.approx(wide[level])
+
+
+def test_levels_that_few_rows_cannot_promise_are_left_out() -> None:
+    """Of nine scores the largest is what 90 % of ten stand for; 95 % would need nineteen."""
+    assert score_quantiles(np.arange(1.0, 10.0), (0.5, 0.9, 0.95)) == {0.5: 5.0, 0.9: 9.0}

@@ -145,7 +145,9 @@ def test_the_runtime_serves_it_by_instrument_and_strategies_are_refused(stepped,
     assert len({one.values for one in said}) == 3
     assert model.predict(made_up.NAMES[0], windows[3], 1, 2).values == said[0].values
     (reason, *_) = bundle.reasons_against(make_instrument())
-    assert reason == "its task is return, and strategies trade on direction alone"
+    assert reason == "its task is return, and strategies that name no output trade on direction alone"
+    assert bundle.manifest.reason_against("return") == ""
+    assert bundle.manifest.reason_against("h5") == "it has no output 'h5', only return"
 
 
 @pytest.mark.fault("E6")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,8 +12,11 @@ from engine.errors import DataError
 from engine.events import PredictionStatus
 from engine.instruments import AssetClass
 from models.catalogue import verify_bundle
+from models.facts import facts_of
 from models.onnx_model import OnnxModel
-from tests.support.training import tiny_settings, write_quotes, write_settings
+from strategies.threshold import ThresholdParams, ThresholdStrategy
+from tests.support.fake_view import FakeView
+from tests.support.training import candle_settings, tiny_settings, write_candles, write_quotes, write_settings
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 pytest.importorskip("onnxscript", reason="the trainer is not installed")
@@ -52,6 +56,8 @@ def test_the_bundle_says_what_the_run_says(trained, make_instrument):
     assert f"a round trip costs {entries.cost_bps:.3f} bps" in (bundle.path / "README.md").read_text()
     assert manifest.return_scale_bps > 0
     assert not manifest.scored
+    facts = dict(facts_of(manifest))
+    assert (facts["output.p_up"], facts["direction.p_up"]) == (0.0, 1.0)
     assert verify_bundle(bundle.path)["golden_predictions"] == 24
     fx = make_instrument(AssetClass.FX, sizes=False, trades=False)
     assert bundle.reasons_against(fx) == []
@@ -68,9 +74,49 @@ def test_the_bundle_says_what_the_run_says(trained, make_instrument):
     assert {one.status for one in said} == {PredictionStatus.OK}
     np.testing.assert_allclose([one.values[0] for one in said], wanted, rtol=0, atol=1e-5)
     assert np.ptp(wanted) > 1e-4
+
+    shown = rows.validation.every(300)
+    p_up = np.mean([forecasts(one, rows, shown)[0][:, 1] for one in found], axis=0)
+    scores = np.where(rows.targets[shown.index, 0] == 1, 1.0 - p_up, p_up)
+    for error in (0.1, 0.3, 0.5):
+        quantile = facts[f"conformal_{error:g}"]
+        assert np.mean(scores <= quantile + 1e-6) >= 1.0 - error
+        assert np.mean(scores < quantile - 1e-6) <= 1.0 - error + 1.0 / len(scores)
     assert model.predict("X/Y@nowhere", rows.windows(part.position[:1])[0], 1, 2).values != said[0].values
 
 
 def test_a_run_that_is_not_done_has_no_bundle(trained, tmp_path):
     with pytest.raises(DataError, match=r"is not done; expected a run with result\.json"):
         bundle_run(tmp_path, data=trained[0])
+
+
+def test_a_strategy_trades_on_the_horizon_that_it_names(tmp_path):
+    """Returns of one and of three minutes in one bundle: the facts say where each is, in which unit and how far it
+    reaches; without a name the bundle is refused."""
+    folder = write_candles(tmp_path)
+    settings, _ = load_settings(write_settings(folder, candle_settings("multi_horizon")))
+    run_training(settings, folder=tmp_path / "runs" / "far", data=folder, commit="c" * 40)
+    bundle = bundle_run(tmp_path / "runs" / "far", data=folder)
+    (instrument, _) = known = dataset.build(settings, bundle.spec, folder).instruments
+    assert bundle.reasons_against(instrument) == [
+        "its task is horizons, and strategies that name no output trade on direction alone"
+    ]
+    assert bundle.reasons_against(instrument, {"h1", "h3"}) == []
+    facts = dict(facts_of(bundle.manifest))
+    assert (facts["horizon_rows"], facts["horizon_rows.h3"], facts["output.h3"], facts["bps.h3"]) == (1, 3, 1, 1e4)
+    assert facts["conformal_0.1.h3"] > facts["conformal_0.1"] > 0
+
+    view = FakeView(*known)
+    prediction = OnnxModel(bundle).predict(
+        instrument.id, dataset.build(settings, bundle.spec, folder).windows(np.array([40]))[0], 1, 2
+    )
+    far_bps = prediction.values[1] * 1e4
+    near = -1.0 if far_bps > 0 else 1.0
+    said = msgspec.structs.replace(prediction, values=(near, abs(prediction.values[1])))
+    params = ThresholdParams(
+        mode="return_bps", output="h3", buy=abs(far_bps) / 2, sell=-1e9, cost_multiple=0.0, sizing="fixed"
+    )
+    strategy = ThresholdStrategy("s", [instrument.id], params)
+    strategy.on_model(instrument.id, facts)
+    (entry,) = strategy.on_prediction(said, 1, view)
+    assert entry.reason == f"long {abs(far_bps):.4f}"

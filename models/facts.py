@@ -1,0 +1,57 @@
+"""What strategies are told of a bundle: the facts of ``ModelAssigned``.
+
+Owns their names on this side; ``strategies.forecasts`` reads them, and says what each means.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from models.manifest import Manifest
+
+Facts = tuple[tuple[str, float], ...]
+_BPS_OF_LOG_RETURN: Final = 1e4
+
+
+def facts_of(manifest: Manifest) -> Facts:
+    """Suggestions of a bundle, and where its forecasts are among the numbers of a prediction."""
+    thresholds = manifest.thresholds
+    suggested = () if thresholds is None else (("buy", thresholds.buy), ("sell", thresholds.sell))
+    return (
+        *suggested,
+        ("return_scale_bps", manifest.return_scale_bps),
+        ("horizon_rows", float(manifest.label.horizon_rows)),
+        *_outputs(manifest),
+        *_quantiles(manifest),
+    )
+
+
+def _outputs(manifest: Manifest) -> Facts:
+    """Place, form and horizon of each output.  Schema 1 has one, a probability of rising."""
+    found: list[tuple[str, float]] = []
+    place = 0
+    forecasts = () if manifest.task is None else manifest.task.forecasts
+    for number, tensor in enumerate(manifest.outputs):
+        found.append((f"output.{tensor.name}", float(place)))
+        traded_as = forecasts[number].traded_as if forecasts else "direction"
+        if traded_as == "direction":
+            found.append((f"direction.{tensor.name}", 1.0))
+        elif traded_as == "return":
+            found.append((f"bps.{tensor.name}", _BPS_OF_LOG_RETURN))
+        if forecasts and number:
+            found.append((f"horizon_rows.{tensor.name}", float(forecasts[number].horizon_rows)))
+        place += math.prod(tensor.shape[1:])
+    return tuple(found)
+
+
+def _quantiles(manifest: Manifest) -> Facts:
+    """``LEVEL`` and ``LEVEL.NAME`` of the manifest by their error rate."""
+    found = []
+    names = {tensor.name for tensor in manifest.outputs}
+    for key, quantile in (manifest.conformal or {}).items():
+        name = next((one for one in names if key.endswith(f".{one}")), "")
+        behind = f".{name}" if name else ""
+        rate = round(1.0 - float(key.removesuffix(behind)), 9)
+        found.append((f"conformal_{rate:g}{behind}", quantile))
+    return tuple(found)

@@ -20,7 +20,7 @@ from engine.consolidated import Consolidated
 from engine.errors import KestrelError
 from engine.events import Side
 from engine.instruments import Instrument
-from engine.ports import FeatureView, OpenGroup, OpenOrder, Position, Stake, Tally, Top
+from engine.ports import FeatureView, OpenGroup, OpenOrder, Position, ServedModel, Stake, Tally, Top
 from risk.gate import Gate
 from risk.limits import GroupLimits, Limits, StrategyLimits
 
@@ -134,6 +134,9 @@ class StillView:
 
     def tallies(self) -> Mapping[str, Tally]:
         return self._tallies
+
+    def model(self, instrument: str) -> ServedModel | None:  # noqa: ARG002
+        return None
 
     def consolidated(self, instrument: str) -> Consolidated | None:  # noqa: ARG002
         return None

@@ -19,6 +19,7 @@ from engine.events import (
     Halted,
     InputEvent,
     OrderOutcomeUnknown,
+    PredictionMade,
     Quote,
     ReplaceOutcomeUnknown,
 )
@@ -28,6 +29,9 @@ from engine.router import refusal_of
 
 WAITING_MAX = 65536
 """Events that may wait while one is handled.  Policy when full: quotes are dropped and counted, nothing else is."""
+
+LOSABLE_TYPES = frozenset({*MARKET_TYPES, PredictionMade})
+"""Events that come at the pace of the market: one that the journal has no room for is lost, and trading halts."""
 
 PLAIN_HALT = "halt"
 """Source of the halt that stands in for one that the journal could not write."""
@@ -169,8 +173,8 @@ class EventBus:
     def _not_journaled(self, core: TradingCore, event: InputEvent, error: JournalError) -> None:
         """What is not on record did not happen: the core must not act on it.
 
-        A market event that finds no room is lost and trading halts, by a record in what the journal keeps in reserve,
-        so that open orders can still be cancelled.  Anything else that finds no room is the end.
+        A market event or a prediction that finds no room is lost and trading halts, by a record in what the journal
+        keeps in reserve, so that open orders can still be cancelled.  Anything else that finds no room is the end.
         """
         if type(event) is Halted and event.source != PLAIN_HALT:
             # Its words may be what cannot be written; the kill switch works without them.
@@ -178,7 +182,7 @@ class EventBus:
             self._waiting.appendleft(Halted(now_ns, now_ns, PLAIN_HALT, "its text is not on record"))
             self._on_error("a halt could not be recorded as it was given", error)
             return
-        if type(event) not in MARKET_TYPES:
+        if type(event) not in LOSABLE_TYPES:
             self._die(error)
             return
         self.unjournaled += 1

@@ -13,6 +13,7 @@ from engine import events as e
 Derived = (
     e.Prediction
     | e.ModelAssigned
+    | e.ModelStanding
     | e.StateKept
     | c.Rejected
     | c.NewOrder
@@ -32,6 +33,7 @@ DERIVED_TYPES: frozenset[type] = frozenset(
     {
         e.Prediction,
         e.ModelAssigned,
+        e.ModelStanding,
         e.StateKept,
         c.Rejected,
         c.NewOrder,
@@ -48,7 +50,12 @@ DERIVED_TYPES: frozenset[type] = frozenset(
 )
 """Records the core makes itself.  Replay compares them; everything else it feeds."""
 
-DECISION_TYPES: frozenset[type] = DERIVED_TYPES - {e.Prediction, e.ModelAssigned, e.StateKept}
+DECISION_TYPES: frozenset[type] = DERIVED_TYPES - {
+    e.Prediction,
+    e.ModelAssigned,
+    e.ModelStanding,
+    e.StateKept,
+}
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")
 _decoder = msgspec.msgpack.Decoder(Record)

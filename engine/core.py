@@ -38,6 +38,7 @@ from engine.quality.gate import DEFAULT
 from engine.quality.tolerances import Tolerances
 from engine.reconciliation import Reconciliation
 from engine.sanity import amounts_defect, fill_defect
+from engine.serving import Serving
 from engine.stakes import EVERYONE, OPERATOR
 from engine.venues import VenueStates
 from engine.view import CoreView
@@ -46,8 +47,6 @@ KEEP = "keep"
 """Name of the timer on which the core puts its state on record; it is no heartbeat."""
 PEAK_STEP, PEAK_NS = Decimal("1.001"), 10_000_000_000
 """How much higher than the last kept one a peak of equity is kept at once, and how long after that one at least."""
-# Enum members are slow to reach through their class in CPython 3.11.
-_LATE, _FAILED = e.PredictionStatus.LATE, e.PredictionStatus.FAILED
 
 
 class NullProbe:
@@ -135,6 +134,15 @@ class TradingCore:
             reconciliation=self.reconciliation,
         )
         self._ask, self._restore = asking.ask, asking.restore
+        self.serving = Serving(
+            lanes=self.lanes,
+            view=self.view,
+            asking=asking,
+            latch=self.desk.latch,
+            assembly=assembly,
+            recorder=recorder,
+            counters=self.counters,
+        )
         self.market = Market(
             lanes=self.lanes,
             slots=self.slots,
@@ -144,8 +152,7 @@ class TradingCore:
             view=self.view,
             desk=self.desk,
             asking=asking,
-            assembly=assembly,
-            recorder=recorder,
+            serving=self.serving,
             counters=self.counters,
             probe=probe,
             consolidated=consolidated,
@@ -157,6 +164,7 @@ class TradingCore:
         """Who takes an event, by its type."""
         return {
             **self.market.handlers(),
+            **self.serving.handlers(),
             e.Timer: self._on_timer,
             e.RateReported: self.facts.on_rate,
             e.BalanceReported: self.facts.on_balance,

@@ -22,6 +22,11 @@ class Counters:
         self.predictions = 0
         self.late_predictions = 0
         self.failed_predictions = 0
+        self.asked = 0  # predictions that were asked for and answered later, or not at all
+        self.stale_predictions = 0  # answers that came when nobody waited for them any more
+        self.swaps = 0  # models that took another's place
+        self.refused_offers = 0  # models that were offered and could not serve
+        self.provider_changes = 0
         self.intents = 0
         self.orders = 0
         self.cancels = 0

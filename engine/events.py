@@ -1,7 +1,8 @@
 """Facts, in the past tense: everything that reaches the core, as one closed union of frozen structs.
 
 Owns what time, the system, operators and the core itself tell, the unions, and the names of all: facts of the market
-(``engine.market_events``) and of accounts (``engine.account_events``) are imported from here too.  Requests that leave
+(``engine.market_events``), of accounts (``engine.account_events``) and of models (``engine.model_events``) are imported
+from here too.  Requests that leave
 the core are in ``engine.commands``; the wire form of both in the journal is ``engine.codec``.
 
 Conventions
@@ -62,6 +63,14 @@ from engine.market_events import (
     Trade,
     VenueStatus,
 )
+from engine.model_events import (
+    ModelAlarmed,
+    ModelOffered,
+    ModelStanding,
+    ModelWeighed,
+    PredictionMade,
+    ProviderChanged,
+)
 
 __all__ = [
     "MARKET_TYPES",
@@ -89,7 +98,12 @@ __all__ = [
     "JournalSynced",
     "Liquidity",
     "MarketEvent",
+    "ModelAlarmed",
     "ModelAssigned",
+    "ModelEvent",
+    "ModelOffered",
+    "ModelStanding",
+    "ModelWeighed",
     "Observation",
     "OperatorRequested",
     "OrderAccepted",
@@ -103,7 +117,9 @@ __all__ = [
     "OrderReplaced",
     "PositionReported",
     "Prediction",
+    "PredictionMade",
     "PredictionStatus",
+    "ProviderChanged",
     "Quote",
     "RateReported",
     "Reduced",
@@ -289,4 +305,5 @@ SystemEvent = (
     | StateCarried
 )
 ControlEvent = Halted | Reduced | Resumed | OperatorRequested
-InputEvent = MarketEvent | AccountEvent | SystemEvent | ControlEvent
+ModelEvent = PredictionMade | ModelOffered | ModelAlarmed | ModelWeighed | ProviderChanged
+InputEvent = MarketEvent | AccountEvent | SystemEvent | ControlEvent | ModelEvent

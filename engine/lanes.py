@@ -13,9 +13,10 @@ from engine.commands import Intent
 from engine.counters import Counters
 from engine.events import BookDelta, BookSnapshot, Quote
 from engine.instruments import Instrument
-from engine.ports import Features, Model, Strategy
+from engine.ports import Features, Strategy
 from engine.quality.gate import QualityGate
 from engine.quality.verdicts import ACCEPTED, CROSSED, DROPPED, ISSUES, KEEPS_ENTRIES, TIME_ISSUES
+from engine.seats import Seat
 
 if TYPE_CHECKING:
     from engine.consolidated.consolidator import Consolidator
@@ -103,11 +104,11 @@ class Lane:
         "followers",
         "instrument",
         "member_feed",
-        "model",
         "prediction_slots",
         "quality",
         "quote_slots",
         "row_slots",
+        "seat",
         "slots",
         "top",
     )
@@ -116,7 +117,7 @@ class Lane:
         self,
         instrument: Instrument,
         features: Features | None,
-        model: Model | None,
+        seat: Seat | None,
         slots: list[StrategySlot],
         followers: list[Features] | None = None,
         quality: QualityGate | None = None,
@@ -127,7 +128,7 @@ class Lane:
         self.top = self.book.top  # one object for the life of the book
         self.features = features
         self.followers = [] if followers is None else followers
-        self.model = model
+        self.seat = seat
         self.slots = slots
         self.consolidator: Consolidator | None = None
         """What makes the price, where this is a consolidated instrument."""

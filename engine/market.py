@@ -17,20 +17,17 @@ from engine.consolidated.definition import ConsolidatedDefinition
 from engine.consolidated.views import ConsolidatedViews, Derived
 from engine.counters import Counters
 from engine.desk import Desk
-from engine.errors import JournalError
 from engine.instruments import Instrument
 from engine.lanes import Lane, StrategySlot
 from engine.portfolio import Portfolio
-from engine.ports import Assembly, Probe, Recorder
+from engine.ports import Probe
 from engine.published import Published
 from engine.quality.gate import QualityGate
 from engine.quality.tolerances import Tolerances
 from engine.quality.verdicts import is_shown
+from engine.serving import Serving
 from engine.venues import VenueStates
 from engine.view import CoreView
-
-# Enum members are slow to reach through their class in CPython 3.11.
-_LATE, _FAILED = e.PredictionStatus.LATE, e.PredictionStatus.FAILED
 
 
 class Market:
@@ -47,8 +44,7 @@ class Market:
         view: CoreView,
         desk: Desk,
         asking: Asking,
-        assembly: Assembly,
-        recorder: Recorder,
+        serving: Serving,
         counters: Counters,
         probe: Probe,
         consolidated: Sequence[ConsolidatedDefinition],
@@ -62,9 +58,8 @@ class Market:
         self.view = view
         self.desk = desk
         self.counters = counters
-        self._ask, self._tell_model = asking.ask, asking.tell_model
-        self._assembly = assembly
-        self._recorder = recorder
+        self._ask = asking.ask
+        self._serving, self._tell = serving, serving.tell
         self._mark = probe.mark
         self._tolerances = tolerances
         self._known_px: dict[str, float] = {}
@@ -275,29 +270,16 @@ class Market:
         if features is None or not features.warm:
             return
         instrument = lane.instrument.id
-        model = lane.model
-        if model is not None:
-            prediction = model.predict(instrument, features.window(), ts_event_ns, ts_recv_ns)
+        seat = lane.seat
+        if seat is not None:
+            prediction = seat.predict(instrument, features.window(), ts_event_ns, ts_recv_ns)
             self._mark(4)
-            try:
-                prediction_seq = self._recorder.record(prediction)
-            except JournalError as error:
-                self.desk.latch.halt_for_journal(error.seen)
+            if prediction is None:
+                self.counters.asked += 1
+            elif not self._tell(lane, prediction):
                 return
-            self._count_prediction(prediction)
-            for slot in lane.prediction_slots:
-                self._ask(slot, slot.on_prediction, prediction, prediction_seq)
         for slot in lane.row_slots:
             self._ask(slot, slot.on_row, instrument)
-
-    def _count_prediction(self, prediction: e.Prediction) -> None:
-        counters = self.counters
-        counters.predictions += 1
-        status = prediction.status
-        if status is _LATE:
-            counters.late_predictions += 1
-        elif status is _FAILED:
-            counters.failed_predictions += 1
 
     # --- what there is ---------------------------------------------------------------------------------------------
 
@@ -328,24 +310,13 @@ class Market:
         quality.expect(self._known_px.get(instrument.id, nan))
         if not slots:
             return Lane(instrument, None, None, slots, followers, quality)
-        assembly = self._assembly
-        uses_model = any(slot.uses_model for slot in slots)
-        assignment = assembly.assign(instrument, uses_model)
-        now_ns = self.view.now_ns
-        self._recorder.record(
-            e.ModelAssigned(now_ns, now_ns, instrument.id, assignment.model, assignment.spec, assignment.facts)
-        )
-        features = assembly.features(instrument, assignment)
-        model = assembly.model(instrument, assignment) if uses_model else None
-        for slot in slots:
-            if slot.uses_model and slot.alive:
-                self._tell_model(slot, instrument.id, assignment.facts)
+        features, seat = self._serving.assign(instrument, slots)
         if features is not None:
             for followed in features.follows:
                 self._followers.setdefault(followed, []).append(features)
             for observation in self._published.of(features.awaits):
                 features.update(observation)
-        return Lane(instrument, features, model, slots, followers, quality)
+        return Lane(instrument, features, seat, slots, followers, quality)
 
     def _on_instrument_status(self, event: e.InstrumentStatus) -> None:
         self.venues.instrument_status(event)

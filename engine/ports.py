@@ -249,6 +249,10 @@ class View(Protocol):
 
     def features(self, instrument: str) -> FeatureView | None: ...
 
+    def model(self, instrument: str) -> ServedModel | None:
+        """The model whose predictions strategies are asked about; None where there is none."""
+        ...
+
     def consolidated(self, instrument: str) -> Consolidated | None:
         """Price, confidence and attribution as of now of an id ``...@consolidated``; None for any other instrument."""
         ...
@@ -315,11 +319,41 @@ class Features(FeatureView, Protocol):
 
 
 class Model(Protocol):
+    """May have two capabilities besides, which are looked up when it takes its seat, and which never raise:
+    ``reset(instrument, reason)``, told where the row that comes does not follow on the one before (a hole in the feed,
+    a market that has opened, rows it was not asked about), and ``weigh(weights)``, of ensembles."""
+
     @property
     def version(self) -> str: ...
 
-    def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction:
-        """Never raises: a failure is a ``Prediction`` with that status.  ``window`` is only valid during the call."""
+    def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction | None:
+        """Never raises: a failure is a ``Prediction`` with that status.  ``window`` is only valid during the call.
+
+        None: it has been asked, and the answer comes as ``PredictionMade`` with these times as those of the row.
+        """
+        ...
+
+
+class ServedModel(Protocol):
+    """How the model that serves an instrument stands.  States are those of ``engine.events.ModelStanding``."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def role(self) -> str: ...
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is in that state; empty where it simply serves."""
+        ...
+
+    @property
+    def factor(self) -> float:
+        """What alarms leave of the size of entries, 0 to 1."""
         ...
 
 

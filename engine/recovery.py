@@ -49,6 +49,7 @@ from engine.events import (
     OrderReplaced,
     PositionReported,
     Prediction,
+    PredictionMade,
     RateReported,
     Reduced,
     ReplaceOutcomeUnknown,
@@ -87,7 +88,7 @@ _FACTS = (
     ReplaceOutcomeUnknown,
 )
 """What happened to the account, in the journal's stream of orders."""
-AT_THE_MARKETS_PACE: frozenset[type[Record]] = frozenset({JournalSynced, Prediction, Rejected, Timer})
+AT_THE_MARKETS_PACE: frozenset[type[Record]] = frozenset({JournalSynced, Prediction, PredictionMade, Rejected, Timer})
 """Records that move no account and of which there may be thousands a second: a start need not even decode them."""
 
 

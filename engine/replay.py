@@ -3,7 +3,7 @@
 Inputs are fed as recorded, under their recorded ``seq``.  What the core then derives (predictions, refusals, orders,
 state changes) is compared byte for byte, in order, with what was recorded after that input.  Predictions are taken
 from the record, because they depend on wall time (a late one is late for ever); ``recompute`` also runs the model again
-and compares values.
+and compares values: at the row, or where the answer came later (``PredictionMade``) with what the row held then.
 """
 
 from __future__ import annotations
@@ -18,14 +18,25 @@ import msgspec
 from engine.codec import DECISION_TYPES, DERIVED_TYPES, Record, encode, render
 from engine.commands import NewOrder, Rejected, ReplaceOrder, RiskStateChanged
 from engine.core import TradingCore
-from engine.errors import JournalError
-from engine.events import ModelAssigned, Prediction, PredictionStatus, StateKept
+from engine.errors import BundleError, JournalError
+from engine.events import (
+    ModelAssigned,
+    ModelStanding,
+    Prediction,
+    PredictionMade,
+    PredictionStatus,
+    StateKept,
+)
 from engine.instruments import Instrument
 from engine.latch import JOURNAL_HALT
 from engine.ports import Assembly, Assignment, Features, Float32Array, Model
+from engine.seats import ASYNCHRONOUS, GONE
 
 REFUSABLE = (NewOrder, ReplaceOrder, Rejected, Prediction, StateKept)
 """What the core lets a full journal refuse: it halts and goes on (``engine.latch``)."""
+ASKED_KEPT = 4096
+"""Rows kept of each instrument and model until their answer comes; the oldest is forgotten, and then not compared."""
+_ANSWERED = (PredictionStatus.OK, PredictionStatus.LATE)
 
 
 class Recorded(Protocol):
@@ -85,6 +96,8 @@ class ReplayRecorder:
         self.last_group = False
         self.result = ReplayResult()
         self._journal_refuses = False
+        self.asked: dict[tuple[str, str], Asked] = {}
+        """Rows that models computed anew have still to be asked about, by instrument and version."""
 
     def begin(self, source: Recorded, derived: list[Recorded]) -> None:
         """An input is about to be handled; ``derived`` is what was recorded behind it."""
@@ -130,21 +143,38 @@ class ReplayRecorder:
 class RecordedModel:
     """Predicts what was predicted.  With ``fresh`` it also runs the model and compares.
 
-    ``tolerance``: 0 asks for equal bits; else the bundle's declared absolute tolerance.
+    ``tolerance``: 0 asks for equal bits; else the bundle's declared absolute tolerance.  ``asynchronous``: the
+    session's answers came as events of their own.
     """
 
-    def __init__(self, recorder: ReplayRecorder, version: str, fresh: Model | None, tolerance: float) -> None:
+    def __init__(
+        self,
+        recorder: ReplayRecorder,
+        version: str,
+        fresh: Model | None,
+        tolerance: float,
+        *,
+        asynchronous: bool = False,
+    ) -> None:
         self._recorder = recorder
         self._version = version
         self._fresh = fresh
         self._tolerance = tolerance
+        self._asynchronous = asynchronous
+        self.reset = getattr(fresh, "reset", _pass)
+        self.weigh = getattr(fresh, "weigh", _pass)
 
     @property
     def version(self) -> str:
         return self._version
 
-    def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction:
+    def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction | None:
         recorder = self._recorder
+        if self._asynchronous:
+            if self._fresh is not None:
+                asked = recorder.asked.setdefault((instrument, self._version), Asked(self._fresh, self._tolerance))
+                asked.add(window, ts_event_ns, ts_recv_ns)
+            return None
         recorder.result.predictions += 1
         head = recorder.expected[0] if recorder.expected else None
         if head is None or not isinstance(head.record, Prediction):
@@ -152,22 +182,59 @@ class RecordedModel:
                 ts_event_ns, ts_recv_ns, instrument, self._version, PredictionStatus.FAILED, (), "none recorded here"
             )
         recorded = head.record
-        if self._fresh is not None and recorded.status in (PredictionStatus.OK, PredictionStatus.LATE):
-            self._compare(recorded, head.seq, self._fresh.predict(instrument, window, ts_event_ns, ts_recv_ns))
+        if self._fresh is not None and recorded.status in _ANSWERED:
+            recorder.result.recomputed_decisions += 1
+            fresh = self._fresh.predict(instrument, window, ts_event_ns, ts_recv_ns)
+            if not _agrees(recorded, fresh, self._tolerance):
+                raise _DivergedError(Difference(head.seq, render(recorded), repr(fresh)[:600]))
         # Our own time and instrument, the recorded answer: a prediction at another place is still a difference.
         return Prediction(
             ts_event_ns, ts_recv_ns, instrument, recorded.model, recorded.status, recorded.values, recorded.text
         )
 
-    def _compare(self, recorded: Prediction, seq: int, fresh: Prediction) -> None:
-        self._recorder.result.recomputed_decisions += 1
-        same = recorded.model == fresh.model and len(recorded.values) == len(fresh.values)
-        if same:
-            for old, new in zip(recorded.values, fresh.values, strict=True):
-                if old != new and not (isfinite(new) and abs(old - new) <= self._tolerance):
-                    same = False
-        if not same:
-            raise _DivergedError(Difference(seq, render(recorded), render(fresh)))
+
+class Asked:
+    """Rows of one instrument that a model was asked about and has not answered yet.  Of several answers may come to the
+    newest only, so a window is computed when its answer is at hand."""
+
+    def __init__(self, fresh: Model, tolerance: float) -> None:
+        self._fresh = fresh
+        self._tolerance = tolerance
+        self._rows: deque[tuple[int, int, Float32Array]] = deque()
+        self._forgot = False
+
+    def add(self, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> None:
+        if len(self._rows) >= ASKED_KEPT:
+            self._rows.popleft()
+            self._forgot = True
+        self._rows.append((ts_event_ns, ts_recv_ns, window.copy()))
+
+    def compare(self, answer: PredictionMade, seq: int, result: ReplayResult) -> None:
+        """Run the model on the row that was answered.  Raises where it says another thing, or nobody asked."""
+        row = (answer.row_event_ns, answer.row_ns)
+        while self._rows and self._rows[0][1] < row[1]:
+            self._rows.popleft()  # superseded, or answered
+        window = next((one for *times, one in self._rows if tuple(times) == row), None)
+        if window is None and self._forgot:
+            return
+        result.recomputed_decisions += 1
+        fresh = None if window is None else self._fresh.predict(answer.instrument, window, *row)
+        if fresh is None or not _agrees(answer, fresh, self._tolerance):
+            said = "nobody asked about that row" if window is None else repr(fresh)[:600]
+            raise _DivergedError(Difference(seq, render(answer), said))
+
+
+def _agrees(recorded: Prediction | PredictionMade, fresh: Prediction | None, tolerance: float) -> bool:
+    if fresh is None or recorded.model != fresh.model or len(recorded.values) != len(fresh.values):
+        return False
+    return all(
+        old == new or (isfinite(new) and abs(old - new) <= tolerance)
+        for old, new in zip(recorded.values, fresh.values, strict=True)
+    )
+
+
+def _pass(*arguments: object) -> None:
+    """A capability that the model of the session may have had: what it did is in the recorded predictions."""
 
 
 class ReplayAssembly:
@@ -192,9 +259,17 @@ class ReplayAssembly:
     def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
         """What the session recorded; with ``recompute``, what would be chosen now, to be compared with it."""
         head = self._recorder.expected[0].record if self._recorder.expected else None
-        if self._recompute or not isinstance(head, ModelAssigned):
-            return self._assembly.assign(instrument, uses_model)
-        return Assignment(head.model, head.spec, head.facts)
+        if not self._recompute and isinstance(head, ModelAssigned):
+            return Assignment(head.model, head.spec, head.facts)
+        chosen = self._assembly.assign(instrument, uses_model)
+        if not isinstance(head, ModelAssigned):
+            return chosen
+        # Where a model computes depends on the machine, and decides nothing of what it says.
+        place = next((i for i, (name, _) in enumerate(head.facts) if name == ASYNCHRONOUS), None)
+        facts = [fact for fact in chosen.facts if fact[0] != ASYNCHRONOUS]
+        if place is not None:
+            facts.insert(place, head.facts[place])
+        return Assignment(chosen.model, chosen.spec, tuple(facts))
 
     def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
         return self._assembly.features(instrument, assignment)
@@ -202,8 +277,17 @@ class ReplayAssembly:
     def model(self, instrument: Instrument, assignment: Assignment) -> Model | None:
         if not assignment.model:
             return None
+        head = self._recorder.expected[0].record if self._recorder.expected else None
+        if isinstance(head, ModelStanding) and (head.model, head.state) == (assignment.model, GONE):
+            raise BundleError(head.reason)  # it could not be had then either
         fresh = self._assembly.model(instrument, assignment) if self._recompute else None
-        return RecordedModel(self._recorder, assignment.model, fresh, self._tolerance())
+        return RecordedModel(
+            self._recorder,
+            assignment.model,
+            fresh,
+            self._tolerance(),
+            asynchronous=bool(dict(assignment.facts).get(ASYNCHRONOUS)),
+        )
 
 
 def replay(
@@ -239,6 +323,8 @@ def _run_group(group: list[Recorded], recorder: ReplayRecorder, core: TradingCor
     if type(source.record) in DERIVED_TYPES:
         raise _DivergedError(Difference(source.seq, render(source.record), ""))
     recorder.begin(source, group[1:])
+    if type(source.record) is PredictionMade:
+        _on_answer(source, recorder)
     try:
         core.on_event(source.record)  # type: ignore[arg-type]  # an input: the derived ones went above
     except Exception:
@@ -247,3 +333,12 @@ def _run_group(group: list[Recorded], recorder: ReplayRecorder, core: TradingCor
     if recorder.expected:
         left = recorder.expected[0]
         raise _DivergedError(Difference(left.seq, render(left.record), ""))
+
+
+def _on_answer(source: Recorded, recorder: ReplayRecorder) -> None:
+    answer = source.record
+    assert isinstance(answer, PredictionMade)
+    recorder.result.predictions += 1
+    asked = recorder.asked.get((answer.instrument, answer.model))
+    if asked is not None and answer.status in _ANSWERED:
+        asked.compare(answer, source.seq, recorder.result)

@@ -11,7 +11,7 @@ from engine.events import Side
 from engine.instruments import Instrument
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
-from engine.ports import FeatureView, OpenGroup, OpenOrder, Position, Stake, Tally, Top
+from engine.ports import FeatureView, OpenGroup, OpenOrder, Position, ServedModel, Stake, Tally, Top
 
 if TYPE_CHECKING:
     from engine.consolidated.values import Consolidated
@@ -101,6 +101,10 @@ class CoreView:
     def features(self, instrument: str) -> FeatureView | None:
         lane = self._lanes.get(instrument)
         return None if lane is None else lane.features
+
+    def model(self, instrument: str) -> ServedModel | None:
+        lane = self._lanes.get(instrument)
+        return None if lane is None else lane.seat
 
     def consolidated(self, instrument: str) -> Consolidated | None:
         lane = self._lanes.get(instrument)

@@ -121,7 +121,7 @@ def summarise(
                     }
                 )
             ),
-            models=tuple(sorted({lane.model.version for lane in core.lanes.values() if lane.model is not None})),
+            models=tuple(sorted({lane.seat.version for lane in core.lanes.values() if lane.seat is not None})),
             rejections=rejections,
             quarantined={slot.name: slot.reason for slot in core.slots if not slot.alive},
             drops=drops,

@@ -31,7 +31,7 @@ import msgspec
 from engine import codec
 from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, Rejected, ReplaceOrder
 from engine.errors import JournalError
-from engine.events import MARKET_TYPES, Prediction, StateKept
+from engine.events import MARKET_TYPES, Prediction, PredictionMade, StateKept
 from engine.runtime.journal_stream import PREFAULT_BYTES, JournalStats, Stream, tend
 from engine.runtime.segment import (
     CONTROL,
@@ -49,7 +49,9 @@ Fsync = Literal["interval", "never", "always"]
 _SHORT_BYTES = 1024
 _PACK = [struct.Struct(f"<IQ{length}s").pack_into for length in range(_SHORT_BYTES)]
 """Checksum, number and payload of a record in one call, by payload length."""
-_NO_RESERVE: frozenset[type] = frozenset({NewOrder, NewOrderWithExits, ReplaceOrder, Prediction, Rejected, StateKept})
+_NO_RESERVE: frozenset[type] = frozenset(
+    {NewOrder, NewOrderWithExits, ReplaceOrder, Prediction, PredictionMade, Rejected, StateKept}
+)
 """Refused when only the reserve is left: they add risk, or come at the pace of the market and would eat it."""
 _COMMANDS: frozenset[type] = frozenset({NewOrder, NewOrderWithExits, CancelOrder})
 _CONTROL_ROOM = 2 * (RECORD_BYTES + 16)

@@ -46,7 +46,7 @@ def _market(core: TradingCore, drops: Mapping[str, int]) -> Iterator[str]:
 def _features(core: TradingCore) -> Iterator[str]:
     """Instruments on which nothing was predicted, or on which no strategy was asked with warm features."""
     lanes = {name: lane for name, lane in core.lanes.items() if lane.slots and lane.features is not None}
-    if not core.counters.predictions and (modelled := [name for name in lanes if lanes[name].model is not None]):
+    if not core.counters.predictions and (modelled := [name for name in lanes if lanes[name].seat is not None]):
         reasons = {name: _why_cold(lanes[name]) or "no feature row was completed" for name in modelled}
         yield f"no prediction was made although a model is assigned: {_each(reasons)}"
         lanes = {name: lane for name, lane in lanes.items() if name not in modelled}

@@ -36,6 +36,11 @@ RECORDS = st.one_of(
         st.lists(FLOAT, max_size=5).map(tuple), TEXT,
     ),
     st.builds(
+        e.PredictionMade, INT64, INT64, TEXT, TEXT, INT64, INT64, st.sampled_from(list(e.PredictionStatus)),
+        st.lists(FLOAT, max_size=5).map(tuple), TEXT,
+    ),
+    st.builds(e.ModelAlarmed, INT64, INT64, TEXT, TEXT, TEXT, TEXT, FLOAT, TEXT),
+    st.builds(
         c.NewOrder, INT64, TEXT, TEXT,
         st.builds(
             c.OrderIntent, INT64, TEXT, TEXT, st.sampled_from(list(e.Side)), DECIMAL,

@@ -12,7 +12,7 @@ from engine.commands import NewOrder, OrderIntent, OrderType, RiskState
 from engine.consolidated import Consolidated
 from engine.events import Liquidity, OrderFilled, Side
 from engine.instruments import AssetClass, Instrument
-from engine.ports import FeatureView, OpenGroup, OpenOrder, Position, Stake, Tally, Top
+from engine.ports import FeatureView, OpenGroup, OpenOrder, Position, ServedModel, Stake, Tally, Top
 
 D = Decimal
 ZERO = Decimal(0)
@@ -74,6 +74,7 @@ class FakeView:
         self.peak: Decimal | None = D(10_000)
         self.day_start: Decimal | None = D(10_000)
         self.feature_views: dict[str, FeatureView] = {}
+        self.models: dict[str, ServedModel] = {}
         self.consolidateds: dict[str, Consolidated] = {}
         self.closed: dict[str, str] = {}
         self.marks_known = True
@@ -210,6 +211,9 @@ class FakeView:
 
     def features(self, instrument: str) -> FeatureView | None:
         return self.feature_views.get(instrument)
+
+    def model(self, instrument: str) -> ServedModel | None:
+        return self.models.get(instrument)
 
     def consolidated(self, instrument: str) -> Consolidated | None:
         return self.consolidateds.get(instrument)

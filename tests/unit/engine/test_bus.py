@@ -75,6 +75,19 @@ def test_a_market_event_without_room_is_lost_and_halts() -> None:
 
 
 @pytest.mark.fault("A8")
+def test_an_answer_without_room_is_lost_and_halts() -> None:
+    """Answers that are computed off the loop come as often as quotes: one that finds no room does not end the
+    session, as it would not end one inline."""
+    gate = OpenGate()
+    bus, core, journal, _, errors = running(gate, on_prediction=lambda *_: [intent()])
+    journal.full_for = (e.PredictionMade,)
+    bus.publish(e.PredictionMade(10, 10, BTC, "mid@1", 5, 5, e.PredictionStatus.OK, (0.9,)))
+    assert core.counters.predictions == 0
+    assert gate.state is RiskState.HALTED
+    assert (bus.unjournaled, bus.dead, len(errors)) == (1, "", 1)
+
+
+@pytest.mark.fault("A8")
 def test_each_time_that_trading_went_on_a_lost_market_event_halts_again() -> None:
     """Lost, HALTED, room again, resumed, lost again."""
     gate = OpenGate()

@@ -1,0 +1,134 @@
+"""A session whose models answer later and change replays from its record, and computed anew it says the same."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from engine import events as e
+from engine.bus import EventBus
+from engine.codec import encode
+from engine.core import NullProbe
+from engine.replay import ReplayAssembly, ReplayRecorder, ReplayResult, replay
+from engine.router import OrderRouter
+from tests.support.core import BTC, MemoryJournal, Scripted, Written, build_core, intent, quote, spot
+from tests.support.serving import Answers, Shelf
+
+
+class Nowhere:
+    venue = "coinbase"
+
+    def submit(self, order) -> None:
+        pass
+
+    def cancel(self, cancel) -> None:
+        pass
+
+
+def strategy() -> Scripted:
+    """Buys at the bid where the prediction is above a half, under the name of the version."""
+
+    def on_prediction(prediction, seq, view):
+        if not prediction.values or prediction.values[0] <= 0.5:
+            return []
+        px = view.instrument(BTC).price(view.top(BTC).bid_px, 1)
+        return [intent(limit_px=px, model=prediction.model, prediction_seq=seq)]
+
+    return Scripted(on_prediction=on_prediction)
+
+
+def shelf(*, asynchronous: bool) -> Shelf:
+    return Shelf(Answers("a@1", asynchronous=asynchronous), Answers("b@1", 0.1, asynchronous=asynchronous))
+
+
+def recorded() -> list[Written]:
+    """60 quotes; of each three rows the last is answered, one late, one from a version that was replaced meanwhile."""
+    journal, models = MemoryJournal(), shelf(asynchronous=True)
+    bus = EventBus(journal, NullProbe(), lambda text, error: pytest.fail(f"{text}: {error!r}"))
+    core = build_core(bus, strategy(), assembly=models)
+    bus.attach(core, OrderRouter(bus.publish, lambda: [Nowhere()]))
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    serving = models.models["a@1"]
+    for step in range(60):
+        bus.publish(quote(100 + 10 * step, 100.0 + step * 0.03, 100.01 + step * 0.03))
+        if step == 30:
+            bus.publish(models.offer(101 + 10 * step, "b@1"))
+            bus.publish(serving.answer(102 + 10 * step))
+            serving = models.models["b@1"]
+        elif step % 3 == 2:
+            status = e.PredictionStatus.LATE if step == 20 else e.PredictionStatus.OK
+            bus.publish(serving.answer(105 + 10 * step, status=status))
+    bus.publish(models.offer(1000, "lost@1"))
+    bus.publish(quote(1001))
+    assert core.counters.stale_predictions == 1
+    return journal.written
+
+
+def run(records: list[Written], fresh: Shelf | None = None, tolerance: float = 0.0) -> ReplayResult:
+    recorder = ReplayRecorder()
+    assembly = ReplayAssembly(
+        recorder, fresh or shelf(asynchronous=False), recompute=fresh is not None, tolerance=lambda: tolerance
+    )
+    return replay(records, recorder, build_core(recorder, strategy(), assembly=assembly))
+
+
+def test_answers_and_changes_replay_from_the_record() -> None:
+    """Both versions have traded, and one could not be had; the record alone says all of it."""
+    records = recorded()
+    models = {w.record.intent.model for w in records if hasattr(w.record, "intent")}
+    assert models == {"a@1", "b@1"}
+    result = run(records)
+    assert (result.identical, result.first_difference) == (True, None)
+    assert result.decisions > 10
+    assert result.predictions == 21
+
+
+def test_computed_anew_the_answers_are_the_same_wherever_they_are_computed() -> None:
+    """Models that answer inline here: each answer is compared with the row it was about, the dropped one included."""
+    result = run(recorded(), fresh=shelf(asynchronous=False))
+    assert (result.identical, result.first_difference) == (True, None)
+    assert result.recomputed_decisions == 21
+
+
+def test_an_answer_that_comes_out_otherwise_is_named() -> None:
+    """The number of the answer, with what it says and what is computed; nothing within the tolerance."""
+    records = recorded()
+    other = shelf(asynchronous=False)
+    other.models["b@1"].offset += 1e-4
+    difference = run(records, fresh=other).first_difference
+    first = next(w for w in records if isinstance(w.record, e.PredictionMade) and w.record.model == "b@1")
+    assert difference is not None
+    assert difference.seq == first.seq
+    assert "b@1" in difference.replayed
+    assert run(records, fresh=other, tolerance=1e-3).identical
+
+
+def test_an_answer_about_a_row_that_was_never_made_is_named() -> None:
+    """Its row's time moved by 1 ns."""
+    records = recorded()
+    place = next(i for i, w in enumerate(records) if isinstance(w.record, e.PredictionMade))
+    moved = msgspec.structs.replace(records[place].record, row_ns=records[place].record.row_ns - 1)  # type: ignore[union-attr]
+    records[place] = Written(records[place].seq, encode(moved), moved)
+    difference = run(records, fresh=shelf(asynchronous=False)).first_difference
+    assert difference is not None
+    assert difference.seq == records[place].seq
+    assert difference.replayed == "nobody asked about that row"
+
+
+def test_a_changed_answer_shows_at_the_prediction_made_of_it() -> None:
+    """Without computing anything: the derived record differs."""
+    records = recorded()
+    place = next(i for i, w in enumerate(records) if isinstance(w.record, e.PredictionMade))
+    changed = msgspec.structs.replace(records[place].record, values=(0.9,))
+    records[place] = Written(records[place].seq, encode(changed), changed)
+    difference = run(records).first_difference
+    assert difference is not None
+    assert difference.seq == records[place].seq + 1
+
+
+def test_a_session_killed_anywhere_replays_to_its_last_record() -> None:
+    """Cut after each record."""
+    records = recorded()
+    for end in range(2, len(records)):
+        result = run(records[:end])
+        assert result.identical, (end, result.first_difference)

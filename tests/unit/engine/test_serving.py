@@ -1,0 +1,189 @@
+"""Who serves: answers that come later, versions that change between two events, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import events as e
+from engine.commands import NewOrder
+from engine.core import TradingCore
+from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, buyer, intent, open_market, quote
+from tests.support.serving import Answers, Shelf
+
+
+def opened(recorder: MemoryRecorder, shelf: Shelf, *strategies: Scripted) -> TradingCore:
+    core = build_core(recorder, *strategies, assembly=shelf)
+    open_market(core)
+    return core
+
+
+def standings(recorder: MemoryRecorder) -> list[tuple[str, str, str]]:
+    return [(one.role, one.model, one.state) for one in recorder.of(e.ModelStanding)]
+
+
+def test_an_answer_that_comes_later_is_a_prediction_of_its_row() -> None:
+    """Asked at the row, recorded and traded on at the answer, with the row's times and the answer's number."""
+    recorder, model = MemoryRecorder(), Answers(asynchronous=True)
+    core = opened(recorder, Shelf(model), buyer())
+    core.on_event(quote(10, 100.25, 100.27))
+    assert recorder.of(e.Prediction) == []
+    assert core.counters.asked == 1
+    out = list(core.on_event(model.answer(25)))
+    (prediction,) = recorder.of(e.Prediction)
+    assert (prediction.ts_event_ns, prediction.ts_recv_ns, prediction.model) == (10, 10, "mid@1")
+    assert prediction.values == pytest.approx((0.26,), abs=1e-4)
+    assert isinstance(out[0], NewOrder)
+    assert out[0].intent.prediction_seq == recorder.records.index(prediction) + 1
+    assert out[0].ts_ns == 25
+    assert core.counters.predictions == 1
+
+
+def test_rows_are_told_when_they_are_made() -> None:
+    """``on_row`` does not wait for a model that answers later."""
+    model, strategy = Answers(asynchronous=True), Scripted()
+    core = opened(MemoryRecorder(), Shelf(model), strategy)
+    core.on_event(quote(10))
+    assert [name for name, _ in strategy.calls] == ["on_row", "on_quote"]
+
+
+@pytest.mark.fault("E7")
+def test_an_answer_of_a_version_that_serves_no_more_is_dropped() -> None:
+    """Asked, swapped, answered: nothing is predicted, one stale answer is counted."""
+    recorder, before, after = MemoryRecorder(), Answers("a@1", asynchronous=True), Answers("b@1", asynchronous=True)
+    shelf = Shelf(before, after)
+    core = opened(recorder, shelf, buyer())
+    core.on_event(quote(10))
+    core.on_event(shelf.offer(11, "b@1"))
+    assert not core.on_event(before.answer(12))
+    assert recorder.of(e.Prediction) == []
+    assert core.counters.stale_predictions == 1
+
+
+@pytest.mark.fault("E8")
+def test_an_answer_from_before_a_hole_in_the_feed_is_dropped() -> None:
+    """The row was whole when it was asked about; at the answer nobody knows what came between."""
+    recorder, model = MemoryRecorder(), Answers(asynchronous=True)
+    core = opened(recorder, Shelf(model), buyer())
+    core.on_event(quote(10))
+    core.on_event(e.Gap(11, 11, "coinbase", BTC, 3, 5))
+    assert not core.on_event(model.answer(12))
+    assert recorder.of(e.Prediction) == []
+    assert core.counters.stale_predictions == 1
+
+
+def test_an_answer_for_what_is_not_known_is_dropped() -> None:
+    """Another instrument, or one that no model serves."""
+    model = Answers(asynchronous=True)
+    core = opened(MemoryRecorder(), Shelf(model), buyer())
+    core.on_event(quote(10))
+    core.on_event(model.answer(12, instrument="ETH/USD@coinbase"))
+    assert core.counters.stale_predictions == 1
+
+
+@pytest.mark.fault("E7")
+def test_a_version_changes_between_two_events() -> None:
+    """Each prediction, intent and order names the version that made it; the assignment is on record before."""
+    recorder, before, after = MemoryRecorder(), Answers("a@1"), Answers("b@1", 0.001)
+    shelf = Shelf(before, after)
+    shelf.facts["b@1"] = (("buy", 0.7),)
+
+    def on_prediction(prediction, seq, view):
+        return [intent(model=prediction.model, prediction_seq=seq)]
+
+    strategy = Scripted(on_prediction=on_prediction)
+    core = opened(recorder, shelf, strategy)
+    core.on_event(quote(10, 100.25, 100.27))
+    assert strategy.facts == {"buy": 0.6}
+    core.on_event(shelf.offer(11, "b@1"))
+    assert strategy.facts == {"buy": 0.7}
+    core.on_event(quote(12, 100.26, 100.28))
+    assert [one.model for one in recorder.of(e.ModelAssigned)] == ["a@1", "b@1"]
+    predicted = recorder.of(e.Prediction)
+    assert [one.model for one in predicted] == ["a@1", "b@1"]
+    for order, prediction in zip(recorder.of(NewOrder), predicted, strict=True):
+        assert order.intent.model == prediction.model
+        assert recorder.records[order.intent.prediction_seq - 1] is prediction
+    assert core.counters.swaps == 1
+    served = core.view.model(BTC)
+    assert served is not None
+    assert (served.version, served.role, served.state, served.factor) == ("b@1", "champion", "serving", 1.0)
+
+
+def test_the_same_version_offered_again_changes_nothing() -> None:
+    """No record, no swap."""
+    recorder, model = MemoryRecorder(), Answers()
+    shelf = Shelf(model)
+    core = opened(recorder, shelf, buyer())
+    count = len(recorder.records)
+    core.on_event(shelf.offer(11, "mid@1"))
+    assert len(recorder.records) == count
+    assert core.counters.swaps == 0
+
+
+@pytest.mark.fault("E2")
+def test_what_cannot_be_had_is_refused_and_who_serves_goes_on() -> None:
+    """A version that is not at hand: on record with the reason, and the next row is predicted by the old one."""
+    recorder, model = MemoryRecorder(), Answers()
+    shelf = Shelf(model)
+    core = opened(recorder, shelf, buyer())
+    core.on_event(shelf.offer(11, "lost@1"))
+    assert standings(recorder) == [("champion", "lost@1", "gone")]
+    assert recorder.of(e.ModelStanding)[0].reason == "bundle lost@1 is gone"
+    core.on_event(quote(12))
+    assert [one.model for one in recorder.of(e.Prediction)] == ["mid@1"]
+    assert core.counters.refused_offers == 1
+
+
+def test_an_offer_where_nobody_uses_a_model_is_refused() -> None:
+    """An instrument that is not known; an unknown role."""
+    recorder = MemoryRecorder()
+    shelf = Shelf(Answers(), Answers("b@1"))
+    core = opened(recorder, shelf, buyer())
+    core.on_event(e.ModelOffered(5, 5, "ETH/USD@coinbase", "champion", "b@1", "{}", ()))
+    core.on_event(shelf.offer(6, "b@1", role="understudy"))
+    assert [one.reason for one in recorder.of(e.ModelStanding)] == [
+        "the instrument is not known here",
+        "no role 'understudy' here",
+    ]
+
+
+def test_a_model_taken_away_leaves_the_rows() -> None:
+    """No prediction any more; strategies are asked on rows and quotes, and the record says that nobody serves."""
+    recorder, model, strategy = MemoryRecorder(), Answers(), Scripted()
+    shelf = Shelf(model)
+    core = opened(recorder, shelf, strategy)
+    core.on_event(shelf.offer(11, "", reason="retired"))
+    core.on_event(quote(12))
+    assert recorder.of(e.Prediction) == []
+    assert [name for name, _ in strategy.calls] == ["on_row", "on_quote"]
+    assert [(one.model, one.spec) for one in recorder.of(e.ModelAssigned)] == [("mid@1", "{}"), ("", "{}")]
+    assert [(one.state, one.reason) for one in recorder.of(e.ModelStanding)] == [("gone", "retired")]
+    assert core.view.model(BTC) is None
+
+
+def test_a_model_that_keeps_a_state_begins_anew_when_it_takes_the_seat() -> None:
+    """``reset`` of the one that comes, with the instrument and why."""
+    before, after = Answers("a@1"), Answers("b@1")
+    shelf = Shelf(before, after)
+    core = opened(MemoryRecorder(), shelf, buyer())
+    core.on_event(shelf.offer(11, "b@1"))
+    assert after.resets == [(BTC, "another version serves")]
+
+
+def test_weights_reach_the_model_that_they_are_of() -> None:
+    """Another version's are not taken."""
+    model = Answers()
+    core = opened(MemoryRecorder(), Shelf(model), buyer())
+    core.on_event(e.ModelWeighed(5, 5, BTC, "mid@1", (0.25, 0.75)))
+    core.on_event(e.ModelWeighed(6, 6, BTC, "other@1", (1.0, 0.0)))
+    assert model.weights == [(0.25, 0.75)]
+
+
+def test_a_provider_that_was_replaced_is_counted() -> None:
+    """Nothing else follows from it in the core."""
+    recorder = MemoryRecorder()
+    core = opened(recorder, Shelf(Answers()), buyer())
+    count = len(recorder.records)
+    core.on_event(e.ProviderChanged(5, 5, "mid@1", "CUDAExecutionProvider", "CPUExecutionProvider", "lost"))
+    assert core.counters.provider_changes == 1
+    assert len(recorder.records) == count

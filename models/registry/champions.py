@@ -6,14 +6,24 @@ whoever promoted it did not ask for another model.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 from engine.errors import BundleError
 from engine.instruments import Instrument
 from models.manifest import Bundle, load_bundle
 from models.manifest_sections import DIRECTION
+from models.registry.standing import Standing
 from models.registry.store import Registry
+
+
+class ChampionRefused(BundleError):  # noqa: N818 - said as users say it
+    """The champion that stands may not be used; ``version`` is which."""
+
+    def __init__(self, version: str, seen: str, **more: str) -> None:
+        super().__init__(seen, **more)
+        self.version = version
 
 
 def find_champion(
@@ -24,7 +34,14 @@ def find_champion(
     ``outputs``: see ``Bundle.reasons_against``.  A champion whose features need what this feed does not give is passed
     over.  Raises ``BundleError``.
     """
-    registry = Registry(root)
+    found = find_standing(Registry(root), instrument, partial(load_bundle, now_ns=now_ns), outputs)
+    return None if found is None else found[1]
+
+
+def find_standing(
+    registry: Registry, instrument: Instrument, load: Callable[[Path], Bundle], outputs: Collection[str] = ("",)
+) -> tuple[Standing, Bundle] | None:
+    """What stands for what on ``instrument``, and its champion as ``load`` gives it; as ``find_champion``."""
     held = [
         one
         for one in registry.standings()
@@ -32,21 +49,27 @@ def find_champion(
         and (one.scope.task == DIRECTION or "" not in outputs)
         and one.scope.covers(instrument)
     ]
-    fitting: list[tuple[tuple[bool, bool, bool], Bundle]] = []
+    fitting: list[tuple[Standing, Bundle]] = []
     for one in held:
         assert one.champion is not None
         try:
-            bundle = load_bundle(registry.path_of(one.champion), now_ns=now_ns)
+            bundle = load(registry.path_of(one.champion))
         except BundleError as error:
-            raise BundleError(
+            raise ChampionRefused(
+                one.champion,
                 f"the champion {one.champion} of {one.scope.text} may not be used: {error}",
                 do="promote another version, or go back: python run.py models rollback NAME",
             ) from None
         if not bundle.reasons_against(instrument, outputs):
-            fitting.append((one.scope.narrowness, bundle))
+            fitting.append((one, bundle))
     if not fitting:
         return None
-    return max(fitting, key=lambda pair: (pair[0], len(pair[1].spec.requires), pair[1].manifest.created_ns))[1]
+    return max(fitting, key=_precedence)
+
+
+def _precedence(pair: tuple[Standing, Bundle]) -> tuple[tuple[bool, bool, bool], int, int]:
+    standing, bundle = pair
+    return standing.scope.narrowness, len(bundle.spec.requires), bundle.manifest.created_ns
 
 
 def champions(root: Path) -> list[str]:

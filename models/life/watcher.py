@@ -1,0 +1,283 @@
+"""Follows the registry while a session runs: what should serve is checked, opened beside what serves, and offered.
+
+Owns the thread that does so.  The loop that trades waits for none of it: the check is a process of its own
+(``models.life.checking``), and opening a graph releases the interpreter (docs/decisions, "opened in a thread").  An
+offer is told by ``offer``, which has it journaled in the loop's thread.
+
+A version that may not serve is told once and left out; it is tried again when the registry or its own files change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+from engine.errors import BundleError, KestrelError
+from engine.instruments import Instrument
+from engine.intents import writable
+from engine.ports import Assignment
+from models.life.checking import Checked, Task
+from models.life.roles import Roles, Shelf, wanted_roles
+from models.manifest import Bundle
+from models.registry import audit
+from models.registry.champions import ChampionRefused
+from models.registry.store import STANDINGS
+
+POLL_S: Final = 0.5
+"""Between two looks at the standings, which are a few small files."""
+_STOP_S: Final = 5.0
+_REASON_MAX: Final = 200
+
+Role = Literal["champion", "canary", "older"]
+
+
+class Offer(NamedTuple):
+    """``assignment`` empty: the role is nobody's from now on."""
+
+    instrument: str
+    role: Role
+    assignment: Assignment
+    share: Decimal
+    reason: str
+
+
+class Opener(Protocol):
+    """Who opens models and hands them to the core; called from this thread."""
+
+    def following(self) -> Sequence[tuple[Instrument, str]]:
+        """Instruments that take whoever is champion, and the version each began with."""
+        ...
+
+    def is_open(self, version: str) -> bool: ...
+
+    def open(self, bundle: Bundle) -> Assignment:
+        """Open it with its golden tape, as it will serve.  Raises ``KestrelError``."""
+        ...
+
+    def keep(self, versions: Collection[str]) -> None:
+        """Models of other versions will not be asked for any more."""
+        ...
+
+
+class Checks(Protocol):
+    def check(self, task: Task, given_up: Callable[[], bool]) -> Checked: ...
+
+
+class RegistryWatcher:
+    """``start`` when the instruments are known, ``stop`` at the end; ``look`` is one pass, for who has its own thread.
+
+    ``offers_older``: the champion before is offered as ``older``; it is opened in any case, so that going back to it
+    takes no preparation.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Path,
+        directory: Path,
+        opener: Opener,
+        checks: Checks,
+        offer: Callable[[Offer], None],
+        log: Any,
+        deadline_us: float,
+        columns: Path | None = None,
+        offers_older: bool = False,
+        shelf: Shelf | None = None,
+    ) -> None:
+        self._registry = registry
+        self._directory = directory
+        self._opener = opener
+        self._checks = checks
+        self._offer = offer
+        self._log = log
+        self._deadline_us = deadline_us
+        self._columns = "" if columns is None else str(columns.resolve())
+        self._offers_older = offers_older
+        self._shelf = Shelf() if shelf is None else shelf
+        self._told: dict[tuple[str, Role], tuple[str, Decimal]] = {}
+        self._seen: tuple[Any, ...] = ()
+        self._begun = b""
+        self._refused: dict[str, str] = {}
+        self._said: set[tuple[str, str]] = set()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.refusals = 0
+        """Versions that were to serve and may not."""
+
+    # --- the thread -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        # No lower priority of its own: while it holds the interpreter for a moment, the loop would wait at that.
+        self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Idempotent.  What is being checked is given up."""
+        self._stopping.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(_STOP_S)
+
+    def status(self) -> dict[str, Any]:
+        """Plain values for an operator: what each instrument was given, and what may not serve and why."""
+        roles: dict[str, dict[str, str]] = {}
+        for (instrument, role), (version, share) in list(self._told.items()):
+            if version:
+                roles.setdefault(instrument, {})[role] = f"{version} with {share} of the size" if share else version
+        return {"roles": roles, "refused": dict(self._refused), "refusals": self.refusals}
+
+    def _run(self) -> None:
+        while not self._stopping.wait(POLL_S):
+            try:
+                self.look()
+            except Exception:  # a defect of ours: whoever serves goes on, and so does the thread
+                self._log.error("following the registry failed", exc_info=True)
+
+    # --- one pass -------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Bring what is offered up to what the registry says, if that has changed."""
+        following = self._opener.following()
+        stamp = self._stamp(following)
+        if stamp == self._seen:
+            return
+        self._begun = stamp[0]
+        for instrument, version in following:
+            self._told.setdefault((instrument.id, "champion"), (version, Decimal(0)))
+        self._refused = {}
+        try:
+            wanted = self._wanted(following)
+        except BundleError as error:
+            self._refuse("the registry", str(error), "all")
+            self._seen = self._stamp(following)
+            return
+        for role in ("champion", "canary", "older"):
+            if not self._bring(role, wanted):
+                return  # it has changed meanwhile: begun anew at the next look
+        versions = {version for version, _ in self._told.values()}
+        kept = [bundle for _, roles in wanted if roles is not None for bundle in roles.bundles]
+        self._opener.keep(versions | {bundle.version for bundle in kept})
+        self._shelf.keep(kept)
+        self._said &= set(self._refused.items())
+        self._seen = self._stamp(following)
+
+    def _stamp(self, following: Sequence[tuple[Instrument, str]]) -> tuple[Any, ...]:
+        """What a pass rests on."""
+        names = tuple(instrument.id for instrument, _ in following)
+        return self._standings(), names, tuple(self._state_of(version) for version in sorted(self._refused))
+
+    def _standings(self) -> bytes:
+        """By content: a file system's times are too coarse for two changes in a row."""
+        digest = hashlib.sha256()
+        for path in sorted((self._registry / STANDINGS).glob("*.json")):
+            try:
+                digest.update(path.name.encode() + path.read_bytes())
+            except OSError as error:
+                digest.update(f"{path.name} {error.errno}".encode())
+        return digest.digest()
+
+    def _state_of(self, version: str) -> tuple[Any, ...]:
+        """Of the files of one that was refused: who repairs them changes no standing."""
+        name, _, sha = version.partition("@")
+        found = []
+        for path in sorted((self._registry / "versions" / name / sha).glob("*")):
+            try:
+                about = path.stat()
+            except OSError:
+                continue
+            found.append((path.name, about.st_size, about.st_mtime_ns))
+        return tuple(found)
+
+    def _wanted(self, following: Sequence[tuple[Instrument, str]]) -> list[tuple[Instrument, Roles | None]]:
+        """None: who is champion may not be used.  Raises ``BundleError`` when a standing cannot be read."""
+        wanted: list[tuple[Instrument, Roles | None]] = []
+        for instrument, _ in following:
+            try:
+                roles = wanted_roles(self._registry, self._directory, instrument, self._shelf)
+            except ChampionRefused as error:
+                self._refuse(error.version, str(error), instrument.id)
+                wanted.append((instrument, None))
+                continue
+            for version, problem in roles.problems.items():
+                self._refuse(version, problem, instrument.id)
+            wanted.append((instrument, roles))
+        return wanted
+
+    def _bring(self, role: Role, wanted: Iterable[tuple[Instrument, Roles | None]]) -> bool:
+        """Open and offer one role everywhere.  False: the registry has changed meanwhile."""
+        for instrument, roles in wanted:
+            assignment = Assignment()
+            bundle = None if roles is None else self._candidate(role, instrument.id, roles)
+            if bundle is not None:
+                opened = self._opened(bundle, instrument.id)
+                if self._is_outdated():
+                    return False
+                assignment = opened or assignment
+            if role == "champion" and not assignment.model and (roles is None or bundle is not None):
+                continue  # who should serve may not: whoever serves goes on
+            if role == "older" and not self._offers_older:
+                continue
+            share = roles.share if roles is not None and role == "canary" and assignment.model else Decimal(0)
+            told = self._told.get((instrument.id, role), ("", Decimal(0)))
+            if (assignment.model, share) != told:
+                self._told[instrument.id, role] = (assignment.model, share)
+                self._offer(Offer(instrument.id, role, assignment, share, self._why(role, assignment.model or told[0])))
+        return True
+
+    def _candidate(self, role: Role, instrument: str, roles: Roles) -> Bundle | None:
+        if role == "champion":
+            return roles.champion
+        if roles.champion is None or self._told[instrument, "champion"][0] != roles.champion.version:
+            return None  # the champion that it stands beside, or goes back from, is not the one that serves
+        return roles.canary if role == "canary" else roles.before
+
+    def _opened(self, bundle: Bundle, instrument: str) -> Assignment | None:
+        """Its assignment; None where it may not serve."""
+        version = bundle.version
+        if version in self._refused:
+            return None
+        try:
+            if not self._opener.is_open(version):
+                task = Task(str(bundle.path.resolve()), version, self._deadline_us, self._columns)
+                checked = self._checks.check(task, self._is_outdated)
+                if self._is_outdated():
+                    return None
+                if checked.problem:
+                    self._refuse(version, checked.problem, instrument)
+                    return None
+            return self._opener.open(bundle)
+        except KestrelError as error:
+            self._refuse(version, str(error), instrument)
+            return None
+
+    def _is_outdated(self) -> bool:
+        """Who goes back must not wait for the check of what is no longer wanted."""
+        return self._stopping.is_set() or self._standings() != self._begun
+
+    def _refuse(self, version: str, problem: str, instrument: str) -> None:
+        """Told and counted once for each finding."""
+        self._refused[version] = problem
+        if (version, problem) in self._said:
+            return
+        self._said.add((version, problem))
+        self.refusals += 1
+        self._log.error(
+            "a model may not serve: whoever serves goes on", model=version, instrument=instrument, problem=problem
+        )
+
+    def _why(self, role: Role, version: str) -> str:
+        """What the registry's audit says of it."""
+        try:
+            made = [line for line in audit.lines(self._registry) if line.action != "void"]
+        except BundleError:
+            made = []
+        line = next(
+            (one for one in reversed(made) if version in (one.version, one.champion, one.champion_before)), None
+        )
+        if line is None:
+            return f"{role} by the registry"
+        return writable(f"{line.action} by {line.who}" + (f": {line.why}" if line.why else ""))[:_REASON_MAX]

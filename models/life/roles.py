@@ -20,6 +20,15 @@ from models.registry.champions import find_standing
 from models.registry.store import Registry
 
 
+class Followed(NamedTuple):
+    """An instrument that takes whoever is champion.  ``version``: what it began with; ``outputs``: names of those that
+    its strategies trade on, as in ``Bundle.reasons_against``."""
+
+    instrument: Instrument
+    version: str
+    outputs: frozenset[str] = frozenset({""})
+
+
 class Roles(NamedTuple):
     """``champion`` None: nothing may serve.  ``share``: the canary's part of the size of entries.  ``before``: the
     champion before, which is kept ready.  ``problems``: version -> why it may not be used, of canary and ``before``."""
@@ -61,22 +70,22 @@ class Shelf:
         self._bundles = {path: bundle for path, bundle in self._bundles.items() if path in paths}
 
 
-def wanted_roles(registry: Path, directory: Path, instrument: Instrument, shelf: Shelf) -> Roles:
+def wanted_roles(registry: Path, directory: Path, followed: Followed, shelf: Shelf) -> Roles:
     """Who should serve now.  Without a champion in the registry it is the bundle of ``directory``, as at a start.
 
     Raises ``ChampionRefused`` when the champion may not be used, ``BundleError`` when a standing cannot be read.
     """
     held = Registry(registry)
-    found = find_standing(held, instrument, shelf.load)
+    found = find_standing(held, followed.instrument, shelf.load, followed.outputs)
     if found is None:
-        return Roles(_shipped(directory, instrument))
+        return Roles(_shipped(directory, followed))
     standing, champion = found
     problems: dict[str, str] = {}
 
     def usable(version: str) -> Bundle | None:
         try:
             bundle = shelf.load(held.path_of(version))
-            bundle.check_instrument(instrument)
+            bundle.check_instrument(followed.instrument, followed.outputs)
         except BundleError as error:
             problems[version] = str(error)
             return None
@@ -87,9 +96,9 @@ def wanted_roles(registry: Path, directory: Path, instrument: Instrument, shelf:
     return Roles(champion, canary, standing.share if canary is not None else Decimal(0), before, problems)
 
 
-def _shipped(directory: Path, instrument: Instrument) -> Bundle | None:
+def _shipped(directory: Path, followed: Followed) -> Bundle | None:
     """None where nothing of the folder may be used: then there is no model, and nothing to go on with either."""
     try:
-        return find_bundle(directory, instrument)
+        return find_bundle(directory, followed.instrument, outputs=followed.outputs)
     except BundleError:
         return None

@@ -21,7 +21,7 @@ from engine.instruments import Instrument
 from engine.intents import writable
 from engine.ports import Assignment
 from models.life.checking import Checked, Task
-from models.life.roles import Roles, Shelf, wanted_roles
+from models.life.roles import Followed, Roles, Shelf, wanted_roles
 from models.manifest import Bundle
 from models.registry import audit
 from models.registry.champions import ChampionRefused
@@ -48,9 +48,7 @@ class Offer(NamedTuple):
 class Opener(Protocol):
     """Who opens models and hands them to the core; called from this thread."""
 
-    def following(self) -> Sequence[tuple[Instrument, str]]:
-        """Instruments that take whoever is champion, and the version each began with."""
-        ...
+    def following(self) -> Sequence[Followed]: ...
 
     def is_open(self, version: str) -> bool: ...
 
@@ -146,8 +144,8 @@ class RegistryWatcher:
         if stamp == self._seen:
             return
         self._begun = stamp[0]
-        for instrument, version in following:
-            self._told.setdefault((instrument.id, "champion"), (version, Decimal(0)))
+        for one in following:
+            self._told.setdefault((one.instrument.id, "champion"), (one.version, Decimal(0)))
         self._refused = {}
         try:
             wanted = self._wanted(following)
@@ -165,9 +163,9 @@ class RegistryWatcher:
         self._said &= set(self._refused.items())
         self._seen = self._stamp(following)
 
-    def _stamp(self, following: Sequence[tuple[Instrument, str]]) -> tuple[Any, ...]:
+    def _stamp(self, following: Sequence[Followed]) -> tuple[Any, ...]:
         """What a pass rests on."""
-        names = tuple(instrument.id for instrument, _ in following)
+        names = tuple(one.instrument.id for one in following)
         return self._standings(), names, tuple(self._state_of(version) for version in sorted(self._refused))
 
     def _standings(self) -> bytes:
@@ -192,12 +190,13 @@ class RegistryWatcher:
             found.append((path.name, about.st_size, about.st_mtime_ns))
         return tuple(found)
 
-    def _wanted(self, following: Sequence[tuple[Instrument, str]]) -> list[tuple[Instrument, Roles | None]]:
+    def _wanted(self, following: Sequence[Followed]) -> list[tuple[Instrument, Roles | None]]:
         """None: who is champion may not be used.  Raises ``BundleError`` when a standing cannot be read."""
         wanted: list[tuple[Instrument, Roles | None]] = []
-        for instrument, _ in following:
+        for one in following:
+            instrument = one.instrument
             try:
-                roles = wanted_roles(self._registry, self._directory, instrument, self._shelf)
+                roles = wanted_roles(self._registry, self._directory, one, self._shelf)
             except ChampionRefused as error:
                 self._refuse(error.version, str(error), instrument.id)
                 wanted.append((instrument, None))

@@ -11,6 +11,7 @@ import pytest
 from engine.instruments import Instrument
 from engine.ports import Assignment
 from models.life.checking import Checked, Task, examine
+from models.life.roles import Followed
 from models.life.watcher import Offer, RegistryWatcher
 from models.manifest import Bundle
 from models.onnx_model import OnnxModel
@@ -20,12 +21,12 @@ from models.registry.store import Registry
 class Opening:
     """Opens models as the session's assembly does, and remembers what was asked of it."""
 
-    def __init__(self, following: Sequence[tuple[Instrument, str]]) -> None:
+    def __init__(self, following: Sequence[Followed]) -> None:
         self._following = following
         self.models: dict[str, OnnxModel] = {}
         self.kept: set[str] = set()
 
-    def following(self) -> Sequence[tuple[Instrument, str]]:
+    def following(self) -> Sequence[Followed]:
         return self._following
 
     def is_open(self, version: str) -> bool:
@@ -88,6 +89,6 @@ def watching(
     """Watches for one instrument that began with ``version``; ``directory``: the folder of bundles."""
 
     def make(version: str, *, directory: Path = artifacts, **more: Any) -> Watching:
-        return Watching(registry, directory, Opening([(make_instrument(), version)]), **more)
+        return Watching(registry, directory, Opening([Followed(make_instrument(), version)]), **more)
 
     return make

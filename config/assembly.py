@@ -16,7 +16,9 @@ from engine.venues import CONSOLIDATED
 from models.catalogue import find_bundle
 from models.facts import facts_of
 from models.manifest import Bundle
-from models.onnx_model import OnnxModel
+from models.onnx_model import OnnxModel, open_model
+from models.providers.absent import AbsentModel
+from models.providers.order import providers_of
 from models.registry.store import Registry
 
 NO_MODEL = "none"
@@ -43,7 +45,7 @@ class ConfiguredAssembly:
         if settings.features.columns_folder is not None and original is None:
             load_columns(settings.features.columns_folder)
         self._bundles: dict[str, Bundle] = {}
-        self._models: dict[str, OnnxModel] = {}
+        self._models: dict[str, OnnxModel | AbsentModel] = {}
         self._specs: dict[str, FeatureSpec] = {}
         self._original = original
 
@@ -82,8 +84,12 @@ class ConfiguredAssembly:
             if bundle is None:
                 bundle = self._find(instrument, assignment.model)
             models = self._settings.models
-            model = OnnxModel(
-                bundle, deadline_us=models.deadline_us, stopwatch=self._stopwatch, same_max=models.same_answers_max
+            model = open_model(
+                bundle,
+                deadline_us=models.deadline_us,
+                stopwatch=self._stopwatch,
+                providers=providers_of(models.providers, models.engines),
+                same_max=models.same_answers_max,
             )
             self._models[assignment.model] = model
         return model
@@ -98,7 +104,7 @@ class ConfiguredAssembly:
         return max(tolerances, default=0.0)
 
     @property
-    def models(self) -> list[OnnxModel]:
+    def models(self) -> list[OnnxModel | AbsentModel]:
         return list(self._models.values())
 
     def _recorded_version(self) -> str:

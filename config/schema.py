@@ -33,7 +33,8 @@ from config.risk_schema import RiskSettings
 from config.sections import FilePath, Section
 from config.supervision_schema import ShutdownSettings, WatchdogSettings
 from engine.stakes import GUARDIAN, OPERATOR
-from models.shipped import DEFAULT, REGISTRY, bundles_folder
+from models.shipped import DEFAULT, ENGINES, REGISTRY, bundles_folder
+from models.shipped import Name as Provider
 
 PROFILES: Final = ("paper", "development", "testing", "production")
 REDACTED: Final = "**********"
@@ -247,6 +248,10 @@ class ModelsSettings(Section):
     deadline_us: int = Field(
         default=1000, gt=0, description="a prediction that takes longer is late and not traded on, us"
     )
+    providers: list[Provider] = Field(
+        default=["cpu"], min_length=1, description="what computes, the first that can; cpu stands behind them all"
+    )
+    engines: FilePath = Field(default=ENGINES, description="folder of TensorRT engines: models verify NAME --build")
     same_answers_max: int = Field(
         default=100, ge=0, description="different windows in a row that may have the same answer, then it fails; 0: any"
     )

@@ -6,7 +6,7 @@ The registry's champion goes before the folder.  Owns the choice only.  What mak
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from engine.instruments import Instrument
 from models.manifest import MANIFEST, Bundle, load_bundle
 from models.registry.champions import find_champion
 from models.registry.store import Registry
+from models.shipped import ENGINES, Name
 
 AUTO = "auto"
 
@@ -138,19 +139,41 @@ def show_bundle(path: Path | str, *, now_ns: int | None = None) -> dict[str, Any
     return {"version": bundle.version, **content}
 
 
-def verify_bundle(path: Path | str, *, now_ns: int | None = None) -> dict[str, Any]:
-    """Load, open and run the golden tape.  Raises ``BundleError`` with what is wrong.
+def verify_bundle(
+    path: Path | str,
+    *,
+    on: Sequence[Name] = ("cpu",),
+    engines: Path = ENGINES,
+    build: bool = False,
+    now_ns: int | None = None,
+) -> dict[str, Any]:
+    """Load, open and run the golden tape on each provider of ``on``.  Raises ``BundleError`` with what is wrong.
 
-    Returns ``version``, ``provider`` and the number of golden predictions that were compared.
+    ``build``: first build the TensorRT engine of this machine's GPU in ``engines``; that one is verified too.
+    Returns ``version``, ``provider`` (the first), the number of golden predictions that were compared, and for each
+    provider its device and what one prediction takes.
     """
-    from models.onnx_model import OnnxModel  # listing bundles needs no runtime
+    # Listing bundles needs no runtime.
+    from models.providers.choice import try_provider
+    from models.providers.graph import source_of
+    from models.providers.order import provider_of
+    from models.providers.tensorrt import TensorrtProvider
     from models.side_graphs import check_side_graphs
 
     bundle = load_bundle(path, now_ns=now_ns)
-    model = OnnxModel(bundle)
+    wanted = list(dict.fromkeys(on))
+    if build:
+        TensorrtProvider(engines).build(source_of(bundle))
+        wanted = list(dict.fromkeys([*wanted, "tensorrt"]))
+    tried = [try_provider(bundle, provider_of(name, engines)) for name in wanted]
     check_side_graphs(bundle)
     return {
         "version": bundle.version,
-        "provider": model.provider,
+        "provider": tried[0].graph.provider,
         "golden_predictions": len(bundle.golden.outputs) // bundle.manifest.output_width,
+        "precision": bundle.manifest.precision,
+        "providers": [
+            {"provider": one.graph.provider, "device": one.graph.device, "prediction_us": round(one.cost_us, 1)}
+            for one in tried
+        ],
     }

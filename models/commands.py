@@ -8,14 +8,14 @@ import json
 import time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import msgspec
 import typer
 
 from engine.cli import JsonFlag, print_json
 from engine.errors import BundleError, KestrelError
-from models.shipped import DEFAULT, REGISTRY, bundles_folder
+from models.shipped import DEFAULT, ENGINES, REGISTRY, Name, bundles_folder
 
 if TYPE_CHECKING:
     from models.registry.standing import Standing
@@ -74,13 +74,25 @@ def models_show(name: str, directory: DirectoryOption = DEFAULT, registry: Regis
 
 @app.command("verify")
 def models_verify(
-    name: str, directory: DirectoryOption = DEFAULT, registry: RegistryOption = REGISTRY, as_json: JsonFlag = False
+    name: str,
+    on: Annotated[list[str] | None, typer.Option(help="a provider: cpu, cuda, tensorrt, openvino; repeat it")] = None,
+    build: Annotated[bool, typer.Option("--build", help="first build the TensorRT engine for this GPU")] = False,
+    directory: DirectoryOption = DEFAULT,
+    registry: RegistryOption = REGISTRY,
+    engines: Annotated[Path, typer.Option(help="folder of TensorRT engines (models.engines)")] = ENGINES,
+    as_json: JsonFlag = False,
 ) -> None:
     """Load a bundle (or NAME@VERSION), open its graphs and run its golden tape through the kernel that will serve."""
     from models.catalogue import verify_bundle
 
-    result = verify_bundle(_place(name, directory, registry))
-    print(f"{result['version']}: ok on {result['provider']}, {result['golden_predictions']} golden predictions")
+    wanted = on or (["tensorrt"] if build else ["cpu"])
+    if unknown := sorted(set(wanted) - set(get_args(Name))):
+        raise BundleError(f"provider {unknown[0]!r} is unknown", expected=f"one of {', '.join(get_args(Name))}")
+    place = _place(name, directory, registry)
+    result = verify_bundle(place, on=cast("list[Name]", wanted), engines=engines, build=build)
+    for one in result["providers"]:
+        counted = f"{result['golden_predictions']} golden predictions, {one['prediction_us']} us each"
+        print(f"{result['version']}: ok on {one['provider']} ({one['device']}), {counted}")
     if as_json:
         print_json(result)
 

@@ -25,8 +25,10 @@ from models.assets import ASSETS, AssetIds
 from models.golden import GoldenTape, decode_golden
 from models.manifest_sections import (
     DIRECTION,
+    Converted,
     Evaluated,
     Explanation,
+    Precision,
     Run,
     Section,
     SideGraph,
@@ -207,6 +209,9 @@ class Manifest(Section, frozen=True):
     """None where the run was not evaluated; ``metrics`` and ``baselines`` are empty then."""
     explanation: Explanation | None = None
     step: Step | None = None
+    precision: Precision = "fp32"
+    converted: Converted | None = None
+    """From which bundle, and what that cost; None where the graph is as it was trained."""
 
     @property
     def side_graphs(self) -> tuple[SideGraph, ...]:

@@ -12,6 +12,8 @@ import msgspec
 DIRECTION: Final = "direction"
 """The label whose forecast is the probability that the price is higher."""
 Form = Literal["probability", "classes", "number", "variance"]
+Precision = Literal["fp32", "fp16", "int8"]
+"""Of the weights in a graph; what goes in and comes out is float32 in any case."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,3 +107,16 @@ class Step(Section, frozen=True):
 
     graph: SideGraph | None
     why_not: str = ""
+
+
+class Converted(Section, frozen=True):
+    """From which version a graph was converted to another precision, and the scores of both on validation rows.
+
+    ``rows``: how many.  ``agreement``: share of them with the same class; None where the forecast has no classes.
+    """
+
+    version: str
+    rows: int
+    agreement: float | None
+    before: dict[str, float]
+    after: dict[str, float]

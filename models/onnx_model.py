@@ -1,7 +1,8 @@
-"""A verified bundle served by ONNX Runtime, inline in the event flow.
+"""A verified bundle served inline in the event flow.
 
-Owns the session, its buffers, the deadline and the counters.  Which bundle is loaded and whether it may be used on an
-instrument is decided before, by ``models.catalogue`` and ``models.manifest``.
+Owns its buffers, the deadline and the counters.  Which provider computes is ``models.providers.choice``; which bundle
+is loaded and whether it may be used on an instrument is decided before, by ``models.catalogue`` and
+``models.manifest``.
 """
 
 from __future__ import annotations
@@ -10,23 +11,21 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
-from engine.errors import BundleError
 from engine.events import Prediction, PredictionStatus
 from engine.ports import Float32Array
 from models.assets import UNKNOWN
-from models.golden import check_tape
 from models.manifest import Bundle
-from models.manifest_sections import Tensor
+from models.providers.absent import AbsentModel
+from models.providers.choice import ServedGraph, choose_provider
+from models.providers.graph import NoProviderError, Provider
+from models.providers.onnx_runtime import CpuProvider
 from models.serving.bound import BoundGraph
 from models.serving.guards import SAME_MAX, OutputGuard
 
-CPU = ("CPUExecutionProvider",)
-_WARM_UP_RUNS = 50
+CPU: tuple[Provider, ...] = (CpuProvider(),)
 _PROBE = 1e8
 """A window is refused when its sum times this overflows float32: when a feature is not finite or over about 1e30, where
 the sums of the normaliser would lose their range.  One pass of 0.5 us; isfinite and all take 1.7."""
@@ -43,9 +42,11 @@ class OnnxModel:
 
     ``deadline_us``: a prediction that took longer is marked late (None: never); ``stopwatch`` returns nanoseconds.
     ``same_max``: so many different windows in a row may have the same answer (``models.serving.guards``).
+    ``providers``: the order in which they are tried (``models.providers.choice``).
     Not thread-safe: input and output live in buffers that are bound once and reused.
 
-    Raises ``BundleError`` when the graph cannot be opened, differs from the manifest, or misses the golden tape.
+    Raises ``BundleError`` when the graph cannot be opened, differs from the manifest, or misses the golden tape;
+    ``NoProviderError`` when only this machine is in the way.
     """
 
     def __init__(
@@ -54,26 +55,20 @@ class OnnxModel:
         *,
         deadline_us: float | None = None,
         stopwatch: Callable[[], int] = time.perf_counter_ns,
-        providers: Sequence[str] = CPU,
+        providers: Sequence[Provider] = CPU,
         same_max: int = SAME_MAX,
     ) -> None:
-        self._bind(bundle, _open(bundle, providers), deadline_us, stopwatch, same_max)
-        manifest = bundle.manifest
-        check_tape(
-            self._version,
-            bundle.spec,
-            bundle.golden,
-            self._predict_one,
-            features_rel=manifest.tolerance.features_rel,
-            outputs_abs=manifest.tolerance.outputs_abs,
-        )
-        for _ in range(_WARM_UP_RUNS):
-            self._run()
+        self._bind(bundle, choose_provider(bundle, providers, deadline_us), deadline_us, stopwatch, same_max)
 
     def _bind(
-        self, bundle: Bundle, session: Any, deadline_us: float | None, stopwatch: Callable[[], int], same_max: int
+        self,
+        bundle: Bundle,
+        graph: ServedGraph,
+        deadline_us: float | None,
+        stopwatch: Callable[[], int],
+        same_max: int,
     ) -> None:
-        """Counters and buffers of one user of a session."""
+        """Counters and buffers of one user of a graph."""
         manifest = bundle.manifest
         self.bundle = bundle
         self.count = 0
@@ -82,8 +77,9 @@ class OnnxModel:
         self._version = bundle.version
         self._stopwatch = stopwatch
         self._deadline_ns = math.inf if deadline_us is None else deadline_us * 1000
-        self._session = session
-        self._bound = bound = BoundGraph(session, bundle)
+        self.graph = graph
+        """Where it is computed; others may bind buffers of their own to it."""
+        self._bound = bound = BoundGraph(graph, bundle)
         self._run = bound.run
         self._row = bound.features[0]
         self._dot = bound.features.reshape(-1).dot
@@ -98,7 +94,7 @@ class OnnxModel:
     def twin(self) -> OnnxModel:
         """The same weights in the same memory, with buffers and counters of its own: what a shadow runs on."""
         twin = OnnxModel.__new__(OnnxModel)
-        twin._bind(self.bundle, self._session, None, self._stopwatch, self._same_max)
+        twin._bind(self.bundle, self.graph, None, self._stopwatch, self._same_max)
         return twin
 
     @property
@@ -108,8 +104,8 @@ class OnnxModel:
 
     @property
     def provider(self) -> str:
-        """The execution provider that is really used."""
-        return str(self._session.get_providers()[0])
+        """The provider that computes now; ``none`` once it was lost and nothing could take over."""
+        return self.graph.provider
 
     def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction:
         """One inference over ``window`` (W, F) raw features.  Never raises: trouble is a prediction marked failed."""
@@ -145,69 +141,20 @@ class OnnxModel:
     def _read_all(self) -> tuple[float, ...]:
         return tuple([number for output in self._outputs for number in output.ravel().tolist()])
 
-    def _predict_one(self, window: Float32Array) -> tuple[float, ...]:
-        """One golden vector, of an instrument that nobody has seen where the graph tells them apart.
 
-        Raises ``BundleError`` for a graph that loads and cannot be run.
-        """
-        self._row[:] = window
-        self._asset[0] = UNKNOWN
-        try:
-            self._run()
-        except Exception as error:
-            raise _refused(self.bundle, "run", error) from error
-        return self._read()
+def open_model(
+    bundle: Bundle,
+    *,
+    deadline_us: float,
+    stopwatch: Callable[[], int],
+    providers: Sequence[Provider],
+    same_max: int,
+) -> OnnxModel | AbsentModel:
+    """The model, or what stands in for it where no provider of this machine may serve it.
 
-
-def _open(bundle: Bundle, providers: Sequence[str]) -> Any:
-    missing = sorted(set(providers) - set(ort.get_available_providers()))
-    if missing or not providers:
-        raise BundleError(
-            f"execution provider {', '.join(missing) or 'list is empty'} is not installed",
-            expected=f"one of {', '.join(ort.get_available_providers())}",
-        )
-    return open_graph(bundle, bundle.graph, bundle.manifest.inputs, bundle.manifest.outputs, providers)
-
-
-def open_graph(
-    bundle: Bundle, graph: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor], providers: Sequence[str] = CPU
-) -> Any:
-    """A session of one of the bundle's graphs.  Raises ``BundleError`` when its ends are not those declared."""
-    options = ort.SessionOptions()
-    # One thread, no spinning: at 130 k parameters a second thread costs more in waking than it saves, and a spinning
-    # pool would take the core that the event loop runs on.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    Raises ``BundleError`` for what is wrong with the bundle itself.
+    """
     try:
-        session = ort.InferenceSession(graph, options, providers=list(providers))
-    except Exception as error:  # the runtime raises its own types, one per status code
-        raise _refused(bundle, "load", error) from error
-    for kind, declared, found in (
-        ("input", inputs, session.get_inputs()),
-        ("output", outputs, session.get_outputs()),
-    ):
-        wanted = [(tensor.name, list(tensor.shape), tensor.dtype) for tensor in declared]
-        seen = [(node.name, _shape(node.shape), _dtype(node.type)) for node in found]
-        if wanted != seen:
-            raise BundleError(
-                f"bundle {bundle.version}: its graph has {kind}s {seen}", expected=f"{wanted}", do="train it again"
-            )
-    return session
-
-
-def _refused(bundle: Bundle, what: str, error: Exception) -> BundleError:
-    text = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return BundleError(f"bundle {bundle.version}: the runtime cannot {what} its graph: {text}", do="train it again")
-
-
-def _shape(shape: Sequence[int | str | None]) -> list[int]:
-    """Symbolic dimensions (the batch) as -1."""
-    return [size if isinstance(size, int) else -1 for size in shape]
-
-
-def _dtype(name: str) -> str:
-    return {"tensor(float)": "float32", "tensor(int64)": "int64"}.get(name, name)
+        return OnnxModel(bundle, deadline_us=deadline_us, stopwatch=stopwatch, providers=providers, same_max=same_max)
+    except NoProviderError as error:
+        return AbsentModel(bundle, str(error))

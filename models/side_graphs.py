@@ -14,7 +14,8 @@ from engine.errors import BundleError
 from models.assets import UNKNOWN
 from models.manifest import ASSET, FEATURES, Bundle
 from models.manifest_sections import SideGraph
-from models.onnx_model import open_graph
+from models.providers.graph import Source
+from models.providers.onnx_runtime import open_session
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -59,7 +60,9 @@ def _check_steps(bundle: Bundle, graph: SideGraph, window: npt.NDArray[np.float3
 
 
 def _open(bundle: Bundle, graph: SideGraph) -> Any:
-    return open_graph(bundle, bundle.side_graphs[graph.file], graph.inputs, graph.outputs)
+    return open_session(
+        Source(bundle.version, bundle.side_graphs[graph.file], graph.inputs, graph.outputs, bundle.manifest.precision)
+    )
 
 
 def _feeds(graph: SideGraph, rows: npt.NDArray[np.float32]) -> Arrays:

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,7 +14,6 @@ from engine.events import PredictionStatus
 from models.golden import decode_golden, encode_golden, run_tape
 from models.manifest import load_bundle
 from models.onnx_model import OnnxModel
-from models.serving.bound import bound_run
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -114,42 +112,6 @@ def test_a_feature_too_large_for_the_normaliser_fails_the_prediction(bundle, win
     assert "beyond 1e30" in prediction.text
 
 
-class _Public:
-    """A session as another version of the runtime may have it: only what is documented."""
-
-    def __init__(self, session):
-        self._session = session
-        self.calls = 0
-
-    def get_providers(self):
-        return self._session.get_providers()
-
-    def run_with_iobinding(self, binding):
-        self.calls += 1
-        self._session.run_with_iobinding(binding)
-
-
-class _Changed(_Public):
-    """A session whose compiled part takes other arguments than today's."""
-
-    def __init__(self, session):
-        super().__init__(session)
-        self._sess = SimpleNamespace(run_with_iobinding=lambda binding: None)
-
-
-@pytest.mark.parametrize("kind", [_Public, _Changed])
-def test_the_direct_call_and_the_public_one_give_the_same_bits(bundle, window, kind):
-    """Predicts through the compiled session, then with sessions on which that way is missing or changed."""
-    direct, fallback = OnnxModel(bundle), OnnxModel(bundle)
-    session = kind(fallback._session)
-    fallback._run = bound_run(session, fallback._bound.binding)
-    for scale in (1.0, 1.01, 0.5):
-        scaled = window * np.float32(scale)
-        assert direct.predict("A", scaled, 0, 0).values == fallback.predict("A", scaled, 0, 0).values
-    assert session.calls == 3
-    assert direct._run.func == direct._session._sess.run_with_iobinding
-
-
 def test_a_window_of_the_wrong_shape_fails_and_is_not_raised(bundle):
     """Hands in 29 rows: the port promises that nothing is raised into the core."""
     model = OnnxModel(bundle)
@@ -225,12 +187,6 @@ def test_tensor_names_other_than_the_graphs_are_refused(crypto_bundle, edit_mani
     edit_manifest(crypto_bundle, lambda m: m["outputs"][0].__setitem__("name", "logit"))
     with pytest.raises(BundleError, match="its graph has outputs"):
         OnnxModel(load_bundle(crypto_bundle))
-
-
-def test_a_provider_that_is_not_installed_is_refused(bundle):
-    """Asks for one that does not exist."""
-    with pytest.raises(BundleError, match="NoSuchProvider is not installed"):
-        OnnxModel(bundle, providers=("NoSuchProvider",))
 
 
 def test_serving_a_bundle_loads_no_trainer_library():

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import BundleError
+from models.providers.gpu import Gpu, find_gpu
+from models.providers.graph import ProviderError, source_of
+from models.providers.tensorrt import (
+    READY,
+    TensorrtProvider,
+    check_engine,
+    engine_folder,
+    engine_settings,
+    finish_engine,
+)
+
+GPU = Gpu("NVIDIA H100 80GB HBM3", "580.95.05")
+
+
+@pytest.fixture
+def built(bundle, tmp_path):
+    """An engine of two files in its place, as a build leaves it."""
+    source = source_of(bundle)
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    (draft / "model.engine").write_bytes(b"engine")
+    (draft / "model.timing").write_bytes(b"timing")
+    place = engine_folder(tmp_path, source, GPU)
+    place.parent.mkdir(parents=True)
+    finish_engine(draft, place, source, GPU)
+    return place
+
+
+def test_a_finished_engine_is_accepted_and_a_new_build_takes_its_place(bundle, built, tmp_path):
+    """Nothing of a draft is left; a second build replaces the first whole."""
+    source = source_of(bundle)
+    check_engine(built, source, GPU)
+    draft = tmp_path / "again"
+    draft.mkdir()
+    (draft / "model.engine").write_bytes(b"another")
+    finish_engine(draft, built, source, GPU)
+    check_engine(built, source, GPU)
+    assert sorted(file.name for file in built.iterdir()) == [READY, "model.engine"]
+    assert [one.name for one in built.parent.iterdir()] == [built.name]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"gpu": Gpu("NVIDIA H200", GPU.driver)},
+        {"gpu": Gpu(GPU.name, "590.01")},
+        {"content": b"another graph"},
+        {"precision": "fp16"},
+    ],
+)
+def test_an_engine_is_of_one_graph_gpu_driver_and_precision(bundle, built, tmp_path, other):
+    """Any other of them is another folder, which has no engine: it says how one is built."""
+    gpu = other.pop("gpu", GPU)
+    source = source_of(bundle)._replace(**other)
+    place = engine_folder(tmp_path, source, gpu)
+    assert place != built
+    with pytest.raises(ProviderError, match="models verify demo-crypto --build"):
+        check_engine(place, source, gpu)
+
+
+def test_a_changed_or_missing_file_of_an_engine_is_noticed(bundle, built):
+    """An engine holds machine code: what was not built here is not loaded."""
+    (built / "model.engine").write_bytes(b"other code")
+    with pytest.raises(ProviderError, match=r"model\.engine.*expected"):
+        check_engine(built, source_of(bundle), GPU)
+    (built / "model.engine").unlink()
+    with pytest.raises(ProviderError, match="missing"):
+        check_engine(built, source_of(bundle), GPU)
+
+
+def test_a_build_that_wrote_nothing_is_no_engine(bundle, tmp_path):
+    """The runtime can take the whole graph to CUDA without a word."""
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    with pytest.raises(BundleError, match="wrote no engine"):
+        finish_engine(draft, tmp_path / "place", source_of(bundle), GPU)
+
+
+def test_profiles_are_fixed_and_half_precision_is_only_what_the_bundle_says(bundle, tmp_path):
+    """Batches of 1 to 64, the window as it is."""
+    settings = engine_settings(source_of(bundle), tmp_path)
+    assert settings["trt_profile_opt_shapes"] == "features:1x30x40"
+    assert settings["trt_profile_max_shapes"] == "features:64x30x40"
+    assert settings["trt_fp16_enable"] == "0"
+    assert engine_settings(source_of(bundle)._replace(precision="fp16"), tmp_path)["trt_fp16_enable"] == "1"
+
+
+def test_a_machine_without_it_says_so_and_builds_nothing(bundle, tmp_path):
+    """The CPU's runtime has no TensorRT."""
+    for call in (TensorrtProvider(tmp_path).open, TensorrtProvider(tmp_path).build):
+        with pytest.raises(ProviderError, match="tensorrt is not in this runtime"):
+            call(source_of(bundle))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'NVIDIA H100 80GB HBM3, 580.95.05'", None),
+        ("echo 'NVIDIA-SMI has failed'; exit 9", "no GPU answers"),
+        ("true", "no GPU answers"),
+    ],
+)
+def test_the_driver_is_asked_for_the_gpu(tmp_path, monkeypatch, script, said):
+    """A program in its place answers as it does, fails, and says nothing."""
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    if said is None:
+        assert find_gpu() == GPU
+    else:
+        with pytest.raises(ProviderError, match=said):
+            find_gpu()
+
+
+def test_a_machine_without_a_driver_has_no_gpu(tmp_path, monkeypatch):
+    """No such program."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ProviderError, match="nvidia-smi is not installed"):
+        find_gpu()

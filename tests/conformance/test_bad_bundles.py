@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.bad_input import attempt, attempt_to_play, nothing_written, play, refused
-from tests.support.daemon import ROOT, into, kestrel, last_json, paper_session
+from tests.support.bad_input import attempt_to_play, nothing_written, play, refused
+from tests.support.daemon import ROOT, attempt, into, kestrel, last_json, paper_session
 
 ARTIFACTS = ROOT / "models" / "artifacts"
 NO_MODEL = "strategies=[{name: mine, kind: ema_cross, model: none}]"
@@ -71,7 +71,7 @@ def test_quotes_alone_of_a_crypto_instrument_have_no_bundle_that_fits(
         "choose a strategy that needs no model",
     )
     nothing_written(tmp_path)
-    summary = paper_session(tmp_path, market[:1], "--no-report", "--set", NO_MODEL)
+    summary = paper_session(tmp_path, market[:1], "--set", NO_MODEL)
     assert summary["ticks"] == 3000
     assert summary["predictions"] == 0
 

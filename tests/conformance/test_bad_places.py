@@ -24,7 +24,7 @@ def test_a_metrics_port_in_use_is_refused_and_the_name_stays_free(market: tuple[
         done = play(tmp_path, market, "--session", "mine", "--set", f"metrics.port={port}")
         refused(done, f"127.0.0.1:{port}", "in use", "a free port")
         nothing_written(tmp_path)
-    assert paper_session(tmp_path, market, "--session", "mine", "--no-report")["session"] == "mine"
+    assert paper_session(tmp_path, market, "--session", "mine")["session"] == "mine"
     refused(play(tmp_path, market, "--session", "mine"), "session mine has already run", "choose a new one")
     assert replay_session(tmp_path, "mine")[1]["identical"] is True
 

@@ -93,7 +93,7 @@ def test_bad_rows_are_dropped_and_counted_by_reason(market: tuple[Path, Path], t
         rows["bid_size"][600] = -1.0
 
     quotes = changed(market[0], tmp_path / market[0].name, spoil)
-    summary = paper_session(tmp_path, [quotes, market[1]], "--no-report")
+    summary = paper_session(tmp_path, [quotes, market[1]])
     assert summary["drops"] == {"not_finite": 2, "not_positive": 2, "crossed": 1, "bad_size": 1}
     assert summary["dropped"] == 6
     assert summary["ticks"] == 4000 - 6
@@ -139,11 +139,11 @@ def test_a_recording_on_which_nothing_could_be_done_says_so(
 
 def test_a_session_whose_every_intent_was_refused_says_by_what(market: tuple[Path, Path], tmp_path: Path) -> None:
     """A limit of a cent an order; with the shipped one the same files warn of nothing."""
-    summary = paper_session(tmp_path, market, "--no-report", "--set", "risk.max_order_notional=0.01")
+    summary = paper_session(tmp_path, market, "--set", "risk.max_order_notional=0.01")
     count = summary["intents"]
     assert count > 0
     assert summary["warnings"] == [f"none of {count} intents became an order; refused by max_order_notional {count}"]
-    summary = paper_session(tmp_path, market, "--no-report")
+    summary = paper_session(tmp_path, market)
     assert (summary["orders"] > 0, summary["warnings"]) == (True, [])
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bad_input import attempt, refused
-from tests.support.daemon import kestrel, paper_session
+from tests.support.bad_input import refused
+from tests.support.daemon import attempt, kestrel, paper_session
 
 
 @pytest.fixture(scope="module")
 def recorded(market: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one whole session called ``whole``."""
     folder = tmp_path_factory.mktemp("recorded")
-    paper_session(folder, market, "--session", "whole", "--no-report")
+    paper_session(folder, market, "--session", "whole")
     return folder
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bad_input import attempt, nothing_written, play, refused
-from tests.support.daemon import into, kestrel, last_json
+from tests.support.bad_input import nothing_written, play, refused
+from tests.support.daemon import attempt, into, kestrel, last_json
 
 
 @pytest.mark.fault("F9")

@@ -15,7 +15,7 @@ from engine.features import column, compute_rows
 from engine.quality.sieve import believed
 from models.trainer.dataset import feature_spec
 from models.trainer.settings import Features
-from tests.support.daemon import paper_session, replay_session
+from tests.support.daemon import paper_session, replay_apart
 
 OWN = '''
 from engine.features import Column, Family, register, register_family
@@ -92,6 +92,6 @@ def test_a_session_runs_with_it(folder: Path, market: tuple[Path, Path], tmp_pat
     )
     summary = paper_session(tmp_path, market, "--config", str(config))
     assert summary["ticks"] > 3000
-    status, again = replay_session(tmp_path, summary["session"])
+    status, again = replay_apart(tmp_path, summary["session"])
     assert status == 0
     assert again["identical"] is True

@@ -212,7 +212,7 @@ def test_several_symbols_and_strategies_trade_in_one_session(market_data: Path, 
         " params: {trailing: true, target_bps: 1, stop_bps: 1}}]"
     )
     files = heads(market_data, tmp_path, BTC, ETH)
-    summary = paper_session(tmp_path, files, "--set", strategies, "--no-report")
+    summary = paper_session(tmp_path, files, "--set", strategies)
     assert summary["ticks"] == 11_000
     assert set(summary["positions"]) == {"BTC/USDT@binance_usdm", "ETH/USDT@binance_usdm"}
     records = list(read_journal(tmp_path / "sessions" / summary["session"] / "journal"))
@@ -231,7 +231,7 @@ def test_several_symbols_and_strategies_trade_in_one_session(market_data: Path, 
 def test_a_recording_keeps_its_pace_and_stops_after_the_given_time(market_data: Path, tmp_path: Path) -> None:
     """``--speed 1 --for 2``: about two seconds of data are played, not the whole file, and the session replays."""
     files = heads(market_data, tmp_path, BTC)
-    summary = paper_session(tmp_path, files, "--speed", "1", "--for", "2", "--no-report")
+    summary = paper_session(tmp_path, files, "--speed", "1", "--for", "2")
     assert summary["stopped_by"] == "2 s are over"
     records = list(read_journal(tmp_path / "sessions" / summary["session"] / "journal"))
     times = [r.record.ts_recv_ns for r in records if isinstance(r.record, e.Quote)]

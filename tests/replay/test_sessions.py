@@ -17,7 +17,7 @@ from engine import events as e
 from engine.commands import NewOrder
 from engine.runtime.journal import JournalWriter
 from engine.runtime.journal_reader import JournalRecord, read_journal
-from tests.support.daemon import into, kestrel, paper_session, replay_session
+from tests.support.daemon import into, kestrel, paper_session, replay_apart, replay_session
 from tests.support.journals import flip
 from tests.support.published import published_file
 
@@ -43,7 +43,7 @@ def crypto(market_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         for name in (USDM_BTC, USDM_ETH)
         for kind, rows in (("quotes", 12_000), ("trades", 4_000))
     ]
-    return folder, paper_session(folder, files)
+    return folder, paper_session(folder, files, report=True)
 
 
 def records(folder: Path, session: str) -> list[JournalRecord]:
@@ -86,10 +86,10 @@ def test_a_session_trades_and_replays_identically(crypto: tuple[Path, dict[str, 
     assert summary["orders"] > 10
     assert summary["fills"] > 10
     assert len(summary["positions"]) == 2
-    status, result = replay_session(folder, summary["session"])
+    status, result = replay_apart(folder, summary["session"])
     assert (status, result["identical"], result["first_difference"]) == (0, True, None)
     assert result["decisions"] >= summary["orders"]
-    status, result = replay_session(folder, summary["session"], "--recompute")
+    status, result = replay_apart(folder, summary["session"], "--recompute")
     assert (status, result["identical"]) == (0, True)
     assert result["recomputed_decisions"] == summary["predictions"]
 
@@ -106,7 +106,7 @@ def test_string_hashing_decides_nothing(crypto: tuple[Path, dict[str, Any]]) -> 
     """Two values of PYTHONHASHSEED replay the same record without a difference."""
     folder, summary = crypto
     for seed in ("1", "4242"):
-        status, result = replay_session(folder, summary["session"], PYTHONHASHSEED=seed)
+        status, result = replay_apart(folder, summary["session"], PYTHONHASHSEED=seed)
         assert (status, result["identical"]) == (0, True)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import decimal
+import io
 import json
 import os
 import signal
@@ -11,20 +14,26 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import run
+from engine.runtime import secrecy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TICKS = "ticks"
+_BASE_INSTALL = Path(__file__).parent / "base_install"
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Ours, without settings that a developer may have exported; the run folder is this test's."""
+    """Ours, without settings that a developer may have exported; the run folder is this test's, and the packages are
+    those of the base install unless a ``PYTHONPATH`` is given."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("KESTREL_") or name in ("KESTREL_DATA", "KESTREL_RUN_DIR")
     }
     kept.pop("CONFIG_FILE", None)
-    return {**kept, **changes}
+    return {**kept, "PYTHONPATH": str(_BASE_INSTALL), **changes}
 
 
 def command(*arguments: str) -> list[str]:
@@ -49,6 +58,29 @@ def kestrel(
     return done
 
 
+def attempt(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """What ``kestrel`` gives, within this process: for what is refused before a session exists and for replays, where
+    only what comes of it is asked for.  The same entry point, options, settings and streams; libraries and kernels are
+    loaded already."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        # What the program does to its whole process would outlast the test; money by its rules is every test's anyway.
+        stack.enter_context(mock.patch.object(secrecy, "leave_no_core"))
+        stack.enter_context(mock.patch.object(secrecy, "redact_tracebacks"))
+        stack.enter_context(decimal.localcontext())
+        stack.enter_context(mock.patch.dict(os.environ, environment(**env), clear=True))
+        stack.enter_context(mock.patch.object(sys, "argv", [str(ROOT / "run.py"), *arguments]))
+        stack.enter_context(contextlib.chdir(ROOT))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        # A traceback of the program is the test's own: nothing but its exit is caught.
+        try:
+            run.main()
+        except SystemExit as end:
+            return subprocess.CompletedProcess(sys.argv, int(end.code or 0), out.getvalue(), err.getvalue())
+    raise AssertionError("run.main() came back")
+
+
 def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return content
@@ -64,15 +96,22 @@ def into(folder: Path) -> list[str]:
     return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
 
-def paper_session(folder: Path, files: Sequence[Path], *extra: str, **env: str) -> dict[str, Any]:
-    """Trade recorded files at full speed; the summary."""
-    done = kestrel("paper", "--replay", *map(str, files), "--speed", "max", "--json", *into(folder), *extra, **env)
+def paper_session(folder: Path, files: Sequence[Path], *extra: str, report: bool = False, **env: str) -> dict[str, Any]:
+    """Trade recorded files at full speed; the summary.  The page of a ``report`` is drawn by a process more."""
+    given = [*into(folder), *(() if report else ("--no-report",)), *extra]
+    done = kestrel("paper", "--replay", *map(str, files), "--speed", "max", "--json", *given, **env)
     assert done.returncode == 0, done.stderr[-2000:]
     return last_json(done)
 
 
-def replay_session(folder: Path, session: str, *extra: str, **env: str) -> tuple[int, dict[str, Any]]:
-    """Exit status and result of ``replay``."""
+def replay_session(folder: Path, session: str, *extra: str) -> tuple[int, dict[str, Any]]:
+    """Exit status and result of ``replay``, within this process."""
+    done = attempt("replay", session, "--sessions", str(folder / "sessions"), "--json", *extra)
+    return done.returncode, last_json(done)
+
+
+def replay_apart(folder: Path, session: str, *extra: str, **env: str) -> tuple[int, dict[str, Any]]:
+    """The same in a process of its own, which knows nothing of the session but its files."""
     done = kestrel("replay", session, "--sessions", str(folder / "sessions"), "--json", *extra, **env)
     return done.returncode, last_json(done)
 

@@ -103,10 +103,14 @@ class Explanation(Section, frozen=True):
 
 
 class Step(Section, frozen=True):
-    """Serving row by row with a carried state.  ``why_not``: where there is no graph, the reason."""
+    """Serving row by row with a carried state.  ``why_not``: where there is no graph, the reason.
+
+    ``carried``: the state may be carried on beyond a window, because the network was trained and judged that way.
+    """
 
     graph: SideGraph | None
     why_not: str = ""
+    carried: bool = False
 
 
 class Converted(Section, frozen=True):

@@ -23,12 +23,9 @@ from models.providers.choice import ServedGraph, choose_provider
 from models.providers.graph import NoProviderError, Provider
 from models.providers.onnx_runtime import CpuProvider
 from models.serving.bound import BoundGraph
-from models.serving.guards import SAME_MAX, OutputGuard
+from models.serving.guards import PROBE, SAME_MAX, OutputGuard
 
 CPU: tuple[Provider, ...] = (CpuProvider(),)
-_PROBE = 1e8
-"""A window is refused when its sum times this overflows float32: when a feature is not finite or over about 1e30, where
-the sums of the normaliser would lose their range.  One pass of 0.5 us; isfinite and all take 1.7."""
 _OK = PredictionStatus.OK
 _LATE = PredictionStatus.LATE
 _FAILED = PredictionStatus.FAILED
@@ -83,13 +80,18 @@ class OnnxModel:
         self._run = bound.run
         self._row = bound.features[0]
         self._dot = bound.features.reshape(-1).dot
-        self._probe = np.full(bound.features.size, _PROBE, np.float32)
+        self._probe = np.full(bound.features.size, PROBE, np.float32)
         self._outputs = bound.outputs
         self._read = self._read_one if manifest.output_width == 1 else self._read_all
         self._numbers = {} if bundle.assets is None else bundle.assets.by_instrument
         self._asset = bound.asset
         self._same_max = same_max
-        self._defect = OutputGuard(manifest, same_max=same_max).defect
+        self.guard = OutputGuard(manifest, same_max=same_max)
+        self._defect = self.guard.defect
+
+    def bind(self, batch: int) -> BoundGraph:
+        """The graph with buffers of its own for so many windows at once."""
+        return BoundGraph(self.graph, self.bundle, batch)
 
     def twin(self) -> OnnxModel:
         """The same weights in the same memory, with buffers and counters of its own: what a shadow runs on."""

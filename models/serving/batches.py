@@ -1,0 +1,116 @@
+"""Windows of several instruments through one graph at once, in batches of fixed sizes with buffers of their own.
+
+Owns what happens off the loop between a window and its answer: the copy into the bound buffers, the check of the
+input, the run, the check of the output.  Nothing here knows threads.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from engine.events import PredictionStatus
+from engine.ports import Float32Array
+from models.assets import UNKNOWN
+from models.manifest import Bundle
+from models.serving.bound import BoundGraph
+from models.serving.guards import PROBE, OutputGuard
+
+SIZES = (1, 2, 4, 8)
+"""Fixed shapes are what providers can capture and pin; beyond 8 windows a CPU gains little, and the first one waits."""
+_WARM_UP_RUNS = 5
+_OK, _FAILED = PredictionStatus.OK, PredictionStatus.FAILED
+
+
+# That product overflows on purpose, as in ``models.onnx_model``.
+warnings.filterwarnings("ignore", r"(overflow|invalid value) encountered in dot", RuntimeWarning, __name__)
+
+
+class Bindable(Protocol):
+    """A model that is open (``models.onnx_model.OnnxModel``)."""
+
+    @property
+    def bundle(self) -> Bundle: ...
+
+    @property
+    def version(self) -> str: ...
+
+    def bind(self, batch: int) -> BoundGraph:
+        """The graph with buffers for so many windows."""
+        ...
+
+
+class Ask(NamedTuple):
+    """One window ``(W, F)`` of an instrument, the times of its row, and when the model was asked (stopwatch, ns)."""
+
+    instrument: str
+    window: Float32Array
+    row_event_ns: int
+    row_ns: int
+    asked_ns: int
+
+
+class Answer(NamedTuple):
+    """``values`` in the manifest's order, empty for one that failed; ``text`` says why."""
+
+    ask: Ask
+    status: PredictionStatus
+    values: tuple[float, ...]
+    text: str = ""
+
+
+class Batches:
+    """Of one model.  For one thread; the thread that makes it may be another one."""
+
+    def __init__(self, model: Bindable, guard: OutputGuard) -> None:
+        bundle = model.bundle
+        self._guard = guard
+        self._numbers = {} if bundle.assets is None else bundle.assets.by_instrument
+        self._bound = {size: model.bind(size) for size in SIZES}
+        self._probe = np.full(bundle.spec.window * len(bundle.spec.columns), PROBE, np.float32)
+        for bound in self._bound.values():
+            for _ in range(_WARM_UP_RUNS):
+                bound.run()
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+        """One run for ``asks``, as many as one of ``SIZES``.  Never raises."""
+        try:
+            return self._answer(asks)
+        except Exception as error:  # the runtime raises its own types
+            return failed(asks, f"{type(error).__name__}: {error}")
+
+    def warm(self) -> None:
+        """One run on whatever lies in the buffers.  Nobody is told what comes out."""
+        try:
+            self._bound[1].run()
+        except Exception:  # the next prediction says what is wrong
+            return
+
+    def _answer(self, asks: Sequence[Ask]) -> list[Answer]:
+        bound = self._bound[len(asks)]
+        for number, ask in enumerate(asks):
+            bound.features[number] = ask.window
+            if self._numbers:
+                bound.asset[number] = self._numbers.get(ask.instrument, UNKNOWN)
+        marks = bound.features.reshape(bound.batch, -1).dot(self._probe).tolist()
+        bound.run()
+        columns = [output.reshape(bound.batch, -1).tolist() for output in bound.outputs]
+        answers: list[Answer] = []
+        for number, (ask, mark) in enumerate(zip(asks, marks, strict=True)):
+            # The graph clips, so a bad input would come out as a plausible number.
+            if not -math.inf < mark < math.inf:
+                answers += failed((ask,), "a feature is not finite or beyond 1e30")
+                continue
+            values = tuple([value for column in columns for value in column[number]])
+            defect = self._guard.defect(ask.instrument, values, mark)
+            answers.append(Answer(ask, _FAILED, (), defect) if defect else Answer(ask, _OK, values))
+        return answers
+
+
+def failed(asks: Sequence[Ask], text: str) -> list[Answer]:
+    """The same answer to all of them."""
+    return [Answer(ask, _FAILED, (), text[:200]) for ask in asks]

@@ -1,0 +1,79 @@
+"""Where a model runs: in the loop's thread, or on the worker.
+
+Owns the measurement and the rule.  A hand-over to another thread and back costs more than a short model takes, and a
+long one in the loop makes everything else wait; the bundle's own time on this machine decides.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Literal, NamedTuple
+
+INLINE_MAX_US = 50.0
+"""What a model may take in the loop's thread."""
+Wanted = Literal["auto", "inline", "worker"]
+_BLOCKS, _RUNS = 5, 40
+_LIMIT_NS = 60_000_000
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+class Schedule(NamedTuple):
+    """``on_worker``: off the loop.  ``time_us``: of one prediction, None where nobody measured."""
+
+    on_worker: bool
+    time_us: float | None
+    why: str
+
+    @property
+    def text(self) -> str:
+        """``worker: takes 512.3 us, ...``"""
+        return f"{'worker' if self.on_worker else 'inline'}: {self.why}"
+
+
+def decide(wanted: Wanted, time_us: float, cores: int) -> Schedule:
+    """``cores``: that this process may run on."""
+    takes = f"takes {time_us:.0f} us"
+    if wanted != "auto":
+        return Schedule(wanted == "worker", time_us, f"models.schedule says so; {takes}")
+    if time_us <= INLINE_MAX_US:
+        return Schedule(False, time_us, f"{takes}, up to {INLINE_MAX_US:.0f} us run in the loop")
+    if cores < 2:
+        return Schedule(False, time_us, f"{takes}, and there is no second core for a worker")
+    return Schedule(True, time_us, f"{takes}, over {INLINE_MAX_US:.0f} us, and there are {cores} cores")
+
+
+def measure_us(run: Callable[[], object], stopwatch: Callable[[], int] = time.perf_counter_ns) -> float:
+    """Time of a warm ``run``, us: the least median of several short blocks.
+
+    A neighbour on the machine makes a block slow, never fast; within a block the median leaves out single outliers.
+    Bounded: a slow model is measured fewer times, at least three.
+    """
+    begun_ns = stopwatch()
+    medians: list[float] = []
+    for _ in range(_BLOCKS):
+        samples: list[int] = []
+        for _ in range(_RUNS):
+            started_ns = stopwatch()
+            run()
+            ended_ns = stopwatch()
+            samples.append(ended_ns - started_ns)
+            if ended_ns - begun_ns > _LIMIT_NS and len(samples) > 2:
+                break
+        medians.append(median(samples))
+        if stopwatch() - begun_ns > _LIMIT_NS:
+            break
+    return min(medians) / 1e3
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on; a container's quota of less than two is one."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _QUOTA.read_text().split()
+        return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cores

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.network import Network
+from models.networks.newest_row import served_form
 from models.networks.normalisers import Affine, Unscaled
 from models.networks.recurrence import Recurrence
 
@@ -101,8 +102,7 @@ class Exported(nn.Module):
         """The same function in the form that the runtime computes fastest."""
         form = deepcopy(self)
         for number, network in enumerate(self.networks):
-            if (convert := getattr(network, "export_form", None)) is not None:
-                form.networks[number] = convert()
+            form.networks[number] = served_form(network)
         return form.eval().requires_grad_(False)
 
 

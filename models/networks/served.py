@@ -9,10 +9,11 @@ features and nothing can be scaled twice or differently.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+
+from models.networks.newest_row import served_form
 
 KINDS = ("price", "price_difference", "qty", "qty_total", "plain")
 """How a column is brought to a scale that does not depend on the instrument:
@@ -140,9 +141,7 @@ class Served(nn.Module):
 
     def export_form(self) -> Served:
         """The same function in the form that the runtime computes fastest; evaluation mode, no gradients."""
-        network = self.network.eval()
-        convert = getattr(network, "export_form", None)
         # A copy: freezing this form must not freeze the network it was made from.
-        served = Served(self.normaliser, deepcopy(network) if convert is None else convert())
+        served = Served(self.normaliser, served_form(self.network))
         served.temperature.copy_(self.temperature)
         return served.eval().requires_grad_(False)

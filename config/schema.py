@@ -255,6 +255,13 @@ class ModelsSettings(Section):
     same_answers_max: int = Field(
         default=100, ge=0, description="different windows in a row that may have the same answer, then it fails; 0: any"
     )
+    schedule: Literal["auto", "inline", "worker"] = Field(
+        default="auto",
+        description="where models run: auto (over 50 us on a worker thread, if there is a second core), inline, worker",
+    )
+    by_step: list[str] = Field(
+        default=[], description="recurrent bundles, by name, served row by row; their manifest has to allow it"
+    )
     watch: WatchSettings = WatchSettings()
     rollout: RolloutSettings = RolloutSettings()
 

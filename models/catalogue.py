@@ -151,13 +151,14 @@ def verify_bundle(
 
     ``build``: first build the TensorRT engine of this machine's GPU in ``engines``; that one is verified too.
     Returns ``version``, ``provider`` (the first), the number of golden predictions that were compared, and for each
-    provider its device and what one prediction takes.
+    provider its device, what one prediction takes, and where ``models.schedule: auto`` would run it.
     """
     # Listing bundles needs no runtime.
     from models.providers.choice import try_provider
     from models.providers.graph import source_of
     from models.providers.order import provider_of
     from models.providers.tensorrt import TensorrtProvider
+    from models.serving.schedule import decide, usable_cores
     from models.side_graphs import check_side_graphs
 
     bundle = load_bundle(path, now_ns=now_ns)
@@ -173,7 +174,12 @@ def verify_bundle(
         "golden_predictions": len(bundle.golden.outputs) // bundle.manifest.output_width,
         "precision": bundle.manifest.precision,
         "providers": [
-            {"provider": one.graph.provider, "device": one.graph.device, "prediction_us": round(one.cost_us, 1)}
+            {
+                "provider": one.graph.provider,
+                "device": one.graph.device,
+                "prediction_us": round(one.cost_us, 1),
+                "schedule": decide("auto", one.cost_us, usable_cores()).text,
+            }
             for one in tried
         ],
     }

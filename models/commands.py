@@ -92,7 +92,7 @@ def models_verify(
     result = verify_bundle(place, on=cast("list[Name]", wanted), engines=engines, build=build)
     for one in result["providers"]:
         counted = f"{result['golden_predictions']} golden predictions, {one['prediction_us']} us each"
-        print(f"{result['version']}: ok on {one['provider']} ({one['device']}), {counted}")
+        print(f"{result['version']}: ok on {one['provider']} ({one['device']}), {counted}; {one['schedule']}")
     if as_json:
         print_json(result)
 

@@ -93,6 +93,10 @@ class OnnxModel:
         """The graph with buffers of its own for so many windows at once."""
         return BoundGraph(self.graph, self.bundle, batch)
 
+    def run_once(self) -> None:
+        """One inference on whatever lies in the buffers, for who measures what it takes.  Nothing is counted."""
+        self._run()
+
     def twin(self) -> OnnxModel:
         """The same weights in the same memory, with buffers and counters of its own: what a shadow runs on."""
         twin = OnnxModel.__new__(OnnxModel)

@@ -1,0 +1,89 @@
+"""How a session opens its models: on which provider, by windows or by steps, in the loop's thread or on the worker.
+
+Owns that choice, and the record of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from models.manifest import Bundle
+from models.onnx_model import CPU, OnnxModel, open_model
+from models.providers.absent import AbsentModel
+from models.providers.graph import Provider
+from models.serving.guards import SAME_MAX
+from models.serving.off_loop import OffLoopModel
+from models.serving.schedule import Schedule, Wanted, decide, measure_us, usable_cores
+from models.serving.step import StepModel
+from models.serving.worker import Worker
+
+Served = OnnxModel | AbsentModel | StepModel | OffLoopModel
+"""What may serve: all have ``version``, ``bundle``, ``predict`` and ``twin``."""
+NO_WORKER = "this session has no worker: in data time an answer belongs to its row"
+
+
+class Opening:
+    """Opens bundles for one session.  ``schedule`` is ``models.schedule``; ``by_step``: bundles by name.
+
+    ``worker``: None where all models run in the loop's thread, because the session plays files or is run again; else
+    ``use`` gives it before the first model is opened.  The other parameters are those of ``OnnxModel``.
+    """
+
+    def __init__(
+        self,
+        *,
+        deadline_us: float,
+        stopwatch: Callable[[], int] = time.perf_counter_ns,
+        providers: Sequence[Provider] = CPU,
+        same_max: int = SAME_MAX,
+        schedule: Wanted = "auto",
+        by_step: Collection[str] = (),
+    ) -> None:
+        self._deadline_us = deadline_us
+        self._stopwatch = stopwatch
+        self._providers = providers
+        self._same_max = same_max
+        self._wanted: Wanted = schedule
+        self._by_step = frozenset(by_step)
+        self._worker: Worker | None = None
+        self.schedules: dict[str, Schedule] = {}
+        """Where each version runs, and why."""
+        self.on_scheduled: Callable[[str, Schedule], None] = lambda _version, _schedule: None
+
+    @property
+    def has_worker(self) -> bool:
+        return self._worker is not None
+
+    def use(self, worker: Worker) -> None:
+        """From now on models may go on the worker; what was opened before stays where it is."""
+        self._worker = worker
+
+    def open(self, bundle: Bundle) -> Served:
+        """Raises ``BundleError``."""
+        if bundle.manifest.name in self._by_step:
+            steps = StepModel(bundle, deadline_us=self._deadline_us, stopwatch=self._stopwatch, same_max=self._same_max)
+            self._note(bundle.version, Schedule(False, None, "served by steps (models.by_step)"))
+            return steps
+        model = open_model(
+            bundle,
+            deadline_us=self._deadline_us,
+            stopwatch=self._stopwatch,
+            providers=self._providers,
+            same_max=self._same_max,
+        )
+        return model if isinstance(model, AbsentModel) else self.place(model)
+
+    def place(self, model: OnnxModel) -> OnnxModel | OffLoopModel:
+        """An open model, where it is to run."""
+        if self._worker is None:
+            self._note(model.version, Schedule(False, None, NO_WORKER))
+            return model
+        time_us = measure_us(model.run_once)
+        schedule = decide(self._wanted, time_us, usable_cores())
+        self._note(model.version, schedule)
+        return OffLoopModel(model, self._worker, self._deadline_us, time_us) if schedule.on_worker else model
+
+    def _note(self, version: str, schedule: Schedule) -> None:
+        self.schedules[version] = schedule
+        self.on_scheduled(version, schedule)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import BundleError
+from models.manifest import load_bundle
+from models.onnx_model import OnnxModel
+from models.serving import opening as served
+from models.serving.off_loop import OffLoopModel
+from models.serving.opening import Opening
+from models.serving.step import StepModel
+from models.serving.worker import Worker
+from tests.unit.models.serving.gru import write_gru_bundle
+
+
+def an_opening(**wanted):
+    return Opening(deadline_us=1_000_000, **wanted)
+
+
+@pytest.mark.parametrize(("time_us", "kind"), [(49.0, OnnxModel), (51.0, OffLoopModel)])
+def test_a_slow_model_goes_on_the_worker_and_a_short_one_does_not(bundle, monkeypatch, time_us, kind):
+    """The demo CNN on machines on which it takes 49 and 51 us; why is told once."""
+    monkeypatch.setattr(served, "measure_us", lambda _run: time_us)
+    monkeypatch.setattr(served, "usable_cores", lambda: 2)
+    told = []
+    opening = an_opening()
+    opening.on_scheduled = lambda version, schedule: told.append((version, schedule.text))
+    opening.use(Worker())
+    model = opening.open(bundle)
+    assert type(model) is kind
+    assert model.version == bundle.version
+    ((version, text),) = told
+    assert version == bundle.version
+    assert f"takes {time_us:.0f} us" in text
+    assert opening.schedules[version].time_us == time_us
+
+
+def test_without_a_worker_a_model_runs_in_the_loop_whatever_the_settings_say(bundle):
+    """A session that plays files, or is run again."""
+    opening = an_opening(schedule="worker")
+    assert type(opening.open(bundle)) is OnnxModel
+    assert "data time" in opening.schedules[bundle.version].why
+
+
+def test_measuring_and_warming_up_leave_no_trace(bundle, windows):
+    """Opened, measured, warmed up: nothing is counted, and the first answer is that of a model that did none of it."""
+    opening = an_opening(schedule="inline")
+    opening.use(Worker())
+    model = opening.open(bundle)
+    assert (model.count, model.late, model.failed) == (0, 0, 0)
+    assert model.predict("A", windows[0], 1, 2) == OnnxModel(bundle).predict("A", windows[0], 1, 2)
+    worker = Worker()
+    opening.use(worker)
+    an_opening(schedule="worker").place(model)
+    assert set(worker.counts.values()) == {0}
+
+
+def test_a_bundle_that_is_named_is_served_by_steps(tmp_path, bundle):
+    """``models.by_step`` names the GRU; another bundle goes its usual way, and one without steps is refused."""
+    gru = load_bundle(write_gru_bundle(tmp_path / "gru"))
+    opening = an_opening(by_step=["demo-crypto"])
+    assert type(opening.open(gru)) is StepModel
+    assert "by steps" in opening.schedules[gru.version].text
+    assert type(an_opening(by_step=["another"]).open(gru)) is OnnxModel
+    with pytest.raises(BundleError, match="no graph of single steps"):
+        opening.open(bundle)

@@ -7,8 +7,8 @@ up in the file again.  Lines are chained by hash: one that was changed or taken 
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -19,11 +19,10 @@ import msgspec
 
 from engine.durable import sync_folder
 from engine.errors import DataError
+from models.hash_chain import BrokenChainError, add_line, link_to, read_chain
 
 _T = TypeVar("_T")
 _ONLY_HERE: Final = object()
-_FIRST = "0" * 64
-_TORN = b"\n"
 
 
 class TestSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,17 +131,15 @@ class Ledger:
             before = _read(self.path)
             lines = _whole_lines(self.path, before)
             at = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).isoformat()
-            previous = hashlib.sha256(lines[-1][0]).hexdigest() if lines else _FIRST
-            line = Line(at, run, commit, config_sha256, data_fingerprint, test, previous)
+            line = Line(at, run, commit, config_sha256, data_fingerprint, test, link_to(lines))
             raw = msgspec.json.encode(line)
-            # A line that a kill cut off stays as it is, on a line of its own.
-            text = (_TORN if before and not before.endswith(b"\n") else b"") + raw + b"\n"
-            if os.write(descriptor, text) != len(text):
-                raise DataError(f"the ledger {self.path} cannot be written: the disk is full", do="make room")
-            os.fsync(descriptor)
+            add_line(descriptor, before, raw)
             sync_folder(self.path.parent)
         except OSError as error:
-            raise DataError(f"the ledger {self.path} cannot be written: {error.strerror}") from None
+            full = error.errno == errno.ENOSPC
+            raise DataError(
+                f"the ledger {self.path} cannot be written: {error.strerror}", do="make room" if full else ""
+            ) from None
         finally:
             os.close(descriptor)
         return Opening(_ONLY_HERE, self.path, raw, [one for _, one in lines if one.counts_against(line)])
@@ -163,22 +160,14 @@ def _read(path: Path) -> bytes:
 
 def _whole_lines(path: Path, content: bytes) -> list[tuple[bytes, Line]]:
     """Lines that can be read.  A piece that a kill cut off is no line: its opening was never given to anybody."""
-    lines: list[tuple[bytes, Line]] = []
-    for number, raw in enumerate(content.split(b"\n"), 1):
-        if not raw:
-            continue
-        try:
-            line = msgspec.json.decode(raw, type=Line)
-        except msgspec.ValidationError as error:
-            raise DataError(f"line {number} of the ledger {path}: {error}", do="bring the ledger back") from None
-        except msgspec.DecodeError:
-            continue
-        expected = hashlib.sha256(lines[-1][0]).hexdigest() if lines else _FIRST
-        if line.previous != expected:
-            raise DataError(
-                f"line {number} of the ledger {path} does not follow the line before it",
-                expected="a ledger that nobody changed",
-                do="bring the ledger back from version control",
-            )
-        lines.append((raw, line))
-    return lines
+    try:
+        return read_chain(content, Line)
+    except BrokenChainError as broken:
+        if broken.why:
+            said = f"line {broken.number} of the ledger {path}: {broken.why}"
+            raise DataError(said, do="bring the ledger back") from None
+        raise DataError(
+            f"line {broken.number} of the ledger {path} does not follow the line before it",
+            expected="a ledger that nobody changed",
+            do="bring the ledger back from version control",
+        ) from None

@@ -6,7 +6,7 @@ it counts once the standing has its ``sequence``; where a kill came between, the
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,10 +17,10 @@ import msgspec
 
 from engine.durable import sync_folder
 from engine.errors import BundleError
+from models.hash_chain import BrokenChainError, add_line, link_to, read_chain
 from models.registry.standing import Action
 
 AUDIT: Final = "audit.jsonl"
-_FIRST = "0" * 64
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,56 +48,49 @@ def append(root: Path, line: Line) -> None:
     Raises ``BundleError`` when the file cannot be written or was changed by hand.
     """
     path = root / AUDIT
-    pairs, torn = _read(path)
-    previous = hashlib.sha256(pairs[-1][0]).hexdigest() if pairs else _FIRST
-    raw = msgspec.json.encode(msgspec.structs.replace(line, previous=previous)) + b"\n"
+    before = _content(path)
+    raw = msgspec.json.encode(msgspec.structs.replace(line, previous=link_to(_read(path, before))))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            # What a kill cut off stays, on a line of its own.
-            text = (b"\n" if torn else b"") + raw
-            if os.write(descriptor, text) != len(text):
-                raise BundleError(f"{path} cannot be written: the disk is full", do="make room; nothing was changed")
-            os.fsync(descriptor)
+            add_line(descriptor, before, raw)
         finally:
             os.close(descriptor)
         sync_folder(root)
     except OSError as error:
-        raise BundleError(f"{path} cannot be written: {error.strerror}; nothing was changed") from None
+        raise BundleError(
+            f"{path} cannot be written: {error.strerror}; nothing was changed",
+            do="make room" if error.errno == errno.ENOSPC else "",
+        ) from None
 
 
 def lines(root: Path) -> list[Line]:
     """All changes so far, oldest first.  Raises ``BundleError`` when one was changed or taken out."""
-    return [line for _, line in _read(root / AUDIT)[0]]
+    path = root / AUDIT
+    return [line for _, line in _read(path, _content(path))]
 
 
 def stamp(now_ns: int) -> str:
     return datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).isoformat()
 
 
-def _read(path: Path) -> tuple[list[tuple[bytes, Line]], bool]:
-    """Whole lines, raw and read; whether the file ends within one."""
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
-        return [], False
+        return b""
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
-    pairs: list[tuple[bytes, Line]] = []
-    for number, raw in enumerate(content.split(b"\n"), 1):
-        if not raw:
-            continue
-        try:
-            line = msgspec.json.decode(raw, type=Line)
-        except msgspec.ValidationError as error:
-            raise BundleError(f"line {number} of {path}: {error}", do="bring the file back") from None
-        except msgspec.DecodeError:
-            continue  # a kill cut it off: that change was not begun
-        if line.previous != (hashlib.sha256(pairs[-1][0]).hexdigest() if pairs else _FIRST):
-            raise BundleError(
-                f"line {number} of {path} does not follow the line before it",
-                expected="a file that nobody changed",
-                do="bring it back from a backup",
-            )
-        pairs.append((raw, line))
-    return pairs, bool(content) and not content.endswith(b"\n")
+
+
+def _read(path: Path, content: bytes) -> list[tuple[bytes, Line]]:
+    try:
+        return read_chain(content, Line)
+    except BrokenChainError as broken:
+        if broken.why:
+            raise BundleError(f"line {broken.number} of {path}: {broken.why}", do="bring the file back") from None
+        raise BundleError(
+            f"line {broken.number} of {path} does not follow the line before it",
+            expected="a file that nobody changed",
+            do="bring it back from a backup",
+        ) from None

@@ -175,9 +175,12 @@ def _parts(
 ) -> Any:
     """What a daemon is put together of."""
     from config.chosen_venue import ChosenVenue
+    from config.following import follow_registry
     from config.wiring import build_core
     from connectors.lag import LoopLag
+    from engine.runtime.logs import get_logger
     from engine.runtime.parts import Parts
+    from engine.runtime.secrecy import without_secrets
     from engine.runtime.shadow import make_warmer
 
     live = plan.live
@@ -204,6 +207,9 @@ def _parts(
             ),
             clock,
             interval_ms=settings.engine.shadow_interval_ms if settings.engine.shadow_tick else 0,
+        ),
+        companions=lambda _core, tell: follow_registry(
+            settings, assembly, tell, ROOT, env=without_secrets(), log=get_logger("models")
         ),
     )
 

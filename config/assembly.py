@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from config.features_schema import FeaturesSettings, SamplingSettings
 from config.schema import Settings, StrategySettings
-from engine.errors import ConfigError, KestrelError
+from engine.errors import BundleError, ConfigError, KestrelError
 from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, load_columns
 from engine.features.sets import expand
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
 from engine.venues import CONSOLIDATED
-from models.catalogue import find_bundle
+from models.catalogue import AUTO, find_bundle
 from models.facts import facts_of
+from models.life.roles import Followed
 from models.manifest import Bundle
 from models.onnx_model import OnnxModel, open_model
 from models.providers.absent import AbsentModel
@@ -48,13 +49,21 @@ class ConfiguredAssembly:
         self._models: dict[str, OnnxModel | AbsentModel] = {}
         self._specs: dict[str, FeatureSpec] = {}
         self._original = original
+        self._followed: dict[str, Followed] = {}
+        self._twins: list[ConfiguredAssembly] = []
 
     def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
         if not any(listens(strategy, instrument) for strategy in self._settings.strategies):
             return Assignment()  # nobody reads features: a session that only watches, or the guardian alone
         if not uses_model:
             return Assignment(spec=self._plain_spec(instrument).to_json().decode())
-        bundle = self._find(instrument, self._recorded_version() or self._bundle_name(instrument))
+        name = self._bundle_name(instrument)
+        bundle = self._find(instrument, self._recorded_version() or name)
+        if name == AUTO:
+            self._followed[instrument.id] = Followed(instrument, bundle.version, self._outputs(instrument))
+        return self._assignment(bundle)
+
+    def _assignment(self, bundle: Bundle) -> Assignment:
         self._bundles[bundle.version] = bundle
         return Assignment(bundle.version, bundle.spec.to_json().decode(), facts_of(bundle.manifest))
 
@@ -83,20 +92,50 @@ class ConfiguredAssembly:
             bundle = self._bundles.get(assignment.model)
             if bundle is None:
                 bundle = self._find(instrument, assignment.model)
-            models = self._settings.models
-            model = open_model(
-                bundle,
-                deadline_us=models.deadline_us,
-                stopwatch=self._stopwatch,
-                providers=providers_of(models.providers, models.engines),
-                same_max=models.same_answers_max,
-            )
-            self._models[assignment.model] = model
+            model = self._models[assignment.model] = self._opened(bundle)
         return model
+
+    def _opened(self, bundle: Bundle) -> OnnxModel | AbsentModel:
+        models = self._settings.models
+        return open_model(
+            bundle,
+            deadline_us=models.deadline_us,
+            stopwatch=self._stopwatch,
+            providers=providers_of(models.providers, models.engines),
+            same_max=models.same_answers_max,
+        )
+
+    # --- while a session runs (``models.life.watcher.Opener``, from its thread) -----------------------------------
+
+    def following(self) -> list[Followed]:
+        return list(self._followed.values())
+
+    def is_open(self, version: str) -> bool:
+        return version in self._models
+
+    def open(self, bundle: Bundle) -> Assignment:
+        """Opens what will be offered, so that ``model`` has it at hand.  Raises ``BundleError``."""
+        if bundle.version not in self._models:
+            model = self._opened(bundle)
+            if isinstance(model, AbsentModel):
+                raise BundleError(model.text, do="whoever serves goes on")
+            self._models[bundle.version] = model
+        return self._assignment(bundle)
+
+    def keep(self, versions: Collection[str]) -> None:
+        """Lets go of all other models: a session of months has many.  Whoever still serves is kept by its seat."""
+        for each in (self, *self._twins):
+            # Replaced as a whole: the loop may be looking one up.
+            each._models = {version: model for version, model in each._models.items() if version in versions}
+            each._bundles = {version: bundle for version, bundle in each._bundles.items() if version in versions}
+
+    # --- beside it ------------------------------------------------------------------------------------------------
 
     def twin(self) -> ConfiguredAssembly:
         """The same choices and weights with counters of its own: for a core that must leave no trace in this one."""
-        return ConfiguredAssembly(self._settings, self._stopwatch, self)
+        twin = ConfiguredAssembly(self._settings, self._stopwatch, self)
+        self._twins.append(twin)
+        return twin
 
     def tolerance(self) -> float:
         """Largest allowed difference of a recomputed prediction on another machine."""
@@ -113,12 +152,18 @@ class ConfiguredAssembly:
 
     def _find(self, instrument: Instrument, name: str) -> Bundle:
         models = self._settings.models
-        outputs = {
+        return find_bundle(
+            models.directory, instrument, name, registry=models.registry, outputs=self._outputs(instrument)
+        )
+
+    def _outputs(self, instrument: Instrument) -> frozenset[str]:
+        """Names of those that the strategies on this instrument trade on."""
+        named = frozenset(
             str(strategy.params.get("output", ""))
             for strategy in self._settings.strategies
             if strategy.model != NO_MODEL and listens(strategy, instrument)
-        }
-        return find_bundle(models.directory, instrument, name, registry=models.registry, outputs=outputs or ("",))
+        )
+        return named or frozenset({""})
 
     def _bundle_name(self, instrument: Instrument) -> str:
         """The one bundle that the strategies on this instrument ask for."""

@@ -51,6 +51,10 @@ class WatchSettings(Section):
 
 
 class RolloutSettings(Section):
+    follow: bool = Field(
+        default=True,
+        description="a running session takes whoever the registry makes champion or canary; false: at its start alone",
+    )
     automatic: bool = Field(
         default=False, description="a challenger that passes its tests is promoted, one that fails goes, without asking"
     )

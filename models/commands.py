@@ -150,7 +150,7 @@ def models_promote(
     registry: RegistryOption = REGISTRY,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a version the champion of its scope: what model: auto trades on from the next start."""
+    """Make a version the champion of its scope: what model: auto trades on, in running daemons too."""
     from models.registry.promotion import promote
     from models.registry.store import Registry
 

@@ -95,6 +95,7 @@ class Daemon:
                 run_dirs=self._run_dirs,
                 log=self._log,
                 warmer=self._parts.warmer,
+                companions=self._parts.companions,
             )
             trading.take_over(session)
             return await self._run_stored(session, trading, pipe)
@@ -203,6 +204,7 @@ class Daemon:
                     log=self._log,
                     files=FilesRead({**options.files_read, **session.header.own_code}),
                     disk=DiskWatch(session.path, lambda: journal.stats().bytes, self._clock.now_ns),
+                    companions=trading.companions,
                 )
                 announce = partial(self._announce, session, trading.left, url)
                 reason = await trading.trade(session, venue, watch, keeper, announce)

@@ -91,6 +91,8 @@ class Gauges:
         self.waiting_dropped = 0
         self.conflated = 0
         self.unjournaled = 0
+        self.refused_models = 0
+        """Versions that the registry asked for and that may not serve."""
         self.disk_free_bytes: int | None = None
         """Where the session is written; None (not exported) where nobody can say."""
         self.risk_state: RiskState = RiskState.ACTIVE
@@ -171,6 +173,12 @@ class Metrics(Collector):
         yield _counter("kestrel_conflated", "Superseded quotes dropped under load.", {(): gauges.conflated}, ())
         yield _counter(
             "kestrel_unjournaled", "Market events the journal had no room for.", {(): gauges.unjournaled}, ()
+        )
+        yield _counter(
+            "kestrel_refused_models",
+            "Versions that the registry asked for and that may not serve.",
+            {(): gauges.refused_models},
+            (),
         )
         yield _counter(
             "kestrel_waiting_dropped",

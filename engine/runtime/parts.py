@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from engine.core import TradingCore
+from engine.events import InputEvent
 from engine.ports import Clock, Probe, Publish, Recorder, Venue
 from engine.runtime.succession import Left
 from engine.runtime.watchdog_keeper import WatchdogPlan
@@ -20,6 +21,21 @@ class Warmer(Protocol):
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
+
+
+class Companion(Protocol):
+    """Works for a session while it trades, in a thread or a process of its own.  ``stop`` is called in any case, and
+    returns soon.  ``status``: plain values, what ``status`` shows besides; asked each second."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+
+Tell = Callable[[Callable[[int], InputEvent]], None]
+"""Has an event published, made with the time at which it is; from any thread.  Without effect after the end."""
 
 
 class Lag(Protocol):
@@ -107,3 +123,4 @@ class Parts:
     """The last two: what the last session on the account left, and who is to be told which account it is."""
     lag: Callable[[asyncio.AbstractEventLoop], Lag]
     warmer: Callable[[Venue, TradingCore, Clock], Warmer | None]
+    companions: Callable[[TradingCore, Tell], Sequence[Companion]] = lambda *_: ()

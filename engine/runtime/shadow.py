@@ -16,7 +16,17 @@ import msgspec
 from engine.codec import Record, encode_into
 from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.core import TradingCore
-from engine.events import BalanceReported, FeedUp, InputEvent, InstrumentDefined, OrderRejected, Quote, Side, Trade
+from engine.events import (
+    BalanceReported,
+    FeedUp,
+    InputEvent,
+    InstrumentDefined,
+    ModelOffered,
+    OrderRejected,
+    Quote,
+    Side,
+    Trade,
+)
 from engine.instruments import Instrument
 from engine.ports import Clock, Recorder, Venue
 
@@ -67,6 +77,7 @@ class ShadowTicker:
         self._names: list[str] = []
         self._turn = 0
         self._nudged: dict[str, bool] = {}
+        self._offered: dict[str, str] = {}
         self.ticks = 0
 
     def start(self) -> None:
@@ -113,6 +124,7 @@ class ShadowTicker:
         if not top.ts_recv_ns:
             return
         now_ns = self._clock.now_ns()
+        self._follow(instrument, now_ns)
         # A small alternation, so that every tick is a change and makes a row: of each instrument by itself, because a
         # quote that only repeats the last one of its instrument is none.
         self._nudged[instrument] = nudged = not self._nudged.get(instrument, False)
@@ -125,6 +137,17 @@ class ShadowTicker:
                         self._forget(command, now_ns)
         self._wire.encode(self._sample_order(instrument, now_ns))
         self.ticks += 1
+
+    def _follow(self, instrument: str, now_ns: int) -> None:
+        """What is kept warm is the model that serves: where another one does by now, the shadow takes it too."""
+        real, own = self._real.lanes[instrument].seat, self._shadow.lanes[instrument].seat
+        if real is None or own is None or real.version == own.version:
+            return
+        if self._offered.get(instrument) != real.version:  # once: it may refuse it
+            self._offered[instrument] = real.version
+            wanted = real.assignment
+            offer = ModelOffered(now_ns, now_ns, instrument, "champion", wanted.model, wanted.spec, wanted.facts)
+            self._shadow.on_event(offer)
 
     def _forget(self, order: NewOrder, now_ns: int) -> None:
         """The shadow's own orders end at once: its position stays flat and its strategies keep trying."""

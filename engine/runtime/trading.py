@@ -7,6 +7,7 @@ Owns these steps, whoever takes them: ``engine.runtime.daemon`` with a process, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from engine.errors import IllegalTransition, JournalError, KestrelError
 from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported, SessionStarted, StateCarried
 from engine.ports import Clock, Venue
 from engine.runtime.clocks import ClockWatch
-from engine.runtime.parts import Options, Warmer
+from engine.runtime.parts import Companion, Options, Tell, Warmer
 from engine.runtime.polling import BusyPoll
 from engine.runtime.series import SeriesWatch
 from engine.runtime.succession import Left, Succession
@@ -62,7 +63,7 @@ class Watch(Protocol):
 class TradingSession:
     """``take_over``, ``attach``, ``trade``, in this order; ``on_synced`` and ``on_fault`` are told by the journal,
     ``on_error`` by the bus.  ``succession``: the account's books, None where the account ends with the session.
-    ``warmer`` makes what keeps a tick's needs at hand."""
+    ``warmer`` makes what keeps a tick's needs at hand, ``companions`` who works beside the loop while it trades."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class TradingSession:
         run_dirs: Sequence[Path],
         log: Any,
         warmer: Callable[[Venue, TradingCore, Clock], Warmer | None] = lambda *_: None,
+        companions: Callable[[TradingCore, Tell], Sequence[Companion]] = lambda *_: (),
     ) -> None:
         self._options = options
         self._clock = clock
@@ -80,6 +82,8 @@ class TradingSession:
         self._run_dirs = tuple(run_dirs)
         self._log = log
         self._warmer = warmer
+        self._companions = companions
+        self._beside: list[Companion] = []
         self._fatal: KestrelError | None = None
         self._recorded = False
         self._trading = False
@@ -182,6 +186,9 @@ class TradingSession:
             if warmer is not None:
                 warmer.start()
                 warmers.append(warmer)
+            for companion in self._companions(self.core, self._teller()):
+                self._beside.append(companion)
+                companion.start()
 
         try:
             reason = await supervisor.run(options.seconds, on_started, announce)
@@ -190,8 +197,9 @@ class TradingSession:
                 raise self._fatal from None  # what ended the start, rather than that it ended
             raise
         finally:
-            for warmer in warmers:
-                warmer.stop()
+            beside, self._beside = self._beside, []
+            for each in (*warmers, *beside):
+                each.stop()
         watch.tell_failures()
         if self._fatal is not None:
             raise self._fatal
@@ -201,6 +209,23 @@ class TradingSession:
         """Have an event handled, after those that wait."""
         self.bus.publish(event)
         self.series.observe(event)
+
+    def companions(self) -> dict[str, Any]:
+        """What those who work beside the loop say of themselves."""
+        return {key: value for companion in self._beside for key, value in companion.status().items()}
+
+    def _teller(self) -> Tell:
+        loop = asyncio.get_running_loop()
+
+        def publish(make: Callable[[int], InputEvent]) -> None:
+            if self._beside:
+                self.publish(make(self._now_ns()))
+
+        def tell(make: Callable[[int], InputEvent]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(publish, make)
+
+        return tell
 
     def on_synced(self, seq: int) -> None:
         """The journal is on the disk up to ``seq``.  In the loop's thread."""

@@ -59,8 +59,11 @@ class SessionWatch:
         log: Any,
         files: FilesRead | None = None,
         disk: DiskWatch | None = None,
+        companions: Callable[[], dict[str, Any]] = dict,
     ) -> None:
-        """``files``: what the session was started with.  ``disk``: where it is written."""
+        """``files``: what the session was started with.  ``disk``: where it is written.  ``companions``: what those say
+        who work beside the loop."""
+        self._companions = companions
         self._disk = disk
         self._files = files or FilesRead({})
         self._session = session
@@ -99,6 +102,7 @@ class SessionWatch:
                 *line.issues.items(),
             )
         }
+        gauges.refused_models = int(self._companions().get("registry", {}).get("refusals", 0))
         gauges.open_orders = core.orders.open_count
         gauges.queue_depths = {"bus": self._bus.waiting, **self._venue_queues()}
         gauges.loop_lag_ns = self._lag_ns()
@@ -191,6 +195,7 @@ class SessionWatch:
             },
             "waits_for": sorted(core.reconciliation.awaited),
             "not_trading": {name: str(why) for name in core.lanes if (why := core.view.tradable(name))},
+            **self._companions(),
         }
 
 

@@ -24,6 +24,7 @@ from engine.errors import BundleError, KestrelError
 from engine.events import PredictionStatus
 from engine.features import load_columns
 from models.manifest import load_bundle
+from models.shipped import ENGINES, Name
 
 TIMEOUT_S: Final = 180.0
 """Kernels of other features compile for half a minute on a slow core."""
@@ -34,12 +35,15 @@ _NICE: Final = 10
 
 
 class Task(msgspec.Struct, frozen=True):
-    """``deadline_us``: the median prediction must not take longer; ``columns``: folder of the user's own features."""
+    """``deadline_us``: the median prediction must not take longer; ``columns``: folder of the user's own features;
+    ``providers``: that may compute it, in order, and the folder of built ``engines``."""
 
     path: str
     version: str
     deadline_us: float
     columns: str = ""
+    providers: tuple[Name, ...] = ("cpu",)
+    engines: str = str(ENGINES)
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -107,6 +111,7 @@ class Checker:
 def examine(task: Task) -> Checked:
     """Load, open with the golden tape, and time.  Never raises."""
     from models.onnx_model import OnnxModel
+    from models.providers.order import providers_of
 
     try:
         if task.columns:
@@ -114,7 +119,10 @@ def examine(task: Task) -> Checked:
         bundle = load_bundle(task.path)
         if bundle.version != task.version:
             raise BundleError(f"{task.path} holds {bundle.version}", expected=task.version)
-        median_us = _median_us(OnnxModel(bundle), bundle)
+        model = OnnxModel(
+            bundle, deadline_us=task.deadline_us, providers=providers_of(task.providers, Path(task.engines))
+        )
+        median_us = _median_us(model, bundle)
     except KestrelError as error:
         return Checked(str(error))
     if median_us > task.deadline_us:

@@ -1,7 +1,7 @@
 """Follows the registry while a session runs: what should serve is checked, opened beside what serves, and offered.
 
 Owns the thread that does so.  The loop that trades waits for none of it: the check is a process of its own
-(``models.life.checking``), and opening a graph releases the interpreter (docs/decisions, "opened in a thread").  An
+(``models.life.checking``), and opening a graph leaves the interpreter to the loop (decision 0041).  An
 offer is told by ``offer``, which has it journaled in the loop's thread.
 
 A version that may not serve is told once and left out; it is tried again when the registry or its own files change.
@@ -10,8 +10,10 @@ A version that may not serve is told once and left out; it is tried again when t
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol
@@ -29,6 +31,8 @@ from models.registry.store import STANDINGS
 
 POLL_S: Final = 0.5
 """Between two looks at the standings, which are a few small files."""
+SWITCH_S: Final = 0.0002
+"""How long the loop may wait for the interpreter while a model is opened; it is 5 ms else, which is felt."""
 _STOP_S: Final = 5.0
 _REASON_MAX: Final = 200
 
@@ -65,11 +69,22 @@ class Checks(Protocol):
     def check(self, task: Task, given_up: Callable[[], bool]) -> Checked: ...
 
 
+@contextmanager
+def _yielding() -> Iterator[None]:
+    """Whoever waits for the interpreter gets it soon: the golden tape is much Python."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before_s)
+
+
 class RegistryWatcher:
     """``start`` when the instruments are known, ``stop`` at the end; ``look`` is one pass, for who has its own thread.
 
-    ``offers_older``: the champion before is offered as ``older``; it is opened in any case, so that going back to it
-    takes no preparation.
+    ``task_of``: what is to be checked of a bundle.  ``offers_older``: the champion before is offered as ``older``; it
+    is opened in any case, so that going back to it takes no preparation.
     """
 
     def __init__(
@@ -81,8 +96,7 @@ class RegistryWatcher:
         checks: Checks,
         offer: Callable[[Offer], None],
         log: Any,
-        deadline_us: float,
-        columns: Path | None = None,
+        task_of: Callable[[Bundle], Task],
         offers_older: bool = False,
         shelf: Shelf | None = None,
     ) -> None:
@@ -92,8 +106,7 @@ class RegistryWatcher:
         self._checks = checks
         self._offer = offer
         self._log = log
-        self._deadline_us = deadline_us
-        self._columns = "" if columns is None else str(columns.resolve())
+        self._task_of = task_of
         self._offers_older = offers_older
         self._shelf = Shelf() if shelf is None else shelf
         self._told: dict[tuple[str, Role], tuple[str, Decimal]] = {}
@@ -126,7 +139,7 @@ class RegistryWatcher:
         for (instrument, role), (version, share) in list(self._told.items()):
             if version:
                 roles.setdefault(instrument, {})[role] = f"{version} with {share} of the size" if share else version
-        return {"roles": roles, "refused": dict(self._refused), "refusals": self.refusals}
+        return {"registry": {"roles": roles, "refused": dict(self._refused), "refusals": self.refusals}}
 
     def _run(self) -> None:
         while not self._stopping.wait(POLL_S):
@@ -241,14 +254,14 @@ class RegistryWatcher:
             return None
         try:
             if not self._opener.is_open(version):
-                task = Task(str(bundle.path.resolve()), version, self._deadline_us, self._columns)
-                checked = self._checks.check(task, self._is_outdated)
+                checked = self._checks.check(self._task_of(bundle), self._is_outdated)
                 if self._is_outdated():
                     return None
                 if checked.problem:
                     self._refuse(version, checked.problem, instrument)
                     return None
-            return self._opener.open(bundle)
+            with _yielding():
+                return self._opener.open(bundle)
         except KestrelError as error:
             self._refuse(version, str(error), instrument)
             return None

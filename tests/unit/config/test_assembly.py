@@ -165,3 +165,33 @@ def test_no_bundle_for_an_instrument_says_why(tmp_path: Path) -> None:
     """An empty folder of bundles."""
     with pytest.raises(BundleError):
         assembly(models__directory=tmp_path).assign(spot(), True)
+
+
+def test_an_instrument_that_takes_the_champion_is_followed_and_one_that_names_a_version_is_not() -> None:
+    """``auto`` follows; a bundle's name and NAME@VERSION stay."""
+    version = load_bundle(ROOT / "models" / "artifacts" / "demo-crypto").version
+    for name, followed in (("auto", [spot().id]), ("demo-crypto", []), (version, [])):
+        made = assembly(strategies=[{"name": "mine", "kind": "threshold", "model": name}])
+        assert made.following() == []
+        assigned = made.assign(spot(), True)
+        assert [one.instrument.id for one in made.following()] == followed
+        assert all(one.version == assigned.model for one in made.following())
+
+
+def test_a_model_that_was_opened_beforehand_is_at_hand_and_others_are_let_go() -> None:
+    made = assembly()
+    assigned = made.assign(spot(), True)
+    other = load_bundle(ROOT / "models" / "artifacts" / "demo-fx")
+    offered = made.open(other)
+    assert offered.model == other.version
+    assert offered.spec == other.spec.to_json().decode()
+    model = made.model(spot(), offered)
+    assert model is not None
+    assert made.open(other) == offered
+    assert made.model(spot(), offered) is model
+    twin = made.twin()
+    assert twin.model(spot(), offered) is not None
+    made.keep({other.version})
+    assert made.is_open(other.version)
+    assert not made.is_open(assigned.model)
+    assert [one.version for one in twin.models] == [other.version]

@@ -175,3 +175,22 @@ def test_the_null_recorder_counts_and_keeps_nothing() -> None:
     """Numbers go up; a record that cannot be encoded fails as it would in the journal."""
     recorder = NullRecorder()
     assert [recorder.record(quote(1)), recorder.record(quote(2))] == [1, 2]
+
+
+async def test_the_shadow_takes_the_model_that_serves_by_now() -> None:
+    """Another version was offered to the real core: the next walk predicts with it, offered once."""
+    warmed = Warmed()
+    warmed.real.on_event(quote(10))
+    warmed.ticker.start()
+    warmed.ticker.stop()
+    warmed.ticker.tick(BTC)
+    seat = warmed.real.lanes[BTC].seat
+    assert seat is not None
+    warmed.real.on_event(e.ModelOffered(20, 20, BTC, "champion", "mid@2", seat.assignment.spec, ()))
+    for _ in range(2):
+        warmed.clock.advance(1_000_000)
+        warmed.ticker.tick(BTC)
+    own = warmed.shadow.lanes[BTC].seat
+    assert own is not None
+    assert own.version == "mid@2"
+    assert warmed.shadow.counters.swaps == warmed.real.counters.swaps == 1

@@ -68,6 +68,7 @@ class Watched:
             lag_ns=lambda: 17,
             console=StatusConsole(self.out),
             log=self.log,
+            companions=lambda: {"registry": {"refusals": 6}},
         )
         open_market(self.core)
 
@@ -95,6 +96,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
         "waiting_dropped": 3,
         "conflated": 4,
         "unjournaled": 5,
+        "refused_models": 6,
         "disk_free_bytes": None,
         "risk_state": RiskState.ACTIVE,
     }

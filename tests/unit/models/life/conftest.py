@@ -70,9 +70,15 @@ class Watching:
         self.opening = opening
         self.checks = Examining()
         self.log = Log()
-        parts = {"deadline_us": 1e6, "checks": self.checks, "offer": self.offers.append} | more
+        deadline_us = more.pop("deadline_us", 1e6)
+        parts = {"checks": self.checks, "offer": self.offers.append} | more
         self.watcher = RegistryWatcher(
-            registry=registry.root, directory=directory, opener=opening, log=self.log, **parts
+            registry=registry.root,
+            directory=directory,
+            opener=opening,
+            log=self.log,
+            task_of=lambda bundle: Task(str(bundle.path), bundle.version, deadline_us),
+            **parts,
         )
 
     def look(self) -> list[tuple[str, str, str]]:

@@ -41,7 +41,7 @@ def test_a_new_champion_is_offered_once_with_why(add, promoted, watching) -> Non
     assert offer.assignment.spec
     assert session.opening.is_open(second)
     assert session.look() == []
-    assert session.watcher.status()["roles"] == {"BTC/USD@test": {"champion": second}}
+    assert session.watcher.status()["registry"]["roles"] == {"BTC/USD@test": {"champion": second}}
 
 
 def test_going_back_takes_no_check_as_the_one_before_was_kept_open(registry, add, promoted, watching) -> None:
@@ -68,7 +68,7 @@ def test_a_canary_comes_changes_its_share_and_goes(registry, add, promoted, watc
     assert session.look() == [("canary", second, "0.05")]
     promoted(second, to="canary", share=Decimal("0.2"))
     assert session.look() == [("canary", second, "0.2")]
-    assert "0.2 of the size" in session.watcher.status()["roles"]["BTC/USD@test"]["canary"]
+    assert "0.2 of the size" in session.watcher.status()["registry"]["roles"]["BTC/USD@test"]["canary"]
     retire(registry, "demo-crypto", digits(second), **WHO)
     assert session.look() == [("canary", "", "0")]
     assert session.offers[0].reason == "retire by ann: better"
@@ -129,7 +129,7 @@ def test_a_champion_that_is_damaged_is_not_offered_and_tried_again_when_it_is_wh
     (told,) = session.log.errors
     assert (told["model"], told["instrument"]) == (second, "BTC/USD@test")
     assert said in told["problem"]
-    status = session.watcher.status()
+    status = session.watcher.status()["registry"]
     assert status["refusals"] == 1
     assert said in status["refused"][second]
     assert status["roles"] == {"BTC/USD@test": {"champion": first}}
@@ -138,7 +138,7 @@ def test_a_champion_that_is_damaged_is_not_offered_and_tried_again_when_it_is_wh
     else:
         (registry.path_of(second) / name).write_bytes(whole)
     assert session.look() == [("champion", second, "0")]
-    assert session.watcher.status()["refused"] == {}
+    assert session.watcher.status()["registry"]["refused"] == {}
 
 
 @pytest.mark.fault("E3")
@@ -219,7 +219,7 @@ def test_a_champion_that_is_retired_leaves_what_a_start_would_take(
     retire(registry, "demo-crypto", digits(first), **WHO)
     shipped = load_bundle(artifacts / "demo-crypto").version
     assert session.look() == [("champion", shipped, "0")]
-    assert "older" not in session.watcher.status()["roles"]["BTC/USD@test"]
+    assert "older" not in session.watcher.status()["registry"]["roles"]["BTC/USD@test"]
 
 
 def test_without_any_bundle_the_role_is_nobodys(registry, add, promoted, watching, tmp_path) -> None:
@@ -228,7 +228,7 @@ def test_without_any_bundle_the_role_is_nobodys(registry, add, promoted, watchin
     session = watching(first, directory=tmp_path / "empty")
     retire(registry, "demo-crypto", digits(first), **WHO)
     assert session.look() == [("champion", "", "0")]
-    assert session.watcher.status()["roles"] == {}
+    assert session.watcher.status()["registry"]["roles"] == {}
 
 
 @pytest.mark.fault("E2")

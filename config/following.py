@@ -1,0 +1,72 @@
+"""Whether and how a running session follows the registry (``models.life``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from config.assembly import ConfiguredAssembly
+from config.schema import Settings
+from engine.events import InputEvent, ModelOffered
+from models.life.checking import Checker, Task
+from models.life.watcher import Offer, RegistryWatcher
+from models.manifest import Bundle
+
+
+def follow_registry(
+    settings: Settings,
+    assembly: ConfiguredAssembly,
+    tell: Callable[[Callable[[int], InputEvent]], None],
+    code_root: Path,
+    *,
+    env: Mapping[str, str],
+    log: Any,
+) -> tuple[RegistryWatcher, ...]:
+    """Who watches, or nobody: where that is not asked for, where no strategy takes whoever is champion, and for played
+    files, which are the same each time whatever is promoted meanwhile.
+
+    ``tell`` publishes in the loop's thread; ``env``: of the process that checks, without secrets.
+    """
+    models = settings.models
+    columns = settings.features.columns_folder
+
+    def task_of(bundle: Bundle) -> Task:
+        """With whole paths: that process has another working folder."""
+        return Task(
+            str(bundle.path.resolve()),
+            bundle.version,
+            models.deadline_us,
+            "" if columns is None else str(columns.resolve()),
+            tuple(models.providers),
+            str(models.engines.resolve()),
+        )
+
+    if not models.rollout.follow or settings.venue.feed == "replay" or not assembly.following():
+        return ()
+    return (
+        RegistryWatcher(
+            registry=models.registry,
+            directory=models.directory,
+            opener=assembly,
+            checks=Checker(code_root, env),
+            offer=lambda offer: tell(lambda at_ns: _event(offer, at_ns)),
+            log=log,
+            task_of=task_of,
+        ),
+    )
+
+
+def _event(offer: Offer, at_ns: int) -> ModelOffered:
+    wanted = offer.assignment
+    return ModelOffered(
+        at_ns,
+        at_ns,
+        offer.instrument,
+        offer.role,
+        wanted.model,
+        wanted.spec,
+        wanted.facts,
+        float(offer.share),
+        offer.reason,
+    )

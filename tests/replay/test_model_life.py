@@ -1,0 +1,134 @@
+"""A daemon on paper whose model is exchanged while it trades: promoted, as canary, promoted from there, and back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import events as e
+from engine.commands import NewOrder
+from engine.runtime.control import ask, running_sessions
+from engine.runtime.journal_reader import JournalRecord, read_journal
+from models.manifest import load_bundle
+from models.registry.promotion import promote, rollback
+from models.registry.store import Registry
+from tests.support.daemon import ROOT, Running, replay_session
+
+ENDS = (e.OrderFilled, e.OrderCancelled, e.OrderRejected, e.OrderExpired)
+
+
+def add(registry: Registry, folder: Path, summary: str) -> str:
+    """A version of the shipped bundle under another card: the same numbers, another name in each record."""
+    path = Path(shutil.copytree(ROOT / "models" / "artifacts" / "demo-crypto", folder / summary / "demo-crypto"))
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"summary": summary}))
+    return registry.add(load_bundle(path))[0]
+
+
+def until(running: Running, holds: Callable[[dict[str, Any]], bool], timeout_s: float = 90.0) -> dict[str, Any]:
+    """Ask for its status until that fits."""
+    end, status = time.monotonic() + timeout_s, dict[str, Any]()
+    while time.monotonic() < end:
+        assert running.process.poll() is None, running.said()[-2000:]
+        found = running_sessions(running.folder / "run")
+        status = ask(found[0], "status", timeout_s=30.0) if found else {}
+        if status and holds(status):
+            return status
+        time.sleep(0.05)
+    raise AssertionError(f"still {status} after {timeout_s} s: {running.said()[-2000:]}")
+
+
+def trades_as(running: Running, role: str, version: str) -> None:
+    """Until every instrument was given that, and some more predictions and orders were made since."""
+
+    def given(status: dict[str, Any]) -> bool:
+        roles = status.get("registry", {}).get("roles", {})
+        return len(roles) == 2 and all(version in one.get(role, "") for one in roles.values())
+
+    then = until(running, given)
+    until(running, lambda status: status["predictions"] > then["predictions"] + 40)
+
+
+@pytest.mark.fault("E7")
+def test_models_are_exchanged_under_load_and_the_session_replays(tmp_path: Path) -> None:
+    """Champion, another one, a canary, that as champion, and back, at 300 orders a second of the market.
+
+    Each prediction is of the version that served at that moment, every order comes to an end that the venue told,
+    nothing is dropped, and the session is decided again byte for byte, with the models computed anew as well.
+    """
+    registry = Registry(tmp_path / "registry")
+    first, second, third = (add(registry, tmp_path, name) for name in ("one", "two", "three"))
+    who: dict[str, Any] = {"who": "ann", "why": "a test", "now_ns": time.time_ns()}
+    sha = {version: version.partition("@")[2] for version in (first, second, third)}
+    promote(registry, "demo-crypto", sha[first], **who)
+    load = ("--set", "sandbox.rate_per_s=300", "--set", "sandbox.history_s=5")
+    slack = ("--set", "models.deadline_us=100000")  # a busy machine must not keep a model from being taken
+    named = ("--set", f"models.registry={registry.root}")
+    eager = ("--set", "strategies=[{name: mine, kind: threshold, params: {buy: 0.51, sell: 0.49, cost_multiple: 0}}]")
+    daemon = Running(tmp_path, *eager, *load, *slack, *named, "--no-report", "--json")
+    try:
+        trades_as(daemon, "champion", first)
+        promote(registry, "demo-crypto", sha[second], **who)
+        trades_as(daemon, "champion", second)
+        promote(registry, "demo-crypto", sha[third], to="canary", share=Decimal("0.05"), **who)
+        trades_as(daemon, "canary", third)
+        promote(registry, "demo-crypto", sha[third], **who)
+        trades_as(daemon, "champion", third)
+        rollback(registry, "demo-crypto", force=False, **who)
+        trades_as(daemon, "champion", second)
+        assert daemon.stop() == 0
+    finally:
+        daemon.close()
+    summary = last_json_of(daemon)
+    assert (summary["open_order_count"], summary["unknown_order_count"]) == (0, 0)
+    assert summary["quarantined"] == {}
+    assert summary["fills"] > 0
+    records = list(read_journal(daemon.session / "journal"))
+    check_versions(records, [first, second, third, second])
+    check_orders(records)
+    for extra in ((), ("--recompute",)):
+        status, result = replay_session(tmp_path, daemon.session.name, *extra)
+        assert (status, result["identical"]) == (0, True), result
+        assert result["decisions"] > 10
+
+
+def last_json_of(daemon: Running) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(daemon.out.read_text().strip().splitlines()[-1])
+    return content
+
+
+def check_versions(records: list[JournalRecord], wanted: list[str]) -> None:
+    """Each instrument was served by these in turn; no prediction names another than the one that served then."""
+    serving: dict[str, list[str]] = {}
+    predicted: dict[str, set[str]] = {}
+    beside: dict[str, str] = {}
+    for record in (one.record for one in records):
+        if isinstance(record, e.ModelAssigned):
+            serving.setdefault(record.instrument, []).append(record.model)
+        elif isinstance(record, e.ModelOffered) and record.role == "canary":
+            beside[record.instrument] = record.model
+        elif isinstance(record, e.Prediction):
+            assert record.model in {serving[record.instrument][-1], beside.get(record.instrument)}
+            predicted.setdefault(record.instrument, set()).add(record.model)
+    assert set(serving) == {"BTC/USD@coinbase", "ETH/USD@coinbase"}
+    for instrument, versions in serving.items():
+        assert versions == wanted
+        assert predicted[instrument] == set(wanted)
+    roles = [(one.record.role, one.record.model) for one in records if isinstance(one.record, e.ModelOffered)]
+    assert roles.count(("canary", wanted[2])) == 2
+
+
+def check_orders(records: list[JournalRecord]) -> None:
+    """The venue told the end of each order; no gap, no feed that went down before the end of the session."""
+    sent = {one.record.client_order_id for one in records if isinstance(one.record, NewOrder)}
+    ended = {one.record.client_order_id for one in records if isinstance(one.record, ENDS)}
+    assert len(sent) > 10
+    assert sent - ended == set()
+    assert not [one for one in records if isinstance(one.record, e.Gap)]

@@ -6,11 +6,14 @@ Owns their names on this side; ``strategies.forecasts`` reads them, and says wha
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from models.manifest import Manifest
 
 Facts = tuple[tuple[str, float], ...]
+SPREAD: Final = "_spread"
+"""Behind the name of an output in the graph that tells its deviation."""
 _BPS_OF_LOG_RETURN: Final = 1e4
 
 
@@ -23,7 +26,7 @@ def facts_of(manifest: Manifest) -> Facts:
         ("return_scale_bps", manifest.return_scale_bps),
         ("horizon_rows", float(manifest.label.horizon_rows)),
         *_outputs(manifest),
-        *_quantiles(manifest),
+        *conformal_facts(manifest, manifest.conformal or {}),
     )
 
 
@@ -45,11 +48,11 @@ def _outputs(manifest: Manifest) -> Facts:
     return tuple(found)
 
 
-def _quantiles(manifest: Manifest) -> Facts:
-    """``LEVEL`` and ``LEVEL.NAME`` of the manifest by their error rate."""
+def conformal_facts(manifest: Manifest, quantiles: Mapping[str, float]) -> Facts:
+    """Quantiles by ``LEVEL`` and ``LEVEL.NAME`` (of the manifest's outputs), by their error rate."""
     found = []
     names = {tensor.name for tensor in manifest.outputs}
-    for key, quantile in (manifest.conformal or {}).items():
+    for key, quantile in quantiles.items():
         name = next((one for one in names if key.endswith(f".{one}")), "")
         behind = f".{name}" if name else ""
         rate = round(1.0 - float(key.removesuffix(behind)), 9)

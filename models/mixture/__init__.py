@@ -1,0 +1,1 @@
+"""Several models that serve as one, and what a forecast says of its own uncertainty."""

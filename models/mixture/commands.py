@@ -1,0 +1,42 @@
+"""The command ``models weigh``: its options and what it prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from engine.cli import JsonFlag, print_json
+from engine.errors import DataError, KestrelError
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command on ``app``."""
+
+    @app.command("weigh")
+    def models_weigh(
+        runs: Annotated[list[Path], typer.Argument(help="folders of finished runs with their bundles, two or more")],
+        out: Annotated[Path, typer.Option(help="the file that models.mixtures.NAME.weights_file names")],
+        as_json: JsonFlag = False,
+    ) -> None:
+        """Learn the weights of a mixture on validation rows."""
+        if len(runs) < 2:
+            raise DataError("one run", expected="two or more, of one task on the same rows")
+        try:
+            from models.mixture.learning import learn_weights
+        except ModuleNotFoundError as error:
+            raise KestrelError(f"reading a run folder needs {error.name}", do="pip install -e '.[train]'") from None
+        from models.mixture.learned import write_weights
+
+        learned = learn_weights(runs)
+        write_weights(out, learned)
+        for version, weight in learned.weights.items():
+            print(f"{version}: {weight:.4f} (alone {learned.log_loss[version]:.5f})")
+        print(
+            f"log-loss on {learned.rows:,} validation rows: equal {learned.log_loss['equal']:.5f}, learned "
+            f"{learned.log_loss['learned']:.5f}; {out}"
+        )
+        if as_json:
+            print_json(msgspec.to_builtins(learned))

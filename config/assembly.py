@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Literal
 
 from config.features_schema import FeaturesSettings, SamplingSettings
+from config.mixtures import Mixtures
 from config.schema import Settings, StrategySettings
 from engine.errors import BundleError, ConfigError, KestrelError
 from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, load_columns
@@ -17,6 +18,7 @@ from models.catalogue import AUTO, find_bundle
 from models.facts import facts_of
 from models.life.roles import Followed
 from models.manifest import Bundle
+from models.mixture.spread import SpreadModel, spread_facts, spread_graph
 from models.onnx_model import OnnxModel, open_model
 from models.providers.absent import AbsentModel
 from models.providers.order import providers_of
@@ -51,6 +53,8 @@ class ConfiguredAssembly:
         self._original = original
         self._followed: dict[str, Followed] = {}
         self._twins: list[ConfiguredAssembly] = []
+        self._spreads: dict[str, SpreadModel] = {}
+        self._mixtures = Mixtures(settings, stopwatch)
 
     def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
         if not any(listens(strategy, instrument) for strategy in self._settings.strategies):
@@ -58,6 +62,9 @@ class ConfiguredAssembly:
         if not uses_model:
             return Assignment(spec=self._plain_spec(instrument).to_json().decode())
         name = self._bundle_name(instrument)
+        if self._mixtures.knows(name):
+            mixture = self._mixtures.find(name, instrument, self._outputs(instrument))
+            return Assignment(mixture.version, mixture.spec.to_json().decode(), mixture.facts)
         bundle = self._find(instrument, self._recorded_version() or name)
         if name == AUTO:
             self._followed[instrument.id] = Followed(instrument, bundle.version, self._outputs(instrument))
@@ -65,7 +72,8 @@ class ConfiguredAssembly:
 
     def _assignment(self, bundle: Bundle) -> Assignment:
         self._bundles[bundle.version] = bundle
-        return Assignment(bundle.version, bundle.spec.to_json().decode(), facts_of(bundle.manifest))
+        spreads = spread_facts(bundle) if self._settings.models.uncertainty else ()
+        return Assignment(bundle.version, bundle.spec.to_json().decode(), (*facts_of(bundle.manifest), *spreads))
 
     def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
         if not assignment.spec:
@@ -85,14 +93,40 @@ class ConfiguredAssembly:
         """Opens the bundle that was assigned; raises ``BundleError`` when it is not the one at hand any more."""
         if not assignment.model:
             return None
-        model = self._models.get(assignment.model)
-        if model is None and self._original is not None and assignment.model in self._original._models:
-            model = self._models[assignment.model] = self._original._models[assignment.model].twin()
+        if self._mixtures.knows(assignment.model):
+            return self._mixtures.model(assignment.model, instrument, self._outputs(instrument), self._inline)
+        bundle = self._bundles.get(assignment.model)
+        if bundle is None and self._original is not None:
+            bundle = self._original._bundles.get(assignment.model)
+        if bundle is None:
+            bundle = self._find(instrument, assignment.model)
+        return self._served(bundle)
+
+    def _served(self, bundle: Bundle) -> Model:
+        """Open, with the spread of its forecast where that is asked for and it has a graph for it."""
+        model = self._inline(bundle)
+        if not self._settings.models.uncertainty or isinstance(model, AbsentModel) or spread_graph(bundle) is None:
+            return model
+        found = self._spreads.get(bundle.version)
+        if found is None:
+            original = None if self._original is None else self._original._spreads.get(bundle.version)
+            found = self._spreads[bundle.version] = SpreadModel(
+                model,
+                deadline_us=None if original else self._settings.models.deadline_us,
+                stopwatch=self._stopwatch,
+                session=None if original is None else original.session,
+            )
+        return found
+
+    def _inline(self, bundle: Bundle) -> OnnxModel | AbsentModel:
+        """The bundle open, answering from the call."""
+        version = bundle.version
+        self._bundles[version] = bundle
+        model = self._models.get(version)
+        if model is None and self._original is not None and version in self._original._models:
+            model = self._models[version] = self._original._models[version].twin()
         if model is None:
-            bundle = self._bundles.get(assignment.model)
-            if bundle is None:
-                bundle = self._find(instrument, assignment.model)
-            model = self._models[assignment.model] = self._opened(bundle)
+            model = self._models[version] = self._opened(bundle)
         return model
 
     def _opened(self, bundle: Bundle) -> OnnxModel | AbsentModel:
@@ -120,6 +154,7 @@ class ConfiguredAssembly:
             if isinstance(model, AbsentModel):
                 raise BundleError(model.text, do="whoever serves goes on")
             self._models[bundle.version] = model
+            self._served(bundle)
         return self._assignment(bundle)
 
     def keep(self, versions: Collection[str]) -> None:
@@ -128,6 +163,7 @@ class ConfiguredAssembly:
             # Replaced as a whole: the loop may be looking one up.
             each._models = {version: model for version, model in each._models.items() if version in versions}
             each._bundles = {version: bundle for version, bundle in each._bundles.items() if version in versions}
+            each._spreads = {version: model for version, model in each._spreads.items() if version in versions}
 
     # --- beside it ------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from typing import Any, Final, get_args
 import yaml
 
 from config.data_schema import ConsolidatedSettings
+from config.mixture_schema import MixtureSettings
 from config.schema import Settings, StrategySettings, is_sensitive
 from config.sections import Section
 from engine.errors import ConfigError
@@ -41,7 +42,11 @@ FREE_MAPS: Final = frozenset(
 """Keys whose value is a map of the user's own names."""
 
 
-LISTS: Final[Mapping[str, type[Section]]] = {"strategies": StrategySettings, "consolidated": ConsolidatedSettings}
+LISTS: Final[Mapping[str, type[Section]]] = {
+    "strategies": StrategySettings,
+    "mixtures": MixtureSettings,
+    "consolidated": ConsolidatedSettings,
+}
 """Keys whose value is a list of sections."""
 
 

@@ -138,7 +138,7 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
     if settings.features.columns is not None or settings.features.set != "auto":
         own_spec(settings.features, has_trades=True)
     for wanted in settings.strategies:
-        if wanted.model not in (NO_MODEL, AUTO):
+        if wanted.model not in (NO_MODEL, AUTO, *(mixture.name for mixture in settings.mixtures)):
             load_named(settings.models.directory, wanted.model, registry=settings.models.registry)
     for instrument in {instrument.id: instrument for instrument in instruments}.values():
         using = [wanted for wanted in settings.strategies if wanted.model != NO_MODEL and listens(wanted, instrument)]

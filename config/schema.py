@@ -28,6 +28,7 @@ from pydantic import (
 
 from config.data_schema import ConsolidatedSettings, DataSettings, ExogenousSettings, QualitySettings
 from config.features_schema import FeaturesSettings
+from config.mixture_schema import MixtureSettings
 from config.observer_schema import RolloutSettings, WatchSettings
 from config.risk_schema import RiskSettings
 from config.sections import FilePath, Section
@@ -262,6 +263,10 @@ class ModelsSettings(Section):
     by_step: list[str] = Field(
         default=[], description="recurrent bundles, by name, served row by row; their manifest has to allow it"
     )
+    uncertainty: bool = Field(
+        default=False,
+        description="predictions carry the spread of each forecast, by the bundle's second graph: some passes more",
+    )
     watch: WatchSettings = WatchSettings()
     rollout: RolloutSettings = RolloutSettings()
 
@@ -318,6 +323,9 @@ class Settings(Section):
         default=[], description="what decides; each has its own state and positions"
     )
     models: ModelsSettings = Field(default_factory=ModelsSettings)
+    mixtures: list[MixtureSettings] = Field(
+        default=[], description="several bundles that serve as one model, by the name that strategies use"
+    )
     features: FeaturesSettings = FeaturesSettings()
     risk: RiskSettings = RiskSettings()
     journal: JournalSettings = JournalSettings()
@@ -336,6 +344,14 @@ class Settings(Section):
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
     _files: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("mixtures")
+    @classmethod
+    def _distinct_mixtures(cls, value: list[MixtureSettings]) -> list[MixtureSettings]:
+        names = [mixture.name for mixture in value]
+        if len({*names, "auto", "none"}) != len(names) + 2:
+            raise ValueError("each mixture name once, and neither auto nor none")
+        return value
 
     @field_validator("strategies")
     @classmethod

@@ -25,6 +25,7 @@ _HEAD: Final = """\
 
 _EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "strategies": {"name": "demo", "kind": "threshold"},
+    "mixtures": {"name": "both", "members": ["first", "second"]},
     "consolidated": {"instrument": "BTC/USD", "members": ["BTC/USD@coinbase", "BTC/USD@other"]},
 }
 """One item of each list of sections."""

@@ -15,6 +15,7 @@ import typer
 
 from engine.cli import JsonFlag, print_json
 from engine.errors import BundleError, KestrelError
+from models.mixture import commands as weighing_commands
 from models.shipped import DEFAULT, ENGINES, REGISTRY, Name, bundles_folder
 
 if TYPE_CHECKING:
@@ -114,6 +115,9 @@ def models_bundle(
     print(f"{bundle.version}: {bundle.path}{judged}")
     if as_json:
         print_json({"version": bundle.version, "path": str(bundle.path), "scored": bundle.manifest.scored})
+
+
+weighing_commands.register(app)
 
 
 @app.command("add")

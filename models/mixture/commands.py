@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
     @app.command("weigh")
     def models_weigh(
         runs: Annotated[list[Path], typer.Argument(help="folders of finished runs with their bundles, two or more")],
-        out: Annotated[Path, typer.Option(help="the file that models.mixtures.NAME.weights_file names")],
+        out: Annotated[Path, typer.Option(help="the file that a mixture's weights_file names")],
         as_json: JsonFlag = False,
     ) -> None:
         """Learn the weights of a mixture on validation rows."""

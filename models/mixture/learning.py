@@ -42,7 +42,8 @@ def pool_weights(given: Float64) -> Float64:
         if np.abs(moved - weights).max() < _STILL:
             break
         weights = moved
-    return weights / weights.sum()
+    whole: Float64 = weights / weights.sum()
+    return whole
 
 
 def learn_weights(folders: Sequence[Path]) -> LearnedWeights:

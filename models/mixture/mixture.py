@@ -166,5 +166,5 @@ def _facts(
     return (*own.items(), *(() if learned is None else conformal_facts(first, learned.conformal)))
 
 
-def _refused(name: str, seen: str, expected: str, do: str = "correct models.mixtures") -> BundleError:
+def _refused(name: str, seen: str, expected: str, do: str = "correct it in mixtures") -> BundleError:
     return BundleError(f"mixture {name} {seen}", expected=expected, do=do)

@@ -18,7 +18,9 @@ from models.assets import UNKNOWN
 from models.facts import SPREAD, Facts
 from models.manifest import ASSET, FEATURES, Bundle
 from models.manifest_sections import SideGraph
-from models.onnx_model import OnnxModel, open_graph
+from models.onnx_model import OnnxModel
+from models.providers.graph import Source
+from models.providers.onnx_runtime import open_session
 
 _OK, _LATE, _FAILED = PredictionStatus.OK, PredictionStatus.LATE, PredictionStatus.FAILED
 
@@ -48,12 +50,12 @@ def spread_facts(bundle: Bundle) -> Facts:
 class SpreadModel:
     """Implements ``engine.ports.Model``: the answer of ``model``, and behind its numbers the deviation of each.
 
-    ``deadline_us``: for both graphs (None: never).  Raises ``BundleError`` when the second one cannot be opened, or the
-    bundle has none.
+    ``deadline_us``: for both graphs (None: never).  ``session``: of the second one, where another user has opened it.
+    Raises ``BundleError`` when it cannot be opened, ``ValueError`` for a bundle that has none.
     """
 
     def __init__(
-        self, model: OnnxModel, *, deadline_us: float | None, stopwatch: Callable[[], int], original: Any = None
+        self, model: OnnxModel, *, deadline_us: float | None, stopwatch: Callable[[], int], session: Any = None
     ) -> None:
         graph = spread_graph(model.bundle)
         if graph is None:
@@ -64,14 +66,13 @@ class SpreadModel:
         self._deadline_ns = math.inf if deadline_us is None else deadline_us * 1000
         self._stopwatch = stopwatch
         bundle = model.bundle
-        self._session = original or open_graph(bundle, bundle.side_graphs[graph.file], graph.inputs, graph.outputs)
+        source = Source(
+            bundle.version, bundle.side_graphs[graph.file], graph.inputs, graph.outputs, bundle.manifest.precision
+        )
+        self.session = session or open_session(source)
         self._names = [f"{tensor.name}{SPREAD}" for tensor in bundle.manifest.outputs]
         self._numbers = {} if bundle.assets is None else bundle.assets.by_instrument
         self._takes_asset = any(tensor.name == ASSET for tensor in graph.inputs)
-
-    def twin(self) -> SpreadModel:
-        """The same weights in the same memory, with buffers and counters of its own."""
-        return SpreadModel(self.model.twin(), deadline_us=None, stopwatch=self._stopwatch, original=self._session)
 
     @property
     def version(self) -> str:
@@ -104,7 +105,7 @@ class SpreadModel:
         feeds: dict[str, Any] = {FEATURES: np.ascontiguousarray(window[None], np.float32)}
         if self._takes_asset:
             feeds[ASSET] = np.array([self._numbers.get(instrument, UNKNOWN)], np.int64)
-        return [float(number) for one in self._session.run(self._names, feeds) for number in one.ravel()]
+        return [float(number) for one in self.session.run(self._names, feeds) for number in one.ravel()]
 
     def _fail(self, said: Prediction, text: str) -> Prediction:
         self.failed += 1

@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from config.breaker_schema import BreakerSettings
 from config.data_schema import ConsolidatedSettings, DataSettings, ExogenousSettings, QualitySettings
 from config.features_schema import FeaturesSettings
 from config.mixture_schema import MixtureSettings
@@ -267,6 +268,7 @@ class ModelsSettings(Section):
         default=False,
         description="predictions carry the spread of each forecast, by the bundle's second graph: some passes more",
     )
+    breaker: BreakerSettings = BreakerSettings()
     watch: WatchSettings = WatchSettings()
     rollout: RolloutSettings = RolloutSettings()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from engine.stakes import GUARDIAN
 from risk.gate import Gate
 from risk.limits import GuardianRules
 from strategies.guardian import Guardian, GuardianParams
-from strategies.registry import load_strategy
+from strategies.registry import load_strategy, twin_of
 
 DURABILITY_DEADLINE_NS = 1_000_000_000
 DOLLARS = frozenset({"USD", "USDT", "USDC"})
@@ -69,7 +70,15 @@ def build_slots(settings: Settings, instruments: Sequence[str]) -> list[Strategy
         context = own_context()
         strategy = context.run(load_strategy, wanted.kind or wanted.path or "", wanted.name, chosen, wanted.params)
         uses_model = wanted.model != NO_MODEL
-        slots.append(StrategySlot(strategy, instruments=frozenset(chosen), uses_model=uses_model, context=context))
+        slots.append(
+            StrategySlot(
+                strategy,
+                instruments=frozenset(chosen),
+                uses_model=uses_model,
+                context=context,
+                make_twin=partial(twin_of, strategy, instruments=chosen, params=wanted.params),
+            )
+        )
     guardian = build_guardian(settings, instruments)
     # Last: a strategy that leaves by itself has had its turn.
     return slots if guardian is None else [*slots, guardian]
@@ -114,6 +123,7 @@ def build_core(
         external_reduces=settings.venue.external_orders == "reduce",
         consolidated=[one.definition() for one in settings.consolidated],
         offers=build_offers(settings, instruments, live=live),
+        rules=settings.models.breaker.rules(),
     )
 
 

@@ -132,6 +132,17 @@ class CarriedVersions(msgspec.Struct, frozen=True, array_like=True, forbid_unkno
     earlier: tuple[tuple[str, Decimal], ...]
 
 
+class CarriedAlarm(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Of a model on an instrument, as in ``engine.events.ModelAlarmed``: a ``stop`` or a ``size_down``."""
+
+    instrument: str
+    model: str
+    source: str
+    action: str
+    factor: float
+    text: str
+
+
 class Carried(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """All of it.  ``trades``: ids of executions that were booked lately, as ``venue|id``.  ``instruments`` are those of
     the orders and holdings, by which later facts are understood."""
@@ -153,6 +164,8 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """Those that had nothing left to close: a late fill of their entry brings them back."""
     fundings: tuple[str, ...] = ()
     """Ids of what was booked lately without an execution (``engine.fundings``), as ``venue|id``."""
+    alarms: tuple[CarriedAlarm, ...] = ()
+    """That stand against models, each for the version that it names."""
 
     @property
     def venues(self) -> tuple[str, ...]:
@@ -181,11 +194,11 @@ _decoder = msgspec.msgpack.Decoder(Carried)
 
 
 def encode_carried(carried: Carried) -> bytes:
-    """An order that is not being changed is written without that field, as by releases that knew no changes: their
-    sessions replay byte for byte."""
+    """An order that is not being changed is written without that field, as by releases that knew no changes, and a
+    state without alarms without those: their sessions replay byte for byte."""
     orders = [one if one.edit is not None else msgspec.structs.astuple(one)[:-1] for one in carried.orders]
     fields = [orders if value is carried.orders else value for value in msgspec.structs.astuple(carried)]
-    return _encoder.encode(fields)
+    return _encoder.encode(fields if carried.alarms else fields[:-1])
 
 
 def decode_carried(data: bytes) -> Carried:

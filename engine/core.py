@@ -25,6 +25,7 @@ from engine.counters import Counters
 from engine.desk import Desk
 from engine.errors import JournalError
 from engine.facts import AccountFacts
+from engine.flattening import Flattening
 from engine.instruments import Instrument
 from engine.lanes import Lane, StrategySlot
 from engine.manual import Manual
@@ -33,13 +34,17 @@ from engine.offers import Offer
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Assembly, Probe, Recorder, RiskGate
+from engine.predicting import Predicting
 from engine.quality.compiled import step_function
 from engine.quality.gate import DEFAULT
 from engine.quality.tolerances import Tolerances
 from engine.reconciliation import Reconciliation
 from engine.sanity import amounts_defect, fill_defect
+from engine.seats import ServingRules
 from engine.serving import Serving
 from engine.stakes import EVERYONE, OPERATOR
+from engine.trusting import Trust
+from engine.twins import Twins
 from engine.venues import VenueStates
 from engine.view import CoreView
 
@@ -68,7 +73,8 @@ class TradingCore:
     ``hold_orders`` is journal mode ``always``: commands wait until ``JournalSynced`` covers their record, and risk
     judges them again.  ``hold_deadline_ns``: an order that waited longer is dropped instead.  ``external_reduces``:
     risk goes to REDUCING when the venue shows an order that this session has not sent.  ``offers``: which orders each
-    venue takes; what it does not is carried out here, where it can be.
+    venue takes; what it does not is carried out here, where it can be.  ``rules``: when a model is not asked any
+    more, and what becomes of those who trade on it.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class TradingCore:
         tolerances: Tolerances = DEFAULT,
         external_reduces: bool = False,
         offers: Mapping[str, Offer] | None = None,
+        rules: ServingRules | None = None,
     ) -> None:
         self.counters = Counters()
         self.lanes: dict[str, Lane] = {}
@@ -134,14 +141,39 @@ class TradingCore:
             reconciliation=self.reconciliation,
         )
         self._ask, self._restore = asking.ask, asking.restore
+        rules = rules or ServingRules()
+        self._twins = Twins(self.slots, self.lanes)
+        self.flattening = Flattening(
+            desk=self.desk, orders=self.orders, view=self.view, reconciliation=self.reconciliation
+        )
         self.serving = Serving(
             lanes=self.lanes,
             view=self.view,
             asking=asking,
-            latch=self.desk.latch,
             assembly=assembly,
             recorder=recorder,
             counters=self.counters,
+            venues=self.venues,
+            trust=Trust(
+                desk=self.desk,
+                orders=self.orders,
+                view=self.view,
+                flattening=self.flattening,
+                rules=rules,
+            ),
+            twins=self._twins,
+            rules=rules,
+        )
+        self.predicting = Predicting(
+            lanes=self.lanes,
+            view=self.view,
+            serving=self.serving,
+            asking=asking,
+            latch=self.desk.latch,
+            recorder=recorder,
+            counters=self.counters,
+            probe=probe,
+            rules=rules,
         )
         self.market = Market(
             lanes=self.lanes,
@@ -153,6 +185,7 @@ class TradingCore:
             desk=self.desk,
             asking=asking,
             serving=self.serving,
+            predicting=self.predicting,
             counters=self.counters,
             probe=probe,
             consolidated=consolidated,
@@ -165,6 +198,7 @@ class TradingCore:
         return {
             **self.market.handlers(),
             **self.serving.handlers(),
+            **self.predicting.handlers(),
             e.Timer: self._on_timer,
             e.RateReported: self.facts.on_rate,
             e.BalanceReported: self.facts.on_balance,
@@ -314,6 +348,7 @@ class TradingCore:
         put(self, carried)
         self.orders.lose_all()
         states = {one.name: one.state for one in carried.strategies}
+        self._twins.wake_carried(states)
         for slot in self.slots:
             if states.get(slot.name):
                 self._restore(slot, states[slot.name])

@@ -27,6 +27,8 @@ class Counters:
         self.swaps = 0  # models that took another's place
         self.refused_offers = 0  # models that were offered and could not serve
         self.provider_changes = 0
+        self.standings: dict[str, int] = {}  # changes of how models stand, by the state they came to
+        self.alarms: dict[str, int] = {}  # that were raised against models, by action
         self.intents = 0
         self.orders = 0
         self.cancels = 0

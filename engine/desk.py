@@ -29,6 +29,7 @@ from engine.commands import (
 )
 from engine.counters import Counters
 from engine.editing import Edits
+from engine.entry_sizes import EntrySizes
 from engine.errors import JournalError
 from engine.grouping import Grouping
 from engine.held_orders import HELD_MAX, HeldOrders
@@ -87,6 +88,8 @@ class Desk:
         self._abandoned: set[str] = set()  # names of quarantined strategies
         self.shut: Mapping[str, str] = {}
         """Instruments in which nothing may be entered, and why: an operator has them closed (``engine.manual``)."""
+        self.sizes = EntrySizes(view, orders)
+        self._cut = self.sizes.table
         self._offers = offers
         # Nearly every venue takes limit and market orders, good till cancelled or immediate, as they are.
         self._plain = all(
@@ -133,6 +136,12 @@ class Desk:
     def carry_out(self, intents: Sequence[Intent]) -> None:
         """Judge and open each intent in turn; they are well formed (``engine.intents``)."""
         for intent in intents:
+            if self._cut:
+                fitted = self.sizes.fit(intent)
+                if isinstance(fitted, Rejected):
+                    self.refuse(fitted)
+                    continue
+                intent = fitted  # noqa: PLW2901 - what is left of the wish takes its place
             kind = type(intent)
             if kind is OrderIntent:
                 if intent.parent_id and self.groups.knows(intent.parent_id):  # type: ignore[union-attr]
@@ -169,6 +178,10 @@ class Desk:
             shut = Rejected(view.now_ns, intent, "closing", self.shut[intent.instrument], "closed first")
             self._reject(shut)
             return shut
+        refused = self.sizes.refusal(intent) if self._cut else None
+        if refused is not None:
+            self._reject(refused)
+            return refused
         if orders.awaiting:
             waits = self.groups.refusal_beside_awaited(intent)
             if waits is not None:

@@ -17,6 +17,7 @@ from engine.ports import Features, Strategy
 from engine.quality.gate import QualityGate
 from engine.quality.verdicts import ACCEPTED, CROSSED, DROPPED, ISSUES, KEEPS_ENTRIES, TIME_ISSUES
 from engine.seats import Seat
+from engine.stakes import CANARY_SUFFIX
 
 if TYPE_CHECKING:
     from engine.consolidated.consolidator import Consolidator
@@ -44,11 +45,16 @@ class StrategySlot:
     ``on_prediction`` and so on are the strategy's own callbacks, looked up once; None where it has only the default
     that does nothing (``never_acts``).  They are called through ``run``, which is ``run`` of the ``context`` that the
     strategy was made in (``engine.arithmetic.own_context``).
+
+    ``make_twin``: another strategy like it under the name that is given, for a share of its size on another model; None
+    where it has no model, or cannot be made twice.
     """
 
     __slots__ = (
         "alive",
         "instruments",
+        "is_twin",
+        "make_twin",
         "name",
         "on_fill",
         "on_prediction",
@@ -68,10 +74,13 @@ class StrategySlot:
         instruments: frozenset[str] | None = None,
         uses_model: bool = True,
         context: Context | None = None,
+        make_twin: Callable[[str], Strategy] | None = None,
     ) -> None:
         self.run = (context or own_context()).run
         self.strategy = strategy
         self.name = strategy.name
+        self.is_twin = strategy.name.endswith(CANARY_SUFFIX)
+        self.make_twin = make_twin if uses_model else None
         self.alive = True
         self.reason = ""  # why it is not trusted any more
         self.instruments = instruments
@@ -98,12 +107,16 @@ class Lane:
         "_marked_ask_px",
         "_marked_bid_px",
         "_marked_px",
+        "beside",
         "book",
+        "canary",
         "consolidator",
         "features",
         "followers",
         "instrument",
         "member_feed",
+        "model_slots",
+        "older",
         "prediction_slots",
         "quality",
         "quote_slots",
@@ -111,6 +124,8 @@ class Lane:
         "seat",
         "slots",
         "top",
+        "twins",
+        "warming",
     )
 
     def __init__(
@@ -129,17 +144,29 @@ class Lane:
         self.features = features
         self.followers = [] if followers is None else followers
         self.seat = seat
-        self.slots = slots
         self.consolidator: Consolidator | None = None
         """What makes the price, where this is a consolidated instrument."""
         self.member_feed: MemberFeed | None = None
         """Into the consolidated instruments that this one is a member of; None for nearly all."""
-        # Who is called with what, so that nobody is asked in vain on each tick.
-        self.prediction_slots = tuple(slot for slot in slots if slot.on_prediction is not None)
-        self.row_slots = tuple(slot for slot in slots if slot.on_row is not None)
-        self.quote_slots = tuple(slot for slot in slots if slot.on_quote is not None)
+        self.canary: Seat | None = None
+        self.warming: Seat | None = None
+        """A champion to come, as soon as its features are warm."""
+        self.older: Seat | None = None
+        """What serves while the champion is broken, where that is the fallback."""
+        self.beside = False
+        """Whether anybody else than the champion and its strategies wants rows or predictions."""
+        self.listen(slots)
         self._marked_bid_px = self._marked_ask_px = 0.0
         self._marked_px: Decimal | None = None
+
+    def listen(self, slots: list[StrategySlot]) -> None:
+        """Who is called with what, so that nobody is asked in vain on each tick."""
+        self.slots = slots
+        self.model_slots = tuple(slot for slot in slots if slot.uses_model and not slot.is_twin)
+        self.twins = tuple(slot for slot in slots if slot.is_twin)
+        self.prediction_slots = tuple(slot for slot in slots if slot.on_prediction is not None and not slot.is_twin)
+        self.row_slots = tuple(slot for slot in slots if slot.on_row is not None)
+        self.quote_slots = tuple(slot for slot in slots if slot.on_quote is not None)
 
     def usable(self, code: int, counters: Counters) -> bool:
         """Count what the quality gate found; False when the event must go no further.

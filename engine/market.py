@@ -21,7 +21,7 @@ from engine.instruments import Instrument
 from engine.lanes import Lane, StrategySlot
 from engine.portfolio import Portfolio
 from engine.ports import Probe
-from engine.published import Published
+from engine.predicting import Predicting
 from engine.quality.gate import QualityGate
 from engine.quality.tolerances import Tolerances
 from engine.quality.verdicts import is_shown
@@ -45,6 +45,7 @@ class Market:
         desk: Desk,
         asking: Asking,
         serving: Serving,
+        predicting: Predicting,
         counters: Counters,
         probe: Probe,
         consolidated: Sequence[ConsolidatedDefinition],
@@ -59,12 +60,11 @@ class Market:
         self.desk = desk
         self.counters = counters
         self._ask = asking.ask
-        self._serving, self._tell = serving, serving.tell
+        self._serving, self._feeds = serving, serving.feeds
+        self._predicting, self._tell = predicting, predicting.tell
         self._mark = probe.mark
         self._tolerances = tolerances
         self._known_px: dict[str, float] = {}
-        self._followers: dict[str, list[Any]] = {}
-        self._published = Published()
         self._views = ConsolidatedViews(consolidated, lanes) if consolidated else None
         self._watched, self._on_price = desk.groups.watched, desk.groups.on_price
 
@@ -107,6 +107,8 @@ class Market:
         """Consolidated prices age, and time bars end, also where nothing is told."""
         if self.venues.hours.has_turned():
             self.closures.on_status()
+            self._serving.on_status()
+        self._serving.on_timer(timer.ts_recv_ns)
         self.closures.insist()
         if self._views is not None:
             self._pass_on(self._views.on_timer(timer.ts_recv_ns))
@@ -258,7 +260,7 @@ class Market:
 
     def _on_observation(self, observation: e.Observation) -> None:
         """A published value is about no instrument: every buffer takes what its columns ask for."""
-        self._published.take(observation)
+        self._feeds.take(observation)
         for lane in self.lanes.values():
             if lane.features is not None:
                 lane.features.update(observation)
@@ -266,17 +268,24 @@ class Market:
     def _on_row(self, lane: Lane, ts_event_ns: int, ts_recv_ns: int) -> None:
         """A feature row is complete: predict, then ask the strategies."""
         self.counters.rows += 1
-        features = lane.features
+        if lane.beside:
+            self._predicting.on_rows(lane, ts_event_ns, ts_recv_ns)
+            return
+        features, seat = lane.features, lane.seat
         if features is None or not features.warm:
+            if seat is not None:
+                seat.miss()
             return
         instrument = lane.instrument.id
-        seat = lane.seat
         if seat is not None:
-            prediction = seat.predict(instrument, features.window(), ts_event_ns, ts_recv_ns)
-            self._mark(4)
-            if prediction is None:
-                self.counters.asked += 1
-            elif not self._tell(lane, prediction):
+            if ts_recv_ns < seat.until_ns:
+                prediction = seat.predict(instrument, features.window(), ts_event_ns, ts_recv_ns)
+                self._mark(4)
+                if prediction is None:
+                    self.counters.asked += 1
+                elif not self._tell(lane, seat, prediction):
+                    return
+            elif not self._predicting.look(lane, seat, ts_event_ns, ts_recv_ns):
                 return
         for slot in lane.row_slots:
             self._ask(slot, slot.on_row, instrument)
@@ -305,29 +314,29 @@ class Market:
 
     def _new_lane(self, instrument: Instrument) -> Lane:
         slots = [slot for slot in self.slots if slot.listens_to(instrument.id)]
-        followers = self._followers.setdefault(instrument.id, [])
+        followers = self._feeds.followers_of(instrument.id)
         quality = QualityGate(instrument, self._tolerances)
         quality.expect(self._known_px.get(instrument.id, nan))
         if not slots:
             return Lane(instrument, None, None, slots, followers, quality)
         features, seat = self._serving.assign(instrument, slots)
-        if features is not None:
-            for followed in features.follows:
-                self._followers.setdefault(followed, []).append(features)
-            for observation in self._published.of(features.awaits):
-                features.update(observation)
-        return Lane(instrument, features, seat, slots, followers, quality)
+        lane = Lane(instrument, features, seat, slots, followers, quality)
+        self._serving.begin(lane)
+        return lane
 
     def _on_instrument_status(self, event: e.InstrumentStatus) -> None:
         self.venues.instrument_status(event)
+        self._serving.on_status()
         self.closures.on_status(event.instrument)
 
     def _on_venue_status(self, event: e.VenueStatus) -> None:
         self.venues.venue_status(event)
+        self._serving.on_status()
         self.closures.on_status()
 
     def _on_session_scheduled(self, event: e.SessionScheduled) -> None:
         self.venues.session_scheduled(event)
+        self._serving.on_status()
         self.closures.on_status(event.instrument)
 
     def _on_feed_down(self, event: e.FeedDown) -> None:
@@ -351,6 +360,7 @@ class Market:
             lane.book.invalidate()
             if lane.features is not None:
                 lane.features.mark_gap(reason)
+            self._serving.on_break(lane, reason)
             for follower in lane.followers:
                 follower.mark_gap(reason, lane.instrument.id)
         if self._views is not None:

@@ -37,6 +37,9 @@ from engine.events import (
     Halted,
     InstrumentDefined,
     JournalSynced,
+    ModelAlarmed,
+    ModelAssigned,
+    ModelStanding,
     OperatorRequested,
     OrderAccepted,
     OrderAttached,
@@ -64,6 +67,7 @@ from engine.managed_order import ManagedOrder
 from engine.manual import closable, closing_in, why_of, written
 from engine.order_states import FINAL, Happening
 from engine.ports import Assignment, Features, Model, View
+from engine.seats import GONE
 from engine.stakes import EVERYONE, OPERATOR
 
 _FACTS = (
@@ -108,6 +112,7 @@ class Recovery:
         self._core.desk.groups.waits = True
         self._strategies: tuple[CarriedStrategy, ...] = ()
         self._closing: dict[str, str] = {}
+        self._models: dict[str, str] = {}  # champions, by instrument
         self._risk = (RiskState.ACTIVE, "")
         self.orders = 0
         """Orders that the records tell of."""
@@ -147,6 +152,16 @@ class Recovery:
             self._strategies = tuple([one for one in self._strategies if one.name != EVERYONE])
         elif isinstance(record, OperatorRequested):
             self._request(record)
+        elif isinstance(record, ModelAlarmed):
+            core.serving.alarms.take(record)
+        elif isinstance(record, ModelAssigned):
+            before = self._models.get(record.instrument, record.model)
+            self._models[record.instrument] = record.model
+            if before != record.model:  # another turn of a version begins anew
+                core.serving.alarms.forget(record.instrument, before)
+        elif isinstance(record, ModelStanding):
+            if record.state == GONE and self._models.get(record.instrument) != record.model:
+                core.serving.alarms.forget(record.instrument, record.model)
         elif isinstance(record, _FACTS):
             core.on_event(record)
         if self._closing:

@@ -264,12 +264,7 @@ class ReplayAssembly:
         chosen = self._assembly.assign(instrument, uses_model)
         if not isinstance(head, ModelAssigned):
             return chosen
-        # Where a model computes depends on the machine, and decides nothing of what it says.
-        place = next((i for i, (name, _) in enumerate(head.facts) if name == ASYNCHRONOUS), None)
-        facts = [fact for fact in chosen.facts if fact[0] != ASYNCHRONOUS]
-        if place is not None:
-            facts.insert(place, head.facts[place])
-        return Assignment(chosen.model, chosen.spec, tuple(facts))
+        return Assignment(chosen.model, chosen.spec, _comparable(chosen.facts, head.facts))
 
     def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
         return self._assembly.features(instrument, assignment)
@@ -288,6 +283,19 @@ class ReplayAssembly:
             self._tolerance(),
             asynchronous=bool(dict(assignment.facts).get(ASYNCHRONOUS)),
         )
+
+
+def _comparable(
+    facts: tuple[tuple[str, float], ...], recorded: tuple[tuple[str, float], ...]
+) -> tuple[tuple[str, float], ...]:
+    """What is chosen now, in the words of the session: facts that the release which recorded it did not tell yet are no
+    difference, and neither is where a model computes, which depends on the machine and decides nothing it says."""
+    names = {name for name, _ in recorded}
+    found = [fact for fact in facts if fact[0] in names and fact[0] != ASYNCHRONOUS]
+    place = next((i for i, (name, _) in enumerate(recorded) if name == ASYNCHRONOUS), None)
+    if place is not None:
+        found.insert(place, recorded[place])
+    return tuple(found)
 
 
 def replay(

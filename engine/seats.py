@@ -1,12 +1,15 @@
 """Who serves an instrument: one model in one role, and how far it is trusted.
 
-Owns a seat's state.  Who takes a seat, and what follows from its state, is ``engine.serving``'s.
+Owns a seat's state and the rules by which it is lost.  Who takes a seat, and what follows from its state, is
+``engine.serving``'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+import msgspec
 
 from engine.ports import Assignment, Features, Model
 
@@ -16,41 +19,88 @@ SERVING, WARMING, BROKEN, EXPIRED, STOPPED, GONE = "serving", "warming", "broken
 """States, as in ``engine.events.ModelStanding``."""
 ASYNCHRONOUS: Final = "asynchronous"
 """Fact of a model whose answers come as ``PredictionMade``: a replay then knows that the call itself gives none."""
+EXPIRES_NS: Final = "expires_ns"
+"""Fact of a model that is not to be used from that time on, UTC ns (as a float64: to 256 ns)."""
+NEVER_NS: Final = 2**63 - 1
+
+
+class ServingRules(msgspec.Struct, frozen=True):
+    """When a model is not asked any more, and what then becomes of those who trade on it.
+
+    ``failures_max``: answers in a row that were late or failed, then it is broken; 0: never.  After ``pause_ns`` one
+    row is tried.  ``fallback``, while the champion does not serve: ``hold`` keeps what is held (its strategies' exits
+    go on), ``flat`` closes what strategies that use a model hold there, ``older`` has the model that was offered as
+    older predict.
+    """
+
+    failures_max: int = 0
+    pause_ns: int = 30_000_000_000
+    fallback: Literal["hold", "flat", "older"] = "hold"
 
 
 class Seat:
     """A model on an instrument.  Written by ``engine.serving`` alone; a view shows it (``engine.ports.ServedModel``).
 
     ``predict``, ``reset`` and ``weigh`` are the model's own, looked up once; the last two are None where it has none.
-    ``features`` make the rows that it is asked about.
+    ``features`` make the rows that it is asked about; rows before ``until_ns`` need no second look.
     """
 
     __slots__ = (
         "assignment",
+        "expires_ns",
         "factor",
+        "failures",
         "features",
+        "has_missed",
         "model",
         "predict",
         "reason",
         "reset",
         "role",
+        "share",
         "state",
+        "tried_ns",
+        "try_ns",
+        "until_ns",
         "version",
         "weigh",
     )
 
-    def __init__(self, role: str, assignment: Assignment, model: Model, features: Features | None) -> None:
+    def __init__(
+        self, role: str, assignment: Assignment, model: Model, features: Features | None, share: float = 0.0
+    ) -> None:
         self.role = role
         self.assignment = assignment
         self.version = assignment.model
         self.model = model
         self.features = features
+        self.share = share  # of the size of entries: a canary's
         self.state = SERVING
         self.reason = ""  # why it is in that state, where it does not simply serve
-        self.factor = 1.0
+        self.factor = 1.0  # what alarms leave of the size of entries
+        self.failures = 0  # late or failed, in a row
+        self.try_ns = 0  # while it is broken: when one row is tried
+        self.tried_ns = 0  # of the row that was tried and is not answered; 0 for none
+        self.has_missed = False  # the next row does not follow on the one that it was asked about before
+        self.expires_ns = int(dict(assignment.facts).get(EXPIRES_NS, NEVER_NS))
+        self.until_ns = self.expires_ns
         self.predict = model.predict
         self.reset: Callable[[str, str], None] | None = _capability(model, "reset")
         self.weigh: Callable[[tuple[float, ...]], None] | None = _capability(model, "weigh")
+
+    @property
+    def serves(self) -> bool:
+        return self.state == SERVING
+
+    def settle(self) -> None:
+        """Whether rows need a second look, after anything that decides it has changed."""
+        self.until_ns = self.expires_ns if self.state == SERVING and not self.has_missed else 0
+
+    def miss(self) -> None:
+        """A row has passed that it was not asked about."""
+        if self.reset is not None:
+            self.has_missed = True
+            self.settle()
 
 
 def _capability(model: Model, name: str) -> Any:

@@ -25,6 +25,15 @@ OPERATOR = "operator"
 CLOSERS = frozenset({GUARDIAN, OPERATOR})
 """Who may close what others hold."""
 
+CANARY_SUFFIX = ".canary"
+"""Of the twin of a strategy that trades a share of its size on another model (``engine.serving``)."""
+
+
+def base_name(strategy: str) -> str:
+    """Whose limits hold for a strategy: a twin has those of the strategy that it is the twin of."""
+    return strategy.removesuffix(CANARY_SUFFIX)
+
+
 Mark = Callable[[str], Decimal | None]
 Rate = Callable[[str], Decimal | None]
 

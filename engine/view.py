@@ -104,7 +104,9 @@ class CoreView:
 
     def model(self, instrument: str) -> ServedModel | None:
         lane = self._lanes.get(instrument)
-        return None if lane is None else lane.seat
+        if lane is None or lane.seat is None or lane.seat.serves or lane.older is None:
+            return None if lane is None else lane.seat
+        return lane.older if lane.older.serves else lane.seat
 
     def consolidated(self, instrument: str) -> Consolidated | None:
         lane = self._lanes.get(instrument)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from engine.seats import EXPIRES_NS
 from models.manifest import Manifest
 
 Facts = tuple[tuple[str, float], ...]
@@ -27,6 +28,7 @@ def facts_of(manifest: Manifest) -> Facts:
         ("horizon_rows", float(manifest.label.horizon_rows)),
         *_outputs(manifest),
         *conformal_facts(manifest, manifest.conformal or {}),
+        *(() if manifest.expires_ns is None else ((EXPIRES_NS, float(manifest.expires_ns)),)),
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 from engine.commands import OrderIntent
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import OpenOrder, Top, View
+from engine.stakes import base_name
 from risk import checks
 from risk.checks import BPS, ZERO, Finding
 from risk.exposure import Exposure, OwnPart, UnknownValueError, committed, worst_case
@@ -61,12 +62,13 @@ class Controls:
         table = self._limits.strategy_limits
         if table is None:
             return None
-        return table[strategy] if strategy in table else table[EVERY_OTHER]
+        name = base_name(strategy)
+        return table[name] if name in table else table[EVERY_OTHER]
 
     def check_permission(self, strategy: str, instrument: str) -> Finding | None:
         found = checks.check_restricted(instrument, self._restricted) if self._restricted else None
         if found is None and (self._banned or self._allowed is not None):
-            found = checks.check_strategy(strategy, self._allowed, self._banned)
+            found = checks.check_strategy(base_name(strategy), self._allowed, self._banned)
         if found is None:
             try:
                 self.of_strategy(strategy)

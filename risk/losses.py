@@ -13,6 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.ports import Tally, View
+from engine.stakes import base_name
 from risk.checks import Finding, check_cooldown, check_strategy_loss
 from risk.limits import EVERY_OTHER, Limits
 
@@ -53,7 +54,7 @@ class Losses:
         return not (self._daily or self.most or self._guardian_ns)
 
     def limit_of(self, strategy: str) -> Decimal | None:
-        limit = self._daily.get(strategy)
+        limit = self._daily.get(base_name(strategy))
         return self._daily.get(EVERY_OTHER) if limit is None else limit
 
     def look(self, view: View) -> None:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from engine.commands import OrderIntent
 from engine.events import Side
 from engine.ports import Tally
+from engine.stakes import base_name
 from risk.checks import SECOND_NS, Finding, check_orders_per_fill, check_rate, check_repeats
 from risk.limits import EVERY_OTHER, RATIO_FREE, Limits, StrategyLimits
 
@@ -106,7 +107,7 @@ class Throttles:
                 known.forget(_fills(name, tallies))
         habits = self._habits.get(strategy)
         if habits is None and len(self._habits) < STRATEGIES_MAX:
-            limits = self._by_strategy.get(strategy) or self._by_strategy.get(EVERY_OTHER)
+            limits = self._by_strategy.get(base_name(strategy)) or self._by_strategy.get(EVERY_OTHER)
             habits = self._habits[strategy] = Habits(limits)
             habits.forget(_fills(strategy, tallies))
         return habits

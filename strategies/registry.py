@@ -54,6 +54,12 @@ def load_strategy(kind_or_path: str, name: str, instruments: Sequence[str], para
     return cast(Strategy, strategy)
 
 
+def twin_of(strategy: Strategy, name: str, *, instruments: Sequence[str], params: Mapping[str, Any]) -> Strategy:
+    """Another one of the same class, as it was loaded, under another name.  Raises what the class raises."""
+    found: type[Any] = type(strategy)
+    return cast(Strategy, found(name, instruments, read_params(found, name, params)))
+
+
 def read_params(strategy: type[Any], name: str, params: Mapping[str, Any]) -> msgspec.Struct:
     """The class's ``Params`` from plain values.  Raises ``ConfigError`` naming the nearest valid parameter."""
     struct = getattr(strategy, "Params", NoParams)

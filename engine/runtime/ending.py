@@ -43,6 +43,7 @@ from engine.runtime.summary import (
     encode,
     redacted,
 )
+from engine.serving import main_of
 
 OPEN_SHOWN = 10
 """Open orders named one by one; the rest is counted."""
@@ -115,9 +116,9 @@ def summarise(
             features=tuple(
                 sorted(
                     {
-                        f"{lane.features.spec.name}:{lane.features.spec.fingerprint()[:12]}"
-                        for lane in core.lanes.values()
-                        if isinstance(lane.features, FeatureBuffer)
+                        f"{features.spec.name}:{features.spec.fingerprint()[:12]}"
+                        for features in [main_of(lane.features) for lane in core.lanes.values()]
+                        if isinstance(features, FeatureBuffer)
                     }
                 )
             ),

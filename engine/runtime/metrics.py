@@ -67,6 +67,8 @@ TABLE_HELP = {
     "dropped": ("dropped_events", "defect", "Market events dropped, by issue."),
     "suspect": ("suspect_events", "issue", "Market events held back until another confirms them, by issue."),
     "remarked": ("remarked_events", "issue", "Market events used although the quality gate found an issue, by issue."),
+    "standings": ("model_standings", "state", "Changes of how models stand, by the state they came to."),
+    "alarms": ("model_alarms", "action", "Alarms about models, by action."),
     "unreadable": ("unreadable_facts", "defect", "Account facts that could not be booked, by defect."),
 }
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from engine.core import TradingCore
 from engine.features import FeatureBuffer
 from engine.lanes import Lane
+from engine.serving import main_of
 
 DROPPED_SHARE = 0.1
 """Of market events; a feed with a bad row now and then is usual."""
@@ -57,7 +58,7 @@ def _features(core: TradingCore) -> Iterator[str]:
 
 def _why_cold(lane: Lane) -> str:
     """Why the features were not warm before the feed was closed; empty when they were."""
-    features = lane.features
+    features = main_of(lane.features)
     if features is None or features.warm:
         return ""
     if not isinstance(features, FeatureBuffer):

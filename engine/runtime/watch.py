@@ -24,6 +24,7 @@ from engine.runtime.console import StatusConsole, money
 from engine.runtime.disk_watch import DiskWatch
 from engine.runtime.files_read import FilesRead
 from engine.runtime.metrics import Gauges
+from engine.runtime.model_watch import ModelWatch, standing_lines
 from engine.runtime.probe import StageProbe
 
 STATUS_HOURS = 24
@@ -80,6 +81,7 @@ class SessionWatch:
         self._conflicts = 0
         self._retries = 0
         self._state = RiskState.ACTIVE
+        self._models = ModelWatch()
 
     def on_second(self) -> None:
         core = self._core
@@ -120,6 +122,7 @@ class SessionWatch:
         """A strategy that failed trades no more, executions that contradict each other, a position in what does not
         trade: say so once, where people look."""
         self._tell_risk()
+        self._models.look(self._core, self._log)
         conflicts = self._core.counters.conflicting_fills
         if conflicts != self._conflicts:
             self._conflicts = conflicts
@@ -163,6 +166,7 @@ class SessionWatch:
             "state": core.gate.state.value,
             "reason": "" if core.gate.state is RiskState.ACTIVE else core.desk.latch.reason,
             "stopped": {slot.name: slot.reason for slot in core.slots if not slot.alive},
+            "models": standing_lines(core),
             "ticks": core.counters.ticks,
             "predictions": core.counters.predictions,
             "orders": core.counters.orders,

@@ -216,7 +216,7 @@ class EveryQuote:
     def window(self) -> np.ndarray:
         return self.values
 
-    def mark_gap(self, reason: str) -> None:
+    def mark_gap(self, reason: str, of: str = "") -> None:
         self.rows = 0
         self.gap = reason
 

@@ -59,14 +59,22 @@ class Answers:
 
 
 class Shelf:
-    """An assembly with several versions at hand; the first is assigned.  ``specs`` by version, else ``{}``."""
+    """An assembly with several versions at hand; the first is assigned.  ``specs`` by version, else ``{}``; a buffer of
+    another spec is ``other_features()``."""
 
-    def __init__(self, *models: Answers, features: Callable[[], Features | None] = EveryQuote) -> None:
+    def __init__(
+        self,
+        *models: Answers,
+        features: Callable[[], Features | None] = EveryQuote,
+        other_features: Callable[[], Features | None] = lambda: EveryQuote(3),
+    ) -> None:
         self.models = {one.version: one for one in models}
         self.first = models[0].version
         self.specs: dict[str, str] = {}
         self.facts: dict[str, tuple[tuple[str, float], ...]] = {}
         self._features = features
+        self._other_features = other_features
+        self.made: list[Features | None] = []
 
     def facts_of(self, version: str) -> tuple[tuple[str, float], ...]:
         found = self.models.get(version)
@@ -78,7 +86,8 @@ class Shelf:
         return Assignment(self.first, self.specs.get(self.first, "{}"), self.facts_of(self.first))
 
     def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
-        return self._features()
+        self.made.append(self._features() if assignment.spec == "{}" else self._other_features())
+        return self.made[-1]
 
     def model(self, instrument: Instrument, assignment: Assignment) -> Model | None:
         if not assignment.model:

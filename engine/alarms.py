@@ -1,0 +1,85 @@
+"""What those who watch a model have said of it: the alarms that stand, by instrument and version.
+
+Owns which alarm holds when several sources have raised one, and what the next session is told.  What follows from it is
+``engine.serving``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+
+from engine.carried import CarriedAlarm
+from engine.events import ModelAlarmed
+
+ALERT, SIZE_DOWN, STOP, CLEAR = "alert", "size_down", "stop", "clear"
+ACTIONS = (ALERT, SIZE_DOWN, STOP, CLEAR)
+VERSIONS_KEPT = 256
+"""Versions with an alarm, all instruments together; the oldest is forgotten."""
+SOURCES_KEPT = 32
+"""Sources of one version; the oldest is forgotten."""
+
+
+class Alarms:
+    """One writer: the core.  A stop stands above all; of several factors the smallest holds: sources that look at the
+    same market are not independent of each other."""
+
+    def __init__(self) -> None:
+        self._standing: dict[tuple[str, str], dict[str, CarriedAlarm]] = {}
+
+    def take(self, event: ModelAlarmed) -> str:
+        """Note one; returns what is wrong with it, empty for nothing."""
+        if event.action not in ACTIONS:
+            return f"action {event.action!r}, expected one of {', '.join(ACTIONS)}"
+        if event.action == SIZE_DOWN and not (isfinite(event.factor) and 0.0 <= event.factor <= 1.0):
+            return f"factor {event.factor}, expected 0 to 1"
+        key = (event.instrument, event.model)
+        if event.action == CLEAR:
+            sources = self._standing.get(key, {})
+            for source in [event.source] if event.source else list(sources):
+                sources.pop(source, None)
+            if not sources:
+                self._standing.pop(key, None)
+        elif event.action != ALERT:
+            self._put(CarriedAlarm(event.instrument, event.model, event.source, event.action, event.factor, event.text))
+        return ""
+
+    def _put(self, alarm: CarriedAlarm) -> None:
+        sources = self._standing.setdefault((alarm.instrument, alarm.model), {})
+        sources.pop(alarm.source, None)
+        sources[alarm.source] = alarm
+        if len(sources) > SOURCES_KEPT:
+            del sources[next(iter(sources))]
+        if len(self._standing) > VERSIONS_KEPT:
+            del self._standing[next(iter(self._standing))]
+
+    def stop_of(self, instrument: str, model: str) -> str:
+        """Why a version is stopped on an instrument; empty where it is not."""
+        for alarm in self._standing.get((instrument, model), {}).values():
+            if alarm.action == STOP:
+                return f"stopped by {_worded(alarm)}"
+        return ""
+
+    def factor_of(self, instrument: str, model: str) -> tuple[float, str]:
+        """What is left of the size of entries, and why."""
+        found = [one for one in self._standing.get((instrument, model), {}).values() if one.action == SIZE_DOWN]
+        if not found:
+            return 1.0, ""
+        least = min(found, key=lambda one: one.factor)
+        return least.factor, f"sized down by {_worded(least)}"
+
+    def forget(self, instrument: str, model: str) -> None:
+        """The version serves there no more: another turn of it begins anew."""
+        self._standing.pop((instrument, model), None)
+
+    def carried(self) -> tuple[CarriedAlarm, ...]:
+        return tuple(one for sources in self._standing.values() for one in sources.values())
+
+    def restore(self, carried: Iterable[CarriedAlarm]) -> None:
+        self._standing.clear()
+        for alarm in carried:
+            self._put(alarm)
+
+
+def _worded(alarm: CarriedAlarm) -> str:
+    return f"{alarm.source or 'whoever watches'}{': ' + alarm.text if alarm.text else ''}"

@@ -1,0 +1,65 @@
+"""How models stand, in words: for ``status``, and once in the log whenever one does not simply serve any more.
+
+Owns the words.  The standings are ``engine.serving``'s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core import TradingCore
+from engine.seats import Seat
+from engine.serving import seats_of
+
+
+def standing_lines(core: TradingCore) -> dict[str, dict[str, str]]:
+    """By instrument and role: version, state, size and why."""
+    return {
+        name: {_role(lane.warming is seat, seat): _line(seat) for seat in seats_of(lane)}
+        for name, lane in core.lanes.items()
+        if lane.seat is not None or lane.beside
+    }
+
+
+class ModelWatch:
+    """Of one session; ``look`` is called about once a second."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[str, str], str] = {}
+        self._given_up: set[tuple[str, str]] = set()
+
+    def look(self, core: TradingCore, log: Any) -> None:
+        """Say what has changed since the last look: an error where trading on a model has ended."""
+        now: dict[tuple[str, str], str] = {}
+        for name, lane in core.lanes.items():
+            for seat in seats_of(lane):
+                key = (name, _role(lane.warming is seat, seat))
+                now[key] = f"{seat.version} {seat.state} {seat.factor}"
+                before = self._said.get(key)
+                if before is None and seat.serves and seat.factor == 1.0 and seat is lane.seat:
+                    continue  # as it was assigned
+                if before != now[key]:
+                    tell = log.warning if seat.serves or seat is lane.warming else log.error
+                    tell("model", instrument=name, role=key[1], standing=_line(seat))
+        for key in self._said.keys() - now.keys():
+            log.warning("model", instrument=key[0], role=key[1], standing="nobody any more")
+        self._said = now
+        given_up = core.flattening.given_up
+        for key in given_up.keys() - self._given_up:
+            log.error(
+                "a position could not be closed while its model does not serve: look at it",
+                strategy=key[0],
+                instrument=key[1],
+                why=given_up[key],
+            )
+        self._given_up = set(given_up)
+
+
+def _role(is_warming: bool, seat: Seat) -> str:
+    return f"next {seat.role}" if is_warming else seat.role
+
+
+def _line(seat: Seat) -> str:
+    size = "" if seat.factor == 1.0 else f", sizes times {seat.factor:g}"
+    share = f", share {seat.share:g}" if seat.share else ""
+    return f"{seat.version} {seat.state}{share}{size}{': ' + seat.reason if seat.reason else ''}"

@@ -1,0 +1,128 @@
+"""What entries and positions feel of how models stand: sizes, refusals, resting entries, positions to be closed.
+
+Owns these consequences; the standings are ``engine.serving``'s.  While no model serves a strategy, nothing it sends
+adds to its own holding, its entries that rest are cancelled, and by ``ServingRules.fallback`` its position is closed;
+its exits always work.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engine.desk import Desk
+from engine.flattening import Flattening
+from engine.lanes import Lane, StrategySlot
+from engine.orders import OrderManager
+from engine.seats import Seat, ServingRules
+from engine.view import CoreView
+
+_ZERO, _ONE = Decimal(0), Decimal(1)
+_MILLION = 1_000_000
+
+
+class Trust:
+    """Of one core."""
+
+    def __init__(
+        self, *, desk: Desk, orders: OrderManager, view: CoreView, flattening: Flattening, rules: ServingRules
+    ) -> None:
+        self._desk = desk
+        self._orders = orders
+        self._view = view
+        self._flattening = flattening
+        self._flat = rules.fallback == "flat"
+        self._vacant: dict[str, str] = {}  # instruments whose champion was taken away, and why
+        self._unserved: dict[str, Lane] = {}
+
+    def vacate(self, lane: Lane, reason: str) -> None:
+        """Nobody is champion any more."""
+        self._vacant[lane.instrument.id] = reason
+
+    def fill(self, lane: Lane) -> None:
+        """Somebody is again."""
+        self._vacant.pop(lane.instrument.id, None)
+
+    def settle(self, lane: Lane) -> None:
+        """Sizes of everybody who trades on a model there, as things stand now."""
+        name = lane.instrument.id
+        factor, reason = self._of_champion(lane)
+        share, why = self._of_canary(lane)
+        for slot in lane.model_slots:
+            self._desk.sizes.put(slot.name, name, factor, reason)
+        for slot in lane.twins:
+            self._desk.sizes.put(slot.name, name, share, why)
+        if factor and (share or not lane.twins):
+            self._unserved.pop(name, None)
+        else:
+            self._unserved[name] = lane
+        if self._flat:
+            if factor:
+                self._stop_closing(lane.model_slots, name)
+            if share:
+                self._stop_closing(lane.twins, name)
+        self._insist(lane)
+
+    def on_timer(self) -> None:
+        """Fills that were under way, cancels that were refused."""
+        for lane in self._unserved.values():
+            self._insist(lane)
+        if self._flattening.is_busy:
+            self._flattening.advance()
+
+    def _of_champion(self, lane: Lane) -> tuple[Decimal, str]:
+        seat, champion = acting(lane), lane.seat
+        if seat is None:
+            if champion is not None:
+                return _ZERO, _worded(champion)
+            why = self._vacant.get(lane.instrument.id)
+            return (_ONE, "") if why is None else (_ZERO, why)
+        rest = _ONE if lane.canary is None else _ONE - _decimal(lane.canary.share)
+        beside = "" if lane.canary is None else f"canary {lane.canary.version} has {lane.canary.share:g}"
+        return rest * _decimal(seat.factor), "; ".join(text for text in (seat.reason, beside) if text)
+
+    def _of_canary(self, lane: Lane) -> tuple[Decimal, str]:
+        seat = lane.canary
+        if seat is None:
+            return _ZERO, "there is no canary: its position is only left"
+        if not seat.serves:
+            return _ZERO, _worded(seat)
+        return _decimal(seat.share) * _decimal(seat.factor), f"canary's share {seat.share:g}"
+
+    def _insist(self, lane: Lane) -> None:
+        """Entries that rest go; positions are closed where that is the rule."""
+        name, sizes = lane.instrument.id, self._desk.sizes
+        for order in self._orders.open_orders(name):
+            size = sizes.table.get((order.intent.strategy, name))
+            if size is not None and not size.factor and sizes.adds(order.intent):
+                self._desk.withdraw(order, size.reason)
+        if not self._flat:
+            return
+        canary = lane.canary
+        slots = () if acting(lane) is not None or lane.seat is None else lane.model_slots
+        for slot in (*slots, *(() if canary is None or canary.serves else lane.twins)):
+            key = (slot.name, name)
+            if self._view.strategy_qty(*key) and key not in self._flattening.given_up:
+                self._flattening.begin(*key, sizes.table[key].reason)
+        if self._flattening.is_busy:
+            self._flattening.advance()
+
+    def _stop_closing(self, slots: tuple[StrategySlot, ...], name: str) -> None:
+        for slot in slots:
+            self._flattening.stop(slot.name, name)
+
+
+def acting(lane: Lane) -> Seat | None:
+    """Whose predictions the strategies are asked about; None while nobody serves them."""
+    seat = lane.seat
+    if seat is None or seat.serves:
+        return seat
+    return lane.older if lane.older is not None and lane.older.serves else None
+
+
+def _worded(seat: Seat) -> str:
+    return seat.reason or f"model {seat.version} is {seat.state}"
+
+
+def _decimal(share: float) -> Decimal:
+    """To a millionth, by whole numbers."""
+    return Decimal(round(share * _MILLION)) / _MILLION

@@ -18,10 +18,11 @@ class Ticker(msgspec.Struct, gc=False):
     """``{"type":"ticker","product_id":"BTC-USD","price":"61234.55","best_bid":"61234.54","best_bid_quantity":"0.5",
     "best_ask":"61234.56","best_ask_quantity":"0.4",...}``.  Quantities are absent on older feeds: NaN."""
 
+    # In the order of the message: the decoder expects the next one next.
     product_id: str
     best_bid: float = _NAN
-    best_ask: float = _NAN
     best_bid_quantity: float = _NAN
+    best_ask: float = _NAN
     best_ask_quantity: float = _NAN
 
 

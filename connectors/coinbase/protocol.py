@@ -83,7 +83,7 @@ class StreamProtocol:
         self.resync_wanted = False
         """State that the lost messages could have changed must be read anew.  The feed clears it when it asked."""
         self._next_seq = -1
-        self._time = TimeParser()
+        self._time = TimeParser().parse
 
     def reset(self) -> None:
         """A new connection: counts and confirmations start over."""

@@ -389,8 +389,17 @@ class TimeParser:
     def __init__(self) -> None:
         self._second_text = ""
         self._second_ns = 0
+        self._whole_text = ""
 
-    def __call__(self, text: str) -> int:
+    def parse(self, text: str) -> int:
+        # The form of every message of a stream: nine digits in the second of the message before.
+        if text[:20] == self._whole_text and text[29:] == "Z" and (fraction := text[20:29]).isdecimal():
+            return self._second_ns + int(fraction)
+        return self._parse_any(text)
+
+    __call__ = parse
+
+    def _parse_any(self, text: str) -> int:
         second_text = text[:19]
         if second_text != self._second_text:
             try:
@@ -400,7 +409,7 @@ class TimeParser:
             except ValueError:
                 return 0
             self._second_ns = timegm((year, month, day, hour, minute, second)) * NS_PER_S
-            self._second_text = second_text
+            self._second_text, self._whole_text = second_text, f"{second_text}."
         fraction = text[20:-1]
         if fraction.isdecimal() and text[-1] == "Z" and text[19] == ".":
             return self._second_ns + int(fraction if len(fraction) == 9 else fraction[:9].ljust(9, "0"))

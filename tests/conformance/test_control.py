@@ -21,7 +21,17 @@ from engine.commands import NewOrder, RiskStateChanged
 from engine.runtime.control import ask, running_sessions
 from engine.runtime.journal_reader import JournalRecord, read_journal
 from tests.support.bad_input import refused
-from tests.support.daemon import ROOT, Running, command, environment, into, kestrel, last_json, replay_session
+from tests.support.daemon import (
+    ROOT,
+    Running,
+    command,
+    environment,
+    halt_by_file,
+    into,
+    kestrel,
+    last_json,
+    replay_session,
+)
 
 RESTING = """
 from engine.commands import OrderIntent, OrderType, TimeInForce
@@ -157,7 +167,7 @@ def test_commands_stop_and_resume_trading_and_an_interrupt_ends_it_in_order(daem
     operate(daemon, "resume")
     until(daemon, lambda status: status["open_orders"] == 2)
 
-    (run / "HALT").write_text("by hand")
+    halt_by_file(run, "by hand")
     until(daemon, lambda status: status["state"] == "halted" and status["open_orders"] == 0)
     operate(daemon, "resume")
     until(daemon, lambda status: status["open_orders"] == 2)

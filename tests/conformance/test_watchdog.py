@@ -20,7 +20,7 @@ from engine.runtime.control import read_halt
 from engine.runtime.secrecy import CORE_BYTES
 from engine.runtime.summary import read_summary
 from tests.support import durable
-from tests.support.daemon import Running, kestrel, replay_session
+from tests.support.daemon import Running, halt_by_file, kestrel, replay_session
 from tests.support.durable import Exchange, noted, resting, until, watchdog_log
 
 
@@ -105,7 +105,7 @@ def test_a_halt_file_is_carried_out_while_the_loop_is_stuck(exchange: Exchange, 
         resting(running)
         watchdog = watchdog_of(running)
         os.kill(running.process.pid, signal.SIGSTOP)
-        (running.folder / "run" / "HALT").write_text("by hand")
+        halt_by_file(running.folder / "run", "by hand")
         until(lambda: not exchange.open_orders(), "the halt to be carried out")
         assert "not obeyed" in noted(running, "alert")[0]["reason"]
         running.process.kill()

@@ -116,6 +116,13 @@ def replay_apart(folder: Path, session: str, *extra: str, **env: str) -> tuple[i
     return done.returncode, last_json(done)
 
 
+def halt_by_file(run_folder: Path, reason: str) -> None:
+    """The file as a whole: a daemon that looks between its making and its writing would find no reason in it."""
+    written = run_folder / "HALT.written"
+    written.write_text(reason)
+    written.rename(run_folder / "HALT")
+
+
 class Running:
     """A daemon in the background."""
 

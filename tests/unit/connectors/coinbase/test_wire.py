@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import timegm
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -34,6 +35,34 @@ def test_what_is_no_such_time_is_zero(text: str) -> None:
     parser = TimeParser()
     assert parser("2026-11-20T14:03:07Z") == 1_795_183_387_000_000_000
     assert parser(text) == 0
+
+
+def parsed_plainly(text: str) -> int:
+    """Member by member, nothing remembered."""
+    try:
+        numbers = [int(text[a:b]) for a, b in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))]
+        datetime(*numbers[:5], min(numbers[5], 59), tzinfo=UTC)
+    except ValueError:
+        return 0
+    fraction = text[20:-1]
+    if fraction.isdecimal() and text[-1] == "Z" and text[19] == ".":
+        return timegm(tuple(numbers)) * 10**9 + int(fraction[:9].ljust(9, "0"))
+    return timegm(tuple(numbers)) * 10**9 if text[19:] == "Z" else 0
+
+
+SECONDS = st.sampled_from(["2026-11-20T14:03:07", "2026-11-20T14:03:08", "2026-11-20T14:03:60", "2026-13-20T14:03:07"])
+FRACTIONS = st.one_of(
+    st.from_regex(r"\.[0-9]{9}", fullmatch=True),
+    st.from_regex(r"[.,]?[0-9+_ x\u0661]{0,11}", fullmatch=True),
+)
+
+
+@given(st.lists(st.tuples(SECONDS, FRACTIONS, st.sampled_from(["Z", "Z", "", "z", "ZZ", "+01:00"])), max_size=8))
+def test_one_after_the_other_gives_what_each_gives_alone(told: list[tuple[str, str, str]]) -> None:
+    """Whatever the parser has kept of the texts before: whole fractions, shorter, longer and broken ones."""
+    parser = TimeParser()
+    texts = ["".join(parts) for parts in told]
+    assert [parser(text) for text in texts] == [parsed_plainly(text) for text in texts]
 
 
 @given(st.integers(0, 4 * 10**18))

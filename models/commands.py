@@ -120,6 +120,33 @@ def models_bundle(
 weighing_commands.register(app)
 
 
+@app.command("convert")
+def models_convert(
+    run: Path,
+    precision: Annotated[str, typer.Option(help="fp16 or int8")],
+    data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """The bundle of a run in half precision or with 8-bit weights, refused where its scores on validation rows fall."""
+    try:
+        from models.trainer.convert import convert_run
+        from models.trainer.precision import TARGETS
+    except ModuleNotFoundError as error:
+        raise KestrelError(f"a conversion needs {error.name}", do="pip install -e '.[cpu,train]'") from None
+    if precision not in TARGETS:
+        raise BundleError(f"precision {precision!r} is unknown", expected=" or ".join(TARGETS))
+    bundle = convert_run(run, precision, data=data)
+    found = bundle.manifest.converted
+    assert found is not None
+    agreed = "" if found.agreement is None else f", {100 * found.agreement:.3f} % of rows with the same class"
+    print(f"{bundle.version}: {bundle.path}")
+    print(f"  from {found.version}, on {found.rows:,} validation rows{agreed}")
+    for name, before in found.before.items():
+        print(f"  {name}: {before:g} -> {found.after[name]:g}")
+    if as_json:
+        print_json({"version": bundle.version, "path": str(bundle.path), "converted": msgspec.to_builtins(found)})
+
+
 @app.command("add")
 def models_add(folder: Path, registry: RegistryOption = REGISTRY, as_json: JsonFlag = False) -> None:
     """Register a bundle, or that of a run folder with what the run's evaluation found, as a version."""

@@ -1,0 +1,147 @@
+"""The bundle of a run in another precision, if that costs nothing on the run's validation rows.
+
+Owns the scores of both, what may be lost, and the new bundle.  The test stays closed: figures of the test in the new
+manifest are those of the version that it was converted from, which its section ``converted`` names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import BundleError
+from models.evaluation.losses import two_classes
+from models.evaluation.run_folder import CONFIG, RunFolder
+from models.manifest import ASSET, FEATURES, GRAPH, Bundle, Tolerance
+from models.manifest_sections import Converted, Step
+from models.providers.graph import Source, source_of
+from models.providers.onnx_runtime import open_session
+from models.trainer import dataset
+from models.trainer.card import render_run_card
+from models.trainer.dataset import Dataset, Part
+from models.trainer.judged import BUNDLE, bundle_in
+from models.trainer.precision import Target, convert_graph
+from models.trainer.publish import CARD, publish
+from models.trainer.run import check_same_data
+from models.trainer.scores import LOSS, score_target
+from models.trainer.settings import load_settings
+from models.trainer.training_folder import data_folder, places
+
+Float64 = npt.NDArray[np.float64]
+
+AGREEMENT_MIN: Final = {"fp16": 0.999, "int8": 0.0}
+"""Share of rows with the same class."""
+F1_FALL_MAX: Final = 0.002
+"""Of macro-F1: 0.2 points."""
+ECE_RISE_MAX: Final = 0.005
+LOSS_RISE_MAX: Final = 0.002
+"""Of a forecast without classes: of its own loss, as a share."""
+GOLDEN_ABS: Final = {"fp16": 1e-3, "int8": 5e-2}
+"""How far the golden tape may be off, where its numbers are not above 1; else as a share of the greatest."""
+_BATCH = 1024
+
+
+def convert_run(folder: Path, precision: Target, *, data: Path | None = None) -> Bundle:
+    """The bundle of the run at ``folder`` in ``precision``, in the run's folder ``bundle-<precision>``.
+
+    Raises ``BundleError`` with the numbers when scores on validation rows fall by more than is allowed or the golden
+    tape is missed, ``DataError`` when run or data are not as they were.
+    """
+    bundle = bundle_in(folder)
+    if bundle.manifest.precision != "fp32":
+        raise BundleError(f"bundle {bundle.version} is {bundle.manifest.precision}", expected="fp32")
+    settings, _ = load_settings(folder / CONFIG)
+    spec = dataset.feature_spec(settings.features)
+    rows = dataset.build(settings, spec, data_folder(settings, data))
+    for _, place in places(folder, rows):
+        check_same_data(RunFolder(place), rows)
+    graph = convert_graph(bundle.graph, precision)
+    part = rows.validation.every(settings.fit.eval_rows_max)
+    before = _said(source_of(bundle), rows, part)
+    after = _said(source_of(bundle)._replace(content=graph, precision=precision), rows, part)
+    found = compare(bundle.version, rows, part, before, after)
+    check(found, precision)
+    return _published(folder, bundle, graph, precision, found)
+
+
+def compare(version: str, rows: Dataset, part: Part, before: list[Float64], after: list[Float64]) -> Converted:
+    """Scores of both graphs, under the names of the forecasts where there are several."""
+    scores: list[dict[str, float]] = [{}, {}]
+    agreed: list[float] = []
+    for number, target in enumerate(rows.plan.targets):
+        values = rows.targets[part.index, number]
+        for found, said in zip(scores, (before, after), strict=True):
+            each = score_target(target, values, said[number])
+            kept = ("macro_f1", "ece", "log_loss") if target.kind == "classes" else (LOSS[target.kind],)
+            name = "" if rows.plan.single else f"{target.name}."
+            found.update({name + score: float(f"{each[score]:.6g}") for score in kept})
+        if target.kind == "classes":
+            agreed.append(float((before[number].argmax(axis=1) == after[number].argmax(axis=1)).mean()))
+    return Converted(version, len(part.index), min(agreed, default=None), *scores)
+
+
+def check(found: Converted, precision: Target) -> None:
+    """Raises ``BundleError`` with every number that is not allowed."""
+    problems = []
+    if found.agreement is not None and found.agreement < AGREEMENT_MIN[precision]:
+        problems.append(
+            f"{100 * found.agreement:.3f} % of rows have the same class (at least {100 * AGREEMENT_MIN[precision]:g} %)"
+        )
+    for name, before in found.before.items():
+        after, kind = found.after[name], name.rpartition(".")[2]
+        if kind == "macro_f1":
+            bad, allowed = not after >= before - F1_FALL_MAX, f"may fall by {F1_FALL_MAX}"
+        elif kind == "ece":
+            bad, allowed = not after <= before + ECE_RISE_MAX, f"may rise by {ECE_RISE_MAX}"
+        elif kind == "log_loss":
+            bad, allowed = not np.isfinite(after), "must be a number"
+        else:
+            bad, allowed = not after <= before * (1 + LOSS_RISE_MAX), f"may rise by {100 * LOSS_RISE_MAX:g} %"
+        if bad:
+            problems.append(f"{name} {before:.6g} becomes {after:.6g} ({allowed})")
+    if problems:
+        raise BundleError(
+            f"{found.version} in {precision} on {found.rows:,} validation rows: {'; '.join(problems)}",
+            do="serve it as it is",
+        )
+
+
+def _said(source: Source, rows: Dataset, part: Part) -> list[Float64]:
+    """For each forecast ``(N, K)`` as its scores take it: probabilities of all classes, or the number."""
+    session = open_session(source)
+    pieces: list[list[npt.NDArray[Any]]] = []
+    for begin in range(0, len(part.index), _BATCH):
+        batch = slice(begin, begin + _BATCH)
+        feeds: dict[str, npt.NDArray[Any]] = {FEATURES: rows.windows(part.position[batch])}
+        if any(tensor.name == ASSET for tensor in source.inputs):
+            feeds[ASSET] = rows.numbers[part.index[batch]]
+        pieces.append(session.run([tensor.name for tensor in source.outputs], feeds))
+    each = [np.concatenate(one).astype(np.float64) for one in zip(*pieces, strict=True)]
+    return [
+        two_classes(said[:, 0]) if len(target.classes) == 2 else said
+        for said, target in zip(each, rows.plan.targets, strict=True)
+    ]
+
+
+def _published(folder: Path, bundle: Bundle, graph: bytes, precision: Target, found: Converted) -> Bundle:
+    manifest = bundle.manifest
+    size = max(1.0, float(np.abs(bundle.golden.outputs).max()))
+    contents = {name: (bundle.path / name).read_bytes() for name in manifest.files} | {GRAPH: graph}
+    step = manifest.step
+    if step is not None and step.graph is not None:
+        del contents[step.graph.file]
+        step = Step(None, f"the graph of single steps is {bundle.version}'s, in float32")
+    manifest = msgspec.structs.replace(
+        manifest,
+        summary=f"{manifest.summary} ({precision}, from {bundle.version})",
+        tolerance=Tolerance(manifest.tolerance.features_rel, GOLDEN_ABS[precision] * size),
+        step=step,
+        precision=precision,
+        converted=found,
+    )
+    contents[CARD] = render_run_card(manifest, bundle.spec).encode()
+    return publish(folder / f"{BUNDLE}-{precision}", manifest, contents)

@@ -153,7 +153,7 @@ def _batch(graph: OpenedGraph, windows: Any) -> Callable[[int], float]:
     def call(number: int) -> float:
         features[:] = windows
         compute()
-        return said[number % len(said)].item()
+        return float(said[number % len(said), 0])
 
     return call
 

@@ -146,6 +146,7 @@ def _daemon(settings: Settings, plan: _Plan, files: Sequence[Path] = (), *, admi
     from engine.data.published import read_observations
     from engine.features import jit, kept
     from engine.runtime.daemon import Daemon
+    from models.serving.worker import Worker
 
     files, published = split_recordings(files)
     infos = describe_recordings(files, settings) if files or published else ()
@@ -161,8 +162,12 @@ def _daemon(settings: Settings, plan: _Plan, files: Sequence[Path] = (), *, admi
     if plan.mode == "paper":  # live was looked at before it was admitted
         check_session(settings, known, assembly, published={one.series for one in series})
     kept.prune(jit.cache_root())
+    worker = None
+    if settings.venue.feed != "replay":
+        worker = Worker()
+        assembly.use(worker)
     options = _options(settings, plan, start_ns=min((info.first_ns for info in infos), default=0))
-    return Daemon(options, _parts(settings, plan, instruments, assembly, files, series))
+    return Daemon(options, _parts(settings, plan, instruments, assembly, files, series, worker))
 
 
 def _parts(
@@ -172,8 +177,9 @@ def _parts(
     assembly: ConfiguredAssembly,
     files: Sequence[Path],
     published: Sequence[Observation],
+    worker: Any,
 ) -> Any:
-    """What a daemon is put together of."""
+    """What a daemon is put together of.  ``worker``: where models run that are not for the loop, None in data time."""
     from config.chosen_venue import ChosenVenue
     from config.following import follow_registry
     from config.wiring import build_core
@@ -184,10 +190,18 @@ def _parts(
     from engine.runtime.shadow import make_warmer
 
     live = plan.live
-    return Parts(
-        core=lambda recorder, probe, prefix: build_core(
+
+    def make_core(recorder: Any, probe: Any, prefix: str) -> Any:
+        log = get_logger("models")
+        if worker is None:
+            log.info("models run in the loop", why="in data time an answer belongs to its row")
+        assembly.tell_schedules(lambda version, schedule: log.info("a model runs", model=version, where=schedule.text))
+        return build_core(
             settings, instruments, recorder=recorder, assembly=assembly, id_prefix=prefix, live=live, probe=probe
-        ),
+        )
+
+    return Parts(
+        core=make_core,
         venue=ChosenVenue(
             settings,
             assembly,
@@ -211,6 +225,7 @@ def _parts(
         companions=lambda _core, tell: follow_registry(
             settings, assembly, tell, ROOT, env=without_secrets(), log=get_logger("models")
         ),
+        worker=worker,
     )
 
 

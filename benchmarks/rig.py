@@ -14,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -56,6 +56,7 @@ from engine.runtime.journal import JournalWriter
 from engine.runtime.probe import StageProbe
 from engine.runtime.series import SeriesWatch
 from engine.runtime.shadow import NullRecorder, ShadowTicker
+from models.serving.worker import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 CASH = Decimal(1_000_000_000)
@@ -138,7 +139,19 @@ class _NoLookUps:
 class Rig:
     """One daemon without sockets.  ``every``: an order on each so many-th tick (0: never)."""
 
-    def __init__(self, folder: Path, writer: OrderWriter, *, model: bool, every: int = 1, instrument_count: int = 1):
+    def __init__(
+        self,
+        folder: Path,
+        writer: OrderWriter,
+        *,
+        model: bool,
+        every: int = 1,
+        instrument_count: int = 1,
+        bundles: Path = ROOT / "models" / "artifacts",
+        worker: Worker | None = None,
+        params: Mapping[str, object] | None = None,
+    ):
+        """``worker``: where a model runs that is not for the loop; ``params``: of the strategy, besides ``every``."""
         self.instruments = [INSTRUMENT, *(_another(number) for number in range(1, instrument_count))]
         names = [instrument.id for instrument in self.instruments]
         self._settings = resolve(
@@ -146,13 +159,14 @@ class Rig:
                 env={},
                 overrides={
                     **_LIMITS,
-                    "models.directory": ROOT / "models" / "artifacts",
+                    "models.directory": bundles,
+                    "models.schedule": "inline" if worker is None else "worker",
                     "strategies": [
                         {
                             "name": "bench",
                             "path": f"{Path(__file__).with_name('strategy.py')}:EveryTick",
                             "model": "auto" if model else "none",
-                            "params": {"every": every},
+                            "params": {"every": every, **(params or {})},
                         }
                     ],
                 },
@@ -173,6 +187,8 @@ class Rig:
         self.journal.wait_ready()
         self.bus = EventBus(self.journal, self.probe, self._on_error)
         self._assembly = ConfiguredAssembly(self._settings, time.perf_counter_ns)
+        if worker is not None:
+            self._assembly.use(worker)
         self.core = self._core(self.bus, self._assembly, self.probe, "bench")
         self._series = SeriesWatch(self.core)
         self._accepted: list[str] = []

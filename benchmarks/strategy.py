@@ -23,10 +23,14 @@ _LIMIT, _IOC = OrderType.LIMIT, TimeInForce.IOC
 
 
 class EveryTickParams(msgspec.Struct, frozen=True):
-    """``every``: an order on each so many-th tick, 0 for never; ``qty``: base units of each order."""
+    """``every``: an order on each so many-th tick, 0 for never; ``qty``: base units of each order.
+
+    ``on_rows``: on feature rows also where a model serves.
+    """
 
     every: int = 1
     qty: Decimal = Decimal("0.01")
+    on_rows: bool = False
 
 
 class EveryTick(BaseStrategy):
@@ -44,10 +48,12 @@ class EveryTick(BaseStrategy):
         self._with_model = True
 
     def on_prediction(self, prediction: Prediction, prediction_seq: int, view: View) -> Sequence[Intent]:
+        if self.params.on_rows:
+            return ()
         return self._order(prediction.instrument, view, prediction.model, prediction_seq)
 
     def on_row(self, instrument: str, view: View) -> Sequence[Intent]:
-        return () if self._with_model else self._order(instrument, view, "", 0)
+        return () if self._with_model and not self.params.on_rows else self._order(instrument, view, "", 0)
 
     def _order(self, name: str, view: View, model: str, prediction_seq: int) -> Sequence[Intent]:
         self._ticks += 1

@@ -35,6 +35,7 @@ from benchmarks import (
     streams,
     windows,
     wire,
+    worker,
 )
 from benchmarks.figures import Case, Reading, merge
 from benchmarks.machine import describe_machine
@@ -55,6 +56,7 @@ CASES: tuple[Case, ...] = (
     Case("model", model.run, 3),
     Case("serving", serving.run, 3, serving.profile),
     Case("networks", networks.run, 2),
+    Case("worker", worker.run, 3),
     Case("cost_per_order", in_process.cost_per_order, 2, in_process.profile),
     Case("features", features.run, 3, features.profile),
     Case("candles", candles.run, 2, candles.profile),

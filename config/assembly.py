@@ -13,16 +13,20 @@ from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, loa
 from engine.features.sets import expand
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
+from engine.seats import ASYNCHRONOUS
 from engine.venues import CONSOLIDATED
 from models.catalogue import AUTO, find_bundle
 from models.facts import facts_of
 from models.life.roles import Followed
 from models.manifest import Bundle
 from models.mixture.spread import SpreadModel, spread_facts, spread_graph
-from models.onnx_model import OnnxModel, open_model
+from models.onnx_model import OnnxModel
 from models.providers.absent import AbsentModel
 from models.providers.order import providers_of
 from models.registry.store import Registry
+from models.serving.off_loop import OffLoopModel, WarmModel
+from models.serving.opening import OnScheduled, Opened, Opening
+from models.serving.worker import Worker
 
 NO_MODEL = "none"
 
@@ -48,13 +52,31 @@ class ConfiguredAssembly:
         if settings.features.columns_folder is not None and original is None:
             load_columns(settings.features.columns_folder)
         self._bundles: dict[str, Bundle] = {}
-        self._models: dict[str, OnnxModel | AbsentModel] = {}
+        self._models: dict[str, Opened] = {}
         self._specs: dict[str, FeatureSpec] = {}
         self._original = original
         self._followed: dict[str, Followed] = {}
         self._twins: list[ConfiguredAssembly] = []
         self._spreads: dict[str, SpreadModel] = {}
         self._mixtures = Mixtures(settings, stopwatch)
+        models = settings.models
+        self._opening = Opening(
+            deadline_us=models.deadline_us,
+            stopwatch=stopwatch,
+            providers=providers_of(models.providers, models.engines),
+            same_max=models.same_answers_max,
+            schedule=models.schedule,
+            by_step=models.by_step,
+        )
+        self._placed: dict[str, OnnxModel | OffLoopModel | WarmModel] = {}
+
+    def use(self, worker: Worker) -> None:
+        """Models that are not for the loop run on ``worker``.  Before the first instrument is assigned."""
+        self._opening.use(worker)
+
+    def tell_schedules(self, tell: OnScheduled) -> None:
+        """Where each version runs and why: of those that are placed, and of each that will be."""
+        self._opening.tell_schedules(tell)
 
     def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
         if not any(listens(strategy, instrument) for strategy in self._settings.strategies):
@@ -72,8 +94,12 @@ class ConfiguredAssembly:
 
     def _assignment(self, bundle: Bundle) -> Assignment:
         self._bundles[bundle.version] = bundle
-        spreads = spread_facts(bundle) if self._settings.models.uncertainty else ()
-        return Assignment(bundle.version, bundle.spec.to_json().decode(), (*facts_of(bundle.manifest), *spreads))
+        facts = facts_of(bundle.manifest)
+        if self._has_spread(bundle):
+            facts = (*facts, *spread_facts(bundle))
+        if self._opening.has_worker and isinstance(self._served(bundle), OffLoopModel):
+            facts = (*facts, (ASYNCHRONOUS, 1.0))
+        return Assignment(bundle.version, bundle.spec.to_json().decode(), facts)
 
     def features(self, instrument: Instrument, assignment: Assignment) -> Features | None:
         if not assignment.spec:
@@ -102,11 +128,19 @@ class ConfiguredAssembly:
             bundle = self._find(instrument, assignment.model)
         return self._served(bundle)
 
+    def _has_spread(self, bundle: Bundle) -> bool:
+        """The spread of its forecast is asked for, and it has a graph for it."""
+        models = self._settings.models
+        by_step = bundle.manifest.name in models.by_step
+        return models.uncertainty and not by_step and spread_graph(bundle) is not None
+
     def _served(self, bundle: Bundle) -> Model:
-        """Open, with the spread of its forecast where that is asked for and it has a graph for it."""
+        """Open as it serves: with the spread of its forecast, on the worker, or answering from the call."""
         model = self._inline(bundle)
-        if not self._settings.models.uncertainty or isinstance(model, AbsentModel) or spread_graph(bundle) is None:
+        if not isinstance(model, OnnxModel):
             return model
+        if not self._has_spread(bundle):
+            return self._place(model)
         found = self._spreads.get(bundle.version)
         if found is None:
             original = None if self._original is None else self._original._spreads.get(bundle.version)
@@ -118,7 +152,23 @@ class ConfiguredAssembly:
             )
         return found
 
-    def _inline(self, bundle: Bundle) -> OnnxModel | AbsentModel:
+    def _place(self, model: OnnxModel) -> Model:
+        """Where it is to run."""
+        version = model.version
+        placed = self._placed.get(version)
+        if placed is None and self._original is not None:
+            placed = self._original._placed.get(version)
+            if isinstance(placed, OffLoopModel):
+                placed = self._placed[version] = placed.twin()
+            else:
+                placed = model
+        if placed is None:
+            placed = model
+            if self._opening.has_worker:
+                placed = self._placed[version] = self._opening.place(model)
+        return placed
+
+    def _inline(self, bundle: Bundle) -> Opened:
         """The bundle open, answering from the call."""
         version = bundle.version
         self._bundles[version] = bundle
@@ -126,18 +176,8 @@ class ConfiguredAssembly:
         if model is None and self._original is not None and version in self._original._models:
             model = self._models[version] = self._original._models[version].twin()
         if model is None:
-            model = self._models[version] = self._opened(bundle)
+            model = self._models[version] = self._opening.open(bundle)
         return model
-
-    def _opened(self, bundle: Bundle) -> OnnxModel | AbsentModel:
-        models = self._settings.models
-        return open_model(
-            bundle,
-            deadline_us=models.deadline_us,
-            stopwatch=self._stopwatch,
-            providers=providers_of(models.providers, models.engines),
-            same_max=models.same_answers_max,
-        )
 
     # --- while a session runs (``models.life.watcher.Opener``, from its thread) -----------------------------------
 
@@ -150,7 +190,7 @@ class ConfiguredAssembly:
     def open(self, bundle: Bundle) -> Assignment:
         """Opens what will be offered, so that ``model`` has it at hand.  Raises ``BundleError``."""
         if bundle.version not in self._models:
-            model = self._opened(bundle)
+            model = self._opening.open(bundle)
             if isinstance(model, AbsentModel):
                 raise BundleError(model.text, do="whoever serves goes on")
             self._models[bundle.version] = model
@@ -164,6 +204,7 @@ class ConfiguredAssembly:
             each._models = {version: model for version, model in each._models.items() if version in versions}
             each._bundles = {version: bundle for version, bundle in each._bundles.items() if version in versions}
             each._spreads = {version: model for version, model in each._spreads.items() if version in versions}
+            each._placed = {version: model for version, model in each._placed.items() if version in versions}
 
     # --- beside it ------------------------------------------------------------------------------------------------
 
@@ -179,7 +220,7 @@ class ConfiguredAssembly:
         return max(tolerances, default=0.0)
 
     @property
-    def models(self) -> list[OnnxModel | AbsentModel]:
+    def models(self) -> list[Opened]:
         return list(self._models.values())
 
     def _recorded_version(self) -> str:

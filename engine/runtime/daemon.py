@@ -190,6 +190,9 @@ class Daemon:
                 journal_stats=journal.stats,
                 logs=pipe,
             )
+            worker = self._parts.worker
+            if worker is not None:
+                worker.start(trading.publish, trading.now_ns, loop.call_soon_threadsafe)
             url, stop_metrics = metrics.start_http(options.metrics_host, options.metrics_port)
             try:
                 watch = SessionWatch(
@@ -202,6 +205,7 @@ class Daemon:
                     lag_ns=lag.take_worst,
                     console=self._console,
                     log=self._log,
+                    asks=None if worker is None else lambda: worker.counts,
                     files=FilesRead({**options.files_read, **session.header.own_code}),
                     disk=DiskWatch(session.path, lambda: journal.stats().bytes, self._clock.now_ns),
                     companions=trading.companions,
@@ -209,6 +213,8 @@ class Daemon:
                 announce = partial(self._announce, session, trading.left, url)
                 reason = await trading.trade(session, venue, watch, keeper, announce)
             finally:
+                if worker is not None:
+                    worker.stop()
                 stop_metrics()
         except KestrelError as error:
             journal.close()

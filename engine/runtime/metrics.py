@@ -88,6 +88,8 @@ class Gauges:
         """(instrument, verdict or issue) -> market events; the names are the quality gate's, a closed set."""
         self.reconnects: dict[str, int] = {}
         """Venue -> connections made again since the start."""
+        self.model_asks: dict[str, int] = {}
+        """What became of what models on the worker were asked; empty without one."""
         self.open_orders = 0
         self.loop_lag_ns = 0
         self.waiting_dropped = 0
@@ -171,6 +173,13 @@ class Metrics(Collector):
             "Market events judged, by instrument and by verdict (accepted, suspect, dropped) or issue.",
             gauges.quality.copy(),
             ("instrument", "finding"),
+        )
+        yield _counter(
+            "kestrel_model_asks",
+            "Windows given to the worker thread: asked, answered, late, failed, superseded by a newer one, dropped; "
+            "batches is its runs.",
+            _keyed(gauges.model_asks),
+            ("outcome",),
         )
         yield _counter("kestrel_conflated", "Superseded quotes dropped under load.", {(): gauges.conflated}, ())
         yield _counter(

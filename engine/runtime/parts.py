@@ -38,6 +38,21 @@ Tell = Callable[[Callable[[int], InputEvent]], None]
 """Has an event published, made with the time at which it is; from any thread.  Without effect after the end."""
 
 
+class Worker(Protocol):
+    """Computes off the loop what models say (``models.serving.worker``).
+
+    ``start`` is given who takes the answers, the time that they are stamped with, and what has a function called in the
+    loop's thread.  ``counts``: what became of what was asked.
+    """
+
+    def start(self, publish: Publish, now_ns: Callable[[], int], call_soon: Callable[..., Any]) -> None: ...
+
+    def stop(self) -> None: ...
+
+    @property
+    def counts(self) -> dict[str, int]: ...
+
+
 class Lag(Protocol):
     """How late the event loop is, ns: now, and at worst since the last time this was asked."""
 
@@ -124,3 +139,5 @@ class Parts:
     lag: Callable[[asyncio.AbstractEventLoop], Lag]
     warmer: Callable[[Venue, TradingCore, Clock], Warmer | None]
     companions: Callable[[TradingCore, Tell], Sequence[Companion]] = lambda *_: ()
+    worker: Worker | None = None
+    """None where all models run in the loop's thread."""

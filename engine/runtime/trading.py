@@ -219,7 +219,7 @@ class TradingSession:
 
         def publish(make: Callable[[int], InputEvent]) -> None:
             if self._beside:
-                self.publish(make(self._now_ns()))
+                self.publish(make(self.now_ns()))
 
         def tell(make: Callable[[int], InputEvent]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -229,13 +229,13 @@ class TradingSession:
 
     def on_synced(self, seq: int) -> None:
         """The journal is on the disk up to ``seq``.  In the loop's thread."""
-        now_ns = self._now_ns()
+        now_ns = self.now_ns()
         self.publish(JournalSynced(now_ns, now_ns, seq))
 
     def on_fault(self, text: str) -> None:
         """The journal's disk failed.  In the loop's thread."""
         self._log.error("journal fault", text=text)
-        now_ns = self._now_ns()
+        now_ns = self.now_ns()
         self.publish(JournalFailed(now_ns, now_ns, text))
 
     def on_error(self, text: str, error: Exception) -> None:
@@ -250,5 +250,6 @@ class TradingSession:
         else:
             self._log.error(text, exc_info=error)
 
-    def _now_ns(self) -> int:
+    def now_ns(self) -> int:
+        """Now, as the core counts it: a recording's time is where its last event was."""
         return self.core.view.now_ns if self._options.data_time else self._clock.now_ns()

@@ -61,10 +61,12 @@ class SessionWatch:
         files: FilesRead | None = None,
         disk: DiskWatch | None = None,
         companions: Callable[[], dict[str, Any]] = dict,
+        asks: Callable[[], dict[str, int]] | None = None,
     ) -> None:
         """``files``: what the session was started with.  ``disk``: where it is written.  ``companions``: what those say
-        who work beside the loop."""
+        who work beside the loop.  ``asks``: what became of what models were asked off the loop; None where none is."""
         self._companions = companions
+        self._asks = dict if asks is None else asks
         self._disk = disk
         self._files = files or FilesRead({})
         self._session = session
@@ -105,6 +107,7 @@ class SessionWatch:
             )
         }
         gauges.refused_models = int(self._companions().get("registry", {}).get("refusals", 0))
+        gauges.model_asks = self._asks()
         gauges.open_orders = core.orders.open_count
         gauges.queue_depths = {"bus": self._bus.waiting, **self._venue_queues()}
         gauges.loop_lag_ns = self._lag_ns()
@@ -169,6 +172,7 @@ class SessionWatch:
             "models": standing_lines(core),
             "ticks": core.counters.ticks,
             "predictions": core.counters.predictions,
+            "model_asks": self._asks(),
             "orders": core.counters.orders,
             "open_orders": core.orders.open_count,
             "open": _named(

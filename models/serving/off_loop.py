@@ -36,6 +36,7 @@ class OffLoopModel:
         spec = model.bundle.spec
         self._shape = (spec.window, len(spec.columns))
         self._boxes: dict[str, Mailbox] = {}
+        worker.host()
 
     @property
     def bundle(self) -> Any:
@@ -79,6 +80,9 @@ class WarmModel:
     @property
     def version(self) -> str:
         return self._runner.version
+
+    def twin(self) -> WarmModel:
+        return self
 
     def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction:  # noqa: ARG002
         runner = self._runner

@@ -18,16 +18,17 @@ from models.serving.schedule import Schedule, Wanted, decide, measure_us, usable
 from models.serving.step import StepModel
 from models.serving.worker import Worker
 
-Served = OnnxModel | AbsentModel | StepModel | OffLoopModel
-"""What may serve: all have ``version``, ``bundle``, ``predict`` and ``twin``."""
-NO_WORKER = "this session has no worker: in data time an answer belongs to its row"
+Opened = OnnxModel | AbsentModel | StepModel
+"""A bundle that is open and answers from the call."""
+OnScheduled = Callable[[str, Schedule], None]
+"""Told where a version runs, when that is decided."""
 
 
 class Opening:
     """Opens bundles for one session.  ``schedule`` is ``models.schedule``; ``by_step``: bundles by name.
 
-    ``worker``: None where all models run in the loop's thread, because the session plays files or is run again; else
-    ``use`` gives it before the first model is opened.  The other parameters are those of ``OnnxModel``.
+    Without ``use`` all models run in the loop's thread: where a session plays files or is run again, time is the
+    data's, and an answer must not depend on how fast it is played.  Other parameters are those of ``OnnxModel``.
     """
 
     def __init__(
@@ -49,35 +50,39 @@ class Opening:
         self._worker: Worker | None = None
         self.schedules: dict[str, Schedule] = {}
         """Where each version runs, and why."""
-        self.on_scheduled: Callable[[str, Schedule], None] = lambda _version, _schedule: None
+        self._on_scheduled: OnScheduled = _nobody
 
     @property
     def has_worker(self) -> bool:
         return self._worker is not None
 
     def use(self, worker: Worker) -> None:
-        """From now on models may go on the worker; what was opened before stays where it is."""
+        """Models may be placed on the worker."""
         self._worker = worker
 
-    def open(self, bundle: Bundle) -> Served:
-        """Raises ``BundleError``."""
+    def tell_schedules(self, tell: OnScheduled) -> None:
+        """Of each version that was opened, and of each that will be."""
+        self._on_scheduled = tell
+        for version, schedule in self.schedules.items():
+            tell(version, schedule)
+
+    def open(self, bundle: Bundle) -> Opened:
+        """In the loop's thread as yet.  Raises ``BundleError``."""
         if bundle.manifest.name in self._by_step:
             steps = StepModel(bundle, deadline_us=self._deadline_us, stopwatch=self._stopwatch, same_max=self._same_max)
             self._note(bundle.version, Schedule(False, None, "served by steps (models.by_step)"))
             return steps
-        model = open_model(
+        return open_model(
             bundle,
             deadline_us=self._deadline_us,
             stopwatch=self._stopwatch,
             providers=self._providers,
             same_max=self._same_max,
         )
-        return model if isinstance(model, AbsentModel) else self.place(model)
 
     def place(self, model: OnnxModel) -> OnnxModel | OffLoopModel:
-        """An open model, where it is to run."""
+        """An open model, where it is to run: measured, decided, noted."""
         if self._worker is None:
-            self._note(model.version, Schedule(False, None, NO_WORKER))
             return model
         time_us = measure_us(model.run_once)
         schedule = decide(self._wanted, time_us, usable_cores())
@@ -86,4 +91,8 @@ class Opening:
 
     def _note(self, version: str, schedule: Schedule) -> None:
         self.schedules[version] = schedule
-        self.on_scheduled(version, schedule)
+        self._on_scheduled(version, schedule)
+
+
+def _nobody(version: str, schedule: Schedule) -> None:
+    del version, schedule

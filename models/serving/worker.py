@@ -72,6 +72,7 @@ class Worker:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._publish: Publish | None = None
+        self._hosts = False
         self._stopped = False
         self._died = ""
         self._busy_ns = 0
@@ -82,8 +83,18 @@ class Worker:
     def start(self, publish: Publish, now_ns: Callable[[], int], call_soon: CallSoon) -> None:
         """Answers go to ``publish``, stamped with ``now_ns()``, by ``call_soon`` into the loop's thread."""
         self._publish, self._now_ns, self._call_soon = publish, now_ns, call_soon
-        self._thread = threading.Thread(target=self._run, name="kestrel-models", daemon=True)
-        self._thread.start()
+        self._begin()
+
+    def host(self) -> None:
+        """A model was put here, by whatever thread: from now on there is a thread, if there is somebody to tell."""
+        self._hosts = True
+        self._begin()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._thread is None and self._hosts and self._publish is not None and not self._stopped:
+                self._thread = threading.Thread(target=self._run, name="kestrel-models", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
         """End the thread in order: what runs is waited for, what is pending is dropped.  Safe to call twice."""
@@ -122,7 +133,8 @@ class Worker:
         why = self._why_not(box.runner, now_ns)
         if not why:
             try:
-                ask.window[:] = window
+                # Bytes, not numbers: a copy by numpy lets go of the interpreter, and the worker would take it.
+                ask.window.data.cast("B")[:] = window.data.cast("B")
             except (TypeError, ValueError) as error:  # a window of another shape
                 why = f"{type(error).__name__}: {error}"
         if why:

@@ -24,9 +24,9 @@ def test_a_slow_model_goes_on_the_worker_and_a_short_one_does_not(bundle, monkey
     monkeypatch.setattr(served, "usable_cores", lambda: 2)
     told = []
     opening = an_opening()
-    opening.on_scheduled = lambda version, schedule: told.append((version, schedule.text))
     opening.use(Worker())
-    model = opening.open(bundle)
+    model = opening.place(opening.open(bundle))
+    opening.tell_schedules(lambda version, schedule: told.append((version, schedule.text)))
     assert type(model) is kind
     assert model.version == bundle.version
     ((version, text),) = told
@@ -38,15 +38,15 @@ def test_a_slow_model_goes_on_the_worker_and_a_short_one_does_not(bundle, monkey
 def test_without_a_worker_a_model_runs_in_the_loop_whatever_the_settings_say(bundle):
     """A session that plays files, or is run again."""
     opening = an_opening(schedule="worker")
-    assert type(opening.open(bundle)) is OnnxModel
-    assert "data time" in opening.schedules[bundle.version].why
+    assert type(opening.place(opening.open(bundle))) is OnnxModel
+    assert opening.schedules == {}
 
 
 def test_measuring_and_warming_up_leave_no_trace(bundle, windows):
     """Opened, measured, warmed up: nothing is counted, and the first answer is that of a model that did none of it."""
     opening = an_opening(schedule="inline")
     opening.use(Worker())
-    model = opening.open(bundle)
+    model = opening.place(opening.open(bundle))
     assert (model.count, model.late, model.failed) == (0, 0, 0)
     assert model.predict("A", windows[0], 1, 2) == OnnxModel(bundle).predict("A", windows[0], 1, 2)
     worker = Worker()

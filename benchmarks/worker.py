@@ -1,0 +1,219 @@
+"""Ticks beside a model of half a millisecond on the worker: what they wait for it, against the same ticks without one.
+
+Both lanes make an order on each feature row, whatever a model says, and stand side by side: they take turns, block by
+block, so that a slow minute of the machine falls on both.  A latency runs from the moment that the tick was due, by the
+stamp of the process that paces, to the order's bytes: waking up, waiting for the interpreter and answers that came
+first are in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from benchmarks.figures import Reading, Target, latency
+from benchmarks.in_process import finish, warm_up
+from benchmarks.rig import ROOT, Market, NullWriter, Rig, scratch
+from benchmarks.slow_model import write_slow_bundle
+from engine.errors import KestrelError
+from models.manifest import load_bundle
+from models.onnx_model import OnnxModel
+from models.serving.batches import SIZES
+from models.serving.schedule import usable_cores
+from models.serving.worker import Worker
+
+PACE = 5_000
+MODEL_US = 500.0
+_BLOCKS = 5
+_STAMP = struct.Struct("=q")
+_METRONOME = """
+import os, struct, sys, time
+interval_s = 1 / float(sys.argv[1])
+due_s = time.perf_counter()
+while True:
+    due_s += interval_s
+    left_s = due_s - time.perf_counter()
+    if left_s > 0:
+        time.sleep(left_s)
+    elif left_s < -interval_s:
+        due_s = time.perf_counter()
+    os.write(1, struct.pack("=q", time.perf_counter_ns()))
+"""
+
+
+@contextlib.contextmanager
+def _stamped_beats() -> Iterator[int]:
+    """A descriptor with the time of each tick that is due, by a process of its own: its clock is ours."""
+    ours, theirs = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", _METRONOME, str(PACE)], stdout=theirs, stderr=subprocess.DEVNULL)
+    os.close(theirs)
+    try:
+        yield ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+class Lane:
+    """A rig with a market and a writer of its own; ``worker``: None for the one without a model."""
+
+    def __init__(self, folder: Path, bundles: Path, worker: Worker | None) -> None:
+        self.writer = NullWriter()
+        self.market = Market()
+        self.worker = worker
+        self.rig = Rig(
+            folder, self.writer, model=worker is not None, bundles=bundles, worker=worker, params={"on_rows": True}
+        )
+        self.samples: list[list[int]] = []
+        self.skipped = 0
+
+    async def block(self, beats: int, ticks: int) -> None:
+        """So many ticks as they come due; those that came due while one was handled are one."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        samples: list[int] = []
+
+        def on_beat() -> None:
+            due = os.read(beats, 4096)
+            self.skipped += len(due) // _STAMP.size - 1
+            writer, before = self.writer, self.writer.orders
+            self.rig.receive(self.market.ticker(self.rig.clock.now_ns()))
+            if writer.orders > before:
+                samples.append(writer.sent_ns - _STAMP.unpack_from(due, len(due) - _STAMP.size)[0])
+            finish(self.rig, self.market, writer)
+            if len(samples) >= ticks and not done.done():
+                loop.remove_reader(beats)
+                done.set_result(None)
+
+        os.set_blocking(beats, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(beats, 4096):
+                pass
+        os.set_blocking(beats, True)
+        loop.add_reader(beats, on_beat)
+        await done
+        self.rig.tokens.refresh()
+        self.samples.append(samples)
+
+    def p99_us(self) -> float:
+        """The median over the blocks."""
+        return median(sorted(block)[int(len(block) * 0.99)] for block in self.samples) / 1e3
+
+
+def run(quick: bool) -> list[Reading]:
+    """``worker_ticks`` and ``worker_ticks_no_model``.  Raises ``KestrelError`` when a tick or a prediction fails."""
+    from uvloop import new_event_loop
+
+    with scratch() as folder:
+        takes_us = write_slow_bundle(ROOT / "models/artifacts/demo-crypto", folder / "bundles" / "slow", MODEL_US)
+        worker = Worker()
+        lanes = Lane(folder / "a", folder / "bundles", None), Lane(folder / "b", folder / "bundles", worker)
+        try:
+            with _stamped_beats() as beats, asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(_take_turns(lanes, beats, 1_500 if quick else 5_000))
+        finally:
+            worker.stop()
+            gc.unfreeze()
+            for lane in lanes:
+                lane.rig.close()
+        alone, beside = lanes
+        counts = worker.counts
+        ratio = beside.p99_us() / alone.p99_us()
+        note = (
+            f"a model of {takes_us:.0f} us on the worker, {usable_cores()} cores; {counts['asked']:,} asked, "
+            f"{counts['answered'] + counts['late']:,} answered, {counts['superseded']:,} superseded; p99 is the median "
+            f"of {len(beside.samples)} blocks: {beside.p99_us():.0f} us beside it, {alone.p99_us():.0f} us without one"
+        )
+        flat = [[sample for block in lane.samples for sample in block] for lane in lanes]
+        return [
+            latency(
+                "worker_ticks",
+                flat[1],
+                asked_per_second=PACE,
+                value=ratio,
+                unit="p99 / without",
+                targets=(Target("value", 1.5),),
+                note=note,
+            ),
+            latency("worker_ticks_no_model", flat[0], asked_per_second=PACE),
+            *_batches(folder / "bundles" / "slow", quick),
+            _interpreter(folder / "bundles" / "slow"),
+        ]
+
+
+async def _take_turns(lanes: tuple[Lane, Lane], beats: int, ticks: int) -> None:
+    for lane in lanes:
+        if lane.worker is not None:
+            call_soon = asyncio.get_running_loop().call_soon_threadsafe
+            lane.worker.start(lane.rig.publish, lane.rig.clock.now_ns, call_soon)
+        warm_up(lane.rig, lane.market, lane.writer)
+    for turn in range(_BLOCKS):
+        for lane in lanes if turn % 2 == 0 else reversed(lanes):
+            await lane.block(beats, ticks)
+            # What is still in the air belongs to this lane, not to the next block.
+            await asyncio.sleep(0.05)
+    for lane in lanes:
+        lane.rig.check()
+    worker = lanes[1].worker
+    assert worker is not None
+    if not worker.counts["answered"] + worker.counts["late"]:
+        raise KestrelError("the worker answered nothing", do="see what it was asked")
+
+
+def _batches(place: Path, quick: bool) -> list[Reading]:
+    """What a window costs in batches of each size: the slow model, and the demo CNN."""
+    readings = []
+    for name, bundle in (("slow", load_bundle(place)), ("cnn", load_bundle(ROOT / "models/artifacts/demo-crypto"))):
+        model = OnnxModel(bundle)
+        bound = [model.bind(size) for size in SIZES]
+        samples: list[list[int]] = [[] for _ in SIZES]
+        for _ in range(100 if quick else 400):
+            for number, one in enumerate(bound):
+                before = time.perf_counter_ns()
+                one.run()
+                samples[number].append((time.perf_counter_ns() - before) // SIZES[number])
+        each = ", ".join(f"{size}: {median(taken) / 1e3:.1f}" for size, taken in zip(SIZES, samples, strict=True))
+        note = f"us for each window in a batch of {each}"
+        readings.append(latency(f"worker_batch_of_8_{name}", samples[-1], note=note))
+    return readings
+
+
+def _interpreter(place: Path) -> Reading:
+    """How much of the time another thread runs on while the runtime computes: little, if that kept the lock."""
+    model = OnnxModel(load_bundle(place))
+    large = model.bind(64)
+    stop = threading.Event()
+    gaps: list[int] = []
+
+    def run_on() -> None:
+        while not stop.is_set():
+            large.run()
+
+    large.run()
+    before = time.perf_counter_ns()
+    large.run()
+    run_ns = time.perf_counter_ns() - before
+    thread = threading.Thread(target=run_on)
+    thread.start()
+    last_ns = end_ns = time.perf_counter_ns()
+    end_ns += 300_000_000
+    while last_ns < end_ns:
+        now_ns = time.perf_counter_ns()
+        gaps.append(now_ns - last_ns)
+        last_ns = now_ns
+    stop.set()
+    thread.join()
+    share = sum(gap for gap in gaps if gap < run_ns / 4) / sum(gaps)
+    note = f"of the time that a thread of Python runs on while another is in runs of {run_ns / 1e3:,.0f} us"
+    return Reading("worker_interpreter_free", value=share, unit="share", n=len(gaps), note=note)

@@ -69,6 +69,7 @@ class Watched:
             console=StatusConsole(self.out),
             log=self.log,
             companions=lambda: {"registry": {"refusals": 6}},
+            asks=lambda: {"asked": 7, "superseded": 2},
         )
         open_market(self.core)
 
@@ -97,6 +98,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
         "conflated": 4,
         "unjournaled": 5,
         "refused_models": 6,
+        "model_asks": {"asked": 7, "superseded": 2},
         "disk_free_bytes": None,
         "risk_state": RiskState.ACTIVE,
     }

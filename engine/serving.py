@@ -196,6 +196,9 @@ class Serving:
             return
         if event.role == CANARY:
             refusal = self._twins.wake(lane)
+            for other in self._lanes.values():
+                if other.twins:  # awake wherever they listen: without a canary there, they enter nothing
+                    self._trust.settle(other)
             if refusal:
                 self._refuse(event, refusal)
                 return

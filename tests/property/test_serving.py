@@ -1,0 +1,181 @@
+"""Whatever serving tells, in whatever order: who serves is on record, nothing is entered on a model that does not
+serve, and the session replays from its record and computed anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import events as e
+from engine.bus import EventBus
+from engine.commands import CancelOrder, NewOrder, OrderIntent
+from engine.core import NullProbe, TradingCore
+from engine.lanes import StrategySlot
+from engine.replay import ReplayAssembly, ReplayRecorder, replay
+from engine.router import OrderRouter
+from engine.seats import ServingRules
+from engine.trusting import acting
+from tests.support.core import BTC, D, MemoryJournal, OpenGate, Scripted, fill, intent, quote, spot
+from tests.support.serving import Answers, Shelf
+
+STATUSES = [e.PredictionStatus.OK, e.PredictionStatus.OK, e.PredictionStatus.LATE, e.PredictionStatus.FAILED]
+VERSIONS = ["a@1", "b@1", "c@1"]
+OTHER_SPEC = '{"other":1}'
+STEPS = st.one_of(
+    st.tuples(st.just("quote"), st.integers(-50, 50), st.sampled_from(STATUSES)),
+    st.tuples(st.just("quote"), st.integers(-50, 50), st.just(e.PredictionStatus.FAILED)),
+    st.tuples(st.just("answer"), st.sampled_from(VERSIONS), st.integers(1, 5), st.sampled_from(STATUSES)),
+    st.tuples(
+        st.just("offer"), st.sampled_from([*VERSIONS, "lost@1", ""]), st.sampled_from(["champion", "canary", "older"]),
+        st.sampled_from([0.05, 0.5, 0.9]),
+    ),
+    st.tuples(st.just("alarm"), st.sampled_from(VERSIONS), st.sampled_from(["stop", "size_down", "clear", "alert"])),
+    st.tuples(st.just("fill")),
+    st.tuples(st.just("timer")),
+    st.tuples(st.just("gap")),
+)  # fmt: skip
+
+
+def trader(name: str = "s") -> Scripted:
+    """Goes long above a half and short below it, on quotes as well as on predictions."""
+    wanted = {"side": e.Side.BUY}
+
+    def on_prediction(prediction: e.Prediction, seq: int, view: Any) -> list[OrderIntent]:
+        if not prediction.values or prediction.status is not e.PredictionStatus.OK:
+            return []
+        wanted["side"] = e.Side.BUY if prediction.values[0] > 0.5 else e.Side.SELL
+        return [intent(wanted["side"], "2", name, model=prediction.model, prediction_seq=seq)]
+
+    def on_quote(instrument: str, view: Any) -> list[OrderIntent]:
+        return [intent(wanted["side"], "1", name)]
+
+    return Scripted(name, on_prediction=on_prediction, on_quote=on_quote)
+
+
+def shelf(*, asynchronous: bool) -> Shelf:
+    made = Shelf(Answers("a@1"), Answers("b@1", 0.1, asynchronous=asynchronous), Answers("c@1", 0.2))
+    made.specs["c@1"] = OTHER_SPEC
+    made.facts["a@1"] = (("buy", 0.6), ("expires_ns", 5_000.0))
+    # What the session recorded, also where the answers are computed inline.
+    made.facts["b@1"] = (("buy", 0.6), ("asynchronous", 1.0))
+    return made
+
+
+def build(recorder: Any, assembly: Any, rules: ServingRules) -> TradingCore:
+    return TradingCore(
+        recorder=recorder, gate=OpenGate(), slots=[StrategySlot(trader(), make_twin=trader)], assembly=assembly,
+        currency="USD", id_prefix="k", rules=rules,
+    )  # fmt: skip
+
+
+class Session:
+    """A core on a bus; orders that leave are kept, so that they can fill."""
+
+    venue = "coinbase"
+
+    def __init__(self, rules: ServingRules) -> None:
+        self.journal, self.models, self.sent = MemoryJournal(), shelf(asynchronous=True), list[NewOrder]()
+        self.bus = EventBus(self.journal, NullProbe(), lambda text, error: pytest.fail(f"{text}: {error!r}"))
+        self.core = build(self.bus, self.models, rules)
+        self.bus.attach(self.core, OrderRouter(self.bus.publish, lambda: [self]))
+        for event in (
+            e.InstrumentDefined(1, 1, spot(can_short=True)),
+            e.FeedUp(1, 1, "coinbase", "market"),
+            e.FeedUp(1, 1, "coinbase", "user"),
+        ):
+            self.bus.publish(event)
+        self.now_ns = 100
+
+    def submit(self, order: NewOrder) -> None:
+        self.sent.append(order)
+
+    def cancel(self, cancel: CancelOrder) -> None:
+        pass
+
+    def take(self, step: tuple[Any, ...]) -> None:
+        self.now_ns += 100
+        now_ns, bus, core = self.now_ns, self.bus, self.core
+        kind, rest = step[0], step[1:]
+        if kind == "quote":
+            for one in self.models.models.values():
+                one.statuses = [rest[1]]
+            px = 100.0 + rest[0] / 50
+            bus.publish(quote(now_ns, px, px + 0.01))
+        elif kind == "answer":
+            model = self.models.models[rest[0]]
+            if model.asynchronous and len(model.asked) >= rest[1]:
+                bus.publish(model.answer(now_ns, -rest[1], rest[2]))
+        elif kind == "offer":
+            bus.publish(self.models.offer(now_ns, rest[0], rest[1], rest[2]))
+        elif kind == "alarm":
+            bus.publish(e.ModelAlarmed(now_ns, now_ns, BTC, rest[0], "psi", rest[1], 0.5))
+        elif kind == "fill" and self.sent:
+            order = self.sent.pop(0)
+            bus.publish(fill(order, str(order.intent.qty), "100", f"t{now_ns}", ts_ns=now_ns))
+        elif kind == "timer":
+            bus.publish(e.Timer(now_ns, now_ns, "tick"))
+        elif kind == "gap":
+            bus.publish(e.Gap(now_ns, now_ns, "coinbase", BTC, 3, 5))
+        assert core.counters.core_errors == 0
+        assert all(slot.alive for slot in core.slots)
+
+    def serving(self) -> dict[str, bool]:
+        """Strategy -> whether some model serves it."""
+        lane = self.core.lanes[BTC]
+        return {"s": acting(lane) is not None, "s.canary": lane.canary is not None and lane.canary.serves}
+
+
+@pytest.mark.fault("E4")
+@pytest.mark.fault("E7")
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(STEPS, min_size=5, max_size=50),
+    failures_max=st.integers(0, 3),
+    fallback=st.sampled_from(["hold", "flat", "older"]),
+)
+def test_whatever_serving_tells_the_session_is_whole(
+    steps: list[tuple[Any, ...]], failures_max: int, fallback: Any
+) -> None:
+    """Runs a session, looks at each record, replays it, and replays it with models that compute again."""
+    rules = ServingRules(failures_max, 500, fallback)
+    session = Session(rules)
+    qty_of = session.core.view.strategy_qty
+    for step in steps:
+        held = {name: qty_of(name, BTC) for name in ("s", "s.canary")}
+        served, first = session.serving(), len(session.journal.written)
+        session.take(step)
+        served_after = session.serving()
+        for written in session.journal.written[first:]:
+            record = written.record
+            if not isinstance(record, NewOrder):
+                continue
+            wish = record.intent
+            if not (served[wish.strategy] or served_after[wish.strategy]):
+                closing_qty = max(-held[wish.strategy] * wish.side, D(0))
+                assert wish.qty <= closing_qty, (step, wish, held)
+            if wish.model:
+                asked = next(one.record for one in session.journal.written if one.seq == wish.prediction_seq)
+                assert isinstance(asked, e.Prediction)
+                assert asked.model == wish.model
+    _look_at_versions(session)
+    for fresh in (None, shelf(asynchronous=False)):
+        recorder = ReplayRecorder()
+        assembly = ReplayAssembly(
+            recorder, fresh or shelf(asynchronous=False), recompute=fresh is not None, tolerance=lambda: 0.0
+        )
+        result = replay(session.journal.written, recorder, build(recorder, assembly, rules))
+        assert result.first_difference is None, result.first_difference
+
+
+def _look_at_versions(session: Session) -> None:
+    """Each prediction is of a version that the record has seated before."""
+    seated: set[str] = set()
+    for written in session.journal.written:
+        record = written.record
+        if isinstance(record, e.ModelAssigned) or (isinstance(record, e.ModelStanding) and record.state != "gone"):
+            seated.add(record.model)
+        elif isinstance(record, e.Prediction):
+            assert record.model in seated

@@ -1,0 +1,78 @@
+"""What stands against a version: which of several alarms holds, how they end, and what is kept of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.alarms import SOURCES_KEPT, VERSIONS_KEPT, Alarms
+from engine.events import ModelAlarmed
+from tests.support.core import BTC
+
+
+def alarm(
+    action: str, factor: float = 1.0, source: str = "psi", model: str = "a@1", text: str = "", instrument: str = BTC
+) -> ModelAlarmed:
+    return ModelAlarmed(1, 1, instrument, model, source, action, factor, text)
+
+
+def test_a_stop_stands_until_its_own_source_ends_it() -> None:
+    """Another source's end is not its end; the reason names who raised it."""
+    alarms = Alarms()
+    alarms.take(alarm("stop", text="rv_20 0.31"))
+    assert alarms.stop_of(BTC, "a@1") == "stopped by psi: rv_20 0.31"
+    alarms.take(alarm("clear", source="skew"))
+    assert alarms.stop_of(BTC, "a@1")
+    assert (alarms.stop_of(BTC, "b@1"), alarms.stop_of("ETH/USD@coinbase", "a@1")) == ("", "")
+    alarms.take(alarm("clear"))
+    assert alarms.stop_of(BTC, "a@1") == ""
+
+
+def test_the_smallest_factor_holds() -> None:
+    """Two sources that look at one market do not multiply; a source's second word replaces its first."""
+    alarms = Alarms()
+    alarms.take(alarm("size_down", 0.5))
+    alarms.take(alarm("size_down", 0.25, "skew"))
+    assert alarms.factor_of(BTC, "a@1") == (0.25, "sized down by skew")
+    alarms.take(alarm("size_down", 0.75, "skew"))
+    assert alarms.factor_of(BTC, "a@1") == (0.5, "sized down by psi")
+    alarms.take(alarm("clear", source=""))
+    assert alarms.factor_of(BTC, "a@1") == (1.0, "")
+
+
+def test_an_alert_changes_nothing() -> None:
+    """It is told and recorded elsewhere."""
+    alarms = Alarms()
+    assert alarms.take(alarm("alert")) == ""
+    assert alarms.carried() == ()
+
+
+@pytest.mark.parametrize(
+    ("action", "factor"), [("halve", 1.0), ("size_down", float("nan")), ("size_down", -0.1), ("size_down", 1.5)]
+)
+def test_what_makes_no_sense_is_not_taken(action: str, factor: float) -> None:
+    """An unknown action, a factor that is none."""
+    alarms = Alarms()
+    assert "expected" in alarms.take(alarm(action, factor))
+    assert alarms.carried() == ()
+
+
+def test_the_next_session_is_told_all_that_stands() -> None:
+    """There and back."""
+    alarms, again = Alarms(), Alarms()
+    alarms.take(alarm("stop"))
+    alarms.take(alarm("size_down", 0.5, "skew", "b@1"))
+    again.restore(alarms.carried())
+    assert again.carried() == alarms.carried()
+    assert again.stop_of(BTC, "a@1")
+    assert again.factor_of(BTC, "b@1")[0] == 0.5
+
+
+def test_memory_is_bounded() -> None:
+    """The oldest version and the oldest source go."""
+    alarms = Alarms()
+    for number in range(VERSIONS_KEPT + 1):
+        alarms.take(alarm("stop", model=f"m@{number}"))
+    for number in range(SOURCES_KEPT + 1):
+        alarms.take(alarm("size_down", 0.5, f"source-{number}", "m@9"))
+    assert not alarms.stop_of(BTC, "m@0")
+    assert len(alarms.carried()) == VERSIONS_KEPT - 1 + SOURCES_KEPT

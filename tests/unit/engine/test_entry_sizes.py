@@ -1,0 +1,145 @@
+"""Only what adds to a strategy's own holding is cut, to the lot; what is too small then is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import events as e
+from engine.commands import GroupIntent, NewOrder, OrderType, Rejected, ReplaceIntent, TimeInForce
+from engine.core import TradingCore
+from engine.events import Side
+from tests.support.core import BTC, D, MemoryRecorder, Scripted, build_core, fill, intent, open_market, quote, spot
+
+GTC = TimeInForce.GTC
+
+
+def opened(lot: str = "0.01", **answers) -> tuple[TradingCore, MemoryRecorder]:
+    recorder = MemoryRecorder()
+    core = build_core(recorder, Scripted(**answers))
+    open_market(core, spot(lot_qty=D(lot), min_qty=D(lot)), cash="100000")
+    return core, recorder
+
+
+def hold(core: TradingCore, qty: str) -> None:
+    """The strategy holds so much, by an order of its own."""
+    order = core.desk.place(intent(qty=qty))
+    assert isinstance(order, NewOrder)
+    core.on_event(fill(order, qty, "100", f"t-{qty}"))
+
+
+def test_an_entry_is_cut_to_the_lot() -> None:
+    """1.05 times 0.3 is 0.315: 0.31."""
+    core, recorder = opened(on_quote=lambda *_: [intent(qty="1.05")])
+    core.desk.sizes.put("s", BTC, D("0.3"), "canary")
+    core.on_event(quote(10))
+    assert [order.intent.qty for order in recorder.of(NewOrder)] == [D("0.31")]
+
+
+def test_an_exit_is_not_cut_and_a_turn_is_cut_beyond_it() -> None:
+    """2 held: a sale of 2 leaves whole; of 5, the 3 that would open the other way count half."""
+    wishes = [intent(Side.SELL, "2")]
+    core, recorder = opened(on_quote=lambda *_: wishes)
+    hold(core, "2")
+    core.desk.sizes.put("s", BTC, D("0.5"), "alarm")
+    core.on_event(quote(60))
+    wishes[:] = [intent(Side.SELL, "5")]
+    core.on_event(quote(61))
+    assert [order.intent.qty for order in recorder.of(NewOrder)][1:] == [D(2), D("3.5")]
+
+
+def test_what_is_left_of_an_entry_may_be_too_small() -> None:
+    """0.01 times 0.05 is no lot: refused by name, with the factor."""
+    core, recorder = opened(on_quote=lambda *_: [intent(qty="0.01")])
+    core.desk.sizes.put("s", BTC, D("0.05"), "canary's share 0.05")
+    core.on_event(quote(10))
+    (refused,) = recorder.of(Rejected)
+    assert (refused.check, refused.seen, refused.limit) == (
+        "model_size", "0.01 times 0.05 (canary's share 0.05)", "at least 0.01",
+    )  # fmt: skip
+    assert core.counters.rejected == {"model_size": 1}
+
+
+def test_others_and_other_instruments_are_not_cut() -> None:
+    """The table is by strategy and instrument."""
+    core, recorder = opened(on_quote=lambda *_: [intent()])
+    core.desk.sizes.put("another", BTC, D(0), "broken")
+    core.desk.sizes.put("s", "ETH/USD@coinbase", D(0), "broken")
+    core.on_event(quote(10))
+    assert [order.intent.qty for order in recorder.of(NewOrder)] == [D(1)]
+
+
+def test_a_factor_of_one_ends_it() -> None:
+    """Nothing is left in the table, so that orders pass as ever."""
+    core, _ = opened()
+    core.desk.sizes.put("s", BTC, D("0.5"), "alarm")
+    core.desk.sizes.put("s", BTC, D("1.0"), "")
+    assert core.desk.sizes.table == {}
+
+
+def test_a_bracket_is_cut_as_a_whole() -> None:
+    """Entry and exits keep one size."""
+    exits = (
+        intent(Side.SELL, "1", limit_px=D(110), time_in_force=GTC, reduce_only=True),
+        intent(
+            Side.SELL,
+            "1",
+            order_type=OrderType.STOP,
+            limit_px=None,
+            trigger_px=D(90),
+            time_in_force=GTC,
+            reduce_only=True,
+        ),
+    )
+    core, recorder = opened(on_quote=lambda *_: [GroupIntent(1, "s", exits, intent(qty="1"))])
+    core.desk.sizes.put("s", BTC, D("0.25"), "alarm")
+    core.on_event(quote(10))
+    assert recorder.of(NewOrder)[0].intent.qty == D("0.25")
+    (group,) = core.view.groups()
+    assert {one.qty for one in core.desk.groups.book.groups[group.group_id].intent.exits} == {D("0.25")}
+
+
+def test_an_order_grows_by_the_cut_size_and_shrinks_freely() -> None:
+    """From 1 to 3: one of the two more at a half; from 1 to 0.4 as asked."""
+    core, _ = opened()
+    order = core.desk.place(intent(qty="1"))
+    assert isinstance(order, NewOrder)
+    core.desk.sizes.put("s", BTC, D("0.5"), "alarm")
+    name = order.client_order_id
+    for wanted, expected in (("3", "2"), ("0.4", "0.4"), ("1", "1")):
+        fitted = core.desk.sizes.fit(ReplaceIntent(1, "s", name, D(wanted), D(100)))
+        assert isinstance(fitted, ReplaceIntent)
+        assert fitted.qty == D(expected)
+
+
+@pytest.mark.parametrize("qty", ["1E+39", "9" * 40])
+def test_a_size_beyond_all_digits_is_refused(qty: str) -> None:
+    """Whatever cannot be computed leaves nothing of the entry."""
+    core, recorder = opened(on_quote=lambda *_: [intent(qty=qty)])
+    core.desk.sizes.put("s", BTC, D("0.3"), "canary")
+    core.on_event(quote(10))
+    assert recorder.of(NewOrder) == []
+    assert [one.check for one in recorder.of(Rejected)] == ["model_size"]
+
+
+def test_an_entry_that_waited_for_its_price_is_refused_while_nobody_serves() -> None:
+    """A stop entry was taken in before; its price comes after the model broke."""
+    wishes = [intent(order_type=OrderType.STOP, limit_px=None, trigger_px=D("100.50"), time_in_force=GTC)]
+    core, recorder = opened(on_quote=lambda *_: wishes)
+    core.on_event(quote(10))
+    wishes.clear()
+    core.desk.sizes.put("s", BTC, D(0), "broken")
+    core.on_event(quote(11, 100.60, 100.61))
+    assert recorder.of(NewOrder) == []
+    assert [(one.check, one.seen) for one in recorder.of(Rejected)] == [("model", "broken")]
+
+
+def test_the_operator_and_risk_are_never_cut() -> None:
+    """Orders by hand are in no model's name."""
+    core, _ = opened()
+    core.desk.sizes.put("s", BTC, D(0), "broken")
+    out = core.on_event(
+        e.OperatorRequested(
+            10, 10, "order", "ana", "", BTC, side=Side.BUY, qty=D(1), order_type="limit", limit_px=D(100)
+        )
+    )
+    assert len(out) == 1

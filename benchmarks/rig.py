@@ -154,12 +154,13 @@ class Rig:
         """``worker``: where a model runs that is not for the loop; ``params``: of the strategy, besides ``every``."""
         self.instruments = [INSTRUMENT, *(_another(number) for number in range(1, instrument_count))]
         names = [instrument.id for instrument in self.instruments]
-        self._settings = resolve(
+        self.settings = resolve(
             load(
                 env={},
                 overrides={
                     **_LIMITS,
                     "models.directory": bundles,
+                    "models.registry": folder / "registry",  # not the user's
                     "models.schedule": "inline" if worker is None else "worker",
                     "strategies": [
                         {
@@ -179,17 +180,17 @@ class Rig:
         self.journal = JournalWriter(
             folder / "journal",
             session="bench",
-            fsync=self._settings.journal.fsync,
-            market_bytes=self._settings.journal.segment_mb << 20,
-            orders_bytes=self._settings.journal.segment_mb << 19,
-            interval_s=self._settings.journal.interval_ms / 1000.0,
+            fsync=self.settings.journal.fsync,
+            market_bytes=self.settings.journal.segment_mb << 20,
+            orders_bytes=self.settings.journal.segment_mb << 19,
+            interval_s=self.settings.journal.interval_ms / 1000.0,
         )
         self.journal.wait_ready()
         self.bus = EventBus(self.journal, self.probe, self._on_error)
-        self._assembly = ConfiguredAssembly(self._settings, time.perf_counter_ns)
+        self.assembly = ConfiguredAssembly(self.settings, time.perf_counter_ns)
         if worker is not None:
-            self._assembly.use(worker)
-        self.core = self._core(self.bus, self._assembly, self.probe, "bench")
+            self.assembly.use(worker)
+        self.core = self._core(self.bus, self.assembly, self.probe, "bench")
         self._series = SeriesWatch(self.core)
         self._accepted: list[str] = []
         self.on_accepted: Callable[[], object] | None = None
@@ -199,7 +200,7 @@ class Rig:
 
     def _core(self, recorder: Recorder, assembly: ConfiguredAssembly, probe: Probe | None, prefix: str) -> TradingCore:
         names = [instrument.id for instrument in self.instruments]
-        return build_core(self._settings, names, recorder=recorder, assembly=assembly, id_prefix=prefix, probe=probe)
+        return build_core(self.settings, names, recorder=recorder, assembly=assembly, id_prefix=prefix, probe=probe)
 
     def _make_venue(self, folder: Path, writer: OrderWriter) -> None:
         key_file = folder / "key.json"
@@ -306,7 +307,7 @@ class Rig:
 
     def shadow(self, interval_s: float = 0.001) -> ShadowTicker:
         """The daemon's shadow ticks over a core of their own."""
-        twin = self._core(NullRecorder(), self._assembly.twin(), None, "shadow")
+        twin = self._core(NullRecorder(), self.assembly.twin(), None, "shadow")
         labels = {instrument.id: instrument.venue_symbol for instrument in self.instruments}
         return ShadowTicker(self.core, twin, CoinbaseShadow(VENUE, labels, self.gateway), self.clock, interval_s)
 

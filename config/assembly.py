@@ -194,7 +194,11 @@ class ConfiguredAssembly:
             if isinstance(model, AbsentModel):
                 raise BundleError(model.text, do="whoever serves goes on")
             self._models[bundle.version] = model
-            self._served(bundle)
+            try:
+                self._served(bundle)
+            except KestrelError:
+                del self._models[bundle.version]
+                raise
         return self._assignment(bundle)
 
     def keep(self, versions: Collection[str]) -> None:

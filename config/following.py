@@ -53,6 +53,7 @@ def follow_registry(
             offer=lambda offer: tell(lambda at_ns: _event(offer, at_ns)),
             log=log,
             task_of=task_of,
+            offers_older=models.breaker.fallback == "older",
         ),
     )
 

@@ -76,8 +76,11 @@ class Losses:
 
     def check(self, strategy: str, instrument: str, tallies: Mapping[str, Tally], now_ns: int) -> Finding | None:
         """May this strategy enter here now?"""
-        if strategy in self.stopped:
-            return self.stopped[strategy]
+        if self.stopped:
+            # A twin trades for the strategy that it is the twin of: a day that this one lost is lost for both.
+            found = self.stopped.get(strategy) or self.stopped.get(base_name(strategy))
+            if found is not None:
+                return found
         tally = tallies.get(strategy)
         if tally is not None:
             if self.most and tally.losses >= self.most:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from config.load import load
+from config.load import load, restore
 from config.schema import Settings
 from config.wiring import build_offers, build_slots, resolve
 from engine.errors import ConfigError
+from engine.seats import ServingRules
 from strategies.guardian import Guardian
 
 BTC, ETH = "BTC/USD@coinbase", "ETH/USD@coinbase"
@@ -65,6 +66,32 @@ def test_slots_listen_to_their_own_instruments_and_an_unknown_one_is_an_error() 
     with pytest.raises(ConfigError, match="narrow is to trade ETH/USD@coinbase"):
         build_slots(settings_with(strategies=kinds), [BTC])
     assert build_slots(settings_with(strategies=[]), [BTC]) == []
+
+
+def test_a_strategy_with_a_model_can_have_a_twin() -> None:
+    """The same class, instruments and parameters under another name, with a state of its own; without a model: none."""
+    wanted = [
+        {"name": "mine", "kind": "threshold", "instruments": [ETH], "params": {"stop_bps": 33}},
+        {"name": "plain", "kind": "ema_cross", "model": "none"},
+    ]
+    mine, plain, *_ = build_slots(settings_with(strategies=wanted), [BTC, ETH])
+    assert plain.make_twin is None
+    assert mine.make_twin is not None
+    twin: Any = mine.make_twin("mine.canary")
+    original: Any = mine.strategy
+    assert (type(twin), twin.name, twin.instruments) == (type(original), "mine.canary", (ETH,))
+    assert twin.params == original.params
+    assert twin.state() == {**original.state()}
+    assert twin._exits is not original._exits
+
+
+def test_a_session_of_a_release_without_a_breaker_replays_without_one() -> None:
+    """However often its predictions were late; one that says what holds is taken at its word."""
+    recorded = settings_with().redacted()
+    assert restore(recorded, {}).models.breaker.rules() == ServingRules(10, 30_000_000_000, "hold")
+    del recorded["models"]["breaker"]
+    assert restore(recorded, {}).models.breaker.rules().failures_max == 0
+    assert restore(recorded, {"models.breaker.failures_max": 3}).models.breaker.rules().failures_max == 3
 
 
 def test_the_guardian_is_a_slot_of_its_own_behind_the_strategies() -> None:

@@ -334,3 +334,14 @@ def test_margin_is_the_sum_over_instruments() -> None:
     wish = order(instrument=names[0], limit_px=D(100))
     for limit_bps, check in ((69, "max_margin"), (70, "")):
         assert review(wish, view, make_limits(allowed_instruments=names, max_margin_bps=limit_bps)) == check
+
+
+def test_a_twin_is_judged_by_the_limits_of_its_strategy() -> None:
+    """Lists and amounts name the strategy; its canary needs no line of its own, and is not one of every other."""
+    limits = {"strategy_limits": {"s": {"max_order_notional": "100.02"}, "*": {"max_order_notional": 1}}}
+    twin = order(strategy="s.canary")
+    assert check_of(Gate(make_limits(**limits)).review(twin, FakeView())) == ""
+    limits["strategy_limits"]["s"] = {"max_order_notional": "100.01"}
+    assert check_of(Gate(make_limits(**limits)).review(twin, FakeView())) == "strategy_order_notional"
+    assert check_of(Gate(make_limits(allowed_strategies=["s"])).review(twin, FakeView())) == ""
+    assert check_of(Gate(make_limits(restricted_strategies=["s"])).review(twin, FakeView())) == "strategy_allow_list"

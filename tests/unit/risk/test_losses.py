@@ -41,6 +41,18 @@ def test_a_strategy_that_lost_its_day_enters_no_more_and_leaves() -> None:
 
 
 @pytest.mark.fault("F6")
+def test_a_twin_has_the_limit_of_its_strategy_and_ends_with_it() -> None:
+    """50 of its own, not the 80 of every other; and none where its strategy has lost its day."""
+    gate, view = Gate(make_limits(**DAY)), tallied(**{"s.canary": Tally(day=D(-50)), "s": Tally(day=D(0))})
+    assert check_of(gate.review(order(strategy="s.canary"), view)) == "strategy_daily_loss"
+    assert check_of(gate.review(order(), view)) == ""
+    gate, view = Gate(make_limits(**DAY)), tallied(**{"s.canary": Tally(day=D(0)), "s": Tally(day=D(-50))})
+    assert check_of(gate.review(order(strategy="s.canary"), view)) == ""
+    gate.breach(view)
+    assert check_of(gate.review(order(strategy="s.canary"), view)) == "strategy_daily_loss"
+
+
+@pytest.mark.fault("F6")
 def test_a_lost_day_is_latched_until_an_operator_resumes() -> None:
     """A look (a timer) sees the loss; the strategy wins it back: still refused.  Resumed: it enters, until it loses."""
     gate, view = Gate(make_limits(**DAY)), tallied(s=Tally(day=D(-50)))

@@ -1,0 +1,71 @@
+"""How models stand, in words: each change said once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine import events as e
+from engine.runtime.model_watch import ModelWatch, standing_lines
+from engine.seats import ServingRules
+from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, fill, intent, open_market, quote
+from tests.support.serving import Answers, Shelf
+
+
+class Lines:
+    """A log that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, dict[str, Any]]] = []
+
+    def warning(self, text: str, **fields: Any) -> None:
+        self.said.append(("warning", fields))
+
+    def error(self, text: str, **fields: Any) -> None:
+        self.said.append(("error", {"text": text, **fields}))
+
+    def take(self) -> list[tuple[str, str]]:
+        said, self.said = self.said, []
+        return [(level, fields.get("standing") or fields["text"]) for level, fields in said]
+
+
+def test_each_change_is_said_once() -> None:
+    """Nothing while all is as assigned; an alarm, its end, another version."""
+    shelf, watch, log = Shelf(Answers("a@1"), Answers("b@1")), ModelWatch(), Lines()
+    core = build_core(MemoryRecorder(), Scripted(), assembly=shelf)
+    watch.look(core, log)
+    open_market(core)
+    watch.look(core, log)
+    assert log.take() == []
+    core.on_event(e.ModelAlarmed(5, 5, BTC, "a@1", "psi", "stop", 1.0, "0.31"))
+    watch.look(core, log)
+    watch.look(core, log)
+    assert log.take() == [("error", "a@1 stopped: stopped by psi: 0.31")]
+    assert standing_lines(core) == {BTC: {"champion": "a@1 stopped: stopped by psi: 0.31"}}
+    core.on_event(e.ModelAlarmed(6, 6, BTC, "a@1", "psi", "size_down", 0.5, "0.22"))
+    watch.look(core, log)
+    assert log.take() == [("warning", "a@1 serving, sizes times 0.5: sized down by psi: 0.22")]
+    core.on_event(shelf.offer(7, "b@1"))
+    watch.look(core, log)
+    assert log.take() == [("warning", "b@1 serving")]
+    core.on_event(shelf.offer(8, "", reason="retired"))
+    watch.look(core, log)
+    assert log.take() == [("warning", "nobody any more")]
+
+
+def test_a_position_that_cannot_be_closed_is_an_error() -> None:
+    """The closing order is refused again and again, until it is given up."""
+    model, watch, log = Answers("a@1"), ModelWatch(), Lines()
+    core = build_core(MemoryRecorder(), Scripted(), assembly=Shelf(model), rules=ServingRules(1, 10**15, "flat"))
+    open_market(core)
+    order = core.desk.place(intent(qty="1"))
+    core.on_event(fill(order, "1", "100", "t1"))  # type: ignore[arg-type]
+    model.statuses = [e.PredictionStatus.FAILED]
+    for second in range(80):
+        now_ns = 60 + second * 1_000_000_000
+        for one in list(core.on_event(e.Timer(now_ns, now_ns, "tick") if second else quote(now_ns))):
+            core.on_event(e.OrderRejected(now_ns, now_ns, "coinbase", one.client_order_id, "busy"))
+    watch.look(core, log)
+    assert log.take()[1:] == [("error", "a position could not be closed while its model does not serve: look at it")]
+    watch.look(core, log)
+    assert log.take() == []
+    assert core.flattening.given_up == {("s", BTC): "1 left after 60 tries"}

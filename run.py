@@ -31,6 +31,7 @@ from models import commands as models_commands
 from models.evaluation import commands as evaluation_commands
 from models.results import commands as results_commands
 from models.trainer import commands as trainer_commands
+from models.trainer import refresh_command
 from models.tuning import commands as tuning_commands
 
 if TYPE_CHECKING:
@@ -484,6 +485,7 @@ def _commit_of_code() -> str:
 
 
 trainer_commands.register(app, _commit)
+refresh_command.register(models_commands.app, _compact)
 evaluation_commands.register(app, _commit)
 tuning_commands.register(app)
 results_commands.register(app, _commit_of_code)

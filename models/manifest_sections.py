@@ -63,11 +63,13 @@ class Run(Section, frozen=True):
     """The run that the weights are from.  ``commit`` ends in ``+`` where files differed from it.
 
     ``served_seeds``: those whose networks are in the graph; of several, their forecasts are averaged in it.
+    ``parent``: the version whose weights were gone on with (``models refresh``); empty where there is none.
     """
 
     name: str
     commit: str
     served_seeds: tuple[int, ...]
+    parent: str = ""
 
 
 class Evaluated(Section, frozen=True):

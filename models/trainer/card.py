@@ -139,6 +139,8 @@ def _beside_the_forecast(manifest: Manifest) -> list[str]:
         lines.append(f"| row by row | {said} |")
     if manifest.run is not None:
         lines.append(f"| run | {manifest.run.name}, commit {_commit(manifest.run.commit)} |")
+        if manifest.run.parent:
+            lines.append(f"| weights went on from | {manifest.run.parent} |")
     return lines
 
 

@@ -66,17 +66,18 @@ def bundle_run(folder: Path, *, data: Path | None = None, seeds: Literal["best",
     with_assets = settings.assets is not None
     return bundle_of(
         runs,
-        _description(settings, spec, rows, found),
+        description_of(settings, spec, rows, found),
         spec=spec,
         normaliser=normaliser,
-        members=[Member(one.served.network, _readings(one)) for one in found],  # type: ignore[arg-type]
+        members=[Member(one.served.network, readings_of(one)) for one in found],  # type: ignore[arg-type]
         seeds=[one.seed for one in found],
         real=Real(rows.windows(some.position), rows.numbers[some.index] if with_assets else None),
         assets=rows.assets if with_assets else None,
     )
 
 
-def _description(settings: TrainSettings, spec: FeatureSpec, rows: Dataset, found: list[Fitted]) -> Description:
+def description_of(settings: TrainSettings, spec: FeatureSpec, rows: Dataset, found: list[Fitted]) -> Description:
+    """What a run's settings and its validation rows say of the networks ``found``."""
     targets = rows.plan.targets
     direction = targets[0].task == DIRECTION
     said = _validation(settings, rows, found)
@@ -166,5 +167,6 @@ def _forecast(target: Target, rows: Dataset) -> Forecast:
     )
 
 
-def _readings(one: Fitted) -> tuple[Reading, ...]:
+def readings_of(one: Fitted) -> tuple[Reading, ...]:
+    """How the raw outputs of a network are read, as the export takes it."""
     return tuple(Reading(*msgspec.structs.astuple(reading)) for reading in one.readings)

@@ -182,7 +182,7 @@ def _parts(
 ) -> Any:
     """What a daemon is put together of.  ``worker``: where models run that are not for the loop, None in data time."""
     from config.chosen_venue import ChosenVenue
-    from config.following import follow_registry
+    from config.following import follow_registry, tell_providers
     from config.wiring import build_core
     from connectors.lag import LoopLag
     from engine.runtime.logs import get_logger
@@ -200,6 +200,10 @@ def _parts(
         return build_core(
             settings, instruments, recorder=recorder, assembly=assembly, id_prefix=prefix, live=live, probe=probe
         )
+
+    def make_companions(_core: Any, tell: Any) -> Any:
+        tell_providers(assembly, tell, get_logger("models"))
+        return follow_registry(settings, assembly, tell, ROOT, env=without_secrets(), log=get_logger("models"))
 
     return Parts(
         core=make_core,
@@ -223,9 +227,7 @@ def _parts(
             clock,
             interval_ms=settings.engine.shadow_interval_ms if settings.engine.shadow_tick else 0,
         ),
-        companions=lambda _core, tell: follow_registry(
-            settings, assembly, tell, ROOT, env=without_secrets(), log=get_logger("models")
-        ),
+        companions=make_companions,
         worker=worker,
     )
 

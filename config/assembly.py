@@ -25,7 +25,7 @@ from models.providers.absent import AbsentModel
 from models.providers.order import providers_of
 from models.registry.store import Registry
 from models.serving.off_loop import OffLoopModel, WarmModel
-from models.serving.opening import OnScheduled, Opened, Opening
+from models.serving.opening import OnProvider, OnScheduled, Opened, Opening
 from models.serving.worker import Worker
 
 NO_MODEL = "none"
@@ -77,6 +77,10 @@ class ConfiguredAssembly:
     def tell_schedules(self, tell: OnScheduled) -> None:
         """Where each version runs and why: of those that are placed, and of each that will be."""
         self._opening.tell_schedules(tell)
+
+    def tell_providers(self, tell: OnProvider) -> None:
+        """Of each version that another provider computes than was wanted, now and whenever one is lost."""
+        self._opening.tell_providers(tell)
 
     def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:
         if not any(listens(strategy, instrument) for strategy in self._settings.strategies):

@@ -1,4 +1,4 @@
-"""Whether and how a running session follows the registry (``models.life``)."""
+"""What a running session is told of its models from outside of its loop: the registry (``models.life``), providers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from config.assembly import ConfiguredAssembly
 from config.schema import Settings
-from engine.events import InputEvent, ModelOffered
+from engine.events import InputEvent, ModelOffered, ProviderChanged
 from models.life.checking import Checker, Task
 from models.life.watcher import Offer, RegistryWatcher
 from models.manifest import Bundle
@@ -56,6 +56,16 @@ def follow_registry(
             offers_older=models.breaker.fallback == "older",
         ),
     )
+
+
+def tell_providers(assembly: ConfiguredAssembly, tell: Callable[[Callable[[int], InputEvent]], None], log: Any) -> None:
+    """A version that another provider computes than was wanted is logged and on record, when it is so."""
+
+    def changed(version: str, before: str, after: str, text: str) -> None:
+        log.warning("a provider does not serve", model=version, provider=before, instead=after or "none", why=text)
+        tell(lambda at_ns: ProviderChanged(at_ns, at_ns, version, before, after, text))
+
+    assembly.tell_providers(changed)
 
 
 def _event(offer: Offer, at_ns: int) -> ModelOffered:

@@ -84,6 +84,7 @@ class TradingSession:
         self._warmer = warmer
         self._companions = companions
         self._beside: list[Companion] = []
+        self._is_told = False
         self._fatal: KestrelError | None = None
         self._recorded = False
         self._trading = False
@@ -186,6 +187,7 @@ class TradingSession:
             if warmer is not None:
                 warmer.start()
                 warmers.append(warmer)
+            self._is_told = True
             for companion in self._companions(self.core, self._teller()):
                 self._beside.append(companion)
                 companion.start()
@@ -197,6 +199,7 @@ class TradingSession:
                 raise self._fatal from None  # what ended the start, rather than that it ended
             raise
         finally:
+            self._is_told = False
             beside, self._beside = self._beside, []
             for each in (*warmers, *beside):
                 each.stop()
@@ -218,7 +221,7 @@ class TradingSession:
         loop = asyncio.get_running_loop()
 
         def publish(make: Callable[[int], InputEvent]) -> None:
-            if self._beside:
+            if self._is_told:
                 self.publish(make(self.now_ns()))
 
         def tell(make: Callable[[int], InputEvent]) -> None:

@@ -5,8 +5,10 @@ Owns that choice, and the record of it.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from models.manifest import Bundle
 from models.onnx_model import CPU, OnnxModel, open_model
@@ -22,6 +24,8 @@ Opened = OnnxModel | AbsentModel | StepModel
 """A bundle that is open and answers from the call."""
 OnScheduled = Callable[[str, Schedule], None]
 """Told where a version runs, when that is decided."""
+OnProvider = Callable[[str, str, str, str], None]
+"""Told of a version that one provider computed it, that another does from now on (empty: none), and why."""
 
 
 class Opening:
@@ -51,6 +55,9 @@ class Opening:
         self.schedules: dict[str, Schedule] = {}
         """Where each version runs, and why."""
         self._on_scheduled: OnScheduled = _nobody
+        self._on_provider: OnProvider | None = None
+        self._changes: list[tuple[str, str, str, str]] = []
+        self._telling = threading.Lock()
 
     @property
     def has_worker(self) -> bool:
@@ -66,19 +73,36 @@ class Opening:
         for version, schedule in self.schedules.items():
             tell(version, schedule)
 
+    def tell_providers(self, tell: OnProvider) -> None:
+        """Of each change so far (a provider that was passed over at load is one), and of each that comes, from the
+        thread that found it."""
+        with self._telling:
+            self._on_provider, changes = tell, self._changes
+            self._changes = []
+        for change in changes:
+            tell(*change)
+
     def open(self, bundle: Bundle) -> Opened:
         """In the loop's thread as yet.  Raises ``BundleError``."""
         if bundle.manifest.name in self._by_step:
             steps = StepModel(bundle, deadline_us=self._deadline_us, stopwatch=self._stopwatch, same_max=self._same_max)
             self._note(bundle.version, Schedule(False, None, "served by steps (models.by_step)"))
             return steps
-        return open_model(
+        model = open_model(
             bundle,
             deadline_us=self._deadline_us,
             stopwatch=self._stopwatch,
             providers=self._providers,
             same_max=self._same_max,
         )
+        wanted = self._providers[0].name
+        if isinstance(model, AbsentModel):
+            self._changed(bundle.version, wanted, "", model.text)
+        else:
+            model.graph.on_changed = partial(self._changed, bundle.version)
+            if model.graph.passed_over:
+                self._changed(bundle.version, wanted, model.provider, " | ".join(model.graph.passed_over))
+        return model
 
     def place(self, model: OnnxModel) -> OnnxModel | OffLoopModel:
         """An open model, where it is to run: measured, decided, noted."""
@@ -88,6 +112,14 @@ class Opening:
         schedule = decide(self._wanted, time_us, usable_cores())
         self._note(model.version, schedule)
         return OffLoopModel(model, self._worker, self._deadline_us, time_us) if schedule.on_worker else model
+
+    def _changed(self, version: str, before: str, after: str, text: str) -> None:
+        with self._telling:
+            tell = self._on_provider
+            if tell is None:
+                self._changes.append((version, before, after, text))
+        if tell is not None:
+            tell(version, before, after, text)
 
     def _note(self, version: str, schedule: Schedule) -> None:
         self.schedules[version] = schedule

@@ -122,6 +122,7 @@ def test_a_moved_quote_shows_at_the_decision_that_rests_on_it() -> None:
     assert difference.recorded != difference.replayed
 
 
+@pytest.mark.fault("E13")
 def test_recompute_finds_a_model_that_answers_otherwise() -> None:
     """Beyond the tolerance: the prediction's seq; within it: identical."""
     other = MidModel()

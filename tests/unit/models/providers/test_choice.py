@@ -136,6 +136,17 @@ def test_a_provider_that_computes_something_else_never_serves(bundle):
     assert choose_provider(bundle, [FakeGpu(off=5e-6), CPU], ANY_US).provider == "cuda"
 
 
+@pytest.mark.fault("E13")
+def test_a_device_that_says_something_else_each_time_stays_within_what_the_bundle_tolerates(bundle, window):
+    """Kernels that sum in another order at each call: the record has what was said, and what a replay computes again on
+    the CPU is within the tolerance of the manifest."""
+    model, _ = opened(bundle, [FakeGpu(off=5e-6), CPU])
+    said = {model.predict("A", window, 0, 0).values[0] for _ in range(20)}
+    again = OnnxModel(bundle).predict("A", window, 0, 0).values[0]
+    assert len(said) > 1
+    assert max(abs(one - again) for one in said) <= bundle.manifest.tolerance.outputs_abs
+
+
 @pytest.mark.fault("E5")
 def test_a_cpu_that_would_only_be_late_does_not_stand_in_at_load(bundle, window):
     """GPU missing and CPU over the deadline: the model is absent, says so at each row, and its twin as well."""

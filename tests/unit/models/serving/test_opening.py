@@ -5,11 +5,13 @@ import pytest
 from engine.errors import BundleError
 from models.manifest import load_bundle
 from models.onnx_model import OnnxModel
+from models.providers.onnx_runtime import CpuProvider
 from models.serving import opening as served
 from models.serving.off_loop import OffLoopModel
 from models.serving.opening import Opening
 from models.serving.step import StepModel
 from models.serving.worker import Worker
+from tests.support.providers import FakeGpu
 from tests.unit.models.serving.gru import write_gru_bundle
 
 
@@ -64,3 +66,28 @@ def test_a_bundle_that_is_named_is_served_by_steps(tmp_path, bundle):
     assert type(an_opening(by_step=["another"]).open(gru)) is OnnxModel
     with pytest.raises(BundleError, match="no graph of single steps"):
         opening.open(bundle)
+
+
+@pytest.mark.fault("E5")
+def test_a_provider_that_is_passed_over_or_lost_is_told_with_its_version(bundle, windows):
+    """One is missing at load, the next is lost while it serves: what was before anybody listened is told then."""
+    gpu = FakeGpu("cuda")
+    opening = an_opening(providers=(FakeGpu("tensorrt", missing="no TensorRT engine"), gpu, CpuProvider()))
+    model = opening.open(bundle)
+    told = []
+    opening.tell_providers(lambda *change: told.append(change))
+    assert told == [(bundle.version, "tensorrt", "cuda", "tensorrt: no TensorRT engine")]
+    gpu.fail("the GPU fell off the bus")
+    model.predict("A", windows[0], 1, 2)
+    assert told[1:] == [(bundle.version, "cuda", "cpu", "the GPU fell off the bus")]
+
+
+def test_a_model_that_nobody_may_serve_is_told(bundle):
+    """No provider, and a CPU that is over the deadline."""
+    opening = Opening(deadline_us=1e-3, providers=(FakeGpu(missing="no GPU"), CpuProvider()))
+    told = []
+    opening.tell_providers(lambda *change: told.append(change))
+    opening.open(bundle)
+    ((version, before, after, text),) = told
+    assert (version, before, after) == (bundle.version, "cuda", "")
+    assert "no GPU" in text

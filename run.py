@@ -201,9 +201,10 @@ def _parts(
             settings, instruments, recorder=recorder, assembly=assembly, id_prefix=prefix, live=live, probe=probe
         )
 
-    def make_companions(_core: Any, tell: Any) -> Any:
-        tell_providers(assembly, tell, get_logger("models"))
-        return follow_registry(settings, assembly, tell, ROOT, env=without_secrets(), log=get_logger("models"))
+    def make_companions(core: Any, tell: Any) -> Any:
+        log = get_logger("models")
+        tell_providers(assembly, tell, log)
+        return follow_registry(settings, assembly, tell, ROOT, env=without_secrets(), log=log, core=core)
 
     return Parts(
         core=make_core,

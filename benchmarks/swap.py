@@ -112,7 +112,7 @@ async def _measured(rig: Rig, market: Market, writer: NullWriter, swaps: int) ->
 
     shadow = rig.shadow()
     took_s: list[float] = []
-    (watcher,) = follow_registry(rig.settings, rig.assembly, tell, ROOT, env=os.environ, log=_Refusing())
+    (watcher,) = follow_registry(rig.settings, rig.assembly, tell, ROOT, env=os.environ, log=_Refusing(), core=rig.core)
     operator = threading.Thread(target=_promote, args=(rig, swaps, took_s), daemon=True)
     shadow.start()
     with _beats() as beats:

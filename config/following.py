@@ -8,9 +8,10 @@ from typing import Any
 
 from config.assembly import ConfiguredAssembly
 from config.schema import Settings
+from engine.core import TradingCore
 from engine.events import InputEvent, ModelOffered, ProviderChanged
 from models.life.checking import Checker, Task
-from models.life.watcher import Offer, RegistryWatcher
+from models.life.watcher import Offer, RegistryWatcher, Role
 from models.manifest import Bundle
 
 
@@ -22,11 +23,13 @@ def follow_registry(
     *,
     env: Mapping[str, str],
     log: Any,
+    core: TradingCore,
 ) -> tuple[RegistryWatcher, ...]:
     """Who watches, or nobody: where that is not asked for, where no strategy takes whoever is champion, and for played
     files, which are the same each time whatever is promoted meanwhile.
 
-    ``tell`` publishes in the loop's thread; ``env``: of the process that checks, without secrets.
+    ``core`` is only read.  ``tell`` publishes in the loop's thread; ``env``: of the process that checks, without
+    secrets.
     """
     models = settings.models
     columns = settings.features.columns_folder
@@ -53,6 +56,8 @@ def follow_registry(
             offer=lambda offer: tell(lambda at_ns: _event(offer, at_ns)),
             log=log,
             task_of=task_of,
+            knows=lambda instrument: instrument in core.lanes,
+            seated=lambda instrument, role: _seated(core, instrument, role),
             offers_older=models.breaker.fallback == "older",
         ),
     )
@@ -66,6 +71,15 @@ def tell_providers(assembly: ConfiguredAssembly, tell: Callable[[Callable[[int],
         tell(lambda at_ns: ProviderChanged(at_ns, at_ns, version, before, after, text))
 
     assembly.tell_providers(changed)
+
+
+def _seated(core: TradingCore, instrument: str, role: Role) -> str:
+    """Read from another thread: a seat is replaced as a whole."""
+    lane = core.lanes.get(instrument)
+    if lane is None:
+        return ""
+    seat = {"champion": lane.seat, "canary": lane.canary, "older": lane.older}[role]
+    return "" if seat is None else seat.version
 
 
 def _event(offer: Offer, at_ns: int) -> ModelOffered:

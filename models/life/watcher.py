@@ -37,6 +37,7 @@ _STOP_S: Final = 5.0
 _REASON_MAX: Final = 200
 
 Role = Literal["champion", "canary", "older"]
+_NOBODY: Final = ("", Decimal(0))
 
 
 class Offer(NamedTuple):
@@ -83,8 +84,10 @@ def _yielding() -> Iterator[None]:
 class RegistryWatcher:
     """``start`` when the instruments are known, ``stop`` at the end; ``look`` is one pass, for who has its own thread.
 
-    ``task_of``: what is to be checked of a bundle.  ``offers_older``: the champion before is offered as ``older``; it
-    is opened in any case, so that going back to it takes no preparation.
+    ``task_of``: what is to be checked of a bundle.  ``knows``: whether the core has an instrument.  ``seated``: which
+    version the core has in a role of an instrument now; a champion of other features takes its seat later, and what
+    stands beside it is offered then.  None: what was offered is taken for seated.  ``offers_older``: the champion
+    before is offered as ``older``; it is opened in any case, so that going back to it takes no preparation.
     """
 
     def __init__(
@@ -97,6 +100,8 @@ class RegistryWatcher:
         offer: Callable[[Offer], None],
         log: Any,
         task_of: Callable[[Bundle], Task],
+        knows: Callable[[str], bool] = lambda _: True,
+        seated: Callable[[str, Role], str] | None = None,
         offers_older: bool = False,
         shelf: Shelf | None = None,
     ) -> None:
@@ -107,6 +112,8 @@ class RegistryWatcher:
         self._offer = offer
         self._log = log
         self._task_of = task_of
+        self._knows = knows
+        self._seated = seated or (lambda instrument, role: self._told.get((instrument, role), _NOBODY)[0])
         self._offers_older = offers_older
         self._shelf = Shelf() if shelf is None else shelf
         self._told: dict[tuple[str, Role], tuple[str, Decimal]] = {}
@@ -152,34 +159,35 @@ class RegistryWatcher:
 
     def look(self) -> None:
         """Bring what is offered up to what the registry says, if that has changed."""
-        following = self._opener.following()
+        following = [one for one in self._opener.following() if self._knows(one.instrument.id)]
+        for one in following:
+            self._told.setdefault((one.instrument.id, "champion"), (one.version, Decimal(0)))
         stamp = self._stamp(following)
         if stamp == self._seen:
             return
-        self._begun = stamp[0]
-        for one in following:
-            self._told.setdefault((one.instrument.id, "champion"), (one.version, Decimal(0)))
+        self._begun, seats, _ = stamp
         self._refused = {}
         try:
             wanted = self._wanted(following)
         except BundleError as error:
             self._refuse("the registry", str(error), "all")
-            self._seen = self._stamp(following)
+            self._seen = (self._begun, seats, self._stamp(following)[2])
             return
         for role in ("champion", "canary", "older"):
             if not self._bring(role, wanted):
                 return  # it has changed meanwhile: begun anew at the next look
-        versions = {version for version, _ in self._told.values()}
+        versions = {version for version, _ in self._told.values() if version}
         kept = [bundle for _, roles in wanted if roles is not None for bundle in roles.bundles]
         self._opener.keep(versions | {bundle.version for bundle in kept})
         self._shelf.keep(kept)
         self._said &= set(self._refused.items())
-        self._seen = self._stamp(following)
+        # The seats of before: one that was taken meanwhile is looked at again.
+        self._seen = (self._begun, seats, self._stamp(following)[2])
 
     def _stamp(self, following: Sequence[Followed]) -> tuple[Any, ...]:
         """What a pass rests on."""
-        names = tuple(one.instrument.id for one in following)
-        return self._standings(), names, tuple(self._state_of(version) for version in sorted(self._refused))
+        seats = tuple((one.instrument.id, self._seated(one.instrument.id, "champion")) for one in following)
+        return self._standings(), seats, tuple(self._state_of(version) for version in sorted(self._refused))
 
     def _standings(self) -> bytes:
         """By content: a file system's times are too coarse for two changes in a row."""
@@ -234,16 +242,18 @@ class RegistryWatcher:
             if role == "older" and not self._offers_older:
                 continue
             share = roles.share if roles is not None and role == "canary" and assignment.model else Decimal(0)
-            told = self._told.get((instrument.id, role), ("", Decimal(0)))
-            if (assignment.model, share) != told:
-                self._told[instrument.id, role] = (assignment.model, share)
-                self._offer(Offer(instrument.id, role, assignment, share, self._why(role, assignment.model or told[0])))
+            told = self._told.get((instrument.id, role), _NOBODY)
+            if told[0] != self._seated(instrument.id, role):
+                told = _NOBODY  # it was refused, or has left
+            self._told[instrument.id, role] = now = (assignment.model, share)
+            if now != told:
+                self._offer(Offer(instrument.id, role, assignment, share, self._why(role, now[0] or told[0])))
         return True
 
     def _candidate(self, role: Role, instrument: str, roles: Roles) -> Bundle | None:
         if role == "champion":
             return roles.champion
-        if roles.champion is None or self._told[instrument, "champion"][0] != roles.champion.version:
+        if roles.champion is None or self._seated(instrument, "champion") != roles.champion.version:
             return None  # the champion that it stands beside, or goes back from, is not the one that serves
         return roles.canary if role == "canary" else roles.before
 

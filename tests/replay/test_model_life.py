@@ -108,6 +108,7 @@ def check_versions(records: list[JournalRecord], wanted: list[str]) -> None:
     """Each instrument was served by these in turn; no prediction names another than the one that served then."""
     serving: dict[str, list[str]] = {}
     predicted: dict[str, set[str]] = {}
+    tried = 0
     beside: dict[str, str] = {}
     for record in (one.record for one in records):
         if isinstance(record, e.ModelAssigned):
@@ -117,12 +118,14 @@ def check_versions(records: list[JournalRecord], wanted: list[str]) -> None:
         elif isinstance(record, e.Prediction):
             assert record.model in {serving[record.instrument][-1], beside.get(record.instrument)}
             predicted.setdefault(record.instrument, set()).add(record.model)
+            tried += record.model == wanted[2] and wanted[2] not in serving[record.instrument]
     assert set(serving) == {"BTC/USD@coinbase", "ETH/USD@coinbase"}
     for instrument, versions in serving.items():
         assert versions == wanted
         assert predicted[instrument] == set(wanted)
     roles = [(one.record.role, one.record.model) for one in records if isinstance(one.record, e.ModelOffered)]
     assert roles.count(("canary", wanted[2])) == 2
+    assert tried > 20  # beside the champion, before it was one itself
 
 
 def check_orders(records: list[JournalRecord]) -> None:

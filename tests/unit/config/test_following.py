@@ -1,10 +1,12 @@
-"""Which sessions follow the registry, and what an offer is as an event."""
+"""Which sessions follow the registry, and what an offer does in the core."""
 
 from __future__ import annotations
 
+import json
 import os
-import threading
+import shutil
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +15,56 @@ import pytest
 from config.assembly import ConfiguredAssembly
 from config.following import follow_registry
 from config.load import load
-from engine.events import InputEvent, ModelOffered
+from config.wiring import build_core
+from engine.events import InputEvent, InstrumentDefined, ModelOffered
 from models.manifest import load_bundle
 from models.registry.standing import scope_of
 from models.registry.store import Registry
-from tests.support.core import spot
+from tests.support.core import BTC, MemoryRecorder, spot
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "models" / "artifacts" / "demo-crypto"
 
 
 class Session:
+    """A core as configured that knows one instrument; what is offered reaches it at once."""
+
     def __init__(self, tmp_path: Path, **overrides: Any) -> None:
+        self.folder = tmp_path
         self.registry = Registry(tmp_path / "registry")
-        wanted = {"models.registry": str(self.registry.root), **overrides}
+        wanted = {"models.registry": str(self.registry.root), "models.deadline_us": 1_000_000, **overrides}
         self.settings = load(env={}, overrides=wanted)
         self.assembly = ConfiguredAssembly(self.settings, time.perf_counter_ns)
-        self.assembly.assign(spot(), True)
+        self.core = build_core(self.settings, [BTC], recorder=MemoryRecorder(), assembly=self.assembly, id_prefix="k")
         self.events: list[InputEvent] = []
-        self.offered = threading.Event()
+
+    def begin(self) -> Session:
+        self.core.on_event(InstrumentDefined(1, 1, spot()))
+        return self
 
     def follow(self) -> tuple[Any, ...]:
         def tell(make: Any) -> None:
             self.events.append(make(7))
-            self.offered.set()
+            self.core.on_event(self.events[-1])
 
-        return follow_registry(self.settings, self.assembly, tell, ROOT, env=os.environ, log=None)
+        return follow_registry(self.settings, self.assembly, tell, ROOT, env=os.environ, log=None, core=self.core)
+
+    def add(self, summary: str) -> str:
+        """A version of the shipped bundle under another card."""
+        path = Path(shutil.copytree(SHIPPED, self.folder / summary / "demo-crypto"))
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        (path / "manifest.json").write_text(json.dumps(manifest | {"summary": summary}))
+        return self.registry.add(load_bundle(path))[0]
+
+    def change(self, action: Any, version: str, share: str = "0") -> None:
+        seen = self.registry.standing(scope_of(self.registry.manifest(version)))
+        who: dict[str, Any] = {"who": "ann", "why": "better", "forced": (), "now_ns": 1}
+        self.registry.change(seen, action, version, share=Decimal(share), **who)
+
+    def seats(self) -> tuple[str, ...]:
+        """Champion, canary and older in the core."""
+        lane = self.core.lanes[BTC]
+        return tuple("" if seat is None else seat.version for seat in (lane.seat, lane.canary, lane.older))
 
 
 @pytest.mark.parametrize(
@@ -51,45 +77,58 @@ class Session:
 )
 def test_a_session_that_is_pinned_follows_nothing(tmp_path: Path, overrides: dict[str, Any]) -> None:
     """By its settings, as files are played, or as its strategies name a model."""
-    assert Session(tmp_path, **overrides).follow() == ()
+    assert Session(tmp_path, **overrides).begin().follow() == ()
 
 
-def test_a_champion_is_offered_as_an_event_with_the_model_at_hand(tmp_path: Path) -> None:
-    session = Session(tmp_path)
+def test_a_champion_that_is_the_bundle_it_began_with_changes_nothing(tmp_path: Path) -> None:
+    """By its content: promoted and retired, the shipped one serves all along."""
+    session = Session(tmp_path).begin()
     (watcher,) = session.follow()
-    shipped = load_bundle(SHIPPED)
-    version, _ = session.registry.add(shipped)
-    seen = session.registry.standing(scope_of(shipped.manifest))
-    session.registry.change(seen, "promote", version, who="ann", why="better", forced=(), now_ns=1)
-    watcher.look()
-    # It is the bundle that it began with, by its content: nothing to offer.
-    assert session.events == []
-    session.registry.change(
-        session.registry.standing(seen.scope), "retire", version, who="ann", why="", forced=(), now_ns=2
-    )
-    watcher.look()
+    version, _ = session.registry.add(load_bundle(SHIPPED))
+    for action in ("promote", "retire"):
+        session.change(action, version)
+        watcher.look()
     assert session.events == []
 
 
-def test_an_event_carries_what_the_core_swaps_by(tmp_path: Path) -> None:
-    """The fields of the offer, its time from the loop's thread."""
-    import json
-    import shutil
-
-    session = Session(tmp_path)
-    other = Path(shutil.copytree(SHIPPED, tmp_path / "demo-crypto"))
-    manifest = json.loads((other / "manifest.json").read_bytes())
-    (other / "manifest.json").write_text(json.dumps(manifest | {"summary": "Another."}))
-    bundle = load_bundle(other)
-    version, _ = session.registry.add(bundle)
-    seen = session.registry.standing(scope_of(bundle.manifest))
-    session.registry.change(seen, "promote", version, who="ann", why="better", forced=(), now_ns=1)
-    (watcher,) = session.follow()
+def test_the_core_serves_what_the_registry_says(tmp_path: Path) -> None:
+    """Champion, a canary beside it, that promoted, and back, with the champion before as the one to fall back on."""
+    session = Session(tmp_path, **{"models.breaker.fallback": "older"})
+    first, second = session.add("one"), session.add("two")
+    session.change("promote", first)
+    (watcher,) = session.begin().follow()
+    watcher.look()
+    assert session.events == []
+    session.change("canary", second, "0.05")
     watcher.look()
     (event,) = session.events
     assert type(event) is ModelOffered
-    assert (event.ts_recv_ns, event.instrument, event.role, event.model) == (7, spot().id, "champion", version)
-    assert event.spec == bundle.spec.to_json().decode()
+    assert (event.ts_recv_ns, event.instrument, event.role, event.model) == (7, BTC, "canary", second)
+    assert (event.share, event.reason) == (0.05, "canary by ann: better")
     assert dict(event.facts)["horizon_rows"] > 0
-    assert (event.share, event.reason) == (0.0, "promote by ann: better")
-    assert session.assembly.is_open(version)
+    assert session.seats() == (first, second, "")
+    session.change("promote", second)
+    watcher.look()
+    watcher.look()  # once more when the champion has its seat: who is beside it follows
+    assert session.seats() == (second, "", first)
+    session.change("rollback", first)
+    watcher.look()
+    watcher.look()
+    assert session.seats() == (first, "", "")
+    assert watcher.status()["registry"]["roles"] == {BTC: {"champion": first}}
+
+
+def test_an_instrument_that_the_core_does_not_know_yet_waits(tmp_path: Path) -> None:
+    """Assigned by the look before the start; offered when the venue has defined it."""
+    session = Session(tmp_path)
+    session.assembly.assign(spot(), True)
+    (watcher,) = session.follow()
+    version = session.add("one")
+    session.change("promote", version)
+    watcher.look()
+    assert session.events == []
+    session.registry.root.rename(tmp_path / "away")
+    session.begin()  # it begins with what ships
+    (tmp_path / "away").rename(session.registry.root)
+    watcher.look()
+    assert session.seats()[0] == version

@@ -95,6 +95,24 @@ def test_the_champion_before_is_offered_where_that_is_the_fallback(add, promoted
     assert session.opening.kept == {third, second}
 
 
+def test_what_stands_beside_a_champion_is_offered_when_that_has_its_seat(add, promoted, watching) -> None:
+    """A champion of other features warms up first: until then the one before serves, and nobody falls back on it."""
+    first, second = add(), add()
+    promoted(first)
+    seat = first
+
+    def seated(_: str, role: str) -> str:
+        return seat if role == "champion" else ""
+
+    session = watching(first, offers_older=True, seated=seated)
+    session.look()
+    promoted(second)
+    assert session.look() == [("champion", second, "0")]
+    assert session.look() == []
+    seat = second
+    assert session.look() == [("older", first, "0")]
+
+
 def damaged(registry, version: str, name: str, content: bytes | None) -> None:
     """A file of a version with other content, or without it."""
     path = registry.path_of(version) / name

@@ -9,8 +9,9 @@ SERVE := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DEPS := pyproject.toml
 ARGS ?=
-# Two workers, because the suite starts real daemons: more would measure the scheduler.
-TEST_WORKERS ?= 2
+# For two cores: a third of what the tests do is waiting for each other's sockets.  The suite starts real daemons: more
+# workers than that would measure the scheduler.
+TEST_WORKERS ?= 3
 SIMULATED_HOURS ?= 10000
 FUZZ_ROUNDS ?= 5
 

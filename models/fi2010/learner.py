@@ -49,10 +49,10 @@ def network_learner(
     return learn
 
 
-@torch.no_grad()
 def _classes(net: nn.Module, part: Part) -> npt.NDArray[np.int64]:
-    said = [
-        net(torch.from_numpy(part.windows(slice(first, first + _AT_ONCE)))).argmax(dim=1).numpy()
-        for first in range(0, len(part), _AT_ONCE)
-    ]
+    with torch.no_grad():
+        said = [
+            net(torch.from_numpy(part.windows(slice(first, first + _AT_ONCE)))).argmax(dim=1).numpy()
+            for first in range(0, len(part), _AT_ONCE)
+        ]
     return np.concatenate(said)

@@ -1,0 +1,77 @@
+"""What the members of a live mixture have lost lately, and the weights that follow from it.
+
+Owns the reading of a mixture's facts and the losses of its members, in memory of fixed size.  When an outcome is known
+says the track of the mixture; the formula is ``models.observer.weights``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import numpy as np
+
+from models.mixture.mixture import MEMBER, RECENT, SHARE
+from models.observer.outcomes import Ring, log_loss
+from models.observer.weights import recent_weights
+
+EVERY: Final = 100
+"""Outcomes between two weighings."""
+_KEPT: Final = 4_096
+"""Rows whose outcome is waited for, and losses that count."""
+_STILL: Final = 0.01
+"""Weights that moved less are not worth a record."""
+
+
+class Weighing:
+    """Of one mixture on one instrument.  ``places``: of each member's probability of rising and of its share among the
+    numbers of a prediction."""
+
+    def __init__(self, places: list[tuple[int, int]]) -> None:
+        self._places = places
+        self._said: OrderedDict[int, tuple[float, ...]] = OrderedDict()
+        self._losses = Ring(_KEPT, len(places))
+        self._told: tuple[float, ...] = ()
+        self._due = EVERY
+
+    @classmethod
+    def of(cls, facts: tuple[tuple[str, float], ...], direction: int | None) -> Weighing | None:
+        """None for what is no mixture, has fixed weights, or forecasts no direction (place ``direction``)."""
+        told = dict(facts)
+        if direction is None or not told.get(RECENT):
+            return None
+        return cls(
+            [
+                (int(place) + direction, int(told[f"{SHARE}{key.removeprefix(MEMBER)}"]))
+                for key, place in facts
+                if key.startswith(MEMBER)
+            ]
+        )
+
+    def said(self, row: int, values: tuple[float, ...]) -> None:
+        """A prediction of a row, with what each member said.  Where one had not answered (no share, and zeros for
+        numbers) the row counts for nobody."""
+        if not values or any(share >= len(values) for _, share in self._places):
+            return
+        if any(values[share] == 0.0 and values[place] == 0.0 for place, share in self._places):
+            return
+        self._said[row] = tuple(values[place] for place, _ in self._places)
+        if len(self._said) > _KEPT:
+            self._said.popitem(last=False)
+
+    def matured(self, row: int, rose: bool) -> None:
+        """It is known whether the price rose after the row."""
+        said = self._said.pop(row, None)
+        if said is not None:
+            self._losses.add(*(log_loss(p, rose) for p in said))
+
+    def due(self) -> tuple[float, ...]:
+        """Weights to be told of, in the members' order; empty while there is nothing new."""
+        if self._losses.count < self._due:
+            return ()
+        self._due = self._losses.count + EVERY
+        weights = recent_weights(list(self._losses.all().T))
+        if self._told and np.abs(np.subtract(weights, self._told)).max() < _STILL:
+            return ()
+        self._told = weights
+        return weights

@@ -189,6 +189,13 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         return found
 
 
+def owners_in(carried: Carried) -> set[str]:
+    """Strategies that hold something, or have an order that may live.  One that came after the state was kept last has
+    no state of its own in it, and its position is there all the same."""
+    holding = {one.strategy for one in carried.money.stakes.stakes if one.qty}
+    return holding | {one.new.intent.strategy for one in carried.orders if one.state not in ENDED}
+
+
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")
 _decoder = msgspec.msgpack.Decoder(Carried)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine import events as e
 from engine.asking import Asking
-from engine.carried import decode_carried, encode_carried
+from engine.carried import decode_carried, encode_carried, owners_in
 from engine.closures import Closures
 from engine.commands import Command, RiskState
 from engine.consolidated.definition import ConsolidatedDefinition
@@ -348,7 +348,7 @@ class TradingCore:
         put(self, carried)
         self.orders.lose_all()
         states = {one.name: one.state for one in carried.strategies}
-        self._twins.wake_carried(states)
+        self._twins.wake_carried({*states, *owners_in(carried)})
         for slot in self.slots:
             if states.get(slot.name):
                 self._restore(slot, states[slot.name])

@@ -98,7 +98,8 @@ class Trust:
         if not self._flat:
             return
         canary = lane.canary
-        slots = () if acting(lane) is not None or lane.seat is None else lane.model_slots
+        is_served = acting(lane) is not None or (lane.seat is None and name not in self._vacant)
+        slots = () if is_served else lane.model_slots
         for slot in (*slots, *(() if canary is None or canary.serves else lane.twins)):
             key = (slot.name, name)
             if self._view.strategy_qty(*key) and key not in self._flattening.given_up:

@@ -6,14 +6,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine import events as e
 from engine.bus import EventBus
+from engine.carried import encode_carried
 from engine.commands import CancelOrder, NewOrder, OrderIntent
 from engine.core import NullProbe, TradingCore
 from engine.lanes import StrategySlot
+from engine.recovery import Recovery
 from engine.replay import ReplayAssembly, ReplayRecorder, replay
 from engine.router import OrderRouter
 from engine.seats import ServingRules
@@ -37,6 +39,9 @@ STEPS = st.one_of(
     st.tuples(st.just("timer")),
     st.tuples(st.just("gap")),
 )  # fmt: skip
+
+RISE = ("quote", 30, e.PredictionStatus.OK)
+CANARY = ("offer", "b@1", "canary", 0.5)
 
 
 def trader(name: str = "s") -> Scripted:
@@ -64,10 +69,10 @@ def shelf(*, asynchronous: bool) -> Shelf:
     return made
 
 
-def build(recorder: Any, assembly: Any, rules: ServingRules) -> TradingCore:
+def build(recorder: Any, assembly: Any, rules: ServingRules, prefix: str) -> TradingCore:
     return TradingCore(
         recorder=recorder, gate=OpenGate(), slots=[StrategySlot(trader(), make_twin=trader)], assembly=assembly,
-        currency="USD", id_prefix="k", rules=rules,
+        currency="USD", id_prefix=prefix, rules=rules,
     )  # fmt: skip
 
 
@@ -76,18 +81,30 @@ class Session:
 
     venue = "coinbase"
 
-    def __init__(self, rules: ServingRules) -> None:
+    def __init__(self, rules: ServingRules, before: Session | None = None) -> None:
+        self.rules = rules
         self.journal, self.models, self.sent = MemoryJournal(), shelf(asynchronous=True), list[NewOrder]()
+        self.now_ns = 100 if before is None else before.now_ns
         self.bus = EventBus(self.journal, NullProbe(), lambda text, error: pytest.fail(f"{text}: {error!r}"))
-        self.core = build(self.bus, self.models, rules)
+        self.prefix = "k" if before is None else f"{before.prefix}k"
+        self.core = build(self.bus, self.models, rules, self.prefix)
         self.bus.attach(self.core, OrderRouter(self.bus.publish, lambda: [self]))
+        ts_ns = self.now_ns
+        if before is not None:
+            recovery = Recovery("USD")
+            recovery.take([one.record for one in before.journal.written])
+            left = recovery.left()
+            self.bus.publish(e.StateCarried(ts_ns, ts_ns, "before", 9, encode_carried(left)))
         for event in (
-            e.InstrumentDefined(1, 1, spot(can_short=True)),
-            e.FeedUp(1, 1, "coinbase", "market"),
-            e.FeedUp(1, 1, "coinbase", "user"),
+            e.InstrumentDefined(ts_ns, ts_ns, spot(can_short=True)),
+            e.FeedUp(ts_ns, ts_ns, "coinbase", "market"),
+            e.FeedUp(ts_ns, ts_ns, "coinbase", "user"),
         ):
             self.bus.publish(event)
-        self.now_ns = 100
+        if before is not None:
+            totals = tuple(left.balances("coinbase").items())
+            self.bus.publish(e.AccountSettled(ts_ns, ts_ns, "coinbase", totals, ()))
+            self.sent = [one for one in before.sent if self.core.orders.get(one.client_order_id) is not None]
 
     def submit(self, order: NewOrder) -> None:
         self.sent.append(order)
@@ -161,13 +178,48 @@ def test_whatever_serving_tells_the_session_is_whole(
                 assert isinstance(asked, e.Prediction)
                 assert asked.model == wish.model
     _look_at_versions(session)
+    _replay(session)
+
+
+def _replay(session: Session) -> None:
     for fresh in (None, shelf(asynchronous=False)):
         recorder = ReplayRecorder()
         assembly = ReplayAssembly(
             recorder, fresh or shelf(asynchronous=False), recompute=fresh is not None, tolerance=lambda: 0.0
         )
-        result = replay(session.journal.written, recorder, build(recorder, assembly, rules))
+        result = replay(session.journal.written, recorder, build(recorder, assembly, session.rules, session.prefix))
         assert result.first_difference is None, result.first_difference
+
+
+@pytest.mark.fault("A1")
+@pytest.mark.fault("E10")
+@settings(max_examples=60, deadline=None)
+@given(
+    lives=st.lists(st.lists(STEPS, min_size=3, max_size=20), min_size=2, max_size=4),
+    fallback=st.sampled_from(["hold", "flat", "older"]),
+)
+@example(lives=[[CANARY, *[RISE] * 3, *[("fill",)] * 6], [RISE, RISE]], fallback="hold")
+def test_whenever_a_session_dies_the_next_one_has_its_twins_and_alarms(
+    lives: list[list[tuple[Any, ...]]], fallback: Any
+) -> None:
+    """Killed between two events, gone on with from its records alone: whoever holds something is there to leave it,
+    what was stopped is stopped, and each session replays."""
+    session = Session(ServingRules(2, 500, fallback))
+    for steps in lives:
+        for step in steps:
+            session.take(step)
+        _replay(session)
+        before, session = session, Session(session.rules, session)
+        view = session.core.view
+        names = {slot.name for slot in session.core.slots}
+        for name in ("s", "s.canary"):
+            assert view.strategy_qty(name, BTC) == before.core.view.strategy_qty(name, BTC)
+            assert not view.strategy_qty(name, BTC) or name in names
+        seat = session.core.lanes[BTC].seat
+        assert seat is not None
+        alarms = before.core.serving.alarms
+        assert (seat.state == "stopped") is bool(alarms.stop_of(BTC, seat.version))
+        assert seat.factor == alarms.factor_of(BTC, seat.version)[0]
 
 
 def _look_at_versions(session: Session) -> None:

@@ -209,6 +209,19 @@ def test_a_fill_that_comes_after_the_break_is_closed_too() -> None:
     assert again.intent.qty == D(1)
 
 
+def test_flat_closes_also_where_the_champion_was_taken_away() -> None:
+    """Nobody serves: what its strategies hold is closed, and nothing more once somebody serves again."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))
+    core = opened(recorder, shelf, rules=ServingRules(1, SECOND_NS, "flat"))
+    (order,) = core.on_event(quote(10))
+    core.on_event(fill(order, "1", "100", "t1"))
+    (closing,) = core.on_event(shelf.offer(60, "", reason="retired"))
+    assert (closing.intent.side, closing.intent.qty, closing.intent.reason) == (e.Side.SELL, D(1), "retired")
+    core.on_event(shelf.offer(61, "b@1"))
+    core.on_event(e.OrderRejected(62, 62, "coinbase", closing.client_order_id, "busy"))
+    assert not core.on_event(e.Timer(63 + SECOND_NS, 63 + SECOND_NS, "tick"))
+
+
 def test_hold_keeps_the_position() -> None:
     """The default: only the strategy's own exits act."""
     recorder, model = MemoryRecorder(), Answers()

@@ -12,9 +12,9 @@ import random
 from collections.abc import Callable, Container, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from aiohttp import web
+from aiohttp import web, web_app
 
 from connectors.coinbase.sandbox.auth import Verifier
 from connectors.coinbase.sandbox.exchange import Exchange
@@ -66,6 +66,7 @@ class SimulatedVenue:
         balances: tuple[tuple[str, Decimal], ...],
         rate_per_s: float = 0.2,
     ) -> None:
+        _forget_servers()
         self._network = network
         self._faults = faults
         self._true_ns = now_ns
@@ -293,3 +294,11 @@ class SimulatedVenue:
             if record.spec.side is side and record.spec.product_id.partition("-")[0] == base:
                 total += int(side) * record.leaves_qty
         return total
+
+
+def _forget_servers() -> None:
+    """aiohttp keeps the handlers of a thousand routes that were asked for last, of servers that are gone as well.  Each
+    of ours holds its whole world: a sweep would keep some 85 of them, 6 GB."""
+    kept: Any = getattr(web_app, "_cached_build_middleware", None)
+    if kept is not None:
+        kept.cache_clear()

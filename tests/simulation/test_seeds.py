@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from config.simulation import SimulatedWorld
 from connectors.simulation.faults import KINDS, MACHINE, TIMED, Kind
+from connectors.simulation.venue import SimulatedVenue
 from engine.runtime.simulation.sweep import Outcome, simulate
 
 HOURS = 0.25
@@ -44,6 +46,14 @@ def test_a_seed_runs_exactly_the_same_again(world: SimulatedWorld, tmp_path: Pat
         first.orders,
         first.kinds,
     )
+
+
+def test_no_more_than_one_world_is_kept(world: SimulatedWorld, tmp_path: Path) -> None:
+    """A sweep runs thousands in one process; a cache of aiohttp's once kept 85 of them."""
+    for seed in (5, 6, 7):
+        simulate(seed, world, hours=0.02, root=tmp_path)
+    gc.collect()
+    assert sum(isinstance(one, SimulatedVenue) for one in gc.get_objects()) <= 1
 
 
 def test_nothing_that_is_simulated_asks_the_machine_for_the_time(

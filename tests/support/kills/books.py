@@ -113,9 +113,10 @@ def left_by(session: Path, scratch: Path) -> Left | None:
     return read_left(scratch, "USD")
 
 
-def untold(exchange: Exchange, told: list[Told]) -> set[str]:
-    """Entry ids of fills that no session has put on record."""
-    return {fill.entry_id for fill in exchange.fills} - {fill.trade_id for one in told for fill in one.of(OrderFilled)}
+def untold(exchange: Exchange, told: list[Told], until_ns: int | None = None) -> set[str]:
+    """Entry ids of fills (of those until then) that no session has put on record."""
+    made = {fill.entry_id for fill in exchange.fills if until_ns is None or fill.ts_ns <= until_ns}
+    return made - {fill.trade_id for one in told for fill in one.of(OrderFilled)}
 
 
 def differences(

@@ -26,9 +26,10 @@ from connectors.robinhood.sandbox.commands import sandbox_robinhood
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json, print_line
 from engine.errors import ConfigError
 from engine.runtime import commands as operator_commands
-from engine.runtime import order_commands, process, session_commands
+from engine.runtime import model_commands, order_commands, process, session_commands
 from models import commands as models_commands
 from models.evaluation import commands as evaluation_commands
+from models.observer import commands as observer_commands
 from models.results import commands as results_commands
 from models.trainer import commands as trainer_commands
 from models.trainer import refresh_command
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from config.live_command import LivePlan
     from config.schema import Settings
     from engine.events import Observation
+    from engine.instruments import Instrument
 
 ROOT = Path(__file__).resolve().parent
 app = typer.Typer(
@@ -167,7 +169,8 @@ def _daemon(settings: Settings, plan: _Plan, files: Sequence[Path] = (), *, admi
     if settings.venue.feed != "replay":
         worker = Worker()
         assembly.use(worker)
-    options = _options(settings, plan, start_ns=min((info.first_ns for info in infos), default=0))
+    start_ns = min((info.first_ns for info in infos), default=0)
+    options = _options(settings, plan, start_ns=start_ns, observer=_observer_of(settings, known))
     return Daemon(options, _parts(settings, plan, instruments, assembly, files, series, worker))
 
 
@@ -233,7 +236,21 @@ def _parts(
     )
 
 
-def _options(settings: Settings, plan: _Plan, *, start_ns: int) -> Any:
+def _observer_of(settings: Settings, instruments: Sequence[Instrument]) -> Any:
+    """What watches the models of a session; None where nothing does."""
+    from config.observing import is_watched
+    from engine.errors import BundleError
+    from engine.runtime.observer_keeper import ObserverPlan
+
+    try:
+        watched = is_watched(settings, instruments)
+    except BundleError:
+        return None  # a registry that is damaged is told by whoever needs it
+    command = (sys.executable, str(ROOT / "run.py"), "observe")
+    return ObserverPlan(command, settings.models.watch.restarts_max) if watched else None
+
+
+def _options(settings: Settings, plan: _Plan, *, start_ns: int, observer: Any = None) -> Any:
     from config.exchange import account_of
     from config.wiring import own_code
     from engine.runtime.parts import Options
@@ -285,6 +302,7 @@ def _options(settings: Settings, plan: _Plan, *, start_ns: int) -> Any:
         record_to=settings.data.catalogue if settings.data.record and not data_time else None,
         confirm_s=CONFIRM_S if plan.live else None,
         only_check=plan.only_check,
+        observer=None if records else observer,
     )
 
 
@@ -452,6 +470,59 @@ def replay(
     raise typer.Exit(outcome.status)
 
 
+@app.command(hidden=True)
+def observe(
+    folder: Annotated[Path, typer.Argument(help="of the session")],
+    process_id: Annotated[int, typer.Argument(help="of its daemon")],
+) -> None:
+    """Watch the models of a running session: started by its daemon."""
+    from config.load import restore
+    from config.observing import FOLDER, build_observer
+    from engine.runtime.control import socket_path, user_run_folder
+    from engine.runtime.observer_process import Telling, Watch, follow
+    from engine.runtime.session import Session
+    from models.observer.rolling import carry_out
+    from models.registry.store import Registry
+
+    session = Session.open(folder)
+    settings = restore(session.header.config, {})
+    telling = Telling(socket_path(user_run_folder(), session.id, process_id))
+    rollout = settings.models.rollout.rules(settings.models.deadline_us)
+
+    def on_told(told: Any) -> None:
+        print(told, file=sys.stderr, flush=True)
+        if done := carry_out(told, Registry(settings.models.registry), rollout, time.time_ns()):
+            print(done, file=sys.stderr, flush=True)
+
+    watch = Watch(session.path, build_observer(settings, session.path / FOLDER), telling, on_told)
+    raise typer.Exit(follow(watch, telling))
+
+
+def _judge(sessions: Path, names: Sequence[str], registry: Path, version: str) -> Any:
+    """Recorded sessions again, with a version as their shadow."""
+    from config.load import restore
+    from config.observing import build_observer
+    from engine.runtime.journal_reader import read_journal
+    from engine.runtime.rerun import open_recorded
+    from models.manifest import load_bundle
+    from models.registry.store import Registry
+
+    bundle = load_bundle(Registry(registry).path_of(version))
+    pairs: dict[tuple[str, str], Any] = {}
+    judged: Any = []
+    for name in names:
+        recorded = open_recorded(sessions, name)
+        settings = restore(recorded.header.config, {"models.registry": str(registry)})
+        observer = build_observer(settings, None, shadows=[bundle], pairs=pairs)
+        for record in read_journal(recorded.journal):
+            observer.take(record.record)
+        judged = observer.judge_now()
+    return judged
+
+
+observer_commands.register(models_commands.app, _judge)
+
+
 def _simulate(**plan: Any) -> int:
     from config.simulation import SimulatedWorld
     from engine.runtime.simulation.command import Plan, run_sweep
@@ -471,6 +542,7 @@ for _command in (
     order_commands.cancel,
     order_commands.close,
     order_commands.flatten,
+    model_commands.alarm,
 ):
     app.command()(_command)
 

@@ -29,6 +29,7 @@ from models.manifest_sections import (
     Evaluated,
     Explanation,
     Precision,
+    Reference,
     Run,
     Section,
     SideGraph,
@@ -212,6 +213,8 @@ class Manifest(Section, frozen=True):
     precision: Precision = "fp32"
     converted: Converted | None = None
     """From which bundle, and what that cost; None where the graph is as it was trained."""
+    reference: Reference | None = None
+    """None in bundles of before it was kept: drift is then measured against the first rows of a session."""
 
     @property
     def side_graphs(self) -> tuple[SideGraph, ...]:
@@ -379,7 +382,9 @@ def decode_manifest(path: Path, raw: bytes) -> Manifest:
 
 def _schema_problem(manifest: Manifest) -> str:
     """What a manifest has that its schema does not allow; empty where there is nothing."""
-    newer = (manifest.task, manifest.run, manifest.evaluation, manifest.explanation, manifest.step)
+    newer = (
+        manifest.task, manifest.run, manifest.evaluation, manifest.explanation, manifest.step, manifest.reference,
+    )  # fmt: skip
     if manifest.schema == 1:
         if any(part is not None for part in newer):
             return "has parts of schema 2"
@@ -468,3 +473,8 @@ def _check_tensors(path: Path, manifest: Manifest, spec: FeatureSpec) -> None:
     columns = tuple(scaling.column for scaling in manifest.scaling)
     if columns != tuple(spec.columns):
         raise BundleError(f"bundle {path} scales other columns than its feature spec has", do="train the bundle again")
+    reference = manifest.reference
+    if reference is not None and not reference.fits(spec.columns):
+        raise BundleError(
+            f"bundle {path} tells the spread of other columns than its feature spec has", do="train the bundle again"
+        )

@@ -126,3 +126,20 @@ class Converted(Section, frozen=True):
     agreement: float | None
     before: dict[str, float]
     after: dict[str, float]
+
+
+class Reference(Section, frozen=True):
+    """How the inputs were spread in training (``models.reference``): of each column the deciles, and the share of the
+    ``rows`` in each of the ten bins that they cut."""
+
+    rows: int
+    deciles: dict[str, tuple[float, ...]]
+    shares: dict[str, tuple[float, ...]]
+
+    def fits(self, columns: tuple[str, ...]) -> bool:
+        """It tells all of these columns and no other, each whole."""
+        return (
+            set(self.deciles) == set(self.shares) == set(columns)
+            and all(len(one) == 9 and sorted(one) == list(one) for one in self.deciles.values())
+            and all(len(one) == 10 and min(one) >= 0.0 for one in self.shares.values())
+        )

@@ -16,6 +16,9 @@ Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 
 DECILES: Final = tuple(share / 10 for share in range(1, 10))
+_NEAR_SPREAD: Final = 0.02
+_NEAR_LEVEL: Final = 0.002
+"""Deciles are nearly the same within this part of the distance from the first to the last, and of the median."""
 _EPS: Final = 1e-12
 """As ``models.networks.served`` adds to what it divides by."""
 
@@ -28,29 +31,39 @@ def newest_in_unit(windows: Float32, kinds: Sequence[str], close: int) -> Float6
     cumulative says nothing in its newest row alone and is told over the whole window.  All else is as it is.
     """
     raw = windows.astype(np.float64)
-    newest = raw[:, -1].copy()
-    level = np.abs(raw[:, :, close]).mean(axis=1) + _EPS
-    for column, kind in enumerate(kinds):
-        if kind == "price":
-            newest[:, column] = 1e4 * (raw[:, -1, column] - raw[:, -1, close]) / level
-        elif kind == "price_difference":
-            newest[:, column] = 1e4 * raw[:, -1, column] / level
-        elif kind == "qty":
-            newest[:, column] /= np.abs(raw[:, :, column]).mean(axis=1) + _EPS
-        elif kind == "qty_total":
-            moved = raw[:, -1, column, None] - raw[:, :, column]
-            newest[:, column] = moved[:, 0] / (np.abs(moved).mean(axis=1) + _EPS)
+    newest: Float64 = raw[:, -1].copy()
+    close_px = raw[:, :, close]
+    level = np.abs(close_px).mean(axis=1)[:, None] + _EPS
+    prices, differences, sizes, totals = (
+        [column for column, kind in enumerate(kinds) if kind == wanted]
+        for wanted in ("price", "price_difference", "qty", "qty_total")
+    )
+    newest[:, prices] = 1e4 * (newest[:, prices] - close_px[:, -1:]) / level
+    newest[:, differences] *= 1e4 / level
+    newest[:, sizes] /= np.abs(raw[:, :, sizes]).mean(axis=1) + _EPS
+    moved = raw[:, -1:, totals] - raw[:, :, totals]
+    newest[:, totals] = moved[:, 0] / (np.abs(moved).mean(axis=1) + _EPS)
     return newest
 
 
 def spread_of(values: Float64) -> tuple[Float64, Float64]:
     """Deciles ``(F, 9)`` of finite ``values (N, F)``, and the share of rows ``(F, 10)`` in each bin that they cut.
 
-    A bin holds its lower edge.  The shares are counted: a column of few values has several deciles in one of them.
+    A bin holds its lower edge.  Deciles that are nearly the same (of a column of few values, or a nearly constant one)
+    become the two sides of one bin around them: cut apart, a shift by a millionth would be another population.  The
+    shares are counted, so that they are those of the bins as they are.
     """
     edges: Float64 = np.quantile(values, DECILES, axis=0).T
     shares = np.empty((len(edges), len(DECILES) + 1))
     for column, cuts in enumerate(edges):
+        near = _NEAR_SPREAD * (cuts[-1] - cuts[0]) + _NEAR_LEVEL * abs(cuts[4]) + _EPS
+        begin = 0
+        for end in range(1, len(cuts) + 1):
+            if end < len(cuts) and cuts[end] - cuts[end - 1] <= near:
+                continue
+            if end - begin > 1:
+                cuts[begin], cuts[begin + 1 : end] = cuts[begin] - near / 2, cuts[end - 1] + near / 2
+            begin = end
         bins = np.searchsorted(cuts, values[:, column], side="right")
         shares[column] = np.bincount(bins, minlength=shares.shape[1]) / len(values)
     return edges, shares

@@ -32,6 +32,7 @@ from engine.runtime.files_read import FilesRead
 from engine.runtime.journal import JournalWriter
 from engine.runtime.machine_lock import MachineLock
 from engine.runtime.metrics import Metrics
+from engine.runtime.observer_keeper import ObserverKeeper
 from engine.runtime.parts import Options, Parts
 from engine.runtime.probe import StageProbe
 from engine.runtime.rehearsal import Withheld
@@ -194,6 +195,7 @@ class Daemon:
             if worker is not None:
                 worker.start(trading.publish, trading.now_ns, loop.call_soon_threadsafe)
             url, stop_metrics = metrics.start_http(options.metrics_host, options.metrics_port)
+            observer = None if options.observer is None else ObserverKeeper(options.observer, session.path, self._log)
             try:
                 watch = SessionWatch(
                     session=session.id,
@@ -209,13 +211,19 @@ class Daemon:
                     files=FilesRead({**options.files_read, **session.header.own_code}),
                     disk=DiskWatch(session.path, lambda: journal.stats().bytes, self._clock.now_ns),
                     companions=trading.companions,
+                    requests=trading.models,
+                    observer=observer,
                 )
+                if observer is not None:
+                    observer.start()
                 announce = partial(self._announce, session, trading.left, url)
                 reason = await trading.trade(session, venue, watch, keeper, announce)
             finally:
                 if worker is not None:
                     worker.stop()
                 stop_metrics()
+                if observer is not None:
+                    observer.let_go()
         except KestrelError as error:
             journal.close()
             if trading.is_trading:
@@ -224,6 +232,8 @@ class Daemon:
             raise
         finally:
             journal.close()
+        if observer is not None and not await observer.finish():
+            self._console.say("models are still being watched, in the background: what is left of the record is read")
         return await self._leave(session, trading, venue, started_ns, reason)
 
     def _keep_watch(self, session: Session) -> WatchdogKeeper | None:

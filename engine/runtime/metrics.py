@@ -100,6 +100,8 @@ class Gauges:
         self.disk_free_bytes: int | None = None
         """Where the session is written; None (not exported) where nobody can say."""
         self.risk_state: RiskState = RiskState.ACTIVE
+        self.model_figures: dict[tuple[str, ...], float] = {}
+        """(instrument, version, figure) -> what was told last; bounded by ``engine.runtime.model_requests``."""
 
 
 class Metrics(Collector):
@@ -222,6 +224,10 @@ class Metrics(Collector):
         if gauges.disk_free_bytes is not None:
             free: Samples = {(): float(gauges.disk_free_bytes)}
             yield _gauge("kestrel_disk_free_bytes", "Free where the session is written.", free, ())
+        if gauges.model_figures:
+            watched: Samples = {key: float(value) for key, value in gauges.model_figures.copy().items()}
+            labels = ("instrument", "model", "figure")
+            yield _gauge("kestrel_model_figure", "Of a model, as told by the process that watches it.", watched, labels)
         states: Samples = {(state.value,): float(state is gauges.risk_state) for state in RiskState}
         yield _gauge("kestrel_risk_state", "1 for the state the engine is in.", states, ("state",))
 

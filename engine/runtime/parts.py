@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from engine.core import TradingCore
 from engine.events import InputEvent
 from engine.ports import Clock, Probe, Publish, Recorder, Venue
+from engine.runtime.observer_keeper import ObserverPlan
 from engine.runtime.succession import Left
 from engine.runtime.watchdog_keeper import WatchdogPlan
 
@@ -113,6 +114,8 @@ class Options:
     """Catalogue in which the market is stored meanwhile; None: in none."""
     confirm_s: float | None = None
     """How long the account may take to be confirmed before anything trades, s; None: strategies wait for it."""
+    observer: ObserverPlan | None = None
+    """What watches the models; None: nobody does."""
     only_check: bool = False
     """Go as far as the confirmed account, send nothing, and end there."""
 

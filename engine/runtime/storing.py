@@ -155,7 +155,7 @@ def main(session: str, catalogue: str) -> int:
     """Follow one session to its end.  Says ``ready`` and, at the end, what it stored: one JSON object a line."""
     from engine.runtime.compaction import Compaction
 
-    _step_back()
+    step_back()
     try:
         compaction = Compaction(Path(session), Path(catalogue))
         compaction.check_writable()
@@ -164,7 +164,7 @@ def main(session: str, catalogue: str) -> int:
         return 2
     _say({"ready": True})
     told = ""
-    while not _let_go(POLL_S):
+    while not is_let_go(POLL_S):
         try:
             check_room(Path(catalogue))
             compaction.run()
@@ -197,7 +197,7 @@ def _for_its_owner(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
-def _step_back() -> None:
+def step_back() -> None:
     """Everything that trades goes first: never wake up into its core, never compete for it."""
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -205,7 +205,7 @@ def _step_back() -> None:
         os.nice(NICE)
 
 
-def _let_go(wait_s: float) -> bool:
+def is_let_go(wait_s: float) -> bool:
     """Whether the daemon has closed our stdin, after at most ``wait_s``."""
     ready, _, _ = select.select([0], [], [], wait_s)
     return bool(ready) and not os.read(0, 4096)

@@ -37,6 +37,8 @@ from engine.runtime.books import BookWatch
 from engine.runtime.clocks import ClockWatch
 from engine.runtime.control import ControlServer, clear_halt, read_halt
 from engine.runtime.heartbeat import Phase
+from engine.runtime.model_requests import COMMANDS as OF_MODELS
+from engine.runtime.model_requests import ModelRequests
 from engine.runtime.rehearsal import confirmed
 from engine.runtime.requests import DONE, make_request, unsettled
 from engine.runtime.watchdog_keeper import WatchdogKeeper
@@ -84,7 +86,9 @@ class Supervisor:
         flatten_s: float | None = None,
         confirm_s: float | None = None,
         only_check: bool = False,
+        models: ModelRequests | None = None,
     ) -> None:
+        self._models = models or ModelRequests(core)
         self._bus = bus
         self._publish_event = publish
         self._core = core
@@ -361,10 +365,14 @@ class Supervisor:
             request = make_request(command, arguments, who, reason, self._core, self._now_ns())
             self._publish_event(request)
             return {"ok": True, "state": self._core.gate.state.value, **self._outcome()}
+        elif command in OF_MODELS:
+            told = self._models.take(command, arguments, who, self._now_ns())
+            if told is not None:
+                self._publish_event(told)
         elif command == "stop":
             self.stop("operator")
         else:
-            known = ", ".join(("status", "halt", "reduce", "resume", *DONE, "stop"))
+            known = ", ".join(("status", "halt", "reduce", "resume", *DONE, *OF_MODELS, "stop"))
             return {"ok": False, "error": f"unknown command {command!r}: {known}"}
         return {"ok": True, "state": self._core.gate.state.value}
 

@@ -19,6 +19,7 @@ from engine.errors import IllegalTransition, JournalError, KestrelError
 from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported, SessionStarted, StateCarried
 from engine.ports import Clock, Venue
 from engine.runtime.clocks import ClockWatch
+from engine.runtime.model_requests import ModelRequests
 from engine.runtime.parts import Companion, Options, Tell, Warmer
 from engine.runtime.polling import BusyPoll
 from engine.runtime.series import SeriesWatch
@@ -109,6 +110,7 @@ class TradingSession:
     def attach(self, bus: EventBus, core: TradingCore) -> None:
         """What ``trade`` publishes to, and what is asked how it stands."""
         self.bus, self.core, self.series = bus, core, SeriesWatch(core)
+        self.models = ModelRequests(core)
 
     @property
     def left(self) -> Left | None:
@@ -174,6 +176,7 @@ class TradingSession:
             flatten_s=None if options.only_check else options.flatten_s,
             confirm_s=options.confirm_s,
             only_check=options.only_check,
+            models=self.models,
         )
         warmers: list[Warmer] = []
 

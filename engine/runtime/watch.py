@@ -24,7 +24,9 @@ from engine.runtime.console import StatusConsole, money
 from engine.runtime.disk_watch import DiskWatch
 from engine.runtime.files_read import FilesRead
 from engine.runtime.metrics import Gauges
+from engine.runtime.model_requests import ModelRequests
 from engine.runtime.model_watch import ModelWatch, standing_lines
+from engine.runtime.observer_keeper import ObserverKeeper
 from engine.runtime.probe import StageProbe
 
 STATUS_HOURS = 24
@@ -62,11 +64,17 @@ class SessionWatch:
         disk: DiskWatch | None = None,
         companions: Callable[[], dict[str, Any]] = dict,
         asks: Callable[[], dict[str, int]] | None = None,
+        requests: ModelRequests | None = None,
+        observer: ObserverKeeper | None = None,
     ) -> None:
         """``files``: what the session was started with.  ``disk``: where it is written.  ``companions``: what those say
-        who work beside the loop.  ``asks``: what became of what models were asked off the loop; None where none is."""
+        who work beside the loop.  ``asks``: what became of what models were asked off the loop; None where none is.
+        ``requests``: what was told of models by who watches them, which ``observer`` starts.
+        """
         self._companions = companions
         self._asks = dict if asks is None else asks
+        self._requests = requests
+        self._observer = observer
         self._disk = disk
         self._files = files or FilesRead({})
         self._session = session
@@ -117,6 +125,12 @@ class SessionWatch:
         gauges.conflated = counts.conflated
         gauges.reconnects = {self._venue.name: counts.reconnects}
         gauges.risk_state = core.gate.state
+        if self._requests is not None:
+            gauges.model_figures = {
+                (*of, name): value for of, told in self._requests.figures.items() for name, value in told.items()
+            }
+        if self._observer is not None:
+            self._observer.look()
         if self._disk is not None:
             self._disk.look(self._log)
             gauges.disk_free_bytes = self._disk.free_bytes
@@ -201,6 +215,7 @@ class SessionWatch:
                 "free_mb": None if self._disk is None or self._disk.free_bytes is None else self._disk.free_bytes >> 20,
                 "hours_left": None if self._disk is None else self._disk.hours_left,
             },
+            **({} if self._requests is None else {"watched": self._requests.status()}),
             "waits_for": sorted(core.reconciliation.awaited),
             "not_trading": {name: str(why) for name in core.lanes if (why := core.view.tradable(name))},
             **self._companions(),

@@ -10,11 +10,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.calibration import expected_calibration_error
-from models.evaluation.losses import P_MIN, two_classes
+from models.reliability import expected_calibration_error
 
 Float64 = npt.NDArray[np.float64]
 
+P_MIN: Final = 1e-6
+"""As ``models.evaluation.losses`` has it: a certain error costs 13.8 nats, not infinity."""
 CONFIDENCES: Final = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0)
 """Edges of ``|2 p - 1|`` by which hits are told."""
 _LATENCIES: Final = 2_048
@@ -88,7 +89,7 @@ class Outcomes:
         rows = self._rows.all()
         if len(rows) < 100:
             return None
-        return expected_calibration_error(rows[:, 1].astype(np.int64), two_classes(rows[:, 0]))
+        return expected_calibration_error(rows[:, 1].astype(np.int64), np.stack([1.0 - rows[:, 0], rows[:, 0]], axis=1))
 
     def latency_us(self, quantile: float) -> float | None:
         """Measured here, in the process that watches; None without any."""

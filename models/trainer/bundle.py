@@ -38,7 +38,7 @@ from models.manifest import (
     Tolerance,
     Training,
 )
-from models.manifest_sections import Forecast, Run, Task
+from models.manifest_sections import Forecast, Reference, Run, Task
 from models.networks.exported import Exported, Member, Output
 from models.trainer.card import render_run_card
 from models.trainer.dataset import Dataset
@@ -60,6 +60,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     ``forecasts``: one for each output, in the order of ``outputs``; the first is what strategies see first.
     ``label_kind`` ``direction`` is what they trade on: ``return_scale_bps`` and ``thresholds`` are of it only.
     ``conformal``: quantile by level, from validation rows.  ``command``: what makes it again.
+    ``reference``: how the inputs of training rows are spread; None: drift is measured against a session's first rows.
     ``uncertainty_passes``: copies of each window in the graph of the spread, where that is by dropout.
     """
 
@@ -75,6 +76,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: Thresholds | None = None
     prediction_quantiles: dict[str, float] = {}
     conformal: dict[str, float] | None = None
+    reference: Reference | None = None
     expires_days: float | None = None
     uncertainty_passes: int = 16
 
@@ -140,6 +142,7 @@ def bundle_of(
         evaluation=judged.evaluation,
         explanation=graphs.explanation,
         step=graphs.step,
+        reference=description.reference,
     )
     contents[CARD] = render_run_card(manifest, spec).encode()
     return publish(into if into is not None else folder / BUNDLE, manifest, contents)

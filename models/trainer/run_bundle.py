@@ -18,14 +18,16 @@ from engine.features.spec import FeatureSpec
 from models.evaluation import conformal
 from models.evaluation.run_folder import CONFIG, RunFolder
 from models.manifest import Bundle, Thresholds
-from models.manifest_sections import DIRECTION, Forecast, Form
+from models.manifest_sections import DIRECTION, Forecast, Form, Reference
 from models.networks.exported import Member, Output, Reading
+from models.reference import newest_in_unit, spread_of
 from models.trainer import dataset
 from models.trainer.bundle import Description, bundle_of, label_fingerprint, scope_of
 from models.trainer.dataset import Dataset
 from models.trainer.export import OUTPUT
 from models.trainer.fit import Fitted, forecasts
 from models.trainer.graphs import Real
+from models.trainer.normalise import Fitted as Normalised
 from models.trainer.run import check_same_data, fit_normaliser_of, load_fitted
 from models.trainer.scores import cost, monitored
 from models.trainer.settings import TrainSettings, load_settings
@@ -37,6 +39,7 @@ from models.trainer.training_folder import RESULT, data_folder, places
 Float64 = npt.NDArray[np.float64]
 
 _REAL_ROWS = 1000
+_REFERENCE_ROWS = 8_192
 _LEVELS = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 
 
@@ -66,7 +69,7 @@ def bundle_run(folder: Path, *, data: Path | None = None, seeds: Literal["best",
     with_assets = settings.assets is not None
     return bundle_of(
         runs,
-        description_of(settings, spec, rows, found),
+        msgspec.structs.replace(description_of(settings, spec, rows, found), reference=_reference(rows, normaliser)),
         spec=spec,
         normaliser=normaliser,
         members=[Member(one.served.network, readings_of(one)) for one in found],  # type: ignore[arg-type]
@@ -118,6 +121,22 @@ def _validation(settings: TrainSettings, rows: Dataset, found: list[Fitted]) -> 
         return None
     part = rows.validation.every(settings.fit.eval_rows_max)
     return np.mean([forecasts(one, rows, part)[0][:, -1] for one in found], axis=0)
+
+
+def _reference(rows: Dataset, normaliser: Normalised) -> Reference | None:
+    """How the inputs of training rows are spread, in the unit that drift is measured in; None without a clean row."""
+    windows = rows.windows(rows.train.every(_REFERENCE_ROWS).position)
+    clean = windows[np.isfinite(windows).all(axis=(1, 2))]
+    if not len(clean):
+        return None
+    columns = rows.table.spec.columns
+    kinds = [kind for kind, _, _ in normaliser.module.column_scaling()]
+    edges, shares = spread_of(newest_in_unit(clean, kinds, columns.index("close") if "close" in columns else 0))
+
+    def told(table: Float64) -> dict[str, tuple[float, ...]]:
+        return {name: tuple(float(f"{x:.9g}") for x in row) for name, row in zip(columns, table, strict=True)}
+
+    return Reference(len(clean), told(edges), told(shares))
 
 
 def _conformal(settings: TrainSettings, rows: Dataset, found: list[Fitted]) -> dict[str, float]:

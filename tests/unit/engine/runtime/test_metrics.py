@@ -58,6 +58,7 @@ def test_counts_levels_and_histograms_arrive_with_units_and_labels() -> None:
     gauges = metrics.gauges
     gauges.equity = 10_050.5
     gauges.positions = {"BTC/USD@coinbase": -0.25}
+    gauges.model_figures = {("BTC/USD@coinbase", "m@1", "ece"): 0.02}
     gauges.feed_last_recv_ns = {"coinbase": clock.now_ns() - 1_500_000_000, "never": 0}
     gauges.queue_depths = {"bus": 4}
     gauges.reconnects = {"coinbase": 1}
@@ -77,6 +78,7 @@ def test_counts_levels_and_histograms_arrive_with_units_and_labels() -> None:
         ("kestrel_quality_events_total", (("finding", "outlier"), ("instrument", "BTC/USD@coinbase"))): 1,
         ("kestrel_equity", ()): 10_050.5,
         ("kestrel_position_qty", (("instrument", "BTC/USD@coinbase"),)): -0.25,
+        ("kestrel_model_figure", (("figure", "ece"), ("instrument", "BTC/USD@coinbase"), ("model", "m@1"))): 0.02,
         ("kestrel_feed_age_seconds", (("feed", "coinbase"),)): 1.5,
         ("kestrel_queue_depth", (("queue", "bus"),)): 4,
         ("kestrel_reconnects_total", (("venue", "coinbase"),)): 1,

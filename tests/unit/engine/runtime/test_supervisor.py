@@ -402,3 +402,23 @@ async def test_a_cancel_that_the_venue_refuses_is_asked_again_until_it_is_done(t
     await session.during(script)
     assert len(session.venue.cancels) == 3
     assert session.core.orders.open_count == 0
+
+
+@pytest.mark.fault("E10")
+async def test_an_alarm_about_a_model_comes_by_the_control_socket_and_is_on_record(tmp_path: Path) -> None:
+    """As the process that watches models asks, from a thread of its own; a figure is kept and no event."""
+    session = Session(tmp_path)
+    open_market(session.core)
+    path = socket_path(session.user_dir, "s", os.getpid())
+    alarm = {"instrument": BTC, "model": "m@1", "source": "psi", "action": "size_down", "factor": 0.5, "text": "drift"}
+
+    async def script() -> None:
+        await asyncio.to_thread(ask, path, "model_alarm", alarm)
+        report = {"instrument": BTC, "model": "m@1", "role": "champion", "figures": {"ece": 0.1}}
+        await asyncio.to_thread(ask, path, "model_report", report)
+        with pytest.raises(KestrelError, match="not in this session"):
+            await asyncio.to_thread(ask, path, "model_alarm", {**alarm, "instrument": "X/Y@z"})
+
+    await session.during(script)
+    (told,) = session.of(e.ModelAlarmed)
+    assert (told.instrument, told.model, told.source, told.action, told.factor) == (BTC, "m@1", "psi", "size_down", 0.5)

@@ -19,6 +19,7 @@ from engine.router import OrderRouter
 from engine.runtime.clocks import SystemClock
 from engine.runtime.console import StatusConsole
 from engine.runtime.metrics import Gauges
+from engine.runtime.model_requests import REPORT, ModelRequests
 from engine.runtime.probe import StageProbe
 from engine.runtime.watch import SHOWN_MAX, SessionWatch
 from tests.support.core import BTC, MemoryJournal, OpenGate, Scripted, build_core, fill, intent, open_market, quote
@@ -58,6 +59,7 @@ class Watched:
         self.gauges = Gauges()
         self.out = io.StringIO()
         self.log = Log()
+        self.requests = ModelRequests(self.core)
         self.watch = SessionWatch(
             session="s-1",
             core=self.core,
@@ -70,6 +72,7 @@ class Watched:
             log=self.log,
             companions=lambda: {"registry": {"refusals": 6}},
             asks=lambda: {"asked": 7, "superseded": 2},
+            requests=self.requests,
         )
         open_market(self.core)
 
@@ -84,6 +87,8 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
     watched.bus.publish(e.Timer(60, 60, "tick"))
     watched.bus.waiting_dropped = 3
     watched.bus.unjournaled = 5
+    told = {"instrument": BTC, "model": "m@1", "role": "champion", "figures": {"ece": 0.02}}
+    watched.requests.take(REPORT, told, "ana", 60)
     watched.watch.on_second()
     seen = {name: value for name, value in vars(watched.gauges).items() if name != "equity"}
     assert seen == {
@@ -99,6 +104,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
         "unjournaled": 5,
         "refused_models": 6,
         "model_asks": {"asked": 7, "superseded": 2},
+        "model_figures": {(BTC, "m@1", "ece"): 0.02},
         "disk_free_bytes": None,
         "risk_state": RiskState.ACTIVE,
     }

@@ -1,0 +1,80 @@
+"""What watches a session's models, as configured: whether anything does, and what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from config.load import session_limits
+from config.schema import Settings
+from engine.core import TradingCore
+from engine.features import load_columns
+from engine.instruments import Instrument
+from models.catalogue import load_named
+from models.manifest import Bundle
+from models.observer.observer import Observer
+from models.observer.paired import Paired
+from models.observer.shadows import Workshop
+from models.onnx_model import OnnxModel
+from models.registry.store import Registry
+from risk.gate import Gate
+
+FOLDER = "observer"
+"""In a session's folder: what its shadows said, and what is known of its models."""
+
+
+def is_watched(settings: Settings, instruments: Iterable[Instrument]) -> bool:
+    """Whether a session on these instruments has a process that watches its models.
+
+    ``auto``: where the registry has a champion, canary or shadow for one of them.  Raises ``BundleError`` for a
+    registry that is damaged.
+    """
+    wanted = settings.models.watch.enabled
+    if wanted != "auto":
+        return wanted
+    known = list(instruments)
+    return any(
+        (one.champion is not None or one.canary is not None or one.shadow) and any(map(one.scope.covers, known))
+        for one in Registry(settings.models.registry).standings()
+    )
+
+
+def build_observer(
+    settings: Settings,
+    folder: Path | None,
+    *,
+    shadows: Sequence[Bundle] = (),
+    pairs: dict[tuple[str, str], Paired] | None = None,
+) -> Observer:
+    """Of a session that ran, or runs, with these settings.  ``folder``: where it writes; None: nowhere.
+
+    ``shadows``: those to run, in place of the registry's; ``pairs``: what was found of them before.  Raises
+    ``KestrelError`` where the folder cannot be written.
+    """
+    models = settings.models
+    instruments = list(settings.risk.allowed_instruments or ())
+    if settings.features.columns_folder is not None:
+        load_columns(settings.features.columns_folder)
+
+    def core_of(**parts: Any) -> TradingCore:
+        return TradingCore(
+            gate=Gate(session_limits(settings, instruments, live=False)),
+            currency=settings.portfolio.currency,
+            id_prefix="observer",
+            consolidated=[one.definition() for one in settings.consolidated],
+            tolerances=settings.quality.tolerances(),
+            **parts,
+        )
+
+    workshop = Workshop(models.registry, folder, OnnxModel, bytes_max=models.watch.predictions_mb << 20)
+    return Observer(
+        core_of,
+        find=lambda version: load_named(models.directory, version, registry=models.registry),
+        workshop=workshop,
+        registry=None if shadows else models.registry,
+        rules=models.watch.rules(),
+        rollout=models.rollout.rules(models.deadline_us),
+        shadows=tuple(shadows),
+        pairs=pairs,
+    )

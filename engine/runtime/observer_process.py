@@ -1,0 +1,165 @@
+"""The process that watches a session's models: it follows the journal, and tells the daemon what is to be done.
+
+Owns the loop of that process, what it asks of the daemon, and ``report.json``.  What is seen in the record is
+``models.observer``'s, which ``run.py`` gives.  Its stdin is a leash: when the daemon closes it or dies, what is left of
+the record is read and the process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from engine.codec import Record
+from engine.durable import write_atomically
+from engine.errors import JournalError, KestrelError
+from engine.runtime.control import ask
+from engine.runtime.journal_tail import JournalTail
+from engine.runtime.model_requests import ALARM, FIGURES, REPORT, WEIGH
+from engine.runtime.storing import is_let_go, step_back
+
+POLL_S: Final = 0.2
+LOOK_S: Final = 2.0
+"""Between two looks for alarms; figures are told as often."""
+PATIENCE_S: Final = 3.0
+"""A daemon that has let go closes its journal soon; one that died does not."""
+REPORT_FILE: Final = "report.json"
+UNTOLD_MAX: Final = 256
+"""Requests that a daemon has not answered; the oldest is given up."""
+FAILED, DAMAGED = 1, 3
+"""Exit statuses.  After the second nobody starts it again: it would end at the same record."""
+
+
+class Watching(Protocol):
+    """What looks at the record (``models.observer.observer.Observer``)."""
+
+    def take(self, record: Record) -> None: ...
+
+    def look(self) -> Iterable[Any]: ...
+
+    def figures(self) -> Iterable[tuple[str, str, Mapping[str, Any]]]: ...
+
+    def summary(self) -> Mapping[str, Any]: ...
+
+
+class Telling:
+    """Requests to one daemon, in order.  ``socket`` None: there is none any more."""
+
+    def __init__(self, socket: Path | None, ask_daemon: Callable[..., Any] = ask) -> None:
+        self._socket = socket
+        self._ask = ask_daemon
+        self._untold: deque[tuple[str, dict[str, Any]]] = deque(maxlen=UNTOLD_MAX)
+        self._said = ""
+
+    def add(self, command: str, arguments: dict[str, Any]) -> None:
+        self._untold.append((command, arguments))
+
+    def tell(self) -> None:
+        """What waits; what a busy daemon does not answer is told at the next look, what it refuses is not."""
+        while self._untold and self._socket is not None:
+            command, arguments = self._untold[0]
+            try:
+                self._ask(self._socket, command, arguments)
+            except KestrelError as error:
+                text = str(error)
+                if text != self._said:
+                    self._said = text
+                    print(text, file=sys.stderr, flush=True)
+                if "refused" not in text:
+                    return
+            self._untold.popleft()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._untold)
+
+    def end(self) -> None:
+        """The daemon has ended: nobody is left to tell."""
+        self._socket = None
+        self._untold.clear()
+
+
+class Watch:
+    """One session.  ``on_told`` is given all that ``look`` says."""
+
+    def __init__(self, folder: Path, watching: Watching, telling: Telling, on_told: Callable[[Any], None]) -> None:
+        self._tail = JournalTail(folder / "journal")
+        self._report = folder / "observer" / REPORT_FILE
+        self._watching = watching
+        self._telling = telling
+        self._on_told = on_told
+
+    def step(self, records_max: int = 5_000) -> int:
+        """Read on; how many records there were.  Raises ``JournalError`` for a damaged journal."""
+        found = self._tail.poll(records_max)
+        for item in found:
+            self._watching.take(item.record)
+        return len(found)
+
+    @property
+    def is_over(self) -> bool:
+        """The journal was closed, and all of it was read."""
+        return self._tail.closed
+
+    def look(self) -> None:
+        """Alarms, verdicts and figures as of now."""
+        for told in self._watching.look():
+            command, arguments = request_of(told)
+            if command:
+                self._telling.add(command, arguments)
+            self._on_told(told)
+        self._telling.tell()
+        everything: list[dict[str, Any]] = []
+        for instrument, model, figures in self._watching.figures():
+            everything.append({"instrument": instrument, "model": model, **figures})
+            numbers = {name: figures[name] for name in FIGURES if name in figures}
+            if not self._telling.waiting:  # figures are old by the next look
+                role = str(figures.get("role", ""))
+                arguments = {"instrument": instrument, "model": model, "role": role, "figures": numbers}
+                self._telling.add(REPORT, arguments)
+                self._telling.tell()
+        content = {**self._watching.summary(), "models": everything}
+        try:
+            write_atomically(self._report, json.dumps(content, indent=1).encode() + b"\n")
+        except OSError as error:
+            print(f"{self._report} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+
+
+def request_of(told: Any) -> tuple[str, dict[str, Any]]:
+    """The request that says it; an empty command for what is no request."""
+    fields = told._asdict()
+    if "action" in fields:
+        return ALARM, fields
+    if "weights" in fields:
+        return WEIGH, {**fields, "weights": list(fields["weights"])}
+    return "", {}
+
+
+def follow(watch: Watch, telling: Telling, let_go: Callable[[float], bool] = is_let_go) -> int:
+    """Watch until the session has ended; the exit status of the process."""
+    step_back()
+    looked_s = -LOOK_S
+    left_s = 0.0
+    while True:
+        try:
+            read = watch.step()
+        except JournalError as error:
+            print(error, file=sys.stderr, flush=True)
+            return DAMAGED
+        now_s = time.monotonic()
+        if now_s - looked_s >= LOOK_S:
+            looked_s = now_s
+            watch.look()
+        if watch.is_over or (left_s and not read and now_s - left_s > PATIENCE_S):
+            watch.look()
+            return 0
+        if left_s:
+            time.sleep(0.0 if read else POLL_S)
+        elif let_go(0.0 if read else POLL_S):
+            left_s = now_s
+            telling.end()

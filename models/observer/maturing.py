@@ -1,0 +1,127 @@
+"""When the outcome of a prediction is known: the label of its row, and what its signal was worth after cost.
+
+Owns the waiting.  A label is the bundle's own: the close ``horizon_rows`` rows later against that of the row; a price
+that is unchanged then has no direction, and across a break of the feed nothing is known.  A signal is entered at the
+first tradable price after it and left at the first after its horizon: spread and fees are paid twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from models.observer.rebuilding import ROWS_KEPT, Rows
+
+PENDING_MAX: Final = ROWS_KEPT
+"""Predictions that wait for their label; the oldest is given up."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which numbers of a prediction are judged, and as what.
+
+    ``direction``: place of the probability of a rise; ``buy`` and ``sell``: where it is a signal (NaN: never).
+    ``variance``: place of a forecast of the sum of squared log returns over ``variance_rows`` rows.
+    """
+
+    horizon_rows: int
+    direction: int | None = 0
+    buy: float = float("nan")
+    sell: float = float("nan")
+    variance: int | None = None
+    variance_rows: int = 0
+
+    @property
+    def reach(self) -> int:
+        return max(self.horizon_rows, self.variance_rows if self.variance is not None else 0)
+
+
+@dataclass(frozen=True)
+class Matured:
+    """A row whose direction is known: probability, whether it rose, when it was made, how long its label took."""
+
+    row: int
+    ts_ns: int
+    p: float
+    rose: bool
+    label_ns: int
+
+
+@dataclass
+class _Signal:
+    side: int
+    ts_ns: int
+    event: int
+    exit_row: int
+    entry_px: float = 0.0
+
+
+class Maturing:
+    """Of one version on one instrument.  ``fee_bps``: what one execution costs, of the notional."""
+
+    def __init__(self, reading: Reading, rows: Rows, fee_bps: float) -> None:
+        self.reading = reading
+        self.rows = rows
+        self._fee_bps = fee_bps
+        self._pending: deque[tuple[int, float]] = deque(maxlen=PENDING_MAX)
+        self._variances: deque[tuple[int, float]] = deque(maxlen=PENDING_MAX)
+        self._signal: _Signal | None = None
+
+    def predicted(self, row: int, values: tuple[float, ...], event: int) -> None:
+        """``event`` numbers the event that is being handled: its prices are those that were decided on."""
+        reading = self.reading
+        if reading.reach >= ROWS_KEPT:
+            return
+        if reading.variance is not None and reading.variance < len(values):
+            self._variances.append((row, values[reading.variance]))
+        if reading.direction is None or reading.direction >= len(values):
+            return
+        p = values[reading.direction]
+        self._pending.append((row, p))
+        # Signals that overlap are one: their outcomes would be counted several times.
+        side = 1 if p >= reading.buy else -1 if p <= reading.sell else 0
+        if side and self._signal is None:
+            self._signal = _Signal(side, self.rows.recv_ns(row), event, row + reading.horizon_rows)
+
+    def matured(self) -> list[Matured]:
+        """The rows whose direction is known since the last call."""
+        found: list[Matured] = []
+        rows, horizon = self.rows, self.reading.horizon_rows
+        while self._pending and self._pending[0][0] + horizon < rows.count:
+            row, p = self._pending.popleft()
+            now, then = rows.px(row), rows.px(row + horizon)
+            if row >= rows.begun and np.isfinite(now) and np.isfinite(then) and now != then:
+                made_ns, known_ns = rows.recv_ns(row), rows.recv_ns(row + horizon) or rows.ts_recv_ns
+                found.append(Matured(row, made_ns, p, then > now, max(known_ns - made_ns, 0)))
+        return found
+
+    def matured_variances(self) -> list[tuple[float, float]]:
+        """Predicted and realised, of the rows where that is known since the last call."""
+        found: list[tuple[float, float]] = []
+        rows, horizon = self.rows, self.reading.variance_rows
+        while self._variances and self._variances[0][0] + horizon < rows.count:
+            row, predicted = self._variances.popleft()
+            if row < rows.begun or row < rows.count - ROWS_KEPT:
+                continue
+            closes = rows.pxs(row, row + horizon)
+            if (closes > 0.0).all():
+                found.append((predicted, float((np.diff(np.log(closes)) ** 2).sum())))
+        return found
+
+    def on_prices(self, bid_px: float, ask_px: float, event: int) -> tuple[int, float] | None:
+        """Best prices that could be traded at; when they end a signal: its time and its profit in bps."""
+        signal = self._signal
+        if signal is None or event <= signal.event or not 0.0 < bid_px <= ask_px:
+            return None
+        if not signal.entry_px:
+            signal.entry_px = ask_px if signal.side > 0 else bid_px
+            return None
+        if self.rows.count <= signal.exit_row:
+            return None
+        exit_px = bid_px if signal.side > 0 else ask_px
+        self._signal = None
+        profit_bps = 1e4 * signal.side * (exit_px - signal.entry_px) / signal.entry_px - 2.0 * self._fee_bps
+        return signal.ts_ns, profit_bps

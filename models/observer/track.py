@@ -1,0 +1,221 @@
+"""One model version on one instrument: what it said, what became of it, and whether its world is still the same.
+
+Owns the figures that rules are applied to (``figures``).  It is told; it asks nobody.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.events import Prediction, PredictionStatus
+from models.manifest import Bundle, Manifest
+from models.manifest_sections import DIRECTION
+from models.observer.adwin import Adwin
+from models.observer.maturing import Matured, Maturing, Reading
+from models.observer.outcomes import Outcomes
+from models.observer.rebuilding import Rows
+from models.observer.rules import Standing, WatchRules
+from models.observer.stability import Learned, Stability
+from models.reference import newest_in_unit
+
+_LOSS_MAX: Final = 14.0
+"""Of one row, nats (``models.evaluation.losses.P_MIN``): ADWIN takes shares of it."""
+_BLOCK: Final = 16
+"""Rows whose mean is one value to ADWIN over the inputs: neighbours are nearly the same."""
+_Z_MAX: Final = 8.0
+_MATURED: Final = 4_096
+
+
+def reading_of(manifest: Manifest) -> Reading:
+    """What a bundle's manifest says of its outputs."""
+    thresholds = manifest.thresholds
+    buy, sell = (float("nan"),) * 2 if thresholds is None else (thresholds.buy, thresholds.sell)
+    direction: int | None = 0 if manifest.label.kind == DIRECTION else None
+    variance, variance_rows, horizon, at = None, 0, manifest.label.horizon_rows, 0
+    forecasts = () if manifest.task is None else manifest.task.forecasts
+    for forecast, tensor in zip(forecasts, manifest.outputs, strict=False):
+        if forecast.form == "variance" and forecast.label_kind == "realised_variance" and variance is None:
+            variance, variance_rows = at, forecast.horizon_rows
+        elif forecast.form == "probability" and forecast.label_kind == DIRECTION and direction is None:
+            direction, horizon = at, forecast.horizon_rows
+        at += int(np.prod(tensor.shape[1:]))
+    return Reading(horizon, direction, buy, sell, variance, variance_rows)
+
+
+def reading_of_facts(facts: tuple[tuple[str, float], ...]) -> Reading | None:
+    """The same of a version whose bundle is not at hand; None where the record does not tell its horizon."""
+    told = dict(facts)
+    if "horizon_rows" not in told:
+        return None
+    return Reading(int(told["horizon_rows"]), 0, told.get("buy", float("nan")), told.get("sell", float("nan")))
+
+
+class Track:
+    """``bundle`` None: only what the record tells can be judged, no drift of inputs.  ``role``: champion, canary or
+    shadow."""
+
+    def __init__(
+        self,
+        version: str,
+        role: str,
+        rows: Rows,
+        reading: Reading,
+        rules: WatchRules,
+        *,
+        fee_bps: float,
+        bundle: Bundle | None,
+    ) -> None:
+        self.version = version
+        self.role = role
+        self.rows = rows
+        self.rules = rules
+        self.standing = Standing()
+        self.outcomes = Outcomes(_MATURED)
+        self.losses: deque[tuple[int, float]] = deque(maxlen=_MATURED)
+        """Row and loss of what has matured, in order."""
+        self._maturing = Maturing(reading, rows, fee_bps)
+        self._loss = Adwin(rules.adwin_delta)
+        self._loss_rose = False
+        self._loss_sum, self._loss_rows = 0.0, 0
+        self._inputs: Stability | Learned | None = None
+        self._output = Learned(1, rules.reference_rows, rules.window_rows)
+        self._columns: tuple[str, ...] = ()
+        self.bundle = bundle
+        self.compared = self.equal = self.skewed = 0
+        """Predictions that were made again of rebuilt rows; to the bit; beyond the tolerance."""
+        self._skew_worst = ""
+        if bundle is not None:
+            self._watch_inputs(bundle)
+
+    def _watch_inputs(self, bundle: Bundle) -> None:
+        scaling = bundle.manifest.scaling
+        self._columns = tuple(one.column for one in scaling)
+        self._kinds = [one.kind for one in scaling]
+        self._close = self._columns.index("close") if "close" in self._columns else 0
+        self._adwins = [Adwin(self.rules.adwin_delta) for _ in scaling]
+        self._block = np.zeros(len(scaling))
+        self._blocked = 0
+        reference = bundle.manifest.reference
+        self._middle: npt.NDArray[np.float64] | None = None
+        self._spread: npt.NDArray[np.float64] | None = None
+        if reference is not None:
+            edges = np.asarray([reference.deciles[name] for name in self._columns])
+            shares = np.asarray([reference.shares[name] for name in self._columns])
+            self._inputs = Stability(edges, shares, self.rules.window_rows)
+            self._middle, self._spread = edges[:, 4], np.maximum(edges[:, 8] - edges[:, 0], 1e-12)
+        else:
+            self._inputs = Learned(len(scaling), self.rules.reference_rows, self.rules.window_rows)
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def on_row(self, window: npt.NDArray[np.float32]) -> None:
+        """A warm row: do the inputs look like those of training?"""
+        if self._inputs is None:
+            return
+        newest = newest_in_unit(window[None], self._kinds, self._close)[0]
+        self._inputs.add(newest)
+        if self._middle is None or self._spread is None:
+            return
+        self._block += np.clip(0.5 + (newest - self._middle) / (_Z_MAX * self._spread), 0.0, 1.0)
+        self._blocked += 1
+        if self._blocked == _BLOCK:
+            for adwin, mean in zip(self._adwins, (self._block / _BLOCK).tolist(), strict=True):
+                adwin.add(mean)
+            self._block[:] = 0.0
+            self._blocked = 0
+
+    def on_prediction(self, prediction: Prediction, row: int, event: int) -> None:
+        """``row``: the one it is of, -1 where that was not found; ``event`` numbers what is being handled."""
+        outcomes = self.outcomes
+        outcomes.predictions += 1
+        outcomes.late += prediction.status is PredictionStatus.LATE
+        outcomes.failed += prediction.status is PredictionStatus.FAILED
+        if not prediction.values:
+            return
+        reading = self._maturing.reading
+        if reading.direction is not None and reading.direction < len(prediction.values):
+            self._output.add(np.asarray([prediction.values[reading.direction]]))
+        if row < 0:
+            outcomes.unmatched += 1
+        else:
+            self._maturing.predicted(row, prediction.values, event)
+
+    def mature(self) -> list[Matured]:
+        """What is known since the last call; each is counted."""
+        found = self._maturing.matured()
+        for one in found:
+            loss = self.outcomes.add(one.p, one.rose)
+            self.losses.append((one.row, loss))
+            self._add_loss(loss)
+        for predicted, realised in self._maturing.matured_variances():
+            self.outcomes.add_variance(predicted, realised)
+        return found
+
+    def _add_loss(self, loss: float) -> None:
+        """Labels of neighbouring rows overlap: the mean of as many rows as a label is long is one value to ADWIN."""
+        self._loss_sum += min(loss / _LOSS_MAX, 1.0)
+        self._loss_rows += 1
+        if self._loss_rows < self.reach:
+            return
+        if self._loss.add(self._loss_sum / self._loss_rows):
+            self._loss_rose = self._loss.rose
+        self._loss_sum, self._loss_rows = 0.0, 0
+
+    def on_prices(self, bid_px: float, ask_px: float, event: int) -> tuple[int, float] | None:
+        """When they end a signal: its time and its profit in bps."""
+        ended = self._maturing.on_prices(bid_px, ask_px, event)
+        if ended is not None:
+            self.outcomes.add_signal(ended[1])
+        return ended
+
+    def compare(self, live: Prediction, again: Prediction, tolerance: float) -> None:
+        """A live prediction beside the same one, made of rows that were rebuilt from the journal."""
+        if not live.values or len(live.values) != len(again.values):
+            return
+        self.compared += 1
+        worst = max(abs(one - other) for one, other in zip(live.values, again.values, strict=True))
+        self.equal += worst == 0.0
+        if worst <= tolerance:
+            return
+        self.skewed += 1
+        self._skew_worst = f"{live.values[0]:.6g} live, {again.values[0]:.6g} again"
+
+    # --- what is told -------------------------------------------------------------------------------------------------
+
+    @property
+    def reach(self) -> int:
+        """Rows that its label of the direction looks ahead."""
+        return self._maturing.reading.horizon_rows
+
+    def loss_of(self, row: int) -> float | None:
+        """Of a row that matured lately."""
+        for held, loss in reversed(self.losses):
+            if held == row:
+                return loss
+            if held < row:
+                return None
+        return None
+
+    def figures(self) -> dict[str, Any]:
+        """Everything that is known, by name; numbers but for ``psi`` (by column) and the words of a skew."""
+        found = {"role": self.role, **self.outcomes.figures()}
+        if self._inputs is not None and self._inputs.psi is not None:
+            psi = dict(zip(self._columns, self._inputs.psi.tolist(), strict=True))
+            found["psi"] = psi
+            found["psi_worst"] = max(psi.values())
+            found["psi_beyond"] = sum(value > self.rules.psi_max for value in psi.values())
+        if self._inputs is not None and self._middle is not None:
+            found["input_changes"] = sum(adwin.changes for adwin in self._adwins)
+        if self._output.psi is not None:
+            found["output_psi"] = float(self._output.psi[0])
+        found["loss_rose"] = self._loss_rose
+        if self._loss.count:
+            found["loss_recent"] = self._loss.mean * _LOSS_MAX
+        if self.compared:
+            found |= {"compared": self.compared, "equal": self.equal, "skewed": self.skewed}
+            found["skew_worst"] = self._skew_worst
+        return found

@@ -1,0 +1,73 @@
+"""Requests about models: what becomes an input, what is refused in a line, what is kept of figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine import events as e
+from engine.errors import ConfigError
+from engine.runtime.model_requests import ALARM, MODELS_MAX, REPORT, WEIGH, ModelRequests
+from tests.support.core import BTC, MemoryRecorder, OpenGate, Scripted, build_core, open_market
+
+
+@pytest.fixture
+def requests() -> ModelRequests:
+    core = build_core(MemoryRecorder(), Scripted("s"), gate=OpenGate())
+    open_market(core)
+    return ModelRequests(core)
+
+
+def ask(requests: ModelRequests, command: str = ALARM, **arguments: Any) -> Any:
+    plain = {"instrument": BTC, "model": "m@1"}
+    return requests.take(command, plain | arguments, "ana", 7)
+
+
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize("action", ["alert", "size_down", "stop"])
+def test_an_alarm_becomes_an_input(requests: ModelRequests, action: str) -> None:
+    told = ask(requests, source="psi", action=action, factor=0.5, text="3 of 40 inputs")
+    assert told == e.ModelAlarmed(7, 7, BTC, "m@1", "psi", action, 0.5, "3 of 40 inputs")
+
+
+def test_an_operator_clears_every_source_at_once(requests: ModelRequests) -> None:
+    assert ask(requests, action="clear") == e.ModelAlarmed(7, 7, BTC, "m@1", "", "clear")
+
+
+def test_weights_become_an_input(requests: ModelRequests) -> None:
+    told = ask(requests, WEIGH, weights=[0.25, 0.75], reason="of late")
+    assert told == e.ModelWeighed(7, 7, BTC, "m@1", (0.25, 0.75), "of late")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"instrument": "X/Y@z", "action": "stop", "source": "psi"}, "not in this session"),
+        ({"model": "", "action": "stop", "source": "psi"}, "no model"),
+        ({"action": "explode", "source": "psi"}, "one of alert, size_down, stop, clear"),
+        ({"action": "stop"}, "without a source"),
+        ({"action": "size_down", "source": "psi", "factor": 0.0}, "more than 0, at most 1"),
+        ({"action": "size_down", "source": "psi", "factor": 1.5}, "more than 0, at most 1"),
+        ({"action": "size_down", "source": "psi", "factor": "nan"}, "a number"),
+        ({"action": "size_down", "source": "psi", "factor": float("nan")}, "a number"),
+        ({"command": WEIGH, "weights": []}, "1 to 64 numbers"),
+        ({"command": WEIGH, "weights": [0.5, -0.1]}, "none below 0"),
+        ({"command": WEIGH, "weights": [0, 0]}, "not all 0"),
+        ({"command": REPORT, "figures": {"ece": "low"}}, "a number"),
+        ({"command": REPORT}, "a number by name"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(requests: ModelRequests, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ask(requests, **arguments)
+
+
+def test_figures_are_kept_by_known_names_of_a_bounded_number_of_models(requests: ModelRequests) -> None:
+    assert ask(requests, REPORT, role="champion", figures={"ece": 0.02, "anything": 3, "matured": 900}) is None
+    assert requests.figures == {(BTC, "m@1"): {"ece": 0.02, "matured": 900.0}}
+    assert requests.status() == {f"m@1 on {BTC}": {"role": "champion", "ece": 0.02, "matured": 900.0}}
+    for number in range(MODELS_MAX + 5):
+        ask(requests, REPORT, model=f"m@{number + 10}", figures={"ece": 0.1})
+    assert len(requests.figures) == MODELS_MAX
+    assert requests.left_out == 6

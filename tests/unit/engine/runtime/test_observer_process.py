@@ -1,0 +1,153 @@
+"""The process that watches: it reads to the end, tells what the daemon takes, and dies without consequence."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from engine.errors import KestrelError
+from engine.runtime.model_requests import ALARM, REPORT
+from engine.runtime.observer_keeper import LOG_FILE, ObserverKeeper, ObserverPlan
+from engine.runtime.observer_process import DAMAGED, Telling, Watch, follow
+from tests.support.journals import flip, quote, timer, wait_until, write
+
+
+class Alarm(NamedTuple):
+    instrument: str
+    model: str
+    source: str
+    action: str
+    factor: float
+    text: str
+
+
+class Counting:
+    """Counts records, raises one alarm and tells one figure."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+        self.alarms = [Alarm("X", "m@1", "psi", "alert", 0.5, "drift")]
+
+    def take(self, record: Any) -> None:
+        self.seen.append(record)
+
+    def look(self) -> list[Alarm]:
+        told, self.alarms = self.alarms, []
+        return told
+
+    def figures(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        yield "X", "m@1", {"role": "champion", "ece": 0.01, "psi": {"a": 0.2}}
+
+    def summary(self) -> dict[str, Any]:
+        return {"records": len(self.seen)}
+
+
+class Daemon:
+    """Answers as told, then well; keeps what it took."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.took: list[tuple[str, dict[str, Any]]] = []
+
+    def ask(self, _: Path, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if self.answers and (said := self.answers.pop(0)):
+            raise KestrelError(said)
+        self.took.append((command, arguments))
+        return {"ok": True}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "observer").mkdir()
+    (tmp_path / "log").mkdir()
+    return tmp_path
+
+
+def test_it_reads_to_the_end_and_leaves_what_it_knows(folder: Path) -> None:
+    write(folder / "journal", [timer(n) if n % 2 else quote(n) for n in range(1, 301)]).close()
+    counting, daemon, told = Counting(), Daemon(), []
+    telling = Telling(folder / "sock", daemon.ask)
+    assert follow(Watch(folder, counting, telling, told.append), telling, lambda _: False) == 0
+    assert len(counting.seen) == 300
+    assert [alarm.source for alarm in told] == ["psi"]
+    assert daemon.took[0] == (ALARM, told[0]._asdict())
+    assert daemon.took[1][0] == REPORT
+    assert daemon.took[1][1]["figures"] == {"ece": 0.01}, "what is no metric stays in the file"
+    report = json.loads((folder / "observer" / "report.json").read_text())
+    assert report["records"] == 300
+    assert report["models"][0]["psi"] == {"a": 0.2}
+
+
+def test_an_alarm_that_a_busy_daemon_does_not_take_is_told_again(folder: Path) -> None:
+    """No answer: it waits.  A refusal: it is not told again."""
+    daemon = Daemon("the daemon does not answer: timed out")
+    telling = Telling(folder / "sock", daemon.ask)
+    telling.add(ALARM, {"number": 1})
+    telling.add(ALARM, {"number": 2})
+    telling.tell()
+    assert (daemon.took, telling.waiting) == ([], 2)
+    daemon.answers = ["the daemon refused 'model_alarm': not in this session"]
+    telling.tell()
+    assert daemon.took == [(ALARM, {"number": 2})]
+    assert telling.waiting == 0
+
+
+def test_a_damaged_journal_ends_it_with_its_own_status(folder: Path) -> None:
+    write(folder / "journal", [timer(1), quote(2), timer(3), quote(4)]).close()
+    flip(folder / "journal" / "market-000001.seg", 128 + 20)
+    telling = Telling(None)
+    assert follow(Watch(folder, Counting(), telling, print), telling, lambda _: False) == DAMAGED
+
+
+class Log:
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    def error(self, text: str, **_: Any) -> None:
+        self.errors.append(text)
+
+
+def keeper(folder: Path, code: str, restarts: int = 2) -> tuple[ObserverKeeper, Log]:
+    log = Log()
+    plan = ObserverPlan((sys.executable, "-c", code), restarts)
+    made = ObserverKeeper(plan, folder, log)
+    made.start()
+    return made, log
+
+
+def ended(made: ObserverKeeper) -> bool:
+    return made._process is None or made._process.poll() is not None
+
+
+@pytest.mark.fault("E12")
+def test_a_process_that_dies_is_started_again_a_few_times_and_that_is_told(folder: Path) -> None:
+    made, log = keeper(folder, "import sys; print('gone', file=sys.stderr); sys.exit(1)")
+    for _ in range(4):
+        wait_until(lambda: ended(made))
+        made.look()
+    assert made.restarts == 2
+    assert log.errors == [
+        "the process that watches models died and is started again",
+        "the process that watches models died and is started again",
+        "models are not watched any more",
+    ]
+    assert (folder / "log" / LOG_FILE).read_text().split() == ["gone"] * 3
+
+
+async def test_a_process_that_is_let_go_ends_and_is_waited_for(folder: Path) -> None:
+    made, log = keeper(folder, "import sys; sys.stdin.read()")
+    made.look()
+    assert await made.finish()
+    assert log.errors == []
+
+
+def test_a_journal_that_cannot_be_read_is_not_tried_again(folder: Path) -> None:
+    made, log = keeper(folder, f"import sys; sys.exit({DAMAGED})")
+    wait_until(lambda: ended(made))
+    made.look()
+    assert (made.restarts, log.errors) == (0, ["models are not watched any more"])

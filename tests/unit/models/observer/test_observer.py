@@ -1,0 +1,200 @@
+"""A session is watched from its record: rows as they were, skew and drift where they are planted, shadows beside."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine import events as e
+from engine.codec import decode, encode
+from engine.errors import BundleError
+from models.manifest import Bundle, load_bundle
+from models.observer.observer import Alarmed, Observer
+from models.observer.shadows import BLAME, FILE, OLDER, BoundedLog, Workshop
+from models.onnx_model import OnnxModel
+from tests.support.watched import BTC, Altered, Played, play
+
+EVENTS = 5_000
+
+
+@pytest.fixture(scope="module")
+def played(market_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return play(market_data, tmp_path_factory.mktemp("none") / "registry", EVENTS)
+
+
+def figures(observer: Observer) -> dict[str, dict[str, Any]]:
+    return {version: found for instrument, version, found in observer.figures() if instrument == BTC}
+
+
+def alarmed(observer: Observer) -> list[Alarmed]:
+    return [told for told in observer.look() if isinstance(told, Alarmed)]
+
+
+def variant(artifacts: Path, folder: Path, **changes: Any) -> Bundle:
+    """The demo bundle as another version."""
+    copy = Path(shutil.copytree(artifacts / "demo-crypto", folder / "demo-crypto"))
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "created_ns": manifest["created_ns"] + 1, **changes}))
+    return load_bundle(copy)
+
+
+@pytest.mark.fault("E9")
+def test_every_live_prediction_is_made_again_to_the_bit_from_rebuilt_rows(played: Played) -> None:
+    """The records go through the journal's own bytes first."""
+    again = replace(played, records=[decode(encode(record)) for record in played.records])
+    observer = again.watched_by(again.observer(skew_every=1, skew="stop"))
+    (found,) = figures(observer).values()
+    made = sum(isinstance(record, e.Prediction) for record in played.records)
+    assert made > 3_000
+    assert (found["predictions"], found["compared"], found["equal"], found["unmatched"]) == (made, made, made, 0)
+    assert not [told for told in alarmed(observer) if told.source == "skew"]
+    assert observer.troubles == {}
+
+
+@pytest.mark.fault("E9")
+def test_a_column_that_the_live_process_computes_otherwise_is_seen(market_data: Path, tmp_path: Path) -> None:
+    """Its sign is wrong on the way into the model; the record of the market is as it was."""
+    skewed = play(market_data, tmp_path / "registry", 1_500, assembly=Altered)
+    observer = skewed.watched_by(skewed.observer(skew="stop"))
+    told = [one for one in alarmed(observer) if one.source == "skew"]
+    assert [(one.instrument, one.action) for one in told] == [(BTC, "stop")]
+    assert "predictions differ when made again of rebuilt rows" in told[0].text
+
+
+def test_outcomes_are_those_that_the_record_shows(played: Played) -> None:
+    """Losses by hand: the prices that the model was asked at, fifty rows later against now."""
+    observer = played.watched_by(played.observer())
+    (found,) = figures(observer).values()
+    track = next(iter(observer._tracks.values()))
+    horizon = 50
+    rows = {track.rows.recv_ns(row): row for row in range(track.rows.count)}
+    losses = []
+    for record in played.records:
+        if not isinstance(record, e.Prediction):
+            continue
+        row = rows[record.ts_recv_ns]
+        if row + horizon < track.rows.count and (then := track.rows.px(row + horizon)) != (now := track.rows.px(row)):
+            p = record.values[0] if then > now else 1.0 - record.values[0]
+            losses.append(-math.log(max(p, 1e-6)))
+    assert found["matured"] == pytest.approx(len(losses), abs=horizon)
+    assert found["log_loss"] == pytest.approx(np.mean(losses), rel=0.02)
+    assert 0 < found["signals"] <= found["predictions"] / horizon, "signals that overlap are one"
+    assert -40 < found["profit_bps"] < 0, "fees of 10 bps a round trip and no move that pays for them"
+
+
+@pytest.mark.fault("E10")
+def test_drift_injected_into_a_played_market_raises_its_alarm_with_the_action(
+    market_data: Path, tmp_path: Path, played: Played
+) -> None:
+    """From the middle on spreads are twenty times as wide: the undisturbed session raises nothing of the kind."""
+    watch = {"psi": "size_down", "window_rows": 1_000, "reference_rows": 1_000, "psi_max": 5.0, "psi_columns": 1}
+
+    def widened(number: int, event: e.MarketEvent) -> e.MarketEvent:
+        if number < 2_500 or not isinstance(event, e.Quote):
+            return event
+        half = 10 * (event.ask_px - event.bid_px)
+        return msgspec.structs.replace(event, bid_px=event.bid_px - half, ask_px=event.ask_px + half)
+
+    drifted = play(market_data, tmp_path / "registry", EVENTS, change=widened)
+    told = alarmed(drifted.watched_by(drifted.observer(**watch)))
+    assert [(one.source, one.action, one.factor) for one in told if one.source == "psi"] == [("psi", "size_down", 0.5)]
+    assert "spread_bps" in told[0].text
+    assert not [one for one in alarmed(played.watched_by(played.observer(**watch))) if one.source == "psi"]
+
+
+def test_a_shadow_runs_on_the_same_rows_and_is_compared_row_by_row(
+    played: Played, artifacts: Path, tmp_path: Path
+) -> None:
+    """The champion under another name loses and wins nothing against it; what it said is written down."""
+    twin = variant(artifacts, tmp_path)
+    observer = played.watched_by(played.observer(tmp_path / "watch", shadows=[twin]))
+    found = figures(observer)
+    champion = next(version for version in found if version != twin.version)
+    assert found[twin.version]["role"] == "shadow"
+    assert found[twin.version]["log_loss"] == found[champion]["log_loss"]
+    assert found[twin.version]["latency_p50_us"] > 1
+    (judged,) = observer.judge_now()
+    assert (judged.model, judged.champion, judged.verdict.said) == (twin.version, champion, "wait")
+    pair = observer._pairs[champion, twin.version]
+    assert pair.rows == found[twin.version]["matured"] > 1_000
+    gap = pair.loss_gap(0.05)
+    assert gap is not None
+    assert gap.value == 0.0
+    observer.look()
+    lines = [json.loads(line) for line in (tmp_path / "watch" / FILE).read_text().splitlines()]
+    assert len(lines) == found[twin.version]["predictions"]
+    assert {line["model"] for line in lines} == {twin.version}
+
+
+def test_shadows_of_the_registry_come_and_go_while_a_session_runs(market_data: Path, registry: Any, add: Any) -> None:
+    from models.registry.promotion import promote, retire
+
+    live = play(market_data, registry.root, 1_200)
+    observer = live.observer()
+    for record in live.records[:600]:
+        observer.take(record)
+    assert len(figures(observer)) == 1
+    version = add()
+    name, _, sha = version.partition("@")
+    promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
+    observer.look()
+    for record in live.records[600:]:
+        observer.take(record)
+    assert figures(observer)[version]["predictions"] > 200
+    retire(registry, name, sha, who="ana", why="enough", now_ns=2)
+    observer.look()
+    assert version not in figures(observer)
+
+
+@pytest.mark.fault("E12")
+def test_a_shadow_that_does_not_open_leaves_the_champion_watched(
+    played: Played, artifacts: Path, tmp_path: Path
+) -> None:
+    broken = variant(artifacts, tmp_path)
+    broken.graph = b"no graph"
+    observer = played.watched_by(played.observer(shadows=[broken]))
+    (champion,) = figures(observer)
+    assert champion != broken.version
+    assert figures(observer)[champion]["matured"] > 1_000
+    assert "cannot load its graph" in observer.troubles[f"{broken.version} on {BTC}"]
+
+
+@pytest.mark.fault("E12")
+def test_a_shadow_that_takes_its_process_with_it_is_known_and_not_run_again(artifacts: Path, tmp_path: Path) -> None:
+    """A process is killed while a version is at work: the next one refuses that version, and no other."""
+    bundle = load_bundle(artifacts / "demo-crypto")
+    code = (
+        "import os, signal; from pathlib import Path; from models.observer.blame import Blame;"
+        f"Blame(Path({str(tmp_path / BLAME)!r})).take({bundle.version!r}); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    root = Path(__file__).parents[4]
+    died = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, env=dict(os.environ))
+    assert died.returncode == -signal.SIGKILL
+    workshop = Workshop(None, tmp_path, OnnxModel)
+    with pytest.raises(BundleError, match="the process that ran it died while it was at work"):
+        workshop.model(bundle)
+    other = variant(artifacts, tmp_path / "other")
+    assert workshop.model(other).version == other.version
+    assert Workshop(None, tmp_path, OnnxModel).refused == {}, "it came to its end"
+
+
+def test_what_shadows_said_is_kept_in_two_files_of_bounded_size(tmp_path: Path) -> None:
+    log = BoundedLog(tmp_path, 4_000)
+    for number in range(500):
+        log.add({"number": number, "text": "x" * 20})
+        log.flush()
+    sizes = [(tmp_path / name).stat().st_size for name in (FILE, OLDER)]
+    assert sum(sizes) <= 4_000
+    assert json.loads((tmp_path / FILE).read_text().splitlines()[-1])["number"] == 499

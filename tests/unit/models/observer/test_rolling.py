@@ -1,0 +1,71 @@
+"""Verdicts and alarms change the registry where they may, step by step, with their figures in the audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models.observer.observer import Alarmed, Judged
+from models.observer.rolling import carry_out
+from models.observer.rollout import RolloutRules, Said, Verdict
+from models.registry import audit
+from models.registry.promotion import promote
+from models.registry.store import Registry
+
+RULES = RolloutRules(automatic=True)
+BTC = "BTC/USDT@binance_usdm"
+
+
+def stand(registry: Registry, version: str, to: Any) -> None:
+    name, _, sha = version.partition("@")
+    promote(registry, name, sha, to=to, who="ana", why="by hand", now_ns=1)
+
+
+def judged(model: str, champion: str, role: str, said: Said) -> Judged:
+    return Judged(model, champion, role, Verdict(said, {"log_loss": (said == "promote", "-0.05 against")}))
+
+
+def test_a_winner_goes_from_shadow_to_canary_to_champion_and_a_loser_goes(registry: Registry, add: Any) -> None:
+    first, second = add(), add()
+    stand(registry, first, "champion")
+    stand(registry, second, "shadow")
+    assert carry_out(judged(second, first, "shadow", "stay"), registry, RULES, 2) == ""
+    assert "is canary with 0.05" in carry_out(judged(second, first, "shadow", "promote"), registry, RULES, 3)
+    (standing,) = registry.standings()
+    assert (standing.canary, str(standing.share), standing.champion) == (second, "0.05", first)
+    assert "is champion in place of" in carry_out(judged(second, first, "canary", "promote"), registry, RULES, 4)
+    (standing,) = registry.standings()
+    assert (standing.canary, standing.champion) == (None, second)
+    third = add()
+    stand(registry, third, "shadow")
+    assert "is retired" in carry_out(judged(third, second, "shadow", "demote"), registry, RULES, 5)
+    assert registry.standings()[0].state_of(third) == "retired"
+    last = audit.lines(registry.root)[-1]
+    assert (last.who, last.action, last.version) == ("rollout", "retire", third)
+    assert last.why == "demote; log_loss failed: -0.05 against"
+
+
+@pytest.mark.fault("E10")
+def test_a_champion_that_is_stopped_gives_way_to_the_one_before_it(registry: Registry, add: Any) -> None:
+    first, second = add(), add()
+    stand(registry, first, "champion")
+    stopped = Alarmed(BTC, first, "calibration", "stop", 0.5, "its calibration error is 0.3")
+    assert "there is none before it" in carry_out(stopped, registry, RULES, 2)
+    stand(registry, second, "champion")
+    alert = Alarmed(BTC, second, "psi", "alert", 0.5, "drift")
+    assert carry_out(alert, registry, RULES, 3) == ""
+    stopped = stopped._replace(model=second)
+    assert f"{first} is champion again" in carry_out(stopped, registry, RULES, 4)
+    assert registry.standings()[0].champion == first
+    assert audit.lines(registry.root)[-1].why == f"calibration on {BTC}: its calibration error is 0.3"
+
+
+def test_nothing_is_changed_unless_that_is_allowed_and_a_refusal_is_said(registry: Registry, add: Any) -> None:
+    first, second = add(), add()
+    stand(registry, first, "champion")
+    won = judged(second, first, "canary", "promote")
+    assert carry_out(won, registry, RolloutRules(), 2) == ""
+    assert registry.standings()[0].champion == first
+    unknown = judged("nobody@123456789012", first, "canary", "promote")
+    assert carry_out(unknown, registry, RULES, 3).startswith("not done for nobody@123456789012: the registry")

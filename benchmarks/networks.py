@@ -101,4 +101,43 @@ def _plain() -> dict[str, Callable[[], _Plain]]:
         end = head(_SIZE, 64)
         return _Plain([embed, blocks, end], lambda x: end(blocks(embed(x)).mean(dim=1)))
 
-    return {"lstm": lambda: recurrent(nn.LSTM), "gru": lambda: recurrent(nn.GRU), "attention": encoder}
+    def dense(width: int, sizes: Sequence[int]) -> list[Any]:
+        layers: list[Any] = []
+        for size in sizes:
+            layers += [nn.Linear(width, size), nn.BatchNorm1d(size), nn.ReLU(), nn.Dropout(0.2)]
+            width = size
+        return [*layers, nn.Linear(width, 1)]
+
+    def flat() -> _Plain:
+        layers = nn.Sequential(nn.Flatten(), *dense(networks.WINDOW * networks.COLUMNS, (128, 64, 32)))
+        return _Plain([layers], layers)
+
+    def convolutions() -> _Plain:
+        layers: list[Any] = []
+        columns = networks.COLUMNS
+        for filters, kernel in ((32, 3), (64, 5), (128, 7)):
+            layers += [nn.Conv1d(columns, filters, kernel, padding="same"), nn.BatchNorm1d(filters), nn.ReLU()]
+            layers += [nn.MaxPool1d(2)]
+            columns = filters
+        whole = nn.Sequential(*layers, nn.Flatten(), *dense(128 * (networks.WINDOW // 8), (128, 64)))
+        return _Plain([whole], lambda x: whole(x.transpose(1, 2)))
+
+    def convolved() -> _Plain:
+        layers: list[Any] = []
+        columns = networks.COLUMNS
+        for filters in (32, 64):
+            layers += [nn.Conv1d(columns, filters, 3, padding="same"), nn.BatchNorm1d(filters), nn.ReLU()]
+            layers += [nn.Dropout(0.2)]
+            columns = filters
+        front, rows = nn.Sequential(*layers), nn.LSTM(columns, 64, 2, batch_first=True, dropout=0.2)
+        end = head(64, 64)
+        return _Plain([front, rows, end], lambda x: end(rows(front(x.transpose(1, 2)).transpose(1, 2))[0][:, -1]))
+
+    return {
+        "lstm": lambda: recurrent(nn.LSTM),
+        "gru": lambda: recurrent(nn.GRU),
+        "attention": encoder,
+        "mlp": flat,
+        "cnn": convolutions,
+        "cnn_lstm": convolved,
+    }

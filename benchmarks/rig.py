@@ -162,6 +162,8 @@ class Rig:
                     "models.directory": bundles,
                     "models.registry": folder / "registry",  # not the user's
                     "models.schedule": "inline" if worker is None else "worker",
+                    # A model that is late again and again would have its entries refused.
+                    **({} if worker is None else {"models.deadline_us": 1_000_000}),
                     "strategies": [
                         {
                             "name": "bench",

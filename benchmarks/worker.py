@@ -83,18 +83,22 @@ class Lane:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         samples: list[int] = []
+        seen: list[int] = []
 
         def on_beat() -> None:
-            due = os.read(beats, 4096)
-            self.skipped += len(due) // _STAMP.size - 1
-            writer, before = self.writer, self.writer.orders
-            self.rig.receive(self.market.ticker(self.rig.clock.now_ns()))
-            if writer.orders > before:
-                samples.append(writer.sent_ns - _STAMP.unpack_from(due, len(due) - _STAMP.size)[0])
-            finish(self.rig, self.market, writer)
-            if len(samples) >= ticks and not done.done():
+            try:
+                due = os.read(beats, 4096)
+                if not due:
+                    raise KestrelError("the process that paces the benchmark died")
+                seen.append(len(due) // _STAMP.size)
+                if (took_ns := self._tick(_STAMP.unpack_from(due, len(due) - _STAMP.size)[0])) > 0:
+                    samples.append(took_ns)
+                if len(samples) >= ticks or len(seen) > 4 * ticks:
+                    loop.remove_reader(beats)
+                    done.set_result(None)
+            except Exception as error:
                 loop.remove_reader(beats)
-                done.set_result(None)
+                done.set_exception(error)
 
         os.set_blocking(beats, False)
         with contextlib.suppress(BlockingIOError):
@@ -104,7 +108,18 @@ class Lane:
         loop.add_reader(beats, on_beat)
         await done
         self.rig.tokens.refresh()
+        if len(samples) < ticks:
+            raise KestrelError(f"{len(samples)} of {len(seen)} ticks made an order", expected="an order on each")
+        self.skipped += sum(seen) - len(seen)
         self.samples.append(samples)
+
+    def _tick(self, due_ns: int) -> int:
+        """From the moment that it was due to its order's bytes, ns; 0 when no order came."""
+        writer, before = self.writer, self.writer.orders
+        self.rig.receive(self.market.ticker(self.rig.clock.now_ns()))
+        took_ns = writer.sent_ns - due_ns if writer.orders > before else 0
+        finish(self.rig, self.market, writer)
+        return took_ns
 
     def p99_us(self) -> float:
         """The median over the blocks."""

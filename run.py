@@ -459,6 +459,7 @@ def replay(
             assembly,
             recompute=recompute,
             tolerance=lambda: 0.0 if same_machine else assembly.tolerance(),
+            batch_tolerance=assembly.tolerance,
         ),
         id_prefix=order_prefix(header.session),
         live=header.mode == "live",

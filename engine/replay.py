@@ -240,7 +240,8 @@ def _pass(*arguments: object) -> None:
 class ReplayAssembly:
     """Serves the session's features again and its recorded predictions in place of models.
 
-    ``tolerance()`` gives the allowed difference of recomputed values.
+    ``tolerance()`` gives the allowed difference of recomputed values; ``batch_tolerance()`` (default: the same) that of
+    answers that came later: they may have been computed in a batch, which need not give the bits of one by one.
     """
 
     def __init__(
@@ -250,9 +251,11 @@ class ReplayAssembly:
         *,
         recompute: bool,
         tolerance: Callable[[], float],
+        batch_tolerance: Callable[[], float] | None = None,
     ) -> None:
         self._recorder = recorder
         self._assembly = assembly
+        self._batch_tolerance = batch_tolerance or tolerance
         self._recompute = recompute
         self._tolerance = tolerance
 
@@ -276,12 +279,13 @@ class ReplayAssembly:
         if isinstance(head, ModelStanding) and (head.model, head.state) == (assignment.model, GONE):
             raise BundleError(head.reason)  # it could not be had then either
         fresh = self._assembly.model(instrument, assignment) if self._recompute else None
+        asynchronous = bool(dict(assignment.facts).get(ASYNCHRONOUS))
         return RecordedModel(
             self._recorder,
             assignment.model,
             fresh,
-            self._tolerance(),
-            asynchronous=bool(dict(assignment.facts).get(ASYNCHRONOUS)),
+            self._batch_tolerance() if asynchronous else self._tolerance(),
+            asynchronous=asynchronous,
         )
 
 

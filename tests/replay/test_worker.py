@@ -11,9 +11,11 @@ import pytest
 from engine import events as e
 from engine.commands import NewOrder
 from engine.runtime.journal_reader import read_journal
+from engine.runtime.session import Session
 from engine.seats import ASYNCHRONOUS
 from tests.replay.test_model_life import last_json_of, until
-from tests.support.daemon import Running, replay_session
+from tests.replay.test_sessions import USDM_BTC, head_of
+from tests.support.daemon import Running, paper_session, replay_session
 
 
 @pytest.mark.fault("E4")
@@ -61,3 +63,16 @@ def test_answers_from_the_worker_are_inputs_that_replay(tmp_path: Path) -> None:
         code, result = replay_session(tmp_path, daemon.session.name, *extra)
         assert (code, result["identical"], result["predictions"]) == (0, True, len(said)), json.dumps(result)
     assert result["recomputed_decisions"] >= len(said) - counts["failed"]
+
+
+def test_a_played_file_loses_no_ask_however_fast_it_is_played(market_data: Path, tmp_path: Path) -> None:
+    """Full speed, with a worker asked for: every row is predicted in the loop, and the record has no answer apart."""
+    files = [market_data / "ticks" / f"{USDM_BTC}_{kind}.parquet" for kind in ("quotes", "trades")]
+    heads = [head_of(file, 2_000, tmp_path) for file in files]
+    summary = paper_session(tmp_path, heads, "--set", "models.schedule=worker")
+    session = Session.open(tmp_path / "sessions" / summary["session"])
+    records = [one.record for one in read_journal(session.journal)]
+    (assigned,) = [one for one in records if isinstance(one, e.ModelAssigned)]
+    assert ASYNCHRONOUS not in dict(assigned.facts)
+    assert not any(isinstance(one, e.PredictionMade) for one in records)
+    assert summary["predictions"] == sum(isinstance(one, e.Prediction) for one in records) > 200

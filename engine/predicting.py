@@ -54,7 +54,7 @@ class Predicting:
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
         """What is done with an answer."""
-        return {e.PredictionMade: self._on_made}
+        return {e.PredictionMade: self.on_made}
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
@@ -78,7 +78,7 @@ class Predicting:
         for seat in (steps_in, canary):
             if seat is not None and _has(made, seat.features) and not self.look(lane, seat, ts_event_ns, ts_recv_ns):
                 return
-        first = main_of(features)
+        first = main_of(lane.features)  # the new champion's, where it has just taken over
         if first is not None and first.warm and _has(made, first):
             for slot in lane.row_slots:
                 self._ask(slot, slot.on_row, lane.instrument.id)
@@ -145,7 +145,7 @@ class Predicting:
         name, qty = lane.instrument.id, self._view.strategy_qty
         return (*lane.prediction_slots, *[slot for slot in lane.twins if qty(slot.name, name)])
 
-    def _on_made(self, event: e.PredictionMade) -> None:
+    def on_made(self, event: e.PredictionMade) -> None:
         """An answer has come: for whoever still serves, and unless a hole in the feed lies between it and its row."""
         lane = self._lanes.get(event.instrument)
         seat = None if lane is None else self._asked(lane, event)

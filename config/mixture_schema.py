@@ -18,7 +18,7 @@ class MixtureSettings(Section):
     weights_file: FilePath | None = Field(default=None, description="weights that models weigh has learned")
     weighing: Literal["fixed", "recent"] = Field(
         default="fixed",
-        description="recent: from there on by what each member lost lately (models.watch has to be enabled)",
+        description="recent: from there on by what each member lost lately (models.watch.enabled: not false)",
     )
     on_failure: Literal["renormalise", "fail"] = Field(
         default="renormalise", description="when a member does not answer: the others go on, or no prediction"

@@ -27,13 +27,15 @@ FOLDER = "observer"
 def is_watched(settings: Settings, instruments: Iterable[Instrument]) -> bool:
     """Whether a session on these instruments has a process that watches its models.
 
-    ``auto``: where the registry has a champion, canary or shadow for one of them.  Raises ``BundleError`` for a
-    registry that is damaged.
+    ``auto``: where a mixture is weighed by what its members lost lately, and where the registry has a champion, canary
+    or shadow for one of them.  Raises ``BundleError`` for a registry that is damaged.
     """
     wanted = settings.models.watch.enabled
     if wanted != "auto":
         return wanted
     known = list(instruments)
+    if any(mixture.weighing == "recent" for mixture in settings.mixtures):
+        return True
     return any(
         (one.champion is not None or one.canary is not None or one.shadow) and any(map(one.scope.covers, known))
         for one in Registry(settings.models.registry).standings()

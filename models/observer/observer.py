@@ -24,6 +24,7 @@ from models.observer.rollout import RolloutRules, Verdict, judge
 from models.observer.rules import WatchRules, alarms
 from models.observer.shadows import Workshop, reasons_against, shadows_for
 from models.observer.track import Track, reading_of, reading_of_facts
+from models.observer.weighing import Weighing, is_mixture
 from models.registry.store import STANDINGS, Registry
 
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
@@ -42,6 +43,15 @@ class Alarmed(NamedTuple):
     action: str
     factor: float
     text: str
+
+
+class Weighed(NamedTuple):
+    """Weights of a mixture's members, as ``engine.events.ModelWeighed``."""
+
+    instrument: str
+    model: str
+    weights: tuple[float, ...]
+    reason: str
 
 
 class Judged(NamedTuple):
@@ -142,7 +152,8 @@ class Observer:
         """A version that the session serves."""
         bundle: Bundle | None = None
         try:
-            bundle = self._find(version)
+            # A mixture is no bundle: the record tells what is to be known of it.
+            bundle = None if is_mixture(facts) else self._find(version)
         except BundleError as error:
             self._trouble(instrument, version, error)
         reading = reading_of(bundle.manifest) if bundle is not None else reading_of_facts(facts)
@@ -156,6 +167,7 @@ class Observer:
         made = Track(
             version, role, rows, reading, self._rules, fee_bps=self._fee_bps(instrument), bundle=bundle
         )  # fmt: skip
+        made.weighing = Weighing.of(facts, reading.direction)
         return self._enter(instrument, made)
 
     def _enter(self, instrument: str, track: Track) -> Track | None:
@@ -315,11 +327,11 @@ class Observer:
                 Track(version, SHADOW, rows, reading, self._rules, fee_bps=fee_bps, bundle=bundle),
             )
 
-    def look(self) -> list[Alarmed | Judged]:
+    def look(self) -> list[Alarmed | Judged | Weighed]:
         """To be called from time to time: shadows that came and went, and what has to be told."""
         self._follow_registry()
         self._workshop.flush()
-        told: list[Alarmed | Judged] = []
+        told: list[Alarmed | Judged | Weighed] = []
         for (instrument, version), track in self._tracks.items():
             if track.role != SHADOW:
                 changes = track.standing.changes(alarms(track.figures(), self._rules), self._rules)
@@ -327,6 +339,9 @@ class Observer:
                     Alarmed(instrument, version, source, action, self._rules.factor, text)
                     for source, action, text in changes
                 ]
+            if track.weighing is not None and (weights := track.weighing.due()):
+                reason = f"losses of the last {track.weighing.rows} rows"
+                told.append(Weighed(instrument, version, weights, reason))
         for (champion, challenger), pair in self._pairs.items():
             if pair.signals >= self._rollout.signals_min:
                 told.append(self._judge(champion, challenger, pair))

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from engine.errors import BundleError
-from models.observer.observer import CANARY, SHADOW, Alarmed, Judged
+from models.observer.observer import CANARY, SHADOW, Alarmed, Judged, Weighed
 from models.observer.rollout import RolloutRules
 from models.registry.promotion import promote, retire, rollback
 from models.registry.store import Registry
@@ -19,9 +19,9 @@ WHO: Final = "rollout"
 _WHY_MAX: Final = 500
 
 
-def carry_out(told: Alarmed | Judged, registry: Registry, rules: RolloutRules, now_ns: int) -> str:
+def carry_out(told: Alarmed | Judged | Weighed, registry: Registry, rules: RolloutRules, now_ns: int) -> str:
     """What was done, in a line; empty where nothing was.  What the registry refuses is said and left."""
-    if not rules.automatic:
+    if not rules.automatic or isinstance(told, Weighed):
         return ""
     try:
         if isinstance(told, Judged):

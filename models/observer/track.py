@@ -20,6 +20,7 @@ from models.observer.outcomes import Outcomes
 from models.observer.rebuilding import Rows
 from models.observer.rules import Standing, WatchRules
 from models.observer.stability import Learned, Stability
+from models.observer.weighing import Weighing
 from models.reference import newest_in_unit
 
 _LOSS_MAX: Final = 14.0
@@ -85,6 +86,8 @@ class Track:
         self._output = Learned(1, rules.reference_rows, rules.window_rows)
         self._columns: tuple[str, ...] = ()
         self.bundle = bundle
+        self.weighing: Weighing | None = None
+        """Of a mixture whose weights follow its members' losses."""
         self.compared = self.equal = self.skewed = 0
         """Predictions that were made again of rebuilt rows; to the bit; beyond the tolerance."""
         self._skew_worst = ""
@@ -143,6 +146,8 @@ class Track:
             outcomes.unmatched += 1
         else:
             self._maturing.predicted(row, prediction.values, event)
+            if self.weighing is not None:
+                self.weighing.said(row, prediction.values)
 
     def mature(self) -> list[Matured]:
         """What is known since the last call; each is counted."""
@@ -150,6 +155,8 @@ class Track:
         for one in found:
             loss = self.outcomes.add(one.p, one.rose)
             self.losses.append((one.row, loss))
+            if self.weighing is not None:
+                self.weighing.matured(one.row, one.rose)
             self._add_loss(loss)
         for predicted, realised in self._maturing.matured_variances():
             self.outcomes.add_variance(predicted, realised)

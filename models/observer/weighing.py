@@ -23,6 +23,11 @@ _STILL: Final = 0.01
 """Weights that moved less are not worth a record."""
 
 
+def is_mixture(facts: tuple[tuple[str, float], ...]) -> bool:
+    """Whether facts are those of several bundles that serve as one."""
+    return any(key.startswith(MEMBER) for key, _ in facts)
+
+
 class Weighing:
     """Of one mixture on one instrument.  ``places``: of each member's probability of rising and of its share among the
     numbers of a prediction."""
@@ -47,6 +52,11 @@ class Weighing:
                 if key.startswith(MEMBER)
             ]
         )
+
+    @property
+    def rows(self) -> int:
+        """Whose losses count."""
+        return len(self._losses)
 
     def said(self, row: int, values: tuple[float, ...]) -> None:
         """A prediction of a row, with what each member said.  Where one had not answered (no share, and zeros for

@@ -20,8 +20,10 @@ import pytest
 from engine import events as e
 from engine.codec import decode, encode
 from engine.errors import BundleError
+from engine.runtime.model_requests import WEIGH
+from engine.runtime.observer_process import request_of
 from models.manifest import Bundle, load_bundle
-from models.observer.observer import Alarmed, Observer
+from models.observer.observer import Alarmed, Observer, Weighed
 from models.observer.shadows import BLAME, FILE, OLDER, BoundedLog, Workshop
 from models.onnx_model import OnnxModel
 from tests.support.watched import BTC, Altered, Played, play
@@ -92,6 +94,33 @@ def test_outcomes_are_those_that_the_record_shows(played: Played) -> None:
     assert found["log_loss"] == pytest.approx(np.mean(losses), rel=0.02)
     assert 0 < found["signals"] <= found["predictions"] / horizon, "signals that overlap are one"
     assert -40 < found["profit_bps"] < 0, "fees of 10 bps a round trip and no move that pays for them"
+
+
+def test_the_members_of_a_mixture_are_weighed_by_what_they_lost(played: Played) -> None:
+    """The record as if two members had served as one: the bundle, and its contrary.  Told as the request that the
+    daemon takes; the mixture is no bundle, and nobody looks for one."""
+    facts = (("output.p_up", 0.0), ("member.a@1", 2.0), ("share.a@1", 4.0), ("member.b@1", 3.0), ("share.b@1", 5.0))
+
+    def mixed(record: Any) -> Any:
+        if isinstance(record, e.ModelAssigned) and record.model:
+            told = (*record.facts, *facts, ("recent_weights", 1.0))
+            return msgspec.structs.replace(record, model="both@1", facts=told)
+        if isinstance(record, e.Prediction) and record.values:
+            (p,) = record.values
+            values = (0.5, abs(p - 0.5), p, 1.0 - p, 0.5, 0.5)
+            return msgspec.structs.replace(record, model="both@1", values=values)
+        return record
+
+    again = replace(played, records=[mixed(record) for record in played.records])
+    observer = again.watched_by(again.observer())
+    (told,) = [one for one in observer.look() if isinstance(one, Weighed) and one.instrument == BTC]
+    assert told.model == "both@1"
+    assert told.weights[0] > 0.9 > told.weights[1] > 0.0
+    assert sum(told.weights) == pytest.approx(1.0)
+    command, arguments = request_of(told)
+    assert (command, arguments["weights"]) == (WEIGH, list(told.weights))
+    assert observer.troubles == {}
+    assert not [one for one in observer.look() if isinstance(one, Weighed)]
 
 
 @pytest.mark.fault("E10")

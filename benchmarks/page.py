@@ -39,7 +39,7 @@ WHAT = {
     "wire_websockets": "the same over websockets, the default library",
     "wire_picows_100": "the same over picows at 100 ticks/s, shadow ticks between",
     "swap": "from when a tick is due to its order's bytes, 1,000 ticks/s, CNN inline, while models are promoted one "
-    "after another: checked, opened and swapped; value: p99 against the same run without",
+    "after another: checked, opened and swapped; value: p99 against that of the time between them",
     "stage_decode": "from the receive stamp to the bus; this and the next: the probe's stages of `in_process_cnn`",
     "stage_model": "the CNN in a tick (by itself: `model_cnn`)",
     "stage_tick_to_order": "from the receive stamp to the end of the write",

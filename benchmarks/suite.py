@@ -58,7 +58,7 @@ CASES: tuple[Case, ...] = (
     Case("serving", serving.run, 3, serving.profile),
     Case("networks", networks.run, 2),
     Case("worker", worker.run, 3),
-    Case("swap", swap.run, 2),
+    Case("swap", swap.run),
     Case("cost_per_order", in_process.cost_per_order, 2, in_process.profile),
     Case("features", features.run, 3, features.profile),
     Case("candles", candles.run, 2, candles.profile),

@@ -1,8 +1,8 @@
 """Ticks while models are exchanged: each promotion is checked in its process, opened in its thread, and swapped.
 
 A latency runs from when a tick is due, which another process stamps, to the bytes of its order: a loop that stands
-still makes all ticks late that were due meanwhile.  In one run the first part has no swap, the middle part has them one
-after another as fast as they come, the last has none again.
+still makes all ticks late that were due meanwhile.  In one run each exchange, from the promotion to the first
+prediction, is followed by as long a time without one: a neighbour on the machine disturbs both alike.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from benchmarks.figures import Reading, Target, latency, percentile_us
 from benchmarks.in_process import finish, warm_up
@@ -28,14 +27,15 @@ from benchmarks.rig import ROOT, Market, NullWriter, Rig, running
 from config.following import follow_registry
 from engine.errors import KestrelError
 from engine.events import InputEvent
-from models.manifest import load_bundle
+from models.manifest import Bundle, load_bundle
 from models.registry.standing import scope_of
 from models.registry.store import Registry
 
 SWAPS: Final = 20
 PACE: Final = 1_000
-_PART_S: Final = 4.0
-_LIMIT_S: Final = 300.0
+_PLAIN_S: Final = 2.0
+_SWAP_S: Final = 60.0
+_LIMIT_S: Final = 400.0
 _STAMP = struct.Struct("q")
 _METRONOME = """
 import os, struct, sys, time
@@ -52,11 +52,65 @@ while True:
 """
 
 
-class Part(NamedTuple):
-    """``samples`` in ns, one for each tick; ``stall_ns``: the longest that a tick that was due waited for the loop."""
+class Ticks:
+    """``swapping`` and ``plain``: latencies in ns of ticks that were due while a model was exchanged, and of others."""
 
-    samples: list[int]
-    stall_ns: int
+    def __init__(self) -> None:
+        self.swapping: list[int] = []
+        self.plain: list[int] = []
+
+
+class Exchange:
+    """Promotes one version after another, each when the one before serves; ``is_on`` from a promotion to its effect.
+
+    A rename each, as the command does at last; the versions are made before.
+    """
+
+    def __init__(self, rig: Rig, swaps: int) -> None:
+        self.took_s: list[float] = []
+        self.is_on = False
+        self._rig = rig
+        self._registry = Registry(rig.settings.models.registry)
+        self._bundles = [self._version(number) for number in range(swaps)]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @property
+    def goes_on(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _version(self, number: int) -> Bundle:
+        """The shipped bundle under another card."""
+        folder = self._registry.root.parent / f"version-{number}" / "demo-crypto"
+        shutil.copytree(ROOT / "models" / "artifacts" / "demo-crypto", folder)
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"summary": f"version {number}"}))
+        bundle = load_bundle(folder)
+        self._registry.add(bundle)
+        return bundle
+
+    def _run(self) -> None:
+        time.sleep(_PLAIN_S)
+        for bundle in self._bundles:
+            seen = self._registry.standing(scope_of(bundle.manifest))
+            begun_s = time.perf_counter()
+            self.is_on = True
+            self._registry.change(
+                seen, "promote", bundle.version, who="bench", why="", forced=(), now_ns=time.time_ns()
+            )
+            while not self._serves(bundle.version):
+                if time.perf_counter() - begun_s > _SWAP_S:
+                    return
+                time.sleep(0.01)
+            self.is_on = False
+            self.took_s.append(time.perf_counter() - begun_s)
+            time.sleep(self.took_s[-1])
+
+    def _serves(self, version: str) -> bool:
+        seat = self._rig.core.lanes[self._rig.instruments[0].id].seat
+        return seat is not None and seat.version == version
 
 
 @contextlib.contextmanager
@@ -74,85 +128,73 @@ def _beats() -> Iterator[int]:
 
 
 def run(quick: bool) -> list[Reading]:
-    """One row; its value is the p99 while models are exchanged over that of the parts without."""
+    """One row; its value is the p99 while models are exchanged over that of the time between."""
     swaps = 3 if quick else SWAPS
     writer = NullWriter()
     with running(writer, model=True) as rig:
         market = Market()
         warm_up(rig, market, writer)
-        parts, took_s = asyncio.run(_measured(rig, market, writer, swaps))
+        exchange = Exchange(rig, swaps)
+        ticks = asyncio.run(_measured(rig, market, writer, exchange))
         rig.check()
         if rig.core.counters.swaps != swaps:
             raise KestrelError(f"{rig.core.counters.swaps} models were swapped", expected=f"{swaps}")
-    before, during, after = parts
-    plain_us = median([_p99_us(before), _p99_us(after)])
+    plain_us = percentile_us(sorted(ticks.plain), 0.99)
     return [
         latency(
             "swap",
-            during.samples,
-            value=_p99_us(during) / plain_us,
+            ticks.swapping,
+            value=percentile_us(sorted(ticks.swapping), 0.99) / plain_us,
             unit="x p99 without",
             targets=(Target("value", 1.5),),
-            note=f"{swaps} swaps, {median(took_s):.1f} s each from the promotion to the first prediction (longest "
-            f"{max(took_s):.1f} s); longest stall {during.stall_ns / 1e6:.1f} ms, without swaps "
-            f"{max(before.stall_ns, after.stall_ns) / 1e6:.1f} ms; p99 without {plain_us:.0f} us",
+            note=f"{swaps} swaps, {median(exchange.took_s):.1f} s each from the promotion to serving (longest "
+            f"{max(exchange.took_s):.1f} s); longest wait of a tick {max(ticks.swapping) / 1e6:.1f} ms, between swaps "
+            f"{max(ticks.plain) / 1e6:.1f} ms; p99 between swaps {plain_us:.0f} us",
         )
     ]
 
 
-def _p99_us(part: Part) -> float:
-    return percentile_us(sorted(part.samples), 0.99)
-
-
-async def _measured(rig: Rig, market: Market, writer: NullWriter, swaps: int) -> tuple[list[Part], list[float]]:
+async def _measured(rig: Rig, market: Market, writer: NullWriter, exchange: Exchange) -> Ticks:
     loop = asyncio.get_running_loop()
 
     def tell(make: Callable[[int], InputEvent]) -> None:
         loop.call_soon_threadsafe(lambda: rig.publish(make(rig.clock.now_ns())))
 
     shadow = rig.shadow()
-    took_s: list[float] = []
     (watcher,) = follow_registry(rig.settings, rig.assembly, tell, ROOT, env=os.environ, log=_Refusing(), core=rig.core)
-    operator = threading.Thread(target=_promote, args=(rig, swaps, took_s), daemon=True)
     shadow.start()
+    watcher.start()
+    exchange.start()
     with _beats() as beats:
         try:
-            before = await _part(rig, market, writer, beats, lambda: False)
-            watcher.start()
-            operator.start()
-            during = await _part(rig, market, writer, beats, operator.is_alive)
-            await loop.run_in_executor(None, watcher.stop)
-            after = await _part(rig, market, writer, beats, lambda: False)
+            return await _ticked(rig, market, writer, beats, exchange)
         finally:
             watcher.stop()
             shadow.stop()
-    return [before, during, after], took_s
 
 
-async def _part(rig: Rig, market: Market, writer: NullWriter, beats: int, goes_on: Callable[[], bool]) -> Part:
-    """For ``_PART_S`` and as long as it goes on."""
+async def _ticked(rig: Rig, market: Market, writer: NullWriter, beats: int, exchange: Exchange) -> Ticks:
+    """As long as models are exchanged."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
-    samples: list[int] = []
-    stall_ns = 0
-    until_s = loop.time() + _PART_S
+    ticks = Ticks()
+    until_s = loop.time() + _LIMIT_S
 
     def on_beats() -> None:
-        nonlocal stall_ns
         try:
+            samples = ticks.swapping if exchange.is_on else ticks.plain
             for (due_ns,) in _STAMP.iter_unpack(os.read(beats, 4096)):
-                stall_ns = max(stall_ns, time.perf_counter_ns() - due_ns)
                 orders = writer.orders
                 rig.receive(market.ticker(rig.clock.now_ns()))
                 if writer.orders == orders:
                     raise KestrelError("a tick made no order", expected="an order on every tick")
                 samples.append(writer.sent_ns - due_ns)
                 finish(rig, market, writer)
-            if len(samples) % 2_000 == 0:
-                rig.tokens.refresh()
-            if loop.time() > until_s + _LIMIT_S:
+                if market.ticks % 5_000 == 0:
+                    rig.tokens.refresh()
+            if loop.time() > until_s:
                 raise KestrelError(f"the swaps did not end within {_LIMIT_S:.0f} s")
-            if loop.time() < until_s or goes_on():
+            if exchange.goes_on:
                 return
         except Exception as error:
             done.set_exception(error)
@@ -160,31 +202,9 @@ async def _part(rig: Rig, market: Market, writer: NullWriter, beats: int, goes_o
             done.set_result(None)
         loop.remove_reader(beats)
 
-    os.read(beats, 65_536)  # what came between two parts was nobody's
     loop.add_reader(beats, on_beats)
     await done
-    return Part(samples, stall_ns)
-
-
-def _promote(rig: Rig, swaps: int, took_s: list[float]) -> None:
-    """One version after another, each when the one before serves; a rename each, as the command does at last."""
-    registry = Registry(rig.settings.models.registry)
-    instrument = rig.instruments[0].id
-    for number in range(swaps):
-        folder = registry.root.parent / f"version-{number}" / "demo-crypto"
-        shutil.copytree(ROOT / "models" / "artifacts" / "demo-crypto", folder)
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-        (folder / "manifest.json").write_text(json.dumps(manifest | {"summary": f"version {number}"}))
-        bundle = load_bundle(Path(folder))
-        version, _ = registry.add(bundle)
-        seen = registry.standing(scope_of(bundle.manifest))
-        registry.change(seen, "promote", version, who="bench", why="", forced=(), now_ns=time.time_ns())
-        promoted_s = time.perf_counter()
-        while (seat := rig.core.lanes[instrument].seat) is None or seat.version != version:
-            if time.perf_counter() - promoted_s > 60:
-                return
-            time.sleep(0.01)
-        took_s.append(time.perf_counter() - promoted_s)
+    return ticks
 
 
 class _Refusing:

@@ -194,6 +194,19 @@ def judge_quote(
 
 
 @kernel
+def doubt_held_quote(s: State, px: float, ts: float) -> None:
+    """A trade since the quote that is held back, at the quote that stands: another one like it is no second word for
+    it.  So many suspects in a row still are: quotes may run ahead of trades."""
+    near_px = s[at.OUTLIER_FRACTION] * abs(px)
+    if (
+        s[at.QUOTES + at.PENDING] > 0.0
+        and ts > s[at.QUOTES + at.PENDING_NS]
+        and s[at.BID_PX] - near_px <= px <= s[at.ASK_PX] + near_px
+    ):
+        s[at.QUOTES + at.PENDING_PX] = math.nan
+
+
+@kernel
 def known_id(s: State, key: float) -> bool:
     """Whether a trade of that id came before, among the last ``ID_KEPT``; remembers it."""
     n = int(s[at.ID_COUNT])
@@ -240,6 +253,7 @@ def judge_trade(s: State, px: float, qty: float, key: float, ts_ns: int, recv_ns
     issue = price_issue(s, at.TRADES, px, ts, low_px - near_px, high_px + near_px)
     if issue == v.OUTLIER:
         return v.SUSPECT + 4 * v.OUTLIER
+    doubt_held_quote(s, px, ts)
     size = volume_issue(s, at.TRADE_VOLUME, qty)
     if size < 0:
         return v.SUSPECT + 4 * v.VOLUME_SPIKE

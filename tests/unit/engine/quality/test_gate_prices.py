@@ -88,6 +88,39 @@ def test_another_venues_price_confirms_at_once() -> None:
     assert said(judge.quote(quote(2 * S, 101.0))) == "suspect outlier"
 
 
+@pytest.mark.fault("D3")
+def test_a_second_wrong_quote_is_not_believed_where_trades_since_the_first_were_at_the_old_price() -> None:
+    """Two messages of a feed with the point one digit off, and between them a trade at the quote that stands."""
+    judge = gate()
+    at = warm(judge)
+    assert said(judge.quote(quote(at, 1_000.0))) == "suspect outlier"
+    assert said(judge.trade(trade(at + 2 * S, 100.01))).startswith("accepted")
+    assert said(judge.quote(quote(at + 3 * S, 1_000.1))) == "suspect outlier"
+    assert said(judge.quote(quote(at + 4 * S, 100.02))) == "accepted spike"
+
+
+def test_a_jump_is_believed_although_trades_before_it_are_told_after_it() -> None:
+    """Of the time of the first quote or earlier, or at neither price: they are no word against it."""
+    for told_at, px in ((0, 100.0), (-1, 100.0), (1, 100.5)):
+        judge = gate()
+        at = warm(judge)
+        judge.trade(trade(at - 2 * MS, 100.0, trade_id="1"))
+        assert said(judge.quote(quote(at, 101.0))) == "suspect outlier"
+        judge.trade(trade(at + told_at * MS, px, trade_id="2"))
+        assert said(judge.quote(quote(at + 2 * MS, 101.0))) == "accepted confirmed"
+
+
+def test_quotes_that_no_trade_follows_are_believed_at_the_fifth() -> None:
+    """Trades at the old price between all of them: the market is where it is quoted."""
+    judge = gate()
+    at = warm(judge)
+    verdicts = []
+    for i in range(5):
+        verdicts.append(said(judge.quote(quote(at + 2 * i * MS, 101.0 + 0.01 * i))))
+        judge.trade(trade(at + (2 * i + 1) * MS, 100.0, trade_id=str(i)))
+    assert verdicts == 4 * ["suspect outlier"] + ["accepted confirmed"]
+
+
 def test_a_trade_at_the_quoted_price_needs_no_second_one() -> None:
     """The quotes have moved while nobody traded."""
     judge = gate()

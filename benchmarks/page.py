@@ -63,6 +63,11 @@ WHAT = {
     "order_wire_signed": "the same with a signature made for this order, as when the pool of tokens is stale",
     "model_cnn": "one prediction of the demo CNN, tight loop (30 us in the design)",
     "model_cnn_paced": "the same each millisecond, sleeping between",
+    "worker_ticks": "from when a tick is due to its order's bytes, 5,000 ticks/s, a model of 500 us on the worker; "
+    "value: p99 against the same without a model",
+    "worker_ticks_no_model": "the same without a model, block by block in turns",
+    "worker_batch_of_8_slow": "a window of that model in a batch of 8; `worker_batch_of_8_*` likewise",
+    "worker_interpreter": "longest wait for the interpreter of a thread beside runs of the runtime",
     "serving_cnn": "the reference CNN, batch 1, ONNX Runtime: copy in, graph, value out; `serving_*` likewise",
     "serving_cnn_openvino": "the same with OpenVINO, in turns; `serving_*_openvino` likewise",
     "serving_step_gru": "one row through a GRU's step graph, state carried",

@@ -339,6 +339,8 @@ METHOD = [
     "  about 320 us to 170; strategy, risk and order record run a few times a session and cost two to six times",
     "  what the lanes with an order on every tick show.",
     "",
+    *(ROOT / "benchmarks" / "serving.md").read_text(encoding="utf-8").splitlines(),
+    "",
     "## Limits",
     "",
     "- p99 on a shared machine measures the machine too. The empty-loop figure at the top tells how fast it was.",

@@ -74,7 +74,7 @@ class ThresholdStrategy(BaseStrategy):
         forecast = self._forecasts[instrument] = msgspec.structs.replace(forecast, **changes)
         self._confidence.on_model(instrument, forecast)
 
-    def coverage(self, instrument: str) -> Coverage | None:
+    def conformal_coverage(self, instrument: str) -> Coverage | None:
         """How often the conformal sets held the truth; None without that gate, and before the first."""
         return self._confidence.coverage(instrument)
 

@@ -218,8 +218,20 @@ class SessionWatch:
             **({} if self._requests is None else {"watched": self._requests.status()}),
             "waits_for": sorted(core.reconciliation.awaited),
             "not_trading": {name: str(why) for name in core.lanes if (why := core.view.tradable(name))},
+            **_coverage(core),
             **self._companions(),
         }
+
+
+def _coverage(core: TradingCore) -> dict[str, Any]:
+    """What became of the conformal sets of strategies that make some, by strategy and instrument."""
+    found: dict[str, dict[str, Any]] = {}
+    for slot in core.slots:
+        tell = getattr(slot.strategy, "conformal_coverage", None)
+        lines = {} if tell is None else {name: one for name in core.lanes if (one := tell(name)) is not None}
+        if lines:
+            found[slot.name] = msgspec.to_builtins(lines)
+    return {"coverage": found} if found else {}
 
 
 def _named(lines: dict[str, str], count: int) -> dict[str, str]:

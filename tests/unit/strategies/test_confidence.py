@@ -101,7 +101,7 @@ def test_sets_grow_after_errors_and_shrink_while_there_are_none() -> None:
     for number in range(4):
         say(strategy, view, 0.8, 0.0)
         row(strategy, view, 100.0 - number)
-    coverage = strategy.coverage(NAME)
+    coverage = strategy.conformal_coverage(NAME)
     assert coverage is not None
     assert (coverage.matured, coverage.covered, coverage.singletons, coverage.singletons_right) == (3, 1, 2, 0)
     assert coverage.alpha == pytest.approx(0.1 - 2 * 0.05 * 0.9 + 0.05 * 0.1)
@@ -119,7 +119,7 @@ def test_rows_whose_price_did_not_move_count_as_no_outcome() -> None:
     for _ in range(3):
         say(strategy, view, 0.8, 0.0)
         row(strategy, view, 100.0)
-    coverage = strategy.coverage(NAME)
+    coverage = strategy.conformal_coverage(NAME)
     assert coverage is not None
     assert coverage.matured == 0
     assert isnan(coverage.share)
@@ -132,7 +132,7 @@ def test_the_close_of_the_row_counts_where_features_have_one() -> None:
         view.feature_views[NAME] = FakeFeatures({"close": close})
         say(strategy, view, 0.8, 0.0)
         row(strategy, view, 100.0)
-    coverage = strategy.coverage(NAME)
+    coverage = strategy.conformal_coverage(NAME)
     assert coverage is not None
     assert (coverage.matured, coverage.covered) == (1, 1)
 
@@ -146,7 +146,7 @@ def test_after_a_hole_in_the_rows_nothing_is_held_against_the_wrong_price() -> N
     strategy.on_timer(Timer(view.now_ns, view.now_ns, "beat"), view)
     say(strategy, view, 0.8, 0.0)
     row(strategy, view, 90.0)
-    coverage = strategy.coverage(NAME)
+    coverage = strategy.conformal_coverage(NAME)
     assert coverage is not None
     assert coverage.matured == 0
 
@@ -161,11 +161,11 @@ def test_what_was_learned_goes_on_after_a_restart_and_ends_with_the_version() ->
     restored.restore(json.loads(json.dumps(strategy.state())))
     assert restored.state() == strategy.state()
     say(restored, view, 0.8, 0.0)
-    before, after = strategy.coverage(NAME), restored.coverage(NAME)
+    before, after = strategy.conformal_coverage(NAME), restored.conformal_coverage(NAME)
     assert before is not None
     assert before == after
     say(restored, view, 0.8, 0.0, model="m@2")
-    fresh = restored.coverage(NAME)
+    fresh = restored.conformal_coverage(NAME)
     assert fresh is not None
     assert (fresh.model, fresh.alpha, fresh.matured) == ("m@2", 0.1, 0)
 

@@ -22,6 +22,7 @@ from engine.runtime.metrics import Gauges
 from engine.runtime.model_requests import REPORT, ModelRequests
 from engine.runtime.probe import StageProbe
 from engine.runtime.watch import SHOWN_MAX, SessionWatch
+from strategies.conformal import Coverage
 from tests.support.core import BTC, MemoryJournal, OpenGate, Scripted, build_core, fill, intent, open_market, quote
 from tests.support.exchange import Exchange
 
@@ -227,3 +228,25 @@ def test_status_names_what_is_open_by_the_ids_that_cancel_takes() -> None:
     watched.core.desk.carry_out([stop])
     (text,) = watched.watch.status()["groups"].values()
     assert text == f"s: sell 1 {BTC} at 90"
+
+
+def test_strategies_that_make_conformal_sets_tell_their_coverage() -> None:
+    """By strategy and instrument; others are not in it."""
+    watched = Watched()
+    assert "coverage" not in watched.watch.status()
+    coverage = Coverage(model="m@1", alpha=0.08, matured=10, covered=9, singletons=4, singletons_right=3)
+    (slot,) = watched.core.slots
+    slot.strategy.conformal_coverage = lambda name: coverage if name == BTC else None  # type: ignore[attr-defined]
+    open_market(watched.core)
+    assert watched.watch.status()["coverage"] == {
+        "s": {
+            BTC: {
+                "model": "m@1",
+                "alpha": 0.08,
+                "matured": 10,
+                "covered": 9,
+                "singletons": 4,
+                "singletons_right": 3,
+            }
+        }
+    }

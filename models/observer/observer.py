@@ -92,6 +92,8 @@ class Observer:
         self._tracks: dict[tuple[str, str], Track] = {}
         self._pairs = {} if pairs is None else pairs
         """By champion and challenger."""
+        self._coming: dict[str, Rows] = {}
+        """By instrument, of a model that is offered and serves when they are warm."""
         self._windows: dict[int, OrderedDict[int, Float32Array]] = {}
         self._stamp: tuple[tuple[str, int], ...] | None = None
         self._number = 0
@@ -126,6 +128,7 @@ class Observer:
         before = self._champion(event.instrument)
         if before is not None and before.version != event.model:
             del self._tracks[event.instrument, before.version]
+        self._coming.pop(event.instrument, None)
         if event.model and (before is None or before.version != event.model):
             self._watch(event.instrument, event.model, CHAMPION, event.spec, event.facts)
         self._tidy(event.instrument)
@@ -142,7 +145,7 @@ class Observer:
             self._watch(event.instrument, event.model, CANARY, event.spec, event.facts)
             return
         try:
-            self._rebuilding.add(event.instrument, FeatureSpec.from_json(event.spec))
+            self._coming[event.instrument] = self._rebuilding.add(event.instrument, FeatureSpec.from_json(event.spec))
         except KestrelError as error:
             self._trouble(event.instrument, event.model, error)
 
@@ -193,7 +196,10 @@ class Observer:
 
     def _tidy(self, instrument: str) -> None:
         """Rows that nobody reads any more are forgotten; pairs of champions that are none any more too."""
-        self._rebuilding.keep_only(instrument, [track.rows for track in self._of(instrument)])
+        wanted = [track.rows for track in self._of(instrument)]
+        if instrument in self._coming:
+            wanted.append(self._coming[instrument])
+        self._rebuilding.keep_only(instrument, wanted)
         if not self._given:
             serving = {track.version for track in self._tracks.values() if track.role == CHAMPION}
             self._pairs = {key: pair for key, pair in self._pairs.items() if key[0] in serving}

@@ -106,7 +106,8 @@ class Rows:
             self._note()
         self._times[(self.count - 1) % ROWS_KEPT] = ts_event_ns, ts_recv_ns
         self.ts_event_ns, self.ts_recv_ns = ts_event_ns, ts_recv_ns
-        self._on_row(self)
+        if self.buffer.warm:
+            self._on_row(self)
 
 
 class _Followed:

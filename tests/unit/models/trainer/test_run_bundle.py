@@ -14,6 +14,7 @@ from engine.instruments import AssetClass
 from models.catalogue import verify_bundle
 from models.facts import facts_of
 from models.onnx_model import OnnxModel
+from models.reference import newest_in_unit
 from strategies.threshold import ThresholdParams, ThresholdStrategy
 from tests.support.fake_view import FakeView
 from tests.support.training import candle_settings, tiny_settings, write_candles, write_quotes, write_settings
@@ -21,6 +22,7 @@ from tests.support.training import candle_settings, tiny_settings, write_candles
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 pytest.importorskip("onnxscript", reason="the trainer is not installed")
 
+from models.networks.served import Normaliser  # noqa: E402
 from models.trainer import dataset  # noqa: E402
 from models.trainer.fit import forecasts  # noqa: E402
 from models.trainer.run import fit_normaliser_of, load_fitted, run_training  # noqa: E402
@@ -56,6 +58,8 @@ def test_the_bundle_says_what_the_run_says(trained, make_instrument):
     assert f"a round trip costs {entries.cost_bps:.3f} bps" in (bundle.path / "README.md").read_text()
     assert manifest.return_scale_bps > 0
     assert not manifest.scored
+    assert manifest.reference.fits(bundle.spec.columns)
+    assert all(sum(shares) == pytest.approx(1.0) for shares in manifest.reference.shares.values())
     facts = dict(facts_of(manifest))
     assert (facts["output.p_up"], facts["direction.p_up"]) == (0.0, 1.0)
     assert verify_bundle(bundle.path)["golden_predictions"] == 24
@@ -120,3 +124,16 @@ def test_a_strategy_trades_on_the_horizon_that_it_names(tmp_path):
     strategy.on_model(instrument.id, facts)
     (entry,) = strategy.on_prediction(said, 1, view)
     assert entry.reason == f"long {abs(far_bps):.4f}"
+
+
+def test_drift_is_measured_in_the_unit_that_the_graph_takes():
+    """The newest row of windows at 60,000, beside the scale-free values of the normaliser itself."""
+    rng = np.random.default_rng(5)
+    kinds = ("price", "price_difference", "qty", "plain")
+    windows = np.stack(
+        [60_000 + rng.normal(size=(7, 12)), rng.normal(size=(7, 12)), rng.random((7, 12)), rng.normal(size=(7, 12))],
+        axis=2,
+    ).astype(np.float32)
+    ours = newest_in_unit(windows, kinds, 0)
+    theirs = Normaliser(kinds, 0).scale_free(torch.from_numpy(windows))[:, -1].numpy()
+    assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-5)

@@ -108,7 +108,7 @@ class ExitTracking:
         """An earlier session has heard of it: it is told again when the venue shows it, as large as it is then."""
         order = self._by_client.get(attachment.name)
         if order is not None:
-            order.attachment, order.size_qty = attachment, size_qty
+            order.attachment, order.size_qty, order.is_carried = attachment, size_qty, True
 
     def release(self, order: Tracked, ts_recv_ns: int) -> list[InputEvent]:
         """A held order came with no entry: it is somebody else's."""
@@ -139,8 +139,9 @@ class ExitTracking:
         resized = self._resize(order, size_qty)
         entry = self._by_client.get(order.attachment.entry) if order.attachment is not None else None
         if entry is not None and entry.closed and not entry.booked_qty and not order.accepted:
-            # Its entry has filled nothing and it goes with it; one that lives on is told, so that it is cancelled.
-            if order.end and not order.claimed_qty:
+            # Its entry has filled nothing and it goes with it; one that lives on is told, so that it is cancelled, and
+            # one that an earlier session has told is told with its end.
+            if order.end and not order.claimed_qty and not order.is_carried:
                 self._close(order)
                 return
             self._tell_exit(order, ts_event_ns, ts_recv_ns, events)

@@ -48,6 +48,8 @@ class Tracked(msgspec.Struct, gc=False):
     """Of an exit that came with an entry: what is known of that."""
     size_qty: Decimal = Decimal(0)
     """Of such an exit: its size as it was told last."""
+    is_carried: bool = False
+    """Of such an exit: an earlier session has told it, and its end is awaited."""
     held: bool = False
     """Nobody knows yet whose it is, as it may be such an exit: nothing of it is told."""
     deferred: dict[str, Fill] | None = None

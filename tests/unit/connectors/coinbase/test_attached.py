@@ -221,6 +221,17 @@ def test_one_whose_entry_has_filled_nothing_goes_with_it_or_is_told_of() -> None
         assert kinds(book(t, "e2", "x1")) == [(OrderFilled, EXIT)]
 
 
+def test_an_exit_that_an_earlier_session_has_told_is_told_to_have_ended() -> None:
+    """Its entry was cancelled with nothing filled, and the session ended when it had told the exit."""
+    t = OrderTracker("coinbase", {"BTC-USD": BTC})
+    t.adopt("c1", "v1", D(0), (), ended=True, instrument=BTC)
+    t.adopt(EXIT, "x1", D(0), (), ended=False, instrument=BTC)
+    t.adopt_exit(t.attachments.expect(entry(), "BTC-USD", "x1"), D("0.4"))
+    assert kinds(see_exit(t, "CANCELLED")) == [(OrderAttached, EXIT), (OrderCancelled, EXIT)]
+    assert t.open_orders() == []
+    assert see_exit(t, "CANCELLED") == []
+
+
 def test_an_exit_is_awaited_from_its_entrys_end_until_it_is_told_or_missed() -> None:
     """A refused entry, and one that filled nothing, have none; a late fill has."""
     t = tracker("c1", "c2", "c3")

@@ -224,10 +224,7 @@ class Checks:
             for name, _ in carried.known_px:
                 self._known.unjudged.pop(name, None)
         elif isinstance(record, AccountSettled):
-            self._known.settled = True
-            self._known.told_of_others = {
-                base: self._truth.others(base, self._known.disowned) for base in self._max_qty
-            }
+            self._known.settle(self._max_qty)
         elif isinstance(record, SessionStarted):
             self._told_of_code = bool(record.config_hash and record.code_hash)
         elif isinstance(record, CancelOrder):
@@ -299,7 +296,10 @@ class Checks:
         for value in (fill.qty, fill.px, fill.fee):
             if type(value) is not Decimal:
                 self.fail("I8", f"fill {fill.trade_id} has an amount of type {type(value).__name__}")
-        self._books.book(self._known.session, seq, fill, ours=fill.client_order_id in self._known.journaled)
+        ours = fill.client_order_id in self._known.journaled
+        self._books.book(self._known.session, seq, fill, ours=ours)
+        if not ours:
+            self._known.hear_fill(fill.trade_id, fill.instrument.partition("/")[0], int(fill.side) * fill.qty)
         self.versions.on_fill(fill)
 
     # --- after each event --------------------------------------------------------------------------------------------

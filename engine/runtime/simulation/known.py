@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from engine.commands import RiskState
@@ -32,6 +32,10 @@ class Known:
         """By instrument: how many prices are to come until an odd one can be told."""
         self.told_of_others: dict[str, Decimal] = {}
         """By currency: what others had moved when the account was confirmed last."""
+        self._told_fills: dict[str, tuple[str, Decimal]] = {}
+        """Executions of others that were told since then: currency and amount, by id."""
+        self._fills_then = 0
+        """How many executions there were."""
         self._truth = truth
         self._now_ns = now_ns
 
@@ -43,6 +47,25 @@ class Known:
     @property
     def risk_state(self) -> RiskState:
         return self.risk[-1][2]
+
+    def settle(self, bases: Iterable[str]) -> None:
+        """The account was confirmed."""
+        self.settled = True
+        self.told_of_others = {base: self._truth.others(base, self.disowned) for base in bases}
+        self._told_fills.clear()
+        self._fills_then = len(self._truth.fills())
+
+    def hear_fill(self, trade_id: str, base: str, qty: Decimal) -> None:
+        """An execution of somebody else's order was told; ``qty`` with its sign."""
+        self._told_fills[trade_id] = (base, qty)
+
+    def untold_of_others(self, base: str) -> Decimal:
+        """What others have moved since the account was confirmed and no session can know.  What one was told of since
+        then it knows: a sale by hand makes no room for coins that came unseen."""
+        since = {one.entry_id for one in self._truth.fills()[self._fills_then :]}
+        told = (qty for name, (of, qty) in self._told_fills.items() if of == base and name in since)
+        moved = self._truth.others(base, self.disowned) - self.told_of_others.get(base, Decimal(0))
+        return moved - sum(told, Decimal(0))
 
     def is_disturbed(self) -> bool:
         """Whether somebody else has just changed the account: what the venue says of it may be older."""

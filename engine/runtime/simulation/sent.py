@@ -118,8 +118,6 @@ class SentChecks:
         if known.is_disturbed():
             return
         worst = self._truth.worst_base(base, Side.BUY) + qty
-        # What others have paid in since the account was confirmed last cannot be known.
-        unknown = self._truth.others(base, known.disowned) - known.told_of_others.get(base, ZERO)
-        worst -= max(unknown, ZERO)
+        worst -= max(known.untold_of_others(base), ZERO)
         if worst > self._max_qty[base]:
             self._fail("I3", f"{what} can make the position {worst}, limit {self._max_qty[base]}")

@@ -31,6 +31,9 @@ class Venue:
     def others(self, _base: str, _disowned: object) -> Decimal:
         return Decimal("1.005")
 
+    def fills(self) -> list[Any]:
+        return []
+
 
 @pytest.mark.parametrize(("qty", "broken"), [("0.0042", []), ("0.007", []), ("0.0071", ["I3"])])
 def test_only_a_change_that_adds_needs_room(qty: str, broken: list[str]) -> None:
@@ -56,3 +59,28 @@ def test_only_a_change_that_adds_needs_room(qty: str, broken: list[str]) -> None
     body = b'{"order_id":"v-1","price":"%s","size":"%s"}' % (str(px).encode(), qty.encode())
     assert checks.written(b"POST /api/v3/brokerage/orders/edit HTTP/1.1\r\nHost: venue\r\n\r\n" + body)
     assert found == broken
+
+
+@pytest.mark.parametrize(("told", "untold"), [(True, "0.005"), (False, "0.002")])
+def test_a_sale_by_others_that_was_told_makes_no_room_for_coins_that_came_unseen(told: bool, untold: str) -> None:
+    """Confirmed at 1, 0.005 paid in, 0.003 sold by hand; an earlier sale, told late, was in the confirmed total."""
+
+    class Account(Venue):
+        total, sales = Decimal(1), ["before"]
+
+        def others(self, _base: str, _disowned: object) -> Decimal:
+            return self.total
+
+        def fills(self) -> list[Any]:
+            return [SimpleNamespace(entry_id=name) for name in self.sales]
+
+    account: Any = Account()
+    known = Known(account, lambda: 1)
+    known.settle(["BTC"])
+    account.total, account.sales = Decimal("1.002"), ["before", "since"]
+    known.hear_fill("before", "BTC", Decimal("-0.004"))
+    if told:
+        known.hear_fill("since", "BTC", Decimal("-0.003"))
+    assert known.untold_of_others("BTC") == Decimal(untold)
+    known.settle(["BTC"])
+    assert known.untold_of_others("BTC") == 0

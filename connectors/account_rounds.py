@@ -48,7 +48,7 @@ class AccountRounds:
             await asyncio.gather(task, return_exceptions=True)
 
     def wake(self) -> None:
-        """Have a round soon."""
+        """Have a round soon.  If it fails the next one comes after the first pause, whatever failed before."""
         self._wake.set()
 
     async def _run(self) -> None:
@@ -57,7 +57,9 @@ class AccountRounds:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s(failed, self._every_s)):
                     await self._wake.wait()
-            self._wake.clear()
+            if self._wake.is_set():
+                self._wake.clear()
+                failed = 0
             failed = 0 if await self._is_confirmed() else failed + 1
 
     async def _is_confirmed(self) -> bool:

@@ -177,6 +177,7 @@ class AccountReconciler:
         """Confirm the account once.  Raises ``VenueError`` when that cannot be had now."""
         opening, _, unresolved = await self._confirmed(self._rivals.name)
         self._tell(opening, unresolved)
+        self._settler.confirmed()
 
     # --- questions --------------------------------------------------------------------------------------------------
 

@@ -76,8 +76,9 @@ class Settler:
         self._listings = Listings(rest)
         self._tracker = tracker
         self._adjustments = Adjustments(tracker)
-        self.on_adjusted: Callable[[], None] = lambda: None
-        """Called when the venue has adjusted an execution: what the account holds is to be confirmed."""
+        self.on_doubt: Callable[[], None] = lambda: None
+        """Called when the venue has adjusted an execution, or one may be in the opening balances or not: what the
+        account holds is to be confirmed."""
         self._clock = clock
         self._emit = emit
         self._account = account
@@ -297,7 +298,7 @@ class Settler:
                 order = self._tracker.of_venue(order_id)
                 if order is not None and not order.closed:
                     self.check_now(order.client_order_id)
-            self.on_adjusted()
+            self.on_doubt()
         return now_ns
 
     async def _look_up(self, order_id: str) -> None:
@@ -323,7 +324,13 @@ class Settler:
         else:
             self._account.recovered("fills")
         if self._tracker.doubtful:
-            self._account.trouble("opening", f"{self._tracker.doubtful}; start the session again")
+            self._account.trouble("opening", f"{self._tracker.doubtful}; the account is confirmed once more")
+            self.on_doubt()
+
+    def confirmed(self) -> None:
+        """The account was told whole, with every execution that is booked: what the opening left in doubt is in it."""
+        self._tracker.doubtful = ""
+        self._account.recovered("opening")
 
     # --- orders -------------------------------------------------------------------------------------------------
 

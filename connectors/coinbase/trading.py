@@ -108,7 +108,7 @@ class Trading:
             every_s=settings.reconcile_s,
             rival=rival,
         )
-        self.settler.on_adjusted = self.reconciler.rounds.wake
+        self.settler.on_doubt = self.reconciler.rounds.wake
         self._protocol = CoinbaseUserProtocol(name, tracker, contracts=bool(directory.contracts))
         self._margin_watch = MarginWatch(name, self._protocol, self.reconciler) if directory.contracts else None
         self.user_feed = feed(

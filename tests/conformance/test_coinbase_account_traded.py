@@ -21,7 +21,16 @@ from connectors.coinbase.directory import OPENING_MARGIN_NS
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.venue import CoinbaseVenue
 from engine.errors import VenueError
-from engine.events import AccountSettled, BalanceReported, OrderAccepted, OrderCancelled, OrderFilled, Side
+from engine.events import (
+    AccountSettled,
+    BalanceReported,
+    FeedDown,
+    FeedUp,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    Side,
+)
 from tests.support.coinbase_account import D, Hand, One, session, still_exchange, until
 
 
@@ -80,6 +89,24 @@ async def test_a_fill_of_an_order_that_never_showed_itself_is_told(
         (fill,) = one.log.of(OrderFilled)
         assert (fill.client_order_id, fill.qty, fill.side) == ("liquidation", D("0.001"), Side.BUY)
         explained(one)
+
+
+@pytest.mark.fault("C18")
+async def test_an_execution_about_the_opening_holds_entries_until_the_account_was_confirmed_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be in the opening balances or not; the next ones that are told have it in them."""
+    async with still_exchange(tmp_path) as hand:
+        hand.place("busy", "BUY", "1", hand.best()[0] + D("0.05"))
+        monkeypatch.setattr("connectors.coinbase.directory.OPENING_MARGIN_NS", 60_000_000_000)
+        async with session(hand) as one:
+            hand.fill("busy", "0.001")
+            await until(lambda: sum(event.stream == "user" for event in one.log.of(FeedUp)) == 2)
+            told = [event for event in one.log if type(event) in (FeedDown, FeedUp, AccountSettled)]
+            user = [event for event in told if type(event) is AccountSettled or event.stream == "user"]
+            assert [type(event) for event in user] == [AccountSettled, FeedUp, FeedDown, AccountSettled, FeedUp]
+            assert "came while the balances were read; the account is confirmed once more" in user[2].reason
+            explained(one)
 
 
 @pytest.mark.fault("C15")

@@ -66,6 +66,27 @@ async def test_a_failed_round_is_followed_soon_and_then_by_longer_pauses(monkeyp
     await rounds.stop()
 
 
+async def test_who_is_woken_after_a_long_illness_does_not_wait_as_long_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is taken again has the account confirmed: where that fails for another reason, the next round comes
+    after the first pause, not after that of all failures before."""
+    pauses: list[int] = []
+
+    def pause(failed: int, every_s: float) -> float:
+        pauses.append(failed)
+        return every_s if failed in (0, 3) else 0.001
+
+    monkeypatch.setattr("connectors.account_rounds.pause_s", pause)
+    account = Account(*[VenueError("no key")] * 3, VenueError("cut off"))
+    rounds = AccountRounds("venue", account.settle, every_s=3600.0)
+    rounds.start()
+    rounds.wake()
+    await until(lambda: account.rounds == 3 and len(pauses) == 4)
+    rounds.wake()
+    await until(lambda: account.rounds == 5)
+    assert pauses[:5] == [0, 1, 2, 3, 1]
+    await rounds.stop()
+
+
 def test_the_pauses_of_a_long_illness_do_not_begin_anew() -> None:
     """They double up to the usual one and stay there."""
     assert [pause_s(failed, 30.0) for failed in range(6)] == [30.0, 5.0, 10.0, 20.0, 30.0, 30.0]

@@ -150,7 +150,7 @@ async def test_the_listing_of_an_order_is_read_whole_and_the_account_confirmed()
     """A recent listing names the adjustment alone: its order's entries are read, and then it is told, once."""
     async with settling(start=False) as bench:
         confirmations: list[str] = []
-        bench.settler.on_adjusted = lambda: confirmations.append("asked")
+        bench.settler.on_doubt = lambda: confirmations.append("asked")
         bench.venue.fills = [fill("e2", trade_id="t-e1", trade_type="REVERSAL"), fill("e1")]
         bench.tracker.sent("c1", 1)
         bench.claim("v1", "c1", "0.4")

@@ -19,7 +19,7 @@ from models.networks.step_attention import NewestRow
 def served_form(network: nn.Module) -> nn.Module:
     """The same function of full windows in the form that a runtime computes fastest: the network's own, that of its
     members, and of a recurrent one this module's."""
-    form = deepcopy(network)
+    form = deepcopy(network).eval()
     # Members that are asked for their forecasts; a network that reads what is inside another's layers needs them all.
     base = getattr(form, "base", None)
     if isinstance(base, Frozen) and hasattr(form, "base_predictions"):
@@ -30,8 +30,8 @@ def served_form(network: nn.Module) -> nn.Module:
         return converted.eval()
     if reads_newest_row_alone(form):
         assert isinstance(form.recurrence, Recurrence)
-        form.recurrence = NewestRowRecurrence(form.recurrence)
-    return form.eval()
+        form.recurrence = NewestRowRecurrence(form.recurrence).eval()
+    return form
 
 
 def reads_newest_row_alone(network: nn.Module) -> bool:

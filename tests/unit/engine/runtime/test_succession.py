@@ -316,7 +316,8 @@ def test_what_comes_at_the_markets_pace_changes_nothing_of_what_was_left(tmp_pat
     that leaves out nothing; only how far the session came is told by the very last of them."""
     account = trading(100)
     refused = c.Rejected(5, intent(), "position", "2", "1")
-    kinds = (prediction(5), timer(5), refused, e.JournalSynced(5, 5, 1))
+    answer = e.PredictionMade(5, 5, BTC, "m-1", 4, 4, e.PredictionStatus.OK, (0.5,))
+    kinds = (prediction(5), answer, timer(5), refused, e.JournalSynced(5, 5, 1))
     assert {type(one) for one in kinds} == AT_THE_MARKETS_PACE
     mixed = [record for one in account.records for record in (one, *kinds)] + [timer(10**9)]
     session = leave(tmp_path / "s-1", mixed)

@@ -196,16 +196,15 @@ def _parts(
     live = plan.live
 
     def make_core(recorder: Any, probe: Any, prefix: str) -> Any:
-        log = get_logger("models")
-        if worker is None:
-            log.info("models run in the loop", why="in data time an answer belongs to its row")
-        assembly.tell_schedules(lambda version, schedule: log.info("a model runs", model=version, where=schedule.text))
         return build_core(
             settings, instruments, recorder=recorder, assembly=assembly, id_prefix=prefix, live=live, probe=probe
         )
 
     def make_companions(core: Any, tell: Any) -> Any:
         log = get_logger("models")
+        if worker is None:
+            log.info("models run in the loop", why="in data time an answer belongs to its row")
+        assembly.tell_schedules(lambda version, schedule: log.info("a model runs", model=version, where=schedule.text))
         tell_providers(assembly, tell, log)
         return follow_registry(settings, assembly, tell, ROOT, env=without_secrets(), log=log, core=core)
 

@@ -51,14 +51,19 @@ class Runner:
 
 
 class Mailbox:
-    """Of one instrument and model.  ``pending`` is guarded by the worker's lock; ``spare``: windows to write into."""
+    """Of one instrument and model.  ``spare``: windows to write into.
 
-    __slots__ = ("instrument", "pending", "runner", "spare")
+    ``pending`` and ``queued`` are guarded by the worker's lock.  A box that was forgotten keeps its place in the queue,
+    and is never there twice: one batch would take two windows of it.
+    """
+
+    __slots__ = ("instrument", "pending", "queued", "runner", "spare")
 
     def __init__(self, runner: Runner, instrument: str, shape: tuple[int, ...]) -> None:
         self.runner = runner
         self.instrument = instrument
         self.pending: Ask | None = None
+        self.queued = False
         # One pending, one being computed, one being written.
         self.spare: deque[Float32Array] = deque(np.zeros(shape, np.float32) for _ in range(3))
 
@@ -76,7 +81,7 @@ class Worker:
         self._stopped = False
         self._died = ""
         self._busy_ns = 0
-        """Since when a batch has been running; 0: none."""
+        """Since when a batch or a run for nothing has been running; 0: none."""
         self._asked = self._told = self._superseded = self._dropped = 0
         self._late = self._failed = self._batches = self._warm_runs = 0
 
@@ -128,6 +133,9 @@ class Worker:
     def ask(self, box: Mailbox, window: Float32Array, row_event_ns: int, row_ns: int) -> None:
         """Leave a copy of ``window``; the answer is an event.  Never raises for what a window or a model can be."""
         self._asked += 1
+        if not box.spare:  # a defect of ours, and no reason to halt a session: it is as if a newer window had come
+            self._superseded += 1
+            return
         now_ns = self._stopwatch()
         ask = Ask(box.instrument, box.spare[0], row_event_ns, row_ns, now_ns)
         why = self._why_not(box.runner, now_ns)
@@ -143,9 +151,10 @@ class Worker:
         box.spare.popleft()
         with self._lock:
             before, box.pending = box.pending, ask
-        if before is None:
+            was_queued, box.queued = box.queued, True
+        if not was_queued:
             self._queue.put(box)
-        else:
+        if before is not None:
             self._superseded += 1
             box.spare.append(before.window)
 
@@ -220,7 +229,9 @@ class Worker:
                 first = ready[0]
                 if isinstance(first, Runner):
                     ready.popleft()
+                    self._busy_ns = self._stopwatch()
                     first.batches.warm()
+                    self._busy_ns = 0
                     self._warm_runs += 1
                 else:
                     self._run_batch(first.runner, ready)
@@ -244,7 +255,7 @@ class Worker:
         for box in same[:size]:
             ready.remove(box)
             with self._lock:
-                ask, box.pending = box.pending, None
+                ask, box.pending, box.queued = box.pending, None, False
             if ask is not None:
                 boxes.append(box)
                 asks.append(ask)

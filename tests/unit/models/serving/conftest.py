@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from queue import Queue
 
 import numpy as np
@@ -70,8 +71,10 @@ class Desk:
         return self._real.answer(asks)
 
     def warm(self):
-        self._real.warm()
+        """In the worker's thread."""
         self.entered.release()
+        self._free.wait(PATIENCE_S)
+        self._real.warm()
 
     def hold(self):
         self._free.clear()
@@ -81,6 +84,13 @@ class Desk:
 
     def wait_until_it_runs(self):
         assert self.entered.acquire(timeout=PATIENCE_S)
+
+    def wait_until_warm(self, runs):
+        """So many runs for nothing are over."""
+        until = time.monotonic() + PATIENCE_S
+        while self.worker.warm_runs < runs:
+            assert time.monotonic() < until
+            time.sleep(0)
 
     def wake(self, count=1):
         """The loop's turn: so many wake-ups."""

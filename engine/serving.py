@@ -187,6 +187,7 @@ class Serving:
         self._settle(lane, serving)
 
     def _offer_beside(self, lane: Lane, event: e.ModelOffered) -> None:
+        serving = acting(lane)
         present = lane.canary if event.role == CANARY else lane.older
         if present is not None and present.version == event.model:
             if present.share != event.share:
@@ -220,7 +221,7 @@ class Serving:
         self._refit(lane)
         self._reset(lane, seat, "it takes its seat")
         self._heed(lane, seat)
-        self._trust.settle(lane)
+        self._settle(lane, serving)
 
     def _make_seat(self, lane: Lane, event: e.ModelOffered) -> Seat | None:
         """None where it cannot be had after all: whoever serves goes on."""

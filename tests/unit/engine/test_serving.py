@@ -7,7 +7,9 @@ import pytest
 from engine import events as e
 from engine.commands import NewOrder
 from engine.core import TradingCore
-from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, buyer, intent, open_market, quote
+from engine.lanes import StrategySlot
+from engine.seats import ServingRules
+from tests.support.core import BTC, MemoryRecorder, OpenGate, Scripted, build_core, buyer, intent, open_market, quote
 from tests.support.serving import Answers, Shelf
 
 
@@ -118,6 +120,27 @@ def test_the_same_version_offered_again_changes_nothing() -> None:
     core.on_event(shelf.offer(11, "mid@1"))
     assert len(recorder.records) == count
     assert core.counters.swaps == 0
+
+
+@pytest.mark.fault("E4")
+def test_an_older_version_offered_after_the_break_is_told_with_its_facts() -> None:
+    """It predicts from then on: strategies judge its predictions by its own suggestions."""
+    before, older = Answers("b@1"), Answers("a@1")
+    shelf, strategy = Shelf(before, older), Scripted()
+    shelf.facts["a@1"] = (("buy", 0.9),)
+    recorder = MemoryRecorder()
+    core = TradingCore(
+        recorder=recorder, gate=OpenGate(), slots=[StrategySlot(strategy)], assembly=shelf, currency="USD",
+        id_prefix="k", rules=ServingRules(1, 3600_000_000_000, "older"),
+    )  # fmt: skip
+    open_market(core)
+    before.statuses = [e.PredictionStatus.FAILED]
+    core.on_event(quote(10))
+    assert strategy.facts == {"buy": 0.6}
+    core.on_event(shelf.offer(11, "a@1", "older"))
+    assert strategy.facts == {"buy": 0.9}
+    core.on_event(quote(12))
+    assert recorder.of(e.Prediction)[-1].model == "a@1"
 
 
 @pytest.mark.fault("E2")

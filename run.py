@@ -508,6 +508,7 @@ def _judge(sessions: Path, names: Sequence[str], registry: Path, version: str) -
     from models.registry.store import Registry
 
     bundle = load_bundle(Registry(registry).path_of(version))
+    bundle.check_version(version)
     pairs: dict[tuple[str, str], Any] = {}
     judged: Any = []
     for name in names:

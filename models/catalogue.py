@@ -96,7 +96,9 @@ def load_named(directory: Path | str, name: str, *, registry: Path | None = None
     directory = Path(directory)
     plain, _, sha = name.partition("@")
     if sha and registry is not None and Registry(registry).path_of(name).is_dir():
-        return load_bundle(Registry(registry).path_of(name), now_ns=now_ns)
+        bundle = load_bundle(Registry(registry).path_of(name), now_ns=now_ns)
+        bundle.check_version(name)
+        return bundle
     if not plain or Path(plain).name != plain or not (directory / plain).is_dir():
         known = ", ".join(path.name for path in bundle_paths(directory)) or "none"
         raise BundleError(f"no bundle {name!r} in {directory}", expected=f"one of: {known}")

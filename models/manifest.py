@@ -271,6 +271,16 @@ class Bundle:
         self.sha = sha
         self.version = f"{manifest.name}@{sha[:12]}"
 
+    def check_version(self, version: str) -> None:
+        """Raises ``BundleError`` where this is not ``version``, in whose folder of the registry it was found: a
+        manifest that was changed together with what it lists is whole, and nobody promoted it."""
+        if self.version != version:
+            raise BundleError(
+                f"{self.path} holds {self.version}",
+                expected=f"{version}, as its folder is named",
+                do="bring that version back from a backup, or promote another one",
+            )
+
     def reasons_against(self, instrument: Instrument, outputs: Collection[str] = ("",)) -> list[str]:
         """Why this bundle may not be used on the instrument; empty when it may.
 

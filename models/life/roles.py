@@ -85,6 +85,7 @@ def wanted_roles(registry: Path, directory: Path, followed: Followed, shelf: She
     def usable(version: str) -> Bundle | None:
         try:
             bundle = shelf.load(held.path_of(version))
+            bundle.check_version(version)
             bundle.check_instrument(followed.instrument, followed.outputs)
         except BundleError as error:
             problems[version] = str(error)

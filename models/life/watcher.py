@@ -230,18 +230,20 @@ class RegistryWatcher:
     def _bring(self, role: Role, wanted: Iterable[tuple[Instrument, Roles | None]]) -> bool:
         """Open and offer one role everywhere.  False: the registry has changed meanwhile."""
         for instrument, roles in wanted:
+            if roles is None:
+                continue  # who should serve may not: whoever serves goes on, and whoever stands beside it
             assignment = Assignment()
-            bundle = None if roles is None else self._candidate(role, instrument.id, roles)
+            bundle = self._candidate(role, instrument.id, roles)
             if bundle is not None:
                 opened = self._opened(bundle, instrument.id)
                 if self._is_outdated():
                     return False
                 assignment = opened or assignment
-            if role == "champion" and not assignment.model and (roles is None or bundle is not None):
+            if role == "champion" and not assignment.model and bundle is not None:
                 continue  # who should serve may not: whoever serves goes on
             if role == "older" and not self._offers_older:
                 continue
-            share = roles.share if roles is not None and role == "canary" and assignment.model else Decimal(0)
+            share = roles.share if role == "canary" and assignment.model else Decimal(0)
             told = self._told.get((instrument.id, role), _NOBODY)
             if told[0] != self._seated(instrument.id, role):
                 told = _NOBODY  # it was refused, or has left

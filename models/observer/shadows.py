@@ -94,7 +94,9 @@ class Workshop:
         """A version of the registry.  Raises ``BundleError``."""
         if self._registry is None:
             raise BundleError(f"there is no registry to take {version} from")
-        return load_bundle(self._registry.path_of(version))
+        bundle = load_bundle(self._registry.path_of(version))
+        bundle.check_version(version)
+        return bundle
 
     def run(
         self, model: Model, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int

@@ -54,6 +54,7 @@ def find_standing(
         assert one.champion is not None
         try:
             bundle = load(registry.path_of(one.champion))
+            bundle.check_version(one.champion)
         except BundleError as error:
             raise ChampionRefused(
                 one.champion,

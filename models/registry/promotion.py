@@ -90,7 +90,9 @@ def objections(registry: Registry, version: str, *, trades: bool, now_ns: int) -
     """What speaks against using a version, a line each.  It is loaded and its golden tape run, as a session would."""
     found = []
     try:
-        verify_bundle(registry.path_of(version), now_ns=now_ns)
+        held = verify_bundle(registry.path_of(version), now_ns=now_ns)["version"]
+        if held != version:
+            found.append(f"its folder holds {held}: bring {version} back from a backup")
     except BundleError as error:
         found.append(str(error))
     if trades:

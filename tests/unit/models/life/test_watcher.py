@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from models.life.checking import Checked
+from models.life.roles import Shelf
 from models.manifest import load_bundle
 from models.registry.promotion import promote, retire, rollback
 
@@ -203,6 +204,46 @@ def replaced(registry, crypto_bundle, replace_file, tmp_path):
         return registry.add(load_bundle(crypto_bundle))[0]
 
     return make
+
+
+@pytest.mark.fault("E2")
+def test_a_canary_whose_manifest_was_changed_consistently_is_not_offered(
+    registry, add, promoted, watching, edit_manifest
+) -> None:
+    first, second = add(), add()
+    promoted(first)
+    promoted(second, **CANARY)
+    path = registry.path_of(second)
+    (path / "manifest.json").chmod(0o644)
+    edit_manifest(path, lambda manifest: manifest.update(created_ns=7))
+    session = watching(first)
+    assert session.look() == []
+    (told,) = session.log.errors
+    assert told["model"] == second
+    assert f"expected {second}" in told["problem"]
+
+
+@pytest.mark.fault("E2")
+def test_a_champion_that_may_not_be_used_vacates_no_seat_beside_the_one_that_serves(
+    registry, add, promoted, watching
+) -> None:
+    """The older one and the canary may hold a position: with a damaged champion they stay where they are."""
+    first, second, third = add(), add(), add()
+    promoted(first)
+    promoted(second)
+    promoted(third, **CANARY)
+    shelf = Shelf()
+    session = watching(second, offers_older=True, shelf=shelf)
+    assert session.look() == [("canary", third, "0.05"), ("older", first, "0")]
+    manifest = (registry.path_of(second) / "manifest.json").read_bytes()
+    damaged(registry, second, "manifest.json", b"{")
+    promoted(add(), to="shadow")  # a change, so that it looks again, and reads it again
+    shelf.keep([])
+    assert session.look() == []
+    assert session.watcher.status()["registry"]["refused"].keys() == {second}
+    damaged(registry, second, "manifest.json", manifest)
+    assert session.look() == []
+    assert session.watcher.status()["registry"]["roles"]["BTC/USD@test"]["older"] == first
 
 
 def test_a_version_that_is_too_slow_here_is_not_offered(add, promoted, watching) -> None:

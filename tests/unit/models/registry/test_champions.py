@@ -9,6 +9,8 @@ import pytest
 from engine.errors import BundleError
 from engine.instruments import AssetClass
 from models.catalogue import find_bundle, load_named
+from models.observer.shadows import Workshop
+from models.onnx_model import OnnxModel
 from models.registry.champions import champions, find_champion
 from models.registry.standing import scope_of
 
@@ -71,6 +73,24 @@ def test_a_champion_that_may_not_be_used_is_an_error_and_not_passed_over(
     said = f"the champion {version} .* may not be used: .*(expired|no file golden)"
     with pytest.raises(BundleError, match=said):
         find_bundle(artifacts, make_instrument(), registry=registry.root)
+
+
+@pytest.mark.fault("E2")
+def test_a_version_whose_manifest_was_changed_consistently_serves_nobody(
+    registry, add, crown, artifacts, make_instrument, edit_manifest
+) -> None:
+    """Each file is as the manifest lists it; the manifest is not the one that was promoted."""
+    version = crown(add())
+    path = registry.path_of(version)
+    (path / "manifest.json").chmod(0o644)
+    edit_manifest(path, lambda manifest: manifest.update(created_ns=7))
+    holds = f"{path} holds demo-crypto@.*; expected {version}"
+    with pytest.raises(BundleError, match=f"the champion {version} .* may not be used: {holds}"):
+        find_bundle(artifacts, make_instrument(), registry=registry.root)
+    with pytest.raises(BundleError, match=holds):
+        load_named(artifacts, version, registry=registry.root)
+    with pytest.raises(BundleError, match=holds):
+        Workshop(registry.root, None, OnnxModel).load(version)
 
 
 def test_a_damaged_registry_stops_only_those_who_ask_it(registry, add, crown, artifacts, make_instrument) -> None:

@@ -64,6 +64,15 @@ def test_what_speaks_against_a_version_refuses_it_and_force_keeps_it_in_the_audi
     assert line.why == "better"
 
 
+def test_a_version_whose_folder_holds_another_one_is_not_promoted(registry, add, edit_manifest) -> None:
+    """Whole by its own manifest, which is not the one that was added."""
+    version = add()
+    (registry.path_of(version) / "manifest.json").chmod(0o644)
+    edit_manifest(registry.path_of(version), lambda manifest: manifest.update(created_ns=7))
+    with pytest.raises(BundleError, match=f"its folder holds demo-crypto@.*: bring {version} back"):
+        promote(registry, "demo-crypto", digits(version), **WHO)
+
+
 def suspicious(manifest) -> None:
     manifest.update(
         schema=2,

@@ -13,15 +13,21 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from engine.errors import BundleError
 from engine.events import PredictionStatus
 from engine.ports import Float32Array
 from models.assets import UNKNOWN
+from models.golden import run_tape
 from models.manifest import Bundle
+from models.providers.graph import refused
 from models.serving.bound import BoundGraph
 from models.serving.guards import PROBE, OutputGuard
 
 SIZES = (1, 2, 4, 8)
 """Fixed shapes are what providers can capture and pin; beyond 8 windows a CPU gains little, and the first one waits."""
+ONE_BY_ONE = frozenset({"int8"})
+"""Dynamic quantisation takes one scale for all that goes into a layer: in a batch, what a model says of an instrument
+would depend on who else is in it."""
 _WARM_UP_RUNS = 5
 _OK, _FAILED = PredictionStatus.OK, PredictionStatus.FAILED
 
@@ -64,20 +70,30 @@ class Answer(NamedTuple):
 
 
 class Batches:
-    """Of one model.  For one thread; the thread that makes it may be another one."""
+    """Of one model.  For one thread; the thread that makes it may be another one.
+
+    Raises ``BundleError`` where a batch of any size misses the golden tape, or the runtime cannot run it.
+    """
 
     def __init__(self, model: Bindable, guard: OutputGuard) -> None:
         bundle = model.bundle
         self._guard = guard
         self._numbers = {} if bundle.assets is None else bundle.assets.by_instrument
-        self._bound = {size: model.bind(size) for size in SIZES}
+        self.sizes = SIZES[:1] if bundle.manifest.precision in ONE_BY_ONE else SIZES
         self._probe = np.full(bundle.spec.window * len(bundle.spec.columns), PROBE, np.float32)
-        for bound in self._bound.values():
-            for _ in range(_WARM_UP_RUNS):
-                bound.run()
+        try:
+            self._bound = {size: model.bind(size) for size in self.sizes}
+            for bound in self._bound.values():
+                for _ in range(_WARM_UP_RUNS):
+                    bound.run()
+                _check_tape(bundle, bound)
+        except BundleError:
+            raise
+        except Exception as error:  # each runtime has types of its own
+            raise refused(bundle.version, "run batches of", error) from error
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
-        """One run for ``asks``, as many as one of ``SIZES``.  Never raises."""
+        """One run for ``asks``, as many as one of ``sizes``.  Never raises."""
         try:
             return self._answer(asks)
         except Exception as error:  # the runtime raises its own types
@@ -109,6 +125,35 @@ class Batches:
             defect = self._guard.defect(ask.instrument, values, mark)
             answers.append(Answer(ask, _FAILED, (), defect) if defect else Answer(ask, _OK, values))
         return answers
+
+
+def _check_tape(bundle: Bundle, bound: BoundGraph) -> None:
+    """The last windows of the golden tape, as many as the largest batch has, next to each other in each lane."""
+    windows: list[Float32Array] = []
+
+    def keep(window: Float32Array) -> tuple[float, ...]:
+        windows.append(window.copy())
+        return ()
+
+    # With the machine code that has just made them for the check of single windows: under a millisecond.
+    run_tape(bundle.spec, bundle.golden.instrument, bundle.golden.events, keep)
+    wanted = np.array(bundle.golden.outputs).reshape(len(windows), -1)
+    bound.asset[:] = UNKNOWN
+    outputs_abs = bundle.manifest.tolerance.outputs_abs
+    last = range(len(windows) - SIZES[-1], len(windows))
+    for begin in last[:: bound.batch]:
+        rows = [(begin + lane) % len(windows) for lane in range(bound.batch)]
+        for lane, row in enumerate(rows):
+            bound.features[lane] = windows[row]
+        bound.run()
+        said = np.concatenate([output.reshape(bound.batch, -1) for output in bound.outputs], axis=1)
+        off = np.abs(said - wanted[rows]).max(axis=1)
+        if not (worst := float(off.max())) <= outputs_abs:  # NaN is none either
+            raise BundleError(
+                f"bundle {bundle.version}: in a batch of {bound.batch} a prediction is {worst:.2g} off the golden tape",
+                expected=f"at most {outputs_abs:.2g}",
+                do="set models.schedule to inline, or use another execution provider",
+            )
 
 
 def failed(asks: Sequence[Ask], text: str) -> list[Answer]:

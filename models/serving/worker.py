@@ -22,7 +22,7 @@ import numpy as np
 from engine.events import PredictionStatus
 from engine.model_events import PredictionMade
 from engine.ports import Float32Array, Publish
-from models.serving.batches import SIZES, Answer, Ask, Batches, failed
+from models.serving.batches import Answer, Ask, Batches, failed
 
 STUCK_NS = 1_000_000_000
 """A run that takes longer than this, and than ten deadlines, holds up everybody: what is asked meanwhile fails."""
@@ -250,7 +250,8 @@ class Worker:
                 break
             ready.append(one)
         same = [box for box in ready if isinstance(box, Mailbox) and box.runner is runner]
-        size = max(size for size in SIZES if size <= len(same))
+        sizes = runner.batches.sizes
+        size = max(size for size in sizes if size <= len(same))
         boxes, asks = [], []
         for box in same[:size]:
             ready.remove(box)
@@ -264,7 +265,7 @@ class Worker:
         try:
             while len(answers) < len(asks):  # once, but where some were forgotten meanwhile
                 rest = asks[len(answers) :]
-                answers += runner.batches.answer(rest[: max(size for size in SIZES if size <= len(rest))])
+                answers += runner.batches.answer(rest[: max(size for size in sizes if size <= len(rest))])
                 self._batches += 1
         except BaseException as error:
             self._call_soon(self._tell, runner, failed(asks[len(answers) :], f"the worker died: {error!r}"))

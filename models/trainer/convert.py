@@ -20,6 +20,7 @@ from models.manifest import ASSET, FEATURES, GRAPH, Bundle, Tolerance
 from models.manifest_sections import Converted, Step
 from models.providers.graph import Source, source_of
 from models.providers.onnx_runtime import open_session
+from models.serving.batches import ONE_BY_ONE
 from models.trainer import dataset
 from models.trainer.card import render_run_card
 from models.trainer.dataset import Dataset, Part
@@ -111,11 +112,15 @@ def check(found: Converted, precision: Target) -> None:
 
 
 def _said(source: Source, rows: Dataset, part: Part) -> list[Float64]:
-    """For each forecast ``(N, K)`` as its scores take it: probabilities of all classes, or the number."""
+    """For each forecast ``(N, K)`` as its scores take it: probabilities of all classes, or the number.
+
+    Scored as it is served: a graph that takes one scale for a whole batch is run row by row.
+    """
     session = open_session(source)
+    size = 1 if source.precision in ONE_BY_ONE else _BATCH
     pieces: list[list[npt.NDArray[Any]]] = []
-    for begin in range(0, len(part.index), _BATCH):
-        batch = slice(begin, begin + _BATCH)
+    for begin in range(0, len(part.index), size):
+        batch = slice(begin, begin + size)
         feeds: dict[str, npt.NDArray[Any]] = {FEATURES: rows.windows(part.position[batch])}
         if any(tensor.name == ASSET for tensor in source.inputs):
             feeds[ASSET] = rows.numbers[part.index[batch]]

@@ -53,6 +53,7 @@ class Desk:
         self.runner = self.model._runner
         self._real = self.runner.batches
         self.runner.batches = self
+        self.sizes = self._real.sizes
         self.broken = None
 
     def start(self):

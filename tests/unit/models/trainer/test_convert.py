@@ -13,6 +13,7 @@ from models.catalogue import verify_bundle
 from models.manifest import load_bundle
 from models.manifest_sections import Converted
 from models.onnx_model import OnnxModel
+from models.providers.onnx_runtime import open_session
 from tests.support.training import tiny_settings, write_quotes, write_settings
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
@@ -45,7 +46,22 @@ def test_a_converted_bundle_is_a_version_of_its_own_that_says_what_it_cost(run, 
         monkeypatch.setattr(convert, "F1_FALL_MAX", 0.2)
         monkeypatch.setattr(convert, "ECE_RISE_MAX", 0.2)
     original = load_bundle(place / "bundle" / "tiny")
+    batches = set()
+
+    def open_watched(source):
+        session = open_session(source)
+
+        class Watched:
+            def run(self, names, feeds):
+                batches.add((source.precision, min(len(feeds["features"]), 2)))
+                return session.run(names, feeds)
+
+        return Watched()
+
+    monkeypatch.setattr(convert, "open_session", open_watched)
     made = convert_run(place, precision, data=data)
+    # As it is served: what int8 says of a row depends on the rows beside it.
+    assert batches == {("fp32", 2), (precision, 1 if precision == "int8" else 2)}
     manifest = made.manifest
     assert made.path == place / f"bundle-{precision}" / "tiny"
     assert (manifest.name, manifest.precision) == ("tiny", precision)

@@ -23,6 +23,7 @@ from models.mixture.spread import SpreadModel, spread_facts, spread_graph
 from models.onnx_model import OnnxModel
 from models.providers.absent import AbsentModel
 from models.providers.order import providers_of
+from models.refusals import refusing
 from models.registry.store import Registry
 from models.serving.off_loop import OffLoopModel, WarmModel
 from models.serving.opening import OnProvider, OnScheduled, Opened, Opening
@@ -98,7 +99,8 @@ class ConfiguredAssembly:
 
     def _assignment(self, bundle: Bundle) -> Assignment:
         self._bundles[bundle.version] = bundle
-        facts = facts_of(bundle.manifest)
+        with refusing(bundle.version):
+            facts = facts_of(bundle.manifest)
         if self._has_spread(bundle):
             facts = (*facts, *spread_facts(bundle))
         if self._opening.has_worker and isinstance(self._served(bundle), OffLoopModel):
@@ -180,7 +182,8 @@ class ConfiguredAssembly:
         if model is None and self._original is not None and version in self._original._models:
             model = self._models[version] = self._original._models[version].twin()
         if model is None:
-            model = self._models[version] = self._opening.open(bundle)
+            with refusing(version):
+                model = self._models[version] = self._opening.open(bundle)
         return model
 
     # --- while a session runs (``models.life.watcher.Opener``, from its thread) -----------------------------------
@@ -193,17 +196,21 @@ class ConfiguredAssembly:
 
     def open(self, bundle: Bundle) -> Assignment:
         """Opens what will be offered, so that ``model`` has it at hand.  Raises ``BundleError``."""
-        if bundle.version not in self._models:
-            model = self._opening.open(bundle)
-            if isinstance(model, AbsentModel):
-                raise BundleError(model.text, do="whoever serves goes on")
-            self._models[bundle.version] = model
-            try:
+        version = bundle.version
+        if version in self._models:
+            return self._assignment(bundle)
+        try:
+            with refusing(version):
+                model = self._opening.open(bundle)
+                if isinstance(model, AbsentModel):
+                    raise BundleError(model.text, do="whoever serves goes on")
+                self._models[version] = model
                 self._served(bundle)
-            except KestrelError:
-                del self._models[bundle.version]
-                raise
-        return self._assignment(bundle)
+                return self._assignment(bundle)
+        except KestrelError:
+            for held in (self._models, self._bundles, self._spreads, self._placed):
+                held.pop(version, None)  # half open it would be taken for one that may serve
+            raise
 
     def keep(self, versions: Collection[str]) -> None:
         """Lets go of all other models: a session of months has many.  Whoever still serves is kept by its seat."""
@@ -237,9 +244,10 @@ class ConfiguredAssembly:
 
     def _find(self, instrument: Instrument, name: str) -> Bundle:
         models = self._settings.models
-        return find_bundle(
-            models.directory, instrument, name, registry=models.registry, outputs=self._outputs(instrument)
-        )
+        with refusing(name):
+            return find_bundle(
+                models.directory, instrument, name, registry=models.registry, outputs=self._outputs(instrument)
+            )
 
     def _outputs(self, instrument: Instrument) -> frozenset[str]:
         """Names of those that the strategies on this instrument trade on."""

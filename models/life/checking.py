@@ -20,10 +20,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from engine.errors import BundleError, KestrelError
+from engine.errors import BundleError
 from engine.events import PredictionStatus
 from engine.features import load_columns
 from models.manifest import load_bundle
+from models.refusals import problem_of
 from models.shipped import ENGINES, Name
 
 TIMEOUT_S: Final = 180.0
@@ -123,8 +124,8 @@ def examine(task: Task) -> Checked:
             bundle, deadline_us=task.deadline_us, providers=providers_of(task.providers, Path(task.engines))
         )
         median_us = _median_us(model, bundle)
-    except KestrelError as error:
-        return Checked(str(error))
+    except Exception as error:
+        return Checked(problem_of(error))
     if median_us > task.deadline_us:
         return Checked(
             f"one prediction takes {median_us:.0f} us here; expected at most models.deadline_us ({task.deadline_us:g})",

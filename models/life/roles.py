@@ -16,6 +16,7 @@ from engine.errors import BundleError
 from engine.instruments import Instrument
 from models.catalogue import find_bundle
 from models.manifest import Bundle, load_bundle
+from models.refusals import problem_of
 from models.registry.champions import find_standing
 from models.registry.store import Registry
 
@@ -87,8 +88,8 @@ def wanted_roles(registry: Path, directory: Path, followed: Followed, shelf: She
             bundle = shelf.load(held.path_of(version))
             bundle.check_version(version)
             bundle.check_instrument(followed.instrument, followed.outputs)
-        except BundleError as error:
-            problems[version] = str(error)
+        except Exception as error:
+            problems[version] = problem_of(error)
             return None
         return bundle
 

@@ -18,13 +18,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from engine.errors import BundleError, KestrelError
+from engine.errors import BundleError
 from engine.instruments import Instrument
 from engine.intents import writable
 from engine.ports import Assignment
 from models.life.checking import Checked, Task
 from models.life.roles import Followed, Roles, Shelf, wanted_roles
 from models.manifest import Bundle
+from models.refusals import problem_of
 from models.registry import audit
 from models.registry.champions import ChampionRefused
 from models.registry.store import STANDINGS
@@ -274,8 +275,8 @@ class RegistryWatcher:
                     return None
             with _yielding():
                 return self._opener.open(bundle)
-        except KestrelError as error:
-            self._refuse(version, str(error), instrument)
+        except Exception as error:
+            self._refuse(version, problem_of(error), instrument)
             return None
 
     def _is_outdated(self) -> bool:

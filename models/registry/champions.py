@@ -14,6 +14,7 @@ from engine.errors import BundleError
 from engine.instruments import Instrument
 from models.manifest import Bundle, load_bundle
 from models.manifest_sections import DIRECTION
+from models.refusals import problem_of
 from models.registry.standing import Standing
 from models.registry.store import Registry
 
@@ -55,10 +56,10 @@ def find_standing(
         try:
             bundle = load(registry.path_of(one.champion))
             bundle.check_version(one.champion)
-        except BundleError as error:
+        except Exception as error:
             raise ChampionRefused(
                 one.champion,
-                f"the champion {one.champion} of {one.scope.text} may not be used: {error}",
+                f"the champion {one.champion} of {one.scope.text} may not be used: {problem_of(error)}",
                 do="promote another version, or go back: python run.py models rollback NAME",
             ) from None
         if not bundle.reasons_against(instrument, outputs):

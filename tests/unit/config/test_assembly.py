@@ -195,3 +195,22 @@ def test_a_model_that_was_opened_beforehand_is_at_hand_and_others_are_let_go() -
     assert made.is_open(other.version)
     assert not made.is_open(assigned.model)
     assert [one.version for one in twin.models] == [other.version]
+
+
+@pytest.mark.fault("E2")
+def test_a_bundle_with_a_number_that_is_none_is_refused_in_one_line_and_leaves_nothing_open(tmp_path: Path) -> None:
+    """At a start, and beside a session that runs: a level of a conformal set that is a word."""
+    place = Path(shutil.copytree(ROOT / "models" / "artifacts" / "demo-crypto", tmp_path / "demo-crypto"))
+    manifest = json.loads((place / "manifest.json").read_bytes())
+    (place / "manifest.json").write_text(json.dumps({**manifest, "conformal": {"ninety": 0.1}}))
+    bundle = load_bundle(place)
+    started = assembly(models__directory=str(tmp_path))
+    said = f"bundle {bundle.version} cannot be used: ValueError: could not convert string to float: 'ninety'"
+    with pytest.raises(BundleError, match=said):
+        started.assign(spot(), True)
+    running = assembly()
+    for _ in range(2):
+        with pytest.raises(BundleError, match=said):
+            running.open(bundle)
+        assert not running.is_open(bundle.version)
+        assert running.models == []

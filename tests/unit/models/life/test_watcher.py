@@ -173,6 +173,35 @@ def test_a_version_of_other_features_than_are_computed_here_is_not_offered(regis
     assert "was trained on features 000000000000" in session.log.errors[0]["problem"]
 
 
+@pytest.mark.fault("E2")
+@pytest.mark.parametrize("where", ["open", "check"])
+def test_a_version_that_makes_another_part_fail_is_refused_once_and_others_go_on(
+    registry, add, promoted, watching, monkeypatch, where
+) -> None:
+    """An error that is none of the product's, as of a number that is none in the manifest."""
+    first, second, canary = add(), add(), add()
+    promoted(first)
+    promoted(second)
+    session = watching(first)
+    owner, name = (session.opening, "open") if where == "open" else (session.checks, "check")
+    real = getattr(owner, name)
+
+    def fails(subject, *more):
+        if subject.version == second:
+            raise ValueError("could not convert string to float: 'ninety'\nand more")
+        return real(subject, *more)
+
+    monkeypatch.setattr(owner, name, fails)
+    assert session.look() == []
+    assert session.look() == []
+    (told,) = session.log.errors
+    assert told["model"] == second
+    assert told["problem"].startswith("ValueError: could not convert string to float: 'ninety'")
+    assert "\n" not in told["problem"]
+    promoted(canary)
+    assert session.look() == [("champion", canary, "0")]
+
+
 @pytest.mark.fault("E6")
 def test_a_graph_that_computes_something_else_here_is_not_offered(registry, add, promoted, watching, replaced) -> None:
     """The check has passed it, as on another processor; the golden tape in this process does not."""

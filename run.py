@@ -488,13 +488,16 @@ def observe(
     settings = restore(session.header.config, {})
     telling = Telling(socket_path(user_run_folder(), session.id, process_id))
     rollout = settings.models.rollout.rules(settings.models.deadline_us)
+    observer = build_observer(settings, session.path / FOLDER)
 
     def on_told(told: Any) -> None:
         print(told, file=sys.stderr, flush=True)
-        if done := carry_out(told, Registry(settings.models.registry), rollout, time.time_ns()):
+        registry = Registry(settings.models.registry)
+        feed, upto_ns = settings.venue.feed, observer.last_seq_ns
+        if done := carry_out(told, registry, rollout, time.time_ns(), feed=feed, upto_ns=upto_ns):
             print(done, file=sys.stderr, flush=True)
 
-    watch = Watch(session.path, build_observer(settings, session.path / FOLDER), telling, on_told)
+    watch = Watch(session.path, observer, telling, on_told)
     raise typer.Exit(follow(watch, telling))
 
 
@@ -509,7 +512,7 @@ def _judge(sessions: Path, names: Sequence[str], registry: Path, version: str) -
 
     bundle = load_bundle(Registry(registry).path_of(version))
     bundle.check_version(version)
-    pairs: dict[tuple[str, str], Any] = {}
+    pairs: dict[tuple[str, str, str], Any] = {}
     judged: Any = []
     for name in names:
         recorded = open_recorded(sessions, name)

@@ -56,7 +56,8 @@ class RolloutSettings(Section):
         description="a running session takes whoever the registry makes champion or canary; false: at its start alone",
     )
     automatic: bool = Field(
-        default=False, description="a challenger that passes its tests is promoted, one that fails goes, without asking"
+        default=False,
+        description="a challenger that passes its tests is promoted, one that fails goes, unasked; feed live alone",
     )
     signals_min: int = Field(
         default=200, ge=20, description="signals of a challenger with an outcome, before it is judged once"

@@ -47,7 +47,7 @@ def build_observer(
     folder: Path | None,
     *,
     shadows: Sequence[Bundle] = (),
-    pairs: dict[tuple[str, str], Paired] | None = None,
+    pairs: dict[tuple[str, str, str], Paired] | None = None,
 ) -> Observer:
     """Of a session that ran, or runs, with these settings.  ``folder``: where it writes; None: nowhere.
 

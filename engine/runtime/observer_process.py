@@ -40,7 +40,7 @@ class Watching(Protocol):
 
     def take(self, record: Record) -> None: ...
 
-    def look(self) -> Iterable[Any]: ...
+    def look(self, *, caught_up: bool) -> Iterable[Any]: ...
 
     def figures(self) -> Iterable[tuple[str, str, Mapping[str, Any]]]: ...
 
@@ -93,12 +93,15 @@ class Watch:
         self._watching = watching
         self._telling = telling
         self._on_told = on_told
+        self._caught_up = False
+        """The end of the record was reached once: what is known is of now."""
 
     def step(self, records_max: int = 5_000) -> int:
         """Read on; how many records there were.  Raises ``JournalError`` for a damaged journal."""
         found = self._tail.poll(records_max)
         for item in found:
             self._watching.take(item.record)
+        self._caught_up = self._caught_up or len(found) < records_max
         return len(found)
 
     @property
@@ -108,7 +111,7 @@ class Watch:
 
     def look(self) -> None:
         """Alarms, verdicts and figures as of now."""
-        for told in self._watching.look():
+        for told in self._watching.look(caught_up=self._caught_up):
             command, arguments = request_of(told)
             if command:
                 self._telling.add(command, arguments)

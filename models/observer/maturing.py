@@ -70,8 +70,11 @@ class Maturing:
         self._variances: deque[tuple[int, float]] = deque(maxlen=PENDING_MAX)
         self._signal: _Signal | None = None
 
-    def predicted(self, row: int, values: tuple[float, ...], event: int) -> None:
-        """``event`` numbers the event that is being handled: its prices are those that were decided on."""
+    def predicted(self, row: int, values: tuple[float, ...], event: int, *, in_time: bool = True) -> None:
+        """``event`` numbers the event that is being handled: its prices are those that were decided on.
+
+        What was not ``in_time`` has an outcome as a forecast, and is no signal: nobody trades on it.
+        """
         reading = self.reading
         if reading.reach >= ROWS_KEPT:
             return
@@ -83,7 +86,7 @@ class Maturing:
         self._pending.append((row, p))
         # Signals that overlap are one: their outcomes would be counted several times.
         side = 1 if p >= reading.buy else -1 if p <= reading.sell else 0
-        if side and self._signal is None:
+        if side and in_time and self._signal is None:
             self._signal = _Signal(side, self.rows.recv_ns(row), event, row + reading.horizon_rows)
 
     def matured(self) -> list[Matured]:

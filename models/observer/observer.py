@@ -21,7 +21,7 @@ from models.observer.maturing import Matured
 from models.observer.paired import Paired
 from models.observer.rebuilding import CoreOf, Rebuilding, Rows
 from models.observer.rollout import RolloutRules, Verdict, judge
-from models.observer.rules import WatchRules, alarms
+from models.observer.rules import WatchRules
 from models.observer.shadows import Workshop, reasons_against, shadows_for
 from models.observer.track import Track, reading_of, reading_of_facts
 from models.observer.weighing import Weighing, is_mixture
@@ -80,7 +80,7 @@ class Observer:
         rules: WatchRules,
         rollout: RolloutRules,
         shadows: tuple[Bundle, ...] = (),
-        pairs: dict[tuple[str, str], Paired] | None = None,
+        pairs: dict[tuple[str, str, str], Paired] | None = None,
     ) -> None:
         self._find = find
         self._workshop = workshop
@@ -91,7 +91,7 @@ class Observer:
         self._rebuilding = Rebuilding(core_of, self._on_row)
         self._tracks: dict[tuple[str, str], Track] = {}
         self._pairs = {} if pairs is None else pairs
-        """By champion and challenger."""
+        """By champion, challenger and its role: what a shadow showed is no figure of the canary that it became."""
         self._coming: dict[str, Rows] = {}
         """By instrument, of a model that is offered and serves when they are warm."""
         self._windows: dict[int, OrderedDict[int, Float32Array]] = {}
@@ -115,6 +115,10 @@ class Observer:
             self._on_assigned(record)
         elif type(record) is e.ModelOffered:
             self._on_offered(record)
+            self._drop_pairs()
+        elif type(record) is e.ModelAlarmed:
+            if (track := self._tracks.get((record.instrument, record.model))) is not None:
+                track.on_alarm(record.source, record.action)
         else:
             self._number += 1
             if self._rebuilding.take(record):
@@ -195,16 +199,22 @@ class Observer:
         return next((track for track in self._of(instrument) if track.role == CHAMPION), None)
 
     def _tidy(self, instrument: str) -> None:
-        """Rows that nobody reads any more are forgotten; pairs of champions that are none any more too."""
+        """Rows that nobody reads any more are forgotten; pairs of those who are no more what they were too."""
         wanted = [track.rows for track in self._of(instrument)]
         if instrument in self._coming:
             wanted.append(self._coming[instrument])
         self._rebuilding.keep_only(instrument, wanted)
-        if not self._given:
-            serving = {track.version for track in self._tracks.values() if track.role == CHAMPION}
-            self._pairs = {key: pair for key, pair in self._pairs.items() if key[0] in serving}
+        self._drop_pairs()
         held = {id(track.rows) for track in self._tracks.values()}
         self._windows = {key: windows for key, windows in self._windows.items() if key in held}
+
+    def _drop_pairs(self) -> None:
+        """Of champions that are none any more, and of challengers that left or have another role."""
+        if not self._given:
+            roles = {(track.version, track.role) for track in self._tracks.values()}
+            self._pairs = {
+                key: pair for key, pair in self._pairs.items() if (key[0], CHAMPION) in roles and key[1:] in roles
+            }
 
     # --- predictions and what becomes of them -----------------------------------------------------------------------
 
@@ -232,6 +242,7 @@ class Observer:
         except BundleError as error:
             self._trouble(rows.instrument, track.version, error)
             del self._tracks[rows.instrument, track.version]
+            self._drop_pairs()
             return
         prediction, took_ns = self._workshop.run(model, rows.instrument, window, rows.ts_event_ns, rows.ts_recv_ns)
         track.outcomes.add_latency(took_ns)
@@ -290,7 +301,7 @@ class Observer:
         return [(one, track) for one in own if one.role == CHAMPION]
 
     def _between(self, champion: Track, challenger: Track) -> Paired:
-        key = champion.version, challenger.version
+        key = champion.version, challenger.version, challenger.role
         pair = self._pairs.get(key)
         if pair is None:
             pair = self._pairs[key] = Paired(int(self._rollout.span_s * 1e9))
@@ -332,35 +343,41 @@ class Observer:
                 instrument,
                 Track(version, SHADOW, rows, reading, self._rules, fee_bps=fee_bps, bundle=bundle),
             )
+        self._drop_pairs()
 
-    def look(self) -> list[Alarmed | Judged | Weighed]:
-        """To be called from time to time: shadows that came and went, and what has to be told."""
+    def look(self, *, caught_up: bool = True) -> list[Alarmed | Judged | Weighed]:
+        """To be called from time to time: shadows that came and went, and what has to be told.
+
+        ``caught_up``: the end of the record was reached.  Until then no alarm is told: one that stands in what was read
+        may be cleared in what comes.
+        """
         self._follow_registry()
         self._workshop.flush()
         told: list[Alarmed | Judged | Weighed] = []
         for (instrument, version), track in self._tracks.items():
+            if not caught_up:
+                continue
             if track.role != SHADOW:
-                changes = track.standing.changes(alarms(track.figures(), self._rules), self._rules)
                 told += [
                     Alarmed(instrument, version, source, action, self._rules.factor, text)
-                    for source, action, text in changes
+                    for source, action, text in track.alarm_changes()
                 ]
             if track.weighing is not None and (weights := track.weighing.due()):
                 reason = f"losses of the last {track.weighing.rows} rows"
                 told.append(Weighed(instrument, version, weights, reason))
-        for (champion, challenger), pair in self._pairs.items():
+        for key, pair in self._pairs.items():
             if pair.signals >= self._rollout.signals_min:
-                told.append(self._judge(champion, challenger, pair))
+                told.append(self._judge(*key, pair))
                 pair.clear()
         return told
 
     def judge_now(self) -> list[Judged]:
         """Every challenger, as far as its figures go."""
-        return [self._judge(champion, challenger, pair) for (champion, challenger), pair in self._pairs.items()]
+        return [self._judge(*key, pair) for key, pair in self._pairs.items()]
 
-    def _judge(self, champion: str, challenger: str, pair: Paired) -> Judged:
+    def _judge(self, champion: str, challenger: str, role: str, pair: Paired) -> Judged:
         """The figures of all instruments together; calibration and latency are the worst of them."""
-        ours = [track for (_, version), track in self._tracks.items() if version == challenger]
+        ours = [track for (_, version), track in self._tracks.items() if (version, track.role) == (challenger, role)]
         theirs = [track for (_, version), track in self._tracks.items() if version == champion]
         verdict = judge(
             pair,
@@ -369,7 +386,7 @@ class Observer:
             champion_ece=_worst([track.outcomes.calibration_error() for track in theirs]),
             latency_p99_us=_worst([track.outcomes.latency_us(0.99) for track in ours]),
         )
-        return Judged(challenger, champion, ours[0].role if ours else SHADOW, verdict)
+        return Judged(challenger, champion, role, verdict)
 
     def _follow_registry(self) -> None:
         """Looked at again when a standing was changed: each change replaces a file."""
@@ -404,10 +421,10 @@ class Observer:
         }
 
     def pairs(self) -> dict[str, dict[str, float]]:
-        """By challenger and champion: rows of both, signals with an outcome."""
+        """By challenger with its role, and champion: rows of both, signals with an outcome."""
         return {
-            f"{challenger} beside {champion}": {"rows": pair.rows, "signals": pair.signals}
-            for (champion, challenger), pair in self._pairs.items()
+            f"{challenger} ({role}) beside {champion}": {"rows": pair.rows, "signals": pair.signals}
+            for (champion, challenger, role), pair in self._pairs.items()
         }
 
 

@@ -13,22 +13,52 @@ from engine.errors import BundleError
 from models.observer.observer import CANARY, SHADOW, Alarmed, Judged, Weighed
 from models.observer.rollout import RolloutRules
 from models.registry.promotion import promote, retire, rollback
+from models.registry.standing import scope_of
 from models.registry.store import Registry
 
 WHO: Final = "rollout"
 _WHY_MAX: Final = 500
+LAG_MAX_NS: Final = 10_000_000_000
+"""Age of the last record that was read, beyond which a verdict is of another time."""
 
 
-def carry_out(told: Alarmed | Judged | Weighed, registry: Registry, rules: RolloutRules, now_ns: int) -> str:
-    """What was done, in a line; empty where nothing was.  What the registry refuses is said and left."""
-    if not rules.automatic or isinstance(told, Weighed):
+def carry_out(
+    told: Alarmed | Judged | Weighed, registry: Registry, rules: RolloutRules, now_ns: int, *, feed: str, upto_ns: int
+) -> str:
+    """What was done, or why it was not, in a line; empty where nothing was to be done.
+
+    ``feed`` as in ``venue.feed``: what a model did on a market that is not live moves nobody who trades on one.
+    ``upto_ns``: receive time of the last record that was read.  What the registry refuses is said and left.
+    """
+    if not rules.automatic or isinstance(told, Weighed) or not _asks_for_a_change(told):
         return ""
+    if feed != "live":
+        return (
+            f"not done for {told.model}: venue.feed is {feed}, and only a session on the live market changes standings"
+        )
     try:
         if isinstance(told, Judged):
+            if outdated := _outdated(told, registry, now_ns - upto_ns):
+                return f"not done for {told.model}, its verdict is dropped: {outdated}"
             return _follow_verdict(told, registry, rules, now_ns)
         return _follow_alarm(told, registry, now_ns)
     except BundleError as error:
         return f"not done for {told.model}: {error}"
+
+
+def _asks_for_a_change(told: Alarmed | Judged) -> bool:
+    return told.verdict.said in ("promote", "demote") if isinstance(told, Judged) else told.action == "stop"
+
+
+def _outdated(judged: Judged, registry: Registry, lag_ns: int) -> str:
+    """What of a verdict is true no more; empty where all is.  Raises ``BundleError`` for an unknown version."""
+    if lag_ns > LAG_MAX_NS:
+        return f"the last record that was read is {lag_ns / 1e9:.0f} s old"
+    standing = registry.standing(scope_of(registry.manifest(judged.model)))
+    if standing.champion != judged.champion:
+        return f"the champion is {standing.champion or 'nobody'}, it was judged beside {judged.champion}"
+    role = standing.state_of(judged.model)
+    return "" if role == judged.role else f"it is {role}, it was judged as {judged.role}"
 
 
 def _follow_verdict(judged: Judged, registry: Registry, rules: RolloutRules, now_ns: int) -> str:
@@ -49,8 +79,6 @@ def _follow_verdict(judged: Judged, registry: Registry, rules: RolloutRules, now
 
 def _follow_alarm(alarm: Alarmed, registry: Registry, now_ns: int) -> str:
     """A champion that is stopped gives way to the one before it; a canary goes."""
-    if alarm.action != "stop":
-        return ""
     name, _, sha = alarm.model.partition("@")
     why = f"{alarm.source} on {alarm.instrument}: {alarm.text}"[:_WHY_MAX]
     standing = next((one for one in registry.standings() if alarm.model in (one.champion, one.canary)), None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 Action = Literal["alert", "size_down", "stop", "none"]
 Source = Literal["psi", "adwin", "calibration", "skew", "output", "latency"]
@@ -82,26 +82,50 @@ class Standing:
     """Which alarms stand for one version on one instrument, so that each is told when it begins and when it ends."""
 
     def __init__(self) -> None:
-        self._told: dict[Source, Action] = {}
+        self._told: dict[str, Action] = {}
+        self._cleared: dict[str, int] = {}
+        """Sources that were cleared while they stood: predictions by then."""
 
     @property
-    def sources(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[str, ...]:
         return tuple(self._told)
 
-    def changes(self, found: list[Alarm], rules: WatchRules) -> list[tuple[str, Action | Literal["clear"], str]]:
+    def on_record(self, source: str, action: str, predictions: int) -> None:
+        """An alarm of the record, whoever told it.  ``predictions``: of the version by then.
+
+        What was raised there counts as told.  What was cleared is told anew when it has gone and comes again, or when
+        it is still there after ``window_rows`` further predictions.
+        """
+        if action == CLEAR:
+            for one in SOURCES if not source else (source,):
+                if self._told.pop(one, None) is not None:
+                    self._cleared[one] = predictions
+        elif source in SOURCES and action in ("alert", "size_down", "stop"):
+            self._told[source] = cast(Action, action)
+            self._cleared.pop(source, None)
+
+    def changes(
+        self, found: list[Alarm], rules: WatchRules, predictions: int = 0
+    ) -> list[tuple[str, Action | Literal["clear"], str]]:
         """``(source, action, text)`` to tell: what is new, and with ``clear`` what ended by itself.
 
-        What sized a model down or stopped it is not cleared by itself: an operator looks first.
+        What sized a model down or stopped it is not cleared by itself: an operator looks first.  ``predictions`` of the
+        version until now.
         """
         told: list[tuple[str, Action | Literal["clear"], str]] = []
         present = {alarm.source: alarm for alarm in found}
+        self._cleared = {
+            source: at
+            for source, at in self._cleared.items()
+            if source in present and predictions - at < rules.window_rows
+        }
         for source, alarm in present.items():
             action = rules.action_of(source)
-            if source not in self._told and action != "none":
+            if source not in self._told and source not in self._cleared and action != "none":
                 self._told[source] = action
                 told.append((source, action, alarm.text))
-        for source, action in list(self._told.items()):
-            if source not in present and action == "alert":
-                del self._told[source]
-                told.append((source, "clear", "within its limit again"))
+        for known, action in list(self._told.items()):
+            if known not in present and action == "alert":
+                del self._told[known]
+                told.append((known, "clear", "within its limit again"))
         return told

@@ -6,7 +6,7 @@ Owns the figures that rules are applied to (``figures``).  It is told; it asks n
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from models.observer.adwin import Adwin
 from models.observer.maturing import Matured, Maturing, Reading
 from models.observer.outcomes import Outcomes
 from models.observer.rebuilding import Rows
-from models.observer.rules import Standing, WatchRules
+from models.observer.rules import CLEAR, Action, Standing, WatchRules, alarms
 from models.observer.stability import Learned, Stability
 from models.observer.weighing import Weighing
 from models.reference import newest_in_unit
@@ -91,6 +91,8 @@ class Track:
         self.compared = self.equal = self.skewed = 0
         """Predictions that were made again of rebuilt rows; to the bit; beyond the tolerance."""
         self._skew_worst = ""
+        self._counted_from: dict[str, int] = {}
+        """Counts when their alarm was cleared: they never fall, so what an alarm looks at begins there."""
         if bundle is not None:
             self._watch_inputs(bundle)
 
@@ -145,7 +147,8 @@ class Track:
         if row < 0:
             outcomes.unmatched += 1
         else:
-            self._maturing.predicted(row, prediction.values, event)
+            in_time = prediction.status is not PredictionStatus.LATE
+            self._maturing.predicted(row, prediction.values, event, in_time=in_time)
             if self.weighing is not None:
                 self.weighing.said(row, prediction.values)
 
@@ -190,6 +193,22 @@ class Track:
             return
         self.skewed += 1
         self._skew_worst = f"{live.values[0]:.6g} live, {again.values[0]:.6g} again"
+
+    def on_alarm(self, source: str, action: str) -> None:
+        """An alarm of the record against this version on this instrument, or the end of one (no source: of all)."""
+        self.standing.on_record(source, action, self.outcomes.predictions)
+        if action != CLEAR:
+            return
+        if source in ("", "skew"):
+            self._counted_from |= {"skewed": self.skewed, "compared": self.compared}
+        if source in ("", "latency"):
+            self._counted_from |= {"predictions": self.outcomes.predictions, "late": self.outcomes.late}
+
+    def alarm_changes(self) -> list[tuple[str, Action | Literal["clear"], str]]:
+        """What is to be told of its alarms (``models.observer.rules.Standing.changes``)."""
+        figures = self.figures()
+        figures |= {name: figures[name] - count for name, count in self._counted_from.items() if name in figures}
+        return self.standing.changes(alarms(figures, self.rules), self.rules, self.outcomes.predictions)
 
     # --- what is told -------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,9 @@ class Counting:
     def take(self, record: Any) -> None:
         self.seen.append(record)
 
-    def look(self) -> list[Alarm]:
+    def look(self, *, caught_up: bool) -> list[Alarm]:
+        if not caught_up:
+            return []
         told, self.alarms = self.alarms, []
         return told
 
@@ -81,6 +83,18 @@ def test_it_reads_to_the_end_and_leaves_what_it_knows(folder: Path) -> None:
     report = json.loads((folder / "observer" / "report.json").read_text())
     assert report["records"] == 300
     assert report["models"][0]["psi"] == {"a": 0.2}
+
+
+def test_nothing_is_told_until_the_record_was_read_to_its_end(folder: Path) -> None:
+    write(folder / "journal", [timer(n) for n in range(1, 31)]).close()
+    told: list[Any] = []
+    watch = Watch(folder, Counting(), Telling(None), told.append)
+    assert watch.step(20) == 20
+    watch.look()
+    assert told == []
+    assert watch.step(20) == 10
+    watch.look()
+    assert [alarm.source for alarm in told] == ["psi"]
 
 
 def test_an_alarm_that_a_busy_daemon_does_not_take_is_told_again(folder: Path) -> None:

@@ -75,6 +75,54 @@ def test_a_column_that_the_live_process_computes_otherwise_is_seen(market_data: 
     assert "predictions differ when made again of rebuilt rows" in told[0].text
 
 
+def test_a_cleared_alarm_counts_anew_and_one_on_record_is_not_told_again(market_data: Path, tmp_path: Path) -> None:
+    """A restart reads what was told and cleared; nothing is told on the way; a defect that goes on is seen again."""
+    skewed = play(market_data, tmp_path / "registry", 1_500, assembly=Altered)
+    observer = skewed.observer(skew="stop")
+    model = next(record.model for record in skewed.records if isinstance(record, e.Prediction))
+    stop = e.ModelAlarmed(1, 1, BTC, model, "skew", "stop", 0.5, "differ")
+    for record in skewed.records[:1_800]:
+        observer.take(record)
+    assert observer.look(caught_up=False) == []
+    observer.take(stop)
+    assert not [one for one in alarmed(observer) if one.source == "skew"]
+    observer.take(msgspec.structs.replace(stop, source="", action="clear"))
+    assert not [one for one in alarmed(observer) if one.source == "skew"]
+    for record in skewed.records[1_800:]:
+        observer.take(record)
+    assert [one.action for one in alarmed(observer) if one.source == "skew"] == ["stop"]
+
+
+def test_a_late_answer_is_no_signal(played: Played) -> None:
+    def late(record: Any) -> Any:
+        made = isinstance(record, e.Prediction) and record.values
+        return msgspec.structs.replace(record, status=e.PredictionStatus.LATE) if made else record
+
+    again = replace(played, records=[late(record) for record in played.records])
+    (found,) = figures(again.watched_by(again.observer())).values()
+    assert found["late"] == found["predictions"] > 3_000
+    assert found["matured"] > 1_000
+    assert not found.get("signals")
+
+
+def test_figures_of_a_shadow_are_none_of_the_canary_that_it_becomes(market_data: Path, registry: Any, add: Any) -> None:
+    from models.registry.promotion import promote
+
+    live = play(market_data, registry.root, 2_500)
+    observer = live.observer()
+    version = add()
+    name, _, sha = version.partition("@")
+    promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
+    for record in live.records:
+        observer.take(record)
+    ((champion, challenger, role),) = observer._pairs
+    assert (challenger, role) == (version, "shadow")
+    assigned = next(one for one in live.records if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
+    observer.take(e.ModelOffered(1, 1, BTC, "canary", version, assigned.spec, assigned.facts, 0.05))
+    assert observer._pairs == {}
+    assert champion in figures(observer)
+
+
 def test_outcomes_are_those_that_the_record_shows(played: Played) -> None:
     """Losses by hand: the prices that the model was asked at, fifty rows later against now."""
     observer = played.watched_by(played.observer())
@@ -156,7 +204,7 @@ def test_a_shadow_runs_on_the_same_rows_and_is_compared_row_by_row(
     assert found[twin.version]["latency_p50_us"] > 1
     (judged,) = observer.judge_now()
     assert (judged.model, judged.champion, judged.verdict.said) == (twin.version, champion, "wait")
-    pair = observer._pairs[champion, twin.version]
+    pair = observer._pairs[champion, twin.version, "shadow"]
     assert pair.rows == found[twin.version]["matured"] > 1_000
     gap = pair.loss_gap(0.05)
     assert gap is not None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models.observer.observer import Alarmed, Judged
-from models.observer.rolling import carry_out
+from models.observer.rolling import LAG_MAX_NS, carry_out
 from models.observer.rollout import RolloutRules, Said, Verdict
 from models.registry import audit
 from models.registry.promotion import promote
@@ -26,20 +26,26 @@ def judged(model: str, champion: str, role: str, said: Said) -> Judged:
     return Judged(model, champion, role, Verdict(said, {"log_loss": (said == "promote", "-0.05 against")}))
 
 
+def done(
+    told: Any, registry: Registry, rules: RolloutRules, now_ns: int, *, feed: str = "live", lag_ns: int = 0
+) -> str:
+    return carry_out(told, registry, rules, now_ns, feed=feed, upto_ns=now_ns - lag_ns)
+
+
 def test_a_winner_goes_from_shadow_to_canary_to_champion_and_a_loser_goes(registry: Registry, add: Any) -> None:
     first, second = add(), add()
     stand(registry, first, "champion")
     stand(registry, second, "shadow")
-    assert carry_out(judged(second, first, "shadow", "stay"), registry, RULES, 2) == ""
-    assert "is canary with 0.05" in carry_out(judged(second, first, "shadow", "promote"), registry, RULES, 3)
+    assert done(judged(second, first, "shadow", "stay"), registry, RULES, 2) == ""
+    assert "is canary with 0.05" in done(judged(second, first, "shadow", "promote"), registry, RULES, 3)
     (standing,) = registry.standings()
     assert (standing.canary, str(standing.share), standing.champion) == (second, "0.05", first)
-    assert "is champion in place of" in carry_out(judged(second, first, "canary", "promote"), registry, RULES, 4)
+    assert "is champion in place of" in done(judged(second, first, "canary", "promote"), registry, RULES, 4)
     (standing,) = registry.standings()
     assert (standing.canary, standing.champion) == (None, second)
     third = add()
     stand(registry, third, "shadow")
-    assert "is retired" in carry_out(judged(third, second, "shadow", "demote"), registry, RULES, 5)
+    assert "is retired" in done(judged(third, second, "shadow", "demote"), registry, RULES, 5)
     assert registry.standings()[0].state_of(third) == "retired"
     last = audit.lines(registry.root)[-1]
     assert (last.who, last.action, last.version) == ("rollout", "retire", third)
@@ -51,12 +57,12 @@ def test_a_champion_that_is_stopped_gives_way_to_the_one_before_it(registry: Reg
     first, second = add(), add()
     stand(registry, first, "champion")
     stopped = Alarmed(BTC, first, "calibration", "stop", 0.5, "its calibration error is 0.3")
-    assert "there is none before it" in carry_out(stopped, registry, RULES, 2)
+    assert "there is none before it" in done(stopped, registry, RULES, 2)
     stand(registry, second, "champion")
     alert = Alarmed(BTC, second, "psi", "alert", 0.5, "drift")
-    assert carry_out(alert, registry, RULES, 3) == ""
+    assert done(alert, registry, RULES, 3) == ""
     stopped = stopped._replace(model=second)
-    assert f"{first} is champion again" in carry_out(stopped, registry, RULES, 4)
+    assert f"{first} is champion again" in done(stopped, registry, RULES, 4)
     assert registry.standings()[0].champion == first
     assert audit.lines(registry.root)[-1].why == f"calibration on {BTC}: its calibration error is 0.3"
 
@@ -65,7 +71,36 @@ def test_nothing_is_changed_unless_that_is_allowed_and_a_refusal_is_said(registr
     first, second = add(), add()
     stand(registry, first, "champion")
     won = judged(second, first, "canary", "promote")
-    assert carry_out(won, registry, RolloutRules(), 2) == ""
+    assert done(won, registry, RolloutRules(), 2) == ""
     assert registry.standings()[0].champion == first
     unknown = judged("nobody@123456789012", first, "canary", "promote")
-    assert carry_out(unknown, registry, RULES, 3).startswith("not done for nobody@123456789012: the registry")
+    assert done(unknown, registry, RULES, 3).startswith("not done for nobody@123456789012: the registry")
+
+
+@pytest.mark.parametrize("feed", ["replay", "sandbox"])
+def test_what_happened_on_no_live_market_changes_no_standing(registry: Registry, add: Any, feed: str) -> None:
+    first, second = add(), add()
+    stand(registry, first, "champion")
+    stand(registry, second, "shadow")
+    before = registry.standings()
+    stopped = Alarmed(BTC, first, "calibration", "stop", 0.5, "its calibration error is 0.3")
+    for told in (judged(second, first, "shadow", "promote"), judged(second, first, "shadow", "demote"), stopped):
+        assert f"venue.feed is {feed}" in done(told, registry, RULES, 2, feed=feed)
+    assert done(judged(second, first, "shadow", "stay"), registry, RULES, 2, feed=feed) == ""
+    assert registry.standings() == before
+
+
+def test_a_verdict_of_another_time_is_dropped(registry: Registry, add: Any) -> None:
+    """Another champion since, another role since, or a record that is still being read."""
+    first, second, third = add(), add(), add()
+    stand(registry, first, "champion")
+    stand(registry, second, "shadow")
+    won = judged(second, first, "shadow", "promote")
+    before = registry.standings()
+    assert "record that was read is 11 s old" in done(won, registry, RULES, 2, lag_ns=LAG_MAX_NS + 1_000_000_000)
+    assert f"it was judged beside {third}" in done(judged(second, third, "shadow", "demote"), registry, RULES, 2)
+    assert "it is shadow, it was judged as canary" in done(
+        judged(second, first, "canary", "promote"), registry, RULES, 2
+    )
+    assert registry.standings() == before
+    assert "is canary with" in done(won, registry, RULES, 2, lag_ns=LAG_MAX_NS)

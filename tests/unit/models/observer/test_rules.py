@@ -49,6 +49,23 @@ def test_an_alarm_is_told_once_and_an_alert_is_cleared_when_it_ends() -> None:
     assert standing.sources == ("calibration",), "what took size away waits for an operator"
 
 
+def test_alarms_of_the_record_count_as_told_and_cleared_ones_wait() -> None:
+    """Told anew when it has gone and come again, or after a further full window."""
+    rules = WatchRules(psi_columns=1, psi="stop", window_rows=100)
+    drifted = alarms({"psi": {"a": 1.0}}, rules)
+    standing = Standing()
+    standing.on_record("psi", "stop", 40)
+    standing.on_record("operator", "stop", 40)
+    assert standing.changes(drifted, rules, 50) == [], "told before a restart"
+    standing.on_record("", "clear", 50)
+    assert standing.changes(drifted, rules, 149) == []
+    assert [told[:2] for told in standing.changes(drifted, rules, 150)] == [("psi", "stop")]
+    standing.on_record("psi", "clear", 160)
+    assert standing.changes(drifted, rules, 161) == []
+    assert standing.changes([], rules, 162) == []
+    assert [told[:2] for told in standing.changes(drifted, rules, 163)] == [("psi", "stop")]
+
+
 def test_a_source_that_is_switched_off_is_not_told() -> None:
     rules = WatchRules(adwin="none")
     assert Standing().changes(alarms({"loss_rose": True}, rules), rules) == []

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from engine.desk import Desk
 from engine.flattening import Flattening
 from engine.lanes import Lane, StrategySlot
@@ -93,7 +95,9 @@ class Trust:
         name, sizes = lane.instrument.id, self._desk.sizes
         for order in self._orders.open_orders(name):
             size = sizes.table.get((order.intent.strategy, name))
-            if size is not None and not size.factor and sizes.adds(order.intent):
+            if size is None or size.factor:
+                continue
+            if sizes.adds(replace(order.intent, qty=order.leaves_qty)):  # what has filled is in the holding already
                 self._desk.withdraw(order, size.reason)
         if not self._flat:
             return

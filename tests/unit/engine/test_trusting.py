@@ -165,6 +165,19 @@ def test_entries_that_rest_go_when_their_model_stops() -> None:
 
 
 @pytest.mark.fault("E4")
+def test_an_exit_that_has_filled_in_part_stays_when_its_model_stops() -> None:
+    """1 held, a sale of 1 that is not reduce-only has filled 0.6: what is left closes the 0.4 that are left."""
+    core = opened(MemoryRecorder(), Shelf(Answers()), Scripted())
+    entry = core.desk.place(intent())
+    assert isinstance(entry, NewOrder)
+    core.on_event(fill(entry, "1", "100", "t1"))
+    leaving = core.desk.place(intent(e.Side.SELL, "1", limit_px=D(120), time_in_force=TimeInForce.GTC))
+    assert isinstance(leaving, NewOrder)
+    core.on_event(fill(leaving, "0.6", "120", "t2"))
+    assert not core.on_event(alarm(70, "stop"))
+
+
+@pytest.mark.fault("E4")
 def test_flat_closes_what_the_models_strategies_hold_and_nothing_else() -> None:
     """Its resting orders first, then its own position at market, in its own name; another strategy's stays."""
     recorder, model = MemoryRecorder(), Answers()

@@ -88,7 +88,7 @@ class Desk:
         self._abandoned: set[str] = set()  # names of quarantined strategies
         self.shut: Mapping[str, str] = {}
         """Instruments in which nothing may be entered, and why: an operator has them closed (``engine.manual``)."""
-        self.sizes = EntrySizes(view, orders)
+        self.sizes = EntrySizes(view, orders, self.replacements.filled_qty)
         self._cut = self.sizes.table
         self._offers = offers
         # Nearly every venue takes limit and market orders, good till cancelled or immediate, as they are.

@@ -6,11 +6,13 @@ only what adds to the strategy's own holding is cut.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
 
 from engine.commands import GroupIntent, Intent, OrderIntent, Rejected, ReplaceIntent
+from engine.managed_order import ManagedOrder
 from engine.orders import OrderManager
 from engine.view import CoreView
 
@@ -27,11 +29,14 @@ class EntrySize(msgspec.Struct, frozen=True):
 
 
 class EntrySizes:
-    """Of one desk.  ``table`` has who does not enter at full size, by strategy and instrument; empty for most."""
+    """Of one desk.  ``table`` has who does not enter at full size, by strategy and instrument; empty for most.
+    ``filled_qty``: what an order has filled with all versions before it.
+    """
 
-    def __init__(self, view: CoreView, orders: OrderManager) -> None:
+    def __init__(self, view: CoreView, orders: OrderManager, filled_qty: Callable[[ManagedOrder], Decimal]) -> None:
         self._view = view
         self._orders = orders
+        self._filled_qty = filled_qty
         self.table: dict[tuple[str, str], EntrySize] = {}
 
     def put(self, strategy: str, instrument: str, factor: Decimal, reason: str) -> None:
@@ -96,18 +101,24 @@ class EntrySizes:
         return msgspec.structs.replace(group, entry=entry, exits=exits)
 
     def _fit_replacement(self, wish: ReplaceIntent) -> ReplaceIntent:
-        """Only what an order grows by is cut."""
+        """What an order has left stays; in all, its new version is at most what it would be as a new order."""
         order = self._orders.get(wish.client_order_id)
         if order is None:
             return wish
-        before_qty, intent = order.intent.qty, order.intent
-        size = self.table.get((wish.strategy, intent.instrument))
-        grown = msgspec.structs.replace(intent, qty=wish.qty)
-        if size is None or wish.qty <= before_qty or not self.adds(grown):
+        size = self.table.get((wish.strategy, order.intent.instrument))
+        filled_qty, open_qty = self._filled_qty(order), order.leaves_qty
+        left_qty = wish.qty - filled_qty
+        if size is None or left_qty <= open_qty:
             return wish
+        rest = msgspec.structs.replace(order.intent, qty=left_qty)
+        if not self.adds(rest):
+            return wish
+        closing_qty = self._closing_qty(rest)
+        whole_qty = closing_qty + filled_qty if closing_qty else _ZERO  # what fills before anything adds
         try:
-            lot_qty = self._view.instrument(intent.instrument).lot_qty
-            more_qty = (wish.qty - before_qty) * size.factor // lot_qty * lot_qty
+            lot_qty = self._view.instrument(rest.instrument).lot_qty
+            wanted_qty = whole_qty + (wish.qty - whole_qty) * size.factor - filled_qty
+            left_qty = max(wanted_qty // lot_qty * lot_qty, open_qty)
         except (KeyError, ArithmeticError):
-            more_qty = _ZERO
-        return msgspec.structs.replace(wish, qty=before_qty + more_qty)
+            left_qty = open_qty
+        return msgspec.structs.replace(wish, qty=filled_qty + left_qty)

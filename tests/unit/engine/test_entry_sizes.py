@@ -98,17 +98,49 @@ def test_a_bracket_is_cut_as_a_whole() -> None:
     assert {one.qty for one in core.desk.groups.book.groups[group.group_id].intent.exits} == {D("0.25")}
 
 
-def test_an_order_grows_by_the_cut_size_and_shrinks_freely() -> None:
-    """From 1 to 3: one of the two more at a half; from 1 to 0.4 as asked."""
+def test_an_order_grows_to_the_cut_size_and_shrinks_freely() -> None:
+    """From 1 to 3: the half of 3; to 1.5 no more than it has; from 1 to 0.4 as asked."""
     core, _ = opened()
     order = core.desk.place(intent(qty="1"))
     assert isinstance(order, NewOrder)
     core.desk.sizes.put("s", BTC, D("0.5"), "alarm")
     name = order.client_order_id
-    for wanted, expected in (("3", "2"), ("0.4", "0.4"), ("1", "1")):
+    for wanted, expected in (("3", "1.5"), ("1.5", "1"), ("0.4", "0.4"), ("1", "1")):
         fitted = core.desk.sizes.fit(ReplaceIntent(1, "s", name, D(wanted), D(100)))
         assert isinstance(fitted, ReplaceIntent)
         assert fitted.qty == D(expected)
+
+
+def test_a_cut_order_that_is_repriced_stays_cut() -> None:
+    """Wished at 1 again and again, at other prices, with a fill between: 0.5 in all."""
+    core, recorder = opened()
+    core.desk.sizes.put("s", BTC, D("0.5"), "alarm")
+    core.desk.carry_out([intent(time_in_force=GTC)])
+    name = recorder.of(NewOrder)[-1].client_order_id
+    for number, left in enumerate(("0.5", "0.5", "0.3", "0.3")):
+        if number == 2:
+            core.on_event(fill(recorder.of(NewOrder)[-1], "0.2", "100", "t1"))
+        core.desk.carry_out([ReplaceIntent(1, "s", name, D(1), D(99 - number))])
+        core.on_event(e.OrderCancelled(60 + number, 60 + number, "coinbase", name, f"v-{name}"))
+        newest = recorder.of(NewOrder)[-1]
+        assert (newest.intent.qty, newest.client_order_id != name) == (D(left), True)
+        name = newest.client_order_id
+
+
+def test_an_exit_that_is_repriced_is_never_cut() -> None:
+    """2 held, a sale of 2 that is not reduce-only: 1.2 of it fill, what is left follows the price whole."""
+    core, recorder = opened()
+    hold(core, "2")
+    core.desk.sizes.put("s", BTC, D("0.05"), "alarm")
+    core.desk.carry_out([intent(Side.SELL, "2", time_in_force=GTC)])
+    name = recorder.of(NewOrder)[-1].client_order_id
+    core.on_event(fill(recorder.of(NewOrder)[-1], "1.2", "100", "t1"))
+    for number in range(3):
+        core.desk.carry_out([ReplaceIntent(1, "s", name, D(2), D(99 - number))])
+        core.on_event(e.OrderCancelled(60 + number, 60 + number, "coinbase", name, f"v-{name}"))
+        newest = recorder.of(NewOrder)[-1]
+        assert (newest.intent.qty, newest.client_order_id != name) == (D("0.8"), True)
+        name = newest.client_order_id
 
 
 @pytest.mark.parametrize("qty", ["1E+39", "9" * 40])

@@ -37,8 +37,8 @@ def is_watched(settings: Settings, instruments: Iterable[Instrument]) -> bool:
     if any(mixture.weighing == "recent" for mixture in settings.mixtures):
         return True
     return any(
-        (one.champion is not None or one.canary is not None or one.shadow) and any(map(one.scope.covers, known))
-        for one in Registry(settings.models.registry).standings()
+        one.champion is not None or one.canary is not None or one.shadow
+        for one in Registry(settings.models.registry).standings(lambda scope: any(map(scope.covers, known)))
     )
 
 

@@ -322,7 +322,7 @@ def _tell(registry: Path, standing: Standing, as_json: bool) -> None:
         if manifest.evaluation is not None:
             judged = manifest.evaluation
             print(f"  evaluated: {judged.verdict} against {judged.best_baseline}, by {judged.primary}")
-    for other in Registry(registry).standings():
+    for other in Registry(registry).sorted_out()[0]:
         if other.champion is not None and other.scope != standing.scope and other.scope.meets(standing.scope):
             print(f"  where {other.scope.text} is narrower or the same, {other.champion} may serve instead")
     if standing.canary is not None:

@@ -28,7 +28,7 @@ from models.manifest import Bundle
 from models.refusals import problem_of
 from models.registry import audit
 from models.registry.champions import ChampionRefused
-from models.registry.store import STANDINGS
+from models.registry.store import STANDINGS, Registry
 
 POLL_S: Final = 0.5
 """Between two looks at the standings, which are a few small files."""
@@ -168,12 +168,7 @@ class RegistryWatcher:
             return
         self._begun, seats, _ = stamp
         self._refused = {}
-        try:
-            wanted = self._wanted(following)
-        except BundleError as error:
-            self._refuse("the registry", str(error), "all")
-            self._seen = (self._begun, seats, self._stamp(following)[2])
-            return
+        wanted = self._wanted(following)
         for role in ("champion", "canary", "older"):
             if not self._bring(role, wanted):
                 return  # it has changed meanwhile: begun anew at the next look
@@ -213,7 +208,7 @@ class RegistryWatcher:
         return tuple(found)
 
     def _wanted(self, following: Sequence[Followed]) -> list[tuple[Instrument, Roles | None]]:
-        """None: who is champion may not be used.  Raises ``BundleError`` when a standing cannot be read."""
+        """None: who is champion may not be used, or cannot be told as a standing cannot be read."""
         wanted: list[tuple[Instrument, Roles | None]] = []
         for one in following:
             instrument = one.instrument
@@ -223,9 +218,15 @@ class RegistryWatcher:
                 self._refuse(error.version, str(error), instrument.id)
                 wanted.append((instrument, None))
                 continue
+            except Exception as error:
+                self._refuse("the registry", problem_of(error), instrument.id)
+                wanted.append((instrument, None))
+                continue
             for version, problem in roles.problems.items():
                 self._refuse(version, problem, instrument.id)
             wanted.append((instrument, roles))
+        for _, damage in Registry(self._registry).sorted_out()[1]:
+            self._refuse("the registry", str(damage), "all")
         return wanted
 
     def _bring(self, role: Role, wanted: Iterable[tuple[Instrument, Roles | None]]) -> bool:

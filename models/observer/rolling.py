@@ -81,7 +81,7 @@ def _follow_alarm(alarm: Alarmed, registry: Registry, now_ns: int) -> str:
     """A champion that is stopped gives way to the one before it; a canary goes."""
     name, _, sha = alarm.model.partition("@")
     why = f"{alarm.source} on {alarm.instrument}: {alarm.text}"[:_WHY_MAX]
-    standing = next((one for one in registry.standings() if alarm.model in (one.champion, one.canary)), None)
+    standing = next((one for one in registry.sorted_out()[0] if alarm.model in (one.champion, one.canary)), None)
     if standing is None:
         return ""
     if alarm.model == standing.canary:

@@ -31,9 +31,8 @@ OpenModel = Callable[[Bundle], Model]
 
 def shadows_for(registry: Registry, instrument: Instrument) -> list[str]:
     """Versions that are shadow of a scope which covers the instrument.  Raises ``BundleError``."""
-    return [
-        version for standing in registry.standings() if standing.scope.covers(instrument) for version in standing.shadow
-    ]
+    standings = registry.standings(lambda scope: scope.covers(instrument))
+    return [version for standing in standings for version in standing.shadow]
 
 
 def reasons_against(bundle: Bundle, instrument: Instrument) -> list[str]:

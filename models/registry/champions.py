@@ -15,7 +15,7 @@ from engine.instruments import Instrument
 from models.manifest import Bundle, load_bundle
 from models.manifest_sections import DIRECTION
 from models.refusals import problem_of
-from models.registry.standing import Standing
+from models.registry.standing import Scope, Standing
 from models.registry.store import Registry
 
 
@@ -43,13 +43,11 @@ def find_standing(
     registry: Registry, instrument: Instrument, load: Callable[[Path], Bundle], outputs: Collection[str] = ("",)
 ) -> tuple[Standing, Bundle] | None:
     """What stands for what on ``instrument``, and its champion as ``load`` gives it; as ``find_champion``."""
-    held = [
-        one
-        for one in registry.standings()
-        if one.champion is not None
-        and (one.scope.task == DIRECTION or "" not in outputs)
-        and one.scope.covers(instrument)
-    ]
+
+    def concerns(scope: Scope) -> bool:
+        return (scope.task == DIRECTION or "" not in outputs) and scope.covers(instrument)
+
+    held = [one for one in registry.standings(concerns) if one.champion is not None]
     fitting: list[tuple[Standing, Bundle]] = []
     for one in held:
         assert one.champion is not None

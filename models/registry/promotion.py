@@ -53,9 +53,13 @@ def rollback(
 
     Raises ``BundleError`` when there is no such champion, none before it, or the one before may not be used any more.
     """
-    standings = registry.standings()
+    standings, damaged = registry.sorted_out()
     own = [one for one in standings if _name(one.champion) == name]
     tried = [one for one in standings if _name(one.canary) == name and scope in ("", one.scope.text)]
+    meant = [one.scope for one in own or tried if scope in ("", one.scope.text)]
+    for whose, error in damaged:
+        if not meant or whose in meant:
+            raise error
     if not own and len(tried) == 1:
         assert tried[0].canary is not None
         return registry.change(tried[0], "retire", tried[0].canary, who=who, why=why, forced=(), now_ns=now_ns)

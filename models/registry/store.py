@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +23,7 @@ from engine.durable import sync_folder, write_atomically
 from engine.errors import BundleError
 from models.manifest import MANIFEST, Bundle, Manifest, decode_manifest
 from models.registry import audit
-from models.registry.standing import Action, Scope, Standing
+from models.registry.standing import Action, Scope, Standing, scope_of
 
 VERSIONS: Final = "versions"
 STANDINGS: Final = "standings"
@@ -107,14 +107,51 @@ class Registry:
 
     # --- standings ------------------------------------------------------------------------------------------------
 
-    def standings(self) -> list[Standing]:
-        """Of every scope that ever had a change, by its text.  Raises ``BundleError`` when a file is damaged."""
-        found = [self._read(path) for path in sorted((self.root / STANDINGS).glob("*.json"))]
-        return sorted((one for one in found if one is not None), key=lambda one: one.scope.text)
+    def standings(self, concerns: Callable[[Scope], bool] = lambda _: True) -> list[Standing]:
+        """Of every scope that ever had a change and that ``concerns`` the asker, by its text.
+
+        Raises ``BundleError`` when the file of such a scope is damaged, or one of which nobody can tell the scope.
+        """
+        whole, damaged = self.sorted_out()
+        for scope, error in damaged:
+            if scope is None or concerns(scope):
+                raise error
+        return [one for one in whole if concerns(one.scope)]
+
+    def sorted_out(self) -> tuple[list[Standing], list[tuple[Scope | None, BundleError]]]:
+        """The standings that are whole, by their scopes' text, and of each other file whose it is (None: nobody can
+        tell) and why it is refused."""
+        whole: list[Standing] = []
+        damaged: list[tuple[Scope | None, BundleError]] = []
+        for path in sorted((self.root / STANDINGS).glob("*.json")):
+            try:
+                one = self._read(path)
+            except BundleError as error:
+                damaged.append((self._scope_called(path.stem), error))
+                continue
+            if one is not None and one.scope.key != path.stem:
+                damaged.append((one.scope, _misplaced(path, one.scope)))
+            elif one is not None:
+                whole.append(one)
+        return sorted(whole, key=lambda one: one.scope.text), damaged
+
+    def _scope_called(self, key: str) -> Scope | None:
+        """The scope of the versions here that has this key."""
+        for version in self.versions():
+            try:
+                scope = scope_of(self.manifest(version))
+            except BundleError:
+                continue
+            if scope.key == key:
+                return scope
+        return None
 
     def standing(self, scope: Scope) -> Standing:
         """Raises ``BundleError`` when its file is damaged."""
-        found = self._read(self._file(scope))
+        path = self._file(scope)
+        found = self._read(path)
+        if found is not None and found.scope != scope:
+            raise _misplaced(path, found.scope)
         return Standing(scope) if found is None else found
 
     def change(
@@ -200,6 +237,14 @@ class Registry:
                 expected="a file that nobody changed",
                 do="bring it back from a backup; audit.jsonl tells what it held",
             ) from None
+
+
+def _misplaced(path: Path, scope: Scope) -> BundleError:
+    return BundleError(
+        f"the standing {path} is that of {scope.text}",
+        expected=f"it in {scope.key}.json alone",
+        do="move a copy to another folder",
+    )
 
 
 def _line(

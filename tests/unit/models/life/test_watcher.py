@@ -12,6 +12,7 @@ from models.life.checking import Checked
 from models.life.roles import Shelf
 from models.manifest import load_bundle
 from models.registry.promotion import promote, retire, rollback
+from models.registry.standing import scope_of
 
 WHO = {"who": "ann", "why": "better", "now_ns": time.time_ns()}
 CANARY = {"to": "canary", "share": Decimal("0.05")}
@@ -334,6 +335,21 @@ def test_a_registry_that_cannot_be_read_changes_nothing(registry, add, promoted,
     assert [told["model"] for told in session.log.errors] == ["the registry"]
     path.write_bytes(whole)
     assert session.look() == [("champion", second, "0")]
+
+
+@pytest.mark.fault("E2")
+def test_a_damaged_standing_of_another_scope_is_told_and_stops_nobody_else(registry, add, promoted, watching) -> None:
+    first, second, other = add(), add(), add(shipped="demo-fx")
+    promoted(first)
+    promoted(other)
+    session = watching(first)
+    key = scope_of(registry.manifest(other)).key
+    (registry.root / "standings" / f"{key}.json").write_bytes(b"{")
+    promoted(second)
+    assert session.look() == [("champion", second, "0")]
+    assert session.look() == []
+    (told,) = session.log.errors
+    assert f"{key}.json cannot be read" in told["problem"]
 
 
 def test_the_thread_offers_what_is_promoted_while_it_runs(add, promoted, watching) -> None:

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import stat
+import time
 from decimal import Decimal
 from functools import partial
 
@@ -13,8 +14,11 @@ import msgspec
 import pytest
 
 from engine.errors import BundleError
+from engine.instruments import AssetClass
 from models.manifest import load_bundle
 from models.registry import audit, store
+from models.registry.champions import find_champion
+from models.registry.promotion import rollback
 from models.registry.standing import scope_of
 from models.registry.store import Conflict
 
@@ -227,6 +231,32 @@ def test_a_damaged_standing_is_refused_in_one_line(registry, add) -> None:
     with pytest.raises(BundleError, match="cannot be read") as caught:
         registry.standings()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.fault("E2")
+def test_a_copied_standing_is_refused_and_stops_its_own_scope_alone(registry, add, make_instrument) -> None:
+    """The copy still has the champion that was rolled back; another scope is read, followed and rolled back."""
+    first, second = add(), add()
+    others = [add(shipped="demo-fx"), add(shipped="demo-fx")]
+    for version in (first, second, *others):
+        registry.change(registry.standing(scope_in(registry, version)), "promote", version, **WHO)
+    crypto, fx = scope_in(registry, first), scope_in(registry, others[0])
+    folder = registry.root / store.STANDINGS
+    (folder / "backup.json").write_bytes((folder / f"{crypto.key}.json").read_bytes())
+    said = f"backup.json is that of {crypto.text}; expected it in {crypto.key}.json alone".replace("*", r"\*")
+    with pytest.raises(BundleError, match=said):
+        find_champion(registry.root, make_instrument())
+    with pytest.raises(BundleError, match=said):
+        rollback(registry, "demo-crypto", who="ann", why="", force=False, now_ns=time.time_ns())
+    rolled = rollback(registry, "demo-fx", who="ann", why="", force=False, now_ns=time.time_ns())
+    assert (rolled.scope, rolled.champion) == (fx, others[0])
+    own = find_champion(registry.root, make_instrument(AssetClass.FX, sizes=False, trades=False))
+    assert own is not None
+    assert own.version == others[0]
+    (folder / "backup.json").unlink()
+    (folder / f"{fx.key}.json").write_bytes((folder / f"{crypto.key}.json").read_bytes())
+    with pytest.raises(BundleError, match="is that of"):
+        registry.standing(fx)
 
 
 def test_an_empty_registry_has_nothing_and_makes_nothing(registry) -> None:

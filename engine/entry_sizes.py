@@ -90,15 +90,15 @@ class EntrySizes:
         return Rejected(self._view.now_ns, intent, CHECK_SIZE, seen, f"at least {least_qty}")
 
     def _fit_group(self, group: GroupIntent) -> GroupIntent | Rejected:
-        if group.entry is None:
+        # Without an entry, an exit that is not reduce-only may turn the position: it is cut as a turn is.
+        first = group.entry or next((one for one in group.exits if not one.reduce_only), None)
+        fitted = first if first is None else self._fit_order(first)
+        if isinstance(fitted, Rejected):
+            return fitted
+        if fitted is None or fitted is first:
             return group
-        entry = self._fit_order(group.entry)
-        if isinstance(entry, Rejected):
-            return entry
-        if entry is group.entry:
-            return group
-        exits = tuple([msgspec.structs.replace(one, qty=entry.qty) for one in group.exits])
-        return msgspec.structs.replace(group, entry=entry, exits=exits)
+        exits = tuple([msgspec.structs.replace(one, qty=fitted.qty) for one in group.exits])
+        return msgspec.structs.replace(group, entry=None if group.entry is None else fitted, exits=exits)
 
     def _fit_replacement(self, wish: ReplaceIntent) -> ReplaceIntent:
         """What an order has left stays; in all, its new version is at most what it would be as a new order."""

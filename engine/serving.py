@@ -253,6 +253,8 @@ class Serving:
         if role == CHAMPION:
             self._trust.vacate(lane, reason or "no model serves")
         self._leave(lane, seat, reason)
+        if role == CHAMPION and lane.canary is not None:
+            self._leave(lane, lane.canary, "its champion was taken away")
         if role == CHAMPION:
             self._record_assigned(lane.instrument.id, Assignment("", seat.assignment.spec, ()))
         self._refit(lane)

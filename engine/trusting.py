@@ -16,6 +16,7 @@ from engine.flattening import Flattening
 from engine.lanes import Lane, StrategySlot
 from engine.orders import OrderManager
 from engine.seats import Seat, ServingRules
+from engine.stakes import CANARY_SUFFIX
 from engine.view import CoreView
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
@@ -52,7 +53,10 @@ class Trust:
         for slot in lane.model_slots:
             self._desk.sizes.put(slot.name, name, factor, reason)
         for slot in lane.twins:
-            self._desk.sizes.put(slot.name, name, share, why)
+            if any(base.name + CANARY_SUFFIX == slot.name and not base.alive for base in lane.model_slots):
+                self._desk.sizes.put(slot.name, name, _ZERO, "its strategy is not trusted any more")
+            else:
+                self._desk.sizes.put(slot.name, name, share, why)
         if factor and (share or not lane.twins):
             self._unserved.pop(name, None)
         else:

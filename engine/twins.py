@@ -23,9 +23,9 @@ class Twins:
         self._lanes = lanes
 
     def wake(self, lane: Lane) -> str:
-        """Those of the strategies that use a model on this instrument; returns why one cannot be, empty for nothing."""
+        """Those of trusted strategies that use a model on this instrument; returns why one cannot be, or nothing."""
         for slot in lane.model_slots:
-            refusal = self._wake(slot)
+            refusal = self._wake(slot) if slot.alive else ""
             if refusal:
                 return refusal
         return ""

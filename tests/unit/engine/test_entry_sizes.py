@@ -111,6 +111,22 @@ def test_an_order_grows_to_the_cut_size_and_shrinks_freely() -> None:
         assert fitted.qty == D(expected)
 
 
+def test_exits_without_an_entry_are_cut_where_they_would_turn() -> None:
+    """1 held, two exits of 3 that are not reduce-only: the 2 beyond count half; reduce-only ones stay whole."""
+    core, _ = opened()
+    hold(core, "1")
+    core.desk.sizes.put("s", BTC, D("0.5"), "alarm")
+    target = intent(Side.SELL, "3", limit_px=D(110), time_in_force=GTC)
+    stop = intent(
+        Side.SELL, "3", order_type=OrderType.STOP, limit_px=None, trigger_px=D(90), time_in_force=GTC, reduce_only=True
+    )
+    fitted = core.desk.sizes.fit(GroupIntent(1, "s", (stop, target)))
+    assert isinstance(fitted, GroupIntent)
+    assert (fitted.entry, [one.qty for one in fitted.exits]) == (None, [D(2), D(2)])
+    whole = GroupIntent(1, "s", (stop,))
+    assert core.desk.sizes.fit(whole) is whole
+
+
 def test_a_cut_order_that_is_repriced_stays_cut() -> None:
     """Wished at 1 again and again, at other prices, with a fill between: 0.5 in all."""
     core, recorder = opened()

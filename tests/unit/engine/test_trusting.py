@@ -279,6 +279,34 @@ def test_a_canary_that_breaks_leaves_the_champion_alone() -> None:
     assert states(recorder)[-1][:3] == ("canary", "b@1", "broken")
 
 
+def test_a_strategy_that_is_not_trusted_has_no_twin_that_trades() -> None:
+    """Quarantined before the canary came, none is made; afterwards, its twin enters nothing from the next offer on."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))
+    core = opened(recorder, shelf)
+    core.slots[0].alive = False
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.05))
+    assert [slot.name for slot in core.slots] == ["s"]
+    core.slots[0].alive = True
+    core.on_event(shelf.offer(12, "", "canary"))
+    core.on_event(shelf.offer(13, "b@1", "canary", 0.05))
+    core.slots[0].alive = False
+    core.on_event(shelf.offer(14, "b@1", "canary", 0.1))
+    core.on_event(quote(15))
+    assert sizes(recorder) == []
+    assert recorder.of(Rejected)[-1].intent.strategy == "s.canary"
+
+
+def test_a_canary_goes_with_its_champion() -> None:
+    """Nobody is left beside whom it could be measured: its twin enters nothing."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))
+    core = opened(recorder, shelf)
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.05))
+    core.on_event(shelf.offer(12, "", reason="retired"))
+    core.on_event(quote(13))
+    assert sizes(recorder) == []
+    assert core.lanes[BTC].canary is None
+
+
 def test_a_canary_that_goes_leaves_its_position_to_its_twin() -> None:
     """The base strategy has its whole size again; the twin is asked about the champion's predictions as long as it
     holds something, enters nothing and may leave."""

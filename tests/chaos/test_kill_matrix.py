@@ -124,6 +124,8 @@ async def test_sockets_that_are_cut_leave_nothing_lost_or_doubled(how: str, tmp_
             for _ in range(3):
                 await asyncio.sleep(0.5)
                 chain.proxy.disturb(how)
+            if how == "swallow":
+                await disturbed_until_unknown(chain)
             await asyncio.sleep(1.0)
             assert await daemon.agreed() == []
             chain.market.still = False
@@ -131,9 +133,15 @@ async def test_sockets_that_are_cut_leave_nothing_lost_or_doubled(how: str, tmp_
             chain.proxy.disturb(how)
             await asyncio.sleep(0.05)
             chain.nursery.signal(signal.SIGKILL)
-        if how == "swallow":
-            assert Told(chain.session("s0001")).of(OrderOutcomeUnknown), "requests were under way"
         assert (await chain.kill(UNHARMED, 1)).violations == ()
+
+
+async def disturbed_until_unknown(chain: Chain) -> None:
+    """On a busy machine no request may be under way while answers are swallowed: until one was."""
+    async with asyncio.timeout(60):
+        while not Told(chain.session("s0001")).of(OrderOutcomeUnknown):
+            chain.proxy.disturb("swallow")
+            await asyncio.sleep(0.5)
 
 
 @pytest.mark.fault("A7")

@@ -8,25 +8,32 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from config import commands as config_commands
-from config import data_commands, data_record, doctor_command, live_command, simulate_command, venue_commands
-from config.commands import VenueOption, parse_overrides, parse_speed
+from config import (
+    data_commands,
+    data_record,
+    doctor_command,
+    live_command,
+    paper_command,
+    simulate_command,
+    venue_commands,
+)
+from config.commands import parse_overrides
+from config.session_plan import SessionPlan
 from connectors.binance.sandbox.commands import sandbox_binance, sandbox_binance_usdm
 from connectors.coinbase.sandbox.commands import sandbox_coinbase
 from connectors.kraken.sandbox.commands import sandbox_kraken
 from connectors.oanda.sandbox.commands import sandbox_oanda
 from connectors.robin_stocks.sandbox.commands import sandbox_robin_stocks
 from connectors.robinhood.sandbox.commands import sandbox_robinhood
-from engine.cli import ConfigOption, JsonFlag, SetOption, print_json, print_line
-from engine.errors import ConfigError
+from engine.cli import JsonFlag, print_json, print_line
 from engine.runtime import commands as operator_commands
-from engine.runtime import model_commands, order_commands, process, session_commands
+from engine.runtime import model_commands, observe_command, order_commands, process, replay_command, session_commands
 from models import commands as models_commands
 from models.evaluation import commands as evaluation_commands
 from models.observer import commands as observer_commands
@@ -38,10 +45,12 @@ from models.tuning import commands as tuning_commands
 if TYPE_CHECKING:
     from config.assembly import ConfiguredAssembly
     from config.doctor_checks import Subject
-    from config.live_command import LivePlan
     from config.schema import Settings
+    from engine.core import TradingCore
     from engine.events import Observation
     from engine.instruments import Instrument
+    from engine.replay import ReplayRecorder
+    from engine.runtime.session import Session, SessionHeader
 
 ROOT = Path(__file__).resolve().parent
 app = typer.Typer(
@@ -70,73 +79,22 @@ app.add_typer(sandbox_app, name="sandbox")
 # --- trading ------------------------------------------------------------------------------------------------------
 
 
-@app.command()
-def paper(
-    files: Annotated[list[Path] | None, typer.Argument(help="recorded Parquet or .jsonl.gz, after --replay")] = None,
-    config: ConfigOption = None,
-    venue: VenueOption = None,
-    feed: Annotated[str | None, typer.Option(help="sandbox (default), live or replay")] = None,
-    play: Annotated[bool, typer.Option("--replay", help="play the recorded FILES that follow")] = False,
-    speed: Annotated[str, typer.Option(help="of recorded files: a factor of recorded pace, or max")] = "max",
-    seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="stop after so long")] = None,
-    session: Annotated[str, typer.Option(help="name of the session folder (default: made from the time)")] = "",
-    report: Annotated[bool, typer.Option(help="write report.html at the end")] = True,
-    venue_truth: Annotated[
-        bool, typer.Option("--venue-truth", help="go on from what the venue says alone, not from the last session")
-    ] = False,
-    assign: SetOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Trade on paper: against the built-in exchange, the live market, or recorded files."""
-    from config.load import load
-
-    files = files or []
-    if files and not play:
-        raise ConfigError(f"unexpected argument {files[0]}", expected="--replay before recorded files")
-    if play and not files:
-        raise ConfigError("--replay without files", expected="--replay FILE...", do="name the recorded files")
-    if play and feed not in (None, "replay"):
-        raise ConfigError(f"--feed {feed} with --replay", expected="one of the two", do="leave one of them out")
-    pace = parse_speed(speed)
-    if seconds is not None and not 0 < seconds < float("inf"):
-        raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
-    named = {"venue.name": venue, "venue.feed": "replay" if files else feed}
-    wanted = parse_overrides(assign) | {key: value for key, value in named.items() if value is not None}
-    settings = load(config or (), overrides=wanted)
-    if settings.venue.feed == "replay" and not files:
-        raise ConfigError("feed replay without files", expected="--replay FILE...", do="name the recorded files")
-    plan = _Plan(speed=pace, seconds=seconds, session=session, report=report, venue_truth=venue_truth, as_json=as_json)
-    _run(_daemon(settings, plan, files), settings, as_json=as_json)
-
-
-def _run(daemon: Any, settings: Settings, *, as_json: bool) -> None:
+def _run(settings: Settings, plan: SessionPlan, files: Sequence[Path] = (), *, admitted: Subject | None = None) -> None:
+    daemon = _daemon(settings, plan, files, admitted=admitted)
     summary = process.run_loop(daemon.run, uvloop=settings.engine.uvloop)
     daemon.show(summary)
-    if as_json:
+    if plan.as_json:
         from engine.runtime.summary import encode
 
         print_line(encode(summary).decode())
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What was typed of a session.  ``mode`` record: it only watches; ``only_check``: it ends before it would trade."""
-
-    mode: Literal["paper", "live", "record"] = "paper"
-    speed: float | Literal["max"] = "max"
-    seconds: float | None = None
-    session: str = ""
-    report: bool = True
-    venue_truth: bool = False
-    as_json: bool = False
-    only_check: bool = False
-
-    @property
-    def live(self) -> bool:
-        return self.mode == "live"
+paper_command.register(app, _run)
 
 
-def _daemon(settings: Settings, plan: _Plan, files: Sequence[Path] = (), *, admitted: Subject | None = None) -> Any:
+def _daemon(
+    settings: Settings, plan: SessionPlan, files: Sequence[Path] = (), *, admitted: Subject | None = None
+) -> Any:
     """Wire a session: which instruments, which core, which venue.  ``admitted``: what was looked at before it may trade
     live."""
     from config.assembly import ConfiguredAssembly
@@ -176,7 +134,7 @@ def _daemon(settings: Settings, plan: _Plan, files: Sequence[Path] = (), *, admi
 
 def _parts(
     settings: Settings,
-    plan: _Plan,
+    plan: SessionPlan,
     instruments: Sequence[str],
     assembly: ConfiguredAssembly,
     files: Sequence[Path],
@@ -249,7 +207,7 @@ def _observer_of(settings: Settings, instruments: Sequence[Instrument]) -> Any:
     return ObserverPlan(command, settings.models.watch.restarts_max) if watched else None
 
 
-def _options(settings: Settings, plan: _Plan, *, start_ns: int, observer: Any = None) -> Any:
+def _options(settings: Settings, plan: SessionPlan, *, start_ns: int, observer: Any = None) -> Any:
     from config.exchange import account_of
     from config.wiring import own_code
     from engine.runtime.parts import Options
@@ -341,7 +299,9 @@ config_commands.register(_approve)
 
 
 def _record(settings: Settings, seconds: float | None, session: str, as_json: bool) -> Any:
-    daemon = _daemon(settings, _Plan(mode="record", seconds=seconds, session=session, report=False, as_json=as_json))
+    daemon = _daemon(
+        settings, SessionPlan(mode="record", seconds=seconds, session=session, report=False, as_json=as_json)
+    )
     process.run_loop(daemon.run, uvloop=settings.engine.uvloop)
     return daemon.stored, daemon.not_stored
 
@@ -395,21 +355,8 @@ def _around() -> Any:
     return Around(machine, identify, SystemClock, redactor.text)
 
 
-def _live(subject: Subject, plan: LivePlan) -> None:
-    wanted = _Plan(
-        mode="live",
-        seconds=plan.seconds,
-        session=plan.session,
-        report=plan.report,
-        as_json=plan.as_json,
-        venue_truth=plan.venue_truth,
-        only_check=plan.only_check,
-    )
-    _run(_daemon(subject.settings, wanted, admitted=subject), subject.settings, as_json=plan.as_json)
-
-
 doctor_command.register(app, _around)
-live_command.register(app, _around, _live)
+live_command.register(app, _around, lambda subject, plan: _run(subject.settings, plan, admitted=subject))
 
 
 def _exchange(settings: Settings, folder: Path, *, live: bool) -> Any:
@@ -424,32 +371,18 @@ def _exchange(settings: Settings, folder: Path, *, live: bool) -> Any:
     return ChildServer("sandbox", command, {"--port": "sandbox.port"})
 
 
-@app.command()
-def replay(
-    session: Annotated[str, typer.Argument(help="id, unique beginning of an id, folder, or latest")],
-    recompute: Annotated[bool, typer.Option("--recompute", help="also run features and model again")] = False,
-    salvage: Annotated[bool, typer.Option("--salvage", help="read a damaged journal up to its damage; exit 3")] = False,
-    sessions: Annotated[Path, typer.Option(help="folder of sessions")] = Path("var/sessions"),
-    assign: SetOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Run a recorded session again and report the first decision that differs (exit 1 if any)."""
+def _build_again(
+    header: SessionHeader, assign: Sequence[str], recorder: ReplayRecorder, recompute: bool, same_machine: bool
+) -> TradingCore:
     from config.assembly import ConfiguredAssembly
     from config.load import restore
     from config.wiring import build_core
-    from engine.replay import ReplayAssembly, ReplayRecorder
-    from engine.runtime.provenance import library_versions, processor
-    from engine.runtime.rerun import open_recorded, rerun
+    from engine.replay import ReplayAssembly
     from engine.runtime.session import order_prefix
 
-    recorded = open_recorded(sessions, session)
-    header = recorded.header
     settings = restore(header.config, parse_overrides(assign))
-    recorder = ReplayRecorder()
     assembly = ConfiguredAssembly(settings, time.perf_counter_ns, recorded=lambda: recorder.assigned_model)
-    # Bits are comparable only where processor and libraries equal; elsewhere the bundle's tolerance holds.
-    same_machine = header.processor == processor() and header.libraries == library_versions()
-    core = build_core(
+    return build_core(
         settings,
         list(settings.risk.allowed_instruments or ()),
         recorder=recorder,
@@ -463,65 +396,31 @@ def replay(
         id_prefix=order_prefix(header.session),
         live=header.mode == "live",
     )
-    outcome = rerun(recorded, recorder, core, salvage=salvage)
-    outcome.show(sys.stderr if as_json else sys.stdout)
-    if as_json:
-        print_json(outcome.content())
-    raise typer.Exit(outcome.status)
 
 
-@app.command(hidden=True)
-def observe(
-    folder: Annotated[Path, typer.Argument(help="of the session")],
-    process_id: Annotated[int, typer.Argument(help="of its daemon")],
-) -> None:
-    """Watch the models of a running session: started by its daemon."""
+replay_command.register(app, _build_again)
+
+
+def _observe(session: Session) -> Any:
     from config.load import restore
-    from config.observing import FOLDER, build_observer
-    from engine.runtime.control import socket_path, user_run_folder
-    from engine.runtime.observer_process import Telling, Watch, follow
-    from engine.runtime.session import Session
-    from models.observer.rolling import carry_out
-    from models.registry.store import Registry
+    from config.observing import FOLDER, build_observer, carry_out_as_configured
 
-    session = Session.open(folder)
     settings = restore(session.header.config, {})
-    telling = Telling(socket_path(user_run_folder(), session.id, process_id))
-    rollout = settings.models.rollout.rules(settings.models.deadline_us)
     observer = build_observer(settings, session.path / FOLDER)
+    return observer, lambda told: carry_out_as_configured(settings, told, time.time_ns(), upto_ns=observer.last_seq_ns)
 
-    def on_told(told: Any) -> None:
-        print(told, file=sys.stderr, flush=True)
-        registry = Registry(settings.models.registry)
-        feed, upto_ns = settings.venue.feed, observer.last_seq_ns
-        if done := carry_out(told, registry, rollout, time.time_ns(), feed=feed, upto_ns=upto_ns):
-            print(done, file=sys.stderr, flush=True)
 
-    watch = Watch(session.path, observer, telling, on_told)
-    raise typer.Exit(follow(watch, telling))
+observe_command.register(app, _observe)
 
 
 def _judge(sessions: Path, names: Sequence[str], registry: Path, version: str) -> Any:
-    """Recorded sessions again, with a version as their shadow."""
-    from config.load import restore
-    from config.observing import build_observer
+    from config.observing import judge_again
     from engine.runtime.journal_reader import read_journal
     from engine.runtime.rerun import open_recorded
-    from models.manifest import load_bundle
-    from models.registry.store import Registry
 
-    bundle = load_bundle(Registry(registry).path_of(version))
-    bundle.check_version(version)
-    pairs: dict[tuple[str, str, str], Any] = {}
-    judged: Any = []
-    for name in names:
-        recorded = open_recorded(sessions, name)
-        settings = restore(recorded.header.config, {"models.registry": str(registry)})
-        observer = build_observer(settings, None, shadows=[bundle], pairs=pairs)
-        for record in read_journal(recorded.journal):
-            observer.take(record.record)
-        judged = observer.judge_now()
-    return judged
+    recorded = (open_recorded(sessions, name) for name in names)
+    read = ((one.header.config, (each.record for each in read_journal(one.journal))) for one in recorded)
+    return judge_again(read, registry, version)
 
 
 observer_commands.register(models_commands.app, _judge)

@@ -8,12 +8,12 @@ before the first order leaves (``engine.runtime.rehearsal``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from config.commands import parse_overrides
+from config.session_plan import SessionPlan
 from engine.cli import ConfigOption, JsonFlag, SetOption
 from engine.errors import ConfigError, KestrelError
 
@@ -23,19 +23,7 @@ if TYPE_CHECKING:
     from config.schema import Settings
 
 
-@dataclass(frozen=True)
-class LivePlan:
-    """What was typed.  ``only_check``: end where the first order would leave."""
-
-    seconds: float | None
-    session: str
-    report: bool
-    venue_truth: bool
-    only_check: bool
-    as_json: bool
-
-
-def register(app: typer.Typer, around: Callable[[], Around], start: Callable[[Subject, LivePlan], None]) -> None:
+def register(app: typer.Typer, around: Callable[[], Around], start: Callable[[Subject, SessionPlan], None]) -> None:
     """Put the command on ``app``.  ``start`` runs the session to its end."""
 
     @app.command("live")
@@ -61,7 +49,16 @@ def register(app: typer.Typer, around: Callable[[], Around], start: Callable[[Su
 
         settings = load(config or (), overrides=parse_overrides(assign))
         subject = admitted(settings, confirm, around(), quiet=not check, venue_truth=venue_truth)
-        start(subject, LivePlan(seconds, session, report, venue_truth, check, as_json))
+        plan = SessionPlan(
+            mode="live",
+            seconds=seconds,
+            session=session,
+            report=report,
+            venue_truth=venue_truth,
+            as_json=as_json,
+            only_check=check,
+        )
+        start(subject, plan)
 
 
 def admitted(settings: Settings, confirm: str, around: Around, *, quiet: bool, venue_truth: bool) -> Subject:

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from config.load import session_limits
+from config.load import restore, session_limits
 from config.schema import Settings
+from engine.codec import Record
 from engine.core import TradingCore
 from engine.features import load_columns
 from engine.instruments import Instrument
 from models.catalogue import load_named
-from models.manifest import Bundle
-from models.observer.observer import Observer
+from models.manifest import Bundle, load_bundle
+from models.observer.observer import Alarmed, Judged, Observer, Weighed
 from models.observer.paired import Paired
+from models.observer.rolling import carry_out
 from models.observer.shadows import Workshop
 from models.onnx_model import OnnxModel
 from models.registry.store import Registry
@@ -80,3 +82,31 @@ def build_observer(
         shadows=tuple(shadows),
         pairs=pairs,
     )
+
+
+def carry_out_as_configured(settings: Settings, told: Alarmed | Judged | Weighed, now_ns: int, *, upto_ns: int) -> str:
+    """What of the session's findings changes the registry: what was done, or why not; empty where there was nothing.
+
+    ``upto_ns``: receive time of the last record that was read."""
+    models = settings.models
+    rules = models.rollout.rules(models.deadline_us)
+    return carry_out(told, Registry(models.registry), rules, now_ns, feed=settings.venue.feed, upto_ns=upto_ns)
+
+
+def judge_again(
+    recorded: Iterable[tuple[dict[str, Any], Iterable[Record]]], registry: Path, version: str
+) -> list[Judged]:
+    """What recorded sessions (configuration and records of each, in order) say of a version as their shadow.
+
+    Raises ``BundleError`` for a version that is none."""
+    bundle = load_bundle(Registry(registry).path_of(version))
+    bundle.check_version(version)
+    pairs: dict[tuple[str, str, str], Paired] = {}
+    judged: list[Judged] = []
+    for config, records in recorded:
+        settings = restore(config, {"models.registry": str(registry)})
+        observer = build_observer(settings, None, shadows=[bundle], pairs=pairs)
+        for record in records:
+            observer.take(record)
+        judged = observer.judge_now()
+    return judged

@@ -15,8 +15,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import typer
-
 import run as program
 from connectors.coinbase.sandbox.exchange import Exchange
 from connectors.coinbase.sandbox.translate import ACCOUNT
@@ -182,11 +180,8 @@ def faults_in(told: Told) -> list[str]:
 def replayed(session: Path) -> dict[str, Any]:
     """``run.py replay`` in this process: its result, with its exit status as ``status``."""
     said = io.StringIO()
-    status = 0
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
-        try:
-            program.replay(str(session), sessions=session.parent, as_json=True)
-        except typer.Exit as end:
-            status = end.exit_code
+        arguments = ["replay", str(session), "--sessions", str(session.parent), "--json"]
+        status = program.app(arguments, standalone_mode=False)
     content: dict[str, Any] = json.loads(said.getvalue().strip().splitlines()[-1])
     return content | {"status": status}

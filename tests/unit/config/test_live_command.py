@@ -13,8 +13,9 @@ from config import doctor
 from config.doctor import Around
 from config.doctor_checks import Subject
 from config.exchange import account_of
-from config.live_command import LivePlan, register
+from config.live_command import register
 from config.load import load
+from config.session_plan import SessionPlan
 from connectors.coinbase.sandbox.keys import make_key_file
 from engine.errors import KestrelError
 from engine.findings import Finding, Outcome
@@ -30,7 +31,7 @@ class Command:
     """The command around one finding of the machine, and a venue that is ready."""
 
     def __init__(self, patch: pytest.MonkeyPatch, machine: Finding = WELL) -> None:
-        self.started: list[tuple[Subject, LivePlan]] = []
+        self.started: list[tuple[Subject, SessionPlan]] = []
         self.asked = 0
         self.app = typer.Typer()
         around = Around(lambda _: [machine], lambda _: lambda _identity: None, SystemClock, lambda text: text)
@@ -116,4 +117,6 @@ def test_a_failure_refuses_and_a_warning_does_not(tmp_path: Path, monkeypatch: p
     ((subject, plan),) = narrow.started
     assert subject.live
     assert subject.venue_truth  # or the looks would refuse what it is there to go on without
-    assert plan == LivePlan(3.0, "mine", report=False, venue_truth=True, only_check=True, as_json=False)
+    assert plan == SessionPlan(
+        "live", "max", 3.0, "mine", report=False, venue_truth=True, only_check=True, as_json=False
+    )

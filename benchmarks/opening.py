@@ -24,8 +24,8 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime as ort
 
+from models.bundle import Bundle, load_bundle
 from models.life.watcher import SWITCH_S
-from models.manifest import Bundle, load_bundle
 from models.onnx_model import OnnxModel
 
 _ROUNDS: Final = 20

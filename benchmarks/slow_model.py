@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import KestrelError
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.onnx_model import OnnxModel
 from models.serving.schedule import measure_us
 

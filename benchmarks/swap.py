@@ -27,7 +27,7 @@ from benchmarks.rig import ROOT, Market, NullWriter, Rig, running
 from config.following import follow_registry
 from engine.errors import KestrelError
 from engine.events import InputEvent
-from models.manifest import Bundle, load_bundle
+from models.bundle import Bundle, load_bundle
 from models.registry.standing import scope_of
 from models.registry.store import Registry
 

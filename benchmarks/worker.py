@@ -27,7 +27,7 @@ from benchmarks.in_process import finish, warm_up
 from benchmarks.rig import ROOT, Market, NullWriter, Rig, scratch
 from benchmarks.slow_model import write_slow_bundle
 from engine.errors import KestrelError
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.onnx_model import OnnxModel
 from models.serving.batches import SIZES
 from models.serving.schedule import usable_cores

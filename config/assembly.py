@@ -15,10 +15,10 @@ from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
 from engine.seats import ASYNCHRONOUS
 from engine.venues import CONSOLIDATED
+from models.bundle import Bundle
 from models.catalogue import AUTO, find_bundle
 from models.facts import facts_of
 from models.life.roles import Followed
-from models.manifest import Bundle
 from models.mixture.spread import SpreadModel, spread_facts, spread_graph
 from models.onnx_model import OnnxModel
 from models.providers.absent import AbsentModel

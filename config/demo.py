@@ -22,8 +22,8 @@ def with_fitting_demo(settings: Settings, instruments: Sequence[Instrument]) -> 
     """
     if not settings.sources.get("strategies", "").startswith("profile "):
         return settings
+    from models.bundle import load_bundle
     from models.catalogue import bundle_paths, folders_without_manifest
-    from models.manifest import load_bundle
     from models.registry.champions import find_champion
 
     try:

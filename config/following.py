@@ -10,9 +10,9 @@ from config.assembly import ConfiguredAssembly
 from config.schema import Settings
 from engine.core import TradingCore
 from engine.events import InputEvent, ModelOffered, ProviderChanged
+from models.bundle import Bundle
 from models.life.checking import Checker, Task
 from models.life.watcher import Offer, RegistryWatcher, Role
-from models.manifest import Bundle
 
 
 def follow_registry(

@@ -8,8 +8,8 @@ from config.schema import Settings
 from engine.errors import ConfigError
 from engine.instruments import Instrument
 from engine.ports import Model
+from models.bundle import Bundle
 from models.catalogue import find_bundle
-from models.manifest import Bundle
 from models.mixture.learned import read_weights
 from models.mixture.mixture import Mixture, mix
 from models.mixture.model import MixtureModel

@@ -12,8 +12,8 @@ from engine.codec import Record
 from engine.core import TradingCore
 from engine.features import load_columns
 from engine.instruments import Instrument
+from models.bundle import Bundle, load_bundle
 from models.catalogue import load_named
-from models.manifest import Bundle, load_bundle
 from models.observer.observer import Alarmed, Judged, Observer, Weighed
 from models.observer.paired import Paired
 from models.observer.rolling import carry_out

@@ -1,7 +1,7 @@
 """Bundles in a folder: list, show, verify, and the one that fits an instrument.
 
 The registry's champion goes before the folder.  Owns the choice only.  What makes a bundle valid is
-``models.manifest``; opening it is ``models.onnx_model``.
+``models.bundle``; opening it is ``models.onnx_model``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import msgspec
 
 from engine.errors import BundleError
 from engine.instruments import Instrument
-from models.manifest import MANIFEST, Bundle, load_bundle
+from models.bundle import Bundle, load_bundle
+from models.manifest import MANIFEST
 from models.registry.champions import find_champion
 from models.registry.store import Registry
 from models.shipped import ENGINES, Name

@@ -150,8 +150,9 @@ def models_convert(
 @app.command("add")
 def models_add(folder: Path, registry: RegistryOption = REGISTRY, as_json: JsonFlag = False) -> None:
     """Register a bundle, or that of a run folder with what the run's evaluation found, as a version."""
+    from models.bundle import load_bundle
     from models.catalogue import verify_bundle
-    from models.manifest import MANIFEST, load_bundle
+    from models.manifest import MANIFEST
     from models.registry.store import Registry
 
     if (folder / MANIFEST).exists() or not folder.is_dir():

@@ -2,7 +2,7 @@
 
 Owns its buffers, the deadline and the counters.  Which provider computes is ``models.providers.choice``; which bundle
 is loaded and whether it may be used on an instrument is decided before, by ``models.catalogue`` and
-``models.manifest``.
+``models.bundle``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from engine.events import Prediction, PredictionStatus
 from engine.ports import Float32Array
 from models.assets import UNKNOWN
-from models.manifest import Bundle
+from models.bundle import Bundle
 from models.providers.absent import AbsentModel
 from models.providers.choice import ServedGraph, choose_provider
 from models.providers.graph import NoProviderError, Provider

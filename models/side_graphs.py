@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from engine.errors import BundleError
 from models.assets import UNKNOWN
-from models.manifest import ASSET, FEATURES, Bundle
+from models.bundle import Bundle
+from models.manifest import ASSET, FEATURES
 from models.manifest_sections import SideGraph
 from models.providers.graph import Source
 from models.providers.onnx_runtime import open_session

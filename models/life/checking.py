@@ -23,7 +23,7 @@ import numpy as np
 from engine.errors import BundleError
 from engine.events import PredictionStatus
 from engine.features import load_columns
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.refusals import problem_of
 from models.shipped import ENGINES, Name
 

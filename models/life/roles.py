@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from engine.errors import BundleError
 from engine.instruments import Instrument
+from models.bundle import Bundle, load_bundle
 from models.catalogue import find_bundle
-from models.manifest import Bundle, load_bundle
 from models.refusals import problem_of
 from models.registry.champions import find_standing
 from models.registry.store import Registry

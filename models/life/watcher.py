@@ -22,9 +22,9 @@ from engine.errors import BundleError
 from engine.instruments import Instrument
 from engine.intents import writable
 from engine.ports import Assignment
+from models.bundle import Bundle
 from models.life.checking import Checked, Task
 from models.life.roles import Followed, Roles, Shelf, wanted_roles
-from models.manifest import Bundle
 from models.refusals import problem_of
 from models.registry import audit
 from models.registry.champions import ChampionRefused

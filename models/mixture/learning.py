@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import DataError
+from models.bundle import Bundle
 from models.evaluation import conformal
 from models.evaluation.losses import P_MIN, log_losses
 from models.evaluation.run_folder import CONFIG, RunFolder
-from models.manifest import Bundle
 from models.mixture.learned import LearnedWeights
 from models.trainer.judged import bundle_in
 from models.trainer.settings import load_settings

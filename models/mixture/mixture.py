@@ -15,8 +15,9 @@ import msgspec
 
 from engine.errors import BundleError
 from engine.features.spec import FeatureSpec
+from models.bundle import Bundle
 from models.facts import Facts, conformal_facts, facts_of
-from models.manifest import Bundle, Manifest
+from models.manifest import Manifest
 from models.mixture.learned import LearnedWeights
 
 OnFailure = Literal["renormalise", "fail"]

@@ -15,8 +15,9 @@ import numpy as np
 from engine.events import Prediction, PredictionStatus
 from engine.ports import Float32Array
 from models.assets import UNKNOWN
+from models.bundle import Bundle
 from models.facts import SPREAD, Facts
-from models.manifest import ASSET, FEATURES, Bundle
+from models.manifest import ASSET, FEATURES
 from models.manifest_sections import SideGraph
 from models.onnx_model import OnnxModel
 from models.providers.graph import Source

@@ -16,7 +16,7 @@ from engine.codec import Record
 from engine.errors import BundleError, KestrelError
 from engine.features import FeatureSpec
 from engine.ports import Float32Array
-from models.manifest import Bundle
+from models.bundle import Bundle
 from models.observer.maturing import Matured
 from models.observer.paired import Paired
 from models.observer.rebuilding import CoreOf, Rebuilding, Rows

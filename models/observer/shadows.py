@@ -17,7 +17,7 @@ from engine.errors import BundleError, KestrelError
 from engine.events import Prediction
 from engine.instruments import Instrument
 from engine.ports import Float32Array, Model
-from models.manifest import Bundle, load_bundle
+from models.bundle import Bundle, load_bundle
 from models.observer.blame import Blame
 from models.registry.store import Registry
 

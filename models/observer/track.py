@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.events import Prediction, PredictionStatus
-from models.manifest import Bundle, Manifest
+from models.bundle import Bundle
+from models.manifest import Manifest
 from models.manifest_sections import DIRECTION
 from models.observer.adwin import Adwin
 from models.observer.maturing import Matured, Maturing, Reading

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from engine.events import Prediction, PredictionStatus
 from engine.ports import Float32Array
-from models.manifest import Bundle
+from models.bundle import Bundle
 
 
 class AbsentModel:

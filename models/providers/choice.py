@@ -14,8 +14,8 @@ from typing import NamedTuple
 from engine.errors import BundleError
 from engine.ports import Float32Array
 from models.assets import UNKNOWN
+from models.bundle import Bundle
 from models.golden import check_tape
-from models.manifest import Bundle
 from models.providers.graph import (
     Array,
     NoProviderError,

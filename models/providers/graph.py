@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import BundleError
-from models.manifest import Bundle
+from models.bundle import Bundle
 from models.manifest_sections import Precision, Tensor
 
 Array = npt.NDArray[Any]

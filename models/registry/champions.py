@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.errors import BundleError
 from engine.instruments import Instrument
-from models.manifest import Bundle, load_bundle
+from models.bundle import Bundle, load_bundle
 from models.manifest_sections import DIRECTION
 from models.refusals import problem_of
 from models.registry.standing import Scope, Standing

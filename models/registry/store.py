@@ -21,7 +21,8 @@ import msgspec
 
 from engine.durable import sync_folder, write_atomically
 from engine.errors import BundleError
-from models.manifest import MANIFEST, Bundle, Manifest, decode_manifest
+from models.bundle import Bundle
+from models.manifest import MANIFEST, Manifest, decode_manifest
 from models.registry import audit
 from models.registry.standing import Action, Scope, Standing, scope_of
 

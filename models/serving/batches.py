@@ -17,8 +17,8 @@ from engine.errors import BundleError
 from engine.events import PredictionStatus
 from engine.ports import Float32Array
 from models.assets import UNKNOWN
+from models.bundle import Bundle
 from models.golden import run_tape
-from models.manifest import Bundle
 from models.providers.graph import refused
 from models.serving.bound import BoundGraph
 from models.serving.guards import PROBE, OutputGuard

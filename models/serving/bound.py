@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.manifest import ASSET, FEATURES, Bundle
+from models.bundle import Bundle
+from models.manifest import ASSET, FEATURES
 from models.providers.graph import Array, OpenedGraph
 
 

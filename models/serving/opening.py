@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from models.manifest import Bundle
+from models.bundle import Bundle
 from models.onnx_model import CPU, OnnxModel, open_model
 from models.providers.absent import AbsentModel
 from models.providers.graph import Provider

@@ -23,8 +23,9 @@ from engine.errors import BundleError
 from engine.events import Prediction, PredictionStatus
 from engine.ports import Float32Array
 from models.assets import UNKNOWN
+from models.bundle import Bundle
 from models.golden import check_tape
-from models.manifest import ASSET, FEATURES, Bundle
+from models.manifest import ASSET, FEATURES
 from models.manifest_sections import SideGraph
 from models.providers.graph import OpenedGraph, Source, first_line
 from models.providers.onnx_runtime import CpuProvider

@@ -20,13 +20,13 @@ import torch
 
 from engine.features.spec import FeatureSpec
 from models.assets import ASSETS, AssetIds
+from models.bundle import Bundle
 from models.evaluation.run_folder import RunFolder
 from models.golden import Float32Array, Predict, encode_golden
 from models.labels.settings import LabelSpec
 from models.manifest import (
     GOLDEN,
     SCHEMA,
-    Bundle,
     Calibration,
     DataFile,
     Features,

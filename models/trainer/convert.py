@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import BundleError
+from models.bundle import Bundle
 from models.evaluation.losses import two_classes
 from models.evaluation.run_folder import CONFIG, RunFolder
-from models.manifest import ASSET, FEATURES, GRAPH, Bundle, Tolerance
+from models.manifest import ASSET, FEATURES, GRAPH, Tolerance
 from models.manifest_sections import Converted, Step
 from models.providers.graph import Source, source_of
 from models.providers.onnx_runtime import open_session

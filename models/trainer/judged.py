@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from engine.errors import BundleError, DataError
+from models.bundle import Bundle, load_bundle
 from models.evaluation.outcome import OUTCOME, Outcome
 from models.evaluation.run_folder import DATA, RunFolder
-from models.manifest import MANIFEST, Bundle, Metric, load_bundle
+from models.manifest import MANIFEST, Metric
 from models.manifest_sections import Evaluated
 from models.trainer.card import render_run_card
 from models.trainer.publish import CARD, publish

@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import BundleError
-from models.manifest import MANIFEST, Bundle, Manifest, load_bundle
+from models.bundle import Bundle, load_bundle
+from models.manifest import MANIFEST, Manifest
 from models.onnx_model import OnnxModel
 from models.side_graphs import check_side_graphs
 

@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 
 from engine.errors import BundleError, ConfigError, DataError
+from models.bundle import Bundle
 from models.evaluation.comparison import verdict
 from models.evaluation.draws import Draws, mean_estimate
 from models.evaluation.losses import log_losses
 from models.evaluation.run_folder import CONFIG, RunFolder
-from models.manifest import Bundle, DataFile, Metric, Training
+from models.manifest import DataFile, Metric, Training
 from models.networks.exported import Member
 from models.trainer import dataset
 from models.trainer.bundle import bundle_of

@@ -53,7 +53,7 @@ def register(app: typer.Typer, compact: Compact) -> None:
             from models.trainer.training_folder import places_of
         except ModuleNotFoundError as error:
             raise KestrelError(f"the trainer needs {error.name}", do="pip install -e '.[cpu,train]'") from None
-        from models.manifest import load_bundle
+        from models.bundle import load_bundle
         from models.registry.promotion import promote
 
         if files and (sessions or instruments):

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from engine.errors import DataError
 from engine.features.spec import FeatureSpec
+from models.bundle import Bundle
 from models.evaluation import conformal
 from models.evaluation.run_folder import CONFIG, RunFolder
-from models.manifest import Bundle, Thresholds
+from models.manifest import Thresholds
 from models.manifest_sections import DIRECTION, Forecast, Form, Reference
 from models.networks.exported import Member, Output, Reading
 from models.reference import newest_in_unit, spread_of

@@ -10,7 +10,7 @@ import pytest
 
 from engine.commands import NewOrder
 from engine.events import ModelAssigned, Prediction
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.mixture.learned import LearnedWeights, write_weights
 from tests.replay.test_sessions import USDM_BTC, head_of, records
 from tests.support.daemon import ROOT, paper_session, replay_session

@@ -16,7 +16,7 @@ from engine import events as e
 from engine.commands import NewOrder
 from engine.runtime.control import ask, running_sessions
 from engine.runtime.journal_reader import JournalRecord, read_journal
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.registry.promotion import promote, rollback
 from models.registry.store import Registry
 from tests.support.daemon import ROOT, Running, replay_session

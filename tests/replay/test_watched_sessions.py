@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.registry.store import Registry
 from tests.support.daemon import ROOT, attempt, last_json, paper_session, replay_session
 

@@ -19,7 +19,7 @@ from engine.codec import Record
 from engine.data.parquet import describe_files, read_events
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features
-from models.manifest import Bundle
+from models.bundle import Bundle
 from models.observer.observer import Observer
 
 BTC = "BTC/USDT@binance_usdm"

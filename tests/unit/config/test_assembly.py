@@ -16,7 +16,7 @@ from engine.errors import BundleError, ConfigError
 from engine.features import FeatureSpec, Sampling
 from engine.features.sets import SETS
 from engine.ports import Assignment
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.registry.standing import scope_of
 from models.registry.store import Registry
 from tests.support.core import BTC, spot

@@ -17,7 +17,7 @@ from config.following import follow_registry
 from config.load import load
 from config.wiring import build_core
 from engine.events import InputEvent, InstrumentDefined, ModelOffered
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.registry.standing import scope_of
 from models.registry.store import Registry
 from tests.support.core import BTC, MemoryRecorder, spot

@@ -17,7 +17,7 @@ from config.load import load
 from config.preflight import check_models
 from config.schema import Settings
 from engine.errors import ConfigError, KestrelError
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.mixture.model import MixtureModel
 from tests.support.core import BTC, spot
 

@@ -19,8 +19,9 @@ from config.schema import Settings
 from config.venue_registry import kind_of
 from config.wiring import resolve
 from engine.errors import BundleError, ConfigError, KestrelError
+from models.bundle import load_bundle
 from models.golden import decode_golden, encode_golden
-from models.manifest import DataFile, load_bundle
+from models.manifest import DataFile
 from tests.support.core import spot
 from tests.support.daemon import ROOT
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engine.instruments import AssetClass, Instrument
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.registry.store import Registry
 
 ARTIFACTS = Path(__file__).resolve().parents[3] / "models" / "artifacts"

@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import BundleError, DataError
 from models.assets import ASSETS, UNKNOWN, AssetIds
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 
 IDS = AssetIds.of(["BTC/USD@coinbase", "ETH/USD@coinbase", "BTC/USD@coinbase"])
 

@@ -6,8 +6,8 @@ import pytest
 
 from engine.errors import BundleError
 from engine.instruments import AssetClass
+from models.bundle import load_bundle
 from models.catalogue import find_bundle, list_bundles, show_bundle, verify_bundle
-from models.manifest import load_bundle
 
 SHIPPED_BYTES_MAX = 2_000_000
 

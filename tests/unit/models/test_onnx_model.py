@@ -11,8 +11,8 @@ import pytest
 
 from engine.errors import BundleError
 from engine.events import PredictionStatus
+from models.bundle import load_bundle
 from models.golden import decode_golden, encode_golden, run_tape
-from models.manifest import load_bundle
 from models.onnx_model import OnnxModel
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,10 +10,10 @@ import pytest
 
 from engine.instruments import Instrument
 from engine.ports import Assignment
+from models.bundle import Bundle
 from models.life.checking import Checked, Task, examine
 from models.life.roles import Followed
 from models.life.watcher import Offer, RegistryWatcher
-from models.manifest import Bundle
 from models.onnx_model import OnnxModel
 from models.registry.store import Registry
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from models.bundle import load_bundle
 from models.life.checking import GIVEN_UP, Checker, Task
-from models.manifest import load_bundle
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import pytest
 
+from models.bundle import load_bundle
 from models.life.checking import Checked
 from models.life.roles import Shelf
-from models.manifest import load_bundle
 from models.registry.promotion import promote, retire, rollback
 from models.registry.standing import scope_of
 

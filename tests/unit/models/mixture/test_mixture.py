@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import BundleError
 from engine.features.spec import FeatureSpec
-from models.manifest import Bundle, load_bundle
+from models.bundle import Bundle, load_bundle
 from models.mixture.learned import LearnedWeights, read_weights, write_weights
 from models.mixture.mixture import mix
 

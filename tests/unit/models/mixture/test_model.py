@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.events import Prediction, PredictionStatus
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.mixture.mixture import Mixture, mix
 from models.mixture.model import MixtureModel, combined
 from models.onnx_model import OnnxModel

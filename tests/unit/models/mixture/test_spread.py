@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.events import PredictionStatus
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.mixture.spread import SpreadModel, spread_facts, spread_graph
 from models.onnx_model import OnnxModel
 from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings

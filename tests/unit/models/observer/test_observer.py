@@ -22,7 +22,7 @@ from engine.codec import decode, encode
 from engine.errors import BundleError
 from engine.runtime.model_requests import WEIGH
 from engine.runtime.observer_process import request_of
-from models.manifest import Bundle, load_bundle
+from models.bundle import Bundle, load_bundle
 from models.observer.observer import Alarmed, Observer, Weighed
 from models.observer.shadows import BLAME, FILE, OLDER, BoundedLog, Workshop
 from models.onnx_model import OnnxModel

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.bundle import Bundle, load_bundle
 from models.golden import run_tape
-from models.manifest import Bundle, load_bundle
 
 ARTIFACTS = Path(__file__).resolve().parents[4] / "models" / "artifacts"
 

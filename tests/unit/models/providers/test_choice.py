@@ -169,7 +169,7 @@ def test_the_cpu_alone_serves_whatever_it_takes(bundle):
 
 def test_what_the_cpu_refuses_is_wrong_with_the_bundle(crypto_bundle, replace_file):
     """A damaged graph is no reason to start without a model."""
-    from models.manifest import load_bundle
+    from models.bundle import load_bundle
 
     replace_file(crypto_bundle, "model.onnx", b"\x00\x01 no graph")
     with pytest.raises(BundleError, match="cannot load its graph") as caught:

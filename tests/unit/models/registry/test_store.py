@@ -15,7 +15,7 @@ import pytest
 
 from engine.errors import BundleError
 from engine.instruments import AssetClass
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.registry import audit, store
 from models.registry.champions import find_champion
 from models.registry.promotion import rollback

@@ -9,8 +9,8 @@ from queue import Queue
 import numpy as np
 import pytest
 
+from models.bundle import load_bundle
 from models.golden import run_tape
-from models.manifest import load_bundle
 from models.onnx_model import OnnxModel
 from models.serving.off_loop import OffLoopModel
 from models.serving.worker import Worker

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from models.bundle import load_bundle
 from models.golden import decode_golden, encode_golden, run_tape
-from models.manifest import load_bundle
 
 HIDDEN = 8
 DEMO = Path("models/artifacts/demo-crypto")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from engine.errors import BundleError
-from models.manifest import Bundle
+from models.bundle import Bundle
 from models.onnx_model import OnnxModel
 from models.serving.batches import SIZES, Ask, Batches
 from models.serving.guards import OutputGuard

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.manifest_sections import Forecast, Task, Tensor
 from models.serving.guards import OutputGuard
 

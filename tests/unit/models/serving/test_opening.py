@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import BundleError
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.onnx_model import OnnxModel
 from models.providers.onnx_runtime import CpuProvider
 from models.serving import opening as served

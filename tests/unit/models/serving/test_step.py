@@ -5,7 +5,7 @@ import pytest
 
 from engine.errors import BundleError
 from engine.events import PredictionStatus
-from models.manifest import load_bundle
+from models.bundle import load_bundle
 from models.onnx_model import OnnxModel
 from models.serving.step import StepModel
 from tests.unit.models.serving.gru import gru_weights, reference, write_gru_bundle

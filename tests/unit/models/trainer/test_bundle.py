@@ -13,11 +13,12 @@ from engine.errors import BundleError, DataError
 from engine.events import PredictionStatus
 from engine.features import FeatureSpec, GapPolicy, Sampling
 from models.assets import AssetIds
+from models.bundle import load_bundle
 from models.catalogue import verify_bundle
 from models.evaluation.evaluate import evaluate
 from models.golden import run_tape
 from models.labels.settings import LabelSpec
-from models.manifest import Normalisation, Scope, load_bundle
+from models.manifest import Normalisation, Scope
 from models.manifest_sections import Forecast
 from models.onnx_model import OnnxModel
 from tests.support import made_up_runs as made_up

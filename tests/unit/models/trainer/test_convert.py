@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from engine.errors import BundleError
+from models.bundle import load_bundle
 from models.catalogue import verify_bundle
-from models.manifest import load_bundle
 from models.manifest_sections import Converted
 from models.onnx_model import OnnxModel
 from models.providers.onnx_runtime import open_session

@@ -8,8 +8,8 @@ import pytest
 
 from engine.errors import BundleError, ConfigError, DataError
 from engine.features.sets import quote40_spec
+from models.bundle import load_bundle
 from models.catalogue import verify_bundle
-from models.manifest import load_bundle
 from models.trainer.normalise import column_kinds
 from models.trainer.settings import load_settings, settings_of
 from tests.support.training import tiny_dataset, tiny_settings, train_bundle, write_quotes, write_settings

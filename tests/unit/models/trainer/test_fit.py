@@ -8,8 +8,8 @@ import pytest
 
 from engine.errors import DataError
 from models import networks
+from models.bundle import load_bundle
 from models.catalogue import verify_bundle
-from models.manifest import load_bundle
 from models.trainer.dataset import Dataset
 from models.trainer.settings import Fit, settings_of
 from tests.support.networks import SMALL

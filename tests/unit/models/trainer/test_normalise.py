@@ -12,8 +12,8 @@ import pytest
 from engine.errors import ConfigError, DataError
 from engine.events import PredictionStatus
 from engine.features.sets import quote40_spec
+from models.bundle import load_bundle
 from models.golden import run_tape
-from models.manifest import load_bundle
 from models.onnx_model import OnnxModel
 from models.trainer.dataset import Part
 from models.trainer.normalise import check_scope, column_kinds, fit_normaliser, statistics, training_rows

@@ -22,8 +22,8 @@ from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling
 from engine.features.rows import Rows, compute_rows
 from engine.features.sets import expand
 from engine.lanes import StrategySlot
+from models.bundle import load_bundle
 from models.catalogue import verify_bundle
-from models.manifest import load_bundle
 from models.trainer.dataset import build, feature_spec
 from models.trainer.recorded import recorded_markets
 from models.trainer.settings import Data, load_settings, settings_of

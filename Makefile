@@ -70,6 +70,7 @@ ray: $(VENV)/.train
 
 test: $(VENV)/.train
 	@$(BIN)/python -m tests.clients.environment --optional
+	@$(BIN)/python -m tests.clients.environment --optional --mlflow
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(ARGS)
 
 # The property tests with examples of their own each time; FUZZ_ROUNDS of them.

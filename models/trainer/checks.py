@@ -33,7 +33,11 @@ def check_settings(settings: TrainSettings, spec: FeatureSpec) -> None:
             expected="none: each is judged by its own loss",
         )
     if settings.tracking.mlflow:
-        _require("mlflow", "tracking.mlflow", "pip install mlflow, or leave the key out")
+        _require(
+            "mlflow",
+            "tracking.mlflow",
+            "install the extra: pip install -e '.[cpu,train,track-mlflow]', or leave the key out",
+        )
     if settings.tracking.tensorboard:
         _require("tensorboard", "tracking.tensorboard", "install the trainer: pip install -e '.[train]'")
 

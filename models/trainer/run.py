@@ -40,7 +40,7 @@ from models.trainer.fit import Fitted, fit_seed, forecasts
 from models.trainer.forward import build_network
 from models.trainer.readings import Reading
 from models.trainer.settings import TrainSettings
-from models.trainer.tracking import tracked
+from models.trainer.tracking import check_mlflow, tracked
 from models.trainer.trading import entry_figures
 from models.trainer.training_folder import (
     CHECKPOINT,
@@ -105,6 +105,8 @@ def run_training(
         )
     spec = dataset.feature_spec(settings.features)
     check_settings(settings, spec)
+    if not resume:
+        check_mlflow(settings)
     rows = dataset.build(settings, spec, data_folder(settings, data), progress)
     normaliser = fit_normaliser_of(settings, rows)
     if not resume:
@@ -205,7 +207,7 @@ def _fit_seeds(
         saved = None  # killed between the last checkpoint of a seed and the next one's first
     keep_lines(folder, lines)
     found = []
-    with tracked(settings, folder) as note:
+    with tracked(settings, folder, rows.fingerprint) as note:
         for seed in settings.fit.seeds:
             if seed in done:
                 found.append(load_fitted(folder, settings, rows, normaliser, seed))

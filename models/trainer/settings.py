@@ -141,7 +141,8 @@ class Judged(Section, frozen=True):
 
 
 class Tracking(Section, frozen=True):
-    """Where the scores of each epoch go beside ``metrics.jsonl``.  ``mlflow``: the address of its server or folder."""
+    """Where the scores of each epoch go beside ``metrics.jsonl``.  ``mlflow``: the address of its server
+    (http://127.0.0.1:5000) or database (sqlite:///mlflow.db); needs the extra ``track-mlflow``."""
 
     tensorboard: bool = False
     mlflow: str = ""

@@ -1,6 +1,6 @@
 """The environment of the real clients: made once, kept under ``var/`` by the hash of what it is made of.
 
-Owns the folder and its making (``make clients``); ``tests.support.ray_cluster`` has another list.  What runs inside is
+Owns the folder and its making (``make clients``); Ray and MLflow have lists of their own.  What runs inside is
 ``running``.  Nothing here is imported by the product, and nothing of the product runs in there.
 """
 
@@ -12,12 +12,14 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements" / "clients.txt"
+MLFLOW = ROOT / "requirements" / "mlflow.txt"
 _INSTALL_TIMEOUT_S = 900.0
 
 
@@ -45,6 +47,14 @@ def python(root: Path = ROOT, requirements: Path = REQUIREMENTS) -> Path:
             _make(home, requirements)
             ready.touch()
     return home / "bin" / "python"
+
+
+def python_before_ours(requirements: Path) -> Path:
+    """As ``python``, of packages that run with ours behind them: what is not in the list comes from this one."""
+    found = python(requirements=requirements)
+    behind = found.parents[1] / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    (behind / "behind.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return found
 
 
 def _make(home: Path, requirements: Path) -> None:
@@ -85,9 +95,13 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def main(arguments: list[str]) -> int:
-    """``--optional``: a machine without a registry is told so and may go on without the clients."""
+    """``--optional``: a machine without a registry is told so and may go on without the clients.  ``--mlflow``: what
+    the trainer's test of MLflow runs in."""
     try:
-        python()
+        if "--mlflow" in arguments:
+            python_before_ours(MLFLOW)
+        else:
+            python()
     except NoClientsError as error:
         print(error, file=sys.stderr)
         return 0 if "--optional" in arguments else 1

@@ -10,7 +10,6 @@ import os
 import secrets
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -20,15 +19,6 @@ ROOT = environment.ROOT
 REQUIREMENTS = ROOT / "requirements" / "ray.txt"
 TRIALS = 4
 _INSIDE = "--inside"
-
-
-def python() -> Path:
-    """The interpreter with Ray, which finds what else is imported where this one does."""
-    found = environment.python(requirements=REQUIREMENTS)
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    behind = found.parents[1] / "lib" / version / "site-packages" / "behind.pth"
-    behind.write_text(sysconfig.get_path("purelib") + "\n")
-    return found
 
 
 def check(folder: Path) -> None:
@@ -72,7 +62,7 @@ def main(arguments: list[str]) -> int:
             check(Path(folder))
         return 0
     try:
-        interpreter = python()
+        interpreter = environment.python_before_ours(REQUIREMENTS)
     except environment.NoClientsError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,18 +1,15 @@
 """The command ``data fetch``: a venue's past into the catalogue.
 
-Owns its options, what is shown while it runs and what is said at the end.  Fetching and storing are
-``connectors.download``; which venues can tell their past is ``VENUES``.
+Owns its options and what is said at the end.  Fetching and storing are ``connectors.download``; which venues can tell
+their past is ``config.histories``, what is shown meanwhile ``config.fetch_board``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -20,128 +17,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
+from config.fetch_board import Board
+from config.histories import check_owner, history_of
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json
 from engine.errors import ConfigError, DataError, VenueError
 
 if TYPE_CHECKING:
-    from config.schema import Settings
     from connectors.download import Tally
     from connectors.history import VenueHistory
     from engine.data.catalogue import Catalogue
     from engine.instruments import Instrument
 
-NS: Final = 1_000_000_000
+_NS: Final = 1_000_000_000
 KINDS: Final = ("bars", "trades")
 DEFAULT_INTERVAL: Final = "1h"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 _SYMBOL: Final = re.compile(r"[A-Z0-9.][A-Z0-9.\-]*/[A-Z0-9]+")
-
-Say = Callable[[str], None]
-
-
-def coinbase(settings: Settings, say: Say) -> VenueHistory:
-    """Coinbase Advanced Trade: candles of 1m to 1d and public trades, without a key."""
-    from connectors.coinbase.archive import PUBLIC_PER_S, CoinbaseHistory
-    from connectors.coinbase.settings import CoinbaseSettings
-    from connectors.paced import PacedRest
-
-    rest_url = settings.venue.rest_url
-    made = CoinbaseSettings(rest_url=rest_url) if rest_url else CoinbaseSettings()
-    return CoinbaseHistory(
-        made, pace=lambda client: PacedRest(client, made.name, rate_per_s=PUBLIC_PER_S, rng=random.Random(), say=say)
-    )
-
-
-def binance(venue: str) -> Callable[[Settings, Say], VenueHistory]:
-    """Binance: candles of 1m to 1d (1s on spot) and aggregate trades, without a key."""
-
-    def history(settings: Settings, say: Say) -> VenueHistory:
-        from connectors.binance.archive import PUBLIC_PER_S, BinanceHistory
-        from connectors.binance.settings import REST_URLS, BinanceSettings
-        from connectors.paced import PacedRest
-        from connectors.route import Route
-
-        chosen = settings.venue
-        made = BinanceSettings(
-            venue=venue,
-            rest_urls=(*((chosen.rest_url,) if chosen.rest_url else REST_URLS[venue]), *chosen.rest_fallbacks),
-            route=Route(proxy=chosen.proxy, ca_file="" if chosen.ca_file is None else str(chosen.ca_file)),
-        )
-        return BinanceHistory(
-            made, pace=lambda client: PacedRest(client, venue, rate_per_s=PUBLIC_PER_S, rng=random.Random(), say=say)
-        )
-
-    return history
-
-
-def oanda(settings: Settings, say: Say) -> VenueHistory:
-    """OANDA v20: candles of 5s to 1d.  The venue tells nothing without a token (``venue.key_file``)."""
-    from connectors.oanda.archive import REST_PER_S, OandaHistory
-    from connectors.oanda.settings import OandaSettings
-    from connectors.oanda.tokens import read_token
-    from connectors.paced import PacedRest
-    from connectors.route import Route
-
-    chosen = settings.venue
-    return OandaHistory(
-        str(chosen.rest_url or OandaSettings().rest_url),
-        read_token("" if chosen.key_file is None else str(chosen.key_file)),
-        account=chosen.account or "",
-        route=Route(proxy=chosen.proxy, ca_file="" if chosen.ca_file is None else str(chosen.ca_file)),
-        pace=lambda client: PacedRest(client, "oanda", rate_per_s=REST_PER_S, rng=random.Random(), say=say),
-    )
-
-
-def robin_stocks(settings: Settings, say: Say) -> VenueHistory:
-    """Robinhood's stocks: bars of 5m, 10m, 1h and 1d in regular hours, with a login (``venue.key_file``)."""
-    from connectors.robin_stocks.archive import RobinStocksHistory
-    from connectors.robin_stocks.settings import RobinStocksSettings
-
-    say("robin_stocks is unofficial: its login may ask for an approval in the phone app")
-    chosen = settings.venue
-    return RobinStocksHistory(
-        RobinStocksSettings(
-            key_file="" if chosen.key_file is None else str(chosen.key_file),
-            rest_url=str(chosen.rest_url or ""),
-            proxy=chosen.proxy,
-            authority="" if chosen.ca_file is None else str(chosen.ca_file),
-        )
-    )
-
-
-def ccxt(exchange: str) -> Callable[[Settings, Say], VenueHistory]:
-    """An exchange of the ccxt library: candles of the lengths that it has, without a key."""
-
-    def history(settings: Settings, say: Say) -> VenueHistory:
-        from connectors.ccxt_venue.archive import CcxtHistory
-        from connectors.ccxt_venue.settings import CcxtSettings
-
-        chosen = settings.venue
-        made = CcxtSettings(
-            exchange=exchange,
-            rest_url=chosen.rest_url or "",
-            rest_fallbacks=tuple(chosen.rest_fallbacks),
-            proxy=chosen.proxy,
-            ca_file="" if chosen.ca_file is None else str(chosen.ca_file),
-            requests_share=1.0,
-        )
-        return CcxtHistory(made, say=say)
-
-    return history
-
-
-VENUES: Final[dict[str, Callable[[Settings, Say], VenueHistory]]] = {
-    "coinbase": coinbase,
-    "binance_spot": binance("binance_spot"),
-    "binance_usdm": binance("binance_usdm"),
-    "oanda": oanda,
-    "robin_stocks": robin_stocks,
-}
-"""By name as in instrument ids.  A venue joins by a class with the methods of ``connectors.history.VenueHistory``."""
-KEYED: Final = frozenset({"oanda", "robin_stocks"})
-"""Those that tell nothing without a key."""
-_CCXT: Final = re.compile(r"ccxt[:_]([a-z][a-z0-9]{1,30})")
 
 
 def data_fetch(
@@ -165,11 +57,11 @@ def data_fetch(
     from config.load import load
     from engine.data.catalogue import Catalogue
 
-    make = _history_of(venue)
+    make = history_of(venue)
     named = {"venue.rest_url": url, "data.catalogue": None if to is None else str(to)}
     given = {key: value for key, value in named.items() if value is not None}
     settings = load(config or (), overrides=parse_overrides(assign) | given)
-    _check_owner(settings, venue, has_url=url is not None)
+    check_owner(settings, venue, has_url=url is not None)
     request = _request(symbols, kind, interval, start, end, again=again)
     outcome = Outcome()
     began_s = time.monotonic()
@@ -191,40 +83,6 @@ def data_fetch(
         print_json(outcome.content(history.name, request, str(settings.data.catalogue), time.monotonic() - began_s))
     if outcome.interrupted:
         raise typer.Exit(130)
-
-
-def _history_of(venue: str) -> Callable[[Settings, Say], VenueHistory]:
-    """Raises ``ConfigError``."""
-    through = _CCXT.fullmatch(venue)
-    if through is not None:
-        return ccxt(through[1])
-    name = "binance_spot" if venue == "binance" else venue
-    if name not in VENUES:
-        untold = "its API tells no past prices; coins have them at ccxt:kraken and others, stocks at robin_stocks"
-        raise ConfigError(
-            f"--venue {venue}",
-            expected=f"one of {', '.join(VENUES)}, or ccxt:EXCHANGE",
-            do=untold if venue == "robinhood" else "",
-        )
-    return VENUES[name]
-
-
-def _check_owner(settings: Settings, venue: str, *, has_url: bool) -> None:
-    """Raises ``ConfigError`` where another venue's address would be asked, or its key shown: what opens one account is
-    told to nobody else."""
-    from config.load import is_own
-
-    told = settings.venue.name.replace(":", "_")
-    wanted = "binance_spot" if venue == "binance" else venue.replace(":", "_")
-    used = ["venue.key_file"] if venue in KEYED else []
-    used += [] if has_url else ["venue.rest_url", "venue.rest_fallbacks"]
-    lent = [key for key in used if is_own(settings, key)]
-    if lent and is_own(settings, "venue.name") and told not in (wanted, venue):
-        raise ConfigError(
-            f"--venue {venue} with {', '.join(lent)} of {settings.venue.name}",
-            expected="settings of one venue",
-            do=f"leave --config out, or name the venue's own with --set venue.name={venue}",
-        )
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -331,51 +189,6 @@ async def _fetch(history: VenueHistory, catalogue: Catalogue, request: Request, 
         await history.stop()
 
 
-class Board:
-    """Progress on a terminal's stderr; elsewhere only what has to be said, a line each."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rows]:,} rows"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[said]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-
-    def __enter__(self) -> Board:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    @contextlib.contextmanager
-    def task(self, name: str, start_ns: int, end_ns: int) -> Iterator[Callable[[int, int], None]]:
-        """``advance(reached_ns, rows)`` moves the bar of one series."""
-        made = self._progress.add_task(name, total=(end_ns - start_ns) / NS, rows=0, said="")
-
-        def advance(reached_ns: int, rows: int) -> None:
-            self._progress.update(made, completed=(reached_ns - start_ns) / NS, rows=rows)
-
-        yield advance
-
-    def say(self, text: str) -> None:
-        """A wait, and with an empty text its end."""
-        if self._console.is_terminal:
-            for task in self._progress.task_ids:
-                self._progress.update(task, said=text)
-        elif text:
-            print(text, file=sys.stderr, flush=True)
-
-
 # --- options --------------------------------------------------------------------------------------------------------
 
 
@@ -419,8 +232,8 @@ def time_ns(option: str, text: str) -> int:
 
 def at(ts_ns: int) -> str:
     """Nanoseconds as a user reads them: to the second, the time left out at midnight."""
-    when = _EPOCH + timedelta(seconds=ts_ns // NS)
-    return f"{when:%Y-%m-%d}" if ts_ns // NS % 86_400 == 0 else f"{when:%Y-%m-%d %H:%M:%S}"
+    when = _EPOCH + timedelta(seconds=ts_ns // _NS)
+    return f"{when:%Y-%m-%d}" if ts_ns // _NS % 86_400 == 0 else f"{when:%Y-%m-%d %H:%M:%S}"
 
 
 def _symbol(name: str) -> str:

@@ -2,7 +2,7 @@
 
 Owns the contract between a venue's own code (``connectors/<venue>/archive.py``) and the download, which stores what
 comes (``connectors.download``).  A venue that can tell its past implements ``VenueHistory`` and is named in
-``config.data_fetch``; nothing else has to know it.
+``config.histories``; nothing else has to know it.
 """
 
 from __future__ import annotations

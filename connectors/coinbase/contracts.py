@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from connectors.coinbase import wire
+from connectors.coinbase import product_wire, wire
 from connectors.coinbase.fills import exact
 from connectors.coinbase.symbols import DOLLAR, is_contract, product_id_of
 from engine.errors import VenueError
@@ -25,13 +25,13 @@ _CENT = Decimal("0.01")
 _PARSE_TIME = wire.TimeParser()
 
 
-def is_session_closed(product: wire.Product) -> bool:
+def is_session_closed(product: product_wire.Product) -> bool:
     """A contract's trading session is over until it opens again: no order is taken, and cancels may not be either."""
     session = product.fcm_trading_session_details
     return session is not None and session.is_session_open is False
 
 
-def session_of(product: wire.Product, now_ns: int) -> tuple[int, int]:
+def session_of(product: product_wire.Product, now_ns: int) -> tuple[int, int]:
     """When the session that is open now began and will end (ns), ``(0, 0)`` where the venue does not say so; a contract
     that trades around the clock has none."""
     session, terms = product.fcm_trading_session_details, product.future_product_details
@@ -42,7 +42,7 @@ def session_of(product: wire.Product, now_ns: int) -> tuple[int, int]:
     return (min(opens_ns, now_ns), closes_ns) if closes_ns > now_ns else (0, 0)
 
 
-def funding_of(product: wire.Product) -> Decimal:
+def funding_of(product: product_wire.Product) -> Decimal:
     """Dollars that one contract held long pays in one interval, at the product's price; 0 for a future, and where it is
     not known."""
     terms = product.future_product_details
@@ -52,7 +52,7 @@ def funding_of(product: wire.Product) -> Decimal:
 
 
 def contract_instrument(
-    venue: str, symbol: str, product: wire.Product, maker: Decimal, taker: Decimal, *, has_depth: bool = False
+    venue: str, symbol: str, product: product_wire.Product, maker: Decimal, taker: Decimal, *, has_depth: bool = False
 ) -> Instrument:
     """Raises ``VenueError`` where its terms are not known: an order of unknown size must not leave."""
     terms = product.future_product_details
@@ -90,7 +90,7 @@ def contract_instrument(
     )
 
 
-def _margin_rate(terms: wire.ContractTerms) -> Decimal | None:
+def _margin_rate(terms: product_wire.ContractTerms) -> Decimal | None:
     """The dearest of the four that the venue may ask for: which of them holds now changes with the hour."""
     rates = []
     for pair in (terms.overnight_margin_rate, terms.intraday_margin_rate):
@@ -98,15 +98,15 @@ def _margin_rate(terms: wire.ContractTerms) -> Decimal | None:
     return max((rate for rate in rates if rate is not None and rate > 0), default=None)
 
 
-def foreseen(symbol: str) -> wire.Product:
+def foreseen(symbol: str) -> product_wire.Product:
     """A product as it may be before the venue has told anything of it: steps, bounds and terms are stand-ins, and
     which style a contract is of shows in its expiry alone."""
     one, product_id = Decimal(1), product_id_of(symbol)
     if not is_contract(product_id):
-        return wire.Product(product_id, one, one, one, one)
+        return product_wire.Product(product_id, one, one, one, one)
     rate = "0" if product_id.split("-")[1] == PERPETUAL_EXPIRY else ""
-    terms = wire.ContractTerms(contract_size="1", contract_expiry="2100-01-01T00:00:00Z", funding_rate=rate)
-    return wire.Product(product_id, one, one, one, one, product_type=FUTURE, future_product_details=terms)
+    terms = product_wire.ContractTerms(contract_size="1", contract_expiry="2100-01-01T00:00:00Z", funding_rate=rate)
+    return product_wire.Product(product_id, one, one, one, one, product_type=FUTURE, future_product_details=terms)
 
 
 def read_positions(

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from connectors.coinbase import contracts, wire
+from connectors.coinbase import contracts, product_wire, wire
 from connectors.coinbase.history import fetch_bars
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.coinbase.symbols import is_contract, product_id_of, symbol_of
@@ -149,7 +149,7 @@ class Directory:
         """A product as it is now, with the fees of the start.  Raises ``VenueError`` where it is not what it was
         defined as, and ``RestError`` where it cannot be had."""
         path = f"{self._root}/products/{self.products[instrument]}"
-        product = await self._get(path, TRADABILITY if self._private else (), wire.Product, auth=self._private)
+        product = await self._get(path, TRADABILITY if self._private else (), product_wire.Product, auth=self._private)
         symbol = instrument.partition("@")[0]
         check_identity(self._settings.name, symbol, product)
         found = make_instrument(
@@ -259,17 +259,17 @@ async def get_typed(rest: Gets, path: str, params: Sequence[tuple[str, str]], ki
         ) from error
 
 
-async def find_product(rest: Gets, venue: str, symbol: str, *, private: bool) -> wire.Product:
+async def find_product(rest: Gets, venue: str, symbol: str, *, private: bool) -> product_wire.Product:
     """The venue's description of ``BTC/USD``.  Raises ``VenueError``, with the nearest names, for an unknown one."""
     root = "" if private else "/market"
     product_id = product_id_of(symbol)
     try:
         asked = TRADABILITY if private else ()
-        return await get_typed(rest, f"{root}/products/{product_id}", asked, wire.Product, auth=private)
+        return await get_typed(rest, f"{root}/products/{product_id}", asked, product_wire.Product, auth=private)
     except RestError as error:
         if error.status not in (400, 404):
             raise
-    listed = await get_typed(rest, f"{root}/products", (), wire.ProductIds, auth=private)
+    listed = await get_typed(rest, f"{root}/products", (), product_wire.ProductIds, auth=private)
     names = [symbol_of(product.product_id) for product in listed.products]
     nearest = difflib.get_close_matches(symbol.upper(), names, n=3, cutoff=0.4) or names[:3]
     raise VenueError(
@@ -279,7 +279,7 @@ async def find_product(rest: Gets, venue: str, symbol: str, *, private: bool) ->
     )
 
 
-def check_identity(venue: str, symbol: str, product: wire.Product) -> None:
+def check_identity(venue: str, symbol: str, product: product_wire.Product) -> None:
     """The answer is about what was asked for.  Raises ``VenueError`` where its name or currencies are others (D10)."""
     base, _, quote = symbol.partition("/")
     product_id = product_id_of(symbol)
@@ -295,7 +295,7 @@ def check_identity(venue: str, symbol: str, product: wire.Product) -> None:
 
 
 def make_instrument(
-    venue: str, symbol: str, product: wire.Product, maker: Decimal, taker: Decimal, *, has_depth: bool = False
+    venue: str, symbol: str, product: product_wire.Product, maker: Decimal, taker: Decimal, *, has_depth: bool = False
 ) -> Instrument:
     """The ``Instrument`` of a product; it has levels where the channel ``level2`` is subscribed.
 
@@ -333,7 +333,7 @@ def make_instrument(
     )
 
 
-def trading_status(product: wire.Product) -> TradingStatus:
+def trading_status(product: product_wire.Product) -> TradingStatus:
     """The strictest of the product's switches."""
     if product.is_disabled or product.trading_disabled or product.view_only or product.auction_mode:
         return TradingStatus.HALTED

@@ -220,20 +220,20 @@ def _samples(path: Path) -> Iterator[tuple[str, bytes]]:
 def test_samples_of_coinbases_messages_are_all_known(market_data: Path) -> None:
     """21 messages of Advanced Trade: every one of the streams, and the answers that the connector asks for, through its
     own parsers and decoders.  Of the streams it takes no candles: that message alone is none that it knows."""
-    from connectors.coinbase import wire
+    from connectors.coinbase import product_wire, wire
     from connectors.coinbase.protocol import CoinbaseMarketProtocol
     from connectors.coinbase.tracker import OrderTracker
     from connectors.coinbase.user_protocol import CoinbaseUserProtocol
 
     products = {name: (f"{name.replace('-', '/')}@coinbase",) for name in ("BTC-USD", "ETH-USD")}
 
-    rows = msgspec.defstruct("Rows", [("products", list[wire.Product])])
+    rows = msgspec.defstruct("Rows", [("products", list[product_wire.Product])])
     answers: dict[str, Any] = {
         "http_accounts": wire.Accounts,
         "http_fills": wire.Fills,
         "http_order": wire.RestOrderAnswer,
         "http_orders_list": wire.RestOrders,
-        "http_product": wire.Product,
+        "http_product": product_wire.Product,
         "http_products": rows,
         "http_products_future": rows,
     }

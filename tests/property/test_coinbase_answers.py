@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from connectors.account_health import AccountHealth
-from connectors.coinbase import listings, wire
+from connectors.coinbase import listings, product_wire, wire
 from connectors.coinbase.access import KeyAccess
 from connectors.coinbase.directory import trading_status
 from connectors.coinbase.exit_tracking import UNCANCELLED
@@ -223,7 +223,7 @@ def test_a_product_is_open_and_a_key_may_trade_only_where_that_is_said(data: Any
     """A status that nobody knows closes; permissions that cannot be read are none."""
     status = data.draw(words)
     assume(status not in ("online", ""))
-    product = wire.Product("BTC-USD", *[msgspec.json.decode(b'"1"', type=wire.Decimal)] * 4, status=status)
+    product = product_wire.Product("BTC-USD", *[msgspec.json.decode(b'"1"', type=wire.Decimal)] * 4, status=status)
     assert trading_status(product) is TradingStatus.HALTED
     body = data.draw(reshaped([b'{"can_view":true,"can_trade":true,"can_transfer":false}']))
     access = KeyAccess(

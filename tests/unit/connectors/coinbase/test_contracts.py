@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.coinbase import wire
+from connectors.coinbase import product_wire, wire
 from connectors.coinbase.contracts import (
     foreseen,
     read_positions,
@@ -50,14 +50,14 @@ PRODUCT: dict[str, Any] = {
 }
 
 
-def product(terms: dict[str, Any] | None = None, **change: Any) -> wire.Product:
+def product(terms: dict[str, Any] | None = None, **change: Any) -> product_wire.Product:
     raw = {**PRODUCT, **change}
     if terms is not None:
         raw["future_product_details"] = {**TERMS, **terms}
-    return msgspec.json.decode(json.dumps(raw), type=wire.Product, strict=False)
+    return msgspec.json.decode(json.dumps(raw), type=product_wire.Product, strict=False)
 
 
-def made(one: wire.Product) -> Instrument:
+def made(one: product_wire.Product) -> Instrument:
     return make_instrument("coinbase", SYMBOL, one, D("0.001"), D("0.002"))
 
 

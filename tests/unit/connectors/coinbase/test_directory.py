@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.coinbase import wire
+from connectors.coinbase import product_wire
 from connectors.coinbase.directory import Directory, make_instrument, trading_status
 from connectors.coinbase.settings import CoinbaseSettings
 from connectors.fakes import FakeClock
@@ -32,8 +32,8 @@ PRODUCT = {
 }
 
 
-def product(**change: Any) -> wire.Product:
-    return msgspec.json.decode(json.dumps({**PRODUCT, **change}), type=wire.Product, strict=False)
+def product(**change: Any) -> product_wire.Product:
+    return msgspec.json.decode(json.dumps({**PRODUCT, **change}), type=product_wire.Product, strict=False)
 
 
 class Answers:

@@ -8,7 +8,7 @@ from typing import Literal
 from config.features_schema import FeaturesSettings, SamplingSettings
 from config.mixtures import Mixtures
 from config.schema import Settings, StrategySettings
-from engine.errors import BundleError, ConfigError, KestrelError
+from engine.errors import ConfigError, KestrelError
 from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, load_columns
 from engine.features.sets import expand
 from engine.instruments import Instrument
@@ -22,6 +22,7 @@ from models.life.roles import Followed
 from models.mixture.spread import SpreadModel, spread_facts, spread_graph
 from models.onnx_model import OnnxModel
 from models.providers.absent import AbsentModel
+from models.providers.graph import NoProviderError
 from models.providers.order import providers_of
 from models.refusals import refusing
 from models.registry.store import Registry
@@ -203,7 +204,7 @@ class ConfiguredAssembly:
             with refusing(version):
                 model = self._opening.open(bundle)
                 if isinstance(model, AbsentModel):
-                    raise BundleError(model.text, do="whoever serves goes on")
+                    raise NoProviderError(model.text, do="whoever serves goes on")
                 self._models[version] = model
                 self._served(bundle)
                 return self._assignment(bundle)

@@ -43,6 +43,8 @@ def follow_registry(
             "" if columns is None else str(columns.resolve()),
             tuple(models.providers),
             str(models.engines.resolve()),
+            spread=models.uncertainty,
+            by_step=bundle.manifest.name in models.by_step,
         )
 
     if not models.rollout.follow or settings.venue.feed == "replay" or not assembly.following():

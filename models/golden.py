@@ -27,14 +27,16 @@ Predict = Callable[[Float32Array], Sequence[float]]
 TapeEvent = Quote | Trade | BookSnapshot | Observation
 
 
-class GoldenTape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GoldenTape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """``outputs`` holds the numbers of each warm row, row after row; ``window`` is the last one, ``W * F`` little-
-    endian float32."""
+    endian float32.  ``spreads``: the deviation of each number that is forecast of ``window``; empty where the bundle
+    has no graph of that, or is of before these were kept."""
 
     instrument: Instrument
     events: tuple[TapeEvent, ...]
     window: bytes
     outputs: tuple[float, ...]
+    spreads: tuple[float, ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")

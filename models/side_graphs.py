@@ -1,6 +1,6 @@
 """Graphs beside the one that serves: they open as declared, and agree with the golden tape.
 
-Owns these checks, which are made when a bundle is verified.  A session that serves windows opens none of them.
+Owns these checks, which are made when a bundle is verified, and where a session opens one (``models.mixture.spread``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from engine.errors import BundleError
 from models.assets import UNKNOWN
 from models.bundle import Bundle
+from models.facts import SPREAD
 from models.manifest import ASSET, FEATURES
 from models.manifest_sections import SideGraph
 from models.providers.graph import Source
@@ -26,19 +27,31 @@ def check_side_graphs(bundle: Bundle) -> None:
     manifest, spec = bundle.manifest, bundle.spec
     window = np.frombuffer(bundle.golden.window, "<f4").reshape(1, spec.window, len(spec.columns))
     if manifest.explanation is not None and manifest.explanation.graph is not None:
-        _check_explanation(bundle, manifest.explanation.graph, window)
+        check_explanation(bundle, manifest.explanation.graph, _open(bundle, manifest.explanation.graph))
     if manifest.step is not None and manifest.step.graph is not None:
         _check_steps(bundle, manifest.step.graph, window)
 
 
-def _check_explanation(bundle: Bundle, graph: SideGraph, window: npt.NDArray[np.float32]) -> None:
-    said = _run(bundle, _open(bundle, graph), _feeds(graph, window))
+def check_explanation(bundle: Bundle, graph: SideGraph, session: Any) -> None:
+    """What an open session of it says of the golden window.  Raises ``BundleError``."""
+    spec, manifest = bundle.spec, bundle.manifest
+    window = np.frombuffer(bundle.golden.window, "<f4").reshape(1, spec.window, len(spec.columns))
+    said = _run(bundle, session, _feeds(graph, window))
     for name, values in said.items():
         if not np.isfinite(values).all() or values.min() < 0:
             raise _wrong(bundle, graph, f"says {name} below 0 or not finite on the golden window")
     # What each row reads adds up to all of it.
     if "attention" in said and not np.allclose(said["attention"].sum(axis=-1), 1.0, atol=1e-4):
         raise _wrong(bundle, graph, "gives attention weights that do not sum to 1")
+    wanted = bundle.golden.spreads
+    seen = [number for name, values in said.items() if name.endswith(SPREAD) for number in values.ravel().tolist()]
+    if not wanted or not seen:
+        return  # of before these were kept on the tape, or without any
+    if len(seen) != len(wanted):
+        raise _wrong(bundle, graph, f"tells {len(seen)} deviations, and its golden tape {len(wanted)}")
+    off = float(np.abs(np.array(seen) - np.array(wanted)).max())
+    if not off <= manifest.tolerance.outputs_abs:
+        raise _wrong(bundle, graph, f"tells a deviation that is {off:.2g} off the golden tape")
 
 
 def _check_steps(bundle: Bundle, graph: SideGraph, window: npt.NDArray[np.float32]) -> None:

@@ -1,7 +1,8 @@
 """A bundle opened, run and timed in a process of its own before the daemon opens it.
 
 Owns that process and what it says.  A graph that crashes the runtime, or never ends, takes this process with it and not
-the daemon; feature kernels that were never compiled on this machine are compiled here.  It runs at the lowest priority.
+the daemon; feature kernels that were never compiled on this machine are compiled here.  It runs at the lowest priority
+and ends with the daemon: its stdin is a leash.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,21 +25,30 @@ import numpy as np
 from engine.errors import BundleError
 from engine.events import PredictionStatus
 from engine.features import load_columns
-from models.bundle import load_bundle
+from models.bundle import Bundle, load_bundle
 from models.refusals import problem_of
 from models.shipped import ENGINES, Name
+
+if TYPE_CHECKING:
+    from engine.ports import Model
 
 TIMEOUT_S: Final = 180.0
 """Kernels of other features compile for half a minute on a slow core."""
 GIVEN_UP: Final = "given up"
 _LOOK_S: Final = 0.1
-_TIMED_RUNS: Final = 200
+_ROUNDS: Final = 5
+_TIMED_RUNS: Final = 60
+"""Of each round."""
+_PAUSE_S: Final = 0.4
+"""Between two rounds: whoever keeps the machine busy may be done by then."""
+_ON_GPU: Final = frozenset({"cuda", "tensorrt"})
 _NICE: Final = 10
 
 
 class Task(msgspec.Struct, frozen=True):
     """``deadline_us``: the median prediction must not take longer; ``columns``: folder of the user's own features;
-    ``providers``: that may compute it, in order, and the folder of built ``engines``."""
+    ``providers``: that may compute it, in order, and the folder of built ``engines``.  ``spread``: it is served with
+    the spread of its forecast, where it has a graph of that; ``by_step``: it is served row by row."""
 
     path: str
     version: str
@@ -45,13 +56,17 @@ class Task(msgspec.Struct, frozen=True):
     columns: str = ""
     providers: tuple[Name, ...] = ("cpu",)
     engines: str = str(ENGINES)
+    spread: bool = False
+    by_step: bool = False
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """``problem``: why it may not serve, empty where it may.  ``median_us``: of one prediction there."""
+    """``problem``: why it may not serve, empty where it may.  ``median_us``: of one prediction there.  ``passing``: the
+    machine is in the way, not the version: another check may end otherwise."""
 
     problem: str = ""
     median_us: float = 0.0
+    passing: bool = False
 
 
 class Checker:
@@ -74,45 +89,57 @@ class Checker:
     def check(self, task: Task, given_up: Callable[[], bool] = lambda: False) -> Checked:
         """Waits for the verdict, or until nobody wants it any more; never raises."""
         try:
-            process = subprocess.Popen(
-                self._command,
-                cwd=self._code_root,
-                env=self._env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is for the daemon, which ends this one
-            )
+            reading, writing = os.pipe()
         except OSError as error:
-            return Checked(f"it could not be checked: {error.strerror}")
+            return Checked(f"it could not be checked: {error.strerror}", passing=True)
+        # The end that is written to stays open here alone: when this process dies, however, the other one ends.
+        with open(reading, "rb", buffering=0) as theirs, open(writing, "wb", buffering=0) as leash:
+            try:
+                process = subprocess.Popen(
+                    self._command,
+                    cwd=self._code_root,
+                    env=self._env,
+                    stdin=theirs,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,  # Ctrl-C is for the daemon, which ends this one
+                )
+            except OSError as error:
+                return Checked(f"it could not be checked: {error.strerror}", passing=True)
+            theirs.close()
+            with contextlib.suppress(BrokenPipeError):  # how it ended says more
+                leash.write(msgspec.json.encode(task) + b"\n")
+            return self._verdict(process, given_up)
+
+    def _verdict(self, process: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> Checked:
         deadline_s = time.monotonic() + self._timeout_s
-        asked: bytes | None = msgspec.json.encode(task)
         while True:
             try:
-                out, err = process.communicate(asked, timeout=_LOOK_S)
+                out, err = process.communicate(timeout=_LOOK_S)
                 break
             except subprocess.TimeoutExpired:
-                asked = None
                 late = time.monotonic() > deadline_s
                 if late or given_up():
                     process.kill()
                     process.communicate()
-                    return Checked(f"its check did not end within {self._timeout_s:g} s" if late else GIVEN_UP)
+                    if late:
+                        return Checked(f"its check did not end within {self._timeout_s:g} s", passing=True)
+                    return Checked(GIVEN_UP)
         try:
             return msgspec.json.decode(out.splitlines()[-1], type=Checked)
         except (IndexError, msgspec.MsgspecError):
             words_said = err.decode(errors="replace").strip().splitlines()
             said = f": {words_said[-1][:200]}" if words_said else ""
-            return Checked(f"the process that checked it ended with {process.returncode}{said}")
+            # Killed by the system for memory, perhaps; what crashes by itself does so each time, and is seldom tried.
+            return Checked(f"the process that checked it ended with {process.returncode}{said}", passing=True)
 
 
 # --- the process --------------------------------------------------------------------------------------------------
 
 
 def examine(task: Task) -> Checked:
-    """Load, open with the golden tape, and time.  Never raises."""
-    from models.onnx_model import OnnxModel
-    from models.providers.order import providers_of
+    """Load, open as it will serve with the golden tape, and time.  Never raises."""
+    from models.providers.graph import NoProviderError
 
     try:
         if task.columns:
@@ -120,41 +147,92 @@ def examine(task: Task) -> Checked:
         bundle = load_bundle(task.path)
         if bundle.version != task.version:
             raise BundleError(f"{task.path} holds {bundle.version}", expected=task.version)
-        model = OnnxModel(
-            bundle, deadline_us=task.deadline_us, providers=providers_of(task.providers, Path(task.engines))
-        )
-        median_us = _median_us(model, bundle)
+        model, provider = _opened(task, bundle)
+        took = _timed(model, bundle, task, on_gpu=provider in _ON_GPU)
     except Exception as error:
-        return Checked(problem_of(error))
-    if median_us > task.deadline_us:
+        return Checked(problem_of(error), passing=isinstance(error, NoProviderError))
+    if took.own_us > task.deadline_us:
         return Checked(
-            f"one prediction takes {median_us:.0f} us here; expected at most models.deadline_us ({task.deadline_us:g})",
-            median_us,
+            f"one prediction takes {took.own_us:.0f} us here; expected at most models.deadline_us "
+            f"({task.deadline_us:g})",
+            took.own_us,
+            passing=True,
         )
-    return Checked("", median_us)
+    return Checked("", took.own_us)
 
 
-def _median_us(model: Any, bundle: Any) -> float:
-    """On the golden window.  Raises ``BundleError`` where it fails there."""
+def _opened(task: Task, bundle: Bundle) -> tuple[Model, str]:
+    """As the daemon opens it, and the provider that computes.  Raises ``BundleError``."""
+    from models.mixture.spread import SpreadModel, spread_graph
+    from models.onnx_model import OnnxModel
+    from models.providers.order import providers_of
+    from models.serving.batches import Batches
+    from models.serving.step import StepModel
+
+    if task.by_step:
+        steps = StepModel(bundle)
+        return steps, steps.provider
+    providers = providers_of(task.providers, Path(task.engines))
+    model = OnnxModel(bundle, deadline_us=task.deadline_us, providers=providers)
+    if task.spread and spread_graph(bundle) is not None:
+        return SpreadModel(model, deadline_us=None, stopwatch=time.perf_counter_ns), model.provider
+    Batches(model, model.guard)  # what the worker would run: it must not crash the daemon either
+    return model, model.provider
+
+
+class _Took(NamedTuple):
+    """Of one prediction, us: median of the best round by the clock, and what of a core it takes itself."""
+
+    wall_us: float
+    own_us: float
+
+
+def _timed(model: Model, bundle: Bundle, task: Task, *, on_gpu: bool) -> _Took:
+    """On the golden window, in rounds, until one is within the deadline.  Raises ``BundleError`` where it fails there.
+
+    At the lowest priority a busy machine makes a run as slow as it likes, and the daemon has another priority: what
+    counts is the processor's time, of all threads, where that is less.  On a GPU the clock alone tells.
+    """
     window = np.frombuffer(bundle.golden.window, "<f4").reshape(bundle.spec.window, len(bundle.spec.columns))
     instrument = bundle.golden.instrument.id
-    took_ns = []
-    for _ in range(_TIMED_RUNS):
-        started_ns = time.perf_counter_ns()
-        prediction = model.predict(instrument, window, 0, 0)
-        took_ns.append(time.perf_counter_ns() - started_ns)
-        if prediction.status is PredictionStatus.FAILED:
-            raise BundleError(f"bundle {bundle.version} fails on its golden window: {prediction.text}")
-    return statistics.median(took_ns) / 1000
+    rounds: list[_Took] = []
+    for number in range(_ROUNDS):
+        if number:
+            time.sleep(_PAUSE_S)
+        wall_ns, own_ns = [], []
+        for run in range(_TIMED_RUNS):
+            # Steps would find nothing new in the same window: each time one row comes in.
+            row = np.roll(window, -run, axis=0) if task.by_step else window
+            began_ns, began_own_ns = time.perf_counter_ns(), time.process_time_ns()
+            prediction = model.predict(instrument, row, run, run)
+            own_ns.append(time.process_time_ns() - began_own_ns)
+            wall_ns.append(time.perf_counter_ns() - began_ns)
+            if prediction is None or prediction.status is PredictionStatus.FAILED:
+                why = "" if prediction is None else prediction.text
+                raise BundleError(f"bundle {bundle.version} fails on its golden window: {why}")
+        wall_us, own_us = (statistics.median(each) / 1000 for each in (wall_ns, own_ns))
+        rounds.append(_Took(wall_us, wall_us if on_gpu else min(wall_us, own_us)))
+        if rounds[-1].own_us <= task.deadline_us:
+            break
+    return min(rounds, key=lambda took: took.own_us)
+
+
+def _end_with_parent() -> None:
+    """Stdin ends when who asked dies."""
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
 
 
 def main() -> int:
-    """One task on stdin, one verdict on stdout."""
+    """One task, a line on stdin; one verdict on stdout."""
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with contextlib.suppress(OSError):
         os.nice(_NICE)
-    checked = examine(msgspec.json.decode(sys.stdin.buffer.read(), type=Task))
+    asked = sys.stdin.buffer.readline()
+    threading.Thread(target=_end_with_parent, name="leash", daemon=True).start()
+    checked = examine(msgspec.json.decode(asked, type=Task))
     print(json.dumps(msgspec.to_builtins(checked)), flush=True)
     return 0
 

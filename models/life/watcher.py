@@ -4,7 +4,8 @@ Owns the thread that does so.  The loop that trades waits for none of it: the ch
 (``models.life.checking``), and opening a graph leaves the interpreter to the loop (decision 0041).  An
 offer is told by ``offer``, which has it journaled in the loop's thread.
 
-A version that may not serve is told once and left out; it is tried again when the registry or its own files change.
+A version that may not serve is told once and left out; it is tried again when the registry or its own files change,
+and by itself, ever more seldom, where the machine was in the way.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -25,6 +27,7 @@ from engine.ports import Assignment
 from models.bundle import Bundle
 from models.life.checking import Checked, Task
 from models.life.roles import Followed, Roles, Shelf, wanted_roles
+from models.providers.graph import NoProviderError
 from models.refusals import problem_of
 from models.registry import audit
 from models.registry.champions import ChampionRefused
@@ -34,6 +37,8 @@ POLL_S: Final = 0.5
 """Between two looks at the standings, which are a few small files."""
 SWITCH_S: Final = 0.0002
 """How long the loop may wait for the interpreter while a model is opened; it is 5 ms else, which is felt."""
+AGAIN_S: Final = (30.0, 1800.0)
+"""When a version is tried again that this machine was in the way of: first, and at the latest; each time doubled."""
 _STOP_S: Final = 5.0
 _REASON_MAX: Final = 200
 
@@ -89,6 +94,7 @@ class RegistryWatcher:
     version the core has in a role of an instrument now; a champion of other features takes its seat later, and what
     stands beside it is offered then.  None: what was offered is taken for seated.  ``offers_older``: the champion
     before is offered as ``older``; it is opened in any case, so that going back to it takes no preparation.
+    ``now_s``: monotonic.
     """
 
     def __init__(
@@ -105,6 +111,7 @@ class RegistryWatcher:
         seated: Callable[[str, Role], str] | None = None,
         offers_older: bool = False,
         shelf: Shelf | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._directory = directory
@@ -122,6 +129,9 @@ class RegistryWatcher:
         self._begun = b""
         self._refused: dict[str, str] = {}
         self._said: set[tuple[str, str]] = set()
+        self._now_s = now_s
+        self._again: dict[str, tuple[float, float]] = {}
+        """When a version is tried again, and how long that was waited for."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.refusals = 0
@@ -176,14 +186,18 @@ class RegistryWatcher:
         kept = [bundle for _, roles in wanted if roles is not None for bundle in roles.bundles]
         self._opener.keep(versions | {bundle.version for bundle in kept})
         self._shelf.keep(kept)
-        self._said &= set(self._refused.items())
+        self._said = {(version, about) for version, about in self._said if version in self._refused}
+        self._again = {version: when for version, when in self._again.items() if version in self._refused}
         # The seats of before: one that was taken meanwhile is looked at again.
         self._seen = (self._begun, seats, self._stamp(following)[2])
 
     def _stamp(self, following: Sequence[Followed]) -> tuple[Any, ...]:
         """What a pass rests on."""
         seats = tuple((one.instrument.id, self._seated(one.instrument.id, "champion")) for one in following)
-        return self._standings(), seats, tuple(self._state_of(version) for version in sorted(self._refused))
+        files = tuple(self._state_of(version) for version in sorted(self._refused))
+        now_s = self._now_s()
+        due = tuple(sorted(version for version, (at_s, _) in self._again.items() if at_s <= now_s))
+        return self._standings(), seats, (files, due)
 
     def _standings(self) -> bytes:
         """By content: a file system's times are too coarse for two changes in a row."""
@@ -272,27 +286,39 @@ class RegistryWatcher:
                 if self._is_outdated():
                     return None
                 if checked.problem:
-                    self._refuse(version, checked.problem, instrument)
+                    self._refuse(version, checked.problem, instrument, passing=checked.passing)
                     return None
             with _yielding():
                 return self._opener.open(bundle)
         except Exception as error:
-            self._refuse(version, problem_of(error), instrument)
+            self._refuse(version, problem_of(error), instrument, passing=isinstance(error, NoProviderError))
             return None
 
     def _is_outdated(self) -> bool:
         """Who goes back must not wait for the check of what is no longer wanted."""
         return self._stopping.is_set() or self._standings() != self._begun
 
-    def _refuse(self, version: str, problem: str, instrument: str) -> None:
-        """Told and counted once for each finding."""
+    def _refuse(self, version: str, problem: str, instrument: str, *, passing: bool = False) -> None:
+        """Told and counted once for each finding; what is ``passing`` is tried again, and told once for all tries."""
         self._refused[version] = problem
-        if (version, problem) in self._said:
+        again = ""
+        if passing:
+            _, waited_s = self._again.get(version, (0.0, AGAIN_S[0] / 2))
+            wait_s = min(2 * waited_s, AGAIN_S[1])
+            self._again[version] = (self._now_s() + wait_s, wait_s)
+            again = f"; it is tried again in {wait_s:g} s"
+        else:
+            self._again.pop(version, None)
+        about = "the machine" if passing else problem
+        if (version, about) in self._said:
             return
-        self._said.add((version, problem))
+        self._said.add((version, about))
         self.refusals += 1
         self._log.error(
-            "a model may not serve: whoever serves goes on", model=version, instrument=instrument, problem=problem
+            "a model may not serve: whoever serves goes on",
+            model=version,
+            instrument=instrument,
+            problem=problem + again,
         )
 
     def _why(self, role: Role, version: str) -> str:

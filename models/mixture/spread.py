@@ -22,6 +22,7 @@ from models.manifest_sections import SideGraph
 from models.onnx_model import OnnxModel
 from models.providers.graph import Source
 from models.providers.onnx_runtime import open_session
+from models.side_graphs import check_explanation
 
 _OK, _LATE, _FAILED = PredictionStatus.OK, PredictionStatus.LATE, PredictionStatus.FAILED
 
@@ -52,7 +53,7 @@ class SpreadModel:
     """Implements ``engine.ports.Model``: the answer of ``model``, and behind its numbers the deviation of each.
 
     ``deadline_us``: for both graphs (None: never).  ``session``: of the second one, where another user has opened it.
-    Raises ``BundleError`` when it cannot be opened, ``ValueError`` for a bundle that has none.
+    Raises ``BundleError`` when it cannot be opened or misses the golden tape, ``ValueError`` for a bundle without one.
     """
 
     def __init__(
@@ -70,7 +71,10 @@ class SpreadModel:
         source = Source(
             bundle.version, bundle.side_graphs[graph.file], graph.inputs, graph.outputs, bundle.manifest.precision
         )
-        self.session = session or open_session(source)
+        self.session = session
+        if session is None:
+            self.session = open_session(source)
+            check_explanation(bundle, graph, self.session)
         self._names = [f"{tensor.name}{SPREAD}" for tensor in bundle.manifest.outputs]
         self._numbers = {} if bundle.assets is None else bundle.assets.by_instrument
         self._takes_asset = any(tensor.name == ASSET for tensor in graph.inputs)

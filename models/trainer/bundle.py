@@ -22,7 +22,7 @@ from engine.features.spec import FeatureSpec
 from models.assets import ASSETS, AssetIds
 from models.bundle import Bundle
 from models.evaluation.run_folder import RunFolder
-from models.golden import Float32Array, Predict, encode_golden
+from models.golden import Float32Array, GoldenTape, Predict, encode_golden
 from models.labels.settings import LabelSpec
 from models.manifest import (
     GOLDEN,
@@ -39,7 +39,7 @@ from models.manifest import (
     Training,
 )
 from models.manifest_sections import Forecast, Reference, Run, Task
-from models.networks.exported import Exported, Member, Output
+from models.networks.exported import Explained, Exported, Member, Output
 from models.trainer.card import render_run_card
 from models.trainer.dataset import Dataset
 from models.trainer.export import OPSET
@@ -106,7 +106,9 @@ def bundle_of(
     exported = Exported(normaliser.module, members, description.outputs, takes_assets=assets is not None)
     graphs = make_graphs(exported, real, passes=description.uncertainty_passes)
     contents = dict(graphs.contents)
-    contents[GOLDEN] = encode_golden(make_tape(spec, _forecast(exported), _level_px(normaliser, spec, real.windows)))
+    tape = make_tape(spec, _forecast(exported), _level_px(normaliser, spec, real.windows))
+    tape = msgspec.structs.replace(tape, spreads=_spreads(graphs.explained, spec, tape))
+    contents[GOLDEN] = encode_golden(tape)
     if assets is not None:
         contents[ASSETS] = assets.to_json()
     created_ns = time.time_ns()
@@ -213,6 +215,16 @@ def _level_px(normaliser: Fitted, spec: FeatureSpec, windows: Float32Array) -> f
     if normaliser.description.kind in AS_THEY_ARE and "close" in spec.columns:
         return float(windows[0, -1, spec.columns.index("close")])
     return LEVEL_PX
+
+
+@torch.no_grad()
+def _spreads(explained: Explained | None, spec: FeatureSpec, tape: GoldenTape) -> tuple[float, ...]:
+    """The deviation of each number that is forecast of the tape's window; nothing where none is told."""
+    if explained is None or not explained.has_spread:
+        return ()
+    window = np.frombuffer(tape.window, "<f4").reshape(1, spec.window, len(spec.columns))
+    said = explained(torch.from_numpy(window.copy()))[: len(explained.exported.names())]
+    return tuple(number for one in said for number in one.ravel().tolist())
 
 
 def _forecast(module: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]]) -> Predict:

@@ -51,6 +51,8 @@ class Graphs(NamedTuple):
     outputs: tuple[Tensor, ...]
     explanation: Explanation
     step: Step
+    explained: Explained | None
+    """What the explanation was made from; None where there is none."""
 
 
 def make_graphs(exported: Exported, real: Real, *, passes: int) -> Graphs:
@@ -65,9 +67,9 @@ def make_graphs(exported: Exported, real: Real, *, passes: int) -> Graphs:
     few = real.some(_STILL_ROWS)
     check_graph(exported, graph, np.repeat(few.windows[:, -1:], window, axis=1), few.assets)
     contents = {GRAPH: graph.content}
-    explanation = _explanation(exported, real, passes, contents)
+    explanation, explained = _explanation(exported, real, passes, contents)
     step = _step(exported, real, contents)
-    return Graphs(contents, *ends(graph), explanation, step)
+    return Graphs(contents, *ends(graph), explanation, step, explained)
 
 
 def ends(graph: Graph) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -87,15 +89,17 @@ def ends(graph: Graph) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     return inputs, outputs
 
 
-def _explanation(exported: Exported, real: Real, passes: int, contents: dict[str, bytes]) -> Explanation:
+def _explanation(
+    exported: Exported, real: Real, passes: int, contents: dict[str, bytes]
+) -> tuple[Explanation, Explained | None]:
     _, window, columns = real.windows.shape
     explained = Explained(exported, window, columns, passes=passes)
     if not explained.names():
-        return Explanation(None, explained.method)
+        return Explanation(None, explained.method), None
     graph = export_explanation(explained, window, columns)
     check_graph(explained, graph, *real.some(_SIDE_ROWS))
     contents[EXPLANATION] = graph.content
-    return Explanation(SideGraph(EXPLANATION, *ends(graph)), explained.method)
+    return Explanation(SideGraph(EXPLANATION, *ends(graph)), explained.method), explained
 
 
 def _step(exported: Exported, real: Real, contents: dict[str, bytes]) -> Step:

@@ -285,6 +285,36 @@ def test_a_version_that_is_too_slow_here_is_not_offered(add, promoted, watching)
     assert "models.deadline_us (0.001)" in session.log.errors[0]["problem"]
 
 
+@pytest.mark.fault("E4")
+def test_a_version_that_a_busy_machine_was_too_slow_for_is_tried_again_ever_more_seldom(
+    add, promoted, watching
+) -> None:
+    """Told once; when the machine is free it serves, and nothing in the registry had to change for that."""
+    first, second = add(), add()
+    promoted(first)
+    now_s = [100.0]
+    tries: list[float] = []
+
+    class Busy:
+        def check(self, task, given_up) -> Checked:
+            tries.append(now_s[0])
+            if now_s[0] < 150:
+                return Checked(f"one prediction takes {900 + now_s[0]:.0f} us here", passing=True)
+            return Checked()
+
+    session = watching(first, checks=Busy(), now_s=lambda: now_s[0])
+    promoted(second)
+    for now_s[0] in (100.0, 129.0, 130.0, 131.0, 189.0):
+        assert session.look() == []
+    assert tries == [100.0, 130.0]
+    (told,) = session.log.errors
+    assert told["problem"] == "one prediction takes 1000 us here; it is tried again in 30 s"
+    assert session.watcher.status()["registry"]["refused"] == {second: "one prediction takes 1030 us here"}
+    now_s[0] = 190.0
+    assert session.look() == [("champion", second, "0")]
+    assert session.watcher.status()["registry"]["refused"] == {}
+
+
 def test_what_changes_while_it_is_checked_is_not_offered(registry, add, promoted, watching) -> None:
     """Promoted, and taken back while its check runs: the check is given up and the next pass finds nothing to do."""
     first, second = add(), add()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from engine.errors import BundleError
 from engine.events import PredictionStatus
 from models.bundle import load_bundle
+from models.life import checking
+from models.life.checking import Task, examine
 from models.mixture.spread import SpreadModel, spread_facts, spread_graph
 from models.onnx_model import OnnxModel
 from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
@@ -52,6 +58,38 @@ def test_the_deviation_of_the_seeds_comes_behind_the_forecast(averaged) -> None:
     assert np.ptp(each.std(axis=0)) > 1e-5
     assert spread_facts(bundle) == (("spread.p_up", 1.0),)
     assert model.version == bundle.version
+
+
+def test_a_graph_of_spreads_that_computes_something_else_here_is_not_opened(averaged) -> None:
+    """The tape holds what torch said of the golden window."""
+    bundle, *_ = averaged
+    (kept,) = bundle.golden.spreads
+    assert kept > 0
+    other = copy.copy(bundle)
+    other.golden = msgspec.structs.replace(bundle.golden, spreads=(kept + 1e-3,))
+    with pytest.raises(BundleError, match=r"explain\.onnx tells a deviation that is 0\.001 off the golden tape"):
+        SpreadModel(OnnxModel(other), deadline_us=None, stopwatch=lambda: 0)
+
+
+def test_both_graphs_are_checked_before_a_session_opens_them(averaged, monkeypatch) -> None:
+    """In the process that checks: a graph of spreads that is slow, or off, is found there."""
+    bundle, *_ = averaged
+    monkeypatch.setattr(checking, "_PAUSE_S", 0.0)
+    task = Task(str(bundle.path), bundle.version, 1e6, spread=True)
+    assert examine(task).problem == ""
+    model, _ = checking._opened(task, bundle)
+    assert isinstance(model, SpreadModel)
+
+    def slow(self, instrument, window):
+        until_ns = time.process_time_ns() + 2_000_000
+        while time.process_time_ns() < until_ns:
+            pass
+        return [0.0]
+
+    monkeypatch.setattr(SpreadModel, "_spreads", slow)
+    monkeypatch.setattr(checking, "_TIMED_RUNS", 3)
+    assert "models.deadline_us (1500)" in examine(msgspec.structs.replace(task, deadline_us=1500.0)).problem
+    assert examine(msgspec.structs.replace(task, deadline_us=1500.0, spread=False)).problem == ""
 
 
 def test_both_graphs_have_one_deadline_and_a_failure_is_one(averaged) -> None:

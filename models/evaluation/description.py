@@ -91,7 +91,8 @@ class PartInfo(_Section, frozen=True):
 
 
 class RunData(_Section, frozen=True):
-    """What it learned from.  ``fingerprint``: of data, labels and splits; ``sources``: sha256 by file."""
+    """What it learned from.  ``fingerprint``: of data, labels and splits; ``sources``: sha256 by file.  ``purged``:
+    validation is a fold that was cut out of the training, and all that holds is that the test comes after both."""
 
     task: Task
     fingerprint: str
@@ -102,6 +103,7 @@ class RunData(_Section, frozen=True):
     seeds: tuple[int, ...]
     network: str
     parameters: int = 0
+    purged: bool = False
 
 
 class EpochLine(_Section, frozen=True):
@@ -179,7 +181,7 @@ def check_description(path: Path, data: RunData) -> None:
         require(len(listed) > 0, f"no {what}", "one or more")
     for what, listed in {**lists, "classes": task.classes}.items():
         require(len(set(listed)) == len(listed), f"{what} {listed}", "each once")
-    orders: tuple[tuple[Part, Part], ...] = (("train", "validation"), ("validation", "test"))
+    orders: tuple[tuple[Part, Part], ...] = (("train", "test" if data.purged else "validation"), ("validation", "test"))
     for earlier, later in orders:
         require(
             data.parts[earlier].last_ns < data.parts[later].first_ns,

@@ -49,6 +49,12 @@ def evaluate(
     started = time.monotonic()
     run = RunFolder(path)
     data, task = run.data, run.data.task
+    if data.purged:
+        raise DataError(
+            f"the run {run.path} learned from rows after its validation part: a fold of a study's trial",
+            expected="a run of parts one after another in time",
+            do="train without split.purged",
+        )
     train, validation = run.rows("train"), run.rows("validation")
     said = run.predictions("validation")
     if predict_test is None and not run.has_predictions("test"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from models.splits.calendar import calendar_split, cuts_by_share, cuts_by_text
 from models.splits.combinatorial import CombinatorialSplit, combinatorial_purged, paths
-from models.splits.folds import purged_folds
+from models.splits.folds import purged_fold, purged_folds
 from models.splits.parts import HeldOutPart, Split, TrainingPart
 from models.splits.spans import Spans
 from models.splits.walk_forward import walk_forward
@@ -25,6 +25,7 @@ __all__ = [
     "cuts_by_share",
     "cuts_by_text",
     "paths",
+    "purged_fold",
     "purged_folds",
     "walk_forward",
 ]

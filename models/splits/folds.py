@@ -29,6 +29,16 @@ def purged_folds(spans: Spans, folds: int, embargo_ns: int = 0) -> list[tuple[Tr
     return made
 
 
+def purged_fold(spans: Spans, before_ns: int, folds: int, fold: int) -> tuple[TrainingPart, HeldOutPart]:
+    """Training and held-out part of one fold, 1 to ``folds``, of the samples whose label is known before ``before_ns``.
+
+    Raises ``ConfigError`` as ``purged_folds``.
+    """
+    early = np.flatnonzero(spans.end_ns < before_ns)
+    train, held = purged_folds(spans[early], folds)[fold - 1]
+    return TrainingPart(early[train.index]), HeldOutPart(early[held.index])
+
+
 def fold_masks(spans: Spans, folds: int) -> list[Bools]:
     """(N,) which samples each fold holds out: consecutive stretches with equally many different moments.
 

@@ -28,7 +28,16 @@ from engine.features.spec import FeatureSpec
 from engine.instruments import Instrument
 from models.assets import AssetIds
 from models.labels.regimes import high_volatility
-from models.splits import HeldOutPart, Spans, TrainingPart, calendar_split, cuts_by_share, cuts_by_text, walk_forward
+from models.splits import (
+    HeldOutPart,
+    Spans,
+    TrainingPart,
+    calendar_split,
+    cuts_by_share,
+    cuts_by_text,
+    purged_fold,
+    walk_forward,
+)
 from models.splits.parts import Split as Parts
 from models.trainer.recorded import Recorded, recorded_markets
 from models.trainer.settings import Features, Split, TrainSettings
@@ -242,8 +251,14 @@ def _split(split: Split, spans: Spans) -> Parts:
     forward = split.walk_forward
     if forward is None:
         if split.test_from:
-            return calendar_split(spans, cuts_by_text(split.validation_from, split.test_from))
-        return calendar_split(spans, cuts_by_share(spans, (split.train, split.validation)))
+            cuts = cuts_by_text(split.validation_from, split.test_from)
+        else:
+            cuts = cuts_by_share(spans, (split.train, split.validation))
+        whole = calendar_split(spans, cuts)
+        if split.purged is msgspec.UNSET:
+            return whole
+        train, validation = purged_fold(spans, cuts[1], split.purged.folds, split.purged.fold)
+        return Parts(train, validation, whole.test)
     if not 1 <= split.origin <= forward.origins:
         raise ConfigError(
             f"split.origin {split.origin} of a walk-forward with {forward.origins} origins",

@@ -92,12 +92,21 @@ class WalkForward(Section, frozen=True):
     embargo_s: Annotated[float, Meta(ge=0)] = 0.0
 
 
+class PurgedFold(Section, frozen=True):
+    """The ``fold``, 1 to ``folds``, of what lies before the test is the validation part, and the rest of it is learned
+    from, also what comes later, but for rows that share a moment with the fold (``models.splits.folds``)."""
+
+    folds: Annotated[int, Meta(ge=2, le=20)]
+    fold: Annotated[int, Meta(ge=1)]
+
+
 class Split(Section, frozen=True):
     """Shares of the rows in time order; the rest is the test.
 
     Or the days (ISO 8601, UTC) that the two later parts begin with, which stay where they are when data is added.  Or
-    ``walk_forward``, of which a single run trains the ``origin`` from 1 on.  ``judged_instruments``: validation and
-    test have rows of these alone, the training of all; empty: no such difference.
+    ``walk_forward``, of which a single run trains the ``origin`` from 1 on.  ``purged``: the test stays, what lies
+    before it is one fold and the rest; trials of a study are such runs, and no result.  ``judged_instruments``:
+    validation and test have rows of these alone, the training of all; empty: no such difference.
     """
 
     train: float = 0.6
@@ -107,6 +116,8 @@ class Split(Section, frozen=True):
     walk_forward: WalkForward | None = None
     origin: Annotated[int, Meta(ge=0)] = 0
     judged_instruments: tuple[str, ...] = ()
+    # Not among the settings where it is not set: results of record are known by the hash of theirs.
+    purged: PurgedFold | msgspec.UnsetType = msgspec.UNSET
 
 
 class Regimes(Section, frozen=True):
@@ -284,6 +295,10 @@ def _check(where: str, s: TrainSettings) -> None:
         f"split {s.split.train} and {s.split.validation}",
         "positive shares that leave some for the test",
     )
+    if s.split.purged is not msgspec.UNSET:
+        folds, fold = s.split.purged.folds, s.split.purged.fold
+        require(s.split.walk_forward is None, "split.purged with split.walk_forward", "one of the two")
+        require(fold <= folds, f"split.purged.fold {fold}", f"1 to {folds}")
     require(
         s.normaliser.clip is None or s.normaliser.kind in ("min_max", "z_score", "robust"),
         f"normaliser.clip {s.normaliser.clip} with normaliser.kind {s.normaliser.kind}",

@@ -87,6 +87,7 @@ def create(folder: Path, settings: TrainSettings, rows: Dataset, commit: str, pa
                 seeds=settings.fit.seeds,
                 network=settings.network.name,
                 parameters=parameters,
+                purged=settings.split.purged is not msgspec.UNSET,
             )
             run = RunFolder.create(place, described, environment, config)
             for name, part in parts.items():

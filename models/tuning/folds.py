@@ -1,7 +1,8 @@
 """How a trial is judged by several stretches of time instead of one: settings of a run for each.
 
-Only the validation part is cut: every run learns from what lies before its stretch, is judged on the stretch, and
-leaves out what comes after it.  The test part stays where it is and shut.
+Walking forward only the validation part is cut: every run learns from what lies before its stretch, is judged on the
+stretch, and leaves out what comes after it.  Purged folds cut all that lies before the test, and learn from what comes
+after a fold too.  The test part stays where it is and shut.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ _DAY: Final = timedelta(days=1)
 
 
 def runs_of(plain: Plain, folds: Folds) -> list[Plain]:
-    """The settings as they are, or those of each fold.  Raises ``ConfigError`` where the split names no days."""
+    """The settings as they are, or those of each fold.  Raises ``ConfigError`` where stretches are to be cut of a split
+    that names no days."""
     if folds.kind == "none":
         return [plain]
+    if folds.kind == "purged":
+        each = range(1, folds.count + 1)
+        return [with_values(plain, {"split.purged": {"folds": folds.count, "fold": fold}}) for fold in each]
     return [
         with_values(plain, {"split.validation_from": begin, "split.test_from": end})
         for begin, end in stretches(plain, folds.count)

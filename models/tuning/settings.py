@@ -48,10 +48,14 @@ class Pruner(_Section, frozen=True):
 
 
 class Folds(_Section, frozen=True):
-    """How a trial is scored: on the validation part as it is, or as the mean over ``count`` folds of what lies before
-    the test: stretches with a growing past."""
+    """How a trial is scored: on the validation part as it is, or as the mean over ``count`` runs.
 
-    kind: Literal["none", "walk_forward"] = "none"
+    - ``walk_forward``: stretches of the validation part, each behind a training part that grows
+    - ``purged``: every fold of what lies before the test, held out once; the rest is learned from, before and after
+      it, but for rows that share a moment with it
+    """
+
+    kind: Literal["none", "walk_forward", "purged"] = "none"
     count: Annotated[int, Meta(ge=2, le=20)] = 3
 
 
@@ -155,8 +159,12 @@ def load_tuning(path: Path) -> Tuning:
     _check(path, settings)
     train = path.parent / settings.train
     base = read_plain(train, "training settings")
-    if settings_of(base, str(train)).split.walk_forward is not None:
-        raise ConfigError(f"{train}: split.walk_forward", expected="one cut; folds of a trial are the study's own")
+    split = settings_of(base, str(train)).split
+    if split.walk_forward is not None or split.purged is not msgspec.UNSET:
+        raise ConfigError(
+            f"{train}: split.{'walk_forward' if split.walk_forward else 'purged'}",
+            expected="one cut; folds of a trial are the study's own",
+        )
     name = settings.network or settings_of(base, str(train)).network.name
     if settings.network and settings.network != value_at(base, "network.name"):
         base["network"] = {"name": settings.network}

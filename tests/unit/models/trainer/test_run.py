@@ -16,6 +16,7 @@ import yaml
 
 from engine.errors import ConfigError, DataError
 from models.assets import AssetIds
+from models.evaluation.evaluate import evaluate
 from models.evaluation.ledger import Ledger
 from models.evaluation.run_folder import RunFolder
 from models.trainer.settings import load_settings, settings_of
@@ -25,6 +26,7 @@ from tests.support.training import candle_settings, write_candles
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 
 from models.trainer import predict_test  # noqa: E402
+from models.trainer.dataset import build, feature_spec  # noqa: E402
 from models.trainer.run import estimate_run, run_folds, run_training  # noqa: E402
 
 EVERYTHING = {
@@ -155,6 +157,39 @@ def test_a_walk_forward_is_a_run_for_each_origin(tmp_path, data):
     assert first["test"].last_ns < second["test"].first_ns
     with pytest.raises(ConfigError, match=r"split.origin 0 of a walk-forward with 2 origins"):
         run_training(settings, folder=tmp_path / "none", data=data)
+
+
+def test_a_purged_fold_is_learned_around_and_is_no_result(tmp_path, data):
+    """Of four folds every row before the test is held out once, none that touches it is learned from, and the test is
+    the plain split's; what is trained that way is scored on its fold, and not evaluated."""
+    plain = settings_of(candle_settings("classes"))
+    whole = build(plain, feature_spec(plain.features), data)
+    held, spans = [], whole.samples.spans
+    for fold in (1, 2, 3, 4):
+        one = settings_of(candle_settings("classes", split={"purged": {"folds": 4, "fold": fold}}))
+        rows = build(one, feature_spec(one.features), data)
+        assert rows.fingerprint != whole.fingerprint
+        assert np.array_equal(rows.test.index, whole.test.index)
+        assert spans[rows.train.index].apart_from(spans[rows.validation.index]).all()
+        assert spans.end_ns[rows.train.index].max() < spans.begin_ns[rows.test.index].min()
+        held.append(rows.validation.index)
+    before = np.concatenate(held)
+    assert len(set(before.tolist())) == len(before)
+    assert set(whole.train.index.tolist()) | set(whole.validation.index.tolist()) < set(before.tolist())
+    split = {"purged": {"folds": 4, "fold": 2}}
+    made = trained(tmp_path / "run", data, split=split)
+    assert made.validation["log_loss"] > 0
+    run = RunFolder(made.runs[0])
+    assert run.data.parts["train"].last_ns > run.data.parts["validation"].last_ns
+    with pytest.raises(DataError, match=r"learned from rows after its validation part: .*; train without split.purged"):
+        evaluate(made.runs[0], ledger=tmp_path / "ledger.jsonl", commit="c", now_ns=1)
+    assert not (tmp_path / "ledger.jsonl").exists()
+    for wrong, said in (
+        ({"purged": {"folds": 4, "fold": 5}}, "split.purged.fold 5; expected 1 to 4"),
+        ({"purged": {"folds": 4, "fold": 1}, "walk_forward": {}}, "split.purged with split.walk_forward"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            settings_of(candle_settings("classes", split=wrong))
 
 
 def test_a_walk_forward_that_was_stopped_goes_on_behind_what_is_done(tmp_path, data):

@@ -37,6 +37,16 @@ def test_no_fold_learns_from_its_stretch_or_later_nor_reads_the_test():
     assert set(together.tolist()) <= set(whole.validation.index.tolist())
 
 
+def test_purged_folds_are_of_all_that_lies_before_the_test():
+    """Also of a split by shares; the settings of the base are not changed."""
+    shares = {"split": {"train": 0.6}}
+    found = runs_of(shares, Folds("purged", 4))
+    assert [one["split"] for one in found] == [
+        {"train": 0.6, "purged": {"folds": 4, "fold": fold}} for fold in (1, 2, 3, 4)
+    ]
+    assert shares == {"split": {"train": 0.6}}
+
+
 def test_without_folds_the_settings_stay_as_they_are():
     """And a split by shares, or more folds than days, is one line."""
     assert runs_of(PLAIN, Folds()) == [PLAIN]

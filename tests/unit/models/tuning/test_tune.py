@@ -17,7 +17,7 @@ from engine.errors import ConfigError, DataError
 from models.trainer.settings import load_settings
 from models.tuning.log import TrialLog
 from models.tuning.tune import tune
-from tests.support.tuning import RATE, always_failing, bowl, bowl_that_dies_once, rate_of, write_study
+from tests.support.tuning import RATE, always_failing, bowl, bowl_that_dies_once, rate_of, tiny_training, write_study
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -132,6 +132,11 @@ def test_by_simulated_profit_another_one_is_chosen_and_all_trials_are_counted(tm
         ({}, {"trials": 0}, "--trials 0; expected 1 or more"),
         ({}, {"processes": -1}, "--processes -1; expected 1 or more"),
         ({"folds": {"kind": "walk_forward"}}, {}, "folds of a split by shares; expected split.validation_from"),
+        (
+            {"training": {**tiny_training(), "split": {"purged": {"folds": 3, "fold": 1}}}},
+            {},
+            "split.purged; expected one cut",
+        ),
         ({"metric": "mlogloss"}, {}, "metric 'mlogloss'"),
     ],
 )

@@ -199,6 +199,7 @@ class ConfiguredAssembly:
         """Opens what will be offered, so that ``model`` has it at hand.  Raises ``BundleError``."""
         version = bundle.version
         if version in self._models:
+            self._open_twins(bundle)
             return self._assignment(bundle)
         try:
             with refusing(version):
@@ -207,11 +208,18 @@ class ConfiguredAssembly:
                     raise NoProviderError(model.text, do="whoever serves goes on")
                 self._models[version] = model
                 self._served(bundle)
+                self._open_twins(bundle)
                 return self._assignment(bundle)
         except KestrelError:
-            for held in (self._models, self._bundles, self._spreads, self._placed):
-                held.pop(version, None)  # half open it would be taken for one that may serve
+            for each in (self, *self._twins):
+                for held in (each._models, each._bundles, each._spreads, each._placed):
+                    held.pop(version, None)  # half open it would be taken for one that may serve
             raise
+
+    def _open_twins(self, bundle: Bundle) -> None:
+        """Buffers of their own, which a provider may compile or capture for: the loop would wait for that."""
+        for twin in self._twins:
+            twin._served(bundle)
 
     def keep(self, versions: Collection[str]) -> None:
         """Lets go of all other models: a session of months has many.  Whoever still serves is kept by its seat."""

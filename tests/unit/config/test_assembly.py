@@ -17,6 +17,7 @@ from engine.features import FeatureSpec, Sampling
 from engine.features.sets import SETS
 from engine.ports import Assignment
 from models.bundle import load_bundle
+from models.onnx_model import OnnxModel
 from models.registry.standing import scope_of
 from models.registry.store import Registry
 from tests.support.core import BTC, spot
@@ -195,6 +196,30 @@ def test_a_model_that_was_opened_beforehand_is_at_hand_and_others_are_let_go() -
     assert made.is_open(other.version)
     assert not made.is_open(assigned.model)
     assert [one.version for one in twin.models] == [other.version]
+
+
+def test_what_is_opened_beforehand_is_open_for_the_shadow_too_and_half_open_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A provider that compiles for each set of buffers would have the loop wait: ``model`` makes nothing any more."""
+    made = assembly()
+    twin = made.twin()
+    offered = made.open(load_bundle(ROOT / "models" / "artifacts" / "demo-fx"))
+    late = made.twin()
+    assert made.open(load_bundle(ROOT / "models" / "artifacts" / "demo-fx")) == offered
+    with monkeypatch.context() as patch:
+        patch.delattr(OnnxModel, "_bind")
+        assert twin.model(spot(), offered) is twin.models[0]
+        assert late.model(spot(), offered) is late.models[0]
+
+    def fails(model: OnnxModel) -> OnnxModel:
+        raise RuntimeError("CUDA failure 2: out of memory")
+
+    monkeypatch.setattr(OnnxModel, "twin", fails)
+    other = load_bundle(ROOT / "models" / "artifacts" / "demo-crypto")
+    with pytest.raises(BundleError, match="out of memory"):
+        made.open(other)
+    assert not made.is_open(other.version)
 
 
 @pytest.mark.fault("E2")

@@ -46,6 +46,17 @@ def test_batches_are_compiled_for_their_own_shape(bundle, window):
 
 
 @pytest.mark.usefixtures("_installed")
+def test_a_shape_is_compiled_once_and_shared_by_all_who_bind_it(bundle, window, monkeypatch):
+    """60 ms each would be felt by a loop that needs a twin; the buffers are each one's own."""
+    model = OnnxModel(bundle, providers=providers_of(["openvino"]))
+    monkeypatch.setattr(model.graph.first, "_core", None)  # nothing to compile with
+    twin = model.twin()
+    said = model.predict("A", window, 0, 0).values
+    assert twin.predict("A", window * np.float32(1.01), 0, 0).values != said
+    assert twin.predict("A", window, 0, 0).values == said
+
+
+@pytest.mark.usefixtures("_installed")
 def test_noise_is_refused_in_one_line(bundle):
     """Bytes that are no graph."""
     with pytest.raises(BundleError, match="cannot load its graph") as caught:

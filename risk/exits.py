@@ -38,7 +38,7 @@ from engine.commands import EXIT_WAITS, IN_THE_WAY, OrderIntent, OrderType
 from engine.events import Side
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import View
-from risk import checks
+from risk import checks, self_trade
 from risk.checks import SECOND_NS, ZERO, Finding
 from risk.exposure import (
     BRACKET_STOP,
@@ -145,14 +145,14 @@ class Way:
                 self.waits.pop(name, None)
             return None  # a stop trades where the price went through whatever rests on the way
         mark_px = view.mark_px(name)
-        px = intent.limit_px if intent.limit_px is not None else checks.reach_px(side, mark_px, market_factor)
+        px = intent.limit_px if intent.limit_px is not None else self_trade.reach_px(side, mark_px, market_factor)
         found = [
             order.client_order_id
             for order in view.open_orders(name)
             if order.side != side
             and order.strategy
-            and checks.would_trade(side, px, order)
-            and not (mark_px is not None and checks.waits_for_price(order, mark_px))
+            and self_trade.would_trade(side, px, order)
+            and not (mark_px is not None and self_trade.waits_for_price(order, mark_px))
         ]
         if not found:
             self.waits.pop(name, None)
@@ -173,7 +173,7 @@ class Way:
         if limit_px is None or intent.trigger_px is not None or self.is_free(now_ns):
             return None
         wait = self.waits.get(intent.instrument)
-        if wait is None or wait.side is intent.side or not checks.would_meet(wait.side, wait.px, limit_px):
+        if wait is None or wait.side is intent.side or not self_trade.would_meet(wait.side, wait.px, limit_px):
             return None
         far = "at any price" if wait.px is None else f"{'up' if wait.side > 0 else 'down'} to {plain(wait.px)}"
         return (EXIT_WAITS, f"an exit {far}", "no order of ours that it would trade with")

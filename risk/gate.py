@@ -22,7 +22,7 @@ from engine.events import Halted, Reduced, Resumed, Side
 from engine.instruments import Instrument
 from engine.ports import View
 from engine.stakes import CLOSERS, GUARDIAN
-from risk import checks
+from risk import checks, self_trade
 from risk.checks import BPS, ZERO, Finding
 from risk.controls import Controls
 from risk.exits import ExitRules, Way, check_exit, exit_worth
@@ -280,7 +280,7 @@ class Gate:
             or (checks.check_short_sale(instrument, -ahead_qty) if side < 0 else None)
             or checks.check_open_orders(len(orders), limits.max_open_orders)
             or (None if nets else checks.check_opposing(others_qty, side))
-            or checks.check_self_trade(intent, orders, mark_px, reach)
+            or self_trade.check_self_trade(intent, orders, mark_px, reach)
             or self._controls.check_exposure(
                 intent,
                 view,

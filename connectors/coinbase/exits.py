@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
-from connectors.coinbase import wire
 from connectors.coinbase.attached import Attachment
-from connectors.coinbase.listings import Listings
+from connectors.coinbase.inquiry import Inquiry
 from connectors.coinbase.tracked import Tracked
-from connectors.coinbase.tracker import OrderTracker
-from connectors.coinbase.unknown_orders import LISTING_MARGIN_NS
-from engine.events import InputEvent
-from engine.ports import Clock
 
 NS_PER_S = 1_000_000_000
 PAUSES_S = (0.5, 0.5, 1.0, 2.0)
@@ -29,28 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 class ExitFinder:
-    """``observe`` takes in what the venue says of an order; ``venue_offset_ns`` is its clock minus ours."""
+    """See the module docstring."""
 
-    def __init__(
-        self,
-        venue: str,
-        *,
-        listings: Listings,
-        tracker: OrderTracker,
-        clock: Clock,
-        emit: Callable[[list[InputEvent]], None],
-        observe: Callable[[wire.RestOrder], None],
-        venue_offset_ns: Callable[[], int],
-        grace_ns: int,
-    ) -> None:
-        self._venue = venue
-        self._listings = listings
-        self._tracker = tracker
-        self._clock = clock
-        self._emit = emit
-        self._observe = observe
-        self._offset_ns = venue_offset_ns
-        self._grace_ns = grace_ns
+    def __init__(self, inquiry: Inquiry) -> None:
+        self._asks = inquiry
+        self._tracker = inquiry.tracker
+        self._clock = inquiry.clock
+        self._emit = inquiry.emit
+        self._observe = inquiry.observe
         self._due_s: dict[str, float] = {}
         self._seen: frozenset[str] = frozenset()  # orders that were held at the last call of ``news``
 
@@ -87,7 +67,7 @@ class ExitFinder:
 
     async def _ask_about(self, order: Tracked) -> bool:
         """Whether the order and each entry that it may have come with were read."""
-        found = await self._listings.order(order.venue_order_id)
+        found = await self._asks.listings.order(order.venue_order_id)
         if found is None:
             return False
         self._observe(found)
@@ -98,7 +78,7 @@ class ExitFinder:
         return True
 
     async def _ask_entry(self, entry: Tracked) -> bool:
-        found = await self._listings.order(entry.venue_order_id) if entry.venue_order_id else None
+        found = await self._asks.listings.order(entry.venue_order_id) if entry.venue_order_id else None
         if found is not None:
             self._observe(found)
         return found is not None
@@ -111,29 +91,23 @@ class ExitFinder:
         if not attachment.venue_order_id:
             await self._ask_entry(entry)
         if attachment.venue_order_id and not attachment.fate:
-            found = await self._listings.order(attachment.venue_order_id)
+            found = await self._asks.listings.order(attachment.venue_order_id)
             if found is not None:
                 self._observe(found)
         if not attachment.fate:
-            since_ns = attachment.sent_ns + self._offset_ns() - LISTING_MARGIN_NS
-            asked = [
-                ("product_ids", attachment.product_id),
-                ("start_date", wire.format_time(since_ns)),
-                ("limit", "100"),
-            ]
-            for listed in await self._listings.orders(asked):
+            for listed in await self._asks.orders_since(attachment.product_id, attachment.sent_ns):
                 if entry.venue_order_id == listed.originating_order_id or listed.order_id == attachment.venue_order_id:
                     self._observe(listed)
         if attachment.fate:
             return
         attachment.looks += 1
         attachment.missed_ns = attachment.missed_ns or asked_ns
-        if attachment.looks >= LOOKS_MIN and asked_ns - attachment.missed_ns >= self._grace_ns:
+        if attachment.looks >= LOOKS_MIN and asked_ns - attachment.missed_ns >= self._asks.grace_ns:
             missed_s = (asked_ns - attachment.missed_ns) / NS_PER_S
             text = f"absent from {attachment.looks} listings, the last {missed_s:.1f} s later"
             _log.warning(
                 "%s has made no exit for entry %s (%s): exits are sent from here; does it take brackets with entries?",
-                self._venue,
+                self._asks.venue,
                 attachment.entry,
                 text,
             )

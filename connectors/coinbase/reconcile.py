@@ -19,10 +19,10 @@ from connectors.account_rounds import AccountRounds
 from connectors.coinbase.balance_proof import BalanceProof, Totals, came_after, with_fills
 from connectors.coinbase.directory import OPENING_MARGIN_NS, Directory, Opening
 from connectors.coinbase.funding import shares
+from connectors.coinbase.inquiry import LISTING_MARGIN_NS
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.symbols import DOLLAR, is_contract, product_id_of
 from connectors.coinbase.tracker import OrderTracker
-from connectors.coinbase.unknown_orders import LISTING_MARGIN_NS
 from connectors.coinbase.versions import Version
 from connectors.coinbase.wire import Fill
 from connectors.rivals import Rivals

@@ -16,6 +16,7 @@ from connectors.coinbase import wire
 from connectors.coinbase.adjustments import Adjustments
 from connectors.coinbase.exits import ExitFinder
 from connectors.coinbase.fills import is_execution
+from connectors.coinbase.inquiry import Inquiry
 from connectors.coinbase.listings import Listings
 from connectors.coinbase.strangers import find_strangers
 from connectors.coinbase.tracked import Tracked
@@ -84,27 +85,13 @@ class Settler:
         self._account = account
         self._still_open = still_open
         self._grace_ns = int(grace_s * NS_PER_S)
-        self.exits = ExitFinder(
-            venue,
-            listings=self._listings,
-            tracker=tracker,
-            clock=clock,
-            emit=emit,
-            observe=self._observe,
-            venue_offset_ns=venue_offset_ns,
-            grace_ns=self._grace_ns,
+        inquiry = Inquiry(
+            venue, self._listings, tracker, clock, emit, self._observe, venue_offset_ns, grace_ns=self._grace_ns
         )
+        self.exits = ExitFinder(inquiry)
+        self._unknown = UnknownOrders(inquiry)
+        self._inquiry = inquiry
         self._poll_s = poll_s
-        self._unknown = UnknownOrders(
-            venue,
-            listings=self._listings,
-            tracker=tracker,
-            clock=clock,
-            emit=emit,
-            observe=self._observe,
-            venue_offset_ns=venue_offset_ns,
-            grace_ns=self._grace_ns,
-        )
         self._checks: dict[str, float] = {}
         self._routine: dict[str, int] = {}
         """Of those that are looked up for no reason of their own: how often still."""
@@ -396,7 +383,7 @@ class Settler:
 
         ``instruments`` maps product ids to canonical instruments.
         """
-        return await find_strangers(self._listings, self._tracker, instruments, self._clock, self._emit, self._observe)
+        return await find_strangers(self._inquiry, instruments)
 
     def _observe(self, order: wire.RestOrder, asked_ns: int = 0) -> None:
         """What the venue's record of an order says: also which exit came with it, or with which entry it came.

@@ -5,40 +5,30 @@ Owns how they are found and told; what becomes of them is followed like any othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 
 from connectors.coinbase.fills import exact
-from connectors.coinbase.listings import Listings
-from connectors.coinbase.tracker import OrderTracker
-from connectors.coinbase.wire import RestOrder
-from engine.events import InputEvent
-from engine.ports import Clock
+from connectors.coinbase.inquiry import Inquiry
 
 
-async def find_strangers(
-    listings: Listings,
-    tracker: OrderTracker,
-    instruments: Mapping[str, str],
-    clock: Clock,
-    emit: Callable[[list[InputEvent]], None],
-    observe: Callable[[RestOrder], None],
-) -> list[str]:
+async def find_strangers(inquiry: Inquiry, instruments: Mapping[str, str]) -> list[str]:
     """Tell of each once; ids of those whose size cannot be read.
 
-    ``instruments`` maps product ids to canonical instruments.  What came with an entry of ours is ``observe``'s.
+    ``instruments`` maps product ids to canonical instruments.  What came with an entry of ours is observed.
     Raises ``VenueError``.
     """
     unreadable: list[str] = []
+    tracker = inquiry.tracker
     tracker.strangers = False
     for product_id, instrument in instruments.items():
         asked = [("product_ids", product_id), ("order_status", "OPEN"), ("limit", "100")]
-        for listed in await listings.orders(asked):
+        for listed in await inquiry.listings.orders(asked):
             known = tracker.get(listed.client_order_id)
             if known is not None and known.ours and known.venue_order_id in ("", listed.order_id):
                 continue
             if listed.originating_order_id or tracker.attachments.of_exit(listed.order_id) is not None:
-                observe(listed)
+                inquiry.observe(listed)
                 found = tracker.of_venue(listed.order_id)
                 if found is not None and (found.ours or found.held):
                     continue
@@ -47,10 +37,10 @@ async def find_strangers(
                 unreadable.append(listed.order_id)
                 continue
             filled_qty = exact(listed.filled_size) or Decimal(0)
-            emit(
+            inquiry.emit(
                 tracker.find(
                     listed.client_order_id, listed.order_id, instrument, listed.side, size[0], filled_qty, size[1],
-                    clock.now_ns(),
+                    inquiry.clock.now_ns(),
                 )
             )  # fmt: skip
     return unreadable

@@ -6,20 +6,13 @@ listing shows lives, one that is missing from two of them, the last long after i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
-from connectors.coinbase import wire
-from connectors.coinbase.listings import Listings
-from connectors.coinbase.tracker import OrderTracker
+from connectors.coinbase.inquiry import Inquiry
 from engine.errors import VenueError
-from engine.events import InputEvent, OrderRejected
-from engine.ports import Clock
+from engine.events import OrderRejected
 
 NS_PER_S = 1_000_000_000
-LISTING_MARGIN_NS = 60 * NS_PER_S
-"""Listings start this long before the send: the venue's clock and the order's way there may differ from ours."""
 
 
 class _Unknown(msgspec.Struct):
@@ -30,28 +23,14 @@ class _Unknown(msgspec.Struct):
 
 
 class UnknownOrders:
-    """``observe`` takes in what the venue says of an order; ``venue_offset_ns`` is its clock minus ours."""
+    """See the module docstring."""
 
-    def __init__(
-        self,
-        venue: str,
-        *,
-        listings: Listings,
-        tracker: OrderTracker,
-        clock: Clock,
-        emit: Callable[[list[InputEvent]], None],
-        observe: Callable[[wire.RestOrder], None],
-        venue_offset_ns: Callable[[], int],
-        grace_ns: int,
-    ) -> None:
-        self._venue = venue
-        self._listings = listings
-        self._tracker = tracker
-        self._clock = clock
-        self._emit = emit
-        self._observe = observe
-        self._offset_ns = venue_offset_ns
-        self._grace_ns = grace_ns
+    def __init__(self, inquiry: Inquiry) -> None:
+        self._asks = inquiry
+        self._tracker = inquiry.tracker
+        self._clock = inquiry.clock
+        self._emit = inquiry.emit
+        self._observe = inquiry.observe
         self._orders: dict[str, _Unknown] = {}
 
     def __len__(self) -> int:
@@ -74,15 +53,11 @@ class UnknownOrders:
                 by_product.setdefault(unknown.product_id, []).append(client_id)
         failed: VenueError | None = None
         for product_id, client_ids in by_product.items():
-            since_ns = min(self._orders[c].sent_ns for c in client_ids) + self._offset_ns() - LISTING_MARGIN_NS
+            sent_ns = min(self._orders[c].sent_ns for c in client_ids)
             asked_ns = self._clock.now_ns()
             try:
-                asked = [
-                    ("product_ids", product_id),
-                    ("start_date", wire.format_time(since_ns)),
-                    ("limit", "100"),
-                ]
-                listed = {order.client_order_id: order for order in await self._listings.orders(asked)}
+                orders = await self._asks.orders_since(product_id, sent_ns)
+                listed = {order.client_order_id: order for order in orders}
             except VenueError as error:
                 # The other products' orders are not kept waiting for this one's listing.
                 failed = error
@@ -102,11 +77,11 @@ class UnknownOrders:
         order = self._tracker.get(client_id)
         if order is not None and order.accepted:
             return  # told by the stream while the listing was under way
-        if unknown.absent >= 2 and asked_ns - unknown.lost_ns >= self._grace_ns:
+        if unknown.absent >= 2 and asked_ns - unknown.lost_ns >= self._asks.grace_ns:
             del self._orders[client_id]
             self._tracker.not_sent(client_id)
             now_ns = self._clock.now_ns()
             text = (
                 f"absent from {unknown.absent} listings, the last {(asked_ns - unknown.lost_ns) / NS_PER_S:.1f} s later"
             )
-            self._emit([OrderRejected(now_ns, now_ns, self._venue, client_id, "never_arrived", text)])
+            self._emit([OrderRejected(now_ns, now_ns, self._asks.venue, client_id, "never_arrived", text)])

@@ -6,6 +6,7 @@ become is the desk's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -29,6 +30,8 @@ class Asking:
         self._mark = probe.mark
         self.waits = False
         """Nobody is asked: the account is an earlier session's until its venue has confirmed it."""
+        self.fell: Callable[[], None] = _nothing
+        """Called when a strategy is not trusted any more, so that what rests on it feels it at once."""
 
     def ask(
         self, slot: StrategySlot, callback: Callback | None, subject: object, prediction_seq: int | None = None
@@ -92,3 +95,8 @@ class Asking:
         if slot.name == GUARDIAN:
             # Its stops were part of what made new risk bearable.
             self._desk.latch.reduce(f"the guardian failed: {text}")
+        self.fell()
+
+
+def _nothing() -> None:
+    pass

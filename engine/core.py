@@ -191,6 +191,7 @@ class TradingCore:
             consolidated=consolidated,
             tolerances=tolerances,
         )
+        asking.fell = self.serving.settle_twins
         self._handlers = self._each_handler()
 
     def _each_handler(self) -> dict[type, Callable[[Any], None]]:

@@ -32,9 +32,11 @@ from engine.editing import Edits
 from engine.entry_sizes import EntrySizes
 from engine.errors import JournalError
 from engine.grouping import Grouping
+from engine.held_off import HeldOff
 from engine.held_orders import HELD_MAX, HeldOrders
 from engine.latch import RiskLatch
 from engine.managed_order import ManagedOrder
+from engine.netted_exits import unnet
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import FINAL, Happening, OrderState
 from engine.orders import OrderManager
@@ -117,6 +119,8 @@ class Desk:
             offers=offers,
         )
         view.groups = self.groups.pictures
+        self.held_off = HeldOff(view=view, orders=orders, groups=self.groups.pictures, refuse=self.refuse)
+        self._held_off = self.held_off.table
         self.edits = Edits(
             recorder=recorder,
             gate=gate,
@@ -136,6 +140,8 @@ class Desk:
     def carry_out(self, intents: Sequence[Intent]) -> None:
         """Judge and open each intent in turn; they are well formed (``engine.intents``)."""
         for intent in intents:
+            if self._held_off and self.held_off.stops(intent):
+                continue
             if self._cut:
                 fitted = self.sizes.fit(intent)
                 if isinstance(fitted, Rejected):
@@ -187,7 +193,7 @@ class Desk:
             if waits is not None:
                 self._reject(waits)
                 return waits
-        approved = gate.review(intent, view)
+        approved = gate.review(unnet(intent, view) if intent.reduce_only else intent, view)
         self._mark(6)
         kind, tif = intent.order_type, intent.time_in_force
         if not ((kind is _LIMIT or kind is _MARKET) and (tif is _IOC or tif is _GTC)) or not self._plain:

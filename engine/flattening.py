@@ -1,8 +1,12 @@
 """Positions of strategies whose model does not serve, on their way to nothing (``ServingRules.fallback: flat``).
 
 Owns the steps, which are an operator's close (``engine.manual``) for one strategy's own position: what is open of it
-there is cancelled first, then reduce-only market orders in its name close what it holds, again and again as long as
-something is left that can be sold.  What others hold of the same instrument is theirs.
+there is cancelled first, then market orders in its name close what it holds, again and again as long as something is
+left that can be sold.  What others hold of the same instrument is theirs.
+
+Meanwhile the strategy's own wishes there are refused, cancels too: one that sends its exit again at each event would
+have it in the place of the closing order for ever.  Where nothing moves for ``TRIES`` seconds (an outcome that nobody
+knows), they are let through again until something does.
 """
 
 from __future__ import annotations
@@ -14,13 +18,14 @@ import msgspec
 from engine.commands import NewOrder, OrderIntent, OrderType
 from engine.desk import Desk
 from engine.events import Side
+from engine.managed_order import ManagedOrder
 from engine.manual import TRIES, TRY_AGAIN_NS, closable
 from engine.orders import OrderManager
 from engine.reconciliation import Reconciliation
 from engine.view import CoreView
 
 _ZERO = Decimal(0)
-_NOBODYS_FAULT = ("tradable", "exit_waits", "in_the_way", "no_quote", "stale_quote")
+_NOBODYS_FAULT = ("tradable", "exit_waits", "in_the_way", "no_quote", "stale_quote", "exit_awaited")
 """Checks that refuse a closing order now, and are no reason to give up."""
 
 
@@ -29,6 +34,10 @@ class _Closing(msgspec.Struct):
     next_ns: int = 0
     tries: int = 0
     last_qty: Decimal = _ZERO
+    sent_id: str = ""
+    waits: int = 0  # seconds in which what is open has not become less
+    waits_ns: int = 0
+    open_qty: Decimal = _ZERO
 
 
 class Flattening:
@@ -40,6 +49,7 @@ class Flattening:
         self._view = view
         self._reconciliation = reconciliation
         self._closing: dict[tuple[str, str], _Closing] = {}
+        self._held_off = desk.held_off.table
         self.given_up: dict[tuple[str, str], str] = {}
         """Positions that could not be closed, by strategy and instrument, and why."""
 
@@ -48,20 +58,33 @@ class Flattening:
         return bool(self._closing)
 
     def begin(self, strategy: str, instrument: str, reason: str) -> None:
-        self._closing.setdefault((strategy, instrument), _Closing(reason))
+        one = self._closing.setdefault((strategy, instrument), _Closing(reason))
+        self._hold_off((strategy, instrument), one)
         self.given_up.pop((strategy, instrument), None)
 
     def stop(self, strategy: str, instrument: str) -> None:
         """Its model serves again: the position is the strategy's own affair."""
-        self._closing.pop((strategy, instrument), None)
+        self._end((strategy, instrument))
         self.given_up.pop((strategy, instrument), None)
 
     def advance(self) -> None:
         if self._desk.closing:
             return
-        for (strategy, instrument), one in list(self._closing.items()):
-            if self._step(strategy, instrument, one):
-                del self._closing[strategy, instrument]
+        for key, one in list(self._closing.items()):
+            if self._step(*key, one):
+                self._end(key)
+            else:
+                self._hold_off(key, one)
+
+    def _hold_off(self, key: tuple[str, str], one: _Closing) -> None:
+        if one.waits <= TRIES:
+            self._held_off[key] = one.reason
+        else:
+            self._held_off.pop(key, None)
+
+    def _end(self, key: tuple[str, str]) -> None:
+        self._closing.pop(key, None)
+        self._held_off.pop(key, None)
 
     def _step(self, strategy: str, name: str, one: _Closing) -> bool:
         """True when it is done, or given up."""
@@ -73,11 +96,13 @@ class Flattening:
                 self._desk.groups.cancel(group.group_id, "", one.reason)
         its = [order for order in self._orders.open_orders(name) if order.intent.strategy == strategy]
         if its:
-            others = [
-                order for order in its if not (order.intent.reduce_only and order.intent.order_type is OrderType.MARKET)
-            ]
+            others = [order for order in its if order.client_order_id != one.sent_id and not _closes(order)]
+            for order in others:
+                self._desk.keep(order.client_order_id)  # nothing takes its place
             self._desk.cancel_these(others, one.reason)
+            self._count_wait(one, its)
             return False
+        one.waits, one.open_qty = 0, _ZERO
         held_qty = view.strategy_qty(strategy, name)
         qty = closable(view.instrument(name), abs(held_qty)) if held_qty else _ZERO
         if not qty:
@@ -92,6 +117,22 @@ class Flattening:
         side = Side.SELL if held_qty > _ZERO else Side.BUY
         intent = OrderIntent(now_ns, strategy, name, side, qty, OrderType.MARKET, reduce_only=True, reason=one.reason)
         made = self._desk.place(intent)
-        if made is not None and not isinstance(made, NewOrder) and made.check in _NOBODYS_FAULT:
+        if isinstance(made, NewOrder):
+            one.sent_id = made.client_order_id
+        elif made is not None and made.check in _NOBODYS_FAULT:
             one.tries -= 1
         return False
+
+    def _count_wait(self, one: _Closing, its: list[ManagedOrder]) -> None:
+        """What is open becomes less, or another second has passed in which it did not."""
+        now_ns, open_qty = self._view.now_ns, sum([order.leaves_qty for order in its], _ZERO)
+        if not one.open_qty or open_qty < one.open_qty:
+            one.waits, one.waits_ns = 0, now_ns + TRY_AGAIN_NS
+        elif now_ns >= one.waits_ns:
+            one.waits, one.waits_ns = one.waits + 1, now_ns + TRY_AGAIN_NS
+        one.open_qty = open_qty
+
+
+def _closes(order: ManagedOrder) -> bool:
+    """Whether it does what a closing order would."""
+    return order.intent.reduce_only and order.intent.order_type is OrderType.MARKET

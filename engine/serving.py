@@ -197,9 +197,7 @@ class Serving:
             return
         if event.role == CANARY:
             refusal = self._twins.wake(lane)
-            for other in self._lanes.values():
-                if other.twins:  # awake wherever they listen: without a canary there, they enter nothing
-                    self._trust.settle(other)
+            self.settle_twins()  # awake wherever they listen: without a canary there, they enter nothing
             if refusal:
                 self._refuse(event, refusal)
                 return
@@ -271,6 +269,8 @@ class Serving:
         serving = acting(lane)
         if seat.role == CANARY and serving is not None:
             self._tell_slots(lane.twins, lane.instrument.id, serving.assignment)
+        if seat.role == CANARY and (serving is None or serving.version != seat.version):
+            self._trust.retire(lane)
 
     def _refuse(self, event: e.ModelOffered, reason: str) -> None:
         """Whoever serves goes on."""
@@ -310,6 +310,12 @@ class Serving:
                     else:
                         self.expire(lane, seat)
         self._trust.on_timer()
+
+    def settle_twins(self) -> None:
+        """Wherever there are twins: one has come, or a strategy is not trusted any more."""
+        for lane in self._lanes.values():
+            if lane.twins:
+                self._trust.settle(lane)
 
     def _settle(self, lane: Lane, before: Seat | None) -> None:
         """Whose predictions are told may be another's now: then its suggestions hold."""

@@ -35,6 +35,7 @@ class Trust:
         self._flattening = flattening
         self._flat = rules.fallback == "flat"
         self._vacant: dict[str, str] = {}  # instruments whose champion was taken away, and why
+        self._retired: set[str] = set()  # instruments whose twins have had a canary and have none
         self._unserved: dict[str, Lane] = {}
 
     def vacate(self, lane: Lane, reason: str) -> None:
@@ -45,26 +46,33 @@ class Trust:
         """Somebody is again."""
         self._vacant.pop(lane.instrument.id, None)
 
+    def retire(self, lane: Lane) -> None:
+        """The canary was taken away, and nobody else serves its version."""
+        self._retired.add(lane.instrument.id)
+
     def settle(self, lane: Lane) -> None:
         """Sizes of everybody who trades on a model there, as things stand now."""
         name = lane.instrument.id
+        if lane.canary is not None:
+            self._retired.discard(name)
         factor, reason = self._of_champion(lane)
         share, why = self._of_canary(lane)
         for slot in lane.model_slots:
             self._desk.sizes.put(slot.name, name, factor, reason)
+        fallen = {base.name + CANARY_SUFFIX for base in lane.model_slots if not base.alive}
         for slot in lane.twins:
-            if any(base.name + CANARY_SUFFIX == slot.name and not base.alive for base in lane.model_slots):
+            if slot.name in fallen:
                 self._desk.sizes.put(slot.name, name, _ZERO, "its strategy is not trusted any more")
             else:
                 self._desk.sizes.put(slot.name, name, share, why)
-        if factor and (share or not lane.twins):
+        if factor and (share or not lane.twins) and not (lane.twins and fallen):
             self._unserved.pop(name, None)
         else:
             self._unserved[name] = lane
         if self._flat:
             if factor:
                 self._stop_closing(lane.model_slots, name)
-            if share:
+            if share or (lane.canary is None and self._may_hold_twins(lane)):
                 self._stop_closing(lane.twins, name)
         self._insist(lane)
 
@@ -105,15 +113,23 @@ class Trust:
                 self._desk.withdraw(order, size.reason)
         if not self._flat:
             return
-        canary = lane.canary
-        is_served = acting(lane) is not None or (lane.seat is None and name not in self._vacant)
-        slots = () if is_served else lane.model_slots
-        for slot in (*slots, *(() if canary is None or canary.serves else lane.twins)):
+        bases = () if self._is_served(lane) else lane.model_slots
+        for slot in (*bases, *(() if self._may_hold_twins(lane) else lane.twins)):
             key = (slot.name, name)
             if self._view.strategy_qty(*key) and key not in self._flattening.given_up:
                 self._flattening.begin(*key, sizes.table[key].reason)
         if self._flattening.is_busy:
             self._flattening.advance()
+
+    def _is_served(self, lane: Lane) -> bool:
+        return acting(lane) is not None or (lane.seat is None and lane.instrument.id not in self._vacant)
+
+    def _may_hold_twins(self, lane: Lane) -> bool:
+        """Whether what twins hold rests on a model that serves: on the canary's, on the champion's where that was their
+        canary or where an earlier session has left them."""
+        if lane.canary is not None:
+            return lane.canary.serves
+        return self._is_served(lane) and lane.instrument.id not in self._retired
 
     def _stop_closing(self, slots: tuple[StrategySlot, ...], name: str) -> None:
         for slot in slots:

@@ -1,0 +1,52 @@
+"""Exits of a strategy whose position another strategy's opposite one hides in the account's.
+
+Owns how such an exit leaves.  A venue, and risk, let an order that may only reduce close no more than the account
+holds: a strategy that is long 1 beside one that is short 1 could then never leave.  So what the account still has is
+closed first, by an order that may only reduce; what is left, by one that may turn the account, into exactly what the
+others hold, and that risk judges as such.  One that may rest stays what it is: what it would turn may have changed by
+then.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN
+
+import msgspec
+
+from engine.commands import OrderIntent, OrderType, TimeInForce
+from engine.stakes import CLOSERS, EVERYONE
+from engine.view import CoreView
+
+_GONE_AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
+
+
+def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
+    """A strategy's reduce-only wish as it can leave; the same object in nearly all cases."""
+    name, side = intent.instrument, intent.side
+    is_buy = side > 0
+    held_qty = view.position(name).qty
+    account_qty = -held_qty if is_buy else held_qty
+    left_qty = account_qty - view.open_qty(name, side)
+    if intent.qty <= left_qty or intent.strategy in CLOSERS:
+        return intent
+    if intent.order_type is not OrderType.MARKET and intent.time_in_force not in _GONE_AT_ONCE:
+        return intent
+    own_qty, books_qty = view.strategy_qty(intent.strategy, name), view.stake(EVERYONE, name).qty
+    if is_buy:
+        own_qty, books_qty = -own_qty, -books_qty
+    try:
+        rules = view.instrument(name)
+    except KeyError:
+        return intent
+    # Where the account has less than the books, something is wrong that no order of ours mends.
+    if own_qty <= books_qty or account_qty < books_qty or not rules.can_short:
+        return intent
+    for order in view.open_orders(name):
+        if order.side == side and order.strategy == intent.strategy:
+            own_qty -= order.leaves_qty
+    if intent.qty > own_qty:
+        return intent
+    whole_qty = (left_qty / rules.lot_qty).to_integral_value(ROUND_DOWN) * rules.lot_qty
+    if whole_qty >= max(rules.min_qty, rules.lot_qty):
+        return msgspec.structs.replace(intent, qty=whole_qty)
+    return msgspec.structs.replace(intent, reduce_only=False)

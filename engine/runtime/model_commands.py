@@ -15,8 +15,8 @@ from engine.runtime.model_requests import ACTIONS, ALARM
 
 def alarm(
     action: Annotated[str, typer.Argument(help="clear, alert, size_down or stop")],
-    model: Annotated[str, typer.Argument(help="NAME@VERSION, as status shows it")],
-    instrument: Annotated[str, typer.Argument(help="id of the instrument")],
+    model: Annotated[str, typer.Argument(help="NAME@VERSION, as status shows it; 4 digits of the version are enough")],
+    instrument: Annotated[str, typer.Argument(help="one alone (default: each on which the model stands)")] = "",
     source: Annotated[str, typer.Option(help="clear: of which source alone; else the alarm's name")] = "",
     factor: Annotated[float, typer.Option(help="size_down: what is left of a size")] = 0.5,
     reason: ReasonOption = "",
@@ -40,11 +40,12 @@ def alarm(
     done = False
     for path in found:
         try:
-            ask(path, ALARM, request)
+            answer = ask(path, ALARM, request)
         except KestrelError as error:
             print(f"kestrel: {error}", file=sys.stderr)
             continue
         done = True
-        print(f"{said_of(path)}: {action} {model} on {instrument}")
+        for standing in answer["standing"]:
+            print(f"{said_of(path)}: {action}: {standing}")
     if not done:
         raise typer.Exit(1)

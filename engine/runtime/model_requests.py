@@ -15,11 +15,14 @@ from engine.errors import ConfigError
 from engine.events import ModelAlarmed, ModelWeighed
 from engine.intents import writable
 from engine.runtime import logs
+from engine.serving import seats_of
 
 ALARM, WEIGH, REPORT = "model_alarm", "model_weigh", "model_report"
 COMMANDS: Final = (ALARM, WEIGH, REPORT)
 ACTIONS: Final = ("alert", "size_down", "stop", "clear")
 MEMBERS_MAX: Final = 64
+DIGITS_MIN: Final = 4
+"""Of a version, for an operator who does not type all of them."""
 MODELS_MAX: Final = 64
 """Of which figures are kept; more are counted as left out."""
 FIGURES: Final = (
@@ -48,7 +51,7 @@ FIGURES: Final = (
 
 
 class ModelRequests:
-    """Of one session.  ``take`` gives the input to put on record, None where a request changes nothing."""
+    """Of one session.  ``take`` gives the inputs to put on record, none where a request changes nothing."""
 
     def __init__(self, core: TradingCore) -> None:
         self._core = core
@@ -60,24 +63,51 @@ class ModelRequests:
 
     def take(
         self, command: str, arguments: Mapping[str, Any], who: str, now_ns: int
-    ) -> ModelAlarmed | ModelWeighed | None:
-        """Raises ``ConfigError`` for what cannot be meant like that."""
-        instrument = str(arguments.get("instrument", ""))
-        if instrument not in self._core.lanes:
-            raise ConfigError(
-                f"instrument {instrument!r} is not in this session", expected=", ".join(list(self._core.lanes)[:5])
-            )
+    ) -> tuple[ModelAlarmed | ModelWeighed, ...]:
+        """An alarm without an instrument is one for each on which the model stands.  Raises ``ConfigError`` for what
+        cannot be meant like that."""
+        name = str(arguments.get("instrument", ""))
         model = writable(str(arguments.get("model", "")))[:200]
         if not model:
             raise ConfigError("a request about no model", expected="NAME@VERSION")
+        instruments = self._instruments(name, everywhere=command == ALARM)
         if command == REPORT:
-            self._keep(instrument, model, arguments)
-            return None
+            self._keep(instruments[0], model, arguments)
+            return ()
         if command == WEIGH:
             weights = _weights(arguments.get("weights"))
             reason = writable(str(arguments.get("reason", "")))[:200]
-            return ModelWeighed(now_ns, now_ns, instrument, model, weights, reason)
-        return self._alarm(instrument, model, arguments, who, now_ns)
+            return (ModelWeighed(now_ns, now_ns, instruments[0], model, weights, reason),)
+        meant = self._standing(model, instruments)
+        return tuple(self._alarm(one, version, arguments, who, now_ns) for one, version in meant)
+
+    def _instruments(self, name: str, *, everywhere: bool) -> list[str]:
+        """Those that ``BTC/USD@coinbase`` or, where only one venue has it, ``BTC/USD`` means; all for no name."""
+        lanes = list(self._core.lanes)
+        if everywhere and not name:
+            return lanes
+        found = [one for one in lanes if one == name] or [one for one in lanes if one.partition("@")[0] == name]
+        if len(found) != 1:
+            raise ConfigError(f"instrument {name!r} is not in this session", expected=", ".join((found or lanes)[:5]))
+        return found
+
+    def _standing(self, model: str, instruments: list[str]) -> list[tuple[str, str]]:
+        """Instrument and version of what ``model`` means: the first digits of the version are enough.
+
+        An alarm about a version that stands nowhere would be told as done and stop nobody.
+        """
+        name, _, digits = model.partition("@")
+        standing = [(one, seat.version) for one in instruments for seat in seats_of(self._core.lanes[one])]
+        found = [(one, version) for one, version in standing if version == model]
+        if not found and len(digits) >= DIGITS_MIN:
+            found = [(one, version) for one, version in standing if version.startswith(f"{name}@{digits}")]
+        if len({version for _, version in found}) != 1:
+            there = f"on {instruments[0]}" if len(instruments) == 1 else "in this session"
+            known = ", ".join(dict.fromkeys(version for _, version in found or standing)) or "none: no model stands"
+            raise ConfigError(
+                f"model {model!r} is {'several versions' if found else 'no model that stands'} {there}", expected=known
+            )
+        return list(dict.fromkeys(found))
 
     def _alarm(self, instrument: str, model: str, arguments: Mapping[str, Any], who: str, now_ns: int) -> ModelAlarmed:
         action = str(arguments.get("action", ""))

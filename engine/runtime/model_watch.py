@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.core import TradingCore
-from engine.seats import Seat
+from engine.seats import WARMING, Seat
 from engine.serving import seats_of
 
 
@@ -19,6 +19,12 @@ def standing_lines(core: TradingCore) -> dict[str, dict[str, str]]:
         for name, lane in core.lanes.items()
         if lane.seat is not None or lane.beside
     }
+
+
+def standing_of(core: TradingCore, instrument: str, version: str) -> str:
+    """How a version stands on an instrument; empty where it does not."""
+    found = (seat for seat in seats_of(core.lanes[instrument]) if seat.version == version)
+    return "; ".join(_line(seat) for seat in found)
 
 
 class ModelWatch:
@@ -39,7 +45,8 @@ class ModelWatch:
                 if before is None and seat.serves and seat.factor == 1.0 and seat is lane.seat:
                     continue  # as it was assigned
                 if before != now[key]:
-                    tell = log.warning if seat.serves or seat is lane.warming else log.error
+                    waits = seat.state == WARMING
+                    tell = log.info if waits else log.warning if seat.serves else log.error
                     tell("model", instrument=name, role=key[1], standing=_line(seat))
         for key in self._said.keys() - now.keys():
             log.warning("model", instrument=key[0], role=key[1], standing="nobody any more")

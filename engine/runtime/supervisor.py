@@ -39,6 +39,7 @@ from engine.runtime.control import ControlServer, clear_halt, read_halt
 from engine.runtime.heartbeat import Phase
 from engine.runtime.model_requests import COMMANDS as OF_MODELS
 from engine.runtime.model_requests import ModelRequests
+from engine.runtime.model_watch import standing_of
 from engine.runtime.rehearsal import confirmed
 from engine.runtime.requests import DONE, make_request, unsettled
 from engine.runtime.watchdog_keeper import WatchdogKeeper
@@ -367,8 +368,10 @@ class Supervisor:
             return {"ok": True, "state": self._core.gate.state.value, **self._outcome()}
         elif command in OF_MODELS:
             told = self._models.take(command, arguments, who, self._now_ns())
-            if told is not None:
-                self._publish_event(told)
+            for one in told:
+                self._publish_event(one)
+            standing = [f"{one.instrument}: {standing_of(self._core, one.instrument, one.model)}" for one in told]
+            return {"ok": True, "standing": standing}
         elif command == "stop":
             self.stop("operator")
         else:

@@ -9,18 +9,19 @@ import pytest
 from engine import events as e
 from engine.errors import ConfigError
 from engine.runtime.model_requests import ALARM, MODELS_MAX, REPORT, WEIGH, ModelRequests
-from tests.support.core import BTC, MemoryRecorder, OpenGate, Scripted, build_core, open_market
+from tests.support.core import BTC, MemoryRecorder, OpenGate, Scripted, build_core, open_market, spot
+from tests.support.serving import Answers, Shelf
 
 
 @pytest.fixture
 def requests() -> ModelRequests:
-    core = build_core(MemoryRecorder(), Scripted("s"), gate=OpenGate())
+    core = build_core(MemoryRecorder(), Scripted("s"), gate=OpenGate(), assembly=Shelf(Answers("m@1234aa")))
     open_market(core)
     return ModelRequests(core)
 
 
 def ask(requests: ModelRequests, command: str = ALARM, **arguments: Any) -> Any:
-    plain = {"instrument": BTC, "model": "m@1"}
+    plain = {"instrument": BTC, "model": "m@1234aa"}
     return requests.take(command, plain | arguments, "ana", 7)
 
 
@@ -28,16 +29,31 @@ def ask(requests: ModelRequests, command: str = ALARM, **arguments: Any) -> Any:
 @pytest.mark.parametrize("action", ["alert", "size_down", "stop"])
 def test_an_alarm_becomes_an_input(requests: ModelRequests, action: str) -> None:
     told = ask(requests, source="psi", action=action, factor=0.5, text="3 of 40 inputs")
-    assert told == e.ModelAlarmed(7, 7, BTC, "m@1", "psi", action, 0.5, "3 of 40 inputs")
+    assert told == (e.ModelAlarmed(7, 7, BTC, "m@1234aa", "psi", action, 0.5, "3 of 40 inputs"),)
 
 
 def test_an_operator_clears_every_source_at_once(requests: ModelRequests) -> None:
-    assert ask(requests, action="clear") == e.ModelAlarmed(7, 7, BTC, "m@1", "", "clear")
+    assert ask(requests, action="clear") == (e.ModelAlarmed(7, 7, BTC, "m@1234aa", "", "clear"),)
+
+
+@pytest.mark.parametrize("named", [{"model": "m@1234"}, {"instrument": "BTC/USD"}, {"instrument": ""}])
+def test_an_operator_need_not_type_all_of_it(requests: ModelRequests, named: dict[str, str]) -> None:
+    """Four digits of the version, no venue where there is one, no instrument for each on which the model stands."""
+    (told,) = ask(requests, action="stop", source="operator", **named)
+    assert (told.instrument, told.model) == (BTC, "m@1234aa")
+
+
+def test_an_alarm_for_each_instrument_is_of_those_on_which_the_model_stands() -> None:
+    core = build_core(MemoryRecorder(), Scripted("s"), gate=OpenGate(), assembly=Shelf(Answers("m@1234aa")))
+    open_market(core)
+    open_market(core, spot(id="ETH/USD@coinbase", venue_symbol="ETH-USD", base="ETH"))
+    told = ask(ModelRequests(core), instrument="", action="stop", source="operator")
+    assert [one.instrument for one in told] == [BTC, "ETH/USD@coinbase"]
 
 
 def test_weights_become_an_input(requests: ModelRequests) -> None:
     told = ask(requests, WEIGH, weights=[0.25, 0.75], reason="of late")
-    assert told == e.ModelWeighed(7, 7, BTC, "m@1", (0.25, 0.75), "of late")
+    assert told == (e.ModelWeighed(7, 7, BTC, "m@1234aa", (0.25, 0.75), "of late"),)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +61,9 @@ def test_weights_become_an_input(requests: ModelRequests) -> None:
     [
         ({"instrument": "X/Y@z", "action": "stop", "source": "psi"}, "not in this session"),
         ({"model": "", "action": "stop", "source": "psi"}, "no model"),
+        ({"model": "m@9999", "action": "stop", "source": "operator"}, "no model that stands on .*m@1234aa"),
+        ({"model": "m@12", "action": "stop", "source": "operator"}, "no model that stands on"),
+        ({"model": "m", "action": "stop", "source": "operator"}, "no model that stands on"),
         ({"action": "explode", "source": "psi"}, "one of alert, size_down, stop, clear"),
         ({"action": "stop"}, "without a source"),
         ({"action": "size_down", "source": "psi", "factor": 0.0}, "more than 0, at most 1"),
@@ -64,9 +83,9 @@ def test_what_cannot_be_meant_is_refused(requests: ModelRequests, arguments: dic
 
 
 def test_figures_are_kept_by_known_names_of_a_bounded_number_of_models(requests: ModelRequests) -> None:
-    assert ask(requests, REPORT, role="champion", figures={"ece": 0.02, "anything": 3, "matured": 900}) is None
-    assert requests.figures == {(BTC, "m@1"): {"ece": 0.02, "matured": 900.0}}
-    assert requests.status() == {f"m@1 on {BTC}": {"role": "champion", "ece": 0.02, "matured": 900.0}}
+    assert ask(requests, REPORT, role="champion", figures={"ece": 0.02, "anything": 3, "matured": 900}) == ()
+    assert requests.figures == {(BTC, "m@1234aa"): {"ece": 0.02, "matured": 900.0}}
+    assert requests.status() == {f"m@1234aa on {BTC}": {"role": "champion", "ece": 0.02, "matured": 900.0}}
     for number in range(MODELS_MAX + 5):
         ask(requests, REPORT, model=f"m@{number + 10}", figures={"ece": 0.1})
     assert len(requests.figures) == MODELS_MAX

@@ -17,6 +17,9 @@ class Lines:
     def __init__(self) -> None:
         self.said: list[tuple[str, dict[str, Any]]] = []
 
+    def info(self, text: str, **fields: Any) -> None:
+        self.said.append(("info", fields))
+
     def warning(self, text: str, **fields: Any) -> None:
         self.said.append(("warning", fields))
 
@@ -50,6 +53,20 @@ def test_each_change_is_said_once() -> None:
     core.on_event(shelf.offer(8, "", reason="retired"))
     watch.look(core, log)
     assert log.take() == [("warning", "nobody any more")]
+
+
+def test_a_version_whose_features_are_not_warm_yet_is_no_error() -> None:
+    """With columns of its own it waits for its rows: nothing is wrong, and nobody need be woken up."""
+    shelf = Shelf(Answers("a@1"), Answers("b@1"))
+    shelf.specs["b@1"] = '{"other": 1}'
+    watch, log = ModelWatch(), Lines()
+    core = build_core(MemoryRecorder(), Scripted(), assembly=shelf, rules=ServingRules(1, 10**15, "older"))
+    open_market(core)
+    core.on_event(shelf.offer(2, "b@1", role="older"))
+    watch.look(core, log)
+    ((level, standing),) = log.take()
+    assert level == "info"
+    assert standing.startswith("b@1 warming")
 
 
 def test_a_position_that_cannot_be_closed_is_an_error() -> None:

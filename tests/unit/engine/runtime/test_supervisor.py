@@ -18,19 +18,27 @@ from engine.carried import decode_carried
 from engine.commands import CancelOrder, RiskState, RiskStateChanged
 from engine.core import KEEP, NullProbe, TradingCore
 from engine.errors import JournalError, KestrelError, VenueError
+from engine.ports import Model
 from engine.router import OrderRouter
 from engine.runtime.clocks import ClockWatch, ManualClock, SystemClock
 from engine.runtime.control import ask, clear_halt, socket_path, write_halt
 from engine.runtime.supervisor import KEEP_RECORDS, Supervisor
 from tests.support.core import BTC, MemoryJournal, OpenGate, Scripted, build_core, fill, intent, open_market, quote
 from tests.support.exchange import Exchange
+from tests.support.serving import Answers
 
 
 class Session:
     """Everything around one supervisor."""
 
     def __init__(
-        self, folder: Path, *, data_time: bool = False, cancel_timeout_s: float = 20.0, keep_s: float | None = None
+        self,
+        folder: Path,
+        *,
+        data_time: bool = False,
+        cancel_timeout_s: float = 20.0,
+        keep_s: float | None = None,
+        model: Model | None = None,
     ) -> None:
         self.user_dir, self.run_dir = folder / "mine", folder / "run"
         self.journal = MemoryJournal()
@@ -41,7 +49,7 @@ class Session:
         self.seconds = 0
         self.bus = EventBus(self.journal, NullProbe(), lambda text, error: self.errors.append(text))
         self.core: TradingCore = build_core(
-            self.bus, Scripted(on_quote=lambda *_: [intent()]), gate=OpenGate(), features=lambda: None
+            self.bus, Scripted(on_quote=lambda *_: [intent()]), gate=OpenGate(), features=lambda: None, model=model
         )
         self.bus.attach(self.core, OrderRouter(self.bus.publish, lambda: self.venue.gateways))
         self.venue.publish = self.bus.publish
@@ -407,13 +415,14 @@ async def test_a_cancel_that_the_venue_refuses_is_asked_again_until_it_is_done(t
 @pytest.mark.fault("E10")
 async def test_an_alarm_about_a_model_comes_by_the_control_socket_and_is_on_record(tmp_path: Path) -> None:
     """As the process that watches models asks, from a thread of its own; a figure is kept and no event."""
-    session = Session(tmp_path)
+    session = Session(tmp_path, model=Answers("m@1"))
     open_market(session.core)
     path = socket_path(session.user_dir, "s", os.getpid())
     alarm = {"instrument": BTC, "model": "m@1", "source": "psi", "action": "size_down", "factor": 0.5, "text": "drift"}
 
     async def script() -> None:
-        await asyncio.to_thread(ask, path, "model_alarm", alarm)
+        answer = await asyncio.to_thread(ask, path, "model_alarm", alarm)
+        assert answer["standing"] == [f"{BTC}: m@1 serving, sizes times 0.5: sized down by psi: drift"]
         report = {"instrument": BTC, "model": "m@1", "role": "champion", "figures": {"ece": 0.1}}
         await asyncio.to_thread(ask, path, "model_report", report)
         with pytest.raises(KestrelError, match="not in this session"):

@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from config.layers import FREE_MAPS, LISTS, PREFIX, Layers, all_keys, read_mapping
-from config.schema import CURRENCY_PATTERN, PROFILES, SYMBOL_PATTERN, Settings, is_sensitive, redact
+from config.schema import PROFILES, Settings, is_sensitive, redact
+from config.sections import CURRENCY_PATTERN, SYMBOL_PATTERN
 from engine.errors import ConfigError
 from risk.limits import DECIDED, Limits, parse_limits
 

@@ -1,4 +1,4 @@
-"""What every group of settings is made of: a base that refuses unknown keys, and paths.
+"""What every group of settings is made of: a base that refuses unknown keys, and kinds of values.
 
 Owns no setting: those are ``config.schema`` and the ``*_schema`` files that it puts together.
 """
@@ -6,11 +6,15 @@ Owns no setting: those are ``config.schema`` and the ``*_schema`` files that it 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+CURRENCY_PATTERN: Final = r"^[A-Z0-9]{2,12}$"
+SYMBOL_PATTERN: Final = r"^[A-Z0-9.\-]+/[A-Z0-9]+(:[A-Z0-9.\-]+)?$"
 
 
 def _path(value: Path) -> Path:
@@ -26,6 +30,11 @@ def _path(value: Path) -> Path:
 
 
 FilePath = Annotated[Path, AfterValidator(_path)]
+Currency = Annotated[str, Field(pattern=CURRENCY_PATTERN)]
+Symbol = Annotated[str, Field(pattern=SYMBOL_PATTERN)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[Decimal, Field(gt=0)]
+NotNegative = Annotated[Decimal, Field(ge=0)]
 
 
 def _plain_kinds(annotation: Any) -> Iterator[Any]:

@@ -109,9 +109,13 @@ def restore(recorded: Mapping[str, Any], overrides: Mapping[str, Any]) -> Settin
     """
     layers = Layers()
     layers.add_mapping(recorded, "session")
-    if "breaker" not in recorded.get("models", {}):
+    models = recorded.get("models", {})
+    if "breaker" not in models:
         # A release that knew none recorded it: however often predictions were late, they went on being asked for.
         layers.add_mapping({"models": {"breaker": {"failures_max": 0}}}, "session")
+    if "same_answers_max" not in models:
+        # Likewise: however often an answer was the same, it was one.
+        layers.add_mapping({"models": {"same_answers_max": 0}}, "session")
     layers.add_overrides(overrides)
     try:
         settings = Settings.model_validate(layers.values)

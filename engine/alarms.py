@@ -14,10 +14,8 @@ from engine.events import ModelAlarmed
 
 ALERT, SIZE_DOWN, STOP, CLEAR = "alert", "size_down", "stop", "clear"
 ACTIONS = (ALERT, SIZE_DOWN, STOP, CLEAR)
-VERSIONS_KEPT = 256
-"""Versions with an alarm, all instruments together; the oldest is forgotten."""
-SOURCES_KEPT = 32
-"""Sources of one version; the oldest is forgotten."""
+SOURCES_MAX = 32
+"""Sources of one version; whoever would raise an alarm as one more is refused.  A first stop is taken all the same."""
 
 
 class Alarms:
@@ -26,6 +24,20 @@ class Alarms:
 
     def __init__(self) -> None:
         self._standing: dict[tuple[str, str], dict[str, CarriedAlarm]] = {}
+
+    def why_full(self, event: ModelAlarmed) -> str:
+        """Why there is no room for one, asked before it is put on record; empty where there is.
+
+        What is on record is always taken and never forgotten to make room, so that a stop holds whatever comes after
+        it.  Versions need no limit of their own: only those that stand on an instrument get alarms, and leaving it
+        ends them.
+        """
+        sources = self._standing.get((event.instrument, event.model), {})
+        if event.action not in (SIZE_DOWN, STOP) or event.source in sources or len(sources) < SOURCES_MAX:
+            return ""
+        if event.action == STOP and not self.stop_of(event.instrument, event.model):
+            return ""
+        return f"{len(sources)} sources have raised alarms against it already"
 
     def take(self, event: ModelAlarmed) -> str:
         """Note one; returns what is wrong with it, empty for nothing."""
@@ -48,10 +60,6 @@ class Alarms:
         sources = self._standing.setdefault((alarm.instrument, alarm.model), {})
         sources.pop(alarm.source, None)
         sources[alarm.source] = alarm
-        if len(sources) > SOURCES_KEPT:
-            del sources[next(iter(sources))]
-        if len(self._standing) > VERSIONS_KEPT:
-            del self._standing[next(iter(self._standing))]
 
     def stop_of(self, instrument: str, model: str) -> str:
         """Why a version is stopped on an instrument; empty where it is not."""
@@ -68,9 +76,9 @@ class Alarms:
         least = min(found, key=lambda one: one.factor)
         return least.factor, f"sized down by {_worded(least)}"
 
-    def forget(self, instrument: str, model: str) -> None:
-        """The version serves there no more: another turn of it begins anew."""
-        self._standing.pop((instrument, model), None)
+    def forget(self, instrument: str, model: str) -> bool:
+        """The version serves there no more: another turn of it begins anew.  Whether anything stood against it."""
+        return self._standing.pop((instrument, model), None) is not None
 
     def carried(self) -> tuple[CarriedAlarm, ...]:
         return tuple(one for sources in self._standing.values() for one in sources.values())

@@ -144,7 +144,11 @@ class TradingCore:
         rules = rules or ServingRules()
         self._twins = Twins(self.slots, self.lanes)
         self.flattening = Flattening(
-            desk=self.desk, orders=self.orders, view=self.view, reconciliation=self.reconciliation
+            desk=self.desk,
+            orders=self.orders,
+            view=self.view,
+            reconciliation=self.reconciliation,
+            pause_ns=rules.pause_ns,
         )
         self.serving = Serving(
             lanes=self.lanes,
@@ -162,6 +166,8 @@ class TradingCore:
                 rules=rules,
             ),
             twins=self._twins,
+            latch=self.desk.latch,
+            keep=lambda: self._keep(self.view.now_ns, again=True),
             rules=rules,
         )
         self.predicting = Predicting(
@@ -329,12 +335,13 @@ class TradingCore:
         if (self.gate.carried(), money.day) != self._kept_marks or (is_higher and now_ns - self._kept_ns >= PEAK_NS):
             self._keep(now_ns)
 
-    def _keep(self, now_ns: int) -> None:
-        """Put the state on record, unless it is what was put there last."""
+    def _keep(self, now_ns: int, *, again: bool = False) -> None:
+        """Put the state on record, unless it is what was put there last; ``again``: also then, as what came between is
+        over."""
         state = encode_carried(take(self, self.desk.latch.reason))
         self._kept_ns, self._kept_peak = now_ns, self.portfolio.equity_peak
         self._kept_marks = (self.gate.carried(), self.portfolio.day)
-        if state == self._kept:
+        if state == self._kept and not again:
             return
         try:
             self._recorder.record(e.StateKept(now_ns, now_ns, state))

@@ -6,7 +6,8 @@ left that can be sold.  What others hold of the same instrument is theirs.
 
 Meanwhile the strategy's own wishes there are refused, cancels too: one that sends its exit again at each event would
 have it in the place of the closing order for ever.  Where nothing moves for ``TRIES`` seconds (an outcome that nobody
-knows), they are let through again until something does.
+knows), they are let through again until something does.  A position that so many orders could not close is told to the
+operator; from then on it is tried once after each pause, and in between the strategy is heard.
 """
 
 from __future__ import annotations
@@ -41,17 +42,21 @@ class _Closing(msgspec.Struct):
 
 
 class Flattening:
-    """Of one core; ``advance`` is called when one begins and on each timer."""
+    """Of one core; ``advance`` is called when one begins and on each timer.  ``pause_ns``: between two tries, once so
+    many were in vain."""
 
-    def __init__(self, *, desk: Desk, orders: OrderManager, view: CoreView, reconciliation: Reconciliation) -> None:
+    def __init__(
+        self, *, desk: Desk, orders: OrderManager, view: CoreView, reconciliation: Reconciliation, pause_ns: int
+    ) -> None:
         self._desk = desk
         self._orders = orders
         self._view = view
         self._reconciliation = reconciliation
+        self._pause_ns = max(pause_ns, TRY_AGAIN_NS)
         self._closing: dict[tuple[str, str], _Closing] = {}
         self._held_off = desk.held_off.table
         self.given_up: dict[tuple[str, str], str] = {}
-        """Positions that could not be closed, by strategy and instrument, and why."""
+        """Positions that many orders could not close, by strategy and instrument, and why."""
 
     @property
     def is_busy(self) -> bool:
@@ -60,12 +65,10 @@ class Flattening:
     def begin(self, strategy: str, instrument: str, reason: str) -> None:
         one = self._closing.setdefault((strategy, instrument), _Closing(reason))
         self._hold_off((strategy, instrument), one)
-        self.given_up.pop((strategy, instrument), None)
 
     def stop(self, strategy: str, instrument: str) -> None:
         """Its model serves again: the position is the strategy's own affair."""
         self._end((strategy, instrument))
-        self.given_up.pop((strategy, instrument), None)
 
     def advance(self) -> None:
         if self._desk.closing:
@@ -77,7 +80,7 @@ class Flattening:
                 self._hold_off(key, one)
 
     def _hold_off(self, key: tuple[str, str], one: _Closing) -> None:
-        if one.waits <= TRIES:
+        if one.waits <= TRIES and not self._pauses(key, one):
             self._held_off[key] = one.reason
         else:
             self._held_off.pop(key, None)
@@ -85,12 +88,24 @@ class Flattening:
     def _end(self, key: tuple[str, str]) -> None:
         self._closing.pop(key, None)
         self._held_off.pop(key, None)
+        self.given_up.pop(key, None)
+
+    def _pauses(self, key: tuple[str, str], one: _Closing) -> bool:
+        """Many orders were in vain, and the next try is not due."""
+        return key in self.given_up and self._view.now_ns < one.next_ns
 
     def _step(self, strategy: str, name: str, one: _Closing) -> bool:
-        """True when it is done, or given up."""
+        """True when it is done."""
         view, now_ns = self._view, self._view.now_ns
         if name.rpartition("@")[2] in self._reconciliation.awaited or name in self._desk.shut:
             return False  # what is held is not known yet, or an operator closes all of it
+        held_qty = view.strategy_qty(strategy, name)
+        if held_qty != one.last_qty:
+            one.tries, one.last_qty = 0, held_qty
+            if self.given_up.pop((strategy, name), ""):
+                one.next_ns = now_ns  # something moves
+        if self._pauses((strategy, name), one):
+            return False
         for group in view.groups(name):
             if group.strategy == strategy:
                 self._desk.groups.cancel(group.group_id, "", one.reason)
@@ -103,17 +118,17 @@ class Flattening:
             self._count_wait(one, its)
             return False
         one.waits, one.open_qty = 0, _ZERO
-        held_qty = view.strategy_qty(strategy, name)
         qty = closable(view.instrument(name), abs(held_qty)) if held_qty else _ZERO
         if not qty:
             return True
         if now_ns < one.next_ns:
             return False
-        one.tries = one.tries + 1 if held_qty == one.last_qty else 1
+        one.tries, one.next_ns = one.tries + 1, now_ns + TRY_AGAIN_NS
         if one.tries > TRIES:
-            self.given_up[strategy, name] = f"{held_qty:f} left after {TRIES} tries"
-            return True
-        one.last_qty, one.next_ns = held_qty, now_ns + TRY_AGAIN_NS
+            one.next_ns = now_ns + self._pause_ns
+            if (strategy, name) not in self.given_up:
+                self.given_up[strategy, name] = f"{held_qty:f} left after {TRIES} tries"
+                return False
         side = Side.SELL if held_qty > _ZERO else Side.BUY
         intent = OrderIntent(now_ns, strategy, name, side, qty, OrderType.MARKET, reduce_only=True, reason=one.reason)
         made = self._desk.place(intent)

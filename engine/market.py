@@ -274,7 +274,7 @@ class Market:
         features, seat = lane.features, lane.seat
         if features is None or not features.warm:
             if seat is not None:
-                seat.miss()
+                seat.lose(ts_recv_ns)
             return
         instrument = lane.instrument.id
         if seat is not None:
@@ -358,10 +358,14 @@ class Market:
         ]
         for lane in broken:
             lane.book.invalidate()
-            if lane.features is not None:
-                lane.features.mark_gap(reason)
-            self._serving.on_break(lane, reason)
-            for follower in lane.followers:
-                follower.mark_gap(reason, lane.instrument.id)
+            self._mark_gap(lane, reason)
         if self._views is not None:
-            self._pass_on(self._views.on_break(broken, self.view.now_ns, reason))
+            self._pass_on(self._views.on_break(broken, self.view.now_ns, reason, self._mark_gap))
+
+    def _mark_gap(self, lane: Lane, reason: str) -> None:
+        """Rows of the instrument begin anew, and what it costs is unknown to those that follow it."""
+        if lane.features is not None:
+            lane.features.mark_gap(reason)
+        self._serving.on_break(lane, reason)
+        for follower in lane.followers:
+            follower.mark_gap(reason, lane.instrument.id)

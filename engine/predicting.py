@@ -86,7 +86,10 @@ class Predicting:
     def look(self, lane: Lane, seat: Seat, ts_event_ns: int, ts_recv_ns: int) -> bool:
         """Ask a model about the newest row, if it is to be asked; False where the journal took not its answer."""
         features = seat.features
-        if features is None or not features.warm or not self._is_due(lane, seat, ts_recv_ns):
+        if features is None or not features.warm:
+            seat.lose(ts_recv_ns)
+            return True
+        if not self._is_due(lane, seat, ts_recv_ns):
             seat.miss()
             return True
         name = lane.instrument.id
@@ -146,12 +149,14 @@ class Predicting:
         return (*lane.prediction_slots, *[slot for slot in lane.twins if qty(slot.name, name)])
 
     def on_made(self, event: e.PredictionMade) -> None:
-        """An answer has come: for whoever still serves, and unless a hole in the feed lies between it and its row."""
+        """An answer has come: for whoever still serves, unless a hole in the feed lies between it and its row, a newer
+        row was answered before it, or the model's date has come meanwhile."""
         lane = self._lanes.get(event.instrument)
         seat = None if lane is None else self._asked(lane, event)
         if lane is None or seat is None or seat.features is None or not seat.features.warm:
             self._counters.stale_predictions += 1
             return
+        seat.answered_ns = event.row_ns
         self.tell(
             lane,
             seat,
@@ -171,7 +176,13 @@ class Predicting:
         for seat in (lane.seat, lane.canary, lane.older):
             if seat is None or seat.version != event.model:
                 continue
+            if event.row_ns <= seat.whole_ns or event.row_ns < seat.answered_ns:
+                return None
+            if seat.state == SERVING and event.ts_recv_ns >= seat.expires_ns:
+                self._serving.expire(lane, seat)
             if seat is lane.older and (lane.seat is None or lane.seat.serves):
+                return None
+            if event.ts_recv_ns >= seat.expires_ns:
                 return None
             if seat.serves or (seat.state == BROKEN and seat.tried_ns and event.row_ns >= seat.tried_ns):
                 return seat

@@ -38,8 +38,6 @@ from engine.events import (
     InstrumentDefined,
     JournalSynced,
     ModelAlarmed,
-    ModelAssigned,
-    ModelStanding,
     OperatorRequested,
     OrderAccepted,
     OrderAttached,
@@ -67,7 +65,6 @@ from engine.managed_order import ManagedOrder
 from engine.manual import closable, closing_in, why_of, written
 from engine.order_states import FINAL, Happening
 from engine.ports import Assignment, Features, Model, View
-from engine.seats import GONE
 from engine.stakes import EVERYONE, OPERATOR
 
 _FACTS = (
@@ -112,7 +109,6 @@ class Recovery:
         self._core.desk.groups.waits = True
         self._strategies: tuple[CarriedStrategy, ...] = ()
         self._closing: dict[str, str] = {}
-        self._models: dict[str, str] = {}  # champions, by instrument
         self._risk = (RiskState.ACTIVE, "")
         self.orders = 0
         """Orders that the records tell of."""
@@ -153,15 +149,8 @@ class Recovery:
         elif isinstance(record, OperatorRequested):
             self._request(record)
         elif isinstance(record, ModelAlarmed):
+            # Which end with a seat is in the state that was kept then: what stood is never guessed from who served.
             core.serving.alarms.take(record)
-        elif isinstance(record, ModelAssigned):
-            before = self._models.get(record.instrument, record.model)
-            self._models[record.instrument] = record.model
-            if before != record.model:  # another turn of a version begins anew
-                core.serving.alarms.forget(record.instrument, before)
-        elif isinstance(record, ModelStanding):
-            if record.state == GONE and self._models.get(record.instrument) != record.model:
-                core.serving.alarms.forget(record.instrument, record.model)
         elif isinstance(record, _FACTS):
             core.on_event(record)
         if self._closing:

@@ -32,7 +32,7 @@ from engine.latch import JOURNAL_HALT
 from engine.ports import Assembly, Assignment, Features, Float32Array, Model
 from engine.seats import ASYNCHRONOUS, GONE
 
-REFUSABLE = (NewOrder, ReplaceOrder, Rejected, Prediction, StateKept)
+REFUSABLE = (NewOrder, ReplaceOrder, Rejected, Prediction, StateKept, ModelAssigned, ModelStanding)
 """What the core lets a full journal refuse: it halts and goes on (``engine.latch``)."""
 ASKED_KEPT = 4096
 """Rows kept of each instrument and model until their answer comes; the oldest is forgotten, and then not compared."""
@@ -128,7 +128,7 @@ class ReplayRecorder:
             self._journal_refuses = record.reason.startswith(JOURNAL_HALT)
         return self.seq
 
-    def _refuse_again(self, record: NewOrder | ReplaceOrder | Rejected | Prediction | StateKept) -> None:
+    def _refuse_again(self, record: Record) -> None:
         """Raise ``JournalError`` where the session's journal did.
 
         What it did take must still come: a record that is passed over here is missed at the end of its input.

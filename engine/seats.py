@@ -22,6 +22,7 @@ ASYNCHRONOUS: Final = "asynchronous"
 EXPIRES_NS: Final = "expires_ns"
 """Fact of a model that is not to be used from that time on, UTC ns (as a float64: to 256 ns)."""
 NEVER_NS: Final = 2**63 - 1
+NEVER_AGO_NS: Final = -1
 
 
 class ServingRules(msgspec.Struct, frozen=True):
@@ -46,7 +47,9 @@ class Seat:
     """
 
     __slots__ = (
+        "answered_ns",
         "assignment",
+        "beneath",
         "expires_ns",
         "factor",
         "failures",
@@ -64,6 +67,7 @@ class Seat:
         "until_ns",
         "version",
         "weigh",
+        "whole_ns",
     )
 
     def __init__(
@@ -77,12 +81,15 @@ class Seat:
         self.share = share  # of the size of entries: a canary's
         self.state = SERVING
         self.reason = ""  # why it is in that state, where it does not simply serve
+        self.beneath = (SERVING, "")  # while it is stopped: the state that it comes back to, and why it was in that
         self.factor = 1.0  # what alarms leave of the size of entries
         self.failures = 0  # late or failed, in a row
         self.try_ns = 0  # while it is broken: when one row is tried
         self.tried_ns = 0  # of the row that was tried and is not answered; 0 for none
+        self.whole_ns = NEVER_AGO_NS  # rows up to then lie behind a hole: their answers are of no use any more
+        self.answered_ns = NEVER_AGO_NS  # of the newest row that was answered
         self.has_missed = False  # the next row does not follow on the one that it was asked about before
-        self.expires_ns = int(dict(assignment.facts).get(EXPIRES_NS, NEVER_NS))
+        self.expires_ns = expiry_of(assignment)
         self.until_ns = self.expires_ns
         self.predict = model.predict
         self.reset: Callable[[str, str], None] | None = _capability(model, "reset")
@@ -96,11 +103,21 @@ class Seat:
         """Whether rows need a second look, after anything that decides it has changed."""
         self.until_ns = self.expires_ns if self.state == SERVING and not self.has_missed else 0
 
+    def lose(self, now_ns: int) -> None:
+        """Its rows have a hole: what it was asked before does not follow into what comes."""
+        self.whole_ns = now_ns
+        self.miss()
+
     def miss(self) -> None:
         """A row has passed that it was not asked about."""
         if self.reset is not None:
             self.has_missed = True
             self.settle()
+
+
+def expiry_of(assignment: Assignment) -> int:
+    """From when on a model is not to be used, UTC ns."""
+    return int(dict(assignment.facts).get(EXPIRES_NS, NEVER_NS))
 
 
 def _capability(model: Model, name: str) -> Any:

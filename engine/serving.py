@@ -16,12 +16,13 @@ from engine import events as e
 from engine.alarms import Alarms
 from engine.asking import Asking
 from engine.counters import Counters
-from engine.errors import KestrelError
+from engine.errors import JournalError, KestrelError
 from engine.features.spec import FeatureSpec
 from engine.feeds import FedTogether, Feeds
 from engine.instruments import Instrument
 from engine.intents import writable
 from engine.lanes import Lane, StrategySlot
+from engine.latch import RiskLatch
 from engine.ports import Assembly, Assignment, Features, Recorder
 from engine.seats import (
     CANARY,
@@ -35,6 +36,7 @@ from engine.seats import (
     WARMING,
     Seat,
     ServingRules,
+    expiry_of,
 )
 from engine.trusting import Trust, acting
 from engine.twins import Twins
@@ -46,7 +48,10 @@ SHARE_MAX = 0.5
 
 
 class Serving:
-    """See the module's docstring.  ``lanes`` is shared with the market's side, by instrument."""
+    """See the module's docstring.  ``lanes`` is shared with the market's side, by instrument.
+
+    ``keep`` puts the state of the core on record: alarms that have ended with a seat are not in other records.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,8 @@ class Serving:
         venues: VenueStates,
         trust: Trust,
         twins: Twins,
+        latch: RiskLatch,
+        keep: Callable[[], None],
         rules: ServingRules,
     ) -> None:
         self._lanes = lanes
@@ -71,6 +78,8 @@ class Serving:
         self._venues = venues
         self._trust = trust
         self._twins = twins
+        self._latch = latch
+        self._keep = keep
         self._rules = rules
         self._fed: dict[str, list[tuple[str, Features]]] = {}  # by instrument: spec and buffer
         self._next_expiry_ns = NEVER_NS
@@ -94,7 +103,7 @@ class Serving:
         assembly = self._assembly
         uses_model = any(slot.uses_model for slot in slots)
         assignment = assembly.assign(instrument, uses_model)
-        self._record_assigned(instrument.id, assignment)
+        self._recorder.record(self._assigned(instrument.id, assignment))
         features = assembly.features(instrument, assignment)
         model = assembly.model(instrument, assignment) if uses_model else None
         self._tell_slots([slot for slot in slots if slot.uses_model], instrument.id, assignment)
@@ -135,10 +144,14 @@ class Serving:
             return f"no role {event.role!r} here"
         if event.role == OLDER and self._rules.fallback != OLDER:
             return f"the fallback is {self._rules.fallback}"
-        if event.role == CHAMPION or not event.model:
+        if not event.model:
+            return ""
+        if event.role == CHAMPION:
             return ""
         if lane.seat is None or lane.seat.version == event.model:
             return "it is the champion" if lane.seat is not None else "nobody serves beside whom it could"
+        if event.role == OLDER and lane.canary is not None and lane.canary.version == event.model:
+            return "it is the canary"
         if event.role == CANARY and not (isfinite(event.share) and 0.0 < event.share <= SHARE_MAX):
             return f"share {event.share}, expected above 0 and at most {SHARE_MAX}"
         return ""
@@ -168,8 +181,16 @@ class Serving:
         before, seat = lane.seat, lane.warming
         if seat is None:
             return
+        if self._view.now_ns >= seat.expires_ns:
+            self._leave(lane, seat, f"model {seat.version} has expired")
+            self._refit(lane)
+            return
         serving = acting(lane)
-        self._record_assigned(lane.instrument.id, seat.assignment)
+        if not self._put_on_record(self._assigned(lane.instrument.id, seat.assignment)):
+            # With a next row: no decision rests on a version that is not on record as the one that serves.
+            seat.state, seat.reason = WARMING, "the journal has no room for its assignment"
+            self._refit(lane)
+            return
         lane.seat, lane.warming = seat, None
         seat.state, seat.reason = SERVING, ""
         seat.settle()
@@ -206,6 +227,8 @@ class Serving:
             return
         if present is not None:
             self._leave(lane, present, "another version takes its place")
+        if event.role == CANARY and lane.older is not None and lane.older.version == event.model:
+            self._leave(lane, lane.older, "it is the canary now")
         if event.role == CANARY:
             lane.canary = seat
             self._tell_slots(lane.twins, lane.instrument.id, seat.assignment)
@@ -224,6 +247,9 @@ class Serving:
     def _make_seat(self, lane: Lane, event: e.ModelOffered) -> Seat | None:
         """None where it cannot be had after all: whoever serves goes on."""
         assignment = Assignment(event.model, event.spec, event.facts)
+        if event.ts_recv_ns >= expiry_of(assignment):
+            self._refuse(event, f"model {event.model} has expired")
+            return None
         fed = self._fed.setdefault(lane.instrument.id, [])
         known = next((one for spec, one in fed if same_features(spec, event.spec)), None)
         try:
@@ -254,7 +280,7 @@ class Serving:
         if role == CHAMPION and lane.canary is not None:
             self._leave(lane, lane.canary, "its champion was taken away")
         if role == CHAMPION:
-            self._record_assigned(lane.instrument.id, Assignment("", seat.assignment.spec, ()))
+            self._put_on_record(self._assigned(lane.instrument.id, Assignment("", seat.assignment.spec, ())))
         self._refit(lane)
         self._settle(lane, serving)
 
@@ -276,7 +302,7 @@ class Serving:
         """Whoever serves goes on."""
         self._counters.refused_offers += 1
         now_ns = self._view.now_ns
-        self._recorder.record(
+        self._put_on_record(
             e.ModelStanding(now_ns, now_ns, event.instrument, event.role, event.model, GONE, 1.0, reason)
         )
 
@@ -344,21 +370,25 @@ class Serving:
         factor, why = self.alarms.factor_of(name, seat.version)
         changed, seat.factor = factor != seat.factor, factor
         if stop and seat.state not in (STOPPED, EXPIRED):
+            seat.beneath = (seat.state, seat.reason)
             self.set_state(lane, seat, STOPPED, stop)
         elif not stop and seat.state == STOPPED:
-            self.set_state(lane, seat, SERVING, why or "its alarm is over")
-        elif changed:
-            self.set_state(lane, seat, seat.state, why or "its size is whole again")
+            state, reason = seat.beneath  # an alarm's end takes the alarm away: what was broken or cold is so still
+            self.set_state(lane, seat, state, reason if state != SERVING else why or "its alarm is over")
+        elif changed or (stop and seat.state == STOPPED and seat.reason != stop):
+            reason = {STOPPED: stop, SERVING: why or "its size is whole again"}.get(seat.state, seat.reason)
+            self.set_state(lane, seat, seat.state, reason)
 
     def _forget_alarms(self, lane: Lane, version: str) -> None:
-        if all(seat.version != version for seat in seats_of(lane)):
-            self.alarms.forget(lane.instrument.id, version)
+        if all(seat.version != version for seat in seats_of(lane)) and self.alarms.forget(lane.instrument.id, version):
+            self._keep()
 
     # --- models that keep a state -------------------------------------------------------------------------------------
 
     def on_break(self, lane: Lane, reason: str) -> None:
         """The rows that come do not follow on those before (fault E8)."""
         for seat in seats_of(lane):
+            seat.whole_ns = self._view.now_ns
             self._reset(lane, seat, reason)
 
     def on_status(self) -> None:
@@ -394,20 +424,28 @@ class Serving:
 
     # --- records and buffers ------------------------------------------------------------------------------------------
 
-    def _record_assigned(self, instrument: str, assignment: Assignment) -> None:
+    def _assigned(self, instrument: str, assignment: Assignment) -> e.ModelAssigned:
         now_ns = self._view.now_ns
-        self._recorder.record(
-            e.ModelAssigned(now_ns, now_ns, instrument, assignment.model, assignment.spec, assignment.facts)
-        )
+        return e.ModelAssigned(now_ns, now_ns, instrument, assignment.model, assignment.spec, assignment.facts)
 
     def _record_standing(self, lane: Lane, seat: Seat) -> None:
         now_ns = self._view.now_ns
         Counters.add(self._counters.standings, seat.state)
-        self._recorder.record(
+        self._put_on_record(
             e.ModelStanding(
                 now_ns, now_ns, lane.instrument.id, seat.role, seat.version, seat.state, seat.factor, seat.reason
             )
         )
+
+    def _put_on_record(self, record: e.ModelAssigned | e.ModelStanding) -> bool:
+        """False where the journal took it not: trading halts, and what a standing means for entries holds all the
+        same."""
+        try:
+            self._recorder.record(record)
+        except JournalError as error:
+            self._latch.halt_for_journal(error.seen)
+            return False
+        return True
 
     def _tell_slots(self, slots: Sequence[StrategySlot], instrument: str, assignment: Assignment) -> None:
         for slot in slots:

@@ -116,7 +116,7 @@ class Trust:
         bases = () if self._is_served(lane) else lane.model_slots
         for slot in (*bases, *(() if self._may_hold_twins(lane) else lane.twins)):
             key = (slot.name, name)
-            if self._view.strategy_qty(*key) and key not in self._flattening.given_up:
+            if self._view.strategy_qty(*key):
                 self._flattening.begin(*key, sizes.table[key].reason)
         if self._flattening.is_busy:
             self._flattening.advance()

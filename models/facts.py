@@ -53,7 +53,8 @@ def _outputs(manifest: Manifest) -> Facts:
 def conformal_facts(manifest: Manifest, quantiles: Mapping[str, float]) -> Facts:
     """Quantiles by ``LEVEL`` and ``LEVEL.NAME`` (of the manifest's outputs), by their error rate."""
     found = []
-    names = {tensor.name for tensor in manifest.outputs}
+    # The longest first, as a name may end with another one.
+    names = sorted((tensor.name for tensor in manifest.outputs), key=len, reverse=True)
     for key, quantile in quantiles.items():
         name = next((one for one in names if key.endswith(f".{one}")), "")
         behind = f".{name}" if name else ""

@@ -7,7 +7,7 @@ follows from journaled events.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from engine.consolidated.consolidator import Consolidator
 from engine.consolidated.definition import ConsolidatedDefinition
@@ -117,9 +117,11 @@ class ConsolidatedViews:
                 source.member_feed = MemberFeed(member)
             source.member_feed.join(lane, consolidator)
 
-    def on_break(self, broken: Sequence[Lane], ts_recv_ns: int, reason: str) -> Sequence[Derived]:
+    def on_break(
+        self, broken: Sequence[Lane], ts_recv_ns: int, reason: str, mark_gap: Callable[[Lane, str], None]
+    ) -> Sequence[Derived]:
         """A hole in the feeds of these lanes.  Where nobody else has a price, it is one in the consolidated instrument
-        too."""
+        too, as ``mark_gap`` is told."""
         derived: list[Derived] = []
         names = {lane.instrument.id for lane in broken}
         for lane, consolidator in self._own:
@@ -129,11 +131,7 @@ class ConsolidatedViews:
             derived += _left(lane, consolidator, consolidator.on_break(members, ts_recv_ns))
             if consolidator.voters:
                 continue
-            why = f"{', '.join(sorted(members))}: {reason}"
-            if lane.features is not None:
-                lane.features.mark_gap(why)
-            for follower in lane.followers:
-                follower.mark_gap(why, lane.instrument.id)
+            mark_gap(lane, f"{', '.join(sorted(members))}: {reason}")
         return derived
 
     def on_timer(self, now_ns: int) -> Sequence[Derived]:

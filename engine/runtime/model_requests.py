@@ -120,9 +120,13 @@ class ModelRequests:
         if not 0.0 < factor <= 1.0:
             raise ConfigError(f"the factor is {factor:g}", expected="more than 0, at most 1")
         text = writable(str(arguments.get("text", "")))[:300]
+        alarm = ModelAlarmed(now_ns, now_ns, instrument, model, source, action, factor, text)
+        full = self._core.serving.alarms.why_full(alarm)
+        if full:
+            raise ConfigError(f"the alarm is not taken: {full}", do="look at them in status, and clear what is over")
         tell = self._log.warning if action in ("alert", "clear") else self._log.error
         tell("a model's alarm", action=action, source=source, instrument=instrument, model=model, text=text, who=who)
-        return ModelAlarmed(now_ns, now_ns, instrument, model, source, action, factor, text)
+        return alarm
 
     def _keep(self, instrument: str, model: str, arguments: Mapping[str, Any]) -> None:
         key = instrument, model

@@ -3,6 +3,7 @@ serve, and the session replays from its record and computed anew."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from engine import events as e
 from engine.bus import EventBus
 from engine.carried import encode_carried
 from engine.commands import CancelOrder, NewOrder, OrderIntent
-from engine.core import NullProbe, TradingCore
+from engine.core import KEEP, NullProbe, TradingCore
 from engine.lanes import StrategySlot
 from engine.recovery import Recovery
 from engine.replay import ReplayAssembly, ReplayRecorder, replay
@@ -38,6 +39,7 @@ STEPS = st.one_of(
     st.tuples(st.just("fill")),
     st.tuples(st.just("timer")),
     st.tuples(st.just("gap")),
+    st.tuples(st.just("keep")),
 )  # fmt: skip
 
 RISE = ("quote", 30, e.PredictionStatus.OK)
@@ -134,6 +136,8 @@ class Session:
             bus.publish(fill(order, str(order.intent.qty), "100", f"t{now_ns}", ts_ns=now_ns))
         elif kind == "timer":
             bus.publish(e.Timer(now_ns, now_ns, "tick"))
+        elif kind == "keep":
+            bus.publish(e.Timer(now_ns, now_ns, KEEP))
         elif kind == "gap":
             bus.publish(e.Gap(now_ns, now_ns, "coinbase", BTC, 3, 5))
         assert core.counters.core_errors == 0
@@ -220,6 +224,45 @@ def test_whenever_a_session_dies_the_next_one_has_its_twins_and_alarms(
         alarms = before.core.serving.alarms
         assert (seat.state == "stopped") is bool(alarms.stop_of(BTC, seat.version))
         assert seat.factor == alarms.factor_of(BTC, seat.version)[0]
+
+
+ALARMED = st.one_of(
+    st.tuples(
+        st.just("offer"), st.sampled_from([*VERSIONS, "lost@1", ""]), st.sampled_from(["champion", "canary", "older"]),
+        st.just(0.5),
+    ),
+    st.tuples(st.just("alarm"), st.sampled_from(VERSIONS), st.sampled_from(["stop", "size_down", "clear"])),
+    st.tuples(st.just("quote"), st.integers(-50, 50), st.just(e.PredictionStatus.OK)),
+    st.tuples(st.just("keep")),
+)  # fmt: skip
+STOP = ("alarm", "a@1", "stop")
+
+
+@pytest.mark.fault("A1")
+@pytest.mark.fault("E10")
+@settings(max_examples=40, deadline=None)
+@given(steps=st.lists(ALARMED, min_size=3, max_size=20))
+@example(steps=[STOP, ("keep",), ("offer", "a@1", "canary", 0.5)])
+@example(steps=[STOP, ("keep",), ("offer", "b@1", "champion", 0.5)])
+@example(steps=[CANARY, ("alarm", "b@1", "stop"), ("keep",), ("offer", "lost@1", "champion", 0.5)])
+def test_killed_at_any_record_the_alarms_are_those_of_the_uncut_session(steps: list[tuple[Any, ...]]) -> None:
+    """What the records up to there leave is what the core held after the event that they end with; in the middle of
+    one, what it held before or after it."""
+    session = Session(ServingRules(2, 500, "older"))
+    held = session.core.serving.alarms.carried
+    written = session.journal.written
+    known = [(len(written), frozenset(held()))]
+    for step in steps:
+        session.take(step)
+        known.append((len(written), frozenset(held())))
+    for (first, before), (last, after) in pairwise(known):
+        for end in range(first + 1, last + 1):
+            records = [one.record for one in written[:end]]
+            kept = max((place for place, one in enumerate(records) if isinstance(one, e.StateKept)), default=0)
+            recovery = Recovery("USD")
+            recovery.take(records[kept:])
+            left = frozenset(recovery.left().alarms)
+            assert left == after or (end < last and left == before), (end, last, records[end - 1])
 
 
 def _look_at_versions(session: Session) -> None:

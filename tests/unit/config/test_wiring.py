@@ -131,3 +131,11 @@ def test_a_file_that_sets_decimal_precision_sets_its_own(tmp_path: Path) -> None
     slot.run(slot.on_quote, BTC, None)
     assert slot.strategy.seen == 3
     assert getcontext().prec == before
+
+
+def test_a_session_of_a_release_that_counted_no_equal_answers_is_computed_without_counting() -> None:
+    """Else its 101st equal answer would come out as a failure; one that says what holds is taken at its word."""
+    recorded = settings_with().redacted()
+    assert restore(recorded, {}).models.same_answers_max == 100
+    del recorded["models"]["same_answers_max"]
+    assert restore(recorded, {}).models.same_answers_max == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.alarms import SOURCES_KEPT, VERSIONS_KEPT, Alarms
+from engine.alarms import SOURCES_MAX, Alarms
 from engine.events import ModelAlarmed
 from tests.support.core import BTC
 
@@ -67,12 +67,28 @@ def test_the_next_session_is_told_all_that_stands() -> None:
     assert again.factor_of(BTC, "b@1")[0] == 0.5
 
 
-def test_memory_is_bounded() -> None:
-    """The oldest version and the oldest source go."""
+def test_no_alarm_is_ever_forgotten() -> None:
+    """However many stand: a stop of the first version, and that of the first source, hold."""
     alarms = Alarms()
-    for number in range(VERSIONS_KEPT + 1):
+    for number in range(1_000):
         alarms.take(alarm("stop", model=f"m@{number}"))
-    for number in range(SOURCES_KEPT + 1):
-        alarms.take(alarm("size_down", 0.5, f"source-{number}", "m@9"))
-    assert not alarms.stop_of(BTC, "m@0")
-    assert len(alarms.carried()) == VERSIONS_KEPT - 1 + SOURCES_KEPT
+        alarms.take(alarm("stop", source=f"source-{number}"))
+    assert alarms.stop_of(BTC, "m@0")
+    assert alarms.stop_of(BTC, "a@1") == "stopped by source-0"
+    assert len(alarms.carried()) == 2_000
+
+
+def test_who_asks_is_told_where_there_is_no_room() -> None:
+    """Of so many sources; what has an alarm may change it, and a first stop is taken all the same."""
+    alarms = Alarms()
+    for number in range(SOURCES_MAX):
+        assert alarms.why_full(alarm("size_down", 0.5, f"source-{number}")) == ""
+        alarms.take(alarm("size_down", 0.5, f"source-{number}"))
+    assert alarms.why_full(alarm("size_down", 0.5, "late")) == "32 sources have raised alarms against it already"
+    assert alarms.why_full(alarm("size_down", 0.1, "source-3")) == ""
+    assert alarms.why_full(alarm("clear", source="late")) == ""
+    assert alarms.why_full(alarm("alert", source="late")) == ""
+    assert alarms.why_full(alarm("size_down", 0.5, "late", model="b@1")) == ""
+    assert alarms.why_full(alarm("stop", source="late")) == ""
+    alarms.take(alarm("stop", source="late"))
+    assert alarms.why_full(alarm("stop", source="later"))

@@ -166,3 +166,69 @@ def test_the_twin_of_a_strategy_that_falls_enters_nothing_at_once() -> None:
     assert len(recorder.of(NewOrder)) == count
     assert recorder.of(Rejected)[-1].seen == "its strategy is not trusted any more"
     assert len([one for one in out if isinstance(one, CancelOrder)]) == 2
+
+
+def busy_until(core: TradingCore, first_s: int, end_s: int) -> list[int]:
+    """Seconds at which a closing order left; the venue refuses each of them."""
+    sent = []
+    for second in range(first_s, end_s):
+        now_ns = 60 + second * SECOND_NS
+        for order in list(core.on_event(e.Timer(now_ns, now_ns, "tick") if second else quote(now_ns))):
+            sent.append(second)
+            core.on_event(e.OrderRejected(now_ns, now_ns, "coinbase", order.client_order_id, "busy"))
+    return sent
+
+
+def paused(core: TradingCore, model: Answers, pause_s: int) -> None:
+    """60 orders were refused, and the first pause has passed."""
+    held(core)
+    model.statuses = [FAILED]
+    assert busy_until(core, 0, TRIES + pause_s) == [*range(TRIES)]
+    assert core.flattening.given_up == {("s", BTC): "1 left after 60 tries"}
+
+
+@pytest.mark.fault("E4")
+def test_a_position_that_nothing_closes_is_tried_once_in_each_pause() -> None:
+    """Each second at first, then it is told, and its strategy heard; it is closed once the venue takes the order."""
+    model = Answers()
+    core = opened(MemoryRecorder(), Shelf(model), Scripted(), rules=ServingRules(1, 30 * SECOND_NS, "flat"))
+    paused(core, model, 30)
+    assert not core.desk.held_off.table
+    assert busy_until(core, TRIES + 30, TRIES + 100) == [TRIES + 30, TRIES + 60, TRIES + 90]
+    now_ns = 60 + (TRIES + 120) * SECOND_NS
+    (closing,) = core.on_event(e.Timer(now_ns, now_ns, "tick"))
+    core.on_event(fill(closing, "1", "100", "t9", ts_ns=now_ns))
+    core.on_event(e.Timer(now_ns + 1, now_ns + 1, "tick"))
+    assert core.flattening.given_up == {}
+    assert not core.flattening.is_busy
+    assert not core.desk.held_off.table
+
+
+@pytest.mark.fault("E4")
+def test_what_was_closed_in_part_is_tried_each_second_again() -> None:
+    """Something was taken: the market is there."""
+    model = Answers()
+    core = opened(MemoryRecorder(), Shelf(model), Scripted(), rules=ServingRules(1, 30 * SECOND_NS, "flat"))
+    paused(core, model, 30)
+    now_ns = 60 + (TRIES + 30) * SECOND_NS
+    (closing,) = core.on_event(e.Timer(now_ns, now_ns, "tick"))
+    core.on_event(fill(closing, "0.4", "100", "t9", ts_ns=now_ns))
+    core.on_event(e.OrderCancelled(now_ns, now_ns, "coinbase", closing.client_order_id, "v"))
+    assert busy_until(core, TRIES + 31, TRIES + 34) == [TRIES + 31, TRIES + 32, TRIES + 33]
+    assert core.flattening.given_up == {}
+
+
+@pytest.mark.fault("E4")
+def test_in_a_pause_the_strategys_own_exit_is_left_alone() -> None:
+    """What many orders could not do it may do; the next try takes its place."""
+    model = Answers()
+    core = opened(MemoryRecorder(), Shelf(model), Scripted(), rules=ServingRules(1, 30 * SECOND_NS, "flat"))
+    paused(core, model, 29)
+    own = core.desk.place(intent(e.Side.SELL, "1", limit_px=D(120), time_in_force=GTC))
+    assert isinstance(own, NewOrder)
+    now_ns = 60 + (TRIES + 29) * SECOND_NS
+    assert not core.on_event(e.Timer(now_ns, now_ns, "tick"))
+    (cancel,) = core.on_event(e.Timer(now_ns + SECOND_NS, now_ns + SECOND_NS, "tick"))
+    assert isinstance(cancel, CancelOrder)
+    (closing,) = cancelled(core, now_ns + SECOND_NS + 1, [cancel])
+    assert closing.intent.order_type is OrderType.MARKET

@@ -8,7 +8,19 @@ from engine import events as e
 from engine.commands import NewOrder, Rejected
 from engine.core import TradingCore
 from engine.seats import ServingRules
-from tests.support.core import BTC, D, MemoryRecorder, Scripted, build_core, buyer, fill, intent, open_market, quote
+from tests.support.core import (
+    BTC,
+    D,
+    EveryQuote,
+    MemoryRecorder,
+    Scripted,
+    build_core,
+    buyer,
+    fill,
+    intent,
+    open_market,
+    quote,
+)
 from tests.support.serving import FACTS, Answers, Shelf
 
 OK, LATE, FAILED, SKIPPED = (
@@ -260,3 +272,60 @@ def test_a_model_that_keeps_a_state_begins_anew_when_the_market_opens() -> None:
     core.on_event(e.Timer(60, 60, "tick"))
     core.on_event(e.SessionScheduled(70, 70, "coinbase", "", 70, 90, "venue"))
     assert model.resets == [(BTC, "the market has opened")] * 2
+
+
+@pytest.mark.fault("E8")
+def test_an_answer_of_a_row_before_a_hole_is_dropped_also_where_rows_are_whole_again() -> None:
+    """The hole lies between its row and its arrival; the next row's answer counts."""
+    recorder, model = MemoryRecorder(), Answers(asynchronous=True)
+    core = opened(recorder, Shelf(model))
+    core.on_event(quote(10))
+    core.on_event(e.Gap(11, 11, "coinbase", BTC, 3, 5))
+    core.on_event(quote(12))
+    core.on_event(model.answer(13, 0))
+    assert recorder.of(e.Prediction) == []
+    assert core.counters.stale_predictions == 1
+    core.on_event(model.answer(14, 1))
+    assert [one.ts_recv_ns for one in recorder.of(e.Prediction)] == [12]
+
+
+@pytest.mark.fault("E8")
+def test_an_answer_of_a_row_before_rows_that_were_not_whole_is_dropped() -> None:
+    """Whatever made them so: here the buffer itself began anew, and nobody told of a hole."""
+    recorder, model, features = MemoryRecorder(), Answers(asynchronous=True), EveryQuote(2)
+    core = opened(recorder, Shelf(model, features=lambda: features))
+    for ts_ns in (9, 10):
+        core.on_event(quote(ts_ns))
+    features.mark_gap("too long between two rows")
+    for ts_ns in (11, 12):
+        core.on_event(quote(ts_ns))
+    core.on_event(model.answer(13, 0))
+    assert recorder.of(e.Prediction) == []
+    core.on_event(model.answer(14, 1))
+    assert [one.ts_recv_ns for one in recorder.of(e.Prediction)] == [12]
+
+
+@pytest.mark.fault("E11")
+def test_an_answer_that_comes_after_the_models_date_is_dropped() -> None:
+    """Asked in time: at its arrival the model was not meant to be trusted any longer, and that is on record."""
+    recorder, model = MemoryRecorder(), Answers(asynchronous=True)
+    shelf = Shelf(model)
+    shelf.facts["mid@1"] = (*FACTS, ("asynchronous", 1.0), ("expires_ns", 20.0))
+    core = opened(recorder, shelf, buyer())
+    core.on_event(quote(19))
+    assert not core.on_event(model.answer(20))
+    assert recorder.of(e.Prediction) == []
+    assert states(recorder) == [("mid@1", "expired")]
+    assert core.counters.stale_predictions == 1
+
+
+def test_an_answer_that_was_overtaken_is_dropped() -> None:
+    """A newer row was answered before it: what it says of the market is over."""
+    recorder, model = MemoryRecorder(), Answers(asynchronous=True)
+    core = opened(recorder, Shelf(model))
+    for ts_ns in (10, 11):
+        core.on_event(quote(ts_ns))
+    core.on_event(model.answer(12, 1))
+    core.on_event(model.answer(13, 0))
+    assert [one.ts_recv_ns for one in recorder.of(e.Prediction)] == [11]
+    assert core.counters.stale_predictions == 1

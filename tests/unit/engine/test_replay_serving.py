@@ -8,9 +8,11 @@ import pytest
 from engine import events as e
 from engine.bus import EventBus
 from engine.codec import encode
+from engine.commands import RiskStateChanged
 from engine.core import NullProbe
 from engine.replay import ReplayAssembly, ReplayRecorder, ReplayResult, replay
 from engine.router import OrderRouter
+from engine.seats import ServingRules
 from tests.support.core import BTC, MemoryJournal, Scripted, Written, build_core, intent, quote, spot
 from tests.support.serving import Answers, Shelf
 
@@ -132,3 +134,35 @@ def test_a_session_killed_anywhere_replays_to_its_last_record() -> None:
     for end in range(2, len(records)):
         result = run(records[:end])
         assert result.identical, (end, result.first_difference)
+
+
+@pytest.mark.fault("E4")
+@pytest.mark.parametrize("refused", [e.ModelStanding, e.ModelAssigned])
+def test_a_standing_that_the_journal_refused_is_refused_again(refused: type) -> None:
+    """The disk is full when a model breaks and another is offered; after a resume the session goes on and replays."""
+    journal, models = MemoryJournal(), shelf(asynchronous=False)
+    rules = ServingRules(2, 50)
+    bus = EventBus(journal, NullProbe(), lambda text, error: pytest.fail(f"{text}: {error!r}"))
+    core = build_core(bus, strategy(), assembly=models, rules=rules)
+    bus.attach(core, OrderRouter(bus.publish, lambda: [Nowhere()]))
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    for step in range(30):
+        now_ns = 100 + 10 * step
+        if step == 5:
+            models.models["a@1"].statuses = [e.PredictionStatus.FAILED] * 3
+            journal.full_for = (refused,)
+        if step == 10:
+            bus.publish(models.offer(now_ns, "b@1"))
+        if step == 20:
+            journal.full_for = ()
+            bus.publish(e.Resumed(now_ns, now_ns, "operator", "room again"))
+        bus.publish(quote(now_ns, 100.0 + step * 0.03, 100.01 + step * 0.03))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert seat.version == "b@1"
+    assert any(isinstance(one.record, e.Resumed) for one in journal.written)
+    assert any(isinstance(one.record, RiskStateChanged) for one in journal.written)
+    recorder = ReplayRecorder()
+    assembly = ReplayAssembly(recorder, shelf(asynchronous=False), recompute=False, tolerance=lambda: 0.0)
+    result = replay(journal.written, recorder, build_core(recorder, strategy(), assembly=assembly, rules=rules))
+    assert (result.identical, result.first_difference) == (True, None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine import events as e
-from engine.commands import NewOrder
+from engine.commands import NewOrder, Rejected, RiskStateChanged
 from engine.core import TradingCore
 from engine.lanes import StrategySlot
 from engine.seats import ServingRules
@@ -210,3 +212,133 @@ def test_a_provider_that_was_replaced_is_counted() -> None:
     core.on_event(e.ProviderChanged(5, 5, "mid@1", "CUDAExecutionProvider", "CPUExecutionProvider", "lost"))
     assert core.counters.provider_changes == 1
     assert len(recorder.records) == count
+
+
+def alarm(ts_ns: int, action: str, model: str = "mid@1", factor: float = 0.5, source: str = "psi") -> e.ModelAlarmed:
+    return e.ModelAlarmed(ts_ns, ts_ns, BTC, model, source, action, factor, "0.31")
+
+
+def rules_of(rules: ServingRules, shelf: Shelf, recorder: MemoryRecorder | None = None, *more: Any) -> TradingCore:
+    slots = [StrategySlot(one, make_twin=Scripted) for one in more or (Scripted(),)]
+    core = TradingCore(
+        recorder=recorder or MemoryRecorder(), gate=OpenGate(), slots=slots, assembly=shelf, currency="USD",
+        id_prefix="k", rules=rules,
+    )  # fmt: skip
+    open_market(core)
+    return core
+
+
+@pytest.mark.fault("E4")
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize("action", ["stop", "size_down"])
+def test_the_end_of_an_alarm_mends_no_model_that_is_broken(action: str) -> None:
+    """It is broken as before, for the same reason, and tried when its pause is over."""
+    recorder, model = MemoryRecorder(), Answers()
+    core = rules_of(ServingRules(1, 1_000), Shelf(model), recorder)
+    model.statuses = [e.PredictionStatus.FAILED]
+    core.on_event(quote(10))
+    why = recorder.of(e.ModelStanding)[-1].reason
+    core.on_event(alarm(11, action))
+    core.on_event(alarm(12, "clear"))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.state, seat.reason, seat.factor) == ("broken", why, 1.0)
+    core.on_event(quote(13))
+    assert len(model.asked) == 1
+    core.on_event(quote(10 + 1_000))
+    assert seat.state == "serving"
+
+
+@pytest.mark.fault("E8")
+@pytest.mark.fault("E10")
+def test_the_end_of_an_alarm_warms_no_features() -> None:
+    """A canary with features of its own: stopped while they warm up, and warming when that is over."""
+    shelf = Shelf(Answers("a@1"), Answers("b@1"))
+    shelf.specs["b@1"] = '{"other":1}'
+    core = rules_of(ServingRules(), shelf)
+    core.on_event(quote(10))
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.5))
+    canary = core.lanes[BTC].canary
+    assert canary is not None
+    core.on_event(alarm(12, "stop", "b@1"))
+    core.on_event(alarm(13, "clear", "b@1"))
+    assert (canary.state, canary.reason) == ("warming", "0 of 3 rows")
+    for ts_ns in (14, 15, 16):
+        core.on_event(quote(ts_ns))
+    assert canary.state == "serving"
+
+
+@pytest.mark.fault("E10")
+def test_of_two_stops_the_one_that_is_left_is_the_reason() -> None:
+    """Whoever looks for why it is stopped is told who can end it."""
+    core = rules_of(ServingRules(), Shelf(Answers()))
+    for event in (alarm(10, "stop"), alarm(11, "stop", source="skew"), alarm(12, "clear")):
+        core.on_event(event)
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.state, seat.reason) == ("stopped", "stopped by skew: 0.31")
+
+
+def test_a_version_stands_in_one_role() -> None:
+    """The canary is not the older one too; who becomes canary is the older one no more."""
+    recorder = MemoryRecorder()
+    shelf = Shelf(Answers("a@1"), Answers("b@1"))
+    core = rules_of(ServingRules(1, 1_000, "older"), shelf, recorder)
+    lane = core.lanes[BTC]
+    core.on_event(shelf.offer(10, "b@1", "older"))
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.5))
+    assert lane.older is None
+    assert lane.canary is not None
+    assert (lane.canary.version, lane.canary.state) == ("b@1", "serving")
+    core.on_event(shelf.offer(12, "b@1", "older"))
+    assert lane.older is None
+    assert standings(recorder)[-1] == ("older", "b@1", "gone")
+    assert recorder.of(e.ModelStanding)[-1].reason == "it is the canary"
+
+
+@pytest.mark.fault("E11")
+@pytest.mark.parametrize("role", ["champion", "canary"])
+def test_a_version_past_its_date_takes_no_seat(role: str) -> None:
+    """Not for the moment until the next row either."""
+    recorder = MemoryRecorder()
+    shelf = Shelf(Answers("a@1"), Answers("b@1"))
+    shelf.facts["b@1"] = (("expires_ns", 20.0),)
+    core = rules_of(ServingRules(), shelf, recorder)
+    core.on_event(shelf.offer(20, "b@1", role, 0.5))
+    assert standings(recorder) == [(role, "b@1", "gone")]
+    assert recorder.of(e.ModelStanding)[0].reason == "model b@1 has expired"
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert seat.version == "a@1"
+
+
+@pytest.mark.fault("E4")
+def test_a_standing_that_finds_no_room_holds_and_halts() -> None:
+    """The disk is full when the breaker opens: trading halts, and after a resume nothing is entered on that model."""
+    recorder, model = MemoryRecorder(), Answers()
+    core = rules_of(ServingRules(1, 10**15), Shelf(model), recorder, Scripted(on_quote=lambda *_: [intent(e.Side.BUY)]))
+    model.statuses = [e.PredictionStatus.FAILED]
+    recorder.fails_on = e.ModelStanding
+    core.on_event(quote(10))
+    recorder.fails_on = None
+    assert recorder.of(RiskStateChanged)[-1].reason == "journal: disk full"
+    core.on_event(e.Resumed(11, 11, "operator", "the disk has room"))
+    core.on_event(quote(12))
+    assert recorder.of(NewOrder) == []
+    assert recorder.of(Rejected)[-1].check == "model"
+
+
+@pytest.mark.fault("E7")
+def test_a_version_whose_assignment_finds_no_room_waits_until_it_does() -> None:
+    """No decision rests on a version that is not on record as the one that serves."""
+    recorder = MemoryRecorder()
+    shelf = Shelf(Answers("a@1"), Answers("b@1"))
+    core = rules_of(ServingRules(), shelf, recorder)
+    recorder.fails_on = e.ModelAssigned
+    core.on_event(shelf.offer(10, "b@1"))
+    core.on_event(quote(11))
+    assert [one.model for one in recorder.of(e.Prediction)] == ["a@1"]
+    recorder.fails_on = None
+    core.on_event(quote(12))
+    assert [one.model for one in recorder.of(e.ModelAssigned)] == ["a@1", "b@1"]
+    assert [one.model for one in recorder.of(e.Prediction)] == ["a@1", "b@1"]

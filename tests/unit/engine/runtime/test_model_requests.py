@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine import events as e
+from engine.alarms import SOURCES_MAX
 from engine.errors import ConfigError
 from engine.runtime.model_requests import ALARM, MODELS_MAX, REPORT, WEIGH, ModelRequests
 from tests.support.core import BTC, MemoryRecorder, OpenGate, Scripted, build_core, open_market, spot
@@ -90,3 +91,15 @@ def test_figures_are_kept_by_known_names_of_a_bounded_number_of_models(requests:
         ask(requests, REPORT, model=f"m@{number + 10}", figures={"ece": 0.1})
     assert len(requests.figures) == MODELS_MAX
     assert requests.left_out == 6
+
+
+@pytest.mark.fault("E10")
+def test_an_alarm_for_which_there_is_no_room_is_told_to_who_raises_it(requests: ModelRequests) -> None:
+    """So many sources size the model down already; it can be stopped all the same."""
+    for number in range(SOURCES_MAX):
+        (told,) = ask(requests, source=f"{number}", action="size_down", factor=0.5)
+        requests._core.on_event(told)
+    with pytest.raises(ConfigError, match="the alarm is not taken: 32 sources have raised alarms against it already"):
+        ask(requests, source="late", action="size_down", factor=0.5)
+    (told,) = ask(requests, source="late", action="stop")
+    assert told.action == "stop"

@@ -1,0 +1,145 @@
+"""The venue confirms what a session goes on with, or tells otherwise."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from engine import events as e
+from engine.carried import decode_carried, encode_carried
+from engine.commands import BalanceAdjusted, RiskState
+from engine.continuity import take
+from engine.errors import DataError
+from engine.recovery import Recovery
+from tests.support.account import Account
+from tests.support.continuity import next_after, traded
+from tests.support.core import BTC, MemoryRecorder, build_core, quote, spot
+
+D = Decimal
+
+
+@pytest.mark.fault("A5")
+@pytest.mark.fault("C17")
+def test_no_strategy_is_asked_before_the_venue_has_confirmed_the_account() -> None:
+    """Quotes come, facts are booked; the strategy hears nothing until ``AccountSettled``, and then the next quote."""
+    kept = traded().keep()
+    after = Account(opened=False)
+    after.publish(e.StateCarried(20, 20, "before", 7, kept.state))
+    after.open()
+    assert (after.strategy.memory["asked"], after.core.view.position(BTC).qty) == (7, D(2))
+    after.publish(e.AccountSettled(30, 30, "coinbase", (("USD", D(0)), ("BTC", D(2)))))
+    after.place()
+    assert after.strategy.memory["asked"] == 8
+
+
+@pytest.mark.fault("C18")
+def test_the_venue_is_right_about_balances_and_each_difference_is_on_record() -> None:
+    """Somebody paid 50 in and took half a coin out: booked, told, and neither profit nor loss."""
+    before = traded()
+    cash, equity = before.core.portfolio.cash()["USD"], before.core.view.equity()
+    after = next_after(before, USD=str(cash + 50), BTC="1.5")
+    changes = [record for record in after.records if isinstance(record, BalanceAdjusted)]
+    assert [(one.currency, one.booked, one.told) for one in changes] == [
+        ("BTC", D(2), D("1.5")),
+        ("USD", cash, cash + 50),
+    ]
+    assert (after.core.portfolio.cash()["USD"], after.core.view.position(BTC).qty) == (cash + 50, D("1.5"))
+    worth = after.core.view.mark_px(BTC) * D("-0.5") + 50
+    assert after.core.view.equity() == equity + worth
+    assert after.core.view.equity_day_start() == before.core.view.equity_day_start() + worth
+
+
+@pytest.mark.fault("C14")
+def test_a_balance_that_is_not_named_is_not_zero() -> None:
+    """The listing leaves out what the books hold: nothing is written off, and no new risk is taken."""
+    after = next_after(traded())
+    cash = after.core.portfolio.cash()
+    after.publish(e.AccountSettled(40, 40, "coinbase", (("USD", cash["USD"]),)))
+    assert (after.core.view.position(BTC).qty, after.core.risk_state) == (D(2), RiskState.REDUCING)
+    assert "BTC" in after.core.desk.latch.reason
+
+
+@pytest.mark.fault("C14")
+def test_balances_that_are_no_numbers_settle_nothing() -> None:
+    """The strategies go on waiting, and risk is reducing."""
+    kept = traded().keep()
+    after = Account(opened=False)
+    after.publish(e.StateCarried(20, 20, "before", 7, kept.state))
+    after.open()
+    after.publish(e.AccountSettled(30, 30, "coinbase", (("USD", D("NaN")),)))
+    assert (after.core.risk_state, after.core.reconciliation.awaited) == (RiskState.REDUCING, {"coinbase"})
+
+
+@pytest.mark.fault("A5")
+@pytest.mark.fault("C18")
+def test_coins_paid_in_are_no_profit_to_the_next_session_either() -> None:
+    """One coin more than booked, and the session is killed at once: peak and day's start, which moved by the coin's
+    worth, are on record with it."""
+    account = traded()
+    equity, start = account.core.view.equity(), account.core.view.equity_day_start()
+    cash = account.core.portfolio.cash()["USD"]
+    at = account._at()
+    account.publish(e.AccountSettled(at, at, "coinbase", (("USD", cash), ("BTC", D(3)))))
+    worth = account.core.view.mark_px(BTC)
+    recovery = Recovery("USD")
+    recovery.take(account.records)
+    money = recovery.left().money
+    assert money == take(account.core, "").money
+    assert (money.equity_peak, money.equity_day_start) == (equity + worth, start + worth)
+
+
+def test_a_difference_that_was_booked_is_not_found_again() -> None:
+    """Between two kept states: the records alone say it."""
+    account = traded()
+    cash = account.core.portfolio.cash()["USD"]
+    at = account._at()
+    account.publish(e.AccountSettled(at, at, "coinbase", (("USD", cash + 7), ("BTC", D(2)))))
+    records = [record for record in account.records if not isinstance(record, e.StateKept)]
+    assert sum(isinstance(record, BalanceAdjusted) for record in records) == 1
+    recovery = Recovery("USD")
+    recovery.take(records)
+    assert ("coinbase", "USD", cash + 7) in recovery.left().money.cash
+
+
+def test_other_symbols_and_back_leave_the_money_as_it_is() -> None:
+    """A session that trades something else meets the coins of the one before as what they are: nothing is adjusted,
+    nothing counts twice, and what it paid in of its own symbol's coins is that symbol's position later."""
+    eth = spot(id="ETH/USD@coinbase", venue_symbol="ETH-USD", base="ETH")
+    left = take(traded().core, "")
+    cash = next(amount for venue, name, amount in left.money.cash if (venue, name) == ("coinbase", "USD"))
+    told = (("USD", cash), ("BTC", D(2)), ("ETH", D(5)))
+    second = build_core(MemoryRecorder())
+    second.on_event(e.StateCarried(20, 20, "before", 7, encode_carried(left)))
+    second.on_event(e.InstrumentDefined(21, 21, eth))
+    for name, total in told:
+        second.on_event(e.BalanceReported(22, 22, "coinbase", name, total, total))
+    second.on_event(e.AccountSettled(23, 23, "coinbase", told))
+    assert (second.counters.adjustments, second.portfolio.unknown_holdings) == (0, [BTC])
+    second.on_event(e.AccountSettled(24, 24, "coinbase", (("USD", cash), ("BTC", D("2.5")), ("ETH", D(5)))))
+    third = build_core(MemoryRecorder())
+    third.on_event(e.StateCarried(30, 30, "second", 7, encode_carried(take(second, ""))))
+    third.on_event(e.InstrumentDefined(31, 31, spot()))
+    third.on_event(quote(32))
+    assert third.portfolio.position(BTC).qty == D("2.5")
+    assert third.portfolio.cash() == {"USD": cash}
+    third.on_event(e.InstrumentDefined(33, 33, eth))
+    assert third.portfolio.position(eth.id).qty == D(5)
+    assert third.portfolio.balance("coinbase", "ETH") == D(5)
+
+
+@pytest.mark.fault("A15")
+def test_a_field_that_this_release_does_not_know_is_refused() -> None:
+    """In the state, in an order and in the money of it: none is dropped in silence."""
+    plain = msgspec.msgpack.decode(encode_carried(take(traded().core, "")))
+    encode = msgspec.msgpack.Encoder(decimal_format="string").encode
+    assert decode_carried(encode(plain))
+    for where in ([], [2, 0], [4], [4, 3, 0], [4, 8]):
+        changed = msgspec.msgpack.decode(encode(plain))
+        part = changed
+        for step in where:
+            part = part[step]
+        part.append("newer")
+        with pytest.raises(DataError, match="cannot be read"):
+            decode_carried(encode(changed))

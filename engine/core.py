@@ -160,7 +160,6 @@ class TradingCore:
             venues=self.venues,
             trust=Trust(
                 desk=self.desk,
-                orders=self.orders,
                 view=self.view,
                 flattening=self.flattening,
                 rules=rules,

@@ -1,7 +1,11 @@
 """How much of an entry may leave: the share of a canary, the factor of an alarm, nothing while no model serves.
 
-Owns the arithmetic and the refusals.  Who has which part is ``engine.serving``'s to say; exits pass untouched, because
+Owns the arithmetic and the refusals.  Who has which part is ``engine.trusting``'s to say; exits pass untouched, because
 only what adds to the strategy's own holding is cut.
+
+What counts is the position that a wish would lead to, with what is held and what is open in its direction: a strategy
+that asks again for what it has not got would come to its full size by many orders, each of them cut.  An order that is
+to bring the position from ``before`` to ``after`` is left with ``factor * after - before``.
 """
 
 from __future__ import annotations
@@ -58,36 +62,94 @@ class EntrySizes:
     def refusal(self, intent: OrderIntent) -> Rejected | None:
         """Of an order that was wished for before, and enters now: its size is not cut again."""
         size = self.table.get((intent.strategy, intent.instrument))
-        if size is None or size.factor or not self.adds(intent):
+        if size is None or size.factor or not self._adds(intent, size):
             return None
-        return Rejected(self._view.now_ns, intent, CHECK_MODEL, size.reason, "a model that serves")
+        return self._refused(intent, size)
 
-    def adds(self, intent: OrderIntent) -> bool:
-        """Whether some of it would add to what the strategy holds itself."""
-        return not intent.reduce_only and intent.qty > self._closing_qty(intent)
+    def entering(self, instrument: str) -> list[ManagedOrder]:
+        """Open orders of strategies that may add nothing, which would add to their holdings if all that rest filled:
+        those that only reduce close first, then the oldest."""
+        orders = [one for one in self._orders.open_orders(instrument) if not one.cancel_sent]
+        found = []
+        left_qty: dict[tuple[str, int], Decimal] = {}
+        for order in sorted(orders, key=lambda one: not one.intent.reduce_only):  # sorted keeps the order of age
+            intent = order.intent
+            size = self.table.get((intent.strategy, instrument))
+            if size is None or size.factor:
+                continue
+            key = intent.strategy, int(intent.side)
+            if key not in left_qty:
+                left_qty[key] = max(-self._held_qty(intent), _ZERO)
+            left_qty[key] -= order.leaves_qty
+            if left_qty[key] < _ZERO and not intent.reduce_only:
+                left_qty[key] += order.leaves_qty
+                found.append(order)
+        return found
 
-    def _closing_qty(self, intent: OrderIntent) -> Decimal:
+    def _held_qty(self, intent: OrderIntent) -> Decimal:
+        """What the strategy holds in the order's direction; below zero: what it may close."""
         own_qty = self._view.strategy_qty(intent.strategy, intent.instrument)
-        return max(-own_qty if intent.side > 0 else own_qty, _ZERO)
+        return own_qty if intent.side > 0 else -own_qty
+
+    def _open_qty(self, intent: OrderIntent, besides: str, *, rests: bool = False) -> Decimal:
+        """What other open orders of the strategy may fill in this direction.  ``rests``: without those that have been
+        asked to go, ``besides``: without this one."""
+        found = _ZERO
+        for order in self._orders.open_orders(intent.instrument):
+            wish = order.intent
+            if wish.strategy != intent.strategy or wish.side != intent.side or order.client_order_id == besides:
+                continue
+            if not (rests and order.cancel_sent):
+                found += order.leaves_qty
+        return found
+
+    def _closing_qty(self, intent: OrderIntent, size: EntrySize, besides: str = "") -> Decimal:
+        """What it may close beside open orders that close the same.  One that is being cancelled counts where nothing
+        may be added at all: else an exit that takes its place would be cut."""
+        held_qty = -self._held_qty(intent)
+        if held_qty <= _ZERO:
+            return _ZERO
+        return max(held_qty - self._open_qty(intent, besides, rests=bool(size.factor)), _ZERO)
+
+    def _adds(self, intent: OrderIntent, size: EntrySize) -> bool:
+        """Whether some of it would add to what the strategy holds itself."""
+        return not intent.reduce_only and intent.qty > self._closing_qty(intent, size)
+
+    def _fitting_qty(self, intent: OrderIntent, size: EntrySize, besides: str = "") -> Decimal:
+        """What of an order that adds may leave, to the lot.  Raises ``KeyError`` and ``ArithmeticError``."""
+        lot_qty = self._view.instrument(intent.instrument).lot_qty
+        closing_qty = self._closing_qty(intent, size, besides)
+        before_qty = self._before_qty(intent, besides)
+        wanted_qty = closing_qty + max((before_qty + intent.qty - closing_qty) * size.factor - before_qty, _ZERO)
+        return wanted_qty // lot_qty * lot_qty
+
+    def _before_qty(self, intent: OrderIntent, besides: str = "") -> Decimal:
+        """The position in its direction without it."""
+        return max(self._held_qty(intent) + self._open_qty(intent, besides), _ZERO)
 
     def _fit_order(self, intent: OrderIntent) -> OrderIntent | Rejected:
         size = self.table.get((intent.strategy, intent.instrument))
-        if size is None or not self.adds(intent):
+        if size is None or not self._adds(intent, size):
             return intent
-        closing_qty = self._closing_qty(intent)
         try:
             rules = self._view.instrument(intent.instrument)
-            wanted_qty = closing_qty + (intent.qty - closing_qty) * size.factor
-            qty = wanted_qty // rules.lot_qty * rules.lot_qty
-            least_qty = max(rules.min_qty, rules.lot_qty)
+            qty, least_qty = self._fitting_qty(intent, size), max(rules.min_qty, rules.lot_qty)
         except (KeyError, ArithmeticError):  # not defined, or more digits than there are: nothing is left of it
             qty, least_qty = _ZERO, _ONE
         if qty >= least_qty:
             return intent if qty >= intent.qty else msgspec.structs.replace(intent, qty=qty)
         if not size.factor:
-            return Rejected(self._view.now_ns, intent, CHECK_MODEL, size.reason, "a model that serves")
-        seen = f"{intent.qty} times {size.factor} ({size.reason})"
+            return self._refused(intent, size)
+        before_qty = self._before_qty(intent)
+        there = f" beside {before_qty:f}" if before_qty else ""
+        seen = f"{intent.qty}{there} times {size.factor} ({size.reason})"
         return Rejected(self._view.now_ns, intent, CHECK_SIZE, seen, f"at least {least_qty}")
+
+    def _refused(self, intent: OrderIntent, size: EntrySize) -> Rejected:
+        seen = size.reason
+        if self._held_qty(intent) <= -intent.qty:
+            seen = f"its open orders close what it holds; {seen}"
+        return Rejected(self._view.now_ns, intent, CHECK_MODEL, seen, "a model that serves")
 
     def _fit_group(self, group: GroupIntent) -> GroupIntent | Rejected:
         # Without an entry, an exit that is not reduce-only may turn the position: it is cut as a turn is.
@@ -107,18 +169,13 @@ class EntrySizes:
             return wish
         size = self.table.get((wish.strategy, order.intent.instrument))
         filled_qty, open_qty = self._filled_qty(order), order.leaves_qty
-        left_qty = wish.qty - filled_qty
-        if size is None or left_qty <= open_qty:
+        if size is None or wish.qty - filled_qty <= open_qty:
             return wish
-        rest = msgspec.structs.replace(order.intent, qty=left_qty)
-        if not self.adds(rest):
+        rest = msgspec.structs.replace(order.intent, qty=wish.qty - filled_qty)
+        if rest.reduce_only or rest.qty <= self._closing_qty(rest, size, order.client_order_id):
             return wish
-        closing_qty = self._closing_qty(rest)
-        whole_qty = closing_qty + filled_qty if closing_qty else _ZERO  # what fills before anything adds
         try:
-            lot_qty = self._view.instrument(rest.instrument).lot_qty
-            wanted_qty = whole_qty + (wish.qty - whole_qty) * size.factor - filled_qty
-            left_qty = max(wanted_qty // lot_qty * lot_qty, open_qty)
+            left_qty = max(self._fitting_qty(rest, size, order.client_order_id), open_qty)
         except (KeyError, ArithmeticError):
             left_qty = open_qty
         return msgspec.structs.replace(wish, qty=filled_qty + left_qty)

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from msgspec.structs import replace
-
 from engine.desk import Desk
 from engine.flattening import Flattening
 from engine.lanes import Lane, StrategySlot
-from engine.orders import OrderManager
 from engine.seats import Seat, ServingRules
 from engine.stakes import CANARY_SUFFIX
 from engine.view import CoreView
@@ -26,11 +23,8 @@ _MILLION = 1_000_000
 class Trust:
     """Of one core."""
 
-    def __init__(
-        self, *, desk: Desk, orders: OrderManager, view: CoreView, flattening: Flattening, rules: ServingRules
-    ) -> None:
+    def __init__(self, *, desk: Desk, view: CoreView, flattening: Flattening, rules: ServingRules) -> None:
         self._desk = desk
-        self._orders = orders
         self._view = view
         self._flattening = flattening
         self._flat = rules.fallback == "flat"
@@ -105,12 +99,8 @@ class Trust:
     def _insist(self, lane: Lane) -> None:
         """Entries that rest go; positions are closed where that is the rule."""
         name, sizes = lane.instrument.id, self._desk.sizes
-        for order in self._orders.open_orders(name):
-            size = sizes.table.get((order.intent.strategy, name))
-            if size is None or size.factor:
-                continue
-            if sizes.adds(replace(order.intent, qty=order.leaves_qty)):  # what has filled is in the holding already
-                self._desk.withdraw(order, size.reason)
+        for order in sizes.entering(name):
+            self._desk.withdraw(order, sizes.table[order.intent.strategy, name].reason)
         if not self._flat:
             return
         bases = () if self._is_served(lane) else lane.model_slots

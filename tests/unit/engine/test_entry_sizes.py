@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine import events as e
-from engine.commands import GroupIntent, NewOrder, OrderType, Rejected, ReplaceIntent, TimeInForce
+from engine.commands import CancelIntent, GroupIntent, NewOrder, OrderType, Rejected, ReplaceIntent, TimeInForce
 from engine.core import TradingCore
 from engine.events import Side
 from tests.support.core import BTC, D, MemoryRecorder, Scripted, build_core, fill, intent, open_market, quote, spot
@@ -36,15 +38,86 @@ def test_an_entry_is_cut_to_the_lot() -> None:
 
 
 def test_an_exit_is_not_cut_and_a_turn_is_cut_beyond_it() -> None:
-    """2 held: a sale of 2 leaves whole; of 5, the 3 that would open the other way count half."""
+    """2 held: a sale of 2 leaves whole; of 5, the 3 that would open the other way count half.  Where the sale of 2 is
+    still open, all 5 would."""
     wishes = [intent(Side.SELL, "2")]
     core, recorder = opened(on_quote=lambda *_: wishes)
     hold(core, "2")
     core.desk.sizes.put("s", BTC, D("0.5"), "alarm")
     core.on_event(quote(60))
+    name = recorder.of(NewOrder)[-1].client_order_id
     wishes[:] = [intent(Side.SELL, "5")]
     core.on_event(quote(61))
-    assert [order.intent.qty for order in recorder.of(NewOrder)][1:] == [D(2), D("3.5")]
+    assert recorder.of(NewOrder)[-1].intent.qty == D("2.5")
+    for one in (name, recorder.of(NewOrder)[-1].client_order_id):
+        core.on_event(e.OrderCancelled(62, 62, "coinbase", one, f"v-{one}"))
+    core.on_event(quote(63))
+    assert recorder.of(NewOrder)[-1].intent.qty == D("3.5")
+
+
+@pytest.mark.parametrize("fills", [False, True])
+def test_a_strategy_that_asks_again_for_what_is_missing_keeps_its_part(fills: bool) -> None:
+    """It wants to hold 1 and gets a tenth: neither what is open nor what has filled is asked for once more."""
+
+    def tops_up(name: str, view: Any) -> list[Any]:
+        missing_qty = 1 - view.strategy_qty("s", BTC) - view.open_qty(BTC, Side.BUY)
+        return [intent(qty=str(missing_qty))] if missing_qty else []
+
+    core, recorder = opened(on_quote=tops_up)
+    core.desk.sizes.put("s", BTC, D("0.1"), "canary's share 0.1")
+    for number in range(5):
+        core.on_event(quote(10 + number))
+        for order in recorder.of(NewOrder)[number:]:
+            if fills:
+                core.on_event(fill(order, str(order.intent.qty), "100", f"t{number}"))
+    assert [order.intent.qty for order in recorder.of(NewOrder)] == [D("0.1")]
+    assert {one.seen for one in recorder.of(Rejected)} == {"0.90 beside 0.10 times 0.1 (canary's share 0.1)"}
+
+
+@pytest.mark.fault("E4")
+def test_two_exits_of_one_event_do_not_turn_a_position() -> None:
+    """1 held and nothing may be added: of two sales of 1 the first leaves; one whose cancel is out still counts."""
+    wishes = [intent(Side.SELL, "1", time_in_force=GTC), intent(Side.SELL, "1", limit_px=D(101), time_in_force=GTC)]
+    core, recorder = opened(on_quote=lambda *_: wishes)
+    hold(core, "1")
+    core.desk.sizes.put("s", BTC, D(0), "stopped")
+    core.on_event(quote(60))
+    (leaving,) = recorder.of(NewOrder)[1:]
+    (refused,) = recorder.of(Rejected)
+    assert (refused.check, refused.seen) == ("model", "its open orders close what it holds; stopped")
+    wishes[:] = [CancelIntent(1, "s", leaving.client_order_id), intent(Side.SELL, "1")]  # type: ignore[list-item]
+    core.on_event(quote(61))
+    assert len(recorder.of(NewOrder)) == 2
+    core.on_event(e.OrderCancelled(62, 62, "coinbase", leaving.client_order_id, "v"))
+    core.on_event(quote(63))
+    assert recorder.of(NewOrder)[-1].intent.qty == D(1)
+
+
+def test_an_exit_that_takes_the_place_of_one_that_goes_is_not_cut() -> None:
+    """1 held, a sale of 1 is being cancelled: the next sale of 1 leaves whole."""
+    core, recorder = opened()
+    hold(core, "1")
+    first = core.desk.place(intent(Side.SELL, "1", time_in_force=GTC))
+    assert isinstance(first, NewOrder)
+    core.desk.sizes.put("s", BTC, D("0.9"), "canary")
+    core.desk.carry_out([CancelIntent(1, "s", first.client_order_id), intent(Side.SELL, "1", time_in_force=GTC)])
+    assert recorder.of(NewOrder)[-1].intent.qty == D(1)
+
+
+def test_of_orders_that_rest_those_that_would_turn_go() -> None:
+    """2 held: an exit that only reduces 1 and a sale of 1 stay, the sale of 1 after them goes; of a strategy with a
+    part of its size, none."""
+    core, _ = opened()
+    hold(core, "2")
+    names = []
+    for changes in ({}, {"reduce_only": True}, {}):
+        made = core.desk.place(intent(Side.SELL, "1", time_in_force=GTC, **changes))  # type: ignore[arg-type]
+        assert isinstance(made, NewOrder)
+        names.append(made.client_order_id)
+    core.desk.sizes.put("s", BTC, D("0.5"), "alarm")
+    assert core.desk.sizes.entering(BTC) == []
+    core.desk.sizes.put("s", BTC, D(0), "stopped")
+    assert [one.client_order_id for one in core.desk.sizes.entering(BTC)] == names[2:]
 
 
 def test_what_is_left_of_an_entry_may_be_too_small() -> None:

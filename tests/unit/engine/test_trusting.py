@@ -47,6 +47,12 @@ def alarm(ts_ns: int, action: str, factor: float = 1.0, model: str = "mid@1", so
     return e.ModelAlarmed(ts_ns, ts_ns, BTC, model, source, action, factor, "0.31")
 
 
+def end_all(core: TradingCore, ts_ns: int) -> None:
+    """Nothing rests any more."""
+    for order in core.orders.open_orders():
+        core.on_event(e.OrderCancelled(ts_ns, ts_ns, "coinbase", order.client_order_id, "v"))
+
+
 def sizes(recorder: MemoryRecorder) -> list[tuple[str, str, Decimal]]:
     return [(one.intent.strategy, one.intent.model, one.intent.qty) for one in recorder.of(NewOrder)]
 
@@ -61,6 +67,7 @@ def test_an_alarm_sizes_entries_down_until_it_is_over() -> None:
     recorder, shelf = MemoryRecorder(), Shelf(Answers())
     core = opened(recorder, shelf)
     core.on_event(quote(10))
+    end_all(core, 10)
     core.on_event(alarm(11, "size_down", 0.5))
     core.on_event(quote(12))
     core.on_event(alarm(13, "clear"))
@@ -255,12 +262,17 @@ def test_a_canary_trades_its_share_in_a_twin() -> None:
     recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))
     core = opened(recorder, shelf)
     core.on_event(quote(10))
+    end_all(core, 10)
     core.on_event(shelf.offer(11, "b@1", "canary", 0.05))
     orders = list(core.on_event(quote(12)))
     assert sizes(recorder) == [("s", "a@1", D(1)), ("s", "a@1", D("0.95")), ("s.canary", "b@1", D("0.05"))]
     core.on_event(fill(orders[1], "0.05", "100", "t1"))
     assert (core.view.strategy_qty("s", BTC), core.view.strategy_qty("s.canary", BTC)) == (D(0), D("0.05"))
     assert states(recorder) == [("canary", "b@1", "serving", 1.0)]
+    left = core.desk.place(intent(e.Side.SELL, "0.05", "s.canary"))
+    assert isinstance(left, NewOrder)
+    core.on_event(fill(left, "0.05", "100", "t2"))
+    end_all(core, 59)
     core.on_event(alarm(60, "size_down", 0.5, "b@1"))
     core.on_event(quote(61))
     assert sizes(recorder)[-2:] == [("s", "a@1", D("0.95")), ("s.canary", "b@1", D("0.025"))]
@@ -274,6 +286,7 @@ def test_a_canary_that_breaks_leaves_the_champion_alone() -> None:
     core.on_event(shelf.offer(11, "b@1", "canary", 0.2))
     canary.statuses = [FAILED]
     core.on_event(quote(12))
+    end_all(core, 12)
     core.on_event(quote(13))
     assert sizes(recorder) == [("s", "a@1", D("0.8"))] * 2
     assert states(recorder)[-1][:3] == ("canary", "b@1", "broken")

@@ -8,7 +8,7 @@ import json
 import time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import msgspec
 import typer
@@ -19,7 +19,10 @@ from models.mixture import commands as weighing_commands
 from models.shipped import DEFAULT, ENGINES, REGISTRY, Name, bundles_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from models.registry.standing import Standing
+    from models.registry.store import Registry
 
 app = typer.Typer(help="Networks, model bundles, and which of them stands for what.", no_args_is_help=True)
 
@@ -59,10 +62,22 @@ def models_list(
         print(f"{row['name']:<20} {row['version']:<34} {row['state']}")
     versions = index.rows(Registry(registry))
     for row in versions:
-        said = row["problem"] or f"{row['scope']}  {row['network']}, {row['verdict']}"
-        print(f"{row['name']:<20} {row['version']:<34} {row['state']:<10} {said}")
+        print(f"{row['name']:<20} {row['version']:<34} {row['state']:<10} {row['problem'] or _described(row)}")
     if as_json:
         print_json({"models": rows, "registry": versions})
+
+
+def _described(row: dict[str, Any]) -> str:
+    """What tells the versions of one name apart."""
+    precision = "" if row["precision"] == "fp32" else f" {row['precision']}"
+    said = f"{row['scope']}  {row['network']}{precision} of {_minute(row['created_ns'])}, {row['verdict']}"
+    if row["expires_ns"] is not None:
+        said += f", {'expired' if row['expires_ns'] <= time.time_ns() else 'expires'} {_minute(row['expires_ns'])}"
+    return said + (", a rollback brings it back" if row["is_next_back"] else "")
+
+
+def _minute(at_ns: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at_ns // 1_000_000_000))
 
 
 @app.command("show")
@@ -184,19 +199,22 @@ def models_promote(
 ) -> None:
     """Make a version the champion of its scope: what model: auto trades on, in running daemons too."""
     from models.registry.promotion import promote
-    from models.registry.store import Registry
 
-    standing = promote(
-        Registry(registry),
-        name,
-        version,
-        to="shadow" if shadow else "champion",
-        who=who or _user(),
-        why=_reason(reason, force),
-        force=force,
-        now_ns=time.time_ns(),
+    why = _reason(reason, force)
+    _change(
+        registry,
+        lambda held: promote(
+            held,
+            name,
+            version,
+            to="shadow" if shadow else "champion",
+            who=who or _user(),
+            why=why,
+            force=force,
+            now_ns=time.time_ns(),
+        ),
+        as_json,
     )
-    _tell(registry, standing, as_json)
 
 
 @app.command("canary")
@@ -212,24 +230,27 @@ def models_canary(
 ) -> None:
     """Let a version trade a small share of the size beside the champion; again with another share to change that."""
     from models.registry.promotion import promote
-    from models.registry.store import Registry
 
     try:
         wanted = Decimal(share)
     except InvalidOperation:
         raise BundleError(f"--share {share!r}", expected="a number such as 0.05") from None
-    standing = promote(
-        Registry(registry),
-        name,
-        version,
-        to="canary",
-        share=wanted,
-        who=who or _user(),
-        why=_reason(reason, force),
-        force=force,
-        now_ns=time.time_ns(),
+    why = _reason(reason, force)
+    _change(
+        registry,
+        lambda held: promote(
+            held,
+            name,
+            version,
+            to="canary",
+            share=wanted,
+            who=who or _user(),
+            why=why,
+            force=force,
+            now_ns=time.time_ns(),
+        ),
+        as_json,
     )
-    _tell(registry, standing, as_json)
 
 
 @app.command("rollback")
@@ -244,18 +265,13 @@ def models_rollback(
 ) -> None:
     """The champion before the one called NAME stands again, without any canary."""
     from models.registry.promotion import rollback
-    from models.registry.store import Registry
 
-    standing = rollback(
-        Registry(registry),
-        name,
-        scope=scope,
-        who=who or _user(),
-        why=_reason(reason, force),
-        force=force,
-        now_ns=time.time_ns(),
+    why = _reason(reason, force)
+    _change(
+        registry,
+        lambda held: rollback(held, name, scope=scope, who=who or _user(), why=why, force=force, now_ns=time.time_ns()),
+        as_json,
     )
-    _tell(registry, standing, as_json)
 
 
 @app.command("retire")
@@ -269,10 +285,13 @@ def models_retire(
 ) -> None:
     """Take a version out of every use; its scope has no champion then, where it was that."""
     from models.registry.promotion import retire
-    from models.registry.store import Registry
 
-    standing = retire(Registry(registry), name, version, who=who or _user(), why=reason, now_ns=time.time_ns())
-    _tell(registry, standing, as_json)
+    why = _reason(reason, force=False)
+    _change(
+        registry,
+        lambda held: retire(held, name, version, who=who or _user(), why=why, now_ns=time.time_ns()),
+        as_json,
+    )
 
 
 @app.command("audit")
@@ -314,20 +333,27 @@ def _user() -> str:
         return "unknown"  # a container may run without any name
 
 
-def _tell(registry: Path, standing: Standing, as_json: bool) -> None:
+def _change(registry: Path, make: Callable[[Registry], Standing], as_json: bool) -> None:
+    """Make one and tell how things stand then, and which canary went with it."""
     from models.registry.store import Registry
 
+    held = Registry(registry)
+    canaries = {one.scope: one.canary for one in held.sorted_out()[0]}
+    standing = make(held)
     print(f"{standing.scope.text}: champion {standing.champion or 'none'}")
     if standing.champion is not None:
-        manifest = Registry(registry).manifest(standing.champion)
+        manifest = held.manifest(standing.champion)
         if manifest.evaluation is not None:
             judged = manifest.evaluation
             print(f"  evaluated: {judged.verdict} against {judged.best_baseline}, by {judged.primary}")
-    for other in Registry(registry).sorted_out()[0]:
+    for other in held.sorted_out()[0]:
         if other.champion is not None and other.scope != standing.scope and other.scope.meets(standing.scope):
             print(f"  where {other.scope.text} is narrower or the same, {other.champion} may serve instead")
     if standing.canary is not None:
         print(f"  canary: {standing.canary} with {standing.share} of the size of entries")
+    gone = canaries.get(standing.scope)
+    if gone not in (None, standing.champion, standing.canary):
+        print(f"  no canary any more: {gone}")
     for what, versions in (("before it", standing.earlier), ("shadow", standing.shadow)):
         if versions:
             print(f"  {what}: {', '.join(reversed(versions))}")

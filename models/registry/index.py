@@ -21,15 +21,22 @@ _SCHEMA = """
 CREATE TABLE about (stamp TEXT NOT NULL);
 CREATE TABLE versions (
     version TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, scope TEXT NOT NULL, head TEXT NOT NULL,
-    network TEXT NOT NULL, created_ns INTEGER NOT NULL, expires_ns INTEGER, verdict TEXT NOT NULL, run TEXT NOT NULL,
-    problem TEXT NOT NULL
+    network TEXT NOT NULL, precision TEXT NOT NULL, created_ns INTEGER NOT NULL, expires_ns INTEGER,
+    verdict TEXT NOT NULL, run TEXT NOT NULL, is_next_back INTEGER NOT NULL, problem TEXT NOT NULL
 );
 """
-_COLUMNS = "version, name, state, scope, head, network, created_ns, expires_ns, verdict, run, problem"
+_COLUMNS = (
+    "version, name, state, scope, head, network, precision, created_ns, expires_ns, verdict, run, is_next_back, problem"
+)
+_AGE = 7
+"""Place of ``created_ns`` in a row."""
 
 
 def rows(registry: Registry) -> list[dict[str, Any]]:
-    """A row for each version, by name and age.  Raises ``BundleError`` when a standing is damaged."""
+    """A row for each version, by name and age; ``is_next_back``: a rollback makes it champion.
+
+    Raises ``BundleError`` when a standing is damaged.
+    """
     if not registry.root.is_dir():
         return []
     stamp = _stamp(registry)
@@ -65,7 +72,7 @@ def _ask(path: Path, stamp: str) -> list[tuple[Any, ...]] | None:
 def _contents(registry: Registry) -> list[tuple[Any, ...]]:
     standings = {one.scope: one for one in registry.standings()}
     found = [_row(registry, version, standings) for version in registry.versions()]
-    return sorted(found, key=lambda row: (row[1], row[6], row[0]))
+    return sorted(found, key=lambda row: (row[1], row[_AGE], row[0]))
 
 
 def _row(registry: Registry, version: str, standings: dict[Any, Standing]) -> tuple[Any, ...]:
@@ -73,12 +80,13 @@ def _row(registry: Registry, version: str, standings: dict[Any, Standing]) -> tu
     try:
         manifest = registry.manifest(version)
     except BundleError as error:
-        return (version, name, "damaged", "", "", "", 0, None, "", "", str(error))
+        return (version, name, "damaged", "", "", "", "", 0, None, "", "", 0, str(error))
     scope = scope_of(manifest)
     standing = standings.get(scope, Standing(scope))
     verdict = "scored in its run" if manifest.scored else "not evaluated"
     if manifest.evaluation is not None:
-        verdict = f"{manifest.evaluation.verdict} ({manifest.evaluation.primary})"
+        score = manifest.metrics.get(primary := manifest.evaluation.primary)
+        verdict = f"{manifest.evaluation.verdict} ({primary}{'' if score is None else f' {score.value:.4g}'})"
     return (
         version,
         name,
@@ -86,10 +94,12 @@ def _row(registry: Registry, version: str, standings: dict[Any, Standing]) -> tu
         scope.text,
         "binary" if manifest.task is None else manifest.task.head,
         manifest.training.network,
+        manifest.precision,
         manifest.created_ns,
         manifest.expires_ns,
         verdict,
         "" if manifest.run is None else manifest.run.name,
+        int(standing.champion is not None and standing.earlier[-1:] == (version,)),
         "",
     )
 

@@ -109,7 +109,9 @@ def _unproven(manifest: Manifest) -> list[str]:
         return ["its card has no evaluation (python run.py evaluate --run RUN, then models add RUN)"]
     judged = manifest.evaluation
     if judged is not None and judged.suspicions and not judged.explained:
-        return [f"its evaluation is suspicious and nobody has said why: {'; '.join(judged.suspicions)}"]
+        more = f" (and {len(judged.suspicions) - 1} more)" if len(judged.suspicions) > 1 else ""
+        how = 'python run.py evaluate --run RUN --explain "WHY", then models add RUN'
+        return [f"its evaluation is suspicious and nobody has said why: {judged.suspicions[0]}{more} ({how})"]
     return []
 
 

@@ -130,12 +130,15 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 expected=f"more than 0 and at most {SHARE_MAX} of the size of entries",
                 do="--share 0.05 is a usual one",
             )
-        if self.champion is None or version == self.champion:
-            seen = "has no champion" if self.champion is None else f"has {version} as its champion"
+        if self.champion is None:
             raise BundleError(
-                f"{self.scope.text} {seen}",
-                expected="a champion, and another version beside it",
-                do="promote one first",
+                f"{self.scope.text} has no champion", expected="a canary beside a champion", do="promote one first"
+            )
+        if version == self.champion:
+            raise BundleError(
+                f"{version} is the champion of {self.scope.text}",
+                expected="another version than the champion as its canary",
+                do="python run.py models list shows them",
             )
         if self.canary not in (None, version):
             raise BundleError(
@@ -156,9 +159,11 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _rolled_back(self, version: str) -> Standing:
         if not self.earlier or self.champion is None:
+            meant = self.canary or self.champion  # a canary is what came last
+            retire = "" if meant is None else f": python run.py models retire {meant.replace('@', ' ')}"
             raise BundleError(
                 f"{self.champion or self.scope.text} has no champion before it",
-                do="promote another version, or take it away: python run.py models retire NAME VERSION",
+                do=f"promote another version, or take {'its canary' if self.canary else 'it'} away{retire}",
             )
         if version != self.earlier[-1]:
             raise BundleError(f"the champion before was {self.earlier[-1]}, not {version}; nothing was changed")

@@ -88,12 +88,18 @@ class Registry:
         own = [one for one in self.versions() if one.partition("@")[0] == name]
         found = [one for one in own if len(sha) >= _PREFIX_MIN and one.partition("@")[2].startswith(sha[:_SHA_DIGITS])]
         if len(found) != 1:
-            known = ", ".join(one.partition("@")[2] for one in own) or "none of that name"
+            if not own:
+                named = ", ".join(sorted({one.partition("@")[0] for one in self.versions()})) or "none yet"
+                raise BundleError(
+                    f"the registry {self.root} has no version of {name!r}",
+                    expected=f"a name that it has: {named}",
+                    do="python run.py models add FOLDER registers a bundle",
+                )
             seen = f"{len(found)} versions" if found else "no version"
             raise BundleError(
                 f"the registry {self.root} has {seen} {sha!r} of {name!r}",
-                expected=f"one of: {known}",
-                do="python run.py models add FOLDER registers a bundle",
+                expected=f"{_PREFIX_MIN} digits or more of one of: {', '.join(one.partition('@')[2] for one in own)}",
+                do="python run.py models list tells them apart",
             )
         return found[0]
 

@@ -89,7 +89,9 @@ def bundle_in(folder: Path) -> Bundle:
     places = sorted(path.parent for path in (folder / BUNDLE).glob(f"*/{MANIFEST}"))
     if len(places) != 1:
         raise BundleError(
-            f"{folder} holds {len(places)} bundles", expected="a bundle, or a run with one in it", do="check the path"
+            f"{folder} holds {len(places) or 'no'} bundles",
+            expected="a bundle, or a run with one in it",
+            do=f"python run.py models bundle {folder}" if (folder / DATA).is_file() else "check the path",
         )
     whole = (folder / DATA).is_file()
     runs = [RunFolder(folder)] if whole else [RunFolder(path.parent) for path in sorted(folder.glob(f"*/{DATA}"))]

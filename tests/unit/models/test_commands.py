@@ -67,6 +67,28 @@ def test_a_canary_gets_a_share_and_is_promoted(typed, artifacts, crypto_bundle, 
     ]
 
 
+def test_what_tells_versions_apart_is_listed_and_a_canary_that_goes_is_named(
+    typed, artifacts, crypto_bundle, edit_manifest
+):
+    """Three versions of one name: which one a rollback brings back, when each was made, until when it may serve."""
+    digits = [typed("add", str(artifacts / "demo-crypto"))["version"].partition("@")[2]]
+    for number in range(2):
+        edit_manifest(crypto_bundle, lambda m, n=number: m.update(summary=f"{n}", expires_ns=2_000_000_000_000_000_000))
+        digits.append(typed("add", str(crypto_bundle))["version"].partition("@")[2])
+    first, second, third = digits
+    for sha in (first, second):
+        typed("promote", "demo-crypto", sha)
+    typed("canary", "demo-crypto", third, "--share", "0.05")
+    listed = {
+        line.split()[1].partition("@")[2]: line for line in CliRunner().invoke(app, ["list"]).output.splitlines()[2:]
+    }
+    assert "a rollback brings it back" in listed[first]
+    assert "expires 2033-05-18 03:33" in listed[second]
+    assert "a rollback" not in listed[second]
+    said = CliRunner().invoke(app, ["rollback", "demo-crypto"]).output
+    assert f"no canary any more: demo-crypto@{third}" in said
+
+
 def test_force_needs_a_reason(typed, artifacts):
     typed("add", str(artifacts / "demo-fx"))
     with pytest.raises(BundleError, match="--force without a reason"):
@@ -75,7 +97,7 @@ def test_force_needs_a_reason(typed, artifacts):
 
 def test_what_is_no_bundle_is_not_added(typed, tmp_path):
     """An empty folder, and one that is not there."""
-    with pytest.raises(BundleError, match="0 bundles"):
+    with pytest.raises(BundleError, match="no bundles"):
         typed("add", str(tmp_path))
     with pytest.raises(BundleError, match="no bundle at"):
         typed("add", str(tmp_path / "nothing"))

@@ -25,6 +25,14 @@ def test_it_lists_versions_with_what_they_stand_for(registry, add) -> None:
     assert rows[0]["verdict"] == "scored in its run"
 
 
+def test_it_says_which_version_a_rollback_brings_back(registry, add) -> None:
+    first, second = add(), add()
+    stand(registry, first)
+    assert [row["is_next_back"] for row in index.rows(registry)] == [0, 0]
+    stand(registry, second)
+    assert {row["version"]: row["is_next_back"] for row in index.rows(registry)} == {first: 1, second: 0}
+
+
 def test_it_is_read_while_it_is_fresh(registry, add) -> None:
     """A row that was changed in the file, not in the folder, is still there: nobody looked at the folder again."""
     version = add()

@@ -37,6 +37,16 @@ def test_a_new_champion_retires_the_one_before_and_rolling_back_returns_it() -> 
     assert standing.sequence == 5
 
 
+def test_without_a_champion_before_a_rollback_names_what_came_last() -> None:
+    """Whoever goes back because a canary does harm is told how that one goes."""
+    first, canary = VERSIONS[:2]
+    alone = Standing(SCOPE).after("promote", first)
+    with pytest.raises(BundleError, match=f"take it away: python run.py models retire {first.replace('@', ' ')}"):
+        alone.after("rollback", "")
+    with pytest.raises(BundleError, match=f"its canary away: python run.py models retire {canary.replace('@', ' ')}"):
+        alone.after("canary", canary, TWENTIETH).after("rollback", "")
+
+
 def test_rolling_back_to_another_than_the_one_before_is_refused() -> None:
     standing = Standing(SCOPE).after("promote", VERSIONS[0]).after("promote", VERSIONS[1])
     with pytest.raises(BundleError, match=f"was {VERSIONS[0]}, not {VERSIONS[2]}"):
@@ -90,7 +100,7 @@ def test_a_share_that_makes_no_canary_is_refused(share) -> None:
 def test_a_canary_needs_a_champion_beside_it_and_there_is_one_at_a_time() -> None:
     with pytest.raises(BundleError, match="has no champion"):
         Standing(SCOPE).after("canary", VERSIONS[0], TWENTIETH)
-    with pytest.raises(BundleError, match="as its champion"):
+    with pytest.raises(BundleError, match="is the champion of"):
         Standing(SCOPE).after("promote", VERSIONS[0]).after("canary", VERSIONS[0], TWENTIETH)
     with pytest.raises(BundleError, match=f"{VERSIONS[2]} is canary"):
         with_canary().after("canary", VERSIONS[3], TWENTIETH)

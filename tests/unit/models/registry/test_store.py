@@ -53,7 +53,7 @@ def test_a_copy_that_was_killed_is_no_version(registry, add, artifacts, monkeypa
 @pytest.mark.parametrize("sha", ["", "abc", "zzzz", "../.."])
 def test_a_version_that_is_not_there_lists_those_that_are(registry, add, sha) -> None:
     version = add()
-    with pytest.raises(BundleError, match=f"expected one of: {version.partition('@')[2]}"):
+    with pytest.raises(BundleError, match=f"expected 4 digits or more of one of: {version.partition('@')[2]}"):
         registry.resolve("demo-crypto", sha)
 
 

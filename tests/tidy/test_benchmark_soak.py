@@ -3,45 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
-from benchmarks import candles, ccxt_soak, networks, soak_verdict
+from benchmarks import ccxt_soak, soak_verdict
 from benchmarks.market import INSTRUMENT, PRODUCT, VENUE, Market
 from benchmarks.soak_feed import Repeater
 from connectors.coinbase.protocol import CoinbaseMarketProtocol
 from engine.errors import KestrelError
 from engine.events import Quote, Trade
-from engine.features import compute_candles
-
-
-def test_a_training_step_is_timed_beside_plain_torch_of_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of the networks and one plain one; each plain one has exactly the parameters of its network."""
-    pytest.importorskip("torch", reason="the trainer is not installed")
-    plain = networks._plain()
-    sizes = {row["name"]: row["parameters"] for row in networks.networks.table()}
-    for name, make in plain.items():
-        assert sum(p.numel() for p in make().parameters()) == sizes[name]
-    monkeypatch.setattr(networks.networks, "names", lambda: ("mlp", "lstm_ensemble"))
-    monkeypatch.setattr(networks, "_plain", lambda: {"attention": plain["attention"]})
-    readings = networks.run(True)
-    assert [reading.name for reading in readings] == ["network_mlp", "network_lstm_ensemble", "network_attention_plain"]
-    assert all(reading.n == 5 and reading.p99 >= reading.p50 > 0 for reading in readings)
-
-
-def test_what_technical40_is_compared_with_computes_the_same_columns() -> None:
-    """The pandas frame of the benchmark and the kernel on 400 candles: all 40 columns of the last row agree."""
-    pytest.importorskip("pandas")
-    given = candles.candles(400)
-    frame = candles.recompute(candles.as_frame(given))
-    wanted = candles.spec()
-    found: list[Any] = []
-    compute_candles(wanted, INSTRUMENT, given, found.append)
-    ours = dict(zip(wanted.columns, found[-1][-1].tolist(), strict=True))
-    assert set(frame.columns) == set(wanted.columns)
-    for name, value in ours.items():
-        assert value == pytest.approx(float(frame[name].iloc[-1]), rel=1e-6, abs=1e-9), name
 
 
 def soaked(leak: str = "", per_look: float = 0.0, factor: float = 1.0, waited: float = 0.0) -> list[dict[str, float]]:

@@ -2,14 +2,10 @@ from __future__ import annotations
 
 import json
 import resource
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import yaml
@@ -20,7 +16,6 @@ from models.evaluation.evaluate import evaluate
 from models.evaluation.ledger import Ledger
 from models.evaluation.run_folder import RunFolder
 from models.trainer.settings import load_settings, settings_of
-from tests.support.daemon import ROOT, environment
 from tests.support.training import candle_settings, write_candles
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
@@ -28,47 +23,7 @@ torch = pytest.importorskip("torch", reason="the trainer is not installed: pip i
 from models.trainer import predict_test  # noqa: E402
 from models.trainer.dataset import build, feature_spec  # noqa: E402
 from models.trainer.run import estimate_run, run_folds, run_training  # noqa: E402
-
-EVERYTHING = {
-    "assets": {"width": 8, "id_dropout": 0.2},
-    "augmentation": {"jitter": 0.05, "shift_rows_max": 2},
-    "network": {"name": "cnn_lstm", "filters": [6], "hidden": 5, "layers": 1, "dense": 6, "dropout": 0.3},
-    "weights": {"uniqueness": True, "classes": True, "as": "draws"},
-    "loss": {"kind": "focal"},
-    "curriculum": {"label": {"kind": "class", "threshold": 0.002}, "epochs": 1},
-}
-"""All that draws random numbers or keeps something over a step."""
-
-
-class StoppedError(Exception):
-    """What a user's callback ends a run with."""
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_candles(tmp_path_factory.mktemp("candles"))
-
-
-def trained(folder: Path, files: Path, task: str = "classes", /, **changes):
-    return run_training(settings_of(candle_settings(task, **changes)), folder=folder, data=files)
-
-
-def same(one: Path, other: Path) -> None:
-    """Weights, predictions and scores of two runs are equal bit for bit."""
-    for path in sorted((one / "weights").iterdir()):
-        left, right = (torch.load(run / "weights" / path.name, weights_only=True) for run in (one, other))
-        assert left["served"].keys() == right["served"].keys()
-        for key, value in left["served"].items():
-            assert torch.equal(value, right["served"][key]), key
-        assert {key: left[key] for key in left if key != "served"} == {
-            key: right[key] for key in right if key != "served"
-        }
-    for part in ("train", "validation"):
-        a, b = (RunFolder(run).predictions(part).values for run in (one, other))
-        assert a.tobytes() == b.tobytes()
-    lines = [[msgspec.structs.replace(line, seconds=0.0) for line in RunFolder(run).epochs()] for run in (one, other)]
-    assert lines[0] == lines[1]
-
+from tests.support.training_runs import EVERYTHING, StoppedError, same, trained  # noqa: E402
 
 # --- every task -------------------------------------------------------------------------------------------------
 
@@ -258,147 +213,6 @@ def test_a_run_that_is_not_done_or_learned_from_other_data_is_told_before_a_test
     (tmp_path / "run" / "weights").rmdir()
     with pytest.raises(DataError, match="has no weights"):
         predict_test.prepare(tmp_path / "run", own)
-
-
-# --- going on ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "stop_at"),
-    [
-        ({"fit": {"seeds": [1, 2], "epochs": 3, "ema": 0.9, "patience": 9}, **EVERYTHING}, [(1, 0), (2, 1)]),
-        (
-            {
-                "network": {
-                    "name": "stacked_ensemble",
-                    "sizes": [4],
-                    "members": [{"name": "mlp", "sizes": [4]}, {"name": "cnn_lstm", "filters": [4], "hidden": 4}],
-                },
-                "fit": {"schedule": {"kind": "plateau", "patience": 0}, "epochs": 3, "patience": 9},
-            },
-            [(1, 1)],
-        ),
-        (
-            {"fit": {"schedule": {"kind": "warm_restarts", "cycle_epochs": 2}, "epochs": 4, "optimiser": "nadam"}},
-            [(1, 2)],
-        ),
-        ({"fit": {"schedule": {"kind": "one_cycle"}, "epochs": 3, "optimiser": "sgd"}, "oversampling": True}, [(1, 0)]),
-    ],
-    ids=["everything", "ensemble", "warm_restarts", "one_cycle"],
-)
-def test_a_run_that_was_stopped_comes_to_the_very_same_result(tmp_path, data, changes, stop_at):
-    """Ends it behind given epochs and goes on: weights, predictions and scores are those of a run left alone."""
-    settings = settings_of(candle_settings("classes", **changes))
-    whole = run_training(settings, folder=tmp_path / "whole", data=data)
-    resume = False
-    for at in stop_at:
-
-        def stop(line, at=at):
-            if (line.seed, line.epoch) == at:
-                raise StoppedError
-
-        with pytest.raises(StoppedError):
-            run_training(settings, folder=tmp_path / "stopped", data=data, on_epoch=stop, resume=resume)
-        resume = True
-    stopped = run_training(settings, folder=tmp_path / "stopped", data=data, resume=True)
-    assert stopped.validation == whole.validation
-    assert stopped.epochs == whole.epochs
-    same(tmp_path / "whole", tmp_path / "stopped")
-    assert not (tmp_path / "stopped" / "checkpoint.pt").exists()
-    again = run_training(settings, folder=tmp_path / "stopped", data=data, resume=True)  # done: told, not trained
-    assert again.validation == whole.validation
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from models.trainer.run import run_training
-from models.trainer.settings import load_settings
-
-def kill(line):
-    if line.epoch == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-config, folder, data = (Path(word) for word in sys.argv[1:])
-run_training(load_settings(config)[0], folder=folder, data=data, on_epoch=kill)
-"""
-
-
-def test_a_process_that_was_killed_is_gone_on_with_by_another(tmp_path, data):
-    """SIGKILL behind the second epoch: nothing is closed or told, and the result is that of a run left alone."""
-    settings = settings_of(candle_settings("classes", fit={"epochs": 4, "ema": 0.9}, **EVERYTHING))
-    run_training(settings, folder=tmp_path / "whole", data=data)
-    (tmp_path / "tiny.yaml").write_bytes(settings.to_yaml())
-    words = [sys.executable, "-c", KILLED, str(tmp_path / "tiny.yaml"), str(tmp_path / "killed"), str(data)]
-    done = subprocess.run(words, cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)), check=False, timeout=120)
-    assert done.returncode == -signal.SIGKILL
-    assert len(RunFolder(tmp_path / "killed").epochs()) == 2
-    run_training(settings, folder=tmp_path / "killed", data=data, resume=True)
-    same(tmp_path / "whole", tmp_path / "killed")
-
-
-def test_a_member_of_an_ensemble_that_was_killed_goes_on(tmp_path, data, monkeypatch):
-    """Kills it while a member learns, which tells nobody: by the checkpoint that it writes then."""
-    from models.trainer import run as module
-
-    members = [{"name": "mlp", "sizes": [4]}, {"name": "mlp", "sizes": [6]}]
-    settings = settings_of(
-        candle_settings("classes", network={"name": "stacked_ensemble", "sizes": [4], "members": members})
-    )
-    run_training(settings, folder=tmp_path / "whole", data=data)
-    real, seen = module.checkpoint.save, []
-
-    def killed(path, state):
-        real(path, state)
-        seen.append(state)
-        if len(seen) == 3:  # the second member's first epoch
-            raise StoppedError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(module.checkpoint, "save", killed)
-        with pytest.raises(StoppedError):
-            run_training(settings, folder=tmp_path / "killed", data=data)
-    assert seen[-1]["stage"] == 1
-    run_training(settings, folder=tmp_path / "killed", data=data, resume=True)
-    same(tmp_path / "whole", tmp_path / "killed")
-
-
-def test_scores_that_no_checkpoint_knows_are_made_again(tmp_path, data):
-    """A kill between the line of an epoch and its checkpoint leaves a line too many; another one, half a line."""
-    settings = settings_of(candle_settings("classes", fit={"epochs": 3}))
-    run_training(settings, folder=tmp_path / "whole", data=data)
-
-    def stop(line):
-        if line.epoch == 0:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        run_training(settings, folder=tmp_path / "killed", data=data, on_epoch=stop)
-    lines = tmp_path / "killed" / "metrics.jsonl"
-    lines.write_bytes(lines.read_bytes() * 2 + lines.read_bytes()[:40])
-    run_training(settings, folder=tmp_path / "killed", data=data, resume=True)
-    same(tmp_path / "whole", tmp_path / "killed")
-
-
-def test_a_run_that_goes_on_may_have_other_rates_and_more_epochs(tmp_path, data):
-    """The rates of the groups are those that were asked for; anything else is refused."""
-    begun = candle_settings("classes", fit={"schedule": {"kind": "constant"}, "epochs": 2})
-
-    def stop(line):
-        if line.epoch == 1:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        run_training(settings_of(begun), folder=tmp_path / "run", data=data, on_epoch=stop)
-    changed = settings_of(begun | {"fit": {**begun["fit"], "learning_rate": 5e-4, "epochs": 4}})
-    run_training(changed, folder=tmp_path / "run", data=data, resume=True)
-    assert [line.learning_rate for line in RunFolder(tmp_path / "run").epochs()] == [1e-3, 1e-3, 5e-4, 5e-4]
-    other = settings_of(begun | {"network": {"name": "mlp", "sizes": [9]}})
-    with pytest.raises(ConfigError, match=r"made with other settings \(network\)"):
-        run_training(other, folder=tmp_path / "run", data=data, resume=True)
-    more = settings_of(begun | {"fit": {**begun["fit"], "learning_rate": 5e-4, "epochs": 9}})
-    with pytest.raises(ConfigError, match="is done, with 4 epochs a seed"):
-        run_training(more, folder=tmp_path / "run", data=data, resume=True)
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------

@@ -276,8 +276,13 @@ def running_sessions(*run_dirs: Path) -> list[Path]:
     return [alive[name] for name in sorted(alive, reverse=True)]
 
 
+class RefusedError(KestrelError):
+    """The daemon has answered, and will not."""
+
+
 def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout_s: float = 3.0) -> dict[str, Any]:
-    """Send one command to a daemon.  Raises ``KestrelError`` when it does not answer in time, or refuses.
+    """Send one command to a daemon.  Raises ``KestrelError`` when it does not answer in time, ``RefusedError`` when it
+    answers that it will not.
 
     A ``reason`` is cut at ``REASON_MAX`` characters, as the record does.
     """
@@ -304,7 +309,7 @@ def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeo
             "goes on; kill -9 ends it and leaves its orders to a watchdog",
         ) from None
     if not reply.get("ok"):
-        raise KestrelError(f"the daemon of {said_of(path)} refused {command!r}: {reply.get('error', reply)}")
+        raise RefusedError(f"the daemon of {said_of(path)} refused {command!r}: {reply.get('error', reply)}")
     return reply
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from engine.codec import Record
 from engine.durable import write_atomically
 from engine.errors import JournalError, KestrelError
-from engine.runtime.control import ask
+from engine.runtime.control import RefusedError, ask
 from engine.runtime.journal_tail import JournalTail
 from engine.runtime.model_requests import ALARM, FIGURES, REPORT, WEIGH
 from engine.runtime.storing import is_let_go, step_back
@@ -70,7 +70,7 @@ class Telling:
                 if text != self._said:
                     self._said = text
                     print(text, file=sys.stderr, flush=True)
-                if "refused" not in text:
+                if not isinstance(error, RefusedError):
                     return
             self._untold.popleft()
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from engine.errors import KestrelError
+from engine.runtime.control import RefusedError
 from engine.runtime.model_requests import ALARM, REPORT
 from engine.runtime.observer_keeper import LOG_FILE, ObserverKeeper, ObserverPlan
 from engine.runtime.observer_process import DAMAGED, Telling, Watch, follow
@@ -52,13 +53,13 @@ class Counting:
 class Daemon:
     """Answers as told, then well; keeps what it took."""
 
-    def __init__(self, *answers: str) -> None:
+    def __init__(self, *answers: str | KestrelError) -> None:
         self.answers = list(answers)
         self.took: list[tuple[str, dict[str, Any]]] = []
 
     def ask(self, _: Path, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self.answers and (said := self.answers.pop(0)):
-            raise KestrelError(said)
+            raise said if isinstance(said, KestrelError) else KestrelError(said)
         self.took.append((command, arguments))
         return {"ok": True}
 
@@ -98,14 +99,17 @@ def test_nothing_is_told_until_the_record_was_read_to_its_end(folder: Path) -> N
 
 
 def test_an_alarm_that_a_busy_daemon_does_not_take_is_told_again(folder: Path) -> None:
-    """No answer: it waits.  A refusal: it is not told again."""
-    daemon = Daemon("the daemon does not answer: timed out")
+    """No answer, also of a daemon that nobody can be connected to: it waits.  A refusal: it is not told again."""
+    daemon = Daemon(
+        "the daemon does not answer: timed out", "the daemon does not answer: [Errno 111] Connection refused"
+    )
     telling = Telling(folder / "sock", daemon.ask)
     telling.add(ALARM, {"number": 1})
     telling.add(ALARM, {"number": 2})
-    telling.tell()
-    assert (daemon.took, telling.waiting) == ([], 2)
-    daemon.answers = ["the daemon refused 'model_alarm': not in this session"]
+    for _ in range(2):
+        telling.tell()
+        assert (daemon.took, telling.waiting) == ([], 2)
+    daemon.answers = [RefusedError("the daemon refused 'model_alarm': not in this session")]
     telling.tell()
     assert daemon.took == [(ALARM, {"number": 2})]
     assert telling.waiting == 0

@@ -195,16 +195,19 @@ def _parts(
 
 def _observer_of(settings: Settings, instruments: Sequence[Instrument]) -> Any:
     """What watches the models of a session; None where nothing does."""
-    from config.observing import is_watched
+    from config.observing import FOLDER, is_watched
     from engine.errors import BundleError
     from engine.runtime.observer_keeper import ObserverPlan
+    from models.observer.blame import at_work
 
     try:
         watched = is_watched(settings, instruments)
     except BundleError:
         return None  # a registry that is damaged is told by whoever needs it
     command = (sys.executable, str(ROOT / "run.py"), "observe")
-    return ObserverPlan(command, settings.models.watch.restarts_max) if watched else None
+    if not watched:
+        return None
+    return ObserverPlan(command, settings.models.watch.restarts_max, lambda session: at_work(session / FOLDER))
 
 
 def _options(settings: Settings, plan: SessionPlan, *, start_ns: int, observer: Any = None) -> Any:
@@ -406,7 +409,7 @@ def _observe(session: Session) -> Any:
     from config.observing import FOLDER, build_observer, carry_out_as_configured
 
     settings = restore(session.header.config, {})
-    observer = build_observer(settings, session.path / FOLDER)
+    observer = build_observer(settings, session.path / FOLDER, session=f"{session.id} {session.header.created_ns}")
     return observer, lambda told: carry_out_as_configured(settings, told, time.time_ns(), upto_ns=observer.last_seq_ns)
 
 

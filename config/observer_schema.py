@@ -60,15 +60,27 @@ class RolloutSettings(Section):
         description="a challenger that passes its tests is promoted, one that fails goes, unasked; feed live alone",
     )
     signals_min: int = Field(
-        default=200, ge=20, description="signals of a challenger with an outcome, before it is judged once"
+        default=200, ge=20, description="signals of a challenger with an outcome, before it is judged"
     )
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="how likely each test is passed by chance")
+    alpha: float = Field(
+        default=0.05,
+        gt=0,
+        lt=0.5,
+        description="how likely a challenger that is not better is ever promoted, or one that is not worse demoted",
+    )
     ece_rise_max: float = Field(
         default=0.01, ge=0, le=1, description="calibration error of a challenger above the champion's"
     )
     canary_share: float = Field(default=0.05, gt=0, le=0.5, description="share of the size that a canary gets")
     span_s: float = Field(
         default=60.0, gt=0, le=86_400, description="losses and profits are added up over spans of that length, s"
+    )
+
+    profit_max_bps: float = Field(
+        default=100.0,
+        gt=0,
+        le=10_000,
+        description="a difference of profit in such a span, for each instrument, that is beyond it counts as that, bps",
     )
 
     def rules(self, deadline_us: float) -> RolloutRules:
@@ -81,4 +93,5 @@ class RolloutSettings(Section):
             latency_us_max=deadline_us,
             canary_share=self.canary_share,
             span_s=self.span_s,
+            profit_max_bps=self.profit_max_bps,
         )

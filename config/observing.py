@@ -14,10 +14,12 @@ from engine.features import load_columns
 from engine.instruments import Instrument
 from models.bundle import Bundle, load_bundle
 from models.catalogue import load_named
-from models.observer.observer import Alarmed, Judged, Observer, Weighed
+from models.observer.evidence import EvidenceStore, Key
+from models.observer.observer import Observer
 from models.observer.paired import Paired
 from models.observer.rolling import carry_out
 from models.observer.shadows import Workshop
+from models.observer.told import Judged, Told
 from models.onnx_model import OnnxModel
 from models.registry.store import Registry
 from risk.gate import Gate
@@ -48,11 +50,13 @@ def build_observer(
     settings: Settings,
     folder: Path | None,
     *,
+    session: str = "",
     shadows: Sequence[Bundle] = (),
-    pairs: dict[tuple[str, str, str], Paired] | None = None,
+    pairs: dict[Key, Paired] | None = None,
 ) -> Observer:
     """Of a session that ran, or runs, with these settings.  ``folder``: where it writes; None: nowhere.
 
+    ``session``: which one it is, where what is found of challengers is kept for the next one (a live market alone).
     ``shadows``: those to run, in place of the registry's; ``pairs``: what was found of them before.  Raises
     ``KestrelError`` where the folder cannot be written.
     """
@@ -81,10 +85,11 @@ def build_observer(
         rollout=models.rollout.rules(models.deadline_us),
         shadows=tuple(shadows),
         pairs=pairs,
+        store=_evidence_of(settings, session) if session and settings.venue.feed == "live" else None,
     )
 
 
-def carry_out_as_configured(settings: Settings, told: Alarmed | Judged | Weighed, now_ns: int, *, upto_ns: int) -> str:
+def carry_out_as_configured(settings: Settings, told: Told, now_ns: int, *, upto_ns: int) -> str:
     """What of the session's findings changes the registry: what was done, or why not; empty where there was nothing.
 
     ``upto_ns``: receive time of the last record that was read."""
@@ -101,7 +106,7 @@ def judge_again(
     Raises ``BundleError`` for a version that is none."""
     bundle = load_bundle(Registry(registry).path_of(version))
     bundle.check_version(version)
-    pairs: dict[tuple[str, str, str], Paired] = {}
+    pairs: dict[Key, Paired] = {}
     judged: list[Judged] = []
     for config, records in recorded:
         settings = restore(config, {"models.registry": str(registry)})
@@ -110,3 +115,11 @@ def judge_again(
             observer.take(record)
         judged = observer.judge_now()
     return judged
+
+
+def _evidence_of(settings: Settings, session: str) -> EvidenceStore:
+    """Of these instruments, by spans of this length: evidence of others is evidence of something else."""
+    rollout, allowed = settings.models.rollout, settings.risk.allowed_instruments or ()
+    named = allowed if isinstance(allowed, str) else ", ".join(sorted(allowed))
+    about = f"live; {settings.venue.name}: {named}; {rollout.span_s:g} s; {rollout.profit_max_bps:g} bps"
+    return EvidenceStore(settings.models.registry, about, session)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,8 @@ from engine.runtime.observer_process import DAMAGED
 from engine.runtime.secrecy import without_secrets
 
 LOG_FILE: Final = "observer.log"
+BLAMED_MAX: Final = 16
+"""Restarts for versions that took the process with them, which count apart."""
 FINISH_S: Final = 10.0
 """What it has not read by then it reads by itself."""
 
@@ -26,10 +28,11 @@ FINISH_S: Final = 10.0
 @dataclass(frozen=True)
 class ObserverPlan:
     """``command`` starts it; the session's folder and our process id are put behind.  ``restarts_max``: how often it is
-    started again in a session."""
+    started again in a session.  ``at_work``: which version was at work there when it died; empty for none."""
 
     command: Sequence[str]
     restarts_max: int
+    at_work: Callable[[Path], str] = lambda _: ""
 
 
 class ObserverKeeper:
@@ -41,6 +44,8 @@ class ObserverKeeper:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.restarts = 0
+        self._to_blame: set[str] = set()
+        """Versions that took it with them: none of them is run again."""
 
     @property
     def pid(self) -> int | None:
@@ -70,6 +75,16 @@ class ObserverKeeper:
         status = process.returncode
         if process.stdin is not None:
             process.stdin.close()
+        version = self._plan.at_work(self._session)
+        if version and version not in self._to_blame and len(self._to_blame) < BLAMED_MAX:
+            self._to_blame.add(version)
+            self._log.error(
+                "a version took the process that watches models with it and is not run again",
+                version=version,
+                status=status,
+            )
+            self.start()
+            return
         if status == DAMAGED or self.restarts >= self._plan.restarts_max:
             self._log.error("models are not watched any more", status=status, restarts=self.restarts, log=LOG_FILE)
             return

@@ -46,6 +46,8 @@ class Watching(Protocol):
 
     def summary(self) -> Mapping[str, Any]: ...
 
+    def close(self) -> None: ...
+
 
 class Telling:
     """Requests to one daemon, in order.  ``socket`` None: there is none any more."""
@@ -109,6 +111,11 @@ class Watch:
         """The journal was closed, and all of it was read."""
         return self._tail.closed
 
+    def close(self) -> None:
+        """The last look."""
+        self.look()
+        self._watching.close()
+
     def look(self) -> None:
         """Alarms, verdicts and figures as of now."""
         for told in self._watching.look(caught_up=self._caught_up):
@@ -159,7 +166,7 @@ def follow(watch: Watch, telling: Telling, let_go: Callable[[float], bool] = is_
             looked_s = now_s
             watch.look()
         if watch.is_over or (left_s and not read and now_s - left_s > PATIENCE_S):
-            watch.look()
+            watch.close()
             return 0
         if left_s:
             time.sleep(0.0 if read else POLL_S)

@@ -10,7 +10,7 @@ import typer
 
 from engine.cli import JsonFlag, print_json
 from engine.errors import ConfigError
-from models.observer.observer import Judged
+from models.observer.told import Judged
 from models.shipped import REGISTRY
 
 Judge = Callable[[Path, Sequence[str], Path, str], list[Judged]]

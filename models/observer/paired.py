@@ -1,7 +1,8 @@
-"""Two models on the same rows: what one lost and won more than the other, added up by spans of time.
+"""Two models on the same rows: what one lost and won more than the other, span of time by span of time.
 
-Owns the sums and their interval.  Neighbouring rows share most of their label; spans that are at least twice as long
-as it are nearly independent, and they are what is drawn.  Memory: ``SPANS_MAX`` spans, then two become one.
+Owns the spans and what they show.  A span is at least twice as long as a label, and only what is known within it
+counts: no two spans share an outcome, so each is a value of its own (``models.observer.betting``).  Memory is of fixed
+size.
 """
 
 from __future__ import annotations
@@ -9,126 +10,134 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from models.observer.betting import Evidence
 
-SPANS_MAX: Final = 4_096
-_DRAWS: Final = 2_000
-_WIDTH: Final = 6
+P_EDGE: Final = 0.05
+"""Probabilities are cut to 5 to 95 % before their losses are compared, so that a loss has a bound."""
+LOSS_GAP_MAX: Final = float(np.log((1.0 - P_EDGE) / P_EDGE))
+"""Of one row, nats."""
+
+
+def compared_loss(p: float, rose: bool) -> float:
+    """Log-loss of the probability of a rise after that cut, nats."""
+    p = min(max(p, P_EDGE), 1.0 - P_EDGE)
+    return float(-np.log(p if rose else 1.0 - p))
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean with the bounds that it is beyond with probability ``alpha`` each, and of how many spans it is."""
+class Gap:
+    """A mean of ``spans`` spans, and how sure it is that the challenger is better, or worse (e-values)."""
 
     value: float
-    low: float
-    high: float
     spans: int
+    better: float
+    worse: float
 
-    @property
-    def text(self) -> str:
-        return f"{self.value:+.4g} ({self.low:+.4g} to {self.high:+.4g}, {self.spans} spans)"
-
-
-class Paired:
-    """Of one challenger beside one champion.  ``span_ns``: at least twice the labels' horizon."""
-
-    def __init__(self, span_ns: int) -> None:
-        self.span_ns = span_ns
-        # rows of both, loss of the challenger less the champion's, signals and profit (bps) of each.
-        self._sums: dict[int, list[float]] = {}
-        self.label_ns = 0
-        """The longest time that a label took; what was drawn from shorter spans would be too sure."""
-
-    @property
-    def rows(self) -> int:
-        return int(sum(one[0] for one in self._sums.values()))
-
-    @property
-    def signals(self) -> int:
-        """Of the challenger, whose outcome is known."""
-        return int(sum(one[2] for one in self._sums.values()))
-
-    @property
-    def champion_signals(self) -> int:
-        return int(sum(one[4] for one in self._sums.values()))
-
-    def lost(self, ts_ns: int, challenger: float, champion: float, label_ns: int) -> None:
-        """Losses of one row on which both spoke."""
-        span = self._span(ts_ns)
-        span[0] += 1.0
-        span[1] += challenger - champion
-        self.label_ns = max(self.label_ns, label_ns)
-
-    def won(self, ts_ns: int, profit_bps: float, *, challenger: bool) -> None:
-        """What a signal of one of the two was worth after cost."""
-        span, at = self._span(ts_ns), 2 if challenger else 4
-        span[at] += 1.0
-        span[at + 1] += profit_bps
-
-    def loss_gap(self, alpha: float) -> Interval | None:
-        """Mean loss of the challenger less the champion's, a row; None where no row has both."""
-        table = self._table()
-        return interval(table[:, 1], table[:, 0], alpha)
-
-    def profit_gap_bps(self, alpha: float) -> Interval | None:
-        """Profit of the challenger less the champion's, a span of time."""
-        table = self._table()
-        return interval(table[:, 3] - table[:, 5], np.ones(len(table)), alpha)
-
-    def profit_bps(self, alpha: float) -> Interval | None:
-        """Of the challenger, a signal."""
-        table = self._table()
-        return interval(table[:, 3], table[:, 2], alpha)
-
-    def clear(self) -> None:
-        """Begin anew: a test is made once of what it was declared for."""
-        self._sums.clear()
-
-    def _span(self, ts_ns: int) -> list[float]:
-        key = ts_ns // self.span_ns
-        found = self._sums.get(key)
-        if found is None:
-            if len(self._sums) >= SPANS_MAX:
-                self._merge(2)
-                return self._span(ts_ns)
-            found = self._sums[key] = [0.0] * _WIDTH
-        return found
-
-    def _merge(self, factor: int) -> None:
-        merged: dict[int, list[float]] = {}
-        for key, sums in self._sums.items():
-            held = merged.setdefault(key // factor, [0.0] * _WIDTH)
-            for place, value in enumerate(sums):
-                held[place] += value
-        self._sums = merged
-        self.span_ns *= factor
-
-    def _table(self) -> Float64:
-        """``(S, 6)`` by time, in spans of at least twice the label."""
-        while self._sums and self.span_ns < 2 * self.label_ns:
-            self._merge(2)
-        rows = [self._sums[key] for key in sorted(self._sums)]
-        return np.asarray(rows, np.float64).reshape(len(rows), _WIDTH)
+    def text(self, unit: str) -> str:
+        evidence = f"evidence {self.better:.3g} for and {self.worse:.3g} against"
+        return f"{self.value:+.4g} {unit}, {self.spans:,} spans, {evidence}"
 
 
-def interval(sums: Float64, weights: Float64, alpha: float) -> Interval | None:
-    """``sum(sums) / sum(weights)`` of spans ``(S,)``, with the quantiles ``alpha`` and ``1 - alpha`` of what is drawn
-    from whole spans with replacement; None without weight.
+class Open(msgspec.Struct):
+    """Sums of the span that is not over."""
 
-    Below ten spans the bounds are infinite: nothing can be told from so few.
+    at: int = -1
+    rows: int = 0
+    loss_gap: float = 0.0
+    profit_gap_bps: float = 0.0
+    signals: int = 0
+
+
+class Paired(msgspec.Struct):
+    """Of one challenger beside one champion.  ``span_ns``: it grows to twice the longest label.
+
+    ``profit_max_bps``: a difference of profit in a span, for each instrument, that is beyond it counts as that.
     """
-    whole = float(weights.sum())
-    if not whole:
-        return None
-    value, spans = float(sums.sum()) / whole, int((weights > 0).sum())
-    if spans < 10:
-        return Interval(value, -np.inf, np.inf, spans)
-    picks = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_DRAWS)
-    drawn = picks @ weights
-    means = (picks @ sums)[drawn > 0] / drawn[drawn > 0]
-    low, high = np.quantile(means, [alpha, 1.0 - alpha])
-    return Interval(value, float(low), float(high), spans)
+
+    span_ns: int
+    profit_max_bps: float = 100.0
+    rows: int = 0
+    signals: int = 0
+    """Of the challenger, whose outcome is known."""
+    champion_signals: int = 0
+    profit_bps: float = 0.0
+    """Of all signals of the challenger."""
+    instruments: list[str] = msgspec.field(default_factory=list)
+    open: Open = msgspec.field(default_factory=Open)
+    losses: Evidence = msgspec.field(default_factory=Evidence)
+    profits: Evidence = msgspec.field(default_factory=Evidence)
+
+    def lost(self, instrument: str, made_ns: int, known_ns: int, *, challenger: float, champion: float) -> None:
+        """Losses (``compared_loss``) of one row on which both spoke, and when that was made and known."""
+        if instrument not in self.instruments:
+            self.instruments.append(instrument)
+        self.rows += 1
+        if self._counts(made_ns, known_ns):
+            self.open.rows += 1
+            self.open.loss_gap += challenger - champion
+
+    def won(self, made_ns: int, known_ns: int, profit_bps: float, *, challenger: bool) -> None:
+        """What a signal of one of the two was worth after cost."""
+        if challenger:
+            self.signals += 1
+            self.profit_bps += profit_bps
+        else:
+            self.champion_signals += 1
+        if self._counts(made_ns, known_ns):
+            self.open.signals += 1
+            self.open.profit_gap_bps += profit_bps if challenger else -profit_bps
+
+    def followed_by(self, later: Paired) -> Paired:
+        """What was found before, and what was found after it apart from it."""
+        return Paired(
+            span_ns=max(self.span_ns, later.span_ns),
+            profit_max_bps=self.profit_max_bps,
+            rows=self.rows + later.rows,
+            signals=self.signals + later.signals,
+            champion_signals=self.champion_signals + later.champion_signals,
+            profit_bps=self.profit_bps + later.profit_bps,
+            instruments=list(dict.fromkeys([*self.instruments, *later.instruments])),
+            losses=self.losses.followed_by(later.losses),
+            profits=self.profits.followed_by(later.profits),
+        )
+
+    def loss_gap(self) -> Gap | None:
+        """Mean loss of the challenger less the champion's, nats a row; None before a span is over."""
+        held = self.losses
+        if not held.count:
+            return None
+        return Gap(-held.mean * LOSS_GAP_MAX, held.count, _e(held.above), _e(held.below))
+
+    def profit_gap_bps(self) -> Gap | None:
+        """Profit of the challenger less the champion's, a span and instrument."""
+        held = self.profits
+        if not held.count or not self.signals:
+            return None
+        return Gap(held.mean * self.profit_max_bps, held.count, _e(held.above), _e(held.below))
+
+    def _counts(self, made_ns: int, known_ns: int) -> bool:
+        """Whether what was made then and is known now lies in one span; the span before is over by now."""
+        if 2 * (known_ns - made_ns) > self.span_ns:
+            while 2 * (known_ns - made_ns) > self.span_ns:
+                self.span_ns *= 2
+            self.open = Open()
+        at = known_ns // self.span_ns
+        if at != self.open.at:
+            self._end()
+            self.open = Open(at)
+        return made_ns // self.span_ns == at
+
+    def _end(self) -> None:
+        """The open span is over: what it shows counts."""
+        done = self.open
+        if done.rows:
+            self.losses.add(-done.loss_gap / done.rows / LOSS_GAP_MAX)
+        if done.rows or done.signals:
+            self.profits.add(done.profit_gap_bps / max(len(self.instruments), 1) / self.profit_max_bps)
+
+
+def _e(log_wealth: float) -> float:
+    return float(np.exp(min(log_wealth, 700.0)))

@@ -10,8 +10,9 @@ from decimal import Decimal
 from typing import Final
 
 from engine.errors import BundleError
-from models.observer.observer import CANARY, SHADOW, Alarmed, Judged, Weighed
 from models.observer.rollout import RolloutRules
+from models.observer.told import Alarmed, Judged, Told
+from models.observer.track import CANARY, SHADOW
 from models.registry.promotion import promote, retire, rollback
 from models.registry.standing import scope_of
 from models.registry.store import Registry
@@ -22,15 +23,13 @@ LAG_MAX_NS: Final = 10_000_000_000
 """Age of the last record that was read, beyond which a verdict is of another time."""
 
 
-def carry_out(
-    told: Alarmed | Judged | Weighed, registry: Registry, rules: RolloutRules, now_ns: int, *, feed: str, upto_ns: int
-) -> str:
+def carry_out(told: Told, registry: Registry, rules: RolloutRules, now_ns: int, *, feed: str, upto_ns: int) -> str:
     """What was done, or why it was not, in a line; empty where nothing was to be done.
 
     ``feed`` as in ``venue.feed``: what a model did on a market that is not live moves nobody who trades on one.
     ``upto_ns``: receive time of the last record that was read.  What the registry refuses is said and left.
     """
-    if not rules.automatic or isinstance(told, Weighed) or not _asks_for_a_change(told):
+    if not rules.automatic or not isinstance(told, Alarmed | Judged) or not _asks_for_a_change(told):
         return ""
     if feed != "live":
         return (

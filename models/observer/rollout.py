@@ -1,7 +1,7 @@
 """Promotion and demotion as declared tests: a challenger beside the champion on the same rows.
 
-Owns the rules (``models.rollout``) and the verdict, pure functions of figures.  A test is made once, when as many
-signals as were fixed beforehand have an outcome: who looks after each signal finds a winner by chance.
+Owns the rules (``models.rollout``) and the verdict, pure functions of figures.  It may be looked at as often as one
+likes: the tests are sequential (``models.observer.betting``).
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ Said = Literal["promote", "stay", "demote", "wait"]
 
 @dataclass(frozen=True)
 class RolloutRules:
-    """``signals_min`` of the challenger, whose outcome is known; ``alpha``: how likely a test is passed by chance.
+    """``signals_min`` of the challenger, whose outcome is known; ``alpha``: how likely a challenger that is not better
+    is promoted ever, and one that is not worse demoted.
 
     ``ece_rise_max``: by how much its calibration error may be above the champion's.  ``latency_us_max``: of its p99.
     ``canary_share`` of the size that a challenger gets before it is champion.  ``span_s``: losses and profits are added
-    up over spans of that length.
+    up over spans of that length.  ``profit_max_bps``: as ``models.observer.paired`` has it.
     """
 
     automatic: bool = False
@@ -30,6 +31,7 @@ class RolloutRules:
     latency_us_max: float = 1_000.0
     canary_share: float = 0.05
     span_s: float = 60.0
+    profit_max_bps: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -57,24 +59,25 @@ def judge(
     champion_ece: float | None,
     latency_p99_us: float | None,
 ) -> Verdict:
-    """``promote`` when every test is passed, ``demote`` when it is worse beyond chance in loss or in profit, else
-    ``stay``; ``wait`` before it has the signals that were fixed."""
+    """``promote`` when every test is passed, ``demote`` when it is worse beyond chance in loss or in profit (half of
+    ``alpha`` each), else ``stay``; ``wait`` before it has the signals that were fixed."""
     if paired.signals < rules.signals_min:
         text = f"{paired.signals:,} signals with an outcome, {rules.signals_min:,} were fixed beforehand"
         return Verdict("wait", {"signals": (False, text)})
     tests: dict[str, tuple[bool, str]] = {}
-    loss, profit = paired.loss_gap(rules.alpha), paired.profit_gap_bps(rules.alpha)
+    enough, too_bad = 1.0 / rules.alpha, 2.0 / rules.alpha
+    loss, profit = paired.loss_gap(), paired.profit_gap_bps()
     if loss is None:
-        tests["log_loss"] = (False, "no row on which both spoke of the same horizon")
+        tests["log_loss"] = (False, "no span of rows on which both spoke of the same horizon")
     else:
-        tests["log_loss"] = (loss.high < 0.0, f"{loss.text} against the champion's, a row")
+        tests["log_loss"] = (loss.better >= enough, f"{loss.text('nats a row')}; {enough:g} is enough")
     if profit is None:
-        tests["profit"] = (False, "no signal")
+        tests["profit"] = (False, "no span with a signal")
     else:
-        tests["profit"] = (profit.low > 0.0, f"{profit.text} bps more than the champion after cost, a span")
-    own = paired.profit_bps(rules.alpha)
-    if own is not None:
-        tests["net"] = (own.value > 0.0, f"{own.text} bps a signal after cost")
+        said = profit.text("bps a span more than the champion after cost")
+        tests["profit"] = (profit.better >= enough, f"{said}; {enough:g} is enough")
+    own_bps = paired.profit_bps / max(paired.signals, 1)
+    tests["net"] = (own_bps > 0.0, f"{own_bps:+.4g} bps a signal after cost, of {paired.signals:,}")
     rise = None if ece is None or champion_ece is None else ece - champion_ece
     tests["calibration"] = (
         rise is not None and rise <= rules.ece_rise_max,
@@ -84,7 +87,7 @@ def judge(
         latency_p99_us is not None and latency_p99_us <= rules.latency_us_max,
         "unknown" if latency_p99_us is None else f"p99 {latency_p99_us:.0f} us of {rules.latency_us_max:.0f}",
     )
-    if all(passed for passed, _ in tests.values()):
-        return Verdict("promote", tests)
-    worse = (loss is not None and loss.low > 0.0) or (profit is not None and profit.high < 0.0)
-    return Verdict("demote" if worse else "stay", tests)
+    worse = any(gap is not None and gap.worse >= too_bad for gap in (loss, profit))
+    if worse:
+        return Verdict("demote", tests)
+    return Verdict("promote" if all(passed for passed, _ in tests.values()) else "stay", tests)

@@ -38,6 +38,11 @@ class WatchRules:
     output: Action = "alert"
     latency: Action = "alert"
 
+    @property
+    def skew_window(self) -> int:
+        """Comparisons that count: those of about ``window_rows`` rows, and enough of them to raise the alarm."""
+        return max(self.window_rows // self.skew_every, 10 * self.skew_max)
+
     def action_of(self, source: Source) -> Action:
         """What is to be done about an alarm of that source."""
         found: Action = getattr(self, source)
@@ -68,12 +73,12 @@ def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
     ece, matured = figures.get("ece"), figures.get("matured", 0)
     if ece is not None and matured >= rules.matured_min and ece > rules.ece_max:
         found.append(Alarm("calibration", f"its calibration error is {ece:.3f}, over {rules.ece_max:g}"))
-    predictions, late = figures.get("predictions", 0), figures.get("late", 0)
-    if predictions >= rules.matured_min and late > rules.late_share_max * predictions:
-        found.append(Alarm("latency", f"{late:,} of {predictions:,} predictions were late"))
-    skewed = figures.get("skewed", 0)
+    recent, late = figures.get("late_of", 0), figures.get("late_recent", 0)
+    if recent >= min(rules.matured_min, rules.window_rows) and late > rules.late_share_max * recent:
+        found.append(Alarm("latency", f"{late:,} of the last {recent:,} predictions were late"))
+    skewed = figures.get("skewed_recent", 0)
     if skewed >= rules.skew_max:
-        text = f"{skewed} of {figures.get('compared', 0)} predictions differ when made again of rebuilt rows"
+        text = f"{skewed} of the last {figures.get('skewed_of', 0)} predictions differ when made again of rebuilt rows"
         found.append(Alarm("skew", f"{text}: {figures.get('skew_worst', '')}".rstrip(": ")))
     return found
 

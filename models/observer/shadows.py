@@ -5,9 +5,10 @@ Owns which there are (the registry's shadows), their sessions, and what they sai
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +20,11 @@ from engine.instruments import Instrument
 from engine.ports import Float32Array, Model
 from models.bundle import Bundle, load_bundle
 from models.observer.blame import Blame
+from models.refusals import problem_of
 from models.registry.store import Registry
 
 FILE: Final = "predictions.jsonl"
 OLDER: Final = "predictions.1.jsonl"
-BLAME: Final = "at_work"
 _FLUSH_BYTES: Final = 1 << 16
 
 OpenModel = Callable[[Bundle], Model]
@@ -57,6 +58,7 @@ class Workshop:
         self._open_model = open_model
         self._stopwatch = stopwatch
         self._models: dict[str, Model] = {}
+        self._bundles: dict[str, Bundle] = {}
         self.refused: dict[str, str] = {}
         """Versions that do not run here, and why."""
         self._blame: Blame | None = None
@@ -64,13 +66,12 @@ class Workshop:
         if folder is not None:
             try:
                 folder.mkdir(mode=0o700, exist_ok=True)
-                self._blame = Blame(folder / BLAME)
+                self._blame = Blame(folder)
                 self._log = BoundedLog(folder, bytes_max)
             except OSError as error:
                 raise KestrelError(f"{folder} cannot be written: {error.strerror}") from None
-            if self._blame.held:
-                self.refused[self._blame.held] = "the process that ran it died while it was at work"
-                self._blame.release()
+            for version in self._blame.died():
+                self.refused[version] = "the process that ran it died while it was at work"
 
     def model(self, bundle: Bundle) -> Model:
         """Opened once.  Raises ``BundleError`` for one that does not open here, or took this process with it before."""
@@ -82,33 +83,58 @@ class Workshop:
             self._take(version)
             try:
                 model = self._models[version] = self._open_model(bundle)
-            except BundleError as error:
-                self.refused[version] = str(error)
-                raise
+            except Exception as error:  # each runtime has types of its own
+                self.refuse(version, problem_of(error))
+                raise BundleError(self.refused[version]) from error
             finally:
                 self._release()
         return model
 
     def load(self, version: str) -> Bundle:
-        """A version of the registry.  Raises ``BundleError``."""
+        """A version of the registry, read once.  Raises ``BundleError``."""
         if self._registry is None:
             raise BundleError(f"there is no registry to take {version} from")
-        bundle = load_bundle(self._registry.path_of(version))
-        bundle.check_version(version)
+        bundle = self._bundles.get(version)
+        if bundle is None:
+            try:
+                bundle = load_bundle(self._registry.path_of(version))
+                bundle.check_version(version)
+            except Exception as error:
+                raise BundleError(problem_of(error)) from error
+            self._bundles[version] = bundle
         return bundle
+
+    def refuse(self, version: str, why: str) -> None:
+        """It is not run here any more."""
+        self.refused[version] = why
+        self._models.pop(version, None)
+
+    def keep_only(self, versions: Collection[str]) -> None:
+        """All others are closed: over months many come and go."""
+        self._models = {version: model for version, model in self._models.items() if version in versions}
+        self._bundles = {version: bundle for version, bundle in self._bundles.items() if version in versions}
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        return tuple(self._models)
 
     def run(
         self, model: Model, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int
     ) -> tuple[Prediction, int]:
-        """A prediction and how long it took, ns."""
+        """A prediction and how long it took, ns.  Raises ``BundleError`` for a model that raises, or says nothing: it
+        is not run any more."""
         self._take(model.version)
         begun_ns = self._stopwatch()
-        prediction = model.predict(instrument, window, ts_event_ns, ts_recv_ns)
-        took_ns = self._stopwatch() - begun_ns
-        self._release()
-        if prediction is None:  # models are opened here to answer at once
-            raise BundleError(f"{model.version} gave no answer")
-        return prediction, took_ns
+        try:
+            prediction = model.predict(instrument, window, ts_event_ns, ts_recv_ns)
+            if prediction is None:  # models are opened here to answer at once
+                raise BundleError(f"{model.version} gave no answer")
+        except Exception as error:
+            self.refuse(model.version, f"it failed while it ran: {problem_of(error)}")
+            raise BundleError(self.refused[model.version]) from error
+        finally:
+            self._release()
+        return prediction, self._stopwatch() - begun_ns
 
     def keep(self, prediction: Prediction) -> None:
         """Write down what a shadow said."""
@@ -144,7 +170,8 @@ class BoundedLog:
     def __init__(self, folder: Path, bytes_max: int) -> None:
         self._path, self._older = folder / FILE, folder / OLDER
         self._half = max(bytes_max // 2, 1)
-        self._file = _opened(self._path, "ab")
+        self._descriptor = _opened(self._path)
+        self._size = os.fstat(self._descriptor).st_size
         self._held = bytearray()
 
     def add(self, line: dict[str, Any]) -> None:
@@ -153,19 +180,22 @@ class BoundedLog:
             self.flush()
 
     def flush(self) -> None:
-        """A disk that refuses costs these lines, and nothing else."""
+        """A disk that refuses costs these lines, and nothing else: what was written in part is taken back."""
         held, self._held = self._held, bytearray()
-        try:
-            if self._file.tell() + len(held) > self._half:
-                self._file.close()
-                self._path.replace(self._older)
-                self._file = _opened(self._path, "wb")
-            self._file.write(held)
-            self._file.flush()
-        except OSError:
-            return
+        with contextlib.suppress(OSError):
+            if self._size + len(held) > self._half:
+                with contextlib.suppress(FileNotFoundError):  # moved before, and then no new one could be made
+                    self._path.replace(self._older)
+                fresh = _opened(self._path)
+                os.close(self._descriptor)
+                self._descriptor, self._size = fresh, 0
+            written = os.write(self._descriptor, held)
+            if written < len(held):
+                os.ftruncate(self._descriptor, self._size)
+            else:
+                self._size += written
 
 
-def _opened(path: Path, mode: str) -> Any:
+def _opened(path: Path) -> int:
     """For its owner alone."""
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_CLOEXEC, 0o600))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -18,12 +18,16 @@ from models.manifest_sections import DIRECTION
 from models.observer.adwin import Adwin
 from models.observer.maturing import Matured, Maturing, Reading
 from models.observer.outcomes import Outcomes
+from models.observer.paired import compared_loss
 from models.observer.rebuilding import Rows
 from models.observer.rules import CLEAR, Action, Standing, WatchRules, alarms
 from models.observer.stability import Learned, Stability
 from models.observer.weighing import Weighing
+from models.observer.windows import Recent
 from models.reference import newest_in_unit
 
+CHAMPION, CANARY, OLDER, SHADOW = "champion", "canary", "older", "shadow"
+"""Roles; the first three as ``engine.seats`` has them."""
 _LOSS_MAX: Final = 14.0
 """Of one row, nats (``models.evaluation.losses.P_MIN``): ADWIN takes shares of it."""
 _BLOCK: Final = 16
@@ -57,8 +61,7 @@ def reading_of_facts(facts: tuple[tuple[str, float], ...]) -> Reading | None:
 
 
 class Track:
-    """``bundle`` None: only what the record tells can be judged, no drift of inputs.  ``role``: champion, canary or
-    shadow."""
+    """``bundle`` None: only what the record tells can be judged, no drift of inputs."""
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class Track:
         self.standing = Standing()
         self.outcomes = Outcomes(_MATURED)
         self.losses: deque[tuple[int, float]] = deque(maxlen=_MATURED)
-        """Row and loss of what has matured, in order."""
+        """Row, and loss as it is compared, of what has matured, in order."""
         self._maturing = Maturing(reading, rows, fee_bps)
         self._loss = Adwin(rules.adwin_delta)
         self._loss_rose = False
@@ -92,8 +95,8 @@ class Track:
         self.compared = self.equal = self.skewed = 0
         """Predictions that were made again of rebuilt rows; to the bit; beyond the tolerance."""
         self._skew_worst = ""
-        self._counted_from: dict[str, int] = {}
-        """Counts when their alarm was cleared: they never fall, so what an alarm looks at begins there."""
+        self._late = Recent(rules.window_rows)
+        self._skew = Recent(rules.skew_window)
         if bundle is not None:
             self._watch_inputs(bundle)
 
@@ -138,7 +141,9 @@ class Track:
         """``row``: the one it is of, -1 where that was not found; ``event`` numbers what is being handled."""
         outcomes = self.outcomes
         outcomes.predictions += 1
-        outcomes.late += prediction.status is PredictionStatus.LATE
+        late = prediction.status is PredictionStatus.LATE
+        outcomes.late += late
+        self._late.add(late)
         outcomes.failed += prediction.status is PredictionStatus.FAILED
         if not prediction.values:
             return
@@ -148,8 +153,7 @@ class Track:
         if row < 0:
             outcomes.unmatched += 1
         else:
-            in_time = prediction.status is not PredictionStatus.LATE
-            self._maturing.predicted(row, prediction.values, event, in_time=in_time)
+            self._maturing.predicted(row, prediction.values, event, in_time=not late)
             if self.weighing is not None:
                 self.weighing.said(row, prediction.values)
 
@@ -158,7 +162,7 @@ class Track:
         found = self._maturing.matured()
         for one in found:
             loss = self.outcomes.add(one.p, one.rose)
-            self.losses.append((one.row, loss))
+            self.losses.append((one.row, compared_loss(one.p, one.rose)))
             if self.weighing is not None:
                 self.weighing.matured(one.row, one.rose)
             self._add_loss(loss)
@@ -190,7 +194,9 @@ class Track:
         self.compared += 1
         worst = max(abs(one - other) for one, other in zip(live.values, again.values, strict=True))
         self.equal += worst == 0.0
-        if worst <= tolerance:
+        differs = not worst <= tolerance
+        self._skew.add(differs)
+        if not differs:
             return
         self.skewed += 1
         self._skew_worst = f"{live.values[0]:.6g} live, {again.values[0]:.6g} again"
@@ -201,15 +207,13 @@ class Track:
         if action != CLEAR:
             return
         if source in ("", "skew"):
-            self._counted_from |= {"skewed": self.skewed, "compared": self.compared}
+            self._skew.clear()
         if source in ("", "latency"):
-            self._counted_from |= {"predictions": self.outcomes.predictions, "late": self.outcomes.late}
+            self._late.clear()
 
     def alarm_changes(self) -> list[tuple[str, Action | Literal["clear"], str]]:
         """What is to be told of its alarms (``models.observer.rules.Standing.changes``)."""
-        figures = self.figures()
-        figures |= {name: figures[name] - count for name, count in self._counted_from.items() if name in figures}
-        return self.standing.changes(alarms(figures, self.rules), self.rules, self.outcomes.predictions)
+        return self.standing.changes(alarms(self.figures(), self.rules), self.rules, self.outcomes.predictions)
 
     # --- what is told -------------------------------------------------------------------------------------------------
 
@@ -239,10 +243,12 @@ class Track:
             found["input_changes"] = sum(adwin.changes for adwin in self._adwins)
         if self._output.psi is not None:
             found["output_psi"] = float(self._output.psi[0])
+        found["late_recent"], found["late_of"] = self._late.yes, self._late.count
         found["loss_rose"] = self._loss_rose
         if self._loss.count:
             found["loss_recent"] = self._loss.mean * _LOSS_MAX
         if self.compared:
             found |= {"compared": self.compared, "equal": self.equal, "skewed": self.skewed}
+            found["skewed_recent"], found["skewed_of"] = self._skew.yes, self._skew.count
             found["skew_worst"] = self._skew_worst
         return found

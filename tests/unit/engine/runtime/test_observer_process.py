@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ class Counting:
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
+        self.closed = False
         self.alarms = [Alarm("X", "m@1", "psi", "alert", 0.5, "drift")]
 
     def take(self, record: Any) -> None:
@@ -48,6 +49,9 @@ class Counting:
 
     def summary(self) -> dict[str, Any]:
         return {"records": len(self.seen)}
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Daemon:
@@ -77,6 +81,7 @@ def test_it_reads_to_the_end_and_leaves_what_it_knows(folder: Path) -> None:
     telling = Telling(folder / "sock", daemon.ask)
     assert follow(Watch(folder, counting, telling, told.append), telling, lambda _: False) == 0
     assert len(counting.seen) == 300
+    assert counting.closed
     assert [alarm.source for alarm in told] == ["psi"]
     assert daemon.took[0] == (ALARM, told[0]._asdict())
     assert daemon.took[1][0] == REPORT
@@ -130,9 +135,11 @@ class Log:
         self.errors.append(text)
 
 
-def keeper(folder: Path, code: str, restarts: int = 2) -> tuple[ObserverKeeper, Log]:
+def keeper(
+    folder: Path, code: str, restarts: int = 2, at_work: Callable[[Path], str] = lambda _: ""
+) -> tuple[ObserverKeeper, Log]:
     log = Log()
-    plan = ObserverPlan((sys.executable, "-c", code), restarts)
+    plan = ObserverPlan((sys.executable, "-c", code), restarts, at_work)
     made = ObserverKeeper(plan, folder, log)
     made.start()
     return made, log
@@ -155,6 +162,20 @@ def test_a_process_that_dies_is_started_again_a_few_times_and_that_is_told(folde
         "models are not watched any more",
     ]
     assert (folder / "log" / LOG_FILE).read_text().split() == ["gone"] * 3
+
+
+@pytest.mark.fault("E12")
+def test_versions_that_take_it_with_them_use_up_no_restart_each_but_once(folder: Path) -> None:
+    """Three of them, one after another; the last is named again, and that is a death like any other."""
+    blamed = iter(["a@1", "b@2", "c@3", "c@3"])
+    made, log = keeper(folder, "raise SystemExit(1)", 0, lambda _: next(blamed))
+    for _ in range(4):
+        wait_until(lambda: ended(made))
+        made.look()
+    assert made.restarts == 0
+    assert log.errors == ["a version took the process that watches models with it and is not run again"] * 3 + [
+        "models are not watched any more"
+    ]
 
 
 async def test_a_process_that_is_let_go_ends_and_is_waited_for(folder: Path) -> None:

@@ -23,9 +23,14 @@ from engine.errors import BundleError
 from engine.runtime.model_requests import WEIGH
 from engine.runtime.observer_process import request_of
 from models.bundle import Bundle, load_bundle
-from models.observer.observer import Alarmed, Observer, Weighed
-from models.observer.shadows import BLAME, FILE, OLDER, BoundedLog, Workshop
+from models.observer.blame import Blame
+from models.observer.observer import Observer
+from models.observer.rules import WatchRules, alarms
+from models.observer.shadows import FILE, OLDER, BoundedLog, Workshop
+from models.observer.told import Alarmed, Ended, Weighed
+from models.observer.windows import Recent
 from models.onnx_model import OnnxModel
+from models.registry.promotion import promote, retire
 from tests.support.watched import BTC, Altered, Played, play
 
 EVENTS = 5_000
@@ -106,8 +111,6 @@ def test_a_late_answer_is_no_signal(played: Played) -> None:
 
 
 def test_figures_of_a_shadow_are_none_of_the_canary_that_it_becomes(market_data: Path, registry: Any, add: Any) -> None:
-    from models.registry.promotion import promote
-
     live = play(market_data, registry.root, 2_500)
     observer = live.observer()
     version = add()
@@ -115,11 +118,11 @@ def test_figures_of_a_shadow_are_none_of_the_canary_that_it_becomes(market_data:
     promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
     for record in live.records:
         observer.take(record)
-    ((champion, challenger, role),) = observer._pairs
+    ((champion, challenger, role),) = observer._comparisons.pairs
     assert (challenger, role) == (version, "shadow")
     assigned = next(one for one in live.records if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
     observer.take(e.ModelOffered(1, 1, BTC, "canary", version, assigned.spec, assigned.facts, 0.05))
-    assert observer._pairs == {}
+    assert observer._comparisons.pairs == {}
     assert champion in figures(observer)
 
 
@@ -127,7 +130,7 @@ def test_outcomes_are_those_that_the_record_shows(played: Played) -> None:
     """Losses by hand: the prices that the model was asked at, fifty rows later against now."""
     observer = played.watched_by(played.observer())
     (found,) = figures(observer).values()
-    track = next(iter(observer._tracks.values()))
+    (track,) = observer._tracks
     horizon = 50
     rows = {track.rows.recv_ns(row): row for row in range(track.rows.count)}
     losses = []
@@ -196,6 +199,9 @@ def test_a_shadow_runs_on_the_same_rows_and_is_compared_row_by_row(
 ) -> None:
     """The champion under another name loses and wins nothing against it; what it said is written down."""
     twin = variant(artifacts, tmp_path)
+    models = played.settings.models
+    models = models.model_copy(update={"rollout": models.rollout.model_copy(update={"span_s": 1.0})})
+    played = replace(played, settings=played.settings.model_copy(update={"models": models}))
     observer = played.watched_by(played.observer(tmp_path / "watch", shadows=[twin]))
     found = figures(observer)
     champion = next(version for version in found if version != twin.version)
@@ -204,11 +210,11 @@ def test_a_shadow_runs_on_the_same_rows_and_is_compared_row_by_row(
     assert found[twin.version]["latency_p50_us"] > 1
     (judged,) = observer.judge_now()
     assert (judged.model, judged.champion, judged.verdict.said) == (twin.version, champion, "wait")
-    pair = observer._pairs[champion, twin.version, "shadow"]
+    pair = observer._comparisons.pairs[champion, twin.version, "shadow"]
     assert pair.rows == found[twin.version]["matured"] > 1_000
-    gap = pair.loss_gap(0.05)
+    gap = pair.loss_gap()
     assert gap is not None
-    assert gap.value == 0.0
+    assert (gap.value, gap.better, gap.worse) == (0.0, 1.0, 1.0)
     observer.look()
     lines = [json.loads(line) for line in (tmp_path / "watch" / FILE).read_text().splitlines()]
     assert len(lines) == found[twin.version]["predictions"]
@@ -216,8 +222,6 @@ def test_a_shadow_runs_on_the_same_rows_and_is_compared_row_by_row(
 
 
 def test_shadows_of_the_registry_come_and_go_while_a_session_runs(market_data: Path, registry: Any, add: Any) -> None:
-    from models.registry.promotion import promote, retire
-
     live = play(market_data, registry.root, 1_200)
     observer = live.observer()
     for record in live.records[:600]:
@@ -248,13 +252,97 @@ def test_a_shadow_that_does_not_open_leaves_the_champion_watched(
     assert "cannot load its graph" in observer.troubles[f"{broken.version} on {BTC}"]
 
 
+class Raising(OnnxModel):
+    """A runtime with errors of its own, after a hundred rows."""
+
+    def predict(self, *asked: Any) -> Any:
+        if self.count >= 100:
+            raise RuntimeError("the device is gone")
+        return super().predict(*asked)
+
+
+@pytest.mark.fault("E12")
+def test_a_shadow_that_raises_ends_alone_and_is_told_once(played: Played, artifacts: Path, tmp_path: Path) -> None:
+    bad, good = variant(artifacts, tmp_path / "bad"), variant(artifacts, tmp_path / "good", created_ns=7)
+    observer = played.observer(shadows=[bad, good])
+    observer._workshop._open_model = lambda bundle: (Raising if bundle.version == bad.version else OnnxModel)(bundle)
+    played.watched_by(observer)
+    told = [one for one in observer.look() if isinstance(one, Ended)]
+    assert told == [Ended(bad.version, "it failed while it ran: RuntimeError: the device is gone")]
+    assert not [one for one in observer.look() if isinstance(one, Ended)]
+    found = figures(observer)
+    assert bad.version not in found
+    assert found[good.version]["predictions"] > 3_000
+    assert len(found) == 2
+    assert "the device is gone" in observer.troubles[f"{bad.version} on {BTC}"]
+
+
+def test_a_late_or_skewed_prediction_is_forgotten_in_time_and_a_new_fault_is_seen_after_days() -> None:
+    """Shares are of a window: a million good ones before do not hide what is wrong now."""
+    recent = Recent(1_000)
+    for number in range(1_000_000):
+        recent.add(number < 900_000 and number % 3 == 0)
+    assert (recent.yes, recent.count) == (0, 1_000)
+    for _ in range(60):
+        recent.add(True)
+    figures = {"late_recent": recent.yes, "late_of": recent.count, "late": 300_060, "predictions": 1_000_060}
+    assert [alarm.source for alarm in alarms(figures, WatchRules())] == ["latency"]
+    for _ in range(1_000):
+        recent.add(False)
+    assert recent.yes == 0
+
+
+def test_only_versions_that_are_watched_are_open(market_data: Path, registry: Any, add: Any) -> None:
+    """Five challengers come and go: at no time is more open than the one that stands, and what serves."""
+    live = play(market_data, registry.root, 1_200)
+    observer = live.observer(skew_every=20)
+    workshop = observer._workshop
+    for number in range(5):
+        version = add()
+        name, _, sha = version.partition("@")
+        promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
+        observer.look()
+        part = len(live.records) // 5
+        for record in live.records[number * part : (number + 1) * part]:
+            observer.take(record)
+        assert version in figures(observer)
+        assert len(workshop.opened) <= 2
+        assert len(workshop._bundles) == 1
+        retire(registry, name, sha, who="ana", why="enough", now_ns=2)
+    observer.look()
+    assert len(workshop.opened) <= 1
+    assert workshop._bundles == {}
+    assert len(observer._roster._found) == 1
+
+
+def test_an_older_model_is_watched_while_it_stands_in(played: Played) -> None:
+    """The champion is broken in the second half and the model before it predicts in its place."""
+    assigned = next(one for one in played.records if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
+    half = len(played.records) // 2
+    offered = e.ModelOffered(1, 1, BTC, "older", "before@1", assigned.spec, (*assigned.facts, ("horizon_rows", 50.0)))
+
+    def stood_in(record: Any) -> Any:
+        return msgspec.structs.replace(record, model="before@1") if isinstance(record, e.Prediction) else record
+
+    at = played.records.index(assigned) + 1
+    records = [*played.records[:at], offered, *played.records[at:half], *map(stood_in, played.records[half:])]
+    observer = replace(played, records=records).watched_by(played.observer())
+    found = figures(observer)["before@1"]
+    assert found["role"] == "older"
+    assert found["matured"] > 500
+    assert found["unmatched"] == 0
+    assert observer._comparisons.pairs == {}, "it is nobody's challenger"
+    observer.take(e.ModelStanding(1, 1, BTC, "older", "before@1", "gone", 1.0, "the champion serves"))
+    assert "before@1" not in figures(observer)
+
+
 @pytest.mark.fault("E12")
 def test_a_shadow_that_takes_its_process_with_it_is_known_and_not_run_again(artifacts: Path, tmp_path: Path) -> None:
     """A process is killed while a version is at work: the next one refuses that version, and no other."""
     bundle = load_bundle(artifacts / "demo-crypto")
     code = (
         "import os, signal; from pathlib import Path; from models.observer.blame import Blame;"
-        f"Blame(Path({str(tmp_path / BLAME)!r})).take({bundle.version!r}); os.kill(os.getpid(), signal.SIGKILL)"
+        f"Blame(Path({str(tmp_path)!r})).take({bundle.version!r}); os.kill(os.getpid(), signal.SIGKILL)"
     )
     root = Path(__file__).parents[4]
     died = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, env=dict(os.environ))
@@ -264,7 +352,9 @@ def test_a_shadow_that_takes_its_process_with_it_is_known_and_not_run_again(arti
         workshop.model(bundle)
     other = variant(artifacts, tmp_path / "other")
     assert workshop.model(other).version == other.version
-    assert Workshop(None, tmp_path, OnnxModel).refused == {}, "it came to its end"
+    assert list(Workshop(None, tmp_path, OnnxModel).refused) == [bundle.version], "also at the start after that"
+    Blame(tmp_path).take(other.version)
+    assert list(Workshop(None, tmp_path, OnnxModel).refused) == [bundle.version, other.version]
 
 
 def test_what_shadows_said_is_kept_in_two_files_of_bounded_size(tmp_path: Path) -> None:

@@ -1,65 +1,80 @@
-"""Paired sums: what is drawn are spans, memory is bounded, and the interval is as sure as it says."""
+"""Pairs by spans of time: no outcome is in two of them, memory is of fixed size, and they go on where they were."""
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
-from models.observer.paired import SPANS_MAX, Paired, interval
+from models.observer.paired import LOSS_GAP_MAX, Paired, compared_loss
+
+BTC, ETH = "BTC/USD@x", "ETH/USD@x"
 
 
 def test_gaps_are_the_means_of_what_was_added() -> None:
+    """Twenty spans of ten rows, and the one that is not over."""
     paired = Paired(span_ns=10)
-    for number in range(200):
-        paired.lost(number, challenger=0.5, champion=0.7, label_ns=5)
-        paired.won(number, 2.0, challenger=True)
+    for number in range(201):
+        paired.lost(BTC, number, number, challenger=0.5, champion=0.7)
+        paired.won(number, number, 2.0, challenger=True)
         if number % 2:
-            paired.won(number, 1.0, challenger=False)
-    loss, profit, own = paired.loss_gap(0.05), paired.profit_gap_bps(0.05), paired.profit_bps(0.05)
+            paired.won(number, number, 1.0, challenger=False)
+    loss, profit = paired.loss_gap(), paired.profit_gap_bps()
     assert loss is not None
     assert profit is not None
-    assert own is not None
+    assert (loss.spans, profit.spans) == (20, 20)
     assert loss.value == pytest.approx(-0.2)
-    assert loss.high == pytest.approx(-0.2), "spans that are all alike have no spread"
     assert profit.value == pytest.approx(10 * 2.0 - 5 * 1.0)
-    assert own.value == pytest.approx(2.0)
-    assert (paired.rows, paired.signals, paired.champion_signals, loss.spans) == (200, 200, 100, 20)
-    paired.clear()
-    assert paired.loss_gap(0.05) is None
+    assert (paired.rows, paired.signals, paired.champion_signals, paired.profit_bps) == (201, 201, 100, 402.0)
+    assert loss.better > loss.worse == 1.0
 
 
-def test_memory_is_bounded_and_nothing_is_lost_by_it() -> None:
-    paired = Paired(span_ns=1)
-    for number in range(3 * SPANS_MAX):
-        paired.lost(number, 1.0, 0.0, 0)
-    assert len(paired._sums) <= SPANS_MAX
-    assert paired.rows == 3 * SPANS_MAX
-    assert paired.span_ns == 4
+def test_an_outcome_that_is_known_in_a_later_span_counts_in_none() -> None:
+    """Labels of 4 in spans of 10: six rows of each count.  Its neighbour's outcome would be half of its own."""
+    paired = Paired(span_ns=10)
+    for number in range(101):
+        paired.lost(BTC, number, number + 4, challenger=1.0 if number % 10 > 5 else 0.5, champion=0.5)
+    found = paired.loss_gap()
+    assert found is not None
+    assert found.value == 0.0
+    assert paired.rows == 101
 
 
-def test_spans_grow_to_twice_the_label() -> None:
-    """Drawn from shorter spans, losses that overlap would look like many."""
+def test_spans_grow_to_twice_the_longest_label() -> None:
     paired = Paired(span_ns=10)
     for number in range(0, 4_000, 10):
-        paired.lost(number, 0.0, 1.0, label_ns=70)
-    found = paired.loss_gap(0.05)
+        paired.lost(BTC, number, number + 70, challenger=0.0, champion=1.0)
+    found = paired.loss_gap()
     assert found is not None
     assert paired.span_ns == 160
-    assert found.spans == 25
+    assert found.spans == pytest.approx(4_000 / 160, abs=1)
 
 
-def test_few_spans_tell_nothing() -> None:
-    found = interval(np.full(9, -1.0), np.ones(9), 0.05)
+def test_a_difference_of_profit_is_of_each_instrument_and_has_a_bound() -> None:
+    paired = Paired(span_ns=10, profit_max_bps=50.0)
+    for number in range(101):
+        for instrument in (BTC, ETH):
+            paired.lost(instrument, number, number, challenger=0.5, champion=0.5)
+        if number % 10 == 0:
+            paired.won(number, number, -900.0 if number == 50 else 20.0, challenger=True)
+    found = paired.profit_gap_bps()
     assert found is not None
-    assert (found.low, found.high) == (-np.inf, np.inf)
+    assert found.value == pytest.approx((9 * 10.0 - 50.0) / 10)
 
 
-def test_a_test_without_skill_is_passed_about_as_often_as_declared() -> None:
-    """400 pairs of equal skill, 60 spans each, at 5 %: passed by chance in 2 to 9 %."""
-    rng = np.random.default_rng(5)
-    passed = 0
-    for _ in range(400):
-        found = interval(rng.normal(size=60), np.ones(60), 0.05)
-        assert found is not None
-        passed += found.high < 0
-    assert 0.02 <= passed / 400 <= 0.09
+def test_it_is_kept_and_goes_on_to_the_same_bits() -> None:
+    rng = np.random.default_rng(6)
+    whole, half = Paired(span_ns=10), Paired(span_ns=10)
+    for number, loss in enumerate(rng.normal(size=400).tolist()):
+        if number == 205:
+            half = msgspec.json.decode(msgspec.json.encode(half), type=Paired)
+        for one in (whole, half):
+            one.lost(BTC, number, number + 2, challenger=loss, champion=0.0)
+            one.won(number, number + 3, loss, challenger=True)
+    assert half == whole
+    assert len(msgspec.json.encode(whole)) < 1_000, "of fixed size"
+
+
+def test_losses_that_are_compared_have_a_bound() -> None:
+    assert compared_loss(0.5, True) == pytest.approx(np.log(2))
+    assert compared_loss(1e-9, True) - compared_loss(1 - 1e-9, True) == pytest.approx(LOSS_GAP_MAX)

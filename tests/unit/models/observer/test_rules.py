@@ -26,10 +26,12 @@ from models.observer.weights import recent_weights
         ({"loss_rose": True, "loss_recent": 0.8}, ["adwin"]),
         ({"ece": 0.2, "matured": 500}, ["calibration"]),
         ({"ece": 0.2, "matured": 499}, []),
-        ({"predictions": 1_000, "late": 51}, ["latency"]),
-        ({"predictions": 1_000, "late": 50}, []),
-        ({"skewed": 3, "compared": 40, "skew_worst": "0.2 for 0.7"}, ["skew"]),
-        ({"skewed": 2, "compared": 40}, []),
+        ({"late_of": 1_000, "late_recent": 51}, ["latency"]),
+        ({"late_of": 1_000, "late_recent": 50}, []),
+        ({"late_of": 499, "late_recent": 499}, []),
+        ({"predictions": 10**6, "late": 10**6, "late_of": 1_000, "late_recent": 0}, []),
+        ({"skewed_recent": 3, "skewed_of": 40, "skew_worst": "0.2 for 0.7"}, ["skew"]),
+        ({"skewed_recent": 2, "skewed_of": 40}, []),
     ],
 )
 def test_what_is_beyond_its_limit_is_an_alarm(figures: dict[str, Any], sources: list[str]) -> None:
@@ -74,24 +76,46 @@ def test_a_source_that_is_switched_off_is_not_told() -> None:
 def beside(loss: float, profit_bps: float, *, signals: int = 300) -> Paired:
     """A challenger whose loss and profit are that much above the champion's, with noise."""
     rng = np.random.default_rng(11)
-    paired = Paired(span_ns=100)
+    paired = Paired(span_ns=100, profit_max_bps=20.0)
     for number in range(signals):
-        at = number * 20
-        paired.lost(at, 0.6 + loss + 0.02 * float(rng.normal()), 0.6, 30)
-        paired.won(at, 1.0 + profit_bps + float(rng.normal()), challenger=True)
-        paired.won(at, 1.0, challenger=False)
+        at = number * 100
+        paired.lost("X", at, at + 30, challenger=0.6 + loss + 0.02 * float(rng.normal()), champion=0.6)
+        paired.won(at, at + 30, 1.0 + profit_bps + float(rng.normal()), challenger=True)
+        paired.won(at, at + 30, 1.0, challenger=False)
     return paired
 
 
-def judged(paired: Paired, **given: Any) -> Verdict:
+def judged(paired: Paired, rules: RolloutRules | None = None, **given: Any) -> Verdict:
     plain: dict[str, Any] = {"ece": 0.02, "champion_ece": 0.02, "latency_p99_us": 100.0}
-    return judge(paired, RolloutRules(), **(plain | given))
+    return judge(paired, rules or RolloutRules(), **(plain | given))
 
 
 def test_a_challenger_that_wins_every_test_is_promoted() -> None:
     verdict = judged(beside(-0.05, 1.0))
     assert verdict.said == "promote"
     assert "log_loss passed: -0.0" in verdict.why
+    assert "20 is enough" in verdict.why
+
+
+def test_without_a_difference_hardly_anybody_is_promoted_or_demoted_in_thousands_of_looks() -> None:
+    """Forty challengers as good as their champions, each judged after every span of 400: declared are two of them at
+    most for each verdict.  (A test of new signals at 5 % after each 20 of them would promote half.)"""
+    rng = np.random.default_rng(12)
+    found = {"promote": 0, "demote": 0}
+    for _ in range(40):
+        paired = Paired(span_ns=100, profit_max_bps=20.0)
+        said = set()
+        for number, (loss, profit_bps) in enumerate(zip(rng.normal(size=400), rng.normal(size=400), strict=True)):
+            at = number * 100
+            paired.lost("X", at, at + 30, challenger=0.6 + 0.1 * float(loss), champion=0.6)
+            # What a better forecast would have earned: the two tests pass together or not at all.
+            paired.won(at, at + 30, 0.5 - 3.0 * float(loss) + 0.1 * float(profit_bps), challenger=True)
+            paired.won(at, at + 30, 0.5, challenger=False)
+            said.add(judged(paired, rules=RolloutRules(signals_min=20)).said)
+        for one in found:
+            found[one] += one in said
+    assert found["promote"] <= 2
+    assert found["demote"] <= 2
 
 
 @pytest.mark.parametrize(

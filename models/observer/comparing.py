@@ -1,0 +1,163 @@
+"""Challengers beside the champion on the same rows: what is known of each pair, and when a verdict is told.
+
+Owns the pairs.  The tests are ``models.observer.rollout``'s, what a pair holds ``models.observer.paired``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from models.observer.evidence import EvidenceStore, Key
+from models.observer.maturing import Matured
+from models.observer.paired import Paired
+from models.observer.rollout import RolloutRules, Verdict, judge
+from models.observer.told import Judged
+from models.observer.track import CHAMPION, Track
+
+SAVE_NS: Final = 60_000_000_000
+"""Of the record's time, between two savings: a process that is killed loses no more, and reads that again."""
+
+
+class Comparisons:
+    """``store`` None: what is found ends with this object.  ``pairs``: what was found before."""
+
+    def __init__(
+        self, rules: RolloutRules, *, store: EvidenceStore | None = None, pairs: dict[Key, Paired] | None = None
+    ) -> None:
+        self._rules = rules
+        self._store = store
+        self.pairs: dict[Key, Paired] = {} if pairs is None else pairs
+        """By champion, challenger and its role: what a shadow showed is no figure of the canary that it became."""
+        self._counted: dict[Key, int] = {}
+        """Record up to which a pair that was loaded has counted already."""
+        self._judged: dict[Key, int] = {}
+        """Signals at the last verdict."""
+        self._told: dict[Key, tuple[str, int]] = {}
+        """What was said of a pair last, and its signals by then."""
+        self._saved_ns = 0
+        if store is not None:
+            store.hold()
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def matured(self, pair: tuple[Track, Track], track: Track, one: Matured, record: int) -> None:
+        """Losses of the same row of a champion and a challenger, when the later of the two is known."""
+        champion, challenger = pair
+        other = challenger if track is champion else champion
+        if other.rows is not track.rows or other.reach != track.reach:
+            return
+        loss, theirs = track.loss_of(one.row), other.loss_of(one.row)
+        if loss is None or theirs is None:
+            return
+        ours, best = (theirs, loss) if track is champion else (loss, theirs)
+        if (held := self._of(champion, challenger, record)) is not None:
+            held.lost(track.rows.instrument, one.ts_ns, one.ts_ns + one.label_ns, challenger=ours, champion=best)
+
+    def ended(
+        self, pair: tuple[Track, Track], track: Track, made_ns: int, known_ns: int, profit_bps: float, record: int
+    ) -> None:
+        """A signal of one of the two has an outcome."""
+        if (held := self._of(*pair, record)) is not None:
+            held.won(made_ns, known_ns, profit_bps, challenger=track is pair[1])
+
+    def _of(self, champion: Track, challenger: Track, record: int) -> Paired | None:
+        """None where a process before this one has counted that record."""
+        key = champion.version, challenger.version, challenger.role
+        held = self.pairs.get(key)
+        if held is None:
+            held = Paired(int(self._rules.span_s * 1e9), self._rules.profit_max_bps)
+            if self._store is not None and (known := self._store.load(key)) is not None:
+                held, self._counted[key] = known
+            self.pairs[key] = held
+        return held if record > self._counted.get(key, 0) else None
+
+    def keep_only(self, roles: Iterable[tuple[str, str]]) -> None:
+        """Pairs of champions that are none any more, and of challengers that left or have another role, are over."""
+        standing = set(roles)
+        for key in list(self.pairs):
+            if (key[0], CHAMPION) in standing and key[1:] in standing:
+                continue
+            for held in (self.pairs, self._counted, self._judged, self._told):
+                held.pop(key, None)
+            if self._store is not None:
+                self._store.forget(key)
+
+    # --- what is kept -------------------------------------------------------------------------------------------------
+
+    def keep(self, records: int, upto_ns: int, stands: Callable[[Key], bool], *, at_end: bool = False) -> None:
+        """Save what was found, from time to time; ``stands``: whether a challenger still has its role."""
+        store = self._store
+        if store is None or not upto_ns:
+            return
+        first = not self._saved_ns
+        if not first and not at_end and 0 <= upto_ns - self._saved_ns < SAVE_NS:
+            return
+        if store.hold():
+            # Another session kept it until now: what it found comes before what we found since.
+            for key in list(self.pairs):
+                if (known := store.load(key)) is not None and not known[1]:
+                    self.pairs[key] = known[0].followed_by(self.pairs[key])
+            first = True
+        if first:
+            store.drop_stale(upto_ns, stands)
+        self._saved_ns = upto_ns
+        for key, held in self.pairs.items():
+            if records > self._counted.get(key, 0):
+                store.save(key, held, records, upto_ns)
+        if at_end:
+            store.close()
+
+    @property
+    def trouble(self) -> str:
+        return "" if self._store is None else self._store.trouble
+
+    # --- verdicts -----------------------------------------------------------------------------------------------------
+
+    def due(self, tracks: list[Track]) -> list[Judged]:
+        """Verdicts to be told: what is new, and what goes on after as many signals again as were fixed."""
+        found = []
+        for key, held in self.pairs.items():
+            if held.signals < self._rules.signals_min or held.signals == self._judged.get(key):
+                continue
+            self._judged[key] = held.signals
+            judged = self._judge(key, held, tracks)
+            said, at = self._told.get(key, ("", 0))
+            if judged.verdict.said != said or held.signals >= at + self._rules.signals_min:
+                self._told[key] = judged.verdict.said, held.signals
+                found.append(judged)
+        return found
+
+    def judge_now(self, tracks: list[Track]) -> list[Judged]:
+        """Every challenger, as far as its figures go."""
+        return [self._judge(key, held, tracks) for key, held in self.pairs.items()]
+
+    def _judge(self, key: Key, held: Paired, tracks: list[Track]) -> Judged:
+        """The figures of all instruments together; calibration and latency are the worst of them."""
+        champion, challenger, role = key
+        ours = [track for track in tracks if (track.version, track.role) == (challenger, role)]
+        theirs = [track for track in tracks if track.version == champion]
+        verdict: Verdict = judge(
+            held,
+            self._rules,
+            ece=_worst([track.outcomes.calibration_error() for track in ours]),
+            champion_ece=_worst([track.outcomes.calibration_error() for track in theirs]),
+            latency_p99_us=_worst([track.outcomes.latency_us(0.99) for track in ours]),
+        )
+        return Judged(challenger, champion, role, verdict)
+
+    def plain(self) -> dict[str, dict[str, float]]:
+        """By challenger with its role, and champion: rows of both, signals with an outcome, and the evidence."""
+        found = {}
+        for (champion, challenger, role), held in self.pairs.items():
+            figures: dict[str, float] = {"rows": held.rows, "signals": held.signals}
+            for name, gap in (("loss", held.loss_gap()), ("profit", held.profit_gap_bps())):
+                if gap is not None:
+                    figures |= {f"{name}_for": round(gap.better, 4), f"{name}_against": round(gap.worse, 4)}
+            found[f"{challenger} ({role}) beside {champion}"] = figures
+        return found
+
+
+def _worst(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None

@@ -83,6 +83,8 @@ class Serving:
         self._rules = rules
         self._fed: dict[str, list[tuple[str, Features]]] = {}  # by instrument: spec and buffer
         self._next_expiry_ns = NEVER_NS
+        # Champions that were replaced where the one before may step in: what stands against them does until then.
+        self._replaced: dict[str, str] = {}
         self._shut: set[str] = set()  # instruments that do not trade now, of models that keep a state
         self.alarms = Alarms()
         self.feeds = Feeds()
@@ -199,7 +201,10 @@ class Serving:
         for other in (lane.canary, lane.older):
             if other is not None and other.version == seat.version:
                 self._leave(lane, other, "it is the champion now")
-        if before is not None:
+        self._forget_replaced(lane)
+        if before is not None and self._rules.fallback == OLDER:
+            self._replaced[lane.instrument.id] = before.version
+        elif before is not None:
             self._forget_alarms(lane, before.version)
         self._next_expiry_ns = min(self._next_expiry_ns, seat.expires_ns)
         self._refit(lane)
@@ -227,8 +232,6 @@ class Serving:
             return
         if present is not None:
             self._leave(lane, present, "another version takes its place")
-        if event.role == CANARY and lane.older is not None and lane.older.version == event.model:
-            self._leave(lane, lane.older, "it is the canary now")
         if event.role == CANARY:
             lane.canary = seat
             self._tell_slots(lane.twins, lane.instrument.id, seat.assignment)
@@ -238,6 +241,10 @@ class Serving:
         seat.state, seat.reason = (WARMING, seat.features.reason) if cold and seat.features else (SERVING, event.reason)
         seat.settle()
         self._record_standing(lane, seat)
+        if event.role == CANARY and lane.older is not None and lane.older.version == event.model:
+            self._leave(lane, lane.older, "it is the canary now")
+        if event.role == OLDER:
+            self._forget_replaced(lane)
         self._next_expiry_ns = min(self._next_expiry_ns, seat.expires_ns)
         self._refit(lane)
         self._reset(lane, seat, "it takes its seat")
@@ -271,6 +278,8 @@ class Serving:
         serving = acting(lane)
         if role == CHAMPION and lane.warming is not None:
             self._leave(lane, lane.warming, reason)
+        if role == OLDER:
+            self._forget_replaced(lane)
         seat = {CHAMPION: lane.seat, CANARY: lane.canary, OLDER: lane.older}[role]
         if seat is None:
             return
@@ -311,7 +320,8 @@ class Serving:
     def set_state(self, lane: Lane, seat: Seat, state: str, reason: str) -> None:
         """Put on record how a model stands, and let entries and positions feel it."""
         serving = acting(lane)
-        seat.state, seat.reason = state, reason
+        sized = self.alarms.factor_of(lane.instrument.id, seat.version)[1] if state == SERVING else ""
+        seat.state, seat.reason = state, "; ".join([text for text in (reason, sized) if text])
         seat.settle()
         self._record_standing(lane, seat)
         self._settle(lane, serving)
@@ -367,17 +377,25 @@ class Serving:
         """The alarms that stand against a version are its seat's state."""
         name = lane.instrument.id
         stop = self.alarms.stop_of(name, seat.version)
-        factor, why = self.alarms.factor_of(name, seat.version)
+        factor, _ = self.alarms.factor_of(name, seat.version)
         changed, seat.factor = factor != seat.factor, factor
         if stop and seat.state not in (STOPPED, EXPIRED):
             seat.beneath = (seat.state, seat.reason)
             self.set_state(lane, seat, STOPPED, stop)
         elif not stop and seat.state == STOPPED:
+            over = "its alarm is over" if factor == 1.0 else ""
             state, reason = seat.beneath  # an alarm's end takes the alarm away: what was broken or cold is so still
-            self.set_state(lane, seat, state, reason if state != SERVING else why or "its alarm is over")
+            self.set_state(lane, seat, state, reason if state != SERVING else over)
         elif changed or (stop and seat.state == STOPPED and seat.reason != stop):
-            reason = {STOPPED: stop, SERVING: why or "its size is whole again"}.get(seat.state, seat.reason)
+            whole = "its size is whole again" if factor == 1.0 else ""
+            reason = {STOPPED: stop, SERVING: whole}.get(seat.state, seat.reason)
             self.set_state(lane, seat, seat.state, reason)
+
+    def _forget_replaced(self, lane: Lane) -> None:
+        """The champion before is not what steps in, or stands as that: its alarms are those of its seat."""
+        version = self._replaced.pop(lane.instrument.id, "")
+        if version:
+            self._forget_alarms(lane, version)
 
     def _forget_alarms(self, lane: Lane, version: str) -> None:
         if all(seat.version != version for seat in seats_of(lane)) and self.alarms.forget(lane.instrument.id, version):

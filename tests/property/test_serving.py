@@ -157,6 +157,7 @@ class Session:
     failures_max=st.integers(0, 3),
     fallback=st.sampled_from(["hold", "flat", "older"]),
 )
+@example(steps=[("offer", "b@1", "older", 0.5), CANARY, RISE, RISE], failures_max=0, fallback="older")
 def test_whatever_serving_tells_the_session_is_whole(
     steps: list[tuple[Any, ...]], failures_max: int, fallback: Any
 ) -> None:

@@ -342,3 +342,53 @@ def test_a_version_whose_assignment_finds_no_room_waits_until_it_does() -> None:
     core.on_event(quote(12))
     assert [one.model for one in recorder.of(e.ModelAssigned)] == ["a@1", "b@1"]
     assert [one.model for one in recorder.of(e.Prediction)] == ["a@1", "b@1"]
+
+
+@pytest.mark.fault("E10")
+def test_a_champion_that_was_stopped_is_no_better_as_the_older_one() -> None:
+    """Stopped, replaced, and offered as what steps in: its alarm stands, and nobody trades on it when the new one
+    breaks."""
+    recorder = MemoryRecorder()
+    shelf = Shelf(Answers("a@1"), Answers("b@1"), Answers("c@1"))
+    core = rules_of(ServingRules(1, 1_000, "older"), shelf, recorder, Scripted(on_quote=lambda *_: [intent()]))
+    core.on_event(alarm(10, "stop", "a@1"))
+    core.on_event(shelf.offer(11, "b@1"))
+    core.on_event(shelf.offer(12, "c@1", "canary", 0.5))
+    core.on_event(shelf.offer(12, "", "canary"))
+    core.on_event(shelf.offer(12, "a@1", "older"))
+    older = core.lanes[BTC].older
+    assert older is not None
+    assert (older.state, older.reason) == ("stopped", "stopped by psi: 0.31")
+    shelf.models["b@1"].statuses = [e.PredictionStatus.FAILED]
+    assert not core.on_event(quote(13))
+    assert recorder.of(Rejected)[-1].check == "model"
+    core.on_event(shelf.offer(14, "c@1"))
+    core.on_event(shelf.offer(15, "b@1", "older"))
+    assert core.serving.alarms.carried() == ()
+
+
+@pytest.mark.fault("E10")
+def test_what_a_replaced_champion_has_against_it_is_kept_no_longer_than_the_next_one_stands() -> None:
+    """Nobody offers it as the older one."""
+    shelf = Shelf(Answers("a@1"), Answers("b@1"), Answers("c@1"))
+    core = rules_of(ServingRules(1, 1_000, "older"), shelf)
+    core.on_event(alarm(10, "stop", "a@1"))
+    core.on_event(shelf.offer(11, "b@1"))
+    assert core.serving.alarms.stop_of(BTC, "a@1")
+    core.on_event(shelf.offer(12, "c@1"))
+    assert core.serving.alarms.carried() == ()
+
+
+@pytest.mark.fault("E4")
+@pytest.mark.fault("E10")
+def test_a_model_that_was_tried_well_says_that_it_is_sized_down() -> None:
+    """What cuts an entry is named in its refusal."""
+    model = Answers()
+    core = rules_of(ServingRules(1, 1_000), Shelf(model))
+    core.on_event(alarm(9, "size_down"))
+    model.statuses = [e.PredictionStatus.FAILED]
+    core.on_event(quote(10))
+    core.on_event(quote(1_010))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.state, seat.reason) == ("serving", "a trial was answered in time; sized down by psi: 0.31")

@@ -34,6 +34,12 @@ def base_name(strategy: str) -> str:
     return strategy.removesuffix(CANARY_SUFFIX)
 
 
+def other_half(strategy: str) -> str:
+    """The twin of a strategy, the strategy of a twin: to the outside both are one."""
+    base = strategy.removesuffix(CANARY_SUFFIX)
+    return base if base != strategy else strategy + CANARY_SUFFIX
+
+
 Mark = Callable[[str], Decimal | None]
 Rate = Callable[[str], Decimal | None]
 

@@ -208,7 +208,7 @@ class Controls:
         mark_px: Decimal,
         market_factor: Decimal,
     ) -> Finding | None:
-        part = OwnPart(view, intent.strategy, orders)
+        part = OwnPart(view, intent, orders)
         found = checks.check_amount("strategy_order_notional", order, own.max_order_notional)
         if found is None and own.max_open_orders is not None:
             found = checks.check_open_orders(len(part.orders), own.max_open_orders)

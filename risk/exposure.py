@@ -23,9 +23,11 @@ from typing import Protocol
 
 import msgspec
 
+from engine.commands import OrderIntent
 from engine.events import Side
 from engine.instruments import Instrument
 from engine.ports import OpenOrder, Position, Top, View
+from engine.stakes import other_half
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -63,7 +65,7 @@ class Priced(Protocol):
 
 
 class Holder(Priced, Protocol):
-    """The part of it that exposure is made from: the account's, or one strategy's (``OwnPart``)."""
+    """The part of it that exposure is made from: the account's, or one strategy's with its twin (``OwnPart``)."""
 
     def instrument(self, instrument: str) -> Instrument: ...
 
@@ -237,20 +239,34 @@ def committed(view: View, new: Decimal, orders: Sequence[OpenOrder], market_fact
 
 
 class OwnPart:
-    """A view of what one strategy holds and has open, for ``worst_case`` of that strategy alone."""
+    """A view of what one strategy and its twin hold and have open, for ``worst_case`` of an order of one of them.
 
-    def __init__(self, view: View, strategy: str, orders: Sequence[OpenOrder]) -> None:
+    What the other holds against the order takes nothing off: it may be left before.
+    """
+
+    def __init__(self, view: View, intent: OrderIntent, orders: Sequence[OpenOrder]) -> None:
         self._strategy_qty = view.strategy_qty
-        self._strategy = strategy
-        self.orders = tuple([order for order in orders if order.strategy == strategy])
+        self._strategy, self._other = intent.strategy, other_half(intent.strategy)
+        self._target, self._side = intent.instrument, intent.side
+        names = (self._strategy, self._other)
+        self.orders = tuple([order for order in orders if order.strategy in names])
         self.instrument, self.instruments = view.instrument, view.instruments
         self.mark_px, self.rate = view.mark_px, view.rate
 
     def position(self, instrument: str) -> Position:
-        return Position(self._strategy_qty(self._strategy, instrument), ZERO, ZERO, ZERO)
+        own_qty, other_qty = self._strategy_qty(self._strategy, instrument), self._strategy_qty(self._other, instrument)
+        if instrument == self._target:
+            # Where the order is the smaller direction's, the larger one's size was approved before and grows not.
+            qty = own_qty + (other_qty if other_qty * int(self._side) > ZERO else ZERO)
+        elif own_qty * other_qty >= ZERO:
+            qty = own_qty + other_qty
+        else:
+            qty = own_qty if abs(own_qty) > abs(other_qty) else other_qty
+        return Position(qty, ZERO, ZERO, ZERO)
 
     def held(self) -> Collection[str]:
-        return [name for name in self.instruments() if self._strategy_qty(self._strategy, name)]
+        held_qty = self._strategy_qty
+        return [name for name in self.instruments() if held_qty(self._strategy, name) or held_qty(self._other, name)]
 
     def open_qty(self, instrument: str, side: Side) -> Decimal:
         found = ZERO

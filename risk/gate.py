@@ -21,7 +21,7 @@ from engine.commands import Approved, NewOrder, OrderIntent, Rejected, RiskState
 from engine.events import Halted, Reduced, Resumed, Side
 from engine.instruments import Instrument
 from engine.ports import View
-from engine.stakes import CLOSERS, GUARDIAN
+from engine.stakes import CLOSERS, GUARDIAN, other_half
 from risk import checks, self_trade
 from risk.checks import BPS, ZERO, Finding
 from risk.controls import Controls
@@ -270,6 +270,8 @@ class Gate:
         # Where nothing can be sold short, the other's way out would be sold away.
         nets = limits.opposing == "net" and instrument.can_short
         others_qty = held_qty - view.strategy_qty(intent.strategy, name)
+        if instrument.can_short:  # a strategy and its twin are no others to each other, where neither strands the other
+            others_qty -= view.strategy_qty(other_half(intent.strategy), name)
         found = (
             checks.check_order_qty(qty, _of(limits.max_order_qty, name))
             or checks.check_order_notional(exposure.order, limits.max_order_notional)

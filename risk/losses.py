@@ -13,7 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.ports import Tally, View
-from engine.stakes import base_name
+from engine.stakes import base_name, other_half
 from risk.checks import Finding, check_cooldown, check_strategy_loss
 from risk.limits import EVERY_OTHER, Limits
 
@@ -46,7 +46,7 @@ class Losses:
         self.quiet: dict[str, int] = {}
         """Until when nothing is entered in an instrument."""
         self.stopped: dict[str, Finding] = {}
-        """Strategies that have lost their day, latched."""
+        """Strategies that have lost their day, each with its twin, latched."""
 
     @property
     def idle(self) -> bool:
@@ -61,11 +61,13 @@ class Losses:
         """Latch each strategy that has lost its day; on timers and after fills."""
         if not self._daily:
             return
-        for name, tally in view.tallies().items():
+        tallies = view.tallies()
+        for name in dict.fromkeys(map(base_name, tallies)):
             limit = self.limit_of(name)
             if limit is None or name in self.stopped:
                 continue
-            found = None if tally.day is None else check_strategy_loss(tally.day, limit)
+            day = _day_of(name, tallies)
+            found = None if day is None else check_strategy_loss(day, limit)
             if found is not None:
                 self.stopped[name] = found
 
@@ -76,22 +78,21 @@ class Losses:
 
     def check(self, strategy: str, instrument: str, tallies: Mapping[str, Tally], now_ns: int) -> Finding | None:
         """May this strategy enter here now?"""
-        if self.stopped:
-            # A twin trades for the strategy that it is the twin of: a day that this one lost is lost for both.
-            found = self.stopped.get(strategy) or self.stopped.get(base_name(strategy))
-            if found is not None:
-                return found
-        tally = tallies.get(strategy)
-        if tally is not None:
-            if self.most and tally.losses >= self.most:
+        base = base_name(strategy)
+        found = self.stopped.get(base) if self.stopped else None
+        if found is not None:
+            return found
+        for name in (strategy, base) if self.most else ():  # what pauses a strategy pauses its twin
+            tally = tallies.get(name)
+            if tally is not None and tally.losses >= self.most:
                 found = check_cooldown("loss_cooldown", now_ns, tally.lost_ns + self._cooldown_ns)
                 if found is not None:
                     return found
-            if self._daily:
-                limit = self.limit_of(strategy)
-                found = None if limit is None else check_strategy_loss(tally.day, limit)
-                if found is not None:
-                    return found
+        limit = self.limit_of(strategy) if self._daily else None
+        if limit is not None and (base in tallies or other_half(base) in tallies):
+            found = check_strategy_loss(_day_of(base, tallies), limit)
+            if found is not None:
+                return found
         quiet_until_ns = self.quiet.get(instrument) if self.quiet else None
         return None if quiet_until_ns is None else check_cooldown("guardian_cooldown", now_ns, quiet_until_ns)
 
@@ -114,5 +115,17 @@ class Losses:
         """Go on with them.  Raises ``msgspec.MsgspecError`` when it is not what ``carried`` returned."""
         if carried:
             found = msgspec.json.decode(carried, type=Carried)
-            self.stopped.update(found.stopped)
+            self.stopped.update({base_name(name): why for name, why in found.stopped.items()})
             self.quiet.update(found.quiet)
+
+
+def _day_of(base: str, tallies: Mapping[str, Tally]) -> Decimal | None:
+    """The day's result of a strategy and its twin together; None where one of them is not known."""
+    found = Decimal(0)
+    for name in (base, other_half(base)):
+        tally = tallies.get(name)
+        if tally is not None:
+            if tally.day is None:
+                return None
+            found += tally.day
+    return found

@@ -10,7 +10,7 @@ Entries it takes in accounts where all that is held or open lies in this instrum
 There the formulas of
 ``risk.exposure`` become ``ahead_qty * ahead_worth * rate`` for position, gross and net alike: what is held is part of
 ``ahead_qty`` and is worth no more at the mark, so the other direction never counts for more.  It is a bound of the
-strategy's own part, of each group and of the credit in use as well, so the smallest of all those limits
+part of the strategy and its twin, of each group and of the credit in use as well, so the smallest of all those limits
 (``risk.controls.Ceiling``) stands for them.  NaN raises where it is
 compared and an infinity exceeds some limit; both end in the long way.  A test compares the two ways.
 
@@ -198,13 +198,15 @@ class Screen:
         standing = bounds.standings.get(intent.strategy) or self._stand(bounds, intent.strategy)
         if standing is None:
             return None
-        own_qty = view.strategy_qty(intent.strategy, name)
+        own_qty, other_qty = view.strategy_qty(intent.strategy, name), view.strategy_qty(standing.other, name)
         is_flat = not held_qty and not open_qty
         if is_flat:
             # Nothing of one's own either: what a strategy then holds another is against.
-            if own_qty:
+            if own_qty or other_qty:
                 return None
-        elif not _is_ahead(side, held_qty, open_qty, own_qty):
+        elif not _is_ahead(side, held_qty, open_qty, own_qty) or (
+            other_qty and not _are_ahead(side, held_qty, open_qty, own_qty, other_qty)
+        ):
             return None
         mark_px, rate = view.mark_px(name), view.rate(bounds.settlement)
         if mark_px is None or rate is None:
@@ -330,6 +332,11 @@ def _is_ahead(side: Side, held_qty: Decimal, open_qty: Decimal, own_qty: Decimal
     if side is _BUY:
         return held_qty >= ZERO and (own_qty == held_qty or ZERO <= own_qty <= held_qty)
     return held_qty <= ZERO and (own_qty == held_qty or held_qty <= own_qty <= ZERO)
+
+
+def _are_ahead(side: Side, held_qty: Decimal, open_qty: Decimal, own_qty: Decimal, other_qty: Decimal) -> bool:
+    """The same of a strategy and its twin together."""
+    return _is_ahead(side, held_qty, open_qty, other_qty) and _is_ahead(side, held_qty, open_qty, own_qty + other_qty)
 
 
 def _dearest(orders: Sequence[OpenOrder], name: str, side: Side, px: Decimal) -> Decimal | None:

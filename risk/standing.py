@@ -12,6 +12,7 @@ import sys
 from engine.commands import OrderIntent
 from engine.events import Side
 from engine.ports import View
+from engine.stakes import other_half
 from risk.checks import SECOND_NS
 from risk.controls import Ceiling
 from risk.limits import RATIO_FREE
@@ -35,7 +36,7 @@ class Memory:
 
 class Standing:
     """``order``, ``total`` and ``open_orders``: see ``risk.controls.Ceiling``; ``flat``: the smaller of both amounts,
-    for an order beside which nothing is held or open."""
+    for an order beside which nothing is held or open; ``other``: whose orders count with its own (``OwnPart``)."""
 
     __slots__ = (
         "_entries",
@@ -59,6 +60,7 @@ class Standing:
         "flat",
         "open_orders",
         "order",
+        "other",
         "total",
     )
 
@@ -66,6 +68,7 @@ class Standing:
         self.order, self.total, self.open_orders = ceiling.order, ceiling.total, ceiling.open_orders
         self.flat = min(ceiling.order, ceiling.total)
         self._strategy, self._instrument = strategy, instrument
+        self.other = other_half(strategy)
         self._pace, self._losses, self._throttles = memory.pace, memory.losses, memory.throttles
         self._has_losses, self._has_throttles = memory.has_losses, memory.has_throttles
         self._has_memory = memory.has_losses or memory.has_throttles
@@ -96,6 +99,7 @@ class Standing:
             if (
                 self._stopped
                 or self._quiet
+                or self.other in tallies
                 or (
                     tally is not None
                     and (

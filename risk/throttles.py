@@ -1,7 +1,7 @@
 """How often a strategy may ask: its own order rate, entries repeated in one direction, orders for each execution.
 
 Owns the memory of those, bounded like ``risk.pace``, which holds the rates of the account.  All of it counts entries:
-cancels and exits are never throttled here.
+cancels and exits are never throttled here.  A strategy and its twin are one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from decimal import Decimal
 from engine.commands import OrderIntent
 from engine.events import Side
 from engine.ports import Tally
-from engine.stakes import base_name
+from engine.stakes import base_name, other_half
 from risk.checks import SECOND_NS, Finding, check_orders_per_fill, check_rate, check_repeats
 from risk.limits import EVERY_OTHER, RATIO_FREE, Limits, StrategyLimits
 
@@ -73,9 +73,10 @@ class Throttles:
         return self._ratio is None and not self.repeats and not any(asked)
 
     def check(self, intent: OrderIntent, tallies: Mapping[str, Tally], now_ns: int) -> Finding | None:
-        habits = self._habits.get(intent.strategy)
+        strategy = base_name(intent.strategy)
+        habits = self._habits.get(strategy)
         if habits is None or self.forgiven:
-            habits = self._begin(intent.strategy, tallies)
+            habits = self._begin(strategy, tallies)
             if habits is None:
                 return ("strategy_order_rate", f"{STRATEGIES_MAX} strategies", "room to remember one more")
         if len(habits.times) >= habits.per_s:
@@ -93,11 +94,11 @@ class Throttles:
                 if found is not None:
                     return found
         # Nobody's own count is above that of all.
-        return None if self.opened < RATIO_FREE else self.check_ratio(intent.strategy, habits, tallies)
+        return None if self.opened < RATIO_FREE else self.check_ratio(strategy, habits, tallies)
 
     def habits_of(self, strategy: str) -> Habits | None:
         """Of a strategy that was checked before; one object for good, changed in place."""
-        return self._habits.get(strategy)
+        return self._habits.get(base_name(strategy))
 
     def _begin(self, strategy: str, tallies: Mapping[str, Tally]) -> Habits | None:
         """What was executed before answers none of the orders that are counted from here on."""
@@ -107,7 +108,7 @@ class Throttles:
                 known.forget(_fills(name, tallies))
         habits = self._habits.get(strategy)
         if habits is None and len(self._habits) < STRATEGIES_MAX:
-            limits = self._by_strategy.get(base_name(strategy)) or self._by_strategy.get(EVERY_OTHER)
+            limits = self._by_strategy.get(strategy) or self._by_strategy.get(EVERY_OTHER)
             habits = self._habits[strategy] = Habits(limits)
             habits.forget(_fills(strategy, tallies))
         return habits
@@ -115,10 +116,7 @@ class Throttles:
     def keeps_ratio(self, strategy: str, habits: Habits, tallies: Mapping[str, Tally]) -> bool:
         """Whether ``check_ratio`` plainly finds nothing; False: ask it.  Counts and whole numbers only: an order less
         than so many times the executions needs no product of amounts."""
-        tally = tallies.get(strategy)
-        if tally is None:
-            return False
-        fills = tally.fills - habits.since_fills
+        fills = _fills(base_name(strategy), tallies) - habits.since_fills
         if habits.whole_ratio is not None and habits.opened >= habits.whole_ratio * fills:
             return False
         if self._whole_ratio is None:
@@ -131,7 +129,7 @@ class Throttles:
         """Orders for each execution, of the strategy and of all."""
         limit = None if habits.limits is None else habits.limits.max_orders_per_fill
         if limit is not None:
-            fills = _fills(strategy, tallies) - habits.since_fills
+            fills = _fills(base_name(strategy), tallies) - habits.since_fills
             found = check_orders_per_fill(habits.opened, fills, limit, RATIO_FREE)
             if found is not None:
                 return ("strategy_orders_per_fill", *found[1:])
@@ -144,7 +142,7 @@ class Throttles:
 
     def count(self, intent: OrderIntent, now_ns: int) -> None:
         """An entry was opened; it was checked before."""
-        habits = self._habits.get(intent.strategy)
+        habits = self._habits.get(base_name(intent.strategy))
         if habits is None:
             return
         if habits.per_s < sys.maxsize:
@@ -173,6 +171,7 @@ def _whole(ratio: Decimal | None) -> int | None:
     return int(min(ratio, WHOLE_MAX)) if ratio.is_finite() and ratio > 0 else 0
 
 
-def _fills(strategy: str, tallies: Mapping[str, Tally]) -> int:
-    tally = tallies.get(strategy)
-    return 0 if tally is None else tally.fills
+def _fills(base: str, tallies: Mapping[str, Tally]) -> int:
+    """Executions of a strategy and its twin."""
+    tally, other = tallies.get(base), tallies.get(other_half(base))
+    return (0 if tally is None else tally.fills) + (0 if other is None else other.fills)

@@ -34,7 +34,7 @@ def intents(draw: st.DrawFn, names: tuple[str, ...], side: Side | None = None) -
     is_market = kind == 9
     return OrderIntent(
         ts_ns=1,
-        strategy=draw(st.sampled_from(["s", "s", "s", "t"])),
+        strategy=draw(st.sampled_from(["s", "s", "s", "s.canary", "t"])),
         instrument=draw(st.sampled_from(names)),
         side=draw(sides) if side is None else side,
         qty=draw(lots),
@@ -86,7 +86,9 @@ def views(draw: st.DrawFn) -> FakeView:
     }
     for name in (A,) if draw(st.booleans()) else (A, B):
         if not draw(st.booleans()):
-            view.hold(name, draw(lots) * draw(sides), strategy=draw(st.sampled_from(["s", "s", "t", ""])))
+            view.hold(name, draw(lots) * draw(sides), strategy=draw(st.sampled_from(["s", "s", "s.canary", "t", ""])))
+        if draw(rarely):
+            view.strategy_qtys["s.canary", name] = draw(lots) * draw(sides)
     only = (A,) if draw(st.booleans()) else (A, B)
     for intent in draw(st.lists(intents(only, draw(sides)) if draw(st.booleans()) else intents(only), max_size=4)):
         view.open(intent, draw(st.sampled_from([*[None] * 6, D("99.5"), D(101)])))
@@ -102,12 +104,13 @@ def views(draw: st.DrawFn) -> FakeView:
         view.marks_known = False
     if draw(st.booleans()):
         view.tally_of = {
-            "s": Tally(
+            name: Tally(
                 fills=draw(st.integers(0, 3)),
                 losses=draw(st.integers(0, 2)),
                 lost_ns=START_NS - draw(st.sampled_from([0, 2_000_000_000])),
                 day=draw(st.sampled_from([None, D(-100), D(-1), D(0), D(7)])),
             )
+            for name in draw(st.sampled_from([("s",), ("s",), ("s", "s.canary"), ("s.canary",)]))
         }
     if draw(st.booleans()):
         view.feature_views = {A: FakeFeatures({"volume_sma_20": draw(st.sampled_from([9.0, 5.0, 1.0, float("nan")]))})}

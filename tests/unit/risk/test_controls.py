@@ -237,6 +237,52 @@ def test_opposing_strategies_are_netted_only_where_short_sales_are_possible() ->
 
 @pytest.mark.fault("F12")
 @pytest.mark.parametrize("policy", ["block", "net"])
+def test_a_strategy_and_its_twin_oppose_each_other_where_neither_is_stranded(policy: str) -> None:
+    """The twin is long 0.1 and its strategy sells as much, or the other way round; not where nothing can be sold short, and
+    another strategy's 3 count as ever."""
+    for holder, seller in (("s.canary", "s"), ("s", "s.canary")):
+        for can_short, others, check in (
+            (True, "", ""),
+            (False, "", "opposing_strategy"),
+            (True, "t", "opposing_strategy" if policy == "block" else ""),
+        ):
+            view = FakeView(make_instrument(can_short=can_short, asset_class=AssetClass.PERPETUAL))
+            view.hold(NAME, D("0.1"), strategy=holder)
+            if others:
+                view.hold(NAME, D(3), strategy=others)
+            wish = order(side=Side.SELL, limit_px=D("99.98"), qty=D("0.1"), strategy=seller)
+            assert review(wish, view, make_limits(opposing=policy)) == check
+
+
+@pytest.mark.fault("F12")
+def test_a_flat_account_shows_not_what_twin_and_others_hold() -> None:
+    """The twin is long 0.1 beside another's short 0.1: the strategy that buys is against that one."""
+    view = FakeView(make_instrument(can_short=True, asset_class=AssetClass.PERPETUAL))
+    view.strategy_qtys = {("s.canary", NAME): D("0.1"), ("t", NAME): D("-0.1")}
+    assert review(order(), view, make_limits()) == "opposing_strategy"
+    view.strategy_qtys = {("s.canary", NAME): D("0.1"), ("s", NAME): D("-0.1")}
+    assert review(order(), view, make_limits()) == ""
+
+
+@pytest.mark.fault("F4")
+def test_a_strategy_and_its_twin_have_one_limit_together() -> None:
+    """300 of position, order count 2: what one holds or has open is taken from the other."""
+    for mine, other in (("s", "s.canary"), ("s.canary", "s")):
+        limits = {"strategy_limits": {"s": {"max_position_notional": 300}, "*": {"max_position_notional": 1}}}
+        view = FakeView()
+        view.hold(NAME, D("1.5"), strategy=other)
+        assert review(order(limit_px=D(100), strategy=mine), view, make_limits(**limits)) == ""
+        view.open(order(limit_px=D(100), qty=D("0.6"), strategy=other))
+        assert (
+            review(order(limit_px=D(100), strategy=mine), view, make_limits(**limits)) == "strategy_position_notional"
+        )
+        limits = {"strategy_limits": {"s": {"max_open_orders": 2}}}
+        view.open(order(limit_px=D(100), strategy=other))
+        assert review(order(limit_px=D(100), strategy=mine), view, make_limits(**limits)) == "strategy_open_orders"
+
+
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize("policy", ["block", "net"])
 def test_an_entry_never_trades_with_an_order_of_ours(policy: str) -> None:
     """Another strategy's bid rests at 99.99 and this one would sell into it, under either; above it, it passes."""
     view = FakeView(make_instrument(can_short=True, asset_class=AssetClass.PERPETUAL))

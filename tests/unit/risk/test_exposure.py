@@ -143,14 +143,22 @@ def test_a_bracket_of_an_inverse_contract_is_dearest_at_its_lower_end() -> None:
     assert committed(view, D(0), view.open_orders(), FACTOR) == 1 / D(76)
 
 
-def test_a_strategys_own_part_leaves_the_others_out() -> None:
-    """It holds 1 of 3 and has one of two open orders: its worst case is 1 + 1 and the new one."""
+@pytest.mark.parametrize(
+    ("twin_qty", "twin_open", "position", "gross"),
+    [("0", "", 300, 300), ("0.5", "", 350, 350), ("-0.5", "", 300, 300), ("0", "0.2", 320, 320)],
+)
+def test_a_strategys_own_part_leaves_the_others_out(twin_qty: str, twin_open: str, position: int, gross: int) -> None:
+    """It holds 1 of 3 and has one of two open orders: its worst case is 1 + 1 and the new one.  What its twin holds and
+    has open counts with it; what the twin holds the other way takes nothing off."""
     view = FakeView()
     view.hold(NAME, D(3))
     view.strategy_qtys = {("s", NAME): D(1), ("t", NAME): D(2)}
     view.open(order(limit_px=D(100)))
     view.open(order(limit_px=D(100), strategy="t"))
-    own = OwnPart(view, "s", view.open_orders())
+    view.strategy_qtys["s.canary", NAME] = D(twin_qty)
+    if twin_open:
+        view.open(order(limit_px=D(100), strategy="s.canary", qty=D(twin_open)))
+    own = OwnPart(view, order(), view.open_orders())
     found = worst_case(
         own,
         view.instrument(NAME),
@@ -161,4 +169,4 @@ def test_a_strategys_own_part_leaves_the_others_out() -> None:
         orders=own.orders,
         market_factor=FACTOR,
     )
-    assert (found.position, found.gross) == (300, 300)
+    assert (found.position, found.gross) == (position, gross)

@@ -42,14 +42,26 @@ def test_a_strategy_that_lost_its_day_enters_no_more_and_leaves() -> None:
 
 @pytest.mark.fault("F6")
 def test_a_twin_has_the_limit_of_its_strategy_and_ends_with_it() -> None:
-    """50 of its own, not the 80 of every other; and none where its strategy has lost its day."""
-    gate, view = Gate(make_limits(**DAY)), tallied(**{"s.canary": Tally(day=D(-50)), "s": Tally(day=D(0))})
-    assert check_of(gate.review(order(strategy="s.canary"), view)) == "strategy_daily_loss"
-    assert check_of(gate.review(order(), view)) == ""
-    gate, view = Gate(make_limits(**DAY)), tallied(**{"s.canary": Tally(day=D(0)), "s": Tally(day=D(-50))})
-    assert check_of(gate.review(order(strategy="s.canary"), view)) == ""
+    """50 of both together, not the 80 of every other, whoever asks; a look latches it for both."""
+    limits = make_limits(**DAY)
+    for own, twin, check in ((-50, 0, True), (0, -50, True), (-25, -25, True), (-80, 31, False), (-24, -25, False)):
+        view = tallied(**{"s": Tally(day=D(own)), "s.canary": Tally(day=D(twin))})
+        for strategy in ("s", "s.canary"):
+            expected = "strategy_daily_loss" if check else ""
+            assert check_of(Gate(limits).review(order(strategy=strategy), view)) == expected
+    gate, view = Gate(limits), tallied(**{"s": Tally(day=D(-25)), "s.canary": Tally(day=D(-25))})
     gate.breach(view)
-    assert check_of(gate.review(order(strategy="s.canary"), view)) == "strategy_daily_loss"
+    view.tally_of["s.canary"].day = D(25)
+    for strategy in ("s", "s.canary"):
+        assert check_of(gate.review(order(strategy=strategy), view)) == "strategy_daily_loss"
+
+
+def test_losses_in_a_row_of_a_strategy_pause_its_twin_and_not_the_other_way() -> None:
+    """A canary that loses is the canary's affair."""
+    for loser, paused in (("s", {"s", "s.canary"}), ("s.canary", {"s.canary"})):
+        gate, view = Gate(make_limits(**ROW)), tallied(**{loser: Tally(losses=3, lost_ns=held().now_ns, day=D(0))})
+        found = {one for one in ("s", "s.canary") if check_of(gate.review(order(strategy=one), view))}
+        assert found == paused
 
 
 @pytest.mark.fault("F6")

@@ -43,6 +43,17 @@ def test_a_strategy_has_a_rate_of_its_own() -> None:
     assert send(gate, view, order()) == ""
 
 
+@pytest.mark.fault("F4")
+def test_a_twin_asks_out_of_the_rate_of_its_strategy() -> None:
+    """Two entries in a second of both together; repeats likewise."""
+    for limits in ({"strategy_limits": {"*": {"max_orders_per_s": 2}}}, {"max_repeats": 2, "repeat_window_ns": SECOND}):
+        gate, view = Gate(make_limits(**limits)), held()
+        found = [send(gate, view, order(strategy=name, qty=D(n))) for n, name in ((1, "s"), (2, "s.canary"), (3, "s"))]
+        assert found[:2] == ["", ""]
+        assert found[2] in ("strategy_order_rate", "repeated_execution")
+        assert send(gate, view, order(strategy="t")) == ""
+
+
 @pytest.mark.fault("F3")
 def test_entries_repeated_in_one_direction_stop() -> None:
     """Three buys of different sizes within ten seconds are enough; the other direction is another matter."""

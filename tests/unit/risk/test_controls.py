@@ -238,8 +238,8 @@ def test_opposing_strategies_are_netted_only_where_short_sales_are_possible() ->
 @pytest.mark.fault("F12")
 @pytest.mark.parametrize("policy", ["block", "net"])
 def test_a_strategy_and_its_twin_oppose_each_other_where_neither_is_stranded(policy: str) -> None:
-    """The twin is long 0.1 and its strategy sells as much, or the other way round; not where nothing can be sold short, and
-    another strategy's 3 count as ever."""
+    """The twin is long 0.1 and its strategy sells as much, or the other way round; not where nothing can be sold short,
+    and another strategy's 3 count as ever."""
     for holder, seller in (("s.canary", "s"), ("s", "s.canary")):
         for can_short, others, check in (
             (True, "", ""),

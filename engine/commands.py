@@ -239,16 +239,3 @@ class GroupEnded(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_
 
 
 Command = NewOrder | CancelOrder | ReplaceOrder
-Decision = (
-    Rejected
-    | NewOrder
-    | NewOrderWithExits
-    | CancelOrder
-    | ReplaceOrder
-    | RiskStateChanged
-    | StrategyQuarantined
-    | BalanceAdjusted
-    | GroupOpened
-    | GroupMoved
-    | GroupEnded
-)

@@ -44,7 +44,6 @@ Mark = Callable[[str], Decimal | None]
 Rate = Callable[[str], Decimal | None]
 
 NOTHING = Stake()
-NOBODY = Tally()
 
 
 class Stakes:

@@ -64,7 +64,6 @@ class Trading:
         """Times that the stream of orders told something."""
         self.recycled = 0
         self.offset_ns = 0
-        self.hint_errors = 0
         self._settings = settings
         self._needs = needs
         self._make = make
@@ -191,7 +190,6 @@ class Trading:
                 self._outside.run(self._on_hint if way == "watchOrders" else self._on_trades, found)
                 continue
             except Exception as error:
-                self.hint_errors += 1
                 _log.warning("%s: news of orders: %s; they are asked about", settings.name, words(error))
                 self._outside.run(self._on_silence)
                 if "ArgumentsRequired" in names_of(error) or "NotSupported" in names_of(error):

@@ -65,10 +65,6 @@ class RequestQueue:
         lane.append(request)
         return True
 
-    def put_back(self, request: Waiting) -> None:
-        """It was taken and did not leave: it is next again."""
-        self._lanes[request.lane].appendleft(request)
-
     def next_lane(self) -> Lane | None:
         """The lane that would be served now."""
         return next((lane for lane in Lane if self._lanes[lane]), None)

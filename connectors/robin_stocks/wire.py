@@ -199,10 +199,6 @@ class BarRow(msgspec.Struct):
     volume: float = 0.0
 
 
-class RefusalRow(msgspec.Struct):
-    detail: str = ""
-
-
 def read(body: bytes, kind: type[T]) -> T:
     """One row.  Raises one of ``UNREADABLE``."""
     made = msgspec.json.decode(body, type=kind, strict=False)
@@ -263,8 +259,3 @@ def parse_time(text: str) -> int:
         return timegm((*numbers, 0, 0, 0)) * NS_PER_S + ns
     except ValueError:
         return 0
-
-
-def last_part(url: str) -> str:
-    """The id at the end of a reference: ``https://api.robinhood.com/instruments/ID/``."""
-    return url.rstrip("/").rpartition("/")[2]

@@ -192,7 +192,6 @@ class MemoryNetwork:
         self._listening: dict[int, tuple[Factory, Context, object]] = {}
         self._ends: dict[MemoryTransport, None] = {}
         self._next_port = 40_000
-        self.bytes_carried = 0
 
     def listen(self, port: int, factory: Factory) -> None:
         """Connections to ``port`` are served by the running process from now on."""
@@ -237,7 +236,6 @@ class MemoryNetwork:
             self.on_write(link.port, data)
         if link.broken:
             return
-        self.bytes_carried += len(data)
         at = self.weather.cut_at(link.port, to_server, data)
         if at is not None:
             link.broken = True

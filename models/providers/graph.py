@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from engine.errors import BundleError
@@ -18,8 +17,6 @@ from models.manifest_sections import Precision, Tensor
 Array = npt.NDArray[Any]
 Run = Callable[[], None]
 """One inference over the arrays that were bound.  Raises whatever the runtime raises."""
-
-FLOAT32 = np.float32
 
 
 class ProviderError(BundleError):

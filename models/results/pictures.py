@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,6 @@ from models.evaluation.outcome import Curve, Outcome
 from models.evaluation.run_folder import RunFolder
 
 _DPI = 80
-BYTES_MAX: Final = 200_000
 
 
 def picture_name(forecast: str) -> str:
@@ -42,7 +41,7 @@ def draw(runs: Sequence[Path], folder: Path) -> list[str]:
 
 
 def _picture(outcome: Outcome, epochs: Sequence[EpochLine]) -> bytes:
-    """A PNG of less than ``BYTES_MAX``."""
+    """A PNG."""
     import matplotlib as mpl
 
     mpl.use("Agg")

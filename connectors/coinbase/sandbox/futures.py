@@ -44,7 +44,6 @@ class Futures:
         self._realised: dict[str, tuple[int, Decimal]] = {}
         """Profit since midnight UTC by product, with the day that it belongs to."""
         self._funded_hour = exchange.created_ns // _HOUR_NS
-        self.funding_paid = ZERO
         self.liquidations = 0
         self.sweeps: list[wire.Json] = []
         self.setting = SETTINGS[0]
@@ -86,7 +85,6 @@ class Futures:
         if paid:
             self._exchange.wallets.ledger.deposit(ACCOUNT, self.currency, -paid)
             self._exchange.wallets.touch((self.currency,), now_ns)
-            self.funding_paid += paid
             self.realise(market.product.product_id, -paid, now_ns)
         return paid
 

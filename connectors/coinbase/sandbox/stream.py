@@ -81,7 +81,6 @@ class Hub:
         self._unauthenticated = None if limits is None else PerSecond(limits.ws_messages_per_s)
         self.connections: dict[Connection, None] = {}  # in the order of their opening, the same on each run
         self.slow_consumers = 0
-        self.messages_sent = 0
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -119,7 +118,6 @@ class Hub:
         try:
             while True:
                 await ws.send_str(await queue.get())
-                self.messages_sent += 1
         except (ConnectionError, RuntimeError):
             return  # The peer is gone; the reading side ends the connection.
 

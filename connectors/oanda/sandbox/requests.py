@@ -357,6 +357,3 @@ def _read_numbers(raw: Json, field: str) -> None:
     for name in ("units", "price", "priceBound", "distance"):
         if raw.get(name) not in (None, ""):
             _number(raw[name], f"{field}.{name}")
-
-
-decimal_of = _number

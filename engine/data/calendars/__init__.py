@@ -38,13 +38,6 @@ class Calendar(NamedTuple):
     opens_ns: Int64
     closes_ns: Int64
 
-    def session_at(self, ts_ns: Int64) -> Int64:
-        """For each time the number of the session that it lies in or that comes next: the first with ``t <= close``.
-
-        As many as there are sessions where the time is after the last one.
-        """
-        return np.searchsorted(self.closes_ns, ts_ns, "left").astype(np.int64)
-
     def is_open(self, ts_ns: Int64) -> npt.NDArray[np.bool_]:
         """Whether a session holds each time, its end not included.
 

@@ -6,7 +6,6 @@ Owns the rows that are left out because another row says the same or contradicts
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,6 +136,3 @@ def _rows(catalogue: Catalogue, parts: list[Part], low: int, high: int) -> Any:
         for batch in catalogue.read_part(part, start_ns=low, end_ns=high + 1)
     ]
     return pa.Table.from_batches(batches, schema=schema) if batches else schema.empty_table()
-
-
-Select = Callable[[Any], Any]

@@ -115,8 +115,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.network = network
         self.callbacks = 0
-        self.on_idle: Callable[[float], None] | None = None
-        """Called with the new time before it jumps."""
         self.errors: list[str] = []
         self._now_s = 0.0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []

@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from engine.bus import EventBus
 from engine.core import TradingCore
+from engine.counters import Counters
 from engine.durable import write_atomically
 from engine.errors import KestrelError
 from engine.features import FeatureBuffer
@@ -72,17 +73,7 @@ def summarise(
 ) -> SessionSummary:
     """The summary of a session that is over, free of secrets.  Times are wall-clock ns."""
     counters = core.counters
-    rejections = dict(counters.rejected)
-    for text, count in counters.venue_rejected.items():
-        rejections[f"venue: {text}"] = rejections.get(f"venue: {text}", 0) + count
-    drops = dict(counters.dropped)
-    for text, count in (
-        (SUPERSEDED, venue.counts().conflated),
-        ("bus_full", bus.waiting_dropped),
-        ("journal_full", bus.unjournaled),
-    ):
-        if count:
-            drops[text] = drops.get(text, 0) + count
+    rejections, drops = _refused(counters), _dropped(counters, bus, venue)
     positions = {name: core.portfolio.position(name) for name in core.lanes}
     left = core.orders.open_orders()
     warnings = [text for text in (open_orders_text(left, session.id),) if text]
@@ -113,15 +104,7 @@ def summarise(
             ended_ns=ended_ns,
             config_hash=session.header.config_hash,
             code_hash=session.header.code_hash,
-            features=tuple(
-                sorted(
-                    {
-                        f"{features.spec.name}:{features.spec.fingerprint()[:12]}"
-                        for features in [main_of(lane.features) for lane in core.lanes.values()]
-                        if isinstance(features, FeatureBuffer)
-                    }
-                )
-            ),
+            features=_features(core),
             models=tuple(sorted({lane.seat.version for lane in core.lanes.values() if lane.seat is not None})),
             rejections=rejections,
             quarantined={slot.name: slot.reason for slot in core.slots if not slot.alive},
@@ -140,6 +123,34 @@ def summarise(
             quality=whole_report(quality_gates(core.lanes)),
         )
     )
+
+
+def _refused(counters: Counters) -> dict[str, int]:
+    """By who refused and why: our own checks, and venues."""
+    found = dict(counters.rejected)
+    for text, count in counters.venue_rejected.items():
+        found[f"venue: {text}"] = found.get(f"venue: {text}", 0) + count
+    return found
+
+
+def _dropped(counters: Counters, bus: EventBus, venue: Venue) -> dict[str, int]:
+    """Events that nobody judged by, by why."""
+    found = dict(counters.dropped)
+    for text, count in (
+        (SUPERSEDED, venue.counts().conflated),
+        ("bus_full", bus.waiting_dropped),
+        ("journal_full", bus.unjournaled),
+    ):
+        if count:
+            found[text] = found.get(text, 0) + count
+    return found
+
+
+def _features(core: TradingCore) -> tuple[str, ...]:
+    """Name and fingerprint of each spec that was computed."""
+    buffers = [main_of(lane.features) for lane in core.lanes.values()]
+    specs = [features.spec for features in buffers if isinstance(features, FeatureBuffer)]
+    return tuple(sorted({f"{spec.name}:{spec.fingerprint()[:12]}" for spec in specs}))
 
 
 def _line(order: ManagedOrder) -> OpenOrderLine:

@@ -466,7 +466,7 @@ def _commit_of_code() -> str:
 
 
 trainer_commands.register(app, _commit)
-refresh_command.register(models_commands.app, _compact)
+refresh_command.register(models_commands.app, _compact, _commit)
 evaluation_commands.register(app, _commit)
 tuning_commands.register(app)
 results_commands.register(app, _commit_of_code)

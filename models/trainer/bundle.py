@@ -61,6 +61,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     ``label_kind`` ``direction`` is what they trade on: ``return_scale_bps`` and ``thresholds`` are of it only.
     ``conformal``: quantile by level, from validation rows.  ``command``: what makes it again.
     ``reference``: how the inputs of training rows are spread; None: drift is measured against a session's first rows.
+    ``parent``: the version whose weights were gone on with; empty: trained from nothing.
     ``uncertainty_passes``: copies of each window in the graph of the spread, where that is by dropout.
     """
 
@@ -78,6 +79,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     conformal: dict[str, float] | None = None
     reference: Reference | None = None
     expires_days: float | None = None
+    parent: str = ""
     uncertainty_passes: int = 16
 
 
@@ -140,7 +142,7 @@ def bundle_of(
         conformal=description.conformal,
         normaliser=normaliser.description,
         task=Task(description.task, description.head, description.forecasts),
-        run=Run(folder.name, runs[0].environment.commit, tuple(seeds)),
+        run=Run(folder.name, runs[0].environment.commit, tuple(seeds), description.parent),
         evaluation=judged.evaluation,
         explanation=graphs.explanation,
         step=graphs.step,

@@ -16,22 +16,18 @@ import numpy.typing as npt
 from engine.errors import BundleError
 from models.bundle import Bundle
 from models.evaluation.losses import two_classes
-from models.evaluation.run_folder import CONFIG, RunFolder
 from models.manifest import ASSET, FEATURES, GRAPH, Tolerance
 from models.manifest_sections import Converted, Step
 from models.providers.graph import Source, source_of
 from models.providers.onnx_runtime import open_session
 from models.serving.batches import ONE_BY_ONE
-from models.trainer import dataset
 from models.trainer.card import render_run_card
 from models.trainer.dataset import Dataset, Part
 from models.trainer.judged import BUNDLE, bundle_in
+from models.trainer.opened import open_run
 from models.trainer.precision import Target, convert_graph
 from models.trainer.publish import CARD, publish
-from models.trainer.run import check_same_data
 from models.trainer.scores import LOSS, score_target
-from models.trainer.settings import load_settings
-from models.trainer.training_folder import data_folder, places
 
 Float64 = npt.NDArray[np.float64]
 
@@ -56,13 +52,10 @@ def convert_run(folder: Path, precision: Target, *, data: Path | None = None) ->
     bundle = bundle_in(folder)
     if bundle.manifest.precision != "fp32":
         raise BundleError(f"bundle {bundle.version} is {bundle.manifest.precision}", expected="fp32")
-    settings, _ = load_settings(folder / CONFIG)
-    spec = dataset.feature_spec(settings.features)
-    rows = dataset.build(settings, spec, data_folder(settings, data))
-    for _, place in places(folder, rows):
-        check_same_data(RunFolder(place), rows)
+    opened = open_run(folder, data)
+    rows = opened.rows
     graph = convert_graph(bundle.graph, precision)
-    part = rows.validation.every(settings.fit.eval_rows_max)
+    part = rows.validation.every(opened.settings.fit.eval_rows_max)
     before = _said(source_of(bundle), rows, part)
     after = _said(source_of(bundle)._replace(content=graph, precision=precision), rows, part)
     found = compare(bundle.version, rows, part, before, after)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -168,10 +168,16 @@ def build(
     spec: FeatureSpec,
     folder: Path,
     progress: Callable[[str, float], None] = lambda _text, _share: None,
+    *,
+    only: Collection[str] | None = None,
 ) -> Dataset:
-    """Read the markets, compute rows, label and split.  Raises ``DataError`` or ``ConfigError`` when that cannot be."""
+    """Read the markets, compute rows, label and split.  ``only``: names of the files that a run had of its catalogue,
+    which has others by now; None: whatever is there.
+
+    Raises ``DataError`` or ``ConfigError`` when that cannot be.
+    """
     plan = plan_of(settings, spec.sampling.interval_ns)
-    markets = recorded_markets(settings.data, folder, spec)
+    markets = recorded_markets(settings.data, folder, spec, only)
     slice_ns = ns_of(settings.data.start, "data.start"), ns_of(settings.data.end, "data.end")
     if settings.data.rows_folder:
         place = Path(settings.data.rows_folder).expanduser()

@@ -9,7 +9,7 @@ here runs in a session.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -31,6 +31,7 @@ from models.trainer.scores import score_target
 from models.trainer.settings import TrainSettings
 
 Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
 
 _GAIN_MIN = 0.05
 
@@ -39,7 +40,8 @@ _GAIN_MIN = 0.05
 class Refresh:
     """``rate_share``: of the rate that the network was trained with; ``replay_share``: of old rows in a batch, a half
     or more; ``l2``: what a squared distance from the champion's weights costs; ``learn_share`` and ``choose_share``: of
-    the new rows, in order of time, to learn from and to choose the epoch by; the rest is held out."""
+    the new rows, in order of time, to learn from and to choose the epoch by; the rest is held out.  ``forget_max``: by
+    how much the log-loss on old rows may rise, as a share of the champion's there; the interval's upper end counts."""
 
     epochs: int = 4
     rate_share: float = 0.1
@@ -47,6 +49,7 @@ class Refresh:
     l2: float = 0.01
     learn_share: float = 0.5
     choose_share: float = 0.2
+    forget_max: float = 0.01
 
     def check(self) -> None:
         """Raises ``ConfigError`` for values that make no refresh."""
@@ -55,18 +58,26 @@ class Refresh:
             raise ConfigError(
                 f"a refresh with {self}", expected="replay_share 0.5 to 1, rate_share up to 0.1, l2 above 0, an epoch"
             )
+        if not 0 < self.forget_max <= 0.1:
+            raise ConfigError(f"a refresh with {self}", expected="forget_max above 0, at most 0.1")
         if not shares:
             raise ConfigError(f"a refresh with {self}", expected="shares above 0 that leave rows to hold out")
 
 
 def refresh(
-    champion: Fitted, old: Dataset, new: Dataset, settings: TrainSettings, wanted: Refresh, *, normaliser: bool
+    champion: Fitted,
+    old: Sequence[Dataset],
+    new: Dataset,
+    settings: TrainSettings,
+    wanted: Refresh,
+    *,
+    normaliser: bool,
 ) -> Fitted:
     """The champion after ``wanted.epochs`` on ``new`` and on as many rows of ``old``, with the weights of the epoch
     that is best on the validation rows of ``new``; the champion itself is one of the candidates.
 
-    ``normaliser``: its affine learns as well (it is one for all seeds of a bundle).  Raises ``ConfigError`` for a
-    network without a head of its own.
+    ``old``: of the run, and of each that it went on from.  ``normaliser``: its affine learns as well (it is one for all
+    seeds of a bundle).  Raises ``ConfigError`` for a network without a head of its own.
     """
     make_deterministic(settings)
     seed = champion.seed
@@ -78,21 +89,23 @@ def refresh(
     if affine is not None:
         learning += list(affine.parameters())
     anchors = [p.detach().clone() for p in learning]
+    replay = _Replay(old)
     losses = [
-        TargetLoss(target, loss_of(settings, target), Reading(), old.targets[old.train.index, at], 0.0)
-        for at, target in enumerate(old.plan.targets)
+        TargetLoss(target, loss_of(settings, target), Reading(), replay.targets[:, at], 0.0)
+        for at, target in enumerate(new.plan.targets)
     ]
     objective = Objective(losses, "sum")
     rate = settings.fit.learning_rate * wanted.rate_share
     optimiser = torch.optim.Adam(learning, lr=rate)
-    values = [standardised(data, data.targets, [Reading()] * len(losses)) for data in (old, new)]
+    values = standardised(new, new.targets, [Reading()] * len(losses))
     batch = 256 if isinstance(settings.fit.batch, str) else settings.fit.batch
     for epoch in range(wanted.epochs):
         random = np.random.default_rng([seed, epoch])
-        for of_old, of_new in _mixed(old.train.index, new.train.index, batch, wanted.replay_share, random):
-            windows = np.concatenate([old.samples.windows(of_old), new.samples.windows(of_new)])
-            assets = np.concatenate([old.numbers[of_old], new.numbers[of_new]])
-            targets = np.concatenate([values[0][of_old], values[1][of_new]])
+        for of_old, of_new in _mixed(np.arange(len(replay)), new.train.index, batch, wanted.replay_share, random):
+            before = replay.rows(of_old)
+            windows = np.concatenate([before[0], new.samples.windows(of_new)])
+            assets = np.concatenate([before[1], new.numbers[of_new]])
+            targets = np.concatenate([before[2], values[of_new]])
             optimiser.zero_grad(set_to_none=True)
             if affine is not None:
                 affine.put()
@@ -109,6 +122,30 @@ def refresh(
             best = replace(one, served=_plain(served))
     best.served.temperature.fill_(best.readings[0].temperature)
     return best
+
+
+class _Replay:
+    """Training rows of several runs as one list, in the order of ``old``.  ``targets (N, T)``."""
+
+    def __init__(self, old: Sequence[Dataset]) -> None:
+        self._old = tuple(old)
+        self._starts = np.cumsum([0, *(len(data.train) for data in old)])
+        self.targets = np.concatenate([data.targets[data.train.index] for data in old])
+        plain = [Reading()] * self.targets.shape[1]
+        self._values = [standardised(data, data.targets, plain) for data in old]
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def rows(self, chosen: Int64) -> tuple[Float32, Int64, Float32]:
+        """Windows ``(N, W, F)``, asset numbers and standardised targets of those numbers; grouped by run."""
+        found = []
+        for number, (data, values) in enumerate(zip(self._old, self._values, strict=True)):
+            start, end = self._starts[number : number + 2]
+            own = data.train.index[chosen[(chosen >= start) & (chosen < end)] - start]
+            found.append((data.samples.windows(own), data.numbers[own], values[own]))
+        windows, assets, targets = zip(*found, strict=True)
+        return np.concatenate(windows), np.concatenate(assets), np.concatenate(targets)
 
 
 def scored(one: Fitted, data: Dataset) -> dict[str, float]:

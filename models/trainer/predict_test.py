@@ -10,12 +10,11 @@ from pathlib import Path
 
 from engine.errors import DataError
 from models.evaluation.ledger import Opening
-from models.evaluation.run_folder import CONFIG, RunFolder
-from models.trainer import dataset
+from models.evaluation.run_folder import RunFolder
 from models.trainer.fit import forecasts
-from models.trainer.run import check_same_data, fit_normaliser_of, load_fitted, predictions_of
-from models.trainer.settings import load_settings
-from models.trainer.training_folder import WEIGHTS, data_folder, places
+from models.trainer.opened import open_run
+from models.trainer.run import predictions_of
+from models.trainer.training_folder import WEIGHTS, places
 
 
 def training_folder_of(path: Path) -> Path | None:
@@ -32,11 +31,9 @@ def prepare(path: Path, data: Path | None = None) -> Callable[[RunFolder, Openin
     folder = training_folder_of(path)
     if folder is None:
         raise DataError(f"the run {path} has no weights", expected="a run that is trained to its end", do="resume it")
-    settings, _ = load_settings(folder / CONFIG)
-    rows = dataset.build(settings, dataset.feature_spec(settings.features), data_folder(settings, data))
-    check_same_data(RunFolder(path), rows)
-    normaliser = fit_normaliser_of(settings, rows)
-    found = [load_fitted(folder, settings, rows, normaliser, seed) for seed in settings.fit.seeds]
+    opened = open_run(folder, data)
+    rows, normaliser = opened.rows, opened.normaliser()
+    found = [opened.network(seed, normaliser) for seed in opened.settings.fit.seeds]
     number = next(number for number, (_, place) in enumerate(places(folder, rows)) if place.resolve() == path.resolve())
 
     def predict(run: RunFolder, opening: Opening) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
@@ -55,14 +55,17 @@ class Recorded:
     sources: Sources
 
 
-def recorded_markets(data: Data, folder: Path, spec: FeatureSpec) -> list[Recorded]:
+def recorded_markets(
+    data: Data, folder: Path, spec: FeatureSpec, only: Collection[str] | None = None
+) -> list[Recorded]:
     """The markets of a training run, in the order they are named: what is not read by a column is trained on.
+    ``only``: of a catalogue, the files of these names and nothing that has come since (None: all).
 
     Raises ``DataError`` for what is not there or does not fit together, ``ConfigError`` where nothing is left to train
     on.
     """
     if data.catalogue:
-        return _from_catalogue(Catalogue(Path(data.catalogue).expanduser()), data.instruments, spec)
+        return _from_catalogue(Catalogue(Path(data.catalogue).expanduser()), data.instruments, spec, only)
     market, published = split_files([folder / name for name in data.files])
     candles = [path for path in market if holds_candles(path)]
     if candles and len(candles) < len(market):
@@ -155,22 +158,24 @@ def _from_files(market: Sequence[Path], published: Sequence[Path], spec: Feature
     return [recorded(name) for name in names]
 
 
-def _from_catalogue(catalogue: Catalogue, names: Sequence[str], spec: FeatureSpec) -> list[Recorded]:
+def _from_catalogue(
+    catalogue: Catalogue, names: Sequence[str], spec: FeatureSpec, only: Collection[str] | None
+) -> list[Recorded]:
     interval_ns = spec.sampling.interval_ns
     peers: dict[str, Instrument] = {}
     beside: list[Part] = []
     for peer in spec.peers:
-        parts = _stored(catalogue, peer, interval_ns, " whose price the columns read")
+        parts = _stored(catalogue, peer, interval_ns, only, " whose price the columns read")
         _check_priced(peer, {part.kind for part in parts}, spec)
         peers[peer] = _instrument(catalogue, parts)
         beside += parts
-    told = stored_parts(catalogue, spec.series)
+    told = [part for part in stored_parts(catalogue, spec.series) if only is None or part.file in only]
     observations = observations_of([part.path for part in told], spec.series)
     lacks = f"{catalogue.root} does not have it"
     _check_series(spec, observations, lacks, "import it: python run.py data import FILE --kind exogenous")
 
     def recorded(name: str) -> Recorded:
-        own = _stored(catalogue, name, interval_ns)
+        own = _stored(catalogue, name, interval_ns, only)
         instrument = _instrument(catalogue, own)
         if instrument.id in peers:
             raise ConfigError(
@@ -189,11 +194,18 @@ def _from_catalogue(catalogue: Catalogue, names: Sequence[str], spec: FeatureSpe
     return [recorded(name) for name in names]
 
 
-def _stored(catalogue: Catalogue, name: str, interval_ns: int, why: str = "") -> list[Part]:
+def _stored(
+    catalogue: Catalogue, name: str, interval_ns: int, only: Collection[str] | None, why: str = ""
+) -> list[Part]:
     """Candles of that interval where it has any, else ticks and books, else the best levels."""
-    parts = catalogue.parts(instrument=name, kind="bars", interval_ns=interval_ns) if interval_ns else []
-    parts = parts or [part for kind in _EVENTS for part in catalogue.parts(instrument=name, kind=kind)]
-    parts = parts or catalogue.parts(instrument=name, kind=_TOP)
+
+    def of(kind: str, interval_ns: int | None = None) -> list[Part]:
+        found = catalogue.parts(instrument=name, kind=kind, interval_ns=interval_ns)
+        return [part for part in found if only is None or part.file in only]
+
+    parts = of("bars", interval_ns) if interval_ns else []
+    parts = parts or [part for kind in _EVENTS for part in of(kind)]
+    parts = parts or of(_TOP)
     if not parts:
         raise DataError(
             f"{catalogue.root} has no market of {name}{why and ',' + why}",

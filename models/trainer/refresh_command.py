@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from engine.cli import JsonFlag, print_json
 from engine.errors import BundleError, ConfigError, KestrelError
+from models.evaluation.commands import LEDGER
 from models.registry.standing import Standing
 from models.registry.store import Registry
 from models.shipped import REGISTRY
@@ -22,8 +24,8 @@ Compact = Callable[[Path, str, Path], Any]
 """Stores the market of a session (its folder's parent, its name) in a catalogue; None where it was stored before."""
 
 
-def register(app: typer.Typer, compact: Compact) -> None:
-    """Put the command on ``app``."""
+def register(app: typer.Typer, compact: Compact, commit: Callable[[], str]) -> None:
+    """Put the command on ``app``.  ``commit`` says which code learns and judges."""
 
     @app.command("refresh")
     def models_refresh(
@@ -42,13 +44,19 @@ def register(app: typer.Typer, compact: Compact) -> None:
         session_folder: Annotated[Path, typer.Option(help="folder of the sessions")] = SESSIONS,
         registry: Annotated[Path, typer.Option(help="folder of versions and champions")] = REGISTRY,
         data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
+        into: Annotated[Path | None, typer.Option(help="folder of the new run (default: the next RUN-rN)")] = None,
+        ledger: Annotated[Path, typer.Option(help="where each opening of held-out rows is written first")] = LEDGER,
+        forget_max: Annotated[
+            float, typer.Option(help="by which share of the champion's the log-loss on old rows may rise")
+        ] = 0.01,
+        explain: Annotated[str, typer.Option(help="why a result that looks too good is true")] = "",
         as_json: JsonFlag = False,
     ) -> None:
         """Go on with a version's head and normaliser on newer rows: a shadow if that is better, else the figures."""
         try:
             from models.evaluation.run_folder import RunFolder
             from models.trainer.incremental import Refresh
-            from models.trainer.refresh import refresh_run
+            from models.trainer.refresh import Record, refresh_run
             from models.trainer.settings import Data
             from models.trainer.training_folder import places_of
         except ModuleNotFoundError as error:
@@ -68,7 +76,16 @@ def register(app: typer.Typer, compact: Compact) -> None:
             places = places_of(run)
             known = RunFolder(places[0]).data.instruments if places else ()
             newer = Data(catalogue=str(catalogue), instruments=tuple(instruments or known))
-        made, gate = refresh_run(load_bundle(held.path_of(version)), run, Refresh(), newer, data=data)
+        made, gate, folder = refresh_run(
+            load_bundle(held.path_of(version)),
+            run,
+            Refresh(forget_max=forget_max),
+            newer,
+            Record(ledger, commit(), time.time_ns(), explain),
+            into=into,
+            data=data,
+            progress=lambda text: print(text, file=sys.stderr),
+        )
         fresh, _ = held.add(made)
         promote(
             held,
@@ -81,8 +98,15 @@ def register(app: typer.Typer, compact: Compact) -> None:
         )
         print(f"{fresh}: shadow, refreshed from {version}")
         print(f"  {gate.text}")
+        judged = made.manifest.evaluation
+        if judged is not None:
+            print(f"  {judged.verdict} against {judged.best_baseline}, by {judged.primary}")
+            for suspicion in judged.suspicions:
+                print(f"  too good to be true: {suspicion}" + (f" (explained: {explain})" if explain else ""))
+        print(f"  run: {folder}")
         if as_json:
-            print_json({"version": fresh, "parent": version, "rows": gate.rows, "difference": gate.difference.value})
+            told = {"version": fresh, "parent": version, "run": str(folder), "rows": gate.rows}
+            print_json({**told, "difference": gate.difference.value, "old": gate.old.value})
 
 
 def _version(held: Registry, name: str) -> str:

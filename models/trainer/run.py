@@ -120,7 +120,7 @@ def run_training(
     with held(folder):
         found = _fit_seeds(folder, settings, rows, normaliser, on_epoch, progress)
         progress("predictions", 0.0)
-        _write_predictions(rows, runs, found, progress)
+        write_predictions(rows, runs, found, progress)
         share_lines(folder, runs)
         epochs = sum(one.epochs for one in found)
         names = [name for name in found[0].scores if all(name in one.scores for one in found)]
@@ -226,19 +226,21 @@ def _fit_seeds(
 
             one = fit_seed(rows, settings, normaliser.module, seed, saved=saved, on_epoch=keep, report=progress)
             saved = None
-            checkpoint.save(weights_path(folder, seed), _finished_seed(one))
+            save_fitted(folder, one)
             found.append(one)
     return found
 
 
-def _finished_seed(one: Fitted) -> dict[str, Any]:
-    return {
+def save_fitted(folder: Path, one: Fitted) -> None:
+    """The trained network of a seed, for ``load_fitted``.  Raises ``DataError`` when the disk will not take it."""
+    state = {
         "seed": one.seed,
         "served": one.served.state_dict(),
         "readings": msgspec.to_builtins(one.readings),
         "scores": one.scores,
         "epochs": one.epochs,
     }
+    checkpoint.save(weights_path(folder, one.seed), state)
 
 
 def weights_path(folder: Path, seed: int) -> Path:
@@ -280,9 +282,13 @@ def _p_up(one: Fitted, rows: Dataset) -> Any:
     return forecasts(one, rows, rows.validation)[0][:, 1]
 
 
-def _write_predictions(
-    rows: Dataset, runs: dict[str, RunFolder], found: list[Fitted], progress: Callable[[str, float], None]
+def write_predictions(
+    rows: Dataset,
+    runs: dict[str, RunFolder],
+    found: list[Fitted],
+    progress: Callable[[str, float], None] = lambda _text, _share: None,
 ) -> None:
+    """What the seeds say of the parts that are open, into the run of each forecast."""
     for number, name in enumerate(("train", "validation")):
         part = rows.part(name)
         each = [forecasts(one, rows, part) for one in found]

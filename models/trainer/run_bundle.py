@@ -17,25 +17,25 @@ from engine.errors import DataError
 from engine.features.spec import FeatureSpec
 from models.bundle import Bundle
 from models.evaluation import conformal
-from models.evaluation.run_folder import CONFIG, RunFolder
+from models.evaluation.run_folder import CONFIG
 from models.manifest import Thresholds
 from models.manifest_sections import DIRECTION, Forecast, Form, Reference
 from models.networks.exported import Member, Output, Reading
 from models.reference import newest_in_unit, spread_of
-from models.trainer import dataset
 from models.trainer.bundle import Description, bundle_of, label_fingerprint, scope_of
 from models.trainer.dataset import Dataset
 from models.trainer.export import OUTPUT
 from models.trainer.fit import Fitted, forecasts
 from models.trainer.graphs import Real
+from models.trainer.lineage import read_lineage
 from models.trainer.normalise import Fitted as Normalised
-from models.trainer.run import check_same_data, fit_normaliser_of, load_fitted
+from models.trainer.opened import OpenedRun, open_run
 from models.trainer.scores import cost, monitored
-from models.trainer.settings import TrainSettings, load_settings
+from models.trainer.settings import TrainSettings
 from models.trainer.tabular import label_name
 from models.trainer.tasks import Target
 from models.trainer.trading import entry_figures
-from models.trainer.training_folder import RESULT, data_folder, places
+from models.trainer.training_folder import RESULT
 
 Float64 = npt.NDArray[np.float64]
 
@@ -55,22 +55,38 @@ def bundle_run(folder: Path, *, data: Path | None = None, seeds: Literal["best",
         raise DataError(
             f"the run {folder} is not done", expected=f"a run with {RESULT}", do="python run.py train --resume RUN"
         )
-    settings, _ = load_settings(folder / CONFIG)
-    spec = dataset.feature_spec(settings.features)
-    rows = dataset.build(settings, spec, data_folder(settings, data))
-    runs = [RunFolder(place) for _, place in places(folder, rows)]
-    for run in runs:
-        check_same_data(run, rows)
-    normaliser = fit_normaliser_of(settings, rows)
-    found = [load_fitted(folder, settings, rows, normaliser, seed) for seed in settings.fit.seeds]
+    opened = open_run(folder, data)
+    settings, normaliser = opened.settings, opened.normaliser()
+    found = [opened.network(seed, normaliser) for seed in settings.fit.seeds]
     if seeds == "best":
-        monitor = monitored(rows.plan, settings.fit.monitor)
+        monitor = monitored(opened.rows.plan, settings.fit.monitor)
         found = [min(found, key=lambda one: (cost(monitor, one.scores), one.seed))]
+    return bundle_opened(opened, found, normaliser)
+
+
+def bundle_opened(opened: OpenedRun, found: list[Fitted], normaliser: Normalised) -> Bundle:
+    """The bundle of the networks ``found`` of an open run, in its folder ``bundle``.
+
+    One that went on from a version (``models.trainer.lineage``) keeps that one's name and scope, and names it.
+    Raises ``BundleError`` for an export that differs.
+    """
+    settings, spec, rows = opened.settings, opened.spec, opened.rows
     some = rows.validation.every(_REAL_ROWS)
     with_assets = settings.assets is not None
+    description = msgspec.structs.replace(
+        description_of(settings, spec, rows, found), reference=_reference(rows, normaliser)
+    )
+    if (lineage := read_lineage(opened.folder)) is not None:
+        description = msgspec.structs.replace(
+            description,
+            parent=lineage.version,
+            scope=lineage.scope,
+            command=f"python run.py models refresh {lineage.version} --run {Path(lineage.run).name}",
+            summary=f"{description.summary} Refreshed from {lineage.version}: {lineage.text}.",
+        )
     return bundle_of(
-        runs,
-        msgspec.structs.replace(description_of(settings, spec, rows, found), reference=_reference(rows, normaliser)),
+        opened.runs,
+        description,
         spec=spec,
         normaliser=normaliser,
         members=[Member(one.served.network, readings_of(one)) for one in found],  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ from engine.runtime.journal import JournalWriter
 from engine.runtime.machine_lock import MachineLock
 from engine.runtime.metrics import Metrics
 from engine.runtime.observer_keeper import ObserverKeeper
-from engine.runtime.parts import Options, Parts
+from engine.runtime.parts import Lag, Options, Parts
 from engine.runtime.probe import StageProbe
 from engine.runtime.rehearsal import Withheld
 from engine.runtime.session import Session, order_prefix
@@ -150,39 +150,15 @@ class Daemon:
         options = self._options
         loop = asyncio.get_running_loop()
         started_ns = self._clock.wall_ns()
-        journal = JournalWriter(
-            session.journal,
-            session=session.id,
-            fsync=options.fsync,
-            market_bytes=options.segment_mb << 20,
-            orders_bytes=max(options.segment_mb << 19, 1 << 20),
-            interval_s=options.fsync_interval_ms / 1000.0,
-            on_synced=lambda seq: _later(loop, trading.on_synced, seq),
-            on_fault=lambda text: _later(loop, trading.on_fault, text),
-        )
+        journal = self._open_journal(session, trading, loop)
         try:
             bus = EventBus(journal, self._probe, trading.on_error)
             core = self._parts.core(bus, self._probe, order_prefix(session.id))
             trading.attach(bus, core)
             lag = self._parts.lag(loop)
-            succession = self._succession
-            venue = self._parts.venue(
-                trading.publish,
-                self._clock,
-                lag,
-                order_prefix(session.id),
-                session.path,
-                self._console.say,
-                trading.left,
-                None if succession is None else partial(succession.identify, anew=options.venue_truth),
-            )
+            venue = self._make_venue(session, trading, lag)
             keeper = self._keep_watch(session)
-            router: Router = OrderRouter(bus.publish, lambda: venue.gateways)
-            if options.confirm_s is not None:
-                router = Withheld(router, bus.publish, lambda: trading.is_trading, for_good=options.only_check)
-            if keeper is not None:
-                router = Interlock(router, bus.publish, lambda: keeper.latched)
-            bus.attach(core, router)
+            bus.attach(core, self._make_router(bus, trading, venue, keeper))
             metrics = Metrics(
                 session=session.id,
                 counters=core.counters,
@@ -235,6 +211,46 @@ class Daemon:
         if observer is not None and not await observer.finish():
             self._console.say("models are still being watched, in the background: what is left of the record is read")
         return await self._leave(session, trading, venue, started_ns, reason)
+
+    def _open_journal(
+        self, session: Session, trading: TradingSession, loop: asyncio.AbstractEventLoop
+    ) -> JournalWriter:
+        """What its threads find is told in the loop's."""
+        options = self._options
+        return JournalWriter(
+            session.journal,
+            session=session.id,
+            fsync=options.fsync,
+            market_bytes=options.segment_mb << 20,
+            orders_bytes=max(options.segment_mb << 19, 1 << 20),
+            interval_s=options.fsync_interval_ms / 1000.0,
+            on_synced=lambda seq: _later(loop, trading.on_synced, seq),
+            on_fault=lambda text: _later(loop, trading.on_fault, text),
+        )
+
+    def _make_venue(self, session: Session, trading: TradingSession, lag: Lag) -> Venue:
+        succession = self._succession
+        return self._parts.venue(
+            trading.publish,
+            self._clock,
+            lag,
+            order_prefix(session.id),
+            session.path,
+            self._console.say,
+            trading.left,
+            None if succession is None else partial(succession.identify, anew=self._options.venue_truth),
+        )
+
+    def _make_router(
+        self, bus: EventBus, trading: TradingSession, venue: Venue, keeper: WatchdogKeeper | None
+    ) -> Router:
+        """The way out, through everything that may shut it."""
+        router: Router = OrderRouter(bus.publish, lambda: venue.gateways)
+        if self._options.confirm_s is not None:
+            router = Withheld(router, bus.publish, lambda: trading.is_trading, for_good=self._options.only_check)
+        if keeper is not None:
+            router = Interlock(router, bus.publish, lambda: keeper.latched)
+        return router
 
     def _keep_watch(self, session: Session) -> WatchdogKeeper | None:
         """Only where the account, and what is open there, outlives this process."""

@@ -1,7 +1,7 @@
 """What those who watch a model have said of it: the alarms that stand, by instrument and version.
 
 Owns which alarm holds when several sources have raised one, and what the next session is told.  What follows from it is
-``engine.serving``'s.
+``engine.standings``'.
 """
 
 from __future__ import annotations

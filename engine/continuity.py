@@ -36,7 +36,7 @@ def take(core: TradingCore, risk_reason: str) -> Carried:
         core.desk.replacements.carried(known),
         core.desk.groups.book.carried_ended(known),
         core.facts.fundings.carried(),
-        core.serving.alarms.carried(),
+        core.serving.standings.alarms.carried(),
     )
 
 
@@ -66,4 +66,4 @@ def put(core: TradingCore, carried: Carried) -> None:
     core.desk.replacements.restore(carried.versions, core.orders.get)
     core.market.restore_px(carried.known_px)
     core.facts.fundings.restore(carried.fundings)
-    core.serving.alarms.restore(carried.alarms)
+    core.serving.standings.alarms.restore(carried.alarms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -224,3 +224,10 @@ class Lane:
             # Last: what is not known of these prices must never be answered from the ones before.
             self._marked_bid_px, self._marked_ask_px = bid_px, ask_px
         return self._marked_px
+
+
+def seats_of(lane: Lane) -> Iterator[Seat]:
+    """All that are taken."""
+    for seat in (lane.seat, lane.canary, lane.older, lane.warming):
+        if seat is not None:
+            yield seat

@@ -60,7 +60,7 @@ class Market:
         self.desk = desk
         self.counters = counters
         self._ask = asking.ask
-        self._serving, self._feeds = serving, serving.feeds
+        self._serving, self._resets, self._feeds = serving, serving.resets, serving.buffers.feeds
         self._predicting, self._tell = predicting, predicting.tell
         self._mark = probe.mark
         self._tolerances = tolerances
@@ -107,7 +107,7 @@ class Market:
         """Consolidated prices age, and time bars end, also where nothing is told."""
         if self.venues.hours.has_turned():
             self.closures.on_status()
-            self._serving.on_status()
+            self._resets.on_status()
         self._serving.on_timer(timer.ts_recv_ns)
         self.closures.insist()
         if self._views is not None:
@@ -326,17 +326,17 @@ class Market:
 
     def _on_instrument_status(self, event: e.InstrumentStatus) -> None:
         self.venues.instrument_status(event)
-        self._serving.on_status()
+        self._resets.on_status()
         self.closures.on_status(event.instrument)
 
     def _on_venue_status(self, event: e.VenueStatus) -> None:
         self.venues.venue_status(event)
-        self._serving.on_status()
+        self._resets.on_status()
         self.closures.on_status()
 
     def _on_session_scheduled(self, event: e.SessionScheduled) -> None:
         self.venues.session_scheduled(event)
-        self._serving.on_status()
+        self._resets.on_status()
         self.closures.on_status(event.instrument)
 
     def _on_feed_down(self, event: e.FeedDown) -> None:
@@ -366,6 +366,6 @@ class Market:
         """Rows of the instrument begin anew, and what it costs is unknown to those that follow it."""
         if lane.features is not None:
             lane.features.mark_gap(reason)
-        self._serving.on_break(lane, reason)
+        self._resets.on_break(lane, reason)
         for follower in lane.followers:
             follower.mark_gap(reason, lane.instrument.id)

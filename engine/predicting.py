@@ -1,7 +1,7 @@
 """Rows to predictions: which models are asked about a row, what becomes of an answer, and the breaker.
 
 Owns the asking and the count of failures in a row.  The common case, a champion that simply serves, is asked in
-``engine.market``; everything else comes here.  How a model stands is ``engine.serving``'s.
+``engine.market``; everything else comes here.  How a model stands is ``engine.standings``'.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from engine import events as e
 from engine.asking import Asking
+from engine.buffers import main_of
 from engine.counters import Counters
 from engine.errors import JournalError
 from engine.feeds import FedTogether
@@ -19,7 +20,7 @@ from engine.lanes import Lane, StrategySlot
 from engine.latch import RiskLatch
 from engine.ports import Features, Probe, Recorder
 from engine.seats import BROKEN, SERVING, WARMING, Seat, ServingRules
-from engine.serving import Serving, main_of
+from engine.serving import Serving
 from engine.view import CoreView
 
 # Enum members are slow to reach through their class in CPython 3.11.
@@ -44,7 +45,7 @@ class Predicting:
     ) -> None:
         self._lanes = lanes
         self._view = view
-        self._serving = serving
+        self._take_over, self._standings = serving.take_over, serving.standings
         self._ask = asking.ask
         self._latch = latch
         self._recorder = recorder
@@ -64,10 +65,10 @@ class Predicting:
         made: Sequence[Features | None] = features.made if isinstance(features, FedTogether) else (features,)
         warming = lane.warming
         if warming is not None and _is_warm(warming, made):
-            self._serving.take_over(lane)
+            self._take_over(lane)
         for seat in (lane.canary, lane.older):
             if seat is not None and seat.state == WARMING and _is_warm(seat, made):
-                self._serving.set_state(lane, seat, SERVING, "its features are warm")
+                self._standings.set_state(lane, seat, SERVING, "its features are warm")
         champion, older, canary = lane.seat, lane.older, lane.canary
         if champion is not None and _has(made, champion.features):
             if not self.look(lane, champion, ts_event_ns, ts_recv_ns):
@@ -110,7 +111,7 @@ class Predicting:
         if seat.state == SERVING:
             if now_ns < seat.expires_ns:
                 return True
-            self._serving.expire(lane, seat)
+            self._standings.expire(lane, seat)
             return False
         if seat.state != BROKEN or now_ns < seat.try_ns or now_ns >= seat.expires_ns:
             return False
@@ -179,7 +180,7 @@ class Predicting:
             if event.row_ns <= seat.whole_ns or event.row_ns < seat.answered_ns:
                 return None
             if seat.state == SERVING and event.ts_recv_ns >= seat.expires_ns:
-                self._serving.expire(lane, seat)
+                self._standings.expire(lane, seat)
             if seat is lane.older and (lane.seat is None or lane.seat.serves):
                 return None
             if event.ts_recv_ns >= seat.expires_ns:
@@ -206,12 +207,12 @@ class Predicting:
             seat.try_ns, seat.tried_ns = self._view.now_ns + self._rules.pause_ns, 0
             last = prediction.text or status.value
             count = f"{seat.failures} predictions in a row were late or failed" if seat.failures > 1 else "it failed"
-            self._serving.set_state(lane, seat, BROKEN, writable(f"{count}, the last: {last}"))
+            self._standings.set_state(lane, seat, BROKEN, writable(f"{count}, the last: {last}"))
 
     def _recover(self, lane: Lane, seat: Seat) -> None:
         seat.failures, seat.tried_ns = 0, 0
         if seat.state == BROKEN:
-            self._serving.set_state(lane, seat, SERVING, "a trial was answered in time")
+            self._standings.set_state(lane, seat, SERVING, "a trial was answered in time")
 
 
 def _has(made: Sequence[Features | None], features: Features | None) -> bool:

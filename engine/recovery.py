@@ -150,7 +150,7 @@ class Recovery:
             self._request(record)
         elif isinstance(record, ModelAlarmed):
             # Which end with a seat is in the state that was kept then: what stood is never guessed from who served.
-            core.serving.alarms.take(record)
+            core.serving.standings.alarms.take(record)
         elif isinstance(record, _FACTS):
             core.on_event(record)
         if self._closing:

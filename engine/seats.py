@@ -1,7 +1,7 @@
 """Who serves an instrument: one model in one role, and how far it is trusted.
 
-Owns a seat's state and the rules by which it is lost.  Who takes a seat, and what follows from its state, is
-``engine.serving``'s.
+Owns a seat's state and the rules by which it is lost.  Who takes a seat is ``engine.serving``'s, what state it is in
+``engine.standings``'.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class ServingRules(msgspec.Struct, frozen=True):
 
 
 class Seat:
-    """A model on an instrument.  Written by ``engine.serving`` alone; a view shows it (``engine.ports.ServedModel``).
+    """A model on an instrument.  Written by ``engine.serving`` and ``engine.standings``, what it was asked and has
+    answered by ``engine.predicting``; a view shows it (``engine.ports.ServedModel``).
 
     ``predict``, ``reset`` and ``weigh`` are the model's own, looked up once; the last two are None where it has none.
     ``features`` make the rows that it is asked about; rows before ``until_ns`` need no second look.

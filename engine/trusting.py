@@ -1,6 +1,6 @@
 """What entries and positions feel of how models stand: sizes, refusals, resting entries, positions to be closed.
 
-Owns these consequences; the standings are ``engine.serving``'s.  While no model serves a strategy, nothing it sends
+Owns these consequences; the standings are ``engine.standings``'.  While no model serves a strategy, nothing it sends
 adds to its own holding, its entries that rest are cancelled, and by ``ServingRules.fallback`` its position is closed;
 its exits always work.
 """

@@ -14,6 +14,7 @@ from math import isnan
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from engine.buffers import main_of
 from engine.bus import EventBus
 from engine.core import TradingCore
 from engine.counters import Counters
@@ -44,7 +45,6 @@ from engine.runtime.summary import (
     encode,
     redacted,
 )
-from engine.serving import main_of
 
 OPEN_SHOWN = 10
 """Open orders named one by one; the rest is counted."""

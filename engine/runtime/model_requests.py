@@ -1,7 +1,7 @@
 """What is asked of a running daemon about its models: alarms, weights, and the figures of whoever watches them.
 
 Owns the reading of requests, and what was told last of each model, for ``status`` and ``/metrics``.  What follows from
-an alarm is the core's to decide (``engine.serving``).
+an alarm is the core's to decide (``engine.standings``).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from engine.core import TradingCore
 from engine.errors import ConfigError
 from engine.events import ModelAlarmed, ModelWeighed
 from engine.intents import writable
+from engine.lanes import seats_of
 from engine.runtime import logs
-from engine.serving import seats_of
 
 ALARM, WEIGH, REPORT = "model_alarm", "model_weigh", "model_report"
 COMMANDS: Final = (ALARM, WEIGH, REPORT)
@@ -121,7 +121,7 @@ class ModelRequests:
             raise ConfigError(f"the factor is {factor:g}", expected="more than 0, at most 1")
         text = writable(str(arguments.get("text", "")))[:300]
         alarm = ModelAlarmed(now_ns, now_ns, instrument, model, source, action, factor, text)
-        full = self._core.serving.alarms.why_full(alarm)
+        full = self._core.serving.standings.alarms.why_full(alarm)
         if full:
             raise ConfigError(f"the alarm is not taken: {full}", do="look at them in status, and clear what is over")
         tell = self._log.warning if action in ("alert", "clear") else self._log.error

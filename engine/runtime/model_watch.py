@@ -1,6 +1,6 @@
 """How models stand, in words: for ``status``, and once in the log whenever one does not simply serve any more.
 
-Owns the words.  The standings are ``engine.serving``'s.
+Owns the words.  The standings are ``engine.standings``'.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from engine.buffers import main_of
 from engine.core import TradingCore
 from engine.features import FeatureBuffer
 from engine.lanes import Lane
-from engine.serving import main_of
 
 DROPPED_SHARE = 0.1
 """Of market events; a feed with a bad row now and then is usual."""

@@ -222,7 +222,7 @@ def test_whenever_a_session_dies_the_next_one_has_its_twins_and_alarms(
             assert not view.strategy_qty(name, BTC) or name in names
         seat = session.core.lanes[BTC].seat
         assert seat is not None
-        alarms = before.core.serving.alarms
+        alarms = before.core.serving.standings.alarms
         assert (seat.state == "stopped") is bool(alarms.stop_of(BTC, seat.version))
         assert seat.factor == alarms.factor_of(BTC, seat.version)[0]
 
@@ -250,7 +250,7 @@ def test_killed_at_any_record_the_alarms_are_those_of_the_uncut_session(steps: l
     """What the records up to there leave is what the core held after the event that they end with; in the middle of
     one, what it held before or after it."""
     session = Session(ServingRules(2, 500, "older"))
-    held = session.core.serving.alarms.carried
+    held = session.core.serving.standings.alarms.carried
     written = session.journal.written
     known = [(len(written), frozenset(held()))]
     for step in steps:

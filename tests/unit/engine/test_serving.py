@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine import events as e
-from engine.commands import NewOrder, Rejected, RiskStateChanged
+from engine.commands import NewOrder
 from engine.core import TradingCore
 from engine.lanes import StrategySlot
 from engine.seats import ServingRules
@@ -214,10 +214,6 @@ def test_a_provider_that_was_replaced_is_counted() -> None:
     assert len(recorder.records) == count
 
 
-def alarm(ts_ns: int, action: str, model: str = "mid@1", factor: float = 0.5, source: str = "psi") -> e.ModelAlarmed:
-    return e.ModelAlarmed(ts_ns, ts_ns, BTC, model, source, action, factor, "0.31")
-
-
 def rules_of(rules: ServingRules, shelf: Shelf, recorder: MemoryRecorder | None = None, *more: Any) -> TradingCore:
     slots = [StrategySlot(one, make_twin=Scripted) for one in more or (Scripted(),)]
     core = TradingCore(
@@ -226,57 +222,6 @@ def rules_of(rules: ServingRules, shelf: Shelf, recorder: MemoryRecorder | None 
     )  # fmt: skip
     open_market(core)
     return core
-
-
-@pytest.mark.fault("E4")
-@pytest.mark.fault("E10")
-@pytest.mark.parametrize("action", ["stop", "size_down"])
-def test_the_end_of_an_alarm_mends_no_model_that_is_broken(action: str) -> None:
-    """It is broken as before, for the same reason, and tried when its pause is over."""
-    recorder, model = MemoryRecorder(), Answers()
-    core = rules_of(ServingRules(1, 1_000), Shelf(model), recorder)
-    model.statuses = [e.PredictionStatus.FAILED]
-    core.on_event(quote(10))
-    why = recorder.of(e.ModelStanding)[-1].reason
-    core.on_event(alarm(11, action))
-    core.on_event(alarm(12, "clear"))
-    seat = core.lanes[BTC].seat
-    assert seat is not None
-    assert (seat.state, seat.reason, seat.factor) == ("broken", why, 1.0)
-    core.on_event(quote(13))
-    assert len(model.asked) == 1
-    core.on_event(quote(10 + 1_000))
-    assert seat.state == "serving"
-
-
-@pytest.mark.fault("E8")
-@pytest.mark.fault("E10")
-def test_the_end_of_an_alarm_warms_no_features() -> None:
-    """A canary with features of its own: stopped while they warm up, and warming when that is over."""
-    shelf = Shelf(Answers("a@1"), Answers("b@1"))
-    shelf.specs["b@1"] = '{"other":1}'
-    core = rules_of(ServingRules(), shelf)
-    core.on_event(quote(10))
-    core.on_event(shelf.offer(11, "b@1", "canary", 0.5))
-    canary = core.lanes[BTC].canary
-    assert canary is not None
-    core.on_event(alarm(12, "stop", "b@1"))
-    core.on_event(alarm(13, "clear", "b@1"))
-    assert (canary.state, canary.reason) == ("warming", "0 of 3 rows")
-    for ts_ns in (14, 15, 16):
-        core.on_event(quote(ts_ns))
-    assert canary.state == "serving"
-
-
-@pytest.mark.fault("E10")
-def test_of_two_stops_the_one_that_is_left_is_the_reason() -> None:
-    """Whoever looks for why it is stopped is told who can end it."""
-    core = rules_of(ServingRules(), Shelf(Answers()))
-    for event in (alarm(10, "stop"), alarm(11, "stop", source="skew"), alarm(12, "clear")):
-        core.on_event(event)
-    seat = core.lanes[BTC].seat
-    assert seat is not None
-    assert (seat.state, seat.reason) == ("stopped", "stopped by skew: 0.31")
 
 
 def test_a_version_stands_in_one_role() -> None:
@@ -312,22 +257,6 @@ def test_a_version_past_its_date_takes_no_seat(role: str) -> None:
     assert seat.version == "a@1"
 
 
-@pytest.mark.fault("E4")
-def test_a_standing_that_finds_no_room_holds_and_halts() -> None:
-    """The disk is full when the breaker opens: trading halts, and after a resume nothing is entered on that model."""
-    recorder, model = MemoryRecorder(), Answers()
-    core = rules_of(ServingRules(1, 10**15), Shelf(model), recorder, Scripted(on_quote=lambda *_: [intent(e.Side.BUY)]))
-    model.statuses = [e.PredictionStatus.FAILED]
-    recorder.fails_on = e.ModelStanding
-    core.on_event(quote(10))
-    recorder.fails_on = None
-    assert recorder.of(RiskStateChanged)[-1].reason == "journal: disk full"
-    core.on_event(e.Resumed(11, 11, "operator", "the disk has room"))
-    core.on_event(quote(12))
-    assert recorder.of(NewOrder) == []
-    assert recorder.of(Rejected)[-1].check == "model"
-
-
 @pytest.mark.fault("E7")
 def test_a_version_whose_assignment_finds_no_room_waits_until_it_does() -> None:
     """No decision rests on a version that is not on record as the one that serves."""
@@ -342,53 +271,3 @@ def test_a_version_whose_assignment_finds_no_room_waits_until_it_does() -> None:
     core.on_event(quote(12))
     assert [one.model for one in recorder.of(e.ModelAssigned)] == ["a@1", "b@1"]
     assert [one.model for one in recorder.of(e.Prediction)] == ["a@1", "b@1"]
-
-
-@pytest.mark.fault("E10")
-def test_a_champion_that_was_stopped_is_no_better_as_the_older_one() -> None:
-    """Stopped, replaced, and offered as what steps in: its alarm stands, and nobody trades on it when the new one
-    breaks."""
-    recorder = MemoryRecorder()
-    shelf = Shelf(Answers("a@1"), Answers("b@1"), Answers("c@1"))
-    core = rules_of(ServingRules(1, 1_000, "older"), shelf, recorder, Scripted(on_quote=lambda *_: [intent()]))
-    core.on_event(alarm(10, "stop", "a@1"))
-    core.on_event(shelf.offer(11, "b@1"))
-    core.on_event(shelf.offer(12, "c@1", "canary", 0.5))
-    core.on_event(shelf.offer(12, "", "canary"))
-    core.on_event(shelf.offer(12, "a@1", "older"))
-    older = core.lanes[BTC].older
-    assert older is not None
-    assert (older.state, older.reason) == ("stopped", "stopped by psi: 0.31")
-    shelf.models["b@1"].statuses = [e.PredictionStatus.FAILED]
-    assert not core.on_event(quote(13))
-    assert recorder.of(Rejected)[-1].check == "model"
-    core.on_event(shelf.offer(14, "c@1"))
-    core.on_event(shelf.offer(15, "b@1", "older"))
-    assert core.serving.alarms.carried() == ()
-
-
-@pytest.mark.fault("E10")
-def test_what_a_replaced_champion_has_against_it_is_kept_no_longer_than_the_next_one_stands() -> None:
-    """Nobody offers it as the older one."""
-    shelf = Shelf(Answers("a@1"), Answers("b@1"), Answers("c@1"))
-    core = rules_of(ServingRules(1, 1_000, "older"), shelf)
-    core.on_event(alarm(10, "stop", "a@1"))
-    core.on_event(shelf.offer(11, "b@1"))
-    assert core.serving.alarms.stop_of(BTC, "a@1")
-    core.on_event(shelf.offer(12, "c@1"))
-    assert core.serving.alarms.carried() == ()
-
-
-@pytest.mark.fault("E4")
-@pytest.mark.fault("E10")
-def test_a_model_that_was_tried_well_says_that_it_is_sized_down() -> None:
-    """What cuts an entry is named in its refusal."""
-    model = Answers()
-    core = rules_of(ServingRules(1, 1_000), Shelf(model))
-    core.on_event(alarm(9, "size_down"))
-    model.statuses = [e.PredictionStatus.FAILED]
-    core.on_event(quote(10))
-    core.on_event(quote(1_010))
-    seat = core.lanes[BTC].seat
-    assert seat is not None
-    assert (seat.state, seat.reason) == ("serving", "a trial was answered in time; sized down by psi: 0.31")

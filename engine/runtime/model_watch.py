@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine.core import TradingCore
+from engine.lanes import seats_of
 from engine.seats import WARMING, Seat
-from engine.serving import seats_of
 
 
 def standing_lines(core: TradingCore) -> dict[str, dict[str, str]]:

@@ -205,7 +205,7 @@ def _exported(network: Any, name: str, batch: int) -> bytes:
     import torch
 
     from models.networks import COLUMNS, WINDOW
-    from models.networks.newest_row import served_form
+    from models.networks.served_form import served_form
 
     if (name, batch) not in _EXPORTED:
         with tempfile.TemporaryDirectory() as folder:

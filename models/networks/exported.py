@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.network import Network
-from models.networks.newest_row import served_form
 from models.networks.normalisers import Affine, Unscaled
 from models.networks.recurrence import Recurrence
+from models.networks.served_form import fold_dense_norm, served_form
 
 _LOG_VARIANCE = (-60.0, 20.0)
 """Beyond these the exponential says nothing that float32 could hold."""
@@ -183,11 +183,15 @@ class Steps(nn.Module):
         if reason := why_no_steps(exported):
             raise ValueError(reason)
         self.exported = deepcopy(exported)
-        recurrence = self.exported.networks[0].recurrence
+        network = self.exported.networks[0]
+        recurrence = network.recurrence
         assert isinstance(recurrence, Recurrence)
         self.has_cell = recurrence.kind == "lstm"
         self.layers = len(recurrence.layers)
         self.hidden = recurrence.width
+        fold_dense_norm(network)
+        self.eval()
+        self.requires_grad_(False)
 
     def forward(self, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         asset = rest[0] if self.exported.takes_assets else None

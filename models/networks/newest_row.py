@@ -6,32 +6,11 @@ one for each row.  Owns that form of the stack and where it fits; it serves, it 
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
-from models.networks.network import Frozen
 from models.networks.recurrence import Encoded, Recurrence
 from models.networks.step_attention import NewestRow
-
-
-def served_form(network: nn.Module) -> nn.Module:
-    """The same function of full windows in the form that a runtime computes fastest: the network's own, that of its
-    members, and of a recurrent one this module's."""
-    form = deepcopy(network).eval()
-    # Members that are asked for their forecasts; a network that reads what is inside another's layers needs them all.
-    base = getattr(form, "base", None)
-    if isinstance(base, Frozen) and hasattr(form, "base_predictions"):
-        for name, member in list(base.items()):
-            base[name] = served_form(member)
-    if (convert := getattr(form, "export_form", None)) is not None:
-        converted: nn.Module = convert()
-        return converted.eval()
-    if reads_newest_row_alone(form):
-        assert isinstance(form.recurrence, Recurrence)
-        form.recurrence = NewestRowRecurrence(form.recurrence).eval()
-    return form
 
 
 def reads_newest_row_alone(network: nn.Module) -> bool:
@@ -56,8 +35,8 @@ class NewestRowRecurrence(nn.Module):
         self.earlier = nn.ModuleList(recurrence.layers[:-1])
         last = recurrence.layers[-1]
         assert isinstance(last, nn.LSTM | nn.GRU)
-        self.forward_direction = _one_direction(last, "")
-        self.backward_direction = _one_direction(last, "_reverse")
+        self.forward_direction = _one_direction(last)
+        self.backward_step = FirstStep(last, "_reverse")
         self.norms = recurrence.norms
 
     def forward(self, x: Tensor, mask: None = None, state: None = None) -> Encoded:
@@ -67,21 +46,53 @@ class NewestRowRecurrence(nn.Module):
             if self.skip and y.shape == x.shape:
                 y = y + x
             x = self.norms[number](y) if self.norms else y  # (B, W, D)
-        ahead, _ = self.forward_direction(x)  # (B, W, H)
-        newest = x[:, -1:]  # (B, 1, D)
-        back, _ = self.backward_direction(newest)  # (B, 1, H)
-        y = torch.cat([ahead[:, -1:], back], dim=2)  # (B, 1, 2 H)
+        _, states = self.forward_direction(x)
+        ahead = states[0] if self.kind == "lstm" else states  # (1, B, H)
+        newest = x[:, -1]  # (B, D)
+        y = torch.cat([ahead[0], self.backward_step(newest)], dim=1)  # (B, 2 H)
         if self.skip and y.shape == newest.shape:
             y = y + newest
         if self.norms:
             y = self.norms[-1](y)
-        return Encoded(y, y.new_zeros(0), None)
+        return Encoded(y.unsqueeze(1), y.new_zeros(0), None)
 
 
-def _one_direction(layer: nn.LSTM | nn.GRU, suffix: str) -> nn.LSTM | nn.GRU:
-    """One direction of a layer as a layer, with a copy of its weights."""
+class FirstStep(nn.Module):
+    """What one direction of a layer says after its first row, ``(B, F)`` to ``(B, H)``: from a state of zeros, where
+    nothing of the weights of the state is needed, nor the gate that forgets."""
+
+    def __init__(self, layer: nn.LSTM | nn.GRU, suffix: str) -> None:
+        super().__init__()
+        weight, of_row, of_state = (
+            getattr(layer, f"{name}_l0{suffix}").detach() for name in ("weight_ih", "bias_ih", "bias_hh")
+        )
+        hidden = self.hidden = layer.hidden_size
+        self.kind = "lstm" if isinstance(layer, nn.LSTM) else "gru"
+        # Torch has an LSTM's gates as in, forget, candidate, out; and a GRU's as reset, update, candidate.
+        gates = (0, 3, 2) if self.kind == "lstm" else (0, 1, 2)
+        picked = torch.cat([torch.arange(gate * hidden, (gate + 1) * hidden) for gate in gates])
+        self.gates = nn.Linear(layer.input_size, 3 * hidden)
+        self.of_state = nn.Parameter(of_state[2 * hidden :].clone())
+        with torch.no_grad():
+            self.gates.weight.copy_(weight[picked])
+            bias = of_row + of_state
+            if self.kind == "gru":  # the state's part of the candidate stands behind the gate that resets
+                bias[2 * hidden :] = of_row[2 * hidden :]
+            self.gates.bias.copy_(bias[picked])
+
+    def forward(self, row: Tensor) -> Tensor:
+        open_gates, candidate = torch.split(self.gates(row), [2 * self.hidden, self.hidden], dim=1)
+        first, second = torch.split(torch.sigmoid(open_gates), self.hidden, dim=1)  # (B, H) both
+        if self.kind == "lstm":
+            return second * torch.tanh(first * torch.tanh(candidate))
+        candidate = torch.tanh(candidate + first * self.of_state)
+        return candidate - second * candidate
+
+
+def _one_direction(layer: nn.LSTM | nn.GRU) -> nn.LSTM | nn.GRU:
+    """The forward direction of a layer as a layer, with a copy of its weights."""
     one = type(layer)(layer.input_size, layer.hidden_size, batch_first=True)
     with torch.no_grad():
         for name, parameter in one.named_parameters():
-            parameter.copy_(getattr(layer, name + suffix))
+            parameter.copy_(getattr(layer, name))
     return one

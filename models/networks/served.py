@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.networks.newest_row import served_form
+from models.networks.served_form import served_form
 
 KINDS = ("price", "price_difference", "qty", "qty_total", "plain")
 """How a column is brought to a scale that does not depend on the instrument:

@@ -21,6 +21,7 @@ from engine.errors import BundleError
 from models.manifest import ASSET, FEATURES
 from models.networks.exported import Explained, Exported, Steps
 from models.networks.served import Served
+from models.trainer.lean_graph import BATCH, lean
 
 OPSET = 20
 INPUT = FEATURES
@@ -72,7 +73,7 @@ def _window_inputs(exported: Exported, window: int, columns: int) -> list[tuple[
 
 def _to_onnx(module: nn.Module, inputs: Sequence[tuple[str, Tensor, int]], outputs: tuple[str, ...]) -> Graph:
     """``inputs``: name, an example, and which axis of it is the batch; nothing else is free."""
-    batch = torch.export.Dim("batch", min=1, max=4096)
+    batch = torch.export.Dim(BATCH, min=1, max=4096)
     # The one warns about packages that this export does not need, the other about constants that it leaves as they are.
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     levels = [logger.level for logger in loggers]
@@ -95,7 +96,7 @@ def _to_onnx(module: nn.Module, inputs: Sequence[tuple[str, Tensor, int]], outpu
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
     assert program is not None
-    content = _strip(program.model_proto).SerializeToString(deterministic=True)
+    content = _strip(lean(program.model_proto)).SerializeToString(deterministic=True)
     return Graph(content, tuple(name for name, _, _ in inputs), outputs)
 
 

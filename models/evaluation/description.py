@@ -66,7 +66,7 @@ class Task(_Section, frozen=True):
     ``classes``: names in the order of their numbers, for kind ``classes``.  ``down`` and ``up``: the two of them that
     are moves, else empty.  ``signal``: the class that is traded, the second of two; its threshold comes from validation
     rows, and ``break_even`` is the precision from which it pays after costs (0: not told).
-    ``primary``: the metric that the verdict is about.
+    ``primary``: the metric that the verdict is about.  ``stacked``: the network is also judged together with baselines.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Task(_Section, frozen=True):
     break_even: float = 0.0
     columns: Columns = Columns()
     figures: tuple[Figure, ...] = ()
+    stacked: bool = False
 
 
 class PartInfo(_Section, frozen=True):

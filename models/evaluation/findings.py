@@ -106,7 +106,9 @@ class Findings:
         self.test, self.scored, self.best, self.draws, self.seed = test, scored, best, draws, seed
         self.data, self.task = run.data, run.data.task
         self.ours = [one for one in scored if one.role != "baseline"]
-        self.shown = self.ours[-1]  # the average of the seeds, or the only seed
+        self.shown = [one for one in self.ours if one.role != "stacked"][
+            -1
+        ]  # the average of the seeds, or the only one
         self.skipped: list[str] = []
         if self.task.kind == "variance" and (lack := lack_of_returns(train, len(self.data.instruments))):
             self.skipped.append(lack)

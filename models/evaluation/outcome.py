@@ -12,7 +12,7 @@ from models.evaluation.importance import Importance
 from models.evaluation.ledger import Line
 from models.manifest import Metric
 
-Role = Literal["network", "averaged", "baseline"]
+Role = Literal["network", "averaged", "stacked", "baseline"]
 OUTCOME = "evaluation.json"
 
 
@@ -27,7 +27,8 @@ class SeedSpread(_Section, frozen=True):
 
 
 class ForecastScores(_Section, frozen=True):
-    """``metrics`` of a network are means over its seeds; ``averaged`` is one forecast, the mean of them.
+    """``metrics`` of a network are means over its seeds; ``averaged`` is one forecast, the mean of them; ``stacked`` is
+    one with baselines.
 
     ``set_p``: p-value in the model confidence set.  ``temperature`` and ``threshold`` come from validation rows.
     """

@@ -6,7 +6,7 @@ Owns what is chosen on validation rows (temperature, threshold) and how it is ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from models.evaluation.metrics import class_scores
 from models.evaluation.outcome import Role
 from models.evaluation.ranking import best_threshold
 from models.evaluation.rows import Rows
+from models.evaluation.stacking import MEAN, PARTNERS, STACKED, Pool, equal, fit_pool
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -49,6 +50,16 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Pooled:
+    """The network with baselines in one forecast, with a temperature and a threshold of its own."""
+
+    name: str
+    pool: Pool
+    temperature: float = 1.0
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
 class Choices:
     """What validation rows decided, before any test row: of each seed and of the average."""
 
@@ -58,6 +69,7 @@ class Choices:
     thresholds: tuple[float | None, ...] = ()
     averaged_temperature: float = 1.0
     averaged_threshold: float | None = None
+    pools: tuple[Pooled, ...] = ()
 
 
 def choose(data: RunData, train: Rows, validation: Rows, said: Float64, seed: int) -> Choices:
@@ -65,9 +77,11 @@ def choose(data: RunData, train: Rows, validation: Rows, said: Float64, seed: in
     task = data.task
     if task.kind == "variance":
         every = len(data.instruments)
-        return Choices(forecasters=fit_variances(task, data.features, train, validation, seed, instruments=every))
+        found = Choices(forecasters=fit_variances(task, data.features, train, validation, seed, instruments=every))
+        return replace(found, pools=_pools(task, found, validation, said))
     if task.kind == "return":
-        return Choices(forecasters=fit_returns(train, validation, seed))
+        found = Choices(forecasters=fit_returns(train, validation, seed))
+        return replace(found, pools=_pools(task, found, validation, said))
     baselines = fit_classifiers(task, data.features, train, validation, seed)
     label = validation.classes
     temperatures = tuple(temperature_of(label, one) for one in said)
@@ -78,17 +92,48 @@ def choose(data: RunData, train: Rows, validation: Rows, said: Float64, seed: in
     def threshold(p: Float64) -> float | None:
         return best_threshold(up, p[:, 1]) if task.signal else None
 
-    return Choices(
+    found = Choices(
         baselines,
         temperatures=temperatures,
         thresholds=tuple(threshold(one) for one in each),
         averaged_temperature=averaged,
         averaged_threshold=threshold(tempered(each.mean(axis=0), averaged)),
     )
+    return replace(found, pools=_pools(task, found, validation, said))
+
+
+def _members(task: Task, choices: Choices, rows: Rows, said: Float64) -> Float64:
+    """``(M, N, K)``: the average of the network's seeds, or its only one, then the partners among the baselines."""
+    if task.kind == "classes":
+        each = [tempered(one, t) for one, t in zip(said, choices.temperatures, strict=True)]
+        ours = tempered(np.mean(each, axis=0), choices.averaged_temperature) if len(each) > 1 else each[0]
+        return np.stack([ours, *(one.predict(rows) for one in choices.classifiers if one.name in PARTNERS)])
+    own = said[:, :, 0].mean(axis=0)
+    theirs = [one.predict(rows) for one in choices.forecasters if one.name in PARTNERS]
+    return np.stack([own, *theirs])[:, :, None]
+
+
+def _pools(task: Task, choices: Choices, validation: Rows, said: Float64) -> tuple[Pooled, ...]:
+    if not task.stacked:
+        return ()
+    members = _members(task, choices, validation, said)
+    found = []
+    for name, pool in (
+        (STACKED, fit_pool(task.kind, validation, members)),
+        (MEAN, equal(len(members), log=task.kind == "variance")),
+    ):
+        p, temperature, threshold = pool.of(members), 1.0, None
+        if task.kind == "classes":
+            temperature = temperature_of(validation.classes, p)
+            up = (validation.classes == 1).astype(np.float64)
+            threshold = best_threshold(up, tempered(p, temperature)[:, 1]) if task.signal else None
+        found.append(Pooled(name, pool, temperature, threshold))
+    return tuple(found)
 
 
 def score_all(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Draws) -> list[Scored]:
-    """The network (means over its seeds), its average where it has several, then the baselines."""
+    """The network (means over its seeds), its average where it has several, both with baselines where that is asked
+    for, then the baselines."""
     if task.kind == "classes":
         return _score_classes(task, choices, rows, said, draws)
 
@@ -103,6 +148,8 @@ def score_all(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Dr
     found = [_over_seeds([one(NETWORK, "network", value) for value in values])]
     if len(values) > 1:
         found.append(one(AVERAGED, "averaged", values.mean(axis=0)))
+    members = _members(task, choices, rows, said) if choices.pools else None
+    found += [one(each.name, "stacked", each.pool.of(members)[:, 0]) for each in choices.pools]
     return found + [one(base.name, "baseline", base.predict(rows)) for base in choices.forecasters]
 
 
@@ -127,6 +174,11 @@ def _score_classes(task: Task, choices: Choices, rows: Rows, said: Float64, draw
         found.append(
             one(AVERAGED, "averaged", p, stand_for(p, threshold), temperatures=(t,), thresholds=_given(threshold))
         )
+    members = _members(task, choices, rows, said) if choices.pools else None
+    for pooled in choices.pools:
+        p, threshold = tempered(pooled.pool.of(members), pooled.temperature), pooled.threshold
+        chosen = {"temperatures": (pooled.temperature,), "thresholds": _given(threshold)}
+        found.append(one(pooled.name, "stacked", p, stand_for(p, threshold), **chosen))
     for base in choices.classifiers:
         p = base.predict(rows)
         found.append(one(base.name, "baseline", p, base.say(rows, p), thresholds=_given(base.threshold)))

@@ -27,11 +27,13 @@ _REPLACED: Final = ("network", "label", "labels", "data", "features")
 
 class EntrySection(Section, frozen=True):
     """``core_hours``: estimated by ``train --dry-run`` on the machine that the list was made on.  ``against``: entries
-    of the same file that this one is compared with on the same rows.  ``settings``: what differs from the base."""
+    of the same file that this one is compared with on the same rows.  ``settings``: what differs from the base.
+    ``later``: it was listed after tests of the file had been opened, and is development."""
 
     core_hours: Annotated[float, Meta(gt=0)]
     settings: dict[str, Any]
     against: tuple[str, ...] = ()
+    later: bool = False
 
 
 class ForwardSection(Section, frozen=True):

@@ -52,10 +52,13 @@ def _page(listed: Listed, standings: Sequence[Standing]) -> Iterator[str]:
     yield f"# {listed.file.title}\n"
     yield f"<!-- Made by `python run.py results --only {listed.task}`; edits are lost. -->\n"
     yield f"{listed.file.about.strip()}\n"
+    later = [name for name, one in listed.file.entries.items() if one.later]
+    but = f" but {', '.join(later)} (listed later: development, whatever they come to)" if later else ""
     yield (
-        f"The list is [{listed.path.name}](../../../config/results/{listed.path.name}); all of it was fixed before any "
-        "of its tests was opened. How a test is scored and what the intervals are: [training](../../training.md). A "
-        "verdict is `ahead` or `behind` only where the paired 95 % interval leaves 0 out. Net profit of strategies: "
+        f"The list is [{listed.path.name}](../../../config/results/{listed.path.name}); all of it{but} was fixed "
+        "before any of its tests was opened. How a test is scored and what the intervals are: "
+        "[training](../../training.md). A verdict is `ahead` or `behind` only where the paired 95 % interval leaves 0 "
+        "out. Net profit of strategies: "
         f"{PENDING} (it waits for the back-test).\n"
     )
     yield "## What was run\n"
@@ -114,14 +117,20 @@ def _scores(own: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:
                 continue
             spread = score.seeds.get(forecast.primary)
             told = f"{spread.sd:.2g}, {spread.worst:.4g}" if spread and len(one.entry.settings.fit.seeds) > 1 else "-"  # type: ignore[union-attr]
-            name = one.entry.name + (", seeds averaged" if score.role == "averaged" else "")
-            yield _row(f"**{name}**", *(_cell(forecast, score.name, metric) for metric in names), told)
+            yield _row(
+                f"**{_named(one, score.name)}**", *(_cell(forecast, score.name, metric) for metric in names), told
+            )
     # Baselines have no seeds of ours and the same rows in every entry of one test: the first tells them.
     for forecast in {f.opening.test.fingerprint: f for _, f in reversed(own)}.values():
         for score in forecast.scores:
             if score.role == "baseline":
                 yield _row(score.name, *(_cell(forecast, score.name, metric) for metric in names), "-")
     yield ""
+
+
+def _named(one: Standing, forecast: str) -> str:
+    """The entry, and which of its forecasts it is."""
+    return one.entry.name if forecast == NETWORK else f"{one.entry.name}, {forecast.removeprefix(f'{NETWORK}, ')}"
 
 
 def _cell(forecast: KeptForecast, name: str, metric: str) -> str:
@@ -136,7 +145,7 @@ def _verdicts(own: Sequence[tuple[Standing, KeptForecast]], explain: str) -> Ite
         for found in forecast.comparisons:
             if found.theirs != forecast.best_baseline:
                 continue
-            name = one.entry.name + ("" if found.ours == NETWORK else ", seeds averaged")
+            name = _named(one, found.ours)
             p = "-" if found.dm_p is None else f"{found.dm_p:.3f}"
             said = f"**{found.verdict}**" if found.metric == forecast.primary else found.verdict
             yield _row(name, found.theirs, found.metric, figure_text(found.difference), said, p, _use(forecast))

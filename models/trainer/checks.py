@@ -18,11 +18,14 @@ from models.trainer.tasks import Plan, check_monitor, plan_of
 
 def check_settings(settings: TrainSettings, spec: FeatureSpec) -> None:
     """Raises ``ConfigError`` for settings that no run can be made of.  Needs torch."""
+    from models.trainer.distillation import teacher_of
     from models.trainer.feeding import loss_of
     from models.trainer.losses import check_loss
 
     plan = plan_of(settings, spec.sampling.interval_ns)
     _check_network(settings, spec, plan)
+    if (teacher := teacher_of(settings)) is not None:
+        _check_network(teacher, spec, plan)
     check_scope(settings.normaliser, settings.scope, spec)
     for target in plan.targets:
         check_loss(target, loss_of(settings, target))

@@ -104,6 +104,8 @@ class Dataset:
     """Which deviation of returns counts as high; of training rows, 0 where no target asks."""
     fingerprint: str
     """sha256 over all that decides rows, labels and parts."""
+    taught: Float32 | None = None
+    """(N, O) the raw outputs that would say what a teacher says of the training rows, where there is one."""
 
     @property
     def table(self) -> RowTable:

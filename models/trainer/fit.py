@@ -155,8 +155,9 @@ class Stage:
         if data.easy is not None:
             self.easy = standardised(data, data.easy[:, None], units)
         train = data.train.index
+        teaching = None if data.taught is None or settings.distillation is msgspec.UNSET else settings.distillation
         losses = [
-            TargetLoss(target, loss_of(settings, target), unit, data.targets[train, at], fit.label_smoothing)
+            TargetLoss(target, loss_of(settings, target), unit, data.targets[train, at], fit.label_smoothing, teaching)
             for at, (target, unit) in enumerate(zip(data.plan.targets, units, strict=True))
         ]
         self.objective = Objective(losses, settings.weighing).to(device)
@@ -211,10 +212,11 @@ class Stage:
         wanted = self._to_device(values[batch.index])  # (B, T)
         weight = None if self.row_weight is None else self._to_device(self.row_weight[batch.index])  # (B,)
         asset = self._to_device(self.data.numbers[batch.index])  # (B,)
+        taught = None if self.data.taught is None else self._to_device(self.data.taught[batch.index])  # (B, O)
         self.optimiser.zero_grad(set_to_none=True)
         with self._precision():
             raw = self.forward(x, asset)  # (B, O)
-        loss = self.objective(raw, wanted, weight)
+        loss = self.objective(raw, wanted, weight, taught)
         loss.backward()
         nn.utils.clip_grad_norm_(self.learning, self.fit.gradient_norm_max)
         self.optimiser.step()

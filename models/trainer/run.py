@@ -7,6 +7,7 @@ Owns the folder and the order of the steps.  The loop is ``models.trainer.fit``,
     RUN/assets.json            numbers of the instruments
     RUN/checkpoint.pt          where the loop is; gone when all seeds are done
     RUN/weights/seed-N.pt      best weights of a seed and how its outputs are read
+    RUN/teacher/               of a distillation: the run that teaches
     RUN/result.json            scores of the best epochs, written last
 
 A run of several forecasts has a folder ``RUN/RUN-forecast`` for each, which the evaluation takes by itself.  The test
@@ -18,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from models.networks.served import Served
 from models.trainer import checkpoint, dataset, normalise
 from models.trainer.checks import check_settings
 from models.trainer.dataset import Dataset, Part
+from models.trainer.distillation import TEACHER, taught, teacher_of
 from models.trainer.estimate import estimate, with_batch
 from models.trainer.feeding import training_batches
 from models.trainer.fit import Fitted, fit_seed, forecasts
@@ -109,6 +111,22 @@ def run_training(
         check_mlflow(settings)
     rows = dataset.build(settings, spec, data_folder(settings, data), progress)
     normaliser = fit_normaliser_of(settings, rows)
+    return _train(settings, folder, rows, normaliser, on_epoch, progress, commit, resume=resume, started=started)
+
+
+def _train(
+    settings: TrainSettings,
+    folder: Path,
+    rows: Dataset,
+    normaliser: normalise.Fitted,
+    on_epoch: Callable[[EpochLine], None] | None,
+    progress: Callable[[str, float], None],
+    commit: str,
+    *,
+    resume: bool,
+    started: float,
+) -> TrainingResult:
+    """The run, of rows that are there."""
     if not resume:
         settings = with_batch(settings, rows, normaliser.module)
         training_batches(rows, settings, rows.train, 0)  # what is wrong with them is told before a folder is made
@@ -118,6 +136,8 @@ def run_training(
     for one in runs.values():
         check_same_data(one, rows)
     with held(folder):
+        if (teacher := teacher_of(settings)) is not None:
+            rows = _taught(teacher, folder / TEACHER, rows, normaliser, progress, commit)
         found = _fit_seeds(folder, settings, rows, normaliser, on_epoch, progress)
         progress("predictions", 0.0)
         write_predictions(rows, runs, found, progress)
@@ -130,6 +150,37 @@ def run_training(
         write_json(folder / RESULT, Result(validation, epochs, seconds, settings.fit.epochs))
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return TrainingResult(folder, validation, epochs, seconds, tuple(one.path for one in runs.values()))
+
+
+def _taught(
+    teacher: TrainSettings,
+    folder: Path,
+    rows: Dataset,
+    normaliser: normalise.Fitted,
+    progress: Callable[[str, float], None],
+    commit: str,
+) -> Dataset:
+    """The rows with what the teacher says of the training part; it is trained where that is not done.
+
+    Its epochs are told to nobody: scores that choose, prune or stop are the student's.
+    """
+    if not (folder / RESULT).is_file():
+        begun = folder.exists()
+        _train(
+            resumed(teacher, folder) if begun else teacher,
+            folder,
+            rows,
+            normaliser,
+            None,
+            lambda text, share: progress(f"teacher, {text}", share),
+            commit,
+            resume=begun,
+            started=time.monotonic(),
+        )
+    runs = [RunFolder(place) for _, place in places(folder, rows)]
+    for run in runs:
+        check_same_data(run, rows)
+    return replace(rows, taught=taught(rows, [run.predictions("train") for run in runs]))
 
 
 def run_folds(settings: TrainSettings, *, folder: Path, **options: Any) -> list[TrainingResult]:
@@ -168,6 +219,9 @@ def estimate_run(
     rows = dataset.build(settings, spec, data_folder(settings, data), progress)
     module = fit_normaliser_of(settings, rows).module
     found = estimate(with_batch(settings, rows, module), rows, module)
+    if (teacher := teacher_of(settings)) is not None:
+        first = estimate(with_batch(teacher, rows, module), rows, module)
+        found = msgspec.structs.replace(first, parameters=found.parameters, seconds=first.seconds + found.seconds)
     counts = {name: len(rows.part(name)) for name in ("train", "validation", "test")}
     return {
         "task": settings.task,

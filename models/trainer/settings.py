@@ -134,12 +134,27 @@ class Assets(Section, frozen=True):
     id_dropout: Share = 0.15
 
 
+class Distillation(Section, frozen=True):
+    """A ``network`` that is trained first, with the ``seeds`` (default: those of the run), and teaches what it says of
+    the training rows (``models.trainer.distillation``).
+
+    ``share``: of the loss against the teacher, the rest is that against the label.  ``temperature`` softens both sides
+    of a comparison of classes.
+    """
+
+    network: AnyNetwork
+    seeds: tuple[int, ...] = ()
+    temperature: Annotated[float, Meta(ge=1, le=20)] = 2.0
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+
+
 class Judged(Section, frozen=True):
     """What ``run.py evaluate`` is told.  ``primary``: the metric of the verdict; empty: the loss of the task.
 
     ``rules``: columns that are a baseline each; ``volatility``: the column that a table is made of; ``regime``: the one
     that groups the errors.  ``means``: baselines see the mean of each column over the window beside its newest value.
-    ``break_even``: of a signal, the precision from which it pays.
+    ``break_even``: of a signal, the precision from which it pays.  ``stacked``: the network is judged together with
+    the baselines too, weighed on validation rows (``models.evaluation.stacking``).
     """
 
     primary: str = ""
@@ -149,6 +164,8 @@ class Judged(Section, frozen=True):
     means: bool = False
     break_even: Share = 0.0
     figures: tuple[Figure, ...] = ()
+    # Not among the settings where it is not set, as ``split.purged``.
+    stacked: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Tracking(Section, frozen=True):
@@ -219,6 +236,8 @@ class TrainSettings(Section, frozen=True):
     tracking: Tracking = Tracking()
     entries: Entries = Entries()
     expires_days: float | None = None
+    # Not among the settings where it is not set, as ``split.purged``.
+    distillation: Distillation | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def horizon(self) -> LabelSpec:
@@ -258,7 +277,11 @@ def settings_of(mapping: Mapping[str, Any], where: str = "settings") -> TrainSet
     try:
         settings = msgspec.convert(plain, TrainSettings)
     except msgspec.ValidationError as error:
-        nearest = hint(str(error), plain["network"]) if "`$.network" in str(error) else _nearest(str(error))
+        nearest = _nearest(str(error))
+        if "`$.network" in str(error):
+            nearest = hint(str(error), plain["network"])
+        if "`$.distillation.network" in str(error):
+            nearest = hint(str(error), plain["distillation"]["network"])
         raise ConfigError(f"{where}: {error}{nearest}", do="see config/train for examples") from error
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.seen}", expected=error.expected, do=error.do) from None
@@ -310,11 +333,30 @@ def _check(where: str, s: TrainSettings) -> None:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.seen}", expected=error.expected) from None
     _check_labels(s, require)
+    _check_distillation(where, s, require)
     require(
         0 < s.entries.sell_quantile < s.entries.buy_quantile < 1,
         f"entries {s.entries.sell_quantile} and {s.entries.buy_quantile}",
         "0 < sell_quantile < buy_quantile < 1",
     )
+
+
+def _check_distillation(where: str, s: TrainSettings, require: Callable[[bool, str, str], None]) -> None:
+    if s.distillation is msgspec.UNSET:
+        return
+    try:
+        s.distillation.network.check()
+    except ConfigError as error:
+        raise ConfigError(f"{where}: distillation: {error.seen}", expected=error.expected) from None
+    seeds = s.distillation.seeds
+    require(len(set(seeds)) == len(seeds), f"distillation.seeds {list(seeds)}", "each seed once")
+    # A smoothed teacher says less of the other classes (R. Müller, S. Kornblith, G. Hinton 2019).
+    require(
+        not s.fit.label_smoothing,
+        f"distillation with fit.label_smoothing {s.fit.label_smoothing:g}",
+        "fit.label_smoothing 0: the teacher softens already",
+    )
+    require(s.curriculum is None, "distillation with a curriculum", "one of the two: a teacher knows one label")
 
 
 def _check_labels(s: TrainSettings, require: Callable[[bool, str, str], None]) -> None:

@@ -96,6 +96,7 @@ def task_of(settings: TrainSettings, data: Dataset, target: Target) -> Task:
             regime=judged.regime,
         ),
         figures=tuple(figure for figure in judged.figures if figure.metric in known),
+        stacked=judged.stacked is True,
     )
 
 

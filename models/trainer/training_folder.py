@@ -123,7 +123,7 @@ def resumed(settings: TrainSettings, folder: Path) -> TrainSettings:
     if settings.fit.batch == AUTO:
         wanted = msgspec.structs.replace(settings, fit=msgspec.structs.replace(settings.fit, batch=begun.fit.batch))
     ours, theirs = (msgspec.to_builtins(one) for one in (wanted, going_on))
-    other = [key for key in ours if ours[key] != theirs[key]]
+    other = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     if other:
         raise ConfigError(
             f"the run {folder} was made with other settings ({', '.join(other)})",

@@ -60,10 +60,11 @@ def test_figures_to_beat_are_of_metrics_that_their_task_has(listed):
 
 
 def test_records_have_five_seeds_and_their_walk_forward_has_five_origins(listed):
+    """What was listed after a test was opened is development: three seeds or more will do."""
     for one in listed:
-        assert all(
-            len(entry.settings.fit.seeds) == 5 or entry.name == "regime-easy" for entry in one.entries if entry.settings
-        )
+        for entry in one.entries:
+            least = 1 if entry.name == "regime-easy" else 3 if one.file.entries[entry.name].later else 5
+            assert len(entry.settings.fit.seeds) >= least, entry.key  # type: ignore[union-attr]
         assert one.file.walk_forward is not None
         assert one.file.walk_forward.origins == 5
         chosen = one.forward_entry(one.file.walk_forward.among[0])

@@ -131,6 +131,15 @@ def _pools(task: Task, choices: Choices, validation: Rows, said: Float64) -> tup
     return tuple(found)
 
 
+def _pooled(task: Task, choices: Choices, rows: Rows, said: Float64) -> list[tuple[Pooled, Float64]]:
+    """Each pool with its forecast ``(N, K)`` of the rows."""
+    if not choices.pools:
+        return []
+    members = _members(task, choices, rows, said)
+    each = [(one, one.pool.of(members)) for one in choices.pools]
+    return [(one, tempered(p, one.temperature) if task.kind == "classes" else p) for one, p in each]
+
+
 def score_all(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Draws) -> list[Scored]:
     """The network (means over its seeds), its average where it has several, both with baselines where that is asked
     for, then the baselines."""
@@ -148,8 +157,7 @@ def score_all(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Dr
     found = [_over_seeds([one(NETWORK, "network", value) for value in values])]
     if len(values) > 1:
         found.append(one(AVERAGED, "averaged", values.mean(axis=0)))
-    members = _members(task, choices, rows, said) if choices.pools else None
-    found += [one(each.name, "stacked", each.pool.of(members)[:, 0]) for each in choices.pools]
+    found += [one(each.name, "stacked", p[:, 0]) for each, p in _pooled(task, choices, rows, said)]
     return found + [one(base.name, "baseline", base.predict(rows)) for base in choices.forecasters]
 
 
@@ -174,9 +182,8 @@ def _score_classes(task: Task, choices: Choices, rows: Rows, said: Float64, draw
         found.append(
             one(AVERAGED, "averaged", p, stand_for(p, threshold), temperatures=(t,), thresholds=_given(threshold))
         )
-    members = _members(task, choices, rows, said) if choices.pools else None
-    for pooled in choices.pools:
-        p, threshold = tempered(pooled.pool.of(members), pooled.temperature), pooled.threshold
+    for pooled, p in _pooled(task, choices, rows, said):
+        threshold = pooled.threshold
         chosen = {"temperatures": (pooled.temperature,), "thresholds": _given(threshold)}
         found.append(one(pooled.name, "stacked", p, stand_for(p, threshold), **chosen))
     for base in choices.classifiers:

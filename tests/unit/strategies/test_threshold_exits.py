@@ -9,6 +9,7 @@ import pytest
 
 from engine.commands import Intent, OrderIntent, OrderType
 from engine.events import Side, Timer
+from engine.ports import Stake
 from strategies.threshold import ThresholdStrategy
 from tests.support.fake_view import FakeView, make_instrument
 from tests.support.gate import PERP, short_view
@@ -54,6 +55,17 @@ def test_a_stop_does_not_sleep_while_prices_are_suspect() -> None:
     view.quote(NAME, 99.70, 99.72, suspect=True)
     intent = one(strategy.on_quote(NAME, view))
     assert (intent.reason, intent.order_type, intent.reduce_only) == ("stop", OrderType.MARKET, True)
+
+
+def test_what_another_strategy_holds_against_it_does_not_keep_it_in() -> None:
+    """Short 5 beside another's long 2, which the account shows as 3 short: it asks to leave all of it."""
+    view, strategy = short_view(), make(PERP)
+    enter(strategy, view, 0.1)
+    held_qty = view.strategy_qty("s", PERP)
+    view.positions[PERP] = held_qty + 2
+    view.stakes["", PERP] = Stake(held_qty + 2)
+    tick(view, MS, 100.18, 100.20, PERP)
+    assert one(strategy.on_quote(PERP, view)).qty == -held_qty
 
 
 def test_the_horizon_ends_a_position_on_quotes_and_on_timers() -> None:

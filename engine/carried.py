@@ -189,11 +189,12 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         return found
 
 
-def owners_in(carried: Carried) -> set[str]:
-    """Strategies that hold something, or have an order that may live.  One that came after the state was kept last has
-    no state of its own in it, and its position is there all the same."""
-    holding = {one.strategy for one in carried.money.stakes.stakes if one.qty}
-    return holding | {one.new.intent.strategy for one in carried.orders if one.state not in ENDED}
+def owned_in(carried: Carried) -> set[tuple[str, str]]:
+    """Strategies that hold something, or have an order that may live, each with the instrument.  One that came after
+    the state was kept last has no state of its own in it, and its position is there all the same."""
+    holding = {(one.strategy, one.instrument) for one in carried.money.stakes.stakes if one.qty}
+    orders = [one.new.intent for one in carried.orders if one.state not in ENDED]
+    return holding | {(one.strategy, one.instrument) for one in orders}
 
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")

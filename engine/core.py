@@ -16,7 +16,7 @@ from typing import Any
 
 from engine import events as e
 from engine.asking import Asking
-from engine.carried import decode_carried, encode_carried, owners_in
+from engine.carried import decode_carried, encode_carried, owned_in
 from engine.closures import Closures
 from engine.commands import Command, RiskState
 from engine.consolidated.definition import ConsolidatedDefinition
@@ -28,6 +28,7 @@ from engine.facts import AccountFacts
 from engine.flattening import Flattening
 from engine.instruments import Instrument
 from engine.lanes import Lane, StrategySlot
+from engine.latch import REASON_MAX
 from engine.manual import Manual
 from engine.market import Market
 from engine.offers import Offer
@@ -355,7 +356,8 @@ class TradingCore:
         put(self, carried)
         self.orders.lose_all()
         states = {one.name: one.state for one in carried.strategies}
-        self._twins.wake_carried({*states, *owners_in(carried)})
+        holding = owned_in(carried)
+        left = self._twins.wake_carried({*states, *[name for name, _ in holding]}, holding)
         for slot in self.slots:
             if states.get(slot.name):
                 self._restore(slot, states[slot.name])
@@ -365,6 +367,10 @@ class TradingCore:
         self._asking.waits = self.desk.groups.waits = bool(self.reconciliation.awaited)
         for order in self.orders.open_orders():
             self.desk.expect_end(order)
+        for name in left:
+            self.desk.abandon(name)
+        if left:
+            self.desk.latch.reduce(f"nobody is there to leave {', '.join(left.values())}: close it"[:REASON_MAX])
         if carried.risk_state is not RiskState.ACTIVE:
             self.desk.latch.go_on_in(carried.risk_state, event.session, carried.risk_reason)
 

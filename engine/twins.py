@@ -12,7 +12,7 @@ from collections.abc import Collection
 from engine.arithmetic import own_context
 from engine.intents import where
 from engine.lanes import Lane, StrategySlot
-from engine.stakes import CANARY_SUFFIX
+from engine.stakes import CANARY_SUFFIX, base_name
 
 
 class Twins:
@@ -30,16 +30,26 @@ class Twins:
                 return refusal
         return ""
 
-    def wake_carried(self, names: Collection[str]) -> None:
-        """Those that an earlier session had: they may hold something."""
-        for slot in list(self._slots):
-            if slot.name + CANARY_SUFFIX in names:
-                self._wake(slot)
+    def wake_carried(self, names: Collection[str], holding: Collection[tuple[str, str]]) -> dict[str, str]:
+        """Those that an earlier session had.  ``holding``: who holds something or has orders, and in which instrument.
+        Returns what is then left to nobody, by the twin's name."""
+        left: dict[str, str] = {}
+        for name in sorted(name for name in names if base_name(name) != name):
+            base = next((slot for slot in self._slots if slot.name == base_name(name)), None)
+            why = f"there is no strategy {base_name(name)} in this session" if base is None else self._wake(base)
+            for owner, instrument in sorted(holding):
+                strays = base is not None and not base.listens_to(instrument)
+                if owner == name and (why or strays):
+                    reason = why or f"{base_name(name)} does not trade it in this session"
+                    left[name] = f"what {name} has of {instrument} ({reason})"
+        return left
 
     def _wake(self, slot: StrategySlot) -> str:
         name = slot.name + CANARY_SUFFIX
         if any(one.name == name for one in self._slots):
             return ""
+        if not slot.uses_model:
+            return f"{slot.name} has no model in this session"
         if slot.make_twin is None:
             return f"strategy {slot.name} cannot be made a second time"
         context = own_context()

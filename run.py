@@ -407,9 +407,16 @@ replay_command.register(app, _build_again)
 def _observe(session: Session) -> Any:
     from config.load import restore
     from config.observing import FOLDER, build_observer, carry_out_as_configured
+    from engine.runtime.secrecy import without_secrets
+    from models.life.checking import Checker
 
     settings = restore(session.header.config, {})
-    observer = build_observer(settings, session.path / FOLDER, session=f"{session.id} {session.header.created_ns}")
+    observer = build_observer(
+        settings,
+        session.path / FOLDER,
+        session=f"{session.id} {session.header.created_ns}",
+        checker=Checker(ROOT, without_secrets()),
+    )
     return observer, lambda told: carry_out_as_configured(settings, told, time.time_ns(), upto_ns=observer.last_seq_ns)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +33,6 @@ def follow_registry(
     secrets.
     """
     models = settings.models
-    columns = settings.features.columns_folder
-
-    def task_of(bundle: Bundle) -> Task:
-        """With whole paths: that process has another working folder."""
-        return Task(
-            str(bundle.path.resolve()),
-            bundle.version,
-            models.deadline_us,
-            "" if columns is None else str(columns.resolve()),
-            tuple(models.providers),
-            str(models.engines.resolve()),
-            spread=models.uncertainty,
-            by_step=bundle.manifest.name in models.by_step,
-        )
-
     if not models.rollout.follow or settings.venue.feed == "replay" or not assembly.following():
         return ()
     return (
@@ -57,11 +43,26 @@ def follow_registry(
             checks=Checker(code_root, env),
             offer=lambda offer: tell(lambda at_ns: _event(offer, at_ns)),
             log=log,
-            task_of=task_of,
+            task_of=partial(check_of, settings),
             knows=lambda instrument: instrument in core.lanes,
             seated=lambda instrument, role: _seated(core, instrument, role),
             offers_older=models.breaker.fallback == "older",
         ),
+    )
+
+
+def check_of(settings: Settings, bundle: Bundle) -> Task:
+    """How a version is checked that is to serve.  With whole paths: that process has another working folder."""
+    models, columns = settings.models, settings.features.columns_folder
+    return Task(
+        str(bundle.path.resolve()),
+        bundle.version,
+        models.deadline_us,
+        "" if columns is None else str(columns.resolve()),
+        tuple(models.providers),
+        str(models.engines.resolve()),
+        spread=models.uncertainty,
+        by_step=bundle.manifest.name in models.by_step,
     )
 
 

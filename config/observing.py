@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from config.following import check_of
 from config.load import restore, session_limits
 from config.schema import Settings
 from engine.codec import Record
@@ -14,6 +15,8 @@ from engine.features import load_columns
 from engine.instruments import Instrument
 from models.bundle import Bundle, load_bundle
 from models.catalogue import load_named
+from models.life.checking import Checked, Checker, examine
+from models.observer.admission import Admission
 from models.observer.evidence import EvidenceStore, Key
 from models.observer.observer import Observer
 from models.observer.paired import Paired
@@ -22,6 +25,7 @@ from models.observer.shadows import Workshop
 from models.observer.told import Judged, Told
 from models.onnx_model import OnnxModel
 from models.registry.store import Registry
+from models.serving.schedule import usable_cores
 from risk.gate import Gate
 
 FOLDER = "observer"
@@ -51,12 +55,14 @@ def build_observer(
     folder: Path | None,
     *,
     session: str = "",
+    checker: Checker | None = None,
     shadows: Sequence[Bundle] = (),
     pairs: dict[Key, Paired] | None = None,
 ) -> Observer:
     """Of a session that ran, or runs, with these settings.  ``folder``: where it writes; None: nowhere.
 
     ``session``: which one it is, where what is found of challengers is kept for the next one (a live market alone).
+    ``checker``: checks shadows in a process each, beside the reading; None: they are checked here.
     ``shadows``: those to run, in place of the registry's; ``pairs``: what was found of them before.  Raises
     ``KestrelError`` where the folder cannot be written.
     """
@@ -75,6 +81,18 @@ def build_observer(
             **parts,
         )
 
+    def check(bundle: Bundle, given_up: Callable[[], bool]) -> Checked:
+        task = check_of(settings, bundle)
+        return examine(task) if checker is None else checker.check(task, given_up)
+
+    admission = Admission(
+        check,
+        deadline_us=models.deadline_us,
+        schedule=models.schedule,
+        cores=usable_cores(),
+        one_by_one=models.by_step,
+        in_background=checker is not None,
+    )
     workshop = Workshop(models.registry, folder, OnnxModel, bytes_max=models.watch.predictions_mb << 20)
     return Observer(
         core_of,
@@ -83,6 +101,7 @@ def build_observer(
         registry=None if shadows else models.registry,
         rules=models.watch.rules(),
         rollout=models.rollout.rules(models.deadline_us),
+        admission=admission,
         shadows=tuple(shadows),
         pairs=pairs,
         store=_evidence_of(settings, session) if session and settings.venue.feed == "live" else None,

@@ -20,12 +20,19 @@ SAVE_NS: Final = 60_000_000_000
 
 
 class Comparisons:
-    """``store`` None: what is found ends with this object.  ``pairs``: what was found before."""
+    """``latency_us``: p99 of a version's predictions, None where it is not known yet.  ``store`` None: what is found
+    ends with this object.  ``pairs``: what was found before."""
 
     def __init__(
-        self, rules: RolloutRules, *, store: EvidenceStore | None = None, pairs: dict[Key, Paired] | None = None
+        self,
+        rules: RolloutRules,
+        *,
+        latency_us: Callable[[str], float | None],
+        store: EvidenceStore | None = None,
+        pairs: dict[Key, Paired] | None = None,
     ) -> None:
         self._rules = rules
+        self._latency_us = latency_us
         self._store = store
         self.pairs: dict[Key, Paired] = {} if pairs is None else pairs
         """By champion, challenger and its role: what a shadow showed is no figure of the canary that it became."""
@@ -133,7 +140,7 @@ class Comparisons:
         return [self._judge(key, held, tracks) for key, held in self.pairs.items()]
 
     def _judge(self, key: Key, held: Paired, tracks: list[Track]) -> Judged:
-        """The figures of all instruments together; calibration and latency are the worst of them."""
+        """The figures of all instruments together; calibration is the worst of them."""
         champion, challenger, role = key
         ours = [track for track in tracks if (track.version, track.role) == (challenger, role)]
         theirs = [track for track in tracks if track.version == champion]
@@ -142,7 +149,7 @@ class Comparisons:
             self._rules,
             ece=_worst([track.outcomes.calibration_error() for track in ours]),
             champion_ece=_worst([track.outcomes.calibration_error() for track in theirs]),
-            latency_p99_us=_worst([track.outcomes.latency_us(0.99) for track in ours]),
+            latency_p99_us=self._latency_us(challenger),
         )
         return Judged(challenger, champion, role, verdict)
 

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from engine import events as e
 from engine.codec import Record
 from engine.errors import BundleError
 from engine.ports import Float32Array
 from models.bundle import Bundle
+from models.observer.admission import Admission
 from models.observer.comparing import Comparisons
 from models.observer.evidence import EvidenceStore, Key
 from models.observer.paired import Paired
@@ -26,6 +29,7 @@ from models.observer.rules import WatchRules
 from models.observer.shadows import Workshop
 from models.observer.told import Alarmed, Ended, Judged, Told, Weighed
 from models.observer.track import SHADOW, Track
+from models.observer.turns import Ask, Turns
 from models.registry.store import Registry
 
 _WINDOWS_KEPT: Final = 8
@@ -48,6 +52,7 @@ class Observer:
         registry: Path | None,
         rules: WatchRules,
         rollout: RolloutRules,
+        admission: Admission,
         shadows: tuple[Bundle, ...] = (),
         pairs: dict[Key, Paired] | None = None,
         store: EvidenceStore | None = None,
@@ -57,10 +62,18 @@ class Observer:
         self._rules = rules
         self._is_judging = bool(shadows)
         self._rebuilding = Rebuilding(core_of, self._on_row)
+        self._admission = admission
         self._roster = Roster(
-            self._rebuilding, find=find, workshop=workshop, registry=registry, rules=rules, given=shadows
+            self._rebuilding,
+            find=find,
+            workshop=workshop,
+            registry=registry,
+            rules=rules,
+            given=shadows,
+            admission=admission,
+            now_ns=lambda: self.last_seq_ns,
         )
-        self._comparisons = Comparisons(rollout, store=store, pairs=pairs)
+        self._comparisons = Comparisons(rollout, latency_us=admission.p99_us, store=store, pairs=pairs)
         self._windows: dict[int, OrderedDict[int, Float32Array]] = {}
         self._ended: list[Ended] = []
         self._number = 0
@@ -121,19 +134,29 @@ class Observer:
                 kept.popitem(last=False)
         for track in tracks:
             if track.role == SHADOW and track.bundle is not None:
-                self._run_shadow(track, track.bundle, row, window)
+                asked = Ask(rows.instrument, row, window, rows.ts_event_ns, rows.ts_recv_ns, self._number)
+                self._ask_shadow(track.bundle, asked)
 
-    def _run_shadow(self, track: Track, bundle: Bundle, row: int, window: Float32Array) -> None:
+    def _ask_shadow(self, bundle: Bundle, asked: Ask) -> None:
         """Whatever goes wrong with it ends this shadow alone, and is told once."""
-        rows = track.rows
         try:
-            model = self._workshop.model(bundle)
-            prediction, took_ns = self._workshop.run(model, rows.instrument, window, rows.ts_event_ns, rows.ts_recv_ns)
-            track.outcomes.add_latency(took_ns)
-            track.on_prediction(prediction, row, self._number)
+            turns = self._admission.turns(bundle)
+            for one in turns.ask(asked):
+                track = self._roster.get(one.instrument, bundle.version)
+                if track is not None and track.role == SHADOW and one.row >= track.rows.begun:
+                    self._run_shadow(track, bundle, turns, one)
         except Exception as error:
-            self._end_shadow(track.version, error)
-            return
+            self._end_shadow(bundle.version, error)
+
+    def _run_shadow(self, track: Track, bundle: Bundle, turns: Turns, one: Ask) -> None:
+        model = self._workshop.model(bundle)
+        prediction, took_ns = self._workshop.run(model, one.instrument, one.window, one.ts_event_ns, one.ts_recv_ns)
+        latency_ns, late = turns.took(one, took_ns)
+        if late and prediction.status is e.PredictionStatus.OK:
+            prediction = msgspec.structs.replace(prediction, status=e.PredictionStatus.LATE)
+        track.outcomes.add_latency(latency_ns)
+        # Who waited is answered before this event: its prices are the first that could be traded at.
+        track.on_prediction(prediction, one.row, max(one.number, self._number - 1))
         self._workshop.keep(prediction)
 
     def _end_shadow(self, version: str, error: Exception) -> None:
@@ -185,7 +208,7 @@ class Observer:
         ``caught_up``: the end of the record was reached.  Until then no alarm and no verdict is told: what stands in
         what was read may be over in what comes.
         """
-        if self._roster.follow_registry():
+        if self._roster.follow_registry() or self._roster.go_on():
             self._settle()
         self._workshop.flush()
         self._comparisons.keep(self.records, self.last_seq_ns, self._stands)
@@ -210,6 +233,7 @@ class Observer:
 
     def close(self) -> None:
         """The record has ended: what is known of challengers is kept for the next session."""
+        self._admission.close()
         self._workshop.flush()
         self._comparisons.keep(self.records, self.last_seq_ns, self._stands, at_end=True)
 

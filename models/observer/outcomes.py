@@ -92,7 +92,7 @@ class Outcomes:
         return expected_calibration_error(rows[:, 1].astype(np.int64), np.stack([1.0 - rows[:, 0], rows[:, 0]], axis=1))
 
     def latency_us(self, quantile: float) -> float | None:
-        """Measured here, in the process that watches; None without any."""
+        """Of the predictions that were made in the process that watches; None without any."""
         return float(np.quantile(self._latencies.all(), quantile)) if len(self._latencies) else None
 
     def hits(self) -> list[tuple[float, int, float]]:

@@ -13,6 +13,7 @@ from engine import events as e
 from engine.errors import BundleError, KestrelError
 from engine.features import FeatureSpec
 from models.bundle import Bundle
+from models.observer.admission import Admission
 from models.observer.rebuilding import Rebuilding, Rows
 from models.observer.rules import WatchRules
 from models.observer.shadows import Workshop, reasons_against, shadows_for
@@ -29,7 +30,7 @@ _GONE: Final = "gone"
 class Roster:
     """``find`` loads a version that serves (raises ``BundleError``); ``registry`` None: there are no shadows.
 
-    ``given``: versions that run as shadows whatever the registry says.
+    ``given``: versions that run as shadows whatever the registry says.  ``now_ns``: the record's time.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Roster:
         registry: Path | None,
         rules: WatchRules,
         given: tuple[Bundle, ...],
+        admission: Admission,
+        now_ns: Callable[[], int],
     ) -> None:
         self._rebuilding = rebuilding
         self._find = find
@@ -54,6 +57,12 @@ class Roster:
         """Versions that serve; on many instruments one bundle in memory."""
         self._coming: dict[str, tuple[str, Rows]] = {}
         """By instrument: a version that is offered, and its rows; it serves when they are warm."""
+        self._admission = admission
+        self._now_ns = now_ns
+        self._wanted: dict[str, set[str]] = {}
+        """By instrument: the shadows that the registry has there, whether they run or not."""
+        self._waiting: set[str] = set()
+        """Instruments with shadows that are being checked, or will be again."""
         self._stamp: tuple[tuple[str, int], ...] | None = None
         self.troubles: dict[str, str] = {}
         """What could not be watched, and why; bounded as tracks are."""
@@ -141,6 +150,8 @@ class Roster:
         try:
             # A mixture is no bundle: the record tells what is to be known of it.
             bundle = None if is_mixture(facts) else self._bundle_of(version)
+            if bundle is not None and role == CANARY:
+                self._admission.ask(bundle, self._now_ns())  # its verdict asks for what it takes
         except BundleError as error:
             self.note(instrument, version, str(error))
         reading = reading_of(bundle.manifest) if bundle is not None else reading_of_facts(facts)
@@ -188,7 +199,9 @@ class Roster:
         self._rebuilding.keep_only(instrument, wanted)
         versions = {version for version, _ in self.roles()}
         self._found = {version: bundle for version, bundle in self._found.items() if version in versions}
+        versions.update(*self._wanted.values())
         self._workshop.keep_only(versions)
+        self._admission.keep_only(versions)
 
     # --- shadows ----------------------------------------------------------------------------------------------------
 
@@ -203,6 +216,8 @@ class Roster:
         except BundleError as error:
             self.note(instrument, "shadows", str(error))
             return
+        self._wanted[instrument] = {*names, *wanted}
+        self._waiting.discard(instrument)
         for version in names:
             if version in self._workshop.refused:
                 self.note(instrument, version, self._workshop.refused[version])
@@ -216,6 +231,8 @@ class Roster:
         for version, bundle in wanted.items():
             if self.get(instrument, version) is not None or reasons_against(bundle, known):
                 continue
+            if not self._may_run(instrument, bundle):
+                continue
             try:
                 rows = self._rebuilding.add(instrument, bundle.spec)
             except KestrelError as error:
@@ -223,6 +240,24 @@ class Roster:
                 continue
             fee_bps, reading = self._fee_bps(instrument), reading_of(bundle.manifest)
             self._enter(instrument, Track(version, SHADOW, rows, reading, self._rules, fee_bps=fee_bps, bundle=bundle))
+
+    def _may_run(self, instrument: str, bundle: Bundle) -> bool:
+        """As the daemon checks who is to serve: who would crash it, or is too slow for it, is no shadow."""
+        checked = self._admission.ask(bundle, self._now_ns())
+        if checked is None or checked.passing:
+            self._waiting.add(instrument)
+        if checked is None:
+            return False
+        if checked.problem:
+            self.note(instrument, bundle.version, checked.problem)
+        return not checked.problem
+
+    def go_on(self) -> bool:
+        """Shadows that were checked meanwhile begin.  Whether there was anybody to look at."""
+        waiting = sorted(self._waiting)
+        for instrument in waiting:
+            self.begin_shadows(instrument)
+        return bool(waiting)
 
     def end_shadow(self, version: str, why: str) -> None:
         """It is not run any more, on no instrument."""

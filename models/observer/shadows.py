@@ -42,7 +42,8 @@ def reasons_against(bundle: Bundle, instrument: Instrument) -> list[str]:
 
 
 class Workshop:
-    """Opens bundles and runs them, each with its time taken.  ``folder`` holds what it writes; None: nothing."""
+    """Opens bundles and runs them, each with the processor's time that it takes: others may be at work on this core.
+    ``folder`` holds what it writes; None: nothing."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Workshop:
         open_model: OpenModel,
         *,
         bytes_max: int = 32 << 20,
-        stopwatch: Callable[[], int] = time.perf_counter_ns,
+        stopwatch: Callable[[], int] = time.process_time_ns,
     ) -> None:
         """Raises ``KestrelError`` where the folder cannot be written."""
         self._registry = None if registry is None else Registry(registry)
@@ -61,6 +62,7 @@ class Workshop:
         self._bundles: dict[str, Bundle] = {}
         self.refused: dict[str, str] = {}
         """Versions that do not run here, and why."""
+        self._died: frozenset[str] = frozenset()
         self._blame: Blame | None = None
         self._log: BoundedLog | None = None
         if folder is not None:
@@ -70,7 +72,8 @@ class Workshop:
                 self._log = BoundedLog(folder, bytes_max)
             except OSError as error:
                 raise KestrelError(f"{folder} cannot be written: {error.strerror}") from None
-            for version in self._blame.died():
+            self._died = frozenset(self._blame.died())
+            for version in self._died:
                 self.refused[version] = "the process that ran it died while it was at work"
 
     def model(self, bundle: Bundle) -> Model:
@@ -113,6 +116,8 @@ class Workshop:
         """All others are closed: over months many come and go."""
         self._models = {version: model for version, model in self._models.items() if version in versions}
         self._bundles = {version: bundle for version, bundle in self._bundles.items() if version in versions}
+        kept = {*versions, *self._died}
+        self.refused = {version: why for version, why in self.refused.items() if version in kept}
 
     @property
     def opened(self) -> tuple[str, ...]:
@@ -121,8 +126,8 @@ class Workshop:
     def run(
         self, model: Model, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int
     ) -> tuple[Prediction, int]:
-        """A prediction and how long it took, ns.  Raises ``BundleError`` for a model that raises, or says nothing: it
-        is not run any more."""
+        """A prediction and what it took of a processor, ns.  Raises ``BundleError`` for a model that raises, or says
+        nothing: it is not run any more."""
         self._take(model.version)
         begun_ns = self._stopwatch()
         try:

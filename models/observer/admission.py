@@ -95,7 +95,7 @@ class Admission:
         with self._lock:
             for held in (self._checked, self._since_ns, self._turns):
                 for version in [one for one in held if one not in versions and one not in self._at_work]:
-                    del held[version]  # type: ignore[attr-defined]
+                    del held[version]
 
     def close(self) -> None:
         """Nobody waits for a verdict any more."""

@@ -41,7 +41,7 @@ def promote(
     action = _ACTIONS[to]
     seen.after(action, version, share)  # what would change nothing is told before the long work
     against = objections(registry, version, trades=to != "shadow", now_ns=now_ns)
-    _refuse(version, against, force)
+    _refuse(f"{version} was not promoted", against, force)
     return registry.change(seen, action, version, who=who, why=why, forced=tuple(against), now_ns=now_ns, share=share)
 
 
@@ -51,7 +51,8 @@ def rollback(
     """The champion before the one called ``name`` stands again, without any canary.  Where ``name`` is that of a canary
     alone, it is retired and the champion stays.  ``scope``: of several, which one is meant.
 
-    Raises ``BundleError`` when there is no such champion, none before it, or the one before may not be used any more.
+    Raises ``BundleError`` when there is no such champion, none before it, or the one before does not verify any more or
+    has expired.  That it was judged is not asked again: somebody answered for that when it was promoted.
     """
     standings, damaged = registry.sorted_out()
     own = [one for one in standings if _name(one.champion) == name]
@@ -74,8 +75,8 @@ def rollback(
     seen = named[0]
     version = seen.earlier[-1] if seen.earlier else ""
     seen.after("rollback", version)
-    against = objections(registry, version, trades=True, now_ns=now_ns)
-    _refuse(version, against, force)
+    against = objections(registry, version, trades=False, now_ns=now_ns)
+    _refuse(f"{version} was not brought back", against, force)
     return registry.change(seen, "rollback", version, who=who, why=why, forced=tuple(against), now_ns=now_ns)
 
 
@@ -115,9 +116,9 @@ def _unproven(manifest: Manifest) -> list[str]:
     return []
 
 
-def _refuse(version: str, against: list[str], force: bool) -> None:
+def _refuse(what: str, against: list[str], force: bool) -> None:
     if against and not force:
         raise BundleError(
-            f"{version} was not promoted: {' | '.join(against)}",
+            f"{what}: {' | '.join(against)}",
             do="put that right, or override it with --force --reason TEXT",
         )

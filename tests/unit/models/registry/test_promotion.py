@@ -158,6 +158,14 @@ def test_rolling_back_returns_the_champion_before(registry, add) -> None:
         rollback(registry, "demo-crypto", force=False, **WHO)
 
 
+def test_the_way_back_does_not_ask_again_whether_it_was_judged(registry, add) -> None:
+    """Somebody has answered for it when it was promoted, and whoever goes back is in a hurry."""
+    first, second = add(lambda m: m.update(metrics={})), add()
+    promote(registry, "demo-crypto", digits(first), force=True, **WHO)
+    promote(registry, "demo-crypto", digits(second), **WHO)
+    assert rollback(registry, "demo-crypto", force=False, **WHO).champion == first
+
+
 def test_going_back_to_a_damaged_version_is_refused(registry, add) -> None:
     first, second = add(), add()
     for version in (first, second):

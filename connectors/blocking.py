@@ -1,7 +1,7 @@
 """Blocking HTTP connections by a route, for what runs beside the daemon and has no event loop: the watchdog's modules.
 
-Owns how such a connection is opened.  Which proxy and whose certificates is ``connectors.route``'s; what is asked on it
-belongs to each venue's ``cancel_only``.
+Owns how such a connection is opened and an answer is read.  Which proxy and whose certificates is
+``connectors.route``'s; what is asked on it belongs to each venue's ``cancel_only``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl as ssl_module
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from connectors.route import Route, shown
 from engine.errors import ConfigError
+
+MAX_ANSWER_BYTES: Final = 16 << 20
+_CHUNK_BYTES: Final = 1 << 16
 
 
 def route_told(settings: Mapping[str, Any]) -> Route:
@@ -31,6 +35,24 @@ def connection_to(url: str, route: Route, timeout_s: float) -> http.client.HTTPC
         raise ConnectionError(str(error)) from None
     default = 443 if context is not None else 80
     return _Connection(parts.hostname or "", parts.port or default, proxy, context, timeout_s)
+
+
+def read_answer(response: http.client.HTTPResponse, until_s: float) -> bytes:
+    """The whole body, until ``until_s`` (``time.monotonic``).  Bounded in size, and in time however slowly it drips.
+
+    Raises ``OSError`` and ``http.client.HTTPException``.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := response.read1(_CHUNK_BYTES):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES or time.monotonic() > until_s:
+            raise http.client.HTTPException("an answer that does not end")
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    response.close()  # reading to the end is not enough for the connection to take another request
+    return b"".join(chunks)
 
 
 class _Connection(http.client.HTTPConnection):

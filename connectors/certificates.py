@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from connectors.private_files import write_private
 from engine.errors import ConfigError
 
 AUTHORITY = "authority.pem"
@@ -81,22 +81,12 @@ def _make(folder: Path, now: datetime.datetime, hosts: Sequence[str]) -> None:
     private = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / AUTHORITY, authority.public_bytes(pem))
-        _write(folder / SERVER, server.public_bytes(pem) + private)
+        write_private(folder / AUTHORITY, authority.public_bytes(pem))
+        write_private(folder / SERVER, server.public_bytes(pem) + private)
     except OSError as error:
         raise ConfigError(
             f"certificates cannot be written to {folder}: {error.strerror}", do="choose a writable folder"
         ) from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Mode 0600, replaced in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    partial.replace(path)
 
 
 def _builder(name: str, now: datetime.datetime) -> x509.CertificateBuilder:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from connectors.blocking import connection_to, route_told
+from connectors.blocking import connection_to, read_answer, route_told
 from connectors.coinbase.auth import Key
 from connectors.route import Route
 from engine.errors import VenueError
@@ -35,8 +35,6 @@ LISTINGS: Final = (
 venue does not combine OPEN with any other."""
 MAX_CANCELS: Final = 100
 MAX_PAGES: Final = 100
-MAX_ANSWER_BYTES: Final = 16 << 20
-_CHUNK_BYTES: Final = 1 << 16
 
 PLAIN: Final = Route()
 """The system's certificates, and the environment's proxy where there is one."""
@@ -149,7 +147,7 @@ class CancelOnly:
             connection = connection_to(self._rest_url, self._route, self._timeout_s)
             connection.request(method, f"{path}?{query}" if query else path, body or None, headers)
             response = connection.getresponse()
-            status, data = response.status, _read(response, until_s)
+            status, data = response.status, read_answer(response, until_s)
         except (OSError, http.client.HTTPException) as error:
             raise VenueError(f"{method} {path}: {type(error).__name__}: {error}") from None
         finally:
@@ -164,17 +162,3 @@ class CancelOnly:
             return msgspec.json.decode(data, type=kind, strict=False)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise VenueError(f"{method} {path}: unreadable answer: {error}") from None
-
-
-def _read(response: http.client.HTTPResponse, until_s: float) -> bytes:
-    """The whole body.  Bounded in size, and in time however slowly it drips."""
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := response.read1(_CHUNK_BYTES):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES or time.monotonic() > until_s:
-            raise http.client.HTTPException("an answer that does not end")
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
-    return b"".join(chunks)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from connectors.private_files import write_private
 from engine.errors import ConfigError
 
 PLAY_KEY = "kestrel-sandbox-"
@@ -59,6 +60,17 @@ def key_of(path: Path) -> SecretKey:
     except OSError as error:
         raise ConfigError(f"key file {path} cannot be used: {error.strerror}", do="name another one") from None
     return key
+
+
+def write_key_file(path: Path, content: bytes) -> None:
+    """A new key's file, or another one in its place.  Raises ``ConfigError`` when the folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(path, content)
+    except OSError as error:
+        raise ConfigError(
+            f"key file {path} cannot be written: {error.strerror}", do="choose a path in a writable folder"
+        ) from None
 
 
 def _read(path: Path) -> SecretKey:

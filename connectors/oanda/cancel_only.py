@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from connectors.blocking import connection_to, route_told
+from connectors.blocking import connection_to, read_answer, route_told
 from connectors.oanda.tokens import read_token
 from connectors.route import Route
 from engine.errors import VenueError
@@ -30,8 +30,6 @@ PLAIN: Final = Route()
 """The system's certificates, and the environment's proxy where there is one."""
 ENTRIES: Final = frozenset({"LIMIT", "STOP", "MARKET_IF_TOUCHED", "MARKET"})
 MAX_CANCELS: Final = 100
-MAX_ANSWER_BYTES: Final = 16 << 20
-_CHUNK_BYTES: Final = 1 << 16
 _NUMBER: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 T = TypeVar("T")
@@ -155,28 +153,13 @@ class CancelOnly:
         connection = self._connection = self._connection or connection_to(self._rest_url, self._route, self._timeout_s)
         connection.request(method, path, b"" if method == "PUT" else None, self._headers)
         response = connection.getresponse()
-        return response.status, _whole(response, until_s)
+        return response.status, read_answer(response, until_s)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.close()
-
-
-def _whole(response: http.client.HTTPResponse, until_s: float) -> bytes:
-    """The body.  Bounded in size, and in time however slowly it drips."""
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := response.read1(_CHUNK_BYTES):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES or time.monotonic() > until_s:
-            raise http.client.HTTPException("an answer that does not end")
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
-    response.close()  # reading to the end is not enough for the connection to take another request
-    return b"".join(chunks)
 
 
 def _read(data: bytes, kind: type[T], path: str) -> T:

@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from connectors.blocking import connection_to, route_told
+from connectors.blocking import connection_to, read_answer, route_told
 from connectors.robin_stocks.login_file import LoginFile, read_login
 from connectors.route import Route
 from engine.errors import VenueError
@@ -38,8 +38,6 @@ CLIENT_ID: Final = "c82SH0WZOsabOXGP2sxqcj34FxkvfnWRZBKlBjFS"
 MAX_CANCELS: Final = 100
 MAX_PAGES: Final = 200
 OPEN_DAYS: Final = 100
-MAX_ANSWER_BYTES: Final = 16 << 20
-_CHUNK_BYTES: Final = 1 << 16
 _ID: Final = re.compile(r"(option:)?[0-9A-Za-z-]{1,64}", re.ASCII)
 _OPTION: Final = "option:"
 PLAIN: Final = Route()
@@ -208,7 +206,7 @@ class CancelOnly:
             headers[HOST_HEADER] = urlsplit(API).netloc
         connection.request(method, path, body if body is not None else b"" if method == "POST" else None, headers)
         response = connection.getresponse()
-        return response.status, _whole(response, until_s)
+        return response.status, read_answer(response, until_s)
 
 
 def _device(username: str) -> str:
@@ -226,21 +224,6 @@ def _code(secret: str) -> str:
         return str(pyotp.TOTP(secret).now())
     except ValueError:
         raise VenueError("the key file's mfa_secret makes no code", expected="base32 text") from None
-
-
-def _whole(response: http.client.HTTPResponse, until_s: float) -> bytes:
-    """The body.  Bounded in size, and in time however slowly it drips."""
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := response.read1(_CHUNK_BYTES):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES or time.monotonic() > until_s:
-            raise http.client.HTTPException("an answer that does not end")
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
-    response.close()  # reading to the end is not enough for the connection to take another request
-    return b"".join(chunks)
 
 
 def _read(data: bytes, kind: type[T], path: str) -> T:

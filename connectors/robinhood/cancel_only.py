@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from connectors.blocking import connection_to, route_told
+from connectors.blocking import connection_to, read_answer, route_told
 from connectors.robinhood.auth import NS_PER_S, Key
 from connectors.route import Route
 from engine.errors import VenueError
@@ -26,8 +26,6 @@ from engine.errors import VenueError
 STATES: Final = {"v1": ("open", "partially_filled"), "v2": ("pending", "open", "partially_filled")}
 """In this order: an order that is on its way from one to the next while they are read is in the later one."""
 MAX_PAGES: Final = 100
-MAX_ANSWER_BYTES: Final = 16 << 20
-_CHUNK_BYTES: Final = 1 << 16
 PLAIN: Final = Route()
 """The system's certificates, and the environment's proxy where there is one."""
 
@@ -190,7 +188,7 @@ class CancelOnly:
             connection.request(method, target, None, headers)
             response = connection.getresponse()
             self._compare_clocks(response.getheader("Date", ""))
-            return response.status, _read(response, until_s)
+            return response.status, read_answer(response, until_s)
         except (OSError, http.client.HTTPException) as error:
             what = target.partition("?")[0]
             raise VenueError(f"{method} {what}: {type(error).__name__}: {error}") from None
@@ -206,17 +204,3 @@ class CancelOnly:
             return
         offset_ns = told_ns - time.time_ns()
         self._offset_ns = offset_ns if abs(offset_ns) > 2 * NS_PER_S else 0
-
-
-def _read(response: http.client.HTTPResponse, until_s: float) -> bytes:
-    """The whole body.  Bounded in size, and in time however slowly it drips."""
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := response.read1(_CHUNK_BYTES):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES or time.monotonic() > until_s:
-            raise http.client.HTTPException("an answer that does not end")
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
-    return b"".join(chunks)

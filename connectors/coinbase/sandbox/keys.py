@@ -6,7 +6,6 @@ written there and nowhere else: no log, error or representation holds it.
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from connectors.coinbase.auth import PLAY_KEY
 from connectors.coinbase.sandbox.auth import ApiKey
+from connectors.local.keys import write_key_file
 from engine.errors import ConfigError
 
 
@@ -43,18 +43,7 @@ def make_key_file(path: Path, *, algorithm: str = "ES256") -> ApiKey:
     pem = private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     name = f"{PLAY_KEY}{uuid.uuid4()}/apiKeys/{uuid.uuid4()}"
     content = msgspec.json.encode({"name": name, "privateKey": pem.decode()})
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"key file {path} cannot be written: {error.strerror}", do="choose a path in a writable folder"
-        ) from None
+    write_key_file(path, content)
     return ApiKey(name=name, public_key=private.public_key())
 
 

@@ -7,16 +7,15 @@ nowhere else: no log, error or representation holds it.
 from __future__ import annotations
 
 import base64
-import os
 import uuid
 from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from connectors.local.keys import write_key_file
 from connectors.robinhood.auth import PLAY_KEY, Key
 from connectors.robinhood.sandbox.auth import ApiKey
-from engine.errors import ConfigError
 
 
 def make_key_file(path: Path) -> ApiKey:
@@ -28,18 +27,7 @@ def make_key_file(path: Path) -> ApiKey:
     name = f"{PLAY_KEY}{uuid.uuid4().hex[:12]}"
     seed = base64.b64encode(private.private_bytes_raw()).decode()
     content = msgspec.json.encode({"api_key": name, "private_key": seed})
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"key file {path} cannot be written: {error.strerror}", do="choose a path in a writable folder"
-        ) from None
+    write_key_file(path, content)
     return ApiKey(name, private.public_key())
 
 

@@ -1,59 +1,22 @@
 """What hourly rows say about the last day and the last week, and the set of columns made of it.
 
-Owns spans of 24 and 168 rows of returns, volatility and range; their functions are those of ``returns``.
+Owns spans of 24 and 168 rows of returns, volatility and range; the columns are those of ``returns``.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
-from engine.features.column import Column, register
-from engine.features.columns.returns import high_low_range, log_return, realised_volatility
+from engine.features.column import register
+from engine.features.columns.returns import range_over, return_over, volatility_over
 
 DAY_ROWS: Final = 24
 WEEK_ROWS: Final = 168
 
 for _n in (DAY_ROWS, WEEK_ROWS):
-    register(
-        Column(
-            name=f"ret_{_n}",
-            function=log_return,
-            params=(_n,),
-            formula=f"ln(close / close {_n} rows ago), as the sum of one-row returns",
-            unit="return",
-            inputs=("price",),
-            candle=True,
-            warm_rows=_n + 1,
-        )
-    )
-    register(
-        Column(
-            name=f"rv_{_n}",
-            function=realised_volatility,
-            params=(_n,),
-            formula=f"square root of the sum of squared ret_1 over {_n} rows",
-            unit="return",
-            bounds=(0.0, math.inf),
-            inputs=("price",),
-            candle=True,
-            warm_rows=_n + 1,
-            source="T. Andersen, T. Bollerslev, Answering the skeptics (1998)",
-        )
-    )
-    register(
-        Column(
-            name=f"range_{_n}_bps",
-            function=high_low_range,
-            params=(_n,),
-            formula=f"1e4 * (highest high - lowest low over {_n} rows) / close",
-            unit="bps",
-            bounds=(0.0, math.inf),
-            inputs=("price",),
-            candle=True,
-            warm_rows=_n,
-        )
-    )
+    register(return_over(_n))
+    register(volatility_over(_n))
+    register(range_over(_n))
 
 HOURLY28: Final = (
     "ret_1",

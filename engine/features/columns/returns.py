@@ -42,34 +42,55 @@ def high_low_range(s: State, n: int) -> float:
     return NAN
 
 
+def return_over(rows: int) -> Column:
+    """``ret_N``."""
+    return Column(
+        name=f"ret_{rows}",
+        function=log_return,
+        params=(rows,),
+        formula=f"ln(close / close {rows} rows ago), as the sum of one-row returns",
+        unit="return",
+        inputs=("price",),
+        candle=True,
+        warm_rows=rows + 1,
+    )
+
+
+def volatility_over(rows: int) -> Column:
+    """``rv_N``."""
+    return Column(
+        name=f"rv_{rows}",
+        function=realised_volatility,
+        params=(rows,),
+        formula=f"square root of the sum of squared ret_1 over {rows} rows",
+        unit="return",
+        bounds=(0.0, math.inf),
+        inputs=("price",),
+        candle=True,
+        warm_rows=rows + 1,
+        source="T. Andersen, T. Bollerslev, Answering the skeptics (1998)",
+    )
+
+
+def range_over(rows: int) -> Column:
+    """``range_N_bps``."""
+    return Column(
+        name=f"range_{rows}_bps",
+        function=high_low_range,
+        params=(rows,),
+        formula=f"1e4 * (highest high - lowest low over {rows} rows) / close",
+        unit="bps",
+        bounds=(0.0, math.inf),
+        inputs=("price",),
+        candle=True,
+        warm_rows=rows,
+    )
+
+
 for _n in (1, 2, 3, 5, 10, 20, 50):
-    register(
-        Column(
-            name=f"ret_{_n}",
-            function=log_return,
-            params=(_n,),
-            formula=f"ln(close / close {_n} rows ago), as the sum of one-row returns",
-            unit="return",
-            inputs=("price",),
-            candle=True,
-            warm_rows=_n + 1,
-        )
-    )
+    register(return_over(_n))
 for _n in (5, 10, 20, 50):
-    register(
-        Column(
-            name=f"rv_{_n}",
-            function=realised_volatility,
-            params=(_n,),
-            formula=f"square root of the sum of squared ret_1 over {_n} rows",
-            unit="return",
-            bounds=(0.0, math.inf),
-            inputs=("price",),
-            candle=True,
-            warm_rows=_n + 1,
-            source="T. Andersen, T. Bollerslev, Answering the skeptics (1998)",
-        )
-    )
+    register(volatility_over(_n))
 register(
     Column(
         name="rv_ratio",
@@ -85,16 +106,4 @@ register(
     )
 )
 for _n in (5, 20, 50):
-    register(
-        Column(
-            name=f"range_{_n}_bps",
-            function=high_low_range,
-            params=(_n,),
-            formula=f"1e4 * (highest high - lowest low over {_n} rows) / close",
-            unit="bps",
-            bounds=(0.0, math.inf),
-            inputs=("price",),
-            candle=True,
-            warm_rows=_n,
-        )
-    )
+    register(range_over(_n))

@@ -15,51 +15,33 @@ import msgspec
 
 from engine import cost
 from engine.carried import CarriedHolding, CarriedMoney
+from engine.equity import Equity
 from engine.events import FundingSettled, OrderFilled
+from engine.holdings import Holding, Positions
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Position
 from engine.stakes import Stakes
 
 ZERO = Decimal(0)
 DAY_NS = 86_400_000_000_000
-FLAT = Position(ZERO, ZERO, ZERO, ZERO)
 
 Mark = Callable[[str], Decimal | None]
 
 
-class _Positions(dict[str, Position]):
-    """What readers see, by instrument: flat where there never was anything."""
-
-    def __missing__(self, instrument: str) -> Position:
-        return FLAT
-
-
-class _Holding:
-    __slots__ = ("avg_px", "fees", "funding", "instrument", "qty", "realised", "traded")
-
-    def __init__(self, instrument: Instrument) -> None:
-        self.instrument = instrument
-        self.qty = ZERO
-        self.avg_px = ZERO
-        self.realised = ZERO  # settlement currency
-        self.fees = ZERO  # portfolio currency
-        self.funding = ZERO  # portfolio currency, below zero when paid
-        self.traded = False  # in this session; the books know what is held of it, also when that is nothing again
-
-
-class Portfolio:
+class Portfolio(Equity):
     """Money of one daemon.  ``currency`` is what equity and limits are told in."""
 
     def __init__(self, currency: str) -> None:
+        super().__init__()
         self.currency = currency
         self._cash: dict[tuple[str, str], Decimal] = {}  # by venue and currency
         self._rates: dict[str, Decimal] = {currency: Decimal(1)}
         self.rate: Callable[[str], Decimal | None] = self._rates.get
         """Units of the portfolio currency for one unit of the one given; None when not known."""
-        self._holdings: dict[str, _Holding] = {}
-        self._by_base: dict[tuple[str, str], list[_Holding]] = {}
+        self._holdings: dict[str, Holding] = {}
+        self._by_base: dict[tuple[str, str], list[Holding]] = {}
         """By venue and base currency: what is held of it lies in these, and in no cash."""
-        self._positions = _Positions()
+        self._positions = Positions()
         # Made at each change, so that no order has to wait for it.
         self.position: Callable[[str], Position] = self._positions.__getitem__
         """What is held of an instrument id."""
@@ -69,13 +51,6 @@ class Portfolio:
         self.stakes = Stakes(self.rate)
         """What of it is which strategy's; written here, for readers."""
         self._reported: set[tuple[str, str]] = set()
-        self.equity: Decimal | None = None
-        """At the last valuation; None when something then had no price or no rate."""
-        self.equity_start: Decimal | None = None
-        """The first valuation of the session."""
-        self.equity_peak: Decimal | None = None
-        self._day = -1
-        self.equity_day_start: Decimal | None = None
         self.unconverted_fees = 0
         self._awaited: dict[str, CarriedHolding] = {}
         """What an earlier session held, of instruments that are not defined yet."""
@@ -88,7 +63,7 @@ class Portfolio:
         """Start (or refresh) the books of an instrument."""
         holding = self._holdings.get(instrument.id)
         if holding is None:
-            holding = self._holdings[instrument.id] = _Holding(instrument)
+            holding = self._holdings[instrument.id] = Holding(instrument)
             if instrument.asset_class in FULLY_PAID:
                 self._by_base.setdefault((instrument.venue, instrument.base), []).append(holding)
         holding.instrument = instrument
@@ -96,8 +71,7 @@ class Portfolio:
         self._unlisted.pop(instrument.id, None)
         awaited = self._awaited.pop(instrument.id, None)
         if awaited is not None:
-            holding.qty, holding.avg_px = awaited.qty, awaited.avg_px
-            holding.realised, holding.fees, holding.funding = awaited.realised, awaited.fees, awaited.funding
+            holding.take(awaited)
         self._changed(holding)
         key = (instrument.venue, instrument.base)
         if key in self._by_base and key in self._cash:
@@ -143,14 +117,6 @@ class Portfolio:
             worth = None if rate is None else amount * rate
         if worth is not None:
             self._shift(worth)
-
-    def _shift(self, worth: Decimal) -> None:
-        if self.equity_peak is not None:
-            self.equity_peak += worth
-        if self.equity_day_start is not None:
-            self.equity_day_start += worth
-        if self.equity_start is not None:
-            self.equity_start += worth
 
     def report_position(self, instrument: str, qty: Decimal, avg_px: Decimal) -> None:
         """A margined position that existed before this session; later reports belong to ``adjust_position``."""
@@ -199,7 +165,7 @@ class Portfolio:
         realised = cost.trade(holding, instrument, signed_qty, fill.px)
         holding.traded = True
         if not listed:
-            self._awaited[fill.instrument] = _carry(holding)
+            self._awaited[fill.instrument] = holding.carried()
         if instrument.asset_class in FULLY_PAID:
             self._add_cash(instrument.venue, instrument.quote, -signed_qty * fill.px * instrument.multiplier)
         else:
@@ -244,14 +210,13 @@ class Portfolio:
             self._awaited[event.instrument] = msgspec.structs.replace(awaited, funding=awaited.funding + worth)
             self.stakes.fund(event.instrument, worth, awaited.qty)
 
-    def _recalled(self, name: str) -> _Holding:
+    def _recalled(self, name: str) -> Holding:
         """What is held of an instrument that only an earlier session listed."""
-        holding = _Holding(self._unlisted[name])
+        holding = Holding(self._unlisted[name])
         self.stakes.define(holding.instrument)
         one = self._awaited.get(name)
         if one is not None:
-            holding.qty, holding.avg_px, holding.realised, holding.fees = one.qty, one.avg_px, one.realised, one.fees
-            holding.funding = one.funding
+            holding.take(one)
         return holding
 
     def _share_out(self, instrument: str, shares: Sequence[tuple[str, Decimal]]) -> None:
@@ -259,7 +224,7 @@ class Portfolio:
             key = (owner, instrument)
             self._strategy_qty[key] = self._strategy_qty.get(key, ZERO) + qty
 
-    def _changed(self, holding: _Holding) -> None:
+    def _changed(self, holding: Holding) -> None:
         self._show(holding)
         name = holding.instrument.id
         if holding.qty:
@@ -267,7 +232,7 @@ class Portfolio:
         else:
             self.held.pop(name, None)
 
-    def _show(self, holding: _Holding) -> None:
+    def _show(self, holding: Holding) -> None:
         rate = self._rates.get(holding.instrument.settlement, ZERO)
         self._positions[holding.instrument.id] = Position(
             holding.qty, holding.avg_px, holding.realised * rate, holding.fees, holding.funding
@@ -285,7 +250,7 @@ class Portfolio:
             holdings[0].qty += amount
             self._changed(holdings[0])
 
-    def _pay_fee(self, holding: _Holding, fill: OrderFilled) -> Decimal:
+    def _pay_fee(self, holding: Holding, fill: OrderFilled) -> Decimal:
         """Book it; returns what it is worth in portfolio currency, at least as far as that is known."""
         if fill.fee == ZERO:
             return ZERO
@@ -329,7 +294,7 @@ class Portfolio:
             total += worth
         return total
 
-    def _worth(self, holding: _Holding, mark_px: Decimal | None) -> Decimal | None:
+    def _worth(self, holding: Holding, mark_px: Decimal | None) -> Decimal | None:
         instrument = holding.instrument
         paid = instrument.asset_class in FULLY_PAID
         rate = self._rates.get(instrument.quote if paid else instrument.settlement)
@@ -349,21 +314,15 @@ class Portfolio:
         self.equity = equity
         if equity is None:
             return
-        if self.equity_start is None:
-            self.equity_start = equity
-        if self.equity_peak is None or equity > self.equity_peak:
-            self.equity_peak = equity
         day = now_ns // DAY_NS
         # On an account's first day strategies have begun with nothing.
-        self.stakes.revalue(mark, new_day=day != self._day and self._day >= 0)
-        if day != self._day:
-            self._day = day
-            self.equity_day_start = equity
+        self.stakes.revalue(mark, new_day=day != self.day and self.day >= 0)
+        self._take(equity, day)
 
     # --- from one session to the next -------------------------------------------------------------------------------
 
     def carried(self) -> CarriedMoney:
-        holdings = [_carry(one) for one in self._holdings.values()]
+        holdings = [one.carried() for one in self._holdings.values()]
         return CarriedMoney(
             self.currency,
             tuple([(venue, currency, amount) for (venue, currency), amount in self._cash.items()]),
@@ -371,7 +330,7 @@ class Portfolio:
             (*holdings, *self._awaited.values()),
             tuple([(strategy, name, qty) for (strategy, name), qty in self._strategy_qty.items()]),
             self.equity_peak,
-            self._day,
+            self.day,
             self.equity_day_start,
             self.stakes.carried(),
         )
@@ -397,7 +356,7 @@ class Portfolio:
         for name in [name for name in self._awaited if name in self._holdings]:
             self.define(self._holdings[name].instrument)
         if money.currency == self.currency:
-            self.equity_peak, self._day, self.equity_day_start = money.equity_peak, money.day, money.equity_day_start
+            self.equity_peak, self.day, self.equity_day_start = money.equity_peak, money.day, money.equity_day_start
 
     def unlisted_instrument(self, name: str) -> Instrument | None:
         """One of ``unlisted``."""
@@ -414,11 +373,6 @@ class Portfolio:
         return sorted(name for name, one in self._awaited.items() if one.qty)
 
     # --- reading ------------------------------------------------------------------------------------------------
-
-    @property
-    def day(self) -> int:
-        """UTC day of ``equity_day_start``, in days since 1970; -1: none yet."""
-        return self._day
 
     def qty(self, instrument: str) -> Decimal:
         holding = self._holdings.get(instrument)
@@ -456,7 +410,3 @@ class Portfolio:
         known = {currency for at, currency in (*self._reported, *self._cash) if at == venue and currency}
         known.update(base for at, base in self._by_base if at == venue)
         return sorted(known)
-
-
-def _carry(one: _Holding) -> CarriedHolding:
-    return CarriedHolding(one.instrument.id, one.qty, one.avg_px, one.realised, one.fees, one.funding)

@@ -15,7 +15,7 @@ TEST_WORKERS ?= 3
 SIMULATED_HOURS ?= 10000
 FUZZ_ROUNDS ?= 5
 
-.PHONY: help setup clients ray paper test fuzz check bench simulate soak soak-ccxt replay coverage demo-bundles results calendars kill-matrix clean
+.PHONY: help setup clients ray river paper test fuzz check bench simulate soak soak-ccxt replay coverage demo-bundles results calendars kill-matrix clean
 
 help:
 	@echo "make paper [ARGS=...]   trade on paper against the built-in exchange"
@@ -30,6 +30,7 @@ help:
 	@echo "make setup              the environment for development (no torch)"
 	@echo "make clients            the environment of the real clients that the tests run (test does it too)"
 	@echo "make ray                a study on a local Ray cluster of two workers (installs Ray beside the environment)"
+	@echo "make river              what river's ADWIN finds, for the test of ours (installs river beside the environment)"
 	@echo "make coverage           the suite with line and branch coverage"
 	@echo "make calendars          compile the trading calendars again (after a new version of exchange_calendars)"
 	@echo "make results [ARGS=..]  the results of record: goes on where it stopped (ARGS=\"--list\"; needs ../shared/data)"
@@ -67,6 +68,10 @@ clients: $(VENV)/.dev
 # Trials of a study on a Ray cluster, in an environment of its own under var/; not a part of the tests.
 ray: $(VENV)/.train
 	@$(BIN)/python -m tests.support.ray_cluster
+
+# What the ADWIN of river finds in streams that ours is held against; the tests read what is written here.
+river: $(VENV)/.dev
+	@$(BIN)/python -m tests.support.river_adwin
 
 test: $(VENV)/.train
 	@$(BIN)/python -m tests.clients.environment --optional

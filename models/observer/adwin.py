@@ -1,7 +1,8 @@
 """ADWIN: has the mean of a stream changed?  A window that drops its older part as soon as it differs from the newer.
 
 A. Bifet, R. Gavaldà, Learning from Time-Changing Data with Adaptive Windowing (SIAM 2007), the version with
-exponential histograms (ADWIN2).  Memory is ``5 log2(n)`` buckets, whatever the length of the stream.
+exponential histograms (ADWIN2).  Memory is ``5 log2(n)`` buckets, whatever the length of the stream.  Sides of a cut
+count as MOA and river count them, less the fewest that they may have: few values need a greater difference.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Adwin:
                     return None
                 if older < _LEAST:
                     continue
-                harmonic = 1.0 / older + 1.0 / newer
+                harmonic = 1.0 / (older - _LEAST + 1.0) + 1.0 / (newer - _LEAST + 1.0)
                 bound = math.sqrt(2.0 * harmonic * variance * strict) + 2.0 / 3.0 * harmonic * strict
                 gap = (total - older_total) / newer - older_total / older
                 if abs(gap) > bound:

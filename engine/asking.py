@@ -73,6 +73,17 @@ class Asking:
         except BaseException as error:  # as in ``ask``
             self._quarantine(slot, where(error), slot.run(words, error))
 
+    def try_model(self, slot: StrategySlot, instrument: str, facts: tuple[tuple[str, float], ...]) -> str:
+        """The same of a model that may not serve after all: what the strategy raises is returned, and is no failure of
+        the strategy.  Empty where it takes it."""
+        try:
+            slot.run(slot.strategy.on_model, instrument, dict(facts))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as in ``ask``
+            return where(error)
+        return ""
+
     def restore(self, slot: StrategySlot, state: str) -> None:
         """Give a strategy back what it said of itself in the session before.  ``state`` is JSON."""
         try:

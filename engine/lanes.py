@@ -16,6 +16,7 @@ from engine.instruments import Instrument
 from engine.ports import Features, Strategy
 from engine.quality.gate import QualityGate
 from engine.quality.verdicts import ACCEPTED, CROSSED, DROPPED, ISSUES, KEEPS_ENTRIES, TIME_ISSUES
+from engine.reading import FeatureReading
 from engine.seats import Seat
 from engine.stakes import CANARY_SUFFIX
 
@@ -39,6 +40,12 @@ def _acting(strategy: Strategy, name: str) -> Callback | None:
     return None if getattr(method, "never_acts", False) is True else method
 
 
+def _columns_of(strategy: Strategy) -> tuple[str, ...] | None:
+    """What it declares; None for nothing, and for what is no list of names."""
+    found = getattr(strategy, "feature_columns", None)
+    return found if type(found) is tuple and all(type(one) is str for one in found) else None
+
+
 class StrategySlot:
     """A strategy, the instruments it listens to (None: all of them) and whether it is still trusted.
 
@@ -52,6 +59,7 @@ class StrategySlot:
 
     __slots__ = (
         "alive",
+        "feature_columns",
         "instruments",
         "is_twin",
         "make_twin",
@@ -84,6 +92,7 @@ class StrategySlot:
         self.alive = True
         self.reason = ""  # why it is not trusted any more
         self.instruments = instruments
+        self.feature_columns = _columns_of(strategy)
         self.uses_model = uses_model
         self.on_prediction = _acting(strategy, "on_prediction") if uses_model else None
         self.on_row = _acting(strategy, "on_row")
@@ -120,6 +129,7 @@ class Lane:
         "prediction_slots",
         "quality",
         "quote_slots",
+        "reading",
         "row_slots",
         "seat",
         "slots",
@@ -142,6 +152,7 @@ class Lane:
         self.book = OrderBook(instrument.id)
         self.top = self.book.top  # one object for the life of the book
         self.features = features
+        self.reading = FeatureReading(self)
         self.followers = [] if followers is None else followers
         self.seat = seat
         self.consolidator: Consolidator | None = None

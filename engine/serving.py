@@ -37,6 +37,7 @@ from engine.seats import (
     expiry_of,
 )
 from engine.standings import Standings
+from engine.suitability import Suitability
 from engine.trusting import Trust, acting
 from engine.twins import Twins
 from engine.venues import VenueStates
@@ -74,6 +75,7 @@ class Serving:
         self._trust = trust
         self._twins = twins
         self._rules = rules
+        self._suitability = Suitability(asking)
         self._next_expiry_ns = NEVER_NS
         self.buffers = Buffers()
         self.resets = Resets(lanes, view, venues)
@@ -257,6 +259,10 @@ class Serving:
         known = self.buffers.find(name, event.spec)
         try:
             features = self._assembly.features(lane.instrument, assignment) if known is None else known
+            objection = "" if features is None else self._objection(lane, event.role, assignment, features)
+            if objection:
+                self._refuse(event, objection)
+                return None
             model = self._assembly.model(lane.instrument, assignment)
         except KestrelError as error:
             self._refuse(event, writable(str(error)))
@@ -269,6 +275,17 @@ class Serving:
         seat = Seat(event.role, assignment, model, features, event.share)
         seat.whole_ns = event.ts_recv_ns  # what the version was asked in another turn is not this seat's
         return seat
+
+    def _objection(self, lane: Lane, role: str, assignment: Assignment, features: Features) -> str:
+        """Why the strategies that would be asked about its predictions could not be; empty where they can."""
+        name, suits, serving = lane.instrument.id, self._suitability, acting(lane) or lane.seat
+        told = None if serving is None else serving.assignment
+        if role == CANARY:
+            return suits.of_facts(lane.twins, name, assignment, told if lane.canary is None else lane.canary.assignment)
+        # Strategies read the champion's features, whoever predicts.
+        missing = suits.of_columns(lane, features) if role == CHAMPION else ""
+        others = lane.twins if lane.canary is None else ()
+        return missing or suits.of_facts((*lane.model_slots, *others), name, assignment, told)
 
     def _take_away(self, lane: Lane, role: str, reason: str) -> None:
         """The role is nobody's from here on; without a champion the features go on, for strategies that read them."""

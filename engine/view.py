@@ -100,7 +100,7 @@ class CoreView:
 
     def features(self, instrument: str) -> FeatureView | None:
         lane = self._lanes.get(instrument)
-        return None if lane is None else lane.features
+        return None if lane is None or lane.features is None else lane.reading
 
     def model(self, instrument: str) -> ServedModel | None:
         lane = self._lanes.get(instrument)

@@ -21,9 +21,14 @@ class NoParams(msgspec.Struct, frozen=True):
 
 
 class BaseStrategy:
-    """``Params`` is the ``msgspec.Struct`` that configuration is read into; an instance of it is ``self.params``."""
+    """``Params`` is the ``msgspec.Struct`` that configuration is read into; an instance of it is ``self.params``.
+
+    ``feature_columns``: columns of the features that it cannot do without; a version whose features have others is then
+    not swapped in.  None: those that it has read so far.
+    """
 
     Params: ClassVar[type[msgspec.Struct]] = NoParams
+    feature_columns: tuple[str, ...] | None = None
 
     def __init__(self, name: str, instruments: Sequence[str], params: Any = None) -> None:
         self.name = name

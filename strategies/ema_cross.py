@@ -70,6 +70,7 @@ class EmaCrossStrategy(BaseStrategy):
         p = self.params
         rules = ExitRules(p.slip_ticks, p.exit_limit_attempts, p.exit_retry_ns, p.cooldown_ns)
         self._exits = Exits(name, instruments, rules)
+        self.feature_columns = (p.column,)
         self._averages = {instrument: Averages() for instrument in instruments}
 
     def on_row(self, instrument: str, view: View) -> Sequence[Intent]:

@@ -63,6 +63,7 @@ class Guardian(BaseStrategy):
     """Never enters."""
 
     Params = GuardianParams
+    feature_columns = ()
 
     def __init__(self, name: str, instruments: Sequence[str], params: GuardianParams | None = None) -> None:
         super().__init__(name, instruments, params)

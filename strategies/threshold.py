@@ -51,6 +51,7 @@ class ThresholdStrategy(BaseStrategy):
         p = self.params
         attempts = p.exit_limit_attempts if p.order_type == "limit" else 0
         self._exits = Exits(name, instruments, ExitRules(p.slip_ticks, attempts, p.exit_retry_ns, p.cooldown_ns))
+        self.feature_columns = (p.vol_column,) if p.reads_volatility else ()
         self._forecasts: dict[str, Forecast] = {}
         self._confidence = Confidence(p)
         if not self._confidence.learns:

@@ -88,14 +88,22 @@ class ThresholdParams(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("exit_retry_ns and entry_retry_ns are to be above 0")
         if not (0.0 < self.kelly_fraction <= 1.0 and 0.0 < self.kelly_cap <= 1.0):
             raise ValueError("kelly_fraction and kelly_cap are to be above 0 and at most 1")
-        bets = self.sizing == "kelly" and self.mode == "probability"
-        if bets and not (self.stop_bps and self.take_profit_bps):
+        if self._bets and not (self.stop_bps and self.take_profit_bps):
             raise ValueError("sizing kelly needs stop_bps and take_profit_bps: they are what can be lost and won")
-        if self.sizing != "fixed" and not bets:
+        if self.reads_volatility:
             try:
                 lookup(self.vol_column)
             except DataError as error:
                 raise ValueError(f"vol_column: {error}") from None
+
+    @property
+    def reads_volatility(self) -> bool:
+        """Whether sizes depend on ``vol_column``."""
+        return self.sizing != "fixed" and not self._bets
+
+    @property
+    def _bets(self) -> bool:
+        return self.sizing == "kelly" and self.mode == "probability"
 
     def _check_thresholds(self, buy: float, sell: float) -> None:
         low, middle, high = (0.0, None, 1.0) if self.mode == "probability" else (float("-inf"), 0.0, float("inf"))

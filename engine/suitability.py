@@ -36,8 +36,9 @@ class Suitability:
                 why = self._asking.try_model(slot, instrument, new.facts)
                 found = f"strategy {slot.name} cannot work with it: {why}" if why else ""
                 told.append(slot)
-        for slot in told if old is not None else ():
-            self._asking.tell_model(slot, instrument, old.facts)
+        if old is not None:
+            for slot in told:
+                self._asking.tell_model(slot, instrument, old.facts)
         return found
 
     def _needed(self, lane: Lane) -> Sequence[str]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
+from config.load import is_own
 from config.schema import Settings
 from config.venue_kind import Address, CancelOnly, Opening, Said, start_px_text
 from connectors.binance.directory import Filter, Row, instrument_of
@@ -89,10 +90,7 @@ KINDS: Final = {venue: BinanceKind(venue) for venue in (SPOT, USDM)}
 
 def symbols_of(settings: Settings) -> tuple[str, ...]:
     """What the user has named; what a profile names is meant for another venue."""
-    source = settings.sources.get("venue.symbols", "default")
-    if source == "default" or source.startswith("profile "):
-        return DEFAULT_SYMBOLS
-    return tuple(settings.venue.symbols)
+    return tuple(settings.venue.symbols) if is_own(settings, "venue.symbols") else DEFAULT_SYMBOLS
 
 
 def binance_settings(venue: str, settings: Settings, said: Said) -> BinanceSettings:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from config.load import is_own
 from config.schema import Settings
 from config.venue_kind import Address, CancelOnly, Opening, Said, start_px_text
 from connectors.oanda.offer import OFFER
@@ -108,12 +109,7 @@ KIND: Final = OandaKind()
 
 def symbols_of(settings: Settings) -> tuple[str, ...]:
     """What the user has named; what a profile names is meant for another venue."""
-    return tuple(settings.venue.symbols) if _is_asked(settings, "symbols") else SYMBOLS
-
-
-def _is_asked(settings: Settings, name: str) -> bool:
-    source = settings.sources.get(f"venue.{name}", "default")
-    return source != "default" and not source.startswith("profile ")
+    return tuple(settings.venue.symbols) if is_own(settings, "venue.symbols") else SYMBOLS
 
 
 def needed_instruments(symbols: tuple[str, ...], home: str, counted_in: str) -> list[str]:
@@ -151,7 +147,7 @@ def oanda_settings(settings: Settings, said: Said, opening: Opening) -> OandaSet
         counted_in=settings.portfolio.currency,
         rated=tuple(settings.portfolio.rates),
         # The venue takes two new connections a second: more only where somebody has asked for them.
-        order_connections=venue.order_connections if _is_asked(settings, "order_connections") else 2,
+        order_connections=venue.order_connections if is_own(settings, "venue.order_connections") else 2,
         order_timeout_s=venue.request_timeout_ms / 1000,
         reconcile_s=venue.reconcile_s,
         products_s=venue.products_s,

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, NoReturn
 
+from config.load import is_own
 from config.schema import Settings
 from config.venue_kind import Address, CancelOnly, Opening, Said, start_px_text
 from connectors.robin_stocks.login_file import read_login
@@ -112,10 +113,7 @@ KIND: Final = RobinStocksKind()
 
 def symbols_of(settings: Settings) -> tuple[str, ...]:
     """What the user has named; what a profile names is meant for another venue."""
-    source = settings.sources.get("venue.symbols", "default")
-    if source == "default" or source.startswith("profile "):
-        return SYMBOLS
-    return tuple(settings.venue.symbols)
+    return tuple(settings.venue.symbols) if is_own(settings, "venue.symbols") else SYMBOLS
 
 
 def robin_stocks_settings(settings: Settings, said: Said, opening: Opening) -> RobinStocksSettings:

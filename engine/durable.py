@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -20,6 +21,20 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         making.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def append_synced(path: Path, line: bytes) -> None:
+    """``line`` is at the end of the file, which is made where there is none, and on the disk when this returns.
+
+    Raises ``OSError``, also where only a part of it found room.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        if os.write(descriptor, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,7 +16,6 @@ of ``fsync``:
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 import threading
 import time
@@ -30,6 +29,7 @@ import msgspec
 
 from engine import codec
 from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, Rejected, ReplaceOrder
+from engine.durable import sync_folder
 from engine.errors import JournalError
 from engine.events import MARKET_TYPES, Prediction, PredictionMade, StateKept
 from engine.runtime.journal_stream import PREFAULT_BYTES, JournalStats, Stream, tend
@@ -407,8 +407,6 @@ class JournalWriter:
             for segment in (*self._closable, *self._retired, self._orders.segment, self._market.segment):
                 segment.close()
             self._synced_seq = self._next - 1
-            folder = os.open(self._folder, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+            sync_folder(self._folder)
         except OSError as error:
             raise JournalError(f"the end of the journal cannot be written: {error.strerror}") from error

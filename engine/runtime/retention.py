@@ -12,14 +12,12 @@ import os
 import shutil
 import tarfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from engine.durable import write_atomically
+from engine.durable import sync_folder, write_atomically
 from engine.errors import DataError, JournalError
 from engine.runtime.segment import END, PRUNED_FILE, SegmentScan, list_segments, parse_control, without_blank
 from engine.runtime.session import HEADER_FILE, list_sessions, locked, running_process
@@ -172,8 +170,7 @@ def _store(path: Path, folder: Path) -> Path:
     except (OSError, DataError):
         making.unlink(missing_ok=True)
         raise
-    with _opened(folder) as entry:
-        os.fsync(entry)
+    sync_folder(folder)
     return target
 
 
@@ -199,12 +196,3 @@ def _digest(source: Any) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

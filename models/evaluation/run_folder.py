@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -111,15 +110,6 @@ class RunFolder:
             except msgspec.DecodeError:
                 continue
         return found
-
-    def append_epoch(self, line: EpochLine) -> None:
-        """One line, synced: a run that is killed keeps what it had learned."""
-        descriptor = os.open(self.path / METRICS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, msgspec.json.encode(line) + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def test_set(self) -> TestSet:
         """What a ledger line says of this run's test part."""

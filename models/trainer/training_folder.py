@@ -6,7 +6,6 @@ Owns names and safety of the files; which steps a run takes is ``models.trainer.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import platform
@@ -19,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.durable import sync_folder, write_atomically
+from engine.durable import append_synced, sync_folder, write_atomically
 from engine.errors import ConfigError, DataError
 from models.assets import ASSETS
 from models.evaluation.description import Environment, EpochLine, Part, RunData, describe_part
@@ -159,15 +158,8 @@ def places_of(folder: Path) -> tuple[Path, ...]:
 
 def append_line(folder: Path, line: EpochLine) -> None:
     """One line of scores, synced.  Raises ``DataError`` when the disk will not take it."""
-    content = msgspec.json.encode(line) + b"\n"
     try:
-        descriptor = os.open(folder / METRICS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            if os.write(descriptor, content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        append_synced(folder / METRICS, msgspec.json.encode(line) + b"\n")
     except OSError as error:
         raise DataError(
             f"{folder / METRICS} cannot be written: {error.strerror}", do="make room, then resume the run"

@@ -5,7 +5,6 @@ Owns the choice and ``finalists.jsonl``.  A finalist that was killed goes on fro
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
@@ -13,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from engine.durable import append_synced
 from engine.errors import DataError
 from models.tuning.executor import Executor, Killed
 from models.tuning.log import TrialLine
@@ -146,13 +146,8 @@ def _read(path: Path) -> list[Finalist]:
 
 def _append(path: Path, one: Finalist) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            # Ends what a kill may have cut off before.
-            os.write(descriptor, b"\n" + msgspec.json.encode(one) + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        # The first line end ends what a kill may have cut off before.
+        append_synced(path, b"\n" + msgspec.json.encode(one) + b"\n")
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror}", do="make room, then go on with --resume"

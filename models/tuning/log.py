@@ -5,7 +5,6 @@ Owns the file.  The study's storage decides what comes next; this is what is sho
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from engine.durable import append_synced
 from engine.errors import DataError
 
 TRIALS = "trials.jsonl"
@@ -48,14 +48,7 @@ class TrialLog:
     def add(self, line: TrialLine) -> None:
         """On the disk when this returns.  Raises ``DataError`` when it cannot be."""
         try:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            try:
-                content = msgspec.json.encode(line) + b"\n"
-                if os.write(descriptor, content) != len(content):
-                    raise OSError(None, "the disk took only a part of a line")
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            append_synced(self.path, msgspec.json.encode(line) + b"\n")
         except OSError as error:
             raise DataError(
                 f"{self.path} cannot be written: {error.strerror}", do="make room, then go on with --resume"

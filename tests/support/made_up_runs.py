@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from engine.durable import append_synced
 from models.evaluation.description import (
     Columns,
     Environment,
@@ -22,7 +23,7 @@ from models.evaluation.description import (
 from models.evaluation.ledger import Ledger, Opening
 from models.evaluation.losses import two_classes
 from models.evaluation.rows import Predictions, Rows, Series
-from models.evaluation.run_folder import RunFolder
+from models.evaluation.run_folder import METRICS, RunFolder
 
 DAY_NS = 86_400_000_000_000
 FIRST_DAY = 18_000
@@ -218,7 +219,8 @@ def write_run(
     for seed in seeds:
         for epoch in range(3):
             scores = {"log_loss": 1.0 - 0.1 * epoch + 0.01 * seed}
-            run.append_epoch(EpochLine(seed, epoch, scores, {"log_loss": scores["log_loss"] + 0.02}))
+            told = EpochLine(seed, epoch, scores, {"log_loss": scores["log_loss"] + 0.02})
+            append_synced(run.path / METRICS, msgspec.json.encode(told) + b"\n")
     for name, (rows, oracle) in parts.items():
         run.write_rows(name, rows)
         said = Predictions(rows.instrument, rows.ts_ns, seeds_of(oracle, made.task.kind, noise, seeds), seeds)

@@ -19,7 +19,7 @@ FIRST = 4
 """Quotes that pass before it trades, as its neighbour's."""
 KINDS = 6
 CALL_BACK = 11
-"""Each so manieth wish takes the oldest group back."""
+"""After so many wishes the oldest group is taken back."""
 DISTANCE_BPS = 1.2
 """Near enough that exits are reached within a second or so of the sandbox's market."""
 

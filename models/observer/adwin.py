@@ -21,10 +21,16 @@ _LEVELS_MAX: Final = 40
 
 
 class Adwin:
-    """Values are in 0 to 1.  ``delta``: how likely a change is seen where there is none, for each look."""
+    """Values are in 0 to 1.  ``delta``: how likely a change is seen where there is none, for each look.
 
-    def __init__(self, delta: float) -> None:
+    With ``for_all`` it is so for all looks together: the k-th is made at ``6 delta / (pi k)^2``, and their sum is
+    ``delta``.
+    """
+
+    def __init__(self, delta: float, *, for_all: bool = False) -> None:
         self._delta = delta
+        self._for_all = for_all
+        self._looks = 0
         # By size 2^level: buckets as (sum, sum of squared deviations), the oldest first.
         self._levels: list[list[tuple[float, float]]] = [[]]
         self.count = 0
@@ -68,6 +74,7 @@ class Adwin:
 
     def _cut(self) -> bool:
         """Drop the oldest buckets as long as some cut shows two means."""
+        self._looks += 1
         found = False
         while (rose := self._differs()) is not None:
             found, self.rose = True, rose
@@ -79,7 +86,8 @@ class Adwin:
         """Whether the newer mean is greater, of the first cut whose sides differ; None where none does."""
         count, total = float(self.count), self._total
         variance = self._deviation / count
-        strict = math.log(2.0 * math.log(count) / self._delta)
+        delta = 6.0 * self._delta / (math.pi * self._looks) ** 2 if self._for_all else self._delta
+        strict = math.log(2.0 * math.log(count) / delta)
         older, older_total = 0.0, 0.0
         for level in range(len(self._levels) - 1, -1, -1):
             for bucket, _ in self._levels[level]:

@@ -77,7 +77,12 @@ def _follow_verdict(judged: Judged, registry: Registry, rules: RolloutRules, now
 
 
 def _follow_alarm(alarm: Alarmed, registry: Registry, now_ns: int) -> str:
-    """A champion that is stopped gives way to the one before it; a canary goes."""
+    """A champion that is stopped gives way to the one before it; a canary goes.
+
+    Drift of inputs or of the forecast says nothing for the one before it, which reads the same market.
+    """
+    if alarm.source in ("psi", "output"):
+        return f"{alarm.model} stands as it did: {alarm.source} is of the market, who is to follow is a person's to say"
     name, _, sha = alarm.model.partition("@")
     why = f"{alarm.source} on {alarm.instrument}: {alarm.text}"[:_WHY_MAX]
     standing = next((one for one in registry.sorted_out()[0] if alarm.model in (one.champion, one.canary)), None)

@@ -70,9 +70,9 @@ def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
         found.append(Alarm("output", f"the forecast has a PSI of {output:.2f}, over {rules.psi_max:g}"))
     if figures.get("loss_rose"):
         found.append(Alarm("adwin", f"its log-loss rose, to {figures.get('loss_recent', 0.0):.4f} of late"))
-    ece, matured = figures.get("ece"), figures.get("matured", 0)
-    if ece is not None and matured >= rules.matured_min and ece > rules.ece_max:
-        found.append(Alarm("calibration", f"its calibration error is {ece:.3f}, over {rules.ece_max:g}"))
+    if figures.get("miscalibrated") and figures.get("matured", 0) >= rules.matured_min:
+        of_late = f"{figures['ece']:.3f} of late" if "ece" in figures else "beyond it"
+        found.append(Alarm("calibration", f"its calibration error is over {rules.ece_max:g} beyond chance: {of_late}"))
     recent, late = figures.get("late_of", 0), figures.get("late_recent", 0)
     if recent >= min(rules.matured_min, rules.window_rows) and late > rules.late_share_max * recent:
         found.append(Alarm("latency", f"{late:,} of the last {recent:,} predictions were late"))

@@ -16,6 +16,7 @@ from models.bundle import Bundle
 from models.manifest import Manifest
 from models.manifest_sections import DIRECTION
 from models.observer.adwin import Adwin
+from models.observer.calibration import Calibration
 from models.observer.maturing import Matured, Maturing, Reading
 from models.observer.outcomes import Outcomes
 from models.observer.paired import compared_loss
@@ -83,7 +84,8 @@ class Track:
         self.losses: deque[tuple[int, float]] = deque(maxlen=_MATURED)
         """Row, and loss as it is compared, of what has matured, in order."""
         self._maturing = Maturing(reading, rows, fee_bps)
-        self._loss = Adwin(rules.adwin_delta)
+        self._loss = Adwin(rules.adwin_delta, for_all=True)  # what it sees may take the champion away
+        self._calibration = Calibration(rules.ece_max, reading.horizon_rows)
         self._loss_rose = False
         self._loss_sum, self._loss_rows = 0.0, 0
         self._inputs: Stability | Learned | None = None
@@ -162,6 +164,7 @@ class Track:
         found = self._maturing.matured()
         for one in found:
             loss = self.outcomes.add(one.p, one.rose)
+            self._calibration.add(one.row, one.p, one.rose)
             self.losses.append((one.row, compared_loss(one.p, one.rose)))
             if self.weighing is not None:
                 self.weighing.matured(one.row, one.rose)
@@ -208,6 +211,8 @@ class Track:
             return
         if source in ("", "skew"):
             self._skew.clear()
+        if source in ("", "calibration"):
+            self._calibration.clear()
         if source in ("", "latency"):
             self._late.clear()
 
@@ -244,6 +249,7 @@ class Track:
         if self._output.psi is not None:
             found["output_psi"] = float(self._output.psi[0])
         found["late_recent"], found["late_of"] = self._late.yes, self._late.count
+        found["miscalibrated"] = self._calibration.is_beyond
         found["loss_rose"] = self._loss_rose
         if self._loss.count:
             found["loss_recent"] = self._loss.mean * _LOSS_MAX

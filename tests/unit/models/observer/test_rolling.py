@@ -67,6 +67,16 @@ def test_a_champion_that_is_stopped_gives_way_to_the_one_before_it(registry: Reg
     assert audit.lines(registry.root)[-1].why == f"calibration on {BTC}: its calibration error is 0.3"
 
 
+@pytest.mark.parametrize("source", ["psi", "output"])
+def test_what_is_of_the_market_takes_no_champion_away(registry: Registry, add: Any, source: str) -> None:
+    first, second = add(), add()
+    stand(registry, first, "champion")
+    stand(registry, second, "champion")
+    told = done(Alarmed(BTC, second, source, "stop", 0.5, "drift"), registry, RULES, 2)
+    assert "a person's to say" in told
+    assert registry.standings()[0].champion == second
+
+
 def test_nothing_is_changed_unless_that_is_allowed_and_a_refusal_is_said(registry: Registry, add: Any) -> None:
     first, second = add(), add()
     stand(registry, first, "champion")

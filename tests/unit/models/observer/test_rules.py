@@ -24,8 +24,9 @@ from models.observer.weights import recent_weights
         ({"psi": {"a": 0.3, "b": 0.26, "c": 0.25}}, []),
         ({"output_psi": 0.4}, ["output"]),
         ({"loss_rose": True, "loss_recent": 0.8}, ["adwin"]),
-        ({"ece": 0.2, "matured": 500}, ["calibration"]),
-        ({"ece": 0.2, "matured": 499}, []),
+        ({"miscalibrated": True, "ece": 0.2, "matured": 500}, ["calibration"]),
+        ({"miscalibrated": True, "ece": 0.2, "matured": 499}, []),
+        ({"miscalibrated": False, "ece": 0.4, "matured": 4_000}, []),
         ({"late_of": 1_000, "late_recent": 51}, ["latency"]),
         ({"late_of": 1_000, "late_recent": 50}, []),
         ({"late_of": 499, "late_recent": 499}, []),
@@ -42,7 +43,7 @@ def test_what_is_beyond_its_limit_is_an_alarm(figures: dict[str, Any], sources: 
 def test_an_alarm_is_told_once_and_an_alert_is_cleared_when_it_ends() -> None:
     rules = WatchRules(psi_columns=1, calibration="size_down")
     standing = Standing()
-    drifted: dict[str, Any] = {"psi": {"a": 1.0}, "ece": 0.5, "matured": 1_000}
+    drifted: dict[str, Any] = {"psi": {"a": 1.0}, "miscalibrated": True, "matured": 1_000}
     told = standing.changes(alarms(drifted, rules), rules)
     assert [(source, action) for source, action, _ in told] == [("psi", "alert"), ("calibration", "size_down")]
     assert told[0][2] == "1 of 1 inputs have a PSI over 0.25: a 1.00"

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from config.schema import Settings
     from engine.core import TradingCore
     from engine.events import Observation
-    from engine.instruments import Instrument
     from engine.replay import ReplayRecorder
     from engine.runtime.session import Session, SessionHeader
 
@@ -102,6 +101,7 @@ def _daemon(
     from config.made_up import check_made_up
     from config.preflight import check_session
     from config.recording import describe_recordings, split_recordings
+    from config.session_options import observer_plan, options_of
     from config.venue_registry import kind_of
     from config.wiring import resolve
     from engine.data.published import read_observations
@@ -128,7 +128,8 @@ def _daemon(
         worker = Worker()
         assembly.use(worker)
     start_ns = min((info.first_ns for info in infos), default=0)
-    options = _options(settings, plan, start_ns=start_ns, observer=_observer_of(settings, known))
+    observer = observer_plan(settings, known, (sys.executable, str(ROOT / "run.py"), "observe"))
+    options = options_of(settings, plan, ROOT, start_ns=start_ns, observer=observer)
     return Daemon(options, _parts(settings, plan, instruments, assembly, files, series, worker))
 
 
@@ -193,93 +194,6 @@ def _parts(
     )
 
 
-def _observer_of(settings: Settings, instruments: Sequence[Instrument]) -> Any:
-    """What watches the models of a session; None where nothing does."""
-    from config.observing import FOLDER, is_watched
-    from engine.errors import BundleError
-    from engine.runtime.observer_keeper import ObserverPlan
-    from models.observer.blame import at_work
-
-    try:
-        watched = is_watched(settings, instruments)
-    except BundleError:
-        return None  # a registry that is damaged is told by whoever needs it
-    command = (sys.executable, str(ROOT / "run.py"), "observe")
-    if not watched:
-        return None
-    return ObserverPlan(command, settings.models.watch.restarts_max, lambda session: at_work(session / FOLDER))
-
-
-def _options(settings: Settings, plan: SessionPlan, *, start_ns: int, observer: Any = None) -> Any:
-    from config.exchange import account_of
-    from config.wiring import own_code
-    from engine.runtime.parts import Options
-    from engine.runtime.rehearsal import CONFIRM_S
-    from models.catalogue import list_bundles
-    from models.registry.champions import champions
-
-    data_time = settings.venue.feed == "replay"
-    records = plan.mode == "record"  # whoever only watches has no orders there
-    named = [row["version"] for row in list_bundles(settings.models.directory) if row["version"]]
-    named += [version for version in champions(settings.models.registry) if version not in named]
-    return Options(
-        mode=plan.mode,
-        root=settings.session.directory,
-        code_root=ROOT,
-        config=settings.redacted(),
-        session=plan.session,
-        seed=settings.sandbox.seed,
-        rates=sorted(settings.portfolio.rates.items()),
-        models=tuple(named),
-        feed=settings.venue.feed,
-        data_time=data_time,
-        start_ns=start_ns,
-        fsync=settings.journal.fsync,
-        fsync_interval_ms=settings.journal.interval_ms,
-        segment_mb=settings.journal.segment_mb,
-        metrics_host=settings.metrics.host,
-        metrics_port=settings.metrics.port,
-        log_level=settings.logs.level,
-        log_folder=settings.logs.directory,
-        log_max_mb=settings.logs.max_mb,
-        log_keep=settings.logs.keep,
-        timer_ms=settings.engine.timer_ms,
-        clock_step_limit_ms=settings.engine.clock_step_limit_ms,
-        cancel_timeout_s=settings.shutdown.cancel_timeout_s,
-        seconds=plan.seconds,
-        as_json=plan.as_json,
-        report=plan.report,
-        account="" if records else account_of(settings, live=plan.live),
-        venue_truth=plan.venue_truth,
-        watchdog=None if records else _watchdog(settings, live=plan.live),
-        flatten_s=settings.shutdown.flatten_timeout_s if settings.shutdown.positions == "flatten" else None,
-        busy_poll=settings.engine.busy_poll,
-        own_code=tuple(own_code(settings)),
-        # Played files and a market that is only stored are no deployment.
-        approval=None if records or data_time else settings.session.approved,
-        files_read=settings.files,
-        # Played files are stored already, or can be imported as what they are.
-        record_to=settings.data.catalogue if settings.data.record and not data_time else None,
-        confirm_s=CONFIRM_S if plan.live else None,
-        only_check=plan.only_check,
-        observer=None if records else observer,
-    )
-
-
-def _watchdog(settings: Settings, *, live: bool) -> Any:
-    """What looks after the orders of an account that outlives the session; None for any other account."""
-    from config.exchange import cancel_only_of
-    from engine.runtime.watchdog import Rules
-    from engine.runtime.watchdog_keeper import WatchdogPlan
-
-    wanted = settings.watchdog
-    told = cancel_only_of(settings, live=live) if wanted.enabled else None
-    if told is None:
-        return None
-    rules = Rules(**wanted.model_dump(exclude={"enabled", "at_venue_s"}))  # the second is the connector's
-    return WatchdogPlan(told.module, told.told, rules)
-
-
 def _approve(settings: Settings, reason: str) -> dict[str, Any]:
     """As a session with these settings would begin."""
     import msgspec
@@ -322,40 +236,19 @@ data_record.register(data_commands.app, _record, _compact)
 def _around() -> Any:
     """What a look before a start reaches of this machine, and of what earlier sessions left on it."""
     from config.doctor import Around
-    from config.wiring import own_code
+    from config.session_options import place_of
     from engine.runtime.clocks import SystemClock
     from engine.runtime.control import user_run_folder
-    from engine.runtime.preconditions import Place, machine_findings
+    from engine.runtime.preconditions import machine_findings
     from engine.runtime.redaction import redactor
     from engine.runtime.succession import Succession
-
-    def machine(subject: Subject) -> Any:
-        settings = subject.settings
-        return machine_findings(
-            Place(
-                sessions=settings.session.directory,
-                logs=settings.logs.directory,
-                code_root=ROOT,
-                config=settings.redacted(),
-                own_code=own_code(settings),
-                account=subject.account,
-                currency=settings.portfolio.currency,
-                approval=settings.session.approved,
-                approving=subject.live,
-                segment_mb=settings.journal.segment_mb,
-                fsync=settings.journal.fsync,
-                metrics_host=settings.metrics.host,
-                metrics_port=settings.metrics.port,
-                venue_truth=subject.venue_truth,
-            )
-        )
 
     def identify(subject: Subject) -> Any:
         if not subject.account or subject.venue_truth:
             return lambda _identity: None
         return Succession(user_run_folder(), subject.account).check_identity
 
-    return Around(machine, identify, SystemClock, redactor.text)
+    return Around(lambda subject: machine_findings(place_of(subject, ROOT)), identify, SystemClock, redactor.text)
 
 
 doctor_command.register(app, _around)

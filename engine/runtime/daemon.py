@@ -33,7 +33,7 @@ from engine.runtime.journal import JournalWriter
 from engine.runtime.machine_lock import MachineLock
 from engine.runtime.metrics import Metrics
 from engine.runtime.observer_keeper import ObserverKeeper
-from engine.runtime.parts import Lag, Options, Parts
+from engine.runtime.parts import Lag, Parts
 from engine.runtime.probe import StageProbe
 from engine.runtime.rehearsal import Withheld
 from engine.runtime.session import Session, order_prefix
@@ -43,6 +43,7 @@ from engine.runtime.summary import SessionSummary
 from engine.runtime.trading import TradingSession
 from engine.runtime.watch import SessionWatch
 from engine.runtime.watchdog_keeper import Interlock, WatchdogKeeper
+from engine.session_options import Options
 
 
 class Daemon:

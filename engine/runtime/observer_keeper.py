@@ -10,29 +10,18 @@ import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from engine.runtime.observer_process import DAMAGED
 from engine.runtime.secrecy import without_secrets
+from engine.session_options import ObserverPlan
 
 LOG_FILE: Final = "observer.log"
 BLAMED_MAX: Final = 16
 """Restarts for versions that took the process with them, which count apart."""
 FINISH_S: Final = 10.0
 """What it has not read by then it reads by itself."""
-
-
-@dataclass(frozen=True)
-class ObserverPlan:
-    """``command`` starts it; the session's folder and our process id are put behind.  ``restarts_max``: how often it is
-    started again in a session.  ``at_work``: which version was at work there when it died; empty for none."""
-
-    command: Sequence[str]
-    restarts_max: int
-    at_work: Callable[[Path], str] = lambda _: ""
 
 
 class ObserverKeeper:

@@ -12,12 +12,11 @@ import socket
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from engine.commands import RiskState
 from engine.errors import ConfigError, DataError, KestrelError, SessionLocked
@@ -28,6 +27,7 @@ from engine.runtime.control import HALT_NAME, read_halt, run_folders, user_run_f
 from engine.runtime.disk_watch import ALARM_BYTES
 from engine.runtime.machine_lock import MachineLock
 from engine.runtime.succession import Succession
+from engine.session_options import Place
 
 PYTHON_MIN: Final = (3, 11)
 SEGMENTS_NEEDED: Final = 6
@@ -35,31 +35,6 @@ SEGMENTS_NEEDED: Final = 6
 first are full."""
 SYNC_SLOW_S: Final = 0.2
 """A disk that takes longer to confirm a page holds up everything that waits for it."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a session would run.  ``config`` is the redacted configuration that it would record.
-
-    ``account`` is empty where it ends with the session; ``approval`` None where nobody has to approve, ``approving``
-    says that somebody has to.
-    """
-
-    sessions: Path
-    logs: Path | None
-    code_root: Path
-    config: dict[str, Any]
-    own_code: Sequence[Path]
-    account: str
-    currency: str
-    approval: Path | None
-    approving: bool
-    segment_mb: int
-    fsync: str
-    metrics_host: str
-    metrics_port: int | Literal["auto"]
-    venue_truth: bool = False
-    """What earlier sessions on the account left does not count."""
 
 
 def machine_findings(place: Place) -> list[Finding]:

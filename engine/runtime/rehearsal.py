@@ -17,9 +17,6 @@ from engine.ports import Publish, Router
 from engine.router import refusal_of
 from engine.runtime.requests import unsettled
 
-CONFIRM_S: Final = 120.0
-"""Longest wait for the account to be confirmed whole: an order of unknown outcome is looked for a quarter of a minute,
-and a listing that leaves a currency out is asked for again."""
 WITHHELD: Final = "account_unconfirmed"
 """Reason of what is refused meanwhile, and in a session that only checks until its end."""
 _LOOK_S: Final = 0.05

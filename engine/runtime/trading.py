@@ -20,12 +20,13 @@ from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported
 from engine.ports import Clock, Venue
 from engine.runtime.clocks import ClockWatch
 from engine.runtime.model_requests import ModelRequests
-from engine.runtime.parts import Companion, Options, Tell, Warmer
+from engine.runtime.parts import Companion, Tell, Warmer
 from engine.runtime.polling import BusyPoll
 from engine.runtime.series import SeriesWatch
 from engine.runtime.succession import Left, Succession
 from engine.runtime.supervisor import Supervisor, journal_failure
 from engine.runtime.watchdog_keeper import WatchdogKeeper
+from engine.session_options import Options
 
 
 class Hashes(Protocol):

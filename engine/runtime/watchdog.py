@@ -16,13 +16,12 @@ it is only looked at.  Time, the venue, the files and the record are handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, Protocol
-
-import msgspec
+from typing import Final, Protocol
 
 from engine.commands import RiskState
 from engine.errors import KestrelError
 from engine.runtime.heartbeat import Beat, Phase
+from engine.session_options import Rules
 
 LOOK_S: Final = 0.1
 """Between two looks at the heart."""
@@ -35,16 +34,6 @@ CONFIRMATIONS: Final = 2
 """Listings in a row without an open order, ``ROUND_S`` apart: the venue's listings may be a moment old."""
 BATCH: Final = 100
 SOURCE: Final = "watchdog"
-
-
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of section ``watchdog``, s."""
-
-    stuck_s: float = 5.0
-    start_s: float = 180.0
-    halt_s: float = 2.0
-    on_death: Literal["cancel", "halt", "keep"] = "cancel"
-    give_up_s: float = 3600.0
 
 
 class Account(Protocol):

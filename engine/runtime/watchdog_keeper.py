@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +25,8 @@ from engine.ports import Publish, Router
 from engine.router import refusal_of
 from engine.runtime.heartbeat import FILE, Heart, Phase
 from engine.runtime.secrecy import without_secrets
-from engine.runtime.watchdog import Rules
 from engine.runtime.watchdog_process import LOG_FILE, Orders
+from engine.session_options import WatchdogPlan
 
 START_S: Final = 20.0
 STARTS_MAX: Final = 3
@@ -36,15 +35,6 @@ UNSEEN_S: Final = 5.0
 """A watchdog that has not looked for so long is stopped or starved: it guards nothing."""
 _LOOK_MAX_S: Final = 2.0
 """Between two looks at it, at most, that count: after the machine or both processes were stopped it gets its chance."""
-
-
-@dataclass(frozen=True)
-class WatchdogPlan:
-    """Plain values: which cancel-only module, what it is told, and the settings of section ``watchdog``."""
-
-    venue: str
-    settings: dict[str, Any]
-    rules: Rules
 
 
 class WatchdogKeeper:

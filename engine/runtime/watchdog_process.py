@@ -27,7 +27,8 @@ from engine.runtime.control import read_halt, write_halt
 from engine.runtime.heartbeat import Pulse
 from engine.runtime.redaction import redactor
 from engine.runtime.secrecy import leave_no_core, redact_tracebacks
-from engine.runtime.watchdog import LOOK_S, SOURCE, Account, Rules, Watchdog
+from engine.runtime.watchdog import LOOK_S, SOURCE, Account, Watchdog
+from engine.session_options import Rules
 
 LOG_FILE: Final = "watchdog.log"
 _VENUE: Final = re.compile(r"connectors\.\w+\.cancel_only")

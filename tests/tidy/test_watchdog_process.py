@@ -15,8 +15,8 @@ import pytest
 from engine.commands import RiskState
 from engine.errors import ConfigError
 from engine.runtime.heartbeat import Heart, Phase
-from engine.runtime.watchdog import Rules
 from engine.runtime.watchdog_process import Orders, open_account
+from engine.session_options import Rules
 from tests.support.daemon import ROOT, environment
 from tests.support.durable import key_pair_file
 

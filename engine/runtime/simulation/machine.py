@@ -14,12 +14,12 @@ from engine.codec import Record
 from engine.commands import NewOrder, NewOrderWithExits, ReplaceOrder, RiskState
 from engine.errors import JournalError, KestrelError, SessionLocked
 from engine.events import AccountSettled, Halted, OrderAccepted, OrderAttached, OrderFilled, Reduced, Resumed, StateKept
-from engine.runtime.parts import Options
 from engine.runtime.simulation.checks import Checks
 from engine.runtime.simulation.daemon import MakeCore, MakeVenue, SimulatedDaemon
 from engine.runtime.simulation.disk import SYNC_S, Disk, damage, make_foreign, tear
 from engine.runtime.simulation.loop import Killed, SimulatedProcess, VirtualLoop
 from engine.runtime.succession import VENUE_TRUTH
+from engine.session_options import Options
 
 START_NS = 1_800_000_000_000_000_000
 """True time when a simulation begins."""

@@ -25,7 +25,6 @@ import msgspec
 
 from engine.core import TradingCore
 from engine.ports import Clock, Publish, Recorder, Strategy
-from engine.runtime.parts import Options
 from engine.runtime.simulation.again import differences
 from engine.runtime.simulation.brackets import SimulatedBrackets
 from engine.runtime.simulation.checks import Checks, Violation
@@ -37,6 +36,7 @@ from engine.runtime.simulation.trader import SimulatedTrader, Told
 from engine.runtime.simulation.trouble import Trouble
 from engine.runtime.simulation.truth import Truth
 from engine.runtime.succession import Left
+from engine.session_options import Options
 
 QUIET_S = 150.0
 """After the last fault the account must come right in this time: a grace, a back-off and a reconciliation."""

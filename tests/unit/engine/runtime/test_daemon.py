@@ -21,9 +21,10 @@ from engine.runtime.approval import build_of, write_approval
 from engine.runtime.control import run_folders, running_sessions, write_halt
 from engine.runtime.daemon import Daemon
 from engine.runtime.journal_reader import read_journal
-from engine.runtime.parts import Options, Parts
+from engine.runtime.parts import Parts
 from engine.runtime.session import Session
 from engine.runtime.summary import read_summary
+from engine.session_options import Options
 from tests.support.core import D, MemoryJournal, OpenGate, Scripted, build_core, intent, quote, spot
 from tests.support.exchange import Exchange
 

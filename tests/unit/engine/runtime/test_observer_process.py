@@ -13,8 +13,9 @@ import pytest
 from engine.errors import KestrelError
 from engine.runtime.control import RefusedError
 from engine.runtime.model_requests import ALARM, REPORT
-from engine.runtime.observer_keeper import LOG_FILE, ObserverKeeper, ObserverPlan
+from engine.runtime.observer_keeper import LOG_FILE, ObserverKeeper
 from engine.runtime.observer_process import DAMAGED, Telling, Watch, follow
+from engine.session_options import ObserverPlan
 from tests.support.journals import flip, quote, timer, wait_until, write
 
 

@@ -18,8 +18,9 @@ from engine.findings import Finding, Outcome
 from engine.runtime import preconditions
 from engine.runtime.approval import build_of, write_approval
 from engine.runtime.control import run_folder, user_run_folder, write_halt
-from engine.runtime.preconditions import Place, machine_findings
+from engine.runtime.preconditions import machine_findings
 from engine.runtime.succession import Succession
+from engine.session_options import Place
 from tests.support.account import Account
 from tests.support.daemon import ROOT
 from tests.support.journals import write

@@ -11,7 +11,8 @@ import pytest
 from engine.commands import RiskState
 from engine.errors import VenueError
 from engine.runtime.heartbeat import Beat, Phase
-from engine.runtime.watchdog import GUARD_S, LOOK_S, ROUND_S, Rules, Watchdog
+from engine.runtime.watchdog import GUARD_S, LOOK_S, ROUND_S, Watchdog
+from engine.session_options import Rules
 
 A, H = RiskState.ACTIVE, RiskState.HALTED
 

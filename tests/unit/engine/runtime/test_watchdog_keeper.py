@@ -16,8 +16,8 @@ from engine.commands import CancelOrder, Command, NewOrder, ReplaceOrder, RiskSt
 from engine.errors import KestrelError
 from engine.events import InputEvent, OrderRejected, ReplaceRejected
 from engine.runtime.heartbeat import Phase
-from engine.runtime.watchdog import Rules
-from engine.runtime.watchdog_keeper import STARTS_MAX, Interlock, WatchdogKeeper, WatchdogPlan
+from engine.runtime.watchdog_keeper import STARTS_MAX, Interlock, WatchdogKeeper
+from engine.session_options import Rules, WatchdogPlan
 from tests.support.core import BTC, intent
 from tests.support.daemon import ROOT
 from tests.support.durable import key_pair_file

@@ -118,10 +118,8 @@ def load_bundle(path: Path | str, *, now_ns: int | None = None) -> Bundle:
     _check_tensors(path, manifest, spec)
     now_ns = time.time_ns() if now_ns is None else now_ns
     if manifest.expires_ns is not None and now_ns >= manifest.expires_ns:
-        days = (now_ns - manifest.expires_ns) / 86_400e9
-        raise BundleError(
-            f"bundle {path} expired {days:.1f} days ago", do=f"train it again: {manifest.training.command}"
-        )
+        at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(manifest.expires_ns // 1_000_000_000))
+        raise BundleError(f"bundle {path} has expired ({at} UTC)", do=f"train it again: {manifest.training.command}")
     try:
         golden = decode_golden(contents[GOLDEN])
     except msgspec.MsgspecError as error:

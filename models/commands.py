@@ -334,7 +334,8 @@ def _user() -> str:
 
 
 def _change(registry: Path, make: Callable[[Registry], Standing], as_json: bool) -> None:
-    """Make one and tell how things stand then, and which canary went with it."""
+    """Make one and tell how things stand then, what was overridden, and which canary went with it."""
+    from models.registry.audit import lines
     from models.registry.store import Registry
 
     held = Registry(registry)
@@ -346,6 +347,8 @@ def _change(registry: Path, make: Callable[[Registry], Standing], as_json: bool)
         if manifest.evaluation is not None:
             judged = manifest.evaluation
             print(f"  evaluated: {judged.verdict} against {judged.best_baseline}, by {judged.primary}")
+    if forced := lines(registry)[-1].forced:
+        print(f"  forced against: {' | '.join(forced)}")
     for other in held.sorted_out()[0]:
         if other.champion is not None and other.scope != standing.scope and other.scope.meets(standing.scope):
             print(f"  where {other.scope.text} is narrower or the same, {other.champion} may serve instead")

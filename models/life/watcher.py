@@ -127,6 +127,7 @@ class RegistryWatcher:
         self._told: dict[tuple[str, Role], tuple[str, Decimal]] = {}
         self._seen: tuple[Any, ...] = ()
         self._begun = b""
+        self._had_changes = False
         self._refused: dict[str, str] = {}
         self._said: set[tuple[str, str]] = set()
         self._now_s = now_s
@@ -173,6 +174,7 @@ class RegistryWatcher:
         following = [one for one in self._opener.following() if self._knows(one.instrument.id)]
         for one in following:
             self._told.setdefault((one.instrument.id, "champion"), (one.version, Decimal(0)))
+        self._had_changes |= (self._registry / audit.AUDIT).exists()
         stamp = self._stamp(following)
         if stamp == self._seen:
             return
@@ -224,6 +226,13 @@ class RegistryWatcher:
     def _wanted(self, following: Sequence[Followed]) -> list[tuple[Instrument, Roles | None]]:
         """None: who is champion may not be used, or cannot be told as a standing cannot be read."""
         wanted: list[tuple[Instrument, Roles | None]] = []
+        if (
+            self._had_changes and not (self._registry / audit.AUDIT).exists()
+        ):  # a disk that is not mounted any more, say
+            for one in following:
+                self._refuse("the registry", f"{self._registry} is gone; bring it back", one.instrument.id)
+                wanted.append((one.instrument, None))
+            return wanted
         for one in following:
             instrument = one.instrument
             try:

@@ -7,6 +7,7 @@ new one.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -130,7 +131,11 @@ class Registry:
         tell) and why it is refused."""
         whole: list[Standing] = []
         damaged: list[tuple[Scope | None, BundleError]] = []
-        for path in sorted((self.root / STANDINGS).glob("*.json")):
+        try:
+            names = self._names()
+        except BundleError as error:
+            return [], [(None, error)]
+        for path in (self.root / STANDINGS / name for name in names):
             try:
                 one = self._read(path)
             except BundleError as error:
@@ -141,6 +146,26 @@ class Registry:
             elif one is not None:
                 whole.append(one)
         return sorted(whole, key=lambda one: one.scope.text), damaged
+
+    def _names(self) -> list[str]:
+        """Of the standings' files.  Raises ``BundleError`` where they cannot be listed, or are gone: without them
+        everybody would be taken for a candidate, and another model than the champion would serve."""
+        folder = self.root / STANDINGS
+        try:
+            return sorted(name for name in os.listdir(folder) if name.endswith(".json") and name[0] != _DRAFT)
+        except FileNotFoundError:
+            if (self.root / audit.AUDIT).exists():
+                raise BundleError(
+                    f"the registry {self.root} has no folder {STANDINGS}, and {audit.AUDIT} tells of changes",
+                    do="bring it back from a backup",
+                ) from None
+            return []
+        except OSError as error:
+            raise BundleError(
+                f"the standings {folder} cannot be read: {error.strerror}",
+                expected="a folder that this user may read",
+                do="put its rights right",
+            ) from None
 
     def _scope_called(self, key: str) -> Scope | None:
         """The scope of the versions here that has this key."""
@@ -156,7 +181,7 @@ class Registry:
     def standing(self, scope: Scope) -> Standing:
         """Raises ``BundleError`` when its file is damaged."""
         path = self._file(scope)
-        found = self._read(path)
+        found = self._read(path) if path.name in self._names() else None
         if found is not None and found.scope != scope:
             raise _misplaced(path, found.scope)
         return Standing(scope) if found is None else found
@@ -188,11 +213,11 @@ class Registry:
                     do="look at `models list` and decide again",
                 )
             after = now.after(action, version, share)
-            self._void_what_was_begun(now, now_ns)
-            audit.append(self.root, _line(action, now, after, version, who, why, forced, now_ns))
             path = self._file(seen.scope)
             try:
-                path.parent.mkdir(exist_ok=True)
+                path.parent.mkdir(exist_ok=True)  # before the line: lines without a folder are a loss
+                self._void_what_was_begun(now, now_ns)
+                audit.append(self.root, _line(action, now, after, version, who, why, forced, now_ns))
                 write_atomically(path, msgspec.json.format(msgspec.json.encode(after)), mode=0o644)
             except OSError as error:
                 raise BundleError(f"{path} cannot be written: {error.strerror}; the old standing stays") from None
@@ -205,7 +230,11 @@ class Registry:
             self.root.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise BundleError(f"the registry {self.root} cannot be changed: {error.strerror}") from None
+            raise BundleError(
+                f"the registry {self.root} cannot be changed: {error.strerror}",
+                expected="a folder that this user may write to",
+                do="make room" if error.errno == errno.ENOSPC else "put its rights right, or name another: --registry",
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

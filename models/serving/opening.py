@@ -109,7 +109,7 @@ class Opening:
         if self._worker is None:
             return model
         time_us = measure_us(model.run_once)
-        schedule = decide(self._wanted, time_us, usable_cores())
+        schedule = decide(self._wanted, time_us, usable_cores())._replace(provider=model.provider)
         self._note(model.version, schedule)
         return OffLoopModel(model, self._worker, self._deadline_us, time_us) if schedule.on_worker else model
 

@@ -22,16 +22,19 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Schedule(NamedTuple):
-    """``on_worker``: off the loop.  ``time_us``: of one prediction, None where nobody measured."""
+    """``on_worker``: off the loop.  ``time_us``: of one prediction, None where nobody measured.  ``provider``: what
+    computed that; empty where it was not opened to serve."""
 
     on_worker: bool
     time_us: float | None
     why: str
+    provider: str = ""
 
     @property
     def text(self) -> str:
-        """``worker: takes 512.3 us, ...``"""
-        return f"{'worker' if self.on_worker else 'inline'}: {self.why}"
+        """``worker on cpu: takes 512 us, ...``"""
+        on = f" on {self.provider}" if self.provider else ""
+        return f"{'worker' if self.on_worker else 'inline'}{on}: {self.why}"
 
 
 def decide(wanted: Wanted, time_us: float, cores: int) -> Schedule:

@@ -95,6 +95,13 @@ def test_force_needs_a_reason(typed, artifacts):
         typed("promote", "demo-fx", "0000", "--force")
 
 
+def test_what_was_overridden_is_told_at_once(typed, crypto_bundle, edit_manifest):
+    edit_manifest(crypto_bundle, lambda m: m.update(metrics={}))
+    sha = typed("add", str(crypto_bundle))["version"].partition("@")[2]
+    said = CliRunner().invoke(app, ["promote", "demo-crypto", sha, "--force", "--reason", "a drill"]).output
+    assert "forced against: its card has no evaluation" in said
+
+
 def test_what_is_no_bundle_is_not_added(typed, tmp_path):
     """An empty folder, and one that is not there."""
     with pytest.raises(BundleError, match="no bundles"):

@@ -368,6 +368,23 @@ def test_a_registry_that_cannot_be_read_changes_nothing(registry, add, promoted,
 
 
 @pytest.mark.fault("E2")
+@pytest.mark.parametrize("what", ["registry", "standings"])
+def test_a_registry_that_goes_away_changes_nothing(registry, add, promoted, watching, what) -> None:
+    """A disk that is not mounted any more, a folder that was moved: the champion was not taken away by anybody."""
+    first, second = add(), add()
+    promoted(first)
+    session = watching(first)
+    session.look()
+    place = registry.root if what == "registry" else registry.root / "standings"
+    place.rename(elsewhere := place.with_name("elsewhere"))
+    assert session.look() == []
+    assert registry.root.name in session.watcher.status()["registry"]["refused"]["the registry"]
+    elsewhere.rename(place)
+    promoted(second)
+    assert session.look() == [("champion", second, "0")]
+    assert session.watcher.status()["registry"]["refused"] == {}
+
+
 def test_a_damaged_standing_of_another_scope_is_told_and_stops_nobody_else(registry, add, promoted, watching) -> None:
     first, second, other = add(), add(), add(shipped="demo-fx")
     promoted(first)

@@ -274,3 +274,19 @@ def test_a_standing_of_another_version_of_the_program_is_refused(registry, add) 
     path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), "understudy": "x"}))
     with pytest.raises(BundleError, match="understudy"):
         registry.standings()
+
+
+def test_standings_that_are_gone_are_not_taken_for_none(registry, add) -> None:
+    """Everybody would be a candidate, and a session would begin with another model than the champion."""
+    version = add()
+    assert registry.standings() == []
+    registry.change(registry.standing(scope_in(registry, version)), "promote", version, **WHO)
+    folder = registry.root / "standings"
+    folder.rename(registry.root / "elsewhere")
+    for asked in (registry.standings, lambda: registry.standing(scope_in(registry, version))):
+        with pytest.raises(BundleError, match=r"has no folder standings, and audit\.jsonl tells of changes"):
+            asked()
+    assert registry.sorted_out()[1][0][0] is None
+    folder.write_text("no folder")
+    with pytest.raises(BundleError, match="cannot be read: Not a directory; expected a folder"):
+        registry.standings()

@@ -33,7 +33,7 @@ def test_a_slow_model_goes_on_the_worker_and_a_short_one_does_not(bundle, monkey
     assert model.version == bundle.version
     ((version, text),) = told
     assert version == bundle.version
-    assert f"takes {time_us:.0f} us" in text
+    assert f" on cpu: takes {time_us:.0f} us" in text
     assert opening.schedules[version].time_us == time_us
 
 

@@ -10,17 +10,14 @@ tick that is due, so the loop sleeps and wakes as it does for a socket.  The hot
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import cProfile
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
 from benchmarks.figures import Reading, Target, describe_profile, latency
+from benchmarks.metronome import due_ns, metronome
 from benchmarks.rig import Market, NullWriter, Rig, running, settle_memory
 from engine.errors import KestrelError
 from engine.runtime.polling import BusyPoll
@@ -66,37 +63,6 @@ def warm_up(rig: Rig, market: Market, writer: NullWriter, ticks: int = WARM_UP) 
     rig.forget_stages()
 
 
-_METRONOME = """
-import os, sys, time
-interval_s = 1 / float(sys.argv[1])
-due_s = time.perf_counter()
-while True:
-    due_s += interval_s
-    left_s = due_s - time.perf_counter()
-    if left_s > 0:
-        time.sleep(left_s)
-    elif left_s < -interval_s:
-        due_s = time.perf_counter()  # the machine was away: ticks do not pile up in a market that waits for us
-    os.write(1, b".")
-"""
-
-
-@contextlib.contextmanager
-def metronome(per_second: int) -> Iterator[int]:
-    """A descriptor that becomes readable ``per_second`` times a second, a byte each, by a process of its own."""
-    ours, theirs = os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _METRONOME, str(per_second)], stdout=theirs, stderr=subprocess.DEVNULL
-    )
-    os.close(theirs)
-    try:
-        yield ours
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
 class Paced(NamedTuple):
     """``samples`` are nanoseconds, one for each tick; ``shadow_ticks`` came between them."""
 
@@ -127,8 +93,7 @@ async def _paced(rig: Rig, market: Market, writer: NullWriter, ticks: int, beats
     def on_beat() -> None:
         try:
             # Beats that came during a tick are one: the market waits for us.
-            if not os.read(beats, 4096):
-                raise KestrelError("the process that paces the benchmark died")
+            due_ns(beats)
             samples.append(tick(rig, market, writer))
             if len(samples) % 10_000 == 0:
                 rig.tokens.refresh()

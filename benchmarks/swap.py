@@ -8,27 +8,25 @@ prediction, is followed by as long a time without one: a neighbour on the machin
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from statistics import median
 from typing import Any, Final
 
 from benchmarks.figures import Reading, Target, latency, percentile_us
 from benchmarks.in_process import finish, warm_up
+from benchmarks.metronome import due_ns, metronome
 from benchmarks.rig import ROOT, Market, NullWriter, Rig, running
 from config.following import follow_registry
 from engine.errors import KestrelError
 from engine.events import InputEvent
 from models.bundle import Bundle, load_bundle
-from models.registry.standing import scope_of
 from models.registry.store import Registry
 
 SWAPS: Final = 20
@@ -36,20 +34,6 @@ PACE: Final = 1_000
 _PLAIN_S: Final = 2.0
 _SWAP_S: Final = 60.0
 _LIMIT_S: Final = 400.0
-_STAMP = struct.Struct("q")
-_METRONOME = """
-import os, struct, sys, time
-interval_ns = int(1e9 / float(sys.argv[1]))
-due_ns = time.perf_counter_ns()
-while True:
-    due_ns += interval_ns
-    left_ns = due_ns - time.perf_counter_ns()
-    if left_ns > 0:
-        time.sleep(left_ns / 1e9)
-    elif left_ns < -interval_ns:
-        due_ns = time.perf_counter_ns()  # this process was away, which is not the loop's fault
-    os.write(1, struct.pack("q", time.perf_counter_ns()))
-"""
 
 
 class Ticks:
@@ -63,7 +47,7 @@ class Ticks:
 class Exchange:
     """Promotes one version after another, each when the one before serves; ``is_on`` from a promotion to its effect.
 
-    A rename each, as the command does at last; the versions are made before.
+    Another process promotes, as the command is one; the versions are made before.
     """
 
     def __init__(self, rig: Rig, swaps: int) -> None:
@@ -72,6 +56,16 @@ class Exchange:
         self._rig = rig
         self._registry = Registry(rig.settings.models.registry)
         self._bundles = [self._version(number) for number in range(swaps)]
+        self._operator = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.promoter", str(self._registry.root)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._operator.stdout is not None
+        assert self._operator.stdin is not None
+        self._orders = self._operator.stdin.fileno()
+        self._operator.stdout.readline()  # it is there, and takes no core from what is measured
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
@@ -80,6 +74,10 @@ class Exchange:
 
     def start(self) -> None:
         self._thread.start()
+
+    def stop(self) -> None:
+        self._operator.kill()
+        self._operator.communicate()
 
     def _version(self, number: int) -> Bundle:
         """The shipped bundle under another card."""
@@ -94,12 +92,9 @@ class Exchange:
     def _run(self) -> None:
         time.sleep(_PLAIN_S)
         for bundle in self._bundles:
-            seen = self._registry.standing(scope_of(bundle.manifest))
             begun_s = time.perf_counter()
             self.is_on = True
-            self._registry.change(
-                seen, "promote", bundle.version, who="bench", why="", forced=(), now_ns=time.time_ns()
-            )
+            os.write(self._orders, f"{bundle.version}\n".encode())
             while not self._serves(bundle.version):
                 if time.perf_counter() - begun_s > _SWAP_S:
                     return
@@ -113,29 +108,21 @@ class Exchange:
         return seat is not None and seat.version == version
 
 
-@contextlib.contextmanager
-def _beats() -> Iterator[int]:
-    """A descriptor with the time of each tick, 8 bytes each."""
-    ours, theirs = os.pipe()
-    process = subprocess.Popen([sys.executable, "-S", "-c", _METRONOME, str(PACE)], stdout=theirs)
-    os.close(theirs)
-    try:
-        yield ours
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
 def run(quick: bool) -> list[Reading]:
     """One row; its value is the p99 while models are exchanged over that of the time between."""
+    from uvloop import new_event_loop
+
     swaps = 3 if quick else SWAPS
     writer = NullWriter()
     with running(writer, model=True) as rig:
         market = Market()
         warm_up(rig, market, writer)
         exchange = Exchange(rig, swaps)
-        ticks = asyncio.run(_measured(rig, market, writer, exchange))
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                ticks = runner.run(_measured(rig, market, writer, exchange))
+        finally:
+            exchange.stop()
         rig.check()
         if rig.core.counters.swaps != swaps:
             raise KestrelError(f"{rig.core.counters.swaps} models were swapped", expected=f"{swaps}")
@@ -165,7 +152,7 @@ async def _measured(rig: Rig, market: Market, writer: NullWriter, exchange: Exch
     shadow.start()
     watcher.start()
     exchange.start()
-    with _beats() as beats:
+    with metronome(PACE) as beats:
         try:
             return await _ticked(rig, market, writer, beats, exchange)
         finally:
@@ -183,12 +170,12 @@ async def _ticked(rig: Rig, market: Market, writer: NullWriter, beats: int, exch
     def on_beats() -> None:
         try:
             samples = ticks.swapping if exchange.is_on else ticks.plain
-            for (due_ns,) in _STAMP.iter_unpack(os.read(beats, 4096)):
+            for due in due_ns(beats):
                 orders = writer.orders
                 rig.receive(market.ticker(rig.clock.now_ns()))
                 if writer.orders == orders:
                     raise KestrelError("a tick made no order", expected="an order on every tick")
-                samples.append(writer.sent_ns - due_ns)
+                samples.append(writer.sent_ns - due)
                 finish(rig, market, writer)
                 if market.ticks % 5_000 == 0:
                     rig.tokens.refresh()

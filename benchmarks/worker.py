@@ -9,21 +9,16 @@ first are in it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import os
 import resource
-import struct
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 from benchmarks.figures import Reading, Target, latency
 from benchmarks.in_process import finish, warm_up
+from benchmarks.metronome import drain, due_ns, metronome
 from benchmarks.rig import ROOT, Market, NullWriter, Rig, scratch
 from benchmarks.slow_model import write_slow_bundle
 from engine.errors import KestrelError
@@ -36,34 +31,6 @@ from models.serving.worker import Worker
 PACE = 5_000
 MODEL_US = 500.0
 _BLOCKS = 5
-_STAMP = struct.Struct("=q")
-_METRONOME = """
-import os, struct, sys, time
-interval_s = 1 / float(sys.argv[1])
-due_s = time.perf_counter()
-while True:
-    due_s += interval_s
-    left_s = due_s - time.perf_counter()
-    if left_s > 0:
-        time.sleep(left_s)
-    elif left_s < -interval_s:
-        due_s = time.perf_counter()
-    os.write(1, struct.pack("=q", time.perf_counter_ns()))
-"""
-
-
-@contextlib.contextmanager
-def _stamped_beats() -> Iterator[int]:
-    """A descriptor with the time of each tick that is due, by a process of its own: its clock is ours."""
-    ours, theirs = os.pipe()
-    process = subprocess.Popen([sys.executable, "-c", _METRONOME, str(PACE)], stdout=theirs, stderr=subprocess.DEVNULL)
-    os.close(theirs)
-    try:
-        yield ours
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
 
 
 class Lane:
@@ -88,11 +55,9 @@ class Lane:
 
         def on_beat() -> None:
             try:
-                due = os.read(beats, 4096)
-                if not due:
-                    raise KestrelError("the process that paces the benchmark died")
-                seen.append(len(due) // _STAMP.size)
-                if (took_ns := self._tick(_STAMP.unpack_from(due, len(due) - _STAMP.size)[0])) > 0:
+                due = due_ns(beats)
+                seen.append(len(due))
+                if (took_ns := self._tick(due[-1])) > 0:
                     samples.append(took_ns)
                 if len(samples) >= ticks or len(seen) > 4 * ticks:
                     loop.remove_reader(beats)
@@ -101,11 +66,7 @@ class Lane:
                 loop.remove_reader(beats)
                 done.set_exception(error)
 
-        os.set_blocking(beats, False)
-        with contextlib.suppress(BlockingIOError):
-            while os.read(beats, 4096):
-                pass
-        os.set_blocking(beats, True)
+        drain(beats)
         loop.add_reader(beats, on_beat)
         await done
         self.rig.tokens.refresh()
@@ -136,7 +97,7 @@ def run(quick: bool) -> list[Reading]:
         worker = Worker()
         lanes = Lane(folder / "a", folder / "bundles", None), Lane(folder / "b", folder / "bundles", worker)
         try:
-            with _stamped_beats() as beats, asyncio.Runner(loop_factory=new_event_loop) as runner:
+            with metronome(PACE) as beats, asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(_take_turns(lanes, beats, 1_500 if quick else 5_000))
         finally:
             worker.stop()

@@ -42,7 +42,7 @@ _TIMED_RUNS: Final = 60
 _PAUSE_S: Final = 0.4
 """Between two rounds: whoever keeps the machine busy may be done by then."""
 _ON_GPU: Final = frozenset({"cuda", "tensorrt"})
-_NICE: Final = 10
+NICE: Final = 10
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -107,6 +107,7 @@ class Checker:
                 )
             except OSError as error:
                 return Checked(f"it could not be checked: {error.strerror}", passing=True)
+            _lower(process.pid)
             theirs.close()
             with contextlib.suppress(BrokenPipeError):  # how it ended says more
                 leash.write(msgspec.json.encode(task) + b"\n")
@@ -133,6 +134,14 @@ class Checker:
             said = f": {words_said[-1][:200]}" if words_said else ""
             # Killed by the system for memory, perhaps; what crashes by itself does so each time, and is seldom tried.
             return Checked(f"the process that checked it ended with {process.returncode}{said}", passing=True)
+
+
+def _lower(pid: int) -> None:
+    """From its first instruction on: what it imports keeps a core busy for longer than the check itself."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, NICE)
 
 
 # --- the process --------------------------------------------------------------------------------------------------
@@ -237,10 +246,6 @@ def _end_with_parent() -> None:
 
 def main() -> int:
     """One task, a line on stdin; one verdict on stdout."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
     asked = sys.stdin.buffer.readline()
     threading.Thread(target=_end_with_parent, name="leash", daemon=True).start()
     checked = examine(msgspec.json.decode(asked, type=Task))

@@ -78,7 +78,7 @@ class Checks(Protocol):
 
 @contextmanager
 def _yielding() -> Iterator[None]:
-    """Whoever waits for the interpreter gets it soon: the golden tape is much Python."""
+    """Whoever waits for the interpreter gets it soon: reading bundles, and the golden tape, is much Python."""
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_S)
     try:
@@ -180,13 +180,15 @@ class RegistryWatcher:
             return
         self._begun, seats, _ = stamp
         self._refused = {}
-        wanted = self._wanted(following)
+        with _yielding():  # bundles are read, hashed and decoded
+            wanted = self._wanted(following)
         for role in ("champion", "canary", "older"):
             if not self._bring(role, wanted):
                 return  # it has changed meanwhile: begun anew at the next look
         versions = {version for version, _ in self._told.values() if version}
         kept = [bundle for _, roles in wanted if roles is not None for bundle in roles.bundles]
-        self._opener.keep(versions | {bundle.version for bundle in kept})
+        with _yielding():
+            self._opener.keep(versions | {bundle.version for bundle in kept})
         self._shelf.keep(kept)
         self._said = {(version, about) for version, about in self._said if version in self._refused}
         self._again = {version: when for version, when in self._again.items() if version in self._refused}
@@ -274,7 +276,9 @@ class RegistryWatcher:
                 told = _NOBODY  # it was refused, or has left
             self._told[instrument.id, role] = now = (assignment.model, share)
             if now != told:
-                self._offer(Offer(instrument.id, role, assignment, share, self._why(role, now[0] or told[0])))
+                with _yielding():  # the audit grows
+                    why = self._why(role, now[0] or told[0])
+                self._offer(Offer(instrument.id, role, assignment, share, why))
         return True
 
     def _candidate(self, role: Role, instrument: str, roles: Roles) -> Bundle | None:

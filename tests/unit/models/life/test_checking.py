@@ -31,6 +31,18 @@ def test_a_whole_bundle_passes_and_one_of_another_version_does_not(artifacts) ->
     assert "holds demo-fx@" in other.problem
 
 
+def test_it_gives_way_to_the_session_from_its_start(artifacts) -> None:
+    """Imports take longer than the check: whoever is started has the low priority when it is asked."""
+    words = """
+import os, sys
+sys.stdin.buffer.readline()
+print('{"problem": "policy %d, nice %d"}' % (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)))
+"""
+    checker = Checker(ROOT, os.environ, command=(sys.executable, "-S", "-c", words))
+    wanted = f"policy {os.SCHED_BATCH}, nice {checking.NICE}"
+    assert checker.check(task_of(artifacts / "demo-crypto")).problem == wanted
+
+
 @pytest.mark.fault("E2")
 @pytest.mark.parametrize(
     ("words", "said"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from engine.errors import DataError
 from models.evaluation.ledger import Opening
 from models.evaluation.run_folder import RunFolder
+from models.trainer.explained import explained
 from models.trainer.fit import forecasts
 from models.trainer.opened import open_run
 from models.trainer.run import predictions_of
@@ -23,7 +24,8 @@ def training_folder_of(path: Path) -> Path | None:
 
 
 def prepare(path: Path, data: Path | None = None) -> Callable[[RunFolder, Opening], None]:
-    """Rows, normaliser and networks of a trained run; what is returned writes the test predictions of its seeds.
+    """Rows, normaliser and networks of a trained run; what is returned writes the test predictions of its seeds.  What
+    the network lives on is explained first, on validation rows, where the run does not tell it yet.
 
     ``data`` as for ``run_training``.  Raises ``DataError`` for a run that is not done, or whose data, features or code
     are not those it learned from.
@@ -35,6 +37,8 @@ def prepare(path: Path, data: Path | None = None) -> Callable[[RunFolder, Openin
     rows, normaliser = opened.rows, opened.normaliser()
     found = [opened.network(seed, normaliser) for seed in opened.settings.fit.seeds]
     number = next(number for number, (_, place) in enumerate(places(folder, rows)) if place.resolve() == path.resolve())
+    if not RunFolder(path).importance():
+        RunFolder(path).write_importance(explained(rows, found[0], rows.plan.targets[number]))
 
     def predict(run: RunFolder, opening: Opening) -> None:
         opening.check(run.data.parts["test"].fingerprint)

@@ -164,3 +164,8 @@ def settle(trader: Trader, btc: Decimal, *open_ids: str) -> None:
         trader.publish(e.OrderAccepted(at, at, "coinbase", name, f"v-{name}"))
     at = trader._at()
     trader.publish(e.AccountSettled(at, at, "coinbase", (("USD", usd), ("BTC", btc)), open_ids))
+
+
+def exits(trader: Trader) -> list[NewOrder]:
+    """Exits that we have sent."""
+    return [order for order in trader.venue.orders if order.intent.side is e.Side.SELL]

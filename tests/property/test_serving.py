@@ -136,6 +136,10 @@ class Session:
             bus.publish(fill(order, str(order.intent.qty), "100", f"t{now_ns}", ts_ns=now_ns))
         elif kind == "timer":
             bus.publish(e.Timer(now_ns, now_ns, "tick"))
+        elif kind == "full":
+            self.journal.full_for = rest[0]
+        elif kind == "resume":
+            bus.publish(e.Resumed(now_ns, now_ns, "operator", "there is room"))
         elif kind == "keep":
             bus.publish(e.Timer(now_ns, now_ns, KEEP))
         elif kind == "gap":
@@ -227,6 +231,32 @@ def test_whenever_a_session_dies_the_next_one_has_its_twins_and_alarms(
         assert seat.factor == alarms.factor_of(BTC, seat.version)[0]
 
 
+REFUSED = [(), (e.Prediction,), (e.ModelStanding,), (e.ModelAssigned,), (e.StateKept,), (NewOrder, e.Prediction)]
+
+
+@pytest.mark.fault("E4")
+@settings(max_examples=40, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            STEPS.filter(lambda step: step[:2] != ("offer", "lost@1")),
+            st.tuples(st.just("full"), st.sampled_from(REFUSED)),
+            st.just(("resume",)),
+        ),
+        min_size=10,
+        max_size=50,
+    ),
+    fallback=st.sampled_from(["hold", "flat", "older"]),
+)
+def test_whatever_a_full_disk_does_not_take_the_session_replays(steps: list[tuple[Any, ...]], fallback: Any) -> None:
+    """Standings, assignments, predictions, orders and states that find no room, and a resume: the core has gone on as
+    the record lets it go on again."""
+    session = Session(ServingRules(1, 500, fallback))
+    for step in steps:
+        session.take(step)
+    _replay(session)
+
+
 ALARMED = st.one_of(
     st.tuples(
         st.just("offer"), st.sampled_from([*VERSIONS, "lost@1", ""]), st.sampled_from(["champion", "canary", "older"]),
@@ -242,14 +272,17 @@ STOP = ("alarm", "a@1", "stop")
 @pytest.mark.fault("A1")
 @pytest.mark.fault("E10")
 @settings(max_examples=40, deadline=None)
-@given(steps=st.lists(ALARMED, min_size=3, max_size=20))
-@example(steps=[STOP, ("keep",), ("offer", "a@1", "canary", 0.5)])
-@example(steps=[STOP, ("keep",), ("offer", "b@1", "champion", 0.5)])
-@example(steps=[CANARY, ("alarm", "b@1", "stop"), ("keep",), ("offer", "lost@1", "champion", 0.5)])
-def test_killed_at_any_record_the_alarms_are_those_of_the_uncut_session(steps: list[tuple[Any, ...]]) -> None:
+@given(steps=st.lists(ALARMED, min_size=3, max_size=20), fallback=st.sampled_from(["hold", "older"]))
+@example(steps=[STOP, ("keep",), ("offer", "a@1", "canary", 0.5)], fallback="hold")
+@example(steps=[STOP, ("keep",), ("offer", "b@1", "champion", 0.5)], fallback="hold")
+@example(steps=[("keep",), STOP, ("offer", "b@1", "champion", 0.5)], fallback="hold")
+@example(steps=[CANARY, ("alarm", "b@1", "stop"), ("keep",), ("offer", "lost@1", "champion", 0.5)], fallback="hold")
+def test_killed_at_any_record_the_alarms_are_those_of_the_uncut_session(
+    steps: list[tuple[Any, ...]], fallback: Any
+) -> None:
     """What the records up to there leave is what the core held after the event that they end with; in the middle of
     one, what it held before or after it."""
-    session = Session(ServingRules(2, 500, "older"))
+    session = Session(ServingRules(2, 500, fallback))
     held = session.core.serving.standings.alarms.carried
     written = session.journal.written
     known = [(len(written), frozenset(held()))]

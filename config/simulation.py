@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -29,9 +29,9 @@ from connectors.simulation.venue import MARKET_PORT, REST_PORT, USER_PORT, Simul
 from engine.carried import CarriedOrder
 from engine.commands import OrderIntent
 from engine.core import TradingCore
-from engine.instruments import Instrument
 from engine.lanes import StrategySlot
-from engine.ports import Assignment, Clock, Features, FeedCounts, Model, Publish, Recorder, Strategy, VenueGateway, View
+from engine.ports import Assembly, Clock, FeedCounts, Publish, Recorder, VenueGateway, View
+from engine.seats import ServingRules
 from risk.gate import Gate
 from risk.limits import Limits
 
@@ -42,6 +42,9 @@ MAX_POSITION_QTY = {"BTC/USD@coinbase": Decimal("1.015"), "ETH/USD@coinbase": De
 LOTS = {"BTC/USD@coinbase": 100_000, "ETH/USD@coinbase": 2_000_000}
 """Least quantity of an order, in lots of 1e-8."""
 AHEAD_NS = 1_000_000_000
+FAILURES_MAX, PAUSE_NS = 3, 20_000_000_000
+FALLBACKS: tuple[Literal["hold", "flat", "older"], ...] = ("hold", "flat", "older")
+"""What becomes of whoever trades on a model that does not serve, seed by seed."""
 GUARDIAN = {"stop_bps": 15, "take_profit_bps": 30, "max_age_s": 900, "cooldown_s": 5}
 
 
@@ -156,10 +159,15 @@ class SimulatedOutside:
         return self._guard.fails_at(now_ns)
 
     def make_core(
-        self, recorder: Recorder, id_prefix: str, strategies: Sequence[Strategy], *, hold_orders: bool
+        self,
+        recorder: Recorder,
+        id_prefix: str,
+        slots: Sequence[StrategySlot],
+        assembly: Assembly,
+        *,
+        hold_orders: bool,
     ) -> TradingCore:
         names = list(LOTS)
-        slots = [StrategySlot(one, instruments=frozenset(names), uses_model=False) for one in strategies]
         guardian = build_guardian(self.settings, names)
         assert guardian is not None
         offer = OFFER if self.venue.attaches else msgspec.structs.replace(OFFER, entries=frozenset())
@@ -167,12 +175,13 @@ class SimulatedOutside:
             recorder=recorder,
             gate=_BrokenGate(session_limits(self.settings, names, live=False), self._guard),
             slots=[*slots, guardian],
-            assembly=_NoModel(),
+            assembly=assembly,
             currency=self.settings.portfolio.currency,
             id_prefix=id_prefix,
             hold_orders=hold_orders,
             tolerances=self.settings.quality.tolerances(),
             offers={name.rpartition("@")[2]: offer for name in names},
+            rules=ServingRules(FAILURES_MAX, PAUSE_NS, FALLBACKS[self._seed % len(FALLBACKS)]),
         )
 
     def make_venue(self, publish: Publish, clock: Clock, left: Before | None, number: int) -> SimulatedTrading:
@@ -282,14 +291,3 @@ class SimulatedTrading:
 
     async def stop(self) -> None:
         await self.connector.stop()
-
-
-class _NoModel:
-    """Serves no instrument."""
-
-    def assign(self, instrument: Instrument, uses_model: bool) -> Assignment:  # noqa: ARG002
-        return Assignment()
-
-    def features(self, instrument: Instrument, assignment: Assignment) -> Features | None: ...
-
-    def model(self, instrument: Instrument, assignment: Assignment) -> Model | None: ...

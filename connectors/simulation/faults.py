@@ -129,7 +129,21 @@ MACHINE = {
     "strategy_broke": Kind(("A14",), 0.0005),
     "guard_failed": Kind(("F5",), every_s=2000.0),
 }
-KINDS = REQUEST | STREAM | SUBSCRIPTION | TIMED | MACHINE | EDIT
+MODEL = {
+    "model_offered": Kind(("E7",), every_s=500.0),
+    "canary_offered": Kind(("E7",), every_s=700.0),
+    "older_offered": Kind((), every_s=900.0),
+    "model_taken": Kind((), every_s=1500.0),
+    "offer_refused": Kind(("E2", "E3"), every_s=2000.0),
+    "model_alarmed": Kind(("E10",), every_s=500.0),
+    "provider_lost": Kind(("E5",), every_s=2500.0),
+    "model_late": Kind(("E4",), 0.1),
+    "model_failed": Kind(("E5",), 0.1),
+    "model_odd": Kind(("E1",), 0.05),
+    "answer_late": Kind(("E4",), 0.02),
+}
+"""Of models and whoever looks after them.  A seed draws apart which of them it has, too."""
+KINDS = REQUEST | STREAM | SUBSCRIPTION | TIMED | MACHINE | EDIT | MODEL
 
 
 class Faults:
@@ -144,9 +158,11 @@ class Faults:
         self.fired: Counter[str] = Counter()
         self._by_id: Counter[str] = Counter()
         share = self.rng.choice((0.2, 0.5, 0.8, 1.0))
-        drawn = {name for name in KINDS if name not in EDIT and self.rng.random() < share}
+        drawn = {name for name in KINDS if name not in EDIT and name not in MODEL and self.rng.random() < share}
         apart = random.Random(f"faults/{seed}/edits")
         drawn |= {name for name in EDIT if apart.random() < share}
+        of_models = random.Random(f"faults/{seed}/models")
+        drawn |= {name for name in MODEL if of_models.random() < share}
         self.kinds = frozenset(drawn if only is None else only)
         self._now_s = now_s
         self._factor = self.rng.choice((0.5, 1.0, 2.0)) * often

@@ -43,6 +43,7 @@ from engine.runtime.simulation.grouped import GroupChecks
 from engine.runtime.simulation.known import Known
 from engine.runtime.simulation.rules import RulesChecks
 from engine.runtime.simulation.sent import SentChecks
+from engine.runtime.simulation.served import ServedChecks
 from engine.runtime.simulation.truth import Durability, Truth
 from engine.runtime.simulation.versions import VersionChecks
 from engine.stakes import EVERYONE, GUARDIAN, OPERATOR
@@ -69,7 +70,8 @@ class Violation(NamedTuple):
 
 class Checks:
     """One account over all of its sessions.  ``max_position_qty``: of each instrument; all are paid in one currency.
-    ``strategies``: names of those that may hold something; older than ``oldest_s`` the guardian closes it.
+    ``strategies``: names of those that may hold something; older than ``oldest_s`` the guardian closes it.  ``served``:
+    of those that trade on a model.
     ``guard_fails(now_ns)``: whether risk is made to fail.  ``count(fault_id)``: something happened by itself."""
 
     def __init__(
@@ -81,6 +83,7 @@ class Checks:
         max_position_qty: Mapping[str, Decimal],
         strategies: Sequence[str],
         oldest_s: float,
+        served: Sequence[str] = (),
         guard_fails: Callable[[int], bool] = lambda _now_ns: False,
         count: Callable[[str], None] = lambda _fault_id: None,
     ) -> None:
@@ -114,7 +117,9 @@ class Checks:
             lambda now_ns: guard_fails(now_ns) or self._known.journal.broken or self._known.journal.full,
         )
         self._rules = RulesChecks(self.fail)
-        self.versions, self._changes = VersionChecks(self.fail, count), ChangeChecks(self.fail)
+        self.served = ServedChecks(self.fail, tuple(served))
+        self.versions = VersionChecks(self.fail, count, self.served.is_served)
+        self._changes = ChangeChecks(self.fail)
         self._sent = SentChecks(
             self._known, truth, self._rules, self._changes, self.fail, venue=self._venue, max_qty=self._max_qty
         )
@@ -156,6 +161,7 @@ class Checks:
         self._groups.begin()
         self._rules.begin()
         self.versions.begin()
+        self.served.begin(anew=anew)
         self._known.unjudged = dict.fromkeys(self._bases, JUDGED_AFTER)
 
     def _disown(self) -> None:
@@ -176,6 +182,7 @@ class Checks:
         """Of what the session that just ended has recorded, nothing behind ``upto_seq`` is on the disk."""
         kept = (self._known.session, upto_seq)
         self._books.lose(*kept)
+        self.served.lose(*kept)
         self._known.risk = [one for one in self._known.risk if one[:2] <= kept]
 
     def broke(self, name: str) -> None:
@@ -203,6 +210,7 @@ class Checks:
             return
         self._changed = True
         self._groups.recorded(record)
+        self.served.recorded(self._known.session, seq, record)
         if isinstance(record, NewOrder):
             self._on_new(seq, record)
         elif isinstance(record, OrderFilled):
@@ -267,8 +275,11 @@ class Checks:
         self._known.made_ns[name] = new.ts_ns
         self.versions.on_new(new)
         self._changes.on_new(new)
-        # Those of risk say why, again and again, and so do exits of a group.
-        if new.intent.strategy in self._strategies[:-2] and not self._groups.is_exit(new):
+        if not self._groups.is_exit(new):
+            self.served.on_new(new, self._known.core)
+        # Those of risk say why, again and again; so do exits of a group, and what closes as no model serves.
+        wishes = new.intent.strategy in self._strategies[:-2] and not self._groups.is_exit(new)
+        if wishes and not self.served.is_way_out(new):
             if wish in self._wishes:
                 self.fail("I5", f"{wish} of one session became {self._wishes[wish]} and {name}")
             self._wishes[wish] = name
@@ -385,6 +396,7 @@ class Checks:
     def finish(self) -> None:
         """Nothing is under way any more: the books and the venue must agree to the last digit."""
         truth, core = self._truth, self._known.core
+        self.served.finish(core)
         for currency, total in truth.balances().items():
             booked = core.portfolio.balance(self._venue, currency)
             if (booked or ZERO) != total:

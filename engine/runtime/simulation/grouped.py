@@ -67,11 +67,14 @@ class GroupChecks:
 
     def is_exit(self, order: NewOrder) -> bool:
         """Whether a group has sent it, as often as it takes."""
-        wish = self._intents.get(order.intent.parent_id)
+        parent_id = order.intent.parent_id
+        wish = self._intents.get(self._group_of.get(parent_id, parent_id))
         return wish is not None and order.intent.side is wish.exits[0].side
 
     def _on_new(self, order: NewOrder) -> None:
-        group_id, name = order.intent.parent_id, order.client_order_id
+        parent_id, name = order.intent.parent_id, order.client_order_id
+        # An entry that is repriced goes on as another order, in place of the one before.
+        group_id = self._group_of.get(parent_id, parent_id)
         if group_id not in self._intents:
             return
         self._group_of[name] = group_id

@@ -106,7 +106,8 @@ class Machine:
         self._task: asyncio.Task[str] | None = None
         self._over = asyncio.Event()
         self._retired = False
-        self._disk_failed = False
+        self.disk_failed = False
+        """The disk that the running session has is full, or was."""
         self._others = 0
         self.spoiled: dict[str, str] = {}
         """Sessions whose journal somebody has made unreadable, and by which row of the list."""
@@ -120,7 +121,7 @@ class Machine:
         while not self._retired:
             self.sessions += 1
             self.clock.start()
-            self.disk.fails, self._disk_failed = False, self.disk.full
+            self.disk.fails, self.disk_failed = False, self.disk.full
             self.daemon = daemon = SimulatedDaemon(self, self.sessions)
             self._process = process = SimulatedProcess(daemon.name)
             self._over.clear()
@@ -150,7 +151,7 @@ class Machine:
         if isinstance(error, KestrelError) and not daemon.is_trading:
             self.failed_starts += 1
             return
-        if isinstance(error, JournalError) and self._disk_failed:
+        if isinstance(error, JournalError) and self.disk_failed:
             return
         self.checks.fail("defect", f"{daemon.name} ended: {type(error).__name__}: {error}")
 
@@ -257,7 +258,7 @@ class Machine:
 
     def fill_disk(self, seconds: float) -> None:
         """There is no room for so long."""
-        self.disk.full = self._disk_failed = True
+        self.disk.full = self.disk_failed = True
         daemon = self.daemon
         if daemon is not None and daemon.journal is not None:
             daemon.journal.fill_up()
@@ -271,7 +272,7 @@ class Machine:
         """The next sync fails.  False when there will be none."""
         if self.options.fsync == "never" or self._over.is_set():
             return False
-        self.disk.fails = self._disk_failed = True
+        self.disk.fails = self.disk_failed = True
         return True
 
     def start_another(self) -> bool:

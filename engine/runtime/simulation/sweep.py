@@ -24,7 +24,8 @@ from typing import Any, Protocol
 import msgspec
 
 from engine.core import TradingCore
-from engine.ports import Clock, Publish, Recorder, Strategy
+from engine.lanes import StrategySlot
+from engine.ports import Assembly, Assignment, Clock, Publish, Recorder, Strategy
 from engine.runtime.simulation.again import differences
 from engine.runtime.simulation.brackets import SimulatedBrackets
 from engine.runtime.simulation.checks import Checks, Violation
@@ -32,11 +33,15 @@ from engine.runtime.simulation.daemon import QueuedVenue
 from engine.runtime.simulation.holder import SimulatedHolder
 from engine.runtime.simulation.loop import DeadlockError, Killed, SimulatedProcess, VirtualLoop, running_process
 from engine.runtime.simulation.machine import START_NS, Machine
+from engine.runtime.simulation.models import Heard, Ills, Shelf
+from engine.runtime.simulation.rollout import Rollout
 from engine.runtime.simulation.trader import SimulatedTrader, Told
 from engine.runtime.simulation.trouble import Trouble
 from engine.runtime.simulation.truth import Truth
+from engine.runtime.simulation.walker import SimulatedWalker
 from engine.runtime.succession import Left
 from engine.session_options import Options
+from engine.stakes import CANARY_SUFFIX
 
 QUIET_S = 150.0
 """After the last fault the account must come right in this time: a grace, a back-off and a reconciliation."""
@@ -48,6 +53,7 @@ TIMER_MS = 3000
 WISHES_PER_S = 0.04
 REPLAYED_EVERY = 4
 """Every so many seeds all sessions of one are replayed."""
+WALKER = "walker"
 HOLDS = 3
 """How many times the trader's least quantity the holder buys."""
 
@@ -94,7 +100,13 @@ class Outside(Protocol):
         ...
 
     def make_core(
-        self, recorder: Recorder, id_prefix: str, strategies: Sequence[Strategy], *, hold_orders: bool
+        self,
+        recorder: Recorder,
+        id_prefix: str,
+        slots: Sequence[StrategySlot],
+        assembly: Assembly,
+        *,
+        hold_orders: bool,
     ) -> TradingCore: ...
 
     def heal(self) -> None:
@@ -166,7 +178,8 @@ def simulate(seed: int, world: World, *, hours: float, root: Path) -> Outcome:
         loop.time,
         now_ns,
         max_position_qty=world.max_position_qty,
-        strategies=("trader", "holder", "brackets"),
+        strategies=("trader", "holder", "brackets", WALKER, WALKER + CANARY_SUFFIX),
+        served=(WALKER,),
         oldest_s=world.oldest_s,
         guard_fails=outside.guard_fails,
         count=outside.faults.count,
@@ -214,7 +227,9 @@ class _Course:
         self._hours = hours
         self._rng = random.Random(f"machine/{seed}")
         self._fsync: Any = self._rng.choice(("interval", "always"))
-        self._until_ns = START_NS + int((hours * 3600.0 + QUIET_S) * 1e9)
+        self._faults_until_ns = START_NS + int(hours * 3600.0 * 1e9)
+        self._until_ns = self._faults_until_ns + int(QUIET_S * 1e9)
+        self._champions: dict[int, dict[str, Assignment]] = {}
         self.machine = Machine(
             loop,
             folder,
@@ -225,21 +240,31 @@ class _Course:
             self._rng,
             outside.faults.chance,
         )
+        self.rollout = Rollout(
+            self.machine,
+            random.Random(f"rollout/{seed}"),
+            tuple(world.lots),
+            lambda: outside.faults.chance("answer_late"),
+        )
 
     def _make_core(self, recorder: Recorder, id_prefix: str, number: int) -> TradingCore:
         def broke(name: str) -> None:
             self._outside.faults.note("strategy_broke")
             self._checks.broke(name)
 
-        return self._make(recorder, id_prefix, number, Told(self._checks.asked, broke, self._checks.versions.wished))
+        checks = self._checks
+        told = Told(checks.asked, broke, checks.versions.wished, checks.served.entered)
+        self._champions[number] = self.rollout.champions()
+        return self._make(recorder, id_prefix, number, told, Heard(self.rollout.asked, self._outside.faults.note))
 
     def make_core_again(self, recorder: Recorder, id_prefix: str, number: int) -> TradingCore:
         """The core of session ``number`` as it began, for its replay."""
-        return self._make(recorder, id_prefix, number, None)
+        return self._make(recorder, id_prefix, number, None, Heard())
 
-    def _make(self, recorder: Recorder, id_prefix: str, number: int, told: Told | None) -> TradingCore:
+    def _make(self, recorder: Recorder, id_prefix: str, number: int, told: Told | None, heard: Heard) -> TradingCore:
         lots, seed = self._world.lots, f"{self._seed}/{number}"
-        breaks = self._outside.faults.share_of("strategy_broke")
+        share_of = self._outside.faults.share_of
+        breaks = share_of("strategy_broke")
         strategies: list[Strategy] = [
             SimulatedTrader(
                 "trader",
@@ -257,7 +282,13 @@ class _Course:
                 "brackets", {name: HOLDS * one for name, one in lots.items()}, seed, until_ns=self._until_ns, told=told
             ),
         ]
-        return self._outside.make_core(recorder, id_prefix, strategies, hold_orders=self._fsync == "always")
+        names = frozenset(lots)
+        slots = [StrategySlot(one, instruments=names, uses_model=False) for one in strategies]
+        walker = SimulatedWalker(WALKER, lots, seed, until_ns=self._until_ns, told=told)
+        slots.append(StrategySlot(walker, instruments=names, make_twin=walker.twin))
+        ills = Ills(share_of("model_late"), share_of("model_failed"), share_of("model_odd"))
+        shelf = Shelf(self._champions[number], ills, self._faults_until_ns, heard)
+        return self._outside.make_core(recorder, id_prefix, slots, shelf, hold_orders=self._fsync == "always")
 
     async def run(self) -> None:
         outside, machine, checks, loop = self._outside, self.machine, self._checks, self._loop
@@ -270,6 +301,7 @@ class _Course:
         await asyncio.sleep(self._hours * 3600.0)
         outside.heal()
         machine.heal()
+        self.rollout.heal()
         with suppress(Killed):
             machine.look()  # what only an operator mends is not left to when he happens to look next
         await asyncio.sleep(QUIET_S)
@@ -332,7 +364,8 @@ class _Course:
         def set_venue_clock(skew_ns: int) -> None:
             self._outside.venue.skew_ns = skew_ns
 
-        return {**self._outside.acts(), **Trouble(self.machine, self._rng, set_venue_clock).acts()}
+        trouble = Trouble(self.machine, self._rng, set_venue_clock)
+        return {**self._outside.acts(), **trouble.acts(), **self.rollout.acts()}
 
     async def _operator(self) -> None:
         while True:

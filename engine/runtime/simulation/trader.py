@@ -28,11 +28,12 @@ CHASE_SHARE = 0.1
 
 class Told(NamedTuple):
     """Who hears of a strategy while it lives, by its name; in a replay nobody does.  ``broke``: it is about to.
-    ``wished``: an order is to become one of so much."""
+    ``wished``: an order is to become one of so much.  ``entered``: by its reason, a new one is to be of so much."""
 
     asked: Callable[[str], None] = lambda _name: None
     broke: Callable[[str], None] = lambda _name: None
     wished: Callable[[str, Decimal], None] = lambda _client_order_id, _qty: None
+    entered: Callable[[str, Decimal], None] = lambda _reason, _qty: None
 
 
 class SimulatedStrategy:

@@ -17,11 +17,19 @@ ZERO = Decimal(0)
 
 
 class VersionChecks:
-    """``fail(invariant, text)``; ``count(fault_id)``: a row of the list happened that no kind is made for."""
+    """``fail(invariant, text)``; ``count(fault_id)``: a row of the list happened that no kind is made for.
+    ``is_cut(strategy)``: whether it may get less than it wishes for."""
 
-    def __init__(self, fail: Callable[[str, str], None], count: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        fail: Callable[[str, str], None],
+        count: Callable[[str], None],
+        is_cut: Callable[[str], bool] = lambda _strategy: False,
+    ) -> None:
         self._fail = fail
         self._count = count
+        self._is_cut = is_cut
+        self._cut: set[str] = set()
         self._qty: dict[str, Decimal] = {}
         self._asked: dict[str, Decimal] = {}
         """What an order is being changed to, while nobody knows whether it was."""
@@ -50,6 +58,8 @@ class VersionChecks:
         name, before = order.client_order_id, order.intent.parent_id
         self._qty[name] = order.intent.qty
         self._ours.add(name)
+        if self._is_cut(order.intent.strategy):
+            self._cut.add(name)
         if before not in self._qty:
             return  # of a group, or of nobody
         self._before[name], self._after[before] = before, name
@@ -67,8 +77,9 @@ class VersionChecks:
         if name in self._under_way:
             self._fail("B13", f"{name} is to become {replace.qty} while it may become {self._asked[name]}")
         self._under_way.add(name)
-        if replace.qty != self._wished.get(name):
-            self._fail("B13", f"{name} is to become {replace.qty}, {self._wished.get(name)} was wished")
+        wished = self._wished.get(name)
+        if replace.qty != wished and (wished is None or name not in self._cut or replace.qty > wished):
+            self._fail("B13", f"{name} is to become {replace.qty}, {wished} was wished")
         self._asked[name] = replace.qty
 
     def on_replaced(self, event: OrderReplaced | ReplaceRejected) -> None:

@@ -20,12 +20,14 @@ from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.unknown_orders import UnknownOrders
 from connectors.coinbase.venue import CoinbaseVenue
+from engine.alarms import Alarms
 from engine.asking import Asking
 from engine.awaited_exits import AwaitedExits
 from engine.bus import EventBus
 from engine.closures import Closures
 from engine.commands import Approved, NewOrder, Rejected, ReplaceOrder
 from engine.desk import Desk
+from engine.entry_sizes import EntrySizes
 from engine.errors import JournalError, VenueError
 from engine.events import BalanceReported
 from engine.facts import AccountFacts
@@ -35,12 +37,15 @@ from engine.latch import RiskLatch
 from engine.order_states import Happening, OrderState
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
+from engine.predicting import Predicting
 from engine.quality.gate import QualityGate
 from engine.reconciliation import Reconciliation
 from engine.recovery import Recovery
 from engine.runtime.journal import JournalWriter
 from engine.runtime.succession import Succession
+from engine.seats import NEVER_NS, Seat
 from engine.stakes import Stakes
+from engine.trusting import Trust
 from risk.gate import Gate
 from strategies.guardian import Guardian
 
@@ -186,8 +191,8 @@ def never_arrived_at_once(patch: pytest.MonkeyPatch) -> None:
     absent = UnknownOrders._absent
 
     def hasty(self: UnknownOrders, client_id: str, asked_ns: int) -> None:
-        self._grace_ns = 0
-        self._orders[client_id].absent += 2
+        unknown = self._orders[client_id]
+        unknown.absent, unknown.lost_ns = 2, 0
         absent(self, client_id, asked_ns)
 
     patch.setattr(UnknownOrders, "_absent", hasty)
@@ -389,6 +394,37 @@ def take_a_lost_change_for_refused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CoinbaseEdits, "_on_lost", forget)
 
 
+def enter_without_a_model(patch: pytest.MonkeyPatch) -> None:
+    """What no model serves enters as if one did."""
+    patch.setattr(EntrySizes, "fit", lambda _self, intent: intent)
+
+
+def forget_a_stop_with_the_session(patch: pytest.MonkeyPatch) -> None:
+    """A version that was stopped serves after a restart."""
+    patch.setattr(Alarms, "restore", lambda _self, _carried: None)
+
+
+def let_no_model_expire(patch: pytest.MonkeyPatch) -> None:
+    """A version serves beyond the time that it was meant for."""
+    make = Seat.__init__
+
+    def make_for_ever(self: Seat, *arguments: Any, **named: Any) -> None:
+        make(self, *arguments, **named)
+        self.expires_ns = self.until_ns = NEVER_NS
+
+    patch.setattr(Seat, "__init__", make_for_ever)
+
+
+def give_a_canary_everything(patch: pytest.MonkeyPatch) -> None:
+    """A canary's twin enters at full size."""
+    patch.setattr(Trust, "_of_canary", lambda _self, _lane: (Decimal(1), ""))
+
+
+def believe_whoever_answers(patch: pytest.MonkeyPatch) -> None:
+    """An answer off the loop is told as the champion's, whoever serves by then."""
+    patch.setattr(Predicting, "_asked", lambda _self, lane, _event: lane.seat)
+
+
 PLANTED: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -429,5 +465,10 @@ PLANTED: dict[str, Plant] = {
         send_beside_the_venues_own,
         forget_what_an_order_is_changed_to,
         take_a_lost_change_for_refused,
+        enter_without_a_model,
+        forget_a_stop_with_the_session,
+        let_no_model_expire,
+        give_a_canary_everything,
+        believe_whoever_answers,
     )
 }

@@ -38,6 +38,8 @@ class Rollout:
         self._random = rng
         self._instruments = tuple(instruments)
         self._is_late = is_late
+        self._canaries: dict[str, tuple[Assignment, float]] = {}
+        self._following: asyncio.TimerHandle | None = None
         self._made = 0
         self._champions = {name: self._version() for name in self._instruments}
         self._answered_s: dict[tuple[str, str], float] = {}
@@ -50,7 +52,7 @@ class Rollout:
         """By the names of kinds; False where no daemon trades."""
         return {
             "model_offered": self._promote,
-            "canary_offered": lambda: self._offer(CANARY, self._version(), self._random.choice(SHARES)),
+            "canary_offered": self._try_canary,
             "older_offered": lambda: self._offer(OLDER, self._version()),
             "model_taken": self._take_away,
             "offer_refused": self._offer_nonsense,
@@ -58,8 +60,20 @@ class Rollout:
             "provider_lost": self._lose_provider,
         }
 
+    def follow(self) -> None:
+        """A session that begins is told of canaries, as whoever watches the registry does; until ``heal``."""
+        daemon = self._machine.daemon
+        for name, (wanted, share) in self._canaries.items():
+            lane = None if daemon is None or not daemon.is_trading else daemon.core.lanes.get(name)
+            if lane is None or lane.seat is None or lane.canary is not None or lane.seat.version == wanted.model:
+                continue
+            self._offer(CANARY, wanted, share, name)
+        self._following = self._machine.loop.call_later(FOLLOWS_S, self.follow)
+
     def heal(self) -> None:
         """Somebody healthy is to serve everywhere, against whom nothing is said."""
+        if self._following is not None:
+            self._following.cancel()
         for name in self._instruments:
             self._champions[name] = self._version(expires=False)
             self._insist(name)
@@ -110,12 +124,19 @@ class Rollout:
         self._champions[name] = wanted = self._version()
         return self._offer(CHAMPION, wanted, instrument=name)
 
+    def _try_canary(self) -> bool:
+        name, share = self._random.choice(self._instruments), self._random.choice(SHARES)
+        wanted, _ = self._canaries[name] = self._version(), share
+        return self._offer(CANARY, wanted, share, name)
+
     def _offer(self, role: str, wanted: Assignment, share: float = 0.0, instrument: str = "") -> bool:
         name = instrument or self._random.choice(self._instruments)
         return self._tell(ModelOffered, name, role, wanted.model, wanted.spec, wanted.facts, share, "drawn")
 
     def _take_away(self) -> bool:
         role, name = self._random.choice((CHAMPION, CANARY, CANARY, OLDER)), self._random.choice(self._instruments)
+        if role == CANARY:
+            self._canaries.pop(name, None)
         if not self._tell(ModelOffered, name, role, "", "", (), 0.0, "drawn"):
             return False
         if role == CHAMPION:

@@ -298,6 +298,7 @@ class _Course:
         operating = loop.create_task(machine.operate())
         background = [loop.create_task(self._happen(name, act)) for name, act in self._acts().items()]
         background.append(loop.create_task(self._operator()))
+        self.rollout.follow()
         await asyncio.sleep(self._hours * 3600.0)
         outside.heal()
         machine.heal()

@@ -16,7 +16,7 @@ from engine.lanes import never_acts
 from engine.ports import View
 from engine.runtime.simulation.trader import SimulatedStrategy, Told
 
-ENTER_SHARE = 0.25
+ENTER_SHARE = 0.6
 """Of the rows with a forecast."""
 CHANGE_SHARE = 0.1
 """Of the timers, for each order of its own that rests."""

@@ -49,6 +49,7 @@ KNOWN = {
     "leave_orders_that_rules_refuse": 5,
     "read_a_failed_balance_as_zero": 10,
     "read_no_past_fills": 3,
+    "send_beside_the_venues_own": 3,
 }
 """A seed that is known to catch it, where it is not the first."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config.simulation import SimulatedWorld
-from connectors.simulation.faults import KINDS, MACHINE, TIMED, Kind
+from connectors.simulation.faults import KINDS, MACHINE, MODEL, TIMED, Kind
 from connectors.simulation.venue import SimulatedVenue
 from engine.runtime.simulation.sweep import Outcome, simulate
 
@@ -128,6 +128,12 @@ def test_nothing_that_is_simulated_asks_the_machine_for_the_time(
         pytest.param(("market_message_bad_number", "market_message_crossed"), marks=pytest.mark.fault("D1"), id="D1"),
         pytest.param(("market_message_jumped",), marks=pytest.mark.fault("D3"), id="D3"),
         pytest.param(("rules_changed",), marks=pytest.mark.fault("D9"), id="D9"),
+        pytest.param(("model_late", "answer_late"), marks=pytest.mark.fault("E4"), id="E4"),
+        pytest.param(("model_failed", "provider_lost"), marks=pytest.mark.fault("E5"), id="E5"),
+        pytest.param(
+            ("model_offered", "canary_offered", "model_taken", "killed"), marks=pytest.mark.fault("E7"), id="E7"
+        ),
+        pytest.param(("model_alarmed", "killed"), marks=pytest.mark.fault("E10"), id="E10"),
         pytest.param(("guard_failed",), marks=pytest.mark.fault("F5"), id="F5"),
     ],
 )
@@ -152,7 +158,14 @@ def test_an_hour_without_a_network_is_gone_on_from(tmp_path: Path) -> None:
     assert outcome.kinds.get("partition_of_an_hour")
 
 
-@pytest.mark.parametrize("group", [pytest.param(TIMED, id="network and venue"), pytest.param(MACHINE, id="machine")])
+@pytest.mark.parametrize(
+    "group",
+    [
+        pytest.param(TIMED, id="network and venue"),
+        pytest.param(MACHINE, id="machine"),
+        pytest.param(MODEL, id="models"),
+    ],
+)
 def test_every_timed_fault_happens(group: dict[str, Kind], tmp_path: Path) -> None:
     """A kind that is drawn and never happens would be counted on in vain: with all of a group at once each does within
     some minutes, and is survived.  It counts only when there was something that it happened to."""

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from engine.events import ModelAlarmed, ModelOffered, ProviderChanged
+from engine.lanes import seats_of
 from engine.ports import Assignment
 from engine.runtime.simulation.loop import Killed
 from engine.runtime.simulation.machine import Machine
 from engine.runtime.simulation.models import ABSENT, VERSIONS, Row, facts_of, spec_of, version_of
 from engine.seats import CANARY, CHAMPION, OLDER
-from engine.serving import seats_of
 
 SHARES = (0.1, 0.25, 0.5)
 SOURCES = ("psi", "calibration", "skew")

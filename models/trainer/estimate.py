@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from itertools import islice
 
@@ -14,6 +15,7 @@ import msgspec
 import torch
 from torch import nn
 
+from engine.errors import DataError
 from models.networks.network import Network
 from models.networks.served import Served
 from models.trainer.dataset import Dataset
@@ -25,7 +27,7 @@ from models.trainer.settings import TrainSettings
 _WARM, _STEPS = 2, 6
 _EVAL_ROWS = 1_024
 _CPU_BATCH = 256
-_GPU_BATCHES = (256, 512, 1_024, 2_048, 4_096, 8_192)
+_GPU_BATCHES = (32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192)
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -84,20 +86,35 @@ def with_batch(settings: TrainSettings, data: Dataset, normaliser: nn.Module) ->
     if settings.fit.batch != AUTO:
         return settings
     device = make_deterministic(settings)
-    found = min(_CPU_BATCH, len(data.train), settings.fit.rows_per_epoch)
-    if device.type == "cuda":
-        for batch in _GPU_BATCHES:
-            if batch > min(len(data.train), settings.fit.rows_per_epoch) or not _fits(
-                settings, data, normaliser, batch, device
-            ):
-                break
-            found = batch
-    return _batched(settings, found)
+    rows = min(len(data.train), settings.fit.rows_per_epoch)
+    if device.type != "cuda":
+        return _batched(settings, min(_CPU_BATCH, rows))
+    return _batched(settings, largest_batch(rows, lambda batch: _fits(settings, data, normaliser, batch, device)))
+
+
+def largest_batch(rows: int, fits: Callable[[int], bool]) -> int:
+    """The largest power of two from 32 to 8,192 that ``fits``, at most ``rows``; asked from the least up, and no
+    further than the first that does not.  Raises ``DataError`` where the least does not fit."""
+    found = 0
+    for batch in _GPU_BATCHES:
+        if batch > rows or not fits(batch):
+            break
+        found = batch
+    if found:
+        return found
+    if rows < _GPU_BATCHES[0]:
+        return rows
+    raise DataError(
+        f"a step of batch {_GPU_BATCHES[0]} does not fit the GPU",
+        expected="memory for it",
+        do="take a smaller network or window, or fit.device: cpu",
+    )
 
 
 def _fits(settings: TrainSettings, data: Dataset, normaliser: nn.Module, batch: int, device: torch.device) -> bool:
     """Whether a step of that batch leaves memory for the rest."""
     served = Served(deepcopy(normaliser), build_network(settings, data)).to(device)
+    torch.cuda.reset_peak_memory_stats(device)
     try:
         stage = Stage(data, _batched(settings, batch), served, data.train, 0, 0, device)
         stage.step(stage.loader.next(), stage.values)

@@ -102,6 +102,15 @@ def load_named(directory: Path | str, name: str, *, registry: Path | None = None
         return bundle
     if not plain or Path(plain).name != plain or not (directory / plain).is_dir():
         known = ", ".join(path.name for path in bundle_paths(directory)) or "none"
+        if sha and registry is not None:
+            held = Registry(registry)
+            own = [one for one in held.versions() if one.partition("@")[0] == plain]
+            if own:
+                raise BundleError(
+                    f"no version {name!r} in {registry}",
+                    expected=f"one of: {', '.join(own)}",
+                    do="all digits are needed here",
+                )
         raise BundleError(f"no bundle {name!r} in {directory}", expected=f"one of: {known}")
     bundle = load_bundle(directory / plain, now_ns=now_ns)
     if sha and bundle.version != name:

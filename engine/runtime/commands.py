@@ -55,11 +55,29 @@ def status(sessions: SessionsOption = None, as_json: JsonFlag = False) -> None:
     for answer in answers:
         for key, value in answer.items():
             if key != "ok":
-                print(f"{key:<13} {json.dumps(value) if isinstance(value, dict) else value}")
+                for line in _said(value):
+                    print(f"{key:<13} {line}")
     if as_json:
         print_json({"daemons": answers})
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)
+
+
+def _said(value: Any) -> list[str]:
+    """A line, or one for each instrument or model where more than a word is told of each."""
+    if not isinstance(value, dict):
+        return [str(value)]
+    if not value or not all(isinstance(one, dict) for one in value.values()):
+        return [json.dumps(value)]
+    return [
+        f"{name}: {', '.join(f'{what} {_short(told)}' for what, told in one.items())}" for name, one in value.items()
+    ]
+
+
+def _short(told: Any) -> str:
+    if isinstance(told, float):
+        return f"{told:.4g}" if told < 10_000 else f"{told:.0f}"
+    return json.dumps(told) if isinstance(told, dict | list) else str(told)
 
 
 def halt(

@@ -151,6 +151,27 @@ async def test_one_that_does_not_answer_fails_the_command_and_hides_nobody(
     assert one.told == ["halt", "status"]
 
 
+async def test_what_is_told_of_each_model_has_a_line_of_its_own(
+    begin: Begin, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures are rounded to what a person reads; with --json they are whole."""
+    figures = {"role": "shadow", "matured": 4607.0, "log_loss": 1.0628652329136155, "profit_bps": -120.475}
+    answer = {"ok": True, "state": "active", "watched": {"m@1 on X": figures, "m@2 on X": {"role": "champion"}}}
+    answer |= {"refused": {}, "asks": {"late": 2}}
+    await begin(tmp_path / "sessions", "one")
+    monkeypatch.setattr(commands, "ask", lambda *_: answer)
+    await asyncio.to_thread(commands.status)
+    assert capsys.readouterr().out.splitlines() == [
+        "state         active",
+        "watched       m@1 on X: role shadow, matured 4607, log_loss 1.063, profit_bps -120.5",
+        "watched       m@2 on X: role champion",
+        "refused       {}",
+        'asks          {"late": 2}',
+    ]
+    await asyncio.to_thread(commands.status, as_json=True)
+    assert "1.0628652329136155" in capsys.readouterr().out.splitlines()[-1]
+
+
 commands_ask = commands.ask
 
 

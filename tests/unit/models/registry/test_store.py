@@ -16,6 +16,7 @@ import pytest
 from engine.errors import BundleError
 from engine.instruments import AssetClass
 from models.bundle import load_bundle
+from models.catalogue import load_named
 from models.registry import audit, store
 from models.registry.champions import find_champion
 from models.registry.promotion import rollback
@@ -290,3 +291,10 @@ def test_standings_that_are_gone_are_not_taken_for_none(registry, add) -> None:
     folder.write_text("no folder")
     with pytest.raises(BundleError, match="cannot be read: Not a directory; expected a folder"):
         registry.standings()
+
+
+def test_a_version_that_is_named_by_some_of_its_digits_is_told_whole(registry, add, tmp_path) -> None:
+    """In settings a version is written whole: a journal and a replay name it so."""
+    version = add()
+    with pytest.raises(BundleError, match=f"no version '{version[:-4]}' in .*{version}; all digits"):
+        load_named(tmp_path, version[:-4], registry=registry.root)

@@ -26,7 +26,7 @@ def objection_to(params: ThresholdParams, facts: Mapping[str, float]) -> str:
     if forecast.objection:
         return forecast.objection
     if "conformal" in params.gates and not (forecast.quantiles and forecast.horizon_rows):
-        return "gate conformal: the model has no conformal quantiles; make its bundle again, or of a mixture its weights_file"
+        return "gate conformal: the model has no conformal quantiles; make its bundle (or weights_file) again"
     if (params.edge_spreads or "spread" in params.gates) and forecast.spread_index < 0:
         return "the spread is asked for, and the model gives none (models.uncertainty, and a bundle that has one)"
     return ""

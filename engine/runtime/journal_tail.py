@@ -236,7 +236,10 @@ class _StreamTail:
         return True
 
     def _read(self, size: int = CHUNK_BYTES) -> None:
-        data = os.pread(self._fd, size, self._at)
+        try:
+            data = os.pread(self._fd, size, self._at)
+        except OSError as error:
+            raise JournalError(f"cannot read {self.place}: {error.strerror}") from error
         at, begin = 0, self._at
         self.is_torn = False
         while at + RECORD_BYTES <= len(data):

@@ -20,16 +20,18 @@ from engine.durable import write_atomically
 from engine.errors import JournalError, KestrelError
 from engine.runtime.control import RefusedError, ask
 from engine.runtime.journal_tail import JournalTail
-from engine.runtime.model_requests import ALARM, FIGURES, REPORT, WEIGH
+from engine.runtime.model_requests import ALARM, FIGURES, MODELS_MAX, REPORT, WEIGH
 from engine.runtime.storing import is_let_go, step_back
 
 POLL_S: Final = 0.2
 LOOK_S: Final = 2.0
-"""Between two looks for alarms; figures are told as often."""
+"""Between two looks for alarms."""
+REPORT_S: Final = 10.0
+"""Between two reports of figures: each is work for the daemon's loop, and a file that is synced."""
 PATIENCE_S: Final = 3.0
 """A daemon that has let go closes its journal soon; one that died does not."""
 REPORT_FILE: Final = "report.json"
-UNTOLD_MAX: Final = 256
+UNTOLD_MAX: Final = 4_096
 """Requests that a daemon has not answered; the oldest is given up."""
 FAILED, DAMAGED = 1, 3
 """Exit statuses.  After the second nobody starts it again: it would end at the same record."""
@@ -114,21 +116,27 @@ class Watch:
     def close(self) -> None:
         """The last look."""
         self.look()
+        self.report()
         self._watching.close()
 
     def look(self) -> None:
-        """Alarms, verdicts and figures as of now."""
-        for told in self._watching.look(caught_up=self._caught_up):
+        """Alarms and verdicts as of now.  The daemon hears of them first: what else is done may take seconds."""
+        found = list(self._watching.look(caught_up=self._caught_up))
+        for told in found:
             command, arguments = request_of(told)
             if command:
                 self._telling.add(command, arguments)
-            self._on_told(told)
         self._telling.tell()
+        for told in found:
+            self._on_told(told)
+
+    def report(self) -> None:
+        """Figures as of now: to the daemon, of as many models as it keeps, and all of them into a file."""
         everything: list[dict[str, Any]] = []
         for instrument, model, figures in self._watching.figures():
             everything.append({"instrument": instrument, "model": model, **figures})
             numbers = {name: figures[name] for name in FIGURES if name in figures}
-            if not self._telling.waiting:  # figures are old by the next look
+            if len(everything) <= MODELS_MAX and not self._telling.waiting:  # figures are old by the next look
                 role = str(figures.get("role", ""))
                 arguments = {"instrument": instrument, "model": model, "role": role, "figures": numbers}
                 self._telling.add(REPORT, arguments)
@@ -153,7 +161,7 @@ def request_of(told: Any) -> tuple[str, dict[str, Any]]:
 def follow(watch: Watch, telling: Telling, let_go: Callable[[float], bool] = is_let_go) -> int:
     """Watch until the session has ended; the exit status of the process."""
     step_back()
-    looked_s = -LOOK_S
+    looked_s = reported_s = -REPORT_S
     left_s = 0.0
     while True:
         try:
@@ -165,6 +173,9 @@ def follow(watch: Watch, telling: Telling, let_go: Callable[[float], bool] = is_
         if now_s - looked_s >= LOOK_S:
             looked_s = now_s
             watch.look()
+        if now_s - reported_s >= REPORT_S:
+            reported_s = now_s
+            watch.report()
         if watch.is_over or (left_s and not read and now_s - left_s > PATIENCE_S):
             watch.close()
             return 0

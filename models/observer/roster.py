@@ -21,7 +21,7 @@ from models.observer.track import CANARY, CHAMPION, OLDER, SHADOW, Track, readin
 from models.observer.weighing import Weighing, is_mixture
 from models.registry.store import STANDINGS, Registry
 
-TRACKS_MAX: Final = 256
+TRACKS_MAX: Final = 512
 """Versions on instruments that are watched at once; more are told and left out."""
 _GONE: Final = "gone"
 """As ``engine.seats`` has it: a model that left its seat, or was refused one."""

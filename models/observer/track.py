@@ -35,6 +35,8 @@ _BLOCK: Final = 16
 """Rows whose mean is one value to ADWIN over the inputs: neighbours are nearly the same."""
 _Z_MAX: Final = 8.0
 _MATURED: Final = 4_096
+_COMPARED: Final = 1_024
+"""Losses that are held for a pair: both of it mature with the same rows."""
 
 
 def reading_of(manifest: Manifest) -> Reading:
@@ -81,7 +83,7 @@ class Track:
         self.rules = rules
         self.standing = Standing()
         self.outcomes = Outcomes(_MATURED)
-        self.losses: deque[tuple[int, float]] = deque(maxlen=_MATURED)
+        self.losses: deque[tuple[int, float]] = deque(maxlen=_COMPARED)
         """Row, and loss as it is compared, of what has matured, in order."""
         self._maturing = Maturing(reading, rows, fee_bps)
         self._loss = Adwin(rules.adwin_delta, for_all=True)  # what it sees may take the champion away
@@ -216,9 +218,31 @@ class Track:
         if source in ("", "latency"):
             self._late.clear()
 
+    def _alarmed(self) -> dict[str, Any]:
+        """The figures that alarms look at: they are looked at often, of many."""
+        found = {
+            "matured": self.outcomes.matured,
+            "late_recent": self._late.yes,
+            "late_of": self._late.count,
+            "skewed_recent": self._skew.yes,
+            "skewed_of": self._skew.count,
+            "skew_worst": self._skew_worst,
+            "miscalibrated": self._calibration.is_beyond,
+            "loss_rose": self._loss_rose,
+        }
+        if self._loss.count:
+            found["loss_recent"] = self._loss.mean * _LOSS_MAX
+        if self._inputs is not None and self._inputs.psi is not None:
+            found["psi"] = dict(zip(self._columns, self._inputs.psi.tolist(), strict=True))
+        if self._output.psi is not None:
+            found["output_psi"] = float(self._output.psi[0])
+        if found["miscalibrated"] and (error := self.outcomes.calibration_error()) is not None:
+            found["ece"] = error
+        return found
+
     def alarm_changes(self) -> list[tuple[str, Action | Literal["clear"], str]]:
         """What is to be told of its alarms (``models.observer.rules.Standing.changes``)."""
-        return self.standing.changes(alarms(self.figures(), self.rules), self.rules, self.outcomes.predictions)
+        return self.standing.changes(alarms(self._alarmed(), self.rules), self.rules, self.outcomes.predictions)
 
     # --- what is told -------------------------------------------------------------------------------------------------
 
@@ -238,23 +262,12 @@ class Track:
 
     def figures(self) -> dict[str, Any]:
         """Everything that is known, by name; numbers but for ``psi`` (by column) and the words of a skew."""
-        found = {"role": self.role, **self.outcomes.figures()}
-        if self._inputs is not None and self._inputs.psi is not None:
-            psi = dict(zip(self._columns, self._inputs.psi.tolist(), strict=True))
-            found["psi"] = psi
+        found = {"role": self.role, **self.outcomes.figures(), **self._alarmed()}
+        if (psi := found.get("psi")) is not None:
             found["psi_worst"] = max(psi.values())
             found["psi_beyond"] = sum(value > self.rules.psi_max for value in psi.values())
         if self._inputs is not None and self._middle is not None:
             found["input_changes"] = sum(adwin.changes for adwin in self._adwins)
-        if self._output.psi is not None:
-            found["output_psi"] = float(self._output.psi[0])
-        found["late_recent"], found["late_of"] = self._late.yes, self._late.count
-        found["miscalibrated"] = self._calibration.is_beyond
-        found["loss_rose"] = self._loss_rose
-        if self._loss.count:
-            found["loss_recent"] = self._loss.mean * _LOSS_MAX
         if self.compared:
             found |= {"compared": self.compared, "equal": self.equal, "skewed": self.skewed}
-            found["skewed_recent"], found["skewed_of"] = self._skew.yes, self._skew.count
-            found["skew_worst"] = self._skew_worst
         return found

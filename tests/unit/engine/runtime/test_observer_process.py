@@ -104,6 +104,22 @@ def test_nothing_is_told_until_the_record_was_read_to_its_end(folder: Path) -> N
     assert [alarm.source for alarm in told] == ["psi"]
 
 
+def test_the_daemon_hears_of_an_alarm_before_anything_else_is_done_about_it(folder: Path) -> None:
+    """A model is stopped at once; to bring the one before it back takes seconds."""
+    write(folder / "journal", [timer(1)]).close()
+    daemon = Daemon()
+    heard: list[list[str]] = []
+    watch = Watch(
+        folder,
+        Counting(),
+        Telling(folder / "sock", daemon.ask),
+        lambda _: heard.append([command for command, _ in daemon.took]),
+    )
+    watch.step()
+    watch.look()
+    assert heard == [[ALARM]]
+
+
 def test_an_alarm_that_a_busy_daemon_does_not_take_is_told_again(folder: Path) -> None:
     """No answer, also of a daemon that nobody can be connected to: it waits.  A refusal: it is not told again."""
     daemon = Daemon(

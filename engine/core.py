@@ -23,7 +23,6 @@ from engine.consolidated.definition import ConsolidatedDefinition
 from engine.continuity import put, take
 from engine.counters import Counters
 from engine.desk import Desk
-from engine.errors import JournalError
 from engine.facts import AccountFacts
 from engine.flattening import Flattening
 from engine.instruments import Instrument
@@ -110,7 +109,6 @@ class TradingCore:
         self._kept_ns = 0
         self._kept_marks: tuple[str, int] = ("", -1)
         self._kept_peak: Decimal | None = None
-        self._recorder = recorder
         probe = probe or NullProbe()
         self.desk = Desk(
             recorder=recorder,
@@ -343,12 +341,8 @@ class TradingCore:
         self._kept_marks = (self.gate.carried(), self.portfolio.day)
         if state == self._kept and not again:
             return
-        try:
-            self._recorder.record(e.StateKept(now_ns, now_ns, state))
-        except JournalError as error:
-            self.desk.latch.halt_for_journal(error.seen)
-            return
-        self._kept = state
+        if self.desk.latch.put_on_record(e.StateKept(now_ns, now_ns, state)):
+            self._kept = state
 
     def _on_carried(self, event: e.StateCarried) -> None:
         """Go on from where the session before stopped: its open orders may have become anything since."""

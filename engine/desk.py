@@ -111,7 +111,6 @@ class Desk:
         self.groups = Grouping(
             desk=self,
             latch=latch,
-            recorder=recorder,
             orders=orders,
             view=view,
             counters=counters,
@@ -122,7 +121,6 @@ class Desk:
         self.held_off = HeldOff(view=view, orders=orders, groups=self.groups.pictures, refuse=self.refuse)
         self._held_off = self.held_off.table
         self.edits = Edits(
-            recorder=recorder,
             gate=gate,
             orders=orders,
             view=view,
@@ -261,11 +259,8 @@ class Desk:
 
     def _reject(self, verdict: Rejected) -> None:
         Counters.add(self._counters.rejected, verdict.check)
-        try:
-            self._recorder.record(verdict)
-        except JournalError as error:
-            # On a full disk what is left of the journal is kept for cancels and account facts.
-            self.latch.halt_for_journal(error.seen)
+        # On a full disk what is left of the journal is kept for cancels and account facts.
+        self.latch.put_on_record(verdict)
 
     def _cancel_one(self, intent: CancelIntent) -> None:
         asks = "" if intent.strategy == GUARDIAN else intent.strategy

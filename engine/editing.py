@@ -14,13 +14,12 @@ import msgspec
 
 from engine.commands import Command, NewOrder, OrderIntent, Rejected, ReplaceIntent, ReplaceOrder
 from engine.counters import Counters
-from engine.errors import JournalError
 from engine.latch import RiskLatch
 from engine.managed_order import ManagedOrder
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import OrderState
 from engine.orders import OrderManager
-from engine.ports import Recorder, RiskGate
+from engine.ports import RiskGate
 from engine.view import CoreView
 
 _RESTING = frozenset({OrderState.ACCEPTED, OrderState.PARTLY_FILLED})
@@ -35,7 +34,6 @@ class Edits:
     def __init__(
         self,
         *,
-        recorder: Recorder,
         gate: RiskGate,
         orders: OrderManager,
         view: CoreView,
@@ -47,7 +45,6 @@ class Edits:
         stays: Callable[[ManagedOrder], bool],
         beside_awaited: Callable[[OrderIntent], Rejected | None],
     ) -> None:
-        self._recorder = recorder
         self._gate = gate
         self._orders = orders
         self._view = view
@@ -148,10 +145,7 @@ class Edits:
         command = ReplaceOrder(
             now_ns, name, venue, order.venue_order_id, order.intent.instrument, *new, *old, wish.reason
         )  # fmt: skip
-        try:
-            self._recorder.record(command)
-        except JournalError as error:
-            self._latch.halt_for_journal(error.seen)
+        if not self._latch.put_on_record(command):
             return
         if new[1] != old[1] or new[0] > old[0]:
             self._gate.on_opened(NewOrder(now_ns, name, venue, judged))

@@ -28,7 +28,6 @@ from engine.commands import (
     RiskState,
 )
 from engine.counters import Counters
-from engine.errors import JournalError
 from engine.group_book import GroupBook
 from engine.groups import BOTH, DONE, NONE, ZERO, Group
 from engine.instruments import FULLY_PAID
@@ -39,7 +38,6 @@ from engine.offers import ALL_PLAIN, Offer
 from engine.order_ids import attached_id
 from engine.order_states import FINAL, OrderState
 from engine.orders import OrderManager
-from engine.ports import Recorder
 from engine.stakes import OPERATOR
 from engine.view import CoreView
 
@@ -88,7 +86,6 @@ class GroupCourse:
         *,
         desk: Orders,
         latch: RiskLatch,
-        recorder: Recorder,
         orders: OrderManager,
         view: CoreView,
         counters: Counters,
@@ -98,7 +95,6 @@ class GroupCourse:
     ) -> None:
         self._desk = desk
         self._latch = latch
-        self._recorder = recorder
         self._orders = orders
         self._view = view
         self._counters = counters
@@ -201,12 +197,7 @@ class GroupCourse:
 
     def record(self, record: GroupOpened | GroupMoved | GroupEnded) -> bool:
         """Whether it is on record; where the journal takes nothing, trading halts."""
-        try:
-            self._recorder.record(record)
-        except JournalError as error:
-            self._latch.halt_for_journal(error.seen)
-            return False
-        return True
+        return self._latch.put_on_record(record)
 
     # --- the exit that is at the venue, or is to be -------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from engine.managed_order import ManagedOrder
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import FINAL
 from engine.orders import OrderManager
-from engine.ports import Recorder, Top
+from engine.ports import Top
 from engine.view import CoreView
 
 GROUPS_MAX = 256
@@ -61,7 +61,6 @@ class Grouping:
         *,
         desk: Orders,
         latch: RiskLatch,
-        recorder: Recorder,
         orders: OrderManager,
         view: CoreView,
         counters: Counters,
@@ -92,7 +91,6 @@ class Grouping:
         self._course = GroupCourse(
             desk=desk,
             latch=latch,
-            recorder=recorder,
             orders=orders,
             view=view,
             counters=counters,

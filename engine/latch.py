@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine import events as e
+from engine.codec import Record
 from engine.commands import RiskState, RiskStateChanged
+from engine.errors import JournalError
 from engine.portfolio import Mark, Portfolio
 from engine.ports import Recorder, RiskGate
 from engine.view import CoreView
@@ -62,6 +64,15 @@ class RiskLatch:
 
     def on_journal_failed(self, event: e.JournalFailed) -> None:
         self.halt_for_journal(event.text)
+
+    def put_on_record(self, record: Record) -> bool:
+        """Whether a decision is on record; where the journal takes it not, trading halts."""
+        try:
+            self._recorder.record(record)
+        except JournalError as error:
+            self.halt_for_journal(error.seen)
+            return False
+        return True
 
     def halt_for_journal(self, seen: str) -> None:
         """A decision, or all that follows, finds no room in the journal.

@@ -83,7 +83,6 @@ class Serving:
             lanes=lanes,
             view=view,
             asking=asking,
-            recorder=recorder,
             counters=counters,
             trust=trust,
             latch=latch,

@@ -12,10 +12,9 @@ from engine import events as e
 from engine.alarms import Alarms
 from engine.asking import Asking
 from engine.counters import Counters
-from engine.errors import JournalError
 from engine.lanes import Lane, StrategySlot, seats_of
 from engine.latch import RiskLatch
-from engine.ports import Assignment, Recorder
+from engine.ports import Assignment
 from engine.seats import EXPIRED, SERVING, STOPPED, Seat
 from engine.trusting import Trust, acting
 from engine.view import CoreView
@@ -33,7 +32,6 @@ class Standings:
         lanes: dict[str, Lane],
         view: CoreView,
         asking: Asking,
-        recorder: Recorder,
         counters: Counters,
         trust: Trust,
         latch: RiskLatch,
@@ -42,7 +40,6 @@ class Standings:
         self._lanes = lanes
         self._view = view
         self._tell_model = asking.tell_model
-        self._recorder = recorder
         self._counters = counters
         self._trust = trust
         self._latch = latch
@@ -143,12 +140,7 @@ class Standings:
     def put_on_record(self, record: e.ModelAssigned | e.ModelStanding) -> bool:
         """False where the journal took it not: trading halts, and what a standing means for entries holds all the
         same."""
-        try:
-            self._recorder.record(record)
-        except JournalError as error:
-            self._latch.halt_for_journal(error.seen)
-            return False
-        return True
+        return self._latch.put_on_record(record)
 
     def tell_slots(self, slots: Sequence[StrategySlot], instrument: str, assignment: Assignment) -> None:
         """Strategies that are asked about its predictions from now on."""

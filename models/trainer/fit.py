@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from engine.errors import DataError
 from models.evaluation.description import EpochLine
@@ -170,6 +171,7 @@ class Stage:
             self.optimiser = make_optimiser(self.network, self.objective, fit)
             self.course = Course(self.optimiser, fit, self.loader.steps)
             self.average = averaged(served, fit.ema) if fit.ema else None
+            self.ends: AveragedModel | None = None
         self.forward: Any = self._outputs
         if device.type == "cuda" and fit.gpu.compile:
             self.forward = torch.compile(self._outputs)
@@ -227,9 +229,8 @@ class Stage:
 
     def _judge(self, loss: float, rate: float, seconds: float) -> EpochLine:
         """Score the epoch on validation rows, and keep its weights where they are the best."""
-        judged = self.served
-        if self.learning and self.average is not None:
-            judged = self.average.module
+        judged = self._averaged()
+        if judged is not self.served:
             recompute_statistics(judged, self._some_windows(), lambda x, asset: outputs_of(judged, x, asset))
         raw = raw_outputs(judged, self.data, self.validation)
         scores, readings = self._scored(raw)
@@ -249,6 +250,19 @@ class Stage:
                 best.without, best.improved = (0 if best.improved else best.without + 1), False
         self.epoch += 1
         return line
+
+    def _averaged(self) -> Served:
+        """What is judged: the weights as they are, their average over steps, or that over the ends of last epochs."""
+        if not self.learning:
+            return self.served
+        if self.average is not None:
+            return self.average.module
+        if self.fit.swa_epochs is msgspec.UNSET or self.epoch < self.fit.epochs - self.fit.swa_epochs:
+            return self.served
+        if self.ends is None or self.epoch == self.fit.epochs - self.fit.swa_epochs:
+            self.ends = AveragedModel(self.served)
+        self.ends.update_parameters(self.served)
+        return self.ends.module
 
     # --- scores ---------------------------------------------------------------------------------------------------
 
@@ -327,6 +341,7 @@ class Stage:
             kept["course"] = self.course.state()
             kept["place"] = msgspec.to_builtins(self.loader.place)
             kept["average"] = None if self.average is None else self.average.state_dict()
+            kept["ends"] = None if self.ends is None else self.ends.state_dict()
         return kept
 
     def restore(self, saved: State) -> None:
@@ -340,6 +355,9 @@ class Stage:
             self.loader.resume(msgspec.convert(saved["place"], Place))
             if self.average is not None:
                 self.average.load_state_dict(saved["average"])
+            if saved.get("ends") is not None:
+                self.ends = AveragedModel(self.served)
+                self.ends.load_state_dict(saved["ends"])
         torch.set_rng_state(saved["rng"])
         if "cuda_rng" in saved:
             torch.cuda.set_rng_state(saved["cuda_rng"])

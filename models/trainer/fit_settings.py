@@ -96,6 +96,8 @@ class Fit(Section, frozen=True):
 
     ``learning_rates``: of single parts of the network (of a hybrid: cnn, lstm, fusion, heads); the others take
     ``learning_rate``.  ``ema``: decay of averaged weights, which then are what is judged and kept; 0: none.
+    ``swa_epochs``: in so many last ones the weights at their ends are averaged alike, and the average is judged (P.
+    Izmailov et al. 2018); the rate must not fall, or there is nothing to average.
     ``monitor``: the validation score that chooses the epoch; empty: the loss of the task.  ``batch: auto``: the largest
     power of two that fits a GPU, 256 on a CPU.
 
@@ -121,6 +123,8 @@ class Fit(Section, frozen=True):
     monitor: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpu: Gpu = Gpu()
+    # Not among the settings where it is not set: results of record are known by the hash of theirs.
+    swa_epochs: Annotated[int, Meta(ge=2)] | msgspec.UnsetType = msgspec.UNSET
 
     def check(self) -> None:
         """Raises ``ConfigError`` for values that make no run."""
@@ -143,4 +147,11 @@ class Fit(Section, frozen=True):
             f"learning rates {self.learning_rate} {self.learning_rates or ''}".rstrip(),
             "more than 0",
         )
+        if self.swa_epochs is not msgspec.UNSET:
+            require(
+                self.swa_epochs < self.epochs and self.schedule.kind == "constant" and not self.ema,
+                f"fit.swa_epochs {self.swa_epochs} of {self.epochs} with schedule {self.schedule.kind}, "
+                f"ema {self.ema:g}",
+                "fewer than epochs, schedule constant, ema 0",
+            )
         require(self.threads >= 1, f"fit.threads {self.threads}", "at least 1")

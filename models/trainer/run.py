@@ -221,7 +221,9 @@ def estimate_run(
     found = estimate(with_batch(settings, rows, module), rows, module)
     if (teacher := teacher_of(settings)) is not None:
         first = estimate(with_batch(teacher, rows, module), rows, module)
-        found = msgspec.structs.replace(first, parameters=found.parameters, seconds=first.seconds + found.seconds)
+        found = msgspec.structs.replace(
+            first, parameters=found.parameters, seconds=round(first.seconds + found.seconds, 1)
+        )
     counts = {name: len(rows.part(name)) for name in ("train", "validation", "test")}
     return {
         "task": settings.task,

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from models import networks
 from models.bundle import load_bundle
 from models.catalogue import verify_bundle
@@ -235,6 +236,34 @@ def test_averaged_weights_are_what_is_judged_and_kept(minutes):
     moved = [key for key, value in kept.best.weights.items() if not torch.equal(value, plain.best.weights[key])]
     assert any("running_var" in key for key in moved)
     assert len(moved) > 5
+
+
+def test_the_ends_of_the_last_epochs_are_averaged_alike_also_after_a_stop(minutes):
+    """Four epochs, two of them averaged: what is judged last is the mean of the weights at both ends; a loop that goes
+    on from the third epoch comes to the same bits."""
+    told = {"epochs": 4, "swa_epochs": 2, "learning_rate": 0.02, "schedule": {"kind": "constant"}, "patience": 9}
+    ends, states = [], []
+
+    def keep(state, _line):
+        ends.append({key: value.clone() for key, value in stage.served.state_dict().items()})
+        states.append(copy.deepcopy(state))
+
+    stage = stage_of(minutes, fit=told, network={"name": "cnn_lstm"})
+    stage.run(keep, lambda _share: None)
+    average = stage.ends.module.state_dict()
+    weights = dict(stage.ends.module.named_parameters())
+    for key in weights:
+        assert torch.allclose(average[key], (ends[2][key] + ends[3][key]) / 2, atol=1e-6), key
+    statistics = [key for key in average if key.endswith("running_mean")]
+    assert any(not torch.allclose(average[key], ends[3][key]) for key in statistics)
+    assert states[1]["ends"] is None
+    again = stage_of(minutes, fit=told, network={"name": "cnn_lstm"})
+    again.restore(states[2])
+    again.served.load_state_dict(ends[2])
+    again.run(lambda _state, _line: None, lambda _share: None)
+    assert all(torch.equal(value, average[key]) for key, value in again.ends.module.state_dict().items())
+    with pytest.raises(ConfigError, match=r"fit.swa_epochs 2 of 4 with schedule cosine"):
+        settings_of(candle_settings("classes", fit={"epochs": 4, "swa_epochs": 2}))
 
 
 def test_a_label_that_is_no_number_is_told(minutes, monkeypatch):

@@ -57,6 +57,8 @@ class Roster:
         """Versions that serve; on many instruments one bundle in memory."""
         self._coming: dict[str, tuple[str, Rows]] = {}
         """By instrument: a version that is offered, and its rows; it serves when they are warm."""
+        self._offered: dict[tuple[str, str], e.ModelOffered] = {}
+        """By instrument and role beside the champion's: whom the core has not said yet that it seats."""
         self._admission = admission
         self._now_ns = now_ns
         self._wanted: dict[str, set[str]] = {}
@@ -112,15 +114,15 @@ class Roster:
         self._tidy(event.instrument)
 
     def on_offered(self, event: e.ModelOffered) -> None:
-        """Rows of a model that comes begin with its offer, as in the core: it serves when they are warm."""
+        """Rows of a champion that comes begin with its offer, as in the core: it serves when they are warm.  Who is to
+        stand beside it is watched from the standing on that the core makes of the offer, or is refused."""
         known = self.get(event.instrument, event.model)
         if known is not None and known.role in (CHAMPION, event.role):
             return
         if event.role in (CANARY, OLDER):
-            for track in [one for one in self.of(event.instrument) if one.role == event.role]:
-                self._drop(event.instrument, track)
+            self._offered.pop((event.instrument, event.role), None)
             if event.model:
-                self._watch(event.instrument, event.model, event.role, event.spec, event.facts)
+                self._offered[event.instrument, event.role] = event
         elif event.model:
             try:
                 rows = self._rebuilding.add(event.instrument, FeatureSpec.from_json(event.spec))
@@ -130,7 +132,14 @@ class Roster:
         self._tidy(event.instrument)
 
     def on_standing(self, event: e.ModelStanding) -> None:
-        """Who has left a seat, or was refused one, has it no more."""
+        """Who was offered has its seat, or was refused it; who has left one has it no more."""
+        offered = self._offered.get((event.instrument, event.role))
+        if offered is not None and offered.model == event.model:
+            del self._offered[event.instrument, event.role]
+            if event.state != _GONE:
+                self._watch(event.instrument, offered.model, event.role, offered.spec, offered.facts)
+                self._tidy(event.instrument)
+            return
         if event.state != _GONE:
             return
         track = self.get(event.instrument, event.model)

@@ -122,6 +122,7 @@ def test_figures_of_a_shadow_are_none_of_the_canary_that_it_becomes(market_data:
     assert (challenger, role) == (version, "shadow")
     assigned = next(one for one in live.records if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
     observer.take(e.ModelOffered(1, 1, BTC, "canary", version, assigned.spec, assigned.facts, 0.05))
+    observer.take(e.ModelStanding(1, 1, BTC, "canary", version, "serving"))
     assert observer._comparisons.pairs == {}
     assert champion in figures(observer)
 
@@ -325,7 +326,8 @@ def test_an_older_model_is_watched_while_it_stands_in(played: Played) -> None:
         return msgspec.structs.replace(record, model="before@1") if isinstance(record, e.Prediction) else record
 
     at = played.records.index(assigned) + 1
-    records = [*played.records[:at], offered, *played.records[at:half], *map(stood_in, played.records[half:])]
+    seated = e.ModelStanding(1, 1, BTC, "older", "before@1", "serving")
+    records = [*played.records[:at], offered, seated, *played.records[at:half], *map(stood_in, played.records[half:])]
     observer = replace(played, records=records).watched_by(played.observer())
     found = figures(observer)["before@1"]
     assert found["role"] == "older"
@@ -334,6 +336,25 @@ def test_an_older_model_is_watched_while_it_stands_in(played: Played) -> None:
     assert observer._comparisons.pairs == {}, "it is nobody's challenger"
     observer.take(e.ModelStanding(1, 1, BTC, "older", "before@1", "gone", 1.0, "the champion serves"))
     assert "before@1" not in figures(observer)
+
+
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize("role", ["canary", "older"])
+def test_a_canary_is_watched_on_where_another_offer_is_refused(played: Played, role: str) -> None:
+    """Another version as canary, and the canary itself as the older one: the core refuses both, and it trades on."""
+    at = next(i for i, one in enumerate(played.records) if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
+    assigned = played.records[at]
+    assert isinstance(assigned, e.ModelAssigned)
+    facts = (*assigned.facts, ("horizon_rows", 50.0))
+    observer = replace(played, records=played.records[: at + 1]).watched_by(played.observer())
+    observer.take(e.ModelOffered(1, 1, BTC, "canary", "new@1", assigned.spec, facts, 0.05))
+    observer.take(e.ModelStanding(1, 1, BTC, "canary", "new@1", "serving"))
+    other = "other@1" if role == "canary" else "new@1"
+    observer.take(e.ModelOffered(2, 2, BTC, role, other, assigned.spec, facts, 0.05))
+    observer.take(e.ModelStanding(2, 2, BTC, role, other, "gone", 1.0, "refused"))
+    assert [(track.version, track.role) for track in observer._tracks][1:] == [("new@1", "canary")]
+    observer.take(e.ModelStanding(3, 3, BTC, "canary", "new@1", "gone", 1.0, "retired"))
+    assert len(observer._tracks) == 1
 
 
 @pytest.mark.fault("E12")

@@ -104,15 +104,32 @@ class Explanation(Section, frozen=True):
     method: str
 
 
-class Step(Section, frozen=True):
-    """Serving row by row with a carried state.  ``why_not``: where there is no graph, the reason.
+class CarriedOn(Section, frozen=True):
+    """Single steps with a state that is carried on, beside the windows that the network was trained on.
 
-    ``carried``: the state may be carried on beyond a window, because the network was trained and judged that way.
+    ``rows``: labelled validation rows that both were scored on, ``before`` by windows, ``after`` carried on;
+    ``longest``: consecutive rows of the longest run.  ``agreement`` as in ``Converted``.
+    """
+
+    rows: int
+    longest: int
+    agreement: float | None
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+class Step(Section, frozen=True):
+    """Serving row by row with a carried state.  ``why_not``: where there is no graph, the reason; where there is one
+    that may not be carried on, why that is.
+
+    ``carried``: the state may be carried on beyond a window, as it costs no scores on validation rows
+    (``carried_on``).
     """
 
     graph: SideGraph | None
     why_not: str = ""
     carried: bool = False
+    carried_on: CarriedOn | None = None
 
 
 class Converted(Section, frozen=True):

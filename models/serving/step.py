@@ -2,7 +2,8 @@
 
 Implements ``engine.ports.Model``, in the loop's thread.  One row through a GRU costs a fraction of a window.  From a
 state of zeros the rows of a window give what the window gives, which is checked at the opening; carried on beyond that
-it is another function than the one that was tested, so a manifest has to allow it (``Step.carried``).
+it is another function than the one that was tested, so a manifest has to allow it (``Step.carried``): where the export
+has found that it loses nothing on long runs of validation rows (``models.trainer.carrying``).
 
 The state is made anew from the whole window after ``reset`` (a gap, a session's opening, a swap), and wherever the rows
 since the last ask are not in the window.  Rows that nobody asked about are made up for: they are in the window.
@@ -211,8 +212,8 @@ def step_graph(bundle: Bundle) -> SideGraph:
     if not step.carried:
         raise BundleError(
             f"bundle {bundle.version} was trained and judged on windows; with a state that is carried on it is another "
-            "model",
-            expected="step.carried in its manifest, of a network that was trained that way",
+            f"model{step.why_not and ': '}{step.why_not}",
+            expected="step.carried in its manifest, of a network that loses nothing that way",
             do="take it out of models.by_step: it is served by windows",
         )
     return step.graph

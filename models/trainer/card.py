@@ -136,6 +136,8 @@ def _beside_the_forecast(manifest: Manifest) -> list[str]:
     if manifest.step is not None:
         step = manifest.step
         said = f"no: {step.why_not}" if step.graph is None else f"`{step.graph.file}`, from a state of zeros"
+        if step.graph is not None and (step.carried or step.why_not):
+            said += ", and carried on" if step.carried else f", and no further: {step.why_not}"
         lines.append(f"| row by row | {said} |")
     if manifest.run is not None:
         lines.append(f"| run | {manifest.run.name}, commit {_commit(manifest.run.commit)} |")

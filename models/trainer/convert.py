@@ -1,7 +1,8 @@
 """The bundle of a run in another precision, if that costs nothing on the run's validation rows.
 
-Owns the scores of both, what may be lost, and the new bundle.  The test stays closed: figures of the test in the new
-manifest are those of the version that it was converted from, which its section ``converted`` names.
+Owns the scores of both and the new bundle; what may be lost is ``models.trainer.acceptance``'s.  The test stays closed:
+figures of the test in the new manifest are those of the version that it was converted from, which its section
+``converted`` names.
 """
 
 from __future__ import annotations
@@ -21,23 +22,18 @@ from models.manifest_sections import Converted, Step
 from models.providers.graph import Source, source_of
 from models.providers.onnx_runtime import open_session
 from models.serving.batches import ONE_BY_ONE
+from models.trainer.acceptance import compare, problems_of
 from models.trainer.card import render_run_card
 from models.trainer.dataset import Dataset, Part
 from models.trainer.judged import BUNDLE, bundle_in
 from models.trainer.opened import open_run
 from models.trainer.precision import Target, convert_graph
 from models.trainer.publish import CARD, publish
-from models.trainer.scores import LOSS, score_target
 
 Float64 = npt.NDArray[np.float64]
 
 AGREEMENT_MIN: Final = {"fp16": 0.999, "int8": 0.0}
 """Share of rows with the same class."""
-F1_FALL_MAX: Final = 0.002
-"""Of macro-F1: 0.2 points."""
-ECE_RISE_MAX: Final = 0.005
-LOSS_RISE_MAX: Final = 0.002
-"""Of a forecast without classes: of its own loss, as a share."""
 GOLDEN_ABS: Final = {"fp16": 1e-3, "int8": 5e-2}
 """How far the golden tape may be off, where its numbers are not above 1; else as a share of the greatest."""
 _BATCH = 1024
@@ -58,46 +54,14 @@ def convert_run(folder: Path, precision: Target, *, data: Path | None = None) ->
     part = rows.validation.every(opened.settings.fit.eval_rows_max)
     before = _said(source_of(bundle), rows, part)
     after = _said(source_of(bundle)._replace(content=graph, precision=precision), rows, part)
-    found = compare(bundle.version, rows, part, before, after)
+    found = Converted(bundle.version, len(part.index), *compare(rows, part, before, after))
     check(found, precision)
     return _published(folder, bundle, graph, precision, found)
 
 
-def compare(version: str, rows: Dataset, part: Part, before: list[Float64], after: list[Float64]) -> Converted:
-    """Scores of both graphs, under the names of the forecasts where there are several."""
-    scores: list[dict[str, float]] = [{}, {}]
-    agreed: list[float] = []
-    for number, target in enumerate(rows.plan.targets):
-        values = rows.targets[part.index, number]
-        for found, said in zip(scores, (before, after), strict=True):
-            each = score_target(target, values, said[number])
-            kept = ("macro_f1", "ece", "log_loss") if target.kind == "classes" else (LOSS[target.kind],)
-            name = "" if rows.plan.single else f"{target.name}."
-            found.update({name + score: float(f"{each[score]:.6g}") for score in kept})
-        if target.kind == "classes":
-            agreed.append(float((before[number].argmax(axis=1) == after[number].argmax(axis=1)).mean()))
-    return Converted(version, len(part.index), min(agreed, default=None), *scores)
-
-
 def check(found: Converted, precision: Target) -> None:
     """Raises ``BundleError`` with every number that is not allowed."""
-    problems = []
-    if found.agreement is not None and found.agreement < AGREEMENT_MIN[precision]:
-        problems.append(
-            f"{100 * found.agreement:.3f} % of rows have the same class (at least {100 * AGREEMENT_MIN[precision]:g} %)"
-        )
-    for name, before in found.before.items():
-        after, kind = found.after[name], name.rpartition(".")[2]
-        if kind == "macro_f1":
-            bad, allowed = not after >= before - F1_FALL_MAX, f"may fall by {F1_FALL_MAX}"
-        elif kind == "ece":
-            bad, allowed = not after <= before + ECE_RISE_MAX, f"may rise by {ECE_RISE_MAX}"
-        elif kind == "log_loss":
-            bad, allowed = not np.isfinite(after), "must be a number"
-        else:
-            bad, allowed = not after <= before * (1 + LOSS_RISE_MAX), f"may rise by {100 * LOSS_RISE_MAX:g} %"
-        if bad:
-            problems.append(f"{name} {before:.6g} becomes {after:.6g} ({allowed})")
+    problems = problems_of(found.agreement, found.before, found.after, AGREEMENT_MIN[precision])
     if problems:
         raise BundleError(
             f"{found.version} in {precision} on {found.rows:,} validation rows: {'; '.join(problems)}",

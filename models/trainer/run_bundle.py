@@ -23,6 +23,7 @@ from models.manifest_sections import DIRECTION, Forecast, Form, Reference
 from models.networks.exported import Member, Output, Reading
 from models.reference import newest_in_unit, spread_of
 from models.trainer.bundle import Description, bundle_of, label_fingerprint, scope_of
+from models.trainer.carrying import with_carrying
 from models.trainer.dataset import Dataset
 from models.trainer.export import OUTPUT
 from models.trainer.fit import Fitted, forecasts
@@ -84,7 +85,7 @@ def bundle_opened(opened: OpenedRun, found: list[Fitted], normaliser: Normalised
             command=f"python run.py models refresh {lineage.version} --run {Path(lineage.run).name}",
             summary=f"{description.summary} Refreshed from {lineage.version}: {lineage.text}.",
         )
-    return bundle_of(
+    made = bundle_of(
         opened.runs,
         description,
         spec=spec,
@@ -94,6 +95,7 @@ def bundle_opened(opened: OpenedRun, found: list[Fitted], normaliser: Normalised
         real=Real(rows.windows(some.position), rows.numbers[some.index] if with_assets else None),
         assets=rows.assets if with_assets else None,
     )
+    return with_carrying(made, rows)
 
 
 def description_of(settings: TrainSettings, spec: FeatureSpec, rows: Dataset, found: list[Fitted]) -> Description:

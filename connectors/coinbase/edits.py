@@ -16,12 +16,13 @@ import msgspec
 
 from connectors.coinbase import wire
 from connectors.coinbase.auth import TokenPool
-from connectors.coinbase.orders import PREFIX, Answer, Verdict, read_order_answer, request_head
+from connectors.coinbase.orders import PREFIX, Answer, read_order_answer, request_head
 from connectors.coinbase.refusals import refusal_reason, told
 from connectors.coinbase.settle import CHECK_AFTER_S, Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.http import OrderWriter
 from connectors.ratelimit import TokenBucket
+from connectors.verdicts import Verdict
 from engine.commands import ReplaceOrder
 from engine.errors import LocalProtocolError
 from engine.events import ReplaceOutcomeUnknown, ReplaceRejected

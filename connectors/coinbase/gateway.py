@@ -18,7 +18,6 @@ from connectors.coinbase.edits import Edits
 from connectors.coinbase.orders import (
     CLOSE_ROUTE,
     ORDERS_ROUTE,
-    Verdict,
     closes_contracts,
     encode_close,
     encode_order,
@@ -30,6 +29,7 @@ from connectors.coinbase.symbols import is_contract
 from connectors.coinbase.tracker import OrderTracker
 from connectors.http import OrderWriter
 from connectors.ratelimit import TokenBucket
+from connectors.verdicts import Verdict
 from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, OrderType, ReplaceOrder, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import CancelRejected, InputEvent, OrderOutcomeUnknown, OrderRejected

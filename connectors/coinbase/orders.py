@@ -7,7 +7,6 @@ other orders that exclude each other.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -16,6 +15,7 @@ import msgspec
 from connectors.coinbase import wire
 from connectors.coinbase.offer import OFFER
 from connectors.coinbase.refusals import refusal_reason, told
+from connectors.verdicts import Verdict
 from engine.commands import NewOrder, NewOrderWithExits, OrderIntent, OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side
@@ -36,14 +36,6 @@ def request_head(route: tuple[str, str], host: str, user_agent: str = "kestrel")
         f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {user_agent}\r\nAccept: application/json\r\n"
         f"Content-Type: application/json\r\nAuthorization: Bearer "
     ).encode()
-
-
-class Verdict(enum.Enum):
-    """What an answer to POST /orders proves."""
-
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    UNKNOWN = "unknown"
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -23,9 +23,10 @@ from connectors.oanda.account_protocol import AccountProtocol
 from connectors.oanda.books import OneTrade
 from connectors.oanda.exits import encode_exit, hangs, may_be_guaranteed, misfit
 from connectors.oanda.known import SECOND
-from connectors.oanda.orders import Answer, Verdict, encode_order, read_answer
+from connectors.oanda.orders import Answer, encode_order, read_answer
 from connectors.oanda.refusals import GUARANTEE, Unfit, of_guaranteed
 from connectors.ratelimit import TokenBucket
+from connectors.verdicts import Verdict
 from engine.commands import CancelOrder, NewOrder, OrderType, TimeInForce
 from engine.events import CancelRejected, InputEvent, OrderOutcomeUnknown, OrderRejected
 from engine.instruments import Instrument

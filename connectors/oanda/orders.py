@@ -6,7 +6,6 @@ takes is ``offer``'s, what its refusals mean ``refusals``'.
 
 from __future__ import annotations
 
-import enum
 from decimal import Decimal
 
 import msgspec
@@ -15,6 +14,7 @@ from connectors.oanda import wire
 from connectors.oanda.bodies import OrderBody, OrderRequest
 from connectors.oanda.offer import OFFER
 from connectors.oanda.refusals import Unfit, refusal
+from connectors.verdicts import Verdict
 from engine.commands import NewOrder, OrderType, TimeInForce
 from engine.data.sessions import Market, market_of
 from engine.events import Side
@@ -35,14 +35,6 @@ _SAYS_NOTHING = frozenset({408, 425})
 """Of the statuses below 500 those that say nothing about the order."""
 _TOO_FAST = 429
 """Refused before anybody looked at it, whatever the body is."""
-
-
-class Verdict(enum.Enum):
-    """What an answer to POST orders proves."""
-
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    UNKNOWN = "unknown"
 
 
 class Answer(msgspec.Struct, frozen=True):

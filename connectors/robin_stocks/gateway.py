@@ -22,10 +22,11 @@ import msgspec
 
 from connectors.robin_stocks import wire
 from connectors.robin_stocks.messages import Outcome, Told
-from connectors.robin_stocks.orders import Answer, Listing, Verdict, encode, read_answer
+from connectors.robin_stocks.orders import Answer, Listing, encode, read_answer
 from connectors.robin_stocks.protocol import OrderBooks
 from connectors.robin_stocks.queue import Lane
 from connectors.robin_stocks.settings import RobinStocksSettings
+from connectors.verdicts import Verdict
 from engine.commands import CancelOrder, NewOrder
 from engine.errors import LocalProtocolError
 from engine.events import CancelRejected, InputEvent, OrderOutcomeUnknown, OrderRejected

@@ -8,7 +8,6 @@ of the client order id, so that an order can be found again by whoever knows tha
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -18,6 +17,7 @@ import msgspec
 
 from connectors.robin_stocks import wire
 from connectors.robin_stocks.messages import Outcome, Told
+from connectors.verdicts import Verdict
 from engine.commands import NewOrder, OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side
@@ -255,14 +255,6 @@ def _on_grid(value: Decimal | None, step: Decimal, what: str) -> str:
 
 
 # --- answers in -------------------------------------------------------------------------------------------------------
-
-
-class Verdict(enum.Enum):
-    """What an answer to an order proves."""
-
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    UNKNOWN = "unknown"
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -17,9 +17,10 @@ from connectors.http import OrderWriter
 from connectors.robinhood import wire
 from connectors.robinhood.auth import Key
 from connectors.robinhood.budget import Budget
-from connectors.robinhood.orders import Answer, Verdict, encode_order, read_answer, refusal, rule_broken
+from connectors.robinhood.orders import Answer, encode_order, read_answer, refusal, rule_broken
 from connectors.robinhood.tracker import OrderTracker
 from connectors.robinhood.watch import NS_PER_S, OrderWatch
+from connectors.verdicts import Verdict
 from engine.commands import CancelOrder, NewOrder
 from engine.errors import LocalProtocolError
 from engine.events import CancelRejected, InputEvent, OrderAccepted, OrderOutcomeUnknown, OrderRejected, Side

@@ -5,7 +5,6 @@ Owns which kinds the venue takes, how a command becomes bytes, and what an answe
 
 from __future__ import annotations
 
-import enum
 from decimal import Decimal
 from typing import Any, Final
 
@@ -14,19 +13,12 @@ import msgspec
 from connectors.robinhood import wire
 from connectors.robinhood.names import venue_name
 from connectors.robinhood.offer import OFFER
+from connectors.verdicts import Verdict
 from engine.commands import NewOrder, OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side
 from engine.instruments import Instrument
 from engine.refusals import REFUSED, worded
-
-
-class Verdict(enum.Enum):
-    """What an answer to an order proves."""
-
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    UNKNOWN = "unknown"
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -20,11 +20,12 @@ from connectors.coinbase import listings, product_wire, wire
 from connectors.coinbase.access import KeyAccess
 from connectors.coinbase.directory import trading_status
 from connectors.coinbase.exit_tracking import UNCANCELLED
-from connectors.coinbase.orders import Verdict, read_order_answer
+from connectors.coinbase.orders import read_order_answer
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import CoinbaseUserProtocol
 from connectors.fakes import EventLog, FakeClock
+from connectors.verdicts import Verdict
 from engine import codec
 from engine.errors import VenueError
 from engine.events import OrderCancelled, OrderExpired, OrderFilled, OrderRejected, TradingStatus

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.client import ClientProtocol
-from websockets.uri import parse_uri
 
 from connectors.coinbase.protocol import CoinbaseMarketProtocol, StreamProtocol
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import CoinbaseUserProtocol
-from connectors.fakes import FakeClock, RecordingSink
-from connectors.ws import WebsocketsConnection, WsOptions
 from engine import codec
 from engine.events import InputEvent
 from tests.support.coinbase import BTC, ack, frame, heartbeat, levels, ticker, trade, trades, user, user_order
+from tests.support.mutated import fed, mutate, reshape
 from tests.support.ws_contract import frame as ws_frame
 
 HELD = {"product_id": "BIP-20DEC30-CDE", "side": "SHORT", "number_of_contracts": "3", "entry_price": "61000"}
@@ -70,41 +65,9 @@ def read(protocol: StreamProtocol, frames: list[bytes]) -> list[InputEvent]:
 def test_any_split_of_the_byte_stream_gives_the_same_events(sizes: list[int]) -> None:
     """Frames on the wire, cut at arbitrary places and fed to the real transport, against the frames whole."""
     stream = b"".join(ws_frame(1, frame) for frame in MARKET)
-
-    async def feed() -> list[bytes]:
-        sink = RecordingSink()
-        inner = ClientProtocol(parse_uri("ws://x/"), max_size=None)
-        connection = WebsocketsConnection(inner, sink, FakeClock(), WsOptions())
-        inner.state = inner.state.OPEN
-        inner.parser = super(ClientProtocol, inner).parse()
-        next(inner.parser)
-        at = index = 0
-        while at < len(stream):
-            size = sizes[index % len(sizes)]
-            connection.data_received(stream[at : at + size])
-            at += size
-            index += 1
-        return sink.frames
-
-    frames = asyncio.run(feed())
+    frames = fed(stream, sizes)
     assert frames == MARKET
     assert [codec.encode(e) for e in read(market(), frames)] == [codec.encode(e) for e in read(market(), MARKET)]
-
-
-def mutate(draw: Any, frame: bytes) -> bytes:
-    data = bytearray(frame)
-    for _ in range(draw(st.integers(1, 6))):
-        at = draw(st.integers(0, max(0, len(data) - 1)))
-        kind = draw(st.sampled_from(["flip", "cut", "insert", "copy"]))
-        if kind == "flip" and data:
-            data[at] = draw(st.integers(0, 255))
-        elif kind == "cut":
-            del data[at : at + draw(st.integers(1, 40))]
-        elif kind == "insert":
-            data[at:at] = draw(st.sampled_from([b"null", b"-1e999", b'"', b"{", b"\xff", b"NaN", b"[[[[", b"0", b","]))
-        else:
-            data[at:at] = data[: draw(st.integers(0, 60))]
-    return bytes(data)
 
 
 @st.composite
@@ -126,32 +89,9 @@ def test_mutated_frames_never_raise_and_what_they_yield_can_be_journaled(data: A
         assert [type(e) for e in read(protocol, corpus[:1])] == fresh
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-
-
 @st.composite
 def reshaped(draw: Any, corpus: list[bytes]) -> bytes:
-    """A good message with one member, at any depth, replaced by an arbitrary JSON value or removed."""
-    message = json.loads(draw(st.sampled_from(corpus)))
-    node: Any = message
-    for _ in range(8):
-        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-        if not keys:
-            break
-        key = draw(st.sampled_from(keys))
-        if isinstance(node[key], dict | list) and node[key] and draw(st.booleans()):
-            node = node[key]
-            continue
-        if draw(st.booleans()):
-            node[key] = draw(json_values)
-        else:
-            del node[key]
-        break
-    return json.dumps(message).encode()
+    return reshape(draw, draw(st.sampled_from(corpus)))
 
 
 @pytest.mark.fault("C13")

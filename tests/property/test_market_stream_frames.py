@@ -3,23 +3,18 @@ changes that arrive late, twice, or not at all is the venue's book or no book.""
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.client import ClientProtocol
-from websockets.uri import parse_uri
 
 from connectors.binance.depth import WAITING_MAX, Alignment
-from connectors.fakes import FakeClock, RecordingSink
 from connectors.market_stream import MarketStream
-from connectors.ws import WebsocketsConnection, WsOptions
 from engine import codec
 from engine.book import OrderBook
 from engine.events import BookDelta, BookSnapshot, Gap, InputEvent
+from tests.support.mutated import fed, mutate, reshape
 from tests.support.streams import MESSAGES, binance, depth, fresh, snapshot
 from tests.support.ws_contract import frame as ws_frame
 
@@ -44,23 +39,7 @@ def test_any_split_of_the_byte_stream_gives_the_same_events(name: str, sizes: li
     """Messages on the wire, cut at arbitrary places and fed to the real transport, against the messages whole."""
     messages = MESSAGES[name]
     stream = b"".join(ws_frame(1, message) for message in messages)
-
-    async def feed() -> list[bytes]:
-        sink = RecordingSink()
-        inner = ClientProtocol(parse_uri("ws://x/"), max_size=None)
-        connection = WebsocketsConnection(inner, sink, FakeClock(), WsOptions())
-        inner.state = inner.state.OPEN
-        inner.parser = super(ClientProtocol, inner).parse()
-        next(inner.parser)
-        at = index = 0
-        while at < len(stream):
-            size = sizes[index % len(sizes)]
-            connection.data_received(stream[at : at + size])
-            at += size
-            index += 1
-        return sink.frames
-
-    frames = asyncio.run(feed())
+    frames = fed(stream, sizes)
     assert frames == messages
     split, whole = read(fresh(name), frames), read(fresh(name), messages)
     assert [codec.encode(event) for event in split] == [codec.encode(event) for event in whole]
@@ -69,49 +48,14 @@ def test_any_split_of_the_byte_stream_gives_the_same_events(name: str, sizes: li
 @st.composite
 def mutated(draw: Any) -> tuple[str, bytes]:
     name, message = draw(st.sampled_from(ALL))
-    data = bytearray(message)
-    for _ in range(draw(st.integers(1, 5))):
-        at = draw(st.integers(0, max(0, len(data) - 1)))
-        kind = draw(st.sampled_from(["flip", "cut", "insert", "copy"]))
-        if kind == "flip" and data:
-            data[at] = draw(st.integers(0, 255))
-        elif kind == "cut":
-            del data[at : at + draw(st.integers(1, 40))]
-        elif kind == "insert":
-            odd = [b"null", b"-1e999", b'"', b"{", b"\xff", b"NaN", b"[[[[", b"0", b"]", b"99999999999999999999", b'""']
-            data[at:at] = draw(st.sampled_from(odd))
-        else:
-            data[at:at] = data[: draw(st.integers(0, 60))]
-    return name, bytes(data)
-
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
+    return name, mutate(draw, message)
 
 
 @st.composite
 def reshaped(draw: Any) -> tuple[str, bytes]:
     """A good message with one member, at any depth, replaced by an arbitrary value or removed."""
     name, text = draw(st.sampled_from(ALL))
-    message = json.loads(text)
-    node: Any = message
-    for _ in range(8):
-        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-        if not keys:
-            break
-        key = draw(st.sampled_from(keys))
-        if isinstance(node[key], dict | list) and node[key] and draw(st.booleans()):
-            node = node[key]
-            continue
-        if draw(st.booleans()):
-            node[key] = draw(values)
-        else:
-            del node[key]
-        break
-    return name, json.dumps(message).encode()
+    return name, reshape(draw, text)
 
 
 @pytest.mark.fault("C12", "C13")

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from connectors.oanda import wire
 from connectors.oanda.account_protocol import AccountProtocol
-from connectors.oanda.orders import Verdict, read_answer
+from connectors.oanda.orders import read_answer
 from connectors.oanda.protocol import PriceProtocol
 from connectors.oanda.sandbox.views import price_json
+from connectors.verdicts import Verdict
 from tests.support.oanda import Venue
 
 NAMES = {"EUR_USD": "EUR/USD@oanda", "USD_JPY": "USD/JPY@oanda"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.coinbase.edits import encode_edit, read_edit_answer
-from connectors.coinbase.orders import Verdict
+from connectors.verdicts import Verdict
 from engine.commands import ReplaceOrder
 from engine.events import ReplaceOutcomeUnknown, ReplaceRejected
 from engine.ports import EditingGateway

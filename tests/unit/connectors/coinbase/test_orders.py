@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.coinbase.orders import Verdict, encode_any_order, encode_cancels, encode_order, read_order_answer
+from connectors.coinbase.orders import encode_any_order, encode_cancels, encode_order, read_order_answer
+from connectors.verdicts import Verdict
 from engine.commands import OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side

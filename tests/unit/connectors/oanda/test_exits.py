@@ -11,10 +11,11 @@ import pytest
 
 from connectors.oanda.books import OneTrade
 from connectors.oanda.exits import encode_exit
-from connectors.oanda.orders import Verdict, read_answer
+from connectors.oanda.orders import read_answer
 from connectors.oanda.refusals import Unfit
 from connectors.oanda.sandbox.errors import ApiError
 from connectors.oanda.sandbox.settings import SandboxInstrument
+from connectors.verdicts import Verdict
 from engine.commands import NewOrder, OrderType, TimeInForce
 from engine.events import Side
 from tests.support.oanda import Venue

@@ -11,8 +11,9 @@ import pytest
 
 from connectors.oanda import wire
 from connectors.oanda.offer import OFFER
-from connectors.oanda.orders import Verdict, define, encode_order, read_answer
+from connectors.oanda.orders import define, encode_order, read_answer
 from connectors.oanda.sandbox.views import instrument_json
+from connectors.verdicts import Verdict
 from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.data.instruments import known_instrument
 from engine.errors import LocalProtocolError

@@ -10,16 +10,9 @@ import msgspec
 import pytest
 
 from connectors.robin_stocks.messages import Outcome, Told
-from connectors.robin_stocks.orders import (
-    Verdict,
-    define_option,
-    define_stock,
-    encode,
-    option_name,
-    read_answer,
-    ref_id,
-)
+from connectors.robin_stocks.orders import define_option, define_stock, encode, option_name, read_answer, ref_id
 from connectors.robin_stocks.wire import ContractRow, InstrumentRow, Ticks
+from connectors.verdicts import Verdict
 from engine.commands import OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from connectors.robinhood.names import venue_name
 from connectors.robinhood.offer import OFFER
-from connectors.robinhood.orders import Verdict, encode_order, read_answer, rule_broken
+from connectors.robinhood.orders import encode_order, read_answer, rule_broken
 from connectors.robinhood.sandbox.requests import parse_order
 from connectors.robinhood.sandbox.settings import DEFAULT_PAIRS, Switches
+from connectors.verdicts import Verdict
 from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
 from engine.errors import LocalProtocolError
 from engine.events import Side

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import shlex
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import run
+from tests.support.scripts import load_script
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [
@@ -182,11 +182,7 @@ def test_generated_pages_equal_their_tables(script: str) -> None:
     """Made again in memory and compared with what is committed."""
     if script == "make_networks":
         pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
-    spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(ROOT / "docs" / f"{script}.py")
     assert module.PAGES
     for name, make in module.PAGES.items():
         assert text_of(ROOT / "docs" / name) == make(), f"docs/{name} is old: python docs/{script}.py"

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.support.scripts import load_script
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EVERY = {"A": 15, "B": 20, "C": 18, "D": 10, "E": 14, "F": 17}
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_faults", ROOT / "docs" / "make_faults.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = _script()
+SCRIPT = load_script(ROOT / "docs" / "make_faults.py")
 
 
 def test_every_id_of_each_group_is_listed_in_order() -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.support.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def making() -> ModuleType:
-    path = ROOT / "docs" / "make_venues.py"
-    spec = importlib.util.spec_from_file_location("make_venues", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs" / "make_venues.py")
 
 
 def test_the_page_is_the_one_that_would_be_made(making: ModuleType) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,13 @@ import pytest
 from engine.commands import GroupIntent
 from tests.support.fake_view import FakeView
 from tests.support.limits import NAME
+from tests.support.scripts import load_script
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "brackets.py"
 
 
 def example() -> Any:
-    spec = importlib.util.spec_from_file_location("brackets_example", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(EXAMPLE)
     return module.Brackets("mine", [NAME], module.Params())
 
 

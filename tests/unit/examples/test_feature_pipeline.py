@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -11,17 +10,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tests.support.scripts import load_script
+
 PROGRAM = Path(__file__).resolve().parents[3] / "examples" / "feature_pipeline.py"
 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("feature_pipeline", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(PROGRAM)
 
 
 def test_generated_ticks_give_the_same_bits_live_and_in_bulk(

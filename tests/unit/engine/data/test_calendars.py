@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from engine.data import calendars
 from engine.data.calendars import Calendar, calendar, names, read_calendar, write_calendar
 from engine.errors import DataError
+from tests.support.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[4]
 HOUR_NS = 3_600 * 10**9
@@ -97,11 +97,7 @@ def test_recorded_candles_lie_in_sessions(market_data: Path, stem: str, name: st
 def test_the_committed_files_are_what_the_library_gives(name: str) -> None:
     """Compiled anew, where exchange_calendars is installed: every session of 46 years."""
     pytest.importorskip("exchange_calendars")
-    spec = importlib.util.spec_from_file_location("make_calendars", ROOT / "docs" / "make_calendars.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(ROOT / "docs" / "make_calendars.py")
     made, kept = module.compile_calendar(name), calendar(name)
     np.testing.assert_array_equal(made.opens_ns, kept.opens_ns)
     np.testing.assert_array_equal(made.closes_ns, kept.closes_ns)

@@ -24,7 +24,7 @@ from models.networks.exported import Member, Output, Reading
 from models.reference import newest_in_unit, spread_of
 from models.trainer.bundle import Description, bundle_of, label_fingerprint, scope_of
 from models.trainer.carrying import with_carrying
-from models.trainer.dataset import Dataset
+from models.trainer.dataset import Dataset, Part
 from models.trainer.export import OUTPUT
 from models.trainer.fit import Fitted, forecasts
 from models.trainer.graphs import Real
@@ -72,7 +72,7 @@ def bundle_opened(opened: OpenedRun, found: list[Fitted], normaliser: Normalised
     Raises ``BundleError`` for an export that differs.
     """
     settings, spec, rows = opened.settings, opened.spec, opened.rows
-    some = rows.validation.every(_REAL_ROWS)
+    some = real_rows(rows)
     with_assets = settings.assets is not None
     description = msgspec.structs.replace(
         description_of(settings, spec, rows, found), reference=_reference(rows, normaliser)
@@ -92,10 +92,23 @@ def bundle_opened(opened: OpenedRun, found: list[Fitted], normaliser: Normalised
         normaliser=normaliser,
         members=[Member(one.served.network, readings_of(one)) for one in found],  # type: ignore[arg-type]
         seeds=[one.seed for one in found],
-        real=Real(rows.windows(some.position), rows.numbers[some.index] if with_assets else None),
+        real=Real(rows.windows(rows.samples.position[some]), rows.numbers[some] if with_assets else None),
         assets=rows.assets if with_assets else None,
     )
     return with_carrying(made, rows)
+
+
+def real_rows(rows: Dataset) -> npt.NDArray[np.int64]:
+    """Numbers of the samples that a graph is held to torch on: 1,000 evenly spread over the validation part, and over
+    the training part what that is short of."""
+    held = _spread(rows.validation, _REAL_ROWS)
+    return np.concatenate([held, _spread(rows.train, _REAL_ROWS - len(held))])
+
+
+def _spread(part: Part, count: int) -> npt.NDArray[np.int64]:
+    """``count`` samples of a part, or all, evenly spread from the first to the last."""
+    at = np.linspace(0, len(part) - 1, min(count, len(part))).round().astype(np.int64)
+    return part.index[at]
 
 
 def description_of(settings: TrainSettings, spec: FeatureSpec, rows: Dataset, found: list[Fitted]) -> Description:

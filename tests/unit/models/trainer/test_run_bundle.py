@@ -17,7 +17,14 @@ from models.onnx_model import OnnxModel
 from models.reference import newest_in_unit
 from strategies.threshold import ThresholdParams, ThresholdStrategy
 from tests.support.fake_view import FakeView
-from tests.support.training import candle_settings, tiny_settings, write_candles, write_quotes, write_settings
+from tests.support.training import (
+    candle_settings,
+    tiny_dataset,
+    tiny_settings,
+    write_candles,
+    write_quotes,
+    write_settings,
+)
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 pytest.importorskip("onnxscript", reason="the trainer is not installed")
@@ -26,7 +33,7 @@ from models.networks.served import Normaliser  # noqa: E402
 from models.trainer import dataset  # noqa: E402
 from models.trainer.fit import forecasts  # noqa: E402
 from models.trainer.run import fit_normaliser_of, load_fitted, run_training  # noqa: E402
-from models.trainer.run_bundle import bundle_run  # noqa: E402
+from models.trainer.run_bundle import bundle_run, real_rows  # noqa: E402
 from models.trainer.settings import load_settings  # noqa: E402
 
 
@@ -87,6 +94,18 @@ def test_the_bundle_says_what_the_run_says(trained, make_instrument):
         assert np.mean(scores <= quantile + 1e-6) >= 1.0 - error
         assert np.mean(scores < quantile - 1e-6) <= 1.0 - error + 1.0 / len(scores)
     assert model.predict("X/Y@nowhere", rows.windows(part.position[:1])[0], 1, 2).values != said[0].values
+
+
+@pytest.mark.parametrize("validation", [0.2, 0.45])
+def test_a_graph_is_held_to_torch_on_a_thousand_windows(tmp_path, validation):
+    """Of validation rows, of which here are fewer, and then a few more: each once, none of the test."""
+    rows = tiny_dataset(write_quotes(tmp_path), split={"train": 0.4, "validation": validation})
+    assert (len(rows.validation) < 1_000) is (validation < 0.4)
+    found = real_rows(rows).tolist()
+    assert len(set(found)) == len(found) == 1_000
+    held, learned = (set(part.index.tolist()) for part in (rows.validation, rows.train))
+    assert len(set(found) & held) == min(1_000, len(held))
+    assert set(found) <= held | learned
 
 
 def test_a_run_that_is_not_done_has_no_bundle(trained, tmp_path):

@@ -103,22 +103,21 @@ class EntrySizes:
                 found += order.leaves_qty
         return found
 
-    def _closing_qty(self, intent: OrderIntent, size: EntrySize, besides: str = "") -> Decimal:
-        """What it may close beside open orders that close the same.  One that is being cancelled counts where nothing
-        may be added at all: else an exit that takes its place would be cut."""
+    def _closing_qty(self, intent: OrderIntent, besides: str, *, rests: bool) -> Decimal:
+        """What it may close beside open orders that close the same.  ``rests``: those that are being cancelled will not
+        fill any more."""
         held_qty = -self._held_qty(intent)
-        if held_qty <= _ZERO:
-            return _ZERO
-        return max(held_qty - self._open_qty(intent, besides, rests=bool(size.factor)), _ZERO)
+        return max(held_qty - self._open_qty(intent, besides, rests=rests), _ZERO) if held_qty > _ZERO else _ZERO
 
-    def _adds(self, intent: OrderIntent, size: EntrySize) -> bool:
-        """Whether some of it would add to what the strategy holds itself."""
-        return not intent.reduce_only and intent.qty > self._closing_qty(intent, size)
+    def _adds(self, intent: OrderIntent, size: EntrySize, besides: str = "") -> bool:
+        """Whether some of it would add to what the strategy holds itself.  Where something may be added, an exit that
+        takes the place of one that is being cancelled is none that does."""
+        return not intent.reduce_only and intent.qty > self._closing_qty(intent, besides, rests=bool(size.factor))
 
     def _fitting_qty(self, intent: OrderIntent, size: EntrySize, besides: str = "") -> Decimal:
         """What of an order that adds may leave, to the lot.  Raises ``KeyError`` and ``ArithmeticError``."""
         lot_qty = self._view.instrument(intent.instrument).lot_qty
-        closing_qty = self._closing_qty(intent, size, besides)
+        closing_qty = self._closing_qty(intent, besides, rests=False)
         before_qty = self._before_qty(intent, besides)
         wanted_qty = closing_qty + max((before_qty + intent.qty - closing_qty) * size.factor - before_qty, _ZERO)
         return wanted_qty // lot_qty * lot_qty
@@ -172,7 +171,7 @@ class EntrySizes:
         if size is None or wish.qty - filled_qty <= open_qty:
             return wish
         rest = msgspec.structs.replace(order.intent, qty=wish.qty - filled_qty)
-        if rest.reduce_only or rest.qty <= self._closing_qty(rest, size, order.client_order_id):
+        if not self._adds(rest, size, order.client_order_id):
             return wish
         try:
             left_qty = max(self._fitting_qty(rest, size, order.client_order_id), open_qty)

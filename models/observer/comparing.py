@@ -10,6 +10,7 @@ from typing import Final
 
 from models.observer.evidence import EvidenceStore, Key
 from models.observer.maturing import Matured
+from models.observer.outcomes import calibration_error
 from models.observer.paired import Paired
 from models.observer.rollout import RolloutRules, Verdict, judge
 from models.observer.told import Judged
@@ -140,15 +141,15 @@ class Comparisons:
         return [self._judge(key, held, tracks) for key, held in self.pairs.items()]
 
     def _judge(self, key: Key, held: Paired, tracks: list[Track]) -> Judged:
-        """The figures of all instruments together; calibration is the worst of them."""
+        """The figures of all instruments together: one that is quiet holds up nobody."""
         champion, challenger, role = key
         ours = [track for track in tracks if (track.version, track.role) == (challenger, role)]
-        theirs = [track for track in tracks if track.version == champion]
+        theirs = [track for track in tracks if (track.version, track.role) == (champion, CHAMPION)]
         verdict: Verdict = judge(
             held,
             self._rules,
-            ece=_worst([track.outcomes.calibration_error() for track in ours]),
-            champion_ece=_worst([track.outcomes.calibration_error() for track in theirs]),
+            ece=calibration_error([track.outcomes for track in ours]),
+            champion_ece=calibration_error([track.outcomes for track in theirs]),
             latency_p99_us=self._latency_us(challenger),
         )
         return Judged(challenger, champion, role, verdict)
@@ -163,8 +164,3 @@ class Comparisons:
                     figures |= {f"{name}_for": round(gap.better, 4), f"{name}_against": round(gap.worse, 4)}
             found[f"{challenger} ({role}) beside {champion}"] = figures
         return found
-
-
-def _worst(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return max(known) if known and len(known) == len(values) else None

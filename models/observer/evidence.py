@@ -134,4 +134,5 @@ class EvidenceStore:
             kept = msgspec.json.decode(path.read_bytes(), type=Kept)
         except (OSError, msgspec.MsgspecError):
             return None
-        return kept if (kept.form, kept.about) == (_FORM, self._about) else None
+        is_ours = (kept.form, kept.about) == (_FORM, self._about)
+        return kept if is_ours and kept.paired.span_ns > 0 and kept.paired.profit_max_bps > 0.0 else None

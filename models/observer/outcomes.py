@@ -5,6 +5,7 @@ Owns the figures.  When an outcome is known is ``models.observer.maturing``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -50,6 +51,15 @@ def log_loss(p: float, rose: bool) -> float:
     return float(-np.log(max(p if rose else 1.0 - p, P_MIN)))
 
 
+def calibration_error(outcomes: Sequence[Outcomes]) -> float | None:
+    """Of the rows that several hold together; None before 100 of them."""
+    held = [one.rows for one in outcomes]
+    rows = np.concatenate(held) if held else np.zeros((0, 2))
+    if len(rows) < 100:
+        return None
+    return expected_calibration_error(rows[:, 1].astype(np.int64), np.stack([1.0 - rows[:, 0], rows[:, 0]], axis=1))
+
+
 class Outcomes:
     """Of one version on one instrument.  ``rows``: how many matured rows, and signals, are held."""
 
@@ -86,10 +96,12 @@ class Outcomes:
 
     def calibration_error(self) -> float | None:
         """Of the held rows; None before 100 of them."""
-        rows = self._rows.all()
-        if len(rows) < 100:
-            return None
-        return expected_calibration_error(rows[:, 1].astype(np.int64), np.stack([1.0 - rows[:, 0], rows[:, 0]], axis=1))
+        return calibration_error([self])
+
+    @property
+    def rows(self) -> Float64:
+        """``(n, 2)``: probability of a rise, and whether it was one, oldest first."""
+        return self._rows.all()
 
     def latency_us(self, quantile: float) -> float | None:
         """Of the predictions that were made in the process that watches; None without any."""

@@ -14,7 +14,7 @@ from models.observer.rollout import RolloutRules
 from models.observer.told import Alarmed, Judged, Told
 from models.observer.track import CANARY, SHADOW
 from models.registry.promotion import promote, retire, rollback
-from models.registry.standing import scope_of
+from models.registry.standing import Standing, scope_of
 from models.registry.store import Registry
 
 WHO: Final = "rollout"
@@ -37,9 +37,10 @@ def carry_out(told: Told, registry: Registry, rules: RolloutRules, now_ns: int, 
         )
     try:
         if isinstance(told, Judged):
-            if outdated := _outdated(told, registry, now_ns - upto_ns):
+            standing = registry.standing(scope_of(registry.manifest(told.model)))
+            if outdated := _outdated(told, standing, now_ns - upto_ns):
                 return f"not done for {told.model}, its verdict is dropped: {outdated}"
-            return _follow_verdict(told, registry, rules, now_ns)
+            return _follow_verdict(told, standing, registry, rules, now_ns)
         return _follow_alarm(told, registry, now_ns)
     except BundleError as error:
         return f"not done for {told.model}: {error}"
@@ -49,29 +50,30 @@ def _asks_for_a_change(told: Alarmed | Judged) -> bool:
     return told.verdict.said in ("promote", "demote") if isinstance(told, Judged) else told.action == "stop"
 
 
-def _outdated(judged: Judged, registry: Registry, lag_ns: int) -> str:
-    """What of a verdict is true no more; empty where all is.  Raises ``BundleError`` for an unknown version."""
+def _outdated(judged: Judged, standing: Standing, lag_ns: int) -> str:
+    """What of a verdict is true no more; empty where all is."""
     if lag_ns > LAG_MAX_NS:
         return f"the last record that was read is {lag_ns / 1e9:.0f} s old"
-    standing = registry.standing(scope_of(registry.manifest(judged.model)))
     if standing.champion != judged.champion:
         return f"the champion is {standing.champion or 'nobody'}, it was judged beside {judged.champion}"
     role = standing.state_of(judged.model)
     return "" if role == judged.role else f"it is {role}, it was judged as {judged.role}"
 
 
-def _follow_verdict(judged: Judged, registry: Registry, rules: RolloutRules, now_ns: int) -> str:
+def _follow_verdict(judged: Judged, standing: Standing, registry: Registry, rules: RolloutRules, now_ns: int) -> str:
+    """On that standing and no other: who is changed meanwhile is not taken for who was judged."""
     name, _, sha = judged.model.partition("@")
+    sequence = standing.sequence
     why = judged.verdict.why[:_WHY_MAX]
     if judged.verdict.said == "promote" and judged.role == SHADOW:
         share = Decimal(str(rules.canary_share))
-        promote(registry, name, sha, to="canary", share=share, who=WHO, why=why, now_ns=now_ns)
+        promote(registry, name, sha, to="canary", share=share, who=WHO, why=why, now_ns=now_ns, sequence=sequence)
         return f"{judged.model} is canary with {share} of the size: {why}"
     if judged.verdict.said == "promote" and judged.role == CANARY:
-        promote(registry, name, sha, who=WHO, why=why, now_ns=now_ns)
+        promote(registry, name, sha, who=WHO, why=why, now_ns=now_ns, sequence=sequence)
         return f"{judged.model} is champion in place of {judged.champion}: {why}"
     if judged.verdict.said == "demote":
-        retire(registry, name, sha, who=WHO, why=why, now_ns=now_ns)
+        retire(registry, name, sha, who=WHO, why=why, now_ns=now_ns, sequence=sequence)
         return f"{judged.model} is retired: {why}"
     return ""
 
@@ -89,9 +91,18 @@ def _follow_alarm(alarm: Alarmed, registry: Registry, now_ns: int) -> str:
     if standing is None:
         return ""
     if alarm.model == standing.canary:
-        retire(registry, name, sha, who=WHO, why=why, now_ns=now_ns)
+        retire(registry, name, sha, who=WHO, why=why, now_ns=now_ns, sequence=standing.sequence)
         return f"{alarm.model} is canary no more: {why}"
     if not standing.earlier:
         return f"{alarm.model} stays champion, there is none before it: {why}"
-    after = rollback(registry, name, scope=standing.scope.text, who=WHO, why=why, force=False, now_ns=now_ns)
+    after = rollback(
+        registry,
+        name,
+        scope=standing.scope.text,
+        who=WHO,
+        why=why,
+        force=False,
+        now_ns=now_ns,
+        sequence=standing.sequence,
+    )
     return f"{after.champion} is champion again in place of {alarm.model}: {why}"

@@ -12,17 +12,20 @@ from typing import Final
 from engine import events as e
 from engine.errors import BundleError, KestrelError
 from engine.features import FeatureSpec
+from engine.instruments import Instrument
 from models.bundle import Bundle
 from models.observer.admission import Admission
 from models.observer.rebuilding import Rebuilding, Rows
 from models.observer.rules import WatchRules
-from models.observer.shadows import Workshop, reasons_against, shadows_for
+from models.observer.shadows import Workshop, reasons_against
 from models.observer.track import CANARY, CHAMPION, OLDER, SHADOW, Track, reading_of, reading_of_facts
 from models.observer.weighing import Weighing, is_mixture
+from models.registry.standing import Scope, Standing
 from models.registry.store import STANDINGS, Registry
 
 TRACKS_MAX: Final = 512
 """Versions on instruments that are watched at once; more are told and left out."""
+_Stamp = tuple[tuple[str, int], ...]
 _GONE: Final = "gone"
 """As ``engine.seats`` has it: a model that left its seat, or was refused one."""
 
@@ -65,7 +68,12 @@ class Roster:
         """By instrument: the shadows that the registry has there, whether they run or not."""
         self._waiting: set[str] = set()
         """Instruments with shadows that are being checked, or will be again."""
-        self._stamp: tuple[tuple[str, int], ...] | None = None
+        self._standings: list[Standing] = []
+        self._damaged: list[tuple[Scope | None, BundleError]] = []
+        self._read_at: _Stamp | None = None
+        """What the registry's files were when they were read."""
+        self._followed: _Stamp | None = None
+        """And when shadows were begun by them on every instrument."""
         self.troubles: dict[str, str] = {}
         """What could not be watched, and why; bounded as tracks are."""
 
@@ -159,8 +167,6 @@ class Roster:
         try:
             # A mixture is no bundle: the record tells what is to be known of it.
             bundle = None if is_mixture(facts) else self._bundle_of(version)
-            if bundle is not None and role == CANARY:
-                self._admission.ask(bundle, self._now_ns())  # its verdict asks for what it takes
         except BundleError as error:
             self.note(instrument, version, str(error))
         reading = reading_of(bundle.manifest) if bundle is not None else reading_of_facts(facts)
@@ -221,7 +227,7 @@ class Roster:
             return
         wanted = {bundle.version: bundle for bundle in self._given}
         try:
-            names = [] if self._registry is None else shadows_for(self._registry, known)
+            names = self._shadows_of(known)
         except BundleError as error:
             self.note(instrument, "shadows", str(error))
             return
@@ -250,6 +256,28 @@ class Roster:
             fee_bps, reading = self._fee_bps(instrument), reading_of(bundle.manifest)
             self._enter(instrument, Track(version, SHADOW, rows, reading, self._rules, fee_bps=fee_bps, bundle=bundle))
 
+    def _read_standings(self) -> None:
+        """Where a file has changed since."""
+        if self._registry is None:
+            return
+        try:
+            files = sorted((self._registry.root / STANDINGS).glob("*.json"))
+            stamp = tuple((path.name, path.stat().st_mtime_ns) for path in files)
+        except OSError:
+            return
+        if stamp != self._read_at:
+            self._standings, self._damaged = self._registry.sorted_out()
+            self._read_at = stamp
+
+    def _shadows_of(self, instrument: Instrument) -> list[str]:
+        """Versions that are shadow of a scope which covers it.  Raises ``BundleError`` where such a file is damaged."""
+        self._read_standings()
+        for scope, error in self._damaged:
+            if scope is None or scope.covers(instrument):
+                raise error
+        covering = [one for one in self._standings if one.scope.covers(instrument)]
+        return [version for standing in covering for version in standing.shadow]
+
     def _may_run(self, instrument: str, bundle: Bundle) -> bool:
         """As the daemon checks who is to serve: who would crash it, or is too slow for it, is no shadow."""
         checked = self._admission.ask(bundle, self._now_ns())
@@ -262,10 +290,14 @@ class Roster:
         return not checked.problem
 
     def go_on(self) -> bool:
-        """Shadows that were checked meanwhile begin.  Whether there was anybody to look at."""
+        """Shadows that were checked meanwhile begin, and canaries are checked: their verdict asks for what they take.
+        Whether there was a shadow to look at."""
         waiting = sorted(self._waiting)
         for instrument in waiting:
             self.begin_shadows(instrument)
+        for _, track in self.all():
+            if track.role == CANARY and track.bundle is not None:
+                self._admission.ask(track.bundle, self._now_ns())
         return bool(waiting)
 
     def end_shadow(self, version: str, why: str) -> None:
@@ -278,16 +310,10 @@ class Roster:
 
     def follow_registry(self) -> bool:
         """Looked at again when a standing was changed: each change replaces a file.  Whether it was."""
-        if self._registry is None:
+        self._read_standings()
+        if self._read_at == self._followed:
             return False
-        try:
-            files = sorted((self._registry.root / STANDINGS).glob("*.json"))
-            stamp = tuple((path.name, path.stat().st_mtime_ns) for path in files)
-        except OSError:
-            return False
-        if stamp == self._stamp:
-            return False
-        self._stamp = stamp
+        self._followed = self._read_at
         for instrument in self._rebuilding.instruments:
             self.begin_shadows(instrument.id)
             self._tidy(instrument.id)

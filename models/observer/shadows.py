@@ -30,12 +30,6 @@ _FLUSH_BYTES: Final = 1 << 16
 OpenModel = Callable[[Bundle], Model]
 
 
-def shadows_for(registry: Registry, instrument: Instrument) -> list[str]:
-    """Versions that are shadow of a scope which covers the instrument.  Raises ``BundleError``."""
-    standings = registry.standings(lambda scope: scope.covers(instrument))
-    return [version for standing in standings for version in standing.shadow]
-
-
 def reasons_against(bundle: Bundle, instrument: Instrument) -> list[str]:
     """Why a shadow cannot run on an instrument.  Its task may be another than strategies trade on."""
     return [one for one in bundle.reasons_against(instrument) if not one.startswith("its task is ")]

@@ -13,7 +13,7 @@ from engine.errors import BundleError
 from models.catalogue import verify_bundle
 from models.manifest import Manifest
 from models.registry.standing import Action, Standing, scope_of
-from models.registry.store import Registry
+from models.registry.store import Conflict, Registry
 
 _ACTIONS: Final[dict[str, Action]] = {"champion": "promote", "canary": "canary", "shadow": "shadow"}
 
@@ -29,15 +29,17 @@ def promote(
     why: str,
     force: bool = False,
     now_ns: int,
+    sequence: int | None = None,
 ) -> Standing:
     """Makes a version the champion of its scope, its canary with ``share`` of the size of entries, or a shadow.
-    Returns the standing after it.
+    Returns the standing after it.  ``sequence``: of the standing that this was decided on, None: whatever it is.
 
     Raises ``BundleError`` when it does not verify, has expired, or (for one that trades) was not evaluated, and when
     another change came between.
     """
     version = registry.resolve(name, sha)
     seen = registry.standing(scope_of(registry.manifest(version)))
+    _refuse_another(seen, sequence)
     action = _ACTIONS[to]
     seen.after(action, version, share)  # what would change nothing is told before the long work
     against = objections(registry, version, trades=to != "shadow", now_ns=now_ns)
@@ -46,10 +48,18 @@ def promote(
 
 
 def rollback(
-    registry: Registry, name: str, *, scope: str = "", who: str, why: str, force: bool, now_ns: int
+    registry: Registry,
+    name: str,
+    *,
+    scope: str = "",
+    who: str,
+    why: str,
+    force: bool,
+    now_ns: int,
+    sequence: int | None = None,
 ) -> Standing:
     """The champion before the one called ``name`` stands again, without any canary.  Where ``name`` is that of a canary
-    alone, it is retired and the champion stays.  ``scope``: of several, which one is meant.
+    alone, it is retired and the champion stays.  ``scope``: of several, which one is meant; ``sequence`` as above.
 
     Raises ``BundleError`` when there is no such champion, none before it, or the one before does not verify any more or
     has expired.  That it was judged is not asked again: somebody answered for that when it was promoted.
@@ -63,6 +73,7 @@ def rollback(
             raise error
     if not own and len(tried) == 1:
         assert tried[0].canary is not None
+        _refuse_another(tried[0], sequence)
         return registry.change(tried[0], "retire", tried[0].canary, who=who, why=why, forced=(), now_ns=now_ns)
     named = [one for one in own if scope in ("", one.scope.text)]
     if len(named) != 1:
@@ -73,6 +84,7 @@ def rollback(
             do="--scope names it" if len(own) > 1 else "see: models list",
         )
     seen = named[0]
+    _refuse_another(seen, sequence)
     version = seen.earlier[-1] if seen.earlier else ""
     seen.after("rollback", version)
     against = objections(registry, version, trades=False, now_ns=now_ns)
@@ -80,11 +92,25 @@ def rollback(
     return registry.change(seen, "rollback", version, who=who, why=why, forced=tuple(against), now_ns=now_ns)
 
 
-def retire(registry: Registry, name: str, sha: str, *, who: str, why: str, now_ns: int) -> Standing:
-    """Takes a version out of every use; where it was the champion, its scope has none then.  Raises ``BundleError``."""
+def retire(
+    registry: Registry, name: str, sha: str, *, who: str, why: str, now_ns: int, sequence: int | None = None
+) -> Standing:
+    """Takes a version out of every use; where it was the champion, its scope has none then.  ``sequence`` as above.
+
+    Raises ``BundleError``.
+    """
     version = registry.resolve(name, sha)
     seen = registry.standing(scope_of(registry.manifest(version)))
+    _refuse_another(seen, sequence)
     return registry.change(seen, "retire", version, who=who, why=why, forced=(), now_ns=now_ns)
+
+
+def _refuse_another(seen: Standing, sequence: int | None) -> None:
+    if sequence not in (None, seen.sequence):
+        raise Conflict(
+            f"{seen.scope.text} was changed since that was decided; nothing was done",
+            do="look at `models list` and decide again",
+        )
 
 
 def _name(version: str | None) -> str:

@@ -100,6 +100,27 @@ def test_what_happened_on_no_live_market_changes_no_standing(registry: Registry,
     assert registry.standings() == before
 
 
+def test_who_is_changed_between_the_look_and_the_act_is_not_taken_for_who_was_judged(
+    registry: Registry, add: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator promotes the next version of the same name at the worst moment: it is not what is rolled back."""
+    first, second, third = add(), add(), add()
+    stand(registry, first, "champion")
+    stand(registry, second, "champion")
+    read = Registry.sorted_out
+
+    def then_promoted(asked: Registry) -> Any:
+        found = read(asked)
+        monkeypatch.setattr(Registry, "sorted_out", read)
+        stand(registry, third, "champion")
+        return found
+
+    monkeypatch.setattr(Registry, "sorted_out", then_promoted)
+    stopped = Alarmed(BTC, second, "calibration", "stop", 0.5, "its calibration error is 0.3")
+    assert "was changed since that was decided" in done(stopped, registry, RULES, 5)
+    assert registry.standings()[0].champion == third
+
+
 def test_a_verdict_of_another_time_is_dropped(registry: Registry, add: Any) -> None:
     """Another champion since, another role since, or a record that is still being read."""
     first, second, third = add(), add(), add()

@@ -22,6 +22,7 @@ torch = pytest.importorskip("torch", reason="the trainer is not installed: pip i
 
 from models.trainer import predict_test  # noqa: E402
 from models.trainer.dataset import build, feature_spec  # noqa: E402
+from models.trainer.opened import open_run  # noqa: E402
 from models.trainer.run import estimate_run, run_folds, run_training  # noqa: E402
 from tests.support.training_runs import EVERYTHING, StoppedError, same, trained  # noqa: E402
 
@@ -139,6 +140,8 @@ def test_a_purged_fold_is_learned_around_and_is_no_result(tmp_path, data):
     with pytest.raises(DataError, match=r"learned from rows after its validation part: .*; train without split.purged"):
         evaluate(made.runs[0], ledger=tmp_path / "ledger.jsonl", commit="c", now_ns=1)
     assert not (tmp_path / "ledger.jsonl").exists()
+    with pytest.raises(DataError, match="a fold of a study's trial, whose scores and thresholds are no forecast's"):
+        open_run(made.folder, data)  # as its bundle would, or a refresh
     for wrong, said in (
         ({"purged": {"folds": 4, "fold": 5}}, "split.purged.fold 5; expected 1 to 4"),
         ({"purged": {"folds": 4, "fold": 1}, "walk_forward": {}}, "split.purged with split.walk_forward"),

@@ -58,8 +58,8 @@ def open_run(folder: Path, data: Path | None = None) -> OpenedRun:
         raise DataError(f"no run at {folder}", expected="a folder that run.py train has made", do="check --run")
     if runs[0].data.purged:
         raise DataError(
-            f"the run {folder} learned from rows after its validation part: a fold of a study's trial, whose scores and "
-            "thresholds are no forecast's",
+            f"the run {folder} learned from rows after its validation part: a fold of a study's trial, "
+            "whose scores and thresholds are no forecast's",
             expected="a run of parts one after another in time",
             do="train without split.purged",
         )

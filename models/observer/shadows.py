@@ -56,7 +56,7 @@ class Workshop:
         self._bundles: dict[str, Bundle] = {}
         self.refused: dict[str, str] = {}
         """Versions that do not run here, and why."""
-        self._died: frozenset[str] = frozenset()
+        self._died: tuple[str, ...] = ()
         self._blame: Blame | None = None
         self._log: BoundedLog | None = None
         if folder is not None:
@@ -66,7 +66,7 @@ class Workshop:
                 self._log = BoundedLog(folder, bytes_max)
             except OSError as error:
                 raise KestrelError(f"{folder} cannot be written: {error.strerror}") from None
-            self._died = frozenset(self._blame.died())
+            self._died = tuple(self._blame.died())
             for version in self._died:
                 self.refused[version] = "the process that ran it died while it was at work"
 

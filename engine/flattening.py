@@ -6,8 +6,9 @@ left that can be sold.  What others hold of the same instrument is theirs.
 
 Meanwhile the strategy's own wishes there are refused, cancels too: one that sends its exit again at each event would
 have it in the place of the closing order for ever.  Where nothing moves for ``TRIES`` seconds (an outcome that nobody
-knows), they are let through again until something does.  A position that so many orders could not close is told to the
-operator; from then on it is tried once after each pause, and in between the strategy is heard.
+knows, a venue that takes no order at market now), they are let through again until something does.  A position that so
+many orders could not close is told to the operator; from then on it is tried once after each pause, and in between the
+strategy is heard.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class _Closing(msgspec.Struct):
     tries: int = 0
     last_qty: Decimal = _ZERO
     sent_id: str = ""
-    waits: int = 0  # seconds in which what is open has not become less
+    waits: int = 0  # seconds in which nothing has moved
     waits_ns: int = 0
     open_qty: Decimal = _ZERO
 
@@ -101,7 +102,7 @@ class Flattening:
             return False  # what is held is not known yet, or an operator closes all of it
         held_qty = view.strategy_qty(strategy, name)
         if held_qty != one.last_qty:
-            one.tries, one.last_qty = 0, held_qty
+            one.tries, one.waits, one.last_qty = 0, 0, held_qty
             if self.given_up.pop((strategy, name), ""):
                 one.next_ns = now_ns  # something moves
         if self._pauses((strategy, name), one):
@@ -117,7 +118,8 @@ class Flattening:
             self._desk.cancel_these(others, one.reason)
             self._count_wait(one, its)
             return False
-        one.waits, one.open_qty = 0, _ZERO
+        if one.open_qty:
+            one.waits, one.open_qty = 0, _ZERO
         qty = closable(view.instrument(name), abs(held_qty)) if held_qty else _ZERO
         if not qty:
             return True
@@ -135,7 +137,7 @@ class Flattening:
         if isinstance(made, NewOrder):
             one.sent_id = made.client_order_id
         elif made is not None and made.check in _NOBODYS_FAULT:
-            one.tries -= 1
+            one.tries, one.waits = one.tries - 1, one.waits + 1
         return False
 
     def _count_wait(self, one: _Closing, its: list[ManagedOrder]) -> None:

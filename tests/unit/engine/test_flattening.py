@@ -82,6 +82,25 @@ def test_who_is_held_off_is_heard_again_where_nothing_moves() -> None:
     assert (closing.intent.qty, bool(core.desk.held_off.table)) == (D(1), True)
 
 
+def test_who_is_held_off_is_heard_where_the_venue_takes_no_closing_order() -> None:
+    """An order at market is refused for a minute; the strategy may know another way out, and the closing goes on."""
+    recorder, model = MemoryRecorder(), Answers()
+    core = opened(recorder, Shelf(model), Scripted(), rules=FLAT)
+    held(core)
+    core.gate.refuse = "tradable"  # type: ignore[attr-defined]
+    model.statuses = [FAILED]
+    core.on_event(quote(60))
+    for second in range(TRIES):
+        assert core.desk.held_off.table
+        now_ns = 60 + (second + 1) * SECOND_NS
+        core.on_event(e.Timer(now_ns, now_ns, "tick"))
+    assert not core.desk.held_off.table
+    core.gate.refuse = ""  # type: ignore[attr-defined]
+    now_ns += SECOND_NS
+    (closing,) = core.on_event(e.Timer(now_ns, now_ns, "tick"))
+    assert closing.intent.qty == D(1)
+
+
 def test_others_and_other_instruments_are_heard() -> None:
     """Only who is being closed is held off, and its model's return ends it."""
     recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))

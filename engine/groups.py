@@ -189,6 +189,7 @@ class Group(msgspec.Struct, gc=False, eq=False):
 
 
 def new_group(group_id: str, intent: GroupIntent) -> Group:
+    """As it was wished for: nothing has been entered, and no price has come."""
     exits = []
     for wish in intent.exits:
         trailing = 0.0 if wish.trailing_px is None else float(wish.trailing_px)
@@ -218,6 +219,7 @@ def calm_between(exits: Sequence[Exit]) -> tuple[float, float, float, float]:
 
 
 def carry(group: Group) -> CarriedGroup:
+    """What a next session needs to go on with it."""
     return CarriedGroup(
         group.group_id,
         group.intent,
@@ -232,6 +234,7 @@ def carry(group: Group) -> CarriedGroup:
 
 
 def restored(one: CarriedGroup) -> Group:
+    """The group that an earlier session left."""
     group = new_group(one.group_id, one.intent)
     move(group, one.levels_px, one.fired)
     group.entered, group.left = dict(one.entered), dict(one.left)

@@ -118,6 +118,7 @@ def has_booked(order: ManagedOrder | None, trade_id: str) -> bool | None:
 
 
 def carry(order: ManagedOrder) -> CarriedOrder:
+    """What a next session needs to go on with it."""
     return CarriedOrder(
         order.new, order.state.value, order.venue_order_id, order.filled_qty, order.avg_px, order.trade_ids, order.edit
     )

@@ -234,6 +234,7 @@ class Manifest(Section, frozen=True):
 
 
 def decode_manifest(path: Path, raw: bytes) -> Manifest:
+    """``path``: the bundle's folder, for its name.  Raises ``BundleError`` for what no schema that is read allows."""
     try:
         schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
         if schema not in SCHEMAS:

@@ -50,6 +50,7 @@ def code_hash(root: Path) -> str:
 
 
 def hash_files(root: Path, files: Iterable[Path]) -> str:
+    """sha256 (hex) over names below ``root`` and contents, in order of the names."""
     digest = hashlib.sha256()
     for path in sorted(files, key=lambda path: path.relative_to(root).as_posix()):
         data = path.read_bytes()

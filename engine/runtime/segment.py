@@ -115,6 +115,7 @@ def parse_control(payload: bytes) -> tuple[int, int]:
 
 
 def pack_header(session: str, stream: str, number: int) -> bytes:
+    """The first 128 bytes of a file.  Raises ``JournalError`` for a session whose id is too long."""
     name = session.encode()
     if len(name) > 40:
         raise JournalError(f"session id {session!r} has {len(name)} bytes", expected="at most 40")

@@ -106,6 +106,7 @@ def pull_halt(run_dirs: tuple[str, ...], reason: str, record: Record) -> None:
 
 
 def first_halt(run_dirs: tuple[str, ...]) -> dict[str, str] | None:
+    """What stands in the first file HALT that there is; None where there is none."""
     return next(filter(None, (read_halt(Path(run_dir)) for run_dir in run_dirs)), None)
 
 

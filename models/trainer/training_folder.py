@@ -195,6 +195,7 @@ def _own(scores: dict[str, float], prefix: str) -> dict[str, float]:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all.  Raises ``DataError`` when the disk will not take it."""
     try:
         write_atomically(path, msgspec.json.format(msgspec.json.encode(content)))
     except OSError as error:

@@ -71,6 +71,7 @@ def integers(column: Any, what: str, where: Where) -> Any:
 
 
 def texts(column: Any, what: str, where: Where) -> Any:
+    """Text; numbers have to be whole ones."""
     column = _flat(column)
     if pa.types.is_floating(column.type):
         column = integers(column, what, where)

@@ -27,6 +27,7 @@ from models.results.kept import Kept, KeptForecast, kept_forecast
 from models.results.listed import FORWARD, Entry, Listed
 from models.results.pictures import draw
 from models.trainer import dataset
+from models.trainer.distillation import TEACHER
 from models.trainer.predict_test import prepare
 from models.trainer.run import TrainingResult, run_training
 from models.trainer.settings import TrainSettings
@@ -202,6 +203,11 @@ def _train(settings: TrainSettings, place: Path, call: Call) -> TrainingResult:
         call.progress(f"{place.name}, seed {line.seed}, epoch {line.epoch}", 0.0)
         call.check_time()
 
+    def told(text: str, share: float) -> None:
+        call.progress(text, share)
+        if text.startswith(f"{TEACHER}, "):  # whose epochs nobody is told
+            call.check_time()
+
     call.check_time()
     return run_training(
         settings,
@@ -210,7 +216,7 @@ def _train(settings: TrainSettings, place: Path, call: Call) -> TrainingResult:
         on_epoch=on_epoch,
         resume=place.exists(),
         commit=call.commit,
-        progress=call.progress,
+        progress=told,
     )
 
 

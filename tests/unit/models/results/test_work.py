@@ -174,6 +174,22 @@ def test_time_that_is_over_stops_between_epochs_and_the_next_call_goes_on(tmp_pa
     assert [one.metrics for one in ours.forecasts[0].scores] == [one.metrics for one in theirs.forecasts[0].scores]
 
 
+def test_time_that_is_over_while_a_teacher_learns_stops_there_too(tmp_path):
+    """The student has no weights yet; the teacher's checkpoint is there to go on from."""
+    here = Here(tmp_path)
+    taught = {
+        "network": {"name": "mlp", "sizes": [8]},
+        "distillation": {"network": {"name": "mlp", "sizes": [12]}, "seeds": [7, 8]},
+        "fit": {"label_smoothing": 0.0},
+    }
+    write_list(tmp_path, entries={"small": {"core_hours": 0.1, "settings": taught}}, walk_forward=None)
+    ticks = iter(range(1_000))
+    assert here.run("tiny/small", deadline=5, monotonic=lambda: next(ticks)) == ([], [], True)
+    run = here.places.runs / "tiny-small"
+    assert (run / "teacher" / "checkpoint.pt").exists()
+    assert not list((run / "weights").glob("*.pt"))
+
+
 def test_a_run_that_is_killed_before_it_is_kept_opens_its_test_no_second_time(tmp_path, monkeypatch):
     here = Here(tmp_path)
 

@@ -211,24 +211,34 @@ def _against(standings: Sequence[Standing]) -> Iterator[str]:
     yield "Mean loss over seeds on the same rows, paired by period; less is better.\n"
     yield "| ours | theirs | forecast | loss | common rows | ours minus theirs [95 %] | verdict |"
     yield "|---|---|---|---|---|---|---|"
+    idle: list[str] = []
     for ours, theirs in pairs:
         if ours.kept is None or theirs.kept is None:
             yield _row(ours.entry.name, theirs.entry.name, "-", "-", "-", NOT_RUN, "-")
             continue
         for mine in ours.kept.forecasts:
             for other in theirs.kept.forecasts:
-                if mine.task == other.task:
-                    yield _pair(ours.entry.name, theirs.entry.name, mine, other)
+                if mine.task != other.task:
+                    continue
+                row, ahead = _pair(ours.entry.name, theirs.entry.name, mine, other)
+                yield row
+                if not ahead:
+                    idle.append(f"{ours.entry.name} for {theirs.entry.name} ({mine.task})")
     yield ""
+    if idle:
+        told = "; ".join(idle)
+        yield f"Not shown to be better than what it was to beat, and so not to be used in its place: {told}.\n"
 
 
-def _pair(ours: str, theirs: str, mine: KeptForecast, other: KeptForecast) -> str:
+def _pair(ours: str, theirs: str, mine: KeptForecast, other: KeptForecast) -> tuple[str, bool]:
+    """The row, and whether ours is ahead."""
     first, second = common(mine.losses, other.losses)
     if len(first.rows) < _PERIODS_LEAST:
-        return _row(ours, theirs, mine.task, mine.loss, f"{sum(first.rows):,}", "-", "no common rows")
+        return _row(ours, theirs, mine.task, mine.loss, f"{sum(first.rows):,}", "-", "no common rows"), False
     gap = paired([first], [second], NETWORK, NETWORK)
-    said = f"**{verdict(mine.loss, gap)}**"
-    return _row(ours, theirs, mine.task, mine.loss, f"{sum(first.rows):,}", figure_text(gap.metric), said)
+    said = verdict(mine.loss, gap)
+    cells = (mine.task, mine.loss, f"{sum(first.rows):,}", figure_text(gap.metric), f"**{said}**")
+    return _row(ours, theirs, *cells), said == "ahead"
 
 
 def _forward(shown: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:

@@ -157,6 +157,8 @@ def test_entries_against_each_other_are_paired_by_their_own_losses(whole):
     ) / sum(both[0].losses.rows)
     line = next(line for line in whole.page().splitlines() if line.startswith("| wide | mlp |"))
     assert float(line.split("|")[6].split()[0]) == pytest.approx(value, rel=1e-3, abs=1e-9)
+    told = f"not to be used in its place: wide for mlp ({both[0].task})."
+    assert (told in whole.page()) is ("**ahead**" not in line)
 
 
 def test_time_that_is_over_stops_between_epochs_and_the_next_call_goes_on(tmp_path, whole):

@@ -298,13 +298,18 @@ def models_retire(
 def models_audit(registry: RegistryOption = REGISTRY, as_json: JsonFlag = False) -> None:
     """Who changed what a version stands for, when and why; oldest first."""
     from models.registry.audit import lines
+    from models.registry.store import Registry
 
     found = lines(registry)
+    made = {one.scope.text: one.sequence for one in Registry(registry).sorted_out()[0]}
     for line in found:
         forced = f"; forced against: {' | '.join(line.forced)}" if line.forced else ""
         why = line.why or "no reason given"
         share = f" with {line.share} of the size" if line.share else ""
-        print(f"{line.at} {line.who}: {line.action} {line.version} in {line.scope}{share}; {why}{forced}")
+        # Of a scope whose standing cannot be read nobody knows; `models list` says that.
+        left = line.action != "void" and line.sequence > made.get(line.scope, line.sequence)
+        begun = "; begun and never made" if left else ""
+        print(f"{line.at} {line.who}: {line.action} {line.version} in {line.scope}{share}; {why}{forced}{begun}")
     if as_json:
         print_json({"audit": msgspec.to_builtins(found)})
 

@@ -67,7 +67,10 @@ class Registry:
                 for folder in (final.parent, final.parent.parent, self.root):
                     sync_folder(folder)
             except OSError as error:
-                raise BundleError(f"{bundle.version} cannot be added to {self.root}: {error.strerror}") from None
+                raise BundleError(
+                    f"{bundle.version} cannot be added to {self.root}: {error.strerror}; nothing of it was kept",
+                    do="make room" if error.errno == errno.ENOSPC else "",
+                ) from None
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
         return bundle.version, True

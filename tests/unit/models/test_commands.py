@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from engine.errors import BundleError
 from models.commands import app
+from models.registry import store
 
 
 @pytest.fixture
@@ -100,6 +102,22 @@ def test_what_was_overridden_is_told_at_once(typed, crypto_bundle, edit_manifest
     sha = typed("add", str(crypto_bundle))["version"].partition("@")[2]
     said = CliRunner().invoke(app, ["promote", "demo-crypto", sha, "--force", "--reason", "a drill"]).output
     assert "forced against: its card has no evaluation" in said
+
+
+def test_a_change_that_the_disk_did_not_take_is_not_told_as_made(typed, artifacts, monkeypatch):
+    """Its line stands in the audit before the standing is written."""
+    sha = typed("add", str(artifacts / "demo-crypto"))["version"].partition("@")[2]
+    typed("promote", "demo-crypto", sha)
+    with monkeypatch.context() as full:
+        full.setattr(store, "write_atomically", disk_full)
+        with pytest.raises(BundleError, match="No space left on device; the old standing stays"):
+            typed("retire", "demo-crypto", sha)
+    said = CliRunner().invoke(app, ["audit"]).output.splitlines()
+    assert [line.endswith("; begun and never made") for line in said] == [False, True]
+
+
+def disk_full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_what_is_no_bundle_is_not_added(typed, tmp_path):

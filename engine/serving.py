@@ -325,9 +325,13 @@ class Serving:
     def _refuse(self, event: e.ModelOffered, reason: str) -> None:
         """Whoever serves goes on."""
         self._counters.refused_offers += 1
-        now_ns = self._view.now_ns
+        now_ns, state, factor = self._view.now_ns, GONE, 1.0
+        lane = self._lanes.get(event.instrument)
+        for seat in () if lane is None else seats_of(lane):
+            if (seat.role, seat.version) == (event.role, event.model):  # offered again, in a way that cannot be
+                state, factor, reason = seat.state, seat.factor, f"{reason}: it goes on as it was"
         self.standings.put_on_record(
-            e.ModelStanding(now_ns, now_ns, event.instrument, event.role, event.model, GONE, 1.0, reason)
+            e.ModelStanding(now_ns, now_ns, event.instrument, event.role, event.model, state, factor, reason)
         )
 
     # --- states -----------------------------------------------------------------------------------------------------

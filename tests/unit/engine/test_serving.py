@@ -159,6 +159,19 @@ def test_what_cannot_be_had_is_refused_and_who_serves_goes_on() -> None:
     assert core.counters.refused_offers == 1
 
 
+def test_who_is_offered_again_wrongly_is_not_told_to_be_gone() -> None:
+    """The canary goes on; whoever reads the record would else take its seat for empty."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))
+    core = opened(recorder, shelf, buyer())
+    core.slots[0].make_twin = buyer
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.25))
+    core.on_event(shelf.offer(12, "b@1", "canary", 0.9))
+    last = recorder.of(e.ModelStanding)[-1]
+    assert (last.role, last.model, last.state) == ("canary", "b@1", "serving")
+    assert last.reason == "share 0.9, expected above 0 and at most 0.5: it goes on as it was"
+    assert core.counters.refused_offers == 1
+
+
 def test_an_offer_where_nobody_uses_a_model_is_refused() -> None:
     """An instrument that is not known; an unknown role."""
     recorder = MemoryRecorder()

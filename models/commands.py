@@ -6,6 +6,8 @@ from __future__ import annotations
 import getpass
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
@@ -28,9 +30,19 @@ app = typer.Typer(help="Networks, model bundles, and which of them stands for wh
 
 DirectoryOption = Annotated[Path, typer.Option(help="folder of bundles")]
 RegistryOption = Annotated[Path, typer.Option(help="folder of versions and champions")]
+DataOption = Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")]
 ReasonOption = Annotated[str, typer.Option(help="why; kept in the audit")]
 WhoOption = Annotated[str, typer.Option(help="who decided; default: the user's name")]
 ForceFlag = Annotated[bool, typer.Option("--force", help="override what speaks against it; needs --reason")]
+
+
+@contextmanager
+def _with_trainer(what: str) -> Iterator[None]:
+    """Raises ``KestrelError`` that names the package that is missing for ``what``."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise KestrelError(f"{what} needs {error.name}", do="pip install -e '.[cpu,train]'") from None
 
 
 @app.command("networks")
@@ -38,10 +50,8 @@ def models_networks(as_json: JsonFlag = False) -> None:
     """Networks that can be trained, with exact parameter counts (a mode with another output: NAME:MODE)."""
     from models.networks import table
 
-    try:
+    with _with_trainer("counting parameters"):
         rows = table()
-    except ModuleNotFoundError as error:
-        raise KestrelError(f"counting parameters needs {error.name}", do="pip install -e '.[cpu,train]'") from None
     for row in rows:
         print(f"{row['name']:<22} {row['parameters']:>10,}  {row['input']} -> {row['output']}")
     if as_json:
@@ -117,14 +127,12 @@ def models_verify(
 def models_bundle(
     run: Path,
     all_seeds: Annotated[bool, typer.Option("--all-seeds", help="average all seeds, not the best one alone")] = False,
-    data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
+    data: DataOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Export the networks of a finished run, compare them with torch, and write the bundle into the run's folder."""
-    try:
+    with _with_trainer("an export"):
         from models.trainer.run_bundle import bundle_run
-    except ModuleNotFoundError as error:
-        raise KestrelError(f"an export needs {error.name}", do="pip install -e '.[cpu,train]'") from None
     bundle = bundle_run(run, data=data, seeds="all" if all_seeds else "best")
     judged = "" if bundle.manifest.scored else ", not evaluated yet"
     print(f"{bundle.version}: {bundle.path}{judged}")
@@ -138,18 +146,16 @@ weighing_commands.register(app)
 @app.command("convert")
 def models_convert(
     run: Path,
-    precision: Annotated[str, typer.Option(help="fp16 or int8")],
-    data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
+    precision: Annotated[str, typer.Option(help="fp16, bf16 or int8")],
+    data: DataOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """The bundle of a run in half precision or with 8-bit weights, refused where its scores on validation rows fall."""
-    try:
+    with _with_trainer("a conversion"):
         from models.trainer.convert import convert_run
         from models.trainer.precision import TARGETS
-    except ModuleNotFoundError as error:
-        raise KestrelError(f"a conversion needs {error.name}", do="pip install -e '.[cpu,train]'") from None
     if precision not in TARGETS:
-        raise BundleError(f"precision {precision!r} is unknown", expected=" or ".join(TARGETS))
+        raise BundleError(f"precision {precision!r} is unknown", expected=f"one of {', '.join(TARGETS)}")
     bundle = convert_run(run, precision, data=data)
     found = bundle.manifest.converted
     assert found is not None

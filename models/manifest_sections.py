@@ -12,7 +12,7 @@ import msgspec
 DIRECTION: Final = "direction"
 """The label whose forecast is the probability that the price is higher."""
 Form = Literal["probability", "classes", "number", "variance"]
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 """Of the weights in a graph; what goes in and comes out is float32 in any case."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import subprocess
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -103,6 +104,8 @@ class DeviceGraph:
         self._source = source
         self._device_type = device_type
         self._bound = 0
+        self._running = threading.Lock()
+        """Captured graphs of one session do not run at once: a thread that opens a shadow binds beside who serves."""
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Run:
         binding = self.session.io_binding()
@@ -116,17 +119,19 @@ class DeviceGraph:
         for tensor, value in zip(self._source.outputs, results, strict=True):
             binding.bind_ortvalue_output(tensor.name, value)
         # Each set of buffers is a captured graph of its own.
-        self._bound += 1
-        options = ort.RunOptions()
-        options.add_run_config_entry("gpu_graph_id", str(self._bound))
-        compute = bound_run(self.session, binding, options)
+        with self._running:
+            self._bound += 1
+            options = ort.RunOptions()
+            options.add_run_config_entry("gpu_graph_id", str(self._bound))
+            compute = bound_run(self.session, binding, options)
 
         def run() -> None:
-            for value, array in zip(values, inputs, strict=True):
-                value.update_inplace(array)
-            compute()
-            for result, array in zip(results, outputs, strict=True):
-                array[...] = result.numpy()
+            with self._running:
+                for value, array in zip(values, inputs, strict=True):
+                    value.update_inplace(array)
+                compute()
+                for result, array in zip(results, outputs, strict=True):
+                    array[...] = result.numpy()
 
         return run
 

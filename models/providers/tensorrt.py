@@ -56,7 +56,12 @@ class TensorrtProvider:
         gpu = find_gpu()
         place = engine_folder(self._folder, source, gpu)
         check_engine(place, source, gpu)
-        return _opened(source, gpu, place)
+        try:
+            graph = _opened(source, gpu, place, captured=True)
+            graph.try_out()
+        except Exception:  # what cannot be captured says so in many ways; it may run all the same
+            graph = _opened(source, gpu, place)
+        return graph
 
     def build(self, source: Source) -> Path:
         """Build engine and timing cache, run them, and put them into place; the folder.
@@ -123,9 +128,10 @@ def finish_engine(draft: Path, place: Path, source: Source, gpu: Gpu) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _opened(source: Source, gpu: Gpu, place: Path) -> DeviceGraph:
+def _opened(source: Source, gpu: Gpu, place: Path, *, captured: bool = False) -> DeviceGraph:
+    """``captured``: the launches of the whole graph as one, for the shapes that are bound."""
     # What TensorRT does not take over goes to CUDA.
-    settings = engine_settings(source, place)
+    settings = engine_settings(source, place) | {"trt_cuda_graph_enable": "1" if captured else "0"}
     session = open_session(source, [(_TENSORRT, settings), (_CUDA, {"device_id": "0", "use_tf32": "0"})])
     require_used(session, _TENSORRT, TensorrtProvider.name)
     return DeviceGraph(TensorrtProvider.name, gpu.name, session, source)
@@ -151,6 +157,7 @@ def engine_settings(source: Source, place: Path) -> dict[str, str]:
         "trt_profile_max_shapes": shapes(BATCH_MAX),
         # Half precision is what the bundle says, never what a provider finds faster.
         "trt_fp16_enable": "1" if source.precision == "fp16" else "0",
+        "trt_bf16_enable": "1" if source.precision == "bf16" else "0",
     }
 
 

@@ -1,4 +1,4 @@
-"""A graph in half precision or with 8-bit weights: the network alone, never what stands in front of it or behind it.
+"""A graph in half precision, in bfloat16 or with 8-bit weights: the network alone, not what is in front or behind.
 
 The normaliser subtracts prices from each other and needs all of float32; temperature and softmax cost nothing.  Owns
 where the one ends and the other begins, and the calls of ONNX Runtime's own converters.
@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel as Sorted
@@ -21,8 +22,8 @@ from onnxruntime.transformers.onnx_model import OnnxModel as Sorted
 from engine.errors import BundleError
 from models.manifest import FEATURES
 
-Target = Literal["fp16", "int8"]
-TARGETS: Final[tuple[Target, ...]] = ("fp16", "int8")
+Target = Literal["fp16", "bf16", "int8"]
+TARGETS: Final[tuple[Target, ...]] = ("fp16", "bf16", "int8")
 _WEIGHTED: Final = frozenset({"MatMul", "Gemm", "Conv", "LSTM", "GRU"})
 _ELEMENTWISE: Final = frozenset({"Add", "Clip", "Div", "Max", "Min", "Mul", "Sub"})
 _INT8: Final = frozenset({"ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"})
@@ -37,7 +38,7 @@ def convert_graph(graph: bytes, precision: Target) -> bytes:
     normaliser = nodes_before_network(model.graph)
     if not any(node.op_type in _WEIGHTED and node.name not in normaliser for node in model.graph.node):
         raise BundleError("the network has no layer with weights to convert", do="serve it as it is")
-    converted = _to_fp16(model, normaliser) if precision == "fp16" else _to_int8(model, normaliser)
+    converted = {"fp16": _to_fp16, "bf16": _to_bf16, "int8": _to_int8}[precision](model, normaliser)
     return converted.SerializeToString(deterministic=True)
 
 
@@ -73,6 +74,59 @@ def _to_fp16(model: ModelProto, normaliser: set[str]) -> ModelProto:
     Sorted.graph_topological_sort(graph, is_deterministic=True)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _to_bf16(model: ModelProto, normaliser: set[str]) -> ModelProto:
+    """What goes into a layer is rounded to bfloat16, weights for good and the rest when it runs; products are summed in
+    float32, as the matrix units of a GPU do it.
+
+    The layers themselves stay float32: on the CPU, which stands behind every provider, ONNX Runtime has no others.
+    So every provider computes the same numbers, and TensorRT may take the layers to bfloat16.
+    """
+    graph = model.graph
+    del graph.value_info[:]
+    floats = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    whole = {tensor.name for tensor in graph.initializer} - set(floats)
+    rounded: dict[str, str] = {}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        if node.op_type in _WEIGHTED and node.name not in normaliser:
+            # Behind the first two come biases, lengths and states, which are summed and not multiplied; an LSTM or GRU
+            # has its recurrent weights third.
+            count = 3 if node.op_type in ("LSTM", "GRU") else 2
+            for place, name in enumerate(node.input[:count]):
+                if not name or name in whole:
+                    continue
+                if name not in rounded:
+                    rounded[name] = f"{name}_rounded"
+                    nodes += _rounding(name, rounded[name], floats.get(name), graph)
+                node.input[place] = rounded[name]
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    Sorted.graph_topological_sort(graph, is_deterministic=True)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _rounding(name: str, into: str, weights: TensorProto | None, graph: GraphProto) -> list[NodeProto]:
+    """Nodes that make ``into``, float32, of ``name`` by way of bfloat16; of weights only the second of them runs."""
+    stored = f"{name}_bf16"
+    back = onnx.helper.make_node("Cast", [stored], [into], f"{into}_back", to=TensorProto.FLOAT)
+    if weights is None:
+        return [onnx.helper.make_node("Cast", [name], [stored], f"{into}_there", to=TensorProto.BFLOAT16), back]
+    values = numpy_helper.to_array(weights)
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    # The upper half of a float32, rounded to the nearest, of two as near to the even one.
+    upper = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    graph.initializer.append(
+        onnx.helper.make_tensor(stored, TensorProto.BFLOAT16, values.shape, upper.tobytes(), raw=True)
+    )
+    return [back]
 
 
 def _inferred(model: ModelProto) -> GraphProto:

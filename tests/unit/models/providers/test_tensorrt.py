@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from engine.errors import BundleError
-from models.providers.gpu import Gpu, find_gpu
+from models.onnx_model import OnnxModel
+from models.providers import tensorrt
+from models.providers.gpu import DeviceGraph, Gpu, find_gpu
 from models.providers.graph import ProviderError, source_of
+from models.providers.onnx_runtime import CpuProvider, open_session
 from models.providers.tensorrt import (
     READY,
     TensorrtProvider,
@@ -87,7 +92,49 @@ def test_profiles_are_fixed_and_half_precision_is_only_what_the_bundle_says(bund
     assert settings["trt_profile_opt_shapes"] == "features:1x30x40"
     assert settings["trt_profile_max_shapes"] == "features:64x30x40"
     assert settings["trt_fp16_enable"] == "0"
-    assert engine_settings(source_of(bundle)._replace(precision="fp16"), tmp_path)["trt_fp16_enable"] == "1"
+    for precision in ("fp32", "fp16", "bf16"):
+        made = engine_settings(source_of(bundle)._replace(precision=precision), tmp_path)
+        assert made["trt_fp16_enable"] == ("1" if precision == "fp16" else "0")
+        assert made["trt_bf16_enable"] == ("1" if precision == "bf16" else "0")
+
+
+@pytest.mark.parametrize("captures", [True, False])
+def test_an_engine_is_opened_with_its_launches_captured_and_without_where_that_fails(
+    bundle, built, window, monkeypatch, captures
+):
+    """A session of the CPU in its place: options, device buffers and the golden tape are as on the GPU."""
+    asked = []
+
+    class Session:
+        def __init__(self, real, providers):
+            self.real, self.captured = real, providers[0][1]["trt_cuda_graph_enable"] == "1"
+            self._sess = self
+
+        def io_binding(self):
+            return self.real.io_binding()
+
+        def get_providers(self):
+            return ["TensorrtExecutionProvider"]
+
+        def run_with_iobinding(self, binding, options):
+            if self.captured and not captures:
+                raise RuntimeError("TensorRT EP: this graph cannot be captured")
+            self.real._sess.run_with_iobinding(getattr(binding, "_iobinding", binding), options)
+
+    def opened(source, providers):
+        asked.append(providers)
+        return Session(open_session(source), providers)
+
+    monkeypatch.setattr(tensorrt, "require", lambda *_: None)
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: GPU)
+    monkeypatch.setattr(tensorrt, "open_session", opened)
+    monkeypatch.setattr(tensorrt, "DeviceGraph", partial(DeviceGraph, device_type="cpu"))
+    model = OnnxModel(bundle, providers=[TensorrtProvider(built.parents[1]), CpuProvider()])
+    assert model.provider == "tensorrt"
+    said = model.predict("A", window, 0, 0)
+    assert said.values == OnnxModel(bundle).predict("A", window, 0, 0).values
+    assert [providers[0][1]["trt_cuda_graph_enable"] for providers in asked] == (["1"] if captures else ["1", "0"])
+    assert all(providers[1] == ("CUDAExecutionProvider", {"device_id": "0", "use_tf32": "0"}) for providers in asked)
 
 
 def test_a_machine_without_it_says_so_and_builds_nothing(bundle, tmp_path):

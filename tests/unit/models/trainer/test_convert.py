@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return place, folder
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
 def test_a_converted_bundle_is_a_version_of_its_own_that_says_what_it_cost(run, monkeypatch, precision):
     """It verifies, predicts like the one it is from, and its manifest has the scores of both."""
     place, data = run

@@ -78,6 +78,38 @@ def test_eight_bit_weights_compute_about_the_same(name: str) -> None:
     assert onnx.TensorProto.INT8 in types
 
 
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_bfloat16_rounds_what_goes_into_a_layer_and_runs_on_the_cpu(name: str) -> None:
+    """Two bytes a weight; as the layers are float32, every provider computes it."""
+    graph = graph_of(name)
+    windows = windows_at(60_000.0)
+    rounded = convert_graph(graph.content, "bf16")
+    wanted, seen = said(graph.content, graph, windows), said(rounded, graph, windows)
+    assert 0 < np.abs(wanted - seen).max() < 2e-2
+    assert np.corrcoef(wanted[:, 0], seen[:, 0])[0, 1] > 0.98
+    numbers = onnx.load_from_string(rounded).graph.initializer
+    halved = sum(len(one.raw_data) for one in numbers if one.data_type == onnx.TensorProto.BFLOAT16)
+    weights = [one for one in onnx.load_from_string(graph.content).graph.initializer if len(one.dims) > 1]
+    assert halved >= sum(len(one.raw_data) for one in weights) / 2 * 0.8
+
+
+def test_bfloat16_rounds_weights_and_inputs_and_sums_in_float32() -> None:
+    """One dense layer by hand: both factors lose all behind their eighth digit, the sum and the bias keep theirs."""
+    tensor, value = onnx.helper.make_tensor, onnx.helper.make_tensor_value_info
+    layer = onnx.helper.make_node("Gemm", [FEATURES, "w", "b"], ["p"], "layer")
+    numbers = [tensor("w", 1, [2, 1], [1.0 + 2**-9, 3.0]), tensor("b", 1, [1], [2.0**-20])]
+    ends_of = [value(FEATURES, 1, ["batch", 2])], [value("p", 1, ["batch", 1])]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([layer], "one", *ends_of, numbers),
+        opset_imports=[onnx.helper.make_opsetid("", 20)],
+        ir_version=9,
+    )
+    made = convert_graph(model.SerializeToString(), "bf16")
+    like = Graph(made, (FEATURES,), ("p",))
+    (seen,) = said(made, like, np.array([[1.0 + 2**-9, 2.0**-19]], np.float32))
+    assert seen[0] == np.float32(1.0 + 3 * 2.0**-19 + 2.0**-20)
+
+
 def test_a_network_of_convolutions_alone_has_nothing_for_dynamic_int8() -> None:
     """Its convolutions would be slower and worse; it is told, and half precision named."""
     model = onnx.load_from_string(graph_of("cnn").content)

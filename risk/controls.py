@@ -29,6 +29,8 @@ class Ceiling(msgspec.Struct, frozen=True, gc=False):
     order: Decimal
     total: Decimal
     open_orders: int
+    asks_gross: bool
+    """Whether what the strategy holds elsewhere counts, also where the account shows nothing of it."""
 
 
 class Controls:
@@ -100,7 +102,7 @@ class Controls:
         open_orders = limits.max_open_orders
         if own.max_open_orders is not None:
             open_orders = min(open_orders, own.max_open_orders)
-        return Ceiling(order, min(total), open_orders)
+        return Ceiling(order, min(total), open_orders, own.max_gross_notional is not None)
 
     # --- the market ---------------------------------------------------------------------------------------------------
 

@@ -208,6 +208,8 @@ class Screen:
             other_qty and not _are_ahead(side, held_qty, open_qty, own_qty, other_qty)
         ):
             return None
+        if standing.asks_gross and standing.holds_elsewhere(view):
+            return None
         mark_px, rate = view.mark_px(name), view.rate(bounds.settlement)
         if mark_px is None or rate is None:
             return None

@@ -57,6 +57,7 @@ class Standing:
         "_stopped",
         "_strategy",
         "_throttles",
+        "asks_gross",
         "flat",
         "open_orders",
         "order",
@@ -66,7 +67,7 @@ class Standing:
 
     def __init__(self, strategy: str, instrument: str, ceiling: Ceiling, memory: Memory) -> None:
         self.order, self.total, self.open_orders = ceiling.order, ceiling.total, ceiling.open_orders
-        self.flat = min(ceiling.order, ceiling.total)
+        self.flat, self.asks_gross = min(ceiling.order, ceiling.total), ceiling.asks_gross
         self._strategy, self._instrument = strategy, instrument
         self.other = other_half(strategy)
         self._pace, self._losses, self._throttles = memory.pace, memory.losses, memory.throttles
@@ -81,6 +82,15 @@ class Standing:
         self._losses_most = memory.losses.most or sys.maxsize
         self._repeats = memory.throttles.repeats
         self._habits: Habits | None = None
+
+    def holds_elsewhere(self, view: View) -> bool:
+        """Whether the strategy or its twin holds something of another instrument; the account may show none of it,
+        where others hold as much the other way."""
+        held_qty, strategy, other = view.strategy_qty, self._strategy, self.other
+        return any(
+            name != self._instrument and (held_qty(strategy, name) or held_qty(other, name))
+            for name in view.instruments()
+        )
 
     def is_calm(self, intent: OrderIntent, view: View, now_ns: int) -> bool:
         """Whether nothing that is remembered speaks against this entry; False: the checks have to say what."""

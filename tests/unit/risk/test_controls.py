@@ -265,6 +265,18 @@ def test_a_flat_account_shows_not_what_twin_and_others_hold() -> None:
 
 
 @pytest.mark.fault("F4")
+@pytest.mark.parametrize("holder", ["s", "s.canary"])
+def test_a_flat_account_does_not_hide_what_a_strategy_holds_elsewhere(holder: str) -> None:
+    """3 of another coin against another strategy's short of 3: its gross of 300 is in use all the same."""
+    view = two_coins()
+    view.strategy_qtys = {(holder, OTHER): D(3), ("t", OTHER): D(-3)}
+    wish, both = order(limit_px=D(100)), {"allowed_instruments": TWO, "opposing": "net"}
+    for limit, check in ((399, "strategy_gross_notional"), (401, "")):
+        limits = {**both, "strategy_limits": {"*": {"max_gross_notional": limit}}}
+        assert review(wish, view, make_limits(**limits)) == check
+
+
+@pytest.mark.fault("F4")
 def test_a_strategy_and_its_twin_have_one_limit_together() -> None:
     """300 of position, order count 2: what one holds or has open is taken from the other."""
     for mine, other in (("s", "s.canary"), ("s.canary", "s")):

@@ -36,16 +36,20 @@ class FlatRowAttention(nn.Module):
         attention = rows.attention
         width, self.heads = attention.embed_dim, attention.num_heads
         self.size = width // self.heads
-        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
-        with torch.no_grad():
-            # What the scores are divided by is in the question already.
-            for part, layer, scale in zip(
-                range(3), (self.query, self.key, self.value), (1 / math.sqrt(self.size), 1.0, 1.0), strict=True
-            ):
-                at = slice(part * width, (part + 1) * width)
-                layer.weight.copy_(attention.in_proj_weight[at] * scale)
-                layer.bias.copy_(attention.in_proj_bias[at] * scale)
+        self.query = nn.Linear(width, width)
+        self.key, self.value = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
         self.out = deepcopy(attention.out_proj)
+        with torch.no_grad():
+            query, key, value = attention.in_proj_weight.chunk(3)
+            of_query, _, of_value = attention.in_proj_bias.chunk(3)
+            # What the scores are divided by is in the question already.
+            self.query.weight.copy_(query / math.sqrt(self.size))
+            self.query.bias.copy_(of_query / math.sqrt(self.size))
+            # A bias of the keys adds the same to all scores of a row, which a softmax does not see.  One of the values
+            # comes out whole, as weights sum to 1.
+            self.key.weight.copy_(key)
+            self.value.weight.copy_(value)
+            self.out.bias.add_(self.out.weight @ of_value)
         self.norm = deepcopy(rows.norm)
 
     def forward(self, x: Tensor, mask: None = None, read: Tensor | None = None) -> Tensor:

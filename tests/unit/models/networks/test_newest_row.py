@@ -65,6 +65,9 @@ def test_rows_as_one_matrix_and_a_folded_norm_say_the_same(name: str, changes: d
                 module.running_var.uniform_(0.5, 2.0, generator=generator)
                 module.weight.normal_(generator=generator)
                 module.bias.normal_(generator=generator)
+            if isinstance(module, torch.nn.MultiheadAttention):
+                module.in_proj_bias.normal_(generator=generator)
+                module.out_proj.bias.normal_(generator=generator)
         x = torch.randn(batch, 12, COLUMNS, generator=generator) * 2
         wanted = network(x)
         assert (wanted - served_form(network)(x)).abs().max() <= 2e-6 * (1 + wanted.abs().max())

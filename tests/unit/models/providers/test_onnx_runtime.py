@@ -3,12 +3,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from engine.errors import BundleError
+from models.manifest_sections import Tensor
 from models.providers.gpu import CudaProvider, DeviceGraph
-from models.providers.graph import ProviderError, source_of
-from models.providers.onnx_runtime import CpuProvider, bound_run, open_session
+from models.providers.graph import ProviderError, Source, source_of
+from models.providers.onnx_runtime import CpuProvider, bound_run, open_session, session_options
 
 
 class _Public:
@@ -36,6 +38,37 @@ class _Changed(_Public):
 
 def arrays(window, batch=1):
     return [np.repeat(window[None], batch, axis=0)], [np.zeros((batch, 1), np.float32)]
+
+
+def test_a_sum_and_its_norm_stay_two_nodes(tmp_path):
+    """In one they take six times as long on the CPU; on the same graph the runtime would fuse them."""
+    onnx = pytest.importorskip("onnx", reason="the trainer is not installed")
+    helper = onnx.helper
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 3, 8]) for name in ("a", "b", "normed")
+    ]
+    ones = onnx.numpy_helper.from_array(np.ones(8, np.float32), "scale")
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["total"]),
+        helper.make_node("LayerNormalization", ["total", "scale"], ["normed"], axis=-1),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "test", ends[:2], ends[2:], [ones]),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    tensors = [Tensor(name, (-1, 3, 8), "float32") for name in ("a", "b", "normed")]
+    source = Source("test@0", model.SerializeToString(), tuple(tensors[:2]), tuple(tensors[2:]), "fp32")
+    kinds = {}
+    for name, open_one in (
+        ("ours", lambda options: open_session(source, options=options)),
+        ("theirs", lambda options: ort.InferenceSession(source.content, options, providers=["CPUExecutionProvider"])),
+    ):
+        options = session_options()
+        options.optimized_model_filepath = str(tmp_path / f"{name}.onnx")
+        open_one(options)
+        kinds[name] = [node.op_type for node in onnx.load(tmp_path / f"{name}.onnx").graph.node]
+    assert kinds == {"ours": ["Add", "LayerNormalization"], "theirs": ["SkipLayerNormalization"]}
 
 
 @pytest.mark.parametrize("kind", [_Public, _Changed])

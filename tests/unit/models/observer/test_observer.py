@@ -26,7 +26,7 @@ from models.bundle import Bundle, load_bundle
 from models.observer.blame import Blame
 from models.observer.observer import Observer
 from models.observer.rules import WatchRules, alarms
-from models.observer.shadows import FILE, OLDER, BoundedLog, Workshop
+from models.observer.shadows import FILE, Workshop
 from models.observer.told import Alarmed, Ended, Weighed
 from models.observer.windows import Recent
 from models.onnx_model import OnnxModel
@@ -376,13 +376,3 @@ def test_a_shadow_that_takes_its_process_with_it_is_known_and_not_run_again(arti
     assert list(Workshop(None, tmp_path, OnnxModel).refused) == [bundle.version], "also at the start after that"
     Blame(tmp_path).take(other.version)
     assert list(Workshop(None, tmp_path, OnnxModel).refused) == [bundle.version, other.version]
-
-
-def test_what_shadows_said_is_kept_in_two_files_of_bounded_size(tmp_path: Path) -> None:
-    log = BoundedLog(tmp_path, 4_000)
-    for number in range(500):
-        log.add({"number": number, "text": "x" * 20})
-        log.flush()
-    sizes = [(tmp_path / name).stat().st_size for name in (FILE, OLDER)]
-    assert sum(sizes) <= 4_000
-    assert json.loads((tmp_path / FILE).read_text().splitlines()[-1])["number"] == 499

@@ -59,7 +59,7 @@ class Refresh:
                 f"a refresh with {self}", expected="replay_share 0.5 to 1, rate_share up to 0.1, l2 above 0, an epoch"
             )
         if not 0 < self.forget_max <= 0.1:
-            raise ConfigError(f"a refresh with {self}", expected="forget_max above 0, at most 0.1")
+            raise ConfigError(f"--forget-max {self.forget_max:g}", expected="more than 0, at most 0.1")
         if not shares:
             raise ConfigError(f"a refresh with {self}", expected="shares above 0 that leave rows to hold out")
 

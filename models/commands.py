@@ -324,10 +324,14 @@ def _place(name: str, directory: Path, registry: Path) -> Path:
     """Of a bundle by its name, of a version by ``NAME@VERSION``."""
     from models.registry.store import Registry
 
-    if "@" not in name:
-        return bundles_folder(directory) / name
-    plain, _, sha = name.partition("@")
     held = Registry(registry)
+    if "@" not in name:
+        place = bundles_folder(directory) / name
+        own = [one for one in held.versions() if one.partition("@")[0] == name]
+        if own and not place.is_dir():
+            raise BundleError(f"{name!r} is in the registry alone", expected=f"one of its versions: {', '.join(own)}")
+        return place
+    plain, _, sha = name.partition("@")
     return held.path_of(held.resolve(plain, sha))
 
 

@@ -97,6 +97,16 @@ def test_force_needs_a_reason(typed, artifacts):
         typed("promote", "demo-fx", "0000", "--force")
 
 
+def test_a_name_that_only_the_registry_has_asks_for_the_version(typed, crypto_bundle, edit_manifest):
+    edit_manifest(crypto_bundle, lambda m: m.update(name="mine"))
+    version = typed("add", str(crypto_bundle))["version"]
+    for command in ("verify", "show"):
+        with pytest.raises(
+            BundleError, match=f"'mine' is in the registry alone; expected one of its versions: {version}"
+        ):
+            typed(command, "mine")
+
+
 def test_what_was_overridden_is_told_at_once(typed, crypto_bundle, edit_manifest):
     edit_manifest(crypto_bundle, lambda m: m.update(metrics={}))
     sha = typed("add", str(crypto_bundle))["version"].partition("@")[2]

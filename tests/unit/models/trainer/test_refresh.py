@@ -268,7 +268,7 @@ def test_the_upper_end_of_the_interval_on_old_rows_decides(place: Path, forget_m
 )
 def test_settings_that_would_forget_the_champion_are_refused(place: Path, changes: dict[str, float]) -> None:
     """The bounds are the point of it."""
-    with pytest.raises(ConfigError, match="a refresh with|--forget-max 0.5"):
+    with pytest.raises(ConfigError, match=r"a refresh with|--forget-max 0\.5"):
         refresh_run(champion(place), place / "runs" / "tiny", Refresh(**changes), NEWER, record(place), data=place)
 
 

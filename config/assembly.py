@@ -157,6 +157,8 @@ class ConfiguredAssembly:
                 stopwatch=self._stopwatch,
                 session=None if original is None else original.session,
             )
+            if original is None:
+                self._opening.note_spread(bundle.version, found.run_once)
         return found
 
     def _place(self, model: OnnxModel) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from config.schema import Settings
-from engine.errors import ConfigError
+from engine.errors import BundleError, ConfigError
 from engine.instruments import Instrument
 from engine.ports import Model
 from models.bundle import Bundle
@@ -13,6 +13,7 @@ from models.catalogue import find_bundle
 from models.mixture.learned import read_weights
 from models.mixture.mixture import Mixture, mix
 from models.mixture.model import MixtureModel
+from models.registry.store import Registry
 
 
 class Mixtures:
@@ -37,12 +38,16 @@ class Mixtures:
             raise ConfigError(
                 f"mixtures has {plain}, and so has {self._models.directory}", do="name the mixture otherwise"
             )
+        members = [
+            find_bundle(self._models.directory, instrument, one, registry=self._models.registry, outputs=outputs)
+            for one in wanted.members
+        ]
+        if name == plain:  # a session that is run again had what it had
+            for member, bundle in zip(wanted.members, members, strict=True):
+                self._check_standing(plain, member, bundle, instrument)
         mixture = mix(
             plain,
-            [
-                find_bundle(self._models.directory, instrument, one, registry=self._models.registry, outputs=outputs)
-                for one in wanted.members
-            ],
+            members,
             weights=wanted.weights,
             learned=None if wanted.weights_file is None else read_weights(wanted.weights_file),
             on_failure=wanted.on_failure,
@@ -53,6 +58,22 @@ class Mixtures:
             raise ConfigError(f"the mixture {mixture.version} is configured", expected=name, do="restore its settings")
         self._found[mixture.version] = mixture
         return mixture
+
+    def _check_standing(self, mixture: str, member: str, bundle: Bundle, instrument: Instrument) -> None:
+        """Members do not follow the registry.  Raises ``ConfigError`` where a name would hide another champion."""
+        try:
+            standings = Registry(self._models.registry).standings(lambda scope: scope.covers(instrument))
+        except BundleError:
+            return  # what is damaged there is told by whoever needs it
+        for standing in standings:
+            champion = standing.champion or ""
+            if champion.partition("@")[0] == member and champion != bundle.version:
+                raise ConfigError(
+                    f"the mixture {mixture} has the member {member}, which is {bundle.version} in "
+                    f"{self._models.directory} and {champion} as champion of the registry",
+                    expected="a version: members stay what they are at the start, whatever is promoted",
+                    do=f"name {champion} or {bundle.version} in mixtures",
+                )
 
     def model(
         self, version: str, instrument: Instrument, outputs: Collection[str], open_member: Callable[[Bundle], Model]

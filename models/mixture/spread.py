@@ -87,6 +87,12 @@ class SpreadModel:
     def bundle(self) -> Bundle:
         return self.model.bundle
 
+    def run_once(self) -> None:
+        """Both graphs once on whatever lies in the buffers, for who measures what it takes.  Nothing is counted."""
+        self.model.run_once()
+        spec = self.bundle.spec
+        self._spreads("", np.zeros((spec.window, len(spec.columns)), np.float32))
+
     def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction:
         """Never raises.  A forecast whose spread is not a number is failed: who asked for it must not trade without."""
         started_ns = self._stopwatch()

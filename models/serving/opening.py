@@ -113,6 +113,13 @@ class Opening:
         self._note(model.version, schedule)
         return OffLoopModel(model, self._worker, self._deadline_us, time_us) if schedule.on_worker else model
 
+    def note_spread(self, version: str, run: Callable[[], object]) -> None:
+        """A version is served with its spread, by ``run``: in the loop, whatever it takes, and the log says so."""
+        if self._worker is not None:
+            time_us = measure_us(run)
+            why = f"takes {time_us:.0f} us with its spread (models.uncertainty), which is computed in the loop"
+            self._note(version, Schedule(False, time_us, why))
+
     def _changed(self, version: str, before: str, after: str, text: str) -> None:
         with self._telling:
             tell = self._on_provider

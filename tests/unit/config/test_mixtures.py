@@ -19,6 +19,8 @@ from config.schema import Settings
 from engine.errors import ConfigError, KestrelError
 from models.bundle import load_bundle
 from models.mixture.model import MixtureModel
+from models.registry.standing import scope_of
+from models.registry.store import Registry
 from tests.support.core import BTC, spot
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,10 +30,10 @@ ROOT = Path(__file__).resolve().parents[3]
 def bundles(tmp_path: Path) -> Path:
     """Two bundles of the shipped weights under names of their own."""
     for name in ("first", "second"):
-        place = Path(shutil.copytree(ROOT / "models" / "artifacts" / "demo-crypto", tmp_path / name))
+        place = Path(shutil.copytree(ROOT / "models" / "artifacts" / "demo-crypto", tmp_path / "bundles" / name))
         manifest = json.loads((place / "manifest.json").read_bytes())
         (place / "manifest.json").write_text(json.dumps({**manifest, "name": name}))
-    return tmp_path
+    return tmp_path / "bundles"
 
 
 def settings_of(bundles: Path, **mixture: Any) -> Settings:
@@ -39,6 +41,7 @@ def settings_of(bundles: Path, **mixture: Any) -> Settings:
         env={},
         overrides={
             "models.directory": bundles,
+            "models.registry": bundles.parent / "registry",
             "mixtures": [{"name": "both", "members": ["first", "second"], **mixture}],
             "strategies.0.model": "both",
         },
@@ -66,6 +69,25 @@ def test_a_mixture_serves_with_the_members_and_their_places_on_record(bundles: P
     assert assembly.model(spot(), assigned) is model
     assert {one.version for one in assembly.models} == set(versions)
     assert assembly.tolerance() > 0
+
+
+def test_a_name_that_is_another_version_in_the_registry_is_refused_and_a_version_serves(bundles: Path) -> None:
+    """Promoted since: the mixture would go on with the old one, and nobody would see it.  A replay has what it had."""
+    place = Path(shutil.copytree(bundles / "first", bundles.parent / "newer" / "first"))
+    manifest = json.loads((place / "manifest.json").read_bytes())
+    (place / "manifest.json").write_text(json.dumps({**manifest, "summary": "newer"}))
+    registry = Registry(bundles.parent / "registry")
+    old, new = (registry.add(load_bundle(each))[0] for each in (bundles / "first", place))
+    settings = settings_of(bundles)
+    recorded = made(settings).assign(spot(), True)
+    seen = registry.standing(scope_of(registry.manifest(new)))
+    registry.change(seen, "promote", new, who="ann", why="", forced=(), now_ns=1)
+    with pytest.raises(ConfigError, match=f"the member first, which is {old} in .* and {new} as champion"):
+        made(settings).assign(spot(), True)
+    assert made(settings).model(spot(), recorded).version == recorded.model
+    for version in (old, new):
+        named = settings_of(bundles, members=[version, "second"])
+        assert f"member.{version}" in dict(made(named).assign(spot(), True).facts)
 
 
 def test_instruments_have_weights_of_their_own_and_a_twin_too(bundles: Path) -> None:

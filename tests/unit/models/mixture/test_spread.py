@@ -17,6 +17,8 @@ from models.life import checking
 from models.life.checking import Task, examine
 from models.mixture.spread import SpreadModel, spread_facts, spread_graph
 from models.onnx_model import OnnxModel
+from models.serving.opening import Opening
+from models.serving.worker import Worker
 from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
 
 OK, LATE, FAILED = PredictionStatus.OK, PredictionStatus.LATE, PredictionStatus.FAILED
@@ -108,6 +110,22 @@ def test_both_graphs_have_one_deadline_and_a_failure_is_one(averaged) -> None:
     broken = SpreadModel(OnnxModel(bundle), deadline_us=None, stopwatch=lambda: 0, session=Broken())
     said = broken.predict(name, windows[0], 1, 2)
     assert (said.status, said.text, broken.failed) == (FAILED, "the spread is not finite or below 0", 1)
+
+
+def test_what_a_spread_takes_in_the_loop_is_told(averaged) -> None:
+    """There is a worker, and a model with its spread is not for it; measuring counts nothing."""
+    bundle, *_ = averaged
+    opening = Opening(deadline_us=1e6)
+    model = SpreadModel(OnnxModel(bundle), deadline_us=None, stopwatch=lambda: 0)
+    opening.note_spread(bundle.version, model.run_once)
+    assert opening.schedules == {}
+    opening.use(Worker())
+    opening.note_spread(bundle.version, model.run_once)
+    schedule = opening.schedules[bundle.version]
+    assert not schedule.on_worker
+    assert schedule.time_us > 0
+    assert schedule.text.endswith("us with its spread (models.uncertainty), which is computed in the loop")
+    assert (model.model.count, model.failed) == (0, 0)
 
 
 def test_a_bundle_without_such_a_graph_has_no_spread(artifacts: Path) -> None:

@@ -47,6 +47,8 @@ class Standings:
         # Champions that were replaced where the one before may step in: what stands against them does until then.
         self._replaced: dict[str, str] = {}
         self.alarms = Alarms()
+        self.served: set[str] = set()
+        """Versions that somebody could trade on in this session: champions, canaries, and whoever stepped in."""
 
     # --- states -----------------------------------------------------------------------------------------------------
 
@@ -67,6 +69,7 @@ class Standings:
         """Whose predictions are told may be another's now: then its suggestions hold."""
         after = acting(lane)
         if after is not None and after is not before:
+            self.served.add(after.version)
             twins = lane.twins if lane.canary is None else ()
             self.tell_slots((*lane.model_slots, *twins), lane.instrument.id, after.assignment)
         self._trust.settle(lane)
@@ -125,12 +128,16 @@ class Standings:
     def assigned(self, instrument: str, assignment: Assignment) -> e.ModelAssigned:
         """The record of who is champion."""
         now_ns = self._view.now_ns
+        if assignment.model:
+            self.served.add(assignment.model)
         return e.ModelAssigned(now_ns, now_ns, instrument, assignment.model, assignment.spec, assignment.facts)
 
     def record_standing(self, lane: Lane, seat: Seat) -> None:
         """As it is now."""
         now_ns = self._view.now_ns
         Counters.add(self._counters.standings, seat.state)
+        if seat is lane.canary and seat.serves:
+            self.served.add(seat.version)
         self.put_on_record(
             e.ModelStanding(
                 now_ns, now_ns, lane.instrument.id, seat.role, seat.version, seat.state, seat.factor, seat.reason

@@ -105,7 +105,7 @@ def summarise(
             config_hash=session.header.config_hash,
             code_hash=session.header.code_hash,
             features=_features(core),
-            models=tuple(sorted({lane.seat.version for lane in core.lanes.values() if lane.seat is not None})),
+            models=tuple(sorted(core.serving.standings.served)),
             rejections=rejections,
             quarantined={slot.name: slot.reason for slot in core.slots if not slot.alive},
             drops=drops,

@@ -131,3 +131,18 @@ def test_a_model_that_was_tried_well_says_that_it_is_sized_down() -> None:
     seat = core.lanes[BTC].seat
     assert seat is not None
     assert (seat.state, seat.reason) == ("serving", "a trial was answered in time; sized down by psi: 0.31")
+
+
+def test_who_could_be_traded_on_in_a_session_is_known_at_its_end() -> None:
+    """Champions in turn and a canary; not who was refused, nor an older one that never stepped in."""
+    shelf = Shelf(Answers("a@1"), Answers("b@1"), Answers("c@1"), Answers("d@1"))
+    core = rules_of(ServingRules(1, 10**15, "older"), shelf)
+    served = core.serving.standings.served
+    assert served == {"a@1"}
+    core.on_event(shelf.offer(2, "b@1"))
+    core.on_event(shelf.offer(3, "c@1", role="canary", share=0.1))
+    core.on_event(shelf.offer(4, "d@1", role="older"))
+    core.on_event(shelf.offer(5, "e@1"))
+    assert served == {"a@1", "b@1", "c@1"}
+    core.on_event(alarm(6, "stop", "b@1"))
+    assert served == {"a@1", "b@1", "c@1", "d@1"}

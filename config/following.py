@@ -63,6 +63,7 @@ def check_of(settings: Settings, bundle: Bundle) -> Task:
         str(models.engines.resolve()),
         spread=models.uncertainty,
         by_step=bundle.manifest.name in models.by_step,
+        schedule=models.schedule,
     )
 
 

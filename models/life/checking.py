@@ -27,6 +27,7 @@ from engine.events import PredictionStatus
 from engine.features import load_columns
 from models.bundle import Bundle, load_bundle
 from models.refusals import problem_of
+from models.serving.schedule import Wanted
 from models.shipped import ENGINES, Name
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ NICE: Final = 10
 class Task(msgspec.Struct, frozen=True):
     """``deadline_us``: the median prediction must not take longer; ``columns``: folder of the user's own features;
     ``providers``: that may compute it, in order, and the folder of built ``engines``.  ``spread``: it is served with
-    the spread of its forecast, where it has a graph of that; ``by_step``: it is served row by row."""
+    the spread of its forecast, where it has a graph of that; ``by_step``: it is served row by row; ``schedule`` is
+    ``models.schedule``."""
 
     path: str
     version: str
@@ -58,6 +60,7 @@ class Task(msgspec.Struct, frozen=True):
     engines: str = str(ENGINES)
     spread: bool = False
     by_step: bool = False
+    schedule: Wanted = "auto"
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -178,6 +181,7 @@ def _opened(task: Task, bundle: Bundle) -> tuple[Model, str]:
     from models.onnx_model import OnnxModel
     from models.providers.order import providers_of
     from models.serving.batches import Batches
+    from models.serving.schedule import decide, measure_us, usable_cores
     from models.serving.step import StepModel
 
     if task.by_step:
@@ -187,7 +191,8 @@ def _opened(task: Task, bundle: Bundle) -> tuple[Model, str]:
     model = OnnxModel(bundle, deadline_us=task.deadline_us, providers=providers)
     if task.spread and spread_graph(bundle) is not None:
         return SpreadModel(model, deadline_us=None, stopwatch=time.perf_counter_ns), model.provider
-    Batches(model, model.guard)  # what the worker would run: it must not crash the daemon either
+    if decide(task.schedule, measure_us(model.run_once), usable_cores()).on_worker:
+        Batches(model, model.guard)  # they must not crash the daemon either
     return model, model.provider
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.errors import BundleError
 from models.bundle import load_bundle
 from models.life import checking
 from models.life.checking import GIVEN_UP, Checked, Checker, Task, examine
+from models.serving import batches
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -151,6 +153,21 @@ def test_a_version_is_timed_by_what_it_takes_and_not_by_who_else_is_busy(
     took = checking._timed(model, bundle, task, on_gpu=on_gpu)
     assert (took.own_us <= deadline_us) is passes
     assert began - len(clock.busy) == rounds - 1
+
+
+@pytest.mark.fault("E6")
+@pytest.mark.parametrize(("schedule", "batched"), [("worker", True), ("inline", False)])
+def test_batches_are_held_to_the_tape_where_the_worker_would_run_them(
+    artifacts, monkeypatch, schedule, batched
+) -> None:
+    """A provider that computes batches wrongly is found there; who never runs any is not refused."""
+
+    def wrong(bundle, bound) -> None:
+        raise BundleError(f"bundle {bundle.version}: a batch is off the golden tape")
+
+    monkeypatch.setattr(batches, "_check_tape", wrong)
+    checked = examine(task_of(artifacts / "demo-crypto", schedule=schedule))
+    assert ("a batch is off the golden tape" in checked.problem) is batched
 
 
 def test_a_version_that_is_too_slow_may_be_tried_again_and_a_damaged_one_not(artifacts, monkeypatch) -> None:

@@ -62,6 +62,7 @@ def test_the_deviation_of_the_seeds_comes_behind_the_forecast(averaged) -> None:
     assert model.version == bundle.version
 
 
+@pytest.mark.fault("E6")
 def test_a_graph_of_spreads_that_computes_something_else_here_is_not_opened(averaged) -> None:
     """The tape holds what torch said of the golden window."""
     bundle, *_ = averaged

@@ -247,7 +247,8 @@ class Grouping:
         group = self._entered_by(entry_id)
         if group is not None:
             self.book.link_attached(group, entry_id, None)
-            self._course.follow(group)
+            if group.group_id in self.book.groups:  # one that was called back has nothing more to send
+                self._course.follow(group)
 
     def _entered_by(self, entry_id: str) -> Group | None:
         """The group of an entry; one that was done lives again: what came with its entry says that there is more."""

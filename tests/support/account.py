@@ -48,12 +48,18 @@ class Account:
         self.journal = MemoryJournal()
         self.venue = QuietVenue()
         self.errors: list[str] = []
-        self.bus = EventBus(self.journal, NullProbe(), lambda text, error: self.errors.append(f"{text}: {error}"))
+        self.may_fail = False
+        self.bus = EventBus(self.journal, NullProbe(), self._on_error)
         self.gate = gate or OpenGate()
         self.core: TradingCore = build_core(self.bus, self.strategy, gate=self.gate, **options)
         self.bus.attach(self.core, OrderRouter(self.bus.publish, lambda: [self.venue]))
         if opened:
             self.open()
+
+    def _on_error(self, text: str, error: Exception) -> None:
+        if text.startswith("core failed") and not self.may_fail:  # a defect of ours, which no test may pass over
+            raise error
+        self.errors.append(f"{text}: {error}")
 
     def open(self) -> None:
         for event in _opening():

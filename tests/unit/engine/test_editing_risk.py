@@ -165,6 +165,7 @@ def test_a_change_does_not_leave_when_the_core_failed_on_its_event() -> None:
         account.core.desk.carry_out([ReplaceIntent(account.now_ns, "s", order.client_order_id, D(6), D(101), "better")])
         raise AssertionError("drawn")
 
+    account.may_fail = True
     account.core._handlers[e.Timer] = wishes_and_breaks
     at = account._at()
     account.publish(e.Timer(at, at, "tick"))

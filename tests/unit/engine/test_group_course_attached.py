@@ -262,6 +262,20 @@ def test_the_price_of_an_exit_ends_an_entry_that_rests_half_filled(px: float) ->
 
 
 @pytest.mark.fault("B16")
+def test_a_group_that_was_called_back_stays_so_when_its_exit_is_missed_again() -> None:
+    """Each session asks about the exit of the entry anew; what is done with is told to nobody."""
+    trader, entry = entered()
+    (group,) = trader.core.view.groups()
+    trader.wish(CancelIntent(trader.now_ns, "s", group.group_id, "by hand"))
+    trader = restarted(trader, "killed", offers={"coinbase": ATTACHES})
+    settle(trader, D(2))
+    for _ in range(2):
+        trader.miss(entry)
+        trader.wait(SECOND_NS)
+    assert (trader.ended, exits(trader), trader.core.view.groups()) == (["by hand"], [], ())
+
+
+@pytest.mark.fault("B16")
 def test_an_exit_that_shows_itself_after_it_was_given_up_goes_again() -> None:
     """Ours is there by then: the late one is cancelled, and what it fills nevertheless makes ours smaller."""
     trader, entry = entered()

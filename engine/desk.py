@@ -291,6 +291,7 @@ class Desk:
         return not (
             self._why_gone(order)
             or (instrument in self.shut and not order.intent.reduce_only)
+            or (self._cut and self.sizes.bars(order))
             or self.groups.has(name)
             or self.replacements.has(name)
         )

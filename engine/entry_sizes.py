@@ -66,6 +66,11 @@ class EntrySizes:
             return None
         return self._refused(intent, size)
 
+    def bars(self, order: ManagedOrder) -> bool:
+        """Whether it is one of those that would add where nothing may be added (``entering``)."""
+        size = self.table.get((order.intent.strategy, order.intent.instrument))
+        return size is not None and not size.factor and order in self.entering(order.intent.instrument)
+
     def entering(self, instrument: str) -> list[ManagedOrder]:
         """Open orders of strategies that may add nothing, which would add to their holdings if all that rest filled:
         those that only reduce close first, then the oldest."""

@@ -7,6 +7,7 @@ Owns a seat's state and the rules by which it is lost.  Who takes a seat is ``en
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Final, Literal
 
 import msgspec
@@ -117,8 +118,10 @@ class Seat:
 
 
 def expiry_of(assignment: Assignment) -> int:
-    """From when on a model is not to be used, UTC ns."""
-    return int(dict(assignment.facts).get(EXPIRES_NS, NEVER_NS))
+    """From when on a model is not to be used, UTC ns.  A date that is no number or infinite is none to trust it by: it
+    has come."""
+    at_ns = dict(assignment.facts).get(EXPIRES_NS, NEVER_NS)
+    return int(at_ns) if isfinite(at_ns) else 0
 
 
 def _capability(model: Model, name: str) -> Any:

@@ -114,9 +114,13 @@ class Serving:
         return features, None if model is None else Seat(CHAMPION, assignment, model, features)
 
     def begin(self, lane: Lane) -> None:
-        """What an earlier session has left holds for the lane: alarms of the version, twins that hold something."""
+        """What an earlier session has left holds for the lane: alarms of the version, twins that hold something.  A
+        version whose date has come begins as expired, before anybody trades on it."""
         if lane.seat is not None:
-            self._next_expiry_ns = min(self._next_expiry_ns, lane.seat.expires_ns)
+            if self._view.now_ns >= lane.seat.expires_ns:
+                self.standings.expire(lane, lane.seat)
+            else:
+                self._next_expiry_ns = min(self._next_expiry_ns, lane.seat.expires_ns)
             self.standings.heed(lane, lane.seat)
         if lane.twins:
             self.buffers.refit(lane)

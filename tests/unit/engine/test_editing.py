@@ -13,6 +13,7 @@ from engine.commands import (
     CancelOrder,
     GroupIntent,
     OrderType,
+    Rejected,
     RiskState,
 )
 from engine.order_states import OrderState
@@ -210,6 +211,29 @@ def test_what_cannot_be_changed_in_place_goes_by_a_cancel(what: str) -> None:
     replace(account, order, "5", "101")
     assert account.venue.replaced == []
     assert account.venue.cancelled[-1] == order.client_order_id
+
+
+@pytest.mark.fault("E4")
+def test_an_entry_that_no_model_stands_behind_is_not_repriced() -> None:
+    """Its cancel was refused and the strategy chases the price: it is cancelled again, and nothing takes its place.  An
+    exit that the strategy rests beside it follows its price as ever."""
+    account, bought = resting("1")
+    account.fill(bought, "1", "100", "t1")
+    account.wish(intent(qty="4", time_in_force=GTC), intent(e.Side.SELL, "1", limit_px=D(120), time_in_force=GTC))
+    entry, leaving = account.venue.orders[1:]
+    for order in (entry, leaving):
+        account.accept(order)
+    account.core.desk.sizes.put("s", BTC, D(0), "stopped")
+    account.cancel(entry)
+    account.end(entry, e.CancelRejected)
+    replace(account, entry, "4", "101")
+    assert (changes(account), account.venue.cancelled) == ([], [entry.client_order_id] * 2)
+    account.end(entry, e.OrderCancelled)
+    assert account.venue.orders[1:] == [entry, leaving]
+    refused = [one for one in account.records if isinstance(one, Rejected)]
+    assert [(one.check, one.seen) for one in refused] == [("model", "stopped")]
+    replace(account, leaving, "1", "119")
+    assert changes(account) == [(D(1), D(119))]
 
 
 # --- from one session to the next --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine import events as e
-from engine.commands import NewOrder
+from engine.commands import NewOrder, Rejected
 from engine.core import TradingCore
 from engine.lanes import StrategySlot
 from engine.seats import ServingRules
@@ -268,6 +268,32 @@ def test_a_version_past_its_date_takes_no_seat(role: str) -> None:
     seat = core.lanes[BTC].seat
     assert seat is not None
     assert seat.version == "a@1"
+
+
+@pytest.mark.fault("E11")
+@pytest.mark.parametrize("expires_ns", [float("inf"), float("-inf"), float("nan")])
+def test_a_date_that_is_no_time_has_come(expires_ns: float) -> None:
+    """Told by whatever offers it: refused, and who serves goes on."""
+    recorder = MemoryRecorder()
+    shelf = Shelf(Answers("a@1"), Answers("b@1"))
+    shelf.facts["b@1"] = (("expires_ns", expires_ns),)
+    core = rules_of(ServingRules(), shelf, recorder)
+    core.on_event(shelf.offer(20, "b@1"))
+    assert [(one.model, one.state, one.reason) for one in recorder.of(e.ModelStanding)] == [
+        ("b@1", "gone", "model b@1 has expired")
+    ]
+    assert core.view.model(BTC).version == "a@1"
+
+
+@pytest.mark.fault("E11")
+def test_a_version_whose_date_has_come_begins_as_expired() -> None:
+    """Before the first row or timer: what the strategy enters on a quote is refused at once."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"))
+    shelf.facts["a@1"] = (("expires_ns", 1.0),)
+    core = opened(recorder, shelf, Scripted(on_quote=lambda *_: [intent()]))
+    assert standings(recorder) == [("champion", "a@1", "expired")]
+    assert not core.on_event(quote(10))
+    assert [(one.check, one.seen) for one in recorder.of(Rejected)] == [("model", "model a@1 has expired")]
 
 
 @pytest.mark.fault("E7")

@@ -216,7 +216,11 @@ def _newer(
     settings = msgspec.structs.replace(
         own.settings,
         data=msgspec.structs.replace(newer, start=begun),
-        split=Split(train=wanted.learn_share, validation=wanted.choose_share),
+        split=Split(
+            train=wanted.learn_share,
+            validation=wanted.choose_share,
+            judged_instruments=own.settings.split.judged_instruments,
+        ),
         curriculum=None,
         fit=msgspec.structs.replace(own.settings.fit, seeds=seeds),
     )

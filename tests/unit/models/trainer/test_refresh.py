@@ -34,7 +34,7 @@ from models.trainer import dataset, incremental, refresh_command  # noqa: E402
 from models.trainer.fit import forecasts  # noqa: E402
 from models.trainer.incremental import Refresh, _mixed, refresh  # noqa: E402
 from models.trainer.opened import open_run  # noqa: E402
-from models.trainer.refresh import Gate, Record, check, judge, refresh_run  # noqa: E402
+from models.trainer.refresh import Gate, Record, _newer, check, judge, refresh_run  # noqa: E402
 from models.trainer.run import fit_normaliser_of, load_fitted, run_training  # noqa: E402
 from models.trainer.run_bundle import bundle_run  # noqa: E402
 from models.trainer.settings import Data, load_settings  # noqa: E402
@@ -283,6 +283,23 @@ def test_rows_that_the_champion_has_seen_are_none(place: Path) -> None:
             record(place),
             data=place,
         )
+
+
+def test_the_gate_judges_on_the_instruments_that_the_run_is_judged_on(place: Path) -> None:
+    """Rows of another are learned from, as the run did; chosen and judged by are those of its own alone."""
+    table = pq.read_table(place / "later.parquet")
+    pq.write_table(table.replace_schema_metadata({"venue": "OANDA", "symbol": "GBPUSD"}), place / "beside.parquet")
+    own = open_run(place / "runs" / "tiny", place)
+    split = msgspec.structs.replace(own.settings.split, judged_instruments=("EUR/USD@oanda",))
+    judged = replace(own, settings=msgspec.structs.replace(own.settings, split=split))
+    newer = Data(files=("later.parquet", "beside.parquet"))
+    settings, rows = _newer(judged, Refresh(), newer, (1,), place)
+    names = [instrument.id for instrument in rows.instruments]
+    each = [
+        {names[at] for at in rows.samples.instrument[rows.part(part).index]} for part in ("train", "validation", "test")
+    ]
+    assert each == [{"EUR/USD@oanda", "GBP/USD@oanda"}, {"EUR/USD@oanda"}, {"EUR/USD@oanda"}]
+    assert settings.split.judged_instruments == split.judged_instruments
 
 
 def test_a_name_that_nobody_is_champion_by_is_refused(place: Path, tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ from models.trainer.settings import TrainSettings
 from models.trainer.tasks import Plan, check_monitor, plan_of
 
 
-def check_settings(settings: TrainSettings, spec: FeatureSpec) -> None:
-    """Raises ``ConfigError`` for settings that no run can be made of.  Needs torch."""
+def check_settings(settings: TrainSettings, spec: FeatureSpec, *, begun: bool = False) -> None:
+    """Raises ``ConfigError`` for settings that no run can be made of.  Needs torch.
+
+    ``begun``: of a run that goes on, also where what it told its scores to is not installed.
+    """
     from models.trainer.distillation import teacher_of
     from models.trainer.feeding import loss_of
     from models.trainer.losses import check_loss
@@ -35,6 +38,8 @@ def check_settings(settings: TrainSettings, spec: FeatureSpec) -> None:
             f"judged.primary {settings.judged.primary!r} of a task with {len(plan.targets)} forecasts",
             expected="none: each is judged by its own loss",
         )
+    if begun:
+        return
     if settings.tracking.mlflow:
         _require(
             "mlflow",

@@ -106,7 +106,7 @@ def run_training(
             f"{folder} exists", expected="a new folder: nothing is overwritten", do="resume it, or name another"
         )
     spec = dataset.feature_spec(settings.features)
-    check_settings(settings, spec)
+    check_settings(settings, spec, begun=resume)
     if not resume:
         check_mlflow(settings)
     rows = dataset.build(settings, spec, data_folder(settings, data), progress)

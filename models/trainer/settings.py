@@ -176,6 +176,16 @@ class Tracking(Section, frozen=True):
     mlflow: str = ""
     experiment: str = "kestrel"
 
+    def __post_init__(self) -> None:
+        # The address is kept with the run and told in errors: it is no place for a secret.
+        is_path = self.mlflow.startswith(("sqlite:", "file:"))
+        if ("@" in self.mlflow and not is_path) or "password=" in self.mlflow.lower():
+            raise ConfigError(
+                "tracking.mlflow has a user name or a password in its address",
+                expected="an address alone",
+                do="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or for a database what its client reads",
+            )
+
 
 class Entries(Section, frozen=True):
     """Quantiles of the validation predictions that become the bundle's suggested thresholds."""

@@ -39,7 +39,7 @@ def tracked(settings: TrainSettings, folder: Path, fingerprint: str = "") -> Ite
     with contextlib.ExitStack() as closing:
         notes: list[_Note] = []
         if settings.tracking.tensorboard:
-            notes.append(_tensorboard(folder, closing))
+            notes.append(closing.enter_context(_TensorBoard(folder)).note)
         if settings.tracking.mlflow:
             notes.append(closing.enter_context(_MlflowRun(settings, folder, fingerprint)).note)
 
@@ -74,50 +74,80 @@ def scalars(line: EpochLine) -> dict[str, float]:
     } | {"learning_rate": line.learning_rate}
 
 
-def _tensorboard(folder: Path, closing: contextlib.ExitStack) -> _Note:
-    from torch.utils.tensorboard import SummaryWriter
+class _Guarded:
+    """What goes wrong is told once, and the training goes on without it."""
 
-    def writer_of(seed: int) -> SummaryWriter:
-        if seed not in writers:
-            writers[seed] = closing.enter_context(SummaryWriter(str(folder / TENSORBOARD / f"seed-{seed}")))
-        return writers[seed]
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.lost = False
 
-    writers: dict[int, SummaryWriter] = {}
+    def attempt(self, do: Callable[[], object]) -> None:
+        if self.lost:
+            return
+        try:
+            do()
+        except Exception as error:  # both pass on whatever their stores raise
+            self.lost = True
+            print(f"{self.where}: {_first_line(error)}; the run goes on without it", file=sys.stderr)
 
-    def note(line: EpochLine) -> None:
-        writer = writer_of(line.seed)
+
+class _TensorBoard(_Guarded):
+    """One folder of files a seed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"TensorBoard in {folder / TENSORBOARD}")
+        self.folder = folder / TENSORBOARD
+        self.writers: dict[int, Any] = {}
+
+    def __enter__(self) -> _TensorBoard:
+        return self
+
+    def __exit__(self, *_about: object) -> None:
+        for writer in self.writers.values():
+            self.attempt(writer.close)
+
+    def note(self, line: EpochLine) -> None:
+        self.attempt(lambda: self._write(line))
+
+    def _write(self, line: EpochLine) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        if line.seed not in self.writers:
+            self.writers[line.seed] = SummaryWriter(str(self.folder / f"seed-{line.seed}"))
+        writer = self.writers[line.seed]
         for name, value in scalars(line).items():
             writer.add_scalar(name, value, line.epoch)
         writer.flush()
 
-    return note
 
-
-class _MlflowRun:
-    """One run of an experiment.  What goes wrong is told once, and the training goes on without it."""
+class _MlflowRun(_Guarded):
+    """One run of an experiment."""
 
     def __init__(self, settings: TrainSettings, folder: Path, fingerprint: str) -> None:
+        super().__init__(f"MLflow at {settings.tracking.mlflow}")
         self.settings, self.folder, self.fingerprint = settings, folder, fingerprint
         self.client: Any = None
         self.run_id = ""
-        self.lost = False
 
     def __enter__(self) -> _MlflowRun:
-        self._try(self._begin)
+        self.attempt(self._begin)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-        self._try(lambda: self.client.set_terminated(self.run_id, status))
+        self.attempt(lambda: self.client.set_terminated(self.run_id, status))
 
     def note(self, line: EpochLine) -> None:
+        self.attempt(lambda: self._log(line))
+
+    def _log(self, line: EpochLine) -> None:
         from mlflow.entities import Metric
 
         now_ms = time.time_ns() // 1_000_000
         told = [Metric(f"seed-{line.seed}/{name}", value, now_ms, line.epoch) for name, value in scalars(line).items()]
-        self._try(lambda: self.client.log_batch(self.run_id, metrics=told))
+        self.client.log_batch(self.run_id, metrics=told)
 
     def _begin(self) -> None:
         from mlflow.entities import Param
@@ -139,16 +169,6 @@ class _MlflowRun:
             "data_fingerprint": self.fingerprint,
         }
         self.client.log_batch(self.run_id, params=[Param(name, value) for name, value in said.items()])
-
-    def _try(self, do: Callable[[], object]) -> None:
-        if self.lost:
-            return
-        try:
-            do()
-        except Exception as error:  # MLflow passes on whatever its stores raise
-            self.lost = True
-            where = f"MLflow at {self.settings.tracking.mlflow}"
-            print(f"{where}: {_first_line(error)}; the run goes on without it", file=sys.stderr)
 
 
 def _client(settings: TrainSettings) -> Any:

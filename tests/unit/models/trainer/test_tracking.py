@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tomllib
 
 import pytest
 
 pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DataError
+from models.evaluation.description import EpochLine
 from models.trainer.run import run_training
 from models.trainer.settings import settings_of
+from models.trainer.tracking import tracked
 from tests.clients import environment
 from tests.support.training import candle_settings
 
@@ -23,6 +26,74 @@ def test_without_mlflow_it_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"tracking.mlflow needs mlflow, .*; install the extra: .*track-mlflow"):
         run_training(settings, folder=tmp_path / "run", data=tmp_path)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("tracking", "where"),
+    [
+        ({"mlflow": "sqlite:///mlflow.db"}, "MLflow at sqlite:///mlflow.db: "),
+        ({"tensorboard": True}, "TensorBoard in "),
+    ],
+)
+def test_a_run_goes_on_where_what_it_told_is_not_installed(tmp_path, capsys, monkeypatch, tracking, where):
+    """Begun where it was: told in one line for all epochs."""
+    for name in ("mlflow", "mlflow.entities", "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with tracked(settings_of(candle_settings("classes", tracking=tracking)), tmp_path) as note:
+        for epoch in range(2):
+            note(line_of(epoch))
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(where)
+    assert said.endswith("; the run goes on without it")
+
+
+def test_a_disk_that_does_not_take_tensorboard_ends_no_run(tmp_path, capsys):
+    """A file lies where its folder is to be."""
+    (tmp_path / "tensorboard").write_text("")
+    with tracked(settings_of(candle_settings("classes", tracking={"tensorboard": True})), tmp_path) as note:
+        for epoch in range(2):
+            note(line_of(epoch))
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"TensorBoard in {tmp_path / 'tensorboard'}: ")
+
+
+def test_a_resumed_run_needs_no_mlflow(tmp_path, monkeypatch):
+    """It may not be told to leave the key out: a run that goes on has the settings that it began with.  This one gets
+    as far as its rows, which are not there."""
+    told = settings_of(candle_settings("classes", tracking={"mlflow": "sqlite:///mlflow.db"}))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_bytes(told.to_yaml())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "mlflow" else object())
+    with pytest.raises(DataError, match=r"\.csv|\.parquet"):
+        run_training(told, folder=tmp_path / "run", data=tmp_path, resume=True)
+
+
+def line_of(epoch: int) -> EpochLine:
+    return EpochLine(1, epoch, {"loss": 1.0}, {"loss": 1.0})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:SECRET@127.0.0.1:5000",
+        "http://me:SEC/RET@127.0.0.1:5000",
+        "postgresql://SECRET@host/runs",
+        "mysql://host/runs?user=me&PassWord=SECRET",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_told(address):
+    """It would stand in the run's config.yaml and in each error of MLflow."""
+    with pytest.raises(
+        ConfigError, match=r"a user name or a password in its address; .*MLFLOW_TRACKING_PASSWORD"
+    ) as said:
+        settings_of(candle_settings("classes", tracking={"mlflow": address}), "mine.yaml")
+    assert str(said.value).startswith("mine.yaml: tracking.mlflow ")
+    assert "SEC" not in str(said.value)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:5000", "sqlite:////home/me@work/mlflow.db"])
+def test_an_address_without_one_is_taken(address):
+    assert settings_of(candle_settings("classes", tracking={"mlflow": address})).tracking.mlflow == address
 
 
 def test_the_mlflow_that_is_tried_is_the_one_that_the_extra_installs():

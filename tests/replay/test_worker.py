@@ -44,7 +44,7 @@ def test_answers_from_the_worker_are_inputs_that_replay(tmp_path: Path) -> None:
     finally:
         daemon.close()
     assert counts["asked"] >= counts["answered"] + counts["late"] > 100
-    assert "worker: models.schedule says so" in daemon.said()
+    assert "worker on cpu: models.schedule says so" in daemon.said()
     journal = {one.seq: one.record for one in read_journal(daemon.session / "journal")}
     records = list(journal.values())
     (facts, *_) = [dict(one.facts) for one in records if isinstance(one, e.ModelAssigned)]

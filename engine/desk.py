@@ -317,7 +317,7 @@ class Desk:
 
     def _take_place(self, order: ManagedOrder) -> None:
         successor = self.replacements.take(order, self._view.now_ns)
-        if successor is None or self._why_gone(order):
+        if successor is None or order.intent.strategy in self._abandoned or self._why_gone(order):
             return
         opened = self.place(successor)
         after = self._orders.get(opened.client_order_id) if isinstance(opened, NewOrder) else None
@@ -410,13 +410,23 @@ class Desk:
             return "halted"
         if self.closing:
             return "shutdown"
-        if order.intent.strategy in self._abandoned and not self.groups.protects(order):
+        if (
+            order.intent.strategy in self._abandoned
+            and not self._is_closing(order.intent)
+            and not self.groups.protects(order)
+        ):
             return f"strategy {order.intent.strategy} quarantined"
         if self._expiring and self._expiring.get(order.client_order_id, self._view.now_ns + 1) <= self._view.now_ns:
             return "expired"
         if state is RiskState.REDUCING and not order.intent.reduce_only:
             return "reducing"
         return ""
+
+    def _is_closing(self, intent: OrderIntent) -> bool:
+        """Whether it closes at market, as the core itself does for a strategy that is not heard (``held_off``), there
+        also by an order that may turn the account (``engine.netted_exits``)."""
+        held_off = (intent.strategy, intent.instrument) in self._held_off
+        return intent.order_type is _MARKET and (intent.reduce_only or held_off)
 
     def _cancel_each(self, orders: Sequence[tuple[ManagedOrder, str]]) -> None:
         """One order that cannot be cancelled takes no other's cancel with it; its error is raised after the last."""

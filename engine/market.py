@@ -306,11 +306,14 @@ class Market:
         self.portfolio.define(definition)
         if lane is not None:
             self.closures.on_redefined(definition)
+        else:
+            self._begin(self.lanes[definition.id])
         if self._views is not None:
             for consolidator in self._views.complete(definition):
                 self.venues.define(consolidator.instrument)
                 made = self.lanes[consolidator.instrument.id] = self._new_lane(consolidator.instrument)
                 self._views.connect(consolidator, made)
+                self._begin(made)
 
     def _new_lane(self, instrument: Instrument) -> Lane:
         slots = [slot for slot in self.slots if slot.listens_to(instrument.id)]
@@ -320,9 +323,12 @@ class Market:
         if not slots:
             return Lane(instrument, None, None, slots, followers, quality)
         features, seat = self._serving.assign(instrument, slots)
-        lane = Lane(instrument, features, seat, slots, followers, quality)
-        self._serving.begin(lane)
-        return lane
+        return Lane(instrument, features, seat, slots, followers, quality)
+
+    def _begin(self, lane: Lane) -> None:
+        """Once lane, rules and books are there: positions of before may be closed at once."""
+        if lane.slots:
+            self._serving.begin(lane)
 
     def _on_instrument_status(self, event: e.InstrumentStatus) -> None:
         self.venues.instrument_status(event)

@@ -33,6 +33,7 @@ class ModelWatch:
     def __init__(self) -> None:
         self._said: dict[tuple[str, str], str] = {}
         self._given_up: set[tuple[str, str]] = set()
+        self._waiting: set[tuple[str, str]] = set()
 
     def look(self, core: TradingCore, log: Any) -> None:
         """Say what has changed since the last look: an error where trading on a model has ended."""
@@ -51,15 +52,15 @@ class ModelWatch:
         for key in self._said.keys() - now.keys():
             log.warning("model", instrument=key[0], role=key[1], standing="nobody any more")
         self._said = now
-        given_up = core.flattening.given_up
-        for key in given_up.keys() - self._given_up:
-            log.error(
-                "a position could not be closed while its model does not serve: look at it",
-                strategy=key[0],
-                instrument=key[1],
-                why=given_up[key],
-            )
-        self._given_up = set(given_up)
+        for told, stuck, how in (
+            (self._given_up, core.flattening.given_up, "could not be closed"),
+            (self._waiting, core.flattening.waiting, "is not closed yet"),
+        ):
+            for key in stuck.keys() - told:
+                text = f"a position {how} while its model does not serve: look at it"
+                log.error(text, strategy=key[0], instrument=key[1], why=stuck[key])
+            told.clear()
+            told.update(stuck)
 
 
 def _role(is_warming: bool, seat: Seat) -> str:

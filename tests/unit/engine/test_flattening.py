@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from engine import events as e
-from engine.commands import CancelIntent, CancelOrder, NewOrder, OrderType, Rejected, TimeInForce
+from engine.carried import encode_carried
+from engine.commands import CancelIntent, CancelOrder, GroupIntent, NewOrder, OrderType, Rejected, TimeInForce
+from engine.continuity import take
 from engine.core import TradingCore
 from engine.flattening import TRIES
 from engine.seats import ServingRules
@@ -251,3 +253,175 @@ def test_in_a_pause_the_strategys_own_exit_is_left_alone() -> None:
     assert isinstance(cancel, CancelOrder)
     (closing,) = cancelled(core, now_ns + SECOND_NS + 1, [cancel])
     assert closing.intent.order_type is OrderType.MARKET
+
+
+def stopped_with_a_stop(recorder: MemoryRecorder) -> tuple[TradingCore, NewOrder]:
+    """1 is held, and a group's stop rests at the venue, which has it."""
+    wishes: list[Any] = []
+    core = opened(recorder, Shelf(Answers()), Scripted(on_quote=lambda *_: wishes), rules=FLAT)
+    held(core)
+    exit_of = intent(
+        e.Side.SELL,
+        "1",
+        order_type=OrderType.STOP_LIMIT,
+        limit_px=D("89.95"),
+        trigger_px=D(90),
+        reduce_only=True,
+        time_in_force=GTC,
+    )
+    wishes.append(GroupIntent(1, "s", (exit_of,)))
+    (stop,) = core.on_event(quote(60))
+    wishes.clear()
+    core.on_event(e.OrderAccepted(61, 61, "coinbase", stop.client_order_id, "v9"))
+    return core, stop
+
+
+SHUT = (
+    e.FeedDown(62, 62, "coinbase", "user", "cut"),
+    e.FeedDown(62, 62, "coinbase", "market", "cut"),
+    e.InstrumentStatus(62, 62, BTC, e.TradingStatus.HALTED),
+    e.InstrumentStatus(62, 62, BTC, e.TradingStatus.LIMIT_ONLY),
+)
+OPEN = (
+    e.FeedUp(63 + 2 * SECOND_NS, 63 + 2 * SECOND_NS, "coinbase", "user"),
+    e.FeedUp(63 + 2 * SECOND_NS, 63 + 2 * SECOND_NS, "coinbase", "market"),
+    e.InstrumentStatus(63 + 2 * SECOND_NS, 63 + 2 * SECOND_NS, BTC, e.TradingStatus.TRADING),
+    e.InstrumentStatus(63 + 2 * SECOND_NS, 63 + 2 * SECOND_NS, BTC, e.TradingStatus.TRADING),
+)
+
+
+@pytest.mark.fault("E4")
+@pytest.mark.parametrize(("shut", "again"), list(zip(SHUT, OPEN, strict=True)))
+def test_a_stop_stays_until_a_closing_order_can_leave(shut: e.Event, again: e.Event) -> None:
+    """Nothing is cancelled, asked or put on record while the venue takes none; then the stop goes, and 1 is closed."""
+    recorder = MemoryRecorder()
+    core, stop = stopped_with_a_stop(recorder)
+    core.on_event(shut)
+    assert not core.on_event(alarm(63, "stop"))
+    count = len(recorder.records)
+    for second in (1, 2):
+        assert not core.on_event(e.Timer(63 + second * SECOND_NS, 63 + second * SECOND_NS, "tick"))
+    assert len(recorder.records) == count
+    assert [group.exit_id for group in core.desk.groups.pictures(BTC)] == [stop.client_order_id]
+    core.on_event(again)
+    now_ns = 63 + 3 * SECOND_NS
+    out = list(core.on_event(e.Timer(now_ns, now_ns, "tick")))
+    assert [one.client_order_id for one in out if isinstance(one, CancelOrder)] == [stop.client_order_id]
+    (closing,) = cancelled(core, now_ns + 1, out)
+    assert (closing.intent.order_type, closing.intent.qty) == (OrderType.MARKET, D(1))
+
+
+@pytest.mark.fault("E4")
+def test_an_entry_goes_while_no_closing_order_can_leave() -> None:
+    """Its strategy's own stop stays beside it, also one that is not marked as an exit."""
+    core = opened(MemoryRecorder(), Shelf(Answers()), Scripted(), rules=FLAT)
+    held(core)
+    stop_limit: dict[str, Any] = {"order_type": OrderType.STOP_LIMIT, "trigger_px": D(90), "limit_px": D(89)}
+    stop = core.desk.place(intent(e.Side.SELL, "1", time_in_force=GTC, **stop_limit))
+    entry = core.desk.place(intent(limit_px=D(99), time_in_force=GTC))
+    assert isinstance(stop, NewOrder)
+    assert isinstance(entry, NewOrder)
+    core.on_event(e.FeedDown(62, 62, "coinbase", "user", "cut"))
+    out = core.on_event(alarm(63, "stop"))
+    assert [one.client_order_id for one in out if isinstance(one, CancelOrder)] == [entry.client_order_id]
+    core.on_event(e.OrderCancelled(64, 64, "coinbase", entry.client_order_id, "v"))
+    assert not core.on_event(e.Timer(65 + SECOND_NS, 65 + SECOND_NS, "tick"))
+    assert [one.client_order_id for one in core.orders.open_orders()] == [stop.client_order_id]
+
+
+def waited(core: TradingCore, first_ns: int) -> int:
+    """So many timers that a position which only waits is told, and one before that it is not; the time of the last."""
+    for second in range(TRIES + 2):
+        assert core.flattening.waiting == {} or second > TRIES
+        now_ns = first_ns + second * SECOND_NS
+        core.on_event(e.Timer(now_ns, now_ns, "tick"))
+    return now_ns
+
+
+@pytest.mark.fault("E4")
+def test_a_close_that_waits_for_the_market_is_told_until_it_leaves() -> None:
+    core, stop = stopped_with_a_stop(MemoryRecorder())
+    core.on_event(e.FeedDown(62, 62, "coinbase", "user", "cut"))
+    core.on_event(alarm(63, "stop"))
+    now_ns = waited(core, 63)
+    assert core.flattening.waiting == {("s", BTC): "waits for the market: user stream of coinbase is down: cut"}
+    assert not core.desk.held_off.table
+    core.on_event(e.FeedUp(now_ns + 1, now_ns + 1, "coinbase", "user"))
+    out = core.on_event(e.Timer(now_ns + 2, now_ns + 2, "tick"))
+    assert [one.client_order_id for one in out if isinstance(one, CancelOrder)] == [stop.client_order_id]
+    assert core.flattening.waiting == {}
+    assert core.desk.held_off.table
+    assert core.flattening.given_up == {}
+
+
+@pytest.mark.fault("E4")
+def test_a_close_that_waits_for_an_order_is_told_until_that_ends() -> None:
+    """Nobody knows what became of an entry."""
+    core = opened(MemoryRecorder(), Shelf(Answers()), Scripted(), rules=FLAT)
+    held(core)
+    entry = core.desk.place(intent(qty="0.5", limit_px=D(99), time_in_force=GTC))
+    assert isinstance(entry, NewOrder)
+    core.on_event(e.OrderOutcomeUnknown(60, 60, "coinbase", entry.client_order_id, "timeout"))
+    core.on_event(alarm(61, "stop"))
+    now_ns = waited(core, 61)
+    assert core.flattening.waiting == {("s", BTC): f"waits for the end of {entry.client_order_id}"}
+    core.on_event(e.OrderCancelled(now_ns + 1, now_ns + 1, "coinbase", entry.client_order_id, "v"))
+    (closing,) = core.on_event(e.Timer(now_ns + 2, now_ns + 2, "tick"))
+    assert closing.intent.qty == D(1)
+    assert core.flattening.waiting == {}
+
+
+@pytest.mark.fault("E4")
+def test_a_close_that_is_only_refused_is_told_and_forgotten_with_the_model() -> None:
+    core = opened(MemoryRecorder(), Shelf(Answers()), Scripted(), rules=FLAT)
+    held(core)
+    core.gate.refuse = "stale_quote"  # type: ignore[attr-defined]
+    core.on_event(alarm(60, "stop"))
+    waited(core, 60)
+    assert core.flattening.waiting == {("s", BTC): "waits for the gate: stale_quote seen"}
+    now_ns = 60 + 2 * TRIES * SECOND_NS
+    core.on_event(alarm(now_ns, "clear"))
+    assert core.flattening.waiting == {}
+
+
+@pytest.mark.fault("E4")
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_closing_order_of_a_quarantined_strategy_stays(hidden: bool) -> None:
+    """Its fill takes longer than a timer; also where another's opposite position makes it an order that may turn."""
+    recorder = MemoryRecorder()
+
+    def raises(*_: Any) -> list[Any]:
+        raise RuntimeError("no more")
+
+    core = build_core(recorder, Scripted(on_quote=raises), assembly=Shelf(Answers()), rules=FLAT)
+    open_market(core, perpetual(), cash="100000")
+    held(core)
+    if hidden:
+        held(core, "1", "other", e.Side.SELL)
+    core.on_event(quote(60))
+    assert not core.slots[0].alive
+    (closing,) = [one for one in core.on_event(alarm(61, "stop")) if isinstance(one, NewOrder)]
+    assert (closing.intent.qty, closing.intent.reduce_only) == (D(1), not hidden)
+    for second in range(1, 6):
+        assert not core.on_event(e.Timer(61 + second * SECOND_NS, 61 + second * SECOND_NS, "tick"))
+    core.on_event(fill(closing, "1", "100", "t9", ts_ns=62 + 5 * SECOND_NS))
+    core.on_event(e.Timer(61 + 6 * SECOND_NS, 61 + 6 * SECOND_NS, "tick"))
+    assert core.view.strategy_qty("s", BTC) == D(0)
+    assert not core.flattening.is_busy
+
+
+@pytest.mark.fault("E4")
+@pytest.mark.fault("E10")
+def test_a_position_of_before_is_closed_where_its_instrument_is_defined_late() -> None:
+    """The venue has confirmed the account, the alarm is carried, and only then the instrument becomes known."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers())
+    before = opened(recorder, shelf)
+    held(before)
+    before.on_event(alarm(61, "stop"))
+    core = build_core(recorder, Scripted(), assembly=shelf, rules=FLAT, id_prefix="l")
+    core.slots[0].make_twin = trader
+    core.on_event(e.StateCarried(70, 70, "before", 9, encode_carried(take(before, ""))))
+    core.on_event(e.AccountSettled(71, 71, "coinbase", (("USD", D("100000")), ("BTC", D(1))), ()))
+    open_market(core)
+    (closing,) = core.on_event(e.Timer(72, 72, "tick"))
+    assert (closing.intent.order_type, closing.intent.qty) == (OrderType.MARKET, D(1))

@@ -8,11 +8,11 @@ import pytest
 
 from engine import events as e
 from engine.carried import encode_carried
-from engine.commands import NewOrder, ReplaceIntent, RiskState, StrategyQuarantined
+from engine.commands import CancelOrder, NewOrder, OrderType, ReplaceIntent, RiskState, StrategyQuarantined
 from engine.order_states import OrderState
 from engine.recovery import Recovery
 from tests.support.account import Account
-from tests.support.core import BTC, intent
+from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, fill, intent, open_market
 
 D = Decimal
 
@@ -125,6 +125,22 @@ def test_nothing_follows_a_halt_or_the_end_of_the_session() -> None:
         account.publish(event)
         account.end(old, e.OrderCancelled)
         assert len(account.venue.orders) == 1
+
+
+def test_nothing_follows_an_exit_at_market_of_a_quarantined_strategy() -> None:
+    """Such an exit may stay; what its strategy wished in its place is nobody's any more."""
+    recorder = MemoryRecorder()
+    core = build_core(recorder, Scripted())
+    open_market(core, cash="100000")
+    entry = core.desk.place(intent(qty="2"))
+    assert isinstance(entry, NewOrder)
+    core.on_event(fill(entry, "2", "100", "t1"))
+    old = core.desk.place(intent(e.Side.SELL, "2", order_type=OrderType.MARKET, limit_px=None, reduce_only=True))
+    assert isinstance(old, NewOrder)
+    core.desk.carry_out([ReplaceIntent(60, "s", old.client_order_id, D(1), None)])
+    core.desk.abandon("s")
+    assert [one.client_order_id for one in recorder.of(CancelOrder)] == [old.client_order_id]
+    assert not core.on_event(e.OrderCancelled(62, 62, "coinbase", old.client_order_id, "v"))
 
 
 def test_an_order_of_another_or_one_that_is_gone_is_not_replaced() -> None:

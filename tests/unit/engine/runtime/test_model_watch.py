@@ -86,3 +86,30 @@ def test_a_position_that_cannot_be_closed_is_an_error() -> None:
     watch.look(core, log)
     assert log.take() == []
     assert core.flattening.given_up == {("s", BTC): "1 left after 60 tries"}
+
+
+def test_a_position_that_waits_to_be_closed_is_an_error_once() -> None:
+    """No closing order can leave: told after a minute, and again when it comes back after an end."""
+    watch, log = ModelWatch(), Lines()
+    core = build_core(
+        MemoryRecorder(), Scripted(), assembly=Shelf(Answers("a@1")), rules=ServingRules(1, 10**15, "flat")
+    )
+    open_market(core)
+    order = core.desk.place(intent(qty="1"))
+    core.on_event(fill(order, "1", "100", "t1"))  # type: ignore[arg-type]
+    told = ("error", "a position is not closed yet while its model does not serve: look at it")
+    now_ns = 60
+    for reason in ("cut", "cut again"):
+        core.on_event(e.FeedDown(now_ns, now_ns, "coinbase", "user", reason))
+        core.on_event(e.ModelAlarmed(now_ns, now_ns, BTC, "a@1", "psi", "stop", 1.0, "0.31"))
+        watch.look(core, log)
+        log.take()
+        for _ in range(62):
+            now_ns += 1_000_000_000
+            core.on_event(e.Timer(now_ns, now_ns, "tick"))
+        watch.look(core, log)
+        watch.look(core, log)
+        assert log.said[0][1]["why"] == f"waits for the market: user stream of coinbase is down: {reason}"
+        assert log.take() == [told]
+        core.on_event(e.ModelAlarmed(now_ns, now_ns, BTC, "a@1", "psi", "clear", 1.0, "0.31"))
+        watch.look(core, log)

@@ -21,7 +21,7 @@ FILE: Final = "parent.json"
 
 class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``version`` whose weights were gone on with, its ``scope``, and the folder of its ``run`` as seen from this one.
-    ``text``: what came of it on rows that neither had seen."""
+    ``text``: what came of it on rows that neither had seen; empty until that is known."""
 
     version: str
     run: str

@@ -116,8 +116,11 @@ def refresh_run(
     parameters = sum(p.numel() for p in after[0].served.network.parameters())
     create(folder, settings, new, record.commit, parameters)
     try:
+        # First whose it is, then what it learned, at last that it is done: a kill leaves no run that the gate has not
+        # let through and that could pass for one.
+        write_lineage(folder, parent.version, run, parent.manifest.scope, "")
         opened = OpenedRun(folder, settings, own.spec, (RunFolder(folder),), new)
-        _keep(opened, after, normaliser, wanted)
+        _keep(opened, after, normaliser)
         gates: list[Gate] = []
 
         def judged(fresh: RunFolder, opening: Opening) -> None:
@@ -136,6 +139,7 @@ def refresh_run(
             progress=progress,
         )
         write_lineage(folder, parent.version, run, parent.manifest.scope, gates[0].text)
+        _finish(folder, after, wanted)
         progress("bundle")
         return bundle_opened(opened, after, normaliser), gates[0], folder
     except BaseException:
@@ -230,8 +234,8 @@ def _newer(
     return settings, replace(new, assets=assets, numbers=assets.numbers(names, new.samples.instrument))
 
 
-def _keep(opened: OpenedRun, after: list[Fitted], normaliser: Normalised, wanted: Refresh) -> None:
-    """What makes it a run that is done.  Raises ``DataError``."""
+def _keep(opened: OpenedRun, after: list[Fitted], normaliser: Normalised) -> None:
+    """What can be evaluated.  Raises ``DataError``."""
     folder, (run,) = opened.folder, opened.runs
     try:
         write_normaliser(folder, normaliser)
@@ -240,6 +244,10 @@ def _keep(opened: OpenedRun, after: list[Fitted], normaliser: Normalised, wanted
     for one in after:
         save_fitted(folder, one)
     write_predictions(opened.rows, {opened.rows.plan.targets[0].name: run}, after)
+
+
+def _finish(folder: Path, after: list[Fitted], wanted: Refresh) -> None:
+    """What makes it a run that is done.  Raises ``DataError``."""
     scores = {name: float(np.mean([one.scores[name] for one in after])) for name in after[0].scores}
     write_json(folder / RESULT, Result(scores, sum(one.epochs for one in after), 0.0, wanted.epochs))
 

@@ -25,6 +25,7 @@ from models.evaluation.description import Environment, EpochLine, Part, RunData,
 from models.evaluation.run_folder import CONFIG, METRICS, RunFolder
 from models.trainer.dataset import Dataset
 from models.trainer.fit_settings import AUTO
+from models.trainer.lineage import read_lineage
 from models.trainer.settings import TrainSettings, load_settings
 from models.trainer.tabular import feature_names, rows_of, task_of
 from models.trainer.tasks import Target
@@ -107,11 +108,18 @@ def create(folder: Path, settings: TrainSettings, rows: Dataset, commit: str, pa
 def resumed(settings: TrainSettings, folder: Path) -> TrainSettings:
     """The settings to go on with: those of the run, with what may be told anew.
 
-    Raises ``DataError`` where there is no run, ``ConfigError`` where it was made with other settings.
+    Raises ``DataError`` where there is no run, or a refresh that was not finished, ``ConfigError`` where it was made
+    with other settings.
     """
     if not (folder / CONFIG).is_file():
         raise DataError(
             f"no run to resume at {folder}", expected=f"a folder with {CONFIG}", do="train it without resume"
+        )
+    if not (folder / RESULT).is_file() and (lineage := read_lineage(folder)) is not None:
+        raise DataError(
+            f"{folder} is a refresh of {lineage.version} that did not come to its end",
+            expected="a run of train: a refresh cannot be resumed",
+            do="take the folder away and refresh again",
         )
     begun, _ = load_settings(folder / CONFIG)
     changed = {name: getattr(settings.fit, name) for name in _MAY_CHANGE}

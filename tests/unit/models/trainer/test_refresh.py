@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from copy import deepcopy
 from dataclasses import replace
@@ -31,8 +32,10 @@ pytest.importorskip("onnxscript", reason="the trainer is not installed")
 
 from models.onnx_model import OnnxModel  # noqa: E402
 from models.trainer import dataset, incremental, refresh_command  # noqa: E402
+from models.trainer import refresh as refresh_module  # noqa: E402
 from models.trainer.fit import forecasts  # noqa: E402
 from models.trainer.incremental import Refresh, _mixed, refresh  # noqa: E402
+from models.trainer.lineage import read_lineage  # noqa: E402
 from models.trainer.opened import open_run  # noqa: E402
 from models.trainer.refresh import Gate, Record, _newer, check, judge, refresh_run  # noqa: E402
 from models.trainer.run import fit_normaliser_of, load_fitted, run_training  # noqa: E402
@@ -228,6 +231,37 @@ def test_what_is_not_better_is_refused_with_the_figures_and_leaves_no_run(place:
             champion(place), place / "runs" / "tiny", Refresh(), newer, record(place / "level"), into=into, data=place
         )
     assert not into.exists()
+
+
+def test_a_refresh_that_is_killed_before_its_gate_leaves_nothing_that_passes_for_a_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its folder lies when the evaluation begins: it names its parent, and is neither bundled nor gone on with."""
+    left = place / "runs" / "killed-copy"
+
+    def killed(folder: Path, **_about: object) -> None:
+        shutil.copytree(folder, left)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(refresh_module, "evaluate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        refresh_run(
+            champion(place),
+            place / "runs" / "tiny",
+            Refresh(epochs=1),
+            NEWER,
+            record(place / "killed"),
+            into=place / "runs" / "killed",
+            data=place,
+        )
+    assert not (place / "runs" / "killed").exists()
+    version = champion(place).version
+    assert read_lineage(left).version == version
+    with pytest.raises(DataError, match="is not done"):
+        bundle_run(left, data=place)
+    settings, _ = load_settings(left / "config.yaml")
+    with pytest.raises(DataError, match=f"is a refresh of {version} that did not come to its end; .*refresh again"):
+        run_training(settings, folder=left, data=place, resume=True)
 
 
 def test_what_forgets_the_old_market_is_refused(place: Path) -> None:

@@ -112,6 +112,7 @@ WHAT = {
     "risk_entry": "risk's review of an entry, the required limits",
     "risk_entry_every_control": "the same with every control in use that a configuration may add",
     "risk_entry_later": "and with a hundred orders before it, so that ratios are asked for",
+    "risk_entry_256_instruments": "every control, in a session with 256 instruments",
     "risk_entry_five_open": "the same with five orders open",
     "risk_exit": "of an exit",
     "daemon_default": "the daemon as `make paper` starts it: its own tick-to-order",

@@ -2,8 +2,8 @@
 
 Measures the whole review (all checks, Decimals included) against a view that answers from attributes, with nothing
 open, with five orders open, with every control in use that a configuration may add, and with those in a session that
-has opened orders before.  Goal: 3 us at the median for one instrument and nothing open, with the required limits and
-with every control.  Not a test: it asserts nothing.
+has opened orders before or knows 256 instruments.  Goal: 3 us at the median for one instrument and nothing open, with
+the required limits and with every control.  Not a test: it asserts nothing.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ LIMITS = Limits(
 )
 
 REFERENCE = "BTC/USD@consolidated"
+OTHERS = tuple(f"C{number}/USD@coinbase" for number in range(255))
+"""What else a session may know, and nothing is held of."""
 EVERY_CONTROL = msgspec.structs.replace(
     LIMITS,
     restricted_instruments=("DOGE/USD",),
@@ -92,14 +94,15 @@ class Volume:
 class StillView:
     """``engine.ports.View`` whose answers are attributes and dict look-ups, as the core's are."""
 
-    def __init__(self, qty: Decimal, orders: tuple[OpenOrder, ...]) -> None:
+    def __init__(self, qty: Decimal, orders: tuple[OpenOrder, ...], others: Sequence[str] = ()) -> None:
         self.now_ns = NOW_NS
         self.risk_state = RiskState.ACTIVE
-        self._names = (NAME,)
+        self._names = (NAME, *others)
         self._instruments = {NAME: INSTRUMENT}
         top = Top(59_999.99, 1.0, 60_000.01, 1.0, 60_000.0, NOW_NS, NOW_NS)
         self._top = {NAME: top, REFERENCE: top}
-        self._position = {NAME: Position(qty, Decimal(60_000), ZERO, ZERO)}
+        self._position = dict.fromkeys(others, Position(ZERO, ZERO, ZERO, ZERO))
+        self._position[NAME] = Position(qty, Decimal(60_000), ZERO, ZERO)
         self._held = {NAME} if qty else set()
         self._orders = orders
         self._open = {
@@ -128,6 +131,9 @@ class StillView:
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:  # noqa: ARG002
         return self._position[instrument].qty
+
+    def held_by(self, strategy: str) -> Collection[str]:  # noqa: ARG002
+        return self._held
 
     def stake(self, strategy: str, instrument: str) -> Stake:  # noqa: ARG002
         return Stake(self._position[instrument].qty)
@@ -218,7 +224,8 @@ def profile(name: str) -> Sequence[str]:
 
 
 def run(quick: bool) -> list[Reading]:
-    """An entry with nothing open, under every control, with five orders open, and late in a session; and an exit."""
+    """An entry with nothing open, under every control, with five orders open, late in a session, and among many
+    instruments; and an exit."""
     rounds = 10_000 if quick else ROUNDS
     leave = OrderIntent(
         NOW_NS, "bench", NAME, Side.SELL, Decimal("0.01"), OrderType.LIMIT, Decimal("59999.97"), reduce_only=True
@@ -243,5 +250,6 @@ def run(quick: bool) -> list[Reading]:
         _measure("risk_entry_every_control", StillView(ZERO, ()), ENTRY, rounds, (Target("p50", 3.0),), EVERY_CONTROL),
         _measure("risk_entry_five_open", StillView(ZERO, resting), ENTRY, rounds),
         _measure("risk_entry_later", StillView(ZERO, ()), ENTRY, rounds, limits=EVERY_CONTROL, before=100),
+        _measure("risk_entry_256_instruments", StillView(ZERO, (), OTHERS), ENTRY, rounds, limits=EVERY_CONTROL),
         _measure("risk_exit", StillView(Decimal("0.01"), ()), leave, rounds),
     ]

@@ -8,7 +8,7 @@ while any part of it has no price or no currency rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -48,6 +48,8 @@ class Portfolio(Equity):
         self.held: dict[str, None] = {}
         """Instruments with a position that is not zero; for readers."""
         self._strategy_qty: dict[tuple[str, str], Decimal] = {}
+        self._held_by: dict[str, dict[str, None]] = {}
+        """Instruments of which a strategy's quantity is not zero: each order asks for them."""
         self.stakes = Stakes(self.rate)
         """What of it is which strategy's; written here, for readers."""
         self._reported: set[tuple[str, str]] = set()
@@ -221,8 +223,15 @@ class Portfolio(Equity):
 
     def _share_out(self, instrument: str, shares: Sequence[tuple[str, Decimal]]) -> None:
         for owner, qty in shares:
-            key = (owner, instrument)
-            self._strategy_qty[key] = self._strategy_qty.get(key, ZERO) + qty
+            self._put_strategy_qty(owner, instrument, self.strategy_qty(owner, instrument) + qty)
+
+    def _put_strategy_qty(self, owner: str, instrument: str, qty: Decimal) -> None:
+        self._strategy_qty[owner, instrument] = qty
+        names = self._held_by.setdefault(owner, {})
+        if qty:
+            names[instrument] = None
+        else:
+            names.pop(instrument, None)
 
     def _changed(self, holding: Holding) -> None:
         self._show(holding)
@@ -349,7 +358,9 @@ class Portfolio(Equity):
         currency; holdings show themselves as their instruments are defined.  ``instruments`` says what they were."""
         self._cash = {(venue, currency): amount for venue, currency, amount in money.cash}
         self._reported = set(money.reported)
-        self._strategy_qty = {(strategy, name): qty for strategy, name, qty in money.strategy_qty}
+        self._strategy_qty, self._held_by = {}, {}
+        for strategy, name, qty in money.strategy_qty:
+            self._put_strategy_qty(strategy, name, qty)
         self.stakes.restore(money.stakes)
         self._awaited = {one.instrument: one for one in money.holdings}
         self._unlisted = {one.id: one for one in instruments}
@@ -380,6 +391,9 @@ class Portfolio(Equity):
 
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         return self._strategy_qty.get((strategy, instrument), ZERO)
+
+    def held_by(self, strategy: str) -> Collection[str]:
+        return self._held_by.get(strategy, ())
 
     def cash(self) -> dict[str, Decimal]:
         """By currency, over all venues."""

@@ -30,6 +30,7 @@ class CoreView:
         "_names",
         "_portfolio",
         "groups",
+        "held_by",
         "instrument",
         "now_ns",
         "open_orders",
@@ -46,6 +47,7 @@ class CoreView:
     tradable: Callable[[str], str]
     position: Callable[[str], Position]
     strategy_qty: Callable[[str, str], Decimal]
+    held_by: Callable[[str], Collection[str]]
     stake: Callable[[str, str], Stake]
     rate: Callable[[str], Decimal | None]
     open_orders: Callable[..., Sequence[OpenOrder]]
@@ -58,6 +60,7 @@ class CoreView:
         self._portfolio = portfolio
         self.position = portfolio.position
         self.strategy_qty = portfolio.strategy_qty
+        self.held_by = portfolio.held_by
         self.stake = portfolio.stakes.stake
         self.rate = portfolio.rate
         self.open_orders = orders.described

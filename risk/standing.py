@@ -86,11 +86,9 @@ class Standing:
     def holds_elsewhere(self, view: View) -> bool:
         """Whether the strategy or its twin holds something of another instrument; the account may show none of it,
         where others hold as much the other way."""
-        held_qty, strategy, other = view.strategy_qty, self._strategy, self.other
-        return any(
-            name != self._instrument and (held_qty(strategy, name) or held_qty(other, name))
-            for name in view.instruments()
-        )
+        name = self._instrument
+        own, others = view.held_by(self._strategy), view.held_by(self.other)
+        return len(own) > (name in own) or len(others) > (name in others)
 
     def is_calm(self, intent: OrderIntent, view: View, now_ns: int) -> bool:
         """Whether nothing that is remembered speaks against this entry; False: the checks have to say what."""

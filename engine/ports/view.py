@@ -83,6 +83,10 @@ class View(Protocol):
         """Signed quantity that this strategy's own fills have built up."""
         ...
 
+    def held_by(self, strategy: str) -> Collection[str]:
+        """Instruments of which that quantity is not zero, also such as the session does not know."""
+        ...
+
     def stake(self, strategy: str, instrument: str) -> Stake:
         """The same with what it cost; the strategy ``""`` is all of them together."""
         ...

@@ -176,6 +176,9 @@ class FakeView:
     def strategy_qty(self, strategy: str, instrument: str) -> Decimal:
         return self.strategy_qtys.get((strategy, instrument), ZERO)
 
+    def held_by(self, strategy: str) -> Collection[str]:
+        return [name for (owner, name), qty in self.strategy_qtys.items() if owner == strategy and qty]
+
     def stake(self, strategy: str, instrument: str) -> Stake:
         return self.stakes.get((strategy, instrument), Stake())
 

@@ -44,6 +44,7 @@ def test_equity_is_cash_flow_plus_inventory_whatever_the_trades(steps: list, mar
         assert value is not None
         assert abs(value - (flow + inventory * mark)) < D("1e-15")
         assert book.qty(BTC) == inventory == book.strategy_qty("s", BTC)
+        assert list(book.held_by("s")) == ([BTC] if inventory else [])
 
 
 @given(trades)
@@ -187,8 +188,33 @@ def test_a_fee_in_the_coins_themselves_leaves_whoever_bought_them_with_fewer() -
     assert book.stakes.stake("mine", BTC).qty == D("0.999")
     book.apply_fill(execution(Side.SELL, "0.999", "100", "0.1"), "mine")
     assert (book.strategy_qty("mine", BTC), book.qty(BTC)) == (D(0), D(2))
+    assert (list(book.held_by("mine")), list(book.held_by("other"))) == ([], [BTC])
     own = Portfolio("USD")
     own.define(spot())
     own.report_balance("coinbase", "BTC", D(5))
     own.apply_fill(execution(Side.BUY, "1", "100", "0.001", "BTC"), "mine")
     assert (own.qty(BTC), own.strategy_qty("mine", BTC)) == (D("5.999"), D(1))
+
+
+def test_who_holds_what_follows_closers_venues_and_sessions() -> None:
+    """The guardian closes for one of two holders, the venue then shows less; a next session knows who is left, also of
+    what it does not list."""
+    book = Portfolio("USD")
+    book.define(spot())
+    book.report_balance("coinbase", "USD", D(1000))
+    for strategy, qty in (("a", "2"), ("b", "1")):
+        book.apply_fill(execution(Side.BUY, qty, "100"), strategy)
+    assert [list(book.held_by(one)) for one in ("a", "b", "c")] == [[BTC], [BTC], []]
+    book.apply_fill(execution(Side.SELL, "2", "100"), "guardian")
+    assert [list(book.held_by(one)) for one in ("a", "b", "guardian")] == [[], [BTC], []]
+    book.apply_fill(execution(Side.BUY, "1", "100"), "a")
+    book.adjust_balance("coinbase", "BTC", D(1), lambda _: D(100))
+    left = [one for one in ("a", "b") if book.strategy_qty(one, BTC)]
+    assert [list(book.held_by(one)) for one in left] == [[BTC]]
+    after = Portfolio("USD")
+    after.define(spot())
+    after.report_balance("coinbase", "USD", D(1000))
+    after.apply_fill(execution(Side.BUY, "1", "100"), "c")
+    after.restore(book.carried())
+    for one in ("a", "b", "c"):
+        assert list(after.held_by(one)) == list(book.held_by(one))

@@ -276,6 +276,15 @@ def test_a_flat_account_does_not_hide_what_a_strategy_holds_elsewhere(holder: st
         assert review(wish, view, make_limits(**limits)) == check
 
 
+def test_a_limit_of_gross_asks_for_no_list_of_instruments() -> None:
+    """The short way takes as long with hundreds of them as with one: it asks which of them the strategy holds."""
+    view, wish = two_coins(), order(limit_px=D(100))
+    gate = Gate(make_limits(allowed_instruments=TWO, strategy_limits={"*": {"max_gross_notional": 399}}))
+    assert check_of(gate.review(wish, view)) == ""  # once it is known whether the instrument is listed
+    view.instruments = None  # type: ignore[method-assign,assignment]
+    assert check_of(gate.review(wish, view)) == ""
+
+
 @pytest.mark.fault("F4")
 def test_a_strategy_and_its_twin_have_one_limit_together() -> None:
     """300 of position, order count 2: what one holds or has open is taken from the other."""

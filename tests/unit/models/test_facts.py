@@ -6,8 +6,8 @@ import itertools
 
 from msgspec.structs import replace
 
+from models.bundle import load_bundle
 from models.facts import conformal_facts
-from models.manifest import load_bundle
 from tests.support.daemon import ROOT
 
 

@@ -19,7 +19,8 @@ F1_FALL_MAX: Final = 0.002
 """Of macro-F1: 0.2 points."""
 ECE_RISE_MAX: Final = 0.005
 LOSS_RISE_MAX: Final = 0.002
-"""Of a forecast without classes: of its own loss, as a share."""
+"""Of the loss of each forecast, of classes the log-loss, as a share.  Of four networks in three precisions it rose by
+0.02 % at most, and what a forecast of direction knows is often less than 1 % of it."""
 
 
 def compare(
@@ -57,8 +58,6 @@ def problems_of(
             bad, allowed = not now >= was - F1_FALL_MAX, f"may fall by {F1_FALL_MAX}"
         elif kind == "ece":
             bad, allowed = not now <= was + ECE_RISE_MAX, f"may rise by {ECE_RISE_MAX}"
-        elif kind == "log_loss":
-            bad, allowed = not np.isfinite(now), "must be a number"
         else:
             bad, allowed = not now <= was * (1 + LOSS_RISE_MAX), f"may rise by {100 * LOSS_RISE_MAX:g} %"
         if bad:

@@ -29,7 +29,7 @@ OUTPUT = "p_up"
 PARITY_ABS_MAX = 1e-5
 PARITY_BATCHES = (1, 2, 7, 64)
 _PIECES = 40
-"""Batches of each size that are compared, evenly spread; beside them all windows at once."""
+"""Batches of each size that are compared, evenly spread; beside them all windows."""
 
 Float32Array = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
@@ -129,15 +129,21 @@ def check_parity(served: Served, graph: bytes, windows: Float32Array) -> float:
 
 
 def check_graph(
-    module: Served | Exported | Explained, graph: Graph, windows: Float32Array, assets: Int64Array | None = None
+    module: Served | Exported | Explained,
+    graph: Graph,
+    windows: Float32Array,
+    assets: Int64Array | None = None,
+    *,
+    at_once: int | None = None,
 ) -> float:
     """Greatest difference between the graph and torch over ``windows (N, W, F)`` and their ``assets (N,)``.
 
-    In batches of 1, 2, 7 and 64, and all windows at once.  Raises ``BundleError`` when it is over 1e-5.
+    In batches of 1, 2, 7 and 64, and all windows at once, or ``at_once`` by ``at_once``.  Raises
+    ``BundleError`` when it is over 1e-5.
     """
     session = _session(graph.content)
     worst = 0.0
-    for rows in _batches(len(windows)):
+    for rows in _batches(len(windows), at_once):
         feeds: list[npt.NDArray[Any]] = [np.ascontiguousarray(windows[rows])]
         if ASSET in graph.inputs:
             feeds.append(np.zeros(len(feeds[0]), np.int64) if assets is None else assets[rows])
@@ -148,15 +154,21 @@ def check_graph(
 
 
 def check_steps(
-    exported: Exported, steps: Steps, graph: Graph, windows: Float32Array, assets: Int64Array | None = None
+    exported: Exported,
+    steps: Steps,
+    graph: Graph,
+    windows: Float32Array,
+    assets: Int64Array | None = None,
+    *,
+    at_once: int | None = None,
 ) -> float:
     """Greatest difference between the graph, stepped through each window from a state of zeros, and torch's window.
 
-    Raises ``BundleError`` when it is over 1e-5.
+    In batches as ``check_graph``.  Raises ``BundleError`` when it is over 1e-5.
     """
     session = _session(graph.content)
     worst = 0.0
-    for rows in _batches(len(windows)):
+    for rows in _batches(len(windows), at_once):
         batch = windows[rows]
         ids = np.zeros(len(batch), np.int64) if assets is None else assets[rows]
         fixed = {ASSET: ids} if ASSET in graph.inputs else {}
@@ -203,9 +215,11 @@ def _accept(worst: float, what: str) -> float:
     return worst
 
 
-def _batches(count: int) -> Iterator[slice]:
-    """Up to 40 batches of each size, evenly spread, then all rows."""
+def _batches(count: int, at_once: int | None) -> Iterator[slice]:
+    """Up to 40 batches of each size, evenly spread, then all rows, together or ``at_once`` by ``at_once``."""
     for size in PARITY_BATCHES:
         for start in range(0, count - size + 1, max(size, count // _PIECES)):
             yield slice(start, start + size)
-    yield slice(0, count)
+    together = at_once or count
+    for start in range(0, count, together):
+        yield slice(start, min(start + together, count))

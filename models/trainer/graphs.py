@@ -27,7 +27,8 @@ from models.trainer.export import (
 EXPLANATION: Final = "explain.onnx"
 STEPS: Final = "step.onnx"
 _STILL_ROWS = 64
-_SIDE_ROWS = 64
+_SIDE_BATCH = 64
+"""Windows at once of a graph that computes each several times."""
 _DTYPES: Final = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64"}
 
 Int64Array = npt.NDArray[np.int64]
@@ -97,7 +98,7 @@ def _explanation(
     if not explained.names():
         return Explanation(None, explained.method), None
     graph = export_explanation(explained, window, columns)
-    check_graph(explained, graph, *real.some(_SIDE_ROWS))
+    check_graph(explained, graph, *real, at_once=_SIDE_BATCH)
     contents[EXPLANATION] = graph.content
     return Explanation(SideGraph(EXPLANATION, *ends(graph)), explained.method), explained
 
@@ -107,6 +108,6 @@ def _step(exported: Exported, real: Real, contents: dict[str, bytes]) -> Step:
         return Step(None, reason)
     steps = Steps(exported)
     graph = export_steps(steps, real.windows.shape[2])
-    check_steps(exported, steps, graph, *real.some(_SIDE_ROWS))
+    check_steps(exported, steps, graph, *real, at_once=_SIDE_BATCH)
     contents[STEPS] = graph.content
     return Step(SideGraph(STEPS, *ends(graph)))

@@ -83,9 +83,9 @@ def train_finalists(
 
 
 def chosen_first(tuning: Tuning, finalists: list[Finalist]) -> list[Finalist]:
-    """By mean score over the seeds, or by mean net return."""
+    """By mean score over the seeds, or by mean net return: one of which that is not known goes last."""
     if tuning.settings.finalists.by == "profit":
-        return sorted(finalists, key=lambda one: (-(one.net or 0.0), one.number))
+        return sorted(finalists, key=lambda one: (one.net is None, -(one.net or 0.0), one.number))
     sign = -1.0 if tuning.maximise else 1.0
     return sorted(finalists, key=lambda one: (sign * one.score, one.number))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,6 +34,7 @@ from models import networks  # noqa: E402
 from models.networks.exported import Member, Output, Reading  # noqa: E402
 from models.networks.normalisers import Affine  # noqa: E402
 from models.networks.settings import AssetSettings  # noqa: E402
+from models.trainer import graphs  # noqa: E402
 from models.trainer.bundle import Description, bundle_of, label_fingerprint  # noqa: E402
 from models.trainer.golden import golden_events, golden_instrument, make_tape  # noqa: E402
 from models.trainer.graphs import Real  # noqa: E402
@@ -81,7 +84,24 @@ def description(**changes) -> Description:
 
 
 @pytest.fixture(scope="module")
-def stepped(windows: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compared() -> Iterator[dict[str, int]]:
+    """How many windows each graph was compared on, by the graph's last output."""
+    seen: dict[str, int] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("check_graph", "check_steps"):
+            real = getattr(graphs, name)
+
+            def watched(*about: Any, real: Any = real, **options: Any) -> float:
+                *_, graph, windows, _assets = about
+                seen[graph.outputs[-1]] = max(seen.get(graph.outputs[-1], 0), len(windows))
+                return real(*about, **options)
+
+            patch.setattr(graphs, name, watched)
+        yield seen
+
+
+@pytest.fixture(scope="module")
+def stepped(windows: np.ndarray, tmp_path_factory: pytest.TempPathFactory, compared: dict[str, int]) -> Path:
     """A run with the bundle of a GRU of one direction that knows its instruments; not evaluated."""
     run = made_up.write_run(tmp_path_factory.mktemp("runs") / "stepped", made_up.returns(200), seeds=(7,))
     torch.manual_seed(7)
@@ -101,6 +121,14 @@ def stepped(windows: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )
     assert all(p.requires_grad for p in network.parameters())
     return run.path
+
+
+def test_every_graph_is_compared_on_all_real_windows(stepped, windows, compared):
+    """The one that serves, the explanation, and the steps."""
+    manifest = bundle_in(stepped).manifest
+    assert {manifest.outputs[-1].name, manifest.explanation.graph.outputs[-1].name, "h_next"} <= compared.keys()
+    assert set(compared.values()) == {len(windows)}
+    assert len(windows) > 64
 
 
 def test_the_manifest_says_what_the_outputs_mean_and_where_they_are_from(stepped, windows):

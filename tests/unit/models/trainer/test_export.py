@@ -28,6 +28,7 @@ from models.trainer.export import (  # noqa: E402
     PARITY_ABS_MAX,
     PARITY_BATCHES,
     Graph,
+    _batches,
     check_graph,
     check_steps,
     export_forecast,
@@ -223,6 +224,14 @@ def test_row_by_row_an_lstm_gives_what_it_gives_of_the_window():
     windows, assets = windows_of(4)
     assert check_steps(forecast, steps, graph, windows, assets) <= PARITY_ABS_MAX
     assert list(graph.inputs) == ["features", "asset", "h", "c"]
+
+
+@pytest.mark.parametrize("at_once", [None, 64])
+def test_each_window_is_compared_and_no_more_at_once_than_is_asked_for(at_once):
+    batches = list(_batches(1_000, at_once))
+    assert {row for rows in batches for row in range(rows.start, rows.stop)} == set(range(1_000))
+    assert max(rows.stop - rows.start for rows in batches) == (at_once or 1_000)
+    assert len(batches) < 200
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@ The only file that names concrete classes across packages; what they do lies the
 
 from __future__ import annotations
 
+from engine.runtime import interrupt  # noqa: F401 - first: from here on Ctrl-C is one line
+
+# isort: split
 import sys
 import time
 from collections.abc import Sequence

@@ -18,6 +18,7 @@ import typer
 from engine.cli import JsonFlag, print_json
 from engine.errors import BundleError, KestrelError
 from models.mixture import commands as weighing_commands
+from models.refusals import broken_install
 from models.shipped import DEFAULT, ENGINES, REGISTRY, Name, bundles_folder
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ ForceFlag = Annotated[bool, typer.Option("--force", help="override what speaks a
 
 @contextmanager
 def _with_trainer(what: str) -> Iterator[None]:
-    """Raises ``KestrelError`` that names the package that is missing for ``what``."""
+    """Raises ``KestrelError`` that names the package that is missing for ``what``, or says what cannot be loaded."""
     try:
         yield
     except ModuleNotFoundError as error:
         raise KestrelError(f"{what} needs {error.name}", do="pip install -e '.[cpu,train]'") from None
+    except (ImportError, OSError) as error:
+        raise broken_install(what, error) from None
 
 
 @app.command("networks")

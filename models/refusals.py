@@ -17,6 +17,13 @@ def problem_of(error: Exception) -> str:
     return str(error) if isinstance(error, KestrelError) else said(error)
 
 
+def broken_install(what: str, error: ImportError | OSError) -> KestrelError:
+    """Of a library that is there and cannot be loaded: a part of it, or a library of the system, is missing."""
+    return KestrelError(
+        f"{what} cannot load what it needs: {said(error)}", do="install it again: pip install -e '.[cpu,train]'"
+    )
+
+
 @contextmanager
 def refusing(name: str) -> Iterator[None]:
     """Raises ``BundleError`` where anything but an error of the product comes out of it."""

@@ -13,6 +13,7 @@ import typer
 
 from engine.cli import JsonFlag, print_json
 from engine.errors import ConfigError, KestrelError
+from models.refusals import broken_install
 
 if TYPE_CHECKING:
     from models.trainer.run import TrainingResult
@@ -45,6 +46,8 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
             raise KestrelError(
                 f"the trainer needs {error.name}", expected="the extra train", do="pip install -e '.[cpu,train]'"
             ) from None
+        except (ImportError, OSError) as error:
+            raise broken_install("the trainer", error) from None
         if config is None and resume is None:
             raise ConfigError("train without --config", expected="--config FILE of a new run, or --resume RUN")
         if run is not None and resume is not None:

@@ -14,6 +14,7 @@ import typer
 from engine.cli import JsonFlag, print_json
 from engine.errors import BundleError, ConfigError, KestrelError
 from models.evaluation.commands import LEDGER
+from models.refusals import broken_install
 from models.registry.standing import Standing
 from models.registry.store import Registry
 from models.shipped import REGISTRY
@@ -61,6 +62,8 @@ def register(app: typer.Typer, compact: Compact, commit: Callable[[], str]) -> N
             from models.trainer.training_folder import places_of
         except ModuleNotFoundError as error:
             raise KestrelError(f"the trainer needs {error.name}", do="pip install -e '.[cpu,train]'") from None
+        except (ImportError, OSError) as error:
+            raise broken_install("the trainer", error) from None
         from models.bundle import load_bundle
         from models.registry.promotion import promote
 

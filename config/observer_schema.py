@@ -80,7 +80,7 @@ class RolloutSettings(Section):
         default=100.0,
         gt=0,
         le=10_000,
-        description="a difference of profit in such a span, for each instrument, that is beyond it counts as that, bps",
+        description="bound of a difference of profit in such a span and instrument, bps; who lost more is not promoted",
     )
 
     def rules(self, deadline_us: float) -> RolloutRules:

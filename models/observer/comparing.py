@@ -39,8 +39,12 @@ class Comparisons:
         """By champion, challenger and its role: what a shadow showed is no figure of the canary that it became."""
         self._counted: dict[Key, int] = {}
         """Record up to which a pair that was loaded has counted already."""
-        self._judged: dict[Key, int] = {}
-        """Signals at the last verdict."""
+        self._seen_ns: dict[Key, int] = {}
+        """Time up to which another session has counted what was loaded: it saw the same market."""
+        self._begun_ns: dict[Key, int] = {}
+        """When the first of what was counted here was made."""
+        self._judged: dict[Key, tuple[int, int, int]] = {}
+        """Signals and spans at the last verdict."""
         self._told: dict[Key, tuple[str, int]] = {}
         """What was said of a pair last, and its signals by then."""
         self._saved_ns = 0
@@ -54,31 +58,46 @@ class Comparisons:
         champion, challenger = pair
         other = challenger if track is champion else champion
         if other.rows is not track.rows or other.reach != track.reach:
+            # No loss of both, yet their signals are compared, in spans that are long enough for either.
+            known = (champion.version, challenger.version, challenger.role) in self.pairs
+            if known and (held := self._of(champion, challenger, record, one.ts_ns)) is not None:
+                held.reach(one.label_ns)
             return
         loss, theirs = track.loss_of(one.row), other.loss_of(one.row)
         if loss is None or theirs is None:
             return
         ours, best = (theirs, loss) if track is champion else (loss, theirs)
-        if (held := self._of(champion, challenger, record)) is not None:
+        if (held := self._of(champion, challenger, record, one.ts_ns)) is not None:
             held.lost(track.rows.instrument, one.ts_ns, one.ts_ns + one.label_ns, challenger=ours, champion=best)
 
     def ended(
         self, pair: tuple[Track, Track], track: Track, made_ns: int, known_ns: int, profit_bps: float, record: int
     ) -> None:
         """A signal of one of the two has an outcome."""
-        if (held := self._of(*pair, record)) is not None:
-            held.won(made_ns, known_ns, profit_bps, challenger=track is pair[1])
+        if (held := self._of(*pair, record, made_ns)) is not None:
+            held.won(track.rows.instrument, made_ns, known_ns, profit_bps, challenger=track is pair[1])
 
-    def _of(self, champion: Track, challenger: Track, record: int) -> Paired | None:
-        """None where a process before this one has counted that record."""
+    def _of(self, champion: Track, challenger: Track, record: int, made_ns: int) -> Paired | None:
+        """None where a process before this one has counted that record, or another session what was made then."""
         key = champion.version, challenger.version, challenger.role
         held = self.pairs.get(key)
         if held is None:
             held = Paired(int(self._rules.span_s * 1e9), self._rules.profit_max_bps)
             if self._store is not None and (known := self._store.load(key)) is not None:
-                held, self._counted[key] = known
+                held = self._take_over(key, known, known[1])
             self.pairs[key] = held
-        return held if record > self._counted.get(key, 0) else None
+        if record <= self._counted.get(key, 0) or made_ns <= self._seen_ns.get(key, -1):
+            return None
+        self._begun_ns[key] = min(made_ns, self._begun_ns.get(key, made_ns))
+        return held
+
+    def _take_over(self, key: Key, known: tuple[Paired, int, int], records: int) -> Paired:
+        """Evidence of a file, as ``EvidenceStore.load`` has it; nothing up to ``records`` is counted on it."""
+        kept, counted, upto_ns = known
+        self._counted[key] = records
+        if not counted:
+            self._seen_ns[key] = upto_ns
+        return kept
 
     def keep_only(self, roles: Iterable[tuple[str, str]]) -> None:
         """Pairs of champions that are none any more, and of challengers that left or have another role, are over."""
@@ -86,7 +105,7 @@ class Comparisons:
         for key in list(self.pairs):
             if (key[0], CHAMPION) in standing and key[1:] in standing:
                 continue
-            for held in (self.pairs, self._counted, self._judged, self._told):
+            for held in (self.pairs, self._counted, self._seen_ns, self._begun_ns, self._judged, self._told):
                 held.pop(key, None)
             if self._store is not None:
                 self._store.forget(key)
@@ -102,10 +121,15 @@ class Comparisons:
         if not first and not at_end and 0 <= upto_ns - self._saved_ns < SAVE_NS:
             return
         if store.hold():
-            # Another session kept it until now: what it found comes before what we found since.
-            for key in list(self.pairs):
-                if (known := store.load(key)) is not None and not known[1]:
-                    self.pairs[key] = known[0].followed_by(self.pairs[key])
+            # Another process kept it until now.  Wealth is staked again on what comes after alone: what was counted
+            # here of the hours that are in the file is dropped.
+            for key, own in list(self.pairs.items()):
+                if (known := store.load(key)) is None:
+                    continue
+                if known[2] < self._begun_ns.get(key, 0):
+                    self.pairs[key] = known[0].followed_by(own)
+                else:
+                    self.pairs[key] = self._take_over(key, known, records)
             first = True
         if first:
             store.drop_stale(upto_ns, stands)
@@ -126,15 +150,22 @@ class Comparisons:
         """Verdicts to be told: what is new, and what goes on after as many signals again as were fixed."""
         found = []
         for key, held in self.pairs.items():
-            if held.signals < self._rules.signals_min or held.signals == self._judged.get(key):
+            known = held.signals, held.losses.count, held.profits.count
+            if held.signals < self._rules.signals_min or known == self._judged.get(key):
                 continue
-            self._judged[key] = held.signals
+            self._judged[key] = known
             judged = self._judge(key, held, tracks)
             said, at = self._told.get(key, ("", 0))
             if judged.verdict.said != said or held.signals >= at + self._rules.signals_min:
                 self._told[key] = judged.verdict.said, held.signals
                 found.append(judged)
         return found
+
+    def not_done(self, judged: Judged) -> None:
+        """What was said could not be carried out: it is told again at the next look, if it is true by then."""
+        key = judged.champion, judged.model, judged.role
+        self._told.pop(key, None)
+        self._judged.pop(key, None)
 
     def judge_now(self, tracks: list[Track]) -> list[Judged]:
         """Every challenger, as far as its figures go."""

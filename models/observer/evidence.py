@@ -23,7 +23,8 @@ FOLDER: Final = "evidence"
 """In the registry."""
 STALE_NS: Final = 30 * 86_400 * 10**9
 """Evidence that nothing was added to for so long is of another market."""
-_FORM: Final = 1
+_FORM: Final = 2
+"""Of 1, losses beyond the bound are not known."""
 _LOCK: Final = ".lock"
 
 Key = tuple[str, str, str]
@@ -94,14 +95,15 @@ class EvidenceStore:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
-    def load(self, key: Key) -> tuple[Paired, int] | None:
-        """What is known of a pair, and the record of this session up to which it was counted (0: of another one)."""
+    def load(self, key: Key) -> tuple[Paired, int, int] | None:
+        """What is known of a pair, the record of this session up to which it was counted (0: another session did), and
+        the receive time of the last record that is in it."""
         if not self.is_held:
             return None
         kept = self._read(self._file(key))
         if kept is None or kept.key != key:
             return None
-        return kept.paired, kept.records if kept.session == self._session else 0
+        return kept.paired, kept.records if kept.session == self._session else 0, kept.upto_ns
 
     def save(self, key: Key, paired: Paired, records: int, upto_ns: int) -> None:
         """Whole or not at all; a disk that refuses is told (``trouble``), and tried again at the next time."""

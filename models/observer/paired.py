@@ -54,7 +54,8 @@ class Open(msgspec.Struct):
 class Paired(msgspec.Struct):
     """Of one challenger beside one champion.  ``span_ns``: it grows to twice the longest label.
 
-    ``profit_max_bps``: a difference of profit in a span, for each instrument, that is beyond it counts as that.
+    ``profit_max_bps``: a difference of profit in a span, for each instrument, that is beyond it counts as that.  A gain
+    may; nobody is to be promoted by a loss that was cut (``beyond``).
     """
 
     span_ns: int
@@ -69,18 +70,24 @@ class Paired(msgspec.Struct):
     open: Open = msgspec.field(default_factory=Open)
     losses: Evidence = msgspec.field(default_factory=Evidence)
     profits: Evidence = msgspec.field(default_factory=Evidence)
+    beyond: int = 0
+    """Spans in which the challenger lost more than the bound."""
 
     def lost(self, instrument: str, made_ns: int, known_ns: int, *, challenger: float, champion: float) -> None:
         """Losses (``compared_loss``) of one row on which both spoke, and when that was made and known."""
-        if instrument not in self.instruments:
-            self.instruments.append(instrument)
+        self._on(instrument)
         self.rows += 1
+        self.reach(known_ns - made_ns)
         if self._counts(made_ns, known_ns):
             self.open.rows += 1
             self.open.loss_gap += challenger - champion
 
-    def won(self, made_ns: int, known_ns: int, profit_bps: float, *, challenger: bool) -> None:
-        """What a signal of one of the two was worth after cost."""
+    def won(self, instrument: str, made_ns: int, known_ns: int, profit_bps: float, *, challenger: bool) -> None:
+        """What a signal of one of the two was worth after cost.
+
+        One that was open over a break or an outcome that was late is in no span, and makes none longer.
+        """
+        self._on(instrument)
         if challenger:
             self.signals += 1
             self.profit_bps += profit_bps
@@ -89,6 +96,14 @@ class Paired(msgspec.Struct):
         if self._counts(made_ns, known_ns):
             self.open.signals += 1
             self.open.profit_gap_bps += profit_bps if challenger else -profit_bps
+
+    def reach(self, label_ns: int) -> None:
+        """A label of one of the two took that long."""
+        if 2 * label_ns <= self.span_ns:
+            return
+        while 2 * label_ns > self.span_ns:
+            self.span_ns *= 2
+        self.open = Open()
 
     def followed_by(self, later: Paired) -> Paired:
         """What was found before, and what was found after it apart from it."""
@@ -102,6 +117,7 @@ class Paired(msgspec.Struct):
             instruments=list(dict.fromkeys([*self.instruments, *later.instruments])),
             losses=self.losses.followed_by(later.losses),
             profits=self.profits.followed_by(later.profits),
+            beyond=self.beyond + later.beyond,
         )
 
     def loss_gap(self) -> Gap | None:
@@ -119,13 +135,14 @@ class Paired(msgspec.Struct):
         return Gap(held.mean * self.profit_max_bps, held.count, _e(held.above), _e(held.below))
 
     def _counts(self, made_ns: int, known_ns: int) -> bool:
-        """Whether what was made then and is known now lies in one span; the span before is over by now."""
-        if 2 * (known_ns - made_ns) > self.span_ns:
-            while 2 * (known_ns - made_ns) > self.span_ns:
-                self.span_ns *= 2
-            self.open = Open()
+        """Whether what was made then and is known now lies in one span; the span before is over by now.
+
+        What came late for a span that is over opens it no more.
+        """
         at = known_ns // self.span_ns
-        if at != self.open.at:
+        if at < self.open.at:
+            return False
+        if at > self.open.at:
             self._end()
             self.open = Open(at)
         return made_ns // self.span_ns == at
@@ -136,7 +153,13 @@ class Paired(msgspec.Struct):
         if done.rows:
             self.losses.add(-done.loss_gap / done.rows / LOSS_GAP_MAX)
         if done.rows or done.signals:
-            self.profits.add(done.profit_gap_bps / max(len(self.instruments), 1) / self.profit_max_bps)
+            share = done.profit_gap_bps / max(len(self.instruments), 1) / self.profit_max_bps
+            self.beyond += share < -1.0
+            self.profits.add(share)
+
+    def _on(self, instrument: str) -> None:
+        if instrument not in self.instruments:
+            self.instruments.append(instrument)
 
 
 def _e(log_wealth: float) -> float:

@@ -75,7 +75,9 @@ def judge(
         tests["profit"] = (False, "no span with a signal")
     else:
         said = profit.text("bps a span more than the champion after cost")
-        tests["profit"] = (profit.better >= enough, f"{said}; {enough:g} is enough")
+        cut = f"; {paired.beyond:,} spans beyond the bound: set models.rollout.profit_max_bps higher"
+        passed = profit.better >= enough and not paired.beyond
+        tests["profit"] = (passed, f"{said}; {enough:g} is enough{cut if paired.beyond else ''}")
     own_bps = paired.profit_bps / max(paired.signals, 1)
     tests["net"] = (own_bps > 0.0, f"{own_bps:+.4g} bps a signal after cost, of {paired.signals:,}")
     rise = None if ece is None or champion_ece is None else ece - champion_ece

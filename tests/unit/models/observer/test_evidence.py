@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from config.observing import build_observer
+from models.observer.comparing import Comparisons
 from models.observer.evidence import STALE_NS, EvidenceStore
 from models.observer.observer import Observer
 from models.observer.paired import Paired
+from models.observer.rollout import RolloutRules
 from models.registry.promotion import promote, retire
 from tests.support.watched import Played, play
 
@@ -35,10 +39,10 @@ def some(rows: int) -> Paired:
 def test_it_is_found_by_who_it_is_of_and_by_what_it_is_about(tmp_path: Path) -> None:
     first = store(tmp_path)
     first.save(KEY, some(50), 70, 1)
-    assert first.load(KEY) == (some(50), 70), "this session has counted it up to there"
+    assert first.load(KEY) == (some(50), 70, 1), "this session has counted it up to there"
     first.close()
     second = store(tmp_path, "two")
-    assert second.load(KEY) == (some(50), 0)
+    assert second.load(KEY) == (some(50), 0, 1)
     assert second.load(("champion@2", *KEY[1:])) is None
     assert second.load((*KEY[:2], "canary")) is None
     assert store(tmp_path, about=ABOUT.replace("60 s", "30 s")).load(KEY) is None
@@ -52,7 +56,7 @@ def test_one_process_keeps_it_at_a_time_and_the_other_says_so(tmp_path: Path) ->
     second.save(KEY, some(1), 1, 1)
     first.close()
     assert second.hold()
-    assert second.load(KEY) == (some(50), 0)
+    assert second.load(KEY) == (some(50), 0, 1)
     assert second.trouble == ""
 
 
@@ -97,6 +101,17 @@ def live(market_data: Path, registry: Any, add: Any) -> tuple[Played, str]:
     return played, version
 
 
+def later(played: Played, hours: int = 1) -> Played:
+    """The same market that many hours after."""
+    by_ns = hours * 3_600_000_000_000
+
+    def moved(record: Any) -> Any:
+        times = {name: getattr(record, name) + by_ns for name in ("ts_event_ns", "ts_recv_ns") if hasattr(record, name)}
+        return msgspec.structs.replace(record, **times)
+
+    return replace(played, records=[moved(record) for record in played.records])
+
+
 def pair_of(observer: Observer) -> Paired:
     (pair,) = observer._comparisons.pairs.values()
     return pair
@@ -124,23 +139,22 @@ def test_the_next_session_goes_on_with_it_until_the_standing_changes(live: tuple
     first.close()
     second = observer_of(played, "two")
     second.look()
-    played.watched_by(second)
+    later(played).watched_by(second)
     assert pair_of(second).rows == 2 * found.rows
     assert pair_of(second).losses.count >= 2 * found.losses.count
     second.close()
     name, _, sha = version.partition("@")
     retire(registry, name, sha, who="ana", why="enough", now_ns=2)
-    third = played.watched_by(observer_of(played, "three"))
+    third = later(played, hours=2).watched_by(observer_of(played, "three"))
     third.look()
     assert not list((registry.root / "evidence").glob("*/*.json"))
 
 
-def test_a_session_that_begins_before_the_last_one_has_ended_takes_over_what_that_one_found(
-    live: tuple[Played, str],
-) -> None:
+def test_a_session_that_begins_after_what_was_kept_takes_that_over(live: tuple[Played, str]) -> None:
+    """It began while the one before it was being closed."""
     played, _ = live
     first = played.watched_by(observer_of(played, "one"))
-    second = played.watched_by(observer_of(played, "two"))
+    second = later(played).watched_by(observer_of(played, "two"))
     own = msgspec.structs.asdict(pair_of(second))
     second.look()
     assert "another session" in second.troubles["evidence"]
@@ -149,3 +163,59 @@ def test_a_session_that_begins_before_the_last_one_has_ended_takes_over_what_tha
     second.look()
     assert pair_of(second).rows == own["rows"] + pair_of(first).rows
     assert "evidence" not in second.troubles
+
+
+def test_hours_that_two_sessions_saw_are_counted_once(live: tuple[Played, str]) -> None:
+    """Of the second one's evidence nothing is staked on top of the first one's: both are of the same rows."""
+    played, _ = live
+    first = observer_of(played, "one")
+    second = played.watched_by(observer_of(played, "two"))
+    whole = pair_of(second).rows
+    for record in played.records[:3_000]:
+        first.take(record)
+    first.close()
+    found = pair_of(first)
+    assert 0 < found.rows < whole
+    second.look()
+    assert pair_of(second) == found
+    later(played).watched_by(second)
+    assert pair_of(second).rows == found.rows + whole
+
+
+def watched(champion: str, challenger: str) -> tuple[Any, Any]:
+    """A pair as far as it is looked at: who it is, and where."""
+    rows = SimpleNamespace(instrument="X")
+    return tuple(
+        SimpleNamespace(version=version, role=role, rows=rows, reach=1)
+        for version, role in ((champion, "champion"), (challenger, "shadow"))
+    )  # type: ignore[return-value]
+
+
+def test_an_observer_that_reads_its_record_again_counts_what_another_session_did_once(tmp_path: Path) -> None:
+    """It dies, the other one keeps the files meanwhile, it begins anew, and the other one ends."""
+    second_ns = 1_000_000_000
+    pair = watched(*KEY[:2])
+
+    def observing(session: str) -> Comparisons:
+        return Comparisons(RolloutRules(), latency_us=lambda _: 10.0, store=EvidenceStore(tmp_path, ABOUT, session))
+
+    def signals(into: Comparisons, first: int, last: int) -> None:
+        for number in range(first, last):
+            at = 60 * second_ns * number
+            into.ended(pair, pair[1], at, at + second_ns, 3.0, number + 1)
+
+    one = observing("one")
+    signals(one, 0, 50)
+    one.keep(50, 50 * 60 * second_ns, lambda _: True)
+    assert one._store is not None
+    one._store.close()  # as the end of its process does
+    two = observing("two")
+    signals(two, 51, 55)
+    two.keep(55, 55 * 60 * second_ns, lambda _: True)
+    one = observing("one")
+    signals(one, 0, 60)
+    two.keep(57, 57 * 60 * second_ns, lambda _: True, at_end=True)
+    one.keep(60, 60 * 60 * second_ns, lambda _: True)
+    assert one.pairs[KEY].signals == 54
+    signals(one, 60, 65)
+    assert one.pairs[KEY].signals == 59

@@ -16,9 +16,9 @@ def test_gaps_are_the_means_of_what_was_added() -> None:
     paired = Paired(span_ns=10)
     for number in range(201):
         paired.lost(BTC, number, number, challenger=0.5, champion=0.7)
-        paired.won(number, number, 2.0, challenger=True)
+        paired.won(BTC, number, number, 2.0, challenger=True)
         if number % 2:
-            paired.won(number, number, 1.0, challenger=False)
+            paired.won(BTC, number, number, 1.0, challenger=False)
     loss, profit = paired.loss_gap(), paired.profit_gap_bps()
     assert loss is not None
     assert profit is not None
@@ -56,7 +56,7 @@ def test_a_difference_of_profit_is_of_each_instrument_and_has_a_bound() -> None:
         for instrument in (BTC, ETH):
             paired.lost(instrument, number, number, challenger=0.5, champion=0.5)
         if number % 10 == 0:
-            paired.won(number, number, -900.0 if number == 50 else 20.0, challenger=True)
+            paired.won(BTC, number, number, -900.0 if number == 50 else 20.0, challenger=True)
     found = paired.profit_gap_bps()
     assert found is not None
     assert found.value == pytest.approx((9 * 10.0 - 50.0) / 10)
@@ -70,9 +70,56 @@ def test_it_is_kept_and_goes_on_to_the_same_bits() -> None:
             half = msgspec.json.decode(msgspec.json.encode(half), type=Paired)
         for one in (whole, half):
             one.lost(BTC, number, number + 2, challenger=loss, champion=0.0)
-            one.won(number, number + 3, loss, challenger=True)
+            one.won(BTC, number, number + 3, loss, challenger=True)
     assert half == whole
     assert len(msgspec.json.encode(whole)) < 1_000, "of fixed size"
+
+
+def test_a_signal_that_was_open_over_a_weekend_is_in_no_span_and_makes_none_longer() -> None:
+    paired = Paired(span_ns=10)
+    for number in range(101):
+        paired.won(BTC, number, number, 1.0, challenger=True)
+    paired.won(BTC, 100, 48_000, -500.0, challenger=True)
+    for number in range(48_010, 48_111):
+        paired.won(BTC, number, number, 1.0, challenger=True)
+    found = paired.profit_gap_bps()
+    assert found is not None
+    assert (paired.span_ns, found.spans) == (10, 21), "one of them is begun when the market closes"
+    assert paired.signals == 203
+    assert paired.profit_bps == 202.0 - 500.0
+
+
+def test_outcomes_that_come_late_open_no_span_again() -> None:
+    """Two instruments; what one of them said is known a span later than its rows are."""
+    paired = Paired(span_ns=10)
+    for number in range(10, 1_011):
+        paired.lost(BTC, number, number, challenger=0.5, champion=0.7)
+        paired.lost(ETH, number - 10, number - 10, challenger=0.5, champion=0.7)
+    found = paired.loss_gap()
+    assert found is not None
+    assert found.spans == 100
+    assert found.value == pytest.approx(-0.2)
+
+
+def test_profit_is_of_each_instrument_where_no_losses_are_compared() -> None:
+    paired = Paired(span_ns=10)
+    for number in range(101):
+        for instrument in (BTC, ETH):
+            paired.won(instrument, number, number, 1.0, challenger=True)
+    found = paired.profit_gap_bps()
+    assert found is not None
+    assert found.value == pytest.approx(10.0)
+
+
+def test_losses_beyond_the_bound_are_counted_and_gains_are_not() -> None:
+    before, after = Paired(span_ns=10, profit_max_bps=50.0), Paired(span_ns=10, profit_max_bps=50.0)
+    for paired in (before, after):
+        for number, profit_bps in enumerate((60.0, -49.0, -51.0, 0.0, -50.0, 0.0)):
+            paired.won(BTC, 10 * number, 10 * number, profit_bps, challenger=True)
+    after.won(BTC, 60, 60, 51.0, challenger=False)
+    after.won(BTC, 70, 70, 0.0, challenger=True)
+    assert (before.beyond, after.beyond) == (1, 2)
+    assert before.followed_by(after).beyond == 3
 
 
 def test_losses_that_are_compared_have_a_bound() -> None:

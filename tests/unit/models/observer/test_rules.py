@@ -81,8 +81,8 @@ def beside(loss: float, profit_bps: float, *, signals: int = 300) -> Paired:
     for number in range(signals):
         at = number * 100
         paired.lost("X", at, at + 30, challenger=0.6 + loss + 0.02 * float(rng.normal()), champion=0.6)
-        paired.won(at, at + 30, 1.0 + profit_bps + float(rng.normal()), challenger=True)
-        paired.won(at, at + 30, 1.0, challenger=False)
+        paired.won("X", at, at + 30, 1.0 + profit_bps + float(rng.normal()), challenger=True)
+        paired.won("X", at, at + 30, 1.0, challenger=False)
     return paired
 
 
@@ -110,13 +110,28 @@ def test_without_a_difference_hardly_anybody_is_promoted_or_demoted_in_thousands
             at = number * 100
             paired.lost("X", at, at + 30, challenger=0.6 + 0.1 * float(loss), champion=0.6)
             # What a better forecast would have earned: the two tests pass together or not at all.
-            paired.won(at, at + 30, 0.5 - 3.0 * float(loss) + 0.1 * float(profit_bps), challenger=True)
-            paired.won(at, at + 30, 0.5, challenger=False)
+            paired.won("X", at, at + 30, 0.5 - 3.0 * float(loss) + 0.1 * float(profit_bps), challenger=True)
+            paired.won("X", at, at + 30, 0.5, challenger=False)
             said.add(judged(paired, rules=RolloutRules(signals_min=20)).said)
         for one in found:
             found[one] += one in said
     assert found["promote"] <= 2
     assert found["demote"] <= 2
+
+
+def test_who_wins_little_nearly_always_and_loses_much_is_not_promoted_by_losses_that_are_cut() -> None:
+    """Its mean is -5 bps a signal, of probabilities it loses less; cut at the bound its mean would be +10."""
+    paired = Paired(span_ns=100)
+    for number in range(1_000):
+        at = number * 100
+        paired.lost("X", at, at + 30, challenger=0.60, champion=0.75)
+        paired.won("X", at, at + 30, -1_200.0 if number % 70 == 50 else 12.0, challenger=True)
+        if number > 200 and number % 100 == 0:
+            verdict = judged(paired, rules=RolloutRules(signals_min=200))
+            assert verdict.tests["log_loss"][0]
+            assert not verdict.tests["profit"][0]
+            assert f"{number // 70 + (number % 70 > 50):,} spans beyond the bound" in verdict.why
+    assert verdict.why.count("set models.rollout.profit_max_bps higher") == 1
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,7 @@ def _observe(session: Session) -> Any:
         session=f"{session.id} {session.header.created_ns}",
         checker=Checker(ROOT, without_secrets()),
     )
-    return observer, lambda told: carry_out_as_configured(settings, told, time.time_ns(), upto_ns=observer.last_seq_ns)
+    return observer, lambda told: carry_out_as_configured(settings, told, time.time_ns(), observer)
 
 
 observe_command.register(app, _observe)
@@ -325,7 +325,7 @@ def _judge(sessions: Path, names: Sequence[str], registry: Path, version: str) -
     from engine.runtime.rerun import open_recorded
 
     recorded = (open_recorded(sessions, name) for name in names)
-    read = ((one.header.config, (each.record for each in read_journal(one.journal))) for one in recorded)
+    read = ((one.id, one.header.config, (each.record for each in read_journal(one.journal))) for one in recorded)
     return judge_again(read, registry, version)
 
 

@@ -11,6 +11,8 @@ from config.load import restore, session_limits
 from config.schema import Settings
 from engine.codec import Record
 from engine.core import TradingCore
+from engine.errors import ConfigError
+from engine.events import Prediction
 from engine.features import load_columns
 from engine.instruments import Instrument
 from models.bundle import Bundle, load_bundle
@@ -108,32 +110,58 @@ def build_observer(
     )
 
 
-def carry_out_as_configured(settings: Settings, told: Told, now_ns: int, *, upto_ns: int) -> str:
+def carry_out_as_configured(settings: Settings, told: Told, now_ns: int, observer: Observer) -> str:
     """What of the session's findings changes the registry: what was done, or why not; empty where there was nothing.
 
-    ``upto_ns``: receive time of the last record that was read."""
+    ``observer`` said so, and tells it again where it could not be done."""
     models = settings.models
     rules = models.rollout.rules(models.deadline_us)
-    return carry_out(told, Registry(models.registry), rules, now_ns, feed=settings.venue.feed, upto_ns=upto_ns)
+    return carry_out(
+        told,
+        Registry(models.registry),
+        rules,
+        now_ns,
+        feed=settings.venue.feed,
+        upto_ns=observer.last_seq_ns,
+        again=observer.not_done,
+    )
 
 
 def judge_again(
-    recorded: Iterable[tuple[dict[str, Any], Iterable[Record]]], registry: Path, version: str
+    recorded: Iterable[tuple[str, dict[str, Any], Iterable[Record]]], registry: Path, version: str
 ) -> list[Judged]:
-    """What recorded sessions (configuration and records of each, in order) say of a version as their shadow.
+    """What recorded sessions (id, configuration and records of each, in order) say of a version as their shadow.
 
-    Raises ``BundleError`` for a version that is none."""
+    Raises ``BundleError`` for a version that is none, ``ConfigError`` where the same hours would count twice."""
     bundle = load_bundle(Registry(registry).path_of(version))
     bundle.check_version(version)
     pairs: dict[Key, Paired] = {}
     judged: list[Judged] = []
-    for config, records in recorded:
+    upto_ns, sessions = -1, list(recorded)
+    names = [session for session, _, _ in sessions]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise _counted_twice(f"session {twice} is named twice")
+    for session, config, records in sessions:
+        ends_ns = upto_ns
         settings = restore(config, {"models.registry": str(registry)})
         observer = build_observer(settings, None, shadows=[bundle], pairs=pairs)
         for record in records:
+            if type(record) is Prediction:
+                if record.ts_recv_ns <= upto_ns:
+                    raise _counted_twice(f"session {session} predicted before the one named in front of it had ended")
+                ends_ns = max(ends_ns, record.ts_recv_ns)
             observer.take(record)
+        upto_ns = ends_ns
         judged = observer.judge_now()
     return judged
+
+
+def _counted_twice(seen: str) -> ConfigError:
+    return ConfigError(
+        seen,
+        expected="sessions one after another: rows that are counted twice are no evidence",
+        do="name each once with --session, in the order of their times",
+    )
 
 
 def _evidence_of(settings: Settings, session: str) -> EvidenceStore:

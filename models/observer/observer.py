@@ -25,13 +25,15 @@ from models.observer.paired import Paired
 from models.observer.rebuilding import CoreOf, Rebuilding, Rows
 from models.observer.rollout import RolloutRules
 from models.observer.roster import Roster
-from models.observer.rules import WatchRules
+from models.observer.rules import CLEAR, WatchRules
 from models.observer.shadows import Workshop
-from models.observer.told import Alarmed, Ended, Judged, Told, Weighed
+from models.observer.told import Alarmed, Ended, Judged, Told, Unsettled, Weighed
 from models.observer.track import SHADOW, Track
 from models.observer.turns import Ask, Turns
 from models.registry.store import Registry
 
+AGAIN_NS: Final = 30_000_000_000
+"""Of the record's time, until what could not be carried out is told again."""
 _WINDOWS_KEPT: Final = 8
 """Of the rows whose predictions are made again, until they come (an answer may be computed off the loop)."""
 
@@ -76,6 +78,8 @@ class Observer:
         self._comparisons = Comparisons(rollout, latency_us=admission.p99_us, store=store, pairs=pairs)
         self._windows: dict[int, OrderedDict[int, Float32Array]] = {}
         self._ended: list[Ended] = []
+        self._not_done: list[tuple[int, Judged | Alarmed]] = []
+        """With the record's time by then."""
         self._number = 0
         self.records = 0
         self.last_seq_ns = 0
@@ -99,6 +103,8 @@ class Observer:
             self._roster.on_standing(record)
             self._settle()
         elif type(record) is e.ModelAlarmed:
+            if record.action == CLEAR:
+                self._not_done = [one for one in self._not_done if not _is_cleared(one[1], record)]
             if (track := self._roster.get(record.instrument, record.model)) is not None:
                 track.on_alarm(record.source, record.action)
         else:
@@ -225,7 +231,20 @@ class Observer:
             if track.weighing is not None and (weights := track.weighing.due()):
                 reason = f"losses of the last {track.weighing.rows} rows"
                 told.append(Weighed(instrument, track.version, weights, reason))
-        return [*told, *self._comparisons.due(self._tracks)]
+        return [*told, *self._again(), *self._comparisons.due(self._tracks)]
+
+    def not_done(self, told: Judged | Alarmed) -> None:
+        """It could not be carried out: it is told again, a verdict as it is by then."""
+        self._not_done.append((self.last_seq_ns, told))
+
+    def _again(self) -> list[Told]:
+        """What was not done and is to be tried again now."""
+        due = [told for at_ns, told in self._not_done if self.last_seq_ns - at_ns >= AGAIN_NS]
+        self._not_done = [one for one in self._not_done if self.last_seq_ns - one[0] < AGAIN_NS]
+        for told in due:
+            if isinstance(told, Judged):
+                self._comparisons.not_done(told)
+        return [Unsettled(told) for told in due if isinstance(told, Alarmed)]
 
     def judge_now(self) -> list[Judged]:
         """Every challenger, as far as its figures go."""
@@ -270,3 +289,9 @@ class Observer:
         """What could not be watched or kept, and why."""
         kept = {"evidence": self._comparisons.trouble} if self._comparisons.trouble else {}
         return {**self._roster.troubles, **self._workshop.refused, **kept}
+
+
+def _is_cleared(told: Judged | Alarmed, event: e.ModelAlarmed) -> bool:
+    if isinstance(told, Judged) or told.model != event.model:
+        return False
+    return event.instrument in ("", told.instrument) and event.source in ("", told.source)

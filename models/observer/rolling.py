@@ -6,12 +6,13 @@ Owns the steps: shadow, canary, champion, and the way back.  The registry checks
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
 from engine.errors import BundleError
 from models.observer.rollout import RolloutRules
-from models.observer.told import Alarmed, Judged, Told
+from models.observer.told import Alarmed, Judged, Told, Unsettled
 from models.observer.track import CANARY, SHADOW
 from models.registry.promotion import promote, retire, rollback
 from models.registry.standing import Standing, scope_of
@@ -23,12 +24,23 @@ LAG_MAX_NS: Final = 10_000_000_000
 """Age of the last record that was read, beyond which a verdict is of another time."""
 
 
-def carry_out(told: Told, registry: Registry, rules: RolloutRules, now_ns: int, *, feed: str, upto_ns: int) -> str:
+def carry_out(
+    told: Told,
+    registry: Registry,
+    rules: RolloutRules,
+    now_ns: int,
+    *,
+    feed: str,
+    upto_ns: int,
+    again: Callable[[Judged | Alarmed], None] = lambda _: None,
+) -> str:
     """What was done, or why it was not, in a line; empty where nothing was to be done.
 
     ``feed`` as in ``venue.feed``: what a model did on a market that is not live moves nobody who trades on one.
-    ``upto_ns``: receive time of the last record that was read.  What the registry refuses is said and left.
+    ``upto_ns``: receive time of the last record that was read.  What the registry refuses or cannot do is
+    said and given to ``again``, and so is a verdict on a record of before.
     """
+    told = told.alarm if isinstance(told, Unsettled) else told
     if not rules.automatic or not isinstance(told, Alarmed | Judged) or not _asks_for_a_change(told):
         return ""
     if feed != "live":
@@ -38,11 +50,14 @@ def carry_out(told: Told, registry: Registry, rules: RolloutRules, now_ns: int, 
     try:
         if isinstance(told, Judged):
             standing = registry.standing(scope_of(registry.manifest(told.model)))
+            if now_ns - upto_ns > LAG_MAX_NS:
+                again(told)
             if outdated := _outdated(told, standing, now_ns - upto_ns):
                 return f"not done for {told.model}, its verdict is dropped: {outdated}"
             return _follow_verdict(told, standing, registry, rules, now_ns)
         return _follow_alarm(told, registry, now_ns)
     except BundleError as error:
+        again(told)
         return f"not done for {told.model}: {error}"
 
 
@@ -87,7 +102,10 @@ def _follow_alarm(alarm: Alarmed, registry: Registry, now_ns: int) -> str:
         return f"{alarm.model} stands as it did: {alarm.source} is of the market, who is to follow is a person's to say"
     name, _, sha = alarm.model.partition("@")
     why = f"{alarm.source} on {alarm.instrument}: {alarm.text}"[:_WHY_MAX]
-    standing = next((one for one in registry.sorted_out()[0] if alarm.model in (one.champion, one.canary)), None)
+    whole, damaged = registry.sorted_out()
+    standing = next((one for one in whole if alarm.model in (one.champion, one.canary)), None)
+    if standing is None and damaged:
+        raise damaged[0][1]  # it may be the one of which it is champion
     if standing is None:
         return ""
     if alarm.model == standing.canary:

@@ -36,6 +36,12 @@ class Judged(NamedTuple):
     verdict: Verdict
 
 
+class Unsettled(NamedTuple):
+    """A stop that could not be carried out in the registry and is tried again; the daemon has heard of it."""
+
+    alarm: Alarmed
+
+
 class Ended(NamedTuple):
     """A version that is not run here any more, and why; those that serve go on."""
 
@@ -43,4 +49,4 @@ class Ended(NamedTuple):
     why: str
 
 
-Told: TypeAlias = Alarmed | Judged | Weighed | Ended
+Told: TypeAlias = Alarmed | Judged | Weighed | Unsettled | Ended

@@ -24,10 +24,10 @@ from engine.runtime.model_requests import WEIGH
 from engine.runtime.observer_process import request_of
 from models.bundle import Bundle, load_bundle
 from models.observer.blame import Blame
-from models.observer.observer import Observer
+from models.observer.observer import AGAIN_NS, Observer
 from models.observer.rules import WatchRules, alarms
 from models.observer.shadows import FILE, Workshop
-from models.observer.told import Alarmed, Ended, Weighed
+from models.observer.told import Alarmed, Ended, Unsettled, Weighed
 from models.observer.windows import Recent
 from models.onnx_model import OnnxModel
 from models.registry.promotion import promote, retire
@@ -376,3 +376,21 @@ def test_a_shadow_that_takes_its_process_with_it_is_known_and_not_run_again(arti
     assert list(Workshop(None, tmp_path, OnnxModel).refused) == [bundle.version], "also at the start after that"
     Blame(tmp_path).take(other.version)
     assert list(Workshop(None, tmp_path, OnnxModel).refused) == [bundle.version, other.version]
+
+
+def test_what_could_not_be_done_is_told_again_until_an_operator_clears_it(played: Played) -> None:
+    """To the registry alone: the daemon has heard of the alarm."""
+    observer = played.observer()
+    observer.take(played.records[0])
+    stopped = Alarmed(BTC, "m@1", "calibration", "stop", 0.5, "its calibration error is 0.3")
+    observer.not_done(stopped)
+    assert observer.look() == []
+    observer.last_seq_ns += AGAIN_NS
+    (again,) = observer.look()
+    assert again == Unsettled(stopped)
+    assert request_of(again) == ("", {})
+    assert observer.look() == []
+    observer.not_done(stopped)
+    observer.take(e.ModelAlarmed(1, 1, BTC, "m@1", "", "clear", 0.5, "looked at"))
+    observer.last_seq_ns += AGAIN_NS
+    assert observer.look() == []

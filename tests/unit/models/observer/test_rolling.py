@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from models.observer.observer import Alarmed, Judged
 from models.observer.rolling import LAG_MAX_NS, carry_out
 from models.observer.rollout import RolloutRules, Said, Verdict
+from models.observer.told import Alarmed, Judged, Unsettled
 from models.registry import audit
 from models.registry.promotion import promote
 from models.registry.store import Registry
@@ -135,3 +135,39 @@ def test_a_verdict_of_another_time_is_dropped(registry: Registry, add: Any) -> N
     )
     assert registry.standings() == before
     assert "is canary with" in done(won, registry, RULES, 2, lag_ns=LAG_MAX_NS)
+
+
+def test_a_stop_whose_champion_nobody_can_find_is_refused_and_tried_again(registry: Registry, add: Any) -> None:
+    """A standing is damaged: it may be the one of which the stopped model is champion."""
+    first, second = add(), add()
+    stand(registry, first, "champion")
+    stand(registry, second, "champion")
+    (path,) = (registry.root / "standings").glob("*.json")
+    whole = path.read_bytes()
+    path.write_text("{damaged")
+    stopped = Alarmed(BTC, second, "calibration", "stop", 0.5, "its calibration error is 0.3")
+    refused: list[Any] = []
+    given: dict[str, Any] = {"feed": "live", "upto_ns": 2, "again": refused.append}
+    assert carry_out(stopped, registry, RULES, 2, **given).startswith(f"not done for {second}: ")
+    assert refused == [stopped]
+    path.write_bytes(whole)
+    assert f"{first} is champion again" in carry_out(Unsettled(stopped), registry, RULES, 3, **given)
+    assert refused == [stopped]
+
+
+def test_a_refused_verdict_and_one_on_an_old_record_are_tried_again_and_one_on_another_standing_is_not(
+    registry: Registry, add: Any
+) -> None:
+    first, second = add(), add()
+    stand(registry, first, "champion")
+    stand(registry, second, "shadow")
+    refused: list[Any] = []
+    lost = judged(second, first, "shadow", "demote")
+    for told, upto_ns in (
+        (lost, -LAG_MAX_NS),
+        (judged("nobody@123456789012", first, "canary", "demote"), 2),
+        (judged(second, first, "canary", "demote"), 2),
+        (lost, 2),
+    ):
+        carry_out(told, registry, RULES, 2, feed="live", upto_ns=upto_ns, again=refused.append)
+    assert [one.model for one in refused] == [second, "nobody@123456789012"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from config.commands import VenueOption
+from config.session_plan import NameOption, SecondsOption, check_seconds
 from engine.cli import ConfigOption, JsonFlag, SetOption, print_json
 from engine.errors import ConfigError
 
@@ -61,15 +62,14 @@ def register(app: typer.Typer, record: Record, compact: Compact) -> None:
         venue: VenueOption = None,
         feed: Annotated[str | None, typer.Option(help="live (default: as configured), or sandbox to try it")] = None,
         symbols: Annotated[str | None, typer.Option(help="such as BTC/USD,ETH/USD")] = None,
-        seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="stop after so long")] = None,
+        seconds: SecondsOption = None,
         to: Annotated[Path | None, typer.Option(help="catalogue (default: setting data.catalogue)")] = None,
-        session: Annotated[str, typer.Option(help="name of the session folder (default: made from the time)")] = "",
+        session: NameOption = "",
         assign: SetOption = None,
         as_json: JsonFlag = False,
     ) -> None:
         """Store a market as it comes, without trading: the daemon without strategies, models and limits."""
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
+        check_seconds(seconds)
         settings = watching(config, venue=venue, feed=feed, symbols=symbols, to=to, assign=assign)
         stored, problem = record(settings, seconds, session, as_json)
         if as_json:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config.commands import parse_overrides
-from config.session_plan import SessionPlan
+from config.session_plan import NameOption, ReportOption, SecondsOption, SessionPlan, VenueTruthOption, check_seconds
 from engine.cli import ConfigOption, JsonFlag, SetOption
-from engine.errors import ConfigError, KestrelError
+from engine.errors import KestrelError
 
 if TYPE_CHECKING:
     from config.doctor import Around
@@ -33,18 +33,15 @@ def register(app: typer.Typer, around: Callable[[], Around], start: Callable[[Su
             str, typer.Option(metavar="ACCOUNT", help="the account that is meant, as doctor names it")
         ] = "",
         check: Annotated[bool, typer.Option("--check", help="end at the confirmed account, send nothing")] = False,
-        seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="stop after so long")] = None,
-        session: Annotated[str, typer.Option(help="name of the session folder (default: made from the time)")] = "",
-        report: Annotated[bool, typer.Option(help="write report.html at the end")] = True,
-        venue_truth: Annotated[
-            bool, typer.Option("--venue-truth", help="go on from what the venue says alone, not from the last session")
-        ] = False,
+        seconds: SecondsOption = None,
+        session: NameOption = "",
+        report: ReportOption = True,
+        venue_truth: VenueTruthOption = False,
         assign: SetOption = None,
         as_json: JsonFlag = False,
     ) -> None:
         """Trade with real orders.  Refuses without explicit limits, --confirm, a clean doctor and an approved build."""
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
+        check_seconds(seconds)
         from config.load import load
 
         settings = load(config or (), overrides=parse_overrides(assign))

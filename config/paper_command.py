@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config.commands import VenueOption, parse_overrides, parse_speed
-from config.session_plan import SessionPlan
+from config.session_plan import NameOption, ReportOption, SecondsOption, SessionPlan, VenueTruthOption, check_seconds
 from engine.cli import ConfigOption, JsonFlag, SetOption
 from engine.errors import ConfigError
 
@@ -33,12 +33,10 @@ def register(app: typer.Typer, start: Callable[[Settings, SessionPlan, Sequence[
         feed: Annotated[str | None, typer.Option(help="sandbox (default), live or replay")] = None,
         play: Annotated[bool, typer.Option("--replay", help="play the recorded FILES that follow")] = False,
         speed: Annotated[str, typer.Option(help="of recorded files: a factor of recorded pace, or max")] = "max",
-        seconds: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="stop after so long")] = None,
-        session: Annotated[str, typer.Option(help="name of the session folder (default: made from the time)")] = "",
-        report: Annotated[bool, typer.Option(help="write report.html at the end")] = True,
-        venue_truth: Annotated[
-            bool, typer.Option("--venue-truth", help="go on from what the venue says alone, not from the last session")
-        ] = False,
+        seconds: SecondsOption = None,
+        session: NameOption = "",
+        report: ReportOption = True,
+        venue_truth: VenueTruthOption = False,
         assign: SetOption = None,
         as_json: JsonFlag = False,
     ) -> None:
@@ -53,8 +51,7 @@ def register(app: typer.Typer, start: Callable[[Settings, SessionPlan, Sequence[
         if play and feed not in (None, "replay"):
             raise ConfigError(f"--feed {feed} with --replay", expected="one of the two", do="leave one of them out")
         pace = parse_speed(speed)
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
+        check_seconds(seconds)
         named = {"venue.name": venue, "venue.feed": "replay" if files else feed}
         wanted = parse_overrides(assign) | {key: value for key, value in named.items() if value is not None}
         settings = load(config or (), overrides=wanted)

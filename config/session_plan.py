@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import typer
+
+from engine.errors import ConfigError
+
+SecondsOption = Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="stop after so long")]
+NameOption = Annotated[str, typer.Option(help="name of the session folder (default: made from the time)")]
+ReportOption = Annotated[bool, typer.Option(help="write report.html at the end")]
+VenueTruthOption = Annotated[
+    bool, typer.Option("--venue-truth", help="go on from what the venue says alone, not from the last session")
+]
+
+
+def check_seconds(seconds: float | None) -> None:
+    """What ``--for`` was given.  Raises ``ConfigError``."""
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise ConfigError(f"--for {seconds}", expected="a positive number of seconds")
 
 
 @dataclass(frozen=True)

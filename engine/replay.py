@@ -116,6 +116,7 @@ class ReplayRecorder:
             self._refuse_again(record)
         self.seq += 1
         self.result.decisions += type(record) in DECISION_TYPES
+        self.result.predictions += type(record) is Prediction
         if not self.expected:
             if self.last_group:
                 self.result.unfinished += 1
@@ -175,7 +176,6 @@ class RecordedModel:
                 asked = recorder.asked.setdefault((instrument, self._version), Asked(self._fresh, self._tolerance))
                 asked.add(window, ts_event_ns, ts_recv_ns)
             return None
-        recorder.result.predictions += 1
         head = recorder.expected[0] if recorder.expected else None
         if head is None or not isinstance(head.record, Prediction):
             return Prediction(
@@ -350,7 +350,6 @@ def _run_group(group: list[Recorded], recorder: ReplayRecorder, core: TradingCor
 def _on_answer(source: Recorded, recorder: ReplayRecorder) -> None:
     answer = source.record
     assert isinstance(answer, PredictionMade)
-    recorder.result.predictions += 1
     asked = recorder.asked.get((answer.instrument, answer.model))
     if asked is not None and answer.status in _ANSWERED:
         asked.compare(answer, source.seq, recorder.result)

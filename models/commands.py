@@ -6,8 +6,6 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
@@ -16,9 +14,9 @@ import msgspec
 import typer
 
 from engine.cli import JsonFlag, print_json
-from engine.errors import BundleError, KestrelError
+from engine.errors import BundleError
 from models.mixture import commands as weighing_commands
-from models.refusals import broken_install
+from models.refusals import needing
 from models.shipped import DEFAULT, ENGINES, REGISTRY, Name, bundles_folder
 
 if TYPE_CHECKING:
@@ -37,23 +35,12 @@ WhoOption = Annotated[str, typer.Option(help="who decided; default: the user's n
 ForceFlag = Annotated[bool, typer.Option("--force", help="override what speaks against it; needs --reason")]
 
 
-@contextmanager
-def _with_trainer(what: str) -> Iterator[None]:
-    """Raises ``KestrelError`` that names the package that is missing for ``what``, or says what cannot be loaded."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise KestrelError(f"{what} needs {error.name}", do="pip install -e '.[cpu,train]'") from None
-    except (ImportError, OSError) as error:
-        raise broken_install(what, error) from None
-
-
 @app.command("networks")
 def models_networks(as_json: JsonFlag = False) -> None:
     """Networks that can be trained, with exact parameter counts (a mode with another output: NAME:MODE)."""
     from models.networks import table
 
-    with _with_trainer("counting parameters"):
+    with needing("counting parameters"):
         rows = table()
     for row in rows:
         print(f"{row['name']:<22} {row['parameters']:>10,}  {row['input']} -> {row['output']}")
@@ -134,7 +121,7 @@ def models_bundle(
     as_json: JsonFlag = False,
 ) -> None:
     """Export the networks of a finished run, compare them with torch, and write the bundle into the run's folder."""
-    with _with_trainer("an export"):
+    with needing("an export"):
         from models.trainer.run_bundle import bundle_run
     bundle = bundle_run(run, data=data, seeds="all" if all_seeds else "best")
     judged = "" if bundle.manifest.scored else ", not evaluated yet"
@@ -154,7 +141,7 @@ def models_convert(
     as_json: JsonFlag = False,
 ) -> None:
     """The bundle of a run in half precision or with 8-bit weights, refused where its scores on validation rows fall."""
-    with _with_trainer("a conversion"):
+    with needing("a conversion"):
         from models.trainer.convert import convert_run
         from models.trainer.precision import TARGETS
     if precision not in TARGETS:
@@ -182,12 +169,10 @@ def models_add(folder: Path, registry: RegistryOption = REGISTRY, as_json: JsonF
     if (folder / MANIFEST).exists() or not folder.is_dir():
         bundle = load_bundle(folder)
     else:
-        try:
+        with needing("reading a run folder"):
             from models.trainer.judged import bundle_in
 
             bundle = bundle_in(folder)
-        except ModuleNotFoundError as error:
-            raise KestrelError(f"reading a run folder needs {error.name}", do="pip install -e '.[train]'") from None
     verify_bundle(bundle.path)
     version, new = Registry(registry).add(bundle)
     print(f"{version}: {'registered as a candidate' if new else 'is registered already'}")

@@ -17,11 +17,22 @@ def problem_of(error: Exception) -> str:
     return str(error) if isinstance(error, KestrelError) else said(error)
 
 
-def broken_install(what: str, error: ImportError | OSError) -> KestrelError:
-    """Of a library that is there and cannot be loaded: a part of it, or a library of the system, is missing."""
-    return KestrelError(
-        f"{what} cannot load what it needs: {said(error)}", do="install it again: pip install -e '.[cpu,train]'"
-    )
+@contextmanager
+def needing(what: str, extra: str = "train") -> Iterator[None]:
+    """Raises ``KestrelError`` where a library that ``what`` is done with is missing, or is there and cannot be loaded:
+    half of it, or a library of the system that it needs, is not."""
+    install = f"pip install -e '.[cpu,{extra}]'"
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise KestrelError(f"{what} needs {error.name or error}", expected=f"the extra {extra}", do=install) from None
+    except (ImportError, OSError) as error:
+        # What the loader of shared libraries raises has no number; a full disk, or a file that is not there, has one.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise KestrelError(
+            f"{what} cannot load what it needs: {said(error)}", do=f"install it again: {install}"
+        ) from None
 
 
 @contextmanager

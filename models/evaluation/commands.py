@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli import JsonFlag, print_json
-from engine.errors import KestrelError
+from models.refusals import needing
 
 if TYPE_CHECKING:
     from models.evaluation.evaluate import Predict
@@ -37,7 +37,7 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
 
         Exit 1 while a result that is too good (direction accuracy over 60 %, Sharpe over 3) is not explained.
         """
-        try:
+        with needing("the evaluation"):
             from models.evaluation.evaluate import evaluate as run_evaluation
 
             outcome = run_evaluation(
@@ -49,10 +49,6 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
                 predict_test=_predictor(run, data),
                 progress=lambda text: print(text, file=sys.stderr),
             )
-        except ModuleNotFoundError as error:
-            raise KestrelError(
-                f"the evaluation needs {error.name}", expected="the extra train", do="pip install -e '.[cpu,train]'"
-            ) from None
         show(outcome, run)
         if as_json:
             print_json(summary(outcome, run))

@@ -9,7 +9,8 @@ import msgspec
 import typer
 
 from engine.cli import JsonFlag, print_json
-from engine.errors import DataError, KestrelError
+from engine.errors import DataError
+from models.refusals import needing
 
 
 def register(app: typer.Typer) -> None:
@@ -24,13 +25,12 @@ def register(app: typer.Typer) -> None:
         """Learn the weights of a mixture on validation rows."""
         if len(runs) < 2:
             raise DataError("one run", expected="two or more, of one task on the same rows")
-        try:
-            from models.mixture.learning import learn_weights
-        except ModuleNotFoundError as error:
-            raise KestrelError(f"reading a run folder needs {error.name}", do="pip install -e '.[train]'") from None
         from models.mixture.learned import write_weights
 
-        learned = learn_weights(runs)
+        with needing("reading a run folder"):
+            from models.mixture.learning import learn_weights
+
+            learned = learn_weights(runs)
         write_weights(out, learned)
         for version, weight in learned.weights.items():
             print(f"{version}: {weight:.4f} (alone {learned.log_loss[version]:.5f})")

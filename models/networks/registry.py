@@ -21,6 +21,7 @@ from models.networks.settings import (
     NetworkSettings,
     TemporalLstmSettings,
 )
+from models.refusals import needing
 
 WINDOW = 30
 COLUMNS = 40
@@ -156,7 +157,8 @@ def build(
     """A freshly initialised network: ``(batch, window, columns) float32`` in, raw outputs of the ``head`` out.
 
     ``network`` is a name, with ``changes`` to its default settings, or the settings.  Weights are drawn from torch's
-    generator.  Raises ``ConfigError`` for what ``check`` refuses, unknown settings and heads, and without torch.
+    generator.  Raises ``ConfigError`` for what ``check`` refuses, unknown settings and heads; ``KestrelError`` without
+    torch.
     """
     settings = _settings(network, changes)
     check(settings, window=window, columns=columns)
@@ -194,11 +196,9 @@ def table() -> list[dict[str, Any]]:
 
 
 def require_torch() -> None:
-    """Raises ``ConfigError`` with what to install when torch is missing."""
-    try:
+    """Raises ``KestrelError`` with what to install when torch is missing or cannot be loaded."""
+    with needing("a network"):
         import_module("torch")
-    except ImportError as error:
-        raise ConfigError("torch is not installed", do="install the trainer: pip install -e '.[train]'") from error
 
 
 def _settings(network: str | NetworkSettings, changes: Mapping[str, Any]) -> NetworkSettings:

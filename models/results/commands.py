@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from engine.cli import JsonFlag, print_json
-from engine.errors import ConfigError, KestrelError
+from engine.errors import ConfigError
+from models.refusals import needing
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LIST: Final = ROOT / "config" / "results"
@@ -42,13 +43,9 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
         Exit 1 when an entry failed; the others are run nevertheless.
         """
         started = time.monotonic()
-        try:
+        with needing("a result"):
             from models.results import page, work
             from models.results.listed import load_list, selected
-        except ModuleNotFoundError as error:
-            raise KestrelError(
-                f"the results need {error.name}", expected="the extra train", do="pip install -e '.[cpu,train]'"
-            ) from None
         if show_list and pages:
             raise ConfigError("--list with --pages", expected="one of the two")
         listed = load_list(list_folder)
@@ -64,7 +61,8 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
                 None if hours is None else started + hours * 3600,
                 show=lambda text: print(text, file=sys.stderr, flush=True),
             )
-            finished, failed, over = work.work(listed, names, call)
+            with needing("a result"):
+                finished, failed, over = work.work(listed, names, call)
         rows: list[dict[str, Any]] = []
         for one in listed:
             if one.task not in names:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from engine.cli import JsonFlag, print_json
-from engine.errors import ConfigError, KestrelError
-from models.refusals import broken_install
+from engine.errors import ConfigError
+from models.refusals import needing
 
 if TYPE_CHECKING:
     from models.trainer.run import TrainingResult
@@ -38,16 +38,10 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
         as_json: JsonFlag = False,
     ) -> None:
         """Train a network: a run folder that can be evaluated.  Needs the extra train (make test installs it)."""
-        try:
+        with needing("the trainer"):
             from models.trainer import run as training
             from models.trainer.settings import load_settings
             from models.trainer.training_folder import CONFIG
-        except ModuleNotFoundError as error:
-            raise KestrelError(
-                f"the trainer needs {error.name}", expected="the extra train", do="pip install -e '.[cpu,train]'"
-            ) from None
-        except (ImportError, OSError) as error:
-            raise broken_install("the trainer", error) from None
         if config is None and resume is None:
             raise ConfigError("train without --config", expected="--config FILE of a new run, or --resume RUN")
         if run is not None and resume is not None:

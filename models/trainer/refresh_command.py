@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from engine.cli import JsonFlag, print_json
-from engine.errors import BundleError, ConfigError, KestrelError
+from engine.errors import BundleError, ConfigError
 from models.evaluation.commands import LEDGER
-from models.refusals import broken_install
+from models.refusals import needing
 from models.registry.standing import Standing
 from models.registry.store import Registry
 from models.shipped import REGISTRY
@@ -54,16 +54,12 @@ def register(app: typer.Typer, compact: Compact, commit: Callable[[], str]) -> N
         as_json: JsonFlag = False,
     ) -> None:
         """Go on with a version's head and normaliser on newer rows: a shadow if that is better, else the figures."""
-        try:
+        with needing("the trainer"):
             from models.evaluation.run_folder import RunFolder
             from models.trainer.incremental import Refresh
             from models.trainer.refresh import Record, refresh_run
             from models.trainer.settings import Data
             from models.trainer.training_folder import places_of
-        except ModuleNotFoundError as error:
-            raise KestrelError(f"the trainer needs {error.name}", do="pip install -e '.[cpu,train]'") from None
-        except (ImportError, OSError) as error:
-            raise broken_install("the trainer", error) from None
         from models.bundle import load_bundle
         from models.registry.promotion import promote
 

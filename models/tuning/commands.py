@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from engine.cli import JsonFlag, print_json
-from engine.errors import KestrelError
+from models.refusals import needing
 from models.tuning.plain import told_values
 
 
@@ -28,7 +29,8 @@ def register(app: typer.Typer) -> None:
         as_json: JsonFlag = False,
     ) -> None:
         """Search for training settings on validation rows.  Needs the extra train (make test installs it)."""
-        try:
+        with needing("tuning"):
+            import_module("models.trainer.run")  # what every trial does: told before a study is begun
             from models.tuning.tune import tune as run_study
 
             result = run_study(
@@ -41,10 +43,6 @@ def register(app: typer.Typer) -> None:
                 write=write,
                 show=lambda text: print(text, file=sys.stderr, flush=True),
             )
-        except ModuleNotFoundError as error:
-            raise KestrelError(
-                f"tuning needs {error.name}", expected="the extra train", do="pip install -e '.[cpu,train]'"
-            ) from None
         show(result)
         if as_json:
             print_json(result)

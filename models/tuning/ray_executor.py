@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ConfigError, KestrelError
+from engine.errors import KestrelError
+from models.refusals import needing
 from models.tuning.executor import Killed, Reporting, RunTrial
 from models.tuning.settings import Ray
 from models.tuning.trial import Outcome, Task, run_trial
@@ -83,14 +84,10 @@ def _run(run: Callable[..., Outcome], task: Task, board: Any) -> Outcome:
 def connected(settings: Ray) -> Iterator[None]:
     """Ray, for as long as a study needs it.
 
-    Raises ``ConfigError`` without ray, ``KestrelError`` when the cluster cannot be reached.
+    Raises ``KestrelError`` without ray, and when the cluster cannot be reached.
     """
-    try:
+    with needing("executor ray", "train,tune-ray"):
         import ray
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "executor ray without ray", expected="the extra tune-ray", do="pip install -e '.[cpu,train,tune-ray]'"
-        ) from None
     options: dict[str, Any] = {"address": settings.address, "log_to_driver": False}
     if settings.address == LOCAL:
         options |= {"num_cpus": settings.workers, "include_dashboard": False, "configure_logging": False}

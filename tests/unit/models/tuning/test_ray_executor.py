@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from engine.errors import ConfigError, KestrelError
+from engine.errors import KestrelError
 from models.tuning.ray_executor import check_address
 from models.tuning.tune import tune
 from tests.support.tuning import bowl, write_study
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[4]
 def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
     """One line, before anything is written."""
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match="executor ray without ray; expected the extra tune-ray; pip install -e"):
+    with pytest.raises(KestrelError, match="executor ray needs ray; expected the extra train,tune-ray; pip install -e"):
         tune(write_study(tmp_path, executor="ray"), out=tmp_path / "a", run=bowl)
     assert not (tmp_path / "a").exists()
 

@@ -65,8 +65,8 @@ async def test_an_account_that_is_traded_all_the_time_is_confirmed(tmp_path: Pat
             async with session(hand) as one:
                 one.venue.confirm()
                 await until(lambda: len(one.settled()) >= 2)
+                await until(lambda: len(one.log.of(OrderFilled)) > 2)
                 explained(one)
-                assert len(one.log.of(OrderFilled)) > 2
         finally:
             trading.cancel()
 
@@ -276,6 +276,6 @@ async def test_an_account_with_an_execution_every_few_milliseconds_is_confirmed(
                     one.venue.confirm()
                     await until(lambda: len(one.settled()) >= count)  # noqa: B023 -- awaited in its own round
                     explained(one)
-                assert len(one.log.of(OrderFilled)) > 20
+                await until(lambda: len(one.log.of(OrderFilled)) > 20)
             finally:
                 trading.cancel()

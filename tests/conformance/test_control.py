@@ -271,7 +271,8 @@ def test_the_death_of_the_exchange_ends_the_session_in_one_line(daemon: Running)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_the_start_ends_it(number: signal.Signals, tmp_path: Path) -> None:
     """Sent as soon as the daemon announces itself, before the exchange is up: one line, no exchange left behind."""
-    running = start(tmp_path, "--set", "sandbox.history_s=3600")
+    # A market of many minutes: the exchange is not up before this process runs again, however busy the machine is.
+    running = start(tmp_path, "--set", "sandbox.history_s=3600", "--set", "sandbox.rate_per_s=10000")
     try:
         running.wait_for("kill switch")
         assert running.stop(number) == 2

@@ -212,7 +212,7 @@ def test_several_symbols_and_strategies_trade_in_one_session(market_data: Path, 
         " params: {trailing: true, target_bps: 1, stop_bps: 1}}]"
     )
     files = heads(market_data, tmp_path, BTC, ETH)
-    summary = paper_session(tmp_path, files, "--set", strategies)
+    summary = paper_session(tmp_path, files, "--set", strategies, "--set", "models.deadline_us=60000000")
     assert summary["ticks"] == 11_000
     assert set(summary["positions"]) == {"BTC/USDT@binance_usdm", "ETH/USDT@binance_usdm"}
     records = list(read_journal(tmp_path / "sessions" / summary["session"] / "journal"))

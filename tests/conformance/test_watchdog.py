@@ -47,7 +47,7 @@ def is_gone(pid: int) -> bool:
 def test_a_daemon_that_stops_is_halted_from_outside(exchange: Exchange, tmp_path: Path) -> None:
     """SIGSTOP: the order goes at the exchange and HALT is on disk while the daemon cannot do anything.  Woken up, it
     halts before it trades again; ``resume`` brings it back; and it all replays."""
-    running = durable.start(exchange, tmp_path / "d", watchdog__stuck_s=1)
+    running = durable.start(exchange, tmp_path / "d")
     try:
         resting(running)
         watchdog = watchdog_of(running)
@@ -121,7 +121,7 @@ def test_the_watchdog_of_a_healthy_daemon_does_nothing_and_is_replaced_when_it_d
     exchange: Exchange, tmp_path: Path
 ) -> None:
     """Killed, stopped by a signal, asked to end: the daemon goes on, another one watches, no order is touched."""
-    running = durable.start(exchange, tmp_path / "d", watchdog__stuck_s=2)
+    running = durable.start(exchange, tmp_path / "d")
     try:
         resting(running)
         (order_id,) = exchange.open_orders()

@@ -83,6 +83,7 @@ def test_models_are_exchanged_under_load_and_the_session_replays(tmp_path: Path)
         trades_as(daemon, "champion", third)
         rollback(registry, "demo-crypto", force=False, **who)
         trades_as(daemon, "champion", second)
+        until(daemon, lambda status: status["fills"] > 0 and status["orders"] > 10)
         assert daemon.stop() == 0
     finally:
         daemon.close()

@@ -43,7 +43,8 @@ def crypto(market_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         for name in (USDM_BTC, USDM_ETH)
         for kind, rows in (("quotes", 12_000), ("trades", 4_000))
     ]
-    return folder, paper_session(folder, files, report=True)
+    # None is late, also where another process has the core for a moment: what follows from what is then known.
+    return folder, paper_session(folder, files, "--set", "models.deadline_us=60000000", report=True)
 
 
 def records(folder: Path, session: str) -> list[JournalRecord]:
@@ -203,7 +204,8 @@ def test_a_changed_threshold_shows_at_the_first_order_it_would_not_have_made(
 
 def test_quote_only_data_trades_with_its_own_bundle(market_data: Path, tmp_path: Path) -> None:
     """OANDA EURUSD, no sizes and no trades: predictions, fills, identical replay."""
-    summary = paper_session(tmp_path, [head_of(market_data / "ticks" / OANDA, 12_000, tmp_path)])
+    files = [head_of(market_data / "ticks" / OANDA, 12_000, tmp_path)]
+    summary = paper_session(tmp_path, files, "--set", "models.deadline_us=60000000")
     assert summary["predictions"] > 1000
     assert summary["fills"] > 0
     assert [name.split("@")[0] for name in summary["models"]] == ["demo-fx"]

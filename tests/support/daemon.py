@@ -147,9 +147,10 @@ class Running:
         """Until a line of either stream contains ``text``."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
+            ended = self.process.poll() is not None  # asked first: what it said before its end is there to be read
             if text in self.said():
                 return
-            assert self.process.poll() is None, f"ended before it said {text!r}: {self.said()[-2000:]}"
+            assert not ended, f"ended before it said {text!r}: {self.said()[-2000:]}"
             time.sleep(0.05)
         raise AssertionError(f"did not say {text!r} in {timeout_s} s: {self.said()[-2000:]}")
 

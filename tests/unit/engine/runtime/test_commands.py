@@ -138,7 +138,11 @@ async def test_one_that_does_not_answer_fails_the_command_and_hides_nobody(
 ) -> None:
     """A socket that listens and never answers beside a daemon that does: both are in the output, exit 1."""
     one = await begin(tmp_path / "sessions", "one")
-    monkeypatch.setattr(commands, "ask", lambda *asked: commands_ask(*asked, timeout_s=0.1))
+
+    def asked(path: Path, *words: Any) -> Any:
+        return commands_ask(path, *words, timeout_s=0.1 if "stuck" in path.name else 60.0)
+
+    monkeypatch.setattr(commands, "ask", asked)
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.bind(str(socket_path(user_run_folder(), "stuck", 4711)))
         stuck.listen()

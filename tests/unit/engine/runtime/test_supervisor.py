@@ -301,31 +301,50 @@ async def test_the_end_cancels_what_is_open_and_waits_for_the_venue(
 
 @pytest.mark.fault("A11")
 async def test_an_end_that_the_venue_does_not_confirm_is_bounded_and_timers_go_on(tmp_path: Path) -> None:
-    """A venue that never answers: timers and settling go on until the time is over, and the order is still known."""
-    session = Session(tmp_path, cancel_timeout_s=0.2)
+    """A venue that never answers: the order is still known at the end.  One that answers when it was asked to settle
+    twice and has seen three timers, with all the time that it needs: it gets them."""
+    session = Session(tmp_path / "a", cancel_timeout_s=0.1)
     session.open_order()
     session.venue.on_cancel = lambda number: "silence"
 
-    async def script() -> None:
-        pass
+    async def nothing() -> None: ...
 
-    await session.during(script)
-    records = [written.record for written in session.journal.written]
-    (end,) = [place for place, record in enumerate(records) if isinstance(record, e.ShutdownRequested)]
-    assert sum(isinstance(record, e.Timer) for record in records[end:]) >= 2
-    assert session.venue.settled >= 2
+    await session.during(nothing)
     assert session.core.orders.open_count == 1
+    late = Session(tmp_path / "b")
+    late.open_order()
+    late.venue.on_cancel = lambda number: "silence"
+    telling = asyncio.ensure_future(cancelled_once_served(late))
+    await late.during(nothing)
+    await telling
+    assert late.core.orders.open_count == 0
+    records = [written.record for written in late.journal.written]
+    (end,) = [place for place, record in enumerate(records) if isinstance(record, e.ShutdownRequested)]
+    assert sum(isinstance(record, e.Timer) for record in records[end:]) >= 3
+
+
+async def cancelled_once_served(session: Session) -> None:
+    """The venue tells the end of the only order after three timers of the wind-down and two times of settling."""
+    (order,) = session.core.orders.open_orders()
+
+    def timers() -> int:
+        kinds = [type(written.record) for written in session.journal.written]
+        return kinds[kinds.index(e.ShutdownRequested) :].count(e.Timer) if e.ShutdownRequested in kinds else 0
+
+    await until(lambda: timers() >= 3 and session.venue.settled >= 2)
+    at = session.core.view.now_ns
+    session.bus.publish(e.OrderCancelled(at, at, "coinbase", order.client_order_id, ""))
 
 
 async def test_a_recording_that_is_over_gets_timers_of_its_own_time_while_orders_are_open(tmp_path: Path) -> None:
     """Data time: each timer of the wind-down is later than the one before, and none came before it."""
-    session = Session(tmp_path, data_time=True, cancel_timeout_s=0.2)
+    session = Session(tmp_path, data_time=True)
     session.open_order()
     session.venue.on_cancel = lambda number: "silence"
     session.venue.over.set()
 
     async def script() -> None:
-        await until(lambda: bool(session.of(e.ShutdownRequested)))
+        await cancelled_once_served(session)
 
     assert await session.during(script) == "the recording ended"
     times = [timer.ts_recv_ns for timer in session.of(e.Timer)]

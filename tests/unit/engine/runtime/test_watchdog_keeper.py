@@ -76,7 +76,7 @@ async def test_it_starts_watched_and_ends_with_the_session(tmp_path: Path) -> No
     assert keeper.status() == f"process {process.pid}"
     keeper.end(0)
     keeper.end(0)
-    assert process.poll() == 0
+    assert process.wait(60) == 0
     events = [json.loads(line)["event"] for line in (tmp_path / "watchdog.log").read_text().splitlines()]
     assert (events[0], events[-1]) == ("started", "session_ended")
 

@@ -262,7 +262,7 @@ def test_windows_of_many_asks_never_mix(desk, bundle, windows):
     desk.worker._stopped = False  # what arrived before the end may be told
     while not desk._calls.empty():
         desk.wake()
-    assert len(desk.published) > 40
+    assert len(desk.published) >= 40
     tolerance = bundle.manifest.tolerance.outputs_abs
     for made in desk.published:
         assert made.values == pytest.approx(right[made.row_ns % len(windows)], abs=tolerance)

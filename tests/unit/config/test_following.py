@@ -16,6 +16,7 @@ from config.assembly import ConfiguredAssembly
 from config.following import follow_registry
 from config.load import load
 from config.wiring import build_core
+from engine.errors import BundleError
 from engine.events import InputEvent, InstrumentDefined, ModelOffered
 from models.bundle import load_bundle
 from models.registry.standing import scope_of
@@ -132,3 +133,24 @@ def test_an_instrument_that_the_core_does_not_know_yet_waits(tmp_path: Path) -> 
     (tmp_path / "away").rename(session.registry.root)
     watcher.look()
     assert session.seats()[0] == version
+
+
+def test_what_the_registry_has_taken_away_is_away_in_the_next_session_too(tmp_path: Path) -> None:
+    """Nothing of it is kept by the core: a start makes the choice of the session that ran, and where that was nobody it
+    is refused, killed at whatever moment before."""
+    (tmp_path / "none").mkdir()
+    wanted = {"models.directory": str(tmp_path / "none")}
+    session = Session(tmp_path, **wanted)
+    first = session.add("one")
+    session.change("promote", first)
+    (watcher,) = session.begin().follow()
+    assert session.seats()[0] == first
+    session.change("retire", first)
+    with pytest.raises(BundleError, match="may be used on"):  # before the session that runs was told
+        Session(tmp_path, **wanted).begin()
+    watcher.look()
+    assert (session.events[-1].model, session.seats()) == ("", ("", "", ""))
+    with pytest.raises(BundleError, match="may be used on"):
+        Session(tmp_path, **wanted).begin()
+    session.change("promote", first)
+    assert Session(tmp_path, **wanted).begin().seats()[0] == first

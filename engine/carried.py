@@ -190,10 +190,11 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 def owned_in(carried: Carried) -> set[tuple[str, str]]:
-    """Strategies that hold something, or have an order that may live, each with the instrument.  One that came after
-    the state was kept last has no state of its own in it, and its position is there all the same."""
+    """Strategies that hold something, have an order that may live or wait for a price, each with the instrument.  One
+    that came after the state was kept last has no state of its own in it, and its position is there all the same."""
     holding = {(one.strategy, one.instrument) for one in carried.money.stakes.stakes if one.qty}
     orders = [one.new.intent for one in carried.orders if one.state not in ENDED]
+    orders += [wish for one in carried.groups for wish in (one.intent.entry, *one.intent.exits) if wish is not None]
     return holding | {(one.strategy, one.instrument) for one in orders}
 
 

@@ -45,6 +45,7 @@ from engine.serving import Serving
 from engine.stakes import EVERYONE, OPERATOR
 from engine.trusting import Trust
 from engine.twins import Twins
+from engine.unattended import without_a_strategy
 from engine.venues import VenueStates
 from engine.view import CoreView
 
@@ -361,10 +362,10 @@ class TradingCore:
         self._asking.waits = self.desk.groups.waits = bool(self.reconciliation.awaited)
         for order in self.orders.open_orders():
             self.desk.expect_end(order)
-        for name in left:
-            self.desk.abandon(name)
+        for owner, instrument in without_a_strategy(self.slots, holding):
+            self.desk.abandon(owner, instrument)
         if left:
-            self.desk.latch.reduce(f"nobody is there to leave {', '.join(left.values())}: close it"[:REASON_MAX])
+            self.desk.latch.reduce(f"nobody is there to leave {', '.join(left)}: close it"[:REASON_MAX])
         if carried.risk_state is not RiskState.ACTIVE:
             self.desk.latch.go_on_in(carried.risk_state, event.session, carried.risk_reason)
 

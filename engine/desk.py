@@ -87,7 +87,7 @@ class Desk:
         self.latch = latch = RiskLatch(
             gate=gate, recorder=recorder, portfolio=portfolio, view=view, obey=self._obey, insist=self.insist
         )
-        self._abandoned: set[str] = set()  # names of quarantined strategies
+        self._abandoned: set[tuple[str, str]] = set()  # strategies that are not heard; with "": in all instruments
         self.shut: Mapping[str, str] = {}
         """Instruments in which nothing may be entered, and why: an operator has them closed (``engine.manual``)."""
         self.sizes = EntrySizes(view, orders, self.replacements.filled_qty)
@@ -317,7 +317,7 @@ class Desk:
 
     def _take_place(self, order: ManagedOrder) -> None:
         successor = self.replacements.take(order, self._view.now_ns)
-        if successor is None or order.intent.strategy in self._abandoned or self._why_gone(order):
+        if successor is None or self._is_abandoned(order.intent) or self._why_gone(order):
             return
         opened = self.place(successor)
         after = self._orders.get(opened.client_order_id) if isinstance(opened, NewOrder) else None
@@ -384,11 +384,16 @@ class Desk:
             grace_ns = 0 if order.intent.time_in_force is _GTC else EXPIRY_GRACE_NS
             self._expiring[order.client_order_id] = order.intent.expire_ns + grace_ns
 
-    def abandon(self, strategy: str) -> None:
-        """A strategy is not trusted any more: its open orders go, and so does what shows itself later."""
-        self._abandoned.add(strategy)
-        self.groups.abandon(strategy)
+    def abandon(self, strategy: str, instrument: str = "") -> None:
+        """A strategy is not trusted any more, or is not there: its open orders go, and so does what shows itself later.
+        ``instrument``: in that alone."""
+        self._abandoned.add((strategy, instrument))
+        self.groups.abandon(strategy, instrument)
         self.insist()
+
+    def _is_abandoned(self, intent: OrderIntent) -> bool:
+        gone = self._abandoned
+        return (intent.strategy, "") in gone or (intent.strategy, intent.instrument) in gone
 
     def insist(self) -> None:
         """Ask for each cancel that is wanted and not out: it was refused, or never got away.  Paced by order."""
@@ -411,16 +416,22 @@ class Desk:
         if self.closing:
             return "shutdown"
         if (
-            order.intent.strategy in self._abandoned
+            self._abandoned
+            and self._is_abandoned(order.intent)
             and not self._is_closing(order.intent)
             and not self.groups.protects(order)
         ):
-            return f"strategy {order.intent.strategy} quarantined"
+            return self._why_abandoned(order.intent)
         if self._expiring and self._expiring.get(order.client_order_id, self._view.now_ns + 1) <= self._view.now_ns:
             return "expired"
         if state is RiskState.REDUCING and not order.intent.reduce_only:
             return "reducing"
         return ""
+
+    def _why_abandoned(self, intent: OrderIntent) -> str:
+        if (intent.strategy, "") in self._abandoned:
+            return f"strategy {intent.strategy} quarantined"
+        return f"strategy {intent.strategy} does not trade {intent.instrument} in this session"
 
     def _is_closing(self, intent: OrderIntent) -> bool:
         """Whether it closes at market, as the core itself does for a strategy that is not heard (``held_off``), there

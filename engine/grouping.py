@@ -162,10 +162,15 @@ class Grouping:
         for group in list(self.watched.get(instrument, ())):
             self._course.leave(group, reason)
 
-    def abandon(self, strategy: str) -> None:
-        """A strategy is not trusted any more: what could add risk ends, what protects its position stays."""
-        for group in [one for one in self._groups.values() if one.strategy == strategy and not one.reduce_only]:
-            self._course.leave(group, f"strategy {strategy} quarantined")
+    def abandon(self, strategy: str, instrument: str = "") -> None:
+        """A strategy is not trusted any more, or is not there (in one instrument, where that is named): what could add
+        risk ends, what protects its position stays."""
+        reason = f"strategy {strategy} " + (
+            f"does not trade {instrument} in this session" if instrument else "quarantined"
+        )
+        for group in list(self._groups.values()):
+            if group.strategy == strategy and not group.reduce_only and instrument in ("", group.instrument):
+                self._course.leave(group, reason)
 
     # --- what happens -----------------------------------------------------------------------------------------------
 

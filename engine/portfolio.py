@@ -8,7 +8,7 @@ while any part of it has no price or no currency rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -394,6 +394,10 @@ class Portfolio(Equity):
 
     def held_by(self, strategy: str) -> Collection[str]:
         return self._held_by.get(strategy, ())
+
+    def holders(self) -> Iterator[tuple[str, str]]:
+        """Strategies whose quantity is not zero, each with the instrument."""
+        return ((owner, name) for owner, names in self._held_by.items() for name in names)
 
     def cash(self) -> dict[str, Decimal]:
         """By currency, over all venues."""

@@ -30,10 +30,10 @@ class Twins:
                 return refusal
         return ""
 
-    def wake_carried(self, names: Collection[str], holding: Collection[tuple[str, str]]) -> dict[str, str]:
+    def wake_carried(self, names: Collection[str], holding: Collection[tuple[str, str]]) -> list[str]:
         """Those that an earlier session had.  ``holding``: who holds something or has orders, and in which instrument.
-        Returns what is then left to nobody, by the twin's name."""
-        left: dict[str, str] = {}
+        Returns what of theirs is then left to nobody."""
+        left = []
         for name in sorted(name for name in names if base_name(name) != name):
             base = next((slot for slot in self._slots if slot.name == base_name(name)), None)
             why = f"there is no strategy {base_name(name)} in this session" if base is None else self._wake(base)
@@ -41,7 +41,7 @@ class Twins:
                 strays = base is not None and not base.listens_to(instrument)
                 if owner == name and (why or strays):
                     reason = why or f"{base_name(name)} does not trade it in this session"
-                    left[name] = f"what {name} has of {instrument} ({reason})"
+                    left.append(f"what {name} has of {instrument} ({reason})")
         return left
 
     def _wake(self, slot: StrategySlot) -> str:

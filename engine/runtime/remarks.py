@@ -12,6 +12,7 @@ from engine.buffers import main_of
 from engine.core import TradingCore
 from engine.features import FeatureBuffer
 from engine.lanes import Lane
+from engine.runtime.unattended import unattended_lines
 
 DROPPED_SHARE = 0.1
 """Of market events; a feed with a bad row now and then is usual."""
@@ -30,6 +31,7 @@ def remarks(core: TradingCore, drops: Mapping[str, int]) -> Iterator[str]:
     yield from _predictions(core)
     yield from _intents(core)
     yield from _money(core)
+    yield from _unattended(core)
     yield from _shut(core)
 
 
@@ -105,6 +107,11 @@ def _money(core: TradingCore) -> Iterator[str]:
             f"equity in {portfolio.currency} could not be known and entries were refused: an earlier session holds "
             f"{', '.join(unknown)}, which is not among this one's symbols"
         )
+
+
+def _unattended(core: TradingCore) -> Iterator[str]:
+    if held := unattended_lines(core):
+        yield f"positions that nobody looks after: {_each(held)}"
 
 
 def _shut(core: TradingCore) -> Iterator[str]:

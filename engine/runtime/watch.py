@@ -28,6 +28,7 @@ from engine.runtime.model_requests import ModelRequests
 from engine.runtime.model_watch import ModelWatch, standing_lines
 from engine.runtime.observer_keeper import ObserverKeeper
 from engine.runtime.probe import StageProbe
+from engine.runtime.unattended import unattended_lines
 
 STATUS_HOURS = 24
 """Of market data that ``status`` tells the quality of."""
@@ -136,8 +137,8 @@ class SessionWatch:
             gauges.disk_free_bytes = self._disk.free_bytes
 
     def tell_failures(self) -> None:
-        """A strategy that failed trades no more, executions that contradict each other, a position in what does not
-        trade: say so once, where people look."""
+        """A strategy that failed trades no more, executions that contradict each other, a position that nobody looks
+        after or in what does not trade: say so once, where people look."""
         self._tell_risk()
         self._models.look(self._core, self._log)
         conflicts = self._core.counters.conflicting_fills
@@ -159,6 +160,10 @@ class SessionWatch:
                     strategy=slot.name,
                     error=slot.reason,
                 )
+        for key, text in unattended_lines(self._core).items():
+            if f"unattended {key}" not in self._said:
+                self._said.add(f"unattended {key}")
+                self._log.error("a position that nobody looks after", of=key, position=text)
         for name in self._core.lanes:
             why, qty = self._core.venues.why_shut(name), self._core.portfolio.qty(name)
             if not why:
@@ -183,6 +188,7 @@ class SessionWatch:
             "state": core.gate.state.value,
             "reason": "" if core.gate.state is RiskState.ACTIVE else core.desk.latch.reason,
             "stopped": {slot.name: slot.reason for slot in core.slots if not slot.alive},
+            "unattended": unattended_lines(core),
             "models": standing_lines(core),
             "ticks": core.counters.ticks,
             "predictions": core.counters.predictions,

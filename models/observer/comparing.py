@@ -73,9 +73,11 @@ class Comparisons:
     def ended(
         self, pair: tuple[Track, Track], track: Track, made_ns: int, known_ns: int, profit_bps: float, record: int
     ) -> None:
-        """A signal of one of the two has an outcome."""
+        """A signal of one of the two has an outcome.  Beside one who was not asked when it was made it is no
+        difference: whoever is stopped loses nothing."""
         if (held := self._of(*pair, record, made_ns)) is not None:
-            held.won(track.rows.instrument, made_ns, known_ns, profit_bps, challenger=track is pair[1])
+            both = all(one.speaks_at(made_ns) for one in pair)
+            held.won(track.rows.instrument, made_ns, known_ns, profit_bps, challenger=track is pair[1], both=both)
 
     def _of(self, champion: Track, challenger: Track, record: int, made_ns: int) -> Paired | None:
         """None where a process before this one has counted that record, or another session what was made then."""
@@ -182,6 +184,7 @@ class Comparisons:
             ece=calibration_error([track.outcomes for track in ours]),
             champion_ece=calibration_error([track.outcomes for track in theirs]),
             latency_p99_us=self._latency_us(challenger),
+            withheld=next((track.withheld for track in ours if track.withheld), ""),
         )
         return Judged(challenger, champion, role, verdict)
 

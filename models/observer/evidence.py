@@ -23,8 +23,8 @@ FOLDER: Final = "evidence"
 """In the registry."""
 STALE_NS: Final = 30 * 86_400 * 10**9
 """Evidence that nothing was added to for so long is of another market."""
-_FORM: Final = 2
-"""Of 1, losses beyond the bound are not known."""
+_FORM: Final = 3
+"""Of 1, losses beyond the bound are not known; in 2, the silence of a model that was stopped is in what it won."""
 _LOCK: Final = ".lock"
 
 Key = tuple[str, str, str]

@@ -82,8 +82,18 @@ class Paired(msgspec.Struct):
             self.open.rows += 1
             self.open.loss_gap += challenger - champion
 
-    def won(self, instrument: str, made_ns: int, known_ns: int, profit_bps: float, *, challenger: bool) -> None:
-        """What a signal of one of the two was worth after cost.
+    def won(
+        self,
+        instrument: str,
+        made_ns: int,
+        known_ns: int,
+        profit_bps: float,
+        *,
+        challenger: bool,
+        both: bool = True,
+    ) -> None:
+        """What a signal of one of the two was worth after cost; ``both`` were asked when it was made, else it is in no
+        span.
 
         One that was open over a break or an outcome that was late is in no span, and makes none longer.
         """
@@ -93,7 +103,7 @@ class Paired(msgspec.Struct):
             self.profit_bps += profit_bps
         else:
             self.champion_signals += 1
-        if self._counts(made_ns, known_ns):
+        if self._counts(made_ns, known_ns) and both:
             self.open.signals += 1
             self.open.profit_gap_bps += profit_bps if challenger else -profit_bps
 

@@ -58,8 +58,11 @@ def judge(
     ece: float | None,
     champion_ece: float | None,
     latency_p99_us: float | None,
+    withheld: str = "",
 ) -> Verdict:
-    """``promote`` when every test is passed, ``demote`` when it is worse beyond chance in loss or in profit (half of
+    """``withheld``: why it does not serve whole now, empty where it does.
+
+    ``promote`` when every test is passed, ``demote`` when it is worse beyond chance in loss or in profit (half of
     ``alpha`` each), else ``stay``; ``wait`` before it has the signals that were fixed."""
     if paired.signals < rules.signals_min:
         text = f"{paired.signals:,} signals with an outcome, {rules.signals_min:,} were fixed beforehand"
@@ -89,6 +92,8 @@ def judge(
         latency_p99_us is not None and latency_p99_us <= rules.latency_us_max,
         "unknown" if latency_p99_us is None else f"p99 {latency_p99_us:.0f} us of {rules.latency_us_max:.0f}",
     )
+    if withheld:
+        tests["standing"] = (False, withheld)
     worse = any(gap is not None and gap.worse >= too_bad for gap in (loss, profit))
     if worse:
         return Verdict("demote", tests)

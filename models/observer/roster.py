@@ -146,9 +146,11 @@ class Roster:
             del self._offered[event.instrument, event.role]
             if event.state != _GONE:
                 self._watch(event.instrument, offered.model, event.role, offered.spec, offered.facts)
+                self._note_standing(event)
                 self._tidy(event.instrument)
             return
         if event.state != _GONE:
+            self._note_standing(event)
             return
         track = self.get(event.instrument, event.model)
         coming = self._coming.get(event.instrument)
@@ -160,6 +162,11 @@ class Roster:
         else:
             return
         self._tidy(event.instrument)
+
+    def _note_standing(self, event: e.ModelStanding) -> None:
+        track = self.get(event.instrument, event.model)
+        if track is not None and track.role == event.role:
+            track.on_standing(event.state, event.factor, event.reason, event.ts_recv_ns)
 
     def _watch(self, instrument: str, version: str, role: str, spec: str, facts: tuple[tuple[str, float], ...]) -> None:
         """A version that the session serves."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.events import Prediction, PredictionStatus
+from engine.seats import SERVING
 from models.bundle import Bundle
 from models.manifest import Manifest
 from models.manifest_sections import DIRECTION
@@ -24,7 +25,7 @@ from models.observer.rebuilding import Rows
 from models.observer.rules import CLEAR, Action, Standing, WatchRules, alarms
 from models.observer.stability import Learned, Stability
 from models.observer.weighing import Weighing
-from models.observer.windows import Recent
+from models.observer.windows import Recent, Spoken
 from models.reference import newest_in_unit
 
 CHAMPION, CANARY, OLDER, SHADOW = "champion", "canary", "older", "shadow"
@@ -82,6 +83,10 @@ class Track:
         self.rows = rows
         self.rules = rules
         self.standing = Standing()
+        self.spoken = Spoken()
+        """When it was asked and answered, of late."""
+        self.withheld = ""
+        """Why it does not serve whole, as the core has it; empty where it does, and of a shadow."""
         self.outcomes = Outcomes(_MATURED)
         self.losses: deque[tuple[int, float]] = deque(maxlen=_COMPARED)
         """Row, and loss as it is compared, of what has matured, in order."""
@@ -145,6 +150,7 @@ class Track:
         """``row``: the one it is of, -1 where that was not found; ``event`` numbers what is being handled."""
         outcomes = self.outcomes
         outcomes.predictions += 1
+        self.spoken.add(prediction.ts_recv_ns, self.rows.begun)
         late = prediction.status is PredictionStatus.LATE
         outcomes.late += late
         self._late.add(late)
@@ -205,6 +211,17 @@ class Track:
             return
         self.skewed += 1
         self._skew_worst = f"{live.values[0]:.6g} live, {again.values[0]:.6g} again"
+
+    def on_standing(self, state: str, factor: float, reason: str, now_ns: int) -> None:
+        """How the core has it stand from now on (``engine.events.ModelStanding``)."""
+        serves = state == SERVING
+        self.withheld = "" if serves and factor == 1.0 else f"{state} on {self.rows.instrument}: {reason}"
+        self.spoken.allow(serves, now_ns)
+
+    def speaks_at(self, ts_ns: int) -> bool:
+        """Whether it was asked and answered then: what it would have won while it was stopped, broken or cold is
+        nothing that can be held against another's."""
+        return self.spoken.holds(ts_ns, self.rows.begun)
 
     def on_alarm(self, source: str, action: str) -> None:
         """An alarm of the record against this version on this instrument, or the end of one (no source: of all)."""

@@ -29,6 +29,10 @@ def add(paired: Paired, first: int, last: int, *, loss: float, profit_bps: float
             paired.won("X", at, at + 1, profit_bps, challenger=True)
 
 
+def always(_: int) -> bool:
+    return True
+
+
 def said(made: Comparisons) -> list[str]:
     return [told.verdict.said for told in made.due([])]
 
@@ -57,8 +61,8 @@ def test_what_could_not_be_carried_out_is_told_at_the_next_look() -> None:
 def test_labels_of_unlike_length_make_spans_that_are_long_enough_for_signals_of_either() -> None:
     """Champion and challenger look ahead an hour and a second: no losses are compared, profits are."""
     rows = SimpleNamespace(instrument="X")
-    champion: Any = SimpleNamespace(version=KEY[0], role="champion", rows=rows, reach=3_600)
-    canary: Any = SimpleNamespace(version=KEY[1], role=KEY[2], rows=rows, reach=1)
+    champion: Any = SimpleNamespace(version=KEY[0], role="champion", rows=rows, reach=3_600, speaks_at=always)
+    canary: Any = SimpleNamespace(version=KEY[1], role=KEY[2], rows=rows, reach=1, speaks_at=always)
     made = Comparisons(RolloutRules(), latency_us=lambda _: 10.0)
     hour_ns = 60 * SPAN_NS
     for number in range(1, 25):

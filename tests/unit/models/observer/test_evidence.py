@@ -186,7 +186,7 @@ def watched(champion: str, challenger: str) -> tuple[Any, Any]:
     """A pair as far as it is looked at: who it is, and where."""
     rows = SimpleNamespace(instrument="X")
     return tuple(
-        SimpleNamespace(version=version, role=role, rows=rows, reach=1)
+        SimpleNamespace(version=version, role=role, rows=rows, reach=1, speaks_at=lambda _: True)
         for version, role in ((champion, "champion"), (challenger, "shadow"))
     )  # type: ignore[return-value]
 

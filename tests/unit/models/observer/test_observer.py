@@ -357,6 +357,32 @@ def test_a_canary_is_watched_on_where_another_offer_is_refused(played: Played, r
     assert len(observer._tracks) == 1
 
 
+def test_a_canary_that_is_stopped_wins_nothing_beside_a_champion_that_loses(played: Played) -> None:
+    """Its silence would be worth more than each signal of the champion's, and make it champion."""
+    at = next(i for i, one in enumerate(played.records) if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
+    assigned = played.records[at]
+    assert isinstance(assigned, e.ModelAssigned)
+    facts = (*assigned.facts, ("horizon_rows", 50.0), ("buy", 0.5), ("sell", 0.5))
+    observer = replace(played, records=played.records[: at + 1]).watched_by(played.observer())
+    observer.take(e.ModelOffered(1, 1, BTC, "canary", "new@1", assigned.spec, facts, 0.05))
+    observer.take(e.ModelStanding(1, 1, BTC, "canary", "new@1", "serving"))
+    half = len(played.records) // 2
+    for record in played.records[at + 1 : half]:
+        observer.take(record)
+        if isinstance(record, e.Prediction):
+            observer.take(msgspec.structs.replace(record, model="new@1"))
+    (pair,) = observer._comparisons.pairs.values()
+    compared, signals = pair.open.signals, pair.champion_signals
+    now_ns = observer.last_seq_ns
+    observer.take(e.ModelStanding(now_ns, now_ns, BTC, "canary", "new@1", "stopped", 1.0, "stopped by operator"))
+    for record in played.records[half:]:
+        observer.take(record)
+    assert pair.champion_signals > signals + 20
+    assert pair.open.signals <= compared + 2, "those that were open by then, and no other"
+    (verdict,) = [one.verdict for one in observer.judge_now()]
+    assert verdict.said == "wait"
+
+
 @pytest.mark.fault("E12")
 def test_a_shadow_that_takes_its_process_with_it_is_known_and_not_run_again(artifacts: Path, tmp_path: Path) -> None:
     """A process is killed while a version is at work: the next one refuses that version, and no other."""

@@ -132,7 +132,7 @@ async def start_fetch(url: str, catalogue: Path, *options: str, symbols: str = "
 async def fetch(url: str, catalogue: Path, *options: str, symbols: str = "BTC/USD") -> tuple[int, dict[str, Any], str]:
     """Exit status, the JSON of the last line, stderr."""
     process = await start_fetch(url, catalogue, *options, symbols=symbols)
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode is not None
     return process.returncode, json.loads(out.decode().splitlines()[-1]), err.decode()
 
@@ -183,7 +183,7 @@ async def test_a_download_that_is_killed_doubles_nothing_and_misses_nothing(tmp_
 
         line.fault = hang
         process = await start_fetch(line.url, catalogue, *bars())
-        await asyncio.wait_for(hanging.wait(), 30)
+        await asyncio.wait_for(hanging.wait(), 90)
         process.send_signal(signal.SIGKILL)
         await process.communicate()
         whole = minute_bars(trades)
@@ -213,9 +213,9 @@ async def test_an_interrupted_download_keeps_its_pages_and_says_how_to_go_on(tmp
 
         line.fault = hang
         process = await start_fetch(line.url, catalogue, *bars())
-        await asyncio.wait_for(hanging.wait(), 30)
+        await asyncio.wait_for(hanging.wait(), 90)
         process.send_signal(signal.SIGINT)
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), 90)
     assert process.returncode == 130
     assert b"Traceback" not in err
     told = json.loads(out.decode().splitlines()[-1])

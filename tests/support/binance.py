@@ -51,6 +51,8 @@ class BinanceServer:
         self.sockets: list[tuple[str, web.WebSocketResponse, list[str]]] = []
         """Path, connection and the streams that it has subscribed."""
         self.connections = 0
+        self.lists = 0
+        """Answers to ``LIST_SUBSCRIPTIONS``."""
         self.url = ""
 
     @property
@@ -154,6 +156,7 @@ class BinanceServer:
                 if asked["method"] == "SUBSCRIBE":
                     names.extend(asked["params"])
                 result = names if asked["method"] == "LIST_SUBSCRIPTIONS" else None
+                self.lists += result is not None
                 await socket.send_json({"result": result, "id": asked["id"]})
         finally:
             self.sockets.remove((path, socket, names))

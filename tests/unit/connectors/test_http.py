@@ -158,6 +158,7 @@ async def test_no_answer_in_time_is_lost_and_the_connection_is_replaced() -> Non
         await until(lambda: outcome.seen)
         assert outcome.seen == [("timeout",)]
         await until(lambda: channel.free == 1)
+        channel._timeout_s = 30.0
         again = send(channel)
         await until(lambda: again.seen)
         assert again.seen == [(200, b"ok")]

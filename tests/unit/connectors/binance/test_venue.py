@@ -151,8 +151,8 @@ async def test_futures_come_over_two_connections_and_are_down_when_one_is() -> N
 @pytest.mark.fault("C2")
 async def test_a_quiet_stream_is_asked_for_life_and_a_mute_one_given_up() -> None:
     """Nothing happens at the venue: it answers what is subscribed, the connection stays; then it answers nothing."""
-    async with binance_server() as server, started(settings(server, silence_timeout_s=0.5)) as (_, log):
-        await asyncio.sleep(0.8)
+    async with binance_server() as server, started(settings(server, silence_timeout_s=1.0)) as (_, log):
+        await until(lambda: server.lists >= 2)
         assert server.connections == 1
         server.silent_to = frozenset({"LIST_SUBSCRIPTIONS"})
         await until(lambda: server.connections == 2)

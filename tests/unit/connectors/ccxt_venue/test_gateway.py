@@ -121,7 +121,7 @@ async def test_an_order_that_has_not_left_yet_can_be_taken_back(tmp_path: Path) 
             assert turns is not None
             await turns.take(Lane.QUESTION)
             behind = s.order(limit_px=Decimal(90_000))
-            await asyncio.sleep(0.05)
+            await s.until(lambda: turns._waiting[Lane.ORDER], "it waits for its turn")
             at_once = s.order(limit_px=Decimal(90_000))
             for one in (behind, at_once):
                 s.cancel(one)
@@ -147,6 +147,6 @@ async def test_what_waits_for_an_answer_at_the_end_is_unknown(tmp_path: Path) ->
         async with session(exchange.settings(order_hints=False)) as s:
             await exchange.operate("answer", path="/orders", applied=True, status=200, delay_s=5.0)
             late = s.order()
-            await asyncio.sleep(0.1)
+            await s.until(lambda: not s.venue.gateway._queued, "it has left")
         assert s.kinds(late) == [OrderOutcomeUnknown]
         assert [task for task in asyncio.all_tasks() if "ccxt" in task.get_name()] == []

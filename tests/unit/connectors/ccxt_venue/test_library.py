@@ -105,13 +105,12 @@ async def test_a_question_is_asked_again_once_and_ends_in_one_line() -> None:
         return web.json_response({})
 
     async with server(handler) as url:
-        handle = Handle(settings(url, request_timeout_s=0.1), KEY)
-        with pytest.raises(VenueError, match="ExchangeNotAvailable"):
-            await handle.ask("fetch_time")
-        assert len(seen) == 2
-        with pytest.raises(VenueError, match="RequestTimeout"):
-            await handle.ask("fetch_time")
-        await handle.close()
+        for patience_s, ending in ((30.0, "ExchangeNotAvailable"), (0.1, "RequestTimeout")):
+            handle = Handle(settings(url, request_timeout_s=patience_s), KEY)
+            with pytest.raises(VenueError, match=ending):
+                await handle.ask("fetch_time")
+            await handle.close()
+            assert patience_s < 1.0 or len(seen) == 2
 
 
 async def test_a_closed_object_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
@@ -223,7 +222,7 @@ async def test_an_order_goes_before_questions_that_wait_and_is_not_sent_where_it
 
     async def handler(request: web.Request) -> web.Response:
         done.append(request.path)
-        await asyncio.sleep(2.0 if request.path == "/hangs" else 0.03)
+        await asyncio.sleep(60.0 if request.path == "/hangs" else 0.03)
         return web.json_response({"error": [], "result": {}})
 
     async with server(handler) as url:
@@ -238,7 +237,7 @@ async def test_an_order_goes_before_questions_that_wait_and_is_not_sent_where_it
         await asyncio.sleep(0.02)
         with pytest.raises(library.NotSentError):
             await handle.call("fetch", f"{url}/late", lane=Lane.ORDER)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await handle.call("fetch", f"{url}/cancel", lane=Lane.CANCEL)
         assert done[-1] == "/cancel"
         assert "/late" not in done
@@ -268,7 +267,7 @@ async def test_a_cancel_goes_first_and_does_not_wait_for_a_question_that_waits_f
         handle.budget.refused(handle._now_s())
         waiting = asyncio.create_task(handle.call("ask_q"))
         await asyncio.sleep(0.01)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await handle.call("ask_cancel", lane=Lane.CANCEL)
         assert done == ["/cancel"]
         with pytest.raises(library.NotSentError):

@@ -145,7 +145,7 @@ async def test_a_stream_that_is_never_confirmed_is_given_up_and_says_why() -> No
     b.feed.start()
     with pytest.raises(VenueError, match="market stream at ws://venue is not up"):
         await b.feed.wait_up(0.3)
-    assert b.transport.attempts > 1
+    await until(lambda: b.transport.attempts > 1)
     assert b.log.of(FeedUp) == []
     await b.feed.stop()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -258,10 +257,10 @@ async def test_hours_and_halts_are_told_and_nothing_leaves_meanwhile(trial: Tria
     market._session_day = ""  # as if another day had begun: the venue is asked again
     regular = trial.exchange.hours.trades("regular_hours", trial.sandbox.rest.now_ns())
     await trial.until(lambda: market._session_day != "", "the hours are asked for")
-    await asyncio.sleep(0.05)
     if not regular:  # what the calendar says, as the venue has said nothing
-        status = trial.log.of(VenueStatus)[-1]
-        assert (status.status, "New York" in status.text) == (TradingStatus.HALTED, True)
+        last = lambda: [event.status for event in trial.log.of(VenueStatus)[-1:]]  # noqa: E731
+        await trial.until(lambda: last() == [TradingStatus.HALTED], "the hours are told")
+        assert "New York" in trial.log.of(VenueStatus)[-1].text
         order = trial.submit()
         assert trial.of(order)[-1].reason == "trading_halted"
     trial.exchange.hours.always = True

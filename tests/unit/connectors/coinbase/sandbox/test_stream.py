@@ -147,7 +147,7 @@ async def test_user_updates_can_be_limited_to_products(client: Client) -> None:
 
 async def test_a_client_that_subscribes_to_nothing_is_disconnected(tmp_path: Path) -> None:
     """With a short limit; an error message alone does not count as a subscription."""
-    async with running(tmp_path, subscribe_timeout_s=0.2) as client, client.stream() as stream:
+    async with running(tmp_path, subscribe_timeout_s=1.0) as client, client.stream() as stream:
         await stream.ws.send_str("{")
         assert (await stream.read())["type"] == "error"
         frame = await stream.ws.receive(5)

@@ -17,7 +17,7 @@ from engine.intents import defect_of, listed, where, words, writable
 from engine.lanes import Callback, StrategySlot
 from engine.ports import Probe, Recorder
 from engine.stakes import GUARDIAN
-from engine.view import CoreView
+from engine.view import CoreView, TwinView
 
 
 class Asking:
@@ -25,6 +25,7 @@ class Asking:
 
     def __init__(self, *, view: CoreView, desk: Desk, recorder: Recorder, probe: Probe) -> None:
         self._view = view
+        self._twin_view = TwinView(view)
         self._desk = desk
         self._recorder = recorder
         self._mark = probe.mark
@@ -43,11 +44,12 @@ class Asking:
         if callback is None or self._desk.closing or self.waits or not slot.alive:
             return
         intents: Any
+        view = self._twin_view if slot.is_twin else self._view
         try:
             if prediction_seq is None:
-                intents = slot.run(callback, subject, self._view)
+                intents = slot.run(callback, subject, view)
             else:
-                intents = slot.run(callback, subject, prediction_seq, self._view)
+                intents = slot.run(callback, subject, prediction_seq, view)
             if type(intents) is not list and type(intents) is not tuple:
                 intents = slot.run(listed, intents)
             if not intents:

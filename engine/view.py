@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.commands import RiskState
 from engine.events import Side
@@ -114,6 +114,24 @@ class CoreView:
     def consolidated(self, instrument: str) -> Consolidated | None:
         lane = self._lanes.get(instrument)
         return None if lane is None or lane.consolidator is None else lane.consolidator.at(self.now_ns)
+
+
+class TwinView:
+    """What a twin is shown: the same picture, with its canary as the model that serves."""
+
+    __slots__ = ("_lanes", "_view")
+
+    def __init__(self, view: CoreView) -> None:
+        self._view = view
+        self._lanes = view._lanes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
+
+    def model(self, instrument: str) -> ServedModel | None:
+        """Without a canary it is asked about the champion's predictions, as long as it holds something."""
+        lane = self._lanes.get(instrument)
+        return self._view.model(instrument) if lane is None or lane.canary is None else lane.canary
 
 
 def _no_groups(instrument: str | None = None) -> Sequence[OpenGroup]:  # noqa: ARG001

@@ -126,7 +126,8 @@ class View(Protocol):
     def features(self, instrument: str) -> FeatureView | None: ...
 
     def model(self, instrument: str) -> ServedModel | None:
-        """The model whose predictions strategies are asked about; None where there is none."""
+        """The model whose predictions the strategy is asked about, of a canary's twin the canary; None where there is
+        none."""
         ...
 
     def consolidated(self, instrument: str) -> Consolidated | None:

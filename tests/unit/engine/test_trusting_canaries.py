@@ -6,10 +6,11 @@ import pytest
 
 from engine import events as e
 from engine.carried import encode_carried
-from engine.commands import NewOrder, Rejected
+from engine.commands import Intent, NewOrder, Rejected
 from engine.continuity import take
 from engine.core import TradingCore
 from engine.lanes import StrategySlot
+from engine.ports import View
 from engine.seats import ServingRules
 from tests.support.core import BTC, D, MemoryRecorder, OpenGate, Scripted, fill, intent, open_market, quote, spot
 from tests.support.serving import Answers, Shelf
@@ -35,6 +36,48 @@ def test_a_canary_trades_its_share_in_a_twin() -> None:
     core.on_event(alarm(60, "size_down", 0.5, "b@1"))
     core.on_event(quote(61))
     assert sizes(recorder)[-2:] == [("s", "a@1", D("0.95")), ("s.canary", "b@1", D("0.025"))]
+
+
+def test_a_twin_is_shown_its_canary_and_the_strategy_the_champion() -> None:
+    """While there is one; what is left of a twin afterwards is asked about the champion, and sees that."""
+    seen: list[tuple[str, str, str]] = []
+
+    def watcher(name: str) -> Scripted:
+        def look(view: View) -> list[Intent]:
+            served = view.model(BTC)
+            assert served is not None
+            seen.append((name, served.version, served.state))
+            return []
+
+        return Scripted(
+            name, on_prediction=lambda _prediction, _seq, view: look(view), on_timer=lambda _, view: look(view)
+        )
+
+    recorder, canary = MemoryRecorder(), Answers("b@1")
+    shelf = Shelf(Answers("a@1"), canary)
+    slot = StrategySlot(watcher("s"), make_twin=watcher)
+    core = TradingCore(
+        recorder=recorder,
+        gate=OpenGate(),
+        slots=[slot],
+        assembly=shelf,
+        currency="USD",
+        id_prefix="k",
+        rules=ServingRules(1),
+    )
+    open_market(core, cash="100000")
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.05))
+    core.on_event(quote(12))
+    assert seen == [("s", "a@1", "serving"), ("s.canary", "b@1", "serving")]
+    canary.statuses = [FAILED]
+    core.on_event(quote(13))
+    seen.clear()
+    core.on_event(e.Timer(14, 14, "t"))
+    assert seen == [("s", "a@1", "serving"), ("s.canary", "b@1", "broken")]
+    core.on_event(shelf.offer(15, "", "canary"))
+    seen.clear()
+    core.on_event(e.Timer(16, 16, "t"))
+    assert seen == [("s", "a@1", "serving"), ("s.canary", "a@1", "serving")]
 
 
 def test_a_canary_that_breaks_leaves_the_champion_alone() -> None:

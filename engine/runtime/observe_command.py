@@ -6,6 +6,7 @@ What observes, and what is done with what it finds, is wired in ``run.py``, whic
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,9 +39,13 @@ def register(app: typer.Typer, wire: Wire) -> None:
         telling = Telling(socket_path(user_run_folder(), session.id, process_id))
 
         def on_told(told: Any) -> None:
-            print(told, file=sys.stderr, flush=True)
+            _say(str(told))
             if done := carry_out(told):
-                print(done, file=sys.stderr, flush=True)
+                _say(done)
 
         watch = Watch(session.path, observer, telling, on_told)
         raise typer.Exit(follow(watch, telling))
+
+
+def _say(line: str) -> None:
+    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), line, file=sys.stderr, flush=True)

@@ -47,6 +47,8 @@ class Comparisons:
         """Signals and spans at the last verdict."""
         self._told: dict[Key, tuple[str, int]] = {}
         """What was said of a pair last, and its signals by then."""
+        self._verdicts: dict[Key, str] = {}
+        """The last verdict of a pair and its figures, in a line."""
         self._saved_ns = 0
         if store is not None:
             store.hold()
@@ -107,7 +109,15 @@ class Comparisons:
         for key in list(self.pairs):
             if (key[0], CHAMPION) in standing and key[1:] in standing:
                 continue
-            for held in (self.pairs, self._counted, self._seen_ns, self._begun_ns, self._judged, self._told):
+            for held in (
+                self.pairs,
+                self._counted,
+                self._seen_ns,
+                self._begun_ns,
+                self._judged,
+                self._told,
+                self._verdicts,
+            ):
                 held.pop(key, None)
             if self._store is not None:
                 self._store.forget(key)
@@ -160,6 +170,7 @@ class Comparisons:
             said, at = self._told.get(key, ("", 0))
             if judged.verdict.said != said or held.signals >= at + self._rules.signals_min:
                 self._told[key] = judged.verdict.said, held.signals
+                self._verdicts[key] = judged.verdict.why
                 found.append(judged)
         return found
 
@@ -188,11 +199,13 @@ class Comparisons:
         )
         return Judged(challenger, champion, role, verdict)
 
-    def plain(self) -> dict[str, dict[str, float]]:
-        """By challenger with its role, and champion: rows of both, signals with an outcome, and the evidence."""
+    def plain(self) -> dict[str, dict[str, float | str]]:
+        """By challenger with its role, and champion: rows of both, signals with an outcome, the evidence, and the
+        verdict that was told last."""
         found = {}
         for (champion, challenger, role), held in self.pairs.items():
-            figures: dict[str, float] = {"rows": held.rows, "signals": held.signals}
+            said = self._verdicts.get((champion, challenger, role), "wait")
+            figures: dict[str, float | str] = {"verdict": said, "rows": held.rows, "signals": held.signals}
             for name, gap in (("loss", held.loss_gap()), ("profit", held.profit_gap_bps())):
                 if gap is not None:
                     figures |= {f"{name}_for": round(gap.better, 4), f"{name}_against": round(gap.worse, 4)}

@@ -1,4 +1,7 @@
-"""What an observer says at a look: alarms and weights for the daemon, verdicts, and who could not go on."""
+"""What an observer says at a look: alarms and weights for the daemon, verdicts, and who could not go on.
+
+As text each is the line of ``log/observer.log``.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ class Alarmed(NamedTuple):
     factor: float
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.action} for {self.model} on {self.instrument}, {self.source}: {self.text}"
+
 
 class Weighed(NamedTuple):
     """Weights of a mixture's members, as ``engine.events.ModelWeighed``."""
@@ -25,6 +31,10 @@ class Weighed(NamedTuple):
     model: str
     weights: tuple[float, ...]
     reason: str
+
+    def __str__(self) -> str:
+        weights = ", ".join(f"{weight:.4g}" for weight in self.weights)
+        return f"weights of {self.model} on {self.instrument}: {weights} ({self.reason})"
 
 
 class Judged(NamedTuple):
@@ -35,11 +45,17 @@ class Judged(NamedTuple):
     role: str
     verdict: Verdict
 
+    def __str__(self) -> str:
+        return f"{self.model} ({self.role}) beside {self.champion}: {self.verdict.why}"
+
 
 class Unsettled(NamedTuple):
     """A stop that could not be carried out in the registry and is tried again; the daemon has heard of it."""
 
     alarm: Alarmed
+
+    def __str__(self) -> str:
+        return f"still to be done: {self.alarm}"
 
 
 class Ended(NamedTuple):
@@ -47,6 +63,9 @@ class Ended(NamedTuple):
 
     model: str
     why: str
+
+    def __str__(self) -> str:
+        return f"{self.model} is not run any more: {self.why}"
 
 
 Told: TypeAlias = Alarmed | Judged | Weighed | Unsettled | Ended

@@ -73,3 +73,15 @@ def test_labels_of_unlike_length_make_spans_that_are_long_enough_for_signals_of_
     assert paired.span_ns == 128 * SPAN_NS
     assert (paired.rows, paired.champion_signals) == (0, 24)
     assert paired.profits.count > 5
+
+
+def test_a_verdict_is_a_line_that_an_operator_can_read() -> None:
+    """In the log, and among the figures of the pair until another one is told."""
+    made, paired = comparisons()
+    (name,) = made.plain()
+    assert made.plain()[name]["verdict"] == "wait"
+    add(paired, 0, 250, loss=1.0, profit_bps=-20.0)
+    (told,) = made.due([])
+    assert str(told).startswith("other@2 (canary) beside champion@1: demote; log_loss failed: +1 nats a row, 249 spans")
+    assert str(told).endswith(str(made.plain()[name]["verdict"]))
+    assert "Verdict(" not in str(told)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.cli import JsonFlag, print_json
+from engine.errors import DataError
 from models.refusals import needing
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
         ledger: Annotated[Path, typer.Option(help="where each opening of a test is written first")] = LEDGER,
         data: Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")] = None,
         explain: Annotated[str, typer.Option(help="why a result that looks too good is true")] = "",
+        group: Annotated[
+            list[str] | None,
+            typer.Option("--group", help="columns shuffled together: momentum=rsi_*,macd_*; repeat it"),
+        ] = None,
         as_json: JsonFlag = False,
     ) -> None:
         """Open the test of a training run, score it beside its baselines and write its report.
@@ -46,7 +51,7 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
                 commit=commit(),
                 now_ns=time.time_ns(),
                 explained=explain,
-                predict_test=_predictor(run, data),
+                predict_test=_predictor(run, data, group or ()),
                 progress=lambda text: print(text, file=sys.stderr),
             )
         show(outcome, run)
@@ -56,15 +61,22 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
             raise typer.Exit(SUSPICIOUS)
 
 
-def _predictor(run: Path, data: Path | None) -> Predict | None:
-    """What predicts the test of a trained run; None where its predictions are there, or there is nothing to predict."""
+def _predictor(run: Path, data: Path | None, groups: Sequence[str]) -> Predict | None:
+    """What predicts the test of a trained run; None where its predictions are there, or there is nothing to predict.
+
+    Raises ``DataError`` for ``groups`` of columns where no network is there to be explained.
+    """
     from models.evaluation.run_folder import RunFolder
 
-    if RunFolder(run).has_predictions("test"):
+    if RunFolder(run).has_predictions("test") and not groups:
         return None
     from models.trainer.predict_test import prepare, training_folder_of
 
-    return None if training_folder_of(run) is None else prepare(run, data)
+    if training_folder_of(run) is not None:
+        return prepare(run, data, groups)
+    if groups:
+        raise DataError(f"--group of a run without weights: {run}", expected="a run that run.py train has made")
+    return None
 
 
 def show(outcome: Outcome, run: Path) -> None:

@@ -26,8 +26,8 @@ from models.evaluation.comparison import (
     verdict_on_figure,
 )
 from models.evaluation.description import EpochLine
-from models.evaluation.draws import Draws
-from models.evaluation.importance import Importance, of_trees, permutation
+from models.evaluation.draws import Draws, Estimate, mean_estimate
+from models.evaluation.importance import Importance, of_trees, permutation, some_rows
 from models.evaluation.ledger import Line, Opening
 from models.evaluation.losses import log_losses
 from models.evaluation.metrics import per_class
@@ -56,6 +56,7 @@ from models.evaluation.suspicion import suspicions
 
 Float64 = npt.NDArray[np.float64]
 _EXPLAINED_ROWS = 1000
+_EXPLAINED_DRAWS = 500
 _TREES_ADD = {"classes": "log-odds", "variance": "log variance", "return": "log return"}
 
 
@@ -325,19 +326,24 @@ class Findings:
         trees = next((one for one in fitted if one.name == "LightGBM"), None)
         if trees is None or trees.model is None:
             return found
-        step = max(1, -(-len(self.validation) // _EXPLAINED_ROWS))
-        some = self.validation.where(np.arange(len(self.validation)) % step == 0)
+        chosen = np.zeros(len(self.validation), bool)
+        chosen[some_rows(len(self.validation), _EXPLAINED_ROWS, self.seed)] = True
+        some = self.validation.where(chosen)
         added = _TREES_ADD[self.task.kind]
         found.append(of_trees("LightGBM", trees.model, some.features, self.data.features, added))
+        draws = Draws.cut(some.ts_ns, self.task.horizon_s, seed=self.seed, draws=_EXPLAINED_DRAWS)
 
-        def loss(x: npt.NDArray[np.float32]) -> float:
+        def loss(x: npt.NDArray[np.float32]) -> Estimate:
             said = trees.predict(Rows(some.instrument, some.ts_ns, some.label, x, some.past_label, some.series))
             if self.task.kind == "classes":
-                return float(log_losses(some.classes, said).mean())
-            return float(((some.label - said) ** 2).mean())
+                return mean_estimate(log_losses(some.classes, said), draws)
+            return mean_estimate((some.label - said) ** 2, draws)
 
-        unit = "log-loss" if self.task.kind == "classes" else "mean square"
-        found.append(permutation("LightGBM", some.features, self.data.features, loss, unit, seed=self.seed))
+        unit = "growth of log-loss" if self.task.kind == "classes" else "growth of mean square"
+        every = len(self.validation)
+        found.append(
+            permutation("LightGBM", some.features, self.data.features, loss, unit, of_rows=every, seed=self.seed)
+        )
         return found
 
     def selection(self) -> SelectionRow | None:

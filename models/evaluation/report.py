@@ -12,7 +12,7 @@ from engine.page import BAD, GOOD, LINE, Charts, none, page, section, table, til
 from models.evaluation.comparison import Verdict
 from models.evaluation.description import EpochLine
 from models.evaluation.importance import Importance
-from models.evaluation.outcome import Comparison, Curve, ForecastScores, GroupRow, Outcome
+from models.evaluation.outcome import OUTCOME, Comparison, Curve, ForecastScores, GroupRow, Outcome
 from models.manifest import Metric
 
 REPORT: Final = "report.html"
@@ -277,17 +277,36 @@ def _groups(charts: Charts, rows: Sequence[GroupRow]) -> str:
 
 
 def _importance(charts: Charts, one: Importance) -> str:
-    ranked = sorted(one.values.items(), key=lambda item: -abs(item[1]))[:_BARS_MAX]
+    ranked = sorted(one.values.items(), key=lambda item: -abs(item[1]))[:_BARS_MAX][::-1]
+    ends = [one.intervals.get(name, (value, value)) for name, value in ranked]
+    high = [end - value for (_, end), (_, value) in zip(ends, ranked, strict=True)]
+    low = [value - begin for (begin, _), (_, value) in zip(ends, ranked, strict=True)]
     figure = go.Figure(
         go.Bar(
-            x=[value for _, value in reversed(ranked)],
-            y=[escape(name) for name, _ in reversed(ranked)],
+            x=[value for _, value in ranked],
+            y=[escape(name) for name, _ in ranked],
             orientation="h",
             marker={"color": LINE},
+            error_x={"type": "data", "symmetric": False, "array": high, "arrayminus": low, "color": "#5b6b7a"}
+            if one.intervals
+            else None,
         )
     )
     figure.update_xaxes(title=escape(one.unit))
-    return charts.html(figure, 60 + 22 * len(ranked)) + none(f"{one.rows:,} validation rows; no test row is explained.")
+    return charts.html(figure, 60 + 22 * len(ranked)) + none(_told(one))
+
+
+def _told(one: Importance) -> str:
+    sample = f" of {one.of_rows:,}, drawn at random" if one.of_rows > one.rows else ""
+    text = f"{one.rows:,} validation rows{sample}; no test row is explained."
+    if one.intervals:
+        text += " Whiskers: 95 % over dates."
+    more = len(one.values) - _BARS_MAX
+    if more > 0:
+        text += f" {more} columns that matter less are in {OUTCOME}."
+    for name, columns in one.groups.items():
+        text += f" {name}: {', '.join(columns)}."
+    return text
 
 
 def _selection(outcome: Outcome) -> str:

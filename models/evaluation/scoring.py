@@ -140,6 +140,19 @@ def _pooled(task: Task, choices: Choices, rows: Rows, said: Float64) -> list[tup
     return [(one, tempered(p, one.temperature) if task.kind == "classes" else p) for one, p in each]
 
 
+def scores_of(
+    task: Task, label: Float64, said: Float64, draws: Draws, threshold: float | None = None
+) -> dict[str, Estimate]:
+    """Every score of the kind of task of one forecast ``said (N, K)``; ``threshold``: from which a signal is said."""
+    if task.kind == "variance":
+        return variance_scores(label, said[:, 0], draws)
+    if task.kind == "return":
+        return return_scores(label, said[:, 0], draws)
+    down = task.classes.index(task.down) if task.down else -1
+    up = task.classes.index(task.up) if task.up else -1
+    return class_scores(label.astype(np.int64), said, stand_for(said, threshold), draws, down=down, up=up)
+
+
 def score_all(task: Task, choices: Choices, rows: Rows, said: Float64, draws: Draws) -> list[Scored]:
     """The network (means over its seeds), its average where it has several, both with baselines where that is asked
     for, then the baselines."""

@@ -44,6 +44,17 @@ def test_a_run_that_is_none_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "ledger.jsonl").exists()
 
 
+def test_groups_of_columns_need_a_network_to_explain(tmp_path: Path) -> None:
+    """Rows and predictions alone; told before the test is opened."""
+    run = made_up.write_run(tmp_path / "run", made_up.returns(200), seeds=(1,))
+    ledger = tmp_path / "ledger.jsonl"
+    words = ["evaluate", "--run", str(run.path), "--ledger", str(ledger), "--group", "a=b"]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, DataError)
+    assert str(done.exception).startswith("--group of a run without weights")
+    assert not ledger.exists()
+
+
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LightGBM missing when the baselines are fitted."""
     run = made_up.write_run(tmp_path / "run", made_up.returns(200), seeds=(1,))

@@ -99,6 +99,8 @@ def test_every_table_is_filled(classes: tuple[RunFolder, Outcome]) -> None:
     assert {(one.of, one.method) for one in outcome.importance} == {("LightGBM", "shap"), ("LightGBM", "permutation")}
     permuted = next(one for one in outcome.importance if one.method == "permutation")
     assert max(permuted.values, key=permuted.values.__getitem__) == "volatility"
+    assert permuted.intervals["volatility"][0] > 0
+    assert "Whiskers: 95 % over dates" in (run.path / "report.html").read_text()
     assert outcome.skipped == ["profit, deflated Sharpe and PBO: pending, the run has no back-test of a strategy"]
 
 

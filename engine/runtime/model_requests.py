@@ -25,7 +25,10 @@ DIGITS_MIN: Final = 4
 """Of a version, for an operator who does not type all of them."""
 MODELS_MAX: Final = 64
 """Of which figures are kept; more are counted as left out."""
+BEHIND: Final = "behind_s"
+"""Since when the record was not read to its end."""
 FIGURES: Final = (
+    BEHIND,
     "predictions",
     "late",
     "failed",

@@ -5,8 +5,6 @@ What observes, and what is done with what it finds, is wired in ``run.py``, whic
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +29,7 @@ def register(app: typer.Typer, wire: Wire) -> None:
     ) -> None:
         """Watch the models of a running session: started by its daemon."""
         from engine.runtime.control import socket_path, user_run_folder
-        from engine.runtime.observer_process import Telling, Watch, follow
+        from engine.runtime.observer_process import Telling, Watch, follow, say
         from engine.runtime.session import Session
 
         session = Session.open(folder)
@@ -39,13 +37,9 @@ def register(app: typer.Typer, wire: Wire) -> None:
         telling = Telling(socket_path(user_run_folder(), session.id, process_id))
 
         def on_told(told: Any) -> None:
-            _say(str(told))
+            say(told)
             if done := carry_out(told):
-                _say(done)
+                say(done)
 
         watch = Watch(session.path, observer, telling, on_told)
         raise typer.Exit(follow(watch, telling))
-
-
-def _say(line: str) -> None:
-    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), line, file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ the record is read and the process ends.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -20,7 +21,8 @@ from engine.durable import write_atomically
 from engine.errors import JournalError, KestrelError
 from engine.runtime.control import RefusedError, ask
 from engine.runtime.journal_tail import JournalTail
-from engine.runtime.model_requests import ALARM, FIGURES, MODELS_MAX, REPORT, WEIGH
+from engine.runtime.model_requests import ALARM, BEHIND, FIGURES, MODELS_MAX, REPORT, WEIGH
+from engine.runtime.observer_pace import Pace
 from engine.runtime.storing import is_let_go, step_back
 
 POLL_S: Final = 0.2
@@ -37,12 +39,20 @@ FAILED, DAMAGED = 1, 3
 """Exit statuses.  After the second nobody starts it again: it would end at the same record."""
 
 
+def say(text: object) -> None:
+    """A line for the log, with its time.  A disk that is full costs that line, and no alarm that comes after it."""
+    with contextlib.suppress(OSError):
+        print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=sys.stderr, flush=True)
+
+
 class Watching(Protocol):
     """What looks at the record (``models.observer.observer.Observer``)."""
 
     def take(self, record: Record) -> None: ...
 
     def look(self, *, caught_up: bool) -> Iterable[Any]: ...
+
+    def pause_shadows(self, paused: bool) -> None: ...
 
     def figures(self) -> Iterable[tuple[str, str, Mapping[str, Any]]]: ...
 
@@ -73,7 +83,7 @@ class Telling:
                 text = str(error)
                 if text != self._said:
                     self._said = text
-                    print(text, file=sys.stderr, flush=True)
+                    say(text)
                 if not isinstance(error, RefusedError):
                     return
             self._untold.popleft()
@@ -82,6 +92,10 @@ class Telling:
     def waiting(self) -> int:
         return len(self._untold)
 
+    @property
+    def is_over(self) -> bool:
+        return self._socket is None
+
     def end(self) -> None:
         """The daemon has ended: nobody is left to tell."""
         self._socket = None
@@ -89,24 +103,38 @@ class Telling:
 
 
 class Watch:
-    """One session.  ``on_told`` is given all that ``look`` says."""
+    """One session.  ``on_told`` is given all that ``look`` says; ``now_s``: monotonic."""
 
-    def __init__(self, folder: Path, watching: Watching, telling: Telling, on_told: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        watching: Watching,
+        telling: Telling,
+        on_told: Callable[[Any], None],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._tail = JournalTail(folder / "journal")
         self._report = folder / "observer" / REPORT_FILE
         self._watching = watching
         self._telling = telling
         self._on_told = on_told
-        self._caught_up = False
-        """The end of the record was reached once: what is known is of now."""
+        self._now_s = now_s
+        self._pace = Pace(now_s())
 
     def step(self, records_max: int = 5_000) -> int:
         """Read on; how many records there were.  Raises ``JournalError`` for a damaged journal."""
         found = self._tail.poll(records_max)
         for item in found:
             self._watching.take(item.record)
-        self._caught_up = self._caught_up or len(found) < records_max
+        self._keep_pace(to_end=len(found) < records_max)
         return len(found)
+
+    def _keep_pace(self, *, to_end: bool) -> None:
+        before = self._pace.is_paused
+        if said := self._pace.read(self._now_s(), to_end=to_end, is_over=self._telling.is_over):
+            say(said)
+        if self._pace.is_paused != before:
+            self._watching.pause_shadows(self._pace.is_paused)
 
     @property
     def is_over(self) -> bool:
@@ -121,7 +149,8 @@ class Watch:
 
     def look(self) -> None:
         """Alarms and verdicts as of now.  The daemon hears of them first: what else is done may take seconds."""
-        found = list(self._watching.look(caught_up=self._caught_up))
+        is_current = self._pace.is_current(self._now_s()) or self._telling.is_over
+        found = list(self._watching.look(caught_up=is_current and self._pace.reached))
         for told in found:
             command, arguments = request_of(told)
             if command:
@@ -133,19 +162,20 @@ class Watch:
     def report(self) -> None:
         """Figures as of now: to the daemon, of as many models as it keeps, and all of them into a file."""
         everything: list[dict[str, Any]] = []
+        behind_s = round(self._pace.behind_s(self._now_s()), 1)
         for instrument, model, figures in self._watching.figures():
             everything.append({"instrument": instrument, "model": model, **figures})
-            numbers = {name: figures[name] for name in FIGURES if name in figures}
+            numbers = {BEHIND: behind_s, **{name: figures[name] for name in FIGURES if name in figures}}
             if len(everything) <= MODELS_MAX and not self._telling.waiting:  # figures are old by the next look
                 role = str(figures.get("role", ""))
                 arguments = {"instrument": instrument, "model": model, "role": role, "figures": numbers}
                 self._telling.add(REPORT, arguments)
                 self._telling.tell()
-        content = {**self._watching.summary(), "models": everything}
+        content = {**self._watching.summary(), BEHIND: behind_s, "models": everything}
         try:
             write_atomically(self._report, json.dumps(content, indent=1).encode() + b"\n")
         except OSError as error:
-            print(f"{self._report} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+            say(f"{self._report} cannot be written: {error.strerror}")
 
 
 def request_of(told: Any) -> tuple[str, dict[str, Any]]:
@@ -167,7 +197,7 @@ def follow(watch: Watch, telling: Telling, let_go: Callable[[float], bool] = is_
         try:
             read = watch.step()
         except JournalError as error:
-            print(error, file=sys.stderr, flush=True)
+            say(error)
             return DAMAGED
         now_s = time.monotonic()
         if now_s - looked_s >= LOOK_S:

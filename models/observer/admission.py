@@ -85,6 +85,10 @@ class Admission:
             found = self._turns[bundle.version] = Turns(self._deadline_us, on_worker=on_worker)
         return found
 
+    def begin_anew(self) -> None:
+        """Who waits for a turn is not answered any more."""
+        self._turns.clear()
+
     def p99_us(self, version: str) -> float | None:
         """Of its predictions, as checked; None where that is not known yet."""
         checked = self._checked.get(version)

@@ -81,6 +81,7 @@ class Observer:
         self._not_done: list[tuple[int, Judged | Alarmed]] = []
         """With the record's time by then."""
         self._number = 0
+        self._are_paused = False
         self.records = 0
         self.last_seq_ns = 0
         """Receive time of the last record."""
@@ -145,6 +146,8 @@ class Observer:
 
     def _ask_shadow(self, bundle: Bundle, asked: Ask) -> None:
         """Whatever goes wrong with it ends this shadow alone, and is told once."""
+        if self._are_paused:
+            return
         try:
             turns = self._admission.turns(bundle)
             for one in turns.ask(asked):
@@ -164,6 +167,15 @@ class Observer:
         # Who waited is answered before this event: its prices are the first that could be traded at.
         track.on_prediction(prediction, one.row, max(one.number, self._number - 1))
         self._workshop.keep(prediction)
+
+    def pause_shadows(self, paused: bool) -> None:
+        """Not to ask them for a time, where the record comes too fast.  What serves meanwhile is not compared with
+        them: they would have lost nothing."""
+        self._are_paused = paused
+        self._admission.begin_anew()
+        for _, track in self._roster.all():
+            if track.role == SHADOW:
+                track.spoken.allow(not paused, self.last_seq_ns)
 
     def _end_shadow(self, version: str, error: Exception) -> None:
         if version not in self._workshop.refused:
@@ -288,7 +300,8 @@ class Observer:
     def troubles(self) -> dict[str, str]:
         """What could not be watched or kept, and why."""
         kept = {"evidence": self._comparisons.trouble} if self._comparisons.trouble else {}
-        return {**self._roster.troubles, **self._workshop.refused, **kept}
+        paused = {"shadows": "not run: the record comes faster than it is watched"} if self._are_paused else {}
+        return {**self._roster.troubles, **self._workshop.refused, **kept, **paused}
 
 
 def _is_cleared(told: Judged | Alarmed, event: e.ModelAlarmed) -> bool:

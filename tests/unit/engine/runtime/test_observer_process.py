@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from engine.errors import KestrelError
 from engine.runtime.control import RefusedError
 from engine.runtime.model_requests import ALARM, REPORT
 from engine.runtime.observer_keeper import LOG_FILE, ObserverKeeper
+from engine.runtime.observer_pace import Pace
 from engine.runtime.observer_process import DAMAGED, Telling, Watch, follow
 from engine.session_options import ObserverPlan
 from tests.support.journals import flip, quote, timer, wait_until, write
@@ -34,6 +36,7 @@ class Counting:
     def __init__(self) -> None:
         self.seen: list[Any] = []
         self.closed = False
+        self.paused: list[bool] = []
         self.alarms = [Alarm("X", "m@1", "psi", "alert", 0.5, "drift")]
 
     def take(self, record: Any) -> None:
@@ -44,6 +47,9 @@ class Counting:
             return []
         told, self.alarms = self.alarms, []
         return told
+
+    def pause_shadows(self, paused: bool) -> None:
+        self.paused.append(paused)
 
     def figures(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         yield "X", "m@1", {"role": "champion", "ece": 0.01, "psi": {"a": 0.2}}
@@ -86,7 +92,8 @@ def test_it_reads_to_the_end_and_leaves_what_it_knows(folder: Path) -> None:
     assert [alarm.source for alarm in told] == ["psi"]
     assert daemon.took[0] == (ALARM, told[0]._asdict())
     assert daemon.took[1][0] == REPORT
-    assert daemon.took[1][1]["figures"] == {"ece": 0.01}, "what is no metric stays in the file"
+    told_figures = daemon.took[1][1]["figures"]
+    assert told_figures.keys() == {"ece", "behind_s"}, "what is no metric stays in the file"
     report = json.loads((folder / "observer" / "report.json").read_text())
     assert report["records"] == 300
     assert report["models"][0]["psi"] == {"a": 0.2}
@@ -102,6 +109,59 @@ def test_nothing_is_told_until_the_record_was_read_to_its_end(folder: Path) -> N
     assert watch.step(20) == 10
     watch.look()
     assert [alarm.source for alarm in told] == ["psi"]
+
+
+def test_who_falls_behind_says_so_runs_no_shadows_and_tells_nothing_until_it_is_at_the_end(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder / "journal", [timer(n) for n in range(1, 31)]).close()
+    clock = [0.0]
+    told: list[Any] = []
+    counting = Counting()
+    watch = Watch(folder, counting, Telling(folder / "sock", Daemon().ask), told.append, lambda: clock[0])
+    for clock[0] in (1.0, 20.0, 31.0):
+        assert watch.step(5) == 5
+    watch.look()
+    assert (counting.paused, told) == ([True], [])
+    assert "its end was not reached for 30 s; no shadow is run for 60 s at least" in capsys.readouterr().err
+    watch.report()
+    report = json.loads((folder / "observer" / "report.json").read_text())
+    assert report["behind_s"] == 31.0
+    clock[0] = 50.0
+    assert watch.step(20) == 15
+    watch.look()
+    assert ([alarm.source for alarm in told], counting.paused) == (["psi"], [True])
+    clock[0] = 92.0
+    watch.step()
+    assert counting.paused == [True, False]
+    assert "shadows run again" in capsys.readouterr().err
+    assert len(counting.seen) == 30, "nothing of the record is passed over"
+
+
+def test_a_pause_is_longer_each_time_and_ends_with_the_session() -> None:
+    pace = Pace(0.0)
+    assert "for 60 s at least" in pace.read(31.0, to_end=False)
+    assert pace.read(40.0, to_end=True) == ""
+    assert "run again" in pace.read(92.0, to_end=True)
+    assert "for 120 s at least" in pace.read(123.0, to_end=False)
+    assert pace.read(124.0, to_end=False) == ""
+    assert "run again" in pace.read(125.0, to_end=False, is_over=True)
+    assert pace.read(300.0, to_end=False, is_over=True) == ""
+
+
+def test_a_log_that_takes_no_line_costs_no_alarm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full: what is said is lost, what is told to the daemon is not."""
+    write(folder / "journal", [timer(1)]).close()
+    daemon = Daemon(KestrelError("the daemon does not answer"))
+    full = open("/dev/full", "w")  # noqa: SIM115 -- its end raises as its lines do
+    monkeypatch.setattr(sys, "stderr", full)
+    watch = Watch(folder, Counting(), Telling(folder / "sock", daemon.ask), lambda _: None)
+    watch.step()
+    watch.look()
+    watch.look()
+    with contextlib.suppress(OSError):
+        full.close()
+    assert [command for command, _ in daemon.took] == [ALARM]
 
 
 def test_the_daemon_hears_of_an_alarm_before_anything_else_is_done_about_it(folder: Path) -> None:

@@ -253,6 +253,32 @@ def test_a_shadow_that_does_not_open_leaves_the_champion_watched(
     assert "cannot load its graph" in observer.troubles[f"{broken.version} on {BTC}"]
 
 
+def test_shadows_that_are_not_run_for_a_time_are_not_compared_in_it(
+    played: Played, artifacts: Path, tmp_path: Path
+) -> None:
+    """The champion's signals meanwhile are nothing that they have won or lost."""
+    twin = variant(artifacts, tmp_path)
+    observer = played.observer(tmp_path / "watch", shadows=[twin])
+    half, rest = len(played.records) // 2, len(played.records) * 9 // 10
+    for record in played.records[:half]:
+        observer.take(record)
+    (pair,) = observer._comparisons.pairs.values()
+    observer.pause_shadows(True)
+    asked, compared, signals = figures(observer)[twin.version]["predictions"], pair.open.signals, pair.champion_signals
+    for record in played.records[half:rest]:
+        observer.take(record)
+    assert figures(observer)[twin.version]["predictions"] == asked
+    assert "comes faster than it is watched" in observer.troubles["shadows"]
+    assert pair.champion_signals > signals + 5
+    assert pair.open.signals <= compared + 2
+    observer.pause_shadows(False)
+    for record in played.records[rest:]:
+        observer.take(record)
+    assert figures(observer)[twin.version]["predictions"] > asked
+    assert pair.open.signals > compared + 2
+    assert pair.open.profit_gap_bps == pytest.approx(0.0, abs=30.0)
+
+
 class Raising(OnnxModel):
     """A runtime with errors of its own, after a hundred rows."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from engine.commands import NewOrder
 from engine.runtime.journal_reader import read_journal
 from tests.support.daemon import Running, replay_session
+from tests.support.journals import wait_until
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -21,7 +23,7 @@ def test_a_killed_daemon_leaves_a_session_that_replays(seed: int, market_data: P
     files = [str(market_data / "ticks" / f"{name}_{kind}.parquet") for kind in ("quotes", "trades")]
     daemon = Running(tmp_path, "--replay", *files, "--speed", "20", "--no-report")
     try:
-        daemon.wait_for("orders 1")
+        wait_until(lambda: re.search("orders [1-9]", daemon.said()) is not None, timeout_s=90.0)
         time.sleep(random.Random(seed).uniform(0.0, 1.5))
         daemon.process.send_signal(signal.SIGKILL)
         daemon.process.wait(30)

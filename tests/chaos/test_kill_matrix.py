@@ -137,11 +137,12 @@ async def test_sockets_that_are_cut_leave_nothing_lost_or_doubled(how: str, tmp_
 
 
 async def disturbed_until_unknown(chain: Chain) -> None:
-    """On a busy machine no request may be under way while answers are swallowed: until one was."""
+    """On a busy machine no request may be under way while answers are swallowed: until one was.  Nothing is disturbed
+    before the daemon has come back and sent an order, however long that takes it."""
     async with asyncio.timeout(60):
         while not Told(chain.session("s0001")).of(OrderOutcomeUnknown):
-            chain.proxy.disturb("swallow")
-            await asyncio.sleep(0.5)
+            chain.proxy.swallow_at_next_order()
+            await asyncio.sleep(0.2)
 
 
 @pytest.mark.fault("A7")

@@ -75,7 +75,7 @@ def daemon(tmp_path: Path) -> Iterator[Running]:
 def status_of(running: Running) -> dict[str, Any]:
     """What the daemon says about itself; empty before it listens."""
     found = running_sessions(running.folder / "run")
-    return ask(found[0], "status", timeout_s=30.0) if found else {}
+    return ask(found[0], "status", timeout_s=120.0) if found else {}
 
 
 def until(running: Running, holds: Callable[[dict[str, Any]], bool], timeout_s: float = 90.0) -> dict[str, Any]:
@@ -308,7 +308,7 @@ def test_a_reader_that_goes_away_does_not_end_the_session(tmp_path: Path) -> Non
             assert time.monotonic() < end
             time.sleep(0.05)
             for path in running_sessions(tmp_path / "run"):
-                orders = ask(path, "status", timeout_s=30.0)["open_orders"]
+                orders = ask(path, "status", timeout_s=120.0)["open_orders"]
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
         assert process.stderr is not None

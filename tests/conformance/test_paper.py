@@ -77,7 +77,7 @@ def until_filled(running: Running, fills: int, timeout_s: float = 120.0) -> None
     while time.monotonic() < end:
         assert running.process.poll() is None, running.said()[-2000:]
         for path in running_sessions(running.folder / "run"):
-            if ask(path, "status", timeout_s=30.0)["fills"] >= fills:
+            if ask(path, "status", timeout_s=120.0)["fills"] >= fills:
                 return
         time.sleep(0.1)
     raise AssertionError(f"no {fills} fills in {timeout_s} s: {running.said()[-2000:]}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 from connectors.robin_stocks.settings import LIMITS
-from tests.support.daemon import ROOT, environment, into
+from tests.support.daemon import into
+from tests.support.durable import run_until
 
 STRATEGY = """
 from engine.commands import OrderIntent, OrderType, TimeInForce
@@ -41,26 +40,21 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
+def rests(status: dict[str, Any]) -> bool:
+    return status["fills"] == 2 and status["open_orders"] == 2
+
+
 def test_one_line_trades_shares(tmp_path: Path) -> None:
-    """An order fills, another rests and goes at the end; the limits are said; the client is in no process of ours."""
+    """An order of each share fills, another rests and goes at the end; the limits are said; the client is in no process
+    of ours."""
     (tmp_path / "mine.py").write_text(STRATEGY)
     mine = f"strategies=[{{name: mine, path: '{tmp_path}/mine.py:Resting', model: none}}]"
-    arguments = ["paper", "--venue", "robin_stocks", "--for", "3", "--json", *into(tmp_path), "--set", mine]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(arguments)],
-        cwd=ROOT,
-        env=environment(PYTHONPATH=str(ROOT), KESTREL_RUN_DIR=str(tmp_path / "run")),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    summary, modules = (json.loads(line) for line in done.stdout.strip().splitlines()[-2:])
+    arguments = ["paper", "--venue", "robin_stocks", "--json", *into(tmp_path), "--set", mine]
+    summary, modules, said = run_until(SCRIPT, arguments, tmp_path, rests)
     assert summary["venue"] == "robin_stocks"
     assert summary["fills"] > 0
     assert summary["orders"] > summary["fills"]
     assert summary["open_orders"] == []
     assert summary["drops"] == {}
-    assert all(line in done.stdout + done.stderr for line in LIMITS)
+    assert all(line in said for line in LIMITS)
     assert not {"robin_stocks", "requests", "pyotp"} & set(modules)

@@ -38,7 +38,7 @@ def until(running: Running, holds: Callable[[dict[str, Any]], bool], timeout_s: 
     while time.monotonic() < end:
         assert running.process.poll() is None, running.said()[-2000:]
         found = running_sessions(running.folder / "run")
-        status = ask(found[0], "status", timeout_s=30.0) if found else {}
+        status = ask(found[0], "status", timeout_s=120.0) if found else {}
         if status and holds(status):
             return status
         time.sleep(0.05)

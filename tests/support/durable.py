@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -101,8 +103,13 @@ def start(exchange: Exchange, folder: Path, **settings: object) -> Running:
 
 
 def status_of(running: Running) -> dict[str, Any]:
-    found = running_sessions(running.folder / "run")
-    return ask(found[0], "status", timeout_s=30.0) if found else {}
+    return status_in(running.folder)
+
+
+def status_in(folder: Path) -> dict[str, Any]:
+    """What the daemon says whose sessions lie in this folder; empty before it listens."""
+    found = running_sessions(folder / "run")
+    return ask(found[0], "status", timeout_s=120.0) if found else {}
 
 
 def resting(running: Running) -> None:
@@ -123,6 +130,31 @@ def until(
     while not holds():
         assert time.monotonic() < end, f"still waiting for {what} {told()}"
         time.sleep(0.05)
+
+
+def run_until(
+    script: str, arguments: list[str], folder: Path, holds: Callable[[dict[str, Any]], bool]
+) -> tuple[dict[str, Any], list[str], str]:
+    """A session of ``script``, which runs ``arguments`` and prints the modules of its process behind the summary, until
+    its status is so: summary, modules, all that was said."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, json.dumps(arguments)],
+        cwd=ROOT,
+        env=environment(PYTHONPATH=str(ROOT), KESTREL_RUN_DIR=str(folder / "run")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            until(lambda: process.poll() is not None or (bool(now := status_in(folder)) and holds(now)), "its status")
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0, err[-2000:]
+    summary, modules = (json.loads(line) for line in out.strip().splitlines()[-2:])
+    return summary, modules, out + err
 
 
 def watchdog_log(running: Running) -> list[dict[str, Any]]:

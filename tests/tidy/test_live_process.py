@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
-from tests.support.daemon import ROOT, environment, into
+from tests.support.daemon import into
+from tests.support.durable import run_until
 
 # numba imports scipy by itself where the trainer's extra has installed it; the base install has none.
 BANNED = ("torch", "pandas", "sklearn", "polars", "duckdb", "plotly", "ccxt", "oandapyV20", "river", "onnx")
@@ -25,20 +24,13 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
+def has_predicted(status: dict[str, Any]) -> bool:
+    return status["predictions"] > 0 and status["orders"] > 0
+
+
 def test_the_live_process_imports_no_trainer(tmp_path: Path) -> None:
     """A real session against the built-in exchange, with model and orders; then a look into sys.modules."""
-    arguments = ["paper", "--for", "4", "--json", *into(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(arguments)],
-        cwd=ROOT,
-        env=environment(PYTHONPATH=str(ROOT)),
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    summary, modules = (json.loads(line) for line in done.stdout.strip().splitlines()[-2:])
+    summary, modules, _ = run_until(SCRIPT, ["paper", "--json", *into(tmp_path)], tmp_path, has_predicted)
     assert summary["predictions"] > 0
     assert {"onnxruntime", "numba"} <= set(modules)
     assert [name for name in BANNED if name in modules] == []

@@ -7,6 +7,7 @@ import contextlib
 
 CHUNK = 512
 """Small, so that a cut falls into messages."""
+ORDER = b"/brokerage/orders HTTP"
 
 
 class Proxy:
@@ -18,6 +19,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._swallowing = False
+        self._awaits_order = False
         self.port = 0
 
     async def start(self) -> None:
@@ -40,6 +42,10 @@ class Proxy:
             return
         self._swallowing = True
         asyncio.get_running_loop().call_later(SWALLOW_S, self.cut)
+
+    def swallow_at_next_order(self) -> None:
+        """As ``disturb`` does, in the moment in which a request for an order passes."""
+        self._awaits_order = True
 
     def cut(self) -> None:
         self._swallowing = False
@@ -73,6 +79,9 @@ class Proxy:
     async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, answers: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(CHUNK):
+                if self._awaits_order and not answers and ORDER in data:
+                    self._awaits_order = False
+                    self.disturb("swallow")
                 if not (answers and self._swallowing):
                     target.write(data)
                     await target.drain()

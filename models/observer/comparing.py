@@ -11,11 +11,13 @@ from typing import Final
 from models.observer.evidence import EvidenceStore, Key
 from models.observer.maturing import Matured
 from models.observer.outcomes import calibration_error
-from models.observer.paired import Paired
+from models.observer.paired import Paired, compared_loss
 from models.observer.rollout import RolloutRules, Verdict, judge
 from models.observer.told import Judged
 from models.observer.track import CHAMPION, Track
 
+UNLIKE_ROWS: Final = 500
+"""Of a challenger, each without one of the champion's that is like it: then nobody waits for one any more."""
 SAVE_NS: Final = 60_000_000_000
 """Of the record's time, between two savings: a process that is killed loses no more, and reads that again."""
 
@@ -49,6 +51,8 @@ class Comparisons:
         """What was said of a pair last, and its signals by then."""
         self._verdicts: dict[Key, str] = {}
         """The last verdict of a pair and its figures, in a line."""
+        self._alone: dict[Key, int] = {}
+        """Rows of a challenger that no row of the champion's was like."""
         self._saved_ns = 0
         if store is not None:
             store.hold()
@@ -59,18 +63,38 @@ class Comparisons:
         """Losses of the same row of a champion and a challenger, when the later of the two is known."""
         champion, challenger = pair
         other = challenger if track is champion else champion
-        if other.rows is not track.rows or other.reach != track.reach:
-            # No loss of both, yet their signals are compared, in spans that are long enough for either.
+        alike = other.rows is track.rows and other.reach == track.reach
+        theirs = other.loss_of(one.row) if alike else other.loss_at(one.ts_ns, one.known_ns, rose=one.rose)
+        if theirs is None:
             known = (champion.version, challenger.version, challenger.role) in self.pairs
-            if known and (held := self._of(champion, challenger, record, one.ts_ns)) is not None:
+            if not alike and known and (held := self._of(champion, challenger, record, one.ts_ns)) is not None:
+                # No loss of both, yet their signals are compared, in spans that are long enough for either.
                 held.reach(one.label_ns)
+            if track is challenger and champion.speaks_at(one.ts_ns):
+                self._note_alone(pair, one.ts_ns, record)
             return
-        loss, theirs = track.loss_of(one.row), other.loss_of(one.row)
-        if loss is None or theirs is None:
-            return
-        ours, best = (theirs, loss) if track is champion else (loss, theirs)
+        own = compared_loss(one.p, one.rose)
+        ours, best = (theirs, own) if track is champion else (own, theirs)
         if (held := self._of(champion, challenger, record, one.ts_ns)) is not None:
-            held.lost(track.rows.instrument, one.ts_ns, one.ts_ns + one.label_ns, challenger=ours, champion=best)
+            held.lost(track.rows.instrument, one.ts_ns, one.known_ns, challenger=ours, champion=best)
+
+    def _note_alone(self, pair: tuple[Track, Track], ts_ns: int, record: int) -> None:
+        """A row of a challenger that is none of the champion's, or whose other half comes with this very event."""
+        champion, challenger = pair
+        key = champion.version, challenger.version, challenger.role
+        self._alone[key] = count = self._alone.get(key, 0) + 1
+        if count == UNLIKE_ROWS:
+            self._of(champion, challenger, record, ts_ns)
+
+    def _unlike(self, key: Key, held: Paired) -> str:
+        """Why two can never be compared by their losses; empty where they can, or it is too early to say."""
+        alone = self._alone.get(key, 0)
+        if held.rows or alone < UNLIKE_ROWS:
+            return ""
+        return (
+            f"none of {alone:,} rows is one of the champion's (other features or another horizon): no loss can be "
+            f"compared, and a person is to decide (models canary, models retire)"
+        )
 
     def ended(
         self, pair: tuple[Track, Track], track: Track, made_ns: int, known_ns: int, profit_bps: float, record: int
@@ -117,6 +141,7 @@ class Comparisons:
                 self._judged,
                 self._told,
                 self._verdicts,
+                self._alone,
             ):
                 held.pop(key, None)
             if self._store is not None:
@@ -163,7 +188,9 @@ class Comparisons:
         found = []
         for key, held in self.pairs.items():
             known = held.signals, held.losses.count, held.profits.count
-            if held.signals < self._rules.signals_min or known == self._judged.get(key):
+            if held.signals < self._rules.signals_min and not self._unlike(key, held):
+                continue
+            if known == self._judged.get(key):
                 continue
             self._judged[key] = known
             judged = self._judge(key, held, tracks)
@@ -195,6 +222,7 @@ class Comparisons:
             ece=calibration_error([track.outcomes for track in ours]),
             champion_ece=calibration_error([track.outcomes for track in theirs]),
             latency_p99_us=self._latency_us(challenger),
+            unlike=self._unlike(key, held),
             withheld=next((track.withheld for track in ours if track.withheld), ""),
         )
         return Judged(challenger, champion, role, verdict)

@@ -7,6 +7,7 @@ first tradable price after it and left at the first after its horizon: spread an
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -49,6 +50,10 @@ class Matured:
     rose: bool
     label_ns: int
 
+    @property
+    def known_ns(self) -> int:
+        return self.ts_ns + self.label_ns
+
 
 @dataclass
 class _Signal:
@@ -83,6 +88,8 @@ class Maturing:
         if reading.direction is None or reading.direction >= len(values):
             return
         p = values[reading.direction]
+        if not math.isfinite(p):
+            return  # no probability: what is made of it would be none either, for good
         self._pending.append((row, p))
         # Signals that overlap are one: their outcomes would be counted several times.
         side = 1 if p >= reading.buy else -1 if p <= reading.sell else 0

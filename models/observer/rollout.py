@@ -58,16 +58,18 @@ def judge(
     ece: float | None,
     champion_ece: float | None,
     latency_p99_us: float | None,
+    unlike: str = "",
     withheld: str = "",
 ) -> Verdict:
-    """``withheld``: why it does not serve whole now, empty where it does.
+    """``unlike``: why its losses cannot be compared with the champion's, ``withheld``: why it does not serve whole now;
+    empty where they can, and where it does.
 
     ``promote`` when every test is passed, ``demote`` when it is worse beyond chance in loss or in profit (half of
     ``alpha`` each), else ``stay``; ``wait`` before it has the signals that were fixed."""
     if paired.signals < rules.signals_min:
         text = f"{paired.signals:,} signals with an outcome, {rules.signals_min:,} were fixed beforehand"
-        return Verdict("wait", {"signals": (False, text)})
-    tests: dict[str, tuple[bool, str]] = {}
+        return Verdict("wait", {"signals": (False, text), **({"rows": (False, unlike)} if unlike else {})})
+    tests: dict[str, tuple[bool, str]] = {"rows": (False, unlike)} if unlike else {}
     enough, too_bad = 1.0 / rules.alpha, 2.0 / rules.alpha
     loss, profit = paired.loss_gap(), paired.profit_gap_bps()
     if loss is None:

@@ -6,7 +6,7 @@ Owns the figures that rules are applied to (``figures``).  It is told; it asks n
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,16 @@ def reading_of_facts(facts: tuple[tuple[str, float], ...]) -> Reading | None:
     return Reading(int(told["horizon_rows"]), 0, told.get("buy", float("nan")), told.get("sell", float("nan")))
 
 
+class Loss(NamedTuple):
+    """Of row ``row`` of the time ``ts_ns``, as it is compared; ``known_ns``: of the row at which it was known."""
+
+    row: int
+    ts_ns: int
+    known_ns: int
+    rose: bool
+    value: float
+
+
 class Track:
     """``bundle`` None: only what the record tells can be judged, no drift of inputs."""
 
@@ -88,8 +98,8 @@ class Track:
         self.withheld = ""
         """Why it does not serve whole, as the core has it; empty where it does, and of a shadow."""
         self.outcomes = Outcomes(_MATURED)
-        self.losses: deque[tuple[int, float]] = deque(maxlen=_COMPARED)
-        """Row, and loss as it is compared, of what has matured, in order."""
+        self.losses: deque[Loss] = deque(maxlen=_COMPARED)
+        """Of what has matured, in order."""
         self._maturing = Maturing(reading, rows, fee_bps)
         self._loss = Adwin(rules.adwin_delta, for_all=True)  # what it sees may take the champion away
         self._calibration = Calibration(rules.ece_max, reading.horizon_rows)
@@ -173,7 +183,7 @@ class Track:
         for one in found:
             loss = self.outcomes.add(one.p, one.rose)
             self._calibration.add(one.row, one.p, one.rose)
-            self.losses.append((one.row, compared_loss(one.p, one.rose)))
+            self.losses.append(Loss(one.row, one.ts_ns, one.known_ns, one.rose, compared_loss(one.p, one.rose)))
             if self.weighing is not None:
                 self.weighing.matured(one.row, one.rose)
             self._add_loss(loss)
@@ -270,10 +280,19 @@ class Track:
 
     def loss_of(self, row: int) -> float | None:
         """Of a row that matured lately."""
-        for held, loss in reversed(self.losses):
-            if held == row:
-                return loss
-            if held < row:
+        for held in reversed(self.losses):
+            if held.row == row:
+                return held.value
+            if held.row < row:
+                return None
+        return None
+
+    def loss_at(self, ts_ns: int, known_ns: int, *, rose: bool) -> float | None:
+        """Of a row of those times that matured lately: the same move of the price, whatever else a row holds."""
+        for held in reversed(self.losses):
+            if (held.ts_ns, held.known_ns, held.rose) == (ts_ns, known_ns, rose):
+                return held.value
+            if held.ts_ns < ts_ns:
                 return None
         return None
 

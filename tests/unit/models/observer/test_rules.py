@@ -145,6 +145,7 @@ def test_who_wins_little_nearly_always_and_loses_much_is_not_promoted_by_losses_
         (beside(-0.05, 1.0), {"ece": 0.031}, "stay", "calibration"),
         (beside(-0.05, 1.0), {"ece": None}, "stay", "calibration"),
         (beside(-0.05, 1.0), {"latency_p99_us": 1_001.0}, "stay", "latency"),
+        (beside(-0.05, 1.0), {"unlike": "none of 500 rows is one of the champion's"}, "stay", "rows"),
         (beside(-0.05, 1.0), {"withheld": "stopped on X: by operator"}, "stay", "standing"),
     ],
 )

@@ -280,7 +280,7 @@ def _build_again(
     from engine.runtime.session import order_prefix
 
     settings = restore(header.config, parse_overrides(assign))
-    assembly = ConfiguredAssembly(settings, time.perf_counter_ns, recorded=lambda: recorder.assigned_model)
+    assembly = ConfiguredAssembly(settings, time.perf_counter_ns, recorded=lambda: recorder.assigned)
     return build_core(
         settings,
         list(settings.risk.allowed_instruments or ()),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from config.features_schema import FeaturesSettings, SamplingSettings
 from config.mixtures import Mixtures
@@ -19,6 +23,8 @@ from models.bundle import Bundle
 from models.catalogue import AUTO, find_bundle
 from models.facts import facts_of
 from models.life.roles import Followed
+from models.mixture.mixture import Mixture
+from models.mixture.model import MixtureModel
 from models.mixture.spread import SpreadModel, spread_facts, spread_graph
 from models.onnx_model import OnnxModel
 from models.providers.absent import AbsentModel
@@ -28,6 +34,7 @@ from models.refusals import refusing
 from models.registry.store import Registry
 from models.serving.off_loop import OffLoopModel, WarmModel
 from models.serving.opening import OnProvider, OnScheduled, Opened, Opening
+from models.serving.schedule import measure_us
 from models.serving.worker import Worker
 
 NO_MODEL = "none"
@@ -46,7 +53,7 @@ class ConfiguredAssembly:
         settings: Settings,
         stopwatch: Callable[[], int],
         original: ConfiguredAssembly | None = None,
-        recorded: Callable[[], str] = lambda: "",
+        recorded: Callable[[], Assignment] = Assignment,
     ) -> None:
         self._settings = settings
         self._recorded = recorded
@@ -60,8 +67,11 @@ class ConfiguredAssembly:
         self._followed: dict[str, Followed] = {}
         self._twins: list[ConfiguredAssembly] = []
         self._spreads: dict[str, SpreadModel] = {}
-        self._mixtures = Mixtures(settings, stopwatch)
+        mixtures = None if original is None else original._mixtures
+        self._mixtures: Mixtures = Mixtures(settings, stopwatch, mixtures)
         models = settings.models
+        self._in_time: set[str] = set()
+        """Mixtures that keep the deadline on this machine."""
         self._opening = Opening(
             deadline_us=models.deadline_us,
             stopwatch=stopwatch,
@@ -91,12 +101,21 @@ class ConfiguredAssembly:
             return Assignment(spec=self._plain_spec(instrument).to_json().decode())
         name = self._bundle_name(instrument)
         if self._mixtures.knows(name):
-            mixture = self._mixtures.find(name, instrument, self._outputs(instrument))
-            return Assignment(mixture.version, mixture.spec.to_json().decode(), mixture.facts)
+            return self._assign_mixture(name, instrument)
         bundle = self._find(instrument, self._recorded_version() or name)
         if name == AUTO:
             self._followed[instrument.id] = Followed(instrument, bundle.version, self._outputs(instrument))
         return self._assignment(bundle)
+
+    def _assign_mixture(self, name: str, instrument: Instrument) -> Assignment:
+        outputs, recorded = self._outputs(instrument), self._recorded()
+        if recorded.model.partition("@")[0] == name:
+            mixture = self._mixtures.recorded(recorded, instrument, outputs)
+        else:
+            mixture = self._mixtures.find(name, instrument, outputs)
+        if self._mixtures.follows(name):
+            self._followed[instrument.id] = Followed(instrument, mixture.version, outputs, name)
+        return self._mixtures.assignment(mixture, instrument.id)
 
     def _assignment(self, bundle: Bundle) -> Assignment:
         self._bundles[bundle.version] = bundle
@@ -127,7 +146,7 @@ class ConfiguredAssembly:
         if not assignment.model:
             return None
         if self._mixtures.knows(assignment.model):
-            return self._mixtures.model(assignment.model, instrument, self._outputs(instrument), self._inline)
+            return self._mixtures.model(assignment, instrument, self._outputs(instrument), self._inline)
         bundle = self._bundles.get(assignment.model)
         if bundle is None and self._original is not None:
             bundle = self._original._bundles.get(assignment.model)
@@ -218,6 +237,44 @@ class ConfiguredAssembly:
                     held.pop(version, None)  # half open it would be taken for one that may serve
             raise
 
+    def mixture(self, followed: Followed, load: Callable[[Path], Bundle]) -> Mixture | None:
+        return self._mixtures.follow(followed, load)
+
+    def open_mixture(self, mixture: Mixture, instrument: str) -> Assignment:
+        """Its members answer from the call, one after the other, and are held to the deadline together."""
+        for bundle in mixture.members:
+            if bundle.version not in self._models:
+                self._open_member(bundle)
+            for twin in self._twins:
+                twin._inline(bundle)
+        if mixture.version not in self._in_time:
+            self._check_time(mixture)
+            self._in_time.add(mixture.version)
+        return self._mixtures.assignment(mixture, instrument)
+
+    def _open_member(self, bundle: Bundle) -> None:
+        with refusing(bundle.version):
+            model = self._opening.open(bundle)
+        if isinstance(model, AbsentModel):
+            raise NoProviderError(model.text, do="whoever serves goes on")
+        self._bundles[bundle.version], self._models[bundle.version] = bundle, model
+
+    def _check_time(self, mixture: Mixture) -> None:
+        """On buffers of its own: those of the members may be those of the mixture that serves."""
+        longest = max(mixture.members, key=lambda member: member.spec.window)
+        shape = (longest.spec.window, len(longest.spec.columns))
+        window = np.frombuffer(longest.golden.window, "<f4").reshape(shape)
+        twins = [self._models[bundle.version].twin() for bundle in mixture.members]
+        tried = MixtureModel(mixture, twins, deadline_us=None, stopwatch=self._stopwatch)
+        time_us = measure_us(partial(tried.predict, longest.golden.instrument.id, window, 1, 1))
+        deadline_us = self._settings.models.deadline_us
+        if time_us > deadline_us:
+            raise NoProviderError(
+                f"the members of {mixture.version} take {time_us:.0f} us together here",
+                expected=f"at most models.deadline_us ({deadline_us:g})",
+                do="whoever serves goes on",
+            )
+
     def _open_twins(self, bundle: Bundle) -> None:
         """Buffers of their own, which a provider may compile or capture for: the loop would wait for that."""
         for twin in self._twins:
@@ -225,6 +282,8 @@ class ConfiguredAssembly:
 
     def keep(self, versions: Collection[str]) -> None:
         """Lets go of all other models: a session of months has many.  Whoever still serves is kept by its seat."""
+        versions = self._mixtures.keep(versions)
+        self._in_time &= versions
         for each in (self, *self._twins):
             # Replaced as a whole: the loop may be looking one up.
             each._models = {version: model for version, model in each._models.items() if version in versions}
@@ -250,7 +309,7 @@ class ConfiguredAssembly:
         return list(self._models.values())
 
     def _recorded_version(self) -> str:
-        version = self._recorded()
+        version = self._recorded().model
         return version if version and Registry(self._settings.models.registry).path_of(version).is_dir() else ""
 
     def _find(self, instrument: Instrument, name: str) -> Bundle:

@@ -11,7 +11,10 @@ from config.sections import FilePath, Section
 
 class MixtureSettings(Section):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$", description="what strategies name as their model")
-    members: list[str] = Field(min_length=2, description="bundles: their names, or NAME@VERSION")
+    members: list[str] = Field(
+        min_length=2,
+        description="by name: what the registry has promoted, else of models.directory; or NAME@VERSION, which stays",
+    )
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={}, description="of each member, by its name or version; empty: all alike"
     )

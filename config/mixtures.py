@@ -3,50 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
+from config.mixture_schema import MixtureSettings
 from config.schema import Settings
 from engine.errors import BundleError, ConfigError
 from engine.instruments import Instrument
-from engine.ports import Model
-from models.bundle import Bundle
-from models.catalogue import find_bundle
+from engine.ports import Assignment, Model
+from models.bundle import Bundle, load_bundle
+from models.catalogue import load_named
+from models.life.roles import Followed
 from models.mixture.learned import read_weights
-from models.mixture.mixture import Mixture, mix
+from models.mixture.mixture import Mixture, members_told, mix
 from models.mixture.model import MixtureModel
-from models.registry.store import Registry
+from models.registry.champions import ChampionRefused
+from models.registry.members import MemberRetired, find_member
 
 
 class Mixtures:
-    """Of one session.  Members are opened by whoever has all models; each instrument has weights of its own."""
+    """Of one session.  Members are opened by whoever has all models; each instrument has weights of its own.
 
-    def __init__(self, settings: Settings, stopwatch: Callable[[], int]) -> None:
+    ``original``: of the assembly that this one is a twin of; what that one has found is found here too.
+    """
+
+    def __init__(self, settings: Settings, stopwatch: Callable[[], int], original: Mixtures | None = None) -> None:
         self._models = settings.models
         self._wanted = {mixture.name: mixture for mixture in settings.mixtures}
         self._stopwatch = stopwatch
-        self._found: dict[str, Mixture] = {}
-        self._opened: dict[tuple[str, str], MixtureModel] = {}
+        self._found: dict[str, Mixture] = {} if original is None else original._found
+        self._serving: dict[str, MixtureModel] = {}
+        """By instrument: what the core was given last."""
 
     def knows(self, name: str) -> bool:
         """Whether a strategy's ``model``, or a version, is of a mixture."""
         return name.partition("@")[0] in self._wanted
 
-    def find(self, name: str, instrument: Instrument, outputs: Collection[str]) -> Mixture:
-        """Raises ``BundleError`` or ``ConfigError`` when its members may not serve the instrument, or not together."""
-        plain = name.partition("@")[0]
-        wanted = self._wanted[plain]
-        if (self._models.directory / plain).is_dir():
+    def follows(self, name: str) -> bool:
+        """Whether the registry says which version some member is."""
+        return any("@" not in member for member in self._wanted[name].members)
+
+    # --- which one --------------------------------------------------------------------------------------------------
+
+    def find(
+        self, name: str, instrument: Instrument, outputs: Collection[str], load: Callable[[Path], Bundle] = load_bundle
+    ) -> Mixture:
+        """As a start makes it: members without a version are those that the registry has promoted, else those of
+        ``models.directory``.
+
+        Raises ``BundleError`` or ``ConfigError`` when its members may not serve the instrument, or not together.
+        """
+        if (self._models.directory / name).is_dir():
             raise ConfigError(
-                f"mixtures has {plain}, and so has {self._models.directory}", do="name the mixture otherwise"
+                f"mixtures has {name}, and so has {self._models.directory}", do="name the mixture otherwise"
             )
-        members = [
-            find_bundle(self._models.directory, instrument, one, registry=self._models.registry, outputs=outputs)
-            for one in wanted.members
-        ]
-        if name == plain:  # a session that is run again had what it had
-            for member, bundle in zip(wanted.members, members, strict=True):
-                self._check_standing(plain, member, bundle, instrument)
+        wanted = self._wanted[name]
+        directory, registry = self._models.directory, self._models.registry
+        members = [find_member(directory, registry, instrument, one, load, outputs) for one in wanted.members]
+        return self._mixed(wanted, members)
+
+    def follow(self, followed: Followed, load: Callable[[Path], Bundle]) -> Mixture | None:
+        """See ``models.life.watcher.Opener.mixture``."""
+        try:
+            return self.find(followed.mixture, followed.instrument, followed.outputs, load)
+        except MemberRetired:
+            return None
+        except ChampionRefused:
+            raise
+        except (BundleError, ConfigError) as error:  # a weights file that was removed, members that do not go together
+            raise ChampionRefused(followed.mixture, str(error)) from None
+
+    def recorded(self, assignment: Assignment, instrument: Instrument, outputs: Collection[str]) -> Mixture:
+        """The one on record, of the very members that its facts name.  Raises ``BundleError`` where one is not at hand,
+        ``ConfigError`` where the settings make another one of them."""
+        found = self._found.get(assignment.model)
+        if found is not None:
+            return found
+        directory, registry = self._models.directory, self._models.registry
+        members = [load_named(directory, one, registry=registry) for one in members_told(assignment.facts)]
+        for member in members:
+            member.check_instrument(instrument, outputs)
+        mixture = self._mixed(self._wanted[assignment.model.partition("@")[0]], members)
+        if mixture.version != assignment.model:
+            raise ConfigError(
+                f"the mixture {mixture.version} is configured", expected=assignment.model, do="restore its settings"
+            )
+        return mixture
+
+    def _mixed(self, wanted: MixtureSettings, members: list[Bundle]) -> Mixture:
         mixture = mix(
-            plain,
+            wanted.name,
             members,
             weights=wanted.weights,
             learned=None if wanted.weights_file is None else read_weights(wanted.weights_file),
@@ -54,38 +99,48 @@ class Mixtures:
             weight_least=wanted.weight_least,
             recent=wanted.weighing == "recent",
         )
-        if name not in (plain, mixture.version):
-            raise ConfigError(f"the mixture {mixture.version} is configured", expected=name, do="restore its settings")
         self._found[mixture.version] = mixture
         return mixture
 
-    def _check_standing(self, mixture: str, member: str, bundle: Bundle, instrument: Instrument) -> None:
-        """Members do not follow the registry.  Raises ``ConfigError`` where a name would hide another champion."""
-        try:
-            standings = Registry(self._models.registry).standings(lambda scope: scope.covers(instrument))
-        except BundleError:
-            return  # what is damaged there is told by whoever needs it
-        for standing in standings:
-            champion = standing.champion or ""
-            if champion.partition("@")[0] == member and champion != bundle.version:
-                raise ConfigError(
-                    f"the mixture {mixture} has the member {member}, which is {bundle.version} in "
-                    f"{self._models.directory} and {champion} as champion of the registry",
-                    expected="a version: members stay what they are at the start, whatever is promoted",
-                    do=f"name {champion} or {bundle.version} in mixtures",
-                )
+    def keep(self, versions: Collection[str]) -> set[str]:
+        """Forget the others; returns those that are kept, with their members."""
+        kept = {*versions, *(model.version for model in list(self._serving.values()))}
+        for version in [one for one in self._found if one not in kept]:
+            self._found.pop(version, None)
+        return {*versions, *(member for one in list(self._found.values()) for member in one.versions)}
+
+    # --- as it serves -----------------------------------------------------------------------------------------------
+
+    def assignment(self, mixture: Mixture, instrument: str) -> Assignment:
+        """To serve the instrument from now on: where weights follow what members lost lately, members that stay keep
+        theirs."""
+        weights, before = mixture.weights, self._serving.get(instrument)
+        if self._wanted[mixture.name].weighing == "recent" and before is not None:
+            weights = mixture.weights_after(dict(zip(before.mixture.versions, before.weights, strict=True)))
+        return Assignment(mixture.version, mixture.spec.to_json().decode(), mixture.beginning_with(weights))
 
     def model(
-        self, version: str, instrument: Instrument, outputs: Collection[str], open_member: Callable[[Bundle], Model]
+        self,
+        assignment: Assignment,
+        instrument: Instrument,
+        outputs: Collection[str],
+        open_member: Callable[[Bundle], Model],
     ) -> MixtureModel:
-        """The mixture of that version, open.  ``open_member`` gives a model that answers from the call."""
-        key = (version, instrument.id)
-        if key not in self._opened:
-            mixture = self._found.get(version) or self.find(version, instrument, outputs)
-            self._opened[key] = MixtureModel(
-                mixture,
-                [open_member(bundle) for bundle in mixture.members],
-                deadline_us=self._models.deadline_us,
-                stopwatch=self._stopwatch,
-            )
-        return self._opened[key]
+        """The one that is assigned, open.  ``open_member`` gives a model that answers from the call."""
+        mixture = self.recorded(assignment, instrument, outputs)
+        told = list(members_told(assignment.facts).values())
+        weights = tuple(one for one in told if one is not None)
+        if len(weights) != len(mixture.members):  # recorded by a release that did not tell them
+            weights = mixture.weights
+        serving = self._serving.get(instrument.id)
+        if serving is not None and (serving.version, serving.weights) == (mixture.version, weights):
+            return serving
+        made = MixtureModel(
+            mixture,
+            [open_member(bundle) for bundle in mixture.members],
+            deadline_us=self._models.deadline_us,
+            stopwatch=self._stopwatch,
+            weights=weights,
+        )
+        self._serving[instrument.id] = made
+        return made

@@ -106,10 +106,10 @@ class ReplayRecorder:
         self.result.events += 1
 
     @property
-    def assigned_model(self) -> str:
-        """The version that the session recorded next for an instrument; empty where that is not what comes next."""
+    def assigned(self) -> Assignment:
+        """What the session recorded next for an instrument; empty where that is not what comes next."""
         head = self.expected[0].record if self.expected else None
-        return head.model if isinstance(head, ModelAssigned) else ""
+        return Assignment(head.model, head.spec, head.facts) if isinstance(head, ModelAssigned) else Assignment()
 
     def record(self, record: Record) -> int:
         if isinstance(record, REFUSABLE):

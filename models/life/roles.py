@@ -16,6 +16,7 @@ from engine.errors import BundleError
 from engine.instruments import Instrument
 from models.bundle import Bundle, load_bundle
 from models.catalogue import find_bundle
+from models.mixture.mixture import Mixture
 from models.refusals import problem_of
 from models.registry.champions import find_standing
 from models.registry.store import Registry
@@ -23,18 +24,20 @@ from models.registry.store import Registry
 
 class Followed(NamedTuple):
     """An instrument that takes whoever is champion.  ``version``: what it began with; ``outputs``: names of those that
-    its strategies trade on, as in ``Bundle.reasons_against``."""
+    its strategies trade on, as in ``Bundle.reasons_against``.  ``mixture``: by name, the one that serves it, whose
+    members are followed; empty for a single model."""
 
     instrument: Instrument
     version: str
     outputs: frozenset[str] = frozenset({""})
+    mixture: str = ""
 
 
 class Roles(NamedTuple):
     """``champion`` None: nothing may serve.  ``share``: the canary's part of the size of entries.  ``before``: the
     champion before, which is kept ready.  ``problems``: version -> why it may not be used, of canary and ``before``."""
 
-    champion: Bundle | None
+    champion: Bundle | Mixture | None
     canary: Bundle | None = None
     share: Decimal = Decimal(0)
     before: Bundle | None = None
@@ -42,7 +45,12 @@ class Roles(NamedTuple):
 
     @property
     def bundles(self) -> list[Bundle]:
-        return [one for one in (self.champion, self.canary, self.before) if one is not None]
+        return [part for one in (self.champion, self.canary, self.before) if one is not None for part in parts_of(one)]
+
+
+def parts_of(served: Bundle | Mixture) -> tuple[Bundle, ...]:
+    """The bundles that it is made of."""
+    return served.members if isinstance(served, Mixture) else (served,)
 
 
 class Shelf:

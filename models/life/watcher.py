@@ -20,13 +20,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
+import msgspec
+
 from engine.errors import BundleError
 from engine.instruments import Instrument
 from engine.intents import writable
 from engine.ports import Assignment
 from models.bundle import Bundle
 from models.life.checking import Checked, Task
-from models.life.roles import Followed, Roles, Shelf, wanted_roles
+from models.life.roles import Followed, Roles, Shelf, parts_of, wanted_roles
+from models.mixture.mixture import Mixture
 from models.providers.graph import NoProviderError
 from models.refusals import problem_of
 from models.registry import audit
@@ -65,6 +68,15 @@ class Opener(Protocol):
 
     def open(self, bundle: Bundle) -> Assignment:
         """Open it with its golden tape, as it will serve.  Raises ``KestrelError``."""
+        ...
+
+    def mixture(self, followed: Followed, load: Callable[[Path], Bundle]) -> Mixture | None:
+        """What ``followed.mixture`` is made of now; None where a member was taken away.  Raises ``ChampionRefused``
+        where a member may not be used, or not with the others."""
+        ...
+
+    def open_mixture(self, mixture: Mixture, instrument: str) -> Assignment:
+        """As ``open``, of the members that are not open yet."""
         ...
 
     def keep(self, versions: Collection[str]) -> None:
@@ -238,7 +250,7 @@ class RegistryWatcher:
         for one in following:
             instrument = one.instrument
             try:
-                roles = wanted_roles(self._registry, self._directory, one, self._shelf)
+                roles = self._roles(one)
             except ChampionRefused as error:
                 self._refuse(error.version, str(error), instrument.id)
                 wanted.append((instrument, None))
@@ -254,19 +266,24 @@ class RegistryWatcher:
             self._refuse("the registry", str(damage), "all")
         return wanted
 
+    def _roles(self, followed: Followed) -> Roles:
+        if followed.mixture:
+            return Roles(self._opener.mixture(followed, self._shelf.load))
+        return wanted_roles(self._registry, self._directory, followed, self._shelf)
+
     def _bring(self, role: Role, wanted: Iterable[tuple[Instrument, Roles | None]]) -> bool:
         """Open and offer one role everywhere.  False: the registry has changed meanwhile."""
         for instrument, roles in wanted:
             if roles is None:
                 continue  # who should serve may not: whoever serves goes on, and whoever stands beside it
             assignment = Assignment()
-            bundle = self._candidate(role, instrument.id, roles)
-            if bundle is not None:
-                opened = self._opened(bundle, instrument.id)
+            wanted_one = self._candidate(role, instrument.id, roles)
+            if wanted_one is not None:
+                opened = self._opened(wanted_one, instrument.id)
                 if self._is_outdated():
                     return False
                 assignment = opened or assignment
-            if role == "champion" and not assignment.model and bundle is not None:
+            if role == "champion" and not assignment.model and wanted_one is not None:
                 continue  # who should serve may not: whoever serves goes on
             if role == "older" and not self._offers_older:
                 continue
@@ -277,32 +294,42 @@ class RegistryWatcher:
             self._told[instrument.id, role] = now = (assignment.model, share)
             if now != told:
                 with _yielding():  # the audit grows
-                    why = self._why(role, now[0] or told[0])
+                    parts = () if wanted_one is None else parts_of(wanted_one)
+                    why = self._why(role, {now[0] or told[0], *(part.version for part in parts)})
                 self._offer(Offer(instrument.id, role, assignment, share, why))
         return True
 
-    def _candidate(self, role: Role, instrument: str, roles: Roles) -> Bundle | None:
+    def _candidate(self, role: Role, instrument: str, roles: Roles) -> Bundle | Mixture | None:
         if role == "champion":
             return roles.champion
         if roles.champion is None or self._seated(instrument, "champion") != roles.champion.version:
             return None  # the champion that it stands beside, or goes back from, is not the one that serves
         return roles.canary if role == "canary" else roles.before
 
-    def _opened(self, bundle: Bundle, instrument: str) -> Assignment | None:
-        """Its assignment; None where it may not serve."""
-        version = bundle.version
-        if version in self._refused:
+    def _opened(self, wanted: Bundle | Mixture, instrument: str) -> Assignment | None:
+        """Its assignment; None where it may not serve.  Members of a mixture are checked by themselves, each as it
+        serves there: in the loop, without a spread of its own."""
+        parts, version = parts_of(wanted), wanted.version
+        if not self._refused.keys().isdisjoint((version, *(part.version for part in parts))):
             return None
         try:
-            if not self._opener.is_open(version):
-                checked = self._checks.check(self._task_of(bundle), self._is_outdated)
+            for part in parts:
+                if self._opener.is_open(part.version):
+                    continue
+                version, task = part.version, self._task_of(part)
+                if isinstance(wanted, Mixture):
+                    task = msgspec.structs.replace(task, spread=False, schedule="inline")
+                checked = self._checks.check(task, self._is_outdated)
                 if self._is_outdated():
                     return None
                 if checked.problem:
                     self._refuse(version, checked.problem, instrument, passing=checked.passing)
                     return None
+            version = wanted.version
             with _yielding():
-                return self._opener.open(bundle)
+                if isinstance(wanted, Mixture):
+                    return self._opener.open_mixture(wanted, instrument)
+                return self._opener.open(wanted)
         except Exception as error:
             self._refuse(version, problem_of(error), instrument, passing=isinstance(error, NoProviderError))
             return None
@@ -334,14 +361,19 @@ class RegistryWatcher:
             problem=problem + again,
         )
 
-    def _why(self, role: Role, version: str) -> str:
-        """What the registry's audit says of it."""
+    def _why(self, role: Role, versions: Collection[str]) -> str:
+        """What the registry's audit says last of one of them."""
         try:
             made = [line for line in audit.lines(self._registry) if line.action != "void"]
         except BundleError:
             made = []
         line = next(
-            (one for one in reversed(made) if version in (one.version, one.champion, one.champion_before)), None
+            (
+                one
+                for one in reversed(made)
+                if not {one.version, one.champion, one.champion_before}.isdisjoint(versions)
+            ),
+            None,
         )
         if line is None:
             return f"{role} by the registry"

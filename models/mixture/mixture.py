@@ -23,13 +23,15 @@ from models.mixture.learned import LearnedWeights
 OnFailure = Literal["renormalise", "fail"]
 MEMBER: Final = "member."
 SHARE: Final = "share."
+WEIGHT: Final = "weight."
+"""Facts: by version, the weight that a member begins with."""
 RECENT: Final = "recent_weights"
 """Fact of a mixture whose weights follow what its members lost lately: whoever watches it weighs them."""
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Members in their order, and the weights (of sum 1) that they begin with.
+    """Members in their order, and the weights (of sum 1) that are declared for them.
 
     ``on_failure``: ``renormalise`` goes on with the members that have answered while they carry at least
     ``weight_least`` of the weight, ``fail`` does not.  ``spec``: of the longest window; a member with a shorter one
@@ -49,6 +51,37 @@ class Mixture:
     def width(self) -> int:
         """Numbers in one forecast of a member, and of all of them combined."""
         return self.members[0].manifest.output_width
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        return tuple(member.version for member in self.members)
+
+    def beginning_with(self, weights: Sequence[float]) -> Facts:
+        """What strategies and the record are told, with the weights (of sum 1) that it begins with."""
+        told = zip(self.versions, weights, strict=True)
+        return (*self.facts, *[(f"{WEIGHT}{version}", weight) for version, weight in told])
+
+    def weights_after(self, present: Mapping[str, float]) -> tuple[float, ...]:
+        """To begin with where some members have weights: those keep theirs among each other, and who has come begins
+        with what is declared for it.  ``present``: by version."""
+        declared = dict(zip(self.versions, self.weights, strict=True))
+        if declared.keys() <= present.keys():
+            return tuple(present[version] for version in declared)
+        held = math.fsum(present[version] for version in declared if version in present)
+        if not held > 0.0:
+            return self.weights
+        rest = math.fsum(weight for version, weight in declared.items() if version in present)
+        return tuple(
+            rest * present[version] / held if version in present else weight for version, weight in declared.items()
+        )
+
+
+def members_told(facts: Facts) -> dict[str, float | None]:
+    """Versions of the members of a mixture, in their order, and the weights that each begins with (None: not told, as
+    releases before did not)."""
+    told = dict(facts)
+    versions = [name.removeprefix(MEMBER) for name, _ in facts if name.startswith(MEMBER)]
+    return {version: told.get(f"{WEIGHT}{version}") for version in versions}
 
 
 def mix(

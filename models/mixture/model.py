@@ -19,7 +19,8 @@ _OK, _LATE, _FAILED = PredictionStatus.OK, PredictionStatus.LATE, PredictionStat
 class MixtureModel:
     """Implements ``engine.ports.Model``.  ``members`` are open, in the mixture's order, and answer from the call.
 
-    ``deadline_us``: for all of it (None: never); ``stopwatch`` returns nanoseconds.  Numbers are combined as
+    ``weights``: of sum 1, to begin with (None: those that are declared).  ``deadline_us``: for all of it (None: never);
+    ``stopwatch`` returns nanoseconds.  Numbers are combined as
     ``sum(w_i x_i)``, the linear pool, and the spread is ``sqrt(sum(w_i (x_i - mean)^2))``.
     """
 
@@ -30,6 +31,7 @@ class MixtureModel:
         *,
         deadline_us: float | None,
         stopwatch: Callable[[], int],
+        weights: tuple[float, ...] | None = None,
     ) -> None:
         self.mixture = mixture
         self.count = 0
@@ -38,7 +40,7 @@ class MixtureModel:
         self.member_failures = dict.fromkeys((bundle.version for bundle in mixture.members), 0)
         self._members = tuple(members)
         self._windows = tuple(bundle.spec.window for bundle in mixture.members)
-        self._weights = mixture.weights
+        self._weights = mixture.weights if weights is None else weights
         self._width = mixture.width
         self._needs_all = mixture.on_failure == "fail"
         self._deadline_ns = math.inf if deadline_us is None else deadline_us * 1000

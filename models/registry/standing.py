@@ -101,14 +101,16 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The standing after ``action`` on ``version``.  ``share``: of a canary.
 
         A canary that was put beside a champion that is none any more is retired with it: what it has shown was shown
-        beside that one.  Raises ``BundleError`` when it would change nothing, or may not be.
+        beside that one.  A champion before this one may be retired: no rollback comes to it, and no mixture has it as
+        its member, from then on.  Raises ``BundleError`` when it would change nothing, or may not be.
         """
         state = self.state_of(version)
         if action == "rollback":
             return self._rolled_back(version)
         if action == "canary":
             return self._with_canary(version, share)
-        if state == {"promote": "champion", "shadow": "shadow", "retire": "retired"}[action]:
+        changes_nothing = state == {"promote": "champion", "shadow": "shadow", "retire": "retired"}[action]
+        if changes_nothing and not (action == "retire" and version in self.earlier):
             raise BundleError(f"{version} is {state} of {self.scope.text} already; nothing was changed")
         if action == "shadow" and state == "champion":
             raise BundleError(

@@ -88,7 +88,9 @@ def test_the_champion_serves_and_a_session_that_is_run_again_has_the_one_it_had(
     assert assembly(models__registry=str(root)).assign(spot(), True).model == second
     settings = load(env={}, overrides={"models.registry": str(root)})
     for recorded, served in ((first, first), (second, second), ("demo-crypto@000000000000", second), ("", second)):
-        again = ConfiguredAssembly(settings, time.perf_counter_ns, recorded=lambda version=recorded: version)
+        again = ConfiguredAssembly(
+            settings, time.perf_counter_ns, recorded=lambda version=recorded: Assignment(version)
+        )
         assigned = again.assign(spot(), True)
         assert assigned.model == served
         model = again.model(spot(), assigned)

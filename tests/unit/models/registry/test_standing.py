@@ -53,6 +53,17 @@ def test_rolling_back_to_another_than_the_one_before_is_refused() -> None:
         standing.after("rollback", VERSIONS[2])
 
 
+def test_a_champion_of_before_can_be_taken_out_and_nobody_goes_back_to_it() -> None:
+    """A mixture may have it as its member, also while another name is champion."""
+    standing = Standing(SCOPE)
+    for version in VERSIONS[:3]:
+        standing = standing.after("promote", version)
+    standing = standing.after("retire", VERSIONS[1])
+    assert (standing.champion, standing.earlier, standing.retired) == (VERSIONS[2], (VERSIONS[0],), (VERSIONS[1],))
+    with pytest.raises(BundleError, match="already; nothing was changed"):
+        standing.after("retire", VERSIONS[1])
+
+
 @pytest.mark.parametrize("action", ["promote", "shadow", "retire"])
 def test_what_would_change_nothing_is_told(action) -> None:
     standing = Standing(SCOPE).after(action, VERSIONS[0])

@@ -1,9 +1,9 @@
-"""A daemon on paper whose model is exchanged while it trades: promoted, as canary, promoted from there, and back."""
+"""A daemon on paper whose model is exchanged while it trades: shadow, canary, champion, and back."""
 
 from __future__ import annotations
 
 import json
-import shutil
+import re
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -16,20 +16,13 @@ from engine import events as e
 from engine.commands import NewOrder
 from engine.runtime.control import ask, running_sessions
 from engine.runtime.journal_reader import JournalRecord, read_journal
-from models.bundle import load_bundle
 from models.registry.promotion import promote, rollback
 from models.registry.store import Registry
-from tests.support.daemon import ROOT, Running, replay_session
+from tests.support.daemon import Running, replay_session
+from tests.support.venue_account import Execution, VenueAccount, booked_balances, booked_executions
+from tests.support.versions import add_version
 
 ENDS = (e.OrderFilled, e.OrderCancelled, e.OrderRejected, e.OrderExpired)
-
-
-def add(registry: Registry, folder: Path, summary: str) -> str:
-    """A version of the shipped bundle under another card: the same numbers, another name in each record."""
-    path = Path(shutil.copytree(ROOT / "models" / "artifacts" / "demo-crypto", folder / summary / "demo-crypto"))
-    manifest = json.loads((path / "manifest.json").read_bytes())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"summary": summary}))
-    return registry.add(load_bundle(path))[0]
 
 
 def until(running: Running, holds: Callable[[dict[str, Any]], bool], timeout_s: float = 90.0) -> dict[str, Any]:
@@ -60,11 +53,12 @@ def trades_as(running: Running, role: str, version: str) -> None:
 def test_models_are_exchanged_under_load_and_the_session_replays(tmp_path: Path) -> None:
     """Champion, another one, a canary, that as champion, and back, at 300 orders a second of the market.
 
-    Each prediction is of the version that served at that moment, every order comes to an end that the venue told,
-    nothing is dropped, and the session is decided again byte for byte, with the models computed anew as well.
+    Each prediction is of the version that served at that moment, every order comes to an end that the venue told, the
+    journal has each execution that the venue has, once and to the last digit, and the session is decided again byte for
+    byte, with the models computed anew as well.
     """
     registry = Registry(tmp_path / "registry")
-    first, second, third = (add(registry, tmp_path, name) for name in ("one", "two", "three"))
+    first, second, third = (add_version(registry, tmp_path, name) for name in ("one", "two", "three"))
     who: dict[str, Any] = {"who": "ann", "why": "a test", "now_ns": time.time_ns()}
     sha = {version: version.partition("@")[2] for version in (first, second, third)}
     promote(registry, "demo-crypto", sha[first], **who)
@@ -77,6 +71,8 @@ def test_models_are_exchanged_under_load_and_the_session_replays(tmp_path: Path)
         trades_as(daemon, "champion", first)
         promote(registry, "demo-crypto", sha[second], **who)
         trades_as(daemon, "champion", second)
+        promote(registry, "demo-crypto", sha[third], to="shadow", **who)
+        predicts_beside(daemon, third)
         promote(registry, "demo-crypto", sha[third], to="canary", share=Decimal("0.05"), **who)
         trades_as(daemon, "canary", third)
         promote(registry, "demo-crypto", sha[third], **who)
@@ -84,6 +80,7 @@ def test_models_are_exchanged_under_load_and_the_session_replays(tmp_path: Path)
         rollback(registry, "demo-crypto", force=False, **who)
         trades_as(daemon, "champion", second)
         until(daemon, lambda status: status["fills"] > 0 and status["orders"] > 10)
+        executions, balances = at_rest(daemon)
         assert daemon.stop() == 0
     finally:
         daemon.close()
@@ -94,10 +91,31 @@ def test_models_are_exchanged_under_load_and_the_session_replays(tmp_path: Path)
     records = list(read_journal(daemon.session / "journal"))
     check_versions(records, [first, second, third, second])
     check_orders(records)
+    told = [one.record for one in records]
+    assert sorted(booked_executions(told)) == sorted(executions.items())
+    booked = booked_balances(told)
+    assert booked == {name: balances.get(name) for name in booked}
     for extra in ((), ("--recompute",)):
         status, result = replay_session(tmp_path, daemon.session.name, *extra)
         assert (status, result["identical"]) == (0, True), result
         assert result["decisions"] > 10
+
+
+def predicts_beside(running: Running, version: str) -> None:
+    """Until the process that watches has run it as a shadow."""
+    said = running.session / "observer" / "predictions.jsonl"
+    until(running, lambda _: said.exists() and said.read_text().count(version) > 40)
+
+
+def at_rest(running: Running) -> tuple[dict[str, Execution], dict[str, Decimal]]:
+    """Halted, and nothing open: all executions that the venue knows of, and its balances."""
+    (control,) = running_sessions(running.folder / "run")
+    ask(control, "halt", {"reason": "to compare"}, timeout_s=30.0)
+    until(running, lambda status: status["state"] == "halted" and not status["open_orders"])
+    found = re.search(r"exchange (http://[\d.:]+)", running.said())
+    assert found is not None
+    account = VenueAccount(running.session, found[1])
+    return account.executions(), account.balances()
 
 
 def last_json_of(daemon: Running) -> dict[str, Any]:

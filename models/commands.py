@@ -54,6 +54,7 @@ def models_list(
 ) -> None:
     """Bundles and whether they may be used; then the registry's versions and what each stands for."""
     from models.catalogue import list_bundles
+    from models.observer.evidence import verdicts_of
     from models.registry import index
     from models.registry.store import Registry
 
@@ -63,6 +64,9 @@ def models_list(
     versions = index.rows(Registry(registry))
     for row in versions:
         print(f"{row['name']:<20} {row['version']:<34} {row['state']:<10} {row['problem'] or _described(row)}")
+        row["verdicts"] = verdicts_of(registry, row["version"], row["state"])
+        for one in row["verdicts"]:
+            print(f"{'':<20} {_minute(one['at_ns'])} beside {one['champion']} ({one['about']}): {one['verdict']}")
     if as_json:
         print_json({"models": rows, "registry": versions})
 
@@ -82,10 +86,14 @@ def _minute(at_ns: int) -> str:
 
 @app.command("show")
 def models_show(name: str, directory: DirectoryOption = DEFAULT, registry: RegistryOption = REGISTRY) -> None:
-    """The whole manifest of a bundle, or of a version of the registry (NAME@VERSION)."""
+    """The whole manifest of a bundle, or of a version of the registry (NAME@VERSION) with its verdicts."""
     from models.catalogue import show_bundle
+    from models.observer.evidence import verdicts_of
 
-    print(json.dumps(show_bundle(_place(name, directory, registry)), indent=2, default=str))
+    shown = show_bundle(_place(name, directory, registry))
+    if found := verdicts_of(registry, name):
+        shown["verdicts"] = found
+    print(json.dumps(shown, indent=2, default=str))
 
 
 @app.command("verify")

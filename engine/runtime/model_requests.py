@@ -51,6 +51,8 @@ FIGURES: Final = (
     "latency_p99_us",
 )
 """Names that a report may have: they become labels of a metric."""
+WORDS: Final = {"role": 20, "verdict": 600}
+"""Names of its texts, and how long they may be."""
 
 
 class ModelRequests:
@@ -61,7 +63,7 @@ class ModelRequests:
         self._log = logs.get_logger("models")
         self.figures: dict[tuple[str, str], dict[str, float]] = {}
         """By instrument and version, as told last."""
-        self.roles: dict[tuple[str, str], str] = {}
+        self.words: dict[tuple[str, str], dict[str, str]] = {}
         self.left_out = 0
 
     def take(
@@ -140,12 +142,13 @@ class ModelRequests:
         if not isinstance(told, Mapping):
             raise ConfigError("a report without figures", expected="a number by name")
         self.figures[key] = {name: _number(name, told[name]) for name in FIGURES if name in told}
-        self.roles[key] = str(arguments.get("role", ""))[:20]
+        said = {name: writable(str(arguments.get(name, "")))[:most] for name, most in WORDS.items()}
+        self.words[key] = {name: text for name, text in said.items() if text}
 
     def status(self) -> dict[str, Any]:
         """Of each model that is watched, the figures that people look at first."""
         return {
-            f"{model} on {instrument}": {"role": self.roles[instrument, model], **figures}
+            f"{model} on {instrument}": {**self.words[instrument, model], **figures}
             for (instrument, model), figures in self.figures.items()
         }
 

@@ -21,7 +21,7 @@ from engine.durable import write_atomically
 from engine.errors import JournalError, KestrelError
 from engine.runtime.control import RefusedError, ask
 from engine.runtime.journal_tail import JournalTail
-from engine.runtime.model_requests import ALARM, BEHIND, FIGURES, MODELS_MAX, REPORT, WEIGH
+from engine.runtime.model_requests import ALARM, BEHIND, FIGURES, MODELS_MAX, REPORT, WEIGH, WORDS
 from engine.runtime.observer_pace import Pace
 from engine.runtime.storing import is_let_go, step_back
 
@@ -167,8 +167,8 @@ class Watch:
             everything.append({"instrument": instrument, "model": model, **figures})
             numbers = {BEHIND: behind_s, **{name: figures[name] for name in FIGURES if name in figures}}
             if len(everything) <= MODELS_MAX and not self._telling.waiting:  # figures are old by the next look
-                role = str(figures.get("role", ""))
-                arguments = {"instrument": instrument, "model": model, "role": role, "figures": numbers}
+                said = {name: str(figures.get(name, "")) for name in WORDS}
+                arguments = {"instrument": instrument, "model": model, "figures": numbers, **said}
                 self._telling.add(REPORT, arguments)
                 self._telling.tell()
         content = {**self._watching.summary(), BEHIND: behind_s, "models": everything}

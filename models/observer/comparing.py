@@ -5,7 +5,7 @@ Owns the pairs.  The tests are ``models.observer.rollout``'s, what a pair holds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from models.observer.evidence import EvidenceStore, Key
@@ -149,8 +149,17 @@ class Comparisons:
 
     # --- what is kept -------------------------------------------------------------------------------------------------
 
-    def keep(self, records: int, upto_ns: int, stands: Callable[[Key], bool], *, at_end: bool = False) -> None:
-        """Save what was found, from time to time; ``stands``: whether a challenger still has its role."""
+    def keep(
+        self,
+        records: int,
+        upto_ns: int,
+        stands: Callable[[Key], bool],
+        tracks: Sequence[Track] = (),
+        *,
+        at_end: bool = False,
+    ) -> None:
+        """Save what was found, from time to time, with what ``judge`` makes of it by what is known of ``tracks``;
+        ``stands``: whether a challenger still has its role."""
         store = self._store
         if store is None or not upto_ns:
             return
@@ -173,7 +182,7 @@ class Comparisons:
         self._saved_ns = upto_ns
         for key, held in self.pairs.items():
             if records > self._counted.get(key, 0):
-                store.save(key, held, records, upto_ns)
+                store.save(key, held, records, upto_ns, self._judge(key, held, tracks).verdict.why)
         if at_end:
             store.close()
 
@@ -211,7 +220,11 @@ class Comparisons:
         """Every challenger, as far as its figures go."""
         return [self._judge(key, held, tracks) for key, held in self.pairs.items()]
 
-    def _judge(self, key: Key, held: Paired, tracks: list[Track]) -> Judged:
+    def verdicts(self, tracks: Sequence[Track]) -> dict[tuple[str, str], str]:
+        """By challenger and its role: what is made of it as of now, in a line."""
+        return {key[1:]: self._judge(key, held, tracks).verdict.why for key, held in self.pairs.items()}
+
+    def _judge(self, key: Key, held: Paired, tracks: Sequence[Track]) -> Judged:
         """The figures of all instruments together: one that is quiet holds up nobody."""
         champion, challenger, role = key
         ours = [track for track in tracks if (track.version, track.role) == (challenger, role)]

@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -33,7 +33,7 @@ Key = tuple[str, str, str]
 
 class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``about``: feed, instruments and spans.  ``session`` has counted it up to its record number ``records``, which
-    came at ``upto_ns``."""
+    came at ``upto_ns``.  ``verdict``: what was made of it, in a line."""
 
     form: int
     about: str
@@ -44,6 +44,7 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records: int
     upto_ns: int
     paired: Paired
+    verdict: str = ""
 
     @property
     def key(self) -> Key:
@@ -88,10 +89,16 @@ class EvidenceStore:
         return True
 
     def drop_stale(self, now_ns: int, stands: Callable[[Key], bool]) -> None:
-        """Files that are too old, cannot be read, or are of who has another standing by now."""
-        for path in sorted(self.folder.glob("*.json")):
-            kept = self._read(path)
-            if kept is None or now_ns - kept.upto_ns > STALE_NS or not stands(kept.key):
+        """Files that are too old, cannot be read, or are of who has another standing by now; of other instruments and
+        spans those that are too old."""
+        for path in sorted(self.folder.parent.glob("*/*.json")):
+            kept = _read(path)
+            is_own = path.parent == self.folder
+            if is_own and (kept is None or kept.about != self._about or not stands(kept.key)):
+                is_over = True
+            else:
+                is_over = kept is not None and now_ns - kept.upto_ns > STALE_NS
+            if is_over:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
@@ -105,11 +112,11 @@ class EvidenceStore:
             return None
         return kept.paired, kept.records if kept.session == self._session else 0, kept.upto_ns
 
-    def save(self, key: Key, paired: Paired, records: int, upto_ns: int) -> None:
+    def save(self, key: Key, paired: Paired, records: int, upto_ns: int, verdict: str = "") -> None:
         """Whole or not at all; a disk that refuses is told (``trouble``), and tried again at the next time."""
         if not self.is_held:
             return
-        kept = Kept(_FORM, self._about, *key, self._session, records, upto_ns, paired)
+        kept = Kept(_FORM, self._about, *key, self._session, records, upto_ns, paired, verdict)
         try:
             write_atomically(self._file(key), msgspec.json.encode(kept))
             self.trouble = ""
@@ -132,9 +139,24 @@ class EvidenceStore:
 
     def _read(self, path: Path) -> Kept | None:
         """None for what is not there, or is not of ours."""
-        try:
-            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
-        except (OSError, msgspec.MsgspecError):
-            return None
-        is_ours = (kept.form, kept.about) == (_FORM, self._about)
-        return kept if is_ours and kept.paired.span_ns > 0 and kept.paired.profit_max_bps > 0.0 else None
+        kept = _read(path)
+        return None if kept is None or kept.about != self._about else kept
+
+
+def verdicts_of(registry: Path, version: str, role: str = "") -> list[dict[str, Any]]:
+    """What sessions on a live market have made of a challenger (in any role, unless one is named), the newest first."""
+    read = [_read(path) for path in (registry / FOLDER).glob("*/*.json")]
+    found = [one for one in read if one is not None and one.challenger == version and role in ("", one.role)]
+    return [
+        {"role": one.role, "champion": one.champion, "about": one.about, "at_ns": one.upto_ns, "verdict": one.verdict}
+        for one in sorted(found, key=lambda kept: -kept.upto_ns)
+    ]
+
+
+def _read(path: Path) -> Kept | None:
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    is_ours = kept.form == _FORM and kept.paired.span_ns > 0 and kept.paired.profit_max_bps > 0.0
+    return kept if is_ours else None

@@ -229,7 +229,7 @@ class Observer:
         if self._roster.follow_registry() or self._roster.go_on():
             self._settle()
         self._workshop.flush()
-        self._comparisons.keep(self.records, self.last_seq_ns, self._stands)
+        self._comparisons.keep(self.records, self.last_seq_ns, self._stands, self._tracks)
         told: list[Told] = list(self._ended)
         self._ended.clear()
         if not caught_up:
@@ -266,26 +266,30 @@ class Observer:
         """The record has ended: what is known of challengers is kept for the next session."""
         self._admission.close()
         self._workshop.flush()
-        self._comparisons.keep(self.records, self.last_seq_ns, self._stands, at_end=True)
+        self._comparisons.keep(self.records, self.last_seq_ns, self._stands, self._tracks, at_end=True)
 
     @property
     def _tracks(self) -> list[Track]:
         return [track for _, track in self._roster.all()]
 
     def _stands(self, key: Key) -> bool:
-        """Whether a challenger still has the role that something is known of."""
+        """Whether a challenger still has the role that something is known of, and its champion was not replaced."""
         if self._registry is None:
             return True
         try:
             standings = self._registry.standings()
         except BundleError:
             return True  # damage is told by whoever needs it
+        if any(standing.state_of(key[0]) == "retired" for standing in standings):
+            return False
         return any(standing.state_of(key[1]) == key[2] for standing in standings)
 
     def figures(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Instrument, version and figures of everything that is watched."""
+        """Instrument, version and figures of everything that is watched; of challengers the verdict as of now."""
+        verdicts = self._comparisons.verdicts(self._tracks)
         for instrument, track in self._roster.all():
-            yield instrument, track.version, track.figures()
+            verdict = verdicts.get((track.version, track.role), "")
+            yield instrument, track.version, track.figures() | ({"verdict": verdict} if verdict else {})
 
     def summary(self) -> dict[str, Any]:
         """How far the record was read, who is compared with whom, and what could not be watched."""

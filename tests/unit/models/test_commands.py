@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 
 from engine.errors import BundleError
 from models.commands import app
+from models.observer.evidence import EvidenceStore
+from models.observer.paired import Paired
 from models.registry import store
+from models.shipped import REGISTRY
 
 
 @pytest.fixture
@@ -60,7 +63,16 @@ def test_a_canary_gets_a_share_and_is_promoted(typed, artifacts, crypto_bundle, 
         typed("canary", "demo-crypto", sha, "--share", "some")
     standing = typed("canary", "demo-crypto", sha, "--share", "0.05", "--reason", "a week as shadow")["standing"]
     assert (standing["canary"], standing["share"]) == (second, "0.05")
-    assert {row["version"]: row["state"] for row in typed("list")["registry"]}[second] == "canary"
+    kept = EvidenceStore(REGISTRY, "live; coinbase: BTC/USD@coinbase", "one")
+    assert kept.hold()
+    kept.save((f"demo-crypto@{first}", second, "canary"), Paired(60), 9, 10**18, "wait; signals failed: 9 of 200")
+    rows = {row["version"]: row for row in typed("list")["registry"]}
+    assert rows[second]["state"] == "canary"
+    assert [one["verdict"] for one in rows[second]["verdicts"]] == ["wait; signals failed: 9 of 200"]
+    assert rows[f"demo-crypto@{first}"]["verdicts"] == []
+    said = f"2001-09-09 01:46 beside demo-crypto@{first} (live; coinbase: BTC/USD@coinbase): wait; signals failed: 9"
+    assert said in CliRunner().invoke(app, ["list"]).output
+    assert typed("show", second)["verdicts"][0]["role"] == "canary"
     assert typed("promote", "demo-crypto", sha)["standing"]["champion"] == second
     assert [(line["action"], line["share"]) for line in typed("audit")["audit"]] == [
         ("promote", "0"),

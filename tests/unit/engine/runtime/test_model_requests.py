@@ -87,6 +87,8 @@ def test_figures_are_kept_by_known_names_of_a_bounded_number_of_models(requests:
     assert ask(requests, REPORT, role="champion", figures={"ece": 0.02, "anything": 3, "matured": 900}) == ()
     assert requests.figures == {(BTC, "m@1234aa"): {"ece": 0.02, "matured": 900.0}}
     assert requests.status() == {f"m@1234aa on {BTC}": {"role": "champion", "ece": 0.02, "matured": 900.0}}
+    ask(requests, REPORT, role="shadow", verdict="wait; signals failed: 3 of 200", figures={"ece": 0.02})
+    assert requests.status()[f"m@1234aa on {BTC}"]["verdict"] == "wait; signals failed: 3 of 200"
     for number in range(MODELS_MAX + 5):
         ask(requests, REPORT, model=f"m@{number + 10}", figures={"ece": 0.1})
     assert len(requests.figures) == MODELS_MAX

@@ -12,7 +12,7 @@ import pytest
 
 from config.observing import build_observer
 from models.observer.comparing import Comparisons
-from models.observer.evidence import STALE_NS, EvidenceStore
+from models.observer.evidence import STALE_NS, EvidenceStore, verdicts_of
 from models.observer.observer import Observer
 from models.observer.paired import Paired
 from models.observer.rollout import RolloutRules
@@ -70,6 +70,30 @@ def test_what_is_old_damaged_or_of_another_standing_is_dropped(tmp_path: Path) -
     kept.drop_stale(now_ns, lambda key: key != gone)
     assert [kept.load(key) is not None for key in (KEY, old, gone)] == [True, False, False]
     assert len(list(kept.folder.glob("*.json"))) == 1
+
+
+def test_what_is_old_of_other_instruments_goes_with_it(tmp_path: Path) -> None:
+    """Sessions on those may never come again."""
+    other = store(tmp_path, about=ABOUT.replace("60 s", "30 s"))
+    now_ns, old = 2 * STALE_NS, ("champion@1", "old@3", "shadow")
+    other.save(KEY, some(9), 1, now_ns - 1)
+    other.save(old, some(9), 1, now_ns - STALE_NS - 1)
+    store(tmp_path).drop_stale(now_ns, lambda _: False)
+    assert [other.load(key) is not None for key in (KEY, old)] == [True, False]
+
+
+def test_the_newest_verdict_of_each_challenger_is_told_to_who_asks(tmp_path: Path) -> None:
+    first, second = store(tmp_path), store(tmp_path, about=ABOUT.replace("60 s", "30 s"))
+    first.save(KEY, some(9), 1, 5, "wait; signals failed: 9 of 200")
+    second.save(KEY, some(9), 1, 7, "stay; profit failed")
+    (first.folder / "0123456789abcdef.json").write_text("{half")
+    found = verdicts_of(tmp_path, KEY[1], "shadow")
+    assert [(one["at_ns"], one["champion"], one["verdict"]) for one in found] == [
+        (7, "champion@1", "stay; profit failed"),
+        (5, "champion@1", "wait; signals failed: 9 of 200"),
+    ]
+    assert verdicts_of(tmp_path, KEY[1], "canary") == []
+    assert verdicts_of(tmp_path / "none", KEY[1]) == []
 
 
 def test_a_folder_that_cannot_be_written_costs_the_keeping_and_nothing_else(tmp_path: Path) -> None:
@@ -137,6 +161,8 @@ def test_the_next_session_goes_on_with_it_until_the_standing_changes(live: tuple
     first = played.watched_by(observer_of(played, "one"))
     found = pair_of(first)
     first.close()
+    (told,) = verdicts_of(registry.root, version, "shadow")
+    assert told["verdict"].startswith("wait; signals failed: ")
     second = observer_of(played, "two")
     second.look()
     later(played).watched_by(second)

@@ -211,6 +211,8 @@ def test_a_shadow_runs_on_the_same_rows_and_is_compared_row_by_row(
     assert found[twin.version]["latency_p50_us"] > 1
     (judged,) = observer.judge_now()
     assert (judged.model, judged.champion, judged.verdict.said) == (twin.version, champion, "wait")
+    assert found[twin.version]["verdict"] == judged.verdict.why
+    assert "verdict" not in found[champion]
     pair = observer._comparisons.pairs[champion, twin.version, "shadow"]
     assert pair.rows == found[twin.version]["matured"] > 1_000
     gap = pair.loss_gap()

@@ -251,11 +251,18 @@ class Desk:
         self._reject(verdict)
 
     def _clear_way(self, verdict: Rejected) -> None:
-        """What an exit would trade with goes first; whoever wants to leave asks again."""
+        """What an exit would trade with goes first; whoever wants to leave asks again.  Another exit at market is gone
+        in a moment."""
         for name in verdict.seen.split(","):
             order = self._orders.get(name)
-            if order is not None:
+            if order is not None and not self._leaves_at_market(order):
                 self.withdraw(order, f"in the way of an exit of {verdict.intent.strategy}")
+
+    def _leaves_at_market(self, order: ManagedOrder) -> bool:
+        """Whether it closes, at market, what its strategy holds itself."""
+        intent = order.intent
+        own_qty = self._view.strategy_qty(intent.strategy, intent.instrument)
+        return intent.order_type is _MARKET and (-own_qty if intent.side > 0 else own_qty) >= order.leaves_qty
 
     def _reject(self, verdict: Rejected) -> None:
         Counters.add(self._counters.rejected, verdict.check)

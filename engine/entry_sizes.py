@@ -116,8 +116,11 @@ class EntrySizes:
 
     def _adds(self, intent: OrderIntent, size: EntrySize, besides: str = "") -> bool:
         """Whether some of it would add to what the strategy holds itself.  Where something may be added, an exit that
-        takes the place of one that is being cancelled is none that does."""
-        return not intent.reduce_only and intent.qty > self._closing_qty(intent, besides, rests=bool(size.factor))
+        takes the place of one that is being cancelled is none that does.  One that may only reduce adds where it is
+        more than all that is held, as others may hold the rest; what is beside it, risk counts."""
+        if intent.reduce_only:
+            return intent.qty > max(-self._held_qty(intent), _ZERO)
+        return intent.qty > self._closing_qty(intent, besides, rests=bool(size.factor))
 
     def _fitting_qty(self, intent: OrderIntent, size: EntrySize, besides: str = "") -> Decimal:
         """What of an order that adds may leave, to the lot.  Raises ``KeyError`` and ``ArithmeticError``."""

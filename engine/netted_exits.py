@@ -1,10 +1,11 @@
-"""Exits of a strategy whose position another strategy's opposite one hides in the account's.
+"""Exits of a strategy whose position others hide in the account's: by an opposite one, or by orders that would turn
+theirs.
 
 Owns how such an exit leaves.  A venue, and risk, let an order that may only reduce close no more than the account
-holds: a strategy that is long 1 beside one that is short 1 could then never leave.  So what the account still has is
-closed first, by an order that may only reduce; what is left, by one that may turn the account, into exactly what the
-others hold, and that risk judges as such.  One that may rest stays what it is: what it would turn may have changed by
-then.
+holds, and than other open orders leave of it: a strategy that is long 1 beside one that is short 1, or beside one whose
+sale of 3 rests, could then never leave.  So what the account still has is closed first, by an order that may only
+reduce; what is left, by one that may turn the account, into exactly what the others want, and that risk judges as such.
+One that may rest stays what it is: what it would turn may have changed by then.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
     except KeyError:
         return intent
     # Where the account has less than the books, something is wrong that no order of ours mends.
-    if own_qty <= books_qty or account_qty < books_qty or not rules.can_short:
+    if account_qty < books_qty or not rules.can_short:
         return intent
     for order in view.open_orders(name):
         if order.side == side and order.strategy == intent.strategy:

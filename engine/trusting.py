@@ -64,9 +64,9 @@ class Trust:
         else:
             self._unserved[name] = lane
         if self._flat:
-            if factor:
+            if self._is_served(lane):
                 self._stop_closing(lane.model_slots, name)
-            if share or (lane.canary is None and self._may_hold_twins(lane)):
+            if self._may_hold_twins(lane):
                 self._stop_closing(lane.twins, name)
         self._insist(lane)
 

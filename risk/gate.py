@@ -17,7 +17,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from engine.commands import Approved, NewOrder, OrderIntent, Rejected, RiskState, RiskStateChanged, Verdict
+from engine.commands import (
+    Approved,
+    NewOrder,
+    OrderIntent,
+    Rejected,
+    RiskState,
+    RiskStateChanged,
+    TimeInForce,
+    Verdict,
+)
 from engine.events import Halted, Reduced, Resumed, Side
 from engine.instruments import Instrument
 from engine.ports import View
@@ -38,6 +47,7 @@ from risk.throttles import Throttles
 # Enum members are slow to reach through their class in CPython 3.11; this is the hot path.
 _ACTIVE = RiskState.ACTIVE
 _BUY, _SELL = Side.BUY, Side.SELL
+_GONE_AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
 class Gate:
@@ -251,6 +261,9 @@ class Gate:
         if found is not None:
             return found
         orders = tuple(view.open_orders())
+        # What others hide of its strategy's own position: an exit to whoever is in its way, and an entry in all else.
+        may_rest = intent.limit_px is not None and intent.time_in_force not in _GONE_AT_ONCE
+        is_exit = not may_rest and _left_qty(intent, view) >= qty
         market_factor = reach = self._market_factor
         if intent.limit_px is None:
             touch = factor_of_touch(instrument, top, mark_px, side)
@@ -282,7 +295,7 @@ class Gate:
             or (checks.check_short_sale(instrument, -ahead_qty) if side < 0 else None)
             or checks.check_open_orders(len(orders), limits.max_open_orders)
             or (None if nets else checks.check_opposing(others_qty, side))
-            or self_trade.check_self_trade(intent, orders, mark_px, reach)
+            or (None if is_exit else self_trade.check_self_trade(intent, orders, mark_px, reach))
             or self._controls.check_exposure(
                 intent,
                 view,
@@ -295,6 +308,8 @@ class Gate:
             or self._check_losses(view)
             or (self._losses.check(intent.strategy, name, view.tallies(), now_ns) if self._has_losses else None)
         )
+        if found is None and is_exit:
+            found = self._way.check(intent, view, self._market_factor)
         return exposure.order if found is None else found
 
     def _check_price(self, intent: OrderIntent, mark_px: Decimal, instrument: Instrument) -> Finding | None:
@@ -325,6 +340,11 @@ def _closing_qty(intent: OrderIntent, view: View) -> Decimal:
         if order.side == intent.side and order.strategy == intent.strategy:
             found += order.leaves_qty
     return found
+
+
+def _left_qty(intent: OrderIntent, view: View) -> Decimal:
+    """What its strategy holds against it, less what its own open orders of that side may close."""
+    return -view.strategy_qty(intent.strategy, intent.instrument) * intent.side - _closing_qty(intent, view)
 
 
 def _of(limits: dict[str, Decimal], instrument: str) -> Decimal | None:

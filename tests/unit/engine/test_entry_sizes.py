@@ -93,6 +93,31 @@ def test_two_exits_of_one_event_do_not_turn_a_position() -> None:
     assert recorder.of(NewOrder)[-1].intent.qty == D(1)
 
 
+@pytest.mark.parametrize(("factor", "qty"), [("0", "1"), ("0.5", "2")])
+def test_an_order_that_only_reduces_the_account_turns_no_strategy(factor: str, qty: str) -> None:
+    """1 held, 3 by another: of a sale of 3 that the account could bear, what is beyond its own counts as an entry; an
+    exit of its own passes beside one that goes."""
+    core, recorder = opened()
+    hold(core, "1")
+    other = core.desk.place(intent(qty="3", strategy="other"))
+    assert isinstance(other, NewOrder)
+    core.on_event(fill(other, "3", "100", "t-other"))
+    core.desk.sizes.put("s", BTC, D(factor), "stopped")
+    core.desk.carry_out([intent(Side.SELL, "3", reduce_only=True)])
+    made = recorder.of(NewOrder)[-1]
+    assert (made.intent.strategy, made.intent.qty) == ("s", D(qty))
+    core.on_event(e.OrderCancelled(62, 62, "coinbase", made.client_order_id, "v"))
+    first = core.desk.place(intent(Side.SELL, "1", time_in_force=GTC, reduce_only=True))
+    assert isinstance(first, NewOrder)
+    grown = ReplaceIntent(1, "s", first.client_order_id, D(3), D(100))
+    core.desk.carry_out([grown])
+    core.on_event(e.OrderCancelled(63, 63, "coinbase", first.client_order_id, "v"))
+    assert recorder.of(NewOrder)[-1].intent.qty <= D(qty)
+    core.desk.sizes.put("s", BTC, D(0), "stopped")
+    core.desk.carry_out([intent(Side.SELL, "1", reduce_only=True, limit_px=D("99.9"))])
+    assert recorder.of(NewOrder)[-1].intent.qty == D(1)
+
+
 def test_an_exit_that_takes_the_place_of_one_that_goes_is_not_cut() -> None:
     """1 held, a sale of 1 is being cancelled: the next sale of 1 leaves whole."""
     core, recorder = opened()

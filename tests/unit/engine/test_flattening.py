@@ -149,6 +149,29 @@ def test_what_a_promoted_canary_has_bought_is_kept() -> None:
     assert closing.intent.strategy == "s.canary"
 
 
+@pytest.mark.parametrize("role", ["champion", "canary"])
+def test_what_is_sized_down_to_nothing_serves(role: str) -> None:
+    """Its model was broken and answers again, at size 0: nothing is entered, and its position is its own to leave."""
+    shelf = Shelf(*(models := [Answers("a@1"), Answers("b@1")]))
+    core = opened(recorder := MemoryRecorder(), shelf, Scripted(), rules=ServingRules(1, 5, "flat"))
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.5))
+    core.on_event(quote(12))
+    key = ("s" if role == "champion" else "s.canary", BTC)
+    held(core, "0.5", key[0])
+    core.gate.refuse = "tradable"  # type: ignore[attr-defined]
+    broken = models[role == "canary"]
+    core.on_event(alarm(20, "size_down", 0.0, model=broken.version))
+    broken.statuses = [FAILED]
+    core.on_event(quote(60))
+    assert core.flattening.is_busy
+    core.on_event(quote(70))  # a trial
+    assert not core.flattening.is_busy
+    assert not core.desk.held_off.table
+    core.gate.refuse = ""  # type: ignore[attr-defined]
+    core.desk.carry_out([intent(strategy=key[0])])
+    assert recorder.of(Rejected)[-1].check == "model"
+
+
 @pytest.mark.fault("F12")
 def test_a_position_that_an_opposite_one_hides_is_closed_all_the_same() -> None:
     """1 long beside 0.4 short: what the account has by an order that only reduces, the rest by one that may turn it."""

@@ -6,12 +6,26 @@ from typing import Any
 
 import pytest
 
-from engine.commands import NewOrder, OrderIntent, OrderType, TimeInForce
+from engine import events as e
+from engine.commands import CancelOrder, NewOrder, OrderIntent, OrderType, Rejected, TimeInForce
 from engine.core import TradingCore
 from engine.events import Side
 from engine.instruments import Instrument
 from engine.netted_exits import unnet
-from tests.support.core import D, MemoryRecorder, Scripted, build_core, fill, intent, open_market, perpetual, spot
+from risk.gate import Gate
+from tests.support.core import (
+    D,
+    MemoryRecorder,
+    Scripted,
+    build_core,
+    fill,
+    intent,
+    open_market,
+    perpetual,
+    quote,
+    spot,
+)
+from tests.support.limits import make_limits
 
 
 def holding(rules: Instrument | None = None, **held: str) -> TradingCore:
@@ -59,6 +73,52 @@ def test_what_its_own_open_exits_close_is_not_closed_twice() -> None:
     assert unnet(leaving("0.3"), core.view).reduce_only is False
     wish = leaving("0.4")
     assert unnet(wish, core.view) is wish
+
+
+@pytest.mark.fault("F12")
+def test_what_another_strategy_wants_to_sell_takes_no_exit_away() -> None:
+    """1 held and 1 by another, whose sale of 3 rests and would turn it: what the account then has not is sold by an
+    order that may turn the account as well."""
+    core = holding(s="1", other="1")
+    order = core.desk.place(intent(Side.SELL, "3", "other", limit_px=D(120), time_in_force=TimeInForce.GTC))
+    assert isinstance(order, NewOrder)
+    found = unnet(leaving("1"), core.view)
+    assert (found.qty, found.reduce_only) == (D(1), False)
+    wish = leaving("1.1")
+    assert unnet(wish, core.view) is wish
+
+
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize("rests", [True, False])
+def test_what_rests_in_the_way_of_a_hidden_exit_goes_first(rests: bool) -> None:
+    """As with any exit: a bid of the other strategy is cancelled, and none takes its place meanwhile.  Its own way out
+    at market is not cancelled; this one waits for it."""
+    gate = Gate(make_limits(opposing="net", max_rejections_per_s=10**6))
+    core = build_core(recorder := MemoryRecorder(), Scripted(), gate=gate)
+    open_market(core, perpetual(lot_qty=D("0.1"), min_qty=D("0.1")), cash="10000")
+    core.on_event(quote(10))
+    core.on_event(e.Timer(11, 11, "tick"))
+    for number, (name, side) in enumerate({"s": Side.BUY, "other": Side.SELL}.items()):
+        order = core.desk.place(intent(side, "1", name, limit_px=D("100.01") if side > 0 else D(100)))
+        assert isinstance(order, NewOrder)
+        core.on_event(fill(order, "1", "100", f"t{number}"))
+    market = {"order_type": OrderType.MARKET, "limit_px": None}
+    changes = {"limit_px": D("99.9"), "time_in_force": TimeInForce.GTC} if rests else market
+    bid = core.desk.place(intent(Side.BUY, "1", "other", reduce_only=not rests, **changes))
+    assert isinstance(bid, NewOrder)
+    way_out = leaving("1", **market)
+    core.desk.carry_out([way_out])
+    assert recorder.of(Rejected)[-1].check == "in_the_way"
+    assert [one.client_order_id for one in recorder.of(CancelOrder)] == ([bid.client_order_id] if rests else [])
+    if rests:
+        core.on_event(e.OrderCancelled(60, 60, "coinbase", bid.client_order_id, "v"))
+        core.desk.carry_out([intent(Side.BUY, "1", "other", limit_px=D("99.9"), time_in_force=TimeInForce.GTC)])
+        assert recorder.of(Rejected)[-1].check == "exit_waits"
+    else:
+        core.on_event(fill(bid, "1", "100", "t9", ts_ns=60))
+    core.desk.carry_out([way_out])
+    left = recorder.of(NewOrder)[-1].intent
+    assert (left.strategy, left.side, left.qty, left.reduce_only) == ("s", Side.SELL, D(1), not rests)
 
 
 def test_what_may_rest_stays_an_order_that_only_reduces() -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -173,7 +174,7 @@ async def test_an_order_that_waits_behind_a_question_is_taken_back_by_a_cancel(
     worker = trial.venue.worker
     assert worker is not None
     arrived = len(trial.account.orders)
-    trial.operate("answer", path="/orders/", method="GET", late=True, delay_s=1.0)
+    trial.operate("answer", path="/orders/", method="GET", late=True, delay_s=2.0)
     trial.venue._look()
     await trial.until(lambda: worker._current is not None and worker._current[1].call == "orders", "it is asked")
     back, late = trial.submit(), trial.submit()
@@ -225,14 +226,18 @@ async def test_a_worker_that_dies_is_replaced_and_its_order_is_unknown(trial: Tr
 
 
 async def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped by a signal, it answers nothing: after its limit it is killed and another one goes on."""
-    monkeypatch.setattr("connectors.robin_stocks.supervisor._EXTRA_S", 0.1)
-    async with trading(tmp_path, answer_s=0.2) as trial:
+    """Stopped by a signal, it answers nothing: after its limit it is killed and another one goes on.  The limit is
+    short for the stopped one alone."""
+    async with trading(tmp_path) as trial:
         worker = trial.venue.worker
         assert worker is not None
         assert worker.pid is not None
-        os.kill(worker.pid, signal.SIGSTOP)
-        await trial.until(lambda: worker.starts == 2 and worker.is_up, "another worker")
+        with monkeypatch.context() as hasty:
+            hasty.setattr("connectors.robin_stocks.supervisor._EXTRA_S", 0.1)
+            hasty.setattr(worker, "_settings", msgspec.structs.replace(worker._settings, answer_s=0.2))
+            os.kill(worker.pid, signal.SIGSTOP)
+            await trial.until(lambda: worker.starts == 2, "another worker")
+        await trial.until(lambda: worker.is_up, "that it is up")
         await trial.until(
             lambda: type(trial.log.of(FeedUp)[-1]) is FeedUp and len(trial.log.of(FeedUp)) > 2, "up again"
         )
@@ -336,18 +341,18 @@ async def test_starts_that_are_refused_say_why_in_one_line(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("account", "reason"),
+    ("account", "login_s", "reason"),
     [
-        (AccountSettings(mfa="123456"), "authenticator"),
-        (AccountSettings(verification="prompt"), "nobody has approved it"),
+        (AccountSettings(mfa="123456"), 60.0, "authenticator"),
+        (AccountSettings(verification="prompt"), 0.5, "nobody has approved it"),
     ],
 )
 async def test_a_login_that_needs_a_person_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: AccountSettings, reason: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: AccountSettings, login_s: float, reason: str
 ) -> None:
     """A code that nobody gave; an approval that does not come in time."""
     monkeypatch.setattr("connectors.robin_stocks.supervisor._EXTRA_S", 0.1)
-    async with trading(tmp_path, server={"accounts": (account,)}, start=False, login_s=0.5, answer_s=0.2) as trial:
+    async with trading(tmp_path, server={"accounts": (account,)}, start=False, login_s=login_s) as trial:
         with pytest.raises(VenueError, match=reason):
             await trial.venue.start()
 

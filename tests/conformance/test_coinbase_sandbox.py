@@ -205,7 +205,7 @@ async def test_immediate_stop_and_dated_orders_end_as_the_sheet_says(tmp_path: P
         stop = {"base_size": "0.01", "limit_price": up, "stop_price": up, "stop_direction": "STOP_DIRECTION_STOP_UP"}
         waiting = await end("OPEN", stop_limit_stop_limit_gtc=stop)
         assert (waiting["trigger_status"], waiting["order_type"]) == ("STOP_PENDING", "Stop Limit")
-        soon = str(int((await client.get("/time"))["epochSeconds"]) + 1)
+        soon = str(int((await client.get("/time"))["epochSeconds"]) + 2)
         expired = await end("EXPIRED", limit_limit_gtd=low | {"end_time": soon})
         assert expired["time_in_force"] == "GOOD_UNTIL_DATE_TIME"
 

@@ -24,6 +24,7 @@ from tests.support.bad_input import refused
 from tests.support.daemon import (
     ROOT,
     Running,
+    attempt,
     command,
     environment,
     halt_by_file,
@@ -91,7 +92,7 @@ def until(running: Running, holds: Callable[[dict[str, Any]], bool], timeout_s: 
 
 
 def operate(running: Running, *arguments: str) -> str:
-    done = kestrel(*arguments, "--sessions", str(running.folder / "sessions"))
+    done = attempt(*arguments, "--sessions", str(running.folder / "sessions"))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

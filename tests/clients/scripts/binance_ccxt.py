@@ -12,7 +12,7 @@ from typing import Any
 import cases as running
 import ccxt.pro as ccxt
 from cases import List, operate
-from long_tail import closing_leaves_nothing, exchange, raised, until_order
+from long_tail import HASTY_MS, PATIENT_MS, closing_leaves_nothing, exchange, raised, until_order
 
 cases = List("binance", "ccxt")
 BTC, ETH = "BTC/USDT", "ETH/USDT"
@@ -156,7 +156,7 @@ async def keys(at: dict[str, Any]) -> None:
 @cases.case(9, "errors by their class")
 async def errors(at: dict[str, Any]) -> None:
     rest = at["main"]["rest"]
-    async with binance(at["main"], timeout=1_000) as ex:
+    async with binance(at["main"]) as ex:
         await ex.load_markets()
         for kind, order in (
             (ccxt.InvalidOrder, (BTC, "limit", "buy", 0.01, 1_000.005)),
@@ -180,8 +180,10 @@ async def errors(at: dict[str, Any]) -> None:
             (ccxt.ExchangeNotAvailable, {"status": 0, "times": 2}),
             (ccxt.RequestTimeout, {"late": True, "delay_s": 1.4}),
         ):
+            ex.timeout = HASTY_MS if "delay_s" in fault else PATIENT_MS
             operate(rest, act="answer", path="/account", **fault)
             await raised(kind, ex.fetch_balance())
+            ex.timeout = PATIENT_MS
         operate(rest, act="halt", symbol=BTC)
         await raised(ccxt.MarketClosed, ex.create_order(BTC, "limit", "buy", 0.01, 1_000))
         operate(rest, act="open", symbol=BTC)
@@ -228,11 +230,14 @@ async def streams(at: dict[str, Any]) -> None:
     async with binance(at["main"]) as ex, asyncio.timeout(30):
         await ex.load_markets()
         waiting = asyncio.create_task(ex.watch_balance())
-        await asyncio.sleep(0.2)
-        placed = await ex.create_order_ws(BTC, "limit", "buy", 0.01, 1_000)
+        placed = []
+        while not waiting.done():  # what was placed before the stream was there it does not tell
+            placed.append((await ex.create_order_ws(BTC, "limit", "buy", 0.01, 1_000))["id"])
+            await asyncio.wait({waiting}, timeout=1.0)
         assert (await waiting)["USDT"]["used"] >= 10
-        assert (await ex.fetch_order_ws(placed["id"], BTC))["status"] == "open"
-        assert (await ex.cancel_order_ws(placed["id"], BTC))["status"] == "canceled"
+        for one in placed:
+            assert (await ex.fetch_order_ws(one, BTC))["status"] == "open"
+            assert (await ex.cancel_order_ws(one, BTC))["status"] == "canceled"
 
 
 async def _forever(watch: Any) -> None:
@@ -313,7 +318,7 @@ async def pace(at: dict[str, Any]) -> None:
 
 @cases.case(16, "an order whose answer is lost is found by its id, and there is one")
 async def lost(at: dict[str, Any]) -> None:
-    async with binance(at["main"], timeout=500) as ex:
+    async with binance(at["main"]) as ex:
         await ex.load_markets()
         for fault, kind in (
             ({"status": 200, "delay_s": 0.8}, ccxt.RequestTimeout),
@@ -322,12 +327,14 @@ async def lost(at: dict[str, Any]) -> None:
         ):
             name = mine()
             operate(at["main"]["rest"], act="answer", path="/order", method="POST", apply="before", **fault)
+            ex.timeout = HASTY_MS if "delay_s" in fault else PATIENT_MS
             asked = ex.create_order(BTC, "limit", "buy", 0.01, 1_000, {"clientOrderId": name})
             if kind is None:
                 (said,) = await asyncio.gather(asked, return_exceptions=True)
                 assert isinstance(said, ccxt.BaseError)
             else:
                 await raised(kind, asked)
+            ex.timeout = PATIENT_MS
             found = [one for one in await ex.fetch_open_orders(BTC) if one["clientOrderId"] == name]
             assert len(found) == 1
             await ex.cancel_order(found[0]["id"], BTC)

@@ -11,7 +11,7 @@ from typing import Any
 import cases as running
 import ccxt.pro as ccxt
 from cases import List, operate
-from long_tail import closing_leaves_nothing, exchange, raised
+from long_tail import HASTY_MS, PATIENT_MS, closing_leaves_nothing, exchange, raised
 
 cases = List("binance_usdm", "ccxt")
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
@@ -68,7 +68,7 @@ async def funding(at: dict[str, Any]) -> None:
 @cases.case(9, "errors by their class")
 async def errors(at: dict[str, Any]) -> None:
     rest = at["main"]["rest"]
-    async with usdm(at["main"], timeout=1_000) as ex:
+    async with usdm(at["main"]) as ex:
         await ex.load_markets()
         await raised(ccxt.BadSymbol, ex.fapiPublicGetDepth({"symbol": "NOSUCH"}))
         await raised(ccxt.BadRequest, ex.fetch_order_book(BTC, 7))
@@ -80,8 +80,10 @@ async def errors(at: dict[str, Any]) -> None:
             (ccxt.ExchangeNotAvailable, {"status": 0, "times": 2}),
             (ccxt.RequestTimeout, {"late": True, "delay_s": 1.4}),
         ):
+            ex.timeout = HASTY_MS if "delay_s" in fault else PATIENT_MS
             operate(rest, act="answer", path="/time", **fault)
             await raised(kind, ex.fetch_time())
+            ex.timeout = PATIENT_MS
         operate(rest, act="maintenance")
         await raised(ccxt.ExchangeNotAvailable, ex.fetch_time())
         operate(rest, act="maintenance", on=False)

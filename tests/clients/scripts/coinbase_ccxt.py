@@ -18,7 +18,7 @@ import cases as running
 import ccxt.pro as ccxt
 from cases import List, operate
 from cryptography.hazmat.primitives import serialization
-from long_tail import raised
+from long_tail import HASTY_MS, PATIENT_MS, raised
 
 cases = List("coinbase", "ccxt")
 BTC = "BTC/USD"
@@ -27,7 +27,7 @@ PERPETUAL, DATED = "BTC/USD:USD", "BTC/USD:USD-301227"
 
 @asynccontextmanager
 async def exchange(at: dict[str, Any], *, keyed: bool = True, key_file: str = "", **given: Any) -> AsyncIterator[Any]:
-    config: dict[str, Any] = {"urls": {"api": {"rest": at["rest"], "ws": at["ws_market"]}}, "timeout": 8_000}
+    config: dict[str, Any] = {"urls": {"api": {"rest": at["rest"], "ws": at["ws_market"]}}, "timeout": PATIENT_MS}
     # Its own pace is most of the time that all of this would take; case 15 is about it.
     config |= {"enableRateLimit": False, **given}
     if "authority" in at:
@@ -228,8 +228,9 @@ async def errors(at: dict[str, Any]) -> None:
         best = (await ex.fetch_order_book(BTC, 1))["asks"][0][0]
         crossing = ex.create_order(BTC, "limit", "buy", 0.01, best, mine({"postOnly": True}))
         await raised(ccxt.ExchangeError, crossing)
-    async with exchange(main, timeout=1_500) as ex:
+    async with exchange(main) as ex:
         await ex.load_markets()
+        ex.timeout = HASTY_MS
         operate(door, act="answer", path=path, status=200, delay_s=5.0)
         await raised(ccxt.RequestTimeout, ex.fetch_balance(ask))
 
@@ -353,11 +354,13 @@ async def pace(at: dict[str, Any]) -> None:
 
 @cases.case(16, "an order whose answer is lost is found by its id, and there is one")
 async def lost(at: dict[str, Any]) -> None:
-    async with exchange(at["main"], timeout=1_500) as ex:
+    async with exchange(at["main"]) as ex:
         await ex.load_markets()
         params = mine()
         operate(at["main"]["rest"], act="answer", path="/orders", applied=True, status=200, delay_s=5.0)
+        ex.timeout = HASTY_MS
         await raised(ccxt.RequestTimeout, ex.create_order(BTC, "limit", "buy", 0.01, 1000, params))
+        ex.timeout = PATIENT_MS
         found = [o for o in await ex.fetch_open_orders(BTC) if o["clientOrderId"] == params["client_order_id"]]
         assert len(found) == 1
         again = await ex.create_order(BTC, "limit", "buy", 0.01, 1000, params)

@@ -13,7 +13,7 @@ from typing import Any
 import cases as running
 import ccxt.pro as ccxt
 from cases import List, operate
-from long_tail import closing_leaves_nothing, exchange, raised, until_order
+from long_tail import HASTY_MS, PATIENT_MS, closing_leaves_nothing, exchange, raised, until_order
 
 cases = List("kraken", "ccxt")
 BTC, ETH = "BTC/USD", "ETH/USD"
@@ -100,7 +100,7 @@ async def kinds(at: dict[str, Any]) -> None:
         assert (seen[stop["id"]], seen[target["id"]]) == ("stop-loss", "take-profit-limit")
         checked = await ex.create_order(BTC, "limit", "buy", 0.001, 1_000, {"validate": "true"})
         assert checked["id"] is None
-        async with asyncio.timeout(6):
+        async with asyncio.timeout(20):
             while await state(brief) != ("expired", 0):
                 await asyncio.sleep(0.1)
         await ex.cancel_all_orders()
@@ -162,7 +162,7 @@ async def lists(at: dict[str, Any]) -> None:
 @cases.case(9, "errors by their class")
 async def errors(at: dict[str, Any]) -> None:
     rest = at["main"]["rest"]
-    async with kraken(at["main"], timeout=500) as ex:
+    async with kraken(at["main"]) as ex:
         await ex.load_markets()
         exact = {"price_to_precision": lambda _, px: f"{px}", "amount_to_precision": lambda _, qty: f"{qty:.8f}"}
         ex.__dict__.update(exact)
@@ -184,8 +184,10 @@ async def errors(at: dict[str, Any]) -> None:
             (ccxt.ExchangeNotAvailable, {"status": 0}),
             (ccxt.RequestTimeout, {"late": True, "delay_s": 0.8}),
         ):
+            ex.timeout = HASTY_MS if "delay_s" in fault else PATIENT_MS
             operate(rest, act="answer", path="/BalanceEx", **fault)
             await raised(kind, ex.fetch_balance())
+            ex.timeout = PATIENT_MS
         operate(rest, act="halt", symbol=BTC)
         await raised(ccxt.OnMaintenance, ex.create_order(BTC, "limit", "buy", 0.01, 1_000))
         operate(rest, act="open", symbol=BTC)
@@ -307,7 +309,7 @@ async def pace(at: dict[str, Any]) -> None:
 
 @cases.case(16, "an order whose answer is lost is found by its id, and there is one")
 async def lost(at: dict[str, Any]) -> None:
-    async with kraken(at["main"], timeout=500) as ex:
+    async with kraken(at["main"]) as ex:
         await ex.load_markets()
         for fault, kind in (
             ({"status": 200, "delay_s": 0.8}, ccxt.RequestTimeout),
@@ -316,7 +318,9 @@ async def lost(at: dict[str, Any]) -> None:
         ):
             name = mine()
             operate(at["main"]["rest"], act="answer", path="/AddOrder", apply="before", **fault)
+            ex.timeout = HASTY_MS if "delay_s" in fault else PATIENT_MS
             await raised(kind, ex.create_order(BTC, "limit", "buy", 0.01, 1_000, {"clientOrderId": name}))
+            ex.timeout = PATIENT_MS
             (found,) = await ex.fetch_open_orders(BTC, params={"clientOrderId": name})
             assert found["clientOrderId"] == name
             await ex.cancel_order(found["id"], BTC)

@@ -11,13 +11,16 @@ from typing import Any
 
 import ccxt.pro as ccxt
 
+PATIENT_MS, HASTY_MS = 8_000, 500
+"""For an answer: of a machine that may be busy, and where none shall come in time."""
+
 
 @asynccontextmanager
 async def exchange(
     kind: Any, at: dict[str, Any], urls: dict[str, Any], *, keyed: bool = True, **given: Any
 ) -> AsyncIterator[Any]:
     """``kind`` is the exchange's class, ``urls`` its addresses; ``at`` says where the key lies and whom to trust."""
-    config: dict[str, Any] = {"urls": {"api": urls}, "timeout": 8_000}
+    config: dict[str, Any] = {"urls": {"api": urls}, "timeout": PATIENT_MS}
     # Its own pace is most of the time that all of this would take; case 15 is about it.
     config |= {"enableRateLimit": False, **given}
     if "authority" in at:

@@ -206,7 +206,7 @@ def resting(settings: dict[str, Any]) -> None:
         for kind, price in (("LIMIT", "1.00000"), ("STOP", "1.20000"), ("MARKET_IF_TOUCHED", "1.00000"))
         for in_force in ("GTC", "GFD")
     ]
-    soon = {"timeInForce": "GTD", "gtdTime": f"{time.time() + 0.7:.9f}"}
+    soon = {"timeInForce": "GTD", "gtdTime": f"{time.time() + 3.0:.9f}"}
     short = venue.order("LIMIT", units="1", price="1.00000", **soon)["orderCreateTransaction"]["id"]
     pending = [each["id"] for each in venue.ask(orders.OrdersPending(venue.account))["orders"]]
     assert pending == [short, *reversed(ids)]

@@ -101,10 +101,12 @@ class CancelQueue:
             return  # it leaves again when its time has come
         elif len(self) >= MAX_WAITING_CANCELS:
             self._refuse(client_id, "too_many_waiting")
-        elif not venue_id:
+        elif not venue_id and tracked is not None:
+            tracked.is_cancel_asked = True
             self.unaddressed[client_id] = None
         else:
             if tracked is not None:
+                tracked.is_cancel_asked = True
                 tracked.cancel_acknowledged_ns = 0  # what counts from now on is the answer to this one
             self._waiting.setdefault(venue_id, (client_id, 0))
             self.flush()
@@ -118,7 +120,7 @@ class CancelQueue:
         if tracked is None or tracked.end or not tracked.cancel_acknowledged_ns:
             return
         if asked_ns - tracked.cancel_acknowledged_ns >= CHECK_AFTER_NS:
-            tracked.cancel_acknowledged_ns = 0
+            tracked.cancel_acknowledged_ns, tracked.is_cancel_asked = 0, False
             self._refuse(client_id, "not_effective")
 
     def on_event(self, event: InputEvent) -> None:
@@ -214,16 +216,18 @@ class CancelQueue:
         passing: Batch = {}
         for venue_id, (client_id, tries) in batch.items():
             success, reason = results.get(venue_id, (False, f"http_{status}" if status != 200 else "not_answered"))
+            tracked = self._tracker.get(client_id)
             if success:
                 # An acknowledgement only; the end itself comes on the user stream, or the check finds it, or the check
                 # finds that nothing came of it (``still_open``).
-                tracked = self._tracker.get(client_id)
                 if tracked is not None:
                     tracked.cancel_acknowledged_ns = now_ns
                 self._settler.check_later(client_id)
             elif reason in _PASSING:
                 passing[venue_id] = (client_id, tries)
             else:
+                if tracked is not None:
+                    tracked.is_cancel_asked = False
                 self._refuse(client_id, reason.lower())
                 self._settler.check_now(client_id)
         if passing:

@@ -97,7 +97,7 @@ class Edits:
         """Raises nothing (``engine.ports.EditingGateway``)."""
         name, order_id, now_ns = replace.client_order_id, replace.venue_order_id, self._clock.now_ns()
         tracked = self._tracker.get(name)
-        if tracked is None or tracked.closed or not order_id or tracked.venue_order_id != order_id:
+        if tracked is None or tracked.end or not order_id or tracked.venue_order_id != order_id:
             self._refuse(name, "unknown_order", "no open order of that id")
             return
         if self._tracker.versions.is_pending(order_id):

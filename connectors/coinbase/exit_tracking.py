@@ -100,6 +100,7 @@ class ExitTracking:
         self._held.pop(venue_order_id, None)
         order.client_order_id, order.instrument, order.attachment = attachment.name, attachment.instrument, attachment
         order.ours, order.held, order.found, order.accepted, order.closed = True, False, False, False, False
+        order.is_end_unread = may_hide_fills(order)
         self._by_client[attachment.name] = order
         self._tell_exit_due(order, ts_recv_ns, ts_recv_ns, events)
         return events
@@ -114,7 +115,7 @@ class ExitTracking:
         """A held order came with no entry: it is somebody else's."""
         events: list[InputEvent] = []
         if self._held.pop(order.venue_order_id, None) is not None:
-            order.held, self.strangers = False, True
+            order.held, order.is_end_unread, self.strangers = False, False, True
             if order.end != "FAILED":
                 self._accept(order, order.venue_order_id, ts_recv_ns, ts_recv_ns, events)
             self._catch_up(order, ts_recv_ns, ts_recv_ns, events)
@@ -199,7 +200,7 @@ class ExitTracking:
         deferred, order.deferred = order.deferred, None
         for fill in sorted((deferred or {}).values(), key=lambda fill: fill.trade_time):
             events.extend(self.book(fill, ts_recv_ns))
-        if order.booked_qty < order.claimed_qty:
+        if wants_fills(order):
             self._wanted[order.venue_order_id] = None
         self._tell_end(order, ts_event_ns, ts_recv_ns, events)
 
@@ -227,13 +228,26 @@ class ExitTracking:
         self._by_venue[venue_order_id] = order
 
     def _close(self, order: Tracked) -> None:
-        order.closed = True
+        order.closed, order.is_end_unread = True, False
         self._ended[order.client_order_id] = None
         while len(self._ended) > ENDED_KEPT:
             name, _ = self._ended.popitem(last=False)
             old = self._by_client.pop(name, None)
             if old is not None:
                 self._by_venue.pop(old.venue_order_id, None)
+
+
+def wants_fills(order: Tracked) -> bool:
+    """Whether fills of it must be read before its end may be told."""
+    return order.is_end_unread or order.booked_qty < order.claimed_qty
+
+
+def may_hide_fills(order: Tracked) -> bool:
+    """Whether the end of an order of ours may have been told before what it has filled: one that the venue has made by
+    itself (self-trade prevention, the rest of an ``ioc``, a price that was reached) comes in one step with executions,
+    and an exit of the venue's own trades while we ask for its cancel.  Of an end that we have asked for all before it
+    was told."""
+    return order.end in ("CANCELLED", "EXPIRED") and (order.attachment is not None or not order.is_cancel_asked)
 
 
 def defer(order: Tracked, fill: Fill) -> None:

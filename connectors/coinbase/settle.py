@@ -241,9 +241,10 @@ class Settler:
             return
         for order_id in due:
             self._fills_due[order_id] = self._fills_due.pop(order_id)
+        ended = {order_id for order_id in due if self._tracker.hides_fills(order_id)}  # one that ends now is read again
         now_ns = await self._book_all_of(due)
         for order_id in due:
-            self._emit(self._tracker.fills_read(order_id, now_ns))
+            self._emit(self._tracker.fills_read(order_id, now_ns, after_end=order_id in ended))
             if not self._tracker.wants_fills(order_id):
                 self._fills_due.pop(order_id, None)
         self._note_unreadable(due)

@@ -31,6 +31,8 @@ class Tracked(msgspec.Struct, gc=False):
     """Told as an order of somebody else."""
     told_qty: Decimal = Decimal(0)
     """Of such an order: what the core counts as filled."""
+    is_end_unread: bool = False
+    """The end came without being asked for and nobody has read the fills since: it may hide some of them."""
     closed: bool = False
     """The end was told and every claimed fill was booked."""
     entries: dict[str, int] | None = None
@@ -40,6 +42,8 @@ class Tracked(msgspec.Struct, gc=False):
     """Of an order that an earlier session has carried: what it counted as filled, until the entries have been read.
     Some of that may have been part of its balances, and then it knew no entries of it."""
     changed_ns: int = 0
+    is_cancel_asked: bool = False
+    """By us, so that an end is no surprise."""
     cancel_acknowledged_ns: int = 0
     """When the venue took the last cancel, by our clock; 0 when none was taken or another one is under way."""
     instrument: str = ""

@@ -1,8 +1,9 @@
 """What is known of each order at the venue, from three sources: answers, the user stream and REST listings.
 
 Owns one record per order and turns observations into account events, each fact told exactly once and in an order that
-never releases risk early: fills that the venue claims are booked before the order's end is told.  Pure: no clock, no
-socket.  The user stream gives cumulative quantities only; ``take_wanted`` says whose fills the shell must read.
+never releases risk early: fills that the venue claims are booked before the order's end is told, and an end that nobody
+has asked for is told when the fills were read after it, as it may come before them.  Pure: no clock, no socket.  The
+user stream gives cumulative quantities only; ``take_wanted`` says whose fills the shell must read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from connectors.coinbase.exit_tracking import LIVE, ZERO, ExitTracking, defer
+from connectors.coinbase.exit_tracking import LIVE, ZERO, ExitTracking, defer, may_hide_fills, wants_fills
 from connectors.coinbase.fills import LIQUIDITY, base_qty, exact, is_execution, moves, side_of
 from connectors.coinbase.refusals import told_end
 from connectors.coinbase.tracked import TAKEN_BACK, Tracked
@@ -110,7 +111,12 @@ class OrderTracker(ExitTracking):
 
     def wants_fills(self, venue_order_id: str) -> bool:
         order = self._by_venue.get(venue_order_id)
-        return order is not None and order.booked_qty < order.claimed_qty
+        return order is not None and wants_fills(order)
+
+    def hides_fills(self, venue_order_id: str) -> bool:
+        """Whether the end of an order waits for a reading of its fills that begins now or later."""
+        order = self._by_venue.get(venue_order_id)
+        return order is not None and order.is_end_unread
 
     def open(self, since_ns: int, doubtful_ns: tuple[int, int], part: Iterable[str] = ()) -> None:
         """The opening balances were read at ``since_ns``.  Entries in ``part`` are part of them; other fills within
@@ -134,7 +140,7 @@ class OrderTracker(ExitTracking):
             return True
         if order.attachment is not None and not order.accepted and not order.attachment.fate:
             return order.claimed_qty > ZERO  # else it waits at the venue for its entry to fill
-        return order.held or not order.accepted or order.booked_qty < order.claimed_qty
+        return order.held or not order.accepted or wants_fills(order)
 
     def adopt(
         self,
@@ -238,6 +244,7 @@ class OrderTracker(ExitTracking):
         if status in _ENDED:
             if not order.end:
                 order.end, order.end_reason, order.changed_ns = status, reason, ts_recv_ns
+                order.is_end_unread = (order.ours or order.held) and may_hide_fills(order)
         elif status not in LIVE:
             # A status we do not know is not guessed: the order stays as it is and REST is asked later.
             self.unknown_status += 1
@@ -253,7 +260,7 @@ class OrderTracker(ExitTracking):
             self._accept(order, venue_order_id, ts_event_ns, ts_recv_ns, events)
         elif not order.venue_order_id:
             self._bind(order, venue_order_id)
-        if order.booked_qty < order.claimed_qty:
+        if wants_fills(order):
             self._wanted[venue_order_id] = None
         self._tell_end(order, ts_event_ns, ts_recv_ns, events)
         return events
@@ -338,11 +345,13 @@ class OrderTracker(ExitTracking):
         self._follow_entry(order, ts_ns, ts_recv_ns, events)
         return events
 
-    def fills_read(self, venue_order_id: str, ts_recv_ns: int) -> list[InputEvent]:
-        """The listing of an order's fills was read to its end: an end that only waited for it can be told."""
+    def fills_read(self, venue_order_id: str, ts_recv_ns: int, *, after_end: bool = False) -> list[InputEvent]:
+        """The listing of an order's fills was read to its end, and asked for ``after_end`` was seen: an end that only
+        waited for it can be told."""
         order = self._by_venue.get(venue_order_id)
         events: list[InputEvent] = []
         if order is not None:
+            order.is_end_unread = order.is_end_unread and not after_end
             self._tell_end(order, ts_recv_ns, ts_recv_ns, events)
             self._follow_entry(order, ts_recv_ns, ts_recv_ns, events)
         return events
@@ -384,7 +393,7 @@ class OrderTracker(ExitTracking):
             events.append(OrderAccepted(ts_event_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id))
 
     def _tell_end(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
-        if not order.end or order.closed or order.booked_qty < order.claimed_qty:
+        if not order.end or order.closed or wants_fills(order):
             return
         if order.attachment is not None and not order.accepted:
             return  # nobody has heard of it yet

@@ -132,7 +132,8 @@ async def test_an_execution_from_before_the_look_back_is_found_by_its_order(tmp_
 async def test_a_balance_that_no_execution_explains_has_old_orders_read_again_and_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a running session: an order that had ended turns out to have filled long ago, of which no stream said a word.
+    """In a running session: an order that had ended as we asked turns out to have filled long ago, of which no stream
+    said a word.
     Its execution is told.  A payment is no execution: it is told as it is, with a line in the log."""
     async with still_exchange(tmp_path) as hand, session(hand) as one:
         one.submit("ended", qty=D("0.01"), limit_px=hand.best()[0] + D("0.05"))
@@ -141,8 +142,12 @@ async def test_a_balance_that_no_execution_explains_has_old_orders_read_again_an
             mute.setattr(hand.sandbox.hub, "pump", lambda: hand.exchange.drain())
             hand.fill("ended", "0.004")
         assert one.venue.gateway is not None
+        tracker = one.venue.gateway._tracker
+        ended = tracker.get("ended")
+        assert ended is not None
+        ended.is_cancel_asked = True
         one.venue.gateway.publish_all(
-            one.venue.gateway._tracker.observe(
+            tracker.observe(
                 client_order_id="ended", venue_order_id=hand.order_id("ended"), product_id="BTC-USD",
                 status="CANCELLED", filled_qty="0", reason="", ts_event_ns=1, ts_recv_ns=1,
             )

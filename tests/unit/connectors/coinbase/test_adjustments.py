@@ -75,7 +75,8 @@ def test_an_order_that_ended_waits_for_its_other_executions_when_one_is_reversed
     assert [type(e) for e in desk.take("e2", "REVERSAL")] == [FillCorrected]
     assert desk.tracker.fills_read("v1", 9) == []
     told = desk.tracker.book(entry("e3", size="0.6"), 9)
-    assert [type(e) for e in told] == [OrderFilled, OrderCancelled]
+    assert [type(e) for e in told] == [OrderFilled]
+    assert [type(e) for e in desk.tracker.fills_read("v1", 9, after_end=True)] == [OrderCancelled]
 
 
 @pytest.mark.fault("B10")

@@ -212,6 +212,7 @@ def test_one_whose_entry_has_filled_nothing_goes_with_it_or_is_told_of() -> None
         assert not t.is_unresolved(EXIT), "it waits for its entry, as long as that rests"
         assert t.take_doubted() == ["c1"]
         observe(t, "CANCELLED")
+        t.fills_read("v1", 9, after_end=True)
         assert t.take_doubted() == [EXIT]
         if not lives:
             assert see_exit(t, "CANCELLED") == []
@@ -227,9 +228,40 @@ def test_an_exit_that_an_earlier_session_has_told_is_told_to_have_ended() -> Non
     t.adopt("c1", "v1", D(0), (), ended=True, instrument=BTC)
     t.adopt(EXIT, "x1", D(0), (), ended=False, instrument=BTC)
     t.adopt_exit(t.attachments.expect(entry(), "BTC-USD", "x1"), D("0.4"))
-    assert kinds(see_exit(t, "CANCELLED")) == [(OrderAttached, EXIT), (OrderCancelled, EXIT)]
+    assert kinds(see_exit(t, "CANCELLED")) == [(OrderAttached, EXIT)]
+    assert kinds(t.fills_read("x1", 9, after_end=True)) == [(OrderCancelled, EXIT)]
     assert t.open_orders() == []
     assert see_exit(t, "CANCELLED") == []
+
+
+@pytest.mark.fault("B12")
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_end_of_an_exit_waits_for_what_it_may_have_filled(asked: bool) -> None:
+    """Its price was reached, and self-trade prevention took the rest: told with 0 filled, 0.1 are listed.  Whether we
+    asked for its cancel does not count, as the venue trades it meanwhile."""
+    t = tracker()
+    t.accepted("c1", "v1", 5)
+    t.name_exit("c1", "x1", 5)
+    book(t)
+    see_exit(t, leaves="0.4")
+    order = t.get(EXIT)
+    assert order is not None
+    order.is_cancel_asked = asked
+    assert see_exit(t, "CANCELLED", reason="Self trade prevented") == []
+    assert t.take_wanted() == ["x1"]
+    assert kinds(book(t, "e2", "x1", "0.1")) == [(OrderFilled, EXIT)]
+    assert kinds(t.fills_read("x1", 9, after_end=True)) == [(OrderCancelled, EXIT)]
+
+
+@pytest.mark.fault("B12")
+def test_the_end_of_an_order_that_turns_out_to_be_an_exit_waits_too() -> None:
+    t = tracker()
+    t.accepted("c1", "v1", 5)
+    book(t)
+    assert see_exit(t, "CANCELLED") == []
+    assert kinds(t.name_exit("c1", "x1", 5)) == [(OrderAttached, EXIT)]
+    assert t.take_wanted() == ["x1"]
+    assert kinds(t.fills_read("x1", 9, after_end=True)) == [(OrderCancelled, EXIT)]
 
 
 def test_an_exit_is_awaited_from_its_entrys_end_until_it_is_told_or_missed() -> None:

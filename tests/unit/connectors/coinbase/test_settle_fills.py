@@ -42,6 +42,47 @@ async def test_a_fill_that_the_listing_shows_late_is_waited_for_and_the_end_with
         assert b.settler.failures == 1
 
 
+@pytest.mark.fault("B5")
+@pytest.mark.fault("B12")
+async def test_an_end_that_nobody_asked_for_is_told_after_a_reading_that_began_later() -> None:
+    """CANCELLED with 0.4 filled while the reading of those is under way; 0.1 more are in the next one."""
+    async with settling() as b:
+        ends: list[int] = []
+
+        def ends_meanwhile() -> None:
+            b.venue.on_call = fills_more
+            b.claim("v1", "c1", "0.4", "CANCELLED")
+
+        def fills_more() -> None:
+            b.venue.on_call = lambda: None
+            ends.append(len(b.log.of(OrderCancelled)))
+            b.venue.fills.append(fill("e2", size="0.1"))
+
+        b.tracker.sent("c1", 1)
+        b.venue.fills = [fill("e1", size="0.4")]
+        b.venue.on_call = ends_meanwhile
+        b.claim("v1", "c1", "0.4")
+        await until(lambda: b.log.of(OrderCancelled))
+        assert [type(e) for e in b.log] == [OrderAccepted, OrderFilled, OrderFilled, OrderCancelled]
+        assert (ends, len(b.venue.calls)) == ([0], 2)
+
+
+@pytest.mark.fault("B5")
+async def test_an_end_whose_fills_cannot_be_read_is_not_told_and_the_account_is_unreadable() -> None:
+    """What the order may have filled stays reserved, for as long as the venue says nothing."""
+    async with settling() as b:
+        b.up()
+        b.tracker.sent("c1", 1)
+        b.venue.fail = 10**6
+        b.claim("v1", "c1", "0", "CANCELLED")
+        await until(b.told)
+        assert b.told() == [FeedDown]
+        assert (b.log.of(OrderCancelled), b.tracker.is_unresolved("c1")) == ([], True)
+        b.venue.fail = 0
+        await until(lambda: b.log.of(OrderCancelled))
+        await until(lambda: b.told() == [FeedDown, FeedUp])
+
+
 BAD_FILLS: dict[str, dict[str, Any]] = {
     "size NaN": {"size": "NaN"},
     "size infinite": {"size": "Infinity"},

@@ -100,16 +100,60 @@ def test_growth_wants_the_fills_until_they_are_booked() -> None:
     assert t.take_wanted() == ["v1"]
 
 
+def ask_to_cancel(t: OrderTracker) -> None:
+    order = t.get("c1")
+    assert order is not None
+    order.is_cancel_asked = True
+
+
 @pytest.mark.fault("B5")
 def test_a_cancelled_order_ends_only_after_its_last_fill() -> None:
     """CANCELLED with 0.4 filled: the end would release risk that a fill still needs, so it waits for the listing."""
     t = tracker()
     t.sent("c1", 1)
+    ask_to_cancel(t)
     assert kinds(observe(t, "CANCELLED", "0.4", "User requested cancel")) == [OrderAccepted]
     events = book(t)
     assert kinds(events) == [OrderFilled, OrderCancelled]
     assert events[1].reason == "User requested cancel"
     assert observe(t, "CANCELLED", "0.4") == []
+
+
+@pytest.mark.fault("B5")
+@pytest.mark.parametrize("status", ["CANCELLED", "EXPIRED"])
+def test_an_end_that_nobody_asked_for_waits_until_the_fills_were_read_after_it(status: str) -> None:
+    """Self-trade prevention, or the rest of an order that does not rest: told with 0 filled, 0.4 are listed."""
+    t = tracker()
+    t.sent("c1", 1)
+    assert kinds(observe(t, status, "0", "Self trade prevented")) == [OrderAccepted]
+    assert (t.take_wanted(), t.wants_fills("v1"), t.hides_fills("v1"), t.is_unresolved("c1")) == (["v1"], *3 * [True])
+    assert t.fills_read("v1", 9) == [], "that reading was under way when it ended"
+    assert kinds(book(t)) == [OrderFilled]
+    ends = t.fills_read("v1", 9, after_end=True)
+    assert kinds(ends) == [OrderCancelled if status == "CANCELLED" else OrderExpired]
+    assert (t.wants_fills("v1"), t.is_unresolved("c1"), t.open_orders()) == (False, False, [])
+    assert observe(t, status, "0.4") == t.fills_read("v1", 9, after_end=True) == []
+
+
+@pytest.mark.fault("B5")
+def test_an_end_that_was_asked_for_is_told_at_once() -> None:
+    """What it had filled was told before: whoever reprices by cancels is not kept waiting."""
+    t = tracker()
+    t.sent("c1", 1)
+    ask_to_cancel(t)
+    assert kinds(observe(t, "CANCELLED")) == [OrderAccepted, OrderCancelled]
+    assert (t.take_wanted(), t.hides_fills("v1")) == ([], False)
+
+
+@pytest.mark.fault("B5")
+def test_a_fill_of_an_order_that_has_ended_is_still_wanted() -> None:
+    t = tracker()
+    t.sent("c1", 1)
+    ask_to_cancel(t)
+    observe(t, "CANCELLED")
+    assert observe(t, "CANCELLED", "0.4") == []
+    assert (t.take_wanted(), t.wants_fills("v1")) == (["v1"], True)
+    assert kinds(book(t)) == [OrderFilled]
 
 
 def test_each_end_is_told_once_as_what_it_is() -> None:
@@ -121,6 +165,7 @@ def test_each_end_is_told_once_as_what_it_is() -> None:
     ):
         t = tracker()
         t.sent("c1", 1)
+        ask_to_cancel(t)
         assert kinds(observe(t, status) + observe(t, status)) == expected
         assert t.open_orders() == []
     t = tracker()
@@ -246,10 +291,10 @@ def test_any_order_of_messages_gives_the_same_position_and_one_end(order: list[i
         lambda: observe(t, "CANCELLED", "0.7"),
         lambda: book(t, "e1", "0.4"),
         lambda: book(t, "e2", "0.3"),
-        lambda: t.fills_read("v1", 9),
+        lambda: t.fills_read("v1", 9, after_end=t.hides_fills("v1")),
     ]
     events: list[InputEvent] = []
-    for index in [*order, *repeats, 3, 4]:  # the listing is read again until the claim is covered
+    for index in [*order, *repeats, 3, 4, 5]:  # the listing is read again until the claim is covered
         events += steps[index]()
     assert sum(e.qty for e in events if isinstance(e, OrderFilled)) == Decimal("0.7")
     assert kinds(events).count(OrderAccepted) == 1

@@ -29,7 +29,7 @@ class Blame:
         self._died = folder / DIED
         descriptor = os.open(folder / AT_WORK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(descriptor, SIZE)
+            os.posix_fallocate(descriptor, 0, SIZE)  # a page that a full disk has no room for would kill us at a write
             self._memory = mmap.mmap(descriptor, SIZE)
         finally:
             os.close(descriptor)

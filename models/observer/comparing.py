@@ -127,8 +127,10 @@ class Comparisons:
             self._seen_ns[key] = upto_ns
         return kept
 
-    def keep_only(self, roles: Iterable[tuple[str, str]]) -> None:
-        """Pairs of champions that are none any more, and of challengers that left or have another role, are over."""
+    def keep_only(self, roles: Iterable[tuple[str, str]], stands: Callable[[Key], bool]) -> None:
+        """Pairs of champions that are none any more, and of challengers that left or have another role, are over.
+
+        What is kept of one that fell out and still ``stands`` (it raised, say) stays: else it would begin anew."""
         standing = set(roles)
         for key in list(self.pairs):
             if (key[0], CHAMPION) in standing and key[1:] in standing:
@@ -144,7 +146,7 @@ class Comparisons:
                 self._alone,
             ):
                 held.pop(key, None)
-            if self._store is not None:
+            if self._store is not None and not ((key[0], CHAMPION) in standing and stands(key)):
                 self._store.forget(key)
 
     # --- what is kept -------------------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ class _Signal:
     ts_ns: int
     event: int
     exit_row: int
+    from_ns: int
     entry_px: float = 0.0
 
 
@@ -75,8 +76,11 @@ class Maturing:
         self._variances: deque[tuple[int, float]] = deque(maxlen=PENDING_MAX)
         self._signal: _Signal | None = None
 
-    def predicted(self, row: int, values: tuple[float, ...], event: int, *, in_time: bool = True) -> None:
-        """``event`` numbers the event that is being handled: its prices are those that were decided on.
+    def predicted(
+        self, row: int, values: tuple[float, ...], event: int, *, in_time: bool = True, from_ns: int = 0
+    ) -> None:
+        """``event`` numbers the event that is being handled: its prices are those that were decided on, and those
+        before ``from_ns`` are older than the answer.
 
         What was not ``in_time`` has an outcome as a forecast, and is no signal: nobody trades on it.
         """
@@ -94,7 +98,7 @@ class Maturing:
         # Signals that overlap are one: their outcomes would be counted several times.
         side = 1 if p >= reading.buy else -1 if p <= reading.sell else 0
         if side and in_time and self._signal is None:
-            self._signal = _Signal(side, self.rows.recv_ns(row), event, row + reading.horizon_rows)
+            self._signal = _Signal(side, self.rows.recv_ns(row), event, row + reading.horizon_rows, from_ns)
 
     def matured(self) -> list[Matured]:
         """The rows whose direction is known since the last call."""
@@ -121,10 +125,11 @@ class Maturing:
                 found.append((predicted, float((np.diff(np.log(closes)) ** 2).sum())))
         return found
 
-    def on_prices(self, bid_px: float, ask_px: float, event: int) -> tuple[int, float] | None:
-        """Best prices that could be traded at; when they end a signal: its time and its profit in bps."""
+    def on_prices(self, bid_px: float, ask_px: float, event: int, now_ns: int) -> tuple[int, float] | None:
+        """Best prices that could be traded at, received at ``now_ns``; when they end a signal: its time and its
+        profit in bps."""
         signal = self._signal
-        if signal is None or event <= signal.event or not 0.0 < bid_px <= ask_px:
+        if signal is None or event <= signal.event or now_ns < signal.from_ns or not 0.0 < bid_px <= ask_px:
             return None
         if not signal.entry_px:
             signal.entry_px = ask_px if signal.side > 0 else bid_px

@@ -14,9 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from engine import events as e
+from engine.alarms import STOP
 from engine.codec import Record
 from engine.errors import BundleError
 from engine.ports import Float32Array
+from engine.seats import GONE
 from models.bundle import Bundle
 from models.observer.admission import Admission
 from models.observer.comparing import Comparisons
@@ -25,10 +27,10 @@ from models.observer.paired import Paired
 from models.observer.rebuilding import CoreOf, Rebuilding, Rows
 from models.observer.rollout import RolloutRules
 from models.observer.roster import Roster
-from models.observer.rules import CLEAR, WatchRules
+from models.observer.rules import CLEAR, SOURCES, WatchRules
 from models.observer.shadows import Workshop
 from models.observer.told import Alarmed, Ended, Judged, Told, Unsettled, Weighed
-from models.observer.track import SHADOW, Track
+from models.observer.track import CANARY, SHADOW, Track
 from models.observer.turns import Ask, Turns
 from models.registry.store import Registry
 
@@ -82,6 +84,8 @@ class Observer:
         """With the record's time by then."""
         self._number = 0
         self._are_paused = False
+        self._was_current = False
+        """The end of the record was reached: alarms that are on record from then on are this process's own."""
         self.records = 0
         self.last_seq_ns = 0
         """Receive time of the last record."""
@@ -96,16 +100,21 @@ class Observer:
             self._on_prediction(record)
         elif type(record) is e.ModelAssigned:
             self._roster.on_assigned(record)
+            self._forget_stops(record.instrument, but=record.model)
             self._settle()
         elif type(record) is e.ModelOffered:
             self._roster.on_offered(record)
             self._settle()
         elif type(record) is e.ModelStanding:
             self._roster.on_standing(record)
+            if record.state == GONE and record.role == CANARY:
+                self._forget_stops(record.instrument, of=record.model)
             self._settle()
         elif type(record) is e.ModelAlarmed:
             if record.action == CLEAR:
                 self._not_done = [one for one in self._not_done if not _is_cleared(one[1], record)]
+            elif record.action == STOP and record.source in SOURCES and not self._was_current:
+                self._recall_stop(record)
             if (track := self._roster.get(record.instrument, record.model)) is not None:
                 track.on_alarm(record.source, record.action)
         else:
@@ -117,10 +126,28 @@ class Observer:
                 elif isinstance(record, e.Quote | e.BookDelta | e.BookSnapshot):
                     self._on_prices(record.instrument)
 
+    def _recall_stop(self, event: e.ModelAlarmed) -> None:
+        """A stop that a process before this one told the daemon: nobody knows what it could still do in the registry,
+        where doing it twice does nothing."""
+        told = Alarmed(event.instrument, event.model, event.source, event.action, event.factor, event.text)
+        self._not_done = [one for one in self._not_done if one[1][:3] != told[:3]]
+        self._not_done.append((self.last_seq_ns, told))
+
+    def _forget_stops(self, instrument: str, *, of: str = "", but: str = "") -> None:
+        """A version has left its seat there: whoever brings it back has decided that anew."""
+        self._not_done = [
+            (at_ns, told)
+            for at_ns, told in self._not_done
+            if isinstance(told, Judged)
+            or told.instrument != instrument
+            or told.model == but
+            or of not in ("", told.model)
+        ]
+
     def _settle(self) -> None:
         """What was known of those who are not watched any more, or as something else, is forgotten."""
         if not self._is_judging:
-            self._comparisons.keep_only(self._roster.roles())
+            self._comparisons.keep_only(self._roster.roles(), self._stands)
         held = {id(rows) for rows in self._roster.rows()}
         self._windows = {key: windows for key, windows in self._windows.items() if key in held}
 
@@ -165,7 +192,9 @@ class Observer:
             prediction = msgspec.structs.replace(prediction, status=e.PredictionStatus.LATE)
         track.outcomes.add_latency(latency_ns)
         # Who waited is answered before this event: its prices are the first that could be traded at.
-        track.on_prediction(prediction, one.row, max(one.number, self._number - 1))
+        # What the worker would still compute is traded on when its answer comes, as the champion's is.
+        from_ns = one.ts_recv_ns + latency_ns if turns.on_worker else 0
+        track.on_prediction(prediction, one.row, max(one.number, self._number - 1), from_ns=from_ns)
         self._workshop.keep(prediction)
 
     def pause_shadows(self, paused: bool) -> None:
@@ -211,7 +240,7 @@ class Observer:
         if lane is None or lane.top.suspect:
             return
         for track in self._roster.of(instrument):
-            ended = track.on_prices(lane.top.bid_px, lane.top.ask_px, self._number)
+            ended = track.on_prices(lane.top.bid_px, lane.top.ask_px, self._number, self.last_seq_ns)
             if ended is None:
                 continue
             made_ns, profit_bps = ended
@@ -234,6 +263,7 @@ class Observer:
         self._ended.clear()
         if not caught_up:
             return told
+        self._was_current = True
         for instrument, track in self._roster.all():
             if track.role != SHADOW:
                 told += [

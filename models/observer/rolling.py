@@ -56,7 +56,7 @@ def carry_out(
                 return f"not done for {told.model}, its verdict is dropped: {outdated}"
             return _follow_verdict(told, standing, registry, rules, now_ns)
         return _follow_alarm(told, registry, now_ns)
-    except BundleError as error:
+    except (BundleError, OSError) as error:
         again(told)
         return f"not done for {told.model}: {error}"
 

@@ -156,8 +156,9 @@ class Track:
             self._block[:] = 0.0
             self._blocked = 0
 
-    def on_prediction(self, prediction: Prediction, row: int, event: int) -> None:
-        """``row``: the one it is of, -1 where that was not found; ``event`` numbers what is being handled."""
+    def on_prediction(self, prediction: Prediction, row: int, event: int, *, from_ns: int = 0) -> None:
+        """``row``: the one it is of, -1 where that was not found; ``event`` numbers what is being handled;
+        ``from_ns``: when the answer would have come, where that is later."""
         outcomes = self.outcomes
         outcomes.predictions += 1
         self.spoken.add(prediction.ts_recv_ns, self.rows.begun)
@@ -173,7 +174,7 @@ class Track:
         if row < 0:
             outcomes.unmatched += 1
         else:
-            self._maturing.predicted(row, prediction.values, event, in_time=not late)
+            self._maturing.predicted(row, prediction.values, event, in_time=not late, from_ns=from_ns)
             if self.weighing is not None:
                 self.weighing.said(row, prediction.values)
 
@@ -201,9 +202,9 @@ class Track:
             self._loss_rose = self._loss.rose
         self._loss_sum, self._loss_rows = 0.0, 0
 
-    def on_prices(self, bid_px: float, ask_px: float, event: int) -> tuple[int, float] | None:
+    def on_prices(self, bid_px: float, ask_px: float, event: int, now_ns: int) -> tuple[int, float] | None:
         """When they end a signal: its time and its profit in bps."""
-        ended = self._maturing.on_prices(bid_px, ask_px, event)
+        ended = self._maturing.on_prices(bid_px, ask_px, event, now_ns)
         if ended is not None:
             self.outcomes.add_signal(ended[1])
         return ended

@@ -29,7 +29,7 @@ class Turns:
 
     def __init__(self, deadline_us: float, *, on_worker: bool) -> None:
         self._deadline_ns = deadline_us * 1e3
-        self._on_worker = on_worker
+        self.on_worker = on_worker
         self._waiting: dict[str, Ask] = {}
         self._free_ns = 0
         self.superseded = 0
@@ -38,7 +38,7 @@ class Turns:
         """Those that are computed by now, in order: who waited, and this one, if nobody is at work."""
         while self._waiting and self._free_ns <= ask.ts_recv_ns:
             yield self._waiting.pop(next(iter(self._waiting)))
-        if self._on_worker and self._free_ns > ask.ts_recv_ns:
+        if self.on_worker and self._free_ns > ask.ts_recv_ns:
             self.superseded += ask.instrument in self._waiting
             self._waiting[ask.instrument] = ask._replace(window=ask.window.copy())
         else:
@@ -46,7 +46,7 @@ class Turns:
 
     def took(self, ask: Ask, took_ns: int) -> tuple[int, bool]:
         """Time from ask to answer, ns, and whether that is late."""
-        begun_ns = max(self._free_ns, ask.ts_recv_ns) if self._on_worker else ask.ts_recv_ns
+        begun_ns = max(self._free_ns, ask.ts_recv_ns) if self.on_worker else ask.ts_recv_ns
         self._free_ns = begun_ns + took_ns
         latency_ns = self._free_ns - ask.ts_recv_ns
         return latency_ns, latency_ns > self._deadline_ns

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -30,6 +31,9 @@ from models.registry.standing import Action, Scope, Standing, scope_of
 VERSIONS: Final = "versions"
 STANDINGS: Final = "standings"
 _LOCK: Final = ".lock"
+LOCK_S: Final = 10.0
+"""A change takes parts of a second, to copy a large bundle some seconds."""
+_LOCK_LOOK_S: Final = 0.02
 _DRAFT: Final = "."
 _SHA_DIGITS: Final = 12
 _PREFIX_MIN: Final = 4
@@ -239,10 +243,25 @@ class Registry:
                 do="make room" if error.errno == errno.ENOSPC else "put its rights right, or name another: --registry",
             ) from None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._take(descriptor)
             yield
         finally:
             os.close(descriptor)
+
+    def _take(self, descriptor: int) -> None:
+        """The lock, soon: a change that was stopped half way (Ctrl-Z) must not hold up who watches a live session."""
+        until_s = time.monotonic() + LOCK_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until_s:
+                    raise BundleError(
+                        f"the registry {self.root} is being changed by another process for {LOCK_S:g} s and longer",
+                        do="let it end, or end it, then try again",
+                    ) from None
+                time.sleep(_LOCK_LOOK_S)
 
     def _last_line(self, standing: Standing) -> audit.Line | None:
         made = [line for line in audit.lines(self.root) if line.scope == standing.scope.text and line.action != "void"]

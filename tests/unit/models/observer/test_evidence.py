@@ -208,6 +208,20 @@ def test_hours_that_two_sessions_saw_are_counted_once(live: tuple[Played, str]) 
     assert pair_of(second).rows == found.rows + whole
 
 
+def test_what_is_known_of_a_shadow_that_raised_is_kept_and_ends_with_its_champion(tmp_path: Path) -> None:
+    """Who crashed after it had lost would begin anew else, as if it had never lost."""
+    kept = store(tmp_path)
+    made = Comparisons(RolloutRules(), latency_us=lambda _: 10.0, store=kept)
+    kept.save(KEY, some(9), 1, 1)
+    made.pairs[KEY] = some(9)
+    made.keep_only({(KEY[0], "champion")}, lambda _: True)
+    assert made.pairs == {}
+    assert kept.load(KEY) is not None
+    made.pairs[KEY] = some(9)
+    made.keep_only({KEY[1:]}, lambda _: True)
+    assert kept.load(KEY) is None
+
+
 def watched(champion: str, challenger: str) -> tuple[Any, Any]:
     """A pair as far as it is looked at: who it is, and where."""
     rows = SimpleNamespace(instrument="X")

@@ -448,3 +448,26 @@ def test_what_could_not_be_done_is_told_again_until_an_operator_clears_it(played
     observer.take(e.ModelAlarmed(1, 1, BTC, "m@1", "", "clear", 0.5, "looked at"))
     observer.last_seq_ns += AGAIN_NS
     assert observer.look() == []
+
+
+@pytest.mark.parametrize("brought_back", [False, True])
+def test_a_stop_that_a_process_before_told_is_followed_in_the_registry(played: Played, brought_back: bool) -> None:
+    """It died between the daemon and the registry; what an operator decided since then is not undone."""
+    at = next(i for i, one in enumerate(played.records) if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
+    assigned = played.records[at]
+    assert isinstance(assigned, e.ModelAssigned)
+    observer = replace(played, records=played.records[: at + 2]).watched_by(played.observer())
+    now_ns = observer.last_seq_ns
+    for source in ("calibration", "operator"):
+        observer.take(e.ModelAlarmed(now_ns, now_ns, BTC, assigned.model, source, "stop", 0.5, "beyond chance"))
+    if brought_back:
+        for model in ("before@1", assigned.model):
+            observer.take(msgspec.structs.replace(assigned, model=model, ts_recv_ns=now_ns))
+    observer.look()
+    observer.last_seq_ns += AGAIN_NS
+    told = observer.look()
+    stopped = Alarmed(BTC, assigned.model, "calibration", "stop", 0.5, "beyond chance")
+    assert told == ([] if brought_back else [Unsettled(stopped)])
+    observer.take(e.ModelAlarmed(now_ns, now_ns, BTC, assigned.model, "skew", "stop", 0.5, "its own"))
+    observer.last_seq_ns += AGAIN_NS
+    assert observer.look() == []

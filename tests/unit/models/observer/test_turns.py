@@ -99,7 +99,7 @@ def test_a_check_runs_beside_the_reading_and_once(artifacts: Path) -> None:
     checks.go.set()
     wait_until(lambda: made.ask(bundle, 3) is not None)
     assert (made.p99_us(bundle.version), checks.asked) == (700.0, 1)
-    assert made.turns(bundle)._on_worker
+    assert made.turns(bundle).on_worker
     made.keep_only(())
     assert made.p99_us(bundle.version) is None
 
@@ -116,7 +116,7 @@ def test_who_the_machine_was_in_the_way_of_is_checked_again_later(artifacts: Pat
     second = made.ask(bundle, RETRY_NS + 1)
     assert second is not None
     assert not second.problem
-    assert not made.turns(bundle)._on_worker, "short ones run in the loop"
+    assert not made.turns(bundle).on_worker, "short ones run in the loop"
 
 
 def test_a_shadow_that_would_be_late_in_the_daemon_is_late_and_gives_no_signal(

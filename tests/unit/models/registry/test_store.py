@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import stat
@@ -49,6 +50,18 @@ def test_a_copy_that_was_killed_is_no_version(registry, add, artifacts, monkeypa
     version, new = registry.add(bundle)
     assert new
     assert load_bundle(registry.path_of(version)).version == version
+
+
+def test_a_lock_that_another_process_holds_is_waited_for_and_then_told(registry, add, monkeypatch) -> None:
+    """Somebody stopped a change with Ctrl-Z: who watches a live session is not held up for good."""
+    version = add()
+    standing = registry.standing(scope_in(registry, version))
+    with open(registry.root / ".lock") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr(store, "LOCK_S", 0.1)
+        with pytest.raises(BundleError, match=r"is being changed by another process for 0\.1 s"):
+            registry.change(standing, "promote", version, **WHO)
+    assert registry.change(standing, "promote", version, **WHO).champion == version
 
 
 @pytest.mark.parametrize("sha", ["", "abc", "zzzz", "../.."])

@@ -1,0 +1,55 @@
+"""What a signal is worth: entered when its answer is there, left after its horizon, and no number that is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models.observer.maturing import Maturing, Reading
+
+
+class Rows:
+    """A row every second, as far as it is looked at."""
+
+    begun, ts_recv_ns = 0, 0
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def recv_ns(self, row: int) -> int:
+        return row * 1_000_000_000
+
+    def px(self, row: int) -> float:
+        return 100.0 + row
+
+
+def maturing(rows: Any) -> Maturing:
+    return Maturing(Reading(2, buy=0.6, sell=0.4), rows, fee_bps=0.0)
+
+
+@pytest.mark.parametrize(("from_ns", "entry_px"), [(0, 100.0), (1_500_000, 102.0)])
+def test_a_signal_is_entered_at_the_first_price_after_its_answer(from_ns: int, entry_px: float) -> None:
+    """Prices a millisecond apart, each 1 higher; an answer that the worker takes 1.5 ms for misses the first two."""
+    rows = Rows(5)
+    made = maturing(rows)
+    made.predicted(4, (0.9,), 10, from_ns=from_ns)
+    for number in range(3):
+        px = 100.0 + number
+        assert made.on_prices(px, px, 11 + number, number * 1_000_000) is None
+    rows.count = 7
+    assert made.on_prices(110.0, 110.0, 20, 9_000_000) == (
+        4_000_000_000,
+        pytest.approx(1e4 * (110.0 - entry_px) / entry_px),
+    )
+
+
+@pytest.mark.parametrize("p", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_no_forecast(p: float) -> None:
+    """Evidence that it came into would be none for good, and could not be kept."""
+    rows = Rows(5)
+    made = maturing(rows)
+    made.predicted(4, (p,), 10)
+    rows.count = 8
+    assert made.matured() == []
+    assert made.on_prices(1.0, 1.0, 11, 1) is None

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from engine.cli import JsonFlag, print_json
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from models.refusals import needing
 
 if TYPE_CHECKING:
@@ -36,12 +37,26 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
             list[str] | None,
             typer.Option("--group", help="columns shuffled together: momentum=rsi_*,macd_*; repeat it"),
         ] = None,
+        cpcv: Annotated[
+            str, typer.Option("--cpcv", metavar="N,K", help="train and judge on all K of N folds before the test")
+        ] = "",
+        cost_bps: Annotated[
+            float | None, typer.Option(min=0, help="with --cpcv: what a position costs, for net returns by path")
+        ] = None,
         as_json: JsonFlag = False,
     ) -> None:
         """Open the test of a training run, score it beside its baselines and write its report.
 
+        With --cpcv the test stays shut: combinatorial purged cross-validation of what lies before it.
         Exit 1 while a result that is too good (direction accuracy over 60 %, Sharpe over 3) is not explained.
         """
+        if cpcv:
+            if group:
+                raise ConfigError("--cpcv with --group", expected="one of the two")
+            walk_paths(run, *folds_of(cpcv), cost_bps, data, commit(), explain, as_json=as_json)
+            return
+        if cost_bps is not None:
+            raise ConfigError("--cost-bps without --cpcv", expected="both")
         with needing("the evaluation"):
             from models.evaluation.evaluate import evaluate as run_evaluation
 
@@ -77,6 +92,51 @@ def _predictor(run: Path, data: Path | None, groups: Sequence[str]) -> Predict |
     if groups:
         raise DataError(f"--group of a run without weights: {run}", expected="a run that run.py train has made")
     return None
+
+
+def folds_of(text: str) -> tuple[int, int]:
+    """``10,2``.  Raises ``ConfigError`` for what is no such thing."""
+    folds, _, held_out = text.partition(",")
+    if not (folds.strip().isdecimal() and held_out.strip().isdecimal()):
+        raise ConfigError(f"--cpcv {text!r}", expected="folds, and how many are held out at a time", do="such as 10,2")
+    return int(folds), int(held_out)
+
+
+def walk_paths(
+    run: Path,
+    folds: int,
+    held_out: int,
+    cost_bps: float | None,
+    data: Path | None,
+    commit: str,
+    explained: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Train what is not trained, and tell the spread over the paths."""
+    with needing("the evaluation"):
+        from models.evaluation.paths_page import spread_rows
+        from models.trainer.paths import Course, run_paths
+
+        course = Course(folds, held_out, cost_bps, commit, explained)
+        try:
+            found = run_paths(run, course, data=data, progress=lambda text: print(text, file=sys.stderr))
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on", file=sys.stderr)
+            raise typer.Exit(130) from None
+    print(f"{found.task}, {found.network}: {len(found.paths)} paths of {found.rows:,} rows, {found.splits} trainings")
+    print(f"  {'':<12}  {'mean':>10}  {'sd':>10}  {'least':>10}  {'greatest':>10}")
+    for name, *figures in spread_rows(found):
+        print(f"  {name:<12}  {'  '.join(f'{figure:>10}' for figure in figures)}")
+    for text in found.suspicions:
+        print(f"too good to be true: {text}" + (f" (explained: {found.explained})" if found.explained else ""))
+    if found.suspicious:
+        print('find out why, then evaluate again with --explain "..."')
+    print(f"report: {run / course.name}.html")
+    if as_json:
+        print_json({**msgspec.to_builtins(found), "report": f"{run / course.name}.html"})
+    if found.suspicious:
+        raise typer.Exit(SUSPICIOUS)
 
 
 def show(outcome: Outcome, run: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.errors import ConfigError
 from models.splits.folds import fold_masks, learned_from
-from models.splits.parts import HeldOutPart, Int64, TrainingPart
+from models.splits.parts import HeldOutPart, Int64, Split, TrainingPart
 from models.splits.spans import Spans
 
 
@@ -49,6 +49,37 @@ def combinatorial_purged(
             )
         tests = tuple(HeldOutPart.of(spans, masks[fold]) for fold in chosen)
         made.append(CombinatorialSplit(TrainingPart.of(spans, train), chosen, tests))
+    return made
+
+
+def combinatorial_before(
+    spans: Spans, before_ns: int, folds: int, held_out: int, validation_share: float
+) -> list[tuple[tuple[int, ...], Split, Int64]]:
+    """All splits of the samples whose label is known before ``before_ns``: the folds held out, the parts, and the fold
+    of each sample of the test part, in its order.
+
+    The test part is what is held out.  The last ``validation_share`` of the moments that are left choose, so that what
+    is held out chooses nothing; the rest learn, and share no moment with either.  Raises ``ConfigError`` as
+    ``combinatorial_purged``, and where nothing is left to learn from.
+    """
+    early = np.flatnonzero(spans.end_ns < before_ns)
+    own = spans[early]
+    made = []
+    for split in combinatorial_purged(own, folds, held_out):
+        train = split.train.index
+        moments = np.unique(own.ts_ns[train])
+        chooses = own.ts_ns[train] >= moments[min(int(len(moments) * (1 - validation_share)), len(moments) - 1)]
+        learns = ~chooses
+        learns[learns] = own[train[learns]].apart_from(own[train[chooses]])
+        if not learns.any():
+            raise ConfigError(
+                f"holding out folds {', '.join(map(str, split.folds))} of {folds} leaves nothing to learn from",
+                expected="more data or fewer folds",
+            )
+        tests = np.concatenate([test.index for test in split.tests])
+        fold = np.repeat(split.folds, [len(test) for test in split.tests])
+        parts = Split(TrainingPart(early[train[learns]]), HeldOutPart(early[train[chooses]]), HeldOutPart(early[tests]))
+        made.append((split.folds, parts, fold))
     return made
 
 

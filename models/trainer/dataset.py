@@ -193,27 +193,48 @@ def build(
             expected=f"at least {_ROWS_LEAST}",
             do="add data or shorten the window or the horizon",
         )
-    split = _judged(settings.split, samples, _split(settings.split, samples.spans))
+    assets = AssetIds.of(instrument.id for instrument in table.instruments)
+    whole = Part(samples, HeldOutPart(np.arange(len(samples))))
+    undivided = Dataset(
+        plan=plan,
+        samples=samples,
+        targets=np.empty((len(samples), 0)),
+        easy=None,
+        train=whole,
+        validation=whole,
+        test=whole,
+        assets=assets,
+        numbers=assets.numbers([instrument.id for instrument in table.instruments], samples.instrument),
+        volatile_above=0.0,
+        fingerprint=_fingerprint(settings, spec, plan, markets),
+    )
+    return divided(undivided, settings, _split(settings.split, samples.spans))
+
+
+def divided(rows: Dataset, settings: TrainSettings, parts: Parts) -> Dataset:
+    """The same rows in these parts, with all that is learned of labels learned anew from their training part.
+
+    Raises ``DataError`` for a part with too few rows, or a class that no training row is of.
+    """
+    plan, samples = rows.plan, rows.samples
+    split = _judged(settings.split, samples, parts)
     volatile_above = _volatile_above(settings, plan, samples, split.train)
     targets = np.stack([_targets(one, samples, settings, volatile_above) for one in plan.targets], axis=1)
     easy = None
     if settings.curriculum is not None:
         easy = _targets(replace(plan.targets[0], label=EASY), samples, settings, volatile_above)
-    parts = [_part(samples, part, targets, easy) for part in (split.train, split.validation, split.test)]
-    _check_parts(plan, parts, targets)
-    assets = AssetIds.of(instrument.id for instrument in table.instruments)
-    return Dataset(
-        plan=plan,
-        samples=samples,
+    train, validation, test = (
+        _part(samples, part, targets, easy) for part in (split.train, split.validation, split.test)
+    )
+    _check_parts(plan, (train, validation, test), targets)
+    return replace(
+        rows,
         targets=targets,
         easy=easy,
-        train=parts[0],
-        validation=parts[1],
-        test=parts[2],
-        assets=assets,
-        numbers=assets.numbers([instrument.id for instrument in table.instruments], samples.instrument),
+        train=train,
+        validation=validation,
+        test=test,
         volatile_above=volatile_above,
-        fingerprint=_fingerprint(settings, spec, plan, markets),
     )
 
 

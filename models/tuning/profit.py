@@ -1,7 +1,6 @@
 """What a run's validation forecasts would have brought after costs, by day: what trials can be chosen and deflated by.
 
-No fills are simulated: a position is taken at the row's price and given back at the label's, for a cost that is told.
-Whoever has an event-driven back-test of the strategy goes by that.
+How a position is counted: ``models.evaluation.returns``.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from engine.durable import write_atomically
 from engine.errors import ConfigError, DataError
 from models.evaluation.description import Trials
 from models.evaluation.ranking import best_threshold
+from models.evaluation.returns import by_day, net_of_return, net_of_signal
 from models.evaluation.rows import Rows
 from models.evaluation.run_folder import RunFolder
-from models.evaluation.signals import first_of_episodes
 from models.tuning.log import TrialLine
 from models.tuning.trial import Outcome
 
@@ -55,13 +54,11 @@ def daily_returns(run: RunFolder, costs: dict[str, float]) -> tuple[Int64, Float
     each = [
         _of_signal(rows, values[:, 1], task.horizon_s, costs, days)
         if task.signal
-        else _of_return(rows, values[:, 0], costs) / task.horizon_rows
+        else net_of_return(rows, values[:, 0], costs["cost_bps"], task.horizon_rows)
         for values in said.values
     ]
-    place = np.searchsorted(days, rows.ts_ns // _DAY_NS)
-    share = 1.0 / max(1, len(np.unique(rows.instrument)))
-    net = np.mean([np.bincount(place, weights=one * share, minlength=len(days)) for one in each], axis=0)
-    return days * _DAY_NS, net
+    daily = [by_day(rows, one)[1] for one in each]
+    return days * _DAY_NS, np.mean(daily, axis=0)
 
 
 def _of_signal(rows: Rows, p: Float64, horizon_s: float, costs: dict[str, float], days: Int64) -> Float64:
@@ -72,17 +69,8 @@ def _of_signal(rows: Rows, p: Float64, horizon_s: float, costs: dict[str, float]
         other = ~half
         if half.any() and rows.label[other].any():
             said |= half & (p >= best_threshold(rows.label[other], p[other]))
-    bought = first_of_episodes(rows, said, horizon_s)
-    brought = np.where(rows.label == 1, costs["gain_bps"], -costs["loss_bps"]) - costs["cost_bps"]
-    return np.where(bought, brought / 1e4, 0.0)
-
-
-def _of_return(rows: Rows, forecast: Float64, costs: dict[str, float]) -> Float64:
-    """Net return of each row ``(N,)``; labels are logarithms."""
-    cost = costs["cost_bps"] / 1e4
-    side = np.where(np.abs(forecast) > cost, np.sign(forecast), 0.0)
-    net: Float64 = side * np.expm1(rows.label) - cost * np.abs(side)
-    return net
+    own = {name: costs[name] for name in ("gain_bps", "loss_bps", "cost_bps")}
+    return net_of_signal(rows, said, horizon_s, **own)
 
 
 def keep_returns(folder: Path, number: int, outcome: Outcome) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError
-from models.splits.combinatorial import combinatorial_purged, path_count, paths
+from models.splits.combinatorial import combinatorial_before, combinatorial_purged, path_count, paths
 from models.splits.spans import Spans
 
 
@@ -84,3 +84,28 @@ def test_splits_and_paths_are_skfolios_where_one_instrument_has_rows_of_one_leng
         assert found(rows(count, 0.5 * purged, purged), folds, held_out, 10 * embargo) == wanted
         assert paths(folds, held_out).T.tolist() == theirs.recombined_paths.tolist()
         assert path_count(folds, held_out) == theirs.n_test_paths
+
+
+def test_what_lies_before_a_test_is_split_and_the_last_of_the_rest_chooses() -> None:
+    """Labels of two rows, windows of three: no part shares a moment with another, nothing reaches the test."""
+    spans = rows(200, before=3, after=2)
+    made = combinatorial_before(spans, 1500, 5, 2, 0.2)
+    assert len(made) == comb(5, 2)
+    for chosen, parts, fold in made:
+        learns, chooses, judged = (spans[part.index] for part in (parts.train, parts.validation, parts.test))
+        assert max(one.end_ns.max() for one in (learns, chooses, judged)) < 1500
+        assert sorted(set(fold.tolist())) == list(chosen)
+        assert len(fold) == len(parts.test)
+        assert (np.diff(parts.test.index) > 0).all()
+        assert learns.apart_from(judged).all()
+        assert chooses.apart_from(judged).all()
+        assert learns.apart_from(chooses).all()
+        assert learns.ts_ns.max() < chooses.ts_ns.min()
+        assert 0.15 < len(chooses) / (len(learns) + len(chooses)) < 0.3
+    tested = np.concatenate([parts.test.index for _, parts, _ in made])
+    assert (np.bincount(tested) == path_count(5, 2)).all()
+
+
+def test_too_little_before_a_test_is_refused() -> None:
+    with pytest.raises(ConfigError, match="leaves nothing to learn from"):
+        combinatorial_before(rows(40, before=8, after=8), 300, 3, 2, 0.2)

@@ -24,12 +24,13 @@ from models.evaluation.metrics import class_scores
 from models.evaluation.returns import by_day, net_of_return, net_of_signal
 from models.evaluation.rows import Rows
 from models.evaluation.scoring import LOSS
-from models.evaluation.selection import expected_max_sharpe, probabilistic_sharpe, sharpes
+from models.evaluation.selection import BLOCKS, expected_max_sharpe, probabilistic_sharpe, sharpes
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 _YEAR_DAYS = 365.25
 _DAY_NS = 86_400_000_000_000
+_DAYS_LEAST = 2 * BLOCKS
 _NO_DRAWS = 2  # nobody asks for an interval of a path
 
 
@@ -60,11 +61,11 @@ class Costs(msgspec.Struct, frozen=True):
 class Traded(msgspec.Struct, frozen=True):
     """Net returns of a path.  ``sharpe``: annualised; ``psr``: probability that it is above 0; ``dsr``: that it is
     above what the best of all trials of the study would have by luck, None where the run is of no study.  ``equity``:
-    by day, added up."""
+    by day, added up.  Of fewer than 32 days nothing but ``net`` is told."""
 
     net: float
-    sharpe: float
-    psr: float
+    sharpe: float | None = None
+    psr: float | None = None
     dsr: float | None = None
     equity: tuple[float, ...] = ()
 
@@ -105,6 +106,15 @@ class Paths(msgspec.Struct, frozen=True):
     @property
     def suspicious(self) -> bool:
         return bool(self.suspicions) and not self.explained
+
+    @property
+    def figures(self) -> list[str]:
+        """What there is a spread of."""
+        names = [self.primary, self.loss, "skill"]
+        if self.costs is not None:
+            told = all(one.traded is not None and one.traded.sharpe is not None for one in self.paths)
+            names += ["net", "sharpe", "psr"] if told else ["net"]
+        return list(dict.fromkeys(names))
 
     def spread(self, of: str) -> tuple[float, float, float, float]:
         """Mean, deviation, least and greatest over the paths: of a score, ``skill``, ``sharpe``, ``net`` or ``psr``."""
@@ -167,24 +177,27 @@ def _traded(task: Task, one: Forecast, costs: Costs, trials: Float64 | None) -> 
     else:
         net = net_of_return(one.rows, one.said[:, 0], costs.cost_bps, task.horizon_rows)
     days, daily = by_day(one.rows, net)
-    sharpe = float(sharpes(daily[:, None])[0]) if len(daily) > 1 else 0.0
+    total, equity = rounded(float(daily.sum())), tuple(rounded(float(value)) for value in daily.cumsum())
+    if len(daily) < _DAYS_LEAST:
+        return Traded(total, equity=equity)
+    sharpe = float(sharpes(daily[:, None])[0])
     dsr = None
     if trials is not None and trials.shape[1] > 1:
         by_luck = expected_max_sharpe(trials.shape[1], float(sharpes(trials).var(ddof=1)))
         dsr = rounded(_above(daily, sharpe, by_luck))
     years = max(float(days[-1] - days[0]) / _DAY_NS + 1, 1.0) / _YEAR_DAYS
     return Traded(
-        rounded(float(daily.sum())),
+        total,
         rounded(sharpe * float(np.sqrt(len(days) / years))),
         rounded(_above(daily, sharpe, 0.0)),
         dsr,
-        tuple(rounded(float(value)) for value in daily.cumsum()),
+        equity,
     )
 
 
 def _above(daily: Float64, sharpe: float, benchmark: float) -> float:
     """Probability that the true Sharpe ratio per day is above ``benchmark``; 0 where nothing was ever held."""
-    if len(daily) < 3 or sharpe == 0.0:
+    if sharpe == 0.0:
         return 0.0
     from scipy.stats import kurtosis, skew
 

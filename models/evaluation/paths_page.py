@@ -31,10 +31,7 @@ def write_page(path: Path, found: Paths) -> None:
 
 def spread_rows(found: Paths) -> list[tuple[str, str, str, str, str]]:
     """Name, mean, deviation, least and greatest over the paths."""
-    names = dict.fromkeys((found.primary, found.loss, "skill"))
-    if found.costs is not None:
-        names |= dict.fromkeys(("sharpe", "psr", "net"))
-    return [(name, *(f"{value:.4g}" for value in found.spread(name))) for name in names]
+    return [(name, *(f"{value:.4g}" for value in found.spread(name))) for name in found.figures]
 
 
 def render(found: Paths) -> str:
@@ -74,8 +71,8 @@ def _paths(found: Paths) -> str:
         row = [f"{number}", *(f"{one.scores.get(name, np.nan):.5g}" for name in (found.primary, found.loss))]
         row += [f"{one.naive_loss:.5g}", f"{one.skill:.4g}"]
         if one.traded is not None:
-            deflated = "-" if one.traded.dsr is None else f"{one.traded.dsr:.4f}"
-            row += [f"{one.traded.net:.4g}", f"{one.traded.sharpe:.3f}", f"{one.traded.psr:.4f}", deflated]
+            told = (one.traded.net, one.traded.sharpe, one.traded.psr, one.traded.dsr)
+            row += ["-" if value is None else f"{value:.4g}" for value in told]
         rows.append(row)
     return table(head, rows)
 

@@ -188,7 +188,7 @@ def _told(
     )
     known = all("direction_accuracy" in one.scores for one in scored)
     direction = {"the network": found.spread("direction_accuracy")[0]} if known else {}
-    doubts = suspicions(direction, None if costs is None else found.spread("sharpe")[0])
+    doubts = suspicions(direction, found.spread("sharpe")[0] if "sharpe" in found.figures else None)
     return msgspec.structs.replace(found, suspicions=[str(doubt) for doubt in doubts])
 
 

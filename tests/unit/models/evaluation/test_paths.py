@@ -57,9 +57,11 @@ def test_what_is_traded_is_annualised_and_deflated_by_all_trials() -> None:
     found = score_path(RETURN, one, Costs(5.0), trials).traded
     assert found is not None
     assert found.dsr is not None
-    assert 0 < found.dsr < found.psr < 1
     held = np.where(np.abs(said) > 5e-4, np.sign(said), 0.0)
     net = held * np.expm1(label) - 5e-4 * np.abs(held)
+    assert found.sharpe is not None
+    assert found.psr is not None
+    assert 0 < found.dsr < found.psr < 1
     assert found.net == pytest.approx(net.sum(), rel=1e-5)
     assert found.sharpe == pytest.approx(net.mean() / net.std(ddof=1) * np.sqrt(365.25), rel=1e-4)
     assert found.equity == pytest.approx(net.cumsum(), rel=1e-5)
@@ -87,6 +89,7 @@ def test_the_page_tells_the_spread_and_escapes_what_comes_from_outside() -> None
     assert evil not in page
     assert "2 of 3" in page
     assert "the test, which stays shut" in page
+    assert found.figures == ["r2_oos", "mse", "skill", "net", "sharpe", "psr"]
     mean, spread, least, greatest = found.spread("skill")
     skills = [0.75, 1 - 0.75**2, 1 - 1.5**2]
     assert mean == pytest.approx(np.mean(skills), abs=1e-5)

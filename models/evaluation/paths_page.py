@@ -29,7 +29,7 @@ def write_page(path: Path, found: Paths) -> None:
         raise DataError(f"{path} cannot be written: {error.strerror}", do="check the disk") from None
 
 
-def spread_rows(found: Paths) -> list[tuple[str, str, str, str, str]]:
+def spread_rows(found: Paths) -> list[tuple[str, ...]]:
     """Name, mean, deviation, least and greatest over the paths."""
     return [(name, *(f"{value:.4g}" for value in found.spread(name))) for name in found.figures]
 

@@ -42,4 +42,5 @@ def by_day(rows: Rows, net: Float64) -> tuple[Int64, Float64]:
     days = np.unique(rows.ts_ns // _DAY_NS)
     share = 1.0 / max(1, len(np.unique(rows.instrument)))
     place = np.searchsorted(days, rows.ts_ns // _DAY_NS)
-    return days * _DAY_NS, np.bincount(place, weights=net * share, minlength=len(days))
+    daily: Float64 = np.bincount(place, weights=net * share, minlength=len(days)).astype(np.float64)
+    return days * _DAY_NS, daily

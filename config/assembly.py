@@ -80,7 +80,7 @@ class ConfiguredAssembly:
             schedule=models.schedule,
             by_step=models.by_step,
         )
-        self._placed: dict[str, OnnxModel | OffLoopModel | WarmModel] = {}
+        self._placed: dict[str, OnnxModel | SpreadModel | OffLoopModel | WarmModel] = {}
 
     def use(self, worker: Worker) -> None:
         """Models that are not for the loop run on ``worker``.  Before the first instrument is assigned."""
@@ -167,6 +167,8 @@ class ConfiguredAssembly:
             return model
         if not self._has_spread(bundle):
             return self._place(model)
+        if self._original is not None and isinstance(self._original._placed.get(bundle.version), OffLoopModel):
+            return self._place(model)  # on the worker with its spread: the twin only keeps that warm
         found = self._spreads.get(bundle.version)
         if found is None:
             original = None if self._original is None else self._original._spreads.get(bundle.version)
@@ -176,11 +178,9 @@ class ConfiguredAssembly:
                 stopwatch=self._stopwatch,
                 session=None if original is None else original.session,
             )
-            if original is None:
-                self._opening.note_spread(bundle.version, found.run_once)
-        return found
+        return self._place(found)
 
-    def _place(self, model: OnnxModel) -> Model:
+    def _place(self, model: OnnxModel | SpreadModel) -> Model:
         """Where it is to run."""
         version = model.version
         placed = self._placed.get(version)

@@ -188,9 +188,10 @@ def _opened(task: Task, bundle: Bundle) -> tuple[Model, str]:
         steps = StepModel(bundle)
         return steps, steps.provider
     providers = providers_of(task.providers, Path(task.engines))
-    model = OnnxModel(bundle, deadline_us=task.deadline_us, providers=providers)
+    alone = OnnxModel(bundle, deadline_us=task.deadline_us, providers=providers)
+    model: OnnxModel | SpreadModel = alone
     if task.spread and spread_graph(bundle) is not None:
-        return SpreadModel(model, deadline_us=None, stopwatch=time.perf_counter_ns), model.provider
+        model = SpreadModel(alone, deadline_us=None, stopwatch=time.perf_counter_ns)
     if decide(task.schedule, measure_us(model.run_once), usable_cores()).on_worker:
         Batches(model, model.guard)  # they must not crash the daemon either
     return model, model.provider

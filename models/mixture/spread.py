@@ -1,7 +1,8 @@
 """A bundle that tells the spread of its forecast with it: the graph that serves, and the one beside it that explains.
 
 Owns the second session.  It costs as many passes as the spread has samples, on each prediction: it is opened only where
-the session asks for it (``models.uncertainty``).
+the session asks for it (``models.uncertainty``).  Where both graphs run, by the call or on the worker in batches, is
+``models.serving.opening``'s.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from models.manifest import ASSET, FEATURES
 from models.manifest_sections import SideGraph
 from models.onnx_model import OnnxModel
 from models.providers.graph import Source
-from models.providers.onnx_runtime import open_session
+from models.providers.onnx_runtime import bound_run, open_session
+from models.serving.bound import Bound
+from models.serving.guards import SpreadGuard
 from models.side_graphs import check_explanation
 
 _OK, _LATE, _FAILED = PredictionStatus.OK, PredictionStatus.LATE, PredictionStatus.FAILED
@@ -49,6 +52,35 @@ def spread_facts(bundle: Bundle) -> Facts:
     return tuple(found)
 
 
+class BoundSpread:
+    """As ``models.serving.bound.Bound``: both graphs over the same windows.  ``outputs``: the forecasts, and behind
+    them the deviation of each."""
+
+    def __init__(self, bound: Bound, bundle: Bundle, graph: SideGraph, session: Any) -> None:
+        self.batch = bound.batch
+        self.features = bound.features
+        self.asset = bound.asset
+        shapes = {tensor.name: tensor.shape[1:] for tensor in graph.outputs}
+        names = [f"{tensor.name}{SPREAD}" for tensor in bundle.manifest.outputs]
+        spreads = [np.zeros((self.batch, *shapes[name]), np.float32) for name in names]
+        self.outputs = [*bound.outputs, *spreads]
+        inputs = {FEATURES: self.features, ASSET: self.asset}
+        binding = session.io_binding()
+        for tensor in graph.inputs:
+            array = inputs[tensor.name]
+            binding.bind_input(tensor.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        # Only what is asked for: such a graph may tell attention weights as well.
+        for name, array in zip(names, spreads, strict=True):
+            binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        self._forecast = bound.run
+        self.run_spread = bound_run(session, binding)
+        self.spreads = spreads
+
+    def run(self) -> None:
+        self._forecast()
+        self.run_spread()
+
+
 class SpreadModel:
     """Implements ``engine.ports.Model``: the answer of ``model``, and behind its numbers the deviation of each.
 
@@ -65,6 +97,7 @@ class SpreadModel:
         self.model = model
         self.late = 0
         self.failed = 0
+        self._graph = graph
         self._deadline_ns = math.inf if deadline_us is None else deadline_us * 1000
         self._stopwatch = stopwatch
         bundle = model.bundle
@@ -75,9 +108,9 @@ class SpreadModel:
         if session is None:
             self.session = open_session(source)
             check_explanation(bundle, graph, self.session)
-        self._names = [f"{tensor.name}{SPREAD}" for tensor in bundle.manifest.outputs]
+        self.guard = SpreadGuard(bundle.manifest, model.guard)
         self._numbers = {} if bundle.assets is None else bundle.assets.by_instrument
-        self._takes_asset = any(tensor.name == ASSET for tensor in graph.inputs)
+        self._bound = self.bind(1)
 
     @property
     def version(self) -> str:
@@ -87,14 +120,20 @@ class SpreadModel:
     def bundle(self) -> Bundle:
         return self.model.bundle
 
+    @property
+    def provider(self) -> str:
+        return self.model.provider
+
+    def bind(self, batch: int) -> BoundSpread:
+        """Both graphs, with buffers of their own for so many windows at once."""
+        return BoundSpread(self.model.bind(batch), self.bundle, self._graph, self.session)
+
     def run_once(self) -> None:
         """Both graphs once on whatever lies in the buffers, for who measures what it takes.  Nothing is counted."""
-        self.model.run_once()
-        spec = self.bundle.spec
-        self._spreads("", np.zeros((spec.window, len(spec.columns)), np.float32))
+        self._bound.run()
 
     def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction:
-        """Never raises.  A forecast whose spread is not a number is failed: who asked for it must not trade without."""
+        """Never raises.  A forecast whose spread is none is failed: who asked for it must not trade without."""
         started_ns = self._stopwatch()
         said = self.model.predict(instrument, window, ts_event_ns, ts_recv_ns)
         if said.status is _FAILED:
@@ -103,8 +142,8 @@ class SpreadModel:
             spreads = self._spreads(instrument, window)
         except Exception as error:  # the runtime raises its own types
             return self._fail(said, f"the spread: {type(error).__name__}: {error}"[:200])
-        if not all(math.isfinite(one) and one >= 0.0 for one in spreads):
-            return self._fail(said, "the spread is not finite or below 0")
+        if defect := self.guard.spread_defect(spreads):
+            return self._fail(said, defect)
         status = said.status
         if self._stopwatch() - started_ns > self._deadline_ns:
             self.late += status is not _LATE
@@ -113,10 +152,11 @@ class SpreadModel:
         return Prediction(ts_event_ns, ts_recv_ns, instrument, self.version, status, values, said.text)
 
     def _spreads(self, instrument: str, window: Float32Array) -> list[float]:
-        feeds: dict[str, Any] = {FEATURES: np.ascontiguousarray(window[None], np.float32)}
-        if self._takes_asset:
-            feeds[ASSET] = np.array([self._numbers.get(instrument, UNKNOWN)], np.int64)
-        return [float(number) for one in self.session.run(self._names, feeds) for number in one.ravel()]
+        bound = self._bound
+        bound.features[0] = window
+        bound.asset[0] = self._numbers.get(instrument, UNKNOWN)
+        bound.run_spread()
+        return [number for one in bound.spreads for number in one.ravel().tolist()]
 
     def _fail(self, said: Prediction, text: str) -> Prediction:
         self.failed += 1

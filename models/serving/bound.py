@@ -5,11 +5,34 @@ Shapes never change after that, and neither do addresses: what a provider can ca
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
 import numpy as np
 
+from engine.ports import Float32Array
 from models.bundle import Bundle
 from models.manifest import ASSET, FEATURES
 from models.providers.graph import Array, OpenedGraph
+
+
+class Bound(Protocol):
+    """What is asked by buffers, as ``BoundGraph`` says; ``outputs`` may be followed by what another graph tells."""
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def features(self) -> Float32Array: ...
+
+    @property
+    def asset(self) -> Array: ...
+
+    @property
+    def outputs(self) -> Sequence[Float32Array]: ...
+
+    @property
+    def run(self) -> Callable[[], None]: ...
 
 
 class BoundGraph:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from models.manifest import Manifest
 from models.manifest_sections import Form
@@ -23,6 +24,12 @@ SAME_MAX = 100
 """Different windows in a row with the same bits as an answer: after that it says nothing about the market."""
 
 Check = Callable[[Sequence[float]], str]
+
+
+class Guard(Protocol):
+    def defect(self, instrument: str, values: tuple[float, ...], mark: float) -> str:
+        """As ``OutputGuard``."""
+        ...
 
 
 class OutputGuard:
@@ -62,6 +69,34 @@ class OutputGuard:
     def forget(self, instrument: str) -> None:
         """What was said before counts no more."""
         self._said.pop(instrument, None)
+
+
+class SpreadGuard:
+    """Of a model that tells the deviation of each of its numbers behind them; ``forecasts`` judges what comes before.
+
+    The deviation of numbers between 0 and 1 is at most a half.
+    """
+
+    def __init__(self, manifest: Manifest, forecasts: Guard) -> None:
+        self._forecasts = forecasts
+        self._width = manifest.output_width
+        self._highest: list[float] = []
+        for form, width in _forms(manifest):
+            self._highest += [0.5 + _EDGE if form in ("probability", "classes") else math.inf] * width
+
+    def defect(self, instrument: str, values: tuple[float, ...], mark: float) -> str:
+        return self.spread_defect(values[self._width :]) or self._forecasts.defect(
+            instrument, values[: self._width], mark
+        )
+
+    def spread_defect(self, spreads: Sequence[float]) -> str:
+        """Why these are no deviations; empty where they may be."""
+        for spread, highest in zip(spreads, self._highest, strict=True):
+            if not 0.0 <= spread < math.inf:
+                return "the spread is not finite or below 0"
+            if spread > highest:
+                return f"the spread {spread:.4g} is over a half, and the forecast is a probability"
+        return ""
 
 
 class _Said:

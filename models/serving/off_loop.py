@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from engine.events import Prediction, PredictionStatus
 from engine.ports import Float32Array
 from models.serving.batches import Batches, Bindable
-from models.serving.guards import OutputGuard
+from models.serving.guards import Guard
 from models.serving.worker import Mailbox, Runner, Worker
 
 _OK, _FAILED = PredictionStatus.OK, PredictionStatus.FAILED
@@ -20,10 +20,14 @@ class Hosted(Bindable, Protocol):
     """What is put on the worker: an open model that is left alone otherwise."""
 
     @property
-    def guard(self) -> OutputGuard: ...
+    def guard(self) -> Guard: ...
 
     @property
     def provider(self) -> str: ...
+
+    def run_once(self) -> object:
+        """All of one prediction, for who measures what it takes."""
+        ...
 
 
 class OffLoopModel:

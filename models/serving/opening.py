@@ -9,19 +9,21 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import TypeVar
 
 from models.bundle import Bundle
 from models.onnx_model import CPU, OnnxModel, open_model
 from models.providers.absent import AbsentModel
 from models.providers.graph import Provider
 from models.serving.guards import SAME_MAX
-from models.serving.off_loop import OffLoopModel
+from models.serving.off_loop import Hosted, OffLoopModel
 from models.serving.schedule import Schedule, Wanted, decide, measure_us, usable_cores
 from models.serving.step import StepModel
 from models.serving.worker import Worker
 
 Opened = OnnxModel | AbsentModel | StepModel
 """A bundle that is open and answers from the call."""
+Placed = TypeVar("Placed", bound=Hosted)
 OnScheduled = Callable[[str, Schedule], None]
 """Told where a version runs, when that is decided."""
 OnProvider = Callable[[str, str, str, str], None]
@@ -104,21 +106,14 @@ class Opening:
                 self._changed(bundle.version, wanted, model.provider, " | ".join(model.graph.passed_over))
         return model
 
-    def place(self, model: OnnxModel) -> OnnxModel | OffLoopModel:
-        """An open model, where it is to run: measured, decided, noted."""
+    def place(self, model: Placed) -> Placed | OffLoopModel:
+        """An open model, where it is to run: measured (with its spread, where it tells one), decided, noted."""
         if self._worker is None:
             return model
         time_us = measure_us(model.run_once)
         schedule = decide(self._wanted, time_us, usable_cores())._replace(provider=model.provider)
         self._note(model.version, schedule)
         return OffLoopModel(model, self._worker, self._deadline_us, time_us) if schedule.on_worker else model
-
-    def note_spread(self, version: str, run: Callable[[], object]) -> None:
-        """A version is served with its spread, by ``run``: in the loop, whatever it takes, and the log says so."""
-        if self._worker is not None:
-            time_us = measure_us(run)
-            why = f"takes {time_us:.0f} us with its spread (models.uncertainty), which is computed in the loop"
-            self._note(version, Schedule(False, time_us, why))
 
     def _changed(self, version: str, before: str, after: str, text: str) -> None:
         with self._telling:

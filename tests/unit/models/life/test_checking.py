@@ -162,7 +162,7 @@ def test_batches_are_held_to_the_tape_where_the_worker_would_run_them(
 ) -> None:
     """A provider that computes batches wrongly is found there; who never runs any is not refused."""
 
-    def wrong(bundle, bound) -> None:
+    def wrong(bundle, bound, single) -> None:
         raise BundleError(f"bundle {bundle.version}: a batch is off the golden tape")
 
     monkeypatch.setattr(batches, "_check_tape", wrong)

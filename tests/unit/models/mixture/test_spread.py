@@ -10,13 +10,19 @@ import msgspec
 import numpy as np
 import pytest
 
+from config.assembly import ConfiguredAssembly
+from config.load import load
 from engine.errors import BundleError
 from engine.events import PredictionStatus
+from engine.instruments import AssetClass
 from models.bundle import load_bundle
 from models.life import checking
 from models.life.checking import Task, examine
-from models.mixture.spread import SpreadModel, spread_facts, spread_graph
+from models.mixture.spread import BoundSpread, SpreadModel, spread_facts, spread_graph
 from models.onnx_model import OnnxModel
+from models.serving import opening as served
+from models.serving.batches import Ask, Batches
+from models.serving.off_loop import OffLoopModel, WarmModel
 from models.serving.opening import Opening
 from models.serving.worker import Worker
 from tests.support.training import tiny_dataset, tiny_settings, write_quotes, write_settings
@@ -83,13 +89,17 @@ def test_both_graphs_are_checked_before_a_session_opens_them(averaged, monkeypat
     model, _ = checking._opened(task, bundle)
     assert isinstance(model, SpreadModel)
 
-    def slow(self, instrument, window):
-        until_ns = time.process_time_ns() + 2_000_000
-        while time.process_time_ns() < until_ns:
-            pass
-        return [0.0]
+    def slowed(real):
+        def run(self, *given):
+            until_ns = time.process_time_ns() + 2_000_000
+            while time.process_time_ns() < until_ns:
+                pass
+            return real(self, *given)
 
-    monkeypatch.setattr(SpreadModel, "_spreads", slow)
+        return run
+
+    monkeypatch.setattr(BoundSpread, "run", slowed(BoundSpread.run))
+    monkeypatch.setattr(SpreadModel, "_spreads", slowed(SpreadModel._spreads))
     monkeypatch.setattr(checking, "_TIMED_RUNS", 3)
     assert "models.deadline_us (1500)" in examine(msgspec.structs.replace(task, deadline_us=1500.0)).problem
     assert examine(msgspec.structs.replace(task, deadline_us=1500.0, spread=False)).problem == ""
@@ -104,29 +114,91 @@ def test_both_graphs_have_one_deadline_and_a_failure_is_one(averaged) -> None:
     model = SpreadModel(OnnxModel(bundle), deadline_us=None, stopwatch=lambda: 0)
     assert model.predict(name, np.full_like(windows[0], np.nan), 1, 2).status is FAILED
 
-    class Broken:
-        def run(self, names, feeds):
-            return [np.array([np.nan], np.float32)]
 
-    broken = SpreadModel(OnnxModel(bundle), deadline_us=None, stopwatch=lambda: 0, session=Broken())
-    said = broken.predict(name, windows[0], 1, 2)
-    assert (said.status, said.text, broken.failed) == (FAILED, "the spread is not finite or below 0", 1)
-
-
-def test_what_a_spread_takes_in_the_loop_is_told(averaged) -> None:
-    """There is a worker, and a model with its spread is not for it; measuring counts nothing."""
-    bundle, *_ = averaged
-    opening = Opening(deadline_us=1e6)
+@pytest.mark.fault("E1")
+@pytest.mark.parametrize(
+    ("spread", "said"), [(np.nan, "not finite"), (np.inf, "not finite"), (-1e-6, "below 0"), (0.6, "over a half")]
+)
+def test_a_spread_that_is_none_is_a_failed_prediction_in_the_loop_and_in_a_batch(averaged, spread, said) -> None:
+    """The graph of spreads bent after each run."""
+    bundle, name, windows, _ = averaged
     model = SpreadModel(OnnxModel(bundle), deadline_us=None, stopwatch=lambda: 0)
-    opening.note_spread(bundle.version, model.run_once)
-    assert opening.schedules == {}
+    batches = Batches(model, model.guard)
+    for bound in (model._bound, batches._bound[1]):
+        run = bound.run_spread
+        bound.run_spread = lambda bound=bound, run=run: (run(), bound.spreads[0].fill(spread))
+    found = model.predict(name, windows[0], 1, 2)
+    assert (found.status, model.failed) == (FAILED, 1)
+    (answer,) = batches.answer([Ask(name, windows[0], 1, 2, 0)])
+    assert answer.status is FAILED
+    assert said in found.text
+    assert answer.text == found.text
+
+
+def test_a_model_with_its_spread_goes_on_the_worker_where_both_take_long(averaged, monkeypatch) -> None:
+    """Measured is what both take; in batches the answers are those of the loop."""
+    bundle, name, windows, _ = averaged
+    monkeypatch.setattr(served, "usable_cores", lambda: 2)
+    monkeypatch.setattr(served, "measure_us", lambda run: (run(), 51.0)[1])
+    opening = Opening(deadline_us=1e6)
     opening.use(Worker())
-    opening.note_spread(bundle.version, model.run_once)
-    schedule = opening.schedules[bundle.version]
-    assert not schedule.on_worker
-    assert schedule.time_us > 0
-    assert schedule.text.endswith("us with its spread (models.uncertainty), which is computed in the loop")
+    model = SpreadModel(OnnxModel(bundle), deadline_us=None, stopwatch=lambda: 0)
+    placed = opening.place(model)
+    assert isinstance(placed, OffLoopModel)
+    assert opening.schedules[bundle.version].on_worker
     assert (model.model.count, model.failed) == (0, 0)
+    asks = [Ask(each, window, 1, 2, 0) for each, window in zip((name, "X/Y@test") * 4, windows, strict=False)]
+    assert len(asks) == 8
+    for ask, answer in zip(asks, placed._runner.batches.answer(asks), strict=True):
+        alone = model.predict(ask.instrument, ask.window, 1, 2)
+        assert answer.status is OK
+        np.testing.assert_allclose(answer.values, alone.values, atol=1e-6)
+
+
+@pytest.mark.fault("E6")
+@pytest.mark.parametrize("size", [2, 8])
+def test_spreads_of_each_lane_are_held_to_those_one_by_one(averaged, monkeypatch, size) -> None:
+    """Lanes of the second graph that are exchanged would be another instrument's spread."""
+    bundle, *_ = averaged
+    model = SpreadModel(OnnxModel(bundle), deadline_us=None, stopwatch=lambda: 0)
+    bind = SpreadModel.bind
+
+    def bent(self, batch):
+        bound = bind(self, batch)
+        if batch == size:
+            run = bound.run_spread
+            off = 2 * bundle.manifest.tolerance.outputs_abs
+            bound.run_spread = lambda: (run(), np.add(bound.spreads[0][-1:], off, out=bound.spreads[0][-1:]))
+        return bound
+
+    monkeypatch.setattr(SpreadModel, "bind", bent)
+    with pytest.raises(BundleError, match=f"in a batch of {size} a prediction is"):
+        Batches(model, model.guard)
+
+
+@pytest.mark.parametrize("schedule", ["worker", "inline"])
+def test_a_session_serves_a_spread_where_its_schedule_says_and_the_shadow_with_it(averaged, schedule) -> None:
+    """The record tells where answers come from, and where the deviation is."""
+    bundle, name, *_ = averaged
+    settings = load(
+        env={},
+        overrides={
+            "models.directory": bundle.path.parent,
+            "models.registry": bundle.path.parent / "none",
+            "models.uncertainty": True,
+            "models.schedule": schedule,
+            "models.deadline_us": 1_000_000,
+        },
+    )
+    assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
+    assembly.use(Worker())
+    instrument = msgspec.structs.replace(bundle.golden.instrument, id=name, asset_class=AssetClass.FX, venue="oanda")
+    assigned = assembly.assign(instrument, True)
+    assert dict(assigned.facts)["spread.p_up"] == 1.0
+    assert (("asynchronous", 1.0) in assigned.facts) is (schedule == "worker")
+    model, twin = (one.model(instrument, assigned) for one in (assembly, assembly.twin()))
+    kinds = (OffLoopModel, WarmModel) if schedule == "worker" else (SpreadModel, SpreadModel)
+    assert (type(model), type(twin)) == kinds
 
 
 def test_a_bundle_without_such_a_graph_has_no_spread(artifacts: Path) -> None:

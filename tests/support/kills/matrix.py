@@ -248,11 +248,14 @@ class Chain:
             await daemon.finish(spot)
             daemon.violations += self._look_back(daemon.session)
 
-    async def kill(self, spot: Spot, number: int, *more: str, still: bool = False) -> Kill:
-        """Start a daemon, compare once its account is confirmed, let it trade until it dies."""
+    async def kill(
+        self, spot: Spot, number: int, *more: str, still: bool = False, reached_s: float = REACHED_S
+    ) -> Kill:
+        """Start a daemon, compare once its account is confirmed, let it trade until it dies; from outside after
+        ``reached_s``."""
         async with self.running(spot, number, *more, still=still) as daemon:
             if daemon.confirmed_s:
-                await self._live_on(spot, daemon.ended)
+                await self._live_on(spot, daemon.ended, reached_s)
         reached = daemon.died
         if spot.damages:
             reached = self.damaged = damage(daemon.session, spot.call.partition(":")[2])
@@ -283,7 +286,7 @@ class Chain:
         """What no session has told until now was told as a balance."""
         self.excused.fills = untold(self.sandbox.exchange, [*self.told.values()])
 
-    async def _live_on(self, spot: Spot, ended: asyncio.Task[int]) -> None:
+    async def _live_on(self, spot: Spot, ended: asyncio.Task[int], reached_s: float) -> None:
         """Trading, until its end comes or is brought about."""
         if spot.while_stopping or spot.damages:
             await asyncio.wait({ended}, timeout=self.rng.uniform(0, 2 * WORKS_S))
@@ -293,7 +296,7 @@ class Chain:
             await asyncio.wait({ended}, timeout=self.rng.uniform(0, 0.1))
             self.nursery.signal(signal.SIGTERM)
         if not spot.damages:
-            await asyncio.wait({ended}, timeout=REACHED_S)
+            await asyncio.wait({ended}, timeout=reached_s)
 
     def _look_back(self, session: Path) -> list[str]:
         """At a session that is dead: what its journal says that it must not."""
@@ -347,17 +350,19 @@ class Daemon:
         return False
 
     async def agreed(self) -> list[str]:
-        """What differs from the exchange once everything that is under way has arrived; nothing, it should be.  The
-        market stands still from here on."""
+        """What differs from the exchange once everything that is under way has arrived, which it has when nothing has
+        changed for a while; nothing, it should be.  The market stands still from here on."""
         self._chain.market.still = True
-        until = time.monotonic() + AGREED_S
+        until, before = 0.0, set[str]()
         while True:
             found = self._chain.differences(self.session)
             if found == []:
                 self.compared = True
             if not found or self.ended.done():
                 return []
-            if time.monotonic() > until:
+            if set(found) != before:
+                until, before = time.monotonic() + AGREED_S, set(found)
+            elif time.monotonic() > until:
                 return found
             await asyncio.sleep(0.1)
 

@@ -6,6 +6,7 @@ Owns the process and its results.  Which servers a script meets is decided by th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -18,6 +19,10 @@ import pytest
 
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 _MOST_SAID = 1 << 22
+_MOST_S = 200.0
+PATIENT = pytest.mark.timeout(230)
+"""For tests of which one runs the script and the others wait for it; below ``faulthandler_timeout``, at which the whole
+worker would go."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -56,7 +61,7 @@ class Results:
                 pytest.fail(f"{result.client}, case {number}: {result.title}\n{result.error}", pytrace=False)
 
 
-async def run(python: Path, script: str, settings: dict[str, Any], *, home: Path, timeout_s: float) -> Results:
+async def run(python: Path, script: str, settings: dict[str, Any], *, home: Path) -> Results:
     """``script`` is a name in ``tests/clients/scripts``; ``settings`` reach it as one JSON line on stdin.
 
     The process sees no settings, keys or proxies of this machine.
@@ -76,18 +81,20 @@ async def run(python: Path, script: str, settings: dict[str, Any], *, home: Path
         limit=_MOST_SAID,
     )
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(_MOST_S):
             out, err = await process.communicate(json.dumps(settings).encode() + b"\n")
     except TimeoutError:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            process.kill()
         out, err = await process.communicate()
-        err += f"\nkilled after {timeout_s:.0f} s".encode()
+        err += f"\nkilled after {_MOST_S:.0f} s".encode()
     lines = [line for line in out.splitlines() if line.startswith(b'{"venue"')]
     return Results([msgspec.json.decode(line, type=Result) for line in lines], err.decode(errors="replace"))
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Results]) -> Results:
-    """One run for all workers of this test session: the first makes it, the others read what it wrote."""
+    """One run for all workers of this test session: the first makes it, the others read what it wrote, be it why there
+    is none."""
     base = factory.getbasetemp()
     # Under xdist each worker has its own folder in one that they share.
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
@@ -97,7 +104,10 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Resu
         if not target.exists():
             home = shared / f"clients-{name}"
             home.mkdir(exist_ok=True)
-            results = make(home)
+            try:
+                results = make(home)
+            except Exception as error:
+                results = Results([], f"it was not run: {error!r}")
             target.write_bytes(msgspec.json.encode([results.found, results.said]))
     found, said = msgspec.json.decode(target.read_bytes(), type=tuple[list[Result], str])
     return Results(found, said)

@@ -14,8 +14,10 @@ import pytest
 from connectors.coinbase.sandbox.keys import make_key_file
 from connectors.coinbase.sandbox.server import serve
 from connectors.coinbase.sandbox.settings import DEFAULT_PRODUCTS, FUTURES, RateLimits, SandboxSettings
-from tests.clients.running import Results, once, run
+from tests.clients.running import PATIENT, Results, once, run
 from tests.support.coinbase_sandbox import STILL_MS
+
+pytestmark = PATIENT
 
 STILL: dict[str, Any] = {"step_ms": STILL_MS, "warmup_s": 10.0}
 BALANCES = (("USD", Decimal(1_000_000)), ("BTC", Decimal(5)), ("ETH", Decimal(50)))
@@ -55,7 +57,7 @@ async def _session(python: Path, script: str, home: Path, venues: Sequence[str],
             sandbox = await serve(SandboxSettings(**given))
             stack.push_async_callback(sandbox.stop)
             at[name] = sandbox.addresses()
-        return await run(python, script, at, home=home, timeout_s=170.0)
+        return await run(python, script, at, home=home)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,9 @@ from connectors.kraken.sandbox import server as kraken_server
 from connectors.kraken.sandbox.settings import KrakenSettings
 from connectors.kraken.sandbox.settings import RateLimits as KrakenLimits
 from connectors.local.serving import RunningVenue
-from tests.clients.running import Results, once, run
+from tests.clients.running import PATIENT, Results, once, run
+
+pytestmark = PATIENT
 
 STILL: dict[str, Any] = {"step_ms": 1e9, "warmup_s": 5.0}
 LIVELY: dict[str, Any] = {"step_ms": 10.0, "rate_per_s": 200.0, "warmup_s": 3.0}
@@ -34,14 +36,14 @@ Starts = dict[str, Callable[[Path], Awaitable[RunningVenue]]]
 
 async def _session(python: Path, script: str, home: Path, starts: Starts) -> Results:
     """One client against its venues."""
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     at: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
         for name, start in starts.items():
             venue = await start(home / f"{name}.json")
             stack.push_async_callback(venue.stop)
             at[name] = venue.addresses()
-        return await run(python, script, at, home=home, timeout_s=150.0)
+        return await run(python, script, at, home=home)
 
 
 async def _all(python: Path, home: Path) -> Results:

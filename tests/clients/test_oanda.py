@@ -12,7 +12,9 @@ import pytest
 from connectors.certificates import AUTHORITY
 from connectors.oanda.sandbox.server import serve
 from connectors.oanda.sandbox.settings import RateLimits, SandboxSettings, Switches, instruments_named
-from tests.clients.running import Results, once, run
+from tests.clients.running import PATIENT, Results, once, run
+
+pytestmark = PATIENT
 
 FEW = instruments_named(["EUR_USD", "USD_JPY", "SPX500_USD"])
 NUMBERS = [str(number) for number in range(1, 32)]
@@ -35,7 +37,7 @@ async def _session(python: Path, home: Path) -> Results:
             at[name] = {**made.addresses(), "token": made.token}
             if "tls_folder" in settings:
                 at[name]["authority"] = str(settings["tls_folder"] / AUTHORITY)
-        return await run(python, "oanda.py", at, home=home, timeout_s=120.0)
+        return await run(python, "oanda.py", at, home=home)
 
 
 @pytest.fixture(scope="session")

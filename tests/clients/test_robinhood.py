@@ -12,7 +12,9 @@ import pytest
 
 from connectors.robinhood.sandbox.server import serve
 from connectors.robinhood.sandbox.settings import DEFAULT_PAIRS, RateLimits, SandboxSettings, Switches
-from tests.clients.running import Results, once, run
+from tests.clients.running import PATIENT, Results, once, run
+
+pytestmark = PATIENT
 
 NUMBERS = [str(number) for number in range(1, 13)]
 STILL: dict[str, Any] = {"warmup_s": 1.0, "rate_per_s": 5.0, "pairs": DEFAULT_PAIRS[:2], "rate_limits": None}
@@ -31,7 +33,7 @@ async def _session(python: Path, home: Path) -> Results:
             made = await serve(SandboxSettings(key_file=home / f"{name}.json", **settings))
             stack.push_async_callback(made.stop)
             at[name] = {**made.addresses(), **json.loads(made.key_file.read_text()), "burst": 20}
-        return await run(python, "robinhood.py", at, home=home, timeout_s=120.0)
+        return await run(python, "robinhood.py", at, home=home)
 
 
 @pytest.fixture(scope="session")

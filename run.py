@@ -147,7 +147,7 @@ def _parts(
 ) -> Any:
     """What a daemon is put together of.  ``worker``: where models run that are not for the loop, None in data time."""
     from config.chosen_venue import ChosenVenue
-    from config.following import follow_registry, tell_providers
+    from config.following import follow_registry, tell_providers, tell_schedules
     from config.wiring import build_core
     from connectors.lag import LoopLag
     from engine.runtime.logs import get_logger
@@ -166,7 +166,7 @@ def _parts(
         log = get_logger("models")
         if worker is None:
             log.info("models run in the loop", why="in data time an answer belongs to its row")
-        assembly.tell_schedules(lambda version, schedule: log.info("a model runs", model=version, where=schedule.text))
+        tell_schedules(assembly, settings.models.deadline_us, log)
         tell_providers(assembly, tell, log)
         return follow_registry(settings, assembly, tell, ROOT, env=without_secrets(), log=log, core=core)
 

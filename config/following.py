@@ -14,6 +14,7 @@ from engine.events import InputEvent, ModelOffered, ProviderChanged
 from models.bundle import Bundle
 from models.life.checking import Checker, Task
 from models.life.watcher import Offer, RegistryWatcher, Role
+from models.serving.schedule import Schedule
 
 
 def follow_registry(
@@ -75,6 +76,24 @@ def tell_providers(assembly: ConfiguredAssembly, tell: Callable[[Callable[[int],
         tell(lambda at_ns: ProviderChanged(at_ns, at_ns, version, before, after, text))
 
     assembly.tell_providers(changed)
+
+
+def tell_schedules(assembly: ConfiguredAssembly, deadline_us: float, log: Any) -> None:
+    """Where each version runs is logged; one that takes longer than its answers may is an error before it is asked."""
+
+    def scheduled(version: str, schedule: Schedule) -> None:
+        if schedule.time_us is None or schedule.time_us <= deadline_us:
+            log.info("a model runs", model=version, where=schedule.text)
+            return
+        log.error(
+            "a model is too slow here: its predictions will be late, and nothing is entered on them",
+            model=version,
+            where=schedule.text,
+            expected=f"at most models.deadline_us ({deadline_us:g})",
+            do="promote a faster version, raise models.deadline_us, or use another machine",
+        )
+
+    assembly.tell_schedules(scheduled)
 
 
 def _seated(core: TradingCore, instrument: str, role: Role) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from config.assembly import ConfiguredAssembly
-from config.following import follow_registry
+from config.following import follow_registry, tell_schedules
 from config.load import load
 from config.wiring import build_core
 from engine.errors import BundleError
@@ -21,6 +21,7 @@ from engine.events import InputEvent, InstrumentDefined, ModelOffered
 from models.bundle import load_bundle
 from models.registry.standing import scope_of
 from models.registry.store import Registry
+from models.serving.worker import Worker
 from tests.support.core import BTC, MemoryRecorder, spot
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -133,6 +134,33 @@ def test_an_instrument_that_the_core_does_not_know_yet_waits(tmp_path: Path) -> 
     (tmp_path / "away").rename(session.registry.root)
     watcher.look()
     assert session.seats()[0] == version
+
+
+class Lines:
+    """A log that is read."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, _: str, **about: Any) -> None:
+        self.said.append(("info", about))
+
+    def error(self, _: str, **about: Any) -> None:
+        self.said.append(("error", about))
+
+
+@pytest.mark.parametrize(("deadline_us", "said"), [(1, "error"), (10_000_000, "info")])
+def test_a_champion_that_is_too_slow_is_told_before_it_is_asked(tmp_path: Path, deadline_us: int, said: str) -> None:
+    """A check keeps such a version out of a session that runs; at a start there is nobody else to serve."""
+    session = Session(tmp_path, **{"models.deadline_us": deadline_us})
+    session.assembly.use(Worker())
+    session.begin()
+    log = Lines()
+    tell_schedules(session.assembly, deadline_us, log)
+    ((level, about),) = log.said
+    assert level == said
+    assert about["model"].startswith("demo-crypto@")
+    assert ("models.deadline_us (1)" in str(about)) == (said == "error")
 
 
 def test_what_the_registry_has_taken_away_is_away_in_the_next_session_too(tmp_path: Path) -> None:

@@ -12,15 +12,18 @@ import gc
 import os
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support import complete
 
 _numbers = count()
-settings.register_profile("suite", derandomize=True)
-settings.register_profile("fuzz", print_blob=True)
+# How long an example takes, or its making, is the machine's business: no test may fail for that.
+_UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("suite", derandomize=True, **_UNTIMED)
+settings.register_profile("fuzz", print_blob=True, **_UNTIMED)
 settings.load_profile("suite")
 # The suite starts some hundreds of processes: each would compile all of ours again where bytecode may not be kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -69,7 +69,9 @@ READERS: Mapping[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.fault("F15")
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     at=st.floats(0, 1),
     length=st.integers(0, 60),
@@ -90,7 +92,9 @@ def test_a_damaged_key_file_is_one_line_without_the_key(
 
 
 @pytest.mark.fault("F15")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     key=st.sampled_from(KEYS),
     how=st.sampled_from(["text", "file", "list", "map", "lines", "seed", "pair"]),

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("engine", "connectors", "strategies", "models", "risk", "config")
@@ -102,3 +103,9 @@ def test_only_run_imports_the_runtime_and_nobody_imports_run() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             assert "run" not in names, f"{path}:{node.lineno} imports run.py"
+
+
+def test_no_property_test_fails_for_the_time_that_an_example_takes() -> None:
+    """On a busy machine it would; the profile of the suite says so for all that say nothing of their own."""
+    found = settings()
+    assert (found.deadline, HealthCheck.too_slow in found.suppress_health_check) == (None, True)

@@ -43,7 +43,7 @@ def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
     if account_qty < books_qty or not rules.can_short:
         return intent
     for order in view.open_orders(name):
-        if order.side == side and order.strategy == intent.strategy:
+        if order.side == side and order.strategy in (intent.strategy, EVERYONE, *CLOSERS):  # these may close it as well
             own_qty -= order.leaves_qty
     if intent.qty > own_qty:
         return intent

@@ -16,7 +16,15 @@ from typing import Protocol
 import msgspec
 
 from engine.codec import DECISION_TYPES, DERIVED_TYPES, Record, encode, render
-from engine.commands import NewOrder, Rejected, ReplaceOrder, RiskStateChanged
+from engine.commands import (
+    GroupEnded,
+    GroupMoved,
+    GroupOpened,
+    NewOrder,
+    Rejected,
+    ReplaceOrder,
+    RiskStateChanged,
+)
 from engine.core import TradingCore
 from engine.errors import BundleError, JournalError
 from engine.events import (
@@ -32,7 +40,18 @@ from engine.latch import JOURNAL_HALT
 from engine.ports import Assembly, Assignment, Features, Float32Array, Model
 from engine.seats import ASYNCHRONOUS, GONE
 
-REFUSABLE = (NewOrder, ReplaceOrder, Rejected, Prediction, StateKept, ModelAssigned, ModelStanding)
+REFUSABLE = (
+    NewOrder,
+    ReplaceOrder,
+    Rejected,
+    GroupOpened,
+    GroupMoved,
+    GroupEnded,
+    Prediction,
+    StateKept,
+    ModelAssigned,
+    ModelStanding,
+)
 """What the core lets a full journal refuse: it halts and goes on (``engine.latch``)."""
 ASKED_KEPT = 4096
 """Rows kept of each instrument and model until their answer comes; the oldest is forgotten, and then not compared."""

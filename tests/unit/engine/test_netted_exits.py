@@ -88,6 +88,15 @@ def test_what_another_strategy_wants_to_sell_takes_no_exit_away() -> None:
     assert unnet(wish, core.view) is wish
 
 
+@pytest.mark.parametrize("closer", ["operator", "guardian", ""])
+def test_what_somebody_closes_for_it_is_not_closed_twice(closer: str) -> None:
+    """1 held and 1 by another: an operator's sale of 2 is out and closes both."""
+    core = holding(s="1", other="1")
+    assert isinstance(core.desk.place(intent(Side.SELL, "2", closer, order_type=OrderType.MARKET)), NewOrder)
+    wish = leaving("1")
+    assert unnet(wish, core.view) is wish
+
+
 @pytest.mark.fault("F12")
 @pytest.mark.parametrize("rests", [True, False])
 def test_what_rests_in_the_way_of_a_hidden_exit_goes_first(rests: bool) -> None:

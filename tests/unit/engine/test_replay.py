@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from engine import events as e
 from engine.bus import EventBus
 from engine.codec import encode
-from engine.commands import NewOrder, Rejected, RiskState
+from engine.commands import (
+    CancelIntent,
+    GroupEnded,
+    GroupIntent,
+    GroupMoved,
+    GroupOpened,
+    NewOrder,
+    OrderType,
+    Rejected,
+    RiskState,
+    RiskStateChanged,
+    TimeInForce,
+)
 from engine.core import NullProbe
 from engine.errors import BundleError
 from engine.events import Side
@@ -278,6 +292,39 @@ def test_exits_that_the_journal_refused_are_refused_again() -> None:
     recorder = ReplayRecorder()
     core = build_core(recorder, leaving())
     result = replay(journal.written, recorder, core)
+    assert result.identical, result.first_difference
+
+
+@pytest.mark.fault("A8")
+@pytest.mark.parametrize("refused", [GroupOpened, GroupMoved, GroupEnded])
+def test_what_waits_here_and_the_journal_refused_is_refused_again(refused: type) -> None:
+    """Stops that are wished for, reached and called off; one of the three finds no room, later there is room again."""
+    journal = MemoryJournal()
+    bus = EventBus(journal, NullProbe(), lambda text, error: pytest.fail(text))
+
+    def stopping() -> Scripted:
+        wish = intent(
+            Side.SELL, order_type=OrderType.STOP, limit_px=None, trigger_px=D("99.9"), time_in_force=TimeInForce.GTC
+        )
+
+        def on_timer(timer: e.Timer, view: Any) -> list[Any]:
+            ended = [CancelIntent(view.now_ns, "s", one.group_id) for one in view.groups(BTC) if timer.ts_recv_ns > 40]
+            return [*ended, GroupIntent(view.now_ns, "s", (wish,))]
+
+        return Scripted(on_timer=on_timer)
+
+    core = build_core(bus, stopping())
+    bus.attach(core, OrderRouter(bus.publish, lambda: [Nowhere()]))
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    for ts_ns, px, full_for in ((20, 100.0, ()), (30, 99.95, (refused,)), (40, 99.85, (refused,)), (50, 99.84, ())):
+        journal.full_for = full_for
+        bus.publish(quote(ts_ns, px, px + 0.01))
+        bus.publish(e.Timer(ts_ns + 1, ts_ns + 1, "tick"))
+    assert [w.record.reason for w in journal.written if isinstance(w.record, RiskStateChanged)] == [
+        "journal: disk full"
+    ]
+    recorder = ReplayRecorder()
+    result = replay(journal.written, recorder, build_core(recorder, stopping()))
     assert result.identical, result.first_difference
 
 

@@ -347,11 +347,13 @@ class OrderTracker(ExitTracking):
 
     def fills_read(self, venue_order_id: str, ts_recv_ns: int, *, after_end: bool = False) -> list[InputEvent]:
         """The listing of an order's fills was read to its end, and asked for ``after_end`` was seen: an end that only
-        waited for it can be told."""
+        waited for it can be told.  Of one with an entry that made no sense, and no claim that says what it has filled,
+        it cannot."""
         order = self._by_venue.get(venue_order_id)
         events: list[InputEvent] = []
         if order is not None:
-            order.is_end_unread = order.is_end_unread and not after_end
+            is_unclear = venue_order_id in self._unreadable and not order.claimed_qty
+            order.is_end_unread = order.is_end_unread and (is_unclear or not after_end)
             self._tell_end(order, ts_recv_ns, ts_recv_ns, events)
             self._follow_entry(order, ts_recv_ns, ts_recv_ns, events)
         return events

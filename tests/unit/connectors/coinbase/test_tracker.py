@@ -136,6 +136,21 @@ def test_an_end_that_nobody_asked_for_waits_until_the_fills_were_read_after_it(s
 
 
 @pytest.mark.fault("B5")
+def test_a_fill_without_sense_is_no_reading_of_what_an_order_has_filled_when_it_ended() -> None:
+    """Nothing claimed, and an entry without a size: its end waits, until the venue says how much it was."""
+    t = tracker()
+    t.sent("c1", 1)
+    observe(t, "CANCELLED")
+    assert book(t, size="NaN") == t.fills_read("v1", 9, after_end=True) == []
+    assert t.take_unreadable().keys() == {"v1"}
+    assert t.wants_fills("v1")
+    assert kinds(book(t, "e2")) == [OrderFilled]
+    assert book(t, size="NaN") == []
+    observe(t, "CANCELLED", "0.4")
+    assert kinds(t.fills_read("v1", 9, after_end=True)) == [OrderCancelled]
+
+
+@pytest.mark.fault("B5")
 def test_an_end_that_was_asked_for_is_told_at_once() -> None:
     """What it had filled was told before: whoever reprices by cancels is not kept waiting."""
     t = tracker()

@@ -40,7 +40,7 @@ class Buffers:
                 self.feeds.disconnect(one)
         others = [one for _, one in fed if one is not first]
         lane.features = FedTogether(first, others) if first is not None and others else first
-        lane.beside = bool(others or lane.canary or lane.warming or lane.older or lane.twins)
+        lane.beside = bool(others or lane.canary or lane.warming or lane.older)
 
 
 def main_of(features: Features | None) -> Features | None:

@@ -165,7 +165,7 @@ class Lane:
         self.older: Seat | None = None
         """What serves while the champion is broken, where that is the fallback."""
         self.beside = False
-        """Whether anybody else than the champion and its strategies wants rows or predictions."""
+        """Whether anybody else than the champion wants rows: twins that have no canary want its predictions at most."""
         self.listen(slots)
         self._marked_bid_px = self._marked_ask_px = 0.0
         self._marked_px: Decimal | None = None

@@ -132,7 +132,7 @@ class Predicting:
             self._fail(lane, seat, prediction)
         elif seat.failures:
             self._recover(lane, seat)
-        if not lane.beside:
+        if not lane.beside and not lane.twins:
             for slot in lane.prediction_slots:
                 self._ask(slot, slot.on_prediction, prediction, seq)
             return True
@@ -147,7 +147,8 @@ class Predicting:
         if lane.canary is not None or not lane.twins:
             return lane.prediction_slots
         name, qty = lane.instrument.id, self._view.strategy_qty
-        return (*lane.prediction_slots, *[slot for slot in lane.twins if qty(slot.name, name)])
+        holding = [slot for slot in lane.twins if qty(slot.name, name)]
+        return (*lane.prediction_slots, *holding) if holding else lane.prediction_slots
 
     def on_made(self, event: e.PredictionMade) -> None:
         """An answer has come: for whoever still serves, unless a hole in the feed lies between it and its row, a newer

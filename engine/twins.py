@@ -64,5 +64,4 @@ class Twins:
         for instrument, lane in self._lanes.items():
             if twin.listens_to(instrument):
                 lane.listen([one for one in self._slots if one.listens_to(instrument)])
-                lane.beside = True
         return ""

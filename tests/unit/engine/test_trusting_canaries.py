@@ -130,7 +130,9 @@ def test_a_canary_that_goes_leaves_its_position_to_its_twin() -> None:
     core.on_event(shelf.offer(11, "b@1", "canary", 0.05))
     orders = list(core.on_event(quote(12)))
     core.on_event(fill(orders[1], "0.05", "100", "t1"))
+    assert core.lanes[BTC].beside
     core.on_event(shelf.offer(60, "", "canary", reason="not better"))
+    assert not core.lanes[BTC].beside, "rows go the plain way again: an idle twin is on it for good"
     core.on_event(quote(61))
     assert sizes(recorder)[-1] == ("s", "a@1", D(1))
     refused = recorder.of(Rejected)[-1]

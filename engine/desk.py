@@ -191,7 +191,8 @@ class Desk:
             if waits is not None:
                 self._reject(waits)
                 return waits
-        approved = gate.review(unnet(intent, view) if intent.reduce_only else intent, view)
+        # Where an operator has all of it closed, nothing of ours turns it.
+        approved = gate.review(intent if intent.instrument in self.shut else unnet(intent, view), view)
         self._mark(6)
         kind, tif = intent.order_type, intent.time_in_force
         if not ((kind is _LIMIT or kind is _MARKET) and (tif is _IOC or tif is _GTC)) or not self._plain:

@@ -23,6 +23,8 @@ _GONE_AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 
 def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
     """A strategy's reduce-only wish as it can leave; the same object in nearly all cases."""
+    if not intent.reduce_only:
+        return intent
     name, side = intent.instrument, intent.side
     is_buy = side > 0
     held_qty = view.position(name).qty

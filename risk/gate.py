@@ -344,7 +344,8 @@ def _closing_qty(intent: OrderIntent, view: View) -> Decimal:
 
 def _left_qty(intent: OrderIntent, view: View) -> Decimal:
     """What its strategy holds against it, less what its own open orders of that side may close."""
-    return -view.strategy_qty(intent.strategy, intent.instrument) * intent.side - _closing_qty(intent, view)
+    own_qty = -view.strategy_qty(intent.strategy, intent.instrument) * intent.side
+    return own_qty - _closing_qty(intent, view) if own_qty >= intent.qty else own_qty
 
 
 def _of(limits: dict[str, Decimal], instrument: str) -> Decimal | None:

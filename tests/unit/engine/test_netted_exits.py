@@ -14,6 +14,7 @@ from engine.instruments import Instrument
 from engine.netted_exits import unnet
 from risk.gate import Gate
 from tests.support.core import (
+    BTC,
     D,
     MemoryRecorder,
     Scripted,
@@ -128,6 +129,19 @@ def test_what_rests_in_the_way_of_a_hidden_exit_goes_first(rests: bool) -> None:
     core.desk.carry_out([way_out])
     left = recorder.of(NewOrder)[-1].intent
     assert (left.strategy, left.side, left.qty, left.reduce_only) == ("s", Side.SELL, D(1), not rests)
+
+
+def test_what_an_operator_closes_is_turned_by_nobody() -> None:
+    """2 long beside 1 short: while the account's 1 is closed by hand, the strategy's exit cannot sell it once more."""
+    core = holding(s="2", other="-1")
+    core.on_event(quote(60))
+    gate = core.gate
+    gate.refuse = "tradable"  # type: ignore[attr-defined]
+    core.on_event(e.OperatorRequested(61, 61, "close", "cli", "x", instrument=BTC))
+    gate.refuse = ""  # type: ignore[attr-defined]
+    made = core.desk.place(leaving("2", order_type=OrderType.MARKET, limit_px=None))
+    assert isinstance(made, NewOrder)
+    assert (made.intent.qty, made.intent.reduce_only) == (D(2), True)  # risk judges it as it is
 
 
 def test_what_may_rest_stays_an_order_that_only_reduces() -> None:

@@ -113,8 +113,8 @@ class ConfiguredAssembly:
             mixture = self._mixtures.recorded(recorded, instrument, outputs)
         else:
             mixture = self._mixtures.find(name, instrument, outputs)
-        if self._mixtures.follows(name):
-            self._followed[instrument.id] = Followed(instrument, mixture.version, outputs, name)
+        if members := self._mixtures.follows(name):
+            self._followed[instrument.id] = Followed(instrument, mixture.version, outputs, name, members)
         return self._mixtures.assignment(mixture, instrument.id)
 
     def _assignment(self, bundle: Bundle) -> Assignment:

@@ -38,9 +38,9 @@ class Mixtures:
         """Whether a strategy's ``model``, or a version, is of a mixture."""
         return name.partition("@")[0] in self._wanted
 
-    def follows(self, name: str) -> bool:
-        """Whether the registry says which version some member is."""
-        return any("@" not in member for member in self._wanted[name].members)
+    def follows(self, name: str) -> tuple[str, ...]:
+        """Members of which the registry says which version they are."""
+        return tuple(member for member in self._wanted[name].members if "@" not in member)
 
     # --- which one --------------------------------------------------------------------------------------------------
 

@@ -24,24 +24,27 @@ from models.registry.store import Registry
 
 class Followed(NamedTuple):
     """An instrument that takes whoever is champion.  ``version``: what it began with; ``outputs``: names of those that
-    its strategies trade on, as in ``Bundle.reasons_against``.  ``mixture``: by name, the one that serves it, whose
-    members are followed; empty for a single model."""
+    its strategies trade on, as in ``Bundle.reasons_against``.  ``mixture``: by name, the one that serves it, of which
+    ``members`` are followed; empty for a single model."""
 
     instrument: Instrument
     version: str
     outputs: frozenset[str] = frozenset({""})
     mixture: str = ""
+    members: tuple[str, ...] = ()
 
 
 class Roles(NamedTuple):
     """``champion`` None: nothing may serve.  ``share``: the canary's part of the size of entries.  ``before``: the
-    champion before, which is kept ready.  ``problems``: version -> why it may not be used, of canary and ``before``."""
+    champion before, which is kept ready.  ``problems``: version -> why it may not be used, of canary and ``before``.
+    ``names``: whatever of that name is changed in the registry decides the champion, which is a mixture of them."""
 
     champion: Bundle | Mixture | None
     canary: Bundle | None = None
     share: Decimal = Decimal(0)
     before: Bundle | None = None
     problems: dict[str, str] = {}  # noqa: RUF012 - never changed
+    names: tuple[str, ...] = ()
 
     @property
     def bundles(self) -> list[Bundle]:

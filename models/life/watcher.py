@@ -268,7 +268,7 @@ class RegistryWatcher:
 
     def _roles(self, followed: Followed) -> Roles:
         if followed.mixture:
-            return Roles(self._opener.mixture(followed, self._shelf.load))
+            return Roles(self._opener.mixture(followed, self._shelf.load), names=followed.members)
         return wanted_roles(self._registry, self._directory, followed, self._shelf)
 
     def _bring(self, role: Role, wanted: Iterable[tuple[Instrument, Roles | None]]) -> bool:
@@ -294,8 +294,7 @@ class RegistryWatcher:
             self._told[instrument.id, role] = now = (assignment.model, share)
             if now != told:
                 with _yielding():  # the audit grows
-                    parts = () if wanted_one is None else parts_of(wanted_one)
-                    why = self._why(role, {now[0] or told[0], *(part.version for part in parts)})
+                    why = self._why(role, {now[0] or told[0], *roles.names})
                 self._offer(Offer(instrument.id, role, assignment, share, why))
         return True
 
@@ -361,8 +360,8 @@ class RegistryWatcher:
             problem=problem + again,
         )
 
-    def _why(self, role: Role, versions: Collection[str]) -> str:
-        """What the registry's audit says last of one of them."""
+    def _why(self, role: Role, about: Collection[str]) -> str:
+        """What the registry's audit says last of one of these versions and names."""
         try:
             made = [line for line in audit.lines(self._registry) if line.action != "void"]
         except BundleError:
@@ -371,7 +370,8 @@ class RegistryWatcher:
             (
                 one
                 for one in reversed(made)
-                if not {one.version, one.champion, one.champion_before}.isdisjoint(versions)
+                for version in (one.version, one.champion, one.champion_before)
+                if version in about or version.partition("@")[0] in about
             ),
             None,
         )

@@ -243,6 +243,7 @@ def test_members_follow_what_the_registry_promotes_takes_back_and_retires(bundle
     changed(bundles, "retire", first)
     session.look()
     assert session.members == (old[0], second), "of the folder again"
+    assert session.offers[0].reason == "retire by ann: better"
     assert session.errors == []
 
 
@@ -254,6 +255,7 @@ def test_a_member_that_was_retired_takes_the_mixture_with_it(bundles: Path) -> N
     assert session.look() == [], "it is the very version that serves"
     changed(bundles, "retire", version)
     assert session.look() == [""]
+    assert session.offers[0].reason == "retire by ann: better"
     assert session.serving is None
     with pytest.raises(BundleError, match="was retired in"):
         made(session.settings).assign(spot(), True)

@@ -15,7 +15,7 @@ TEST_WORKERS ?= 3
 SIMULATED_HOURS ?= 10000
 FUZZ_ROUNDS ?= 5
 
-.PHONY: help setup clients ray river paper test fuzz check bench simulate soak soak-ccxt replay coverage demo-bundles results calendars kill-matrix clean
+.PHONY: help setup clients ray river paper test fuzz check bench simulate soak soak-ccxt model-trials replay coverage demo-bundles results calendars kill-matrix clean
 
 help:
 	@echo "make paper [ARGS=...]   trade on paper against the built-in exchange"
@@ -26,6 +26,7 @@ help:
 	@echo "make kill-matrix        kill daemons at 500 points, restart and compare (a quarter of an hour)"
 	@echo "make soak [ARGS=...]    a session of half an hour at 5,000 ticks a second: does anything grow?"
 	@echo "make soak-ccxt [ARGS=..] 50 symbols through ccxt for ten minutes: does anything grow?"
+	@echo "make model-trials       a better model is promoted by the rules on a live feed; one is refreshed on what it traded"
 	@echo "make simulate [ARGS=..] the whole daemon under simulated time, network and faults"
 	@echo "make setup              the environment for development (no torch)"
 	@echo "make clients            the environment of the real clients that the tests run (test does it too)"
@@ -124,6 +125,10 @@ demo-bundles: $(VENV)/.train
 # Goes on where an earlier call stopped, also one on another machine whose results are committed.
 results: $(VENV)/.train
 	@$(BIN)/python run.py results $(ARGS)
+
+# Real daemons for some ten minutes; ARGS=rollout or ARGS=refresh for one of the two (rollout needs ../shared/data).
+model-trials: $(VENV)/.train
+	@$(BIN)/python -m tests.support.model_trials $(ARGS)
 
 calendars: $(VENV)/.dev
 	@$(BIN)/python docs/make_calendars.py

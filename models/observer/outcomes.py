@@ -120,7 +120,7 @@ class Outcomes:
         ]
 
     def figures(self) -> dict[str, Any]:
-        """Plain numbers by name; only those that are known."""
+        """By name, only those that are known; ``hits`` is a list by confidence, the others are numbers."""
         found: dict[str, Any] = {
             "predictions": self.predictions,
             "late": self.late,
@@ -135,6 +135,7 @@ class Outcomes:
             found["log_loss"] = float(-np.log(np.clip(given, P_MIN, 1.0)).mean())
             found["hit_rate"] = float(((rows[:, 0] >= 0.5) == (rows[:, 1] == 1.0)).mean())
             found["rose_share"] = float(rows[:, 1].mean())
+            found["hits"] = [{"from": edge, "rows": count, "hit_rate": rate} for edge, count, rate in self.hits()]
         if (error := self.calibration_error()) is not None:
             found["ece"] = error
         if len(self._signals):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from connectors.account_health import AccountHealth
 from connectors.account_rounds import AccountRounds
@@ -21,7 +21,7 @@ from connectors.oanda.directory import Directory
 from connectors.oanda.gateway import OandaGateway
 from connectors.rivals import Rivals
 from engine.errors import VenueError
-from engine.events import AccountSettled, PositionReported
+from engine.events import AccountSettled, InputEvent, PositionReported
 from engine.ports import Clock, Publish
 
 TRIES = 20
@@ -76,21 +76,24 @@ class AccountReconciler:
         if moved and not self._protocol.doubtful:
             _log.warning("%s: the balance is %s off what transactions have made it", self._venue, moved)
         now_ns = self._clock.now_ns()
-        events = self._protocol.find(account.orders, now_ns)
-        if self._protocol.doubtful:
-            events += self._protocol.lose({order.id for order in account.orders}, at, now_ns)
-        for event in events:
+        for event in self._protocol.find(account.orders, now_ns):
             self._publish(event)
+        lost: list[InputEvent] = []
+        if self._protocol.doubtful:
+            lost = self._protocol.lose({order.id for order in account.orders}, at, now_ns)
         self._rivals.name(self.rivals(account))
         self._adjust_positions()
         self._protocol.doubtful = self._protocol.moved = False
-        self.tell(now_ns)
+        self.tell(now_ns, lost)
 
-    def tell(self, now_ns: int) -> None:
-        """The books are right: what they should hold from now on."""
+    def tell(self, now_ns: int, lost: Sequence[InputEvent] = ()) -> None:
+        """The books are right: what they should hold from now on.  ``lost`` are ends of orders that may have filled with
+        nobody hearing of it: told after the positions, so that nothing is sent for what they have closed."""
         for name, instrument in self._directory.instruments.items():
             qty, avg_px = self._books.held(name)
             self._publish(PositionReported(now_ns, now_ns, self._venue, instrument.id, qty, avg_px))
+        for event in lost:
+            self._publish(event)
         totals = self._books.totals()
         self._books.told(totals)
         self.settled += 1

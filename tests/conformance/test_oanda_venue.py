@@ -209,8 +209,8 @@ async def test_a_gap_in_the_transactions_is_read_and_the_account_stays_proved(tm
 
 
 async def test_what_cannot_be_read_is_made_good_by_the_next_confirmation(tmp_path: Path) -> None:
-    """A transaction has a price that is no number: the order that it ended is not waited for, and the position that it
-    made is booked as the venue has it."""
+    """A transaction has a price that is no number: the position that it made is booked as the venue has it, and then the
+    order that it ended is not waited for.  The other way round an exit would be sent again, for what it had closed."""
     async with exchange() as client, session(client, tmp_path) as one:
         one.submit("rests", "10", **RESTING)
         await one.told("rests", OrderAccepted)
@@ -225,6 +225,9 @@ async def test_what_cannot_be_read_is_made_good_by_the_next_confirmation(tmp_pat
         await one.told("rests", OrderCancelled)
         await until(lambda: one.books.qty() == 10)
         assert [event.qty for event in one.books.moved] == [D(10)]
+        told = [event for event in one.log if type(event) in (PositionReported, OrderCancelled)]
+        ended = next(at for at, event in enumerate(told) if type(event) is OrderCancelled)
+        assert [e.qty for e in told[:ended] if type(e) is PositionReported and e.instrument == EUR][-1] == 10
 
 
 async def test_money_that_moves_without_an_execution_is_confirmed_at_once(tmp_path: Path) -> None:

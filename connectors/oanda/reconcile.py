@@ -87,7 +87,7 @@ class AccountReconciler:
         self.tell(now_ns, lost)
 
     def tell(self, now_ns: int, lost: Sequence[InputEvent] = ()) -> None:
-        """The books are right: what they should hold from now on.  ``lost`` are ends of orders that may have filled with
+        """The books are right: what they should hold from now on.  ``lost``: ends of orders that may have filled with
         nobody hearing of it: told after the positions, so that nothing is sent for what they have closed."""
         for name, instrument in self._directory.instruments.items():
             qty, avg_px = self._books.held(name)

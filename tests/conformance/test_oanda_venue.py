@@ -209,7 +209,7 @@ async def test_a_gap_in_the_transactions_is_read_and_the_account_stays_proved(tm
 
 
 async def test_what_cannot_be_read_is_made_good_by_the_next_confirmation(tmp_path: Path) -> None:
-    """A transaction has a price that is no number: the position that it made is booked as the venue has it, and then the
+    """A transaction has a price that is no number: the position that it made is booked as the venue has it, then the
     order that it ended is not waited for.  The other way round an exit would be sent again, for what it had closed."""
     async with exchange() as client, session(client, tmp_path) as one:
         one.submit("rests", "10", **RESTING)

@@ -53,6 +53,7 @@ Float32 = npt.NDArray[np.float32]
 
 _ROWS_LEAST = 1000
 _PART_LEAST = 100
+_EXPECTED_LEAST = 20
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,23 @@ class Part:
         return len(self.part)
 
     def every(self, rows_max: int) -> Part:
-        """At most ``rows_max`` evenly spaced rows."""
-        step = max(1, -(-len(self) // rows_max))
+        """At most ``rows_max`` evenly spaced rows, of all instruments.
+
+        Where instruments have rows at the same times they take turns, and a step that shares a factor with their number
+        would meet the same few again and again: the next one that does not is taken.
+        """
+        first = max(1, -(-len(self) // rows_max))
+        instrument = self.samples.instrument[self.part.index]
+        steps = range(first, first + len(self.samples.table.instruments) + 1)
+        step = next((one for one in steps if not _passes_over(instrument, one)), first)
         return Part(self.samples, type(self.part)(self.part.index[::step]))
+
+
+def _passes_over(instrument: Int64, step: int) -> bool:
+    """Whether some instrument has less than half of its share among every ``step``-th row, where that is not chance."""
+    expected = np.bincount(instrument) / step
+    found = np.bincount(instrument[::step], minlength=len(expected))
+    return bool(((found < expected / 2) & (expected >= _EXPECTED_LEAST)).any())
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ _ROWS: Final = 256
 _BATCH: Final = 1024
 _DRAWS: Final = 500
 _PERMUTED_ROWS: Final = (400, 4096)
-_MULTIPLICATIONS: Final = 1e12
-"""What shuffling all columns may take: about two minutes of two cores.  Within the bounds of rows, a larger network is
+_MULTIPLICATIONS: Final = 5e11
+"""What shuffling all columns may take: a minute or two of two cores.  Within the bounds of rows, a larger network is
 explained on fewer of them."""
 _WEIGHTS_LEAST: Final = 50_000
 """What a small network costs beside its weights, as if they were so many."""

@@ -10,9 +10,18 @@ from engine.errors import BundleError, ConfigError, DataError
 from engine.features.sets import quote40_spec
 from models.bundle import load_bundle
 from models.catalogue import verify_bundle
+from models.trainer import dataset
 from models.trainer.normalise import column_kinds
 from models.trainer.settings import load_settings, settings_of
-from tests.support.training import tiny_dataset, tiny_settings, train_bundle, write_quotes, write_settings
+from tests.support.training import (
+    candle_settings,
+    tiny_dataset,
+    tiny_settings,
+    train_bundle,
+    write_candles,
+    write_quotes,
+    write_settings,
+)
 
 SHIPPED = sorted((Path(__file__).resolve().parents[4] / "config" / "train").glob("*.yaml"))
 
@@ -230,3 +239,23 @@ def test_an_export_that_computes_something_else_is_refused():
         one.network.head[8].bias.fill_(np.nan)
     with pytest.raises(BundleError, match="nan off the trained network"):
         check_parity(one, graph, windows)
+
+
+# --- some of the rows -------------------------------------------------------------------------------------------------
+
+
+def test_some_rows_are_of_all_instruments(tmp_path):
+    """Two coins that take turns, minute by minute: every second row is of one of them alone, and thresholds, conformal
+    quantiles and the reference of drift would be that one's."""
+    settings = settings_of(candle_settings("return"))
+    rows = dataset.build(settings, dataset.feature_spec(settings.features), write_candles(tmp_path)).train
+    half = rows.every(len(rows) // 2)
+    assert np.bincount(half.samples.instrument[half.index]).tolist() == pytest.approx([len(half) / 2] * 2, abs=1)
+    assert len(rows) / 4 < len(half) <= len(rows) / 2
+    assert (np.diff(half.ts_ns) > 0).all()
+    assert rows.every(len(rows)).index.tolist() == rows.index.tolist()
+
+
+def test_some_rows_of_one_instrument_are_evenly_spaced(folder):
+    rows = tiny_dataset(folder).train
+    assert rows.every(300).index.tolist() == rows.index[:: -(-len(rows) // 300)].tolist()

@@ -83,6 +83,10 @@ class RolloutSettings(Section):
         description="bound of a difference of profit in such a span and instrument, bps; who lost more is not promoted",
     )
 
+    days_min: int = Field(
+        default=5, ge=1, le=365, description="days (UTC) on which both were compared, before a challenger is promoted"
+    )
+
     def rules(self, deadline_us: float) -> RolloutRules:
         """``deadline_us``: what the p99 of a challenger has to keep."""
         return RolloutRules(
@@ -94,4 +98,5 @@ class RolloutSettings(Section):
             canary_share=self.canary_share,
             span_s=self.span_s,
             profit_max_bps=self.profit_max_bps,
+            days_min=self.days_min,
         )

@@ -23,8 +23,9 @@ FOLDER: Final = "evidence"
 """In the registry."""
 STALE_NS: Final = 30 * 86_400 * 10**9
 """Evidence that nothing was added to for so long is of another market."""
-_FORM: Final = 3
-"""Of 1, losses beyond the bound are not known; in 2, the silence of a model that was stopped is in what it won."""
+_FORM: Final = 4
+"""Of 1, losses beyond the bound are not known; in 2, the silence of a model that was stopped is in what it won;
+of 3, neither its days nor whether spans go together are known."""
 _LOCK: Final = ".lock"
 
 Key = tuple[str, str, str]

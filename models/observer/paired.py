@@ -17,6 +17,7 @@ from models.observer.betting import Evidence
 
 P_EDGE: Final = 0.05
 """Probabilities are cut to 5 to 95 % before their losses are compared, so that a loss has a bound."""
+DAY_NS: Final = 86_400 * 10**9
 LOSS_GAP_MAX: Final = float(np.log((1.0 - P_EDGE) / P_EDGE))
 """Of one row, nats."""
 
@@ -72,6 +73,10 @@ class Paired(msgspec.Struct):
     profits: Evidence = msgspec.field(default_factory=Evidence)
     beyond: int = 0
     """Spans in which the challenger lost more than the bound."""
+    days: int = 0
+    """Of UTC, in which something of a span was; the ``first_day`` and the ``last_day`` of them, since 1970."""
+    first_day: int = -1
+    last_day: int = -1
 
     def lost(self, instrument: str, made_ns: int, known_ns: int, *, challenger: float, champion: float) -> None:
         """Losses (``compared_loss``) of one row on which both spoke, and when that was made and known."""
@@ -128,6 +133,9 @@ class Paired(msgspec.Struct):
             losses=self.losses.followed_by(later.losses),
             profits=self.profits.followed_by(later.profits),
             beyond=self.beyond + later.beyond,
+            days=self.days + later.days - (later.days > 0 and self.last_day >= later.first_day),
+            first_day=self.first_day if self.days else later.first_day,
+            last_day=max(self.last_day, later.last_day),
         )
 
     def loss_gap(self) -> Gap | None:
@@ -135,14 +143,14 @@ class Paired(msgspec.Struct):
         held = self.losses
         if not held.count:
             return None
-        return Gap(-held.mean * LOSS_GAP_MAX, held.count, _e(held.above), _e(held.below))
+        return Gap(-held.mean * LOSS_GAP_MAX, held.count, held.for_above, held.for_below)
 
     def profit_gap_bps(self) -> Gap | None:
         """Profit of the challenger less the champion's, a span and instrument."""
         held = self.profits
         if not held.count or not self.signals:
             return None
-        return Gap(held.mean * self.profit_max_bps, held.count, _e(held.above), _e(held.below))
+        return Gap(held.mean * self.profit_max_bps, held.count, held.for_above, held.for_below)
 
     def _counts(self, made_ns: int, known_ns: int) -> bool:
         """Whether what was made then and is known now lies in one span; the span before is over by now.
@@ -160,6 +168,8 @@ class Paired(msgspec.Struct):
     def _end(self) -> None:
         """The open span is over: what it shows counts."""
         done = self.open
+        if done.rows or done.signals:
+            self._count_day(done.at * self.span_ns // DAY_NS)
         if done.rows:
             self.losses.add(-done.loss_gap / done.rows / LOSS_GAP_MAX)
         if done.rows or done.signals:
@@ -167,10 +177,12 @@ class Paired(msgspec.Struct):
             self.beyond += share < -1.0
             self.profits.add(share)
 
+    def _count_day(self, day: int) -> None:
+        if day > self.last_day:
+            self.days += 1
+            self.first_day = day if self.first_day < 0 else self.first_day
+            self.last_day = day
+
     def _on(self, instrument: str) -> None:
         if instrument not in self.instruments:
             self.instruments.append(instrument)
-
-
-def _e(log_wealth: float) -> float:
-    return float(np.exp(min(log_wealth, 700.0)))

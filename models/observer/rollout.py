@@ -19,9 +19,11 @@ class RolloutRules:
     """``signals_min`` of the challenger, whose outcome is known; ``alpha``: how likely a challenger that is not better
     is promoted ever, and one that is not worse demoted.
 
-    ``ece_rise_max``: by how much its calibration error may be above the champion's.  ``latency_us_max``: of its p99.
-    ``canary_share`` of the size that a challenger gets before it is champion.  ``span_s``: losses and profits are added
-    up over spans of that length.  ``profit_max_bps``: as ``models.observer.paired`` has it.
+    ``days_min``: of UTC on which both were compared, before a promotion: who is better for some hours is better in the
+    market of those hours.  ``ece_rise_max``: by how much its calibration error may be above the champion's.
+    ``latency_us_max``: of its p99.  ``canary_share`` of the size that a challenger gets before it is champion.
+    ``span_s``: losses and profits are added up over spans of that length.  ``profit_max_bps``: as
+    ``models.observer.paired`` has it.
     """
 
     automatic: bool = False
@@ -32,6 +34,7 @@ class RolloutRules:
     canary_share: float = 0.05
     span_s: float = 60.0
     profit_max_bps: float = 100.0
+    days_min: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,9 @@ def judge(
         latency_p99_us is not None and latency_p99_us <= rules.latency_us_max,
         "unknown" if latency_p99_us is None else f"p99 {latency_p99_us:.0f} us of {rules.latency_us_max:.0f}",
     )
+    if rules.days_min > 1:
+        text = f"compared on {paired.days:,} days, {rules.days_min:,} were fixed beforehand"
+        tests["days"] = (paired.days >= rules.days_min, text)
     if withheld:
         tests["standing"] = (False, withheld)
     worse = any(gap is not None and gap.worse >= too_bad for gap in (loss, profit))

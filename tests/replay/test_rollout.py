@@ -47,7 +47,7 @@ def test_a_better_challenger_goes_from_shadow_to_champion_with_no_hand_on_it(mar
     who: dict[str, Any] = {"who": "ann", "why": "a test", "now_ns": time.time_ns()}
     promote(registry, "demo-crypto", spoiled.partition("@")[2], **who)
     promote(registry, "demo-crypto", good.partition("@")[2], to="shadow", **who)
-    rules = {"automatic": True, "signals_min": 20, "span_s": 1.0, "alpha": 0.2, "profit_max_bps": 10.0}
+    rules = {"automatic": True, "signals_min": 20, "span_s": 1.0, "alpha": 0.2, "profit_max_bps": 10.0, "days_min": 1}
     given = {f"models.rollout.{name}": value for name, value in rules.items()} | {"models.deadline_us": 1_000_000}
     files = [market_data / "ticks" / f"binance_usdm_btcusdt_20240808_{kind}.parquet" for kind in ("quotes", "trades")]
     known = {

@@ -64,6 +64,54 @@ def test_a_real_difference_is_found(mean: float, spread: float, spans_max: int) 
     assert found >= 18
 
 
+def regime(rng: np.random.Generator, size: int, phi: float) -> np.ndarray:
+    """No difference in the long run, and one of the two better for 1 / (1 - phi) values at a time."""
+    values, at = np.empty(size), 0.0
+    for number, noise in enumerate(rng.normal(size=size)):
+        at = phi * at + math.sqrt(1.0 - phi**2) * float(noise)
+        values[number] = 0.1 * at
+    return values
+
+
+@pytest.mark.parametrize("phi", [0.5, 0.9])
+def test_values_that_go_together_are_not_taken_for_values_of_their_own(phi: float) -> None:
+    """Of a hundred streams; as bets of their own a third and three quarters would be taken for a difference."""
+    rng = np.random.default_rng(7)
+    shown = alone = 0
+    for _ in range(100):
+        held, most, most_alone = Evidence(), 0.0, 0.0
+        for value in regime(rng, LOOKS, phi).tolist():
+            held.add(value)
+            most_alone = max(most_alone, held.above)
+            if held.above >= -math.log(ALPHA):
+                most = max(most, held.for_above)
+        shown += most >= 1.0 / ALPHA
+        alone += most_alone >= -math.log(ALPHA)
+    assert alone >= 20
+    assert shown <= 7
+
+
+def test_where_values_are_of_their_own_hardly_anything_is_taken_away() -> None:
+    rng = np.random.default_rng(8)
+    held = Evidence()
+    for value in (0.02 + 0.1 * rng.normal(size=300)).tolist():
+        held.add(value)
+    assert 1.0 <= held.swelling < 2.0
+    assert held.for_above >= 1.0 / ALPHA
+
+
+def test_blocks_go_on_behind_those_of_before() -> None:
+    first, second, whole = Evidence(), Evidence(), Evidence()
+    rng = np.random.default_rng(9)
+    for into, values in ((first, 2_048), (second, 2_048)):
+        for value in rng.normal(size=values).tolist():
+            into.add(0.1 * value)
+            whole.add(0.1 * value)
+    together = first.followed_by(second)
+    assert together.swelling == pytest.approx(whole.swelling)
+    assert [one.count for one in together.blocks] == [one.count for one in whole.blocks]
+
+
 def test_what_is_beyond_the_bounds_counts_as_the_bound() -> None:
     held, cut = Evidence(), Evidence()
     for value in (0.5, -7.0, 0.5, 30.0):

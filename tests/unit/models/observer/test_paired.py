@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.observer.paired import LOSS_GAP_MAX, Paired, compared_loss
+from models.observer.paired import DAY_NS, LOSS_GAP_MAX, Paired, compared_loss
 
 BTC, ETH = "BTC/USD@x", "ETH/USD@x"
 
@@ -72,7 +72,7 @@ def test_it_is_kept_and_goes_on_to_the_same_bits() -> None:
             one.lost(BTC, number, number + 2, challenger=loss, champion=0.0)
             one.won(BTC, number, number + 3, loss, challenger=True)
     assert half == whole
-    assert len(msgspec.json.encode(whole)) < 1_000, "of fixed size"
+    assert len(msgspec.json.encode(whole)) < 3_000, "of fixed size"
 
 
 def test_a_signal_that_was_open_over_a_weekend_is_in_no_span_and_makes_none_longer() -> None:
@@ -125,3 +125,18 @@ def test_losses_beyond_the_bound_are_counted_and_gains_are_not() -> None:
 def test_losses_that_are_compared_have_a_bound() -> None:
     assert compared_loss(0.5, True) == pytest.approx(np.log(2))
     assert compared_loss(1e-9, True) - compared_loss(1 - 1e-9, True) == pytest.approx(LOSS_GAP_MAX)
+
+
+def test_days_are_counted_once_also_over_sessions() -> None:
+    def days(*at: int) -> Paired:
+        made = Paired(span_ns=DAY_NS // 4)
+        for number in at:
+            made.lost(BTC, number * DAY_NS // 4, number * DAY_NS // 4, challenger=0.5, champion=0.6)
+        return made
+
+    first, second = days(0, 1, 2, 5, 6), days(7, 8, 9, 12)
+    assert (first.days, first.first_day, first.last_day) == (2, 0, 1)
+    assert (second.days, second.first_day, second.last_day) == (2, 1, 2)
+    both = first.followed_by(second)
+    assert (both.days, both.first_day, both.last_day) == (3, 0, 2)
+    assert Paired(span_ns=1).followed_by(second).first_day == 1

@@ -134,6 +134,14 @@ def test_who_wins_little_nearly_always_and_loses_much_is_not_promoted_by_losses_
     assert verdict.why.count("set models.rollout.profit_max_bps higher") == 1
 
 
+def test_who_was_compared_on_too_few_days_is_not_promoted_and_still_demoted() -> None:
+    """A market of one day is one market."""
+    rules = RolloutRules(days_min=2)
+    verdict = judged(beside(-0.05, 1.0), rules=rules)
+    assert (verdict.said, verdict.tests["days"]) == ("stay", (False, "compared on 1 days, 2 were fixed beforehand"))
+    assert judged(beside(0.05, 1.0), rules=rules).said == "demote"
+
+
 @pytest.mark.parametrize(
     ("paired", "given", "said", "failed"),
     [

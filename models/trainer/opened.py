@@ -17,7 +17,7 @@ from models.evaluation.run_folder import CONFIG, RunFolder
 from models.trainer import dataset
 from models.trainer.dataset import Dataset
 from models.trainer.normaliser_file import read_normaliser
-from models.trainer.run import check_same_data, fit_normaliser_of, load_fitted
+from models.trainer.run import check_same_data, fit_normaliser_of, load_fitted, restore_normaliser
 from models.trainer.settings import TrainSettings, load_settings
 from models.trainer.training_folder import data_folder, places_of
 
@@ -37,9 +37,14 @@ class OpenedRun:
     rows: Dataset
 
     def normaliser(self) -> Normalised:
-        """As the run's own: kept with it where it has learned, else fitted again on its training rows."""
+        """As the run's own: kept with it where it has learned, else fitted again on its training rows, with the
+        statistics that the weights were trained with: a later release may fit on other rows."""
         kept = read_normaliser(self.folder)
-        return fit_normaliser_of(self.settings, self.rows) if kept is None else kept
+        if kept is not None:
+            return kept
+        fitted = fit_normaliser_of(self.settings, self.rows)
+        restore_normaliser(self.folder, self.settings.fit.seeds[0], fitted.module)
+        return fitted
 
     def network(self, seed: int, normaliser: Normalised) -> Fitted:
         """The trained network of a seed.  Raises ``DataError`` for weights that are damaged or of another network."""

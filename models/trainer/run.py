@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from torch import nn
 
 from engine.errors import ConfigError, DataError
 from models import networks
@@ -111,6 +112,8 @@ def run_training(
         check_mlflow(settings)
     rows = dataset.build(settings, spec, data_folder(settings, data), progress)
     normaliser = fit_normaliser_of(settings, rows)
+    if resume and weights_path(folder, settings.fit.seeds[0]).exists():
+        restore_normaliser(folder, settings.fit.seeds[0], normaliser.module)
     return _train(settings, folder, rows, normaliser, on_epoch, progress, commit, resume=resume, started=started)
 
 
@@ -316,6 +319,19 @@ def load_fitted(
         first = str(error).splitlines()[0]
         raise DataError(f"{weights_path(folder, seed)} is of another network: {first}", do="train again") from None
     return Fitted(seed, served.eval(), readings, state["scores"], state["epochs"])
+
+
+def restore_normaliser(folder: Path, seed: int, module: nn.Module) -> None:
+    """The statistics in front of the trained network of a seed, into ``module``.  Raises ``DataError`` for weights that
+    are damaged or of another normaliser."""
+    path = weights_path(folder, seed)
+    state = checkpoint.load(path)
+    try:
+        own = {name: value for name, value in state["served"].items() if name.startswith("normaliser.")}
+        module.load_state_dict({name.removeprefix("normaliser."): value for name, value in own.items()})
+    except (KeyError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"{path} is of another normaliser: {first}", do="train again") from None
 
 
 def fit_normaliser_of(settings: TrainSettings, rows: Dataset) -> normalise.Fitted:

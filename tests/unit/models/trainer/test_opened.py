@@ -18,8 +18,9 @@ from tests.support.training import tiny_settings, write_quotes
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 
-from models.trainer import dataset  # noqa: E402
+from models.trainer import dataset, normalise  # noqa: E402
 from models.trainer.opened import open_run  # noqa: E402
+from models.trainer.run import fit_normaliser_of, run_training  # noqa: E402
 from models.trainer.training_folder import create  # noqa: E402
 
 
@@ -60,3 +61,20 @@ def test_a_run_whose_data_are_gone_or_that_is_none_is_refused(tmp_path: Path) ->
     (tmp_path / "empty" / CONFIG).write_bytes((tmp_path / "run" / CONFIG).read_bytes())
     with pytest.raises(DataError, match="no run at"):
         open_run(tmp_path / "empty", tmp_path)
+
+
+def test_a_run_keeps_the_statistics_that_it_was_trained_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a later release fits on other rows of the training part: a bundle's graph has one normaliser, and weights
+    that learned behind another would say something else."""
+    write_quotes(tmp_path)
+    settings = settings_of(tiny_settings(network={"name": "mlp", "sizes": [8]}))
+    run_training(settings, folder=tmp_path / "run", data=tmp_path)
+    before = open_run(tmp_path / "run", tmp_path).normaliser().module
+    monkeypatch.setattr(normalise, "_WINDOWS_MAX", 50)
+    opened = open_run(tmp_path / "run", tmp_path)
+    assert not torch.equal(fit_normaliser_of(settings, opened.rows).module.mean, before.mean)
+    after = opened.normaliser()
+    for name, value in before.state_dict().items():
+        assert torch.equal(after.module.state_dict()[name], value), name
+    fitted = opened.network(1, after)
+    assert torch.equal(fitted.served.normaliser.mean, after.module.mean)

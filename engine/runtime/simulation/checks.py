@@ -207,6 +207,8 @@ class Checks:
         if kind in MARKET_TYPES or kind is Timer:
             if self._known.unjudged and isinstance(record, (Quote, Trade)):
                 self._hear(record.instrument)
+            if isinstance(record, Quote):
+                self.served.quoted(record.instrument)
             return
         self._changed = True
         self._groups.recorded(record)

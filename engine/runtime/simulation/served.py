@@ -6,6 +6,7 @@ compared with recorded fills elsewhere.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
@@ -16,12 +17,15 @@ from engine.codec import Record
 from engine.commands import NewOrder
 from engine.core import TradingCore
 from engine.events import ModelAlarmed, ModelAssigned, ModelOffered, ModelStanding, Prediction
-from engine.seats import BROKEN, CANARY, CHAMPION, EXPIRES_NS, GONE, OLDER, SERVING
+from engine.seats import BROKEN, CANARY, CHAMPION, EXPIRES_NS, GONE, OLDER, SERVING, WARMING
 from engine.stakes import CANARY_SUFFIX
 
 ZERO = Decimal(0)
 ROUNDING = Decimal("1.000002")
 """Shares are taken to a millionth."""
+WARMED_BY = 24
+"""Quotes that warm any version: a clock that was set is believed after eight of them (``engine.quality``), and of more
+than half a minute without one no row is made."""
 
 
 class _Seats(msgspec.Struct):
@@ -64,6 +68,8 @@ class ServedChecks:
         self._seats: dict[str, _Seats] = {}
         self._said: list[_Said] = []
         self._entered: dict[str, Decimal] = {}
+        self._quotes: Counter[str] = Counter()
+        """By instrument, since the last version began to warm."""
 
     def is_served(self, strategy: str) -> bool:
         """Whether it trades on a model."""
@@ -87,6 +93,10 @@ class ServedChecks:
     def entered(self, reason: str, qty: Decimal) -> None:
         """A strategy wishes for so much."""
         self._entered[reason] = qty
+
+    def quoted(self, instrument: str) -> None:
+        """The market has told the best prices once more."""
+        self._quotes[instrument] += 1
 
     def recorded(self, session: int, seq: int, record: Record) -> None:
         if isinstance(record, ModelAssigned):
@@ -117,6 +127,8 @@ class ServedChecks:
         return self._seats.setdefault(instrument, _Seats())
 
     def _stand(self, session: int, seq: int, record: ModelStanding) -> None:
+        if (record.role, record.state) == (CHAMPION, WARMING):
+            self._quotes[record.instrument] = 0
         seats, key = self._of(record.instrument), (record.role, record.model)
         if record.state != GONE:
             seats.states[key], seats.factors[key] = record.state, record.factor
@@ -196,7 +208,9 @@ class ServedChecks:
         return share * Decimal(str(seats.factors[role, seats.of(role)]))
 
     def finish(self, core: TradingCore) -> None:
-        """Long after the last fault: somebody serves everywhere."""
+        """Long after the last fault: somebody serves everywhere, or warms in a market that says next to nothing."""
         for name, lane in core.lanes.items():
+            if lane.warming is not None and self._quotes[name] < WARMED_BY:
+                continue
             if lane.model_slots and (lane.seat is None or not lane.seat.serves):
                 self._fail("E4", f"no model serves {name}: {'nobody' if lane.seat is None else lane.seat.reason}")

@@ -113,7 +113,8 @@ def build_observer(
 def carry_out_as_configured(settings: Settings, told: Told, now_ns: int, observer: Observer) -> str:
     """What of the session's findings changes the registry: what was done, or why not; empty where there was nothing.
 
-    ``observer`` said so, and tells it again where it could not be done."""
+    ``observer`` said so, and tells it again where it could not be done.  A session's clock does not follow a step of
+    the machine's, so its times tell nothing of how old a record is while the daemon goes on."""
     models = settings.models
     rules = models.rollout.rules(models.deadline_us)
     return carry_out(
@@ -122,7 +123,7 @@ def carry_out_as_configured(settings: Settings, told: Told, now_ns: int, observe
         rules,
         now_ns,
         feed=settings.venue.feed,
-        upto_ns=observer.last_seq_ns,
+        upto_ns=now_ns if observer.is_live else observer.last_seq_ns,
         again=observer.not_done,
     )
 

@@ -50,7 +50,7 @@ class Watching(Protocol):
 
     def take(self, record: Record) -> None: ...
 
-    def look(self, *, caught_up: bool) -> Iterable[Any]: ...
+    def look(self, *, caught_up: bool, is_live: bool) -> Iterable[Any]: ...
 
     def pause_shadows(self, paused: bool) -> None: ...
 
@@ -149,8 +149,9 @@ class Watch:
 
     def look(self) -> None:
         """Alarms and verdicts as of now.  The daemon hears of them first: what else is done may take seconds."""
-        is_current = self._pace.is_current(self._now_s()) or self._telling.is_over
-        found = list(self._watching.look(caught_up=is_current and self._pace.reached))
+        is_live = self._pace.is_current(self._now_s()) and not self._telling.is_over
+        caught_up = is_live or (self._telling.is_over and self._pace.reached)
+        found = list(self._watching.look(caught_up=caught_up, is_live=is_live))
         for told in found:
             command, arguments = request_of(told)
             if command:

@@ -86,6 +86,8 @@ class Observer:
         self._are_paused = False
         self._was_current = False
         """The end of the record was reached: alarms that are on record from then on are this process's own."""
+        self.is_live = False
+        """By the last look: what it told is of now, whatever the clocks say."""
         self.records = 0
         self.last_seq_ns = 0
         """Receive time of the last record."""
@@ -249,12 +251,13 @@ class Observer:
 
     # --- what is told -----------------------------------------------------------------------------------------------
 
-    def look(self, *, caught_up: bool = True) -> list[Told]:
+    def look(self, *, caught_up: bool = True, is_live: bool = False) -> list[Told]:
         """To be called from time to time: shadows that came and went, and what has to be told.
 
         ``caught_up``: the end of the record was reached.  Until then no alarm and no verdict is told: what stands in
-        what was read may be over in what comes.
+        what was read may be over in what comes.  ``is_live``: the daemon goes on, and what is known is of now.
         """
+        self.is_live = is_live
         if self._roster.follow_registry() or self._roster.go_on():
             self._settle()
         self._workshop.flush()

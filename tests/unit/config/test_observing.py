@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from config.observing import judge_again
+from config.load import load
+from config.observing import build_observer, carry_out_as_configured, judge_again
 from engine.errors import ConfigError
 from engine.events import Prediction
 from models.bundle import load_bundle
+from models.observer.rollout import Verdict
+from models.observer.told import Judged
+from models.registry.promotion import promote
 from models.registry.store import Registry
 from tests.support.daemon import ROOT
+from tests.support.versions import add_version
 from tests.support.watched import play
 
 
@@ -26,3 +32,24 @@ def test_sessions_that_would_count_the_same_rows_twice_are_refused(market_data: 
         judge_again([one, one], registry.root, version)
     with pytest.raises(ConfigError, match="session copied predicted before the one named in front of it had ended"):
         judge_again([one, copied], registry.root, version)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_step_of_the_machines_clock_makes_no_verdict_of_a_running_session_old(
+    market_data: Path, tmp_path: Path, is_live: bool
+) -> None:
+    """It was suspended, or set: the session's own clock is twenty seconds behind from then on."""
+    registry = Registry(tmp_path / "registry")
+    champion, shadow = add_version(registry, tmp_path, "champion"), add_version(registry, tmp_path, "shadow")
+    who: dict[str, Any] = {"who": "ann", "why": "try", "now_ns": 1}
+    promote(registry, "demo-crypto", champion.partition("@")[2], **who)
+    promote(registry, "demo-crypto", shadow.partition("@")[2], to="shadow", **who)
+    settings = load((), overrides={"models.registry": str(registry.root), "models.rollout.automatic": True})
+    settings = settings.model_copy(update={"venue": settings.venue.model_copy(update={"feed": "live"})})
+    observer = build_observer(settings, None)
+    observer.last_seq_ns = 5
+    observer.look(caught_up=True, is_live=is_live)
+    lost = Judged(shadow, champion, "shadow", Verdict("demote"))
+    said = carry_out_as_configured(settings, lost, 20_000_000_005, observer)
+    assert ("is retired" in said) == is_live
+    assert ("record that was read is 20 s old" in said) != is_live

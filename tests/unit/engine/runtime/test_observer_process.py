@@ -37,12 +37,14 @@ class Counting:
         self.seen: list[Any] = []
         self.closed = False
         self.paused: list[bool] = []
+        self.lives: list[bool] = []
         self.alarms = [Alarm("X", "m@1", "psi", "alert", 0.5, "drift")]
 
     def take(self, record: Any) -> None:
         self.seen.append(record)
 
-    def look(self, *, caught_up: bool) -> list[Alarm]:
+    def look(self, *, caught_up: bool, is_live: bool) -> list[Alarm]:
+        self.lives.append(is_live)
         if not caught_up:
             return []
         told, self.alarms = self.alarms, []
@@ -122,7 +124,7 @@ def test_who_falls_behind_says_so_runs_no_shadows_and_tells_nothing_until_it_is_
     for clock[0] in (1.0, 20.0, 31.0):
         assert watch.step(5) == 5
     watch.look()
-    assert (counting.paused, told) == ([True], [])
+    assert (counting.paused, told, counting.lives) == ([True], [], [False])
     assert "its end was not reached for 30 s; no shadow is run for 60 s at least" in capsys.readouterr().err
     watch.report()
     report = json.loads((folder / "observer" / "report.json").read_text())
@@ -131,6 +133,7 @@ def test_who_falls_behind_says_so_runs_no_shadows_and_tells_nothing_until_it_is_
     assert watch.step(20) == 15
     watch.look()
     assert ([alarm.source for alarm in told], counting.paused) == (["psi"], [True])
+    assert counting.lives[-1]
     clock[0] = 92.0
     watch.step()
     assert counting.paused == [True, False]

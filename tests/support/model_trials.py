@@ -38,7 +38,7 @@ from tests.support.versions import add_version
 WAIT_S = 900.0
 TRADE_S = 150.0
 ENDS = (e.OrderFilled, e.OrderCancelled, e.OrderRejected, e.OrderExpired)
-RULES = {"automatic": "true", "signals_min": 20, "span_s": 1, "alpha": 0.2, "profit_max_bps": 10}
+RULES = {"automatic": "true", "signals_min": 20, "span_s": 1, "alpha": 0.2, "profit_max_bps": 10, "days_min": 1}
 MARKET = "BTC/USD@coinbase_sandbox"
 PULL = "prices of the synthetic market follow a latent one: within five ticks that shows"
 

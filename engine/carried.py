@@ -166,6 +166,8 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """Ids of what was booked lately without an execution (``engine.fundings``), as ``venue|id``."""
     alarms: tuple[CarriedAlarm, ...] = ()
     """That stand against models, each for the version that it names."""
+    retired: tuple[str, ...] = ()
+    """Instruments whose twins have lost their canary and are to be flat (``engine.trusting``)."""
 
     @property
     def venues(self) -> tuple[str, ...]:
@@ -204,10 +206,11 @@ _decoder = msgspec.msgpack.Decoder(Carried)
 
 def encode_carried(carried: Carried) -> bytes:
     """An order that is not being changed is written without that field, as by releases that knew no changes, and a
-    state without alarms without those: their sessions replay byte for byte."""
+    state without alarms, or without twins to be closed, without those: their sessions replay byte for byte."""
     orders = [one if one.edit is not None else msgspec.structs.astuple(one)[:-1] for one in carried.orders]
     fields = [orders if value is carried.orders else value for value in msgspec.structs.astuple(carried)]
-    return _encoder.encode(fields if carried.alarms else fields[:-1])
+    unused = 0 if carried.retired else 1 if carried.alarms else 2
+    return _encoder.encode(fields[: len(fields) - unused])
 
 
 def decode_carried(data: bytes) -> Carried:

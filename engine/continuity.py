@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.carried import VERSION, Carried, CarriedStrategy
+from engine.carried import VERSION, Carried, CarriedStrategy, owned_in
 from engine.stakes import EVERYONE, OPERATOR
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def take(core: TradingCore, risk_reason: str) -> Carried:
         core.desk.groups.book.carried_ended(known),
         core.facts.fundings.carried(),
         core.serving.standings.alarms.carried(),
+        core.trust.retired(),
     )
 
 
@@ -67,3 +68,4 @@ def put(core: TradingCore, carried: Carried) -> None:
     core.market.restore_px(carried.known_px)
     core.facts.fundings.restore(carried.fundings)
     core.serving.standings.alarms.restore(carried.alarms)
+    core.trust.restore([name for name in carried.retired if any(name == of for _, of in owned_in(carried))])

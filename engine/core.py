@@ -150,6 +150,13 @@ class TradingCore:
             reconciliation=self.reconciliation,
             pause_ns=rules.pause_ns,
         )
+        self.trust = Trust(
+            desk=self.desk,
+            view=self.view,
+            flattening=self.flattening,
+            rules=rules,
+            keep=self._keep_again,
+        )
         self.serving = Serving(
             lanes=self.lanes,
             view=self.view,
@@ -158,15 +165,10 @@ class TradingCore:
             recorder=recorder,
             counters=self.counters,
             venues=self.venues,
-            trust=Trust(
-                desk=self.desk,
-                view=self.view,
-                flattening=self.flattening,
-                rules=rules,
-            ),
+            trust=self.trust,
             twins=self._twins,
             latch=self.desk.latch,
-            keep=lambda: self._keep(self.view.now_ns, again=True),
+            keep=self._keep_again,
             rules=rules,
         )
         self.predicting = Predicting(
@@ -344,6 +346,9 @@ class TradingCore:
             return
         if self.desk.latch.put_on_record(e.StateKept(now_ns, now_ns, state)):
             self._kept = state
+
+    def _keep_again(self) -> None:
+        self._keep(self.view.now_ns, again=True)
 
     def _on_carried(self, event: e.StateCarried) -> None:
         """Go on from where the session before stopped: its open orders may have become anything since."""

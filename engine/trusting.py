@@ -7,6 +7,7 @@ its exits always work.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from engine.desk import Desk
@@ -21,13 +22,16 @@ _MILLION = 1_000_000
 
 
 class Trust:
-    """Of one core."""
+    """Of one core.  ``keep`` puts its state on record: that twins are to be flat is not in other records."""
 
-    def __init__(self, *, desk: Desk, view: CoreView, flattening: Flattening, rules: ServingRules) -> None:
+    def __init__(
+        self, *, desk: Desk, view: CoreView, flattening: Flattening, rules: ServingRules, keep: Callable[[], None]
+    ) -> None:
         self._desk = desk
         self._view = view
         self._flattening = flattening
         self._flat = rules.fallback == "flat"
+        self._keep = keep
         self._vacant: dict[str, str] = {}  # instruments whose champion was taken away, and why
         self._retired: set[str] = set()  # instruments whose twins have had a canary and have none
         self._unserved: dict[str, Lane] = {}
@@ -42,13 +46,24 @@ class Trust:
 
     def retire(self, lane: Lane) -> None:
         """The canary was taken away, and nobody else serves its version."""
-        self._retired.add(lane.instrument.id)
+        if self._flat:
+            self._retired.add(lane.instrument.id)
+            self._keep()
+
+    def retired(self) -> tuple[str, ...]:
+        """For the next session: instruments whose twins are to be flat."""
+        return tuple(sorted(self._retired))
+
+    def restore(self, retired: Iterable[str]) -> None:
+        """Those of an earlier session."""
+        self._retired = set(retired)
 
     def settle(self, lane: Lane) -> None:
         """Sizes of everybody who trades on a model there, as things stand now."""
         name = lane.instrument.id
-        if lane.canary is not None:
+        if lane.canary is not None and name in self._retired:
             self._retired.discard(name)
+            self._keep()
         factor, reason = self._of_champion(lane)
         share, why = self._of_canary(lane)
         for slot in lane.model_slots:

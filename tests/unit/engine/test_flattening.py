@@ -12,8 +12,22 @@ from engine.commands import CancelIntent, CancelOrder, GroupIntent, NewOrder, Or
 from engine.continuity import take
 from engine.core import TradingCore
 from engine.flattening import TRIES
+from engine.lanes import StrategySlot
+from engine.recovery import Recovery
 from engine.seats import ServingRules
-from tests.support.core import BTC, D, MemoryRecorder, Scripted, build_core, fill, intent, open_market, perpetual, quote
+from tests.support.core import (
+    BTC,
+    D,
+    MemoryRecorder,
+    OpenGate,
+    Scripted,
+    build_core,
+    fill,
+    intent,
+    open_market,
+    perpetual,
+    quote,
+)
 from tests.support.serving import Answers, Shelf
 from tests.unit.engine.test_trusting import FAILED, SECOND_NS, alarm, opened, trader
 
@@ -134,6 +148,41 @@ def test_what_a_retired_canary_has_bought_is_closed(held_late: bool) -> None:
     closing = recorder.of(NewOrder)[-1].intent
     assert (closing.strategy, closing.side, closing.qty) == ("s.canary", e.Side.SELL, D("0.5"))
     assert core.view.strategy_qty("s", BTC) == D("0.5")
+
+
+@pytest.mark.fault("A2")
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_a_retired_canary_has_bought_is_closed_by_the_next_session(killed: bool, again: bool) -> None:
+    """No order could leave before its end, killed or not; it is kept where a canary is there ``again``."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))
+    core = opened(recorder, shelf, rules=FLAT)
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.5))
+    held(core, "0.5", "s.canary")
+    core.gate.refuse = "tradable"  # type: ignore[attr-defined]
+    core.on_event(shelf.offer(60, "", "canary", reason="not better"))
+    if again:
+        core.on_event(shelf.offer(61, "b@1", "canary", 0.5))
+    state = take(core, "")
+    if killed:
+        recovery = Recovery("USD")
+        recovery.take(recorder.of(e.StateKept)[-1:])
+        state = recovery.left()
+    after = TradingCore(
+        recorder=MemoryRecorder(),
+        gate=OpenGate(),
+        slots=[StrategySlot(trader(), make_twin=trader)],
+        assembly=shelf,
+        currency="USD",
+        id_prefix="l",
+        rules=FLAT,
+    )
+    after.on_event(e.StateCarried(70, 70, "before", 9, encode_carried(state)))
+    open_market(after, cash="100000")
+    balances = {name: core.portfolio.balance("coinbase", name) or D(0) for name in ("USD", "BTC")}
+    after.on_event(e.AccountSettled(71, 71, "coinbase", tuple(balances.items())))
+    sent = [one for one in after.on_event(e.Timer(72, 72, "tick")) if isinstance(one, NewOrder)]
+    assert [(one.intent.strategy, one.intent.qty) for one in sent] == ([] if again else [("s.canary", D("0.5"))])
 
 
 def test_what_a_promoted_canary_has_bought_is_kept() -> None:

@@ -20,7 +20,7 @@ from engine.ports import Assignment, Features, Model
 from engine.seats import ASYNCHRONOUS
 from engine.venues import CONSOLIDATED
 from models.bundle import Bundle
-from models.catalogue import AUTO, find_bundle
+from models.catalogue import AUTO, find_bundle, is_at_hand
 from models.facts import facts_of
 from models.life.roles import Followed
 from models.mixture.mixture import Mixture
@@ -31,7 +31,6 @@ from models.providers.absent import AbsentModel
 from models.providers.graph import NoProviderError
 from models.providers.order import providers_of
 from models.refusals import refusing
-from models.registry.store import Registry
 from models.serving.off_loop import OffLoopModel, WarmModel
 from models.serving.opening import OnProvider, OnScheduled, Opened, Opening
 from models.serving.schedule import measure_us
@@ -309,8 +308,8 @@ class ConfiguredAssembly:
         return list(self._models.values())
 
     def _recorded_version(self) -> str:
-        version = self._recorded().model
-        return version if version and Registry(self._settings.models.registry).path_of(version).is_dir() else ""
+        version, models = self._recorded().model, self._settings.models
+        return version if is_at_hand(models.directory, version, models.registry) else ""
 
     def _find(self, instrument: Instrument, name: str) -> Bundle:
         models = self._settings.models

@@ -6,6 +6,7 @@ The registry's champion goes before the folder.  Owns the choice only.  What mak
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,6 +117,19 @@ def load_named(directory: Path | str, name: str, *, registry: Path | None = None
     if sha and bundle.version != name:
         raise BundleError(f"bundle {bundle.version} is installed", expected=name, do="restore that bundle")
     return bundle
+
+
+def is_at_hand(directory: Path | str, version: str, registry: Path) -> bool:
+    """Whether the registry or the folder has exactly that version; whole or not."""
+    if not version:
+        return False
+    if Registry(registry).path_of(version).is_dir():
+        return True
+    name, _, sha = version.partition("@")
+    try:
+        return bool(name) and hashlib.sha256((Path(directory) / name / MANIFEST).read_bytes()).hexdigest()[:12] == sha
+    except OSError:
+        return False
 
 
 def list_bundles(directory: Path | str, *, now_ns: int | None = None) -> list[dict[str, Any]]:

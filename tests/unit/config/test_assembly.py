@@ -81,13 +81,16 @@ def crown(root: Path, folder: Path, summary: str) -> str:
 
 
 def test_the_champion_serves_and_a_session_that_is_run_again_has_the_one_it_had(tmp_path: Path) -> None:
-    """Two champions, one after the other: a start takes the newer one, a replay what its journal says.  A version that
-    the registry does not have is chosen as at a start, so that the replay shows what differs."""
+    """Two champions, one after the other: a start takes the newer one, a replay what its journal says, which may be a
+    bundle of the folder that served before there was a champion.  A version that neither has is chosen as at a start,
+    so that the replay shows what differs."""
     root = tmp_path / "registry"
+    shipped = assembly().assign(spot(), True).model
     first, second = (crown(root, tmp_path / name, name) for name in ("first", "second"))
     assert assembly(models__registry=str(root)).assign(spot(), True).model == second
     settings = load(env={}, overrides={"models.registry": str(root)})
-    for recorded, served in ((first, first), (second, second), ("demo-crypto@000000000000", second), ("", second)):
+    served_by = ((first, first), (second, second), (shipped, shipped))
+    for recorded, served in (*served_by, ("demo-crypto@000000000000", second), ("", second)):
         again = ConfiguredAssembly(
             settings, time.perf_counter_ns, recorded=lambda version=recorded: Assignment(version)
         )

@@ -1,9 +1,10 @@
-"""A challenger that is better becomes champion by the declared rules alone, on a recorded market."""
+"""Challengers become champions, and champions go, by the declared rules alone, on a recorded market."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -18,8 +19,10 @@ from config.load import load
 from config.observing import build_observer
 from config.wiring import build_core, resolve
 from engine import events as e
+from engine.codec import Record
 from engine.data.parquet import describe_files, read_events
 from models.observer.rolling import carry_out
+from models.observer.told import Alarmed
 from models.registry import audit
 from models.registry.promotion import promote
 from models.registry.store import Registry
@@ -37,65 +40,124 @@ class Log:
         raise AssertionError(f"{text}: {fields}")
 
 
-@pytest.mark.fault("E7")
-def test_a_better_challenger_goes_from_shadow_to_champion_with_no_hand_on_it(market_data: Path, tmp_path: Path) -> None:
-    """The champion says down where the shipped bundle says up, and that bundle is its shadow.  Fees are nothing: what
-    it sees is a thirtieth of what a round trip costs (its card says so), and rules that promote it at a loss are wrong.
+class LiveMarket:
+    """A session on a recorded market at the speed of the machine: the core, who watches its models, who follows the
+    registry, and what the rules make of it there.  Nobody else changes anything.
+
+    Fees are nothing: what the shipped bundle sees is a thirtieth of what a round trip costs (its card says so).
     """
+
+    def __init__(self, registry: Registry, data: Path, **rules: Any) -> None:
+        given = {f"models.{name.replace('__', '.')}": value for name, value in rules.items()}
+        files = [data / "ticks" / f"binance_usdm_btcusdt_20240808_{kind}.parquet" for kind in ("quotes", "trades")]
+        known = {
+            info.instrument.id: msgspec.structs.replace(info.instrument, taker_fee_rate=NO_FEE)
+            for info in describe_files(files)
+        }
+        named = {"models.registry": str(registry.root), "venue.feed": "live", "models.deadline_us": 1_000_000}
+        self.registry = registry
+        self.settings = settings = resolve(load((), overrides=named | given), list(known))
+        assembly, self._recorder = ConfiguredAssembly(settings, time.perf_counter_ns), Recorded()
+        self._core = build_core(settings, list(known), recorder=self._recorder, assembly=assembly, id_prefix="t")
+        self._observer, self._read = build_observer(settings, None), 0
+        self._market = read_events(files, known)
+        first = next(self._market)
+        self._now_ns = now_ns = first.ts_recv_ns
+        self._feed(e.InstrumentDefined(now_ns, now_ns, known[BTC]))
+        self._feed(e.FeedUp(now_ns, now_ns, "binance_usdm", "market"))
+        (self._watcher,) = follow_registry(
+            settings, assembly, self._tell, ROOT, env=os.environ, log=Log(), core=self._core
+        )
+
+    @property
+    def records(self) -> list[Record]:
+        return self._recorder.records
+
+    def _feed(self, event: e.InputEvent) -> None:
+        self.records.append(event)
+        self._core.on_event(event)
+
+    def _tell(self, make: Callable[[int], e.InputEvent]) -> None:
+        self._feed(make(self._now_ns))
+
+    def play_until(self, version: str) -> None:
+        """That is champion in the core."""
+        while self._core.lanes[BTC].seat.version != version:
+            some = list(islice(self._market, LOOK_EVERY))
+            assert some, self._observer.summary()
+            for event in some:
+                self._now_ns = event.ts_recv_ns
+                self._feed(event)
+            self._look()
+
+    def _look(self) -> None:
+        now_ns, rules = self._now_ns, self.settings.models.rollout.rules(1e6)
+        for record in self.records[self._read :]:
+            self._observer.take(record)
+        self._read = len(self.records)
+        for told in self._observer.look(caught_up=True):
+            if isinstance(told, Alarmed):  # over the control socket, in a daemon
+                self._feed(e.ModelAlarmed(now_ns, now_ns, *told))
+            carry_out(told, self.registry, rules, now_ns, feed="live", upto_ns=now_ns)
+        self._watcher.look()
+
+    def served(self) -> list[tuple[type, str]]:
+        return [(type(one), one.model) for one in self.records if isinstance(one, e.ModelAssigned | e.ModelStanding)]
+
+    def steps(self) -> list[audit.Line]:
+        """What nobody but the rules did."""
+        return [line for line in audit.lines(self.registry.root) if line.who == "rollout"]
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> tuple[Registry, str, str]:
+    """A registry with a version that says down where the shipped bundle says up, and one that is that bundle."""
     registry = Registry(tmp_path / "registry")
-    spoiled, good = add_version(registry, tmp_path, "spoiled", spoiled=True), add_version(registry, tmp_path, "good")
-    who: dict[str, Any] = {"who": "ann", "why": "a test", "now_ns": time.time_ns()}
-    promote(registry, "demo-crypto", spoiled.partition("@")[2], **who)
-    promote(registry, "demo-crypto", good.partition("@")[2], to="shadow", **who)
+    return registry, add_version(registry, tmp_path, "spoiled", spoiled=True), add_version(registry, tmp_path, "good")
+
+
+def by_hand(registry: Registry, version: str, **to: Any) -> None:
+    promote(registry, "demo-crypto", version.partition("@")[2], who="ann", why="", now_ns=time.time_ns(), **to)
+
+
+@pytest.mark.fault("E7")
+def test_a_better_challenger_goes_from_shadow_to_champion_with_no_hand_on_it(
+    market_data: Path, versions: tuple[Registry, str, str]
+) -> None:
+    registry, spoiled, good = versions
+    by_hand(registry, spoiled)
+    by_hand(registry, good, to="shadow")
     rules = {"automatic": True, "signals_min": 20, "span_s": 1.0, "alpha": 0.2, "profit_max_bps": 10.0, "days_min": 1}
-    given = {f"models.rollout.{name}": value for name, value in rules.items()} | {"models.deadline_us": 1_000_000}
-    files = [market_data / "ticks" / f"binance_usdm_btcusdt_20240808_{kind}.parquet" for kind in ("quotes", "trades")]
-    known = {
-        info.instrument.id: msgspec.structs.replace(info.instrument, taker_fee_rate=NO_FEE)
-        for info in describe_files(files)
-    }
-    settings = load((), overrides={"models.registry": str(registry.root), "venue.feed": "live", **given})
-    settings = resolve(settings, list(known))
-    assembly, recorder = ConfiguredAssembly(settings, time.perf_counter_ns), Recorded()
-    core = build_core(settings, list(known), recorder=recorder, assembly=assembly, id_prefix="t")
-    observer, read = build_observer(settings, None), 0
-    now_ns = 0
-
-    def feed(event: e.InputEvent) -> None:
-        recorder.records.append(event)
-        core.on_event(event)
-
-    market = read_events(files, known)
-    first = next(market)
-    now_ns = first.ts_recv_ns
-    feed(e.InstrumentDefined(now_ns, now_ns, known[BTC]))
-    feed(e.FeedUp(now_ns, now_ns, "binance_usdm", "market"))
-    (watcher,) = follow_registry(
-        settings, assembly, lambda make: feed(make(now_ns)), ROOT, env=os.environ, log=Log(), core=core
-    )
-    while core.lanes[BTC].seat.version != good:
-        some = list(islice(market, LOOK_EVERY))
-        assert some, observer.summary()
-        for event in some:
-            now_ns = event.ts_recv_ns
-            feed(event)
-        for record in recorder.records[read:]:
-            observer.take(record)
-        read = len(recorder.records)
-        for told in observer.look(caught_up=True):
-            carry_out(told, registry, settings.models.rollout.rules(1e6), now_ns, feed="live", upto_ns=now_ns)
-        watcher.look()
-    steps = [line for line in audit.lines(registry.root) if line.who == "rollout"]
-    assert [(line.action, line.version, line.champion, line.share) for line in steps] == [
+    market = LiveMarket(registry, market_data, **{f"rollout__{name}": value for name, value in rules.items()})
+    market.play_until(good)
+    assert [(line.action, line.version, line.champion, line.share) for line in market.steps()] == [
         ("canary", good, spoiled, Decimal("0.05")), ("promote", good, good, Decimal(0)),
     ]  # fmt: skip
-    assert all(line.why.startswith("promote; log_loss passed") and not line.forced for line in steps)
-    served = [(type(one), one.model) for one in recorder.records if isinstance(one, e.ModelAssigned | e.ModelStanding)]
-    assert served == [
+    assert all(line.why.startswith("promote; log_loss passed") and not line.forced for line in market.steps())
+    assert market.served() == [
         (e.ModelAssigned, spoiled), (e.ModelStanding, good), (e.ModelAssigned, good), (e.ModelStanding, good),
     ]  # fmt: skip
-    until = next(
-        at for at, one in enumerate(recorder.records) if isinstance(one, e.ModelAssigned) and one.model == good
-    )
-    beside = [one.model for one in recorder.records[:until] if isinstance(one, e.Prediction)]
-    assert beside.count(good) > 500, "rows on which the canary spoke beside the champion, in the core itself"
+    kinds = [(type(one), getattr(one, "model", "")) for one in market.records]
+    beside = kinds[: kinds.index((e.ModelAssigned, good))]
+    assert beside.count((e.Prediction, good)) > 500, "rows on which the canary spoke beside the champion, in the core"
+
+
+@pytest.mark.fault("E10")
+def test_a_champion_that_errs_is_stopped_and_gives_way_to_the_one_before_it_with_no_hand_on_it(
+    market_data: Path, versions: tuple[Registry, str, str]
+) -> None:
+    """Promoted by somebody who should not have; its probabilities mean nothing, which is an alarm that stops it."""
+    registry, spoiled, good = versions
+    by_hand(registry, good)
+    by_hand(registry, spoiled)
+    rules = {"rollout__automatic": True, "watch__calibration": "stop", "watch__ece_max": 0.3}
+    market = LiveMarket(registry, market_data, **rules)
+    market.play_until(good)
+    (step,) = market.steps()
+    assert (step.action, step.champion_before, step.champion) == ("rollback", spoiled, good)
+    assert step.why.startswith(f"calibration on {BTC}: ")
+    (alarm,) = [one for one in market.records if isinstance(one, e.ModelAlarmed) and one.action == "stop"]
+    assert (alarm.model, alarm.source) == (spoiled, "calibration")
+    assert market.served() == [(e.ModelAssigned, spoiled), (e.ModelStanding, spoiled), (e.ModelAssigned, good)]
+    (stopped,) = [one for one in market.records if isinstance(one, e.ModelStanding)]
+    assert stopped.state == "stopped"

@@ -65,7 +65,7 @@ async def test_orders_meet_the_public_market(venue: str, channel: str) -> None:
             wish = OrderIntent(now_ns, "s", f"BTC/USDT@{venue}", Side.BUY, D("0.5"), OrderType.MARKET)
             (gateway,) = paper.gateways
             gateway.submit(NewOrder(now_ns, "c1", venue, wish))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not log.of(OrderFilled):
                     paper.settle()
                     await asyncio.sleep(0.005)
@@ -136,7 +136,7 @@ async def test_paper_on_its_own_sandbox(tmp_path: Path, venue: str) -> None:
         wish = OrderIntent(now_ns, "s", f"BTC/USDT@{venue}", Side.BUY, D("0.01"), OrderType.MARKET)
         (gateway,) = paper.gateways
         gateway.submit(NewOrder(now_ns, "c1", venue, wish))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not log.of(OrderFilled):
                 paper.settle()
                 await asyncio.sleep(0.005)

@@ -270,7 +270,7 @@ async def test_whatever_wakes_the_watchers_as_the_session_stops_it_stops(tmp_pat
                 watcher._wake.set()
                 for _ in range(turns):
                     await asyncio.sleep(0)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     await watcher.stop()
                 watcher.start()
                 await asyncio.sleep(0.01)

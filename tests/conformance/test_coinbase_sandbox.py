@@ -82,7 +82,7 @@ async def test_level2_rebuilds_the_book_that_rest_shows(tmp_path: Path, repeat: 
         wanted = [
             [(Decimal(level["price"]), Decimal(level["size"])) for level in rest[side]] for side in ("bids", "asks")
         ]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while list(book.levels()) != wanted:
                 book.apply(await stream.read())
         assert (Decimal(1000), Decimal("0.01")) in wanted[0]

@@ -92,7 +92,7 @@ async def test_a_server_that_nobody_vouches_for_is_not_talked_to(tmp_path: Path)
     venue = CoinbaseVenue(settings_for(sandbox), EventLog(), SystemTime())
     try:
         with pytest.raises(VenueError, match=r"(?i)certificate|connect"):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 await venue.start()
     finally:
         await venue.stop()

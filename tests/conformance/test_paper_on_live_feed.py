@@ -42,7 +42,7 @@ async def test_orders_fill_at_the_live_market_after_the_latency(tmp_path: Path) 
         assert {event.stream for event in log.of(FeedUp)} == {"market", "user"}
         assert [(b.currency, b.total) for b in log.of(BalanceReported)] == [("USD", D(100000))]
         (gateway,) = venue.gateways
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not log.of(Quote):
                 await asyncio.sleep(0.01)
             now_ns = clock.now_ns()
@@ -105,7 +105,7 @@ async def test_play_money_of_currencies_is_in_one_of_them(tmp_path: Path) -> Non
             now_ns = clock.now_ns()
             wish = OrderIntent(now_ns, "s", yen, Side.BUY, D(1_000_000), OrderType.MARKET)
             gateway.submit(NewOrder(now_ns, "c1", "oanda", wish))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while not log.of(OrderFilled):
                     paper.settle()
                     await asyncio.sleep(0.01)

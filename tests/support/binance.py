@@ -186,6 +186,6 @@ async def binance_server(venue: str = "binance_spot") -> AsyncIterator[BinanceSe
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition that must come; the bound is only there so that a failure ends."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.002)

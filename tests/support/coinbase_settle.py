@@ -142,6 +142,6 @@ async def settling(*, start: bool = True) -> AsyncIterator[SettleBench]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)

@@ -129,7 +129,7 @@ class Stream:
         await self.ws.send_str(json.dumps(message))
 
     async def raw(self) -> str:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             frame = await self.ws.receive()
         assert frame.type is aiohttp.WSMsgType.TEXT, frame
         return str(frame.data)
@@ -146,7 +146,7 @@ class Stream:
 
     async def ended(self) -> int | None:
         """Read what there is to the end; the code of the close frame."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for _ in self.ws:
                 pass
         return self.ws.close_code

@@ -188,7 +188,7 @@ class Trial:
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while not condition():
                     await asyncio.sleep(0.01)
         except TimeoutError:

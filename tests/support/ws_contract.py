@@ -76,7 +76,7 @@ async def raw_server(
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition that must come; the bound is only there so that a failure ends."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -234,7 +234,7 @@ class TransportContract:
         async with raw_server(stubborn) as url:
             handle = await type(self).connect(url, sink, FakeClock(), options=FAST)
             handle.close("enough")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await handle.wait_closed()
         assert sink.closed == ["enough"]
 
@@ -249,7 +249,7 @@ class TransportContract:
         sink = RecordingSink()
         async with running(huge, compression=None) as url:
             handle = await type(self).connect(url, sink, FakeClock(), options=WsOptions(max_message_bytes=1000))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await handle.wait_closed()
         assert [len(frame) for frame in sink.frames] == []
         assert len(sink.closed) == 1

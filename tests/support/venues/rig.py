@@ -308,7 +308,7 @@ class Session:
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Timers go on meanwhile, as they do in the daemon."""
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while not condition():
                     self.timer()
                     await asyncio.sleep(0.01)

@@ -25,7 +25,7 @@ class Account:
 
 
 async def until(fact: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not fact():
             await asyncio.sleep(0.001)
 

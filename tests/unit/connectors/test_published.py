@@ -43,7 +43,7 @@ def feed_of(store: Store, clock: ManualClock, log: EventLog, renew_s: float = 60
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -179,7 +179,7 @@ async def test_a_connection_that_the_venue_will_end_is_handed_over_without_a_hol
         ((_, first, _),) = server.sockets
         await first.send_json({"e": "serverShutdown", "E": 1})
         number = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not feed.handovers or number < 20:
                 number += 1
                 server.last_id += 1

@@ -29,7 +29,7 @@ class Exchange:
 
 
 async def until(fact: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not fact():
             await asyncio.sleep(0.005)
 

@@ -54,14 +54,14 @@ async def test_a_short_sale_on_paper_meets_the_perpetuals_market() -> None:
                 assert getattr(foreseen, name) == getattr(listed, name), name
             assert (listed.asset_class, listed.tick_px) == (AssetClass.PERPETUAL, D("0.1"))
             assert [event.currency for event in log.of(BalanceReported)] == ["USDT"]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not (log.of(Quote) and log.of(Trade)):
                     await asyncio.sleep(0.005)
             now_ns = clock.now_ns()
             wish = OrderIntent(now_ns, "s", listed.id, Side.SELL, D("0.01"), OrderType.MARKET)
             (gateway,) = paper.gateways
             gateway.submit(NewOrder(now_ns, "c1", settings.venue.name, wish))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not log.of(OrderFilled):
                     paper.settle()
                     await asyncio.sleep(0.005)

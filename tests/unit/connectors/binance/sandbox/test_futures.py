@@ -83,7 +83,7 @@ async def test_our_parser_understands_both_connections() -> None:
                 elif isinstance(event, BookDelta) and books[event.instrument].has_levels:
                     tops[event.instrument] = books[event.instrument].apply_delta(event) or tops[event.instrument]
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             for line, wanted in ((first, {*public}), (second, {*market})):
                 while not wanted <= seen or not (line is second or len(tops) == 2):
                     await take(await line.raw())
@@ -113,7 +113,7 @@ async def test_a_lost_change_is_a_gap() -> None:
                 async with client.session.get(url) as answer:
                     parser.receive_answer(url, await answer.read(), 1)
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while parser._books.get("BTCUSDT") is None or parser._books["BTCUSDT"].last_id < 0:
                 await take()
             await take()

@@ -153,7 +153,7 @@ async def test_our_parser_understands_every_message(tmp_path: Path) -> None:
     book, best, events = OrderBook("BTC/USDT@binance_spot"), None, []
     async with binance(tmp_path, **LIVELY) as client, stream(client, f"/stream?streams={'/'.join(wanted)}") as line:
         seen: set[str] = set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while seen < set(wanted) or best is None:
                 text = await line.raw()
                 seen.add(json.loads(text).get("stream", ""))

@@ -96,7 +96,7 @@ async def test_a_books_checksum_is_that_of_what_was_told(depth: int, tmp_path: P
         await client.operate(act="halt")
         _, rest = await client.get("/0/public/Depth", pair="XBTUSD", count=depth)
         shown = {side: [row[0] for row in rest["result"]["XXBTZUSD"][side]] for side in sides}
-        async with asyncio.timeout(20):  # what was told before the halt is on its way
+        async with asyncio.timeout(30):  # what was told before the halt is on its way
             while {side: list(levels) for side, levels in sides.items()} != shown:
                 _keep(sides, await line.raw(), depth)
 
@@ -143,7 +143,7 @@ async def test_our_parser_understands_every_message(tmp_path: Path) -> None:
         await line.say(method="subscribe", params={"channel": "instrument"})
         kinds: set[tuple[str, str]] = set()
         wanted = {(name, kind) for name in ("ticker", "trade", "book", "ohlc") for kind in ("snapshot", "update")}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not wanted <= kinds:
                 text = await line.raw()
                 message = json.loads(text)

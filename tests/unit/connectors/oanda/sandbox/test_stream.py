@@ -25,7 +25,7 @@ class Stream:
 
     async def line(self) -> dict[str, Any]:
         """The next one; raises ``StopAsyncIteration`` when the stream ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             raw = await self.answer.content.readline()
         if not raw:
             raise StopAsyncIteration
@@ -138,7 +138,7 @@ async def test_a_stream_may_stammer_and_babble() -> None:
         assert await lines.until("LIMIT_ORDER") == await lines.line()
         await client.operate("double", on=False)
         await client.operate("say", text="{broken")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while b"{broken" not in await lines.answer.content.readline():
                 pass
 
@@ -176,7 +176,7 @@ async def test_a_reader_that_leaves_is_forgotten() -> None:
             await lines.line()
             log = next(iter(client.sandbox.exchange.accounts.values())).log
             assert len(log.listeners) == 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while log.listeners:
                 await asyncio.sleep(0.02)
         assert not client.sandbox.hub.lines

@@ -74,7 +74,7 @@ async def test_the_market_lives_and_orders_meet_it(tmp_path: Path) -> None:
         await client.operate("unpin", symbol="BTC-USD")
         _, first = await client.get("/marketdata/best_bid_ask/?symbol=BTC-USD")
         seen = first
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while seen == first:
                 _, seen = await client.get("/marketdata/best_bid_ask/?symbol=BTC-USD")
         row = seen["results"][0]

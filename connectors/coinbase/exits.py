@@ -59,6 +59,20 @@ class ExitFinder:
                 pause_s = PAUSES_S[min(attachment.looks, len(PAUSES_S) - 1)]
                 self._due_s[attachment.entry] = loop.time() + pause_s
 
+    async def find_made(self) -> list[str]:
+        """Look for the exit of every entry that has filled something; venue ids of those whose fills are to be read.
+        For who is about to tell balances: what an exit has done to them must be known to be its.  Raises
+        ``VenueError``."""
+        for attachment in self._tracker.attachments.unsettled():
+            entry = self._tracker.get(attachment.entry)
+            if entry is not None and entry.venue_order_id and entry.claimed_qty:
+                await self._ask_for(attachment, entry)
+        return [
+            order.venue_order_id
+            for order in self._tracker.open_orders()
+            if order.attachment is not None and self._tracker.wants_fills(order.venue_order_id)
+        ]
+
     async def identify(self) -> None:
         """Whose are the orders that may have come with an entry?  Raises ``VenueError``."""
         for order in self._tracker.held_orders():
@@ -83,11 +97,7 @@ class ExitFinder:
             self._observe(found)
         return found is not None
 
-    async def _look_for(self, attachment: Attachment) -> None:
-        asked_ns = self._clock.now_ns()
-        entry = self._tracker.get(attachment.entry)
-        if entry is None or not entry.venue_order_id:
-            return
+    async def _ask_for(self, attachment: Attachment, entry: Tracked) -> None:
         if not attachment.venue_order_id:
             await self._ask_entry(entry)
         if attachment.venue_order_id and not attachment.fate:
@@ -98,6 +108,13 @@ class ExitFinder:
             for listed in await self._asks.orders_since(attachment.product_id, attachment.sent_ns):
                 if entry.venue_order_id == listed.originating_order_id or listed.order_id == attachment.venue_order_id:
                     self._observe(listed)
+
+    async def _look_for(self, attachment: Attachment) -> None:
+        asked_ns = self._clock.now_ns()
+        entry = self._tracker.get(attachment.entry)
+        if entry is None or not entry.venue_order_id:
+            return
+        await self._ask_for(attachment, entry)
         if attachment.fate:
             return
         attachment.looks += 1

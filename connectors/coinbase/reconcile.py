@@ -208,6 +208,7 @@ class AccountReconciler:
         judge(self._find_rivals())
         await self._settler.read_fills_of(self._adopted)
         self._adopted = []
+        await self._settler.read_fills_of(await self._settler.exits.find_made())
         opening, part = await self._explained()
         return opening, part, unresolved
 

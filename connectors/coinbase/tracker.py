@@ -126,10 +126,13 @@ class OrderTracker(ExitTracking):
         self._part = frozenset(part)
 
     def is_strange(self, fill: Fill) -> bool:
-        """Whether this is a fill since the opening, in something we trade, of an order that never showed itself."""
-        if fill.order_id in self._by_venue or fill.product_id not in self._products or fill.entry_id in self._part:
+        """Whether this is a fill, in something we trade, of an order that never showed itself: since the opening, or at
+        any time where an entry of ours names the order as its exit."""
+        if fill.order_id in self._by_venue or fill.product_id not in self._products:
             return False
-        return self._time(fill.trade_time) >= self.since_ns
+        if self.attachments.of_exit(fill.order_id) is not None:
+            return True
+        return fill.entry_id not in self._part and self._time(fill.trade_time) >= self.since_ns
 
     def is_unresolved(self, client_order_id: str) -> bool:
         """Whether it is not known what became of an order, which version of it lives, or which fills it has."""

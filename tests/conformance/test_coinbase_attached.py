@@ -107,11 +107,14 @@ async def test_the_exit_is_told_after_its_entry_and_ends_by_our_cancel(
     [{}, {"attached_when": "fill", "attached_client_id": "none"}, {"attached_names": "exit"}],
     ids=["plain", "with the first fill", "it names its entry"],
 )
+@pytest.mark.parametrize(("pause_s", "ago_s"), [(0.05, 0), (60.0, 0), (60.0, 3600)])
 async def test_what_was_made_and_filled_while_nobody_looked_is_found_by_its_entry(
-    tmp_path: Path, switches: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switches: dict[str, Any], pause_s: float, ago_s: int
 ) -> None:
     """The entry rests when the session ends; it fills, its exit is made and sells a part: the next session hears all of
-    it in order before the account is confirmed, and the balances fit."""
+    it in order before the account is confirmed, and the balances fit; also where the account is confirmed before the
+    exit is looked for by itself, and where all of it was longer ago than the listing that comes with the balances."""
+    monkeypatch.setattr("connectors.coinbase.exits.PAUSES_S", (pause_s,))
     async with still_exchange(tmp_path, **switches) as hand:
         async with session(hand) as one:
             enter(one, hand, away="0.01")
@@ -122,6 +125,9 @@ async def test_what_was_made_and_filled_while_nobody_looked_is_found_by_its_entr
         taker_px = child.spec.limit_px
         others(hand, Side.BUY, sum((qty for _, qty in hand.market.engine.levels(Side.SELL, 500)), D(0)), taker_px)
         assert child.filled_qty > 0
+        fills = hand.exchange.fills
+        for number, fill in enumerate(fills):
+            fills[number] = msgspec.structs.replace(fill, ts_ns=fill.ts_ns - ago_s * 10**9)
         async with session(hand, [carried]) as two:
             told = kinds(two)
             assert told[: told.index((OrderAttached, EXIT)) + 1] == [

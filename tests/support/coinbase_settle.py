@@ -55,7 +55,7 @@ class ScriptedRest:
         stop = start + self.page
         if request.path.endswith("/fills"):
             wanted = set(request.query.getall("order_ids", []))
-            found = [f for f in self.fills if f["order_id"] in wanted]
+            found = [f for f in self.fills if not wanted or f["order_id"] in wanted]
             return web.json_response({"fills": found[start:stop], "cursor": str(stop) if stop < len(found) else ""})
         if request.path.endswith("/batch"):
             more = stop < len(self.orders) or self.endless

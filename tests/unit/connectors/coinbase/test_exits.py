@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from connectors.coinbase.tracker import NEVER_NS
 from engine.events import AttachmentMissing, OrderAttached, OrderCancelled, OrderFilled, OrderFound
 from tests.support.coinbase import BTC, fill
 from tests.support.coinbase_settle import SettleBench, settling, until
@@ -78,3 +79,36 @@ async def test_an_exit_that_is_not_there_is_looked_for_until_the_grace_is_over()
         await b.settler.find_strangers({"BTC-USD": BTC})
         (told,) = b.log.of(OrderAttached)
         assert (told.client_order_id, told.qty, b.log.of(OrderFound)) == (EXIT, Decimal("0.4"), [])
+
+
+@pytest.mark.fault("C18")
+async def test_a_fill_of_an_exit_that_its_entry_names_is_told_whenever_it_was() -> None:
+    """Before the account was opened, and not yet seen as an order: it is looked up, and what it has done to the
+    balances is booked as its own."""
+    async with settling(start=False) as b:
+        b.tracker.since_ns = NEVER_NS
+        enter(b)
+        b.venue.order("v1", "c1", "FILLED", "0.4", attached_order_id="x1")
+        b.venue.order("x1", "", "FILLED", "0.4", side="SELL", originating_order_id="v1")
+        b.log.extend(b.tracker.name_exit("c1", "x1", 5))
+        b.venue.fills = [fill("e1", "v1"), fill("e2", "x1", side="SELL")]
+        await b.settler.read_fills_since(0)
+        assert [event.client_order_id for event in b.log.of(OrderFilled)] == ["c1", EXIT]
+
+
+@pytest.mark.fault("C18")
+async def test_exits_are_asked_for_before_balances_are_told() -> None:
+    """Of an entry that has filled something and of no other: whose fills are to be read is returned."""
+    async with settling(start=False) as b:
+        enter(b)
+        assert await b.settler.exits.find_made() == []
+        assert b.venue.calls == []
+        b.venue.order("v1", "c1", "FILLED", "0.4", attached_order_id="x1")
+        b.venue.order("x1", "", "FILLED", "0.4", side="SELL", originating_order_id="v1")
+        b.venue.fills = [fill("e1", "v1"), fill("e2", "x1", side="SELL")]
+        b.claim("v1", "c1", "0.4", "FILLED")
+        await b.settler.read_fills_of(["v1"])
+        assert await b.settler.exits.find_made() == ["x1"]
+        await b.settler.read_fills_of(["x1"])
+        assert [event.client_order_id for event in b.log.of(OrderFilled)] == ["c1", EXIT]
+        assert await b.settler.exits.find_made() == []

@@ -133,17 +133,18 @@ async def test_one_that_is_stopped_reduces_risk_and_gives_way_to_another_at_resu
 ) -> None:
     """SIGSTOP: told once each time that it stops looking; woken up it is well again; stopped again, ``resume`` ends it
     and starts another one."""
-    monkeypatch.setattr("engine.runtime.watchdog_keeper.UNSEEN_S", 0.4)
     keeper, log = kept
 
     async def told() -> list[str]:
         """What risk is told until it is known to be stopped, and in a few looks after that."""
         found: list[str] = []
         after = 0
-        while after < 5:
-            found.append(keeper.look())
-            after += "has not looked" in keeper.status()
-            await asyncio.sleep(0.05)
+        with monkeypatch.context() as hasty:
+            hasty.setattr("engine.runtime.watchdog_keeper.UNSEEN_S", 0.4)
+            while after < 5:
+                found.append(keeper.look())
+                after += "has not looked" in keeper.status()
+                await asyncio.sleep(0.05)
         return [why for why in found if why]
 
     stopped = keeper._process

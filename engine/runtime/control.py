@@ -277,7 +277,7 @@ def running_sessions(*run_dirs: Path) -> list[Path]:
 
 
 class RefusedError(KestrelError):
-    """The daemon has answered, and will not."""
+    """The daemon has answered, and will not, or never could: nobody is to ask again."""
 
 
 def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout_s: float = 3.0) -> dict[str, Any]:
@@ -291,7 +291,7 @@ def ask(path: Path, command: str, arguments: dict[str, Any] | None = None, timeo
         told["reason"] = str(told["reason"])[:REASON_MAX]
     request = json.dumps({"command": command, "arguments": told}).encode() + b"\n"
     if len(request) > REQUEST_MAX_BYTES:
-        raise KestrelError(
+        raise RefusedError(
             f"{command!r} with {len(request)} bytes",
             expected=f"at most {REQUEST_MAX_BYTES}",
             do="say it in fewer words",

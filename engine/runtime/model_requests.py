@@ -23,6 +23,8 @@ ACTIONS: Final = ("alert", "size_down", "stop", "clear")
 MEMBERS_MAX: Final = 64
 DIGITS_MIN: Final = 4
 """Of a version, for an operator who does not type all of them."""
+TEXT_MAX: Final = 300
+"""Characters of an alarm's words."""
 MODELS_MAX: Final = 64
 """Of which figures are kept; more are counted as left out."""
 BEHIND: Final = "behind_s"
@@ -124,7 +126,7 @@ class ModelRequests:
         factor = _number("the factor", arguments.get("factor", 1.0))
         if not 0.0 < factor <= 1.0:
             raise ConfigError(f"the factor is {factor:g}", expected="more than 0, at most 1")
-        text = writable(str(arguments.get("text", "")))[:300]
+        text = writable(str(arguments.get("text", "")))[:TEXT_MAX]
         alarm = ModelAlarmed(now_ns, now_ns, instrument, model, source, action, factor, text)
         full = self._core.serving.standings.alarms.why_full(alarm)
         if full:

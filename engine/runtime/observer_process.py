@@ -21,7 +21,7 @@ from engine.durable import write_atomically
 from engine.errors import JournalError, KestrelError
 from engine.runtime.control import RefusedError, ask
 from engine.runtime.journal_tail import JournalTail
-from engine.runtime.model_requests import ALARM, BEHIND, FIGURES, MODELS_MAX, REPORT, WEIGH, WORDS
+from engine.runtime.model_requests import ALARM, BEHIND, FIGURES, MODELS_MAX, REPORT, TEXT_MAX, WEIGH, WORDS
 from engine.runtime.observer_pace import Pace
 from engine.runtime.storing import is_let_go, step_back
 
@@ -168,7 +168,7 @@ class Watch:
             everything.append({"instrument": instrument, "model": model, **figures})
             numbers = {BEHIND: behind_s, **{name: figures[name] for name in FIGURES if name in figures}}
             if len(everything) <= MODELS_MAX and not self._telling.waiting:  # figures are old by the next look
-                said = {name: str(figures.get(name, "")) for name in WORDS}
+                said = {name: str(figures.get(name, ""))[:most] for name, most in WORDS.items()}
                 arguments = {"instrument": instrument, "model": model, "figures": numbers, **said}
                 self._telling.add(REPORT, arguments)
                 self._telling.tell()
@@ -183,7 +183,7 @@ def request_of(told: Any) -> tuple[str, dict[str, Any]]:
     """The request that says it; an empty command for what is no request."""
     fields = told._asdict()
     if "action" in fields:
-        return ALARM, fields
+        return ALARM, {**fields, "text": fields["text"][:TEXT_MAX]}
     if "weights" in fields:
         return WEIGH, {**fields, "weights": list(fields["weights"])}
     return "", {}

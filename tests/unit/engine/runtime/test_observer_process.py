@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from engine.errors import KestrelError
-from engine.runtime.control import RefusedError
+from engine.runtime.control import REQUEST_MAX_BYTES, RefusedError
 from engine.runtime.model_requests import ALARM, REPORT
 from engine.runtime.observer_keeper import LOG_FILE, ObserverKeeper
 from engine.runtime.observer_pace import Pace
@@ -36,6 +36,7 @@ class Counting:
     def __init__(self) -> None:
         self.seen: list[Any] = []
         self.closed = False
+        self.verdict = ""
         self.paused: list[bool] = []
         self.lives: list[bool] = []
         self.alarms = [Alarm("X", "m@1", "psi", "alert", 0.5, "drift")]
@@ -54,7 +55,7 @@ class Counting:
         self.paused.append(paused)
 
     def figures(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-        yield "X", "m@1", {"role": "champion", "ece": 0.01, "psi": {"a": 0.2}}
+        yield "X", "m@1", {"role": "champion", "ece": 0.01, "psi": {"a": 0.2}, "verdict": self.verdict}
 
     def summary(self) -> dict[str, Any]:
         return {"records": len(self.seen)}
@@ -198,6 +199,27 @@ def test_an_alarm_that_a_busy_daemon_does_not_take_is_told_again(folder: Path) -
     telling.tell()
     assert daemon.took == [(ALARM, {"number": 2})]
     assert telling.waiting == 0
+
+
+def test_a_request_that_is_too_long_holds_up_no_alarm_behind_it(folder: Path) -> None:
+    """No daemon would ever read it: it is said and dropped, and what comes after it is told."""
+    telling = Telling(folder / "sock")
+    telling.add(REPORT, {"verdict": "x" * REQUEST_MAX_BYTES})
+    telling.tell()
+    assert telling.waiting == 0
+
+
+def test_words_are_cut_to_what_a_request_holds(folder: Path) -> None:
+    write(folder / "journal", [timer(1)]).close()
+    daemon, counting = Daemon(), Counting()
+    counting.alarms = [counting.alarms[0]._replace(text="\u2603" * 9_000)]
+    counting.verdict = "\u2603" * 9_000
+    watch = Watch(folder, counting, Telling(folder / "sock", daemon.ask), lambda _: None)
+    watch.step()
+    watch.look()
+    watch.report()
+    assert [command for command, _ in daemon.took] == [ALARM, REPORT]
+    assert all(len(json.dumps(arguments)) < REQUEST_MAX_BYTES for _, arguments in daemon.took)
 
 
 def test_a_damaged_journal_ends_it_with_its_own_status(folder: Path) -> None:

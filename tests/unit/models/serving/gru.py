@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ HIDDEN = 8
 DEMO = Path("models/artifacts/demo-crypto")
 
 
-def write_gru_bundle(place: Path, *, carried: bool = True, scale: float = 1.0) -> Path:
-    """The shipped demo bundle with other graphs.  ``scale`` multiplies the weights of the steps alone: 1 is right."""
+def write_gru_bundle(
+    place: Path, *, carried: bool = True, scale: float = 1.0, columns: Collection[str] | None = None
+) -> Path:
+    """The shipped demo bundle with other graphs.  ``scale`` multiplies the weights of the steps alone: 1 is right.
+    ``columns``: those that it looks at; without them all, prices too, which are those of the golden tape."""
     shutil.copytree(DEMO, place)
     demo = load_bundle(place)
     windows: list[np.ndarray] = []
@@ -30,9 +34,10 @@ def write_gru_bundle(place: Path, *, carried: bool = True, scale: float = 1.0) -
 
     run_tape(demo.spec, demo.golden.instrument, demo.golden.events, keep)
     rows = np.concatenate(windows)
-    weights = _weights(rows, 1.0)
+    seen = np.array([columns is None or name in columns for name in demo.spec.columns])
+    weights = _weights(rows, 1.0, seen)
     (place / "model.onnx").write_bytes(_graph(rows.shape[1], demo.spec.window, weights, steps=False))
-    (place / "step.onnx").write_bytes(_graph(rows.shape[1], 1, _weights(rows, scale), steps=True))
+    (place / "step.onnx").write_bytes(_graph(rows.shape[1], 1, _weights(rows, scale, seen), steps=True))
     outputs = tuple(float(one[0]) for window in windows for one in [reference(weights, window)])
     tape = decode_golden((place / "golden.msgpack").read_bytes())
     (place / "golden.msgpack").write_bytes(
@@ -82,7 +87,7 @@ def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def _weights(rows, scale):
+def _weights(rows, scale, seen):
     rng = np.random.default_rng(3)
     columns = rows.shape[1]
 
@@ -92,7 +97,7 @@ def _weights(rows, scale):
     return {
         "mean": rows.mean(axis=0),
         "std": np.maximum(rows.std(axis=0), 1e-3),
-        "w": draw(1, 3 * HIDDEN, columns),
+        "w": draw(1, 3 * HIDDEN, columns) * seen.astype(np.float32),
         "r": draw(1, 3 * HIDDEN, HIDDEN),
         "b": draw(1, 6 * HIDDEN),
         "head": draw(HIDDEN, 1),

@@ -95,6 +95,11 @@ class Standing:
     def sources(self) -> tuple[str, ...]:
         return tuple(self._told)
 
+    @property
+    def holds(self) -> str:
+        """A source whose alarm stops it or sizes it down; empty where none does."""
+        return next((source for source, action in self._told.items() if action != "alert"), "")
+
     def on_record(self, source: str, action: str, predictions: int) -> None:
         """An alarm of the record, whoever told it.  ``predictions``: of the version by then.
 

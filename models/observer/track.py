@@ -95,7 +95,7 @@ class Track:
         self.standing = Standing()
         self.spoken = Spoken()
         """When it was asked and answered, of late."""
-        self.withheld = ""
+        self._withheld = ""
         """Why it does not serve whole, as the core has it; empty where it does, and of a shadow."""
         self.outcomes = Outcomes(_MATURED)
         self.losses: deque[Loss] = deque(maxlen=_COMPARED)
@@ -226,8 +226,15 @@ class Track:
     def on_standing(self, state: str, factor: float, reason: str, now_ns: int) -> None:
         """How the core has it stand from now on (``engine.events.ModelStanding``)."""
         serves = state == SERVING
-        self.withheld = "" if serves and factor == 1.0 else f"{state} on {self.rows.instrument}: {reason}"
+        self._withheld = "" if serves and factor == 1.0 else f"{state} on {self.rows.instrument}: {reason}"
         self.spoken.allow(serves, now_ns)
+
+    @property
+    def withheld(self) -> str:
+        """Why it does not serve whole, or will not when the daemon has heard of what was just found."""
+        if not self._withheld and (source := self.standing.holds):
+            return f"an alarm of {source} on {self.rows.instrument} takes size away"
+        return self._withheld
 
     def speaks_at(self, ts_ns: int) -> bool:
         """Whether it was asked and answered then: what it would have won while it was stopped, broken or cold is

@@ -156,3 +156,22 @@ def test_a_challenger_that_can_never_be_compared_is_told_so_at_once() -> None:
     assert told.verdict.said == "wait"
     assert "no loss can be compared, and a person is to decide (models canary" in str(told)
     assert made.due([]) == []
+
+
+def test_nobody_is_promoted_at_the_look_at_which_an_alarm_is_raised() -> None:
+    """The daemon has not heard of it yet, and an alarm about the market leaves a canary where it is."""
+    made, paired = comparisons()
+    add(paired, 0, 400, loss=-0.5, profit_bps=20.0)
+    canary = track(KEY[1], KEY[2], Reading(30), Bars(1))
+    one = canary, track(KEY[0], "champion", Reading(30), Bars(1))
+    for each in one:
+        for number in range(200):
+            each.outcomes.add(0.5, number % 2 == 0)
+    assert [told.verdict.said for told in made.judge_now(list(one))] == ["promote"]
+    canary.on_alarm("psi", "alert")
+    assert [told.verdict.said for told in made.judge_now(list(one))] == ["promote"]
+    canary.on_alarm("psi", "stop")
+    (told,) = made.judge_now(list(one))
+    assert (told.verdict.said, told.verdict.tests["standing"][0]) == ("stay", False)
+    canary.on_alarm("psi", "clear")
+    assert [told.verdict.said for told in made.judge_now(list(one))] == ["promote"]

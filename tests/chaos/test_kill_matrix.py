@@ -25,6 +25,8 @@ from tests.support.kills.plan import plan
 from tests.support.kills.spots import Spot
 
 NO_KILL = Spot("", 1, ())
+TRIES = 4
+"""Kills within which a planted defect is seen; as a rule the first."""
 
 
 @pytest.mark.timeout(230)  # a dozen daemons one after the other; less than where the run would be ended
@@ -47,6 +49,7 @@ async def test_nothing_is_lost_or_doubled_wherever_a_daemon_is_killed(part: int,
     assert max(covered) <= WAITING_MAX
 
 
+@pytest.mark.timeout(230)
 @pytest.mark.parametrize(
     ("plant", "seen"),
     [
@@ -60,9 +63,14 @@ async def test_the_comparison_sees_what_daemons_with_defects_do(
     """Four planted defects, two at a time: every order is sent a second time under its id, and groups are not taken
     over; fills are booked without their fee, and an exit is sent beside the one that is out."""
     async with Chain(tmp_path, 3, plant=plant) as chain:
-        assert (await chain.kill(Spot("append:GroupMoved:after", 6, ("A6",)), 6, still=True, reached_s=60.0)).reached
-        violations = (await chain.kill(UNHARMED, 1)).violations
-        assert [text for text in seen if not any(text in one for one in violations)] == [], violations
+        unseen, violations = set(seen), list[str]()
+        for _ in range(TRIES):  # a daemon may die before the second exit has left, as often as the machine is busy
+            await chain.kill(Spot("append:GroupMoved:after", 6, ("A6",)), 6, still=True, reached_s=60.0)
+            violations += (await chain.kill(UNHARMED, 1)).violations
+            unseen = {text for text in unseen if not any(text in one for one in violations)}
+            if not unseen:
+                break
+        assert not unseen, violations
 
 
 @pytest.mark.fault("A10")

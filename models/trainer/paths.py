@@ -36,6 +36,7 @@ from models.trainer.dataset import Dataset
 from models.trainer.distillation import teacher_of
 from models.trainer.fit import fit_seed, forecasts
 from models.trainer.opened import OpenedRun, open_run
+from models.trainer.predict_test import trained_folder
 from models.trainer.run import fit_normaliser_of
 from models.trainer.scores import signal_threshold
 from models.trainer.training_folder import held, places, write_json
@@ -71,7 +72,7 @@ def run_paths(
     Raises ``ConfigError`` and ``DataError`` for a run that cannot be opened, whose data are too few for so many folds,
     or whose task tells no strategy where costs are told.
     """
-    folder = path if (path / "weights").is_dir() else path.parent
+    folder = trained_folder(path)
     opened = open_run(folder, data)
     number = next(n for n, (_, place) in enumerate(places(folder, opened.rows)) if place.resolve() == path.resolve())
     run = RunFolder(path)

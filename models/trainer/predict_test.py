@@ -25,6 +25,14 @@ def training_folder_of(path: Path) -> Path | None:
     return next((folder for folder in (path, path.parent) if (folder / WEIGHTS).is_dir()), None)
 
 
+def trained_folder(path: Path) -> Path:
+    """The same.  Raises ``DataError`` for a run without weights."""
+    folder = training_folder_of(path)
+    if folder is None:
+        raise DataError(f"the run {path} has no weights", expected="a run that is trained to its end", do="resume it")
+    return folder
+
+
 def prepare(path: Path, data: Path | None = None, groups: Sequence[str] = ()) -> Callable[[RunFolder, Opening], None]:
     """Rows, normaliser and networks of a trained run; what is returned writes the test predictions of its seeds.  What
     the network lives on is explained first, on validation rows, where the run does not tell it yet; anew where columns
@@ -33,9 +41,7 @@ def prepare(path: Path, data: Path | None = None, groups: Sequence[str] = ()) ->
     ``data`` as for ``run_training``.  Raises ``DataError`` for a run that is not done, or whose data, features or code
     are not those it learned from, and for groups that are none.
     """
-    folder = training_folder_of(path)
-    if folder is None:
-        raise DataError(f"the run {path} has no weights", expected="a run that is trained to its end", do="resume it")
+    folder = trained_folder(path)
     opened = open_run(folder, data)
     rows, normaliser = opened.rows, opened.normaliser()
     found = [opened.network(seed, normaliser) for seed in opened.settings.fit.seeds]

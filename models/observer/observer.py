@@ -35,7 +35,9 @@ from models.observer.turns import Ask, Turns
 from models.registry.store import Registry
 
 AGAIN_NS: Final = 30_000_000_000
-"""Of the record's time, until what could not be carried out is told again."""
+"""Of the record's time, until what could not be carried out is told again; twice as long each time."""
+_AGAIN_MAX_NS: Final = 3_600_000_000_000
+_TRIES_MAX: Final = 256
 _WINDOWS_KEPT: Final = 8
 """Of the rows whose predictions are made again, until they come (an answer may be computed off the loop)."""
 
@@ -81,7 +83,9 @@ class Observer:
         self._windows: dict[int, OrderedDict[int, Float32Array]] = {}
         self._ended: list[Ended] = []
         self._not_done: list[tuple[int, Judged | Alarmed]] = []
-        """With the record's time by then."""
+        """With the record's time at which it is told again."""
+        self._tries: dict[tuple[str, ...], int] = {}
+        """How often that was, of who was judged or stopped."""
         self._number = 0
         self._are_paused = False
         self._was_current = False
@@ -133,7 +137,7 @@ class Observer:
         where doing it twice does nothing."""
         told = Alarmed(event.instrument, event.model, event.source, event.action, event.factor, event.text)
         self._not_done = [one for one in self._not_done if one[1][:3] != told[:3]]
-        self._not_done.append((self.last_seq_ns, told))
+        self._not_done.append((self.last_seq_ns + AGAIN_NS, told))
 
     def _forget_stops(self, instrument: str, *, of: str = "", but: str = "") -> None:
         """A version has left its seat there: whoever brings it back has decided that anew."""
@@ -280,12 +284,17 @@ class Observer:
 
     def not_done(self, told: Judged | Alarmed) -> None:
         """It could not be carried out: it is told again, a verdict as it is by then."""
-        self._not_done.append((self.last_seq_ns, told))
+        tries = self._tries.pop(told[:3], 0)
+        self._tries[told[:3]] = tries + 1
+        if len(self._tries) > _TRIES_MAX:
+            del self._tries[next(iter(self._tries))]
+        wait_ns = min(AGAIN_NS << min(tries, 16), _AGAIN_MAX_NS)
+        self._not_done.append((self.last_seq_ns + wait_ns, told))
 
     def _again(self) -> list[Told]:
         """What was not done and is to be tried again now."""
-        due = [told for at_ns, told in self._not_done if self.last_seq_ns - at_ns >= AGAIN_NS]
-        self._not_done = [one for one in self._not_done if self.last_seq_ns - one[0] < AGAIN_NS]
+        due = [told for at_ns, told in self._not_done if self.last_seq_ns >= at_ns]
+        self._not_done = [one for one in self._not_done if self.last_seq_ns < one[0]]
         for told in due:
             if isinstance(told, Judged):
                 self._comparisons.not_done(told)

@@ -445,8 +445,13 @@ def test_what_could_not_be_done_is_told_again_until_an_operator_clears_it(played
     assert request_of(again) == ("", {})
     assert observer.look() == []
     observer.not_done(stopped)
-    observer.take(e.ModelAlarmed(1, 1, BTC, "m@1", "", "clear", 0.5, "looked at"))
     observer.last_seq_ns += AGAIN_NS
+    assert observer.look() == [], "each time twice as long: what the registry refuses costs a check of the version"
+    observer.last_seq_ns += AGAIN_NS
+    assert observer.look() == [Unsettled(stopped)]
+    observer.not_done(stopped)
+    observer.take(e.ModelAlarmed(1, 1, BTC, "m@1", "", "clear", 0.5, "looked at"))
+    observer.last_seq_ns += 4 * AGAIN_NS
     assert observer.look() == []
 
 

@@ -35,7 +35,7 @@ from models.registry.store import Registry
 from tests.support.daemon import ROOT, Running, attempt, command, environment, last_json, replay_session
 from tests.support.versions import add_version
 
-WAIT_S = 900.0
+WAIT_S = 1_800.0
 TRADE_S = 150.0
 ENDS = (e.OrderFilled, e.OrderCancelled, e.OrderRejected, e.OrderExpired)
 RULES = {"automatic": "true", "signals_min": 20, "span_s": 1, "alpha": 0.2, "profit_max_bps": 10, "days_min": 1}

@@ -73,6 +73,7 @@ async def test_the_comparison_sees_what_daemons_with_defects_do(
         assert not unseen, violations
 
 
+@pytest.mark.timeout(230)
 @pytest.mark.fault("A10")
 @pytest.mark.fault("A13")
 @pytest.mark.fault("C2")
@@ -116,7 +117,7 @@ def refused(chain: Chain, folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=150,
         check=False,
     )
 

@@ -61,6 +61,9 @@ def test_a_library_that_cannot_be_loaded_is_one_line(monkeypatch, tmp_path, comm
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     monkeypatch.delitem(sys.modules, module, raising=False)
+    # A test before this one may have loaded it: then its package has it, and nobody would look for it again.
+    package, _, name = module.rpartition(".")
+    monkeypatch.delattr(importlib.import_module(package), name, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Broken(module, error), *sys.meta_path])
     done = CliRunner().invoke(app, words)
     assert isinstance(done.exception, KestrelError)

@@ -12,7 +12,7 @@ from typing import Any
 import cases as running
 import ccxt.pro as ccxt
 from cases import List, operate
-from long_tail import HASTY_MS, PATIENT_MS, closing_leaves_nothing, exchange, raised, until_order
+from long_tail import HASTY_MS, PATIENT_MS, PING_MS, closing_leaves_nothing, exchange, raised, until_order
 
 cases = List("binance", "ccxt")
 BTC, ETH = "BTC/USDT", "ETH/USDT"
@@ -248,7 +248,7 @@ async def _forever(watch: Any) -> None:
 @cases.case(11, "a stream that ends is an error once; the next call dials again")
 async def closes(at: dict[str, Any]) -> None:
     for code in (1001, 1006, 1011):
-        async with binance(at["lively"], keyed=False) as ex, asyncio.timeout(20):
+        async with binance(at["lively"], keyed=False) as ex, asyncio.timeout(60):
             await ex.load_markets()
             await ex.watch_trades(BTC)
             waiting = asyncio.create_task(_forever(ex.watch_trades))
@@ -260,7 +260,7 @@ async def closes(at: dict[str, Any]) -> None:
 
 @cases.case(11, "a lost update of the book is noticed, and the book made anew")
 async def gap(at: dict[str, Any]) -> None:
-    async with binance(at["lively"], keyed=False) as ex, asyncio.timeout(20):
+    async with binance(at["lively"], keyed=False) as ex, asyncio.timeout(60):
         await ex.load_markets()
         await ex.watch_order_book(BTC)
         await asyncio.to_thread(operate, at["lively"]["rest"], act="gap")
@@ -274,7 +274,7 @@ async def gap(at: dict[str, Any]) -> None:
 
 @cases.case(12, "a venue that answers no ping is noticed")
 async def mute(at: dict[str, Any]) -> None:
-    async with binance(at["tls"], keyed=False, streaming={"keepAlive": 300}) as ex, asyncio.timeout(20):
+    async with binance(at["tls"], keyed=False, streaming={"keepAlive": PING_MS}) as ex, asyncio.timeout(60):
         await ex.load_markets()
         await ex.watch_trades(BTC)
         await asyncio.to_thread(operate, at["tls"]["rest"], act="mute")
@@ -283,7 +283,7 @@ async def mute(at: dict[str, Any]) -> None:
 
 @cases.case(13, "unwatching is over when nothing is left")
 async def unwatch(at: dict[str, Any]) -> None:
-    async with binance(at["lively"], keyed=False) as ex, asyncio.timeout(20):
+    async with binance(at["lively"], keyed=False) as ex, asyncio.timeout(60):
         await ex.load_markets()
         for watch, undo in (
             (ex.watch_ticker, ex.un_watch_ticker),

@@ -11,7 +11,7 @@ from typing import Any
 import cases as running
 import ccxt.pro as ccxt
 from cases import List, operate
-from long_tail import HASTY_MS, PATIENT_MS, closing_leaves_nothing, exchange, raised
+from long_tail import HASTY_MS, PATIENT_MS, PING_MS, closing_leaves_nothing, exchange, raised
 
 cases = List("binance_usdm", "ccxt")
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
@@ -126,7 +126,7 @@ async def _forever(watch: Any) -> None:
 @cases.case(11, "a stream that ends is an error once; the next call dials again")
 async def closes(at: dict[str, Any]) -> None:
     for code in (1001, 1006, 1011):
-        async with usdm(at["lively"]) as ex, asyncio.timeout(20):
+        async with usdm(at["lively"]) as ex, asyncio.timeout(60):
             await ex.load_markets()
             await ex.watch_trades(BTC)
             waiting = asyncio.create_task(_forever(ex.watch_trades))
@@ -138,7 +138,7 @@ async def closes(at: dict[str, Any]) -> None:
 
 @cases.case(11, "a lost update of the book is noticed, and the book made anew")
 async def gap(at: dict[str, Any]) -> None:
-    async with usdm(at["lively"]) as ex, asyncio.timeout(20):
+    async with usdm(at["lively"]) as ex, asyncio.timeout(60):
         await ex.load_markets()
         await ex.watch_order_book(BTC)
         await asyncio.to_thread(operate, at["lively"]["rest"], act="gap")
@@ -152,7 +152,7 @@ async def gap(at: dict[str, Any]) -> None:
 
 @cases.case(12, "a venue that answers no ping is noticed")
 async def mute(at: dict[str, Any]) -> None:
-    async with usdm(at["tls"], streaming={"keepAlive": 300}) as ex, asyncio.timeout(20):
+    async with usdm(at["tls"], streaming={"keepAlive": PING_MS}) as ex, asyncio.timeout(60):
         await ex.load_markets()
         await ex.watch_trades(BTC)
         await asyncio.to_thread(operate, at["tls"]["rest"], act="mute")
@@ -161,7 +161,7 @@ async def mute(at: dict[str, Any]) -> None:
 
 @cases.case(13, "unwatching is over when nothing is left")
 async def unwatch(at: dict[str, Any]) -> None:
-    async with usdm(at["lively"]) as ex, asyncio.timeout(20):
+    async with usdm(at["lively"]) as ex, asyncio.timeout(60):
         await ex.load_markets()
         for watch, undo in (
             (ex.watch_ticker, ex.un_watch_ticker),

@@ -18,7 +18,7 @@ import cases as running
 import ccxt.pro as ccxt
 from cases import List, operate
 from cryptography.hazmat.primitives import serialization
-from long_tail import HASTY_MS, PATIENT_MS, raised
+from long_tail import HASTY_MS, PATIENT_MS, PING_MS, raised
 
 cases = List("coinbase", "ccxt")
 BTC = "BTC/USD"
@@ -285,7 +285,7 @@ async def _watch(ex: Any) -> None:
 @cases.case(11, "a stream that ends is an error once; the next call dials again")
 async def closes(at: dict[str, Any]) -> None:
     for code in (1001, 1006, 1011):
-        async with exchange(at["main"], keyed=False) as ex, asyncio.timeout(20):
+        async with exchange(at["main"], keyed=False) as ex, asyncio.timeout(60):
             await ex.load_markets()
             await ex.watch_ticker(BTC)
             waiting = asyncio.create_task(ex.watch_ticker("ETH/USD"))
@@ -299,7 +299,7 @@ async def closes(at: dict[str, Any]) -> None:
 
 @cases.case(12, "a venue that answers no ping is noticed")
 async def mute(at: dict[str, Any]) -> None:
-    async with exchange(at["plain"], keyed=False, streaming={"keepAlive": 800}) as ex, asyncio.timeout(20):
+    async with exchange(at["plain"], keyed=False, streaming={"keepAlive": PING_MS}) as ex, asyncio.timeout(60):
         await ex.load_markets()
         await ex.watch_ticker(BTC)
         await asyncio.to_thread(operate, at["plain"]["rest"], act="mute")
@@ -308,7 +308,7 @@ async def mute(at: dict[str, Any]) -> None:
 
 @cases.case(13, "unwatching is over when nothing is left")
 async def unwatch(at: dict[str, Any]) -> None:
-    async with exchange(at["main"], keyed=False) as ex, asyncio.timeout(20):
+    async with exchange(at["main"], keyed=False) as ex, asyncio.timeout(60):
         await ex.load_markets()
         for watch, undo in (
             (ex.watch_ticker, ex.un_watch_ticker),

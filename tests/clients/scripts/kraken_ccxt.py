@@ -13,7 +13,7 @@ from typing import Any
 import cases as running
 import ccxt.pro as ccxt
 from cases import List, operate
-from long_tail import HASTY_MS, PATIENT_MS, closing_leaves_nothing, exchange, raised, until_order
+from long_tail import HASTY_MS, PATIENT_MS, PING_MS, closing_leaves_nothing, exchange, raised, until_order
 
 cases = List("kraken", "ccxt")
 BTC, ETH = "BTC/USD", "ETH/USD"
@@ -100,7 +100,7 @@ async def kinds(at: dict[str, Any]) -> None:
         assert (seen[stop["id"]], seen[target["id"]]) == ("stop-loss", "take-profit-limit")
         checked = await ex.create_order(BTC, "limit", "buy", 0.001, 1_000, {"validate": "true"})
         assert checked["id"] is None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await state(brief) != ("expired", 0):
                 await asyncio.sleep(0.1)
         await ex.cancel_all_orders()
@@ -265,7 +265,7 @@ async def _watch(watch: Any) -> None:
 @cases.case(11, "a stream that ends is an error once; the next call dials again")
 async def closes(at: dict[str, Any]) -> None:
     for code in (1001, 1006, 1011):
-        async with kraken(at["lively"], keyed=False) as ex, asyncio.timeout(20):
+        async with kraken(at["lively"], keyed=False) as ex, asyncio.timeout(60):
             await ex.load_markets()
             await ex.watch_order_book(BTC)
             waiting = asyncio.create_task(ex.watch_ticker(BTC))
@@ -279,8 +279,8 @@ async def closes(at: dict[str, Any]) -> None:
 
 @cases.case(12, "a venue that answers no ping is noticed")
 async def mute(at: dict[str, Any]) -> None:
-    streaming = {"keepAlive": 300}
-    async with kraken(at["tls"], keyed=False, streaming=streaming) as ex, asyncio.timeout(20):
+    streaming = {"keepAlive": PING_MS}
+    async with kraken(at["tls"], keyed=False, streaming=streaming) as ex, asyncio.timeout(60):
         await ex.load_markets()
         await ex.watch_ticker(BTC)
         await asyncio.to_thread(operate, at["tls"]["rest"], act="mute")

@@ -13,6 +13,8 @@ import ccxt.pro as ccxt
 
 PATIENT_MS, HASTY_MS = 8_000, 500
 """For an answer: of a machine that may be busy, and where none shall come in time."""
+PING_MS = 1_500
+"""A line is dead when two of its pings in a row have no answer."""
 
 
 @asynccontextmanager

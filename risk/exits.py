@@ -115,7 +115,6 @@ class _Wait(msgspec.Struct):
 
     first_ns: int
     last_ns: int
-    side: Side
     px: Decimal | None
 
 
@@ -123,26 +122,27 @@ class Way:
     """Open orders of ours that an exit would trade with: it waits for them to be cancelled, but not for ever, and no
     others are let in meanwhile.  An exit that left and came to nothing waits anew.
 
-    Memory of one gate, by instrument.
+    Memory of one gate, by instrument and side: one that leaves to the other side ends nobody's wait.
     """
 
     __slots__ = ("waits",)
 
     def __init__(self) -> None:
-        self.waits: dict[str, _Wait] = {}
+        self.waits: dict[tuple[str, Side], _Wait] = {}
 
     def is_free(self, now_ns: int) -> bool:
         """Whether no exit waits any more; forgets those that ask no more."""
         if self.waits:
-            self.waits = {name: one for name, one in self.waits.items() if now_ns - one.last_ns <= WAY_HELD_NS}
+            self.waits = {key: one for key, one in self.waits.items() if now_ns - one.last_ns <= WAY_HELD_NS}
         return not self.waits
 
     def check(self, intent: OrderIntent, view: View, market_factor: Decimal) -> Finding | None:
         """For an order that is known to reduce.  Orders that nobody here has sent are left to their owner."""
         name, side, now_ns = intent.instrument, intent.side, view.now_ns
+        key = name, side
         if intent.trigger_px is not None or not view.open_qty(name, _SELL if side > 0 else _BUY):
             if intent.trigger_px is None:
-                self.waits.pop(name, None)
+                self.waits.pop(key, None)
             return None  # a stop trades where the price went through whatever rests on the way
         mark_px = view.mark_px(name)
         px = intent.limit_px if intent.limit_px is not None else self_trade.reach_px(side, mark_px, market_factor)
@@ -155,16 +155,16 @@ class Way:
             and not (mark_px is not None and self_trade.waits_for_price(order, mark_px))
         ]
         if not found:
-            self.waits.pop(name, None)
+            self.waits.pop(key, None)
             return None
         first_ns = now_ns
-        wait = self.waits.get(name)
-        if wait is not None and wait.side is side and now_ns - wait.last_ns <= WAY_HELD_NS:
+        wait = self.waits.get(key)
+        if wait is not None and now_ns - wait.last_ns <= WAY_HELD_NS:
             first_ns = wait.first_ns
         if now_ns - first_ns >= WAY_NS:
-            self.waits.pop(name, None)
+            self.waits.pop(key, None)
             return None  # being out counts for more
-        self.waits[name] = _Wait(first_ns, now_ns, side, px)
+        self.waits[key] = _Wait(first_ns, now_ns, px)
         return (IN_THE_WAY, ",".join(found), "no order of ours that it would trade with")
 
     def check_entry(self, intent: OrderIntent, now_ns: int) -> Finding | None:
@@ -172,10 +172,11 @@ class Way:
         limit_px = intent.limit_px
         if limit_px is None or intent.trigger_px is not None or self.is_free(now_ns):
             return None
-        wait = self.waits.get(intent.instrument)
-        if wait is None or wait.side is intent.side or not self_trade.would_meet(wait.side, wait.px, limit_px):
+        side = _SELL if intent.side > 0 else _BUY
+        wait = self.waits.get((intent.instrument, side))
+        if wait is None or not self_trade.would_meet(side, wait.px, limit_px):
             return None
-        far = "at any price" if wait.px is None else f"{'up' if wait.side > 0 else 'down'} to {plain(wait.px)}"
+        far = "at any price" if wait.px is None else f"{'up' if side > 0 else 'down'} to {plain(wait.px)}"
         return (EXIT_WAITS, f"an exit {far}", "no order of ours that it would trade with")
 
 

@@ -212,7 +212,7 @@ class Gate:
             judged = (
                 checks.check_entry_open(closed)
                 or self._way.check_entry(intent, now_ns)
-                or self._judge_entry(intent, view, instrument, held_qty, open_qty, now_ns)
+                or self._judge_entry(intent, view, instrument, held_qty, open_qty, now_ns, again)
             )
             if again or type(judged) is tuple:
                 return judged
@@ -228,7 +228,14 @@ class Gate:
         return exit_worth(intent, view, instrument, self._market_factor)
 
     def _judge_entry(
-        self, intent: OrderIntent, view: View, instrument: Instrument, held_qty: Decimal, open_qty: Decimal, now_ns: int
+        self,
+        intent: OrderIntent,
+        view: View,
+        instrument: Instrument,
+        held_qty: Decimal,
+        open_qty: Decimal,
+        now_ns: int,
+        again: bool,
     ) -> Finding | Decimal:
         """Every check of an entry, one after the other."""
         if self._unusable:
@@ -308,7 +315,7 @@ class Gate:
             or self._check_losses(view)
             or (self._losses.check(intent.strategy, name, view.tallies(), now_ns) if self._has_losses else None)
         )
-        if found is None and is_exit:
+        if found is None and is_exit and not again:  # it has waited, and nothing is let in behind it
             found = self._way.check(intent, view, self._market_factor)
         return exposure.order if found is None else found
 

@@ -34,6 +34,15 @@ from tests.support.limits import NAME, NUMBERS, make_limits, with_number
 D = Decimal
 
 
+def hiding() -> FakeView:
+    """1 held by ``s``, in an account that is 2 short."""
+    view = short_view()
+    view.hold(PERP, D(1), strategy="s")
+    view.hold(PERP, D(-3), strategy="t")
+    view.hold(PERP, D(-2))
+    return view
+
+
 @pytest.mark.parametrize("state", [RiskState.REDUCING, RiskState.HALTED])
 @pytest.mark.parametrize("intent", [leave(), leave_at_market(), leave(reduce_only=False)])
 def test_reducing_orders_pass_in_every_state(state: RiskState, intent: OrderIntent) -> None:
@@ -284,6 +293,37 @@ def test_nothing_takes_the_place_of_what_went_out_of_an_exits_way(strategy: str)
     view.now_ns += 5 * SECOND + 1
     view.quote(NAME, 99.99, 100.01)
     assert check_of(gate.review(bid, view)) == ""
+
+
+@pytest.mark.fault("F12")
+def test_a_target_that_is_sent_again_and_again_holds_up_no_hidden_exit() -> None:
+    """1 held beside another strategy's 3 short, whose target is back as soon as it was cancelled: an exit to the
+    other side ends nobody's wait."""
+    view, gate = hiding(), Gate(make_limits(opposing="net", allowed_instruments=[PERP]))
+    target = order(strategy="t", instrument=PERP, limit_px=D("99.98"), time_in_force=TimeInForce.GTC, reduce_only=True)
+    out = leave_at_market(instrument=PERP, reduce_only=False)
+    seen = []
+    for _ in range(5):
+        assert check_of(gate.review(target, view)) == ""
+        resting = view.open(target)
+        seen.append(check_of(gate.review(out, view)))
+        view.close(resting.client_order_id)
+        view.now_ns += SECOND // 4
+        view.quote(PERP, 99.99, 100.01)
+    assert seen == ["in_the_way"] * 4 + [""]
+
+
+@pytest.mark.fault("F12")
+def test_a_hidden_exit_that_waited_for_the_disk_waits_for_nothing_else() -> None:
+    """Its second was over when it was opened: what is in its way still, and was asked to go, drops it no more."""
+    view, gate = hiding(), Gate(make_limits(opposing="net", allowed_instruments=[PERP]))
+    view.open(order(strategy="t", instrument=PERP, limit_px=D("99.98"), time_in_force=TimeInForce.GTC))
+    out = leave_at_market(instrument=PERP, reduce_only=False)
+    assert check_of(gate.review(out, view)) == "in_the_way"
+    view.now_ns += SECOND
+    view.quote(PERP, 99.99, 100.01)
+    assert check_of(gate.review(out, view)) == ""
+    assert check_of(gate.review_again(out, view)) == ""
 
 
 def test_an_exit_waits_for_nobody_elses_order_and_no_stop_for_any() -> None:

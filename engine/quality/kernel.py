@@ -30,6 +30,10 @@ WARM = 20
 """Values that a scale needs before anything is judged by it."""
 COLD_FACTOR = 10.0
 """Times ``outlier_bps`` that a quote or trade may move at once while there is no scale: 2.5 % by default."""
+FAR = 0.2
+"""Of the price: beyond that a second word is not enough, as a feed that is wrong by a digit is so twice soon enough."""
+FAR_BANDS = 4.0
+"""Outlier limits that are never far: prices near zero move by more than any share of themselves."""
 NORMAL = 1.4826
 """Median of absolute deviations -> standard deviation of a normal distribution."""
 NORMAL_RANGE = 1.349
@@ -66,6 +70,7 @@ def price_issue(s: State, stream: int, px: float, ts: float, low_px: float, high
                 near = max(band, 0.25 * abs(s[stream + at.PENDING_PX] - last))
                 told_twice = (
                     run > 0.0
+                    and change <= max(FAR * abs(last), FAR_BANDS * band)
                     and abs(px - s[stream + at.PENDING_PX]) <= near
                     and ts - s[stream + at.PENDING_NS] <= s[at.CONFIRM_NS]
                 )

@@ -135,12 +135,12 @@ def test_a_suspect_quote_is_not_confirmed_by_its_own_copy() -> None:
     for sizes in (True, False):
         judge = gate(has_quote_sizes=sizes)
         at = warm(judge)
-        copies = [quote(at, 150.0), *[quote(at, 150.0, delay_ns=i * MS) for i in range(9)]]
+        copies = [quote(at, 115.0), *[quote(at, 115.0, delay_ns=i * MS) for i in range(9)]]
         assert [said(judge.quote(one)) for one in copies] == ["suspect outlier"] + ["dropped duplicate"] * 9
-        assert said(judge.quote(quote(at + MS, 150.0))) == "accepted confirmed"
+        assert said(judge.quote(quote(at + MS, 115.0))) == "accepted confirmed"
     judge = gate()
-    judge.quote(quote(warm(judge), 150.0))
-    assert said(judge.quote(quote(warm(gate()), 150.0, qty=3.0))) == "accepted confirmed"
+    judge.quote(quote(warm(judge), 115.0))
+    assert said(judge.quote(quote(warm(gate()), 115.0, qty=3.0))) == "accepted confirmed"
 
 
 def test_identical_prints_without_ids_are_separate_trades() -> None:

@@ -99,6 +99,31 @@ def test_a_second_wrong_quote_is_not_believed_where_trades_since_the_first_were_
     assert said(judge.quote(quote(at + 4 * S, 100.02))) == "accepted spike"
 
 
+@pytest.mark.fault("D3")
+@pytest.mark.parametrize("trades", [False, True], ids=["quotes", "trades"])
+@pytest.mark.parametrize(("px", "believed"), [(1_000.0, 5), (10.0, 5), (121.0, 5), (79.0, 5), (119.0, 2), (81.0, 2)])
+def test_a_jump_by_more_than_a_fifth_needs_more_than_a_second_word(px: float, believed: int, trades: bool) -> None:
+    """A feed that is wrong by a digit is so twice within seconds; no trade need come between."""
+    judge = gate()
+    at = warm(judge, trades=trades)
+    found = [
+        said(judge.trade(trade(at + i * MS, px)) if trades else judge.quote(quote(at + i * MS, px + 0.001 * i)))
+        for i in range(believed)
+    ]
+    assert found == (believed - 1) * ["suspect outlier"] + ["accepted confirmed"]
+
+
+def test_prices_near_zero_move_by_more_than_a_fifth() -> None:
+    """A calendar spread at 0.10 that goes to 0.50 is told twice as any other."""
+    judge = gate()
+    for i in range(41):
+        judge.quote(quote(i * MS, 0.1 + 0.005 * (i % 2)))
+    assert [said(judge.quote(quote(S + i * MS, 0.5 + 0.001 * i))) for i in range(2)] == [
+        "suspect outlier",
+        "accepted confirmed",
+    ]
+
+
 def test_a_jump_is_believed_although_trades_before_it_are_told_after_it() -> None:
     """Of the time of the first quote or earlier, or at neither price: they are no word against it."""
     for told_at, px in ((0, 100.0), (-1, 100.0), (1, 100.5)):
@@ -141,15 +166,15 @@ def test_the_first_trade_is_measured_by_the_quotes() -> None:
 
 @pytest.mark.fault("D3")
 def test_the_first_quote_is_measured_by_the_trades() -> None:
-    """No quote came before it: half the traded price is held back, a second one there is believed."""
+    """No quote came before it: a tenth less than was traded is held back, a second one there is believed."""
     judge = gate()
     start = warm(judge, trades=True)
-    assert said(judge.quote(quote(start, 50.0))) == "suspect outlier"
+    assert said(judge.quote(quote(start, 90.0))) == "suspect outlier"
     assert said(judge.quote(quote(start + MS, 100.0))) == "accepted spike"
     judge = gate()
     start = warm(judge, trades=True)
-    assert said(judge.quote(quote(start, 50.0))) == "suspect outlier"
-    assert said(judge.quote(quote(start + MS, 50.01))) == "accepted confirmed"
+    assert said(judge.quote(quote(start, 90.0))) == "suspect outlier"
+    assert said(judge.quote(quote(start + MS, 90.01))) == "accepted confirmed"
 
 
 @pytest.mark.fault("D3")

@@ -128,7 +128,7 @@ class QualityGate:
 
     def expect(self, px: float) -> None:
         """Where this market was when it was last seen, before anything of it has come: a first quote or trade far from
-        there is held back until a second one agrees, like any other.  Of several the last one counts."""
+        there is held back until others agree, like any other.  Of several the last one counts."""
         s = self._s
         if isfinite(px) and px > self._floor_px and s[at.QUOTES + at.HAS_NEWEST] == s[at.TRADES + at.HAS_NEWEST] == 0.0:
             s[at.QUOTES + at.LAST_PX] = s[at.TRADES + at.LAST_PX] = s[at.BID_PX] = s[at.ASK_PX] = px

@@ -190,13 +190,13 @@ def test_a_price_beyond_all_numbers_is_no_mark() -> None:
     (order,) = core.on_event(quote(10))
     core.on_event(fill(order, "0.5", "100", "t1"))
     core.slots[0].strategy.answers = {}
-    core.on_event(quote(59, 1e27, 1.1e27))  # an outlier, until it is told twice
-    core.on_event(quote(60, 1e27, 1.1e27))
+    for ts_ns in range(56, 61):  # an outlier, until it is told five times
+        core.on_event(quote(ts_ns, 1e27, 1.1e27))
     for ts_ns in (61, 62):
         core.on_event(e.Timer(ts_ns, ts_ns, "tick"))
         assert (core.view.mark_px(BTC), core.portfolio.equity) == (None, None)
-    core.on_event(quote(69))
-    core.on_event(quote(70))
+    for ts_ns in range(66, 71):
+        core.on_event(quote(ts_ns))
     core.on_event(e.Timer(71, 71, "tick"))
     assert core.portfolio.equity == 1000
 

@@ -383,16 +383,16 @@ def test_a_candle_that_is_no_number_is_a_hole_in_history() -> None:
 
 @pytest.mark.fault("D3")
 def test_the_first_price_of_a_first_session_is_judged_by_the_newest_candle() -> None:
-    """Half of it is held back, so nothing is entered or left by it; a second one that agrees is believed, and from the
+    """A tenth less is held back, so nothing is entered or left by it; a second one that agrees is believed, and from the
     first price of now on candles judge nothing any more."""
     core, _ = market()
     for minute, px in ((-2, 60.0), (-1, 100.0)):
         core.on_event(bar(60 * S * minute, px))
-    core.on_event(quote(0, 50.0))
+    core.on_event(quote(0, 90.0))
     assert core.view.top(BTC) is None
-    core.on_event(quote(MS, 50.01))
+    core.on_event(quote(MS, 90.01))
     top = core.view.top(BTC)
     assert top is not None
     core.on_event(bar(60 * S))
-    core.on_event(quote(2 * MS, 50.0))
+    core.on_event(quote(2 * MS, 90.0))
     assert not top.suspect

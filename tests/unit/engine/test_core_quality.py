@@ -383,8 +383,8 @@ def test_a_candle_that_is_no_number_is_a_hole_in_history() -> None:
 
 @pytest.mark.fault("D3")
 def test_the_first_price_of_a_first_session_is_judged_by_the_newest_candle() -> None:
-    """A tenth less is held back, so nothing is entered or left by it; a second one that agrees is believed, and from the
-    first price of now on candles judge nothing any more."""
+    """A tenth less is held back, so nothing is entered or left by it; a second one that agrees is believed, and from
+    the first price of now on candles judge nothing any more."""
     core, _ = market()
     for minute, px in ((-2, 60.0), (-1, 100.0)):
         core.on_event(bar(60 * S * minute, px))

@@ -43,7 +43,7 @@ from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Probe, Recorder, RiskGate
 from engine.replacing import Replacements
-from engine.stakes import GUARDIAN
+from engine.stakes import CLOSERS, GUARDIAN
 from engine.view import CoreView
 
 CANCEL_AGAIN_NS = 1_000_000_000
@@ -260,10 +260,16 @@ class Desk:
                 self.withdraw(order, f"in the way of an exit of {verdict.intent.strategy}")
 
     def _leaves_at_market(self, order: ManagedOrder) -> bool:
-        """Whether it closes, at market, what its strategy holds itself."""
+        """Whether it closes, at market, what its strategy holds; the guardian and an operator close what all hold."""
+        intent = order.intent
+        closes = intent.reduce_only and intent.strategy in CLOSERS
+        return intent.order_type is _MARKET and (closes or self._closes_its_own(order))
+
+    def _closes_its_own(self, order: ManagedOrder) -> bool:
+        """Whether its strategy holds all that it may close."""
         intent = order.intent
         own_qty = self._view.strategy_qty(intent.strategy, intent.instrument)
-        return intent.order_type is _MARKET and (-own_qty if intent.side > 0 else own_qty) >= order.leaves_qty
+        return (-own_qty if intent.side > 0 else own_qty) >= order.leaves_qty
 
     def _reject(self, verdict: Rejected) -> None:
         Counters.add(self._counters.rejected, verdict.check)
@@ -428,6 +434,7 @@ class Desk:
             and self._is_abandoned(order.intent)
             and not self._is_closing(order.intent)
             and not self.groups.protects(order)
+            and not self._is_left_to_protect(order)
         ):
             return self._why_abandoned(order.intent)
         if self._expiring and self._expiring.get(order.client_order_id, self._view.now_ns + 1) <= self._view.now_ns:
@@ -435,6 +442,11 @@ class Desk:
         if state is RiskState.REDUCING and not order.intent.reduce_only:
             return "reducing"
         return ""
+
+    def _is_left_to_protect(self, order: ManagedOrder) -> bool:
+        """Whether it only reduces what a strategy holds that is not here: nobody would send it again."""
+        intent = order.intent
+        return intent.reduce_only and (intent.strategy, "") not in self._abandoned and self._closes_its_own(order)
 
     def _why_abandoned(self, intent: OrderIntent) -> str:
         if (intent.strategy, "") in self._abandoned:

@@ -131,6 +131,25 @@ def test_what_rests_in_the_way_of_a_hidden_exit_goes_first(rests: bool) -> None:
     assert (left.strategy, left.side, left.qty, left.reduce_only) == ("s", Side.SELL, D(1), not rests)
 
 
+@pytest.mark.parametrize("closer", ["operator", "guardian"])
+def test_no_exit_takes_the_order_back_that_closes_the_account(closer: str) -> None:
+    """3 long beside 1 short: the sale of 2 at market that is out is the guardian's, or made by hand."""
+    gate = Gate(make_limits(opposing="net"))
+    core = build_core(recorder := MemoryRecorder(), Scripted(), gate=gate)
+    open_market(core, perpetual(lot_qty=D("0.1"), min_qty=D("0.1")), cash="10000")
+    core.on_event(quote(10))
+    core.on_event(e.Timer(11, 11, "tick"))
+    for number, (name, side, qty) in enumerate((("s", Side.BUY, "3"), ("other", Side.SELL, "1"))):
+        order = core.desk.place(intent(side, qty, name, limit_px=D("100.01") if side > 0 else D(100)))
+        assert isinstance(order, NewOrder)
+        core.on_event(fill(order, qty, "100", f"t{number}"))
+    market = {"order_type": OrderType.MARKET, "limit_px": None}
+    assert isinstance(core.desk.place(leaving("2", strategy=closer, **market)), NewOrder)
+    core.desk.carry_out([leaving("1", Side.BUY, strategy="other", **market)])
+    assert recorder.of(Rejected)[-1].check == "in_the_way"
+    assert recorder.of(CancelOrder) == []
+
+
 def test_what_an_operator_closes_is_turned_by_nobody() -> None:
     """2 long beside 1 short: while the account's 1 is closed by hand, the strategy's exit cannot sell it once more."""
     core = holding(s="2", other="-1")

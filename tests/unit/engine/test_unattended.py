@@ -124,6 +124,23 @@ def test_its_entries_go_and_its_stop_stays() -> None:
     assert (stop.intent.side, stop.intent.qty, stop.intent.reduce_only) == (e.Side.SELL, D(1), True)
 
 
+@pytest.mark.parametrize("kind", [OrderType.LIMIT, OrderType.STOP_LIMIT])
+def test_an_order_that_only_reduces_stays_as_long_as_it_closes_what_is_held(kind: OrderType) -> None:
+    """One of no group, that rests at the venue: it is all that protects the position.  Once that is closed by hand, it
+    would close what others hold."""
+    prices = {"limit_px": D(105)} if kind is OrderType.LIMIT else {"limit_px": D("99.7"), "trigger_px": D("99.8")}
+    wish = intent(e.Side.SELL, order_type=kind, time_in_force=GTC, reduce_only=True, **prices)
+    core, recorder = after(wish, slots=[StrategySlot(Scripted("other"))])
+    core.on_event(quote(72))
+    core.on_event(e.Timer(10**10, 10**10, "tick"))
+    assert recorder.of(CancelOrder) == []
+    sale = core.desk.place(intent(e.Side.SELL, strategy="operator"))
+    assert isinstance(sale, NewOrder)
+    core.on_event(fill(sale, "1", "100", "t2", ts_ns=10**10))
+    core.on_event(e.Timer(2 * 10**10, 2 * 10**10, "tick"))
+    assert [one.client_order_id for one in recorder.of(CancelOrder)] == ["k-2"]
+
+
 def test_elsewhere_the_same_strategy_goes_on() -> None:
     """It does not trade one instrument any more; in another one its orders stay."""
     core, recorder = after(

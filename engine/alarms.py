@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import isfinite
 
+import msgspec
+
 from engine.carried import CarriedAlarm
 from engine.events import ModelAlarmed
 
@@ -79,6 +81,17 @@ class Alarms:
     def forget(self, instrument: str, model: str) -> bool:
         """The version serves there no more: another turn of it begins anew.  Whether anything stood against it."""
         return self._standing.pop((instrument, model), None) is not None
+
+    def inherit(self, instrument: str, model: str) -> bool:
+        """What stands against other versions of its name stands against ``model`` in their place.  Whether anything
+        did."""
+        name = model.partition("@")[0]
+        others = [one for one in self._standing if one[0] == instrument and one[1] != model]
+        found = [self._standing.pop(one) for one in others if one[1].partition("@")[0] == name]
+        for sources in found:
+            for alarm in sources.values():
+                self._put(msgspec.structs.replace(alarm, model=model))
+        return bool(found)
 
     def carried(self) -> tuple[CarriedAlarm, ...]:
         return tuple(one for sources in self._standing.values() for one in sources.values())

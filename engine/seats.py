@@ -22,6 +22,8 @@ ASYNCHRONOUS: Final = "asynchronous"
 """Fact of a model whose answers come as ``PredictionMade``: a replay then knows that the call itself gives none."""
 EXPIRES_NS: Final = "expires_ns"
 """Fact of a model that is not to be used from that time on, UTC ns (as a float64: to 256 ns)."""
+MEMBER: Final = "member."
+"""Begin of the facts of several models that serve as one: each names a member."""
 NEVER_NS: Final = 2**63 - 1
 NEVER_AGO_NS: Final = -1
 
@@ -122,6 +124,11 @@ def expiry_of(assignment: Assignment) -> int:
     has come."""
     at_ns = dict(assignment.facts).get(EXPIRES_NS, NEVER_NS)
     return int(at_ns) if isfinite(at_ns) else 0
+
+
+def has_members(assignment: Assignment) -> bool:
+    """Whether it is several models that serve as one: versions of one name then differ by a member or its weight."""
+    return any(name.startswith(MEMBER) for name, _ in assignment.facts)
 
 
 def _capability(model: Model, name: str) -> Any:

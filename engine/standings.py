@@ -15,7 +15,7 @@ from engine.counters import Counters
 from engine.lanes import Lane, StrategySlot, seats_of
 from engine.latch import RiskLatch
 from engine.ports import Assignment
-from engine.seats import EXPIRED, SERVING, STOPPED, Seat
+from engine.seats import EXPIRED, SERVING, STOPPED, Seat, has_members
 from engine.trusting import Trust, acting
 from engine.view import CoreView
 
@@ -121,6 +121,13 @@ class Standings:
     def forget_alarms(self, lane: Lane, version: str) -> None:
         """Unless it stands in another role: another turn of it begins anew."""
         if all(seat.version != version for seat in seats_of(lane)) and self.alarms.forget(lane.instrument.id, version):
+            self._keep()
+
+    def inherit_alarms(self, lane: Lane, seat: Seat, *, keep: bool) -> None:
+        """Several models that serve as one, with another member than before: what was said against them holds until
+        somebody clears it, as who changed a member has not looked at it.  ``keep``: the record has it against the
+        version before."""
+        if has_members(seat.assignment) and self.alarms.inherit(lane.instrument.id, seat.version) and keep:
             self._keep()
 
     # --- records ----------------------------------------------------------------------------------------------------

@@ -15,13 +15,13 @@ import msgspec
 
 from engine.errors import BundleError
 from engine.features.spec import FeatureSpec
+from engine.seats import MEMBER
 from models.bundle import Bundle
 from models.facts import Facts, conformal_facts, facts_of
 from models.manifest import Manifest
 from models.mixture.learned import LearnedWeights
 
 OnFailure = Literal["renormalise", "fail"]
-MEMBER: Final = "member."
 SHARE: Final = "share."
 WEIGHT: Final = "weight."
 """Facts: by version, the weight that a member begins with."""

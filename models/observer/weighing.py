@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from models.mixture.mixture import MEMBER, RECENT, SHARE
+from engine.seats import MEMBER
+from models.mixture.mixture import RECENT, SHARE
 from models.observer.outcomes import Ring, log_loss
 from models.observer.weights import recent_weights
 

@@ -39,6 +39,20 @@ def test_the_smallest_factor_holds() -> None:
     assert alarms.factor_of(BTC, "a@1") == (1.0, "")
 
 
+def test_what_stands_against_other_versions_of_a_name_is_inherited_there_and_by_nobody_else() -> None:
+    alarms = Alarms()
+    for model, instrument in (("both@1", BTC), ("bothered@1", BTC), ("both@1", "ETH/USD@coinbase")):
+        alarms.take(alarm("stop", model=model, text="it loses", instrument=instrument))
+    alarms.take(alarm("size_down", 0.5, "skew", "both@1"))
+    assert alarms.inherit(BTC, "both@2")
+    assert alarms.stop_of(BTC, "both@2") == "stopped by psi: it loses"
+    assert alarms.factor_of(BTC, "both@2")[0] == 0.5
+    assert not alarms.stop_of(BTC, "both@1")
+    assert alarms.stop_of(BTC, "bothered@1")
+    assert not alarms.stop_of("ETH/USD@coinbase", "both@2")
+    assert not alarms.inherit(BTC, "both@2"), "nothing is left that it does not have"
+
+
 def test_an_alert_changes_nothing() -> None:
     """It is told and recorded elsewhere."""
     alarms = Alarms()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from engine import events as e
+from engine.carried import decode_carried
 from engine.commands import NewOrder, Rejected, RiskStateChanged
 from engine.seats import ServingRules
-from tests.support.core import BTC, MemoryRecorder, Scripted, intent, quote
+from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, intent, quote, spot
 from tests.support.serving import Answers, Shelf
 from tests.unit.engine.test_serving import rules_of
 
@@ -104,6 +105,43 @@ def test_a_champion_that_was_stopped_is_no_better_as_the_older_one() -> None:
     core.on_event(shelf.offer(14, "c@1"))
     core.on_event(shelf.offer(15, "b@1", "older"))
     assert core.serving.standings.alarms.carried() == ()
+
+
+@pytest.mark.parametrize("action", ["stop", "size_down"])
+def test_an_alarm_against_several_models_that_serve_as_one_outlives_a_change_of_member(action: str) -> None:
+    """Whoever promoted a member, or the rules did, has not looked at what the operator saw; of one model another
+    version is the remedy.  The state that is kept names the version that serves: its end is on record against that."""
+    recorder = MemoryRecorder()
+    shelf = Shelf(Answers("both@1"), Answers("both@2"), Answers("other@1"))
+    shelf.facts = {f"both@{one}": (("buy", 0.6), (f"member.a@{one}", 2.0), ("member.b@1", 3.0)) for one in (1, 2)}
+    core = rules_of(ServingRules(), shelf, recorder)
+    core.on_event(alarm(10, action, "both@1"))
+    core.on_event(shelf.offer(11, "both@2"))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.version, seat.state, seat.factor) == (
+        ("both@2", "stopped", 1.0) if action == "stop" else ("both@2", "serving", 0.5)
+    )
+    kept = decode_carried(recorder.of(e.StateKept)[-1].state)
+    assert [one.model for one in kept.alarms] == ["both@2"]
+    core.on_event(alarm(12, "clear", "both@2"))
+    assert (seat.state, seat.factor) == ("serving", 1.0)
+    core.on_event(alarm(13, action, "both@2"))
+    core.on_event(shelf.offer(14, "other@1"))
+    assert core.lanes[BTC].seat is not seat
+    assert core.serving.standings.alarms.carried() == ()
+
+
+def test_an_alarm_of_the_session_before_holds_for_what_the_members_are_by_now() -> None:
+    """One was promoted while the daemon was down."""
+    shelf = Shelf(Answers("both@2"))
+    shelf.facts = {"both@2": (("buy", 0.6), ("member.a@2", 2.0), ("member.b@1", 3.0))}
+    core = build_core(MemoryRecorder(), Scripted(), assembly=shelf)
+    core.serving.standings.alarms.take(alarm(1, "stop", "both@1"))
+    core.on_event(e.InstrumentDefined(2, 2, spot()))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.state, seat.reason) == ("stopped", "stopped by psi: 0.31")
 
 
 @pytest.mark.fault("E10")

@@ -101,12 +101,10 @@ class CancelQueue:
             return  # it leaves again when its time has come
         elif len(self) >= MAX_WAITING_CANCELS:
             self._refuse(client_id, "too_many_waiting")
-        elif not venue_id and tracked is not None:
-            tracked.is_cancel_asked = True
+        elif not venue_id:
             self.unaddressed[client_id] = None
         else:
             if tracked is not None:
-                tracked.is_cancel_asked = True
                 tracked.cancel_acknowledged_ns = 0  # what counts from now on is the answer to this one
             self._waiting.setdefault(venue_id, (client_id, 0))
             self.flush()
@@ -162,6 +160,7 @@ class CancelQueue:
                 return
             self.counters.sent += len(batch)
             self._forget(batch)
+            self._note_asked(batch, is_asked=True)
 
     def _request(self, batch: Batch) -> bytes | None:
         """None when an id cannot be encoded: that cancel is refused, and the others go in another batch."""
@@ -180,6 +179,12 @@ class CancelQueue:
     def _forget(self, batch: Iterable[str]) -> None:
         for venue_id in batch:
             del self._waiting[venue_id]
+
+    def _note_asked(self, batch: Batch, *, is_asked: bool) -> None:
+        """Whether an end of these orders may be the effect of what has left."""
+        for client_id, _ in batch.values():
+            if (tracked := self._tracker.get(client_id)) is not None:
+                tracked.is_cancel_asked = is_asked
 
     def _flush_later(self, delay_s: float) -> None:
         if self._flush_timer is None:
@@ -246,6 +251,7 @@ class CancelQueue:
                 again.append(venue_id)
             else:
                 self.counters.given_up += 1
+                self._note_asked({venue_id: (client_id, tries)}, is_asked=False)
                 self._refuse(client_id, reason)
                 self._settler.check_now(client_id)
         if again:

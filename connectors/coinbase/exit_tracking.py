@@ -239,7 +239,12 @@ class ExitTracking:
 
 def wants_fills(order: Tracked) -> bool:
     """Whether fills of it must be read before its end may be told."""
-    return order.is_end_unread or order.booked_qty < order.claimed_qty
+    return order.is_end_unread or order.booked_qty < order.claimed_qty or is_unclaimed(order)
+
+
+def is_unclaimed(order: Tracked) -> bool:
+    """Whether the venue says that it is filled, and nobody says how much."""
+    return order.end == "FILLED" and not (order.closed or order.claimed_qty or order.booked_qty)
 
 
 def may_hide_fills(order: Tracked) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from connectors.account_health import AccountHealth
 from connectors.coinbase import wire
 from connectors.coinbase.adjustments import Adjustments
+from connectors.coinbase.exit_tracking import LIVE
 from connectors.coinbase.exits import ExitFinder
 from connectors.coinbase.fills import is_execution
 from connectors.coinbase.inquiry import Inquiry
@@ -242,13 +243,23 @@ class Settler:
         for order_id in due:
             self._fills_due[order_id] = self._fills_due.pop(order_id)
         ended = {order_id for order_id in due if self._tracker.hides_fills(order_id)}  # one that ends now is read again
-        now_ns = await self._book_all_of(due)
-        for order_id in due:
-            self._emit(self._tracker.fills_read(order_id, now_ns, after_end=order_id in ended))
+        await self._book_all_of(due)
+        failed: VenueError | None = None
+        for order_id in sorted(due, key=ended.__contains__):  # the others do not wait for what is asked of these
+            is_read = False
+            if order_id in ended and failed is None:
+                try:
+                    is_read = await self._shows_end(order_id)
+                except VenueError as error:
+                    failed = error
+                    self._fills_due[order_id] = self._fills_due.pop(order_id)  # the next time it is the last one
+            self._emit(self._tracker.fills_read(order_id, self._clock.now_ns(), after_end=is_read))
             if not self._tracker.wants_fills(order_id):
                 self._fills_due.pop(order_id, None)
         self._note_unreadable(due)
         self.wake_for_fills()  # what was told may have been awaited by something else
+        if failed is not None:
+            raise failed
 
     async def read_fills_since(self, since_ns: int) -> list[wire.Fill]:
         """Book every fill of the account since then (venue's clock) that no stream has told, also of orders that have
@@ -289,10 +300,19 @@ class Settler:
             self.on_doubt()
         return now_ns
 
-    async def _look_up(self, order_id: str) -> None:
+    async def _look_up(self, order_id: str) -> wire.RestOrder | None:
         order = await self._listings.order(order_id)
         if order is not None:
             self._observe(order)
+        return order
+
+    async def _shows_end(self, order_id: str) -> bool:
+        """Whether an order's record is not behind its end, or was for long enough; it says what there is to read, also
+        where the listing of fills lags."""
+        order, tracked = await self._look_up(order_id), self._tracker.of_venue(order_id)
+        if order is None or tracked is None or order.status not in LIVE:
+            return True
+        return self._clock.now_ns() - tracked.changed_ns >= self._grace_ns
 
     def _book(self, fills: list[wire.Fill]) -> int:
         now_ns = self._clock.now_ns()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from connectors.coinbase.exit_tracking import LIVE, ZERO, ExitTracking, defer, may_hide_fills, wants_fills
+from connectors.coinbase.exit_tracking import LIVE, ZERO, ExitTracking, defer, is_unclaimed, may_hide_fills, wants_fills
 from connectors.coinbase.fills import LIQUIDITY, base_qty, exact, is_execution, moves, side_of
 from connectors.coinbase.refusals import told_end
 from connectors.coinbase.tracked import TAKEN_BACK, Tracked
@@ -114,9 +114,9 @@ class OrderTracker(ExitTracking):
         return order is not None and wants_fills(order)
 
     def hides_fills(self, venue_order_id: str) -> bool:
-        """Whether the end of an order waits for a reading of its fills that begins now or later."""
+        """Whether the end of an order waits for a reading of its fills, and of its record, that begins now or later."""
         order = self._by_venue.get(venue_order_id)
-        return order is not None and order.is_end_unread
+        return order is not None and (order.is_end_unread or is_unclaimed(order))
 
     def open(self, since_ns: int, doubtful_ns: tuple[int, int], part: Iterable[str] = ()) -> None:
         """The opening balances were read at ``since_ns``.  Entries in ``part`` are part of them; other fills within
@@ -349,9 +349,9 @@ class OrderTracker(ExitTracking):
         return events
 
     def fills_read(self, venue_order_id: str, ts_recv_ns: int, *, after_end: bool = False) -> list[InputEvent]:
-        """The listing of an order's fills was read to its end, and asked for ``after_end`` was seen: an end that only
-        waited for it can be told.  Of one with an entry that made no sense, and no claim that says what it has filled,
-        it cannot."""
+        """The listing of an order's fills was read to its end, and asked for ``after_end`` was seen, as its record was:
+        an end that only waited for them can be told.  Of one with an entry that made no sense, and no claim that says
+        what it has filled, it cannot."""
         order = self._by_venue.get(venue_order_id)
         events: list[InputEvent] = []
         if order is not None:
@@ -413,10 +413,6 @@ class OrderTracker(ExitTracking):
         elif order.end == "FAILED":
             # Also after an acceptance: accepted is not live (a post-only order that would cross fails afterwards).
             events.append(OrderRejected(*args, *told_end(order.end_reason)))
-        elif order.end == "FILLED" and order.claimed_qty == 0 and order.booked_qty == 0:
-            # Filled, but the quantity was not told: the listing must say it first.
-            self._wanted[order.venue_order_id] = None
-            return
         elif order.end == "FILLED" and order.found and order.told_qty < order.booked_qty:
             # The rest was filled between its listing and the opening balances, which include it.
             events.append(OrderCancelled(*args, order.venue_order_id, "the rest is part of the opening balances"))

@@ -114,7 +114,7 @@ class SettleBench:
                 filled_qty=filled,
                 reason="",
                 ts_event_ns=1,
-                ts_recv_ns=1,
+                ts_recv_ns=self.clock.now_ns(),
             )
         )
         self.settler.wake_for_fills()

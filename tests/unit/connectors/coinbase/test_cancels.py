@@ -144,6 +144,28 @@ def test_a_cancel_that_was_not_granted_is_told_and_the_order_is_looked_up(
     assert b.settler.now == ["c1"]
 
 
+@pytest.mark.fault("B5")
+async def test_an_end_that_no_cancel_of_ours_can_have_made_waits_for_a_reading_of_its_fills(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One whose cancel has not left yet, and one whose cancel was given up; of a third it has left."""
+    monkeypatch.setattr(cancels, "RETRY_DELAY_S", 0.01)
+    b = Bench()
+    for number in (1, 2, 3):
+        b.accept(f"c{number}", f"v{number}")
+    b.cancel("c1")
+    for _ in range(CANCEL_TRIES):
+        await until(lambda: b.channel.requests)
+        b.channel.lose("timeout")
+    b.cancel("c2")
+    b.channel.free = 0
+    b.cancel("c3")
+    for number in (1, 2, 3):
+        b.end(f"c{number}", f"v{number}")
+    assert [b.tracker.hides_fills(venue_id) for venue_id in ("v1", "v2", "v3")] == [True, False, True]
+    b.gateway.stop()
+
+
 @pytest.mark.fault("B6")
 @pytest.mark.parametrize("bad", ["timeout", 500, 401, "garbage", "replaced"])
 async def test_a_cancel_without_answer_is_repeated_a_few_times(bad: Any) -> None:

@@ -64,7 +64,54 @@ async def test_an_end_that_nobody_asked_for_is_told_after_a_reading_that_began_l
         b.claim("v1", "c1", "0.4")
         await until(lambda: b.log.of(OrderCancelled))
         assert [type(e) for e in b.log] == [OrderAccepted, OrderFilled, OrderFilled, OrderCancelled]
-        assert (ends, len(b.venue.calls)) == ([0], 2)
+        assert ends == [0]
+        assert [call.partition("?")[0].rpartition("/")[2] for call in b.venue.calls] == ["fills", "fills", "v1"]
+
+
+@pytest.mark.fault("B5")
+@pytest.mark.fault("B16")
+@pytest.mark.parametrize("record", [("CANCELLED", "0.4"), ("OPEN", "0")])
+async def test_an_end_waits_for_what_the_orders_record_says_where_listings_lag(record: tuple[str, str]) -> None:
+    """CANCELLED with nothing filled, and the listing of fills shows none yet: the record says 0.4, or is behind too."""
+    async with settling() as b:
+        b.tracker.sent("c1", 1)
+        b.venue.order("v1", "c1", *record)
+        b.claim("v1", "c1", "0", "CANCELLED")
+        await until(lambda: sum("/fills" in call for call in b.venue.calls) >= 3)
+        assert [type(e) for e in b.log] == [OrderAccepted]
+        b.venue.orders[0].update(status="CANCELLED", filled_size="0.4")
+        b.venue.fills = [fill("e1", size="0.4")]
+        await until(lambda: b.log.of(OrderCancelled))
+        assert [type(e) for e in b.log] == [OrderAccepted, OrderFilled, OrderCancelled]
+
+
+@pytest.mark.fault("B5")
+async def test_an_end_that_the_orders_record_never_shows_is_told_after_a_while() -> None:
+    async with settling() as b:
+        b.tracker.sent("c1", 1)
+        b.venue.order("v1", "c1", "OPEN")
+        b.claim("v1", "c1", "0", "CANCELLED")
+        await until(lambda: sum("/fills" in call for call in b.venue.calls) >= 3)
+        assert b.log.of(OrderCancelled) == []
+        b.clock.advance(15 * 10**9)
+        await until(lambda: b.log.of(OrderCancelled))
+
+
+@pytest.mark.fault("B5")
+async def test_an_order_whose_record_cannot_be_read_holds_up_no_other_end() -> None:
+    async with settling() as b:
+
+        def fail_one() -> None:
+            b.venue.fail = int(b.venue.calls[-1].endswith("/v1"))
+
+        b.venue.on_call = fail_one
+        for number in (1, 2, 3):
+            b.tracker.sent(f"c{number}", 1)
+            b.claim(f"v{number}", f"c{number}", "0", "CANCELLED")
+        await until(lambda: len(b.log.of(OrderCancelled)) == 2)
+        assert [o.client_order_id for o in b.tracker.open_orders()] == ["c1"]
+        b.venue.on_call = lambda: None
+        await until(lambda: b.tracker.open_orders() == [])
 
 
 @pytest.mark.fault("B5")

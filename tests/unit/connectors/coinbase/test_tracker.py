@@ -150,6 +150,19 @@ def test_a_fill_without_sense_is_no_reading_of_what_an_order_has_filled_when_it_
     assert kinds(t.fills_read("v1", 9, after_end=True)) == [OrderCancelled]
 
 
+@pytest.mark.fault("B16")
+def test_an_order_that_is_filled_by_an_untold_amount_is_asked_about_with_pauses() -> None:
+    """A reading that shows nothing wants no other one at once: the venue would be asked as fast as it answers."""
+    t = tracker()
+    t.sent("c1", 1)
+    assert kinds(observe(t, "FILLED", "")) == [OrderAccepted]
+    assert t.take_wanted() == ["v1"]
+    assert t.fills_read("v1", 9, after_end=True) == t.take_wanted() == []
+    assert (t.wants_fills("v1"), t.hides_fills("v1"), t.is_unresolved("c1")) == (True, True, True)
+    assert kinds(observe(t, "FILLED", "0.4") + book(t)) == [OrderFilled]
+    assert (t.wants_fills("v1"), t.open_orders()) == (False, [])
+
+
 @pytest.mark.fault("B5")
 def test_an_end_that_was_asked_for_is_told_at_once() -> None:
     """What it had filled was told before: whoever reprices by cancels is not kept waiting."""

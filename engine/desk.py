@@ -226,14 +226,20 @@ class Desk:
             orders.drop(new.client_order_id)
             raise
         self._counters.orders += 1
-        if approved.intent.expire_ns is not None:
-            self.expect_end(orders.get(new.client_order_id))
+        if approved.intent is not intent or intent.expire_ns is not None:
+            self._remember(intent, new)
         if self._hold_orders:
             self._held.add(new.client_order_id, seq)
         else:
             self.out.append(new)
         self._mark(7)
         return new
+
+    def _remember(self, wish: OrderIntent, new: NewOrder) -> None:
+        """What an order alone does not say: when it ends, and what may follow it."""
+        self.expect_end(self._orders.get(new.client_order_id))
+        if wish.reduce_only and not new.intent.reduce_only:
+            self.replacements.only_reduce(new.client_order_id)
 
     def _fit(self, intent: OrderIntent, verdict: Verdict) -> Verdict:
         """An approved order as its venue takes it."""

@@ -38,10 +38,16 @@ class Replacements:
     def __init__(self) -> None:
         self._wished: dict[str, ReplaceIntent] = {}
         self._chains: dict[str, _Chain] = {}  # by client order id of each version
+        self._only_reducing: set[str] = set()
 
     def wish(self, intent: ReplaceIntent) -> None:
         """To be carried out when the order is gone; a later wish takes the place of an earlier one."""
         self._wished[intent.client_order_id] = intent
+
+    def only_reduce(self, client_order_id: str) -> None:
+        """What follows the order is to reduce only, although the order itself may turn the account
+        (``engine.netted_exits``)."""
+        self._only_reducing.add(client_order_id)
 
     def drop(self, client_order_id: str) -> None:
         """The order stays: its cancel was refused."""
@@ -54,6 +60,8 @@ class Replacements:
     def take(self, order: ManagedOrder, now_ns: int) -> OrderIntent | None:
         """The order is gone: what is to follow it, None where nothing is left to do."""
         wish = self._wished.pop(order.client_order_id, None)
+        only_reduces = order.intent.reduce_only or order.client_order_id in self._only_reducing
+        self._only_reducing.discard(order.client_order_id)
         if wish is None:
             return None
         left_qty = wish.qty - self.filled_qty(order)
@@ -64,6 +72,7 @@ class Replacements:
             ts_ns=now_ns,
             qty=left_qty,
             limit_px=wish.limit_px,
+            reduce_only=only_reduces,
             reason=wish.reason or order.intent.reason,
             parent_id=order.client_order_id,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine import events as e
-from engine.commands import CancelOrder, NewOrder, OrderIntent, OrderType, Rejected, TimeInForce
+from engine.commands import CancelOrder, NewOrder, OrderIntent, OrderType, Rejected, ReplaceIntent, TimeInForce
 from engine.core import TradingCore
 from engine.events import Side
 from engine.instruments import Instrument
@@ -169,6 +169,21 @@ def test_what_may_rest_stays_an_order_that_only_reduces() -> None:
     wish = leaving("1", limit_px=D(120), time_in_force=TimeInForce.GTC)
     assert unnet(wish, core.view) is wish
     assert not unnet(leaving("1", order_type=OrderType.MARKET, limit_px=None), core.view).reduce_only
+
+
+@pytest.mark.parametrize(("total", "left", "reduces"), [("1", "0.6", False), ("2", "1.6", True)])
+def test_what_follows_an_exit_that_may_turn_the_account_reduces_only(total: str, left: str, reduces: bool) -> None:
+    """0.4 of 1 sold, when another version was wished for: one that closes what is held still leaves as the first did,
+    and one that is larger is risk's to refuse."""
+    core = holding(s="1", other="-1")
+    first = core.desk.place(leaving("1", limit_px=D("99.9"), time_in_force=TimeInForce.IOC))
+    assert isinstance(first, NewOrder)
+    assert not first.intent.reduce_only
+    core.desk.carry_out([ReplaceIntent(51, "s", first.client_order_id, D(total), D("99.8"))])
+    core.on_event(fill(first, "0.4", "100", "t9", ts_ns=52))
+    (after,) = core.on_event(e.OrderCancelled(53, 53, "coinbase", first.client_order_id, "v"))
+    assert isinstance(after, NewOrder)
+    assert (after.intent.qty, after.intent.reduce_only) == (D(left), reduces)
 
 
 def test_where_nothing_can_be_sold_short_nothing_is_hidden() -> None:

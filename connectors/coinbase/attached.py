@@ -39,6 +39,8 @@ class Attachment(msgspec.Struct, gc=False):
     looks: int = 0
     """How often it was looked for in vain since its entry ended, first at ``missed_ns``."""
     missed_ns: int = 0
+    listed_ns: int = 0
+    """When the listing was read for it last, before balances were told."""
 
 
 class Attachments:

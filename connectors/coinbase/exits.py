@@ -66,7 +66,10 @@ class ExitFinder:
         for attachment in self._tracker.attachments.unsettled():
             entry = self._tracker.get(attachment.entry)
             if entry is not None and entry.venue_order_id and entry.claimed_qty:
-                await self._ask_for(attachment, entry)
+                asked_ns = self._clock.now_ns()
+                # An entry may rest for days: what was listed since it was sent would grow without end.
+                await self._ask_for(attachment, entry, attachment.listed_ns or attachment.sent_ns)
+                attachment.listed_ns = asked_ns
         return [
             order.venue_order_id
             for order in self._tracker.open_orders()
@@ -97,7 +100,7 @@ class ExitFinder:
             self._observe(found)
         return found is not None
 
-    async def _ask_for(self, attachment: Attachment, entry: Tracked) -> None:
+    async def _ask_for(self, attachment: Attachment, entry: Tracked, since_ns: int) -> None:
         if not attachment.venue_order_id:
             await self._ask_entry(entry)
         if attachment.venue_order_id and not attachment.fate:
@@ -105,7 +108,7 @@ class ExitFinder:
             if found is not None:
                 self._observe(found)
         if not attachment.fate:
-            for listed in await self._asks.orders_since(attachment.product_id, attachment.sent_ns):
+            for listed in await self._asks.orders_since(attachment.product_id, since_ns):
                 if entry.venue_order_id == listed.originating_order_id or listed.order_id == attachment.venue_order_id:
                     self._observe(listed)
 
@@ -114,7 +117,7 @@ class ExitFinder:
         entry = self._tracker.get(attachment.entry)
         if entry is None or not entry.venue_order_id:
             return
-        await self._ask_for(attachment, entry)
+        await self._ask_for(attachment, entry, attachment.sent_ns)
         if attachment.fate:
             return
         attachment.looks += 1

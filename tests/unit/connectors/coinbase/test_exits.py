@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from urllib.parse import parse_qs
 
 import pytest
 
+from connectors.coinbase import wire
+from connectors.coinbase.inquiry import LISTING_MARGIN_NS
 from connectors.coinbase.tracker import NEVER_NS
 from engine.events import AttachmentMissing, OrderAttached, OrderCancelled, OrderFilled, OrderFound
-from tests.support.coinbase import BTC, fill
+from tests.support.coinbase import BTC, TS_NS, fill
 from tests.support.coinbase_settle import SettleBench, settling, until
 from tests.unit.connectors.coinbase.test_attached import EXIT, entry
 
 GRACE_NS = 15_000_000_000
+DAY_NS = 86_400_000_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +116,21 @@ async def test_exits_are_asked_for_before_balances_are_told() -> None:
         await b.settler.read_fills_of(["x1"])
         assert [event.client_order_id for event in b.log.of(OrderFilled)] == ["c1", EXIT]
         assert await b.settler.exits.find_made() == []
+
+
+@pytest.mark.fault("C18")
+async def test_what_is_listed_for_an_entry_that_rests_for_days_does_not_grow() -> None:
+    """It has filled in part and names no exit: each time what came since the last time is read; what an exit that does
+    not come is missed by is read since the entry was sent."""
+    async with settling(start=False) as b:
+        enter(b)
+        b.venue.order("v1", "c1", "OPEN", "0.2")
+        b.claim("v1", "c1", "0.2")
+        for _ in range(3):
+            await b.settler.exits.find_made()
+            b.clock.advance(DAY_NS)
+        (attachment,) = b.tracker.attachments.unsettled()
+        await b.settler.exits._look_for(attachment)
+        asked = [parse_qs(call)["start_date"][0] for call in b.venue.calls if "/batch" in call]
+        days = [wire.format_time(TS_NS + day * DAY_NS - LISTING_MARGIN_NS) for day in (0, 0, 1, 0)]
+        assert asked == days

@@ -121,7 +121,7 @@ class Serving:
                 self.standings.expire(lane, lane.seat)
             else:
                 self._next_expiry_ns = min(self._next_expiry_ns, lane.seat.expires_ns)
-            self.standings.inherit_alarms(lane, lane.seat, keep=False)  # the session before has left it on record
+            self.standings.inherit_alarms(lane, lane.seat)
             self.standings.heed(lane, lane.seat)
         if lane.twins:
             self.buffers.refit(lane)
@@ -205,7 +205,7 @@ class Serving:
         for other in (lane.canary, lane.older):
             if other is not None and other.version == seat.version:
                 self._leave(lane, other, "it is the champion now")
-        self.standings.inherit_alarms(lane, seat, keep=True)
+        self.standings.inherit_alarms(lane, seat)
         self.standings.forget_replaced(lane)
         if before is not None:
             self.standings.replaced(lane, before.version, may_step_in=self._rules.fallback == OLDER)

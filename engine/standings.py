@@ -123,11 +123,10 @@ class Standings:
         if all(seat.version != version for seat in seats_of(lane)) and self.alarms.forget(lane.instrument.id, version):
             self._keep()
 
-    def inherit_alarms(self, lane: Lane, seat: Seat, *, keep: bool) -> None:
+    def inherit_alarms(self, lane: Lane, seat: Seat) -> None:
         """Several models that serve as one, with another member than before: what was said against them holds until
-        somebody clears it, as who changed a member has not looked at it.  ``keep``: the record has it against the
-        version before."""
-        if has_members(seat.assignment) and self.alarms.inherit(lane.instrument.id, seat.version) and keep:
+        somebody clears it, as who changed a member has not looked at it."""
+        if has_members(seat.assignment) and self.alarms.inherit(lane.instrument.id, seat.version):
             self._keep()
 
     # --- records ----------------------------------------------------------------------------------------------------

@@ -133,15 +133,19 @@ def test_an_alarm_against_several_models_that_serve_as_one_outlives_a_change_of_
 
 
 def test_an_alarm_of_the_session_before_holds_for_what_the_members_are_by_now() -> None:
-    """One was promoted while the daemon was down."""
+    """One was promoted while the daemon was down.  Its end is on record against that version, also where a kill comes
+    next: the state that is kept names it."""
+    recorder = MemoryRecorder()
     shelf = Shelf(Answers("both@2"))
     shelf.facts = {"both@2": (("buy", 0.6), ("member.a@2", 2.0), ("member.b@1", 3.0))}
-    core = build_core(MemoryRecorder(), Scripted(), assembly=shelf)
+    core = build_core(recorder, Scripted(), assembly=shelf)
     core.serving.standings.alarms.take(alarm(1, "stop", "both@1"))
     core.on_event(e.InstrumentDefined(2, 2, spot()))
     seat = core.lanes[BTC].seat
     assert seat is not None
     assert (seat.state, seat.reason) == ("stopped", "stopped by psi: 0.31")
+    (kept,) = recorder.of(e.StateKept)
+    assert [one.model for one in decode_carried(kept.state).alarms] == ["both@2"]
 
 
 @pytest.mark.fault("E10")

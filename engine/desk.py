@@ -53,6 +53,7 @@ EXPIRY_GRACE_NS = 2_000_000_000
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
 _STOP, _STOP_LIMIT, _TOUCH = OrderType.STOP, OrderType.STOP_LIMIT, OrderType.MARKET_IF_TOUCHED
 _LIMIT, _MARKET, _GTC, _IOC = OrderType.LIMIT, OrderType.MARKET, TimeInForce.GTC, TimeInForce.IOC
+_FOK = TimeInForce.FOK
 
 
 class Desk:
@@ -89,7 +90,8 @@ class Desk:
         )
         self._abandoned: set[tuple[str, str]] = set()  # strategies that are not heard; with "": in all instruments
         self.shut: Mapping[str, str] = {}
-        """Instruments in which nothing may be entered, and why: an operator has them closed (``engine.manual``)."""
+        """Instruments in which nothing may be entered or come to rest, and why: an operator has them closed
+        (``engine.manual``)."""
         self.sizes = EntrySizes(view, orders, self.replacements.filled_qty)
         self._cut = self.sizes.table
         self._offers = offers
@@ -178,7 +180,7 @@ class Desk:
         took no order.  ``exits_px``: target and stop that the venue is to place for what it fills."""
         self._counters.intents += 1
         view, orders, gate = self._view, self._orders, self._gate
-        if self.shut and intent.instrument in self.shut and not intent.reduce_only:
+        if self.shut and intent.instrument in self.shut and not _may_leave_beside_a_close(intent):
             shut = Rejected(view.now_ns, intent, "closing", self.shut[intent.instrument], "closed first")
             self._reject(shut)
             return shut
@@ -513,3 +515,10 @@ class Desk:
         elif change.after is RiskState.REDUCING:
             entries = [order for order in self._orders.open_orders() if not order.intent.reduce_only]
             self._cancel_each([(order, f"reducing: {change.reason}") for order in entries])
+
+
+def _may_leave_beside_a_close(intent: OrderIntent) -> bool:
+    """Whether it only reduces and is gone at once: an exit that rests is cancelled, and one that its strategy sends
+    again each time would keep the closing order back for ever."""
+    at_once = intent.order_type is _MARKET or intent.time_in_force in (_IOC, _FOK)
+    return intent.reduce_only and (at_once or intent.strategy in CLOSERS)

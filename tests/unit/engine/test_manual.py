@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine import events as e
-from engine.commands import CancelOrder, NewOrder, OrderType, Rejected, RiskState
+from engine.commands import CancelOrder, NewOrder, OrderType, Rejected, RiskState, TimeInForce
 from engine.manual import TRIES, closing_in
 from engine.recovery import Recovery
 from engine.replay import ReplayRecorder, replay
@@ -267,6 +267,24 @@ def test_an_operator_gets_out_while_the_market_stream_alone_is_down() -> None:
     ask(account, "order", instrument=BTC, side=e.Side.BUY, qty=D(1))
     (why,) = account.core.manual.outcome.refused
     assert "market stream of coinbase is down" in why
+
+
+@pytest.mark.parametrize("action", ["close", "flatten"])
+def test_a_target_that_is_sent_again_and_again_keeps_no_close_back(action: str) -> None:
+    """A strategy that has its exit rest whenever none does: it is cancelled, the next one is refused."""
+    account = holding()
+    target = intent(e.Side.SELL, "2", reduce_only=True, limit_px=D(105), time_in_force=TimeInForce.GTC)
+    entry = account.venue.orders[-1]
+    ask(account, action, instrument=BTC)
+    account.end(entry, e.OrderCancelled)
+    account.wish(target)
+    tick(account)
+    closing = account.venue.orders[-1]
+    assert (closing.intent.strategy, closing.intent.order_type) == (OPERATOR, OrderType.MARKET)
+    assert [one.check for one in account.records if isinstance(one, Rejected)] == ["closing"]
+    account.fill(closing, "2", "99", "t2")
+    tick(account)
+    assert account.core.manual.ended == {BTC: "closed"}
 
 
 def test_nothing_is_entered_in_what_is_being_closed() -> None:

@@ -31,9 +31,11 @@ WARM = 20
 COLD_FACTOR = 10.0
 """Times ``outlier_bps`` that a quote or trade may move at once while there is no scale: 2.5 % by default."""
 FAR = 0.2
-"""Of the price: beyond that a second word is not enough, as a feed that is wrong by a digit is so twice soon enough."""
+"""Of the price: beyond that a second word soon after is not enough, as a feed wrong by a digit is so twice in seconds."""
 FAR_BANDS = 4.0
 """Outlier limits that are never far: prices near zero move by more than any share of themselves."""
+FAR_NS = 60e9
+"""Two words so far apart, with nothing between, are enough: rows that were candles."""
 NORMAL = 1.4826
 """Median of absolute deviations -> standard deviation of a normal distribution."""
 NORMAL_RANGE = 1.349
@@ -68,11 +70,14 @@ def price_issue(s: State, stream: int, px: float, ts: float, low_px: float, high
             if change > band:
                 run = s[stream + at.PENDING]
                 near = max(band, 0.25 * abs(s[stream + at.PENDING_PX] - last))
+                since = ts - s[stream + at.PENDING_NS]
+                # Where a price may be negative, a share of it says nothing.
+                far = s[at.PX_FLOOR] == 0.0 and change > max(FAR * abs(last), FAR_BANDS * band)
                 told_twice = (
                     run > 0.0
-                    and change <= max(FAR * abs(last), FAR_BANDS * band)
                     and abs(px - s[stream + at.PENDING_PX]) <= near
-                    and ts - s[stream + at.PENDING_NS] <= s[at.CONFIRM_NS]
+                    and since <= s[at.CONFIRM_NS]
+                    and (not far or since > FAR_NS)
                 )
                 if not (told_twice or low_px <= px <= high_px or run + 1.0 >= s[at.CONFIRM_RUN]):
                     s[stream + at.PENDING] = run + 1.0

@@ -62,9 +62,9 @@ class Trader(Account):
     """An account with prices of its own and a clock that can be moved."""
 
     def price(self, bid_px: float, after_ns: int = 1) -> None:
-        """Told three times: a jump is believed when another quote confirms it."""
+        """Told five times: a jump is believed when others confirm it, a far one at the fifth."""
         self.now_ns += after_ns
-        for _ in range(3):
+        for _ in range(5):
             self.now_ns += 1
             self.publish(quote(self.now_ns, bid_px, bid_px + 0.01))
 

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from engine.quality.gate import QualityGate
+from engine.quality.tolerances import Tolerances
 from tests.support.quality import MS, S, bar, gate, quote, said, trade, warm
 
 HOUR = 3600 * S
@@ -119,6 +120,27 @@ def test_prices_near_zero_move_by_more_than_a_fifth() -> None:
     for i in range(41):
         judge.quote(quote(i * MS, 0.1 + 0.005 * (i % 2)))
     assert [said(judge.quote(quote(S + i * MS, 0.5 + 0.001 * i))) for i in range(2)] == [
+        "suspect outlier",
+        "accepted confirmed",
+    ]
+
+
+def test_far_words_that_are_a_minute_apart_confirm_each_other() -> None:
+    """Rows of candles; nothing came between that knew better."""
+    judge = gate(Tolerances(confirm_ns=2 * HOUR))
+    at = warm(judge)
+    assert [said(judge.quote(quote(at + i * HOUR, 150.0 + 0.01 * i))) for i in range(2)] == [
+        "suspect outlier",
+        "accepted confirmed",
+    ]
+
+
+def test_prices_that_may_be_negative_are_never_far() -> None:
+    """From 2 below zero to 1 above."""
+    judge = gate(allows_negative_px=True)
+    for i in range(41):
+        judge.quote(quote(i * MS, -2.0 + 0.01 * (i % 2)))
+    assert [said(judge.quote(quote(S + i * MS, 1.0 + 0.001 * i))) for i in range(2)] == [
         "suspect outlier",
         "accepted confirmed",
     ]

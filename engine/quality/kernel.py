@@ -31,7 +31,7 @@ WARM = 20
 COLD_FACTOR = 10.0
 """Times ``outlier_bps`` that a quote or trade may move at once while there is no scale: 2.5 % by default."""
 FAR = 0.2
-"""Of the price: beyond that a second word soon after is not enough, as a feed wrong by a digit is so twice in seconds."""
+"""Of the price: beyond that a second word soon after is not enough; a feed wrong by a digit is so twice in seconds."""
 FAR_BANDS = 4.0
 """Outlier limits that are never far: prices near zero move by more than any share of themselves."""
 FAR_NS = 60e9

@@ -244,6 +244,8 @@ class OrderTracker(ExitTracking):
         if claimed is not None and claimed > order.claimed_qty:
             order.claimed_qty = claimed
             order.changed_ns = ts_recv_ns
+        if status != "FAILED" or order.claimed_qty > 0:
+            self._reopen(order)  # before its end is taken in, which may be the first thing that is told of it
         if status in _ENDED:
             if not order.end:
                 order.end, order.end_reason, order.changed_ns = status, reason, ts_recv_ns
@@ -389,13 +391,16 @@ class OrderTracker(ExitTracking):
         if not order.accepted and order.attachment is not None:
             self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
         elif not order.accepted:
+            self._reopen(order)
             order.accepted = True
             order.changed_ns = ts_recv_ns
-            # Evidence that it exists overrules an earlier "it never arrived".
-            if order.closed and order.end == "FAILED":
-                order.closed, order.end = False, ""
-                self._ended.pop(order.client_order_id, None)
             events.append(OrderAccepted(ts_event_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id))
+
+    def _reopen(self, order: Tracked) -> None:
+        """Evidence that an order exists overrules an earlier "it never arrived"."""
+        if order.closed and order.end == "FAILED" and not order.accepted and order.attachment is None:
+            order.closed, order.end = False, ""
+            self._ended.pop(order.client_order_id, None)
 
     def _tell_end(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
         if not order.end or order.closed or wants_fills(order):

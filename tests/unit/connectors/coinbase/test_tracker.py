@@ -242,6 +242,25 @@ def test_evidence_overrules_never_arrived() -> None:
     assert len(t.open_orders()) == 1
 
 
+@pytest.mark.fault("B16")
+@pytest.mark.parametrize(
+    ("status", "filled", "told"),
+    [
+        ("CANCELLED", "0", [OrderAccepted, OrderCancelled]),
+        ("EXPIRED", "0.4", [OrderAccepted, OrderFilled, OrderExpired]),
+        ("FILLED", "0.4", [OrderAccepted, OrderFilled]),
+    ],
+)
+def test_an_order_that_never_arrived_and_shows_itself_by_its_end_has_ended(
+    status: str, filled: str, told: list[type]
+) -> None:
+    t = tracker()
+    t.sent("c1", 1)
+    t.not_sent("c1")
+    events = observe(t, status, filled) + (book(t) if filled != "0" else []) + t.fills_read("v1", 9, after_end=True)
+    assert (kinds(events), t.open_orders()) == (told, [])
+
+
 @pytest.mark.fault("B8")
 def test_fills_from_before_the_session_of_foreign_orders_are_not_told_again() -> None:
     """The balances read at the start contain them; a fill after the start is told, ours is told always."""

@@ -15,6 +15,8 @@ from models.trainer.dataset import Dataset
 from models.trainer.settings import load_settings, settings_of
 
 ROWS = 3_000
+WILD = 1.15
+"""Thousands of the moves of before, and what the quality gate believes at the second quote."""
 
 
 def tiny_settings(**changes: Any) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def tiny_settings(**changes: Any) -> dict[str, Any]:
 
 
 def write_quotes(folder: Path, *, wild_from_ns: int | None = None) -> Path:
-    """A generated mean-reverting EUR/USD in ``quotes.parquet``; from that time on a thousand times its price."""
+    """A generated mean-reverting EUR/USD in ``quotes.parquet``; from that time on ``WILD`` times its price."""
     random = np.random.default_rng(5)
     ts_ns = 1_400_000_000_000_000_000 + np.cumsum(random.integers(50_000_000, 900_000_000, ROWS))
     level = np.zeros(ROWS)
@@ -42,8 +44,8 @@ def write_quotes(folder: Path, *, wild_from_ns: int | None = None) -> Path:
     bid = np.round(1.38 + 0.00002 * level, 5)
     ask = np.round(bid + 0.00001 * random.integers(1, 4, ROWS), 5)
     if wild_from_ns is not None:
-        bid[ts_ns >= wild_from_ns] *= 1_000
-        ask[ts_ns >= wild_from_ns] *= 1_000
+        bid[ts_ns >= wild_from_ns] *= WILD
+        ask[ts_ns >= wild_from_ns] *= WILD
     table = pa.table({"ts_ns": ts_ns, "bid": bid, "ask": ask})
     pq.write_table(table.replace_schema_metadata({"venue": "OANDA", "symbol": "EURUSD"}), folder / "quotes.parquet")
     return folder

@@ -186,8 +186,9 @@ class GroupCourse:
         self.follow(group)
 
     def end(self, group: Group, reason: str) -> None:
-        """Nothing of it is at the venue any more; it stays where its end could not be put on record."""
-        if self._tell_end(group, reason):
+        """Nothing of it is at the venue any more; it stays where its end could not be put on record.  Nothing where it
+        has ended already: an order that waits for the disk is gone at once when another group is in its way."""
+        if group.group_id in self._book.groups and self._tell_end(group, reason):
             group.ending = reason
             self._book.forget(group)
 

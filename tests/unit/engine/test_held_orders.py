@@ -6,20 +6,31 @@ import pytest
 
 from engine import events as e
 from engine.commands import (
+    GroupEnded,
+    GroupIntent,
     NewOrder,
+    OrderType,
     Rejected,
+    TimeInForce,
 )
 from engine.order_states import OrderState
+from risk.gate import Gate
 from tests.support.core import (
     BTC,
+    D,
     MemoryRecorder,
     MidModel,
     OpenGate,
+    Scripted,
     build_core,
     buyer,
+    fill,
+    intent,
     open_market,
+    perpetual,
     quote,
 )
+from tests.support.limits import make_limits
 
 
 class TestDurableOrders:
@@ -76,3 +87,30 @@ class TestDurableOrders:
         for ts_ns in range(10, 10 + 257):
             core.on_event(quote(ts_ns))
         assert core.counters.rejected == {"durability_backlog": 1}
+
+    def test_a_group_ends_once_where_another_groups_exit_drops_its_order(self) -> None:
+        """A stop is sent again while the entry of another strategy's stop waits for the disk in its way: that goes,
+        and its group has ended before the look at all groups comes to it."""
+        recorder, second = MemoryRecorder(), 10**9
+        gate = Gate(make_limits(opposing="net"))
+        core = build_core(recorder, Scripted(), gate=gate, hold_orders=True)
+        open_market(core, perpetual(lot_qty=D("0.1"), min_qty=D("0.1")), cash="100000")
+        core.on_event(quote(10))
+        core.on_event(e.Timer(11, 11, "tick"))
+        entry = core.desk.place(intent(limit_px=D("100.01")))
+        assert isinstance(entry, NewOrder)
+        core.on_event(e.JournalSynced(12, 12, recorder.seq))
+        core.on_event(fill(entry, "1", "100", "t0"))
+        for strategy, side, px in (("s", e.Side.SELL, "99.8"), ("t", e.Side.BUY, "100.2")):
+            stop = intent(side, "1", strategy, order_type=OrderType.STOP, limit_px=None, trigger_px=D(px),
+                          time_in_force=TimeInForce.GTC, reduce_only=strategy == "s")  # fmt: skip
+            core.desk.carry_out([GroupIntent(13, strategy, (stop,))])
+        core.on_event(quote(second, 99.7, 99.71))
+        core.on_event(e.JournalSynced(second, second, recorder.seq))
+        sold = recorder.of(NewOrder)[-1]
+        core.on_event(e.OrderCancelled(second + 1, second + 1, "coinbase", sold.client_order_id, "v"))
+        core.on_event(quote(second + 2, 100.3, 100.31))
+        assert [one.intent.strategy for one in core.orders.open_orders()] == ["t"]
+        core.on_event(e.Timer(2 * second, 2 * second, "tick"))
+        assert core.orders.open_orders() == []
+        assert [one.group_id for one in recorder.of(GroupEnded)] == ["k-g2"]

@@ -174,14 +174,16 @@ class KnownOrders:
         return known.number not in self._ended
 
     def unlisted(self, listed: Collection[str], at: int) -> list[Known]:
-        """Orders that should rest at transaction ``at`` and are not among the numbers that are listed then; of a
-        bracket that is listed by half the other half is to go."""
+        """Orders that should rest at transaction ``at`` and are not among the numbers that are listed then, and those
+        that should have ended by it, with the transaction after their own; of a bracket that is listed by half the
+        other half is to go."""
         found = []
         for known in self._by_client.values():
-            if not known.told or known.immediate or not self.is_open(known):
+            if not known.told or not self.is_open(known):
                 continue
+            last = at - 1 if known.immediate else at
             numbers = list(known.legs.values()) or [known.number]
-            gone = [one for one in numbers if one.isdecimal() and int(one) <= at and one not in listed]
+            gone = [one for one in numbers if one.isdecimal() and int(one) <= last and one not in listed]
             if gone == numbers:
                 found.append(known)
             else:

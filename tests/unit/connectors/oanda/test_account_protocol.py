@@ -253,6 +253,21 @@ def test_a_transaction_that_cannot_be_read_does_not_stop_the_others() -> None:
     assert protocol.missing_since is None
 
 
+def test_a_market_order_whose_execution_cannot_be_read_is_over_all_the_same() -> None:
+    """Nobody else would ever end it.  A reading that is of before its execution proves nothing."""
+    reader = Reader()
+    reader.place("a", units="-250")
+    bodies = [entry.body for entry in reader.log.since(3)]
+    bodies[1] = {**bodies[1], "price": "NaN"}
+    answer = msgspec.json.encode({"transactions": bodies, "lastTransactionID": str(reader.log.last)})
+    protocol = reader.protocol
+    assert names(protocol.receive_since(wire.decode_transactions(answer), RECV_NS)) == ["OrderAccepted"]
+    assert (protocol.doubtful, protocol.last_id) == (True, 5)
+    assert protocol.lose(set(), 4, RECV_NS) == []
+    (told,) = protocol.lose(set(), 5, RECV_NS)
+    assert (type(told), protocol.lose(set(), 5, RECV_NS)) == (OrderCancelled, [])
+
+
 def test_a_number_that_answers_go_on_behind_is_passed_over_in_time() -> None:
     """Not by the first answer, which may be early, and not while it may be written still; then the account is in
     doubt, and everything behind it is told once.  An answer that was read to its end says so at once."""

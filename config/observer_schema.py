@@ -66,7 +66,7 @@ class RolloutSettings(Section):
         default=0.05,
         gt=0,
         lt=0.5,
-        description="how likely a challenger that is not better is ever promoted, or one that is not worse demoted",
+        description="how likely a challenger that is not better is ever promoted; that it is demoted is likelier",
     )
     ece_rise_max: float = Field(
         default=0.01, ge=0, le=1, description="calibration error of a challenger above the champion's"

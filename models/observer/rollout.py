@@ -17,7 +17,7 @@ Said = Literal["promote", "stay", "demote", "wait"]
 @dataclass(frozen=True)
 class RolloutRules:
     """``signals_min`` of the challenger, whose outcome is known; ``alpha``: how likely a challenger that is not better
-    is promoted ever, and one that is not worse demoted.
+    is promoted ever.  That one that is not worse is demoted is as unlikely only where spans are of their own.
 
     ``days_min``: of UTC on which both were compared, before a promotion: who is better for some hours is better in the
     market of those hours.  ``ece_rise_max``: by how much its calibration error may be above the champion's.

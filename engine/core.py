@@ -392,8 +392,8 @@ class TradingCore:
             self._keep(event.ts_recv_ns)
 
     def _on_shutdown(self, event: e.ShutdownRequested) -> None:
-        self.closing = self.desk.closing = True
-        self.desk.cancel_all(f"shutdown: {event.reason}")
+        self.closing = True
+        self.desk.end(event.reason)
 
     def _ignore(self, event: e.Event) -> None:
         """Journaled for the record; changes nothing here."""

@@ -1,7 +1,7 @@
 """The order desk of the core: intents in, commands out.
 
-Owns the sequence strategy -> risk -> order -> record, and which open orders must go, also because risk has changed its
-state (``engine.latch``).  Orders that wait for the disk are ``engine.held_orders``'s.  The core calls it; it calls no
+Owns the sequence strategy -> risk -> order -> record, and what follows an order.  Which open orders must go is
+``engine.withdrawals``', orders that wait for the disk are ``engine.held_orders``'s.  The core calls it; it calls no
 strategy.
 """
 
@@ -22,7 +22,6 @@ from engine.commands import (
     OrderType,
     Rejected,
     ReplaceIntent,
-    RiskState,
     RiskStateChanged,
     TimeInForce,
     Verdict,
@@ -38,18 +37,15 @@ from engine.latch import RiskLatch
 from engine.managed_order import ManagedOrder
 from engine.netted_exits import unnet
 from engine.offers import ALL_PLAIN, Offer
-from engine.order_states import FINAL, Happening, OrderState
+from engine.order_states import FINAL, OrderState
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Probe, Recorder, RiskGate
 from engine.replacing import Replacements
 from engine.stakes import CLOSERS, GUARDIAN
 from engine.view import CoreView
+from engine.withdrawals import Withdrawals
 
-CANCEL_AGAIN_NS = 1_000_000_000
-"""A cancel that is still wanted is asked for again after this time, on the next timer."""
-EXPIRY_GRACE_NS = 2_000_000_000
-"""How long a venue may take to end a good-till-date order by itself, before it is cancelled."""
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
 _STOP, _STOP_LIMIT, _TOUCH = OrderType.STOP, OrderType.STOP_LIMIT, OrderType.MARKET_IF_TOUCHED
 _LIMIT, _MARKET, _GTC, _IOC = OrderType.LIMIT, OrderType.MARKET, TimeInForce.GTC, TimeInForce.IOC
@@ -84,11 +80,10 @@ class Desk:
         self._hold_orders = hold_orders
         self._opened_as = OrderState.HELD if hold_orders else OrderState.SENT
         self.replacements = Replacements()
-        self.closing = False  # the session ends: written by the core
+        self.closing = False  # the session ends
         self.latch = latch = RiskLatch(
-            gate=gate, recorder=recorder, portfolio=portfolio, view=view, obey=self._obey, insist=self.insist
+            gate=gate, recorder=recorder, portfolio=portfolio, view=view, obey=self._obey, insist=self._insist
         )
-        self._abandoned: set[tuple[str, str]] = set()  # strategies that are not heard; with "": in all instruments
         self.shut: Mapping[str, str] = {}
         """Instruments in which nothing may be entered or come to rest, and why: an operator has them closed
         (``engine.manual``)."""
@@ -109,7 +104,6 @@ class Desk:
             gone=self.succeed,
         )
         self.on_synced = self._held.on_synced
-        self._expiring: dict[str, int] = {}  # client order id -> when it is cancelled here
         self.groups = Grouping(
             desk=self,
             latch=latch,
@@ -134,6 +128,33 @@ class Desk:
             stays=self._stays,
             beside_awaited=self.groups.refusal_beside_awaited,
         )
+        self._withdrawals = going = Withdrawals(
+            recorder=recorder,
+            gate=gate,
+            orders=orders,
+            view=view,
+            counters=counters,
+            held=self._held,
+            groups=self.groups,
+            edits=self.edits,
+            replacements=self.replacements,
+            held_off=self._held_off,
+            out=self.out,
+        )
+        self.withdraw, self.cancel_these, self.cancel_all = going.withdraw, going.cancel_these, going.cancel_all
+        self.abandon, self.expect_end, self.look_again = going.abandon, going.expect_end, going.look_again
+        self.insist = going.insist
+
+    def end(self, reason: str) -> None:
+        """The session ends: nothing is asked for any more, and every open order goes."""
+        self.closing = self._withdrawals.closing = True
+        self.cancel_all(f"shutdown: {reason}")
+
+    def _insist(self) -> None:
+        self._withdrawals.insist()
+
+    def _obey(self, change: RiskStateChanged) -> None:
+        self._withdrawals.obey(change)
 
     # --- intents ------------------------------------------------------------------------------------------------
 
@@ -202,7 +223,7 @@ class Desk:
         if isinstance(approved, Rejected):
             self._reject(approved)
             if approved.check == IN_THE_WAY:
-                self._clear_way(approved)
+                self._withdrawals.clear_way(approved)
             return approved
         if self._hold_orders and len(self._held) >= HELD_MAX:
             refused = Rejected(view.now_ns, intent, "durability_backlog", str(len(self._held)), str(HELD_MAX))
@@ -259,26 +280,6 @@ class Desk:
         self._counters.intents += 1
         self._reject(verdict)
 
-    def _clear_way(self, verdict: Rejected) -> None:
-        """What an exit would trade with goes first; whoever wants to leave asks again.  Another exit at market is gone
-        in a moment."""
-        for name in verdict.seen.split(","):
-            order = self._orders.get(name)
-            if order is not None and not self._leaves_at_market(order):
-                self.withdraw(order, f"in the way of an exit of {verdict.intent.strategy}")
-
-    def _leaves_at_market(self, order: ManagedOrder) -> bool:
-        """Whether it closes, at market, what its strategy holds; the guardian and an operator close what all hold."""
-        intent = order.intent
-        closes = intent.reduce_only and intent.strategy in CLOSERS
-        return intent.order_type is _MARKET and (closes or self._closes_its_own(order))
-
-    def _closes_its_own(self, order: ManagedOrder) -> bool:
-        """Whether its strategy holds all that it may close."""
-        intent = order.intent
-        own_qty = self._view.strategy_qty(intent.strategy, intent.instrument)
-        return (-own_qty if intent.side > 0 else own_qty) >= order.leaves_qty
-
     def _reject(self, verdict: Rejected) -> None:
         Counters.add(self._counters.rejected, verdict.check)
         # On a full disk what is left of the journal is kept for cancels and account facts.
@@ -305,13 +306,13 @@ class Desk:
         if self.edits.take(order, intent):
             return
         self.replacements.wish(intent)
-        self._send_cancel(order, intent.reason or "replaced")
+        self._withdrawals.send(order, intent.reason or "replaced")
 
     def _stays(self, order: ManagedOrder) -> bool:
         """Whether an order is a plain one that nothing wants gone: no group's, and no version of another."""
         name, instrument = order.client_order_id, order.intent.instrument
         return not (
-            self._why_gone(order)
+            self._withdrawals.why_gone(order)
             or (instrument in self.shut and not order.intent.reduce_only)
             or (self._cut and self.sizes.bars(order))
             or self.groups.has(name)
@@ -332,14 +333,15 @@ class Desk:
         if order.state not in FINAL:
             self.groups.moved(order)
             return
-        self._expiring.pop(order.client_order_id, None)
+        self._withdrawals.forget(order)
         self.edits.forget(order.client_order_id)
         self._take_place(order)
         self.groups.moved(order)
 
     def _take_place(self, order: ManagedOrder) -> None:
         successor = self.replacements.take(order, self._view.now_ns)
-        if successor is None or self._is_abandoned(order.intent) or self._why_gone(order):
+        going = self._withdrawals
+        if successor is None or going.is_abandoned(order.intent) or going.why_gone(order):
             return
         opened = self.place(successor)
         after = self._orders.get(opened.client_order_id) if isinstance(opened, NewOrder) else None
@@ -378,143 +380,6 @@ class Desk:
                 "old version filled",
             )
         )
-
-    def cancel_all(self, reason: str) -> None:
-        """Cancel every open order; one that waits for the disk is dropped instead.  Nothing follows them."""
-        self.replacements.clear()
-        self.edits.clear()
-        self._cancel_each([(order, reason) for order in self._orders.open_orders()])
-
-    def cancel_these(self, orders: Sequence[ManagedOrder], reason: str) -> None:
-        """Ask for each of them, and again where that was refused; paced like ``insist``, however often it is called."""
-        latest_ns = self._view.now_ns - CANCEL_AGAIN_NS
-        due = [one for one in orders if not one.cancel_asked_ns or one.cancel_asked_ns <= latest_ns]
-        for one in due:
-            self.groups.cancel(one.client_order_id, "", reason)
-        self._cancel_each([(one, reason) for one in due if not one.cancel_sent])
-
-    def withdraw(self, order: ManagedOrder, reason: str) -> None:
-        """Ask for an order to be cancelled, paced likewise; what belongs to it stays."""
-        if not order.cancel_sent and (
-            not order.cancel_asked_ns or order.cancel_asked_ns <= self._view.now_ns - CANCEL_AGAIN_NS
-        ):
-            self._send_cancel(order, reason)
-
-    def expect_end(self, order: ManagedOrder | None) -> None:
-        """Cancel it at its ``expire_ns`` where the venue does not, or was not told of it."""
-        if order is not None and order.intent.expire_ns is not None:
-            grace_ns = 0 if order.intent.time_in_force is _GTC else EXPIRY_GRACE_NS
-            self._expiring[order.client_order_id] = order.intent.expire_ns + grace_ns
-
-    def abandon(self, strategy: str, instrument: str = "") -> None:
-        """A strategy is not trusted any more, or is not there: its open orders go, and so does what shows itself later.
-        ``instrument``: in that alone."""
-        self._abandoned.add((strategy, instrument))
-        self.groups.abandon(strategy, instrument)
-        self.insist()
-
-    def _is_abandoned(self, intent: OrderIntent) -> bool:
-        gone = self._abandoned
-        return (intent.strategy, "") in gone or (intent.strategy, intent.instrument) in gone
-
-    def insist(self) -> None:
-        """Ask for each cancel that is wanted and not out: it was refused, or never got away.  Paced by order."""
-        if not self.closing and not self._abandoned and not self._expiring and self._gate.state is RiskState.ACTIVE:
-            return
-        latest_ns = self._view.now_ns - CANCEL_AGAIN_NS
-        due = []
-        for order in self._orders.open_orders():
-            if not order.cancel_sent and (not order.cancel_asked_ns or order.cancel_asked_ns <= latest_ns):
-                reason = self._why_gone(order)
-                if reason:
-                    due.append((order, reason))
-        self._cancel_each(due)
-
-    def _why_gone(self, order: ManagedOrder) -> str:
-        """Why an open order must go; empty when it may stay."""
-        state = self._gate.state
-        if state is RiskState.HALTED:
-            return "halted"
-        if self.closing:
-            return "shutdown"
-        if (
-            self._abandoned
-            and self._is_abandoned(order.intent)
-            and not self._is_closing(order.intent)
-            and not self.groups.protects(order)
-            and not self._is_left_to_protect(order)
-        ):
-            return self._why_abandoned(order.intent)
-        if self._expiring and self._expiring.get(order.client_order_id, self._view.now_ns + 1) <= self._view.now_ns:
-            return "expired"
-        if state is RiskState.REDUCING and not order.intent.reduce_only:
-            return "reducing"
-        return ""
-
-    def _is_left_to_protect(self, order: ManagedOrder) -> bool:
-        """Whether it only reduces what a strategy holds that is not here: nobody would send it again."""
-        intent = order.intent
-        return intent.reduce_only and (intent.strategy, "") not in self._abandoned and self._closes_its_own(order)
-
-    def _why_abandoned(self, intent: OrderIntent) -> str:
-        if (intent.strategy, "") in self._abandoned:
-            return f"strategy {intent.strategy} quarantined"
-        return f"strategy {intent.strategy} does not trade {intent.instrument} in this session"
-
-    def _is_closing(self, intent: OrderIntent) -> bool:
-        """Whether it closes at market, as the core itself does for a strategy that is not heard (``held_off``), there
-        also by an order that may turn the account (``engine.netted_exits``)."""
-        held_off = (intent.strategy, intent.instrument) in self._held_off
-        return intent.order_type is _MARKET and (intent.reduce_only or held_off)
-
-    def _cancel_each(self, orders: Sequence[tuple[ManagedOrder, str]]) -> None:
-        """One order that cannot be cancelled takes no other's cancel with it; its error is raised after the last."""
-        failed: Exception | None = None
-        for order, reason in orders:
-            try:
-                self._send_cancel(order, reason)
-            except Exception as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
-
-    def _send_cancel(self, order: ManagedOrder, reason: str) -> None:
-        if order.state is OrderState.HELD:
-            self._held.drop(order, "cancelled before it was sent", reason)
-            return
-        if order.state in FINAL or order.cancel_sent:
-            return
-        self.edits.forget(order.client_order_id)
-        order.cancel_asked_ns = self._view.now_ns
-        command = self._orders.cancel(order, self._view.now_ns, reason)
-        self._recorder.record(command)
-        self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)
-        self._counters.cancels += 1
-        self.out.append(command)
-
-    # --- orders that are not where they were -----------------------------------------------------------------------
-
-    def look_again(self, order: ManagedOrder) -> None:
-        """The venue has shown an order that may have been UNKNOWN, or given up as never arrived."""
-        if order.state in FINAL:
-            return
-        if order.cancel_sent:
-            # Its cancel is out and still wanted.
-            self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)
-        elif not order.cancel_asked_ns:
-            reason = self._why_gone(order) or self.groups.why_stray(order)
-            if reason:
-                self._send_cancel(order, reason)
-
-    # --- what risk says --------------------------------------------------------------------------------------------
-
-    def _obey(self, change: RiskStateChanged) -> None:
-        """Open orders that the new state does not leave go at once."""
-        if change.after is RiskState.HALTED:
-            self.cancel_all(f"halted: {change.reason}")
-        elif change.after is RiskState.REDUCING:
-            entries = [order for order in self._orders.open_orders() if not order.intent.reduce_only]
-            self._cancel_each([(order, f"reducing: {change.reason}") for order in entries])
 
 
 def _may_leave_beside_a_close(intent: OrderIntent) -> bool:

@@ -1,8 +1,8 @@
 """What strategies have that this session does not run, or that do not trade the instrument here: nobody would look
 after it.
 
-Owns whose that is.  Their orders are the desk's to cancel (``engine.desk.Desk.abandon``), their positions an operator's
-to close.
+Owns whose that is.  Their orders are the desk's to cancel (``engine.withdrawals.Withdrawals.abandon``), their positions
+an operator's to close.
 """
 
 from __future__ import annotations

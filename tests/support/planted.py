@@ -46,6 +46,7 @@ from engine.runtime.succession import Succession
 from engine.seats import NEVER_NS, Seat
 from engine.stakes import Stakes
 from engine.trusting import Trust
+from engine.withdrawals import Withdrawals
 from risk.gate import Gate
 from strategies.guardian import Guardian
 
@@ -293,8 +294,8 @@ def forget_a_halt_with_the_session(patch: pytest.MonkeyPatch) -> None:
 
 def halt_without_cancelling(patch: pytest.MonkeyPatch) -> None:
     """Nothing new leaves any more, and what is open stays."""
-    patch.setattr(Desk, "cancel_all", lambda *_: None)
-    patch.setattr(Desk, "insist", lambda *_: None)
+    patch.setattr(Withdrawals, "cancel_all", lambda *_: None)
+    patch.setattr(Withdrawals, "insist", lambda *_: None)
 
 
 def guard_nothing(patch: pytest.MonkeyPatch) -> None:

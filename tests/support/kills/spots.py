@@ -63,7 +63,7 @@ SPOTS: tuple[Spot, ...] = (
     *_appends("GroupEnded", 6, "A4"),
     *_calls(f"{_GROUPS}._send", 16, "A1", "A2"),
     *_calls(f"{_GROUPS}.gone", 12, "A3", "A4"),
-    *_calls("engine.desk:Desk.withdraw", 8, "A2"),
+    *_calls("engine.withdrawals:Withdrawals.withdraw", 8, "A2"),
     # The exit that the venue makes for what an entry fills: named, and told.
     *_appends("OrderAttached", 4, "A4"),
     *_calls(f"{_COINBASE}.exit_tracking:ExitTracking.name_exit", 4, "A3", "A4"),

@@ -8,7 +8,7 @@ import pytest
 
 from engine import events as e
 from engine.commands import CancelOrder, NewOrder
-from engine.desk import CANCEL_AGAIN_NS
+from engine.withdrawals import CANCEL_AGAIN_NS
 from tests.support.account import Account
 from tests.support.core import BTC, D, intent, spot
 

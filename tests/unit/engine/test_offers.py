@@ -6,8 +6,8 @@ import pytest
 
 from engine import events as e
 from engine.commands import OrderType, Rejected, TimeInForce
-from engine.desk import EXPIRY_GRACE_NS
 from engine.offers import ALL_PLAIN, Offer
+from engine.withdrawals import EXPIRY_GRACE_NS
 from tests.support.account import Account
 from tests.support.core import intent
 

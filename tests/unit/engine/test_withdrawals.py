@@ -1,0 +1,170 @@
+"""What becomes of open orders when risk tightens, the session ends, or the venue contradicts itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine import events as e
+from engine.commands import CancelIntent, CancelOrder, NewOrder, RiskState
+from engine.order_states import OrderState
+from tests.support.core import (
+    BTC,
+    fill,
+)
+from tests.support.desk import VENUE, Rig, S, accepted, halted, refused, resting, rig, timer
+
+# --- a cancel that is wanted is asked for until it is done ------------------------------------------------------------
+
+
+@pytest.mark.fault("B18")
+def test_a_cancel_refused_while_halted_is_asked_for_again_by_timers() -> None:
+    """The venue refuses each time: one cancel a pace, none between, none once the order is gone."""
+    this = rig(resting())
+    this.core.on_event(accepted(S + 1))
+    assert this.cancels(halted(2 * S)) == ["k-1"]
+    this.core.on_event(refused(2 * S + 1))
+    assert this.cancels(timer(2 * S + 2)) == []
+    assert this.cancels(timer(3 * S)) == ["k-1"]
+    assert this.cancels(timer(4 * S)) == []  # that one is out and not refused
+    this.core.on_event(refused(4 * S + 1))
+    assert this.cancels(timer(4 * S + 2)) == ["k-1"]
+    this.core.on_event(e.OrderCancelled(5 * S, 5 * S, VENUE, "k-1", "v-k-1"))
+    assert this.cancels(timer(9 * S)) == []
+
+
+@pytest.mark.fault("B18")
+def test_a_second_halt_asks_again_for_what_the_first_did_not_achieve() -> None:
+    """The state does not change any more, the cancel is still wanted."""
+    this = rig(resting())
+    this.core.on_event(halted(2 * S))
+    this.core.on_event(refused(2 * S + 1))
+    assert this.cancels(halted(3 * S)) == ["k-1"]
+
+
+def test_a_cancel_refused_during_shutdown_is_asked_for_again() -> None:
+    """Closing, not halted."""
+    this = rig(resting())
+    assert this.cancels(e.ShutdownRequested(2 * S, 2 * S, "SIGINT")) == ["k-1"]
+    this.core.on_event(refused(2 * S + 1))
+    assert this.cancels(timer(3 * S)) == ["k-1"]
+
+
+def test_while_reducing_only_entries_are_asked_for_again() -> None:
+    """Two refused cancels, one of them of a reduce-only order that its strategy cancelled."""
+    this = rig(resting(), resting(side=e.Side.SELL, reduce_only=True))
+    assert this.cancels(e.Reduced(2 * S, 2 * S, "operator", "")) == ["k-1"]
+    this.core.slots[0].strategy.answers = {"on_timer": lambda *_: [CancelIntent(1, "s", "k-2")]}
+    assert this.cancels(timer(2 * S + 1)) == ["k-2"]
+    this.core.slots[0].strategy.answers = {}
+    this.core.on_event(refused(2 * S + 2, "k-1"))
+    this.core.on_event(refused(2 * S + 2, "k-2"))
+    assert this.cancels(timer(4 * S)) == ["k-1"]
+
+
+@pytest.mark.fault("A14")
+def test_the_orders_of_a_quarantined_strategy_are_asked_for_again() -> None:
+    """Risk is ACTIVE throughout."""
+    this = rig(resting())
+    this.core.slots[0].strategy.answers = {"on_timer": lambda *_: 1 / 0}
+    assert this.cancels(timer(2 * S)) == ["k-1"]
+    this.core.on_event(refused(2 * S + 1))
+    assert this.cancels(timer(3 * S)) == ["k-1"]
+    assert this.gate.state is RiskState.ACTIVE
+
+
+def test_nothing_is_asked_again_while_active() -> None:
+    """A strategy's own refused cancel is the strategy's to repeat."""
+    this = rig(resting())
+    this.core.slots[0].strategy.answers = {"on_timer": lambda *_: [CancelIntent(1, "s", "k-1")]}
+    assert this.cancels(timer(2 * S)) == ["k-1"]
+    this.core.slots[0].strategy.answers = {}
+    this.core.on_event(refused(2 * S + 1))
+    assert this.cancels(timer(5 * S)) == []
+
+
+@pytest.mark.fault("F3")
+def test_a_strategy_that_asks_at_every_tick_cancels_no_oftener_than_others() -> None:
+    """The venue refuses each time, the strategy asks a thousand times a second: one cancel a pace leaves."""
+    this = rig(resting())
+    this.core.slots[0].strategy.answers = {"on_timer": lambda *_: [CancelIntent(1, "s", "k-1")]}
+    sent = 0
+    for number in range(2_500):
+        at = 2 * S + number * S // 1_000
+        if this.cancels(timer(at)):
+            sent += 1
+            this.core.on_event(refused(at + 1))
+    assert sent == 3
+
+
+@pytest.mark.fault("B18")
+def test_one_order_that_cannot_be_cancelled_takes_no_other_with_it() -> None:
+    """Recording the second of three cancels raises: the others are out, the error is told, a timer tries again."""
+    this = rig(resting(), resting(), resting())
+    record, broken = this.recorder.record, ["k-2"]
+
+    def record_some(record_of: Any) -> int:
+        if isinstance(record_of, CancelOrder) and record_of.client_order_id in broken:
+            raise TypeError("cannot be encoded")
+        return record(record_of)
+
+    this.recorder.record = record_some  # type: ignore[method-assign]
+    with pytest.raises(TypeError):
+        this.core.on_event(halted(2 * S))
+    assert [command.client_order_id for command in this.core.commands] == ["k-1", "k-3"]
+    assert this.gate.state is RiskState.HALTED
+    broken.clear()
+    assert this.cancels(timer(3 * S)) == ["k-2"]
+
+
+# --- an order that was given up and lives ---------------------------------------------------------------------------
+
+
+def given_up(**options: Any) -> Rig:
+    this = rig(resting(), **options)
+    this.core.on_event(e.OrderOutcomeUnknown(S + 1, S + 1, VENUE, "k-1", "reset"))
+    this.core.on_event(e.OrderRejected(S + 2, S + 2, VENUE, "k-1", "never_arrived"))
+    assert this.core.view.open_orders() == ()
+    return this
+
+
+@pytest.mark.fault("B16")
+def test_an_order_that_arrived_after_all_holds_its_risk_and_a_halt_cancels_it() -> None:
+    """Acknowledged after "never arrived": reserved, shown, cancelled by its venue id."""
+    this = given_up()
+    assert this.cancels(accepted(2 * S)) == []
+    assert this.core.view.open_qty(BTC, e.Side.BUY) == 1
+    assert [order.state for order in this.core.view.open_orders(BTC)] == ["accepted"]
+    (cancel,) = this.core.on_event(halted(3 * S))
+    assert isinstance(cancel, CancelOrder)
+    assert cancel.venue_order_id == "v-k-1"
+
+
+@pytest.mark.parametrize(
+    "tightened",
+    [halted(2 * S), e.Reduced(2 * S, 2 * S, "operator", ""), e.ShutdownRequested(2 * S, 2 * S, "SIGINT")],
+    ids=["halted", "reducing", "closing"],
+)
+@pytest.mark.parametrize("shown_by", ["acknowledgement", "fill"])
+def test_one_that_shows_itself_when_it_may_not_live_is_cancelled_at_once(
+    tightened: e.InputEvent, shown_by: str
+) -> None:
+    """An entry, by acknowledgement or by its first fill."""
+    this = given_up()
+    new = this.recorder.of(NewOrder)[0]
+    this.core.on_event(tightened)
+    shown = accepted(3 * S) if shown_by == "acknowledgement" else fill(new, "0.4", "100", "t1", ts_ns=3 * S)
+    assert this.cancels(shown) == ["k-1"]
+    assert this.state() is OrderState.CANCEL_PENDING
+
+
+@pytest.mark.fault("B14")
+def test_an_unknown_order_that_shows_itself_remembers_its_cancel() -> None:
+    """UNKNOWN, cancel out, then acknowledged: cancel pending, and no second cancel."""
+    this = rig(resting())
+    this.core.on_event(e.OrderOutcomeUnknown(S + 1, S + 1, VENUE, "k-1", "reset"))
+    assert this.cancels(halted(2 * S)) == ["k-1"]
+    assert this.state() is OrderState.UNKNOWN
+    assert this.cancels(accepted(3 * S)) == []
+    assert this.state() is OrderState.CANCEL_PENDING

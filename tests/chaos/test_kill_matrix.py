@@ -43,7 +43,7 @@ async def test_nothing_is_lost_or_doubled_wherever_a_daemon_is_killed(part: int,
     """Ten of the kills, each at the n-th call of its own place; every restart is compared before it trades on."""
     kills = await run_chain(tmp_path, 40 + part, plan(40, 115)[part * 10 : part * 10 + 10])
     assert [(kill.session, kill.spot, kill.number, kill.violations) for kill in kills if kill.violations] == []
-    assert sum(kill.reached for kill in kills) > 2, "they die where they are to, if the machine lets them get there"
+    assert sum(kill.reached for kill in kills) > 5, "most of them die where they are to"
     covered = [kill.compared for kill in kills if kill.compared > 0]
     assert sum(covered) == len(kills) - 1, "each death was compared afterwards, but for the last's"
     assert max(covered) <= WAITING_MAX

@@ -44,6 +44,9 @@ class RiskState(enum.StrEnum):
     HALTED = "halted"
 
 
+_MARKET, _AT_ONCE = OrderType.MARKET, (TimeInForce.IOC, TimeInForce.FOK)
+
+
 class OrderIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=100):
     """A strategy's wish.  ``qty`` is positive (contracts for futures); ``limit_px`` is None for market orders.
 
@@ -67,6 +70,11 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid
     trigger_px: Decimal | None = None
     trailing_px: Decimal | None = None
     expire_ns: int | None = None
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether it may stay open at its venue; one that may not has filled or is gone at once."""
+        return self.order_type is not _MARKET and self.time_in_force not in _AT_ONCE
 
 
 class CancelIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=101):

@@ -49,7 +49,6 @@ from engine.withdrawals import Withdrawals
 # Enum members are slow to reach through their class in CPython 3.11; these are on the way of an order.
 _STOP, _STOP_LIMIT, _TOUCH = OrderType.STOP, OrderType.STOP_LIMIT, OrderType.MARKET_IF_TOUCHED
 _LIMIT, _MARKET, _GTC, _IOC = OrderType.LIMIT, OrderType.MARKET, TimeInForce.GTC, TimeInForce.IOC
-_FOK = TimeInForce.FOK
 
 
 class Desk:
@@ -385,5 +384,4 @@ class Desk:
 def _may_leave_beside_a_close(intent: OrderIntent) -> bool:
     """Whether it only reduces and is gone at once: an exit that rests is cancelled, and one that its strategy sends
     again each time would keep the closing order back for ever."""
-    at_once = intent.order_type is _MARKET or intent.time_in_force in (_IOC, _FOK)
-    return intent.reduce_only and (at_once or intent.strategy in CLOSERS)
+    return intent.reduce_only and (not intent.may_rest or intent.strategy in CLOSERS)

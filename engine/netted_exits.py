@@ -14,11 +14,9 @@ from decimal import ROUND_DOWN
 
 import msgspec
 
-from engine.commands import OrderIntent, OrderType, TimeInForce
+from engine.commands import OrderIntent
 from engine.stakes import CLOSERS, EVERYONE
 from engine.view import CoreView
-
-_GONE_AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
 def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
@@ -32,7 +30,7 @@ def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
     left_qty = account_qty - view.open_qty(name, side)
     if intent.qty <= left_qty or intent.strategy in CLOSERS:
         return intent
-    if intent.order_type is not OrderType.MARKET and intent.time_in_force not in _GONE_AT_ONCE:
+    if intent.may_rest:
         return intent
     own_qty, books_qty = view.strategy_qty(intent.strategy, name), view.stake(EVERYONE, name).qty
     if is_buy:

@@ -24,7 +24,6 @@ from engine.commands import (
     Rejected,
     RiskState,
     RiskStateChanged,
-    TimeInForce,
     Verdict,
 )
 from engine.events import Halted, Reduced, Resumed, Side
@@ -47,7 +46,6 @@ from risk.throttles import Throttles
 # Enum members are slow to reach through their class in CPython 3.11; this is the hot path.
 _ACTIVE = RiskState.ACTIVE
 _BUY, _SELL = Side.BUY, Side.SELL
-_GONE_AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
 class Gate:
@@ -269,8 +267,7 @@ class Gate:
             return found
         orders = tuple(view.open_orders())
         # What others hide of its strategy's own position: an exit to whoever is in its way, and an entry in all else.
-        may_rest = intent.limit_px is not None and intent.time_in_force not in _GONE_AT_ONCE
-        is_exit = not may_rest and _left_qty(intent, view) >= qty
+        is_exit = not intent.may_rest and _left_qty(intent, view) >= qty
         market_factor = reach = self._market_factor
         if intent.limit_px is None:
             touch = factor_of_touch(instrument, top, mark_px, side)

@@ -39,7 +39,9 @@ class _FailureAtOnce:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if report.failed and reporter is not None:
-            reporter.write_line(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext}", red=True)
+            text = report.longreprtext
+            why = [line for line in text.splitlines() if line.startswith("E  ")]  # first: a log may keep no more
+            reporter.write_line("\n".join((f"\nFAILED {report.nodeid} ({report.when})", *why, text)), red=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -29,8 +29,8 @@ from engine.instruments import Instrument
 from engine.venues import INVENTED
 
 _DAY_NS = 1_440 * MINUTE_NS
-SPAN_DAYS = {"day": 1, "week": 7, "month": 28, "3month": 90, "year": 364, "5year": 1_820}
-"""At least so far back; a longer one costs no further request."""
+SPAN_DAYS = {"week": 4, "month": 28, "3month": 90, "year": 364, "5year": 1_820}
+"""At least so far back: a week is five sessions, of which one may have just begun.  A longer span costs no more."""
 SETTLE_NS = 60 * wire.NS_PER_S
 _COLUMNS = ("open", "high", "low", "close", "volume")
 

@@ -16,12 +16,16 @@ from engine.instruments import Instrument
 
 MINUTE_NS = 60 * wire.NS_PER_S
 INTERVALS = {
-    5 * MINUTE_NS: ("5minute", (("day", 78), ("week", 390), ("month", 1_600))),
-    10 * MINUTE_NS: ("10minute", (("day", 39), ("week", 195), ("month", 800))),
-    60 * MINUTE_NS: ("hour", (("week", 30), ("month", 140))),
+    5 * MINUTE_NS: ("5minute", (("week", 234), ("month", 1_404))),
+    10 * MINUTE_NS: ("10minute", (("week", 117), ("month", 702))),
+    60 * MINUTE_NS: ("hour", (("week", 18), ("month", 108))),
     1_440 * MINUTE_NS: ("day", (("3month", 60), ("year", 250), ("5year", 1_250))),
 }
-"""Of each length: the venue's name, and how many bars each of its spans has about."""
+"""Of each length: the venue's name, and how many finished bars each of its spans has at any time, at least.
+
+A span ends with the session that runs, which may have just begun, and a holiday may lie in it: a week counts as three
+sessions, a month as eighteen.  The span of a day is never asked for: after the opening bell it is empty.
+"""
 Call = Callable[[str, dict[str, Any]], Awaitable[Told]]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from connectors.account_health import AccountHealth
 from connectors.coinbase import wire
 from connectors.coinbase.adjustments import Adjustments
-from connectors.coinbase.exit_tracking import LIVE
+from connectors.coinbase.exit_tracking import ENDED
 from connectors.coinbase.exits import ExitFinder
 from connectors.coinbase.fills import is_execution
 from connectors.coinbase.inquiry import Inquiry
@@ -307,10 +307,10 @@ class Settler:
         return order
 
     async def _shows_end(self, order_id: str) -> bool:
-        """Whether an order's record is not behind its end, or was for long enough; it says what there is to read, also
-        where the listing of fills lags."""
+        """Whether an order's record shows its end, or did not for long enough; it says what there is to read, also
+        where the listing of fills lags.  A record that is not there yet is behind as well: it says nothing."""
         order, tracked = await self._look_up(order_id), self._tracker.of_venue(order_id)
-        if order is None or tracked is None or order.status not in LIVE:
+        if tracked is None or (order is not None and order.status in ENDED):
             return True
         return self._clock.now_ns() - tracked.changed_ns >= self._grace_ns
 

@@ -11,7 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from connectors.coinbase.exit_tracking import LIVE, ZERO, ExitTracking, defer, is_unclaimed, may_hide_fills, wants_fills
+from connectors.coinbase.exit_tracking import (
+    ENDED,
+    LIVE,
+    ZERO,
+    ExitTracking,
+    defer,
+    is_unclaimed,
+    may_hide_fills,
+    wants_fills,
+)
 from connectors.coinbase.fills import LIQUIDITY, base_qty, exact, is_execution, moves, side_of
 from connectors.coinbase.refusals import told_end
 from connectors.coinbase.tracked import TAKEN_BACK, Tracked
@@ -31,8 +40,6 @@ from engine.events import (
 )
 
 NEVER_NS = 2**63 - 1
-
-_ENDED = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
 
 
 class OrderTracker(ExitTracking):
@@ -246,7 +253,7 @@ class OrderTracker(ExitTracking):
             order.changed_ns = ts_recv_ns
         if status != "FAILED" or order.claimed_qty > 0:
             self._reopen(order)  # before its end is taken in, which may be the first thing that is told of it
-        if status in _ENDED:
+        if status in ENDED:
             if not order.end:
                 order.end, order.end_reason, order.changed_ns = status, reason, ts_recv_ns
                 order.is_end_unread = (order.ours or order.held) and may_hide_fills(order)

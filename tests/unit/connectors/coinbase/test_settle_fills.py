@@ -32,6 +32,7 @@ async def test_a_fill_that_the_listing_shows_late_is_waited_for_and_the_end_with
     """CANCELLED with 0.4 claimed; the listing is empty for a while, then fails once, then has it."""
     async with settling() as b:
         b.tracker.sent("c1", 1)
+        b.venue.order("v1", "c1", "CANCELLED", "0.4")
         b.claim("v1", "c1", "0.4", "CANCELLED")
         await until(lambda: len(b.venue.calls) >= 3)
         assert b.log.of(OrderFilled) == b.log.of(OrderCancelled) == []
@@ -55,6 +56,7 @@ async def test_an_end_that_nobody_asked_for_is_told_after_a_reading_that_began_l
 
         def fills_more() -> None:
             b.venue.on_call = lambda: None
+            b.venue.order("v1", "c1", "CANCELLED", "0.5")
             ends.append(len(b.log.of(OrderCancelled)))
             b.venue.fills.append(fill("e2", size="0.1"))
 
@@ -98,6 +100,59 @@ async def test_an_end_that_the_orders_record_never_shows_is_told_after_a_while()
 
 
 @pytest.mark.fault("B5")
+@pytest.mark.fault("B16")
+@pytest.mark.parametrize("status", ["", "UNKNOWN_ORDER_STATUS"])
+async def test_an_end_waits_where_the_orders_record_is_not_there_yet_and_listings_lag(status: str) -> None:
+    """CANCELLED with nothing filled; the record answers 404 (or says nothing), the listing of fills is empty.  Then
+    the fills are listed, and the record comes after them."""
+    async with settling() as b:
+        b.tracker.sent("c1", 1)
+        if status:
+            b.venue.order("v1", "c1", status)
+        b.claim("v1", "c1", "0", "CANCELLED")
+        await until(lambda: sum("/fills" in call for call in b.venue.calls) >= 3)
+        assert (b.log.of(OrderCancelled), b.tracker.is_unresolved("c1")) == ([], True)
+        b.venue.fills = [fill("e1", size="0.3")]
+        await until(lambda: b.log.of(OrderFilled))
+        b.venue.fills.append(fill("e2", size="0.1"))
+        b.venue.orders.clear()
+        b.venue.order("v1", "c1", "CANCELLED", "0.4")
+        await until(lambda: b.log.of(OrderCancelled))
+        assert [type(e) for e in b.log] == [OrderAccepted, OrderFilled, OrderFilled, OrderCancelled]
+
+
+@pytest.mark.fault("B5")
+async def test_an_end_whose_record_never_comes_is_told_after_a_while_and_asked_about_no_more() -> None:
+    """The venue forgets orders that ended with nothing filled."""
+    async with settling() as b:
+        b.tracker.sent("c1", 1)
+        b.claim("v1", "c1", "0", "CANCELLED")
+        await until(lambda: sum("/fills" in call for call in b.venue.calls) >= 3)
+        b.clock.advance(15 * 10**9 - 1)
+        asked = sum("/fills" in call for call in b.venue.calls)
+        await until(lambda: sum("/fills" in call for call in b.venue.calls) >= asked + 2)
+        assert b.log.of(OrderCancelled) == []
+        b.clock.advance(1)
+        await until(lambda: b.log.of(OrderCancelled))
+        assert (b.tracker.open_orders(), b.tracker.take_wanted()) == ([], [])
+
+
+@pytest.mark.fault("B16")
+async def test_an_order_that_is_filled_by_its_word_alone_waits_for_its_record() -> None:
+    """FILLED without a quantity; the record answers 404 and the listing of fills shows the first of two."""
+    async with settling() as b:
+        b.tracker.sent("c1", 1)
+        b.venue.fills = [fill("e1", size="0.3")]
+        b.claim("v1", "c1", "0", "FILLED")
+        await until(lambda: sum("/fills" in call for call in b.venue.calls) >= 3)
+        assert [o.client_order_id for o in b.tracker.open_orders()] == ["c1"]
+        b.venue.order("v1", "c1", "FILLED", "0.4")
+        b.venue.fills.append(fill("e2", size="0.1"))
+        await until(lambda: b.tracker.open_orders() == [])
+        assert [e.trade_id for e in b.log.of(OrderFilled)] == ["e1", "e2"]
+
+
+@pytest.mark.fault("B5")
 async def test_an_order_whose_record_cannot_be_read_holds_up_no_other_end() -> None:
     async with settling() as b:
 
@@ -107,6 +162,7 @@ async def test_an_order_whose_record_cannot_be_read_holds_up_no_other_end() -> N
         b.venue.on_call = fail_one
         for number in (1, 2, 3):
             b.tracker.sent(f"c{number}", 1)
+            b.venue.order(f"v{number}", f"c{number}", "CANCELLED")
             b.claim(f"v{number}", f"c{number}", "0", "CANCELLED")
         await until(lambda: len(b.log.of(OrderCancelled)) == 2)
         assert [o.client_order_id for o in b.tracker.open_orders()] == ["c1"]
@@ -121,6 +177,7 @@ async def test_an_end_whose_fills_cannot_be_read_is_not_told_and_the_account_is_
         b.up()
         b.tracker.sent("c1", 1)
         b.venue.fail = 10**6
+        b.venue.order("v1", "c1", "CANCELLED")
         b.claim("v1", "c1", "0", "CANCELLED")
         await until(b.told)
         assert b.told() == [FeedDown]

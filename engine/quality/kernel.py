@@ -77,7 +77,7 @@ def price_issue(s: State, stream: int, px: float, ts: float, low_px: float, high
                     run > 0.0
                     and abs(px - s[stream + at.PENDING_PX]) <= near
                     and since <= s[at.CONFIRM_NS]
-                    and (not far or since > FAR_NS)
+                    and (not far or since >= FAR_NS)
                 )
                 if not (told_twice or low_px <= px <= high_px or run + 1.0 >= s[at.CONFIRM_RUN]):
                     s[stream + at.PENDING] = run + 1.0
@@ -137,7 +137,7 @@ def told_before(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty:
     told_ns = s[at.QUOTES + at.NEWEST_NS]
     if s[at.QUOTES + at.PENDING] > 0.0:
         last = at.HELD_QUOTE
-        told_ns = s[at.QUOTES + at.PENDING_NS]
+        told_ns = s[at.HELD_NS]
     return (
         s[at.QUOTES + at.HAS_PX] != 0.0
         and ts == told_ns
@@ -158,10 +158,28 @@ def expect_quote(s: State, px: float) -> None:
 
 
 @kernel
-def is_plausible(s: State, bid_px: float, ask_px: float, recv_ns: int) -> bool:
-    """Whether the price of a quote is no outlier; its own time says nothing, so the receive time is taken."""
+def hold_quote(s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty: float, ts: float) -> None:
+    """Remember a suspect quote, by which its copies are known."""
+    s[at.HELD_QUOTE] = bid_px
+    s[at.HELD_QUOTE + 1] = bid_qty
+    s[at.HELD_QUOTE + 2] = ask_px
+    s[at.HELD_QUOTE + 3] = ask_qty
+    s[at.HELD_NS] = ts
+
+
+@kernel
+def is_plausible(
+    s: State, bid_px: float, bid_qty: float, ask_px: float, ask_qty: float, ts: float, recv_ns: int
+) -> bool:
+    """Whether the price of a quote is no outlier; its own time ``ts`` tells no more than whether it is a copy, so the
+    receive time is taken."""
+    if s[at.QUOTES + at.PENDING] > 0.0 and told_before(s, bid_px, bid_qty, ask_px, ask_qty, ts):
+        return False
     recv = times.since_base(s, recv_ns)
-    return price_issue(s, at.QUOTES, 0.5 * bid_px + 0.5 * ask_px, recv, math.nan, math.nan) != v.OUTLIER
+    if price_issue(s, at.QUOTES, 0.5 * bid_px + 0.5 * ask_px, recv, math.nan, math.nan) != v.OUTLIER:
+        return True
+    hold_quote(s, bid_px, bid_qty, ask_px, ask_qty, ts)
+    return False
 
 
 @kernel
@@ -180,7 +198,9 @@ def judge_quote(
     code = times.judge_time(s, at.QUOTES, ts_ns, recv_ns)
     if code != 0:
         # Nobody's stop goes by a price that no other bears out, whatever its time.
-        shown = code & 3 == v.SUSPECT and is_plausible(s, bid_px, ask_px, recv_ns)
+        shown = code & 3 == v.SUSPECT and is_plausible(
+            s, bid_px, bid_qty, ask_px, ask_qty, times.since_base(s, ts_ns), recv_ns
+        )
         return code if shown else v.DROPPED + 4 * (code >> 2)
     if told_before(s, bid_px, bid_qty, ask_px, ask_qty, times.since_base(s, ts_ns)):
         return v.DROPPED + 4 * v.DUPLICATE
@@ -191,13 +211,13 @@ def judge_quote(
     reference_px = s[at.REFERENCE_PX]
     near_px = s[at.OUTLIER_FRACTION] * abs(reference_px)
     issue = price_issue(s, at.QUOTES, mid_px, ts, reference_px - near_px, reference_px + near_px)
-    keep = at.HELD_QUOTE if issue == v.OUTLIER else at.BID_PX
-    s[keep] = bid_px
-    s[keep + 1] = bid_qty
-    s[keep + 2] = ask_px
-    s[keep + 3] = ask_qty
     if issue == v.OUTLIER:
+        hold_quote(s, bid_px, bid_qty, ask_px, ask_qty, ts)
         return v.SUSPECT + 4 * v.OUTLIER
+    s[at.BID_PX] = bid_px
+    s[at.BID_QTY] = bid_qty
+    s[at.ASK_PX] = ask_px
+    s[at.ASK_QTY] = ask_qty
     if issue == 0 and bid_px == ask_px:
         issue = v.LOCKED
     return v.ACCEPTED + 4 * issue
@@ -356,7 +376,7 @@ def judge(s: State, kind: int, a: float, b: float, c: float, d: float, ts_ns: in
         if code == 0:
             return 0
     elif kind == SHOWN:
-        if value_issue(s, a, b, c, d) == 0 and is_plausible(s, a, c, recv_ns):
+        if value_issue(s, a, b, c, d) == 0 and is_plausible(s, a, b, c, d, math.nan, recv_ns):
             return 0
         return v.SUSPECT + 4 * v.OUTLIER
     elif kind == QUOTE:

@@ -42,6 +42,7 @@ ID_COUNT = 27
 NEXT_INTERVAL_NS = 28  # of the candle being handed in
 NEXT_VOLUME = 29  # the same
 REFERENCE_PX = 30  # what another venue says the price of the event being handed in is; NaN when nobody says
+HELD_NS = 31  # venue time of the quote that is held back; NaN for best prices of a book: told again they are news
 
 # --- one block a stream -----------------------------------------------------------------------------------------------
 WINDOW = 64

@@ -125,11 +125,12 @@ def test_prices_near_zero_move_by_more_than_a_fifth() -> None:
     ]
 
 
-def test_far_words_that_are_a_minute_apart_confirm_each_other() -> None:
-    """Rows of candles; nothing came between that knew better."""
-    judge = gate(Tolerances(confirm_ns=2 * HOUR))
+@pytest.mark.parametrize("apart_ns", [60 * S, HOUR])
+def test_far_words_that_are_a_minute_apart_confirm_each_other(apart_ns: int) -> None:
+    """Rows of candles, those of one minute too; nothing came between that knew better."""
+    judge = gate(Tolerances(confirm_ns=2 * apart_ns))
     at = warm(judge)
-    assert [said(judge.quote(quote(at + i * HOUR, 150.0 + 0.01 * i))) for i in range(2)] == [
+    assert [said(judge.quote(quote(at + i * apart_ns, 150.0 + 0.01 * i))) for i in range(2)] == [
         "suspect outlier",
         "accepted confirmed",
     ]

@@ -105,6 +105,21 @@ def test_a_wild_price_at_a_refused_time_is_not_shown() -> None:
     assert told == ["dropped future", "suspect future"]
 
 
+@pytest.mark.fault("D3")
+@pytest.mark.parametrize("px", [115.0, 1_000.0], ids=["near", "far"])
+def test_a_wild_price_at_a_refused_time_is_not_shown_for_its_own_copies(px: float) -> None:
+    """Polled again and again from a feed that stands still: one word, and a stop would go by it."""
+    judge = gate()
+    at = warm(judge)
+    for i in range(7):
+        judge.quote(quote(at, delay_ns=(20 + i) * S))
+    found = {said(judge.quote(quote(at + MS, px, delay_ns=(30 + i) * S))) for i in range(9)}
+    assert found == {"dropped stale"}
+    assert said(judge.quote(quote(at, delay_ns=40 * S))) == "suspect stale"
+    others = [said(judge.quote(quote(at + i * MS, px + 0.01 * i, delay_ns=50 * S))) for i in range(5)]
+    assert others[-1] == "suspect stale"
+
+
 def test_a_trade_at_a_refused_time_is_never_shown() -> None:
     """A last price values nothing; its volume would be counted."""
     judge = gate()

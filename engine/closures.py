@@ -3,7 +3,7 @@
 Owns the declared policy (fault D9, C10); asking for cancels is the desk's.
 
 - New price or size steps, minima or maxima: an open order that they would refuse is cancelled, an exit too, so that
-  whoever wants it places it anew; one that fits them stays.
+  whoever wants it places it anew; one that fits them stays.  A group goes on: its other exits protect what it holds.
 - Halted or cancel-only, the instrument or its whole venue: orders that add risk are cancelled, exits stay.
 - The id means another thing than before (currencies, multiplier, ...): the new definition is not taken, nothing may be
   ordered, and every order of ours is cancelled.
@@ -91,7 +91,15 @@ class Closures:
             else:
                 by_reason.setdefault(why, []).append(order)
         for why, orders in by_reason.items():
-            self._desk.cancel_these(orders, why)
+            groups_own = [order for order in orders if self._is_to_follow(order)]
+            for order in groups_own:
+                self._desk.withdraw(order, why)
+            self._desk.cancel_these([order for order in orders if order not in groups_own], why)
+
+    def _is_to_follow(self, order: ManagedOrder) -> bool:
+        """Whether it is an exit of a group that goes on: with what the rules take, or with prices that are watched."""
+        is_exit = order.intent.reduce_only and self._desk.groups.is_exit(order.client_order_id)
+        return is_exit and not self._venues.is_doubtful(order.intent.instrument)
 
 
 def misfit(order: ManagedOrder, instrument: Instrument) -> str:

@@ -45,7 +45,7 @@ from engine.serving import Serving
 from engine.stakes import EVERYONE, OPERATOR
 from engine.trusting import Trust
 from engine.twins import Twins
-from engine.unattended import without_a_strategy
+from engine.unattended import orders_without_a_strategy
 from engine.venues import VenueStates
 from engine.view import CoreView
 
@@ -367,7 +367,7 @@ class TradingCore:
         self._asking.waits = self.desk.groups.waits = bool(self.reconciliation.awaited)
         for order in self.orders.open_orders():
             self.desk.expect_end(order)
-        for owner, instrument in without_a_strategy(self.slots, holding):
+        for owner, instrument in orders_without_a_strategy(self.slots, carried):
             self.desk.abandon(owner, instrument)
         if left:
             self.desk.latch.reduce(f"nobody is there to leave {', '.join(left)}: close it"[:REASON_MAX])

@@ -48,6 +48,7 @@ class _Closing(msgspec.Struct):
     """An instrument on its way to flat."""
 
     reason: str
+    asked_ns: int = 0
     next_ns: int = 0
     tries: int = 0
     last_qty: Decimal = _ZERO
@@ -186,11 +187,14 @@ class Manual:
             self._begin(name, _Closing(reason))
 
     def _begin(self, name: str, one: _Closing) -> None:
+        one.asked_ns = self._view.now_ns
         self._closing[name], self._shut[name] = one, one.reason
         self.ended.pop(name, None)
 
     def advance(self) -> None:
-        """Go on closing what is asked to be closed."""
+        """Go on closing what is asked to be closed; what a session that ends has not closed is left to the next one."""
+        if self._desk.closing:
+            return
         for name in list(self._closing):
             outcome = self._step(name, self._closing[name])
             if outcome:
@@ -232,12 +236,17 @@ class Manual:
 
     def _clear(self, open_orders: Sequence[ManagedOrder], one: _Closing) -> None:
         """Whatever else is open there would close it twice, or open it again."""
-        others = [
-            order for order in open_orders if not (order.intent.strategy == OPERATOR and order.intent.reduce_only)
-        ]
+        others = [order for order in open_orders if not _closes(order, one)]
         if others:
             one.why = f"{len(others)} open orders are not cancelled yet"
             self._desk.cancel_these(others, one.reason)
+
+
+def _closes(order: ManagedOrder, one: _Closing) -> bool:
+    """Whether it does what is asked: a closing order, or a way out by hand that was wished for after the close."""
+    intent = order.intent
+    by_hand = intent.strategy == OPERATOR and intent.reduce_only
+    return by_hand and (not intent.may_rest or order.opened_ns > one.asked_ns)
 
 
 def closable(instrument: Instrument, qty: Decimal) -> Decimal:

@@ -47,7 +47,11 @@ def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
             own_qty -= order.leaves_qty
     if intent.qty > own_qty:
         return intent
-    whole_qty = (left_qty / rules.lot_qty).to_integral_value(ROUND_DOWN) * rules.lot_qty
-    if whole_qty >= max(rules.min_qty, rules.lot_qty):
+    least_qty = max(rules.min_qty, rules.lot_qty)
+    most_qty = left_qty
+    if intent.qty - left_qty < least_qty:  # no venue takes such a rest, which could then never leave
+        most_qty = intent.qty - least_qty
+    whole_qty = (most_qty / rules.lot_qty).to_integral_value(ROUND_DOWN) * rules.lot_qty
+    if whole_qty >= least_qty:
         return msgspec.structs.replace(intent, qty=whole_qty)
     return msgspec.structs.replace(intent, reduce_only=False)

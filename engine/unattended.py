@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from decimal import Decimal
 
+from engine.carried import ENDED, Carried, owned_in
 from engine.lanes import StrategySlot
 from engine.portfolio import Portfolio
-from engine.stakes import CLOSERS, EVERYONE
+from engine.stakes import CLOSERS, EVERYONE, base_name
 
 
 def without_a_strategy(slots: Collection[StrategySlot], owned: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -25,6 +26,14 @@ def without_a_strategy(slots: Collection[StrategySlot], owned: Iterable[tuple[st
         and owner not in CLOSERS
         and not any(slot.name == owner and slot.listens_to(name) for slot in slots)
     )
+
+
+def orders_without_a_strategy(slots: Collection[StrategySlot], carried: Carried) -> list[tuple[str, str]]:
+    """Whose orders are to go, of what an earlier session left; also where one has only ended as far as is known, as the
+    venue may show that it lives.  A twin that sleeps is here where its strategy is."""
+    ended = {(one.new.intent.strategy, one.new.intent.instrument) for one in carried.orders if one.state in ENDED}
+    late = {(owner, name) for owner, name in ended if without_a_strategy(slots, [(base_name(owner), name)])}
+    return without_a_strategy(slots, owned_in(carried) | late)
 
 
 def positions_without_a_strategy(

@@ -169,7 +169,25 @@ class Withdrawals:
     def _is_left_to_protect(self, order: ManagedOrder) -> bool:
         """Whether it only reduces what a strategy holds that is not here: nobody would send it again."""
         intent = order.intent
-        return intent.reduce_only and (intent.strategy, "") not in self._abandoned and self._closes_its_own(order)
+        return intent.reduce_only and (intent.strategy, "") not in self._abandoned and self._fits_its_own(order)
+
+    def _fits_its_own(self, order: ManagedOrder) -> bool:
+        """Whether its strategy holds what it may close beside exits of groups and the orders before it."""
+        intent = order.intent
+        own_qty = self._view.strategy_qty(intent.strategy, intent.instrument)
+        left_qty = -own_qty if intent.side > 0 else own_qty
+        is_earlier = True
+        for one in self._orders.open_orders(intent.instrument):
+            if one is order:
+                is_earlier = False
+            elif (
+                one.intent.strategy == intent.strategy
+                and one.intent.side is intent.side
+                and one.intent.reduce_only
+                and (is_earlier or self._groups.protects(one))
+            ):
+                left_qty -= one.leaves_qty
+        return left_qty >= order.leaves_qty
 
     def _why_abandoned(self, intent: OrderIntent) -> str:
         if (intent.strategy, "") in self._abandoned:
@@ -211,6 +229,8 @@ class Withdrawals:
         """The venue has shown an order that may have been UNKNOWN, or given up as never arrived."""
         if order.state in FINAL:
             return
+        if order.intent.expire_ns is not None:
+            self.expect_end(order)  # forgotten where it had been given up
         if order.cancel_sent:
             # Its cancel is out and still wanted.
             self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)

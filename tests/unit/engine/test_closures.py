@@ -7,14 +7,22 @@ from typing import Any
 import pytest
 
 from engine import events as e
-from engine.commands import CancelOrder, NewOrder
+from engine.commands import CancelOrder, GroupIntent, NewOrder, OrderType, TimeInForce
 from engine.withdrawals import CANCEL_AGAIN_NS
+from risk.gate import Gate
 from tests.support.account import Account
-from tests.support.core import BTC, D, intent, spot
+from tests.support.core import BTC, D, intent, quote, spot
+from tests.support.limits import make_limits
 
 
 def cancels(account: Account) -> list[tuple[str, str]]:
     return [(one.client_order_id, one.reason) for one in account.records if isinstance(one, CancelOrder)]
+
+
+def tick(account: Account) -> None:
+    account.now_ns += CANCEL_AGAIN_NS
+    at = account._at()
+    account.publish(e.Timer(at, at, "tick"))
 
 
 def placed(account: Account, **wish: Any) -> NewOrder:
@@ -58,6 +66,28 @@ def test_an_open_order_that_new_rules_would_refuse_is_cancelled(
     # The rules that hold from now on are the new ones.
     (field,) = changes
     assert getattr(account.core.view.instrument(BTC), field) == changes[field]
+
+
+@pytest.mark.fault("D9")
+def test_a_target_that_new_rules_refuse_leaves_its_stop_watched() -> None:
+    """The target of a bracket rests, and its price is not on the new grid: what is held is still stopped."""
+    account = Account(gate=Gate(make_limits(max_rejections_per_s=10**6)))
+    tick(account)
+    account.wish()
+    account.fill(account.place(qty="1"), "1", "100", "t1")
+    shared: dict[str, Any] = {"time_in_force": TimeInForce.GTC, "reduce_only": True}
+    stop = intent(e.Side.SELL, order_type=OrderType.STOP, limit_px=None, trigger_px=D("99.5"), **shared)
+    account.wish(GroupIntent(1, "s", (intent(e.Side.SELL, limit_px=D("100.51"), **shared), stop)))
+    target = account.venue.orders[-1]
+    account.accept(target)
+    redefine(account, tick_px=D("0.5"))
+    assert cancels(account) == [(target.client_order_id, "rules changed: price 100.51 is no multiple of 0.5")]
+    account.end(target, e.OrderCancelled)
+    tick(account)
+    assert account.venue.orders[-1] is target
+    account.publish(quote(account._at(), 99.5, 100.0))
+    sale = account.venue.orders[-1].intent
+    assert (sale.order_type, sale.qty, sale.reduce_only) == (OrderType.MARKET, D(1), True)
 
 
 @pytest.mark.fault("D9")

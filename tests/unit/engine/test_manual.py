@@ -287,6 +287,41 @@ def test_a_target_that_is_sent_again_and_again_keeps_no_close_back(action: str) 
     assert account.core.manual.ended == {BTC: "closed"}
 
 
+@pytest.mark.parametrize("action", ["close", "flatten"])
+def test_an_exit_by_hand_that_rested_before_keeps_no_close_back(action: str) -> None:
+    """It is cancelled like any other order, and asked for again where the venue refuses; one that is wished for after
+    the close stays, as it is how to leave where no order at market can."""
+    account = holding()
+    account.end(account.venue.orders[-1], e.OrderCancelled)
+    by_hand: dict[str, Any] = {"instrument": BTC, "side": e.Side.SELL, "qty": D(2), "order_type": "limit"}
+    ask(account, "order", limit_px=D(105), time_in_force="gtc", reduce_only=True, **by_hand)
+    target = account.venue.orders[-1]
+    account.accept(target)
+    ask(account, action, instrument=BTC)
+    account.end(target, e.CancelRejected)
+    tick(account)
+    assert account.venue.cancelled == [target.client_order_id] * 2
+    ask(account, "order", limit_px=D(101), time_in_force="gtc", reduce_only=True, **by_hand)
+    account.end(target, e.OrderCancelled)
+    tick(account)
+    assert account.venue.cancelled == [target.client_order_id] * 2
+    account.fill(account.venue.orders[-1], "2", "101", "t2")
+    tick(account)
+    assert account.core.manual.ended == {BTC: "closed"}
+
+
+def test_a_session_that_ends_leaves_its_close_to_the_next_one() -> None:
+    """What was in the way is gone only when the session ends: nobody would wait for what its last timer sends."""
+    account = holding()
+    ask(account, "close", instrument=BTC)
+    at = account._at()
+    account.publish(e.ShutdownRequested(at, at, "SIGINT"))
+    account.end(account.venue.orders[-1], e.OrderCancelled)
+    tick(account)
+    assert len(account.venue.orders) == 2
+    assert account.core.manual.status()["closing"] != {}
+
+
 def test_nothing_is_entered_in_what_is_being_closed() -> None:
     """A strategy that enters whenever it is flat, between the fill that closes and the look that ends it: refused with
     who closes it; its own exits leave; afterwards it trades on."""

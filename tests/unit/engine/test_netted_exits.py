@@ -67,6 +67,21 @@ def test_what_the_account_has_goes_first(own: str, other: str, qty: str, expecte
     assert (found.qty, found.reduce_only) == (D(expected), reduces)
 
 
+@pytest.mark.parametrize(("own", "other", "qty", "first"), [("3", "-1", "2.5", "1.5"), ("2", "-0.5", "2", "1")])
+def test_what_is_left_for_later_is_no_less_than_the_venue_takes(own: str, other: str, qty: str, first: str) -> None:
+    """1 at least in an order: of the account's 2 or 1.5 so much goes first that the rest can leave after it."""
+    core = holding(perpetual(lot_qty=D("0.1"), min_qty=D(1)), s=own, other=other)
+    found = unnet(leaving(qty), core.view)
+    assert (found.qty, found.reduce_only) == (D(first), True)
+
+
+def test_where_both_parts_would_be_too_small_all_of_it_may_turn_the_account() -> None:
+    """1.5 of which the account has 1, where an order is of 1 at least."""
+    core = holding(perpetual(lot_qty=D("0.1"), min_qty=D(1)), s="2.5", other="-1.5")
+    found = unnet(leaving("1.5"), core.view)
+    assert (found.qty, found.reduce_only) == (D("1.5"), False)
+
+
 def test_what_its_own_open_exits_close_is_not_closed_twice() -> None:
     """1 held beside 1 short, 0.7 of it on its way out: 0.3 may follow, and no more."""
     core = holding(s="1", other="-1")

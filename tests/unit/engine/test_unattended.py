@@ -40,6 +40,16 @@ def stop_to(side: e.Side, *, reduce_only: bool) -> GroupIntent:
     return GroupIntent(1, "s", (wish,))
 
 
+def next_session(first: TradingCore, slots: list[StrategySlot]) -> tuple[TradingCore, MemoryRecorder]:
+    recorder = MemoryRecorder()
+    core = TradingCore(
+        recorder=recorder, gate=OpenGate(), slots=slots, assembly=first.serving._assembly, currency="USD", id_prefix="l"
+    )
+    core.on_event(e.StateCarried(70, 70, "before", 9, encode_carried(take(first, ""))))
+    open_market(core, cash="100000")
+    return core, recorder
+
+
 def after(*wishes: Any, slots: list[StrategySlot], held: bool = True) -> tuple[TradingCore, MemoryRecorder]:
     """A session of other strategies after one in which ``s`` had bought 1 and wished for more."""
     first = build_core(MemoryRecorder(), Scripted("s"))
@@ -50,12 +60,7 @@ def after(*wishes: Any, slots: list[StrategySlot], held: bool = True) -> tuple[T
         assert isinstance(order, NewOrder)
         first.on_event(fill(order, "1", "100", "t1"))
     first.desk.carry_out(wishes)
-    recorder = MemoryRecorder()
-    core = TradingCore(
-        recorder=recorder, gate=OpenGate(), slots=slots, assembly=first.serving._assembly, currency="USD", id_prefix="l"
-    )
-    core.on_event(e.StateCarried(70, 70, "before", 9, encode_carried(take(first, ""))))
-    open_market(core, cash="100000")
+    core, recorder = next_session(first, slots)
     assert not unattended_lines(core)  # the venue may say another thing
     total = first.portfolio.balance("coinbase", "BTC")
     core.on_event(
@@ -139,6 +144,35 @@ def test_an_order_that_only_reduces_stays_as_long_as_it_closes_what_is_held(kind
     core.on_event(fill(sale, "1", "100", "t2", ts_ns=10**10))
     core.on_event(e.Timer(2 * 10**10, 2 * 10**10, "tick"))
     assert [one.client_order_id for one in recorder.of(CancelOrder)] == ["k-2"]
+
+
+def test_of_two_that_only_reduce_the_later_goes_when_one_closes_what_is_held() -> None:
+    """0.5 each, of 1 that is held; when half of that was sold by hand, both together would sell what others hold."""
+    wishes = [intent(e.Side.SELL, "0.5", limit_px=D(px), time_in_force=GTC, reduce_only=True) for px in ("105", "106")]
+    core, recorder = after(*wishes, slots=[StrategySlot(Scripted("other"))])
+    assert recorder.of(CancelOrder) == []
+    sale = core.desk.place(intent(e.Side.SELL, "0.5", strategy="operator"))
+    assert isinstance(sale, NewOrder)
+    core.on_event(fill(sale, "0.5", "100", "t2", ts_ns=10**10))
+    core.on_event(e.Timer(2 * 10**10, 2 * 10**10, "tick"))
+    assert [one.client_order_id for one in recorder.of(CancelOrder)] == ["k-3"]
+
+
+@pytest.mark.fault("B16")
+def test_an_entry_that_was_given_up_goes_when_it_shows_itself_to_the_next_session() -> None:
+    """It had ended when its session did, as far as was known; a twin that sleeps is nobody who is gone."""
+    first = build_core(MemoryRecorder(), Scripted("s"))
+    open_market(first, cash="100000")
+    first.on_event(quote(10))
+    for name in ("s", "other.canary"):
+        order = first.desk.place(intent(strategy=name, limit_px=D(95), time_in_force=GTC))
+        assert isinstance(order, NewOrder)
+        first.on_event(e.OrderOutcomeUnknown(11, 11, "coinbase", order.client_order_id, "reset"))
+        first.on_event(e.OrderRejected(12, 12, "coinbase", order.client_order_id, "never_arrived"))
+    core, recorder = next_session(first, [StrategySlot(Scripted("other"))])
+    for number in (1, 2):
+        core.on_event(e.OrderAccepted(72, 72, "coinbase", f"k-{number}", f"v-{number}"))
+    assert [one.client_order_id for one in recorder.of(CancelOrder)] == ["k-1"]
 
 
 def test_elsewhere_the_same_strategy_goes_on() -> None:

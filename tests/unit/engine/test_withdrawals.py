@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from engine import events as e
-from engine.commands import CancelIntent, CancelOrder, NewOrder, RiskState
+from engine.commands import CancelIntent, CancelOrder, NewOrder, RiskState, TimeInForce
+from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import OrderState
 from tests.support.core import (
     BTC,
     fill,
+    intent,
 )
 from tests.support.desk import VENUE, Rig, S, accepted, halted, refused, resting, rig, timer
 
@@ -168,3 +170,15 @@ def test_an_unknown_order_that_shows_itself_remembers_its_cancel() -> None:
     assert this.state() is OrderState.UNKNOWN
     assert this.cancels(accepted(3 * S)) == []
     assert this.state() is OrderState.CANCEL_PENDING
+
+
+@pytest.mark.fault("B16")
+def test_one_that_was_given_up_and_lives_still_ends_at_its_date() -> None:
+    """A venue without dates: the order rests there as one without an end."""
+    without_dates = Offer(frozenset(kind for kind in ALL_PLAIN.kinds if kind[1] is not TimeInForce.GTD))
+    this = rig(intent(time_in_force=TimeInForce.GTD, expire_ns=5 * S), offers={VENUE: without_dates})
+    this.core.on_event(e.OrderOutcomeUnknown(S + 1, S + 1, VENUE, "k-1", "reset"))
+    this.core.on_event(e.OrderRejected(S + 2, S + 2, VENUE, "k-1", "never_arrived"))
+    this.core.on_event(accepted(2 * S))
+    assert this.cancels(timer(5 * S - 1)) == []
+    assert this.cancels(timer(5 * S)) == ["k-1"]

@@ -38,6 +38,9 @@ from engine.events import (
     InstrumentDefined,
     JournalSynced,
     ModelAlarmed,
+    ModelAssigned,
+    ModelOffered,
+    ModelStanding,
     OperatorRequested,
     OrderAccepted,
     OrderAttached,
@@ -65,6 +68,7 @@ from engine.managed_order import ManagedOrder
 from engine.manual import closable, closing_in, why_of, written
 from engine.order_states import FINAL, Happening
 from engine.ports import Assignment, Features, Model, View
+from engine.seats import CANARY, GONE
 from engine.stakes import EVERYONE, OPERATOR
 
 _FACTS = (
@@ -110,6 +114,8 @@ class Recovery:
         self._strategies: tuple[CarriedStrategy, ...] = ()
         self._closing: dict[str, str] = {}
         self._risk = (RiskState.ACTIVE, "")
+        self._champions: dict[str, str] = {}
+        self._offered: dict[str, tuple[str, str]] = {}  # role and version that were offered last, by instrument
         self.orders = 0
         """Orders that the records tell of."""
 
@@ -151,6 +157,8 @@ class Recovery:
         elif isinstance(record, ModelAlarmed):
             # Which end with a seat is in the state that was kept then: what stood is never guessed from who served.
             core.serving.standings.alarms.take(record)
+        elif isinstance(record, ModelOffered | ModelAssigned | ModelStanding):
+            self._follow_canary(record)
         elif isinstance(record, _FACTS):
             core.on_event(record)
         if self._closing:
@@ -167,6 +175,27 @@ class Recovery:
                 intent.side,
             ):
                 self._core.desk.replacements.follow(before, after)
+
+    def _follow_canary(self, record: ModelOffered | ModelAssigned | ModelStanding) -> None:
+        """Twins whose canary went are to be flat, as ``engine.trusting.Trust.retire`` has it, also where the session had
+        no time to keep that: the offer that takes the canary away, or its standing, is the last word then."""
+        trust, name = self._core.trust, record.instrument
+        retired = set(trust.retired())
+        if isinstance(record, ModelAssigned):
+            self._champions[name] = record.model
+        elif isinstance(record, ModelOffered):
+            self._offered[name] = (record.role, record.model)
+            if self._offered[name] == (CANARY, ""):
+                retired.add(name)
+        elif record.role == CANARY and record.state != GONE:
+            retired.discard(name)
+        elif (
+            record.role == CANARY
+            and self._offered.get(name, ("", "")) != (CANARY, record.model)  # else that offer is refused
+            and self._champions.get(name) != record.model  # else it has become the champion
+        ):
+            retired.add(name)
+        trust.restore(retired)
 
     def _request(self, request: OperatorRequested) -> None:
         """What an operator has asked to be closed, as ``engine.manual`` understands it."""

@@ -270,10 +270,10 @@ class Serving:
                 return None
             model = self._assembly.model(lane.instrument, assignment)
         except KestrelError as error:
-            self._refuse(event, writable(str(error)))
+            self._refuse_lost(event, writable(str(error)))
             return None
         if model is None or features is None:
-            self._refuse(event, "no such model is at hand")
+            self._refuse_lost(event, "no such model is at hand")
             return None
         if known is None:
             self.buffers.add(name, event.spec, features)
@@ -330,15 +330,21 @@ class Serving:
 
     def _refuse(self, event: e.ModelOffered, reason: str) -> None:
         """Whoever serves goes on."""
+        self.standings.put_on_record(self._refusal(event, reason))
+
+    def _refuse_lost(self, event: e.ModelOffered, reason: str) -> None:
+        """The model cannot be had, which nothing else on record says.  Raises ``JournalError`` where that finds no room:
+        a session that went on would decide by what its replay cannot know."""
+        self._recorder.record(self._refusal(event, reason))
+
+    def _refusal(self, event: e.ModelOffered, reason: str) -> e.ModelStanding:
         self._counters.refused_offers += 1
         now_ns, state, factor = self._view.now_ns, GONE, 1.0
         lane = self._lanes.get(event.instrument)
         for seat in () if lane is None else seats_of(lane):
             if (seat.role, seat.version) == (event.role, event.model):  # offered again, in a way that cannot be
                 state, factor, reason = seat.state, seat.factor, f"{reason}: it goes on as it was"
-        self.standings.put_on_record(
-            e.ModelStanding(now_ns, now_ns, event.instrument, event.role, event.model, state, factor, reason)
-        )
+        return e.ModelStanding(now_ns, now_ns, event.instrument, event.role, event.model, state, factor, reason)
 
     # --- states -----------------------------------------------------------------------------------------------------
 

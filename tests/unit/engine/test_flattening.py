@@ -10,7 +10,7 @@ from engine import events as e
 from engine.carried import encode_carried
 from engine.commands import CancelIntent, CancelOrder, GroupIntent, NewOrder, OrderType, Rejected, TimeInForce
 from engine.continuity import take
-from engine.core import TradingCore
+from engine.core import KEEP, TradingCore
 from engine.flattening import TRIES
 from engine.lanes import StrategySlot
 from engine.recovery import Recovery
@@ -183,6 +183,58 @@ def test_what_a_retired_canary_has_bought_is_closed_by_the_next_session(killed: 
     after.on_event(e.AccountSettled(71, 71, "coinbase", tuple(balances.items())))
     sent = [one for one in after.on_event(e.Timer(72, 72, "tick")) if isinstance(one, NewOrder)]
     assert [(one.intent.strategy, one.intent.qty) for one in sent] == ([] if again else [("s.canary", D("0.5"))])
+
+
+TAKEN_AWAY = {
+    "by itself": [("", "canary")],
+    "with its champion": [("", "champion")],
+    "replaced": [("c@1", "canary"), ("", "canary")],
+}
+
+
+@pytest.mark.fault("A2")
+@pytest.mark.parametrize("how", TAKEN_AWAY)
+def test_killed_at_any_record_of_a_retirement_the_next_session_closes(how: str) -> None:
+    """As soon as the offer that takes the canary away is on record, whatever of what follows from it is."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"), Answers("c@1"))
+    core = opened(recorder, shelf, rules=FLAT)
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.5))
+    held(core, "0.5", "s.canary")
+    core.on_event(e.Timer(12, 12, KEEP))
+    core.gate.refuse = "tradable"  # type: ignore[attr-defined]
+    kept = recorder.of(e.StateKept)[-1]
+    for number, (model, role) in enumerate(TAKEN_AWAY[how]):
+        first = len(recorder.records)
+        offer = shelf.offer(60 + number, model, role, 0.5, reason="not better")
+        core.on_event(offer)
+        derived = recorder.records[first:]
+    assert {"StateKept", "ModelStanding"} <= {type(one).__name__ for one in derived}
+    gone = next(place for place, one in enumerate(derived) if isinstance(one, e.ModelStanding) and one.role == "canary")
+    for end in range(0 if how == "by itself" else gone + 1, len(derived) + 1):
+        recovery = Recovery("USD")
+        recovery.take([kept, offer, *derived[:end]])
+        assert recovery.left().retired == (BTC,), derived[:end]
+
+
+@pytest.mark.fault("A2")
+def test_killed_after_a_canary_was_refused_or_promoted_nothing_of_its_is_closed() -> None:
+    """One that is refused beside the canary that serves, or that became the champion, was not retired."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))
+    core = opened(recorder, shelf, rules=FLAT)
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.5))
+    held(core, "0.5", "s.canary")
+    recovery, first = Recovery("USD"), 0
+    for offer in (shelf.offer(60, "lost@1", "canary", 0.5), shelf.offer(61, "b@1")):
+        first = len(recorder.records)
+        core.on_event(offer)
+        gone = [one for one in recorder.records[first:] if isinstance(one, e.ModelStanding)]
+        assert [(one.role, one.state) for one in gone] == [("canary", "gone")]
+        recovery.take([offer, *recorder.records[first:]])
+        assert recovery.left().retired == ()
+    recovery.take([shelf.offer(62, "c@1", "canary", 0.5), shelf.offer(63, "", "canary")])
+    assert recovery.left().retired == (BTC,)
+    recovery.take([e.ModelStanding(64, 64, BTC, "canary", "d@1", "serving", 1.0, "")])
+    assert recovery.left().retired == ()
 
 
 def test_what_a_promoted_canary_has_bought_is_kept() -> None:

@@ -168,3 +168,24 @@ def test_a_standing_that_the_journal_refused_is_refused_again(refused: type) -> 
     assembly = ReplayAssembly(recorder, shelf(asynchronous=False), recompute=False, tolerance=lambda: 0.0)
     result = replay(journal.written, recorder, build_core(recorder, strategy(), assembly=assembly, rules=rules))
     assert (result.identical, result.first_difference) == (True, None)
+
+
+@pytest.mark.fault("E4")
+def test_a_model_that_is_lost_and_finds_no_room_for_that_ends_the_session() -> None:
+    """Nothing on record would tell it from one that took its seat: what came after a resume would not replay."""
+    journal, models, told = MemoryJournal(), shelf(asynchronous=False), list[str]()
+    bus = EventBus(journal, NullProbe(), lambda text, error: told.append(text))
+    core = build_core(bus, strategy(), assembly=models)
+    bus.attach(core, OrderRouter(bus.publish, lambda: [Nowhere()]))
+    bus.publish(e.InstrumentDefined(1, 1, spot()))
+    bus.publish(quote(100))
+    journal.full_for = (e.ModelStanding,)
+    bus.publish(models.offer(110, "lost@1"))
+    journal.full_for = ()
+    bus.publish(e.Resumed(120, 120, "operator", "room again"))
+    for step in range(5):
+        bus.publish(quote(130 + step))
+    result = run(journal.written)
+    assert (result.identical, result.first_difference) == (True, None)
+    assert told == ["the journal takes no more records; nothing is sent any more"]
+    assert isinstance(journal.written[-1].record, e.ModelOffered)

@@ -333,7 +333,7 @@ class Serving:
         self.standings.put_on_record(self._refusal(event, reason))
 
     def _refuse_lost(self, event: e.ModelOffered, reason: str) -> None:
-        """The model cannot be had, which nothing else on record says.  Raises ``JournalError`` where that finds no room:
+        """The model cannot be had; nothing else on record says so.  Raises ``JournalError`` where that finds no room:
         a session that went on would decide by what its replay cannot know."""
         self._recorder.record(self._refusal(event, reason))
 

@@ -177,8 +177,8 @@ class Recovery:
                 self._core.desk.replacements.follow(before, after)
 
     def _follow_canary(self, record: ModelOffered | ModelAssigned | ModelStanding) -> None:
-        """Twins whose canary went are to be flat, as ``engine.trusting.Trust.retire`` has it, also where the session had
-        no time to keep that: the offer that takes the canary away, or its standing, is the last word then."""
+        """Twins whose canary went are to be flat (``engine.trusting.Trust.retire``), also where the session had no time
+        to keep that: the offer that takes the canary away, or its standing, is the last word then."""
         trust, name = self._core.trust, record.instrument
         retired = set(trust.retired())
         if isinstance(record, ModelAssigned):

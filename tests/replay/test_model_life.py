@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
+from operator import ge
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,16 @@ from engine import events as e
 from engine.commands import NewOrder
 from engine.runtime.control import ask, running_sessions
 from engine.runtime.journal_reader import JournalRecord, read_journal
+from engine.runtime.journal_tail import JournalTail
 from models.registry.promotion import promote, rollback
 from models.registry.store import Registry
 from tests.support.daemon import Running, replay_session
 from tests.support.venue_account import Execution, VenueAccount, booked_balances, booked_executions
 from tests.support.versions import add_version
 
+INSTRUMENTS = ("BTC/USD@coinbase", "ETH/USD@coinbase")
+EACH = 20
+"""Predictions of an instrument that a version makes at least in each of its roles."""
 ENDS = (e.OrderFilled, e.OrderCancelled, e.OrderRejected, e.OrderExpired)
 
 
@@ -38,15 +45,33 @@ def until(running: Running, holds: Callable[[dict[str, Any]], bool], timeout_s: 
     raise AssertionError(f"still {status} after {timeout_s} s: {running.said()[-2000:]}")
 
 
+class Predicted:
+    """How many predictions of each version the journal of a running session has, by instrument and version."""
+
+    def __init__(self, tail: JournalTail) -> None:
+        self._tail = tail
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def of(self, version: str) -> list[int]:
+        """Of each instrument, by now."""
+        while records := self._tail.poll():
+            told = (one.record for one in records)
+            self._counts.update((one.instrument, one.model) for one in told if isinstance(one, e.Prediction))
+        return [self._counts[instrument, version] for instrument in INSTRUMENTS]
+
+
 def trades_as(running: Running, role: str, version: str) -> None:
-    """Until every instrument was given that, and some more predictions and orders were made since."""
+    """Until every instrument was given that, and has had so many of its predictions since."""
 
     def given(status: dict[str, Any]) -> bool:
         roles = status.get("registry", {}).get("roles", {})
         return len(roles) == 2 and all(version in one.get(role, "") for one in roles.values())
 
-    then = until(running, given)
-    until(running, lambda status: status["predictions"] > then["predictions"] + 40)
+    until(running, given)
+    with closing(JournalTail(running.session / "journal")) as tail:
+        predicted = Predicted(tail)
+        wanted = [count + EACH for count in predicted.of(version)]
+        until(running, lambda _: all(map(ge, predicted.of(version), wanted)))
 
 
 @pytest.mark.fault("E7")
@@ -138,13 +163,13 @@ def check_versions(records: list[JournalRecord], wanted: list[str]) -> None:
             assert record.model in {serving[record.instrument][-1], beside.get(record.instrument)}
             predicted.setdefault(record.instrument, set()).add(record.model)
             tried += record.model == wanted[2] and wanted[2] not in serving[record.instrument]
-    assert set(serving) == {"BTC/USD@coinbase", "ETH/USD@coinbase"}
+    assert set(serving) == set(INSTRUMENTS)
     for instrument, versions in serving.items():
         assert versions == wanted
         assert predicted[instrument] == set(wanted)
     roles = [(one.record.role, one.record.model) for one in records if isinstance(one.record, e.ModelOffered)]
     assert roles.count(("canary", wanted[2])) == 2
-    assert tried > 20  # beside the champion, before it was one itself
+    assert tried >= len(INSTRUMENTS) * EACH  # beside the champion, before it was one itself
 
 
 def check_orders(records: list[JournalRecord]) -> None:

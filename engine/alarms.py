@@ -32,7 +32,7 @@ class Alarms:
 
         What is on record is always taken and never forgotten to make room, so that a stop holds whatever comes after
         it.  Versions need no limit of their own: only those that stand on an instrument get alarms, and leaving it
-        ends them.
+        ends them; where that was between two sessions, the next champion that takes its seat does.
         """
         sources = self._standing.get((event.instrument, event.model), {})
         if event.action not in (SIZE_DOWN, STOP) or event.source in sources or len(sources) < SOURCES_MAX:
@@ -81,6 +81,10 @@ class Alarms:
     def forget(self, instrument: str, model: str) -> bool:
         """The version serves there no more: another turn of it begins anew.  Whether anything stood against it."""
         return self._standing.pop((instrument, model), None) is not None
+
+    def versions(self, instrument: str) -> list[str]:
+        """Those that alarms stand against there."""
+        return [model for name, model in self._standing if name == instrument]
 
     def inherit(self, instrument: str, model: str) -> bool:
         """What stands against other versions of its name stands against ``model`` in their place.  Whether anything

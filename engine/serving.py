@@ -206,9 +206,7 @@ class Serving:
             if other is not None and other.version == seat.version:
                 self._leave(lane, other, "it is the champion now")
         self.standings.inherit_alarms(lane, seat)
-        self.standings.forget_replaced(lane)
-        if before is not None:
-            self.standings.replaced(lane, before.version, may_step_in=self._rules.fallback == OLDER)
+        self.standings.replaced(lane, before, may_step_in=self._rules.fallback == OLDER)
         self._next_expiry_ns = min(self._next_expiry_ns, seat.expires_ns)
         self.buffers.refit(lane)
         reset(lane, seat, "another version serves")

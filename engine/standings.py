@@ -111,12 +111,19 @@ class Standings:
         if version:
             self.forget_alarms(lane, version)
 
-    def replaced(self, lane: Lane, version: str, *, may_step_in: bool) -> None:
-        """The champion has left its seat to another version."""
-        if may_step_in:
-            self._replaced[lane.instrument.id] = version
-        else:
-            self.forget_alarms(lane, version)
+    def replaced(self, lane: Lane, before: Seat | None, *, may_step_in: bool) -> None:
+        """The champion's seat is another version's now.  Whoever does not stand there any more, since now or since an
+        earlier session, begins anew if it comes back; but for the champion before, where that may step in."""
+        name = lane.instrument.id
+        self._replaced.pop(name, None)
+        if before is not None and may_step_in:
+            self._replaced[name] = before.version
+        stands = {self._replaced.get(name), *(seat.version for seat in seats_of(lane))}
+        gone = [version for version in self.alarms.versions(name) if version not in stands]
+        for version in gone:
+            self.alarms.forget(name, version)
+        if gone:
+            self._keep()
 
     def forget_alarms(self, lane: Lane, version: str) -> None:
         """Unless it stands in another role: another turn of it begins anew."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from engine import events as e
-from engine.carried import decode_carried
+from engine.carried import CarriedAlarm, decode_carried, encode_carried
 from engine.commands import NewOrder, Rejected, RiskStateChanged
+from engine.continuity import take
 from engine.seats import ServingRules
 from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, intent, quote, spot
 from tests.support.serving import Answers, Shelf
@@ -188,3 +192,31 @@ def test_who_could_be_traded_on_in_a_session_is_known_at_its_end() -> None:
     assert served == {"a@1", "b@1", "c@1"}
     core.on_event(alarm(6, "stop", "b@1"))
     assert served == {"a@1", "b@1", "c@1", "d@1"}
+
+
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize("fallback", ["hold", "older"])
+def test_alarms_of_versions_that_went_between_sessions_end_with_the_next_champion(fallback: Any) -> None:
+    """Months of sessions, each with a stop of the version before it: what stands now keeps its alarms, so does who may
+    step in, and other instruments; nothing else is carried on."""
+    recorder, shelf = MemoryRecorder(), Shelf(*(Answers(f"{name}@1") for name in "abcd"))
+    core = build_core(recorder, Scripted(), assembly=shelf, rules=ServingRules(fallback=fallback))
+    core.slots[0].make_twin = Scripted
+    models = [(f"old@{number}", BTC) for number in range(100)]
+    models += [(f"{name}@1", BTC) for name in "abcd"] + [("old@1", "ETH/USD@coinbase")]
+    alarms = tuple(CarriedAlarm(name, model, "psi", "stop", 1.0, "") for model, name in models)
+    state = msgspec.structs.replace(take(core, ""), alarms=alarms)
+    core.on_event(e.StateCarried(1, 1, "before", 9, encode_carried(state)))
+    core.on_event(e.InstrumentDefined(2, 2, spot()))
+    held = core.serving.standings.alarms.carried
+    core.on_event(shelf.offer(3, "b@1", "canary", 0.5))
+    assert held() == alarms, "a canary, or who may step in, is offered later than a session begins"
+    core.on_event(shelf.offer(4, "b@1"))
+    kept = ["b@1", "old@1"] if fallback == "hold" else ["a@1", "b@1", "old@1"]
+    assert [one.model for one in held()] == kept
+    assert decode_carried(recorder.of(e.StateKept)[-1].state).alarms == held()
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.version, seat.state) == ("b@1", "stopped")
+    core.on_event(shelf.offer(5, "c@1"))
+    assert core.lanes[BTC].seat.serves, "another turn of it begins anew"  # type: ignore[union-attr]

@@ -142,7 +142,7 @@ class Desk:
         )
         self.withdraw, self.cancel_these, self.cancel_all = going.withdraw, going.cancel_these, going.cancel_all
         self.abandon, self.expect_end, self.look_again = going.abandon, going.expect_end, going.look_again
-        self.insist = going.insist
+        self.insist, self.is_unreached = going.insist, going.is_unreached
 
     def end(self, reason: str) -> None:
         """The session ends: nothing is asked for any more, and every open order goes."""
@@ -347,6 +347,11 @@ class Desk:
         if after is not None:
             self.replacements.follow(order, after)
             self.groups.link(after.new)
+
+    def not_cancelled(self, order: ManagedOrder, reason: str) -> None:
+        """A cancel was refused."""
+        self._withdrawals.refused(order, reason)
+        self.keep(order.client_order_id)
 
     def keep(self, client_order_id: str) -> None:
         """The venue has not cancelled it: nothing takes its place."""

@@ -95,8 +95,9 @@ class AccountFacts:
             self._desk.succeed(order)
 
     def on_cancel_rejected(self, event: e.CancelRejected) -> None:
-        self._orders.happen(event.client_order_id, Happening.CANCEL_REFUSED)
-        self._desk.keep(event.client_order_id)
+        order = self._orders.happen(event.client_order_id, Happening.CANCEL_REFUSED)
+        if order is not None:
+            self._desk.not_cancelled(order, event.reason)
 
     def on_unknown(self, event: e.OrderOutcomeUnknown) -> None:
         self._counters.unknown_outcomes += 1

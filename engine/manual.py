@@ -146,8 +146,13 @@ class Manual:
         if not found or not order_id:
             self.outcome.refused.append(f"no open order {order_id!r}")
             return
-        self._desk.cancel_these(found, reason)
-        self.outcome.cancelled.extend(one.client_order_id for one in found)
+        reached = [one for one in found if not self._desk.is_unreached(one)]
+        for one in found:
+            if one not in reached:
+                text = f"no connector trades at {one.new.venue} in this session: cancel {one.client_order_id} there"
+                self.outcome.refused.append(text)
+        self._desk.cancel_these(reached, reason)
+        self.outcome.cancelled.extend(one.client_order_id for one in reached)
 
     def _close(self, names: Iterable[str], reason: str) -> None:
         for name in names:

@@ -17,6 +17,7 @@ class Advice(NamedTuple):
 
 
 REFUSED: Final = "refused"
+NO_GATEWAY: Final = "no_gateway"
 """For what has no word here."""
 WORDS: Final[Mapping[str, Advice]] = MappingProxyType(
     {
@@ -76,7 +77,7 @@ WORDS: Final[Mapping[str, Advice]] = MappingProxyType(
             ("core_failed", "the core failed after it was opened", "keep the journal: a defect of ours"),
             ("never_arrived", "its answer was lost, and no listing shows it", "look at the connection"),
             ("no_connection", "no connection to send it on was free", "look at the connection"),
-            ("no_gateway", "no connector trades at this venue", "look at the instrument's venue"),
+            (NO_GATEWAY, "no connector trades at this venue", "look at the instrument's venue"),
             ("not_sent", "it waited too long to be sent, and was given up", "nothing; often: fewer orders"),
             ("shadow", "the session only watches", "nothing"),
             ("stopped", "the session ends", "nothing"),

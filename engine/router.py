@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from engine.commands import CancelOrder, Command, NewOrder, ReplaceOrder
 from engine.events import CancelRejected, InputEvent, OrderRejected, ReplaceRejected
 from engine.ports import EditingGateway, Publish, VenueGateway
+from engine.refusals import NO_GATEWAY
 
 
 def refusal_of(command: Command, reason: str, text: str = "", ts_ns: int = 0) -> InputEvent:
@@ -37,7 +38,7 @@ class OrderRouter:
     def send(self, command: Command) -> None:
         gateway = self._known.get(command.venue) or self._find(command.venue)
         if gateway is None:
-            self._publish(refusal_of(command, "no_gateway"))
+            self._publish(refusal_of(command, NO_GATEWAY))
         elif isinstance(command, NewOrder):
             gateway.submit(command)
         elif type(command) is CancelOrder:

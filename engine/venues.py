@@ -179,6 +179,10 @@ class VenueStates:
         """Venues of which something was closed, and which have not confirmed their account since: what and why."""
         return tuple(self._unconfirmed.values())
 
+    def is_reached(self, venue: str) -> bool:
+        """Whether a connector of it is at work: it has told of a stream, also of one that is down."""
+        return any(venue == name for name, _ in self._up)
+
     def is_doubtful(self, name: str) -> bool:
         """Whether it is not sure what the id means."""
         return name in self._doubts

@@ -32,6 +32,7 @@ class CoreView:
         "groups",
         "held_by",
         "instrument",
+        "is_reached",
         "now_ns",
         "open_orders",
         "open_qty",
@@ -45,6 +46,7 @@ class CoreView:
 
     instrument: Callable[[str], Instrument]
     tradable: Callable[[str], str]
+    is_reached: Callable[[str], bool]
     position: Callable[[str], Position]
     strategy_qty: Callable[[str, str], Decimal]
     held_by: Callable[[str], Collection[str]]
@@ -67,6 +69,7 @@ class CoreView:
         self.open_qty = orders.open_qty
         self.instrument = venues.instrument
         self.tradable = venues.reason_closed
+        self.is_reached = venues.is_reached
         self.groups = _no_groups  # the desk has them
         self.now_ns = 0
         self.risk_state = RiskState.ACTIVE

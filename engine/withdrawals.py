@@ -1,7 +1,8 @@
 """Which open orders must go, and the asking for it until they are gone.
 
 Owns the reasons (risk's state, the session's end, a strategy that is not heard or not there, a date, an exit's way) and
-the pace of asking again.  What follows an order that went is ``engine.desk``'s.
+the pace of asking again, which ends where nobody is there to be asked.  What follows an order that went is
+``engine.desk``'s.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from engine.managed_order import ManagedOrder
 from engine.order_states import FINAL, Happening, OrderState
 from engine.orders import OrderManager
 from engine.ports import Recorder, RiskGate
+from engine.refusals import NO_GATEWAY
 from engine.replacing import Replacements
 from engine.stakes import CLOSERS
 from engine.view import CoreView
@@ -69,6 +71,7 @@ class Withdrawals:
         self._out = out
         self._abandoned: set[tuple[str, str]] = set()  # strategies that are not heard; with "": in all instruments
         self._expiring: dict[str, int] = {}  # client order id -> when it is cancelled here
+        self._untaken: set[str] = set()  # orders whose last cancel nobody took: no connector trades at their venue
 
     def clear_way(self, verdict: Rejected) -> None:
         """What an exit would trade with goes first; whoever wants to leave asks again.  Another exit at market is gone
@@ -98,17 +101,14 @@ class Withdrawals:
 
     def cancel_these(self, orders: Sequence[ManagedOrder], reason: str) -> None:
         """Ask for each of them, and again where that was refused; paced like ``insist``, however often it is called."""
-        latest_ns = self._view.now_ns - CANCEL_AGAIN_NS
-        due = [one for one in orders if not one.cancel_asked_ns or one.cancel_asked_ns <= latest_ns]
+        due = [one for one in orders if self._is_due(one)]
         for one in due:
             self._groups.cancel(one.client_order_id, "", reason)
         self._cancel_each([(one, reason) for one in due if not one.cancel_sent])
 
     def withdraw(self, order: ManagedOrder, reason: str) -> None:
         """Ask for an order to be cancelled, paced likewise; what belongs to it stays."""
-        if not order.cancel_sent and (
-            not order.cancel_asked_ns or order.cancel_asked_ns <= self._view.now_ns - CANCEL_AGAIN_NS
-        ):
+        if not order.cancel_sent and self._is_due(order):
             self.send(order, reason)
 
     def expect_end(self, order: ManagedOrder | None) -> None:
@@ -120,6 +120,24 @@ class Withdrawals:
     def forget(self, order: ManagedOrder) -> None:
         """It is over: its date does not matter any more."""
         self._expiring.pop(order.client_order_id, None)
+        self._untaken.discard(order.client_order_id)
+
+    def refused(self, order: ManagedOrder, reason: str) -> None:
+        """Its cancel was.  Where no connector trades at its venue it is not asked for again before one is there, or for
+        another reason: it may live and holds its risk until then, and until a later session else."""
+        if reason == NO_GATEWAY and order.state not in FINAL:
+            self._untaken.add(order.client_order_id)
+        else:
+            self._untaken.discard(order.client_order_id)
+
+    def is_unreached(self, order: ManagedOrder) -> bool:
+        """Whether nobody here can cancel it."""
+        return order.client_order_id in self._untaken and not self._view.is_reached(order.new.venue)
+
+    def _is_due(self, order: ManagedOrder) -> bool:
+        if order.cancel_asked_ns and order.cancel_asked_ns > self._view.now_ns - CANCEL_AGAIN_NS:
+            return False
+        return not (self._untaken and self.is_unreached(order))
 
     def abandon(self, strategy: str, instrument: str = "") -> None:
         """A strategy is not trusted any more, or is not there: its open orders go, and so does what shows itself later.
@@ -136,10 +154,9 @@ class Withdrawals:
         """Ask for each cancel that is wanted and not out: it was refused, or never got away.  Paced by order."""
         if not self.closing and not self._abandoned and not self._expiring and self._gate.state is RiskState.ACTIVE:
             return
-        latest_ns = self._view.now_ns - CANCEL_AGAIN_NS
         due = []
         for order in self._orders.open_orders():
-            if not order.cancel_sent and (not order.cancel_asked_ns or order.cancel_asked_ns <= latest_ns):
+            if not order.cancel_sent and self._is_due(order):
                 reason = self.why_gone(order)
                 if reason:
                     due.append((order, reason))

@@ -12,7 +12,7 @@ from engine.buffers import main_of
 from engine.core import TradingCore
 from engine.features import FeatureBuffer
 from engine.lanes import Lane
-from engine.runtime.unattended import unattended_lines
+from engine.runtime.unattended import unattended_lines, unreached_lines
 
 DROPPED_SHARE = 0.1
 """Of market events; a feed with a bad row now and then is usual."""
@@ -112,6 +112,8 @@ def _money(core: TradingCore) -> Iterator[str]:
 def _unattended(core: TradingCore) -> Iterator[str]:
     if held := unattended_lines(core):
         yield f"positions that nobody looks after: {_each(held)}"
+    if left := unreached_lines(core):
+        yield f"orders that nobody here can cancel: {_each(left)}"
 
 
 def _shut(core: TradingCore) -> Iterator[str]:

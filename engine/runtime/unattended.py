@@ -1,6 +1,7 @@
-"""Positions that nobody here would leave, in words: for the log, ``status`` and the summary.
+"""Positions that nobody here would leave and orders that nobody here can cancel, in words: for the log, ``status`` and
+the summary.
 
-Owns the words.  Whose those are is ``engine.unattended``'s to say.
+Owns the words.  Whose those positions are is ``engine.unattended``'s to say, which orders ``engine.withdrawals``'s.
 """
 
 from __future__ import annotations
@@ -25,4 +26,17 @@ def unattended_lines(core: TradingCore) -> dict[str, str]:
         else:
             continue
         found[f"{owner} {name}"] = f"{qty:f} held for a strategy that does not trade it in this session: {do}"
+    return found
+
+
+def unreached_lines(core: TradingCore) -> dict[str, str]:
+    """By client order id: what may still trade at a venue that nobody here can ask, and what to do."""
+    found = {}
+    for order in core.orders.open_orders():
+        if core.desk.is_unreached(order):
+            side, venue = "buy" if order.intent.side > 0 else "sell", order.new.venue
+            found[order.client_order_id] = (
+                f"may still {side} {order.leaves_qty:f} {order.intent.instrument}, which counts as if it did: no "
+                f"connector trades at {venue} in this session; cancel it there, and start again with that venue"
+            )
     return found

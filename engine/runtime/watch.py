@@ -28,7 +28,7 @@ from engine.runtime.model_requests import ModelRequests
 from engine.runtime.model_watch import ModelWatch, standing_lines
 from engine.runtime.observer_keeper import ObserverKeeper
 from engine.runtime.probe import StageProbe
-from engine.runtime.unattended import unattended_lines
+from engine.runtime.unattended import unattended_lines, unreached_lines
 
 STATUS_HOURS = 24
 """Of market data that ``status`` tells the quality of."""
@@ -164,6 +164,10 @@ class SessionWatch:
             if f"unattended {key}" not in self._said:
                 self._said.add(f"unattended {key}")
                 self._log.error("a position that nobody looks after", of=key, position=text)
+        for name, text in unreached_lines(self._core).items():
+            if f"unreached {name}" not in self._said:
+                self._said.add(f"unreached {name}")
+                self._log.error("an order that nobody here can cancel", order=name, text=text)
         for name in self._core.lanes:
             why, qty = self._core.venues.why_shut(name), self._core.portfolio.qty(name)
             if not why:
@@ -189,6 +193,7 @@ class SessionWatch:
             "reason": "" if core.gate.state is RiskState.ACTIVE else core.desk.latch.reason,
             "stopped": {slot.name: slot.reason for slot in core.slots if not slot.alive},
             "unattended": unattended_lines(core),
+            "unreached": unreached_lines(core),
             "models": standing_lines(core),
             "ticks": core.counters.ticks,
             "predictions": core.counters.predictions,

@@ -7,13 +7,23 @@ from typing import Any
 import pytest
 
 from engine import events as e
+from engine.carried import encode_carried
 from engine.commands import CancelIntent, CancelOrder, NewOrder, RiskState, TimeInForce
+from engine.continuity import take
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import OrderState
+from engine.runtime.remarks import remarks
+from engine.runtime.unattended import unreached_lines
 from tests.support.core import (
     BTC,
+    MemoryRecorder,
+    OpenGate,
+    Scripted,
+    build_core,
     fill,
     intent,
+    open_market,
+    perpetual,
 )
 from tests.support.desk import VENUE, Rig, S, accepted, halted, refused, resting, rig, timer
 
@@ -182,3 +192,80 @@ def test_one_that_was_given_up_and_lives_still_ends_at_its_date() -> None:
     this.core.on_event(accepted(2 * S))
     assert this.cancels(timer(5 * S - 1)) == []
     assert this.cancels(timer(5 * S)) == ["k-1"]
+
+
+# --- a venue that no connector trades at -----------------------------------------------------------------------------
+
+
+def _session(left: e.StateCarried) -> Rig:
+    """One that does not run ``s``, on what an earlier one left; its venue has told nothing yet."""
+    recorder, gate = MemoryRecorder(), OpenGate()
+    core = build_core(recorder, Scripted("other"), gate=gate, id_prefix="l")
+    this = Rig(core, recorder, gate)
+    assert this.cancels(left) == ["k-1"]
+    return this
+
+
+def _left(core: Any, at: int) -> e.StateCarried:
+    return e.StateCarried(at, at, "before", 9, encode_carried(take(core, "")))
+
+
+def _nobody(at: int) -> e.CancelRejected:
+    """As the router says it."""
+    return e.CancelRejected(at, at, VENUE, "k-1", "no_gateway")
+
+
+@pytest.mark.fault("B18")
+def test_a_cancel_that_no_connector_takes_is_asked_for_once_in_a_session() -> None:
+    """Its venue is not in the configuration any more: what it may fill is held, told and left to the next session."""
+    first = rig(resting())
+    first.core.on_event(accepted(S + 1))
+    gone = _session(_left(first.core, 2 * S))
+    gone.core.on_event(_nobody(2 * S + 1))
+    assert [gone.cancels(timer(n * S)) for n in range(3, 9)] == [[]] * 6
+    assert gone.cancels(e.Reduced(9 * S, 9 * S, "operator", "")) == ["k-1"]  # a reason of its own
+    gone.core.on_event(_nobody(9 * S + 1))
+    assert [gone.cancels(timer(n * S)) for n in range(10, 16)] == [[]] * 6
+    assert (gone.core.orders.open_qty(BTC, 1), gone.state()) == (1, OrderState.UNKNOWN)
+    ((name, text),) = unreached_lines(gone.core).items()
+    assert name == "k-1"
+    assert "no connector" in text
+    assert VENUE in text
+    assert [line for line in remarks(gone.core, {}) if "nobody here can cancel" in line]
+    later = _session(_left(gone.core, 20 * S))
+    open_market(later.core, perpetual())
+    later.core.on_event(refused(20 * S + 1))
+    assert later.cancels(timer(21 * S)) == ["k-1"]
+    assert not unreached_lines(later.core)
+
+
+@pytest.mark.fault("B18")
+@pytest.mark.parametrize(
+    "stream", [e.FeedUp(5 * S, 5 * S, VENUE, "market"), e.FeedDown(5 * S, 5 * S, VENUE, "user", "no answer")]
+)
+def test_a_connector_that_comes_up_later_is_asked_again(stream: e.InputEvent) -> None:
+    """At a start the first cancel may come before there is anybody to send it; a stream that is down is no reason not
+    to cancel."""
+    first = rig(resting())
+    this = _session(_left(first.core, 2 * S))
+    this.core.on_event(_nobody(2 * S + 1))
+    assert this.cancels(timer(4 * S)) == []
+    this.core.on_event(e.FeedUp(4 * S, 4 * S, "kraken", "user"))
+    assert this.cancels(timer(5 * S)) == []
+    this.core.on_event(stream)
+    assert this.cancels(timer(6 * S)) == ["k-1"]
+    this.core.on_event(_nobody(6 * S + 1))
+    assert this.cancels(timer(7 * S)) == ["k-1"]  # it makes its gateway while it starts
+    this.core.on_event(e.OrderCancelled(8 * S, 8 * S, VENUE, "k-1", "v-k-1"))
+    assert not unreached_lines(this.core)
+
+
+@pytest.mark.fault("B18")
+def test_an_operator_hears_that_nobody_can_cancel_an_order() -> None:
+    first = rig(resting())
+    this = _session(_left(first.core, 2 * S))
+    this.core.on_event(_nobody(2 * S + 1))
+    request = e.OperatorRequested(4 * S, 4 * S, "cancel", "cli", "left over", client_order_id="k-1")
+    assert this.cancels(request) == []
+    (why,) = this.core.manual.outcome.refused
+    assert "no connector" in why

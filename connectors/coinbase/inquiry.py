@@ -34,6 +34,13 @@ class Inquiry:
 
     async def orders_since(self, product_id: str, sent_ns: int) -> list[wire.RestOrder]:
         """Orders of a product from shortly before ``sent_ns`` (our clock) on.  Raises ``VenueError``."""
-        since_ns = sent_ns + self.venue_offset_ns() - LISTING_MARGIN_NS
-        asked = [("product_ids", product_id), ("start_date", wire.format_time(since_ns)), ("limit", "100")]
+        asked = [("product_ids", product_id), ("start_date", self._shortly_before(sent_ns)), ("limit", "100")]
         return await self.listings.orders(asked)
+
+    async def fills_since(self, product_id: str, sent_ns: int) -> list[wire.Fill]:
+        """Fills of a product, likewise."""
+        start = ("start_sequence_timestamp", self._shortly_before(sent_ns))
+        return await self.listings.fills([("product_ids", product_id), start, ("limit", "100")])
+
+    def _shortly_before(self, sent_ns: int) -> str:
+        return wire.format_time(sent_ns + self.venue_offset_ns() - LISTING_MARGIN_NS)

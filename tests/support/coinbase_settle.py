@@ -29,6 +29,8 @@ class ScriptedRest:
         self.calls: list[str] = []
         self.page = 100
         self.endless = False
+        self.is_behind = False
+        """Listings of orders are empty; asked by its id an order is there."""
         self.on_call: Callable[[], None] = lambda: None
 
     def order(self, order_id: str, client: str, status: str = "OPEN", filled: str = "0", **more: Any) -> None:
@@ -57,6 +59,8 @@ class ScriptedRest:
             wanted = set(request.query.getall("order_ids", []))
             found = [f for f in self.fills if not wanted or f["order_id"] in wanted]
             return web.json_response({"fills": found[start:stop], "cursor": str(stop) if stop < len(found) else ""})
+        if request.path.endswith("/batch") and self.is_behind:
+            return web.json_response({"orders": [], "has_next": False, "cursor": ""})
         if request.path.endswith("/batch"):
             more = stop < len(self.orders) or self.endless
             return web.json_response(

@@ -49,6 +49,53 @@ async def test_absence_counts_only_after_the_grace_and_a_second_listing() -> Non
         assert b.tracker.open_orders() == []
 
 
+@pytest.mark.fault("A2")
+@pytest.mark.fault("B16")
+async def test_an_order_that_may_have_traded_is_not_said_to_have_never_arrived() -> None:
+    """It filled at once and is over; listings of orders lag and its record answers 404, its execution is listed."""
+    async with settling(start=False) as b:
+        b.tracker.sent("c1", TS_NS)
+        b.venue.is_behind = True
+        b.venue.fills = [fill("e1", "v1"), fill("e9", "v9", size="2")]
+        b.venue.order("v9", "somebody", "FILLED", "2")
+        b.settler.resolve("c1", "BTC-USD", TS_NS, TS_NS)
+        b.clock.advance(20 * S)
+        await b.settler.resolve_unknown()
+        await b.settler.resolve_unknown()
+        asked = [call.partition("?")[0].rpartition("/")[2] for call in b.venue.calls]
+        assert asked == ["batch", "batch", "fills", "v1", "v9"]
+        await b.settler.resolve_unknown()
+        assert len(b.venue.calls) == 5  # not before its time
+        b.clock.advance(5 * S)
+        await b.settler.resolve_unknown()
+        assert [call.rpartition("/")[2] for call in b.venue.calls[7:]] == ["v1"]
+        assert (b.log, b.tracker.is_unresolved("c1"), len(b.settler._unknown)) == ([], True, 1)
+        b.venue.order("v1", "c1", "FILLED", "0.4")
+        b.clock.advance(5 * S)
+        await b.settler.resolve_unknown()
+        await b.settler.read_fills()
+        assert [type(e) for e in b.log] == [OrderAccepted, OrderFilled]
+        assert (b.tracker.open_orders(), len(b.settler._unknown)) == ([], 0)
+
+
+@pytest.mark.fault("A1")
+async def test_executions_of_others_keep_no_order_unknown() -> None:
+    """More of them than are looked up at once."""
+    async with settling(start=False) as b:
+        b.tracker.sent("c1", TS_NS)
+        for number in range(25):
+            b.venue.fills.append(fill(f"e{number}", f"w{number}"))
+            b.venue.order(f"w{number}", f"somebody-{number}", "FILLED", "0.4")
+        b.settler.resolve("c1", "BTC-USD", TS_NS, TS_NS)
+        b.clock.advance(20 * S)
+        await b.settler.resolve_unknown()
+        await b.settler.resolve_unknown()
+        assert b.log == []
+        b.clock.advance(5 * S)
+        await b.settler.resolve_unknown()
+        assert [(type(e), e.reason) for e in b.log] == [(OrderRejected, "never_arrived")]
+
+
 @pytest.mark.fault("B16")
 async def test_one_listing_is_not_enough_however_late_it_comes() -> None:
     """The first listing ever succeeds an hour after the loss: still unknown; the second one decides."""

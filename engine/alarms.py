@@ -87,14 +87,16 @@ class Alarms:
         return [model for name, model in self._standing if name == instrument]
 
     def inherit(self, instrument: str, model: str) -> bool:
-        """What stands against other versions of its name stands against ``model`` in their place.  Whether anything
-        did."""
+        """What stands against other versions of its name stands against ``model`` in their place; of what one source
+        has said of several, the strictest.  Whether anything did."""
         name = model.partition("@")[0]
         others = [one for one in self._standing if one[0] == instrument and one[1] != model]
         found = [self._standing.pop(one) for one in others if one[1].partition("@")[0] == name]
         for sources in found:
             for alarm in sources.values():
-                self._put(msgspec.structs.replace(alarm, model=model))
+                own = self._standing.get((instrument, model), {}).get(alarm.source)
+                if own is None or _left_by(alarm) < _left_by(own):
+                    self._put(msgspec.structs.replace(alarm, model=model))
         return bool(found)
 
     def carried(self) -> tuple[CarriedAlarm, ...]:
@@ -104,6 +106,11 @@ class Alarms:
         self._standing.clear()
         for alarm in carried:
             self._put(alarm)
+
+
+def _left_by(alarm: CarriedAlarm) -> float:
+    """Of the size of entries; less than nothing where it stops."""
+    return -1.0 if alarm.action == STOP else alarm.factor
 
 
 def _worded(alarm: CarriedAlarm) -> str:

@@ -319,7 +319,7 @@ class Serving:
                 setattr(lane, role, None)
         seat.state, seat.reason = GONE, reason
         self.standings.record_standing(lane, seat)
-        self.standings.forget_alarms(lane, seat.version)
+        self.standings.leave(lane, seat)
         serving = acting(lane)
         if seat.role == CANARY and serving is not None:
             self.standings.tell_slots(lane.twins, lane.instrument.id, serving.assignment)

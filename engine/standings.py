@@ -130,6 +130,12 @@ class Standings:
         if all(seat.version != version for seat in seats_of(lane)) and self.alarms.forget(lane.instrument.id, version):
             self._keep()
 
+    def leave(self, lane: Lane, seat: Seat) -> None:
+        """A seat was given up.  Of several models that served as one, or were to, alarms stand until another champion
+        serves: whoever took a member away has looked at none of them."""
+        if not has_members(seat.assignment):
+            self.forget_alarms(lane, seat.version)
+
     def inherit_alarms(self, lane: Lane, seat: Seat) -> None:
         """Several models that serve as one, with another member than before: what was said against them holds until
         somebody clears it, as who changed a member has not looked at it."""

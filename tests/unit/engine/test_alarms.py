@@ -53,6 +53,26 @@ def test_what_stands_against_other_versions_of_a_name_is_inherited_there_and_by_
     assert not alarms.inherit(BTC, "both@2"), "nothing is left that it does not have"
 
 
+@pytest.mark.parametrize(
+    ("own", "before"),
+    [(("stop", 1.0), ("size_down", 0.5)), (("size_down", 0.5), ("stop", 1.0)), (("stop", 1.0), ("stop", 1.0))],
+)
+def test_what_is_inherited_weakens_nothing_that_the_same_source_has_said(
+    own: tuple[str, float], before: tuple[str, float]
+) -> None:
+    """Of a version that warms up while the one before serves."""
+    alarms = Alarms()
+    alarms.take(alarm(*own, model="both@2"))
+    alarms.take(alarm(*before, model="both@1"))
+    assert alarms.inherit(BTC, "both@2")
+    assert alarms.stop_of(BTC, "both@2")
+    alarms = Alarms()
+    for model, factor in (("both@2", 0.25), ("both@1", 0.5)):
+        alarms.take(alarm("size_down", factor, model=model))
+    assert alarms.inherit(BTC, "both@2")
+    assert alarms.factor_of(BTC, "both@2")[0] == 0.25
+
+
 def test_an_alert_changes_nothing() -> None:
     """It is told and recorded elsewhere."""
     alarms = Alarms()

@@ -136,6 +136,41 @@ def test_an_alarm_against_several_models_that_serve_as_one_outlives_a_change_of_
     assert core.serving.standings.alarms.carried() == ()
 
 
+def test_an_alarm_against_several_models_that_serve_as_one_outlives_the_time_in_which_a_member_is_missing() -> None:
+    """One was retired, which takes them away, and another version of it promoted: nobody has cleared what stopped them.
+    Where another model takes the place instead, nothing is left of it."""
+    shelf = Shelf(Answers("both@1"), Answers("both@2"), Answers("other@1"))
+    shelf.facts = {f"both@{one}": (("buy", 0.6), (f"member.a@{one}", 2.0), ("member.b@1", 3.0)) for one in (1, 2)}
+    core = rules_of(ServingRules(), shelf)
+    core.on_event(alarm(10, "stop", "both@1"))
+    core.on_event(shelf.offer(11, ""))
+    core.on_event(shelf.offer(12, "both@2"))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.version, seat.state) == ("both@2", "stopped")
+    core.on_event(shelf.offer(13, ""))
+    core.on_event(shelf.offer(14, "other@1"))
+    assert core.serving.standings.alarms.carried() == ()
+
+
+def test_an_alarm_against_several_models_that_were_to_serve_as_one_holds_for_those_that_follow() -> None:
+    """Stopped while their rows were warming up, when another member was promoted once more."""
+    shelf = Shelf(Answers("both@1"), Answers("both@2"), Answers("both@3"))
+    shelf.facts = {f"both@{one}": (("buy", 0.6), (f"member.a@{one}", 2.0), ("member.b@1", 3.0)) for one in (1, 2, 3)}
+    shelf.specs |= {"both@2": '{"other":1}', "both@3": '{"other":1}'}
+    core = rules_of(ServingRules(), shelf)
+    core.on_event(shelf.offer(10, "both@2"))
+    warming = core.lanes[BTC].warming
+    assert warming is not None
+    core.on_event(alarm(11, "stop", "both@2"))
+    core.on_event(shelf.offer(12, "both@3"))
+    for ts_ns in range(13, 17):
+        core.on_event(quote(ts_ns))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.version, seat.state) == ("both@3", "stopped")
+
+
 def test_an_alarm_of_the_session_before_holds_for_what_the_members_are_by_now() -> None:
     """One was promoted while the daemon was down.  Its end is on record against that version, also where a kill comes
     next: the state that is kept names it."""

@@ -32,6 +32,7 @@ class ExitFinder:
         self._emit = inquiry.emit
         self._observe = inquiry.observe
         self._due_s: dict[str, float] = {}
+        self._held_due: dict[str, tuple[int, float]] = {}  # order that is held -> looks so far, when the next is due
         self._seen: frozenset[str] = frozenset()  # orders that were held at the last call of ``news``
 
     def news(self) -> bool:
@@ -50,7 +51,7 @@ class ExitFinder:
 
     async def round(self) -> None:
         """Ask what is due.  Raises ``VenueError``."""
-        await self.identify()
+        await self.identify(only_due=True)
         self.news()
         loop = asyncio.get_running_loop()
         for attachment in self._tracker.awaited_exits():
@@ -76,9 +77,16 @@ class ExitFinder:
             if order.attachment is not None and self._tracker.wants_fills(order.venue_order_id)
         ]
 
-    async def identify(self) -> None:
-        """Whose are the orders that may have come with an entry?  Raises ``VenueError``."""
-        for order in self._tracker.held_orders():
+    async def identify(self, *, only_due: bool = False) -> None:
+        """Whose are the orders that may have come with an entry?  ``only_due``: those whose last look was long enough
+        ago, as the venue may never say.  Raises ``VenueError``."""
+        loop, held = asyncio.get_running_loop(), self._tracker.held_orders()
+        self._held_due = {one.venue_order_id: self._held_due.get(one.venue_order_id, (0, 0.0)) for one in held}
+        for order in held:
+            looks, due_s = self._held_due.get(order.venue_order_id, (0, 0.0))
+            if only_due and due_s > loop.time():
+                continue
+            self._held_due[order.venue_order_id] = (looks + 1, loop.time() + PAUSES_S[min(looks, len(PAUSES_S) - 1)])
             if order.held and await self._ask_about(order) and order.held:
                 self._emit(self._tracker.release(order, self._clock.now_ns()))
 

@@ -63,6 +63,22 @@ async def test_an_order_is_nobodys_while_an_entry_has_no_answer() -> None:
 
 
 @pytest.mark.fault("B16")
+async def test_an_order_whose_record_never_comes_is_asked_about_in_its_time_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rounds come for other reasons, too; who is about to tell balances asks at once."""
+    monkeypatch.setattr("connectors.coinbase.exits.PAUSES_S", (0.0, 3600.0))
+    async with settling(start=False) as b:
+        enter(b, answered=False)
+        b.claim("x1", "x1", "0")
+        for _ in range(5):
+            await b.settler.exits.round()
+        assert [call.rpartition("/")[2] for call in b.venue.calls] == ["x1", "x1"]
+        await b.settler.exits.identify()
+        assert len(b.venue.calls) == 3
+
+
+@pytest.mark.fault("B16")
 @pytest.mark.fault("C14")
 async def test_an_exit_that_is_not_there_is_looked_for_until_the_grace_is_over() -> None:
     """Not by its entry, not by its id, not in the list; answers that fail prove nothing.  It comes at last, and is

@@ -12,12 +12,12 @@ import numpy as np
 from config.features_schema import FeaturesSettings, SamplingSettings
 from config.mixtures import Mixtures
 from config.schema import Settings, StrategySettings
-from engine.errors import ConfigError, KestrelError
+from engine.errors import BundleError, ConfigError, KestrelError
 from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, load_columns
 from engine.features.sets import expand
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
-from engine.seats import ASYNCHRONOUS
+from engine.seats import ASYNCHRONOUS, VACANT, is_vacant
 from engine.venues import CONSOLIDATED
 from models.bundle import Bundle
 from models.catalogue import AUTO, find_bundle, is_at_hand
@@ -31,6 +31,7 @@ from models.providers.absent import AbsentModel
 from models.providers.graph import NoProviderError
 from models.providers.order import providers_of
 from models.refusals import refusing
+from models.registry.champions import ChampionRefused, find_retired
 from models.serving.off_loop import OffLoopModel, WarmModel
 from models.serving.opening import OnProvider, OnScheduled, Opened, Opening
 from models.serving.schedule import measure_us
@@ -101,10 +102,33 @@ class ConfiguredAssembly:
         name = self._bundle_name(instrument)
         if self._mixtures.knows(name):
             return self._assign_mixture(name, instrument)
-        bundle = self._find(instrument, self._recorded_version() or name)
+        if is_vacant(recorded := self._recorded()):
+            return recorded
+        try:
+            bundle = self._find(instrument, self._recorded_version() or name)
+        except ChampionRefused:
+            raise
+        except BundleError:
+            vacant = self._vacant(instrument) if name == AUTO else None
+            if vacant is None:
+                raise
+            return vacant
         if name == AUTO:
             self._followed[instrument.id] = Followed(instrument, bundle.version, self._outputs(instrument))
         return self._assignment(bundle)
+
+    def _vacant(self, instrument: Instrument) -> Assignment | None:
+        """What nobody serves since the registry's champion was taken away: its features go on, as in a session that
+        runs, for strategies that read them, and whoever is promoted is followed.  None where it never had one, and for
+        played files, of which nothing is held."""
+        models, outputs = self._settings.models, self._outputs(instrument)
+        if self._settings.venue.feed == "replay" or not models.directory.is_dir():
+            return None
+        retired = find_retired(models.registry, instrument, outputs)
+        if retired is None:
+            return None
+        self._followed[instrument.id] = Followed(instrument, "", outputs)
+        return Assignment(spec=retired.spec.to_json().decode(), facts=((VACANT, 1.0),))
 
     def _assign_mixture(self, name: str, instrument: Instrument) -> Assignment:
         outputs, recorded = self._outputs(instrument), self._recorded()

@@ -24,6 +24,7 @@ from engine.errors import ConfigError
 from engine.features import FeatureSpec
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Assembly, Assignment
+from engine.seats import is_vacant
 from models.catalogue import AUTO, load_named
 from models.manifest import Manifest
 from risk.limits import Limits, check_usable, unmatched
@@ -145,7 +146,18 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
         if using:
             assignment = assembly.assign(instrument, True)
             assembly.model(instrument, assignment)
-            check_gates(using, instrument, assignment)
+            if is_vacant(assignment):
+                print(f"warning: {nobody_serves(instrument.id)}", file=sys.stderr)
+            else:
+                check_gates(using, instrument, assignment)
+
+
+def nobody_serves(instrument: str) -> str:
+    """What a session is told that begins on an instrument whose model was taken away."""
+    return (
+        f"no model serves {instrument}: the registry's was retired; strategies that use one enter nothing there, exits "
+        "go on (promote another version: python run.py models promote NAME VERSION)"
+    )
 
 
 def check_gates(using: Sequence[StrategySettings], instrument: Instrument, assignment: Assignment) -> None:

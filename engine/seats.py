@@ -22,6 +22,8 @@ ASYNCHRONOUS: Final = "asynchronous"
 """Fact of a model whose answers come as ``PredictionMade``: a replay then knows that the call itself gives none."""
 EXPIRES_NS: Final = "expires_ns"
 """Fact of a model that is not to be used from that time on, UTC ns (as a float64: to 256 ns)."""
+VACANT: Final = "vacant"
+"""Fact of an assignment without a model: one has served there, was taken away, and nobody has taken its place."""
 MEMBER: Final = "member."
 """Begin of the facts of several models that serve as one: each names a member."""
 NEVER_NS: Final = 2**63 - 1
@@ -124,6 +126,11 @@ def expiry_of(assignment: Assignment) -> int:
     has come."""
     at_ns = dict(assignment.facts).get(EXPIRES_NS, NEVER_NS)
     return int(at_ns) if isfinite(at_ns) else 0
+
+
+def is_vacant(assignment: Assignment) -> bool:
+    """Whether a model was taken away there, and nobody serves in its place."""
+    return not assignment.model and VACANT in dict(assignment.facts)
 
 
 def has_members(assignment: Assignment) -> bool:

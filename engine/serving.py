@@ -35,6 +35,7 @@ from engine.seats import (
     Seat,
     ServingRules,
     expiry_of,
+    is_vacant,
 )
 from engine.standings import Standings
 from engine.suitability import Suitability
@@ -43,6 +44,7 @@ from engine.twins import Twins
 from engine.venues import VenueStates
 from engine.view import CoreView
 
+NOBODY = "no model serves"
 SHARE_MAX = 0.5
 """Of the size of entries, a canary's."""
 
@@ -108,14 +110,18 @@ class Serving:
         self._recorder.record(self.standings.assigned(instrument.id, assignment))
         features = assembly.features(instrument, assignment)
         model = assembly.model(instrument, assignment) if uses_model else None
-        self.standings.tell_slots([slot for slot in slots if slot.uses_model], instrument.id, assignment)
+        if not is_vacant(assignment):
+            self.standings.tell_slots([slot for slot in slots if slot.uses_model], instrument.id, assignment)
+        elif uses_model:
+            self._trust.vacate(instrument.id, NOBODY)
         if features is not None:
             self.buffers.add(instrument.id, assignment.spec, features)
         return features, None if model is None else Seat(CHAMPION, assignment, model, features)
 
     def begin(self, lane: Lane) -> None:
         """What an earlier session has left holds for the lane: alarms of the version, twins that hold something.  A
-        version whose date has come begins as expired, before anybody trades on it."""
+        version whose date has come begins as expired, before anybody trades on it, and so does what nobody serves any
+        more."""
         if lane.seat is not None:
             if self._view.now_ns >= lane.seat.expires_ns:
                 self.standings.expire(lane, lane.seat)
@@ -125,6 +131,7 @@ class Serving:
             self.standings.heed(lane, lane.seat)
         if lane.twins:
             self.buffers.refit(lane)
+        if lane.twins or self._trust.why_vacant(lane.instrument.id):
             self._trust.settle(lane)
 
     # --- offers -----------------------------------------------------------------------------------------------------
@@ -301,7 +308,7 @@ class Serving:
         if seat is None:
             return
         if role == CHAMPION:
-            self._trust.vacate(lane, reason or "no model serves")
+            self._trust.vacate(lane.instrument.id, reason or NOBODY)
         self._leave(lane, seat, reason)
         if role == CHAMPION and lane.canary is not None:
             self._leave(lane, lane.canary, "its champion was taken away")

@@ -36,9 +36,13 @@ class Trust:
         self._retired: set[str] = set()  # instruments whose twins have had a canary and have none
         self._unserved: dict[str, Lane] = {}
 
-    def vacate(self, lane: Lane, reason: str) -> None:
+    def vacate(self, instrument: str, reason: str) -> None:
         """Nobody is champion any more."""
-        self._vacant[lane.instrument.id] = reason
+        self._vacant[instrument] = reason
+
+    def why_vacant(self, instrument: str) -> str:
+        """Why nobody is champion where somebody was; empty elsewhere."""
+        return self._vacant.get(instrument, "")
 
     def fill(self, lane: Lane) -> None:
         """Somebody is again."""

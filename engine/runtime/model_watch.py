@@ -9,16 +9,19 @@ from typing import Any
 
 from engine.core import TradingCore
 from engine.lanes import seats_of
-from engine.seats import WARMING, Seat
+from engine.seats import CHAMPION, WARMING, Seat
 
 
 def standing_lines(core: TradingCore) -> dict[str, dict[str, str]]:
     """By instrument and role: version, state, size and why."""
-    return {
+    lines = {
         name: {_role(lane.warming is seat, seat): _line(seat) for seat in seats_of(lane)}
         for name, lane in core.lanes.items()
-        if lane.seat is not None or lane.beside
     }
+    for name, of_lane in lines.items():
+        if why := core.trust.why_vacant(name):
+            of_lane.setdefault(CHAMPION, f"nobody: {why}")
+    return {name: of_lane for name, of_lane in lines.items() if of_lane}
 
 
 def standing_of(core: TradingCore, instrument: str, version: str) -> str:
@@ -34,6 +37,7 @@ class ModelWatch:
         self._said: dict[tuple[str, str], str] = {}
         self._given_up: set[tuple[str, str]] = set()
         self._waiting: set[tuple[str, str]] = set()
+        self._vacant: set[str] = set()
 
     def look(self, core: TradingCore, log: Any) -> None:
         """Say what has changed since the last look: an error where trading on a model has ended."""
@@ -51,6 +55,15 @@ class ModelWatch:
                     tell("model", instrument=name, role=key[1], standing=_line(seat))
         for key in self._said.keys() - now.keys():
             log.warning("model", instrument=key[0], role=key[1], standing="nobody any more")
+        vacant = {name for name in core.lanes if core.trust.why_vacant(name)}
+        for name in sorted(vacant - self._vacant):
+            log.error(
+                "no model serves: strategies that use one enter nothing, exits go on",
+                instrument=name,
+                why=core.trust.why_vacant(name),
+                do="promote a version: python run.py models promote NAME VERSION",
+            )
+        self._vacant = vacant
         self._said = now
         for told, stuck, how in (
             (self._given_up, core.flattening.given_up, "could not be closed"),

@@ -15,6 +15,7 @@ from engine.instruments import Instrument
 from models.bundle import Bundle, load_bundle
 from models.manifest_sections import DIRECTION
 from models.refusals import problem_of
+from models.registry import audit
 from models.registry.standing import Scope, Standing
 from models.registry.store import Registry
 
@@ -65,6 +66,28 @@ def find_standing(
     if not fitting:
         return None
     return max(fitting, key=_precedence)
+
+
+def find_retired(root: Path, instrument: Instrument, outputs: Collection[str] = ("",)) -> Bundle | None:
+    """What was champion of such an instrument last and was taken away, where its scope has nobody in its place; None
+    where nobody ever was, or no such version can be read any more.  Its date is not held against it: it does not serve.
+
+    Raises ``BundleError`` for a registry that is damaged.
+    """
+    registry = Registry(root)
+    held = registry.standings(lambda scope: (scope.task == DIRECTION or "" not in outputs) and scope.covers(instrument))
+    gone = {version for one in held if one.champion is None for version in (*one.earlier, *one.retired)}
+    for line in reversed(audit.lines(root) if gone else []):
+        if line.action == "void" or line.champion not in gone:
+            continue
+        try:
+            bundle = load_bundle(registry.path_of(line.champion), now_ns=0)
+            bundle.check_version(line.champion)
+        except BundleError:
+            continue
+        if not bundle.reasons_against(instrument, outputs):
+            return bundle
+    return None
 
 
 def _precedence(pair: tuple[Standing, Bundle]) -> tuple[tuple[bool, bool, bool], int, int]:

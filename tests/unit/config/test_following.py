@@ -15,6 +15,7 @@ import pytest
 from config.assembly import ConfiguredAssembly
 from config.following import follow_registry, tell_schedules
 from config.load import load
+from config.preflight import check_models
 from config.wiring import build_core
 from engine.errors import BundleError
 from engine.events import InputEvent, InstrumentDefined, ModelOffered
@@ -164,8 +165,8 @@ def test_a_champion_that_is_too_slow_is_told_before_it_is_asked(tmp_path: Path, 
 
 
 def test_what_the_registry_has_taken_away_is_away_in_the_next_session_too(tmp_path: Path) -> None:
-    """Nothing of it is kept by the core: a start makes the choice of the session that ran, and where that was nobody it
-    is refused, killed at whatever moment before."""
+    """Nothing of it is kept by the core: a start makes the choice of the session that ran, and where that was nobody,
+    nobody serves it either, killed at whatever moment before, until another version is promoted."""
     (tmp_path / "none").mkdir()
     wanted = {"models.directory": str(tmp_path / "none")}
     session = Session(tmp_path, **wanted)
@@ -174,11 +175,51 @@ def test_what_the_registry_has_taken_away_is_away_in_the_next_session_too(tmp_pa
     (watcher,) = session.begin().follow()
     assert session.seats()[0] == first
     session.change("retire", first)
-    with pytest.raises(BundleError, match="may be used on"):  # before the session that runs was told
-        Session(tmp_path, **wanted).begin()
+    again = Session(tmp_path, **wanted).begin()  # before the session that runs was told
     watcher.look()
     assert (session.events[-1].model, session.seats()) == ("", ("", "", ""))
+    assert again.seats() == ("", "", "")
+    assert again.core.trust.why_vacant(BTC) == "no model serves"
+    (watcher,) = again.follow()
+    watcher.look()
+    assert again.events == []
+    vacant = again.assembly.assign(spot(), True)
+    session.change("promote", first)
+    watcher.look()
+    assert again.seats()[0] == first
+    assert not again.core.trust.why_vacant(BTC)
+    rerun = ConfiguredAssembly(again.settings, time.perf_counter_ns, recorded=lambda: vacant)
+    assert rerun.assign(spot(), True) == vacant, "as it was on record, also computed anew"
+    assert Session(tmp_path, **wanted).begin().seats()[0] == first
+
+
+def test_a_start_without_a_model_needs_one_that_was_champion(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A candidate that was retired, a bundle or version that is named, files that are played, a folder that is not
+    there, a champion of before that is damaged: refused as ever.  Else one line says what is not done."""
+    (tmp_path / "none").mkdir()
+    wanted: dict[str, Any] = {"models.directory": str(tmp_path / "none")}
+    session = Session(tmp_path, **wanted)
+    first, second = session.add("one"), session.add("two")
+    session.change("retire", second)
     with pytest.raises(BundleError, match="may be used on"):
         Session(tmp_path, **wanted).begin()
     session.change("promote", first)
-    assert Session(tmp_path, **wanted).begin().seats()[0] == first
+    session.change("retire", first)
+    check_models(session.settings, [spot()], session.assembly)
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: no model serves {BTC}: the registry's was retired;")
+    assert said.count("\n") == 1
+    named = [{"name": "mine", "kind": "threshold", "model": "demo-cryptic"}]
+    for more in (
+        {"strategies": named},
+        {"venue.feed": "replay"},
+        {"models.directory": str(tmp_path / "nowhere")},
+    ):
+        with pytest.raises(BundleError, match=r"^no (bundle|folder of bundles) "):
+            Session(tmp_path, **wanted | more).begin()
+    manifest = session.registry.path_of(first) / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    with pytest.raises(BundleError, match="may be used on"):
+        Session(tmp_path, **wanted).begin()

@@ -177,7 +177,7 @@ class Comparisons:
                 if known[2] < self._begun_ns.get(key, 0):
                     self.pairs[key] = known[0].followed_by(own)
                 else:
-                    self.pairs[key] = self._take_over(key, known, records)
+                    self.pairs[key] = self._take_over(key, known, max(records, known[1]))
             first = True
         if first:
             store.drop_stale(upto_ns, stands)

@@ -259,3 +259,26 @@ def test_an_observer_that_reads_its_record_again_counts_what_another_session_did
     assert one.pairs[KEY].signals == 54
     signals(one, 60, 65)
     assert one.pairs[KEY].signals == 59
+
+
+def test_an_observer_that_takes_over_from_one_of_its_own_session_counts_no_record_twice(tmp_path: Path) -> None:
+    """The one before hung when this one began, had read further, and is gone now."""
+    second_ns = 1_000_000_000
+    pair = watched(*KEY[:2])
+
+    def observing() -> Comparisons:
+        return Comparisons(RolloutRules(), latency_us=lambda _: 10.0, store=EvidenceStore(tmp_path, ABOUT, "one"))
+
+    def signals(into: Comparisons, first: int, last: int) -> None:
+        for number in range(first, last):
+            at = 60 * second_ns * number
+            into.ended(pair, pair[1], at, at + second_ns, 3.0, number + 1)
+
+    before = observing()
+    signals(before, 0, 50)
+    now = observing()
+    signals(now, 0, 30)
+    before.keep(50, 50 * 60 * second_ns, lambda _: True, at_end=True)
+    now.keep(30, 30 * 60 * second_ns, lambda _: True)
+    signals(now, 30, 60)
+    assert now.pairs[KEY].signals == 60

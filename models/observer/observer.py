@@ -289,6 +289,8 @@ class Observer:
         if len(self._tries) > _TRIES_MAX:
             del self._tries[next(iter(self._tries))]
         wait_ns = min(AGAIN_NS << min(tries, 16), _AGAIN_MAX_NS)
+        # A verdict is told anew after as many signals again, whatever waits here: one of them is enough to go on.
+        self._not_done = [one for one in self._not_done if one[1][:3] != told[:3]]
         self._not_done.append((self.last_seq_ns + wait_ns, told))
 
     def _again(self) -> list[Told]:

@@ -455,6 +455,18 @@ def test_what_could_not_be_done_is_told_again_until_an_operator_clears_it(played
     assert observer.look() == []
 
 
+def test_what_is_refused_again_and_again_is_tried_by_one_course_alone(played: Played) -> None:
+    """A verdict comes by itself with further signals as well: each time that was one more try an hour, for ever."""
+    observer = played.observer()
+    observer.take(played.records[0])
+    stopped = Alarmed(BTC, "m@1", "calibration", "stop", 0.5, "its calibration error is 0.3")
+    for _ in range(3):
+        observer.not_done(stopped)
+        observer.last_seq_ns += 1
+    observer.last_seq_ns += 4 * AGAIN_NS
+    assert observer.look() == [Unsettled(stopped)]
+
+
 @pytest.mark.parametrize("brought_back", [False, True])
 def test_a_stop_that_a_process_before_told_is_followed_in_the_registry(played: Played, brought_back: bool) -> None:
     """It died between the daemon and the registry; what an operator decided since then is not undone."""

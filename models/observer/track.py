@@ -211,10 +211,11 @@ class Track:
 
     def compare(self, live: Prediction, again: Prediction, tolerance: float) -> None:
         """A live prediction beside the same one, made of rows that were rebuilt from the journal."""
-        if not live.values or len(live.values) != len(again.values):
+        said = live.values[: len(again.values)]  # behind the forecast may come its spread, which is another graph's
+        if not said or len(said) != len(again.values):
             return
         self.compared += 1
-        worst = max(abs(one - other) for one, other in zip(live.values, again.values, strict=True))
+        worst = max(abs(one - other) for one, other in zip(said, again.values, strict=True))
         self.equal += worst == 0.0
         differs = not worst <= tolerance
         self._skew.add(differs)

@@ -73,8 +73,9 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid
 
     @property
     def may_rest(self) -> bool:
-        """Whether it may stay open at its venue; one that may not has filled or is gone at once."""
-        return self.order_type is not _MARKET and self.time_in_force not in _AT_ONCE
+        """Whether it may stay open at its venue; one that may not has filled or is gone at once.  What has a trigger
+        waits for that, whatever holds from then on."""
+        return self.trigger_px is not None or (self.order_type is not _MARKET and self.time_in_force not in _AT_ONCE)
 
 
 class CancelIntent(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True, tag=101):

@@ -183,6 +183,11 @@ def test_what_may_rest_stays_an_order_that_only_reduces() -> None:
     core = holding(s="1", other="-1")
     wish = leaving("1", limit_px=D(120), time_in_force=TimeInForce.GTC)
     assert unnet(wish, core.view) is wish
+    # A stop waits for its trigger, whatever it is to do then.
+    for at_once in (TimeInForce.IOC, TimeInForce.FOK):
+        wish = leaving("1", order_type=OrderType.STOP_LIMIT, limit_px=D(89), trigger_px=D(90), time_in_force=at_once)
+        assert wish.may_rest
+        assert unnet(wish, core.view) is wish
     assert not unnet(leaving("1", order_type=OrderType.MARKET, limit_px=None), core.view).reduce_only
 
 

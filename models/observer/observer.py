@@ -130,7 +130,8 @@ class Observer:
                     self._roster.begin_shadows(record.definition.id)
                     self._settle()
                 elif isinstance(record, e.Quote | e.BookDelta | e.BookSnapshot):
-                    self._on_prices(record.instrument)
+                    for name in self._rebuilding.priced_by(record.instrument):
+                        self._on_prices(name)
 
     def _recall_stop(self, event: e.ModelAlarmed) -> None:
         """A stop that a process before this one told the daemon: nobody knows what it could still do in the registry,

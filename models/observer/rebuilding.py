@@ -203,6 +203,8 @@ class Rebuilding:
         slots = [StrategySlot(_Listener(), uses_model=False)]
         self.core = core_of(recorder=_Forgetful(), assembly=_Assembly(self), slots=slots)
         self._market = frozenset(self.core.market.handlers())
+        self._joint: dict[str, list[str]] = {}
+        """By member: the consolidated instruments that it gives a price to."""
 
     def take(self, event: Record) -> bool:
         """Feed an input; False for what says nothing of the market."""
@@ -221,6 +223,10 @@ class Rebuilding:
         self.core.on_event(event)
         if isinstance(event, e.InstrumentDefined):
             self._connect()
+            self._joint = {}
+            for name in self.core.lanes:
+                for member in self.members_of(name):
+                    self._joint.setdefault(member, []).append(name)
         return True
 
     def followed(self, instrument: Instrument) -> _Followed:
@@ -232,6 +238,16 @@ class Rebuilding:
         """As last defined; None before that."""
         lane = self.core.lanes.get(name)
         return None if lane is None else lane.instrument
+
+    def members_of(self, name: str) -> tuple[str, ...]:
+        """Of a consolidated instrument; empty for one that has a market of its own."""
+        lane = self.core.lanes.get(name)
+        return () if lane is None or lane.consolidator is None else tuple(lane.consolidator.definition.members)
+
+    def priced_by(self, name: str) -> Sequence[str]:
+        """Whose best prices a change of this instrument's may have changed: its own, and those of what it is a member
+        of."""
+        return (name, *self._joint.get(name, ()))
 
     @property
     def instruments(self) -> list[Instrument]:

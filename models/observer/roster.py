@@ -210,8 +210,10 @@ class Roster:
             self.troubles[f"{version} on {instrument}"] = why
 
     def _fee_bps(self, instrument: str) -> float:
-        known = self._rebuilding.instrument(instrument)
-        return 0.0 if known is None else 1e4 * float(known.taker_fee_rate)
+        """Of a consolidated price, which nobody trades at, the dearest member's."""
+        traded = self._rebuilding.members_of(instrument) or (instrument,)
+        known = [self._rebuilding.instrument(one) for one in traded]
+        return max([1e4 * float(one.taker_fee_rate) for one in known if one is not None], default=0.0)
 
     def _tidy(self, instrument: str) -> None:
         """Rows that nobody reads any more are forgotten, and versions that nobody is."""

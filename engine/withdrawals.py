@@ -166,7 +166,7 @@ class Withdrawals:
         """Why an open order must go; empty when it may stay."""
         state = self._gate.state
         if state is RiskState.HALTED:
-            return "halted"
+            return "" if _closes_at_once(order.intent) else "halted"
         if self.closing:
             return "shutdown"
         if (
@@ -263,3 +263,9 @@ class Withdrawals:
         elif change.after is RiskState.REDUCING:
             entries = [order for order in self._orders.open_orders() if not order.intent.reduce_only]
             self._cancel_each([(order, f"reducing: {change.reason}") for order in entries])
+
+
+def _closes_at_once(intent: OrderIntent) -> bool:
+    """Whether it may leave while halted and is gone by itself: a cancel would take it from a venue that is slow to fill,
+    and the next one as well."""
+    return intent.reduce_only and not intent.may_rest

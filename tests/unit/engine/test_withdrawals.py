@@ -8,7 +8,7 @@ import pytest
 
 from engine import events as e
 from engine.carried import encode_carried
-from engine.commands import CancelIntent, CancelOrder, NewOrder, RiskState, TimeInForce
+from engine.commands import CancelIntent, CancelOrder, NewOrder, OrderType, RiskState, TimeInForce
 from engine.continuity import take
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import OrderState
@@ -53,6 +53,24 @@ def test_a_second_halt_asks_again_for_what_the_first_did_not_achieve() -> None:
     this.core.on_event(halted(2 * S))
     this.core.on_event(refused(2 * S + 1))
     assert this.cancels(halted(3 * S)) == ["k-1"]
+
+
+@pytest.mark.fault("F7")
+def test_what_closes_at_once_is_left_to_a_slow_venue_while_halted() -> None:
+    """Accepted and not filled yet: its cancel would undo each way out.  What rests goes when it is shown."""
+    this = rig()
+    this.core.on_event(halted(2 * S))
+    wishes = [
+        intent(side=e.Side.SELL, reduce_only=True, order_type=OrderType.MARKET, limit_px=None),
+        intent(side=e.Side.SELL, reduce_only=True),
+        resting(side=e.Side.SELL, reduce_only=True),
+    ]
+    this.core.slots[0].strategy.answers = {"on_timer": lambda *_: wishes}
+    this.core.on_event(timer(2 * S + 1))
+    this.core.slots[0].strategy.answers = {}
+    shown = [this.cancels(accepted(2 * S + 2, name)) for name in ("k-1", "k-2", "k-3")]
+    assert shown == [[], [], ["k-3"]]
+    assert this.cancels(timer(9 * S)) == []
 
 
 def test_a_cancel_refused_during_shutdown_is_asked_for_again() -> None:

@@ -52,7 +52,11 @@ def test_each_change_is_said_once() -> None:
     assert log.take() == [("warning", "b@1 serving")]
     core.on_event(shelf.offer(8, "", reason="retired"))
     watch.look(core, log)
-    assert log.take() == [("warning", "nobody any more")]
+    watch.look(core, log)
+    assert log.take() == [
+        ("warning", "nobody any more"),
+        ("error", "no model serves: strategies that use one enter nothing, exits go on"),
+    ]
 
 
 def test_a_version_whose_features_are_not_warm_yet_is_no_error() -> None:

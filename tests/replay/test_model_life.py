@@ -133,10 +133,11 @@ def predicts_beside(running: Running, version: str) -> None:
 
 
 def at_rest(running: Running) -> tuple[dict[str, Execution], dict[str, Decimal]]:
-    """Halted, and nothing open: all executions that the venue knows of, and its balances."""
+    """Halted, and flat, as exits leave while halted too: all executions that the venue knows of, and its balances."""
     (control,) = running_sessions(running.folder / "run")
     ask(control, "halt", {"reason": "to compare"}, timeout_s=30.0)
-    until(running, lambda status: status["state"] == "halted" and not status["open_orders"])
+    ask(control, "flatten", {"reason": "to compare"}, timeout_s=30.0)
+    until(running, lambda status: status["state"] == "halted" and not status["open_orders"] and not status["closing"])
     found = re.search(r"exchange (http://[\d.:]+)", running.said())
     assert found is not None
     account = VenueAccount(running.session, found[1])

@@ -266,6 +266,6 @@ class Withdrawals:
 
 
 def _closes_at_once(intent: OrderIntent) -> bool:
-    """Whether it may leave while halted and is gone by itself: a cancel would take it from a venue that is slow to fill,
-    and the next one as well."""
+    """Whether it may leave while halted and is gone by itself: where a venue is slow to fill a cancel would be first,
+    and so would the next one's."""
     return intent.reduce_only and not intent.may_rest

@@ -46,7 +46,8 @@ class Observer:
     """``find`` loads a version that serves (raises ``BundleError``); ``registry`` None: there are no shadows.
 
     ``shadows``: versions that run as shadows whatever the registry says, to judge them on recorded sessions; ``pairs``:
-    what was found of them in those before.  ``store`` keeps what is found of challengers for later sessions.
+    what was found of them in those before.  ``store`` keeps what is found of challengers for later sessions, on
+    a live market: what came there before a shadow was made is none of its evidence.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Observer:
         self._registry = None if registry is None else Registry(registry)
         self._rules = rules
         self._is_judging = bool(shadows)
+        # A record that is read again from its begin has what a version was trained on since.
+        self._is_live_market = store is not None
         self._rebuilding = Rebuilding(core_of, self._on_row)
         self._admission = admission
         self._roster = Roster(
@@ -180,7 +183,7 @@ class Observer:
 
     def _ask_shadow(self, bundle: Bundle, asked: Ask) -> None:
         """Whatever goes wrong with it ends this shadow alone, and is told once."""
-        if self._are_paused:
+        if self._are_paused or (self._is_live_market and asked.ts_recv_ns < bundle.manifest.created_ns):
             return
         try:
             turns = self._admission.turns(bundle)

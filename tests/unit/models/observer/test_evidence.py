@@ -118,8 +118,12 @@ def observer_of(live: Played, session: str) -> Observer:
 @pytest.fixture
 def live(market_data: Path, registry: Any, add: Any) -> tuple[Played, str]:
     """A session, and a challenger of its champion."""
+    return with_shadow(market_data, registry, add, made_ns=1)
+
+
+def with_shadow(market_data: Path, registry: Any, add: Any, *, made_ns: int) -> tuple[Played, str]:
     played = play(market_data, registry.root, 2_000)
-    version = add()
+    version = add(lambda manifest: manifest.update(created_ns=made_ns))
     name, _, sha = version.partition("@")
     promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
     return played, version
@@ -154,6 +158,17 @@ def test_an_observer_that_is_killed_counts_nothing_twice_and_loses_nothing(live:
     again = played.watched_by(observer_of(played, "one"))
     assert pair_of(again) == pair_of(whole)
     assert pair_of(again).losses.count > 3
+
+
+def test_what_came_before_a_challenger_was_made_counts_for_nobody(market_data: Path, registry: Any, add: Any) -> None:
+    """A bundle of last night, trained on this very session; an observer that begins anew reads all of it again."""
+    made_ns = play(market_data, registry.root, 2_000).records[-1_000].ts_recv_ns  # type: ignore[union-attr]
+    played, version = with_shadow(market_data, registry, add, made_ns=made_ns)
+    whole = pair_of(played.watched_by(observer_of(played, "")))
+    observer = played.watched_by(observer_of(played, "one"))
+    assert 0 < pair_of(observer).rows < whole.rows
+    (track,) = [one for one in observer._tracks if one.version == version]
+    assert min(one.ts_ns for one in track.losses) >= made_ns, "its calibration is of those rows alone as well"
 
 
 def test_the_next_session_goes_on_with_it_until_the_standing_changes(live: tuple[Played, str], registry: Any) -> None:

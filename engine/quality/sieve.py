@@ -14,6 +14,7 @@ from engine.instruments import Instrument
 from engine.lanes import Lane
 from engine.quality.gate import DEFAULT, QualityGate
 from engine.quality.tolerances import Tolerances
+from engine.quality.verdicts import is_shown
 
 
 def believed(
@@ -45,9 +46,12 @@ class _Judged:
 
     def take(self, event: MarketEvent) -> Iterator[MarketEvent]:
         if type(event) is Quote:
-            if self._usable(self._gate.quote(event)):
+            code = self._gate.quote(event)
+            if self._usable(code):
                 self._lane.book.apply_quote(event)
                 yield event
+            elif is_shown(code):
+                self._lane.show(event)
         elif type(event) is Trade:
             if self._usable(self._gate.trade(event)):
                 yield event
@@ -62,7 +66,7 @@ class _Judged:
                 if best is not None:
                     yield from self.take(best)
             else:
-                yield self._lane.apply_unusable(event, code)
+                yield self._unusable(event, code)
         elif type(event) is BookDelta:
             code = self._gate.delta(event)
             if self._usable(code):
@@ -71,7 +75,15 @@ class _Judged:
                 if best is not None:
                     yield from self.take(best)
             else:
-                yield self._lane.apply_unusable(event, code)
+                yield self._unusable(event, code)
+
+    def _unusable(self, change: BookSnapshot | BookDelta, code: int) -> BookSnapshot | BookDelta:
+        """Prices that are shown to exits live make no row, but the gate goes by them, as ``engine.market`` has it."""
+        told = self._lane.apply_unusable(change, code)
+        best = self._lane.book.best(change.ts_event_ns, change.ts_recv_ns) if is_shown(code) else None
+        if best is not None and self._gate.is_plausible(best):
+            self._lane.show(best)
+        return told
 
     def _usable(self, code: int) -> bool:
         return not code or self._lane.usable(code, self._counters)

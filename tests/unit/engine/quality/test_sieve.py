@@ -100,6 +100,30 @@ def test_everything_that_is_wrong_is_left_out_alike() -> None:
     assert {type(event) for event in told} == {Quote, Trade, e.Bar, BookSnapshot, BookDelta, e.Observation}
 
 
+@pytest.mark.fault("D5")
+@pytest.mark.parametrize("as_book", [True, False])
+def test_prices_of_refused_times_are_followed_alike(as_book: bool) -> None:
+    """A venue's clock is 30 s behind for a while, in which the market moves by 6 %: what comes with good times again is
+    near what was shown to exits, far from the last row."""
+    start = 1_700_000_000 * SECOND
+
+    def told(ts: int, recv: int, mid: float) -> MarketEvent:
+        bid, ask = round(mid - 0.01, 2), round(mid + 0.01, 2)
+        if as_book:
+            return BookSnapshot(ts, recv, BTC, ((bid, 1.0),), ((ask, 1.0),))
+        return Quote(ts, recv, BTC, bid, 1.0, ask, 1.0)
+
+    calm = [told(at, at, 100 + 0.01 * (n % 2)) for n in range(60) for at in [start + n * SECOND // 10]]
+    behind = [
+        told(at - 30 * SECOND, at, 100 + 0.015 * n)
+        for n in range(400)
+        for at in [start + 10 * SECOND + n * SECOND // 20]
+    ]
+    again = [told(at, at, 106 + 0.01 * n) for n in range(5) for at in [start + 31 * SECOND + n * SECOND // 10]]
+    given = check([*calm, *behind, *again], [spot()])
+    assert [event.ts_recv_ns for event in given if type(event) is Quote][-5:] == [event.ts_recv_ns for event in again]
+
+
 def test_events_of_others_are_left_out() -> None:
     """Nobody described that instrument."""
     assert list(believed([Quote(1, 1, "ETH/USD@x", 1.0, 1.0, 2.0, 1.0)], {BTC: spot()})) == []

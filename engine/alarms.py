@@ -31,8 +31,8 @@ class Alarms:
         """Why there is no room for one, asked before it is put on record; empty where there is.
 
         What is on record is always taken and never forgotten to make room, so that a stop holds whatever comes after
-        it.  Versions need no limit of their own: only those that stand on an instrument get alarms, and leaving it
-        ends them; where that was between two sessions, the next champion that takes its seat does.
+        it.  Versions need no limit of their own: only those that stand on an instrument get alarms, and what sizes
+        them down ends when they leave it.  Stops stay, a few for each version that somebody or something has stopped.
         """
         sources = self._standing.get((event.instrument, event.model), {})
         if event.action not in (SIZE_DOWN, STOP) or event.source in sources or len(sources) < SOURCES_MAX:
@@ -79,8 +79,15 @@ class Alarms:
         return least.factor, f"sized down by {_worded(least)}"
 
     def forget(self, instrument: str, model: str) -> bool:
-        """The version serves there no more: another turn of it begins anew.  Whether anything stood against it."""
-        return self._standing.pop((instrument, model), None) is not None
+        """The version serves there no more: what sized it down is no matter of another turn of it.  A stop is, until
+        somebody clears it: whoever brings the version back need not know of it.  Whether anything has ended."""
+        sources = self._standing.get((instrument, model), {})
+        ended = [source for source, alarm in sources.items() if alarm.action != STOP]
+        for source in ended:
+            del sources[source]
+        if not sources:
+            self._standing.pop((instrument, model), None)
+        return bool(ended)
 
     def versions(self, instrument: str) -> list[str]:
         """Those that alarms stand against there."""

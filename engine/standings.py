@@ -23,7 +23,8 @@ from engine.view import CoreView
 class Standings:
     """Of one core.  ``lanes`` is shared with the market's side, by instrument.
 
-    ``keep`` puts the state of the core on record: alarms that have ended with a seat are not in other records.
+    ``keep`` puts the state of the core on record: alarms that have ended with a seat are not in other records.  Those
+    that end so size down; a stop does not (``engine.alarms.Alarms.forget``).
     """
 
     def __init__(
@@ -113,20 +114,19 @@ class Standings:
 
     def replaced(self, lane: Lane, before: Seat | None, *, may_step_in: bool) -> None:
         """The champion's seat is another version's now.  Whoever does not stand there any more, since now or since an
-        earlier session, begins anew if it comes back; but for the champion before, where that may step in."""
+        earlier session, is whole if it comes back, unless it was stopped; but for the champion before, where that may
+        step in: it is as it was."""
         name = lane.instrument.id
         self._replaced.pop(name, None)
         if before is not None and may_step_in:
             self._replaced[name] = before.version
         stands = {self._replaced.get(name), *(seat.version for seat in seats_of(lane))}
-        gone = [version for version in self.alarms.versions(name) if version not in stands]
-        for version in gone:
-            self.alarms.forget(name, version)
-        if gone:
+        ended = [self.alarms.forget(name, version) for version in self.alarms.versions(name) if version not in stands]
+        if any(ended):
             self._keep()
 
     def forget_alarms(self, lane: Lane, version: str) -> None:
-        """Unless it stands in another role: another turn of it begins anew."""
+        """Those that end with a seat, unless it stands in another role."""
         if all(seat.version != version for seat in seats_of(lane)) and self.alarms.forget(lane.instrument.id, version):
             self._keep()
 

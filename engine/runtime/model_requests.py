@@ -85,7 +85,7 @@ class ModelRequests:
             weights = _weights(arguments.get("weights"))
             reason = writable(str(arguments.get("reason", "")))[:200]
             return (ModelWeighed(now_ns, now_ns, instruments[0], model, weights, reason),)
-        meant = self._standing(model, instruments)
+        meant = self._standing(model, instruments, also_alarmed=arguments.get("action") == "clear")
         return tuple(self._alarm(one, version, arguments, who, now_ns) for one, version in meant)
 
     def _instruments(self, name: str, *, everywhere: bool) -> list[str]:
@@ -98,13 +98,17 @@ class ModelRequests:
             raise ConfigError(f"instrument {name!r} is not in this session", expected=", ".join((found or lanes)[:5]))
         return found
 
-    def _standing(self, model: str, instruments: list[str]) -> list[tuple[str, str]]:
+    def _standing(self, model: str, instruments: list[str], *, also_alarmed: bool) -> list[tuple[str, str]]:
         """Instrument and version of what ``model`` means: the first digits of the version are enough.
 
-        An alarm about a version that stands nowhere would be told as done and stop nobody.
+        An alarm about a version that stands nowhere would be told as done and stop nobody; but what was stopped and
+        has left its seat is stopped when it comes back, unless that is cleared before.
         """
         name, _, digits = model.partition("@")
         standing = [(one, seat.version) for one in instruments for seat in seats_of(self._core.lanes[one])]
+        if also_alarmed:
+            versions = self._core.serving.standings.alarms.versions
+            standing += [(one, version) for one in instruments for version in versions(one)]
         found = [(one, version) for one, version in standing if version == model]
         if not found and len(digits) >= DIGITS_MIN:
             found = [(one, version) for one, version in standing if version.startswith(f"{name}@{digits}")]

@@ -25,9 +25,9 @@ def standing_lines(core: TradingCore) -> dict[str, dict[str, str]]:
 
 
 def standing_of(core: TradingCore, instrument: str, version: str) -> str:
-    """How a version stands on an instrument; empty where it does not."""
+    """How a version stands on an instrument."""
     found = (seat for seat in seats_of(core.lanes[instrument]) if seat.version == version)
-    return "; ".join(_line(seat) for seat in found)
+    return "; ".join(_line(seat) for seat in found) or f"{version} stands nowhere now"
 
 
 class ModelWatch:

@@ -49,7 +49,7 @@ class _Seats(msgspec.Struct):
 
 
 class _Said(NamedTuple):
-    """About a version; ``action`` forget: it has left."""
+    """About a version; it holds for each turn of it, whoever else served in between."""
 
     session: int
     seq: int
@@ -104,7 +104,6 @@ class ServedChecks:
             before, seats.champion = seats.champion, record.model
             if before and before != record.model:
                 seats.states.pop((CHAMPION, before), None)
-                self._forget(session, seq, record.instrument, before)
             seats.had_champion = True
             seats.states[CHAMPION, record.model] = SERVING
             seats.factors[CHAMPION, record.model] = 1.0
@@ -116,7 +115,7 @@ class ServedChecks:
             if record.role == CANARY and record.model:
                 seats.shares[record.model] = record.share
         elif isinstance(record, ModelStanding):
-            self._stand(session, seq, record)
+            self._stand(record)
         elif isinstance(record, ModelAlarmed):
             said = _Said(session, seq, record.instrument, record.model, record.source, record.action)
             self._said.append(said)
@@ -126,19 +125,14 @@ class ServedChecks:
     def _of(self, instrument: str) -> _Seats:
         return self._seats.setdefault(instrument, _Seats())
 
-    def _stand(self, session: int, seq: int, record: ModelStanding) -> None:
+    def _stand(self, record: ModelStanding) -> None:
         if (record.role, record.state) == (CHAMPION, WARMING):
             self._quotes[record.instrument] = 0
         seats, key = self._of(record.instrument), (record.role, record.model)
         if record.state != GONE:
             seats.states[key], seats.factors[key] = record.state, record.factor
-        elif seats.states.pop(key, None) is not None:  # else it was offered and refused
-            self._forget(session, seq, record.instrument, record.model)
-
-    def _forget(self, session: int, seq: int, instrument: str, version: str) -> None:
-        """Another turn of a version that sits nowhere begins anew."""
-        if version not in {one for _, one in self._of(instrument).states}:
-            self._said.append(_Said(session, seq, instrument, version, "", "forget"))
+        else:
+            seats.states.pop(key, None)
 
     def _stops(self, instrument: str, version: str) -> set[str]:
         """Sources that stop it."""
@@ -148,7 +142,7 @@ class ServedChecks:
                 continue
             if said.action == "stop":
                 found.add(said.source)
-            elif said.action == "forget" or (said.action == "clear" and not said.source):
+            elif said.action == "clear" and not said.source:
                 found.clear()
             elif said.action in ("clear", "size_down"):
                 found.discard(said.source)

@@ -107,8 +107,10 @@ def test_a_champion_that_was_stopped_is_no_better_as_the_older_one() -> None:
     assert not core.on_event(quote(13))
     assert recorder.of(Rejected)[-1].check == "model"
     core.on_event(shelf.offer(14, "c@1"))
-    core.on_event(shelf.offer(15, "b@1", "older"))
-    assert core.serving.standings.alarms.carried() == ()
+    core.on_event(shelf.offer(15, "a@1"))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.version, seat.state) == ("a@1", "stopped"), "nor when it is the champion again"
 
 
 @pytest.mark.parametrize("action", ["stop", "size_down"])
@@ -133,12 +135,12 @@ def test_an_alarm_against_several_models_that_serve_as_one_outlives_a_change_of_
     core.on_event(alarm(13, action, "both@2"))
     core.on_event(shelf.offer(14, "other@1"))
     assert core.lanes[BTC].seat is not seat
-    assert core.serving.standings.alarms.carried() == ()
+    assert [one.action for one in core.serving.standings.alarms.carried()] == (["stop"] if action == "stop" else [])
 
 
 def test_an_alarm_against_several_models_that_serve_as_one_outlives_the_time_in_which_a_member_is_missing() -> None:
     """One was retired, which takes them away, and another version of it promoted: nobody has cleared what stopped them.
-    Where another model takes the place instead, nothing is left of it."""
+    Nor has whoever let another model serve meanwhile."""
     shelf = Shelf(Answers("both@1"), Answers("both@2"), Answers("other@1"))
     shelf.facts = {f"both@{one}": (("buy", 0.6), (f"member.a@{one}", 2.0), ("member.b@1", 3.0)) for one in (1, 2)}
     core = rules_of(ServingRules(), shelf)
@@ -150,7 +152,10 @@ def test_an_alarm_against_several_models_that_serve_as_one_outlives_the_time_in_
     assert (seat.version, seat.state) == ("both@2", "stopped")
     core.on_event(shelf.offer(13, ""))
     core.on_event(shelf.offer(14, "other@1"))
-    assert core.serving.standings.alarms.carried() == ()
+    core.on_event(shelf.offer(15, "both@1"))
+    again = core.lanes[BTC].seat
+    assert again is not None
+    assert (again.version, again.state) == ("both@1", "stopped")
 
 
 def test_an_alarm_against_several_models_that_were_to_serve_as_one_holds_for_those_that_follow() -> None:
@@ -188,15 +193,52 @@ def test_an_alarm_of_the_session_before_holds_for_what_the_members_are_by_now() 
 
 
 @pytest.mark.fault("E10")
-def test_what_a_replaced_champion_has_against_it_is_kept_no_longer_than_the_next_one_stands() -> None:
+def test_what_sized_a_replaced_champion_down_is_kept_no_longer_than_the_next_one_stands() -> None:
     """Nobody offers it as the older one."""
     shelf = Shelf(Answers("a@1"), Answers("b@1"), Answers("c@1"))
     core = rules_of(ServingRules(1, 1_000, "older"), shelf)
-    core.on_event(alarm(10, "stop", "a@1"))
+    core.on_event(alarm(10, "size_down", "a@1"))
     core.on_event(shelf.offer(11, "b@1"))
-    assert core.serving.standings.alarms.stop_of(BTC, "a@1")
+    assert core.serving.standings.alarms.factor_of(BTC, "a@1")[0] == 0.5
     core.on_event(shelf.offer(12, "c@1"))
     assert core.serving.standings.alarms.carried() == ()
+
+
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize("fallback", ["hold", "older"])
+def test_a_champion_that_was_stopped_is_stopped_when_it_is_rolled_back_to(fallback: Any) -> None:
+    """Two others have served since: who brings it back, or rules that do, have not cleared it."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"), Answers("c@1"))
+    core = rules_of(ServingRules(fallback=fallback), shelf, recorder)
+    core.on_event(alarm(10, "stop", "a@1"))
+    core.on_event(alarm(10, "size_down", "a@1", source="skew"))
+    for ts_ns, version in ((11, "b@1"), (12, "c@1"), (13, "a@1")):
+        core.on_event(shelf.offer(ts_ns, version))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.version, seat.state, seat.reason) == ("a@1", "stopped", "stopped by psi: 0.31")
+    core.on_event(alarm(14, "clear", "a@1", source=""))
+    assert (seat.state, seat.factor) == ("serving", 1.0)
+    assert core.serving.standings.alarms.carried() == ()
+
+
+@pytest.mark.fault("E10")
+def test_a_canary_that_was_stopped_is_stopped_when_it_is_offered_again() -> None:
+    """As a canary, and as the champion."""
+    shelf = Shelf(Answers("a@1"), Answers("b@1"))
+    core = rules_of(ServingRules(), shelf)
+    core.on_event(shelf.offer(10, "b@1", "canary", 0.5))
+    core.on_event(alarm(11, "stop", "b@1"))
+    core.on_event(shelf.offer(12, "", "canary"))
+    core.on_event(shelf.offer(13, "b@1", "canary", 0.5))
+    canary = core.lanes[BTC].canary
+    assert canary is not None
+    assert canary.state == "stopped"
+    core.on_event(shelf.offer(14, "", "canary"))
+    core.on_event(shelf.offer(15, "b@1"))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.version, seat.state) == ("b@1", "stopped")
 
 
 @pytest.mark.fault("E4")
@@ -231,27 +273,35 @@ def test_who_could_be_traded_on_in_a_session_is_known_at_its_end() -> None:
 
 @pytest.mark.fault("E10")
 @pytest.mark.parametrize("fallback", ["hold", "older"])
-def test_alarms_of_versions_that_went_between_sessions_end_with_the_next_champion(fallback: Any) -> None:
-    """Months of sessions, each with a stop of the version before it: what stands now keeps its alarms, so does who may
-    step in, and other instruments; nothing else is carried on."""
+def test_of_versions_that_went_between_sessions_stops_stay_and_what_sized_them_down_ends(fallback: Any) -> None:
+    """With the next champion; what stands now keeps its alarms, so does who may step in, and other instruments.  Who
+    was stopped, and replaced while the daemon was down, is stopped when it is brought back, also a session later."""
     recorder, shelf = MemoryRecorder(), Shelf(*(Answers(f"{name}@1") for name in "abcd"))
     core = build_core(recorder, Scripted(), assembly=shelf, rules=ServingRules(fallback=fallback))
     core.slots[0].make_twin = Scripted
-    models = [(f"old@{number}", BTC) for number in range(100)]
-    models += [(f"{name}@1", BTC) for name in "abcd"] + [("old@1", "ETH/USD@coinbase")]
-    alarms = tuple(CarriedAlarm(name, model, "psi", "stop", 1.0, "") for model, name in models)
-    state = msgspec.structs.replace(take(core, ""), alarms=alarms)
+    sized = [(f"old@{number}", BTC) for number in range(100)]
+    sized += [(f"{name}@1", BTC) for name in "abc"] + [("old@1", "ETH/USD@coinbase")]
+    alarms = tuple(CarriedAlarm(name, model, "psi", "size_down", 0.5, "") for model, name in sized)
+    stop = CarriedAlarm(BTC, "d@1", "calibration", "stop", 1.0, "")
+    state = msgspec.structs.replace(take(core, ""), alarms=(*alarms, stop))
     core.on_event(e.StateCarried(1, 1, "before", 9, encode_carried(state)))
     core.on_event(e.InstrumentDefined(2, 2, spot()))
     held = core.serving.standings.alarms.carried
     core.on_event(shelf.offer(3, "b@1", "canary", 0.5))
-    assert held() == alarms, "a canary, or who may step in, is offered later than a session begins"
+    assert held() == (*alarms, stop), "a canary, or who may step in, is offered later than a session begins"
     core.on_event(shelf.offer(4, "b@1"))
-    kept = ["b@1", "old@1"] if fallback == "hold" else ["a@1", "b@1", "old@1"]
+    kept = ["b@1", "old@1", "d@1"] if fallback == "hold" else ["a@1", "b@1", "old@1", "d@1"]
     assert [one.model for one in held()] == kept
-    assert decode_carried(recorder.of(e.StateKept)[-1].state).alarms == held()
+    left = decode_carried(recorder.of(e.StateKept)[-1].state)
+    assert left.alarms == held()
+    core.on_event(shelf.offer(5, "c@1"))
     seat = core.lanes[BTC].seat
     assert seat is not None
-    assert (seat.version, seat.state) == ("b@1", "stopped")
-    core.on_event(shelf.offer(5, "c@1"))
-    assert core.lanes[BTC].seat.serves, "another turn of it begins anew"  # type: ignore[union-attr]
+    assert (seat.version, seat.factor) == ("c@1", 1.0), "another turn of it begins anew"
+    core = build_core(MemoryRecorder(), Scripted(), assembly=shelf, rules=ServingRules(fallback=fallback))
+    core.on_event(e.StateCarried(6, 6, "before", 9, encode_carried(left)))
+    core.on_event(e.InstrumentDefined(7, 7, spot()))
+    core.on_event(shelf.offer(8, "d@1"))
+    seat = core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.version, seat.state, seat.reason) == ("d@1", "stopped", "stopped by calibration")

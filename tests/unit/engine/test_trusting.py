@@ -68,7 +68,7 @@ def test_an_alert_and_an_alarm_about_another_version_change_nothing() -> None:
 
 @pytest.mark.fault("E10")
 def test_an_alarm_holds_in_the_next_session_for_the_same_version() -> None:
-    """By the state that is kept, and by the records behind it; another version begins anew."""
+    """By the state that is kept, and by the records behind it; for no other version, for this one when it is back."""
     recorder, shelf = MemoryRecorder(), Shelf(Answers(), Answers("b@1"))
     core = opened(recorder, shelf)
     core.on_event(alarm(11, "stop"))
@@ -93,6 +93,9 @@ def test_an_alarm_holds_in_the_next_session_for_the_same_version() -> None:
     assert [one.model for one in after.of(e.Prediction)] == ["b@1"]
     again.on_event(shelf.offer(24, "mid@1"))
     again.on_event(quote(25))
+    assert [one.model for one in after.of(e.Prediction)] == ["b@1"]
+    again.on_event(alarm(26, "clear"))
+    again.on_event(quote(27))
     assert [one.model for one in after.of(e.Prediction)] == ["b@1", "mid@1"]
 
 

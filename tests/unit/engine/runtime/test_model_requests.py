@@ -52,6 +52,24 @@ def test_an_alarm_for_each_instrument_is_of_those_on_which_the_model_stands() ->
     assert [one.instrument for one in told] == [BTC, "ETH/USD@coinbase"]
 
 
+@pytest.mark.fault("E10")
+def test_a_stop_is_cleared_also_when_its_version_has_left() -> None:
+    """It would hold when that is brought back; nobody else is stopped where nobody stands."""
+    shelf = Shelf(Answers("m@1234aa"), Answers("m@5678bb"))
+    core = build_core(MemoryRecorder(), Scripted("s"), gate=OpenGate(), assembly=shelf)
+    open_market(core)
+    core.on_event(e.ModelAlarmed(5, 5, BTC, "m@1234aa", "psi", "stop"))
+    core.on_event(shelf.offer(6, "m@5678bb"))
+    requests = ModelRequests(core)
+    with pytest.raises(ConfigError, match="no model that stands"):
+        ask(requests, model="m@1234", action="stop", source="operator")
+    (told,) = ask(requests, model="m@1234", action="clear")
+    assert (told.instrument, told.model, told.action) == (BTC, "m@1234aa", "clear")
+    core.on_event(told)
+    with pytest.raises(ConfigError, match="no model that stands"):
+        ask(requests, model="m@1234", action="clear")
+
+
 def test_weights_become_an_input(requests: ModelRequests) -> None:
     told = ask(requests, WEIGH, weights=[0.25, 0.75], reason="of late")
     assert told == (e.ModelWeighed(7, 7, BTC, "m@1234aa", (0.25, 0.75), "of late"),)

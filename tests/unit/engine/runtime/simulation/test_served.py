@@ -1,4 +1,4 @@
-"""The check of who predicts, where nobody does when all faults are over."""
+"""The check of who predicts: nobody when all faults are over, and one that was stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.events import ModelStanding
+from engine.events import ModelAlarmed, ModelAssigned, ModelStanding, Prediction, PredictionStatus
 from engine.runtime.simulation.served import WARMED_BY, ServedChecks
 
 BTC = "BTC/USD@coinbase"
@@ -35,3 +35,31 @@ def test_a_market_that_says_next_to_nothing_warms_nobody(warms: bool, quotes: in
     core: Any = SimpleNamespace(lanes={BTC: lane})
     checks.finish(core)
     assert found == broken
+
+
+def test_a_version_that_was_stopped_predicts_only_when_that_is_cleared() -> None:
+    """Seed 400038: replaced between two sessions, and promoted again two champions later.  So is one that was replaced
+    in a session."""
+    found: list[str] = []
+    checks = ServedChecks(lambda invariant, text: found.append(f"{invariant} {text}"), ("walker",))
+    stopped = ModelAlarmed(2, 2, BTC, "walker@7", "calibration", "stop", 1.0, "drawn")
+    checks.recorded(1, 1, ModelAssigned(1, 1, BTC, "walker@7", "", ()))
+    checks.recorded(1, 2, stopped)
+    for session, versions in ((2, (6,)), (3, (3, 2, 7))):
+        checks.begin(anew=False)
+        for seq, number in enumerate(versions):
+            checks.recorded(session, seq, ModelAssigned(3, 3, BTC, f"walker@{number}", "", ()))
+    predicted = Prediction(4, 4, BTC, "walker@7", PredictionStatus.OK, (0.5,))
+    checks.recorded(3, 4, predicted)
+    assert found == [f"E10 walker@7 predicts {BTC}, which ['calibration'] have stopped"]
+    checks.recorded(3, 5, ModelAlarmed(5, 5, BTC, "walker@7", "", "clear"))
+    checks.recorded(3, 6, predicted)
+    for seq, number in enumerate((5, 7), start=7):
+        checks.recorded(3, seq, ModelAssigned(6, 6, BTC, f"walker@{number}", "", ()))
+    checks.recorded(3, 9, predicted)
+    assert len(found) == 1
+    checks.recorded(3, 10, stopped)
+    for seq, number in enumerate((5, 7), start=11):
+        checks.recorded(3, seq, ModelAssigned(7, 7, BTC, f"walker@{number}", "", ()))
+    checks.recorded(3, 13, predicted)
+    assert len(found) == 2

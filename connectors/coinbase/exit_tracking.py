@@ -252,10 +252,12 @@ def may_hide_fills(order: Tracked) -> bool:
     """Whether the end of an order of ours may have been told before what it has filled: one that the venue has made by
     itself (self-trade prevention, the rest of an ``ioc``, a price that was reached) comes in one step with executions,
     and an exit of the venue's own trades while we ask for its cancel.  Of an end that we have asked for all before it
-    was told.  One that is filled, nobody says how much, may have more executions than are listed first."""
+    was told, unless that got lost.  One that is filled, nobody says how much, may have more executions than are listed
+    first."""
     if order.end == "FILLED":
         return not order.claimed_qty
-    return order.end in ("CANCELLED", "EXPIRED") and (order.attachment is not None or not order.is_cancel_asked)
+    is_told_before = order.is_cancel_asked and not order.is_behind and order.attachment is None
+    return order.end in ("CANCELLED", "EXPIRED") and not is_told_before
 
 
 def defer(order: Tracked, fill: Fill) -> None:

@@ -44,6 +44,8 @@ class Tracked(msgspec.Struct, gc=False):
     changed_ns: int = 0
     is_cancel_asked: bool = False
     """By us, so that an end is no surprise."""
+    is_behind: bool = False
+    """Messages of the stream were lost since it was sent: it may have filled more than anybody has said."""
     cancel_acknowledged_ns: int = 0
     """When the venue took the last cancel, by our clock; 0 when none was taken or another one is under way."""
     instrument: str = ""

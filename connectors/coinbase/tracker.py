@@ -202,6 +202,11 @@ class OrderTracker(ExitTracking):
         order = self._by_client[client_order_id] = Tracked(client_order_id, True)
         order.changed_ns = ts_ns
 
+    def messages_lost(self) -> None:
+        """Messages of the user stream were lost: executions of the orders that are open may be among them."""
+        for order in self.open_orders():
+            order.is_behind = True
+
     def not_sent(self, client_order_id: str) -> None:
         """Nothing left, or the venue refused: the order does not exist."""
         order = self._by_client.get(client_order_id)

@@ -40,9 +40,11 @@ class CoinbaseUserProtocol(StreamProtocol):
     def reset(self) -> None:
         super().reset()
         self._snapshot_ended = False
+        self._tracker.messages_lost()
 
     def _on_gap(self) -> None:
         self.resync_wanted = True
+        self._tracker.messages_lost()
 
     def _ready(self) -> bool:
         return self._snapshot_ended and super()._ready()

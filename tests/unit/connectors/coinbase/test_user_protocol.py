@@ -9,7 +9,7 @@ import pytest
 
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import SNAPSHOT_BATCH, CoinbaseUserProtocol
-from engine.events import FeedUp, Gap, OrderAccepted
+from engine.events import FeedUp, Gap, OrderAccepted, OrderCancelled
 from tests.support.coinbase import BTC, TS_NS, ack, frame, user, user_order
 
 
@@ -54,6 +54,35 @@ def test_a_gap_asks_for_the_orders_to_be_read_again() -> None:
     assert p.resync_wanted
     p.reset()
     assert not p.resync_wanted
+
+
+@pytest.mark.fault("B5")
+@pytest.mark.fault("C5")
+@pytest.mark.parametrize("loss", ["gap", "new connection"])
+def test_an_end_that_was_asked_for_waits_where_messages_were_lost(loss: str) -> None:
+    """What the order had filled was in one of them, and its end says nothing of it: the next exit would close as much
+    again.  An order that is sent later ends at once."""
+    tracker = OrderTracker("coinbase", {"BTC-USD": BTC})
+    p = CoinbaseUserProtocol("coinbase", tracker)
+    send(tracker, "c1")
+    p.receive_frame(user(0, user_order("v1", "c1")), 7)
+    if loss == "new connection":
+        p.reset()
+    told = p.receive_frame(user(2, user_order("v1", "c1", "CANCELLED")), 8)
+    assert OrderCancelled not in [type(event) for event in told]
+    assert (tracker.take_wanted(), tracker.hides_fills("v1")) == (["v1"], True)
+    assert [type(event) for event in tracker.fills_read("v1", 9, after_end=True)] == [OrderCancelled]
+    send(tracker, "c2")
+    told = p.receive_frame(user(3, user_order("v2", "c2", "CANCELLED")), 10)
+    assert [type(event) for event in told] == [OrderAccepted, OrderCancelled]
+
+
+def send(tracker: OrderTracker, client_order_id: str) -> None:
+    """An order of which a cancel has left."""
+    tracker.sent(client_order_id, 1)
+    order = tracker.get(client_order_id)
+    assert order is not None
+    order.is_cancel_asked = True
 
 
 @pytest.mark.fault("C13")

@@ -83,7 +83,7 @@ app.add_typer(sandbox_app, name="sandbox")
 
 def _run(settings: Settings, plan: SessionPlan, files: Sequence[Path] = (), *, admitted: Subject | None = None) -> None:
     daemon = _daemon(settings, plan, files, admitted=admitted)
-    summary = process.run_loop(daemon.run, uvloop=settings.engine.uvloop)
+    summary = process.run_loop(daemon.run, uvloop=settings.engine.uvloop, cpu=settings.engine.cpu)
     daemon.show(summary)
     if plan.as_json:
         from engine.runtime.summary import encode
@@ -222,7 +222,7 @@ def _record(settings: Settings, seconds: float | None, session: str, as_json: bo
     daemon = _daemon(
         settings, SessionPlan(mode="record", seconds=seconds, session=session, report=False, as_json=as_json)
     )
-    process.run_loop(daemon.run, uvloop=settings.engine.uvloop)
+    process.run_loop(daemon.run, uvloop=settings.engine.uvloop, cpu=settings.engine.cpu)
     return daemon.stored, daemon.not_stored
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+from engine import processors
 from engine.errors import KestrelError
 
 STAMP: Final = struct.Struct("=q")
@@ -38,9 +39,10 @@ while True:
 def metronome(per_second: int) -> Iterator[int]:
     """A descriptor that becomes readable ``per_second`` times a second, a stamp each."""
     ours, theirs = os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-S", "-c", _SCRIPT, str(per_second)], stdout=theirs, stderr=subprocess.DEVNULL
-    )
+    with processors.beside():
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _SCRIPT, str(per_second)], stdout=theirs, stderr=subprocess.DEVNULL
+        )
     os.close(theirs)
     try:
         yield ours

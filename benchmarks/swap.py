@@ -24,6 +24,7 @@ from benchmarks.in_process import finish, warm_up
 from benchmarks.metronome import due_ns, metronome
 from benchmarks.rig import ROOT, Market, NullWriter, Rig, running
 from config.following import follow_registry
+from engine import processors
 from engine.errors import KestrelError
 from engine.events import InputEvent
 from models.bundle import Bundle, load_bundle
@@ -56,12 +57,13 @@ class Exchange:
         self._rig = rig
         self._registry = Registry(rig.settings.models.registry)
         self._bundles = [self._version(number) for number in range(swaps)]
-        self._operator = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.promoter", str(self._registry.root)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        with processors.beside():
+            self._operator = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.promoter", str(self._registry.root)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
         assert self._operator.stdout is not None
         assert self._operator.stdin is not None
         self._orders = self._operator.stdin.fileno()
@@ -73,7 +75,8 @@ class Exchange:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        self._thread.start()
+        with processors.beside():
+            self._thread.start()
 
     def stop(self) -> None:
         self._operator.kill()
@@ -109,12 +112,19 @@ class Exchange:
 
 
 def run(quick: bool) -> list[Reading]:
-    """One row; its value is the p99 while models are exchanged over that of the time between."""
+    """A row for a loop that runs where the system puts it, and one for a loop with a processor of its own; the value is
+    the p99 while models are exchanged over that of the time between."""
+    cpus = sorted(os.sched_getaffinity(0))
+    rows = [_row("swap", 3 if quick else SWAPS, None)]
+    return rows if len(cpus) < 2 else [*rows, _row("swap_on_its_own_cpu", 3 if quick else SWAPS, cpus[-1])]
+
+
+def _row(name: str, swaps: int, cpu: int | None) -> Reading:
+    """``cpu``: as ``engine.cpu``."""
     from uvloop import new_event_loop
 
-    swaps = 3 if quick else SWAPS
     writer = NullWriter()
-    with running(writer, model=True) as rig:
+    with processors.loop_on(cpu), running(writer, model=True) as rig:
         market = Market()
         warm_up(rig, market, writer)
         exchange = Exchange(rig, swaps)
@@ -127,18 +137,16 @@ def run(quick: bool) -> list[Reading]:
         if rig.core.counters.swaps != swaps:
             raise KestrelError(f"{rig.core.counters.swaps} models were swapped", expected=f"{swaps}")
     plain_us = percentile_us(sorted(ticks.plain), 0.99)
-    return [
-        latency(
-            "swap",
-            ticks.swapping,
-            value=percentile_us(sorted(ticks.swapping), 0.99) / plain_us,
-            unit="x p99 without",
-            targets=(Target("value", 1.5),),
-            note=f"{swaps} swaps, {median(exchange.took_s):.1f} s each from the promotion to serving (longest "
-            f"{max(exchange.took_s):.1f} s); longest wait of a tick {max(ticks.swapping) / 1e6:.1f} ms, between swaps "
-            f"{max(ticks.plain) / 1e6:.1f} ms; p99 between swaps {plain_us:.0f} us",
-        )
-    ]
+    return latency(
+        name,
+        ticks.swapping,
+        value=percentile_us(sorted(ticks.swapping), 0.99) / plain_us,
+        unit="x p99 without",
+        targets=(Target("value", 1.5),),
+        note=f"{swaps} swaps, {median(exchange.took_s):.1f} s each from the promotion to serving (longest "
+        f"{max(exchange.took_s):.1f} s); longest wait of a tick {max(ticks.swapping) / 1e6:.1f} ms, between swaps "
+        f"{max(ticks.plain) / 1e6:.1f} ms; p99 between swaps {plain_us:.0f} us",
+    )
 
 
 async def _measured(rig: Rig, market: Market, writer: NullWriter, exchange: Exchange) -> Ticks:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import resource
 import threading
 import time
@@ -21,6 +22,7 @@ from benchmarks.in_process import finish, warm_up
 from benchmarks.metronome import drain, due_ns, metronome
 from benchmarks.rig import ROOT, Market, NullWriter, Rig, scratch
 from benchmarks.slow_model import write_slow_bundle
+from engine import processors
 from engine.errors import KestrelError
 from models.bundle import load_bundle
 from models.onnx_model import OnnxModel
@@ -89,13 +91,25 @@ class Lane:
 
 
 def run(quick: bool) -> list[Reading]:
-    """``worker_ticks`` and ``worker_ticks_no_model``.  Raises ``KestrelError`` when a tick or a prediction fails."""
+    """``worker_ticks`` and ``worker_ticks_no_model``, the first also for a loop with a processor of its own.  Raises
+    ``KestrelError`` when a tick or a prediction fails."""
+    cpus = sorted(os.sched_getaffinity(0))
+    with scratch() as folder:
+        place = folder / "bundles" / "slow"
+        takes_us = write_slow_bundle(ROOT / "models/artifacts/demo-crypto", place, MODEL_US)
+        rows = _rows("worker_ticks", folder / "anywhere", place, takes_us, None, quick)
+        if len(cpus) > 1:
+            rows += _rows("worker_ticks_on_its_own_cpu", folder / "own", place, takes_us, cpus[-1], quick)
+        return [*rows, *_batches(place, quick), _interpreter(place)]
+
+
+def _rows(name: str, folder: Path, place: Path, takes_us: float, cpu: int | None, quick: bool) -> list[Reading]:
+    """``cpu``: as ``engine.cpu``.  The second row is of the ticks without a model."""
     from uvloop import new_event_loop
 
-    with scratch() as folder:
-        takes_us = write_slow_bundle(ROOT / "models/artifacts/demo-crypto", folder / "bundles" / "slow", MODEL_US)
-        worker = Worker()
-        lanes = Lane(folder / "a", folder / "bundles", None), Lane(folder / "b", folder / "bundles", worker)
+    worker = Worker()
+    with processors.loop_on(cpu):
+        lanes = Lane(folder / "a", place.parent, None), Lane(folder / "b", place.parent, worker)
         try:
             with metronome(PACE) as beats, asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(_take_turns(lanes, beats, 1_500 if quick else 5_000))
@@ -104,29 +118,26 @@ def run(quick: bool) -> list[Reading]:
             gc.unfreeze()
             for lane in lanes:
                 lane.rig.close()
-        alone, beside = lanes
-        counts = worker.counts
-        ratio = beside.p99_us() / alone.p99_us()
-        note = (
-            f"a model of {takes_us:.0f} us on the worker, {usable_cores()} cores; {counts['asked']:,} asked, "
-            f"{counts['answered'] + counts['late']:,} answered, {counts['superseded']:,} superseded; p99 is the median "
-            f"of {len(beside.samples)} blocks: {beside.p99_us():.0f} us beside it, {alone.p99_us():.0f} us without one"
-        )
-        flat = [[sample for block in lane.samples for sample in block] for lane in lanes]
-        return [
-            latency(
-                "worker_ticks",
-                flat[1],
-                asked_per_second=PACE,
-                value=ratio,
-                unit="p99 / without",
-                targets=(Target("value", 1.5),),
-                note=note,
-            ),
-            latency("worker_ticks_no_model", flat[0], asked_per_second=PACE),
-            *_batches(folder / "bundles" / "slow", quick),
-            _interpreter(folder / "bundles" / "slow"),
-        ]
+    alone, beside = lanes
+    counts = worker.counts
+    note = (
+        f"a model of {takes_us:.0f} us on the worker, {usable_cores()} cores; {counts['asked']:,} asked, "
+        f"{counts['answered'] + counts['late']:,} answered, {counts['superseded']:,} superseded; p99 is the median "
+        f"of {len(beside.samples)} blocks: {beside.p99_us():.0f} us beside it, {alone.p99_us():.0f} us without one"
+    )
+    flat = [[sample for block in lane.samples for sample in block] for lane in lanes]
+    return [
+        latency(
+            name,
+            flat[1],
+            asked_per_second=PACE,
+            value=beside.p99_us() / alone.p99_us(),
+            unit="p99 / without",
+            targets=(Target("value", 1.5),),
+            note=note,
+        ),
+        latency(f"{name}_no_model", flat[0], asked_per_second=PACE),
+    ]
 
 
 async def _take_turns(lanes: tuple[Lane, Lane], beats: int, ticks: int) -> None:

@@ -24,7 +24,9 @@ from config.sections import Section
 from engine.errors import ConfigError
 
 PREFIX: Final = "KESTREL_"
-RESERVED: Final = frozenset({"KESTREL_DATA", "KESTREL_NUMBA", "KESTREL_NUMBA_CACHE", "KESTREL_RUN_DIR"})
+RESERVED: Final = frozenset(
+    {"KESTREL_CORES", "KESTREL_DATA", "KESTREL_NUMBA", "KESTREL_NUMBA_CACHE", "KESTREL_RUN_DIR"}
+)
 SECRETS: Final = "KESTREL_SECRET_"
 """Variables with our prefix that are no settings, and the beginning of those that are secrets."""
 

@@ -143,6 +143,9 @@ class EngineSettings(Section):
     shadow_tick: bool = Field(default=True, description="keep caches warm with ticks that go nowhere")
     shadow_interval_ms: int = Field(default=1, ge=1, le=1000, description="between shadow ticks, ms")
     uvloop: bool = Field(default=True, description="use it where it is installed")
+    cpu: int | None = Field(
+        default=None, ge=0, description="processor that the loop has to itself; what it starts runs on the others"
+    )
     busy_poll: bool = Field(default=False, description="never sleep between events: wakes sooner, takes a whole core")
     conflate_lag_ms: float = Field(default=5.0, gt=0, description="lag beyond which superseded quotes are dropped, ms")
     clock_step_limit_ms: int = Field(default=50, ge=1, description="wall clock against monotonic clock, ms")

@@ -29,6 +29,7 @@ from connectors.robin_stocks.login_file import LoginFile
 from connectors.robin_stocks.messages import Ask, Outcome, Told
 from connectors.robin_stocks.queue import Lane, RequestQueue, Waiting
 from connectors.robin_stocks.settings import RobinStocksSettings
+from engine import processors
 from engine.errors import ConfigError, VenueError
 
 NS_PER_S = 1_000_000_000
@@ -159,19 +160,20 @@ class Supervisor:
         if settings.proxy:
             env |= {"NO_PROXY": "*"} if settings.proxy == "none" else {"HTTPS_PROXY": settings.proxy, "NO_PROXY": ""}
         command = [sys.executable, "-m", "connectors.robin_stocks.worker"]
-        self._process = process = await asyncio.create_subprocess_exec(
-            *command,
-            settings.rest_url,
-            str(settings.answer_s),
-            settings.authority,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={**env, "HOME": "/nonexistent", "PYTHONPATH": str(_ROOT)},
-            cwd=_ROOT,
-            limit=messages.MAX_FRAME_BYTES,
-            start_new_session=True,
-        )
+        with processors.beside():
+            self._process = process = await asyncio.create_subprocess_exec(
+                *command,
+                settings.rest_url,
+                str(settings.answer_s),
+                settings.authority,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={**env, "HOME": "/nonexistent", "PYTHONPATH": str(_ROOT)},
+                cwd=_ROOT,
+                limit=messages.MAX_FRAME_BYTES,
+                start_new_session=True,
+            )
         self.starts += 1
         return process
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from engine import processors
 from engine.errors import VenueError
 from engine.runtime.secrecy import without_secrets
 
@@ -40,15 +41,16 @@ class ChildServer:
 
     async def start(self, timeout_s: float = 30.0) -> dict[str, Any]:
         """The JSON object of the child's first line.  Raises ``VenueError`` when there is none in time."""
-        self._process = process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=without_secrets(),
-            # Ctrl-C in a terminal reaches the whole group: the venue must outlive the orders that are cancelled on it.
-            start_new_session=True,
-        )
+        with processors.beside():
+            self._process = process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=without_secrets(),
+                # Ctrl-C in a terminal reaches the whole group: the venue must outlive orders that are cancelled on it.
+                start_new_session=True,
+            )
         with contextlib.suppress(OSError, AttributeError):  # no right to, or no such thing on this system
             # Our order wakes it: it must not take the core before the write of that order has returned.
             os.sched_setscheduler(process.pid, os.SCHED_BATCH, os.sched_param(0))

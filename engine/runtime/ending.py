@@ -14,6 +14,7 @@ from math import isnan
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from engine import processors
 from engine.buffers import main_of
 from engine.bus import EventBus
 from engine.core import TradingCore
@@ -221,17 +222,18 @@ async def make_report(folder: Path, code_root: Path, timeout_s: float = REPORT_S
 
     Returns a line about what went wrong, empty when nothing did.
     """
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "engine.runtime.report",
-        str(folder.resolve()),
-        cwd=code_root,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env=without_secrets(),
-    )
+    with processors.beside():
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "engine.runtime.report",
+            str(folder.resolve()),
+            cwd=code_root,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=without_secrets(),
+        )
     try:
         async with asyncio.timeout(timeout_s):
             _, said = await child.communicate()

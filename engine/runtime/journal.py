@@ -27,7 +27,7 @@ from typing import Literal
 
 import msgspec
 
-from engine import codec
+from engine import codec, processors
 from engine.commands import CancelOrder, NewOrder, NewOrderWithExits, Rejected, ReplaceOrder
 from engine.durable import sync_folder
 from engine.errors import JournalError
@@ -125,8 +125,9 @@ class JournalWriter:
         self._threads = [threading.Thread(target=self._keep, name="journal-keeper", daemon=True)]
         if self._fsync != "never":
             self._threads.append(threading.Thread(target=self._sync_loop, name="journal-syncer", daemon=True))
-        for thread in self._threads:
-            thread.start()
+        with processors.beside():
+            for thread in self._threads:
+                thread.start()
 
     def _create_first(self, market_bytes: int, orders_bytes: int) -> None:
         try:

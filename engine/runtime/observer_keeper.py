@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
+from engine import processors
 from engine.runtime.observer_process import DAMAGED
 from engine.runtime.secrecy import without_secrets
 from engine.session_options import ObserverPlan
@@ -43,7 +44,7 @@ class ObserverKeeper:
     def start(self) -> None:
         """A machine that starts no process costs the session its watching, and nothing else: it is told."""
         try:
-            with open(self._session / "log" / LOG_FILE, "ab", opener=_for_its_owner) as log:
+            with open(self._session / "log" / LOG_FILE, "ab", opener=_for_its_owner) as log, processors.beside():
                 self._process = subprocess.Popen(
                     [*self._plan.command, str(self._session), str(os.getpid())],
                     stdin=subprocess.PIPE,

@@ -9,12 +9,13 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
-from engine import arithmetic
+from engine import arithmetic, processors
 from engine.cli import print_json
 from engine.errors import KestrelError
 from engine.runtime import secrecy
@@ -55,8 +56,9 @@ def run_app(app: typer.Typer) -> NoReturn:
         sys.exit(1)
 
 
-def run_loop(make: Callable[[], Any], *, uvloop: bool) -> Any:
-    """Run a coroutine to its end, on uvloop where it is wanted and installed."""
+def run_loop(make: Callable[[], Any], *, uvloop: bool, cpu: int | None = None) -> Any:
+    """Run a coroutine to its end, on uvloop where it is wanted and installed, and on a processor of its own where one
+    is named.  Raises ``ConfigError`` where that one cannot be had."""
     factory = None
     if uvloop:
         try:
@@ -65,7 +67,11 @@ def run_loop(make: Callable[[], Any], *, uvloop: bool) -> Any:
             factory = fast.new_event_loop
         except ImportError:
             factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with processors.loop_on(cpu), asyncio.Runner(loop_factory=factory) as runner:
+        if cpu is not None:  # threads take after the one that starts them
+            with processors.beside():
+                loop = runner.get_loop()
+            loop.set_default_executor(ThreadPoolExecutor(initializer=processors.step_aside))
         return runner.run(make())
 
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine import processors
 from engine.errors import DataError, KestrelError
 from engine.runtime.secrecy import without_secrets
 
@@ -83,7 +84,7 @@ class Storing:
     async def start(self) -> None:
         """Raises ``DataError`` when nothing could be stored: better before the session than after it."""
         # Not a process of asyncio's: those are killed with their loop, and this one may have to outlive it.
-        with open(self._session / "log" / LOG_FILE, "ab", opener=_for_its_owner) as log:
+        with open(self._session / "log" / LOG_FILE, "ab", opener=_for_its_owner) as log, processors.beside():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "engine.runtime.storing", str(self._session), str(self._catalogue)],
                 cwd=self._code_root,

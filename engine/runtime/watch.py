@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from engine import processors
 from engine.bus import EventBus
 from engine.commands import RiskState
 from engine.core import TradingCore
@@ -130,6 +131,7 @@ class SessionWatch:
             gauges.model_figures = {
                 (*of, name): value for of, told in self._requests.figures.items() for name, value in told.items()
             }
+        processors.send_aside()
         if self._observer is not None:
             self._observer.look()
         if self._disk is not None:

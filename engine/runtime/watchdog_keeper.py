@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine import processors
 from engine.commands import CancelOrder, Command, RiskState
 from engine.errors import KestrelError
 from engine.ports import Publish, Router
@@ -108,15 +109,16 @@ class WatchdogKeeper:
         )
         # Not a process of asyncio's: those are killed with their loop.  Its stderr is ours only where somebody reads
         # along: a pipe would be kept open for as long as it lives.
-        self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "engine.runtime.watchdog_process"],
-            cwd=self._code_root,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=None if sys.stderr.isatty() else subprocess.DEVNULL,
-            env=without_secrets(),
-            start_new_session=True,
-        )
+        with processors.beside():
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-m", "engine.runtime.watchdog_process"],
+                cwd=self._code_root,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=None if sys.stderr.isatty() else subprocess.DEVNULL,
+                env=without_secrets(),
+                start_new_session=True,
+            )
         assert process.stdin is not None
         try:
             with process.stdin as pipe:

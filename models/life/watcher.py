@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from engine import processors
 from engine.errors import BundleError
 from engine.instruments import Instrument
 from engine.intents import writable
@@ -155,7 +156,8 @@ class RegistryWatcher:
     def start(self) -> None:
         # No lower priority of its own: while it holds the interpreter for a moment, the loop would wait at that.
         self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
-        self._thread.start()
+        with processors.beside():
+            self._thread.start()
 
     def stop(self) -> None:
         """Idempotent.  What is being checked is given up."""

@@ -6,12 +6,13 @@ long one in the loop makes everything else wait; the bundle's own time on this m
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple
+
+from engine import processors
 
 INLINE_MAX_US = 50.0
 """What a model may take in the loop's thread."""
@@ -74,7 +75,7 @@ def measure_us(run: Callable[[], object], stopwatch: Callable[[], int] = time.pe
 
 def usable_cores() -> int:
     """Cores that this process may run on; a container's quota of less than two is one."""
-    cores = len(os.sched_getaffinity(0))
+    cores = processors.usable_count()
     try:
         quota, period = _QUOTA.read_text().split()
         return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from engine import processors
 from engine.events import PredictionStatus
 from engine.model_events import PredictionMade
 from engine.ports import Float32Array, Publish
@@ -99,7 +100,8 @@ class Worker:
         with self._lock:
             if self._thread is None and self._hosts and self._publish is not None and not self._stopped:
                 self._thread = threading.Thread(target=self._run, name="kestrel-models", daemon=True)
-                self._thread.start()
+                with processors.beside():
+                    self._thread.start()
 
     def stop(self) -> None:
         """End the thread in order: what runs is waited for, what is pending is dropped.  Safe to call twice."""

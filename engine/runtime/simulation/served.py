@@ -18,6 +18,7 @@ from engine.commands import NewOrder
 from engine.core import TradingCore
 from engine.events import ModelAlarmed, ModelAssigned, ModelOffered, ModelStanding, Prediction
 from engine.seats import BROKEN, CANARY, CHAMPION, EXPIRES_NS, GONE, OLDER, SERVING, WARMING
+from engine.serving import SHARE_MAX
 from engine.stakes import CANARY_SUFFIX
 
 ZERO = Decimal(0)
@@ -112,7 +113,7 @@ class ServedChecks:
             seats = self._of(record.instrument)
             if record.model and record.model not in {seats.of(role) for role in (CHAMPION, CANARY, OLDER)}:
                 seats.expires_ns[record.model] = int(dict(record.facts).get(EXPIRES_NS, 0))
-            if record.role == CANARY and record.model:
+            if record.role == CANARY and record.model and 0 < record.share <= SHARE_MAX:  # else nothing changes
                 seats.shares[record.model] = record.share
         elif isinstance(record, ModelStanding):
             self._stand(record)

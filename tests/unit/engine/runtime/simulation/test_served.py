@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from engine.events import ModelAlarmed, ModelAssigned, ModelStanding, Prediction, PredictionStatus
+from engine.commands import NewOrder
+from engine.events import ModelAlarmed, ModelAssigned, ModelOffered, ModelStanding, Prediction, PredictionStatus
 from engine.runtime.simulation.served import WARMED_BY, ServedChecks
+from tests.support.core import intent
 
 BTC = "BTC/USD@coinbase"
 
@@ -63,3 +66,19 @@ def test_a_version_that_was_stopped_predicts_only_when_that_is_cleared() -> None
         checks.recorded(3, seq, ModelAssigned(7, 7, BTC, f"walker@{number}", "", ()))
     checks.recorded(3, 13, predicted)
     assert len(found) == 2
+
+
+@pytest.mark.parametrize(("share", "broken"), [(0.9, 0), (0.45, 1)])
+def test_a_share_that_is_refused_changes_no_size(share: float, broken: int) -> None:
+    """Seed 500044: offered to a canary that serves with a half, which goes on as it was."""
+    found: list[str] = []
+    checks = ServedChecks(lambda invariant, text: found.append(f"{invariant} {text}"), ("walker",))
+    checks.recorded(1, 1, ModelAssigned(1, 1, BTC, "walker@7", "", ()))
+    for seq, offered in enumerate((0.2, share), start=2):
+        checks.recorded(1, seq, ModelOffered(seq, seq, BTC, "canary", "walker@8", "", (), offered, "drawn"))
+        checks.recorded(1, seq, ModelStanding(seq, seq, BTC, "canary", "walker@8", "serving", 1.0, ""))
+    checks.entered("walker 1", Decimal(1))
+    view = SimpleNamespace(strategy_qty=lambda *_: Decimal(0))
+    core: Any = SimpleNamespace(view=view, orders=SimpleNamespace(open_orders=lambda *_: []))
+    checks.on_new(NewOrder(5, "k-1", "coinbase", intent(strategy="walker", qty="0.8", reason="walker 1")), core)
+    assert len(found) == broken

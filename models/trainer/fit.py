@@ -312,9 +312,11 @@ class Stage:
         return contextlib.nullcontext()
 
     def _some_windows(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Evenly spread training windows, enough for a mean and a variance."""
+        """Evenly spread training windows, enough for a mean and a variance, in whole batches: each counts alike."""
         part = self.part.every(_STATISTICS_BATCHES * self.loader.batch)
         for batch in batches(part.part, self.data.samples, self.loader.batch):
+            if len(batch.index) < self.loader.batch:
+                return
             yield self._to_device(batch.windows), self._to_device(self.data.numbers[batch.index])
 
     # --- where it is ----------------------------------------------------------------------------------------------

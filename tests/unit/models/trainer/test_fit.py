@@ -11,7 +11,8 @@ from engine.errors import ConfigError, DataError
 from models import networks
 from models.bundle import load_bundle
 from models.catalogue import verify_bundle
-from models.trainer.dataset import Dataset
+from models.splits.parts import TrainingPart
+from models.trainer.dataset import Dataset, Part
 from models.trainer.settings import Fit, settings_of
 from tests.support.networks import SMALL
 from tests.support.training import (
@@ -236,6 +237,14 @@ def test_averaged_weights_are_what_is_judged_and_kept(minutes):
     moved = [key for key, value in kept.best.weights.items() if not torch.equal(value, plain.best.weights[key])]
     assert any("running_var" in key for key in moved)
     assert len(moved) > 5
+
+
+def test_statistics_of_averaged_weights_are_of_whole_batches(minutes):
+    """A last batch of one row has no variance; of a few it would count as much as a whole one."""
+    stage = stage_of(minutes, fit={"ema": 0.9, "epochs": 1}, network={"name": "cnn_lstm"})
+    batch = stage.loader.batch
+    stage.part = Part(stage.data.samples, TrainingPart(stage.part.index[: 2 * batch + 1]))
+    assert [len(windows) for windows, _ in stage._some_windows()] == [batch, batch]
 
 
 def test_the_ends_of_the_last_epochs_are_averaged_alike_also_after_a_stop(minutes):

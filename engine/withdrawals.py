@@ -165,8 +165,8 @@ class Withdrawals:
     def why_gone(self, order: ManagedOrder) -> str:
         """Why an open order must go; empty when it may stay."""
         state = self._gate.state
-        if state is RiskState.HALTED:
-            return "" if _closes_at_once(order.intent) else "halted"
+        if state is RiskState.HALTED and not _closes_at_once(order.intent):
+            return "halted"
         if self.closing:
             return "shutdown"
         if (

@@ -73,6 +73,21 @@ def test_what_closes_at_once_is_left_to_a_slow_venue_while_halted() -> None:
     assert this.cancels(timer(9 * S)) == []
 
 
+@pytest.mark.fault("F7")
+def test_what_closes_at_once_still_goes_with_a_session_that_ends_while_halted() -> None:
+    """A slow venue refuses the first cancel: without another one the order would outlive who follows it."""
+    this = rig()
+    this.core.on_event(halted(2 * S))
+    wish = intent(side=e.Side.SELL, reduce_only=True, order_type=OrderType.MARKET, limit_px=None)
+    this.core.slots[0].strategy.answers = {"on_timer": lambda *_: [wish]}
+    this.core.on_event(timer(2 * S + 1))
+    this.core.slots[0].strategy.answers = {}
+    assert this.cancels(accepted(2 * S + 2)) == []
+    assert this.cancels(e.ShutdownRequested(3 * S, 3 * S, "SIGINT")) == ["k-1"]
+    this.core.on_event(refused(3 * S + 1))
+    assert this.cancels(timer(4 * S)) == ["k-1"]
+
+
 def test_a_cancel_refused_during_shutdown_is_asked_for_again() -> None:
     """Closing, not halted."""
     this = rig(resting())

@@ -26,6 +26,7 @@ from config.secrets import check_private
 from config.venue_kind import TellsRates
 from config.venue_registry import kind_of
 from config.wiring import build_slots
+from engine import processors
 from engine.errors import ConfigError
 from engine.findings import Finding, Skipped, Warned, look
 from engine.instruments import Instrument
@@ -80,6 +81,7 @@ def uses_key(settings: Settings, *, live: bool) -> bool:
 
 def _configuration(subject: Subject) -> str:
     files = ", ".join(subject.settings.files) or "no file"
+    processors.check_claim(subject.settings.engine.cpu)
     said = check_profile(subject.settings) if subject.live else f"profile {subject.settings.profile}"
     return f"{said}; {files}"
 

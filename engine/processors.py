@@ -37,6 +37,20 @@ _claim = _Claim()
 """Affinities are this process's, and so is this."""
 
 
+def check_claim(cpu: int | None) -> frozenset[int]:
+    """The processors of the calling thread.  Raises ``ConfigError`` where ``cpu`` is none of them, or the only one."""
+    usable = _usable()
+    if cpu is not None and cpu not in usable:
+        raise ConfigError(
+            f"engine.cpu is {cpu}, which is no processor of this process",
+            expected=f"one of {', '.join(map(str, sorted(usable)))}" if usable else "Linux",
+            do="leave engine.cpu out",
+        )
+    if cpu is not None and len(usable) < 2:
+        raise ConfigError("engine.cpu needs a second processor, and this process has one", do="leave engine.cpu out")
+    return usable
+
+
 @contextmanager
 def loop_on(cpu: int | None) -> Iterator[None]:
     """The calling thread has the processor ``cpu`` to itself meanwhile; None changes nothing.
@@ -46,15 +60,7 @@ def loop_on(cpu: int | None) -> Iterator[None]:
     if cpu is None:
         yield
         return
-    before = _usable()
-    if cpu not in before:
-        raise ConfigError(
-            f"engine.cpu is {cpu}, which is no processor of this process",
-            expected=f"one of {', '.join(map(str, sorted(before)))}" if before else "Linux",
-            do="leave engine.cpu out",
-        )
-    if len(before) < 2:
-        raise ConfigError("engine.cpu needs a second processor, and this process has one", do="leave engine.cpu out")
+    before = check_claim(cpu)
     _claim.home, _claim.beside, _claim.loop = frozenset({cpu}), before - {cpu}, _this_thread()
     os.environ[CORES_VARIABLE] = str(len(before))
     try:

@@ -55,6 +55,7 @@ def test_paper_as_it_ships_needs_no_account_and_passes(tmp_path: Path) -> None:
     ("changes", "check", "outcome", "said"),
     [
         ({"profile": "paper"}, "configuration", Outcome.FAILED, "profile is paper"),
+        ({"engine": {"cpu": 4096}}, "configuration", Outcome.FAILED, "engine.cpu is 4096, which is no processor"),
         ({"venue": {"rest_url": "http://127.0.0.1:1"}}, "venue", Outcome.FAILED, "expected https"),
         ({"venue": {"key_file": None}}, "key file", Outcome.FAILED, "venue.key_file is empty"),
         ({"venue": {"key_file": None}}, "account", Outcome.FAILED, "address or key of the account is missing"),

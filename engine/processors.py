@@ -17,6 +17,8 @@ from engine.errors import ConfigError
 CORES_VARIABLE: Final = "KESTREL_CORES"
 """For the processes that are started: how many processors all of them and the loop have together."""
 _TASKS: Final = "/proc/self/task"
+_CALLER: Final = "0"
+"""The calling thread."""
 
 
 class _Claim:
@@ -79,17 +81,17 @@ def beside() -> Iterator[None]:
     if not _claim.loop or _usable() != _claim.home:
         yield  # they take after this thread, which is beside it already
         return
-    os.sched_setaffinity(0, _claim.beside)
+    _place([_CALLER], _claim.beside)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, _claim.home)
+        _place([_CALLER], _claim.home)
 
 
 def step_aside() -> None:
     """The calling thread, which the loop's has started, goes to the other processors."""
     if _claim.loop:
-        os.sched_setaffinity(0, _claim.beside)
+        _place([_CALLER], _claim.beside)
 
 
 def send_aside() -> None:
@@ -122,5 +124,5 @@ def _usable() -> frozenset[int]:
 
 def _place(threads: Iterable[str], cpus: frozenset[int]) -> None:
     for thread in threads:
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # it has ended meanwhile, or these processors were taken away: it runs where it may
             os.sched_setaffinity(int(thread), cpus)

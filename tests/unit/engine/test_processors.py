@@ -94,6 +94,22 @@ def test_threads_that_the_loop_lends_work_to_are_beside_it() -> None:
     assert run_loop(course, uvloop=False) == (ALL, ALL)
 
 
+@two_needed
+def test_processors_that_were_taken_away_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's set of processors may shrink under a session: names are still resolved, and children start."""
+
+    async def course() -> tuple[str, int]:
+        with monkeypatch.context() as patch:
+            patch.setattr(processors._claim, "beside", frozenset({4095}))
+            lent = await asyncio.to_thread(lambda: "done")
+            with processors.beside():
+                child = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", "")
+        return lent, await child.wait()
+
+    assert run_loop(course, uvloop=False, cpu=HOME) == ("done", 0)
+    assert frozenset(os.sched_getaffinity(0)) == ALL
+
+
 def test_without_a_processor_of_its_own_nothing_changes() -> None:
     """Neither the loop nor what starts beside it."""
     with processors.loop_on(None), processors.beside():

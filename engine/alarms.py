@@ -41,6 +41,14 @@ class Alarms:
             return ""
         return f"{len(sources)} sources have raised alarms against it already"
 
+    def weakened_by(self, event: ModelAlarmed) -> str:
+        """What the same source has done to a version that ``event`` would undo in part or whole; empty for nothing.
+        Rules may have had another action then."""
+        known = self._standing.get((event.instrument, event.model), {}).get(event.source)
+        if known is None or not (event.action == CLEAR or (known.action, event.action) == (STOP, SIZE_DOWN)):
+            return ""
+        return f"{'stopped' if known.action == STOP else 'sized down'} by {_worded(known)}"
+
     def take(self, event: ModelAlarmed) -> str:
         """Note one; returns what is wrong with it, empty for nothing."""
         if event.action not in ACTIONS:

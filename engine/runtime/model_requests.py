@@ -53,6 +53,8 @@ FIGURES: Final = (
     "latency_p99_us",
 )
 """Names that a report may have: they become labels of a metric."""
+BY_RULES: Final = "by_rules"
+"""Of an alarm that nobody has looked at: what its source has stopped or sized down before is not its to take back."""
 WORDS: Final = {"role": 20, "verdict": 600}
 """Names of its texts, and how long they may be."""
 
@@ -132,6 +134,9 @@ class ModelRequests:
             raise ConfigError(f"the factor is {factor:g}", expected="more than 0, at most 1")
         text = writable(str(arguments.get("text", "")))[:TEXT_MAX]
         alarm = ModelAlarmed(now_ns, now_ns, instrument, model, source, action, factor, text)
+        held = self._core.serving.standings.alarms.weakened_by(alarm) if arguments.get(BY_RULES) else ""
+        if held:
+            raise ConfigError(f"{action} of {model} is not taken: it is {held}", expected="a person who clears that")
         full = self._core.serving.standings.alarms.why_full(alarm)
         if full:
             raise ConfigError(f"the alarm is not taken: {full}", do="look at them in status, and clear what is over")

@@ -21,7 +21,17 @@ from engine.durable import write_atomically
 from engine.errors import JournalError, KestrelError
 from engine.runtime.control import RefusedError, ask
 from engine.runtime.journal_tail import JournalTail
-from engine.runtime.model_requests import ALARM, BEHIND, FIGURES, MODELS_MAX, REPORT, TEXT_MAX, WEIGH, WORDS
+from engine.runtime.model_requests import (
+    ALARM,
+    BEHIND,
+    BY_RULES,
+    FIGURES,
+    MODELS_MAX,
+    REPORT,
+    TEXT_MAX,
+    WEIGH,
+    WORDS,
+)
 from engine.runtime.observer_pace import Pace
 from engine.runtime.storing import is_let_go, step_back
 
@@ -183,7 +193,7 @@ def request_of(told: Any) -> tuple[str, dict[str, Any]]:
     """The request that says it; an empty command for what is no request."""
     fields = told._asdict()
     if "action" in fields:
-        return ALARM, {**fields, "text": fields["text"][:TEXT_MAX]}
+        return ALARM, {**fields, "text": fields["text"][:TEXT_MAX], BY_RULES: True}
     if "weights" in fields:
         return WEIGH, {**fields, "weights": list(fields["weights"])}
     return "", {}

@@ -10,6 +10,8 @@ from engine import events as e
 from engine.alarms import SOURCES_MAX
 from engine.errors import ConfigError
 from engine.runtime.model_requests import ALARM, MODELS_MAX, REPORT, WEIGH, ModelRequests
+from engine.runtime.observer_process import request_of
+from models.observer.told import Alarmed
 from tests.support.core import BTC, MemoryRecorder, OpenGate, Scripted, build_core, open_market, spot
 from tests.support.serving import Answers, Shelf
 
@@ -68,6 +70,20 @@ def test_a_stop_is_cleared_also_when_its_version_has_left() -> None:
     core.on_event(told)
     with pytest.raises(ConfigError, match="no model that stands"):
         ask(requests, model="m@1234", action="clear")
+
+
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize("action", ["clear", "size_down"])
+def test_rules_that_only_tell_today_take_back_no_stop_of_before(requests: ModelRequests, action: str) -> None:
+    """It was set by the same source in an earlier session; that it is within its limit now, nobody has looked at."""
+    core = requests._core
+    core.on_event(e.ModelAlarmed(5, 5, BTC, "m@1234aa", "psi", "stop"))
+    _, told = request_of(Alarmed(BTC, "m@1234aa", "psi", action, 0.5, "within its limit again"))
+    with pytest.raises(ConfigError, match=r"stopped by psi.*expected a person"):
+        requests.take(ALARM, told, "observer", 7)
+    assert ask(requests, action=action, source="psi", factor=0.5) != ()  # a person may
+    core.on_event(e.ModelAlarmed(8, 8, BTC, "m@1234aa", "psi", "clear"))
+    assert requests.take(ALARM, told, "observer", 9) != ()
 
 
 def test_weights_become_an_input(requests: ModelRequests) -> None:

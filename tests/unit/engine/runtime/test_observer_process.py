@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import KestrelError
 from engine.runtime.control import REQUEST_MAX_BYTES, RefusedError
-from engine.runtime.model_requests import ALARM, REPORT
+from engine.runtime.model_requests import ALARM, BY_RULES, REPORT
 from engine.runtime.observer_keeper import LOG_FILE, ObserverKeeper
 from engine.runtime.observer_pace import Pace
 from engine.runtime.observer_process import DAMAGED, Telling, Watch, follow
@@ -93,7 +93,7 @@ def test_it_reads_to_the_end_and_leaves_what_it_knows(folder: Path) -> None:
     assert len(counting.seen) == 300
     assert counting.closed
     assert [alarm.source for alarm in told] == ["psi"]
-    assert daemon.took[0] == (ALARM, told[0]._asdict())
+    assert daemon.took[0] == (ALARM, {**told[0]._asdict(), BY_RULES: True})
     assert daemon.took[1][0] == REPORT
     told_figures = daemon.took[1][1]["figures"]
     assert told_figures.keys() == {"ece", "behind_s"}, "what is no metric stays in the file"

@@ -16,7 +16,7 @@ from engine import events as e
 from engine.asking import Asking
 from engine.buffers import Buffers, main_of
 from engine.counters import Counters
-from engine.errors import KestrelError
+from engine.errors import JournalError, KestrelError
 from engine.instruments import Instrument
 from engine.intents import writable
 from engine.lanes import Lane, StrategySlot, seats_of
@@ -338,9 +338,11 @@ class Serving:
         self.standings.put_on_record(self._refusal(event, reason))
 
     def _refuse_lost(self, event: e.ModelOffered, reason: str) -> None:
-        """The model cannot be had; nothing else on record says so.  Raises ``JournalError`` where that finds no room:
-        a session that went on would decide by what its replay cannot know."""
-        self._recorder.record(self._refusal(event, reason))
+        """The model cannot be had; nothing else on record says so.  Raises ``JournalError`` where that finds no room,
+        with trading halted and open orders asked back: a session that went on would decide by what its replay cannot
+        know."""
+        if not self.standings.put_on_record(self._refusal(event, reason)):
+            raise JournalError(f"that {event.model} cannot be had is not on record", do="free disk space")
 
     def _refusal(self, event: e.ModelOffered, reason: str) -> e.ModelStanding:
         self._counters.refused_offers += 1

@@ -8,12 +8,12 @@ import pytest
 from engine import events as e
 from engine.bus import EventBus
 from engine.codec import encode
-from engine.commands import RiskStateChanged
+from engine.commands import RiskStateChanged, TimeInForce
 from engine.core import NullProbe
 from engine.replay import ReplayAssembly, ReplayRecorder, ReplayResult, replay
 from engine.router import OrderRouter
 from engine.seats import ServingRules
-from tests.support.core import BTC, MemoryJournal, Scripted, Written, build_core, intent, quote, spot
+from tests.support.core import BTC, D, MemoryJournal, Scripted, Written, build_core, intent, quote, spot
 from tests.support.serving import Answers, Shelf
 
 
@@ -188,4 +188,39 @@ def test_a_model_that_is_lost_and_finds_no_room_for_that_ends_the_session() -> N
     result = run(journal.written)
     assert (result.identical, result.first_difference) == (True, None)
     assert told == ["the journal takes no more records; nothing is sent any more"]
-    assert isinstance(journal.written[-1].record, e.ModelOffered)
+    assert [type(one.record) for one in journal.written[-2:]] == [e.ModelOffered, RiskStateChanged]
+
+
+@pytest.mark.fault("E4")
+def test_a_session_that_a_lost_model_ends_takes_its_open_orders_back() -> None:
+    """Nobody is left to look after what rests: the kill switch is thrown before the journal counts as dead."""
+    journal, models, cancelled = MemoryJournal(), shelf(asynchronous=False), list[str]()
+
+    class Noting(Nowhere):
+        def cancel(self, cancel) -> None:
+            cancelled.append(cancel.client_order_id)
+
+    def resting() -> Scripted:
+        wishes = iter([[intent(time_in_force=TimeInForce.GTC)]])
+        return Scripted(on_quote=lambda *_: next(wishes, []), on_prediction=lambda *_: [])
+
+    bus = EventBus(journal, NullProbe(), lambda text, error: None)
+    core = build_core(bus, resting(), assembly=models)
+    bus.attach(core, OrderRouter(bus.publish, lambda: [Noting()]))
+    for event in (
+        e.InstrumentDefined(1, 1, spot()),
+        e.BalanceReported(1, 1, "coinbase", "USD", D("1000"), D("1000")),
+        e.FeedUp(1, 1, "coinbase", "market"),
+        e.FeedUp(1, 1, "coinbase", "user"),
+        quote(100),
+    ):
+        bus.publish(event)
+    (name,) = [order.client_order_id for order in core.orders.open_orders()]
+    journal.full_for = (e.ModelStanding,)
+    bus.publish(models.offer(110, "lost@1"))
+    assert bus.dead
+    assert cancelled == [name]
+    recorder = ReplayRecorder()
+    assembly = ReplayAssembly(recorder, shelf(asynchronous=False), recompute=False, tolerance=lambda: 0.0)
+    result = replay(journal.written, recorder, build_core(recorder, resting(), assembly=assembly))
+    assert (result.identical, result.first_difference) == (True, None)

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from tests.support import complete
 
 _numbers = count()
+_PRIORITY = os.getpriority(os.PRIO_PROCESS, 0)
 # How long an example takes, or its making, is the machine's business: no test may fail for that.
 _UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("suite", derandomize=True, **_UNTIMED)
@@ -55,6 +56,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """``pytest -k B14`` finds the tests that cover the fault B14."""
     for mark in item.iter_markers("fault"):
         item.extra_keyword_matches.update(mark.args)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """What lowers its own priority must not do so in this process: all later tests would wait for everybody else."""
+    assert os.getpriority(os.PRIO_PROCESS, 0) == _PRIORITY, "this test has left another priority behind"
 
 
 def pytest_collection_finish() -> None:

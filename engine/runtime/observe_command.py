@@ -31,7 +31,9 @@ def register(app: typer.Typer, wire: Wire) -> None:
         from engine.runtime.control import socket_path, user_run_folder
         from engine.runtime.observer_process import Telling, Watch, follow, say
         from engine.runtime.session import Session
+        from engine.runtime.storing import step_back
 
+        step_back()
         session = Session.open(folder)
         observer, carry_out = wire(session)
         telling = Telling(socket_path(user_run_folder(), session.id, process_id))

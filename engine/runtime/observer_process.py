@@ -33,7 +33,7 @@ from engine.runtime.model_requests import (
     WORDS,
 )
 from engine.runtime.observer_pace import Pace
-from engine.runtime.storing import is_let_go, step_back
+from engine.runtime.storing import is_let_go
 
 POLL_S: Final = 0.2
 LOOK_S: Final = 2.0
@@ -201,7 +201,6 @@ def request_of(told: Any) -> tuple[str, dict[str, Any]]:
 
 def follow(watch: Watch, telling: Telling, let_go: Callable[[float], bool] = is_let_go) -> int:
     """Watch until the session has ended; the exit status of the process."""
-    step_back()
     looked_s = reported_s = -REPORT_S
     left_s = 0.0
     while True:

@@ -12,7 +12,10 @@ way whose library is missing or that fails is in the result with its reason.  Ea
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
+import os
 import platform
 import statistics
 import sys
@@ -37,6 +40,7 @@ def main() -> None:
     """Writes the result after each network, so that a run that is cut off has left what it had."""
     arguments = _arguments()
     sys.path.insert(0, str(ROOT))
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # all ways in float32; read as libraries are loaded
     import torch
 
     if not torch.cuda.is_available():
@@ -123,11 +127,12 @@ def _torch(network: Any, x: Any, how: str) -> tuple[Call, Callable[[], Any]]:
 
     import torch
 
+    torch.compiler.reset()  # each batch is a static shape of its own, and no more of them than are kept
     module = deepcopy(network).cuda().eval().requires_grad_(False)
     host = x.pin_memory()
     device = host.cuda()
     out = torch.empty_like(network(x[:1]).detach().expand(len(x), -1).contiguous()).pin_memory()
-    compute: Callable[[Any], Any] = torch.compile(module) if how == "compile" else module
+    compute: Callable[[Any], Any] = torch.compile(module, dynamic=False) if how == "compile" else module
     with torch.inference_mode():
         if how == "graph":
             side = torch.cuda.Stream()
@@ -173,6 +178,9 @@ def _ort(network: Any, name: str, x: Any, provider: str) -> tuple[Call, Callable
         "CUDAExecutionProvider": {"use_tf32": "0", "enable_cuda_graph": "1"},
         "TensorrtExecutionProvider": {"trt_cuda_graph_enable": "1", "trt_fp16_enable": "0"},
     }
+    if provider == "TensorrtExecutionProvider":
+        with contextlib.suppress(ImportError):  # else the system's libraries
+            importlib.import_module("tensorrt_libs")
     wanted: list[Any] = [(provider, settings[provider])]
     if provider == "TensorrtExecutionProvider":
         wanted.append(("CUDAExecutionProvider", {"use_tf32": "0"}))

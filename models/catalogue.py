@@ -125,9 +125,14 @@ def is_at_hand(directory: Path | str, version: str, registry: Path) -> bool:
         return False
     if Registry(registry).path_of(version).is_dir():
         return True
+    return is_of_version(Path(directory) / version.partition("@")[0], version)
+
+
+def is_of_version(folder: Path, version: str) -> bool:
+    """Whether a folder holds the manifest of exactly that version; whole or not."""
     name, _, sha = version.partition("@")
     try:
-        return bool(name) and hashlib.sha256((Path(directory) / name / MANIFEST).read_bytes()).hexdigest()[:12] == sha
+        return bool(name) and hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12] == sha
     except OSError:
         return False
 

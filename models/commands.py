@@ -317,17 +317,20 @@ def models_audit(registry: RegistryOption = REGISTRY, as_json: JsonFlag = False)
 
 
 def _place(name: str, directory: Path, registry: Path) -> Path:
-    """Of a bundle by its name, of a version by ``NAME@VERSION``."""
+    """Of a bundle by its name, of a version by ``NAME@VERSION``; the version may be that of a bundle."""
+    from models.catalogue import is_of_version
     from models.registry.store import Registry
 
     held = Registry(registry)
+    plain, _, sha = name.partition("@")
+    place = bundles_folder(directory) / plain
     if "@" not in name:
-        place = bundles_folder(directory) / name
         own = [one for one in held.versions() if one.partition("@")[0] == name]
         if own and not place.is_dir():
             raise BundleError(f"{name!r} is in the registry alone", expected=f"one of its versions: {', '.join(own)}")
         return place
-    plain, _, sha = name.partition("@")
+    if is_of_version(place, name) and not held.path_of(name).is_dir():
+        return place
     return held.path_of(held.resolve(plain, sha))
 
 

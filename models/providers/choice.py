@@ -89,8 +89,8 @@ def _served(
 
 def try_provider(bundle: Bundle, provider: Provider) -> Tried:
     """Open, golden tape, warm-up.  Raises ``BundleError``, also for what the runtime raises of its own."""
-    graph = provider.open(source_of(bundle))
     try:
+        graph = provider.open(source_of(bundle))
         bound = BoundGraph(graph, bundle)
         _check_tape(bundle, bound)
         samples_ns = []
@@ -101,7 +101,7 @@ def try_provider(bundle: Bundle, provider: Provider) -> Tried:
     except BundleError:
         raise
     except Exception as error:  # each runtime has types of its own, also for a device that went away
-        raise refused(bundle.version, "run", error) from error
+        raise refused(bundle.version, "open or run", error) from error
     return Tried(graph, median(samples_ns[_WARM_UP_RUNS // 2 :]) / 1000)
 
 
@@ -160,10 +160,20 @@ class ServedGraph:
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Run:
         if self.first.provider == _CPU:
             return self.first.bind(inputs, outputs)  # nothing stands behind it: no more than the runtime's own call
-        behind = None if self.standby is None else self.standby.bind(inputs, outputs)
-        if self.lost:
-            return behind if behind is not None else self._refuse
-        return _Guarded(self, self.first.bind(inputs, outputs), behind or self._refuse).run
+        behind = self._refuse if self.standby is None else self.standby.bind(inputs, outputs)
+        if not self.lost:
+            try:
+                return _Guarded(self, self.first.bind(inputs, outputs), behind).run
+            except Exception as error:  # no memory for these buffers, or a device that has gone since
+                self.lose(error)
+        return behind
+
+    def tell(self, on_changed: OnChanged) -> None:
+        """Of the loss: when it comes, or now, where it came before anybody was to be told."""
+        with self._lock:
+            self.on_changed, is_lost = on_changed, bool(self.lost)
+        if is_lost:
+            self._say()
 
     def lose(self, error: Exception) -> None:
         """The first one serves no more, on any buffers.  It is told once."""
@@ -172,6 +182,9 @@ class ServedGraph:
                 return
             self.lost = first_line(error)
             self.losses += 1
+        self._say()
+
+    def _say(self) -> None:
         self.on_changed(
             self.first.provider,
             "" if self.standby is None else self.standby.provider,

@@ -6,7 +6,9 @@ is named after all of them.  Opening never builds: that takes minutes, and belon
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import os
 import re
 import shutil
@@ -18,7 +20,8 @@ import msgspec
 import onnxruntime as ort
 
 from engine.errors import BundleError
-from models.providers.gpu import DeviceGraph, Gpu, find_gpu, require, require_used
+from models.providers.capturing import CAPTURES
+from models.providers.gpu import DeviceGraph, Gpu, captured_if_possible, find_gpu, require, require_used
 from models.providers.graph import ProviderError, Source
 from models.providers.onnx_runtime import open_session
 
@@ -52,23 +55,18 @@ class TensorrtProvider:
         self._folder = folder
 
     def open(self, source: Source) -> DeviceGraph:
-        require(_TENSORRT, self.name)
+        _require_tensorrt()
         gpu = find_gpu()
         place = engine_folder(self._folder, source, gpu)
         check_engine(place, source, gpu)
-        try:
-            graph = _opened(source, gpu, place, captured=True)
-            graph.try_out()
-        except Exception:  # what cannot be captured says so in many ways; it may run all the same
-            graph = _opened(source, gpu, place)
-        return graph
+        return captured_if_possible(lambda captured: _opened(source, gpu, place, captured=captured))
 
     def build(self, source: Source) -> Path:
         """Build engine and timing cache, run them, and put them into place; the folder.
 
         Raises ``ProviderError`` where TensorRT cannot run here.
         """
-        require(_TENSORRT, self.name)
+        _require_tensorrt()
         gpu = find_gpu()
         place = engine_folder(self._folder, source, gpu)
         try:
@@ -84,6 +82,15 @@ class TensorrtProvider:
         return place
 
 
+def _require_tensorrt() -> None:
+    """Raises ``ProviderError`` when the runtime that is installed has not got it."""
+    require(_TENSORRT, TensorrtProvider.name)
+    # The runtime loads CUDA's packages by itself and not this one: importing it loads what is in it.  Without it the
+    # libraries are the system's, or the session says that they are missing.
+    with contextlib.suppress(ImportError, OSError):
+        importlib.import_module("tensorrt_libs")
+
+
 def engine_folder(folder: Path, source: Source, gpu: Gpu) -> Path:
     """Where the engine of a graph on a GPU lies."""
     words = (_sha(source), gpu.name, gpu.driver, ort.__version__, _library(), source.precision)
@@ -97,7 +104,7 @@ def check_engine(place: Path, source: Source, gpu: Gpu) -> None:
     except FileNotFoundError:
         raise ProviderError(
             f"no TensorRT engine of {source.version} for {gpu.name}, driver {gpu.driver}, in {place.parent}",
-            do=f"python run.py models verify {source.version.partition('@')[0]} --build",
+            do=f"python run.py models verify {source.version} --build --engines {place.parent.parent}",
         ) from None
     except (OSError, msgspec.MsgspecError) as error:
         raise ProviderError(f"{place / READY} cannot be read: {error}", do="build the engine again") from None
@@ -132,9 +139,10 @@ def _opened(source: Source, gpu: Gpu, place: Path, *, captured: bool = False) ->
     """``captured``: the launches of the whole graph as one, for the shapes that are bound."""
     # What TensorRT does not take over goes to CUDA.
     settings = engine_settings(source, place) | {"trt_cuda_graph_enable": "1" if captured else "0"}
-    session = open_session(source, [(_TENSORRT, settings), (_CUDA, {"device_id": "0", "use_tf32": "0"})])
+    with CAPTURES.beside():
+        session = open_session(source, [(_TENSORRT, settings), (_CUDA, {"device_id": "0", "use_tf32": "0"})])
     require_used(session, _TENSORRT, TensorrtProvider.name)
-    return DeviceGraph(TensorrtProvider.name, gpu.name, session, source)
+    return DeviceGraph(TensorrtProvider.name, gpu.name, session, source, captured=captured)
 
 
 def engine_settings(source: Source, place: Path) -> dict[str, str]:

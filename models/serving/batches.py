@@ -81,6 +81,7 @@ class Batches:
         self._numbers = {} if bundle.assets is None else bundle.assets.by_instrument
         self.sizes = SIZES[:1] if bundle.manifest.precision in ONE_BY_ONE else SIZES
         self._probe = np.full(bundle.spec.window * len(bundle.spec.columns), PROBE, np.float32)
+        self._to_warm = self.sizes
         try:
             self._bound = {size: model.bind(size) for size in self.sizes}
             single = self._bound[self.sizes[0]]
@@ -101,9 +102,12 @@ class Batches:
             return failed(asks, f"{type(error).__name__}: {error}")
 
     def warm(self) -> None:
-        """One run on whatever lies in the buffers.  Nobody is told what comes out."""
+        """One run on whatever lies in the buffers; the first time one of each size, as what was prepared in the thread
+        that opened them may have to be prepared in this one (launches on a GPU).  Nobody is told what comes out."""
+        sizes, self._to_warm = self._to_warm, self.sizes[:1]
         try:
-            self._bound[1].run()
+            for size in sizes:
+                self._bound[size].run()
         except Exception:  # the next prediction says what is wrong
             return
 

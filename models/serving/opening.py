@@ -101,9 +101,9 @@ class Opening:
         if isinstance(model, AbsentModel):
             self._changed(bundle.version, wanted, "", model.text)
         else:
-            model.graph.on_changed = partial(self._changed, bundle.version)
             if model.graph.passed_over:
-                self._changed(bundle.version, wanted, model.provider, " | ".join(model.graph.passed_over))
+                self._changed(bundle.version, wanted, model.graph.first.provider, " | ".join(model.graph.passed_over))
+            model.graph.tell(partial(self._changed, bundle.version))
         return model
 
     def place(self, model: Placed) -> Placed | OffLoopModel:

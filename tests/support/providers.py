@@ -16,15 +16,23 @@ from models.providers.onnx_runtime import CpuProvider
 class FakeGpu:
     """Implements ``Provider``.
 
-    ``missing``: it cannot be opened, and why.  ``memory_batch``: a greater batch does not fit into its memory when it
+    ``missing``: it cannot be opened, and why; ``broken``: the runtime's own words when it is.  ``memory_batch``: a greater batch does not fit into its memory when it
     is bound.  ``off``: what it computes differs from the CPU by up to this, other at each call.  ``fail`` loses it.
     """
 
     def __init__(
-        self, name: str = "cuda", *, missing: str = "", memory_batch: int = 1 << 30, off: float = 0.0, seed: int = 1
+        self,
+        name: str = "cuda",
+        *,
+        missing: str = "",
+        broken: str = "",
+        memory_batch: int = 1 << 30,
+        off: float = 0.0,
+        seed: int = 1,
     ) -> None:
         self.name = name
         self.missing = missing
+        self.broken = broken
         self.memory_batch = memory_batch
         self.off = off
         self.error: Exception | None = None
@@ -34,6 +42,8 @@ class FakeGpu:
     def open(self, source: Source) -> OpenedGraph:
         if self.missing:
             raise ProviderError(self.missing)
+        if self.broken:
+            raise RuntimeError(self.broken)
         return _FakeGraph(self, CpuProvider().open(source))
 
     def fail(self, text: str) -> None:

@@ -11,6 +11,7 @@ from models.onnx_model import OnnxModel, open_model
 from models.providers.choice import choose_provider, try_provider
 from models.providers.graph import NoProviderError, ProviderError
 from models.providers.onnx_runtime import CpuProvider
+from models.serving.batches import Ask, Batches
 from models.serving.bound import BoundGraph
 from tests.support.providers import FakeGpu
 
@@ -125,6 +126,32 @@ def test_a_gpu_without_room_at_load_is_passed_over(bundle):
     graph = choose_provider(bundle, [FakeGpu(memory_batch=0), CPU], ANY_US)
     assert graph.provider == "cpu"
     assert "CUDA out of memory" in graph.passed_over[0]
+
+
+@pytest.mark.fault("E5")
+def test_a_provider_that_raises_words_of_its_own_when_it_is_opened_is_passed_over(bundle):
+    """A driver that is older than its libraries: the runtime's types are no errors of ours, and the CPU serves."""
+    graph = choose_provider(bundle, [FakeGpu(broken="CUDA driver version is insufficient\nat 0x7f"), CPU], ANY_US)
+    assert graph.provider == "cpu"
+    (why,) = graph.passed_over
+    assert "driver version is insufficient" in why
+    assert "0x7f" not in why
+
+
+@pytest.mark.fault("E5")
+def test_a_gpu_without_room_for_other_buffers_gives_way_to_the_cpu(bundle, window):
+    """One window fits, two do not: whoever binds batches of the model gets the CPU's, and so do all others from then
+    on; it is told also where nobody listened by then."""
+    model = OnnxModel(bundle, deadline_us=ANY_US, providers=[FakeGpu(memory_batch=1), CPU])
+    batches = Batches(model, model.guard)
+    (answer,) = batches.answer([Ask("A", window, 1, 2, 3)])
+    assert answer.values == OnnxModel(bundle).predict("A", window, 0, 0).values
+    assert model.predict("A", window, 0, 0).status is PredictionStatus.OK
+    told = []
+    model.graph.tell(lambda *change: told.append(change))
+    ((before, after, text),) = told
+    assert (before, after, model.provider) == ("cuda", "cpu", "cpu")
+    assert "out of memory" in text
 
 
 @pytest.mark.fault("E6")

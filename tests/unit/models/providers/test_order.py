@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 from typer.testing import CliRunner
 
+from models.bundle import load_bundle
 from models.commands import app
 from models.providers.order import provider_of, providers_of
 from models.shipped import Name
@@ -26,6 +27,16 @@ def test_verify_tells_provider_device_and_what_a_prediction_takes():
     assert done.exit_code == 0
     assert "ok on cpu (CPU, one thread)" in done.stdout
     assert " us each" in done.stdout
+
+
+def test_verify_takes_the_very_version_that_the_folder_holds(tmp_path):
+    """What is advised where an engine is missing; another version of the bundle is none."""
+    version = load_bundle(ARTIFACTS / "demo-crypto").version
+    where = ["--directory", str(ARTIFACTS), "--registry", str(tmp_path / "registry")]
+    done = RUN.invoke(app, ["verify", version, *where])
+    assert f"{version}: ok on cpu" in done.stdout
+    done = RUN.invoke(app, ["verify", "demo-crypto@000000000000", *where])
+    assert "has no version of 'demo-crypto'" in str(done.exception)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+import re
+import sys
 from functools import partial
 
 import pytest
 
 from engine.errors import BundleError
 from models.onnx_model import OnnxModel
-from models.providers import tensorrt
+from models.providers import gpu, tensorrt
 from models.providers.gpu import DeviceGraph, Gpu, find_gpu
 from models.providers.graph import ProviderError, source_of
 from models.providers.onnx_runtime import CpuProvider, open_session
@@ -60,12 +63,13 @@ def test_a_finished_engine_is_accepted_and_a_new_build_takes_its_place(bundle, b
 )
 def test_an_engine_is_of_one_graph_gpu_driver_and_precision(bundle, built, tmp_path, other):
     """Any other of them is another folder, which has no engine: it says how one is built."""
-    gpu = other.pop("gpu", GPU)
+    device = other.pop("gpu", GPU)
     source = source_of(bundle)._replace(**other)
-    place = engine_folder(tmp_path, source, gpu)
+    place = engine_folder(tmp_path, source, device)
     assert place != built
-    with pytest.raises(ProviderError, match="models verify demo-crypto --build"):
-        check_engine(place, source, gpu)
+    advice = f"models verify {source.version} --build --engines {tmp_path}"
+    with pytest.raises(ProviderError, match=re.escape(advice)):
+        check_engine(place, source, device)
 
 
 def test_a_changed_or_missing_file_of_an_engine_is_noticed(bundle, built):
@@ -98,17 +102,19 @@ def test_profiles_are_fixed_and_half_precision_is_only_what_the_bundle_says(bund
         assert made["trt_bf16_enable"] == ("1" if precision == "bf16" else "0")
 
 
-@pytest.mark.parametrize("captures", [True, False])
+@pytest.mark.parametrize("runtime", ["captures", "captures once", "cannot capture"])
 def test_an_engine_is_opened_with_its_launches_captured_and_without_where_that_fails(
-    bundle, built, window, monkeypatch, captures
+    bundle, built, window, monkeypatch, runtime
 ):
-    """A session of the CPU in its place: options, device buffers and the golden tape are as on the GPU."""
+    """A session of the CPU in its place: options, device buffers and the golden tape are as on the GPU.  A runtime that
+    captures once for all buffers (TensorRT's part of ONNX Runtime) computes the first set whichever is asked."""
     asked = []
 
     class Session:
         def __init__(self, real, providers):
             self.real, self.captured = real, providers[0][1]["trt_cuda_graph_enable"] == "1"
             self._sess = self
+            self.first = None
 
         def io_binding(self):
             return self.real.io_binding()
@@ -117,8 +123,10 @@ def test_an_engine_is_opened_with_its_launches_captured_and_without_where_that_f
             return ["TensorrtExecutionProvider"]
 
         def run_with_iobinding(self, binding, options):
-            if self.captured and not captures:
+            if self.captured and runtime == "cannot capture":
                 raise RuntimeError("TensorRT EP: this graph cannot be captured")
+            if self.captured and runtime == "captures once":
+                self.first = binding = self.first or binding
             self.real._sess.run_with_iobinding(getattr(binding, "_iobinding", binding), options)
 
     def opened(source, providers):
@@ -131,9 +139,10 @@ def test_an_engine_is_opened_with_its_launches_captured_and_without_where_that_f
     monkeypatch.setattr(tensorrt, "DeviceGraph", partial(DeviceGraph, device_type="cpu"))
     model = OnnxModel(bundle, providers=[TensorrtProvider(built.parents[1]), CpuProvider()])
     assert model.provider == "tensorrt"
-    said = model.predict("A", window, 0, 0)
-    assert said.values == OnnxModel(bundle).predict("A", window, 0, 0).values
-    assert [providers[0][1]["trt_cuda_graph_enable"] for providers in asked] == (["1"] if captures else ["1", "0"])
+    wanted = OnnxModel(bundle).predict("A", window, 0, 0).values
+    assert [one.predict("A", window, 0, 0).values for one in (model, model.twin())] == [wanted] * 2
+    captured = [providers[0][1]["trt_cuda_graph_enable"] for providers in asked]
+    assert captured == (["1"] if runtime == "captures" else ["1", "0"])
     assert all(providers[1] == ("CUDAExecutionProvider", {"device_id": "0", "use_tf32": "0"}) for providers in asked)
 
 
@@ -158,6 +167,7 @@ def test_the_driver_is_asked_for_the_gpu(tmp_path, monkeypatch, script, said):
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if said is None:
         assert find_gpu() == GPU
     else:
@@ -165,8 +175,52 @@ def test_the_driver_is_asked_for_the_gpu(tmp_path, monkeypatch, script, said):
             find_gpu()
 
 
+@pytest.mark.parametrize(("visible", "asked"), [("1", "1"), ("GPU-5a5c, 0", "GPU-5a5c"), ("", None), ("-1", None)])
+def test_the_gpu_is_the_one_that_the_process_sees_first(tmp_path, monkeypatch, visible, asked):
+    """An engine is named after it: another one of the machine would have it built for the wrong one."""
+    (tmp_path / "nvidia-smi").write_text('#!/bin/sh\nfor one; do echo "$one, 580"; done | tail -n 1\n')
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    if asked is not None:
+        assert find_gpu() == Gpu(f"--id={asked}", "580")
+    else:
+        with pytest.raises(ProviderError, match="CUDA_VISIBLE_DEVICES hides them all"):
+            find_gpu()
+
+
+def test_no_library_of_the_gpu_is_loaded_with_tf32(monkeypatch):
+    """Libraries read the switch as they are loaded, and TensorRT has no other: it is there before."""
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    seen = []
+    monkeypatch.setattr(gpu.ort, "get_available_providers", lambda: ["TensorrtExecutionProvider"])
+    names = ("NVIDIA_TF32_OVERRIDE", "CUDA_DEVICE_ORDER")
+    monkeypatch.setattr(gpu.ort, "preload_dlls", lambda: seen.extend(os.environ[name] for name in names))
+    gpu.require("TensorrtExecutionProvider", "tensorrt")
+    assert seen == ["0", "PCI_BUS_ID"]
+
+
+@pytest.mark.parametrize(
+    "content", ["import os; os.environ['LOADED'] = '1'", "raise OSError('libcudart.so.13: no such file')"]
+)
+def test_libraries_of_the_package_are_loaded_before_the_session(tmp_path, monkeypatch, bundle, content):
+    """A package in place of NVIDIA's; one whose libraries do not load leaves it to the session to say so."""
+    (tmp_path / "tensorrt_libs.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt_libs", raising=False)
+    monkeypatch.setenv("LOADED", "0")
+    monkeypatch.setattr(tensorrt, "require", lambda *_: None)
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: GPU)
+    with pytest.raises(ProviderError, match="no TensorRT engine"):
+        TensorrtProvider(tmp_path).open(source_of(bundle))
+    assert os.environ["LOADED"] == ("1" if "environ" in content else "0")
+    sys.modules.pop("tensorrt_libs", None)
+
+
 def test_a_machine_without_a_driver_has_no_gpu(tmp_path, monkeypatch):
     """No such program."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(ProviderError, match="nvidia-smi is not installed"):
         find_gpu()

@@ -58,14 +58,18 @@ def test_lost_or_damaged_it_is_made_again(registry, add, content) -> None:
         assert file.execute("SELECT count(*) FROM versions").fetchone() == (1,)
 
 
-def test_a_damaged_version_is_listed_with_its_reason(registry, add) -> None:
+def test_a_damaged_version_is_listed_with_its_reason_until_it_is_whole_again(registry, add) -> None:
     version = add()
     path = registry.path_of(version) / "manifest.json"
+    whole = path.read_bytes()
     path.chmod(0o644)
     path.write_bytes(b"{")
     (row,) = index.rows(registry)
     assert row["state"] == "damaged"
     assert "is not valid" in row["problem"]
+    path.write_bytes(whole)
+    (row,) = index.rows(registry)
+    assert (row["state"], row["problem"]) == ("candidate", "")
 
 
 def test_a_registry_that_is_not_there_has_no_rows(registry) -> None:

@@ -81,3 +81,13 @@ def test_a_graph_that_takes_one_scale_for_a_batch_is_run_one_by_one(bundle, wind
     assert batches.sizes == (1,)
     (answer,) = batches.answer([Ask("A", windows[0], 1, 1, 1)])
     assert answer.values == OnnxModel(bundle).predict("A", windows[0], 1, 1).values
+
+
+def test_the_first_run_for_nothing_is_one_of_each_size(bundle):
+    """The thread that answers is another one than that which opened them; later on one window is enough."""
+    batches, ran = open_batches(OnnxModel(bundle)), []
+    for size, bound in batches._bound.items():
+        bound.run = lambda size=size: ran.append(size)
+    for _ in range(3):
+        batches.warm()
+    assert ran == [*SIZES, 1, 1]

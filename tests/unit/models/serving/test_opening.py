@@ -82,6 +82,19 @@ def test_a_provider_that_is_passed_over_or_lost_is_told_with_its_version(bundle,
     assert told[1:] == [(bundle.version, "cuda", "cpu", "the GPU fell off the bus")]
 
 
+@pytest.mark.fault("E5")
+def test_a_gpu_that_has_no_room_for_batches_is_told_and_the_session_begins_on_the_cpu(bundle, monkeypatch):
+    """A model for the worker whose single window fits and whose batches do not: passed over, then lost."""
+    monkeypatch.setattr(served, "measure_us", lambda _run: 51.0)
+    monkeypatch.setattr(served, "usable_cores", lambda: 2)
+    opening = an_opening(providers=(FakeGpu("tensorrt", missing="no engine"), FakeGpu(memory_batch=1), CpuProvider()))
+    opening.use(Worker())
+    told = []
+    opening.tell_providers(lambda *change: told.append(change[1:3]))
+    assert type(opening.place(opening.open(bundle))) is OffLoopModel
+    assert told == [("tensorrt", "cuda"), ("cuda", "cpu")]
+
+
 def test_a_model_that_nobody_may_serve_is_told(bundle):
     """No provider, and a CPU that is over the deadline."""
     opening = Opening(deadline_us=1e-3, providers=(FakeGpu(missing="no GPU"), CpuProvider()))

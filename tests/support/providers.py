@@ -16,8 +16,9 @@ from models.providers.onnx_runtime import CpuProvider
 class FakeGpu:
     """Implements ``Provider``.
 
-    ``missing``: it cannot be opened, and why; ``broken``: the runtime's own words when it is.  ``memory_batch``: a greater batch does not fit into its memory when it
-    is bound.  ``off``: what it computes differs from the CPU by up to this, other at each call.  ``fail`` loses it.
+    ``missing``: it cannot be opened, and why; ``broken``: the runtime's own words when it is.  ``memory_batch``: a
+    greater batch does not fit into its memory when it is bound.  ``off``: what it computes differs from the CPU by up
+    to this, other at each call.  ``fail`` loses it.
     """
 
     def __init__(

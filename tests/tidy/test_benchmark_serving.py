@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from benchmarks import gpu, serving
 from benchmarks.serving import Lane
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_lanes_take_turns_and_each_call_is_timed() -> None:
@@ -29,6 +32,12 @@ def test_lanes_take_turns_and_each_call_is_timed() -> None:
     warm_up, rounds = order[:4], order[4:]
     assert warm_up == ["fast", "fast", "slow", "slow"]
     assert rounds == ["fast"] * 2 + ["slow"] * 4 + ["fast"] * 4 + ["slow"] * 2
+
+
+def test_the_page_has_what_it_is_written_of() -> None:
+    """``bench --write`` takes the section on serving from its file: what is written into the page alone is lost."""
+    section = (ROOT / "benchmarks" / "serving.md").read_text(encoding="utf-8")
+    assert section.strip() in (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
 
 def test_the_batch_from_which_a_gpu_wins() -> None:

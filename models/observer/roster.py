@@ -25,7 +25,7 @@ from models.registry.store import STANDINGS, Registry
 
 TRACKS_MAX: Final = 512
 """Versions on instruments that are watched at once; more are told and left out."""
-_Stamp = tuple[tuple[str, int], ...]
+_Stamp = tuple[tuple[str, int, int], ...]
 _GONE: Final = "gone"
 """As ``engine.seats`` has it: a model that left its seat, or was refused one."""
 
@@ -200,14 +200,22 @@ class Roster:
             self.troubles["more"] = f"more than {TRACKS_MAX} versions on instruments are not watched"
             return
         self._tracks.setdefault(instrument, {})[track.version] = track
+        if track.bundle is not None:
+            self._forget(instrument, track.version)
 
     def _drop(self, instrument: str, track: Track) -> None:
         del self._tracks[instrument][track.version]
 
     def note(self, instrument: str, version: str, why: str) -> None:
-        """Something of a version cannot be watched."""
-        if len(self.troubles) < TRACKS_MAX:
-            self.troubles[f"{version} on {instrument}"] = why
+        """Something of a version cannot be watched.  Of too many the oldest is let go: it is of months ago."""
+        self._forget(instrument, version)
+        self.troubles[f"{version} on {instrument}"] = why
+        if len(self.troubles) > TRACKS_MAX:
+            del self.troubles[next(iter(self.troubles))]
+
+    def _forget(self, instrument: str, version: str) -> None:
+        """Nothing is the matter with it any more."""
+        self.troubles.pop(f"{version} on {instrument}", None)
 
     def _fee_bps(self, instrument: str) -> float:
         """Of a consolidated price, which nobody trades at, the dearest member's."""
@@ -240,6 +248,9 @@ class Roster:
         except BundleError as error:
             self.note(instrument, "shadows", str(error))
             return
+        self._forget(instrument, "shadows")
+        for version in self._wanted.get(instrument, set()).difference(names, wanted):
+            self._forget(instrument, version)
         self._wanted[instrument] = {*names, *wanted}
         self._waiting.discard(instrument)
         for version in names:
@@ -271,7 +282,8 @@ class Roster:
             return
         try:
             files = sorted((self._registry.root / STANDINGS).glob("*.json"))
-            stamp = tuple((path.name, path.stat().st_mtime_ns) for path in files)
+            # Each change is a file of its own; times alone are too coarse for two changes in a row.
+            stamp = tuple((path.name, about.st_mtime_ns, about.st_ino) for path in files if (about := path.stat()))
         except OSError:
             return
         if stamp != self._read_at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from models.bundle import load_bundle
 from models.life.checking import GIVEN_UP, Checked
 from models.observer.admission import RETRY_NS, Admission
 from models.observer.observer import Observer
+from models.observer.roster import TRACKS_MAX
 from models.observer.turns import Ask, Turns
-from models.registry.promotion import promote
+from models.registry.promotion import promote, retire
 from tests.support.journals import wait_until
 from tests.support.watched import BTC, play
 
@@ -145,3 +147,56 @@ def test_a_version_that_the_daemon_would_refuse_is_no_shadow(market_data: Path, 
     assert version not in found
     assert len(found) == 1
     assert "ended with -11" in next(why for what, why in observer.troubles.items() if what.startswith(version))
+    # It passes five minutes later: then it runs, and nothing is the matter with it any more.
+    observer._admission._check = lambda *_: Checked("", 20.0, p99_us=30.0)
+    observer.last_seq_ns += RETRY_NS
+    observer.look()
+    assert version in figures(observer)
+    assert observer.troubles == {}
+
+
+def test_what_is_told_of_shadows_goes_with_them_and_the_newest_is_kept(
+    market_data: Path, registry: Any, add: Any
+) -> None:
+    """A session of months: a version that was refused and retired, a standing that was damaged and mended, and more
+    troubles than are kept."""
+    live = play(market_data, registry.root, 600)
+    version = add()
+    name, _, sha = version.partition("@")
+    promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
+    observer = live.observer()
+    observer._admission._check = lambda *_: Checked("takes 2000 us", passing=True)
+    live.watched_by(observer)
+    assert any(what.startswith(version) for what in observer.troubles)
+    (standing,) = (registry.root / "standings").glob("*.json")
+    whole = standing.read_bytes()
+    standing.write_bytes(b"{")
+    observer.look()
+    assert any(what.startswith("shadows on ") for what in observer.troubles)
+    standing.write_bytes(whole)
+    retire(registry, name, sha, who="ana", why="enough", now_ns=2)
+    observer.look()
+    assert observer.troubles == {}
+    for number in range(TRACKS_MAX + 1):
+        observer._roster.note("A", f"m@{number}", "gone")
+    assert len(observer.troubles) == TRACKS_MAX
+    assert f"m@{TRACKS_MAX} on A" in observer.troubles
+
+
+def test_a_standing_that_is_changed_twice_within_a_tick_of_the_file_systems_clock_is_followed(
+    market_data: Path, registry: Any, add: Any
+) -> None:
+    """A shadow that comes and goes, and both files have the same time."""
+    live = play(market_data, registry.root, 600)
+    version = add()
+    name, _, sha = version.partition("@")
+    promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
+    observer = live.watched_by(live.observer())
+    observer.look()
+    assert version in figures(observer)
+    (standing,) = (registry.root / "standings").glob("*.json")
+    before_ns = standing.stat().st_mtime_ns
+    retire(registry, name, sha, who="ana", why="enough", now_ns=2)
+    os.utime(standing, ns=(before_ns, before_ns))
+    observer.look()
+    assert version not in figures(observer)

@@ -167,11 +167,15 @@ class RegistryWatcher:
             thread.join(_STOP_S)
 
     def status(self) -> dict[str, Any]:
-        """Plain values for an operator: what each instrument was given, and what may not serve and why."""
+        """Plain values for an operator: what each instrument was given (and has not taken, or not yet), and what may
+        not serve and why."""
         roles: dict[str, dict[str, str]] = {}
         for (instrument, role), (version, share) in list(self._told.items()):
-            if version:
-                roles.setdefault(instrument, {})[role] = f"{version} with {share} of the size" if share else version
+            if not version:
+                continue
+            seated, of_size = self._seated(instrument, role), f" with {share} of the size" if share else ""
+            offered = "" if seated == version else f", offered: {seated or 'nobody'} has the seat"
+            roles.setdefault(instrument, {})[role] = f"{version}{of_size}{offered}"
         return {"registry": {"roles": roles, "refused": dict(self._refused), "refusals": self.refusals}}
 
     def _run(self) -> None:

@@ -111,8 +111,12 @@ def test_what_stands_beside_a_champion_is_offered_when_that_has_its_seat(add, pr
     promoted(second)
     assert session.look() == [("champion", second, "0")]
     assert session.look() == []
+    (roles,) = session.watcher.status()["registry"]["roles"].values()
+    assert roles == {"champion": f"{second}, offered: {first} has the seat"}
     seat = second
     assert session.look() == [("older", first, "0")]
+    (roles,) = session.watcher.status()["registry"]["roles"].values()
+    assert roles == {"champion": second, "older": f"{first}, offered: nobody has the seat"}
 
 
 def damaged(registry, version: str, name: str, content: bytes | None) -> None:

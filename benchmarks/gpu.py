@@ -166,10 +166,10 @@ def _ort(network: Any, name: str, x: Any, provider: str) -> tuple[Call, Callable
     import onnxruntime as ort
     import torch
 
+    if provider != "CPUExecutionProvider" and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # a runtime whose CUDA is a plug-in has it from here on
     if provider not in ort.get_available_providers():
         raise RuntimeError(f"{provider} is not in onnxruntime {ort.__version__}")
-    if provider != "CPUExecutionProvider" and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -184,7 +184,7 @@ def _ort(network: Any, name: str, x: Any, provider: str) -> tuple[Call, Callable
     wanted: list[Any] = [(provider, settings[provider])]
     if provider == "TensorrtExecutionProvider":
         wanted.append(("CUDAExecutionProvider", {"use_tf32": "0"}))
-    session = ort.InferenceSession(_exported(network, name, len(x)), options, providers=wanted)
+    session = ort.InferenceSession(_exported(network, name, len(x)), options, providers=wanted, enable_fallback=0)
     if session.get_providers()[0] != provider:
         raise RuntimeError(f"the runtime took {session.get_providers()[0]} instead")
     device = "cpu" if provider == "CPUExecutionProvider" else "cuda"

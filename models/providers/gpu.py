@@ -56,20 +56,20 @@ def find_gpu() -> Gpu:
 
 def require(execution_provider: str, name: str) -> None:
     """Raises ``ProviderError`` when the runtime that is installed has not got it."""
+    # Read when the first session is made.  TensorRT has no other switch for TF32, whose ten bits would miss the golden
+    # tape of every bundle in float32; and the runtime is to count GPUs as nvidia-smi does.
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    # Libraries that came as packages are found by nobody else, and a runtime whose CUDA is a plug-in has it from here
+    # on.  It prints what it cannot find, and says it again when the session is made.
+    with contextlib.redirect_stdout(io.StringIO()):
+        ort.preload_dlls()
     if execution_provider not in ort.get_available_providers():
         raise ProviderError(
             f"the provider {name} is not in this runtime",
             expected=f"{execution_provider} among {', '.join(ort.get_available_providers())}",
             do="pip uninstall onnxruntime; pip install -e '.[gpu]'",
         )
-    # Read by the libraries when they are loaded.  TensorRT has no other switch for TF32, whose ten bits would miss the
-    # golden tape of every bundle in float32; and the runtime is to count GPUs as nvidia-smi does.
-    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
-    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    # Libraries that came as packages are found by nobody else.  It prints what it cannot find, and says it again when
-    # the session is made.
-    with contextlib.redirect_stdout(io.StringIO()):
-        ort.preload_dlls()
 
 
 class CudaProvider:

@@ -59,6 +59,7 @@ def open_session(
             options or session_options(),
             providers=list(providers),
             disabled_optimizers=_SLOWER if list(providers) == [_CPU] else None,
+            enable_fallback=0,  # it would print on stdout and go on with the CPU: that is chosen, and told, by us
         )
     except Exception as error:  # the runtime raises its own types, one per status code
         raise refused(source.version, "load", error) from error

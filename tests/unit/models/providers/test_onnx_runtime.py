@@ -121,3 +121,18 @@ def test_bytes_that_are_no_graph_are_refused_in_one_line(bundle):
     with pytest.raises(BundleError, match="cannot load its graph") as caught:
         CpuProvider().open(source_of(bundle)._replace(content=b"\x00\x01 no graph"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_provider_that_does_not_start_is_an_error_and_no_other_runtime_without_a_word(bundle, monkeypatch, capsys):
+    """The runtime would print a page and go on with the CPU."""
+    create = ort.InferenceSession._create_inference_session
+
+    def fail(self, providers, *rest):
+        if providers[0] != "CPUExecutionProvider":
+            raise RuntimeError("CUDA driver version is insufficient")
+        create(self, providers, *rest)
+
+    monkeypatch.setattr(ort.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(BundleError, match="CUDA driver version is insufficient"):
+        open_session(source_of(bundle), [("CUDAExecutionProvider", {})])
+    assert capsys.readouterr().out == ""

@@ -189,15 +189,16 @@ def test_the_gpu_is_the_one_that_the_process_sees_first(tmp_path, monkeypatch, v
             find_gpu()
 
 
-def test_no_library_of_the_gpu_is_loaded_with_tf32(monkeypatch):
-    """Libraries read the switch as they are loaded, and TensorRT has no other: it is there before."""
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
-    seen = []
-    monkeypatch.setattr(gpu.ort, "get_available_providers", lambda: ["TensorrtExecutionProvider"])
+def test_libraries_are_loaded_without_tf32_before_anybody_asks_what_the_runtime_has(monkeypatch):
+    """Libraries read the switch, and TensorRT has no other; a runtime whose CUDA is a plug-in has it when they are
+    loaded."""
     names = ("NVIDIA_TF32_OVERRIDE", "CUDA_DEVICE_ORDER")
+    monkeypatch.setenv(names[0], "1")
+    monkeypatch.setenv(names[1], "FASTEST_FIRST")
+    seen = []
     monkeypatch.setattr(gpu.ort, "preload_dlls", lambda: seen.extend(os.environ[name] for name in names))
-    gpu.require("TensorrtExecutionProvider", "tensorrt")
+    monkeypatch.setattr(gpu.ort, "get_available_providers", lambda: ["CUDAExecutionProvider"] if seen else [])
+    gpu.require("CUDAExecutionProvider", "cuda")
     assert seen == ["0", "PCI_BUS_ID"]
 
 

@@ -94,6 +94,12 @@ def _recurrent(module: Any) -> str:
     return f"{type(module).__name__} {module.input_size} to {module.hidden_size}{directions}"
 
 
+def _image_convolution(module: Any) -> str:
+    rows, columns = module.kernel_size
+    over = [f"{rows} rows"] * (rows > 1) + [f"{columns} columns"] * (columns > 1)
+    return f"Conv {module.in_channels} to {module.out_channels}{f' over {over[0]}' if over else ''}"
+
+
 def _convolution(module: Any) -> str:
     dilation = f" {module.dilation[0]} apart" if module.dilation[0] > 1 else ""
     return f"Conv {module.in_channels} to {module.out_channels} over {module.kernel_size[0]} rows{dilation}"
@@ -102,17 +108,21 @@ def _convolution(module: Any) -> str:
 _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "AdditiveAttention": lambda module: f"additive attention of width {module.key.in_features}",
     "BatchNorm1d": lambda _module: "BatchNorm",
+    "BatchNorm2d": lambda _module: "BatchNorm",
     "BilinearLayer": lambda module: (
         f"bilinear {module.left.shape[1]} x {module.right.shape[0]} to {module.left.shape[0]} x {module.right.shape[1]}"
     ),
     "BilinearNorm": lambda module: f"BiN of {len(module.time_scale)} columns",
     "Conv1d": _convolution,
+    "Conv2d": _image_convolution,
     "GRU": _recurrent,
     "LSTM": _recurrent,
     "LSTMCell": lambda module: f"LSTM cell {module.input_size} to {module.hidden_size}",
     "LayerNorm": lambda _module: "LayerNorm",
+    "LeakyReLU": lambda _module: "LeakyReLU",
     "Linear": lambda module: f"Linear {module.in_features} to {module.out_features}",
     "MaxPool1d": lambda module: f"MaxPool {module.kernel_size}",
+    "MaxPool2d": lambda module: f"MaxPool {module.kernel_size[0]}",
     "Mixture": lambda module: f"{len(module.logits)} weights, softmax",
     "MultiheadAttention": lambda module: f"attention of {module.num_heads} heads of {module.head_dim}",
     "ReLU": lambda _module: "ReLU",

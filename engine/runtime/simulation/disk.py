@@ -13,8 +13,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from engine import codec
 from engine.codec import Record
 from engine.commands import CancelOrder, NewOrder
+from engine.events import StateCarried, StateKept
 from engine.runtime.journal import Fsync, JournalWriter
 from engine.runtime.journal_stream import Stream
 from engine.runtime.segment import (
@@ -192,10 +194,13 @@ class SimulatedJournal(JournalWriter):
 
 
 def damage(folder: Path, rng: random.Random) -> bool:
-    """Flip a bit in a record of the orders stream that good ones follow; False where there is none."""
+    """Flip a bit in a record of the orders stream that good ones follow and that who comes next reads; False where
+    there is none."""
     for info in reversed(list_segments(folder)["orders"]):
         records = [raw for raw in SegmentScan(info.path).records() if not raw.control]
         if len(records) < 2:
+            if any(isinstance(codec.decode(raw.payload), StateKept | StateCarried) for raw in records):
+                return False  # killed right behind a change of files: what this one begins with is all that is needed
             continue
         raw = rng.choice(records[:-1])
         with info.path.open("r+b") as file:

@@ -116,6 +116,7 @@ class Recovery:
         self._risk = (RiskState.ACTIVE, "")
         self._champions: dict[str, str] = {}
         self._offered: dict[str, tuple[str, str]] = {}  # role and version that were offered last, by instrument
+        self._leaving = ""  # instrument of which the last record takes the canary away
         self.orders = 0
         """Orders that the records tell of."""
 
@@ -126,6 +127,9 @@ class Recovery:
 
     def _take(self, record: Record) -> None:
         core = self._core
+        if self._leaving and not isinstance(record, RiskStateChanged):
+            # Its standing follows at once.  Without one there was no canary any more: it had become the champion.
+            self._leaving = ""
         if isinstance(record, StateKept | StateCarried):
             self._go_on_with(decode_carried(record.state))
         elif isinstance(record, NewOrder):
@@ -185,8 +189,7 @@ class Recovery:
             self._champions[name] = record.model
         elif isinstance(record, ModelOffered):
             self._offered[name] = (record.role, record.model)
-            if self._offered[name] == (CANARY, ""):
-                retired.add(name)
+            self._leaving = name if self._offered[name] == (CANARY, "") else ""
         elif record.role == CANARY and record.state != GONE:
             retired.discard(name)
         elif (
@@ -226,6 +229,8 @@ class Recovery:
 
     def left(self) -> Carried:
         """What the session leaves."""
+        if self._leaving:
+            self._core.trust.restore({*self._core.trust.retired(), self._leaving})
         state, reason = self._risk
         strategies = self._strategies
         if self._closing:

@@ -237,6 +237,29 @@ def test_killed_after_a_canary_was_refused_or_promoted_nothing_of_its_is_closed(
     assert recovery.left().retired == ()
 
 
+@pytest.mark.fault("A2")
+@pytest.mark.parametrize("sized_down", [False, True])
+def test_killed_after_a_canary_was_promoted_and_its_place_cleared_nothing_of_its_is_closed(sized_down: bool) -> None:
+    """Who follows the registry offers the champion and takes the canary away in one pass: by then it has no seat there.
+    Also where what stood against the champion before ended in between, which is kept at once."""
+    recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))
+    core = opened(recorder, shelf, rules=FLAT)
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.5))
+    held(core, "0.5", "s.canary")
+    if sized_down:
+        core.on_event(alarm(12, "size_down", 0.5, model="a@1"))
+    core.on_event(e.Timer(13, 13, KEEP))
+    records: list[Any] = recorder.of(e.StateKept)[-1:]
+    for event in (shelf.offer(61, "b@1"), shelf.offer(61, "", "canary"), e.Timer(62, 62, "tick")):
+        first = len(recorder.records)
+        core.on_event(event)
+        records += [event, *recorder.records[first:]]
+    newest = max(place for place, one in enumerate(records) if isinstance(one, e.StateKept))
+    recovery = Recovery("USD")
+    recovery.take(records[newest:])
+    assert recovery.left().retired == core.trust.retired() == ()
+
+
 def test_what_a_promoted_canary_has_bought_is_kept() -> None:
     """Its version serves on."""
     recorder, shelf = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1"))

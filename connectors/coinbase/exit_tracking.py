@@ -252,11 +252,13 @@ def may_hide_fills(order: Tracked) -> bool:
     """Whether the end of an order of ours may have been told before what it has filled: one that the venue has made by
     itself (self-trade prevention, the rest of an ``ioc``, a price that was reached) comes in one step with executions,
     and an exit of the venue's own trades while we ask for its cancel.  Of an end that we have asked for all before it
-    was told, unless that got lost.  One that is filled, nobody says how much, may have more executions than are listed
-    first."""
+    was told, unless that got lost or the venue would have ended it anyway.  One that is filled, nobody says how much,
+    may have more executions than are listed first, and one that failed after it was taken some that got lost."""
     if order.end == "FILLED":
         return not order.claimed_qty
-    is_told_before = order.is_cancel_asked and not order.is_behind and order.attachment is None
+    if order.end == "FAILED":
+        return order.accepted and order.is_behind
+    is_told_before = order.is_cancel_asked and order.may_rest and not order.is_behind and order.attachment is None
     return order.end in ("CANCELLED", "EXPIRED") and not is_told_before
 
 

@@ -44,6 +44,8 @@ class Tracked(msgspec.Struct, gc=False):
     changed_ns: int = 0
     is_cancel_asked: bool = False
     """By us, so that an end is no surprise."""
+    may_rest: bool = True
+    """Else the venue ends it by itself, in one step with what it fills: a cancel that is out proves nothing then."""
     is_behind: bool = False
     """Messages of the stream were lost since it was sent: it may have filled more than anybody has said."""
     cancel_acknowledged_ns: int = 0

@@ -197,10 +197,10 @@ class OrderTracker(ExitTracking):
 
     # --- observations -------------------------------------------------------------------------------------------
 
-    def sent(self, client_order_id: str, ts_ns: int) -> None:
+    def sent(self, client_order_id: str, ts_ns: int, *, may_rest: bool = True) -> None:
         """The request is about to leave: from now on the order may exist."""
         order = self._by_client[client_order_id] = Tracked(client_order_id, True)
-        order.changed_ns = ts_ns
+        order.changed_ns, order.may_rest = ts_ns, may_rest
 
     def messages_lost(self) -> None:
         """Messages of the user stream were lost: executions of the orders that are open may be among them."""

@@ -17,6 +17,7 @@ from connectors.coinbase.orders import MAX_CANCELS
 from connectors.http import OrderChannel
 from connectors.ratelimit import FIRST_PAUSE_NS
 from connectors.reconnect import Backoff
+from engine.commands import OrderType, TimeInForce
 from engine.events import CancelRejected, OrderRejected
 from tests.support.coinbase import TS_NS, accepted_answer, new_order, refused_answer
 from tests.support.coinbase_gateway import Bench
@@ -164,6 +165,28 @@ async def test_an_end_that_no_cancel_of_ours_can_have_made_waits_for_a_reading_o
         b.end(f"c{number}", f"v{number}")
     assert [b.tracker.hides_fills(venue_id) for venue_id in ("v1", "v2", "v3")] == [True, False, True]
     b.gateway.stop()
+
+
+@pytest.mark.fault("B5")
+@pytest.mark.parametrize(
+    ("wish", "waits"),
+    [
+        ({}, False),
+        ({"time_in_force": TimeInForce.IOC}, True),
+        ({"order_type": OrderType.MARKET, "limit_px": None}, True),
+    ],
+)
+def test_an_end_that_comes_by_itself_waits_for_its_fills_whatever_we_have_asked(
+    wish: dict[str, Any], waits: bool
+) -> None:
+    """A halt cancels an exit that is under way; what the venue ended comes in one step with what it has filled.  Told
+    early and empty, the next exit would close as much again."""
+    b = Bench()
+    b.gateway.submit(new_order("c1", **wish))
+    b.channel.answer(200, accepted_answer("v1", "c1"))
+    b.cancel("c1")
+    b.end("c1", "v1")
+    assert b.tracker.hides_fills("v1") is waits
 
 
 @pytest.mark.fault("B6")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
+from connectors.coinbase import wire
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import SNAPSHOT_BATCH, CoinbaseUserProtocol
 from engine.events import FeedUp, Gap, OrderAccepted, OrderCancelled
-from tests.support.coinbase import BTC, TS_NS, ack, frame, user, user_order
+from tests.support.coinbase import BTC, TS_NS, ack, fill, frame, user, user_order
 
 
 def protocol() -> CoinbaseUserProtocol:
@@ -75,6 +77,20 @@ def test_an_end_that_was_asked_for_waits_where_messages_were_lost(loss: str) -> 
     send(tracker, "c2")
     told = p.receive_frame(user(3, user_order("v2", "c2", "CANCELLED")), 10)
     assert [type(event) for event in told] == [OrderAccepted, OrderCancelled]
+
+
+@pytest.mark.fault("B5")
+@pytest.mark.fault("C5")
+def test_a_failure_after_a_loss_waits_for_what_was_filled_before_it() -> None:
+    """Told as a rejection it would hold nothing any more, and its executions would open it again for good."""
+    tracker = OrderTracker("coinbase", {"BTC-USD": BTC})
+    p = CoinbaseUserProtocol("coinbase", tracker)
+    tracker.sent("c1", 1)
+    p.receive_frame(user(0, user_order("v1", "c1")), 7)
+    assert [type(one) for one in p.receive_frame(user(2, user_order("v1", "c1", "FAILED")), 8)] == [Gap]
+    tracker.book(msgspec.convert(fill(), wire.Fill, strict=False), 9)
+    (ended,) = tracker.fills_read("v1", 9, after_end=True)
+    assert type(ended) is OrderCancelled
 
 
 def send(tracker: OrderTracker, client_order_id: str) -> None:

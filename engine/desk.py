@@ -143,6 +143,7 @@ class Desk:
         self.withdraw, self.cancel_these, self.cancel_all = going.withdraw, going.cancel_these, going.cancel_all
         self.abandon, self.expect_end, self.look_again = going.abandon, going.expect_end, going.look_again
         self.insist, self.is_unreached = going.insist, going.is_unreached
+        self.lingering_count = going.lingering_count
 
     def end(self, reason: str) -> None:
         """The session ends: nothing is asked for any more, and every open order goes."""

@@ -162,6 +162,12 @@ class Withdrawals:
                     due.append((order, reason))
         self._cancel_each(due)
 
+    def lingering_count(self) -> int:
+        """Open orders; while halted without those that may be left to their venue."""
+        if self._gate.state is not RiskState.HALTED or self.closing:
+            return self._orders.open_count
+        return sum(not _closes_at_once(order.intent) for order in self._orders.open_orders())
+
     def why_gone(self, order: ManagedOrder) -> str:
         """Why an open order must go; empty when it may stay."""
         state = self._gate.state

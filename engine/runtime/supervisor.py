@@ -327,7 +327,8 @@ class Supervisor:
 
     def _beat(self) -> None:
         if self._watchdog is not None:
-            self._watchdog.beat(self._core.risk_state, self._core.orders.open_count)
+            # An exit that a slow venue has while we are halted is nothing that the watchdog should take back.
+            self._watchdog.beat(self._core.risk_state, self._core.desk.lingering_count())
 
     def _enter(self, phase: Phase) -> None:
         if self._watchdog is not None:

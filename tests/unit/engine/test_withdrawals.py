@@ -71,6 +71,7 @@ def test_what_closes_at_once_is_left_to_a_slow_venue_while_halted() -> None:
     shown = [this.cancels(accepted(2 * S + 2, name)) for name in ("k-1", "k-2", "k-3")]
     assert shown == [[], [], ["k-3"]]
     assert this.cancels(timer(9 * S)) == []
+    assert this.core.desk.lingering_count() == 1, "what the watchdog is told: it would cancel the other two as well"
 
 
 @pytest.mark.fault("F7")

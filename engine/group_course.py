@@ -265,7 +265,7 @@ class GroupCourse:
         if isinstance(made, NewOrder):
             self._book.link(made)
             group.sent_exit = index
-            group.next_ns = self._view.now_ns + PATIENCE_NS
+            group.next_ns = self._view.now_ns + self._patience_ns(group, intent)
             return
         group.next_ns = self._view.now_ns + self._pause_ns(group)
         if made is not None:
@@ -312,6 +312,12 @@ class GroupCourse:
     def _due(self, group: Group) -> int | None:
         """Which exit is to be at the venue now; None: all of them wait for their price."""
         return group.fired if group.fired != NONE else self._resting(group)
+
+    @staticmethod
+    def _patience_ns(group: Group, intent: OrderIntent) -> int:
+        """For what ends by itself longer each time that it was called back: a venue that takes longer to fill than we
+        wait would never let it out."""
+        return PATIENCE_NS << (0 if intent.may_rest else min(group.attempts - 1, DOUBLINGS_MAX))
 
     @staticmethod
     def _pause_ns(group: Group) -> int:

@@ -336,6 +336,24 @@ def test_pauses_between_exits_that_close_nothing_grow_and_never_end_them() -> No
     assert trader.core.counters.exit_retries == len(refused)
 
 
+@pytest.mark.fault("B19")
+def test_a_venue_that_is_slow_to_fill_gets_longer_for_each_stop_at_market() -> None:
+    """It takes each of them, fills none within 20 s, and does cancel: called back after two seconds each time, the
+    position would never be left."""
+    trader = stopped(stop("95"))
+    trader.price(94.0)
+    waited = []
+    for _ in range(7):
+        sent, cancels, seconds = trader.last, len(trader.venue.cancelled), 0
+        trader.accept(sent)
+        while len(trader.venue.cancelled) == cancels and seconds < 60:
+            trader.wait(SECOND_NS)
+            seconds += 1
+        waited.append(seconds)
+        trader.end(sent, e.OrderCancelled)
+    assert waited == [2, 4, 8, 16, 32, 32, 32]
+
+
 @pytest.mark.fault("F12")
 def test_a_stop_that_waits_for_orders_of_ours_asks_at_an_even_pace() -> None:
     """They are being cancelled: that they were there is no reason to ask less often."""

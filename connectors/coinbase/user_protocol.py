@@ -46,6 +46,13 @@ class CoinbaseUserProtocol(StreamProtocol):
         self.resync_wanted = True
         self._tracker.messages_lost()
 
+    def _other(self, frame: bytes, recv_ns: int, events: list[InputEvent]) -> None:
+        """What comes on this line under a name that nobody here knows may be what orders did."""
+        unknown = self.counters.unknown_channel
+        super()._other(frame, recv_ns, events)
+        if self.counters.unknown_channel != unknown:
+            self._on_gap()
+
     def _ready(self) -> bool:
         return self._snapshot_ended and super()._ready()
 

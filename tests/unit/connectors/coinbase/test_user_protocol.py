@@ -79,6 +79,20 @@ def test_an_end_that_was_asked_for_waits_where_messages_were_lost(loss: str) -> 
     assert [type(event) for event in told] == [OrderAccepted, OrderCancelled]
 
 
+@pytest.mark.fault("C13")
+def test_what_comes_under_another_name_may_be_about_orders() -> None:
+    """It is in sequence and nobody here can read it: orders are read again, and ends wait; a heartbeat is nothing."""
+    tracker = OrderTracker("coinbase", {"BTC-USD": BTC})
+    p = CoinbaseUserProtocol("coinbase", tracker)
+    send(tracker, "c1")
+    p.receive_frame(user(0, user_order("v1", "c1")), 7)
+    p.receive_frame(frame("heartbeats", 1, []), 7)
+    assert not p.resync_wanted
+    p.receive_frame(frame("user_orders", 2, []), 7)
+    assert p.resync_wanted
+    assert OrderCancelled not in [type(one) for one in p.receive_frame(user(3, user_order("v1", "c1", "CANCELLED")), 8)]
+
+
 @pytest.mark.fault("B5")
 @pytest.mark.fault("C5")
 def test_a_failure_after_a_loss_waits_for_what_was_filled_before_it() -> None:

@@ -10,13 +10,17 @@ One that may rest stays what it is: what it would turn may have changed by then.
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 import msgspec
 
 from engine.commands import OrderIntent
+from engine.instruments import Instrument
 from engine.stakes import CLOSERS, EVERYONE
 from engine.view import CoreView
+
+_ROOM = Decimal("0.95")
+"""The price may fall before the second part leaves."""
 
 
 def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
@@ -47,7 +51,7 @@ def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
             own_qty -= order.leaves_qty
     if intent.qty > own_qty:
         return intent
-    least_qty = max(rules.min_qty, rules.lot_qty)
+    least_qty = _least_qty(rules, view)
     most_qty = left_qty
     if intent.qty - left_qty < least_qty:  # no venue takes such a rest, which could then never leave
         most_qty = intent.qty - least_qty
@@ -55,3 +59,14 @@ def unnet(intent: OrderIntent, view: CoreView) -> OrderIntent:
     if whole_qty >= least_qty:
         return msgspec.structs.replace(intent, qty=whole_qty)
     return msgspec.structs.replace(intent, reduce_only=False)
+
+
+def _least_qty(rules: Instrument, view: CoreView) -> Decimal:
+    """The smallest order that the venue takes, by its quantity and by what it is worth now."""
+    least_qty, mark_px = max(rules.min_qty, rules.lot_qty), view.mark_px(rules.id)
+    if mark_px is None or not rules.min_notional:
+        return least_qty
+    lot_worth = rules.lot_qty * rules.multiplier * (1 if rules.inverse else abs(mark_px) * _ROOM)
+    if not lot_worth:
+        return least_qty
+    return max(least_qty, (rules.min_notional / lot_worth).to_integral_value(ROUND_UP) * rules.lot_qty)

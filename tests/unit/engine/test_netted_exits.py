@@ -75,6 +75,20 @@ def test_what_is_left_for_later_is_no_less_than_the_venue_takes(own: str, other:
     assert (found.qty, found.reduce_only) == (D(first), True)
 
 
+@pytest.mark.fault("F1")
+@pytest.mark.parametrize(
+    ("own", "other", "qty", "first", "reduces"),
+    [("3", "-1", "2.5", "1.3", True), ("3", "-2.9", "1", "1", False), ("3", "-1", "2", "2", True)],
+)
+def test_no_part_is_worth_less_than_the_venue_takes(own: str, other: str, qty: str, first: str, reduces: bool) -> None:
+    """110 at least at a price of 100, and some room: 1.2.  Of the account's 2, so much goes first that the rest can
+    leave after it; 0.1 goes not by itself, as it would be refused again and again."""
+    core = holding(perpetual(lot_qty=D("0.1"), min_qty=D("0.1"), min_notional=D(110)), s=own, other=other)
+    core.on_event(quote(60))
+    found = unnet(leaving(qty), core.view)
+    assert (found.qty, found.reduce_only) == (D(first), reduces)
+
+
 def test_where_both_parts_would_be_too_small_all_of_it_may_turn_the_account() -> None:
     """1.5 of which the account has 1, where an order is of 1 at least."""
     core = holding(perpetual(lot_qty=D("0.1"), min_qty=D(1)), s="2.5", other="-1.5")

@@ -245,8 +245,8 @@ class Supervisor:
             self._publish(lambda at: ShutdownRequested(at, at, self._stop_reason))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (0.0 if self._only_check else self._cancel_timeout_s)
-        orders, groups = self._core.orders, self._core.desk.groups
-        while (orders.open_count or groups.awaits_exits()) and loop.time() < deadline and not self._bus.dead:
+        orders = self._core.orders
+        while self._awaits_ends() and loop.time() < deadline and not self._bus.dead:
             self._venue.settle()
             if self._data_time and orders.open_count:
                 # The recording is over and brings no timers any more; its time goes on nevertheless.
@@ -255,6 +255,12 @@ class Supervisor:
         self._publish_timer()
         if self._keep_s is not None:
             self._publish(lambda at: Timer(at, at, KEEP))
+
+    def _awaits_ends(self) -> bool:
+        """Whether anything is open of which an end may be told: of what no connector can cancel there is none."""
+        desk = self._core.desk
+        lives = any(not desk.is_unreached(order) for order in self._core.orders.open_orders())
+        return lives or desk.groups.awaits_exits()
 
     def stop(self, reason: str) -> None:
         self._stop_reason = self._stop_reason or reason

@@ -15,7 +15,7 @@ import pytest
 from engine import events as e
 from engine.bus import EventBus
 from engine.carried import decode_carried
-from engine.commands import CancelOrder, RiskState, RiskStateChanged
+from engine.commands import CancelOrder, NewOrder, RiskState, RiskStateChanged
 from engine.core import KEEP, NullProbe, TradingCore
 from engine.errors import JournalError, KestrelError, VenueError
 from engine.ports import Model
@@ -297,6 +297,17 @@ async def test_the_end_cancels_what_is_open_and_waits_for_the_venue(
     assert session.core.orders.open_count == 0
     kinds = [type(written.record) for written in session.journal.written]
     assert kinds.index(e.ShutdownRequested) < kinds.index(CancelOrder) < kinds.index(e.OrderCancelled)
+
+
+@pytest.mark.fault("A11")
+async def test_an_end_does_not_wait_for_an_order_that_nobody_here_can_cancel(tmp_path: Path) -> None:
+    """Of a venue that is not in this session: its cancel is refused at once, and no end of it will be told."""
+    session = Session(tmp_path, cancel_timeout_s=600.0)
+    session.core.orders.adopt(NewOrder(1, "l-1", "gone", intent(instrument="BTC/USD@gone")))
+    async with asyncio.timeout(30):
+        await session.during(lambda: asyncio.sleep(0))
+    assert [cancel.venue for cancel in session.of(CancelOrder)] == ["gone"]
+    assert session.core.orders.open_count == 1
 
 
 @pytest.mark.fault("A11")

@@ -42,6 +42,7 @@ from engine.runtime.model_requests import ModelRequests
 from engine.runtime.model_watch import standing_of
 from engine.runtime.rehearsal import confirmed
 from engine.runtime.requests import DONE, make_request, unsettled
+from engine.runtime.watch import Queueing
 from engine.runtime.watchdog_keeper import WatchdogKeeper
 
 _SETTLE_S = 0.02
@@ -252,9 +253,16 @@ class Supervisor:
                 # The recording is over and brings no timers any more; its time goes on nevertheless.
                 self._publish_timer(after_ns=int(self._timer_s * 1e9))
             await asyncio.sleep(_SETTLE_S)
+        while self._bus.dead and self._has_unsent() and loop.time() < deadline:
+            await asyncio.sleep(_SETTLE_S)  # the last that the core said was to take open orders back
         self._publish_timer()
         if self._keep_s is not None:
             self._publish(lambda at: Timer(at, at, KEEP))
+
+    def _has_unsent(self) -> bool:
+        """Whether the venue has cancels or requests that have not left, or have no answer yet."""
+        depths = self._venue.queue_depths() if isinstance(self._venue, Queueing) else {}
+        return bool(depths.get("cancels") or depths.get("requests"))
 
     def _awaits_ends(self) -> bool:
         """Whether anything is open of which an end may be told: of what no connector can cancel there is none."""

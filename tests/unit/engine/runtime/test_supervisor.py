@@ -378,6 +378,33 @@ async def test_a_dead_journal_ends_the_session_with_its_reason(tmp_path: Path) -
     assert session.venue.stopped
 
 
+@pytest.mark.fault("A8")
+async def test_a_session_that_a_dead_journal_ends_has_its_cancels_leave_first(tmp_path: Path) -> None:
+    """What the core asked for in its last event waits for a connection when the venue would be stopped."""
+    session = Session(tmp_path)
+    depths = {"cancels": 1}
+    left: list[int] = []
+
+    class Waits(Exchange):
+        def queue_depths(self) -> dict[str, int]:
+            return depths
+
+        async def stop(self) -> None:
+            left.append(depths["cancels"])
+
+    session.venue = session.supervisor._venue = Waits()
+    session.venue.publish = session.bus.publish
+
+    async def script() -> None:
+        session.journal.full_for = (e.Timer,)
+        await until(lambda: session.supervisor._stop.is_set())
+        asyncio.get_running_loop().call_later(0.1, depths.update, {"cancels": 0})
+
+    with pytest.raises(JournalError):
+        await session.during(script)
+    assert left == [0]
+
+
 async def test_a_venue_that_does_not_start_or_dies_ends_the_session(tmp_path: Path) -> None:
     """An error of the start, and one in mid-session: both come out as they are, everything is closed."""
     session = Session(tmp_path / "a")

@@ -45,7 +45,8 @@ class Alarms:
         """What the same source has done to a version that ``event`` would undo in part or whole; empty for nothing.
         Rules may have had another action then."""
         known = self._standing.get((event.instrument, event.model), {}).get(event.source)
-        if known is None or not (event.action == CLEAR or (known.action, event.action) == (STOP, SIZE_DOWN)):
+        left_by = {CLEAR: 2.0, STOP: -1.0, SIZE_DOWN: event.factor}.get(event.action)
+        if known is None or left_by is None or left_by <= _left_by(known):
             return ""
         return f"{'stopped' if known.action == STOP else 'sized down'} by {_worded(known)}"
 

@@ -126,3 +126,26 @@ def test_who_asks_is_told_where_there_is_no_room() -> None:
     assert alarms.why_full(alarm("stop", source="late")) == ""
     alarms.take(alarm("stop", source="late"))
     assert alarms.why_full(alarm("stop", source="later"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "weakens"),
+    [
+        (("size_down", 0.2), ("size_down", 0.8), True),
+        (("size_down", 0.8), ("size_down", 0.2), False),
+        (("size_down", 0.2), ("size_down", 0.2), False),
+        (("size_down", 0.2), ("stop", 1.0), False),
+        (("size_down", 0.2), ("alert", 1.0), False),
+        (("size_down", 0.2), ("clear", 1.0), True),
+        (("stop", 1.0), ("size_down", 0.2), True),
+        (("stop", 1.0), ("stop", 1.0), False),
+    ],
+)
+def test_what_would_take_back_part_of_an_alarm_is_named(
+    before: tuple[str, float], after: tuple[str, float], weakens: bool
+) -> None:
+    """Of the same source: whoever says it may have a larger factor by now."""
+    alarms = Alarms()
+    alarms.take(alarm(*before))
+    assert bool(alarms.weakened_by(alarm(*after))) is weakens
+    assert not alarms.weakened_by(alarm(*after, source="skew"))

@@ -6,6 +6,7 @@ Owns what is left out or put in another's place: console, log files, metrics por
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,7 @@ from engine.router import OrderRouter
 from engine.runtime.session import order_prefix
 from engine.runtime.simulation.checks import Checks
 from engine.runtime.simulation.disk import SimulatedJournal
+from engine.runtime.simulation.loop import SimulatedProcess, running_process
 from engine.runtime.succession import Left, Succession
 from engine.runtime.trading import TradingSession
 
@@ -30,8 +32,11 @@ class CheckedBus(EventBus):
     """Has the checks look after each event."""
 
     checks: Checks
+    process: SimulatedProcess | None
 
     def _handle(self, event: InputEvent) -> None:
+        if running_process() is not self.process:
+            raise RuntimeError(f"{event} came to {self.process} from outside: what it starts would outlive a kill")
         super()._handle(event)
         self.checks.after(event)
 
@@ -70,6 +75,7 @@ class SimulatedDaemon:
             log=_Silent(),
         )
         self.name = name or f"s{number:04d}"
+        self._inside = copy_context()
         self.core: TradingCore
         self.journal: SimulatedJournal | None = None
         self.venue: Venue | None = None
@@ -80,14 +86,16 @@ class SimulatedDaemon:
         return self._trading.is_trading
 
     def publish(self, event: InputEvent) -> None:
-        self._trading.publish(event)
+        """As the process itself: a timer that this starts must end with it (seed 701173)."""
+        self._inside.copy().run(self._trading.publish, event)
 
     def stop(self, reason: str) -> None:
-        self._trading.stop(reason)
+        self._inside.copy().run(self._trading.stop, reason)
 
     async def live(self) -> str:
         """Start, trade, stop in order; why it stopped.  Raises ``KestrelError`` as the daemon does."""
         machine, trading = self._machine, self._trading
+        self._inside = copy_context()
         session = _Folder(self.name, machine.options.root / self.name)
         session.journal.mkdir(parents=True)
         loop = machine.loop
@@ -111,7 +119,7 @@ class SimulatedDaemon:
             )
             try:
                 bus = CheckedBus(journal, NullProbe(), self._on_error)
-                bus.checks = machine.checks
+                bus.checks, bus.process = machine.checks, running_process()
                 self.core = core = machine.make_core(bus, order_prefix(session.id), self._number)
                 trading.attach(bus, core)
                 self.venue = venue = machine.make_venue(trading.publish, machine.clock, trading.left, self._number)

@@ -25,7 +25,7 @@ from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.unknown_orders import UnknownOrders
 from connectors.rest import Gets
 from engine.errors import VenueError
-from engine.events import InputEvent
+from engine.events import InputEvent, OrderRejected
 from engine.ports import Clock
 
 NS_PER_S = 1_000_000_000
@@ -33,6 +33,8 @@ FILL_RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Waits between readings of fills that the stream claims and the listing does not show yet; the last one repeats."""
 CHECK_AFTER_S = 2.0
 CHECK_AGAIN_S = 5.0
+GONE_NS = 300 * NS_PER_S
+"""The record of an order that was taken is not found for so long: it is gone.  Longer than any listing lags."""
 ROUTINE_LOOKS = 2
 """How often an order that nothing speaks against is looked up, ``CHECK_AGAIN_S`` apart: one answer may lag behind."""
 WHILE_CHANGED = 0
@@ -94,6 +96,8 @@ class Settler:
         self._inquiry = inquiry
         self._poll_s = poll_s
         self._checks: dict[str, float] = {}
+        self._missing_ns: dict[str, int] = {}
+        """Since when the record of an order that is looked up is not found."""
         self._routine: dict[str, int] = {}
         """Of those that are looked up for no reason of their own: how often still."""
         self._fills_due: dict[str, None] = {}
@@ -368,8 +372,10 @@ class Settler:
             asked_ns = self._clock.now_ns()
             found = await self._listings.order(order.venue_order_id)
             if found is None:
-                # Listings lag behind acceptances: "not found" is no evidence; it is asked again.
+                # Listings lag behind acceptances: "not found" once is no evidence; it is asked again.
+                await self._give_up_gone(order, asked_ns)
                 continue
+            self._missing_ns.pop(client_id, None)
             self._observe(found, asked_ns)
             if self._is_settled(order):
                 self._forget_check(client_id)
@@ -377,6 +383,28 @@ class Settler:
                 self._still_open(client_id, asked_ns)
                 self._count_look(client_id)
         self.wake_for_fills()
+
+    async def _give_up_gone(self, order: Tracked, asked_ns: int) -> None:
+        """An order that the venue has taken, and of which it knows nothing any more for long: neither by its id, nor as
+        open, nor any execution.  Should it show itself, it lives."""
+        client_id, venue_id = order.client_order_id, order.venue_order_id
+        missing_ns = asked_ns - self._missing_ns.setdefault(client_id, asked_ns)
+        if (
+            missing_ns < max(GONE_NS, self._grace_ns)
+            or order.attachment is not None
+            or order.claimed_qty
+            or order.booked_qty
+        ):
+            return
+        listed = await self._listings.orders([("order_status", "OPEN"), ("limit", "100")])
+        await self._book_all_of([venue_id])
+        if order.end or order.booked_qty or order.claimed_qty or venue_id in [one.order_id for one in listed]:
+            return
+        order.accepted = False
+        self._tracker.not_sent(client_id)
+        self._forget_check(client_id)
+        now_ns, text = self._clock.now_ns(), f"its record is gone: not found for {missing_ns / NS_PER_S:.1f} s"
+        self._emit([OrderRejected(now_ns, now_ns, self._venue, client_id, "never_arrived", text)])
 
     def _is_settled(self, order: Tracked) -> bool:
         """Whether an order needs no look-up any more."""
@@ -394,6 +422,7 @@ class Settler:
     def _forget_check(self, client_id: str) -> None:
         self._checks.pop(client_id, None)
         self._routine.pop(client_id, None)
+        self._missing_ns.pop(client_id, None)
 
     async def resolve_unknown(self) -> None:
         """Decide the orders of unknown outcome that are found, or absent for long enough.  Raises ``VenueError``."""

@@ -31,6 +31,8 @@ class ScriptedRest:
         self.endless = False
         self.is_behind = False
         """Listings of orders are empty; asked by its id an order is there."""
+        self.hidden: set[str] = set()
+        """Orders that are listed, and not found by their ids."""
         self.on_call: Callable[[], None] = lambda: None
 
     def order(self, order_id: str, client: str, status: str = "OPEN", filled: str = "0", **more: Any) -> None:
@@ -68,7 +70,7 @@ class ScriptedRest:
             )
         name = request.path.rpartition("/")[2]
         for order in self.orders:
-            if order["order_id"] == name:
+            if order["order_id"] == name and name not in self.hidden:
                 return web.json_response({"order": order})
         return web.json_response({"error": "NOT_FOUND"}, status=404)
 

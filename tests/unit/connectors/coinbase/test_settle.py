@@ -261,3 +261,38 @@ async def test_an_order_that_stays_open_is_looked_up_again_and_told_each_time(
         b.venue.order("v1", "c1")
         b.settler.check_now("c1")
         await until(lambda: len(b.still_open) > 1)
+
+
+@pytest.mark.fault("B11")
+@pytest.mark.fault("B16")
+@pytest.mark.parametrize("evidence", ["", "it is listed as open", "an execution is listed"])
+async def test_an_order_whose_record_is_gone_does_not_hold_its_risk_for_ever(
+    evidence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken, its end lost, and the record answers 404: after the grace, unless anything speaks for it; it may live."""
+    monkeypatch.setattr(settle, "CHECK_AGAIN_S", 0.01)
+    async with settling() as b:
+        b.tracker.sent("c1", 1)
+        b.log.extend(b.tracker.accepted("c1", "v1", 1))
+        b.settler.check_now("c1")
+        await until(lambda: len(b.venue.calls) >= 3)
+        b.clock.advance(290 * 10**9)
+        asked = len(b.venue.calls)
+        await until(lambda: len(b.venue.calls) > asked + 6)
+        assert [o.client_order_id for o in b.tracker.open_orders()] == ["c1"]
+        if evidence == "it is listed as open":
+            b.venue.order("v1", "c1")
+            b.venue.hidden.add("v1")
+        elif evidence:
+            b.venue.fills = [fill("e1", size="0.1")]
+        b.clock.advance(15 * 10**9)
+        if evidence:
+            asked = len(b.venue.calls)
+            await until(lambda: len(b.venue.calls) > asked + 6)
+            assert b.log.of(OrderRejected) == []
+            return
+        await until(lambda: b.log.of(OrderRejected))
+        assert [(one.reason, b.tracker.open_orders()) for one in b.log.of(OrderRejected)] == [("never_arrived", [])]
+        b.claim("v1", "c1", "0")
+        assert type(b.log[-1]) is OrderAccepted
+        assert [o.client_order_id for o in b.tracker.open_orders()] == ["c1"]

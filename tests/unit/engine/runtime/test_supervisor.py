@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -119,6 +120,23 @@ async def test_a_step_of_the_clock_is_recorded_and_has_the_account_confirmed(tmp
 
 
 @pytest.mark.fault("B2")
+async def test_what_is_there_at_the_start_is_collected_once_and_left_alone_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models and caches that were warmed up live as long as the session: no full collection walks them on the path."""
+    done: list[str] = []
+    monkeypatch.setattr(gc, "isenabled", lambda: True)
+    monkeypatch.setattr(gc, "collect", lambda: done.append("collected"))
+    monkeypatch.setattr(gc, "freeze", lambda: done.append("frozen"))
+    session = Session(tmp_path)
+
+    async def script() -> None:
+        await until(lambda: session.seconds > 0)
+
+    await session.during(script)
+    assert done == ["collected", "frozen"]
+
+
 async def test_an_execution_that_is_told_otherwise_has_the_account_confirmed(tmp_path: Path) -> None:
     """The same trade at another price, then a correction of one that nobody knows: one question to the venue for each,
     which knows what became of the money."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from models.labels.volatility import realised_variance
 from models.observer.maturing import Maturing, Reading
 
 
@@ -53,3 +55,32 @@ def test_what_is_no_number_is_no_forecast(p: float) -> None:
     rows.count = 8
     assert made.matured() == []
     assert made.on_prices(1.0, 1.0, 11, 1) is None
+
+
+class Closes(Rows):
+    """The same with all of its closes known."""
+
+    def pxs(self, first: int, last: int) -> np.ndarray:
+        return np.array([self.px(row) for row in range(first, last + 1)])
+
+
+def test_a_variance_is_held_against_that_of_the_rows_ahead() -> None:
+    """Of the rows behind the one it was made at, as its label is; it waits until the last of them is there."""
+    rows = Closes(5)
+    made = Maturing(Reading(2, direction=None, variance=1, variance_rows=3), rows, fee_bps=0.0)
+    made.predicted(4, (0.5, 2e-4), 10)
+    rows.count = 7
+    assert made.matured_variances() == []
+    rows.count = 8
+    closes = np.array([104.0, 105.0, 106.0, 107.0])
+    label = realised_variance(closes, 3).values[0]
+    assert made.matured_variances() == [(2e-4, pytest.approx(label))]
+    assert made.matured_variances() == []
+
+
+def test_a_variance_over_a_break_of_the_feed_is_not_known() -> None:
+    rows = Closes(5)
+    made = Maturing(Reading(2, direction=None, variance=0, variance_rows=2), rows, fee_bps=0.0)
+    made.predicted(4, (2e-4,), 10)
+    rows.count, rows.begun = 8, 6
+    assert made.matured_variances() == []

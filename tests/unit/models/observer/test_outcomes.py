@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import pytest
 
 from models.observer.outcomes import Outcomes
@@ -20,3 +22,15 @@ def test_hits_are_told_by_confidence() -> None:
         {"from": 0.6, "rows": 20, "hit_rate": 1.0},
     ]
     assert "hits" not in Outcomes(100).figures()
+
+
+def test_realised_variances_are_held_against_those_that_were_said() -> None:
+    """Half as much as was said, and twice: on average more, and a loss of what was wrong each time (QLIKE)."""
+    outcomes = Outcomes(100)
+    for realised in (0.5e-4, 2e-4):
+        outcomes.add_variance(1e-4, realised)
+    outcomes.add_variance(1e-4, 0.0)  # nothing moved: it has no logarithm
+    figures = outcomes.figures()
+    assert figures["variance_ratio"] == pytest.approx(1.25)
+    assert figures["qlike"] == pytest.approx(((0.5 - log(0.5) - 1.0) + (2.0 - log(2.0) - 1.0)) / 2.0)
+    assert "variance_ratio" not in Outcomes(100).figures()

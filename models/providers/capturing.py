@@ -37,7 +37,7 @@ class Captures:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Nobody else is at work."""
+        """Nobody else is at work: waits until that is so."""
         with self._turn:
             self._waiting += 1
             while self._captures or self._at_work:
@@ -47,9 +47,24 @@ class Captures:
         try:
             yield
         finally:
-            with self._turn:
-                self._captures = False
-                self._turn.notify_all()
+            self._end()
+
+    @contextmanager
+    def alone_at_once(self) -> Iterator[bool]:
+        """The same for who cannot wait: False, and no turn, where others are at work or want to capture."""
+        with self._turn:
+            is_free = not (self._captures or self._at_work or self._waiting)
+            self._captures |= is_free
+        try:
+            yield is_free
+        finally:
+            if is_free:
+                self._end()
+
+    def _end(self) -> None:
+        with self._turn:
+            self._captures = False
+            self._turn.notify_all()
 
 
 CAPTURES = Captures()

@@ -147,31 +147,38 @@ class DeviceGraph:
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Run:
         with self._running:
             self._bound += 1
-            number = self._bound
             with CAPTURES.beside():
                 values, results, binding = self._buffers(inputs, outputs)
-                if self._captured:
-                    # What is prepared once for these shapes takes long, and belongs to no capture.
-                    self.session.run_with_iobinding(binding, _options(_NO_CAPTURE))
+                # What is prepared once for these shapes takes long, and belongs to no capture.
+                plain = bound_run(self.session, binding, _options(_NO_CAPTURE) if self._captured else None)
+            replayed = plain
             if self._captured:
                 with CAPTURES.alone():
-                    compute = bound_run(self.session, binding, _options(number))
-            else:
-                with CAPTURES.beside():
-                    compute = bound_run(self.session, binding)
+                    replayed = bound_run(self.session, binding, _options(self._bound))
         by_thread = threading.local()
-        by_thread.has_run = True
+        by_thread.has_captured = True
 
         def run() -> None:
-            # A thread's first run captures.
-            turn = CAPTURES.alone if self._captured and not hasattr(by_thread, "has_run") else CAPTURES.beside
-            with self._running, turn():
-                for value, array in zip(values, inputs, strict=True):
-                    value.update_inplace(array)
-                compute()
-                for result, array in zip(results, outputs, strict=True):
-                    array[...] = result.numpy()
-            by_thread.has_run = True
+            with self._running:
+                if not self._captured or hasattr(by_thread, "has_captured"):
+                    with CAPTURES.beside():
+                        compute(replayed)
+                    return
+                # A thread's first run captures.  Whoever predicts must not wait for one who opens a session.
+                with CAPTURES.alone_at_once() as may_capture:
+                    if may_capture:
+                        compute(replayed)
+                        by_thread.has_captured = True
+                if not may_capture:
+                    with CAPTURES.beside():
+                        compute(plain)
+
+        def compute(launch: Run) -> None:
+            for value, array in zip(values, inputs, strict=True):
+                value.update_inplace(array)
+            launch()
+            for result, array in zip(results, outputs, strict=True):
+                array[...] = result.numpy()
 
         return run
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from queue import Queue
 
 import numpy as np
 import pytest
 
-from models.providers.capturing import Captures
+from models.providers.capturing import CAPTURES, Captures
 from models.providers.gpu import DeviceGraph
 from models.providers.graph import source_of
 from models.providers.onnx_runtime import open_session
+from tests.support.journals import wait_until
 
 PATIENCE_S = 30.0
 
@@ -120,6 +122,34 @@ def test_nobody_is_at_work_while_launches_are_captured(make_graph, driver, windo
     assert driver.met == []
 
 
+def test_who_predicts_does_not_wait_for_a_session_that_is_made_elsewhere(graph, window):
+    """That takes seconds: a thread's first runs meanwhile are right and not captured, and the first one after is."""
+    inputs, outputs = arrays(window)
+    run, said, asked = graph.bind(inputs, outputs), [], Queue()
+    run()
+    wanted = outputs[0].copy()
+
+    def predict():
+        while asked.get(timeout=PATIENCE_S):
+            outputs[0][:] = 0.0
+            run()
+            said.append(outputs[0].copy())
+
+    thread = threading.Thread(target=predict)
+    thread.start()
+    with CAPTURES.beside():
+        asked.put(True)
+        asked.put(True)
+        wait_until(lambda: len(said) == 2)
+        assert graph.session.captures == ["1"]
+    asked.put(True)
+    asked.put(True)
+    asked.put(False)
+    thread.join(PATIENCE_S)
+    assert graph.session.captures == ["1", "1"]
+    np.testing.assert_array_equal(said, [wanted] * 4)
+
+
 def test_who_captures_waits_for_who_is_at_work_and_goes_before_who_comes_later():
     """Two at work, one that wants to capture, one that comes after it."""
     captures, order = Captures(), []
@@ -146,10 +176,7 @@ def test_who_captures_waits_for_who_is_at_work_and_goes_before_who_comes_later()
         assert entered.acquire(timeout=PATIENCE_S)
     threads += [threading.Thread(target=capture)]
     threads[-1].start()
-    until = time.monotonic() + PATIENCE_S
-    while not captures._waiting:
-        assert time.monotonic() < until
-        time.sleep(0)
+    wait_until(lambda: captures._waiting)
     threads += [threading.Thread(target=come)]
     threads[-1].start()
     leave.set()

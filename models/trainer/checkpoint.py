@@ -6,6 +6,7 @@ hold data and no code.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,22 @@ def load(path: Path) -> dict[str, Any]:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"the checkpoint {path} cannot be read: {first[:120]}", do="train again") from None
     return state
+
+
+def made_with(config: Path) -> str:
+    """What a run's checkpoint is known by: the sha256 of the settings that the run was begun with."""
+    try:
+        return hashlib.sha256(config.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{config} cannot be read: {error.strerror}", do="bring it back, or train again") from None
+
+
+def check_made_with(path: Path, state: dict[str, Any], wanted: str) -> None:
+    """Raises ``DataError`` for the checkpoint of a run of other settings, or for what is no run's checkpoint."""
+    # One that was written before checkpoints had this goes on as it did then.
+    if "lines" not in state or state.get("made_with", wanted) != wanted:
+        raise DataError(
+            f"the checkpoint {path} is of a run with other settings",
+            expected="the one that this run wrote",
+            do="bring it back, or train again under another name",
+        )

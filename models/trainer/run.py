@@ -31,7 +31,7 @@ from engine.errors import ConfigError, DataError
 from models import networks
 from models.evaluation.description import EpochLine
 from models.evaluation.rows import Predictions
-from models.evaluation.run_folder import RunFolder
+from models.evaluation.run_folder import CONFIG, RunFolder
 from models.networks.served import Served
 from models.trainer import checkpoint, dataset, normalise
 from models.trainer.checks import check_settings
@@ -259,7 +259,10 @@ def _fit_seeds(
     progress: Callable[[str, float], None],
 ) -> list[Fitted]:
     """Each seed from where it is: done, begun, or not begun.  Scores count once their checkpoint is written."""
+    made_with = checkpoint.made_with(folder / CONFIG)
     saved = checkpoint.load(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else None
+    if saved is not None:
+        checkpoint.check_made_with(folder / CHECKPOINT, saved, made_with)
     lines = 0 if saved is None else int(saved["lines"])
     done = [seed for seed in settings.fit.seeds if weights_path(folder, seed).exists()]
     if saved is not None and int(saved["seed"]) in done:
@@ -277,7 +280,7 @@ def _fit_seeds(
                 if line is not None:
                     append_line(folder, line)
                     lines += 1
-                checkpoint.save(folder / CHECKPOINT, {**state, "lines": lines})
+                checkpoint.save(folder / CHECKPOINT, {**state, "lines": lines, "made_with": made_with})
                 if line is not None:
                     note(line)
                     if on_epoch is not None:

@@ -253,6 +253,33 @@ def test_damaged_and_foreign_checkpoints_are_one_line(tmp_path, data):
         run_training(settings, folder=tmp_path / "run", data=data, resume=True)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"network": {"name": "mlp", "sizes": [12]}}, {"fit": {"optimiser": "sgd"}}, {"loss": {"kind": "focal"}}],
+    ids=["other shapes", "another optimiser", "same shapes"],
+)
+def test_a_checkpoint_of_another_config_is_one_line_and_changes_nothing(tmp_path, data, changes):
+    """Copied into the folder of a run that was stopped: refused, and with its own one the run goes on."""
+
+    def stop(_line):
+        raise StoppedError
+
+    mine, other = (settings_of(candle_settings("classes", **own)) for own in ({}, changes))
+    for name, settings in (("mine", mine), ("other", other)):
+        with pytest.raises(StoppedError):
+            run_training(settings, folder=tmp_path / name, data=data, on_epoch=stop)
+    path = tmp_path / "mine" / "checkpoint.pt"
+    good = path.read_bytes()
+    path.write_bytes((tmp_path / "other" / "checkpoint.pt").read_bytes())
+    before = {one.name: one.read_bytes() for one in (tmp_path / "mine").iterdir() if one.is_file()}
+    with pytest.raises(DataError, match=r"checkpoint.pt is of a run with other settings; .*bring it back") as caught:
+        run_training(mine, folder=tmp_path / "mine", data=data, resume=True)
+    assert "\n" not in str(caught.value)
+    assert {one.name: one.read_bytes() for one in (tmp_path / "mine").iterdir() if one.is_file()} == before
+    path.write_bytes(good)
+    assert run_training(mine, folder=tmp_path / "mine", data=data, resume=True).epochs == 2
+
+
 @pytest.fixture
 def small_files() -> Iterator[None]:
     """No file may grow beyond 6 kB: what a full disk does to a write."""

@@ -148,7 +148,7 @@ def stored(
     if not place.is_dir():
         with _disk_errors(folder):
             _write(folder, place, asked, markets, spec, progress)
-    return open_rows(place, asked.fingerprint())
+    return open_rows(place, asked.fingerprint(), verify=True)
 
 
 def open_rows(place: Path, fingerprint: str = "", *, verify: bool = False) -> RowTable:

@@ -195,7 +195,7 @@ def test_rows_that_are_not_whole_are_refused_in_one_line(tmp_path: Path, name: s
     assert "\n" not in str(caught.value)
 
 
-def test_a_flipped_byte_is_found_where_it_is_looked_for(tmp_path: Path) -> None:
+def test_a_flipped_byte_is_found_before_a_run_learns_from_it(tmp_path: Path) -> None:
     """Of the right size: only reading all of it tells."""
     table = stored(tmp_path, markets(), SPEC, LABELS)
     place = tmp_path / table.fingerprint[:24]
@@ -205,6 +205,8 @@ def test_a_flipped_byte_is_found_where_it_is_looked_for(tmp_path: Path) -> None:
     open_rows(place)
     with pytest.raises(DataError, match=r"close_px\.f64 is damaged"):
         open_rows(place, verify=True)
+    with pytest.raises(DataError, match=r"close_px\.f64 is damaged; .*the next run writes it again"):
+        stored(tmp_path, unreadable(), SPEC, LABELS)
 
 
 def test_a_label_needs_a_name_that_can_be_a_file() -> None:

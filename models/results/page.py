@@ -13,6 +13,7 @@ from typing import Final
 from engine.durable import write_atomically
 from engine.errors import DataError
 from models.evaluation.comparison import verdict
+from models.evaluation.description import Figure
 from models.evaluation.period_losses import common, paired
 from models.evaluation.report import figure_text
 from models.evaluation.scoring import NETWORK
@@ -25,6 +26,7 @@ PAGE: Final = "README.md"
 NOT_RUN: Final = "not run yet"
 PENDING: Final = "pending"
 _PERIODS_LEAST = 10
+_EARLIER = "earlier measurement"
 _COLUMNS = {
     "classes": ("log_loss", "mcc", "macro_f1", "weighted_f1", "balanced_accuracy", "ece", "direction_accuracy"),
     "signal": ("pr_auc", "log_loss", "precision", "recall", "f1", "ece"),
@@ -61,6 +63,12 @@ def _page(listed: Listed, standings: Sequence[Standing]) -> Iterator[str]:
         "out. Net profit of strategies: "
         f"{PENDING} (it waits for the back-test).\n"
     )
+    if any(figure.source.startswith(_EARLIER) for entry in listed.entries for figure in _figures_of(entry)):
+        yield (
+            "Figures to beat that come from an earlier measurement were measured on these tests: they had been looked "
+            "at before the first opening on this ledger. A result on a fixed test is development, the walk-forward is "
+            "the record.\n"
+        )
     yield "## What was run\n"
     yield from _runs(standings)
     shown = [(one, forecast) for one in standings if one.kept for forecast in one.kept.forecasts]
@@ -73,10 +81,16 @@ def _page(listed: Listed, standings: Sequence[Standing]) -> Iterator[str]:
         yield from _figures(own)
         yield from _signals(own)
     yield from _against(standings)
-    yield from _forward([(one, forecast) for one, forecast in shown if one.entry.name == FORWARD])
+    yield from _forward(
+        [(one, forecast) for one, forecast in shown if one.entry.name == FORWARD], _chosen_on(listed, shown)
+    )
     if shown:
         yield "## How it was made\n"
         yield from _made(standings)
+
+
+def _figures_of(entry: Entry) -> Sequence[Figure]:
+    return entry.settings.judged.figures if entry.settings else ()
 
 
 def _runs(standings: Sequence[Standing]) -> Iterator[str]:
@@ -208,13 +222,16 @@ def _against(standings: Sequence[Standing]) -> Iterator[str]:
     if not pairs:
         return
     yield "## Against each other\n"
-    yield "Mean loss over seeds on the same rows, paired by period; less is better.\n"
-    yield "| ours | theirs | forecast | loss | common rows | ours minus theirs [95 %] | verdict |"
-    yield "|---|---|---|---|---|---|---|"
+    yield (
+        "Mean loss over seeds on the same rows, paired by period; less is better. Where a table above is about another "
+        "metric, that of both stands beside it; its difference has no interval, as forecasts are not kept.\n"
+    )
+    yield "| ours | theirs | forecast | loss | common rows | ours minus theirs [95 %] | verdict | ours, theirs |"
+    yield "|---|---|---|---|---|---|---|---|"
     idle: list[str] = []
     for ours, theirs in pairs:
         if ours.kept is None or theirs.kept is None:
-            yield _row(ours.entry.name, theirs.entry.name, "-", "-", "-", NOT_RUN, "-")
+            yield _row(ours.entry.name, theirs.entry.name, "-", "-", "-", NOT_RUN, "-", "-")
             continue
         for mine in ours.kept.forecasts:
             for other in theirs.kept.forecasts:
@@ -234,14 +251,27 @@ def _pair(ours: str, theirs: str, mine: KeptForecast, other: KeptForecast) -> tu
     """The row, and whether ours is ahead."""
     first, second = common(mine.losses, other.losses)
     if len(first.rows) < _PERIODS_LEAST:
-        return _row(ours, theirs, mine.task, mine.loss, f"{sum(first.rows):,}", "-", "no common rows"), False
+        return _row(ours, theirs, mine.task, mine.loss, f"{sum(first.rows):,}", "-", "no common rows", "-"), False
     gap = paired([first], [second], NETWORK, NETWORK)
     said = verdict(mine.loss, gap)
-    cells = (mine.task, mine.loss, f"{sum(first.rows):,}", figure_text(gap.metric), f"**{said}**")
+    cells = (mine.task, mine.loss, f"{sum(first.rows):,}", figure_text(gap.metric), f"**{said}**", _both(mine, other))
     return _row(ours, theirs, *cells), said == "ahead"
 
 
-def _forward(shown: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:
+def _both(mine: KeptForecast, other: KeptForecast) -> str:
+    """The primary metric of both, where it is not the loss; its name is that of ours."""
+    if mine.primary == mine.loss:
+        return "-"
+    return f"{mine.primary} {_cell(mine, NETWORK, mine.primary)}, {_cell(other, NETWORK, mine.primary)}"
+
+
+def _chosen_on(listed: Listed, shown: Sequence[tuple[Standing, KeptForecast]]) -> tuple[str, str] | None:
+    """The first and the last validation row that the network of the walk-forward was chosen by."""
+    among = listed.file.walk_forward.among if listed.file.walk_forward else ()
+    return next((forecast.periods["validation"] for one, forecast in shown if one.entry.name in among), None)
+
+
+def _forward(shown: Sequence[tuple[Standing, KeptForecast]], chosen_on: tuple[str, str] | None) -> Iterator[str]:
     if not shown:
         return
     yield "## Walk-forward\n"
@@ -249,6 +279,11 @@ def _forward(shown: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:
         "Each origin learns from all before it and is judged on the stretch that follows; one seed. The network was "
         "chosen by validation scores. All origins together are compared by the loss, with the best baseline of each.\n"
     )
+    if chosen_on is not None:
+        yield (
+            f"The rows that it was chosen by are of {chosen_on[0]} to {chosen_on[1]}, and what lies before them was "
+            "learned from for that: only stretches behind them had no part in the choice.\n"
+        )
     head = ("forecast", "origin", "test", "rows", "metric", "network", "best baseline", "ours minus theirs [95 %]")
     yield _row(*head, "verdict", "test opened")
     yield _row(*["---"] * 10)

@@ -144,6 +144,9 @@ def test_the_page_comes_from_what_is_kept_alone(whole):
     assert "re-used, opening 2" in text
     assert "## Against each other" in text
     assert "## Walk-forward" in text
+    first, last = forecast.periods["validation"]
+    assert f"of {first} to {last}, and what lies before them was learned from" in text
+    assert "had been looked at" not in text  # its figure comes from no earlier measurement
     assert page.NOT_RUN not in text
 
 
@@ -157,6 +160,8 @@ def test_entries_against_each_other_are_paired_by_their_own_losses(whole):
     ) / sum(both[0].losses.rows)
     line = next(line for line in whole.page().splitlines() if line.startswith("| wide | mlp |"))
     assert float(line.split("|")[6].split()[0]) == pytest.approx(value, rel=1e-3, abs=1e-9)
+    scores = [page.figure_text(one.metric("network", "r2_oos")) for one in both]
+    assert f"| r2_oos {scores[0]}, {scores[1]} |" in line
     told = f"not to be used in its place: wide for mlp ({both[0].task})."
     assert (told in whole.page()) is ("**ahead**" not in line)
 

@@ -40,7 +40,7 @@ from models.trainer.distillation import TEACHER, taught, teacher_of
 from models.trainer.estimate import estimate, with_batch
 from models.trainer.feeding import training_batches
 from models.trainer.fit import Fitted, fit_seed, forecasts
-from models.trainer.forward import build_network
+from models.trainer.forward import build_network, make_deterministic
 from models.trainer.readings import Reading
 from models.trainer.settings import TrainSettings
 from models.trainer.tracking import check_mlflow, tracked
@@ -132,7 +132,9 @@ def _train(
     """The run, of rows that are there."""
     if not resume:
         settings = with_batch(settings, rows, normaliser.module)
-        training_batches(rows, settings, rows.train, 0)  # what is wrong with them is told before a folder is made
+        # What is wrong with the device or the batches is told before a folder is made.
+        make_deterministic(settings)
+        training_batches(rows, settings, rows.train, 0)
         parameters = sum(p.numel() for p in build_network(settings, rows).parameters())
         create(folder, settings, rows, commit, parameters)
     runs = {target.name: RunFolder(place) for target, place in places(folder, rows)}

@@ -76,7 +76,7 @@ class Features(Section, frozen=True):
     """
 
     columns: str | tuple[str, ...]
-    window: int = 30
+    window: Annotated[int, Meta(ge=1)] = 30
     sampling: Sampling = Sampling()
     volume: Literal["trades", "ticks"] | None = None
     gap: GapPolicy | None = None
@@ -299,8 +299,19 @@ def settings_of(mapping: Mapping[str, Any], where: str = "settings") -> TrainSet
     return settings
 
 
+_WRITTEN: Final = {
+    "Expected `float`, got `str`": "; YAML reads 1e-3 as a word: write 1.0e-3 or 0.001",
+    "got `date`": "; put the day in quotes",
+    "got `datetime`": "; put the time in quotes",
+}
+"""What YAML makes of numbers and times that are written as most people write them."""
+
+
 def _nearest(message: str) -> str:
-    """For an unknown key, the key that was probably meant."""
+    """For an unknown key, the key that was probably meant; for a value of another kind, how it is to be written."""
+    for said, how in _WRITTEN.items():
+        if said in message:
+            return how
     if "unknown field" not in message:
         return ""
     key = message.split("`")[1]

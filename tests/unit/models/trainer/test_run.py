@@ -337,6 +337,15 @@ def test_a_disk_that_fills_later_leaves_what_can_be_resumed(tmp_path, data):
         ("classes", {"fit": {"learning_rates": {"haed": 1e-3}}}, "names haed"),
         ("classes", {"augmentation": {"shift_rows_max": 6}}, "a shift of up to 6 rows of windows of 6"),
         ("classes", {"tracking": {"mlflow": "var/mlflow"}}, "tracking.mlflow needs mlflow"),
+        ("classes", {"fit": {"device": "cuda"}}, "torch sees no GPU; .*device: auto"),
+        ("classes", {"features": {"columns": ["ret_1"], "window": 0}}, r"features\.window"),
+        ("classes", {"fit": yaml.safe_load("learning_rate: 1e-3")}, r"fit.learning_rate`; .*write 1\.0e-3 or 0\.001"),
+        ("classes", {"split": yaml.safe_load("validation_from: 2023-11-14")}, r"validation_from`; .*in quotes"),
+        (
+            "classes",
+            {"data": yaml.safe_load("{files: [candles.parquet], end: 2023-11-14T23:00:00Z}")},
+            r"data.end`; .*in quotes",
+        ),
         ("classes", {"split": {"validation_from": "2023-11-14", "test_from": "2023-11-15"}}, "0 train rows"),
         ("classes", {"data": {"files": ["candles.parquet"], "end": "2023-11-14T23:00:00Z"}}, "labelled rows"),
     ],
@@ -345,6 +354,8 @@ def test_what_makes_no_run_is_one_line_and_leaves_no_folder(tmp_path, data, task
     """Each mistake by itself."""
     if "mlflow" in said and find_spec("mlflow") is not None:
         pytest.skip("mlflow is installed here")
+    if "GPU" in said and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
     with pytest.raises((ConfigError, DataError), match=said) as caught:
         trained(tmp_path / "run", data, task, **changes)
     assert "\n" not in str(caught.value)

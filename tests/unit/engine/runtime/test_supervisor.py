@@ -119,7 +119,6 @@ async def test_a_step_of_the_clock_is_recorded_and_has_the_account_confirmed(tmp
     assert session.venue.confirmed == 1
 
 
-@pytest.mark.fault("B2")
 async def test_what_is_there_at_the_start_is_collected_once_and_left_alone_from_then_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +136,7 @@ async def test_what_is_there_at_the_start_is_collected_once_and_left_alone_from_
     assert done == ["collected", "frozen"]
 
 
+@pytest.mark.fault("B2")
 async def test_an_execution_that_is_told_otherwise_has_the_account_confirmed(tmp_path: Path) -> None:
     """The same trade at another price, then a correction of one that nobody knows: one question to the venue for each,
     which knows what became of the money."""

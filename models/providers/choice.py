@@ -24,6 +24,7 @@ from models.providers.graph import (
     ProviderError,
     Run,
     first_line,
+    not_here,
     refused,
     source_of,
 )
@@ -101,6 +102,8 @@ def try_provider(bundle: Bundle, provider: Provider) -> Tried:
     except BundleError:
         raise
     except Exception as error:  # each runtime has types of its own, also for a device that went away
+        if provider.name != _CPU:
+            raise not_here(bundle.version, provider.name, error) from error
         raise refused(bundle.version, "open or run", error) from error
     return Tried(graph, median(samples_ns[_WARM_UP_RUNS // 2 :]) / 1000)
 
@@ -109,10 +112,7 @@ def _check_tape(bundle: Bundle, bound: BoundGraph) -> None:
     def predict(window: Float32Array) -> tuple[float, ...]:
         bound.features[0] = window
         bound.asset[0] = UNKNOWN  # where the graph tells instruments apart: one that nobody has seen
-        try:
-            bound.run()
-        except Exception as error:
-            raise refused(bundle.version, "run", error) from error
+        bound.run()
         return tuple([number for output in bound.outputs for number in output.ravel().tolist()])
 
     tolerance = bundle.manifest.tolerance

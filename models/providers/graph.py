@@ -90,6 +90,14 @@ def refused(version: str, what: str, error: Exception) -> BundleError:
     )
 
 
+def not_here(version: str, provider: str, error: Exception) -> ProviderError:
+    """The same of a provider other than the CPU: it says nothing against the bundle."""
+    return ProviderError(
+        f"bundle {version}: {provider} cannot compute it here: {first_line(error)}",
+        do="see what it needs under Providers in docs/models.md",
+    )
+
+
 def first_line(error: Exception) -> str:
     """At most 200 characters of what a runtime says."""
     return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

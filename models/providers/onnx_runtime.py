@@ -11,7 +11,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from models.providers.graph import Array, Run, Source, check_ends, refused
+from models.providers.graph import Array, Run, Source, check_ends, not_here, refused
 
 _CPU = "CPUExecutionProvider"
 _SLOWER = ["SkipLayerNormFusion"]
@@ -52,7 +52,8 @@ class CpuGraph:
 def open_session(
     source: Source, providers: Sequence[str | tuple[str, dict[str, str]]] = (_CPU,), options: Any = None
 ) -> Any:
-    """A session of the graph.  Raises ``BundleError`` when it does not load or its ends are not those declared."""
+    """A session of the graph.  Raises ``BundleError`` when it does not load or its ends are not those declared; a
+    ``ProviderError`` where that is another provider's than the CPU."""
     try:
         session = ort.InferenceSession(
             source.content,
@@ -62,6 +63,9 @@ def open_session(
             enable_fallback=0,  # it would print on stdout and go on with the CPU: that is chosen, and told, by us
         )
     except Exception as error:  # the runtime raises its own types, one per status code
+        first = providers[0] if isinstance(providers[0], str) else providers[0][0]
+        if first != _CPU:
+            raise not_here(source.version, first, error) from error
         raise refused(source.version, "load", error) from error
     check_ends(source, _ends(session.get_inputs()), _ends(session.get_outputs()))
     return session

@@ -133,6 +133,6 @@ def test_a_provider_that_does_not_start_is_an_error_and_no_other_runtime_without
         create(self, providers, *rest)
 
     monkeypatch.setattr(ort.InferenceSession, "_create_inference_session", fail)
-    with pytest.raises(BundleError, match="CUDA driver version is insufficient"):
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider cannot compute it here: CUDA driver version is"):
         open_session(source_of(bundle), [("CUDAExecutionProvider", {})])
     assert capsys.readouterr().out == ""

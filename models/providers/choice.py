@@ -104,7 +104,7 @@ def try_provider(bundle: Bundle, provider: Provider) -> Tried:
     except Exception as error:  # each runtime has types of its own, also for a device that went away
         if provider.name != _CPU:
             raise not_here(bundle.version, provider.name, error) from error
-        raise refused(bundle.version, "open or run", error) from error
+        raise refused(bundle.version, "run", error) from error
     return Tried(graph, median(samples_ns[_WARM_UP_RUNS // 2 :]) / 1000)
 
 

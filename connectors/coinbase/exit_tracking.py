@@ -138,7 +138,8 @@ class ExitTracking:
     ) -> None:  # fmt: skip
         if not order.venue_order_id:
             self._bind(order, venue_order_id)
-        resized = self._resize(order, size_qty)
+        # What has ended does not get another size: the record is of before.
+        resized = not order.closed and self._resize(order, size_qty)
         entry = self._by_client.get(order.attachment.entry) if order.attachment is not None else None
         if entry is not None and entry.closed and not entry.booked_qty and not order.accepted:
             # Its entry has filled nothing and it goes with it; one that lives on is told, so that it is cancelled, and

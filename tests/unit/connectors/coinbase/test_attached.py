@@ -202,6 +202,23 @@ def test_one_that_the_venue_refuses_is_told_and_ends() -> None:
     assert kinds(told) == [(OrderAttached, EXIT), (OrderRejected, EXIT)]
 
 
+@pytest.mark.fault("B3")
+@pytest.mark.fault("B16")
+def test_a_record_that_is_behind_does_not_bring_back_one_that_has_ended() -> None:
+    """Seed 800136: refused, then looked up in a listing that still had it open and larger.  Told again it was open in
+    the books for good, and nobody could cancel it.  What it has filled is told, and how large it must have been."""
+    t = tracker()
+    t.accepted("c1", "v1", 5)
+    t.name_exit("c1", "x1", 5)
+    book(t, size="0.3")
+    see_exit(t, "OPEN", size_qty=D("0.3"))
+    see_exit(t, "FAILED", reason="INVALID_BRACKET_STOP_TRIGGER_PRICE")
+    assert see_exit(t, "OPEN", size_qty=D("0.4")) == []
+    assert see_exit(t, "OPEN", leaves="0.4") == []
+    book(t, "e2", size="0.1")
+    assert kinds(book(t, "e3", "x1", "0.4")) == [(OrderAttached, EXIT), (OrderFilled, EXIT)]
+
+
 def test_one_whose_entry_has_filled_nothing_goes_with_it_or_is_told_of() -> None:
     """Cancelled by the venue: nobody hears of it.  Alive: it is told, so that it is cancelled."""
     for lives in (False, True):

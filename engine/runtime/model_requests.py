@@ -27,6 +27,8 @@ TEXT_MAX: Final = 300
 """Characters of an alarm's words."""
 MODELS_MAX: Final = 64
 """Of which figures are kept; more are counted as left out."""
+FORGET_NS: Final = 300 * 10**9
+"""A model that was not told of for so long is not watched any more: each is told of every ten seconds."""
 BEHIND: Final = "behind_s"
 """Since when the record was not read to its end."""
 FIGURES: Final = (
@@ -68,6 +70,7 @@ class ModelRequests:
         self.figures: dict[tuple[str, str], dict[str, float]] = {}
         """By instrument and version, as told last."""
         self.words: dict[tuple[str, str], dict[str, str]] = {}
+        self._told_ns: dict[tuple[str, str], int] = {}
         self.left_out = 0
 
     def take(
@@ -81,7 +84,7 @@ class ModelRequests:
             raise ConfigError("a request about no model", expected="NAME@VERSION")
         instruments = self._instruments(name, everywhere=command == ALARM)
         if command == REPORT:
-            self._keep(instruments[0], model, arguments)
+            self._keep(instruments[0], model, arguments, now_ns)
             return ()
         if command == WEIGH:
             weights = _weights(arguments.get("weights"))
@@ -144,8 +147,10 @@ class ModelRequests:
         tell("a model's alarm", action=action, source=source, instrument=instrument, model=model, text=text, who=who)
         return alarm
 
-    def _keep(self, instrument: str, model: str, arguments: Mapping[str, Any]) -> None:
+    def _keep(self, instrument: str, model: str, arguments: Mapping[str, Any], now_ns: int) -> None:
         key = instrument, model
+        for gone in [one for one, at_ns in self._told_ns.items() if now_ns - at_ns > FORGET_NS]:
+            del self.figures[gone], self.words[gone], self._told_ns[gone]
         if key not in self.figures and len(self.figures) >= MODELS_MAX:
             self.left_out += 1
             return
@@ -155,6 +160,7 @@ class ModelRequests:
         self.figures[key] = {name: _number(name, told[name]) for name in FIGURES if name in told}
         said = {name: writable(str(arguments.get(name, "")))[:most] for name, most in WORDS.items()}
         self.words[key] = {name: text for name, text in said.items() if text}
+        self._told_ns[key] = now_ns
 
     def status(self) -> dict[str, Any]:
         """Of each model that is watched, the figures that people look at first."""

@@ -9,7 +9,7 @@ import pytest
 from engine import events as e
 from engine.alarms import SOURCES_MAX
 from engine.errors import ConfigError
-from engine.runtime.model_requests import ALARM, MODELS_MAX, REPORT, WEIGH, ModelRequests
+from engine.runtime.model_requests import ALARM, FORGET_NS, MODELS_MAX, REPORT, WEIGH, ModelRequests
 from engine.runtime.observer_process import request_of
 from models.observer.told import Alarmed
 from tests.support.core import BTC, MemoryRecorder, OpenGate, Scripted, build_core, open_market, spot
@@ -127,6 +127,16 @@ def test_figures_are_kept_by_known_names_of_a_bounded_number_of_models(requests:
         ask(requests, REPORT, model=f"m@{number + 10}", figures={"ece": 0.1})
     assert len(requests.figures) == MODELS_MAX
     assert requests.left_out == 6
+
+
+def test_figures_of_models_that_are_watched_no_more_make_room(requests: ModelRequests) -> None:
+    """A session of months: as many versions as are kept have come and gone, and the one of today is told."""
+    for number in range(MODELS_MAX):
+        ask(requests, REPORT, model=f"m@{number + 10}", figures={"ece": 0.1})
+    told = {"instrument": BTC, "model": "m@1234aa", "figures": {"ece": 0.02}}
+    requests.take(REPORT, told, "observer", 7 + FORGET_NS + 1)
+    assert requests.status() == {f"m@1234aa on {BTC}": {"ece": 0.02}}
+    assert requests.left_out == 0
 
 
 @pytest.mark.fault("E10")

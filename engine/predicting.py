@@ -121,7 +121,8 @@ class Predicting:
     # --- answers ----------------------------------------------------------------------------------------------------
 
     def tell(self, lane: Lane, seat: Seat, prediction: e.Prediction) -> bool:
-        """Put a prediction on record and ask who trades on it; False where the journal took it not."""
+        """Put a prediction on record and ask who trades on it; on one that is late or none nobody does.  False where
+        the journal took it not."""
         try:
             seq = self._recorder.record(prediction)
         except JournalError as error:
@@ -130,7 +131,8 @@ class Predicting:
         self._counters.predictions += 1
         if prediction.status is not _OK:
             self._fail(lane, seat, prediction)
-        elif seat.failures:
+            return True
+        if seat.failures:
             self._recover(lane, seat)
         if not lane.beside and not lane.twins:
             for slot in lane.prediction_slots:

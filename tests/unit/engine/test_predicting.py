@@ -66,6 +66,20 @@ def test_a_model_that_is_late_or_fails_so_often_in_a_row_is_not_asked_any_more(s
 
 
 @pytest.mark.fault("E4")
+@pytest.mark.parametrize("status", [LATE, FAILED, SKIPPED])
+def test_strategies_hear_only_of_predictions_that_may_be_traded_on(status: e.PredictionStatus) -> None:
+    """One of a user's own that buys on each, whatever its status says: a late one has numbers like any other."""
+    recorder, model = MemoryRecorder(), Answers()
+    model.statuses = [status]
+    core = opened(recorder, Shelf(model), buyer())
+    core.on_event(quote(10))
+    assert [one.status for one in recorder.of(e.Prediction)] == [status]
+    assert not recorder.of(NewOrder)
+    core.on_event(quote(11))
+    assert len(recorder.of(NewOrder)) == 1
+
+
+@pytest.mark.fault("E4")
 def test_a_trial_that_fails_is_the_only_one_until_the_next_pause_is_over() -> None:
     """One row each pause, no new standing, as long as it is late."""
     recorder, model = MemoryRecorder(), Answers()

@@ -81,7 +81,7 @@ def test_answers_and_changes_replay_from_the_record() -> None:
     assert models == {"a@1", "b@1"}
     result = run(records)
     assert (result.identical, result.first_difference) == (True, None)
-    assert result.decisions > 10
+    assert result.decisions >= 10
     told = sum(isinstance(w.record, e.Prediction) for w in records)
     answered = sum(isinstance(w.record, e.PredictionMade) for w in records)
     assert (result.predictions, answered) == (told, told + 1), "as the session's summary counts, not each answer"

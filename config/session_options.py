@@ -85,14 +85,19 @@ def watchdog_plan(settings: Settings, *, live: bool) -> WatchdogPlan | None:
 
 
 def observer_plan(settings: Settings, instruments: Iterable[Instrument], command: Sequence[str]) -> ObserverPlan | None:
-    """What watches the models of a session, started by ``command``; None where nothing does."""
-    try:
-        watched = is_watched(settings, instruments)
-    except BundleError:
-        return None  # a registry that is damaged is told by whoever needs it
-    if not watched:
+    """What watches the models of a session, started by ``command`` when there is anything to watch; None where nothing
+    ever does."""
+    watch, known = settings.models.watch, list(instruments)
+    if watch.enabled is False:
         return None
-    return ObserverPlan(command, settings.models.watch.restarts_max, lambda session: at_work(session / FOLDER))
+
+    def is_wanted() -> bool:
+        try:
+            return is_watched(settings, known)
+        except BundleError:
+            return False  # a registry that is damaged is told by whoever needs it, and mended by somebody
+
+    return ObserverPlan(command, watch.restarts_max, lambda session: at_work(session / FOLDER), is_wanted)
 
 
 def place_of(subject: Subject, code_root: Path) -> Place:

@@ -36,11 +36,13 @@ class WatchdogPlan:
 @dataclass(frozen=True)
 class ObserverPlan:
     """``command`` starts it; the session's folder and our process id are put behind.  ``restarts_max``: how often it is
-    started again in a session.  ``at_work``: which version was at work there when it died; empty for none."""
+    started again in a session.  ``at_work``: which version was at work there when it died; empty for none.
+    ``is_wanted``: whether there is anything to watch by now; it is quick, and never raises."""
 
     command: Sequence[str]
     restarts_max: int
     at_work: Callable[[Path], str] = lambda _: ""
+    is_wanted: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)

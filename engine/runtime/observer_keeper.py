@@ -21,6 +21,8 @@ from engine.session_options import ObserverPlan
 LOG_FILE: Final = "observer.log"
 BLAMED_MAX: Final = 16
 """Restarts for versions that took the process with them, which count apart."""
+LOOKS: Final = 30
+"""Between two questions whether there is anything to watch, as long as there was nothing."""
 FINISH_S: Final = 10.0
 """What it has not read by then it reads by itself."""
 
@@ -34,6 +36,8 @@ class ObserverKeeper:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.restarts = 0
+        self._looks_left = 0
+        """Until it is asked again whether there is anything to watch; 0 once it was started."""
         self._to_blame: set[str] = set()
         """Versions that took it with them: none of them is run again."""
 
@@ -42,6 +46,13 @@ class ObserverKeeper:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
+        """If there is anything to watch, else as soon as there is."""
+        if self._plan.is_wanted():
+            self._start()
+        else:
+            self._looks_left = LOOKS
+
+    def _start(self) -> None:
         """A machine that starts no process costs the session its watching, and nothing else: it is told."""
         try:
             with open(self._session / "log" / LOG_FILE, "ab", opener=_for_its_owner) as log, processors.beside():
@@ -58,6 +69,9 @@ class ObserverKeeper:
 
     def look(self) -> None:
         """Start it again where it died; the models that serve go on whatever becomes of it."""
+        if self._looks_left:
+            self._wait()
+            return
         process = self._process
         if process is None or process.poll() is None:
             return
@@ -73,14 +87,25 @@ class ObserverKeeper:
                 version=version,
                 status=status,
             )
-            self.start()
+            self._start()
             return
         if status == DAMAGED or self.restarts >= self._plan.restarts_max:
             self._log.error("models are not watched any more", status=status, restarts=self.restarts, log=LOG_FILE)
             return
         self.restarts += 1
         self._log.error("the process that watches models died and is started again", status=status, log=LOG_FILE)
-        self.start()
+        self._start()
+
+    def _wait(self) -> None:
+        """The registry may get its first challenger while the session runs."""
+        self._looks_left -= 1
+        if self._looks_left:
+            return
+        if self._plan.is_wanted():
+            self._log.info("models are watched from now on")
+            self._start()
+        else:
+            self._looks_left = LOOKS
 
     def let_go(self) -> None:
         """It reads what is left of the record, and ends."""

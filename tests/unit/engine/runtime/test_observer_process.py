@@ -14,7 +14,7 @@ import pytest
 from engine.errors import KestrelError
 from engine.runtime.control import REQUEST_MAX_BYTES, RefusedError
 from engine.runtime.model_requests import ALARM, BY_RULES, REPORT
-from engine.runtime.observer_keeper import LOG_FILE, ObserverKeeper
+from engine.runtime.observer_keeper import LOG_FILE, LOOKS, ObserverKeeper
 from engine.runtime.observer_pace import Pace
 from engine.runtime.observer_process import DAMAGED, Telling, Watch, follow
 from engine.session_options import ObserverPlan
@@ -232,6 +232,10 @@ def test_a_damaged_journal_ends_it_with_its_own_status(folder: Path) -> None:
 class Log:
     def __init__(self) -> None:
         self.errors: list[str] = []
+        self.infos: list[str] = []
+
+    def info(self, text: str, **_: Any) -> None:
+        self.infos.append(text)
 
     def error(self, text: str, **_: Any) -> None:
         self.errors.append(text)
@@ -292,3 +296,25 @@ def test_a_journal_that_cannot_be_read_is_not_tried_again(folder: Path) -> None:
     wait_until(lambda: ended(made))
     made.look()
     assert (made.restarts, log.errors) == (0, ["models are not watched any more"])
+
+
+async def test_a_session_that_began_with_nobody_to_watch_is_watched_from_when_there_is(folder: Path) -> None:
+    """The registry gets its first shadow or canary while the session runs: asked about seldom, and once it is so."""
+    log, asked, wanted = Log(), [], [False]
+
+    def is_wanted() -> bool:
+        asked.append(1)
+        return wanted[0]
+
+    made = ObserverKeeper(ObserverPlan((sys.executable, "-c", "input()"), 2, is_wanted=is_wanted), folder, log)
+    made.start()
+    for _ in range(3 * LOOKS):
+        made.look()
+    assert (made.pid, len(asked)) == (None, 4)
+    wanted[0] = True
+    for _ in range(LOOKS):
+        made.look()
+    assert made.pid is not None
+    assert log.infos == ["models are watched from now on"]
+    assert await made.finish()
+    assert log.errors == []

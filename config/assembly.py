@@ -31,7 +31,7 @@ from models.providers.absent import AbsentModel
 from models.providers.graph import NoProviderError
 from models.providers.order import providers_of
 from models.refusals import refusing
-from models.registry.champions import ChampionRefused, find_retired
+from models.registry.champions import ChampionRefused, find_champion, find_retired
 from models.serving.off_loop import OffLoopModel, WarmModel
 from models.serving.opening import OnProvider, OnScheduled, Opened, Opening
 from models.serving.schedule import measure_us
@@ -107,7 +107,10 @@ class ConfiguredAssembly:
         try:
             bundle = self._find(instrument, self._recorded_version() or name)
         except ChampionRefused:
-            raise
+            expired = self._expired(instrument) if name == AUTO else None
+            if expired is None:
+                raise
+            bundle = expired
         except BundleError:
             vacant = self._vacant(instrument) if name == AUTO else None
             if vacant is None:
@@ -116,6 +119,17 @@ class ConfiguredAssembly:
         if name == AUTO:
             self._followed[instrument.id] = Followed(instrument, bundle.version, self._outputs(instrument))
         return self._assignment(bundle)
+
+    def _expired(self, instrument: Instrument) -> Bundle | None:
+        """The champion, where nothing but its date is against it: it begins as expired and stands as it would in a
+        session that runs, so that what is held can be left.  None for played files, of which nothing is held."""
+        models = self._settings.models
+        if self._settings.venue.feed == "replay":
+            return None
+        try:
+            return find_champion(models.registry, instrument, now_ns=0, outputs=self._outputs(instrument))
+        except BundleError:
+            return None
 
     def _vacant(self, instrument: Instrument) -> Assignment | None:
         """What nobody serves since the registry's champion was taken away: its features go on, as in a session that

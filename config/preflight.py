@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,7 @@ from engine.errors import ConfigError
 from engine.features import FeatureSpec
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Assembly, Assignment
-from engine.seats import is_vacant
+from engine.seats import expiry_of, is_vacant
 from models.catalogue import AUTO, load_named
 from models.manifest import Manifest
 from risk.limits import Limits, check_usable, unmatched
@@ -149,7 +150,17 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
             if is_vacant(assignment):
                 print(f"warning: {nobody_serves(instrument.id)}", file=sys.stderr)
             else:
+                if expiry_of(assignment) <= time.time_ns():
+                    print(f"warning: {has_expired(instrument.id, assignment.model)}", file=sys.stderr)
                 check_gates(using, instrument, assignment)
+
+
+def has_expired(instrument: str, model: str) -> str:
+    """What a session is told that begins on an instrument whose champion is too old."""
+    return (
+        f"{model} on {instrument} has expired: strategies that use it enter nothing there, exits go on (promote "
+        "another version: python run.py models promote NAME VERSION)"
+    )
 
 
 def nobody_serves(instrument: str) -> str:

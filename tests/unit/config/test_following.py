@@ -59,6 +59,13 @@ class Session:
         (path / "manifest.json").write_text(json.dumps(manifest | {"summary": summary}))
         return self.registry.add(load_bundle(path))[0]
 
+    def expiring(self, summary: str, expires_ns: int) -> str:
+        """The same with a date."""
+        path = Path(shutil.copytree(SHIPPED, self.folder / summary / "demo-crypto"))
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        (path / "manifest.json").write_text(json.dumps(manifest | {"summary": summary, "expires_ns": expires_ns}))
+        return self.registry.add(load_bundle(path, now_ns=0))[0]
+
     def change(self, action: Any, version: str, share: str = "0") -> None:
         seen = self.registry.standing(scope_of(self.registry.manifest(version)))
         who: dict[str, Any] = {"who": "ann", "why": "better", "forced": (), "now_ns": 1}
@@ -223,3 +230,33 @@ def test_a_start_without_a_model_needs_one_that_was_champion(
     manifest.write_bytes(manifest.read_bytes() + b" ")
     with pytest.raises(BundleError, match="may be used on"):
         Session(tmp_path, **wanted).begin()
+
+
+def test_a_session_begins_on_a_champion_whose_date_has_come_and_enters_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A daemon that is started again over what it holds must be able to leave it; one line says what is not done.  What
+    is damaged besides is refused as ever, and so is an expired bundle for played files."""
+    session = Session(tmp_path)
+    old = session.expiring("old", 1_000)
+    session.change("promote", old)
+    check_models(session.settings, [spot()], session.assembly)
+    assert capsys.readouterr().err.startswith(f"warning: {old} on {BTC} has expired:")
+    again = Session(tmp_path)
+    again.core.on_event(InstrumentDefined(2_000, 2_000, spot()))
+    seat = again.core.lanes[BTC].seat
+    assert seat is not None
+    assert (seat.version, seat.state) == (old, "expired")
+    new = session.add("new")
+    session.change("promote", new)
+    (watcher,) = again.follow()
+    watcher._log = Lines()
+    watcher.look()
+    assert again.seats()[0] == new
+    session.change("rollback", old)
+    with pytest.raises(BundleError, match="has expired"):
+        Session(tmp_path, **{"venue.feed": "replay"}).begin()
+    manifest = session.registry.path_of(old) / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    with pytest.raises(BundleError, match="may not be used"):
+        Session(tmp_path).begin()

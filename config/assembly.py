@@ -57,6 +57,7 @@ class ConfiguredAssembly:
     ) -> None:
         self._settings = settings
         self._recorded = recorded
+        self._is_rerun = recorded is not Assignment
         self._stopwatch = stopwatch
         if settings.features.columns_folder is not None and original is None:
             load_columns(settings.features.columns_folder)
@@ -350,10 +351,12 @@ class ConfiguredAssembly:
         return version if is_at_hand(models.directory, version, models.registry) else ""
 
     def _find(self, instrument: Instrument, name: str) -> Bundle:
-        models = self._settings.models
+        models, outputs = self._settings.models, self._outputs(instrument)
+        # Versions that are run again were not too old in their time.
+        now_ns = 0 if self._is_rerun and name != AUTO else None
         with refusing(name):
             return find_bundle(
-                models.directory, instrument, name, registry=models.registry, outputs=self._outputs(instrument)
+                models.directory, instrument, name, registry=models.registry, now_ns=now_ns, outputs=outputs
             )
 
     def _outputs(self, instrument: Instrument) -> frozenset[str]:

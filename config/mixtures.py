@@ -79,7 +79,8 @@ class Mixtures:
         if found is not None:
             return found
         directory, registry = self._models.directory, self._models.registry
-        members = [load_named(directory, one, registry=registry) for one in members_told(assignment.facts)]
+        told = members_told(assignment.facts)  # on record: none was too old by then
+        members = [load_named(directory, one, registry=registry, now_ns=0) for one in told]
         for member in members:
             member.check_instrument(instrument, outputs)
         mixture = self._mixed(self._wanted[assignment.model.partition("@")[0]], members)

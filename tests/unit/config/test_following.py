@@ -19,6 +19,7 @@ from config.preflight import check_models
 from config.wiring import build_core
 from engine.errors import BundleError
 from engine.events import InputEvent, InstrumentDefined, ModelOffered
+from engine.ports import Assignment
 from models.bundle import load_bundle
 from models.registry.standing import scope_of
 from models.registry.store import Registry
@@ -260,3 +261,22 @@ def test_a_session_begins_on_a_champion_whose_date_has_come_and_enters_nothing(
     manifest.write_bytes(manifest.read_bytes() + b" ")
     with pytest.raises(BundleError, match="may not be used"):
         Session(tmp_path).begin()
+
+
+def test_a_session_is_computed_again_after_its_models_date_has_come(tmp_path: Path) -> None:
+    """What it served then is what is run again; a version that is named for a new session is refused."""
+    session = Session(tmp_path)
+    path = Path(shutil.copytree(SHIPPED, tmp_path / "old" / "demo-crypto"))
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"expires_ns": 1_000}))
+    version = session.registry.add(load_bundle(path, now_ns=0))[0]
+    had = Assignment(version, "{}", ())
+    rerun = ConfiguredAssembly(session.settings, time.perf_counter_ns, recorded=lambda: had)
+    assert rerun.assign(spot(), True).model == version
+    swapped = ConfiguredAssembly(
+        session.settings, time.perf_counter_ns, recorded=lambda: Assignment("demo-crypto@000000000000")
+    )
+    assert swapped.model(spot(), had) is not None
+    named = [{"name": "mine", "kind": "threshold", "model": version}]
+    with pytest.raises(BundleError, match="has expired"):
+        Session(tmp_path, strategies=named).begin()

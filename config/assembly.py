@@ -19,7 +19,7 @@ from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
 from engine.seats import ASYNCHRONOUS, VACANT, is_vacant
 from engine.venues import CONSOLIDATED
-from models.bundle import Bundle
+from models.bundle import Bundle, load_bundle
 from models.catalogue import AUTO, find_bundle, is_at_hand
 from models.facts import facts_of
 from models.life.roles import Followed
@@ -32,6 +32,7 @@ from models.providers.graph import NoProviderError
 from models.providers.order import providers_of
 from models.refusals import refusing
 from models.registry.champions import ChampionRefused, find_champion, find_retired
+from models.registry.members import MemberRetired
 from models.serving.off_loop import OffLoopModel, WarmModel
 from models.serving.opening import OnProvider, OnScheduled, Opened, Opening
 from models.serving.schedule import measure_us
@@ -101,10 +102,10 @@ class ConfiguredAssembly:
         if not uses_model:
             return Assignment(spec=self._plain_spec(instrument).to_json().decode())
         name = self._bundle_name(instrument)
-        if self._mixtures.knows(name):
-            return self._assign_mixture(name, instrument)
         if is_vacant(recorded := self._recorded()):
             return recorded
+        if self._mixtures.knows(name):
+            return self._assign_mixture(name, instrument)
         try:
             bundle = self._find(instrument, self._recorded_version() or name)
         except ChampionRefused:
@@ -146,12 +147,24 @@ class ConfiguredAssembly:
         return Assignment(spec=retired.spec.to_json().decode(), facts=((VACANT, 1.0),))
 
     def _assign_mixture(self, name: str, instrument: Instrument) -> Assignment:
-        outputs, recorded = self._outputs(instrument), self._recorded()
+        outputs, recorded, members = self._outputs(instrument), self._recorded(), self._mixtures.follows(name)
         if recorded.model.partition("@")[0] == name:
             mixture = self._mixtures.recorded(recorded, instrument, outputs)
         else:
-            mixture = self._mixtures.find(name, instrument, outputs)
-        if members := self._mixtures.follows(name):
+            try:
+                mixture = self._mixtures.find(name, instrument, outputs)
+            except MemberRetired:
+                spec = self._mixtures.spec_left(name, instrument, outputs)
+                if spec is None or self._settings.venue.feed == "replay":
+                    raise
+                self._followed[instrument.id] = Followed(instrument, "", outputs, name, members)
+                return Assignment(spec=spec.to_json().decode(), facts=((VACANT, 1.0),))
+            except ChampionRefused:
+                if self._settings.venue.feed == "replay":
+                    raise
+                # Where nothing but a date is against it, it begins as expired.
+                mixture = self._mixtures.find(name, instrument, outputs, partial(load_bundle, now_ns=0))
+        if members:
             self._followed[instrument.id] = Followed(instrument, mixture.version, outputs, name, members)
         return self._mixtures.assignment(mixture, instrument.id)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 from config.mixture_schema import MixtureSettings
 from config.schema import Settings
 from engine.errors import BundleError, ConfigError
+from engine.features import FeatureSpec
 from engine.instruments import Instrument
 from engine.ports import Assignment, Model
 from models.bundle import Bundle, load_bundle
@@ -60,6 +62,16 @@ class Mixtures:
         directory, registry = self._models.directory, self._models.registry
         members = [find_member(directory, registry, instrument, one, load, outputs) for one in wanted.members]
         return self._mixed(wanted, members)
+
+    def spec_left(self, name: str, instrument: Instrument, outputs: Collection[str]) -> FeatureSpec | None:
+        """Of the features that go on where a member was taken away: those of the members that are left, which read the
+        same columns; None where nobody is."""
+        directory, registry = self._models.directory, self._models.registry
+        specs = []
+        for one in self._wanted[name].members:
+            with suppress(BundleError):
+                specs.append(find_member(directory, registry, instrument, one, load_bundle, outputs).spec)
+        return max(specs, key=lambda spec: spec.window, default=None)
 
     def follow(self, followed: Followed, load: Callable[[Path], Bundle]) -> Mixture | None:
         """See ``models.life.watcher.Opener.mixture``."""

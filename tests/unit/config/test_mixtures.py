@@ -25,6 +25,7 @@ from engine.errors import BundleError, ConfigError, KestrelError
 from engine.events import InstrumentDefined, ModelOffered, ModelWeighed, Prediction
 from engine.replay import ReplayAssembly, ReplayRecorder, replay
 from engine.router import OrderRouter
+from engine.seats import expiry_of, is_vacant
 from models.bundle import load_bundle
 from models.life.checking import Checked, Task, examine
 from models.mixture.model import MixtureModel
@@ -248,7 +249,8 @@ def test_members_follow_what_the_registry_promotes_takes_back_and_retires(bundle
 
 
 def test_a_member_that_was_retired_takes_the_mixture_with_it(bundles: Path) -> None:
-    """Nobody of its name is left: strategies enter nothing more, and the next session does not begin."""
+    """Nobody of its name is left: strategies enter nothing more, in this session and in the next one, which must be
+    able to leave what is held, until somebody of its name is promoted.  Files are not played without it."""
     session = Followed(bundles)
     version, _ = session.registry.add(load_bundle(bundles / "first"))
     changed(bundles, "promote", version)
@@ -257,11 +259,34 @@ def test_a_member_that_was_retired_takes_the_mixture_with_it(bundles: Path) -> N
     assert session.look() == [""]
     assert session.offers[0].reason == "retire by ann: better"
     assert session.serving is None
+    again = made(session.settings)
+    vacant = again.assign(spot(), True)
+    assert (vacant.model, is_vacant(vacant)) == ("", True)
+    assert again.features(spot(), vacant) is not None
+    assert [(one.version, one.mixture) for one in again.following()] == [("", "both")]
+    rerun = ConfiguredAssembly(session.settings, time.perf_counter_ns, recorded=lambda: vacant)
+    assert rerun.assign(spot(), True) == vacant, "as it was on record, also computed anew"
+    played = session.settings.model_copy(update={"venue": session.settings.venue.model_copy(update={"feed": "replay"})})
     with pytest.raises(BundleError, match="was retired in"):
-        made(session.settings).assign(spot(), True)
+        made(played).assign(spot(), True)
     changed(bundles, "promote", version)
     session.look()
     assert session.members[0] == version
+    assert made(session.settings).assign(spot(), True).model == session.serving.version
+
+
+def test_a_session_begins_on_a_mixture_with_a_member_whose_date_has_come(bundles: Path) -> None:
+    """It stands as expired from the first event on."""
+    session = Followed(bundles)
+    place = Path(shutil.copytree(bundles / "first", bundles.parent / "old" / "first"))
+    manifest = json.loads((place / "manifest.json").read_bytes())
+    (place / "manifest.json").write_text(json.dumps({**manifest, "expires_ns": 1_000}))
+    version, _ = session.registry.add(load_bundle(place, now_ns=0))
+    changed(bundles, "promote", version)
+    again = made(session.settings)
+    assigned = again.assign(spot(), True)
+    assert expiry_of(assigned) == 1_000
+    assert again.model(spot(), assigned) is not None
 
 
 @pytest.mark.parametrize("what", ["horizon", "damaged", "slow"])

@@ -17,7 +17,7 @@ from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, loa
 from engine.features.sets import expand
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
-from engine.seats import ASYNCHRONOUS, VACANT, is_vacant
+from engine.seats import ASYNCHRONOUS, VACANT, has_members, is_vacant
 from engine.venues import CONSOLIDATED
 from models.bundle import Bundle, load_bundle
 from models.catalogue import AUTO, find_bundle, is_at_hand
@@ -148,7 +148,7 @@ class ConfiguredAssembly:
 
     def _assign_mixture(self, name: str, instrument: Instrument) -> Assignment:
         outputs, recorded, members = self._outputs(instrument), self._recorded(), self._mixtures.follows(name)
-        if recorded.model.partition("@")[0] == name:
+        if has_members(recorded) and recorded.model.partition("@")[0] == name:
             mixture = self._mixtures.recorded(recorded, instrument, outputs)
         else:
             try:
@@ -196,7 +196,7 @@ class ConfiguredAssembly:
         """Opens the bundle that was assigned; raises ``BundleError`` when it is not the one at hand any more."""
         if not assignment.model:
             return None
-        if self._mixtures.knows(assignment.model):
+        if has_members(assignment) and self._mixtures.knows(assignment.model.partition("@")[0]):
             return self._mixtures.model(assignment, instrument, self._outputs(instrument), self._inline)
         bundle = self._bundles.get(assignment.model)
         if bundle is None and self._original is not None:

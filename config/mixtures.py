@@ -20,6 +20,7 @@ from models.mixture.mixture import Mixture, members_told, mix
 from models.mixture.model import MixtureModel
 from models.registry.champions import ChampionRefused
 from models.registry.members import MemberRetired, find_member
+from models.registry.store import VERSIONS
 
 
 class Mixtures:
@@ -37,8 +38,8 @@ class Mixtures:
         """By instrument: what the core was given last."""
 
     def knows(self, name: str) -> bool:
-        """Whether a strategy's ``model``, or a version, is of a mixture."""
-        return name.partition("@")[0] in self._wanted
+        """Whether a strategy's ``model`` is a mixture."""
+        return name in self._wanted
 
     def follows(self, name: str) -> tuple[str, ...]:
         """Members of which the registry says which version they are."""
@@ -54,10 +55,9 @@ class Mixtures:
 
         Raises ``BundleError`` or ``ConfigError`` when its members may not serve the instrument, or not together.
         """
-        if (self._models.directory / name).is_dir():
-            raise ConfigError(
-                f"mixtures has {name}, and so has {self._models.directory}", do="name the mixture otherwise"
-            )
+        for place in (self._models.directory, self._models.registry / VERSIONS):
+            if (place / name).is_dir():
+                raise ConfigError(f"mixtures has {name}, and so has {place}", do="name the mixture otherwise")
         wanted = self._wanted[name]
         directory, registry = self._models.directory, self._models.registry
         members = [find_member(directory, registry, instrument, one, load, outputs) for one in wanted.members]

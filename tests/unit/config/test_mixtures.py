@@ -275,6 +275,23 @@ def test_a_member_that_was_retired_takes_the_mixture_with_it(bundles: Path) -> N
     assert made(session.settings).assign(spot(), True).model == session.serving.version
 
 
+def test_a_mixture_has_its_name_alone(bundles: Path) -> None:
+    """Neither a bundle of the folder nor a version of the registry is called like it; a version that is promoted under
+    that name serves as what it is."""
+    session = Followed(bundles)
+    place = Path(shutil.copytree(bundles / "first", bundles.parent / "named" / "both"))
+    manifest = json.loads((place / "manifest.json").read_bytes())
+    (place / "manifest.json").write_text(json.dumps({**manifest, "name": "both"}))
+    version, _ = session.registry.add(load_bundle(place))
+    with pytest.raises(ConfigError, match=r"mixtures has both, and so has .*registry/versions"):
+        made(session.settings).assign(spot(), True)
+    named = session.settings.strategies[0].model_copy(update={"model": version})
+    other = made(session.settings.model_copy(update={"strategies": [named]}))
+    assigned = other.assign(spot(), True)
+    assert assigned.model == version
+    assert not isinstance(other.model(spot(), assigned), MixtureModel)
+
+
 def test_a_session_begins_on_a_mixture_with_a_member_whose_date_has_come(bundles: Path) -> None:
     """It stands as expired from the first event on."""
     session = Followed(bundles)

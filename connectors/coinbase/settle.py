@@ -267,7 +267,8 @@ class Settler:
 
     async def read_fills_since(self, since_ns: int) -> list[wire.Fill]:
         """Book every fill of the account since then (venue's clock) that no stream has told, also of orders that have
-        not shown themselves yet; all that is listed, in order."""
+        not shown themselves yet; all that is listed, in order.  Raises ``VenueError``, also where one of ours makes no
+        sense."""
         params = [("start_sequence_timestamp", wire.format_time(since_ns)), ("limit", "100")]
         fills = await self._listings.fills(params)
         strange = dict.fromkeys(fill.order_id for fill in fills if self._tracker.is_strange(fill))
@@ -276,6 +277,15 @@ class Settler:
             await self._look_up(order_id)
         await self.exits.identify()
         self._book(fills)
+        if missed := dict.fromkeys(fill.order_id for fill in fills if self._tracker.misses(fill)):
+            # The balances have it: taken for whole without it, the account would be put right by what others did.
+            self._fills_due |= missed
+            self._fills_wake.set()
+            raise VenueError(
+                f"{self._venue} lists an execution of {next(iter(missed))} that cannot be read",
+                expected="side, size, price and commission",
+                do="it is read again; see the venue's status",
+            )
         if adjusted := dict.fromkeys(fill.order_id for fill in self._adjustments.news(fills)):
             await self.read_fills_of(list(adjusted))  # with the executions that they are about, however old those are
         self.wake_for_fills()

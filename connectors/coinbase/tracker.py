@@ -101,6 +101,13 @@ class OrderTracker(ExitTracking):
         self._wanted.clear()
         return wanted
 
+    def misses(self, fill: Fill) -> bool:
+        """Whether a listed execution of an order of ours is not in its books and was not put off: it made no sense."""
+        order = self._by_venue.get(fill.order_id)
+        if order is None or not order.ours or order.held or not is_execution(fill):
+            return False
+        return fill.entry_id not in (order.entries or ()) and fill.entry_id not in (order.deferred or ())
+
     def take_unreadable(self) -> dict[str, str]:
         """Venue ids of orders with fills that could not be booked since the last call, and what was seen."""
         unreadable, self._unreadable = self._unreadable, {}

@@ -8,6 +8,7 @@ import pytest
 
 from connectors.coinbase import settle
 from connectors.coinbase.settle import IDS_PER_CALL
+from engine.errors import VenueError
 from engine.events import FeedDown, FeedUp, OrderAccepted, OrderCancelled, OrderFilled
 from tests.support.coinbase import fill
 from tests.support.coinbase_settle import settling, until
@@ -225,6 +226,25 @@ async def test_a_fill_without_sense_is_never_booked_and_stops_entries_until_it_i
         assert [e.trade_id for e in b.log.of(OrderFilled)] == ["good", "bad"]
         assert b.tracker.open_orders() == []
         assert not any(task.done() for task in b.settler._tasks)
+
+
+@pytest.mark.fault("C13")
+@pytest.mark.fault("C18")
+async def test_an_account_is_not_taken_for_whole_with_an_execution_that_cannot_be_read() -> None:
+    """Seed 820165: the sides of one listing were written otherwise.  The balances had what nobody had booked: it was put
+    right as if others had done it, and then booked as well.  Of somebody else's order it is others' doing."""
+    async with settling() as b:
+        b.up()
+        b.tracker.sent("c1", 1)
+        b.log.extend(b.tracker.accepted("c1", "v1", 1))
+        b.venue.order("v1", "c1", "FILLED", "0.4")
+        b.venue.order("v9", "by-hand", "FILLED", "0.4")
+        b.venue.fills = [fill("e1", side="buy"), fill("e9", "v9")]
+        with pytest.raises(VenueError, match="lists an execution of v1 that cannot be read"):
+            await b.settler.read_fills_since(0)
+        b.venue.fills = [fill("e1"), fill("e9", "v9", side="buy")]
+        await until(lambda: "e1" in [one.trade_id for one in b.log.of(OrderFilled)])  # it was read again by itself
+        assert len(await b.settler.read_fills_since(0)) == 2
 
 
 async def test_a_defect_in_a_background_task_stops_entries_and_the_task_goes_on(

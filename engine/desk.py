@@ -291,6 +291,7 @@ class Desk:
             return
         order = self._orders.get(intent.client_order_id)
         if order is not None and intent.strategy in (order.intent.strategy, GUARDIAN):
+            self.keep(order.client_order_id)  # one that is being replaced is gone in a moment: nothing follows it now
             self.withdraw(order, intent.reason)  # paced: a strategy may ask at each tick for what the venue refuses
 
     def _replace(self, intent: ReplaceIntent) -> None:
@@ -372,6 +373,8 @@ class Desk:
     def _mend(self, newest: ManagedOrder, surplus_qty: Decimal) -> None:
         if newest.state in FINAL:
             self.latch.reduce(f"versions of an order up to {newest.client_order_id} filled {surplus_qty} too much")
+            return
+        if newest.cancel_sent:  # it goes as somebody wished, and what is to follow counts what all have filled by then
             return
         left_qty = self.replacements.filled_qty(newest) + newest.leaves_qty - surplus_qty
         intent = newest.intent

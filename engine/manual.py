@@ -151,6 +151,8 @@ class Manual:
             if one not in reached:
                 text = f"no connector trades at {one.new.venue} in this session: cancel {one.client_order_id} there"
                 self.outcome.refused.append(text)
+        for one in reached:
+            self._desk.keep(one.client_order_id)  # nothing takes its place, also where it is being replaced already
         self._desk.cancel_these(reached, reason)
         self.outcome.cancelled.extend(one.client_order_id for one in reached)
 

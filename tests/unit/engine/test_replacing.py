@@ -8,7 +8,15 @@ import pytest
 
 from engine import events as e
 from engine.carried import encode_carried
-from engine.commands import CancelOrder, NewOrder, OrderType, ReplaceIntent, RiskState, StrategyQuarantined
+from engine.commands import (
+    CancelIntent,
+    CancelOrder,
+    NewOrder,
+    OrderType,
+    ReplaceIntent,
+    RiskState,
+    StrategyQuarantined,
+)
 from engine.order_states import OrderState
 from engine.recovery import Recovery
 from tests.support.account import Account
@@ -92,6 +100,41 @@ def test_the_last_wish_counts() -> None:
     account.end(old, e.OrderCancelled)
     assert account.venue.cancelled == [old.client_order_id]
     assert [(o.intent.qty, o.intent.limit_px) for o in account.venue.orders[1:]] == [(D(5), D(102))]
+
+
+@pytest.mark.fault("B13")
+@pytest.mark.parametrize("who", ["s", "guardian", "operator"])
+def test_nothing_follows_an_order_that_was_cancelled_while_it_was_being_replaced(who: str) -> None:
+    """Its cancel is out already, and was asked for once more, this time for good."""
+    account, old = resting()
+    replace(account, old, "4")
+    if who == "operator":
+        at, name = account._at(), old.client_order_id
+        account.publish(e.OperatorRequested(at, at, "cancel", "cli", "x", client_order_id=name))
+        assert account.core.manual.outcome.cancelled == [name]
+    else:
+        account.core.desk.carry_out([CancelIntent(account.now_ns, who, old.client_order_id)])
+    account.end(old, e.OrderCancelled)
+    assert (account.venue.cancelled, account.venue.orders) == ([old.client_order_id], [old])
+
+
+@pytest.mark.fault("B5")
+@pytest.mark.parametrize("wished", [False, True])
+def test_a_late_fill_brings_no_cancelled_version_back_and_changes_no_later_wish(wished: bool) -> None:
+    """The new version is being cancelled when the old one's fill is told, or is being replaced once more, at 102."""
+    account, old = resting()
+    replace(account, old, "4")
+    account.end(old, e.OrderCancelled)
+    second = account.venue.orders[-1]
+    account.accept(second)
+    if wished:
+        replace(account, second, "5", "102")
+    else:
+        account.cancel(second)
+    account.fill(old, "1", "100", "late")
+    account.end(second, e.OrderCancelled)
+    after = [(one.intent.qty, one.intent.limit_px) for one in account.venue.orders[2:]]
+    assert after == ([(D(4), D(102))] if wished else [])
 
 
 @pytest.mark.fault("B6")

@@ -98,6 +98,11 @@ class Replacements:
         """Whether it has followed another order, or another has followed it."""
         return client_order_id in self._chains
 
+    def was_followed(self, client_order_id: str) -> bool:
+        """Whether another order is in its place."""
+        chain = self._chains.get(client_order_id)
+        return chain is not None and chain.newest.client_order_id != client_order_id
+
     def surplus(self, order: ManagedOrder) -> tuple[ManagedOrder, Decimal] | None:
         """A version was filled although another had followed it: the newest one, and by how much all together have
         filled or may still fill more than was wanted.  None where nothing is too much."""

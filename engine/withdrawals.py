@@ -259,6 +259,8 @@ class Withdrawals:
             self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)
         elif not order.cancel_asked_ns:
             reason = self.why_gone(order) or self._groups.why_stray(order)
+            if not reason and self._replacements.was_followed(order.client_order_id):
+                reason = "another version is in its place"
             if reason:
                 self.send(order, reason)
 

@@ -159,6 +159,27 @@ def test_an_unknown_old_version_is_waited_for() -> None:
     assert account.venue.orders[-1].intent.qty == D(3)
 
 
+@pytest.mark.fault("B14")
+@pytest.mark.fault("B16")
+@pytest.mark.parametrize("fills", [False, True])
+def test_an_old_version_that_shows_itself_after_it_was_given_up_goes(fills: bool) -> None:
+    """It never arrived, as was told, and its successor rests: both at once would be twice what was wished."""
+    account = Account()
+    old = account.place(qty="4")
+    account.end(old, e.OrderOutcomeUnknown)
+    replace(account, old, "4")
+    account.end(old, e.OrderRejected)
+    new = account.venue.orders[-1]
+    account.accept(new)
+    if fills:
+        account.fill(old, "1", "100", "late")
+    else:
+        account.accept(old)
+    assert account.venue.cancelled == [old.client_order_id, old.client_order_id, *([new.client_order_id] * fills)]
+    account.end(old, e.OrderCancelled)
+    assert len(account.venue.orders) == 2
+
+
 @pytest.mark.fault("F7")
 def test_nothing_follows_a_halt_or_the_end_of_the_session() -> None:
     """The cancel is confirmed afterwards: the wish is gone."""

@@ -266,7 +266,8 @@ class Gate:
         if found is not None:
             return found
         orders = tuple(view.open_orders())
-        # What others hide of its strategy's own position: an exit to whoever is in its way, and an entry in all else.
+        # What others hide of its strategy's own position: an exit to whoever is in its way, and to what keeps its
+        # strategy from entering; an entry to all that bounds what the account comes to hold.
         is_exit = not intent.may_rest and _left_qty(intent, view) >= qty
         market_factor = reach = self._market_factor
         if intent.limit_px is None:
@@ -285,7 +286,7 @@ class Gate:
         )
         ahead_qty = (held_qty if side > 0 else -held_qty) + open_qty + qty
         # Where nothing can be sold short, the other's way out would be sold away.
-        nets = limits.opposing == "net" and instrument.can_short
+        nets = (is_exit or limits.opposing == "net") and instrument.can_short
         others_qty = held_qty - view.strategy_qty(intent.strategy, name)
         if instrument.can_short:  # a strategy and its twin are no others to each other, where neither strands the other
             others_qty -= view.strategy_qty(other_half(intent.strategy), name)
@@ -310,7 +311,7 @@ class Gate:
                 market_factor=market_factor,
             )
             or self._check_losses(view)
-            or (self._losses.check(intent.strategy, name, view.tallies(), now_ns) if self._has_losses else None)
+            or (self._check_own_losses(intent, view, now_ns) if self._has_losses and not is_exit else None)
         )
         if found is None and is_exit and not again:  # it has waited, and nothing is let in behind it
             found = self._way.check(intent, view, self._market_factor)
@@ -323,6 +324,9 @@ class Gate:
             return found
         reference_px = mark_px if intent.trigger_px is None else intent.trigger_px
         return checks.check_collar(limit_px, reference_px, self.limits.collar_bps)
+
+    def _check_own_losses(self, intent: OrderIntent, view: View, now_ns: int) -> Finding | None:
+        return self._losses.check(intent.strategy, intent.instrument, view.tallies(), now_ns)
 
     def _check_losses(self, view: View) -> Finding | None:
         equity, day_start, peak = view.equity(), view.equity_day_start(), view.equity_peak()

@@ -160,6 +160,33 @@ def test_what_rests_in_the_way_of_a_hidden_exit_goes_first(rests: bool) -> None:
     assert (left.strategy, left.side, left.qty, left.reduce_only) == ("s", Side.SELL, D(1), not rests)
 
 
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_keeps_a_strategy_from_entering_keeps_no_hidden_exit_back(stopped: bool) -> None:
+    """1 held beside another's 1, whose sale of 3 rests, where entries against others are blocked; or after the strategy
+    has lost its day.  A sale that would open something is refused as ever."""
+    limits = {"strategy_limits": {"*": {"max_daily_loss": 5}}} if stopped else {}
+    gate = Gate(make_limits(opposing="net" if stopped else "block", **limits))
+    core = build_core(MemoryRecorder(), Scripted(), gate=gate)
+    open_market(core, perpetual(lot_qty=D("0.1"), min_qty=D("0.1")), cash="10000")
+    core.on_event(quote(10))
+    core.on_event(e.Timer(11, 11, "tick"))
+    buys = {"limit_px": D("100.01")}
+    for name in ("other", "s"):
+        order = core.desk.place(intent(Side.BUY, "1", name, **buys))
+        assert isinstance(order, NewOrder)
+        core.on_event(fill(order, "1", "110" if stopped and name == "s" else "100", f"t-{name}"))
+        if name == "other":
+            assert isinstance(core.desk.place(intent(Side.SELL, "3", name, limit_px=D("100.4"))), NewOrder)
+    market = {"order_type": OrderType.MARKET, "limit_px": None}
+    entry = core.desk.place(intent(Side.SELL, "1.1", **market))
+    assert isinstance(entry, Rejected)
+    assert entry.check == ("strategy_daily_loss" if stopped else "opposing_strategy")
+    made = core.desk.place(leaving("1", **market))
+    assert isinstance(made, NewOrder)
+    assert (made.intent.qty, made.intent.reduce_only) == (D(1), False)
+
+
 @pytest.mark.parametrize("closer", ["operator", "guardian"])
 def test_no_exit_takes_the_order_back_that_closes_the_account(closer: str) -> None:
     """3 long beside 1 short: the sale of 2 at market that is out is the guardian's, or made by hand."""

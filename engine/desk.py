@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+import msgspec
+
 from engine.commands import (
     IN_THE_WAY,
     Approved,
@@ -215,7 +217,7 @@ class Desk:
                 self._reject(waits)
                 return waits
         # Where an operator has all of it closed, nothing of ours turns it.
-        approved = gate.review(intent if intent.instrument in self.shut else unnet(intent, view), view)
+        approved = judged = gate.review(intent if intent.instrument in self.shut else unnet(intent, view), view)
         self._mark(6)
         kind, tif = intent.order_type, intent.time_in_force
         if not ((kind is _LIMIT or kind is _MARKET) and (tif is _IOC or tif is _GTC)) or not self._plain:
@@ -239,7 +241,8 @@ class Desk:
         new = orders.open(approved, view.now_ns, venue, self._opened_as, exits_px)
         try:
             seq = self._recorder.record(new)
-            gate.on_opened(new)
+            # As it was judged, also where the venue takes it in another form: an exit is counted as one by that.
+            gate.on_opened(new if approved is judged else msgspec.structs.replace(new, intent=judged.intent))
         except JournalError as error:
             # Nothing may leave that is not on record: the order never existed for the venue.
             orders.drop(new.client_order_id)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from engine import events as e
-from engine.commands import OrderType, Rejected, TimeInForce
+from engine.commands import NewOrder, OrderType, Rejected, TimeInForce
+from engine.events import Side
 from engine.offers import ALL_PLAIN, Offer
 from engine.withdrawals import EXPIRY_GRACE_NS
+from risk.gate import Gate
 from tests.support.account import Account
-from tests.support.core import intent
+from tests.support.core import D, intent
+from tests.support.limits import make_limits
 
 GTC, GTD, IOC, FOK = TimeInForce.GTC, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK
 ONLY_GTC = Offer(frozenset({(OrderType.LIMIT, GTC)}))
@@ -80,3 +83,20 @@ def test_what_is_not_offered_and_has_no_substitute_is_refused() -> None:
     account.wish(intent(time_in_force=FOK))
     (refused,) = [one for one in account.records if isinstance(one, Rejected)]
     assert (refused.check, refused.seen, account.venue.orders) == ("not_offered", "limit fok", [])
+
+
+@pytest.mark.parametrize("offer", [ALL_PLAIN, ONLY_GTC])
+def test_the_guardians_exit_begins_its_cool_down_in_whatever_form_it_leaves(offer: Offer) -> None:
+    """Asked for as immediate; what is made of it is an exit all the same, and nothing is entered after it."""
+    gate = Gate(make_limits(guardian={"stop_bps": 100, "cooldown_s": 60}))
+    account = Account(gate=gate, offers={"coinbase": offer})
+    account.publish(e.Timer(account.now_ns, account.now_ns, "heartbeat"))
+    account.wish(intent(limit_px=D("100.01")))
+    account.fill(account.venue.orders[0], "1", "100", "t1")
+    out = intent(Side.SELL, "1", "guardian", reduce_only=True, time_in_force=IOC)
+    made = account.core.desk.place(out)
+    assert isinstance(made, NewOrder)
+    account.fill(made, "1", "100", "t2")
+    account.wish(intent(limit_px=D("100.01"), qty="2"))
+    (refused,) = [one for one in account.records if isinstance(one, Rejected)]
+    assert refused.check == "guardian_cooldown"

@@ -20,7 +20,7 @@ from engine.commands import OrderIntent, OrderType, TimeInForce
 from engine.events import OrderFilled, Side
 from engine.instruments import Instrument
 from engine.ports import View
-from engine.stakes import EVERYONE
+from engine.stakes import CLOSERS, EVERYONE
 from strategies.holding import Holding
 from strategies.pricing import marketable_px, usable
 from strategies.sizing import floor_to_lot
@@ -130,14 +130,17 @@ class Exits:
 
     def _closable_qty(self, rules: Instrument, holding: Holding, side: Side, view: View) -> Decimal:
         """Never more than is ours, nor than the account holds, less what open orders of that side may close.  What
-        others hold against ours hides as much of it in the account's (``engine.netted_exits``)."""
-        ours = abs(holding.qty)
+        others hold against ours, and what they have open beside it, hides as much of it in the account's
+        (``engine.netted_exits``)."""
+        ours, others_open = abs(holding.qty), ZERO
         for order in view.open_orders(rules.id):
             if order.side == side and self.closes(order.strategy):
                 ours -= order.leaves_qty
+            elif order.side == side and order.strategy not in (EVERYONE, *CLOSERS):  # these may close ours as well
+                others_open += order.leaves_qty
         account = -view.position(rules.id).qty * side - view.open_qty(rules.id, side)
         if account < ours and rules.can_short:
-            account += max((view.stake(EVERYONE, rules.id).qty - holding.qty) * side, ZERO)
+            account += max((view.stake(EVERYONE, rules.id).qty - holding.qty) * side, ZERO) + others_open
         return floor_to_lot(rules, max(min(ours, account, rules.max_qty), ZERO))
 
     def _wait_ns(self, attempts: int) -> int:

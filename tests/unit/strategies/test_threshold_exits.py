@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from engine.commands import Intent, OrderIntent, OrderType
+from engine.commands import Intent, OrderIntent, OrderType, TimeInForce
 from engine.events import Side, Timer
 from engine.ports import Stake
 from strategies.threshold import ThresholdStrategy
 from tests.support.fake_view import FakeView, make_instrument
-from tests.support.gate import PERP, short_view
+from tests.support.gate import PERP, order, short_view
 from tests.support.limits import NAME
 from tests.support.threshold import MS, SECOND, enter, make, one, predict, tick
 
@@ -66,6 +66,20 @@ def test_what_another_strategy_holds_against_it_does_not_keep_it_in() -> None:
     view.stakes["", PERP] = Stake(held_qty + 2)
     tick(view, MS, 100.18, 100.20, PERP)
     assert one(strategy.on_quote(PERP, view)).qty == -held_qty
+
+
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize(("owner", "leaves"), [("t", True), ("guardian", False), ("", False)])
+def test_what_another_strategy_has_open_beside_it_does_not_keep_it_in(owner: str, leaves: bool) -> None:
+    """Short 5 beside another's bid of 5 that rests far below: it asks to leave all of it, as long as the bid rests.
+    The guardian's, or somebody else's in the account, may close it."""
+    view, strategy = short_view(), make(PERP)
+    enter(strategy, view, 0.1)
+    held_qty = view.strategy_qty("s", PERP)
+    view.stakes["", PERP] = Stake(held_qty)
+    view.open(order(instrument=PERP, strategy=owner, qty=-held_qty, limit_px=D(90), time_in_force=TimeInForce.GTC))
+    tick(view, MS, 100.18, 100.20, PERP)
+    assert [intent.qty for intent in strategy.on_quote(PERP, view)] == ([-held_qty] if leaves else [])
 
 
 def test_the_horizon_ends_a_position_on_quotes_and_on_timers() -> None:

@@ -25,7 +25,7 @@ from engine.managed_order import ManagedOrder
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.reconciliation import Reconciliation
-from engine.stakes import OPERATOR
+from engine.stakes import CLOSERS, OPERATOR
 from engine.view import CoreView
 
 ACTIONS: Final = ("order", "cancel", "close", "flatten")
@@ -250,10 +250,12 @@ class Manual:
 
 
 def _closes(order: ManagedOrder, one: _Closing) -> bool:
-    """Whether it does what is asked: a closing order, or a way out by hand that was wished for after the close."""
+    """Whether it does what is asked: a closing order, the guardian's too, or a way out by hand that was wished for
+    after the close.  Closers that cancelled each other's orders would at a slow venue never get out."""
     intent = order.intent
-    by_hand = intent.strategy == OPERATOR and intent.reduce_only
-    return by_hand and (not intent.may_rest or order.opened_ns > one.asked_ns)
+    if intent.strategy not in CLOSERS or not intent.reduce_only:
+        return False
+    return not intent.may_rest or (intent.strategy == OPERATOR and order.opened_ns > one.asked_ns)
 
 
 def closable(instrument: Instrument, qty: Decimal) -> Decimal:

@@ -20,8 +20,8 @@ import msgspec
 
 from engine.commands import CancelIntent, Intent
 from engine.events import OrderFilled, Timer
-from engine.ports import Stake, View
-from engine.stakes import EVERYONE
+from engine.ports import OpenOrder, Stake, View
+from engine.stakes import EVERYONE, OPERATOR
 from strategies.base import BaseStrategy
 from strategies.exits import ExitRules, Exits
 from strategies.holding import Holding
@@ -119,7 +119,7 @@ class Guardian(BaseStrategy):
             intents += [
                 CancelIntent(now_ns, self.name, order.client_order_id, reason)
                 for order in view.open_orders(instrument)
-                if order.strategy not in (EVERYONE, self.name)
+                if order.strategy not in (EVERYONE, self.name) and not _closes_by_hand(order)
             ]
             if intents:
                 self._cancelled_ns[instrument] = now_ns
@@ -132,3 +132,10 @@ class Guardian(BaseStrategy):
     def restore(self, state: dict[str, Any]) -> None:
         self._exits.restore(state.get("holdings", {}))
         self._since_ns.update(msgspec.convert(state.get("since_ns", {}), dict[str, int]))
+
+
+def _closes_by_hand(order: OpenOrder) -> bool:
+    """Whether an operator leaves at market by it: what the guardian wants as well.  Nor does a close by hand
+    have the guardian's cancelled (``engine.manual``): at a slow venue neither would ever get out."""
+    at_market = order.limit_px is None and order.trigger_px is None
+    return order.strategy == OPERATOR and order.reduce_only and at_market

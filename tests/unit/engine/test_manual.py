@@ -12,7 +12,7 @@ from engine.commands import CancelOrder, NewOrder, OrderType, Rejected, RiskStat
 from engine.manual import TRIES, closing_in
 from engine.recovery import Recovery
 from engine.replay import ReplayRecorder, replay
-from engine.stakes import OPERATOR
+from engine.stakes import GUARDIAN, OPERATOR
 from risk.gate import Gate
 from tests.support.account import Account
 from tests.support.core import BTC, OpenGate, Scripted, build_core, intent
@@ -285,6 +285,24 @@ def test_a_target_that_is_sent_again_and_again_keeps_no_close_back(action: str) 
     account.fill(closing, "2", "99", "t2")
     tick(account)
     assert account.core.manual.ended == {BTC: "closed"}
+
+
+def test_the_guardians_way_out_is_not_called_back_for_a_close() -> None:
+    """It is out and closes the same; the rest is closed by hand when it is gone."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    account.core.desk.place(intent(e.Side.SELL, "2", GUARDIAN, reduce_only=True, limit_px=D("99.9")))
+    (out,) = account.core.orders.open_orders()
+    ask(account, "close", instrument=BTC)
+    for _ in range(3):
+        tick(account)
+    assert (account.venue.cancelled, account.core.orders.open_orders()) == ([], [out])
+    account.fill(out.new, "1.5", "99.9", "t2")
+    account.end(out.new, e.OrderCancelled)
+    tick(account)
+    assert [(one.intent.strategy, one.intent.qty) for one in account.core.orders.open_orders()] == [
+        (OPERATOR, D("0.5"))
+    ]
 
 
 @pytest.mark.parametrize("action", ["close", "flatten"])

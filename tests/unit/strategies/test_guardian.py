@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine import events as e
@@ -21,7 +22,7 @@ from engine.commands import (
 )
 from engine.core import TradingCore
 from engine.ports import Stake
-from engine.stakes import EVERYONE, GUARDIAN
+from engine.stakes import EVERYONE, GUARDIAN, OPERATOR
 from risk.gate import Gate
 from strategies.guardian import Guardian, GuardianParams
 from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, fill, intent, open_market, perpetual, quote
@@ -137,6 +138,20 @@ def test_orders_that_hold_the_position_back_are_cancelled_first() -> None:
     assert list(guardian.on_quote(NAME, view)) == []
     view.close(mine.client_order_id)
     assert reason(guardian, view) == "guardian stop"
+
+
+def test_it_leaves_a_close_by_hand_that_is_out_alone() -> None:
+    """At market, which a slow venue has not filled yet: cancelled, it would be sent again, and so on.  An order by hand
+    that waits for a better price goes."""
+    view, guardian = holding(), make()
+    view.open(order(side=e.Side.SELL, limit_px=None, order_type=OrderType.MARKET, strategy=OPERATOR, reduce_only=True))
+    view.quote(NAME, 98.0, 98.02)
+    assert list(guardian.on_quote(NAME, view)) == []
+    waits = order(side=e.Side.SELL, limit_px=D(120), strategy=OPERATOR, reduce_only=True)
+    opened = view.open(msgspec.structs.replace(waits, time_in_force=TimeInForce.GTC))
+    (cancel,) = guardian.on_quote(NAME, view)
+    assert isinstance(cancel, CancelIntent)
+    assert cancel.client_order_id == opened.client_order_id
 
 
 def test_what_no_strategy_bought_is_left_alone() -> None:

@@ -273,8 +273,8 @@ class GroupCourse:
 
     def _answer(self, group: Group, refused: Rejected) -> None:
         """The gate has refused an order."""
-        if refused.check in _PASSING:
-            group.next_ns = self._view.now_ns + RETRY_NS
+        if refused.check in _PASSING:  # nobody was asked to trade: that is no step up the ladder
+            group.attempts, group.next_ns = group.attempts - 1, self._view.now_ns + RETRY_NS
         elif self._adds(group):
             self.leave(group, f"its order was refused: {refused.check}")
         elif refused.check in _RATES:

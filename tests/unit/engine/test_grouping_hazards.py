@@ -241,6 +241,25 @@ def test_a_stop_gets_out_of_a_market_that_is_our_own_bid() -> None:
     assert (trader.last.intent.side, trader.last.intent.limit_px) == (Side.BUY, D(94))
 
 
+@pytest.mark.fault("B19")
+def test_a_stop_that_waits_for_its_way_is_no_further_up_the_ladder() -> None:
+    """Its strategy's own bid takes half a second to go: then the stop leaves at its own limit first, as was asked.  It
+    had left across the spread, and after longer at market."""
+    trader = guarded(offer=Offer(ALL_PLAIN.kinds - {(OrderType.STOP_LIMIT, TimeInForce.GTC)}))
+    trader.wish(GroupIntent(1, "s", (STOP_LIMIT,), intent(qty="2")))
+    trader.fill(trader.last, "2", "100", "entry")
+    trader.wish(intent(limit_px=D(90), time_in_force=TimeInForce.GTC))
+    bid = trader.last
+    assert bid.intent.side is Side.BUY
+    trader.price(89.9)
+    for _ in range(3):
+        trader.wait(RETRY_NS)
+    assert (trader.venue.cancelled, trader.last) == ([bid.client_order_id], bid)
+    trader.end(bid, e.OrderCancelled)
+    trader.wait(RETRY_NS)
+    assert (trader.last.intent.order_type, trader.last.intent.limit_px) == (OrderType.LIMIT, D(89))
+
+
 def test_entries_of_which_the_venue_refuses_one_end() -> None:
     """As a single order does."""
     trader = Trader()

@@ -224,12 +224,26 @@ class GroupCourse:
             reason = "another exit rests"
         elif self._awaited.is_entering(group):
             return  # its size follows the entry at the venue
-        elif order.leaves_qty > left_qty:
+        elif order.leaves_qty > left_qty or (group.reduce_only and self._is_covered(group, order)):
             reason = "more than is left to close"
         elif order.leaves_qty < left_qty and now_ns - order.opened_ns >= RESIZE_NS:
             reason = "its entry has filled more"
         if reason:
             self._desk.withdraw(order, reason)
+
+    def _is_covered(self, group: Group, order: ManagedOrder) -> bool:
+        """Whether older exits of its strategy may close so much that too little is left for this one: several groups
+        whose position was closed in part by somebody else."""
+        held_qty = self._view.strategy_qty(group.strategy, group.instrument) * -group.side
+        if self._view.open_qty(group.instrument, group.side) <= held_qty:
+            return False
+        for one in self._orders.open_orders(group.instrument):
+            if one is order:
+                break
+            intent = one.intent
+            if intent.reduce_only and intent.strategy == group.strategy and intent.side is group.side:
+                held_qty -= one.leaves_qty
+        return order.leaves_qty > held_qty
 
     def _has_gone_back(self, group: Group, order: ManagedOrder) -> bool:
         """Whether the price that fired the exit is not there any more, and the order that is out can wait for it."""

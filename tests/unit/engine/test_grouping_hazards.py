@@ -241,6 +241,37 @@ def test_a_stop_gets_out_of_a_market_that_is_our_own_bid() -> None:
     assert (trader.last.intent.side, trader.last.intent.limit_px) == (Side.BUY, D(94))
 
 
+@pytest.mark.fault("B12")
+def test_exits_of_several_groups_rest_for_no_more_than_their_strategy_holds() -> None:
+    """Two brackets of 2 on an account whose owner has 5 besides; 2 are sold by hand: the older stop stays, the younger
+    one goes and waits here.  Both together would have sold the owner's."""
+    trader = Trader(gate=Gate(make_limits(allowed_instruments=[BTC], duplicate_window_ns=1, collar_bps=2000)))
+    at = trader.now_ns
+    trader.publish(e.BalanceReported(at, at, "coinbase", "BTC", D(5), D(5)))
+    trader.wait(1)
+    stops = []
+    for number in range(2):
+        trader.wait(SECOND_NS)
+        trader.price(100.0)
+        trader.wish(bracket(STOP_LIMIT))
+        trader.fill(trader.last, "2", "100", f"entry-{number}")
+        trader.accept(trader.last)
+        stops.append(trader.last)
+    assert [one.intent.order_type for one in stops] == [OrderType.STOP_LIMIT] * 2
+    at = trader.now_ns
+    sale = {"side": Side.SELL, "qty": D(2), "reduce_only": True}
+    trader.publish(e.OperatorRequested(at, at, "order", "cli", "x", instrument=BTC, **sale))
+    trader.fill(trader.last, "2", "100", "out")
+    assert trader.core.view.strategy_qty("s", BTC) == 2
+    trader.wait(SECOND_NS)
+    assert trader.venue.cancelled == [stops[1].client_order_id]
+    trader.end(stops[1], e.OrderCancelled)
+    for _ in range(5):
+        trader.wait(SECOND_NS)
+    assert [one.client_order_id for one in trader.core.view.open_orders()] == [stops[0].client_order_id]
+    assert len(trader.core.view.groups()) == 2
+
+
 @pytest.mark.fault("B19")
 def test_a_stop_that_waits_for_its_way_is_no_further_up_the_ladder() -> None:
     """Its strategy's own bid takes half a second to go: then the stop leaves at its own limit first, as was asked.  It

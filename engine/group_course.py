@@ -159,7 +159,8 @@ class GroupCourse:
         if order.leaves_qty > ZERO and not self.waits and self._adds(group):
             group.ending = group.ending or f"its order is {order.state.value}"
         group.next_ns = now_ns + self._pause_ns(group)
-        if order.state is OrderState.CANCELLED and order.leaves_qty > ZERO and not self.waits and not group.is_stopping:
+        is_cut = order.state is OrderState.CANCELLED and order.leaves_qty > ZERO and order.intent.may_rest
+        if is_cut and not self.waits and not group.is_stopping:
             self._count_lost(group)
         if group.fired != NONE and not group.exits[group.fired].is_stop and order.leaves_qty > ZERO:
             self.move(group, NONE)

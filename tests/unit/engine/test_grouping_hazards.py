@@ -19,6 +19,7 @@ from engine.commands import (
     OrderType,
     Rejected,
     ReplaceIntent,
+    RiskState,
     TimeInForce,
 )
 from engine.events import Side
@@ -270,6 +271,25 @@ def test_exits_of_several_groups_rest_for_no_more_than_their_strategy_holds() ->
         trader.wait(SECOND_NS)
     assert [one.client_order_id for one in trader.core.view.open_orders()] == [stops[0].client_order_id]
     assert len(trader.core.view.groups()) == 2
+
+
+@pytest.mark.fault("B19")
+def test_what_ends_by_itself_was_cancelled_by_nobody_else() -> None:
+    """While halted a target that was touched leaves as immediate, and five times finds nobody: after the resume the
+    stop rests again, and risk stays as it is."""
+    trader, rests = holding(bracket(STOP_LIMIT, target()))
+    trader.publish(e.Halted(trader.now_ns, trader.now_ns, "operator", "look"))
+    trader.end(rests, e.OrderCancelled)
+    for _ in range(5):
+        trader.price(110.0)
+        out = trader.last
+        assert (out.intent.limit_px, out.intent.time_in_force) == (D(110), TimeInForce.IOC)
+        trader.price(105.0)
+        trader.end(out, e.OrderCancelled)
+        trader.wait(60 * SECOND_NS)
+    trader.publish(e.Resumed(trader.now_ns, trader.now_ns, "operator", "go on"))
+    trader.wait(60 * SECOND_NS)
+    assert (trader.last.intent.order_type, trader.core.risk_state) == (OrderType.STOP_LIMIT, RiskState.ACTIVE)
 
 
 @pytest.mark.fault("B19")

@@ -138,6 +138,8 @@ class GroupCourse:
                 # Where the venue has the stop as well, it is given its time before anything else is tried.
                 group.attempts = 0
                 group.next_ns = self._view.now_ns + (PATIENCE_NS if group.is_out else 0)
+            elif fired != NONE:  # a long pause is for what finds no place to rest
+                group.next_ns = min(group.next_ns, self._view.now_ns + (RETRY_NS << DOUBLINGS_MAX))
         for one in group.exits:
             one.told_px = one.level_px
         self.record(GroupMoved(self._view.now_ns, group.group_id, group.levels_px, group.fired))

@@ -59,7 +59,7 @@ def exit_order(group: Group, index: int, qty: Decimal, view: CoreView) -> OrderI
     reason = wish.reason or f"{wish.order_type.value} at {one.level_px}"
     touched = wish.order_type is OrderType.MARKET_IF_TOUCHED
     if not one.is_stop and not touched:
-        tif = TimeInForce.IOC if halted else TimeInForce.GTC
+        tif = TimeInForce.IOC if halted or _is_hidden(wish, qty, view) else TimeInForce.GTC
         return _made(group, wish, qty, view, time_in_force=tif, reason=reason)
     stop_limit = wish.order_type is OrderType.STOP_LIMIT
     if stop_limit and (not group.reduce_only or (not group.attempts and not halted)):
@@ -130,6 +130,14 @@ def attached_prices(group: Group, offer: Offer, rules: Instrument) -> tuple[Deci
 def _made(group: Group, wish: OrderIntent, qty: Decimal, view: CoreView, **changes: Any) -> OrderIntent:
     fields = {"time_in_force": TimeInForce.GTC, "trailing_px": None, **changes}
     return msgspec.structs.replace(wish, ts_ns=view.now_ns, qty=qty, parent_id=group.group_id, expire_ns=None, **fields)
+
+
+def _is_hidden(wish: OrderIntent, qty: Decimal, view: CoreView) -> bool:
+    """Whether what others have open leaves less of the account's position than that.  An order that rests could then
+    never leave, one that is gone at once can (``engine.netted_exits``)."""
+    name, side = wish.instrument, wish.side
+    left_qty = view.position(name).qty * -side - view.open_qty(name, side)
+    return wish.reduce_only and left_qty < qty and view.instrument(name).can_short
 
 
 def _takes_limits_only(wish: OrderIntent, view: CoreView) -> bool:

@@ -273,6 +273,28 @@ def test_exits_of_several_groups_rest_for_no_more_than_their_strategy_holds() ->
     assert len(trader.core.view.groups()) == 2
 
 
+@pytest.mark.fault("F12")
+def test_a_target_that_anothers_offer_hides_is_taken_at_once() -> None:
+    """Another strategy's sale of 2 rests above, and leaves nothing of the account to an order that may rest: the target
+    leaves as one that is gone at once, as a stop does."""
+    gate = Gate(make_limits(allowed_instruments=[BTC], duplicate_window_ns=1, collar_bps=2000))
+    trader = Trader(opened=False, gate=gate)
+    open_market(trader.core, perpetual(), cash="100000")
+    trader.price(100.0)
+    trader.wait(1)
+    above = trader.core.desk.place(intent(Side.SELL, "2", "other", limit_px=D(115), time_in_force=TimeInForce.GTC))
+    assert isinstance(above, NewOrder)
+    trader.wish(bracket(target("105"), stop()))
+    trader.fill(trader.last, "2", "100", "entry")
+    while len(trader.of(Rejected)) < 10:  # asked for again and again, more and more seldom: it has no place to rest
+        trader.wait(SECOND_NS)
+    for _ in range(20):
+        trader.price(105.0, RETRY_NS)
+        trader.wait(1)
+    out = trader.last.intent
+    assert (out.side, out.limit_px, out.time_in_force) == (Side.SELL, D(105), TimeInForce.IOC)
+
+
 @pytest.mark.fault("B19")
 def test_what_ends_by_itself_was_cancelled_by_nobody_else() -> None:
     """While halted a target that was touched leaves as immediate, and five times finds nobody: after the resume the

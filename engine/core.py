@@ -303,8 +303,9 @@ class TradingCore:
 
     def _on_position(self, event: e.PositionReported) -> None:
         before = self.counters.adjustments
-        self.facts.on_position(event, self.view.mark_px)
+        self.facts.on_position(event, self.market.last_px)
         if self.counters.adjustments != before:
+            self.desk.latch.revalue(self.view.mark_px)
             self._keep(event.ts_recv_ns)  # as of a balance that was adjusted
 
     def _on_found(self, found: e.OrderFound) -> None:
@@ -377,7 +378,7 @@ class TradingCore:
     def _on_settled(self, event: e.AccountSettled) -> None:
         """The venue has confirmed the account; strategies that waited for it are asked from now on."""
         before = self.counters.adjustments
-        reason = self.reconciliation.settle(event, self.view.mark_px)
+        reason = self.reconciliation.settle(event, self.market.last_px)
         if self.reconciliation.settled_ns.get(event.venue) == event.ts_recv_ns:
             self.venues.account_settled(event)
         if reason:

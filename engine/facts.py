@@ -235,8 +235,10 @@ class AccountFacts:
         else:
             self._portfolio.report_balance(event.venue, event.currency, event.total)
 
-    def on_position(self, event: e.PositionReported, mark: Mark) -> None:
-        """The first one opens the books of a margined position; a later one that differs is booked as it is told."""
+    def on_position(self, event: e.PositionReported, last_px: Mark) -> None:
+        """The first one opens the books of a margined position; a later one that differs is booked as it is told.
+
+        ``last_px``: what instruments are worth, or were when their markets were believed last."""
         portfolio, name = self._portfolio, event.instrument
         defect = amounts_defect(event.qty, event.avg_px)
         if defect:
@@ -245,8 +247,7 @@ class AccountFacts:
             portfolio.report_position(name, event.qty, event.avg_px)
         elif portfolio.qty(name) != event.qty:
             self._counters.adjustments += 1
-            portfolio.adjust_position(name, event.qty, event.avg_px, mark)
-            self._desk.latch.revalue(mark)
+            portfolio.adjust_position(name, event.qty, event.avg_px, last_px)
 
     def refuse_fact(self, defect: str, text: str) -> None:
         """A fact of the account that cannot be booked: the event is on record, the money is not what we think it is."""

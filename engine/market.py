@@ -7,10 +7,12 @@ Owns what is known of each instrument (``engine.lanes``) and in which order thos
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from math import isfinite, nan
 from typing import Any
 
 from engine import events as e
+from engine.arithmetic import exactly
 from engine.asking import Asking
 from engine.closures import Closures
 from engine.consolidated.definition import ConsolidatedDefinition
@@ -84,6 +86,24 @@ class Market:
             lane = self.lanes.get(name)
             if lane is not None:
                 lane.quality.expect(px)
+
+    def last_px(self, instrument: str) -> Decimal | None:
+        """What it is worth now, or was when its market was believed last, by an earlier session too; None when nobody
+        knows.  For telling what came to an account or left it, before the first quote: no order rests on it."""
+        px = self.view.mark_px(instrument)
+        if px is not None:
+            return px
+        lane = self.lanes.get(instrument)
+        rules = self.portfolio.unlisted_instrument(instrument) if lane is None else lane.instrument
+        known_px = nan if lane is None else lane.quality.expected_px
+        if not isfinite(known_px):
+            known_px = self._known_px.get(instrument, nan)
+        if rules is None or not isfinite(known_px):
+            return None
+        try:
+            return exactly(rules.price, known_px)
+        except (ValueError, ArithmeticError):  # more digits than a Decimal of ours has
+            return None
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
         """What is done with each event of the market."""

@@ -112,7 +112,9 @@ class Portfolio(Equity):
         elif unlisted := self._unlisted_of(venue, currency):
             one = unlisted[0]
             self._awaited[one.instrument] = msgspec.structs.replace(one, qty=one.qty + amount)
-            worth = None
+            rules, px = self._unlisted[one.instrument], mark(one.instrument)
+            rate = self._rates.get(rules.quote)
+            worth = None if px is None or rate is None else amount * px * rules.multiplier * rate
         else:
             self._add_cash(venue, currency, amount)
             rate = self._rates.get(currency)

@@ -34,9 +34,12 @@ class Reconciliation:
     def await_venues(self, venues: Iterable[str]) -> None:
         self.awaited.update(venues)
 
-    def settle(self, event: AccountSettled, mark: Mark) -> str:
+    def settle(self, event: AccountSettled, last_px: Mark) -> str:
         """Compare and adjust.  Returns why entries must stop, empty where they need not: a balance that is missing from
-        a listing is not zero, and one that is no number is nothing."""
+        a listing is not zero, and one that is no number is nothing.
+
+        ``last_px``: what instruments are worth, or were when their markets were believed last: an account is confirmed
+        before the first quote comes."""
         defect = amounts_defect(*(total for _, total in event.balances))
         if defect:
             return f"balances of {event.venue} are no numbers ({defect})"
@@ -49,7 +52,7 @@ class Reconciliation:
                 continue
             self._counters.adjustments += 1
             self._recorder.record(BalanceAdjusted(event.ts_recv_ns, venue, currency, booked, total))
-            portfolio.adjust_balance(venue, currency, total, mark)
+            portfolio.adjust_balance(venue, currency, total, last_px)
         self.missing[venue] = missing
         self.unresolved[venue] = event.unresolved
         self.settled_ns[venue] = event.ts_recv_ns

@@ -151,7 +151,7 @@ class Recovery:
                 core.orders.edit(order, record)
         elif isinstance(record, BalanceAdjusted):
             # Booked once: else the next confirmation would find the same difference again.
-            core.portfolio.adjust_balance(record.venue, record.currency, record.told, core.view.mark_px)
+            core.portfolio.adjust_balance(record.venue, record.currency, record.told, core.market.last_px)
         elif isinstance(record, RiskStateChanged):
             self._risk = (record.after, record.reason)
         elif isinstance(record, Resumed):

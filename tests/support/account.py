@@ -61,10 +61,12 @@ class Account:
             raise error
         self.errors.append(f"{text}: {error}")
 
-    def open(self) -> None:
+    def open(self, *, quoted: bool = True) -> None:
+        """``quoted``: with a first price, which a venue sends after it has confirmed the account."""
         for event in _opening():
             self.bus.publish(event)
-        self.bus.publish(quote(self._at()))
+        if quoted:
+            self.bus.publish(quote(self._at()))
 
     @property
     def records(self) -> list[Record]:

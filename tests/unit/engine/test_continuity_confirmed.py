@@ -11,11 +11,14 @@ from engine import events as e
 from engine.carried import decode_carried, encode_carried
 from engine.commands import BalanceAdjusted, RiskState
 from engine.continuity import take
+from engine.core import TradingCore
 from engine.errors import DataError
 from engine.recovery import Recovery
+from risk.gate import Gate
 from tests.support.account import Account
 from tests.support.continuity import next_after, traded
-from tests.support.core import BTC, MemoryRecorder, build_core, quote, spot
+from tests.support.core import BTC, MemoryRecorder, build_core, open_market, perpetual, quote, spot
+from tests.support.limits import make_limits
 
 D = Decimal
 
@@ -88,6 +91,70 @@ def test_coins_paid_in_are_no_profit_to_the_next_session_either() -> None:
     money = recovery.left().money
     assert money == take(account.core, "").money
     assert (money.equity_peak, money.equity_day_start) == (equity + worth, start + worth)
+
+
+@pytest.mark.fault("C18")
+@pytest.mark.parametrize("coins", ["0.5", "5"])
+def test_coins_that_came_or_left_between_two_sessions_are_worth_what_they_were_then(coins: str) -> None:
+    """The venue confirms the account before it sends a price.  What left is no loss that a breaker latches, what came
+    leaves no room for a larger one: both are told at the last price of the session before."""
+    before = traded()
+    equity, start = before.core.view.equity(), before.core.view.equity_day_start()
+    worth = before.core.view.mark_px(BTC) * (D(coins) - D(2))
+    after = Account(opened=False, gate=Gate(make_limits(max_daily_loss=50, max_drawdown_bps=500)))
+    after.publish(e.StateCarried(20, 20, "before", 7, before.keep().state))
+    after.open(quoted=False)
+    cash = before.core.portfolio.cash()["USD"]
+    after.publish(e.AccountSettled(21, 21, "coinbase", (("USD", cash), ("BTC", D(coins)))))
+    after.publish(quote(22))
+    after.publish(e.Timer(23, 23, "tick"))
+    view = after.core.view
+    assert (view.equity(), view.equity_peak(), view.equity_day_start()) == (
+        equity + worth,
+        equity + worth,
+        start + worth,
+    )
+    assert after.core.risk_state is RiskState.ACTIVE
+
+
+@pytest.mark.fault("C18")
+def test_coins_of_a_symbol_that_is_not_traded_any_more_leave_without_a_loss() -> None:
+    """All of them: from then on equity is known again, and smaller by no loss."""
+    before = traded()
+    left = take(before.core, "")
+    cash, equity = before.core.portfolio.cash()["USD"], before.core.view.equity()
+    after = build_core(MemoryRecorder(), gate=Gate(make_limits(max_daily_loss=50, max_drawdown_bps=500)))
+    after.on_event(e.StateCarried(20, 20, "before", 7, encode_carried(left)))
+    after.on_event(e.AccountSettled(21, 21, "coinbase", (("USD", cash), ("BTC", D(0)))))
+    coins = D(2) * before.core.view.mark_px(BTC)
+    assert (after.view.equity(), after.view.equity_peak()) == (equity - coins, equity - coins)
+    assert after.risk_state is RiskState.ACTIVE
+
+
+@pytest.mark.fault("C18")
+def test_a_position_closed_by_hand_between_two_sessions_is_the_loss_that_it_was() -> None:
+    """20 bought at 100, worth 99 when the session ended, closed there: the day's loss of 20 stands, it is not forgotten
+    with the position whose price nobody knows yet."""
+
+    def told(core: TradingCore, qty: str, cash: str, at: int) -> None:
+        core.on_event(e.PositionReported(at, at, "coinbase", BTC, D(qty), D(0)))
+        core.on_event(e.AccountSettled(at, at, "coinbase", (("USD", D(cash)),)))
+
+    first = build_core(MemoryRecorder())
+    open_market(first, perpetual())
+    first.on_event(e.PositionReported(2, 2, "coinbase", BTC, D(20), D(100)))
+    for at, px in ((3, 100.0), (5, 99.0)):
+        first.on_event(quote(at, px - 0.01, px + 0.01))
+        first.on_event(e.Timer(at, at, "tick"))
+    assert first.view.equity_day_start() - first.view.equity() == 20
+    second = build_core(MemoryRecorder())
+    second.on_event(e.StateCarried(20, 20, "before", 7, encode_carried(take(first, ""))))
+    open_market(second, perpetual())
+    told(second, "0", "980", 21)
+    second.on_event(quote(22, 99.49, 99.51))
+    second.on_event(e.Timer(23, 23, "tick"))
+    assert second.view.equity_day_start() - second.view.equity() == 20
+    assert second.view.equity_peak() == 1000
 
 
 def test_a_difference_that_was_booked_is_not_found_again() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+ZERO = Decimal(0)
+
 
 class Equity:
     """In portfolio currency.  Written by the portfolio that it is a part of."""
@@ -28,10 +30,19 @@ class Equity:
             self.day = day
             self.equity_day_start = equity
 
-    def _shift(self, worth: Decimal) -> None:
-        """What has come or gone and is neither profit nor loss moves all of them."""
+    def _shift(self, worth: Decimal, equity: Decimal | None) -> None:
+        """What has come or gone (``worth``) and is neither profit nor loss moves all of them; ``equity`` is what there
+        is with it, None while nobody can say.
+
+        A fall from the peak is told as a share of it (``max_drawdown_bps``), and stays that share: who takes most of
+        the money out has lost no more by it, and who pays in has won nothing back.
+        """
         if self.equity_peak is not None:
-            self.equity_peak += worth
+            before = None if equity is None else equity - worth
+            if equity is None or before is None or equity <= ZERO or before <= ZERO:
+                self.equity_peak += worth
+            else:
+                self.equity_peak = self.equity_peak * equity / before
         if self.equity_day_start is not None:
             self.equity_day_start += worth
         if self.equity_start is not None:

@@ -120,7 +120,7 @@ class Portfolio(Equity):
             rate = self._rates.get(currency)
             worth = None if rate is None else amount * rate
         if worth is not None:
-            self._shift(worth)
+            self._shift(worth, self.value(mark))
 
     def report_position(self, instrument: str, qty: Decimal, avg_px: Decimal) -> None:
         """A margined position that existed before this session; later reports belong to ``adjust_position``."""
@@ -152,7 +152,7 @@ class Portfolio(Equity):
         self._changed(holding)
         self._share_out(instrument, self.stakes.write_off(instrument, qty))
         if before is not None and after is not None:
-            self._shift(after - before)
+            self._shift(after - before, self.value(mark))
 
     def apply_fill(self, fill: OrderFilled, strategy: str) -> list[tuple[str, Decimal]]:
         """Book one distinct execution.  ``strategy`` is empty for an order that is not ours.  Returns the signed

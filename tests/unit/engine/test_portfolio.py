@@ -99,6 +99,26 @@ def test_a_position_that_the_venue_tells_otherwise_is_what_it_tells() -> None:
     assert (book.position(BTC).qty, book.position(BTC).avg_px) == (-3, 120)
 
 
+@pytest.mark.fault("C18")
+@pytest.mark.parametrize("left", ["20", "60", "1000"])
+def test_a_fall_from_the_peak_is_the_same_share_of_what_is_left(left: str) -> None:
+    """5 % below the peak.  Money is taken out or paid in, as cash and as coins: still 5 %, and the day has lost what it
+    had lost."""
+    book, mark = Portfolio("USD"), {BTC: D(10)}.get
+    book.define(spot())
+    book.report_balance("coinbase", "USD", D(100))
+    book.revalue(0, mark)
+    book.apply_fill(execution(Side.BUY, "1", "15"), "s")
+    book.revalue(1, mark)
+    assert (book.equity, book.equity_peak, book.equity_day_start) == (95, 100, 100)
+    book.adjust_balance("coinbase", "USD", D(left) - 20, mark)
+    book.adjust_balance("coinbase", "BTC", D(2), mark)
+    book.revalue(2, mark)
+    assert book.equity == D(left)
+    assert abs((book.equity_peak - book.equity) / book.equity_peak - D("0.05")) < D("1e-24")
+    assert book.equity_day_start - book.equity == 5
+
+
 def test_average_price_and_realised_profit() -> None:
     """Buy 1 at 100, 1 at 110, sell 1.5 at 120, sell 1 at 90 (turns short)."""
     book = Portfolio("USD")

@@ -209,7 +209,7 @@ class TradingCore:
             **self.predicting.handlers(),
             e.Timer: self._on_timer,
             e.RateReported: self.facts.on_rate,
-            e.BalanceReported: self.facts.on_balance,
+            e.BalanceReported: lambda event: self.facts.on_balance(event, self.market.last_px),
             e.PositionReported: self._on_position,
             e.AccountSettled: self._on_settled,
             e.OrderFound: self._on_found,

@@ -228,12 +228,12 @@ class AccountFacts:
         else:
             self._portfolio.set_rate(event.currency, event.rate)
 
-    def on_balance(self, event: e.BalanceReported) -> None:
+    def on_balance(self, event: e.BalanceReported, last_px: Mark) -> None:
         defect = amounts_defect(event.total, event.available)
         if defect:
             self.refuse_fact(defect, f"balance of {event.currency} at {event.venue}: {event.total}")
         else:
-            self._portfolio.report_balance(event.venue, event.currency, event.total)
+            self._portfolio.report_balance(event.venue, event.currency, event.total, last_px)
 
     def on_position(self, event: e.PositionReported, last_px: Mark) -> None:
         """The first one opens the books of a margined position; a later one that differs is booked as it is told.
@@ -244,7 +244,7 @@ class AccountFacts:
         if defect:
             self.refuse_fact(defect, f"position in {name}: {event.qty} at {event.avg_px}")
         elif not portfolio.knows_position(name):
-            portfolio.report_position(name, event.qty, event.avg_px)
+            portfolio.report_position(name, event.qty, event.avg_px, last_px)
         elif portfolio.qty(name) != event.qty:
             self._counters.adjustments += 1
             portfolio.adjust_position(name, event.qty, event.avg_px, last_px)

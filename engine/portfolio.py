@@ -28,6 +28,10 @@ DAY_NS = 86_400_000_000_000
 Mark = Callable[[str], Decimal | None]
 
 
+def _nobody_knows(instrument: str) -> Decimal | None:  # noqa: ARG001
+    return None
+
+
 class Portfolio(Equity):
     """Money of one daemon.  ``currency`` is what equity and limits are told in."""
 
@@ -87,51 +91,57 @@ class Portfolio(Equity):
             for holding in self._holdings.values():
                 self._show(holding)
 
-    def report_balance(self, venue: str, currency: str, total: Decimal) -> None:
-        """The first report of a currency opens the account; later ones belong to reconciliation and move nothing."""
+    def report_balance(self, venue: str, currency: str, total: Decimal, mark: Mark = _nobody_knows) -> None:
+        """The first report of a currency opens the account; later ones belong to reconciliation and move nothing.
+
+        What is told when losses are measured already is no profit: of a second venue, or paid in before this session.
+        """
         key = (venue, currency)
         if key in self._reported:
             return
         self._reported.add(key)
-        self._add_cash(venue, currency, total)
+        self._take_in(venue, currency, total, mark)
 
     def adjust_balance(self, venue: str, currency: str, total: Decimal, mark: Mark) -> None:
         """The venue's total replaces ours.  Where it has a known worth, it is neither profit nor loss: the equity that
         losses are measured from moves with it."""
         self._reported.add((venue, currency))
-        amount = total - (self.balance(venue, currency) or ZERO)
+        self._take_in(venue, currency, total - (self.balance(venue, currency) or ZERO), mark)
         holdings = self._by_base.get((venue, currency))
         if holdings is not None:
-            holding = holdings[0]
-            before = self._worth(holding, mark(holding.instrument.id))
-            self._add_cash(venue, currency, amount)
-            after = self._worth(holding, mark(holding.instrument.id))
-            name = holding.instrument.id
-            self._share_out(name, self.stakes.write_off(name, holding.qty))
-            worth = None if before is None or after is None else after - before
-        elif unlisted := self._unlisted_of(venue, currency):
-            one = unlisted[0]
-            self._awaited[one.instrument] = msgspec.structs.replace(one, qty=one.qty + amount)
-            rules, px = self._unlisted[one.instrument], mark(one.instrument)
-            rate = self._rates.get(rules.quote)
-            worth = None if px is None or rate is None else amount * px * rules.multiplier * rate
-        else:
-            self._add_cash(venue, currency, amount)
-            rate = self._rates.get(currency)
-            worth = None if rate is None else amount * rate
-        if worth is not None:
-            self._shift(worth, self.value(mark))
+            name = holdings[0].instrument.id
+            self._share_out(name, self.stakes.write_off(name, holdings[0].qty))
 
-    def report_position(self, instrument: str, qty: Decimal, avg_px: Decimal) -> None:
-        """A margined position that existed before this session; later reports belong to ``adjust_position``."""
+    def _take_in(self, venue: str, currency: str, amount: Decimal, mark: Mark) -> None:
+        """Book what came without an execution, or below zero left."""
+        px: Decimal | None = Decimal(1)
+        holdings, unlisted = self._by_base.get((venue, currency)), self._unlisted_of(venue, currency)
+        self._add_cash(venue, currency, amount)
+        if holdings is None and not unlisted:
+            rate = self._rates.get(currency)
+        else:
+            rules = holdings[0].instrument if holdings is not None else self._unlisted[unlisted[0].instrument]
+            at_mark, rate = mark(rules.id), self._rates.get(rules.quote)
+            px = None if at_mark is None else at_mark * rules.multiplier
+        if amount and px is not None and rate is not None:
+            self._shift(amount * px * rate, self.value(mark))
+
+    def report_position(self, instrument: str, qty: Decimal, avg_px: Decimal, mark: Mark = _nobody_knows) -> None:
+        """A margined position that existed before this session; later reports belong to ``adjust_position``.  What it
+        has won or lost so far is no result of what is measured already."""
         holding = self._holdings.get(instrument)
         key = (instrument, "")
         if holding is None or key in self._reported:
             return
         self._reported.add(key)
+        mark_px = mark(instrument)
+        before = self._worth(holding, mark_px) if holding.qty else ZERO
         holding.qty += qty
         holding.avg_px = avg_px
         self._changed(holding)
+        after = self._worth(holding, mark_px) if holding.qty else ZERO
+        if before is not None and after is not None:
+            self._shift(after - before, self.value(mark))
 
     def knows_position(self, instrument: str) -> bool:
         """Whether it was reported before, in this session or in the one that it goes on from."""

@@ -118,6 +118,43 @@ def test_coins_that_came_or_left_between_two_sessions_are_worth_what_they_were_t
 
 
 @pytest.mark.fault("C18")
+def test_money_in_a_currency_that_the_books_did_not_know_is_no_profit() -> None:
+    """Paid in between two sessions: the day's loss is still measured from what was there without it."""
+    before = traded()
+    equity, start = before.core.view.equity(), before.core.view.equity_day_start()
+    after = Account(opened=False)
+    after.publish(e.StateCarried(20, 20, "before", 7, before.keep().state))
+    after.publish(e.RateReported(20, 20, "EUR", D(2)))
+    after.open(quoted=False)
+    after.publish(e.BalanceReported(21, 21, "coinbase", "EUR", D(500), D(500)))
+    cash = before.core.portfolio.cash()["USD"]
+    after.publish(e.AccountSettled(21, 21, "coinbase", (("USD", cash), ("BTC", D(2)), ("EUR", D(500)))))
+    after.publish(quote(22))
+    after.publish(e.Timer(23, 23, "tick"))
+    view = after.core.view
+    assert (view.equity(), view.equity_peak(), view.equity_day_start()) == (equity + 1000, equity + 1000, start + 1000)
+
+
+@pytest.mark.fault("C18")
+def test_what_a_position_had_lost_before_its_symbol_was_traded_here_is_no_loss_of_today() -> None:
+    """The owner's, 100 below its price: a session that trades it for the first time finds it."""
+    left = take(traded().core, "")
+    equity, start = left.money.equity_peak, left.money.equity_day_start
+    owned = perpetual(id="ETH/USD@coinbase", venue_symbol="ETH-PERP", base="ETH")
+    after = build_core(MemoryRecorder())
+    after.on_event(e.StateCarried(20, 20, "before", 7, encode_carried(left)))
+    for instrument in (spot(), owned):
+        after.on_event(e.InstrumentDefined(20, 20, instrument))
+    after.on_event(e.Bar(20, 20, owned.id, 60_000_000_000, 10.0, 10.0, 10.0, 10.0, 1.0))
+    after.on_event(e.PositionReported(21, 21, "coinbase", owned.id, D(10), D(20)))
+    after.on_event(quote(22))
+    after.on_event(quote(22, 9.99, 10.01, owned.id))
+    after.on_event(e.Timer(23, 23, "tick"))
+    view = after.view
+    assert (view.equity(), view.equity_peak(), view.equity_day_start()) == (equity - 100, equity - 100, start - 100)
+
+
+@pytest.mark.fault("C18")
 def test_coins_of_a_symbol_that_is_not_traded_any_more_leave_without_a_loss() -> None:
     """All of them: from then on equity is known again, and smaller by no loss."""
     before = traded()

@@ -20,7 +20,7 @@ from engine.events import FundingSettled, OrderFilled
 from engine.holdings import Holding, Positions
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Position
-from engine.stakes import Stakes
+from engine.stakes import EVERYONE, Stakes
 
 ZERO = Decimal(0)
 DAY_NS = 86_400_000_000_000
@@ -107,10 +107,9 @@ class Portfolio(Equity):
         losses are measured from moves with it."""
         self._reported.add((venue, currency))
         self._take_in(venue, currency, total - (self.balance(venue, currency) or ZERO), mark)
-        holdings = self._by_base.get((venue, currency))
-        if holdings is not None:
-            name = holdings[0].instrument.id
-            self._share_out(name, self.stakes.write_off(name, holdings[0].qty))
+        for holding in self._by_base.get((venue, currency), ()):
+            name = holding.instrument.id
+            self._share_out(name, self.stakes.write_off(name, holding.qty))
 
     def _take_in(self, venue: str, currency: str, amount: Decimal, mark: Mark) -> None:
         """Book what came without an execution, or below zero left."""
@@ -268,8 +267,29 @@ class Portfolio(Equity):
         elif holdings is None:
             self._cash[key] = self._cash.get(key, ZERO) + amount
         else:  # what another instrument is paid in, or a fee, is a currency that is held as a position
-            holdings[0].qty += amount
-            self._changed(holdings[0])
+            for holding, part in self._spread(holdings, amount):
+                holding.qty += part
+                self._changed(holding)
+
+    def _spread(self, holdings: Sequence[Holding], amount: Decimal) -> list[tuple[Holding, Decimal]]:
+        """Which of the instruments in the same coins get or give them: what goes is first what no strategy holds, then
+        what strategies do; what nobody has is the first one's, as all that comes."""
+        left = -amount
+        if left <= ZERO or len(holdings) == 1 or holdings[0].qty - self._claimed_qty(holdings[0]) >= left:
+            return [(holdings[0], amount)]
+        given = dict.fromkeys(range(len(holdings)), ZERO)
+        for is_free in (True, False):
+            for number, one in enumerate(holdings):
+                has = one.qty - given[number] - (self._claimed_qty(one) if is_free else ZERO)
+                part = min(max(has, ZERO), left)
+                given[number] += part
+                left -= part
+        given[0] += left
+        return [(holdings[number], -part) for number, part in given.items() if part]
+
+    def _claimed_qty(self, holding: Holding) -> Decimal:
+        """What strategies hold of it."""
+        return max(self.stakes.stake(EVERYONE, holding.instrument.id).qty, ZERO)
 
     def _pay_fee(self, holding: Holding, fill: OrderFilled) -> Decimal:
         """Book it; returns what it is worth in portfolio currency, at least as far as that is known."""

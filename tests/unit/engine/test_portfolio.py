@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,6 +161,22 @@ def test_holdings_from_before_the_session_are_worth_their_mark() -> None:
     assert book.value(lambda _: D(100)) == 1200
     assert book.position(BTC).avg_px == 100
     assert book.value(lambda _: D(110)) == 1220
+
+
+@pytest.mark.fault("C18")
+def test_coins_that_leave_are_of_the_symbol_that_has_them() -> None:
+    """Two symbols in the same coins: the owner's go first, then a strategy's, and no symbol becomes a short sale that
+    stands against every entry in it."""
+    other = spot(id="BTC/EUR@coinbase", venue_symbol="BTC-EUR", quote="EUR", settlement="EUR")
+    book = Portfolio("USD")
+    for instrument in (spot(), other):
+        book.define(instrument)
+    book.report_balance("coinbase", "EUR", D(1000))
+    book.report_balance("coinbase", "BTC", D(3))
+    book.apply_fill(msgspec.structs.replace(execution(Side.BUY, "1", "100"), instrument=other.id), "s")
+    for total, own, others in (("1", 0, 1), ("0.25", 0, D("0.25")), ("0", 0, 0), ("2", 2, 0)):
+        book.adjust_balance("coinbase", "BTC", D(total), lambda _: D(100))
+        assert (book.qty(BTC), book.qty(other.id), book.strategy_qty("s", other.id)) == (own, others, others)
 
 
 def test_peak_and_day_start_follow_the_valuations() -> None:

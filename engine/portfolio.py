@@ -295,7 +295,15 @@ class Portfolio(Equity):
         """Book it; returns what it is worth in portfolio currency, at least as far as that is known."""
         if fill.fee == ZERO:
             return ZERO
-        self._add_cash(fill.venue, fill.fee_currency, -fill.fee)
+        instrument = holding.instrument
+        if (
+            fill.fee_currency == instrument.base
+            and instrument.asset_class in FULLY_PAID
+            and self._holdings.get(fill.instrument) is holding
+        ):
+            holding.qty -= fill.fee  # of the coins that were traded, also where another instrument is in the same ones
+        else:
+            self._add_cash(fill.venue, fill.fee_currency, -fill.fee)
         rate = self._rates.get(fill.fee_currency)
         if rate is None:
             # Equity becomes unknown through the cash above; the fee column only says that it misses one.

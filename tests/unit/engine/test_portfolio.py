@@ -163,6 +163,23 @@ def test_holdings_from_before_the_session_are_worth_their_mark() -> None:
     assert book.value(lambda _: D(110)) == 1220
 
 
+def test_a_fee_in_the_coins_themselves_is_paid_from_those_that_were_bought() -> None:
+    """Two symbols in the same coins: the strategy holds what is left and can sell it, and nothing is short in the
+    other symbol, where it would count as a position against every entry."""
+    other = spot(id="BTC/EUR@coinbase", venue_symbol="BTC-EUR", quote="EUR", settlement="EUR")
+    book = Portfolio("USD")
+    for instrument in (spot(), other):
+        book.define(instrument)
+    book.report_balance("coinbase", "EUR", D(1000))
+    for side, qty in ((Side.BUY, "1"), (Side.BUY, "1"), (Side.SELL, "0.5")):
+        fill = execution(side, qty, "100", "0.001", "BTC")
+        book.apply_fill(msgspec.structs.replace(fill, instrument=other.id), "s")
+    left = D("1.497")
+    assert (book.position(other.id).qty, book.strategy_qty("s", other.id)) == (left, left)
+    assert (book.position(BTC).qty, list(book.held)) == (0, [other.id])
+    assert book.balance("coinbase", "BTC") == left
+
+
 @pytest.mark.fault("C18")
 def test_coins_that_leave_are_of_the_symbol_that_has_them() -> None:
     """Two symbols in the same coins: the owner's go first, then a strategy's, and no symbol becomes a short sale that

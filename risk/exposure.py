@@ -173,7 +173,7 @@ def worst_case(
         new = dearest(at_mark, limit_px, instrument, market_factor) * known_rate(view, instrument) * qty
         return Exposure(new, new, new, new, ((target, new, new),))
     parts = []
-    busy = {order.instrument for order in orders}
+    busy = _busy(orders, names)
     gross = net = position = new = ZERO
     for name in names:
         wanted = name == target
@@ -217,6 +217,16 @@ def worst_case(
         gross += size
         parts.append((name, directed, size))
     return Exposure(new, position, gross, net, tuple(parts))
+
+
+def _busy(orders: Sequence[OpenOrder], names: Collection[str]) -> set[str]:
+    """Instruments with open orders.  One in something else than ``names`` is an earlier session's: what it may fill has
+    no price here."""
+    busy = {order.instrument for order in orders}
+    for name in busy:
+        if name not in names:
+            raise UnknownValueError("instrument", f"an open order in {name}, which this session does not trade")
+    return busy
 
 
 def committed(view: View, new: Decimal, orders: Sequence[OpenOrder], market_factor: Decimal) -> Decimal:

@@ -10,7 +10,7 @@ from engine.commands import Approved
 from engine.instruments import AssetClass
 from risk.gate import Gate
 from tests.support.fake_view import FakeView, make_instrument
-from tests.support.gate import EURO, OTHER, PERP, SECOND, check_of, order, review
+from tests.support.gate import EURO, OTHER, PERP, SECOND, check_of, leave, order, review
 from tests.support.limits import NAME, make_limits
 
 D = Decimal
@@ -40,6 +40,20 @@ def test_an_unknown_order_holds_its_risk() -> None:
     assert check_of(gate.review(order(), view)) == "max_position_qty"
     view.close("o1")
     assert check_of(gate.review(order(), view)) == ""
+
+
+@pytest.mark.fault("B14")
+@pytest.mark.parametrize("limits", [{}, {"max_credit": 1_000}])
+def test_an_open_order_in_what_this_session_does_not_trade_denies_entries(limits: dict[str, int]) -> None:
+    """Left by an earlier session: what it may fill cannot be valued, and may be all that limits leave.  Exits pass."""
+    view = FakeView()
+    opened = view.open(order(instrument=OTHER, qty=D(1_000)))
+    assert review(order(), view, make_limits(**limits)) == "instrument"
+    view.hold(NAME, D(1), strategy="s")
+    assert review(leave(), view, make_limits(**limits)) == ""
+    view.hold(NAME, D(0), strategy="s")
+    view.close(opened.client_order_id)
+    assert review(order(), view, make_limits(**limits)) == ""
 
 
 @pytest.mark.fault("F2")

@@ -23,7 +23,7 @@ duplicate                            yes      no: ``reduce_only`` counts open or
 fresh and sane quote                 yes      limit, bracket: yes.  market, stop: no, leaving blind beats not leaving
 price collar                         both     limit, target of a bracket: against the fresh mid, the costly side only;
                                      sides    stop: against its trigger; market: none
-orders a second                      yes      yes, in buckets of their own
+orders a second                      yes      yes, in buckets of their own; the guardian and an operator in others
 ===================================  =======  =====================================================================
 """
 

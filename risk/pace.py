@@ -10,6 +10,7 @@ from collections import deque
 from decimal import Decimal
 
 from engine.commands import OrderIntent
+from engine.stakes import CLOSERS
 from risk.checks import SECOND_NS, Finding, check_duplicate, check_rate
 from risk.limits import Limits
 
@@ -66,13 +67,25 @@ class Lane:
 class Pace:
     """Sliding windows over the gate's own orders.  Time is given with each call."""
 
-    __slots__ = ("_exits", "_newest", "_refusals", "_wishes", "entries", "newest_ns", "runaway", "window_ns")
+    __slots__ = (
+        "_closers",
+        "_exits",
+        "_newest",
+        "_refusals",
+        "_wishes",
+        "entries",
+        "newest_ns",
+        "runaway",
+        "window_ns",
+    )
 
     def __init__(self, limits: Limits) -> None:
         limit = max(limits.max_orders_per_s, EXIT_ORDERS_PER_S)
         limit_instrument = max(limits.max_orders_per_s_instrument, EXIT_ORDERS_PER_S)
         self.entries = Lane(limit, limit_instrument)
         self._exits = Lane(limit, limit_instrument)
+        # Apart: a strategy that sends exits without end must not keep the guardian's or an operator's from leaving.
+        self._closers = Lane(limit, limit_instrument)
         self.window_ns = limits.duplicate_window_ns
         self._wishes: dict[WishKey, int] = {}
         # The newest one is not among them until it has to be: hashing amounts costs more than most orders need.
@@ -106,7 +119,7 @@ class Pace:
         return None if last_ns is None else check_duplicate(last_ns, now_ns, self.window_ns)
 
     def check_exit(self, intent: OrderIntent, now_ns: int) -> Finding | None:
-        return self._exits.check(intent.instrument, now_ns)
+        return self._exits_of(intent).check(intent.instrument, now_ns)
 
     def count_entry(self, intent: OrderIntent, now_ns: int) -> None:
         self.entries.count(intent.instrument, now_ns)
@@ -133,7 +146,10 @@ class Pace:
             del wishes[oldest]
 
     def count_exit(self, intent: OrderIntent, now_ns: int) -> None:
-        self._exits.count(intent.instrument, now_ns)
+        self._exits_of(intent).count(intent.instrument, now_ns)
+
+    def _exits_of(self, intent: OrderIntent) -> Lane:
+        return self._closers if intent.strategy in CLOSERS else self._exits
 
     def count_refusal(self, intent: OrderIntent, check: str, now_ns: int) -> None:
         """Refused by a check of ``RUNAWAY_CHECKS``: the n-th within one second latches ``runaway`` (F3)."""

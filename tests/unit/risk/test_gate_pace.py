@@ -8,9 +8,10 @@ import pytest
 
 from engine.commands import RiskState
 from engine.events import Resumed
+from engine.stakes import GUARDIAN, OPERATOR
 from risk.gate import Gate
 from tests.support.fake_view import FakeView, make_instrument
-from tests.support.gate import OTHER, SECOND, check_of, order, send
+from tests.support.gate import OTHER, SECOND, check_of, held, leave, leave_at_market, order, send
 from tests.support.limits import NAME, make_limits
 
 D = Decimal
@@ -41,6 +42,23 @@ def test_rates_hold_for_each_instrument() -> None:
     assert send(gate, view, order()) == ""
     assert send(gate, view, order(qty=D(2))) == "order_rate_instrument"
     assert send(gate, view, order(instrument=OTHER)) == ""
+
+
+@pytest.mark.fault("F3")
+@pytest.mark.parametrize("limit", ["max_orders_per_s", "max_orders_per_s_instrument"])
+def test_exits_without_end_of_one_strategy_keep_neither_guardian_nor_operator_in(limit: str) -> None:
+    """It sends as many as a second takes, all of them at a price that fills nothing."""
+    view, gate = held("2"), Gate(make_limits(**{limit: 3}))
+    sent = []
+    for _ in range(4):
+        view.now_ns += 10
+        sent.append(send(gate, view, leave(limit_px=D("100.50"))))
+    assert sent[:3] == ["", "", ""]
+    assert sent[3].startswith("order_rate")
+    assert send(gate, view, leave(strategy=GUARDIAN)) == ""
+    assert send(gate, view, leave_at_market(strategy=OPERATOR)) == ""
+    assert send(gate, view, leave(strategy=OPERATOR)) == ""
+    assert send(gate, view, leave(strategy=GUARDIAN)) == sent[3]  # they have the same limit, together
 
 
 @pytest.mark.fault("F3")

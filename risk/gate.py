@@ -163,7 +163,8 @@ class Gate:
             judged = self._judge(intent, view, now_ns, again)
             if isinstance(judged, Decimal):
                 return Approved(intent, judged)
-            if judged[0] in RUNAWAY_CHECKS:
+            # Who has hundreds of positions closed at once asks again because that is the way out.
+            if judged[0] in RUNAWAY_CHECKS and intent.strategy not in CLOSERS:
                 self._pace.count_refusal(intent, judged[0], now_ns)
         except UnknownValueError as missing:
             judged = (missing.check, missing.seen, "a known, positive value")

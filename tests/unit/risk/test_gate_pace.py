@@ -61,6 +61,20 @@ def test_exits_without_end_of_one_strategy_keep_neither_guardian_nor_operator_in
     assert send(gate, view, leave(strategy=GUARDIAN)) == sent[3]  # they have the same limit, together
 
 
+@pytest.mark.fault("F7")
+@pytest.mark.parametrize(("closer", "halts"), [(OPERATOR, False), (GUARDIAN, False), ("s", True)])
+def test_closing_everything_is_no_runaway(closer: str, halts: bool) -> None:
+    """40 positions at once, 10 orders a second: what has to wait a second does not halt, which would cancel the exits
+    that are out.  A strategy that asks so often does."""
+    names = [f"C{number}/USD@coinbase" for number in range(40)]
+    view, gate = FakeView(*map(make_instrument, names)), Gate(make_limits(max_orders_per_s=10, max_rejections_per_s=20))
+    for name in names:
+        view.hold(name, D(1), strategy="s")
+    sent = [send(gate, view, leave_at_market(instrument=name, strategy=closer)) for name in names]
+    assert sent == [""] * 10 + ["order_rate"] * 30
+    assert (gate.breach(view) is not None) is halts
+
+
 @pytest.mark.fault("F3")
 def test_the_same_wish_within_the_window_is_a_duplicate() -> None:
     """Same strategy, instrument, side, quantity and price; any one of them changed is another wish."""

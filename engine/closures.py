@@ -119,7 +119,7 @@ def _misfit(qty: Decimal, limit_px: Decimal | None, trigger_px: Decimal | None, 
         return f"quantity {qty} is below {instrument.min_qty}"
     if instrument.max_qty > 0 and qty > instrument.max_qty:
         return f"quantity {qty} is above {instrument.max_qty}"
-    if limit_px is not None and instrument.notional(qty, limit_px) < instrument.min_notional:
+    if limit_px is not None and instrument.worth_in_quote(qty, limit_px) < instrument.min_notional:
         return f"{qty} at {limit_px} is worth less than {instrument.min_notional}"
     return ""
 

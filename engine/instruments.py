@@ -118,6 +118,11 @@ class Instrument(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
     def _decimal_lot(self) -> bool:
         return _is_power_of_ten(self.lot_qty)
 
+    def worth_in_quote(self, qty: Decimal, px: Decimal) -> Decimal:
+        """Absolute value of a trade in quote currency, as ``min_notional`` is; an inverse contract is worth
+        its multiplier of that, whatever the price."""
+        return abs(qty * self.multiplier if self.inverse else qty * px * self.multiplier)
+
     def notional(self, qty: Decimal, px: Decimal) -> Decimal:
         """Absolute value of a trade in settlement currency; inverse contracts: ``qty * multiplier / px``."""
         if self.inverse:

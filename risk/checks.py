@@ -123,8 +123,8 @@ def check_precision(intent: OrderIntent, instrument: Instrument) -> Finding | No
 
 
 def check_min_notional(instrument: Instrument, qty: Decimal, px: Decimal) -> Finding | None:
-    """The venue's smallest order, in quote currency; an inverse contract is worth its multiplier of that."""
-    worth = qty * instrument.multiplier if instrument.inverse else qty * px * instrument.multiplier
+    """The venue's smallest order, in quote currency."""
+    worth = instrument.worth_in_quote(qty, px)
     limit = instrument.min_notional
     return ("min_notional", plain(worth), plain(limit)) if worth < limit else None
 

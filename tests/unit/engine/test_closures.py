@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from engine import events as e
-from engine.commands import CancelOrder, GroupIntent, NewOrder, OrderType, TimeInForce
+from engine.closures import misfit
+from engine.commands import Approved, CancelOrder, GroupIntent, NewOrder, OrderType, TimeInForce
+from engine.orders import OrderManager
 from engine.withdrawals import CANCEL_AGAIN_NS
 from risk.gate import Gate
 from tests.support.account import Account
-from tests.support.core import BTC, D, intent, quote, spot
+from tests.support.core import BTC, D, intent, perpetual, quote, spot
 from tests.support.limits import make_limits
 
 
@@ -41,6 +43,24 @@ def account() -> Account:
 def redefine(account: Account, **changes: Any) -> None:
     at = account._at()
     account.publish(e.InstrumentDefined(at, at, spot(**changes)))
+
+
+@pytest.mark.fault("D9")
+@pytest.mark.parametrize(
+    "kind",
+    [{"inverse": True, "multiplier": D(100)}, {"allows_negative_px": True, "min_notional": D(0)}],
+    ids=["inverse", "below zero"],
+)
+def test_the_smallest_order_is_counted_in_quote_currency_whatever_the_contract(kind: dict[str, Any]) -> None:
+    """10 contracts of 100 USD each are worth 1,000 USD at any price, and what is sold below zero is worth more than
+    nothing: an exit stays when something else of the rules changes."""
+    rules = perpetual(**{"min_notional": D(100), **kind})
+    orders = OrderManager("k")
+    px = D(-5) if rules.allows_negative_px else D(50_000)
+    opened = orders.open(Approved(intent(qty="10", limit_px=px), D(0)), 1, rules.venue)
+    order = orders.get(opened.client_order_id)
+    assert order is not None
+    assert misfit(order, rules) == ""
 
 
 @pytest.mark.fault("D9")

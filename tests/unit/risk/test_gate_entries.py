@@ -11,6 +11,7 @@ import pytest
 
 from engine.commands import Approved, OrderIntent, OrderType, Rejected, RiskState, TimeInForce
 from engine.events import Side, TradingStatus
+from engine.instruments import AssetClass
 from engine.ports import Top
 from engine.venues import Restriction
 from risk.gate import Gate
@@ -320,3 +321,15 @@ def test_a_restriction_stops_the_orders_that_it_names(restriction: str, wish: Or
     if check:
         assert isinstance(found, Rejected)
         assert (type(found.seen), found.seen) == (str, str(restriction))
+
+
+def test_a_price_below_zero_is_worth_what_it_is_above() -> None:
+    """Where the instrument allows it: entries and exits pass that would be a smallest order's worth above zero."""
+    rules = {"allows_negative_px": True, "asset_class": AssetClass.FUTURE, "can_short": True, "min_notional": D(5)}
+    view = FakeView(make_instrument(**rules))
+    view.quote(NAME, -5.02, -4.98)
+    assert review(order(limit_px=D("-5.00")), view) == ""
+    assert review(order(limit_px=D("-4.98")), view) == "min_notional"
+    assert review(market(), view) == ""
+    view.hold(NAME, D(1), strategy="s")
+    assert review(leave(limit_px=D("-5.02"), reduce_only=False), view) == ""

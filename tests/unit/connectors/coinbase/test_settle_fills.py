@@ -231,7 +231,7 @@ async def test_a_fill_without_sense_is_never_booked_and_stops_entries_until_it_i
 @pytest.mark.fault("C13")
 @pytest.mark.fault("C18")
 async def test_an_account_is_not_taken_for_whole_with_an_execution_that_cannot_be_read() -> None:
-    """Seed 820165: the sides of one listing were written otherwise.  The balances had what nobody had booked: it was put
+    """Seed 820165: the sides of a listing were written otherwise.  The balances had what nobody had booked: it was put
     right as if others had done it, and then booked as well.  Of somebody else's order it is others' doing."""
     async with settling() as b:
         b.up()

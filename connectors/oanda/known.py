@@ -72,10 +72,10 @@ class KnownOrders:
 
     def know(self, client_id: str, number: str, units: Decimal) -> Known:
         """A new order: ours when its id was sent and nothing was told of that one yet.  A second order with the same id
-        is somebody else's, and goes by its number."""
-        sent = self.sent.pop(client_id, None)
-        ours = sent is not None
-        name = client_id if client_id and client_id not in self._by_client else number
+        is somebody else's, and goes by its number; so it does again where an earlier session knew it by that."""
+        name = number if number in self.sent else client_id
+        ours = self.sent.pop(name, None) is not None
+        name = name if name and name not in self._by_client else number
         known = Known(name, number, units, ours)
         self._by_number[number] = self._by_client[name] = known
         return known

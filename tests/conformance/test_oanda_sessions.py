@@ -12,15 +12,18 @@ import msgspec
 import pytest
 
 from connectors.oanda.sandbox.settings import ACCOUNT_ID
+from engine.carried import CarriedOrder
 from engine.commands import OrderType, TimeInForce
 from engine.errors import VenueError
 from engine.events import (
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
+    OrderFound,
     OrderRejected,
     Side,
 )
+from engine.managed_order import found_order
 from tests.support.oanda_session import EUR, JPY, D, exchange, pin, session, until
 
 RESTING: dict[str, Any] = {
@@ -111,6 +114,24 @@ async def test_a_part_that_was_filled_goes_on_under_its_new_number(tmp_path: Pat
         async with session(client, tmp_path, left) as second:
             assert [type(event) for event in second.of("big")] == [OrderFilled]
             assert second.books.qty() == 1_500_000
+
+
+@pytest.mark.fault("B8")
+async def test_an_order_by_hand_without_an_id_is_gone_on_with_by_its_number(tmp_path: Path) -> None:
+    """The venue's own page gives none.  It rests on: counted as open, not as one of ours that never arrived."""
+    async with exchange() as client:
+        async with session(client, tmp_path) as first:
+            await client.order("LIMIT", units="-5", price="1.20000")
+            await until(lambda: first.log.of(OrderFound))
+            (found,) = first.log.of(OrderFound)
+            left = first.leaves()
+        carried = CarriedOrder(found_order(found), "accepted", found.venue_order_id, D(0), D(0), ())
+        left = msgspec.structs.replace(left, state=msgspec.structs.replace(left.state, orders=(carried,)))
+        async with session(client, tmp_path, left) as second:
+            assert [type(event) for event in second.of(found.client_order_id)] == [OrderAccepted]
+            assert second.settled()[0].unresolved == ()
+            second.cancel(found.client_order_id)
+            await second.told(found.client_order_id, OrderCancelled)
 
 
 @pytest.mark.fault("C18")

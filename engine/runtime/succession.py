@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from engine.runtime.segment import SegmentInfo, SegmentScan, list_segments, segm
 
 VENUE_TRUTH = "look into why; then start with --venue-truth to go on from what the venue says alone"
 _KEPT_TAGS = {StateKept.__struct_config__.tag, StateCarried.__struct_config__.tag}
+_LOOKS_S = (0.005, 0.02)
 _SKIPPED_TAGS = frozenset(int(str(kind.__struct_config__.tag)) for kind in AT_THE_MARKETS_PACE)
 
 
@@ -76,7 +78,7 @@ class Succession:
                 f"cannot lock account {self.account}: {self._lock_path}: {error.strerror}", do="make the folder yours"
             ) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_alone(descriptor)
         except OSError as error:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "an unknown process"
             os.close(descriptor)
@@ -198,6 +200,16 @@ class Succession:
             return _Pointer([], "")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{self._pointer} cannot be read: {error}", do=VENUE_TRUTH) from error
+
+
+def _lock_alone(descriptor: int) -> None:
+    """Raises ``OSError`` while another process holds it; one that only looks who does, for a moment, is waited for."""
+    for pause_s in _LOOKS_S:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(pause_s)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _fingerprint(identity: str) -> str:

@@ -10,7 +10,7 @@ it is only looked at.  Time, the venue, the files and the record are handed in.
     halted, but orders stay open for ``stuck_s``                 cancel, stay on guard
     the process is gone, or ended with orders that may live      ``on_death``: cancel; halt (HALT and cancel); keep
     the session ended in order                                   end
-    another daemon has taken the account over                    end: that one has a watchdog of its own
+    another daemon has taken the account over                    look on; end when it holds it for ``HANDED_OVER_S``
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ GUARD_S: Final = 5.0
 """Between two listings while nothing is open and the daemon is still not well: what it had sent may arrive late."""
 CONFIRMATIONS: Final = 2
 """Listings in a row without an open order, ``ROUND_S`` apart: the venue's listings may be a moment old."""
+HANDED_OVER_S: Final = 30.0
+"""Whoever holds the account for so long has a watchdog of its own; one that fails before leaves the orders to this."""
 BATCH: Final = 100
 SOURCE: Final = "watchdog"
 
@@ -144,6 +146,8 @@ class Watchdog:
         self._disobeyed_s = 0.0
         self._lingering_s = 0.0
         self._campaign: Campaign | None = None
+        self._heir = ""  # who took the account over, and when that was seen
+        self._heir_s = 0.0
         self._reason = ""
         self._halts = False
         self.complete = True
@@ -246,10 +250,12 @@ class Watchdog:
         assert campaign is not None
         if now_s < campaign.due_s:
             return False
-        other = campaign.round(now_s, self._taken_over) or self._taken_over()
+        other = self._taken_over() or campaign.round(now_s, self._taken_over) or self._taken_over()
         if other:
-            self._note("taken_over", by=other)
-            return True
+            return self._is_handed_over(other, campaign, now_s)
+        if self._heir:
+            self._note("alert", reason=f"{self._heir} took over and is gone", open_orders=beat.open_orders)
+            self._heir = ""
         if campaign.done:
             self._note("finished", reason=self._reason)
             return True
@@ -258,3 +264,11 @@ class Watchdog:
             self.complete = False
             return True
         return False
+
+    def _is_handed_over(self, other: str, campaign: Campaign, now_s: float) -> bool:
+        """Another daemon holds the account: what is open is its own.  Whether it has for long enough."""
+        if other != self._heir:
+            self._heir, self._heir_s = other, now_s
+            self._note("taken_over", by=other)
+        campaign.clear, campaign.since_s, campaign.due_s = 0, now_s, now_s + ROUND_S
+        return now_s - self._heir_s >= HANDED_OVER_S

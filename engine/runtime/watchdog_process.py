@@ -8,6 +8,7 @@ order; the venue's part is named by the daemon, and only a module called ``cance
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 import json
 import os
@@ -85,12 +86,23 @@ def open_account(venue: str, settings: Mapping[str, Any]) -> Account:
 
 
 def holder_of(account_lock: Path, daemon: int) -> str:
-    """Who else holds the account, as ``engine.runtime.succession`` writes it; empty while nobody else does."""
+    """Who else holds the account, as ``engine.runtime.succession`` writes it; empty while nobody else does: what is
+    written there outlives who wrote it, the lock does not."""
     try:
-        text = account_lock.read_text(errors="replace").strip()
+        descriptor = os.open(account_lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
-    return "" if not text or text.startswith(f"process {daemon},") else text
+    text = ""
+    try:
+        text = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        if not text or text.startswith(f"process {daemon},"):
+            return ""
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return text
+    finally:
+        os.close(descriptor)
+    return ""
 
 
 def pull_halt(run_dirs: tuple[str, ...], reason: str, record: Record) -> None:

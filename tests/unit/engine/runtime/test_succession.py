@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from engine.errors import DataError, JournalError, KestrelError, SessionLocked, WrongAccount
 from engine.runtime.succession import Succession
+from engine.runtime.watchdog_process import holder_of
 from tests.support.daemon import ROOT
 from tests.support.succession import ACCOUNT, leave, open_ids, position, succession, trading
 
@@ -66,6 +68,18 @@ def test_a_daemon_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     assert mine.holder() == succession(tmp_path, "nobody-traded-there").holder() == ""
     mine.lock("s-1")
     mine.close()
+
+
+@pytest.mark.fault("A10")
+def test_whoever_only_was_there_has_not_taken_the_account_over(tmp_path: Path) -> None:
+    """What the lock's file says outlives who wrote it: to a watchdog only a daemon that holds it is one."""
+    first, dead = succession(tmp_path), os.getpid() + 1
+    first.lock("s-1")
+    assert holder_of(first.lock_path, dead) == f"process {os.getpid()}, session s-1"
+    assert holder_of(first.lock_path, os.getpid()) == ""
+    first.close()
+    assert holder_of(first.lock_path, dead) == ""
+    assert holder_of(tmp_path / "none", dead) == ""
 
 
 def test_whose_account_it_is_can_be_asked_without_being_kept(tmp_path: Path) -> None:

@@ -256,9 +256,25 @@ def test_orders_of_a_daemon_that_took_the_account_over_are_not_touched() -> None
     scene = Scene()
     scene.alive = False
     scene.holder = "process 9, session next"
-    scene.run(5)
+    scene.run(20)
+    assert (scene.over, scene.asked) == (False, [])
+    scene.run(15)
     assert (scene.over, scene.asked) == (True, [])
     assert scene.notes[-1] == ("taken_over", {"by": "process 9, session next"})
+
+
+@pytest.mark.fault("A10")
+@pytest.mark.fault("A12")
+def test_orders_of_a_daemon_whose_heir_fails_at_its_start_are_cancelled() -> None:
+    """It took the account and was gone before it had a watchdog: what the first one left is nobody else's to cancel."""
+    scene = Scene()
+    scene.alive = False
+    scene.holder = "process 9, session next"
+    scene.run(3)
+    scene.holder = ""
+    scene.run(5)
+    assert (scene.over, scene.orders) == (True, [])
+    assert (scene.events[-1], scene.dog.complete) == ("finished", True)
 
 
 def test_nothing_is_given_up_in_silence() -> None:

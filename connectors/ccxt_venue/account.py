@@ -22,6 +22,7 @@ from engine.carried import ENDED, CarriedOrder
 from engine.errors import VenueError, WrongAccount
 from engine.events import AccountSettled, BalanceReported, InputEvent
 from engine.managed_order import EXTERNAL
+from engine.order_states import OrderState
 from engine.ports import Clock, Publish
 
 TRIES: Final = 12
@@ -84,6 +85,7 @@ class AccountReconciler:
                 order.filled_qty,
                 order.trade_ids,
                 ended=ended,
+                rejected=order.state == OrderState.REJECTED,
                 ours=order.new.intent.strategy != EXTERNAL,
             )
             if not ended:

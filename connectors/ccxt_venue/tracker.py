@@ -110,10 +110,11 @@ class OrderTracker:
 
     def adopt(
         self, client_order_id: str, symbol: str, qty: Decimal, sent_ns: int, venue_order_id: str,
-        filled_qty: Decimal, trade_ids: tuple[str, ...], *, ended: bool, ours: bool = True,
+        filled_qty: Decimal, trade_ids: tuple[str, ...], *, ended: bool, rejected: bool = False, ours: bool = True,
     ) -> None:  # fmt: skip
         """Follow an order of an earlier session; its fills that are booked are not told again.  Of one that is not
-        ``ours`` it knew no fills from before it found the order, at ``sent_ns``."""
+        ``ours`` it knew no fills from before it found the order, at ``sent_ns``.  One that was ``rejected`` (refused,
+        or given up as never arrived) lives should it show itself."""
         self.ids.told(client_order_id)
         order = self.sent(client_order_id, symbol, qty, sent_ns)
         order.ours = ours
@@ -123,7 +124,7 @@ class OrderTracker:
             self._bind(order, venue_order_id)
             order.accepted = True
         if ended:
-            order.accepted, order.end = True, answers.CANCELED
+            order.accepted, order.end = not rejected, answers.REJECTED if rejected else answers.CANCELED
             self._close(order)
 
     # --- what the exchange says -------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from engine.commands import NewOrderWithExits, OrderType
 from engine.errors import VenueError, WrongAccount
 from engine.events import AccountSettled, BalanceReported, FundingSettled, PositionReported
 from engine.order_ids import attached_id
+from engine.order_states import OrderState
 from engine.ports import Clock, Publish
 
 EVERY_S = 300.0
@@ -105,6 +106,7 @@ class AccountReconciler:
                     order.filled_qty,
                     order.trade_ids,
                     ended=order.state in ENDED,
+                    rejected=order.state == OrderState.REJECTED,
                     instrument=order.new.intent.instrument,
                 )
                 self._adopt_version(order)

@@ -26,6 +26,8 @@ async def find_strangers(inquiry: Inquiry, instruments: Mapping[str, str]) -> li
         for listed in await inquiry.listings.orders(asked):
             known = tracker.get(listed.client_order_id)
             if known is not None and known.ours and known.venue_order_id in ("", listed.order_id):
+                if known.closed and not known.accepted:
+                    inquiry.observe(listed)  # given up as never arrived, and here it is
                 continue
             if listed.originating_order_id or tracker.attachments.of_exit(listed.order_id) is not None:
                 inquiry.observe(listed)

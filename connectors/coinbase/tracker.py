@@ -167,16 +167,18 @@ class OrderTracker(ExitTracking):
         entries: Sequence[str],
         *,
         ended: bool,
+        rejected: bool = False,
         instrument: str = "",
     ) -> None:
-        """Follow an order that an earlier session has sent; its fills that are booked are not told again."""
+        """Follow an order that an earlier session has sent; its fills that are booked are not told again.  One that
+        was ``rejected`` (refused, or given up as never arrived) lives should it show itself."""
         order = self._by_client[client_order_id] = Tracked(client_order_id, True, instrument=instrument)
         order.booked_qty = order.claimed_qty = order.unnamed_qty = filled_qty
         order.entries = dict.fromkeys(entries, 0)
         if venue_order_id:
             self._bind(order, venue_order_id)
         if ended:
-            order.accepted, order.end = True, "CANCELLED"
+            order.accepted, order.end = not rejected, "FAILED" if rejected else "CANCELLED"
             self._close(order)
 
     def find(

@@ -34,6 +34,7 @@ from engine.events import (
     OrderRejected,
     Side,
 )
+from engine.order_states import OrderState
 from engine.refusals import REFUSED
 
 ZERO = Decimal(0)
@@ -204,7 +205,9 @@ class OrderBooks:
         elif carried.state not in ENDED:
             order.lost_ns = carried.new.ts_ns
         if carried.state in ENDED:
-            order.accepted, order.end = True, carried.state
+            # One that was given up as never arrived lives should it show itself.
+            order.accepted = carried.state != OrderState.REJECTED or bool(carried.venue_order_id)
+            order.end = carried.state
             self._close(order)
 
     def open(self) -> None:

@@ -26,6 +26,7 @@ from connectors.robinhood.watch import OrderWatch
 from engine.carried import ENDED, CarriedOrder
 from engine.errors import VenueError, WrongAccount
 from engine.events import AccountSettled, BalanceReported
+from engine.order_states import OrderState
 from engine.ports import Clock, Publish
 
 MONEY = "USD"
@@ -97,6 +98,7 @@ class AccountReconciler:
                 order.trade_ids,
                 order.new.ts_ns,
                 ended=is_ended,
+                rejected=order.state == OrderState.REJECTED,
             )
             if order.venue_order_id:
                 self._watch.check(name)

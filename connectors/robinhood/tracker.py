@@ -119,8 +119,10 @@ class OrderTracker:
         sent_ns: int,
         *,
         ended: bool,
+        rejected: bool = False,
     ) -> None:
-        """Follow an order that an earlier session has sent; its executions that are booked are not told again."""
+        """Follow an order that an earlier session has sent; its executions that are booked are not told again.
+        One that was ``rejected`` (refused, or given up as never arrived) lives should it show itself."""
         order = self._by_client[client_order_id] = Tracked(client_order_id, True, instrument, sent_ns)
         self._names[venue_name(client_order_id)] = client_order_id
         order.booked_qty = order.claimed_qty = order.unnamed_qty = filled_qty
@@ -129,7 +131,7 @@ class OrderTracker:
         if venue_order_id:
             self._bind(order, venue_order_id)
         if ended:
-            order.accepted, order.end = True, "canceled"
+            order.accepted, order.end = not rejected, "failed" if rejected else "canceled"
             self._close(order)
 
     # --- what the venue shows -----------------------------------------------------------------------------------------

@@ -173,6 +173,14 @@ def test_an_order_of_an_earlier_session_goes_on_where_it_was() -> None:
     assert kinds(one.book(fill(2), 7)) == [OrderFilled]
 
 
+def test_an_order_that_an_earlier_session_gave_up_lives_where_it_shows_itself() -> None:
+    """Told as never arrived, and here it is."""
+    one = OrderTracker("ccxt_kraken", ClientIds("kraken"), {"BTC/USD": BTC})
+    one.adopt("c1", "BTC/USD", ONE, 100, "", Decimal(0), (), ended=True, rejected=True)
+    assert kinds(one.observe(seen("open"), 5)) == [OrderAccepted]
+    assert [order.client_order_id for order in one.open_orders()] == ["c1"]
+
+
 def test_names_told_back_are_counted_as_kept_or_not() -> None:
     """An exchange that does not keep our names is known by that."""
     one = tracker()

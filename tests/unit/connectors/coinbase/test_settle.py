@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from connectors.coinbase import settle
 from engine.errors import VenueError
 from engine.events import OrderAccepted, OrderCancelled, OrderFilled, OrderRejected
-from tests.support.coinbase import TS_NS, fill
+from tests.support.coinbase import BTC, TS_NS, fill
 from tests.support.coinbase_settle import settling, until
 
 S = 1_000_000_000
@@ -47,6 +48,17 @@ async def test_absence_counts_only_after_the_grace_and_a_second_listing() -> Non
         await until(lambda: b.log)
         assert [(type(e), e.reason) for e in b.log] == [(OrderRejected, "never_arrived")]
         assert b.tracker.open_orders() == []
+
+
+@pytest.mark.fault("B16")
+async def test_an_order_that_was_given_up_is_found_among_those_that_are_open() -> None:
+    """No stream has told it; the next round of the account does."""
+    async with settling() as b:
+        b.tracker.adopt("c1", "", Decimal(0), (), ended=True, rejected=True)
+        b.venue.order("v1", "c1")
+        await b.settler.find_strangers({"BTC-USD": BTC})
+        assert [type(event) for event in b.log] == [OrderAccepted]
+        assert [order.client_order_id for order in b.tracker.open_orders()] == ["c1"]
 
 
 @pytest.mark.fault("A2")

@@ -454,6 +454,19 @@ def test_an_adopted_order_that_had_ended_still_takes_a_late_fill() -> None:
     assert kinds(book(t, "e2")) == [OrderFilled]
 
 
+@pytest.mark.fault("B16")
+@pytest.mark.parametrize("venue_order_id", ["", "v1"])
+def test_an_adopted_order_that_was_given_up_lives_where_it_shows_itself(venue_order_id: str) -> None:
+    """The session before said that it never arrived, or that its record is gone."""
+    t = tracker()
+    t.adopt("c1", venue_order_id, Decimal(0), (), ended=True, rejected=True)
+    assert (t.is_unresolved("c1"), t.open_orders()) == (False, [])
+    assert kinds(observe(t, "FAILED")) == []
+    assert kinds(observe(t, "OPEN")) == [OrderAccepted]
+    assert [order.client_order_id for order in t.open_orders()] == ["c1"]
+    assert kinds(observe(t, "CANCELLED")) in ([], [OrderCancelled])
+
+
 @pytest.mark.fault("B9")
 def test_an_adopted_order_of_what_is_not_traded_any_more_has_its_fills_told() -> None:
     """Else its outcome would never be known; in anything else that is not traded, fills say nothing."""

@@ -244,6 +244,15 @@ def test_orders_of_an_earlier_session_go_on() -> None:
     assert [one.client_order_id for one in made.open_orders()] == [second.client_order_id]
 
 
+@pytest.mark.fault("B16")
+def test_an_order_that_an_earlier_session_gave_up_lives_where_it_shows_itself() -> None:
+    """Told as never arrived, and here it is."""
+    made, order = books(), new_order(1)
+    made.adopt(CarriedOrder(order, "rejected", "", D(0), D(0), ()))
+    assert names(made.observe(row("confirmed", order, id="v-1"), NOW_NS)) == ["OrderAccepted"]
+    assert [one.client_order_id for one in made.open_orders()] == [order.client_order_id]
+
+
 @pytest.mark.fault("B8")
 def test_what_filled_before_an_earlier_session_found_an_order_is_not_told() -> None:
     """One share without an id; the second one came since."""

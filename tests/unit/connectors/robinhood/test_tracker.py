@@ -306,6 +306,15 @@ def test_what_filled_before_an_earlier_session_found_an_order_is_not_told() -> N
     assert tracker.open_orders() == []
 
 
+@pytest.mark.fault("B16")
+def test_an_adopted_order_that_was_given_up_lives_where_it_shows_itself() -> None:
+    """The session before said that it never arrived."""
+    tracker = tracking()
+    tracker.adopt(OURS, "", BTC, D(0), (), NOW_NS, ended=True, rejected=True)
+    assert kinds(tracker.observe(shown([], "open"), NOW_NS)) == [OrderAccepted]
+    assert [order.client_order_id for order in tracker.open_orders()] == [OURS]
+
+
 def test_an_adopted_order_that_had_ended_is_silent() -> None:
     """Until it has filled after all."""
     tracker = tracking()

@@ -261,8 +261,9 @@ class Trading:
             qty, avg_px = self.books.held(name)
             instrument = self._directory.instruments[name].id
             self._publish(PositionReported(now_ns, now_ns, venue, instrument, qty, avg_px))
-        if self._left is not None:
-            return
+        told = () if self._left is None else self._left.state.money.reported
+        if any(at == venue and currency for at, currency in told):
+            return  # else an earlier session ended before it had read the account
         totals = self.books.totals()
         for currency, total in sorted(totals.items()):
             free = account.marginAvailable if currency == account.currency else total

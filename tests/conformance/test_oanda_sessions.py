@@ -5,6 +5,7 @@ The exchange is the sandbox with a market that stands still; what others do ther
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 from connectors.oanda.sandbox.settings import ACCOUNT_ID
+from connectors.oanda.trading import Left
 from engine.carried import CarriedOrder
 from engine.commands import OrderType, TimeInForce
 from engine.errors import VenueError
@@ -21,9 +23,12 @@ from engine.events import (
     OrderFilled,
     OrderFound,
     OrderRejected,
+    SessionStarted,
     Side,
+    Timer,
 )
 from engine.managed_order import found_order
+from engine.recovery import Recovery
 from tests.support.oanda_session import EUR, JPY, D, exchange, pin, session, until
 
 RESTING: dict[str, Any] = {
@@ -172,6 +177,19 @@ async def test_a_session_without_an_order_goes_on_by_time(tmp_path: Path) -> Non
         async with session(client, tmp_path, left) as second:
             assert [event.qty for event in second.log.of(OrderFilled)] == [30]
             assert second.books.qty() == 70
+
+
+@pytest.mark.fault("A5")
+async def test_a_session_after_a_start_that_failed_begins_with_the_money_that_is_there(tmp_path: Path) -> None:
+    """The first one on the account ended before the venue had answered: a beginning and a timer are its record."""
+    recovery = Recovery("USD")
+    recovery.take([SessionStarted(1, 1, "s", "", "", (), ()), Timer(2, 2, "tick")])
+    async with exchange() as client:
+        await client.order(units="300")
+        async with session(client, tmp_path, Left(recovery.left(), time.time_ns())) as second:
+            assert second.books.qty() == 300
+            assert second.books.cash() == client.sandbox.exchange.accounts[ACCOUNT_ID].balance
+            assert second.books.adjusted == []
 
 
 async def test_an_instrument_that_is_new_begins_with_its_position(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from connectors.account_health import AccountHealth
 from connectors.account_rounds import AccountRounds
@@ -36,7 +36,8 @@ _log = logging.getLogger(__name__)
 
 class AccountReconciler:
     """``look`` has missing transactions read.  ``rival(client_order_id)`` names the session of another daemon that sent
-    an order; empty for any other order."""
+    an order; empty for any other order.  Of those that an earlier session knew (``carried``) none is a rival's: they
+    were sent here, or somebody has begun anew with them there."""
 
     def __init__(
         self,
@@ -52,7 +53,9 @@ class AccountReconciler:
         look: Callable[[], None],
         every_s: float,
         rival: Callable[[str], str] = lambda _client_order_id: "",
+        carried: Collection[str] = (),
     ) -> None:
+        self._carried = carried
         self._venue = venue
         self._directory = directory
         self._protocol = protocol
@@ -148,4 +151,5 @@ class AccountReconciler:
 
     def rivals(self, account: wire.Account) -> list[str]:
         """Sessions of other daemons with open orders on the account."""
-        return sorted({session for order in account.orders if (session := self._rival(order.client_id))})
+        names = (order.client_id for order in account.orders if order.client_id not in self._carried)
+        return sorted({session for name in names if (session := self._rival(name))})

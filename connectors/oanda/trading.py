@@ -142,6 +142,7 @@ class Trading:
             look=self.feed.look,
             every_s=settings.reconcile_s,
             rival=rival,
+            carried=frozenset() if left is None else {one.new.client_order_id for one in left.state.orders},
         )
 
     def _guarantees(self, instrument: str) -> bool:

@@ -16,7 +16,7 @@ from connectors.oanda.sandbox.settings import ACCOUNT_ID
 from connectors.oanda.trading import Left
 from engine.carried import CarriedOrder
 from engine.commands import OrderType, TimeInForce
-from engine.errors import VenueError
+from engine.errors import VenueError, WrongAccount
 from engine.events import (
     OrderAccepted,
     OrderCancelled,
@@ -137,6 +137,21 @@ async def test_an_order_by_hand_without_an_id_is_gone_on_with_by_its_number(tmp_
             assert second.settled()[0].unresolved == ()
             second.cancel(found.client_order_id)
             await second.told(found.client_order_id, OrderCancelled)
+
+
+@pytest.mark.fault("A10")
+async def test_orders_that_an_earlier_session_knew_are_no_rivals(tmp_path: Path) -> None:
+    """Of a session whose folder is gone, or of a daemon that is gone and whose orders ``--venue-truth`` has taken over:
+    the start after that is not refused again."""
+    async with exchange() as client:
+        async with session(client, tmp_path) as first:
+            first.submit("k-gone-1", "10", **RESTING)
+            await first.told("k-gone-1", OrderAccepted)
+        async with session(client, tmp_path, first.leaves(), rival=lambda name: "gone" if name else "") as second:
+            assert [type(event) for event in second.of("k-gone-1")] == [OrderAccepted]
+        with pytest.raises(WrongAccount, match="session gone"):
+            async with session(client, tmp_path, rival=lambda name: "gone" if name else ""):
+                pass
 
 
 @pytest.mark.fault("C18")

@@ -59,7 +59,7 @@ def options_of(
         report=plan.report,
         account="" if records else account_of(settings, live=plan.live),
         venue_truth=plan.venue_truth,
-        watchdog=None if records else watchdog_plan(settings, live=plan.live),
+        watchdog=None if records else watchdog_plan(settings, plan),
         flatten_s=settings.shutdown.flatten_timeout_s if settings.shutdown.positions == "flatten" else None,
         busy_poll=settings.engine.busy_poll,
         own_code=tuple(own_code(settings)),
@@ -74,14 +74,15 @@ def options_of(
     )
 
 
-def watchdog_plan(settings: Settings, *, live: bool) -> WatchdogPlan | None:
-    """What looks after the orders of an account that outlives the session; None for any other account."""
+def watchdog_plan(settings: Settings, plan: SessionPlan) -> WatchdogPlan | None:
+    """What looks after the orders of an account that outlives the session; None for any other account.  A session that
+    only checks leaves them where they are, whatever ends it."""
     wanted = settings.watchdog
-    told = cancel_only_of(settings, live=live) if wanted.enabled else None
+    told = cancel_only_of(settings, live=plan.live) if wanted.enabled else None
     if told is None:
         return None
-    rules = Rules(**wanted.model_dump(exclude={"enabled", "at_venue_s"}))  # the second is the connector's
-    return WatchdogPlan(told.module, told.told, rules)
+    given = wanted.model_dump(exclude={"enabled", "at_venue_s"})  # the second is the connector's
+    return WatchdogPlan(told.module, told.told, Rules(**given | ({"on_death": "keep"} if plan.only_check else {})))
 
 
 def observer_plan(settings: Settings, instruments: Iterable[Instrument], command: Sequence[str]) -> ObserverPlan | None:

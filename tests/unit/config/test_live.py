@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from config.exchange import account_of, cancel_only_of
 from config.live import check_confirmed, check_place, check_profile, money_of
 from config.load import load
 from config.schema import Settings
+from config.session_options import watchdog_plan
+from config.session_plan import SessionPlan
 from connectors.coinbase.sandbox.keys import make_key_file
 from engine.errors import ConfigError, KestrelError, WrongAccount
 from tests.support.live import write_live
@@ -109,6 +112,18 @@ def test_a_venue_whose_library_knows_its_addresses_has_none_written_down(tmp_pat
     ):
         with pytest.raises(ConfigError, match=said):
             check_place(settings(tmp_path, venue=bare | changes))
+
+
+@pytest.mark.fault("A11")
+def test_a_session_that_only_checks_has_a_watchdog_that_cancels_nothing(tmp_path: Path) -> None:
+    """However it ends: killed, or by a second Ctrl-C."""
+    make_key_file(tmp_path / "key.json")
+    made = settings(tmp_path, watchdog={"on_death": "halt"})
+    checks, trades = (watchdog_plan(made, SessionPlan("live", only_check=only)) for only in (True, False))
+    assert checks is not None
+    assert trades is not None
+    assert (checks.rules.on_death, trades.rules.on_death) == ("keep", "halt")
+    assert checks.rules == msgspec.structs.replace(trades.rules, on_death="keep")
 
 
 def test_the_real_venues_account_is_only_there_in_a_live_session(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from engine.events import Event, SessionStarted, StateCarried, StateKept
 from engine.recovery import AT_THE_MARKETS_PACE, Recovery
 from engine.runtime.machine_lock import MachineLock
 from engine.runtime.segment import SegmentInfo, SegmentScan, list_segments, segment_name, without_blank
+from engine.runtime.session import HEADER_FILE
 
 VENUE_TRUTH = "look into why; then start with --venue-truth to go on from what the venue says alone"
 _KEPT_TAGS = {StateKept.__struct_config__.tag, StateCarried.__struct_config__.tag}
@@ -99,18 +100,7 @@ class Succession:
 
     def holder(self) -> str:
         """The daemon that trades on the account now, in words; empty for none.  Holds nothing when it returns."""
-        elsewhere = "" if self._machine is None else self._machine.holder()
-        try:
-            descriptor = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return elsewhere  # nobody of ours has traded on it; what cannot be read cannot be locked: a start says so
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "an unknown process"
-        finally:
-            os.close(descriptor)
-        return elsewhere
+        return _holder_of(self._lock_path) or ("" if self._machine is None else self._machine.holder())
 
     @property
     def lock_path(self) -> Path:
@@ -138,12 +128,14 @@ class Succession:
     def identify(self, identity: str, *, anew: bool = False) -> None:
         """The venue's own id of the account, as it tells it to the key: the first one is kept, as a digest.
 
-        ``anew``: whatever it was before.  Raises ``WrongAccount`` when the account is another one than before.
+        ``anew``: whatever it was before.  Raises ``WrongAccount`` when the account is another one than before, or a
+        daemon with another key trades on it.
         """
         digest = _fingerprint(identity)
         known = self._read()
         if not anew:
             self._check(known, digest)
+        self._refuse_twin(known, digest)
         if known.identity != digest:
             self._write(known._replace(identity=digest))
 
@@ -159,6 +151,24 @@ class Succession:
                 expected="the same account behind the same address and key",
                 do="correct address or key file; to begin anew on this account: --venue-truth",
             )
+
+    def _refuse_twin(self, mine: _Pointer, digest: str) -> None:
+        """An account may have several keys, and goes by another name with each."""
+        server = _server_of(mine)
+        for path in self._folder.glob("*.json"):
+            if path == self._pointer or server is None:
+                continue
+            try:
+                other = _pointer_in(path)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue  # nobody can start with that one either
+            holder = _holder_of(path.with_suffix(".lock")) if other.identity == digest else ""
+            if holder and _server_of(other) == server:
+                raise WrongAccount(
+                    f"account {self.account} is traded by {holder}, with another key",
+                    expected="one daemon on an account",
+                    do="stop that one first, or give this key a portfolio of its own",
+                )
 
     def _write(self, pointer: _Pointer) -> None:
         content = {"account": self.account, **pointer._asdict()}
@@ -194,12 +204,40 @@ class Succession:
 
     def _read(self) -> _Pointer:
         try:
-            content = json.loads(self._pointer.read_bytes())
-            return _Pointer([str(path) for path in content["sessions"]], str(content.get("identity", "")))
+            return _pointer_in(self._pointer)
         except FileNotFoundError:
             return _Pointer([], "")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{self._pointer} cannot be read: {error}", do=VENUE_TRUTH) from error
+
+
+def _pointer_in(path: Path) -> _Pointer:
+    content = json.loads(path.read_bytes())
+    return _Pointer([str(path) for path in content["sessions"]], str(content.get("identity", "")))
+
+
+def _server_of(pointer: _Pointer) -> tuple[str, ...] | None:
+    """Venue and address of the newest session; None where nobody can say."""
+    try:
+        venue = json.loads((Path(pointer.sessions[0]) / HEADER_FILE).read_bytes())["config"]["venue"]
+        return tuple(str(venue.get(name)) for name in ("name", "feed", "rest_url"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
+def _holder_of(lock_path: Path) -> str:
+    """The daemon that holds an account's lock, in words; empty for none."""
+    try:
+        descriptor = os.open(lock_path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""  # nobody of ours has traded on it; what cannot be read cannot be locked: a start says so
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "an unknown process"
+    finally:
+        os.close(descriptor)
+    return ""
 
 
 def _lock_alone(descriptor: int) -> None:

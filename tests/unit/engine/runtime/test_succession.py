@@ -95,6 +95,34 @@ def test_whose_account_it_is_can_be_asked_without_being_kept(tmp_path: Path) -> 
         one.check_identity("portfolio-2")
 
 
+@pytest.mark.fault("A10")
+def test_a_second_key_of_an_account_is_no_second_account(tmp_path: Path) -> None:
+    """Each key has a name, a lock and a pointer of its own; the venue's id of what is behind it is one.  Told apart by
+    the server: exchanges of ours give every account the same id."""
+
+    def begun(account: str, session: str, url: str) -> Succession:
+        made = succession(tmp_path, account)
+        made.lock(session)
+        folder = tmp_path / session
+        folder.mkdir()
+        venue = {"name": "coinbase", "feed": "live", "rest_url": url}
+        (folder / "session.json").write_text(json.dumps({"config": {"venue": venue}}))
+        made.begin(folder)
+        return made
+
+    first, second = begun(ACCOUNT, "s-1", "https://one"), begun("coinbase-second-key", "s-2", "https://one")
+    elsewhere = begun("coinbase-elsewhere", "s-3", "https://two")
+    for one in (first, elsewhere):
+        one.identify("portfolio-1")
+    with pytest.raises(WrongAccount, match=r"traded by process \d+, session s-1, with another key"):
+        second.identify("portfolio-1")
+    second.identify("portfolio-2")
+    first.close()
+    second.identify("portfolio-1", anew=True)
+    for one in (second, elsewhere):
+        one.close()
+
+
 def test_a_run_folder_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
     """A file lies where the folder should be: neither lock nor pointer, and each says which path."""
     (tmp_path / "run").write_text("in the way")

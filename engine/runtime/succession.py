@@ -128,14 +128,22 @@ class Succession:
     def identify(self, identity: str, *, anew: bool = False) -> None:
         """The venue's own id of the account, as it tells it to the key: the first one is kept, as a digest.
 
-        ``anew``: whatever it was before.  Raises ``WrongAccount`` when the account is another one than before, or a
-        daemon with another key trades on it.
+        ``anew``: whatever it was before.  Raises ``WrongAccount`` when the account is another one than before, a daemon
+        with another key trades on it, or one has traded on it since: then the next start goes on from that session.
         """
         digest = _fingerprint(identity)
         known = self._read()
         if not anew:
             self._check(known, digest)
-        self._refuse_twin(known, digest)
+        newest = self._refuse_twin(known, digest)
+        if newest is not None and not anew:
+            self._write(newest)
+            session = Path(newest.sessions[0]).name
+            raise WrongAccount(
+                f"account {self.account} is the one that session {session} traded on with another key",
+                expected="a session that goes on with what that one left",
+                do="start again, and it does; to begin anew on this account: --venue-truth",
+            )
         if known.identity != digest:
             self._write(known._replace(identity=digest))
 
@@ -152,9 +160,11 @@ class Succession:
                 do="correct address or key file; to begin anew on this account: --venue-truth",
             )
 
-    def _refuse_twin(self, mine: _Pointer, digest: str) -> None:
-        """An account may have several keys, and goes by another name with each."""
-        server = _server_of(mine)
+    def _refuse_twin(self, mine: _Pointer, digest: str) -> _Pointer | None:
+        """An account may have several keys, and goes by another name with each.  Returns the pointer of the key that
+        traded on it since, at a real venue."""
+        server, newest = _server_of(mine), None
+        newest_ns = max([_begun_ns(path) for path in self._gone_on_with or ()], default=0)
         for path in self._folder.glob("*.json"):
             if path == self._pointer or server is None:
                 continue
@@ -169,6 +179,10 @@ class Succession:
                     expected="one daemon on an account",
                     do="stop that one first, or give this key a portfolio of its own",
                 )
+            is_same = other.identity == digest and _server_of(other) == server and "live" in server
+            if is_same and _begun_ns(other.sessions[0]) > newest_ns:
+                newest, newest_ns = other, _begun_ns(other.sessions[0])
+        return newest
 
     def _write(self, pointer: _Pointer) -> None:
         content = {"account": self.account, **pointer._asdict()}
@@ -223,6 +237,14 @@ def _server_of(pointer: _Pointer) -> tuple[str, ...] | None:
         return tuple(str(venue.get(name)) for name in ("name", "feed", "rest_url"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
+
+
+def _begun_ns(session: str) -> int:
+    """0 where nobody can say."""
+    try:
+        return int(json.loads((Path(session) / HEADER_FILE).read_bytes())["created_ns"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _holder_of(lock_path: Path) -> str:

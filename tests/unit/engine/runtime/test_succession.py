@@ -123,6 +123,44 @@ def test_a_second_key_of_an_account_is_no_second_account(tmp_path: Path) -> None
         one.close()
 
 
+@pytest.mark.fault("C8")
+@pytest.mark.fault("F6")
+def test_a_key_that_was_replaced_leaves_what_its_sessions_left(tmp_path: Path) -> None:
+    """The old key's session holds orders, stops and latches: the new key's first start names it, the next one goes on
+    with it, and back with the old key the same holds.  Begun anew, nothing of it counts."""
+
+    def begun(account: str, session: str, created_ns: int) -> Succession:
+        made = succession(tmp_path, account)
+        made.lock(session)
+        left = made.left("USD")
+        folder = leave(tmp_path / session, trading(created_ns).records)
+        venue = {"name": "coinbase", "feed": "live", "rest_url": None}
+        header = {"config": {"venue": venue}, "created_ns": created_ns}
+        (folder / "session.json").write_text(json.dumps(header))
+        made.begin(folder)
+        made.came_from = None if left is None else left.session  # type: ignore[attr-defined]
+        return made
+
+    old = begun(ACCOUNT, "s-1", 1)
+    old.identify("portfolio-1")
+    old.close()
+    new = begun("coinbase-new-key", "s-2", 2)
+    with pytest.raises(WrongAccount, match=r"session s-1 traded on with another key.*start again"):
+        new.identify("portfolio-1")
+    new.close()
+    new = begun("coinbase-new-key", "s-3", 3)
+    new.identify("portfolio-1")
+    new.close()
+    assert new.came_from == "s-1"  # type: ignore[attr-defined]
+    back = begun(ACCOUNT, "s-4", 4)
+    with pytest.raises(WrongAccount, match="session s-3"):
+        back.identify("portfolio-1")
+    back.close()
+    anew = begun("coinbase-third-key", "s-5", 5)
+    anew.identify("portfolio-1", anew=True)
+    anew.close()
+
+
 def test_a_run_folder_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
     """A file lies where the folder should be: neither lock nor pointer, and each says which path."""
     (tmp_path / "run").write_text("in the way")

@@ -4,7 +4,8 @@ Owns a lock and a pointer for each account in the user's run folder: daemons sta
 the same account.  What a session leaves is ``engine.recovery``'s to say.
 
     <run folder>/accounts/<digest of the account>.lock    held while a daemon trades on it
-    <run folder>/accounts/<digest of the account>.json    {"account", "sessions": [newest, the one before], "identity"}
+    <run folder>/accounts/<digest of the account>.json    {"account", "sessions": [newest, the one before], "identity",
+                                                          "identified_ns"}
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class _Pointer(NamedTuple):
     sessions: list[str]
     identity: str
     """Digest of the venue's own id of the account; empty until a session has learned it."""
+    identified_ns: int = 0
+    """When the newest session began that has learned it: one that failed before that has not been on the account."""
 
 
 class Succession:
@@ -123,7 +126,7 @@ class Succession:
             before = _Pointer([], "")  # it was refused, and the answer was to go on without what it names
         gone_on_with = before.sessions if self._gone_on_with is None else self._gone_on_with
         newest = [str(session.absolute()), *gone_on_with]
-        self._write(_Pointer(newest[:2], before.identity))
+        self._write(before._replace(sessions=newest[:2]))
 
     def identify(self, identity: str, *, anew: bool = False) -> None:
         """The venue's own id of the account, as it tells it to the key: the first one is kept, as a digest.
@@ -135,7 +138,13 @@ class Succession:
         known = self._read()
         if not anew:
             self._check(known, digest)
-        newest = self._refuse_twin(known, digest)
+        # Before the others are looked at: of two that begin at once, at least one sees the other.
+        self._write(known._replace(identity=digest))
+        try:
+            newest = self._refuse_twin(known, digest)
+        except WrongAccount:
+            self._write(known)
+            raise
         if newest is not None and not anew:
             self._write(newest)
             session = Path(newest.sessions[0]).name
@@ -144,8 +153,10 @@ class Succession:
                 expected="a session that goes on with what that one left",
                 do="start again, and it does; to begin anew on this account: --venue-truth",
             )
-        if known.identity != digest:
-            self._write(known._replace(identity=digest))
+        # After those before, also where the clock was set back since.
+        before_ns = max(known.identified_ns, 0 if newest is None else newest.identified_ns)
+        begun_ns = max([_begun_ns(path) for path in known.sessions[:1]], default=0)
+        self._write(known._replace(identity=digest, identified_ns=max(begun_ns, before_ns + 1)))
 
     def check_identity(self, identity: str) -> None:
         """``identify`` without keeping anything.  Raises ``WrongAccount`` as it does."""
@@ -163,8 +174,7 @@ class Succession:
     def _refuse_twin(self, mine: _Pointer, digest: str) -> _Pointer | None:
         """An account may have several keys, and goes by another name with each.  Returns the pointer of the key that
         traded on it since, at a real venue."""
-        server, newest = _server_of(mine), None
-        newest_ns = max([_begun_ns(path) for path in self._gone_on_with or ()], default=0)
+        server, newest, newest_ns = _server_of(mine), None, mine.identified_ns
         for path in self._folder.glob("*.json"):
             if path == self._pointer or server is None:
                 continue
@@ -180,8 +190,8 @@ class Succession:
                     do="stop that one first, or give this key a portfolio of its own",
                 )
             is_same = other.identity == digest and _server_of(other) == server and "live" in server
-            if is_same and _begun_ns(other.sessions[0]) > newest_ns:
-                newest, newest_ns = other, _begun_ns(other.sessions[0])
+            if is_same and other.identified_ns > newest_ns:
+                newest, newest_ns = other, other.identified_ns
         return newest
 
     def _write(self, pointer: _Pointer) -> None:
@@ -227,7 +237,11 @@ class Succession:
 
 def _pointer_in(path: Path) -> _Pointer:
     content = json.loads(path.read_bytes())
-    return _Pointer([str(path) for path in content["sessions"]], str(content.get("identity", "")))
+    sessions, identity = [str(path) for path in content["sessions"]], str(content.get("identity", ""))
+    since_ns = content.get("identified_ns")
+    if since_ns is None:  # of an earlier release
+        since_ns = _begun_ns(sessions[0]) if sessions and identity else 0
+    return _Pointer(sessions, identity, int(since_ns))
 
 
 def _server_of(pointer: _Pointer) -> tuple[str, ...] | None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,42 +124,99 @@ def test_a_second_key_of_an_account_is_no_second_account(tmp_path: Path) -> None
         one.close()
 
 
+NEW_KEY = "coinbase-new-key"
+
+
+def begun(folder: Path, account: str, created_ns: int, name: str = "") -> tuple[Succession, str]:
+    """A session that went as far as its first bytes to the real venue, and which one it goes on with."""
+    made, name = succession(folder, account), name or f"s-{created_ns}"
+    made.lock(name)
+    left = made.left("USD")
+    session = leave(folder / name, trading(created_ns).records)
+    venue = {"name": "coinbase", "feed": "live", "rest_url": None}
+    (session / "session.json").write_text(json.dumps({"config": {"venue": venue}, "created_ns": created_ns}))
+    made.begin(session)
+    return made, "" if left is None else left.session
+
+
 @pytest.mark.fault("C8")
 @pytest.mark.fault("F6")
 def test_a_key_that_was_replaced_leaves_what_its_sessions_left(tmp_path: Path) -> None:
     """The old key's session holds orders, stops and latches: the new key's first start names it, the next one goes on
     with it, and back with the old key the same holds.  Begun anew, nothing of it counts."""
 
-    def begun(account: str, session: str, created_ns: int) -> Succession:
-        made = succession(tmp_path, account)
-        made.lock(session)
-        left = made.left("USD")
-        folder = leave(tmp_path / session, trading(created_ns).records)
-        venue = {"name": "coinbase", "feed": "live", "rest_url": None}
-        header = {"config": {"venue": venue}, "created_ns": created_ns}
-        (folder / "session.json").write_text(json.dumps(header))
-        made.begin(folder)
-        made.came_from = None if left is None else left.session  # type: ignore[attr-defined]
-        return made
-
-    old = begun(ACCOUNT, "s-1", 1)
+    old, _ = begun(tmp_path, ACCOUNT, 1)
     old.identify("portfolio-1")
     old.close()
-    new = begun("coinbase-new-key", "s-2", 2)
+    new, _ = begun(tmp_path, NEW_KEY, 2)
     with pytest.raises(WrongAccount, match=r"session s-1 traded on with another key.*start again"):
         new.identify("portfolio-1")
     new.close()
-    new = begun("coinbase-new-key", "s-3", 3)
+    new, came_from = begun(tmp_path, NEW_KEY, 3)
     new.identify("portfolio-1")
     new.close()
-    assert new.came_from == "s-1"  # type: ignore[attr-defined]
-    back = begun(ACCOUNT, "s-4", 4)
+    assert came_from == "s-1"
+    back, _ = begun(tmp_path, ACCOUNT, 4)
     with pytest.raises(WrongAccount, match="session s-3"):
         back.identify("portfolio-1")
     back.close()
-    anew = begun("coinbase-third-key", "s-5", 5)
+    anew, _ = begun(tmp_path, "coinbase-third-key", 5)
     anew.identify("portfolio-1", anew=True)
     anew.close()
+
+
+@pytest.mark.fault("C8")
+@pytest.mark.fault("F6")
+def test_a_start_that_failed_before_it_saw_the_account_has_not_traded_on_it(tmp_path: Path) -> None:
+    """The key that was revoked is tried once more, by mistake, and so is the new one without a network: neither hides
+    what was traded since, nor what went before."""
+    old, _ = begun(tmp_path, ACCOUNT, 1)
+    old.identify("portfolio-1")
+    old.close()
+    begun(tmp_path, NEW_KEY, 2)[0].close()
+    new, _ = begun(tmp_path, NEW_KEY, 3)
+    with pytest.raises(WrongAccount, match="session s-1"):
+        new.identify("portfolio-1")
+    new.close()
+    new, came_from = begun(tmp_path, NEW_KEY, 4)
+    new.identify("portfolio-1")
+    new.close()
+    assert came_from == "s-1"
+    begun(tmp_path, ACCOUNT, 5)[0].close()
+    again, came_from = begun(tmp_path, NEW_KEY, 6)
+    again.identify("portfolio-1")
+    again.close()
+    assert came_from == "s-4"
+    back, _ = begun(tmp_path, ACCOUNT, 7)
+    with pytest.raises(WrongAccount, match="session s-6"):
+        back.identify("portfolio-1")
+    back.close()
+    clock_set_back, came_from = begun(tmp_path, ACCOUNT, 3, "s-8")
+    clock_set_back.identify("portfolio-1")
+    clock_set_back.close()
+    assert came_from == "s-6"
+    new, _ = begun(tmp_path, NEW_KEY, 9)
+    with pytest.raises(WrongAccount, match="session s-8"):
+        new.identify("portfolio-1")
+    new.close()
+
+
+@pytest.mark.fault("A10")
+def test_of_two_keys_that_begin_at_once_one_sees_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that comes up starts both: the second asks who trades while the first has not finished asking."""
+    (first, _), (second, _) = (begun(tmp_path, account, number) for number, account in enumerate((ACCOUNT, NEW_KEY), 1))
+    look = first._refuse_twin
+
+    def look_and_be_overtaken(*asked: Any) -> Any:
+        found = look(*asked)
+        with pytest.raises(WrongAccount, match="session s-1, with another key"):
+            second.identify("portfolio-1")
+        return found
+
+    monkeypatch.setattr(first, "_refuse_twin", look_and_be_overtaken)
+    first.identify("portfolio-1")
+    for one in (first, second):
+        one.close()
 
 
 def test_a_run_folder_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -207,7 +265,7 @@ def test_the_pointer_names_the_newest_and_the_one_before(tmp_path: Path) -> None
     (pointer,) = (tmp_path / "run" / "accounts").glob("*.json")
     content = json.loads(pointer.read_text())
     newest = [str(tmp_path / "s-3"), str(tmp_path / "s-2")]
-    assert content == {"account": ACCOUNT, "sessions": newest, "identity": ""}
+    assert content == {"account": ACCOUNT, "sessions": newest, "identity": "", "identified_ns": 0}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"sessions": 7}', b"\xff\xfe"])

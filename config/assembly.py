@@ -152,21 +152,26 @@ class ConfiguredAssembly:
             mixture = self._mixtures.recorded(recorded, instrument, outputs)
         else:
             try:
-                mixture = self._mixtures.find(name, instrument, outputs)
+                mixture = self._find_mixture(name, instrument, outputs)
             except MemberRetired:
                 spec = self._mixtures.spec_left(name, instrument, outputs)
                 if spec is None or self._settings.venue.feed == "replay":
                     raise
                 self._followed[instrument.id] = Followed(instrument, "", outputs, name, members)
                 return Assignment(spec=spec.to_json().decode(), facts=((VACANT, 1.0),))
-            except ChampionRefused:
-                if self._settings.venue.feed == "replay":
-                    raise
-                # Where nothing but a date is against it, it begins as expired.
-                mixture = self._mixtures.find(name, instrument, outputs, partial(load_bundle, now_ns=0))
         if members:
             self._followed[instrument.id] = Followed(instrument, mixture.version, outputs, name, members)
         return self._mixtures.assignment(mixture, instrument.id)
+
+    def _find_mixture(self, name: str, instrument: Instrument, outputs: frozenset[str]) -> Mixture:
+        """Where nothing but a date is against it, it begins as expired; not for played files.  Raises as
+        ``Mixtures.find`` does."""
+        try:
+            return self._mixtures.find(name, instrument, outputs)
+        except ChampionRefused:
+            if self._settings.venue.feed == "replay":
+                raise
+        return self._mixtures.find(name, instrument, outputs, partial(load_bundle, now_ns=0))
 
     def _assignment(self, bundle: Bundle) -> Assignment:
         self._bundles[bundle.version] = bundle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from config.mixture_schema import MixtureSettings
@@ -65,12 +66,12 @@ class Mixtures:
 
     def spec_left(self, name: str, instrument: Instrument, outputs: Collection[str]) -> FeatureSpec | None:
         """Of the features that go on where a member was taken away: those of the members that are left, which read the
-        same columns; None where nobody is."""
+        same columns; None where nobody is.  No date is held against them: they do not serve."""
         directory, registry = self._models.directory, self._models.registry
-        specs = []
+        load, specs = partial(load_bundle, now_ns=0), []
         for one in self._wanted[name].members:
             with suppress(BundleError):
-                specs.append(find_member(directory, registry, instrument, one, load_bundle, outputs).spec)
+                specs.append(find_member(directory, registry, instrument, one, load, outputs).spec)
         return max(specs, key=lambda spec: spec.window, default=None)
 
     def follow(self, followed: Followed, load: Callable[[Path], Bundle]) -> Mixture | None:

@@ -306,6 +306,25 @@ def test_a_session_begins_on_a_mixture_with_a_member_whose_date_has_come(bundles
     assert again.model(spot(), assigned) is not None
 
 
+@pytest.mark.parametrize(("old", "retired"), [("first", "second"), ("second", "first")])
+def test_a_session_begins_without_a_mixture_of_which_one_has_expired_and_one_was_retired(
+    bundles: Path, old: str, retired: str
+) -> None:
+    """What the account holds must be left whichever is asked for first."""
+    session = Followed(bundles)
+    place = Path(shutil.copytree(bundles / old, bundles.parent / "old" / old))
+    manifest = json.loads((place / "manifest.json").read_bytes())
+    (place / "manifest.json").write_text(json.dumps({**manifest, "expires_ns": 1_000}))
+    gone, _ = session.registry.add(load_bundle(bundles / retired))
+    changed(bundles, "promote", gone)
+    changed(bundles, "retire", gone)
+    changed(bundles, "promote", session.registry.add(load_bundle(place, now_ns=0))[0])
+    again = made(session.settings)
+    vacant = again.assign(spot(), True)
+    assert (vacant.model, is_vacant(vacant)) == ("", True)
+    assert again.features(spot(), vacant) is not None
+
+
 @pytest.mark.parametrize("what", ["horizon", "damaged", "slow"])
 def test_a_member_that_may_not_serve_changes_nothing_and_is_told(bundles: Path, what: str) -> None:
     session = Followed(bundles, deadline_us=1 if what == "slow" else 1_000_000)

@@ -102,9 +102,12 @@ class OrderTracker(ExitTracking):
         return wanted
 
     def misses(self, fill: Fill) -> bool:
-        """Whether a listed execution of an order of ours is not in its books and was not put off: it made no sense."""
+        """Whether a listed execution of an order of ours is not in its books and was not put off: it made no sense.
+        One that has ended with all that the venue says it has filled misses none."""
         order = self._by_venue.get(fill.order_id)
         if order is None or not order.ours or order.held or not is_execution(fill):
+            return False
+        if order.closed and order.claimed_qty:
             return False
         return fill.entry_id not in (order.entries or ()) and fill.entry_id not in (order.deferred or ())
 

@@ -247,6 +247,20 @@ async def test_an_account_is_not_taken_for_whole_with_an_execution_that_cannot_b
         assert len(await b.settler.read_fills_since(0)) == 2
 
 
+@pytest.mark.fault("C13")
+async def test_an_order_that_has_ended_whole_leaves_its_account_to_be_confirmed() -> None:
+    """An entry without a size stays listed beside the one that filled it: the venue counts one, and so do the books."""
+    async with settling() as b:
+        b.up()
+        b.tracker.sent("c1", 1)
+        b.venue.order("v1", "c1", "FILLED", "0.4")
+        b.venue.fills = [fill("e1"), fill("e2", size="0")]
+        b.claim("v1", "c1", "0.4", "FILLED")
+        await until(lambda: b.tracker.open_orders() == [])
+        assert len(await b.settler.read_fills_since(0)) == 2
+        assert [one.trade_id for one in b.log.of(OrderFilled)] == ["e1"]
+
+
 async def test_a_defect_in_a_background_task_stops_entries_and_the_task_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -82,7 +82,8 @@ def watchdog_plan(settings: Settings, plan: SessionPlan) -> WatchdogPlan | None:
     if told is None:
         return None
     given = wanted.model_dump(exclude={"enabled", "at_venue_s"})  # the second is the connector's
-    return WatchdogPlan(told.module, told.told, Rules(**given | ({"on_death": "keep"} if plan.only_check else {})))
+    given |= {"on_death": "keep", "only_looks": True} if plan.only_check else {}
+    return WatchdogPlan(told.module, told.told, Rules(**given))
 
 
 def observer_plan(settings: Settings, instruments: Iterable[Instrument], command: Sequence[str]) -> ObserverPlan | None:

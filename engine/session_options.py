@@ -15,13 +15,15 @@ and a listing that leaves a currency out is asked for again."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of section ``watchdog``, s."""
+    """The settings of section ``watchdog``, s.  ``only_looks``: of a session that only checks, which is not halted
+    either, and of which nothing is cancelled."""
 
     stuck_s: float = 5.0
     start_s: float = 180.0
     halt_s: float = 2.0
     on_death: Literal["cancel", "halt", "keep"] = "cancel"
     give_up_s: float = 3600.0
+    only_looks: bool = False
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,8 @@ class Watchdog:
     def _complaint(self, beat: Beat) -> tuple[str, bool]:
         """What is wrong with a daemon that lives, and whether it is to be halted for it."""
         rules = self._rules
+        if rules.only_looks:
+            return "", False
         limit_s = rules.start_s if beat.phase is Phase.STARTING else rules.stuck_s
         if self._silent_s >= limit_s:
             return f"no heartbeat for {limit_s:g} s, in phase {beat.phase.name.lower()}", True

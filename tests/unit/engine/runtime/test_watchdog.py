@@ -277,6 +277,23 @@ def test_orders_of_a_daemon_whose_heir_fails_at_its_start_are_cancelled() -> Non
     assert (scene.events[-1], scene.dog.complete) == ("finished", True)
 
 
+@pytest.mark.fault("A11")
+def test_a_session_that_only_checks_is_neither_halted_nor_cancelled_where_it_hangs() -> None:
+    """Ctrl-Z at its terminal, in a start or at its end, a file HALT that it has no time for, then a kill."""
+    scene = Scene(on_death="keep", only_looks=True)
+    for phase in (Phase.STARTING, Phase.ENDING):
+        scene.say(phase=phase, risk=H)
+        scene.run(400)
+    scene.halt = {"source": "operator", "reason": "by hand"}
+    scene.say(risk=A)
+    scene.run(10, beating=True)
+    scene.alive = False
+    scene.run(1)
+    assert (scene.over, scene.asked, scene.latched) == (True, [], False)
+    assert scene.halt == {"source": "operator", "reason": "by hand"}
+    assert scene.events == ["alert", "left_alone"]
+
+
 def test_nothing_is_given_up_in_silence() -> None:
     """A venue that is gone for good: after the setting it says what is left to do, and that it is not done."""
     scene = Scene(give_up_s=60)

@@ -35,6 +35,8 @@ CHECK_AFTER_S = 2.0
 CHECK_AGAIN_S = 5.0
 GONE_NS = 300 * NS_PER_S
 """The record of an order that was taken is not found for so long: it is gone.  Longer than any listing lags."""
+GONE_LOOKS = 30
+"""And so often: a clock that was set says nothing, nor does a venue that could not be asked."""
 ROUTINE_LOOKS = 2
 """How often an order that nothing speaks against is looked up, ``CHECK_AGAIN_S`` apart: one answer may lag behind."""
 WHILE_CHANGED = 0
@@ -96,8 +98,8 @@ class Settler:
         self._inquiry = inquiry
         self._poll_s = poll_s
         self._checks: dict[str, float] = {}
-        self._missing_ns: dict[str, int] = {}
-        """Since when the record of an order that is looked up is not found."""
+        self._missing: dict[str, tuple[int, int]] = {}
+        """Since when the record of an order that is looked up is not found, and how often it was not."""
         self._routine: dict[str, int] = {}
         """Of those that are looked up for no reason of their own: how often still."""
         self._fills_due: dict[str, None] = {}
@@ -385,7 +387,7 @@ class Settler:
                 # Listings lag behind acceptances: "not found" once is no evidence; it is asked again.
                 await self._give_up_gone(order, asked_ns)
                 continue
-            self._missing_ns.pop(client_id, None)
+            self._missing.pop(client_id, None)
             self._observe(found, asked_ns)
             if self._is_settled(order):
                 self._forget_check(client_id)
@@ -398,13 +400,12 @@ class Settler:
         """An order that the venue has taken, and of which it knows nothing any more for long: neither by its id, nor as
         open, nor any execution.  Should it show itself, it lives."""
         client_id, venue_id = order.client_order_id, order.venue_order_id
-        missing_ns = asked_ns - self._missing_ns.setdefault(client_id, asked_ns)
-        if (
-            missing_ns < max(GONE_NS, self._grace_ns)
-            or order.attachment is not None
-            or order.claimed_qty
-            or order.booked_qty
-        ):
+        since_ns, looks = self._missing.get(client_id, (asked_ns, 0))
+        self._missing[client_id] = since_ns, looks + 1
+        missing_ns = asked_ns - since_ns
+        if missing_ns < max(GONE_NS, self._grace_ns) or looks < GONE_LOOKS:
+            return
+        if order.attachment is not None or order.claimed_qty or order.booked_qty:
             return
         listed = await self._listings.orders([("order_status", "OPEN"), ("limit", "100")])
         await self._book_all_of([venue_id])
@@ -432,7 +433,7 @@ class Settler:
     def _forget_check(self, client_id: str) -> None:
         self._checks.pop(client_id, None)
         self._routine.pop(client_id, None)
-        self._missing_ns.pop(client_id, None)
+        self._missing.pop(client_id, None)
 
     async def resolve_unknown(self) -> None:
         """Decide the orders of unknown outcome that are found, or absent for long enough.  Raises ``VenueError``."""

@@ -151,7 +151,8 @@ class GroupChecks:
             return False
         held_qty = min(group.open_qty, view.strategy_qty(group.strategy, name), view.position(name).qty)
         rules, top = view.instrument(name), view.top(name)
-        if top is None or not top.is_readable or held_qty < rules.min_qty:
+        held_qty -= held_qty % rules.lot_qty  # what is less than a lot nobody takes (rules may have changed)
+        if top is None or not top.is_readable or held_qty < rules.min_qty or not held_qty:
             return False
         if float(rules.notional(held_qty, rules.price(top.bid_px))) < 1.1 * float(rules.min_notional):
             return False

@@ -281,14 +281,18 @@ async def test_an_order_that_stays_open_is_looked_up_again_and_told_each_time(
 async def test_an_order_whose_record_is_gone_does_not_hold_its_risk_for_ever(
     evidence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Taken, its end lost, and the record answers 404: after the grace, unless anything speaks for it; it may live."""
+    """Taken, its end lost, and the record answers 404 for five minutes; not where anything speaks for it, or later."""
     monkeypatch.setattr(settle, "CHECK_AGAIN_S", 0.01)
     async with settling() as b:
         b.tracker.sent("c1", 1)
         b.log.extend(b.tracker.accepted("c1", "v1", 1))
         b.settler.check_now("c1")
         await until(lambda: len(b.venue.calls) >= 3)
-        b.clock.advance(290 * 10**9)
+        b.clock.advance(301 * 10**9)  # a clock that is set says nothing
+        await until(lambda: len(b.venue.calls) >= 6)
+        assert [o.client_order_id for o in b.tracker.open_orders()] == ["c1"]
+        b.clock.advance(-11 * 10**9)
+        await until(lambda: len(b.venue.calls) > settle.GONE_LOOKS + 6)
         asked = len(b.venue.calls)
         await until(lambda: len(b.venue.calls) > asked + 6)
         assert [o.client_order_id for o in b.tracker.open_orders()] == ["c1"]

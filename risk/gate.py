@@ -15,6 +15,7 @@ What an order that reduces a position may skip is listed in ``risk.exits``.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 
 from engine.commands import (
@@ -29,7 +30,7 @@ from engine.commands import (
 from engine.events import Halted, Reduced, Resumed, Side
 from engine.instruments import Instrument
 from engine.ports import View
-from engine.stakes import CLOSERS, GUARDIAN, other_half
+from engine.stakes import CLOSERS, EVERYONE, GUARDIAN, other_half
 from risk import checks, self_trade
 from risk.checks import BPS, ZERO, Finding
 from risk.controls import Controls
@@ -201,7 +202,7 @@ class Gate:
         if leaves and intent.strategy not in CLOSERS:
             own_qty = -view.strategy_qty(intent.strategy, name) * side
             if own_qty >= qty and open_qty:
-                own_qty -= _closing_qty(intent, view)
+                own_qty -= _closing_qty(intent, view, (intent.strategy,))
                 if intent.reduce_only:
                     found = checks.check_reduces(own_qty, qty)
                     if found is not None:
@@ -342,19 +343,22 @@ class Gate:
         return found
 
 
-def _closing_qty(intent: OrderIntent, view: View) -> Decimal:
-    """What open orders of the same strategy and side may close already."""
+def _closing_qty(intent: OrderIntent, view: View, owners: Collection[str]) -> Decimal:
+    """What open orders of the same side and of these strategies may close already."""
     found = ZERO
     for order in view.open_orders(intent.instrument):
-        if order.side == intent.side and order.strategy == intent.strategy:
+        if order.side == intent.side and order.strategy in owners:
             found += order.leaves_qty
     return found
 
 
 def _left_qty(intent: OrderIntent, view: View) -> Decimal:
-    """What its strategy holds against it, less what its own open orders of that side may close."""
+    """What its strategy holds against it, less what open orders of that side may close of it already: its own, the
+    guardian's and an operator's, and somebody else's."""
     own_qty = -view.strategy_qty(intent.strategy, intent.instrument) * intent.side
-    return own_qty - _closing_qty(intent, view) if own_qty >= intent.qty else own_qty
+    if own_qty < intent.qty:
+        return own_qty
+    return own_qty - _closing_qty(intent, view, (intent.strategy, EVERYONE, *CLOSERS))
 
 
 def _of(limits: dict[str, Decimal], instrument: str) -> Decimal | None:

@@ -187,6 +187,32 @@ def test_what_keeps_a_strategy_from_entering_keeps_no_hidden_exit_back(stopped: 
     assert (made.intent.qty, made.intent.reduce_only) == (D(1), False)
 
 
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize(
+    ("closer", "limits", "check"),
+    [
+        ("guardian", {"guardian": {"stop_bps": 100, "cooldown_s": 60}}, "guardian_cooldown"),
+        ("operator", {"strategy_limits": {"*": {"max_daily_loss": 5}}}, "strategy_daily_loss"),
+    ],
+)
+def test_what_a_closing_order_that_is_out_leaves_nothing_of_is_no_exit(
+    closer: str, limits: dict[str, Any], check: str
+) -> None:
+    """A strategy that leaves by plain sales beside the guardian's: both filled, it would be short by all it had."""
+    core = build_core(MemoryRecorder(), Scripted(), gate=Gate(make_limits(opposing="net", **limits)))
+    open_market(core, perpetual(), cash="10000")
+    core.on_event(quote(10))
+    core.on_event(e.Timer(11, 11, "tick"))
+    bought = core.desk.place(intent(limit_px=D("100.01")))
+    assert isinstance(bought, NewOrder)
+    core.on_event(fill(bought, "1", "110", "t1"))
+    market = {"order_type": OrderType.MARKET, "limit_px": None}
+    assert isinstance(core.desk.place(leaving("1", strategy=closer, **market)), NewOrder)
+    refused = core.desk.place(intent(Side.SELL, "1", **market))
+    assert isinstance(refused, Rejected)
+    assert refused.check == check
+
+
 @pytest.mark.parametrize("closer", ["operator", "guardian"])
 def test_no_exit_takes_the_order_back_that_closes_the_account(closer: str) -> None:
     """3 long beside 1 short: the sale of 2 at market that is out is the guardian's, or made by hand."""

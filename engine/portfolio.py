@@ -273,19 +273,20 @@ class Portfolio(Equity):
 
     def _spread(self, holdings: Sequence[Holding], amount: Decimal) -> list[tuple[Holding, Decimal]]:
         """Which of the instruments in the same coins get or give them: what goes is first what no strategy holds, then
-        what strategies do; what nobody has is the first one's, as all that comes."""
-        left = -amount
-        if left <= ZERO or len(holdings) == 1 or holdings[0].qty - self._claimed_qty(holdings[0]) >= left:
+        what strategies do; what comes is first what strategies miss, as when a payment comes back.  The rest is the
+        first one's."""
+        if len(holdings) == 1:
             return [(holdings[0], amount)]
+        left, comes = abs(amount), amount > ZERO
         given = dict.fromkeys(range(len(holdings)), ZERO)
-        for is_free in (True, False):
+        for is_free in (True,) if comes else (True, False):
             for number, one in enumerate(holdings):
                 has = one.qty - given[number] - (self._claimed_qty(one) if is_free else ZERO)
-                part = min(max(has, ZERO), left)
+                part = min(max(-has if comes else has, ZERO), left)
                 given[number] += part
                 left -= part
         given[0] += left
-        return [(holdings[number], -part) for number, part in given.items() if part]
+        return [(holdings[number], part if comes else -part) for number, part in given.items() if part]
 
     def _claimed_qty(self, holding: Holding) -> Decimal:
         """What strategies hold of it."""

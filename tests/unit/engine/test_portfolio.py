@@ -196,6 +196,24 @@ def test_coins_that_leave_are_of_the_symbol_that_has_them() -> None:
         assert (book.qty(BTC), book.qty(other.id), book.strategy_qty("s", other.id)) == (own, others, others)
 
 
+@pytest.mark.parametrize("owned", ["0.2", "3"])
+def test_coins_that_were_paid_with_come_back_to_the_symbol_that_they_were_taken_from(owned: str) -> None:
+    """A strategy's, in the second of two symbols, pay for what another one buys with coins, as far as the owner's do
+    not: when that is sold again the strategy can sell all it holds."""
+    other = spot(id="BTC/EUR@coinbase", venue_symbol="BTC-EUR", quote="EUR", settlement="EUR")
+    ether = spot(id="ETH/BTC@coinbase", venue_symbol="ETH-BTC", base="ETH", quote="BTC", settlement="BTC")
+    book = Portfolio("USD")
+    for instrument in (spot(), other, ether):
+        book.define(instrument)
+    book.report_balance("coinbase", "EUR", D(1000))
+    book.report_balance("coinbase", "BTC", D(owned))
+    book.apply_fill(msgspec.structs.replace(execution(Side.BUY, "1", "100"), instrument=other.id), "s")
+    for side, px, left in ((Side.BUY, "0.5", "-0.5"), (Side.SELL, "0.75", "0.25")):
+        book.apply_fill(msgspec.structs.replace(execution(side, "1", px), instrument=ether.id), "e")
+        assert book.balance("coinbase", "BTC") == D(owned) + 1 + D(left)
+    assert (book.qty(BTC), book.qty(other.id), book.strategy_qty("s", other.id)) == (D(owned) + D("0.25"), 1, 1)
+
+
 def test_peak_and_day_start_follow_the_valuations() -> None:
     """The peak only rises; the day's start changes at UTC midnight of the event's time."""
     book = Portfolio("USD")

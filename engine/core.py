@@ -209,7 +209,7 @@ class TradingCore:
             **self.predicting.handlers(),
             e.Timer: self._on_timer,
             e.RateReported: self.facts.on_rate,
-            e.BalanceReported: lambda event: self.facts.on_balance(event, self.market.last_px),
+            e.BalanceReported: self._on_balance,
             e.PositionReported: self._on_position,
             e.AccountSettled: self._on_settled,
             e.OrderFound: self._on_found,
@@ -301,12 +301,19 @@ class TradingCore:
         if self._kept:
             self._keep_latches(event.ts_recv_ns)
 
-    def _on_position(self, event: e.PositionReported) -> None:
-        before = self.counters.adjustments
-        self.facts.on_position(event, self.market.last_px)
-        if self.counters.adjustments != before:
+    def _on_balance(self, event: e.BalanceReported) -> None:
+        before = self.portfolio.equity_day_start
+        self.facts.on_balance(event, self.market.last_px)
+        if self.portfolio.equity_day_start != before:
             self.desk.latch.revalue(self.view.mark_px)
             self._keep(event.ts_recv_ns)  # as of a balance that was adjusted
+
+    def _on_position(self, event: e.PositionReported) -> None:
+        before = self.counters.adjustments, self.portfolio.equity_day_start
+        self.facts.on_position(event, self.market.last_px)
+        if (self.counters.adjustments, self.portfolio.equity_day_start) != before:
+            self.desk.latch.revalue(self.view.mark_px)
+            self._keep(event.ts_recv_ns)  # likewise
 
     def _on_found(self, found: e.OrderFound) -> None:
         if found.instrument in self.lanes:  # of anything else nothing is traded here, and nothing is risked

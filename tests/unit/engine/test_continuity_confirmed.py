@@ -155,6 +155,33 @@ def test_what_a_position_had_lost_before_its_symbol_was_traded_here_is_no_loss_o
 
 
 @pytest.mark.fault("C18")
+@pytest.mark.parametrize("owned", ["coins", "position"])
+def test_what_the_books_did_not_know_yet_is_no_result_after_a_kill_either(owned: str) -> None:
+    """Told when prices come already: equity says so in the same event, else an entry right after it would be refused as
+    after a loss; and a session that goes on from the records, which have no prices, measures from the same."""
+    kind = spot if owned == "coins" else perpetual
+    rules = kind(id="ETH/USD@coinbase", venue_symbol="ETH-USD", base="ETH")
+    after = Account(opened=False)
+    after.publish(e.StateCarried(20, 20, "before", 7, traded().keep().state))
+    after.open()
+    after.publish(e.InstrumentDefined(30, 30, rules))
+    after.publish(quote(31, 9.99, 10.01, rules.id))
+    after.publish(e.Timer(32, 32, "tick"))
+    view = after.core.view
+    equity, start = view.equity(), view.equity_day_start()
+    if owned == "coins":
+        after.publish(e.BalanceReported(33, 33, "coinbase", "ETH", D(5), D(5)))
+    else:
+        after.publish(e.PositionReported(33, 33, "coinbase", rules.id, D(5), D(20)))
+    worth = D(50 if owned == "coins" else -50)
+    assert (view.equity(), view.equity_day_start()) == (equity + worth, start + worth)
+    recovery = Recovery("USD")
+    recovery.take(after.records)
+    money = recovery.left().money
+    assert (money.equity_peak, money.equity_day_start) == (view.equity_peak(), view.equity_day_start())
+
+
+@pytest.mark.fault("C18")
 def test_coins_of_a_symbol_that_is_not_traded_any_more_leave_without_a_loss() -> None:
     """All of them: from then on equity is known again, and smaller by no loss."""
     before = traded()

@@ -216,7 +216,7 @@ class Gate:
             )
             if again or type(judged) is tuple:
                 return judged
-            if self._has_throttles:
+            if self._has_throttles and not _is_hidden_exit(intent, view):
                 found = self._throttles.check(intent, view.tallies(), now_ns)
             return found or self._pace.check_entry(intent, now_ns) or judged
         found = check_exit(intent, view, instrument, now_ns, self._exits)
@@ -270,7 +270,7 @@ class Gate:
         orders = tuple(view.open_orders())
         # What others hide of its strategy's own position: an exit to whoever is in its way, and to what keeps its
         # strategy from entering; an entry to all that bounds what the account comes to hold.
-        is_exit = not intent.may_rest and _left_qty(intent, view) >= qty
+        is_exit = _is_hidden_exit(intent, view)
         market_factor = reach = self._market_factor
         if intent.limit_px is None:
             touch = factor_of_touch(instrument, top, mark_px, side)
@@ -359,6 +359,11 @@ def _left_qty(intent: OrderIntent, view: View) -> Decimal:
     if own_qty < intent.qty:
         return own_qty
     return own_qty - _closing_qty(intent, view, (intent.strategy, EVERYONE, *CLOSERS))
+
+
+def _is_hidden_exit(intent: OrderIntent, view: View) -> bool:
+    """Of an order that is judged as an entry: whether it leaves what its strategy holds, and at once."""
+    return not intent.may_rest and _left_qty(intent, view) >= intent.qty
 
 
 def _of(limits: dict[str, Decimal], instrument: str) -> Decimal | None:

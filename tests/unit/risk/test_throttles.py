@@ -15,7 +15,7 @@ from risk.gate import Gate
 from risk.limits import RATIO_FREE
 from risk.throttles import Throttles
 from tests.support.fake_view import FakeView, make_instrument
-from tests.support.gate import SECOND, check_of, held, leave, order, send
+from tests.support.gate import SECOND, check_of, held, leave, market, order, send
 from tests.support.limits import NAME, make_limits
 
 D = Decimal
@@ -107,6 +107,29 @@ def test_orders_that_do_not_trade_stop(limits: dict[str, object], check: str) ->
     assert check_of(gate.review(leave(), held())) == ""
     gate.apply(Resumed(1, 1, "cli", "looked"))
     assert send(gate, view, order()) == ""
+
+
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize(
+    ("limits", "check"),
+    [
+        ({"strategy_limits": {"*": {"max_orders_per_s": 1}}}, "strategy_order_rate"),
+        ({"max_repeats": 1, "repeat_window_ns": 9 * SECOND}, "repeated_execution"),
+        ({"strategy_limits": {"*": {"max_orders_per_fill": 10}}}, "strategy_orders_per_fill"),
+        ({"max_orders_per_fill": 10}, "orders_per_fill"),
+    ],
+)
+def test_no_throttle_of_entries_keeps_an_exit_back_that_others_hide(limits: dict[str, object], check: str) -> None:
+    """1 held beside 1 that another strategy is short.  What would open something is refused as ever."""
+    view = FakeView(make_instrument(asset_class=AssetClass.PERPETUAL, can_short=True, settlement="USD"))
+    gate = Gate(make_limits(**limits, opposing="net", duplicate_window_ns=1))
+    while (found := send(gate, view, market(side=Side.SELL, qty=D(2)))) == "":
+        if "per_fill" in check:
+            later(view, SECOND)
+    assert found == check
+    view.strategy_qtys = {("s", NAME): D(1), ("t", NAME): D(-1)}
+    assert send(gate, view, market(side=Side.SELL, qty=D("1.1"))) == check
+    assert send(gate, view, market(side=Side.SELL)) == ""
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ class Gate:
             if isinstance(judged, Decimal):
                 return Approved(intent, judged)
             # Who has hundreds of positions closed at once asks again because that is the way out.
-            if judged[0] in RUNAWAY_CHECKS and intent.strategy not in CLOSERS:
+            if judged[0] in RUNAWAY_CHECKS and not (intent.reduce_only and intent.strategy in CLOSERS):
                 self._pace.count_refusal(intent, judged[0], now_ns)
         except UnknownValueError as missing:
             judged = (missing.check, missing.seen, "a known, positive value")

@@ -76,6 +76,17 @@ def test_closing_everything_is_no_runaway(closer: str, halts: bool) -> None:
 
 
 @pytest.mark.fault("F3")
+def test_entries_by_hand_without_end_are_a_runaway() -> None:
+    """A program that asks as the operator does; what it closes is never one."""
+    view, gate = FakeView(), Gate(make_limits(max_orders_per_s=10, max_rejections_per_s=20))
+    sent = [send(gate, view, order(strategy=OPERATOR, qty=D(number) / 100)) for number in range(1, 31)]
+    assert sent == [""] * 10 + ["order_rate"] * 20
+    breach = gate.breach(view)
+    assert breach is not None
+    assert breach[0] is RiskState.HALTED
+
+
+@pytest.mark.fault("F3")
 def test_the_same_wish_within_the_window_is_a_duplicate() -> None:
     """Same strategy, instrument, side, quantity and price; any one of them changed is another wish."""
     view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=SECOND))

@@ -32,6 +32,8 @@ ACTIONS: Final = ("order", "cancel", "close", "flatten")
 TRY_AGAIN_NS: Final = 1_000_000_000
 TRIES: Final = 60
 """Closing orders in a row that closed nothing; after them the operator has to look."""
+_WAITING: Final = ("tradable:", "order_rate:", "order_rate_instrument:")
+"""How refusals begin that say nothing against the closing order itself."""
 _ZERO: Final = Decimal(0)
 
 
@@ -237,8 +239,8 @@ class Manual:
         side = Side.SELL if held_qty > _ZERO else Side.BUY
         intent = OrderIntent(now_ns, OPERATOR, name, side, qty, OrderType.MARKET, reduce_only=True, reason=one.reason)
         one.why = self._place(intent) or "its closing order is out"
-        if one.why.startswith("tradable:"):
-            one.tries -= 1  # nobody can close it now: that is no reason to give up
+        if one.why.startswith(_WAITING):
+            one.tries -= 1  # nobody can close it now, or it is not its turn: that is no reason to give up
         return ""
 
     def _clear(self, open_orders: Sequence[ManagedOrder], one: _Closing) -> None:

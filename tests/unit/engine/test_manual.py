@@ -15,7 +15,7 @@ from engine.replay import ReplayRecorder, replay
 from engine.stakes import GUARDIAN, OPERATOR
 from risk.gate import Gate
 from tests.support.account import Account
-from tests.support.core import BTC, OpenGate, Scripted, build_core, intent
+from tests.support.core import BTC, OpenGate, Scripted, build_core, intent, spot
 from tests.support.groups import HOLDS
 from tests.support.limits import make_limits
 
@@ -238,6 +238,25 @@ def test_closing_outlasts_a_venue_that_is_down() -> None:
     account.fill(account.venue.orders[-1], "2", "99", "t2")
     tick(account)
     assert account.core.manual.ended == {BTC: "closed"}
+
+
+def test_positions_that_wait_their_turn_are_closed_however_many_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One order a second, and more positions than there are tries: the last ones are not given up."""
+    monkeypatch.setattr("engine.manual.TRIES", 2)
+    gate = Gate(make_limits(allowed_instruments=[BTC], max_orders_per_s=1))
+    account = Account(gate=gate)
+    tick(account)
+    names = [f"C{number}/USD@coinbase" for number in range(5)]
+    at = account._at()
+    for number, name in enumerate(names):
+        account.publish(e.InstrumentDefined(at, at, spot(id=name, venue_symbol=f"C{number}-USD", base=f"C{number}")))
+        account.publish(e.BalanceReported(at, at, "coinbase", f"C{number}", D(2), D(2)))
+    ask(account, "flatten")
+    for _ in range(2 * len(names)):
+        for order in account.core.orders.open_orders():
+            account.fill(order.new, "2", "100", f"t-{order.client_order_id}")
+        tick(account)
+    assert account.core.manual.ended == dict.fromkeys(names, "closed")
 
 
 @pytest.mark.fault("C6")

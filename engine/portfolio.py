@@ -302,7 +302,11 @@ class Portfolio(Equity):
             and instrument.asset_class in FULLY_PAID
             and self._holdings.get(fill.instrument) is holding
         ):
-            holding.qty -= fill.fee  # of the coins that were traded, also where another instrument is in the same ones
+            # Of the coins that were traded, also where another instrument is in the same ones, as far as they go.
+            own = min(fill.fee, max(holding.qty, ZERO))
+            holding.qty -= own
+            if own != fill.fee:
+                self._add_cash(fill.venue, fill.fee_currency, own - fill.fee)
         else:
             self._add_cash(fill.venue, fill.fee_currency, -fill.fee)
         rate = self._rates.get(fill.fee_currency)

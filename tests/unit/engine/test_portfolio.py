@@ -180,6 +180,21 @@ def test_a_fee_in_the_coins_themselves_is_paid_from_those_that_were_bought() -> 
     assert book.balance("coinbase", "BTC") == left
 
 
+def test_a_fee_in_coins_that_are_all_sold_is_paid_from_what_there_is_besides() -> None:
+    """By the owner's in the other symbol; without any it is owed."""
+    other = spot(id="BTC/EUR@coinbase", venue_symbol="BTC-EUR", quote="EUR", settlement="EUR")
+    for owned, left in (("3", D("2.999")), ("0", D("-0.001"))):
+        book = Portfolio("USD")
+        for instrument in (spot(), other):
+            book.define(instrument)
+        book.report_balance("coinbase", "EUR", D(1000))
+        book.report_balance("coinbase", "BTC", D(owned))
+        for side, fee in ((Side.BUY, "0"), (Side.SELL, "0.001")):
+            fill = execution(side, "1", "100", fee, "BTC")
+            book.apply_fill(msgspec.structs.replace(fill, instrument=other.id), "s")
+        assert (book.position(other.id).qty, book.position(BTC).qty, book.balance("coinbase", "BTC")) == (0, left, left)
+
+
 @pytest.mark.fault("C18")
 def test_coins_that_leave_are_of_the_symbol_that_has_them() -> None:
     """Two symbols in the same coins: the owner's go first, then a strategy's, and no symbol becomes a short sale that

@@ -104,12 +104,13 @@ class Replacements:
         return chain is not None and chain.newest.client_order_id != client_order_id
 
     def surplus(self, order: ManagedOrder) -> tuple[ManagedOrder, Decimal] | None:
-        """A version was filled although another had followed it: the newest one, and by how much all together have
-        filled or may still fill more than was wanted.  None where nothing is too much."""
+        """A version was filled although another had followed it, or the newest one is full: the newest, and by how much
+        all together have filled or may still fill more than was wanted.  None where nothing is too much."""
         chain = self._chains.get(order.client_order_id)
-        if chain is None or chain.newest is order:
+        if chain is None or (chain.newest is order and order.state not in FINAL):
             return None
-        _count(chain, order)
+        if chain.newest is not order:
+            _count(chain, order)
         return _surplus_of(chain)
 
     def surpluses(self) -> list[tuple[ManagedOrder, Decimal]]:

@@ -137,6 +137,23 @@ def test_a_late_fill_brings_no_cancelled_version_back_and_changes_no_later_wish(
     assert after == ([(D(4), D(102))] if wished else [])
 
 
+@pytest.mark.fault("B5")
+@pytest.mark.parametrize("late", ["0", "1"])
+def test_versions_that_have_filled_too_much_together_reduce_whichever_fills_last(late: str) -> None:
+    """The old one's fill is told while the new one is being cancelled, which the venue refuses: it fills as well."""
+    account, old = resting()
+    replace(account, old, "4")
+    account.end(old, e.OrderCancelled)
+    second = account.venue.orders[-1]
+    account.accept(second)
+    account.cancel(second)
+    if late != "0":
+        account.fill(old, late, "100", "late")
+    account.end(second, e.CancelRejected)
+    account.fill(second, "4", "100", "all")
+    assert account.core.risk_state is (RiskState.ACTIVE if late == "0" else RiskState.REDUCING)
+
+
 @pytest.mark.fault("B6")
 def test_a_refused_cancel_leaves_the_old_version_alone() -> None:
     """It lives on, and when it ends later for another reason nothing follows it."""

@@ -66,7 +66,7 @@ def _least_qty(rules: Instrument, view: CoreView) -> Decimal:
     least_qty, mark_px = max(rules.min_qty, rules.lot_qty), view.mark_px(rules.id)
     if mark_px is None or not rules.min_notional:
         return least_qty
-    lot_worth = rules.lot_qty * rules.multiplier * (1 if rules.inverse else abs(mark_px) * _ROOM)
+    lot_worth = rules.worth_in_quote(rules.lot_qty, mark_px * _ROOM)
     if not lot_worth:
         return least_qty
     return max(least_qty, (rules.min_notional / lot_worth).to_integral_value(ROUND_UP) * rules.lot_qty)

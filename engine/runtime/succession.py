@@ -141,7 +141,7 @@ class Succession:
         # Before the others are looked at: of two that begin at once, at least one sees the other.
         self._write(known._replace(identity=digest))
         try:
-            newest = self._refuse_twin(known, digest)
+            newest = self._twin_that_traded_since(known, digest)
         except WrongAccount:
             self._write(known)
             raise
@@ -171,9 +171,9 @@ class Succession:
                 do="correct address or key file; to begin anew on this account: --venue-truth",
             )
 
-    def _refuse_twin(self, mine: _Pointer, digest: str) -> _Pointer | None:
-        """An account may have several keys, and goes by another name with each.  Returns the pointer of the key that
-        traded on it since, at a real venue."""
+    def _twin_that_traded_since(self, mine: _Pointer, digest: str) -> _Pointer | None:
+        """An account may have several keys, and goes by another name with each: the pointer of the key that traded on
+        it since, at a real venue.  Raises ``WrongAccount`` while a daemon with another key trades on it."""
         server, newest, newest_ns = _server_of(mine), None, mine.identified_ns
         for path in self._folder.glob("*.json"):
             if path == self._pointer or server is None:

@@ -205,7 +205,7 @@ def test_a_start_that_failed_before_it_saw_the_account_has_not_traded_on_it(tmp_
 def test_of_two_keys_that_begin_at_once_one_sees_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that comes up starts both: the second asks who trades while the first has not finished asking."""
     (first, _), (second, _) = (begun(tmp_path, account, number) for number, account in enumerate((ACCOUNT, NEW_KEY), 1))
-    look = first._refuse_twin
+    look = first._twin_that_traded_since
 
     def look_and_be_overtaken(*asked: Any) -> Any:
         found = look(*asked)
@@ -213,7 +213,7 @@ def test_of_two_keys_that_begin_at_once_one_sees_the_other(tmp_path: Path, monke
             second.identify("portfolio-1")
         return found
 
-    monkeypatch.setattr(first, "_refuse_twin", look_and_be_overtaken)
+    monkeypatch.setattr(first, "_twin_that_traded_since", look_and_be_overtaken)
     first.identify("portfolio-1")
     for one in (first, second):
         one.close()

@@ -1,4 +1,5 @@
-"""How the inputs of a model were spread in training, and the numbers that this is told of.
+"""How the inputs of a model were spread in training and its forecasts on validation rows, and the numbers that this is
+told of.
 
 Owns the unit: raw prices drift by themselves, so each column is taken as the graph takes it, before mean and deviation,
 in the newest row of the window.  Training and a session compute it by this one function.
@@ -6,7 +7,9 @@ in the newest row of the window.  Training and a session compute it by this one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,6 +22,7 @@ DECILES: Final = tuple(share / 10 for share in range(1, 10))
 _NEAR_SPREAD: Final = 0.02
 _NEAR_LEVEL: Final = 0.002
 """Deciles are nearly the same within this part of the distance from the first to the last, and of the median."""
+_QUANTILE: Final = re.compile(r"p(\d\d)")
 _EPS: Final = 1e-12
 """As ``models.networks.served`` adds to what it divides by."""
 
@@ -67,3 +71,23 @@ def spread_of(values: Float64) -> tuple[Float64, Float64]:
         bins = np.searchsorted(cuts, values[:, column], side="right")
         shares[column] = np.bincount(bins, minlength=shares.shape[1]) / len(values)
     return edges, shares
+
+
+def bins_between(quantiles: Mapping[str, float]) -> tuple[Float64, Float64] | None:
+    """Edges ``(1, B - 1)`` and shares ``(1, B)`` of the bins between quantiles of one number, by name (``p05`` is that
+    of 5 %).
+
+    None where there are none, and where two are nearly the same: which share of the rows is on which side of a value
+    that many have, a quantile does not tell.
+    """
+    known = sorted(
+        (int(found[1]) / 100, value) for name, value in quantiles.items() if (found := _QUANTILE.fullmatch(name))
+    )
+    cuts = np.asarray([value for _, value in known])
+    if not len(cuts) or not all(map(math.isfinite, cuts)):
+        return None
+    near = _NEAR_SPREAD * (cuts[-1] - cuts[0]) + _NEAR_LEVEL * abs(float(np.median(cuts))) + _EPS
+    if (np.diff(cuts) <= near).any():
+        return None
+    shares = np.diff([0.0, *(share for share, _ in known), 1.0])
+    return cuts[None], shares[None]

@@ -67,7 +67,8 @@ def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
         found.append(Alarm("psi", f"{len(beyond)} of {len(psi)} inputs have a PSI over {rules.psi_max:g}: {named}"))
     output = figures.get("output_psi")
     if output is not None and output > rules.psi_max:
-        found.append(Alarm("output", f"the forecast has a PSI of {output:.2f}, over {rules.psi_max:g}"))
+        against = f" against {figures['output_against']}" if "output_against" in figures else ""
+        found.append(Alarm("output", f"the forecast has a PSI of {output:.2f}{against}, over {rules.psi_max:g}"))
     if figures.get("loss_rose"):
         found.append(Alarm("adwin", f"its log-loss rose, to {figures.get('loss_recent', 0.0):.4f} of late"))
     if figures.get("miscalibrated") and figures.get("matured", 0) >= rules.matured_min:

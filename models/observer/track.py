@@ -6,6 +6,7 @@ Owns the figures that rules are applied to (``figures``).  It is told; it asks n
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from models.observer.rules import CLEAR, Action, Standing, WatchRules, alarms
 from models.observer.stability import Learned, Stability
 from models.observer.weighing import Weighing
 from models.observer.windows import Recent, Spoken
-from models.reference import newest_in_unit
+from models.reference import bins_between, newest_in_unit
 
 CHAMPION, CANARY, OLDER, SHADOW = "champion", "canary", "older", "shadow"
 """Roles; the first three as ``engine.seats`` has them."""
@@ -106,7 +107,7 @@ class Track:
         self._loss_rose = False
         self._loss_sum, self._loss_rows = 0.0, 0
         self._inputs: Stability | Learned | None = None
-        self._output = Learned(1, rules.reference_rows, rules.window_rows)
+        self._watch_output(reading, None if bundle is None else bundle.manifest.prediction_quantiles)
         self._columns: tuple[str, ...] = ()
         self.bundle = bundle
         self.weighing: Weighing | None = None
@@ -118,6 +119,16 @@ class Track:
         self._skew = Recent(rules.skew_window)
         if bundle is not None:
             self._watch_inputs(bundle)
+
+    def _watch_output(self, reading: Reading, quantiles: Mapping[str, float] | None) -> None:
+        """The number that ``quantiles`` of validation rows are of, which is the first; without any, the direction
+        against what the session says first."""
+        rules, bins = self.rules, bins_between(quantiles or {})
+        self._output_at = 0 if quantiles else reading.direction
+        self._output = (
+            Learned(1, rules.reference_rows, rules.window_rows) if bins is None else Stability(*bins, rules.window_rows)
+        )
+        self._output_against = "the first rows of this session" if bins is None else "validation rows"
 
     def _watch_inputs(self, bundle: Bundle) -> None:
         scaling = bundle.manifest.scaling
@@ -168,9 +179,8 @@ class Track:
         outcomes.failed += prediction.status is PredictionStatus.FAILED
         if not prediction.values:
             return
-        reading = self._maturing.reading
-        if reading.direction is not None and reading.direction < len(prediction.values):
-            self._output.add(np.asarray([prediction.values[reading.direction]]))
+        if self._output_at is not None and self._output_at < len(prediction.values):
+            self._output.add(np.asarray([prediction.values[self._output_at]]))
         if row < 0:
             outcomes.unmatched += 1
         else:
@@ -271,7 +281,7 @@ class Track:
         if self._inputs is not None and self._inputs.psi is not None:
             found["psi"] = dict(zip(self._columns, self._inputs.psi.tolist(), strict=True))
         if self._output.psi is not None:
-            found["output_psi"] = float(self._output.psi[0])
+            found |= {"output_psi": float(self._output.psi[0]), "output_against": self._output_against}
         if found["miscalibrated"] and (error := self.outcomes.calibration_error()) is not None:
             found["ece"] = error
         return found
@@ -306,7 +316,8 @@ class Track:
         return None
 
     def figures(self) -> dict[str, Any]:
-        """Everything that is known, by name; numbers but for ``psi`` (by column) and the words of a skew."""
+        """Everything that is known, by name; numbers but for ``psi`` (by column), the words of a skew, and what the
+        forecast is held against."""
         found = {"role": self.role, **self.outcomes.figures(), **self._alarmed()}
         if (psi := found.get("psi")) is not None:
             found["psi_worst"] = max(psi.values())

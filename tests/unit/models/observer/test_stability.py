@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.observer.stability import Learned, Stability, stability_index
-from models.reference import spread_of
+from models.reference import bins_between, spread_of
 
 
 def test_the_index_is_that_of_its_formula() -> None:
@@ -64,3 +64,24 @@ def test_without_a_reference_the_first_rows_are_it() -> None:
     for row in rng.normal(2.0, 1.0, (500, 1)):
         learned.add(row)
     assert learned.psi[0] > 1.0
+
+
+def test_quantiles_are_bins_of_the_shares_between_them() -> None:
+    """Of a uniform number, told in any order: found again in a sample of it, to the sample's own error."""
+    bins = bins_between({"p95": 0.95, "p05": 0.05, "p50": 0.5, "mean": 0.3})
+    assert bins is not None
+    assert bins[0].tolist() == [[0.05, 0.5, 0.95]]
+    assert bins[1].tolist() == [pytest.approx([0.05, 0.45, 0.45, 0.05])]
+    stability = Stability(*bins, rows=2_000)
+    for value in np.random.default_rng(4).uniform(size=(2_000, 1)):
+        stability.add(value)
+    assert stability.psi is not None
+    assert stability.psi[0] < 0.01
+
+
+@pytest.mark.parametrize(
+    "quantiles",
+    [{}, {"median": 0.5}, {"p05": 0.5, "p50": 0.5001, "p95": 0.9}, {"p05": 0.9, "p95": 0.1}, {"p05": float("-inf")}],
+)
+def test_quantiles_that_tell_no_shares_are_no_bins(quantiles: dict[str, float]) -> None:
+    assert bins_between(quantiles) is None

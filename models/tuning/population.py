@@ -43,7 +43,8 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class _State(msgspec.Struct, frozen=True):
-    """``copies``: pairs of a member and whose checkpoint it takes over, before generation ``generation`` learns."""
+    """``copies``: pairs of a member and whose checkpoint it takes over, before generation ``generation``
+    learns; none once that is done."""
 
     generation: int
     members: tuple[Member, ...]
@@ -60,6 +61,8 @@ def evolve(study: Study, executor: Executor, data: Path | None, show: Callable[[
         _save(folder, state)
         for number, donor in state.copies:
             _take_over(folder, number, donor)
+        # From here on donors learn: a generation that is gone on with after a kill takes nothing over again.
+        _save(folder, msgspec.structs.replace(state, copies=()))
         outcomes = _learn(study, executor, state, data)
         members = []
         for number, (member, found) in enumerate(zip(state.members, outcomes, strict=True)):
@@ -191,7 +194,8 @@ def _line(generation: int, number: int, member: Member, found: Outcome, members:
 
 
 def _take_over(folder: Path, number: int, donor: int) -> None:
-    """The donor's run in place of the member's.  Done again after a kill it comes to the same: donors do not change."""
+    """The donor's run in place of the member's.  Done again after a kill it comes to the same, as long as no donor has
+    learned on."""
     place = _place(folder, number).parent
     draft = place.with_suffix(_DRAFT)
     shutil.rmtree(draft, ignore_errors=True)

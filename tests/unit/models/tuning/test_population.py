@@ -77,16 +77,18 @@ def test_a_space_without_anything_that_a_run_may_be_told_anew(tmp_path):
 def test_a_population_learns_on_from_its_best_and_a_kill_changes_nothing(tmp_path):
     """Two studies with the real trainer, one of which loses its process in the second generation: the same trials.
 
-    Whoever took over a member begins where that one was: the epochs of a run's file go on without a hole.
+    Whoever took over a member begins where that one was, also where that one has learned on before the kill: the epochs
+    of a run's file go on without a hole.
     """
     write_quotes(tmp_path)
-    path = tuning_of(tmp_path, population=PLAN | {"members": 3, "generations": 2})
+    path = tuning_of(tmp_path, seed=5, population=PLAN | {"members": 3, "generations": 2})
     found = tune(path, out=tmp_path / "a", data=tmp_path)
     lines = TrialLog(tmp_path / "a").lines
     assert found["trials"] == {"complete": 6}
     assert [line.generation for line in lines] == [0] * 3 + [1] * 3
     before, after = lines[:3], lines[3:]
     best, _, worst = sorted(range(3), key=lambda n: before[n].value)
+    assert (best, worst) == (0, 2)  # the one that is taken over learns before the one that takes over
     assert [line.parent for line in after] == [best if n == worst else None for n in range(3)]
     rate = before[best].values[RATE]
     assert after[worst].values[RATE] in (min(rate * 2, 0.1), max(rate / 2, 1e-4))

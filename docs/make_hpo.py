@@ -75,8 +75,10 @@ def _study(found: Mapping[str, Any], lines: list[dict[str, Any]]) -> str:
 
 
 def _luck(found: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-    """How much of the best trial's score was left on other seeds; it is always a finalist."""
-    (again,) = [fmean(one["scores"]) for one in found["finalists"] if one["number"] == best["number"]]
+    """How much of the best trial's score was left on other seeds."""
+    again = next((fmean(one["scores"]) for one in found["finalists"] if one["number"] == best["number"]), None)
+    if again is None:
+        return f"The best of the search, trial {best['number']} with {best['value']:.4f}, failed on other seeds."
     worse = (again < best["value"]) == found["maximise"]
     return (
         f"The best of the search, trial {best['number']}, had {best['value']:.4f} there and has {again:.4f} over the "

@@ -48,13 +48,20 @@ class Finalist(msgspec.Struct, frozen=True):
         return stdev(self.scores) if len(self.scores) > 1 else 0.0
 
 
-def train_finalists(
-    study: Study, executor: Executor, data: Path | None, show: Callable[[Finalist], None]
-) -> list[Finalist]:
+class FailedFinalist(msgspec.Struct, frozen=True):
+    """What settings that came to their end in the search did not come to on other ``seeds``, and why."""
+
+    number: int
+    values: dict[str, Any]
+    seeds: tuple[int, ...]
+    error: str
+
+
+def train_finalists(study: Study, executor: Executor, data: Path | None, show: Callable[[str], None]) -> list[Finalist]:
     """In the order of the choice, the chosen one first.
 
-    Those of an earlier attempt are taken as they are.  Raises ``DataError`` when there is none, or one cannot be
-    trained to its end.
+    Those of an earlier attempt are taken as they are.  One that fails is on the record and stands back: it would fail
+    again.  Raises ``DataError`` when there is none, one was killed, or none can be trained to its end.
     """
     tuning, path = study.tuning, study.folder / FINALISTS
     lines = study.best(tuning.settings.finalists.top)
@@ -63,7 +70,7 @@ def train_finalists(
             f"no trial of {study.folder} was trained to its end", do="give more trials, or prune less, with --resume"
         )
     done = {one.number: one for one in _read(path) if one.seeds == tuning.settings.finalists.seeds}
-    running, waiting = 0, [line for line in lines if line.number not in done]
+    why, running, waiting = "", 0, [line for line in lines if line.number not in done]
     by_number = {line.number: line for line in lines}
     while waiting or running:
         while waiting and running < executor.slots:
@@ -72,14 +79,25 @@ def train_finalists(
             running += 1
         task, found = executor.next()
         running -= 1
-        if isinstance(found, Killed) or found.state != "complete":
+        if isinstance(found, Killed) or found.stop:
             why = found if isinstance(found, Killed) else found.error
             raise DataError(f"finalist {task.number} of {study.folder}: {why}", do="go on with --resume")
-        one = _finalist(tuning, by_number[task.number], task, found)
+        line = by_number[task.number]
+        if found.state != "complete":
+            why = found.error
+            _append(path, FailedFinalist(line.number, line.values, tuning.settings.finalists.seeds, why))
+            show(f"finalist {line.number}: failed: {why}")
+            continue
+        one = _finalist(tuning, line, task, found)
         _append(path, one)
         done[one.number] = one
-        show(one)
-    return chosen_first(tuning, [done[line.number] for line in lines])
+        show(f"finalist {one.number}: {one.score:.6g} +- {one.deviation:.2g}")
+    trained = [done[line.number] for line in lines if line.number in done]
+    if not trained:
+        raise DataError(
+            f"no finalist of {study.folder} was trained to its end: {why}", do="give more trials, with --resume"
+        )
+    return chosen_first(tuning, trained)
 
 
 def chosen_first(tuning: Tuning, finalists: list[Finalist]) -> list[Finalist]:
@@ -130,13 +148,15 @@ def _place(folder: Path, number: int, tuning: Tuning) -> Path:
 
 
 def _read(path: Path) -> list[Finalist]:
-    """Lines that are whole; a finalist whose line a kill cut off is told again."""
+    """Lines that are whole, of those that did not fail; a finalist whose line a kill cut off is told again."""
     if not path.exists():
         return []
     found = []
-    for raw in path.read_bytes().split(b"\n"):
+    for raw in filter(None, path.read_bytes().split(b"\n")):
         try:
-            found += [msgspec.json.decode(raw, type=Finalist)] if raw else []
+            plain = msgspec.json.decode(raw, type=dict[str, Any])
+            if "error" not in plain:
+                found.append(msgspec.convert(plain, Finalist))
         except msgspec.ValidationError as error:
             raise DataError(f"{path}: {error}", do="move it aside; --resume trains them again") from None
         except msgspec.DecodeError:
@@ -144,7 +164,7 @@ def _read(path: Path) -> list[Finalist]:
     return found
 
 
-def _append(path: Path, one: Finalist) -> None:
+def _append(path: Path, one: Finalist | FailedFinalist) -> None:
     try:
         # The first line end ends what a kill may have cut off before.
         append_synced(path, b"\n" + msgspec.json.encode(one) + b"\n")

@@ -95,12 +95,7 @@ def tune(
                 evolve(study, executor, data, lambda line: show(_told(tuning, line)))
             else:
                 search(study, executor, tuning.settings.trials, data, lambda line: show(_told(tuning, line)))
-            finalists = train_finalists(
-                study,
-                executor,
-                data,
-                lambda one: show(f"finalist {one.number}: {one.score:.6g} +- {one.deviation:.2g}"),
-            )
+            finalists = train_finalists(study, executor, data, show)
         finally:
             executor.close()
         summary = _finish(study, finalists, time.monotonic() - started)

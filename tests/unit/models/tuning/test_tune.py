@@ -16,6 +16,7 @@ pytest.importorskip("optuna")
 from engine.errors import ConfigError, DataError
 from models.trainer.settings import load_settings
 from models.tuning.log import TrialLog
+from models.tuning.trial import Outcome
 from models.tuning.tune import tune
 from tests.support.tuning import RATE, always_failing, bowl, bowl_that_dies_once, rate_of, tiny_training, write_study
 
@@ -153,3 +154,37 @@ def test_a_study_without_a_trained_trial_ends_in_one_line(tmp_path):
         tune(write_study(tmp_path), out=tmp_path / "a", run=always_failing)
     assert len(TrialLog(tmp_path / "a").lines) == 3
     assert not (tmp_path / "a" / "best.yaml").exists()
+
+
+def test_a_finalist_that_cannot_be_trained_is_on_the_record_and_another_one_is_chosen(tmp_path):
+    """The best of the search fails on other seeds, as it would again: the study ends nevertheless; a resumed one asks
+    it once more.  Where all of them fail, that is told."""
+    best = []
+
+    def failing(task, report):
+        if task.keep and (not best or task.number in best):
+            best.append(task.number)
+            return Outcome("failed", error="the validation loss was in no epoch a number")
+        return bowl(task, report)
+
+    said = []
+    path = write_study(tmp_path, trials=5)
+    found = tune(path, out=tmp_path / "a", show=said.append, run=failing)
+    (lost,) = best
+    scores = {line.number: line.value for line in TrialLog(tmp_path / "a").lines}
+    assert lost == min(scores, key=scores.get)
+    assert [one["number"] for one in found["finalists"]] == [sorted(scores, key=scores.get)[1]]
+    assert f"finalist {lost}: failed: the validation loss was in no epoch a number" in said
+    told = [json.loads(line) for line in (tmp_path / "a" / "finalists.jsonl").read_text().splitlines() if line]
+    assert [(one["number"], one.get("error", "")) for one in told] == [
+        (lost, "the validation loss was in no epoch a number"),
+        (found["finalists"][0]["number"], ""),
+    ]
+    again = tune(path, out=tmp_path / "a", resume=True, run=bowl)
+    assert [one["number"] for one in again["finalists"]] == sorted(scores, key=scores.get)[:2]
+
+    def all_failing(task, report):
+        return Outcome("failed", error="no number") if task.keep else bowl(task, report)
+
+    with pytest.raises(DataError, match=r"no finalist of .* was trained to its end: no number; "):
+        tune(path, out=tmp_path / "b", run=all_failing)

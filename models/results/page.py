@@ -6,7 +6,7 @@ Owns the page.  What was not run says so: no number stands here that no outcome 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from engine.durable import write_atomically
 from engine.errors import DataError
 from models.evaluation.comparison import verdict
 from models.evaluation.description import Figure
+from models.evaluation.outcome import FigureVerdict
 from models.evaluation.period_losses import common, paired
 from models.evaluation.report import figure_text
 from models.evaluation.scoring import NETWORK
@@ -27,6 +28,8 @@ NOT_RUN: Final = "not run yet"
 PENDING: Final = "pending"
 _PERIODS_LEAST = 10
 _EARLIER = "earlier measurement"
+_FigureOf = tuple[str, str, float, str]
+"""Name, metric, value and source: what tells one figure to beat from another."""
 _COLUMNS = {
     "classes": ("log_loss", "mcc", "macro_f1", "weighted_f1", "balanced_accuracy", "ece", "direction_accuracy"),
     "signal": ("pr_auc", "log_loss", "precision", "recall", "f1", "ece"),
@@ -73,13 +76,15 @@ def _page(listed: Listed, standings: Sequence[Standing]) -> Iterator[str]:
     yield from _runs(standings)
     shown = [(one, forecast) for one in standings if one.kept for forecast in one.kept.forecasts]
     fixed = [(one, forecast) for one, forecast in shown if one.entry.name != FORWARD]
+    idle = [one.entry for one in standings if one.kept is None and one.entry.name != FORWARD]
     for task in dict.fromkeys(forecast.task for _, forecast in fixed):
         own = [(one, forecast) for one, forecast in fixed if forecast.task == task]
         yield f"## {task}\n"
         yield from _scores(own)
         yield from _verdicts(own, listed.file.explain)
-        yield from _figures(own)
+        yield from _figures(own, idle)
         yield from _signals(own)
+    yield from _not_judged({_figure_of(f) for _, forecast in fixed for f in forecast.figures}, idle)
     yield from _against(standings)
     yield from _forward(
         [(one, forecast) for one, forecast in shown if one.entry.name == FORWARD], _chosen_on(listed, shown)
@@ -178,20 +183,50 @@ def _use(forecast: KeptForecast) -> str:
     return "first opening" if not earlier else f"re-used, opening {earlier + 1}"
 
 
-def _figures(own: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:
-    figures = list(dict.fromkeys((f.name, f.metric, f.figure, f.source) for _, one in own for f in one.figures))
+def _figures(own: Sequence[tuple[Standing, KeptForecast]], idle: Sequence[Entry]) -> Iterator[str]:
+    """What the entries of one forecast came to against each figure; ``idle`` ones that are to have it stand beside."""
+    figures = list(dict.fromkeys(_figure_of(f) for _, one in own for f in one.figures))
     if not figures:
         return
+    waiting = [entry for entry in idle if not set(figures).isdisjoint(_asked(entry))]
     names = [one.entry.name for one, _ in own]
-    yield _row("figure to beat", "metric", "figure", "source", *names)
-    yield _row(*["---"] * (4 + len(names)))
+    yield _row("figure to beat", "metric", "figure", "source", *names, *(entry.name for entry in waiting))
+    yield _row(*["---"] * (4 + len(names) + len(waiting)))
     for figure in figures:
-        said = [
-            next((f.verdict for f in one.figures if (f.name, f.metric, f.figure, f.source) == figure), "-")
-            for _, one in own
-        ]
-        yield _row(figure[0], figure[1], f"{figure[2]:g}", figure[3], *said)
+        said = [next((f.verdict for f in one.figures if _figure_of(f) == figure), "-") for _, one in own]
+        yield _row(*_told(figure), *said, *_awaited(figure, waiting))
     yield ""
+
+
+def _not_judged(judged: Collection[_FigureOf], idle: Sequence[Entry]) -> Iterator[str]:
+    """Figures that nothing was held against so far."""
+    figures = list(dict.fromkeys(figure for entry in idle for figure in _asked(entry) if figure not in judged))
+    if not figures:
+        return
+    waiting = [entry for entry in idle if not set(figures).isdisjoint(_asked(entry))]
+    yield "## Figures that nothing was held against so far\n"
+    yield _row("figure to beat", "metric", "figure", "source", *(entry.name for entry in waiting))
+    yield _row(*["---"] * (4 + len(waiting)))
+    for figure in figures:
+        yield _row(*_told(figure), *_awaited(figure, waiting))
+    yield ""
+
+
+def _figure_of(judged: FigureVerdict) -> _FigureOf:
+    return judged.name, judged.metric, judged.figure, judged.source
+
+
+def _asked(entry: Entry) -> list[_FigureOf]:
+    """The figures that the settings of an entry name."""
+    return [(one.name, one.metric, one.value, one.source) for one in _figures_of(entry)]
+
+
+def _told(figure: _FigureOf) -> tuple[str, ...]:
+    return figure[0], figure[1], f"{figure[2]:g}", figure[3]
+
+
+def _awaited(figure: _FigureOf, waiting: Sequence[Entry]) -> list[str]:
+    return [NOT_RUN if figure in _asked(entry) else "-" for entry in waiting]
 
 
 def _signals(own: Sequence[tuple[Standing, KeptForecast]]) -> Iterator[str]:

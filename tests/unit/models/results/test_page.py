@@ -38,3 +38,20 @@ def test_what_is_kept_is_of_the_list_small_and_opened_on_record(listed):
         for forecast in kept.forecasts:
             assert f'"at":"{forecast.opening.at}","run":"{forecast.opening.run}"' in lines
         assert all(file.stat().st_size < 200_000 for file in path.parent.iterdir())
+
+
+@pytest.mark.parametrize("listed", LISTED, ids=[one.task for one in LISTED])
+def test_every_figure_to_beat_has_a_row_with_a_word_for_each_entry_that_is_judged_by_it(listed, tmp_path):
+    """A verdict where it was run, else that it was not: a page without a result does not hide what it is to beat."""
+    places = work.Places(RESULTS, tmp_path, RESULTS / "test-ledger.jsonl")
+    standings = [one for one in work.standings(listed, places, look_at_data=False) if one.entry.name != FORWARD]
+    lines = page.render(listed, standings).splitlines()
+    for figure in {figure for entry in listed.entries for figure in entry.settings.judged.figures}:
+        begins = f"| {figure.name} | {figure.metric} | {figure.value:g} | {figure.source} |"
+        (place,) = (number for number, line in enumerate(lines) if line.startswith(begins))
+        head = next(line for line in reversed(lines[:place]) if line.startswith("| figure to beat |"))
+        cells = dict(zip(*([cell.strip() for cell in line.split("|")] for line in (head, lines[place])), strict=True))
+        for one in standings:
+            if figure in one.entry.settings.judged.figures:
+                expected = {"ahead", "behind", "level within noise"} if one.kept else {"not run yet"}
+                assert cells[one.entry.name] in expected

@@ -370,18 +370,34 @@ def list_segments(folder: Path) -> dict[str, list[SegmentInfo]]:
 
 
 def without_blank(segments: list[SegmentInfo]) -> tuple[list[SegmentInfo], list[SegmentInfo]]:
-    """The segments that hold something, and those at the end that are all zeros: they were made ahead, and the machine
-    went down before a byte of them was on disk."""
-    last = len(segments)
-    while last and _is_blank(segments[last - 1].path):
-        last -= 1
-    return segments[:last], segments[last:]
+    """The segments that hold something, and those at the end that hold nothing, from one that is all zeros on: it was
+    made ahead, and the machine went down before a byte of it was on disk.  Of those behind it a header may be there:
+    nobody says in which order files reach the disk."""
+    end = len(segments)
+    for at in range(end - 1, -1, -1):
+        header = _read_header(segments[at].path)
+        if header.count(0) == len(header):
+            if not all(_is_empty(info.path) for info in segments[at:end]):
+                break
+            end = at
+        elif len(header) < HEADER_BYTES or _FIRST_SEQ.unpack_from(header, _FIRST_SEQ_AT)[0] > 0:
+            break
+    return segments[:end], segments[end:]
 
 
-def _is_blank(path: Path) -> bool:
-    """All of it: a header that is gone while records behind it are there is damage."""
+def _read_header(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
+            return file.read(HEADER_BYTES)
+    except OSError as error:
+        raise JournalError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _is_empty(path: Path) -> bool:
+    """Nothing behind the header: a header that is gone while records behind it are there is damage."""
+    try:
+        with path.open("rb") as file:
+            file.seek(HEADER_BYTES)
             while block := file.read(1 << 20):
                 if block.count(0) != len(block):
                     return False

@@ -13,7 +13,7 @@ from engine.carried import encode_carried
 from engine.errors import JournalError
 from engine.recovery import AT_THE_MARKETS_PACE, Recovery
 from engine.runtime.journal_reader import read_journal
-from engine.runtime.segment import HEADER_BYTES, SegmentScan, list_segments
+from engine.runtime.segment import HEADER_BYTES, MappedSegment, SegmentScan, list_segments
 from engine.runtime.succession import VENUE_TRUTH, read_left
 from tests.support.account import Account
 from tests.support.core import BTC, intent
@@ -116,6 +116,29 @@ def test_a_file_made_ahead_of_which_nothing_reached_the_disk_is_no_loss(tmp_path
     assert position(left.state) == account.core.view.position(BTC).qty
     assert (left.blank, newest.stat().st_size > 0) == ((newest.name,), True)
     assert len(list(read_journal(session / "journal"))) == len(account.records)
+
+
+@pytest.mark.fault("A6")
+def test_a_file_made_ahead_whose_header_reached_the_disk_before_the_last_ones_is_no_loss(tmp_path: Path) -> None:
+    """The machine went down after the journal had gone on in a file that nothing was written to yet: that one is all
+    zeros, and the one behind it has its header.  What either holds would be damage."""
+    session, account = in_segments(tmp_path)
+    journal = session / "journal"
+    newest = list_segments(journal)["orders"][-1]
+    size = newest.path.stat().st_size
+    ahead = MappedSegment(journal, "s-1", "orders", newest.number + 1, size=size, prefault=0)
+    ahead.close(truncate=False)
+    newest.path.write_bytes(bytes(size))
+    left = left_by(session)
+    assert position(left.state) == account.core.view.position(BTC).qty
+    assert left.blank == (newest.path.name, ahead.path.name)
+    assert len(list(read_journal(journal))) == len(account.records)
+    for path in (newest.path, ahead.path):
+        data = path.read_bytes()
+        path.write_bytes(data[: size - 8] + b"damaged!")
+        with pytest.raises(JournalError, match=newest.path.name):
+            read_left(session, "USD")
+        path.write_bytes(data)
 
 
 @pytest.mark.fault("A7")

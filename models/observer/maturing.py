@@ -26,6 +26,7 @@ class Reading:
 
     ``direction``: place of the probability of a rise; ``buy`` and ``sell``: where it is a signal (NaN: never).
     ``variance``: place of a forecast of the sum of squared log returns over ``variance_rows`` rows.
+    ``output``: place of the number whose drift is watched.
     """
 
     horizon_rows: int
@@ -34,6 +35,7 @@ class Reading:
     sell: float = float("nan")
     variance: int | None = None
     variance_rows: int = 0
+    output: int | None = 0
 
     @property
     def reach(self) -> int:

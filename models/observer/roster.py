@@ -14,6 +14,7 @@ from engine.errors import BundleError, KestrelError
 from engine.features import FeatureSpec
 from engine.instruments import Instrument
 from models.bundle import Bundle
+from models.mixture.mixture import RECENT
 from models.observer.admission import Admission
 from models.observer.rebuilding import Rebuilding, Rows
 from models.observer.rules import WatchRules
@@ -188,6 +189,9 @@ class Roster:
         made = Track(version, role, rows, reading, self._rules, fee_bps=fee_bps, bundle=bundle)
         made.weighing = Weighing.of(facts, reading.direction)
         self._enter(instrument, made)
+        if reading.direction is None and dict(facts).get(RECENT):
+            why = "weights by recent losses are of forecasts of the direction: its members keep those that are declared"
+            self.note(instrument, version, why)
 
     def _bundle_of(self, version: str) -> Bundle:
         found = self._found.get(version)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from engine.events import Prediction, PredictionStatus
 from engine.seats import SERVING
 from models.bundle import Bundle
+from models.facts import Facts
 from models.manifest import Manifest
 from models.manifest_sections import DIRECTION
 from models.observer.adwin import Adwin
@@ -37,6 +38,8 @@ _BLOCK: Final = 16
 """Rows whose mean is one value to ADWIN over the inputs: neighbours are nearly the same."""
 _Z_MAX: Final = 8.0
 _MATURED: Final = 4_096
+_OUTPUT, _DIRECTION, _BPS = "output.", "direction.", "bps."
+"""Of facts (``models.facts``): place of an output, that it is a probability of rising, that it is a return."""
 _COMPARED: Final = 1_024
 """Losses that are held for a pair: both of it mature with the same rows."""
 
@@ -54,15 +57,29 @@ def reading_of(manifest: Manifest) -> Reading:
         elif forecast.form == "probability" and forecast.label_kind == DIRECTION and direction is None:
             direction, horizon = at, forecast.horizon_rows
         at += int(np.prod(tensor.shape[1:]))
-    return Reading(horizon, direction, buy, sell, variance, variance_rows)
+    # Quantiles are of the first output.
+    output = 0 if manifest.prediction_quantiles else direction
+    return Reading(horizon, direction, buy, sell, variance, variance_rows, output)
 
 
-def reading_of_facts(facts: tuple[tuple[str, float], ...]) -> Reading | None:
-    """The same of a version whose bundle is not at hand; None where the record does not tell its horizon."""
+def reading_of_facts(facts: Facts) -> Reading | None:
+    """The same of a version whose bundle is not at hand, or that is none; None where the record does not tell its
+    horizon.  Of a variance facts do not say that it is one."""
     told = dict(facts)
     if "horizon_rows" not in told:
         return None
-    return Reading(int(told["horizon_rows"]), 0, told.get("buy", float("nan")), told.get("sell", float("nan")))
+    horizon, nan = int(told["horizon_rows"]), float("nan")
+    places = sorted((int(place), key.removeprefix(_OUTPUT)) for key, place in facts if key.startswith(_OUTPUT))
+    if not places:  # of a release before there was more than a probability of rising
+        return Reading(horizon, 0, told.get("buy", nan), told.get("sell", nan))
+    first, name = places[0]
+    number = first if f"{_BPS}{name}" in told else None
+    for place, name in places:
+        if f"{_DIRECTION}{name}" in told:
+            output = place if number is None else number
+            buy, sell = (told.get(key, nan) if place == first else nan for key in ("buy", "sell"))
+            return Reading(int(told.get(f"horizon_rows.{name}", horizon)), place, buy, sell, output=output)
+    return Reading(horizon, None, output=number)
 
 
 class Loss(NamedTuple):
@@ -107,7 +124,7 @@ class Track:
         self._loss_rose = False
         self._loss_sum, self._loss_rows = 0.0, 0
         self._inputs: Stability | Learned | None = None
-        self._watch_output(reading, None if bundle is None else bundle.manifest.prediction_quantiles)
+        self._watch_output({} if bundle is None else bundle.manifest.prediction_quantiles)
         self._columns: tuple[str, ...] = ()
         self.bundle = bundle
         self.weighing: Weighing | None = None
@@ -120,11 +137,9 @@ class Track:
         if bundle is not None:
             self._watch_inputs(bundle)
 
-    def _watch_output(self, reading: Reading, quantiles: Mapping[str, float] | None) -> None:
-        """The number that ``quantiles`` of validation rows are of, which is the first; without any, the direction
-        against what the session says first."""
-        rules, bins = self.rules, bins_between(quantiles or {})
-        self._output_at = 0 if quantiles else reading.direction
+    def _watch_output(self, quantiles: Mapping[str, float]) -> None:
+        """Against ``quantiles`` of validation rows; without any, against what the session says first."""
+        rules, bins = self.rules, bins_between(quantiles)
         self._output = (
             Learned(1, rules.reference_rows, rules.window_rows) if bins is None else Stability(*bins, rules.window_rows)
         )
@@ -179,8 +194,9 @@ class Track:
         outcomes.failed += prediction.status is PredictionStatus.FAILED
         if not prediction.values:
             return
-        if self._output_at is not None and self._output_at < len(prediction.values):
-            self._output.add(np.asarray([prediction.values[self._output_at]]))
+        output = self._maturing.reading.output
+        if output is not None and output < len(prediction.values):
+            self._output.add(np.asarray([prediction.values[output]]))
         if row < 0:
             outcomes.unmatched += 1
         else:

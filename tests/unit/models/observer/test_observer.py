@@ -188,6 +188,29 @@ def test_the_members_of_a_mixture_are_weighed_by_what_they_lost(played: Played) 
     assert not [one for one in observer.look() if isinstance(one, Weighed)]
 
 
+def test_returns_of_a_mixture_are_no_probabilities(played: Played) -> None:
+    """Read as such they rose half of the time at a probability of nothing: calibration out by a half, a loss of six
+    nats, and members that were weighed by it."""
+    numbers = (("horizon_rows", 50.0), ("output.h50", 0.0), ("bps.h50", 1e4), ("recent_weights", 1.0))
+    facts = (*numbers, ("member.a@1", 2.0), ("share.a@1", 4.0), ("member.b@1", 3.0), ("share.b@1", 5.0))
+
+    def mixed(record: Any) -> Any:
+        if isinstance(record, e.ModelAssigned) and record.model:
+            return msgspec.structs.replace(record, model="both@1", facts=facts)
+        if isinstance(record, e.Prediction) and record.values:
+            told = 1e-4 * (record.values[0] - 0.5)
+            return msgspec.structs.replace(record, model="both@1", values=(told, 0.0, told, told, 0.5, 0.5))
+        return record
+
+    again = replace(played, records=[mixed(record) for record in played.records])
+    observer = again.watched_by(again.observer())
+    found = figures(observer)["both@1"]
+    assert found["predictions"] > 3_000
+    assert (found["matured"], found.get("log_loss"), found.get("ece")) == (0, None, None)
+    assert observer.look() == []
+    assert "its members keep those that are declared" in observer.troubles[f"both@1 on {BTC}"]
+
+
 @pytest.mark.fault("E10")
 def test_drift_injected_into_a_played_market_raises_its_alarm_with_the_action(
     market_data: Path, tmp_path: Path, played: Played

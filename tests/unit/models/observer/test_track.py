@@ -12,12 +12,13 @@ import pytest
 
 from engine.events import Prediction, PredictionStatus
 from models.bundle import Bundle, load_bundle
+from models.facts import facts_of
 from models.observer.maturing import Reading
 from models.observer.rules import WatchRules
-from models.observer.track import CHAMPION, Track
+from models.observer.track import CHAMPION, Track, reading_of, reading_of_facts
 
-DIRECTION = Reading(50, 0, 0.9, 0.1, None, 0)
-RETURN = Reading(50, None, float("nan"), float("nan"), None, 0)
+DIRECTION = Reading(50, 0, 0.9, 0.1)
+RETURN = Reading(50, None)
 FIRST_ROWS = "the first rows of this session"
 
 
@@ -85,3 +86,27 @@ def test_where_the_bundle_does_not_tell_it_the_first_rows_of_the_session_are_the
     with_quantiles(bundle, quantiles)
     found = watched([*between(0.2, 0.3, 500), *between(0.7, 0.8, 500)], bundle)
     assert (found["output_against"], found["alarms"]) == (FIRST_ROWS, ["output"])
+
+
+def test_facts_are_read_as_the_bundle_that_they_are_of(bundle: Bundle) -> None:
+    assert reading_of_facts(facts_of(bundle.manifest)) == reading_of(bundle.manifest)
+    old = reading_of_facts((("horizon_rows", 50.0), ("buy", 0.9)))
+    assert old is not None
+    assert (old.horizon_rows, old.direction, old.buy, old.output) == (50, 0, 0.9, 0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted"),
+    [
+        ({"output.h5": 0, "bps.h5": 1e4, "output.h20": 1, "bps.h20": 1e4, "horizon_rows.h20": 20}, (5, None, 0)),
+        ({"output.regime": 0, "output.p_up": 4, "direction.p_up": 1, "horizon_rows.p_up": 20}, (20, 4, 4)),
+        ({"output.h5": 0, "bps.h5": 1e4, "output.p_up": 1, "direction.p_up": 1}, (5, 1, 0)),
+        ({"output.variance": 0}, (5, None, None)),
+    ],
+)
+def test_only_a_probability_of_rising_is_read_as_one(facts: dict[str, float], wanted: tuple[int, int, int]) -> None:
+    """A return of 1e-4 read as a probability was an error of half of all rows, and a calibration that was out."""
+    reading = reading_of_facts((("horizon_rows", 5.0), *facts.items()))
+    assert reading is not None
+    assert (reading.horizon_rows, reading.direction, reading.output) == wanted
+    assert np.isnan(reading.buy)

@@ -393,7 +393,7 @@ class Settler:
                 self._forget_check(client_id)
             elif found.is_uncancelled():
                 self._still_open(client_id, asked_ns)
-                self._count_look(client_id)
+                self._count_look(order)
         self.wake_for_fills()
 
     async def _give_up_gone(self, order: Tracked, asked_ns: int) -> None:
@@ -423,12 +423,13 @@ class Settler:
             return False
         return order.closed or self._routine.get(order.client_order_id) == WHILE_CHANGED
 
-    def _count_look(self, client_id: str) -> None:
+    def _count_look(self, order: Tracked) -> None:
+        client_id = order.client_order_id
         left = self._routine.get(client_id)
-        if left == 1:
+        if left == 1 and not self._tracker.versions.is_doubtful(order.venue_order_id):
             self._forget_check(client_id)
         elif left is not None and left != WHILE_CHANGED:
-            self._routine[client_id] = left - 1
+            self._routine[client_id] = left - 1  # down to ``WHILE_CHANGED``
 
     def _forget_check(self, client_id: str) -> None:
         self._checks.pop(client_id, None)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from connectors.coinbase import settle
+from engine.commands import ReplaceOrder
 from engine.errors import VenueError
-from engine.events import OrderAccepted, OrderCancelled, OrderFilled, OrderRejected
+from engine.events import OrderAccepted, OrderCancelled, OrderFilled, OrderRejected, ReplaceRejected
 from tests.support.coinbase import BTC, TS_NS, fill
 from tests.support.coinbase_settle import settling, until
 
@@ -185,6 +186,33 @@ async def test_an_order_that_rests_is_not_looked_up_for_ever(monkeypatch: pytest
             await b.settler._check_due()
         calls = [call.partition("?")[0] for call in b.venue.calls]
         assert [sum(call.endswith(name) for call in calls) for name in ("/v0", "/v1")] == [2, 5]
+
+
+@pytest.mark.fault("B16")
+async def test_a_change_without_an_answer_is_asked_about_until_it_is_known_also_after_a_lost_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two look-ups are enough for an order that rests, not for one whose change has no answer: it fills as it was, and
+    only its record says which version that was."""
+    monkeypatch.setattr("connectors.coinbase.settle.CHECK_AGAIN_S", 0.0)
+    async with settling(start=False) as b:
+        b.tracker.sent("c1", TS_NS)
+        b.tracker.accepted("c1", "v1", TS_NS)
+        limit = {"limit_limit_gtc": {"base_size": "0.4", "limit_price": "100"}}
+        b.venue.order("v1", "c1", order_configuration=limit)
+        d = Decimal
+        b.tracker.versions.begin(ReplaceOrder(0, "c1", "coinbase", "v1", BTC, d("0.8"), d(99), d("0.4"), d(100)), TS_NS)
+        b.tracker.versions.answered("v1", TS_NS, taken=False)
+        b.settler.check_change("c1")
+        b.settler.reconcile()
+        for _ in range(3):
+            await b.settler._check_due()
+        b.venue.orders[0] |= {"status": "FILLED", "filled_size": "0.4"}
+        b.venue.fills = [fill("e1")]
+        await b.settler._check_due()
+        await b.settler.read_fills()
+        assert [type(e) for e in b.log] == [ReplaceRejected, OrderFilled]
+        assert (b.tracker.open_orders(), b.settler._checks) == ([], {})
 
 
 async def test_a_listing_starts_by_the_venues_clock() -> None:

@@ -15,12 +15,14 @@ from msgspec import Meta
 
 from engine.errors import ConfigError
 from models.evaluation.comparison import LESS_IS_BETTER
-from models.trainer.settings import settings_of
+from models.trainer.scores import KNOWN, SCORE
+from models.trainer.settings import TrainSettings, settings_of
+from models.trainer.tasks import plan_of
 from models.tuning.plain import Plain, read_plain, value_at, with_values
 from models.tuning.space import Space, load_space
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "tune" / "spaces"
-LESS = LESS_IS_BETTER | {"score"}
+LESS = LESS_IS_BETTER | {SCORE}
 MORE = frozenset(
     {"accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "pr_auc", "roc_auc", "direction_accuracy"}
     | {"r2_log", "r2_oos"}
@@ -175,6 +177,7 @@ def load_tuning(path: Path) -> Tuning:
     settings_of(with_values(base, settings.during_search), f"{path}: during_search")
     space.check(lambda values, where: settings_of(tuning.for_search(values), where))
     settings_of(tuning.for_result({}), str(path))
+    _check_task(path, settings, settings_of(tuning.for_search({})))
     return tuning
 
 
@@ -201,6 +204,39 @@ def _check(path: Path, s: TuneSettings) -> None:
     )
     alone = s.method != "population" or (s.folds.kind == "none" and s.executor == "processes")
     require(alone, f"method population with folds {s.folds.kind} and executor {s.executor}", "none and processes")
+
+
+def _check_task(path: Path, s: TuneSettings, training: TrainSettings) -> None:
+    """The task tells the score, and prices where a profit is asked for: a trial would find out after its training."""
+    known = _scores_of(training)
+    if s.metric not in known:
+        raise ConfigError(
+            f"{path}: metric {s.metric!r} of the task {training.task}", expected=f"one of {', '.join(sorted(known))}"
+        )
+    if s.profit is None:
+        return
+    if training.task not in ("signal", "return"):
+        raise ConfigError(
+            f"{path}: the profit of the task {training.task} is pending: its rows tell no prices, and there is no "
+            "back-test yet",
+            expected="a signal or a return",
+            do="take finalists.by score, and leave out profit",
+        )
+    if training.task == "signal" and not s.profit.gain_bps > 0:
+        raise ConfigError(f"{path}: profit of a signal without gain_bps", expected="what one brings, and loss_bps")
+
+
+def _scores_of(training: TrainSettings) -> set[str]:
+    """What a run of these settings tells of its validation rows, by the names that ``metric`` knows."""
+    plan = plan_of(training, training.features.sampling.interval_ns)
+    each = {target.name: set(KNOWN[target.kind]) for target in plan.targets}
+    for target in plan.targets:
+        # A direction given a true move: of whoever can say that there is none, and of a return.
+        if target.kind == "return" or "FLAT" in target.classes:
+            each[target.name].add("direction_accuracy")
+    if plan.single:
+        return each[plan.targets[0].name]
+    return {f"{name}.{score}" for name, scores in each.items() for score in scores} | {SCORE}
 
 
 def _nearest(message: str) -> str:

@@ -8,6 +8,7 @@ pytest.importorskip("optuna")
 
 from models.tuning.finalists import Finalist, chosen_first
 from models.tuning.settings import load_tuning
+from tests.support.training import candle_settings
 from tests.support.tuning import write_study
 
 
@@ -19,6 +20,8 @@ def test_by_profit_one_whose_profit_is_not_known_goes_last(tmp_path):
     """Also behind a loss; of those, the earlier one is first."""
     study = write_study(
         tmp_path,
+        training=candle_settings("return"),
+        metric="mse",
         finalists={"top": 2, "seeds": [1, 2], "by": "profit"},
         profit={"cost_bps": 1.0, "periods_per_year": 252},
     )

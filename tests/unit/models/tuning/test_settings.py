@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import ConfigError
 from models.tuning.settings import load_tuning
-from tests.support.training import tiny_settings
+from tests.support.training import candle_settings, tiny_settings
 from tests.support.tuning import tiny_training, write_study
 
 SHIPPED = sorted((Path(__file__).resolve().parents[4] / "config" / "tune").glob("*.yaml"))
@@ -44,6 +44,46 @@ def test_a_wrong_setting_is_one_line(tmp_path, changes, said):
     with pytest.raises(ConfigError, match=said) as caught:
         load_tuning(write_study(tmp_path, **changes))
     assert "\n" not in str(caught.value)
+
+
+SIGNAL = candle_settings("signal")
+CLASSES = candle_settings("classes")
+SEVERAL = candle_settings("multi_task")
+
+
+@pytest.mark.parametrize(
+    ("training", "changes", "said"),
+    [
+        (SIGNAL, {"metric": "qlike"}, r"metric 'qlike' of the task signal; expected one of accuracy, .*pr_auc"),
+        (SIGNAL, {"metric": "direction_accuracy"}, r"metric 'direction_accuracy' of the task signal; expected one of"),
+        (SIGNAL, {"metric": "regime.mcc"}, r"metric 'regime.mcc' of the task signal; expected one of accuracy"),
+        (SEVERAL, {"metric": "mcc"}, r"metric 'mcc' of the task multi_task; expected one of .*regime.mcc"),
+        (SEVERAL, {"metric": "return.qlike"}, r"metric 'return.qlike' of the task multi_task; .*variance.qlike"),
+        (SIGNAL, {"profit": {"cost_bps": 10}}, r"profit of a signal without gain_bps; expected what one brings"),
+        (CLASSES, {"profit": {"cost_bps": 10}}, r"profit of the task classes is pending: .*; expected a signal or a"),
+        (SEVERAL, {"metric": "score", "profit": {"cost_bps": 10}}, r"profit of the task multi_task is pending: "),
+    ],
+)
+def test_what_the_task_does_not_tell_is_told_before_a_trial_is_trained(tmp_path, training, changes, said):
+    """A score of another task, and the profit of what has no prices: both were found after a whole training."""
+    with pytest.raises(ConfigError, match=said):
+        load_tuning(write_study(tmp_path, training=training, **changes))
+
+
+@pytest.mark.parametrize(
+    ("training", "metric"),
+    [
+        (SIGNAL, "pr_auc"),
+        (CLASSES, "direction_accuracy"),
+        (SEVERAL, "score"),
+        (SEVERAL, "return.direction_accuracy"),
+        (candle_settings("multi_horizon"), "h3.r2_oos"),
+        (candle_settings("variance"), "r2_log"),
+    ],
+)
+def test_scores_of_every_kind_of_task_can_be_searched_by(tmp_path, training, metric):
+    """Of one forecast by their names, of several by those of the forecast."""
+    assert load_tuning(write_study(tmp_path, training=training, metric=metric)).settings.metric == metric
 
 
 def test_a_trial_and_the_result_have_settings_of_their_own(tmp_path):

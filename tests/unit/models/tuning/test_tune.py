@@ -18,6 +18,7 @@ from models.trainer.settings import load_settings
 from models.tuning.log import TrialLog
 from models.tuning.trial import Outcome
 from models.tuning.tune import tune
+from tests.support.training import candle_settings
 from tests.support.tuning import RATE, always_failing, bowl, bowl_that_dies_once, rate_of, tiny_training, write_study
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -113,7 +114,14 @@ def test_by_simulated_profit_another_one_is_chosen_and_all_trials_are_counted(tm
         return type(found)(found.state, found.scores, found.by_seed, 3, days_ns=days, net=net)
 
     finalists = {"top": 5, "seeds": [1], "by": "profit"}
-    path = write_study(tmp_path, trials=6, finalists=finalists, profit={"cost_bps": 2})
+    path = write_study(
+        tmp_path,
+        training=candle_settings("return"),
+        metric="mse",
+        trials=6,
+        finalists=finalists,
+        profit={"cost_bps": 2},
+    )
     found = tune(path, out=tmp_path / "a", run=profitable)
     from models.evaluation.run_folder import RunFolder
 

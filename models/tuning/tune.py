@@ -96,6 +96,9 @@ def tune(
             else:
                 search(study, executor, tuning.settings.trials, data, lambda line: show(_told(tuning, line)))
             finalists = train_finalists(study, executor, data, show)
+        except KeyboardInterrupt:
+            show("the study is kept: the same command with --resume goes on")
+            raise
         finally:
             executor.close()
         summary = _finish(study, finalists, time.monotonic() - started)

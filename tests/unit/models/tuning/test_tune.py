@@ -196,3 +196,19 @@ def test_a_finalist_that_cannot_be_trained_is_on_the_record_and_another_one_is_c
 
     with pytest.raises(DataError, match=r"no finalist of .* was trained to its end: no number; "):
         tune(path, out=tmp_path / "b", run=all_failing)
+
+
+def test_a_study_that_is_stopped_by_hand_says_how_to_go_on(tmp_path):
+    """Ctrl-C in the second trial."""
+
+    def stopped(task, report):
+        if task.number == 1:
+            raise KeyboardInterrupt
+        return bowl(task, report)
+
+    said = []
+    path = write_study(tmp_path, trials=3)
+    with pytest.raises(KeyboardInterrupt):
+        tune(path, out=tmp_path / "a", show=said.append, run=stopped)
+    assert said[1:] == ["the study is kept: the same command with --resume goes on"]
+    assert tune(path, out=tmp_path / "a", resume=True, run=bowl)["trials"] == {"complete": 3, "failed": 1}

@@ -26,7 +26,9 @@ class Reading:
 
     ``direction``: place of the probability of a rise; ``buy`` and ``sell``: where it is a signal (NaN: never).
     ``variance``: place of a forecast of the sum of squared log returns over ``variance_rows`` rows.
-    ``output``: place of the number whose drift is watched.
+    ``output``: place of the number whose drift is watched.  ``number``: where there is no direction, place of a
+    forecast of the log return; ``error_max``: what the error of nine in ten validation rows was at most (NaN: not
+    known).
     """
 
     horizon_rows: int
@@ -36,6 +38,8 @@ class Reading:
     variance: int | None = None
     variance_rows: int = 0
     output: int | None = 0
+    number: int | None = None
+    error_max: float = float("nan")
 
     @property
     def reach(self) -> int:
@@ -76,6 +80,7 @@ class Maturing:
         self._fee_bps = fee_bps
         self._pending: deque[tuple[int, float]] = deque(maxlen=PENDING_MAX)
         self._variances: deque[tuple[int, float]] = deque(maxlen=PENDING_MAX)
+        self._returns: deque[tuple[int, float]] = deque(maxlen=PENDING_MAX)
         self._signal: _Signal | None = None
 
     def predicted(
@@ -91,6 +96,8 @@ class Maturing:
             return
         if reading.variance is not None and reading.variance < len(values):
             self._variances.append((row, values[reading.variance]))
+        if reading.number is not None and reading.number < len(values) and math.isfinite(values[reading.number]):
+            self._returns.append((row, values[reading.number]))
         if reading.direction is None or reading.direction >= len(values):
             return
         p = values[reading.direction]
@@ -112,6 +119,17 @@ class Maturing:
             if row >= rows.begun and np.isfinite(now) and np.isfinite(then) and now != then:
                 made_ns, known_ns = rows.recv_ns(row), rows.recv_ns(row + horizon) or rows.ts_recv_ns
                 found.append(Matured(row, made_ns, p, then > now, max(known_ns - made_ns, 0)))
+        return found
+
+    def matured_returns(self) -> list[tuple[float, float]]:
+        """Predicted and realised, of the rows where that is known since the last call."""
+        found: list[tuple[float, float]] = []
+        rows, horizon = self.rows, self.reading.horizon_rows
+        while self._returns and self._returns[0][0] + horizon < rows.count:
+            row, predicted = self._returns.popleft()
+            now, then = rows.px(row), rows.px(row + horizon)
+            if row >= rows.begun and now > 0.0 and 0.0 < then < math.inf:
+                found.append((predicted, math.log(then / now)))
         return found
 
     def matured_variances(self) -> list[tuple[float, float]]:

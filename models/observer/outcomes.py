@@ -67,13 +67,14 @@ class Outcomes:
         self._rows = Ring(rows, 2)
         self._signals = Ring(rows)
         self._variances = Ring(rows, 2)
+        self._returns = Ring(rows, 2)
         self._latencies = Ring(_LATENCIES)
         self.predictions = self.late = self.failed = self.unmatched = 0
         """Unmatched: predictions whose row was not found among those that were rebuilt."""
 
     @property
     def matured(self) -> int:
-        return self._rows.count
+        return self._rows.count + self._returns.count
 
     @property
     def signals(self) -> int:
@@ -90,6 +91,10 @@ class Outcomes:
     def add_variance(self, predicted: float, realised: float) -> None:
         if predicted > 0.0 and realised > 0.0:
             self._variances.add(predicted, realised)
+
+    def add_return(self, predicted: float, realised: float) -> None:
+        """Log returns, of a model that forecasts no direction."""
+        self._returns.add(predicted, realised)
 
     def add_latency(self, latency_ns: int) -> None:
         self._latencies.add(latency_ns / 1e3)
@@ -138,6 +143,8 @@ class Outcomes:
             found["hits"] = [{"from": edge, "rows": count, "hit_rate": rate} for edge, count, rate in self.hits()]
         if (error := self.calibration_error()) is not None:
             found["ece"] = error
+        if len(self._returns):
+            found |= self._return_figures()
         if len(self._signals):
             found["profit_bps"] = float(self._signals.all().mean())
         if len(self._variances):
@@ -147,4 +154,16 @@ class Outcomes:
         for name, quantile in (("latency_p50_us", 0.5), ("latency_p99_us", 0.99)):
             if (latency_us := self.latency_us(quantile)) is not None:
                 found[name] = latency_us
+        return found
+
+    def _return_figures(self) -> dict[str, float]:
+        """``return_skill``: one less the squared error in parts of that of who forecasts no move (J. Y. Campbell, S. B.
+        Thompson, RFS 2008, with nothing for the mean)."""
+        predicted, realised = self._returns.all().T
+        errors = ((realised - predicted) ** 2).sum()
+        found = {"return_rmse_bps": 1e4 * float(np.sqrt(errors / len(realised)))}
+        if (moves := (realised**2).sum()) > 0.0:
+            moved = realised != 0.0
+            found["return_skill"] = 1.0 - float(errors / moves)
+            found["hit_rate"] = float((np.sign(predicted[moved]) == np.sign(realised[moved])).mean())
         return found

@@ -16,10 +16,11 @@ from engine.instruments import Instrument
 from models.bundle import Bundle
 from models.mixture.mixture import RECENT
 from models.observer.admission import Admission
+from models.observer.readings import reading_of, reading_of_facts
 from models.observer.rebuilding import Rebuilding, Rows
 from models.observer.rules import WatchRules
 from models.observer.shadows import Workshop, reasons_against
-from models.observer.track import CANARY, CHAMPION, OLDER, SHADOW, Track, reading_of, reading_of_facts
+from models.observer.track import CANARY, CHAMPION, OLDER, SHADOW, Track
 from models.observer.weighing import Weighing, is_mixture
 from models.registry.standing import Scope, Standing
 from models.registry.store import STANDINGS, Registry

@@ -69,7 +69,10 @@ def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
     if output is not None and output > rules.psi_max:
         against = f" against {figures['output_against']}" if "output_against" in figures else ""
         found.append(Alarm("output", f"the forecast has a PSI of {output:.2f}{against}, over {rules.psi_max:g}"))
-    if figures.get("loss_rose"):
+    if figures.get("loss_rose") and "errors_beyond" in figures:
+        share = f"{figures['errors_beyond']:.0%} of late are beyond what one in ten was on validation rows"
+        found.append(Alarm("adwin", f"the errors of its returns grew: {share}"))
+    elif figures.get("loss_rose"):
         found.append(Alarm("adwin", f"its log-loss rose, to {figures.get('loss_recent', 0.0):.4f} of late"))
     if figures.get("miscalibrated") and figures.get("matured", 0) >= rules.matured_min:
         of_late = f"{figures['ece']:.3f} of late" if "ece" in figures else "beyond it"

@@ -5,6 +5,7 @@ Owns the figures that rules are applied to (``figures``).  It is told; it asks n
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
@@ -15,9 +16,6 @@ import numpy.typing as npt
 from engine.events import Prediction, PredictionStatus
 from engine.seats import SERVING
 from models.bundle import Bundle
-from models.facts import Facts
-from models.manifest import Manifest
-from models.manifest_sections import DIRECTION
 from models.observer.adwin import Adwin
 from models.observer.calibration import Calibration
 from models.observer.maturing import Matured, Maturing, Reading
@@ -38,48 +36,8 @@ _BLOCK: Final = 16
 """Rows whose mean is one value to ADWIN over the inputs: neighbours are nearly the same."""
 _Z_MAX: Final = 8.0
 _MATURED: Final = 4_096
-_OUTPUT, _DIRECTION, _BPS = "output.", "direction.", "bps."
-"""Of facts (``models.facts``): place of an output, that it is a probability of rising, that it is a return."""
 _COMPARED: Final = 1_024
 """Losses that are held for a pair: both of it mature with the same rows."""
-
-
-def reading_of(manifest: Manifest) -> Reading:
-    """What a bundle's manifest says of its outputs."""
-    thresholds = manifest.thresholds
-    buy, sell = (float("nan"),) * 2 if thresholds is None else (thresholds.buy, thresholds.sell)
-    direction: int | None = 0 if manifest.label.kind == DIRECTION else None
-    variance, variance_rows, horizon, at = None, 0, manifest.label.horizon_rows, 0
-    forecasts = () if manifest.task is None else manifest.task.forecasts
-    for forecast, tensor in zip(forecasts, manifest.outputs, strict=False):
-        if forecast.form == "variance" and forecast.label_kind == "realised_variance" and variance is None:
-            variance, variance_rows = at, forecast.horizon_rows
-        elif forecast.form == "probability" and forecast.label_kind == DIRECTION and direction is None:
-            direction, horizon = at, forecast.horizon_rows
-        at += int(np.prod(tensor.shape[1:]))
-    # Quantiles are of the first output.
-    output = 0 if manifest.prediction_quantiles else direction
-    return Reading(horizon, direction, buy, sell, variance, variance_rows, output)
-
-
-def reading_of_facts(facts: Facts) -> Reading | None:
-    """The same of a version whose bundle is not at hand, or that is none; None where the record does not tell its
-    horizon.  Of a variance facts do not say that it is one."""
-    told = dict(facts)
-    if "horizon_rows" not in told:
-        return None
-    horizon, nan = int(told["horizon_rows"]), float("nan")
-    places = sorted((int(place), key.removeprefix(_OUTPUT)) for key, place in facts if key.startswith(_OUTPUT))
-    if not places:  # of a release before there was more than a probability of rising
-        return Reading(horizon, 0, told.get("buy", nan), told.get("sell", nan))
-    first, name = places[0]
-    number = first if f"{_BPS}{name}" in told else None
-    for place, name in places:
-        if f"{_DIRECTION}{name}" in told:
-            output = place if number is None else number
-            buy, sell = (told.get(key, nan) if place == first else nan for key in ("buy", "sell"))
-            return Reading(int(told.get(f"horizon_rows.{name}", horizon)), place, buy, sell, output=output)
-    return Reading(horizon, None, output=number)
 
 
 class Loss(NamedTuple):
@@ -213,14 +171,20 @@ class Track:
             self.losses.append(Loss(one.row, one.ts_ns, one.known_ns, one.rose, compared_loss(one.p, one.rose)))
             if self.weighing is not None:
                 self.weighing.matured(one.row, one.rose)
-            self._add_loss(loss)
+            self._add_loss(min(loss / _LOSS_MAX, 1.0))
+        reading = self._maturing.reading
+        for predicted, realised in self._maturing.matured_returns():
+            self.outcomes.add_return(predicted, realised)
+            if not math.isnan(reading.error_max):
+                self._add_loss(float(abs(realised - predicted) > reading.error_max))
         for predicted, realised in self._maturing.matured_variances():
             self.outcomes.add_variance(predicted, realised)
         return found
 
-    def _add_loss(self, loss: float) -> None:
-        """Labels of neighbouring rows overlap: the mean of as many rows as a label is long is one value to ADWIN."""
-        self._loss_sum += min(loss / _LOSS_MAX, 1.0)
+    def _add_loss(self, share: float) -> None:
+        """Of the greatest that there is.  Labels of neighbouring rows overlap: the mean of as many rows as a label is
+        long is one value to ADWIN."""
+        self._loss_sum += share
         self._loss_rows += 1
         if self._loss_rows < self.reach:
             return
@@ -293,7 +257,10 @@ class Track:
             "loss_rose": self._loss_rose,
         }
         if self._loss.count:
-            found["loss_recent"] = self._loss.mean * _LOSS_MAX
+            if self._maturing.reading.direction is None:
+                found["errors_beyond"] = self._loss.mean
+            else:
+                found["loss_recent"] = self._loss.mean * _LOSS_MAX
         if self._inputs is not None and self._inputs.psi is not None:
             found["psi"] = dict(zip(self._columns, self._inputs.psi.tolist(), strict=True))
         if self._output.psi is not None:

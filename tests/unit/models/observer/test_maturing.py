@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.labels.returns import log_return
 from models.labels.volatility import realised_variance
 from models.observer.maturing import Maturing, Reading
 
@@ -84,3 +85,20 @@ def test_a_variance_over_a_break_of_the_feed_is_not_known() -> None:
     made.predicted(4, (2e-4,), 10)
     rows.count, rows.begun = 8, 6
     assert made.matured_variances() == []
+
+
+def test_a_return_is_held_against_that_of_the_rows_ahead() -> None:
+    """As its label is; no number is none, and over a break of the feed nothing is known."""
+    rows = Rows(5)
+    made = Maturing(Reading(2, direction=None, number=1), rows, fee_bps=0.0)
+    made.predicted(3, (0.5, float("nan")), 9)
+    made.predicted(4, (0.5, 3e-4), 10)
+    rows.count = 6
+    assert made.matured_returns() == []
+    rows.count = 7
+    label = log_return(np.array([104.0, 105.0, 106.0]), 2).values[0]
+    assert made.matured_returns() == [(3e-4, pytest.approx(label))]
+    assert (made.matured_returns(), made.matured()) == ([], [])
+    made.predicted(6, (0.5, 3e-4), 11)
+    rows.count, rows.begun = 12, 8
+    assert made.matured_returns() == []

@@ -12,10 +12,9 @@ import pytest
 
 from engine.events import Prediction, PredictionStatus
 from models.bundle import Bundle, load_bundle
-from models.facts import facts_of
 from models.observer.maturing import Reading
 from models.observer.rules import WatchRules
-from models.observer.track import CHAMPION, Track, reading_of, reading_of_facts
+from models.observer.track import CHAMPION, Track
 
 DIRECTION = Reading(50, 0, 0.9, 0.1)
 RETURN = Reading(50, None)
@@ -88,25 +87,35 @@ def test_where_the_bundle_does_not_tell_it_the_first_rows_of_the_session_are_the
     assert (found["output_against"], found["alarms"]) == (FIRST_ROWS, ["output"])
 
 
-def test_facts_are_read_as_the_bundle_that_they_are_of(bundle: Bundle) -> None:
-    assert reading_of_facts(facts_of(bundle.manifest)) == reading_of(bundle.manifest)
-    old = reading_of_facts((("horizon_rows", 50.0), ("buy", 0.9)))
-    assert old is not None
-    assert (old.horizon_rows, old.direction, old.buy, old.output) == (50, 0, 0.9, 0)
+class Walk:
+    """Closes of a random walk, as far as they were looked at: steps of 1 bp, and of 3 from ``wilder_from`` on."""
+
+    instrument, begun = "X", 0
+
+    def __init__(self, rows: int, wilder_from: int) -> None:
+        steps = np.random.default_rng(9).normal(0.0, 1e-4, rows)
+        steps[wilder_from:] *= 3.0
+        self._px = 100.0 * np.exp(np.cumsum(steps))
+        self.count = 0
+
+    def px(self, row: int) -> float:
+        return float(self._px[row])
+
+    def recv_ns(self, row: int) -> int:
+        return row
 
 
-@pytest.mark.parametrize(
-    ("facts", "wanted"),
-    [
-        ({"output.h5": 0, "bps.h5": 1e4, "output.h20": 1, "bps.h20": 1e4, "horizon_rows.h20": 20}, (5, None, 0)),
-        ({"output.regime": 0, "output.p_up": 4, "direction.p_up": 1, "horizon_rows.p_up": 20}, (20, 4, 4)),
-        ({"output.h5": 0, "bps.h5": 1e4, "output.p_up": 1, "direction.p_up": 1}, (5, 1, 0)),
-        ({"output.variance": 0}, (5, None, None)),
-    ],
-)
-def test_only_a_probability_of_rising_is_read_as_one(facts: dict[str, float], wanted: tuple[int, int, int]) -> None:
-    """A return of 1e-4 read as a probability was an error of half of all rows, and a calibration that was out."""
-    reading = reading_of_facts((("horizon_rows", 5.0), *facts.items()))
-    assert reading is not None
-    assert (reading.horizon_rows, reading.direction, reading.output) == wanted
-    assert np.isnan(reading.buy)
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize(("wilder_from", "alarms"), [(3_000, ["adwin"]), (5_000, [])])
+def test_returns_whose_errors_grow_are_an_alarm(wilder_from: int, alarms: list[str]) -> None:
+    """One in ten was beyond the bundle's quantile on validation rows, and then far more are."""
+    rows: Any = Walk(5_000, wilder_from)
+    reading = Reading(4, None, number=0, error_max=1.645 * 2e-4)
+    track = Track("m@1", CHAMPION, rows, reading, WatchRules(output="none"), fee_bps=0.0, bundle=None)
+    for row in range(5_000):
+        rows.count = row + 1
+        track.mature()
+        track.on_prediction(Prediction(row, row, "X", "m@1", PredictionStatus.OK, (0.0,)), row, row)
+    told = track.alarm_changes()
+    assert [source for source, _, _ in told] == alarms
+    assert all("errors of its returns grew" in text for _, _, text in told)

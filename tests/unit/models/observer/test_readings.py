@@ -1,0 +1,61 @@
+"""What a prediction's numbers are read as: of a bundle, of its facts, and of facts of returns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from models.bundle import Bundle, load_bundle
+from models.facts import facts_of
+from models.manifest import Label, Tensor
+from models.manifest_sections import Forecast, Task
+from models.observer.readings import reading_of, reading_of_facts
+
+
+@pytest.fixture
+def bundle(artifacts: Path) -> Bundle:
+    return load_bundle(artifacts / "demo-crypto")
+
+
+def test_facts_are_read_as_the_bundle_that_they_are_of(bundle: Bundle) -> None:
+    assert reading_of_facts(facts_of(bundle.manifest)) == reading_of(bundle.manifest)
+    old = reading_of_facts((("horizon_rows", 50.0), ("buy", 0.9)))
+    assert old is not None
+    assert (old.horizon_rows, old.direction, old.buy, old.output) == (50, 0, 0.9, 0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted"),
+    [
+        ({"output.h5": 0, "bps.h5": 1e4, "output.h20": 1, "bps.h20": 1e4, "horizon_rows.h20": 20}, (5, None, 0)),
+        ({"output.regime": 0, "output.p_up": 4, "direction.p_up": 1, "horizon_rows.p_up": 20}, (20, 4, 4)),
+        ({"output.h5": 0, "bps.h5": 1e4, "output.p_up": 1, "direction.p_up": 1}, (5, 1, 0)),
+        ({"output.variance": 0}, (5, None, None)),
+    ],
+)
+def test_only_a_probability_of_rising_is_read_as_one(facts: dict[str, float], wanted: tuple[int, int, int]) -> None:
+    """A return of 1e-4 read as a probability was an error of half of all rows, and a calibration that was out."""
+    reading = reading_of_facts((("horizon_rows", 5.0), *facts.items()))
+    assert reading is not None
+    assert (reading.horizon_rows, reading.direction, reading.output) == wanted
+    assert np.isnan(reading.buy)
+
+
+def test_a_bundle_of_returns_is_read_as_its_facts_are(bundle: Bundle) -> None:
+    """Two horizons: the first is judged, by its own horizon and what its errors were on validation rows."""
+    forecasts = tuple(Forecast(f"h{rows}", "number", "a return", rows, "horizons", "") for rows in (5, 20))
+    manifest = msgspec.structs.replace(
+        bundle.manifest,
+        label=Label("horizons", 5, "returns"),
+        thresholds=None,
+        task=Task("multi_horizon", "multi_horizon", forecasts),
+        outputs=tuple(Tensor(one.name, (-1, 1), "float32") for one in forecasts),
+        conformal={"0.5": 1e-4, "0.9": 4e-4, "0.9.h20": 9e-4},
+    )
+    reading, told = reading_of(manifest), reading_of_facts(facts_of(manifest))
+    assert told is not None
+    for one in (reading, told):
+        assert (one.horizon_rows, one.direction, one.output, one.number, one.error_max) == (5, None, 0, 0, 4e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine import events as e
+from engine.commands import Rejected
 from engine.runtime.model_watch import ModelWatch, standing_lines
 from engine.seats import ServingRules
 from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, fill, intent, open_market, quote
@@ -57,6 +58,28 @@ def test_each_change_is_said_once() -> None:
         ("warning", "nobody any more"),
         ("error", "no model serves: strategies that use one enter nothing, exits go on"),
     ]
+
+
+def test_a_rollback_onto_a_version_that_was_stopped_before_is_an_error() -> None:
+    """Nobody serves after it: said once more, with the other version's name, and shown in ``status``."""
+    shelf, watch, log = Shelf(Answers("a@1"), Answers("b@1")), ModelWatch(), Lines()
+    core = build_core(MemoryRecorder(), Scripted(), assembly=shelf)
+    open_market(core)
+    for ts_ns, version in ((5, "a@1"), (7, "b@1")):
+        core.on_event(e.ModelAlarmed(ts_ns, ts_ns, BTC, version, "adwin", "stop", 1.0, "0.31"))
+        watch.look(core, log)
+        if version == "a@1":
+            core.on_event(shelf.offer(6, "b@1"))
+            watch.look(core, log)
+    log.take()
+    core.on_event(shelf.offer(8, "a@1", reason="rollback by rollout"))
+    watch.look(core, log)
+    watch.look(core, log)
+    assert log.take() == [("error", "a@1 stopped: stopped by adwin: 0.31")]
+    assert standing_lines(core) == {BTC: {"champion": "a@1 stopped: stopped by adwin: 0.31"}}
+    refused = core.desk.place(intent(qty="1"))
+    assert isinstance(refused, Rejected)
+    assert refused.check == "model"
 
 
 def test_a_version_whose_features_are_not_warm_yet_is_no_error() -> None:

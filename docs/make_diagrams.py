@@ -75,6 +75,7 @@ def risk_states() -> str:
             "What losses are measured from is not touched by that: the day's loss counts from where the last session",
             "counted, until the UTC day is over, and the drawdown from the account's highest equity for good. While",
             "either is beyond its limit entries are refused, `resume` or not.",
+            "A start with `--venue-truth` goes on from no session: it forgets all of that and begins `active`.",
             "",
             "`shutdown.positions: flatten` leaves `reducing`, as `flatten` by hand does: whoever had everything closed",
             "says by `resume` when entries may begin again. The end is bounded, so a position may not have been",

@@ -58,10 +58,12 @@ def _page(listed: Listed, standings: Sequence[Standing]) -> Iterator[str]:
     yield f"<!-- Made by `python run.py results --only {listed.task}`; edits are lost. -->\n"
     yield f"{listed.file.about.strip()}\n"
     later = [name for name, one in listed.file.entries.items() if one.later]
-    but = f" but {', '.join(later)} (listed later: development, whatever they come to)" if later else ""
+    but = f", but {', '.join(later)} (listed later: development, whatever they come to)," if later else ""
     yield (
-        f"The list is [{listed.path.name}](../../../config/results/{listed.path.name}); all of it{but} was fixed "
-        "before any of its tests was opened. How a test is scored and what the intervals are: "
+        f"The list is [{listed.path.name}](../../../config/results/{listed.path.name}); its entries{but} "
+        "were fixed before any of its tests was opened, [as far as that is on "
+        "record](../../training.md#results-of-record). "
+        "How a test is scored and what the intervals are: "
         "[training](../../training.md). A verdict is `ahead` or `behind` only where the paired 95 % interval leaves 0 "
         "out. Net profit of strategies: "
         f"{PENDING} (it waits for the back-test).\n"

@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ _AGAIN_OF = "again_of"
 _GIVEN_AGAIN = "given_again"
 _OWN = "own"
 _KILLED = "killed: "
+_OWN_FILE = re.compile(r"\S*/trials/\d{4}/\S*")
 
 
 class Study:
@@ -64,7 +66,9 @@ class Study:
                 self._distributions = tuning.space.distributions()
                 if resume:
                     self._recover()
-                elif tuning.settings.method != "population" and (own := self._own_values()) is not None:
+                # One that was stopped before it had a trial begins as a new one does.
+                begins = tuning.settings.method != "population" and not self.optuna.get_trials(deepcopy=False)
+                if begins and (own := self._own_values()) is not None:
                     self.optuna.enqueue_trial(own, user_attrs={_OWN: True})
         except BaseException:
             self.close()
@@ -128,9 +132,10 @@ class Study:
     def check_failures(self) -> None:
         """Raises ``DataError`` when the first trials all failed alike: the next ones would, too."""
         lines = [line for line in self.log.lines if line.state != "pruned" and not line.error.startswith(_KILLED)]
-        errors = {line.error for line in lines}
+        # Each names files of its own folder: that they differ in these says nothing.
+        errors = {_OWN_FILE.sub("", line.error) for line in lines}
         if len(lines) >= _ALIKE and len(errors) == 1 and all(line.state == "failed" for line in lines):
-            raise DataError(f"the first {len(lines)} trials failed alike: {errors.pop()}")
+            raise DataError(f"the first {len(lines)} trials failed alike: {lines[-1].error}")
 
     def add(self, line: TrialLine) -> bool:
         """A trial that was run without asking, in the order of the numbers; False when it was on the record already."""

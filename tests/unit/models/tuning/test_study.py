@@ -212,3 +212,19 @@ def test_a_trial_on_other_data_ends_the_study(tmp_path):
         with pytest.raises(DataError, match="trial 3 learned from data of fingerprint f2; expected f1, as trial 0"):
             study.tell(study.ask()[0], Outcome("complete", (0.1,), data="f2"))
         assert len(study.log.lines) == 3
+
+
+def test_a_study_that_was_stopped_before_its_first_trial_begins_with_the_settings_as_they_were(tmp_path):
+    """A full disk, or a kill, between the study's name and its storage: what goes on has the baseline all the same."""
+    tuning = tuning_of(tmp_path)
+    with Study(tmp_path / "a", tuning, resume=False) as study:
+        first = study.ask()
+    with Study(tmp_path / "b", tuning, resume=False):
+        pass
+    (tmp_path / "b" / "study.sqlite").unlink()
+    for _ in range(2):  # once, however often it is opened
+        with Study(tmp_path / "b", tuning, resume=True):
+            pass
+    with Study(tmp_path / "b", tuning, resume=True) as study:
+        assert study.ask() == first
+        assert study.ask()[1] != first[1]

@@ -157,9 +157,15 @@ def test_what_is_wrong_is_told_before_anything_is_written(tmp_path, changes, mor
 
 
 def test_a_study_without_a_trained_trial_ends_in_one_line(tmp_path):
-    """All fail alike: after three, not after six."""
+    """All fail alike: after three, not after six, also where each names a file of its own folder."""
     with pytest.raises(DataError, match="the first 3 trials failed alike: no such thing"):
         tune(write_study(tmp_path), out=tmp_path / "a", run=always_failing)
+
+    def unwritable(task, _report):
+        return Outcome("failed", error=f"{task.folders[0]}/rows/train.npz cannot be written: File too large")
+
+    with pytest.raises(DataError, match=r"the first 3 trials failed alike: .*/0002/run-1/rows/train.npz cannot be wr"):
+        tune(write_study(tmp_path), out=tmp_path / "b", run=unwritable)
     assert len(TrialLog(tmp_path / "a").lines) == 3
     assert not (tmp_path / "a" / "best.yaml").exists()
 

@@ -22,6 +22,7 @@ from engine.runtime.histogram import Histogram
 from engine.runtime.journal_stream import JournalStats
 from engine.runtime.logs import LogPipe
 from engine.runtime.probe import StageProbe
+from engine.runtime.set_counts import SetCounts
 
 DEFAULT_PORT = 9464
 CLIENT_TIMEOUT_S = 10.0
@@ -102,6 +103,8 @@ class Gauges:
         self.risk_state: RiskState = RiskState.ACTIVE
         self.model_figures: dict[tuple[str, ...], float] = {}
         """(instrument, version, figure) -> what was told last; bounded by ``engine.runtime.model_requests``."""
+        self.conformal: dict[tuple[str, str], SetCounts] = {}
+        """(strategy, instrument) -> its sets under the model that serves."""
 
 
 class Metrics(Collector):
@@ -183,6 +186,16 @@ class Metrics(Collector):
             _keyed(gauges.model_asks),
             ("outcome",),
         )
+        yield _counter(
+            "kestrel_conformal_sets",
+            "Conformal sets whose outcome is known, by whether they held one side alone and whether they held it.",
+            {
+                (*of, counts.model, *part): count
+                for of, counts in gauges.conformal.copy().items()
+                for part, count in counts.parts.items()
+            },
+            ("strategy", "instrument", "model", "sides", "covered"),
+        )
         yield _counter("kestrel_conflated", "Superseded quotes dropped under load.", {(): gauges.conflated}, ())
         yield _counter(
             "kestrel_unjournaled", "Market events the journal had no room for.", {(): gauges.unjournaled}, ()
@@ -228,6 +241,9 @@ class Metrics(Collector):
             watched: Samples = {key: float(value) for key, value in gauges.model_figures.copy().items()}
             labels = ("instrument", "model", "figure")
             yield _gauge("kestrel_model_figure", "Of a model, as told by the process that watches it.", watched, labels)
+        rates: Samples = {(*of, counts.model): counts.alpha for of, counts in gauges.conformal.copy().items()}
+        text = "Error rate of the next conformal set; 0 or less: it holds everything, 1 or more: nothing."
+        yield _gauge("kestrel_conformal_error_rate", text, rates, ("strategy", "instrument", "model"))
         states: Samples = {(state.value,): float(state is gauges.risk_state) for state in RiskState}
         yield _gauge("kestrel_risk_state", "1 for the state the engine is in.", states, ("state",))
 

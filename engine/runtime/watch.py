@@ -29,6 +29,7 @@ from engine.runtime.model_requests import ModelRequests
 from engine.runtime.model_watch import ModelWatch, standing_lines
 from engine.runtime.observer_keeper import ObserverKeeper
 from engine.runtime.probe import StageProbe
+from engine.runtime.set_counts import SetCounts, set_counts
 from engine.runtime.unattended import unattended_lines, unreached_lines
 
 STATUS_HOURS = 24
@@ -131,6 +132,12 @@ class SessionWatch:
             gauges.model_figures = {
                 (*of, name): value for of, told in self._requests.figures.items() for name, value in told.items()
             }
+        gauges.conformal = {
+            (strategy, name): counts
+            for strategy, lines in set_counts(core).items()
+            for name, counts in lines.items()
+            if isinstance(counts, SetCounts)
+        }
         processors.send_aside()
         if self._observer is not None:
             self._observer.look()
@@ -237,13 +244,11 @@ class SessionWatch:
 
 
 def _coverage(core: TradingCore) -> dict[str, Any]:
-    """What became of the conformal sets of strategies that make some, by strategy and instrument."""
-    found: dict[str, dict[str, Any]] = {}
-    for slot in core.slots:
-        tell = getattr(slot.strategy, "conformal_coverage", None)
-        lines = {} if tell is None else {name: one for name in core.lanes if (one := tell(name)) is not None}
-        if lines:
-            found[slot.name] = msgspec.to_builtins(lines)
+    """By strategy and instrument; nothing where no strategy makes conformal sets."""
+    found = {
+        strategy: {name: one if isinstance(one, str) else one._asdict() for name, one in lines.items()}
+        for strategy, lines in set_counts(core).items()
+    }
     return {"coverage": found} if found else {}
 
 

@@ -21,6 +21,7 @@ from engine.runtime.journal_stream import JournalStats
 from engine.runtime.logs import LogPipe
 from engine.runtime.metrics import COUNTER_HELP, LABELS_MAX, TABLE_HELP, Metrics
 from engine.runtime.probe import StageProbe
+from engine.runtime.set_counts import SetCounts
 
 
 def built() -> tuple[Metrics, Counters, StageProbe, ManualClock]:
@@ -105,6 +106,25 @@ def test_unknown_equity_is_absent_not_zero() -> None:
     """Unknown is not zero: an alert on low equity must not fire for want of a price."""
     metrics, *_ = built()
     assert ("kestrel_equity", ()) not in scrape(metrics)
+
+
+def test_coverage_of_conformal_sets_can_be_alerted_upon() -> None:
+    """What an alert divides: the sets that held the outcome by all of them, each of which is in one sample."""
+    metrics, *_ = built()
+    assert not [name for name, _ in scrape(metrics) if name.startswith("kestrel_conformal")]
+    counts = SetCounts("m@1", 0.08, matured=10, covered=7, singletons=4, singletons_right=3)
+    metrics.gauges.conformal = {("s", "BTC/USD@coinbase"): counts}
+    samples = scrape(metrics)
+    of = {"strategy": "s", "instrument": "BTC/USD@coinbase", "model": "m@1"}
+    found = {
+        (labels["sides"], labels["covered"]): value
+        for labels, value in (
+            (dict(key), value) for (name, key), value in samples.items() if name.endswith("sets_total")
+        )
+        if of.items() <= labels.items()
+    }
+    assert found == {("one", "yes"): 3, ("one", "no"): 1, ("none_or_both", "yes"): 4, ("none_or_both", "no"): 2}
+    assert samples["kestrel_conformal_error_rate", tuple(sorted(of.items()))] == 0.08
 
 
 def test_every_counter_is_exported_and_has_a_help_text() -> None:

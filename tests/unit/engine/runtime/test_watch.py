@@ -106,6 +106,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
         "refused_models": 6,
         "model_asks": {"asked": 7, "superseded": 2},
         "model_figures": {(BTC, "m@1", "ece"): 0.02},
+        "conformal": {},
         "disk_free_bytes": None,
         "risk_state": RiskState.ACTIVE,
     }
@@ -250,3 +251,18 @@ def test_strategies_that_make_conformal_sets_tell_their_coverage() -> None:
             }
         }
     }
+    watched.watch.on_second()
+    ((of, counts),) = watched.gauges.conformal.items()
+    assert of == ("s", BTC)
+    assert (counts.model, counts.alpha, sum(counts.parts.values())) == ("m@1", 0.08, 10)
+
+
+def test_a_strategy_whose_coverage_cannot_be_read_keeps_nobody_from_looking() -> None:
+    """One of somebody's own that raises, or tells something else: said in status, and no sample."""
+    watched = Watched()
+    (slot,) = watched.core.slots
+    for tell in (lambda _: 1 / 0, lambda _: {"covered": 3}):
+        slot.strategy.conformal_coverage = tell  # type: ignore[attr-defined]
+        watched.watch.on_second()
+        assert watched.gauges.conformal == {}
+        assert "not told: " in watched.watch.status()["coverage"]["s"][BTC]

@@ -27,7 +27,13 @@ class WatchSettings(Section):
     psi_max: float = Field(default=0.25, gt=0, description="population stability index of an input or of the forecast")
     psi_columns: int = Field(default=3, ge=1, description="inputs beyond it that are an alarm")
     adwin_delta: float = Field(
-        default=0.002, gt=0, lt=1, description="how likely ADWIN sees a change of the log-loss where there is none"
+        default=0.002,
+        gt=0,
+        lt=1,
+        description="how likely ADWIN sees a change where there is none: of the log-loss ever, of an input at a look",
+    )
+    adwin_columns: int = Field(
+        default=3, ge=1, description="inputs in which ADWIN saw a change within window_rows rows that are an alarm"
     )
     ece_max: float = Field(default=0.1, gt=0, le=1, description="calibration error of matured predictions")
     matured_min: int = Field(default=500, ge=100, description="matured predictions before calibration is judged")
@@ -38,7 +44,8 @@ class WatchSettings(Section):
     skew_max: int = Field(default=3, ge=1, description="predictions that differ then")
     factor: float = Field(default=0.5, gt=0, lt=1, description="what size_down leaves of the size of an entry")
     psi: Action = Field(default="alert", description="what is done when inputs drift: alert, size_down, stop or none")
-    adwin: Action = Field(default="alert", description="when the log-loss rises")
+    adwin_inputs: Action = Field(default="alert", description="when ADWIN sees inputs change")
+    adwin: Action = Field(default="alert", description="when ADWIN sees the log-loss rise")
     calibration: Action = Field(default="alert", description="when probabilities do not mean what they say")
     skew: Action = Field(default="alert", description="when live predictions differ from those made again")
     output: Action = Field(default="alert", description="when the forecast drifts")

@@ -12,6 +12,7 @@ from typing import Final
 
 from engine.errors import BundleError
 from models.observer.rollout import RolloutRules
+from models.observer.rules import OF_THE_MARKET
 from models.observer.told import Alarmed, Judged, Told, Unsettled
 from models.observer.track import CANARY, SHADOW
 from models.registry.promotion import promote, retire, rollback
@@ -98,7 +99,7 @@ def _follow_alarm(alarm: Alarmed, registry: Registry, now_ns: int) -> str:
 
     Drift of inputs or of the forecast says nothing for the one before it, which reads the same market.
     """
-    if alarm.source in ("psi", "output"):
+    if alarm.source in OF_THE_MARKET:
         return f"{alarm.model} stands as it did: {alarm.source} is of the market, who is to follow is a person's to say"
     name, _, sha = alarm.model.partition("@")
     why = f"{alarm.source} on {alarm.instrument}: {alarm.text}"[:_WHY_MAX]

@@ -5,14 +5,16 @@ Owns the rules of watching (``models.watch``).  Promotion and demotion are ``mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 Action = Literal["alert", "size_down", "stop", "none"]
-Source = Literal["psi", "adwin", "calibration", "skew", "output", "latency"]
+Source = Literal["psi", "adwin_inputs", "adwin", "calibration", "skew", "output", "latency"]
 
-SOURCES: Final = ("psi", "adwin", "calibration", "skew", "output", "latency")
+SOURCES: Final = ("psi", "adwin_inputs", "adwin", "calibration", "skew", "output", "latency")
+OF_THE_MARKET: Final = ("psi", "adwin_inputs", "output")
+"""Sources that say nothing for the model before, which reads the same market."""
 CLEAR: Final = "clear"
 
 
@@ -25,6 +27,7 @@ class WatchRules:
     psi_max: float = 0.25
     psi_columns: int = 3
     adwin_delta: float = 0.002
+    adwin_columns: int = 3
     ece_max: float = 0.1
     matured_min: int = 500
     late_share_max: float = 0.05
@@ -32,6 +35,7 @@ class WatchRules:
     skew_max: int = 3
     factor: float = 0.5
     psi: Action = "alert"
+    adwin_inputs: Action = "alert"
     adwin: Action = "alert"
     calibration: Action = "alert"
     skew: Action = "alert"
@@ -65,6 +69,10 @@ def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
     if len(beyond) >= rules.psi_columns:
         named = ", ".join(f"{name} {value:.2f}" for value, name in beyond[:3])
         found.append(Alarm("psi", f"{len(beyond)} of {len(psi)} inputs have a PSI over {rules.psi_max:g}: {named}"))
+    changed: Sequence[str] = figures.get("inputs_changed", ())
+    if len(changed) >= rules.adwin_columns:
+        text = f"ADWIN saw {len(changed)} inputs change within {rules.window_rows:,} rows: {', '.join(changed[:3])}"
+        found.append(Alarm("adwin_inputs", text))
     output = figures.get("output_psi")
     if output is not None and output > rules.psi_max:
         against = f" against {figures['output_against']}" if "output_against" in figures else ""

@@ -84,6 +84,10 @@ class Track:
         self._inputs: Stability | Learned | None = None
         self._watch_output({} if bundle is None else bundle.manifest.prediction_quantiles)
         self._columns: tuple[str, ...] = ()
+        self._input_rows = 0
+        """That ADWIN has seen."""
+        self._changed_at: dict[str, int] = {}
+        """By column: how many those were when it saw the last change there; the latest is last."""
         self.bundle = bundle
         self.weighing: Weighing | None = None
         """Of a mixture whose weights follow its members' losses."""
@@ -130,13 +134,17 @@ class Track:
             return
         newest = newest_in_unit(window[None], self._kinds, self._close)[0]
         self._inputs.add(newest)
-        if self._middle is None or self._spread is None:
+        if self._middle is None or self._spread is None or not np.isfinite(newest).all():
             return
+        self._input_rows += 1
         self._block += np.clip(0.5 + (newest - self._middle) / (_Z_MAX * self._spread), 0.0, 1.0)
         self._blocked += 1
         if self._blocked == _BLOCK:
-            for adwin, mean in zip(self._adwins, (self._block / _BLOCK).tolist(), strict=True):
-                adwin.add(mean)
+            means = (self._block / _BLOCK).tolist()
+            for column, adwin, mean in zip(self._columns, self._adwins, means, strict=True):
+                if adwin.add(mean):
+                    self._changed_at.pop(column, None)
+                    self._changed_at[column] = self._input_rows
             self._block[:] = 0.0
             self._blocked = 0
 
@@ -239,6 +247,8 @@ class Track:
             return
         if source in ("", "skew"):
             self._skew.clear()
+        if source in ("", "adwin_inputs"):
+            self._changed_at.clear()
         if source in ("", "calibration"):
             self._calibration.clear()
         if source in ("", "latency"):
@@ -263,11 +273,18 @@ class Track:
                 found["loss_recent"] = self._loss.mean * _LOSS_MAX
         if self._inputs is not None and self._inputs.psi is not None:
             found["psi"] = dict(zip(self._columns, self._inputs.psi.tolist(), strict=True))
+        if changed := self._inputs_changed():
+            found["inputs_changed"] = changed
         if self._output.psi is not None:
             found |= {"output_psi": float(self._output.psi[0]), "output_against": self._output_against}
         if found["miscalibrated"] and (error := self.outcomes.calibration_error()) is not None:
             found["ece"] = error
         return found
+
+    def _inputs_changed(self) -> tuple[str, ...]:
+        """Columns whose mean ADWIN saw change within the last ``window_rows`` rows, the latest first."""
+        since = self._input_rows - self.rules.window_rows
+        return tuple(column for column, at in reversed(self._changed_at.items()) if at > since)
 
     def alarm_changes(self) -> list[tuple[str, Action | Literal["clear"], str]]:
         """What is to be told of its alarms (``models.observer.rules.Standing.changes``)."""
@@ -299,8 +316,8 @@ class Track:
         return None
 
     def figures(self) -> dict[str, Any]:
-        """Everything that is known, by name; numbers but for ``psi`` (by column), the words of a skew, and what the
-        forecast is held against."""
+        """Everything that is known, by name; numbers but for ``psi`` (by column), ``inputs_changed`` (columns), the
+        words of a skew, and what the forecast is held against."""
         found = {"role": self.role, **self.outcomes.figures(), **self._alarmed()}
         if (psi := found.get("psi")) is not None:
             found["psi_worst"] = max(psi.values())

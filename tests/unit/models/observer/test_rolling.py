@@ -67,7 +67,7 @@ def test_a_champion_that_is_stopped_gives_way_to_the_one_before_it(registry: Reg
     assert audit.lines(registry.root)[-1].why == f"calibration on {BTC}: its calibration error is 0.3"
 
 
-@pytest.mark.parametrize("source", ["psi", "output"])
+@pytest.mark.parametrize("source", ["psi", "adwin_inputs", "output"])
 def test_what_is_of_the_market_takes_no_champion_away(registry: Registry, add: Any, source: str) -> None:
     first, second = add(), add()
     stand(registry, first, "champion")

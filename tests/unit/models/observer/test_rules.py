@@ -22,6 +22,8 @@ from models.observer.weights import recent_weights
         ({}, []),
         ({"psi": {"a": 0.3, "b": 0.26, "c": 9.0, "d": 0.1}}, ["psi"]),
         ({"psi": {"a": 0.3, "b": 0.26, "c": 0.25}}, []),
+        ({"inputs_changed": ("a", "b", "c", "d")}, ["adwin_inputs"]),
+        ({"inputs_changed": ("a", "b")}, []),
         ({"output_psi": 0.4}, ["output"]),
         ({"loss_rose": True, "loss_recent": 0.8}, ["adwin"]),
         ({"miscalibrated": True, "ece": 0.2, "matured": 500}, ["calibration"]),

@@ -30,7 +30,7 @@ from engine.commands import (
 from engine.events import Halted, Reduced, Resumed, Side
 from engine.instruments import Instrument
 from engine.ports import View
-from engine.stakes import CLOSERS, EVERYONE, GUARDIAN, other_half
+from engine.stakes import CLOSERS, EVERYONE, GUARDIAN, OPERATOR, other_half
 from risk import checks, self_trade
 from risk.checks import BPS, ZERO, Finding
 from risk.controls import Controls
@@ -202,7 +202,7 @@ class Gate:
         if leaves and intent.strategy not in CLOSERS:
             own_qty = -view.strategy_qty(intent.strategy, name) * side
             if own_qty >= qty and open_qty:
-                own_qty -= _closing_qty(intent, view, (intent.strategy,))
+                own_qty -= _closing_qty(intent, view, (intent.strategy,)) + _closers_qty(intent, view)
                 if intent.reduce_only:
                     found = checks.check_reduces(own_qty, qty)
                     if found is not None:
@@ -348,6 +348,17 @@ def _closing_qty(intent: OrderIntent, view: View, owners: Collection[str]) -> De
     found = ZERO
     for order in view.open_orders(intent.instrument):
         if order.side == intent.side and order.strategy in owners:
+            found += order.leaves_qty
+    return found
+
+
+def _closers_qty(intent: OrderIntent, view: View) -> Decimal:
+    """What the guardian's orders, and an operator's at market, may close in a moment: what the account's owner has
+    besides would cover both.  What rests by hand keeps no exit back."""
+    found = ZERO
+    for order in view.open_orders(intent.instrument):
+        by_hand = order.strategy == OPERATOR and order.limit_px is None and order.trigger_px is None
+        if order.side == intent.side and (by_hand or order.strategy == GUARDIAN):
             found += order.leaves_qty
     return found
 

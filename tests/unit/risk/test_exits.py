@@ -395,3 +395,27 @@ def test_a_strategy_closes_what_it_holds_once_also_beside_what_its_owner_has(sta
         (leave(qty=D("0.6"), strategy="guardian"), ""),
     ):
         assert check_of(gate.review(intent, view)) == check, intent
+
+
+@pytest.mark.fault("F2")
+@pytest.mark.parametrize(
+    ("out", "flagged", "unflagged"),
+    [
+        (leave_at_market(strategy="guardian"), "reduce_only", "opposing_strategy"),
+        (leave(strategy="guardian"), "reduce_only", "opposing_strategy"),
+        (leave_at_market(strategy="operator"), "reduce_only", "opposing_strategy"),
+        (leave(strategy="operator", limit_px=D(105)), "", ""),
+    ],
+)
+def test_what_a_closing_order_that_is_out_closes_is_not_closed_once_more(
+    out: OrderIntent, flagged: str, unflagged: str
+) -> None:
+    """1 held beside the owner's 5: what the guardian sells already, or an operator at market, the strategy's own stop
+    sells as well, both fill, and the second has sold the owner's.  A target by hand keeps no stop in."""
+    view, gate = FakeView(), Gate(make_limits())
+    view.hold(NAME, D(1), strategy="s")
+    view.hold(NAME, D(6))
+    view.open(out)
+    for changes in ({}, {"order_type": OrderType.MARKET, "limit_px": None}):
+        assert check_of(gate.review(leave(**changes), view)) == flagged
+        assert check_of(gate.review(leave(**changes, reduce_only=False), view)) == unflagged

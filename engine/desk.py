@@ -43,7 +43,7 @@ from engine.order_states import FINAL, OrderState
 from engine.orders import OrderManager
 from engine.portfolio import Portfolio
 from engine.ports import Probe, Recorder, RiskGate
-from engine.replacing import Replacements
+from engine.replacing import ZERO, Replacements, open_qty
 from engine.stakes import CLOSERS, GUARDIAN
 from engine.view import CoreView
 from engine.withdrawals import Withdrawals
@@ -363,7 +363,7 @@ class Desk:
         self.replacements.drop(client_order_id)
 
     def mend_surplus(self, order: ManagedOrder) -> None:
-        """A version that was replaced has filled: the one that followed it must fill less."""
+        """A version has filled: the newest must fill less where all together would fill too much."""
         found = self.replacements.surplus(order)
         if found is not None and not self.groups.waits:
             self._mend(*found)
@@ -374,10 +374,12 @@ class Desk:
             self._mend(newest, surplus_qty)
 
     def _mend(self, newest: ManagedOrder, surplus_qty: Decimal) -> None:
-        if newest.state in FINAL:
-            self.latch.reduce(f"versions of an order up to {newest.client_order_id} filled {surplus_qty} too much")
-            return
-        if newest.cancel_sent:  # it goes as somebody wished, and what is to follow counts what all have filled by then
+        too_much_qty = surplus_qty - open_qty(newest)
+        if too_much_qty > ZERO:
+            self.replacements.accept(newest, too_much_qty)
+            self.latch.reduce(f"versions of an order up to {newest.client_order_id} filled {too_much_qty} too much")
+        # One whose cancel is out goes as somebody wished, and what is to follow counts what all have filled by then.
+        if newest.state in FINAL or newest.cancel_sent:
             return
         left_qty = self.replacements.filled_qty(newest) + newest.leaves_qty - surplus_qty
         intent = newest.intent

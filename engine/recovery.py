@@ -156,6 +156,7 @@ class Recovery:
             self._risk = (record.after, record.reason)
         elif isinstance(record, Resumed):
             self._strategies = tuple([one for one in self._strategies if one.name != EVERYONE])
+            core.desk.replacements.accept_all()
         elif isinstance(record, OperatorRequested):
             self._request(record)
         elif isinstance(record, ModelAlarmed):

@@ -104,10 +104,10 @@ class Replacements:
         return chain is not None and chain.newest.client_order_id != client_order_id
 
     def surplus(self, order: ManagedOrder) -> tuple[ManagedOrder, Decimal] | None:
-        """A version was filled although another had followed it, or the newest one is full: the newest, and by how much
-        all together have filled or may still fill more than was wanted.  None where nothing is too much."""
+        """A version has filled: the newest, and by how much all together have filled or may still fill more than was
+        wanted.  None where nothing is too much."""
         chain = self._chains.get(order.client_order_id)
-        if chain is None or (chain.newest is order and order.state not in FINAL):
+        if chain is None:
             return None
         if chain.newest is not order:
             _count(chain, order)
@@ -117,6 +117,17 @@ class Replacements:
         """The same of all."""
         chains = {id(chain): chain for chain in self._chains.values()}
         return [found for chain in chains.values() if (found := _surplus_of(chain)) is not None]
+
+    def accept(self, newest: ManagedOrder, qty: Decimal) -> None:
+        """So much was filled too much, and is told: it is told once, also where a next session looks again."""
+        chain = self._chains.get(newest.client_order_id)
+        if chain is not None:
+            chain.total_qty += qty
+
+    def accept_all(self) -> None:
+        """An operator has gone on with what all have filled too much so far."""
+        for newest, surplus_qty in self.surpluses():
+            self.accept(newest, max(surplus_qty - open_qty(newest), ZERO))
 
     # --- from one session to the next -------------------------------------------------------------------------------
 
@@ -152,8 +163,12 @@ def _count(chain: _Chain, order: ManagedOrder) -> None:
     chain.counted[name] = filled_qty
 
 
+def open_qty(order: ManagedOrder) -> Decimal:
+    """What it may still fill."""
+    return ZERO if order.state in FINAL else order.leaves_qty
+
+
 def _surplus_of(chain: _Chain) -> tuple[ManagedOrder, Decimal] | None:
     newest = chain.newest
-    open_qty = ZERO if newest.state in FINAL else newest.leaves_qty
-    surplus_qty = chain.earlier_qty + newest.filled_qty + open_qty - chain.total_qty
+    surplus_qty = chain.earlier_qty + newest.filled_qty + open_qty(newest) - chain.total_qty
     return (newest, surplus_qty) if surplus_qty > ZERO else None

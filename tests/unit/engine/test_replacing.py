@@ -154,6 +154,68 @@ def test_versions_that_have_filled_too_much_together_reduce_whichever_fills_last
     assert account.core.risk_state is (RiskState.ACTIVE if late == "0" else RiskState.REDUCING)
 
 
+@pytest.mark.fault("B5")
+def test_a_newest_version_whose_cancel_was_refused_is_made_smaller_when_it_fills() -> None:
+    """The old one's 1 was told while the cancel was out: of its own 4, 3 are left to do, and none is too much yet."""
+    account, old = resting()
+    replace(account, old, "4")
+    account.end(old, e.OrderCancelled)
+    second = account.venue.orders[-1]
+    account.accept(second)
+    account.cancel(second)
+    account.fill(old, "1", "100", "late")
+    account.end(second, e.CancelRejected)
+    account.fill(second, "2", "100", "t2")
+    assert account.venue.cancelled[1:] == [second.client_order_id] * 2
+    account.end(second, e.OrderCancelled)
+    assert account.venue.orders[-1].intent.qty == D(1)
+    assert account.core.risk_state is RiskState.ACTIVE
+
+
+@pytest.mark.fault("B5")
+def test_what_was_filled_too_much_is_told_although_the_newest_is_open() -> None:
+    """2 of the new one, then 3 of the old one: 1 too much, whether or not the other 2 can still be cancelled."""
+    account, old = resting()
+    replace(account, old, "4")
+    account.end(old, e.OrderCancelled)
+    second = account.venue.orders[-1]
+    account.fill(second, "2", "100", "t2")
+    account.fill(old, "3", "100", "late")
+    assert account.venue.cancelled == [old.client_order_id, second.client_order_id]
+    assert (account.core.risk_state, account.core.desk.latch.reason) == (
+        RiskState.REDUCING,
+        f"versions of an order up to {second.client_order_id} filled 1 too much",
+    )
+    account.end(second, e.OrderCancelled)
+    assert len(account.venue.orders) == 2
+
+
+@pytest.mark.fault("F8")
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_filled_too_much_is_told_once(killed: bool) -> None:
+    """An operator has looked and gone on: the next session does not latch the same again."""
+    account, old = resting()
+    before = account.keep()
+    replace(account, old, "4")
+    account.end(old, e.OrderCancelled)
+    second = account.venue.orders[-1]
+    account.fill(second, "4", "101", "t2")
+    account.fill(old, "1", "100", "late")
+    assert account.core.risk_state is RiskState.REDUCING
+    at = account._at()
+    account.publish(e.Resumed(at, at, "operator", "looked"))
+    if killed:
+        left = Recovery("USD")
+        left.take(account.records[account.records.index(before) :])
+        state = encode_carried(left.left())
+    else:
+        state = account.keep().state
+    other = _next_session(account, state)
+    at, cash = other._at(), other.core.portfolio.cash()["USD"]
+    other.publish(e.AccountSettled(at, at, "coinbase", (("USD", cash), ("BTC", D(5)))))
+    assert (other.core.risk_state, other.core.reconciliation.awaited) == (RiskState.ACTIVE, set())
+
+
 @pytest.mark.fault("B6")
 def test_a_refused_cancel_leaves_the_old_version_alone() -> None:
     """It lives on, and when it ends later for another reason nothing follows it."""

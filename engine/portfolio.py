@@ -107,9 +107,8 @@ class Portfolio(Equity):
         losses are measured from moves with it."""
         self._reported.add((venue, currency))
         self._take_in(venue, currency, total - (self.balance(venue, currency) or ZERO), mark)
-        for holding in self._by_base.get((venue, currency), ()):
-            name = holding.instrument.id
-            self._share_out(name, self.stakes.write_off(name, holding.qty))
+        for name, qty in self._coins(venue, currency):
+            self._share_out(name, self.stakes.write_off(name, qty))
 
     def _take_in(self, venue: str, currency: str, amount: Decimal, mark: Mark) -> None:
         """Book what came without an execution, or below zero left."""
@@ -258,39 +257,52 @@ class Portfolio(Equity):
             holding.qty, holding.avg_px, holding.realised * rate, holding.fees, holding.funding
         )
 
-    def _add_cash(self, venue: str, currency: str, amount: Decimal) -> None:
+    def _add_cash(self, venue: str, currency: str, amount: Decimal) -> list[tuple[str, Decimal]]:
+        """Returns which instruments got or gave how much, where it is a currency that is held as a position."""
         key = (venue, currency)
-        holdings = self._by_base.get(key)
-        if holdings is None and self._unlisted and (unlisted := self._unlisted_of(venue, currency)):
-            one = unlisted[0]
-            self._awaited[one.instrument] = msgspec.structs.replace(one, qty=one.qty + amount)
-        elif holdings is None:
+        coins = self._coins(venue, currency)
+        if not coins:
             self._cash[key] = self._cash.get(key, ZERO) + amount
-        else:  # what another instrument is paid in, or a fee, is a currency that is held as a position
-            for holding, part in self._spread(holdings, amount):
+            return []
+        parts = self._spread(coins, amount)  # what another instrument is paid in, or a fee
+        for name, part in parts:
+            holding = self._holdings.get(name)
+            if holding is None:
+                one = self._awaited[name]
+                self._awaited[name] = msgspec.structs.replace(one, qty=one.qty + part)
+            else:
                 holding.qty += part
                 self._changed(holding)
+        return parts
 
-    def _spread(self, holdings: Sequence[Holding], amount: Decimal) -> list[tuple[Holding, Decimal]]:
-        """Which of the instruments in the same coins get or give them: what goes is first what no strategy holds, then
-        what strategies do; what comes is first what strategies miss, as when a payment comes back.  The rest is the
-        first one's."""
-        if len(holdings) == 1:
-            return [(holdings[0], amount)]
+    def _coins(self, venue: str, currency: str) -> list[tuple[str, Decimal]]:
+        """The instruments in which a currency is held as a position, and how much in each: those that this session
+        lists, then those of an earlier one alone; none for what is cash."""
+        held = [(one.instrument.id, one.qty) for one in self._by_base.get((venue, currency), ())]
+        if self._unlisted:
+            held += [(one.instrument, one.qty) for one in self._unlisted_of(venue, currency)]
+        return held
+
+    def _spread(self, held: Sequence[tuple[str, Decimal]], amount: Decimal) -> list[tuple[str, Decimal]]:
+        """Which of the instruments in the same coins (with what there is of each) get or give them: what goes is first
+        what no strategy holds, then what strategies do; what comes is first what strategies miss, as when a payment
+        comes back.  The rest is the first one's."""
+        if len(held) == 1:
+            return [(held[0][0], amount)]
         left, comes = abs(amount), amount > ZERO
-        given = dict.fromkeys(range(len(holdings)), ZERO)
+        given = dict.fromkeys([name for name, _ in held], ZERO)
         for is_free in (True,) if comes else (True, False):
-            for number, one in enumerate(holdings):
-                has = one.qty - given[number] - (self._claimed_qty(one) if is_free else ZERO)
+            for name, qty in held:
+                has = qty - given[name] - (self._claimed_qty(name) if is_free else ZERO)
                 part = min(max(-has if comes else has, ZERO), left)
-                given[number] += part
+                given[name] += part
                 left -= part
-        given[0] += left
-        return [(holdings[number], part if comes else -part) for number, part in given.items() if part]
+        given[held[0][0]] += left
+        return [(name, part if comes else -part) for name, part in given.items() if part]
 
-    def _claimed_qty(self, holding: Holding) -> Decimal:
+    def _claimed_qty(self, name: str) -> Decimal:
         """What strategies hold of it."""
-        return max(self.stakes.stake(EVERYONE, holding.instrument.id).qty, ZERO)
+        return max(self.stakes.stake(EVERYONE, name).qty, ZERO)
 
     def _pay_fee(self, holding: Holding, fill: OrderFilled) -> Decimal:
         """Book it; returns what it is worth in portfolio currency, at least as far as that is known."""
@@ -453,9 +465,9 @@ class Portfolio(Equity):
 
     def balance(self, venue: str, currency: str) -> Decimal | None:
         """What the books say the venue should tell as the total of a currency; None for one that was never told of."""
-        held = [*self._by_base.get((venue, currency), ()), *self._unlisted_of(venue, currency)]
+        held = self._coins(venue, currency)
         if held:
-            return sum((one.qty for one in held), ZERO)
+            return sum([qty for _, qty in held], ZERO)
         if (venue, currency) in self._reported or (venue, currency) in self._cash:
             return self._cash.get((venue, currency), ZERO)
         return None

@@ -211,6 +211,33 @@ def test_coins_that_leave_are_of_the_symbol_that_has_them() -> None:
         assert (book.qty(BTC), book.qty(other.id), book.strategy_qty("s", other.id)) == (own, others, others)
 
 
+@pytest.mark.fault("C18")
+@pytest.mark.parametrize(
+    ("total", "own", "others"), [("3", 2, 1), ("1", 0, 1), ("0.25", 0, "0.25"), ("0", 0, 0), ("9", 8, 1)]
+)
+def test_coins_that_leave_are_also_of_a_symbol_that_is_not_listed_any_more(
+    total: str, own: int, others: int | str
+) -> None:
+    """The strategy's are in a symbol of the session before: those that are listed go first, and none becomes short,
+    which a close by hand would buy back."""
+    other = spot(id="BTC/EUR@coinbase", venue_symbol="BTC-EUR", quote="EUR", settlement="EUR")
+    before, after = Portfolio("USD"), Portfolio("USD")
+    for instrument in (spot(), other):
+        before.define(instrument)
+    before.report_balance("coinbase", "EUR", D(1000))
+    before.report_balance("coinbase", "BTC", D(2))
+    before.apply_fill(msgspec.structs.replace(execution(Side.BUY, "1", "100"), instrument=other.id), "s")
+    after.restore(before.carried(), [spot(), other])
+    after.define(spot())
+    after.adjust_balance("coinbase", "BTC", D(total), lambda _: D(100))
+    assert (after.qty(BTC), after.balance("coinbase", "BTC"), after.strategy_qty("s", other.id)) == (
+        own,
+        D(total),
+        D(others),
+    )
+    assert after.unknown_holdings == ([other.id] if D(others) else [])
+
+
 @pytest.mark.parametrize("owned", ["0.2", "3"])
 def test_coins_that_were_paid_with_come_back_to_the_symbol_that_they_were_taken_from(owned: str) -> None:
     """A strategy's, in the second of two symbols, pay for what another one buys with coins, as far as the owner's do

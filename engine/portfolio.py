@@ -182,7 +182,7 @@ class Portfolio(Equity):
             self._add_cash(instrument.venue, instrument.quote, -signed_qty * fill.px * instrument.multiplier)
         else:
             self._add_cash(instrument.venue, instrument.settlement, realised)
-        fee = self._pay_fee(holding, fill)
+        fee = self._pay_fee(holding, fill, strategy)
         if listed:
             self._changed(holding)
         else:  # a fee in its own coins has changed the quantity there
@@ -304,8 +304,9 @@ class Portfolio(Equity):
         """What strategies hold of it."""
         return max(self.stakes.stake(EVERYONE, name).qty, ZERO)
 
-    def _pay_fee(self, holding: Holding, fill: OrderFilled) -> Decimal:
-        """Book it; returns what it is worth in portfolio currency, at least as far as that is known."""
+    def _pay_fee(self, holding: Holding, fill: OrderFilled, strategy: str) -> Decimal:
+        """Book it; returns what it is worth in portfolio currency, at least as far as that is known.  ``strategy``:
+        whose order it was."""
         if fill.fee == ZERO:
             return ZERO
         instrument = holding.instrument
@@ -318,9 +319,9 @@ class Portfolio(Equity):
             own = min(fill.fee, max(holding.qty, ZERO))
             holding.qty -= own
             if own != fill.fee:
-                self._add_cash(fill.venue, fill.fee_currency, own - fill.fee)
+                self._pay_in_coins(fill, fill.fee - own, strategy)
         else:
-            self._add_cash(fill.venue, fill.fee_currency, -fill.fee)
+            self._pay_in_coins(fill, fill.fee, strategy)
         rate = self._rates.get(fill.fee_currency)
         if rate is None:
             # Equity becomes unknown through the cash above; the fee column only says that it misses one.
@@ -328,6 +329,17 @@ class Portfolio(Equity):
             return self._assumed_fee(holding.instrument, fill)
         holding.fees += fill.fee * rate
         return fill.fee * rate
+
+    def _pay_in_coins(self, fill: OrderFilled, fee: Decimal, strategy: str) -> None:
+        """Or in money.  What strategies hold of coins that pay a fee does not come back: they hold so much less,
+        first the one whose fee it is."""
+        missing = {name: self._claimed_qty(name) - qty for name, qty in self._coins(fill.venue, fill.fee_currency)}
+        parts = self._add_cash(fill.venue, fill.fee_currency, -fee)
+        left = dict(self._coins(fill.venue, fill.fee_currency))
+        for name, part in parts:
+            if part < ZERO and name != fill.instrument:  # that one is looked at when the trade itself is booked
+                left_qty = left[name] + max(missing[name], ZERO)  # what they have lent comes back when it is sold
+                self._share_out(name, self.stakes.write_off(name, left_qty, strategy))
 
     def _assumed_fee(self, instrument: Instrument, fill: OrderFilled) -> Decimal:
         """What the instrument's own rate makes of it, the dearer of the two, where the fee's currency has no rate."""

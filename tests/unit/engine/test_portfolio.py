@@ -195,6 +195,30 @@ def test_a_fee_in_coins_that_are_all_sold_is_paid_from_what_there_is_besides() -
         assert (book.position(other.id).qty, book.position(BTC).qty, book.balance("coinbase", "BTC")) == (0, left, left)
 
 
+@pytest.mark.parametrize("owned", ["0", "0.002", "1"])
+def test_a_fee_in_coins_that_a_strategy_holds_leaves_it_with_so_much_less(owned: str) -> None:
+    """In coins that another strategy trades, as far as the owner's do not pay for it: it can sell all it still believes
+    to hold.  What an order in coins has lent of them stays its own."""
+    token = spot(id="BNB/USD@coinbase", venue_symbol="BNB-USD", base="BNB")
+    ether = spot(id="ETH/BNB@coinbase", venue_symbol="ETH-BNB", base="ETH", quote="BNB", settlement="BNB")
+    book = Portfolio("USD")
+    for instrument in (spot(), token, ether):
+        book.define(instrument)
+    book.report_balance("coinbase", "USD", D(1000))
+    book.report_balance("coinbase", "BNB", D(owned))
+    book.apply_fill(msgspec.structs.replace(execution(Side.BUY, "1", "100"), instrument=token.id), "t")
+    book.apply_fill(execution(Side.BUY, "1", "100", "0.01", "BNB"), "s")
+    left = min(D("0.99") + D(owned), D(1))
+    assert (book.qty(token.id), book.strategy_qty("t", token.id)) == (D("0.99") + D(owned), left)
+    assert book.stakes.stake("", token.id).qty == left
+    lent = msgspec.structs.replace(execution(Side.BUY, "1", "0.5", "0.1", "BNB"), instrument=ether.id)
+    book.apply_fill(lent, "e")
+    paid = D(0) if owned == "1" else D("0.1")
+    assert (book.qty(token.id), book.strategy_qty("t", token.id)) == (D("0.39") + D(owned), left - paid)
+    book.apply_fill(msgspec.structs.replace(execution(Side.SELL, "1", "0.5"), instrument=ether.id), "e")
+    assert (book.qty(token.id), book.strategy_qty("t", token.id)) == (D("0.89") + D(owned), left - paid)
+
+
 @pytest.mark.fault("C18")
 def test_coins_that_leave_are_of_the_symbol_that_has_them() -> None:
     """Two symbols in the same coins: the owner's go first, then a strategy's, and no symbol becomes a short sale that

@@ -112,17 +112,30 @@ class Portfolio(Equity):
 
     def _take_in(self, venue: str, currency: str, amount: Decimal, mark: Mark) -> None:
         """Book what came without an execution, or below zero left."""
-        px: Decimal | None = Decimal(1)
-        holdings, unlisted = self._by_base.get((venue, currency)), self._unlisted_of(venue, currency)
-        self._add_cash(venue, currency, amount)
-        if holdings is None and not unlisted:
-            rate = self._rates.get(currency)
+        parts = self._add_cash(venue, currency, amount)
+        if parts:
+            worth = self._worth_of_coins(venue, currency, parts, mark)
         else:
-            rules = holdings[0].instrument if holdings is not None else self._unlisted[unlisted[0].instrument]
-            at_mark, rate = mark(rules.id), self._rates.get(rules.quote)
-            px = None if at_mark is None else at_mark * rules.multiplier
-        if amount and px is not None and rate is not None:
-            self._shift(amount * px * rate, self.value(mark))
+            rate = self._rates.get(currency)
+            worth = None if rate is None else amount * rate
+        if amount and worth is not None:
+            self._shift(worth, self.value(mark))
+
+    def _worth_of_coins(
+        self, venue: str, currency: str, parts: Sequence[tuple[str, Decimal]], mark: Mark
+    ) -> Decimal | None:
+        """Each part at its own symbol's price, and at that of another in the same coins where its own has none."""
+        pxs: dict[str, Decimal] = {}
+        for name, _ in self._coins(venue, currency):
+            holding = self._holdings.get(name)
+            rules = self._unlisted[name] if holding is None else holding.instrument
+            at_mark, rate = mark(name), self._rates.get(rules.quote)
+            if at_mark is not None and rate is not None:
+                pxs[name] = at_mark * rules.multiplier * rate
+        if not pxs:
+            return None
+        another = next(iter(pxs.values()))
+        return sum([part * pxs.get(name, another) for name, part in parts], ZERO)
 
     def report_position(self, instrument: str, qty: Decimal, avg_px: Decimal, mark: Mark = _nobody_knows) -> None:
         """A margined position that existed before this session; later reports belong to ``adjust_position``.  What it

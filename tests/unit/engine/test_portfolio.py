@@ -101,6 +101,29 @@ def test_a_position_that_the_venue_tells_otherwise_is_what_it_tells() -> None:
 
 
 @pytest.mark.fault("C18")
+@pytest.mark.parametrize("prices", [{"BTC/EUR@coinbase": 50}, {BTC: 100}, {BTC: 100, "BTC/EUR@coinbase": 45}])
+def test_coins_are_no_result_whichever_symbol_of_theirs_has_a_price(prices: dict[str, int]) -> None:
+    """A strategy's, in the second of two symbols, are taken out; a euro is 2.  A symbol of which no price ever came
+    made that a loss; and what is valued at the second's price had left at the first one's."""
+    other = spot(id="BTC/EUR@coinbase", venue_symbol="BTC-EUR", quote="EUR", settlement="EUR")
+    book = Portfolio("USD")
+    for instrument in (spot(), other):
+        book.define(instrument)
+    book.set_rate("EUR", D(2))
+    for currency, total in (("USD", 1000), ("EUR", 50), ("BTC", 0)):
+        book.report_balance("coinbase", currency, D(total))
+    fill = msgspec.structs.replace(execution(Side.BUY, "1", "50", "0", "EUR"), instrument=other.id)
+    book.apply_fill(fill, "s")
+    book.revalue(0, {BTC: D(100), other.id: D(prices.get(other.id, 50))}.get)
+    mark = {name: D(px) for name, px in prices.items()}.get
+    book.adjust_balance("coinbase", "BTC", D(0), mark)
+    book.revalue(1, mark)
+    assert (book.equity, book.equity_peak, book.equity_day_start) == (1000, 1000, 1000)
+    book.adjust_balance("coinbase", "BTC", D(1), {**dict.fromkeys((BTC, other.id), D(1)), BTC: D(110)}.get)
+    assert (book.qty(BTC), book.equity_day_start) == (1, 1110)
+
+
+@pytest.mark.fault("C18")
 @pytest.mark.parametrize("left", ["20", "60", "1000"])
 def test_a_fall_from_the_peak_is_the_same_share_of_what_is_left(left: str) -> None:
     """5 % below the peak.  Money is taken out or paid in, as cash and as coins: still 5 %, and the day has lost what it

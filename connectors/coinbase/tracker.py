@@ -107,7 +107,7 @@ class OrderTracker(ExitTracking):
         order = self._by_venue.get(fill.order_id)
         if order is None or not order.ours or order.held or not is_execution(fill):
             return False
-        if order.closed and order.claimed_qty:
+        if order.closed and order.claimed_qty and not wants_fills(order):
             return False
         return fill.entry_id not in (order.entries or ()) and fill.entry_id not in (order.deferred or ())
 

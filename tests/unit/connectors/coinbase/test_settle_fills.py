@@ -261,6 +261,28 @@ async def test_an_order_that_has_ended_whole_leaves_its_account_to_be_confirmed(
         assert [one.trade_id for one in b.log.of(OrderFilled)] == ["e1"]
 
 
+@pytest.mark.fault("B5")
+@pytest.mark.fault("C18")
+async def test_an_order_that_had_filled_more_than_its_end_said_has_not_ended_whole() -> None:
+    """Cancelled with 0.4, and then the venue counts 0.6: the entry that cannot be read is the rest of it."""
+    async with settling() as b:
+        b.up()
+        b.tracker.sent("c1", 1)
+        b.venue.order("v1", "c1", "CANCELLED", "0.4")
+        b.venue.fills = [fill("e1")]
+        b.claim("v1", "c1", "0.4", "CANCELLED")
+        await until(lambda: b.tracker.open_orders() == [])
+        b.venue.fills.append(fill("e2", size="NaN"))
+        assert len(await b.settler.read_fills_since(0)) == 2
+        b.venue.order("v1", "c1", "CANCELLED", "0.6")
+        b.claim("v1", "c1", "0.6", "CANCELLED")
+        with pytest.raises(VenueError, match="lists an execution of v1 that cannot be read"):
+            await b.settler.read_fills_since(0)
+        b.venue.fills[1] = fill("e2", size="0.2")
+        await until(lambda: [one.trade_id for one in b.log.of(OrderFilled)] == ["e1", "e2"])
+        assert len(await b.settler.read_fills_since(0)) == 2
+
+
 async def test_a_defect_in_a_background_task_stops_entries_and_the_task_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

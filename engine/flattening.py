@@ -29,7 +29,17 @@ from engine.venues import Restriction
 from engine.view import CoreView
 
 _ZERO = Decimal(0)
-_NOBODYS_FAULT = ("tradable", "exit_waits", "in_the_way", "no_quote", "stale_quote", "exit_awaited")
+_RATE = "order_rate"
+_NOBODYS_FAULT = (
+    "tradable",
+    "exit_waits",
+    "in_the_way",
+    "no_quote",
+    "stale_quote",
+    "exit_awaited",
+    _RATE,
+    "order_rate_instrument",
+)
 """Checks that refuse a closing order now, and are no reason to give up."""
 
 
@@ -58,6 +68,8 @@ class Flattening:
         self._pause_ns = max(pause_ns, TRY_AGAIN_NS)
         self._closing: dict[tuple[str, str], _Closing] = {}
         self._held_off = desk.held_off.table
+        self._turn_ns = 0
+        """Until when nothing is asked for: as many orders have left as may."""
         self.given_up: dict[tuple[str, str], str] = {}
         """Positions that many orders could not close, by strategy and instrument, and why."""
         self.waiting: dict[tuple[str, str], str] = {}
@@ -141,7 +153,7 @@ class Flattening:
             self._moves(key, one)
         if not qty:
             return True
-        if now_ns < one.next_ns:
+        if now_ns < max(one.next_ns, self._turn_ns):
             return False
         one.tries, one.next_ns = one.tries + 1, now_ns + TRY_AGAIN_NS
         if one.tries > TRIES:
@@ -155,6 +167,8 @@ class Flattening:
             self._moves(key, one)
         elif made is not None and made.check in _NOBODYS_FAULT:
             one.tries -= 1
+            if made.check == _RATE:  # all of them asking again at once would be a runaway loop
+                self._turn_ns = now_ns + TRY_AGAIN_NS
             self._wait(key, one, f"the gate: {made.check} {made.seen}")
         return False
 

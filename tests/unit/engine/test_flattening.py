@@ -8,13 +8,23 @@ import pytest
 
 from engine import events as e
 from engine.carried import encode_carried
-from engine.commands import CancelIntent, CancelOrder, GroupIntent, NewOrder, OrderType, Rejected, TimeInForce
+from engine.commands import (
+    CancelIntent,
+    CancelOrder,
+    GroupIntent,
+    NewOrder,
+    OrderType,
+    Rejected,
+    RiskState,
+    TimeInForce,
+)
 from engine.continuity import take
 from engine.core import KEEP, TradingCore
 from engine.flattening import TRIES
 from engine.lanes import StrategySlot
 from engine.recovery import Recovery
 from engine.seats import ServingRules
+from risk.gate import Gate
 from tests.support.core import (
     BTC,
     D,
@@ -27,7 +37,9 @@ from tests.support.core import (
     open_market,
     perpetual,
     quote,
+    spot,
 )
+from tests.support.limits import make_limits
 from tests.support.serving import Answers, Shelf
 from tests.unit.engine.test_trusting import FAILED, SECOND_NS, alarm, opened, trader
 
@@ -572,3 +584,34 @@ def test_a_position_of_before_is_closed_where_its_instrument_is_defined_late() -
     open_market(core)
     (closing,) = core.on_event(e.Timer(72, 72, "tick"))
     assert (closing.intent.order_type, closing.intent.qty) == (OrderType.MARKET, D(1))
+
+
+@pytest.mark.fault("E4")
+@pytest.mark.fault("F3")
+def test_positions_that_wait_their_turn_are_closed_however_many_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that served many instruments has expired.  One order a second leaves: the last positions are neither
+    given up nor taken for a runaway loop, whose halt would cancel what rests."""
+    monkeypatch.setattr("engine.flattening.TRIES", 2)
+    names = [f"C{number}/USD@coinbase" for number in range(8)]
+    gate = Gate(make_limits(allowed_instruments=names, max_orders_per_s=1, max_rejections_per_s=5))
+    core = build_core(MemoryRecorder(), Scripted(), gate=gate)
+    open_market(core, cash="100000")
+    now_ns = 60
+    for number, name in enumerate(names):
+        core.on_event(e.InstrumentDefined(now_ns, now_ns, spot(id=name, venue_symbol=f"C{number}", base=f"C{number}")))
+        for qty in ("1", "0.5"):
+            now_ns += SECOND_NS
+            core.on_event(quote(now_ns, instrument=name))
+            core.on_event(e.Timer(now_ns, now_ns, "tick"))
+            made = core.desk.place(intent(qty=qty, instrument=name, limit_px=D("100.01")))
+            assert isinstance(made, NewOrder)
+            core.on_event(fill(made, qty, "100", f"t-{made.client_order_id}"))
+    for name in names:
+        core.flattening.begin("s", name, "expired")
+    for _ in range(20 * len(names)):
+        now_ns += SECOND_NS // 10
+        out = [one for one in core.on_event(e.Timer(now_ns, now_ns, "tick")) if isinstance(one, NewOrder)]
+        for order in out:
+            core.on_event(fill(order, str(order.intent.qty), "100", f"t-{order.client_order_id}", ts_ns=now_ns))
+        assert (core.flattening.given_up, core.risk_state) == ({}, RiskState.ACTIVE)
+    assert [core.view.strategy_qty("s", name) for name in names] == [0] * len(names)

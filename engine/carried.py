@@ -76,6 +76,14 @@ class CarriedStakes(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     tallies: tuple[CarriedTally, ...] = ()
 
 
+class CarriedUnvalued(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Of a currency, or of an instrument's coins; with ``avg_px`` of a margined position.  See ``engine.unvalued``."""
+
+    name: str
+    qty: Decimal
+    avg_px: Decimal | None
+
+
 class CarriedMoney(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """``reported``: accounts that were opened, as ``(venue, currency)`` or ``(instrument, "")``.  ``day`` is that of
     ``equity_day_start``, in days since 1970; -1: none yet."""
@@ -90,6 +98,7 @@ class CarriedMoney(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     day: int
     equity_day_start: Decimal | None
     stakes: CarriedStakes = CarriedStakes()
+    unvalued: tuple[CarriedUnvalued, ...] = ()
 
 
 class CarriedStrategy(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -206,9 +215,14 @@ _decoder = msgspec.msgpack.Decoder(Carried)
 
 def encode_carried(carried: Carried) -> bytes:
     """An order that is not being changed is written without that field, as by releases that knew no changes, and a
-    state without alarms, or without twins to be closed, without those: their sessions replay byte for byte."""
+    state without alarms, without twins to be closed, or with all valued, without those: their sessions replay byte for
+    byte."""
     orders = [one if one.edit is not None else msgspec.structs.astuple(one)[:-1] for one in carried.orders]
-    fields = [orders if value is carried.orders else value for value in msgspec.structs.astuple(carried)]
+    money = carried.money if carried.money.unvalued else msgspec.structs.astuple(carried.money)[:-1]
+    fields = [
+        orders if value is carried.orders else money if value is carried.money else value
+        for value in msgspec.structs.astuple(carried)
+    ]
     unused = 0 if carried.retired else 1 if carried.alarms else 2
     return _encoder.encode(fields[: len(fields) - unused])
 

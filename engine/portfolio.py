@@ -21,6 +21,7 @@ from engine.holdings import Holding, Positions
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Position
 from engine.stakes import EVERYONE, Stakes
+from engine.unvalued import Unvalued
 
 ZERO = Decimal(0)
 DAY_NS = 86_400_000_000_000
@@ -62,6 +63,7 @@ class Portfolio(Equity):
         """What an earlier session held, of instruments that are not defined yet."""
         self._unlisted: dict[str, Instrument] = {}
         """What those instruments were."""
+        self._unvalued = Unvalued()
 
     # --- facts --------------------------------------------------------------------------------------------------
 
@@ -120,6 +122,27 @@ class Portfolio(Equity):
             worth = None if rate is None else amount * rate
         if amount and worth is not None:
             self._shift(worth, self.value(mark))
+        elif amount:
+            for name, part in parts or [(currency, amount)]:
+                self._value_later(name, part)
+
+    def _value_later(self, name: str, qty: Decimal, avg_px: Decimal | None = None) -> None:
+        """It is neither profit nor loss, and nobody knows what it is worth; without anything to measure nothing is."""
+        if self.equity_day_start is not None:
+            self._unvalued.add(name, qty, avg_px)
+
+    def _worth_of_late(self, name: str, qty: Decimal, avg_px: Decimal | None, mark: Mark) -> Decimal | None:
+        holding = self._holdings.get(name)
+        rules = self._unlisted.get(name) if holding is None else holding.instrument
+        if rules is None:
+            rate = self._rates.get(name)
+            return None if rate is None else qty * rate
+        mark_px, rate = mark(name), self._rates.get(rules.quote if avg_px is None else rules.settlement)
+        if mark_px is None or rate is None:
+            return None
+        if avg_px is None:
+            return qty * mark_px * rules.multiplier * rate
+        return cost.profit(rules, qty, avg_px, mark_px) * rate
 
     def _worth_of_coins(
         self, venue: str, currency: str, parts: Sequence[tuple[str, Decimal]], mark: Mark
@@ -145,14 +168,7 @@ class Portfolio(Equity):
         if holding is None or key in self._reported:
             return
         self._reported.add(key)
-        mark_px = mark(instrument)
-        before = self._worth(holding, mark_px) if holding.qty else ZERO
-        holding.qty += qty
-        holding.avg_px = avg_px
-        self._changed(holding)
-        after = self._worth(holding, mark_px) if holding.qty else ZERO
-        if before is not None and after is not None:
-            self._shift(after - before, self.value(mark))
+        self._replace_position(holding, holding.qty + qty, avg_px, mark)
 
     def knows_position(self, instrument: str) -> bool:
         """Whether it was reported before, in this session or in the one that it goes on from."""
@@ -166,14 +182,23 @@ class Portfolio(Equity):
         holding = self._holdings.get(instrument)
         if holding is None or holding.qty == qty:
             return
-        mark_px = mark(instrument)
-        before = self._worth(holding, mark_px)
-        holding.qty, holding.avg_px = qty, avg_px if qty else ZERO
+        self._replace_position(holding, qty, avg_px if qty else ZERO, mark)
+        self._share_out(instrument, self.stakes.write_off(instrument, qty))
+
+    def _replace_position(self, holding: Holding, qty: Decimal, avg_px: Decimal, mark: Mark) -> None:
+        """By what was told: what the difference is worth is neither profit nor loss."""
+        name = holding.instrument.id
+        mark_px, gone = mark(name), (holding.qty, holding.avg_px)
+        before = self._worth(holding, mark_px) if holding.qty else ZERO
+        holding.qty, holding.avg_px = qty, avg_px
         after = self._worth(holding, mark_px) if qty else ZERO
         self._changed(holding)
-        self._share_out(instrument, self.stakes.write_off(instrument, qty))
         if before is not None and after is not None:
             self._shift(after - before, self.value(mark))
+            return
+        for part_qty, part_px in ((-gone[0], gone[1]), (qty, avg_px)):
+            if part_qty and part_px:  # without a known cost its first price is its cost
+                self._value_later(name, part_qty, part_px)
 
     def apply_fill(self, fill: OrderFilled, strategy: str) -> list[tuple[str, Decimal]]:
         """Book one distinct execution.  ``strategy`` is empty for an order that is not ours.  Returns the signed
@@ -405,6 +430,10 @@ class Portfolio(Equity):
         self.equity = equity
         if equity is None:
             return
+        if self._unvalued:
+            worth = self._unvalued.take(lambda name, qty, avg_px: self._worth_of_late(name, qty, avg_px, mark))
+            if worth is not None:
+                self._shift(worth, equity)
         day = now_ns // DAY_NS
         # On an account's first day strategies have begun with nothing.
         self.stakes.revalue(mark, new_day=day != self.day and self.day >= 0)
@@ -424,6 +453,7 @@ class Portfolio(Equity):
             self.day,
             self.equity_day_start,
             self.stakes.carried(),
+            self._unvalued.carried(),
         )
 
     def _opened(self) -> set[tuple[str, str]]:
@@ -450,6 +480,7 @@ class Portfolio(Equity):
             self.define(self._holdings[name].instrument)
         if money.currency == self.currency:
             self.equity_peak, self.day, self.equity_day_start = money.equity_peak, money.day, money.equity_day_start
+            self._unvalued.restore(money.unvalued)
 
     def unlisted_instrument(self, name: str) -> Instrument | None:
         """One of ``unlisted``."""

@@ -146,7 +146,8 @@ def _facts(carried: Carried) -> Carried:
     stakes = carried.money.stakes
     tallies = tuple([msgspec.structs.replace(one, day_base=None, day_low=Decimal(0)) for one in stakes.tallies])
     stakes = msgspec.structs.replace(stakes, tallies=tallies)
-    money = msgspec.structs.replace(carried.money, equity_peak=None, day=-1, equity_day_start=None, stakes=stakes)
+    measured = {"equity_peak": None, "day": -1, "equity_day_start": None, "unvalued": ()}
+    money = msgspec.structs.replace(carried.money, stakes=stakes, **measured)
     return msgspec.structs.replace(carried, money=money, strategies=(), known_px=())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -179,6 +180,48 @@ def test_what_the_books_did_not_know_yet_is_no_result_after_a_kill_either(owned:
     recovery.take(after.records)
     money = recovery.left().money
     assert (money.equity_peak, money.equity_day_start) == (view.equity_peak(), view.equity_day_start())
+
+
+@pytest.mark.fault("C18")
+@pytest.mark.parametrize("killed", ["", "before its price", "after its price"])
+@pytest.mark.parametrize("owned", ["coins", "position", "currency"])
+def test_what_is_told_before_its_first_price_is_no_result_once_it_has_one(owned: str, killed: str) -> None:
+    """A symbol that is traded for the first time: an account is told before the first quote comes, and a currency
+    before its rate.  It was the day's profit, or its loss, from the first price on."""
+    kind = perpetual if owned == "position" else spot
+    rules = kind(id="ETH/USD@coinbase", venue_symbol="ETH-USD", base="ETH")
+    priced = [e.RateReported(40, 40, "EUR", D(2))] if owned == "currency" else [quote(40, 9.99, 10.01, rules.id)]
+    told = {
+        "coins": e.BalanceReported(33, 33, "coinbase", "ETH", D(5), D(5)),
+        "position": e.PositionReported(33, 33, "coinbase", rules.id, D(5), D(20)),
+        "currency": e.BalanceReported(33, 33, "coinbase", "EUR", D(5), D(5)),
+    }[owned]
+    worth = D({"coins": 50, "position": -50, "currency": 10}[owned])
+    session = Account(opened=False, gate=Gate(make_limits(max_daily_loss=5, max_drawdown_bps=100)))
+    session.publish(e.StateCarried(20, 20, "before", 7, traded().keep().state))
+    session.open()
+    session.publish(e.InstrumentDefined(30, 30, rules))
+    session.publish(e.Timer(32, 32, "tick"))
+    equity, peak, start = (read() for read in _measures(session))
+    session.publish(told)
+    if killed:
+        for event in [*priced, e.Timer(41, 41, "tick")] if killed == "after its price" else []:
+            session.publish(event)
+        recovery = Recovery("USD")
+        recovery.take(session.records)
+        session = Account(opened=False)
+        session.publish(e.StateCarried(42, 42, "before", 7, encode_carried(recovery.left())))
+        session.open()
+        session.publish(e.InstrumentDefined(43, 43, rules))
+    for event in (*priced, e.Timer(44, 44, "tick")):
+        session.publish(msgspec.structs.replace(event, ts_event_ns=44, ts_recv_ns=44))
+    assert [read() for read in _measures(session)] == [equity + worth, peak * (equity + worth) / equity, start + worth]
+    assert session.core.risk_state is RiskState.ACTIVE
+
+
+def _measures(account: Account) -> list[Callable[[], Decimal]]:
+    view = account.core.view
+    return [view.equity, view.equity_peak, view.equity_day_start]  # type: ignore[list-item]
 
 
 @pytest.mark.fault("C18")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.mixture_schema import MixtureSettings
 from config.schema import Settings
-from engine.errors import BundleError, ConfigError
+from engine.errors import BundleError, ConfigError, KestrelError
 from engine.features import FeatureSpec
 from engine.instruments import Instrument
 from engine.ports import Assignment, Model
@@ -54,14 +54,25 @@ class Mixtures:
         """As a start makes it: members without a version are those that the registry has promoted, else those of
         ``models.directory``.
 
-        Raises ``BundleError`` or ``ConfigError`` when its members may not serve the instrument, or not together.
+        Raises ``BundleError`` or ``ConfigError`` when its members may not serve the instrument, or not together;
+        ``MemberRetired`` before any other.
         """
         for place in (self._models.directory, self._models.registry / VERSIONS):
             if (place / name).is_dir():
                 raise ConfigError(f"mixtures has {name}, and so has {place}", do="name the mixture otherwise")
         wanted = self._wanted[name]
         directory, registry = self._models.directory, self._models.registry
-        members = [find_member(directory, registry, instrument, one, load, outputs) for one in wanted.members]
+        members: list[Bundle] = []
+        refused: KestrelError | None = None
+        for one in wanted.members:
+            try:
+                members.append(find_member(directory, registry, instrument, one, load, outputs))
+            except MemberRetired:
+                raise  # whatever is wrong with another: who was taken away must not serve on
+            except (BundleError, ConfigError) as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
         return self._mixed(wanted, members)
 
     def spec_left(self, name: str, instrument: Instrument, outputs: Collection[str]) -> FeatureSpec | None:

@@ -325,6 +325,29 @@ def test_a_session_begins_without_a_mixture_of_which_one_has_expired_and_one_was
     assert again.features(spot(), vacant) is not None
 
 
+@pytest.mark.parametrize(("broken", "retired"), [("first", "second"), ("second", "first")])
+def test_a_member_that_was_retired_takes_the_mixture_with_it_whatever_is_wrong_with_another(
+    bundles: Path, broken: str, retired: str
+) -> None:
+    """A damaged version of one is left out, and the mixture goes on; then the other one is retired.  It served on where
+    the damaged one was asked for first."""
+    session = Followed(bundles)
+    gone, _ = session.registry.add(load_bundle(bundles / retired))
+    changed(bundles, "promote", gone)
+    version = another(bundles, broken, "a")
+    graph = session.registry.path_of(version) / "model.onnx"
+    graph.chmod(0o644)
+    graph.write_bytes(graph.read_bytes()[:-1])
+    changed(bundles, "promote", version)
+    assert session.look() == []
+    assert session.serving is not None
+    changed(bundles, "retire", gone)
+    assert session.look() == [""]
+    assert session.serving is None
+    with pytest.raises(BundleError, match="was retired in"):
+        made(session.settings).assign(spot(), True)  # nobody is left who knows the columns
+
+
 @pytest.mark.parametrize("what", ["horizon", "damaged", "slow"])
 def test_a_member_that_may_not_serve_changes_nothing_and_is_told(bundles: Path, what: str) -> None:
     session = Followed(bundles, deadline_us=1 if what == "slow" else 1_000_000)

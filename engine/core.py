@@ -329,7 +329,7 @@ class TradingCore:
         self.desk.insist()
         self.desk.groups.on_timer()
         if self.manual.is_closing:
-            self.manual.advance()
+            self.manual.on_timer()
         self.market.on_timer(timer)
         for slot in self.slots:
             self._ask(slot, slot.on_timer, timer)

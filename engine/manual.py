@@ -58,7 +58,7 @@ class _Closing(msgspec.Struct):
 
 
 class Manual:
-    """Carries out requests; the core calls ``on_request`` and, on each heartbeat timer, ``advance``."""
+    """Carries out requests; the core calls ``on_request`` and, on each heartbeat timer, ``on_timer``."""
 
     def __init__(
         self,
@@ -199,6 +199,12 @@ class Manual:
         one.asked_ns = self._view.now_ns
         self._closing[name], self._shut[name] = one, one.reason
         self.ended.pop(name, None)
+
+    def on_timer(self) -> None:
+        """Go on closing; what becomes of that is told by ``status``, and by no request's outcome."""
+        asked, self.outcome = self.outcome, Outcome()
+        self.advance()
+        self.outcome = asked
 
     def advance(self) -> None:
         """Go on closing what is asked to be closed; what a session that ends has not closed is left to the next one."""

@@ -233,6 +233,8 @@ def test_closing_outlasts_a_venue_that_is_down() -> None:
     for _ in range(2 * TRIES):
         tick(account)
     assert account.core.manual.status()["closing"] == {BTC: "tradable: seen, limit limit"}
+    # What was answered: over a weekend it would be a line a second for each position.
+    assert account.core.manual.outcome.refused == ["tradable: seen, limit limit"]
     account.gate.refuse = ""
     tick(account)
     account.fill(account.venue.orders[-1], "2", "99", "t2")

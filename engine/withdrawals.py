@@ -71,6 +71,7 @@ class Withdrawals:
         self._out = out
         self._abandoned: set[tuple[str, str]] = set()  # strategies that are not heard; with "": in all instruments
         self._expiring: dict[str, int] = {}  # client order id -> when it is cancelled here
+        self._displaced: set[str] = set()  # old versions of orders that live although another is in their place
         self._untaken: set[str] = set()  # orders whose last cancel nobody took: no connector trades at their venue
 
     def clear_way(self, verdict: Rejected) -> None:
@@ -118,8 +119,9 @@ class Withdrawals:
             self._expiring[order.client_order_id] = order.intent.expire_ns + grace_ns
 
     def forget(self, order: ManagedOrder) -> None:
-        """It is over: its date does not matter any more."""
+        """It is over: neither its date nor what is in its place matters any more."""
         self._expiring.pop(order.client_order_id, None)
+        self._displaced.discard(order.client_order_id)
         self._untaken.discard(order.client_order_id)
 
     def refused(self, order: ManagedOrder, reason: str) -> None:
@@ -152,7 +154,8 @@ class Withdrawals:
 
     def insist(self) -> None:
         """Ask for each cancel that is wanted and not out: it was refused, or never got away.  Paced by order."""
-        if not self.closing and not self._abandoned and not self._expiring and self._gate.state is RiskState.ACTIVE:
+        wanted = self.closing or self._abandoned or self._expiring or self._displaced
+        if not wanted and self._gate.state is RiskState.ACTIVE:
             return
         due = []
         for order in self._orders.open_orders():
@@ -187,7 +190,7 @@ class Withdrawals:
             return "expired"
         if state is RiskState.REDUCING and not order.intent.reduce_only:
             return "reducing"
-        return ""
+        return "another version is in its place" if order.client_order_id in self._displaced else ""
 
     def _is_left_to_protect(self, order: ManagedOrder) -> bool:
         """Whether it only reduces what a strategy holds that is not here: nobody would send it again."""
@@ -258,9 +261,9 @@ class Withdrawals:
             # Its cancel is out and still wanted.
             self._orders.happen(order.client_order_id, Happening.CANCEL_SENT)
         elif not order.cancel_asked_ns:
+            if self._replacements.was_followed(order.client_order_id):
+                self._displaced.add(order.client_order_id)
             reason = self.why_gone(order) or self._groups.why_stray(order)
-            if not reason and self._replacements.was_followed(order.client_order_id):
-                reason = "another version is in its place"
             if reason:
                 self.send(order, reason)
 

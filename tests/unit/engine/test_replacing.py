@@ -259,6 +259,28 @@ def test_an_old_version_that_shows_itself_after_it_was_given_up_goes(fills: bool
     assert len(account.venue.orders) == 2
 
 
+@pytest.mark.fault("B6")
+def test_an_old_version_that_shows_itself_is_asked_to_go_until_it_does() -> None:
+    """Its cancel was refused: once a second it is asked for again, and not any more when it has ended."""
+    account = Account()
+    old = account.place(qty="4")
+    account.end(old, e.OrderOutcomeUnknown)
+    replace(account, old, "4")
+    account.end(old, e.OrderRejected)
+    account.accept(account.venue.orders[-1])
+    account.accept(old)
+    for asked in (3, 4):
+        account.end(old, e.CancelRejected)
+        for _ in range(3):
+            account.now_ns += 500_000_000
+            account.publish(e.Timer(account._at(), account.now_ns, "tick"))
+        assert account.venue.cancelled == [old.client_order_id] * asked
+    account.end(old, e.OrderCancelled)
+    account.now_ns += 2_000_000_000
+    account.publish(e.Timer(account._at(), account.now_ns, "tick"))
+    assert len(account.venue.cancelled) == 4
+
+
 @pytest.mark.fault("F7")
 def test_nothing_follows_a_halt_or_the_end_of_the_session() -> None:
     """The cancel is confirmed afterwards: the wish is gone."""

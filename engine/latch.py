@@ -21,6 +21,8 @@ JOURNAL_HALT = "journal: "
 
 REASON_MAX = 400
 """Characters of a reason that a next session takes over."""
+REASONS_KEPT = 8
+"""That came while risk was stopped already."""
 _LEFT = "left by session "
 
 
@@ -45,7 +47,10 @@ class RiskLatch:
         self._insist = insist
         self._journal_refuses = False
         self.reason = ""
-        """Why risk is in the state that it is in."""
+        """What brought risk into the state that it is in."""
+        self.other_reasons: list[str] = []
+        """What would have done so too, or had done less before: ``resume`` ends that as well, and whoever types it has
+        to know.  The first ones.  What a breaker goes on seeing is not among them: it stops risk again."""
 
     def revalue(self, mark: Mark) -> None:
         """Refresh equity and ask the breakers."""
@@ -60,6 +65,8 @@ class RiskLatch:
             self._journal_refuses = self._journal_refuses and change.after is RiskState.HALTED
             self._changed(change)
         else:
+            if not isinstance(event, e.Resumed):
+                self._note(f"{event.source}: {event.reason}")
             self._insist()  # said again: what it did not achieve is tried again
 
     def on_journal_failed(self, event: e.JournalFailed) -> None:
@@ -85,31 +92,47 @@ class RiskLatch:
         state, reason = self._gate.state, f"{JOURNAL_HALT}{seen}"
         if state is RiskState.HALTED:
             self._recorder.record(RiskStateChanged(self._view.now_ns, state, state, reason))
+            self._note(reason)
         else:
             self.halt(reason)
         self._journal_refuses = True
 
     def halt(self, reason: str) -> None:
         """The core's own kill switch."""
-        self._latch(RiskState.HALTED, reason)
+        self._stop(RiskState.HALTED, reason)
 
     def reduce(self, reason: str) -> None:
         """No new risk until an operator has looked."""
-        self._latch(RiskState.REDUCING, reason)
+        self._stop(RiskState.REDUCING, reason)
 
     def go_on_in(self, state: RiskState, session: str, reason: str) -> None:
         """What an earlier session has latched holds in this one.  The reason names the last session and the first
         cause, however many there were in between."""
         while reason.startswith(_LEFT) and ": " in reason:
             reason = reason.partition(": ")[2]
-        self._latch(state, f"{_LEFT}{session}: {reason}"[:REASON_MAX])
+        self._stop(state, f"{_LEFT}{session}: {reason}"[:REASON_MAX])
 
-    def _latch(self, state: RiskState, reason: str) -> None:
-        self._changed(self._gate.latch(state, reason, self._view.now_ns))
+    def _stop(self, state: RiskState, reason: str) -> None:
+        if not self._latch(state, reason):
+            self._note(reason)
+
+    def _note(self, reason: str) -> None:
+        if reason not in (self.reason, *self.other_reasons) and len(self.other_reasons) < REASONS_KEPT:
+            self.other_reasons.append(reason)
+
+    def _latch(self, state: RiskState, reason: str) -> bool:
+        change = self._gate.latch(state, reason, self._view.now_ns)
+        self._changed(change)
+        return change is not None
 
     def _changed(self, change: RiskStateChanged | None) -> None:
         if change is None:
             return
+        if change.after is RiskState.ACTIVE:
+            self.other_reasons.clear()
+        elif change.before is not RiskState.ACTIVE:
+            self.other_reasons.insert(0, self.reason)
+            del self.other_reasons[REASONS_KEPT:]
         self._view.risk_state = change.after
         self.reason = change.reason
         self._recorder.record(change)

@@ -94,6 +94,7 @@ class SessionWatch:
         self._conflicts = 0
         self._retries = 0
         self._state = RiskState.ACTIVE
+        self._reasons: set[str] = set()  # for which risk is stopped, as told
         self._models = ModelWatch()
 
     def on_second(self) -> None:
@@ -192,6 +193,13 @@ class SessionWatch:
             self._state = state
             tell = self._log.warning if state is RiskState.ACTIVE else self._log.error
             tell("risk state", before=before.value, after=state.value, reason=self._core.desk.latch.reason)
+            self._reasons.add(self._core.desk.latch.reason)
+            if state is RiskState.ACTIVE:
+                self._reasons.clear()
+        for reason in self._core.desk.latch.other_reasons:
+            if reason not in self._reasons:
+                self._reasons.add(reason)
+                self._log.error("risk is stopped for another reason too", state=state.value, reason=reason)
 
     def status(self) -> dict[str, Any]:
         """What ``python run.py status`` prints: plain values."""
@@ -200,6 +208,7 @@ class SessionWatch:
             "session": self._session,
             "state": core.gate.state.value,
             "reason": "" if core.gate.state is RiskState.ACTIVE else core.desk.latch.reason,
+            "other_reasons": list(core.desk.latch.other_reasons),
             "stopped": {slot.name: slot.reason for slot in core.slots if not slot.alive},
             "unattended": unattended_lines(core),
             "unreached": unreached_lines(core),

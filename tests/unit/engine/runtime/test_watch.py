@@ -14,6 +14,7 @@ from engine import events as e
 from engine.bus import EventBus
 from engine.commands import OrderType, RiskState, RiskStateChanged, TimeInForce
 from engine.core import NullProbe
+from engine.latch import REASONS_KEPT
 from engine.ports import FeedCounts
 from engine.router import OrderRouter
 from engine.runtime.clocks import SystemClock
@@ -50,10 +51,17 @@ class Counting(Exchange):
         return {"cancels": 6}
 
 
+class NamingGate(OpenGate):
+    """Says in a reason who gave it, as the real gate does."""
+
+    def apply(self, event: e.Halted | e.Reduced | e.Resumed) -> RiskStateChanged | None:
+        return super().apply(msgspec.structs.replace(event, reason=f"{event.source}: {event.reason}"))
+
+
 class Watched:
     def __init__(self, **answers: Any) -> None:
         self.bus = EventBus(MemoryJournal(), NullProbe(), lambda text, error: None)
-        self.core = build_core(self.bus, Scripted("s", **answers), gate=OpenGate(), features=lambda: None)
+        self.core = build_core(self.bus, Scripted("s", **answers), gate=NamingGate(), features=lambda: None)
         venue = Counting()
         self.bus.attach(self.core, OrderRouter(self.bus.publish, lambda: venue.gateways))
         venue.publish = self.bus.publish
@@ -200,6 +208,45 @@ def test_a_change_of_the_risk_state_is_told_in_three_ways_that_do_not_need_each_
     assert watched.watch.status()["reason"] == ""
     assert [one["after"] for one in watched.log.warnings] == ["active"]
     assert len(watched.log.errors) == 1
+
+
+def test_what_stops_risk_while_it_is_stopped_already_is_told_too() -> None:
+    """An operator reduces to look at something, then an order fills too much: who resumes has to know of both."""
+    watched = Watched(on_quote=lambda *_: [intent()])
+    watched.bus.publish(quote(10))
+    order = watched.core.orders.open_orders()[0].new
+    watched.bus.publish(e.Reduced(20, 20, "operator", "a look"))
+    watched.watch.on_second()
+    for trade_id in ("t-1", "t-2"):
+        watched.bus.publish(fill(order, "1", "100", trade_id))
+    for _ in range(2):
+        watched.watch.on_second()
+    status = watched.watch.status()
+    assert status["reason"] == "operator: a look"
+    (other,) = status["other_reasons"]
+    assert "overfill of" in other
+    assert [(line["text"], line["reason"]) for line in watched.log.errors] == [
+        ("risk state", "operator: a look"),
+        ("risk is stopped for another reason too", other),
+    ]
+    watched.bus.publish(e.Halted(30, 30, "operator", "that is worse"))
+    watched.watch.on_second()
+    assert watched.watch.status()["reason"] == "operator: that is worse"
+    assert watched.watch.status()["other_reasons"] == ["operator: a look", other]
+    assert len(watched.log.errors) == 3
+    watched.bus.publish(e.Resumed(40, 40, "operator", "both were looked at"))
+    watched.watch.on_second()
+    assert (watched.watch.status()["reason"], watched.watch.status()["other_reasons"]) == ("", [])
+
+
+def test_reasons_that_come_again_and_again_are_told_once_and_are_not_many() -> None:
+    """A file that is read with each timer says the same; a flood of others is bounded."""
+    watched = Watched()
+    for text in ["drill", "drill", *[f"reason {number}" for number in range(20)], "drill"]:
+        watched.bus.publish(e.Halted(20, 20, "operator", text))
+        watched.watch.on_second()
+    assert watched.watch.status()["other_reasons"] == [f"operator: reason {n}" for n in range(REASONS_KEPT)]
+    assert len(watched.log.errors) == 1 + REASONS_KEPT
 
 
 @pytest.mark.fault("B19")

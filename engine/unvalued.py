@@ -30,7 +30,7 @@ class Unvalued:
             self._qty[key] = total_qty
 
     def take(self, worth: Callable[[str, Decimal, Decimal | None], Decimal | None]) -> Decimal | None:
-        """What those are worth together that ``worth`` can tell of by now; it is told once.  None where it can of none."""
+        """What those are worth together that ``worth`` can tell of; it is told once.  None where it can of none."""
         found = {key: known for key, qty in self._qty.items() if (known := worth(key[0], qty, key[1])) is not None}
         for key in found:
             del self._qty[key]

@@ -111,7 +111,6 @@ class Machine:
         self._others = 0
         self.spoiled: dict[str, str] = {}
         """Sessions whose journal somebody has made unreadable, and by which row of the list."""
-        self._spoiled_by = ""
         self.venue_truth = False
         """The next session goes on from what the venue says alone."""
         self._repairs: list[tuple[asyncio.TimerHandle, Callable[[], None]]] = []
@@ -178,18 +177,17 @@ class Machine:
         journal = self.options.root / daemon.name / "journal"
         if not (damage(journal, self._rng) if fault_id == "A7" else make_foreign(journal)):
             return False
-        self.spoiled[daemon.name], self._spoiled_by = fault_id, fault_id
+        self.spoiled[daemon.name] = fault_id
         return True
 
     def begins(self, daemon: SimulatedDaemon) -> None:
-        """A daemon has taken the account over and is about to trade."""
-        if self._spoiled_by and not self.venue_truth:
-            text = f"{daemon.name} goes on from journals that cannot be read: {', '.join(self.spoiled)}"
-            self.checks.fail(self._spoiled_by, text)
-
-    def trades(self) -> None:
-        """A session has come so far that the next one goes on from it."""
-        self._spoiled_by, self.venue_truth = "", False
+        """A daemon has taken the account over and is about to trade: not on what a journal left that cannot be read,
+        nor on what was left before that."""
+        newest = max(self.spoiled, default="")
+        if newest and not self.venue_truth and daemon.goes_on_from <= newest:
+            text = f"{daemon.name} goes on from {daemon.goes_on_from or 'nothing'}: {newest} cannot be read"
+            self.checks.fail(self.spoiled[newest], text)
+        self.venue_truth = False  # said once: who cannot go on from this session either is refused again
 
     def at_record(self, record: Record, written: bool) -> None:
         """A record is about to be written, or is: the process may end here.  Raises ``Killed``."""

@@ -146,7 +146,7 @@ class Gate:
         return self._review(intent, view, True)
 
     def on_opened(self, order: NewOrder) -> None:
-        """Count an order that was opened.  One that was not just approved as reducing counts as an entry."""
+        """Count an order that was opened.  One that was not just approved as an exit counts as an entry."""
         intent, ts_ns = order.intent, order.ts_ns
         if intent is self._last_exit:
             self._pace.count_exit(intent, ts_ns)
@@ -216,7 +216,11 @@ class Gate:
             )
             if again or type(judged) is tuple:
                 return judged
-            if self._has_throttles and not _is_hidden_exit(intent, view):
+            if _is_hidden_exit(intent, view):
+                found = self._pace.check_exit(intent, now_ns)
+                self._last_exit = intent if found is None else None
+                return found or judged
+            if self._has_throttles:
                 found = self._throttles.check(intent, view.tallies(), now_ns)
             return found or self._pace.check_entry(intent, now_ns) or judged
         found = check_exit(intent, view, instrument, now_ns, self._exits)

@@ -132,6 +132,23 @@ def test_no_throttle_of_entries_keeps_an_exit_back_that_others_hide(limits: dict
     assert send(gate, view, market(side=Side.SELL)) == ""
 
 
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize("limit", ["max_orders_per_s", "max_orders_per_s_instrument"])
+def test_entries_of_others_at_the_accounts_rate_keep_no_exit_back_that_others_hide(limit: str) -> None:
+    """It has the rate that exits have, and takes none of the entries'."""
+    view = FakeView(make_instrument(asset_class=AssetClass.PERPETUAL, can_short=True, settlement="USD"))
+    gate = Gate(make_limits(opposing="net", duplicate_window_ns=1, max_rejections_per_s=2, **{limit: 1}))
+    view.strategy_qtys = {("s", NAME): D(1), ("t", NAME): D(-1)}
+    exit_ = market(side=Side.SELL)
+    assert send(gate, view, exit_) == ""
+    assert send(gate, view, order(strategy="u")) == ""
+    assert send(gate, view, exit_) == {"max_orders_per_s": "order_rate"}.get(limit, "order_rate_instrument")
+    later(view, SECOND)
+    assert send(gate, view, order(strategy="u")) == ""
+    assert send(gate, view, exit_) == ""
+    assert gate.breach(view) is None
+
+
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Room for two kinds of entries; the third is refused, not forgotten."""
     monkeypatch.setattr(throttles, "KEYS_MAX", 2)

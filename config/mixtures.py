@@ -19,7 +19,7 @@ from models.life.roles import Followed
 from models.mixture.learned import read_weights
 from models.mixture.mixture import Mixture, members_told, mix
 from models.mixture.model import MixtureModel
-from models.registry.champions import ChampionRefused
+from models.registry.champions import ChampionRefused, find_retired
 from models.registry.members import MemberRetired, find_member
 from models.registry.store import VERSIONS
 
@@ -77,12 +77,17 @@ class Mixtures:
 
     def spec_left(self, name: str, instrument: Instrument, outputs: Collection[str]) -> FeatureSpec | None:
         """Of the features that go on where a member was taken away: those of the members that are left, which read the
-        same columns; None where nobody is.  No date is held against them: they do not serve."""
+        same columns, else of the one that was taken away last; None where no file of theirs is at hand.  No date is
+        held against them: they do not serve."""
         directory, registry = self._models.directory, self._models.registry
         load, specs = partial(load_bundle, now_ns=0), []
         for one in self._wanted[name].members:
             with suppress(BundleError):
                 specs.append(find_member(directory, registry, instrument, one, load, outputs).spec)
+        if not specs:
+            names = [one.partition("@")[0] for one in self._wanted[name].members]
+            retired = find_retired(registry, instrument, outputs, names)
+            return None if retired is None else retired.spec
         return max(specs, key=lambda spec: spec.window, default=None)
 
     def follow(self, followed: Followed, load: Callable[[Path], Bundle]) -> Mixture | None:

@@ -68,17 +68,23 @@ def find_standing(
     return max(fitting, key=_precedence)
 
 
-def find_retired(root: Path, instrument: Instrument, outputs: Collection[str] = ("",)) -> Bundle | None:
+def find_retired(
+    root: Path, instrument: Instrument, outputs: Collection[str] = ("",), names: Collection[str] | None = None
+) -> Bundle | None:
     """What was champion of such an instrument last and was taken away, where its scope has nobody in its place; None
     where nobody ever was, or no such version can be read any more.  Its date is not held against it: it does not serve.
+    ``names``: of bundles, one of which it has to be called, whoever is champion there now; None for any.
 
     Raises ``BundleError`` for a registry that is damaged.
     """
     registry = Registry(root)
     held = registry.standings(lambda scope: (scope.task == DIRECTION or "" not in outputs) and scope.covers(instrument))
-    gone = {version for one in held if one.champion is None for version in (*one.earlier, *one.retired)}
+    left = [one for one in held if one.champion is None or names is not None]
+    gone = {version for one in left for version in (*one.earlier, *one.retired)}
     for line in reversed(audit.lines(root) if gone else []):
         if line.action == "void" or line.champion not in gone:
+            continue
+        if names is not None and line.champion.partition("@")[0] not in names:
             continue
         try:
             bundle = load_bundle(registry.path_of(line.champion), now_ns=0)

@@ -344,8 +344,30 @@ def test_a_member_that_was_retired_takes_the_mixture_with_it_whatever_is_wrong_w
     changed(bundles, "retire", gone)
     assert session.look() == [""]
     assert session.serving is None
-    with pytest.raises(BundleError, match="was retired in"):
-        made(session.settings).assign(spot(), True)  # nobody is left who knows the columns
+    assert is_vacant(made(session.settings).assign(spot(), True))
+
+
+@pytest.mark.parametrize("other", ["retired", "expired", "damaged"])
+def test_a_session_begins_without_a_mixture_of_which_nobody_is_left(bundles: Path, other: str) -> None:
+    """One was retired; the other one as well, or it is of the folder and may not serve: what the account holds must be
+    left all the same, by strategies that read the columns of the one that was taken away."""
+    session = Followed(bundles)
+    gone, _ = session.registry.add(load_bundle(bundles / "second"))
+    if other == "retired":
+        version, _ = session.registry.add(load_bundle(bundles / "first"))
+        changed(bundles, "promote", version)
+        changed(bundles, "retire", version)
+    elif other == "expired":
+        path = bundles / "first" / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), "expires_ns": 1_000}))
+    else:
+        (bundles / "first" / "model.onnx").write_bytes(b"")
+    changed(bundles, "promote", gone)
+    changed(bundles, "retire", gone)
+    again = made(session.settings)
+    vacant = again.assign(spot(), True)
+    assert (vacant.model, is_vacant(vacant)) == ("", True)
+    assert vacant.spec == load_bundle(session.registry.path_of(gone)).spec.to_json().decode()
 
 
 @pytest.mark.parametrize("what", ["horizon", "damaged", "slow"])

@@ -175,6 +175,11 @@ class VenueStates:
         return self.hours.is_scheduled(self._definitions[name].venue, name)
 
     @property
+    def streams_down(self) -> dict[tuple[str, str], str]:
+        """Why, by venue and stream; one that was never told of is not among them."""
+        return {key: why for key, why in self._up.items() if why}
+
+    @property
     def unconfirmed(self) -> Sequence[str]:
         """Venues of which something was closed, and which have not confirmed their account since: what and why."""
         return tuple(self._unconfirmed.values())

@@ -30,6 +30,7 @@ from engine.runtime.model_watch import ModelWatch, standing_lines
 from engine.runtime.observer_keeper import ObserverKeeper
 from engine.runtime.probe import StageProbe
 from engine.runtime.set_counts import SetCounts, set_counts
+from engine.runtime.stream_watch import StreamWatch
 from engine.runtime.unattended import unattended_lines, unreached_lines
 
 STATUS_HOURS = 24
@@ -96,10 +97,12 @@ class SessionWatch:
         self._state = RiskState.ACTIVE
         self._reasons: set[str] = set()  # for which risk is stopped, as told
         self._models = ModelWatch()
+        self._streams = StreamWatch()
 
     def on_second(self) -> None:
         core = self._core
         self.tell_failures()
+        self._streams.look(core.venues, self._log)
         self._console.line(core, self._probe.tick_to_order)
         gauges = self._gauges
         equity = core.portfolio.equity

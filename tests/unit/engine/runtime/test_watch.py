@@ -22,6 +22,7 @@ from engine.runtime.console import StatusConsole
 from engine.runtime.metrics import Gauges
 from engine.runtime.model_requests import REPORT, ModelRequests
 from engine.runtime.probe import StageProbe
+from engine.runtime.stream_watch import DOWN_LOOKS
 from engine.runtime.watch import SHOWN_MAX, SessionWatch
 from strategies.conformal import Coverage
 from tests.support.core import BTC, MemoryJournal, OpenGate, Scripted, build_core, fill, intent, open_market, quote
@@ -208,6 +209,16 @@ def test_a_change_of_the_risk_state_is_told_in_three_ways_that_do_not_need_each_
     assert watched.watch.status()["reason"] == ""
     assert [one["after"] for one in watched.log.warnings] == ["active"]
     assert len(watched.log.errors) == 1
+
+
+def test_a_stream_that_stays_down_is_told_where_people_look() -> None:
+    """By the looks of every second."""
+    watched = Watched()
+    watched.bus.publish(e.FeedDown(20, 20, "coinbase", "user", "reset by peer"))
+    for _ in range(DOWN_LOOKS):
+        watched.watch.on_second()
+    (line,) = watched.log.errors
+    assert (line["venue"], line["stream"], line["why"]) == ("coinbase", "user", "reset by peer")
 
 
 def test_what_stops_risk_while_it_is_stopped_already_is_told_too() -> None:

@@ -53,6 +53,8 @@ class Daemon:
         self._options = options
         self._parts = parts
         self._console = StatusConsole(sys.stderr if options.as_json else sys.stdout)
+        self._no_report = ""
+        """Why none was made."""
         self._clock = SystemClock()
         self._probe = StageProbe(self._clock)
         account = options.account
@@ -304,11 +306,13 @@ class Daemon:
             problem = await make_report(session.path, self._options.code_root)
         if problem:
             self._console.say(problem)
+            self._no_report = problem
         return summary
 
     def show(self, summary: SessionSummary) -> None:
         """The table at the end."""
-        report = str(self._options.root / summary.session / "report.html") if self._options.report else "none asked for"
+        path = self._options.root / summary.session / "report.html"
+        report = (self._no_report or str(path)) if self._options.report else "none asked for"
         self._console.summary(table_rows(summary, report), f"session {summary.session}")
 
 

@@ -89,7 +89,7 @@ def read_journal(
     except JournalError as error:
         if not salvage:
             raise
-        result.stopped = str(error)
+        result.stopped = str(error).removesuffix(f"; {RESTORE}")  # that is what is done here
         result.left_out_bytes = _left_out_bytes(Path(folder), result.last_seq)
 
 

@@ -135,7 +135,9 @@ def _daemon(session: str, sessions: Path | None) -> Path:
     found = [path for path in running if not session or path.stem.rpartition(".")[0] == session]
     if len(found) == 1:
         return found[0]
-    listening = ", ".join(map(said_of, running)) or f"none listens in {run_dir}"
+    listening = ", ".join(map(said_of, running))
+    if not running:
+        raise KestrelError(f"no daemon is running: none listens in {run_dir}", do="start one: make paper")
     if not found:
-        raise KestrelError(f"no such daemon is running: {listening}", expected="one that runs", do="see status")
+        raise KestrelError(f"session {session!r} has no daemon that runs", expected=listening, do="see status")
     raise KestrelError(f"several daemons are running: {listening}", expected="one", do="say which: --session ID")

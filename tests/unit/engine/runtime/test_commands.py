@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from engine.errors import KestrelError
-from engine.runtime import commands
+from engine.runtime import commands, order_commands
 from engine.runtime.control import ControlServer, read_halt, run_folder, run_folders, socket_path, user_run_folder
 
 AFTER = {"halt": "halted", "reduce": "reducing", "resume": "active"}
@@ -190,3 +190,15 @@ async def test_a_user_without_a_folder_can_still_halt_where_it_says(
         await asyncio.to_thread(commands.halt, "storm", sessions)
     assert one.told == ["halt"]
     assert json.loads((run_folder(sessions) / "HALT").read_text())["reason"] == "storm"
+
+
+async def test_a_daemon_that_is_named_and_does_not_run_is_told_with_those_that_do(begin: Begin, tmp_path: Path) -> None:
+    """One runs and another is named; then none runs, and with several one has to be named."""
+    await begin(tmp_path / "a", "one")
+    with pytest.raises(KestrelError, match=r"^session 'two' has no daemon that runs; expected session one \(process"):
+        await asyncio.to_thread(order_commands.cancel, "k-1", session="two")
+    with pytest.raises(KestrelError, match=r"^no daemon is running: none listens in .*; start one"):
+        await asyncio.to_thread(order_commands.cancel, "k-1", session="two", sessions=tmp_path / "else" / "b")
+    await begin(tmp_path / "c", "three")
+    with pytest.raises(KestrelError, match=r"^several daemons are running: session .*; say which: --session ID"):
+        await asyncio.to_thread(order_commands.cancel, "k-1")

@@ -126,6 +126,14 @@ async def test_a_session_runs_from_an_empty_folder_to_its_summary(capsys: Any, t
     assert re.search(r"report +none asked for", said.err)
 
 
+async def test_a_report_that_could_not_be_made_is_not_named_at_the_end(capsys: Any, tmp_path: Path) -> None:
+    """A folder lies where it is to be written: the table says why there is none."""
+    made = Made(tmp_path, report=True)
+    made.during = lambda: (made.folder / "report.html").mkdir(exist_ok=True)
+    made.daemon.show(await made.daemon.run())
+    assert re.search(r"^ report +no report: ", capsys.readouterr().err, re.MULTILINE)
+
+
 @pytest.mark.fault("F16")
 async def test_only_the_approved_build_and_configuration_trades(tmp_path: Path) -> None:
     """The approved pair runs and its header says who approved it; with another limit there is not even a folder."""

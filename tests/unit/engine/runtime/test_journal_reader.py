@@ -64,6 +64,7 @@ def test_salvage_stops_at_the_damage_and_says_so(tmp_path: Path) -> None:
     found, report = read_all(tmp_path / "j", salvage=True)
     assert [item.seq for item in found] == [1, 2]
     assert f"{name} is damaged at offset {offset}" in report.stopped
+    assert "--salvage" not in report.stopped
 
 
 @pytest.mark.fault("A7")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from engine.bus import EventBus
 from engine.carried import encode_carried
+from engine.commands import RiskState
 from engine.core import TradingCore
 from engine.errors import IllegalTransition, JournalError, KestrelError
 from engine.events import InputEvent, JournalFailed, JournalSynced, RateReported, SessionStarted, StateCarried
@@ -101,12 +102,31 @@ class TradingSession:
             return
         succession.lock(session.id)
         if self._options.venue_truth:
+            self._tell_forgotten(succession)
             return
         self._left = left = succession.left(self._options.config["portfolio"]["currency"])
         if left is not None and left.torn_bytes:
             self._log.error("the last session's journal has a torn end", session=left.session, bytes=left.torn_bytes)
         if left is not None and left.blank:
             self._log.error("files of the last session's journal are blank", session=left.session, files=left.blank)
+
+    def _tell_forgotten(self, succession: Succession) -> None:
+        """Whoever starts without what the last session left begins active: say so where that one was stopped, or where
+        nobody can tell whether it was."""
+        try:
+            left = succession.left(self._options.config["portfolio"]["currency"])
+        except (KestrelError, OSError) as error:
+            seen = error.seen if isinstance(error, KestrelError) else str(error)
+            self._log.warning("begins active: whether risk was stopped nobody can tell", error=seen)
+            return
+        if left is not None and left.state.risk_state is not RiskState.ACTIVE:
+            state = left.state
+            self._log.error(
+                "begins active: the last session was stopped, and --venue-truth forgets that",
+                session=left.session,
+                state=state.risk_state.value,
+                reason=state.risk_reason,
+            )
 
     def attach(self, bus: EventBus, core: TradingCore) -> None:
         """What ``trade`` publishes to, and what is asked how it stands."""

@@ -169,6 +169,8 @@ class _Silent:
 
     def error(self, *_words: Any, **_fields: Any) -> None: ...
 
+    warning = error
+
 
 class _Unwatched:
     """Nobody looks but the machine."""

@@ -35,7 +35,7 @@ from models.registry.champions import ChampionRefused, find_champion, find_retir
 from models.registry.members import MemberRetired
 from models.serving.off_loop import OffLoopModel, WarmModel
 from models.serving.opening import OnProvider, OnScheduled, Opened, Opening
-from models.serving.schedule import measure_us
+from models.serving.schedule import Schedule, measure_us, rows_coming
 from models.serving.worker import Worker
 
 NO_MODEL = "none"
@@ -202,7 +202,9 @@ class ConfiguredAssembly:
         if not assignment.model:
             return None
         if has_members(assignment) and self._mixtures.knows(assignment.model.partition("@")[0]):
-            return self._mixtures.model(assignment, instrument, self._outputs(instrument), self._inline)
+            served = self._mixtures.model(assignment, instrument, self._outputs(instrument), self._inline)
+            self._schedule(served.mixture)
+            return served
         bundle = self._bundles.get(assignment.model)
         if bundle is None and self._original is not None:
             bundle = self._original._bundles.get(assignment.model)
@@ -304,7 +306,7 @@ class ConfiguredAssembly:
             for twin in self._twins:
                 twin._inline(bundle)
         if mixture.version not in self._in_time:
-            self._check_time(mixture)
+            self._schedule(mixture, self._check_time(mixture))
             self._in_time.add(mixture.version)
         return self._mixtures.assignment(mixture, instrument)
 
@@ -315,21 +317,33 @@ class ConfiguredAssembly:
             raise NoProviderError(model.text, do="whoever serves goes on")
         self._bundles[bundle.version], self._models[bundle.version] = bundle, model
 
-    def _check_time(self, mixture: Mixture) -> None:
-        """On buffers of its own: those of the members may be those of the mixture that serves."""
+    def _schedule(self, mixture: Mixture, time_us: float | None = None) -> None:
+        """In the loop, whatever its members take: how long that is, is told like that of any version.  ``time_us``: as
+        measured; None: to be measured here, as of one that a session begins with."""
+        if self._original is not None or not self._opening.has_worker or mixture.version in self._opening.schedules:
+            return
+        time_us = self._time_of(mixture) if time_us is None else time_us
+        self._opening.note(mixture.version, Schedule(False, time_us, f"a mixture; its members take {time_us:.0f} us"))
+
+    def _time_of(self, mixture: Mixture) -> float:
+        """Of one prediction, us, on buffers of its own: those of the members may be those of one that serves."""
         longest = max(mixture.members, key=lambda member: member.spec.window)
         shape = (longest.spec.window, len(longest.spec.columns))
-        window = np.frombuffer(longest.golden.window, "<f4").reshape(shape)
+        windows = rows_coming(np.frombuffer(longest.golden.window, "<f4").reshape(shape))
         twins = [self._models[bundle.version].twin() for bundle in mixture.members]
         tried = MixtureModel(mixture, twins, deadline_us=None, stopwatch=self._stopwatch)
-        time_us = measure_us(partial(tried.predict, longest.golden.instrument.id, window, 1, 1))
-        deadline_us = self._settings.models.deadline_us
+        return measure_us(lambda: tried.predict(longest.golden.instrument.id, next(windows), 1, 1))
+
+    def _check_time(self, mixture: Mixture) -> float:
+        """As ``_time_of``.  Raises ``NoProviderError`` where all of it takes longer than it may."""
+        time_us, deadline_us = self._time_of(mixture), self._settings.models.deadline_us
         if time_us > deadline_us:
             raise NoProviderError(
                 f"the members of {mixture.version} take {time_us:.0f} us together here",
                 expected=f"at most models.deadline_us ({deadline_us:g})",
                 do="whoever serves goes on",
             )
+        return time_us
 
     def _open_twins(self, bundle: Bundle) -> None:
         """Buffers of their own, which a provider may compile or capture for: the loop would wait for that."""

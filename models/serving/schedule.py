@@ -7,12 +7,16 @@ long one in the loop makes everything else wait; the bundle's own time on this m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from engine import processors
+from engine.ports import Float32Array
 
 INLINE_MAX_US = 50.0
 """What a model may take in the loop's thread."""
@@ -71,6 +75,12 @@ def measure_us(run: Callable[[], object], stopwatch: Callable[[], int] = time.pe
         if stopwatch() - begun_ns > _LIMIT_NS:
             break
     return min(medians) / 1e3
+
+
+def rows_coming(window: Float32Array) -> Iterator[Float32Array]:
+    """``window (W, F)`` for ever, each time with its oldest row come in anew: a model that carries a state would find
+    nothing to compute in the same one."""
+    return cycle([np.roll(window, -row, axis=0) for row in range(len(window))])
 
 
 def usable_cores() -> int:

@@ -132,6 +132,10 @@ class StepModel:
         """What was carried is of no use any more; the next window begins anew."""
         self._states.pop(instrument, None)
 
+    def run_once(self) -> None:
+        """A row on whatever lies in the buffers, for who measures what it takes.  Nothing is counted or carried."""
+        self._run()
+
     def predict(self, instrument: str, window: Float32Array, ts_event_ns: int, ts_recv_ns: int) -> Prediction:
         """One step for each new row of ``window`` (W, F).  Never raises: trouble is a prediction marked failed."""
         self.count += 1

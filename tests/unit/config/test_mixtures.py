@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from config.assembly import ConfiguredAssembly
-from config.following import follow_registry
+from config.following import follow_registry, tell_schedules
 from config.load import load
 from config.preflight import check_models
 from config.schema import Settings
@@ -31,6 +32,7 @@ from models.life.checking import Checked, Task, examine
 from models.mixture.model import MixtureModel
 from models.registry.standing import scope_of
 from models.registry.store import Registry
+from models.serving.worker import Worker
 from tests.support.core import BTC, MemoryJournal, spot
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -80,6 +82,30 @@ def test_a_mixture_serves_with_the_members_and_their_places_on_record(bundles: P
     assert assembly.model(spot(), assigned) is model
     assert {one.version for one in assembly.models} == set(versions)
     assert assembly.tolerance() > 0
+
+
+@pytest.mark.parametrize(("deadline_us", "level"), [(1, "error"), (1_000_000, "info")])
+def test_where_a_mixture_runs_and_how_long_it_takes_is_told_at_the_start(
+    bundles: Path, deadline_us: int, level: str
+) -> None:
+    """All of it is in the loop, whatever it takes: nothing had said so, nor that it is too slow to be ever in time."""
+    assembly = made(settings_of(bundles, deadline_us))
+    assembly.use(Worker())
+    assigned = assembly.assign(spot(), True)
+    model = assembly.model(spot(), assigned)
+    said: list[tuple[str, dict[str, Any]]] = []
+    log = SimpleNamespace(
+        info=lambda _, **about: said.append(("info", about)), error=lambda _, **about: said.append(("error", about))
+    )
+    tell_schedules(assembly, deadline_us, log)
+    ((told, about),) = said
+    assert (told, about["model"]) == (level, assigned.model)
+    assert about["where"].startswith("inline: a mixture; its members take ")
+    assembly.twin().model(spot(), assigned)
+    assembly.model(msgspec.structs.replace(spot(), id="ETH/USD@coinbase"), assigned)
+    assert len(said) == 1
+    assert isinstance(model, MixtureModel)
+    assert model.count == 0
 
 
 def test_a_name_is_what_the_registry_has_promoted_and_a_version_stays(bundles: Path) -> None:

@@ -62,7 +62,11 @@ def test_a_bundle_that_is_named_is_served_by_steps(tmp_path, bundle):
     gru = load_bundle(write_gru_bundle(tmp_path / "gru"))
     opening = an_opening(by_step=["demo-crypto"])
     assert type(opening.open(gru)) is StepModel
-    assert "by steps" in opening.schedules[gru.version].text
+    assert opening.schedules[gru.version].text == "inline: served by steps (models.by_step)"
+    opening.use(Worker())
+    opening.open(gru)
+    assert "by steps (models.by_step); takes " in opening.schedules[gru.version].text
+    assert (opening.schedules[gru.version].time_us or 0.0) > 0.5, "a run of the graph, told where it is too slow"
     assert type(an_opening(by_step=["another"]).open(gru)) is OnnxModel
     with pytest.raises(BundleError, match="no graph of single steps"):
         opening.open(bundle)

@@ -5,6 +5,7 @@ Owns these sections of a training file; ``models.trainer.settings`` owns the fil
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -16,6 +17,10 @@ from models.labels import LabelSpec
 Share = Annotated[float, Meta(ge=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
 AUTO: Final = "auto"
+_SEEDS: Final = 2**32
+"""What every generator here takes."""
+_THREADS_MAX: Final = 1_024
+"""Of a great many more torch ends the process."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,18 +140,26 @@ class Fit(Section, frozen=True):
                 raise ConfigError(seen, expected=expected)
 
         require(
-            bool(self.seeds) and self.epochs >= 1 and batch >= 2 and self.rows_per_epoch >= batch,
-            "fit settings",
-            "a seed, an epoch, a batch of 2 or more and rows_per_epoch of at least a batch",
+            bool(self.seeds) and all(0 <= seed < _SEEDS for seed in self.seeds),
+            f"fit.seeds {list(self.seeds)}",
+            f"a seed or more, each from 0 to {_SEEDS - 1}",
+        )
+        require(self.epochs >= 1, f"fit.epochs {self.epochs}", "at least 1")
+        require(batch >= 2, f"fit.batch {self.batch}", "at least 2")
+        require(
+            self.rows_per_epoch >= batch,
+            f"fit.rows_per_epoch {self.rows_per_epoch} with fit.batch {self.batch}",
+            "at least a batch",
         )
         require(len(set(self.seeds)) == len(self.seeds), f"fit.seeds {list(self.seeds)}", "each seed once")
         require(self.eval_rows_max >= 1, f"fit.eval_rows_max {self.eval_rows_max}", "at least 1")
         require(self.patience >= 0, f"fit.patience {self.patience}", "0 or more")
         require(
-            all(rate > 0 for rate in (self.learning_rate, *self.learning_rates.values())),
+            all(0 < rate < math.inf for rate in (self.learning_rate, *self.learning_rates.values())),
             f"learning rates {self.learning_rate} {self.learning_rates or ''}".rstrip(),
-            "more than 0",
+            "more than 0, and a number",
         )
+        require(0 <= self.weight_decay < math.inf, f"fit.weight_decay {self.weight_decay}", "0 or more, and a number")
         if self.swa_epochs is not msgspec.UNSET:
             require(
                 self.swa_epochs < self.epochs and self.schedule.kind == "constant" and not self.ema,
@@ -154,4 +167,4 @@ class Fit(Section, frozen=True):
                 f"ema {self.ema:g}",
                 "fewer than epochs, schedule constant, ema 0",
             )
-        require(self.threads >= 1, f"fit.threads {self.threads}", "at least 1")
+        require(1 <= self.threads <= _THREADS_MAX, f"fit.threads {self.threads}", f"1 to {_THREADS_MAX}")

@@ -17,11 +17,14 @@ from msgspec import Meta
 
 from engine.errors import ConfigError
 from engine.features.sampling import GapPolicy, Sampling
+from engine.instruments import AssetClass
 from models.evaluation.description import Figure
 from models.labels import LabelSpec
+from models.manifest import ANY
 from models.networks.registry import hint
 from models.networks.settings import AnyNetwork, CnnSettings
 from models.trainer.fit_settings import Curriculum, Fit, Loss, Section, Share, Weights
+from models.trainer.setting_hints import nearest
 from models.windows.augmentation import AugmentationSettings
 
 TaskName = Literal["direction", "classes", "signal", "return", "variance", "regime", "multi_task", "multi_horizon"]
@@ -287,37 +290,16 @@ def settings_of(mapping: Mapping[str, Any], where: str = "settings") -> TrainSet
     try:
         settings = msgspec.convert(plain, TrainSettings)
     except msgspec.ValidationError as error:
-        nearest = _nearest(str(error))
+        said = nearest(str(error), TrainSettings)
         if "`$.network" in str(error):
-            nearest = hint(str(error), plain["network"])
+            said = hint(str(error), plain["network"])
         if "`$.distillation.network" in str(error):
-            nearest = hint(str(error), plain["distillation"]["network"])
-        raise ConfigError(f"{where}: {error}{nearest}", do="see config/train for examples") from error
+            said = hint(str(error), plain["distillation"]["network"])
+        raise ConfigError(f"{where}: {error}{said}", do="see config/train for examples") from error
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.seen}", expected=error.expected, do=error.do) from None
     _check(where, settings)
     return settings
-
-
-_WRITTEN: Final = {
-    "Expected `float`, got `str`": "; YAML reads 1e-3 as a word: write 1.0e-3 or 0.001",
-    "got `date`": "; put the day in quotes",
-    "got `datetime`": "; put the time in quotes",
-}
-"""What YAML makes of numbers and times that are written as most people write them."""
-
-
-def _nearest(message: str) -> str:
-    """For an unknown key, the key that was probably meant; for a value of another kind, how it is to be written."""
-    for said, how in _WRITTEN.items():
-        if said in message:
-            return how
-    if "unknown field" not in message:
-        return ""
-    key = message.split("`")[1]
-    structs = (TrainSettings, LabelSpec, AugmentationSettings, *Section.__subclasses__())
-    near = difflib.get_close_matches(key, [field for one in structs for field in one.__struct_encode_fields__], n=1)
-    return f"; did you mean `{near[0]}`?" if near else ""
 
 
 def _check(where: str, s: TrainSettings) -> None:
@@ -343,6 +325,19 @@ def _check(where: str, s: TrainSettings) -> None:
         folds, fold = s.split.purged.folds, s.split.purged.fold
         require(s.split.walk_forward is None, "split.purged with split.walk_forward", "one of the two")
         require(fold <= folds, f"split.purged.fold {fold}", f"1 to {folds}")
+    unknown = [name for name in s.scope.asset_classes if name not in (*AssetClass, ANY)]
+    near = difflib.get_close_matches(unknown[0], list(AssetClass), n=1) if unknown else []
+    require(
+        bool(s.scope.asset_classes) and not unknown,
+        f"scope.asset_classes {', '.join(unknown) or 'empty'}{f', did you mean {near[0]}?' if near else ''}",
+        f"among {', '.join(AssetClass)}: a bundle of it would serve nobody",
+    )
+    require(s.expires_days is None or s.expires_days > 0, f"expires_days {s.expires_days}", "more than 0")
+    require(
+        s.curriculum is None or s.curriculum.epochs < s.fit.epochs,
+        f"curriculum.epochs {s.curriculum.epochs if s.curriculum else 0} of fit.epochs {s.fit.epochs}",
+        "fewer: the label of the task would never be learned",
+    )
     require(
         s.normaliser.clip is None or s.normaliser.kind in ("min_max", "z_score", "robust"),
         f"normaliser.clip {s.normaliser.clip} with normaliser.kind {s.normaliser.kind}",

@@ -193,9 +193,10 @@ def build(
 
     Raises ``DataError`` or ``ConfigError`` when that cannot be.
     """
+    _slice_ns(settings)  # what is wrong there is told before files are read
     plan = plan_of(settings, spec.sampling.interval_ns)
     markets = recorded_markets(settings.data, folder, spec, only)
-    slice_ns = ns_of(settings.data.start, "data.start"), ns_of(settings.data.end, "data.end")
+    slice_ns = _slice_ns(settings)
     if settings.data.rows_folder:
         place = Path(settings.data.rows_folder).expanduser()
         table = stored(place, markets, spec, plan.labels, *slice_ns, progress)
@@ -261,10 +262,19 @@ def identify(settings: TrainSettings, spec: FeatureSpec, folder: Path) -> tuple[
 
 
 def _fingerprint(settings: TrainSettings, spec: FeatureSpec, plan: Plan, markets: Sequence[Recorded]) -> str:
-    slice_ns = ns_of(settings.data.start, "data.start"), ns_of(settings.data.end, "data.end")
+    slice_ns = _slice_ns(settings)
     digest = hashlib.sha256(ask(markets, spec, plan.labels, *slice_ns).fingerprint().encode())
     digest.update(msgspec.json.encode([settings.task, settings.split, settings.regimes]))
     return digest.hexdigest()
+
+
+def _slice_ns(settings: TrainSettings) -> tuple[int | None, int | None]:
+    """The slice of time that is read, None where it has no bound.  Raises ``ConfigError`` where it goes back."""
+    data = settings.data
+    start, end = ns_of(data.start, "data.start"), ns_of(data.end, "data.end")
+    if start is not None and end is not None and start >= end:
+        raise ConfigError(f"data.start {data.start} and data.end {data.end}", expected="the first before the second")
+    return start, end
 
 
 def label_values(target: Target, samples: Samples) -> Float64:

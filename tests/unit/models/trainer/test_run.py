@@ -348,6 +348,11 @@ def test_a_disk_that_fills_later_leaves_what_can_be_resumed(tmp_path, data):
         ),
         ("classes", {"split": {"validation_from": "2023-11-14", "test_from": "2023-11-15"}}, "0 train rows"),
         ("classes", {"data": {"files": ["candles.parquet"], "end": "2023-11-14T23:00:00Z"}}, "labelled rows"),
+        (
+            "classes",
+            {"data": {"files": ["candles.parquet"], "start": "2023-11-15", "end": "2023-11-14T23:00:00Z"}},
+            "data.start 2023-11-15 and data.end 2023-11-14T23:00:00Z; expected the first before the second",
+        ),
     ],
 )
 def test_what_makes_no_run_is_one_line_and_leaves_no_folder(tmp_path, data, task, changes, said):

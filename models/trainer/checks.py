@@ -1,4 +1,4 @@
-"""What can be known to be wrong before a row is read: a network, a loss, a normaliser or a score that does not fit.
+"""What can be known to be wrong before a network learns: a network, a loss, a normaliser or a score that does not fit.
 
 Owns these checks of settings against each other; ``models.trainer.settings`` owns those of single keys.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.errors import ConfigError
+import numpy as np
+
+from engine.errors import ConfigError, DataError
 from engine.features.spec import FeatureSpec
 from models import networks
+from models.trainer.dataset import Dataset
 from models.trainer.normalise import check_scope
-from models.trainer.scores import KNOWN
+from models.trainer.scores import KNOWN, RANKED
 from models.trainer.settings import TrainSettings
 from models.trainer.tasks import Plan, check_monitor, plan_of
 
@@ -48,6 +51,25 @@ def check_settings(settings: TrainSettings, spec: FeatureSpec, *, begun: bool = 
         )
     if settings.tracking.tensorboard:
         _require("tensorboard", "tracking.tensorboard", "install the trainer: pip install -e '.[train]'")
+
+
+def check_monitored(settings: TrainSettings, rows: Dataset) -> None:
+    """Raises ``DataError`` where the score that chooses the epoch does not exist on the validation rows: an area under
+    a curve needs rows that are of a class and rows that are not, and no epoch would be any."""
+    if settings.fit.monitor not in RANKED:
+        return
+    (target,) = rows.plan.targets  # a score of several forecasts is none of these
+    seen = rows.targets[rows.validation.every(settings.fit.eval_rows_max).index, 0]
+    count = np.bincount(seen.astype(np.int64), minlength=len(target.classes))
+    looked_for = count[1:] if len(target.classes) == 2 else count
+    if ((looked_for > 0) & (looked_for < len(seen))).any():
+        return
+    absent = [name for name, rows_of in zip(target.classes, count, strict=True) if not rows_of]
+    raise DataError(
+        f"no validation row is {', '.join(absent)}, and fit.monitor is {settings.fit.monitor}",
+        expected=f"rows of each class ({', '.join(target.classes)}) among those that are scored",
+        do="move the cuts, or choose the epoch by log_loss",
+    )
 
 
 def _check_network(settings: TrainSettings, spec: FeatureSpec, plan: Plan) -> None:

@@ -27,6 +27,8 @@ KNOWN: Final[dict[str, frozenset[str]]] = {
     "return": frozenset({"mse", "r2_oos"}),
 }
 """What an epoch of a single forecast may be chosen by."""
+RANKED: Final = frozenset({"roc_auc", "pr_auc"})
+"""Scores that need rows of a class and rows of none."""
 SCORE: Final = "score"
 """Of several forecasts: the mean of their losses, each as a share of what knowing nothing costs."""
 

@@ -417,3 +417,20 @@ def test_settings_come_back_from_the_run_as_they_were(tmp_path, data):
     path.write_bytes(settings.to_yaml())
     assert load_settings(path)[0] == settings
     assert yaml.safe_load(path.read_text())["label"]["threshold"] == "0.004"
+
+
+def test_a_score_that_validation_rows_cannot_have_is_told_before_the_training(tmp_path):
+    """A market that stands still from the middle on gives no signal: no epoch could be chosen by the area under its
+    curve.  By the log-loss it can be trained."""
+    folder = write_candles(tmp_path, still_from=500)
+    plain = candle_settings("signal", split={"train": 0.62, "validation": 0.18}, fit={"epochs": 1})
+    by_area = settings_of({**plain, "fit": {**plain["fit"], "monitor": "pr_auc"}})
+    said = r"no validation row is BUY, and fit.monitor is pr_auc; expected rows of each class.*; move the cuts, or"
+    for asked in (
+        lambda: run_training(by_area, folder=tmp_path / "run", data=folder),
+        lambda: estimate_run(by_area, data=folder),
+    ):
+        with pytest.raises(DataError, match=said):
+            asked()
+    assert not (tmp_path / "run").exists()
+    assert run_training(settings_of(plain), folder=tmp_path / "run", data=folder).epochs == 1

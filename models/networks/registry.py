@@ -19,6 +19,7 @@ from models.networks.settings import (
     AssetSettings,
     MultiFilterCnnSettings,
     NetworkSettings,
+    SingleSettings,
     TemporalLstmSettings,
 )
 from models.refusals import needing
@@ -92,7 +93,11 @@ def hint(message: str, section: Any) -> str:
         known = {field for settings in _within(section) for field in settings.__struct_fields__} | {"name"}
         return _nearest(message.split("`")[1], known)
     if message.startswith("Invalid value ") and ".name`" in message:
-        return _nearest(message.split("'")[1], names()) or f"; expected one of {', '.join(names())}"
+        word = message.split("'")[1]
+        if word in names():  # a network, and not where it stands
+            members = ", ".join(sorted(str(one.__struct_config__.tag) for one in get_args(SingleSettings)))
+            return f"; a member is one of {members}" if ".members[" in message else f"; no {word} can stand there"
+        return _nearest(word, names()) or f"; expected one of {', '.join(names())}"
     if message.startswith("Invalid enum value "):
         key = message.rsplit(".", 1)[1].rstrip("`")
         words = {word for settings in _within(section) for word in _words(settings, key)}

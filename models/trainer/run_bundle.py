@@ -52,9 +52,13 @@ def bundle_run(folder: Path, *, data: Path | None = None, seeds: Literal["best",
     ``run_training``.  Raises ``DataError`` for a run that is not done, or whose data, features or code are not those it
     learned from, ``BundleError`` for an export that differs.
     """
+    if not (folder / CONFIG).is_file():
+        raise DataError(f"no run at {folder}", expected=f"a folder with {CONFIG}", do="check its name")
     if not (folder / RESULT).is_file():
         raise DataError(
-            f"the run {folder} is not done", expected=f"a run with {RESULT}", do="python run.py train --resume RUN"
+            f"the run {folder} is not done",
+            expected=f"a run with {RESULT}",
+            do=f"python run.py train --resume {folder}",
         )
     opened = open_run(folder, data)
     settings, normaliser = opened.settings, opened.normaliser()

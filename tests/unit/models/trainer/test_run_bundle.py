@@ -109,7 +109,11 @@ def test_a_graph_is_held_to_torch_on_a_thousand_windows(tmp_path, validation):
 
 
 def test_a_run_that_is_not_done_has_no_bundle(trained, tmp_path):
-    with pytest.raises(DataError, match=r"is not done; expected a run with result\.json"):
+    """Begun and not finished, and a folder that is no run: only the first can be gone on with."""
+    with pytest.raises(DataError, match=r"no run at .*nowhere; expected a folder with config\.yaml"):
+        bundle_run(tmp_path / "nowhere", data=trained[0])
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(DataError, match=rf"is not done; expected a run with result\.json; .*--resume {tmp_path}"):
         bundle_run(tmp_path, data=trained[0])
 
 

@@ -39,7 +39,8 @@ class UnknownOrders:
         self._emit = inquiry.emit
         self._observe = inquiry.observe
         self._orders: dict[str, _Unknown] = {}
-        self._others: set[str] = set()  # venue ids of orders with executions that are none of these
+        self._others: dict[str, set[str]] = {}
+        """By product: venue ids of orders with executions that are none of these, as far as they are still listed."""
 
     def __len__(self) -> int:
         """Orders that are not decided."""
@@ -60,8 +61,8 @@ class UnknownOrders:
                 del self._orders[client_id]  # the stream has told it meanwhile
             elif unknown.due_ns <= now_ns:
                 by_product.setdefault(unknown.product_id, []).append(client_id)
-        if not self._orders:
-            self._others.clear()
+        asked = {unknown.product_id for unknown in self._orders.values()}
+        self._others = {product_id: ids for product_id, ids in self._others.items() if product_id in asked}
         failed: VenueError | None = None
         for product_id, asked_about in by_product.items():
             client_ids = [client_id for client_id in asked_about if client_id in self._orders]
@@ -102,7 +103,9 @@ class UnknownOrders:
         these.  Raises ``VenueError``."""
         unread = 0
         fills = await self._asks.fills_since(product_id, sent_ns)
-        strange = [one for one in dict.fromkeys(fill.order_id for fill in fills) if one not in self._others]
+        listed = dict.fromkeys(fill.order_id for fill in fills)
+        others = self._others[product_id] = self._others.get(product_id, set()) & listed.keys()
+        strange = [one for one in listed if one not in others]
         strange = [one for one in strange if self._tracker.of_venue(one) is None]
         for order_id in strange[:LOOKED_UP_MAX]:
             found = await self._asks.listings.order(order_id)
@@ -112,7 +115,7 @@ class UnknownOrders:
                 del self._orders[found.client_order_id]
                 self._observe(found)
             else:
-                self._others.add(order_id)
+                others.add(order_id)
         return unread > 0 or len(strange) > LOOKED_UP_MAX
 
     def _absent(self, client_id: str, asked_ns: int) -> None:

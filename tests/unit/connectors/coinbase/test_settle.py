@@ -109,6 +109,28 @@ async def test_executions_of_others_keep_no_order_unknown() -> None:
         assert [(type(e), e.reason) for e in b.log] == [(OrderRejected, "never_arrived")]
 
 
+async def test_orders_of_others_are_remembered_as_long_as_they_are_listed() -> None:
+    """One order after the other is lost and the account is never without: what the listings have left behind is
+    forgotten, and looked up once while it is there."""
+    async with settling(start=False) as b:
+        known = b.settler._unknown
+        for turn in range(4):
+            b.tracker.sent(f"c{turn}", TS_NS)
+            b.venue.is_behind = True
+            b.venue.fills = [fill(f"e{turn}-{number}", f"w{turn}-{number}") for number in range(3)]
+            b.venue.fills.append(fill(f"mine{turn}", f"v{turn}"))
+            for number in range(3):
+                b.venue.order(f"w{turn}-{number}", f"somebody-{turn}-{number}", "FILLED", "0.4")
+            b.settler.resolve(f"c{turn}", "BTC-USD", TS_NS, TS_NS)
+            for _ in range(3):
+                b.clock.advance(20 * S)
+                await b.settler.resolve_unknown()
+            assert known._others == {"BTC-USD": {f"w{turn}-{number}" for number in range(3)}}
+        assert len(known) == 4
+        asked = [call.partition("?")[0].rpartition("/")[2] for call in b.venue.calls]
+        assert all(asked.count(f"w{turn}-{number}") == 1 for turn in range(4) for number in range(3))
+
+
 @pytest.mark.fault("B16")
 async def test_one_listing_is_not_enough_however_late_it_comes() -> None:
     """The first listing ever succeeds an hour after the loss: still unknown; the second one decides."""

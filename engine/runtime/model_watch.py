@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.alarms import STOP
+from engine.carried import CarriedAlarm
 from engine.core import TradingCore
 from engine.lanes import seats_of
 from engine.seats import CHAMPION, WARMING, Seat
@@ -28,6 +30,16 @@ def standing_of(core: TradingCore, instrument: str, version: str) -> str:
     """How a version stands on an instrument."""
     found = (seat for seat in seats_of(core.lanes[instrument]) if seat.version == version)
     return "; ".join(_line(seat) for seat in found) or f"{version} stands nowhere now"
+
+
+def alarm_lines(core: TradingCore) -> dict[str, str]:
+    """What has stopped a version or sized it down, by source, until it is cleared.
+
+    Also of versions that have left their seat: a stop holds when they come back."""
+    return {
+        f"{one.model} on {one.instrument}, {one.source}": f"{_worded(one)}{': ' + one.text if one.text else ''}"
+        for one in core.serving.standings.alarms.carried()
+    }
 
 
 class ModelWatch:
@@ -84,3 +96,7 @@ def _line(seat: Seat) -> str:
     size = "" if seat.factor == 1.0 else f", sizes times {seat.factor:g}"
     share = f", share {seat.share:g}" if seat.share else ""
     return f"{seat.version} {seat.state}{share}{size}{': ' + seat.reason if seat.reason else ''}"
+
+
+def _worded(alarm: CarriedAlarm) -> str:
+    return "stopped" if alarm.action == STOP else f"sizes times {alarm.factor:g}"

@@ -26,7 +26,7 @@ from engine.runtime.disk_watch import DiskWatch
 from engine.runtime.files_read import FilesRead
 from engine.runtime.metrics import Gauges
 from engine.runtime.model_requests import ModelRequests
-from engine.runtime.model_watch import ModelWatch, standing_lines
+from engine.runtime.model_watch import ModelWatch, alarm_lines, standing_lines
 from engine.runtime.observer_keeper import ObserverKeeper
 from engine.runtime.probe import StageProbe
 from engine.runtime.set_counts import SetCounts, set_counts
@@ -36,7 +36,7 @@ from engine.runtime.unattended import unattended_lines, unreached_lines
 STATUS_HOURS = 24
 """Of market data that ``status`` tells the quality of."""
 SHOWN_MAX = 20
-"""Open orders, and groups, that ``status`` names; the rest is a number."""
+"""Open orders, groups, and alarms that ``status`` names; the rest is a number."""
 
 
 @runtime_checkable
@@ -207,6 +207,7 @@ class SessionWatch:
     def status(self) -> dict[str, Any]:
         """What ``python run.py status`` prints: plain values."""
         core = self._core
+        alarms = alarm_lines(core)
         return {
             "session": self._session,
             "state": core.gate.state.value,
@@ -216,6 +217,7 @@ class SessionWatch:
             "unattended": unattended_lines(core),
             "unreached": unreached_lines(core),
             "models": standing_lines(core),
+            "alarms": _named(alarms, len(alarms)),
             "ticks": core.counters.ticks,
             "predictions": core.counters.predictions,
             "model_asks": self._asks(),
@@ -265,7 +267,7 @@ def _coverage(core: TradingCore) -> dict[str, Any]:
 
 
 def _named(lines: dict[str, str], count: int) -> dict[str, str]:
-    """By the ids that ``cancel`` takes."""
+    """The first of them, by what commands take for a name."""
     shown = dict(list(lines.items())[:SHOWN_MAX])
     return shown if count <= SHOWN_MAX else {**shown, "more": str(count - SHOWN_MAX)}
 

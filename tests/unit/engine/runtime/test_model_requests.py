@@ -11,6 +11,7 @@ from engine.alarms import SOURCES_MAX
 from engine.errors import ConfigError
 from engine.runtime.model_requests import ALARM, FORGET_NS, MODELS_MAX, REPORT, WEIGH, ModelRequests
 from engine.runtime.observer_process import request_of
+from models.observer.outcomes import Outcomes
 from models.observer.told import Alarmed
 from tests.support.core import BTC, MemoryRecorder, OpenGate, Scripted, build_core, open_market, spot
 from tests.support.serving import Answers, Shelf
@@ -127,6 +128,15 @@ def test_figures_are_kept_by_known_names_of_a_bounded_number_of_models(requests:
         ask(requests, REPORT, model=f"m@{number + 10}", figures={"ece": 0.1})
     assert len(requests.figures) == MODELS_MAX
     assert requests.left_out == 6
+
+
+def test_what_came_of_returns_is_among_the_figures(requests: ModelRequests) -> None:
+    told = Outcomes(10)
+    told.add_return(1e-4, 2e-4)
+    known = {name: value for name, value in told.figures().items() if name.startswith("return_")}
+    ask(requests, REPORT, figures={**known, "errors_beyond": 0.1})
+    assert requests.figures == {(BTC, "m@1234aa"): {**known, "errors_beyond": 0.1}}
+    assert len(known) == 2
 
 
 def test_figures_of_models_that_are_watched_no_more_make_room(requests: ModelRequests) -> None:

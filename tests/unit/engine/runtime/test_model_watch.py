@@ -6,7 +6,7 @@ from typing import Any
 
 from engine import events as e
 from engine.commands import Rejected
-from engine.runtime.model_watch import ModelWatch, standing_lines
+from engine.runtime.model_watch import ModelWatch, alarm_lines, standing_lines
 from engine.seats import ServingRules
 from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, fill, intent, open_market, quote
 from tests.support.serving import Answers, Shelf
@@ -140,3 +140,20 @@ def test_a_position_that_waits_to_be_closed_is_an_error_once() -> None:
         assert log.take() == [told]
         core.on_event(e.ModelAlarmed(now_ns, now_ns, BTC, "a@1", "psi", "clear", 1.0, "0.31"))
         watch.look(core, log)
+
+
+def test_a_stop_is_told_when_its_version_has_left_its_seat() -> None:
+    """Whoever brings the version back would find it stopped, and nothing had said so before."""
+    shelf = Shelf(Answers("a@1"), Answers("b@1"))
+    core = build_core(MemoryRecorder(), Scripted(), assembly=shelf)
+    open_market(core)
+    core.on_event(e.ModelAlarmed(5, 5, BTC, "a@1", "psi", "stop", 1.0, "0.31"))
+    core.on_event(e.ModelAlarmed(5, 5, BTC, "a@1", "operator", "size_down", 0.5))
+    sized = {f"a@1 on {BTC}, operator": "sizes times 0.5"}
+    stopped = {f"a@1 on {BTC}, psi": "stopped: 0.31"}
+    assert alarm_lines(core) == {**stopped, **sized}
+    core.on_event(shelf.offer(7, "b@1"))
+    assert standing_lines(core) == {BTC: {"champion": "b@1 serving"}}
+    assert alarm_lines(core) == stopped
+    core.on_event(e.ModelAlarmed(8, 8, BTC, "a@1", "", "clear"))
+    assert alarm_lines(core) == {}

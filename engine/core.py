@@ -269,6 +269,7 @@ class TradingCore:
         shares = self.facts.on_filled(fill, self.view.mark_px)
         if shares is None:
             return
+        self._look_at_exits()
         if self._kept:
             self._keep_latches(fill.ts_recv_ns)
         if lane is None:  # its strategy may know nothing of it; whoever looks after the account must
@@ -314,6 +315,16 @@ class TradingCore:
         if (self.counters.adjustments, self.portfolio.equity_day_start) != before:
             self.desk.latch.revalue(self.view.mark_px)
             self._keep(event.ts_recv_ns)  # likewise
+        self._look_at_exits()
+
+    def _look_at_exits(self) -> None:
+        """What strategies rest to leave, after somebody else has closed what they held."""
+        exits, taken = self.desk.plain_exits, self.portfolio.taken
+        if taken:
+            exits.lost(taken)
+            taken.clear()
+        if exits and not self.desk.groups.waits:
+            exits.look()
 
     def _on_found(self, found: e.OrderFound) -> None:
         if found.instrument in self.lanes:  # of anything else nothing is traded here, and nothing is risked
@@ -328,6 +339,7 @@ class TradingCore:
             self._keep_latches(timer.ts_recv_ns)
         self.desk.insist()
         self.desk.groups.on_timer()
+        self._look_at_exits()
         if self.manual.is_closing:
             self.manual.on_timer()
         self.market.on_timer(timer)
@@ -395,6 +407,7 @@ class TradingCore:
         self._asking.waits = self.desk.groups.waits = bool(self.reconciliation.awaited)
         if waited and not self.desk.groups.waits:
             self.desk.mend_surpluses()
+        self._look_at_exits()
         if self.counters.adjustments != before:
             # What it did to the equity that losses are measured from rests on prices, which the next session has not.
             self._keep(event.ts_recv_ns)

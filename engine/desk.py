@@ -41,6 +41,7 @@ from engine.netted_exits import unnet
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_states import FINAL, OrderState
 from engine.orders import OrderManager
+from engine.plain_exits import PlainExits
 from engine.portfolio import Portfolio
 from engine.ports import Probe, Recorder, RiskGate
 from engine.replacing import ZERO, Replacements, open_qty
@@ -146,6 +147,13 @@ class Desk:
         self.abandon, self.expect_end, self.look_again = going.abandon, going.expect_end, going.look_again
         self.insist, self.is_unreached = going.insist, going.is_unreached
         self.lingering_count = going.lingering_count
+        self.plain_exits = PlainExits(
+            orders=orders,
+            view=view,
+            replacements=self.replacements,
+            withdraw=self.withdraw,
+            is_grouped=self.groups.has,
+        )
 
     def end(self, reason: str) -> None:
         """The session ends: nothing is asked for any more, and every open order goes."""

@@ -20,12 +20,14 @@ from engine.events import FundingSettled, OrderFilled
 from engine.holdings import Holding, Positions
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Position
-from engine.stakes import EVERYONE, Stakes
+from engine.stakes import CLOSERS, EVERYONE, Stakes
 from engine.unvalued import Unvalued
 
 ZERO = Decimal(0)
 DAY_NS = 86_400_000_000_000
 
+Taken = tuple[str, str, Decimal]
+"""Strategy, instrument, signed quantity."""
 Mark = Callable[[str], Decimal | None]
 
 
@@ -57,6 +59,8 @@ class Portfolio(Equity):
         """Instruments of which a strategy's quantity is not zero: each order asks for them."""
         self.stakes = Stakes(self.rate)
         """What of it is which strategy's; written here, for readers."""
+        self.taken: list[Taken] = []
+        """What others than its strategy have closed of what it held, since the core looked last."""
         self._reported: set[tuple[str, str]] = set()
         self.unconverted_fees = 0
         self._awaited: dict[str, CarriedHolding] = {}
@@ -110,7 +114,7 @@ class Portfolio(Equity):
         self._reported.add((venue, currency))
         self._take_in(venue, currency, total - (self.balance(venue, currency) or ZERO), mark)
         for name, qty in self._coins(venue, currency):
-            self._share_out(name, self.stakes.write_off(name, qty))
+            self._take_from(name, self.stakes.write_off(name, qty))
 
     def _take_in(self, venue: str, currency: str, amount: Decimal, mark: Mark) -> None:
         """Book what came without an execution, or below zero left."""
@@ -183,7 +187,7 @@ class Portfolio(Equity):
         if holding is None or holding.qty == qty:
             return
         self._replace_position(holding, qty, avg_px if qty else ZERO, mark)
-        self._share_out(instrument, self.stakes.write_off(instrument, qty))
+        self._take_from(instrument, self.stakes.write_off(instrument, qty))
 
     def _replace_position(self, holding: Holding, qty: Decimal, avg_px: Decimal, mark: Mark) -> None:
         """By what was told: what the difference is worth is neither profit nor loss."""
@@ -231,7 +235,10 @@ class Portfolio(Equity):
             shares = self.stakes.book(fill, strategy, instrument, fee)
         else:
             shares = self.stakes.lose(fill, instrument, fee, holding.qty)
-        self._share_out(fill.instrument, shares)
+        if strategy and strategy not in CLOSERS:
+            self._share_out(fill.instrument, shares)
+        else:
+            self._take_from(fill.instrument, shares, strategy)
         if (
             strategy
             and fill.fee > ZERO
@@ -268,6 +275,10 @@ class Portfolio(Equity):
         if one is not None:
             holding.take(one)
         return holding
+
+    def _take_from(self, instrument: str, shares: Sequence[tuple[str, Decimal]], closer: str = "") -> None:
+        self._share_out(instrument, shares)
+        self.taken += [(owner, instrument, qty) for owner, qty in shares if owner != closer]
 
     def _share_out(self, instrument: str, shares: Sequence[tuple[str, Decimal]]) -> None:
         for owner, qty in shares:

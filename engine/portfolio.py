@@ -114,7 +114,7 @@ class Portfolio(Equity):
         self._reported.add((venue, currency))
         self._take_in(venue, currency, total - (self.balance(venue, currency) or ZERO), mark)
         for name, qty in self._coins(venue, currency):
-            self._take_from(name, self.stakes.write_off(name, qty))
+            self._take_from(name, self.stakes.write_off(name, qty, EVERYONE, mark(name)))
 
     def _take_in(self, venue: str, currency: str, amount: Decimal, mark: Mark) -> None:
         """Book what came without an execution, or below zero left."""
@@ -187,7 +187,7 @@ class Portfolio(Equity):
         if holding is None or holding.qty == qty:
             return
         self._replace_position(holding, qty, avg_px if qty else ZERO, mark)
-        self._take_from(instrument, self.stakes.write_off(instrument, qty))
+        self._take_from(instrument, self.stakes.write_off(instrument, qty, EVERYONE, mark(instrument)))
 
     def _replace_position(self, holding: Holding, qty: Decimal, avg_px: Decimal, mark: Mark) -> None:
         """By what was told: what the difference is worth is neither profit nor loss."""
@@ -388,7 +388,7 @@ class Portfolio(Equity):
         for name, part in parts:
             if part < ZERO and name != fill.instrument:  # that one is looked at when the trade itself is booked
                 left_qty = left[name] + max(missing[name], ZERO)  # what they have lent comes back when it is sold
-                self._share_out(name, self.stakes.write_off(name, left_qty, strategy))
+                self._take_from(name, self.stakes.write_off(name, left_qty, strategy), strategy)
 
     def _assumed_fee(self, instrument: Instrument, fill: OrderFilled) -> Decimal:
         """What the instrument's own rate makes of it, the dearer of the two, where the fee's currency has no rate."""

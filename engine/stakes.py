@@ -93,14 +93,20 @@ class Stakes:
         self._trade(EVERYONE, instrument, lost_qty, fill, fee * abs(lost_qty) / fill.qty)
         return shares
 
-    def write_off(self, instrument: str, left_qty: Decimal, first: str = EVERYONE) -> list[tuple[str, Decimal]]:
-        """The same where the venue says how much is left and not what happened: at cost, neither profit nor loss.
+    def write_off(
+        self, instrument: str, left_qty: Decimal, first: str = EVERYONE, px: Decimal | None = None
+    ) -> list[tuple[str, Decimal]]:
+        """The same where the venue says how much is left and not what happened: at ``px``, as what a position has won
+        or lost so far is its strategy's; at cost without one, neither profit nor loss.
 
         ``first``: the strategy that bears it before the others."""
         lost_qty = self._uncovered(instrument, left_qty)
         shares = list(self._shares(first, instrument, lost_qty)) if lost_qty else []
+        rules = self._instruments.get(instrument)
         for owner, qty in [*shares, *([(EVERYONE, lost_qty)] if lost_qty else [])]:
             stake = self._stakes[owner, instrument]
+            if px and stake.avg_px and rules is not None:
+                stake.realised += cost.profit(rules, -qty, stake.avg_px, px)
             stake.qty += qty
             if not stake.qty:
                 stake.avg_px, stake.trip, stake.since_ns = ZERO, ZERO, 0

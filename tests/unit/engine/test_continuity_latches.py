@@ -85,6 +85,21 @@ def test_a_strategys_lost_day_is_on_record_in_the_event_that_saw_it() -> None:
     assert after_a_kill(after).place()
 
 
+def test_a_lost_day_goes_on_after_the_coins_that_lost_have_left() -> None:
+    """8 bought at 100 stand at 99.90 when the owner moves them away; 8 that are bought then lose a bit more than that:
+    together that is the limit of 2, each alone is not."""
+    account = Account(gate=Gate(make_limits(**LOSSES)))
+    show(account, 100.0)
+    account.fill(account.place(qty="8"), "8", "100", "t1")
+    show(account, 99.9)
+    account.publish(e.AccountSettled(account._at(), account.now_ns, "coinbase", (("USD", D(1000)), ("BTC", D(0)))))
+    show(account, 99.9)
+    account.fill(account.place(qty="8"), "8", "99.9", "t2")
+    show(account, 99.74)
+    account.wish(intent())
+    assert [record.check for record in account.records if isinstance(record, Rejected)] == ["strategy_daily_loss"]
+
+
 @pytest.mark.fault("F6")
 def test_the_day_that_losses_are_measured_from_survives_a_kill() -> None:
     """Midnight passes, then the account loses, then it is killed: the day began before the loss, not with the start."""

@@ -12,7 +12,7 @@ from engine.commands import RiskState
 from engine.events import FundingSettled, Liquidity, OrderFilled, Side
 from engine.portfolio import DAY_NS, Portfolio
 from engine.stakes import EVERYONE, GUARDIAN
-from tests.support.core import spot
+from tests.support.core import perpetual, spot
 
 D = Decimal
 BTC = spot().id
@@ -177,3 +177,43 @@ def test_funding_is_shared_by_what_each_holds() -> None:
     books.apply_funding(FundingSettled(1, 1, spot().venue, BTC, "f2", "USD", D(-8)))
     assert [books.stakes.stake(name, BTC).fees for name in ("a", "b", EVERYONE)] == found
     assert books.position(BTC).funding == -16
+
+
+@pytest.mark.parametrize(("left", "day"), [("0", "-20"), ("1.5", "-20"), ("3", "-20"), (None, "0")])
+def test_what_an_open_position_has_lost_stays_lost_when_the_venue_tells_it_as_gone(left: str | None, day: str) -> None:
+    """2 bought at 100 stand at 90 when coins leave without an execution: the loss of today is what it was before.
+    Where nobody knows a price it is told at cost."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "2", "100"), "a")
+    value(books, "90")
+    assert books.stakes.tallies["a"].day == -20
+    prices = {} if left is None else {BTC: D(90)}
+    books.adjust_balance(spot().venue, "BTC", D(left or "0"), prices.get)
+    value(books, "90")
+    assert books.stakes.tallies["a"].day == D(day)
+    held = min(D(left or "0"), D(2))
+    for owner in ("a", EVERYONE):
+        stake = books.stakes.stake(owner, BTC)
+        assert (stake.qty, stake.avg_px) == (held, 100 if held else 0)
+    value(books, "80")
+    assert books.stakes.tallies["a"].day == D(day) - 10 * held
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_so_does_that_of_a_contract_either_way(sign: int, inverse: bool) -> None:
+    books = Portfolio("USD")
+    rules = perpetual(inverse=inverse, settlement="BTC" if inverse else "USD", multiplier=D(100 if inverse else 1))
+    books.set_rate("BTC", D(90))
+    books.define(rules)
+    for currency in ("USD", "BTC"):
+        books.report_balance(rules.venue, currency, D(1000))
+    books.report_position(BTC, D(0), D(0))
+    books.apply_fill(fill(Side.BUY if sign > 0 else Side.SELL, "2", "100"), "a")
+    value(books, "90" if sign > 0 else "110")
+    before = books.stakes.tallies["a"].day
+    assert before is not None
+    assert before < -10
+    books.adjust_position(BTC, D(0), D(0), {BTC: D(90 if sign > 0 else 110)}.get)
+    value(books, "50")
+    assert books.stakes.tallies["a"].day == before

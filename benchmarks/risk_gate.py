@@ -77,6 +77,7 @@ EVERY_CONTROL = msgspec.structs.replace(
     loss_cooldown_ns=60_000_000_000,
     reference_collar_bps=Decimal(100),
     references={NAME: REFERENCE},
+    stale_mark_ns=60_000_000_000,
     max_spread_bps=Decimal(10),
     min_volume=Decimal(1),
 )

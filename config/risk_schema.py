@@ -131,6 +131,9 @@ class RiskSettings(Section):
     references: dict[str, str] | None = Field(
         default=None, description="id of that price by id; empty: the consolidated one of which it is a member"
     )
+    stale_mark_ns: LimitTime | None = Field(
+        default=None, description="oldest quote of anything held that trades, to enter anything on, ns"
+    )
     max_spread_bps: LimitBps | None = Field(default=None, description="bid to ask of a book to enter on, bps")
     min_volume: LimitAmount | None = Field(default=None, description="least value of volume_column to enter on")
     volume_column: str = Field(default="volume_sma_20", min_length=1, description="feature that min_volume looks at")

@@ -189,6 +189,12 @@ def check_quote_fresh(top: Top | None, now_ns: int, limit_ns: int) -> Finding | 
     return ("stale_quote", f"{age_ns} ns", f"{limit_ns} ns")
 
 
+def check_mark_fresh(name: str, top: Top | None, now_ns: int, limit_ns: int) -> Finding | None:
+    """The same of something that is held, for what it is counted for."""
+    found = check_quote_fresh(top, now_ns, limit_ns)
+    return None if found is None else ("stale_mark", f"{name}: {found[1]}", f"{limit_ns} ns")
+
+
 def check_book_sane(top: Top) -> Finding | None:
     """Both sides known, not crossed, not locked, not under suspicion (D2)."""
     if top.suspect:

@@ -16,6 +16,7 @@ from engine.commands import OrderIntent
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import OpenOrder, Top, View
 from engine.stakes import base_name
+from engine.venues import Restriction
 from risk import checks
 from risk.checks import BPS, ZERO, Finding
 from risk.exposure import Exposure, OwnPart, UnknownValueError, committed, worst_case
@@ -198,6 +199,22 @@ class Controls:
             if found is not None:
                 return found
         return self._check_equity(view, exposure)
+
+    def check_marks(self, name: str, view: View) -> Finding | None:
+        """Is what is held besides ``name`` worth what it is counted for?  A loss that nobody sees stops nobody.  What
+        does not trade has no newer price."""
+        limit_ns = self._limits.stale_mark_ns
+        if limit_ns is None:
+            return None
+        for other in view.held():
+            if other == name:
+                continue
+            found = checks.check_mark_fresh(other, view.top(other), view.now_ns, limit_ns)
+            if found is not None:
+                closed = view.tradable(other)
+                if closed == "" or isinstance(closed, Restriction):
+                    return found
+        return None
 
     def _check_own(
         self,

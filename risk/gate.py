@@ -318,6 +318,7 @@ class Gate:
                 mark_px=mark_px,
                 market_factor=market_factor,
             )
+            or (None if is_exit else self._controls.check_marks(name, view))
             or self._check_losses(view)
             or (self._check_own_losses(intent, view, now_ns) if self._has_losses and not is_exit else None)
         )

@@ -110,6 +110,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
       possible.  Orders that could trade with one of ours are refused under both.
     - ``reference_collar_bps``: distance of an order's price from an independent price.  ``references``: its id by
       instrument id.
+    - ``stale_mark_ns``: age of the last accepted quote of anything else that is held and trades: by it equity is told.
     - ``max_spread_bps``: bid to ask of the book that is entered on.
     - ``min_volume``: smallest value of the feature ``volume_column``.
     - ``guardian``: see ``GuardianRules``.
@@ -151,6 +152,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     opposing: Literal["block", "net"] = "block"
     reference_collar_bps: Decimal | None = None
     references: dict[str, str] | None = None
+    stale_mark_ns: int | None = None
     max_spread_bps: Decimal | None = None
     min_volume: Decimal | None = None
     volume_column: str = "volume_sma_20"

@@ -138,6 +138,7 @@ MORE = [
     "max_repeats",
     "max_consecutive_losses",
     "reference_collar_bps",
+    "stale_mark_ns",
     "max_spread_bps",
     "strategy_limits",
     "group_limits",
@@ -156,6 +157,7 @@ def more_values(draw: st.DrawFn) -> dict[str, Any]:
         "max_repeats": st.integers(1, 6),
         "max_consecutive_losses": st.integers(1, 4),
         "reference_collar_bps": st.integers(1, 120),
+        "stale_mark_ns": st.sampled_from([1, 10_000_000_000]),
         "max_spread_bps": st.sampled_from([1, 2, 10]),
         "strategy_limits": st.fixed_dictionaries(
             {

@@ -147,6 +147,7 @@ def controls(draw: st.DrawFn, money: st.SearchStrategy[int]) -> dict[str, Any]:
         "max_leverage": st.sampled_from(["0.02", "0.1", 1]),
         "max_margin_bps": st.sampled_from([1, 100, 5_000]),
         "reference_collar_bps": st.sampled_from([5, 100]),
+        "stale_mark_ns": st.sampled_from([1, 100_000_000_000]),
         "max_spread_bps": st.sampled_from([1, 2, 20]),
         "min_volume": st.just(5),
         "opposing": st.sampled_from(["block", "net"]),

@@ -53,6 +53,7 @@ EVERY_CONTROL: dict[str, Any] = {
     "loss_cooldown_ns": 60_000_000_000,
     "reference_collar_bps": 100,
     "references": {},
+    "stale_mark_ns": 1_000_000_000,
     "max_spread_bps": 20,
     "guardian": {"stop_bps": 100, "take_profit_bps": 100, "max_age_s": 60, "cooldown_s": 10},
 }

@@ -11,6 +11,7 @@ import pytest
 from engine.commands import Approved, OrderIntent
 from engine.events import Side
 from engine.instruments import AssetClass
+from engine.venues import Restriction
 from risk.controls import Controls
 from risk.gate import Gate
 from tests.support.fake_view import FakeFeatures, FakeView, make_instrument
@@ -55,6 +56,14 @@ def resting(*wishes: OrderIntent) -> FakeView:
     view = two_coins()
     for wish in wishes:
         view.open(wish)
+    return view
+
+
+def aged() -> FakeView:
+    """2 of another instrument are held, of which nobody has told a price for 3 s."""
+    view = holding("2")
+    view.now_ns += 3_000_000_000
+    view.quote(NAME, 99.99, 100.01)
     return view
 
 
@@ -113,6 +122,7 @@ CASES: list[tuple[str, Callable[[], FakeView], dict[str, Any], dict[str, Any]]] 
         {"max_credit": "200.02"},
     ),
     ("max_leverage", FakeView, {"max_leverage": "0.010001"}, {"max_leverage": "0.010002"}),
+    ("stale_mark", aged, {"stale_mark_ns": 2_999_999_999}, {"stale_mark_ns": 3_000_000_000}),
     ("max_spread", FakeView, {"max_spread_bps": "1.99"}, {"max_spread_bps": "2.01"}),
     ("min_volume", FakeView, {"min_volume": 1}, {}),
     ("reference_unknown", FakeView, {"reference_collar_bps": 50, **REFERRED}, {"reference_collar_bps": 50}),
@@ -148,6 +158,36 @@ def test_no_control_holds_an_exit(
     assert check
     assert loose is not None
     assert review(wish, view, make_limits(allowed_instruments=TWO, **tight)) == ""
+
+
+def test_old_marks_keep_no_exit_that_another_strategy_hides() -> None:
+    """Long 1 beside one that is short 1: its sale is judged as an entry, and leaves."""
+    view = FakeView(
+        make_instrument(PERP, asset_class=AssetClass.PERPETUAL, can_short=True, settlement="USD"), aged().defined[OTHER]
+    )
+    view.hold(OTHER, D(2))
+    view.strategy_qtys |= {("s", PERP): D(1), ("t", PERP): D(-1)}
+    view.now_ns += 3_000_000_000
+    view.quote(PERP, 99.99, 100.01)
+    limits = make_limits(allowed_instruments=[PERP], stale_mark_ns=1)
+    for qty, check in (("1", ""), ("2", "stale_mark")):
+        wish = market(instrument=PERP, side=Side.SELL, qty=D(qty), strategy="s")
+        assert review(wish, view, limits) == check
+
+
+@pytest.mark.parametrize(
+    ("closed", "check"),
+    [
+        ("OTHER is halted", ""),
+        ("OTHER is closed until Monday", ""),
+        (Restriction("market stream is down", exits_only=True, is_blind=True), "stale_mark"),
+    ],
+)
+def test_what_does_not_trade_has_no_newer_price(closed: str, check: str) -> None:
+    """One whose market is only not seen has."""
+    view = aged()
+    view.closed[OTHER] = closed
+    assert review(order(), view, make_limits(allowed_instruments=TWO, stale_mark_ns=1)) == check
 
 
 @pytest.mark.fault("F2")

@@ -18,11 +18,11 @@ from engine.commands import RiskState
 from engine.counters import Counters
 from engine.errors import ConfigError
 from engine.ports import STAGES, Clock
+from engine.runtime.conformal_counts import SetCounts
 from engine.runtime.histogram import Histogram
 from engine.runtime.journal_stream import JournalStats
 from engine.runtime.logs import LogPipe
 from engine.runtime.probe import StageProbe
-from engine.runtime.set_counts import SetCounts
 
 DEFAULT_PORT = 9464
 CLIENT_TIMEOUT_S = 10.0

@@ -21,6 +21,7 @@ from engine.managed_order import ManagedOrder
 from engine.portfolio import ZERO
 from engine.ports import OpenGroup, Venue
 from engine.quality.report import recent_report, whole_report
+from engine.runtime.conformal_counts import SetCounts, set_counts
 from engine.runtime.console import StatusConsole, money
 from engine.runtime.disk_watch import DiskWatch
 from engine.runtime.files_read import FilesRead
@@ -29,7 +30,6 @@ from engine.runtime.model_requests import ModelRequests
 from engine.runtime.model_watch import ModelWatch, alarm_lines, standing_lines
 from engine.runtime.observer_keeper import ObserverKeeper
 from engine.runtime.probe import StageProbe
-from engine.runtime.set_counts import SetCounts, set_counts
 from engine.runtime.stream_watch import StreamWatch
 from engine.runtime.unattended import unattended_lines, unreached_lines
 

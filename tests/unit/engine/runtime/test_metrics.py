@@ -17,11 +17,11 @@ from engine.counters import Counters
 from engine.errors import ConfigError
 from engine.runtime import metrics as module
 from engine.runtime.clocks import ManualClock, SystemClock
+from engine.runtime.conformal_counts import SetCounts
 from engine.runtime.journal_stream import JournalStats
 from engine.runtime.logs import LogPipe
 from engine.runtime.metrics import COUNTER_HELP, LABELS_MAX, TABLE_HELP, Metrics
 from engine.runtime.probe import StageProbe
-from engine.runtime.set_counts import SetCounts
 
 
 def built() -> tuple[Metrics, Counters, StageProbe, ManualClock]:

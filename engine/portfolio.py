@@ -216,6 +216,8 @@ class Portfolio(Equity):
             holding = self._recalled(fill.instrument)
         instrument = holding.instrument
         signed_qty = fill.qty if fill.side > 0 else -fill.qty
+        if listed and not strategy and signed_qty < ZERO and instrument.asset_class in FULLY_PAID:
+            self._gather(holding, fill)
         realised = cost.trade(holding, instrument, signed_qty, fill.px)
         holding.traded = True
         if not listed:
@@ -315,14 +317,34 @@ class Portfolio(Equity):
             return []
         parts = self._spread(coins, amount)  # what another instrument is paid in, or a fee
         for name, part in parts:
-            holding = self._holdings.get(name)
-            if holding is None:
-                one = self._awaited[name]
-                self._awaited[name] = msgspec.structs.replace(one, qty=one.qty + part)
-            else:
-                holding.qty += part
-                self._changed(holding)
+            self._put_coins(name, part)
         return parts
+
+    def _put_coins(self, name: str, qty: Decimal) -> None:
+        holding = self._holdings.get(name)
+        if holding is None:
+            one = self._awaited[name]
+            self._awaited[name] = msgspec.structs.replace(one, qty=one.qty + qty)
+        else:
+            holding.qty += qty
+            self._changed(holding)
+
+    def _gather(self, holding: Holding, fill: OrderFilled) -> None:
+        """Coins for somebody else's sale in one of several symbols in the same ones: what no strategy holds in the
+        others goes before what one holds here, and what strategies hold there before this one becomes short."""
+        venue, base, name = fill.venue, holding.instrument.base, fill.instrument
+        for is_free in (True, False):
+            lack_qty = (self._claimed_qty(name) if is_free else ZERO) - holding.qty + fill.qty
+            for other, qty in self._coins(venue, base):
+                has_qty = qty - self._claimed_qty(other) if is_free else qty
+                part = min(max(has_qty, ZERO), lack_qty)
+                if other == name or part <= ZERO:
+                    continue
+                lack_qty -= part
+                self._put_coins(other, -part)
+                holding.qty += part
+                holding.avg_px = holding.avg_px or fill.px  # nobody knows what they cost
+                self._share_out(other, self.stakes.write_off(other, qty - part))
 
     def _coins(self, venue: str, currency: str) -> list[tuple[str, Decimal]]:
         """The instruments in which a currency is held as a position, and how much in each: those that this session

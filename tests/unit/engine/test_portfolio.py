@@ -101,6 +101,33 @@ def test_a_position_that_the_venue_tells_otherwise_is_what_it_tells() -> None:
 
 
 @pytest.mark.fault("C18")
+@pytest.mark.parametrize(
+    ("sold", "own", "here", "there"),
+    [("2", 1, 1, 1), ("3", 0, 1, 1), ("3.5", 0, "0.5", 1), ("4.5", 0, 0, "0.5"), ("6", 0, -1, 0)],
+)
+def test_what_the_owner_sells_is_the_owners_whichever_symbol_it_is_sold_in(
+    sold: str, own: int, here: int | str, there: int | str
+) -> None:
+    """At the venue, in the second of three symbols in the same coins: the owner's 3 are in the first, strategies hold 1
+    in the second and 1 in the third.  The strategy's was booked as sold, or the symbol became short."""
+    euro = spot(id="BTC/EUR@coinbase", venue_symbol="BTC-EUR", quote="EUR", settlement="EUR")
+    pound = spot(id="BTC/GBP@coinbase", venue_symbol="BTC-GBP", quote="GBP", settlement="GBP")
+    book = Portfolio("USD")
+    for instrument in (spot(), euro, pound):
+        book.define(instrument)
+    for currency, total in (("EUR", 1000), ("GBP", 1000), ("BTC", 3)):
+        book.report_balance("coinbase", currency, D(total))
+    for instrument, strategy in ((euro, "s"), (pound, "t")):
+        book.apply_fill(msgspec.structs.replace(execution(Side.BUY, "1", "100"), instrument=instrument.id), strategy)
+    told = book.apply_fill(msgspec.structs.replace(execution(Side.SELL, sold, "90"), instrument=euro.id), "")
+    assert [book.qty(name) for name in (BTC, euro.id, pound.id)] == [D(own), D(here), D(there)]
+    held = [book.strategy_qty("s", euro.id), book.strategy_qty("t", pound.id)]
+    assert held == [max(D(here), D(0)), D(there)]
+    assert sum(qty for _, qty in told) == held[0] - 1
+    assert book.balance("coinbase", "BTC") == 5 - D(sold)
+
+
+@pytest.mark.fault("C18")
 @pytest.mark.parametrize("prices", [{"BTC/EUR@coinbase": 50}, {BTC: 100}, {BTC: 100, "BTC/EUR@coinbase": 45}])
 def test_coins_are_no_result_whichever_symbol_of_theirs_has_a_price(prices: dict[str, int]) -> None:
     """A strategy's, in the second of two symbols, are taken out; a euro is 2.  A symbol of which no price ever came

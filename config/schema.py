@@ -62,7 +62,8 @@ class PortfolioSettings(Section):
     currency: Currency = Field(default="USD", description="in which equity and limits are counted")
     rates: dict[Currency, Positive] = Field(
         default={"USDT": Decimal(1), "USDC": Decimal(1)},
-        description="worth of one unit in the portfolio's currency, at start; the default is for dollars only",
+        description="worth of one unit in the portfolio's currency, where no market of the session says it; "
+        "the default is for dollars only",
     )
 
 

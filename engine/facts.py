@@ -226,7 +226,7 @@ class AccountFacts:
         if defect:
             Counters.add(self._counters.dropped, defect)
         else:
-            self._portfolio.set_rate(event.currency, event.rate)
+            self._portfolio.set_rate(event.currency, event.rate, event.ts_recv_ns)
 
     def on_balance(self, event: e.BalanceReported, last_px: Mark) -> None:
         defect = amounts_defect(event.total, event.available)

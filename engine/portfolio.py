@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -20,6 +21,7 @@ from engine.events import FundingSettled, OrderFilled
 from engine.holdings import Holding, Positions
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import Position
+from engine.rates import Rates
 from engine.stakes import CLOSERS, EVERYONE, Stakes
 from engine.unvalued import Unvalued
 
@@ -29,6 +31,7 @@ DAY_NS = 86_400_000_000_000
 Taken = tuple[str, str, Decimal]
 """Strategy, instrument, signed quantity."""
 Mark = Callable[[str], Decimal | None]
+Rate = Callable[[str], Decimal | None]
 
 
 def _nobody_knows(instrument: str) -> Decimal | None:  # noqa: ARG001
@@ -42,8 +45,8 @@ class Portfolio(Equity):
         super().__init__()
         self.currency = currency
         self._cash: dict[tuple[str, str], Decimal] = {}  # by venue and currency
-        self._rates: dict[str, Decimal] = {currency: Decimal(1)}
-        self.rate: Callable[[str], Decimal | None] = self._rates.get
+        self.rates = Rates(currency)
+        self.rate: Callable[[str], Decimal | None] = self.rates.rate
         """Units of the portfolio currency for one unit of the one given; None when not known."""
         self._holdings: dict[str, Holding] = {}
         self._by_base: dict[tuple[str, str], list[Holding]] = {}
@@ -80,6 +83,7 @@ class Portfolio(Equity):
                 self._by_base.setdefault((instrument.venue, instrument.base), []).append(holding)
         holding.instrument = instrument
         self.stakes.define(instrument)
+        self.rates.define(instrument)
         self._unlisted.pop(instrument.id, None)
         awaited = self._awaited.pop(instrument.id, None)
         if awaited is not None:
@@ -90,12 +94,11 @@ class Portfolio(Equity):
             # To a session that did not know the instrument it was a currency like any other.
             self._add_cash(*key, self._cash.pop(key))
 
-    def set_rate(self, currency: str, rate: Decimal) -> None:
-        """One unit of ``currency`` is worth ``rate`` units of the portfolio currency."""
-        if currency != self.currency and rate.is_finite() and rate > ZERO:
-            self._rates[currency] = rate
-            for holding in self._holdings.values():
-                self._show(holding)
+    def set_rate(self, currency: str, rate: Decimal, ts_ns: int = 0) -> None:
+        """One unit of ``currency`` is worth ``rate`` units of the portfolio currency, as somebody says."""
+        self.rates.tell(currency, rate, ts_ns)
+        for holding in self._holdings.values():
+            self._show(holding)
 
     def report_balance(self, venue: str, currency: str, total: Decimal, mark: Mark = _nobody_knows) -> None:
         """The first report of a currency opens the account; later ones belong to reconciliation and move nothing.
@@ -122,13 +125,17 @@ class Portfolio(Equity):
         if parts:
             worth = self._worth_of_coins(venue, currency, parts, mark)
         else:
-            rate = self._rates.get(currency)
+            rate = self.rates.believed(currency, mark)
             worth = None if rate is None else amount * rate
         if amount and worth is not None:
-            self._shift(worth, self.value(mark))
+            self._shift(worth, self.value(mark, self._rates_at(mark)))
         elif amount:
             for name, part in parts or [(currency, amount)]:
                 self._value_later(name, part)
+
+    def _rates_at(self, mark: Mark) -> Rate:
+        """By prices that are known, whether they are of now or not."""
+        return partial(self.rates.believed, mark=mark)
 
     def _value_later(self, name: str, qty: Decimal, avg_px: Decimal | None = None) -> None:
         """It is neither profit nor loss, and nobody knows what it is worth; without anything to measure nothing is."""
@@ -139,9 +146,9 @@ class Portfolio(Equity):
         holding = self._holdings.get(name)
         rules = self._unlisted.get(name) if holding is None else holding.instrument
         if rules is None:
-            rate = self._rates.get(name)
+            rate = self.rate(name)
             return None if rate is None else qty * rate
-        mark_px, rate = mark(name), self._rates.get(rules.quote if avg_px is None else rules.settlement)
+        mark_px, rate = mark(name), self.rate(rules.quote if avg_px is None else rules.settlement)
         if mark_px is None or rate is None:
             return None
         if avg_px is None:
@@ -156,7 +163,7 @@ class Portfolio(Equity):
         for name, _ in self._coins(venue, currency):
             holding = self._holdings.get(name)
             rules = self._unlisted[name] if holding is None else holding.instrument
-            at_mark, rate = mark(name), self._rates.get(rules.quote)
+            at_mark, rate = mark(name), self.rates.believed(rules.quote, mark)
             if at_mark is not None and rate is not None:
                 pxs[name] = at_mark * rules.multiplier * rate
         if not pxs:
@@ -192,13 +199,13 @@ class Portfolio(Equity):
     def _replace_position(self, holding: Holding, qty: Decimal, avg_px: Decimal, mark: Mark) -> None:
         """By what was told: what the difference is worth is neither profit nor loss."""
         name = holding.instrument.id
-        mark_px, gone = mark(name), (holding.qty, holding.avg_px)
-        before = self._worth(holding, mark_px) if holding.qty else ZERO
+        mark_px, rate_of, gone = mark(name), self._rates_at(mark), (holding.qty, holding.avg_px)
+        before = self._worth(holding, mark_px, rate_of) if holding.qty else ZERO
         holding.qty, holding.avg_px = qty, avg_px
-        after = self._worth(holding, mark_px) if qty else ZERO
+        after = self._worth(holding, mark_px, rate_of) if qty else ZERO
         self._changed(holding)
         if before is not None and after is not None:
-            self._shift(after - before, self.value(mark))
+            self._shift(after - before, self.value(mark, rate_of))
             return
         for part_qty, part_px in ((-gone[0], gone[1]), (qty, avg_px)):
             if part_qty and part_px:  # without a known cost its first price is its cost
@@ -255,7 +262,7 @@ class Portfolio(Equity):
         """Book what a position has earned or cost without an execution.  Of an instrument that neither this session nor
         the one before it knew only the cash moves.  In a currency without a rate equity becomes unknown."""
         self._add_cash(event.venue, event.currency, event.amount)
-        rate = self._rates.get(event.currency)
+        rate = self.rates.believed(event.currency)
         if rate is None:
             self.unconverted_fees += 1
             return
@@ -303,7 +310,7 @@ class Portfolio(Equity):
             self.held.pop(name, None)
 
     def _show(self, holding: Holding) -> None:
-        rate = self._rates.get(holding.instrument.settlement, ZERO)
+        rate = self.rate(holding.instrument.settlement) or ZERO
         self._positions[holding.instrument.id] = Position(
             holding.qty, holding.avg_px, holding.realised * rate, holding.fees, holding.funding
         )
@@ -393,7 +400,7 @@ class Portfolio(Equity):
                 self._pay_in_coins(fill, fill.fee - own, strategy)
         else:
             self._pay_in_coins(fill, fill.fee, strategy)
-        rate = self._rates.get(fill.fee_currency)
+        rate = self.rates.believed(fill.fee_currency)
         if rate is None:
             # Equity becomes unknown through the cash above; the fee column only says that it misses one.
             self.unconverted_fees += 1
@@ -415,13 +422,15 @@ class Portfolio(Equity):
     def _assumed_fee(self, instrument: Instrument, fill: OrderFilled) -> Decimal:
         """What the instrument's own rate makes of it, the dearer of the two, where the fee's currency has no rate."""
         fee_rate = max(instrument.taker_fee_rate, instrument.maker_fee_rate, ZERO)
-        rate = self._rates.get(instrument.settlement, Decimal(1))
+        rate = self.rates.believed(instrument.settlement) or Decimal(1)
         return abs(instrument.notional(fill.qty, fill.px)) * fee_rate * rate
 
     # --- valuation ----------------------------------------------------------------------------------------------
 
-    def value(self, mark: Mark) -> Decimal | None:
-        """Equity now, in portfolio currency; None when a held thing has no price or a held currency no rate."""
+    def value(self, mark: Mark, rate_of: Rate | None = None) -> Decimal | None:
+        """Equity now, in portfolio currency; None when a held thing has no price or a held currency no rate.
+        ``rate_of``: other rates than those of now."""
+        rate_of = rate_of or self.rate
         if not self._reported:
             return None  # no account was ever told: its money is unknown, not zero
         if any(holding.qty for holding in self._awaited.values()):
@@ -430,23 +439,23 @@ class Portfolio(Equity):
         for (_, currency), amount in self._cash.items():
             if amount == ZERO:
                 continue
-            rate = self._rates.get(currency)
+            rate = rate_of(currency)
             if rate is None:
                 return None
             total += amount * rate
         for instrument_id, holding in self._holdings.items():
             if holding.qty == ZERO:
                 continue
-            worth = self._worth(holding, mark(instrument_id))
+            worth = self._worth(holding, mark(instrument_id), rate_of)
             if worth is None:
                 return None
             total += worth
         return total
 
-    def _worth(self, holding: Holding, mark_px: Decimal | None) -> Decimal | None:
+    def _worth(self, holding: Holding, mark_px: Decimal | None, rate_of: Rate) -> Decimal | None:
         instrument = holding.instrument
         paid = instrument.asset_class in FULLY_PAID
-        rate = self._rates.get(instrument.quote if paid else instrument.settlement)
+        rate = rate_of(instrument.quote if paid else instrument.settlement)
         if mark_px is None or rate is None:
             return None
         if holding.avg_px == ZERO:
@@ -459,6 +468,9 @@ class Portfolio(Equity):
 
     def revalue(self, now_ns: int, mark: Mark) -> None:
         """Refresh equity, its peak and the day's start (UTC day of ``now_ns``)."""
+        if self.rates.follow(mark):
+            for holding in self._holdings.values():
+                self._show(holding)
         equity = self.value(mark)
         self.equity = equity
         if equity is None:

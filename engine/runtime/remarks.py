@@ -12,6 +12,7 @@ from engine.buffers import main_of
 from engine.core import TradingCore
 from engine.features import FeatureBuffer
 from engine.lanes import Lane
+from engine.runtime.rate_lines import currencies_needed
 from engine.runtime.unattended import unattended_lines, unreached_lines
 
 DROPPED_SHARE = 0.1
@@ -95,18 +96,14 @@ def _intents(core: TradingCore) -> Iterator[str]:
 
 def _money(core: TradingCore) -> Iterator[str]:
     portfolio = core.portfolio
-    needed = [currency for currency, amount in portfolio.cash().items() if amount]
-    needed += [lane.instrument.settlement for lane in core.lanes.values() if lane.slots]
-    if missing := [currency for currency in dict.fromkeys(needed) if portfolio.rate(currency) is None]:
-        yield (
-            f"equity in {portfolio.currency} could not be known and entries were refused: "
-            f"portfolio.rates has none for {', '.join(missing)}"
-        )
+    unrated = [currency for currency in currencies_needed(core) if portfolio.rate(currency) is None]
+    text = f"equity in {portfolio.currency} could not be known and entries were refused: "
+    if missing := [currency for currency in unrated if not portfolio.rates.market_of(currency)]:
+        yield f"{text}portfolio.rates has none for {', '.join(missing)}"
+    if unquoted := [market for currency in unrated if (market := portfolio.rates.market_of(currency))]:
+        yield f"{text}{', '.join(unquoted)} had no price, which is a currency's rate"
     if unknown := portfolio.unknown_holdings:
-        yield (
-            f"equity in {portfolio.currency} could not be known and entries were refused: an earlier session holds "
-            f"{', '.join(unknown)}, which is not among this one's symbols"
-        )
+        yield (f"{text}an earlier session holds {', '.join(unknown)}, which is not among this one's symbols")
 
 
 def _unattended(core: TradingCore) -> Iterator[str]:

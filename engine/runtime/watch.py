@@ -30,6 +30,7 @@ from engine.runtime.model_requests import ModelRequests
 from engine.runtime.model_watch import ModelWatch, alarm_lines, standing_lines
 from engine.runtime.observer_keeper import ObserverKeeper
 from engine.runtime.probe import StageProbe
+from engine.runtime.rate_lines import old_rates, rate_lines
 from engine.runtime.stream_watch import StreamWatch
 from engine.runtime.unattended import unattended_lines, unreached_lines
 
@@ -165,6 +166,7 @@ class SessionWatch:
         if retries != self._retries:
             self._retries = retries
             self._log.error("an exit closed nothing and was sent again: look at the position", retries=retries)
+        self._tell_rates()
         for slot in self._core.slots:
             if not slot.alive and slot.name not in self._said:
                 self._said.add(slot.name)
@@ -204,6 +206,15 @@ class SessionWatch:
                 self._reasons.add(reason)
                 self._log.error("risk is stopped for another reason too", state=state.value, reason=reason)
 
+    def _tell_rates(self) -> None:
+        """Limits drift with a rate that nothing moves: say so once a day."""
+        for currency, times in old_rates(self._core).items():
+            if f"rate {currency} {times}" not in self._said:
+                self._said.discard(f"rate {currency} {times - 1}")
+                self._said.add(f"rate {currency} {times}")
+                text = rate_lines(self._core)[currency]
+                self._log.warning("limits and equity count a currency at an old rate", currency=currency, rate=text)
+
     def status(self) -> dict[str, Any]:
         """What ``python run.py status`` prints: plain values."""
         core = self._core
@@ -230,6 +241,7 @@ class SessionWatch:
             "groups": _named({one.group_id: _group_line(one) for one in core.view.groups()}, len(core.view.groups())),
             "fills": core.counters.fills,
             "equity": money(core.portfolio.equity),
+            "rates": rate_lines(core),
             "positions": {name: f"{core.portfolio.qty(name) or ZERO:f}" for name in core.lanes},
             "quality": {
                 name: msgspec.to_builtins(line)

@@ -324,3 +324,15 @@ def test_a_strategy_whose_coverage_cannot_be_read_keeps_nobody_from_looking() ->
         watched.watch.on_second()
         assert watched.gauges.conformal == {}
         assert "not told: " in watched.watch.status()["coverage"]["s"][BTC]
+
+
+def test_an_old_rate_is_said_once_a_day() -> None:
+    """One that is held was told a day ago and more; ``status`` says it always."""
+    watched, hour_ns = Watched(), 3_600_000_000_000
+    watched.bus.publish(e.RateReported(1, 1, "CHF", D("1.1")))
+    watched.bus.publish(e.BalanceReported(1, 1, "coinbase", "CHF", D(5), D(5)))
+    for hours, lines in ((23, 0), (25, 1), (26, 1), (49, 2)):
+        watched.bus.publish(e.Timer(hours * hour_ns, hours * hour_ns, "tick"))
+        watched.watch.on_second()
+        assert [line["currency"] for line in watched.log.warnings] == ["CHF"] * lines
+    assert watched.watch.status()["rates"] == {"CHF": "1.1 USD, told 49.0 h ago"}

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import msgspec
 import typer
 
 from engine.cli import JsonFlag, print_json
@@ -46,7 +47,7 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
             raise ConfigError("train without --config", expected="--config FILE of a new run, or --resume RUN")
         if run is not None and resume is not None:
             raise ConfigError("--run with --resume", expected="one of the two")
-        settings, _ = load_settings(config if config is not None else _config_of(resume, CONFIG))
+        settings = load_settings(config)[0] if config is not None else _settings_of(resume, CONFIG)
         if dry_run:
             with _shown() as progress:
                 found = training.estimate_run(settings, data=data, progress=progress)
@@ -79,11 +80,18 @@ def _train(
     return [training.run_training(settings, folder=folder, **options)]
 
 
-def _config_of(resume: Path | None, name: str) -> Path:
+def _settings_of(resume: Path | None, name: str) -> TrainSettings:
+    """What a run was begun with; of a walk-forward, which has a run for each origin, what all of them have."""
+    from models.trainer.settings import load_settings
+
     assert resume is not None
+    origin = resume / "origin-1" / name
+    if origin.is_file() and not (resume / name).is_file():
+        settings, _ = load_settings(origin)
+        return msgspec.structs.replace(settings, split=msgspec.structs.replace(settings.split, origin=0))
     if not (resume / name).is_file():
         raise ConfigError(f"no run to resume at {resume}", expected=f"a folder with {name}", do="check --resume")
-    return resume / name
+    return load_settings(resume / name)[0]
 
 
 def _free(wanted: Path) -> Path:

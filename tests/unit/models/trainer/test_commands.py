@@ -111,3 +111,26 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(folder, monkeypatch):
     assert done.exit_code == 130
     assert "stopped; go on with --resume var/runs/tiny" in done.stderr
     assert "var/runs/tiny: 2 epochs" in invoke("train", "--resume", "var/runs/tiny").stdout
+
+
+def test_a_walk_forward_that_is_interrupted_goes_on_by_its_folder_alone(folder, monkeypatch):
+    """Ctrl-C in the second of two origins: what it says is what goes on, and the first is left as it is."""
+    from models.trainer import run as training
+
+    real, lines = training.append_line, []
+
+    def interrupted(place, line):
+        real(place, line)
+        lines.append(line)
+        if len(lines) == 2:
+            raise KeyboardInterrupt
+
+    forward = {"split": {"walk_forward": {"origins": 2}}, "fit": {"epochs": 1}}
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "append_line", interrupted)
+        done = invoke("train", "--config", settings(folder, "return", **forward))
+    assert "stopped; go on with --resume var/runs/tiny" in done.stderr
+    first = Path("var/runs/tiny/origin-1/result.json").read_bytes()
+    told = invoke("train", "--resume", "var/runs/tiny").stdout
+    assert [f"var/runs/tiny/origin-{origin}: 1 epochs" in told for origin in (1, 2)] == [True, True]
+    assert Path("var/runs/tiny/origin-1/result.json").read_bytes() == first

@@ -30,7 +30,9 @@ def check_coins(
     """For an order that buys and owns.  Raises ``UnknownValueError`` where an open order that is paid in the same coin
     has no price."""
     coin, venue = instrument.quote, instrument.venue
-    coins = {name for name in view.held() if _is_of(view.instrument(name), coin, venue)}
+    coins = [name for name in view.held() if _is_of(view.instrument(name), coin, venue)]
+    if not coins:
+        return None
     names = (intent.strategy, other_half(intent.strategy))
     others_qty = sum([_others_qty(view, name, names) for name in coins], ZERO)
     if not others_qty:

@@ -18,7 +18,7 @@ from engine.commands import OrderType, ReplaceIntent
 from engine.managed_order import ManagedOrder
 from engine.order_states import FINAL
 from engine.orders import OrderManager
-from engine.portfolio import Taken
+from engine.owners import Taken
 from engine.replacing import Replacements
 from engine.view import CoreView
 

@@ -93,6 +93,13 @@ def fill(order: NewOrder, qty: str, px: str, trade_id: str, fee: str = "0", ts_n
     )
 
 
+def execution(side: e.Side, qty: str, px: str, fee: str = "0", fee_currency: str = "USD") -> e.OrderFilled:
+    """Of ``BTC``, of one order and under one id: for books that look at neither."""
+    return e.OrderFilled(
+        1, 1, "coinbase", "c", "v", "t", BTC, side, D(qty), D(px), D(fee), fee_currency, e.Liquidity.TAKER
+    )
+
+
 class MemoryRecorder:
     """Keeps what was recorded; can be told to fail like a full disk."""
 

@@ -292,7 +292,7 @@ class Checks:
             self.fail("I10", f"{name} was decided before the account was settled")
         if not self._told_of_code or not new.intent.strategy or new.intent.instrument not in self._assigned:
             self.fail("I9", f"{name} of {new.intent.strategy!r}: hashes, strategy or model are not on record before it")
-        if new.intent.side is Side.BUY and self._guard_fails(new.ts_ns):
+        if new.intent.side is Side.BUY and self._guard_fails(new.ts_ns) and not self._covers_short(new):
             self.fail("I12", f"{name} buys while a guard fails")
 
     def _on_attached(self, seq: int, attached: OrderAttached) -> None:
@@ -330,6 +330,11 @@ class Checks:
         self._check_books()
         self._check_orders()
         self._check_bounds()
+
+    def _covers_short(self, new: NewOrder) -> bool:
+        """Whether it buys back what a version and its challenger share: of the two one can be short."""
+        intent = new.intent
+        return self._known.core.view.strategy_qty(intent.strategy, intent.instrument) + intent.qty <= ZERO
 
     def _check_bounds(self) -> None:
         if self._bus.waiting > WAITING_MAX:

@@ -83,7 +83,7 @@ class Balances:
                 self._holdings.add(other, -part)
                 holding.qty += part
                 holding.avg_px = holding.avg_px or fill.px  # nobody knows what they cost
-                self._owners.share_out(other, self._stakes.write_off(other, qty - part))
+                self._owners.take_from(other, self._stakes.write_off(other, qty - part))
 
     def worth_of_coins(
         self, venue: str, currency: str, parts: Sequence[tuple[str, Decimal]], mark: Mark, rate_of: Rate

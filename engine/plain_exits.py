@@ -24,7 +24,8 @@ from engine.view import CoreView
 
 ZERO = Decimal(0)
 REASON = "more than is left to close"
-_LIMIT = OrderType.LIMIT
+_RESTING = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+"""Of which a smaller one can take the place."""
 
 
 class PlainExits:
@@ -52,7 +53,10 @@ class PlainExits:
 
     def lost(self, taken: Iterable[Taken]) -> None:
         """Somebody else has closed so much of what strategies held; it is booked already."""
+        lost_qty: dict[tuple[str, str], Decimal] = {}
         for owner, name, qty in taken:
+            lost_qty[owner, name] = lost_qty.get((owner, name), ZERO) + qty
+        for (owner, name), qty in lost_qty.items():
             left_qty = self._view.strategy_qty(owner, name) - qty  # as it was before
             if not qty or not left_qty or (qty > ZERO) is (left_qty > ZERO):
                 continue
@@ -82,7 +86,7 @@ class PlainExits:
                 left[key] = self._left_qty(order)
             left_qty = left[key]
             left[key] = max(left_qty - order.leaves_qty, ZERO)
-            if order.leaves_qty > left_qty and not order.cancel_sent:
+            if order.leaves_qty > left_qty:
                 self._fit(order, left_qty)
 
     def _left_qty(self, order: ManagedOrder) -> Decimal:
@@ -105,7 +109,12 @@ class PlainExits:
         intent = order.intent
         rules = self._view.instrument(intent.instrument)
         whole_qty = (left_qty / rules.lot_qty).to_integral_value(ROUND_DOWN) * rules.lot_qty
-        if whole_qty >= rules.min_qty and intent.order_type is _LIMIT:
+        if whole_qty < rules.min_qty:
+            whole_qty = ZERO
+        if order.cancel_sent:
+            self._replacements.cap(order, whole_qty)
+            return
+        if whole_qty and intent.order_type in _RESTING:
             all_qty = self._replacements.filled_qty(order) + whole_qty
             self._replacements.wish(
                 ReplaceIntent(

@@ -223,7 +223,8 @@ class Portfolio(Equity):
             and instrument.asset_class in FULLY_PAID
         ):
             # Paid in the coins themselves: together strategies hold no more than there is.
-            self._owners.share_out(fill.instrument, self.stakes.write_off(fill.instrument, holding.qty, strategy))
+            lost = self.stakes.write_off(fill.instrument, holding.qty, strategy)
+            self._owners.take_from(fill.instrument, lost, strategy)
         return shares
 
     def apply_funding(self, event: FundingSettled) -> None:

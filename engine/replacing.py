@@ -44,6 +44,13 @@ class Replacements:
         """To be carried out when the order is gone; a later wish takes the place of an earlier one."""
         self._wished[intent.client_order_id] = intent
 
+    def cap(self, order: ManagedOrder, left_qty: Decimal) -> None:
+        """What follows the order, whose cancel is out, fills no more than that; with nothing left nothing follows."""
+        wish = self._wished.get(order.client_order_id)
+        most_qty = self.filled_qty(order) + left_qty
+        if wish is not None and wish.qty > most_qty:
+            self._wished[order.client_order_id] = msgspec.structs.replace(wish, qty=most_qty)
+
     def only_reduce(self, client_order_id: str) -> None:
         """What follows the order is to reduce only, although the order itself may turn the account
         (``engine.netted_exits``)."""

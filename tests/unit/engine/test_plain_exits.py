@@ -11,14 +11,14 @@ import pytest
 from connectors.paper.exchange import PaperExchange
 from engine import events as e
 from engine.carried import encode_carried
-from engine.commands import GroupIntent, NewOrder, OrderIntent, ReplaceIntent, TimeInForce
+from engine.commands import GroupIntent, NewOrder, OrderIntent, OrderType, ReplaceIntent, TimeInForce
 from engine.continuity import take
 from engine.plain_exits import REASON
 from engine.replay import ReplayRecorder, replay
 from engine.stakes import OPERATOR
 from risk.gate import Gate
 from tests.support.account import Account
-from tests.support.core import BTC, Scripted, build_core, intent, perpetual, quote
+from tests.support.core import BTC, Scripted, build_core, fill, intent, perpetual, quote, spot
 from tests.support.groups import SECOND_NS, Trader, exit_of, stop, target
 from tests.support.limits import make_limits
 
@@ -269,3 +269,82 @@ def test_reduce_only_alone_is_no_promise_where_the_venue_does_not_know_it() -> N
     sale = account.venue.orders[-1]
     closed_by_hand(account)
     assert account.venue.cancelled == [sale.client_order_id]
+
+
+def test_what_goes_in_its_place_follows_what_is_closed_in_parts() -> None:
+    """A close fills in two parts while the cancel of the strategy's sale is under way: what was to follow after the
+    first is more than is left after the second."""
+    account, sale = held_on_spot()
+    at = account._at()
+    account.publish(
+        e.OperatorRequested(
+            at, at, "order", "ana", "", instrument=BTC, side=e.Side.SELL, qty=D("1.5"), order_type="market",
+            time_in_force="ioc",
+        )
+    )  # fmt: skip
+    close = account.venue.orders[-1]
+    account.fill(close, "0.5", "100", "hand 1")
+    account.fill(close, "1", "100", "hand 2")
+    account.end(sale, e.OrderCancelled)
+    assert [one.intent.qty for one in account.venue.orders[3:]] == [D("0.5")]
+
+
+def test_a_stop_at_the_venue_goes_on_protecting_what_is_left() -> None:
+    """It became smaller as a limit does; it went, and nothing came in its place."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    stop_limit = {"order_type": OrderType.STOP_LIMIT, "trigger_px": D(95), "limit_px": D(94)}
+    account.wish(msgspec.structs.replace(SALE, **stop_limit))
+    protection = account.venue.orders[-1]
+    account.accept(protection)
+    closed_by_hand(account, "0.5")
+    assert account.venue.cancelled == [protection.client_order_id]
+    account.end(protection, e.OrderCancelled)
+    left = account.venue.orders[-1].intent
+    assert (left.qty, left.order_type, left.trigger_px, left.reduce_only) == (D("1.5"), OrderType.STOP_LIMIT, 95, True)
+
+
+def test_what_the_owner_sells_in_another_symbol_takes_the_exit_of_who_held_the_coins() -> None:
+    """The second symbol in the same coins has none: they are of the strategy, whose sale rests in the first."""
+    account = Account()
+    euro = spot(id="BTC/EUR@coinbase", venue_symbol="BTC-EUR", quote="EUR", settlement="EUR")
+    account.publish(e.InstrumentDefined(1, 1, euro))
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    account.wish(SALE)
+    sale = account.venue.orders[-1]
+    elsewhere = NewOrder(1, "phone", "coinbase", intent(e.Side.SELL, "2", instrument=euro.id))
+    account.fill(elsewhere, "2", "100", "elsewhere")
+    assert account.core.portfolio.strategy_qty("s", BTC) == 0
+    assert account.venue.cancelled == [sale.client_order_id]
+
+
+def test_a_fee_of_somebody_elses_sale_is_no_more_to_leave() -> None:
+    """Paid in the coins that were sold, all of them the seller's: what is left is one fee less than its holder had."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    account.wish(SALE)
+    sale = account.venue.orders[-1]
+    book = account.core.portfolio
+    for side, at in ((e.Side.BUY, 1), (e.Side.SELL, 2)):
+        other = NewOrder(1, f"t-{at}", "coinbase", intent(side, "1", "t"))
+        account.core.orders.adopt(other)
+        told = msgspec.structs.replace(
+            fill(other, "1", "100", f"other {at}", "0.01" if at == 2 else "0"), fee_currency="BTC"
+        )
+        account.publish(told)
+    assert (book.strategy_qty("s", BTC), book.qty(BTC)) == (D("1.99"), D("1.99"))
+    assert account.venue.cancelled == [sale.client_order_id]
+
+
+def test_two_closes_that_are_looked_at_together() -> None:
+    """What was held before both is what the sale was to leave: the books of one are not the other's beginning."""
+    account = Account()
+    account.fill(account.place(qty="2"), "2", "100", "t1")
+    account.wish(SALE)
+    exits = account.core.desk.plain_exits
+    for trade, qty in (("phone 1", "0.5"), ("phone 2", "1.5")):
+        sold = fill(NewOrder(1, "phone", "coinbase", intent(e.Side.SELL, qty)), qty, "100", trade)
+        account.core.portfolio.apply_fill(sold, "")
+    exits.lost(account.core.portfolio.taken)
+    exits.look()
+    assert account.core.orders.open_orders()[0].cancel_sent

@@ -50,7 +50,7 @@ class Portfolio(Equity):
         self.rates = Rates(currency)
         self.rate: Callable[[str], Decimal | None] = self.rates.rate
         """Units of the portfolio currency for one unit of the one given; None when not known."""
-        self.stakes = Stakes(self.rate)
+        self.stakes = Stakes(self.rate, self.rates.believed)
         """What of it is which strategy's; written here, for readers."""
         self._holdings = Holdings(self.rate)
         self.position: Callable[[str], Position] = self._holdings.positions.__getitem__
@@ -131,7 +131,12 @@ class Portfolio(Equity):
         rules = self._holdings.rules(name)
         if rules is None:
             rate = self.rate(name)
-            return None if rate is None else qty * rate
+            if rate is not None:
+                return qty * rate
+            # A session that lists what is traded in it has it as coins.
+            coins = [one for (_, base), held in self._holdings.by_base.items() if base == name for one in held]
+            worths = [self._worth_of_late(one.instrument.id, qty, None, mark) for one in coins]
+            return next((worth for worth in worths if worth is not None), None)
         mark_px, rate = mark(name), self.rate(rules.quote if avg_px is None else rules.settlement)
         if mark_px is None or rate is None:
             return None

@@ -58,13 +58,17 @@ class Rates:
         """A market of the session, or new rules of one."""
         self._is_open = True
         currency = self._told_by(instrument)
-        if currency not in self._configured:
+        if currency not in self._configured or self._leads_back(instrument, currency):
             return
         known = self._markets.get(currency)
         if known is None or known.id == instrument.id or self._is_nearer(instrument, known):
             self._markets[currency] = instrument
             if known is None or known.id != instrument.id:
                 self._now.pop(currency, None)
+
+    def begin(self) -> None:
+        """Another session, whose configured rates come before its markets: those are known only from before."""
+        self._is_open = False
 
     def follow(self, mark: Mark) -> bool:
         """Take what their markets say now; whether any rate has moved.  One without a price stays as it was."""
@@ -110,6 +114,17 @@ class Rates:
         if base == self._own:
             return quote
         return base if quote == self._own or quote in self._told else ""
+
+    def _leads_back(self, market: Instrument, currency: str) -> bool:
+        """Whether what it is quoted in gets its own rate through the currency: then neither would ever have one."""
+        while self._own not in (market.base, market.quote):
+            if market.quote == currency:
+                return True
+            through = self._markets.get(market.quote)
+            if through is None:
+                return False
+            market = through
+        return False
 
     def _is_nearer(self, instrument: Instrument, known: Instrument) -> bool:
         """Straight into the portfolio's currency, where the one before goes through a third."""

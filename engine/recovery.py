@@ -132,6 +132,8 @@ class Recovery:
             self._leaving = ""
         if isinstance(record, StateKept | StateCarried):
             self._go_on_with(decode_carried(record.state))
+            if isinstance(record, StateCarried):
+                core.portfolio.rates.begin()
         elif isinstance(record, NewOrder):
             self.orders += 1
             # Written down is as much as is known: whether it left is for the venue to say.

@@ -49,8 +49,9 @@ NOTHING = Stake()
 class Stakes:
     """The books of all strategies.  One writer: the portfolio."""
 
-    def __init__(self, rate: Rate) -> None:
-        self._rate = rate
+    def __init__(self, rate: Rate, believed: Rate) -> None:
+        """``believed``: by which what has happened is booked while there is no ``rate`` yet."""
+        self._rate, self._believed = rate, believed
         self._instruments: dict[str, Instrument] = {}
         self._stakes: dict[tuple[str, str], Stake] = {}
         self.tallies: dict[str, Tally] = {}
@@ -152,7 +153,7 @@ class Stakes:
         before = stake.qty
         realised = cost.trade(stake, instrument, qty, fill.px)
         stake.fees += fee
-        rate = self._rate(instrument.settlement)
+        rate = self._believed(instrument.settlement)
         # Without a rate the sign still says whether it was a loss; what it is worth is asked for again at valuation.
         stake.trip += realised * (Decimal(1) if rate is None else rate) - fee
         is_flat = abs(stake.qty) < instrument.min_qty

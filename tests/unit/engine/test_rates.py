@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from engine import events as e
 from engine.carried import encode_carried
+from engine.commands import NewOrder
 from engine.continuity import take
 from engine.core import TradingCore
 from engine.instruments import AssetClass
+from engine.portfolio import Portfolio
 from engine.rates import Rates
-from tests.support.core import BTC, MemoryRecorder, build_core, quote, spot
+from engine.recovery import Recovery
+from tests.support.core import BTC, MemoryRecorder, build_core, fill, intent, perpetual, quote, spot
 
 D = Decimal
 ETH_BTC = spot(
@@ -130,3 +134,75 @@ def test_a_contract_is_no_exchange_of_currencies() -> None:
         rates.define(spot(**changes))
     assert not rates.follow(lambda _: D(2))
     assert rates.rate("BTC") == 60000
+
+
+def test_markets_that_name_each_other_leave_one_currency_as_it_was_told() -> None:
+    """Two venues quote the same two currencies, each in the other: neither would ever have a rate, and nothing would
+    be entered for ever."""
+    rates = Rates("USD")
+    for currency in ("USDT", "USDC"):
+        rates.tell(currency, D(1), 5)
+    rates.define(spot(id="USDC/USDT@x", base="USDC", quote="USDT"))
+    rates.define(spot(id="USDT/USDC@y", base="USDT", quote="USDC"))
+    rates.follow(lambda _: D("0.9"))
+    assert (rates.rate("USDT"), rates.rate("USDC")) == (1, D("0.9"))
+    rates.define(spot(id="USDT/USD@y", base="USDT", quote="USD"))
+    for _ in range(2):
+        rates.follow(lambda _: D("0.9"))
+    assert (rates.rate("USDT"), rates.rate("USDC")) == (D("0.9"), D("0.81"))
+
+
+def test_an_old_configured_rate_is_no_peak_of_a_session_that_died() -> None:
+    """Before it had kept anything: its records say what was configured after they have said what it went on from, and
+    the account was flat again.  The next session halted for a fall that never was."""
+    contract = perpetual(id="BTC/EUR@coinbase", quote="EUR", settlement="EUR")
+    before = build_core(MemoryRecorder())
+    opening: list[e.InputEvent] = [
+        e.RateReported(3, 3, "EUR", D("1.2")),
+        *[e.InstrumentDefined(4, 4, one) for one in (EUR_USD, contract)],
+    ]
+    told = e.AccountSettled(5, 5, "coinbase", (("EUR", D(1000)),))
+    for event in (*opening, e.BalanceReported(5, 5, "coinbase", "EUR", D(1000), D(1000)), told):
+        before.on_event(event)
+    before.on_event(quote(6, 0.9999, 1.0001, instrument=EUR_USD.id))
+    before.on_event(e.Timer(7, 7, "tick"))
+    assert before.view.equity_peak() == 1000
+    trades = []
+    for side, trade in ((e.Side.BUY, "a"), (e.Side.SELL, "b")):
+        wish = intent(side, instrument=contract.id)
+        trades.append(fill(NewOrder(8, "k-1", "coinbase", wish), "1", "100", trade, ts_ns=8))
+    recovery = Recovery("USD")
+    recovery.take([e.StateCarried(3, 3, "before", 1, encode_carried(take(before, ""))), *opening, *trades])
+    assert recovery.left().money.equity_peak == 1000
+
+
+def test_a_trade_before_its_currency_has_a_price_is_a_win_by_the_rate_that_was_told() -> None:
+    """Of 0.01 BTC, with fees of a thousandth of one: as dollars it was a loss, and some of those pause a strategy."""
+    book = Portfolio("USD")
+    book.set_rate("BTC", D(60000))
+    for instrument in (spot(), ETH_BTC):
+        book.define(instrument)
+    book.report_balance("coinbase", "BTC", D(1))
+    for side, px in ((e.Side.BUY, "0.05"), (e.Side.SELL, "0.06")):
+        traded = fill(NewOrder(1, "k-1", "coinbase", intent(side, instrument=ETH_BTC.id)), "1", px, px, "0.001")
+        book.apply_fill(msgspec.structs.replace(traded, fee_currency="BTC"), "s")
+    assert book.rate("BTC") is None
+    assert book.stakes.tallies["s"].losses == 0
+
+
+def test_a_currency_that_becomes_a_symbols_coins_is_no_profit() -> None:
+    """It came while nothing said its worth; the next session lists what is traded in it."""
+    ether = spot(id="ETH/USD@coinbase", venue_symbol="ETH-USD", base="ETH")
+    before, book = Portfolio("USD"), Portfolio("USD")
+    before.define(ether)
+    before.report_balance("coinbase", "USD", D(1000))
+    before.revalue(1, {}.get)
+    before.report_balance("coinbase", "BTC", D(2))
+    before.revalue(2, {}.get)
+    assert before.equity is None
+    book.restore(before.carried())
+    for instrument in (ether, spot()):
+        book.define(instrument)
+    book.revalue(3, {}.get)
+    book.revalue(4, {BTC: D(100)}.get)
+    assert (book.equity, book.equity_day_start, book.equity_peak) == (1200, 1200, 1200)

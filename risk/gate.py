@@ -307,7 +307,7 @@ class Gate:
             or (checks.check_short_sale(instrument, -ahead_qty) if side < 0 else None)
             or checks.check_open_orders(len(orders), limits.max_open_orders)
             or (None if nets else checks.check_opposing(others_qty, side))
-            or self._check_coins(intent, view, instrument, orders, mark_px, market_factor)
+            or (None if is_exit else self._check_coins(intent, view, instrument, orders, mark_px, market_factor))
             or (None if is_exit else self_trade.check_self_trade(intent, orders, mark_px, reach))
             or self._controls.check_exposure(
                 intent,

@@ -128,3 +128,13 @@ def test_who_holds_the_coin_can_still_leave() -> None:
     holder.answers["on_quote"] = lambda *_: [intent(Side.SELL, "2", "holder", reduce_only=True)]
     core.on_event(quote(61))
     assert recorder.of(NewOrder)[-1].intent.qty == core.portfolio.qty(BTC) == 2
+
+
+def test_coins_of_others_keep_no_buy_back_in_that_another_strategy_hides() -> None:
+    """Short 1 ETH beside one that is long 1, where spot can be sold short: it leaves, and enters nothing on top."""
+    view = account("1", "1")
+    view.defined[PAIR] = make_instrument(PAIR, tick_px=D("0.0001"), min_notional=D("0.001"), can_short=True)
+    view.strategy_qtys |= {("s", PAIR): D(-1), ("t", PAIR): D(1)}
+    limits = make_limits(**{**LIMITS, "allowed_instruments": [COIN, PAIR], "opposing": "net"})
+    for qty, check in (("1", ""), ("2", "coins_of_others")):
+        assert check_of(Gate(limits).review(market(instrument=PAIR, qty=D(qty)), view)) == check

@@ -139,6 +139,9 @@ class StillView:
     def stake(self, strategy: str, instrument: str) -> Stake:  # noqa: ARG002
         return Stake(self._position[instrument].qty)
 
+    def rate_markets(self) -> Sequence[str]:
+        return ()
+
     def tallies(self) -> Mapping[str, Tally]:
         return self._tallies
 

@@ -396,6 +396,14 @@ class Portfolio(Equity):
         holding = self._holdings.listed.get(instrument)
         return ZERO if holding is None else holding.qty
 
+    def rate_markets(self) -> Sequence[str]:
+        """Ids of the markets by which what there is, and what is held, is counted in the portfolio's currency."""
+        if not self.rates:
+            return ()
+        needed = [currency for (_, currency), amount in self._balances.cash.items() if amount]
+        held = [self._holdings.listed[name].instrument.settlement for name in self.held]
+        return self.rates.markets_of([*needed, *held])
+
     def cash(self) -> dict[str, Decimal]:
         """By currency, over all venues."""
         return self._balances.cash_by_currency()

@@ -8,7 +8,7 @@ loss.  What a venue tells after it has named its markets is the venue's word and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 import msgspec
@@ -53,6 +53,10 @@ class Rates:
             self._configured.discard(currency)
         else:
             self._configured.add(currency)
+
+    def __bool__(self) -> bool:
+        """Whether any market says one."""
+        return bool(self._markets)
 
     def define(self, instrument: Instrument) -> None:
         """A market of the session, or new rules of one."""
@@ -101,6 +105,16 @@ class Rates:
         """Id of the market that says its rate; empty where none does."""
         market = self._markets.get(currency)
         return "" if market is None else market.id
+
+    def markets_of(self, currencies: Iterable[str]) -> list[str]:
+        """Ids of the markets that say their rates, each once; through others, those too."""
+        found: dict[str, None] = {}
+        for currency in currencies:
+            market = self._markets.get(currency)
+            while market is not None:
+                found[market.id] = None
+                market = None if market.base == self._own else self._markets.get(market.quote)
+        return list(found)
 
     def _rate_told(self, currency: str) -> Decimal | None:
         told = self._told.get(currency)

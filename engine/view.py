@@ -38,6 +38,7 @@ class CoreView:
         "open_qty",
         "position",
         "rate",
+        "rate_markets",
         "risk_state",
         "stake",
         "strategy_qty",
@@ -52,6 +53,7 @@ class CoreView:
     held_by: Callable[[str], Collection[str]]
     stake: Callable[[str, str], Stake]
     rate: Callable[[str], Decimal | None]
+    rate_markets: Callable[[], Sequence[str]]
     open_orders: Callable[..., Sequence[OpenOrder]]
     open_qty: Callable[[str, Side], Decimal]
     groups: Callable[..., Sequence[OpenGroup]]
@@ -65,6 +67,7 @@ class CoreView:
         self.held_by = portfolio.held_by
         self.stake = portfolio.stakes.stake
         self.rate = portfolio.rate
+        self.rate_markets = portfolio.rate_markets
         self.open_orders = orders.described
         self.open_qty = orders.open_qty
         self.instrument = venues.instrument

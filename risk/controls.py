@@ -54,6 +54,8 @@ class Controls:
         )
         """Whether ``check_market`` has anything to look at."""
         self.asks_equity = limits.max_leverage is not None or limits.max_margin_bps is not None
+        self.asks_marks = limits.stale_mark_ns is not None
+        """Whether ``check_marks`` has anything to look at."""
         self._asks_exposure = self.asks_equity or bool(
             limits.strategy_limits or limits.group_limits or limits.max_credit is not None
         )
@@ -201,12 +203,12 @@ class Controls:
         return self._check_equity(view, exposure)
 
     def check_marks(self, name: str, view: View) -> Finding | None:
-        """Is what is held besides ``name`` worth what it is counted for?  A loss that nobody sees stops nobody.  What
-        does not trade has no newer price."""
+        """Is what is held besides ``name``, and money in another currency, worth what it is counted for?  A loss that
+        nobody sees stops nobody.  What does not trade has no newer price."""
         limit_ns = self._limits.stale_mark_ns
         if limit_ns is None:
             return None
-        for other in view.held():
+        for other in dict.fromkeys((*view.held(), *view.rate_markets())):
             if other == name:
                 continue
             found = checks.check_mark_fresh(other, view.top(other), view.now_ns, limit_ns)

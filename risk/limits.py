@@ -110,7 +110,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
       possible.  Orders that could trade with one of ours are refused under both.
     - ``reference_collar_bps``: distance of an order's price from an independent price.  ``references``: its id by
       instrument id.
-    - ``stale_mark_ns``: age of the last accepted quote of anything else that is held and trades: by it equity is told.
+    - ``stale_mark_ns``: age of the last accepted quote of anything else that is held, or says a rate, and trades:
+      by it equity is told.
     - ``max_spread_bps``: bid to ask of the book that is entered on.
     - ``min_volume``: smallest value of the feature ``volume_column``.
     - ``guardian``: see ``GuardianRules``.

@@ -52,6 +52,7 @@ class Screen:
     __slots__ = (
         "_asks_equity",
         "_asks_market",
+        "_asks_marks",
         "_bounds",
         "_check_losses",
         "_collar",
@@ -87,6 +88,7 @@ class Screen:
         self._switch = switch
         self._check_losses = check_losses
         self._asks_market, self._asks_equity = controls.asks_market, controls.asks_equity
+        self._asks_marks = controls.asks_marks
         self._most: Decimal | None = None
         """Exposure that equity carries; None: nobody knows."""
         self._most_margin = ZERO
@@ -210,6 +212,8 @@ class Screen:
             return None
         if standing.asks_gross and standing.holds_elsewhere(view):
             return None
+        if self._asks_marks and view.rate_markets():
+            return None  # what else is held is looked at by the checks anyway
         mark_px, rate = view.mark_px(name), view.rate(bounds.settlement)
         if mark_px is None or rate is None:
             return None

@@ -113,6 +113,10 @@ class View(Protocol):
         """Units of portfolio currency for one unit of ``currency``; None when not known."""
         ...
 
+    def rate_markets(self) -> Sequence[str]:
+        """Ids of the instruments by whose prices money that is there, and what is held, is counted in it."""
+        ...
+
     def equity(self) -> Decimal | None:
         """Equity in portfolio currency; None when any part of it has no price or rate (unknown is not zero)."""
         ...

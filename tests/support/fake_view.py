@@ -70,6 +70,7 @@ class FakeView:
         self.tally_of: dict[str, Tally] = {}
         self.orders: list[OpenOrder] = []
         self.rates: dict[str, Decimal] = {"USD": D(1)}
+        self.rates_by: list[str] = []
         self.equity_now: Decimal | None = D(10_000)
         self.peak: Decimal | None = D(10_000)
         self.day_start: Decimal | None = D(10_000)
@@ -202,6 +203,9 @@ class FakeView:
 
     def rate(self, currency: str) -> Decimal | None:
         return self.rates.get(currency)
+
+    def rate_markets(self) -> Sequence[str]:
+        return self.rates_by
 
     def equity(self) -> Decimal | None:
         return self.equity_now

@@ -206,3 +206,24 @@ def test_a_currency_that_becomes_a_symbols_coins_is_no_profit() -> None:
     book.revalue(3, {}.get)
     book.revalue(4, {BTC: D(100)}.get)
     assert (book.equity, book.equity_day_start, book.equity_peak) == (1200, 1200, 1200)
+
+
+def test_markets_by_which_money_is_counted_are_named() -> None:
+    """Of what is there and of what is held, through a third currency too; a rate that nobody needs is nobody's."""
+    book = Portfolio("USD")
+    for currency in ("USDT", "USDC", "EUR"):
+        book.set_rate(currency, D(1))
+    contract = perpetual(id="BTC/EUR@z", venue="z", quote="EUR", settlement="EUR")
+    listed = [
+        spot(id=f"{one}/{other}@z", venue="z", base=one, quote=other)
+        for one, other in (("USDC", "USDT"), ("USDT", "USD"))
+    ]
+    fx = spot(id="EUR/USDC@y", venue="y", base="EUR", quote="USDC", asset_class=AssetClass.FX)
+    for instrument in (contract, *listed, fx):
+        book.define(instrument)
+    assert book.rate_markets() == []
+    book.report_balance("y", "USDT", D(5))
+    assert book.rate_markets() == ["USDT/USD@z"]
+    bought = fill(NewOrder(1, "k-1", "z", intent(instrument=contract.id)), "1", "100", "t1")
+    book.apply_fill(msgspec.structs.replace(bought, fee_currency="USD"), "s")
+    assert book.rate_markets() == ["USDT/USD@z", "EUR/USDC@y", "USDC/USDT@z"]

@@ -175,6 +175,23 @@ def test_old_marks_keep_no_exit_that_another_strategy_hides() -> None:
         assert review(wish, view, limits) == check
 
 
+def test_a_market_that_says_a_rate_is_as_young_as_what_is_held() -> None:
+    """Equity counts money at its price: where that is old, a loss is seen by no breaker.  Nothing is held, and the
+    short way through the gate asks for it as well."""
+    view = two_coins()
+    view.now_ns += 3_000_000_000
+    view.quote(NAME, 99.99, 100.01)
+    for limit_ns, says, check in (
+        (1, [], ""),
+        (1, [OTHER], "stale_mark"),
+        (3_000_000_000, [OTHER], ""),
+        (1, [NAME], ""),
+    ):
+        view.rates_by = says
+        assert review(order(), view, make_limits(allowed_instruments=TWO, stale_mark_ns=limit_ns)) == check
+    assert review(order(), view, make_limits(allowed_instruments=TWO)) == ""
+
+
 @pytest.mark.parametrize(
     ("closed", "check"),
     [

@@ -52,6 +52,8 @@ class Stakes:
     def __init__(self, rate: Rate, believed: Rate) -> None:
         """``believed``: by which what has happened is booked while there is no ``rate`` yet."""
         self._rate, self._believed = rate, believed
+        self._counted: dict[str, Decimal] = {}
+        """By currency, the rate at which what was won or lost in it was counted last."""
         self._instruments: dict[str, Instrument] = {}
         self._stakes: dict[tuple[str, str], Stake] = {}
         self.tallies: dict[str, Tally] = {}
@@ -184,7 +186,9 @@ class Stakes:
 
     def revalue(self, mark: Mark, *, new_day: bool) -> None:
         """Profit of each strategy since the UTC day began, open positions at their mark, after fees, in portfolio
-        currency; None while something it holds has no price or rate."""
+        currency; None while something it holds has no price or rate.  What a rate makes of money that was won or lost
+        before is the account's result, and no strategy's."""
+        self._follow_rates()
         for strategy, tally in self.tallies.items():
             worth = self._worth(strategy, mark)
             if new_day:
@@ -196,6 +200,20 @@ class Stakes:
                 continue
             result = tally.day = worth - tally.day_base
             tally.day_low = min(tally.day_low, result)
+
+    def _follow_rates(self) -> None:
+        """What was realised stays worth what it was: the day begins as much higher or lower as a rate has moved it."""
+        rates: dict[str, Decimal] = {}
+        for (owner, name), stake in self._stakes.items():
+            instrument, tally = self._instruments.get(name), self.tallies.get(owner)
+            rate = None if instrument is None else self._rate(instrument.settlement)
+            if instrument is None or rate is None:
+                continue
+            rates[instrument.settlement] = rate
+            moved = rate - self._counted.get(instrument.settlement, rate)
+            if moved and tally is not None and tally.day_base is not None:
+                tally.day_base += stake.realised * moved
+        self._counted.update(rates)
 
     def _worth(self, strategy: str, mark: Mark) -> Decimal | None:
         total = ZERO

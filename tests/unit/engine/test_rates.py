@@ -13,7 +13,7 @@ from engine.commands import NewOrder
 from engine.continuity import take
 from engine.core import TradingCore
 from engine.instruments import AssetClass
-from engine.portfolio import Portfolio
+from engine.portfolio import DAY_NS, Portfolio
 from engine.rates import Rates
 from engine.recovery import Recovery
 from tests.support.core import BTC, MemoryRecorder, build_core, fill, intent, perpetual, quote, spot
@@ -227,3 +227,32 @@ def test_markets_by_which_money_is_counted_are_named() -> None:
     bought = fill(NewOrder(1, "k-1", "z", intent(instrument=contract.id)), "1", "100", "t1")
     book.apply_fill(msgspec.structs.replace(bought, fee_currency="USD"), "s")
     assert book.rate_markets() == ["USDT/USD@z", "EUR/USDC@y", "USDC/USDT@z"]
+
+
+def test_what_a_strategy_won_before_is_no_result_of_a_day_on_which_its_currency_moves() -> None:
+    """It won 0.01 BTC yesterday and holds nothing: BTC falls by a half, and it was stopped for a loss of 300 dollars.
+    What it wins today counts."""
+    book = Portfolio("USD")
+    for instrument in (spot(), ETH_BTC):
+        book.define(instrument)
+    book.set_rate("BTC", D(60000))
+    for currency in ("USD", "BTC", "ETH"):
+        book.report_balance("coinbase", currency, D(1))
+
+    def wins(first: str, then: str) -> None:
+        for side, px in ((e.Side.BUY, first), (e.Side.SELL, then)):
+            traded = fill(NewOrder(1, "k-1", "coinbase", intent(side, instrument=ETH_BTC.id)), "1", px, px)
+            book.apply_fill(traded, "s")
+
+    prices = {BTC: D(60000), ETH_BTC.id: D("0.05")}
+    wins("0.05", "0.06")
+    book.revalue(1, prices.get)
+    book.revalue(DAY_NS, prices.get)
+    for rate in (45000, 30000):
+        book.set_rate("BTC", D(rate))
+        prices[BTC] = D(rate)
+        book.revalue(DAY_NS + 1, prices.get)
+        assert book.stakes.tallies["s"].day == book.stakes.tallies["s"].day_low == 0
+    wins("0.04", "0.042")
+    book.revalue(DAY_NS + 2, prices.get)
+    assert book.stakes.tallies["s"].day == D("0.002") * 30000

@@ -531,6 +531,24 @@ def test_a_close_that_waits_for_an_order_is_told_until_that_ends() -> None:
 
 
 @pytest.mark.fault("E4")
+@pytest.mark.parametrize("check", ["rate_unknown", "equity_unknown", "no_price"])
+def test_a_close_that_others_hide_is_not_given_up_while_a_currency_has_no_price(check: str) -> None:
+    """It is judged as an entry, and its rate comes with the first quote of a market: it was tried once in a pause from
+    then on."""
+    core = opened(MemoryRecorder(), Shelf(Answers()), Scripted(), rules=FLAT)
+    held(core)
+    core.gate.refuse = check  # type: ignore[attr-defined]
+    core.on_event(alarm(60, "stop"))
+    now_ns = waited(core, 60)
+    assert core.flattening.waiting == {("s", BTC): f"waits for the gate: {check} seen"}
+    assert core.flattening.given_up == {}
+    core.gate.refuse = ""  # type: ignore[attr-defined]
+    now_ns += SECOND_NS
+    (closing,) = core.on_event(e.Timer(now_ns, now_ns, "tick"))
+    assert closing.intent.qty == 1
+
+
+@pytest.mark.fault("E4")
 def test_a_close_that_is_only_refused_is_told_and_forgotten_with_the_model() -> None:
     core = opened(MemoryRecorder(), Shelf(Answers()), Scripted(), rules=FLAT)
     held(core)

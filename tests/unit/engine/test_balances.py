@@ -15,8 +15,9 @@ from tests.support.core import BTC, D, execution, perpetual, spot
 
 
 def balances() -> tuple[Balances, Holdings]:
-    holdings = Holdings({"USD": D(1)}.get)
-    return Balances(holdings, Stakes({"USD": D(1)}.get), Owners()), holdings
+    rate = {"USD": D(1)}.get
+    holdings = Holdings(rate)
+    return Balances(holdings, Stakes(rate, rate), Owners()), holdings
 
 
 def test_money_is_cash_until_something_is_bought_with_its_name() -> None:

@@ -15,7 +15,7 @@ What an order that reduces a position may skip is listed in ``risk.exits``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from decimal import Decimal
 
 from engine.commands import (
@@ -29,7 +29,7 @@ from engine.commands import (
 )
 from engine.events import Halted, Reduced, Resumed, Side
 from engine.instruments import FULLY_PAID, Instrument
-from engine.ports import OpenOrder, View
+from engine.ports import View
 from engine.stakes import CLOSERS, EVERYONE, GUARDIAN, OPERATOR, other_half
 from risk import checks, self_trade
 from risk.checks import BPS, ZERO, Finding
@@ -307,7 +307,11 @@ class Gate:
             or (checks.check_short_sale(instrument, -ahead_qty) if side < 0 else None)
             or checks.check_open_orders(len(orders), limits.max_open_orders)
             or (None if nets else checks.check_opposing(others_qty, side))
-            or (None if is_exit else self._check_coins(intent, view, instrument, orders, mark_px, market_factor))
+            or (
+                check_coins(intent, view, instrument, orders=orders, mark_px=mark_px, market_factor=market_factor)
+                if side > 0 and not is_exit and instrument.asset_class in FULLY_PAID
+                else None
+            )
             or (None if is_exit else self_trade.check_self_trade(intent, orders, mark_px, reach))
             or self._controls.check_exposure(
                 intent,
@@ -333,19 +337,6 @@ class Gate:
             return found
         reference_px = mark_px if intent.trigger_px is None else intent.trigger_px
         return checks.check_collar(limit_px, reference_px, self.limits.collar_bps)
-
-    @staticmethod
-    def _check_coins(
-        intent: OrderIntent,
-        view: View,
-        instrument: Instrument,
-        orders: Sequence[OpenOrder],
-        mark_px: Decimal,
-        market_factor: Decimal,
-    ) -> Finding | None:
-        if intent.side < 0 or instrument.asset_class not in FULLY_PAID:
-            return None
-        return check_coins(intent, view, instrument, orders=orders, mark_px=mark_px, market_factor=market_factor)
 
     def _check_own_losses(self, intent: OrderIntent, view: View, now_ns: int) -> Finding | None:
         return self._losses.check(intent.strategy, intent.instrument, view.tallies(), now_ns)

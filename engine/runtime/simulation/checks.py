@@ -13,7 +13,15 @@ from typing import NamedTuple
 from engine.bus import EventBus
 from engine.carried import decode_carried
 from engine.codec import Record, encode
-from engine.commands import BalanceAdjusted, CancelOrder, NewOrder, ReplaceOrder, RiskState, RiskStateChanged
+from engine.commands import (
+    BalanceAdjusted,
+    CancelOrder,
+    GroupOpened,
+    NewOrder,
+    ReplaceOrder,
+    RiskState,
+    RiskStateChanged,
+)
 from engine.core import TradingCore
 from engine.events import (
     MARKET_TYPES,
@@ -53,9 +61,6 @@ WAITING_MAX = 64
 DEPTH_MAX = 200
 """Longest queue of a connector that is no sign of something that grows for ever."""
 GIVEN_UP = "never_arrived"
-JUDGED_AFTER = 3
-"""Prices of an instrument that a session must have heard before it can know which of them is odd, where no session
-before it has left one: its first is believed, and the second that says otherwise waits for a third."""
 _TOLD_ALONE = (InstrumentDefined, InstrumentStatus)
 """What there is to trade, told now and then."""
 
@@ -162,7 +167,7 @@ class Checks:
         self._rules.begin()
         self.versions.begin()
         self.served.begin(anew=anew)
-        self._known.unjudged = dict.fromkeys(self._bases, JUDGED_AFTER)
+        self._known.first_px.begin(self._bases)
 
     def _disown(self) -> None:
         """What was open is an order of somebody else's now, and nobody holds anything."""
@@ -205,12 +210,14 @@ class Checks:
         if kind in _TOLD_ALONE:
             self._rules.recorded(record)
         if kind in MARKET_TYPES or kind is Timer:
-            if self._known.unjudged and isinstance(record, (Quote, Trade)):
-                self._hear(record.instrument)
+            if isinstance(record, (Quote, Trade)):
+                self._known.first_px.hear(record.instrument)
             if isinstance(record, Quote):
                 self.served.quoted(record.instrument)
             return
         self._changed = True
+        if isinstance(record, NewOrder | GroupOpened):
+            self._known.first_px.on_decided(record)
         self._groups.recorded(record)
         self.served.recorded(self._known.session, seq, record)
         if isinstance(record, NewOrder):
@@ -232,7 +239,7 @@ class Checks:
             carried = decode_carried(record.state)
             self._known.must_settle = bool(carried.venues)  # else there is nothing to be confirmed
             for name, _ in carried.known_px:
-                self._known.unjudged.pop(name, None)
+                self._known.first_px.carry(name)
         elif isinstance(record, AccountSettled):
             self._known.settle(self._max_qty)
         elif isinstance(record, SessionStarted):
@@ -248,13 +255,6 @@ class Checks:
             self._known.risk.append((self._known.session, seq, record.after))
         elif isinstance(record, ModelAssigned):
             self._assigned.add(record.instrument)
-
-    def _hear(self, instrument: str) -> None:
-        left = self._known.unjudged.get(instrument, 0) - 1
-        if left > 0:
-            self._known.unjudged[instrument] = left
-        else:
-            self._known.unjudged.pop(instrument, None)
 
     def _on_adjusted(self, seq: int, record: BalanceAdjusted) -> None:
         """Only what others did to the account may be put right: an execution of ours comes as an execution."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from engine.commands import RiskState
 from engine.core import TradingCore
+from engine.runtime.simulation.first_prices import FirstPrices
 from engine.runtime.simulation.truth import Durability, Truth
 
 RECENT_NS = 60_000_000_000
@@ -28,8 +29,7 @@ class Known:
         """Orders of sessions before one that went on from what the venue says alone."""
         self.risk: list[tuple[int, int, RiskState]] = [(0, 0, RiskState.ACTIVE)]
         """As recorded: ``(session, seq, state)``."""
-        self.unjudged: dict[str, int] = {}
-        """By instrument: how many prices are to come until an odd one can be told."""
+        self.first_px = FirstPrices()
         self.told_of_others: dict[str, Decimal] = {}
         """By currency: what others had moved when the account was confirmed last."""
         self._told_fills: dict[str, tuple[str, Decimal]] = {}

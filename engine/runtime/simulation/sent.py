@@ -70,8 +70,9 @@ class SentChecks:
         qty = Decimal(str(fields["base_size"]))
         px = Decimal(str(fields["limit_price"])) if fields.get("limit_price") is not None else None
         mid_px = self._truth.mid_px(body.product_id)
-        is_judged = f"{body.product_id.replace('-', '/')}@{self._venue}" not in self._known.unjudged
-        if is_judged and px is not None and mid_px is not None and abs(px - mid_px) > ODD_SHARE * mid_px:
+        is_odd = px is not None and mid_px is not None and abs(px - mid_px) > ODD_SHARE * mid_px
+        instrument = f"{body.product_id.replace('-', '/')}@{self._venue}"
+        if px is not None and is_odd and self._known.first_px.can_judge(instrument, px):
             self._fail("D3", f"order {name} was sent at {px}, the market is at {mid_px}")
         self._rules.on_sent(name, body.product_id, body.side, qty, px)
         if body.side == "BUY":

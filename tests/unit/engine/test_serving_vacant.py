@@ -29,8 +29,7 @@ from tests.support.core import (
     spot,
 )
 from tests.support.serving import Answers, Shelf
-from tests.unit.engine.test_flattening import held
-from tests.unit.engine.test_trusting import opened
+from tests.support.trusting import held, opened
 
 
 class Vacant(Shelf):

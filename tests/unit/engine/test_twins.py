@@ -15,7 +15,7 @@ from engine.core import TradingCore
 from engine.lanes import StrategySlot
 from tests.support.core import BTC, D, MemoryRecorder, OpenGate, Scripted, fill, intent, open_market, quote
 from tests.support.serving import Answers, Shelf
-from tests.unit.engine.test_trusting import opened, trader
+from tests.support.trusting import opened, trader
 
 ETH = "ETH/USD@coinbase"
 

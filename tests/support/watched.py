@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,10 +21,13 @@ from engine.codec import Record
 from engine.data.parquet import describe_files, read_events
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features
-from models.bundle import Bundle
+from models.bundle import Bundle, load_bundle
 from models.observer.observer import Observer
+from models.observer.told import Alarmed
 
 BTC = "BTC/USDT@binance_usdm"
+# Of the session that is played once and looked at by many tests.
+EVENTS = 5_000
 
 
 class Recorded:
@@ -103,3 +108,19 @@ def play(
     for number, event in enumerate((first, *market)):
         feed(change(number, event))
     return Played(settings, recorder.records)
+
+
+def figures(observer: Observer) -> dict[str, dict[str, Any]]:
+    return {version: found for instrument, version, found in observer.figures() if instrument == BTC}
+
+
+def alarmed(observer: Observer) -> list[Alarmed]:
+    return [told for told in observer.look() if isinstance(told, Alarmed)]
+
+
+def variant(artifacts: Path, folder: Path, **changes: Any) -> Bundle:
+    """The demo bundle as another version."""
+    copy = Path(shutil.copytree(artifacts / "demo-crypto", folder / "demo-crypto"))
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "created_ns": manifest["created_ns"] + 1, **changes}))
+    return load_bundle(copy)

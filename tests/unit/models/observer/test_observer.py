@@ -1,14 +1,8 @@
-"""A session is watched from its record: rows as they were, skew and drift where they are planted, shadows beside."""
+"""A session is watched from its record: rows and outcomes as they were, skew and drift where they are planted."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,42 +13,10 @@ import pytest
 
 from engine import events as e
 from engine.codec import decode, encode
-from engine.errors import BundleError
 from engine.runtime.model_requests import WEIGH
 from engine.runtime.observer_process import request_of
-from models.bundle import Bundle, load_bundle
-from models.observer.blame import Blame
-from models.observer.observer import AGAIN_NS, Observer
-from models.observer.rules import WatchRules, alarms
-from models.observer.shadows import FILE, Workshop
-from models.observer.told import Alarmed, Ended, Unsettled, Weighed
-from models.observer.windows import Recent
-from models.onnx_model import OnnxModel
-from models.registry.promotion import promote, retire
-from tests.support.watched import BTC, Altered, Played, play
-
-EVENTS = 5_000
-
-
-@pytest.fixture(scope="module")
-def played(market_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    return play(market_data, tmp_path_factory.mktemp("none") / "registry", EVENTS)
-
-
-def figures(observer: Observer) -> dict[str, dict[str, Any]]:
-    return {version: found for instrument, version, found in observer.figures() if instrument == BTC}
-
-
-def alarmed(observer: Observer) -> list[Alarmed]:
-    return [told for told in observer.look() if isinstance(told, Alarmed)]
-
-
-def variant(artifacts: Path, folder: Path, **changes: Any) -> Bundle:
-    """The demo bundle as another version."""
-    copy = Path(shutil.copytree(artifacts / "demo-crypto", folder / "demo-crypto"))
-    manifest = json.loads((copy / "manifest.json").read_bytes())
-    (copy / "manifest.json").write_text(json.dumps({**manifest, "created_ns": manifest["created_ns"] + 1, **changes}))
-    return load_bundle(copy)
+from models.observer.told import Weighed
+from tests.support.watched import BTC, EVENTS, Altered, Played, alarmed, figures, play
 
 
 @pytest.mark.fault("E9")
@@ -121,23 +83,6 @@ def test_a_late_answer_is_no_signal(played: Played) -> None:
     assert found["late"] == found["predictions"] > 3_000
     assert found["matured"] > 1_000
     assert not found.get("signals")
-
-
-def test_figures_of_a_shadow_are_none_of_the_canary_that_it_becomes(market_data: Path, registry: Any, add: Any) -> None:
-    live = play(market_data, registry.root, 2_500)
-    observer = live.observer()
-    version = add()
-    name, _, sha = version.partition("@")
-    promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
-    for record in live.records:
-        observer.take(record)
-    ((champion, challenger, role),) = observer._comparisons.pairs
-    assert (challenger, role) == (version, "shadow")
-    assigned = next(one for one in live.records if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
-    observer.take(e.ModelOffered(1, 1, BTC, "canary", version, assigned.spec, assigned.facts, 0.05))
-    observer.take(e.ModelStanding(1, 1, BTC, "canary", version, "serving"))
-    assert observer._comparisons.pairs == {}
-    assert champion in figures(observer)
 
 
 def test_outcomes_are_those_that_the_record_shows(played: Played) -> None:
@@ -233,155 +178,6 @@ def test_drift_injected_into_a_played_market_raises_its_alarm_with_the_action(
     assert not [one for one in alarmed(played.watched_by(played.observer(**watch))) if one.source == "psi"]
 
 
-def test_a_shadow_runs_on_the_same_rows_and_is_compared_row_by_row(
-    played: Played, artifacts: Path, tmp_path: Path
-) -> None:
-    """The champion under another name loses and wins nothing against it; what it said is written down."""
-    twin = variant(artifacts, tmp_path)
-    models = played.settings.models
-    models = models.model_copy(update={"rollout": models.rollout.model_copy(update={"span_s": 1.0})})
-    played = replace(played, settings=played.settings.model_copy(update={"models": models}))
-    observer = played.watched_by(played.observer(tmp_path / "watch", shadows=[twin]))
-    found = figures(observer)
-    champion = next(version for version in found if version != twin.version)
-    assert found[twin.version]["role"] == "shadow"
-    assert found[twin.version]["log_loss"] == found[champion]["log_loss"]
-    assert found[twin.version]["latency_p50_us"] > 1
-    (judged,) = observer.judge_now()
-    assert (judged.model, judged.champion, judged.verdict.said) == (twin.version, champion, "wait")
-    assert found[twin.version]["verdict"] == judged.verdict.why
-    assert "verdict" not in found[champion]
-    pair = observer._comparisons.pairs[champion, twin.version, "shadow"]
-    assert pair.rows == found[twin.version]["matured"] > 1_000
-    gap = pair.loss_gap()
-    assert gap is not None
-    assert (gap.value, gap.better, gap.worse) == (0.0, 1.0, 1.0)
-    observer.look()
-    lines = [json.loads(line) for line in (tmp_path / "watch" / FILE).read_text().splitlines()]
-    assert len(lines) == found[twin.version]["predictions"]
-    assert {line["model"] for line in lines} == {twin.version}
-
-
-def test_shadows_of_the_registry_come_and_go_while_a_session_runs(market_data: Path, registry: Any, add: Any) -> None:
-    live = play(market_data, registry.root, 1_200)
-    observer = live.observer()
-    for record in live.records[:600]:
-        observer.take(record)
-    assert len(figures(observer)) == 1
-    version = add()
-    name, _, sha = version.partition("@")
-    promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
-    observer.look()
-    for record in live.records[600:]:
-        observer.take(record)
-    assert figures(observer)[version]["predictions"] > 200
-    retire(registry, name, sha, who="ana", why="enough", now_ns=2)
-    observer.look()
-    assert version not in figures(observer)
-
-
-@pytest.mark.fault("E12")
-def test_a_shadow_that_does_not_open_leaves_the_champion_watched(
-    played: Played, artifacts: Path, tmp_path: Path
-) -> None:
-    broken = variant(artifacts, tmp_path)
-    broken.graph = b"no graph"
-    observer = played.watched_by(played.observer(shadows=[broken]))
-    (champion,) = figures(observer)
-    assert champion != broken.version
-    assert figures(observer)[champion]["matured"] > 1_000
-    assert "cannot load its graph" in observer.troubles[f"{broken.version} on {BTC}"]
-
-
-def test_shadows_that_are_not_run_for_a_time_are_not_compared_in_it(
-    played: Played, artifacts: Path, tmp_path: Path
-) -> None:
-    """The champion's signals meanwhile are nothing that they have won or lost."""
-    twin = variant(artifacts, tmp_path)
-    observer = played.observer(tmp_path / "watch", shadows=[twin])
-    half, rest = len(played.records) // 2, len(played.records) * 9 // 10
-    for record in played.records[:half]:
-        observer.take(record)
-    (pair,) = observer._comparisons.pairs.values()
-    observer.pause_shadows(True)
-    asked, compared, signals = figures(observer)[twin.version]["predictions"], pair.open.signals, pair.champion_signals
-    for record in played.records[half:rest]:
-        observer.take(record)
-    assert figures(observer)[twin.version]["predictions"] == asked
-    assert "comes faster than it is watched" in observer.troubles["shadows"]
-    assert pair.champion_signals > signals + 5
-    assert pair.open.signals <= compared + 2
-    observer.pause_shadows(False)
-    for record in played.records[rest:]:
-        observer.take(record)
-    assert figures(observer)[twin.version]["predictions"] > asked
-    assert pair.open.signals > compared + 2
-    assert pair.open.profit_gap_bps == pytest.approx(0.0, abs=30.0)
-
-
-class Raising(OnnxModel):
-    """A runtime with errors of its own, after a hundred rows."""
-
-    def predict(self, *asked: Any) -> Any:
-        if self.count >= 100:
-            raise RuntimeError("the device is gone")
-        return super().predict(*asked)
-
-
-@pytest.mark.fault("E12")
-def test_a_shadow_that_raises_ends_alone_and_is_told_once(played: Played, artifacts: Path, tmp_path: Path) -> None:
-    bad, good = variant(artifacts, tmp_path / "bad"), variant(artifacts, tmp_path / "good", created_ns=7)
-    observer = played.observer(shadows=[bad, good])
-    observer._workshop._open_model = lambda bundle: (Raising if bundle.version == bad.version else OnnxModel)(bundle)
-    played.watched_by(observer)
-    told = [one for one in observer.look() if isinstance(one, Ended)]
-    assert told == [Ended(bad.version, "it failed while it ran: RuntimeError: the device is gone")]
-    assert not [one for one in observer.look() if isinstance(one, Ended)]
-    found = figures(observer)
-    assert bad.version not in found
-    assert found[good.version]["predictions"] > 3_000
-    assert len(found) == 2
-    assert "the device is gone" in observer.troubles[f"{bad.version} on {BTC}"]
-
-
-def test_a_late_or_skewed_prediction_is_forgotten_in_time_and_a_new_fault_is_seen_after_days() -> None:
-    """Shares are of a window: a million good ones before do not hide what is wrong now."""
-    recent = Recent(1_000)
-    for number in range(1_000_000):
-        recent.add(number < 900_000 and number % 3 == 0)
-    assert (recent.yes, recent.count) == (0, 1_000)
-    for _ in range(60):
-        recent.add(True)
-    figures = {"late_recent": recent.yes, "late_of": recent.count, "late": 300_060, "predictions": 1_000_060}
-    assert [alarm.source for alarm in alarms(figures, WatchRules())] == ["latency"]
-    for _ in range(1_000):
-        recent.add(False)
-    assert recent.yes == 0
-
-
-def test_only_versions_that_are_watched_are_open(market_data: Path, registry: Any, add: Any) -> None:
-    """Five challengers come and go: at no time is more open than the one that stands, and what serves."""
-    live = play(market_data, registry.root, 1_200)
-    observer = live.observer(skew_every=20)
-    workshop = observer._workshop
-    for number in range(5):
-        version = add()
-        name, _, sha = version.partition("@")
-        promote(registry, name, sha, to="shadow", who="ana", why="try", now_ns=1)
-        observer.look()
-        part = len(live.records) // 5
-        for record in live.records[number * part : (number + 1) * part]:
-            observer.take(record)
-        assert version in figures(observer)
-        assert len(workshop.opened) <= 2
-        assert len(workshop._bundles) == 1
-        retire(registry, name, sha, who="ana", why="enough", now_ns=2)
-    observer.look()
-    assert len(workshop.opened) <= 1
-    assert workshop._bundles == {}
-    assert len(observer._roster._found) == 1
-
-
 def test_an_older_model_is_watched_while_it_stands_in(played: Played) -> None:
     """The champion is broken in the second half and the model before it predicts in its place."""
     assigned = next(one for one in played.records if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
@@ -447,82 +243,3 @@ def test_a_canary_that_is_stopped_wins_nothing_beside_a_champion_that_loses(play
     assert pair.open.signals <= compared + 2, "those that were open by then, and no other"
     (verdict,) = [one.verdict for one in observer.judge_now()]
     assert verdict.said == "wait"
-
-
-@pytest.mark.fault("E12")
-def test_a_shadow_that_takes_its_process_with_it_is_known_and_not_run_again(artifacts: Path, tmp_path: Path) -> None:
-    """A process is killed while a version is at work: the next one refuses that version, and no other."""
-    bundle = load_bundle(artifacts / "demo-crypto")
-    code = (
-        "import os, signal; from pathlib import Path; from models.observer.blame import Blame;"
-        f"Blame(Path({str(tmp_path)!r})).take({bundle.version!r}); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    root = Path(__file__).parents[4]
-    died = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, env=dict(os.environ))
-    assert died.returncode == -signal.SIGKILL
-    workshop = Workshop(None, tmp_path, OnnxModel)
-    with pytest.raises(BundleError, match="the process that ran it died while it was at work"):
-        workshop.model(bundle)
-    other = variant(artifacts, tmp_path / "other")
-    assert workshop.model(other).version == other.version
-    assert list(Workshop(None, tmp_path, OnnxModel).refused) == [bundle.version], "also at the start after that"
-    Blame(tmp_path).take(other.version)
-    assert list(Workshop(None, tmp_path, OnnxModel).refused) == [bundle.version, other.version]
-
-
-def test_what_could_not_be_done_is_told_again_until_an_operator_clears_it(played: Played) -> None:
-    """To the registry alone: the daemon has heard of the alarm."""
-    observer = played.observer()
-    observer.take(played.records[0])
-    stopped = Alarmed(BTC, "m@1", "calibration", "stop", 0.5, "its calibration error is 0.3")
-    observer.not_done(stopped)
-    assert observer.look() == []
-    observer.last_seq_ns += AGAIN_NS
-    (again,) = observer.look()
-    assert again == Unsettled(stopped)
-    assert request_of(again) == ("", {})
-    assert observer.look() == []
-    observer.not_done(stopped)
-    observer.last_seq_ns += AGAIN_NS
-    assert observer.look() == [], "each time twice as long: what the registry refuses costs a check of the version"
-    observer.last_seq_ns += AGAIN_NS
-    assert observer.look() == [Unsettled(stopped)]
-    observer.not_done(stopped)
-    observer.take(e.ModelAlarmed(1, 1, BTC, "m@1", "", "clear", 0.5, "looked at"))
-    observer.last_seq_ns += 4 * AGAIN_NS
-    assert observer.look() == []
-
-
-def test_what_is_refused_again_and_again_is_tried_by_one_course_alone(played: Played) -> None:
-    """A verdict comes by itself with further signals as well: each time that was one more try an hour, for ever."""
-    observer = played.observer()
-    observer.take(played.records[0])
-    stopped = Alarmed(BTC, "m@1", "calibration", "stop", 0.5, "its calibration error is 0.3")
-    for _ in range(3):
-        observer.not_done(stopped)
-        observer.last_seq_ns += 1
-    observer.last_seq_ns += 4 * AGAIN_NS
-    assert observer.look() == [Unsettled(stopped)]
-
-
-@pytest.mark.parametrize("brought_back", [False, True])
-def test_a_stop_that_a_process_before_told_is_followed_in_the_registry(played: Played, brought_back: bool) -> None:
-    """It died between the daemon and the registry; what an operator decided since then is not undone."""
-    at = next(i for i, one in enumerate(played.records) if isinstance(one, e.ModelAssigned) and one.instrument == BTC)
-    assigned = played.records[at]
-    assert isinstance(assigned, e.ModelAssigned)
-    observer = replace(played, records=played.records[: at + 2]).watched_by(played.observer())
-    now_ns = observer.last_seq_ns
-    for source in ("calibration", "operator"):
-        observer.take(e.ModelAlarmed(now_ns, now_ns, BTC, assigned.model, source, "stop", 0.5, "beyond chance"))
-    if brought_back:
-        for model in ("before@1", assigned.model):
-            observer.take(msgspec.structs.replace(assigned, model=model, ts_recv_ns=now_ns))
-    observer.look()
-    observer.last_seq_ns += AGAIN_NS
-    told = observer.look()
-    stopped = Alarmed(BTC, assigned.model, "calibration", "stop", 0.5, "beyond chance")
-    assert told == ([] if brought_back else [Unsettled(stopped)])
-    observer.take(e.ModelAlarmed(now_ns, now_ns, BTC, assigned.model, "skew", "stop", 0.5, "its own"))
-    observer.last_seq_ns += AGAIN_NS
-    assert observer.look() == []

@@ -13,17 +13,11 @@ import pytest
 from models.bundle import load_bundle
 from models.life.checking import GIVEN_UP, Checked
 from models.observer.admission import RETRY_NS, Admission
-from models.observer.observer import Observer
 from models.observer.roster import TRACKS_MAX
 from models.observer.turns import Ask, Turns
 from models.registry.promotion import promote, retire
 from tests.support.journals import wait_until
-from tests.support.watched import BTC, play
-
-
-def figures(observer: Observer) -> dict[str, dict[str, Any]]:
-    return {version: found for instrument, version, found in observer.figures() if instrument == BTC}
-
+from tests.support.watched import figures, play
 
 WINDOW = np.zeros((2, 3), np.float32)
 

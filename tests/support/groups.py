@@ -9,20 +9,14 @@ import msgspec
 
 from engine import events as e
 from engine.carried import encode_carried
-from engine.commands import (
-    GroupEnded,
-    GroupIntent,
-    NewOrder,
-    NewOrderWithExits,
-    OrderIntent,
-    OrderType,
-    TimeInForce,
-)
+from engine.commands import GroupEnded, GroupIntent, NewOrder, NewOrderWithExits, OrderIntent, OrderType, TimeInForce
 from engine.offers import ALL_PLAIN, Offer
 from engine.order_ids import attached_id
 from engine.recovery import Recovery
+from risk.gate import Gate
 from tests.support.account import Account
-from tests.support.core import intent, quote
+from tests.support.core import BTC, intent, quote
+from tests.support.limits import make_limits
 
 D = Decimal
 SECOND_NS = 1_000_000_000
@@ -52,6 +46,11 @@ def target(px: str = "110", qty: str = "2", **changes: Any) -> OrderIntent:
 
 def stop(px: str = "90", qty: str = "2", **changes: Any) -> OrderIntent:
     return exit_of(OrderType.STOP, qty, trigger_px=D(px), **changes)
+
+
+STOP_LIMIT = exit_of(OrderType.STOP_LIMIT, trigger_px=D(90), limit_px=D(89))
+# Enters when the price has risen there.
+RISE = intent(limit_px=None, order_type=OrderType.STOP, trigger_px=D(105), time_in_force=TimeInForce.GTC)
 
 
 def bracket(*exits: OrderIntent, qty: str = "2") -> GroupIntent:
@@ -169,3 +168,14 @@ def settle(trader: Trader, btc: Decimal, *open_ids: str) -> None:
 def exits(trader: Trader) -> list[NewOrder]:
     """Exits that we have sent."""
     return [order for order in trader.venue.orders if order.intent.side is e.Side.SELL]
+
+
+def guarded(wish: GroupIntent | None = None, *, offer: Offer = ALL_PLAIN, **limits: Any) -> Trader:
+    """Behind the real gate, with equity known; ``wish`` is a bracket whose entry of 2 has filled."""
+    usual = {"allowed_instruments": [BTC], "duplicate_window_ns": 1, "collar_bps": 2000}
+    trader = Trader(gate=Gate(make_limits(**{**usual, **limits})), offers={"coinbase": offer})
+    trader.wait(1)
+    if wish is not None:
+        trader.wish(wish)
+        trader.fill(trader.last, "2", "100", "entry")
+    return trader

@@ -1,7 +1,10 @@
-"""What operators ask of a running session by its socket, and what happens to positions at its end."""
+"""What operators, and who watches models, ask of a running session by its socket; what happens to positions
+at its end."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,11 @@ import pytest
 from engine import events as e
 from engine.commands import NewOrder, RiskState
 from engine.errors import KestrelError
-from engine.runtime.control import read_halt, write_halt
+from engine.runtime.control import ask, read_halt, socket_path, write_halt
 from engine.runtime.requests import make_request
 from tests.support.core import BTC, fill, open_market, quote
-from tests.unit.engine.runtime.test_supervisor import Session, command, until
+from tests.support.serving import Answers
+from tests.support.supervised import Session, command, until
 
 
 def ready(folder: Path) -> Session:
@@ -257,3 +261,45 @@ async def test_an_end_that_cannot_flatten_is_bounded(tmp_path: Path) -> None:
 
     assert await session.during(script) == "the script ended"
     assert list(session.core.view.held()) == [BTC]
+
+
+async def test_commands_reach_the_core_and_an_unknown_one_is_answered(tmp_path: Path) -> None:
+    """Over the real socket: status, reduce, halt, resume, nonsense, stop."""
+    session = Session(tmp_path)
+
+    async def script() -> None:
+        assert (await command(session, "status"))["open_orders"] == 0
+        assert (await command(session, "reduce", reason="lunch"))["state"] == "reducing"
+        assert (await command(session, "halt", reason="x" * 500))["state"] == "halted"
+        assert (await command(session, "reduce", reason="half a pair \ud800"))["state"] == "reducing"
+        assert (await command(session, "resume"))["state"] == "active"
+        with pytest.raises(KestrelError, match="unknown command 'dance'"):
+            await command(session, "dance")
+        assert (await command(session, "stop"))["ok"] is True
+
+    assert await session.during(script) == "operator"
+    assert [len(halted.reason) for halted in session.of(e.Halted)] == [200]
+    assert [reduced.reason for reduced in session.of(e.Reduced)] == ["lunch", "half a pair \\ud800"]
+    assert not socket_path(session.run_dir, "s", os.getpid()).exists()
+    assert session.venue.stopped
+
+
+@pytest.mark.fault("E10")
+async def test_an_alarm_about_a_model_comes_by_the_control_socket_and_is_on_record(tmp_path: Path) -> None:
+    """As the process that watches models asks, from a thread of its own; a figure is kept and no event."""
+    session = Session(tmp_path, model=Answers("m@1"))
+    open_market(session.core)
+    path = socket_path(session.user_dir, "s", os.getpid())
+    alarm = {"instrument": BTC, "model": "m@1", "source": "psi", "action": "size_down", "factor": 0.5, "text": "drift"}
+
+    async def script() -> None:
+        answer = await asyncio.to_thread(ask, path, "model_alarm", alarm)
+        assert answer["standing"] == [f"{BTC}: m@1 serving, sizes times 0.5: sized down by psi: drift"]
+        report = {"instrument": BTC, "model": "m@1", "role": "champion", "figures": {"ece": 0.1}}
+        await asyncio.to_thread(ask, path, "model_report", report)
+        with pytest.raises(KestrelError, match="not in this session"):
+            await asyncio.to_thread(ask, path, "model_alarm", {**alarm, "instrument": "X/Y@z"})
+
+    await session.during(script)
+    (told,) = session.of(e.ModelAlarmed)
+    assert (told.instrument, told.model, told.source, told.action, told.factor) == (BTC, "m@1", "psi", "size_down", 0.5)

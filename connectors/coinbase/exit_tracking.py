@@ -84,7 +84,7 @@ class ExitTracking:
         if attachment is None or attachment.venue_order_id or not venue_order_id:
             return []
         order = self._by_venue.get(venue_order_id)
-        if order is not None and order.ours:
+        if order is not None and order.ours and not order.found:
             return []  # whatever that is, it is an order that we have sent
         self.attachments.name(attachment, venue_order_id)
         events: list[InputEvent] = []
@@ -96,6 +96,8 @@ class ExitTracking:
             events.append(
                 OrderCancelled(ts_recv_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id, text)
             )
+        if order.ours:
+            order.end = ""  # an earlier session's: that it is nobody else's ended it in the books
         self._by_client.pop(order.client_order_id, None)
         self._ended.pop(order.client_order_id, None)
         self._held.pop(venue_order_id, None)

@@ -30,6 +30,7 @@ from engine.carried import ENDED, CarriedOrder
 from engine.commands import NewOrderWithExits, OrderType
 from engine.errors import VenueError, WrongAccount
 from engine.events import AccountSettled, BalanceReported, FundingSettled, PositionReported
+from engine.managed_order import EXTERNAL
 from engine.order_ids import attached_id
 from engine.order_states import OrderState
 from engine.ports import Clock, Publish
@@ -107,6 +108,7 @@ class AccountReconciler:
                     order.trade_ids,
                     ended=order.state in ENDED,
                     rejected=order.state == OrderState.REJECTED,
+                    of_others=order.new.intent.strategy == EXTERNAL,
                     instrument=order.new.intent.instrument,
                 )
                 self._adopt_version(order)

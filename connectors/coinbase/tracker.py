@@ -171,12 +171,15 @@ class OrderTracker(ExitTracking):
         *,
         ended: bool,
         rejected: bool = False,
+        of_others: bool = False,
         instrument: str = "",
     ) -> None:
-        """Follow an order that an earlier session has sent; its fills that are booked are not told again.  One that
-        was ``rejected`` (refused, or given up as never arrived) lives should it show itself."""
+        """Follow an order that an earlier session has sent, or has told as one ``of_others``; its fills that are booked
+        are not told again.  One that was ``rejected`` (refused, or given up as never arrived) lives should it show
+        itself."""
         order = self._by_client[client_order_id] = Tracked(client_order_id, True, instrument=instrument)
-        order.booked_qty = order.claimed_qty = order.unnamed_qty = filled_qty
+        order.found = of_others
+        order.booked_qty = order.claimed_qty = order.unnamed_qty = order.told_qty = filled_qty
         order.entries = dict.fromkeys(entries, 0)
         if venue_order_id:
             self._bind(order, venue_order_id)

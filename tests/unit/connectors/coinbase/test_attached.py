@@ -251,6 +251,24 @@ def test_an_exit_that_an_earlier_session_has_told_is_told_to_have_ended() -> Non
     assert see_exit(t, "CANCELLED") == []
 
 
+@pytest.mark.fault("B19")
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_exit_that_an_earlier_session_took_for_somebody_elses_is_known_again(ended: bool) -> None:
+    """Seed 950471: it showed itself before its entry, and the machine went down before it was told as an exit.  Taken
+    for an order that we had sent it was missing, and another one was sent beside it."""
+    t = OrderTracker("coinbase", {"BTC-USD": BTC})
+    t.adopt("c1", "v1", D("0.4"), ("e1",), ended=True, instrument=BTC)
+    t.adopt("x1", "x1", D(0), (), ended=ended, of_others=True, instrument=BTC)
+    t.attachments.expect(entry(), "BTC-USD")
+    others = [] if ended else [(OrderCancelled, "x1")]
+    assert kinds(t.name_exit("c1", "x1", 5)) == [*others, (OrderAttached, EXIT)]
+    assert t.awaited_exits() == []
+    assert see_exit(t, leaves="0.4") == []
+    assert kinds(book(t, "e2", "x1")) == [(OrderFilled, EXIT)]
+    assert see_exit(t, "FILLED", "0.4") == []
+    assert t.open_orders() == []
+
+
 @pytest.mark.fault("B12")
 @pytest.mark.parametrize("asked", [True, False])
 def test_the_end_of_an_exit_waits_for_what_it_may_have_filled(asked: bool) -> None:

@@ -426,20 +426,25 @@ def _complaints(checks: Checks) -> Iterator[None]:
     for root in roots:
         root.addHandler(handler)
         root.propagate = False
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _what: None  # ``finally`` blocks of the dead
+    _collect()  # the world of the seed before, which lived until its own caller was done with it
     # When garbage is found must not depend on what ran before this seed: finalisers act.  What there is now is not
     # looked at.
     gc.freeze()
     gc.disable()
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _what: None  # ``finally`` blocks of the dead
     try:
         yield
     finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that the dead never came to await
-            gc.collect()  # of what this seed has made
+        _collect()  # of what this seed has made
         gc.enable()
         gc.unfreeze()
         sys.unraisablehook = hook
         for root, propagate in before:
             root.removeHandler(handler)
             root.propagate = propagate
+
+
+def _collect() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that the dead never came to await
+        gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -13,6 +14,7 @@ from connectors.coinbase.tracker import OrderTracker
 from connectors.fakes import EventLog, FakeClock, ScriptedOrderChannel
 from connectors.ratelimit import TokenBucket
 from engine.commands import CancelOrder
+from engine.events import CancelRejected
 from tests.support.coinbase import BTC, TS_NS, accepted_answer, new_order
 
 PEM = ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -87,3 +89,12 @@ class Bench:
             ts_event_ns=TS_NS,
             ts_recv_ns=TS_NS,
         )
+
+
+def cancelled_ids(request: bytes) -> list[str]:
+    ids: list[str] = json.loads(request.partition(b"\r\n\r\n")[2])["order_ids"]
+    return ids
+
+
+def refusals(b: Bench) -> list[tuple[str, str]]:
+    return [(e.client_order_id, e.reason) for e in b.log.of(CancelRejected)]

@@ -19,6 +19,7 @@ SECOND = 1_000_000_000
 PERP = "BTC/USDT@binance_usdm"
 OTHER = "ETH/USD@coinbase"
 EURO = "BTC/EUR@coinbase"
+TWO = [NAME, OTHER]
 
 
 def order(**changes: Any) -> OrderIntent:
@@ -89,3 +90,7 @@ def held(qty: str = "1", name: str = NAME) -> FakeView:
     view = FakeView()
     view.hold(name, D(qty), strategy="s")
     return view
+
+
+def two_coins() -> FakeView:
+    return FakeView(make_instrument(NAME), make_instrument(OTHER))

@@ -109,10 +109,12 @@ class ExitTracking:
         return events
 
     def adopt_exit(self, attachment: Attachment, size_qty: Decimal) -> None:
-        """An earlier session has heard of it: it is told again when the venue shows it, as large as it is then."""
+        """An earlier session has heard of it: it is told again when the venue shows it, as large as it is then.  One
+        whose end that session has told, however it ended, is not."""
         order = self._by_client.get(attachment.name)
         if order is not None:
             order.attachment, order.size_qty, order.is_carried = attachment, size_qty, True
+            order.accepted = order.accepted or order.closed
 
     def release(self, order: Tracked, ts_recv_ns: int) -> list[InputEvent]:
         """A held order came with no entry: it is somebody else's."""
@@ -161,6 +163,9 @@ class ExitTracking:
                 assert order.attachment is not None
                 self._doubted[order.attachment.entry] = None
                 return
+            if order.closed:  # it went with its entry, unheard of, which has filled something after all
+                order.closed, order.is_end_unread = False, may_hide_fills(order)
+                self._ended.pop(order.client_order_id, None)
             self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
         self._catch_up(order, ts_event_ns, ts_recv_ns, events)
 

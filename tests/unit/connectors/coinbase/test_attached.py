@@ -251,6 +251,36 @@ def test_an_exit_that_an_earlier_session_has_told_is_told_to_have_ended() -> Non
     assert see_exit(t, "CANCELLED") == []
 
 
+@pytest.mark.fault("B3")
+def test_one_that_went_unheard_of_is_told_with_its_end_when_its_entry_has_filled_something_after_all() -> None:
+    """Without its end it was open in the books for good."""
+    t = tracker()
+    t.accepted("c1", "v1", 5)
+    t.name_exit("c1", "x1", 5)
+    observe(t, "CANCELLED")
+    t.fills_read("v1", 9, after_end=True)
+    assert see_exit(t, "CANCELLED", leaves="0") == []
+    assert t.open_orders() == []
+    assert kinds(book(t, size="0.1")) == [(OrderFilled, "c1"), (OrderAttached, EXIT)]
+    assert "x1" in t.take_wanted()
+    assert kinds(t.fills_read("x1", 9, after_end=True)) == [(OrderCancelled, EXIT)]
+    assert t.open_orders() == []
+
+
+@pytest.mark.fault("B3")
+@pytest.mark.fault("B16")
+@pytest.mark.parametrize("rejected", [False, True])
+def test_an_exit_whose_end_an_earlier_session_has_told_is_not_told_again(rejected: bool) -> None:
+    """Seed 951272: the venue had refused it, and its entry filled more than was asked for after a restart."""
+    t = OrderTracker("coinbase", {"BTC-USD": BTC})
+    t.adopt("c1", "v1", D("0.4"), ("e1",), ended=True, instrument=BTC)
+    t.adopt(EXIT, "x1", D(0), (), ended=True, rejected=rejected, instrument=BTC)
+    t.adopt_exit(t.attachments.expect(entry(), "BTC-USD", "x1"), D("0.4"))
+    assert kinds(book(t, "e2", size="0.2")) == [(OrderFilled, "c1")]
+    assert see_exit(t, leaves="0.4") == []
+    assert t.open_orders() == []
+
+
 @pytest.mark.fault("B19")
 @pytest.mark.parametrize("ended", [False, True])
 def test_an_exit_that_an_earlier_session_took_for_somebody_elses_is_known_again(ended: bool) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from engine.codec import Record
 from engine.commands import NewOrder
 from engine.core import TradingCore
-from engine.events import ModelAlarmed, ModelAssigned, ModelOffered, ModelStanding, Prediction
+from engine.events import FeedUp, ModelAlarmed, ModelAssigned, ModelOffered, ModelStanding, Prediction
 from engine.seats import BROKEN, CANARY, CHAMPION, EXPIRES_NS, GONE, OLDER, SERVING, WARMING
 from engine.serving import SHARE_MAX
 from engine.stakes import CANARY_SUFFIX
@@ -70,7 +70,7 @@ class ServedChecks:
         self._said: list[_Said] = []
         self._entered: dict[str, Decimal] = {}
         self._quotes: Counter[str] = Counter()
-        """By instrument, since the last version began to warm."""
+        """By instrument, since the last version began to warm or the feed came back."""
 
     def is_served(self, strategy: str) -> bool:
         """Whether it trades on a model."""
@@ -122,6 +122,8 @@ class ServedChecks:
             self._said.append(said)
         elif isinstance(record, Prediction):
             self._predicted(record)
+        elif isinstance(record, FeedUp) and record.stream == "market":
+            self._quotes.clear()
 
     def _of(self, instrument: str) -> _Seats:
         return self._seats.setdefault(instrument, _Seats())
@@ -203,9 +205,12 @@ class ServedChecks:
         return share * Decimal(str(seats.factors[role, seats.of(role)]))
 
     def finish(self, core: TradingCore) -> None:
-        """Long after the last fault: somebody serves everywhere, or warms in a market that says next to nothing."""
+        """Long after the last fault: somebody serves everywhere, or has no rows yet in a market that says next to
+        nothing: one that warms, or one that broke and waits for a row to be tried."""
         for name, lane in core.lanes.items():
-            if lane.warming is not None and self._quotes[name] < WARMED_BY:
+            seat = lane.seat
+            if not lane.model_slots or (seat is not None and seat.serves):
                 continue
-            if lane.model_slots and (lane.seat is None or not lane.seat.serves):
-                self._fail("E4", f"no model serves {name}: {'nobody' if lane.seat is None else lane.seat.reason}")
+            is_cold = seat is not None and seat.state == BROKEN and seat.features is not None and not seat.features.warm
+            if (lane.warming is None and not is_cold) or self._quotes[name] >= WARMED_BY:
+                self._fail("E4", f"no model serves {name}: {'nobody' if seat is None else seat.reason}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.commands import NewOrder
-from engine.events import ModelAlarmed, ModelAssigned, ModelOffered, ModelStanding, Prediction, PredictionStatus
+from engine.events import FeedUp, ModelAlarmed, ModelAssigned, ModelOffered, ModelStanding, Prediction, PredictionStatus
 from engine.runtime.simulation.served import WARMED_BY, ServedChecks
 from tests.support.core import intent
 
@@ -33,9 +33,27 @@ def test_a_market_that_says_next_to_nothing_warms_nobody(warms: bool, quotes: in
     checks.recorded(1, 1, ModelStanding(1, 1, BTC, "champion", "walker@5", "warming", 1.0, "waiting for the first row"))
     for _ in range(quotes):
         checks.quoted(BTC)
-    expired = SimpleNamespace(serves=False, reason="model walker@42 has expired")
+    expired = SimpleNamespace(serves=False, state="expired", reason="model walker@42 has expired")
     lane = SimpleNamespace(model_slots=["walker"], seat=expired, warming=object() if warms else None)
     core: Any = SimpleNamespace(lanes={BTC: lane})
+    checks.finish(core)
+    assert found == broken
+
+
+@pytest.mark.parametrize(
+    ("warm", "quotes", "broken"), [(False, WARMED_BY - 1, []), (False, WARMED_BY, ["E4"]), (True, 0, ["E4"])]
+)
+def test_one_that_broke_is_tried_when_it_has_a_row_again(warm: bool, quotes: int, broken: list[str]) -> None:
+    """Seed 951240: the feed was cut in its last trial, and in the minutes that were left the market said too little."""
+    found: list[str] = []
+    checks = ServedChecks(lambda invariant, _text: found.append(invariant), ("walker",))
+    for _ in range(WARMED_BY):
+        checks.quoted(BTC)
+    checks.recorded(1, 1, FeedUp(1, 1, "coinbase", "market"))
+    for _ in range(quotes):
+        checks.quoted(BTC)
+    seat = SimpleNamespace(serves=False, state="broken", reason="late", features=SimpleNamespace(warm=warm))
+    core: Any = SimpleNamespace(lanes={BTC: SimpleNamespace(model_slots=["walker"], seat=seat, warming=None)})
     checks.finish(core)
     assert found == broken
 

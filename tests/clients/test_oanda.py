@@ -12,11 +12,12 @@ import pytest
 from connectors.certificates import AUTHORITY
 from connectors.oanda.sandbox.server import serve
 from connectors.oanda.sandbox.settings import RateLimits, SandboxSettings, Switches, instruments_named
-from tests.clients.running import PATIENT, Results, once, run
+from tests.clients.running import PATIENT, Results, once, run_in_turn
 
 pytestmark = PATIENT
 
 FEW = instruments_named(["EUR_USD", "USD_JPY", "SPX500_USD"])
+SCRIPTS = ("oanda.py", "oanda_orders.py")
 NUMBERS = [str(number) for number in range(1, 32)]
 STILL: dict[str, Any] = {"warmup_s": 2.0, "heartbeat_s": 0.3, "history_days": 4, "instruments": FEW}
 LIVELY: dict[str, Any] = {"warmup_s": 2.0, "heartbeat_s": 0.3, "history_days": 0, "speed": 20.0, "instruments": FEW}
@@ -37,7 +38,7 @@ async def _session(python: Path, home: Path) -> Results:
             at[name] = {**made.addresses(), "token": made.token}
             if "tls_folder" in settings:
                 at[name]["authority"] = str(settings["tls_folder"] / AUTHORITY)
-        return await run(python, "oanda.py", at, home=home)
+        return await run_in_turn(python, SCRIPTS, at, home=home)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 from connectors.coinbase.sandbox.keys import make_key_file
 from connectors.coinbase.sandbox.server import serve
 from connectors.coinbase.sandbox.settings import DEFAULT_PRODUCTS, FUTURES, RateLimits, SandboxSettings
-from tests.clients.running import PATIENT, Results, once, run
+from tests.clients.running import PATIENT, Results, once, run_in_turn
 from tests.support.coinbase_sandbox import STILL_MS
 
 pytestmark = PATIENT
@@ -40,7 +40,9 @@ CCXT_VENUES = ("main", "tls", "plain", "lively", "limited")
 STREAM_VENUES = ("main", "plain", "lively", "strict")
 
 
-async def _session(python: Path, script: str, home: Path, venues: Sequence[str], *, tls: bool = True) -> Results:
+async def _session(
+    python: Path, scripts: Sequence[str], home: Path, venues: Sequence[str], *, tls: bool = True
+) -> Results:
     make_key_file(home / "ed25519.json", algorithm="EdDSA")
     make_key_file(home / "stranger.json")
     at: dict[str, Any] = {name: str(home / f"{name}.json") for name in ("ed25519", "stranger")}
@@ -57,13 +59,13 @@ async def _session(python: Path, script: str, home: Path, venues: Sequence[str],
             sandbox = await serve(SandboxSettings(**given))
             stack.push_async_callback(sandbox.stop)
             at[name] = sandbox.addresses()
-        return await run(python, script, at, home=home)
+        return await run_in_turn(python, scripts, at, home=home)
 
 
 @pytest.fixture(scope="session")
 def rest(clients_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
     def make(home: Path) -> Results:
-        return asyncio.run(_session(clients_python, "coinbase_rest.py", home, REST_VENUES))
+        return asyncio.run(_session(clients_python, ("coinbase_rest.py", "coinbase_orders.py"), home, REST_VENUES))
 
     return once(tmp_path_factory, "coinbase-rest", make)
 
@@ -71,7 +73,7 @@ def rest(clients_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Resu
 @pytest.fixture(scope="session")
 def streams(clients_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
     def make(home: Path) -> Results:
-        return asyncio.run(_session(clients_python, "coinbase_streams.py", home, STREAM_VENUES))
+        return asyncio.run(_session(clients_python, ("coinbase_streams.py",), home, STREAM_VENUES))
 
     return once(tmp_path_factory, "coinbase-streams", make)
 
@@ -91,7 +93,7 @@ def test_the_official_library_over_streams(streams: Results, number: str) -> Non
 @pytest.fixture(scope="session")
 def ccxt(clients_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
     def make(home: Path) -> Results:
-        return asyncio.run(_session(clients_python, "coinbase_ccxt.py", home, CCXT_VENUES, tls=False))
+        return asyncio.run(_session(clients_python, ("coinbase_ccxt.py",), home, CCXT_VENUES, tls=False))
 
     return once(tmp_path_factory, "coinbase-ccxt", make)
 

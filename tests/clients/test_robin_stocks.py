@@ -13,10 +13,11 @@ import pytest
 from connectors.certificates import AUTHORITY
 from connectors.robin_stocks.sandbox.server import RunningSandbox, serve
 from connectors.robin_stocks.sandbox.settings import AccountSettings, SandboxSettings, stocks_named
-from tests.clients.running import PATIENT, Results, once, run
+from tests.clients.running import PATIENT, Results, once, run_in_turn
 
 pytestmark = PATIENT
 
+SCRIPTS = ("robinhood_login.py", "robinhood_stocks.py")
 NUMBERS = [str(number) for number in range(13, 22)]
 FEW = stocks_named(["AAPL", "SPY"])
 HELD = {"AAPL": Decimal(50)}
@@ -55,7 +56,7 @@ async def _session(python: Path, home: Path) -> Results:
             at[name] = _at(sandbox)
             if "tls_folder" in given:
                 at[name]["authority"] = str(given["tls_folder"] / AUTHORITY)
-        return await run(python, "robinhood_stocks.py", at, home=home)
+        return await run_in_turn(python, SCRIPTS, at, home=home)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import time
 import types
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 import robin_stocks.robinhood as rs
@@ -103,3 +103,16 @@ def placed(reply: Any) -> dict[str, Any]:
     assert isinstance(reply, dict), reply
     assert reply.get("id"), reply
     return reply
+
+
+def main_venue(settings: dict[str, Any]) -> Venue:
+    venue = Venue(settings["main"], Path(settings["home"]) / "main")
+    venue.pin()
+    assert venue.login()["access_token"]
+    rs.cancel_all_stock_orders()
+    return venue
+
+
+def fields(body: str) -> dict[str, str]:
+    """Of a form."""
+    return dict(parse_qsl(body))

@@ -36,6 +36,40 @@ def resting(qty: str = "4", **options: object) -> tuple[Account, NewOrder]:
     return account, order
 
 
+def replaced() -> tuple[Account, NewOrder, NewOrder]:
+    """4 at another price: the old version was cancelled before it filled anything, and the new one has left."""
+    account, old = resting()
+    replace(account, old, "4")
+    account.end(old, e.OrderCancelled)
+    return account, old, account.venue.orders[-1]
+
+
+def replaced_unseen() -> tuple[Account, NewOrder, NewOrder]:
+    """As ``replaced``, of an old version that never arrived, as was told; the new one rests."""
+    account = Account()
+    old = account.place(qty="4")
+    account.end(old, e.OrderOutcomeUnknown)
+    replace(account, old, "4")
+    account.end(old, e.OrderRejected)
+    new = account.venue.orders[-1]
+    account.accept(new)
+    return account, old, new
+
+
+def next_session(account: Account, kept: e.StateKept, *, killed: bool) -> Account:
+    """On the same account, not confirmed yet; ``killed``: from what is on record since that state was kept."""
+    if killed:
+        left = Recovery("USD")
+        left.take(account.records[account.records.index(kept) :])
+        state = encode_carried(left.left())
+    else:
+        state = account.keep().state
+    other = Account(opened=False)
+    other.publish(e.StateCarried(20, 20, "before", 7, state))
+    other.open()
+    return other
+
+
 @pytest.mark.fault("B13")
 def test_the_new_version_leaves_when_the_old_one_is_gone_and_not_before() -> None:
     """Cancelled first; what the old one filled is no more to be done; the new one names the old one."""
@@ -64,10 +98,7 @@ def test_an_old_version_that_fills_instead_leaves_nothing_to_do() -> None:
 @pytest.mark.fault("B5")
 def test_a_late_fill_of_the_old_version_makes_the_new_one_smaller() -> None:
     """Told after the cancel and after the new one left: the new one is replaced by less, no quantity counts twice."""
-    account, old = resting()
-    replace(account, old, "4")
-    account.end(old, e.OrderCancelled)
-    second = account.venue.orders[-1]
+    account, old, second = replaced()
     account.fill(old, "3", "100", "late")
     assert account.venue.cancelled == [old.client_order_id, second.client_order_id]
     account.fill(second, "0.5", "101", "t2")
@@ -82,10 +113,7 @@ def test_a_late_fill_of_the_old_version_makes_the_new_one_smaller() -> None:
 @pytest.mark.fault("B13")
 def test_versions_that_filled_more_than_was_wished_stop_new_risk() -> None:
     """The new one had filled before the old one's late fill was told: the fills are booked, risk is reducing."""
-    account, old = resting()
-    replace(account, old, "4")
-    account.end(old, e.OrderCancelled)
-    second = account.venue.orders[-1]
+    account, old, second = replaced()
     account.fill(second, "4", "101", "t2")
     account.fill(old, "1", "100", "late")
     assert (account.core.view.position(BTC).qty, account.core.risk_state) == (D(5), RiskState.REDUCING)
@@ -122,10 +150,7 @@ def test_nothing_follows_an_order_that_was_cancelled_while_it_was_being_replaced
 @pytest.mark.parametrize("wished", [False, True])
 def test_a_late_fill_brings_no_cancelled_version_back_and_changes_no_later_wish(wished: bool) -> None:
     """The new version is being cancelled when the old one's fill is told, or is being replaced once more, at 102."""
-    account, old = resting()
-    replace(account, old, "4")
-    account.end(old, e.OrderCancelled)
-    second = account.venue.orders[-1]
+    account, old, second = replaced()
     account.accept(second)
     if wished:
         replace(account, second, "5", "102")
@@ -141,10 +166,7 @@ def test_a_late_fill_brings_no_cancelled_version_back_and_changes_no_later_wish(
 @pytest.mark.parametrize("late", ["0", "1"])
 def test_versions_that_have_filled_too_much_together_reduce_whichever_fills_last(late: str) -> None:
     """The old one's fill is told while the new one is being cancelled, which the venue refuses: it fills as well."""
-    account, old = resting()
-    replace(account, old, "4")
-    account.end(old, e.OrderCancelled)
-    second = account.venue.orders[-1]
+    account, old, second = replaced()
     account.accept(second)
     account.cancel(second)
     if late != "0":
@@ -157,10 +179,7 @@ def test_versions_that_have_filled_too_much_together_reduce_whichever_fills_last
 @pytest.mark.fault("B5")
 def test_a_newest_version_whose_cancel_was_refused_is_made_smaller_when_it_fills() -> None:
     """The old one's 1 was told while the cancel was out: of its own 4, 3 are left to do, and none is too much yet."""
-    account, old = resting()
-    replace(account, old, "4")
-    account.end(old, e.OrderCancelled)
-    second = account.venue.orders[-1]
+    account, old, second = replaced()
     account.accept(second)
     account.cancel(second)
     account.fill(old, "1", "100", "late")
@@ -175,10 +194,7 @@ def test_a_newest_version_whose_cancel_was_refused_is_made_smaller_when_it_fills
 @pytest.mark.fault("B5")
 def test_what_was_filled_too_much_is_told_although_the_newest_is_open() -> None:
     """2 of the new one, then 3 of the old one: 1 too much, whether or not the other 2 can still be cancelled."""
-    account, old = resting()
-    replace(account, old, "4")
-    account.end(old, e.OrderCancelled)
-    second = account.venue.orders[-1]
+    account, old, second = replaced()
     account.fill(second, "2", "100", "t2")
     account.fill(old, "3", "100", "late")
     assert account.venue.cancelled == [old.client_order_id, second.client_order_id]
@@ -204,13 +220,7 @@ def test_what_was_filled_too_much_is_told_once(killed: bool) -> None:
     assert account.core.risk_state is RiskState.REDUCING
     at = account._at()
     account.publish(e.Resumed(at, at, "operator", "looked"))
-    if killed:
-        left = Recovery("USD")
-        left.take(account.records[account.records.index(before) :])
-        state = encode_carried(left.left())
-    else:
-        state = account.keep().state
-    other = _next_session(account, state)
+    other = next_session(account, before, killed=killed)
     at, cash = other._at(), other.core.portfolio.cash()["USD"]
     other.publish(e.AccountSettled(at, at, "coinbase", (("USD", cash), ("BTC", D(5)))))
     assert (other.core.risk_state, other.core.reconciliation.awaited) == (RiskState.ACTIVE, set())
@@ -243,13 +253,7 @@ def test_an_unknown_old_version_is_waited_for() -> None:
 @pytest.mark.parametrize("fills", [False, True])
 def test_an_old_version_that_shows_itself_after_it_was_given_up_goes(fills: bool) -> None:
     """It never arrived, as was told, and its successor rests: both at once would be twice what was wished."""
-    account = Account()
-    old = account.place(qty="4")
-    account.end(old, e.OrderOutcomeUnknown)
-    replace(account, old, "4")
-    account.end(old, e.OrderRejected)
-    new = account.venue.orders[-1]
-    account.accept(new)
+    account, old, new = replaced_unseen()
     if fills:
         account.fill(old, "1", "100", "late")
     else:
@@ -262,12 +266,7 @@ def test_an_old_version_that_shows_itself_after_it_was_given_up_goes(fills: bool
 @pytest.mark.fault("B6")
 def test_an_old_version_that_shows_itself_is_asked_to_go_until_it_does() -> None:
     """Its cancel was refused: once a second it is asked for again, and not any more when it has ended."""
-    account = Account()
-    old = account.place(qty="4")
-    account.end(old, e.OrderOutcomeUnknown)
-    replace(account, old, "4")
-    account.end(old, e.OrderRejected)
-    account.accept(account.venue.orders[-1])
+    account, old, _ = replaced_unseen()
     account.accept(old)
     for asked in (3, 4):
         account.end(old, e.CancelRejected)
@@ -336,14 +335,6 @@ def test_a_wish_of_wrong_types_quarantines_its_strategy() -> None:
     assert "ReplaceIntent with qty of type float" in record.text
 
 
-def _next_session(account: Account, state: bytes) -> Account:
-    """On the same account, not confirmed yet."""
-    other = Account(opened=False)
-    other.publish(e.StateCarried(20, 20, "before", 7, state))
-    other.open()
-    return other
-
-
 @pytest.mark.fault("B13")
 @pytest.mark.fault("B5")
 @pytest.mark.parametrize("killed", [False, True])
@@ -359,13 +350,7 @@ def test_versions_are_known_as_such_over_a_restart(killed: bool) -> None:
     account.end(old, e.OrderCancelled)
     new = account.venue.orders[-1]
     account.accept(new)
-    if killed:
-        left = Recovery("USD")
-        left.take(account.records[account.records.index(before) :])
-        state = encode_carried(left.left())
-    else:
-        state = account.keep().state
-    other = _next_session(account, state)
+    other = next_session(account, before, killed=killed)
     other.fill(old, "2", "100", "late")
     assert other.venue.cancelled == []
     at = other._at()

@@ -99,6 +99,8 @@ class CarriedMoney(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     equity_day_start: Decimal | None
     stakes: CarriedStakes = CarriedStakes()
     unvalued: tuple[CarriedUnvalued, ...] = ()
+    counted: tuple[tuple[str, Decimal], ...] = ()
+    """``(currency, the rate at which what strategies had won or lost in it was counted last)``."""
 
 
 class CarriedStrategy(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -215,10 +217,11 @@ _decoder = msgspec.msgpack.Decoder(Carried)
 
 def encode_carried(carried: Carried) -> bytes:
     """An order that is not being changed is written without that field, as by releases that knew no changes, and a
-    state without alarms, without twins to be closed, or with all valued, without those: their sessions replay byte for
-    byte."""
+    state without alarms, without twins to be closed, with all valued, or with nothing won in another currency, without
+    those: their sessions replay byte for byte."""
     orders = [one if one.edit is not None else msgspec.structs.astuple(one)[:-1] for one in carried.orders]
-    money = carried.money if carried.money.unvalued else msgspec.structs.astuple(carried.money)[:-1]
+    money = msgspec.structs.astuple(carried.money)
+    money = money[: len(money) - (0 if carried.money.counted else 1 if carried.money.unvalued else 2)]
     fields = [
         orders if value is carried.orders else money if value is carried.money else value
         for value in msgspec.structs.astuple(carried)

@@ -354,6 +354,7 @@ class Portfolio(Equity):
             self.equity_day_start,
             self.stakes.carried(),
             self._unvalued.carried(),
+            tuple([one for one in self.stakes.counted().items() if one[0] != self.currency]),
         )
 
     def _opened(self) -> set[tuple[str, str]]:
@@ -367,7 +368,7 @@ class Portfolio(Equity):
         self._balances.restore(money.cash)
         self._reported = set(money.reported)
         self._owners.restore(money.strategy_qty)
-        self.stakes.restore(money.stakes)
+        self.stakes.restore(money.stakes, money.counted)
         self._holdings.restore(money.holdings, instruments)
         listed = self._holdings.listed
         for name in [name for name in self._holdings.awaited if name in listed]:

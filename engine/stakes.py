@@ -9,7 +9,7 @@ own the largest holder first, so that none goes on believing in a position that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 from engine import cost
@@ -254,7 +254,17 @@ class Stakes:
             ),
         )
 
-    def restore(self, carried: CarriedStakes) -> None:
+    def counted(self) -> dict[str, Decimal]:
+        """By currency in which strategies have won or lost something, the rate at which that was counted last."""
+        won = {
+            self._instruments[name].settlement
+            for (owner, name), one in self._stakes.items()
+            if one.realised and owner in self.tallies and name in self._instruments
+        }
+        return {currency: self._counted[currency] for currency in sorted(won) if currency in self._counted}
+
+    def restore(self, carried: CarriedStakes, counted: Iterable[tuple[str, Decimal]] = ()) -> None:
+        self._counted = dict(counted)
         self._stakes = {
             (one.strategy, one.instrument): Stake(one.qty, one.avg_px, one.realised, one.fees, one.trip, one.since_ns)
             for one in carried.stakes

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from engine import events as e
-from engine.carried import encode_carried
-from engine.commands import NewOrder
+from engine.carried import Carried, decode_carried, encode_carried
+from engine.commands import NewOrder, RiskState
 from engine.continuity import take
 from engine.core import TradingCore
 from engine.instruments import AssetClass
@@ -229,23 +229,35 @@ def test_markets_by_which_money_is_counted_are_named() -> None:
     assert book.rate_markets() == ["USDT/USD@z", "EUR/USDC@y", "USDC/USDT@z"]
 
 
+def of_a_winner(rate: str = "60000", earlier: Portfolio | None = None) -> Portfolio:
+    """Books of an account on which ETH is traded against BTC; without an earlier one "s" has won 0.01 BTC."""
+    book = Portfolio("USD")
+    if earlier is not None:
+        money = decode_carried(
+            encode_carried(Carried(1, (spot(), ETH_BTC), (), (), earlier.carried(), RiskState.ACTIVE, "", ()))
+        ).money
+        book.restore(money, (spot(), ETH_BTC))
+    book.set_rate("BTC", D(rate))
+    for instrument in (spot(), ETH_BTC):
+        book.define(instrument)
+    for currency in ("USD", "BTC", "ETH"):
+        book.report_balance("coinbase", currency, D(1))
+    if earlier is None:
+        wins(book, "0.05", "0.06")
+    return book
+
+
+def wins(book: Portfolio, first: str, then: str) -> None:
+    for side, px in ((e.Side.BUY, first), (e.Side.SELL, then)):
+        traded = fill(NewOrder(1, "k-1", "coinbase", intent(side, instrument=ETH_BTC.id)), "1", px, px)
+        book.apply_fill(traded, "s")
+
+
 def test_what_a_strategy_won_before_is_no_result_of_a_day_on_which_its_currency_moves() -> None:
     """It won 0.01 BTC yesterday and holds nothing: BTC falls by a half, and it was stopped for a loss of 300 dollars.
     What it wins today counts."""
-    book = Portfolio("USD")
-    for instrument in (spot(), ETH_BTC):
-        book.define(instrument)
-    book.set_rate("BTC", D(60000))
-    for currency in ("USD", "BTC", "ETH"):
-        book.report_balance("coinbase", currency, D(1))
-
-    def wins(first: str, then: str) -> None:
-        for side, px in ((e.Side.BUY, first), (e.Side.SELL, then)):
-            traded = fill(NewOrder(1, "k-1", "coinbase", intent(side, instrument=ETH_BTC.id)), "1", px, px)
-            book.apply_fill(traded, "s")
-
+    book = of_a_winner()
     prices = {BTC: D(60000), ETH_BTC.id: D("0.05")}
-    wins("0.05", "0.06")
     book.revalue(1, prices.get)
     book.revalue(DAY_NS, prices.get)
     for rate in (45000, 30000):
@@ -253,6 +265,20 @@ def test_what_a_strategy_won_before_is_no_result_of_a_day_on_which_its_currency_
         prices[BTC] = D(rate)
         book.revalue(DAY_NS + 1, prices.get)
         assert book.stakes.tallies["s"].day == book.stakes.tallies["s"].day_low == 0
-    wins("0.04", "0.042")
+    wins(book, "0.04", "0.042")
+    book.revalue(DAY_NS + 2, prices.get)
+    assert book.stakes.tallies["s"].day == D("0.002") * 30000
+
+
+def test_nor_where_it_moves_while_no_session_runs() -> None:
+    """The same between two sessions of one day, over two restarts: the second one comes before anything has a price."""
+    before = of_a_winner()
+    before.revalue(1, {BTC: D(60000), ETH_BTC.id: D("0.05")}.get)
+    before.revalue(DAY_NS, {BTC: D(60000), ETH_BTC.id: D("0.05")}.get)
+    book = of_a_winner(earlier=of_a_winner(earlier=before))
+    prices = {BTC: D(30000), ETH_BTC.id: D("0.05")}
+    book.revalue(DAY_NS + 1, prices.get)
+    assert book.stakes.tallies["s"].day == book.stakes.tallies["s"].day_low == 0
+    wins(book, "0.04", "0.042")
     book.revalue(DAY_NS + 2, prices.get)
     assert book.stakes.tallies["s"].day == D("0.002") * 30000

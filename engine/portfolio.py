@@ -194,7 +194,6 @@ class Portfolio(Equity):
         listed = holding is not None
         if holding is None:
             holding = self._holdings.recalled(fill.instrument)
-            self.stakes.define(holding.instrument)
         instrument = holding.instrument
         signed_qty = fill.qty if fill.side > 0 else -fill.qty
         if listed and not strategy and signed_qty < ZERO and instrument.asset_class in FULLY_PAID:
@@ -370,6 +369,8 @@ class Portfolio(Equity):
         self._owners.restore(money.strategy_qty)
         self.stakes.restore(money.stakes, money.counted)
         self._holdings.restore(money.holdings, instruments)
+        for one in instruments:
+            self.stakes.define(one)
         listed = self._holdings.listed
         for name in [name for name in self._holdings.awaited if name in listed]:
             self.define(listed[name].instrument)

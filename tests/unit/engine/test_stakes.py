@@ -141,6 +141,22 @@ def test_stakes_go_on_in_the_next_session() -> None:
     assert again.stakes.tallies["a"].day_low == -11
 
 
+def test_what_was_won_in_a_symbol_that_is_not_listed_any_more_is_known() -> None:
+    """It is flat, and the session trades another symbol: with a limit for its day it could never enter again."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "1", "100"), "a")
+    books.apply_fill(fill(Side.SELL, "1", "90"), "a")
+    value(books, "90")
+    other = spot(id="ETH/USD@coinbase", venue_symbol="ETH-USD", base="ETH")
+    for now_ns, day in ((1, -10), (DAY_NS, 0)):
+        again = Portfolio("USD")
+        again.restore(books.carried(), (spot(),))
+        again.define(other)
+        again.revalue(now_ns, {}.get)
+        assert again.equity == 99990
+        assert again.stakes.tallies["a"].day == day
+
+
 def test_a_state_without_stakes_can_be_read() -> None:
     """The bytes that the release before wrote lack the field at the end."""
     money = portfolio().carried()

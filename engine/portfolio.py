@@ -367,14 +367,15 @@ class Portfolio(Equity):
         self._balances.restore(money.cash)
         self._reported = set(money.reported)
         self._owners.restore(money.strategy_qty)
-        self.stakes.restore(money.stakes, money.counted)
+        is_same = money.currency == self.currency
+        self.stakes.restore(money.stakes, money.counted, is_same_money=is_same)
         self._holdings.restore(money.holdings, instruments)
         for one in instruments:
             self.stakes.define(one)
         listed = self._holdings.listed
         for name in [name for name in self._holdings.awaited if name in listed]:
             self.define(listed[name].instrument)
-        if money.currency == self.currency:
+        if is_same:
             self.equity_peak, self.day, self.equity_day_start = money.equity_peak, money.day, money.equity_day_start
             self._unvalued.restore(money.unvalued)
 

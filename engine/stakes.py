@@ -263,8 +263,11 @@ class Stakes:
         }
         return {currency: self._counted[currency] for currency in sorted(won) if currency in self._counted}
 
-    def restore(self, carried: CarriedStakes, counted: Iterable[tuple[str, Decimal]] = ()) -> None:
-        self._counted = dict(counted)
+    def restore(
+        self, carried: CarriedStakes, counted: Iterable[tuple[str, Decimal]] = (), *, is_same_money: bool = True
+    ) -> None:
+        """``is_same_money``: False where days have begun, and rates were counted, in another portfolio currency."""
+        self._counted = dict(counted) if is_same_money else {}
         self._stakes = {
             (one.strategy, one.instrument): Stake(one.qty, one.avg_px, one.realised, one.fees, one.trip, one.since_ns)
             for one in carried.stakes
@@ -274,3 +277,5 @@ class Stakes:
             self.tallies[tally.strategy] = Tally(
                 tally.fills, tally.losses, tally.lost_ns, None, tally.day_base, tally.day_low
             )
+            if not is_same_money:
+                self.tallies[tally.strategy].day_base, self.tallies[tally.strategy].day_low = None, ZERO

@@ -157,6 +157,25 @@ def test_what_was_won_in_a_symbol_that_is_not_listed_any_more_is_known() -> None
         assert again.stakes.tallies["a"].day == day
 
 
+def test_a_day_that_began_in_another_currency_begins_anew() -> None:
+    """An account of dollars that is told in yen from now on: 100 dollars that were won yesterday were 14,900 yen that
+    were won today, which hid a loss."""
+    books = portfolio()
+    books.apply_fill(fill(Side.BUY, "1", "100"), "a")
+    books.apply_fill(fill(Side.SELL, "1", "200"), "a")
+    value(books, "200")
+    value(books, "200", DAY_NS)
+    again = Portfolio("JPY")
+    again.restore(books.carried(), (spot(),))
+    again.set_rate("USD", D(150))
+    again.define(spot())
+    value(again, "200", DAY_NS)
+    assert again.stakes.tallies["a"].day == again.stakes.tallies["a"].day_low == 0
+    again.apply_fill(fill(Side.BUY, "1", "200"), "a")
+    value(again, "100", DAY_NS)
+    assert again.stakes.tallies["a"].day == again.equity - again.equity_day_start == -15000
+
+
 def test_a_state_without_stakes_can_be_read() -> None:
     """The bytes that the release before wrote lack the field at the end."""
     money = portfolio().carried()

@@ -13,7 +13,7 @@ from engine.arithmetic import plain
 from engine.commands import OrderIntent
 from engine.instruments import FULLY_PAID, Instrument
 from engine.ports import OpenOrder, View
-from engine.stakes import EVERYONE, OPERATOR, other_half
+from engine.stakes import CLOSERS, EVERYONE, other_half
 from risk.checks import ZERO, Finding
 from risk.exposure import dearest, hidden_worth, known_mark, worth
 
@@ -40,7 +40,7 @@ def check_coins(
     left_qty = sum([view.position(name).qty for name in coins], ZERO) - others_qty
     for order in orders:
         rules = view.instrument(order.instrument)
-        if order.instrument in coins and order.side < 0 and order.strategy in (*names, EVERYONE, OPERATOR):
+        if order.instrument in coins and order.side < 0 and order.strategy in (*names, EVERYONE, *CLOSERS):
             left_qty -= order.leaves_qty
         elif order.side > 0 and (rules.quote, rules.venue) == (coin, venue) and rules.asset_class in FULLY_PAID:
             at_mark = worth(rules, known_mark(view, rules))

@@ -11,7 +11,7 @@ from engine import events as e
 from engine.commands import NewOrder, Rejected
 from engine.events import Side
 from engine.ports import Stake
-from engine.stakes import EVERYONE, OPERATOR
+from engine.stakes import EVERYONE, GUARDIAN, OPERATOR
 from risk.gate import Gate
 from tests.support.core import BTC, MemoryRecorder, Scripted, build_core, fill, intent, open_market, quote, spot
 from tests.support.fake_view import FakeView, make_instrument
@@ -64,11 +64,13 @@ def test_a_purchase_spends_what_no_other_strategy_holds(held: str, theirs: str, 
 
 
 def test_what_is_open_already_spends_too() -> None:
-    """Purchases with the same coin, the owner's and its own sales of it; a sale of who holds it takes nothing more."""
+    """Purchases with the same coin, the owner's, the guardian's and its own sales of it; a sale of who holds it takes
+    nothing more."""
     for strategy, name, side, px, check in (
         ("t", PAIR, Side.BUY, "0.05", "coins_of_others"),
         ("", COIN, Side.SELL, "101", "coins_of_others"),
         (OPERATOR, COIN, Side.SELL, "101", "coins_of_others"),
+        (GUARDIAN, COIN, Side.SELL, "101", "coins_of_others"),
         ("s", COIN, Side.SELL, "101", "coins_of_others"),
         ("t", COIN, Side.SELL, "101", ""),
         ("t", PAIR, Side.SELL, "0.06", ""),

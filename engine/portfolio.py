@@ -106,7 +106,9 @@ class Portfolio(Equity):
 
     def _take_in(self, venue: str, currency: str, amount: Decimal, mark: Mark) -> None:
         """Book what came without an execution, or below zero left."""
-        parts, rate_of = self._balances.add(venue, currency, amount), self._rates_at(mark)
+        rate_of = self._rates_at(mark)
+        self._value_what_came(mark, rate_of)
+        parts = self._balances.add(venue, currency, amount)
         if parts:
             worth = self._balances.worth_of_coins(venue, currency, parts, mark, rate_of)
         else:
@@ -127,17 +129,29 @@ class Portfolio(Equity):
         if self.equity_day_start is not None:
             self._unvalued.add(name, qty, avg_px)
 
-    def _worth_of_late(self, name: str, qty: Decimal, avg_px: Decimal | None, mark: Mark) -> Decimal | None:
+    def _value_what_came(self, mark: Mark, rate_of: Rate) -> None:
+        """With the first price that can tell it, before anything else moves what losses are measured from: equity has
+        it from then on."""
+        equity = self.value(mark, rate_of) if self._unvalued else None
+        if equity is None:
+            return
+        worth = self._unvalued.take(lambda name, qty, avg_px: self._worth_of_late(name, qty, avg_px, mark, rate_of))
+        if worth is not None:
+            self._shift(worth, equity)
+
+    def _worth_of_late(
+        self, name: str, qty: Decimal, avg_px: Decimal | None, mark: Mark, rate_of: Rate
+    ) -> Decimal | None:
         rules = self._holdings.rules(name)
         if rules is None:
-            rate = self.rate(name)
+            rate = rate_of(name)
             if rate is not None:
                 return qty * rate
             # A session that lists what is traded in it has it as coins.
             coins = [one for (_, base), held in self._holdings.by_base.items() if base == name for one in held]
-            worths = [self._worth_of_late(one.instrument.id, qty, None, mark) for one in coins]
+            worths = [self._worth_of_late(one.instrument.id, qty, None, mark, rate_of) for one in coins]
             return next((worth for worth in worths if worth is not None), None)
-        mark_px, rate = mark(name), self.rate(rules.quote if avg_px is None else rules.settlement)
+        mark_px, rate = mark(name), rate_of(rules.quote if avg_px is None else rules.settlement)
         if mark_px is None or rate is None:
             return None
         if avg_px is None:
@@ -171,8 +185,9 @@ class Portfolio(Equity):
 
     def _replace_position(self, holding: Holding, qty: Decimal, avg_px: Decimal, mark: Mark) -> None:
         """By what was told: what the difference is worth is neither profit nor loss."""
-        name = holding.instrument.id
-        mark_px, rate_of, gone = mark(name), self._rates_at(mark), (holding.qty, holding.avg_px)
+        name, rate_of = holding.instrument.id, self._rates_at(mark)
+        self._value_what_came(mark, rate_of)
+        mark_px, gone = mark(name), (holding.qty, holding.avg_px)
         before = self._worth(holding, mark_px, rate_of) if holding.qty else ZERO
         holding.qty, holding.avg_px = qty, avg_px
         after = self._worth(holding, mark_px, rate_of) if qty else ZERO
@@ -326,14 +341,11 @@ class Portfolio(Equity):
         """Refresh equity, its peak and the day's start (UTC day of ``now_ns``)."""
         if self.rates.follow(mark):
             self._holdings.show_all()
+        self._value_what_came(mark, self.rate)
         equity = self.value(mark)
         self.equity = equity
         if equity is None:
             return
-        if self._unvalued:
-            worth = self._unvalued.take(lambda name, qty, avg_px: self._worth_of_late(name, qty, avg_px, mark))
-            if worth is not None:
-                self._shift(worth, equity)
         day = now_ns // DAY_NS
         # On an account's first day strategies have begun with nothing.
         self.stakes.revalue(mark, new_day=day != self.day and self.day >= 0)

@@ -14,6 +14,7 @@ from engine.commands import BalanceAdjusted, RiskState
 from engine.continuity import take
 from engine.core import TradingCore
 from engine.errors import DataError
+from engine.instruments import AssetClass
 from engine.recovery import Recovery
 from risk.gate import Gate
 from tests.support.account import Account
@@ -217,6 +218,39 @@ def test_what_is_told_before_its_first_price_is_no_result_once_it_has_one(owned:
         session.publish(msgspec.structs.replace(event, ts_event_ns=44, ts_recv_ns=44))
     assert [read() for read in _measures(session)] == [equity + worth, peak * (equity + worth) / equity, start + worth]
     assert session.core.risk_state is RiskState.ACTIVE
+
+
+@pytest.mark.fault("C18")
+@pytest.mark.parametrize("then", ["money", "position"])
+@pytest.mark.parametrize("first", ["symbol", "currency"])
+def test_what_leaves_in_the_moment_of_a_first_price_is_no_result_either(first: str, then: str) -> None:
+    """Coins, or euros, came before anything said their worth; their price comes, and with the next event money leaves,
+    or a position that had won: equity had them then, and its peak had not, so that it became twice what there was."""
+    rules = spot(id="ETH/USD@coinbase", venue_symbol="ETH-USD", base="ETH")
+    contract = perpetual(id="BTC-PERP@coinbase", base="BTCP")
+    euro = spot(id="EUR/USD@coinbase", base="EUR", asset_class=AssetClass.FX)
+    before = build_core(MemoryRecorder())
+    open_market(before)
+    before.on_event(e.Timer(2, 2, "tick"))
+    after = build_core(MemoryRecorder(), gate=Gate(make_limits(max_daily_loss=5, max_drawdown_bps=100)))
+    after.on_event(e.StateCarried(3, 3, "before", 1, encode_carried(take(before, ""))))
+    after.on_event(e.RateReported(3, 3, "EUR", D(1)))
+    for instrument in (spot(), rules, contract, euro):
+        after.on_event(e.InstrumentDefined(4, 4, instrument))
+    after.on_event(quote(5, 9.99, 10.01, contract.id))
+    after.on_event(e.PositionReported(5, 5, "coinbase", contract.id, D(100), D(5)))
+    came, priced = ("ETH", rules) if first == "symbol" else ("EUR", euro)
+    after.on_event(e.BalanceReported(6, 6, "coinbase", came, D(900), D(900)))
+    after.on_event(quote(7, 9.99, 10.01, priced.id))
+    if then == "money":
+        after.on_event(e.AccountSettled(8, 8, "coinbase", (("USD", D(600)), (came, D(900)))))
+    else:
+        after.on_event(e.PositionReported(8, 8, "coinbase", contract.id, D(0), D(0)))
+    after.on_event(e.Timer(9, 9, "tick"))
+    view = after.view
+    assert view.equity() == (600 + 9000 + 500 if then == "money" else 1000 + 9000)
+    assert round(view.equity_peak(), 9) == view.equity() == view.equity_day_start()
+    assert after.risk_state is RiskState.ACTIVE
 
 
 def _measures(account: Account) -> list[Callable[[], Decimal]]:

@@ -99,8 +99,9 @@ class CarriedMoney(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     equity_day_start: Decimal | None
     stakes: CarriedStakes = CarriedStakes()
     unvalued: tuple[CarriedUnvalued, ...] = ()
-    counted: tuple[tuple[str, Decimal], ...] = ()
-    """``(currency, the rate at which what strategies had won or lost in it was counted last)``."""
+    rates: tuple[tuple[str, Decimal], ...] = ()
+    """What other currencies were worth, ``(currency, rate)``; where strategies have won or lost something in one, the
+    rate at which that was counted last."""
 
 
 class CarriedStrategy(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -217,11 +218,11 @@ _decoder = msgspec.msgpack.Decoder(Carried)
 
 def encode_carried(carried: Carried) -> bytes:
     """An order that is not being changed is written without that field, as by releases that knew no changes, and a
-    state without alarms, without twins to be closed, with all valued, or with nothing won in another currency, without
+    state without alarms, without twins to be closed, with all valued, or of one currency alone, without
     those: their sessions replay byte for byte."""
     orders = [one if one.edit is not None else msgspec.structs.astuple(one)[:-1] for one in carried.orders]
     money = msgspec.structs.astuple(carried.money)
-    money = money[: len(money) - (0 if carried.money.counted else 1 if carried.money.unvalued else 2)]
+    money = money[: len(money) - (0 if carried.money.rates else 1 if carried.money.unvalued else 2)]
     fields = [
         orders if value is carried.orders else money if value is carried.money else value
         for value in msgspec.structs.astuple(carried)

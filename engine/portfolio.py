@@ -354,6 +354,7 @@ class Portfolio(Equity):
     # --- from one session to the next -------------------------------------------------------------------------------
 
     def carried(self) -> CarriedMoney:
+        rates = self.rates.carried() | self.stakes.counted()
         return CarriedMoney(
             self.currency,
             self._balances.carried(),
@@ -365,7 +366,7 @@ class Portfolio(Equity):
             self.equity_day_start,
             self.stakes.carried(),
             self._unvalued.carried(),
-            tuple([one for one in self.stakes.counted().items() if one[0] != self.currency]),
+            tuple([one for one in sorted(rates.items()) if one[0] != self.currency]),
         )
 
     def _opened(self) -> set[tuple[str, str]]:
@@ -380,7 +381,7 @@ class Portfolio(Equity):
         self._reported = set(money.reported)
         self._owners.restore(money.strategy_qty)
         is_same = money.currency == self.currency
-        self.stakes.restore(money.stakes, money.counted, is_same_money=is_same)
+        self.stakes.restore(money.stakes, money.rates, is_same_money=is_same)
         self._holdings.restore(money.holdings, instruments)
         for one in instruments:
             self.stakes.define(one)

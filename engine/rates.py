@@ -54,6 +54,14 @@ class Rates:
         else:
             self._configured.add(currency)
 
+    def carried(self) -> dict[str, Decimal]:
+        """What currencies are believed to be worth, for ``recall``."""
+        return {currency: rate for currency in self._told if (rate := self.believed(currency)) is not None}
+
+    def recall(self, rates: Iterable[tuple[str, Decimal]]) -> None:
+        """What they were worth when a state was kept: to book what has happened since, and for no valuation."""
+        self._told.update({currency: Told(rate, 0) for currency, rate in rates})
+
     def __bool__(self) -> bool:
         """Whether any market says one."""
         return bool(self._markets)

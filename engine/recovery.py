@@ -226,6 +226,8 @@ class Recovery:
         for instrument in carried.instruments:
             self._core.on_event(InstrumentDefined(0, 0, instrument))
         put(self._core, carried)
+        if carried.money.currency == self._core.portfolio.currency:
+            self._core.portfolio.rates.recall(carried.money.rates)
         self._strategies = tuple([one for one in carried.strategies if one.name != OPERATOR])
         self._closing = closing_in(carried)
         self._risk = (carried.risk_state, carried.risk_reason)

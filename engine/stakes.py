@@ -261,7 +261,7 @@ class Stakes:
             for (owner, name), one in self._stakes.items()
             if one.realised and owner in self.tallies and name in self._instruments
         }
-        return {currency: self._counted[currency] for currency in sorted(won) if currency in self._counted}
+        return {currency: self._counted[currency] for currency in won if currency in self._counted}
 
     def restore(
         self, carried: CarriedStakes, counted: Iterable[tuple[str, Decimal]] = (), *, is_same_money: bool = True

@@ -282,3 +282,31 @@ def test_nor_where_it_moves_while_no_session_runs() -> None:
     wins(book, "0.04", "0.042")
     book.revalue(DAY_NS + 2, prices.get)
     assert book.stakes.tallies["s"].day == D("0.002") * 30000
+
+
+def test_what_was_traded_before_a_kill_is_booked_at_the_rate_that_was_kept() -> None:
+    """A state was kept between a purchase and the sale that won 0.001 BTC, and with it no rate: 60 dollars, and a fee
+    of three, were a thousandth of one.  That is less than the purchase had cost, and losses pause a strategy."""
+    core = coins_at("60000", eth="0")
+    core.on_event(quote(9, 59999.99, 60000.01))
+    core.on_event(e.Timer(10, 10, "tick"))
+    core.on_event(quote(10, 59999.99, 60000.01))
+    recovery, trades = Recovery("USD"), []
+    for side, px in ((e.Side.BUY, "0.05"), (e.Side.SELL, "0.051")):
+        order = NewOrder(11, f"k-{px}", "coinbase", intent(side, instrument=ETH_BTC.id))
+        traded = msgspec.structs.replace(fill(order, "1", px, px, "0.00005"), fee_currency="BTC")
+        trades.append((order, traded))
+    (bought, purchase), (sold, sale) = trades
+    core.orders.adopt(bought)
+    core.on_event(purchase)
+    kept = e.StateKept(12, 12, encode_carried(take(core, "")))
+    recovery.take([kept, sold, sale])
+    core.orders.adopt(sold)
+    core.on_event(sale)
+    left = recovery.left().money
+    stakes = core.portfolio.stakes
+    assert [one.fees for one in left.stakes.stakes if one.strategy] == [stakes.stake("s", ETH_BTC.id).fees] == [6]
+    assert [one.losses for one in left.stakes.tallies] == [stakes.tallies["s"].losses] == [0]
+    again = Recovery("USD")
+    again.take([e.StateKept(13, 13, encode_carried(recovery.left()))])
+    assert again.left().money.rates == left.rates == (("BTC", D(60000)),)

@@ -203,10 +203,12 @@ def test_a_close_that_waits_for_an_order_is_told_until_that_ends() -> None:
 
 
 @pytest.mark.fault("E4")
-@pytest.mark.parametrize("check", ["rate_unknown", "equity_unknown", "no_price"])
-def test_a_close_that_others_hide_is_not_given_up_while_a_currency_has_no_price(check: str) -> None:
-    """It is judged as an entry, and its rate comes with the first quote of a market: it was tried once in a pause from
-    then on."""
+@pytest.mark.parametrize(
+    "check", ["rate_unknown", "equity_unknown", "no_price", "suspect_book", "crossed_book", "reference_unknown"]
+)
+def test_a_close_that_others_hide_is_not_given_up_while_a_market_is_in_doubt(check: str) -> None:
+    """It is judged as an entry, and its rate, or a price that is believed, comes with a quote: it was tried once in a
+    pause from then on."""
     core = opened(MemoryRecorder(), Shelf(Answers()), Scripted(), rules=FLAT)
     held(core)
     core.gate.refuse = check  # type: ignore[attr-defined]

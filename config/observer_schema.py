@@ -37,6 +37,12 @@ class WatchSettings(Section):
     )
     ece_max: float = Field(default=0.1, gt=0, le=1, description="calibration error of matured predictions")
     matured_min: int = Field(default=500, ge=100, description="matured predictions before calibration is judged")
+    variance_ratio_max: float = Field(
+        default=2.0,
+        ge=1.5,
+        le=100,
+        description="realised by predicted variance, on average, and one over it the least; 2: volatility by 1.4",
+    )
     late_share_max: float = Field(default=0.05, ge=0, le=1, description="share of predictions that are late")
     skew_every: int = Field(
         default=50, ge=1, description="of so many live predictions one is made again of rows rebuilt from the journal"
@@ -47,6 +53,7 @@ class WatchSettings(Section):
     adwin_inputs: Action = Field(default="alert", description="when ADWIN sees inputs change")
     adwin: Action = Field(default="alert", description="when ADWIN sees the log-loss rise")
     calibration: Action = Field(default="alert", description="when probabilities do not mean what they say")
+    volatility: Action = Field(default="alert", description="when realised volatility is not what was predicted")
     skew: Action = Field(default="alert", description="when live predictions differ from those made again")
     output: Action = Field(default="alert", description="when the forecast drifts")
     latency: Action = Field(default="alert", description="when too many predictions are late")

@@ -15,6 +15,8 @@ from models.manifest import Manifest
 Facts = tuple[tuple[str, float], ...]
 SPREAD: Final = "_spread"
 """Behind the name of an output in the graph that tells its deviation."""
+VARIANCES: Final = ("realised_variance", "parkinson_variance")
+"""Labels of volatility whose forecast is told as one."""
 _BPS_OF_LOG_RETURN: Final = 1e4
 
 
@@ -44,6 +46,8 @@ def _outputs(manifest: Manifest) -> Facts:
             found.append((f"direction.{tensor.name}", 1.0))
         elif traded_as == "return":
             found.append((f"bps.{tensor.name}", _BPS_OF_LOG_RETURN))
+        elif forecasts[number].form == "variance" and forecasts[number].label_kind in VARIANCES:
+            found.append((f"{forecasts[number].label_kind}.{tensor.name}", 1.0))
         if forecasts and number:
             found.append((f"horizon_rows.{tensor.name}", float(forecasts[number].horizon_rows)))
         place += math.prod(tensor.shape[1:])

@@ -6,6 +6,7 @@ Owns the reading of a model's facts, which the core hands to ``on_model``:
   about the output NAME;
 - ``output.NAME``: the place of the output's first number in ``Prediction.values``; ``spread.NAME``: of its deviation;
 - ``direction.NAME`` is 1 where it is a probability of rising, ``bps.NAME`` is what one unit of a return is in bps;
+  ``realised_variance.NAME`` and ``parkinson_variance.NAME`` are 1 where it is such a variance, which nobody trades on;
 - ``conformal_ERROR`` (of the first) and ``conformal_ERROR.NAME``: the score that a share ERROR of
   validation rows is above.
 

@@ -52,6 +52,7 @@ FIGURES: Final = (
     "errors_beyond",
     "compared",
     "skewed",
+    "variances",
     "variance_ratio",
     "qlike",
     "latency_p50_us",

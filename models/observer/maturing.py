@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from models.observer.rebuilding import ROWS_KEPT, Rows
 
+VarianceKind = Literal["realised_variance", "parkinson_variance"]
+"""As ``models.labels.volatility``: the sum of squared log returns, or the mean of a row's by its highest and lowest."""
+_PARKINSON: Final = 1.0 / (4.0 * math.log(2.0))
 PENDING_MAX: Final = ROWS_KEPT
 """Predictions that wait for their label; the oldest is given up."""
 
@@ -25,7 +28,7 @@ class Reading:
     """Which numbers of a prediction are judged, and as what.
 
     ``direction``: place of the probability of a rise; ``buy`` and ``sell``: where it is a signal (NaN: never).
-    ``variance``: place of a forecast of the sum of squared log returns over ``variance_rows`` rows.
+    ``variance``: place of a forecast of the variance of the ``variance_rows`` rows ahead, as ``variance_kind`` has it.
     ``output``: place of the number whose drift is watched.  ``number``: where there is no direction, place of a
     forecast of the log return; ``error_max``: what the error of nine in ten validation rows was at most (NaN: not
     known).
@@ -40,6 +43,7 @@ class Reading:
     output: int | None = 0
     number: int | None = None
     error_max: float = float("nan")
+    variance_kind: VarianceKind = "realised_variance"
 
     @property
     def reach(self) -> int:
@@ -132,18 +136,25 @@ class Maturing:
                 found.append((predicted, math.log(then / now)))
         return found
 
-    def matured_variances(self) -> list[tuple[float, float]]:
-        """Predicted and realised, of the rows where that is known since the last call."""
-        found: list[tuple[float, float]] = []
+    def matured_variances(self) -> list[tuple[int, float, float]]:
+        """Row, predicted and realised, of the rows where that is known since the last call."""
+        found: list[tuple[int, float, float]] = []
         rows, horizon = self.rows, self.reading.variance_rows
         while self._variances and self._variances[0][0] + horizon < rows.count:
             row, predicted = self._variances.popleft()
             if row < rows.begun or row < rows.count - ROWS_KEPT:
                 continue
-            closes = rows.pxs(row, row + horizon)
-            if (closes > 0.0).all():
-                found.append((predicted, float((np.diff(np.log(closes)) ** 2).sum())))
+            realised = self._realised(row, row + horizon)
+            if math.isfinite(realised):
+                found.append((row, predicted, realised))
         return found
+
+    def _realised(self, row: int, last: int) -> float:
+        """Variance of the rows after ``row`` up to ``last``; NaN where a price of them is unknown or not positive."""
+        if self.reading.variance_kind == "parkinson_variance":
+            return _PARKINSON * float((self.rows.log_ranges(row + 1, last) ** 2).mean())
+        closes = self.rows.pxs(row, last)
+        return float((np.diff(np.log(closes)) ** 2).sum()) if (closes > 0.0).all() else math.nan
 
     def on_prices(self, bid_px: float, ask_px: float, event: int, now_ns: int) -> tuple[int, float] | None:
         """Best prices that could be traded at, received at ``now_ns``; when they end a signal: its time and its

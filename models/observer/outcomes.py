@@ -88,6 +88,10 @@ class Outcomes:
     def add_signal(self, profit_bps: float) -> None:
         self._signals.add(profit_bps)
 
+    @property
+    def variances(self) -> int:
+        return self._variances.count
+
     def add_variance(self, predicted: float, realised: float) -> None:
         if predicted > 0.0 and realised > 0.0:
             self._variances.add(predicted, realised)
@@ -149,6 +153,7 @@ class Outcomes:
             found["profit_bps"] = float(self._signals.all().mean())
         if len(self._variances):
             ratios = self._variances.all()[:, 1] / self._variances.all()[:, 0]
+            found["variances"] = self.variances
             found["variance_ratio"] = float(ratios.mean())
             found["qlike"] = float((ratios - np.log(ratios) - 1.0).mean())
         for name, quantile in (("latency_p50_us", 0.5), ("latency_p99_us", 0.99)):

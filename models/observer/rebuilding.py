@@ -6,6 +6,7 @@ its recorded market.  What is asked of the rows is the caller's (``on_row``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ class Rows:
         self.buffer.on_bar = self._note
         self._on_row = on_row
         self._px = np.full(ROWS_KEPT, np.nan)
+        self._log_ranges = np.full(ROWS_KEPT, np.nan)
         self._times = np.zeros((ROWS_KEPT, 2), np.int64)
         self.count = 0
         """Rows so far; the newest is ``count - 1``."""
@@ -75,6 +77,11 @@ class Rows:
         found: npt.NDArray[np.float64] = self._px[np.arange(first, last + 1) % ROWS_KEPT]
         return found
 
+    def log_ranges(self, first: int, last: int) -> npt.NDArray[np.float64]:
+        """``ln(high / low)`` of the same rows; NaN where a price is not positive."""
+        found: npt.NDArray[np.float64] = self._log_ranges[np.arange(first, last + 1) % ROWS_KEPT]
+        return found
+
     def recv_ns(self, row: int) -> int:
         """When a row was made; 0 where that is not known any more."""
         return int(self._times[row % ROWS_KEPT, 1]) if self.count - ROWS_KEPT <= row < self.count else 0
@@ -98,6 +105,8 @@ class Rows:
         """A row is there.  Of several that one event completes, a model is asked of the last alone."""
         at = self.count % ROWS_KEPT
         self._px[at] = self.buffer.mid_px
+        high_px, low_px = self.buffer.range_px
+        self._log_ranges[at] = math.log(high_px / low_px) if 0.0 < low_px <= high_px else math.nan
         self._times[at] = 0
         self.count += 1
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
 Action = Literal["alert", "size_down", "stop", "none"]
-Source = Literal["psi", "adwin_inputs", "adwin", "calibration", "skew", "output", "latency"]
+Source = Literal["psi", "adwin_inputs", "adwin", "calibration", "volatility", "skew", "output", "latency"]
 
-SOURCES: Final = ("psi", "adwin_inputs", "adwin", "calibration", "skew", "output", "latency")
+SOURCES: Final = get_args(Source)
 OF_THE_MARKET: Final = ("psi", "adwin_inputs", "output")
 """Sources that say nothing for the model before, which reads the same market."""
 CLEAR: Final = "clear"
@@ -30,6 +30,7 @@ class WatchRules:
     adwin_columns: int = 3
     ece_max: float = 0.1
     matured_min: int = 500
+    variance_ratio_max: float = 2.0
     late_share_max: float = 0.05
     skew_every: int = 50
     skew_max: int = 3
@@ -38,6 +39,7 @@ class WatchRules:
     adwin_inputs: Action = "alert"
     adwin: Action = "alert"
     calibration: Action = "alert"
+    volatility: Action = "alert"
     skew: Action = "alert"
     output: Action = "alert"
     latency: Action = "alert"
@@ -85,6 +87,10 @@ def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
     if figures.get("miscalibrated") and figures.get("matured", 0) >= rules.matured_min:
         of_late = f"{figures['ece']:.3f} of late" if "ece" in figures else "beyond it"
         found.append(Alarm("calibration", f"its calibration error is over {rules.ece_max:g} beyond chance: {of_late}"))
+    if "variance_recent" in figures:
+        times = f"{figures['variance_recent']:.2f} times the predicted over {figures['variance_labels']:,} labels"
+        limits = f"{1.0 / rules.variance_ratio_max:.2g} to {rules.variance_ratio_max:g}"
+        found.append(Alarm("volatility", f"the realised variance is {times} that share no row, beyond {limits}"))
     recent, late = figures.get("late_of", 0), figures.get("late_recent", 0)
     if recent >= min(rules.matured_min, rules.window_rows) and late > rules.late_share_max * recent:
         found.append(Alarm("latency", f"{late:,} of the last {recent:,} predictions were late"))

@@ -24,6 +24,7 @@ from models.observer.paired import compared_loss
 from models.observer.rebuilding import Rows
 from models.observer.rules import CLEAR, Action, Standing, WatchRules, alarms
 from models.observer.stability import Learned, Stability
+from models.observer.volatility import Volatility
 from models.observer.weighing import Weighing
 from models.observer.windows import Recent, Spoken
 from models.reference import bins_between, newest_in_unit
@@ -79,6 +80,7 @@ class Track:
         self._maturing = Maturing(reading, rows, fee_bps)
         self._loss = Adwin(rules.adwin_delta, for_all=True)  # what it sees may take the champion away
         self._calibration = Calibration(rules.ece_max, reading.horizon_rows)
+        self._volatility = Volatility(rules.variance_ratio_max, reading.variance_rows)
         self._loss_rose = False
         self._loss_sum, self._loss_rows = 0.0, 0
         self._inputs: Stability | Learned | None = None
@@ -185,8 +187,9 @@ class Track:
             self.outcomes.add_return(predicted, realised)
             if not math.isnan(reading.error_max):
                 self._add_loss(float(abs(realised - predicted) > reading.error_max))
-        for predicted, realised in self._maturing.matured_variances():
+        for row, predicted, realised in self._maturing.matured_variances():
             self.outcomes.add_variance(predicted, realised)
+            self._volatility.add(row, predicted, realised)
         return found
 
     def _add_loss(self, share: float) -> None:
@@ -251,6 +254,8 @@ class Track:
             self._changed_at.clear()
         if source in ("", "calibration"):
             self._calibration.clear()
+        if source in ("", "volatility"):
+            self._volatility.clear()
         if source in ("", "latency"):
             self._late.clear()
 
@@ -279,6 +284,8 @@ class Track:
             found |= {"output_psi": float(self._output.psi[0]), "output_against": self._output_against}
         if found["miscalibrated"] and (error := self.outcomes.calibration_error()) is not None:
             found["ece"] = error
+        if (beyond := self._volatility.beyond) is not None:
+            found |= {"variance_recent": beyond.came, "variance_labels": beyond.labels}
         return found
 
     def _inputs_changed(self) -> tuple[str, ...]:

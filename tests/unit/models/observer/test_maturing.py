@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.labels.returns import log_return
-from models.labels.volatility import realised_variance
+from models.labels.volatility import parkinson_variance, realised_variance
 from models.observer.maturing import Maturing, Reading
 
 
@@ -65,6 +65,17 @@ class Closes(Rows):
         return np.array([self.px(row) for row in range(first, last + 1)])
 
 
+class Ranges(Rows):
+    """The same with highest and lowest prices."""
+
+    def __init__(self, highs: np.ndarray, lows: np.ndarray) -> None:
+        super().__init__(1)
+        self._log_ranges = np.log(highs / lows)
+
+    def log_ranges(self, first: int, last: int) -> np.ndarray:
+        return self._log_ranges[first : last + 1]
+
+
 def test_a_variance_is_held_against_that_of_the_rows_ahead() -> None:
     """Of the rows behind the one it was made at, as its label is; it waits until the last of them is there."""
     rows = Closes(5)
@@ -75,7 +86,25 @@ def test_a_variance_is_held_against_that_of_the_rows_ahead() -> None:
     rows.count = 8
     closes = np.array([104.0, 105.0, 106.0, 107.0])
     label = realised_variance(closes, 3).values[0]
-    assert made.matured_variances() == [(2e-4, pytest.approx(label))]
+    assert made.matured_variances() == [(4, 2e-4, pytest.approx(label))]
+    assert made.matured_variances() == []
+
+
+def test_a_variance_by_ranges_is_held_against_the_ranges_of_the_rows_ahead() -> None:
+    """One of Parkinson's was held against nothing.  A row without a range has no variance, and none across it."""
+    highs, lows = np.array([101.0, 108.0, 106.0, 107.5, 103.0]), np.array([100.0, 104.0, 105.0, 103.0, 102.0])
+    rows = Ranges(highs, lows)
+    reading = Reading(2, direction=None, variance=0, variance_rows=3, variance_kind="parkinson_variance")
+    made = Maturing(reading, rows, fee_bps=0.0)
+    made.predicted(0, (2e-4,), 10)
+    made.predicted(1, (2e-4,), 11)
+    rows.count = 5
+    labels = parkinson_variance(highs, lows, 3).values[:2]
+    assert made.matured_variances() == [(0, 2e-4, pytest.approx(labels[0])), (1, 2e-4, pytest.approx(labels[1]))]
+    unknown = Ranges(highs, np.array([100.0, 104.0, np.nan, 103.0, 102.0]))
+    made = Maturing(reading, unknown, fee_bps=0.0)
+    made.predicted(0, (2e-4,), 10)
+    unknown.count = 5
     assert made.matured_variances() == []
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from engine import events as e
 from engine.codec import decode, encode
-from engine.runtime.model_requests import WEIGH
+from engine.runtime.model_requests import ALARM, WEIGH
 from engine.runtime.observer_process import request_of
 from models.observer.told import Weighed
 from tests.support.watched import BTC, EVENTS, Altered, Played, alarmed, figures, play
@@ -156,6 +156,30 @@ def test_returns_of_a_mixture_are_no_probabilities(played: Played) -> None:
     assert found["hit_rate"] > 0.7, "the sign is that of the bundle's forecast"
     assert observer.look() == []
     assert "its members keep those that are declared" in observer.troubles[f"both@1 on {BTC}"]
+
+
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize(("said", "sources"), [(1e-10, ["volatility"]), (1.6e-9, [])])
+def test_a_mixture_that_says_too_little_volatility_is_an_alarm(played: Played, said: float, sources: list[str]) -> None:
+    """Of the variance of fifty ticks, as the facts of the record tell; the daemon is asked for its action."""
+    numbers = (("horizon_rows", 50.0), ("output.variance", 0.0), ("realised_variance.variance", 1.0))
+    facts = (*numbers, ("member.a@1", 2.0), ("share.a@1", 4.0), ("member.b@1", 3.0), ("share.b@1", 5.0))
+
+    def mixed(record: Any) -> Any:
+        if isinstance(record, e.ModelAssigned) and record.model:
+            return msgspec.structs.replace(record, model="both@1", facts=facts)
+        if isinstance(record, e.Prediction) and record.values:
+            return msgspec.structs.replace(record, model="both@1", values=(said, 0.0, said, said, 0.5, 0.5))
+        return record
+
+    again = replace(played, records=[mixed(record) for record in played.records])
+    observer = again.watched_by(again.observer(volatility="size_down"))
+    assert figures(observer)["both@1"]["variances"] > 1_000
+    told = alarmed(observer)
+    assert [one.source for one in told] == sources
+    for one in told:
+        command, arguments = request_of(one)
+        assert (command, arguments["action"], arguments["factor"]) == (ALARM, "size_down", 0.5)
 
 
 @pytest.mark.fault("E10")

@@ -31,6 +31,7 @@ def test_realised_variances_are_held_against_those_that_were_said() -> None:
         outcomes.add_variance(1e-4, realised)
     outcomes.add_variance(1e-4, 0.0)  # nothing moved: it has no logarithm
     figures = outcomes.figures()
+    assert figures["variances"] == 2
     assert figures["variance_ratio"] == pytest.approx(1.25)
     assert figures["qlike"] == pytest.approx(((0.5 - log(0.5) - 1.0) + (2.0 - log(2.0) - 1.0)) / 2.0)
     assert "variance_ratio" not in Outcomes(100).figures()

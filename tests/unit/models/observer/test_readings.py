@@ -44,6 +44,28 @@ def test_only_a_probability_of_rising_is_read_as_one(facts: dict[str, float], wa
     assert np.isnan(reading.buy)
 
 
+@pytest.mark.parametrize("kind", ["realised_variance", "parkinson_variance"])
+def test_a_variance_is_read_with_its_horizon_and_kind_also_by_its_facts(bundle: Bundle, kind: str) -> None:
+    """Of a bundle, and of what the record tells of a mixture; the return before it keeps its place."""
+    forecasts = (
+        Forecast("return", "number", "a return", 1, "return", ""),
+        Forecast("variance", "variance", "a variance", 5, kind, ""),
+    )
+    manifest = msgspec.structs.replace(
+        bundle.manifest,
+        label=Label("return", 1, "a return"),
+        thresholds=None,
+        task=Task("multi_task", "multi_task", forecasts),
+        outputs=tuple(Tensor(one.name, (-1, 1), "float32") for one in forecasts),
+        conformal={"0.9": 4e-4},
+    )
+    reading, told = reading_of(manifest), reading_of_facts(facts_of(manifest))
+    assert told is not None
+    for one in (reading, told):
+        assert (one.horizon_rows, one.number, one.reach) == (1, 0, 5)
+        assert (one.variance, one.variance_rows, one.variance_kind) == (1, 5, kind)
+
+
 def test_a_bundle_of_returns_is_read_as_its_facts_are(bundle: Bundle) -> None:
     """Two horizons: the first is judged, by its own horizon and what its errors were on validation rows."""
     forecasts = tuple(Forecast(f"h{rows}", "number", "a return", rows, "horizons", "") for rows in (5, 20))

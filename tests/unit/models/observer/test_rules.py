@@ -29,6 +29,8 @@ from models.observer.weights import recent_weights
         ({"miscalibrated": True, "ece": 0.2, "matured": 500}, ["calibration"]),
         ({"miscalibrated": True, "ece": 0.2, "matured": 499}, []),
         ({"miscalibrated": False, "ece": 0.4, "matured": 4_000}, []),
+        ({"variance_ratio": 9.0}, []),
+        ({"variance_recent": 4.0, "variance_labels": 30}, ["volatility"]),
         ({"late_of": 1_000, "late_recent": 51}, ["latency"]),
         ({"late_of": 1_000, "late_recent": 50}, []),
         ({"late_of": 499, "late_recent": 499}, []),
@@ -69,6 +71,13 @@ def test_alarms_of_the_record_count_as_told_and_cleared_ones_wait() -> None:
     assert standing.changes(drifted, rules, 161) == []
     assert standing.changes([], rules, 162) == []
     assert [told[:2] for told in standing.changes(drifted, rules, 163)] == [("psi", "stop")]
+
+
+def test_an_alarm_says_what_was_said_and_what_came() -> None:
+    found = alarms({"variance_recent": 0.31, "variance_labels": 1_200}, WatchRules())
+    assert [one.text for one in found] == [
+        "the realised variance is 0.31 times the predicted over 1,200 labels that share no row, beyond 0.5 to 2",
+    ]
 
 
 def test_a_source_that_is_switched_off_is_not_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,18 +89,22 @@ def test_where_the_bundle_does_not_tell_it_the_first_rows_of_the_session_are_the
 
 
 class Walk:
-    """Closes of a random walk, as far as they were looked at: steps of 1 bp, and of 3 from ``wilder_from`` on."""
+    """Closes of a random walk, as far as they were looked at: steps of 1 bp, of ``by`` from ``wilder_from`` to before
+    ``until``."""
 
     instrument, begun = "X", 0
 
-    def __init__(self, rows: int, wilder_from: int) -> None:
+    def __init__(self, rows: int, wilder_from: int, by: float = 3.0, until: int | None = None) -> None:
         steps = np.random.default_rng(9).normal(0.0, 1e-4, rows)
-        steps[wilder_from:] *= 3.0
+        steps[wilder_from:until] *= by
         self._px = 100.0 * np.exp(np.cumsum(steps))
         self.count = 0
 
     def px(self, row: int) -> float:
         return float(self._px[row])
+
+    def pxs(self, first: int, last: int) -> np.ndarray:
+        return self._px[first : last + 1]
 
     def recv_ns(self, row: int) -> int:
         return row
@@ -119,3 +124,58 @@ def test_returns_whose_errors_grow_are_an_alarm(wilder_from: int, alarms: list[s
     told = track.alarm_changes()
     assert [source for source, _, _ in told] == alarms
     assert all("errors of its returns grew" in text for _, _, text in told)
+
+
+class Watched:
+    """A track of a model that says ``said(row)`` of each row, looked at as often as the process does."""
+
+    def __init__(self, walk: Any, reading: Reading, said: Callable[[int], float], **rules: Any) -> None:
+        self.walk = walk
+        self.said = said
+        watched = WatchRules(**{"output": "none", "adwin": "none", **rules})
+        self.track = Track("m@1", CHAMPION, walk, reading, watched, fee_bps=0.0, bundle=None)
+
+    def rows(self, first: int, last: int) -> list[tuple[str, str]]:
+        """The alarms that are told of these rows."""
+        told = []
+        for row in range(first, last):
+            self.walk.count = row + 1
+            self.track.mature()
+            said = (self.said(row),)
+            self.track.on_prediction(Prediction(row, row, "X", "m@1", PredictionStatus.OK, said), row, row)
+            if row % 10 == 0:
+                told += [(source, action) for source, action, _ in self.track.alarm_changes()]
+        return told
+
+
+def forecaster(walk: Walk, action: str = "size_down") -> Watched:
+    """Of the variance of the next four rows, as if steps were of 1 bp."""
+    return Watched(walk, Reading(4, None, variance=0, variance_rows=4), lambda _: 4e-8, volatility=action)
+
+
+@pytest.mark.fault("E10")
+@pytest.mark.parametrize(("by", "is_beyond"), [(1.0, False), (2.0, True), (0.5, True)])
+def test_realised_volatility_that_is_not_what_was_said_is_an_alarm_with_its_action(by: float, is_beyond: bool) -> None:
+    """Twice and half of it, after long health; where it is as said 5,000 independent labels raise nothing."""
+    found = forecaster(Walk(20_000, 18_500, by))
+    assert found.rows(0, 18_500) == []
+    assert found.rows(18_500, 20_000) == ([("volatility", "size_down")] if is_beyond else [])
+    figures = found.track.figures()
+    assert figures["variances"] > 19_000
+    assert ("variance_recent" in figures) is is_beyond
+
+
+def test_an_alert_about_volatility_ends_when_it_is_as_said_again() -> None:
+    found = forecaster(Walk(5_000, 1_000, until=1_600), "alert")
+    assert found.rows(0, 1_600) == [("volatility", "alert")]
+    assert found.rows(1_600, 5_000) == [("volatility", "clear")]
+
+
+def test_an_alarm_about_volatility_of_before_a_restart_is_not_told_again_and_counts_anew_when_cleared() -> None:
+    """The record is read from its begin: what was told there counts as told."""
+    again = forecaster(Walk(8_000, 1_000))
+    again.track.on_alarm("volatility", "size_down")
+    assert again.rows(0, 3_000) == []
+    again.track.on_alarm("volatility", "clear")
+    assert again.rows(3_000, 3_021) == []
+    assert again.rows(3_021, 4_000) == [("volatility", "size_down")], "it goes on, and that is seen anew"

@@ -37,6 +37,9 @@ class WatchSettings(Section):
     )
     ece_max: float = Field(default=0.1, gt=0, le=1, description="calibration error of matured predictions")
     matured_min: int = Field(default=500, ge=100, description="matured predictions before calibration is judged")
+    hits_short_max: float = Field(
+        default=0.1, gt=0, le=0.5, description="share of sure predictions that came true, below what they said"
+    )
     variance_ratio_max: float = Field(
         default=2.0,
         ge=1.5,
@@ -53,6 +56,7 @@ class WatchSettings(Section):
     adwin_inputs: Action = Field(default="alert", description="when ADWIN sees inputs change")
     adwin: Action = Field(default="alert", description="when ADWIN sees the log-loss rise")
     calibration: Action = Field(default="alert", description="when probabilities do not mean what they say")
+    hits: Action = Field(default="alert", description="when sure predictions come true too seldom")
     volatility: Action = Field(default="alert", description="when realised volatility is not what was predicted")
     skew: Action = Field(default="alert", description="when live predictions differ from those made again")
     output: Action = Field(default="alert", description="when the forecast drifts")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast, get_args
 
 Action = Literal["alert", "size_down", "stop", "none"]
-Source = Literal["psi", "adwin_inputs", "adwin", "calibration", "volatility", "skew", "output", "latency"]
+Source = Literal["psi", "adwin_inputs", "adwin", "calibration", "hits", "volatility", "skew", "output", "latency"]
 
 SOURCES: Final = get_args(Source)
 OF_THE_MARKET: Final = ("psi", "adwin_inputs", "output")
@@ -30,6 +30,7 @@ class WatchRules:
     adwin_columns: int = 3
     ece_max: float = 0.1
     matured_min: int = 500
+    hits_short_max: float = 0.1
     variance_ratio_max: float = 2.0
     late_share_max: float = 0.05
     skew_every: int = 50
@@ -39,6 +40,7 @@ class WatchRules:
     adwin_inputs: Action = "alert"
     adwin: Action = "alert"
     calibration: Action = "alert"
+    hits: Action = "alert"
     volatility: Action = "alert"
     skew: Action = "alert"
     output: Action = "alert"
@@ -87,6 +89,9 @@ def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
     if figures.get("miscalibrated") and figures.get("matured", 0) >= rules.matured_min:
         of_late = f"{figures['ece']:.3f} of late" if "ece" in figures else "beyond it"
         found.append(Alarm("calibration", f"its calibration error is over {rules.ece_max:g} beyond chance: {of_late}"))
+    for short in figures.get("hits_short", ())[-1:]:
+        sure = f"{short['rows']:,} predictions of {0.5 + 0.5 * short['from']:.0%} and more"
+        found.append(Alarm("hits", f"of {sure} {short['hit_rate']:.0%} came true, {short['said']:.0%} was said"))
     if "variance_recent" in figures:
         times = f"{figures['variance_recent']:.2f} times the predicted over {figures['variance_labels']:,} labels"
         limits = f"{1.0 / rules.variance_ratio_max:.2g} to {rules.variance_ratio_max:g}"

@@ -24,6 +24,7 @@ from models.observer.paired import compared_loss
 from models.observer.rebuilding import Rows
 from models.observer.rules import CLEAR, Action, Standing, WatchRules, alarms
 from models.observer.stability import Learned, Stability
+from models.observer.sure_hits import SureHits
 from models.observer.volatility import Volatility
 from models.observer.weighing import Weighing
 from models.observer.windows import Recent, Spoken
@@ -80,6 +81,7 @@ class Track:
         self._maturing = Maturing(reading, rows, fee_bps)
         self._loss = Adwin(rules.adwin_delta, for_all=True)  # what it sees may take the champion away
         self._calibration = Calibration(rules.ece_max, reading.horizon_rows)
+        self._sure_hits = SureHits(rules.hits_short_max, reading.horizon_rows)
         self._volatility = Volatility(rules.variance_ratio_max, reading.variance_rows)
         self._loss_rose = False
         self._loss_sum, self._loss_rows = 0.0, 0
@@ -178,6 +180,7 @@ class Track:
         for one in found:
             loss = self.outcomes.add(one.p, one.rose)
             self._calibration.add(one.row, one.p, one.rose)
+            self._sure_hits.add(one.row, one.p, one.rose)
             self.losses.append(Loss(one.row, one.ts_ns, one.known_ns, one.rose, compared_loss(one.p, one.rose)))
             if self.weighing is not None:
                 self.weighing.matured(one.row, one.rose)
@@ -254,6 +257,8 @@ class Track:
             self._changed_at.clear()
         if source in ("", "calibration"):
             self._calibration.clear()
+        if source in ("", "hits"):
+            self._sure_hits.clear()
         if source in ("", "volatility"):
             self._volatility.clear()
         if source in ("", "latency"):
@@ -284,6 +289,10 @@ class Track:
             found |= {"output_psi": float(self._output.psi[0]), "output_against": self._output_against}
         if found["miscalibrated"] and (error := self.outcomes.calibration_error()) is not None:
             found["ece"] = error
+        if short := self._sure_hits.short:
+            found["hits_short"] = [
+                {"from": one.edge, "rows": one.labels, "said": one.said, "hit_rate": one.hit_rate} for one in short
+            ]
         if (beyond := self._volatility.beyond) is not None:
             found |= {"variance_recent": beyond.came, "variance_labels": beyond.labels}
         return found

@@ -18,7 +18,10 @@ from models.observer.rules import SOURCES, WatchRules
         {"variance_ratio_max": 1.4},
         {"variance_ratio_max": float("nan")},
         {"variance_ratio_max": float("inf")},
+        {"hits_short_max": 0.0},
+        {"hits_short_max": 0.6},
         {"volatility": "halt"},
+        {"hits": "clear"},
     ],
 )
 def test_a_limit_that_chance_alone_is_beyond_and_an_action_that_is_none_are_refused(values: dict[str, Any]) -> None:

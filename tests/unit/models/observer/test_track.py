@@ -179,3 +179,16 @@ def test_an_alarm_about_volatility_of_before_a_restart_is_not_told_again_and_cou
     again.track.on_alarm("volatility", "clear")
     assert again.rows(3_000, 3_021) == []
     assert again.rows(3_021, 4_000) == [("volatility", "size_down")], "it goes on, and that is seen anew"
+
+
+@pytest.mark.fault("E10")
+def test_sure_predictions_that_are_no_better_than_a_coin_are_an_alarm_until_it_is_cleared() -> None:
+    """One row in twenty says 95 %, and the walk goes where it will; calibration is within its limit."""
+    found = Watched(Walk(8_000, 8_000), Reading(1), lambda row: 0.5 if row % 20 else 0.95, hits="stop")
+    assert found.rows(0, 4_000) == [("hits", "stop")]
+    (short,) = found.track.figures()["hits_short"]
+    assert (short["from"], short["said"]) == (0.6, pytest.approx(0.95))
+    assert short["hit_rate"] < 0.7
+    found.track.on_alarm("hits", "clear")
+    assert "hits_short" not in found.track.figures()
+    assert found.rows(4_000, 8_000) == [("hits", "stop")]

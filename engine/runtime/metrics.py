@@ -22,6 +22,7 @@ from engine.runtime.conformal_counts import SetCounts
 from engine.runtime.histogram import Histogram
 from engine.runtime.journal_stream import JournalStats
 from engine.runtime.logs import LogPipe
+from engine.runtime.model_requests import Hits
 from engine.runtime.probe import StageProbe
 
 DEFAULT_PORT = 9464
@@ -103,6 +104,9 @@ class Gauges:
         self.risk_state: RiskState = RiskState.ACTIVE
         self.model_figures: dict[tuple[str, ...], float] = {}
         """(instrument, version, figure) -> what was told last; bounded by ``engine.runtime.model_requests``."""
+        self.model_hits: dict[tuple[str, ...], Hits] = {}
+        """(instrument, version, lower edge of the confidence) -> what came of its predictions; bounded as the figures
+        are."""
         self.conformal: dict[tuple[str, str], SetCounts] = {}
         """(strategy, instrument) -> its sets under the model that serves."""
 
@@ -241,6 +245,13 @@ class Metrics(Collector):
             watched: Samples = {key: float(value) for key, value in gauges.model_figures.copy().items()}
             labels = ("instrument", "model", "figure")
             yield _gauge("kestrel_model_figure", "Of a model, as told by the process that watches it.", watched, labels)
+        if gauges.model_hits:
+            hits, labels = gauges.model_hits.copy(), ("instrument", "model", "confidence")
+            rows: Samples = {key: one.rows for key, one in hits.items()}
+            text = "Predictions of late whose outcome is known, by confidence: |2 p - 1| from there on to the next."
+            yield _gauge("kestrel_model_hit_rows", text, rows, labels)
+            right: Samples = {key: one.hit_rate for key, one in hits.items()}
+            yield _gauge("kestrel_model_hit_rate", "Share of them whose likelier side came.", right, labels)
         rates: Samples = {(*of, counts.model): counts.alpha for of, counts in gauges.conformal.copy().items()}
         text = "Error rate of the next conformal set; 0 or less: it holds everything, 1 or more: nothing."
         yield _gauge("kestrel_conformal_error_rate", text, rates, ("strategy", "instrument", "model"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from engine.core import TradingCore
 from engine.errors import ConfigError
@@ -59,10 +59,21 @@ FIGURES: Final = (
     "latency_p99_us",
 )
 """Names that a report may have: they become labels of a metric."""
+HITS: Final = "hits"
+"""Of a report: by confidence, how many predictions' outcome is known, and the share that came true."""
+CONFIDENCES: Final = ("0", "0.1", "0.2", "0.4", "0.6")
+"""Lower edges of a confidence ``|2 p - 1|``: they become labels of a metric too."""
 BY_RULES: Final = "by_rules"
 """Of an alarm that nobody has looked at: what its source has stopped or sized down before is not its to take back."""
 WORDS: Final = {"role": 20, "verdict": 600}
 """Names of its texts, and how long they may be."""
+
+
+class Hits(NamedTuple):
+    """Of predictions of one confidence: ``rows`` whose outcome is known, and the share of them that came true."""
+
+    rows: float
+    hit_rate: float
 
 
 class ModelRequests:
@@ -73,6 +84,8 @@ class ModelRequests:
         self._log = logs.get_logger("models")
         self.figures: dict[tuple[str, str], dict[str, float]] = {}
         """By instrument and version, as told last."""
+        self.hits: dict[tuple[str, str], dict[str, Hits]] = {}
+        """The same by confidence (``CONFIDENCES``)."""
         self.words: dict[tuple[str, str], dict[str, str]] = {}
         self._told_ns: dict[tuple[str, str], int] = {}
         self.left_out = 0
@@ -154,24 +167,29 @@ class ModelRequests:
     def _keep(self, instrument: str, model: str, arguments: Mapping[str, Any], now_ns: int) -> None:
         key = instrument, model
         for gone in [one for one, at_ns in self._told_ns.items() if now_ns - at_ns > FORGET_NS]:
-            del self.figures[gone], self.words[gone], self._told_ns[gone]
+            del self.figures[gone], self.hits[gone], self.words[gone], self._told_ns[gone]
         if key not in self.figures and len(self.figures) >= MODELS_MAX:
             self.left_out += 1
             return
         told = arguments.get("figures")
         if not isinstance(told, Mapping):
             raise ConfigError("a report without figures", expected="a number by name")
+        hits = _hits(arguments.get(HITS, []))
         self.figures[key] = {name: _number(name, told[name]) for name in FIGURES if name in told}
+        self.hits[key] = hits
         said = {name: writable(str(arguments.get(name, "")))[:most] for name, most in WORDS.items()}
         self.words[key] = {name: text for name, text in said.items() if text}
         self._told_ns[key] = now_ns
 
     def status(self) -> dict[str, Any]:
         """Of each model that is watched, the figures that people look at first."""
-        return {
-            f"{model} on {instrument}": {**self.words[instrument, model], **figures}
-            for (instrument, model), figures in self.figures.items()
-        }
+        found: dict[str, Any] = {}
+        for (instrument, model), figures in self.figures.items():
+            told: dict[str, Any] = {**self.words[instrument, model], **figures}
+            if hits := self.hits[instrument, model]:
+                told[HITS] = {edge: one._asdict() for edge, one in hits.items()}
+            found[f"{model} on {instrument}"] = told
+        return found
 
 
 def _weights(told: Any) -> tuple[float, ...]:
@@ -181,6 +199,18 @@ def _weights(told: Any) -> tuple[float, ...]:
     if min(weights) < 0.0 or not sum(weights) > 0.0:
         raise ConfigError(f"weights {list(weights)}", expected="none below 0, and not all 0")
     return weights
+
+
+def _hits(told: Any) -> dict[str, Hits]:
+    """By the edges that are known; others are left out."""
+    if not isinstance(told, list) or not all(isinstance(one, Mapping) for one in told):
+        raise ConfigError("hits of nothing", expected="edge, rows and hit rate of each confidence")
+    by_edge = {f"{_number('an edge', one.get('from')):g}": one for one in told}
+    return {
+        edge: Hits(_number("rows", one.get("rows")), _number("hit_rate", one.get("hit_rate")))
+        for edge, one in by_edge.items()
+        if edge in CONFIDENCES
+    }
 
 
 def _number(what: str, told: Any) -> float:

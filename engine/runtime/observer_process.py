@@ -26,6 +26,7 @@ from engine.runtime.model_requests import (
     BEHIND,
     BY_RULES,
     FIGURES,
+    HITS,
     MODELS_MAX,
     REPORT,
     TEXT_MAX,
@@ -179,7 +180,8 @@ class Watch:
             numbers = {BEHIND: behind_s, **{name: figures[name] for name in FIGURES if name in figures}}
             if len(everything) <= MODELS_MAX and not self._telling.waiting:  # figures are old by the next look
                 said = {name: str(figures.get(name, ""))[:most] for name, most in WORDS.items()}
-                arguments = {"instrument": instrument, "model": model, "figures": numbers, **said}
+                hits = {HITS: figures[HITS]} if HITS in figures else {}
+                arguments = {"instrument": instrument, "model": model, "figures": numbers, **hits, **said}
                 self._telling.add(REPORT, arguments)
                 self._telling.tell()
         content = {**self._watching.summary(), BEHIND: behind_s, "models": everything}

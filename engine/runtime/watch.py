@@ -137,6 +137,9 @@ class SessionWatch:
             gauges.model_figures = {
                 (*of, name): value for of, told in self._requests.figures.items() for name, value in told.items()
             }
+            gauges.model_hits = {
+                (*of, edge): one for of, told in self._requests.hits.items() for edge, one in told.items()
+            }
         gauges.conformal = {
             (strategy, name): counts
             for strategy, lines in set_counts(core).items()

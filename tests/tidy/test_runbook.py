@@ -18,6 +18,7 @@ from engine.runtime.clocks import SystemClock
 from engine.runtime.journal_stream import JournalStats
 from engine.runtime.logs import LogPipe
 from engine.runtime.metrics import Metrics
+from engine.runtime.model_requests import Hits
 from engine.runtime.probe import StageProbe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -196,6 +197,7 @@ def test_every_metric_that_is_named_is_exported(page: str) -> None:
     )
     metrics.gauges.equity, metrics.gauges.disk_free_bytes = 1.0, 1
     metrics.gauges.model_figures = {("BTC/USD@coinbase", "m@1", "ece"): 0.1}
+    metrics.gauges.model_hits = {("BTC/USD@coinbase", "m@1", "0.6"): Hits(3.0, 1.0)}
     exported = {family.name + ("_total" if family.type == "counter" else "") for family in metrics.collect()}
     named = set(re.findall(r"\bkestrel_[a-z_]+[a-z]\b", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")))
     assert named

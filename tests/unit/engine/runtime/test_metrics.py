@@ -21,6 +21,7 @@ from engine.runtime.conformal_counts import SetCounts
 from engine.runtime.journal_stream import JournalStats
 from engine.runtime.logs import LogPipe
 from engine.runtime.metrics import COUNTER_HELP, LABELS_MAX, TABLE_HELP, Metrics
+from engine.runtime.model_requests import Hits
 from engine.runtime.probe import StageProbe
 
 
@@ -60,6 +61,7 @@ def test_counts_levels_and_histograms_arrive_with_units_and_labels() -> None:
     gauges.equity = 10_050.5
     gauges.positions = {"BTC/USD@coinbase": -0.25}
     gauges.model_figures = {("BTC/USD@coinbase", "m@1", "ece"): 0.02}
+    gauges.model_hits = {("BTC/USD@coinbase", "m@1", "0.6"): Hits(20.0, 0.95)}
     gauges.feed_last_recv_ns = {"coinbase": clock.now_ns() - 1_500_000_000, "never": 0}
     gauges.queue_depths = {"bus": 4}
     gauges.reconnects = {"coinbase": 1}
@@ -70,7 +72,10 @@ def test_counts_levels_and_histograms_arrive_with_units_and_labels() -> None:
         probe.tick_to_order.record(ns)
     probe.stages["model"].record(30_000)
     found = scrape(metrics)
+    sure = (("confidence", "0.6"), ("instrument", "BTC/USD@coinbase"), ("model", "m@1"))
     expected = {
+        ("kestrel_model_hit_rows", sure): 20,
+        ("kestrel_model_hit_rate", sure): 0.95,
         ("kestrel_session", (("session", "s-1"),)): 1,
         ("kestrel_ticks_total", ()): 12,
         ("kestrel_risk_rejections_total", (("check", "stale_quote"),)): 3,

@@ -9,8 +9,9 @@ import pytest
 from engine import events as e
 from engine.alarms import SOURCES_MAX
 from engine.errors import ConfigError
-from engine.runtime.model_requests import ALARM, FORGET_NS, MODELS_MAX, REPORT, WEIGH, ModelRequests
+from engine.runtime.model_requests import ALARM, CONFIDENCES, FORGET_NS, HITS, MODELS_MAX, REPORT, WEIGH, ModelRequests
 from engine.runtime.observer_process import request_of
+from models.observer import outcomes
 from models.observer.outcomes import Outcomes
 from models.observer.told import Alarmed
 from tests.support.core import BTC, MemoryRecorder, OpenGate, Scripted, build_core, open_market, spot
@@ -111,6 +112,10 @@ def test_weights_become_an_input(requests: ModelRequests) -> None:
         ({"command": WEIGH, "weights": [0, 0]}, "not all 0"),
         ({"command": REPORT, "figures": {"ece": "low"}}, "a number"),
         ({"command": REPORT}, "a number by name"),
+        ({"command": REPORT, "figures": {}, "hits": {"0.6": 1}}, "edge, rows and hit rate"),
+        ({"command": REPORT, "figures": {}, "hits": [0.6]}, "edge, rows and hit rate"),
+        ({"command": REPORT, "figures": {}, "hits": [{"from": 0.6, "rows": 3}]}, "hit_rate is None"),
+        ({"command": REPORT, "figures": {}, "hits": [{"from": "0.6", "rows": 3, "hit_rate": 1.0}]}, "an edge is '0.6'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(requests: ModelRequests, arguments: dict[str, Any], said: str) -> None:
@@ -137,6 +142,30 @@ def test_what_came_of_returns_is_among_the_figures(requests: ModelRequests) -> N
     ask(requests, REPORT, figures={**known, "errors_beyond": 0.1})
     assert requests.figures == {(BTC, "m@1234aa"): {**known, "errors_beyond": 0.1}}
     assert len(known) == 2
+
+
+def test_hits_are_kept_by_the_confidences_that_are_known(requests: ModelRequests) -> None:
+    """As the process that watches tells them; no other edge becomes a label, and they go with their model."""
+    told = Outcomes(100)
+    for number in range(20):
+        told.add(0.9 if number % 2 else 0.1, rose=bool(number % 2))
+        told.add(0.52, rose=bool(number % 2))
+    hits = told.figures()[HITS]
+    ask(requests, REPORT, figures={"ece": 0.02}, hits=[*hits, {"from": 0.3, "rows": 9, "hit_rate": 1.0}])
+    assert requests.hits == {(BTC, "m@1234aa"): {"0": (20.0, 0.5), "0.6": (20.0, 1.0)}}
+    assert requests.status() == {
+        f"m@1234aa on {BTC}": {
+            "ece": 0.02,
+            "hits": {"0": {"rows": 20.0, "hit_rate": 0.5}, "0.6": {"rows": 20.0, "hit_rate": 1.0}},
+        }
+    }
+    later = {"instrument": BTC, "model": "m@5678bb", "figures": {"ece": 0.1}}
+    requests.take(REPORT, later, "observer", 7 + FORGET_NS + 1)
+    assert requests.hits == {(BTC, "m@5678bb"): {}}
+
+
+def test_the_confidences_that_are_known_are_those_that_are_told() -> None:
+    assert tuple(f"{edge:g}" for edge in outcomes.CONFIDENCES[:-1]) == CONFIDENCES
 
 
 def test_figures_of_models_that_are_watched_no_more_make_room(requests: ModelRequests) -> None:

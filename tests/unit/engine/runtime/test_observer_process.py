@@ -55,7 +55,8 @@ class Counting:
         self.paused.append(paused)
 
     def figures(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-        yield "X", "m@1", {"role": "champion", "ece": 0.01, "psi": {"a": 0.2}, "verdict": self.verdict}
+        hits = [{"from": 0.6, "rows": 3, "hit_rate": 1.0}]
+        yield "X", "m@1", {"role": "champion", "ece": 0.01, "psi": {"a": 0.2}, "hits": hits, "verdict": self.verdict}
 
     def summary(self) -> dict[str, Any]:
         return {"records": len(self.seen)}
@@ -97,6 +98,7 @@ def test_it_reads_to_the_end_and_leaves_what_it_knows(folder: Path) -> None:
     assert daemon.took[1][0] == REPORT
     told_figures = daemon.took[1][1]["figures"]
     assert told_figures.keys() == {"ece", "behind_s"}, "what is no metric stays in the file"
+    assert daemon.took[1][1]["hits"] == [{"from": 0.6, "rows": 3, "hit_rate": 1.0}]
     report = json.loads((folder / "observer" / "report.json").read_text())
     assert report["records"] == 300
     assert report["models"][0]["psi"] == {"a": 0.2}

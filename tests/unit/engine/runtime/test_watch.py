@@ -98,7 +98,8 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
     watched.bus.waiting_dropped = 3
     watched.bus.unjournaled = 5
     told = {"instrument": BTC, "model": "m@1", "role": "champion", "figures": {"ece": 0.02}}
-    watched.requests.take(REPORT, told, "ana", 60)
+    hits = [{"from": 0.6, "rows": 3, "hit_rate": 1.0}]
+    watched.requests.take(REPORT, {**told, "hits": hits}, "ana", 60)
     watched.watch.on_second()
     seen = {name: value for name, value in vars(watched.gauges).items() if name != "equity"}
     assert seen == {
@@ -115,6 +116,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
         "refused_models": 6,
         "model_asks": {"asked": 7, "superseded": 2},
         "model_figures": {(BTC, "m@1", "ece"): 0.02},
+        "model_hits": {(BTC, "m@1", "0.6"): (3.0, 1.0)},
         "conformal": {},
         "disk_free_bytes": None,
         "risk_state": RiskState.ACTIVE,

@@ -1,9 +1,7 @@
 """Do probabilities mean what they say?  An alarm that chance does not raise, however long it is looked at.
 
-Owns a detector of changes by bets: whoever holds that the calibration error is within its limit is bet against, with
-what is left after the last time that this was lost (J. Shin, A. Ramdas, A. Rinaldo, E-detectors: a nonparametric
-framework for sequential change detection, NEJSDS 2024, the e-CUSUM).  While the error is within the limit, an alarm
-comes on average not before ``RUN`` values; the error of some dozen outcomes is beyond any limit by chance alone.
+Owns what is bet on (``detector``): that the calibration error is beyond its limit.  The error of some dozen outcomes
+is beyond any limit by chance alone.
 """
 
 from __future__ import annotations
@@ -11,12 +9,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from models.observer.detector import Detector
+
 BINS: Final = 10
 """Of the probability, equally wide."""
-RUN: Final = 1e6
-"""Values until chance raises an alarm, on average, at least."""
-STAKES: Final = (0.2, 0.8)
-"""Of the wealth: small ones find small errors, great ones are quick."""
 _KEPT: Final = 0.998
 """Of what a bin has shown, with each further outcome there: which side it errs on may change."""
 
@@ -36,9 +32,12 @@ class Calibration:
         self._block = -1
         self._signs = [0.0] * BINS
         self._sum, self._rows = 0.0, 0
-        self._wealth = [0.0] * len(STAKES)
-        self.is_beyond = False
+        self._detector = Detector(1, together=1)
+
+    @property
+    def is_beyond(self) -> bool:
         """The error is beyond its limit, until the evidence for that is gone."""
+        return self._detector.is_beyond
 
     def add(self, row: int, p: float, rose: bool) -> None:
         """The outcome of a row; rows come in order."""
@@ -58,18 +57,9 @@ class Calibration:
 
     def clear(self) -> None:
         """Count from here on."""
-        self._wealth = [0.0] * len(STAKES)
-        self.is_beyond = False
+        self._detector.clear()
 
     def _end(self) -> None:
-        if not self._rows:
-            return
-        value = self._sum / self._rows - self._limit
-        most = math.log(RUN * len(STAKES))
-        for number, stake in enumerate(STAKES):
-            grown = max(self._wealth[number], 0.0) + math.log1p(stake * value)
-            self._wealth[number] = min(grown, most)
-        if max(self._wealth) >= most:
-            self.is_beyond = True
-        elif max(self._wealth) <= 0.0:
-            self.is_beyond = False
+        if self._rows:
+            mean = self._sum / self._rows
+            self._detector.add(self._block, mean - self._limit, 0.0, mean)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from models.observer.calibration import RUN, STAKES
+RUN: Final = 1e6
+"""Values until chance raises an alarm, on average, at least."""
+STAKES: Final = (0.2, 0.8)
+"""Of the wealth: small ones find small excesses, great ones are quick."""
 
 
 class Since(NamedTuple):

@@ -93,7 +93,8 @@ class PartInfo(_Section, frozen=True):
 
 class RunData(_Section, frozen=True):
     """What it learned from.  ``fingerprint``: of data, labels and splits; ``sources``: sha256 by file.  ``purged``:
-    validation is a fold that was cut out of the training, and all that holds is that the test comes after both."""
+    validation is a fold that was cut out of the training, and all that holds is that the test comes after both.
+    ``config_sha256``: of the settings that the run was begun with; empty where an older release began it."""
 
     task: Task
     fingerprint: str
@@ -105,6 +106,7 @@ class RunData(_Section, frozen=True):
     network: str
     parameters: int = 0
     purged: bool = False
+    config_sha256: str = ""
 
 
 class EpochLine(_Section, frozen=True):

@@ -60,6 +60,7 @@ def evaluate(
     if predict_test is None and not run.has_predictions("test"):
         raise DataError(f"the run {run.path} has no predictions/test.npz", do="train it to the end")
     run.check_test()
+    config_sha256 = run.config_sha256
     beside = Beside.of(run)
     record = Ledger(ledger)
     record.lines()  # one that cannot be read is told before the long work
@@ -70,7 +71,7 @@ def evaluate(
         run.test_set(),
         run=run.path.resolve().name,
         commit=commit,
-        config_sha256=run.config_sha256,
+        config_sha256=config_sha256,
         data_fingerprint=data.fingerprint,
         now_ns=now_ns,
     )

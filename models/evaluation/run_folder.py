@@ -77,6 +77,7 @@ class RunFolder:
     def create(cls, path: Path | str, data: RunData, environment: Environment, config: bytes) -> RunFolder:
         """A new run.  ``data`` and the rest are written before it can be read."""
         folder = Path(path)
+        data = msgspec.structs.replace(data, config_sha256=hashlib.sha256(config).hexdigest())
         (folder / "rows").mkdir(parents=True, exist_ok=True)
         (folder / "predictions").mkdir(exist_ok=True)
         write_atomically(folder / CONFIG, config)
@@ -95,7 +96,23 @@ class RunFolder:
 
     @property
     def config_sha256(self) -> str:
+        """Raises ``DataError`` where the file is no more the one that the run was begun with."""
+        self.check_config(self.path / CONFIG)
         return hashlib.sha256(self._bytes(CONFIG)).hexdigest()
+
+    def check_config(self, path: Path) -> None:
+        """Raises ``DataError`` unless the file at ``path`` holds the settings that the run was begun with, as far as
+        that was kept: what it came to would pass for the result of others."""
+        try:
+            seen = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}", do="bring it back") from None
+        if self.data.config_sha256 not in ("", seen):
+            raise DataError(
+                f"{path} is not the one that the run was begun with",
+                expected=f"sha256 {self.data.config_sha256[:12]}, as {self.path / DATA} says",
+                do="bring it back, or train it as a run of its own",
+            )
 
     def epochs(self) -> list[EpochLine]:
         """Lines of ``metrics.jsonl``; none where the run has no such file, and no line that a kill cut off."""

@@ -61,7 +61,9 @@ def register(app: typer.Typer, commit: Callable[[], str]) -> None:
                 made = _train(settings, folder, data, commit(), progress, resume=resume is not None)
         except KeyboardInterrupt:
             if folder.exists():
-                print(f"stopped; go on with --resume {folder}", file=sys.stderr)
+                # Without the file it would go on with the rates that it was begun with.
+                told_anew = "" if config is None or resume is None else f"--config {config} "
+                print(f"stopped; go on with {told_anew}--resume {folder}", file=sys.stderr)
             raise typer.Exit(130) from None
         for one in made:
             _print_result(one)

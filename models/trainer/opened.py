@@ -56,9 +56,11 @@ def open_run(folder: Path, data: Path | None = None) -> OpenedRun:
 
     Raises ``DataError`` for what is no run, or whose data, features or code are not those it learned from.
     """
+    runs = tuple(RunFolder(place) for place in places_of(folder))
+    for run in runs:
+        run.check_config(folder / CONFIG)
     settings, _ = load_settings(folder / CONFIG)
     spec = dataset.feature_spec(settings.features)
-    runs = tuple(RunFolder(place) for place in places_of(folder))
     if not runs:
         raise DataError(f"no run at {folder}", expected="a folder that run.py train has made", do="check --run")
     if runs[0].data.purged:

@@ -49,7 +49,6 @@ from models.trainer.training_folder import (
     CHECKPOINT,
     RESULT,
     WEIGHTS,
-    Result,
     append_line,
     create,
     data_folder,
@@ -58,6 +57,7 @@ from models.trainer.training_folder import (
     keep_lines,
     places,
     places_of,
+    result_of,
     resumed,
     share_lines,
     write_json,
@@ -153,7 +153,7 @@ def _train(
         validation = {name: float(np.mean([one.scores[name] for one in found])) for name in names}
         validation |= _entries(settings, rows, found)
         seconds = round(time.monotonic() - started, 1)
-        write_json(folder / RESULT, Result(validation, epochs, seconds, settings.fit.epochs))
+        write_json(folder / RESULT, result_of(settings, validation, epochs, seconds))
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return TrainingResult(folder, validation, epochs, seconds, tuple(one.path for one in runs.values()))
 

@@ -41,12 +41,14 @@ _PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``result.json``.  ``epochs_asked``: how many a seed might have had."""
+    """``result.json``.  ``epochs_asked``: how many a seed might have had; ``fit``: all of ``_MAY_CHANGE`` as it was at
+    the end, empty where an older release wrote it."""
 
     validation: dict[str, float]
     epochs: int
     seconds: float
     epochs_asked: int
+    fit: dict[str, Any] = {}
 
 
 def data_folder(settings: TrainSettings, named: Path | str | None) -> Path:
@@ -121,6 +123,7 @@ def resumed(settings: TrainSettings, folder: Path) -> TrainSettings:
             expected="a run of train: a refresh cannot be resumed",
             do="take the folder away and refresh again",
         )
+    check_config(folder)
     begun, _ = load_settings(folder / CONFIG)
     changed = {name: getattr(settings.fit, name) for name in _MAY_CHANGE}
     if settings.fit.schedule.kind == "one_cycle":
@@ -140,8 +143,25 @@ def resumed(settings: TrainSettings, folder: Path) -> TrainSettings:
     return going_on
 
 
+def check_config(folder: Path) -> None:
+    """Raises ``DataError`` where the settings in the folder are no more those that its run was begun with."""
+    for place in places_of(folder):
+        RunFolder(place).check_config(folder / CONFIG)
+
+
+def result_of(settings: TrainSettings, validation: dict[str, float], epochs: int, seconds: float) -> Result:
+    """What a run of these settings came to."""
+    return Result(validation, epochs, seconds, settings.fit.epochs, _told_anew(settings))
+
+
+def _told_anew(settings: TrainSettings) -> dict[str, Any]:
+    plain = msgspec.to_builtins(settings.fit)
+    return {name: plain[name] for name in _MAY_CHANGE}
+
+
 def finished(settings: TrainSettings, folder: Path) -> Result | None:
-    """What a run that is done came to; None where it is not.  Raises ``ConfigError`` where it is to go on."""
+    """What a run that is done came to; None where it is not.  Raises ``ConfigError`` where it is to go on, or was made
+    with other settings than these."""
     if not (folder / RESULT).is_file():
         return None
     try:
@@ -153,6 +173,15 @@ def finished(settings: TrainSettings, folder: Path) -> Result | None:
             f"the run {folder} is done, with {done.epochs_asked} epochs a seed",
             expected="no more epochs: where its loop was is not kept",
             do="train again under another name",
+        )
+    asked = _told_anew(settings)
+    other = [name for name, value in asked.items() if done.fit.get(name, value) != value]
+    # What it was begun with is its own too, where it was told anew on the way.
+    if other and asked != _told_anew(load_settings(folder / CONFIG)[0]):
+        raise ConfigError(
+            f"the run {folder} is done, and had other values of fit ({', '.join(other)})",
+            expected="its own: it learns no more",
+            do=f"train these under another name, or resume with {folder / CONFIG}",
         )
     return done
 

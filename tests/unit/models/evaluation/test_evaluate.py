@@ -206,6 +206,7 @@ def absent(part: str, rows: Rows) -> Rows:
         (lambda run: (run.path / "importance.json").write_bytes(b"{"), "importance.json"),
         (lambda run: (run.path / "metrics.jsonl").write_bytes(b'{"seed": "x"}\n'), "line 1 of"),
         (lambda run: (run.path / "config.yaml").unlink(), "config.yaml cannot be read"),
+        (lambda run: (run.path / "config.yaml").write_text("name: edited"), "is not the one that the run was begun"),
     ],
     ids=[
         "no test predictions",
@@ -224,6 +225,7 @@ def absent(part: str, rows: Rows) -> Rows:
         "damaged importance",
         "damaged epochs",
         "no configuration",
+        "another configuration",
     ],
 )
 def test_what_can_be_seen_before_is_seen_before_the_test_is_opened(
@@ -284,6 +286,16 @@ def test_a_ledger_that_cannot_be_read_is_told_before_the_long_work(tmp_path: Pat
     (tmp_path / "ledger.jsonl").write_text('{"at": 1}\n')
     steps: list[str] = []
     with pytest.raises(DataError, match="line 1 of the ledger"):
+        evaluated(run, progress=steps.append)
+    assert steps == []
+
+
+def test_a_configuration_that_was_edited_is_told_before_the_long_work(tmp_path: Path) -> None:
+    """Its hash would stand in the ledger for what it did not train."""
+    run = made_up.write_run(tmp_path / "run", made_up.returns(200), seeds=(1,))
+    (run.path / "config.yaml").write_text("name: edited")
+    steps: list[str] = []
+    with pytest.raises(DataError, match=r"expected sha256 .*bring it back, or train it as a run of its own"):
         evaluated(run, progress=steps.append)
     assert steps == []
 

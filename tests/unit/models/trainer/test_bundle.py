@@ -206,8 +206,8 @@ def test_an_evaluation_that_is_made_later_gets_into_manifest_and_card(stepped, t
     assert outcome.opening.at in card
     assert all(f"| {name.replace('_', ' ')} |" in card for name in after.manifest.baselines)
     assert bundle_in(place).version == after.version
-    other = made_up.write_run(tmp_path / "other", made_up.returns(60))
-    (other.path / "config.yaml").write_text("task: another\n")
+    like = made_up.write_run(tmp_path / "other", made_up.returns(60))
+    other = made_up.RunFolder.create(like.path, like.data, like.environment, b"task: another\n")
     with pytest.raises(BundleError, match=r"was not made from the run .*expected the run stepped"):
         with_evaluation(after, [other])
 

@@ -113,6 +113,30 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(folder, monkeypatch):
     assert "var/runs/tiny: 2 epochs" in invoke("train", "--resume", "var/runs/tiny").stdout
 
 
+def test_a_run_that_goes_on_with_new_rates_and_is_interrupted_keeps_them(folder, monkeypatch):
+    """Ctrl-C, new rates, Ctrl-C again: what is said then goes on with the new rates, and not with the run's first."""
+    from models.trainer import run as training
+
+    real, constant = training.append_line, {"schedule": {"kind": "constant"}, "epochs": 3}
+
+    def interrupted(place, line):
+        real(place, line)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "append_line", interrupted)
+        invoke("train", "--config", settings(folder, fit=constant))
+        changed = settings(folder, fit={**constant, "learning_rate": 5e-4})
+        done = invoke("train", "--config", changed, "--resume", "var/runs/tiny")
+    told = f"--config {changed} --resume var/runs/tiny"
+    assert f"stopped; go on with {told}\n" in done.stderr
+    invoke("train", *told.split())
+    assert {line.learning_rate for line in RunFolder("var/runs/tiny").epochs()} == {5e-4}
+    assert "var/runs/tiny: 3 epochs" in invoke("train", "--resume", "var/runs/tiny").stdout
+    with pytest.raises(ConfigError, match=r"is done, and had other values of fit \(learning_rate\)"):
+        invoke("train", "--config", settings(folder, fit={**constant, "learning_rate": 1e-4}), *told.split()[2:])
+
+
 def test_a_walk_forward_that_is_interrupted_goes_on_by_its_folder_alone(folder, monkeypatch):
     """Ctrl-C in the second of two origins: what it says is what goes on, and the first is left as it is."""
     from models.trainer import run as training

@@ -8,13 +8,14 @@ import sys
 
 import pytest
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DataError
 from models.evaluation.run_folder import RunFolder
-from models.trainer.settings import settings_of
+from models.trainer.settings import load_settings, settings_of
 from tests.support.daemon import ROOT, environment
 from tests.support.training import candle_settings
 
 pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
+from models.trainer.opened import open_run
 from models.trainer.run import run_training
 from tests.support.training_runs import EVERYTHING, StoppedError, same
 
@@ -68,6 +69,7 @@ def test_a_run_that_was_stopped_comes_to_the_very_same_result(tmp_path, data, ch
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from models.trainer.opened import open_run
 from models.trainer.run import run_training
 from models.trainer.settings import load_settings
 
@@ -155,3 +157,75 @@ def test_a_run_that_goes_on_may_have_other_rates_and_more_epochs(tmp_path, data)
     more = settings_of(begun | {"fit": {**begun["fit"], "learning_rate": 5e-4, "epochs": 9}})
     with pytest.raises(ConfigError, match="is done, with 4 epochs a seed"):
         run_training(more, folder=tmp_path / "run", data=data, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"learning_rate": 5e-4}, "learning_rate"),
+        ({"weight_decay": 0.2, "patience": 7}, "weight_decay, patience"),
+        ({"epochs": 1}, "epochs"),
+    ],
+)
+def test_a_run_that_is_done_is_not_told_as_the_result_of_settings_that_it_never_had(tmp_path, data, changes, named):
+    """What a stopped run may be told anew comes too late for a finished one: with its own settings it is told."""
+    begun = candle_settings("classes")
+    whole = run_training(settings_of(begun), folder=tmp_path / "run", data=data)
+    other = settings_of(begun | {"fit": {**begun["fit"], **changes}})
+    with pytest.raises(ConfigError, match=rf"run is done, and had other values of fit \({named}\); .*") as caught:
+        run_training(other, folder=tmp_path / "run", data=data, resume=True)
+    assert "\n" not in str(caught.value)
+    told = run_training(settings_of(begun), folder=tmp_path / "run", data=data, resume=True)
+    assert told.validation == whole.validation
+
+
+def test_a_run_that_was_done_with_new_rates_is_told_with_these(tmp_path, data):
+    """The rates that it came to its end with are its own, and so are those in its folder; no others."""
+    begun = candle_settings("classes")
+
+    def stop(_line):
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run_training(settings_of(begun), folder=tmp_path / "run", data=data, on_epoch=stop)
+    changed = settings_of(begun | {"fit": {**begun["fit"], "learning_rate": 5e-4}})
+    done = run_training(changed, folder=tmp_path / "run", data=data, resume=True)
+    for own in (changed, settings_of(begun)):
+        assert run_training(own, folder=tmp_path / "run", data=data, resume=True).validation == done.validation
+    third = settings_of(begun | {"fit": {**begun["fit"], "learning_rate": 1e-4}})
+    with pytest.raises(ConfigError, match=r"had other values of fit \(learning_rate\)"):
+        run_training(third, folder=tmp_path / "run", data=data, resume=True)
+
+
+@pytest.mark.parametrize("task", ["classes", "multi_task"])
+@pytest.mark.parametrize("state", ["begun", "done"])
+def test_a_config_that_was_edited_in_the_run_is_one_line(tmp_path, data, monkeypatch, state, task):
+    """Before the first checkpoint and behind the end: nothing goes on, is told or evaluated with other settings."""
+    from models.trainer import run as module
+
+    settings = settings_of(candle_settings(task))
+    if state == "done":
+        run_training(settings, folder=tmp_path / "run", data=data)
+    else:
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "fit_seed", stopped)
+            with pytest.raises(StoppedError):
+                run_training(settings, folder=tmp_path / "run", data=data)
+    config = tmp_path / "run" / "config.yaml"
+    good = config.read_bytes()
+    config.write_bytes(good.replace(b"weight_decay: 0.01", b"weight_decay: 0.3"))
+    edited, _ = load_settings(config)
+    said = r"config\.yaml is not the one that the run was begun with; expected .*; bring it back, or train it"
+    for act in (
+        lambda: run_training(edited, folder=tmp_path / "run", data=data, resume=True),
+        lambda: open_run(tmp_path / "run", data),
+    ):
+        with pytest.raises(DataError, match=said) as caught:
+            act()
+        assert "\n" not in str(caught.value)
+    config.write_bytes(good)
+    assert run_training(settings, folder=tmp_path / "run", data=data, resume=True).epochs == 2
+
+
+def stopped(*_args, **_options):
+    raise StoppedError

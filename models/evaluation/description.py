@@ -39,7 +39,8 @@ class Environment(_Section, frozen=True):
 
 
 class Figure(_Section, frozen=True):
-    """A published figure to beat: of which metric, how much, and where it was measured."""
+    """A published figure to beat: of which metric, how much, and where it was measured.  It is held against the fixed
+    test of the settings that name it, and against no other rows."""
 
     name: str
     metric: str
@@ -94,7 +95,8 @@ class PartInfo(_Section, frozen=True):
 class RunData(_Section, frozen=True):
     """What it learned from.  ``fingerprint``: of data, labels and splits; ``sources``: sha256 by file.  ``purged``:
     validation is a fold that was cut out of the training, and all that holds is that the test comes after both.
-    ``config_sha256``: of the settings that the run was begun with; empty where an older release began it."""
+    ``config_sha256``: of the settings that the run was begun with; empty where an older release began it.  ``test_of``:
+    what the test part is of, where it is not the fixed one of the settings: an origin of a walk-forward, a refresh."""
 
     task: Task
     fingerprint: str
@@ -107,6 +109,7 @@ class RunData(_Section, frozen=True):
     parameters: int = 0
     purged: bool = False
     config_sha256: str = ""
+    test_of: str = ""
 
 
 class EpochLine(_Section, frozen=True):

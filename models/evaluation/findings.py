@@ -17,6 +17,7 @@ from models.evaluation import breakdown, conformal
 from models.evaluation.baselines.garch import lack_of_returns
 from models.evaluation.calibration import reliability, tempered
 from models.evaluation.comparison import (
+    Verdict,
     by_period,
     diebold_mariano,
     horizon_in_periods,
@@ -146,17 +147,7 @@ class Findings:
             scores=[self.row(one, in_set[one.name]) for one in self.scored],
             best_baseline=self.best.name,
             comparisons=self.comparisons(losses),
-            figures=[
-                FigureVerdict(
-                    figure.name,
-                    figure.metric,
-                    figure.value,
-                    figure.source,
-                    verdict_on_figure(figure.metric, self.ours[0].estimates[figure.metric], figure.value),
-                )
-                for figure in self.task.figures
-                if figure.metric in self.ours[0].estimates
-            ],
+            figures=self.figures(),
             classes=self.class_rows() if classes else [],
             confusion=self.confusion() if classes else [],
             roc=self.curves(roc_curve) if classes else [],
@@ -172,7 +163,18 @@ class Findings:
             suspicions=[str(doubt) for doubt in doubts],
             explained=explained,
             skipped=self.skipped,
+            test_of=data.test_of,
         )
+
+    def figures(self) -> list[FigureVerdict]:
+        """The network against what was measured on the same rows; on other rows a score says nothing of another."""
+        ours, found = self.ours[0].estimates, []
+        for one in self.task.figures:
+            if one.metric in ours:
+                on_figure = verdict_on_figure(one.metric, ours[one.metric], one.value)
+                said: Verdict = "not compared" if self.data.test_of else on_figure
+                found.append(FigureVerdict(one.name, one.metric, one.value, one.source, said))
+        return found
 
     def row(self, one: Scored, set_p: float) -> ForecastScores:
         return ForecastScores(

@@ -124,7 +124,8 @@ class RiskRow(_Section, frozen=True):
 
 
 class Outcome(_Section, frozen=True):
-    """``suspicions`` fail the evaluation unless ``explained`` says why; ``selection`` is None while no strategy ran."""
+    """``suspicions`` fail the evaluation unless ``explained`` says why; ``selection`` is None while no strategy ran.
+    ``test_of``: as in ``RunData``."""
 
     run: str
     task: str
@@ -163,6 +164,7 @@ class Outcome(_Section, frozen=True):
     explained: str
     skipped: list[str]
     seconds: float = 0.0
+    test_of: str = ""
 
     @property
     def reused(self) -> bool:

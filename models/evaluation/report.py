@@ -99,6 +99,9 @@ def _verdicts(outcome: Outcome) -> str:
             ((one.name, one.metric, one.source, one.verdict, f"{one.figure:g}") for one in outcome.figures),
             text=4,
         )
+        if outcome.test_of:
+            text = "Figures to beat are not compared: they are of a fixed test, and this one is that of"
+            rows += none(f"{text} {outcome.test_of}.")
     rule = (
         f"Ahead or behind only where the paired 95 % interval leaves 0 out; {outcome.draws:,} draws of whole "
         f"{outcome.drawn_by}s, mean block {outcome.block}."

@@ -114,7 +114,7 @@ def refresh_run(
         normaliser = Normalised(after[0].served.normaliser, normaliser.description)
     folder = into if into is not None else _free(run)
     parameters = sum(p.numel() for p in after[0].served.network.parameters())
-    create(folder, settings, new, record.commit, parameters)
+    create(folder, settings, new, record.commit, parameters, test_of=f"a refresh of {parent.version}")
     try:
         # First whose it is, then what it learned, at last that it is done: a kill leaves no run that the gate has not
         # let through and that could pass for one.

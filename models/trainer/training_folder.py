@@ -65,8 +65,15 @@ def places(folder: Path, rows: Dataset) -> list[tuple[Target, Path]]:
     return [(one, folder if len(targets) == 1 else folder / f"{folder.name}-{one.name}") for one in targets]
 
 
-def create(folder: Path, settings: TrainSettings, rows: Dataset, commit: str, parameters: int) -> None:
-    """All that is known before training, under the folder's name only once it is whole."""
+def create(
+    folder: Path, settings: TrainSettings, rows: Dataset, commit: str, parameters: int, *, test_of: str = ""
+) -> None:
+    """All that is known before training, under the folder's name only once it is whole.
+
+    ``test_of``: as in ``RunData``, where the settings do not say it.
+    """
+    if settings.split.walk_forward is not None:
+        test_of = f"origin {settings.split.origin} of a walk-forward"
     environment = Environment(commit, platform.python_version(), _libraries(), _processor())
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +97,7 @@ def create(folder: Path, settings: TrainSettings, rows: Dataset, commit: str, pa
                 network=settings.network.name,
                 parameters=parameters,
                 purged=settings.split.purged is not msgspec.UNSET,
+                test_of=test_of,
             )
             run = RunFolder.create(place, described, environment, config)
             for name, part in parts.items():

@@ -73,6 +73,17 @@ def test_the_figure_to_beat_is_the_best_baseline_of_the_run(classes: tuple[RunFo
     assert [(one.figure, one.verdict) for one in outcome.figures] == [(1.3, "ahead")]
 
 
+def test_a_figure_to_beat_is_not_held_against_other_rows_than_its_own(tmp_path: Path) -> None:
+    """An origin of a walk-forward: the figure stands on the page, with why there is no verdict."""
+    run = made_up.write_run(tmp_path / "run", made_up.three_classes(200), seeds=(1,))
+    made_up.rewrite(run, test_of="origin 2 of a walk-forward")
+    outcome = evaluated(RunFolder(run.path))
+    assert [(one.name, one.figure, one.verdict) for one in outcome.figures] == [("published", 1.3, "not compared")]
+    page = (run.path / "report.html").read_text()
+    assert "not compared: they are of a fixed test, and this one is that of origin 2 of a walk-forward." in page
+    assert outcome.headline.verdict != "not compared"
+
+
 def test_seeds_are_means_and_the_average_is_one_forecast(classes: tuple[RunFolder, Outcome]) -> None:
     """Two seeds: their mean with spread, then the forecast that averages them; each with its own temperature."""
     _, outcome = classes

@@ -189,7 +189,8 @@ def test_what_is_better_on_newer_rows_becomes_a_shadow_that_names_its_parent(pla
 def test_it_was_judged_on_rows_that_the_ledger_tells_of_and_may_become_champion(
     place: Path, refreshed: Refreshed
 ) -> None:
-    """Beside baselines, as any run; nobody has to force it."""
+    """Beside baselines, as any run; nobody has to force it.  Figures to beat are of other rows."""
+    assert RunFolder(refreshed.run).data.test_of == f"a refresh of {refreshed.parent}"
     (line,) = Ledger(place / "ledger.jsonl").lines()
     assert (line.run, line.test.rows) == ("tiny-r1", RunFolder(refreshed.run).data.parts["test"].rows)
     judged = refreshed.registry.manifest(refreshed.version).evaluation

@@ -105,6 +105,7 @@ def test_a_walk_forward_is_a_run_for_each_origin(tmp_path, data):
     settings = settings_of(candle_settings("classes", split={"walk_forward": {"origins": 2}}, fit={"epochs": 1}))
     made = run_folds(settings, folder=tmp_path / "runs", data=data)
     first, second = (RunFolder(one.folder).data.parts for one in made)
+    assert RunFolder(made[1].folder).data.test_of == "origin 2 of a walk-forward"
     assert first["train"].rows < second["train"].rows
     assert first["test"].last_ns < second["test"].first_ns
     with pytest.raises(ConfigError, match=r"split.origin 0 of a walk-forward with 2 origins"):

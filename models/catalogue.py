@@ -26,7 +26,8 @@ AUTO = "auto"
 
 
 def bundle_paths(directory: Path | str) -> list[Path]:
-    """Folders that hold a manifest, by name.  Raises ``BundleError`` when the directory is missing."""
+    """Folders that hold a manifest, by name; hidden ones, drafts of a killed process among them, are nobody's.  Raises
+    ``BundleError`` when the directory is missing."""
     directory = Path(directory)
     if not directory.is_dir():
         raise BundleError(
@@ -34,7 +35,7 @@ def bundle_paths(directory: Path | str) -> list[Path]:
             expected="a folder with one folder per bundle",
             do="set models.directory",
         )
-    return sorted(path.parent for path in directory.glob(f"*/{MANIFEST}"))
+    return sorted(path.parent for path in directory.glob(f"[!.]*/{MANIFEST}"))
 
 
 def folders_without_manifest(directory: Path | str) -> list[str]:

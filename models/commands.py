@@ -32,6 +32,7 @@ RegistryOption = Annotated[Path, typer.Option(help="folder of versions and champ
 DataOption = Annotated[Path | None, typer.Option(help="folder of recorded data (default: KESTREL_DATA)")]
 ReasonOption = Annotated[str, typer.Option(help="why; kept in the audit")]
 WhoOption = Annotated[str, typer.Option(help="who decided; default: the user's name")]
+ReplaceFlag = Annotated[bool, typer.Option("--replace", help="also where another version of the run is there")]
 ForceFlag = Annotated[bool, typer.Option("--force", help="override what speaks against it; needs --reason")]
 
 
@@ -125,17 +126,24 @@ def models_verify(
 def models_bundle(
     run: Path,
     all_seeds: Annotated[bool, typer.Option("--all-seeds", help="average all seeds, not the best one alone")] = False,
+    replace: ReplaceFlag = False,
     data: DataOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Export the networks of a finished run, compare them with torch, and write the bundle into the run's folder."""
+    """Export the networks of a finished run, compare them with torch, and write the bundle into the run's folder.
+
+    Of the same run, seeds, evaluation and code it is the version that is there already, untouched.
+    """
     with needing("an export"):
         from models.trainer.run_bundle import bundle_run
-    bundle = bundle_run(run, data=data, seeds="all" if all_seeds else "best")
+    began_ns = time.time_ns()
+    bundle = bundle_run(run, data=data, seeds="all" if all_seeds else "best", replace=replace)
+    new = bundle.manifest.created_ns >= began_ns
     judged = "" if bundle.manifest.scored else ", not evaluated yet"
-    print(f"{bundle.version}: {bundle.path}{judged}")
+    print(f"{bundle.version}: {bundle.path}{'' if new else ', there already'}{judged}")
     if as_json:
-        print_json({"version": bundle.version, "path": str(bundle.path), "scored": bundle.manifest.scored})
+        told = {"version": bundle.version, "path": str(bundle.path), "scored": bundle.manifest.scored, "new": new}
+        print_json(told)
 
 
 weighing_commands.register(app)
@@ -145,6 +153,7 @@ weighing_commands.register(app)
 def models_convert(
     run: Path,
     precision: Annotated[str, typer.Option(help="fp16, bf16 or int8")],
+    replace: ReplaceFlag = False,
     data: DataOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -154,7 +163,7 @@ def models_convert(
         from models.trainer.precision import TARGETS
     if precision not in TARGETS:
         raise BundleError(f"precision {precision!r} is unknown", expected=f"one of {', '.join(TARGETS)}")
-    bundle = convert_run(run, precision, data=data)
+    bundle = convert_run(run, precision, data=data, replace=replace)
     found = bundle.manifest.converted
     assert found is not None
     agreed = "" if found.agreement is None else f", {100 * found.agreement:.3f} % of rows with the same class"

@@ -29,6 +29,7 @@ from models.trainer.judged import BUNDLE, bundle_in
 from models.trainer.opened import open_run
 from models.trainer.precision import Target, convert_graph
 from models.trainer.publish import CARD, publish
+from models.trainer.standing_bundle import draft_in, settled
 
 Float64 = npt.NDArray[np.float64]
 
@@ -39,8 +40,9 @@ GOLDEN_ABS: Final = {"fp16": 1e-3, "bf16": 1e-2, "int8": 5e-2}
 _BATCH = 1024
 
 
-def convert_run(folder: Path, precision: Target, *, data: Path | None = None) -> Bundle:
-    """The bundle of the run at ``folder`` in ``precision``, in the run's folder ``bundle-<precision>``.
+def convert_run(folder: Path, precision: Target, *, data: Path | None = None, replace: bool = False) -> Bundle:
+    """The bundle of the run at ``folder`` in ``precision``, in the run's folder ``bundle-<precision>``; ``replace`` as
+    for ``bundle_run``.
 
     Raises ``BundleError`` with the numbers when scores on validation rows fall by more than is allowed or the golden
     tape is missed, ``DataError`` when run or data are not as they were.
@@ -56,7 +58,9 @@ def convert_run(folder: Path, precision: Target, *, data: Path | None = None) ->
     after = _said(source_of(bundle)._replace(content=graph, precision=precision), rows, part)
     found = Converted(bundle.version, len(part.index), *compare(rows, part, before, after))
     check(found, precision)
-    return _published(folder, bundle, graph, precision, found)
+    name = f"{BUNDLE}-{precision}"
+    with draft_in(folder, name) as draft:
+        return settled(_published(draft, bundle, graph, precision, found), folder / name, replace=replace)
 
 
 def check(found: Converted, precision: Target) -> None:
@@ -90,7 +94,7 @@ def _said(source: Source, rows: Dataset, part: Part) -> list[Float64]:
     ]
 
 
-def _published(folder: Path, bundle: Bundle, graph: bytes, precision: Target, found: Converted) -> Bundle:
+def _published(into: Path, bundle: Bundle, graph: bytes, precision: Target, found: Converted) -> Bundle:
     manifest = bundle.manifest
     size = max(1.0, float(np.abs(bundle.golden.outputs).max()))
     contents = {name: (bundle.path / name).read_bytes() for name in manifest.files} | {GRAPH: graph}
@@ -107,4 +111,4 @@ def _published(folder: Path, bundle: Bundle, graph: bytes, precision: Target, fo
         converted=found,
     )
     contents[CARD] = render_run_card(manifest, bundle.spec).encode()
-    return publish(folder / f"{BUNDLE}-{precision}", manifest, contents)
+    return publish(into, manifest, contents)

@@ -86,7 +86,8 @@ def bundle_in(folder: Path) -> Bundle:
 
     Raises ``BundleError`` or ``DataError``.
     """
-    places = sorted(path.parent for path in (folder / BUNDLE).glob(f"*/{MANIFEST}"))
+    # What a killed process left has a hidden name.
+    places = sorted(path.parent for path in (folder / BUNDLE).glob(f"[!.]*/{MANIFEST}"))
     if len(places) != 1:
         raise BundleError(
             f"{folder} holds {len(places) or 'no'} bundles",

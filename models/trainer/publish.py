@@ -52,17 +52,21 @@ def publish(directory: Path, manifest: Manifest, contents: dict[str, bytes]) -> 
         OnnxModel(made)
         check_side_graphs(made)
         draft.chmod(0o755)
-        final = directory / name
-        old = directory / f".{name}-old-{os.getpid()}"
-        if final.exists():
-            final.rename(old)
-        draft.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        put_in_place(draft, directory / name)
     except OSError as error:
         raise BundleError(f"bundle {name} cannot be written: {error.strerror}", do="check the disk") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return load_bundle(final)
+    return load_bundle(directory / name)
+
+
+def put_in_place(draft: Path, final: Path) -> None:
+    """A folder that is whole under its name, instead of what is there.  Raises ``OSError``."""
+    old = final.with_name(f".{final.name}-old-{os.getpid()}")
+    if final.exists():
+        final.rename(old)
+    draft.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def code_hash() -> str:

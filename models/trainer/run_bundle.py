@@ -28,11 +28,13 @@ from models.trainer.dataset import Dataset, Part
 from models.trainer.export import OUTPUT
 from models.trainer.fit import Fitted, forecasts
 from models.trainer.graphs import Real
+from models.trainer.judged import BUNDLE
 from models.trainer.lineage import read_lineage
 from models.trainer.normalise import Fitted as Normalised
 from models.trainer.opened import OpenedRun, open_run
 from models.trainer.scores import cost, monitored
 from models.trainer.settings import TrainSettings
+from models.trainer.standing_bundle import draft_in, settled
 from models.trainer.tabular import label_name
 from models.trainer.tasks import Target
 from models.trainer.trading import entry_figures
@@ -45,12 +47,16 @@ _REFERENCE_ROWS = 8_192
 _LEVELS = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 
 
-def bundle_run(folder: Path, *, data: Path | None = None, seeds: Literal["best", "all"] = "best") -> Bundle:
-    """The bundle of the run at ``folder``, in its folder ``bundle``.
+def bundle_run(
+    folder: Path, *, data: Path | None = None, seeds: Literal["best", "all"] = "best", replace: bool = False
+) -> Bundle:
+    """The bundle of the run at ``folder``, in its folder ``bundle``: the one that is there where it was made of the
+    same.
 
     ``seeds``: the network of the best seed on validation rows, or all of them, averaged.  ``data`` as for
-    ``run_training``.  Raises ``DataError`` for a run that is not done, or whose data, features or code are not those it
-    learned from, ``BundleError`` for an export that differs.
+    ``run_training``.  ``replace``: another version takes the place of one that is there.  Raises ``DataError`` for a
+    run that is not done, or whose data, features or code are not those it learned from, ``BundleError`` for an export
+    that differs, or beside another version.
     """
     if not (folder / CONFIG).is_file():
         raise DataError(f"no run at {folder}", expected=f"a folder with {CONFIG}", do="check its name")
@@ -66,11 +72,14 @@ def bundle_run(folder: Path, *, data: Path | None = None, seeds: Literal["best",
     if seeds == "best":
         monitor = monitored(opened.rows.plan, settings.fit.monitor)
         found = [min(found, key=lambda one: (cost(monitor, one.scores), one.seed))]
-    return bundle_opened(opened, found, normaliser)
+    with draft_in(folder, BUNDLE) as draft:
+        return settled(bundle_opened(opened, found, normaliser, into=draft), folder / BUNDLE, replace=replace)
 
 
-def bundle_opened(opened: OpenedRun, found: list[Fitted], normaliser: Normalised) -> Bundle:
-    """The bundle of the networks ``found`` of an open run, in its folder ``bundle``.
+def bundle_opened(
+    opened: OpenedRun, found: list[Fitted], normaliser: Normalised, *, into: Path | None = None
+) -> Bundle:
+    """The bundle of the networks ``found`` of an open run, in ``into`` (default: its folder ``bundle``).
 
     One that went on from a version (``models.trainer.lineage``) keeps that one's name and scope, and names it.
     Raises ``BundleError`` for an export that differs.
@@ -98,6 +107,7 @@ def bundle_opened(opened: OpenedRun, found: list[Fitted], normaliser: Normalised
         seeds=[one.seed for one in found],
         real=Real(rows.windows(rows.samples.position[some]), rows.numbers[some] if with_assets else None),
         assets=rows.assets if with_assets else None,
+        into=into,
     )
     return with_carrying(made, rows)
 

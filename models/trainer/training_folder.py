@@ -249,12 +249,21 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Nobody else trains here.  Raises ``ConfigError`` where somebody does."""
-    with open(folder / ".lock", "w", encoding="ascii") as lock:
+    """Nobody else trains or bundles here.  Raises ``ConfigError`` where somebody does, ``DataError`` where that cannot
+    be known."""
+    with contextlib.ExitStack() as opened:
+        try:
+            lock = opened.enter_context(open(folder / ".lock", "w", encoding="ascii"))
+        except OSError as error:
+            raise DataError(
+                f"{folder / '.lock'} cannot be written: {error.strerror}", do="see to the right to write there"
+            ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConfigError(f"another process trains {folder}", do="wait for it, or name another folder") from None
+            raise ConfigError(
+                f"another process trains or bundles {folder}", do="wait for it, or name another folder"
+            ) from None
         yield
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from engine.errors import DataError
+from engine.errors import BundleError, DataError
 from engine.events import PredictionStatus
 from engine.instruments import AssetClass
-from models.catalogue import verify_bundle
+from models.catalogue import bundle_paths, verify_bundle
 from models.facts import facts_of
 from models.onnx_model import OnnxModel
 from models.reference import newest_in_unit
@@ -32,6 +33,7 @@ pytest.importorskip("onnxscript", reason="the trainer is not installed")
 from models.networks.served import Normaliser  # noqa: E402
 from models.trainer import dataset  # noqa: E402
 from models.trainer.fit import forecasts  # noqa: E402
+from models.trainer.judged import bundle_in  # noqa: E402
 from models.trainer.run import fit_normaliser_of, load_fitted, run_training  # noqa: E402
 from models.trainer.run_bundle import bundle_run, real_rows  # noqa: E402
 from models.trainer.settings import load_settings  # noqa: E402
@@ -106,6 +108,49 @@ def test_a_graph_is_held_to_torch_on_a_thousand_windows(tmp_path, validation):
     held, learned = (set(part.index.tolist()) for part in (rows.validation, rows.train))
     assert len(set(found) & held) == min(1_000, len(held))
     assert set(found) <= held | learned
+
+
+def bytes_of(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Each file, and when it was written."""
+    return {one.name: (one.stat().st_mtime_ns, one.read_bytes()) for one in folder.iterdir()}
+
+
+def test_a_run_that_is_bundled_again_keeps_its_version(trained, tmp_path):
+    """Of the same inputs the bundle that is there, untouched; another one only where it is asked for."""
+    run = Path(shutil.copytree(trained[1], tmp_path / "tiny", ignore=shutil.ignore_patterns("bundle")))
+    first = bundle_run(run, data=trained[0])
+    before = bytes_of(first.path)
+    assert bundle_run(run, data=trained[0]).version == first.version
+    said = rf"there is the bundle {first.version} of this run already, and this one differs in .*run\.served_seeds; .*"
+    with pytest.raises(BundleError, match=said + r"nothing is overwritten; .*--replace"):
+        bundle_run(run, data=trained[0], seeds="all")
+    assert bytes_of(first.path) == before
+    both = bundle_run(run, data=trained[0], seeds="all", replace=True)
+    assert (both.path, both.version != first.version) == (first.path, True)
+    assert [one.name for one in run.iterdir() if one.name.startswith(".bundle")] == []
+
+
+def test_a_bundle_that_is_damaged_or_has_expired_is_told_and_made_anew_where_asked(trained, tmp_path):
+    """What cannot be loaded is no answer, and is somebody's file."""
+    run = Path(shutil.copytree(trained[1], tmp_path / "tiny", ignore=shutil.ignore_patterns("bundle")))
+    made = bundle_run(run, data=trained[0])
+    (made.path / "model.onnx").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"there is a bundle of this run already, and .*model\.onnx.*--replace"):
+        bundle_run(run, data=trained[0])
+    again = bundle_run(run, data=trained[0], replace=True)
+    assert again.manifest.files == made.manifest.files
+
+
+def test_what_a_killed_export_left_is_no_bundle(trained, tmp_path):
+    """A draft beside the bundle, and one in its place: neither is taken for it, and the next takes its own away."""
+    run = Path(shutil.copytree(trained[1], tmp_path / "tiny", ignore=shutil.ignore_patterns("bundle")))
+    made = bundle_run(run, data=trained[0])
+    shutil.copytree(made.path, made.path.parent / ".tiny-k1lled")
+    shutil.copytree(made.path.parent, run / ".bundle-k1lled")
+    assert bundle_in(run).version == made.version
+    assert bundle_paths(made.path.parent) == [made.path]
+    assert bundle_run(run, data=trained[0]).version == made.version
+    assert not (run / ".bundle-k1lled").exists()
 
 
 def test_a_run_that_is_not_done_has_no_bundle(trained, tmp_path):

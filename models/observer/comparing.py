@@ -5,13 +5,15 @@ Owns the pairs.  The tests are ``models.observer.rollout``'s, what a pair holds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from models.observer.evidence import EvidenceStore, Key
+from models.observer.losses import LOSS_GAP_MAX, RETURN_GAP_MAX, compared_loss
 from models.observer.maturing import Matured
 from models.observer.outcomes import calibration_error
-from models.observer.paired import Paired, compared_loss
+from models.observer.paired import Paired
 from models.observer.rollout import RolloutRules, Verdict, judge
 from models.observer.told import Judged
 from models.observer.track import CHAMPION, Track
@@ -64,7 +66,9 @@ class Comparisons:
         champion, challenger = pair
         other = challenger if track is champion else champion
         alike = other.rows is track.rows and other.reach == track.reach
-        theirs = other.loss_of(one.row) if alike else other.loss_at(one.ts_ns, one.known_ns, rose=one.rose)
+        theirs: Matured | None = None
+        if other.is_return == track.is_return:
+            theirs = other.known_of(one.row) if alike else other.known_at(one)
         if theirs is None:
             known = (champion.version, challenger.version, challenger.role) in self.pairs
             if not alike and known and (held := self._of(champion, challenger, record, one.ts_ns)) is not None:
@@ -73,10 +77,13 @@ class Comparisons:
             if track is challenger and champion.speaks_at(one.ts_ns):
                 self._note_alone(pair, one.ts_ns, record)
             return
-        own = compared_loss(one.p, one.rose)
-        ours, best = (theirs, own) if track is champion else (own, theirs)
-        if (held := self._of(champion, challenger, record, one.ts_ns)) is not None:
-            held.lost(track.rows.instrument, one.ts_ns, one.known_ns, challenger=ours, champion=best)
+        best, ours = (one, theirs) if track is champion else (theirs, one)
+        # Both by the champion's scale: with one of its own each would be measured by another unit.
+        our_loss, best_loss = (compared_loss(each.said, best.outcome, best.scale) for each in (ours, best))
+        if math.isnan(our_loss):
+            self._alone.pop((champion.version, challenger.version, challenger.role), None)  # it is alike, and too early
+        elif (held := self._of(champion, challenger, record, one.ts_ns)) is not None:
+            held.lost(track.rows.instrument, one.ts_ns, one.known_ns, challenger=our_loss, champion=best_loss)
 
     def _note_alone(self, pair: tuple[Track, Track], ts_ns: int, record: int) -> None:
         """A row of a challenger that is none of the champion's, or whose other half comes with this very event."""
@@ -92,8 +99,8 @@ class Comparisons:
         if held.rows or alone < UNLIKE_ROWS:
             return ""
         return (
-            f"none of {alone:,} rows is one of the champion's (other features or another horizon): no loss can be "
-            f"compared, and a person is to decide (models canary, models retire)"
+            f"none of {alone:,} rows is one of the champion's (other features, horizon or kind of forecast): no "
+            f"loss can be compared, and a person is to decide (models canary, models retire)"
         )
 
     def ended(
@@ -110,7 +117,8 @@ class Comparisons:
         key = champion.version, challenger.version, challenger.role
         held = self.pairs.get(key)
         if held is None:
-            held = Paired(int(self._rules.span_s * 1e9), self._rules.profit_max_bps)
+            gap_max = RETURN_GAP_MAX if challenger.is_return else LOSS_GAP_MAX
+            held = Paired(int(self._rules.span_s * 1e9), self._rules.profit_max_bps, loss_gap_max=gap_max)
             if self._store is not None and (known := self._store.load(key)) is not None:
                 held = self._take_over(key, known, known[1])
             self.pairs[key] = held

@@ -6,6 +6,7 @@ the record alone, apart from how long predictions take here.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from engine import events as e
 from engine.alarms import STOP
 from engine.codec import Record
 from engine.errors import BundleError
+from engine.instruments import Instrument
 from engine.ports import Float32Array
 from engine.seats import GONE
 from models.bundle import Bundle
@@ -24,6 +26,7 @@ from models.observer.admission import Admission
 from models.observer.comparing import Comparisons
 from models.observer.evidence import EvidenceStore, Key
 from models.observer.paired import Paired
+from models.observer.readings import Traded
 from models.observer.rebuilding import CoreOf, Rebuilding, Rows
 from models.observer.rollout import RolloutRules
 from models.observer.roster import Roster
@@ -47,7 +50,8 @@ class Observer:
 
     ``shadows``: versions that run as shadows whatever the registry says, to judge them on recorded sessions; ``pairs``:
     what was found of them in those before.  ``store`` keeps what is found of challengers for later sessions, on
-    a live market: what came there before a shadow was made is none of its evidence.
+    a live market: what came there before a shadow was made is none of its evidence.  ``traded``: what the strategies of
+    an instrument trade on.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Observer:
         shadows: tuple[Bundle, ...] = (),
         pairs: dict[Key, Paired] | None = None,
         store: EvidenceStore | None = None,
+        traded: Callable[[Instrument], Traded] = lambda _: Traded(),
     ) -> None:
         self._workshop = workshop
         self._registry = None if registry is None else Registry(registry)
@@ -81,6 +86,7 @@ class Observer:
             given=shadows,
             admission=admission,
             now_ns=lambda: self.last_seq_ns,
+            traded=traded,
         )
         self._comparisons = Comparisons(rollout, latency_us=admission.p99_us, store=store, pairs=pairs)
         self._windows: dict[int, OrderedDict[int, Float32Array]] = {}
@@ -204,7 +210,9 @@ class Observer:
         # Who waited is answered before this event: its prices are the first that could be traded at.
         # What the worker would still compute is traded on when its answer comes, as the champion's is.
         from_ns = one.ts_recv_ns + latency_ns if turns.on_worker else 0
-        track.on_prediction(prediction, one.row, max(one.number, self._number - 1), from_ns=from_ns)
+        spread_bps = self._spread_bps(one.instrument)
+        number = max(one.number, self._number - 1)
+        track.on_prediction(prediction, one.row, number, from_ns=from_ns, spread_bps=spread_bps)
         self._workshop.keep(prediction)
 
     def pause_shadows(self, paused: bool) -> None:
@@ -231,7 +239,7 @@ class Observer:
             return
         rows = track.rows
         row = rows.find(live.ts_event_ns, live.ts_recv_ns)
-        track.on_prediction(live, row, self._number)
+        track.on_prediction(live, row, self._number, spread_bps=self._spread_bps(live.instrument))
         kept = self._windows.get(id(rows))
         window = None if kept is None else kept.get(row)
         if window is None or track.bundle is None or not live.values:
@@ -244,6 +252,13 @@ class Observer:
             return
         track.outcomes.add_latency(took_ns)
         track.compare(live, again, track.bundle.manifest.tolerance.outputs_abs)
+
+    def _spread_bps(self, instrument: str) -> float:
+        """Of the best prices now; NaN where they are not to be believed."""
+        lane = self._rebuilding.core.lanes.get(instrument)
+        if lane is None or lane.top.suspect or not 0.0 < lane.top.bid_px <= lane.top.ask_px:
+            return math.nan
+        return 2e4 * (lane.top.ask_px - lane.top.bid_px) / (lane.top.ask_px + lane.top.bid_px)
 
     def _on_prices(self, instrument: str) -> None:
         lane = self._rebuilding.core.lanes.get(instrument)

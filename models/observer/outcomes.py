@@ -5,18 +5,20 @@ Owns the figures.  When an outcome is known is ``models.observer.maturing``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from models.observer.losses import P_MIN, log_loss
 from models.reliability import expected_calibration_error
 
 Float64 = npt.NDArray[np.float64]
 
-P_MIN: Final = 1e-6
-"""As ``models.evaluation.losses`` has it: a certain error costs 13.8 nats, not infinity."""
+CALIBRATED_MIN: Final = 100
+"""Rows, before anything is said of calibration."""
 CONFIDENCES: Final = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0)
 """Edges of ``|2 p - 1|`` by which hits are told."""
 _LATENCIES: Final = 2_048
@@ -46,24 +48,46 @@ class Ring:
         return min(self.count, len(self._rows))
 
 
-def log_loss(p: float, rose: bool) -> float:
-    """Nats, as ``models.evaluation.losses.log_losses``: a certain error costs 13.8."""
-    return float(-np.log(max(p if rose else 1.0 - p, P_MIN)))
-
-
 def calibration_error(outcomes: Sequence[Outcomes]) -> float | None:
-    """Of the rows that several hold together; None before 100 of them."""
+    """Of the rows that several hold together, all probabilities or all returns; None before 100 of them."""
     held = [one.rows for one in outcomes]
     rows = np.concatenate(held) if held else np.zeros((0, 2))
-    if len(rows) < 100:
+    if len(rows) >= CALIBRATED_MIN:
+        chances = np.stack([1.0 - rows[:, 0], rows[:, 0]], axis=1)
+        return expected_calibration_error(rows[:, 1].astype(np.int64), chances)
+    return miscalibration([one.returns for one in outcomes])
+
+
+def miscalibration(returns: Sequence[Float64]) -> float | None:
+    """By how much the squared error falls, in parts of the mean square of the moves, where what was said is replaced by
+    the line ``a + b said`` through what came.  ``returns``: of each instrument ``(n, 2)`` predicted and realised log
+    returns, each in its own root mean square; None before 100 rows in all.
+
+    ``(mean(said) - mean(came))^2 + (1 - b)^2 var(said)``: bias and slope in the decomposition of J. Mincer, V.
+    Zarnowitz, The Evaluation of Economic Forecasts (NBER 1969); 0 where a is 0 and b is 1.
+    """
+    moving = [one / rms for one in returns if len(one) and (rms := float(np.sqrt((one[:, 1] ** 2).mean()))) > 0.0]
+    rows = np.concatenate(moving) if moving else np.zeros((0, 2))
+    if len(rows) < CALIBRATED_MIN:
         return None
-    return expected_calibration_error(rows[:, 1].astype(np.int64), np.stack([1.0 - rows[:, 0], rows[:, 0]], axis=1))
+    said, came = rows.T
+    slope = slope_of(said, came)
+    return float((said.mean() - came.mean()) ** 2 + (0.0 if slope is None else (1.0 - slope) ** 2 * said.var()))
+
+
+def slope_of(said: Float64, came: Float64) -> float | None:
+    """Of the line through what came over what was said (Mincer and Zarnowitz): below 1 where moves are said greater
+    than they come.  None where the same was said each time."""
+    spread = float(said.var())
+    return float(((said - said.mean()) * (came - came.mean())).mean()) / spread if spread > 0.0 else None
 
 
 class Outcomes:
-    """Of one version on one instrument.  ``rows``: how many matured rows, and signals, are held."""
+    """Of one version on one instrument.  ``rows``: how many matured rows, and signals, are held; ``error_max``: within
+    which nine in ten returns came on validation rows (NaN: not known)."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, error_max: float = math.nan) -> None:
+        self._error_max = error_max
         self._rows = Ring(rows, 2)
         self._signals = Ring(rows)
         self._variances = Ring(rows, 2)
@@ -96,9 +120,10 @@ class Outcomes:
         if predicted > 0.0 and realised > 0.0:
             self._variances.add(predicted, realised)
 
-    def add_return(self, predicted: float, realised: float) -> None:
-        """Log returns, of a model that forecasts no direction."""
+    def add_return(self, predicted: float, realised: float) -> bool | None:
+        """Log returns.  Whether it came within ``error_max``; None where that is not known."""
         self._returns.add(predicted, realised)
+        return None if math.isnan(self._error_max) else abs(realised - predicted) <= self._error_max
 
     def add_latency(self, latency_ns: int) -> None:
         self._latencies.add(latency_ns / 1e3)
@@ -111,6 +136,18 @@ class Outcomes:
     def rows(self) -> Float64:
         """``(n, 2)``: probability of a rise, and whether it was one, oldest first."""
         return self._rows.all()
+
+    @property
+    def returns(self) -> Float64:
+        """``(n, 2)``: predicted and realised log return, oldest first."""
+        return self._returns.all()
+
+    def coverage(self) -> float | None:
+        """Share of the held returns that came within ``error_max``; None where there are none or it is not known."""
+        if math.isnan(self._error_max) or not len(self._returns):
+            return None
+        predicted, realised = self.returns.T
+        return float((np.abs(realised - predicted) <= self._error_max).mean())
 
     def latency_us(self, quantile: float) -> float | None:
         """Of the predictions that were made in the process that watches; None without any."""
@@ -145,10 +182,10 @@ class Outcomes:
             found["hit_rate"] = float(((rows[:, 0] >= 0.5) == (rows[:, 1] == 1.0)).mean())
             found["rose_share"] = float(rows[:, 1].mean())
             found["hits"] = [{"from": edge, "rows": count, "hit_rate": rate} for edge, count, rate in self.hits()]
-        if (error := self.calibration_error()) is not None:
-            found["ece"] = error
         if len(self._returns):
             found |= self._return_figures()
+        elif (error := self.calibration_error()) is not None:
+            found["ece"] = error
         if len(self._signals):
             found["profit_bps"] = float(self._signals.all().mean())
         if len(self._variances):
@@ -164,11 +201,17 @@ class Outcomes:
     def _return_figures(self) -> dict[str, float]:
         """``return_skill``: one less the squared error in parts of that of who forecasts no move (J. Y. Campbell, S. B.
         Thompson, RFS 2008, with nothing for the mean)."""
-        predicted, realised = self._returns.all().T
+        predicted, realised = self.returns.T
         errors = ((realised - predicted) ** 2).sum()
         found = {"return_rmse_bps": 1e4 * float(np.sqrt(errors / len(realised)))}
         if (moves := (realised**2).sum()) > 0.0:
             moved = realised != 0.0
             found["return_skill"] = 1.0 - float(errors / moves)
             found["hit_rate"] = float((np.sign(predicted[moved]) == np.sign(realised[moved])).mean())
+        if (error := self.calibration_error()) is not None:
+            found["miscalibration"] = error
+            if (slope := slope_of(predicted, realised)) is not None:
+                found["calibration_slope"] = slope
+        if (coverage := self.coverage()) is not None:
+            found["coverage"] = coverage
         return found

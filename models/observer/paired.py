@@ -11,21 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from models.observer.betting import Evidence
+from models.observer.losses import LOSS_GAP_MAX
 
-P_EDGE: Final = 0.05
-"""Probabilities are cut to 5 to 95 % before their losses are compared, so that a loss has a bound."""
 DAY_NS: Final = 86_400 * 10**9
-LOSS_GAP_MAX: Final = float(np.log((1.0 - P_EDGE) / P_EDGE))
-"""Of one row, nats."""
-
-
-def compared_loss(p: float, rose: bool) -> float:
-    """Log-loss of the probability of a rise after that cut, nats."""
-    p = min(max(p, P_EDGE), 1.0 - P_EDGE)
-    return float(-np.log(p if rose else 1.0 - p))
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ class Paired(msgspec.Struct):
     """Of one challenger beside one champion.  ``span_ns``: it grows to twice the longest label.
 
     ``profit_max_bps``: a difference of profit in a span, for each instrument, that is beyond it counts as that.  A gain
-    may; nobody is to be promoted by a loss that was cut (``beyond``).
+    may; nobody is to be promoted by a loss that was cut (``beyond``).  ``loss_gap_max``: of one row, nats.
     """
 
     span_ns: int
@@ -77,9 +67,11 @@ class Paired(msgspec.Struct):
     """Of UTC, in which something of a span was; the ``first_day`` and the ``last_day`` of them, since 1970."""
     first_day: int = -1
     last_day: int = -1
+    loss_gap_max: float = LOSS_GAP_MAX
 
     def lost(self, instrument: str, made_ns: int, known_ns: int, *, challenger: float, champion: float) -> None:
-        """Losses (``compared_loss``) of one row on which both spoke, and when that was made and known."""
+        """Losses of one row on which both spoke (``models.observer.losses.compared_loss``), and when that was made and
+        known."""
         self._on(instrument)
         self.rows += 1
         self.reach(known_ns - made_ns)
@@ -136,6 +128,7 @@ class Paired(msgspec.Struct):
             days=self.days + later.days - (later.days > 0 and self.last_day >= later.first_day),
             first_day=self.first_day if self.days else later.first_day,
             last_day=max(self.last_day, later.last_day),
+            loss_gap_max=self.loss_gap_max,
         )
 
     def loss_gap(self) -> Gap | None:
@@ -143,7 +136,7 @@ class Paired(msgspec.Struct):
         held = self.losses
         if not held.count:
             return None
-        return Gap(-held.mean * LOSS_GAP_MAX, held.count, held.for_above, held.for_below)
+        return Gap(-held.mean * self.loss_gap_max, held.count, held.for_above, held.for_below)
 
     def profit_gap_bps(self) -> Gap | None:
         """Profit of the challenger less the champion's, a span and instrument."""
@@ -171,7 +164,7 @@ class Paired(msgspec.Struct):
         if done.rows or done.signals:
             self._count_day(done.at * self.span_ns // DAY_NS)
         if done.rows:
-            self.losses.add(-done.loss_gap / done.rows / LOSS_GAP_MAX)
+            self.losses.add(-done.loss_gap / done.rows / self.loss_gap_max)
         if done.rows or done.signals:
             share = done.profit_gap_bps / max(len(self.instruments), 1) / self.profit_max_bps
             self.beyond += share < -1.0

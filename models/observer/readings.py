@@ -5,79 +5,111 @@ Owns the reading of both.  A return that is taken for a probability has a loss a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, cast
-
-import numpy as np
+from typing import Final, NamedTuple, cast
 
 from models.facts import VARIANCES, Facts
 from models.manifest import Manifest
-from models.manifest_sections import DIRECTION
-from models.observer.maturing import Reading, VarianceKind
+from models.observer.maturing import COVERED, Reading, VarianceKind
 
-_OUTPUT, _DIRECTION, _BPS = "output.", "direction.", "bps."
-"""Of facts (``models.facts``): place of an output, that it is a probability of rising, that it is a return."""
-_COVERED: Final = 0.9
-"""Of the errors of returns on validation rows: what is beyond is a loss to ADWIN."""
+_OUTPUT, _BPS = "output.", "bps."
+"""Of facts (``models.facts``): place of an output, that it is a return."""
+_BPS_OF_LOG_RETURN: Final = 1e4
+_DIRECTION, _RETURN = "direction", "return"
+_NAN: Final = float("nan")
+_NEVER: Final = (_NAN, _NAN)
 
 
-def reading_of(manifest: Manifest) -> Reading:
-    """What a bundle's manifest says of its outputs."""
-    thresholds = manifest.thresholds
-    buy, sell = (float("nan"),) * 2 if thresholds is None else (thresholds.buy, thresholds.sell)
-    direction: int | None = 0 if manifest.label.kind == DIRECTION else None
-    variance, variance_rows, horizon, at = None, 0, manifest.label.horizon_rows, 0
-    kind: VarianceKind = "realised_variance"
-    number, number_rows, error_max = None, 0, float("nan")
-    forecasts = () if manifest.task is None else manifest.task.forecasts
-    for forecast, tensor in zip(forecasts, manifest.outputs, strict=False):
-        if forecast.form == "variance" and forecast.label_kind in VARIANCES and variance is None:
-            variance, variance_rows, kind = at, forecast.horizon_rows, cast(VarianceKind, forecast.label_kind)
-        elif forecast.form == "probability" and forecast.label_kind == DIRECTION and direction is None:
-            direction, horizon = at, forecast.horizon_rows
-        elif forecast.traded_as == "return" and number is None:
-            number, number_rows = at, forecast.horizon_rows
-            error_max = (manifest.conformal or {}).get(f"{_COVERED:g}{f'.{forecast.name}' if at else ''}", error_max)
-        at += int(np.prod(tensor.shape[1:]))
+class Traded(NamedTuple):
+    """What the strategies of an instrument trade on: ``output`` (empty: they name none), and from where on it is a
+    signal (NaN: they leave that to the bundle), a probability or bps of a return."""
+
+    output: str = ""
+    buy: float = _NAN
+    sell: float = _NAN
+
+
+_ANYTHING: Final = Traded()
+
+
+class _Output(NamedTuple):
+    """``kind``: ``direction``, ``return``, a variance's, or nothing that is judged; ``error_max`` as in a reading."""
+
+    name: str
+    place: int
+    kind: str
+    horizon_rows: int
+    error_max: float = _NAN
+
+
+def reading_of(manifest: Manifest, traded: Traded = _ANYTHING) -> Reading:
+    """What a bundle's manifest says of its outputs.  Judged is the one that is traded on; where none is named, or the
+    bundle has not got it, its first probability of rising, else its first return."""
+    horizon, thresholds = manifest.label.horizon_rows, manifest.thresholds
+    outputs: list[_Output] = []
+    at = 0
+    for number, tensor in enumerate(manifest.outputs):
+        if manifest.task is None:  # schema 1 has one, a probability of rising
+            outputs.append(_Output(tensor.name, at, _DIRECTION, horizon))
+            break
+        forecast = manifest.task.forecasts[number]
+        is_variance = forecast.form == "variance" and forecast.label_kind in VARIANCES
+        kind = forecast.label_kind if is_variance else forecast.traded_as
+        error_max = (manifest.conformal or {}).get(f"{COVERED:g}{f'.{forecast.name}' if at else ''}", _NAN)
+        outputs.append(_Output(forecast.name, at, kind, forecast.horizon_rows, error_max))
+        at += math.prod(tensor.shape[1:])
+    suggested = _NEVER if thresholds is None else (thresholds.buy, thresholds.sell)
+    read = _reading(outputs, horizon, traded, suggested)
     # Quantiles are of the first output.
-    output = 0 if manifest.prediction_quantiles else direction
-    if direction is None and number is not None:
-        return Reading(number_rows, None, buy, sell, variance, variance_rows, output, number, error_max, kind)
-    return Reading(horizon, direction, buy, sell, variance, variance_rows, output, variance_kind=kind)
+    return replace(read, output=0 if manifest.prediction_quantiles else read.direction)
 
 
-def reading_of_facts(facts: Facts) -> Reading | None:
+def reading_of_facts(facts: Facts, traded: Traded = _ANYTHING) -> Reading | None:
     """The same of a version whose bundle is not at hand, or that is none; None where the record does not tell its
     horizon."""
     told = dict(facts)
     if "horizon_rows" not in told:
         return None
-    horizon, nan = int(told["horizon_rows"]), float("nan")
+    horizon = int(told["horizon_rows"])
+    kinds = {_DIRECTION: f"{_DIRECTION}.", _RETURN: _BPS} | {kind: f"{kind}." for kind in VARIANCES}
+    outputs: list[_Output] = []
     places = sorted((int(place), key.removeprefix(_OUTPUT)) for key, place in facts if key.startswith(_OUTPUT))
-    if not places:  # of a release before there was more than a probability of rising
-        return Reading(horizon, 0, told.get("buy", nan), told.get("sell", nan))
-    rows = {name: int(told.get(f"horizon_rows.{name}", horizon)) for _, name in places}
-    found = _traded(told, places, rows)
     for place, name in places:
-        for kind in VARIANCES:
-            if f"{kind}.{name}" in told:
-                return replace(found, variance=place, variance_rows=rows[name], variance_kind=kind)
-    return found
+        kind = next((kind for kind, prefix in kinds.items() if f"{prefix}{name}" in told), "")
+        error_max = told.get(f"conformal_{round(1.0 - COVERED, 9):g}{f'.{name}' if outputs else ''}", _NAN)
+        outputs.append(_Output(name, place, kind, int(told.get(f"horizon_rows.{name}", horizon)), error_max))
+    if not outputs:  # of a release before there was more than a probability of rising
+        outputs = [_Output("", 0, _DIRECTION, horizon)]
+    read = _reading(outputs, horizon, traded, (told.get("buy", _NAN), told.get("sell", _NAN)))
+    return replace(read, output=outputs[0].place if outputs[0].kind == _RETURN else read.direction)
 
 
-def _traded(told: Mapping[str, float], places: list[tuple[int, str]], rows: Mapping[str, int]) -> Reading:
-    """What facts say of a direction, or else of a return.  ``places``: of each output, ascending; ``rows``: horizons by
-    name."""
-    first, horizon, nan = places[0][0], int(told["horizon_rows"]), float("nan")
-    numbers = [(place, name) for place, name in places if f"{_BPS}{name}" in told]
-    output = first if numbers and numbers[0][0] == first else None
-    for place, name in places:
-        if f"{_DIRECTION}{name}" in told:
-            buy, sell = (told.get(key, nan) if place == first else nan for key in ("buy", "sell"))
-            return Reading(rows[name], place, buy, sell, output=place if output is None else output)
-    if not numbers:
-        return Reading(horizon, None, output=None)
-    place, name = numbers[0]
-    error_max = told.get(f"conformal_{round(1.0 - _COVERED, 9):g}{f'.{name}' if place else ''}", nan)
-    return Reading(rows[name], None, output=output, number=place, error_max=error_max)
+def _reading(outputs: Sequence[_Output], horizon_rows: int, traded: Traded, suggested: tuple[float, float]) -> Reading:
+    """``outputs`` in their order; ``suggested``: where the first of them is a signal, by the bundle."""
+    read = Reading(horizon_rows, None)
+    judged = _judged(outputs, traded.output)
+    if judged is not None:
+        is_first_direction = judged is outputs[0] and judged.kind == _DIRECTION
+        buy, sell = suggested if is_first_direction else _NEVER
+        is_traded = judged.name == traded.output if traded.output else is_first_direction
+        if is_traded and not math.isnan(traded.buy):
+            unit = 1.0 if judged.kind == _DIRECTION else _BPS_OF_LOG_RETURN
+            buy, sell = traded.buy / unit, traded.sell / unit
+        if judged.kind == _DIRECTION:
+            read = Reading(judged.horizon_rows, judged.place, buy, sell)
+        else:
+            read = Reading(judged.horizon_rows, None, buy, sell, number=judged.place, error_max=judged.error_max)
+    for one in outputs:
+        if one.kind in VARIANCES:
+            kind = cast(VarianceKind, one.kind)
+            return replace(read, variance=one.place, variance_rows=one.horizon_rows, variance_kind=kind)
+    return read
+
+
+def _judged(outputs: Sequence[_Output], wanted: str) -> _Output | None:
+    usable = [one for one in outputs if one.kind in (_DIRECTION, _RETURN)]
+    named = [one for one in usable if one.name == wanted]
+    directions = [one for one in usable if one.kind == _DIRECTION]
+    return next(iter([*named, *directions, *usable]), None)

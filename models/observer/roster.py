@@ -14,9 +14,8 @@ from engine.errors import BundleError, KestrelError
 from engine.features import FeatureSpec
 from engine.instruments import Instrument
 from models.bundle import Bundle
-from models.mixture.mixture import RECENT
 from models.observer.admission import Admission
-from models.observer.readings import reading_of, reading_of_facts
+from models.observer.readings import Traded, reading_of, reading_of_facts
 from models.observer.rebuilding import Rebuilding, Rows
 from models.observer.rules import WatchRules
 from models.observer.shadows import Workshop, reasons_against
@@ -36,6 +35,7 @@ class Roster:
     """``find`` loads a version that serves (raises ``BundleError``); ``registry`` None: there are no shadows.
 
     ``given``: versions that run as shadows whatever the registry says.  ``now_ns``: the record's time.
+    ``traded``: what strategies trade on there.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Roster:
         given: tuple[Bundle, ...],
         admission: Admission,
         now_ns: Callable[[], int],
+        traded: Callable[[Instrument], Traded],
     ) -> None:
         self._rebuilding = rebuilding
         self._find = find
@@ -66,6 +67,7 @@ class Roster:
         """By instrument and role beside the champion's: whom the core has not said yet that it seats."""
         self._admission = admission
         self._now_ns = now_ns
+        self._traded = traded
         self._wanted: dict[str, set[str]] = {}
         """By instrument: the shadows that the registry has there, whether they run or not."""
         self._waiting: set[str] = set()
@@ -178,7 +180,8 @@ class Roster:
             bundle = None if is_mixture(facts) else self._bundle_of(version)
         except BundleError as error:
             self.note(instrument, version, str(error))
-        reading = reading_of(bundle.manifest) if bundle is not None else reading_of_facts(facts)
+        traded = self._traded_on(instrument)
+        reading = reading_of(bundle.manifest, traded) if bundle is not None else reading_of_facts(facts, traded)
         if reading is None:
             return
         try:
@@ -188,11 +191,12 @@ class Roster:
             return
         fee_bps = self._fee_bps(instrument)
         made = Track(version, role, rows, reading, self._rules, fee_bps=fee_bps, bundle=bundle)
-        made.weighing = Weighing.of(facts, reading.direction)
+        made.weighing = Weighing.of(facts, reading.place)
         self._enter(instrument, made)
-        if reading.direction is None and dict(facts).get(RECENT):
-            why = "weights by recent losses are of forecasts of the direction: its members keep those that are declared"
-            self.note(instrument, version, why)
+
+    def _traded_on(self, instrument: str) -> Traded:
+        known = self._rebuilding.instrument(instrument)
+        return Traded() if known is None else self._traded(known)
 
     def _bundle_of(self, version: str) -> Bundle:
         found = self._found.get(version)
@@ -278,7 +282,7 @@ class Roster:
             except KestrelError as error:
                 self.note(instrument, version, str(error))
                 continue
-            fee_bps, reading = self._fee_bps(instrument), reading_of(bundle.manifest)
+            fee_bps, reading = self._fee_bps(instrument), reading_of(bundle.manifest, self._traded(known))
             self._enter(instrument, Track(version, SHADOW, rows, reading, self._rules, fee_bps=fee_bps, bundle=bundle))
 
     def _read_standings(self) -> None:

@@ -88,6 +88,8 @@ def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
         found.append(Alarm("adwin", f"its log-loss rose, to {figures.get('loss_recent', 0.0):.4f} of late"))
     if figures.get("miscalibrated") and figures.get("matured", 0) >= rules.matured_min:
         of_late = f"{figures['ece']:.3f} of late" if "ece" in figures else "beyond it"
+        if "coverage" in figures:
+            of_late = f"{figures['coverage']:.0%} of late came within what nine in ten did on validation rows"
         found.append(Alarm("calibration", f"its calibration error is over {rules.ece_max:g} beyond chance: {of_late}"))
     for short in figures.get("hits_short", ())[-1:]:
         sure = f"{short['rows']:,} predictions of {0.5 + 0.5 * short['from']:.0%} and more"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,8 @@ from engine.seats import SERVING
 from models.bundle import Bundle
 from models.observer.adwin import Adwin
 from models.observer.calibration import Calibration
-from models.observer.maturing import Matured, Maturing, Reading
+from models.observer.maturing import COVERED, Matured, Maturing, Reading
 from models.observer.outcomes import Outcomes
-from models.observer.paired import compared_loss
 from models.observer.rebuilding import Rows
 from models.observer.rules import CLEAR, Action, Standing, WatchRules, alarms
 from models.observer.stability import Learned, Stability
@@ -39,17 +38,7 @@ _BLOCK: Final = 16
 _Z_MAX: Final = 8.0
 _MATURED: Final = 4_096
 _COMPARED: Final = 1_024
-"""Losses that are held for a pair: both of it mature with the same rows."""
-
-
-class Loss(NamedTuple):
-    """Of row ``row`` of the time ``ts_ns``, as it is compared; ``known_ns``: of the row at which it was known."""
-
-    row: int
-    ts_ns: int
-    known_ns: int
-    rose: bool
-    value: float
+"""Rows with an outcome that are held for a pair: both of it mature with the same rows."""
 
 
 class Track:
@@ -75,9 +64,9 @@ class Track:
         """When it was asked and answered, of late."""
         self._withheld = ""
         """Why it does not serve whole, as the core has it; empty where it does, and of a shadow."""
-        self.outcomes = Outcomes(_MATURED)
-        self.losses: deque[Loss] = deque(maxlen=_COMPARED)
-        """Of what has matured, in order."""
+        self.outcomes = Outcomes(_MATURED, reading.error_max)
+        self.known: deque[Matured] = deque(maxlen=_COMPARED)
+        """What has matured, in order."""
         self._maturing = Maturing(reading, rows, fee_bps)
         self._loss = Adwin(rules.adwin_delta, for_all=True)  # what it sees may take the champion away
         self._calibration = Calibration(rules.ece_max, reading.horizon_rows)
@@ -152,9 +141,11 @@ class Track:
             self._block[:] = 0.0
             self._blocked = 0
 
-    def on_prediction(self, prediction: Prediction, row: int, event: int, *, from_ns: int = 0) -> None:
+    def on_prediction(
+        self, prediction: Prediction, row: int, event: int, *, from_ns: int = 0, spread_bps: float = math.nan
+    ) -> None:
         """``row``: the one it is of, -1 where that was not found; ``event`` numbers what is being handled;
-        ``from_ns``: when the answer would have come, where that is later."""
+        ``from_ns``: when the answer would have come, where that is later; ``spread_bps``: of the market now."""
         outcomes = self.outcomes
         outcomes.predictions += 1
         self.spoken.add(prediction.ts_recv_ns, self.rows.begun)
@@ -170,7 +161,9 @@ class Track:
         if row < 0:
             outcomes.unmatched += 1
         else:
-            self._maturing.predicted(row, prediction.values, event, in_time=not late, from_ns=from_ns)
+            self._maturing.predicted(
+                row, prediction.values, event, in_time=not late, from_ns=from_ns, spread_bps=spread_bps
+            )
             if self.weighing is not None:
                 self.weighing.said(row, prediction.values)
 
@@ -178,22 +171,27 @@ class Track:
         """What is known since the last call; each is counted."""
         found = self._maturing.matured()
         for one in found:
-            loss = self.outcomes.add(one.p, one.rose)
-            self._calibration.add(one.row, one.p, one.rose)
-            self._sure_hits.add(one.row, one.p, one.rose)
-            self.losses.append(Loss(one.row, one.ts_ns, one.known_ns, one.rose, compared_loss(one.p, one.rose)))
+            self.known.append(one)
             if self.weighing is not None:
-                self.weighing.matured(one.row, one.rose)
-            self._add_loss(min(loss / _LOSS_MAX, 1.0))
-        reading = self._maturing.reading
-        for predicted, realised in self._maturing.matured_returns():
-            self.outcomes.add_return(predicted, realised)
-            if not math.isnan(reading.error_max):
-                self._add_loss(float(abs(realised - predicted) > reading.error_max))
+                self.weighing.matured(one)
+            if self.is_return:
+                self._add_return(one)
+            else:
+                loss = self.outcomes.add(one.said, bool(one.outcome))
+                self._calibration.add(one.row, one.said, bool(one.outcome))
+                self._sure_hits.add(one.row, one.said, bool(one.outcome))
+                self._add_loss(min(loss / _LOSS_MAX, 1.0))
         for row, predicted, realised in self._maturing.matured_variances():
             self.outcomes.add_variance(predicted, realised)
             self._volatility.add(row, predicted, realised)
         return found
+
+    def _add_return(self, one: Matured) -> None:
+        """That it comes within what nine in ten did on validation rows is said with a probability of nine in ten."""
+        inside = self.outcomes.add_return(one.said, one.outcome)
+        if inside is not None:
+            self._calibration.add(one.row, COVERED, inside)
+            self._add_loss(float(not inside))
 
     def _add_loss(self, share: float) -> None:
         """Of the greatest that there is.  Labels of neighbouring rows overlap: the mean of as many rows as a label is
@@ -277,7 +275,7 @@ class Track:
             "loss_rose": self._loss_rose,
         }
         if self._loss.count:
-            if self._maturing.reading.direction is None:
+            if self.is_return:
                 found["errors_beyond"] = self._loss.mean
             else:
                 found["loss_recent"] = self._loss.mean * _LOSS_MAX
@@ -287,8 +285,11 @@ class Track:
             found["inputs_changed"] = changed
         if self._output.psi is not None:
             found |= {"output_psi": float(self._output.psi[0]), "output_against": self._output_against}
-        if found["miscalibrated"] and (error := self.outcomes.calibration_error()) is not None:
-            found["ece"] = error
+        if found["miscalibrated"]:
+            if self.is_return and (coverage := self.outcomes.coverage()) is not None:
+                found["coverage"] = coverage
+            elif (error := self.outcomes.calibration_error()) is not None:
+                found["ece"] = error
         if short := self._sure_hits.short:
             found["hits_short"] = [
                 {"from": one.edge, "rows": one.labels, "said": one.said, "hit_rate": one.hit_rate} for one in short
@@ -313,21 +314,27 @@ class Track:
         """Rows that its label of the direction looks ahead."""
         return self._maturing.reading.horizon_rows
 
-    def loss_of(self, row: int) -> float | None:
-        """Of a row that matured lately."""
-        for held in reversed(self.losses):
+    @property
+    def is_return(self) -> bool:
+        """What is judged is a return, no probability."""
+        return self._maturing.reading.is_return
+
+    def known_of(self, row: int) -> Matured | None:
+        """A row that matured lately."""
+        for held in reversed(self.known):
             if held.row == row:
-                return held.value
+                return held
             if held.row < row:
                 return None
         return None
 
-    def loss_at(self, ts_ns: int, known_ns: int, *, rose: bool) -> float | None:
-        """Of a row of those times that matured lately: the same move of the price, whatever else a row holds."""
-        for held in reversed(self.losses):
-            if (held.ts_ns, held.known_ns, held.rose) == (ts_ns, known_ns, rose):
-                return held.value
-            if held.ts_ns < ts_ns:
+    def known_at(self, other: Matured) -> Matured | None:
+        """A row of the times of another one's that matured lately: the same move of the price, whatever else a row
+        holds."""
+        for held in reversed(self.known):
+            if (held.ts_ns, held.known_ns, held.outcome) == (other.ts_ns, other.known_ns, other.outcome):
+                return held
+            if held.ts_ns < other.ts_ns:
                 return None
         return None
 

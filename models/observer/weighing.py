@@ -6,6 +6,7 @@ says the track of the mixture; the formula is ``models.observer.weights``.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Final
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from engine.seats import MEMBER
 from models.mixture.mixture import RECENT, SHARE
-from models.observer.outcomes import Ring, log_loss
+from models.observer.maturing import Matured
+from models.observer.outcomes import Ring
 from models.observer.weights import recent_weights
 
 EVERY: Final = 100
@@ -30,8 +32,8 @@ def is_mixture(facts: tuple[tuple[str, float], ...]) -> bool:
 
 
 class Weighing:
-    """Of one mixture on one instrument.  ``places``: of each member's probability of rising and of its share among the
-    numbers of a prediction."""
+    """Of one mixture on one instrument.  ``places``: of each member's forecast and of its share among the numbers of a
+    prediction."""
 
     def __init__(self, places: list[tuple[int, int]]) -> None:
         self._places = places
@@ -41,15 +43,16 @@ class Weighing:
         self._due = EVERY
 
     @classmethod
-    def of(cls, facts: tuple[tuple[str, float], ...], direction: int | None) -> Weighing | None:
-        """None for what is no mixture, has fixed weights, or forecasts no direction (place ``direction``)."""
+    def of(cls, facts: tuple[tuple[str, float], ...], place: int | None) -> Weighing | None:
+        """``place`` of the forecast that is judged.  None for what is no mixture, has fixed weights, or has no such
+        forecast."""
         told = dict(facts)
-        if direction is None or not told.get(RECENT):
+        if place is None or not told.get(RECENT):
             return None
         return cls(
             [
-                (int(place) + direction, int(told[f"{SHARE}{key.removeprefix(MEMBER)}"]))
-                for key, place in facts
+                (int(first) + place, int(told[f"{SHARE}{key.removeprefix(MEMBER)}"]))
+                for key, first in facts
                 if key.startswith(MEMBER)
             ]
         )
@@ -70,11 +73,14 @@ class Weighing:
         if len(self._said) > _KEPT:
             self._said.popitem(last=False)
 
-    def matured(self, row: int, rose: bool) -> None:
-        """It is known whether the price rose after the row."""
-        said = self._said.pop(row, None)
-        if said is not None:
-            self._losses.add(*(log_loss(p, rose) for p in said))
+    def matured(self, one: Matured) -> None:
+        """What came after a row is known.  A return that no scale was known for counts for nobody."""
+        said = self._said.pop(one.row, None)
+        if said is None:
+            return
+        losses = [one.loss_of(each) for each in said]
+        if not any(map(math.isnan, losses)):
+            self._losses.add(*losses)
 
     def due(self) -> tuple[float, ...]:
         """Weights to be told of, in the members' order; empty while there is nothing new."""

@@ -19,7 +19,7 @@ def recent_weights(
 ) -> tuple[float, ...]:
     """Weights of the members, positive, of sum 1.
 
-    ``losses``: of each member ``(N,)`` log-losses of the same matured rows, oldest first; without rows all weights are
+    ``losses``: of each member ``(N,)`` those of the same matured rows, nats, oldest first; without rows all weights are
     equal.  ``half_life`` in rows, ``rate`` by which a loss counts, ``share`` of the equal weights that is mixed in.
     """
     members = len(losses)

@@ -38,7 +38,7 @@ def always(_: int) -> bool:
     return True
 
 
-def no_loss(*_: int, rose: bool) -> None:
+def nothing(_: Matured) -> None:
     return None
 
 
@@ -70,10 +70,9 @@ def test_what_could_not_be_carried_out_is_told_at_the_next_look() -> None:
 def test_labels_of_unlike_length_make_spans_that_are_long_enough_for_signals_of_either() -> None:
     """Champion and challenger look ahead an hour and a second: no losses are compared, profits are."""
     rows = SimpleNamespace(instrument="X")
-    champion: Any = SimpleNamespace(
-        version=KEY[0], role="champion", rows=rows, reach=3_600, speaks_at=always, loss_at=no_loss
-    )
-    canary: Any = SimpleNamespace(version=KEY[1], role=KEY[2], rows=rows, reach=1, speaks_at=always, loss_at=no_loss)
+    plain: dict[str, Any] = {"rows": rows, "is_return": False, "speaks_at": always, "known_at": nothing}
+    champion: Any = SimpleNamespace(version=KEY[0], role="champion", reach=3_600, **plain)
+    canary: Any = SimpleNamespace(version=KEY[1], role=KEY[2], reach=1, **plain)
     made = Comparisons(RolloutRules(), latency_us=lambda _: 10.0)
     hour_ns = 60 * SPAN_NS
     for number in range(1, 25):

@@ -168,7 +168,7 @@ def test_what_came_before_a_challenger_was_made_counts_for_nobody(market_data: P
     observer = played.watched_by(observer_of(played, "one"))
     assert 0 < pair_of(observer).rows < whole.rows
     (track,) = [one for one in observer._tracks if one.version == version]
-    assert min(one.ts_ns for one in track.losses) >= made_ns, "its calibration is of those rows alone as well"
+    assert min(one.ts_ns for one in track.known) >= made_ns, "its calibration is of those rows alone as well"
 
 
 def test_the_next_session_goes_on_with_it_until_the_standing_changes(live: tuple[Played, str], registry: Any) -> None:
@@ -241,7 +241,7 @@ def watched(champion: str, challenger: str) -> tuple[Any, Any]:
     """A pair as far as it is looked at: who it is, and where."""
     rows = SimpleNamespace(instrument="X")
     return tuple(
-        SimpleNamespace(version=version, role=role, rows=rows, reach=1, speaks_at=lambda _: True)
+        SimpleNamespace(version=version, role=role, rows=rows, reach=1, is_return=False, speaks_at=lambda _: True)
         for version, role in ((champion, "champion"), (challenger, "shadow"))
     )  # type: ignore[return-value]
 

@@ -123,11 +123,80 @@ def test_a_return_is_held_against_that_of_the_rows_ahead() -> None:
     made.predicted(3, (0.5, float("nan")), 9)
     made.predicted(4, (0.5, 3e-4), 10)
     rows.count = 6
-    assert made.matured_returns() == []
+    assert made.matured() == []
     rows.count = 7
     label = log_return(np.array([104.0, 105.0, 106.0]), 2).values[0]
-    assert made.matured_returns() == [(3e-4, pytest.approx(label))]
-    assert (made.matured_returns(), made.matured()) == ([], [])
+    (one,) = made.matured()
+    assert (one.row, one.said, one.outcome) == (4, 3e-4, pytest.approx(label))
+    assert made.matured() == []
     made.predicted(6, (0.5, 3e-4), 11)
     rows.count, rows.begun = 12, 8
-    assert made.matured_returns() == []
+    assert made.matured() == []
+
+
+class Steps(Rows):
+    """A price that moves as it is told, a row a second."""
+
+    def __init__(self, *pxs: float) -> None:
+        super().__init__(0)
+        self._pxs = pxs
+
+    def px(self, row: int) -> float:
+        return self._pxs[row]
+
+
+def test_a_price_that_has_not_moved_is_an_outcome_of_a_return_and_none_of_a_direction() -> None:
+    for reading, outcomes in ((Reading(1), [1.0]), (Reading(1, None, number=0), [0.0, pytest.approx(np.log(1.01))])):
+        rows = Steps(100.0, 100.0, 101.0)
+        made = Maturing(reading, rows, fee_bps=0.0)
+        for row in range(2):
+            rows.count = row + 1
+            made.predicted(row, (0.5,), row)
+        rows.count = 3
+        assert [one.outcome for one in made.matured()] == outcomes
+
+
+def test_a_return_is_held_against_the_scale_that_was_known_when_it_was_said() -> None:
+    """A hundred moves of 1 bp, then one of 50 that nobody could know of."""
+    steps = np.full(140, 1e-4)
+    steps[120] = 50e-4
+    rows = Steps(*(100.0 * np.exp(np.cumsum(steps))).tolist())
+    made = Maturing(Reading(1, None, number=0), rows, fee_bps=0.0)
+    found = []
+    for row in range(130):
+        rows.count = row + 1
+        found += made.matured()
+        made.predicted(row, (1e-4,), row)
+    scales = {one.row: one.scale for one in found}
+    assert np.isnan(scales[50])
+    assert scales[119] == pytest.approx(1e-4)
+    assert scales[121] > 3e-4
+    assert np.isnan(found[50].loss_of(1e-4))
+    (jump,) = [one for one in found if one.row == 119]
+    assert jump.loss_of(1e-4) == pytest.approx(0.5 * (3.0 - 1.0) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("reading", "said", "spread_bps", "side"),
+    [
+        (Reading(2, None, 12e-4, -8e-4, number=0), 12e-4, 0.0, 1),
+        (Reading(2, None, 12e-4, -8e-4, number=0), 11e-4, 0.0, 0),
+        (Reading(2, None, 12e-4, -8e-4, number=0), -8e-4, float("nan"), -1),
+        (Reading(2, None, number=0), 9.1e-4, 3.0, 1),
+        (Reading(2, None, number=0), 8.9e-4, 3.0, 0),
+        (Reading(2, None, number=0), -9.1e-4, 3.0, -1),
+        (Reading(2, None, number=0), 9.1e-4, float("nan"), 0),
+        (Reading(2, None, number=0), 0.0, -6.0, 0),
+    ],
+)
+def test_a_return_is_a_signal_beyond_its_thresholds_else_beyond_what_a_round_trip_costs(
+    reading: Reading, said: float, spread_bps: float, side: int
+) -> None:
+    """Fees of 3 bps each way; without a price that can be believed nobody knows the cost."""
+    rows: Any = Rows(1)
+    made = Maturing(reading, rows, fee_bps=3.0)
+    made.predicted(0, (said,), 10, spread_bps=spread_bps)
+    assert made.on_prices(100.0, 100.0, 11, 1_000_000) is None
+    rows.count = 3
+    ended = made.on_prices(101.0, 101.0, 12, 3_000_000_000)
+    assert ended == (None if side == 0 else (0, pytest.approx(side * 100.0 - 6.0)))

@@ -133,9 +133,9 @@ def test_the_members_of_a_mixture_are_weighed_by_what_they_lost(played: Played) 
     assert not [one for one in observer.look() if isinstance(one, Weighed)]
 
 
-def test_returns_of_a_mixture_are_no_probabilities(played: Played) -> None:
-    """Read as such they rose half of the time at a probability of nothing: calibration out by a half, a loss of six
-    nats, and members that were weighed by it."""
+def test_members_of_a_mixture_that_forecast_returns_are_weighed_by_their_errors(played: Played) -> None:
+    """What the bundle says as a return, and its contrary.  Read as a probability it rose half of the time at a
+    probability of nothing: calibration out by a half, a loss of six nats, and weights of nothing."""
     numbers = (("horizon_rows", 50.0), ("output.h50", 0.0), ("bps.h50", 1e4), ("recent_weights", 1.0))
     facts = (*numbers, ("member.a@1", 2.0), ("share.a@1", 4.0), ("member.b@1", 3.0), ("share.b@1", 5.0))
 
@@ -143,8 +143,8 @@ def test_returns_of_a_mixture_are_no_probabilities(played: Played) -> None:
         if isinstance(record, e.ModelAssigned) and record.model:
             return msgspec.structs.replace(record, model="both@1", facts=facts)
         if isinstance(record, e.Prediction) and record.values:
-            told = 1e-4 * (record.values[0] - 0.5)
-            return msgspec.structs.replace(record, model="both@1", values=(told, 0.0, told, told, 0.5, 0.5))
+            told = 5e-5 * (record.values[0] - 0.5)
+            return msgspec.structs.replace(record, model="both@1", values=(told, 0.0, told, -told, 0.5, 0.5))
         return record
 
     again = replace(played, records=[mixed(record) for record in played.records])
@@ -154,8 +154,36 @@ def test_returns_of_a_mixture_are_no_probabilities(played: Played) -> None:
     assert found["matured"] > 1_000
     assert (found.get("log_loss"), found.get("ece")) == (None, None)
     assert found["hit_rate"] > 0.7, "the sign is that of the bundle's forecast"
-    assert observer.look() == []
-    assert "its members keep those that are declared" in observer.troubles[f"both@1 on {BTC}"]
+    assert found["return_skill"] > 0.0
+    assert found["miscalibration"] < 0.5
+    assert found["calibration_slope"] > 0.0
+    assert "coverage" not in found, "a mixture has no interval of validation rows"
+    (told,) = [one for one in observer.look() if isinstance(one, Weighed)]
+    assert told.model == "both@1"
+    assert told.weights[0] > 0.9 > told.weights[1] > 0.0
+    assert observer.troubles == {}
+
+
+def test_a_return_is_a_signal_beyond_what_it_costs_where_no_strategy_says_from_where_on(played: Played) -> None:
+    """A round trip is 10 bps of fees and the spread: forecasts of 9 are none, of 12 are."""
+
+    def said(bps: float) -> dict[str, Any]:
+        facts = (("horizon_rows", 50.0), ("output.h50", 0.0), ("bps.h50", 1e4))
+
+        def told(record: Any) -> Any:
+            if isinstance(record, e.ModelAssigned) and record.model:
+                return msgspec.structs.replace(record, model="one@1", facts=facts)
+            if isinstance(record, e.Prediction) and record.values:
+                return msgspec.structs.replace(record, model="one@1", values=(bps * 1e-4,))
+            return record
+
+        again = replace(played, records=[told(record) for record in played.records])
+        return figures(again.watched_by(again.observer()))["one@1"]
+
+    assert said(9.0)["signals"] == 0
+    found = said(12.0)
+    assert 10 < found["signals"] <= found["predictions"] / 50
+    assert found["profit_bps"] == pytest.approx(-10.0, abs=2.0)
 
 
 @pytest.mark.fault("E10")

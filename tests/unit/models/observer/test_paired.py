@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.observer.paired import DAY_NS, LOSS_GAP_MAX, Paired, compared_loss
+from models.observer.losses import LOSS_GAP_MAX, compared_loss
+from models.observer.paired import DAY_NS, Paired
 
 BTC, ETH = "BTC/USD@x", "ETH/USD@x"
 

@@ -10,9 +10,10 @@ import pytest
 
 from models.bundle import Bundle, load_bundle
 from models.facts import facts_of
-from models.manifest import Label, Tensor
+from models.manifest import Label, Manifest, Tensor
 from models.manifest_sections import Forecast, Task
-from models.observer.readings import reading_of, reading_of_facts
+from models.observer.maturing import Reading
+from models.observer.readings import Traded, reading_of, reading_of_facts
 
 
 @pytest.fixture
@@ -66,18 +67,57 @@ def test_a_variance_is_read_with_its_horizon_and_kind_also_by_its_facts(bundle: 
         assert (one.variance, one.variance_rows, one.variance_kind) == (1, 5, kind)
 
 
-def test_a_bundle_of_returns_is_read_as_its_facts_are(bundle: Bundle) -> None:
-    """Two horizons: the first is judged, by its own horizon and what its errors were on validation rows."""
+@pytest.fixture
+def returns(bundle: Bundle) -> Manifest:
+    """Of two horizons."""
     forecasts = tuple(Forecast(f"h{rows}", "number", "a return", rows, "horizons", "") for rows in (5, 20))
-    manifest = msgspec.structs.replace(
+    return msgspec.structs.replace(
         bundle.manifest,
+        schema=2,
         label=Label("horizons", 5, "returns"),
         thresholds=None,
         task=Task("multi_horizon", "multi_horizon", forecasts),
         outputs=tuple(Tensor(one.name, (-1, 1), "float32") for one in forecasts),
         conformal={"0.5": 1e-4, "0.9": 4e-4, "0.9.h20": 9e-4},
     )
-    reading, told = reading_of(manifest), reading_of_facts(facts_of(manifest))
+
+
+def both_of(manifest: Manifest, traded: Traded) -> list[Reading]:
+    told = reading_of_facts(facts_of(manifest), traded)
     assert told is not None
-    for one in (reading, told):
+    return [reading_of(manifest, traded), told]
+
+
+def test_a_bundle_of_returns_is_read_as_its_facts_are(returns: Manifest) -> None:
+    """Two horizons: the first is judged, by its own horizon and what its errors were on validation rows."""
+    for one in both_of(returns, Traded()):
         assert (one.horizon_rows, one.direction, one.output, one.number, one.error_max) == (5, None, 0, 0, 4e-4)
+        assert (one.place, one.is_return) == (0, True)
+        assert np.isnan([one.buy, one.sell]).all()
+
+
+def test_what_strategies_trade_on_is_judged_by_their_thresholds(returns: Manifest) -> None:
+    """The farther horizon, from 15 bps on; a shadow that has no such output is judged by its first one, as it is."""
+    for one in both_of(returns, Traded("h20", 15.0, -10.0)):
+        assert (one.horizon_rows, one.number, one.error_max) == (20, 1, 9e-4)
+        assert (one.buy, one.sell) == (pytest.approx(15e-4), pytest.approx(-10e-4))
+        assert one.output == 0, "drift is that of the first output"
+    for one in both_of(returns, Traded("h60", 15.0, -10.0)):
+        assert (one.horizon_rows, one.number) == (5, 0)
+        assert np.isnan(one.buy)
+
+
+def test_thresholds_of_a_strategy_go_before_those_of_the_bundle(bundle: Bundle) -> None:
+    for one in both_of(bundle.manifest, Traded("", 0.7, 0.2)):
+        assert (one.buy, one.sell) == (0.7, 0.2)
+    for one in both_of(bundle.manifest, Traded("p_up", 0.7, 0.2)):
+        assert (one.buy, one.sell) == (0.7, 0.2)
+    for one in both_of(bundle.manifest, Traded("h20", 15.0, -15.0)):
+        assert (one.direction, one.buy) == (0, bundle.manifest.thresholds.buy)
+
+
+def test_a_threshold_for_probabilities_is_none_for_a_return(returns: Manifest) -> None:
+    """A shadow of returns where the strategy trades on the direction of another task's bundle."""
+    for one in both_of(returns, Traded("", 0.7, 0.2)):
+        assert one.is_return
+        assert np.isnan(one.buy)

@@ -27,6 +27,7 @@ from models.observer.weights import recent_weights
         ({"output_psi": 0.4}, ["output"]),
         ({"loss_rose": True, "loss_recent": 0.8}, ["adwin"]),
         ({"miscalibrated": True, "ece": 0.2, "matured": 500}, ["calibration"]),
+        ({"miscalibrated": True, "coverage": 0.6, "matured": 500}, ["calibration"]),
         ({"miscalibrated": True, "ece": 0.2, "matured": 499}, []),
         ({"miscalibrated": False, "ece": 0.4, "matured": 4_000}, []),
         ({"hits_short": [{"from": 0.6, "rows": 80, "said": 0.95, "hit_rate": 0.5}]}, ["hits"]),

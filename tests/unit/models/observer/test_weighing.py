@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.observer.maturing import Matured
 from models.observer.weighing import EVERY, Weighing
 
 FACTS = (
@@ -23,11 +24,15 @@ def made() -> Weighing:
     return weighing
 
 
+def rose(row: int) -> Matured:
+    return Matured(row, row, 0.5, 1.0, 1)
+
+
 def feed(weighing: Weighing, rows: range, a: float, b: float, *, share: float = 0.5) -> None:
     """The price rises after every row."""
     for row in rows:
         weighing.said(row, (0.5, 0.1, a, b, 1.0 - share, share))
-        weighing.matured(row, True)
+        weighing.matured(rose(row))
 
 
 def test_who_lost_less_weighs_more_and_who_comes_back_is_heard_again() -> None:
@@ -57,8 +62,8 @@ def test_rows_that_a_member_did_not_answer_count_for_nobody() -> None:
     weighing = made()
     feed(weighing, range(3 * EVERY), 0.6, 0.0, share=0.0)
     weighing.said(1, ())
-    weighing.matured(1, True)
-    weighing.matured(77_777, True)
+    weighing.matured(rose(1))
+    weighing.matured(rose(77_777))
     assert weighing.due() == ()
 
 
@@ -67,6 +72,45 @@ def test_only_mixtures_that_ask_for_it_are_weighed() -> None:
     assert Weighing.of(FACTS, 0) is None
     assert Weighing.of((("output.p_up", 0.0),), 0) is None
     assert Weighing.of((*FACTS, ("recent_weights", 1.0)), None) is None
+
+
+RETURNS = (
+    ("output.h5", 0.0),
+    ("bps.h5", 1e4),
+    ("spread.h5", 1.0),
+    ("member.a@1", 2.0),
+    ("share.a@1", 4.0),
+    ("member.b@1", 3.0),
+    ("share.b@1", 5.0),
+    ("recent_weights", 1.0),
+)
+
+
+def weighed_returns(members: tuple[float, float], scale: float = 1e-4, rows: int = 5 * EVERY) -> tuple[float, ...]:
+    """What each says of moves of a scale each way: so many times what of them can be known, a third."""
+    weighing = Weighing.of(RETURNS, 0)
+    assert weighing is not None
+    rng = np.random.default_rng(7)
+    for row in range(rows):
+        known, rest = rng.normal(size=2).tolist()
+        said = [1e-4 * known * one for one in members]
+        weighing.said(row, (0.0, 0.0, *said, 0.5, 0.5))
+        weighing.matured(Matured(row, row, 0.0, 1e-4 * (0.3 * known + rest), 1, scale))
+    return weighing.due()
+
+
+@pytest.mark.parametrize("members", [(0.3, 0.0), (0.3, -0.3), (0.3, 1.0)])
+def test_members_of_returns_are_weighed_by_their_squared_errors(members: tuple[float, float]) -> None:
+    """Against who knows nothing, the wrong side, and too much; whichever of the two stands first."""
+    weights = weighed_returns(members)
+    assert weights[0] > 0.55
+    assert weights[1] >= 0.025
+    assert weighed_returns(members[::-1])[1] == pytest.approx(weights[0])
+
+
+def test_returns_are_weighed_from_when_on_their_scale_is_known() -> None:
+    assert weighed_returns((0.3, 0.0), scale=float("nan")) == ()
+    assert weighed_returns((0.3, 0.0), rows=EVERY - 1) == ()
 
 
 def test_its_memory_is_bounded() -> None:

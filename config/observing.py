@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from config.assembly import NO_MODEL, listens
 from config.following import check_of
 from config.load import restore, session_limits
-from config.schema import Settings
+from config.schema import Settings, StrategySettings
 from engine.codec import Record
 from engine.core import TradingCore
 from engine.errors import ConfigError
@@ -22,6 +25,7 @@ from models.observer.admission import Admission
 from models.observer.evidence import EvidenceStore, Key
 from models.observer.observer import Observer
 from models.observer.paired import Paired
+from models.observer.readings import Traded
 from models.observer.rolling import carry_out
 from models.observer.shadows import Workshop
 from models.observer.told import Judged, Told
@@ -107,7 +111,23 @@ def build_observer(
         shadows=tuple(shadows),
         pairs=pairs,
         store=_evidence_of(settings, session) if session and settings.venue.feed == "live" else None,
+        traded=partial(traded_on, settings.strategies),
     )
+
+
+def traded_on(strategies: Sequence[StrategySettings], instrument: Instrument) -> Traded:
+    """What is judged of a model there: the output and the thresholds of the first strategy that uses one.  Parameters
+    of a class of one's own may mean anything else, but for the output's name."""
+    using = [one for one in strategies if one.model != NO_MODEL and listens(one, instrument)]
+    return _traded_by(using[0]) if using else Traded()
+
+
+def _traded_by(strategy: StrategySettings) -> Traded:
+    output, given = str(strategy.params.get("output", "")), [strategy.params.get(side) for side in ("buy", "sell")]
+    if strategy.kind != "threshold" or None in given:
+        return Traded(output)
+    buy, sell = (float(str(one)) for one in given)
+    return Traded(output, buy, sell)
 
 
 def carry_out_as_configured(settings: Settings, told: Told, now_ns: int, observer: Observer) -> str:
@@ -166,8 +186,12 @@ def _counted_twice(seen: str) -> ConfigError:
 
 
 def _evidence_of(settings: Settings, session: str) -> EvidenceStore:
-    """Of these instruments, by spans of this length: evidence of others is evidence of something else."""
+    """Of these instruments and what is traded on there, by spans of this length: evidence of others is evidence of
+    something else."""
     rollout, allowed = settings.models.rollout, settings.risk.allowed_instruments or ()
     named = allowed if isinstance(allowed, str) else ", ".join(sorted(allowed))
     about = f"live; {settings.venue.name}: {named}; {rollout.span_s:g} s; {rollout.profit_max_bps:g} bps"
+    for traded in dict.fromkeys(_traded_by(one) for one in settings.strategies if one.model != NO_MODEL):
+        if traded.output or not math.isnan(traded.buy):
+            about += f"; {traded.output or 'the first output'}: {traded.buy:g} to {traded.sell:g}"
     return EvidenceStore(settings.models.registry, about, session)

@@ -139,12 +139,20 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
     """
     if settings.features.columns is not None or settings.features.set != "auto":
         own_spec(settings.features, has_trades=True)
+    for mixture in settings.mixtures:
+        if mixture.weighing == "recent" and settings.models.watch.enabled is False:
+            raise ConfigError(
+                f"mixture {mixture.name} has weighing: recent, and models.watch.enabled is false: nobody weighs it",
+                expected="models.watch.enabled: auto or true",
+                do="change one of the two",
+            )
     for wanted in settings.strategies:
         if wanted.model not in (NO_MODEL, AUTO, *(mixture.name for mixture in settings.mixtures)):
             load_named(settings.models.directory, wanted.model, registry=settings.models.registry)
     for instrument in {instrument.id: instrument for instrument in instruments}.values():
         using = [wanted for wanted in settings.strategies if wanted.model != NO_MODEL and listens(wanted, instrument)]
         if using:
+            check_judged(settings, using, instrument)
             assignment = assembly.assign(instrument, True)
             assembly.model(instrument, assignment)
             if is_vacant(assignment):
@@ -153,6 +161,21 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
                 if expiry_of(assignment) <= time.time_ns():
                     print(f"warning: {has_expired(instrument.id, assignment.model)}", file=sys.stderr)
                 check_gates(using, instrument, assignment)
+
+
+def check_judged(settings: Settings, using: Sequence[StrategySettings], instrument: Instrument) -> None:
+    """Refuse rules that would promote a model for one of its outputs where strategies trade on several of them.
+
+    Raises ``ConfigError``.
+    """
+    traded = {str(wanted.params.get("output", "")) or "the first output": wanted.name for wanted in using}
+    if settings.models.rollout.automatic and settings.venue.feed == "live" and len(traded) > 1:
+        told = ", ".join(f"{name} on {output}" for output, name in traded.items())
+        raise ConfigError(
+            f"on {instrument.id} strategies trade on several outputs of the model: {told}",
+            expected="one output with models.rollout.automatic: a challenger is judged by one",
+            do="set models.rollout.automatic: false, or give the strategies instruments of their own",
+        )
 
 
 def has_expired(instrument: str, model: str) -> str:

@@ -121,6 +121,16 @@ def test_what_makes_no_mixture_is_refused_before_the_session(bundles: Path, mixt
     assert said in str(caught.value)
 
 
+def test_weights_that_nobody_would_follow_are_refused_before_the_session(bundles: Path) -> None:
+    """They would stay what is declared, in silence."""
+    settings = settings_of(bundles, weighing="recent")
+    check_models(settings, [spot()], made(settings))
+    watch = settings.models.watch.model_copy(update={"enabled": False})
+    unwatched = settings.model_copy(update={"models": settings.models.model_copy(update={"watch": watch})})
+    with pytest.raises(ConfigError, match=r"mixture both has weighing: recent, and models\.watch\.enabled is false"):
+        check_models(unwatched, [spot()], made(unwatched))
+
+
 def test_a_name_that_is_a_bundles_as_well_is_refused(bundles: Path) -> None:
     """Nobody could tell which one trades."""
     shutil.copytree(bundles / "first", bundles / "both")

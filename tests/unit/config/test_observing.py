@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from config.load import load
-from config.observing import build_observer, carry_out_as_configured, judge_again
+from config.observing import build_observer, carry_out_as_configured, judge_again, traded_on
+from config.schema import StrategySettings
 from engine.errors import ConfigError
 from engine.events import Prediction
 from models.bundle import load_bundle
+from models.observer.readings import Traded
 from models.observer.rollout import Verdict
 from models.observer.told import Judged
 from models.registry.promotion import promote
 from models.registry.store import Registry
+from tests.support.core import BTC, spot
 from tests.support.daemon import ROOT
 from tests.support.versions import add_version
 from tests.support.watched import play
@@ -53,3 +56,53 @@ def test_a_step_of_the_machines_clock_makes_no_verdict_of_a_running_session_old(
     said = carry_out_as_configured(settings, lost, 20_000_000_005, observer)
     assert ("is retired" in said) == is_live
     assert ("record that was read is 20 s old" in said) != is_live
+
+
+def strategy(name: str, **given: Any) -> StrategySettings:
+    return StrategySettings.model_validate({"name": name, "kind": "threshold", **given})
+
+
+RETURNS = {"mode": "return_bps", "output": "h20", "buy": 15, "sell": "-10"}
+
+
+@pytest.mark.parametrize(
+    ("strategies", "traded"),
+    [
+        ([strategy("a", params=RETURNS)], Traded("h20", 15.0, -10.0)),
+        ([strategy("a", params={"buy": 0.7, "sell": 0.2})], Traded("", 0.7, 0.2)),
+        ([strategy("a"), strategy("b", params=RETURNS)], Traded()),
+        ([strategy("a", model="none"), strategy("b", params=RETURNS)], Traded("h20", 15.0, -10.0)),
+        ([strategy("a", instruments=["ETH/USD@coinbase"]), strategy("b", params=RETURNS)], Traded("h20", 15.0, -10.0)),
+        ([strategy("a", instruments=["ETH/USD@coinbase"], params=RETURNS)], Traded()),
+        # What a class of one's own calls buy may be a size.
+        ([StrategySettings(name="a", path="my.py:Mine", params=RETURNS)], Traded("h20")),
+        ([], Traded()),
+    ],
+)
+def test_a_model_is_judged_by_what_the_first_strategy_on_it_trades(
+    strategies: list[StrategySettings], traded: Traded
+) -> None:
+    found = traded_on(strategies, spot())
+    assert found.output == traded.output
+    assert [found.buy, found.sell] == pytest.approx([traded.buy, traded.sell], nan_ok=True)
+
+
+def test_evidence_is_of_what_is_traded_on(tmp_path: Path) -> None:
+    """Another threshold makes other signals, another output other losses: what was found by these is none of theirs;
+    where strategies leave both to the bundle it is what it was."""
+
+    def about(*params: dict[str, Any]) -> str:
+        plain = [{"name": f"s{n}", "kind": "threshold", "params": one} for n, one in enumerate(params)]
+        given = {"models.registry": str(tmp_path), "venue.feed": "live", "strategies": plain}
+        settings = load((), overrides=given | {"risk.allowed_instruments": [BTC]})
+        store = build_observer(settings, None, session="one")._comparisons._store
+        assert store is not None
+        store.close()
+        return store._about
+
+    plain = "live; coinbase: BTC/USD@coinbase; 60 s; 100 bps"
+    assert about({}) == about({"cost_multiple": 2}) == plain
+    assert about(RETURNS) == f"{plain}; h20: 15 to -10"
+    assert about({"buy": 0.7, "sell": 0.2}) == f"{plain}; the first output: 0.7 to 0.2"
+    assert about(RETURNS, RETURNS) == about(RETURNS)
+    assert about(RETURNS, RETURNS | {"buy": 20}) == f"{plain}; h20: 15 to -10; h20: 20 to -10"

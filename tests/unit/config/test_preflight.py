@@ -14,7 +14,7 @@ import pytest
 
 from config.assembly import ConfiguredAssembly
 from config.load import load
-from config.preflight import check_models, check_session, seen_in_training
+from config.preflight import check_judged, check_models, check_session, seen_in_training
 from config.schema import Settings
 from config.venue_registry import kind_of
 from config.wiring import resolve
@@ -268,3 +268,22 @@ def test_a_gate_that_the_model_can_never_pass_is_refused_at_once() -> None:
         ConfigError, match=r"with demo-crypto@\w+ on BTC/USD@coinbase: gate conformal: the model has no"
     ):
         check_models(settings, [spot()], ConfiguredAssembly(settings, time.perf_counter_ns))
+
+
+def test_rules_that_promote_by_one_output_are_refused_where_strategies_trade_on_several() -> None:
+    """What the model is promoted for is traded on by one of them alone."""
+
+    def settings(**given: Any) -> Settings:
+        far, near = ({"mode": "return_bps", "output": name, "buy": 5, "sell": -5} for name in ("h20", "h5"))
+        strategies = [{"name": name, "kind": "threshold", "params": one} for name, one in (("a", far), ("b", near))]
+        live = {"venue.feed": "live", "models.rollout.automatic": True, "strategies": strategies}
+        return load(env={}, overrides=live | {key.replace("__", "."): value for key, value in given.items()})
+
+    wanted = settings()
+    with pytest.raises(ConfigError) as caught:
+        check_models(wanted, [spot()], ConfiguredAssembly(wanted, time.perf_counter_ns))
+    assert f"on {BTC} strategies trade on several outputs of the model: a on h20, b on h5" in str(caught.value)
+    assert "models.rollout.automatic: false" in str(caught.value)
+    for asked in (settings(models__rollout__automatic=False), settings(venue__feed="sandbox")):
+        check_judged(asked, asked.strategies, spot())
+    check_judged(wanted, wanted.strategies[:1], spot())

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from config.assembly import ConfiguredAssembly
+from config.load import load
+from config.observing import build_observer
+from config.schema import Settings
+from config.wiring import build_core, resolve
+from engine import events as e
 from engine.commands import NewOrder
+from engine.core import TradingCore
+from engine.data.parquet import describe_files, read_events
 from engine.events import ModelAssigned, Prediction
 from models.bundle import load_bundle
 from models.mixture.learned import LearnedWeights, write_weights
+from models.observer.told import Weighed
+from models.registry.store import Registry
 from tests.replay.test_sessions import USDM_BTC, head_of, records
 from tests.support.daemon import ROOT, paper_session, replay_session
+from tests.support.versions import RETURN, add_version
+from tests.support.watched import Recorded
 
 
 def test_a_mixture_trades_behind_its_gates_and_replays_identically(market_data: Path, tmp_path: Path) -> None:
@@ -63,3 +77,64 @@ def test_a_mixture_trades_behind_its_gates_and_replays_identically(market_data: 
     for again in ((), ("--recompute",)):
         status, result = replay_session(tmp_path, summary["session"], *again)
         assert (status, result["identical"]) == (0, True)
+
+
+def core_of(settings: Settings, instruments: list[str]) -> tuple[TradingCore, Recorded]:
+    recorder = Recorded()
+    assembly = ConfiguredAssembly(settings, time.perf_counter_ns)
+    return build_core(settings, instruments, recorder=recorder, assembly=assembly, id_prefix="t"), recorder
+
+
+def test_weights_of_returns_follow_the_better_member_and_replay_identically(market_data: Path, tmp_path: Path) -> None:
+    """What the shipped bundle says as a return, and its contrary: declared alike, the contrary soon counts for little,
+    and a session that is run again has the same weights at the same predictions."""
+    registry = Registry(tmp_path / "registry")
+    members = [add_version(registry, tmp_path, name, returns=True, spoiled=name == "bad") for name in ("bad", "good")]
+    files = [market_data / "ticks" / f"{USDM_BTC}_{kind}.parquet" for kind in ("quotes", "trades")]
+    known = {info.instrument.id: info.instrument for info in describe_files(files)}
+    params = {"mode": "return_bps", "output": RETURN, "buy": 0.05, "sell": -0.05, "cost_multiple": 0}
+    given = {
+        "venue.feed": "replay",
+        "models.registry": str(registry.root),
+        "models.deadline_us": 60_000_000,
+        "mixtures": [{"name": "both", "members": members, "weighing": "recent"}],
+        "strategies": [{"name": "s", "kind": "threshold", "model": "both", "params": params}],
+    }
+    settings = resolve(load((), overrides=given), list(known))
+    core, recorder = core_of(settings, list(known))
+    observer, inputs, read = build_observer(settings, None), list[e.InputEvent](), 0
+
+    def feed(event: e.InputEvent) -> None:
+        inputs.append(event)
+        recorder.records.append(event)
+        core.on_event(event)
+
+    market = islice(read_events(files, known), 4_000)
+    first = next(market)
+    for instrument in known.values():
+        feed(e.InstrumentDefined(first.ts_recv_ns, first.ts_recv_ns, instrument))
+    feed(e.FeedUp(first.ts_recv_ns, first.ts_recv_ns, "binance_usdm", "market"))
+    for number, event in enumerate((first, *market)):
+        feed(event)
+        if number % 500:
+            continue
+        for record in recorder.records[read:]:
+            observer.take(record)
+        read = len(recorder.records)
+        for told in observer.look():
+            if isinstance(told, Weighed):  # over the control socket, in a daemon
+                now_ns = event.ts_recv_ns
+                feed(e.ModelWeighed(now_ns, now_ns, told.instrument, told.model, told.weights, told.reason))
+    said = [one for one in recorder.records if isinstance(one, Prediction) and one.values]
+    assert said[0].values[-2:] == (0.5, 0.5)
+    assert said[-1].values[-1] > 0.9
+    bad, good = said[-1].values[2:4]
+    assert bad == pytest.approx(-good)
+    assert said[-1].values[0] * good > 0.0, "the forecast is on the better one's side"
+    assert any(isinstance(one, e.ModelWeighed) for one in inputs)
+
+    again, repeated = core_of(settings, list(known))
+    for event in inputs:
+        repeated.records.append(event)
+        again.on_event(event)
+    assert repeated.records == recorder.records

@@ -26,7 +26,7 @@ from connectors.route import Route
 from engine.book import OrderBook
 from engine.events import BookDelta, BookSnapshot, FeedDown, FeedUp, Gap, Trade
 from engine.runtime.clocks import SystemClock
-from tests.support.binance import until
+from tests.support.waiting import until
 
 BTC = "BTC/USDT@binance_spot"
 PING_S = 1.5

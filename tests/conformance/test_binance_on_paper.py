@@ -30,8 +30,9 @@ from engine.events import (
 )
 from engine.runtime.child import ChildServer
 from engine.runtime.clocks import SystemClock
-from tests.support.binance import binance_server, until
+from tests.support.binance import binance_server
 from tests.support.daemon import ROOT
+from tests.support.waiting import until
 
 D = Decimal
 

@@ -29,7 +29,8 @@ from engine.events import (
     Side,
 )
 from tests.support.coinbase import BTC, new_order
-from tests.support.coinbase_account import D, One, session, still_exchange, until
+from tests.support.coinbase_account import D, One, session, still_exchange
+from tests.support.waiting import until
 
 
 def before_settled(one: One, client: str) -> list[type]:

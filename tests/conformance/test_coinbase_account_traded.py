@@ -31,7 +31,8 @@ from engine.events import (
     OrderFilled,
     Side,
 )
-from tests.support.coinbase_account import D, Hand, One, session, still_exchange, until
+from tests.support.coinbase_account import D, Hand, One, session, still_exchange
+from tests.support.waiting import until
 
 
 def explained(one: One) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from engine.events import AccountSettled, FillCorrected, OrderFilled
-from tests.support.coinbase_account import D, Hand, One, session, still_exchange, until
+from tests.support.coinbase_account import D, Hand, One, session, still_exchange
+from tests.support.waiting import until
 
 
 def adjust(hand: Hand, told: OrderFilled, kind: str, **fields: Any) -> None:

@@ -25,7 +25,8 @@ from engine.events import (
     Side,
 )
 from tests.support.coinbase import new_order
-from tests.support.coinbase_account import D, Hand, One, session, still_exchange, until
+from tests.support.coinbase_account import D, Hand, One, session, still_exchange
+from tests.support.waiting import until
 
 EXIT = "in-x"
 COUNT = itertools.count(1)

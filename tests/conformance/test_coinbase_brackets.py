@@ -12,7 +12,8 @@ import pytest
 from connectors.matching.orders import BookOrder
 from engine.commands import OrderType, TimeInForce
 from engine.events import OrderAccepted, OrderFilled, OrderFound, Side
-from tests.support.coinbase_account import D, Hand, One, session, still_exchange, until
+from tests.support.coinbase_account import D, Hand, One, session, still_exchange
+from tests.support.waiting import until
 
 
 def others(hand: Hand, name: str, side: Side, qty: Decimal, px: Decimal) -> None:

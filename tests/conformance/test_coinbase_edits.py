@@ -27,7 +27,8 @@ from engine.events import (
     ReplaceRejected,
 )
 from tests.support.coinbase import BTC
-from tests.support.coinbase_account import GRACE_S, D, Hand, One, session, still_exchange, until
+from tests.support.coinbase_account import GRACE_S, D, Hand, One, session, still_exchange
+from tests.support.waiting import until
 
 QTY, PX = D("0.01"), D("1000.00")
 

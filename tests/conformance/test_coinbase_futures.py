@@ -39,8 +39,9 @@ from engine.events import (
 )
 from engine.instruments import AssetClass
 from engine.portfolio import Portfolio
-from tests.support.coinbase_account import D, Hand, One, session, until
+from tests.support.coinbase_account import D, Hand, One, session
 from tests.support.coinbase_sandbox import STILL_MS
+from tests.support.waiting import until
 
 PERPETUAL = "BIP-20DEC30-CDE"
 SYMBOL = f"{PERPETUAL}/USD"

@@ -14,7 +14,8 @@ from engine.errors import WrongAccount
 from engine.events import OrderFound
 from engine.order_ids import session_of
 from engine.runtime.succession import Succession
-from tests.support.coinbase_account import D, Hand, session, still_exchange, until
+from tests.support.coinbase_account import D, Hand, session, still_exchange
+from tests.support.waiting import until
 
 OTHER = "20261121T104530-7f3a"
 

@@ -14,7 +14,8 @@ from engine.commands import OrderType, TimeInForce
 from engine.errors import LocalProtocolError, VenueError
 from engine.events import OrderFilled
 from tests.support.coinbase import new_order
-from tests.support.coinbase_account import Clock, D, session, still_exchange, until
+from tests.support.coinbase_account import Clock, D, session, still_exchange
+from tests.support.waiting import until
 
 MARKET: dict[str, Any] = {"order_type": OrderType.MARKET, "limit_px": None, "time_in_force": TimeInForce.IOC}
 

@@ -34,9 +34,10 @@ from engine.events import (
     TradingStatus,
     VenueStatus,
 )
-from tests.conformance.test_coinbase_account import One, session, still_exchange, until
+from tests.conformance.test_coinbase_account import One, session, still_exchange
 from tests.support.coinbase import BTC
 from tests.support.coinbase_sandbox import Client
+from tests.support.waiting import until
 
 D = Decimal
 HALTED, TRADING = TradingStatus.HALTED, TradingStatus.TRADING

@@ -19,7 +19,8 @@ from connectors.coinbase.venue import CoinbaseVenue
 from connectors.fakes import EventLog
 from engine.errors import VenueError
 from engine.events import FeedUp, Gap, OrderAccepted, OrderCancelled, OrderFilled, Quote
-from tests.conformance.test_coinbase_venue import MARKET, Session, SystemTime, settings_for, until
+from tests.conformance.test_coinbase_venue import MARKET, Session, SystemTime, settings_for
+from tests.support.waiting import until
 
 RESTING: dict[str, Any] = {"qty": Decimal("0.01"), "limit_px": Decimal("1000.00")}
 

@@ -11,8 +11,9 @@ from connectors.coinbase.sandbox.server import serve
 from connectors.coinbase.sandbox.settings import SandboxProduct, SandboxSettings, products_named
 from engine.errors import ConfigError
 from engine.events import InstrumentDefined, OrderAccepted, OrderFilled, Quote, Side, Trade
-from tests.support.coinbase_account import D, Hand, session, until
+from tests.support.coinbase_account import D, Hand, session
 from tests.support.coinbase_sandbox import STILL_MS
+from tests.support.waiting import until
 
 USDC = "BTC/USDC@coinbase"
 USD = "BTC/USD@coinbase"

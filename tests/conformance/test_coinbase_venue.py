@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -43,6 +43,7 @@ from engine.events import (
 )
 from engine.ports import VenueGateway
 from tests.support.coinbase import BTC, new_order
+from tests.support.waiting import until
 
 
 class SystemTime:
@@ -77,12 +78,6 @@ class Session:
     async def kinds(self, client: str, count: int) -> list[type]:
         await until(lambda: len(self.of(client)) >= count)
         return [type(e) for e in self.of(client)]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def settings_for(sandbox: RunningSandbox, **options: Any) -> CoinbaseSettings:

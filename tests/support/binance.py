@@ -5,10 +5,9 @@ Nothing matches here and nothing moves by itself: the test says each change of a
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -182,10 +181,3 @@ async def binance_server(venue: str = "binance_spot") -> AsyncIterator[BinanceSe
         yield server
     finally:
         await runner.cleanup()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition that must come; the bound is only there so that a failure ends."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.002)

@@ -33,6 +33,7 @@ from engine.events import (
 )
 from tests.support.coinbase import BTC, new_order
 from tests.support.coinbase_sandbox import STILL_MS
+from tests.support.waiting import until
 
 D = Decimal
 GRACE_S = 0.3
@@ -137,12 +138,6 @@ class One:
             D(0),
             tuple(event.trade_id for event in fills),
         )
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +20,7 @@ from engine.events import (
     Side,
 )
 from tests.support.robinhood import Client, running
+from tests.support.waiting import until
 
 D = Decimal
 
@@ -50,12 +50,6 @@ class Clock:
         return time.time_ns() + self.ahead_ns
 
     wall_ns = now_ns
-
-
-async def until(condition: Callable[[], object], within_s: float = 30.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def new_order(client_id: str, kind: OrderType = OrderType.LIMIT, **fields: Any) -> NewOrder:

@@ -20,6 +20,7 @@ from connectors.route import Route
 from connectors.ws import Connect, WsOptions
 from engine.errors import VenueError
 from tests.support.proxies import running_proxy
+from tests.support.waiting import until
 
 FAST = WsOptions(open_timeout_s=2.0, ping_interval_s=0.05, silence_timeout_s=0.25, close_timeout_s=0.5)
 
@@ -72,13 +73,6 @@ async def raw_server(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         server.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition that must come; the bound is only there so that a failure ends."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class TransportContract:

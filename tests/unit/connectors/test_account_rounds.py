@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from connectors.account_rounds import AccountRounds, pause_s
 from engine.errors import VenueError
+from tests.support.waiting import until
 
 
 class Account:
@@ -22,12 +22,6 @@ class Account:
         self.rounds += 1
         if self.trouble:
             raise self.trouble.pop(0)
-
-
-async def until(fact: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not fact():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_round_comes_when_it_is_woken_and_every_so_often() -> None:

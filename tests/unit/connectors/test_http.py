@@ -14,6 +14,7 @@ from connectors.reconnect import Backoff
 from connectors.route import Route
 from engine.errors import VenueError
 from tests.support.proxies import running_proxy
+from tests.support.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 REQUEST = b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
@@ -63,12 +64,6 @@ class Outcome:
 
     def lost(self, reason: str) -> None:
         self.seen.append((reason,))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 def send(channel: OrderChannel, request: bytes = REQUEST) -> Outcome:

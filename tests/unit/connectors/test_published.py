@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from connectors.fakes import EventLog
@@ -11,6 +9,7 @@ from connectors.published import PublishedFeed
 from engine.errors import DataError
 from engine.events import Observation
 from engine.runtime.clocks import ManualClock
+from tests.support.waiting import until
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -40,12 +39,6 @@ class Store:
 def feed_of(store: Store, clock: ManualClock, log: EventLog, renew_s: float = 60.0, lines: list[str] | None = None):
     report = [] if lines is None else lines
     return PublishedFeed(store.read, log, clock, history_ns=DAY, renew_s=renew_s, report=report.append)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_what_is_known_comes_at_the_start_stamped_with_it() -> None:

@@ -17,7 +17,7 @@ from connectors.stream_feed import StreamFeed
 from connectors.ws import WsOptions
 from engine.errors import VenueError
 from engine.events import FeedDown, FeedUp, InputEvent
-from tests.support.binance import until
+from tests.support.waiting import until
 
 
 class Reader:

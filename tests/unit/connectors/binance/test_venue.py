@@ -31,7 +31,8 @@ from engine.events import (
     TradingStatus,
 )
 from engine.runtime.clocks import SystemClock
-from tests.support.binance import BinanceServer, binance_server, listed, now_ms, until
+from tests.support.binance import BinanceServer, binance_server, listed, now_ms
+from tests.support.waiting import until
 
 SPOT, USDM = "BTC/USDT@binance_spot", "BTC/USDT@binance_usdm"
 MINUTE_MS = 60_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from connectors.ccxt_venue.dead_man import DeadMansSwitch
 from engine.errors import VenueError
 from engine.events import OrderAccepted, OrderCancelled
 from tests.support.ccxt_venue import Session, local_exchange
+from tests.support.waiting import until
 
 
 class Exchange:
@@ -26,12 +26,6 @@ class Exchange:
         self.asked.append(timeout_ms)
         if not self.answers:
             raise VenueError("no answer")
-
-
-async def until(fact: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not fact():
-            await asyncio.sleep(0.005)
 
 
 async def test_nothing_is_asked_before_an_order_has_left_and_it_is_taken_back_at_the_end() -> None:

@@ -18,7 +18,7 @@ from connectors.reconnect import Backoff
 from engine.events import CancelRejected, OrderRejected
 from tests.support.coinbase import accepted_answer, new_order, refused_answer
 from tests.support.coinbase_gateway import Bench, cancelled_ids, refusals
-from tests.support.coinbase_settle import until
+from tests.support.waiting import until
 
 
 def test_a_cancel_by_venue_id_leaves_at_once_and_success_tells_nothing_yet() -> None:

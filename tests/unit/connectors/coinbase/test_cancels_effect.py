@@ -12,7 +12,7 @@ from engine.commands import OrderType, TimeInForce
 from engine.events import CancelRejected
 from tests.support.coinbase import TS_NS, accepted_answer, new_order
 from tests.support.coinbase_gateway import Bench, cancelled_ids, refusals
-from tests.support.coinbase_settle import until
+from tests.support.waiting import until
 
 GRANTED = b'{"results":[{"success":true,"failure_reason":"UNKNOWN_CANCEL_FAILURE_REASON","order_id":"v1"}]}'
 LATER_NS = 2 * TS_NS

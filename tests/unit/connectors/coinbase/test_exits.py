@@ -12,7 +12,8 @@ from connectors.coinbase.inquiry import LISTING_MARGIN_NS
 from connectors.coinbase.tracker import NEVER_NS
 from engine.events import AttachmentMissing, OrderAttached, OrderCancelled, OrderFilled, OrderFound
 from tests.support.coinbase import BTC, TS_NS, fill
-from tests.support.coinbase_settle import SettleBench, settling, until
+from tests.support.coinbase_settle import SettleBench, settling
+from tests.support.waiting import until
 from tests.unit.connectors.coinbase.test_attached import EXIT, entry
 
 GRACE_NS = 15_000_000_000

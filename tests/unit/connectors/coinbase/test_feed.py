@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from connectors.ws import WsOptions
 from engine.errors import VenueError
 from engine.events import FeedDown, FeedUp, Gap, Quote, Trade
 from tests.support.coinbase import BTC, TS_NS, ack, levels, ticker, trade, trades
+from tests.support.waiting import until
 
 
 class Bench:
@@ -53,12 +53,6 @@ class Bench:
 
     def confirm(self, connection: ScriptedConnection, seq: int = 0) -> None:
         connection.deliver(ack(seq, **{channel: ["BTC-USD"] for channel in self.channels}))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 def test_a_subscription_is_one_message_per_channel() -> None:

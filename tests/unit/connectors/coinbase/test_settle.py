@@ -13,7 +13,8 @@ from engine.commands import ReplaceOrder
 from engine.errors import VenueError
 from engine.events import OrderAccepted, OrderCancelled, OrderFilled, OrderRejected, ReplaceRejected
 from tests.support.coinbase import BTC, TS_NS, fill
-from tests.support.coinbase_settle import settling, until
+from tests.support.coinbase_settle import settling
+from tests.support.waiting import until
 
 S = 1_000_000_000
 

@@ -11,7 +11,8 @@ from connectors.coinbase.settle import IDS_PER_CALL
 from engine.errors import VenueError
 from engine.events import FeedDown, FeedUp, OrderAccepted, OrderCancelled, OrderFilled
 from tests.support.coinbase import fill
-from tests.support.coinbase_settle import settling, until
+from tests.support.coinbase_settle import settling
+from tests.support.waiting import until
 
 
 async def test_claimed_fills_are_read_and_told_in_time_order() -> None:

@@ -27,7 +27,8 @@ from engine.events import (
     Side,
 )
 from tests.support.robinhood import running
-from tests.support.robinhood_venue import connector, session, started, until
+from tests.support.robinhood_venue import connector, session, started
+from tests.support.waiting import until
 
 D = Decimal
 

@@ -21,7 +21,8 @@ from engine.events import (
     Side,
 )
 from tests.support.robinhood import running
-from tests.support.robinhood_venue import Session, connector, new_order, session, started, until
+from tests.support.robinhood_venue import Session, connector, new_order, session, started
+from tests.support.waiting import until
 
 D = Decimal
 ELSEWHERE = "k20200101T000000-beef-"

@@ -30,7 +30,8 @@ from engine.events import (
     TradingStatus,
     VenueStatus,
 )
-from tests.support.robinhood_venue import BTC, Clock, new_order, session, until
+from tests.support.robinhood_venue import BTC, Clock, new_order, session
+from tests.support.waiting import until
 
 D = Decimal
 

@@ -15,7 +15,7 @@ from tests.support.fake_view import FakeView, make_instrument
 from tests.support.limits import NAME, make_limits
 
 D = Decimal
-SECOND = 1_000_000_000
+SECOND_NS = 1_000_000_000
 PERP = "BTC/USDT@binance_usdm"
 OTHER = "ETH/USD@coinbase"
 EURO = "BTC/EUR@coinbase"
@@ -77,7 +77,7 @@ def quote(bid_px: float, ask_px: float, **flags: bool) -> Callable[[FakeView], N
 
 
 def age(seconds: float) -> Callable[[FakeView], None]:
-    return lambda view: setattr(view, "now_ns", view.now_ns + int(seconds * SECOND))
+    return lambda view: setattr(view, "now_ns", view.now_ns + int(seconds * SECOND_NS))
 
 
 def short_view() -> FakeView:

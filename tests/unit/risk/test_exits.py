@@ -17,7 +17,7 @@ from tests.support.fake_view import FakeView, make_instrument
 from tests.support.gate import (
     OTHER,
     PERP,
-    SECOND,
+    SECOND_NS,
     age,
     change,
     check_of,
@@ -212,7 +212,7 @@ def test_entries_cannot_starve_exits_of_their_rate() -> None:
 
 def test_an_exit_that_waits_in_a_runaway_still_leaves() -> None:
     """Runaway blocks entries only."""
-    view, gate = held(), Gate(make_limits(duplicate_window_ns=SECOND, max_rejections_per_s=1))
+    view, gate = held(), Gate(make_limits(duplicate_window_ns=SECOND_NS, max_rejections_per_s=1))
     send(gate, view, order())
     assert send(gate, view, order()) == "duplicate"
     assert send(gate, view, order(qty=D(2))) == "runaway"

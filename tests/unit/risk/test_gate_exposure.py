@@ -10,7 +10,7 @@ from engine.commands import Approved
 from engine.instruments import AssetClass
 from risk.gate import Gate
 from tests.support.fake_view import FakeView, make_instrument
-from tests.support.gate import EURO, OTHER, PERP, SECOND, check_of, leave, order, review
+from tests.support.gate import EURO, OTHER, PERP, SECOND_NS, check_of, leave, order, review
 from tests.support.limits import NAME, make_limits
 
 D = Decimal
@@ -35,7 +35,7 @@ def test_an_unknown_order_holds_its_risk() -> None:
     """The order never resolves: its quantity stays counted however long it takes."""
     view, gate = FakeView(), Gate(make_limits(max_position_qty={"*": 1}))
     gate.on_opened(view.open(order()))
-    view.now_ns += 3600 * SECOND
+    view.now_ns += 3600 * SECOND_NS
     view.quote(NAME, 99.99, 100.01)
     assert check_of(gate.review(order(), view)) == "max_position_qty"
     view.close("o1")

@@ -11,7 +11,7 @@ from engine.events import Resumed
 from engine.stakes import GUARDIAN, OPERATOR
 from risk.gate import Gate
 from tests.support.fake_view import FakeView, make_instrument
-from tests.support.gate import OTHER, SECOND, check_of, held, leave, leave_at_market, order, send
+from tests.support.gate import OTHER, SECOND_NS, check_of, held, leave, leave_at_market, order, send
 from tests.support.limits import NAME, make_limits
 
 D = Decimal
@@ -28,7 +28,7 @@ def test_rates_hold_in_any_second() -> None:
     assert send(gate, view, order()) == ""
     view.now_ns += 10
     assert send(gate, view, order()) == "order_rate"
-    view.now_ns += SECOND - 31
+    view.now_ns += SECOND_NS - 31
     assert send(gate, view, order()) == "order_rate"
     view.now_ns += 1
     assert send(gate, view, order()) == ""
@@ -89,13 +89,13 @@ def test_entries_by_hand_without_end_are_a_runaway() -> None:
 @pytest.mark.fault("F3")
 def test_the_same_wish_within_the_window_is_a_duplicate() -> None:
     """Same strategy, instrument, side, quantity and price; any one of them changed is another wish."""
-    view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=SECOND))
+    view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=SECOND_NS))
     assert send(gate, view, order()) == ""
     assert send(gate, view, order(reason="again", ts_ns=2)) == "duplicate"
     assert send(gate, view, order(qty=D(2))) == ""
     assert send(gate, view, order(limit_px=D("100.01"))) == ""
     assert send(gate, view, order(strategy="t")) == ""
-    view.now_ns += SECOND
+    view.now_ns += SECOND_NS
     view.quote(NAME, 99.99, 100.01)
     assert send(gate, view, order()) == ""
 
@@ -103,7 +103,7 @@ def test_the_same_wish_within_the_window_is_a_duplicate() -> None:
 @pytest.mark.fault("F3")
 def test_a_runaway_loop_halts() -> None:
     """The same wish over and over: after ten refusals entries stop and the breaker asks for HALTED, until a resume."""
-    view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=SECOND, max_rejections_per_s=10))
+    view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=SECOND_NS, max_rejections_per_s=10))
     found = [send(gate, view, order()) for _ in range(12)]
     assert found == [""] + ["duplicate"] * 10 + ["runaway"]
     breach = gate.breach(view)
@@ -117,10 +117,10 @@ def test_a_runaway_loop_halts() -> None:
 
 def test_refusals_spread_over_time_are_no_runaway() -> None:
     """One a second for a while."""
-    view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=1000 * SECOND, max_rejections_per_s=3))
+    view, gate = FakeView(), Gate(make_limits(duplicate_window_ns=1000 * SECOND_NS, max_rejections_per_s=3))
     send(gate, view, order())
     for _ in range(10):
-        view.now_ns += SECOND
+        view.now_ns += SECOND_NS
         view.quote(NAME, 99.99, 100.01)
         assert send(gate, view, order()) == "duplicate"
     assert gate.breach(view) is None
@@ -128,10 +128,10 @@ def test_refusals_spread_over_time_are_no_runaway() -> None:
 
 def test_an_order_judged_again_is_not_counted_twice() -> None:
     """It waited: rate and duplicate are skipped, everything else is not."""
-    view, gate = FakeView(), Gate(make_limits(max_orders_per_s=1, duplicate_window_ns=SECOND))
+    view, gate = FakeView(), Gate(make_limits(max_orders_per_s=1, duplicate_window_ns=SECOND_NS))
     intent = order()
     assert send(gate, view, intent) == ""
     assert check_of(gate.review_again(intent, view)) == ""
     assert check_of(gate.review(intent, view)) == "order_rate"
-    view.now_ns += 2 * SECOND
+    view.now_ns += 2 * SECOND_NS
     assert check_of(gate.review_again(intent, view)) == "stale_quote"

@@ -13,12 +13,12 @@ from engine.ports import Tally
 from engine.stakes import GUARDIAN
 from risk.gate import Gate
 from tests.support.fake_view import FakeView
-from tests.support.gate import SECOND, check_of, held, leave, order, send
+from tests.support.gate import SECOND_NS, check_of, held, leave, order, send
 from tests.support.limits import NAME, make_limits
 
 D = Decimal
 DAY = {"strategy_limits": {"s": {"max_daily_loss": 50}, "*": {"max_daily_loss": 80}}}
-ROW = {"max_consecutive_losses": 3, "loss_cooldown_ns": 60 * SECOND}
+ROW = {"max_consecutive_losses": 3, "loss_cooldown_ns": 60 * SECOND_NS}
 
 
 def tallied(**tallies: Tally) -> FakeView:
@@ -112,7 +112,7 @@ def test_losses_in_a_row_stop_a_strategy_for_a_time() -> None:
     assert check_of(gate.review(order(), view)) == ""
     view.tally_of["s"].losses = 3
     assert check_of(gate.review(order(), view)) == "loss_cooldown"
-    view.now_ns += 60 * SECOND - 1
+    view.now_ns += 60 * SECOND_NS - 1
     view.quote(NAME, 99.99, 100.01)
     assert check_of(gate.review(order(), view)) == "loss_cooldown"
     view.now_ns += 1
@@ -134,6 +134,6 @@ def test_after_the_guardian_nothing_is_entered_there_for_a_time() -> None:
     after = Gate(gate.limits)
     after.restore(gate.carried())
     assert check_of(after.review(order(), view)) == "guardian_cooldown"
-    view.now_ns += 10 * SECOND
+    view.now_ns += 10 * SECOND_NS
     view.quote(NAME, 99.99, 100.01)
     assert check_of(gate.review(order(), view)) == ""

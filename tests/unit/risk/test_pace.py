@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.events import Side
 from risk import pace
 from risk.pace import Pace
-from tests.support.gate import SECOND, order
+from tests.support.gate import SECOND_NS, order
 from tests.support.limits import make_limits
 
 D = Decimal
@@ -21,7 +21,7 @@ def test_times_leave_with_their_second() -> None:
     """A generous limit and a million-a-second clock: what is remembered is one second's worth."""
     lane = pace.Lane(1_000_000, 1_000_000)
     for i in range(5_000):
-        lane.count("a", i * SECOND // 100)
+        lane.count("a", i * SECOND_NS // 100)
     assert len(lane.in_all) == 100
     assert len(lane.by_instrument["a"]) == 100
 
@@ -79,5 +79,5 @@ def test_a_limit_of_zero_leaves_exits_one_a_second() -> None:
     memory = Pace(make_limits(max_orders_per_s=0, max_orders_per_s_instrument=0))
     assert memory.check_exit(order(), 0) is None
     memory.count_exit(order(), 0)
-    assert memory.check_exit(order(), SECOND - 1) is not None
-    assert memory.check_exit(order(), SECOND) is None
+    assert memory.check_exit(order(), SECOND_NS - 1) is not None
+    assert memory.check_exit(order(), SECOND_NS) is None

@@ -11,7 +11,7 @@ from engine.events import Side
 from engine.instruments import AssetClass
 from risk.gate import Gate
 from tests.support.fake_view import FakeView, make_instrument
-from tests.support.gate import PERP, SECOND, check_of, held, leave, leave_at_market, order, review, short_view
+from tests.support.gate import PERP, SECOND_NS, check_of, held, leave, leave_at_market, order, review, short_view
 from tests.support.limits import NAME, make_limits
 
 D = Decimal
@@ -61,13 +61,13 @@ def test_an_exit_waits_for_orders_of_ours_that_it_would_trade_with(
     if not isinstance(verdict, Rejected):
         return
     assert verdict.seen == opened.client_order_id
-    view.now_ns += SECOND - 1
+    view.now_ns += SECOND_NS - 1
     view.quote(NAME, 99.99, 100.01)
     assert check_of(gate.review(wish, view)) == "in_the_way"
     view.now_ns += 1
     assert check_of(gate.review(wish, view)) == ""
     assert check_of(gate.review(wish, view)) == "in_the_way"  # it came to nothing: what is in the way goes again
-    view.now_ns += 10 * SECOND + 1
+    view.now_ns += 10 * SECOND_NS + 1
     view.quote(NAME, 99.99, 100.01)
     assert check_of(gate.review(wish, view)) == "in_the_way"  # another time: it waits anew
     view.close(opened.client_order_id)
@@ -99,7 +99,7 @@ def test_nothing_takes_the_place_of_what_went_out_of_an_exits_way(strategy: str)
     assert check_of(gate.review(stop, view)) == "in_the_way"
     view.close(opened.client_order_id)
     assert check_of(gate.review(bid, view)) == "exit_waits"
-    view.now_ns += 5 * SECOND + 1
+    view.now_ns += 5 * SECOND_NS + 1
     view.quote(NAME, 99.99, 100.01)
     assert check_of(gate.review(bid, view)) == ""
 
@@ -117,7 +117,7 @@ def test_a_target_that_is_sent_again_and_again_holds_up_no_hidden_exit() -> None
         resting = view.open(target)
         seen.append(check_of(gate.review(out, view)))
         view.close(resting.client_order_id)
-        view.now_ns += SECOND // 4
+        view.now_ns += SECOND_NS // 4
         view.quote(PERP, 99.99, 100.01)
     assert seen == ["in_the_way"] * 4 + [""]
 
@@ -129,7 +129,7 @@ def test_a_hidden_exit_that_waited_for_the_disk_waits_for_nothing_else() -> None
     view.open(order(strategy="t", instrument=PERP, limit_px=D("99.98"), time_in_force=TimeInForce.GTC))
     out = leave_at_market(instrument=PERP, reduce_only=False)
     assert check_of(gate.review(out, view)) == "in_the_way"
-    view.now_ns += SECOND
+    view.now_ns += SECOND_NS
     view.quote(PERP, 99.99, 100.01)
     assert check_of(gate.review(out, view)) == ""
     assert check_of(gate.review_again(out, view)) == ""

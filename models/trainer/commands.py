@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RUNS: Final = Path("var/runs")
 Progress = Callable[[str, float], None]
+_BUSY: Final = 1.2
+"""From how many times the time on a core of its own both are told."""
 
 
 def register(app: typer.Typer, commit: Callable[[], str]) -> None:
@@ -125,7 +127,11 @@ def _print_estimate(found: dict[str, Any]) -> None:
     print(f"{found['task']}, {found['network']}: {found['parameters']:,} parameters")
     print(f"  rows       {rows['train']:,} train, {rows['validation']:,} validation, {rows['test']:,} test")
     print(f"  a step     {found['step_ms']:g} ms, {found['steps_per_epoch']:,} an epoch of batch {found['batch']}")
-    print(f"  in all     about {found['seconds']:,.0f} s if no seed ends early, {found['memory_mb']:,.0f} MB of memory")
+    now, alone = (f"about {found[name]:,.0f} s" for name in ("seconds", "alone_seconds"))
+    busy = found["seconds"] > _BUSY * found["alone_seconds"]
+    told = f"{alone} on a core of its own, {now} as busy as this machine is now," if busy else now
+    origins = "" if found["origins"] == 1 else f" for {found['origins']} origins"
+    print(f"  in all     {told}{origins} if no seed ends early, {found['memory_mb']:,.0f} MB of memory")
 
 
 def _print_result(one: TrainingResult) -> None:

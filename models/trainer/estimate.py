@@ -9,7 +9,7 @@ import resource
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 import torch
@@ -30,8 +30,29 @@ _CPU_BATCH = 256
 _GPU_BATCHES = (32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192)
 
 
+class Spent(NamedTuple):
+    """``seconds`` went by, of which this thread had a core for ``alone_s``; the rest others had, or it waited."""
+
+    seconds: float
+    alone_s: float
+
+    def times(self, count: float) -> Spent:
+        return Spent(count * self.seconds, count * self.alone_s)
+
+    def and_also(self, other: Spent) -> Spent:
+        return Spent(self.seconds + other.seconds, self.alone_s + other.alone_s)
+
+
+def spent_on(act: Callable[[], object]) -> Spent:
+    """What a call takes."""
+    began, began_alone = time.perf_counter(), time.thread_time()
+    act()
+    return Spent(time.perf_counter() - began, time.thread_time() - began_alone)
+
+
 class Estimate(msgspec.Struct, frozen=True):
-    """``step_ms``: of the slowest stage, data and all; ``seconds``: of the whole run, if no seed ends early.
+    """``step_ms``: of the slowest stage, data and all; ``seconds``: of the whole run, if no seed ends early and the
+    machine stays as busy as it is; ``alone_seconds``: where nobody else wants the core (on a GPU the same).
 
     ``memory_mb``: the most that this process has had so far, rows included; ``gpu_mb`` likewise, 0 without one.
     """
@@ -41,6 +62,7 @@ class Estimate(msgspec.Struct, frozen=True):
     steps_per_epoch: int
     step_ms: float
     seconds: float
+    alone_seconds: float
     memory_mb: float
     gpu_mb: float = 0.0
 
@@ -52,30 +74,32 @@ def estimate(settings: TrainSettings, data: Dataset, normaliser: nn.Module) -> E
     torch.manual_seed(0)
     net = build_network(settings, data)
     served = Served(deepcopy(normaliser), net).to(device)
-    seconds = slowest_ms = 0.0
-    steps = 0
+    whole, slowest_ms, steps = Spent(0.0, 0.0), 0.0, 0
     networks: list[Network] = [*net.members().values(), net]
     for number, network in enumerate(networks):
         if network is not net:
             network.requires_grad_(True)
         stage = Stage(data, settings, Served(served.normaliser, network), data.train, 0, number, device)
-        row_s = _row_s(stage)
-        step_s = _step_s(stage) if stage.learning else 0.0
+        row = _row(stage)
+        step = _step(stage) if stage.learning else Spent(0.0, 0.0)
         judged = min(len(stage.validation) + len(stage.scored), 2 * fit.eval_rows_max)
         steps = stage.loader.steps if stage.learning else 0
-        seconds += (fit.epochs if stage.learning else 1) * (steps * step_s + judged * row_s)
-        slowest_ms = max(slowest_ms, 1e3 * step_s)
+        epoch = step.times(steps).and_also(row.times(judged))
+        whole = whole.and_also(epoch.times(fit.epochs if stage.learning else 1))
+        slowest_ms = max(slowest_ms, 1e3 * step.seconds)
         if network is net:
-            seconds += (len(data.train) + len(data.validation)) * row_s
+            whole = whole.and_also(row.times(len(data.train) + len(data.validation)))
         else:
             network.requires_grad_(False)
+    seconds, alone_seconds = whole.times(len(fit.seeds))
     gpu = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else 0.0
     return Estimate(
         parameters=sum(p.numel() for p in net.parameters()),
         batch=int(fit.batch),
         steps_per_epoch=steps,
         step_ms=round(slowest_ms, 2),
-        seconds=round(len(fit.seeds) * seconds, 1),
+        seconds=round(seconds, 1),
+        alone_seconds=round(seconds if device.type == "cuda" else alone_seconds, 1),
         memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1),
         gpu_mb=round(gpu, 1),
     )
@@ -129,22 +153,22 @@ def _batched(settings: TrainSettings, batch: int) -> TrainSettings:
     return msgspec.structs.replace(settings, fit=msgspec.structs.replace(settings.fit, batch=batch))
 
 
-def _step_s(stage: Stage) -> float:
-    """Seconds a step, data included; the first ones, which allocate, are not counted."""
+def _step(stage: Stage) -> Spent:
+    """Of a step, data included; the first ones, which allocate, are not counted."""
     stage.served.train()
-    began = time.perf_counter()
-    count = 0
-    for number, batch in enumerate(islice(stage.loader.epoch(), _WARM + _STEPS)):
-        if number == min(_WARM, stage.loader.steps - 1):
-            began, count = time.perf_counter(), 0
-        stage.step(batch, stage.values).item()
-        count += 1
-    return (time.perf_counter() - began) / max(count, 1)
+    warm = min(_WARM, stage.loader.steps - 1)
+    steps = min(_STEPS, stage.loader.steps - warm)
+
+    def learn(count: int) -> None:
+        for _ in range(count):
+            stage.step(stage.loader.next(), stage.values).item()
+
+    learn(warm)
+    return spent_on(lambda: learn(steps)).times(1 / steps)
 
 
-def _row_s(stage: Stage) -> float:
-    """Seconds a row that is only looked at."""
+def _row(stage: Stage) -> Spent:
+    """Of a row that is only looked at; the first look, which allocates and reads what is mapped, is not counted."""
     part = stage.validation.every(_EVAL_ROWS)
-    began = time.perf_counter()
     raw_outputs(stage.served, stage.data, part)
-    return (time.perf_counter() - began) / len(part)
+    return spent_on(lambda: raw_outputs(stage.served, stage.data, part)).times(1 / len(part))

@@ -214,11 +214,16 @@ def estimate_run(
     data: Path | None = None,
     progress: Callable[[str, float], None] = lambda _text, _share: None,
 ) -> dict[str, Any]:
-    """What a run would take (``models.trainer.estimate``), and how many rows its parts have; writes no run."""
+    """What a run would take (``models.trainer.estimate``), and how many rows its parts have; writes no run.
+
+    Of a walk-forward the rows and a step are those of the last origin, seconds those of all ``origins``.
+    """
     networks.require_torch()
+    origins = 1
     if settings.split.walk_forward is not None and not settings.split.origin:
         # The last origin has the longest past: no other takes more.
-        split = msgspec.structs.replace(settings.split, origin=settings.split.walk_forward.origins)
+        origins = settings.split.walk_forward.origins
+        split = msgspec.structs.replace(settings.split, origin=origins)
         settings = msgspec.structs.replace(settings, split=split)
     spec = dataset.feature_spec(settings.features)
     check_settings(settings, spec)
@@ -229,7 +234,10 @@ def estimate_run(
     if (teacher := teacher_of(settings)) is not None:
         first = estimate(with_batch(teacher, rows, module), rows, module)
         found = msgspec.structs.replace(
-            first, parameters=found.parameters, seconds=round(first.seconds + found.seconds, 1)
+            first,
+            parameters=found.parameters,
+            seconds=first.seconds + found.seconds,
+            alone_seconds=first.alone_seconds + found.alone_seconds,
         )
     counts = {name: len(rows.part(name)) for name in ("train", "validation", "test")}
     return {
@@ -237,7 +245,10 @@ def estimate_run(
         "name": settings.name,
         "network": settings.network.name,
         "rows": counts,
+        "origins": origins,
         **msgspec.to_builtins(found),
+        "seconds": round(origins * found.seconds, 1),
+        "alone_seconds": round(origins * found.alone_seconds, 1),
     }
 
 

@@ -50,8 +50,27 @@ IMPORTANCE = "importance.json"
 _ROWS = "rows/{part}.npz"
 _AXES = {"features": 2, "values": 3, "returns": 2, "chosen": 0, "periods_per_year": 0}
 """Axes of an array; all others have one."""
+_NAMED_MAX = 6
 # What reading a file of arrays raises where bytes of it were changed.
 _UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+def no_run(folder: Path, file: str) -> DataError:
+    """What is wrong with a folder that is no run, having no ``file``; where runs are in it, as origins of a
+    walk-forward and forecasts of a run are, which."""
+    places = ("[!.]*", "[!.]*/[!.]*")
+    found = next((sorted(one) for place in places if (one := list(folder.glob(f"{place}/{file}")))), [])
+    if not found:
+        return DataError(
+            f"no run at {folder}", expected=f"a folder with {file} (docs/training.md)", do="check its name"
+        )
+    names = [str(path.parent.relative_to(folder)) for path in found]
+    more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+    return DataError(
+        f"{folder} holds several runs",
+        expected=f"one of them: {', '.join(names[:_NAMED_MAX])}{more}",
+        do=f"name {found[0].parent}",
+    )
 
 
 class _Evaluated(msgspec.Struct, frozen=True):
@@ -65,11 +84,7 @@ class RunFolder:
         """Raises ``DataError`` when there is no run at ``path``."""
         self.path = Path(path)
         if not (self.path / DATA).is_file():
-            raise DataError(
-                f"no run at {self.path}",
-                expected=f"a folder with {DATA} (docs/training.md)",
-                do="check --run",
-            )
+            raise no_run(self.path, DATA)
         self.data: RunData = self._json(DATA, RunData)
         check_description(self.path / DATA, self.data)
 

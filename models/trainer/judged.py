@@ -15,7 +15,7 @@ import msgspec
 from engine.errors import BundleError, DataError
 from models.bundle import Bundle, load_bundle
 from models.evaluation.outcome import OUTCOME, Outcome
-from models.evaluation.run_folder import DATA, RunFolder
+from models.evaluation.run_folder import CONFIG, DATA, RunFolder
 from models.manifest import MANIFEST, Metric
 from models.manifest_sections import Evaluated
 from models.trainer.card import render_run_card
@@ -92,7 +92,7 @@ def bundle_in(folder: Path) -> Bundle:
         raise BundleError(
             f"{folder} holds {len(places) or 'no'} bundles",
             expected="a bundle, or a run with one in it",
-            do=f"python run.py models bundle {folder}" if (folder / DATA).is_file() else "check the path",
+            do=f"python run.py models bundle {folder}" if (folder / CONFIG).is_file() else "check the path",
         )
     whole = (folder / DATA).is_file()
     runs = [RunFolder(folder)] if whole else [RunFolder(path.parent) for path in sorted(folder.glob(f"*/{DATA}"))]

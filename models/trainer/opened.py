@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from engine.errors import DataError
 from engine.features.spec import FeatureSpec
 from models.assets import ASSETS, AssetIds
-from models.evaluation.run_folder import CONFIG, RunFolder
+from models.evaluation.run_folder import CONFIG, DATA, RunFolder, no_run
 from models.trainer import dataset
 from models.trainer.dataset import Dataset
 from models.trainer.normaliser_file import read_normaliser
@@ -57,12 +57,12 @@ def open_run(folder: Path, data: Path | None = None) -> OpenedRun:
     Raises ``DataError`` for what is no run, or whose data, features or code are not those it learned from.
     """
     runs = tuple(RunFolder(place) for place in places_of(folder))
+    if not runs:
+        raise no_run(folder, DATA)
     for run in runs:
         run.check_config(folder / CONFIG)
     settings, _ = load_settings(folder / CONFIG)
     spec = dataset.feature_spec(settings.features)
-    if not runs:
-        raise DataError(f"no run at {folder}", expected="a folder that run.py train has made", do="check --run")
     if runs[0].data.purged:
         raise DataError(
             f"the run {folder} learned from rows after its validation part: a fold of a study's trial, "

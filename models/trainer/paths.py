@@ -73,9 +73,9 @@ def run_paths(
     or whose task tells no strategy where costs are told.
     """
     folder = trained_folder(path)
+    run = RunFolder(path)
     opened = open_run(folder, data)
     number = next(n for n, (_, place) in enumerate(places(folder, opened.rows)) if place.resolve() == path.resolve())
-    run = RunFolder(path)
     costs = _costs(opened, run.data.task, course)
     if teacher_of(opened.settings) is not None:
         raise ConfigError(f"{folder} learned from a teacher", expected="paths of a run without distillation")

@@ -17,7 +17,7 @@ from engine.errors import DataError
 from engine.features.spec import FeatureSpec
 from models.bundle import Bundle
 from models.evaluation import conformal
-from models.evaluation.run_folder import CONFIG
+from models.evaluation.run_folder import CONFIG, no_run
 from models.manifest import Thresholds
 from models.manifest_sections import DIRECTION, Forecast, Form, Reference
 from models.networks.exported import Member, Output, Reading
@@ -38,7 +38,7 @@ from models.trainer.standing_bundle import draft_in, settled
 from models.trainer.tabular import label_name
 from models.trainer.tasks import Target
 from models.trainer.trading import entry_figures
-from models.trainer.training_folder import RESULT
+from models.trainer.training_folder import RESULT, check_whole
 
 Float64 = npt.NDArray[np.float64]
 
@@ -59,7 +59,8 @@ def bundle_run(
     that differs, or beside another version.
     """
     if not (folder / CONFIG).is_file():
-        raise DataError(f"no run at {folder}", expected=f"a folder with {CONFIG}", do="check its name")
+        raise no_run(folder, CONFIG)
+    check_whole(folder)
     if not (folder / RESULT).is_file():
         raise DataError(
             f"the run {folder} is not done",

@@ -22,7 +22,7 @@ from engine.durable import append_synced, sync_folder, write_atomically
 from engine.errors import ConfigError, DataError
 from models.assets import ASSETS
 from models.evaluation.description import Environment, EpochLine, Part, RunData, describe_part
-from models.evaluation.run_folder import CONFIG, METRICS, RunFolder
+from models.evaluation.run_folder import CONFIG, DATA, METRICS, RunFolder
 from models.trainer.dataset import Dataset
 from models.trainer.fit_settings import AUTO
 from models.trainer.lineage import read_lineage
@@ -131,6 +131,7 @@ def resumed(settings: TrainSettings, folder: Path) -> TrainSettings:
             expected="a run of train: a refresh cannot be resumed",
             do="take the folder away and refresh again",
         )
+    check_whole(folder)
     check_config(folder)
     begun, _ = load_settings(folder / CONFIG)
     changed = {name: getattr(settings.fit, name) for name in _MAY_CHANGE}
@@ -149,6 +150,18 @@ def resumed(settings: TrainSettings, folder: Path) -> TrainSettings:
             do=f"resume with {folder / CONFIG}",
         )
     return going_on
+
+
+def check_whole(folder: Path) -> None:
+    """Raises ``DataError`` for the folder of one forecast of several: the run has the weights of all."""
+    if (
+        (folder / DATA).is_file()
+        and folder.name.startswith(f"{folder.parent.name}-")
+        and (folder.parent / CONFIG).is_file()
+    ):
+        raise DataError(
+            f"{folder} is one forecast of a run", expected="the run, with all of them", do=f"name {folder.parent}"
+        )
 
 
 def check_config(folder: Path) -> None:
@@ -196,9 +209,9 @@ def finished(settings: TrainSettings, folder: Path) -> Result | None:
 
 def places_of(folder: Path) -> tuple[Path, ...]:
     """The runs of a folder that can be evaluated."""
-    if (folder / "data.json").is_file():
+    if (folder / DATA).is_file():
         return (folder,)
-    return tuple(sorted(path.parent for path in folder.glob(f"{folder.name}-*/data.json")))
+    return tuple(sorted(path.parent for path in folder.glob(f"{folder.name}-*/{DATA}")))
 
 
 def append_line(folder: Path, line: EpochLine) -> None:

@@ -120,8 +120,15 @@ def test_a_damaged_file_is_told_in_one_line(run: RunFolder, name: str, content: 
 
 
 def test_where_there_is_no_run_it_is_said(tmp_path: Path) -> None:
-    """An empty folder."""
+    """An empty folder, and one of several runs, as a walk-forward or several forecasts are: these are named."""
     with pytest.raises(DataError, match=r"no run at .*; expected a folder with data.json"):
+        RunFolder(tmp_path)
+    for name in ("origin-1", "origin-2", ".left"):
+        made_up.write_run(tmp_path / "all" / name, made_up.returns(60), shut=True)
+    several = r"holds several runs; expected one of them: "
+    with pytest.raises(DataError, match=several + r"origin-1, origin-2; name .*all/origin-1$"):
+        RunFolder(tmp_path / "all")
+    with pytest.raises(DataError, match=several + r"all/origin-1, all/origin-2; name .*/all/origin-1$"):
         RunFolder(tmp_path)
 
 

@@ -128,6 +128,12 @@ def test_options_that_make_no_sense_are_one_line(tmp_path, words, told):
 def test_a_run_that_is_not_trained_and_folds_that_leave_nothing_to_learn_from_are_refused(tmp_path, data):
     with pytest.raises(DataError, match="has no weights; expected a run that is trained to its end; resume it"):
         run_paths(tmp_path / "none", Course(4, 2), data=data)
+    several = tmp_path / "several"
+    run_training(settings_of(candle_settings("multi_task")), folder=several, data=data)
+    with pytest.raises(
+        DataError, match=r"holds several runs; expected one of them: several-regime, .*; name .*regime$"
+    ):
+        run_paths(several, Course(4, 2), data=data)
     run = trained("return", tmp_path / "run", data)
     with pytest.raises(ConfigError, match="4 of 4 folds held out; expected at least 1, and not all"):
         run_paths(run, Course(4, 4), data=data)

@@ -16,7 +16,8 @@ from tests.support.training import candle_settings, write_candles
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 
-from models.trainer.run import estimate_run, run_training  # noqa: E402
+from models.trainer.run import estimate_run, run_folds, run_training  # noqa: E402
+from models.trainer.training_folder import resumed  # noqa: E402
 from tests.support.training_runs import StoppedError, same, trained  # noqa: E402
 
 
@@ -30,6 +31,20 @@ def test_nothing_is_overwritten(tmp_path, data):
     with pytest.raises(DataError, match="no run to resume at"):
         run_training(settings_of(candle_settings("classes")), folder=tmp_path / "none", data=data, resume=True)
     assert not (tmp_path / "none").exists()
+
+
+def test_one_forecast_of_a_run_is_not_gone_on_with_and_bundled_by_itself(tmp_path, data):
+    """The run is named, which has the weights; and of a walk-forward its origins are."""
+    from models.trainer.run_bundle import bundle_run
+
+    settings = settings_of(candle_settings("multi_task", split={"walk_forward": {"origins": 1}}))
+    run_folds(settings, folder=tmp_path / "all", data=data)
+    one = tmp_path / "all" / "origin-1" / "origin-1-regime"
+    for act in (lambda: bundle_run(one, data=data), lambda: resumed(settings, one)):
+        with pytest.raises(DataError, match=r"regime is one forecast of a run; expected .*; name .*origin-1$"):
+            act()
+    with pytest.raises(DataError, match=r"all holds several runs; expected one of them: origin-1; name .*origin-1$"):
+        bundle_run(tmp_path / "all", data=data)
 
 
 def test_damaged_and_foreign_checkpoints_are_one_line(tmp_path, data):

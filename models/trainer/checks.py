@@ -1,6 +1,6 @@
 """What can be known to be wrong before a network learns: a network, a loss, a normaliser or a score that does not fit.
 
-Owns these checks of settings against each other; ``models.trainer.settings`` owns those of single keys.
+Owns these checks of settings against each other; ``models.trainer.setting_checks`` owns those of single keys.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from models.trainer.dataset import Dataset
 from models.trainer.normaliser_file import read_normaliser
 from models.trainer.run import check_same_data, fit_normaliser_of, load_fitted, restore_normaliser
 from models.trainer.settings import TrainSettings, load_settings
-from models.trainer.training_folder import data_folder, places_of
+from models.trainer.training_folder import check_whole, data_folder, places_of
 
 if TYPE_CHECKING:
     from models.trainer.fit import Fitted
@@ -56,6 +56,7 @@ def open_run(folder: Path, data: Path | None = None) -> OpenedRun:
 
     Raises ``DataError`` for what is no run, or whose data, features or code are not those it learned from.
     """
+    check_whole(folder)
     runs = tuple(RunFolder(place) for place in places_of(folder))
     if not runs:
         raise no_run(folder, DATA)

@@ -142,7 +142,7 @@ def resumed(settings: TrainSettings, folder: Path) -> TrainSettings:
     if settings.fit.batch == AUTO:
         wanted = msgspec.structs.replace(settings, fit=msgspec.structs.replace(settings.fit, batch=begun.fit.batch))
     ours, theirs = (msgspec.to_builtins(one) for one in (wanted, going_on))
-    other = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    other = [name for key in {**ours, **theirs} for name in _other(key, ours.get(key), theirs.get(key))]
     if other:
         raise ConfigError(
             f"the run {folder} was made with other settings ({', '.join(other)})",
@@ -152,8 +152,18 @@ def resumed(settings: TrainSettings, folder: Path) -> TrainSettings:
     return going_on
 
 
+def _other(key: str, one: Any, other: Any) -> list[str]:
+    """Names of what differs: of a section its keys."""
+    if one == other:
+        return []
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return [key]
+    return [f"{key}.{name}" for name in {**one, **other} if one.get(name) != other.get(name)]
+
+
 def check_whole(folder: Path) -> None:
-    """Raises ``DataError`` for the folder of one forecast of several: the run has the weights of all."""
+    """Raises ``DataError`` for the folder of one forecast of several: the run has the weights of all; and for a run of
+    several that was renamed: they are called by its first name."""
     if (
         (folder / DATA).is_file()
         and folder.name.startswith(f"{folder.parent.name}-")
@@ -161,6 +171,13 @@ def check_whole(folder: Path) -> None:
     ):
         raise DataError(
             f"{folder} is one forecast of a run", expected="the run, with all of them", do=f"name {folder.parent}"
+        )
+    named = sorted({path.parent.name.rpartition("-")[0] for path in folder.glob(f"[!.]*-*/{DATA}")})
+    if (folder / CONFIG).is_file() and named and not places_of(folder):
+        raise DataError(
+            f"{folder} was renamed: its forecasts are called {named[0]}-...",
+            expected=f"the name that it was trained under, {named[0]}",
+            do="rename it",
         )
 
 

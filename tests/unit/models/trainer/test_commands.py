@@ -90,7 +90,7 @@ def test_a_finished_run_is_told_again_and_another_config_is_refused(folder):
     invoke("train", "--config", settings(folder, "regime"))
     assert "var/runs/tiny: 2 epochs" in invoke("train", "--resume", "var/runs/tiny").stdout
     other = settings(folder, "regime", network={"name": "mlp", "sizes": [9]})
-    with pytest.raises(ConfigError, match=r"made with other settings \(network\)"):
+    with pytest.raises(ConfigError, match=r"made with other settings \(network.sizes\)"):
         invoke("train", "--config", other, "--resume", "var/runs/tiny")
 
 

@@ -47,6 +47,22 @@ def test_one_forecast_of_a_run_is_not_gone_on_with_and_bundled_by_itself(tmp_pat
         bundle_run(tmp_path / "all", data=data)
 
 
+def test_a_run_of_several_forecasts_that_was_renamed_is_told(tmp_path, data):
+    """Its forecasts are not found by the new name: nothing passes for a run without any."""
+    from models.trainer.opened import open_run
+
+    settings = settings_of(candle_settings("multi_task"))
+    run_training(settings, folder=tmp_path / "first", data=data)
+    (tmp_path / "first").rename(tmp_path / "second")
+    for act in (lambda: open_run(tmp_path / "second", data), lambda: resumed(settings, tmp_path / "second")):
+        with pytest.raises(
+            DataError, match=r"second was renamed: its forecasts are called first-.*trained under, first; "
+        ):
+            act()
+    (tmp_path / "second").rename(tmp_path / "first")
+    assert len(open_run(tmp_path / "first", data).runs) == 3
+
+
 def test_damaged_and_foreign_checkpoints_are_one_line(tmp_path, data):
     """Bytes that are none, and one that holds more than data."""
     settings = settings_of(candle_settings("classes"))

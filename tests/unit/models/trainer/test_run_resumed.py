@@ -152,7 +152,7 @@ def test_a_run_that_goes_on_may_have_other_rates_and_more_epochs(tmp_path, data)
     run_training(changed, folder=tmp_path / "run", data=data, resume=True)
     assert [line.learning_rate for line in RunFolder(tmp_path / "run").epochs()] == [1e-3, 1e-3, 5e-4, 5e-4]
     other = settings_of(begun | {"network": {"name": "mlp", "sizes": [9]}})
-    with pytest.raises(ConfigError, match=r"made with other settings \(network\)"):
+    with pytest.raises(ConfigError, match=r"made with other settings \(network.sizes\)"):
         run_training(other, folder=tmp_path / "run", data=data, resume=True)
     more = settings_of(begun | {"fit": {**begun["fit"], "learning_rate": 5e-4, "epochs": 9}})
     with pytest.raises(ConfigError, match="is done, with 4 epochs a seed"):

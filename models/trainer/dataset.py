@@ -202,6 +202,12 @@ def build(
         table = stored(place, markets, spec, plan.labels, *slice_ns, progress)
     else:
         table = in_memory(markets, spec, plan.labels, *slice_ns)
+    if not len(table):
+        raise DataError(
+            f"no row in all of {', '.join(sorted({name for name, _ in table.sources}))}",
+            expected="prices within data.start and data.end that the quality gate lets through",
+            do="look at data.start and data.end, and at what it drops: python run.py data quality FILE",
+        )
     samples = samples_of(table, joined({name: table.labels[name] for name in plan.labels}))
     if len(samples) < _ROWS_LEAST:
         raise DataError(

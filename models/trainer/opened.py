@@ -17,9 +17,9 @@ from models.evaluation.run_folder import CONFIG, DATA, RunFolder, no_run
 from models.trainer import dataset
 from models.trainer.dataset import Dataset
 from models.trainer.normaliser_file import read_normaliser
-from models.trainer.run import check_same_data, fit_normaliser_of, load_fitted, restore_normaliser
+from models.trainer.run import fit_normaliser_of, load_fitted, restore_normaliser
 from models.trainer.settings import TrainSettings, load_settings
-from models.trainer.training_folder import check_whole, data_folder, places_of
+from models.trainer.training_folder import check_same_data, check_whole, data_folder, places_of
 
 if TYPE_CHECKING:
     from models.trainer.fit import Fitted

@@ -50,6 +50,7 @@ from models.trainer.training_folder import (
     RESULT,
     WEIGHTS,
     append_line,
+    check_same_data,
     create,
     data_folder,
     finished,
@@ -250,16 +251,6 @@ def estimate_run(
         "seconds": round(origins * found.seconds, 1),
         "alone_seconds": round(origins * found.alone_seconds, 1),
     }
-
-
-def check_same_data(run: RunFolder, rows: Dataset) -> None:
-    """Raises ``DataError`` when the rows are not those that the run learned from."""
-    if run.data.fingerprint != rows.fingerprint:
-        raise DataError(
-            f"the run {run.path} learned from data of fingerprint {run.data.fingerprint[:12]}",
-            expected=f"the same data, features, labels and code; these rows have {rows.fingerprint[:12]}",
-            do="bring back what was changed, or train again",
-        )
 
 
 # --- the loop of seeds ------------------------------------------------------------------------------------------------

@@ -187,6 +187,20 @@ def check_config(folder: Path) -> None:
         RunFolder(place).check_config(folder / CONFIG)
 
 
+def check_same_data(run: RunFolder, rows: Dataset) -> None:
+    """Raises ``DataError`` when the rows are not those that the run learned from."""
+    if run.data.fingerprint != rows.fingerprint:
+        ours, theirs = run.data.sources, dict(rows.sources)
+        other = [name for name in sorted({**ours, **theirs}) if ours.get(name) != theirs.get(name)]
+        raise DataError(
+            f"the run {run.path} learned from data of fingerprint {run.data.fingerprint[:12]}",
+            expected=f"the same data, features, labels and code; these rows have {rows.fingerprint[:12]}",
+            do=f"bring back {', '.join(other)}, or train again"
+            if other
+            else "the files are the same: bring back the settings and the release, or train again",
+        )
+
+
 def result_of(settings: TrainSettings, validation: dict[str, float], epochs: int, seconds: float) -> Result:
     """What a run of these settings came to."""
     return Result(validation, epochs, seconds, settings.fit.epochs, _told_anew(settings))

@@ -200,6 +200,15 @@ def test_too_few_rows_are_refused(folder):
         tiny_dataset(folder, data={"files": ["quotes.parquet"], "end": "2014-05-13T16:55:00Z"})
 
 
+def test_a_market_without_any_row_says_where_to_look(tmp_path):
+    """A slice of time that nothing lies in: another window or horizon would not help."""
+    write_quotes(tmp_path)
+    with pytest.raises(
+        DataError, match=r"no row in all of quotes\.parquet; .*data\.start and data\.end, .*data quality"
+    ):
+        tiny_dataset(tmp_path, data={"files": ["quotes.parquet"], "start": "2030-01-01T00:00:00Z"})
+
+
 def test_levels_and_differences_of_price_are_told_apart(folder):
     """Looks at columns whose kind is known."""
     data = tiny_dataset(folder)

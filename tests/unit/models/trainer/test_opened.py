@@ -55,7 +55,9 @@ def test_a_run_whose_data_are_gone_or_that_is_none_is_refused(tmp_path: Path) ->
     assert RunFolder(tmp_path / "run").data.fingerprint == rows.fingerprint
     table = pq.read_table(tmp_path / "quotes.parquet")
     pq.write_table(table.slice(0, 2_900).replace_schema_metadata(table.schema.metadata), tmp_path / "quotes.parquet")
-    with pytest.raises(DataError, match="learned from data of fingerprint"):
+    with pytest.raises(
+        DataError, match=r"learned from data of fingerprint .*; bring back quotes\.parquet, or train again"
+    ):
         open_run(tmp_path / "run", tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / CONFIG).write_bytes((tmp_path / "run" / CONFIG).read_bytes())

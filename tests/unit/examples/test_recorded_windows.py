@@ -58,7 +58,7 @@ def test_a_network_learns_from_recorded_quotes(name, load, market_data, monkeypa
 def test_generated_quotes_have_something_to_learn(load, monkeypatch, capsys):
     """Without recordings: the mid swings, and the LSTM finds that out."""
     monkeypatch.delenv("KESTREL_DATA", raising=False)
-    assert load("train_lstm").main(events=1_500, epochs=4) == 0
+    assert load("train_lstm").main(events=1_500, epochs=6) == 0
     told = capsys.readouterr().out
     assert "generated EUR/USD@oanda" in told
     loss, prior = (float(each) for each in re.findall(r"test log-loss ([\d.]+), prior ([\d.]+)", told)[0])

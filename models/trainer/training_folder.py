@@ -41,8 +41,8 @@ _PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``result.json``.  ``epochs_asked``: how many a seed might have had; ``fit``: all of ``_MAY_CHANGE`` as it was at
-    the end, empty where an older release wrote it."""
+    """``result.json``.  ``epochs_asked``: how many a seed might have had; ``fit``: what may be told anew, as it was at
+    the end; empty where an older release wrote it."""
 
     validation: dict[str, float]
     epochs: int
@@ -207,8 +207,9 @@ def result_of(settings: TrainSettings, validation: dict[str, float], epochs: int
 
 
 def _told_anew(settings: TrainSettings) -> dict[str, Any]:
+    """Threads are the machine's, and may be others for each origin of a walk-forward."""
     plain = msgspec.to_builtins(settings.fit)
-    return {name: plain[name] for name in _MAY_CHANGE}
+    return {name: plain[name] for name in _MAY_CHANGE if name != "threads"}
 
 
 def finished(settings: TrainSettings, folder: Path) -> Result | None:

@@ -5,8 +5,10 @@ Owns these checks of settings against each other; ``models.trainer.setting_check
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from engine.errors import ConfigError, DataError
@@ -70,6 +72,20 @@ def check_monitored(settings: TrainSettings, rows: Dataset) -> None:
         expected=f"rows of each class ({', '.join(target.classes)}) among those that are scored",
         do="move the cuts, or choose the epoch by log_loss",
     )
+
+
+def tell_not_evaluated(settings: TrainSettings, rows: Dataset) -> None:
+    """A line where a class is not among the validation rows: a whole training comes before the evaluation says so,
+    whose baselines are fitted and chosen by them."""
+    if settings.split.purged is not msgspec.UNSET:
+        return
+    for number, target in enumerate(rows.plan.targets):
+        seen = rows.targets[rows.validation.index, number]
+        there = np.unique(seen.astype(np.int64)) if target.classes else ()
+        absent = [name for at, name in enumerate(target.classes) if at not in there]
+        if absent:
+            told = "this run can be trained and bundled, and not evaluated; move the cuts"
+            print(f"no validation row is {', '.join(absent)}: {told}", file=sys.stderr)
 
 
 def _check_network(settings: TrainSettings, spec: FeatureSpec, plan: Plan) -> None:

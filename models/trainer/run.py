@@ -34,7 +34,7 @@ from models.evaluation.rows import Predictions
 from models.evaluation.run_folder import CONFIG, RunFolder
 from models.networks.served import Served
 from models.trainer import checkpoint, dataset, normalise
-from models.trainer.checks import check_monitored, check_settings
+from models.trainer.checks import check_monitored, check_settings, tell_not_evaluated
 from models.trainer.dataset import Dataset, Part
 from models.trainer.distillation import TEACHER, taught, teacher_of
 from models.trainer.estimate import estimate, with_batch
@@ -113,6 +113,7 @@ def run_training(
         check_mlflow(settings)
     rows = dataset.build(settings, spec, data_folder(settings, data), progress)
     check_monitored(settings, rows)
+    tell_not_evaluated(settings, rows)
     normaliser = fit_normaliser_of(settings, rows)
     if resume and weights_path(folder, settings.fit.seeds[0]).exists():
         restore_normaliser(folder, settings.fit.seeds[0], normaliser.module)
@@ -230,6 +231,7 @@ def estimate_run(
     check_settings(settings, spec)
     rows = dataset.build(settings, spec, data_folder(settings, data), progress)
     check_monitored(settings, rows)
+    tell_not_evaluated(settings, rows)
     module = fit_normaliser_of(settings, rows).module
     found = estimate(with_batch(settings, rows, module), rows, module)
     if (teacher := teacher_of(settings)) is not None:

@@ -16,6 +16,7 @@ from tests.support.training import candle_settings, write_candles
 
 torch = pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
 
+from models.evaluation.evaluate import evaluate  # noqa: E402
 from models.trainer.run import estimate_run, run_folds, run_training  # noqa: E402
 from models.trainer.training_folder import resumed  # noqa: E402
 from tests.support.training_runs import StoppedError, same, trained  # noqa: E402
@@ -211,9 +212,9 @@ def test_two_processes_do_not_train_one_run(tmp_path, data):
     assert len(told) == 2
 
 
-def test_a_score_that_validation_rows_cannot_have_is_told_before_the_training(tmp_path):
+def test_a_score_that_validation_rows_cannot_have_is_told_before_the_training(tmp_path, capsys):
     """A market that stands still from the middle on gives no signal: no epoch could be chosen by the area under its
-    curve.  By the log-loss it can be trained."""
+    curve.  By the log-loss it can be trained; that it cannot be evaluated is told before."""
     folder = write_candles(tmp_path, still_from=500)
     plain = candle_settings("signal", split={"train": 0.62, "validation": 0.18}, fit={"epochs": 1})
     by_area = settings_of({**plain, "fit": {**plain["fit"], "monitor": "pr_auc"}})
@@ -225,4 +226,10 @@ def test_a_score_that_validation_rows_cannot_have_is_told_before_the_training(tm
         with pytest.raises(DataError, match=said):
             asked()
     assert not (tmp_path / "run").exists()
+    capsys.readouterr()
     assert run_training(settings_of(plain), folder=tmp_path / "run", data=folder).epochs == 1
+    estimate_run(settings_of(plain), data=folder)
+    said = "no validation row is BUY: this run can be trained and bundled, and not evaluated; move the cuts"
+    assert capsys.readouterr().err.splitlines() == [said, said]
+    with pytest.raises(DataError, match="no row of the validation part is BUY"):
+        evaluate(tmp_path / "run", ledger=tmp_path / "ledger.jsonl", commit="", now_ns=1, predict_test=lambda *_: None)

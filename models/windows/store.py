@@ -297,7 +297,9 @@ def _read_manifest(place: Path) -> _Manifest:
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}", expected="rows that were written whole") from error
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}", expected="rows that were written whole", do=_again(place)
+        ) from error
     except msgspec.MsgspecError as error:
         raise DataError(f"{path} is no list of rows: {error}", do=_again(place)) from error
     if manifest.schema != SCHEMA:

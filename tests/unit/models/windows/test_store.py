@@ -177,7 +177,10 @@ def damage_manifest(place: Path, **changes: object) -> None:
 DAMAGES = {
     "missing": (lambda place: (place / "values.f32").unlink(), r"values\.f32 is missing; expected [\d,]+ bytes"),
     "short": (lambda place: (place / "ts_ns.i64").write_bytes(b"short"), r"ts_ns\.i64 has 5 bytes; expected 1,680"),
-    "no manifest": (lambda place: (place / "manifest.json").unlink(), r"manifest\.json cannot be read"),
+    "no manifest": (
+        lambda place: (place / "manifest.json").unlink(),
+        r"manifest\.json cannot be read.*; remove .*the next run writes it again",
+    ),
     "no json": (lambda place: (place / "manifest.json").write_bytes(b"{"), r"manifest\.json is no list of rows"),
     "schema": (lambda place: damage_manifest(place, schema=99), r"is of schema 99; expected 2"),
     "changed": (lambda place: damage_manifest(place, fingerprint="00" * 32), r"was changed after it was written"),

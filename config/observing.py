@@ -119,10 +119,11 @@ def traded_on(strategies: Sequence[StrategySettings], instrument: Instrument) ->
     """What is judged of a model there: the output and the thresholds of the first strategy that uses one.  Parameters
     of a class of one's own may mean anything else, but for the output's name."""
     using = [one for one in strategies if one.model != NO_MODEL and listens(one, instrument)]
-    return _traded_by(using[0]) if using else Traded()
+    return traded_by(using[0]) if using else Traded()
 
 
-def _traded_by(strategy: StrategySettings) -> Traded:
+def traded_by(strategy: StrategySettings) -> Traded:
+    """The output that a strategy names and, where they are known, its thresholds."""
     output, given = str(strategy.params.get("output", "")), [strategy.params.get(side) for side in ("buy", "sell")]
     if strategy.kind != "threshold" or None in given:
         return Traded(output)
@@ -191,7 +192,7 @@ def _evidence_of(settings: Settings, session: str) -> EvidenceStore:
     rollout, allowed = settings.models.rollout, settings.risk.allowed_instruments or ()
     named = allowed if isinstance(allowed, str) else ", ".join(sorted(allowed))
     about = f"live; {settings.venue.name}: {named}; {rollout.span_s:g} s; {rollout.profit_max_bps:g} bps"
-    for traded in dict.fromkeys(_traded_by(one) for one in settings.strategies if one.model != NO_MODEL):
+    for traded in dict.fromkeys(traded_by(one) for one in settings.strategies if one.model != NO_MODEL):
         if traded.output or not math.isnan(traded.buy):
             about += f"; {traded.output or 'the first output'}: {traded.buy:g} to {traded.sell:g}"
     return EvidenceStore(settings.models.registry, about, session)

@@ -17,6 +17,7 @@ from pathlib import Path
 from config.assembly import NO_MODEL, listens, own_spec
 from config.exchange import is_matched_here
 from config.load import session_limits
+from config.observing import traded_by
 from config.schema import Settings, StrategySettings
 from config.venue_kind import TellsRates
 from config.venue_registry import kind_of
@@ -168,7 +169,7 @@ def check_judged(settings: Settings, using: Sequence[StrategySettings], instrume
 
     Raises ``ConfigError``.
     """
-    traded = {str(wanted.params.get("output", "")) or "the first output": wanted.name for wanted in using}
+    traded = {traded_by(wanted).output or "the first output": wanted.name for wanted in using}
     if settings.models.rollout.automatic and settings.venue.feed == "live" and len(traded) > 1:
         told = ", ".join(f"{name} on {output}" for output, name in traded.items())
         raise ConfigError(

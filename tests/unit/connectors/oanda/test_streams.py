@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -20,6 +19,7 @@ from connectors.reconnect import Backoff
 from connectors.rest import RestClient
 from engine.events import FeedDown, FeedUp, Gap, InputEvent, OrderFilled, Quote
 from tests.support.oanda import TOKEN, Client, running
+from tests.support.oanda_session import until
 
 NAMES = {"EUR_USD": "EUR/USD@oanda", "USD_JPY": "USD/JPY@oanda"}
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -28,12 +28,6 @@ QUICK: dict[str, Any] = {"heartbeat_s": 0.1, "price_window_s": 0.02}
 
 def backoff() -> Backoff:
     return Backoff(random.Random(1), base_s=0.02, cap_s=0.05, budget_per_minute=10_000)
-
-
-async def until(check: Callable[[], object]) -> None:
-    """Waits for what must come true; the test's own time limit ends it."""
-    while not check():
-        await asyncio.sleep(0.01)
 
 
 class Account:

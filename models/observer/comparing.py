@@ -65,7 +65,7 @@ class Comparisons:
         """Losses of the same row of a champion and a challenger, when the later of the two is known."""
         champion, challenger = pair
         other = challenger if track is champion else champion
-        alike = other.rows is track.rows and other.reach == track.reach
+        alike = other.rows is track.rows and other.reach == track.reach and other.is_return == track.is_return
         theirs: Matured | None = None
         if other.is_return == track.is_return:
             theirs = other.known_of(one.row) if alike else other.known_at(one)

@@ -36,7 +36,8 @@ class Reading:
     forecast of the log return.  ``buy`` and ``sell``: where either is a signal (NaN: never; of a return, beyond what a
     round trip costs).  ``error_max``: what the error of ``COVERED`` of the validation rows of that number was at most
     (NaN: not known).  ``variance``: place of a forecast of the variance of the ``variance_rows`` rows ahead, as
-    ``variance_kind`` has it.  ``output``: place of the number whose drift is watched.
+    ``variance_kind`` has it.  ``output``: place of the number whose drift is watched.  ``lacks``: the output that
+    strategies trade on, where there is none of that name that can be traded on.
     """
 
     horizon_rows: int
@@ -49,6 +50,7 @@ class Reading:
     number: int | None = None
     error_max: float = float("nan")
     variance_kind: VarianceKind = "realised_variance"
+    lacks: str = ""
 
     @property
     def place(self) -> int | None:

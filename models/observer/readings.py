@@ -63,7 +63,7 @@ def reading_of(manifest: Manifest, traded: Traded = _ANYTHING) -> Reading:
     suggested = _NEVER if thresholds is None else (thresholds.buy, thresholds.sell)
     read = _reading(outputs, horizon, traded, suggested)
     # Quantiles are of the first output.
-    return replace(read, output=0 if manifest.prediction_quantiles else read.direction)
+    return replace(read, output=0 if manifest.prediction_quantiles else _drifting(outputs, read))
 
 
 def reading_of_facts(facts: Facts, traded: Traded = _ANYTHING) -> Reading | None:
@@ -83,7 +83,13 @@ def reading_of_facts(facts: Facts, traded: Traded = _ANYTHING) -> Reading | None
     if not outputs:  # of a release before there was more than a probability of rising
         outputs = [_Output("", 0, _DIRECTION, horizon)]
     read = _reading(outputs, horizon, traded, (told.get("buy", _NAN), told.get("sell", _NAN)))
-    return replace(read, output=outputs[0].place if outputs[0].kind == _RETURN else read.direction)
+    return replace(read, output=_drifting(outputs, read))
+
+
+def _drifting(outputs: Sequence[_Output], read: Reading) -> int | None:
+    """Place of the number whose drift is watched without quantiles of it: of the first output, where that is a
+    return."""
+    return outputs[0].place if outputs[0].kind == _RETURN else read.direction
 
 
 def _reading(outputs: Sequence[_Output], horizon_rows: int, traded: Traded, suggested: tuple[float, float]) -> Reading:
@@ -101,6 +107,8 @@ def _reading(outputs: Sequence[_Output], horizon_rows: int, traded: Traded, sugg
             read = Reading(judged.horizon_rows, judged.place, buy, sell)
         else:
             read = Reading(judged.horizon_rows, None, buy, sell, number=judged.place, error_max=judged.error_max)
+    if wanted := traded.output if judged is None or judged.name != traded.output else "":
+        read = replace(read, lacks=wanted)
     for one in outputs:
         if one.kind in VARIANCES:
             kind = cast(VarianceKind, one.kind)

@@ -64,8 +64,8 @@ def judge(
     unlike: str = "",
     withheld: str = "",
 ) -> Verdict:
-    """``unlike``: why its losses cannot be compared with the champion's, ``withheld``: why it does not serve whole now;
-    empty where they can, and where it does.
+    """``unlike``: why its losses cannot be compared with the champion's, ``withheld``: why it does not serve whole now,
+    or never could; empty where they can, and where it does.
 
     ``promote`` when every test is passed, ``demote`` when it is worse beyond chance in loss or in profit (half of
     ``alpha`` each), else ``stay``; ``wait`` before it has the signals that were fixed."""

@@ -234,7 +234,9 @@ class Track:
 
     @property
     def withheld(self) -> str:
-        """Why it does not serve whole, or will not when the daemon has heard of what was just found."""
+        """Why it does not serve whole, will not when the daemon has heard of what was just found, or never could."""
+        if lacks := self._maturing.reading.lacks:
+            return f"strategies on {self.rows.instrument} trade on {lacks}, and it has no such forecast"
         if not self._withheld and (source := self.standing.holds):
             return f"an alarm of {source} on {self.rows.instrument} takes size away"
         return self._withheld

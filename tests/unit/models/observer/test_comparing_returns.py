@@ -209,6 +209,32 @@ def test_a_probability_and_a_return_are_not_compared_and_a_person_is_told() -> N
     assert "kind of forecast" in course.tests()["rows"][1]
 
 
+def test_signals_of_a_probability_beside_a_return_are_compared_in_spans_that_are_long_enough() -> None:
+    """Of the same rows and the same horizon of 50 s: in spans of a minute were the signals of its first ten seconds."""
+    course = Course(lambda known, _: np.full_like(known, 0.7), truth, rows=4_000)
+    course.pair = tuple(
+        Track(version, role, course.market, reading, WatchRules(), fee_bps=0.0, bundle=None)
+        for version, role, reading in (
+            ("c@1", "champion", Reading(50, 0, 0.6, 0.4)),
+            ("s@2", "shadow", Reading(50, None, number=0)),
+        )
+    )
+    paired = course.play().paired
+    assert (paired.rows, paired.span_ns) == (0, 120_000_000_000)
+    assert paired.profits.count > 25
+
+
+def test_who_has_not_the_output_that_is_traded_on_is_not_promoted_whatever_it_wins() -> None:
+    """It could not serve, and would stand as a canary that nobody ever asks."""
+    reading = Reading(HORIZON, None, number=0, error_max=5e-4, lacks="h20")
+    course = Course(nothing, truth, reading=reading).play()
+    assert set(course.said) == {"stay"}
+    tests = course.tests()
+    assert not tests.pop("standing")[0]
+    assert all(passed for passed, _ in tests.values())
+    assert "demote" in Course(truth, contrary, reading=reading).play().said
+
+
 def test_evidence_of_returns_goes_on_where_a_process_before_left_it(tmp_path: Path) -> None:
     """Killed in the middle: the next one reads the record again from its begin, counts nothing twice, and finds what
     one does that was never killed."""

@@ -96,6 +96,22 @@ def test_a_bundle_of_returns_is_read_as_its_facts_are(returns: Manifest) -> None
         assert np.isnan([one.buy, one.sell]).all()
 
 
+def test_the_drift_of_a_return_is_watched_also_where_a_bundle_tells_no_quantiles(returns: Manifest) -> None:
+    """It is held against the first rows of the session then, as that of a probability and of a mixture is."""
+    for one in both_of(msgspec.structs.replace(returns, prediction_quantiles={}), Traded("h20", 15.0, -10.0)):
+        assert (one.number, one.output) == (1, 0)
+
+
+@pytest.mark.parametrize(("output", "lacks"), [("", ""), ("h20", ""), ("h60", "h60"), ("variance", "variance")])
+def test_an_output_that_is_traded_on_and_cannot_be_is_told(returns: Manifest, output: str, lacks: str) -> None:
+    assert returns.task is not None
+    variance = Forecast("variance", "variance", "a variance", 5, "realised_variance", "")
+    task = msgspec.structs.replace(returns.task, forecasts=(*returns.task.forecasts, variance))
+    outputs = (*returns.outputs, Tensor("variance", (-1, 1), "float32"))
+    for one in both_of(msgspec.structs.replace(returns, task=task, outputs=outputs), Traded(output)):
+        assert one.lacks == lacks
+
+
 def test_what_strategies_trade_on_is_judged_by_their_thresholds(returns: Manifest) -> None:
     """The farther horizon, from 15 bps on; a shadow that has no such output is judged by its first one, as it is."""
     for one in both_of(returns, Traded("h20", 15.0, -10.0)):

@@ -78,8 +78,9 @@ def miscalibration(returns: Sequence[Float64]) -> float | None:
 def slope_of(said: Float64, came: Float64) -> float | None:
     """Of the line through what came over what was said (Mincer and Zarnowitz): below 1 where moves are said greater
     than they come.  None where the same was said each time."""
-    spread = float(said.var())
-    return float(((said - said.mean()) * (came - came.mean())).mean()) / spread if spread > 0.0 else None
+    if said.min() == said.max():  # their variance is then what their mean was rounded by
+        return None
+    return float(((said - said.mean()) * (came - came.mean())).mean() / said.var())
 
 
 class Outcomes:

@@ -48,6 +48,9 @@ def test_returns_are_held_against_a_forecast_of_no_move() -> None:
     assert figures["return_rmse_bps"] == pytest.approx((20.0 / 3.0) ** 0.5)
     assert figures["return_skill"] == pytest.approx(1.0 - 20.0 / 8.0)
     assert figures["hit_rate"] == 1.0, "of those that moved"
+    outcomes.add_return(1e-4, -1e-4)
+    outcomes.add_return(0.0, -1e-4)
+    assert outcomes.figures()["hit_rate"] == 0.5, "nor has who says nothing the side"
     assert "ece" not in figures
     still = Outcomes(100)
     still.add_return(1e-4, 0.0)
@@ -84,6 +87,17 @@ def test_a_forecast_that_means_what_it_says_is_hardly_miscalibrated() -> None:
         still.add_return(0.0, 1e-4 if number % 2 else -1e-4)
     assert still.figures()["miscalibration"] == pytest.approx(0.0), "who says nothing says nothing wrong"
     assert "calibration_slope" not in still.figures()
+
+
+@pytest.mark.parametrize("said", [1e-4, 3.3e-5, 7e-6])
+def test_who_says_the_same_each_time_has_no_slope(said: float) -> None:
+    """The mean of equal numbers is off by a rounding, and so is their variance: over that the slope was any number."""
+    same = Outcomes(4_096)
+    for came in np.random.default_rng(1).normal(0.0, 1e-4, 1_000).tolist():
+        same.add_return(said, came)
+    figures, came = same.figures(), same.returns[:, 1]
+    assert "calibration_slope" not in figures
+    assert figures["miscalibration"] == pytest.approx((said - came.mean()) ** 2 / (came**2).mean())
 
 
 def test_calibration_is_of_all_instruments_each_in_its_own_unit() -> None:

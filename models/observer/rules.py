@@ -92,7 +92,8 @@ def alarms(figures: Mapping[str, Any], rules: WatchRules) -> list[Alarm]:
             of_late = f"{figures['coverage']:.0%} of late came within what nine in ten did on validation rows"
         found.append(Alarm("calibration", f"its calibration error is over {rules.ece_max:g} beyond chance: {of_late}"))
     for short in figures.get("hits_short", ())[-1:]:
-        sure = f"{short['rows']:,} predictions of {0.5 + 0.5 * short['from']:.0%} and more"
+        least, most = (0.5 + 0.5 * short[name] for name in ("from", "to"))
+        sure = f"{short['rows']:,} predictions of {least:.0%} to {most:.0%} that share no row"
         found.append(Alarm("hits", f"of {sure} {short['hit_rate']:.0%} came true, {short['said']:.0%} was said"))
     if "variance_recent" in figures:
         times = f"{figures['variance_recent']:.2f} times the predicted over {figures['variance_labels']:,} labels"

@@ -18,9 +18,11 @@ SURE: Final = CONFIDENCES[2:-1]
 
 
 class Short(NamedTuple):
-    """Of predictions of a confidence from ``edge`` on: labels, the mean that was said, and the share that was right."""
+    """Of predictions of a confidence from ``edge`` on to below ``end``: labels, the mean that was said, and the share
+    that was right."""
 
     edge: float
+    end: float
     labels: int
     said: float
     hit_rate: float
@@ -51,5 +53,6 @@ class SureHits:
     @property
     def short(self) -> list[Short]:
         """Where it is right too seldom."""
-        found = [(edge, one.since) for edge, one in zip(SURE, self._detectors, strict=True)]
-        return [Short(edge, *since) for edge, since in found if since is not None]
+        ends = (*SURE[1:], CONFIDENCES[-1])
+        found = [(edge, end, one.since) for edge, end, one in zip(SURE, ends, self._detectors, strict=True)]
+        return [Short(edge, end, *since) for edge, end, since in found if since is not None]

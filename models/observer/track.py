@@ -294,7 +294,8 @@ class Track:
                 found["ece"] = error
         if short := self._sure_hits.short:
             found["hits_short"] = [
-                {"from": one.edge, "rows": one.labels, "said": one.said, "hit_rate": one.hit_rate} for one in short
+                {"from": one.edge, "to": one.end, "rows": one.labels, "said": one.said, "hit_rate": one.hit_rate}
+                for one in short
             ]
         if (beyond := self._volatility.beyond) is not None:
             found |= {"variance_recent": beyond.came, "variance_labels": beyond.labels}

@@ -30,7 +30,7 @@ from models.observer.weights import recent_weights
         ({"miscalibrated": True, "coverage": 0.6, "matured": 500}, ["calibration"]),
         ({"miscalibrated": True, "ece": 0.2, "matured": 499}, []),
         ({"miscalibrated": False, "ece": 0.4, "matured": 4_000}, []),
-        ({"hits_short": [{"from": 0.6, "rows": 80, "said": 0.95, "hit_rate": 0.5}]}, ["hits"]),
+        ({"hits_short": [{"from": 0.6, "to": 1.0, "rows": 80, "said": 0.95, "hit_rate": 0.5}]}, ["hits"]),
         ({"variance_ratio": 9.0}, []),
         ({"variance_recent": 4.0, "variance_labels": 30}, ["volatility"]),
         ({"late_of": 1_000, "late_recent": 51}, ["latency"]),
@@ -76,11 +76,12 @@ def test_alarms_of_the_record_count_as_told_and_cleared_ones_wait() -> None:
 
 
 def test_an_alarm_says_what_was_said_and_what_came() -> None:
-    """Of several confidences the surest."""
-    sure = [{"from": edge, "rows": 1_080, "said": 0.9, "hit_rate": 0.5} for edge in (0.4, 0.6)]
+    """Of several confidences the surest; those that are surer still are not among them."""
+    ends = ((0.2, 0.4), (0.4, 0.6))
+    sure = [{"from": edge, "to": end, "rows": 1_080, "said": 0.75, "hit_rate": 0.5} for edge, end in ends]
     found = alarms({"hits_short": sure, "variance_recent": 0.31, "variance_labels": 1_200}, WatchRules())
     assert [one.text for one in found] == [
-        "of 1,080 predictions of 80% and more 50% came true, 90% was said",
+        "of 1,080 predictions of 70% to 80% that share no row 50% came true, 75% was said",
         "the realised variance is 0.31 times the predicted over 1,200 labels that share no row, beyond 0.5 to 2",
     ]
 

@@ -18,6 +18,19 @@ def test_fair_bets_raise_no_alarm_in_twenty_long_runs() -> None:
             assert not detector.is_beyond
 
 
+@pytest.mark.parametrize(("together", "values"), [(1, 25), (3, 27)])
+def test_as_much_evidence_is_wanted_as_chance_has_once_in_a_million_values(together: int, values: int) -> None:
+    """The greater stake wins 1.8 times its wealth with each value of one; two stakes, and detectors of one alarm, share
+    what chance may have: the least ``n`` with ``1.8^n >= 1e6 * 2 * together``."""
+    detector = Detector(1, together=together)
+    seen = []
+    for row in range(values):
+        detector.add(row, 1.0, 0.0, 0.0)
+        seen.append(detector.is_beyond)
+    assert seen == [False] * (values - 1) + [True]
+    assert 1.8 ** (values - 1) < 2e6 * together <= 1.8**values
+
+
 def test_of_labels_that_share_a_row_one_counts() -> None:
     """A label of 50 rows that is told of each of them is one outcome."""
     dense, sparse = Detector(50, together=1), Detector(50, together=1)

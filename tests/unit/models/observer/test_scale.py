@@ -46,6 +46,15 @@ def test_it_is_the_mean_square_of_the_moves_the_newer_ones_more() -> None:
     assert late.rms == pytest.approx(wanted), "who comes later takes in the rows that are there"
 
 
+def test_of_moves_that_overlap_far_twenty_labels_are_a_half_life() -> None:
+    """Of 400 rows each: over fewer, what it is would be two or three moves."""
+    rows, horizon = walk(np.random.default_rng(1).normal(0.0, 1e-4, 5_000)), 400
+    moves = np.log(rows._px[horizon:] / rows._px[:-horizon])
+    weights = 0.5 ** (np.arange(len(moves))[::-1] / 8_000)
+    wanted = math.sqrt((weights * moves**2).sum() / weights.sum())
+    assert followed(rows, horizon, 5_000).rms == pytest.approx(wanted)
+
+
 @pytest.mark.parametrize(("horizon", "returns"), [(5, LEAST), (200, 400)])
 def test_it_is_told_from_when_on_there_are_enough_moves(horizon: int, returns: int) -> None:
     rows = walk(np.full(1_000, 1e-4))

@@ -55,6 +55,27 @@ def test_sure_predictions_that_are_no_better_than_a_coin_are_seen_and_calibratio
         assert short.hit_rate < sure_p - 0.1
 
 
+@pytest.mark.fault("E10")
+def test_the_least_sure_of_them_that_are_no_better_than_a_coin_are_seen_too() -> None:
+    """What says 69 % of its side: a mean beyond its limit by 0.09."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        hits = SureHits(0.1, 1)
+        for row in range(4_000):
+            hits.add(row, 0.69 if rng.random() < 0.5 else 0.31, bool(rng.random() < 0.5))
+        (short,) = hits.short
+        assert (short.edge, short.said) == (0.2, pytest.approx(0.69))
+
+
+def test_the_confidences_share_what_chance_may_have() -> None:
+    """Three of them: each wants three times the wealth that one alone would, which is three errors more in a row."""
+    hits, wrong = SureHits(0.1, 1), 0
+    while not hits.short:
+        hits.add(wrong, 0.95, False)
+        wrong += 1
+    assert wrong == np.ceil(np.log(6e6) / np.log1p(0.8 * 0.85))
+
+
 def test_an_alarm_ends_when_somebody_clears_it() -> None:
     hits = SureHits(0.1, 1)
     for row in range(100):

@@ -199,3 +199,12 @@ def test_sure_predictions_that_are_no_better_than_a_coin_are_an_alarm_until_it_i
     found.track.on_alarm("hits", "clear")
     assert "hits_short" not in found.track.figures()
     assert found.rows(4_000, 8_000) == [("hits", "stop")]
+
+
+def test_one_move_that_many_labels_share_is_one_prediction_that_was_wrong() -> None:
+    """It says 95 % of a rise through a fall of 90 rows, and each label is 50 rows long: a few outcomes, not 138."""
+    walk = Walk(1_000, 1_000)
+    walk._px = np.concatenate([np.full(400, 110.0), np.linspace(110.0, 100.0, 90), np.full(510, 100.0)])
+    found = Watched(walk, Reading(50), lambda _: 0.95, hits="stop")
+    assert found.rows(0, 1_000) == []
+    assert found.track.figures()["hits"] == [{"from": 0.6, "rows": 138, "hit_rate": 0.0}]

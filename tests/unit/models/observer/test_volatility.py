@@ -76,6 +76,12 @@ def test_volatility_twice_or_half_of_what_is_said_is_seen_within_so_many_labels(
         assert since.came > 2.0 if factor > 1.0 else since.came < 0.5
 
 
+def test_both_directions_share_what_chance_may_have() -> None:
+    """Each wants twice the wealth that one alone would."""
+    labels = seen(Volatility(2.0, 1), np.ones(50), np.full(50, 1e6))
+    assert labels == np.ceil(np.log(4e6) / np.log1p(0.8 * 7.0))
+
+
 def test_no_few_prices_that_are_wrong_raise_it() -> None:
     """Five prints a thousand times off within a hundred labels."""
     realised = np.ones(1_000)

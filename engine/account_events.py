@@ -103,7 +103,8 @@ class AccountSettled(Event, frozen=True, array_like=True, gc=False, tag=29):
 
 class OrderFound(Event, frozen=True, array_like=True, gc=False, tag=31):
     """An order lives at the venue that this session has not sent: made by hand, by another program, or by a session
-    whose record of it was lost.  ``filled_qty`` of it is part of the balances already."""
+    whose record of it was lost.  ``filled_qty`` of it is part of the balances already; told again, with more, so much
+    of it is (docs/decisions/0053)."""
 
     venue: str
     client_order_id: str

@@ -43,12 +43,15 @@ class AccountFacts:
 
     def on_found(self, event: e.OrderFound) -> None:
         """Somebody else's order counts like one of ours from now on; by policy it stops new risk as well."""
-        if self._orders.get(event.client_order_id) is not None:
+        known = self._orders.get(event.client_order_id)
+        if known is not None:
             self._orders.happen(event.client_order_id, Happening.ACCEPT, event.venue_order_id)
-            return
         defect = amounts_defect(event.qty, event.filled_qty, *([] if event.limit_px is None else [event.limit_px]))
         if defect:
             self.refuse_fact(defect, f"order {event.client_order_id!r} found at {event.venue}: {event.qty}")
+            return
+        if known is not None:
+            self._orders.absorb(known, event.filled_qty)
             return
         self._counters.external_orders += 1
         order = self._orders.find(event)

@@ -28,7 +28,15 @@ from engine.commands import (
 from engine.errors import IllegalTransition
 from engine.events import FillCorrected, OrderAttached, OrderFilled, OrderFound, OrderReplaced
 from engine.executions import Correction, Executions
-from engine.managed_order import ManagedOrder, attached_order, carry, describe_each, found_order, has_booked
+from engine.managed_order import (
+    EXTERNAL,
+    ManagedOrder,
+    attached_order,
+    carry,
+    describe_each,
+    found_order,
+    has_booked,
+)
 from engine.order_ids import attached_id
 from engine.order_states import FINAL, TABLE, Happening, OrderState
 from engine.ports import OpenOrder
@@ -220,11 +228,15 @@ class OrderManager:
         """Follow an order that nobody here has sent: it holds what it may still fill, and can be cancelled."""
         order = self.adopt(found_order(found), OrderState.ACCEPTED)
         order.venue_order_id, order.acknowledged = found.venue_order_id, True
-        order.filled_qty = found.filled_qty
-        if found.filled_qty > ZERO:
-            order.state = OrderState.PARTLY_FILLED
-        self._reserve(order)
+        self.absorb(order, found.filled_qty)
         return order
+
+    def absorb(self, order: ManagedOrder, filled_qty: Decimal) -> None:
+        """So much of somebody else's order is filled in all; what of that nobody has told is part of the balances."""
+        if order.intent.strategy != EXTERNAL or filled_qty <= order.filled_qty:
+            return
+        order.filled_qty = filled_qty
+        self._move(order, Happening.FULL_FILL if filled_qty >= order.most_qty else Happening.PARTIAL_FILL)
 
     def attach(self, event: OrderAttached) -> ManagedOrder:
         """Follow the exit that the venue has made for an entry, as if the entry's strategy had sent it.  It belongs to

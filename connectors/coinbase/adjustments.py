@@ -103,7 +103,6 @@ class Adjustments:
         order.claimed_qty = max(order.claimed_qty + new_qty - qty, order.booked_qty)
         if not was_told:
             return []
-        order.told_qty += new_qty - qty
         base, _, quote = instrument.partition("@")[0].rpartition("/")
         for sign, entry in ((-1, original), (1, correction)):
             for currency, amount in () if entry is None else moves(entry, base, quote):

@@ -29,12 +29,13 @@ from engine.events import ReplaceOutcomeUnknown, ReplaceRejected
 from engine.ports import Clock, Publish
 
 EDIT_ROUTE = ("POST", f"{PREFIX}/orders/edit")
+_HAS_ENDED: Final = "ONLY_OPEN_ORDERS_CAN_BE_EDITED"
 _REASONS: Final = {
     "CANNOT_EDIT_TO_BELOW_FILLED_SIZE": "invalid_qty",
     "INVALID_EDITED_SIZE": "invalid_qty",
     "INVALID_EDITED_PRICE": "invalid_px",
     "ORDER_NOT_FOUND": "unknown_order",
-    "ONLY_OPEN_ORDERS_CAN_BE_EDITED": "unknown_order",
+    _HAS_ENDED: "unknown_order",
     "CALLER_ID_MISMATCH": "permission_denied",
     "ONLY_LIMIT_ORDER_EDITS_SUPPORTED": "unsupported",
     "SIZE_IN_QUOTE_EDITS_NOT_ALLOWED": "unsupported",
@@ -143,6 +144,10 @@ class Edits:
         elif answer.verdict is Verdict.ACCEPTED:
             versions.answered(order_id, now_ns, taken=True)
             self._settler.check_change(name, CHECK_AFTER_S)
+        elif answer.text == _HAS_ENDED:
+            # As which version its end says: the request may have arrived twice, and filled it the first time.
+            versions.answered(order_id, now_ns, taken=False)
+            self._settler.check_now(name)
         else:
             versions.drop(order_id)
             self._refuse(name, answer.reason, answer.text)

@@ -8,6 +8,7 @@ import msgspec
 
 from connectors.coinbase.attached import Attachment
 from connectors.coinbase.wire import Fill
+from engine.events import OrderFound
 
 TAKEN_BACK = -1
 """In place of what an entry said, where the venue has taken it back."""
@@ -29,8 +30,8 @@ class Tracked(msgspec.Struct, gc=False):
     end_reason: str = ""
     found: bool = False
     """Told as an order of somebody else."""
-    told_qty: Decimal = Decimal(0)
-    """Of such an order: what the core counts as filled."""
+    told: OrderFound | None = None
+    """Of such an order that this session has found: how it was told last."""
     is_end_unread: bool = False
     """The end came without being asked for and nobody has read the fills since: it may hide some of them."""
     closed: bool = False
@@ -39,8 +40,8 @@ class Tracked(msgspec.Struct, gc=False):
     """The booked entries, by id, with a hash of what they said (0: an earlier session's; ``TAKEN_BACK``); None before
     the first, as one order is made for each tick that trades."""
     unnamed_qty: Decimal = Decimal(0)
-    """Of an order that an earlier session has carried: what it counted as filled, until the entries have been read.
-    Some of that may have been part of its balances, and then it knew no entries of it."""
+    """Of an order that an earlier session has carried, or that was found: what is counted as filled of it, until the
+    entries have been read.  Some of that may have been part of balances, without any entries that are known."""
     changed_ns: int = 0
     is_cancel_asked: bool = False
     """By us, so that an end is no surprise."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+import msgspec
+
 from connectors.coinbase.exit_tracking import (
     ENDED,
     LIVE,
@@ -179,7 +181,7 @@ class OrderTracker(ExitTracking):
         itself."""
         order = self._by_client[client_order_id] = Tracked(client_order_id, True, instrument=instrument)
         order.found = of_others
-        order.booked_qty = order.claimed_qty = order.unnamed_qty = order.told_qty = filled_qty
+        order.booked_qty = order.claimed_qty = order.unnamed_qty = filled_qty
         order.entries = dict.fromkeys(entries, 0)
         if venue_order_id:
             self._bind(order, venue_order_id)
@@ -191,8 +193,9 @@ class OrderTracker(ExitTracking):
         self, client_order_id: str, venue_order_id: str, instrument: str, side: str, qty: Decimal,
         filled_qty: Decimal, limit_px: Decimal | None, ts_recv_ns: int,
     ) -> list[InputEvent]:  # fmt: skip
-        """An order that a listing shows as open.  One that is not ours is told once, with what is filled of it and will
-        not be told any more: before the opening that is part of the balances, after it what was told as fills."""
+        """An order that a listing shows as open.  One that is not ours is told with what is filled of it and will not
+        be told any more: before the opening that is part of the balances, after it what was told as fills.  It is told
+        again with more where that turns out to be part of the balances as well."""
         order = self._find(client_order_id, venue_order_id)
         if order.ours or order.found or order.closed or order.held or side_of(side) is None:
             return []
@@ -201,14 +204,13 @@ class OrderTracker(ExitTracking):
             self._bind(order, venue_order_id)
         if self.since_ns == NEVER_NS:
             order.booked_qty = order.claimed_qty = max(order.claimed_qty, filled_qty)
+            order.unnamed_qty = order.booked_qty
             self._wanted.pop(venue_order_id, None)
-        order.told_qty = order.booked_qty
-        return [
-            OrderFound(
-                ts_recv_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id, instrument,
-                Side.BUY if side == "BUY" else Side.SELL, qty, order.booked_qty, limit_px,
-            )
-        ]  # fmt: skip
+        order.told = OrderFound(
+            ts_recv_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id, instrument,
+            Side.BUY if side == "BUY" else Side.SELL, qty, order.booked_qty, limit_px,
+        )  # fmt: skip
+        return [order.told]
 
     # --- observations -------------------------------------------------------------------------------------------
 
@@ -302,8 +304,9 @@ class OrderTracker(ExitTracking):
         they are the oldest ones.  ``fills``: all that are listed of each order among them."""
         for order_id in dict.fromkeys(fill.order_id for fill in fills):
             order = self._by_venue.get(order_id)
-            if order is None or order.entries is None or not order.unnamed_qty:
+            if order is None or not order.unnamed_qty:
                 continue
+            order.entries = {} if order.entries is None else order.entries
             mine = sorted((fill for fill in fills if fill.order_id == order_id), key=lambda fill: fill.trade_time)
             listed = [(fill.entry_id, base_qty(fill) or ZERO) for fill in mine if is_execution(fill)]
             names, is_whole = unnamed(order.unnamed_qty, listed, order.entries)
@@ -343,17 +346,19 @@ class OrderTracker(ExitTracking):
         if known == said:
             self.duplicate_fills += 1
             return []
+        ts_ns = self._time(fill.trade_time) or ts_recv_ns
+        is_part = not order.ours and (ts_ns < self.since_ns or fill.entry_id in self._part)
+        if is_part and order.unnamed_qty:
+            return []  # perhaps counted when it was found: that is known when all of the order's are read (``recall``)
         if order.entries is None:
             order.entries = {}
         order.entries[fill.entry_id] = said
-        ts_ns = self._time(fill.trade_time) or ts_recv_ns
         base, _, quote = instrument.partition("@")[0].rpartition("/")
         told = OrderFilled(
             ts_ns, ts_recv_ns, self.venue, order.client_order_id, fill.order_id, fill.entry_id, instrument,
             side, qty, fill.price, fill.commission, quote,
             LIQUIDITY.get(fill.liquidity_indicator, Liquidity.UNKNOWN),
         )  # fmt: skip
-        is_part = not order.ours and (ts_ns < self.since_ns or fill.entry_id in self._part)
         if known is not None:
             # Told again with other values: the first ones stand, and whoever keeps the books hears of it once.
             self.conflicting_fills += 1
@@ -361,18 +366,23 @@ class OrderTracker(ExitTracking):
         if self.booked_entries is not None:
             self.booked_entries[fill.entry_id] = fill
         order.booked_qty += qty
+        order.unnamed_qty += qty if order.unnamed_qty else ZERO
         is_near = self._doubtful_ns[0] <= ts_ns <= self._doubtful_ns[1]
         if is_near and not order.ours and fill.entry_id not in self._part:
             self.doubtful = f"fill {fill.entry_id[:64]} of {fill.trade_time[:40]} came while the balances were read"
         events: list[InputEvent] = []
         if not is_part:
             self._accept(order, fill.order_id, ts_ns, ts_recv_ns, events)
-            order.told_qty += qty
             for currency, amount in moves(fill, base, quote):
                 self.moved[currency] = self.moved.get(currency, Decimal(0)) + amount
             if order.attachment is not None and self._resize(order):
                 self._tell_exit(order, ts_ns, ts_recv_ns, events)
             events.append(told)
+        elif order.told is not None:
+            order.told = msgspec.structs.replace(
+                order.told, ts_event_ns=ts_recv_ns, ts_recv_ns=ts_recv_ns, filled_qty=order.booked_qty
+            )
+            events.append(order.told)
         self._tell_end(order, ts_ns, ts_recv_ns, events)
         self._follow_entry(order, ts_ns, ts_recv_ns, events)
         return events
@@ -445,8 +455,5 @@ class OrderTracker(ExitTracking):
         elif order.end == "FAILED":
             # Also after an acceptance: accepted is not live (a post-only order that would cross fails afterwards).
             events.append(OrderRejected(*args, *told_end(order.end_reason)))
-        elif order.end == "FILLED" and order.found and order.told_qty < order.booked_qty:
-            # The rest was filled between its listing and the opening balances, which include it.
-            events.append(OrderCancelled(*args, order.venue_order_id, "the rest is part of the opening balances"))
         self._close(order)
         self._follow_entry(order, ts_event_ns, ts_recv_ns, events)

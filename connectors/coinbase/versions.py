@@ -119,7 +119,7 @@ class Versions:
     ) -> list[InputEvent]:
         """By the user stream.  What it leaves out is not guessed, and it may be behind: it disproves nothing, but that
         an earlier session's order is still as that one knew it, in a snapshot.  A version that was never known is
-        asked about (``take_strange``)."""
+        asked about (``take_strange``), also where the order has filled as that."""
         order_id, status = order.order_id, order.status
         edit, known = self._edits.get(order_id), self._known.get(order_id)
         events: list[InputEvent] = []
@@ -132,7 +132,8 @@ class Versions:
                 known.is_doubtful = False
                 if shown != known.version:
                     events += self._tell(order_id, known.client_order_id, shown, ts_recv_ns)
-            elif edit is None and status == "OPEN" and shown.px is not None and not known.has_been(shown):
+            elif edit is None and shown.px is not None and not known.has_been(shown):
+                known.is_doubtful = known.is_doubtful or status == "FILLED"
                 self._strange[known.client_order_id] = None
         if status in _DEAD or (status == "FILLED" and not self.is_doubtful(order_id)):
             self._forget(order_id)
@@ -188,7 +189,8 @@ class Versions:
         known = self._known[order.order_id]
         if order.status == "FILLED" and asked_ns:
             self._forget(order.order_id)
-        if shown == known.version or asked_ns - known.since_ns < grace_ns:
+        is_behind = order.status != "FILLED" and asked_ns - known.since_ns < grace_ns
+        if shown == known.version or is_behind:
             return []
         return self._tell(order.order_id, known.client_order_id, shown, now_ns)
 

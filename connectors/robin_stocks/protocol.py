@@ -341,14 +341,15 @@ class OrderBooks:
             events.append(OrderAccepted(ts_ns, recv_ns, self.venue, order.client_order_id, row.id))
             return
         # What it has filled so far is part of the balances, or will be told as theirs.
-        order.booked_qty = order.claimed_qty = row.filled
+        order.booked_qty = order.claimed_qty = order.unnamed_qty = row.filled
         order.executions = {fill.id for fill in row.fills}
         order.fees = row.fees
-        events.append(
-            OrderFound(
-                ts_ns, recv_ns, self.venue, order.client_order_id, row.id, order.instrument, order.side, order.qty,
-                row.filled, order.limit_px,
-            )
+        events.append(self._found(order, ts_ns, recv_ns))
+
+    def _found(self, order: Tracked, ts_ns: int, recv_ns: int) -> OrderFound:
+        return OrderFound(
+            ts_ns, recv_ns, self.venue, order.client_order_id, order.venue_order_id, order.instrument, order.side,
+            order.qty, order.booked_qty, order.limit_px,
         )  # fmt: skip
 
     def _book(self, order: Tracked, row: wire.OrderRow, recv_ns: int, events: list[InputEvent]) -> None:
@@ -367,7 +368,9 @@ class OrderBooks:
             order.executions.add(fill.id)
             order.booked_qty += fill.quantity
             order.fees += fee
+            order.unnamed_qty += fill.quantity if order.unnamed_qty else ZERO
             if not order.ours and not self._is_open:
+                events.append(self._found(order, recv_ns, recv_ns))  # part of the opening balances
                 continue
             events.append(
                 OrderFilled(

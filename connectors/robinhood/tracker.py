@@ -208,14 +208,15 @@ class OrderTracker:
 
     def _absorb(self, order: Tracked, shown: wire.Order, side: Side, recv_ns: int, events: list[InputEvent]) -> None:
         """Somebody else's, before the balances are known: what is filled of it is in them."""
+        has_grown = order.claimed_qty > order.booked_qty
         order.unlisted_qty += order.claimed_qty - order.booked_qty
         self._take_in(order, shown)
         order.booked_qty = order.claimed_qty
         order.fee_told = wire.finite(shown.fee_charged) or _ZERO
-        if shown.state in _ENDED:
+        if shown.state in _ENDED and not order.accepted:
             order.accepted, order.end = True, shown.state
-            self._close(order)
-        elif not order.accepted:
+            self._close(order)  # nobody has heard of it
+        elif has_grown or not order.accepted:
             self._tell_found(order, shown, side, order.claimed_qty, recv_ns, events)
 
     def _take_in(self, order: Tracked, shown: wire.Order) -> None:

@@ -168,7 +168,7 @@ async def test_a_damaged_journal_is_refused_until_the_operator_says_otherwise(tm
         assert "damaged at offset" in run.stderr
         assert "--venue-truth" in run.stderr
         assert not (tmp_path / "sessions" / "intruder").exists()
-        kill = await chain.kill(Spot("append:OrderAccepted:after", 1, ("A3",)), 8, "--venue-truth")
+        kill = await chain.kill(Spot("append:OrderAccepted:after", 1, ("A3",)), 12, "--venue-truth")
         assert [text for text in kill.violations if "never told" not in text] == []
         assert Told(chain.session("s0002")).of(StateCarried) == []
         chain.excuse()

@@ -29,7 +29,7 @@ def book(t: OrderTracker, entry: str = "e1", size: str = "0.4", **more: Any) -> 
 
 
 def listed(entry: str, **more: Any) -> wire.Fill:
-    return msgspec.json.decode(json.dumps(fill(entry, size="0.4", **more)), type=wire.Fill, strict=False)
+    return msgspec.json.decode(json.dumps(fill(entry, **{"size": "0.4", **more})), type=wire.Fill, strict=False)
 
 
 def kinds(events: list[InputEvent]) -> list[type]:

@@ -49,6 +49,7 @@ from engine.runtime.simulation.books import RecordedBooks
 from engine.runtime.simulation.changes import ChangeChecks
 from engine.runtime.simulation.grouped import GroupChecks
 from engine.runtime.simulation.known import Known
+from engine.runtime.simulation.order_steps import Seen, find_backward_step, see
 from engine.runtime.simulation.rules import RulesChecks
 from engine.runtime.simulation.sent import SentChecks
 from engine.runtime.simulation.served import ServedChecks
@@ -131,7 +132,7 @@ class Checks:
         self._exits: dict[str, str] = {}
         """The venue's ids of what came with entries, by what it is called here."""
         self._wishes: dict[str, str] = {}
-        self._states: dict[str, tuple[OrderState, Decimal]] = {}
+        self._states: dict[str, Seen] = {}
         self._given_up: list[str] = []
 
     def fail(self, invariant: str, text: str) -> None:
@@ -369,16 +370,18 @@ class Checks:
         for name in list(states):
             order = seen.get(name) or orders.get(name)
             if order is None:
-                self.fail("I6", f"order {name} was forgotten in state {states[name][0]}")
+                self.fail("I6", f"order {name} was forgotten in state {states[name].state}")
                 del states[name]
                 continue
-            self._check_step(name, states[name], (order.state, order.filled_qty))
-            states[name] = (order.state, order.filled_qty)
+            now = see(order)
+            if defect := find_backward_step(states[name], now):
+                self.fail("I6", f"order {name}: {defect}")
+            states[name] = now
             if order.state in FINAL and len(states) > 200:
                 del states[name]
         for name, order in seen.items():
             if name not in states:
-                states[name] = (order.state, order.filled_qty)
+                states[name] = see(order)
         if self._known.settled or not self._known.must_settle:
             self.versions.compare(seen, self._truth.versions())
         if self._known.risk_state is RiskState.HALTED:
@@ -387,14 +390,6 @@ class Checks:
                     continue  # it closes at once: the venue may take its time
                 if order.state in (OrderState.ACCEPTED, OrderState.PARTLY_FILLED) and name not in self._cancelled:
                     self.fail("F7", f"order {name} is {order.state} while trading is halted, and no cancel was made")
-
-    def _check_step(self, name: str, before: tuple[OrderState, Decimal], after: tuple[OrderState, Decimal]) -> None:
-        (old, old_qty), (new, new_qty) = before, after
-        if new_qty < old_qty:
-            self.fail("I6", f"filled quantity of {name} went from {old_qty} to {new_qty}")
-        grown = (old, new) == (OrderState.FILLED, OrderState.PARTLY_FILLED)  # the venue shows a larger version
-        if old in FINAL and new not in (old, OrderState.FILLED) and old is not OrderState.REJECTED and not grown:
-            self.fail("I6", f"order {name} went from {old} to {new}")
 
     def written(self, data: bytes) -> bool:
         """A client writes this to the venue's order entry; whether it is an order, or changes one."""

@@ -167,6 +167,28 @@ def test_a_strangers_order_holds_what_it_may_still_fill() -> None:
 
 
 @pytest.mark.fault("B8")
+@pytest.mark.parametrize(("filled_qty", "open_qty"), [("0.5", "2"), ("2.5", "0.5"), ("3", "0")])
+def test_a_strangers_order_of_which_more_is_part_of_the_balances_holds_less(filled_qty: str, open_qty: str) -> None:
+    """Told again: nothing is booked, it holds what it may still fill, and one that is filled has ended; never more."""
+    account = Account()
+    found(account)
+    found(account, filled_qty=D(filled_qty))
+    assert account.core.view.open_qty(BTC, e.Side.SELL) == D(open_qty)
+    assert account.core.view.position(BTC).qty == D(0)
+    order = account.core.orders.get("by-hand")
+    assert order.state is (OrderState.PARTLY_FILLED if D(open_qty) else OrderState.FILLED)
+    assert [one.filled_qty for one in account.core.orders.carried()] == [max(D(1), D(filled_qty))]
+
+
+def test_an_order_of_ours_takes_what_it_has_filled_from_its_fills_alone() -> None:
+    """Whoever calls it found."""
+    account, order = bought()
+    before = account.core.orders.get(order.client_order_id).filled_qty
+    found(account, client_order_id=order.client_order_id, side=e.Side.BUY, filled_qty=before + 1)
+    assert account.core.orders.get(order.client_order_id).filled_qty == before
+
+
+@pytest.mark.fault("B8")
 def test_its_fills_move_the_account_and_end_it() -> None:
     """Booked once, held by no strategy."""
     account = Account()

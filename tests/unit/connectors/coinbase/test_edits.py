@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from connectors.coinbase.edits import encode_edit, read_edit_answer
+from connectors.coinbase.wire import RestOrder
 from connectors.verdicts import Verdict
 from engine.commands import ReplaceOrder
-from engine.events import ReplaceOutcomeUnknown, ReplaceRejected
+from engine.events import OrderReplaced, ReplaceOutcomeUnknown, ReplaceRejected
 from engine.ports import EditingGateway
 from engine.refusals import WORDS
 from tests.support.coinbase import BTC, TS_NS
@@ -68,7 +69,7 @@ def test_an_answer_that_it_was_taken_is_no_proof() -> None:
         ("INVALID_EDITED_PRICE", "PREVIEW_INVALID_LIMIT_PRICE_POST_ONLY", "post_only_would_cross"),
         ("COMMANDER_REJECTED_EDIT_ORDER", "PREVIEW_INSUFFICIENT_FUND", "insufficient_funds"),
         ("COMMANDER_REJECTED_EDIT_ORDER", "", "refused"),
-        ("ONLY_OPEN_ORDERS_CAN_BE_EDITED", "", "unknown_order"),
+        ("ORDER_NOT_FOUND", "", "unknown_order"),
         ("ONLY_LIMIT_ORDER_EDITS_SUPPORTED", "", "unsupported"),
         ("A_NAME_NOBODY_KNOWS", "", "refused"),
     ],
@@ -83,6 +84,26 @@ def test_a_refusal_leaves_the_order_as_it_was(name: str, preview: str, word: str
     assert word in WORDS
     assert not bench.tracker.versions.is_pending("v1")
     assert bench.settler.now == (["c1"] if word == "unknown_order" else [])
+
+
+@pytest.mark.fault("B13")
+@pytest.mark.parametrize(("qty", "reason"), [("0.002", ""), ("0.001", "unknown_order")])
+def test_an_order_that_has_ended_meanwhile_says_as_which_version(qty: str, reason: str) -> None:
+    """The request may have arrived twice: the first one changed the order and filled it, the second one is refused."""
+    bench = resting()
+    bench.gateway.replace(change())
+    bench.channel.answer(200, refusal("ONLY_OPEN_ORDERS_CAN_BE_EDITED"))
+    assert (list(bench.log), bench.settler.now) == ([], ["c1"])
+    assert bench.tracker.is_unresolved("c1")
+    px = "59999.5" if qty == "0.002" else "60000"
+    size = {"limit_limit_gtc": {"base_size": qty, "limit_price": px}}
+    record = RestOrder("v1", "FILLED", "BTC-USD", client_order_id="c1", order_configuration=size)
+    (event,) = bench.tracker.versions.looked_up(record, TS_NS + 1, TS_NS + 2, 15_000_000_000)
+    if reason:
+        assert (type(event), event.reason) == (ReplaceRejected, reason)  # type: ignore[union-attr]
+    else:
+        assert (type(event), event.qty) == (OrderReplaced, D(qty))  # type: ignore[union-attr]
+    assert not bench.tracker.versions.is_pending("v1")
 
 
 @pytest.mark.fault("B14")

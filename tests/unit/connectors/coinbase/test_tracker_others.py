@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 
 from connectors.coinbase.tracker import OrderTracker
 from engine.events import InputEvent, OrderAccepted, OrderCancelled, OrderFilled, OrderFound, Side
@@ -78,13 +79,35 @@ def test_a_strangers_order_before_the_opening_is_told_once_and_its_fills_so_far_
 
 @pytest.mark.fault("B8")
 def test_a_strangers_order_that_fills_up_while_the_account_is_read_ends() -> None:
-    """After its listing and before the balances: those fills are never told, so its end is."""
+    """After its listing and before the balances: those fills are never told; it is told again, as filled."""
+    t = tracker()
+    observe(t, "OPEN", "0.4", client_order_id="by-hand", venue_order_id="v9")
+    (first,) = found(t)
+    t.open(2**62, (0, 0))
+    assert kinds(observe(t, "FILLED", "2", client_order_id="by-hand", venue_order_id="v9")) == []
+    entries = [
+        listed(name, size=size, order_id="v9", trade_time=f"2026-11-19T0{hour}:00:00Z")
+        for hour, (name, size) in enumerate((("e8", "0.4"), ("e9", "1.6")))
+    ]
+    t.recall(entries)
+    (again,) = [event for one in entries for event in t.book(one, 7)]
+    assert again == structs.replace(first, ts_event_ns=7, ts_recv_ns=7, filled_qty=Decimal(2))
+    assert t.open_orders() == []
+
+
+@pytest.mark.fault("B8")
+def test_what_was_counted_when_it_was_found_is_not_counted_once_more() -> None:
+    """An entry of before comes by a listing of the account's fills, before or after one that came since."""
     t = tracker()
     observe(t, "OPEN", "0.4", client_order_id="by-hand", venue_order_id="v9")
     found(t)
-    t.open(2**62, (0, 0))
-    assert kinds(observe(t, "FILLED", "2", client_order_id="by-hand", venue_order_id="v9")) == []
-    assert kinds(book(t, "e9", "1.6", order_id="v9")) == [OrderCancelled]
+    old = listed("e8", order_id="v9", trade_time="2026-11-19T01:00:00Z")
+    assert t.book(old, 7) == []
+    t.open(TS_NS, (0, 0))
+    assert kinds(book(t, "e9", "0.5", order_id="v9")) == [OrderFilled]
+    t.recall([old, listed("e9", size="0.5", order_id="v9")])
+    assert t.book(old, 7) == []
+    assert t.get("by-hand").booked_qty == Decimal("0.9")  # type: ignore[union-attr]
 
 
 @pytest.mark.fault("B8")

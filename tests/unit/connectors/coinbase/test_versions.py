@@ -148,15 +148,10 @@ def test_a_look_up_that_shows_a_version_of_before_the_last_one_is_behind() -> No
 
 def test_a_version_on_the_stream_that_nobody_knows_of_is_asked_about() -> None:
     """A change that was given up and came after all, or one by hand: the stream is no proof, but a reason to look; a
-    version of before is none, it may be behind.  One whose price it leaves out, or of an order that fills, neither."""
+    version of before is none, it may be behind.  One whose price it leaves out neither."""
     versions = under_way()
     assert versions.told(streamed("0", "6", "101"), S, S)
-    for seen in (
-        streamed("1", "5", "101"),
-        streamed("0", "4", "100"),
-        streamed("1", "7"),
-        streamed("8", "0", "101", "FILLED"),
-    ):
+    for seen in (streamed("1", "5", "101"), streamed("0", "4", "100"), streamed("1", "7")):
         assert versions.told(seen, 2 * S, 2 * S) == []
         assert versions.take_strange() == []
     versions = under_way()
@@ -165,6 +160,21 @@ def test_a_version_on_the_stream_that_nobody_knows_of_is_asked_about() -> None:
     assert versions.told(streamed("0", "6", "101"), S, S)
     assert versions.told(streamed("1", "7", "101"), 2 * S, 2 * S) == []
     assert (versions.take_strange(), versions.take_strange()) == (["c1"], [])
+
+
+@pytest.mark.fault("B13")
+@pytest.mark.parametrize(("status", "told"), [("FILLED", [(D(8), D(101))]), ("CANCELLED", [])])
+def test_an_order_that_has_filled_as_a_version_that_nobody_knows_of_is_asked_about(
+    status: str, told: list[Any]
+) -> None:
+    """A change that was given up, and came and filled: what the record shows is the last word on its size, however
+    lately another version was told."""
+    versions = under_way()
+    assert versions.told(streamed("0", "6", "101"), S, S)
+    assert versions.told(streamed("8", "0", "101", "FILLED"), 2 * S, 2 * S) == []
+    assert (versions.take_strange(), versions.is_doubtful("v1")) == (["c1"], True)
+    assert shown(versions.looked_up(listed("8", "101", status), 3 * S, 3 * S, GRACE_NS)) == told
+    assert (versions.is_doubtful("v1"), len(versions)) == (False, 0)
 
 
 @pytest.mark.fault("B13")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from connectors.robin_stocks.orders import ref_id
 from connectors.robin_stocks.protocol import CLOCK_MARGIN_NS, LOOKS, OrderBooks
@@ -203,7 +204,8 @@ def test_listings_reach_back_to_the_oldest_order_that_is_lost() -> None:
 
 
 def test_an_order_of_others_is_told_from_where_it_stands() -> None:
-    """Found with one of three filled, which is part of the balances; what fills later is told."""
+    """Found with one of three filled, which is part of the balances, as is what fills before they are read; what fills
+    later is told."""
     made = OrderBooks("robin_stocks", listings(), ABSENT_NS)
     part = row("partially_filled", quantity=D(3), cumulative_quantity=D(1), executions=[fill(1)], ref_id="somebody")
     (found,) = made.observe(part, NOW_NS)
@@ -211,7 +213,8 @@ def test_an_order_of_others_is_told_from_where_it_stands() -> None:
     assert (found.qty, found.filled_qty, found.side) == (3, 1, Side.BUY)
     more = [fill(1), fill(2)]
     second = row("partially_filled", quantity=D(3), cumulative_quantity=D(2), executions=more, ref_id="somebody")
-    assert not made.observe(second, NOW_NS), "before the opening it is part of the balances too"
+    (again,) = made.observe(second, NOW_NS)
+    assert again == structs.replace(found, ts_event_ns=NOW_NS, ts_recv_ns=NOW_NS, filled_qty=D(2))
     made.open()
     third = row("filled", quantity=D(3), cumulative_quantity=D(3), executions=[*more, fill(3)], ref_id="somebody")
     assert names(made.observe(third, NOW_NS)) == ["OrderFilled"]

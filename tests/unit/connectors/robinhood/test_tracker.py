@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from connectors.robinhood import wire
 from connectors.robinhood.names import venue_name
@@ -243,6 +244,18 @@ def test_somebody_elses_open_order_is_found_with_what_it_had_filled() -> None:
     events = tracker.observe(shown(PARTS, "filled", client="by-hand"), NOW_NS)
     assert kinds(events) == [OrderFilled] * 3 + []
     assert tracker.moved["BTC"] == D("0.7")
+
+
+@pytest.mark.fault("B8")
+@pytest.mark.parametrize(("state", "ends"), [("open", []), ("filled", []), ("canceled", [OrderCancelled])])
+def test_what_it_fills_between_its_listing_and_the_balances_is_told_as_found(state: str, ends: list[type]) -> None:
+    """More of it is part of the balances than was known, and its end is its end."""
+    tracker = tracking(is_open=False)
+    (first,) = tracker.observe(shown(PARTS[:1], client="by-hand"), NOW_NS)
+    again, *rest = tracker.observe(shown(PARTS[:2], state, client="by-hand"), NOW_NS)
+    assert again == structs.replace(first, filled_qty=D("0.8"))  # type: ignore[type-var]
+    assert kinds(rest) == ends
+    assert (tracker.moved, len(tracker.open_orders())) == ({}, 1 if state == "open" else 0)
 
 
 def test_an_execution_that_is_in_the_balances_and_is_listed_later_is_not_told() -> None:

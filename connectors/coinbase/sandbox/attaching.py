@@ -68,9 +68,9 @@ class Attaching:
             return
         spec = self._spec(entry, entry.filled_qty, now_ns)
         if spec is None:
-            if record is not None:
+            if record is not None and record.status == "PENDING":
                 exchange.end(record, "CANCELLED", entry.cancel_message, now_ns)
-            return
+            return  # one that rests stays as large as it is
         if record is None:
             record = self._record(entry, spec, now_ns)
         elif record.status == "OPEN" and record.spec.base_size != spec.base_size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from connectors.coinbase.sandbox import editing, previews, wire
@@ -161,6 +162,19 @@ def test_what_is_attached_may_come_with_the_first_fill_and_grow() -> None:
     assert (parent.status, child.status, child.spec.base_size) == ("OPEN", "OPEN", 1)
     venue.others(Side.SELL, 101, "0.5")
     assert (child.status, child.spec.base_size, venue.money("BTC")[1]) == ("OPEN", Decimal("1.5"), Decimal("1.5"))
+
+
+def test_what_is_attached_stays_as_it_is_where_it_may_not_grow() -> None:
+    """The venue's rules have changed meanwhile: it rests, is told as that, and can be cancelled."""
+    venue = Venue(attached_when="fill")
+    parent = attached(venue, limit_limit_gtc={"base_size": "2", "limit_price": "101"})
+    child = venue.exchange.orders[parent.attached_order_id]
+    products = venue.exchange.products
+    products["BTC-USD"] = msgspec.structs.replace(products["BTC-USD"], base_increment=Decimal(1))
+    venue.others(Side.SELL, 101, "0.5")
+    assert (child.status, child.spec.base_size, venue.money("BTC")[1]) == ("OPEN", 1, 1)
+    assert venue.exchange.cancel(child.order_id, NOW_NS)["success"]
+    assert (child.status, venue.money("BTC")[1]) == ("CANCELLED", 0)
 
 
 def test_what_is_attached_may_be_there_from_the_start_and_wait() -> None:

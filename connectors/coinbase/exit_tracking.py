@@ -173,7 +173,9 @@ class ExitTracking:
         attachment = order.attachment
         assert attachment is not None
         entry = self._by_client.get(attachment.entry)
-        if not order.size_qty:
+        if not order.size_qty and order.end == "FILLED" and order.claimed_qty:
+            order.size_qty = order.claimed_qty  # its entry may have filled more since, or may yet
+        elif not order.size_qty:
             order.size_qty = attachment.qty if entry is None or not entry.end else entry.booked_qty or attachment.qty
         if not order.accepted:
             order.accepted, order.changed_ns = True, ts_recv_ns

@@ -445,6 +445,9 @@ class OrderTracker(ExitTracking):
         if order.attachment is not None and not order.accepted:
             return  # nobody has heard of it yet
         args = (ts_event_ns, ts_recv_ns, self.venue, order.client_order_id)
+        if order.end == "FILLED" and order.attachment is not None and order.size_qty > order.booked_qty:
+            order.size_qty = order.booked_qty  # nobody had said how large it was
+            self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
         if order.end == "CANCELLED":
             events.append(OrderCancelled(*args, order.venue_order_id, order.end_reason))
         elif order.end == "EXPIRED":

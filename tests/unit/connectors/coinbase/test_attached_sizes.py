@@ -1,0 +1,29 @@
+"""How large an exit is that the venue has made, where the venue does not say it in time."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from engine.events import OrderAttached, OrderFilled
+from tests.unit.connectors.coinbase.test_attached import book, observe, see_exit, tracker
+
+D = Decimal
+
+
+@pytest.mark.parametrize("told", ["0.2", ""])
+def test_an_exit_that_is_first_heard_of_as_filled_was_as_large_as_what_it_filled(told: str) -> None:
+    """Its entry lives on and may fill more: the exit was made for what that had filled by then, and nothing else would
+    ever end one that is told as larger."""
+    t = tracker()
+    observe(t, "OPEN", "0.2")
+    book(t, size="0.2")
+    t.name_exit("c1", "x1", 9)
+    heard = [*see_exit(t, "FILLED", told), *book(t, "e2", "x1", "0.2"), *t.fills_read("x1", 9, after_end=True)]
+    filled = [event for event in heard if isinstance(event, OrderFilled)]
+    sizes = [event.qty for event in heard if isinstance(event, OrderAttached)]
+    assert [event.qty for event in filled] == [D("0.2")]
+    assert sizes[-1] == D("0.2")
+    assert len(sizes) == (1 if told else 2)
+    assert not t.open_orders()[1:]

@@ -204,6 +204,8 @@ class ExitTracking:
         entry = self._by_client.get(order.attachment.entry)
         if entry is None or (entry.closed and (order.accepted or entry.booked_qty > ZERO)):
             return True
+        if order.closed and order.accepted:
+            return True  # its end was told: what comes after that is waited for by nobody
         return entry.booked_qty > ZERO and entry.booked_qty >= order.booked_qty + qty
 
     def _catch_up(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:

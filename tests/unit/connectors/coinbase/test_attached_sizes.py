@@ -27,3 +27,17 @@ def test_an_exit_that_is_first_heard_of_as_filled_was_as_large_as_what_it_filled
     assert sizes[-1] == D("0.2")
     assert len(sizes) == (1 if told else 2)
     assert not t.open_orders()[1:]
+
+
+@pytest.mark.fault("B7")
+def test_what_an_exit_fills_after_its_end_was_told_waits_for_nothing() -> None:
+    """Its entry rests and has filled no more: put off until then it would be in the account's balances and in no
+    books, as whoever confirms the account does not wait for an order that has ended."""
+    t = tracker()
+    observe(t, "OPEN", "0.2")
+    book(t, size="0.2")
+    t.name_exit("c1", "x1", 9)
+    see_exit(t, "FILLED", "0.2")
+    book(t, "e2", "x1", "0.2")
+    assert [type(event) for event in book(t, "e3", "x1", "0.1")] == [OrderFilled]
+    assert not t.defers

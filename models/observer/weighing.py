@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from engine.seats import MEMBER
-from models.mixture.mixture import RECENT, SHARE
+from models.mixture.mixture import RECENT, SHARE, members_told
 from models.observer.maturing import Matured
 from models.observer.outcomes import Ring
 from models.observer.weights import recent_weights
@@ -33,10 +33,11 @@ def is_mixture(facts: tuple[tuple[str, float], ...]) -> bool:
 
 class Weighing:
     """Of one mixture on one instrument.  ``places``: of each member's forecast and of its share among the numbers of a
-    prediction."""
+    prediction; ``begin``: the weights that it begins with, empty where they are not told."""
 
-    def __init__(self, places: list[tuple[int, int]]) -> None:
+    def __init__(self, places: list[tuple[int, int]], begin: tuple[float, ...] = ()) -> None:
         self._places = places
+        self._begin = begin
         self._said: OrderedDict[int, tuple[float, ...]] = OrderedDict()
         self._losses = Ring(_KEPT, len(places))
         self._told: tuple[float, ...] = ()
@@ -49,13 +50,13 @@ class Weighing:
         told = dict(facts)
         if place is None or not told.get(RECENT):
             return None
-        return cls(
-            [
-                (int(first) + place, int(told[f"{SHARE}{key.removeprefix(MEMBER)}"]))
-                for key, first in facts
-                if key.startswith(MEMBER)
-            ]
-        )
+        places = [
+            (int(first) + place, int(told[f"{SHARE}{key.removeprefix(MEMBER)}"]))
+            for key, first in facts
+            if key.startswith(MEMBER)
+        ]
+        begin = tuple(weight for weight in members_told(facts).values() if weight is not None)
+        return cls(places, begin if len(begin) == len(places) else ())
 
     @property
     def rows(self) -> int:
@@ -87,7 +88,7 @@ class Weighing:
         if self._losses.count < self._due:
             return ()
         self._due = self._losses.count + EVERY
-        weights = recent_weights(list(self._losses.all().T))
+        weights = recent_weights(list(self._losses.all().T), begin=self._begin, seen=self._losses.count)
         if self._told and np.abs(np.subtract(weights, self._told)).max() < _STILL:
             return ()
         self._told = weights

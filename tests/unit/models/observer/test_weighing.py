@@ -48,6 +48,27 @@ def test_who_lost_less_weighs_more_and_who_comes_back_is_heard_again() -> None:
     assert weighing.due()[0] > 0.9
 
 
+def test_weights_that_it_begins_with_are_kept_and_count_ever_less() -> None:
+    """Members that lose alike: a mixture that a member has joined goes on with what the others had earned, and who has
+    come earns its share."""
+    weighing = Weighing.of((*FACTS, ("recent_weights", 1.0), ("weight.a@1", 0.9), ("weight.b@1", 0.1)), 0)
+    assert weighing is not None
+    feed(weighing, range(EVERY), 0.6, 0.6)
+    assert weighing.due()[0] == pytest.approx(0.84, abs=0.01)
+    feed(weighing, range(EVERY, 6 * EVERY), 0.6, 0.6)
+    later = weighing.due()[0]
+    assert 0.6 < later < 0.75
+    feed(weighing, range(6 * EVERY, 60 * EVERY), 0.6, 0.6)
+    assert weighing.due()[0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_who_begins_with_no_weight_can_earn_one() -> None:
+    weighing = Weighing.of((*FACTS, ("recent_weights", 1.0), ("weight.a@1", 1.0), ("weight.b@1", 0.0)), 0)
+    assert weighing is not None
+    feed(weighing, range(10 * EVERY), 0.4, 0.7)
+    assert weighing.due()[1] > 0.9
+
+
 def test_weights_that_hardly_move_are_not_told_again() -> None:
     """Both alike: told once."""
     weighing = made()

@@ -348,8 +348,11 @@ class OrderTracker(ExitTracking):
             return []
         ts_ns = self._time(fill.trade_time) or ts_recv_ns
         is_part = not order.ours and (ts_ns < self.since_ns or fill.entry_id in self._part)
-        if is_part and order.unnamed_qty:
-            return []  # perhaps counted when it was found: that is known when all of the order's are read (``recall``)
+        if order.unnamed_qty and known is None and (is_part or (order.ours and order.found)):
+            # Perhaps counted when it was found: that is known when all of the order's are read (``recall``).
+            if not is_part:
+                self._wanted[fill.order_id] = None
+            return []
         if order.entries is None:
             order.entries = {}
         order.entries[fill.entry_id] = said

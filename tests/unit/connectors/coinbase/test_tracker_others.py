@@ -160,6 +160,20 @@ def test_what_was_filled_before_an_order_was_found_is_not_told_by_the_session_af
     assert [event.trade_id for one in entries for event in t.book(one, 1) if type(event) is OrderFilled] == told
 
 
+def test_what_an_earlier_session_counted_is_not_told_while_its_listing_lags() -> None:
+    """The fills of the order were read and none was listed yet: the account's listing shows one a moment later.  Whether
+    it was counted is known when the order's own are read again, which is asked for."""
+    t = tracker()
+    t.adopt("hand", "v1", Decimal("0.4"), (), ended=True, of_others=True)
+    t.recall([])
+    assert book(t, "e1") == []
+    assert t.take_wanted() == ["v1"]
+    t.recall([listed("e1"), listed("e2")])
+    assert book(t, "e1") == []
+    assert kinds(book(t, "e2")) == [OrderFilled]
+    assert t.take_wanted() == []
+
+
 def test_of_an_order_whose_entries_are_all_known_every_other_one_is_told() -> None:
     """One of two was on record; the other one was lost with the power, or came since."""
     t = tracker()

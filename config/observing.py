@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from config.assembly import NO_MODEL, listens
 from config.following import check_of
@@ -33,6 +33,9 @@ from models.onnx_model import OnnxModel
 from models.registry.store import Registry
 from models.serving.schedule import usable_cores
 from risk.gate import Gate
+from strategies.registry import read_params
+from strategies.threshold import ThresholdStrategy
+from strategies.threshold_params import ThresholdParams
 
 FOLDER = "observer"
 """In a session's folder: what its shadows said, and what is known of its models."""
@@ -123,12 +126,14 @@ def traded_on(strategies: Sequence[StrategySettings], instrument: Instrument) ->
 
 
 def traded_by(strategy: StrategySettings) -> Traded:
-    """The output that a strategy names and, where they are known, its thresholds."""
-    output, given = str(strategy.params.get("output", "")), [strategy.params.get(side) for side in ("buy", "sell")]
-    if strategy.kind != "threshold" or None in given:
-        return Traded(output)
-    buy, sell = (float(str(one)) for one in given)
-    return Traded(output, buy, sell)
+    """The output that a strategy names and, where they are known, its thresholds.  Raises ``ConfigError`` for
+    parameters that are none."""
+    if strategy.kind != "threshold":
+        return Traded(str(strategy.params.get("output", "")))
+    params = cast(ThresholdParams, read_params(ThresholdStrategy, strategy.name, strategy.params))
+    if params.buy is None or params.sell is None:
+        return Traded(params.output)
+    return Traded(params.output, params.buy, params.sell)
 
 
 def carry_out_as_configured(settings: Settings, told: Told, now_ns: int, observer: Observer) -> str:
@@ -154,18 +159,26 @@ def judge_again(
 ) -> list[Judged]:
     """What recorded sessions (id, configuration and records of each, in order) say of a version as their shadow.
 
-    Raises ``BundleError`` for a version that is none, ``ConfigError`` where the same hours would count twice."""
+    Raises ``BundleError`` for a version that is none, ``ConfigError`` where the same hours would count twice, or
+    sessions are judged by unlike things."""
     bundle = load_bundle(Registry(registry).path_of(version))
     bundle.check_version(version)
     pairs: dict[Key, Paired] = {}
     judged: list[Judged] = []
-    upto_ns, sessions = -1, list(recorded)
+    upto_ns, first, sessions = -1, "", list(recorded)
     names = [session for session, _, _ in sessions]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise _counted_twice(f"session {twice} is named twice")
     for session, config, records in sessions:
         ends_ns = upto_ns
         settings = restore(config, {"models.registry": str(registry)})
+        judged_by = _judged_by(settings)
+        if judged_by != (first := first or judged_by):
+            raise ConfigError(
+                f"session {session} is judged by {judged_by}, session {names[0]} by {first}",
+                expected="sessions that trade on the same: losses and profits of others do not add up",
+                do="judge on each of them by itself",
+            )
         observer = build_observer(settings, None, shadows=[bundle], pairs=pairs)
         for record in records:
             if type(record) is Prediction:
@@ -189,10 +202,17 @@ def _counted_twice(seen: str) -> ConfigError:
 def _evidence_of(settings: Settings, session: str) -> EvidenceStore:
     """Of these instruments and what is traded on there, by spans of this length: evidence of others is evidence of
     something else."""
-    rollout, allowed = settings.models.rollout, settings.risk.allowed_instruments or ()
+    allowed = settings.risk.allowed_instruments or ()
     named = allowed if isinstance(allowed, str) else ", ".join(sorted(allowed))
-    about = f"live; {settings.venue.name}: {named}; {rollout.span_s:g} s; {rollout.profit_max_bps:g} bps"
+    about = f"live; {settings.venue.name}: {named}; {_judged_by(settings)}"
+    return EvidenceStore(settings.models.registry, about, session)
+
+
+def _judged_by(settings: Settings) -> str:
+    """Spans, the bound of a profit, and what strategies trade on."""
+    rollout = settings.models.rollout
+    told = f"{rollout.span_s:g} s; {rollout.profit_max_bps:g} bps"
     for traded in dict.fromkeys(traded_by(one) for one in settings.strategies if one.model != NO_MODEL):
         if traded.output or not math.isnan(traded.buy):
-            about += f"; {traded.output or 'the first output'}: {traded.buy:g} to {traded.sell:g}"
-    return EvidenceStore(settings.models.registry, about, session)
+            told += f"; {traded.output or 'the first output'}: {traded.buy:g} to {traded.sell:g}"
+    return told

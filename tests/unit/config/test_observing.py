@@ -37,6 +37,21 @@ def test_sessions_that_would_count_the_same_rows_twice_are_refused(market_data: 
         judge_again([one, copied], registry.root, version)
 
 
+def test_sessions_that_traded_on_other_things_are_not_added_up(market_data: Path, tmp_path: Path) -> None:
+    """Signals by another threshold, or losses of another output, are evidence of something else."""
+    registry = Registry(tmp_path / "registry")
+    played = play(market_data, registry.root, 600)
+    version, _ = registry.add(load_bundle(ROOT / "models" / "artifacts" / "demo-crypto"))
+    config = played.settings.model_dump(mode="json")
+    plain = {"name": "s", "kind": "threshold"}
+    first = ("one", config | {"strategies": [plain | {"params": {"buy": 0.7, "sell": 0.2}}]}, played.records)
+    for given in ({"buy": 0.8, "sell": 0.2}, {"mode": "return_bps", "output": "h20"}):
+        other = ("two", config | {"strategies": [plain | {"params": given}]}, [])
+        with pytest.raises(ConfigError, match=r"session two is judged by .*, session one by .*: 0.7 to 0.2"):
+            judge_again([first, other], registry.root, version)
+    judge_again([first, ("two", first[1], [])], registry.root, version)
+
+
 @pytest.mark.parametrize("is_live", [True, False])
 def test_a_step_of_the_machines_clock_makes_no_verdict_of_a_running_session_old(
     market_data: Path, tmp_path: Path, is_live: bool
@@ -85,6 +100,11 @@ def test_a_model_is_judged_by_what_the_first_strategy_on_it_trades(
     found = traded_on(strategies, spot())
     assert found.output == traded.output
     assert [found.buy, found.sell] == pytest.approx([traded.buy, traded.sell], nan_ok=True)
+
+
+def test_thresholds_that_are_none_are_a_line() -> None:
+    with pytest.raises(ConfigError, match="strategy a: parameter buy is 'high'"):
+        traded_on([strategy("a", params={"buy": "high", "sell": 0.2})], spot())
 
 
 def test_evidence_is_of_what_is_traded_on(tmp_path: Path) -> None:

@@ -161,8 +161,8 @@ def test_what_was_filled_before_an_order_was_found_is_not_told_by_the_session_af
 
 
 def test_what_an_earlier_session_counted_is_not_told_while_its_listing_lags() -> None:
-    """The fills of the order were read and none was listed yet: the account's listing shows one a moment later.  Whether
-    it was counted is known when the order's own are read again, which is asked for."""
+    """The fills of the order were read and none was listed yet: the account's listing shows one a moment later.
+    Whether it was counted is known when the order's own are read again, which is asked for."""
     t = tracker()
     t.adopt("hand", "v1", Decimal("0.4"), (), ended=True, of_others=True)
     t.recall([])

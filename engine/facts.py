@@ -107,15 +107,15 @@ class AccountFacts:
         self._orders.happen(event.client_order_id, Happening.LOSE)
 
     def on_replaced(self, event: e.OrderReplaced) -> None:
-        """Which version of an order lives.  One that nobody here knows of is booked as the venue shows it, and stops
-        new risk: it is not what was judged."""
+        """Which version of an order lives.  One that nobody here knows of is booked as the venue shows it; of an order
+        of ours it stops new risk, as it is not what was judged, of somebody else's where policy has it so."""
         defect = amounts_defect(event.qty, event.limit_px) or ("" if event.qty > 0 else "bad_size")
         what = f"order {event.client_order_id!r} at {event.venue} is {event.qty} at {event.limit_px}"
         if defect:
             self.refuse_fact(defect, what)
             return
         order, expected = self._orders.replaced(event)
-        if not expected:
+        if not expected and (order is None or order.intent.strategy != EXTERNAL or self._external_reduces):
             self._desk.latch.reduce(f"{what}, which was not asked for")
         if order is not None:
             self._desk.edited(order)

@@ -130,7 +130,7 @@ class CoinbaseGateway:
         if not self._bucket.try_take(now_ns):
             self._refuse(order, "rate_limited", "the request budget is used up")
             return
-        self._tracker.sent(order.client_order_id, now_ns, may_rest=order.intent.may_rest)
+        self._tracker.sent(order.client_order_id, now_ns, order.intent)
         if isinstance(order, NewOrderWithExits):
             self._tracker.attachments.expect(order, product)
         try:

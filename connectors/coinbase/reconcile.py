@@ -139,7 +139,8 @@ class AccountReconciler:
         intent, versions = order.new.intent, self._tracker.versions
         if order.state in ENDED or not order.venue_order_id or intent.order_type is not OrderType.LIMIT:
             return
-        versions.follow(order.new.client_order_id, order.venue_order_id, Version(intent.qty, intent.limit_px))
+        version = Version(intent.qty, intent.limit_px)
+        versions.follow(order.new.client_order_id, order.venue_order_id, version, is_doubtful=True)
         if order.edit is not None:
             versions.begin(order.edit, self._clock.now_ns())
             versions.answered(order.venue_order_id, self._clock.now_ns(), taken=False)

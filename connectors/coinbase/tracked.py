@@ -8,6 +8,7 @@ import msgspec
 
 from connectors.coinbase.attached import Attachment
 from connectors.coinbase.wire import Fill
+from engine.commands import OrderIntent
 from engine.events import OrderFound
 
 TAKEN_BACK = -1
@@ -45,8 +46,8 @@ class Tracked(msgspec.Struct, gc=False):
     changed_ns: int = 0
     is_cancel_asked: bool = False
     """By us, so that an end is no surprise."""
-    may_rest: bool = True
-    """Else the venue ends it by itself, in one step with what it fills: a cancel that is out proves nothing then."""
+    intent: OrderIntent | None = None
+    """As this session has sent it; None for all others."""
     is_behind: bool = False
     """Messages of the stream were lost since it was sent: it may have filled more than anybody has said."""
     cancel_acknowledged_ns: int = 0
@@ -63,3 +64,8 @@ class Tracked(msgspec.Struct, gc=False):
     """Nobody knows yet whose it is, as it may be such an exit: nothing of it is told."""
     deferred: dict[str, Fill] | None = None
     """Its executions that cannot be told yet, by entry."""
+
+    @property
+    def may_rest(self) -> bool:
+        """Else the venue ends it by itself, in one step with what it fills: a cancel that is out proves nothing."""
+        return self.intent is None or self.intent.may_rest

@@ -26,9 +26,10 @@ from connectors.coinbase.exit_tracking import (
 from connectors.coinbase.fills import LIQUIDITY, base_qty, exact, is_execution, moves, side_of
 from connectors.coinbase.refusals import told_end
 from connectors.coinbase.tracked import TAKEN_BACK, Tracked
-from connectors.coinbase.versions import Versions
+from connectors.coinbase.versions import Version, Versions
 from connectors.coinbase.wire import Fill, TimeParser
 from connectors.unnamed import unnamed
+from engine.commands import OrderIntent, OrderType
 from engine.events import (
     InputEvent,
     Liquidity,
@@ -206,6 +207,8 @@ class OrderTracker(ExitTracking):
             order.booked_qty = order.claimed_qty = max(order.claimed_qty, filled_qty)
             order.unnamed_qty = order.booked_qty
             self._wanted.pop(venue_order_id, None)
+        if not self.versions.is_known(venue_order_id):
+            self.versions.follow(order.client_order_id, venue_order_id, Version(qty, limit_px))
         order.told = OrderFound(
             ts_recv_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id, instrument,
             Side.BUY if side == "BUY" else Side.SELL, qty, order.booked_qty, limit_px,
@@ -214,10 +217,11 @@ class OrderTracker(ExitTracking):
 
     # --- observations -------------------------------------------------------------------------------------------
 
-    def sent(self, client_order_id: str, ts_ns: int, *, may_rest: bool = True) -> None:
-        """The request is about to leave: from now on the order may exist."""
+    def sent(self, client_order_id: str, ts_ns: int, intent: OrderIntent | None = None) -> None:
+        """The request is about to leave: from now on the order may exist.  Which version of it lives is followed where
+        its ``intent`` is known."""
         order = self._by_client[client_order_id] = Tracked(client_order_id, True)
-        order.changed_ns, order.may_rest = ts_ns, may_rest
+        order.changed_ns, order.intent = ts_ns, intent
 
     def messages_lost(self) -> None:
         """Messages of the user stream were lost: executions of the orders that are open may be among them."""
@@ -434,7 +438,21 @@ class OrderTracker(ExitTracking):
             self._reopen(order)
             order.accepted = True
             order.changed_ns = ts_recv_ns
+            self._follow_version(order)
             events.append(OrderAccepted(ts_event_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id))
+
+    def _follow_version(self, order: Tracked) -> None:
+        """Somebody may change it by hand."""
+        intent = order.intent
+        if intent is None or order.end or intent.order_type is not OrderType.LIMIT or not intent.may_rest:
+            return
+        if not self.versions.is_known(order.venue_order_id):
+            version = Version(intent.qty, intent.limit_px)
+            self.versions.follow(order.client_order_id, order.venue_order_id, version)
+
+    def _close(self, order: Tracked) -> None:
+        super()._close(order)
+        self.versions.ended(order.venue_order_id)
 
     def _reopen(self, order: Tracked) -> None:
         """Evidence that an order exists overrules an earlier "it never arrived"."""
@@ -461,5 +479,8 @@ class OrderTracker(ExitTracking):
         elif order.end == "FAILED":
             # Also after an acceptance: accepted is not live (a post-only order that would cross fails afterwards).
             events.append(OrderRejected(*args, *told_end(order.end_reason)))
+        elif order.end == "FILLED" and order.found:
+            # Executions that were told before it was found, by this session or an earlier one, do not fill it anew.
+            events.append(OrderCancelled(*args, order.venue_order_id, "it has filled"))
         self._close(order)
         self._follow_entry(order, ts_event_ns, ts_recv_ns, events)

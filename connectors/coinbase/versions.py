@@ -63,7 +63,7 @@ class _Known(msgspec.Struct, gc=False):
 
 
 class Versions:
-    """Of one account, by the venue's order ids; orders that were never changed are not in it."""
+    """Of one account, by the venue's order ids."""
 
     def __init__(self, venue: str) -> None:
         self._venue = venue
@@ -75,6 +75,9 @@ class Versions:
         """Orders that are followed."""
         return len(self._known)
 
+    def is_known(self, order_id: str) -> bool:
+        return order_id in self._known
+
     def is_pending(self, order_id: str) -> bool:
         """Whether a change of it is under way, or of unknown outcome."""
         return order_id in self._edits
@@ -84,9 +87,9 @@ class Versions:
         known = self._known.get(order_id)
         return order_id in self._edits or (known is not None and known.is_doubtful)
 
-    def follow(self, client_order_id: str, order_id: str, version: Version) -> None:
-        """An order that an earlier session has left as this one."""
-        self._known[order_id] = _Known(client_order_id, version, 0, set(), True)
+    def follow(self, client_order_id: str, order_id: str, version: Version, *, is_doubtful: bool = False) -> None:
+        """An order that was sent as this one, or that an earlier session has left so (``is_doubtful``)."""
+        self._known[order_id] = _Known(client_order_id, version, 0, set(), is_doubtful)
 
     def take_strange(self) -> list[str]:
         """Client ids of orders that the stream has shown as what nobody here knows of, since the last call."""
@@ -107,6 +110,11 @@ class Versions:
         edit = self._edits.get(order_id)
         if edit is not None:
             edit.answered_ns, edit.taken = now_ns, taken
+
+    def ended(self, order_id: str) -> None:
+        """Its end was told; what is in doubt is asked about on."""
+        if not self.is_doubtful(order_id):
+            self._forget(order_id)
 
     def drop(self, order_id: str) -> bool:
         """It did not leave, or was refused; whether nothing else was known by now."""

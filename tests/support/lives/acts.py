@@ -188,7 +188,8 @@ class Acts:
             self._world.venue.cancel(order.order_id)
 
     def _others_change(self) -> None:
-        found = [one for one in self._world.venue.open_orders() if one.changes and not one.is_being_changed]
+        followed = [one for one in self._world.venue.open_orders() if one.kind == "limit_limit_gtc"]
+        found = [one for one in followed if not one.is_being_changed]
         if (order := self._one_of(found)) is not None and not order.is_being_cancelled:
             qty, px = order.filled_qty + self._qty(), self._px(e.Side[order.side])
             self._world.say(f"venue: {order.order_id} {order.client_id} is changed by hand to {qty} at {px}")

@@ -180,6 +180,18 @@ def test_a_strangers_order_of_which_more_is_part_of_the_balances_holds_less(fill
     assert [one.filled_qty for one in account.core.orders.carried()] == [max(D(1), D(filled_qty))]
 
 
+@pytest.mark.fault("B8")
+@pytest.mark.parametrize(("reduces", "state"), [(False, RiskState.ACTIVE), (True, RiskState.REDUCING)])
+def test_a_strangers_order_that_its_owner_changes_is_what_the_venue_shows(reduces: bool, state: RiskState) -> None:
+    """It holds what that may still fill; it was never judged here, so it stops new risk by policy alone."""
+    account = Account(external_reduces=reduces)
+    found(account)
+    at = account._at()
+    account.publish(e.OrderReplaced(at, at, "coinbase", "by-hand", "v-9", D(5), D(119)))
+    assert account.core.view.open_qty(BTC, e.Side.SELL) == D(4)
+    assert account.core.risk_state is state
+
+
 def test_an_order_of_ours_takes_what_it_has_filled_from_its_fills_alone() -> None:
     """Whoever calls it found."""
     account, order = bought()

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from connectors.coinbase.tracker import OrderTracker
+from engine.commands import OrderIntent, OrderType, TimeInForce
 from engine.events import InputEvent, OrderAccepted, OrderCancelled, OrderFilled, OrderFound, Side
 from tests.support.coinbase import BTC, TS_NS
 from tests.support.coinbase_tracker import book, kinds, listed, observe, tracker
@@ -90,7 +91,8 @@ def test_a_strangers_order_that_fills_up_while_the_account_is_read_ends() -> Non
         for hour, (name, size) in enumerate((("e8", "0.4"), ("e9", "1.6")))
     ]
     t.recall(entries)
-    (again,) = [event for one in entries for event in t.book(one, 7)]
+    again, end = (event for one in entries for event in t.book(one, 7))
+    assert type(end) is OrderCancelled, "what was told of it before it was found would not fill it"
     assert again == structs.replace(first, ts_event_ns=7, ts_recv_ns=7, filled_qty=Decimal(2))
     assert t.open_orders() == []
 
@@ -120,6 +122,23 @@ def test_after_the_opening_what_was_told_of_it_is_what_is_filled() -> None:
     (event,) = found(t)
     assert isinstance(event, OrderFound)
     assert event.filled_qty == Decimal("0.4")
+
+
+@pytest.mark.fault("B8")
+def test_every_resting_order_is_followed_by_its_version_until_it_ends() -> None:
+    """Ours as it was sent, a stranger's as it was found: either may be changed by hand."""
+    t = tracker()
+    limit = OrderIntent(1, "s", BTC, Side.BUY, Decimal(2), OrderType.LIMIT, Decimal(99), TimeInForce.GTC)
+    at_once = OrderIntent(1, "s", BTC, Side.BUY, Decimal(2), OrderType.LIMIT, Decimal(99), TimeInForce.IOC)
+    for name, intent in (("c1", limit), ("c2", at_once), ("c3", limit)):
+        t.sent(name, 1, intent)
+        observe(t, "FILLED" if name == "c3" else "OPEN", "2" if name == "c3" else "0", client_order_id=name,
+                venue_order_id=f"v{name}")  # fmt: skip
+    found(t)
+    assert [t.versions.is_known(one) for one in ("vc1", "vc2", "vc3", "v9")] == [True, False, False, True]
+    observe(t, "CANCELLED", client_order_id="c1", venue_order_id="vc1")
+    assert kinds(t.fills_read("vc1", 9, after_end=True)) == [OrderCancelled]
+    assert not t.versions.is_known("vc1")
 
 
 def test_an_order_of_ours_is_no_strangers() -> None:

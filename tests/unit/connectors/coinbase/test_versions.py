@@ -212,7 +212,7 @@ def test_an_earlier_sessions_order_is_doubtful_until_the_venue_has_shown_it() ->
         expected = [] if version == (D(4), D(100)) else [version]
         for by_stream in (True, False):
             versions = Versions("coinbase")
-            versions.follow("c1", "v1", Version(D(4), D(100)))
+            versions.follow("c1", "v1", Version(D(4), D(100)), is_doubtful=True)
             assert versions.is_doubtful("v1")
             assert versions.told(streamed("1", str(version[0] - 1), str(version[1])), S, S) == [], "it may be behind"
             assert versions.looked_up(listed(*map(str, version)), 0, S, GRACE_NS) == [] or expected
@@ -222,6 +222,28 @@ def test_an_earlier_sessions_order_is_doubtful_until_the_venue_has_shown_it() ->
                 seen = versions.looked_up(listed(*map(str, version)), 2 * S, 2 * S, GRACE_NS)
             assert not versions.is_doubtful("v1")
             assert shown(seen) in ([], expected)
+
+
+@pytest.mark.fault("B8")
+def test_an_order_that_nobody_here_has_changed_may_be_changed_by_hand() -> None:
+    """The stream shows another one than was sent: it is asked about, and told as what it is, also where it filled as
+    that; once its end was told nothing is followed."""
+    for seen, record in ((streamed("1", "1", "99"), "OPEN"), (streamed("2", "0", "99", "FILLED"), "FILLED")):
+        versions = Versions("coinbase")
+        versions.follow("c1", "v1", Version(D(4), D(100)))
+        assert (versions.told(streamed("0", "4", "100"), S, S), versions.take_strange()) == ([], [])
+        assert versions.told(seen, 2 * S, 2 * S) == []
+        assert versions.take_strange() == ["c1"]
+        assert shown(versions.looked_up(listed("2", "99", record), 30 * S, 30 * S, GRACE_NS)) == [(D(2), D(99))]
+        versions.ended("v1")
+        assert len(versions) == 0
+
+
+def test_an_end_leaves_what_is_in_doubt() -> None:
+    """Which version has filled is still asked about."""
+    versions = under_way()
+    versions.ended("v1")
+    assert versions.is_doubtful("v1")
 
 
 def test_the_history_of_changes_counts_more_than_the_configuration() -> None:

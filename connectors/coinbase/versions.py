@@ -193,12 +193,12 @@ class Versions:
         self, order: wire.RestOrder, shown: Version, asked_ns: int, now_ns: int, grace_ns: int
     ) -> list[InputEvent]:
         """Nothing is under way: it must be what was told last.  A change that was given up may come after all, and
-        somebody may change it by hand; a listing may be behind one that was just done."""
+        somebody may change it by hand; a look-up may be behind one that was just done, and shows one of before then."""
         known = self._known[order.order_id]
         if order.status == "FILLED" and asked_ns:
             self._forget(order.order_id)
-        is_behind = order.status != "FILLED" and asked_ns - known.since_ns < grace_ns
-        if shown == known.version or is_behind:
+        may_lag = order.status != "FILLED" and asked_ns - known.since_ns < grace_ns
+        if shown == known.version or (may_lag and (not asked_ns or known.has_been(shown))):
             return []
         return self._tell(order.order_id, known.client_order_id, shown, now_ns)
 

@@ -15,8 +15,8 @@ from connectors.coinbase.inquiry import Inquiry
 async def find_strangers(inquiry: Inquiry, instruments: Mapping[str, str]) -> list[str]:
     """Tell of each once; ids of those whose size cannot be read.
 
-    ``instruments`` maps product ids to canonical instruments.  What came with an entry of ours is observed.
-    Raises ``VenueError``.
+    ``instruments`` maps product ids to canonical instruments.  What came with an entry of ours, or may have, is
+    observed: as long as nobody knows, it is held (``exits``).  Raises ``VenueError``.
     """
     unreadable: list[str] = []
     tracker = inquiry.tracker
@@ -29,7 +29,9 @@ async def find_strangers(inquiry: Inquiry, instruments: Mapping[str, str]) -> li
                 if known.closed and not known.accepted:
                     inquiry.observe(listed)  # given up as never arrived, and here it is
                 continue
-            if listed.originating_order_id or tracker.attachments.of_exit(listed.order_id) is not None:
+            may_be_exit = tracker.of_venue(listed.order_id) is None and tracker.attachments.unnamed(product_id)
+            named = listed.originating_order_id or tracker.attachments.of_exit(listed.order_id) is not None
+            if named or may_be_exit:
                 inquiry.observe(listed)
                 found = tracker.of_venue(listed.order_id)
                 if found is not None and (found.ours or found.held):

@@ -63,6 +63,26 @@ async def test_an_order_is_nobodys_while_an_entry_has_no_answer() -> None:
         assert (names, b.tracker.held_orders()) == (["c1", EXIT], [])
 
 
+@pytest.mark.fault("B8")
+@pytest.mark.fault("B16")
+async def test_an_open_order_that_only_the_listing_shows_is_nobodys_while_an_entry_has_no_answer() -> None:
+    """The stream told nothing of it, and it names no entry: told as somebody else's, what it fills would be booked
+    there, and as the exit's once more."""
+    async with settling(start=False) as b:
+        enter(b, answered=False)
+        size = {"l": {"base_size": "0.4", "limit_price": "9"}}
+        b.venue.order("x1", "x1", side="SELL", order_configuration=size)
+        assert await b.settler.find_strangers({"BTC-USD": BTC}) == []
+        assert ([one.venue_order_id for one in b.tracker.held_orders()], b.log.of(OrderFound)) == (["x1"], [])
+        b.venue.order("v1", "c1", "FILLED", "0.4", attached_order_id="x1")
+        b.venue.fills = [fill("e1", "v1"), fill("e2", "x1", side="SELL")]
+        b.log.extend(b.tracker.accepted("c1", "v1", 5))
+        await b.settler.read_fills_since(0)
+        await b.settler.exits.round()
+        assert [event.client_order_id for event in b.log.of(OrderFilled)] == ["c1", EXIT]
+        assert (b.log.of(OrderFound), b.tracker.held_orders()) == ([], [])
+
+
 @pytest.mark.fault("B16")
 async def test_an_order_whose_record_never_comes_is_asked_about_in_its_time_alone(
     monkeypatch: pytest.MonkeyPatch,

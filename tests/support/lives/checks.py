@@ -52,7 +52,8 @@ class Steps:
 
 def too_early(core: TradingCore, event: e.InputEvent, venue: ModelVenue) -> str:
     """What a fact of an order of ours releases that is still at risk; empty where it is told in time: an end after all
-    that the order has filled, an execution of an exit after as much of its entry.  An overfill is not waited for."""
+    that the order has filled, an execution of an exit after as much of its entry.  An overfill of either is
+    not waited for."""
     if isinstance(event, e.OrderCancelled | e.OrderExpired):
         there, order = venue.orders[event.venue_order_id], core.orders.get(event.client_order_id)
         if there.ours and order is not None and there.filled_qty > order.filled_qty:
@@ -61,7 +62,8 @@ def too_early(core: TradingCore, event: e.InputEvent, venue: ModelVenue) -> str:
         entry, order = core.orders.get(venue.orders[there.entry_id].client_id), core.orders.get(event.client_order_id)
         if there.order_id in venue.overfilled or entry is None or order is None or order.state in FINAL:
             return ""
-        if order.filled_qty > entry.filled_qty:
+        awaited_qty = venue.orders[there.entry_id].qty if there.entry_id in venue.overfilled else order.filled_qty
+        if min(order.filled_qty, awaited_qty) > entry.filled_qty:
             return f"{event.client_order_id} has filled {order.filled_qty}, and its entry {entry.filled_qty}"
     return ""
 

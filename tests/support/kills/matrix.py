@@ -33,6 +33,7 @@ from tests.support.kills.spots import Spot
 KILLS = ROOT / "tests" / "support" / "kills"
 CONFIRMED_S = 40.0
 AGREED_S = 8.0
+RESTLESS_S = 40.0
 REACHED_S = 6.0
 WORKS_S = 0.4
 """How long one that is to be stopped from outside trades before, on average."""
@@ -351,18 +352,18 @@ class Daemon:
 
     async def agreed(self) -> list[str]:
         """What differs from the exchange once everything that is under way has arrived, which it has when nothing has
-        changed for a while; nothing, it should be.  The market stands still from here on."""
+        changed for a while, at the latest after ``RESTLESS_S``; nothing, it should be.  The market stands still."""
         self._chain.market.still = True
-        until, before = 0.0, set[str]()
+        until, before, latest = 0.0, set[str](), time.monotonic() + RESTLESS_S
         while True:
             found = self._chain.differences(self.session)
             if found == []:
                 self.compared = True
             if not found or self.ended.done():
                 return []
-            if set(found) != before:
+            if set(found) != before and time.monotonic() < latest:
                 until, before = time.monotonic() + AGREED_S, set(found)
-            elif time.monotonic() > until:
+            elif time.monotonic() > min(until, latest):
                 return found
             await asyncio.sleep(0.1)
 

@@ -214,8 +214,8 @@ class AccountReconciler:
         await self._settler.read_fills_of(self._adopted)
         self._adopted = []
         await self._settler.read_fills_of(await self._settler.exits.find_made())
-        opening, part, short = await self._explained()
-        return opening, part, list(dict.fromkeys([*unresolved, *short]))
+        opening, part = await self._explained()
+        return opening, part, unresolved
 
     async def _look_up(self, bound_s: float) -> list[str]:
         """Ask about every open order of ours; client ids of those that have not shown themselves in time."""
@@ -243,15 +243,11 @@ class AccountReconciler:
             names = ", ".join(unreadable[:5])
             _log.error("%s: open orders of others that cannot be read: %s", self._venue, names)
 
-    async def _explained(self) -> tuple[Opening, set[str], list[str]]:
-        """Balances that are what was confirmed last and the fills since; where they are not, our orders are looked up,
-        as a record may show what the listing of fills does not yet, and their fills read again, however old.  What is
-        different then was done by others, and is told as it is.  Last, the orders that still lack some of theirs."""
+    async def _explained(self) -> tuple[Opening, set[str]]:
+        """Balances that are what was confirmed last and the fills since; where they are not, the fills of our orders
+        are read again, however old.  What is different then was done by others, and is told as it is."""
         opening, part = await self._balances()
-        short: list[str] = []
         if self._unexplained(opening):
-            await self._settler.look_up_open()
-            short = await self._look_up(BOUND_S)
             known = [order.venue_order_id for order in self._tracker.ended_orders(ORDERS_READ_AGAIN) if order.ours]
             await self._settler.read_fills_of(known)
             opening, part = await self._balances()
@@ -260,7 +256,7 @@ class AccountReconciler:
                     "%s: the balance of %s is %s, the executions make it %s: somebody else moved it, or a fill is not "
                     "listed; it is booked as the venue tells it", self._venue, currency, seen, expected,
                 )  # fmt: skip
-        return opening, part, short
+        return opening, part
 
     def _unexplained(self, opening: Opening) -> dict[str, tuple[Decimal, Decimal]]:
         """Of each currency that we trade: what is told, and what there should be, where the two are not the same."""

@@ -89,7 +89,7 @@ def play(
     """The demo bundle on Bitcoin's perpetual: ``events`` of its quotes and trades, each as ``change`` makes it."""
     files = [data / "ticks" / f"binance_usdm_btcusdt_20240808_{kind}.parquet" for kind in ("quotes", "trades")]
     known = {info.instrument.id: info.instrument for info in describe_files(files)}
-    given = {"venue.feed": "replay", "models.registry": str(registry), "models.deadline_us": 60_000_000}
+    given = {"venue.feed": "replay", "models.registry": str(registry), "models.deadline_us": 1_000_000}
     settings = resolve(load((), overrides=given), list(known))
     recorder = Recorded()
     core = build_core(

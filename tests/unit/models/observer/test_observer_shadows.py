@@ -41,6 +41,7 @@ def test_a_shadow_runs_on_the_same_rows_and_is_compared_row_by_row(
     twin = variant(artifacts, tmp_path)
     models = played.settings.models
     models = models.model_copy(update={"rollout": models.rollout.model_copy(update={"span_s": 1.0})})
+    models = models.model_copy(update={"deadline_us": 60_000_000})  # no row is late, however busy the machine is
     played = replace(played, settings=played.settings.model_copy(update={"models": models}))
     observer = played.watched_by(played.observer(tmp_path / "watch", shadows=[twin]))
     found = figures(observer)

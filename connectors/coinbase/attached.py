@@ -18,6 +18,8 @@ from engine.order_ids import attached_id
 
 KEPT = 4096
 """Entries remembered; the oldest is forgotten first."""
+MISSED_KEPT = 8
+"""Entries whose exit was given up and may come after all: each costs a look-up where an unknown order shows itself."""
 
 
 class Attachment(msgspec.Struct, gc=False):
@@ -50,6 +52,7 @@ class Attachments:
         self._of: OrderedDict[str, Attachment] = OrderedDict()
         self._by_exit: dict[str, Attachment] = {}
         self._unsettled: dict[str, Attachment] = {}
+        self._missed: OrderedDict[str, Attachment] = OrderedDict()
 
     def expect(self, order: NewOrderWithExits, product_id: str, venue_order_id: str = "") -> Attachment:
         """An entry is about to leave; or an earlier session has sent it, and knows its exit by ``venue_order_id``."""
@@ -74,6 +77,7 @@ class Attachments:
             _, old = self._of.popitem(last=False)
             self._by_exit.pop(old.venue_order_id, None)
             self._unsettled.pop(old.entry, None)
+            self._missed.pop(old.entry, None)
         return made
 
     def name(self, attachment: Attachment, venue_order_id: str) -> None:
@@ -90,14 +94,20 @@ class Attachments:
     def settle(self, attachment: Attachment, fate: str) -> None:
         """What became of it; empty where it may come after all."""
         attachment.fate = fate
+        self._missed.pop(attachment.entry, None)
+        if fate == "missing":
+            self._missed[attachment.entry] = attachment
+            while len(self._missed) > MISSED_KEPT:
+                self._missed.popitem(last=False)
         if fate:
             self._unsettled.pop(attachment.entry, None)
         elif attachment.entry in self._of:
             self._unsettled[attachment.entry] = attachment
 
     def unnamed(self, product_id: str) -> list[Attachment]:
-        """Those whose exit may be any order of that product which nobody knows."""
-        return [one for one in self._unsettled.values() if not one.venue_order_id and one.product_id == product_id]
+        """Those whose exit may be any order of that product which nobody knows; also where it was given up lately."""
+        may_come = (*self._unsettled.values(), *self._missed.values())
+        return [one for one in may_come if not one.venue_order_id and one.product_id == product_id]
 
     def unsettled(self) -> list[Attachment]:
         """Those that may come."""

@@ -91,14 +91,15 @@ class ExitFinder:
                 self._emit(self._tracker.release(order, self._clock.now_ns()))
 
     async def _ask_about(self, order: Tracked) -> bool:
-        """Whether the order and each entry that it may have come with were read."""
+        """Whether the order and each entry that it may have come with were read; the record of one whose exit was given
+        up may be gone."""
         found = await self._asks.listings.order(order.venue_order_id)
         if found is None:
             return False
         self._observe(found)
         for attachment in self._tracker.attachments.unnamed(found.product_id) if order.held else ():
             entry = self._tracker.get(attachment.entry)
-            if entry is not None and not await self._ask_entry(entry):
+            if entry is not None and not await self._ask_entry(entry) and not attachment.fate:
                 return False
         return True
 

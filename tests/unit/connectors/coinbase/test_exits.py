@@ -122,6 +122,47 @@ async def test_an_exit_that_is_not_there_is_looked_for_until_the_grace_is_over()
         assert (told.client_order_id, told.qty, b.log.of(OrderFound)) == (EXIT, Decimal("0.4"), [])
 
 
+@pytest.mark.fault("B8")
+@pytest.mark.fault("B16")
+async def test_an_exit_that_was_given_up_and_comes_after_all_is_nobody_elses() -> None:
+    """The stream tells of it and of what it fills, and never whose it is: told as somebody else's, its end would be
+    told later with nothing filled, as each execution is booked once."""
+    async with settling(start=False) as b:
+        enter(b)
+        b.venue.order("v1", "c1", "FILLED", "0.4")
+        b.venue.fills.append(fill("e1", "v1"))
+        b.claim("v1", "c1", "0.4", "FILLED")
+        await b.settler.read_fills()
+        (awaited,) = b.tracker.awaited_exits()
+        b.log.extend(b.tracker.miss_exit(awaited, "by test", 6))
+        b.venue.order("x1", "x1", "CANCELLED", "0.3", side="SELL", originating_order_id="v1")
+        b.venue.fills.append(fill("e2", "x1", side="SELL", size="0.3"))
+        b.claim("x1", "x1", "0.3", "CANCELLED")
+        assert b.log.of(OrderCancelled) == []
+        await b.settler.exits.round()
+        await b.settler.read_fills()
+        told = [(type(one), one.client_order_id) for one in b.log][-3:]
+        assert told == [(OrderAttached, EXIT), (OrderFilled, EXIT), (OrderCancelled, EXIT)]
+
+
+@pytest.mark.fault("B8")
+async def test_after_an_exit_was_given_up_others_orders_are_told_when_the_venue_says_whose_they_are() -> None:
+    """Also where the record of that entry is gone by now."""
+    async with settling(start=False) as b:
+        enter(b)
+        b.venue.fills.append(fill("e1", "v1"))
+        b.claim("v1", "c1", "0.4", "FILLED")
+        await b.settler.read_fills()
+        (awaited,) = b.tracker.awaited_exits()
+        b.log.extend(b.tracker.miss_exit(awaited, "by test", 6))
+        b.venue.order("h1", "by-hand", side="SELL")
+        b.claim("h1", "by-hand", "0")
+        assert [one.venue_order_id for one in b.tracker.held_orders()] == ["h1"]
+        await b.settler.exits.round()
+        assert (b.tracker.held_orders(), b.tracker.strangers) == ([], True)
+        assert b.log[-1].client_order_id == "by-hand"
+
+
 @pytest.mark.fault("C18")
 async def test_a_fill_of_an_exit_that_its_entry_names_is_told_whenever_it_was() -> None:
     """Before the account was opened, and not yet seen as an order: it is looked up, and what it has done to the

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from config.features_schema import FeaturesSettings, SamplingSettings
+from config.asked import asked_model, asked_outputs, listens
+from config.feature_specs import plain_spec
 from config.mixtures import Mixtures
-from config.schema import Settings, StrategySettings
-from engine.errors import BundleError, ConfigError, KestrelError
-from engine.features import FeatureBuffer, FeatureSpec, GapPolicy, Sampling, load_columns
-from engine.features.sets import expand
+from config.schema import Settings
+from engine.errors import BundleError, KestrelError
+from engine.features import FeatureBuffer, FeatureSpec, load_columns
 from engine.instruments import Instrument
 from engine.ports import Assignment, Features, Model
 from engine.seats import ASYNCHRONOUS, VACANT, has_members, is_vacant
-from engine.venues import CONSOLIDATED
 from models.bundle import Bundle, load_bundle
 from models.catalogue import AUTO, find_bundle, is_at_hand
 from models.facts import facts_of
@@ -37,8 +35,6 @@ from models.serving.off_loop import OffLoopModel, WarmModel
 from models.serving.opening import OnProvider, OnScheduled, Opened, Opening
 from models.serving.schedule import Schedule, measure_us, rows_coming
 from models.serving.worker import Worker
-
-NO_MODEL = "none"
 
 
 class ConfiguredAssembly:
@@ -100,8 +96,8 @@ class ConfiguredAssembly:
         if not any(listens(strategy, instrument) for strategy in self._settings.strategies):
             return Assignment()  # nobody reads features: a session that only watches, or the guardian alone
         if not uses_model:
-            return Assignment(spec=self._plain_spec(instrument).to_json().decode())
-        name = self._bundle_name(instrument)
+            return Assignment(spec=plain_spec(self._settings.features, instrument).to_json().decode())
+        name = asked_model(self._settings.strategies, instrument)
         if is_vacant(recorded := self._recorded()):
             return recorded
         if self._mixtures.knows(name):
@@ -147,7 +143,11 @@ class ConfiguredAssembly:
         return Assignment(spec=retired.spec.to_json().decode(), facts=((VACANT, 1.0),))
 
     def _assign_mixture(self, name: str, instrument: Instrument) -> Assignment:
-        outputs, recorded, members = self._outputs(instrument), self._recorded(), self._mixtures.follows(name)
+        outputs, recorded, members = (
+            self._outputs(instrument),
+            self._recorded(),
+            self._mixtures.follows(name),
+        )
         if has_members(recorded) and recorded.model.partition("@")[0] == name:
             mixture = self._mixtures.recorded(recorded, instrument, outputs)
         else:
@@ -392,75 +392,4 @@ class ConfiguredAssembly:
             )
 
     def _outputs(self, instrument: Instrument) -> frozenset[str]:
-        """Names of those that the strategies on this instrument trade on."""
-        named = frozenset(
-            str(strategy.params.get("output", ""))
-            for strategy in self._settings.strategies
-            if strategy.model != NO_MODEL and listens(strategy, instrument)
-        )
-        return named or frozenset({""})
-
-    def _bundle_name(self, instrument: Instrument) -> str:
-        """The one bundle that the strategies on this instrument ask for."""
-        names = {
-            strategy.model
-            for strategy in self._settings.strategies
-            if strategy.model != NO_MODEL and listens(strategy, instrument)
-        }
-        if len(names) > 1:
-            raise ConfigError(
-                f"strategies on {instrument.id} ask for the models {', '.join(sorted(names))}",
-                expected="one model an instrument",
-                do="give them the same model or other instruments",
-            )
-        return names.pop()
-
-    def _plain_spec(self, instrument: Instrument) -> FeatureSpec:
-        """The configured feature set, for strategies without a model."""
-        wanted = self._settings.features
-        if wanted.columns is not None or wanted.set != "auto":
-            return own_spec(wanted, has_trades=instrument.has_trades)
-        rich = _spec(wanted, "core40", "trades")
-        return _spec(wanted, "quote40", "ticks") if rich.lacking(instrument) else rich
-
-
-def listens(strategy: StrategySettings, instrument: Instrument) -> bool:
-    """``all`` is what can be traded: a consolidated price is listened to where it is named."""
-    if strategy.instruments == "all":
-        return instrument.venue != CONSOLIDATED
-    return instrument.id in strategy.instruments
-
-
-def own_spec(wanted: FeaturesSettings, *, has_trades: bool) -> FeatureSpec:
-    """The spec of ``features.columns``, else of the set that is named.  Raises ``ConfigError`` when they make none."""
-    # quote40 is made for counts of quotes, also where there are trades.
-    by_trades = has_trades and (wanted.columns is not None or wanted.set != "quote40")
-    return _spec(wanted, "own" if wanted.columns is not None else wanted.set, "trades" if by_trades else "ticks")
-
-
-def _spec(wanted: FeaturesSettings, name: str, volume: Literal["trades", "ticks"]) -> FeatureSpec:
-    flat_rows_max = max(0, min(GapPolicy().flat_rows_max, wanted.window - 1))
-    gap = GapPolicy(flat_rows_max=flat_rows_max, hole_ns_max=wanted.sampling.hole_ns)
-    names = [name] if wanted.columns is None else wanted.columns
-    twice = sorted({one for one in names if names.count(one) > 1})
-    if twice:
-        # Sets may overlap; a name that stands there twice is a mistake.
-        raise ConfigError(f"features: columns name {', '.join(twice)} twice", expected="each once")
-    try:
-        columns = expand(names)
-        return FeatureSpec(name, columns, wanted.window, _sampling(wanted.sampling), volume, gap)
-    except KestrelError as error:
-        raise ConfigError(f"features: {error}") from None
-
-
-def _sampling(wanted: SamplingSettings) -> Sampling:
-    if wanted.kind == "volume_bar":
-        return Sampling.volume_bar(wanted.size or 0.0)
-    if wanted.kind == "dollar_bar":
-        return Sampling.dollar_bar(wanted.size or 0.0)
-    if wanted.kind == "imbalance_bar":
-        return Sampling.imbalance_bar(wanted.every_ticks, wanted.span or 20)
-    price = wanted.price or "mid"
-    if wanted.kind == "time_bar":
-        return Sampling.time_bar(wanted.interval_ns, wanted.lateness_ns, price)
-    return Sampling.tick(price) if wanted.kind == "tick" else Sampling.tick_bar(wanted.every_ticks, price)
+        return asked_outputs(self._settings.strategies, instrument)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from config.assembly import NO_MODEL, listens
+from config.asked import NO_MODEL, listens
 from config.following import check_of
 from config.load import restore, session_limits
 from config.schema import Settings, StrategySettings

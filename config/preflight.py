@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from config.assembly import NO_MODEL, listens, own_spec
+from config.asked import NO_MODEL, listens
 from config.exchange import is_matched_here
+from config.feature_specs import own_spec
 from config.load import session_limits
 from config.observing import traded_by
 from config.schema import Settings, StrategySettings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from config.assembly import NO_MODEL
+from config.asked import NO_MODEL
 from config.load import session_limits
 from config.schema import Settings
 from config.venue_registry import kind_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from config.assembly import own_spec
+from config.feature_specs import own_spec
 from config.load import load
 from config.observing import build_observer
 from config.wiring import resolve

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from engine.alarms import ALERT, CLEAR, SIZE_DOWN, STOP
 from engine.commands import RiskState
 from engine.counters import Counters
 from engine.errors import ConfigError
@@ -73,6 +74,9 @@ TABLE_HELP = {
     "alarms": ("model_alarms", "action", "Alarms about models, by action."),
     "unreadable": ("unreadable_facts", "defect", "Account facts that could not be booked, by defect."),
 }
+BEGINS = {"alarms": (ALERT, SIZE_DOWN, STOP, CLEAR)}
+"""Values that are exported as 0 before the first one: where a series begins a scraper sees no increase, and an alert on
+the first alarm would stay silent."""
 
 
 class Gauges:
@@ -169,7 +173,8 @@ class Metrics(Collector):
         for name, value in vars(self._counters).copy().items():
             if isinstance(value, dict):
                 metric, label, text = TABLE_HELP.get(name, (name, "kind", f"Count of {name} by kind."))
-                yield _counter(f"kestrel_{metric}", text, _bounded(value), (label,))
+                begun: Samples = {(one,): 0 for one in BEGINS.get(name, ())}
+                yield _counter(f"kestrel_{metric}", text, begun | _bounded(value), (label,))
             elif isinstance(value, int):
                 text = COUNTER_HELP.get(name, f"Count of {name.replace('_', ' ')}.")
                 yield _counter(f"kestrel_{name}", text, {(): value}, ())

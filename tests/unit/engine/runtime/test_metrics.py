@@ -113,6 +113,16 @@ def test_unknown_equity_is_absent_not_zero() -> None:
     assert ("kestrel_equity", ()) not in scrape(metrics)
 
 
+def test_alarms_of_models_count_from_zero() -> None:
+    """A series that begins with its first alarm shows no increase, so that the one that matters would wake nobody."""
+    metrics, counters, *_ = built()
+    stopped = ("kestrel_model_alarms_total", (("action", "stop"),))
+    assert scrape(metrics)[stopped] == 0
+    counters.alarms = {"stop": 1}
+    found = scrape(metrics)
+    assert (found[stopped], found["kestrel_model_alarms_total", (("action", "size_down"),)]) == (1, 0)
+
+
 def test_coverage_of_conformal_sets_can_be_alerted_upon() -> None:
     """What an alert divides: the sets that held the outcome by all of them, each of which is in one sample."""
     metrics, *_ = built()

@@ -110,6 +110,7 @@ class AccountReconciler:
                     rejected=order.state == OrderState.REJECTED,
                     of_others=order.new.intent.strategy == EXTERNAL,
                     instrument=order.new.intent.instrument,
+                    intent=order.new.intent,
                 )
                 self._adopt_version(order)
                 if order.venue_order_id:
@@ -218,10 +219,12 @@ class AccountReconciler:
         return opening, part, unresolved
 
     async def _look_up(self, bound_s: float) -> list[str]:
-        """Ask about every open order of ours; client ids of those that have not shown themselves in time."""
+        """Ask about every open order of ours, and each of unknown version; client ids of those that have not shown
+        themselves in time."""
         self._settler.reconcile()
         await self._find_strangers()
         waiting = [order.client_order_id for order in self._tracker.open_orders() if order.ours or order.held]
+        waiting = list(dict.fromkeys([*waiting, *self._tracker.versions.in_doubt()]))
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + bound_s
         while True:

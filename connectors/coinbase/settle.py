@@ -167,10 +167,11 @@ class Settler:
         self._orders_wake.set()
 
     def reconcile(self) -> None:
-        """Messages of the user stream were lost: look up every open order, one that rests as it should not for ever."""
-        for order in self._tracker.open_orders():
-            if order.venue_order_id and not order.held:
-                self._look_once(order.client_order_id)
+        """Messages of the user stream were lost: look up every open order, one that rests as it should not for ever,
+        and every other one of which nobody knows as which version it has ended."""
+        shown = [one for one in self._tracker.open_orders() if one.venue_order_id and not one.held]
+        for client_id in dict.fromkeys([*(one.client_order_id for one in shown), *self._tracker.versions.in_doubt()]):
+            self._look_once(client_id)
         self._orders_wake.set()
 
     def _look_once(self, client_order_id: str) -> None:
@@ -459,8 +460,10 @@ class Settler:
             if entry is not None and exit_id:
                 self._emit(tracker.name_exit(entry.client_order_id, exit_id, now_ns))
         size = order.size_and_price() if tracker.attachments.of_exit(order.order_id) is not None else None
-        if tracker.versions:
-            self._emit(tracker.versions.looked_up(order, asked_ns, now_ns, self._grace_ns))
+        versions, order_id = tracker.versions, order.order_id
+        was_known = versions.is_known(order_id)
+        if was_known:
+            self._emit(versions.looked_up(order, asked_ns, now_ns, self._grace_ns))
         self._emit(
             tracker.observe(
                 client_order_id=order.client_order_id,
@@ -476,6 +479,8 @@ class Settler:
                 size_qty=None if size is None else size[0],
             )
         )
+        if not was_known and versions.is_known(order_id):  # since now, and this shows what it is
+            self._emit(versions.looked_up(order, asked_ns, now_ns, self._grace_ns))
         self.wake_for_fills()
 
     # --- helpers ------------------------------------------------------------------------------------------------

@@ -47,7 +47,9 @@ class Tracked(msgspec.Struct, gc=False):
     is_cancel_asked: bool = False
     """By us, so that an end is no surprise."""
     intent: OrderIntent | None = None
-    """As this session has sent it; None for all others."""
+    """As it was sent, or as an earlier session knew it last; None for all others."""
+    is_adopted: bool = False
+    """An earlier session's."""
     is_behind: bool = False
     """Messages of the stream were lost since it was sent: it may have filled more than anybody has said."""
     cancel_acknowledged_ns: int = 0

@@ -126,7 +126,8 @@ class OrderTracker(ExitTracking):
         return unknown
 
     def take_doubted(self) -> list[str]:
-        """Those of ``ExitTracking``, and orders that the stream shows as another version than any that is known."""
+        """Those of ``ExitTracking``, and orders that were shown as another version than any that is known, or of which
+        nobody knows whether they were changed."""
         return [*super().take_doubted(), *self.versions.take_strange()]
 
     def wants_fills(self, venue_order_id: str) -> bool:
@@ -176,12 +177,13 @@ class OrderTracker(ExitTracking):
         rejected: bool = False,
         of_others: bool = False,
         instrument: str = "",
+        intent: OrderIntent | None = None,
     ) -> None:
         """Follow an order that an earlier session has sent, or has told as one ``of_others``; its fills that are booked
         are not told again.  One that was ``rejected`` (refused, or given up as never arrived) lives should it show
-        itself."""
-        order = self._by_client[client_order_id] = Tracked(client_order_id, True, instrument=instrument)
-        order.found = of_others
+        itself.  ``intent``: in the version that session knew last."""
+        order = self._by_client[client_order_id] = Tracked(client_order_id, True, instrument=instrument, intent=intent)
+        order.found, order.is_adopted = of_others, True
         order.booked_qty = order.claimed_qty = order.unnamed_qty = filled_qty
         order.entries = dict.fromkeys(entries, 0)
         if venue_order_id:
@@ -442,13 +444,17 @@ class OrderTracker(ExitTracking):
             events.append(OrderAccepted(ts_event_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id))
 
     def _follow_version(self, order: Tracked) -> None:
-        """Somebody may change it by hand."""
-        intent = order.intent
-        if intent is None or order.end or intent.order_type is not OrderType.LIMIT or not intent.may_rest:
+        """Somebody may change it by hand: perhaps before anything was heard of it, as what it has filled may show."""
+        intent, is_adopted = order.intent, order.is_adopted
+        if intent is None or intent.order_type is not OrderType.LIMIT or not intent.may_rest:
+            return
+        if order.end and (order.end != "FILLED" or order.claimed_qty == intent.qty):
             return
         if not self.versions.is_known(order.venue_order_id):
             version = Version(intent.qty, intent.limit_px)
-            self.versions.follow(order.client_order_id, order.venue_order_id, version)
+            self.versions.follow(order.client_order_id, order.venue_order_id, version, is_doubtful=is_adopted)
+            if is_adopted:
+                self._doubted[order.client_order_id] = None  # nobody has listened since it was sent
 
     def _close(self, order: Tracked) -> None:
         super()._close(order)

@@ -70,9 +70,10 @@ class CoinbaseUserProtocol(StreamProtocol):
         ts_ns = self._time(message.timestamp) or recv_ns
         for event in message.events:
             for order in event.orders:
-                if self._tracker.versions:
-                    is_snapshot = event.type == "snapshot"
-                    events.extend(self._tracker.versions.told(order, ts_ns, recv_ns, is_snapshot=is_snapshot))
+                versions, is_snapshot = self._tracker.versions, event.type == "snapshot"
+                was_known = versions.is_known(order.order_id)
+                if was_known:
+                    events.extend(versions.told(order, ts_ns, recv_ns, is_snapshot=is_snapshot))
                 events.extend(
                     self._tracker.observe(
                         client_order_id=order.client_order_id,
@@ -86,6 +87,8 @@ class CoinbaseUserProtocol(StreamProtocol):
                         leaves=order.leaves_quantity,
                     )
                 )
+                if not was_known and versions.is_known(order.order_id):  # since now, and this shows what it is
+                    events.extend(versions.told(order, ts_ns, recv_ns, is_snapshot=is_snapshot))
             if self._contracts:
                 self._read_positions(bytes(event.positions))
             if event.type == "snapshot" and len(event.orders) < SNAPSHOT_BATCH:

@@ -87,12 +87,17 @@ class Versions:
         known = self._known.get(order_id)
         return order_id in self._edits or (known is not None and known.is_doubtful)
 
+    def in_doubt(self) -> list[str]:
+        """Client ids of those."""
+        return [known.client_order_id for order_id, known in self._known.items() if self.is_doubtful(order_id)]
+
     def follow(self, client_order_id: str, order_id: str, version: Version, *, is_doubtful: bool = False) -> None:
         """An order that was sent as this one, or that an earlier session has left so (``is_doubtful``)."""
         self._known[order_id] = _Known(client_order_id, version, 0, set(), is_doubtful)
 
     def take_strange(self) -> list[str]:
-        """Client ids of orders that the stream has shown as what nobody here knows of, since the last call."""
+        """Client ids of orders that were shown as what nobody here knows of, by the stream or a listing, since the
+        last call."""
         strange, self._strange = list(self._strange), {}
         return strange
 
@@ -193,11 +198,14 @@ class Versions:
         self, order: wire.RestOrder, shown: Version, asked_ns: int, now_ns: int, grace_ns: int
     ) -> list[InputEvent]:
         """Nothing is under way: it must be what was told last.  A change that was given up may come after all, and
-        somebody may change it by hand; a look-up may be behind one that was just done, and shows one of before then."""
+        somebody may change it by hand; a look-up may be behind one that was just done, and shows one of before then.  A
+        listing proves nothing; one that nobody here knows of is asked about."""
         known = self._known[order.order_id]
         if order.status == "FILLED" and asked_ns:
             self._forget(order.order_id)
         may_lag = order.status != "FILLED" and asked_ns - known.since_ns < grace_ns
+        if may_lag and not asked_ns and not known.has_been(shown):
+            self._strange[known.client_order_id] = None
         if shown == known.version or (may_lag and (not asked_ns or known.has_been(shown))):
             return []
         return self._tell(order.order_id, known.client_order_id, shown, now_ns)

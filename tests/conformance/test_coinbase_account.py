@@ -63,7 +63,8 @@ async def test_what_became_of_each_order_is_told_before_the_account_is(tmp_path:
         hand.cancel("gone")
         hand.place("lost", "BUY", "0.01", D(1000))
         for client in ("lost", "never"):
-            first.sent[client] = msgspec.structs.replace(new_order(client, qty=D("0.01")), ts_ns=time.time_ns())
+            order = new_order(client, qty=D("0.01"), limit_px=D(1000))
+            first.sent[client] = msgspec.structs.replace(order, ts_ns=time.time_ns())
         carried = [first.carries(client) for client in ("gone", "half", "parts", "open")]
         carried += [first.carries(client, known=False) for client in ("lost", "never")]
         async with session(hand, carried) as second:
@@ -98,9 +99,9 @@ async def test_an_order_that_the_stream_shows_first_is_taken_for_ours(tmp_path: 
     """It was sent, and nobody wrote down that it was taken.  The stream's snapshot comes before anything is asked; its
     fills of before the opening are told nevertheless, and the account is confirmed at once."""
     async with still_exchange(tmp_path) as hand:
-        bid = hand.best()[0]
-        order = msgspec.structs.replace(new_order("lost", qty=D("0.01")), ts_ns=time.time_ns())
-        hand.place("lost", "BUY", "0.01", bid + D("0.05"))
+        px = hand.best()[0] + D("0.05")
+        order = msgspec.structs.replace(new_order("lost", qty=D("0.01"), limit_px=px), ts_ns=time.time_ns())
+        hand.place("lost", "BUY", "0.01", px)
         hand.fill("lost", "0.004")
         carried = CarriedOrder(order, "sent", "", D(0), D(0), ())
         async with asyncio.timeout(reconcile.BOUND_S / 2), session(hand, [carried]) as second:

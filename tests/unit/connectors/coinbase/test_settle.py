@@ -9,9 +9,18 @@ from typing import Any
 import pytest
 
 from connectors.coinbase import settle
-from engine.commands import ReplaceOrder
+from connectors.coinbase.versions import Version
+from engine.commands import OrderIntent, OrderType, ReplaceOrder, TimeInForce
 from engine.errors import VenueError
-from engine.events import OrderAccepted, OrderCancelled, OrderFilled, OrderRejected, ReplaceRejected
+from engine.events import (
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    OrderReplaced,
+    ReplaceRejected,
+    Side,
+)
 from tests.support.coinbase import BTC, TS_NS, fill
 from tests.support.coinbase_settle import settling
 from tests.support.waiting import until
@@ -33,6 +42,71 @@ async def test_an_unknown_order_that_is_listed_is_adopted_with_its_fills() -> No
         assert [type(e) for e in b.log if e.client_order_id == "c1"] == [OrderAccepted, OrderFilled]
         assert len(b.settler._unknown) == 0
         assert "start_date=2026-11-20T14:02:07.123456Z" in b.venue.calls[0]
+
+
+@pytest.mark.fault("A6")
+@pytest.mark.fault("B8")
+@pytest.mark.parametrize("is_carried", [False, True])
+@pytest.mark.parametrize(("status", "filled"), [("OPEN", "0"), ("FILLED", "0.4")])
+async def test_an_unknown_order_that_is_listed_as_another_than_was_sent_is_told_as_what_it_is(
+    is_carried: bool, status: str, filled: str
+) -> None:
+    """Somebody has changed it by hand before its answer was lost, or after the session that sent it was killed: a
+    listing may be behind, its own record is asked."""
+    intent = OrderIntent(1, "s", BTC, Side.BUY, Decimal(4), OrderType.LIMIT, Decimal(99), TimeInForce.GTC)
+    changed = {"limit_limit_gtc": {"base_size": "0.4", "limit_price": "97"}}
+    async with settling() as b:
+        b.venue.order("v1", "c1", status, filled, order_configuration=changed)
+        b.venue.fills = [fill("e1")] if status == "FILLED" else []
+        if is_carried:
+            b.tracker.adopt("c1", "", Decimal(0), (), ended=False, intent=intent)
+        else:
+            b.tracker.sent("c1", TS_NS, intent)
+        b.settler.resolve("c1", "BTC-USD", TS_NS, TS_NS)
+        await until(lambda: b.log.of(OrderReplaced) and len(b.log.of(OrderFilled)) == len(b.venue.fills))
+        (told,) = b.log.of(OrderReplaced)
+        assert (told.qty, told.limit_px) == (Decimal("0.4"), Decimal(97))
+        await until(lambda: not b.tracker.is_unresolved("c1"))
+
+
+@pytest.mark.fault("A6")
+async def test_the_version_of_an_earlier_sessions_order_is_asked_for_when_a_listing_has_shown_it() -> None:
+    """The listing is behind and shows it as it was sent; the account is not confirmed before its record was asked."""
+    intent = OrderIntent(1, "s", BTC, Side.BUY, Decimal(4), OrderType.LIMIT, Decimal(99), TimeInForce.GTC)
+    async with settling(start=False) as b:
+        b.tracker.adopt("c1", "", Decimal(0), (), ended=False, intent=intent)
+        b.venue.order("v1", "c1", order_configuration={"limit_limit_gtc": {"base_size": "4", "limit_price": "99"}})
+        b.settler.resolve("c1", "BTC-USD", TS_NS, TS_NS)
+        await b.settler.resolve_unknown()
+        assert ([type(event) for event in b.log], b.tracker.is_unresolved("c1")) == ([OrderAccepted], True)
+        b.venue.orders[0]["order_configuration"] = {"limit_limit_gtc": {"base_size": "3", "limit_price": "97"}}
+        await b.settler._check_due()
+        assert [type(event) for event in b.log] == [OrderAccepted, OrderReplaced]
+        assert not b.tracker.is_unresolved("c1")
+
+
+@pytest.mark.fault("A6")
+@pytest.mark.fault("B13")
+async def test_a_change_of_an_order_that_fills_before_anybody_has_asked_about_it_is_asked_about() -> None:
+    """An earlier session has sent the change; the stream shows the order filled before the first look-up of this one:
+    its end is told and leaves the change in doubt."""
+    async with settling(start=False) as b:
+        d = Decimal
+        b.tracker.adopt("c1", "v1", d(0), (), ended=False)
+        b.tracker.versions.follow("c1", "v1", Version(d("0.4"), d(100)), is_doubtful=True)
+        b.tracker.versions.begin(ReplaceOrder(0, "c1", "coinbase", "v1", BTC, d("0.8"), d(99), d("0.4"), d(100)), TS_NS)
+        b.tracker.versions.answered("v1", TS_NS, taken=False)
+        limit = {"limit_limit_gtc": {"base_size": "0.4", "limit_price": "100"}}
+        b.venue.order("v1", "c1", "FILLED", "0.4", order_configuration=limit)
+        b.venue.fills = [fill("e1")]
+        b.claim("v1", "c1", "0.4", "FILLED")
+        b.settler.wake_for_fills()
+        await b.settler.read_fills()
+        assert (b.tracker.open_orders(), b.tracker.is_unresolved("c1")) == ([], True)
+        b.settler.reconcile()
+        await b.settler._check_due()
+        assert [type(event) for event in b.log] == [OrderAccepted, OrderFilled, ReplaceRejected]
+        assert not b.tracker.is_unresolved("c1")
 
 
 @pytest.mark.fault("B16")

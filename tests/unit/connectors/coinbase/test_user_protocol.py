@@ -11,7 +11,8 @@ import pytest
 from connectors.coinbase import wire
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import SNAPSHOT_BATCH, CoinbaseUserProtocol
-from engine.events import FeedUp, Gap, OrderAccepted, OrderCancelled
+from engine.commands import OrderIntent, OrderType, TimeInForce
+from engine.events import FeedUp, Gap, OrderAccepted, OrderCancelled, OrderReplaced, Side
 from tests.support.coinbase import BTC, TS_NS, ack, fill, frame, user, user_order
 
 
@@ -122,6 +123,42 @@ def test_optional_members_may_be_missing_and_unknown_ones_present() -> None:
     minimal = {"order_id": "v1", "status": "OPEN", "product_id": "BTC-USD", "surprise": {"a": [1]}}
     (accepted,) = p.receive_frame(user(0, minimal), 7)
     assert accepted.client_order_id == "v1"
+
+
+LIMIT = OrderIntent(1, "s", BTC, Side.BUY, Decimal(4), OrderType.LIMIT, Decimal(99), TimeInForce.GTC)
+
+
+@pytest.mark.fault("B8")
+@pytest.mark.parametrize(
+    ("told", "is_asked"),
+    [
+        (user_order(filled="1", leaves_quantity="3", limit_price="99"), False),
+        (user_order(filled="1", leaves_quantity="2", limit_price="99"), True),
+        (user_order(filled="4", status="FILLED", leaves_quantity="0", limit_price="99"), False),
+        (user_order(filled="3", status="FILLED", leaves_quantity="0", limit_price="97"), True),
+        (user_order(filled="3", status="CANCELLED", leaves_quantity="0", limit_price="97"), False),
+    ],
+)
+def test_an_order_that_is_first_heard_of_as_another_than_was_sent_is_asked_about(told: Any, is_asked: bool) -> None:
+    """Its answer was lost, and somebody has changed it by hand meanwhile: it may have filled as that."""
+    tracker = OrderTracker("coinbase", {"BTC-USD": BTC})
+    tracker.sent("c1", 1, LIMIT)
+    events = CoinbaseUserProtocol("coinbase", tracker).receive_frame(user(0, told), 7)
+    assert [type(event) for event in events] == [OrderAccepted]
+    assert tracker.take_doubted() == (["c1"] if is_asked else [])
+
+
+@pytest.mark.fault("A6")
+@pytest.mark.fault("B8")
+def test_an_earlier_sessions_order_that_the_snapshot_shows_first_is_told_as_it_is() -> None:
+    """Nobody has heard its answer, and it was changed by hand while nobody listened."""
+    tracker = OrderTracker("coinbase", {"BTC-USD": BTC})
+    tracker.adopt("c1", "", Decimal(0), (), ended=False, intent=LIMIT)
+    told = user_order(filled="1", leaves_quantity="2", limit_price="97")
+    events = CoinbaseUserProtocol("coinbase", tracker).receive_frame(user(0, told, kind="snapshot"), 7)
+    assert [type(event) for event in events] == [OrderAccepted, OrderReplaced]
+    assert (events[1].qty, events[1].limit_px) == (Decimal(3), Decimal(97))
+    assert not tracker.versions.is_doubtful("v1")
 
 
 def contracts() -> CoinbaseUserProtocol:

@@ -241,10 +241,14 @@ def test_an_order_that_nobody_here_has_changed_may_be_changed_by_hand() -> None:
 
 @pytest.mark.fault("B8")
 def test_a_change_by_hand_right_after_ours_is_told_at_once() -> None:
-    """A look-up that is behind shows a version of before; one that nobody knows of is new.  A listing proves none."""
+    """A look-up that is behind shows a version of before; one that nobody knows of is new.  A listing proves none, and
+    is a reason to ask."""
     versions = under_way()
     assert versions.told(streamed("0", "6", "101"), S, S)
+    assert versions.looked_up(listed("4", "100"), 0, 2 * S, GRACE_NS) == []
+    assert versions.take_strange() == []
     assert versions.looked_up(listed("9", "101"), 0, 2 * S, GRACE_NS) == []
+    assert versions.take_strange() == ["c1"]
     assert versions.looked_up(listed("4", "100"), 2 * S, 2 * S, GRACE_NS) == []
     assert shown(versions.looked_up(listed("9", "101"), 2 * S, 2 * S, GRACE_NS)) == [(D(9), D(101))]
 

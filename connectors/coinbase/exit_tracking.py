@@ -113,6 +113,11 @@ class ExitTracking:
         whose end that session has told, however it ended, is not."""
         order = self._by_client.get(attachment.name)
         if order is not None:
+            other = self._by_venue.get(order.venue_order_id)
+            if other is not None and other is not order:  # told as somebody else's first
+                self._by_client.pop(other.client_order_id, None)
+                self._ended.pop(other.client_order_id, None)
+                self._bind(order, order.venue_order_id)
             order.attachment, order.size_qty, order.is_carried = attachment, size_qty, True
             order.accepted = order.accepted or order.closed
 
@@ -176,7 +181,8 @@ class ExitTracking:
         if not order.size_qty and order.end == "FILLED" and order.claimed_qty:
             order.size_qty = order.claimed_qty  # its entry may have filled more since, or may yet
         elif not order.size_qty:
-            order.size_qty = attachment.qty if entry is None or not entry.end else entry.booked_qty or attachment.qty
+            ended_qty = max(entry.booked_qty, entry.claimed_qty) if entry is not None and entry.end else ZERO
+            order.size_qty = ended_qty or attachment.qty
         if not order.accepted:
             order.accepted, order.changed_ns = True, ts_recv_ns
             self.attachments.settle(attachment, "told")

@@ -373,6 +373,35 @@ def test_one_that_was_told_as_somebody_elses_is_taken_back() -> None:
     assert kinds(t.name_exit("c1", "x1", 9)) == [(OrderCancelled, "x1"), (OrderAttached, EXIT)]
 
 
+@pytest.mark.fault("B16")
+def test_an_order_that_shows_itself_after_its_exit_was_given_up_is_nobodys_until_it_was_asked_about() -> None:
+    """Told as somebody else's, what it fills would be booked there, and the exit that it is would stay as it was."""
+    t = tracker()
+    t.accepted("c1", "v1", 5)
+    observe(t, "FILLED", "0.4")
+    book(t)
+    t.miss_exit(t.awaited_exits()[0], "absent", 9)
+    assert see_exit(t, "OPEN", "0.1", leaves="0.3") == []
+    assert (book(t, "e2", "x1", "0.1"), t.strangers) == ([], False)
+    assert kinds(t.name_exit("c1", "x1", 9)) == [(OrderAttached, EXIT), (OrderFilled, EXIT)]
+    assert kinds(see_exit(t, "OPEN", "0.1", client_order_id="", venue_order_id="h1")) == [(OrderAccepted, "h1")]
+
+
+@pytest.mark.fault("B16")
+@pytest.mark.fault("B19")
+@pytest.mark.parametrize("first", ["x1", EXIT])
+def test_of_two_that_an_earlier_session_has_told_of_one_order_the_exit_is_followed(first: str) -> None:
+    """It was told as somebody else's, and then as the entry's."""
+    t = OrderTracker("coinbase", {"BTC-USD": BTC})
+    t.adopt("c1", "v1", D("0.4"), ("e1",), ended=True, instrument=BTC)
+    for name in (first, "x1" if first == EXIT else EXIT):
+        t.adopt(name, "x1", D(0), (), ended=name == "x1", of_others=name == "x1", instrument=BTC)
+    t.adopt_exit(t.attachments.expect(entry(), "BTC-USD", "x1"), D("0.4"))
+    see_exit(t, leaves="0.4")
+    assert kinds(book(t, "e2", "x1")) == [(OrderFilled, EXIT)]
+    assert (see_exit(t, "FILLED", "0.4"), t.open_orders()) == ([], [])
+
+
 def test_an_exit_that_goes_by_its_entrys_name_is_not_its_entry() -> None:
     t = tracker()
     t.accepted("c1", "v1", 5)

@@ -30,6 +30,19 @@ def test_an_exit_that_is_first_heard_of_as_filled_was_as_large_as_what_it_filled
 
 
 @pytest.mark.fault("B7")
+def test_an_exit_is_as_large_as_what_its_entry_has_filled_though_not_all_of_that_was_told() -> None:
+    """Only half of the entry's executions are listed yet: told as half as large, the exit would be filled in the books
+    by what it fills first, and live at the venue."""
+    t = tracker()
+    observe(t, "FILLED", "0.4")
+    t.name_exit("c1", "x1", 9)
+    see_exit(t, "OPEN", "0.2")
+    (_, told) = book(t, size="0.2")
+    assert isinstance(told, OrderAttached)
+    assert told.qty == D("0.4")
+
+
+@pytest.mark.fault("B7")
 def test_what_an_exit_fills_after_its_end_was_told_waits_for_nothing() -> None:
     """Its entry rests and has filled no more: put off until then it would be in the account's balances and in no
     books, as whoever confirms the account does not wait for an order that has ended."""

@@ -168,7 +168,8 @@ def check_models(settings: Settings, instruments: Sequence[Instrument], assembly
 def check_judged(settings: Settings, using: Sequence[StrategySettings], instrument: Instrument) -> None:
     """Refuse rules that would promote a model for one of its outputs where strategies trade on several of them.
 
-    Raises ``ConfigError``.
+    Who names no output trades on the first one of whatever version serves: that is another one than the named, for the
+    next version may have its outputs in another order.  Raises ``ConfigError``.
     """
     traded = {traded_by(wanted).output or "the first output": wanted.name for wanted in using}
     if settings.models.rollout.automatic and settings.venue.feed == "live" and len(traded) > 1:
@@ -176,7 +177,8 @@ def check_judged(settings: Settings, using: Sequence[StrategySettings], instrume
         raise ConfigError(
             f"on {instrument.id} strategies trade on several outputs of the model: {told}",
             expected="one output with models.rollout.automatic: a challenger is judged by one",
-            do="set models.rollout.automatic: false, or give the strategies instruments of their own",
+            do="name one output in all of them (params.output), give them instruments of their own, or set "
+            "models.rollout.automatic: false",
         )
 
 

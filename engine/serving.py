@@ -226,6 +226,8 @@ class Serving:
         if present is not None and present.version == event.model:
             if present.share != event.share:
                 present.share = event.share
+                if present.state == SERVING:
+                    present.reason = event.reason
                 self.standings.record_standing(lane, present)
                 self._trust.settle(lane)
             return

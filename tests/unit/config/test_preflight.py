@@ -284,6 +284,7 @@ def test_rules_that_promote_by_one_output_are_refused_where_strategies_trade_on_
         check_models(wanted, [spot()], ConfiguredAssembly(wanted, time.perf_counter_ns))
     assert f"on {BTC} strategies trade on several outputs of the model: a on h20, b on h5" in str(caught.value)
     assert "models.rollout.automatic: false" in str(caught.value)
+    assert "name one output in all of them (params.output)" in str(caught.value)
     for asked in (settings(models__rollout__automatic=False), settings(venue__feed="sandbox")):
         check_judged(asked, asked.strategies, spot())
     check_judged(wanted, wanted.strategies[:1], spot())

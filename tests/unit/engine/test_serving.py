@@ -172,6 +172,20 @@ def test_who_is_offered_again_wrongly_is_not_told_to_be_gone() -> None:
     assert core.counters.refused_offers == 1
 
 
+def test_another_share_is_told_with_its_own_reason() -> None:
+    """Who serves goes on for that reason; of one that does not serve, why stays."""
+    recorder, shelf, canary = MemoryRecorder(), Shelf(Answers("a@1"), Answers("b@1")), "canary by ann: "
+    core = opened(recorder, shelf, buyer())
+    core.slots[0].make_twin = buyer
+    core.on_event(shelf.offer(11, "b@1", "canary", 0.25, f"{canary}first"))
+    core.on_event(shelf.offer(12, "b@1", "canary", 0.4, f"{canary}more"))
+    assert [one.reason for one in recorder.of(e.ModelStanding)] == [f"{canary}first", f"{canary}more"]
+    core.on_event(e.ModelAlarmed(13, 13, BTC, "b@1", "operator", "stop", 1.0, "a look"))
+    core.on_event(shelf.offer(14, "b@1", "canary", 0.1, f"{canary}less"))
+    last = recorder.of(e.ModelStanding)[-1]
+    assert (last.state, last.reason) == ("stopped", "stopped by operator: a look")
+
+
 def test_an_offer_where_nobody_uses_a_model_is_refused() -> None:
     """An instrument that is not known; an unknown role."""
     recorder = MemoryRecorder()

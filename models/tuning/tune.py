@@ -20,6 +20,8 @@ import yaml
 
 from engine.durable import write_atomically
 from engine.errors import ConfigError, DataError
+from models.evaluation.description import Trials
+from models.evaluation.selection import BLOCKS
 from models.tuning import plots
 from models.tuning.executor import BoardOf, Executor, InProcess, Processes, Reporting, RunTrial, Unwatched
 from models.tuning.finalists import Finalist, train_finalists
@@ -36,6 +38,7 @@ from models.tuning.trial import run_trial
 
 ROOT = Path(__file__).resolve().parents[2]
 BEST, SUMMARY = "best.yaml", "summary.json"
+_DAYS_LEAST = 2 * BLOCKS
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -101,7 +104,7 @@ def tune(
             raise
         finally:
             executor.close()
-        summary = _finish(study, finalists, time.monotonic() - started)
+        summary = _finish(study, finalists, time.monotonic() - started, show)
         if write is not None:
             _keep(folder, write)
         shutil.rmtree(folder / "trials", ignore_errors=True)
@@ -125,7 +128,7 @@ def _executor(tuning: Tuning, reporting: Reporting, run: RunTrial) -> Executor:
     return InProcess(reporting, run) if settings.processes == 1 else Processes(settings.processes, reporting, run)
 
 
-def _finish(study: Study, finalists: list[Finalist], seconds: float) -> Summary:
+def _finish(study: Study, finalists: list[Finalist], seconds: float, show: Callable[[str], None]) -> Summary:
     """Everything that is read afterwards; ``best.yaml`` last."""
     tuning, folder = study.tuning, study.folder
     chosen, lines = finalists[0], study.log.lines
@@ -133,9 +136,7 @@ def _finish(study: Study, finalists: list[Finalist], seconds: float) -> Summary:
     if tuning.settings.profit is not None:
         returns = all_returns(folder, lines, chosen.number, tuning.settings.profit.periods_per_year)
         if returns is not None:
-            from models.evaluation.run_folder import RunFolder
-
-            RunFolder(folder / chosen.folder).write_trials(returns)
+            _hand_on(returns, folder / chosen.folder, show)
     summary = Summary(
         tuning.settings.name,
         tuning.space.network,
@@ -154,6 +155,18 @@ def _finish(study: Study, finalists: list[Finalist], seconds: float) -> Summary:
     _write(folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     _write(folder / BEST, _best(tuning, chosen, len(lines)))
     return summary
+
+
+def _hand_on(returns: Trials, run: Path, show: Callable[[str], None]) -> None:
+    """What deflates the Sharpe ratio of the chosen run, where it is enough: an evaluation refuses less."""
+    from models.evaluation.run_folder import RunFolder
+
+    days = len(returns.returns)
+    if days < _DAYS_LEAST:
+        least = f"the {_DAYS_LEAST} of a deflated Sharpe ratio"
+        show(f"{days} days of returns: fewer than {least}, which evaluate leaves out")
+        return
+    RunFolder(run).write_trials(returns)
 
 
 def _best(tuning: Tuning, chosen: Finalist, trials: int) -> bytes:

@@ -135,6 +135,35 @@ def test_by_simulated_profit_another_one_is_chosen_and_all_trials_are_counted(tm
     assert not trials.returns[:, 1].any()
 
 
+def test_a_study_of_too_few_days_for_a_deflated_sharpe_has_a_run_that_can_be_evaluated(tmp_path):
+    """31 days of returns: that is told, and the chosen run is judged without them."""
+    from models.evaluation.findings import Beside
+    from models.evaluation.run_folder import RunFolder
+    from tests.support import made_up_runs
+
+    def a_month(task, report):
+        found = bowl(task, report)
+        days = tuple(range(0, 31 * 86_400_000_000_000, 86_400_000_000_000))
+        if task.keep:
+            made_up_runs.write_run(Path(task.folders[0]), made_up_runs.returns(200), seeds=(1,))
+        net = tuple(rate_of(task) * (1 if day % 3 else -1) for day in range(31))
+        return type(found)(found.state, found.scores, found.by_seed, 3, days_ns=days, net=net)
+
+    path = write_study(
+        tmp_path,
+        training=candle_settings("return"),
+        metric="mse",
+        trials=3,
+        finalists={"top": 2, "seeds": [1], "by": "profit"},
+        profit={"cost_bps": 2},
+    )
+    said = []
+    found = tune(path, out=tmp_path / "a", show=said.append, run=a_month)
+    run = RunFolder(tmp_path / "a" / found["finalists"][0]["folder"])
+    assert Beside.of(run).selection is None
+    assert said[-1] == "31 days of returns: fewer than the 32 of a deflated Sharpe ratio, which evaluate leaves out"
+
+
 @pytest.mark.parametrize(
     ("changes", "more", "said"),
     [

@@ -9,7 +9,7 @@ is about, there is no answer, and a reading well after it has it in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from connectors.coinbase.fills import moves, moves_unknown_amounts
@@ -83,6 +83,14 @@ def with_fills(totals: Mapping[str, Decimal], fills: Sequence[Fill]) -> Totals:
         for currency, amount in moves(fill, base, quote):
             found[currency] = found.get(currency, Decimal(0)) + amount
     return found
+
+
+def may_be_executed(differences: Mapping[str, tuple[Decimal, Decimal]], instruments: Iterable[str]) -> bool:
+    """Whether executions of one of ``instruments`` (canonical) can explain what is told and what there should be, by
+    currency: they give one of its currencies for the other.  What is only gone was paid out, or not read at all."""
+    pairs = [one.partition("@")[0].partition("/")[::2] for one in instruments]
+    grown = {currency for currency, (told, expected) in differences.items() if told > expected}
+    return any({base, quote} <= differences.keys() and {base, quote} & grown for base, quote in pairs)
 
 
 def _key(totals: Totals) -> frozenset[tuple[str, Decimal]]:

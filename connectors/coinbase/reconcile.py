@@ -16,7 +16,7 @@ from decimal import Decimal
 import msgspec
 
 from connectors.account_rounds import AccountRounds
-from connectors.coinbase.balance_proof import BalanceProof, Totals, came_after, with_fills
+from connectors.coinbase.balance_proof import BalanceProof, Totals, came_after, may_be_executed, with_fills
 from connectors.coinbase.directory import OPENING_MARGIN_NS, Directory, Opening
 from connectors.coinbase.funding import shares
 from connectors.coinbase.inquiry import LISTING_MARGIN_NS
@@ -215,14 +215,18 @@ class AccountReconciler:
         await self._settler.read_fills_of(self._adopted)
         self._adopted = []
         await self._settler.read_fills_of(await self._settler.exits.find_made())
-        opening, part = await self._explained()
-        return opening, part, unresolved
+        opening, part, short = await self._explained()
+        return opening, part, list(dict.fromkeys([*unresolved, *short]))
 
     async def _look_up(self, bound_s: float) -> list[str]:
         """Ask about every open order of ours, and each of unknown version; client ids of those that have not shown
         themselves in time."""
         self._settler.reconcile()
         await self._find_strangers()
+        return await self._await_shown(bound_s)
+
+    async def _await_shown(self, bound_s: float) -> list[str]:
+        """Wait for open orders of ours to be known, with what they have filled; client ids of those that are not."""
         waiting = [order.client_order_id for order in self._tracker.open_orders() if order.ours or order.held]
         waiting = list(dict.fromkeys([*waiting, *self._tracker.versions.in_doubt()]))
         loop = asyncio.get_running_loop()
@@ -246,10 +250,17 @@ class AccountReconciler:
             names = ", ".join(unreadable[:5])
             _log.error("%s: open orders of others that cannot be read: %s", self._venue, names)
 
-    async def _explained(self) -> tuple[Opening, set[str]]:
-        """Balances that are what was confirmed last and the fills since; where they are not, the fills of our orders
-        are read again, however old.  What is different then was done by others, and is told as it is."""
+    async def _explained(self) -> tuple[Opening, set[str], list[str]]:
+        """Balances that are what was confirmed last and the fills since.  Where they are not, and executions may have
+        made them so, open orders are looked up, as a record may show what the listing of fills does not yet; then the
+        fills of our orders are read again, however old.  What is different then was done by others, and is told as it
+        is.  Last, the orders that still lack some of theirs."""
         opening, part = await self._balances()
+        short: list[str] = []
+        if may_be_executed(self._unexplained(opening), self._products):
+            await self._settler.look_up_open()
+            short = await self._await_shown(BOUND_S)
+            opening, part = await self._balances()
         if self._unexplained(opening):
             known = [order.venue_order_id for order in self._tracker.ended_orders(ORDERS_READ_AGAIN) if order.ours]
             await self._settler.read_fills_of(known)
@@ -259,7 +270,7 @@ class AccountReconciler:
                     "%s: the balance of %s is %s, the executions make it %s: somebody else moved it, or a fill is not "
                     "listed; it is booked as the venue tells it", self._venue, currency, seen, expected,
                 )  # fmt: skip
-        return opening, part
+        return opening, part, short
 
     def _unexplained(self, opening: Opening) -> dict[str, tuple[Decimal, Decimal]]:
         """Of each currency that we trade: what is told, and what there should be, where the two are not the same."""

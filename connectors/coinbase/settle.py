@@ -294,6 +294,12 @@ class Settler:
         self.wake_for_fills()
         return sorted(fills, key=lambda fill: fill.trade_time)
 
+    async def look_up_open(self) -> None:
+        """Ask about every open order of ours now, one after the other.  Raises ``VenueError``."""
+        for order in self._tracker.open_orders():
+            if order.ours and order.venue_order_id:
+                await self._look_up(order.venue_order_id)
+
     async def read_fills_of(self, order_ids: Sequence[str]) -> None:
         """Book every fill of these orders (venue's ids), however old."""
         for first in range(0, len(order_ids), IDS_PER_CALL):

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from connectors.coinbase import reconcile
+from connectors.coinbase.listings import Listings
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.venue import CoinbaseVenue
 from engine.carried import CarriedOrder
@@ -151,6 +152,39 @@ async def test_a_fill_that_no_stream_told_is_found_by_the_next_confirmation(
             hand.fill("quiet", "0.004")
         await asyncio.sleep(0.1)
         assert OrderFilled not in one.kinds("quiet")
+        assert one.venue.trading is not None
+        one.venue.trading.reconciler.rounds.wake()
+        await until(lambda: len(one.settled()) == 2)
+        assert one.kinds("quiet") == [OrderAccepted, OrderFilled]
+        assert one.log.index(one.of("quiet")[-1]) < one.log.index(one.settled()[1])
+        assert dict(one.settled()[1].balances) == hand.totals()
+
+
+@pytest.mark.fault("B9")
+@pytest.mark.fault("C18")
+async def test_a_fill_that_is_listed_late_is_waited_for_where_the_orders_record_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has moved the balances, no stream told it, and it is not listed for a second: nobody else has moved them."""
+    async with still_exchange(tmp_path) as hand, session(hand) as one:
+        one.submit("quiet", qty=D("0.01"), limit_px=hand.best()[0] + D("0.05"))
+        await one.accepted("quiet")
+        balances, listed, listed_s = one.venue._directory.balances, Listings.fills, 0.0
+
+        async def fill_and_read() -> Any:
+            nonlocal listed_s
+            if not listed_s:
+                listed_s = time.monotonic() + 1.0
+                with monkeypatch.context() as mute:
+                    mute.setattr(hand.sandbox.hub, "pump", lambda: hand.exchange.drain())
+                    hand.fill("quiet", "0.004")
+            return await balances()
+
+        async def list_late(listings: Listings, params: Any) -> Any:
+            return await listed(listings, params) if time.monotonic() > listed_s else []
+
+        one.venue._directory.balances = fill_and_read  # type: ignore[method-assign]
+        monkeypatch.setattr(Listings, "fills", list_late)
         assert one.venue.trading is not None
         one.venue.trading.reconciler.rounds.wake()
         await until(lambda: len(one.settled()) == 2)

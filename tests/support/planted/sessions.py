@@ -95,13 +95,14 @@ def ask_strategies_at_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def read_no_past_fills(patch: pytest.MonkeyPatch) -> None:
-    """The account is compared without asking for executions since it was heard of last."""
+    """The account is compared without asking for executions since it was heard of last, nor orders that show them."""
 
-    async def nothing(_self: Settler, _since: object) -> list[Any]:
+    async def nothing(_self: Settler, *_asked: object) -> list[Any]:
         return []
 
     patch.setattr(Settler, "read_fills_since", nothing)
     patch.setattr(Settler, "read_fills_of", nothing)
+    patch.setattr(Settler, "look_up_open", nothing)
 
 
 def decide_by_what_is_not_on_record(patch: pytest.MonkeyPatch) -> None:

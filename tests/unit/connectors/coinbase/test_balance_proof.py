@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.coinbase.balance_proof import BalanceProof, Totals
+from connectors.coinbase.balance_proof import BalanceProof, Totals, may_be_executed
 from connectors.coinbase.wire import Fill, format_time
 from tests.support.coinbase import TS_NS, fill
 
@@ -103,3 +103,23 @@ def test_while_an_entry_is_about_whose_effect_nobody_tells_there_is_no_answer(fi
     # An adjustment names the time of the execution that it is about, and is listed now.
     late = msgspec.structs.replace(traded(2, TS_NS - 60 * S), sequence_timestamp=format_time(TS_NS + 2 * S), **fields)
     assert proof.narrow(changed, TS_NS + 2 * S, [odd, late], [odd, late]) is None
+
+
+@pytest.mark.fault("C14")
+@pytest.mark.fault("C18")
+@pytest.mark.parametrize(
+    ("told", "is_so"),
+    [
+        ({"USD": 1100, "BTC": 0}, True),  # all of it was sold
+        ({"USD": 900, "BTC": 2}, True),
+        ({"USD": 900, "BTC": 1}, False),
+        ({"USD": 1000, "BTC": 2}, False),
+        ({"USD": 0, "BTC": 0}, False),
+        ({"USD": 900, "ETH": 7}, False),  # nobody trades one for the other here
+    ],
+)
+def test_executions_give_one_currency_for_the_other(told: dict[str, int], is_so: bool) -> None:
+    """What only left was paid out, or a reading failed: no execution is waited for."""
+    start = START | {"ETH": D(6)}
+    found = {name: (D(is_), start[name]) for name, is_ in told.items() if is_ != start[name]}
+    assert may_be_executed(found, ["BTC/USD@coinbase", "ETH/BTC@coinbase"]) is is_so

@@ -26,8 +26,8 @@ async def find_strangers(inquiry: Inquiry, instruments: Mapping[str, str]) -> li
         for listed in await inquiry.listings.orders(asked):
             known = tracker.get(listed.client_order_id)
             if known is not None and known.ours and known.venue_order_id in ("", listed.order_id):
-                if known.closed and not known.accepted:
-                    inquiry.observe(listed)  # given up as never arrived, and here it is
+                if known.closed and (known.is_adopted or not known.accepted):
+                    inquiry.observe(listed)  # given up as never arrived, or filled as far as was known, and here it is
                 continue
             may_be_exit = tracker.of_venue(listed.order_id) is None and tracker.attachments.unnamed(product_id)
             named = listed.originating_order_id or tracker.attachments.of_exit(listed.order_id) is not None

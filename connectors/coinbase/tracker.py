@@ -281,6 +281,8 @@ class OrderTracker(ExitTracking):
             order.changed_ns = ts_recv_ns
         if status != "FAILED" or order.claimed_qty > 0:
             self._reopen(order)  # before its end is taken in, which may be the first thing that is told of it
+        if status in LIVE and order.closed and order.is_adopted:
+            self._doubt_end(order, ts_recv_ns)
         if status in ENDED:
             if not order.end:
                 order.end, order.end_reason, order.changed_ns = status, reason, ts_recv_ns
@@ -465,6 +467,22 @@ class OrderTracker(ExitTracking):
         if order.closed and order.end == "FAILED" and not order.accepted and order.attachment is None:
             order.closed, order.end = False, ""
             self._ended.pop(order.client_order_id, None)
+
+    def _doubt_end(self, order: Tracked, ts_recv_ns: int) -> None:
+        """An order that has filled as far as an earlier session knew is shown as open: it may have been made larger.
+        It lives on where a look-up of it alone has shown that."""
+        intent, order_id = order.intent, order.venue_order_id
+        if intent is None or intent.order_type is not OrderType.LIMIT or not intent.may_rest:
+            return
+        if order.attachment is not None or not order.accepted or order.booked_qty < intent.qty:
+            return
+        if self.versions.take_revived(order_id):
+            order.closed, order.end, order.is_behind = False, "", True
+            self._ended.pop(order.client_order_id, None)
+        elif not self.versions.is_known(order_id):
+            version = Version(max(intent.qty, order.booked_qty), intent.limit_px)
+            self.versions.doubt_end(order.client_order_id, order_id, version, ts_recv_ns)
+            self._doubted[order.client_order_id] = None
 
     def _tell_end(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
         if not order.end or order.closed or wants_fills(order):

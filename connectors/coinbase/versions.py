@@ -57,6 +57,10 @@ class _Known(msgspec.Struct, gc=False):
     past: set[Version]
     is_doubtful: bool = False
     """An earlier session's: what it knew last may have been lost with its disk."""
+    is_over: bool = False
+    """It has filled as this as far as the earlier session knew, and something shows it as open."""
+    is_revived: bool = False
+    """It was shown to be larger than that."""
 
     def has_been(self, version: Version) -> bool:
         return version == self.version or version in self.past
@@ -94,6 +98,18 @@ class Versions:
     def follow(self, client_order_id: str, order_id: str, version: Version, *, is_doubtful: bool = False) -> None:
         """An order that was sent as this one, or that an earlier session has left so (``is_doubtful``)."""
         self._known[order_id] = _Known(client_order_id, version, 0, set(), is_doubtful)
+
+    def doubt_end(self, client_order_id: str, order_id: str, version: Version, now_ns: int) -> None:
+        """One that has filled as this for an earlier session is shown as open: by what may be behind."""
+        self._known[order_id] = _Known(client_order_id, version, now_ns, set(), is_doubtful=True, is_over=True)
+
+    def take_revived(self, order_id: str) -> bool:
+        """Whether a look-up has shown since the last call that such an order lives on."""
+        known = self._known.get(order_id)
+        if known is None or not known.is_revived:
+            return False
+        known.is_revived = False
+        return True
 
     def take_strange(self) -> list[str]:
         """Client ids of orders that were shown as what nobody here knows of, by the stream or a listing, since the
@@ -137,7 +153,8 @@ class Versions:
         edit, known = self._edits.get(order_id), self._known.get(order_id)
         events: list[InputEvent] = []
         filled_qty, left_qty = exact(order.cumulative_quantity), exact(order.leaves_quantity)
-        if status in _SHOWN and known is not None and filled_qty is not None and left_qty is not None:
+        is_over = known is not None and known.is_over
+        if status in _SHOWN and known is not None and not is_over and filled_qty is not None and left_qty is not None:
             shown = Version(filled_qty + left_qty, exact(order.limit_price))
             if edit is not None and shown == edit.new and not edit.is_return:
                 events.append(self._done(order_id, edit, ts_event_ns, ts_recv_ns))
@@ -160,6 +177,8 @@ class Versions:
             return []
         shown = listed_version(order)
         if order.status not in _SHOWN or shown is None or order_id not in self._known:
+            return []
+        if self._known[order_id].is_over and not self._lives_on(order, shown, asked_ns, grace_ns):
             return []
         if asked_ns:
             self._known[order_id].is_doubtful = False
@@ -189,6 +208,18 @@ class Versions:
         if order.status == "FILLED":
             self._forget(order_id)
         return events
+
+    def _lives_on(self, order: wire.RestOrder, shown: Version, asked_ns: int, grace_ns: int) -> bool:
+        """Whether a look-up shows an order that has filled as larger than that: long enough after the doubt arose, as
+        it may be of before the order was made smaller."""
+        known = self._known[order.order_id]
+        if not asked_ns or (order.status == "OPEN" and asked_ns - known.since_ns < grace_ns):
+            return False
+        is_larger = shown.px is not None and shown.qty > known.version.qty
+        known.is_over, known.is_revived = not is_larger, is_larger
+        if order.status == "FILLED" and not is_larger:
+            self._forget(order.order_id)
+        return is_larger
 
     def _may_be_behind(self, order_id: str, edit: _Edit, asked_ns: int) -> bool:
         """Whether a look-up that shows the new version may be telling of the time before the old one."""

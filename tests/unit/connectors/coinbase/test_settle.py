@@ -109,6 +109,54 @@ async def test_a_change_of_an_order_that_fills_before_anybody_has_asked_about_it
         assert not b.tracker.is_unresolved("c1")
 
 
+@pytest.mark.fault("A6")
+@pytest.mark.fault("B8")
+async def test_an_order_that_has_filled_for_an_earlier_session_and_is_larger_lives_on() -> None:
+    """Somebody made it larger by hand, and that session ended before it looked: the listing of open orders shows it.
+    Its record is believed after the grace, then its executions and its end are followed again."""
+    intent = OrderIntent(1, "s", BTC, Side.BUY, Decimal("0.4"), OrderType.LIMIT, Decimal(99), TimeInForce.GTC)
+    async with settling(start=False) as b:
+        b.tracker.adopt("c1", "v1", Decimal("0.4"), ("e1",), ended=True, intent=intent)
+        larger = {"limit_limit_gtc": {"base_size": "0.8", "limit_price": "97"}}
+        b.venue.order("v1", "c1", "OPEN", "0.4", order_configuration=larger)
+        await b.settler.find_strangers({"BTC-USD": BTC})
+        await b.settler._check_due()
+        assert (b.log, b.tracker.is_unresolved("c1"), b.tracker.open_orders()) == ([], True, [])
+        b.clock.advance(15 * S)
+        b.settler.reconcile()
+        await b.settler._check_due()
+        assert [(type(event), event.qty) for event in b.log] == [(OrderReplaced, Decimal("0.8"))]
+        assert not b.tracker.is_unresolved("c1")
+        assert [order.client_order_id for order in b.tracker.open_orders()] == ["c1"]
+        b.venue.orders[0] |= {"status": "CANCELLED", "filled_size": "0.6"}
+        b.venue.fills = [fill("e1"), fill("e2", size="0.2")]
+        b.settler.reconcile()
+        await b.settler._check_due()
+        await b.settler.read_fills()
+        assert [type(event) for event in b.log] == [OrderReplaced, OrderFilled, OrderCancelled]
+
+
+@pytest.mark.fault("B16")
+@pytest.mark.parametrize(("status", "filled"), [("FILLED", "0.4"), ("CANCELLED", "0.4"), ("OPEN", "0.2")])
+async def test_an_order_that_has_filled_is_not_revived_by_a_listing_that_is_behind(status: str, filled: str) -> None:
+    """It ended right before this session began: its own record says so, at once or when it has caught up."""
+    intent = OrderIntent(1, "s", BTC, Side.BUY, Decimal("0.4"), OrderType.LIMIT, Decimal(99), TimeInForce.GTC)
+    async with settling(start=False) as b:
+        b.tracker.adopt("c1", "v1", Decimal("0.4"), ("e1",), ended=True, intent=intent)
+        limit = {"limit_limit_gtc": {"base_size": "0.4", "limit_price": "99"}}
+        b.venue.order("v1", "c1", "OPEN", filled, order_configuration=limit)
+        await b.settler.find_strangers({"BTC-USD": BTC})
+        b.venue.orders[0]["status"] = status
+        b.clock.advance(20 * S)
+        await b.settler._check_due()
+        assert (b.log, b.tracker.open_orders()) == ([], [])
+        assert b.tracker.is_unresolved("c1") is (status == "OPEN")
+        b.venue.orders[0]["status"] = "FILLED"
+        b.settler.reconcile()
+        await b.settler._check_due()
+        assert (b.log, b.tracker.is_unresolved("c1"), b.tracker.open_orders()) == ([], False, [])
+
+
 @pytest.mark.fault("B16")
 async def test_absence_counts_only_after_the_grace_and_a_second_listing() -> None:
     """Polled many times before the grace: unknown all along; after it: never arrived, once."""

@@ -161,6 +161,18 @@ def test_an_earlier_sessions_order_that_the_snapshot_shows_first_is_told_as_it_i
     assert not tracker.versions.is_doubtful("v1")
 
 
+@pytest.mark.fault("A6")
+@pytest.mark.parametrize("kind", ["snapshot", "update"])
+def test_an_order_that_has_filled_for_an_earlier_session_and_that_the_stream_shows_is_asked_about(kind: str) -> None:
+    """The stream proves nothing: it may be behind what that session has seen."""
+    tracker = OrderTracker("coinbase", {"BTC-USD": BTC})
+    tracker.adopt("c1", "v1", Decimal(4), ("e1",), ended=True, intent=LIMIT)
+    told = user_order(filled="4", leaves_quantity="2", limit_price="97")
+    p = CoinbaseUserProtocol("coinbase", tracker)
+    assert p.receive_frame(user(0, told, kind=kind), 7) + p.receive_frame(user(1, told, kind=kind), 8) == []
+    assert (tracker.take_doubted(), tracker.is_unresolved("c1"), tracker.open_orders()) == (["c1"], True, [])
+
+
 def contracts() -> CoinbaseUserProtocol:
     return CoinbaseUserProtocol("coinbase", OrderTracker("coinbase", {"BTC-USD": BTC}), contracts=True)
 

@@ -93,3 +93,48 @@ def test_what_a_failed_strategy_holds_is_closed_by_the_guardian(market: tuple[Pa
     assert summary["fills"] >= 2
     assert {float(one["qty"]) for one in summary["positions"].values()} <= {0.0}
     assert replay_session(tmp_path, summary["session"])[1]["identical"] is True
+
+
+WITHOUT_END = """
+from engine.commands import OrderIntent, OrderType
+from engine.events import Side
+from strategies.base import BaseStrategy
+
+
+class Endless(BaseStrategy):
+    def on_row(self, instrument, view):
+        rules = view.instrument(instrument)
+        qty = rules.quantity(NOTIONAL / view.top(instrument).ask_px)
+        wish = OrderIntent(view.now_ns, self.name, instrument, Side.BUY, qty, OrderType.MARKET)
+        return () if view.tradable(instrument) else [wish] * 40
+"""
+
+
+@pytest.mark.fault("F3")
+@pytest.mark.fault("F4")
+def test_a_strategy_that_asks_without_end_halts_its_daemon(market: tuple[Path, Path], tmp_path: Path) -> None:
+    """Forty wishes for each row: no more leave than a second allows, however long the recording is; risk
+    is halted with the strategy's name."""
+    (tmp_path / "endless.py").write_text(WITHOUT_END.replace("NOTIONAL", "200.0"))
+    endless = f"[{{name: endless, path: '{tmp_path}/endless.py:Endless', model: none}}]"
+    settings = ("--set", "risk.max_rejections_per_s=60", "--set", "risk.max_orders_per_s_instrument=3")
+    done = play(tmp_path, market, "--set", f"strategies={endless}", *settings)
+    assert done.returncode == 0, done.stderr
+    summary = last_json(done)
+    assert summary["state"] == "halted"
+    assert "runaway loop" in done.stderr
+    assert "endless" in done.stderr
+    assert 1 <= summary["orders"] <= 3
+    assert replay_session(tmp_path, summary["session"])[1]["identical"] is True
+
+
+@pytest.mark.fault("F2")
+def test_orders_beyond_a_limit_never_leave_a_daemon(market: tuple[Path, Path], tmp_path: Path) -> None:
+    """Each is worth a hundred more than an order may be: refused by that name and counted, none is sent."""
+    (tmp_path / "endless.py").write_text(WITHOUT_END.replace("NOTIONAL", "1100.0").replace("* 40", ""))
+    large = f"[{{name: large, path: '{tmp_path}/endless.py:Endless', model: none}}]"
+    done = play(tmp_path, market, "--set", f"strategies={large}", "--set", "risk.max_order_notional=1000")
+    assert done.returncode == 0, done.stderr
+    summary = last_json(done)
+    assert (summary["orders"], summary["fills"]) == (0, 0)
+    assert summary["rejections"]["max_order_notional"] > 10

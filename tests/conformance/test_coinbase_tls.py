@@ -86,6 +86,7 @@ async def test_an_order_whose_answer_is_lost_is_found_and_there_is_one(
         await until(lambda: any(isinstance(e, OrderCancelled) for e in s.of("lost")))
 
 
+@pytest.mark.fault("C11")
 async def test_a_server_that_nobody_vouches_for_is_not_talked_to(tmp_path: Path) -> None:
     """Without the variable: refused at the start, and no order could have left."""
     folder = tmp_path / "tls"

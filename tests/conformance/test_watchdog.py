@@ -179,6 +179,7 @@ def of_process(pid: int, name: str) -> bytes:
 @pytest.mark.fault("F8")
 @pytest.mark.fault("F15")
 @pytest.mark.fault("A11")
+@pytest.mark.fault("F2")
 def test_an_operator_trades_by_hand_and_everything_is_flat_at_the_end(
     exchange: Exchange, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

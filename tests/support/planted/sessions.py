@@ -121,9 +121,9 @@ def send_before_the_disk_has_it(patch: pytest.MonkeyPatch) -> None:
     """In mode ``always`` orders leave with their record instead of after its sync."""
     place = Desk.place
 
-    def hasty(self: Desk, intent: Any) -> Any:
+    def hasty(self: Desk, *arguments: Any, **named: Any) -> Any:
         self._hold_orders, self._opened_as = False, OrderState.SENT
-        return place(self, intent)
+        return place(self, *arguments, **named)
 
     patch.setattr(Desk, "place", hasty)
 

@@ -28,8 +28,14 @@ def nearest(message: str, root: type[Any]) -> str:
         if said in message:
             return how
     if "unknown field" in message:
-        known = {field.encode_name for struct in _structs(inspect.type_info(root), set()) for field in struct.fields}
-        near = difflib.get_close_matches(message.split("`")[1], sorted(known), n=1)
+        key, tree = message.split("`")[1], inspect.type_info(root)
+        known = {field.encode_name for struct in _structs(tree, set()) for field in struct.fields}
+        if key in known:
+            places = set(_places(tree, key, ()))
+            least = min(map(len, places))
+            told = [f"`{'.'.join(one)}`" if one else "the file itself" for one in sorted(places) if len(one) == least]
+            return f"; it is a key of {' and '.join(told)}"
+        near = difflib.get_close_matches(key, sorted(known), n=1)
         return f"; did you mean `{near[0]}`?" if near else ""
     if message.startswith("Invalid enum value "):
         word, keys = message.split("'")[1], _KEYS.findall(message.rpartition("`$.")[2])
@@ -61,6 +67,20 @@ def _plain(types: Sequence[inspect.Type]) -> Iterator[inspect.Type]:
             yield from _plain([kind.type])
         else:
             yield kind
+
+
+def _places(kind: inspect.Type, key: str, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The sections within that have ``key``, from the file down; no settings hold themselves, so that this ends."""
+    for one in _plain([kind]):
+        if isinstance(one, inspect.StructType):
+            if key in {field.encode_name for field in one.fields}:
+                yield path
+            for field in one.fields:
+                yield from _places(field.type, key, (*path, field.encode_name))
+        elif isinstance(one, inspect.DictType):
+            yield from _places(one.value_type, key, path)
+        elif isinstance(one, inspect.VarTupleType):
+            yield from _places(one.item_type, key, path)
 
 
 def _structs(kind: inspect.Type, seen: set[type]) -> Iterator[inspect.StructType]:

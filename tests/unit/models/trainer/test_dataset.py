@@ -107,6 +107,11 @@ def test_shipped_settings_load_and_are_named_as_their_file(path):
         ),
         ({"normaliser": {"kind": "minmax"}}, "normaliser.kind`; did you mean `min_max`. expected one of min_max, none"),
         ({"normaliser": {"kinds": "robust"}}, "did you mean `kind`"),
+        ({"epochs": 3}, "unknown field `epochs`; it is a key of `curriculum` and `fit`"),
+        ({"fit": {"walk_forward": {"origins": 5}}}, r"`walk_forward` - at `\$.fit`; it is a key of `split`"),
+        ({"fit": {"hidden": 3}}, "`hidden` - at `.*`; it is a key of `network`"),
+        ({"fit": {"cycle_epochs": 3}}, "; it is a key of `fit.schedule`"),
+        ({"fit": {"task": "signal"}}, "; it is a key of the file itself"),
         ({"normaliser": {"kind": "per_window", "clip": True}}, "only min_max, z_score and robust"),
     ],
 )

@@ -274,3 +274,11 @@ def test_the_history_of_changes_counts_more_than_the_configuration() -> None:
     assert versions.is_pending("v1")
     broken = [wire.OrderEdit(price="", size="6")]
     assert under_way().looked_up(listed("4", "100", edit_history=broken), 2 * S, 2 * S, GRACE_NS) == []
+
+
+def test_an_order_that_somebody_changes_back_to_what_it_was_is_asked_about() -> None:
+    """Long after our change no message of before it is under way any more."""
+    versions = under_way("2", "100")
+    assert versions.told(streamed("0", "2", "100"), 2 * S, 2 * S)
+    assert versions.told(streamed("0", "4", "100"), 600 * S, 600 * S) == []
+    assert versions.take_strange() == ["c1"]

@@ -1,0 +1,44 @@
+"""Orders that somebody changes by hand, asked about at a real, scripted server."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from connectors.coinbase.user_protocol import CoinbaseUserProtocol
+from engine.commands import OrderIntent, OrderType, TimeInForce
+from engine.events import OrderFilled, OrderReplaced, Side
+from tests.support.coinbase import BTC, fill, user, user_order
+from tests.support.coinbase_settle import settling
+from tests.support.waiting import until
+
+D = Decimal
+
+
+def sized(qty: str) -> dict[str, dict[str, str]]:
+    return {"limit_limit_gtc": {"base_size": qty, "limit_price": "100"}}
+
+
+async def test_an_order_that_was_changed_back_by_hand_and_filled_as_that_has_ended_in_the_books() -> None:
+    """Made larger, then as it was: the stream shows it filled as a version that was known once.  The end of an order of
+    ours that has filled is told by its fills alone, and nobody asks about it any more: it stayed open for ever."""
+    async with settling() as b:
+        intent = OrderIntent(1, "s", BTC, Side.BUY, D("0.4"), OrderType.LIMIT, D(100), TimeInForce.GTC)
+        b.tracker.sent("c1", 1, intent)
+        b.log.extend(b.tracker.accepted("c1", "v1", 5))
+        stream = CoinbaseUserProtocol("coinbase", b.tracker)
+        b.venue.order("v1", "c1", order_configuration=sized("0.8"))
+        shown = [("0", "0.8", "OPEN"), ("0.4", "0", "FILLED")]
+        frames = [
+            user(seq, user_order(filled=filled, leaves_quantity=left, status=status, limit_price="100"))
+            for seq, (filled, left, status) in enumerate(shown)
+        ]
+        b.log.extend(stream.receive_frame(frames[0], b.clock.now_ns()))
+        b.settler.wake_for_fills()
+        await until(lambda: [one.qty for one in b.log.of(OrderReplaced)] == [D("0.8")])
+        b.clock.advance(600_000_000_000)
+        b.venue.orders[0].update(status="FILLED", filled_size="0.4", order_configuration=sized("0.4"))
+        b.venue.fills = [fill("e1")]
+        b.log.extend(stream.receive_frame(frames[1], b.clock.now_ns()))
+        b.settler.wake_for_fills()
+        await until(lambda: b.log.of(OrderFilled))
+        await until(lambda: [one.qty for one in b.log.of(OrderReplaced)] == [D("0.8"), D("0.4")])

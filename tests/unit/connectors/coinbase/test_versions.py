@@ -282,3 +282,21 @@ def test_an_order_that_somebody_changes_back_to_what_it_was_is_asked_about() -> 
     assert versions.told(streamed("0", "2", "100"), 2 * S, 2 * S)
     assert versions.told(streamed("0", "4", "100"), 600 * S, 600 * S) == []
     assert versions.take_strange() == ["c1"]
+
+
+def test_a_look_up_that_is_behind_a_change_by_hand_does_not_tell_it_back() -> None:
+    """As one that is behind a change of ours: the order would hold less than it may fill."""
+    versions = Versions("coinbase")
+    versions.follow("c1", "v1", Version(D(4), D(100)))
+    assert shown(versions.looked_up(listed("6", "100"), 30 * S, 30 * S, GRACE_NS)) == [(D(6), D(100))]
+    assert versions.looked_up(listed("4", "100"), 30 * S + 1, 30 * S + 2, GRACE_NS) == []
+
+
+def test_a_change_back_to_what_the_order_was_before_a_change_by_hand_is_not_proved_by_a_late_look_up() -> None:
+    """It shows the order as it was before both; the refusal of ours would come to nothing."""
+    versions = Versions("coinbase")
+    versions.follow("c1", "v1", Version(D(4), D(100)))
+    assert shown(versions.looked_up(listed("6", "100"), 30 * S, 30 * S, GRACE_NS)) == [(D(6), D(100))]
+    versions.begin(change("4", "100", "6", "100"), 30 * S + 1)
+    assert versions.looked_up(listed("4", "100"), 30 * S + 2, 30 * S + 3, GRACE_NS) == []
+    assert versions.is_pending("v1")

@@ -300,3 +300,18 @@ def test_a_change_back_to_what_the_order_was_before_a_change_by_hand_is_not_prov
     versions.begin(change("4", "100", "6", "100"), 30 * S + 1)
     assert versions.looked_up(listed("4", "100"), 30 * S + 2, 30 * S + 3, GRACE_NS) == []
     assert versions.is_pending("v1")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        *(listed(qty, "100") for qty in ("NaN", "0", "-1", "Infinity", "1E+40")),
+        *(listed("4", px) for px in ("NaN", "0", "-Infinity")),
+        listed("4", "99", edit_history=[wire.OrderEdit("99", "0", "2026-11-20T14:03:09Z")]),
+    ],
+)
+def test_a_record_without_a_size_or_a_price_that_makes_sense_is_no_version(record: wire.RestOrder) -> None:
+    """Told as one it is a fact that cannot be booked, which halts: any order that rests is looked up and compared."""
+    versions = Versions("coinbase")
+    versions.follow("c1", "v1", Version(D(4), D(100)))
+    assert versions.looked_up(record, 30 * S, 30 * S, GRACE_NS) == []

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from connectors.coinbase.user_protocol import CoinbaseUserProtocol
 from engine.commands import OrderIntent, OrderType, TimeInForce
-from engine.events import OrderFilled, OrderReplaced, Side
+from engine.events import OrderFilled, OrderFound, OrderReplaced, Side
 from tests.support.coinbase import BTC, fill, user, user_order
 from tests.support.coinbase_settle import settling
 from tests.support.waiting import until
@@ -42,3 +42,12 @@ async def test_an_order_that_was_changed_back_by_hand_and_filled_as_that_has_end
         b.settler.wake_for_fills()
         await until(lambda: b.log.of(OrderFilled))
         await until(lambda: [one.qty for one in b.log.of(OrderReplaced)] == [D("0.8"), D("0.4")])
+
+
+async def test_a_strangers_order_that_was_changed_before_it_was_found_is_as_large_as_its_history_says() -> None:
+    """As each look-up has it: whether its configuration follows a change was never asked of the venue."""
+    async with settling(start=False) as b:
+        history = [{"price": "100", "size": "4", "replace_accept_timestamp": "2026-11-20T14:03:09Z"}]
+        b.venue.order("h1", "by-hand", side="SELL", order_configuration=sized("0.4"), edit_history=history)
+        assert await b.settler.find_strangers({"BTC-USD": BTC}) == []
+        assert [one.qty for one in b.log.of(OrderFound)] == [D(4)]

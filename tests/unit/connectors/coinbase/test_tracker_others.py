@@ -238,3 +238,13 @@ def test_an_adopted_order_of_what_is_not_traded_any_more_has_its_fills_told() ->
     t.sent("c2", 1)
     t.accepted("c2", "v2", 2)
     assert book(t, "e3", order_id="v2") == []
+
+
+@pytest.mark.parametrize("earlier", ["2026-11-19T01:00:00Z", "2026-11-19T01:00:00.5Z"])
+def test_the_oldest_entries_are_those_of_the_earliest_time_however_it_is_spelt(earlier: str) -> None:
+    """Without the zeros at its end a time is shorter than a later one, and no text sorts as it."""
+    t = tracker()
+    t.adopt("hand", "v1", Decimal("0.4"), (), ended=False, of_others=True)
+    entries = [listed("e1", trade_time=earlier), listed("e2", trade_time="2026-11-19T01:00:00.51Z")]
+    t.recall(entries)
+    assert [event.trade_id for one in entries for event in t.book(one, 1) if type(event) is OrderFilled] == ["e2"]

@@ -315,3 +315,10 @@ def test_a_record_without_a_size_or_a_price_that_makes_sense_is_no_version(recor
     versions = Versions("coinbase")
     versions.follow("c1", "v1", Version(D(4), D(100)))
     assert versions.looked_up(record, 30 * S, 30 * S, GRACE_NS) == []
+
+
+def test_sums_beyond_all_numbers_on_the_stream_are_no_version() -> None:
+    """An exception would end the line, and the next one: the snapshot shows the order again."""
+    versions = Versions("coinbase")
+    versions.follow("c1", "v1", Version(D(4), D(100)))
+    assert versions.told(streamed("9e999999", "9e999999", "100"), S, S) == []

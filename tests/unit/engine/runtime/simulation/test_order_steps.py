@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from engine.order_states import FINAL, OrderState
+from engine.order_states import FINAL, TABLE, Happening, OrderState
 from engine.runtime.simulation.order_steps import Seen, find_backward_step
 
 S = OrderState
@@ -37,3 +37,10 @@ def test_one_that_had_filled_lives_on_where_it_is_larger(
     """And may be cancelled in the same moment; not where nothing is left of it."""
     assert (find_backward_step(seen(S.FILLED), seen(after, filled, qty)) == "") is is_well
     assert find_backward_step(seen(S.CANCELLED), seen(after, filled, qty)) != ""
+
+
+@pytest.mark.parametrize("what", [Happening.CANCEL, Happening.EXPIRE, Happening.LOSE])
+def test_one_that_was_larger_than_it_had_filled_may_have_ended_by_the_next_look(what: Happening) -> None:
+    """As the table has it: two facts may come between two looks."""
+    grown = TABLE[S.FILLED, Happening.GROW]
+    assert find_backward_step(seen(S.FILLED), seen(TABLE[grown, what], "1", "2")) == ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from connectors.coinbase.user_protocol import CoinbaseUserProtocol
 from engine.commands import OrderIntent, OrderType, TimeInForce
 from engine.events import OrderFilled, OrderFound, OrderReplaced, Side
@@ -51,3 +53,23 @@ async def test_a_strangers_order_that_was_changed_before_it_was_found_is_as_larg
         b.venue.order("h1", "by-hand", side="SELL", order_configuration=sized("0.4"), edit_history=history)
         assert await b.settler.find_strangers({"BTC-USD": BTC}) == []
         assert [one.qty for one in b.log.of(OrderFound)] == [D(4)]
+
+
+async def test_one_look_up_that_is_behind_does_not_settle_as_what_an_order_has_filled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Made smaller by hand and filled as that: the record still shows it open and as it was.  With the doubt gone, and
+    the order's end told, nobody asks any more, and it stayed open in the books for ever."""
+    monkeypatch.setattr("connectors.coinbase.settle.CHECK_AGAIN_S", 0.05)
+    async with settling() as b:
+        intent = OrderIntent(1, "s", BTC, Side.BUY, D("0.8"), OrderType.LIMIT, D(100), TimeInForce.GTC)
+        b.tracker.sent("c1", 1, intent)
+        b.log.extend(b.tracker.accepted("c1", "v1", 5))
+        b.venue.order("v1", "c1", order_configuration=sized("0.8"))
+        b.venue.fills = [fill("e1")]
+        told = user_order(filled="0.4", leaves_quantity="0", status="FILLED", limit_price="100")
+        b.log.extend(CoinbaseUserProtocol("coinbase", b.tracker).receive_frame(user(0, told), b.clock.now_ns()))
+        b.settler.wake_for_fills()
+        await until(lambda: b.log.of(OrderFilled) and [call for call in b.venue.calls if call.endswith("/v1")])
+        b.venue.orders[0].update(status="FILLED", filled_size="0.4", order_configuration=sized("0.4"))
+        await until(lambda: [one.qty for one in b.log.of(OrderReplaced)] == [D("0.4")])

@@ -6,7 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.user_protocol import CoinbaseUserProtocol
+from connectors.coinbase.versions import Version
 from engine.commands import OrderIntent, OrderType, TimeInForce
 from engine.events import OrderFilled, OrderFound, OrderReplaced, Side
 from tests.support.coinbase import BTC, fill, user, user_order
@@ -73,3 +75,30 @@ async def test_one_look_up_that_is_behind_does_not_settle_as_what_an_order_has_f
         await until(lambda: b.log.of(OrderFilled) and [call for call in b.venue.calls if call.endswith("/v1")])
         b.venue.orders[0].update(status="FILLED", filled_size="0.4", order_configuration=sized("0.4"))
         await until(lambda: [one.qty for one in b.log.of(OrderReplaced)] == [D("0.4")])
+
+
+BRACKET = {"trigger_bracket_gtc": {"base_size": "1", "limit_price": "50000", "stop_trigger_price": "62000"}}
+
+
+async def test_a_bracket_of_others_that_buys_is_no_other_version_on_the_stream_than_in_the_listing() -> None:
+    """Its price is what its trigger may cost, the stream tells its target: each message had it looked up."""
+    async with settling(start=False) as b:
+        b.venue.order("h1", "by-hand", order_configuration=BRACKET)
+        assert await b.settler.find_strangers({"BTC-USD": BTC}) == []
+        told = user_order("h1", "by-hand", leaves_quantity="1", limit_price="50000")
+        CoinbaseUserProtocol("coinbase", b.tracker).receive_frame(user(0, told), 7)
+        assert b.tracker.take_doubted() == []
+
+
+async def test_a_bracket_of_others_that_buys_is_worth_the_same_in_the_next_sessions_snapshot() -> None:
+    """It was told there as changed by hand, to less than it may cost."""
+    async with settling(start=False) as b:
+        b.venue.order("h1", "by-hand", order_configuration=BRACKET)
+        assert await b.settler.find_strangers({"BTC-USD": BTC}) == []
+        (found,) = b.log.of(OrderFound)
+        t = OrderTracker("coinbase", {"BTC-USD": BTC})
+        t.adopt("by-hand", "h1", D(0), (), ended=False, of_others=True, instrument=BTC)
+        t.versions.follow("by-hand", "h1", Version(found.qty, found.limit_px), is_doubtful=True)
+        told = user(0, user_order("h1", "by-hand", leaves_quantity="1", limit_price="50000"), kind="snapshot")
+        events = CoinbaseUserProtocol("coinbase", t).receive_frame(told, 7)
+        assert [event for event in events if type(event) is OrderReplaced] == []

@@ -207,3 +207,17 @@ async def test_a_later_session_looks_for_the_exit_of_an_entry_that_had_ended(tmp
         async with session(hand, [entry]) as two:
             await until(lambda: (OrderAttached, EXIT) in kinds(two))
             assert kinds(two) == [(OrderAttached, EXIT)]
+
+
+async def test_a_strangers_order_that_was_held_is_told_before_the_account_is(tmp_path: Path) -> None:
+    """An entry of the session before has no answer, so the owner's order may be its exit; the entry never arrived.  Of
+    an account that is confirmed every open order is known: entries go on from there."""
+    async with still_exchange(tmp_path) as hand:
+        hand.place("owner", "BUY", "0.02", hand.best()[0] - 100)
+        made = msgspec.structs.replace(new_order("in", qty=D("0.01")), ts_ns=time.time_ns())
+        order = NewOrderWithExits(made.ts_ns, made.client_order_id, made.venue, made.intent, D(99_000), D(500))
+        async with session(hand, [CarriedOrder(order, "sent", "", D(0), D(0), ())]) as one:
+            await until(lambda: one.log.of(OrderFound))
+            assert one.kinds("in") == [OrderRejected]
+            (found,) = one.log.of(OrderFound)
+            assert one.log.index(found) < one.log.index(one.settled()[0])

@@ -14,6 +14,7 @@ from engine.events import Liquidity, Side
 
 LIQUIDITY = {"MAKER": Liquidity.MAKER, "TAKER": Liquidity.TAKER}
 _PLAIN_TYPES = frozenset({"", "FILL"})
+_DIGITS = 40
 
 
 def is_execution(fill: Fill) -> bool:
@@ -56,9 +57,9 @@ def moves(fill: Fill, base: str, quote: str) -> tuple[tuple[str, Decimal], ...]:
 
 
 def exact(text: str) -> Decimal | None:
-    """A number as the venue writes it; None for what is none."""
+    """A number as the venue writes it; None for what is none, or no amount of anything (10^40 and more)."""
     try:
         value = Decimal(text)
     except InvalidOperation:
         return None
-    return value if value.is_finite() else None
+    return value if value.is_finite() and value.adjusted() < _DIGITS else None

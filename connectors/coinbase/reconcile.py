@@ -223,7 +223,10 @@ class AccountReconciler:
         themselves in time."""
         self._settler.reconcile()
         await self._find_strangers()
-        return await self._await_shown(bound_s)
+        unresolved = await self._await_shown(bound_s)
+        if self._tracker.strangers:  # what was held until then has come with no entry of ours
+            await self._find_strangers()
+        return unresolved
 
     async def _await_shown(self, bound_s: float) -> list[str]:
         """Wait for open orders of ours to be known, with what they have filled; client ids of those that are not."""

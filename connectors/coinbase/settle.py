@@ -292,7 +292,7 @@ class Settler:
         if adjusted := dict.fromkeys(fill.order_id for fill in self._adjustments.news(fills)):
             await self.read_fills_of(list(adjusted))  # with the executions that they are about, however old those are
         self.wake_for_fills()
-        return sorted(fills, key=lambda fill: fill.trade_time)
+        return self._tracker.in_order(fills)
 
     async def look_up_open(self) -> None:
         """Ask about every open order of ours now, one after the other.  Raises ``VenueError``."""
@@ -339,7 +339,7 @@ class Settler:
 
     def _book(self, fills: list[wire.Fill]) -> int:
         now_ns = self._clock.now_ns()
-        for fill in sorted(filter(is_execution, fills), key=lambda fill: fill.trade_time):  # ties: the listing's order
+        for fill in self._tracker.in_order(filter(is_execution, fills)):
             self._emit(self._tracker.book(fill, now_ns))
         return now_ns
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from connectors.coinbase.fills import exact
 from connectors.coinbase.inquiry import Inquiry
+from connectors.coinbase.versions import listed_version
 
 
 async def find_strangers(inquiry: Inquiry, instruments: Mapping[str, str]) -> list[str]:
@@ -36,14 +37,14 @@ async def find_strangers(inquiry: Inquiry, instruments: Mapping[str, str]) -> li
                 found = tracker.of_venue(listed.order_id)
                 if found is not None and (found.ours or found.held):
                     continue
-            size = listed.size_and_price()
-            if size is None:
+            shown = listed_version(listed)
+            if shown is None:
                 unreadable.append(listed.order_id)
                 continue
             filled_qty = exact(listed.filled_size) or Decimal(0)
             inquiry.emit(
                 tracker.find(
-                    listed.client_order_id, listed.order_id, instrument, listed.side, size[0], filled_qty, size[1],
+                    listed.client_order_id, listed.order_id, instrument, listed.side, shown.qty, filled_qty, shown.px,
                     inquiry.clock.now_ns(),
                 )
             )  # fmt: skip

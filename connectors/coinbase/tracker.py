@@ -85,6 +85,10 @@ class OrderTracker(ExitTracking):
         """Empty where it is one that neither this session nor the one before it knew."""
         return self._products.get(fill.product_id) or order.instrument
 
+    def in_order(self, fills: Iterable[Fill]) -> list[Fill]:
+        """The oldest first; those of one moment as they are listed."""
+        return sorted(fills, key=lambda fill: self._time(fill.trade_time))
+
     def is_told(self, order: Tracked, fill: Fill) -> bool:
         """Whether a booked entry was told as a fill, and is no part of the opening balances."""
         return order.ours or not (self._time(fill.trade_time) < self.since_ns or fill.entry_id in self._part)
@@ -315,7 +319,7 @@ class OrderTracker(ExitTracking):
             if order is None or not order.unnamed_qty:
                 continue
             order.entries = {} if order.entries is None else order.entries
-            mine = sorted((fill for fill in fills if fill.order_id == order_id), key=lambda fill: fill.trade_time)
+            mine = self.in_order(fill for fill in fills if fill.order_id == order_id)
             listed = [(fill.entry_id, base_qty(fill) or ZERO) for fill in mine if is_execution(fill)]
             names, is_whole = unnamed(order.unnamed_qty, listed, order.entries)
             order.entries.update(dict.fromkeys(names, 0))

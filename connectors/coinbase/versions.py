@@ -1,4 +1,4 @@
-"""Which version lives of an order that was asked to be changed in place: pure, no clock, no socket.
+"""Which version of an order lives, as we or somebody by hand may change it in place: pure, no clock, no socket.
 
 Owns the changes that are under way and what counts as proof.  An answer is none: it says that the venue has taken the
 request.  The new version shown is proof that it was done, by the user stream or by a look-up.  The old version shown is
@@ -17,9 +17,12 @@ from connectors.coinbase import wire
 from connectors.coinbase.fills import exact
 from engine.commands import ReplaceOrder
 from engine.events import InputEvent, OrderReplaced, ReplaceRejected
+from engine.sanity import amounts_defect
 
 LOOKS = 2
 """Look-ups that must show the old version before a change is given up."""
+STREAM_LAG_NS = 15_000_000_000
+"""The user stream may be that far behind what was told: so soon a version of before proves nothing."""
 LAG_NS = 1_000_000_000
 """A look-up may be that far behind what was shown before: so soon it proves no return to an older version."""
 _DEAD = frozenset({"CANCELLED", "EXPIRED", "FAILED"})
@@ -61,6 +64,8 @@ class _Known(msgspec.Struct, gc=False):
     """It has filled as this as far as the earlier session knew, and something shows it as open."""
     is_revived: bool = False
     """It was shown to be larger than that."""
+    has_filled: bool = False
+    """The stream has shown it filled: a look-up that shows it open is behind."""
 
     def has_been(self, version: Version) -> bool:
         return version == self.version or version in self.past
@@ -152,17 +157,22 @@ class Versions:
         order_id, status = order.order_id, order.status
         edit, known = self._edits.get(order_id), self._known.get(order_id)
         events: list[InputEvent] = []
-        filled_qty, left_qty = exact(order.cumulative_quantity), exact(order.leaves_quantity)
-        is_over = known is not None and known.is_over
-        if status in _SHOWN and known is not None and not is_over and filled_qty is not None and left_qty is not None:
-            shown = Version(filled_qty + left_qty, exact(order.limit_price))
+        shown = streamed_version(order) if status in _SHOWN else None
+        if known is not None and shown is not None and not known.is_over:
+            known.has_filled = known.has_filled or status == "FILLED"
+            may_lag = status == "OPEN" and ts_recv_ns - known.since_ns < STREAM_LAG_NS
             if edit is not None and shown == edit.new and not edit.is_return:
                 events.append(self._done(order_id, edit, ts_event_ns, ts_recv_ns))
             elif edit is None and is_snapshot and known.is_doubtful and status == "OPEN" and shown.px is not None:
                 known.is_doubtful = False
                 if shown != known.version:
                     events += self._tell(order_id, known.client_order_id, shown, ts_recv_ns)
-            elif edit is None and shown.px is not None and not known.has_been(shown):
+            elif (
+                edit is None
+                and shown.px is not None
+                and shown != known.version
+                and not (may_lag and known.has_been(shown))
+            ):
                 known.is_doubtful = known.is_doubtful or status == "FILLED"
                 self._strange[known.client_order_id] = None
         if status in _DEAD or (status == "FILLED" and not self.is_doubtful(order_id)):
@@ -178,10 +188,13 @@ class Versions:
         shown = listed_version(order)
         if order.status not in _SHOWN or shown is None or order_id not in self._known:
             return []
-        if self._known[order_id].is_over and not self._lives_on(order, shown, asked_ns, grace_ns):
+        known = self._known[order_id]
+        if known.is_over and not self._lives_on(order, shown, asked_ns, grace_ns):
+            return []
+        if known.has_filled and order.status == "OPEN":
             return []
         if asked_ns:
-            self._known[order_id].is_doubtful = False
+            known.is_doubtful = False
         if edit is None:
             return self._compare(order, shown, asked_ns, now_ns, grace_ns)
         events: list[InputEvent] = []
@@ -194,7 +207,7 @@ class Versions:
             events.append(self._not_done(edit, "unknown_order", "it filled as it was before", now_ns))
         elif shown != edit.new and asked_ns >= edit.asked_ns:
             if shown != edit.old:
-                if self._known[order_id].has_been(shown) and asked_ns - self._known[order_id].since_ns < grace_ns:
+                if known.has_been(shown) and asked_ns - known.since_ns < grace_ns:
                     return []  # it may be behind
                 events += self._tell(order_id, edit.client_order_id, shown, now_ns)
                 edit.old = shown
@@ -247,7 +260,7 @@ class Versions:
         known = self._known.get(order_id)
         if known is not None:
             known.past.add(known.version)
-            known.version = shown
+            known.version, known.since_ns = shown, now_ns
         return [OrderReplaced(now_ns, now_ns, self._venue, client_order_id, order_id, shown.qty, shown.px)]
 
     def _done(self, order_id: str, edit: _Edit, ts_event_ns: int, ts_recv_ns: int) -> InputEvent:
@@ -275,9 +288,25 @@ def listed_version(order: wire.RestOrder) -> Version | None:
     for what cannot be read.
     """
     size = order.size_and_price()
-    configured = None if size is None else Version(*size)
+    configured = None if size is None else _sane(*size)
     history = sorted(order.edit_history or [], key=lambda edit: edit.replace_accept_timestamp)
     if not history:
         return configured
     qty, px = exact(history[-1].size), exact(history[-1].price)
-    return None if qty is None or px is None else Version(qty, px)
+    return None if qty is None or px is None else _sane(qty, px)
+
+
+def streamed_version(order: wire.UserOrder) -> Version | None:
+    """What the user stream shows.  Of an order with a trigger its price is no limit of what it may cost: none is told.
+    None for what cannot be read."""
+    filled_qty, left_qty = exact(order.cumulative_quantity), exact(order.leaves_quantity)
+    if filled_qty is None or left_qty is None:
+        return None
+    px = exact(order.limit_price)
+    return _sane(filled_qty + left_qty, None if px is None or px <= 0 or exact(order.stop_price) else px)
+
+
+def _sane(qty: Decimal, px: Decimal | None) -> Version | None:
+    """None where it is no version that any order can have."""
+    amounts = (qty,) if px is None else (qty, px)
+    return None if amounts_defect(*amounts) or min(amounts) <= 0 else Version(qty, px)

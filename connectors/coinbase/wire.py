@@ -44,6 +44,7 @@ class UserOrder(msgspec.Struct, gc=False):
     cancel_reason: str = ""
     reject_reason: str = ""
     limit_price: str = ""
+    stop_price: str = ""
 
 
 class UserEvent(msgspec.Struct, gc=False):

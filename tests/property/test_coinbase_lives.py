@@ -47,7 +47,7 @@ def _recall_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OrderTracker, "recall", lambda *_: None)
 
 
-@pytest.mark.parametrize(("plant", "known"), [(_never_resize, 23), (_put_nothing_off, 52), (_recall_nothing, 10)])
+@pytest.mark.parametrize(("plant", "known"), [(_never_resize, 23), (_put_nothing_off, 105), (_recall_nothing, 10)])
 def test_a_planted_defect_is_found(
     plant: Callable[[pytest.MonkeyPatch], None], known: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,7 +85,7 @@ async def test_a_bracket_of_others_that_buys_is_no_other_version_on_the_stream_t
     async with settling(start=False) as b:
         b.venue.order("h1", "by-hand", order_configuration=BRACKET)
         assert await b.settler.find_strangers({"BTC-USD": BTC}) == []
-        told = user_order("h1", "by-hand", leaves_quantity="1", limit_price="50000")
+        told = user_order("h1", "by-hand", leaves_quantity="1", limit_price="50000", stop_price="62000")
         CoinbaseUserProtocol("coinbase", b.tracker).receive_frame(user(0, told), 7)
         assert b.tracker.take_doubted() == []
 
@@ -99,6 +99,10 @@ async def test_a_bracket_of_others_that_buys_is_worth_the_same_in_the_next_sessi
         t = OrderTracker("coinbase", {"BTC-USD": BTC})
         t.adopt("by-hand", "h1", D(0), (), ended=False, of_others=True, instrument=BTC)
         t.versions.follow("by-hand", "h1", Version(found.qty, found.limit_px), is_doubtful=True)
-        told = user(0, user_order("h1", "by-hand", leaves_quantity="1", limit_price="50000"), kind="snapshot")
+        told = user(
+            0,
+            user_order("h1", "by-hand", leaves_quantity="1", limit_price="50000", stop_price="62000"),
+            kind="snapshot",
+        )
         events = CoinbaseUserProtocol("coinbase", t).receive_frame(told, 7)
         assert [event for event in events if type(event) is OrderReplaced] == []

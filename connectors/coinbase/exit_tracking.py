@@ -21,6 +21,8 @@ UNCANCELLED = frozenset({"PENDING", "OPEN", "QUEUED", "EDIT_QUEUED"})
 """Statuses of an order that lives and that no cancel is at work on."""
 LIVE = UNCANCELLED | {"CANCEL_QUEUED"}
 ENDED = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
+OVERFILL_NS = 15_000_000_000
+"""So long after an exit has filled, what its entry has filled before was shown."""
 
 
 class ExitTracking:
@@ -164,7 +166,7 @@ class ExitTracking:
     def _tell_exit_due(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:
         """Tell it as soon as something of its entry was."""
         if not order.accepted:
-            if not self._may_tell(order, ZERO):
+            if not self._may_tell(order, ZERO, ts_recv_ns):
                 assert order.attachment is not None
                 self._doubted[order.attachment.entry] = None
                 return
@@ -204,14 +206,17 @@ class ExitTracking:
             order.size_qty = max(order.size_qty, min(max(order.claimed_qty, order.booked_qty), entry.booked_qty))
         return order.size_qty != before_qty
 
-    def _may_tell(self, order: Tracked, qty: Decimal) -> bool:
-        """Whether as much of its entry was told as an execution of ``qty`` more would close; 0: whether any was."""
+    def _may_tell(self, order: Tracked, qty: Decimal, ts_recv_ns: int) -> bool:
+        """Whether as much of its entry was told as an execution of ``qty`` more would close; 0: whether any was.  What
+        its entry never filled is not awaited for ever: long after the exit has filled it is an overfill."""
         assert order.attachment is not None
         entry = self._by_client.get(order.attachment.entry)
         if entry is None or (entry.closed and (order.accepted or entry.booked_qty > ZERO)):
             return True
         if order.closed and order.accepted:
             return True  # its end was told: what comes after that is waited for by nobody
+        if order.end == "FILLED" and ts_recv_ns - order.changed_ns >= OVERFILL_NS:
+            return ZERO < entry.claimed_qty <= entry.booked_qty
         return entry.booked_qty > ZERO and entry.booked_qty >= order.booked_qty + qty
 
     def _catch_up(self, order: Tracked, ts_event_ns: int, ts_recv_ns: int, events: list[InputEvent]) -> None:

@@ -351,7 +351,7 @@ class OrderTracker(ExitTracking):
                 f"commission {fill.commission}"
             )
             return []
-        if order.attachment is not None and known is None and not self._may_tell(order, qty):
+        if order.attachment is not None and known is None and not self._may_tell(order, qty, ts_recv_ns):
             defer(order, fill)
             return []
         said = hash((side, qty, fill.price, fill.commission)) or 1

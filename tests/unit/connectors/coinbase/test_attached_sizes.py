@@ -6,7 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from connectors.coinbase.exit_tracking import OVERFILL_NS
 from engine.events import OrderAttached, OrderFilled
+from tests.support.coinbase_tracker import listed
 from tests.unit.connectors.coinbase.test_attached import book, observe, see_exit, tracker
 
 D = Decimal
@@ -54,3 +56,22 @@ def test_what_an_exit_fills_after_its_end_was_told_waits_for_nothing() -> None:
     book(t, "e2", "x1", "0.2")
     assert [type(event) for event in book(t, "e3", "x1", "0.1")] == [OrderFilled]
     assert not t.defers
+
+
+@pytest.mark.fault("B7")
+@pytest.mark.parametrize("claimed", ["0.2", "0.4"])
+def test_what_an_exit_fills_beyond_its_entry_is_put_off_for_a_while(claimed: str) -> None:
+    """Its entry rests: it may have filled more that nobody has told yet.  Long after the exit has ended it has not, if
+    all that it claims is booked; the account could not be confirmed as long as it rests."""
+    t = tracker()
+    observe(t, "OPEN", "0.2")
+    book(t, size="0.2")
+    t.name_exit("c1", "x1", 9)
+    see_exit(t, "FILLED", "0.3")
+    book(t, "e2", "x1", "0.2")
+    observe(t, "OPEN", claimed)
+    over = listed("e3", order_id="x1", side="SELL", size="0.1")
+    assert t.book(over, OVERFILL_NS) == []
+    assert t.defers
+    late = [type(event) for event in t.book(over, 2 * OVERFILL_NS)]
+    assert (OrderFilled in late, t.defers) == ((True, False) if claimed == "0.2" else (False, True))

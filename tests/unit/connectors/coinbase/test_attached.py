@@ -27,6 +27,7 @@ from engine.events import (
     OrderRejected,
     Side,
 )
+from tests.support.account import Account
 from tests.support.coinbase import BTC, TS_NS, fill, new_order
 
 D = Decimal
@@ -424,3 +425,54 @@ def test_a_later_session_knows_the_exit_by_its_id() -> None:
     known = Attachments()
     made = known.expect(entry(time_in_force=TimeInForce.IOC), "BTC-USD", "x1")
     assert (made.fate, known.unnamed("BTC-USD"), known.of_exit("x1")) == ("told", [], made)
+
+
+def open_in_the_books(told: list[InputEvent]) -> list[tuple[str, Decimal]]:
+    """What a core that is told this holds for open."""
+    account = Account()
+    for event in told:
+        account.publish(event)
+    return [(one.client_order_id, one.leaves_qty) for one in account.core.orders.open_orders()]
+
+
+def an_earlier_sessions(filled: str, entries: tuple[str, ...], *, ended: bool) -> OrderTracker:
+    """Its entry filled; the exit was told as somebody else's, with so much of it filled."""
+    t = OrderTracker("coinbase", {"BTC-USD": BTC})
+    t.adopt("c1", "v1", D("0.4"), ("e1",), ended=True, instrument=BTC)
+    t.adopt("x1", "x1", D(filled), entries, ended=ended, of_others=True, instrument=BTC)
+    t.attachments.expect(entry(), "BTC-USD")
+    return t
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_exit_that_filled_as_somebody_elses_before_it_was_known_ends_when_it_is_full(ended: bool) -> None:
+    """A part of it, or all while nobody looked: what was told under another name does not fill the exit in the books,
+    where it stayed open for ever."""
+    t = an_earlier_sessions("0.1", ("e2",), ended=ended)
+    told = t.name_exit("c1", "x1", 5)
+    told += see_exit(t, filled="0.1", leaves="0.3") + see_exit(t, "FILLED", "0.4")
+    told += book(t, "e3", "x1", "0.3") + t.fills_read("x1", 9, after_end=True)
+    assert t.open_orders() == []
+    assert open_in_the_books(told) == []
+
+
+def test_an_exit_that_filled_while_nobody_looked_and_was_known_afterwards_has_ended() -> None:
+    """Its executions were read before its entry named it, so they were told as somebody else's."""
+    t = an_earlier_sessions("0", (), ended=True)
+    told = book(t, "e2", "x1") + t.name_exit("c1", "x1", 5)
+    told += see_exit(t, "FILLED", "0.4") + t.fills_read("x1", 9, after_end=True)
+    assert t.open_orders() == []
+    assert open_in_the_books(told) == []
+
+
+def test_an_exit_that_was_told_as_somebody_elses_in_this_session_ends_when_it_is_full() -> None:
+    t = tracker()
+    t.open(0, (0, 0))
+    t.accepted("c1", "v1", 5)
+    told = see_exit(t) + t.release(t.held_orders()[0], 5)
+    told += t.find("x1", "x1", BTC, "SELL", D("0.4"), D(0), D(62000), 5) + book(t, "e2", "x1", "0.1")
+    told += observe(t, "FILLED", "0.4") + book(t) + t.name_exit("c1", "x1", 5)
+    told += see_exit(t, filled="0.1", leaves="0.3") + see_exit(t, "FILLED", "0.4")
+    told += book(t, "e3", "x1", "0.3") + t.fills_read("x1", 9, after_end=True)
+    assert t.open_orders() == []
+    assert EXIT not in dict(open_in_the_books(told))

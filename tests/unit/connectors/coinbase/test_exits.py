@@ -212,3 +212,34 @@ async def test_what_is_listed_for_an_entry_that_rests_for_days_does_not_grow() -
         asked = [parse_qs(call)["start_date"][0] for call in b.venue.calls if "/batch" in call]
         days = [wire.format_time(TS_NS + day * DAY_NS - LISTING_MARGIN_NS) for day in (0, 0, 1, 0)]
         assert asked == days
+
+
+async def test_an_exit_that_is_known_again_is_looked_up_as_it_may_have_ended_meanwhile() -> None:
+    """An earlier session took it for somebody else's, and it was cancelled while nobody looked: told as open, with
+    nobody asking, the position had no exit until the account was next confirmed."""
+    async with settling() as b:
+        b.tracker.adopt("c1", "v1", Decimal("0.4"), ("e1",), ended=True, instrument=BTC)
+        b.tracker.adopt("x1", "x1", Decimal(0), (), ended=True, of_others=True, instrument=BTC)
+        b.tracker.attachments.expect(entry(), "BTC-USD")
+        b.venue.order("v1", "c1", "FILLED", "0.4", attached_order_id="x1")
+        b.venue.order("x1", "x1", "CANCELLED", side="SELL")
+        b.venue.fills = [fill("e1", "v1")]
+        b.settler.reconcile()
+        await b.settler.read_fills_of(["v1", "x1"])
+        await b.settler.read_fills_of(await b.settler.exits.find_made())
+        assert [event.client_order_id for event in b.log.of(OrderAttached)] == [EXIT]
+        await until(lambda: [event.client_order_id for event in b.log.of(OrderCancelled)] == [EXIT])
+
+
+async def test_the_end_of_an_exit_that_came_before_it_was_known_again_is_not_forgotten() -> None:
+    """It waited for an execution while the entry named it; the stream does not tell it twice."""
+    async with settling() as b:
+        b.tracker.adopt("c1", "v1", Decimal("0.4"), ("e1",), ended=True, instrument=BTC)
+        b.tracker.adopt("x1", "x1", Decimal(0), (), ended=False, of_others=True, instrument=BTC)
+        b.tracker.attachments.expect(entry(), "BTC-USD")
+        b.venue.order("x1", "x1", "CANCELLED", "0.1", side="SELL")
+        b.claim("x1", "x1", "0.1", "CANCELLED")
+        b.log.extend(b.tracker.name_exit("c1", "x1", 5))
+        b.venue.fills = [fill("e2", "x1", "0.1", side="SELL")]
+        await until(lambda: [event.client_order_id for event in b.log.of(OrderFilled)] == [EXIT])
+        await until(lambda: EXIT in [event.client_order_id for event in b.log.of(OrderCancelled)])

@@ -205,6 +205,7 @@ class SimulatedOutside:
                 rng=random.Random(f"connector/{self._seed}/{number}"),
                 carried=carried,
                 carried_balances={} if left is None else left.state.balances(settings.name),
+                carried_trades=() if left is None else left.state.trades,
             )
         )
 

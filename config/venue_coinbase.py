@@ -119,6 +119,7 @@ def _connector(settings: CoinbaseSettings, opening: Opening) -> CoinbaseVenue:
         history=opening.history,
         carried=opening.carried,
         carried_balances=opening.carried_balances,
+        carried_trades=() if opening.earlier is None else opening.earlier.trades,
         identify=opening.identify,
         rival=opening.rival,
     )

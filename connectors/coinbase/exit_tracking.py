@@ -98,11 +98,13 @@ class ExitTracking:
             events.append(
                 OrderCancelled(ts_recv_ns, ts_recv_ns, self.venue, order.client_order_id, venue_order_id, text)
             )
-        if order.ours:
-            order.end = ""  # an earlier session's: that it is nobody else's ended it in the books
+        if order.is_end_adopted:
+            order.end, order.is_end_adopted = "", False  # perhaps only in the books, as it is nobody else's
         self._by_client.pop(order.client_order_id, None)
         self._ended.pop(order.client_order_id, None)
-        self._held.pop(venue_order_id, None)
+        if self._held.pop(venue_order_id, None) is None:
+            self._doubted[attachment.name] = None  # told as somebody else's: it may have ended while nobody asked
+        order.others_qty = order.booked_qty
         order.client_order_id, order.instrument, order.attachment = attachment.name, attachment.instrument, attachment
         order.ours, order.held, order.found, order.accepted, order.closed = True, False, False, False, False
         order.is_end_unread = may_hide_fills(order)
@@ -120,7 +122,12 @@ class ExitTracking:
                 self._by_client.pop(other.client_order_id, None)
                 self._ended.pop(other.client_order_id, None)
                 self._bind(order, order.venue_order_id)
-            order.attachment, order.size_qty, order.is_carried = attachment, size_qty, True
+                order.others_qty = other.booked_qty
+                order.booked_qty += other.booked_qty
+                order.unnamed_qty += other.unnamed_qty
+                order.claimed_qty = max(order.claimed_qty, order.booked_qty)
+                order.entries = {**(other.entries or {}), **(order.entries or {})}
+            order.attachment, order.size_qty, order.is_carried = attachment, size_qty + order.others_qty, True
             order.accepted = order.accepted or order.closed
 
     def release(self, order: Tracked, ts_recv_ns: int) -> list[InputEvent]:
@@ -137,6 +144,31 @@ class ExitTracking:
         """The venue has made none."""
         self.attachments.settle(attachment, "missing")
         return [AttachmentMissing(ts_recv_ns, ts_recv_ns, self.venue, attachment.entry, reason)]
+
+    def _book_of_others(
+        self, order: Tracked, entry_id: str, qty: Decimal, ts_event_ns: int, ts_recv_ns: int
+    ) -> list[InputEvent]:
+        """An execution of an exit that an earlier session has told as one of somebody else's order."""
+        events: list[InputEvent] = []
+        order.entries = {} if order.entries is None else order.entries
+        order.entries[entry_id] = 0
+        order.booked_qty += qty
+        order.others_qty += qty
+        if not order.closed:
+            self._resize(order)
+            if order.accepted:
+                self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
+            self._tell_end(order, ts_event_ns, ts_recv_ns, events)
+        return events
+
+    def _leave_to_others(self, order: Tracked, ts_recv_ns: int, events: list[InputEvent]) -> None:
+        """It has ended, and nothing of it was left to be told as an exit's."""
+        attachment = order.attachment
+        assert attachment is not None
+        self._close(order)
+        if attachment.fate != "missing":
+            text = f"all that {order.venue_order_id} has filled was told as somebody else's"
+            events.extend(self.miss_exit(attachment, text, ts_recv_ns))
 
     def _hold(self, order: Tracked, venue_order_id: str) -> None:
         order.held = True
@@ -170,7 +202,8 @@ class ExitTracking:
                 assert order.attachment is not None
                 self._doubted[order.attachment.entry] = None
                 return
-            if order.closed:  # it went with its entry, unheard of, which has filled something after all
+            if order.closed and not order.is_spent:
+                # It went with its entry, unheard of, which has filled something after all.
                 order.closed, order.is_end_unread = False, may_hide_fills(order)
                 self._ended.pop(order.client_order_id, None)
             self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
@@ -185,13 +218,18 @@ class ExitTracking:
         elif not order.size_qty:
             ended_qty = max(entry.booked_qty, entry.claimed_qty) if entry is not None and entry.end else ZERO
             order.size_qty = ended_qty or attachment.qty
+        qty = order.size_qty - order.others_qty
+        if qty <= ZERO:
+            qty = order.booked_qty - order.others_qty
+        if qty <= ZERO:
+            return  # nothing of it is left to be told as its own
         if not order.accepted:
             order.accepted, order.changed_ns = True, ts_recv_ns
             self.attachments.settle(attachment, "told")
         events.append(
             OrderAttached(
                 ts_event_ns, ts_recv_ns, self.venue, attachment.name, order.venue_order_id, attachment.entry,
-                attachment.instrument, attachment.side, order.size_qty, attachment.target_px, attachment.trigger_px,
+                attachment.instrument, attachment.side, qty, attachment.target_px, attachment.trigger_px,
             )
         )  # fmt: skip
 

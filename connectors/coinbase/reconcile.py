@@ -96,9 +96,13 @@ class AccountReconciler:
         self._adopted: list[str] = []
         self.rounds = AccountRounds(venue, self.settle, every_s=every_s)
 
-    def adopt(self, orders: Sequence[CarriedOrder], balances: Mapping[str, Decimal]) -> None:
-        """Go on with the orders and ``balances`` (by currency) of an earlier session."""
+    def adopt(
+        self, orders: Sequence[CarriedOrder], balances: Mapping[str, Decimal], trades: Sequence[str] = ()
+    ) -> None:
+        """Go on with the orders and ``balances`` (by currency) of an earlier session; ``trades`` are its newest
+        executions of any orders, as ``venue|id``."""
         self._expected = dict(balances)
+        self._tracker.know(entry_id for at, _, entry_id in (one.partition("|") for one in trades) if at == self._venue)
         for order in orders:
             if order.new.venue == self._venue:
                 self._tracker.adopt(

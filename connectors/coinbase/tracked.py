@@ -33,6 +33,8 @@ class Tracked(msgspec.Struct, gc=False):
     """Told as an order of somebody else."""
     told: OrderFound | None = None
     """Of such an order that this session has found: how it was told last."""
+    is_end_adopted: bool = False
+    """The end is an earlier session's: nobody here has seen which one it was."""
     is_end_unread: bool = False
     """The end came without being asked for and nobody has read the fills since: it may hide some of them."""
     closed: bool = False
@@ -59,13 +61,20 @@ class Tracked(msgspec.Struct, gc=False):
     attachment: Attachment | None = None
     """Of an exit that came with an entry: what is known of that."""
     size_qty: Decimal = Decimal(0)
-    """Of such an exit: its size as it was told last."""
+    """Of such an exit: its size as the venue told it last, ``others_qty`` included."""
+    others_qty: Decimal = Decimal(0)
+    """Of such an exit: so much of ``booked_qty`` was told as executions of somebody else's order."""
     is_carried: bool = False
     """Of such an exit: an earlier session has told it, and its end is awaited."""
     held: bool = False
     """Nobody knows yet whose it is, as it may be such an exit: nothing of it is told."""
     deferred: dict[str, Fill] | None = None
     """Its executions that cannot be told yet, by entry."""
+
+    @property
+    def is_spent(self) -> bool:
+        """Of such an exit: whether all that it is to fill was told as executions of somebody else's order."""
+        return Decimal(0) < self.size_qty <= self.others_qty
 
     @property
     def may_rest(self) -> bool:

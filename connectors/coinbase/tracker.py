@@ -67,6 +67,7 @@ class OrderTracker(ExitTracking):
         """What the fills that were told have done to the balances, by currency."""
         self.unreadable_fills = 0
         self._part: frozenset[str] = frozenset()
+        self._told_before: frozenset[str] = frozenset()
         self._products = dict(products)
         self._unreadable: dict[str, str] = {}
         self._unknown: dict[str, str] = {}
@@ -170,6 +171,11 @@ class OrderTracker(ExitTracking):
             return order.claimed_qty > ZERO  # else it waits at the venue for its entry to fill
         return order.held or not order.accepted or wants_fills(order)
 
+    def know(self, entries: Iterable[str]) -> None:
+        """Entries that earlier sessions have told, of whichever orders: of an exit that shows itself now they were told
+        as somebody else's where no order of ours has them."""
+        self._told_before = frozenset(entries)
+
     def adopt(
         self,
         client_order_id: str,
@@ -194,6 +200,7 @@ class OrderTracker(ExitTracking):
             self._bind(order, venue_order_id)
         if ended:
             order.accepted, order.end = not rejected, "FAILED" if rejected else "CANCELLED"
+            order.is_end_adopted = True
             self._close(order)
 
     def find(
@@ -351,9 +358,9 @@ class OrderTracker(ExitTracking):
                 f"commission {fill.commission}"
             )
             return []
-        if order.attachment is not None and known is None and not self._may_tell(order, qty, ts_recv_ns):
-            defer(order, fill)
-            return []
+        is_exit = order.attachment is not None
+        if is_exit and known is None and (put_off := self._put_off(order, fill, qty, ts_recv_ns)) is not None:
+            return put_off
         said = hash((side, qty, fill.price, fill.commission)) or 1
         if known == said:
             self.duplicate_fills += 1
@@ -390,7 +397,7 @@ class OrderTracker(ExitTracking):
             self._accept(order, fill.order_id, ts_ns, ts_recv_ns, events)
             for currency, amount in moves(fill, base, quote):
                 self.moved[currency] = self.moved.get(currency, Decimal(0)) + amount
-            if order.attachment is not None and self._resize(order):
+            if is_exit and (self._resize(order) or order.is_spent):
                 self._tell_exit(order, ts_ns, ts_recv_ns, events)
             events.append(told)
         elif order.told is not None:
@@ -414,6 +421,21 @@ class OrderTracker(ExitTracking):
             self._tell_end(order, ts_recv_ns, ts_recv_ns, events)
             self._follow_entry(order, ts_recv_ns, ts_recv_ns, events)
         return events
+
+    def _put_off(self, order: Tracked, fill: Fill, qty: Decimal, ts_recv_ns: int) -> list[InputEvent] | None:
+        """Of an exit an execution that is not to be told as its own, or not yet; None: it is to be told now."""
+        is_told, ts_ns = fill.entry_id in self._told_before, self._time(fill.trade_time) or ts_recv_ns
+        if order.unnamed_qty and order.others_qty:
+            is_before = not order.is_adopted and (ts_ns < self.since_ns or fill.entry_id in self._part)
+            if is_told or is_before:  # perhaps counted when it was found as somebody else's (``recall``)
+                self._wanted[fill.order_id] = None
+                return []
+        if is_told:
+            return self._book_of_others(order, fill.entry_id, qty, ts_ns, ts_recv_ns)
+        if not self._may_tell(order, qty, ts_recv_ns):
+            defer(order, fill)
+            return []
+        return None
 
     # --- transitions --------------------------------------------------------------------------------------------
 
@@ -492,6 +514,8 @@ class OrderTracker(ExitTracking):
         if not order.end or order.closed or wants_fills(order):
             return
         if order.attachment is not None and not order.accepted:
+            if order.is_spent:
+                self._leave_to_others(order, ts_recv_ns, events)
             return  # nobody has heard of it yet
         args = (ts_event_ns, ts_recv_ns, self.venue, order.client_order_id)
         if order.end == "FILLED" and order.attachment is not None and order.size_qty > order.booked_qty:
@@ -507,8 +531,9 @@ class OrderTracker(ExitTracking):
         elif order.end == "FAILED":
             # Also after an acceptance: accepted is not live (a post-only order that would cross fails afterwards).
             events.append(OrderRejected(*args, *told_end(order.end_reason)))
-        elif order.end == "FILLED" and order.found:
-            # Executions that were told before it was found, by this session or an earlier one, do not fill it anew.
+        elif order.end == "FILLED" and (order.found or ZERO < order.booked_qty <= order.others_qty):
+            # Executions that were told before it was found, by this session or an earlier one, do not fill it anew; nor
+            # do those of an exit that were told as somebody else's, where nothing else fills it.
             events.append(OrderCancelled(*args, order.venue_order_id, "it has filled"))
         self._close(order)
         self._follow_entry(order, ts_event_ns, ts_recv_ns, events)

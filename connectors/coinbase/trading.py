@@ -146,18 +146,21 @@ class Trading:
 
     # --- start and stop -----------------------------------------------------------------------------------------
 
-    async def start(self, carried: Sequence[CarriedOrder], balances: Mapping[str, Decimal]) -> None:
+    async def start(
+        self, carried: Sequence[CarriedOrder], balances: Mapping[str, Decimal], trades: Sequence[str] = ()
+    ) -> None:
         """Order connections, the user stream, then the balances: what is filled after their reading is told by a stream
         that is already up, and what was filled before is in them.
 
-        ``carried`` are orders of an earlier session on the account, ``balances`` what it held, by currency.  Raises
-        ``VenueError``; what was started is ended by ``stop``.
+        ``carried`` are orders of an earlier session on the account, ``balances`` what it held, by currency,
+        ``trades`` the executions that it booked last (``venue|id``).  Raises ``VenueError``; what was started is ended
+        by ``stop``.
         """
         settings = self._settings
         await self.channel.start()
         self.settler.start()
         # Before the stream tells of them: it would take them for somebody else's.
-        self.reconciler.adopt(carried, balances)
+        self.reconciler.adopt(carried, balances, trades)
         self.user_feed.start()
         await self.user_feed.wait_up(settings.open_timeout_s + settings.confirm_timeout_s)
         await self.reconciler.open()

@@ -55,10 +55,10 @@ class CoinbaseVenue:
     ``history(instrument)`` is asked once the instrument is defined: bar length (ns) and number of finished candles that
     its features want from the past; ``(0, 0)`` for none.  ``lag_ns`` tells how late the event loop is (default: a timer
     of its own).  ``rng`` jitters reconnections.  ``carried`` are orders of an earlier session on the account,
-    ``carried_balances`` what it held, by currency.  ``identify`` is told the venue's id of the portfolio before the
-    account is touched, and may refuse it.  ``rival(client_order_id)`` names the session of another daemon that sent an
-    order, empty for any other order; an account on which one has orders open is refused at the start, and told of
-    later.
+    ``carried_balances`` what it held, by currency, ``carried_trades`` the executions that it booked last
+    (``venue|id``).  ``identify`` is told the venue's id of the portfolio before the account is touched, and may refuse
+    it.  ``rival(client_order_id)`` names the session of another daemon that sent an order, empty for any other order;
+    an account on which one has orders open is refused at the start, and told of later.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class CoinbaseVenue:
         history: Callable[[str], tuple[int, int]] = lambda _instrument: (0, 0),
         carried: Sequence[CarriedOrder] = (),
         carried_balances: Mapping[str, Decimal] | None = None,
+        carried_trades: Sequence[str] = (),
         identify: Callable[[str], None] | None = None,
         rival: Callable[[str], str] = lambda _client_order_id: "",
     ) -> None:
@@ -93,6 +94,7 @@ class CoinbaseVenue:
         self._history = history
         self._carried = carried
         self._carried_balances = carried_balances or {}
+        self._carried_trades = carried_trades
         self._identify = identify
         self._rival = rival
         self._host = urlsplit(settings.rest_url).netloc
@@ -174,7 +176,7 @@ class CoinbaseVenue:
         await self._warm_up()
         if self._tokens is not None and self.access is not None:
             self.trading = self._make_trading(self._tokens, self.access)
-            await self.trading.start(self._carried, self._carried_balances)
+            await self.trading.start(self._carried, self._carried_balances, self._carried_trades)
         self.market_feed = self._feed(
             settings.ws_market_url,
             CoinbaseMarketProtocol(

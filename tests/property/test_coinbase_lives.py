@@ -7,10 +7,13 @@ A long run: ``python -m tests.support.lives``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from connectors.coinbase.exit_tracking import ExitTracking
+from connectors.coinbase.tracked import Tracked
 from connectors.coinbase.tracker import OrderTracker
 from tests.support.lives.world import World
 
@@ -47,7 +50,21 @@ def _recall_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OrderTracker, "recall", lambda *_: None)
 
 
-@pytest.mark.parametrize(("plant", "known"), [(_never_resize, 23), (_put_nothing_off, 105), (_recall_nothing, 10)])
+def _tell_exits_whole(patch: pytest.MonkeyPatch) -> None:
+    """Also what of them was told as somebody else's."""
+    tell = ExitTracking._tell_exit
+
+    def tell_whole(tracking: ExitTracking, order: Tracked, *rest: Any) -> None:
+        order.others_qty = Decimal(0)
+        tell(tracking, order, *rest)
+
+    patch.setattr(ExitTracking, "_tell_exit", tell_whole)
+
+
+PLANTS = [(_never_resize, 134), (_put_nothing_off, 105), (_recall_nothing, 10), (_tell_exits_whole, 1)]
+
+
+@pytest.mark.parametrize(("plant", "known"), PLANTS)
 def test_a_planted_defect_is_found(
     plant: Callable[[pytest.MonkeyPatch], None], known: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

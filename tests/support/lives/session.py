@@ -201,7 +201,7 @@ class Session:
         )
         orders = () if self.left is None else self.left.orders
         balances: dict[str, Decimal] = {} if self.left is None else self.left.balances("coinbase")
-        await trading.start(orders, balances)
+        await trading.start(orders, balances, () if self.left is None else self.left.trades)
         now_ns = self.clock.now_ns()
         self.bus.publish(quote(now_ns, 100.0, 100.01))
         self.is_ready = True

@@ -16,6 +16,7 @@ from connectors.coinbase.wire import format_time
 from tests.support.lives.records import Fill, Json, Order, fill_of, record_of, refusal
 
 D = Decimal
+NEVER_NS = 2**63 - 1
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -32,6 +33,8 @@ class Rules(msgspec.Struct, frozen=True):
     listing_lag_s: float = 0.0
     refuses_exits: float = 0.0
     """Of so many no exit comes of, or one that has failed."""
+    named_after_s: float = 0.0
+    """So long after an exit was made nobody names it: what is told of it meanwhile is told as somebody else's."""
 
 
 class ModelVenue:
@@ -123,7 +126,7 @@ class ModelVenue:
         return made
 
     def _accepted(self, order: Order) -> Json:
-        named = order.exit_id if self.rules.named_by != "exit" else ""
+        named = order.exit_id if self.rules.named_by != "exit" and not self.rules.named_after_s else ""
         made = {"order_id": order.order_id, "client_order_id": order.client_id, "attached_order_id": named}
         return {"success": True, "success_response": made}
 
@@ -291,7 +294,14 @@ class ModelVenue:
             if since_ns > until_ns:
                 break
             was = record
+        if was is not None and self.rules.named_after_s and until_ns < self.named_ns(self.orders[order_id]):
+            return {**was, "attached_order_id": "", "originating_order_id": ""}
         return was
+
+    def named_ns(self, order: Order) -> int:
+        """From when on records of an exit, or of its entry, say whose it is; never of an entry without one."""
+        made = order if order.entry_id else self.orders.get(order.exit_id)
+        return NEVER_NS if made is None else made.made_ns + int(self.rules.named_after_s * 1e9)
 
     def _list_orders(self, asked: dict[str, list[str]], until_ns: int) -> list[Json]:
         since = asked.get("start_date", [""])[0]

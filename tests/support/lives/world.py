@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
+
+import msgspec
 
 from engine import events as e
 from engine.carried import Carried
@@ -19,7 +20,7 @@ from engine.commands import BalanceAdjusted, NewOrder, NewOrderWithExits, Replac
 from engine.errors import VenueError
 from engine.runtime.simulation.loop import Killed, SimulatedProcess, VirtualLoop
 from tests.support.lives.acts import ACTS, Acts
-from tests.support.lives.checks import Steps, differences, too_early
+from tests.support.lives.checks import Steps, Told, differences, too_early
 from tests.support.lives.session import Session
 from tests.support.lives.venue import ModelVenue, Rules
 from tests.support.lives.wires import FAULTS, Streams, Weather
@@ -34,6 +35,9 @@ QUIET_S, ROUNDS, ROUNDS_MOST = 15.0, 4, 10
 """When nothing goes wrong any more: the account is confirmed so often, so long apart, before it must be right."""
 LISTED_S = 0.25
 """What is listed later than that after it moved a balance may be taken for somebody else's doing (``reconcile``)."""
+MISSED_S = 15.0
+"""An exit that is made later than that was given up, and its entry is not asked again: it is named at once, or stays
+somebody else's order."""
 _ENDS_AT = (
     e.AccountSettled,
     e.OrderAccepted,
@@ -74,6 +78,8 @@ class World:
         self.clock = Clock(self.loop)
         self.weather = Weather(random.Random(f"weather/{seed}"), faults)
         self.rules = draw_rules(rng)
+        if self.rules.exit_lag_s < MISSED_S:
+            self.rules = msgspec.structs.replace(self.rules, named_after_s=draw_naming(seed))
         self.options = {"edits": rng.random() < 0.7, "attaches": rng.random() < 0.7, "is_judged": rng.random() < 0.7}
         if not self.options["is_judged"]:
             self._acts.pop("enter")  # what closes what is the gate's to judge
@@ -89,8 +95,7 @@ class World:
         self._steps_of = Steps(self.fail)
         self._retired = False
         self._found: list[str] = []
-        self._told: Counter[str] = Counter()
-        """How often each execution was told, by its id, in records that were not lost."""
+        self._told = Told(self.venue)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """At the venue: a session's end does not end that."""
@@ -138,7 +143,9 @@ class World:
         if power:
             kept = self.rng.randint(min(records.sure, kept), kept)
         self.say(f"--- killed, {kept} of {len(records.written)} records are kept")
-        self._told.subtract(one.trade_id for one in records.written[kept:] if isinstance(one, e.OrderFilled))
+        for one in records.written[kept:]:
+            if isinstance(one, e.OrderFilled):
+                self._told.count(one, -1)
         self.loop.kill(process)
         self._bequeath(session, kept)
         self.over.set()
@@ -163,10 +170,17 @@ class World:
         if not isinstance(record, e.Timer | e.Quote | e.StateCarried | e.StateKept):
             self.say(f"   {record}")
         if isinstance(record, e.OrderFilled):
-            self._told[record.trade_id] += 1
-        elif isinstance(record, BalanceAdjusted) and not self.others and self.rules.listing_lag_s < LISTED_S:
+            self._told.count(record)
+        elif isinstance(record, e.OrderFound):
+            self._told.find(record)
+        elif isinstance(record, BalanceAdjusted) and not self.others and self._shows_all_in_time:
             seen = f"{record.currency} adjusted from {record.booked} to {record.told}"
             self.fail(f"{seen}, and nobody else was there")
+
+    @property
+    def _shows_all_in_time(self) -> bool:
+        """Whether what has moved balances is known to be ours before they are read."""
+        return self.rules.listing_lag_s < LISTED_S and not self.rules.named_after_s
 
     def on_event(self, event: e.InputEvent) -> None:
         self.events += 1
@@ -174,7 +188,7 @@ class World:
         if session is None or isinstance(event, e.Timer | e.Quote):
             return
         self._steps_of.look(session.core)
-        text = too_early(session.core, event, self.venue)
+        text = too_early(session.core, event, self.venue, self._told)
         if text and not self.weather.shares.get("end_told_early"):
             self.fail(text)
 
@@ -253,6 +267,11 @@ class World:
             if session.gate.state is not RiskState.ACTIVE:
                 now_ns = self.clock.now_ns()
                 self.publish(e.Resumed(now_ns, now_ns, "operator", "go on"))
+
+
+def draw_naming(seed: int) -> float:
+    """How late exits are named, in s: 0 for most seeds; drawn beside all else, so that those stay as they are."""
+    return random.Random(f"naming/{seed}").choice((0.0,) * 8 + (1.0, 12.0))
 
 
 def draw_rules(rng: random.Random) -> Rules:

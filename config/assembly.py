@@ -143,11 +143,7 @@ class ConfiguredAssembly:
         return Assignment(spec=retired.spec.to_json().decode(), facts=((VACANT, 1.0),))
 
     def _assign_mixture(self, name: str, instrument: Instrument) -> Assignment:
-        outputs, recorded, members = (
-            self._outputs(instrument),
-            self._recorded(),
-            self._mixtures.follows(name),
-        )
+        outputs, recorded, members = self._outputs(instrument), self._recorded(), self._mixtures.follows(name)
         if has_members(recorded) and recorded.model.partition("@")[0] == name:
             mixture = self._mixtures.recorded(recorded, instrument, outputs)
         else:

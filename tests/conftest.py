@@ -1,4 +1,5 @@
-"""Rules for every test: money is never made of floats, no test meets a daemon or a HALT file that is not its own.
+"""Rules for every test: money is never made of floats, no test meets a daemon, a HALT file or a registry that is
+not its own.
 
 Property tests try the same examples in each run of the suite, so that a red run can be run again; ``make fuzz`` looks
 for new ones.  Where the run must be complete (``tests.support.complete``) it does not start without the recorded data,
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import complete
+from tests.support.daemon import NO_CHAMPIONS
 
 _numbers = count()
 _PRIORITY = os.getpriority(os.PRIO_PROCESS, 0)
@@ -102,6 +104,8 @@ def _run_folders(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KESTREL_RUN_DIR", str(folder / "shared"))
+        for name, value in NO_CHAMPIONS.items():
+            patch.setenv(name, value)
         yield folder
 
 

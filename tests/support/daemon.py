@@ -22,6 +22,8 @@ from engine.runtime import secrecy
 ROOT = Path(__file__).resolve().parent.parent.parent
 TICKS = "ticks"
 _BASE_INSTALL = Path(__file__).parent / "base_install"
+NO_CHAMPIONS = {"KESTREL_MODELS__REGISTRY": "var/no-registry"}
+"""Settings of every test: what the developer's own registry holds is nothing to them.  A folder that nobody makes."""
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -30,7 +32,7 @@ def environment(**changes: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("KESTREL_") or name in ("KESTREL_DATA", "KESTREL_RUN_DIR")
+        if not name.startswith("KESTREL_") or name in ("KESTREL_DATA", "KESTREL_RUN_DIR", *NO_CHAMPIONS)
     }
     kept.pop("CONFIG_FILE", None)
     return {**kept, "PYTHONPATH": str(_BASE_INSTALL), **changes}

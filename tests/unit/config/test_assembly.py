@@ -21,12 +21,13 @@ from models.onnx_model import OnnxModel
 from models.registry.standing import scope_of
 from models.registry.store import Registry
 from tests.support.core import BTC, spot
+from tests.support.daemon import NO_CHAMPIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def assembly(**overrides: Any) -> ConfiguredAssembly:
-    settings = load(env={}, overrides={key.replace("__", "."): value for key, value in overrides.items()})
+    settings = load(env=NO_CHAMPIONS, overrides={key.replace("__", "."): value for key, value in overrides.items()})
     return ConfiguredAssembly(settings, time.perf_counter_ns)
 
 
@@ -88,7 +89,7 @@ def test_the_champion_serves_and_a_session_that_is_run_again_has_the_one_it_had(
     shipped = assembly().assign(spot(), True).model
     first, second = (crown(root, tmp_path / name, name) for name in ("first", "second"))
     assert assembly(models__registry=str(root)).assign(spot(), True).model == second
-    settings = load(env={}, overrides={"models.registry": str(root)})
+    settings = load(env=NO_CHAMPIONS, overrides={"models.registry": str(root)})
     served_by = ((first, first), (second, second), (shipped, shipped))
     for recorded, served in (*served_by, ("demo-crypto@000000000000", second), ("", second)):
         again = ConfiguredAssembly(

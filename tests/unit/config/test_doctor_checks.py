@@ -13,13 +13,14 @@ from config.doctor_checks import Subject, settings_findings
 from config.load import load
 from connectors.coinbase.sandbox.keys import make_key_file
 from engine.findings import Finding, Outcome
+from tests.support.daemon import NO_CHAMPIONS
 from tests.support.live import LIMITS, live_config, write_live
 
 
 def subject(folder: Path, *, live: bool = True, **changes: Any) -> Subject:
     if not (folder / "key.json").exists():
         make_key_file(folder / "key.json")
-    return subject_of(load([write_live(folder, **changes)], env={}), live=live)
+    return subject_of(load([write_live(folder, **changes)], env=NO_CHAMPIONS), live=live)
 
 
 def found(made: Subject) -> dict[str, Finding]:
@@ -41,7 +42,7 @@ def test_a_sound_live_configuration_passes_every_look(tmp_path: Path) -> None:
 
 def test_paper_as_it_ships_needs_no_account_and_passes(tmp_path: Path) -> None:
     """What is about keys is skipped; the demo model is opened and computes what it should."""
-    made = found(subject_of(load(env={}), live=False))
+    made = found(subject_of(load(env=NO_CHAMPIONS), live=False))
     assert {one.outcome for one in made.values()} == {Outcome.OK, Outcome.SKIPPED}
     assert [name for name, one in made.items() if one.outcome is Outcome.SKIPPED] == ["key file", "account", "watchdog"]
     assert "demo-crypto" in made["models"].seen
@@ -89,7 +90,7 @@ def test_limits_of_a_shipped_profile_do_not_count(tmp_path: Path) -> None:
         less = config | {"risk": {key: value for key, value in config["risk"].items() if key != name}}
         write_live(tmp_path)
         (tmp_path / "live.json").write_text(json.dumps(less))
-        made = found(subject_of(load([tmp_path / "live.json"], env={}), live=True))["limits"]
+        made = found(subject_of(load([tmp_path / "live.json"], env=NO_CHAMPIONS), live=True))["limits"]
         assert made.outcome is Outcome.FAILED
         assert said in made.seen
 

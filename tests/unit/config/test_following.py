@@ -25,6 +25,7 @@ from models.registry.standing import scope_of
 from models.registry.store import Registry
 from models.serving.worker import Worker
 from tests.support.core import BTC, MemoryRecorder, spot
+from tests.support.daemon import NO_CHAMPIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "models" / "artifacts" / "demo-crypto"
@@ -37,7 +38,7 @@ class Session:
         self.folder = tmp_path
         self.registry = Registry(tmp_path / "registry")
         wanted = {"models.registry": str(self.registry.root), "models.deadline_us": 1_000_000, **overrides}
-        self.settings = load(env={}, overrides=wanted)
+        self.settings = load(env=NO_CHAMPIONS, overrides=wanted)
         self.assembly = ConfiguredAssembly(self.settings, time.perf_counter_ns)
         self.core = build_core(self.settings, [BTC], recorder=MemoryRecorder(), assembly=self.assembly, id_prefix="k")
         self.events: list[InputEvent] = []

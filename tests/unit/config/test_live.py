@@ -17,6 +17,7 @@ from config.session_options import watchdog_plan
 from config.session_plan import SessionPlan
 from connectors.coinbase.sandbox.keys import make_key_file
 from engine.errors import ConfigError, KestrelError, WrongAccount
+from tests.support.daemon import NO_CHAMPIONS
 from tests.support.live import write_live
 
 
@@ -34,7 +35,7 @@ REAL = {
 
 
 def settings(folder: Path, **changes: Any) -> Settings:
-    return load([write_live(folder, **changes)], env={})
+    return load([write_live(folder, **changes)], env=NO_CHAMPIONS)
 
 
 def test_whose_money_it_is_follows_from_the_feed(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from connectors.coinbase.sandbox.keys import make_key_file
 from engine.errors import KestrelError
 from engine.findings import Finding, Outcome
 from engine.runtime.clocks import SystemClock
+from tests.support.daemon import NO_CHAMPIONS
 from tests.support.live import write_live
 
 WELL = Finding("disk", Outcome.OK, "12 GiB free")
@@ -61,7 +62,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 def named(path: Path) -> list[str]:
-    return ["--config", str(path), "--confirm", account_of(load([path], env={}), live=True)]
+    return ["--config", str(path), "--confirm", account_of(load([path], env=NO_CHAMPIONS), live=True)]
 
 
 @pytest.mark.fault("F5")

@@ -12,10 +12,11 @@ from config.made_up import check_made_up
 from config.schema import Settings
 from config.venue_registry import kind_of
 from engine.errors import ConfigError
+from tests.support.daemon import NO_CHAMPIONS
 
 
 def check(**changes: Any) -> Settings:
-    settings = load(env={}, overrides={key.replace("__", "."): value for key, value in changes.items()})
+    settings = load(env=NO_CHAMPIONS, overrides={key.replace("__", "."): value for key, value in changes.items()})
     check_made_up(settings, kind_of(settings).foresee(settings))
     return settings
 

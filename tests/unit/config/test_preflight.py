@@ -23,14 +23,14 @@ from models.bundle import load_bundle
 from models.golden import decode_golden, encode_golden
 from models.manifest import DataFile
 from tests.support.core import spot
-from tests.support.daemon import ROOT
+from tests.support.daemon import NO_CHAMPIONS, ROOT
 
 BTC, ETH = "BTC/USD@coinbase", "ETH/USD@coinbase"
 NO_MODEL = [{"name": "mine", "kind": "ema_cross", "model": "none"}]
 
 
 def settings_with(**overrides: Any) -> Settings:
-    return load(env={}, overrides={key.replace("__", "."): value for key, value in overrides.items()})
+    return load(env=NO_CHAMPIONS, overrides={key.replace("__", "."): value for key, value in overrides.items()})
 
 
 def checked(settings: Settings) -> None:
@@ -277,7 +277,7 @@ def test_rules_that_promote_by_one_output_are_refused_where_strategies_trade_on_
         far, near = ({"mode": "return_bps", "output": name, "buy": 5, "sell": -5} for name in ("h20", "h5"))
         strategies = [{"name": name, "kind": "threshold", "params": one} for name, one in (("a", far), ("b", near))]
         live = {"venue.feed": "live", "models.rollout.automatic": True, "strategies": strategies}
-        return load(env={}, overrides=live | {key.replace("__", "."): value for key, value in given.items()})
+        return load(env=NO_CHAMPIONS, overrides=live | {key.replace("__", "."): value for key, value in given.items()})
 
     wanted = settings()
     with pytest.raises(ConfigError) as caught:

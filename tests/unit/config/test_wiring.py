@@ -14,12 +14,13 @@ from config.wiring import build_offers, build_slots, resolve
 from engine.errors import ConfigError
 from engine.seats import ServingRules
 from strategies.guardian import Guardian
+from tests.support.daemon import NO_CHAMPIONS
 
 BTC, ETH = "BTC/USD@coinbase", "ETH/USD@coinbase"
 
 
 def settings_with(**overrides: Any) -> Settings:
-    return load(env={}, overrides={key.replace("__", "."): value for key, value in overrides.items()})
+    return load(env=NO_CHAMPIONS, overrides={key.replace("__", "."): value for key, value in overrides.items()})
 
 
 def test_all_instruments_are_written_out() -> None:

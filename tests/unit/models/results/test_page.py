@@ -37,7 +37,8 @@ def test_what_is_kept_is_of_the_list_small_and_opened_on_record(listed):
             assert kept.config_sha256 == known[kept.entry].config_sha256
         for forecast in kept.forecasts:
             assert f'"at":"{forecast.opening.at}","run":"{forecast.opening.run}"' in lines
-        assert all(file.stat().st_size < 200_000 for file in path.parent.iterdir())
+        assert path.stat().st_size < 100_000 * len(kept.forecasts)  # each is of a test, with its losses by period
+        assert all(file.stat().st_size < 200_000 for file in path.parent.iterdir() if file != path)
 
 
 @pytest.mark.parametrize("listed", LISTED, ids=[one.task for one in LISTED])

@@ -27,7 +27,8 @@ class AnswerFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wrong, ``after`` the answer goes wrong at once and the request is carried out ``delay_s`` later.  Else ``delay_s``
     comes before the answer: ``status`` with ``body``, 0 cuts the connection without one.  ``cut`` sends that many bytes
     of the body, under a header that promised all of them.  ``late``: carried out and answered as always, only
-    ``delay_s`` later.
+    ``delay_s`` later; with ``apply`` ``before`` it is carried out at once, and what it was answered comes ``delay_s``
+    later.
     ``twice``: carried out two times, the second one is answered.
     """
 
@@ -90,6 +91,10 @@ class FaultScript:
     async def go_wrong(self, request: web.Request, carry_out: CarryOut, fault: AnswerFault) -> web.StreamResponse:
         """The answer as the script has it.  ``carry_out`` does what was asked for, and raises what it always does."""
         await request.read()
+        if fault.late and fault.apply == "before":
+            answered = await carry_out()
+            await asyncio.sleep(fault.delay_s)
+            return answered
         if fault.late or fault.twice:
             await asyncio.sleep(fault.delay_s)
             if fault.twice:

@@ -33,8 +33,33 @@ class Executions:
         self.of: dict[str, list[FillRecord]] = {}
         self.traded_value = ZERO
         self.fees_paid = ZERO
+        self.is_listed_twice = False
+        self._withhold = 0
+        self._withheld: list[tuple[OrderRecord, Market, Filled, bool]] = []
+
+    def withhold(self, count: int) -> None:
+        """Of the next so many executions nothing shows, neither in an order nor in a balance, until ``tell``."""
+        self._withhold = count
+
+    def tell(self, now_ns: int) -> None:
+        """What was withheld happens now for everybody, in its order; it was listed now, and made when it was made."""
+        withheld, self._withheld, self._withhold = self._withheld, [], 0
+        for record, market, filled, is_maker in withheld:
+            self._settle(record, market, filled, is_maker=is_maker, posted_ns=now_ns)
+            self._exchange.attaching.filled(record)
+            self._exchange.absorb(market, (), now_ns)
 
     def settle(self, record: OrderRecord, market: Market, filled: Filled, *, is_maker: bool) -> None:
+        """One side of a match."""
+        if self._withhold:
+            self._withhold -= 1
+            self._withheld.append((record, market, filled, is_maker))
+            return
+        self._settle(record, market, filled, is_maker=is_maker)
+
+    def _settle(
+        self, record: OrderRecord, market: Market, filled: Filled, *, is_maker: bool, posted_ns: int = 0
+    ) -> None:
         """Move money for one side of a match and write its fill."""
         exchange, spec = self._exchange, record.spec
         ledger, instrument = exchange.wallets.ledger, market.instrument
@@ -63,6 +88,7 @@ class Executions:
             commission=fee,
             maker=is_maker,
             ts_ns=filled.ts_ns,
+            posted_ns=posted_ns,
         )
         record.fill_count += 1
         record.last_fill_ns = filled.ts_ns

@@ -25,6 +25,7 @@ from engine.events import Side
 
 OPERATOR_PATH = "/sandbox/operator"
 _PERMISSIONS = frozenset({"can_view", "can_trade", "can_transfer"})
+_WITHHELD_MAX = 100
 _SWITCHES = frozenset({"trading_disabled", "cancel_only", "limit_only", "post_only", "listed"})
 _RULES = frozenset(
     {"price_increment", "base_increment", "quote_increment", "base_min_size", "base_max_size", "quote_min_size"}
@@ -46,6 +47,9 @@ class Operator:
       ``{"act":"answers"}`` forgets those that were not used;
     - ``{"act":"adjust","entry_id":"...","kind":"CORRECTION","price":"61300","size":"1"}``: an execution is taken back,
       set right (``"alone":true``: without an entry that takes it back) or added (``executions.Executions.adjust``);
+    - ``{"act":"withhold","count":1}``: of the next executions nothing shows, in no order, list or balance, before
+      ``{"act":"tell"}``; ``{"act":"repeat"}``: each execution is listed and each order's change told twice, with
+      ``"on":false`` once again;
     - ``{"act":"disconnect","code":1011}``: streams end, by a close frame of that code, without one at 1006;
     - ``{"act":"gap"}``: each stream loses one message; ``{"act":"mute"}``: streams answer nothing any more, no ping.
     """
@@ -65,6 +69,9 @@ class Operator:
             "trade": self._trade,
             "fund": self._fund,
             "adjust": self._adjust,
+            "withhold": self._withhold,
+            "tell": self._tell,
+            "repeat": self._repeat,
             "answer": faults.add,
             "answers": lambda _: faults.clear(),
             "disconnect": self._disconnect,
@@ -130,6 +137,19 @@ class Operator:
         executions = self._exchange.executions
         executions.adjust(str(fields.get("entry_id", "")), kind, self._now_ns(), px=px, qty=qty, alone=alone)
         self._hub.pump()
+
+    def _withhold(self, fields: dict[str, Any]) -> None:
+        count = fields.get("count", 1)
+        if type(count) is not int or not 1 <= count <= _WITHHELD_MAX:
+            raise BadRequest(f"count must be 1 to {_WITHHELD_MAX}")
+        self._exchange.executions.withhold(count)
+
+    def _tell(self, _: dict[str, Any]) -> None:
+        self._exchange.executions.tell(self._now_ns())
+        self._hub.pump()
+
+    def _repeat(self, fields: dict[str, Any]) -> None:
+        self._exchange.executions.is_listed_twice = self._hub.is_told_twice = fields.get("on") is not False
 
     def _trade(self, fields: dict[str, Any]) -> None:
         market, now_ns = self._market(fields), self._now_ns()

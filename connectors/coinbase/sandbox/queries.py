@@ -299,7 +299,11 @@ def list_fills(exchange: Exchange, params: Params) -> wire.Json:
         page.append(fill)
     if skipping:
         raise BadRequest("cursor is not one of this list")
-    made = [wire.fill(fill, user_id=exchange.user_id, portfolio_id=exchange.portfolio_id) for fill in page]
+    made = [
+        wire.fill(fill, user_id=exchange.user_id, portfolio_id=exchange.portfolio_id)
+        for fill in page
+        for _ in range(1 + exchange.executions.is_listed_twice)
+    ]
     return {"fills": made, "cursor": cursor}
 
 

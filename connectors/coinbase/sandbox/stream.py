@@ -81,6 +81,8 @@ class Hub:
         self._unauthenticated = None if limits is None else PerSecond(limits.ws_messages_per_s)
         self.connections: dict[Connection, None] = {}  # in the order of their opening, the same on each run
         self.slow_consumers = 0
+        self.is_told_twice = False
+        """Each change of an order comes in two messages of their own."""
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -236,7 +238,8 @@ class Hub:
             return
         for order in updates.orders:
             if listeners := self._listeners("user", order["product_id"]):
-                self._deliver(listeners, "user", [messages.user_event(self._exchange, "update", [order])])
+                for _ in range(1 + self.is_told_twice):
+                    self._deliver(listeners, "user", [messages.user_event(self._exchange, "update", [order])])
         self._market_updates(updates)
 
     def _market_updates(self, updates: Updates) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from connectors.coinbase.sandbox.times import BadRequest
 from connectors.local.faults import FaultScript
-from tests.support.coinbase_sandbox import Client, running
+from tests.support.coinbase_sandbox import Client, running, sign
 
 CONFIG = {"base_size": "0.01", "limit_price": "1000"}
 
@@ -93,6 +95,61 @@ async def test_others_trade_up_to_a_price_and_may_rest(tmp_path: Path) -> None:
         assert bid == ask + 1 < after
         assert (await operate(client, **act | {"side": "UP"}))[0] == 400
         assert (await operate(client, act="disconnect", code=3))[0] == 400
+
+
+async def test_an_order_is_carried_out_and_answered_late(tmp_path: Path) -> None:
+    """Its fill is listed before it is answered, with what it would have been answered at once."""
+    async with running(tmp_path) as client:
+        _, ask_px = await client.best()
+        await operate(client, act="answer", path="/orders", apply="before", late=True, delay_s=0.3)
+        sent = asyncio.create_task(client.order("BUY", limit_limit_gtc=CONFIG | {"limit_price": str(ask_px)}))
+        async with asyncio.timeout(5):
+            while not (fills := (await client.get("/orders/historical/fills"))["fills"]):
+                await asyncio.sleep(0.02)
+        assert not sent.done()
+        assert (await sent)["order_id"] == fills[0]["order_id"]
+
+
+async def test_executions_are_withheld_until_they_are_told(tmp_path: Path) -> None:
+    """One of two shows in the order, the list and the balances; its order is cancelled, and then shows the other."""
+    async with running(tmp_path) as client:
+        bid_px, _ = await client.best()
+        before = await client.balances()
+        placed = await client.order("BUY", limit_limit_gtc={"base_size": "0.01", "limit_price": str(bid_px + 1)})
+        await operate(client, act="withhold", count=1)
+        for size in ("0.003", "0.002"):
+            act = {"act": "trade", "product_id": "BTC-USD", "side": "SELL", "price": str(bid_px + 1), "size": size}
+            assert (await operate(client, **act))[0] == 200
+        await client.post("/orders/batch_cancel", {"order_ids": [placed["order_id"]]})
+
+        async def shown() -> tuple[str, str, list[str], Decimal]:
+            order = (await client.get(f"/orders/historical/{placed['order_id']}"))["order"]
+            fills = (await client.get("/orders/historical/fills"))["fills"]
+            got_qty = (await client.balances())["BTC"] - before["BTC"]
+            return order["status"], order["filled_size"], [fill["size"] for fill in fills], got_qty
+
+        assert await shown() == ("CANCELLED", "0.002", ["0.002"], Decimal("0.002"))
+        await operate(client, act="tell")
+        assert await shown() == ("CANCELLED", "0.005", ["0.003", "0.002"], Decimal("0.005"))
+        late, early = (await client.get("/orders/historical/fills"))["fills"]
+        assert late["trade_time"] < early["trade_time"] < late["sequence_timestamp"]
+        assert (await operate(client, act="withhold", count=0))[0] == 400
+
+
+async def test_executions_and_changes_of_orders_are_told_twice(tmp_path: Path) -> None:
+    """The same entry of the list, the same message under a number of its own; then once again."""
+    async with running(tmp_path) as client, client.stream(user=True) as stream:
+        await stream.say(type="subscribe", channel="user", jwt=sign(client.key_file))
+        await stream.until(lambda m: m["channel"] == "user")
+        _, ask_px = await client.best()
+        await operate(client, act="repeat")
+        await client.order("BUY", limit_limit_gtc=CONFIG | {"limit_price": str(ask_px)})
+        one, other = (await client.get("/orders/historical/fills"))["fills"]
+        assert one == other
+        told = [(await stream.until(lambda m: m["channel"] == "user"))["events"] for _ in range(2)]
+        assert told[0] == told[1]
+        await operate(client, act="repeat", on=False)
+        assert len((await client.get("/orders/historical/fills"))["fills"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def shorten() -> None:
 
 
 def plant(defect: str) -> None:
-    """A defect that the comparison must see."""
+    """A defect that the comparison must see, or that entries must not survive."""
     import msgspec
 
     if defect == "resend":
@@ -233,6 +233,24 @@ def plant(defect: str) -> None:
                 send_exit(self, group, qty - Decimal("0.00001"))  # another size: the same order twice is refused
 
         GroupCourse._send = send_another  # type: ignore[method-assign]
+    elif defect == "guard":
+        from risk import checks
+        from risk.screen import Screen
+
+        def broken(*_: Any) -> Any:
+            raise RuntimeError("this guard is broken")
+
+        checks.check_gross = broken
+        Screen._worth_of_entry = broken  # type: ignore[method-assign]
+    elif defect == "nan":
+        from risk.gate import Gate
+
+        make = Gate.__init__
+
+        def make_unlimited(self: Any, limits: Any, *arguments: Any, **named: Any) -> None:
+            make(self, msgspec.structs.replace(limits, max_gross_notional=Decimal("NaN")), *arguments, **named)
+
+        Gate.__init__ = make_unlimited  # type: ignore[method-assign]
     elif defect:
         raise ValueError(defect)
 

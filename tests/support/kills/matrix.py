@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from connectors.coinbase.sandbox.server import RunningSandbox, serve
@@ -148,16 +149,25 @@ class Chain:
     ``async with Chain.open(folder, seed) as chain: await chain.kill(spot, number)``, again and again."""
 
     def __init__(
-        self, folder: Path, seed: int, *, every: int = 1, plant: str = "", proxied: bool = False, watched: bool = False
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        every: int = 1,
+        plant: str = "",
+        proxied: bool = False,
+        watched: bool = False,
+        settings: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         """``every``: see the trader; ``plant``: a defect that every daemon has; ``proxied``: through ``proxy``;
-        ``watched``: each has its watchdog, which cancels what a dead one leaves open."""
+        ``watched``: each has its watchdog, which cancels what a dead one leaves open; ``settings``: other ones."""
         self.folder = folder
         self.seed = seed
         self.every = every
         self.plant = plant
         self._proxied = proxied
         self._watched = watched
+        self._settings = settings
         self.rng = random.Random(seed)
         self.count = 0
         self.damaged = False
@@ -222,6 +232,7 @@ class Chain:
             "risk.max_daily_loss": 90_000,
             "risk.max_drawdown_bps": 9_000,
             "strategies": json.dumps(strategies),
+            **self._settings,
         }
         given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         return ["paper", "--no-report", "--session", session, *given]

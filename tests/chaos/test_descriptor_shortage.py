@@ -41,7 +41,7 @@ async def test_without_descriptors_nothing_is_entered_until_there_are_some_and_a
         chain.market.still = False
         assert (await hand.ask("status"))["state"] == "halted"
         (halt,) = halted(hand)
-        assert "Too many open files" in halt.reason
+        assert "HALT cannot be read: Too many open files" in halt.reason
         later = [order for order in hand.told.of(NewOrder) if order.ts_ns > halt.ts_ns]
         assert [order for order in later if order.intent.side is Side.BUY] == []
         assert (await hand.ask("resume"))["state"] == "active"

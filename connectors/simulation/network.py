@@ -188,6 +188,8 @@ class MemoryNetwork:
         self.loop: asyncio.AbstractEventLoop
         self.on_write: Callable[[int, bytes], None] | None = None
         """``(port, data)`` of everything that a client writes, as it writes it."""
+        self.on_dial: Callable[[object, int], None] = lambda _owner, _port: None
+        """``(process, port)`` of every connection that is asked for."""
         self._owner = owner
         self._listening: dict[int, tuple[Factory, Context, object]] = {}
         self._ends: dict[MemoryTransport, None] = {}
@@ -204,6 +206,7 @@ class MemoryNetwork:
     async def connect(self, host: str, port: int, factory: Factory) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         loop, weather = self.loop, self.weather
         owner = self._owner()
+        self.on_dial(owner, port)
         fate = weather.opening(port)
         if fate == "lost":
             await loop.create_future()

@@ -33,6 +33,8 @@ LISTINGS = (f"{PREFIX}/accounts", f"{ORDERS}/historical/batch", FILLS)
 KEY_EXPIRED, MAINTENANCE, NO_ENTRIES = "key expired", "maintenance", "no order entry"
 """States that last; ``faults`` knows until when."""
 
+ENDED_UNFILLED = frozenset({"CANCELLED", "EXPIRED", "FAILED"})
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -48,6 +50,8 @@ class Requests:
         self._in_second = 0
         self.most_per_s = 0
         """Most requests that came within one second."""
+        self.unanswered: set[str] = set()
+        """Client ids of orders that are there while their sender does not know it, until it asks for any."""
 
     @web.middleware
     async def meddle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -90,14 +94,15 @@ class Requests:
     async def _order(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         what = self._draw("order_")
         if what == "refused":
-            if "_ioc" in await request.text():
-                self._faults.count("B19")  # ways out are such orders
             return _refuse("INSUFFICIENT_FUND", "PREVIEW_INSUFFICIENT_FUND")
         if what == "forbidden":
             return web.json_response({"error": "PERMISSION_DENIED", "message": "Missing required scopes"}, status=403)
         if what == "delivered_twice":
             await handler(request)
-        return await self._pass(what, request, handler)
+        response = await self._pass(what, request, handler)
+        if what in ("cut_after", "error_after"):
+            self.unanswered.add(str(json.loads(await request.read())["client_order_id"]))
+        return response
 
     async def _edit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         what = self._draw("edit_", EDIT)
@@ -111,17 +116,30 @@ class Requests:
 
     async def _cancel(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         what = self._draw("cancel_")
+        ids = await _ids(request)
+        if any(self._crosses(one, what) for one in ids):
+            self._faults.count("B6")
+        if what and len(ids) > 1:
+            self._faults.count("B18")
         if what == "refused":
-            return web.json_response({"results": _refusals(await _ids(request))})
+            return web.json_response({"results": _refusals(ids)})
         if what == "half_refused":
-            ids = await _ids(request)
             refused = ids[1::2] or ids
             results = [self._exchange.cancel(one, self._now_ns()) for one in ids if one not in refused]
             return web.json_response({"results": results + _refusals(refused)})
         return await self._pass(what, request, handler)
 
+    def _crosses(self, order_id: str, what: str) -> bool:
+        """Whether the cancel meets an order that has filled, or is refused with nothing said about one that lives."""
+        record = self._exchange.orders.get(order_id)
+        if record is None or record.status in ENDED_UNFILLED:
+            return False
+        return record.status == "FILLED" or what in ("refused", "half_refused")
+
     async def _read(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         faults, path = self._faults, request.path
+        if path.startswith(f"{ORDERS}/historical/"):
+            self.unanswered.clear()
         what = self._draw("read_")
         if what and path == f"{PREFIX}/accounts":
             faults.count("C14")

@@ -44,6 +44,8 @@ class MeddlingHub(Hub):
         self._faults = faults
         self._disturb = disturb
         self._behind: dict[Connection, str] = {}
+        self.user_sent_s = 0.0
+        """When anything was sent on the account's stream last, loop time."""
 
     def receive(self, connection: Connection, text: str) -> None:
         faults = self._faults
@@ -88,6 +90,8 @@ class MeddlingHub(Hub):
             self._behind[connection] = text
             return
         super()._send(connection, text if changed is None else changed)
+        if connection.user_host:
+            self.user_sent_s = asyncio.get_running_loop().time()
         if name.endswith("_twice"):
             super()._send(connection, text)
         if held is not None:

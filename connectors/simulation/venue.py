@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,9 @@ from engine.events import Side
 
 REST_PORT, MARKET_PORT, USER_PORT = 8001, 8002, 8003
 PORTS = (REST_PORT, MARKET_PORT, USER_PORT)
+DIALS_MAX = {REST_PORT: 150, MARKET_PORT: 24, USER_PORT: 24}
+"""Of one session in a minute.  A stream's budget is 12, and it is renewed besides; each of two order connections has
+one of 30, and requests that are asked again have 60."""
 STEP_S = 4.0
 """Of the market and of heartbeats."""
 
@@ -72,6 +75,7 @@ class SimulatedVenue:
         self._true_ns = now_ns
         self._random = random.Random(f"venue/{seed}")
         brackets = random.Random(f"brackets/{seed}")
+        self.dials_max: Mapping[int, int] = DIALS_MAX
         self.attaches = brackets.random() < 0.6
         """Whether entries are to leave with their brackets."""
         self._products = tuple(products)
@@ -258,6 +262,14 @@ class SimulatedVenue:
     def order_count(self, client_order_id: str) -> int:
         """How many orders of that id there are."""
         return sum(record.spec.client_order_id == client_order_id for record in self.exchange.orders.values())
+
+    def is_told_unasked(self, client_order_id: str) -> bool:
+        """Whether it is there, its answer never came in time, and nobody has asked about orders since."""
+        return client_order_id in self.requests.unanswered
+
+    def user_silence_s(self) -> float:
+        """Since anything was sent on the account's stream."""
+        return asyncio.get_running_loop().time() - self.hub.user_sent_s
 
     def rules(self, product_id: str) -> tuple[Decimal, ...]:
         """Price step, size step, least and greatest size, least value."""

@@ -18,6 +18,8 @@ OCCASION = {
     "believe_every_price": ("market_message_jumped",),
     "believe_whoever_answers": ("model_offered", "answer_late"),
     "book_what_is_told_last": ("fill_told_otherwise",),
+    "dial_without_a_pause": ("dials_refused", "connections_cut"),
+    "doubt_what_was_told": ("order_error_after", "order_cut_after"),
     "drop_the_reservation": ("order_answer_late",),
     "enter_without_a_model": ("model_alarmed", "model_taken"),
     "forget_a_stop_with_the_session": ("model_alarmed", "killed"),
@@ -41,6 +43,7 @@ OCCASION = {
     "take_the_refused_cancel_for_a_cancel": ("cancel_refused",),
     "trade_while_halted": ("halted",),
     "trust_a_disk_that_failed": ("sync_failed",),
+    "wait_for_a_silent_stream": ("user_stream_mute",),
     "wait_for_a_slow_disk": ("disk_slow",),
 }
 """The faults that give it occasion, where a seed that draws its own has them too seldom."""

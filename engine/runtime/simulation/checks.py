@@ -55,6 +55,7 @@ from engine.runtime.simulation.sent import SentChecks
 from engine.runtime.simulation.served import ServedChecks
 from engine.runtime.simulation.truth import Durability, Truth
 from engine.runtime.simulation.versions import VersionChecks
+from engine.runtime.simulation.witness import Witness
 from engine.stakes import EVERYONE, GUARDIAN, OPERATOR
 
 ZERO = Decimal(0)
@@ -123,6 +124,7 @@ class Checks:
             lambda now_ns: guard_fails(now_ns) or self._known.journal.broken or self._known.journal.full,
         )
         self._rules = RulesChecks(self.fail)
+        self._witness = Witness(self._known, truth, self.fail, count, self._groups.is_exit)
         self.served = ServedChecks(self.fail, tuple(served))
         self.versions = VersionChecks(self.fail, count, self.served.is_served)
         self._changes = ChangeChecks(self.fail)
@@ -165,6 +167,7 @@ class Checks:
         self._states.clear()
         self._wishes.clear()
         self._groups.begin()
+        self._witness.begin()
         self._rules.begin()
         self.versions.begin()
         self.served.begin(anew=anew)
@@ -220,6 +223,7 @@ class Checks:
         if isinstance(record, NewOrder | GroupOpened):
             self._known.first_px.on_decided(record)
         self._groups.recorded(record)
+        self._witness.recorded(record)
         self.served.recorded(self._known.session, seq, record)
         if isinstance(record, NewOrder):
             self._on_new(seq, record)

@@ -19,6 +19,8 @@ HELD_MOST_NS = 1_000_000_000
 """How long an order may wait for the disk and still leave."""
 ODD_SHARE = Decimal("0.03")
 """No order may leave at a price that is farther from the venue's own mid."""
+SILENT_MOST_S = 15.0
+"""A stream that tells nothing for 10 s is given up, and looked at once in a few seconds."""
 ORDERS_MARK = b"POST /api/v3/brokerage/orders HTTP/1.1\r\n"
 
 
@@ -78,6 +80,9 @@ class SentChecks:
         if body.side == "BUY":
             # On spot nothing is short: a buy always adds.
             self._check_risk(f"order {name} buys")
+            silence_s = self._truth.user_silence_s()
+            if silence_s > SILENT_MOST_S:
+                self._fail("C6", f"order {name} buys, the account's stream has told nothing for {silence_s:.0f} s")
             self._check_room(f"order {name}", body.product_id.partition("-")[0], qty)
 
     def _check_time(self, name: str) -> None:

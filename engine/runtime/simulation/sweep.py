@@ -30,6 +30,7 @@ from engine.runtime.simulation.again import differences
 from engine.runtime.simulation.brackets import SimulatedBrackets
 from engine.runtime.simulation.checks import Checks, Violation
 from engine.runtime.simulation.daemon import QueuedVenue
+from engine.runtime.simulation.dials import DialChecks
 from engine.runtime.simulation.holder import SimulatedHolder
 from engine.runtime.simulation.loop import DeadlockError, Killed, SimulatedProcess, VirtualLoop, running_process
 from engine.runtime.simulation.machine import START_NS, Machine
@@ -79,6 +80,11 @@ class FaultSource(Protocol):
 
 class VenueProcess(Truth, Protocol):
     skew_ns: int
+
+    @property
+    def dials_max(self) -> Mapping[int, int]:
+        """How often a session may dial each port in a minute."""
+        ...
 
     async def run(self) -> None: ...
 
@@ -293,6 +299,7 @@ class _Course:
     async def run(self) -> None:
         outside, machine, checks, loop = self._outside, self.machine, self._checks, self._loop
         outside.network.on_write = self._on_write
+        outside.network.on_dial = DialChecks(checks.fail, loop.time, outside.venue.dials_max).dialled
         loop.spawn(SimulatedProcess("venue"), outside.venue.run())
         await asyncio.sleep(0.1)
         operating = loop.create_task(machine.operate())

@@ -47,6 +47,10 @@ class Truth(Protocol):
 
     def order_count(self, client_order_id: str) -> int: ...
 
+    def is_told_unasked(self, client_order_id: str) -> bool:
+        """Whether it is there, its answer never came in time, and nobody has asked about orders since."""
+        ...
+
     def worst_base(self, base: str, side: Side) -> Decimal: ...
 
     def others(self, currency: str, disowned: Container[str]) -> Decimal:
@@ -57,6 +61,10 @@ class Truth(Protocol):
     @property
     def overfilled(self) -> Container[str]:
         """Orders that the venue has executed beyond their size, by their client ids and by the venue's."""
+        ...
+
+    def user_silence_s(self) -> float:
+        """Since anything was sent on the account's stream."""
         ...
 
     def rules(self, product_id: str) -> tuple[Decimal, ...]:

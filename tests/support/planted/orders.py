@@ -13,9 +13,11 @@ from connectors.coinbase.gateway import CoinbaseGateway
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.unknown_orders import UnknownOrders
+from connectors.reconnect import Backoff
 from engine.awaited_exits import AwaitedExits
 from engine.closures import Closures
 from engine.commands import NewOrder, ReplaceOrder
+from engine.events import OrderOutcomeUnknown
 from engine.facts import AccountFacts
 from engine.order_states import Happening
 from engine.orders import OrderManager
@@ -170,7 +172,25 @@ def take_a_lost_change_for_refused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CoinbaseEdits, "_on_lost", forget)
 
 
+def dial_without_a_pause(patch: pytest.MonkeyPatch) -> None:
+    """A connection that breaks is asked for again at once, as often as it takes."""
+    patch.setattr(Backoff, "next_delay_s", lambda *_: 0.05)
+
+
+def doubt_what_was_told(patch: pytest.MonkeyPatch) -> None:
+    """An answer that is lost makes an order unknown, whatever the stream has told of it meanwhile."""
+    patch.setattr(CoinbaseGateway, "_on_order_unknown", _doubt)
+
+
+def _doubt(self: Any, order: Any, reason: str) -> None:
+    now_ns = self._clock.now_ns()
+    self._settler.resolve(order.client_order_id, self._products[order.intent.instrument], order.ts_ns, now_ns)
+    self.publish(OrderOutcomeUnknown(now_ns, now_ns, self._venue, order.client_order_id, reason))
+
+
 PLANTS = (
+    dial_without_a_pause,
+    doubt_what_was_told,
     drop_the_reservation,
     book_a_fill_twice,
     resend_under_a_new_id,

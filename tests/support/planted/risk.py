@@ -13,6 +13,7 @@ from engine.groups import Group
 from engine.latch import RiskLatch
 from engine.quality.gate import QualityGate
 from engine.withdrawals import Withdrawals
+from risk import checks, self_trade
 from risk.gate import Gate
 from strategies.guardian import Guardian
 
@@ -66,7 +67,14 @@ def watch_no_price(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Group, "fires", lambda self, _top: self.fired)
 
 
+def trade_with_ourselves(patch: pytest.MonkeyPatch) -> None:
+    """An entry of one strategy may meet what another one offers."""
+    patch.setattr(self_trade, "check_self_trade", lambda *_: None)
+    patch.setattr(checks, "check_opposing", lambda *_: None)
+
+
 PLANTS = (
+    trade_with_ourselves,
     trade_while_halted,
     allow_what_a_guard_cannot_judge,
     forget_a_halt_with_the_session,

@@ -12,6 +12,7 @@ from connectors.coinbase.directory import Directory
 from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.venue import CoinbaseVenue
+from connectors.stream_feed import StreamFeed
 from engine.bus import EventBus
 from engine.commands import NewOrder
 from engine.desk import Desk
@@ -173,7 +174,18 @@ def go_on_from_a_damaged_journal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Succession, "left", lenient)
 
 
+def wait_for_a_silent_stream(patch: pytest.MonkeyPatch) -> None:
+    """A stream that tells nothing any more is taken for one on which nothing happens."""
+    make = StreamFeed.__init__
+
+    def patient(self: StreamFeed, *parts: Any, **options: Any) -> None:
+        make(self, *parts, **{**options, "silence_timeout_s": 600.0})
+
+    patch.setattr(StreamFeed, "__init__", patient)
+
+
 PLANTS = (
+    wait_for_a_silent_stream,
     read_a_failed_balance_as_zero,
     send_before_journaling,
     forget_booked_entries,

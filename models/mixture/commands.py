@@ -32,11 +32,12 @@ def register(app: typer.Typer) -> None:
 
             learned = learn_weights(runs)
         write_weights(out, learned)
+        lost, metric = learned.losses, learned.metric.replace("_", "-")
         for version, weight in learned.weights.items():
-            print(f"{version}: {weight:.4f} (alone {learned.log_loss[version]:.5f})")
+            print(f"{version}: {weight:.4f} (alone {lost[version]:.6g})")
         print(
-            f"log-loss on {learned.rows:,} validation rows: equal {learned.log_loss['equal']:.5f}, learned "
-            f"{learned.log_loss['learned']:.5f}; {out}"
+            f"{metric} on {learned.rows:,} validation rows: equal {lost['equal']:.6g}, learned "
+            f"{lost['learned']:.6g}; {out}"
         )
         if as_json:
             print_json(msgspec.to_builtins(learned))

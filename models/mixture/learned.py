@@ -10,16 +10,30 @@ from engine.durable import write_atomically
 from engine.errors import BundleError
 
 
-class LearnedWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LearnedWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """``weights`` by version.  ``thresholds``: sell and buy, quantiles of the combined forecast of a direction;
-    ``conformal``: quantiles of its scores by level, as in a manifest.  ``rows`` of validation that all of it is from;
-    ``log_loss`` there, of each member, of equal weights (``equal``) and of these (``learned``)."""
+    ``conformal``: quantiles of its scores by level, as in a manifest.  ``rows`` of validation that all of it is from.
+
+    What was lost there, of each member, of equal weights (``equal``) and of these (``learned``): ``log_loss`` of
+    classes, ``mse`` of returns (squared log returns), ``qlike`` of variances; one of the three is told."""
 
     weights: dict[str, float]
     rows: int
-    log_loss: dict[str, float]
+    log_loss: dict[str, float] = {}
     conformal: dict[str, float] = {}
     thresholds: tuple[float, float] | None = None
+    mse: dict[str, float] = {}
+    qlike: dict[str, float] = {}
+
+    @property
+    def metric(self) -> str:
+        """Which of the three is told."""
+        return "mse" if self.mse else "qlike" if self.qlike else "log_loss"
+
+    @property
+    def losses(self) -> dict[str, float]:
+        found: dict[str, float] = getattr(self, self.metric)
+        return found
 
 
 def read_weights(path: Path) -> LearnedWeights:

@@ -104,8 +104,8 @@ def mix(
         raise _refused(name, f"has the members {', '.join(versions) or 'nobody'}", "two or more, each once")
     longest = max(members, key=lambda member: member.spec.window)
     for member in members:
-        if difference := _difference(longest, member):
-            raise _refused(name, f"combines {longest.version} and {member.version}: {difference}", "the same")
+        if differing := difference(longest, member):
+            raise _refused(name, f"combines {longest.version} and {member.version}: {differing}", "the same")
     given = _weights(name, members, weights, learned)
     decided = msgspec.json.encode([versions, given, on_failure, weight_least, longest.spec.fingerprint()])
     return Mixture(
@@ -120,7 +120,7 @@ def mix(
     )
 
 
-def _difference(one: Bundle, other: Bundle) -> str:
+def difference(one: Bundle, other: Bundle) -> str:
     """Of what two members read and forecast; empty where they may be combined."""
     for what, of in (("columns", "columns"), ("sampling", "sampling"), ("volume", "volume"), ("gaps", "gap")):
         if getattr(one.spec, of) != getattr(other.spec, of):

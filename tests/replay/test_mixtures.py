@@ -138,3 +138,44 @@ def test_weights_of_returns_follow_the_better_member_and_replay_identically(mark
         repeated.records.append(event)
         again.on_event(event)
     assert repeated.records == recorder.records
+
+
+def test_returns_are_combined_with_the_weights_of_a_file(market_data: Path, tmp_path: Path) -> None:
+    """As ``models weigh`` writes it for returns: what the shipped bundle says as a return and its contrary come to half
+    of the first, and the intervals of the file are the ones that strategies are told of."""
+    registry = Registry(tmp_path / "registry")
+    members = [add_version(registry, tmp_path, name, returns=True, spoiled=name == "bad") for name in ("bad", "good")]
+    lost = {"equal": 2e-8, "learned": 1e-8}
+    write_weights(
+        tmp_path / "weights.json",
+        LearnedWeights(
+            dict(zip(members, (0.25, 0.75), strict=True)), 1_000, conformal={"0.8": 2e-4, "0.9": 3e-4}, mse=lost
+        ),
+    )
+    files = [
+        head_of(market_data / "ticks" / f"{USDM_BTC}_{kind}.parquet", rows, tmp_path)
+        for kind, rows in (("quotes", 2_000), ("trades", 750))
+    ]
+    known = {info.instrument.id: info.instrument for info in describe_files(files)}
+    params = {"mode": "return_bps", "output": RETURN, "buy": 0.05, "sell": -0.05, "gates": ["conformal"]}
+    given = {
+        "venue.feed": "replay",
+        "models.registry": str(registry.root),
+        "models.deadline_us": 60_000_000,
+        "mixtures": [{"name": "both", "members": members, "weights_file": str(tmp_path / "weights.json")}],
+        "strategies": [{"name": "s", "kind": "threshold", "model": "both", "params": params}],
+    }
+    core, recorder = core_of(resolve(load((), overrides=given), list(known)), list(known))
+    for number, event in enumerate(read_events(files, known)):
+        if not number:
+            for instrument in known.values():
+                core.on_event(e.InstrumentDefined(event.ts_recv_ns, event.ts_recv_ns, instrument))
+            core.on_event(e.FeedUp(event.ts_recv_ns, event.ts_recv_ns, "binance_usdm", "market"))
+        core.on_event(event)
+    said = [one.values for one in recorder.records if isinstance(one, Prediction) and one.values]
+    assert len(said) > 100
+    for mean, _, bad, good, *shares in said:
+        assert tuple(shares) == (0.25, 0.75)
+        assert (mean, bad) == pytest.approx((0.5 * good, -good), rel=1e-3, abs=1e-8)
+    (facts,) = (dict(one.facts) for one in recorder.records if isinstance(one, ModelAssigned))
+    assert (facts["conformal_0.1"], facts["conformal_0.2"]) == (3e-4, 2e-4)

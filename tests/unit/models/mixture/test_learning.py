@@ -1,6 +1,9 @@
-"""Weights learned on validation rows: the pool of least log-loss, on the rows that all runs have."""
+"""Weights learned on validation rows: the pool that loses the least, on the rows that all runs have."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from typer.testing import CliRunner
 
 from engine.errors import DataError
 from models.mixture.learned import read_weights
+from models.mixture.mixture import mix
 from tests.support.training import candle_settings, tiny_settings, write_candles, write_quotes, write_settings
 
 pytest.importorskip("torch", reason="the trainer is not installed: pip install -e '.[train]'")
@@ -66,11 +70,49 @@ def test_runs_of_one_task_get_weights_for_their_versions(tmp_path, capsys) -> No
     assert "learned" in done.output
 
 
-def test_runs_of_a_quantity_are_refused(tmp_path) -> None:
-    """A pool of returns has no log-loss."""
-    folder = write_candles(tmp_path)
-    settings, _ = load_settings(write_settings(folder, candle_settings("return", label={"kind": "return"})))
-    place = run_training(settings, folder=tmp_path / "runs" / "far", data=folder, commit="c" * 40).folder
+def _finished(folder: Path, name: str, task: str, **changes: Any) -> Path:
+    """A run of a second on the candles in ``folder``, with its bundle."""
+    settings, _ = load_settings(write_settings(folder, candle_settings(task, name=name, **changes)))
+    place = run_training(settings, folder=folder / "runs" / name, data=folder, commit="c" * 40).folder
     bundle_run(place, data=folder)
-    with pytest.raises(DataError, match="far forecasts a quantity"):
-        learn_weights([place, place])
+    return place
+
+
+@pytest.mark.parametrize(("task", "metric"), [("return", "mse"), ("variance", "qlike")])
+def test_runs_of_a_quantity_get_weights_that_a_mixture_takes(task: str, metric: str, tmp_path, capsys) -> None:
+    """Two networks on the same candles, through the command: no worse than either alone or their mean, and the file is
+    for exactly the bundles that a session would combine, with the intervals of what they say together."""
+    write_candles(tmp_path)
+    places = [
+        _finished(tmp_path, name, task, network={"name": "mlp", "sizes": [size]})
+        for name, size in (("wide", 8), ("narrow", 2))
+    ]
+    out = tmp_path / "weights.json"
+    done = CliRunner().invoke(app, ["weigh", *map(str, places), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert f"{metric} on" in done.output
+    learned = read_weights(out)
+    bundles = [bundle_in(place) for place in places]
+    assert (learned.metric, learned.thresholds, learned.rows > 100) == (metric, None, True)
+    assert learned.losses["learned"] == min(learned.losses.values())
+    assert set(learned.losses) == {"equal", "learned", *(bundle.version for bundle in bundles)}
+    mixture = mix("both", bundles, learned=learned)
+    assert dict(zip(mixture.versions, mixture.weights, strict=True)) == pytest.approx(learned.weights, abs=1e-5)
+    assert dict(mixture.facts)["conformal_0.1"] == learned.conformal["0.9"] > 0.0
+
+
+def test_what_cannot_be_combined_is_refused_in_one_line(tmp_path) -> None:
+    """Classes with a quantity, other horizons, and several forecasts in one run."""
+    write_candles(tmp_path)
+    near = _finished(tmp_path, "near", "return")
+    far = _finished(tmp_path, "far", "return", label={"horizon_rows": 4})
+    rise = _finished(tmp_path, "rise", "direction")
+    each = _finished(tmp_path, "each", "multi_horizon")
+    with pytest.raises(
+        DataError, match=r"near and far cannot be combined: they forecast return \(return, 1 rows\) and"
+    ):
+        learn_weights([near, far])
+    with pytest.raises(DataError, match=r"near and rise cannot be combined: they forecast .*p_up \(direction, 2 rows"):
+        learn_weights([near, rise])
+    with pytest.raises(DataError, match=r"each forecasts .*, .*one weight for all that it says"):
+        learn_weights([each, near])

@@ -156,7 +156,8 @@ class CcxtVenue:
 
     def counts(self) -> FeedCounts:
         made = 0 if self.market is None else max(self.market.connections - 1, 0)
-        return FeedCounts(reconnects=made)
+        duplicates = 0 if self.trading is None else self.trading.tracker.duplicate_fills
+        return FeedCounts(reconnects=made, duplicate_fills=duplicates)
 
     def queue_depths(self) -> dict[str, int]:
         """Cancels that have not left, and orders that wait for their answer."""

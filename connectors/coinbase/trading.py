@@ -64,7 +64,7 @@ class Trading:
         self._clock = clock
         self._rng = rng
         self._confirm = confirm
-        tracker = OrderTracker(name, {p: i for i, p in directory.products.items()})
+        self.tracker = tracker = OrderTracker(name, {p: i for i, p in directory.products.items()})
         self._account = AccountHealth(name, self._on_account_event, clock)
         burst = max(4, int(settings.orders_per_s))
         bucket = TokenBucket(settings.orders_per_s, burst, reserve=burst // 4, now_ns=clock.now_ns())

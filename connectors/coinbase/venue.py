@@ -301,6 +301,7 @@ class CoinbaseVenue:
         return FeedCounts(
             conflated=sum(feed.conflated for feed in feeds),
             reconnects=sum(max(feed.connections - 1, 0) for feed in feeds),
+            duplicate_fills=0 if self.trading is None else self.trading.tracker.duplicate_fills,
         )
 
     def queue_depths(self) -> dict[str, int]:

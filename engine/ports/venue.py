@@ -65,10 +65,12 @@ class FrameSink(Protocol):
 
 
 class FeedCounts(msgspec.Struct, frozen=True):
-    """``conflated``: superseded quotes dropped before they got a ``seq``; ``reconnects``: connections made again."""
+    """``conflated``: superseded quotes dropped before they got a ``seq``; ``reconnects``: connections made again;
+    ``duplicate_fills``: executions that were told or listed again and went no further."""
 
     conflated: int = 0
     reconnects: int = 0
+    duplicate_fills: int = 0
 
 
 class Venue(Protocol):

@@ -94,6 +94,8 @@ class Gauges:
         """(instrument, verdict or issue) -> market events; the names are the quality gate's, a closed set."""
         self.reconnects: dict[str, int] = {}
         """Venue -> connections made again since the start."""
+        self.duplicate_fills: dict[str, int] = {}
+        """Venue -> executions that were told again since the start."""
         self.model_asks: dict[str, int] = {}
         """What became of what models on the worker were asked; empty without one."""
         self.open_orders = 0
@@ -181,6 +183,12 @@ class Metrics(Collector):
         gauges = self.gauges
         yield _counter(
             "kestrel_reconnects", "Connections made again, by venue.", _bounded(gauges.reconnects), ("venue",)
+        )
+        yield _counter(
+            "kestrel_duplicate_fills",
+            "Executions told or listed again with the same values, each booked once; some are usual.",
+            _bounded(gauges.duplicate_fills),
+            ("venue",),
         )
         yield _counter(
             "kestrel_quality_events",

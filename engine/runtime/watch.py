@@ -132,6 +132,7 @@ class SessionWatch:
         counts = self._venue.counts()
         gauges.conflated = counts.conflated
         gauges.reconnects = {self._venue.name: counts.reconnects}
+        gauges.duplicate_fills = {self._venue.name: counts.duplicate_fills + core.orders.duplicate_fills}
         gauges.risk_state = core.gate.state
         if self._requests is not None:
             gauges.model_figures = {

@@ -38,6 +38,7 @@ async def test_executions_that_are_told_twice_are_booked_once(tmp_path: Path) ->
             chain.market.still = False
             await hand.until(lambda: len(hand.told.of(OrderFilled)) >= 10)
             await agrees(hand)
+            assert (await hand.metrics())['kestrel_duplicate_fills_total{venue="coinbase"}'] >= 10
         async with by_hand(chain) as hand:
             assert await hand.daemon.agreed() == []
 

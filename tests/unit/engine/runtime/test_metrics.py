@@ -65,6 +65,7 @@ def test_counts_levels_and_histograms_arrive_with_units_and_labels() -> None:
     gauges.feed_last_recv_ns = {"coinbase": clock.now_ns() - 1_500_000_000, "never": 0}
     gauges.queue_depths = {"bus": 4}
     gauges.reconnects = {"coinbase": 1}
+    gauges.duplicate_fills = {"coinbase": 3}
     gauges.quality = {("BTC/USD@coinbase", "accepted"): 11, ("BTC/USD@coinbase", "outlier"): 1}
     gauges.loop_lag_ns = 2_000_000
     gauges.risk_state = RiskState.REDUCING
@@ -88,6 +89,7 @@ def test_counts_levels_and_histograms_arrive_with_units_and_labels() -> None:
         ("kestrel_feed_age_seconds", (("feed", "coinbase"),)): 1.5,
         ("kestrel_queue_depth", (("queue", "bus"),)): 4,
         ("kestrel_reconnects_total", (("venue", "coinbase"),)): 1,
+        ("kestrel_duplicate_fills_total", (("venue", "coinbase"),)): 3,
         ("kestrel_loop_lag_seconds", ()): 0.002,
         ("kestrel_risk_state", (("state", "reducing"),)): 1,
         ("kestrel_risk_state", (("state", "active"),)): 0,

@@ -46,7 +46,7 @@ class Log:
 
 class Counting(Exchange):
     def counts(self) -> FeedCounts:
-        return FeedCounts(conflated=4, reconnects=2)
+        return FeedCounts(conflated=4, reconnects=2, duplicate_fills=8)
 
     def queue_depths(self) -> dict[str, int]:
         return {"cancels": 6}
@@ -93,7 +93,8 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
     watched.bus.publish(quote(10))
     watched.bus.publish(quote(11))
     first = watched.core.orders.open_orders()[0]
-    watched.bus.publish(fill(first.new, "1", "100", "t-1"))
+    for _ in range(2):  # told twice, booked once
+        watched.bus.publish(fill(first.new, "1", "100", "t-1"))
     watched.bus.publish(e.Timer(60, 60, "tick"))
     watched.bus.waiting_dropped = 3
     watched.bus.unjournaled = 5
@@ -108,6 +109,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
         "quality": {(BTC, "accepted"): 2, (BTC, "suspect"): 0, (BTC, "dropped"): 0},
         "queue_depths": {"bus": 0, "cancels": 6},
         "reconnects": {"coinbase": 2},
+        "duplicate_fills": {"coinbase": 9},
         "open_orders": 1,
         "loop_lag_ns": 17,
         "waiting_dropped": 3,

@@ -7,6 +7,7 @@ what the weights are worth on other rows is for a test, or a shadow, to say.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,19 @@ def learn_weights(folders: Sequence[Path]) -> LearnedWeights:
     """Of the bundles of finished runs of one forecast each, on the validation rows that all of them have.
 
     The loss is that of an evaluation: log-loss of classes, squared error of a return, QLIKE of a variance.  Raises
-    ``DataError`` where runs are of different tasks or several forecasts, or have no rows in common, ``BundleError`` for
+    ``DataError`` for runs of different tasks or several forecasts, one run twice, no common rows, ``BundleError`` for
     a run without a bundle.
     """
     bundles = [bundle_in(folder) for folder in folders]
     for folder, bundle in zip(folders, bundles, strict=True):
         _check(folder, bundle, folders[0], bundles[0])
+    for (one, bundle), (other, again) in combinations(zip(folders, bundles, strict=True), 2):
+        if bundle.version == again.version:
+            raise DataError(
+                f"{one.name} and {other.name} hold the same version, {again.version}",
+                expected="each once",
+                do="name other runs",
+            )
     runs = [RunFolder(folder) for folder in folders]
     target, said = _common_rows(runs, bundles)
     versions = [bundle.version for bundle in bundles]

@@ -102,7 +102,7 @@ def test_runs_of_a_quantity_get_weights_that_a_mixture_takes(task: str, metric: 
 
 
 def test_what_cannot_be_combined_is_refused_in_one_line(tmp_path) -> None:
-    """Classes with a quantity, other horizons, and several forecasts in one run."""
+    """Classes with a quantity, other horizons, one run twice, and several forecasts in one run."""
     write_candles(tmp_path)
     near = _finished(tmp_path, "near", "return")
     far = _finished(tmp_path, "far", "return", label={"horizon_rows": 4})
@@ -114,5 +114,7 @@ def test_what_cannot_be_combined_is_refused_in_one_line(tmp_path) -> None:
         learn_weights([near, far])
     with pytest.raises(DataError, match=r"near and rise cannot be combined: they forecast .*p_up \(direction, 2 rows"):
         learn_weights([near, rise])
+    with pytest.raises(DataError, match=r"near and near hold the same version, near@"):
+        learn_weights([near, near])
     with pytest.raises(DataError, match=r"each forecasts .*, .*one weight for all that it says"):
         learn_weights([each, near])

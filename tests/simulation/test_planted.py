@@ -28,6 +28,7 @@ OCCASION = {
     "give_a_canary_everything": ("canary_offered",),
     "go_on_from_a_damaged_journal": ("journal_damaged",),
     "guard_nothing": (),
+    "go_on_without_a_word": ("halted",),
     "halt_without_cancelling": ("halted",),
     "keep_the_clock_of_before": ("suspended",),
     "leave_orders_that_rules_refuse": ("rules_changed",),

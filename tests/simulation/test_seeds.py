@@ -146,6 +146,7 @@ def test_nothing_that_is_simulated_asks_the_machine_for_the_time(
             ("model_offered", "canary_offered", "model_taken", "killed"), marks=pytest.mark.fault("E7"), id="E7"
         ),
         pytest.param(("model_alarmed", "killed"), marks=pytest.mark.fault("E10"), id="E10"),
+        pytest.param(("halted", "killed"), marks=pytest.mark.fault("F8"), id="F8"),
         pytest.param(("guard_failed",), marks=pytest.mark.fault("F5"), id="F5"),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.codec import Record
-from engine.commands import NewOrder, Rejected, RiskStateChanged
+from engine.commands import NewOrder, Rejected, RiskState, RiskStateChanged
 from engine.events import (
     OrderAccepted,
     OrderCancelled,
@@ -16,6 +16,7 @@ from engine.events import (
     OrderFilled,
     OrderOutcomeUnknown,
     OrderRejected,
+    Resumed,
     Side,
 )
 from engine.order_states import OrderState
@@ -23,8 +24,6 @@ from engine.runtime.simulation.known import Known
 from engine.runtime.simulation.truth import Truth
 from engine.stakes import GUARDIAN
 
-LOSSES = ("daily loss", "drawdown")
-"""How the reason begins where a breaker has stopped risk for what was lost."""
 _LIVE = frozenset({OrderState.ACCEPTED, OrderState.PARTLY_FILLED})
 
 
@@ -50,11 +49,14 @@ class Witness:
         """Ways out of this session of which nothing final was told."""
         self._told: set[str] = set()
         """Orders that this session knows to be at the venue."""
+        self._last: Record | None = None
+        """What was recorded before, market data and timers apart."""
 
     def begin(self) -> None:
         """Another session."""
         self._protects.clear()
         self._told.clear()
+        self._last = None
 
     def recorded(self, record: Record) -> None:
         if isinstance(record, NewOrder):
@@ -68,10 +70,20 @@ class Witness:
                 self._fail("B17", f"{record.client_order_id} was told to be at the venue and is held for unknown after")
         elif isinstance(record, Rejected):
             self._on_refused(record)
-        elif isinstance(record, RiskStateChanged) and record.reason.startswith(LOSSES):
-            self._count("F6")
+        elif isinstance(record, RiskStateChanged):
+            self._on_risk(record)
+        self._last = record
 
-    # --- opposite wishes, and equity that nobody knows ----------------------------------------------------------------
+    def _on_risk(self, change: RiskStateChanged) -> None:
+        """Loosened by an operator's word alone, which stands right before it."""
+        if change.after is not RiskState.ACTIVE:
+            return
+        if not isinstance(self._last, Resumed) or self._last.source != "operator":
+            self._fail("F8", f"risk goes from {change.before.value} to active, and no operator has said so")
+        elif change.before is RiskState.HALTED:
+            self._count("F8")
+
+    # --- opposite wishes ----------------------------------------------------------------
 
     def _on_new(self, order: NewOrder) -> None:
         intent, name, view = order.intent, order.client_order_id, self._known.core.view
@@ -82,8 +94,6 @@ class Witness:
         # On spot a purchase adds, but for what a version and its challenger share.
         if intent.side is not Side.BUY or view.strategy_qty(intent.strategy, intent.instrument) < 0:
             return
-        if view.equity() is None:
-            self._fail("F6", f"{name} buys while nobody knows what the account is worth")
         for other in self._known.core.orders.open_orders(intent.instrument):
             wish = other.intent
             opposes = wish.side is Side.SELL and wish.strategy != intent.strategy and wish.trigger_px is None
@@ -93,9 +103,7 @@ class Witness:
                 self._fail("F12", f"{text} at {other_px} by {other.client_order_id}")
 
     def _on_refused(self, refused: Rejected) -> None:
-        if refused.check == "equity_unknown":
-            self._count("F6")
-        elif refused.check == "opposing_strategy":
+        if refused.check == "opposing_strategy":
             self._count("F12")
         elif refused.check == "self_trade":
             owner = self._strategy.get(refused.seen.partition(" at ")[0])

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engine.asking import Asking
-from engine.commands import Approved, Rejected
+from engine.commands import Approved, Rejected, RiskState
+from engine.events import Resumed
 from engine.groups import Group
 from engine.latch import RiskLatch
 from engine.quality.gate import QualityGate
@@ -73,7 +74,21 @@ def trade_with_ourselves(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(checks, "check_opposing", lambda *_: None)
 
 
+def go_on_without_a_word(patch: pytest.MonkeyPatch) -> None:
+    """What has halted trading is forgotten at the next look, as nothing is wrong any more."""
+    revalue = RiskLatch.revalue
+
+    def forget(self: RiskLatch, mark: Any) -> None:
+        revalue(self, mark)
+        if self._gate.state is RiskState.HALTED:
+            now_ns = self._view.now_ns
+            self._changed(self._gate.apply(Resumed(now_ns, now_ns, "breaker", "nothing is wrong any more")))
+
+    patch.setattr(RiskLatch, "revalue", forget)
+
+
 PLANTS = (
+    go_on_without_a_word,
     trade_with_ourselves,
     trade_while_halted,
     allow_what_a_guard_cannot_judge,

@@ -37,8 +37,9 @@ class BalanceProof:
         """The balances with every fill of ``after`` in them, as soon as that is certain.
 
         ``totals`` were read from ``since_ns`` (venue's clock) on; ``before`` and ``after``, oldest first, were listed
-        before and after that.
+        before and after that.  An entry that is listed more than once is one execution, as it was listed first.
         """
+        after = list({fill.entry_id: fill for fill in reversed(after)}.values())[::-1]
         known = {fill.entry_id for fill in before if self._told_ns(fill) < since_ns - self._margin_ns}
         open_fills = [fill for fill in after if fill.entry_id not in known]
         news = [fill for fill in after if fill.entry_id not in self._listed]

@@ -49,6 +49,15 @@ def test_a_fill_about_the_time_of_the_reading_needs_a_second_one(is_in: bool) ->
         assert proof.narrow(after(now), TS_NS + S, now, now) == after(now)
 
 
+@pytest.mark.fault("B1")
+def test_an_entry_that_is_listed_twice_is_one_execution() -> None:
+    """The second of two fills, which the balances do not have yet: put in twice, they would be told with it twice."""
+    proof, one, other = BalanceProof(MARGIN_NS), traded(1, TS_NS), traded(2, TS_NS + 3 * S, qty="0.3", px="101")
+    assert proof.narrow(START, TS_NS, [], [one, one]) is None
+    found = proof.narrow(after([one]), TS_NS + 3 * S, [one, one], [one, one, other, other])
+    assert found == after([one, other])
+
+
 @pytest.mark.fault("C18")
 def test_a_payment_between_two_readings_is_no_fill() -> None:
     """They have nothing in common: only the later one counts."""

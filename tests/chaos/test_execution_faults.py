@@ -12,7 +12,7 @@ import pytest
 from engine.commands import NewOrder
 from engine.events import OrderAccepted, OrderCancelled, OrderFilled, OrderOutcomeUnknown, Side
 from engine.portfolio import Portfolio
-from tests.support.kills.hand import Hand, by_hand, quiet
+from tests.support.kills.hand import WAIT_S, Hand, by_hand, quiet
 from tests.support.kills.matrix import Chain
 
 D = Decimal
@@ -38,7 +38,9 @@ async def test_executions_that_are_told_twice_are_booked_once(tmp_path: Path) ->
             chain.market.still = False
             await hand.until(lambda: len(hand.told.of(OrderFilled)) >= 10)
             await agrees(hand)
-            assert (await hand.metrics())['kestrel_duplicate_fills_total{venue="coinbase"}'] >= 10
+            async with asyncio.timeout(WAIT_S):  # set once a second
+                while (await hand.metrics())['kestrel_duplicate_fills_total{venue="coinbase"}'] < 10:
+                    await asyncio.sleep(0.2)
         async with by_hand(chain) as hand:
             assert await hand.daemon.agreed() == []
 

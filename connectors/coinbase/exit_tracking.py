@@ -148,16 +148,18 @@ class ExitTracking:
     def _book_of_others(
         self, order: Tracked, entry_id: str, qty: Decimal, ts_event_ns: int, ts_recv_ns: int
     ) -> list[InputEvent]:
-        """An execution of an exit that an earlier session has told as one of somebody else's order."""
+        """An execution that an earlier session has told as one of somebody else's order: of an order that it found
+        later, or of an exit."""
         events: list[InputEvent] = []
         order.entries = {} if order.entries is None else order.entries
         order.entries[entry_id] = 0
         order.booked_qty += qty
         order.others_qty += qty
         if not order.closed:
-            self._resize(order)
-            if order.accepted:
-                self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
+            if order.attachment is not None:
+                self._resize(order)
+                if order.accepted:
+                    self._tell_exit(order, ts_event_ns, ts_recv_ns, events)
             self._tell_end(order, ts_event_ns, ts_recv_ns, events)
         return events
 

@@ -172,8 +172,8 @@ class OrderTracker(ExitTracking):
         return order.held or not order.accepted or wants_fills(order)
 
     def know(self, entries: Iterable[str]) -> None:
-        """Entries that earlier sessions have told, of whichever orders: of an exit that shows itself now they were told
-        as somebody else's where no order of ours has them."""
+        """Entries that earlier sessions have told, of whichever orders: where no order that is carried has them, those
+        of a stranger's order were told before it was found, and those of an exit as somebody else's."""
         self._told_before = frozenset(entries)
 
     def adopt(
@@ -372,6 +372,8 @@ class OrderTracker(ExitTracking):
             if not is_part:
                 self._wanted[fill.order_id] = None
             return []
+        if order.found and known is None and not is_part and not is_exit and fill.entry_id in self._told_before:
+            return self._book_of_others(order, fill.entry_id, qty, ts_ns, ts_recv_ns)  # before the order was found
         if order.entries is None:
             order.entries = {}
         order.entries[fill.entry_id] = said

@@ -240,6 +240,20 @@ def test_an_adopted_order_of_what_is_not_traded_any_more_has_its_fills_told() ->
     assert book(t, "e3", order_id="v2") == []
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_an_earlier_session_told_before_it_found_the_order_is_not_told_again(ended: bool) -> None:
+    """Of two that it told one had been filled by the time that the order was found: no id of them is the order's."""
+    t = tracker()
+    entries = [listed(name, trade_time=f"2026-11-19T01:00:0{n}Z") for n, name in enumerate(("e1", "e2", "e3"))]
+    t.know(["e1", "e2"])
+    t.adopt("hand", "v1", Decimal("0.4"), (), ended=ended, of_others=True, instrument=BTC)
+    t.recall(entries)
+    events = [event for one in entries for event in t.book(one, 1)]
+    assert [event.trade_id for event in events if type(event) is OrderFilled] == ["e3"]
+    assert kinds(observe(t, "FILLED", "1.2")) == ([] if ended else [OrderCancelled])
+    assert not t.is_unresolved("hand")
+
+
 @pytest.mark.parametrize("earlier", ["2026-11-19T01:00:00Z", "2026-11-19T01:00:00.5Z"])
 def test_the_oldest_entries_are_those_of_the_earliest_time_however_it_is_spelt(earlier: str) -> None:
     """Without the zeros at its end a time is shorter than a later one, and no text sorts as it."""

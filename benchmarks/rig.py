@@ -125,6 +125,7 @@ class _NoLookUps:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.checks = self
 
     def check_later(self, client_order_id: str) -> None:
         """Every order is ended by the account at once."""

@@ -16,8 +16,9 @@ from itertools import islice
 import msgspec
 
 from connectors.coinbase.auth import TokenPool
+from connectors.coinbase.order_checks import CHECK_AFTER_S, NS_PER_S
 from connectors.coinbase.orders import CANCEL_ROUTE, MAX_CANCELS, encode_cancels, request_head
-from connectors.coinbase.settle import CHECK_AFTER_S, NS_PER_S, Settler
+from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.wire import UNREADABLE, decode_cancel_answer
 from connectors.http import OrderWriter
@@ -227,14 +228,14 @@ class CancelQueue:
                 # finds that nothing came of it (``still_open``).
                 if tracked is not None:
                     tracked.cancel_acknowledged_ns = now_ns
-                self._settler.check_later(client_id)
+                self._settler.checks.check_later(client_id)
             elif reason in _PASSING:
                 passing[venue_id] = (client_id, tries)
             else:
                 if tracked is not None:
                     tracked.is_cancel_asked = False
                 self._refuse(client_id, reason.lower())
-                self._settler.check_now(client_id)
+                self._settler.checks.check_now(client_id)
         if passing:
             self._try_again(passing, "order_is_being_replaced")
 
@@ -253,7 +254,7 @@ class CancelQueue:
                 self.counters.given_up += 1
                 self._note_asked({venue_id: (client_id, tries)}, is_asked=False)
                 self._refuse(client_id, reason)
-                self._settler.check_now(client_id)
+                self._settler.checks.check_now(client_id)
         if again:
             self._arm_retry(again)
 

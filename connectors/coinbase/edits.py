@@ -16,9 +16,10 @@ import msgspec
 
 from connectors.coinbase import wire
 from connectors.coinbase.auth import TokenPool
+from connectors.coinbase.order_checks import CHECK_AFTER_S
 from connectors.coinbase.orders import PREFIX, Answer, read_order_answer, request_head
 from connectors.coinbase.refusals import refusal_reason, told
-from connectors.coinbase.settle import CHECK_AFTER_S, Settler
+from connectors.coinbase.settle import Settler
 from connectors.coinbase.tracker import OrderTracker
 from connectors.http import OrderWriter
 from connectors.ratelimit import TokenBucket
@@ -143,16 +144,16 @@ class Edits:
             return  # the user stream has shown which version lives, or that neither does
         elif answer.verdict is Verdict.ACCEPTED:
             versions.answered(order_id, now_ns, taken=True)
-            self._settler.check_change(name, CHECK_AFTER_S)
+            self._settler.checks.check_change(name, CHECK_AFTER_S)
         elif answer.text == _HAS_ENDED:
             # As which version its end says: the request may have arrived twice, and filled it the first time.
             versions.answered(order_id, now_ns, taken=False)
-            self._settler.check_now(name)
+            self._settler.checks.check_now(name)
         else:
             versions.drop(order_id)
             self._refuse(name, answer.reason, answer.text)
             if answer.reason == "unknown_order":
-                self._settler.check_now(name)  # it has ended, and nobody has told
+                self._settler.checks.check_now(name)  # it has ended, and nobody has told
 
     def _on_lost(self, replace: ReplaceOrder, reason: str) -> None:
         name, order_id, versions = replace.client_order_id, replace.venue_order_id, self._tracker.versions
@@ -162,7 +163,7 @@ class Edits:
         now_ns = self._clock.now_ns()
         versions.answered(order_id, now_ns, taken=False)
         self._publish(ReplaceOutcomeUnknown(now_ns, now_ns, self._venue, name, reason))
-        self._settler.check_change(name)
+        self._settler.checks.check_change(name)
 
     def _refuse(self, name: str, reason: str, text: str) -> None:
         """The order is as it was."""

@@ -179,7 +179,7 @@ class CoinbaseGateway:
                 self.publish_all(self._tracker.name_exit(order.client_order_id, answer.exit_order_id, now_ns))
             if order.intent.order_type is OrderType.MARKET or order.intent.time_in_force in _IMMEDIATE:
                 # It must end within moments; if the stream does not say so, the listing will.
-                self._settler.check_later(order.client_order_id)
+                self._settler.checks.check_later(order.client_order_id)
             return
         if answer.verdict is Verdict.UNKNOWN:
             self._on_order_unknown(order, answer.reason)
@@ -189,7 +189,7 @@ class CoinbaseGateway:
         tracked = self._tracker.get(order.client_order_id)
         if tracked is not None and tracked.accepted:
             # The user stream has shown the order: the refusal contradicts evidence, so the order is looked up.
-            self._settler.check_now(order.client_order_id)
+            self._settler.checks.check_now(order.client_order_id)
             return
         self.counters.rejected += 1
         self._tracker.not_sent(order.client_order_id)
@@ -198,7 +198,7 @@ class CoinbaseGateway:
     def _on_order_unknown(self, order: NewOrder, reason: str) -> None:
         tracked = self._tracker.get(order.client_order_id)
         if tracked is not None and tracked.accepted:
-            self._settler.check_now(order.client_order_id)
+            self._settler.checks.check_now(order.client_order_id)
             return
         self.counters.unknown += 1
         now_ns = self._clock.now_ns()

@@ -225,7 +225,7 @@ class AccountReconciler:
     async def _look_up(self, bound_s: float) -> list[str]:
         """Ask about every open order of ours, and each of unknown version; client ids of those that have not shown
         themselves in time."""
-        self._settler.reconcile()
+        self._settler.checks.check_open()
         await self._find_strangers()
         unresolved = await self._await_shown(bound_s)
         if self._tracker.strangers:  # what was held until then has come with no entry of ours

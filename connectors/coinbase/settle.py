@@ -1,7 +1,8 @@
 """What happens to an order after its answer: fills read, unknown outcomes resolved, silent orders looked up.
 
 Owns the REST questions about orders and when they are asked.  Facts go through the tracker, which tells each once.
-What an order without a known outcome has become is ``unknown_orders``'s, which exit came with an entry ``exits``'s.
+What an order without a known outcome has become is ``unknown_orders``'s, which exit came with an entry ``exits``'s, and
+which orders are looked up one by one ``order_checks``'s.
 """
 
 from __future__ import annotations
@@ -19,28 +20,18 @@ from connectors.coinbase.exits import ExitFinder
 from connectors.coinbase.fills import is_execution
 from connectors.coinbase.inquiry import Inquiry
 from connectors.coinbase.listings import Listings
+from connectors.coinbase.order_checks import OrderChecks
 from connectors.coinbase.strangers import find_strangers
-from connectors.coinbase.tracked import Tracked
 from connectors.coinbase.tracker import OrderTracker
 from connectors.coinbase.unknown_orders import UnknownOrders
 from connectors.rest import Gets
 from engine.errors import VenueError
-from engine.events import InputEvent, OrderRejected
+from engine.events import InputEvent
 from engine.ports import Clock
 
 NS_PER_S = 1_000_000_000
 FILL_RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Waits between readings of fills that the stream claims and the listing does not show yet; the last one repeats."""
-CHECK_AFTER_S = 2.0
-CHECK_AGAIN_S = 5.0
-GONE_NS = 300 * NS_PER_S
-"""The record of an order that was taken is not found for so long: it is gone.  Longer than any listing lags."""
-GONE_LOOKS = 30
-"""And so often: a clock that was set says nothing, nor does a venue that could not be asked."""
-ROUTINE_LOOKS = 2
-"""How often an order that nothing speaks against is looked up, ``CHECK_AGAIN_S`` apart: one answer may lag behind."""
-WHILE_CHANGED = 0
-"""In place of that number: of one that is looked up for a change alone."""
 IDLE_S = 5.0
 """Between two rounds while there is nothing to look up."""
 IDS_PER_CALL = 50
@@ -88,7 +79,6 @@ class Settler:
         self._clock = clock
         self._emit = emit
         self._account = account
-        self._still_open = still_open
         self._grace_ns = int(grace_s * NS_PER_S)
         inquiry = Inquiry(
             venue, self._listings, tracker, clock, emit, self._observe, venue_offset_ns, grace_ns=self._grace_ns
@@ -97,11 +87,14 @@ class Settler:
         self._unknown = UnknownOrders(inquiry)
         self._inquiry = inquiry
         self._poll_s = poll_s
-        self._checks: dict[str, float] = {}
-        self._missing: dict[str, tuple[int, int]] = {}
-        """Since when the record of an order that is looked up is not found, and how often it was not."""
-        self._routine: dict[str, int] = {}
-        """Of those that are looked up for no reason of their own: how often still."""
+        self.checks = OrderChecks(
+            inquiry,
+            observe=self._observe,
+            read_fills_of=self._book_all_of,
+            still_open=still_open,
+            wake=self._wake_for_orders,
+            wake_idle=self._wake_idle,
+        )
         self._fills_due: dict[str, None] = {}
         self._fills_unreadable: dict[str, str] = {}
         self._fills_tries = 0
@@ -124,13 +117,13 @@ class Settler:
         for client_id, word in self._tracker.take_unknown().items():
             self._look_into(client_id, word)
         for client_id in self._tracker.take_doubted():
-            self._look_once(client_id)
+            self.checks.check_once(client_id)
         if self.exits.news():
             self._orders_wake.set()
 
     def _look_into(self, client_id: str, word: str) -> None:
         """A status that is not known is not guessed: the order stays as it was, holds its risk and is asked about."""
-        self.check_later(client_id)
+        self.checks.check_later(client_id)
         if word not in self._words_said and len(self._words_said) < WORDS_MAX:
             self._words_said.add(word)
             _log.error(
@@ -146,40 +139,12 @@ class Settler:
         self._unknown.add(client_order_id, product_id, sent_ns, lost_ns)
         self._orders_wake.set()
 
-    def check_later(self, client_order_id: str) -> None:
-        """Look the order up if nothing has ended it in ``CHECK_AFTER_S``."""
-        self._routine.pop(client_order_id, None)
-        self._checks.setdefault(client_order_id, asyncio.get_running_loop().time() + CHECK_AFTER_S)
-        if not self._unknown:  # else a round comes soon, and one more now would be one more listing
+    def _wake_for_orders(self) -> None:
+        self._orders_wake.set()
+
+    def _wake_idle(self) -> None:
+        if not self._unknown:
             self._orders_wake.set()
-
-    def check_now(self, client_order_id: str) -> None:
-        self._routine.pop(client_order_id, None)
-        self._checks[client_order_id] = 0.0
-        self._orders_wake.set()
-
-    def check_change(self, client_order_id: str, after_s: float = 0.0) -> None:
-        """Look up an order that is being changed, until it is known which version of it lives."""
-        due_s = asyncio.get_running_loop().time() + after_s
-        if client_order_id not in self._checks:
-            self._routine[client_order_id] = WHILE_CHANGED
-        self._checks[client_order_id] = min(due_s, self._checks.get(client_order_id, due_s))
-        self._orders_wake.set()
-
-    def reconcile(self) -> None:
-        """Messages of the user stream were lost: look up every open order, one that rests as it should not for ever,
-        and every other one of which nobody knows as which version it has ended."""
-        shown = [one for one in self._tracker.open_orders() if one.venue_order_id and not one.held]
-        for client_id in dict.fromkeys([*(one.client_order_id for one in shown), *self._tracker.versions.in_doubt()]):
-            self._look_once(client_id)
-        self._orders_wake.set()
-
-    def _look_once(self, client_order_id: str) -> None:
-        """Look an order up for no reason of its own."""
-        if client_order_id not in self._checks or client_order_id in self._routine:
-            self._routine[client_order_id] = ROUTINE_LOOKS
-        self._checks[client_order_id] = 0.0
-        self._orders_wake.set()
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -319,7 +284,7 @@ class Settler:
             for order_id in dict.fromkeys(fill.order_id for fill in adjustments):
                 order = self._tracker.of_venue(order_id)
                 if order is not None and not order.closed:
-                    self.check_now(order.client_order_id)
+                    self.checks.check_now(order.client_order_id)
             self.on_doubt()
         return now_ns
 
@@ -367,81 +332,19 @@ class Settler:
 
     async def _orders_round(self) -> None:
         with contextlib.suppress(TimeoutError):
-            is_busy = self._checks or self._unknown or self.exits.is_busy
+            is_busy = self.checks.is_busy or self._unknown or self.exits.is_busy
             async with asyncio.timeout(self._poll_s if is_busy else IDLE_S):
                 await self._orders_wake.wait()
         self._orders_wake.clear()
         try:
-            await self._check_due()
+            await self.checks.look()
+            self.wake_for_fills()
             await self.resolve_unknown()
             await self.exits.round()
         except VenueError as error:
             self._failed(error)
             await asyncio.sleep(self._poll_s)
         self.wake_for_fills()
-
-    async def _check_due(self) -> None:
-        loop = asyncio.get_running_loop()
-        for client_id in [c for c, due_s in self._checks.items() if due_s <= loop.time()]:
-            order = self._tracker.get(client_id)
-            if order is None or not order.venue_order_id or self._is_settled(order):
-                self._forget_check(client_id)
-                continue
-            self._checks[client_id] = loop.time() + CHECK_AGAIN_S
-            asked_ns = self._clock.now_ns()
-            found = await self._listings.order(order.venue_order_id)
-            if found is None:
-                # Listings lag behind acceptances: "not found" once is no evidence; it is asked again.
-                await self._give_up_gone(order, asked_ns)
-                continue
-            self._missing.pop(client_id, None)
-            self._observe(found, asked_ns)
-            if self._is_settled(order):
-                self._forget_check(client_id)
-            elif found.is_uncancelled():
-                self._still_open(client_id, asked_ns)
-                self._count_look(order)
-        self.wake_for_fills()
-
-    async def _give_up_gone(self, order: Tracked, asked_ns: int) -> None:
-        """An order that the venue has taken, and of which it knows nothing any more for long: neither by its id, nor as
-        open, nor any execution.  Should it show itself, it lives."""
-        client_id, venue_id = order.client_order_id, order.venue_order_id
-        since_ns, looks = self._missing.get(client_id, (asked_ns, 0))
-        self._missing[client_id] = since_ns, looks + 1
-        missing_ns = asked_ns - since_ns
-        if missing_ns < max(GONE_NS, self._grace_ns) or looks < GONE_LOOKS:
-            return
-        if order.attachment is not None or order.claimed_qty or order.booked_qty:
-            return
-        listed = await self._listings.orders([("order_status", "OPEN"), ("limit", "100")])
-        await self._book_all_of([venue_id])
-        if order.end or order.booked_qty or order.claimed_qty or venue_id in [one.order_id for one in listed]:
-            return
-        order.accepted = False
-        self._tracker.not_sent(client_id)
-        self._forget_check(client_id)
-        now_ns, text = self._clock.now_ns(), f"its record is gone: not found for {missing_ns / NS_PER_S:.1f} s"
-        self._emit([OrderRejected(now_ns, now_ns, self._venue, client_id, "never_arrived", text)])
-
-    def _is_settled(self, order: Tracked) -> bool:
-        """Whether an order needs no look-up any more."""
-        if self._tracker.versions.is_doubtful(order.venue_order_id):
-            return False
-        return order.closed or self._routine.get(order.client_order_id) == WHILE_CHANGED
-
-    def _count_look(self, order: Tracked) -> None:
-        client_id = order.client_order_id
-        left = self._routine.get(client_id)
-        if left == 1 and not self._tracker.versions.is_doubtful(order.venue_order_id):
-            self._forget_check(client_id)
-        elif left is not None and left != WHILE_CHANGED:
-            self._routine[client_id] = left - 1  # down to ``WHILE_CHANGED``
-
-    def _forget_check(self, client_id: str) -> None:
-        self._checks.pop(client_id, None)
-        self._routine.pop(client_id, None)
-        self._missing.pop(client_id, None)
 
     async def resolve_unknown(self) -> None:
         """Decide the orders of unknown outcome that are found, or absent for long enough.  Raises ``VenueError``."""

@@ -217,7 +217,7 @@ async def test_an_order_that_rests_again_is_not_looked_up_for_ever(tmp_path: Pat
         await until(lambda: shown(one, "a") == [("never_arrived",)])
         assert one.venue.trading is not None
         settler = one.venue.trading.settler
-        await until(lambda: not settler._checks)
+        await until(lambda: not settler.checks.is_busy)
         assert set(asked) == {hand.order_id("a")}
 
 

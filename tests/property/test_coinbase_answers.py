@@ -99,11 +99,11 @@ class Account:
     async def ask(self) -> int:
         """Everything that is asked about orders, once each; how many answers could be used."""
         used = 0
-        self.settler.check_now("c1")
+        self.settler.checks.check_now("c1")
         self.settler.resolve("lost", "BTC-USD", TS_NS, TS_NS)
         self.settler._fills_due["v1"] = None
         for question in (
-            self.settler._check_due(),
+            self.settler.checks.look(),
             self.settler.resolve_unknown(),
             self.settler.find_strangers({"BTC-USD": BTC}),
             self.settler.read_fills(),
@@ -175,7 +175,7 @@ def test_an_order_in_a_status_that_nobody_knows_stays_open_is_said_and_asked_abo
         logger.removeHandler(handler)
     assert not [event for event in account.log if type(event) in ENDS]
     assert [order.client_order_id for order in tracker.open_orders()] == ["c1", "lost"]
-    assert settler._checks.keys() == {"c1"}
+    assert settler.checks._due_s.keys() == {"c1"}
     assert len([text for text in said if "does not know" in text]) == 1
     account.log.extend(
         tracker.observe(

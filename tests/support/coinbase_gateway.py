@@ -21,9 +21,10 @@ PEM = ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFo
 
 
 class NotedQuestions:
-    """Stands where the settler stands and notes what it is asked."""
+    """Stands where the settler and its checks stand, and notes what it is asked."""
 
     def __init__(self) -> None:
+        self.checks = self
         self.resolving: list[str] = []
         self.later: list[str] = []
         self.now: list[str] = []

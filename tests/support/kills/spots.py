@@ -53,7 +53,7 @@ SPOTS: tuple[Spot, ...] = (
     *_appends("OrderCancelled", 8, "A4"),
     *_calls(f"{_COINBASE}.tracker:OrderTracker.book", 20, "A4"),
     *_calls(f"{_COINBASE}.settle:Settler.read_fills", 20, "A4", "B9"),
-    *_calls(f"{_COINBASE}.settle:Settler._check_due", 6, "A4"),
+    *_calls(f"{_COINBASE}.order_checks:OrderChecks.look", 6, "A4"),
     # The market and time.
     *_appends("Quote", 60, "A6"),
     *_appends("Timer", 30, "A6"),

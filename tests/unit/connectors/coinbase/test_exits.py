@@ -224,7 +224,7 @@ async def test_an_exit_that_is_known_again_is_looked_up_as_it_may_have_ended_mea
         b.venue.order("v1", "c1", "FILLED", "0.4", attached_order_id="x1")
         b.venue.order("x1", "x1", "CANCELLED", side="SELL")
         b.venue.fills = [fill("e1", "v1")]
-        b.settler.reconcile()
+        b.settler.checks.check_open()
         await b.settler.read_fills_of(["v1", "x1"])
         await b.settler.read_fills_of(await b.settler.exits.find_made())
         assert [event.client_order_id for event in b.log.of(OrderAttached)] == [EXIT]

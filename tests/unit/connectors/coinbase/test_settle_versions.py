@@ -62,7 +62,7 @@ async def test_one_look_up_that_is_behind_does_not_settle_as_what_an_order_has_f
 ) -> None:
     """Made smaller by hand and filled as that: the record still shows it open and as it was.  With the doubt gone, and
     the order's end told, nobody asks any more, and it stayed open in the books for ever."""
-    monkeypatch.setattr("connectors.coinbase.settle.CHECK_AGAIN_S", 0.05)
+    monkeypatch.setattr("connectors.coinbase.order_checks.CHECK_AGAIN_S", 0.05)
     async with settling() as b:
         intent = OrderIntent(1, "s", BTC, Side.BUY, D("0.8"), OrderType.LIMIT, D(100), TimeInForce.GTC)
         b.tracker.sent("c1", 1, intent)

@@ -52,6 +52,9 @@ class SessionSettings(Section):
     directory: FilePath = Field(
         default=Path("var/sessions"), description="folder that holds one folder for each session"
     )
+    self_check_s: int = Field(
+        default=10, ge=1, le=3_600, description="how often the daemon samples its own invariants, s"
+    )
     approved: FilePath | None = Field(
         default=None,
         description="file of config approve: nothing else than what it approves trades; empty: not asked on paper",

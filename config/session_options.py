@@ -54,6 +54,7 @@ def options_of(
         timer_ms=settings.engine.timer_ms,
         clock_step_limit_ms=settings.engine.clock_step_limit_ms,
         cancel_timeout_s=settings.shutdown.cancel_timeout_s,
+        self_check_s=settings.session.self_check_s,
         seconds=plan.seconds,
         as_json=plan.as_json,
         report=plan.report,

@@ -326,6 +326,15 @@ class OrderManager:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
+    @property
+    def opened_count(self) -> int:
+        """Orders that were opened here so far."""
+        return self._count
+
+    def opened(self, number: int) -> ManagedOrder | None:
+        """The order that was opened as the ``number``-th, from 1 on; None for one that is forgotten."""
+        return self.get(f"{self._id_prefix}-{number}")
+
     def cancel(self, order: ManagedOrder, ts_ns: int, reason: str) -> CancelOrder:
         """The command that cancels this order; the caller records and sends it, then reports ``CANCEL_SENT``."""
         return CancelOrder(

@@ -101,6 +101,8 @@ class Options:
     """How long the account may take to be confirmed before anything trades, s; None: strategies wait for it."""
     observer: ObserverPlan | None = None
     """What watches the models; None: nobody does."""
+    self_check_s: int = 10
+    """How often the session samples its own invariants, s."""
     only_check: bool = False
     """Go as far as the confirmed account, send nothing, and end there."""
 

@@ -192,6 +192,7 @@ class Daemon:
                     companions=trading.companions,
                     requests=trading.models,
                     observer=observer,
+                    breaches=lambda: trading.self_check.counts,
                 )
                 if observer is not None:
                     observer.start()

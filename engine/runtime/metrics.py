@@ -25,6 +25,7 @@ from engine.runtime.journal_stream import JournalStats
 from engine.runtime.logs import LogPipe
 from engine.runtime.model_requests import Hits
 from engine.runtime.probe import StageProbe
+from engine.runtime.self_check import INVARIANTS
 
 DEFAULT_PORT = 9464
 CLIENT_TIMEOUT_S = 10.0
@@ -98,6 +99,8 @@ class Gauges:
         """Venue -> executions that were told again since the start."""
         self.model_asks: dict[str, int] = {}
         """What became of what models on the worker were asked; empty without one."""
+        self.breaches: dict[str, int] = {}
+        """Invariant -> samples of the session that did not keep it."""
         self.open_orders = 0
         self.loop_lag_ns = 0
         self.waiting_dropped = 0
@@ -195,6 +198,12 @@ class Metrics(Collector):
             "Market events judged, by instrument and by verdict (accepted, suspect, dropped) or issue.",
             gauges.quality.copy(),
             ("instrument", "finding"),
+        )
+        yield _counter(
+            "kestrel_invariant_breaches",
+            "Samples of the session's own state that an invariant did not hold in.",
+            {(one,): 0 for one in INVARIANTS} | _keyed(gauges.breaches),
+            ("invariant",),
         )
         yield _counter(
             "kestrel_model_asks",

@@ -42,6 +42,7 @@ from engine.runtime.model_requests import ModelRequests
 from engine.runtime.model_watch import standing_of
 from engine.runtime.rehearsal import confirmed
 from engine.runtime.requests import DONE, make_request, unsettled
+from engine.runtime.self_check import SOURCE
 from engine.runtime.watch import Queueing
 from engine.runtime.watchdog_keeper import WatchdogKeeper
 
@@ -65,6 +66,7 @@ class Supervisor:
     closed before the session ends; None: they are kept.
     ``confirm_s``: how long the account may take to be confirmed before anything trades, else the session ends; None:
     strategies wait for it.  ``only_check``: end there, and leave what is open as it is.
+    ``self_check`` says why trading must halt, empty where it need not; asked each ``self_check_s`` seconds.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Supervisor:
         confirm_s: float | None = None,
         only_check: bool = False,
         models: ModelRequests | None = None,
+        self_check: Callable[[], str] = str,
+        self_check_s: int = 10,
     ) -> None:
         self._models = models or ModelRequests(core)
         self._bus = bus
@@ -108,6 +112,9 @@ class Supervisor:
         self._only_check = only_check
         self._status = status
         self._on_second = on_second
+        self._self_check = self_check
+        self._self_check_s = self_check_s
+        self._to_self_check_s = self_check_s
         self._books = BookWatch(core, venue)
         self._stop = asyncio.Event()
         self._stop_reason = ""
@@ -333,11 +340,21 @@ class Supervisor:
     def _every_second(self) -> None:
         self._second = asyncio.get_running_loop().call_later(1.0, self._every_second)
         self._on_second()
+        self._check_self()
         if not self._data_time:
             self._books.look(self._now_ns())
         why = "" if self._watchdog is None else self._watchdog.look()
         if why:
             self._publish(lambda at: Reduced(at, at, "watchdog", why))
+
+    def _check_self(self) -> None:
+        self._to_self_check_s -= 1
+        if self._to_self_check_s > 0:
+            return
+        self._to_self_check_s = self._self_check_s
+        why = self._self_check()
+        if why:
+            self._publish(lambda at: Halted(at, at, SOURCE, why))
 
     def _beat(self) -> None:
         if self._watchdog is not None:

@@ -23,6 +23,7 @@ from engine.runtime.clocks import ClockWatch
 from engine.runtime.model_requests import ModelRequests
 from engine.runtime.parts import Companion, Tell, Warmer
 from engine.runtime.polling import BusyPoll
+from engine.runtime.self_check import OBSERVED, SelfCheck
 from engine.runtime.series import SeriesWatch
 from engine.runtime.succession import Left, Succession
 from engine.runtime.supervisor import Supervisor, journal_failure
@@ -132,6 +133,7 @@ class TradingSession:
         """What ``trade`` publishes to, and what is asked how it stands."""
         self.bus, self.core, self.series = bus, core, SeriesWatch(core)
         self.models = ModelRequests(core)
+        self.self_check = SelfCheck(core, bus, self._log)
 
     @property
     def left(self) -> Left | None:
@@ -198,6 +200,8 @@ class TradingSession:
             confirm_s=options.confirm_s,
             only_check=options.only_check,
             models=self.models,
+            self_check=self.self_check.look,
+            self_check_s=options.self_check_s,
         )
         warmers: list[Warmer] = []
 
@@ -236,6 +240,8 @@ class TradingSession:
         """Have an event handled, after those that wait."""
         self.bus.publish(event)
         self.series.observe(event)
+        if type(event) in OBSERVED:
+            self.self_check.observe(event)
 
     def companions(self) -> dict[str, Any]:
         """What those who work beside the loop say of themselves."""

@@ -71,14 +71,17 @@ class SessionWatch:
         asks: Callable[[], dict[str, int]] | None = None,
         requests: ModelRequests | None = None,
         observer: ObserverKeeper | None = None,
+        breaches: Callable[[], dict[str, int]] = dict,
     ) -> None:
         """``files``: what the session was started with.  ``disk``: where it is written.  ``companions``: what those say
         who work beside the loop.  ``asks``: what became of what models were asked off the loop; None where none is.
         ``requests``: what was told of models by who watches them, which ``observer`` starts.
+        ``breaches``: how often an invariant did not hold, by invariant.
         """
         self._companions = companions
         self._asks = dict if asks is None else asks
         self._requests = requests
+        self._breaches = breaches
         self._observer = observer
         self._disk = disk
         self._files = files or FilesRead({})
@@ -124,6 +127,7 @@ class SessionWatch:
         }
         gauges.refused_models = int(self._companions().get("registry", {}).get("refusals", 0))
         gauges.model_asks = self._asks()
+        gauges.breaches = self._breaches()
         gauges.open_orders = core.orders.open_count
         gauges.queue_depths = {"bus": self._bus.waiting, **self._venue_queues()}
         gauges.loop_lag_ns = self._lag_ns()

@@ -12,6 +12,7 @@ from config.simulation import SimulatedWorld
 from connectors.simulation.faults import KINDS, MACHINE, MODEL, TIMED, Kind
 from connectors.simulation.venue import SimulatedVenue
 from engine.runtime.simulation.sweep import Outcome, simulate
+from tests.support.planted.orders import drop_the_reservation
 
 HOURS = 0.25
 SEEDS = range(1, 5)
@@ -201,3 +202,12 @@ def test_every_timed_fault_happens(group: dict[str, Kind], tmp_path: Path) -> No
 def test_every_fault_has_an_occasion() -> None:
     """Each kind has a share of its occasions or a pace."""
     assert all((kind.share > 0) != (kind.every_s > 0) for kind in KINDS.values())
+
+
+def test_the_check_of_a_session_sees_a_defect_too(
+    world: SimulatedWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is reserved for open orders: what the session itself found is a violation of the seed."""
+    drop_the_reservation(monkeypatch)
+    seen = told(simulate(1, world, hours=0.1, root=tmp_path))
+    assert "I3: the session's own check: limits count 0 open" in seen

@@ -45,11 +45,11 @@ from engine.events import (
     Trade,
 )
 from engine.order_states import FINAL, OrderState
+from engine.runtime.order_steps import Seen, find_backward_step, see
 from engine.runtime.simulation.books import RecordedBooks
 from engine.runtime.simulation.changes import ChangeChecks
 from engine.runtime.simulation.grouped import GroupChecks
 from engine.runtime.simulation.known import Known
-from engine.runtime.simulation.order_steps import Seen, find_backward_step, see
 from engine.runtime.simulation.rules import RulesChecks
 from engine.runtime.simulation.sent import SentChecks
 from engine.runtime.simulation.served import ServedChecks

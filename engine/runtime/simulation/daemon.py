@@ -5,7 +5,7 @@ Owns what is left out or put in another's place: console, log files, metrics por
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from engine.errors import JournalError
 from engine.events import InputEvent
 from engine.ports import Clock, Publish, Recorder, Venue
 from engine.router import OrderRouter
+from engine.runtime.self_check import Breach
 from engine.runtime.session import order_prefix
 from engine.runtime.simulation.checks import Checks
 from engine.runtime.simulation.disk import SimulatedJournal
@@ -89,6 +90,11 @@ class SimulatedDaemon:
     def goes_on_from(self) -> str:
         """The session whose state it has taken over; empty for none."""
         return "" if self._trading.left is None else self._trading.left.session
+
+    @property
+    def breaches(self) -> Sequence[Breach]:
+        """What the session's own check has seen."""
+        return self._trading.self_check.told if self.is_trading else ()
 
     def publish(self, event: InputEvent) -> None:
         """As the process itself: a timer that this starts must end with it (seed 701173)."""

@@ -138,6 +138,8 @@ class Machine:
     def _judge_end(self, daemon: SimulatedDaemon, task: asyncio.Task[str]) -> None:
         for defect in daemon.defects:
             self.checks.fail("defect", defect)
+        for invariant, text in daemon.breaches:
+            self.checks.fail(invariant, f"the session's own check: {text}")
         if not task.done():
             return  # killed
         error = task.exception()

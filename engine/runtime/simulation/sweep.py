@@ -407,6 +407,7 @@ def _options(folder: Path, currency: str, fsync: Any) -> Options:
         timer_ms=TIMER_MS,
         clock_step_limit_ms=50,
         cancel_timeout_s=20.0,
+        self_check_s=1,
         seconds=None,
         as_json=True,
         report=False,

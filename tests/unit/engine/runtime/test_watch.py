@@ -83,6 +83,7 @@ class Watched:
             companions=lambda: {"registry": {"refusals": 6}},
             asks=lambda: {"asked": 7, "superseded": 2},
             requests=self.requests,
+            breaches=lambda: {"I3": 2},
         )
         open_market(self.core)
 
@@ -110,6 +111,7 @@ def test_a_second_shows_the_state_and_sets_every_gauge() -> None:
         "queue_depths": {"bus": 0, "cancels": 6},
         "reconnects": {"coinbase": 2},
         "duplicate_fills": {"coinbase": 9},
+        "breaches": {"I3": 2},
         "open_orders": 1,
         "loop_lag_ns": 17,
         "waiting_dropped": 3,

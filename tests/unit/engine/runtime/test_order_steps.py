@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from engine.order_states import FINAL, TABLE, Happening, OrderState
-from engine.runtime.simulation.order_steps import Seen, find_backward_step
+from engine.runtime.order_steps import Seen, find_backward_step
 
 S = OrderState
 

@@ -12,9 +12,8 @@ import aiohttp
 import msgspec
 import pytest
 
-from connectors.coinbase import settle
+from connectors.coinbase import order_checks
 from connectors.coinbase.sandbox import editing
-from connectors.coinbase.settle import Settler
 from engine.commands import ReplaceOrder
 from engine.events import (
     AccountSettled,
@@ -36,7 +35,7 @@ QTY, PX = D("0.01"), D("1000.00")
 @pytest.fixture(autouse=True)
 def looks_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between two look-ups; their grace is ``tests.support.coinbase_account.GRACE_S``."""
-    monkeypatch.setattr(settle, "CHECK_AGAIN_S", 0.1)
+    monkeypatch.setattr(order_checks, "CHECK_AGAIN_S", 0.1)
 
 
 async def rests(one: One, client: str, **fields: Any) -> None:
@@ -203,21 +202,22 @@ async def test_the_next_session_finds_out_which_version_lives_before_the_account
 async def test_an_order_that_rests_again_is_not_looked_up_for_ever(tmp_path: Path, monkeypatch: Any) -> None:
     """Once it is known which version lives, nobody asks any more."""
     asked: list[str] = []
-    observe: Callable[..., None] = Settler._observe
-
-    def note(self: Settler, order: Any, *more: Any) -> None:
-        asked.append(order.order_id)
-        observe(self, order, *more)
 
     async with still_exchange(tmp_path) as hand, session(hand) as one:
         await rests(one, "a")
-        monkeypatch.setattr(Settler, "_observe", note)
+        assert one.venue.trading is not None
+        checks = one.venue.trading.settler.checks
+        observe: Callable[..., None] = checks._observe
+
+        def note(order: Any, *more: Any) -> None:
+            asked.append(order.order_id)
+            observe(order, *more)
+
+        monkeypatch.setattr(checks, "_observe", note)
         await goes_wrong(hand, status=503)
         change(one, "a", "0.02", "1001")
         await until(lambda: shown(one, "a") == [("never_arrived",)])
-        assert one.venue.trading is not None
-        settler = one.venue.trading.settler
-        await until(lambda: not settler.checks.is_busy)
+        await until(lambda: not checks.is_busy)
         assert set(asked) == {hand.order_id("a")}
 
 

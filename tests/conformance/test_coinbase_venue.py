@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.coinbase import cancels, settle
+from connectors.coinbase import cancels, order_checks
 from connectors.coinbase.sandbox import rest
 from connectors.coinbase.sandbox.server import RunningSandbox, serve
 from connectors.coinbase.sandbox.settings import SandboxSettings
@@ -207,7 +207,7 @@ async def test_a_cancel_that_the_venue_granted_without_effect_is_said_and_can_be
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one is acknowledged and nothing happens: a look-up finds the order open; the second one ends it."""
-    monkeypatch.setattr(settle, "CHECK_AFTER_S", 0.05)
+    monkeypatch.setattr(order_checks, "CHECK_AFTER_S", 0.05)
     monkeypatch.setattr(cancels, "CHECK_AFTER_NS", 50_000_000)
     async with session(tmp_path) as s:
         s.submit("rest", limit_px=FAR)

@@ -143,7 +143,7 @@ class LogsSettings(Section):
 
 
 class EngineSettings(Section):
-    timer_ms: int = Field(default=100, ge=1, le=60_000, description="heartbeat of everything timed, ms")
+    timer_ms: int = Field(default=100, ge=1, le=5_000, description="heartbeat of everything timed, ms")
     shadow_tick: bool = Field(default=True, description="keep caches warm with ticks that go nowhere")
     shadow_interval_ms: int = Field(default=1, ge=1, le=1000, description="between shadow ticks, ms")
     uvloop: bool = Field(default=True, description="use it where it is installed")

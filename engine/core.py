@@ -46,7 +46,7 @@ from engine.stakes import EVERYONE, OPERATOR
 from engine.trusting import Trust
 from engine.twins import Twins
 from engine.unattended import orders_without_a_strategy
-from engine.venues import VenueStates
+from engine.venues import STANDSTILL_NS, VenueStates
 from engine.view import CoreView
 
 KEEP = "keep"
@@ -227,7 +227,7 @@ class TradingCore:
             e.OrderReplaced: self.facts.on_replaced,
             e.ReplaceRejected: self.facts.on_replace_rejected,
             e.ReplaceOutcomeUnknown: self.facts.on_replace_unknown,
-            e.ClockStepped: self._ignore,
+            e.ClockStepped: self._on_clock_stepped,
             e.SessionStarted: self._ignore,
             e.JournalSynced: self.desk.on_synced,
             e.JournalFailed: self.desk.latch.on_journal_failed,
@@ -245,7 +245,10 @@ class TradingCore:
         out.clear()
         self.counters.events += 1
         view = self.view
-        view.now_ns = event.ts_recv_ns
+        now_ns = event.ts_recv_ns
+        if now_ns - view.now_ns > STANDSTILL_NS and self.venues.stood_still(now_ns - view.now_ns):
+            self.counters.standstills += 1
+        view.now_ns = now_ns
         view.risk_state = self.gate.state
         self._handlers[type(event)](event)
         return out
@@ -415,6 +418,10 @@ class TradingCore:
     def _on_shutdown(self, event: e.ShutdownRequested) -> None:
         self.closing = True
         self.desk.end(event.reason)
+
+    def _on_clock_stepped(self, event: e.ClockStepped) -> None:
+        self.counters.clock_steps += 1
+        self.venues.clock_stepped(event)
 
     def _ignore(self, event: e.Event) -> None:
         """Journaled for the record; changes nothing here."""

@@ -51,6 +51,8 @@ class Counters:
         self.unknown_outcomes = 0
         self.adjustments = 0  # balances that were not as booked
         self.gaps = 0
+        self.clock_steps = 0  # of the wall clock, a machine that slept among them
+        self.standstills = 0  # nothing was handled for long: the account has to be confirmed
         self.core_errors = 0
 
     @staticmethod

@@ -1,7 +1,8 @@
 """Which venues, streams and instruments are open for orders, from the facts that said so.  One writer: the core.
 
 A venue that confirms its account (``AccountSettled``) takes no entries after it, its user stream or an instrument of it
-was closed, until it has confirmed the account again: what happened meanwhile is not known before (fault C10).
+was closed, until it has confirmed the account again: what happened meanwhile is not known before (fault C10).  So it is
+after the clock has stepped, which is how a machine that slept shows, and after nothing was handled for long (C16).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from engine.commands import OrderIntent, OrderType
 from engine.events import (
     AccountSettled,
+    ClockStepped,
     FeedDown,
     FeedUp,
     InstrumentStatus,
@@ -26,6 +28,9 @@ CONSOLIDATED = "consolidated"
 """Venue of instruments that are a price over several venues and no market: nothing is ever ordered there."""
 INVENTED = "_sandbox"
 """Ending of the venue under which is stored what no market has traded: nobody can mistake it for a market's prices."""
+STANDSTILL_NS = 10_000_000_000
+"""A live session handles a timer at least every 5 s (``engine.timer_ms``): where nothing was handled for longer
+than this it stood still.  A stream that tells nothing for as long is given up, too."""
 _ENTRY_STATUSES = frozenset({TradingStatus.TRADING, TradingStatus.LIMIT_ONLY, TradingStatus.POST_ONLY})
 _SHUT_STATUSES = frozenset({TradingStatus.HALTED, TradingStatus.CANCEL_ONLY})
 """Nothing fills, and nobody knows at which price it begins again."""
@@ -150,6 +155,20 @@ class VenueStates:
         self._confirms.add(event.venue)
         if self._unconfirmed.pop(event.venue, None) is not None:
             self._reasons.clear()
+
+    def clock_stepped(self, event: ClockStepped) -> None:
+        """The machine may have slept."""
+        self._doubt_all(f"the clock of this machine stepped by {event.delta_ns / 1e9:.1f} s")
+
+    def stood_still(self, silence_ns: int) -> bool:
+        """Nothing was handled for so long; whether any venue has to confirm its account for it."""
+        return self._doubt_all(f"nothing was handled for {silence_ns / 1e9:.1f} s")
+
+    def _doubt_all(self, why: str) -> bool:
+        for venue in self._confirms:
+            self._reopen(venue, why)
+        self._reasons.clear()
+        return bool(self._confirms)
 
     def _reopen(self, venue: str, why: str) -> None:
         """A venue that never confirms (an exchange in this process) hides nothing either."""

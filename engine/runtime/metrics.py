@@ -63,6 +63,8 @@ COUNTER_HELP = {
     "external_fills": "Fills of orders this session did not open.",
     "unknown_outcomes": "Orders and changes whose outcome became unknown.",
     "gaps": "Gaps in market or user streams.",
+    "clock_steps": "Steps of the machine's wall clock; a machine that slept shows as one.",
+    "standstills": "Times in which the session handled nothing for more than 10 s.",
     "core_errors": "Defects caught inside the core.",
 }
 TABLE_HELP = {

@@ -120,6 +120,7 @@ class Supervisor:
         self._stop_reason = ""
         self._signals = 0
         self._conflicts = 0
+        self._standstills = 0
         self._halt_seen = False
         self._control = ControlServer(run_dirs, session, self._answer)
         self._ticking: asyncio.TimerHandle | None = None
@@ -305,6 +306,9 @@ class Supervisor:
             self._publish(lambda at: ClockStepped(at, at, stepped_ns))
             self._venue.confirm()
         counters = self._core.counters
+        if counters.standstills != self._standstills:
+            self._standstills = counters.standstills
+            self._venue.confirm()
         if counters.conflicting_fills + counters.unknown_corrections != self._conflicts:
             # An execution was told twice, and not alike, or corrected when nobody knew it any more: the balances know.
             self._conflicts = counters.conflicting_fills + counters.unknown_corrections

@@ -98,6 +98,7 @@ class SessionWatch:
         self._said: set[str] = set()
         self._conflicts = 0
         self._retries = 0
+        self._stood_still = 0
         self._state = RiskState.ACTIVE
         self._reasons: set[str] = set()  # for which risk is stopped, as told
         self._models = ModelWatch()
@@ -169,6 +170,14 @@ class SessionWatch:
             self._log.error(
                 "an execution was told again with other values: the first ones stand, the venue is asked for balances",
                 conflicts=conflicts,
+            )
+        stood_still = self._core.counters.clock_steps + self._core.counters.standstills
+        if stood_still != self._stood_still:
+            self._stood_still = stood_still
+            self._log.warning(
+                "the clock stepped, or this process stood still: no entries before the account is confirmed",
+                clock_steps=self._core.counters.clock_steps,
+                standstills=self._core.counters.standstills,
             )
         retries = self._core.counters.exit_retries
         if retries != self._retries:

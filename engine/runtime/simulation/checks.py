@@ -164,6 +164,7 @@ class Checks:
         self._broken.clear()
         self._known.core, self._bus = core, bus
         self._known.must_settle = self._known.settled = False
+        self._known.must_confirm, self._known.woke_s = False, 0.0
         self._states.clear()
         self._wishes.clear()
         self._groups.begin()
@@ -186,6 +187,10 @@ class Checks:
         return (
             client_order_id in self._known.journaled or self._truth.entry_of(client_order_id) in self._known.journaled
         )
+
+    def stood_still(self, seconds: float, *, asleep: bool) -> None:
+        """The session goes on after so long; ``asleep``: its clocks stood still, too."""
+        self._known.wake(seconds, asleep=asleep)
 
     def lost(self, upto_seq: int) -> None:
         """Of what the session that just ended has recorded, nothing behind ``upto_seq`` is on the disk."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ from engine.commands import RiskState
 from engine.core import TradingCore
 from engine.runtime.simulation.first_prices import FirstPrices
 from engine.runtime.simulation.truth import Durability, Truth
+from engine.venues import STANDSTILL_NS
 
 RECENT_NS = 60_000_000_000
 
@@ -22,6 +24,10 @@ class Known:
         self.session = 0
         self.must_settle = False
         self.settled = False
+        self.woke_s = 0.0
+        """True time when the session went on after it had stood still, or slept; 0 when it never did."""
+        self.must_confirm = False
+        """It stood still for so long that the account is not known any more, and was not confirmed since."""
         self.journaled: dict[str, tuple[int, int]] = {}
         """Orders of ours: session and number of the record that made each."""
         self.made_ns: dict[str, int] = {}
@@ -48,9 +54,15 @@ class Known:
     def risk_state(self) -> RiskState:
         return self.risk[-1][2]
 
+    def wake(self, seconds: float, *, asleep: bool) -> None:
+        """The session stood still for so long; ``asleep``: its clocks, too."""
+        self.woke_s = asyncio.get_running_loop().time()
+        self.must_confirm = self.must_confirm or (self.settled and (asleep or seconds * 1e9 > STANDSTILL_NS))
+
     def settle(self, bases: Iterable[str]) -> None:
         """The account was confirmed."""
         self.settled = True
+        self.must_confirm = False
         self.told_of_others = {base: self._truth.others(base, self.disowned) for base in bases}
         self._told_fills.clear()
         self._fills_then = len(self._truth.fills())

@@ -214,7 +214,7 @@ class Machine:
 
     def stop(self) -> bool:
         """SIGTERM.  False when nobody trades."""
-        if self.daemon is None or not self.daemon.is_trading:
+        if self.daemon is None or not self.daemon.is_trading or self.is_frozen:
             return False
         self.daemon.stop("SIGTERM")
         return True
@@ -222,7 +222,7 @@ class Machine:
     def order(self, command: type[Halted | Reduced]) -> bool:
         """The operator's.  False when nobody trades."""
         daemon = self.daemon
-        if daemon is None or not daemon.is_trading:
+        if daemon is None or not daemon.is_trading or self.is_frozen:
             return False
         now_ns = self.clock.now_ns()
         daemon.publish(command(now_ns, now_ns, "operator", "simulated"))
@@ -231,13 +231,18 @@ class Machine:
     def look(self) -> None:
         """The operator looks: a session whose disk failed is ended, one that was halted goes on."""
         daemon = self.daemon
-        if daemon is None or not daemon.is_trading:
+        if daemon is None or not daemon.is_trading or self.is_frozen:
             return
         if daemon.journal is not None and daemon.journal.broken:
             daemon.stop("the disk failed")
         elif daemon.core.gate.state is not RiskState.ACTIVE:
             now_ns = self.clock.now_ns()
             daemon.publish(Resumed(now_ns, now_ns, "operator", "simulated"))
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the process stands still: it hears nothing."""
+        return self._process is not None and not self._process.runs
 
     def freeze(self, seconds: float, *, asleep: bool) -> bool:
         """The process stands still for so long; ``asleep``: so does its clock.  False when none runs."""
@@ -250,6 +255,8 @@ class Machine:
         def thaw() -> None:
             if asleep and process is self._process:
                 self.clock.sleep(self.loop.time() - began_s)
+            if process is self._process:
+                self.checks.stood_still(self.loop.time() - began_s, asleep=asleep)
             self.loop.thaw(process)
 
         self.loop.freeze(process)

@@ -103,7 +103,7 @@ class Rollout:
         when_s = self._answered_s[key] = max(loop.time() + seconds, self._answered_s.get(key, 0.0))
 
         def answer() -> None:
-            if daemon.is_trading:
+            if daemon.is_trading and not machine.is_frozen:
                 daemon.publish(row.answer(machine.clock.now_ns()))
 
         loop.call_at(when_s, answer)
@@ -173,7 +173,7 @@ class Rollout:
 
     def _tell(self, kind: type, *fields: object) -> bool:
         daemon = self._machine.daemon
-        if daemon is None or not daemon.is_trading:
+        if daemon is None or not daemon.is_trading or self._machine.is_frozen:
             return False
         now_ns = self._machine.clock.now_ns()
         with suppress(Killed):  # what it is told may be its end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
@@ -21,6 +22,8 @@ ODD_SHARE = Decimal("0.03")
 """No order may leave at a price that is farther from the venue's own mid."""
 SILENT_MOST_S = 15.0
 """A stream that tells nothing for 10 s is given up, and looked at once in a few seconds."""
+NOTICED_S = 3.1
+"""A session looks at its clocks on each timer."""
 ORDERS_MARK = b"POST /api/v3/brokerage/orders HTTP/1.1\r\n"
 
 
@@ -80,7 +83,11 @@ class SentChecks:
         if body.side == "BUY":
             # On spot nothing is short: a buy always adds.
             self._check_risk(f"order {name} buys")
-            silence_s = self._truth.user_silence_s()
+            awake_s = asyncio.get_running_loop().time() - self._known.woke_s
+            if self._known.must_confirm and awake_s > NOTICED_S:
+                self._fail("C16", f"order {name} buys {awake_s:.1f} s after a standstill, the account is not confirmed")
+            # What was sent while the process stood still is read when it goes on: the stream looks alive then.
+            silence_s = min(self._truth.user_silence_s(), awake_s)
             if silence_s > SILENT_MOST_S:
                 self._fail("C6", f"order {name} buys, the account's stream has told nothing for {silence_s:.0f} s")
             self._check_room(f"order {name}", body.product_id.partition("-")[0], qty)

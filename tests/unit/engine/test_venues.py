@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -225,3 +227,27 @@ def test_without_the_market_stream_an_operator_alone_gets_out() -> None:
     after = states.reason_closed(BTC)
     assert isinstance(after, Restriction)
     assert not after.stops(intent())
+
+
+@pytest.mark.fault("C16")
+@pytest.mark.parametrize(
+    ("happen", "word"),
+    [
+        (lambda states: states.clock_stepped(e.ClockStepped(2, 2, -(3600 * 10**9))), "stepped by -3600.0 s"),
+        (lambda states: states.stood_still(12_300_000_000), "nothing was handled for 12.3 s"),
+    ],
+)
+def test_time_that_jumped_takes_exits_alone_until_the_account_is_confirmed(
+    happen: Callable[[VenueStates], object], word: str
+) -> None:
+    """A machine that slept and a process that stood still: what the account did meanwhile is not known."""
+    states = opened()
+    happen(states)
+    reason = states.reason_closed(BTC)
+    assert isinstance(reason, Restriction)
+    assert reason.exits_only
+    assert word in reason
+    states.account_settled(e.AccountSettled(4, 4, "coinbase", ()))
+    assert states.reason_closed(BTC) == ""
+    never = VenueStates()
+    assert not never.stood_still(12_300_000_000)  # of a recording a pause of the market says nothing

@@ -79,6 +79,24 @@ async def test_an_execution_that_is_told_otherwise_has_the_account_confirmed(tmp
     assert (session.venue.confirmed, counters.conflicting_fills, counters.unknown_corrections) == (2, 1, 1)
 
 
+@pytest.mark.fault("C16")
+async def test_a_process_that_stood_still_has_the_account_confirmed(tmp_path: Path) -> None:
+    """The first event after it is an hour later: one question to the venue."""
+    session = Session(tmp_path)
+
+    async def script() -> None:
+        now_ns = session.core.view.now_ns
+        session.bus.publish(e.AccountSettled(now_ns, now_ns, "coinbase", ()))
+        later_ns = session.core.view.now_ns + 3_600 * 10**9
+        session.bus.publish(e.Timer(later_ns, later_ns, "tick"))
+        await until(lambda: session.venue.confirmed == 1)
+        timers = len(session.of(e.Timer))
+        await until(lambda: len(session.of(e.Timer)) > timers + 3)
+
+    await session.during(script)
+    assert (session.venue.confirmed, session.core.counters.standstills) == (1, 1)
+
+
 @pytest.mark.parametrize("keep_s", [None, 0.02])
 async def test_state_is_kept_from_time_to_time_and_at_the_end_where_somebody_will_go_on(
     tmp_path: Path, keep_s: float | None

@@ -84,3 +84,22 @@ def test_a_sale_by_others_that_was_told_makes_no_room_for_coins_that_came_unseen
     assert known.untold_of_others("BTC") == Decimal(untold)
     known.settle(["BTC"])
     assert known.untold_of_others("BTC") == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asleep", "must"),
+    [(9.0, False, False), (11.0, False, True), (9.0, True, True)],
+)
+async def test_a_session_that_stood_still_must_be_confirmed_before_it_buys(
+    seconds: float, asleep: bool, must: bool
+) -> None:
+    """For long, or asleep at all; and only one that was confirmed before: another may not buy anyway."""
+    known = Known(Venue(), lambda: 1)  # type: ignore[arg-type]
+    known.wake(seconds, asleep=asleep)
+    assert not known.must_confirm
+    known.settle(())
+    known.wake(seconds, asleep=asleep)
+    known.wake(1.0, asleep=False)
+    assert known.must_confirm == must
+    known.settle(())
+    assert not known.must_confirm

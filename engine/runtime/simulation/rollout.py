@@ -81,12 +81,11 @@ class Rollout:
     def _insist(self, name: str) -> None:
         """Until a session that can be told has the champion that it is to have."""
         daemon, wanted = self._machine.daemon, self._champions[name]
-        seat = None
-        if daemon is not None and daemon.is_trading and name in daemon.core.lanes:
-            seat = daemon.core.lanes[name].seat
+        lane = daemon.core.lanes.get(name) if daemon is not None and daemon.is_trading else None
+        seat = None if lane is None else lane.seat
         if seat is None or seat.version != wanted.model:
             self._offer(CHAMPION, wanted, instrument=name)
-        elif seat.serves:
+        elif seat.serves and lane is not None and lane.warming is None:  # else one offered before takes over yet
             return
         self._tell(ModelAlarmed, name, wanted.model, "", "clear")
         self._machine.loop.call_later(FOLLOWS_S, self._insist, name)

@@ -88,8 +88,8 @@ class VersionChecks:
         if isinstance(event, ReplaceRejected) or event.qty == self._asked.get(name):
             self._asked.pop(name, None)
             self._under_way.discard(name)
-        if isinstance(event, OrderReplaced):
-            self._qty[name] = event.qty
+        if isinstance(event, OrderReplaced) and name in self._qty:
+            self._qty[name] = event.qty  # of others, what they do to it is known when it is looked up
 
     def on_fill(self, fill: OrderFilled) -> None:
         name = fill.client_order_id

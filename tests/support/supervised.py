@@ -11,6 +11,7 @@ from typing import Any
 from engine.bus import EventBus
 from engine.commands import RiskState, RiskStateChanged
 from engine.core import NullProbe, TradingCore
+from engine.events import Timer
 from engine.ports import Model
 from engine.router import OrderRouter
 from engine.runtime.clocks import ClockWatch, ManualClock, SystemClock
@@ -86,6 +87,12 @@ class Session:
 
     def of(self, kind: type) -> list[Any]:
         return [written.record for written in self.journal.written if isinstance(written.record, kind)]
+
+
+async def began_ns(session: Session) -> int:
+    """Its time after its first timer: events at other times than its own would look like a standstill."""
+    await until(lambda: bool(session.of(Timer)))
+    return session.core.view.now_ns
 
 
 async def until(holds: Callable[[], bool]) -> None:

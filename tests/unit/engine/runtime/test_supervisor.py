@@ -15,7 +15,7 @@ from engine.core import KEEP
 from engine.runtime.control import clear_halt, write_halt
 from engine.runtime.supervisor import KEEP_RECORDS
 from tests.support.core import BTC, fill
-from tests.support.supervised import Session, command, until
+from tests.support.supervised import Session, began_ns, command, until
 
 
 @pytest.mark.fault("C16")
@@ -85,7 +85,7 @@ async def test_a_process_that_stood_still_has_the_account_confirmed(tmp_path: Pa
     session = Session(tmp_path)
 
     async def script() -> None:
-        now_ns = session.core.view.now_ns
+        now_ns = await began_ns(session)
         session.bus.publish(e.AccountSettled(now_ns, now_ns, "coinbase", ()))
         later_ns = session.core.view.now_ns + 3_600 * 10**9
         session.bus.publish(e.Timer(later_ns, later_ns, "tick"))

@@ -18,7 +18,7 @@ from engine.runtime.control import ask, read_halt, socket_path, write_halt
 from engine.runtime.requests import make_request
 from tests.support.core import BTC, fill, open_market, quote
 from tests.support.serving import Answers
-from tests.support.supervised import Session, command, until
+from tests.support.supervised import Session, began_ns, command, until
 
 
 def ready(folder: Path) -> Session:
@@ -115,14 +115,15 @@ async def test_resume_is_refused_while_an_order_is_unresolved_and_not_afterwards
     session.venue.on_cancel = lambda number: "silence"
 
     async def script() -> None:
-        session.bus.publish(quote(10))
+        at = await began_ns(session)
+        session.bus.publish(quote(at + 10))
         (order,) = session.core.orders.open_orders()
         name = order.client_order_id
-        session.bus.publish(e.OrderOutcomeUnknown(11, 11, "coinbase", name, "reset"))
-        session.bus.publish(e.AccountSettled(12, 12, "coinbase", (("USD", Decimal(100_000)),), (name,)))
+        session.bus.publish(e.OrderOutcomeUnknown(at + 11, at + 11, "coinbase", name, "reset"))
+        session.bus.publish(e.AccountSettled(at + 12, at + 12, "coinbase", (("USD", Decimal(100_000)),), (name,)))
         with pytest.raises(KestrelError, match=f"nobody knows what became of {name}"):
             await command(session, "resume")
-        session.bus.publish(e.OrderAccepted(13, 13, "coinbase", name, "v-1"))
+        session.bus.publish(e.OrderAccepted(at + 13, at + 13, "coinbase", name, "v-1"))
         assert (await command(session, "resume"))["ok"] is True
 
     await session.during(script)
@@ -137,25 +138,26 @@ async def test_resume_is_refused_for_what_has_become_unknown_since_the_last_conf
     session.venue.on_cancel = lambda number: "silence"
 
     async def script() -> None:
+        at = await began_ns(session)
         publish, whole = session.bus.publish, (("USD", Decimal(100_000)),)
-        publish(e.AccountSettled(9, 9, "coinbase", whole))
-        publish(quote(10))
+        publish(e.AccountSettled(at + 9, at + 9, "coinbase", whole))
+        publish(quote(at + 10))
         (order,) = session.core.orders.open_orders()
         name = order.client_order_id
-        publish(e.OrderOutcomeUnknown(11, 11, "coinbase", name, "reset"))
+        publish(e.OrderOutcomeUnknown(at + 11, at + 11, "coinbase", name, "reset"))
         with pytest.raises(KestrelError, match=f"nobody knows what became of {name}"):
             await command(session, "resume")
-        publish(e.OrderAccepted(12, 12, "coinbase", name, "v-1"))
-        publish(e.AccountSettled(13, 13, "coinbase", ()))
+        publish(e.OrderAccepted(at + 12, at + 12, "coinbase", name, "v-1"))
+        publish(e.AccountSettled(at + 13, at + 13, "coinbase", ()))
         with pytest.raises(KestrelError, match="coinbase does not name its balance of USD"):
             await command(session, "resume")
-        publish(e.FeedDown(14, 14, "coinbase", "user", "reset"))
-        publish(e.FeedUp(15, 15, "coinbase", "user"))
-        publish(e.BalanceReported(15, 15, "coinbase", "USD", Decimal(100_000), Decimal(100_000)))
+        publish(e.FeedDown(at + 14, at + 14, "coinbase", "user", "reset"))
+        publish(e.FeedUp(at + 15, at + 15, "coinbase", "user"))
+        publish(e.BalanceReported(at + 15, at + 15, "coinbase", "USD", Decimal(100_000), Decimal(100_000)))
         session.core.reconciliation.missing.clear()
         with pytest.raises(KestrelError, match="account of coinbase is not confirmed since its user stream was down"):
             await command(session, "resume")
-        publish(e.AccountSettled(16, 16, "coinbase", whole))
+        publish(e.AccountSettled(at + 16, at + 16, "coinbase", whole))
         assert (await command(session, "resume"))["state"] == "active"
 
     await session.during(script)

@@ -23,7 +23,7 @@ ODD_SHARE = Decimal("0.03")
 SILENT_MOST_S = 15.0
 """A stream that tells nothing for 10 s is given up, and looked at once in a few seconds."""
 NOTICED_S = 3.1
-"""A session looks at its clocks on each timer."""
+"""A session looks at its clocks on each timer: every 3 s (``sweep.TIMER_MS``)."""
 ORDERS_MARK = b"POST /api/v3/brokerage/orders HTTP/1.1\r\n"
 
 
